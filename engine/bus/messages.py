@@ -1,0 +1,35 @@
+"""The messages that are of the bus itself: status, request, response."""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an engine is there. ``state`` "offline" is also the engine's will."""
+
+    state: Literal["online", "offline"]
+    version: str = ""
+    started_at: float = 0.0
+    interval_ns: int = 0
+    schema: Literal["vmq.status/1"] = "vmq.status/1"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation asked for by a client; ``id`` is at most 64 bytes and names it for ever."""
+
+    id: str
+    op: str
+    params: dict[str, Any] = {}
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """The one answer to a request."""
+
+    id: str
+    status: Literal["ok", "error"]
+    ndis_status: str
+    message: str = ""
+    result: dict[str, Any] = {}
+    revision: int = 0
+    schema: Literal["vmq.response/1"] = "vmq.response/1"

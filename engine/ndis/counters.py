@@ -1,0 +1,74 @@
+"""The counters of the contract, in one registry: names, units and what each one means.
+
+The shared-memory layout, the messages, the reports, the screen and the reference pages all read
+this; nothing else spells a counter's name in a list of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["frames", "bytes", "count", "cycles", "buffers", "queues"]
+
+
+@dataclass(frozen=True)
+class Counter:
+    """One counter or gauge: its name on the wire, its unit, and a sentence of help."""
+
+    name: str
+    unit: Unit
+    help: str
+    gauge: bool = False
+
+
+PORT = (
+    Counter("offered_frames", "frames", "Frames that arrived at the port."),
+    Counter("offered_bytes", "bytes", "Their length on the wire."),
+    Counter("runt", "frames", "Shorter than an Ethernet header (or than its VLAN tag); not steered."),
+    Counter("oversize", "frames", "Longer than the adapter's max_frame_bytes; not steered."),
+)
+
+QUEUE = (
+    Counter("steered_frames", "frames", "Frames the filters gave to this queue."),
+    Counter("steered_bytes", "bytes", "Their length on the wire."),
+    Counter("received_frames", "frames", "Frames moved by DMA into a receive buffer."),
+    Counter("dropped_no_buffer", "frames", "Frames that found every buffer pending or outstanding."),
+    Counter("indicated_frames", "frames", "Frames handed up the stack by a DPC."),
+    Counter("discarded_frames", "frames", "Frames pending when the queue's last filter was cleared."),
+    Counter("lost_frames", "frames", "Frames in a worker that died."),
+    Counter("returned_frames", "frames", "Frames whose buffer the VM, or the switch, gave back."),
+    Counter("switch_dropped_frames", "frames", "Indicated frames that no switch port accepts."),
+    Counter("interrupts", "count", "Interrupts raised for this queue."),
+    Counter("dpcs", "count", "Deferred procedure calls that served this queue."),
+)
+
+QUEUE_GAUGES = (
+    Counter("pending", "frames", "Received, not yet indicated.", gauge=True),
+    Counter("outstanding", "frames", "Indicated, not yet returned.", gauge=True),
+    Counter("free_buffers", "buffers", "Receive buffers ready for a frame.", gauge=True),
+    Counter("total_buffers", "buffers", "Receive buffers the queue owns.", gauge=True),
+)
+
+FILTER = (Counter("matched_frames", "frames", "Frames credited to this filter."),)
+
+CPU = (
+    Counter("busy_cycles", "cycles", "Cycles spent in interrupts and DPCs."),
+    Counter("budget_cycles", "cycles", "Cycles the processor had to spend."),
+    Counter("interrupts", "count", "Interrupts this processor took."),
+    Counter("dpcs", "count", "Deferred procedure calls it ran."),
+    Counter("indicated_frames", "frames", "Frames those indicated."),
+)
+
+CPU_GAUGES = (Counter("queues", "queues", "Queues whose affinity is this processor.", gauge=True),)
+
+DEFAULT_QUEUE_REASONS = (
+    Counter("broadcast", "frames", "Sent to the broadcast address."),
+    Counter("multicast", "frames", "Sent to a group address."),
+    Counter("no_queue", "frames", "A switch port has this MAC and VLAN, but no queue takes it."),
+    Counter("vlan_mismatch", "frames", "The MAC is known; the VLAN is not the one its filter or port has."),
+    Counter("unknown_unicast", "frames", "No filter and no port has this MAC."),
+)
+
+
+def names(counters: tuple[Counter, ...]) -> tuple[str, ...]:
+    """The names of some counters, in registry order."""
+    return tuple(counter.name for counter in counters)

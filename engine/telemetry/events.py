@@ -1,0 +1,24 @@
+"""The event message: state changes, drops beginning and ending, worker deaths."""
+
+from typing import Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened, once. ``cause`` is a sentence for people.
+
+    Kinds: ``queue_state`` (with ``state``), ``queue_freed``, ``queue_free_aborted``, ``drops_begin``,
+    ``drops_end``, ``worker_died``, ``worker_replaced``, ``gap_shortened``, ``capture_ended``,
+    ``bad_request``.
+    """
+
+    seq: int
+    sim_time_ns: int
+    time_ns: int
+    event: str
+    adapter: str | None = None
+    queue_id: int | None = None
+    state: str | None = None
+    cause: str = ""
+    schema: Literal["vmq.event/1"] = "vmq.event/1"

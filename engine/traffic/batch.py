@@ -1,0 +1,54 @@
+"""A batch of frames in memory, and what it means to be a source of them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_CAPTURED_BYTES = 65_535
+"""Most bytes of one frame kept in a batch. A longer frame is oversize on every adapter (contract 3)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """Room for frames of one round, in arrival order; the arrays are views of shared memory.
+
+    ``data`` (bytes,) uint8 holds the captured bytes of all frames, one after another. The columns have
+    shape (capacity,): ``offset`` int64 into ``data``; ``captured`` uint32 bytes and ``wire`` uint32
+    bytes as the source states them (a frame captured longer than ``MAX_CAPTURED_BYTES`` keeps its
+    stated lengths, and only its first 64 bytes are in ``data``: it is oversize everywhere);
+    ``arrival_ns`` int64 simulated time (contract 1, "Time"), never decreasing; ``adapter`` uint16 index.
+    """
+
+    data: NDArray[np.uint8]
+    offset: NDArray[np.int64]
+    captured: NDArray[np.uint32]
+    wire: NDArray[np.uint32]
+    arrival_ns: NDArray[np.int64]
+    adapter: NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a source wrote: ``frames`` into the batch, and what comes next.
+
+    ``next_ns`` is a lower bound of the next frame's arrival, None when the source has ended.
+    """
+
+    frames: int
+    next_ns: int | None
+
+
+class Source(Protocol):
+    """Where frames come from. Called from one thread, never from two at once."""
+
+    @property
+    def skipped_ns(self) -> int:
+        """Simulated time taken out of gaps so far (contract 1: gaps over 1 s, live or at real pace)."""
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        """Write the next frames that arrive before ``until_ns``, as many as fit."""
+
+    def close(self) -> None:
+        """Let go of files."""

@@ -1,0 +1,4 @@
+"""What people touch: the command line and the dashboard.
+
+Clients of the engine's bus like anybody's; no frame passes here.
+"""
