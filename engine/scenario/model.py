@@ -16,14 +16,14 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A TOML table; an unknown key is an error."""
 
 
-class FilterSpec(_Table):
+class FilterSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter.queue.filter]]``. ``mac`` is lower case with colons once loaded."""
 
     mac: str
     vlan: Vlan = None
 
 
-class PortSpec(_Table):
+class PortSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter.port]]``: a VM the switch knows, with or without a queue."""
 
     vm: str
@@ -31,7 +31,7 @@ class PortSpec(_Table):
     vlan: Vlan = None
 
 
-class QueueSpec(_Table):
+class QueueSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter.queue]]``. ``name`` defaults to the VM's, else to "queue N"."""
 
     name: str = ""
@@ -43,7 +43,7 @@ class QueueSpec(_Table):
     filter: list[FilterSpec] = []
 
 
-class AdapterSpec(_Table):
+class AdapterSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter]]``. ``buffers`` None: as many as its queues and the default queue ask for."""
 
     name: str = "nic0"
@@ -75,7 +75,7 @@ class AdapterSpec(_Table):
         return int(self.ndis_version.split(".")[1])
 
 
-class HostSpec(_Table):
+class HostSpec(_Table, frozen=True, kw_only=True):
     """``[host]``. Processors ``2k`` and ``2k+1`` share a core under hyper-threading."""
 
     name: str = ""
@@ -84,7 +84,7 @@ class HostSpec(_Table):
     numa_nodes: int = 1
 
 
-class CpuSpec(_Table):
+class CpuSpec(_Table, frozen=True, kw_only=True):
     """``[cpu]``: what serving frames costs a simulated processor.
 
     Chosen so that one processor saturates near 4 Gbit/s of 1,514-byte frames, the middle of the 3 to 5
@@ -102,7 +102,7 @@ class CpuSpec(_Table):
     remote_copy_factor: float = 1.5
 
 
-class FlowSpec(_Table):
+class FlowSpec(_Table, frozen=True, kw_only=True):
     """``[[traffic.mix.flow]]``: a share of a mix's frames.
 
     ``mac`` is the destination (left out: broadcast for kind "broadcast", a group address for "multicast",
@@ -117,7 +117,7 @@ class FlowSpec(_Table):
     frame_bytes: int | Literal["imix"] = "imix"
 
 
-class MixSpec(_Table):
+class MixSpec(_Table, frozen=True, kw_only=True):
     """``[[traffic.mix]]``: what one adapter receives; exactly one of ``rate_pps`` and ``rate_gbps``.
 
     ``pattern``: "steady" spaces frames evenly, "random" jitters each within its slot, "bursts" sends
@@ -132,17 +132,17 @@ class MixSpec(_Table):
     flow: list[FlowSpec] = []
 
 
-class TrafficSpec(_Table):
+class TrafficSpec(_Table, frozen=True, kw_only=True):
     """``[traffic]``: what a live engine receives. Frame i of a mix is a function of (seed, i) alone."""
 
     seed: int = 1
     mix: list[MixSpec] = []
 
 
-class Scenario(_Table):
+class Scenario(_Table, frozen=True, kw_only=True):
     """A whole scenario file."""
 
     host: HostSpec = HostSpec()
-    adapter: list[AdapterSpec] = [AdapterSpec()]
+    adapter: list[AdapterSpec] = msgspec.field(default_factory=lambda: [AdapterSpec()])
     cpu: CpuSpec = CpuSpec()
     traffic: TrafficSpec | None = None
