@@ -1,0 +1,101 @@
+"""What a request makes the data plane do, and what the control plane may ask it.
+
+The control plane decides; the data plane carries out effects in order, between two rounds.
+Queues are named by (adapter index, queue id); ids follow the scenario's order.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class QueueGauges:
+    """Buffers of one queue right now."""
+
+    pending: int
+    outstanding: int
+    total_buffers: int
+
+
+class Observe(Protocol):
+    """How the control plane looks at the data plane; reads only."""
+
+    def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
+        """The gauges of an allocated queue."""
+
+
+@dataclass(frozen=True)
+class OpenQueue:
+    """A queue was allocated: its counters start at 0, it owns no buffer yet."""
+
+    adapter: int
+    queue_id: int
+    generation: int
+    cpu: int
+    return_delay_ns: int
+    copied_bytes_limit: int
+    """Most bytes of a frame the CPU copies: the lookahead under a split, else ``max_frame_bytes``."""
+
+
+@dataclass(frozen=True)
+class SetBuffers:
+    """A queue shall own ``count`` buffers. Growth is at once; shrinking takes free buffers at once and
+    the others as they come back."""
+
+    adapter: int
+    queue_id: int
+    count: int
+
+
+@dataclass(frozen=True)
+class MoveQueue:
+    """A queue's affinity is now ``cpu``; nothing of it is lost or reordered."""
+
+    adapter: int
+    queue_id: int
+    cpu: int
+
+
+@dataclass(frozen=True)
+class DiscardPending:
+    """The queue's last filter was cleared while it was running: what is pending is discarded."""
+
+    adapter: int
+    queue_id: int
+
+
+@dataclass(frozen=True)
+class CloseQueue:
+    """The queue is gone: its counters join the adapter's ``freed``, its buffers the adapter's spare."""
+
+    adapter: int
+    queue_id: int
+
+
+@dataclass(frozen=True)
+class NewFilter:
+    """A filter id came into use: its ``matched_frames`` starts at 0."""
+
+    adapter: int
+    filter_id: int
+
+
+@dataclass(frozen=True)
+class SteeringChanged:
+    """The adapter's steering table must be compiled anew (after all other effects of the request)."""
+
+    adapter: int
+
+
+Effect = OpenQueue | SetBuffers | MoveQueue | DiscardPending | CloseQueue | NewFilter | SteeringChanged
+
+
+@dataclass(frozen=True)
+class Indication:
+    """A state change to publish as an event; ``event`` and ``cause`` as in the event message."""
+
+    event: str
+    adapter: int
+    queue_id: int
+    state: str
+    cause: str

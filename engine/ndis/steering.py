@@ -1,0 +1,39 @@
+"""The layout of the compiled steering table: what a shard needs to know of an adapter's filters.
+
+A frame is looked up by its destination MAC and by what its tag says, so a lookup key is
+``mac << 16 | test``, the MAC as a 48-bit big-endian number. A frame has at most two candidate tests
+on an adapter: its own VLAN state, and "any". The table is sparse in keys and dense in rows; turning the
+rows into a hash table is the data plane's business.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+TEST_UNTAGGED: Final = 0
+"""Test of frames without a customer tag, or with VID 0 (VLAN_UNTAGGED_OR_ZERO). 1..4094: that VID."""
+TEST_ANY: Final = 0xFFFF
+"""Test that any tagging passes (no ``vlan``)."""
+KEY_KNOWN_MAC: Final = 0xFFFE
+"""Not a test: the row says that this MAC is in some filter (of a queue other than 0) or port."""
+
+NONE: Final = -1
+
+
+@dataclass(frozen=True, eq=False)
+class SteeringRows:
+    """One row a distinct key, columns of shape (n,), in no order.
+
+    ``key`` uint64. ``queue`` int32: the running queue other than 0 whose filter has this key, or NONE;
+    ``filter`` int32: that filter's id. ``default_filter`` int32: the id of queue 0's filter with this key, or
+    NONE. ``port_vm`` int32: index of the VM whose switch port has this key, or NONE. A row with test
+    ``KEY_KNOWN_MAC`` carries nothing else.
+    """
+
+    key: NDArray[np.uint64]
+    queue: NDArray[np.int32]
+    filter: NDArray[np.int32]
+    default_filter: NDArray[np.int32]
+    port_vm: NDArray[np.int32]
