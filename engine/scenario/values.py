@@ -1,0 +1,163 @@
+"""Rules for single values: addresses, VLAN tests, names, numbers, and how a value is shown in an error.
+
+Every check takes what was given, of any type, and returns the value to use, or raises ``ValueError``
+whose text is the sentence for the person who gave it: the value and what would fit. The scenario's loader
+and the control plane share them.
+"""
+
+import re
+from typing import Final, Literal, TypeVar
+
+from engine.scenario.model import Vlan
+
+MAX_NAME_CHARACTERS: Final = 256
+MAX_VLAN: Final = 4094
+MAX_BUFFERS: Final = 65_536
+MAX_FRAME_BYTES: Final = 65_535
+BROADCAST: Final = 0xFFFF_FFFF_FFFF
+
+_SHOWN_CHARACTERS = 80
+_SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ADDRESS = re.compile(r"[0-9a-fA-F]{2}(?:(?::[0-9a-fA-F]{2}){5}|(?:-[0-9a-fA-F]{2}){5})")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NDIS_VERSION = re.compile(r"6\.[0-9]{2}")
+
+C = TypeVar("C", bound=str)
+
+
+def escape(text: str) -> str:
+    """``text`` on one line: what can't be printed, quotes and backslashes escaped; long text is cut."""
+    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    return "".join(
+        _SHORT_ESCAPES.get(c) or (c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else "?")
+        for c in cut
+    )
+
+
+def show(value: object) -> str:
+    """``value`` as its writer would know it again, short and on one line."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'"{escape(value)}"'
+        case int():
+            return escape(str(value) if value.bit_length() <= 64 else hex(value))
+        case dict():
+            return "a table"
+        case list() | tuple():
+            return "an array"
+        case bytes():
+            return "binary data"
+        case _:
+            return escape(str(value))
+
+
+def format_mac(address: int) -> str:
+    """A 48-bit MAC address in lower case with colons."""
+    return address.to_bytes(6, "big").hex(":")
+
+
+def parse_address(value: object) -> int:
+    """Any MAC address, colons or dashes, as a 48-bit big-endian number."""
+    if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+        raise ValueError(f'{show(value)} is not a MAC address (like "00:15:5d:00:00:01")')
+    return int(value.replace(":", "").replace("-", ""), 16)
+
+
+def parse_mac(value: object) -> int:
+    """A unicast MAC address that is not zero, as a 48-bit big-endian number (contract 3)."""
+    address = parse_address(value)
+    if address == 0:
+        raise ValueError(f'{show(value)} is the zero address (a unicast MAC fits, like "00:15:5d:00:00:01")')
+    if address >> 40 & 1:
+        raise ValueError(f'{show(value)} is a group address (a unicast MAC fits, like "00:15:5d:00:00:01")')
+    return address
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an integer; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_vlan(value: object) -> Vlan:
+    """A filter's VLAN test: 1..4094, "untagged", or None."""
+    if value is None:
+        return None
+    if value == "untagged":
+        return "untagged"
+    if isinstance(value, int) and is_whole(value) and 1 <= value <= MAX_VLAN:
+        return value
+    raise ValueError(f'{show(value)} is not a VLAN id (1..{MAX_VLAN}, "untagged", or left out)')
+
+
+def check_filter_vlan(vlan: Vlan, ndis_minor: int, vlan_filtering: bool) -> None:
+    """Whether an adapter can set a filter with this VLAN test (NDIS.md, "Bad input")."""
+    if vlan is None and ndis_minor < 30:
+        raise ValueError(
+            f'NDIS 6.{ndis_minor} sets no filter without a VLAN test (1..{MAX_VLAN} or "untagged" fits)'
+        )
+    if isinstance(vlan, int) and not vlan_filtering:
+        raise ValueError(f'{vlan} needs vlan_filtering, which is off ("untagged" or left out fits)')
+
+
+def check_name(value: object) -> str:
+    """The name of a queue or a VM: 1..256 printable characters."""
+    if isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable():
+        return value
+    raise ValueError(f"{show(value)} is not a name (1..{MAX_NAME_CHARACTERS} printable characters)")
+
+
+def check_identifier(value: object) -> str:
+    """The name of a host or an adapter: [A-Za-z0-9_.-]{1,64}."""
+    if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
+        return value
+    raise ValueError(f"{show(value)} is not a name (1..64 of A-Z a-z 0-9 _ . -)")
+
+
+def check_ndis_version(value: object) -> str:
+    """An NDIS version that has VMQ: 6.20 and later."""
+    if isinstance(value, str) and _NDIS_VERSION.fullmatch(value) and value >= "6.20":
+        return value
+    raise ValueError(f'{show(value)} is not an NDIS version with VMQ ("6.20" to "6.99")')
+
+
+def check_whole(value: object, low: int, high: int) -> int:
+    """An integer in low..high."""
+    if isinstance(value, int) and is_whole(value) and low <= value <= high:
+        return value
+    raise ValueError(f"{show(value)} is not a whole number in {low}..{high}")
+
+
+def check_number(value: object, low: float, high: float) -> float:
+    """An integer or a finite float in low..high."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        return float(value)
+    raise ValueError(f"{show(value)} is not a number in {low:g}..{high:g}")
+
+
+def check_flag(value: object) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{show(value)} is not true or false")
+
+
+def check_choice(value: object, choices: tuple[C, ...]) -> C:
+    """One of some words."""
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise ValueError(f"{show(value)} is not one of {', '.join(show(choice) for choice in choices)}")
+
+
+def check_frame_bytes(value: object) -> int | Literal["imix"]:
+    """The size of a flow's frames: a number of bytes or "imix"."""
+    if value == "imix":
+        return "imix"
+    # A tag adds 4 to the largest.
+    if isinstance(value, int) and is_whole(value) and 60 <= value <= MAX_FRAME_BYTES - 4:
+        return value
+    raise ValueError(f'{show(value)} is not a frame size (60..{MAX_FRAME_BYTES - 4} bytes, or "imix")')
