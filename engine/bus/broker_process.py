@@ -1,0 +1,259 @@
+"""The embedded broker's process: our listener in front, amqtt behind it.
+
+Started by ``engine.bus.broker`` as ``python -m engine.bus.broker_process``. It writes one line of JSON to
+stdout, ``{"port": n}`` or ``{"error": "…"}``, and ends when its stdin does, which the end of the parent
+brings about however it ends.
+
+Alone, amqtt is no wall: a refused CONNECT with someone's client id ends that client's session, sizes and
+stalled readers are unbounded, the keep-alive is not enforced, and messages still queued when their sender
+disconnects are dropped. The listener sees to these before a byte reaches amqtt. Where it waits for amqtt's
+queues it polls: they signal nothing.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import ssl
+import sys
+import threading
+from typing import Any
+
+from amqtt.adapters import ReaderAdapter, WriterAdapter
+from amqtt.broker import Broker
+from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+from amqtt.session import Session
+
+from engine.bus import packets
+
+PACKET_LIMIT_BYTES = 17 << 20
+UNSENT_LIMIT_BYTES = 17 << 20
+CONNECTION_LIMIT = 256
+CONNECT_TIMEOUT_SECONDS = 5.0
+QUEUED_MESSAGES_LIMIT = 1024
+
+_LISTENER = "default"
+_STREAM_BUFFER_BYTES = 1 << 20
+_CLOSE_TIMEOUT_SECONDS = 2.0
+_SETTLE_TIMEOUT_SECONDS = 2.0
+
+_log = logging.getLogger("engine.bus.broker")
+
+
+class CheckedBroker(Broker):  # type: ignore[misc]
+    """amqtt, believing our listener about who may connect."""
+
+    async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:
+        return True
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        # amqtt 0.12 sends a new client what is retained for the subscriptions of all others.
+        if any(subscriber is session for subscriber, _ in self._subscriptions.get(subscription[0], ())):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
+    def queued(self, client: str) -> int:
+        """Messages of ``client`` that are not yet on their way to the subscribers."""
+        session, _ = self._sessions.get(client, (None, None))
+        return 0 if session is None else int(session.delivered_message_queue.qsize())
+
+    def queued_in_all(self) -> int:
+        """Messages that every subscription still has to be tried for."""
+        return int(self._broadcast_queue.qsize())
+
+
+class CheckedReader(ReaderAdapter):  # type: ignore[misc]
+    """Hands amqtt whole, bounded packets, and the end of the stream when a rule is broken."""
+
+    def __init__(self, reader: asyncio.StreamReader, connect: packets.Connect, broker: CheckedBroker) -> None:
+        self._reader = reader
+        self._client = connect.client
+        self._silence_seconds = connect.keepalive_seconds * 1.5 or None  # MQTT 3.1.2.10
+        self._broker = broker
+        self._packet = connect.packet
+        self._at = 0
+        self._ended = False
+
+    async def read(self, n: int = -1) -> bytes:
+        if n == 0:
+            return b""
+        if self._at == len(self._packet) and not self._ended:
+            self._packet, self._at = await self._next_packet(), 0
+        data = self._packet[self._at : self._at + n]
+        self._at += len(data)
+        if len(data) < n:  # the end, or a packet whose fields reach beyond it
+            self._ended = True
+            self._at = len(self._packet)
+            return b""
+        return data
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+    async def _next_packet(self) -> bytes:
+        while self._broker.queued(self._client) + self._broker.queued_in_all() > QUEUED_MESSAGES_LIMIT:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        try:
+            async with asyncio.timeout(self._silence_seconds):
+                packet = await packets.read_packet(self._reader, PACKET_LIMIT_BYTES)
+            kind = packet[0] >> 4 if packet else packets.DISCONNECT
+            if kind in (0, packets.CONNECT, 15):
+                raise packets.BadPacket(f"a packet of type {kind} within a session")
+            if kind == packets.PUBLISH and not packets.publish_topic_fits(packet):
+                raise packets.BadPacket("a PUBLISH to a topic nobody may publish to")
+        except TimeoutError:
+            _log.info("client %s: silent for %s s", self._client, self._silence_seconds)
+        except packets.BadPacket as why:
+            _log.warning("client %s: %s", self._client, why)
+        except OSError as error:
+            _log.info("client %s: connection lost: %s", self._client, error)
+        else:
+            if kind == packets.DISCONNECT:
+                await self._settle()
+            self._ended = not packet
+            return packet
+        await self._settle()
+        self._ended = True
+        return b""
+
+    async def _settle(self) -> None:
+        """amqtt drops what a session has not yet handed on when it ends, so wait for that."""
+        deadline = asyncio.get_running_loop().time() + _SETTLE_TIMEOUT_SECONDS
+        await asyncio.sleep(0)  # the task of the packet before this one queues its message
+        while self._broker.queued(self._client) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+class BoundedWriter(WriterAdapter):  # type: ignore[misc]
+    """Never makes amqtt wait for a slow reader, and ends the connection of one that has too much to read."""
+
+    def __init__(self, writer: asyncio.StreamWriter, client: str) -> None:
+        self._writer = writer
+        self._client = client
+
+    def write(self, data: bytes) -> None:
+        transport = self._writer.transport
+        if transport.is_closing():
+            return
+        if transport.get_write_buffer_size() > UNSENT_LIMIT_BYTES:
+            _log.warning("client %s: does not read, %s bytes unsent", self._client, UNSENT_LIMIT_BYTES)
+            transport.abort()
+            return
+        self._writer.write(data)
+
+    async def drain(self) -> None:
+        """Nothing to wait for: ``write`` keeps the bound."""
+
+    def get_peer_info(self) -> tuple[str, int] | None:
+        peer = self._writer.get_extra_info("peername")
+        return (peer[0], peer[1]) if peer else None
+
+    def get_ssl_info(self) -> ssl.SSLObject | None:
+        return None
+
+    async def close(self) -> None:
+        self._writer.close()
+
+
+class Listener:
+    """Takes connections, reads and checks CONNECT, and passes on what may pass."""
+
+    def __init__(self, broker: CheckedBroker) -> None:
+        self._broker = broker
+        self._clients: set[str] = set()
+        self._connections = 0
+
+    async def serve(self, host: str, port: int) -> int:
+        """Listen; return the port. Raises ``OSError``."""
+        server = await asyncio.start_server(self._connected, host, port, limit=_STREAM_BUFFER_BYTES)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        try:
+            if self._connections > CONNECTION_LIMIT:
+                raise packets.BadPacket(f"more than {CONNECTION_LIMIT} connections")
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES)
+            connect = packets.check_connect(first)
+            if connect.client in self._clients:
+                raise packets.Refused(packets.IDENTIFIER_REJECTED, "a client id that is connected already")
+            await self._session(connect, reader, writer)
+        except packets.Refused as why:
+            _log.warning("connection refused: %s", why)
+            writer.write(packets.connack(why.code))
+        except (packets.BadPacket, TimeoutError, OSError) as why:
+            _log.info("connection ended: %s", str(why) or "no CONNECT in time")
+        finally:
+            self._connections -= 1
+            await _close(writer)
+
+    async def _session(
+        self, connect: packets.Connect, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._clients.add(connect.client)
+        try:
+            await self._broker.external_connected(
+                CheckedReader(reader, connect, self._broker), BoundedWriter(writer, connect.client), _LISTENER
+            )
+        except Exception:
+            _log.exception("client %s: its session failed", connect.client)
+        finally:
+            self._clients.discard(connect.client)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
+            await writer.wait_closed()
+    except (TimeoutError, OSError):
+        writer.transport.abort()
+
+
+def _report(line: dict[str, Any]) -> None:
+    print(json.dumps(line), flush=True)
+
+
+async def _serve(host: str, port: int) -> None:
+    config = BrokerConfig(listeners={_LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={})
+    broker = CheckedBroker(config)
+    await broker.start()
+    try:
+        port = await Listener(broker).serve(host, port)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        _report({"error": f"cannot listen on {host}:{port}: {reason}"})
+        return
+    _report({"port": port})
+    await asyncio.Event().wait()
+
+
+def _end_with_parent() -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    """Run until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--log-file")
+    arguments = parser.parse_args()
+    handler = logging.FileHandler(arguments.log_file) if arguments.log_file else logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    logging.getLogger("transitions").setLevel(logging.ERROR)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    asyncio.run(_serve(arguments.host, arguments.port))
+
+
+if __name__ == "__main__":
+    main()

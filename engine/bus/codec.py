@@ -1,0 +1,112 @@
+"""Messages to MessagePack and back, bounded in size and depth."""
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.bus.errors import BadMessage
+from engine.bus.messages import Request, Response, Status
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+
+REQUEST_LIMIT_BYTES = 1 << 20
+MESSAGE_LIMIT_BYTES = 16 << 20
+REQUEST_ID_LIMIT_BYTES = 64
+
+Message = Status | Config | Stats | Event | Request | Response
+T = TypeVar("T", Status, Config, Stats, Event, Response)
+
+_encoder = msgspec.msgpack.Encoder()
+_ordered_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """A request read only so far that it can be answered."""
+
+    id: str
+    op: msgspec.Raw = msgspec.Raw(b"\xc0")
+    params: msgspec.Raw = msgspec.Raw(b"\x80")
+
+
+_envelope_decoder = msgspec.msgpack.Decoder(_Envelope)
+_op_decoder = msgspec.msgpack.Decoder(str)
+_params_decoder = msgspec.msgpack.Decoder(dict[str, Any])
+
+_decoders: dict[type[Any], msgspec.msgpack.Decoder[Any]] = {
+    kind: msgspec.msgpack.Decoder(kind) for kind in (Status, Config, Stats, Event, Response)
+}
+
+# msgspec raises RecursionError on deep nesting and plain ValueError or OverflowError on odd timestamps.
+_UNDECODABLE = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
+
+
+class BadRequest(BadMessage):
+    """A request that can be answered but not carried out; ``id`` is whom to answer."""
+
+    def __init__(self, id: str, message: str) -> None:  # noqa: A002
+        super().__init__(message)
+        self.id = id
+
+
+def encode(message: Message) -> bytes:
+    """The payload of a message. Raises ``BadMessage`` when it is above 16 MiB."""
+    payload = _encoder.encode(message)
+    if len(payload) > MESSAGE_LIMIT_BYTES:
+        raise BadMessage(
+            f"a {type(message).__name__} of {len(payload)} bytes (at most {MESSAGE_LIMIT_BYTES})"
+        )
+    return payload
+
+
+def decode(kind: type[T], payload: bytes) -> T:
+    """Read a message of ``kind``; unknown keys are ignored. Raises ``BadMessage``."""
+    if len(payload) > MESSAGE_LIMIT_BYTES:
+        raise BadMessage(f"a {kind.__name__} of {len(payload)} bytes (at most {MESSAGE_LIMIT_BYTES})")
+    try:
+        message: T = _decoders[kind].decode(payload)
+    except _UNDECODABLE as error:
+        raise BadMessage(f"not a {kind.__name__}: {_reason(error)}") from None
+    return message
+
+
+def decode_request(payload: bytes) -> Request:
+    """Read a request; keys beside ``id``, ``op`` and ``params`` are ignored.
+
+    Raises ``BadRequest`` when there is an ``id`` to answer to, else ``BadMessage``.
+    """
+    if len(payload) > REQUEST_LIMIT_BYTES:
+        raise BadMessage(f"a request of {len(payload)} bytes (at most {REQUEST_LIMIT_BYTES})")
+    try:
+        envelope = _envelope_decoder.decode(payload)
+    except _UNDECODABLE as error:
+        raise BadMessage(f"not a request: {_reason(error)}") from None
+    id_bytes = len(envelope.id.encode())
+    if id_bytes > REQUEST_ID_LIMIT_BYTES:
+        raise BadMessage(f"not a request: id of {id_bytes} bytes (at most {REQUEST_ID_LIMIT_BYTES})")
+    try:
+        op = _op_decoder.decode(envelope.op)
+    except _UNDECODABLE:
+        raise BadRequest(envelope.id, "op: it must be a string that names an operation") from None
+    try:
+        params = _params_decoder.decode(envelope.params)
+    except _UNDECODABLE as error:
+        reason = _reason(error)
+        raise BadRequest(envelope.id, f"params: {reason}; it must be a map with string keys") from None
+    return Request(id=envelope.id, op=op, params=params)
+
+
+def fingerprint(request: Request) -> bytes:
+    """The same 16 bytes for the same op and params, whatever the order of keys."""
+    try:
+        ordered = _ordered_encoder.encode((request.op, request.params))
+    except (TypeError, *_UNDECODABLE):  # keys of several types cannot be ordered
+        ordered = _encoder.encode((request.op, request.params))
+    return hashlib.blake2b(ordered, digest_size=16).digest()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(error) or type(error).__name__

@@ -1,0 +1,34 @@
+# ruff: noqa: N818 - they are caught and read as what happened
+"""What can go wrong between an engine and its readers, as sentences for the person who reads them."""
+
+
+class BusError(Exception):
+    """Anything that went wrong on the bus; its text is a sentence and holds no password."""
+
+
+class BadUrl(BusError, ValueError):
+    """A broker URL that is none."""
+
+
+class BadName(BusError, ValueError):
+    """A host or client name that does not fit into a topic."""
+
+
+class BadMessage(BusError, ValueError):
+    """A payload that is not the message it should be."""
+
+
+class BrokerFailed(BusError):
+    """The embedded broker did not start."""
+
+
+class HostTaken(BusError):
+    """Another engine answers under the same host name."""
+
+
+class NotConnected(BusError):
+    """There is no connection to the broker."""
+
+
+class RequestTimeout(BusError):
+    """The engine did not answer in time; whether it did the work is unknown."""

@@ -1,0 +1,169 @@
+"""MQTT 3.1.1 packets as far as our listener reads them: whole packets, and the first one in full.
+
+Source: OASIS MQTT 3.1.1, sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNACK), 3.3 (PUBLISH).
+"""
+
+import asyncio
+import re
+import secrets
+from dataclasses import dataclass
+
+from engine.bus.topics import NAME_PATTERN
+
+CONNECT_LIMIT_BYTES = 64 << 10
+
+CONNECT, PUBLISH, DISCONNECT = 1, 3, 14
+BAD_PROTOCOL, IDENTIFIER_REJECTED, NOT_AUTHORIZED = 1, 2, 5
+
+_CLIENT = re.compile(NAME_PATTERN)
+_PROTOCOL = b"\x00\x04MQTT"
+
+
+class BadPacket(Exception):  # noqa: N818
+    """Bytes that are no MQTT packet, or one above its bound: the connection ends without an answer."""
+
+
+class Refused(Exception):  # noqa: N818
+    """A CONNECT that is answered with a CONNACK of ``code`` and the end of the connection."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Connect:
+    """A checked CONNECT. ``packet`` is what the broker gets: keep-alive 0, since our listener keeps the
+    time, and a client id of ours where the client sent none."""
+
+    client: str
+    keepalive_seconds: int
+    packet: bytes
+
+
+async def read_packet(reader: asyncio.StreamReader, limit_bytes: int) -> bytes:
+    """The next whole packet; empty at a clean end of the stream. Raises ``BadPacket``."""
+    head = await reader.read(1)
+    if not head:
+        return b""
+    length = 0
+    try:
+        for shift in (0, 7, 14, 21):
+            byte = await reader.readexactly(1)
+            head += byte
+            length |= (byte[0] & 0x7F) << shift
+            if byte[0] < 0x80:
+                break
+        else:
+            raise BadPacket("a remaining length of more than four bytes")
+        if length > limit_bytes:
+            raise BadPacket(f"a packet of {length} bytes (at most {limit_bytes})")
+        return head + await reader.readexactly(length)
+    except asyncio.IncompleteReadError:
+        raise BadPacket("the connection ended within a packet") from None
+
+
+def body_of(packet: bytes) -> memoryview:
+    """What follows the fixed header of a whole packet."""
+    at = 1
+    while packet[at] & 0x80:
+        at += 1
+    return memoryview(packet)[at + 1 :]
+
+
+def connack(code: int) -> bytes:
+    """A CONNACK without a session."""
+    return bytes((0x20, 2, 0, code))
+
+
+def check_connect(packet: bytes) -> Connect:
+    """Check the first packet of a connection.
+
+    Raises ``Refused`` for a client that can be told why not, ``BadPacket`` for anything else.
+    """
+    if not packet or packet[0] >> 4 != CONNECT:
+        raise BadPacket("the first packet is not a CONNECT")
+    if packet[0] & 0x0F:
+        raise BadPacket("CONNECT with reserved bits in its first byte")
+    body = _Fields(bytes(body_of(packet)))
+    protocol = body.take_string()
+    level = body.take(1)[0]
+    if protocol != _PROTOCOL[2:] or level != 4:
+        raise Refused(BAD_PROTOCOL, f"protocol level {level}; only MQTT 3.1.1 is spoken here")
+    flags = body.take(1)[0]
+    user, password, will_retain = flags & 0x80, flags & 0x40, flags & 0x20
+    will_qos, will, clean_session = (flags >> 3) & 3, flags & 4, flags & 2
+    if flags & 1 or will_qos == 3 or (not will and (will_qos or will_retain)) or (password and not user):
+        raise BadPacket("CONNECT with flags that contradict each other")
+    keepalive_seconds = int.from_bytes(body.take(2), "big")
+    client_bytes = body.take_string()
+    if will:
+        _check_will_topic(body.take_string())
+        body.take_string()
+    if user:
+        _text(body.take_string())
+    if password:
+        body.take_string()
+    if not body.at_end():
+        raise BadPacket("CONNECT with bytes left over")
+    if not clean_session:
+        raise Refused(NOT_AUTHORIZED, "a persistent session; only clean sessions are kept here")
+    client = _text(client_bytes) or f"auto-{secrets.token_hex(16)}"
+    if not _CLIENT.fullmatch(client):
+        raise Refused(IDENTIFIER_REJECTED, "a client id that is not 1 to 64 of A-Z a-z 0-9 _ . -")
+    named = client.encode()
+    rest = body.data[12 + len(client_bytes) :]
+    rewritten = body.data[:8] + b"\0\0" + len(named).to_bytes(2, "big") + named + rest
+    return Connect(client, keepalive_seconds, b"\x10" + _length(len(rewritten)) + rewritten)
+
+
+def publish_topic_fits(packet: bytes) -> bool:
+    """Whether a PUBLISH names a topic a client may publish to: no wildcard, not ``$…``, valid UTF-8."""
+    try:
+        topic = _text(_Fields(bytes(body_of(packet)[: 2 + 0xFFFF])).take_string())
+    except BadPacket:
+        return False
+    return bool(topic) and not topic.startswith("$") and not set("+#\0") & set(topic)
+
+
+def _check_will_topic(topic_bytes: bytes) -> None:
+    topic = _text(topic_bytes)
+    if not topic or topic.startswith("$") or set("+#\0") & set(topic):
+        raise Refused(NOT_AUTHORIZED, "a will with a topic nobody may publish to")
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadPacket("a string that is not UTF-8") from None
+
+
+def _length(length: int) -> bytes:
+    out = bytearray()
+    while True:
+        length, low = divmod(length, 0x80)
+        out.append(low | (0x80 if length else 0))
+        if not length:
+            return bytes(out)
+
+
+class _Fields:
+    """Fields of a packet's body, taken from the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        taken = self.data[self._at : self._at + count]
+        if len(taken) < count:
+            raise BadPacket("a packet that is too short for its fields")
+        self._at += count
+        return taken
+
+    def take_string(self) -> bytes:
+        return self.take(int.from_bytes(self.take(2), "big"))
+
+    def at_end(self) -> bool:
+        return self._at == len(self.data)

@@ -1,0 +1,66 @@
+"""Broker URLs: ``mqtt://[user[:password]@]host[:port]`` and ``mqtts://…``."""
+
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from engine.bus.errors import BadUrl
+
+DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+_FORM = "mqtt://[user[:password]@]host[:port] or mqtts://…"
+
+
+@dataclass(frozen=True)
+class BrokerUrl:
+    """Where a broker is and who asks. ``str()`` and ``repr()`` leave the password out."""
+
+    host: str
+    port: int
+    tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "BrokerUrl":
+        """Read a URL. User and password are percent-decoded, an IPv6 address stands in brackets.
+
+        Raises ``BadUrl``; its text never repeats what stands before the ``@``.
+        """
+        text = text.strip()
+        shown = text.rpartition("@")[2] if "@" in text else text
+        scheme, separator, rest = text.partition("://")
+        if not separator or scheme.lower() not in DEFAULT_PORTS:
+            raise BadUrl(f"{shown!r} is not a broker URL ({_FORM})")
+        try:
+            parts = urlsplit(f"//{rest}")
+            host, port = parts.hostname, parts.port
+            user = None if parts.username is None else unquote(parts.username, errors="strict")
+            password = None if parts.password is None else unquote(parts.password, errors="strict")
+        except ValueError:
+            raise BadUrl(
+                f"{shown!r} is not a broker URL: its host, port or escapes do not read ({_FORM})"
+            ) from None
+        if not host or any(c.isspace() or not c.isprintable() for c in host):
+            raise BadUrl(f"{shown!r} is not a broker URL: it names no host ({_FORM})")
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise BadUrl(f"{shown!r} is not a broker URL: something follows the host and port ({_FORM})")
+        if port == 0:
+            raise BadUrl(f"{shown!r} is not a broker URL: 0 is not a port (1..65535)")
+        if user == "" or "\0" in (user or "") + (password or ""):
+            raise BadUrl(f"{shown!r} is not a broker URL: an empty user name or a NUL before the @ ({_FORM})")
+        tls = scheme.lower() == "mqtts"
+        return cls(host, port or DEFAULT_PORTS[scheme.lower()], tls, user, password)
+
+    def __str__(self) -> str:
+        return self._text(with_password=False)
+
+    def with_password(self) -> str:
+        """The whole URL, password included: for a file only its user can read, never for a log."""
+        return self._text(with_password=True)
+
+    def _text(self, *, with_password: bool) -> str:
+        user = "" if self.user is None else quote(self.user, safe="")
+        if with_password and self.password is not None:
+            user += ":" + quote(self.password, safe="")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{user}{'@' if user else ''}{host}:{self.port}"
