@@ -52,7 +52,10 @@ CACHE_DIRECTORY = _cache_directory()
 if CACHE_DIRECTORY is not None:
     os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIRECTORY)
 
+import llvmlite.ir  # noqa: E402
 import numba  # noqa: E402 - reads NUMBA_CACHE_DIR when it is imported
+import numba.core.cgutils  # noqa: E402
+import numba.extending  # noqa: E402
 
 
 def kernel(signature: str) -> Callable[[F], F]:
@@ -64,3 +67,30 @@ def kernel(signature: str) -> Callable[[F], F]:
 def inlined(function: F) -> F:
     """Mark a helper that kernels call; it is compiled into each of them."""
     return cast("F", numba.njit(nogil=True)(function))
+
+
+def _type_memcpy(typing_context: Any, to: Any, source: Any, size: Any) -> Any:
+    """memcpy(to, source, size) on addresses."""
+    signature = numba.types.void(numba.types.uintp, numba.types.uintp, numba.types.uintp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte_pointer = llvmlite.ir.IntType(8).as_pointer()
+        target = builder.inttoptr(arguments[0], byte_pointer)
+        origin = builder.inttoptr(arguments[1], byte_pointer)
+        cast("Any", numba.core.cgutils).raw_memcpy(builder, target, origin, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_memcpy = cast("Any", numba.extending.intrinsic(_type_memcpy))
+
+
+@inlined
+def copy_bytes(to: Any, to_offset: Any, source: Any, source_offset: Any, size: Any) -> None:
+    """Copy ``size`` bytes between uint8 arrays that do not overlap there. Bounds are the caller's."""
+    _memcpy(
+        numba.types.uintp(to.ctypes.data + to_offset),
+        numba.types.uintp(source.ctypes.data + source_offset),
+        numba.types.uintp(size),
+    )

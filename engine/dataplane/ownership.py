@@ -1,0 +1,118 @@
+"""Whose buffers are whose: what is done to a queue's row between two rounds, when no shard runs.
+
+Rows are the queue's published row (QUEUE_ROW,), buffers (all, BUFFER_ROW), ``belongs`` (all,) the slot
+that owns each buffer or NONE, which is what makes a buffer an adapter's spare.
+"""
+
+import numpy as np
+
+from engine.dataplane.layout import (
+    ARMED_NS,
+    DISCARDED,
+    DPC_CPU,
+    DPC_FRAMES,
+    DUE_NS,
+    FREE,
+    FREE_HEAD,
+    I32,
+    I64,
+    INDICATED_ROUND,
+    LOST,
+    NEXT,
+    NONE,
+    OUTSTANDING,
+    OUTSTANDING_HEAD,
+    OUTSTANDING_TAIL,
+    PENDING,
+    PENDING_HEAD,
+    PENDING_TAIL,
+    RETURNED_DUE_NS,
+    RETURNED_ROUND,
+    SURRENDERED_HEAD,
+    TARGET,
+    TOTAL,
+)
+
+
+def _link(buffers: I64, members: I64, tail: int = NONE) -> int:
+    """Chain buffers in the order given, ending in ``tail``; the head."""
+    if len(members) == 0:
+        return tail
+    buffers[members[:-1], NEXT] = members[1:]
+    buffers[members[-1], NEXT] = tail
+    return int(members[0])
+
+
+def _walk(buffers: I64, head: int, most: int) -> I64:
+    """The first ``most`` buffers of a chain."""
+    members: list[int] = []
+    while head != NONE and len(members) < most:
+        members.append(head)
+        head = int(buffers[head, NEXT])
+    return np.array(members, np.int64)
+
+
+def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: I64) -> None:
+    """Let a queue own ``target`` buffers.
+
+    It takes from ``spare`` (numbers of the adapter's spare buffers, at least as many as it lacks) at
+    once; it gives up free buffers at once and the others as they come back.
+    """
+    row[TARGET] = target
+    grow = max(0, target - int(row[TOTAL]))
+    taken = spare[:grow]
+    belongs[taken] = slot
+    buffers[taken, DUE_NS] = NONE
+    row[FREE_HEAD] = _link(buffers, taken, int(row[FREE_HEAD]))
+    shrink = min(max(0, int(row[TOTAL]) - target), int(row[FREE]))
+    given_up = _walk(buffers, int(row[FREE_HEAD]), shrink)
+    if shrink:
+        row[FREE_HEAD] = buffers[given_up[-1], NEXT]
+        belongs[given_up] = NONE
+    row[FREE] += grow - shrink
+    row[TOTAL] += grow - shrink
+
+
+def collect(row: I64, buffers: I64, belongs: I32) -> None:
+    """Make what a shrinking queue has given up since the last round the adapter's spare."""
+    given_up = _walk(buffers, int(row[SURRENDERED_HEAD]), len(belongs))
+    belongs[given_up] = NONE
+    row[SURRENDERED_HEAD] = NONE
+
+
+def _free_all_but_outstanding(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
+    own = np.flatnonzero(belongs == slot)
+    idle = own[buffers[own, DUE_NS] == NONE]
+    free = int(row[TOTAL] - row[OUTSTANDING])
+    row[FREE_HEAD] = _link(buffers, idle[:free])
+    row[SURRENDERED_HEAD] = _link(buffers, idle[free:])
+    row[FREE] = free
+    row[[PENDING, DPC_FRAMES]] = 0
+    row[[PENDING_HEAD, PENDING_TAIL, ARMED_NS, DPC_CPU]] = NONE
+
+
+def discard_pending(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
+    """Discard what a queue holds (NDIS: its last filter was cleared), a DPC in progress included."""
+    row[DISCARDED] += row[PENDING]
+    _free_all_but_outstanding(row, buffers, belongs, slot)
+
+
+def recover(row: I64, buffers: I64, belongs: I32, slot: int, round_number: int) -> None:
+    """Undo what a shard that died in a round did to a queue's buffers; the row is as last published.
+
+    What was pending is lost. What was outstanding is so again: buffers indicated before that round and
+    not yet returned, and those which the round had returned.
+    """
+    row[LOST] += row[PENDING]
+    own = np.flatnonzero(belongs == slot)
+    mine = buffers[own]
+    mine[mine[:, INDICATED_ROUND] == round_number, DUE_NS] = NONE
+    undone = mine[:, RETURNED_ROUND] == round_number
+    mine[undone, DUE_NS] = mine[undone, RETURNED_DUE_NS]
+    mine[undone, INDICATED_ROUND] = round_number - 1
+    buffers[own] = mine
+    held = mine[:, DUE_NS] != NONE
+    outstanding = own[held][np.argsort(mine[held, DUE_NS], kind="stable")]
+    row[OUTSTANDING_HEAD] = _link(buffers, outstanding)
+    row[OUTSTANDING_TAIL] = outstanding[-1] if len(outstanding) else NONE
+    _free_all_but_outstanding(row, buffers, belongs, slot)

@@ -1,0 +1,418 @@
+"""The data plane of a host: its shared memory, its workers, and one round after another.
+
+Everything here is called from one thread, the conductor's. Between rounds no shard runs, and the
+published rows may be read and changed; during a round they may not.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from engine.dataplane import layout, ownership
+from engine.dataplane.crew import Crew, WorkerDiedError
+from engine.dataplane.layout import I64, NEVER_NS, NONE, AdapterSizes, Sizes
+from engine.dataplane.memory import Block
+from engine.dataplane.shard import ORDER, SERVE, STEER
+from engine.dataplane.steer import PORT_COUNTERS, write_table
+from engine.ndis.effects import (
+    CloseQueue,
+    DiscardPending,
+    Effect,
+    MoveQueue,
+    NewFilter,
+    OpenQueue,
+    QueueGauges,
+    SetBuffers,
+)
+from engine.ndis.steering import TEST_ANY, SteeringRows
+from engine.scenario.model import Scenario
+from engine.traffic.batch import FrameBatch
+
+_SLICE_FRAMES: Final = 8_192
+_MOST_DEATHS: Final = 5
+_DEATHS_WITHIN_S: Final = 10.0
+_NO_ROUND: Final = -2
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Counters of a host at one simulated time: copies, in the layout's columns.
+
+    ``queues`` (slots, QUEUE_ROW), ``freed`` (adapters, QUEUE_ROW), ``cpus`` (cpus, CPU_ROW),
+    ``budget_cycles`` (cpus,), ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
+    """
+
+    sim_time_ns: int
+    queues: I64
+    freed: I64
+    cpus: I64
+    budget_cycles: I64
+    port: I64
+    matched: I64
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A worker that died, and what was done."""
+
+    cpu: int
+    cause: str
+    lost_frames: int
+
+
+class Plane:
+    """Shared memory, workers and rounds; ``deadline_s`` bounds a worker's round, None: it may take long.
+
+    Raises NotEnoughMemoryError before anything is allocated.
+    """
+
+    def __init__(self, scenario: Scenario, table_rows: list[int], deadline_s: float | None = None) -> None:
+        self.sizes = Sizes(
+            scenario.host.cpus,
+            tuple(
+                AdapterSizes(
+                    adapter.max_queues + 1,
+                    adapter.max_filters + 1,
+                    1 << (2 * rows).bit_length(),
+                    adapter.total_buffers,
+                    adapter.max_frame_bytes,
+                )
+                for adapter, rows in zip(scenario.adapter, table_rows, strict=True)
+            ),
+        )
+        self.now_ns = 0
+        self.incidents: deque[Incident] = deque(maxlen=1024)
+        self._block = Block(self.sizes)
+        self._views = self._block.views
+        cpus, adapters = self.sizes.cpus, len(self.sizes.adapters)
+        self._bank = np.zeros(cpus, np.int64)
+        self._port = np.zeros((adapters, PORT_COUNTERS), np.int64)
+        self._freed = np.zeros((adapters, layout.QUEUE_ROW), np.int64)
+        self._matched = np.zeros(self.sizes.filters, np.int64)
+        self._budget_mhz_ns = [0] * cpus
+        self._budget_at_ns = 0
+        self._shrinking: set[int] = set()
+        self._round = 0
+        self._half = 0
+        self._slices = 0
+        self._serving: list[int] = []
+        self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
+        self._describe(scenario)
+        self.batches = tuple(
+            FrameBatch(
+                self._views.data[half],
+                self._views.offset[half],
+                self._views.captured[half],
+                self._views.wire[half],
+                self._views.arrival_ns[half],
+                self._views.adapter[half],
+            )
+            for half in range(layout.HALVES)
+        )
+        try:
+            self._crew = Crew(self.sizes, self._block.name, deadline_s)
+        except BaseException:
+            self._drop_views()
+            raise
+
+    def _describe(self, scenario: Scenario) -> None:
+        """Write what never changes: the rows of adapters and the costs of processors."""
+        views = self._views
+        views.owner[:] = NONE
+        views.belongs[:] = NONE
+        views.buffer_rows[:, layout.DUE_NS] = NONE
+        views.buffer_rows[:, layout.RETURNED_ROUND] = NONE
+        slot = filters = table = buffers = octets = 0
+        for a, (spec, sizes) in enumerate(zip(scenario.adapter, self.sizes.adapters, strict=True)):
+            row = views.adapters[a]
+            row[layout.ADAPTER_SLOT_BASE] = slot
+            row[layout.ADAPTER_FILTER_BASE] = filters
+            row[layout.ADAPTER_TABLE_BASE] = table
+            row[layout.ADAPTER_TABLE_MASK] = sizes.table_rows - 1
+            row[layout.ADAPTER_MAX_FRAME_BYTES] = sizes.max_frame_bytes
+            row[layout.ADAPTER_BUFFER_BASE] = buffers
+            row[layout.ADAPTER_BYTES_BASE] = octets
+            row[layout.ADAPTER_STRIDE] = sizes.stride
+            row[layout.ADAPTER_TAKES_TAG_OUT] = spec.ndis_minor >= 30
+            row[layout.ADAPTER_NUMA_NODE] = spec.numa_node
+            views.table[table : table + sizes.table_rows, layout.ROW_KEY] = layout.EMPTY_KEY
+            slot += sizes.queues
+            filters += sizes.filters
+            table += sizes.table_rows
+            buffers += sizes.buffers
+            octets += sizes.bytes
+        cpu, host = scenario.cpu, scenario.host
+        costs = views.costs
+        costs[:, layout.COST_INTERRUPT] = cpu.cycles_per_interrupt
+        costs[:, layout.COST_DPC] = cpu.cycles_per_dpc
+        costs[:, layout.COST_FRAME] = cpu.cycles_per_frame
+        costs[:, layout.COST_BYTE_MILLI] = round(cpu.cycles_per_byte * 1000)
+        costs[:, layout.COST_REMOTE_BYTE_MILLI] = round(cpu.cycles_per_byte * cpu.remote_copy_factor * 1000)
+        costs[:, layout.COST_MODERATION_NS] = round(cpu.moderation_us * 1000)
+        costs[:, layout.COST_QUOTA] = cpu.quota
+        costs[:, layout.COST_NUMA_NODE] = np.arange(host.cpus) // (host.cpus // host.numa_nodes)
+        views.cpus[:, :, layout.CPU_DPC_SLOT] = NONE
+        views.cpus[:, :, layout.CPU_NEXT_EVENT_NS] = NEVER_NS
+        self._full_mhz = max(1, round(cpu.clock_ghz * 1000))
+        self._shared_mhz = max(1, round(cpu.clock_ghz * cpu.smt_share * 1000))
+        self._hyperthreading = host.hyperthreading
+        costs[:, layout.COST_MHZ] = self._full_mhz
+
+    # --- between rounds ------------------------------------------------------------------------
+
+    def slot(self, adapter: int, queue_id: int) -> int:
+        """The slot of a queue."""
+        return int(self._views.adapters[adapter, layout.ADAPTER_SLOT_BASE]) + queue_id
+
+    def _row(self, slot: int) -> I64:
+        """The published row of an allocated queue."""
+        row: I64 = self._views.queues[self._bank[self._views.owner[slot]], slot]
+        return row
+
+    def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
+        """The gauges of an allocated queue, as of the last round."""
+        row = self._row(self.slot(adapter, queue_id))
+        return QueueGauges(int(row[layout.PENDING]), int(row[layout.OUTSTANDING]), int(row[layout.TOTAL]))
+
+    def carry_out(self, effect: Effect) -> None:
+        """Do what the control plane decided; SteeringChanged and speeds are the caller's to follow up."""
+        match effect:
+            case OpenQueue():
+                self._open(effect)
+            case SetBuffers():
+                self._resize(self.slot(effect.adapter, effect.queue_id), effect.adapter, effect.count)
+            case MoveQueue():
+                self._move(self.slot(effect.adapter, effect.queue_id), effect.cpu)
+            case DiscardPending():
+                self._discard(self.slot(effect.adapter, effect.queue_id))
+            case CloseQueue():
+                self._close_queue(effect.adapter, self.slot(effect.adapter, effect.queue_id))
+            case NewFilter():
+                base = int(self._views.adapters[effect.adapter, layout.ADAPTER_FILTER_BASE])
+                self._matched[base + effect.filter_id] = 0
+
+    def _open(self, effect: OpenQueue) -> None:
+        slot = self.slot(effect.adapter, effect.queue_id)
+        self._views.owner[slot] = effect.cpu
+        row = self._row(slot)
+        row[:] = 0
+        row[layout.FREE_HEAD : layout.SURRENDERED_HEAD + 1] = NONE
+        row[layout.ARMED_NS] = NONE
+        row[layout.DPC_CPU] = NONE
+        row[layout.RETURN_DELAY_NS] = effect.return_delay_ns
+        row[layout.COPIED_BYTES_LIMIT] = effect.copied_bytes_limit
+
+    def _resize(self, slot: int, adapter: int, count: int) -> None:
+        views = self._views
+        first = int(views.adapters[adapter, layout.ADAPTER_BUFFER_BASE])
+        last = first + self.sizes.adapters[adapter].buffers
+        spare = first + np.flatnonzero(views.belongs[first:last] == NONE)
+        ownership.resize(self._row(slot), views.buffer_rows, views.belongs, slot, count, spare)
+        self._shrinking.add(slot)
+
+    def _move(self, slot: int, cpu: int) -> None:
+        old = self._row(slot).copy()
+        self._views.owner[slot] = cpu
+        self._row(slot)[:] = old
+        self._wake(cpu)
+
+    def _wake(self, cpu: int) -> None:
+        """Make a shard look for itself what happens next."""
+        self._views.cpus[self._bank[cpu], cpu, layout.CPU_NEXT_EVENT_NS] = 0
+
+    def _abort_dpc(self, slot: int) -> None:
+        """The DPC in progress on a queue indicates nothing; its processor still spends the cycles."""
+        cpu = int(self._row(slot)[layout.DPC_CPU])
+        if cpu != NONE:
+            self._views.cpus[self._bank[cpu], cpu, layout.CPU_DPC_FRAMES] = 0
+
+    def _discard(self, slot: int) -> None:
+        self._abort_dpc(slot)
+        ownership.discard_pending(self._row(slot), self._views.buffer_rows, self._views.belongs, slot)
+        self._shrinking.add(slot)
+
+    def _close_queue(self, adapter: int, slot: int) -> None:
+        row = self._row(slot)
+        count = len(layout.QUEUE_COLUMNS[: layout.PENDING])
+        self._freed[adapter, :count] += row[:count]
+        self._views.belongs[self._views.belongs == slot] = NONE
+        self._views.owner[slot] = NONE
+        self._shrinking.discard(slot)
+
+    def set_speeds(self, serving: set[int]) -> None:
+        """Say which processors serve a running queue: a hyper-thread next to one is slower."""
+        self._settle_budgets()
+        mhz = self._views.costs[:, layout.COST_MHZ]
+        mhz[:] = self._full_mhz
+        if self._hyperthreading:
+            for cpu in serving:
+                mhz[cpu ^ 1] = self._shared_mhz
+
+    def _settle_budgets(self) -> None:
+        elapsed = self.now_ns - self._budget_at_ns
+        self._budget_at_ns = self.now_ns
+        for cpu, mhz in enumerate(self._views.costs[:, layout.COST_MHZ].tolist()):
+            self._budget_mhz_ns[cpu] += elapsed * mhz
+
+    def write_steering(self, adapter: int, rows: SteeringRows) -> None:
+        """Publish an adapter's compiled filters for the next round."""
+        row = self._views.adapters[adapter]
+        row[layout.ADAPTER_HAS_ANY] = bool(np.any((rows.key & np.uint64(0xFFFF)) == TEST_ANY))
+        write_table(
+            self._views.table,
+            int(row[layout.ADAPTER_TABLE_BASE]),
+            int(row[layout.ADAPTER_TABLE_MASK]),
+            rows.key,
+            rows.queue,
+            rows.filter,
+            rows.default_filter,
+            rows.port_vm,
+        )
+
+    def read(self) -> Reading:
+        """The counters as of the last round."""
+        self._settle_budgets()
+        views = self._views
+        allocated = views.owner != NONE
+        bank_of_slot = np.where(allocated, self._bank[views.owner], 0)
+        return Reading(
+            sim_time_ns=self.now_ns,
+            queues=views.queues[bank_of_slot, np.arange(self.sizes.slots)],
+            freed=self._freed.copy(),
+            cpus=views.cpus[self._bank, np.arange(self.sizes.cpus)],
+            budget_cycles=np.array([spent // 1000 for spent in self._budget_mhz_ns], np.int64),
+            port=self._port.copy(),
+            matched=self._matched.copy(),
+        )
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers, by processor."""
+        return self._crew.pids
+
+    def replace_dead(self) -> None:
+        """Replace workers that ended while they had nothing to do."""
+        for cpu in self._crew.dead():
+            self._bury(WorkerDiedError(cpu, "died"))
+
+    # --- a round ---------------------------------------------------------------------------------
+
+    def begin_round(self, half: int, frames: int, horizon_ns: int) -> None:
+        """Steer the first ``frames`` frames of a batch, and let shards serve up to ``horizon_ns``.
+
+        Until ``end_round``, the other batch may be filled; nothing else may be touched.
+        """
+        self._round += 1
+        self._half = half
+        self._horizon_ns = horizon_ns
+        self._slices = min(self.sizes.cpus, -(-frames // _SLICE_FRAMES))
+        cuts = [frames * k // self._slices for k in range(self._slices + 1)] if frames else []
+        orders = [ORDER.pack(STEER, half, k, cuts[k], cuts[k + 1], horizon_ns) for k in range(self._slices)]
+        for k, order in enumerate(orders):
+            self._order(k, order)
+        for k, order in enumerate(orders):
+            reply = self._reply(k, order)
+            self._port += np.frombuffer(reply, np.int64).reshape(self._port.shape)
+        cpus = np.arange(self.sizes.cpus)
+        bounds = self._views.bounds[half, : self._slices]
+        busy = np.any(bounds[:, 1:] > bounds[:, :-1], axis=0)
+        due = self._views.cpus[self._bank, cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
+        self._serving = np.flatnonzero(busy | due).tolist()
+        for cpu in self._serving:
+            self._order(cpu, self._serve_order(cpu))
+
+    def _serve_order(self, cpu: int) -> bytes:
+        bank = int(self._bank[cpu])
+        return ORDER.pack(SERVE, self._half, self._slices, bank, self._round, self._horizon_ns)
+
+    def end_round(self) -> None:
+        """Wait for the shards; their counters take effect together."""
+        for cpu in self._serving:
+            try:
+                credited = np.frombuffer(self._crew.receive(cpu), np.int64).reshape(-1, 2)
+            except WorkerDiedError as death:
+                self._bury(death, handed_out=True)
+                continue
+            self._matched[credited[:, 0]] += credited[:, 1]
+            self._bank[cpu] ^= 1
+        self._serving = []
+        for slot in list(self._shrinking):
+            row = self._row(slot)
+            ownership.collect(row, self._views.buffer_rows, self._views.belongs)
+            if row[layout.TOTAL] <= row[layout.TARGET]:
+                self._shrinking.discard(slot)
+        if self._horizon_ns < NEVER_NS:
+            self.now_ns = self._horizon_ns
+        else:
+            last = self._views.cpus[self._bank, np.arange(self.sizes.cpus), layout.CPU_LAST_EVENT_NS]
+            self.now_ns = max(self.now_ns, int(last.max()))
+
+    def _order(self, cpu: int, order: bytes) -> None:
+        """Send an order; a worker found dead is replaced first, its pending frames lost."""
+        while True:
+            try:
+                self._crew.send(cpu, order)
+            except WorkerDiedError as death:
+                self._bury(death)
+                continue
+            return
+
+    def _reply(self, cpu: int, order: bytes) -> bytes:
+        """The reply to a steering order; a worker that died is replaced and its slice done again."""
+        while True:
+            try:
+                return self._crew.receive(cpu)
+            except WorkerDiedError as death:
+                self._bury(death)
+                self._order(cpu, order)
+
+    def _bury(self, death: WorkerDiedError, *, handed_out: bool = False) -> None:
+        """Count what a dead worker held as lost, free its buffers, and replace it.
+
+        With ``handed_out`` it died while it served this round, whose frames for it are lost too.
+        """
+        views, cpu = self._views, death.cpu
+        lost = 0
+        undone = _NO_ROUND
+        frames = np.empty(0, np.int32)
+        if handed_out:
+            undone = self._round
+            order, bounds = views.order[self._half], views.bounds[self._half]
+            pieces = [order[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(self._slices)]
+            frames = np.concatenate([frames, *pieces])
+            credit = views.credit[self._half][frames]
+            np.add.at(self._matched, credit[credit != NONE], 1)
+        for slot in np.flatnonzero(views.owner == cpu).tolist():
+            row = self._row(slot)
+            dpc_cpu = int(row[layout.DPC_CPU])
+            if dpc_cpu in (NONE, cpu):
+                self._abort_dpc(slot)
+            mine = frames[views.slot[self._half][frames] == slot]
+            lost += len(mine) + int(row[layout.PENDING])
+            row[[layout.STEERED_FRAMES, layout.RECEIVED, layout.LOST]] += len(mine)
+            row[layout.STEERED_BYTES] += int(views.wire[self._half][mine].sum(dtype=np.int64))
+            if slot in views.adapters[:, layout.ADAPTER_SLOT_BASE]:
+                reasons = np.bincount(views.reason[self._half][mine], minlength=5)
+                row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += reasons
+            ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
+        self.incidents.append(Incident(cpu, str(death), lost))
+        self._deaths.append(time.monotonic())
+        if len(self._deaths) == _MOST_DEATHS and self._deaths[-1] - self._deaths[0] < _DEATHS_WITHIN_S:
+            raise death
+        self._crew.replace(cpu)
+        self._wake(cpu)
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def _drop_views(self) -> None:
+        self.batches = ()
+        del self._views
+        self._block.close()
+
+    def close(self) -> None:
+        """End the workers and remove the shared memory."""
+        self._crew.close()
+        self._drop_views()

@@ -1,0 +1,479 @@
+"""The serving kernel: one simulated processor, as a discrete-event model, over its own queues.
+
+Before each frame it does what the processor and the VMs would have done earlier: start DPCs, end them
+(indicate, return), take buffers back; then the frame asks for a buffer. Rules: contract 1, "Time", and
+the CPU model of the reference. At equal times a frame comes first; then DPCs in the order armed (ties:
+adapter, queue id). How frames are cut into rounds changes no counter: each event happens at its own
+simulated time, and what is under way at the horizon waits in the rows.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.dataplane.layout import (
+    ADAPTER_BUFFER_BASE,
+    ADAPTER_BYTES_BASE,
+    ADAPTER_NUMA_NODE,
+    ADAPTER_SLOT_BASE,
+    ADAPTER_STRIDE,
+    ADAPTER_TAKES_TAG_OUT,
+    ARMED_BY_INTERRUPT,
+    ARMED_NS,
+    COPIED_BYTES_LIMIT,
+    COST_BYTE_MILLI,
+    COST_DPC,
+    COST_FRAME,
+    COST_INTERRUPT,
+    COST_MHZ,
+    COST_MODERATION_NS,
+    COST_NUMA_NODE,
+    COST_QUOTA,
+    COST_REMOTE_BYTE_MILLI,
+    CPU_BUSY_CYCLES,
+    CPU_DPC_CYCLES,
+    CPU_DPC_FRAMES,
+    CPU_DPC_SLOT,
+    CPU_DPCS,
+    CPU_FREE_NS,
+    CPU_INDICATED,
+    CPU_INTERRUPTS,
+    CPU_LAST_EVENT_NS,
+    CPU_NEXT_EVENT_NS,
+    DPC_CPU,
+    DPC_END_NS,
+    DPC_FRAMES,
+    DPCS,
+    DROPPED,
+    DUE_NS,
+    FIRST_REASON,
+    FREE,
+    FREE_HEAD,
+    I32,
+    I64,
+    INDICATED,
+    INDICATED_ROUND,
+    INTERRUPTS,
+    LENGTHS,
+    NEVER_NS,
+    NEXT,
+    NONE,
+    OUTSTANDING,
+    OUTSTANDING_HEAD,
+    OUTSTANDING_TAIL,
+    PENDING,
+    PENDING_HEAD,
+    PENDING_TAIL,
+    PORT_VM,
+    RECEIVED,
+    RETURN_DELAY_NS,
+    RETURNED,
+    RETURNED_DUE_NS,
+    RETURNED_ROUND,
+    STEERED_BYTES,
+    STEERED_FRAMES,
+    SURRENDERED_HEAD,
+    SWITCH_DROPPED,
+    TARGET,
+    TCI,
+    TOTAL,
+    Int,
+)
+from engine.jit import copy_bytes, inlined, kernel
+
+
+@inlined
+def _push(heap_ns: I64, heap_slot: I32, size: Int, time_ns: Int, slot: Int) -> Int:
+    """Add an armed queue to the heap, ordered by (time, slot)."""
+    place = size
+    while place > 0:
+        parent = (place - 1) >> 1
+        if heap_ns[parent] < time_ns or (heap_ns[parent] == time_ns and heap_slot[parent] < slot):
+            break
+        heap_ns[place] = heap_ns[parent]
+        heap_slot[place] = heap_slot[parent]
+        place = parent
+    heap_ns[place] = time_ns
+    heap_slot[place] = slot
+    return size + 1
+
+
+@inlined
+def _pop(heap_ns: I64, heap_slot: I32, size: Int) -> Int:
+    """Remove the first queue of the heap (which the caller has read)."""
+    size -= 1
+    time_ns = heap_ns[size]
+    slot = heap_slot[size]
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        other = child + 1
+        if other < size and (
+            heap_ns[other] < heap_ns[child]
+            or (heap_ns[other] == heap_ns[child] and heap_slot[other] < heap_slot[child])
+        ):
+            child = other
+        if time_ns < heap_ns[child] or (time_ns == heap_ns[child] and slot < heap_slot[child]):
+            break
+        heap_ns[place] = heap_ns[child]
+        heap_slot[place] = heap_slot[child]
+        place = child
+    heap_ns[place] = time_ns
+    heap_slot[place] = slot
+    return size
+
+
+@inlined
+def _give_back(row: I64, buffers: I64, buffer: Int) -> None:
+    """A returned buffer is free again, unless its queue is to shrink."""
+    if row[TOTAL] > row[TARGET]:
+        row[TOTAL] -= 1
+        buffers[buffer, NEXT] = row[SURRENDERED_HEAD]
+        row[SURRENDERED_HEAD] = buffer
+    else:
+        row[FREE] += 1
+        buffers[buffer, NEXT] = row[FREE_HEAD]
+        row[FREE_HEAD] = buffer
+
+
+@inlined
+def _take_back(row: I64, buffers: I64, before_ns: Int, round_number: Int, last_ns: Int) -> Int:
+    """Take back the outstanding buffers that are due before a time; the latest event time, updated."""
+    buffer = row[OUTSTANDING_HEAD]
+    while buffer != NONE and buffers[buffer, DUE_NS] < before_ns:
+        following = buffers[buffer, NEXT]
+        due = buffers[buffer, DUE_NS]
+        last_ns = max(last_ns, due)
+        if buffers[buffer, INDICATED_ROUND] != round_number:
+            buffers[buffer, RETURNED_ROUND] = round_number
+            buffers[buffer, RETURNED_DUE_NS] = due
+        buffers[buffer, DUE_NS] = NONE
+        row[OUTSTANDING] -= 1
+        row[RETURNED] += 1
+        _give_back(row, buffers, buffer)
+        buffer = following
+    row[OUTSTANDING_HEAD] = buffer
+    if buffer == NONE:
+        row[OUTSTANDING_TAIL] = NONE
+    return last_ns
+
+
+@inlined
+def _indicate(row: I64, buffers: I64, round_number: Int) -> None:
+    """End a queue's DPC: hand up its frames; each buffer comes back now, or later from its VM."""
+    end_ns = row[DPC_END_NS]
+    delay_ns = row[RETURN_DELAY_NS]
+    frames = row[DPC_FRAMES]
+    buffer = row[PENDING_HEAD]
+    for _ in range(frames):
+        following = buffers[buffer, NEXT]
+        if buffers[buffer, PORT_VM] == NONE:
+            row[SWITCH_DROPPED] += 1
+        if delay_ns == 0 or buffers[buffer, PORT_VM] == NONE:
+            row[RETURNED] += 1
+            _give_back(row, buffers, buffer)
+        else:
+            buffers[buffer, DUE_NS] = end_ns + delay_ns
+            buffers[buffer, INDICATED_ROUND] = round_number
+            buffers[buffer, NEXT] = NONE
+            if row[OUTSTANDING_TAIL] == NONE:
+                row[OUTSTANDING_HEAD] = buffer
+            else:
+                buffers[row[OUTSTANDING_TAIL], NEXT] = buffer
+            row[OUTSTANDING_TAIL] = buffer
+            row[OUTSTANDING] += 1
+        buffer = following
+    row[PENDING_HEAD] = buffer
+    if buffer == NONE:
+        row[PENDING_TAIL] = NONE
+    row[PENDING] -= frames
+    row[INDICATED] += frames
+    row[DPC_CPU] = NONE
+    row[DPC_FRAMES] = 0
+
+
+@inlined
+def _begin_dpc(
+    row: I64, cpu: I64, cost: I64, adapters: I64, buffers: I64, me: Int, slot: Int, start_ns: Int
+) -> None:
+    """Start the DPC of an armed queue: what it takes, what it costs, when it ends."""
+    frames = min(row[PENDING], cost[COST_QUOTA])
+    limit = row[COPIED_BYTES_LIMIT]
+    copied = 0
+    buffer = row[PENDING_HEAD]
+    for _ in range(frames):
+        copied += min(buffers[buffer, LENGTHS] >> 32, limit)
+        buffer = buffers[buffer, NEXT]
+    a = adapters.shape[0] - 1
+    while adapters[a, ADAPTER_SLOT_BASE] > slot:
+        a -= 1
+    per_byte = cost[COST_BYTE_MILLI]
+    if adapters[a, ADAPTER_NUMA_NODE] != cost[COST_NUMA_NODE]:
+        per_byte = cost[COST_REMOTE_BYTE_MILLI]
+    cycles = cost[COST_DPC] + frames * cost[COST_FRAME] + copied * per_byte // 1000
+    if row[ARMED_BY_INTERRUPT]:
+        cycles += cost[COST_INTERRUPT]
+        row[INTERRUPTS] += 1
+        cpu[CPU_INTERRUPTS] += 1
+    end_ns = start_ns + -(-cycles * 1000 // cost[COST_MHZ])
+    row[DPCS] += 1
+    row[ARMED_NS] = NONE
+    row[DPC_CPU] = me
+    row[DPC_END_NS] = end_ns
+    row[DPC_FRAMES] = frames
+    cpu[CPU_DPCS] += 1
+    cpu[CPU_FREE_NS] = end_ns
+    cpu[CPU_DPC_SLOT] = slot
+    cpu[CPU_DPC_FRAMES] = frames
+    cpu[CPU_DPC_CYCLES] = cycles
+
+
+@inlined
+def _arm(row: I64, heap_ns: I64, heap_slot: I32, armed: Int, time_ns: Int, slot: Int, interrupt: Int) -> Int:
+    """Arm a queue's DPC; the heap's new size."""
+    row[ARMED_NS] = time_ns
+    row[ARMED_BY_INTERRUPT] = interrupt
+    return _push(heap_ns, heap_slot, armed, time_ns, slot)
+
+
+@inlined
+def _first_foreign(queues: I64, foreign: I32, count: Int) -> Int:
+    """Which of the queues still in a DPC of another processor ends it first."""
+    best = 0
+    for k in range(1, count):
+        if queues[foreign[k], DPC_END_NS] < queues[foreign[best], DPC_END_NS]:
+            best = k
+    return best
+
+
+@inlined
+def _run_until(
+    before_ns: Int,
+    me: Int,
+    round_number: Int,
+    queues: I64,
+    cpu: I64,
+    cost: I64,
+    adapters: I64,
+    owner: I32,
+    buffers: I64,
+    heap_ns: I64,
+    heap_slot: I32,
+    armed: Int,
+    foreign: I32,
+    foreigners: Int,
+) -> tuple[Int, Int, Int]:
+    """Do everything of this processor that happens before a time.
+
+    Returns the heap's size, how many queues are still in a DPC of another processor (a queue that
+    moved ends its last DPC at the old processor's time), and when the next thing happens.
+    """
+    while True:
+        busy = cpu[CPU_DPC_SLOT] != NONE
+        if busy:
+            next_ns = cpu[CPU_FREE_NS]
+        elif armed > 0:
+            next_ns = max(heap_ns[0], cpu[CPU_FREE_NS])
+        else:
+            next_ns = NEVER_NS
+        if foreigners > 0:
+            k = _first_foreign(queues, foreign, foreigners)
+            slot = np.int64(foreign[k])
+            end_ns = queues[slot, DPC_END_NS]
+            if end_ns <= next_ns:
+                if end_ns >= before_ns:
+                    return armed, foreigners, end_ns
+                foreigners -= 1
+                foreign[k] = foreign[foreigners]
+                row = queues[slot]
+                _indicate(row, buffers, round_number)
+                cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], end_ns)
+                if row[PENDING] > 0:
+                    armed = _arm(row, heap_ns, heap_slot, armed, end_ns, slot, 0)
+                continue
+        if next_ns >= before_ns:
+            return armed, foreigners, next_ns
+        if busy:
+            slot = cpu[CPU_DPC_SLOT]
+            cpu[CPU_DPC_SLOT] = NONE
+            cpu[CPU_BUSY_CYCLES] += cpu[CPU_DPC_CYCLES]
+            cpu[CPU_INDICATED] += cpu[CPU_DPC_FRAMES]
+            cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], next_ns)
+            # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
+            if owner[slot] == me and queues[slot, DPC_CPU] == me and queues[slot, DPC_END_NS] == next_ns:
+                row = queues[slot]
+                _indicate(row, buffers, round_number)
+                if row[PENDING] > 0:
+                    armed = _arm(row, heap_ns, heap_slot, armed, next_ns, slot, 0)
+        else:
+            slot = np.int64(heap_slot[0])
+            armed = _pop(heap_ns, heap_slot, armed)
+            _begin_dpc(queues[slot], cpu, cost, adapters, buffers, me, slot, next_ns)
+
+
+@kernel(
+    "int64(int64, int64, int64, int64, int64,"
+    " int64[:,:,::1], int64[:,:,::1], int64[:,::1], int64[:,::1], int32[::1], int64[:,::1], uint8[::1],"
+    " uint8[::1], int64[::1], uint32[::1], uint32[::1], int64[::1], uint16[::1],"
+    " int32[::1], int32[::1], int32[::1], uint8[::1], int32[::1], int32[:,::1],"
+    " int64[::1], int32[::1], int32[::1], int32[::1], int64[::1], int32[::1])"
+)
+def serve(
+    me: int,
+    bank: int,
+    round_number: int,
+    slices: int,
+    horizon_ns: int,
+    queue_banks: I64,
+    cpu_banks: I64,
+    costs: I64,
+    adapters: I64,
+    owner: I32,
+    buffers: I64,
+    buffer_bytes: NDArray[np.uint8],
+    data: NDArray[np.uint8],
+    offset: I64,
+    captured: NDArray[np.uint32],
+    wire: NDArray[np.uint32],
+    arrival_ns: I64,
+    adapter: NDArray[np.uint16],
+    frame_slot: I32,
+    credit: I32,
+    port_vm: I32,
+    reason: NDArray[np.uint8],
+    order: I32,
+    bounds: I32,
+    heap_ns: I64,
+    heap_slot: I32,
+    own: I32,
+    foreign: I32,
+    matched: I64,
+    touched: I32,
+) -> int:
+    """Receive this shard's frames of a round and serve its queues up to ``horizon_ns``.
+
+    Reads the rows of its queues and processor from ``bank``, leaves the new ones in the other bank.
+    ``bounds`` (slices, cpus + 1) and ``order`` say which frames are its own. Scratch: ``heap_ns``,
+    ``heap_slot``, ``own``, ``foreign`` (slots,). ``matched`` (filters,) must be zero; on return it holds
+    frames credited, and the first n of ``touched`` (filters,) name the filters where it does, n
+    returned.
+    """
+    queues = queue_banks[1 - bank]
+    before = queue_banks[bank]
+    cpu = cpu_banks[1 - bank, me]
+    cpu[:] = cpu_banks[bank, me]
+    cost = costs[me]
+    owned = 0
+    armed: Int = 0
+    foreigners: Int = 0
+    for s in range(owner.shape[0]):
+        if owner[s] == me:
+            queues[s, :] = before[s]
+            own[owned] = s
+            owned += 1
+            if queues[s, ARMED_NS] != NONE:
+                armed = _push(heap_ns, heap_slot, armed, queues[s, ARMED_NS], s)
+            elif queues[s, DPC_CPU] != NONE and queues[s, DPC_CPU] != me:
+                foreign[foreigners] = s
+                foreigners += 1
+
+    touches = 0
+    last_ns: Int = np.int64(0)
+    next_ns: Int = np.int64(0)
+    moderation_ns = cost[COST_MODERATION_NS]
+    for piece in range(slices):
+        for place in range(bounds[piece, me], bounds[piece, me + 1]):
+            i = order[place]
+            now_ns = arrival_ns[i]
+            if next_ns < now_ns:
+                armed, foreigners, next_ns = _run_until(
+                    now_ns,
+                    me,
+                    round_number,
+                    queues,
+                    cpu,
+                    cost,
+                    adapters,
+                    owner,
+                    buffers,
+                    heap_ns,
+                    heap_slot,
+                    armed,
+                    foreign,
+                    foreigners,
+                )
+            slot = np.int64(frame_slot[i])
+            a = np.int64(adapter[i])
+            row = queues[slot]
+            row[STEERED_FRAMES] += 1
+            row[STEERED_BYTES] += wire[i]
+            if credit[i] != NONE:
+                if matched[credit[i]] == 0:
+                    touched[touches] = credit[i]
+                    touches += 1
+                matched[credit[i]] += 1
+            if slot == adapters[a, ADAPTER_SLOT_BASE]:
+                row[FIRST_REASON + reason[i]] += 1
+            buffer = row[FREE_HEAD]
+            if buffer == NONE and row[OUTSTANDING_HEAD] != NONE:
+                last_ns = _take_back(row, buffers, now_ns, round_number, last_ns)
+                buffer = row[FREE_HEAD]
+            if buffer == NONE:
+                row[DROPPED] += 1
+                continue
+            row[FREE_HEAD] = buffers[buffer, NEXT]
+            row[FREE] -= 1
+            size: Int = np.int64(captured[i])
+            start = offset[i]
+            place_of = adapters[a, ADAPTER_BYTES_BASE] + (
+                (buffer - adapters[a, ADAPTER_BUFFER_BASE]) * adapters[a, ADAPTER_STRIDE]
+            )
+            tci = np.int64(NONE)
+            if adapters[a, ADAPTER_TAKES_TAG_OUT] and data[start + 12] == 0x81 and data[start + 13] == 0x00:
+                tci = (np.int64(data[start + 14]) << 8) | np.int64(data[start + 15])
+                copy_bytes(buffer_bytes, place_of, data, start, 12)
+                copy_bytes(buffer_bytes, place_of + 12, data, start + 16, size - 16)
+                size -= 4
+            else:
+                copy_bytes(buffer_bytes, place_of, data, start, size)
+            buffers[buffer, LENGTHS] = (np.int64(wire[i]) << 32) | size
+            buffers[buffer, PORT_VM] = port_vm[i]
+            buffers[buffer, TCI] = tci
+            buffers[buffer, NEXT] = NONE
+            if row[PENDING_TAIL] == NONE:
+                row[PENDING_HEAD] = buffer
+            else:
+                buffers[row[PENDING_TAIL], NEXT] = buffer
+            row[PENDING_TAIL] = buffer
+            row[PENDING] += 1
+            row[RECEIVED] += 1
+            if row[ARMED_NS] == NONE and row[DPC_CPU] == NONE:
+                armed = _arm(row, heap_ns, heap_slot, armed, now_ns + moderation_ns, slot, 1)
+                next_ns = min(next_ns, max(now_ns + moderation_ns, cpu[CPU_FREE_NS]))
+
+    armed, foreigners, next_ns = _run_until(
+        horizon_ns,
+        me,
+        round_number,
+        queues,
+        cpu,
+        cost,
+        adapters,
+        owner,
+        buffers,
+        heap_ns,
+        heap_slot,
+        armed,
+        foreign,
+        foreigners,
+    )
+    for k in range(owned):
+        row = queues[own[k]]
+        if row[OUTSTANDING_HEAD] != NONE:
+            last_ns = _take_back(row, buffers, horizon_ns, round_number, last_ns)
+            if row[OUTSTANDING_HEAD] != NONE:
+                next_ns = min(next_ns, buffers[row[OUTSTANDING_HEAD], DUE_NS])
+    cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], last_ns)
+    cpu[CPU_NEXT_EVENT_NS] = next_ns
+    return touches
