@@ -17,7 +17,6 @@ MAX_FRAME_BYTES: Final = 65_535
 BROADCAST: Final = 0xFFFF_FFFF_FFFF
 
 _SHOWN_CHARACTERS = 80
-_SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ADDRESS = re.compile(r"[0-9a-fA-F]{2}(?:(?::[0-9a-fA-F]{2}){5}|(?:-[0-9a-fA-F]{2}){5})")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NDIS_VERSION = re.compile(r"6\.[0-9]{2}")
@@ -25,13 +24,13 @@ _NDIS_VERSION = re.compile(r"6\.[0-9]{2}")
 C = TypeVar("C", bound=str)
 
 
-def escape(text: str) -> str:
-    """``text`` on one line: what can't be printed, quotes and backslashes escaped; long text is cut."""
-    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-    return "".join(
-        _SHORT_ESCAPES.get(c) or (c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else "?")
-        for c in cut
-    )
+def one_line(text: str) -> str:
+    """``text`` with whatever can't be printed escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
 def show(value: object) -> str:
@@ -42,9 +41,10 @@ def show(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return f'"{escape(value)}"'
+            quoted = _cut(value).replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{one_line(quoted)}"'
         case int():
-            return escape(str(value) if value.bit_length() <= 64 else hex(value))
+            return _cut(str(value) if value.bit_length() <= 64 else hex(value))
         case dict():
             return "a table"
         case list() | tuple():
@@ -52,7 +52,7 @@ def show(value: object) -> str:
         case bytes():
             return "binary data"
         case _:
-            return escape(str(value))
+            return one_line(_cut(str(value)))
 
 
 def format_mac(address: int) -> str:
@@ -65,6 +65,11 @@ def parse_address(value: object) -> int:
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         raise ValueError(f'{show(value)} is not a MAC address (like "00:15:5d:00:00:01")')
     return int(value.replace(":", "").replace("-", ""), 16)
+
+
+def normal_mac(value: object) -> str:
+    """A unicast MAC address as a scenario and a message write it."""
+    return format_mac(parse_mac(value))
 
 
 def parse_mac(value: object) -> int:

@@ -1,0 +1,165 @@
+"""Reading a scenario file: from TOML to a checked ``Scenario``, or the one sentence that says why not."""
+
+import difflib
+import platform
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from engine.scenario.keys import KEYS, KeyPath, Tables
+from engine.scenario.model import Scenario
+from engine.scenario.relations import MisfitError, check_relations
+from engine.scenario.values import one_line, show
+
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+class ScenarioError(Exception):
+    """A scenario that can't be used: ``FILE: KEY PATH: the value and what would fit``, on one line."""
+
+
+def load(path: Path | str) -> Scenario:
+    """The scenario in a TOML file. Raises ``ScenarioError``, its FILE being ``path`` as given."""
+    source = one_line(str(path))
+    try:
+        if Path(path).is_dir():
+            raise ScenarioError(f"{source}: a directory, not a scenario file")
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise ScenarioError(f"{source}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = one_line(getattr(error, "strerror", None) or str(error))
+        raise ScenarioError(f"{source}: cannot be read: {reason}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ScenarioError(
+            f"{source}: larger than {MAX_FILE_BYTES} bytes, the most a scenario file may have"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ScenarioError(f"{source}: not UTF-8 text (line {line}, byte {error.start})") from None
+    return loads(text, str(path))
+
+
+def loads(text: str, name: str) -> Scenario:
+    """The scenario in a TOML text; ``name`` stands for the file in the ``ScenarioError`` it may raise.
+
+    Of several problems the first in file order is reported; single values come before what they must
+    be to each other.
+    """
+    source = one_line(name)
+    try:
+        document = tomllib.loads(text)
+    except RecursionError:
+        raise ScenarioError(f"{source}: not a scenario: nested too deeply") from None
+    except ValueError as error:
+        raise ScenarioError(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
+    try:
+        scenario: Scenario = _read_table(Scenario, document, ())
+        check_relations(scenario)
+    except MisfitError as misfit:
+        raise ScenarioError(": ".join(filter(None, (source, _dotted(misfit.path), str(misfit))))) from None
+    return _with_names(scenario)
+
+
+def default_scenario() -> Scenario:
+    """The scenario that ships with the package: what runs when none is named."""
+    resource = resources.files("engine.scenario").joinpath("default.toml")
+    return loads(resource.read_text(encoding="utf-8"), "default.toml")
+
+
+def machine_name() -> str:
+    """This machine's host name as a scenario's: unfit characters replaced by "-", at most 64."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", platform.node())[:64] or "host"
+
+
+def _syntax_sentence(message: str, text: str) -> str:
+    """A TOML parser's message on one line, with line and column where it only says "end of document"."""
+    lines = text.split("\n")
+    end = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return one_line(message.replace("end of document)", f"{end}, the end of the file)"))
+
+
+def _dotted(path: KeyPath) -> str:
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else show(part))
+    return text
+
+
+def _read_table(row: type[msgspec.Struct], table: object, path: KeyPath) -> Any:
+    """One table as its type of ``model``; every key by its entry in the registry."""
+    if not isinstance(table, dict):
+        raise MisfitError(path, f"{show(table)} is not a table")
+    keys = KEYS[row]
+    fields: dict[str, object] = {}
+    for name, value in table.items():
+        key = keys.get(name)
+        here = (*path, name)
+        if key is None:
+            raise MisfitError(here, _unknown_key(name, list(keys)))
+        if isinstance(key, Tables):
+            fields[name] = _read_tables(key, value, here)
+        else:
+            try:
+                fields[name] = key.read(value)
+            except ValueError as error:
+                raise MisfitError(here, str(error)) from None
+    for field in msgspec.structs.fields(row):
+        if field.required and field.name not in fields:
+            key = keys[field.name]
+            assert not isinstance(key, Tables)
+            raise MisfitError((*path, field.name), f"missing ({key.fits})")
+    return row(**fields)
+
+
+def _read_tables(key: Tables, value: object, path: KeyPath) -> object:
+    if key.most is None:
+        return _read_table(key.row, value, path)
+    if not isinstance(value, list):
+        headings = tuple(part for part in path if isinstance(part, str))
+        raise MisfitError(path, f"{show(value)} is not an array of tables ([[{_dotted(headings)}]])")
+    if not key.least <= len(value) <= key.most:
+        raise MisfitError(path, f"{len(value)} tables, where {key.least}..{key.most} fit")
+    return [_read_table(key.row, table, (*path, index)) for index, table in enumerate(value)]
+
+
+def _unknown_key(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if nearest:
+        return f'unknown key (did you mean "{nearest[0]}"?)'
+    return f"unknown key (known here: {', '.join(known)})"
+
+
+def _with_names(scenario: Scenario) -> Scenario:
+    """Fill in what a file may leave out and what depends on its surroundings: host, queue, mix names."""
+    replace = msgspec.structs.replace
+    host = scenario.host if scenario.host.name else replace(scenario.host, name=machine_name())
+    adapters = [
+        replace(
+            adapter,
+            queue=[
+                queue if queue.name else replace(queue, name=queue.vm or f"queue {queue_id}")
+                for queue_id, queue in enumerate(adapter.queue, start=1)
+            ],
+        )
+        for adapter in scenario.adapter
+    ]
+    traffic = scenario.traffic
+    if traffic is not None:
+        only = adapters[0].name
+        traffic = replace(
+            traffic, mix=[mix if mix.adapter else replace(mix, adapter=only) for mix in traffic.mix]
+        )
+    return replace(scenario, host=host, adapter=adapters, traffic=traffic)

@@ -1,0 +1,163 @@
+"""What the values of a scenario must be to each other (contract 3, NDIS.md "Bad input")."""
+
+from engine.scenario.keys import KeyPath
+from engine.scenario.model import AdapterSpec, FlowSpec, HostSpec, MixSpec, QueueSpec, Scenario, Vlan
+from engine.scenario.values import BROADCAST, check_filter_vlan, parse_address, show
+
+
+class MisfitError(Exception):
+    """A value that does not fit: where, and the sentence that says so."""
+
+    def __init__(self, path: KeyPath, sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = path
+
+
+def check_relations(scenario: Scenario) -> None:
+    """Raise ``MisfitError`` for the first value that does not fit the others, in the model's order."""
+    _check_host(scenario.host)
+    names: dict[str, int] = {}
+    for a, adapter in enumerate(scenario.adapter):
+        first = names.setdefault(adapter.name, a)
+        if first != a:
+            raise MisfitError(
+                ("adapter", a, "name"),
+                f"{show(adapter.name)} is the name of adapter[{first}] already (a name of its own fits)",
+            )
+        _check_adapter(("adapter", a), adapter, scenario.host)
+    if scenario.traffic is not None:
+        for m, mix in enumerate(scenario.traffic.mix):
+            _check_mix(("traffic", "mix", m), mix, list(names))
+
+
+def _check_host(host: HostSpec) -> None:
+    if host.hyperthreading and host.cpus % 2:
+        raise MisfitError(
+            ("host", "cpus"), f"{host.cpus} is odd, and hyper-threads come in pairs (an even number fits)"
+        )
+    if host.cpus % host.numa_nodes:
+        divisors = [str(n) for n in range(1, host.cpus + 1) if host.cpus % n == 0]
+        raise MisfitError(
+            ("host", "numa_nodes"),
+            f"{host.numa_nodes} does not divide the {host.cpus} processors ({', '.join(divisors)} fits)",
+        )
+
+
+def _check_below(path: KeyPath, value: int, bound: int, what: str) -> None:
+    if value >= bound:
+        raise MisfitError(path, f"{value} is not {what} (0..{bound - 1})")
+
+
+def _check_adapter(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:
+    smallest, largest = adapter.min_lookahead_bytes, adapter.max_lookahead_bytes
+    for key, value in (("min_lookahead_bytes", smallest), ("max_lookahead_bytes", largest)):
+        if value and adapter.ndis_minor >= 30:
+            raise MisfitError(
+                (*path, key),
+                f"{value} asks for a lookahead split, which NDIS {adapter.ndis_version} does not have"
+                ' (0 fits, or an ndis_version before "6.30")',
+            )
+    if smallest > largest:
+        raise MisfitError(
+            (*path, "min_lookahead_bytes"),
+            f"{smallest} is above max_lookahead_bytes, {largest} (0..{largest} fits)",
+        )
+    if adapter.buffers is not None and adapter.buffers < adapter.default_queue_buffers:
+        raise MisfitError(
+            (*path, "buffers"),
+            f"{adapter.buffers} is less than the default queue's {adapter.default_queue_buffers}"
+            f" ({adapter.default_queue_buffers} or more fits)",
+        )
+    _check_below(
+        (*path, "default_queue_cpu"), adapter.default_queue_cpu, host.cpus, "a processor of the host"
+    )
+    _check_below((*path, "numa_node"), adapter.numa_node, host.numa_nodes, "a NUMA node of the host")
+    if len(adapter.queue) > adapter.max_queues:
+        raise MisfitError(
+            (*path, "queue", adapter.max_queues),
+            f"one queue more than the adapter has (max_queues = {adapter.max_queues})",
+        )
+    filters: dict[tuple[str, Vlan], KeyPath] = {}
+    for q, queue in enumerate(adapter.queue):
+        queue_path = (*path, "queue", q)
+        _check_below((*queue_path, "cpu"), queue.cpu, host.cpus, "a processor of the host")
+        _check_lookahead((*queue_path, "lookahead_bytes"), queue, adapter)
+        _check_filters(queue_path, queue, adapter, filters)
+
+
+def _check_lookahead(path: KeyPath, queue: QueueSpec, adapter: AdapterSpec) -> None:
+    if not queue.lookahead_bytes:
+        return
+    if adapter.ndis_minor >= 30:
+        raise MisfitError(
+            path,
+            f"{queue.lookahead_bytes} asks for a lookahead split, which NDIS {adapter.ndis_version}"
+            " does not have (0 fits)",
+        )
+    if queue.lookahead_bytes > adapter.max_lookahead_bytes:
+        raise MisfitError(
+            path,
+            f"{queue.lookahead_bytes} is above the adapter's max_lookahead_bytes"
+            f" (0..{adapter.max_lookahead_bytes} fits)",
+        )
+
+
+def _check_filters(
+    path: KeyPath, queue: QueueSpec, adapter: AdapterSpec, filters: dict[tuple[str, Vlan], KeyPath]
+) -> None:
+    for f, spec in enumerate(queue.filter):
+        here = (*path, "filter", f)
+        try:
+            check_filter_vlan(spec.vlan, adapter.ndis_minor, adapter.vlan_filtering)
+        except ValueError as error:
+            raise MisfitError((*here, "vlan"), str(error)) from None
+        first = filters.setdefault((spec.mac, spec.vlan), here)
+        if first is not here:
+            test = "no VLAN test" if spec.vlan is None else f"VLAN {spec.vlan}"
+            raise MisfitError(
+                here,
+                f"{spec.mac} with {test} is set by queue[{first[3]}].filter[{first[5]}] already"
+                " (an adapter takes each MAC and VLAN test once)",
+            )
+        if len(filters) > adapter.max_filters:
+            raise MisfitError(
+                here, f"one filter more than the adapter has (max_filters = {adapter.max_filters})"
+            )
+
+
+def _check_mix(path: KeyPath, mix: MixSpec, adapters: list[str]) -> None:
+    listed = ", ".join(show(name) for name in adapters)
+    if mix.adapter is None and len(adapters) > 1:
+        raise MisfitError((*path, "adapter"), f"missing, and the host has several adapters ({listed})")
+    if mix.adapter is not None and mix.adapter not in adapters:
+        raise MisfitError(
+            (*path, "adapter"), f"{show(mix.adapter)} is not an adapter of this scenario ({listed})"
+        )
+    if (mix.rate_pps is None) == (mix.rate_gbps is None):
+        given = "neither" if mix.rate_pps is None else "both"
+        raise MisfitError(path, f"{given} of rate_pps and rate_gbps given (exactly one fits)")
+    if not mix.flow:
+        raise MisfitError((*path, "flow"), "missing (a mix needs at least one flow)")
+    for f, flow in enumerate(mix.flow):
+        _check_destination((*path, "flow", f, "mac"), flow)
+
+
+def _check_destination(path: KeyPath, flow: FlowSpec) -> None:
+    if flow.mac is None:
+        if flow.kind == "unicast":
+            raise MisfitError(path, "missing (a unicast flow needs its destination MAC)")
+        return
+    address = parse_address(flow.mac)
+    group = bool(address >> 40 & 1)
+    match flow.kind:
+        case "broadcast":
+            fits, what = address == BROADCAST, "the broadcast address (or left out)"
+        case "multicast":
+            fits, what = (
+                group and address != BROADCAST,
+                "a multicast address (the first byte odd, not broadcast)",
+            )
+        case _:
+            fits, what = not group and address != 0, "a unicast address (the first byte even, not all zero)"
+    if not fits:
+        raise MisfitError(path, f"{show(flow.mac)} is not {what}, as kind {show(flow.kind)} needs")
