@@ -1,0 +1,315 @@
+"""Capture files as a source of frames: opening, reading in pieces, looping, and what a break is."""
+
+import os
+import stat
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from engine.traffic import capture_kernels as k
+from engine.traffic.batch import Filled, FrameBatch
+from engine.traffic.capture_forms import (
+    MAX_INTERFACES,
+    PCAP_HEADER_BYTES,
+    FormError,
+    LinkTypeError,
+    check_section,
+    interface_row,
+    is_pcap,
+    is_pcapng,
+    pcap_form,
+    section_header,
+)
+
+_CHUNK_BYTES = 1024 * 1024
+_MAX_RATE_DENOMINATOR = 10**6
+
+
+class CaptureError(Exception):
+    """A capture that can't be used at all; the message is a sentence that names the file."""
+
+
+class CaptureSource:
+    """The frames of a pcap or pcapng file, in file order, at their simulated arrival times.
+
+    ``adapter`` is the index written beside each frame, ``link_gbps`` (0.001..10,000) how long a frame
+    occupies the wire. ``loop`` starts again after the last whole frame, time going on; ``shorten_gaps``
+    ends idle gaps after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1 MiB, more (at most
+    16 MiB) only for a longer pcapng block. The file may be a FIFO, but not with ``loop``.
+
+    Raises CaptureError, here or from ``fill``: missing, unreadable, no capture, without a whole frame, or
+    with frames or an interface that is not Ethernet. Anything wrong after the first whole frame is a
+    break: the source ends, and ``broken`` says where and why.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        adapter: int,
+        link_gbps: float,
+        loop: bool = False,
+        shorten_gaps: bool = False,
+    ) -> None:
+        if not link_gbps > 0:
+            raise ValueError(f"link_gbps {link_gbps} is not above 0")
+        self._path = str(path)
+        self._adapter = adapter
+        self._loop = loop
+        self._state = np.zeros(k.SLOTS, np.int64)
+        byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+        self._state[k.NUMERATOR] = byte_ns.numerator
+        self._state[k.DENOMINATOR] = byte_ns.denominator
+        self._state[k.SHORTEN] = shorten_gaps
+        self._buffer = np.empty(_CHUNK_BYTES, np.uint8)
+        self._interfaces = np.zeros((1, k.COLUMNS), np.uint64)
+        self._buffer_offset = 0  # the file position of the buffer's first byte
+        self._frames = 0
+        self._frames_before_pass = 0
+        self._ended = False
+        self._broken: str | None = None
+        if Path(path).is_dir():
+            raise CaptureError(f"{self._path}: this is a directory; a pcap or pcapng file fits")
+        try:
+            self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise CaptureError(f"{self._path}: {_reason(error)}; a readable capture file fits") from None
+        try:
+            status = os.fstat(self._file.fileno())
+            self._regular = stat.S_ISREG(status.st_mode)
+            self._bytes_total = status.st_size if self._regular else 0
+            if loop and not self._file.seekable():
+                raise CaptureError(f"{self._path}: this can be read only once; a loop needs a regular file")
+            self._find_first_frame()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def skipped_ns(self) -> int:
+        """Simulated time cut out of gaps so far."""
+        return int(self._state[k.SKIPPED_NS])
+
+    @property
+    def broken(self) -> str | None:
+        """The sentence that says what is wrong after the last frame, once the source has ended there."""
+        return self._broken
+
+    @property
+    def bytes_read(self) -> int:
+        """File bytes walked through so far, in this pass over the file."""
+        return self._buffer_offset + int(self._state[k.POS])
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of the file when it was opened; 0 when that is unknown."""
+        return self._bytes_total
+
+    @property
+    def frames(self) -> int:
+        """Frames given out so far."""
+        return self._frames
+
+    @property
+    def last_arrival_ns(self) -> int:
+        """Arrival of the last frame given out; the first one's is 0."""
+        return int(self._state[k.LAST_NS])
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        """Write the next frames that arrive before ``until_ns``, as many as fit.
+
+        Raises CaptureError when an interface that is not Ethernet turns up, ValueError when not even one
+        frame fits the batch.
+        """
+        self._state[k.FRAMES] = 0
+        self._state[k.USED] = 0
+        before = self._frames
+        next_ns: int | None = None
+        while not self._ended:
+            try:
+                next_ns = self._walk(batch, until_ns)
+            except FormError as error:
+                next_ns = None
+                if not self._loop:
+                    self._broken = f"{self._path}: {error}"
+            self._frames = before + int(self._state[k.FRAMES])
+            if next_ns is not None:
+                break
+            self._end_pass()
+        written = int(self._state[k.FRAMES])
+        if next_ns is not None and written == 0 and next_ns < until_ns:
+            raise ValueError(f"a batch of {len(batch.offset)} frames, {len(batch.data)} bytes holds no frame")
+        return Filled(written, next_ns)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._ended = True
+        self._file.close()
+
+    def _find_first_frame(self) -> None:
+        none = np.empty(0, np.uint8)
+        columns = np.empty(0, np.int64), np.empty(0, np.uint32)
+        no_room = FrameBatch(none, columns[0], columns[1], columns[1], columns[0], np.empty(0, np.uint16))
+        try:
+            self._read_form()
+            found = self._walk(no_room, k.MAX_ARRIVAL_NS)
+        except FormError as error:
+            raise CaptureError(f"{self._path}: {error}, and no whole frame comes before") from None
+        if found is None:
+            raise CaptureError(f"{self._path}: holds no frame; a capture of at least one whole frame fits")
+
+    def _end_pass(self) -> None:
+        """The file has no more whole frames: begin again, or end."""
+        if not self._loop:
+            self._ended = True
+            return
+        if self._frames == self._frames_before_pass:
+            self._broken = f"{self._path}: holds no frame any more, when read again"
+            self._ended = True
+            return
+        self._frames_before_pass = self._frames
+        state = self._state
+        state[[k.POS, k.FILLED, k.NG, k.INTERFACES, k.STAMPED]] = 0
+        state[k.BASE_NS], state[k.BASE_PART] = state[k.END_NS], state[k.END_PART]
+        self._buffer_offset = 0
+        try:
+            self._file.seek(0)
+            self._read_form()
+        except (OSError, FormError) as error:
+            reason = _reason(error) if isinstance(error, OSError) else str(error)
+            self._broken = f"{self._path}: {reason}, when read again"
+            self._ended = True
+
+    def _walk(self, batch: FrameBatch, until_ns: int) -> int | None:
+        """Walk on until the batch or ``until_ns`` ends it; a lower bound of the next arrival, None at the
+        end of the file. Raises FormError at a break."""
+        state = self._state
+        while True:
+            code = k.walk(
+                self._buffer, state, self._interfaces,
+                batch.data, batch.offset, batch.captured, batch.wire, batch.arrival_ns, batch.adapter,
+                self._adapter, until_ns,
+            )  # fmt: skip
+            if code in (k.BATCH_FULL, k.LATER):
+                return int(state[k.NEXT_NS])
+            if code == k.MORE_BYTES:
+                if state[k.FRAMES] and not self._regular:
+                    return int(state[k.END_NS])  # a pipe may have nothing for long: hand over what is here
+                need = int(state[k.NEED])
+                if not self._has(need):
+                    left = int(state[k.FILLED] - state[k.POS])
+                    if left == 0:
+                        return None
+                    raise FormError(f"{self._here()} a record of {need} bytes or more ends after {left}")
+            elif code == k.CONTROL_BLOCK:
+                self._read_control_block()
+            else:
+                raise FormError(f"{self._here()} {_wrong(code, int(state[k.DETAIL]))}")
+
+    def _here(self) -> str:
+        return f"at byte {self.bytes_read}"
+
+    def _read_form(self) -> None:
+        """Read the file's beginning and note what it is; leaves the walk at the first record."""
+        state = self._state
+        self._has(4)
+        magic = self._bytes(4)
+        if is_pcapng(magic):
+            if not self._has(12):
+                raise CaptureError(f"{self._path}: ends within its first section header; a pcapng file fits")
+            state[k.NG] = 1
+            return
+        if not is_pcap(magic):
+            begins = f"begins with {magic.hex(' ')}" if magic else "is empty"
+            hint = "; decompress it first" if magic[:2] == b"\x1f\x8b" else ""
+            raise CaptureError(f"{self._path}: {begins}; a pcap or pcapng file fits{hint}")
+        if not self._has(PCAP_HEADER_BYTES):
+            raise CaptureError(f"{self._path}: ends within its file header; a pcap file fits")
+        try:
+            form = pcap_form(self._bytes(PCAP_HEADER_BYTES))
+        except LinkTypeError as error:
+            raise CaptureError(f"{self._path}: {error}") from None
+        state[k.BIG] = form.big
+        state[k.HEADER] = form.header_bytes
+        state[k.TICK_NS] = form.tick_ns
+        state[k.LENGTHS] = form.lengths
+        state[k.POS] += PCAP_HEADER_BYTES
+
+    def _read_control_block(self) -> None:
+        """Take in the section header or interface description that the walk stands at."""
+        state = self._state
+        start = self._bytes(12)
+        if is_pcapng(start[:4]):
+            try:
+                section = section_header(start)
+                if not self._has(section.total_bytes):
+                    raise FormError("a section header is cut short")
+                check_section(self._bytes(section.total_bytes), section)
+            except FormError as error:
+                raise FormError(f"{self._here()} {error}") from None
+            state[k.BIG] = section.big
+            state[k.INTERFACES] = 0
+            state[k.POS] += section.total_bytes
+            return
+        big = bool(state[k.BIG])
+        total = int.from_bytes(start[4:8], "big" if big else "little")
+        count = int(state[k.INTERFACES])
+        try:
+            if count == MAX_INTERFACES:
+                raise FormError(f"a section describes more than {MAX_INTERFACES} interfaces")
+            row = interface_row(self._bytes(total), big)
+        except FormError as error:
+            raise FormError(f"{self._here()} {error}") from None
+        except LinkTypeError as error:
+            raise CaptureError(f"{self._path}: {error}") from None
+        if count == len(self._interfaces):
+            self._interfaces = np.concatenate((self._interfaces, np.zeros_like(self._interfaces)))
+        self._interfaces[count] = row
+        state[k.INTERFACES] = count + 1
+        state[k.POS] += total
+
+    def _bytes(self, count: int) -> bytes:
+        pos, filled = int(self._state[k.POS]), int(self._state[k.FILLED])
+        return self._buffer[pos : min(pos + count, filled)].tobytes()
+
+    def _has(self, need: int) -> bool:
+        """Read until ``need`` bytes from the walk's position on are there; False when the file ends before.
+
+        A read error ends the file too: with a frame before it that is a break, else the capture is unusable.
+        """
+        state = self._state
+        pos, filled = int(state[k.POS]), int(state[k.FILLED])
+        if filled - pos >= need:
+            return True
+        rest = self._buffer[pos:filled].copy()
+        if need > len(self._buffer):
+            self._buffer = np.empty(1 << (need - 1).bit_length(), np.uint8)
+        self._buffer[: len(rest)] = rest
+        self._buffer_offset += pos
+        filled = len(rest)
+        state[k.POS], state[k.FILLED] = 0, filled
+        while filled < need:
+            try:
+                got = self._file.readinto(self._buffer[filled:].data)
+            except OSError as error:
+                raise FormError(f"{self._here()} reading fails: {_reason(error)}") from None
+            if not got:
+                return False
+            filled += got
+            state[k.FILLED] = filled
+        return True
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _wrong(code: int, number: int) -> str:
+    return {
+        k.BAD_CAPTURED: f"a frame claims {number} captured bytes (at most {k.MAX_RECORD_BYTES} fit)",
+        k.BAD_BLOCK_LENGTH: f"a block claims a length of {number} bytes",
+        k.BAD_TRAILER: f"a block's closing length, {number}, is not its opening one",
+        k.BAD_FRAME: f"a frame claims {number} captured bytes, more than its block has",
+        k.BAD_INTERFACE: f"a frame names interface {number}, which its section has not described",
+    }[code]

@@ -1,0 +1,148 @@
+"""What a capture file says about itself: the pcap header, pcapng section headers and interfaces."""
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.traffic import capture_kernels as k
+
+ETHERNET = 1
+"""LINKTYPE_ETHERNET, the only link type an adapter of this model receives."""
+
+MAX_INTERFACES = 65_536
+"""Most interfaces of one pcapng section."""
+
+PCAP_HEADER_BYTES = 24
+SECTION_HEADER_BYTES = 28
+_INTERFACE_BYTES = 20
+_LINK_TYPE_MASK = 0x03FFFFFF  # the other bits say whether frames end in an FCS
+_BYTE_ORDER_MAGIC = 0x1A2B3C4D
+_MICROSECONDS, _NANOSECONDS, _KUZNETZOV = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
+_OPTION_END, _OPTION_RESOLUTION, _OPTION_OFFSET = 0, 9, 14
+
+
+class FormError(Exception):
+    """A header or block breaks its format's rules; the message says which, without the file's name."""
+
+
+class LinkTypeError(Exception):
+    """Frames of the file, or of one of its interfaces, are not Ethernet."""
+
+
+@dataclass(frozen=True)
+class PcapForm:
+    """How the records of a pcap file are written; the fields are those of the walk's state."""
+
+    big: bool
+    header_bytes: int
+    tick_ns: int
+    lengths: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A pcapng section header block."""
+
+    big: bool
+    total_bytes: int
+
+
+def is_pcapng(magic: bytes) -> bool:
+    """Whether a file that begins with these 4 bytes is a pcapng file, or nothing we know."""
+    return magic == b"\n\r\r\n"
+
+
+def is_pcap(magic: bytes) -> bool:
+    """Whether a file that begins with these 4 bytes is a pcap file of any kind."""
+    known = (_MICROSECONDS, _NANOSECONDS, _KUZNETZOV)
+    return int.from_bytes(magic, "big") in known or int.from_bytes(magic, "little") in known
+
+
+def pcap_form(header: bytes) -> PcapForm:
+    """Read a 24-byte pcap file header whose magic ``is_pcap``; versions are judged as libpcap does."""
+    big = int.from_bytes(header[:4], "big") in (_MICROSECONDS, _NANOSECONDS, _KUZNETZOV)
+    magic, major, minor, _, _, _, link = struct.unpack(">IHHIIII" if big else "<IHHIIII", header)
+    if (major, minor) == (543, 0) or (major == 2 and minor < 3):
+        lengths = k.SWAPPED
+    elif (major, minor) == (2, 3):
+        lengths = k.MAYBE_SWAPPED
+    elif (major, minor) == (2, 4):
+        lengths = k.IN_ORDER
+    else:
+        raise FormError(f"is a pcap file of version {major}.{minor}; 2.0 to 2.4 and 543.0 fit")
+    if link & _LINK_TYPE_MASK != ETHERNET:
+        raise LinkTypeError(f"holds frames of link type {link & _LINK_TYPE_MASK}; only Ethernet (1) fits")
+    return PcapForm(
+        big=big,
+        header_bytes=24 if magic == _KUZNETZOV else 16,
+        tick_ns=1 if magic == _NANOSECONDS else 1000,
+        lengths=lengths,
+    )
+
+
+def section_header(start: bytes) -> Section:
+    """Read the first 12 bytes of a section header block: its byte order and length."""
+    if int.from_bytes(start[8:12], "big") == _BYTE_ORDER_MAGIC:
+        big = True
+    elif int.from_bytes(start[8:12], "little") == _BYTE_ORDER_MAGIC:
+        big = False
+    else:
+        raise FormError(f"a section header has the byte-order magic {start[8:12].hex(' ')}")
+    total = int.from_bytes(start[4:8], "big" if big else "little")
+    if total < SECTION_HEADER_BYTES or total % 4 or total > k.MAX_BLOCK_BYTES:
+        raise FormError(f"a section header claims a length of {total} bytes")
+    return Section(big, total)
+
+
+def check_section(block: bytes, section: Section) -> None:
+    """Hold a whole section header block against its own trailer and the versions known."""
+    order = ">" if section.big else "<"
+    major, minor = struct.unpack_from(order + "HH", block, 12)
+    (trailer,) = struct.unpack_from(order + "I", block, section.total_bytes - 4)
+    if trailer != section.total_bytes:
+        raise FormError(f"a section header of {section.total_bytes} bytes ends saying {trailer}")
+    if major != 1 or minor not in (0, 2):
+        raise FormError(f"a section is of pcapng version {major}.{minor}; 1.0 and 1.2 fit")
+
+
+def interface_row(block: bytes, big: bool) -> NDArray[np.uint64]:
+    """The interface table's row for a whole interface description block.
+
+    Options are read as far as they are well formed; what follows the first broken one is ignored, and
+    so is a time option of the wrong length.
+    """
+    if len(block) < _INTERFACE_BYTES:
+        raise FormError(f"an interface description of {len(block)} bytes is too short")
+    order = ">" if big else "<"
+    link, _, snaplen = struct.unpack_from(order + "HHI", block, 8)
+    if link != ETHERNET:
+        raise LinkTypeError(f"has an interface of link type {link}; only Ethernet (1) fits")
+    resolution, offset_s = 6, 0
+    at, end = 16, len(block) - 4
+    while at + 4 <= end:
+        code, length = struct.unpack_from(order + "HH", block, at)
+        if code == _OPTION_END or at + 4 + length > end:
+            break
+        if code == _OPTION_RESOLUTION and length == 1:
+            resolution = block[at + 4]
+        elif code == _OPTION_OFFSET and length == 8:
+            (offset_s,) = struct.unpack_from(order + "q", block, at + 4)
+        at += 4 + (length + 3) // 4 * 4
+    row = np.zeros(k.COLUMNS, np.uint64)
+    row[k.SNAPLEN] = snaplen
+    exponent = resolution & 0x7F
+    if resolution & 0x80:
+        row[k.BINARY] = exponent + 1
+        row[k.UNITS] = _fitting(2**exponent)
+    else:
+        row[k.UNITS] = _fitting(10**exponent)
+        row[k.SCALE] = 10 ** (9 - exponent) if exponent <= 9 else 0
+        row[k.DIVISOR] = _fitting(10 ** (exponent - 9)) if exponent > 9 else 0
+    row[k.OFFSET_S] = max(-k.MAX_SECONDS, min(k.MAX_SECONDS, offset_s)) & (2**64 - 1)
+    return row
+
+
+def _fitting(number: int) -> int:
+    return number if number < 2**64 else 0

@@ -1,0 +1,332 @@
+"""The walk over the bytes of a capture file: records to frames of a batch, and when each one arrives.
+
+A capture is read in pieces; ``walk`` goes through what is in the buffer and says why it stopped. Where it
+stands is an int64 array of named slots, so it can stop anywhere and go on. Rules: the pcap and pcapng
+drafts of the IETF opsawg and, where they are silent, libpcap's sf-pcap.c and sf-pcapng.c; time is
+contract 1, "Time".
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jit import inlined, kernel
+from engine.traffic.batch import MAX_CAPTURED_BYTES
+
+# Slots of the state: where the walk stands, what the file is, and the clock of the wire.
+POS = 0  # next byte of the buffer
+FILLED = 1  # bytes of the buffer that hold file bytes
+NG = 2  # 1: pcapng, 0: pcap
+BIG = 3  # 1: big-endian
+HEADER = 4  # pcap: bytes of a record header
+TICK_NS = 5  # pcap: ns of one unit of the fraction field
+LENGTHS = 6  # pcap: IN_ORDER, SWAPPED or MAYBE_SWAPPED
+INTERFACES = 7  # pcapng: interfaces of this section so far
+STAMPED = 8  # 1: FIRST_S and FIRST_NS hold the first timestamp of this pass over the file
+FIRST_S = 9
+FIRST_NS = 10
+BASE_NS = 11  # simulated time of that timestamp, less what was cut out of gaps; may be negative
+BASE_PART = 12  # its fraction, in 1/DENOMINATOR ns
+END_NS = 13  # when the wire is free again
+END_PART = 14
+NUMERATOR = 15  # a byte takes NUMERATOR / DENOMINATOR ns on the wire
+DENOMINATOR = 16
+SHORTEN = 17  # 1: idle gaps end after GAP_NS
+SKIPPED_NS = 18  # cut out of gaps so far
+FRAMES = 19  # frames written into the batch
+USED = 20  # bytes of the batch's data taken
+LAST_NS = 21  # arrival of the last frame written
+NEED = 22  # after MORE_BYTES: bytes needed from POS on
+NEXT_NS = 23  # after BATCH_FULL and LATER: arrival of the frame at POS
+DETAIL = 24  # after an error: the number at fault
+SLOTS = 25
+
+IN_ORDER, SWAPPED, MAYBE_SWAPPED = 0, 1, 2
+
+# Why the walk stopped.
+BATCH_FULL = 0
+LATER = 1
+MORE_BYTES = 2
+CONTROL_BLOCK = 3  # pcapng: a section header, or a whole interface description, is at POS
+BAD_CAPTURED = 10
+BAD_BLOCK_LENGTH = 11
+BAD_TRAILER = 12
+BAD_FRAME = 13
+BAD_INTERFACE = 14
+
+# Columns of the interface table, uint64.
+SNAPLEN = 0  # 0: no limit
+UNITS = 1  # timestamp units in a second; 0: more than fit 64 bits
+SCALE = 2  # ns of a unit; 0: a unit is less than 1 ns
+DIVISOR = 3  # units of 1 ns, where SCALE is 0; 0: more than fit 64 bits
+BINARY = 4  # 1 + exponent of a power-of-2 resolution; 0: a power of 10
+OFFSET_S = 5  # int64 seconds in two's complement
+COLUMNS = 6
+
+SECTION_HEADER = 0x0A0D0D0A
+INTERFACE_DESCRIPTION = 1
+OBSOLETE_PACKET = 2
+SIMPLE_PACKET = 3
+ENHANCED_PACKET = 6
+
+MAX_RECORD_BYTES = 262_144
+"""Most captured bytes a record may claim: the limit of libpcap and Wireshark for Ethernet."""
+
+MAX_BLOCK_BYTES = 16 * 1024 * 1024
+"""Longest pcapng block read: libpcap's limit."""
+
+STUB_BYTES = 64
+"""What is kept of a frame captured longer than ``MAX_CAPTURED_BYTES``."""
+
+MAX_ARRIVAL_NS = 2**62 - 1
+"""Where simulated time saturates (146 years): just below the 2**62 that callers use for "no limit"."""
+
+GAP_NS = 1_000_000_000
+WIRE_OVERHEAD_BYTES = 20  # preamble, start of frame, gap between frames (contract 1)
+MAX_SECONDS = 2**60
+_SECOND_NS = 1_000_000_000
+_MAX_GAP_S = MAX_ARRIVAL_NS // _SECOND_NS + 2
+
+Integer = int | np.int64
+
+
+@inlined
+def _u16(buffer: NDArray[np.uint8], at: Integer, big: Integer) -> np.int64:
+    if big:
+        return (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
+    return (np.int64(buffer[at + 1]) << 8) | np.int64(buffer[at])
+
+
+@inlined
+def _u32(buffer: NDArray[np.uint8], at: Integer, big: Integer) -> np.int64:
+    if big:
+        return (_u16(buffer, at, 1) << 16) | _u16(buffer, at + 2, 1)
+    return (_u16(buffer, at + 2, 0) << 16) | _u16(buffer, at, 0)
+
+
+@inlined
+def _timestamp(high: np.int64, low: np.int64, interface: NDArray[np.uint64]) -> tuple[np.int64, np.int64]:
+    """Seconds, within ±2 × MAX_SECONDS, and whole ns of a 64-bit pcapng timestamp."""
+    units = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
+    per_second = interface[UNITS]
+    seconds = np.uint64(0)
+    if per_second != 0:
+        seconds = units // per_second
+        units -= seconds * per_second
+    if interface[BINARY] != 0:
+        # units × 10^9 / 2^exponent with a 96-bit product, the low 32 bits of which are kept apart.
+        exponent = interface[BINARY] - np.uint64(1)
+        low_product = (units & np.uint64(0xFFFFFFFF)) * np.uint64(_SECOND_NS)
+        product = (units >> np.uint64(32)) * np.uint64(_SECOND_NS) + (low_product >> np.uint64(32))
+        if exponent < 32:
+            ns = low_product >> exponent
+        elif exponent < 96:
+            ns = product >> (exponent - np.uint64(32))
+        else:
+            ns = np.uint64(0)
+    elif interface[SCALE] != 0:
+        ns = units * interface[SCALE]
+    elif interface[DIVISOR] != 0:
+        ns = units // interface[DIVISOR]
+    else:
+        ns = np.uint64(0)
+    whole = np.int64(min(seconds, np.uint64(MAX_SECONDS))) + np.int64(interface[OFFSET_S])
+    return whole, np.int64(ns)
+
+
+@kernel("int64(u1[::1], i8[::1], u8[:, ::1], u1[::1], i8[::1], u4[::1], u4[::1], i8[::1], u2[::1], i8, i8)")
+def walk(
+    buffer: NDArray[np.uint8],
+    state: NDArray[np.int64],
+    interfaces: NDArray[np.uint64],
+    data: NDArray[np.uint8],
+    offset: NDArray[np.int64],
+    captured_bytes: NDArray[np.uint32],
+    wire_bytes: NDArray[np.uint32],
+    arrival_ns: NDArray[np.int64],
+    adapter: NDArray[np.uint16],
+    adapter_index: int,
+    until_ns: int,
+) -> int:
+    """Copy the frames at ``state[POS]`` on into the batch; returns why it stopped.
+
+    Stops before a frame that does not fit (BATCH_FULL), that arrives at ``until_ns`` or later (LATER),
+    or that is not whole in the buffer (MORE_BYTES), and before anything wrong; frames before it stand.
+    A frame's stamp and the clock move only when it is written, so stopping and going on changes nothing.
+    ``interfaces`` has shape (n, COLUMNS).
+    """
+    pos = state[POS]
+    filled = state[FILLED]
+    big = state[BIG]
+    header = state[HEADER]
+    frames = state[FRAMES]
+    used = state[USED]
+    end_ns = state[END_NS]
+    end_part = state[END_PART]
+    numerator = np.uint64(state[NUMERATOR])
+    denominator = np.uint64(state[DENOMINATOR])
+    while True:
+        left = filled - pos
+        stamped = True
+        if state[NG] == 0:
+            if left < header:
+                need = header
+                code = MORE_BYTES
+                break
+            seconds = _u32(buffer, pos, big)
+            ns = _u32(buffer, pos + 4, big) * state[TICK_NS]
+            captured = _u32(buffer, pos + 8, big)
+            wire = _u32(buffer, pos + 12, big)
+            if state[LENGTHS] == SWAPPED or (state[LENGTHS] == MAYBE_SWAPPED and captured > wire):
+                captured, wire = wire, captured
+            if captured > MAX_RECORD_BYTES:
+                need = captured
+                code = BAD_CAPTURED
+                break
+            at = pos + header
+            total = header + captured
+            if left < total:
+                need = total
+                code = MORE_BYTES
+                break
+        else:
+            if left < 12:
+                need = np.int64(12)
+                code = MORE_BYTES
+                break
+            kind = _u32(buffer, pos, big)
+            if kind == SECTION_HEADER:  # the same number in both byte orders
+                need = np.int64(12)
+                code = CONTROL_BLOCK
+                break
+            total = _u32(buffer, pos + 4, big)
+            if total < 12 or total % 4 != 0 or total > MAX_BLOCK_BYTES:
+                need = total
+                code = BAD_BLOCK_LENGTH
+                break
+            if left < total:
+                need = total
+                code = MORE_BYTES
+                break
+            if _u32(buffer, pos + total - 4, big) != total:
+                need = _u32(buffer, pos + total - 4, big)
+                code = BAD_TRAILER
+                break
+            if kind == INTERFACE_DESCRIPTION:
+                need = total
+                code = CONTROL_BLOCK
+                break
+            if kind in (ENHANCED_PACKET, OBSOLETE_PACKET):
+                fixed = np.int64(20)
+            elif kind == SIMPLE_PACKET:
+                fixed = np.int64(4)
+            else:
+                pos += total
+                continue
+            room = total - 12 - fixed
+            if room < 0:
+                need = total
+                code = BAD_BLOCK_LENGTH
+                break
+            row = np.int64(0)
+            if kind == ENHANCED_PACKET:
+                row = _u32(buffer, pos + 8, big)
+            elif kind == OBSOLETE_PACKET:
+                row = _u16(buffer, pos + 8, big)
+            if row >= state[INTERFACES]:
+                need = row
+                code = BAD_INTERFACE
+                break
+            at = pos + 8 + fixed
+            if kind == SIMPLE_PACKET:
+                stamped = False
+                seconds = np.int64(0)
+                ns = np.int64(0)
+                wire = _u32(buffer, pos + 8, big)
+                captured = wire
+                limit = np.int64(interfaces[0, SNAPLEN])
+                if limit != 0 and captured > limit:
+                    captured = limit
+            else:
+                seconds, ns = _timestamp(
+                    _u32(buffer, pos + 12, big), _u32(buffer, pos + 16, big), interfaces[row]
+                )
+                captured = _u32(buffer, pos + 20, big)
+                wire = _u32(buffer, pos + 24, big)
+            if captured > MAX_RECORD_BYTES:
+                need = captured
+                code = BAD_CAPTURED
+                break
+            if captured > room:
+                need = captured
+                code = BAD_FRAME
+                break
+
+        if ns >= _SECOND_NS:
+            seconds += ns // _SECOND_NS
+            ns %= _SECOND_NS
+        now_ns = end_ns
+        now_part = end_part
+        if stamped:
+            since_first = np.int64(0)
+            if state[STAMPED]:
+                gap_s = min(max(seconds - state[FIRST_S], np.int64(-_MAX_GAP_S)), np.int64(_MAX_GAP_S))
+                since_first = gap_s * _SECOND_NS + (ns - state[FIRST_NS])
+                since_first = min(max(since_first, np.int64(-MAX_ARRIVAL_NS)), np.int64(MAX_ARRIVAL_NS))
+            at_ns = state[BASE_NS] + since_first
+            if at_ns > end_ns or (at_ns == end_ns and state[BASE_PART] > end_part):
+                now_ns = at_ns
+                now_part = state[BASE_PART]
+        if now_ns > MAX_ARRIVAL_NS:
+            now_ns = np.int64(MAX_ARRIVAL_NS)
+            now_part = np.int64(0)
+        cut_ns = np.int64(0)
+        if state[SHORTEN] and now_ns - end_ns > GAP_NS:
+            cut_ns = now_ns - end_ns - GAP_NS
+            now_ns -= cut_ns
+        kept = captured
+        if captured > MAX_CAPTURED_BYTES:
+            kept = np.int64(STUB_BYTES)
+        if frames >= len(offset) or used + kept > len(data):
+            need = now_ns
+            code = BATCH_FULL
+            break
+        if now_ns >= until_ns:
+            need = now_ns
+            code = LATER
+            break
+
+        if stamped and not state[STAMPED]:
+            state[STAMPED] = 1
+            state[FIRST_S] = seconds
+            state[FIRST_NS] = ns
+        if cut_ns:
+            state[BASE_NS] -= cut_ns
+            state[SKIPPED_NS] += cut_ns
+        for index in range(kept):
+            data[used + index] = buffer[at + index]
+        offset[frames] = used
+        captured_bytes[frames] = captured
+        wire_bytes[frames] = wire
+        arrival_ns[frames] = now_ns
+        adapter[frames] = adapter_index
+        frames += 1
+        used += kept
+        pos += total
+        parts = np.uint64(now_part) + np.uint64(wire + WIRE_OVERHEAD_BYTES) * numerator
+        whole = parts // denominator
+        end_ns = min(now_ns + np.int64(whole), np.int64(MAX_ARRIVAL_NS))
+        end_part = np.int64(parts - whole * denominator)
+        state[LAST_NS] = now_ns
+
+    state[POS] = pos
+    state[FRAMES] = frames
+    state[USED] = used
+    state[END_NS] = end_ns
+    state[END_PART] = end_part
+    if code == MORE_BYTES:
+        state[NEED] = need
+    elif code in (BATCH_FULL, LATER):
+        state[NEXT_NS] = need
+    else:
+        state[DETAIL] = need
+    return code
