@@ -1,0 +1,557 @@
+"""Columns of queues, of their buffers, and of filters."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.ndis.counters import QUEUE, Counter
+from vmqtui.columns.column import Column, Level, Value, plain
+from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
+from vmqtui.printable import printable
+from vmqtui.state.rows import FilterRow, QueueRow
+
+STATE_GLYPHS = {
+    "undefined": "◌",
+    "allocated": "○",
+    "set": "◔",
+    "running": "●",
+    "paused": "‖",
+    "dma_stopped": "■",
+    "freeing": "◍",
+}
+_RATE = "Δ {} / Δ sim_time_ns"
+
+
+def state_text(state: Any) -> str:
+    """A queue's state with its glyph."""
+    return UNKNOWN if state is None else f"{STATE_GLYPHS.get(state, '?')} {printable(str(state))}"
+
+
+def several(values: Any) -> str:
+    """A list in little room: the first, and how many more."""
+    if not values:
+        return UNKNOWN
+    first = "any" if values[0] is None else plain(values[0])
+    return first if len(values) == 1 else f"{first} +{len(values) - 1}"
+
+
+def vlan_text(vlan: Any) -> str:
+    """A VLAN test: an id, "untagged", or any."""
+    return "any" if vlan is None else plain(vlan)
+
+
+def vlans_text(vlans: Any) -> str:
+    """The VLAN tests of a queue's filters: distinct ones, as far as there is room."""
+    return UNKNOWN if not vlans else ",".join(dict.fromkeys(vlan_text(vlan) for vlan in vlans))
+
+
+def use_level(fraction: float | None) -> Level:
+    """Of buffers in use: from 75 % worth a look, from 95 % about to drop."""
+    if fraction is None:
+        return "dim"
+    return "bad" if fraction >= 0.95 else "warn" if fraction >= 0.75 else ""
+
+
+def drops_level(rate: float | None) -> Level:
+    """Any drop is bad."""
+    return "dim" if not rate else "bad"
+
+
+def quiet(rate: float | None) -> Level:
+    """A rate of zero, or unknown, steps back."""
+    return "" if rate else "dim"
+
+
+def state_level(row: QueueRow) -> Level:
+    """Running is well; anything else deserves a look."""
+    if row.state is None:
+        return "dim"
+    return "good" if row.state == "running" else "warn"
+
+
+def _vm_text(row: QueueRow) -> str:
+    return printable(row.vm) if row.vm else f"({plain(row.name)})" if row.name else UNKNOWN
+
+
+class _VmColumn(Column[QueueRow]):
+    """The VM; a queue without one is shown by its own name, in brackets."""
+
+    def text(self, row: QueueRow) -> str:
+        return _vm_text(row)
+
+
+def _gauge(fraction: float | None, role: str = "bar") -> Sequence[tuple[float, str]] | None:
+    return None if fraction is None else [(fraction, role)]
+
+
+def _buffer_parts(row: QueueRow) -> Sequence[tuple[float, str]] | None:
+    pending, outstanding = row.pending_share, row.outstanding_share
+    if pending is None or outstanding is None:
+        return None
+    level = use_level(pending + outstanding)
+    return [(outstanding, level or "bar2"), (pending, level or "bar")]
+
+
+def _counter(counter: Counter) -> Column[QueueRow]:
+    name = counter.name
+    return Column(
+        key=name,
+        title=name.removesuffix("_frames").removesuffix("_no_buffer").replace("_", " "),
+        heading=name,
+        width=11,
+        unit=counter.unit,
+        help=counter.help,
+        computed=name,
+        value=lambda row: row.count(name),
+        format=grouped,
+        right=True,
+        priority=20 + QUEUE.index(counter),
+        level=lambda row: quiet(row.count(name)),
+    )
+
+
+def _gauge_column(name: str, title: str, help_: str, priority: int, width: int = 7) -> Column[QueueRow]:
+    return Column(
+        key=name,
+        title=title,
+        heading=name,
+        width=width,
+        unit="buffers" if name.endswith("buffers") else "frames",
+        help=help_,
+        computed=name,
+        value=lambda row: row.count(name),
+        format=grouped,
+        right=True,
+        priority=priority,
+        level=lambda row: quiet(row.count(name)),
+    )
+
+
+def _adapter(width: int = 7) -> Column[Any]:
+    return Column(
+        key="adapter",
+        title="Adapter",
+        heading="Name",
+        width=width,
+        help="The adapter.",
+        value=lambda row: row.adapter,
+        priority=1,
+        grow=4,
+        level=lambda row: "dim",
+    )
+
+
+def _queue_id() -> Column[Any]:
+    return Column(
+        key="queue_id",
+        title="ID",
+        heading="QueueID",
+        width=4,
+        help="The queue's id on its adapter; 0 is the default queue.",
+        value=lambda row: row.queue_id,
+        right=True,
+    )
+
+
+def _processor(priority: int = 0) -> Column[QueueRow]:
+    return Column(
+        key="processor",
+        title="Proc",
+        heading="Processor",
+        width=4,
+        help="Processor affinity as group:number: its DPC serves the queue.",
+        value=lambda row: row.processor,
+        sort=lambda row: row.cpu,
+        right=True,
+        priority=priority,
+    )
+
+
+def _vm(priority: int = 0, grow: int = 12) -> Column[QueueRow]:
+    return _VmColumn(
+        key="vm",
+        title="VM",
+        heading="VmFriendlyName",
+        width=10,
+        help="The VM the queue belongs to; the queue's own name in brackets where there is none.",
+        value=lambda row: row.vm,
+        sort=lambda row: _vm_text(row),
+        priority=priority,
+        grow=grow,
+    )
+
+
+def _state(priority: int = 3) -> Column[QueueRow]:
+    return Column(
+        key="state",
+        title="State",
+        heading="State",
+        width=9,
+        help="One of undefined, allocated, set, running, paused, dma_stopped, freeing.",
+        value=lambda row: row.state,
+        format=state_text,
+        level=state_level,
+        priority=priority,
+        grow=2,
+    )
+
+
+def _drops(priority: int = 0) -> Column[QueueRow]:
+    return Column(
+        key="drops_per_second",
+        title="Drop/s",
+        heading="Drops/s",
+        width=6,
+        unit="frames/s",
+        help="Frames a second that found no free receive buffer.",
+        computed=_RATE.format("dropped_no_buffer"),
+        value=lambda row: row.drops,
+        format=compact,
+        right=True,
+        level=lambda row: drops_level(row.drops),
+        priority=priority,
+    )
+
+
+_USE = Column[QueueRow](
+    key="buffer_use",
+    title="Use",
+    heading="BufferUse",
+    width=6,
+    help="Receive buffers that are not free.",
+    computed="(pending + outstanding) / total_buffers",
+    value=lambda row: row.buffer_use,
+    format=percent,
+    right=True,
+    level=lambda row: use_level(row.buffer_use) or quiet(row.buffer_use),
+    priority=2,
+)
+
+QUEUES: tuple[Column[QueueRow], ...] = (
+    _adapter(),
+    _queue_id(),
+    Column(
+        key="mac",
+        title="MAC",
+        heading="MacAddress",
+        width=17,
+        help="MAC addresses its filters test; the first, and how many more.",
+        value=lambda row: row.macs,
+        format=several,
+        priority=4,
+        grow=3,
+        level=lambda row: "" if row.filters else "dim",
+    ),
+    Column(
+        key="vlan",
+        title="VLAN",
+        heading="VlanID",
+        width=5,
+        help="VLAN tests of its filters: an id, untagged, or any.",
+        value=lambda row: row.vlans,
+        format=vlans_text,
+        right=True,
+        priority=5,
+        grow=3,
+        level=lambda row: "" if row.filters else "dim",
+    ),
+    _processor(),
+    _vm(),
+    _state(),
+    Column(
+        key="pps",
+        title="pkt/s",
+        heading="Packets/s",
+        width=6,
+        unit="frames/s",
+        help="Frames a second that the filters gave to the queue.",
+        computed=_RATE.format("steered_frames"),
+        value=lambda row: row.pps,
+        format=compact,
+        right=True,
+        level=lambda row: quiet(row.pps),
+    ),
+    Column(
+        key="mbits",
+        title="Mbit/s",
+        heading="Mbit/s",
+        width=6,
+        unit="Mbit/s",
+        help="The same in megabits a second, by length on the wire.",
+        computed="8 × Δ steered_bytes / Δ sim_time_ns",
+        value=lambda row: row.mbits,
+        format=decimal,
+        right=True,
+        level=lambda row: quiet(row.mbits),
+        priority=1,
+    ),
+    _drops(),
+    Column(
+        key="trend",
+        title="pkt/s, last seconds",
+        width=12,
+        help="Frames a second, one cell a second, newest right.",
+        value=lambda row: None,
+        trend=lambda row: ("queue", row.adapter, row.queue_id, row.generation),
+        priority=8,
+        grow=18,
+    ),
+    Column(
+        key="use_bar",
+        title="Buffers",
+        width=7,
+        help="Receive buffers outstanding, then pending, of all.",
+        value=lambda row: None,
+        sort=lambda row: row.buffer_use,
+        gauge=_buffer_parts,
+        priority=6,
+        grow=5,
+    ),
+    _USE,
+    Column(
+        key="share_bar",
+        title="",
+        width=6,
+        help="Share of the frames steered on the adapter.",
+        value=lambda row: None,
+        sort=lambda row: row.share,
+        gauge=lambda row: _gauge(row.share),
+        priority=9,
+        grow=6,
+    ),
+    Column(
+        key="share",
+        title="Share",
+        heading="Share",
+        width=6,
+        help="Share of all frames steered on the adapter.",
+        computed="the queue's Δ steered_frames / the adapter's",
+        value=lambda row: row.share,
+        format=percent,
+        right=True,
+        priority=7,
+        level=lambda row: quiet(row.share),
+    ),
+    Column(
+        key="name",
+        title="Queue",
+        heading="QueueName",
+        width=9,
+        help="The queue's own name.",
+        value=lambda row: row.name,
+        priority=12,
+        grow=6,
+        level=lambda row: "dim",
+    ),
+    *(_counter(counter) for counter in QUEUE),
+    _gauge_column("pending", "pending", "Received, not yet indicated.", 16),
+    _gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 17),
+    _gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 18),
+    _gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 15),
+    Column(
+        key="generation",
+        title="gen",
+        heading="Generation",
+        width=4,
+        help="Tells queues apart that had the same id.",
+        value=lambda row: row.generation,
+        right=True,
+        priority=40,
+        level=lambda row: "dim",
+    ),
+)
+
+BUFFERS: tuple[Column[QueueRow], ...] = (
+    _adapter(),
+    _queue_id(),
+    _vm(grow=14),
+    _state(priority=7),
+    _processor(priority=8),
+    Column(
+        key="use_bar",
+        title="outstanding █ pending █ free ╌",
+        width=16,
+        help="Receive buffers outstanding, then pending, of all; the rest is free.",
+        value=lambda row: None,
+        sort=lambda row: row.buffer_use,
+        gauge=_buffer_parts,
+        priority=1,
+        grow=60,
+    ),
+    _USE,
+    _gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 2),
+    _gauge_column("pending", "pending", "Received, not yet indicated.", 3),
+    _gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 3),
+    _gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 1),
+    Column(
+        key="suggested_buffers",
+        title="asked",
+        heading="suggested_buffers",
+        width=7,
+        unit="buffers",
+        help="Buffers the queue asked for; it may have got fewer.",
+        value=lambda row: row.config.buffers if row.config else None,
+        format=grouped,
+        right=True,
+        priority=6,
+        level=lambda row: (
+            "warn"
+            if row.config and (total := row.count("total_buffers")) and total < row.config.buffers
+            else "dim"
+        ),
+    ),
+    Column(
+        key="memory_bytes",
+        title="memory",
+        heading="memory_bytes",
+        width=9,
+        unit="bytes",
+        help="Shared memory of its buffers.",
+        computed="total_buffers × max_frame_bytes",
+        value=lambda row: row.memory_bytes,
+        format=size,
+        right=True,
+        priority=5,
+    ),
+    _drops(),
+    Column(
+        key="dropped_no_buffer",
+        title="dropped",
+        heading="dropped_no_buffer",
+        width=10,
+        unit="frames",
+        help="Frames that found every buffer pending or outstanding.",
+        computed="dropped_no_buffer",
+        value=lambda row: row.count("dropped_no_buffer"),
+        format=grouped,
+        right=True,
+        priority=4,
+        level=lambda row: quiet(row.count("dropped_no_buffer")),
+    ),
+)
+
+
+def _filter_value(read: Callable[[FilterRow], Value]) -> Callable[[FilterRow], Value]:
+    return lambda row: read(row) if row.config else None
+
+
+FILTERS: tuple[Column[FilterRow], ...] = (
+    _adapter(),
+    Column(
+        key="filter_id",
+        title="ID",
+        heading="FilterID",
+        width=5,
+        help="The filter's id on its adapter.",
+        value=lambda row: row.filter_id,
+        right=True,
+    ),
+    Column(
+        key="queue_id",
+        title="Queue",
+        heading="QueueID",
+        width=5,
+        help="The queue it is set on.",
+        value=lambda row: row.queue_id,
+        right=True,
+    ),
+    Column(
+        key="vm",
+        title="VM",
+        heading="VmFriendlyName",
+        width=10,
+        help="The VM of that queue; the queue's own name where there is none.",
+        value=lambda row: row.label,
+        priority=1,
+        grow=14,
+    ),
+    Column(
+        key="mac",
+        title="MAC",
+        heading="MacAddress",
+        width=17,
+        help="The destination MAC it tests.",
+        value=_filter_value(lambda row: row.config.mac if row.config else None),
+    ),
+    Column(
+        key="vlan",
+        title="VLAN",
+        heading="VlanID",
+        width=8,
+        help="Its VLAN test: an id, untagged, or any (no test).",
+        value=_filter_value(lambda row: row.config.vlan if row.config else None),
+        format=vlan_text,
+        right=True,
+    ),
+    Column(
+        key="matches_per_second",
+        title="match/s",
+        heading="Matches/s",
+        width=7,
+        unit="frames/s",
+        help="Frames a second credited to the filter.",
+        computed=_RATE.format("matched_frames"),
+        value=lambda row: row.pps,
+        format=compact,
+        right=True,
+        level=lambda row: quiet(row.pps),
+    ),
+    Column(
+        key="share_bar",
+        title="",
+        width=6,
+        help="Share of the frames steered on the adapter.",
+        value=lambda row: None,
+        sort=lambda row: row.share,
+        gauge=lambda row: _gauge(row.share),
+        priority=5,
+        grow=24,
+    ),
+    Column(
+        key="share",
+        title="Share",
+        heading="Share",
+        width=6,
+        help="Share of all frames steered on the adapter.",
+        computed="Δ matched_frames / the adapter's Δ steered_frames",
+        value=lambda row: row.share,
+        format=percent,
+        right=True,
+        priority=4,
+        level=lambda row: quiet(row.share),
+    ),
+    Column(
+        key="matched_frames",
+        title="matched",
+        heading="matched_frames",
+        width=11,
+        unit="frames",
+        help="Frames credited to the filter since it was set.",
+        computed="matched_frames",
+        value=lambda row: row.matched,
+        format=grouped,
+        right=True,
+        priority=2,
+        level=lambda row: quiet(row.matched),
+    ),
+    Column(
+        key="note",
+        title="Note",
+        heading="Note",
+        width=13,
+        help="Never matched, shadowed by another filter, or on a queue that does not run.",
+        value=lambda row: row.note,
+        priority=3,
+        grow=12,
+        level=lambda row: "warn" if row.shadowed_by is not None else "dim",
+    ),
+    Column(
+        key="driver",
+        title="Driver",
+        heading="Driver",
+        width=7,
+        help="The overlying driver that set it, and alone may clear it.",
+        value=lambda row: row.config.driver if row.config else None,
+        priority=7,
+        level=lambda row: "dim",
+    ),
+)

@@ -1,0 +1,155 @@
+"""Small pictures made of characters: bars, sparklines, stacked charts. Pure text, no terminal."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+Span = tuple[str, str]
+"""Text and the palette role it is drawn in."""
+Line = list[Span]
+
+_EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
+_EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"
+NO_POINT = "·"
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """``text`` in exactly ``width`` cells; what is cut ends in an ellipsis."""
+    length = len(text) if text.isascii() else cell_len(text)
+    if length > width:
+        if width <= 0:
+            return ""
+        return text[: width - 1] + "…" if text.isascii() else set_cell_size(text, width - 1) + "…"
+    return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def bar(parts: Sequence[tuple[float, str]], width: int, track: str = "track") -> Line:
+    """A horizontal bar of ``width`` cells: each part's fraction in its role, the rest as a track.
+
+    The last part ends on an eighth of a cell; a part above zero is never invisible.
+    """
+    spans: Line = []
+    used = 0
+    total = 0.0
+    last = max((index for index, (fraction, _) in enumerate(parts) if fraction > 0), default=-1)
+    for index, (fraction, role) in enumerate(parts):
+        if fraction <= 0 or used >= width:
+            continue
+        total = min(1.0, total + fraction)
+        if index == last:
+            eighths = max(1, round((total * width - used) * 8))
+            full, rest = divmod(min(eighths, (width - used) * 8), 8)
+            text = "█" * full + (_EIGHTHS_RIGHT[rest] if rest else "")
+        else:
+            text = "█" * min(max(1, round(total * width) - used), width - used)
+        spans.append((text, role))
+        used += len(text)
+    if used < width:
+        spans.append(("╌" * (width - used), track))
+    return spans
+
+
+def spark(values: Sequence[float | None], width: int, top: float | None = None) -> str:
+    """The last ``width`` values as a sparkline, newest right. Unknown is "·", zero a thin line.
+
+    ``top`` is the value of a full cell; without it the highest one shown.
+    """
+    shown = list(values[-width:]) if width else []
+    high = top if top else max((value for value in shown if value is not None), default=0.0)
+    return NO_POINT * (width - len(shown)) + "".join(_spark_cell(value, high) for value in shown)
+
+
+def _spark_cell(value: float | None, high: float) -> str:
+    if value is None:
+        return NO_POINT
+    if value <= 0 or high <= 0:
+        return "▁"
+    return _EIGHTHS_UP[max(1, min(8, round(value / high * 8)))]
+
+
+def stacked(
+    series: Sequence[tuple[Sequence[float | None], str]], width: int, height: int, top: float | None = None
+) -> tuple[list[Line], float]:
+    """A stacked column chart, newest right, and the value its top stands for.
+
+    ``series`` lists values and role from the bottom up; all have the same length. A moment in which any
+    is unknown is a column of "·" at the foot. A cell in which two parts meet is drawn in both roles,
+    joined by "/" (foreground/background).
+    """
+    count = min(width, min((len(values) for values, _ in series), default=0))
+    columns = [[values[len(values) - count + index] for values, _ in series] for index in range(count)]
+    sums = [sum(value for value in column if value is not None) for column in columns]
+    high = top if top else max(sums, default=0.0)
+    rows: list[list[Span]] = [[(" ", "track")] * (width - count) for _ in range(height)]
+    for column in columns:
+        cells = _stacked_column(column, [role for _, role in series], height, high)
+        for row, cell in zip(rows, cells, strict=True):
+            row.append(cell)
+    for index in range(width - count):
+        rows[-1][index] = (NO_POINT, "track")
+    return [join(row) for row in rows], high
+
+
+def _stacked_column(values: list[float | None], roles: list[str], height: int, high: float) -> list[Span]:
+    """One column of a stacked chart, top cell first."""
+    if any(value is None for value in values) or high <= 0:
+        foot = NO_POINT if any(value is None for value in values) else "▁"
+        return [(" ", "track")] * (height - 1) + [(foot, "track")]
+    ends: list[tuple[int, str]] = []
+    total = 0.0
+    for value, role in zip(values, roles, strict=True):
+        total += value or 0.0
+        ends.append((round(min(1.0, total / high) * height * 8), role))
+    cells: list[Span] = []
+    for level in range(height - 1, -1, -1):
+        low = level * 8
+        here = [(min(end, low + 8) - low, role) for end, role in ends if end > low]
+        if not here:
+            cells.append((" ", "track"))
+            continue
+        first, role = here[0]
+        if first >= 8:
+            cells.append(("█", role))
+        elif len(here) > 1 and here[-1][0] > first:
+            cells.append((_EIGHTHS_UP[max(1, first)], f"{role}/{here[1][1]}"))
+        else:
+            cells.append((_EIGHTHS_UP[max(1, first)], role))
+    return cells
+
+
+def join(spans: Sequence[Span]) -> Line:
+    """Neighbouring spans of one role as one span."""
+    line: Line = []
+    for text, role in spans:
+        if line and line[-1][1] == role:
+            line[-1] = (line[-1][0] + text, role)
+        else:
+            line.append((text, role))
+    return line
+
+
+def width_of(line: Sequence[Span]) -> int:
+    """Cells a line takes."""
+    return sum(len(text) if text.isascii() else cell_len(text) for text, _ in line)
+
+
+def clip(line: Sequence[Span], width: int) -> Line:
+    """A line cut to ``width`` cells; a cut span ends in an ellipsis."""
+    room = width
+    kept: Line = []
+    for text, role in line:
+        length = len(text) if text.isascii() else cell_len(text)
+        if length > room:
+            kept.append((fit(text, room), role))
+            return kept
+        kept.append((text, role))
+        room -= length
+    return kept
+
+
+def spread(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
+    """Two groups at the ends of a line; the right one gives way when they don't fit."""
+    gap = width - width_of(left) - width_of(right)
+    if gap < 1:
+        return clip(left, width)
+    return [*left, (" " * gap, "text"), *right]

@@ -1,0 +1,54 @@
+"""What the dashboard needs of the bus, and nothing more; the Watcher is adapted to it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+from engine.bus.messages import Response, Status
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+
+Connection = Literal["connecting", "connected", "lost"]
+
+
+class HostView(Protocol):
+    """The latest word of one host. ``received`` is when its stats arrived, on the link's clock."""
+
+    @property
+    def status(self) -> Status | None: ...
+    @property
+    def config(self) -> Config | None: ...
+    @property
+    def stats(self) -> Stats | None: ...
+    @property
+    def received(self) -> float | None: ...
+    @property
+    def events(self) -> Sequence[Event]: ...
+
+
+class Link(Protocol):
+    """A connection to a broker, and the hosts seen on it."""
+
+    @property
+    def connection(self) -> Connection:
+        """Whether the broker is there: not yet, yes, or no longer."""
+
+    @property
+    def progress(self) -> str:
+        """What is going on while connecting, or why the broker was lost: a sentence."""
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """Names of the hosts seen, in order."""
+
+    def view(self, host: str) -> HostView | None:
+        """The latest of one host, or None when it was never seen."""
+
+    def clock(self) -> float:
+        """Seconds on the clock that ``received`` is read from."""
+
+    def on_change(self, notify: Callable[[], None]) -> None:
+        """Call ``notify``, on the event loop, whenever anything above may have changed."""
+
+    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+        """Ask for an operation; its one answer. Raises TimeoutError or ConnectionError."""

@@ -1,0 +1,85 @@
+"""Counters at two readings, and the rates between them."""
+
+from collections import deque
+
+from engine.telemetry.stats import Columns, Stats
+
+WINDOW_NS = 1_000_000_000
+"""Rates are taken over about this much simulated time, so that digits can be read."""
+
+
+class Readings:
+    """One table of columns now and, where there is one, before.
+
+    Rows are told apart by the columns in ``identity``. A rate is delta(counter) / ``seconds``; it is
+    None (unknown, not zero) for a row that was not there before, for a counter that went back, and when
+    no simulated time passed.
+    """
+
+    __slots__ = ("_before", "_now", "_prior", "index", "keys", "seconds")
+
+    def __init__(
+        self, now: Columns, before: Columns | None, seconds: float | None, identity: tuple[str, ...] = ("id",)
+    ) -> None:
+        self._now = now
+        self._before = before or {}
+        self.seconds = seconds if seconds and seconds > 0 else None
+        self.keys = _keys(now, identity)
+        self.index = {key: row for row, key in enumerate(self.keys)}
+        prior = {key: row for row, key in enumerate(_keys(self._before, identity))}
+        self._prior = [prior.get(key, -1) for key in self.keys]
+
+    def count(self, name: str, row: int) -> int | None:
+        """A counter of a row; None when the writer did not send it."""
+        try:
+            return self._now[name][row] if row >= 0 else None
+        except (KeyError, IndexError):
+            return None
+
+    def delta(self, name: str, row: int) -> int | None:
+        """How much a counter grew between the readings, or None when that is unknown."""
+        if row < 0 or self.seconds is None or self._prior[row] < 0:
+            return None
+        try:
+            grown = self._now[name][row] - self._before[name][self._prior[row]]
+        except (KeyError, IndexError):
+            return None
+        return grown if grown >= 0 else None
+
+    def rate(self, name: str, row: int) -> float | None:
+        """A counter's growth per second of simulated time, or None when that is unknown."""
+        grown = self.delta(name, row)
+        return None if grown is None or self.seconds is None else grown / self.seconds
+
+
+def _keys(columns: Columns, identity: tuple[str, ...]) -> list[tuple[int, ...]]:
+    return list(zip(*(columns.get(name, []) for name in identity), strict=False))
+
+
+def one_row(counters: dict[str, int] | None) -> Columns:
+    """Single counters (a port, the default queue's reasons) as a table of one row."""
+    if counters is None:
+        return {}
+    return {"id": [0], **{name: [value] for name, value in counters.items()}}
+
+
+class Window:
+    """The readings that rates are taken against: those of about the last second, at most 16."""
+
+    def __init__(self) -> None:
+        self._readings: deque[Stats] = deque(maxlen=16)
+
+    def take(self, stats: Stats) -> Stats | None:
+        """Add a reading; the one to compare it with, or None after a restart or at the start.
+
+        A reading whose simulated time or sequence went back belongs to a new run.
+        """
+        readings = self._readings
+        if readings and (stats.sim_time_ns < readings[-1].sim_time_ns or stats.seq <= readings[-1].seq):
+            readings.clear()
+        while len(readings) > 1 and stats.sim_time_ns - readings[1].sim_time_ns >= WINDOW_NS:
+            readings.popleft()
+        before = readings[0] if readings else None
+        if not readings or stats.sim_time_ns - readings[-1].sim_time_ns >= WINDOW_NS // 8:
+            readings.append(stats)
+        return before

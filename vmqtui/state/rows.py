@@ -1,0 +1,311 @@
+"""One row of each table: a configuration entry joined with its counters, computed when asked for."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
+from engine.telemetry.events import Event
+from vmqtui.state.readings import Readings
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """part / whole; unknown when either is, and when there is no whole."""
+    return part / whole if part is not None and whole else None
+
+
+def processor_name(cpu: int) -> str:
+    """group:number, 64 processors to a group."""
+    return f"{cpu // 64}:{cpu % 64}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class QueueRow:
+    """A queue of an adapter. ``config`` is None while the configuration of its revision is on its way;
+    ``row`` is -1 while its counters are."""
+
+    adapter: str
+    queue_id: int
+    generation: int
+    settings: AdapterConfig | None
+    config: QueueConfig | None
+    filters: Sequence[FilterConfig]
+    readings: Readings
+    row: int
+    steered_rate: float | None
+    """Frames per second steered on the whole adapter."""
+
+    @property
+    def identity(self) -> Hashable:
+        return (self.adapter, self.queue_id, self.generation)
+
+    def count(self, name: str) -> int | None:
+        return self.readings.count(name, self.row)
+
+    def rate(self, name: str) -> float | None:
+        return self.readings.rate(name, self.row)
+
+    @property
+    def name(self) -> str | None:
+        return self.config.name if self.config else None
+
+    @property
+    def vm(self) -> str | None:
+        return self.config.vm if self.config else None
+
+    @property
+    def label(self) -> str:
+        """What a person would call it."""
+        return self.vm or self.name or f"queue {self.queue_id}"
+
+    @property
+    def state(self) -> str | None:
+        return self.config.state if self.config else None
+
+    @property
+    def cpu(self) -> int | None:
+        return self.config.cpu if self.config else None
+
+    @property
+    def processor(self) -> str | None:
+        return processor_name(self.config.cpu) if self.config else None
+
+    @property
+    def macs(self) -> list[str]:
+        return [one.mac for one in self.filters]
+
+    @property
+    def vlans(self) -> list[Vlan]:
+        return [one.vlan for one in self.filters]
+
+    @property
+    def pps(self) -> float | None:
+        return self.rate("steered_frames")
+
+    @property
+    def mbits(self) -> float | None:
+        rate = self.rate("steered_bytes")
+        return None if rate is None else rate * 8e-6
+
+    @property
+    def drops(self) -> float | None:
+        return self.rate("dropped_no_buffer")
+
+    @property
+    def share(self) -> float | None:
+        """Of all frames steered on the adapter."""
+        return ratio(self.pps, self.steered_rate)
+
+    @property
+    def pending_share(self) -> float | None:
+        return ratio(self.count("pending"), self.count("total_buffers"))
+
+    @property
+    def outstanding_share(self) -> float | None:
+        return ratio(self.count("outstanding"), self.count("total_buffers"))
+
+    @property
+    def buffer_use(self) -> float | None:
+        """Pending and outstanding, of all buffers of the queue."""
+        pending, outstanding = self.pending_share, self.outstanding_share
+        return None if pending is None or outstanding is None else pending + outstanding
+
+    @property
+    def memory_bytes(self) -> int | None:
+        total = self.count("total_buffers")
+        return None if total is None or self.settings is None else total * self.settings.max_frame_bytes
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FilterRow:
+    """A filter. ``shadowed_by`` is the id of a filter that takes every frame this one would."""
+
+    adapter: str
+    filter_id: int
+    config: FilterConfig | None
+    queue: QueueConfig | None
+    shadowed_by: int | None
+    readings: Readings
+    row: int
+    steered_rate: float | None
+
+    @property
+    def identity(self) -> Hashable:
+        return (self.adapter, self.filter_id, self.config.mac if self.config else None)
+
+    @property
+    def queue_id(self) -> int | None:
+        return self.config.queue_id if self.config else None
+
+    @property
+    def vm(self) -> str | None:
+        return self.queue.vm if self.queue else None
+
+    @property
+    def label(self) -> str:
+        return (self.queue.vm or self.queue.name) if self.queue else f"queue {self.queue_id}"
+
+    @property
+    def matched(self) -> int | None:
+        return self.readings.count("matched_frames", self.row)
+
+    @property
+    def pps(self) -> float | None:
+        return self.readings.rate("matched_frames", self.row)
+
+    @property
+    def share(self) -> float | None:
+        return ratio(self.pps, self.steered_rate)
+
+    @property
+    def note(self) -> str:
+        """Why it may not do what was meant."""
+        if self.shadowed_by is not None:
+            return f"shadowed by filter {self.shadowed_by}"
+        if self.queue is not None and self.queue.state not in ("running", "set"):
+            return f"queue is {self.queue.state}"
+        return "never matched" if self.matched == 0 else ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CpuRow:
+    """A processor and the queues whose affinity it is, as (adapter, queue)."""
+
+    cpu: int
+    config: CpuConfig | None
+    queues: Sequence[tuple[str, QueueConfig]]
+    readings: Readings
+    row: int
+
+    @property
+    def identity(self) -> Hashable:
+        return self.cpu
+
+    @property
+    def processor(self) -> str:
+        return self.config.name if self.config else processor_name(self.cpu)
+
+    @property
+    def load(self) -> float | None:
+        """Busy cycles of those it had to spend."""
+        busy = self.readings.delta("busy_cycles", self.row)
+        return ratio(busy, self.readings.delta("budget_cycles", self.row))
+
+    def rate(self, name: str) -> float | None:
+        return self.readings.rate(name, self.row)
+
+    def count(self, name: str) -> int | None:
+        return self.readings.count(name, self.row)
+
+    @property
+    def queue_names(self) -> list[str]:
+        return [queue.vm or queue.name or f"queue {queue.queue_id}" for _, queue in self.queues]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PortRow:
+    """A switch port: a VM's MAC and VLAN, and the queue that takes its frames, if one does."""
+
+    adapter: str
+    config: PortConfig
+    queue: QueueConfig | None
+
+    @property
+    def identity(self) -> Hashable:
+        return (self.adapter, self.config.vm, self.config.mac, self.config.vlan)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AdapterRow:
+    """An adapter: its port's counters, the default queue's reasons, and sums over its queues."""
+
+    adapter: str
+    config: AdapterConfig | None
+    port: Readings
+    reasons: Readings
+    queues: Sequence[QueueRow]
+    steered_rate: float | None
+
+    @property
+    def identity(self) -> Hashable:
+        return self.adapter
+
+    def count(self, name: str) -> int | None:
+        return self.port.count(name, 0)
+
+    @property
+    def pps(self) -> float | None:
+        return self.port.rate("offered_frames", 0)
+
+    @property
+    def mbits(self) -> float | None:
+        rate = self.port.rate("offered_bytes", 0)
+        return None if rate is None else rate * 8e-6
+
+    @property
+    def link_use(self) -> float | None:
+        mbits = self.mbits
+        return ratio(mbits, self.config.link_gbps * 1000 if self.config else None)
+
+    @property
+    def drops(self) -> float | None:
+        return known_sum(queue.drops for queue in self.queues)
+
+    @property
+    def port_errors(self) -> float | None:
+        return known_sum((self.port.rate("runt", 0), self.port.rate("oversize", 0)))
+
+    def reason(self, name: str) -> float | None:
+        """Frames per second that the default queue took for this reason."""
+        return self.reasons.rate(name, 0)
+
+    @property
+    def default_pps(self) -> float | None:
+        return next((queue.pps for queue in self.queues if queue.queue_id == 0), None)
+
+    @property
+    def buffers_given(self) -> int | None:
+        total = known_sum(queue.count("total_buffers") for queue in self.queues)
+        return None if total is None else int(total)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class HostRow:
+    """A host on the broker: whether it is there, and its totals."""
+
+    host: str
+    state: str
+    version: str
+    started_at: float
+    cpus: int | None
+    adapters: int | None
+    queues: int | None
+    filters: int | None
+    sim_time_ns: int | None
+    pps: float | None
+    mbits: float | None
+    drops: float | None
+
+    @property
+    def identity(self) -> Hashable:
+        return self.host
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EventRow:
+    """Something that happened, with what the queue it names is called now."""
+
+    event: Event
+    queue: str | None
+
+    @property
+    def identity(self) -> Hashable:
+        return (self.event.seq, self.event.time_ns)
+
+
+Row = QueueRow | FilterRow | CpuRow | PortRow | AdapterRow | HostRow | EventRow
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known; unknown when nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

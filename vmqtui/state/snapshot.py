@@ -1,0 +1,272 @@
+"""One moment of one host: a reading joined with the configuration it belongs to."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from engine.bus.messages import Status
+from engine.ndis.counters import DEFAULT_QUEUE_REASONS
+from engine.telemetry.config import AdapterConfig, Config, FilterConfig, QueueConfig
+from engine.telemetry.events import Event
+from engine.telemetry.stats import AdapterStats, Stats
+from vmqtui.state.readings import Readings, one_row
+from vmqtui.state.rows import (
+    AdapterRow,
+    CpuRow,
+    EventRow,
+    FilterRow,
+    HostRow,
+    PortRow,
+    QueueRow,
+    Row,
+    known_sum,
+)
+
+_NO_STATS = AdapterStats(port={}, queues={}, filters={}, freed={}, default_queue={})
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What is known of ``host`` at one moment; ``before`` is the reading that rates are taken against.
+
+    Rows are made when first asked for, so a table that nobody looks at costs nothing. Queues are joined
+    by (adapter, id, generation), filters by (adapter, id). While the newest configuration is of another
+    revision than the reading, rows that only one of them has are shown with the rest unknown.
+    """
+
+    host: str
+    status: Status | None = None
+    config: Config | None = None
+    stats: Stats | None = None
+    before: Stats | None = None
+    events: tuple[Event, ...] = ()
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """Simulated time between the readings, or None without two."""
+        if self.stats is None or self.before is None:
+            return None
+        return (self.stats.sim_time_ns - self.before.sim_time_ns) / 1e9
+
+    @cached_property
+    def adapter_names(self) -> tuple[str, ...]:
+        """In the configuration's order; those only the counters know come last."""
+        names = [adapter.name for adapter in self.config.adapters] if self.config else []
+        return tuple(dict.fromkeys([*names, *(self.stats.adapters if self.stats else ())]))
+
+    @cached_property
+    def _settings(self) -> dict[str, AdapterConfig]:
+        return {adapter.name: adapter for adapter in self.config.adapters} if self.config else {}
+
+    @cached_property
+    def _queue_configs(self) -> dict[str, dict[int, QueueConfig]]:
+        return {
+            name: {queue.queue_id: queue for queue in adapter.queues}
+            for name, adapter in self._settings.items()
+        }
+
+    def _now(self, adapter: str) -> AdapterStats:
+        return self.stats.adapters.get(adapter, _NO_STATS) if self.stats else _NO_STATS
+
+    def _readings(
+        self,
+        adapter: str,
+        table: Callable[[AdapterStats], dict[str, list[int]]],
+        identity: tuple[str, ...] = ("id",),
+    ) -> Readings:
+        before = self.before.adapters.get(adapter) if self.before else None
+        return Readings(table(self._now(adapter)), table(before) if before else None, self.seconds, identity)
+
+    @cached_property
+    def _queues(self) -> dict[str, tuple[QueueRow, ...]]:
+        return {adapter: tuple(self._queues_of(adapter)) for adapter in self.adapter_names}
+
+    def _queues_of(self, adapter: str) -> Iterator[QueueRow]:
+        settings = self._settings.get(adapter)
+        readings = self._readings(adapter, lambda stats: stats.queues, ("id", "generation"))
+        configs = {
+            (queue.queue_id, queue.generation): queue
+            for queue in self._queue_configs.get(adapter, {}).values()
+        }
+        filters: defaultdict[int, list[FilterConfig]] = defaultdict(list)
+        for one in settings.filters if settings else ():
+            filters[one.queue_id].append(one)
+        steered = known_sum(readings.rate("steered_frames", row) for row in range(len(readings.keys)))
+        rows = {(key[0], key[1]): row for key, row in readings.index.items()}
+        for key in sorted({*configs, *rows}):
+            queue_id, generation = key
+            config = configs.get(key)
+            yield QueueRow(
+                adapter=adapter,
+                queue_id=queue_id,
+                generation=generation,
+                settings=settings,
+                config=config,
+                filters=filters[queue_id] if config else (),
+                readings=readings,
+                row=rows.get(key, -1),
+                steered_rate=steered,
+            )
+
+    @cached_property
+    def queues(self) -> tuple[QueueRow, ...]:
+        return tuple(queue for queues in self._queues.values() for queue in queues)
+
+    @cached_property
+    def filters(self) -> tuple[FilterRow, ...]:
+        return tuple(row for adapter in self.adapter_names for row in self._filters_of(adapter))
+
+    def _filters_of(self, adapter: str) -> Iterator[FilterRow]:
+        settings = self._settings.get(adapter)
+        readings = self._readings(adapter, lambda stats: stats.filters)
+        configs = {one.filter_id: one for one in settings.filters} if settings else {}
+        queues = self._queue_configs.get(adapter, {})
+        shadows = _shadows(list(configs.values()), queues)
+        steered = next((queue.steered_rate for queue in self._queues.get(adapter, ())), None)
+        rows = {key[0]: row for key, row in readings.index.items()}
+        for filter_id in sorted({*configs, *rows}):
+            config = configs.get(filter_id)
+            yield FilterRow(
+                adapter=adapter,
+                filter_id=filter_id,
+                config=config,
+                queue=queues.get(config.queue_id) if config else None,
+                shadowed_by=shadows.get(filter_id),
+                readings=readings,
+                row=rows.get(filter_id, -1),
+                steered_rate=steered,
+            )
+
+    @cached_property
+    def cpus(self) -> tuple[CpuRow, ...]:
+        readings = Readings(
+            self.stats.cpus if self.stats else {}, self.before.cpus if self.before else None, self.seconds
+        )
+        configs = {cpu.id: cpu for cpu in self.config.cpus} if self.config else {}
+        queues: defaultdict[int, list[tuple[str, QueueConfig]]] = defaultdict(list)
+        for adapter, of_adapter in self._queue_configs.items():
+            for queue in of_adapter.values():
+                queues[queue.cpu].append((adapter, queue))
+        rows = {key[0]: row for key, row in readings.index.items()}
+        return tuple(
+            CpuRow(cpu, configs.get(cpu), tuple(queues[cpu]), readings, rows.get(cpu, -1))
+            for cpu in sorted({*configs, *rows})
+        )
+
+    @cached_property
+    def ports(self) -> tuple[PortRow, ...]:
+        rows: list[PortRow] = []
+        for adapter, settings in self._settings.items():
+            queues = self._queue_configs[adapter]
+            taken = {
+                (one.mac, one.vlan): queues.get(one.queue_id) for one in settings.filters if one.queue_id != 0
+            }
+            rows += [
+                PortRow(adapter, port, taken.get((port.mac, port.vlan)) or taken.get((port.mac, None)))
+                for port in settings.ports
+            ]
+        return tuple(rows)
+
+    @cached_property
+    def adapters(self) -> tuple[AdapterRow, ...]:
+        return tuple(
+            AdapterRow(
+                adapter=name,
+                config=self._settings.get(name),
+                port=self._readings(name, lambda stats: one_row(stats.port)),
+                reasons=self._readings(name, lambda stats: one_row(stats.default_queue)),
+                queues=self._queues[name],
+                steered_rate=next((queue.steered_rate for queue in self._queues[name]), None),
+            )
+            for name in self.adapter_names
+        )
+
+    @cached_property
+    def event_rows(self) -> tuple[EventRow, ...]:
+        """Newest first."""
+        return tuple(EventRow(event, self._called(event)) for event in reversed(self.events))
+
+    def _called(self, event: Event) -> str | None:
+        if event.queue_id is None:
+            return None
+        queue = self._queue_configs.get(event.adapter or "", {}).get(event.queue_id)
+        return (queue.vm or queue.name) if queue else None
+
+    @cached_property
+    def host_row(self) -> HostRow:
+        """This host's line in a list of hosts."""
+        config, stats = self.config, self.stats
+        return HostRow(
+            host=self.host,
+            state=self.status.state if self.status else "unknown",
+            version=self.status.version if self.status else "",
+            started_at=self.status.started_at if self.status else 0.0,
+            cpus=len(config.cpus) if config else None,
+            adapters=len(config.adapters) if config else None,
+            queues=sum(len(adapter.queues) for adapter in config.adapters) if config else None,
+            filters=sum(len(adapter.filters) for adapter in config.adapters) if config else None,
+            sim_time_ns=stats.sim_time_ns if stats else None,
+            pps=known_sum(adapter.pps for adapter in self.adapters),
+            mbits=known_sum(adapter.mbits for adapter in self.adapters),
+            drops=known_sum(adapter.drops for adapter in self.adapters),
+        )
+
+    def series(self) -> Iterator[tuple[Hashable, float | None]]:
+        """The rates that history keeps, by key."""
+        yield ("pps",), self.host_row.pps
+        yield ("mbits",), self.host_row.mbits
+        yield ("drops",), self.host_row.drops
+        for cpu in self.cpus:
+            yield ("cpu", cpu.cpu), cpu.load
+        for queue in self.queues:
+            yield ("queue", queue.adapter, queue.queue_id, queue.generation), queue.pps
+        for adapter in self.adapters:
+            for reason in DEFAULT_QUEUE_REASONS:
+                yield ("reason", adapter.adapter, reason.name), adapter.reason(reason.name)
+
+    def rows(self, table: str, adapter: str | None = None) -> tuple[Row, ...]:
+        """The rows of a table of ``vmqtui.columns``, of one adapter or of all."""
+        found: tuple[Row, ...]
+        match table:
+            case "queues" | "buffers":
+                found = self.queues
+            case "filters":
+                found = self.filters
+            case "cpus":
+                return self.cpus
+            case "ports":
+                found = self.ports
+            case "adapters":
+                found = self.adapters
+            case "hosts":
+                return (self.host_row,)
+            case "events":
+                return tuple(
+                    row
+                    for row in self.event_rows
+                    if adapter is None or row.event.adapter is None or row.event.adapter == adapter
+                )
+            case _:
+                raise ValueError(f"no table {table!r}")
+        if adapter is None:
+            return found
+        return tuple(row for row in found if getattr(row, "adapter", None) == adapter)
+
+
+def _shadows(filters: list[FilterConfig], queues: dict[int, QueueConfig]) -> dict[int, int]:
+    """Which filter takes every frame of which other one: same MAC, lower running queue, wider VLAN test."""
+    by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
+    for one in filters:
+        queue = queues.get(one.queue_id)
+        if one.queue_id != 0 and queue is not None and queue.state == "running":
+            by_mac[one.mac].append(one)
+    shadows: dict[int, int] = {}
+    for same in by_mac.values():
+        for one in same:
+            for other in same:
+                wider = other.vlan is None or other.vlan == one.vlan
+                if other.queue_id < one.queue_id and wider:
+                    shadows[one.filter_id] = other.filter_id
+                    break
+    return shadows

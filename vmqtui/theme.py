@@ -1,0 +1,173 @@
+"""Themes: one file each in ``themes/``, loaded into Textual themes and the palette that we draw with."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from rich.style import Style
+from textual.color import Color, ColorParseError
+from textual.theme import Theme
+
+COLOURS = (
+    "primary",
+    "secondary",
+    "accent",
+    "success",
+    "warning",
+    "error",
+    "foreground",
+    "background",
+    "surface",
+    "panel",
+)
+ROLES = (
+    "text",
+    "strong",
+    "dim",
+    "faint",
+    "accent",
+    "title",
+    "header",
+    "good",
+    "warn",
+    "bad",
+    "bar",
+    "bar2",
+    "track",
+    "border",
+    "cursor",
+    "cursor_idle",
+    "reason1",
+    "reason2",
+    "reason3",
+    "reason4",
+    "reason5",
+)
+_BOLD = frozenset({"strong", "title", "accent"})
+DEFAULT = "dark"
+
+
+@dataclass(frozen=True)
+class LoadedTheme:
+    """A theme file: ``textual`` for widgets and CSS (``$vmq-<role>``), ``roles`` for what we draw."""
+
+    name: str
+    title: str
+    textual: Theme
+    roles: dict[str, str]
+
+
+_FALLBACK_ROLES = {
+    **dict.fromkeys(ROLES, "#d0d0d0"),
+    "warn": "#e0b050",
+    "bad": "#f07070",
+    "cursor": "#404040",
+    "cursor_idle": "#303030",
+    "track": "#404040",
+    "border": "#505050",
+    "dim": "#909090",
+    "faint": "#606060",
+}
+
+
+def themes_directory() -> Path | None:
+    """Where the themes are: inside the installed package, or in the checkout beside it."""
+    package = Path(__file__).parent
+    for candidate in (package / "themes", package.parent / "themes"):
+        if candidate.is_dir() and any(candidate.glob("*.toml")):
+            return candidate
+    return None
+
+
+def load_themes(directory: Path | None = None) -> tuple[dict[str, LoadedTheme], list[str]]:
+    """Every theme by name, and a sentence for each file that could not be used.
+
+    There is always a theme to go on with: without a usable file a plain grey one stands in.
+    """
+    directory = directory or themes_directory()
+    themes: dict[str, LoadedTheme] = {}
+    problems: list[str] = []
+    for path in sorted(directory.glob("*.toml")) if directory else ():
+        try:
+            theme = read_theme(path)
+        except (OSError, ValueError) as error:
+            problems.append(f"theme {path.name}: {error}")
+        else:
+            themes[theme.name] = theme
+    if not themes:
+        problems.append("no theme could be used; a plain one stands in")
+        themes["plain"] = _make("plain", "Plain", True, {"primary": "#d0d0d0"}, _FALLBACK_ROLES)
+    return themes, problems
+
+
+def read_theme(path: Path) -> LoadedTheme:
+    """One theme file. Raises ValueError, in a sentence, for what is missing or no colour."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text ({error.reason})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"not TOML: {error}") from None
+    colours = _colours(table, "colours", COLOURS)
+    roles = _colours(table, "roles", ROLES)
+    name, title, dark = table.get("name", path.stem), table.get("title", path.stem), table.get("dark", True)
+    if not isinstance(name, str) or not isinstance(title, str) or not isinstance(dark, bool):
+        raise ValueError("name and title are text, dark is true or false")
+    return _make(name, title, dark, colours, roles)
+
+
+def _colours(table: dict[str, Any], section: str, keys: tuple[str, ...]) -> dict[str, str]:
+    found = table.get(section)
+    if not isinstance(found, dict):
+        raise ValueError(f"no [{section}] table")
+    for key in keys:
+        value = found.get(key)
+        if not isinstance(value, str):
+            raise ValueError(f'{section}.{key} is missing (a colour fits, like "#5fb3d9")')
+        try:
+            Color.parse(value)
+        except ColorParseError:
+            raise ValueError(f'{section}.{key}: "{value}" is not a colour (like "#5fb3d9")') from None
+    return {key: Color.parse(found[key]).hex for key in keys}
+
+
+def _make(name: str, title: str, dark: bool, colours: dict[str, str], roles: dict[str, str]) -> LoadedTheme:
+    variables = {f"vmq-{role.replace('_', '-')}": colour for role, colour in roles.items()}
+    variables |= {
+        "scrollbar": roles["faint"],
+        "scrollbar-hover": roles["dim"],
+        "scrollbar-active": roles["accent"],
+        "scrollbar-background": roles["track"],
+        "scrollbar-background-hover": roles["track"],
+        "scrollbar-background-active": roles["track"],
+        "scrollbar-corner-color": roles["track"],
+    }
+    return LoadedTheme(
+        name,
+        title,
+        Theme(name=name, dark=dark, variables=variables, **colours),
+        roles,  # type: ignore[arg-type]
+    )
+
+
+class Palette:
+    """Roles to Rich styles, for widgets that draw their own lines."""
+
+    def __init__(self, roles: dict[str, str]) -> None:
+        self._roles = roles
+        self.style = lru_cache(maxsize=256)(self._style)
+
+    def background(self, role: str) -> Style:
+        """A style that only sets the background."""
+        return Style(bgcolor=self._roles[role])
+
+    def _style(self, role: str) -> Style:
+        """The style of a role. "a/b" draws in a on a background of b; "!a" is a in reverse."""
+        if role.startswith("!"):
+            return Style(color=self._roles["cursor"], bgcolor=self._roles[role[1:]], bold=True)
+        front, _, back = role.partition("/")
+        return Style(
+            color=self._roles[front], bgcolor=self._roles[back] if back else None, bold=front in _BOLD or None
+        )
