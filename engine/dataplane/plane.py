@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.dataplane import layout, ownership
 from engine.dataplane.crew import Crew, WorkerDiedError
-from engine.dataplane.layout import I64, NEVER_NS, NONE, AdapterSizes, Sizes
+from engine.dataplane.layout import I32, I64, NEVER_NS, NONE, AdapterSizes, Sizes
 from engine.dataplane.memory import Block
 from engine.dataplane.shard import ORDER, SERVE, STEER
 from engine.dataplane.steer import PORT_COUNTERS, write_table
@@ -42,7 +42,7 @@ class Reading:
     """Counters of a host at one simulated time: copies, in the layout's columns.
 
     ``queues`` (slots, QUEUE_ROW), ``freed`` (adapters, QUEUE_ROW), ``cpus`` (cpus, CPU_ROW),
-    ``budget_cycles`` (cpus,), ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
+    ``budget_cycles`` (cpus,), ``owner`` (slots,) processor or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
     """
 
     sim_time_ns: int
@@ -50,6 +50,7 @@ class Reading:
     freed: I64
     cpus: I64
     budget_cycles: I64
+    owner: I32
     port: I64
     matched: I64
 
@@ -284,6 +285,7 @@ class Plane:
             freed=self._freed.copy(),
             cpus=views.cpus[self._bank, np.arange(self.sizes.cpus)],
             budget_cycles=np.array([spent // 1000 for spent in self._budget_mhz_ns], np.int64),
+            owner=views.owner.copy(),
             port=self._port.copy(),
             matched=self._matched.copy(),
         )

@@ -1,0 +1,77 @@
+"""From the data plane's columns to the stats message."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.dataplane import layout
+from engine.dataplane.plane import Reading
+from engine.dataplane.steer import PORT_COUNTERS
+from engine.ndis import counters
+from engine.telemetry.stats import AdapterStats, Columns, Stats
+
+_QUEUE_NAMES = counters.names(counters.QUEUE + counters.QUEUE_GAUGES)
+_QUEUE_COLUMNS = [layout.QUEUE_COLUMNS.index(name) for name in _QUEUE_NAMES]
+_COUNTER_NAMES = counters.names(counters.QUEUE)
+_REASONS = counters.names(counters.DEFAULT_QUEUE_REASONS)
+_CPU_NAMES = tuple(name for name in counters.names(counters.CPU) if name != "budget_cycles")
+_CPU_COLUMNS = [layout.CPU_COLUMNS.index(name) for name in _CPU_NAMES]
+
+assert len(counters.PORT) == PORT_COUNTERS
+
+
+@dataclass(frozen=True)
+class AdapterRows:
+    """Which rows of a reading are whose: the ids in use on one adapter, ascending."""
+
+    name: str
+    slot_base: int
+    filter_base: int
+    queue_ids: Sequence[int]
+    generations: Sequence[int]
+    filter_ids: Sequence[int]
+
+
+def _adapter(reading: Reading, index: int, rows: AdapterRows) -> AdapterStats:
+    own = reading.queues[rows.slot_base + np.asarray(rows.queue_ids, np.int64)]
+    matched = reading.matched[rows.filter_base + np.asarray(rows.filter_ids, np.int64)]
+    queues: Columns = {"id": list(rows.queue_ids), "generation": list(rows.generations)}
+    queues.update(zip(_QUEUE_NAMES, own[:, _QUEUE_COLUMNS].T.tolist(), strict=True))
+    reasons = reading.queues[rows.slot_base, layout.FIRST_REASON : layout.FIRST_REASON + len(_REASONS)]
+    freed = reading.freed[index, : len(_COUNTER_NAMES)]
+    return AdapterStats(
+        port=dict(zip(counters.names(counters.PORT), reading.port[index].tolist(), strict=True)),
+        queues=queues,
+        filters={"id": list(rows.filter_ids), "matched_frames": matched.tolist()},
+        freed=dict(zip(_COUNTER_NAMES, freed.tolist(), strict=True)),
+        default_queue=dict(zip(_REASONS, reasons.tolist(), strict=True)),
+    )
+
+
+def stats_of(
+    reading: Reading,
+    adapters: Sequence[AdapterRows],
+    *,
+    seq: int,
+    time_ns: int,
+    revision: int,
+    behind_ns: int = 0,
+    skipped_ns: int = 0,
+) -> Stats:
+    """The stats message of a reading."""
+    cpus: Columns = {"id": list(range(len(reading.cpus)))}
+    cpus.update(zip(_CPU_NAMES, reading.cpus[:, _CPU_COLUMNS].T.tolist(), strict=True))
+    cpus["budget_cycles"] = reading.budget_cycles.tolist()
+    in_use = reading.owner[reading.owner != layout.NONE]
+    cpus["queues"] = np.bincount(in_use, minlength=len(reading.cpus)).tolist()
+    return Stats(
+        seq=seq,
+        sim_time_ns=reading.sim_time_ns,
+        time_ns=time_ns,
+        revision=revision,
+        behind_ns=behind_ns,
+        skipped_ns=skipped_ns,
+        cpus=cpus,
+        adapters={rows.name: _adapter(reading, index, rows) for index, rows in enumerate(adapters)},
+    )
