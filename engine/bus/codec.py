@@ -43,11 +43,12 @@ _UNDECODABLE = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
 
 
 class BadRequest(BadMessage):
-    """A request that can be answered but not carried out; ``id`` is whom to answer."""
+    """A request that can be answered but not carried out; ``fingerprint`` stands for its op and params."""
 
-    def __init__(self, id: str, message: str) -> None:  # noqa: A002
+    def __init__(self, id: str, fingerprint: bytes, message: str) -> None:  # noqa: A002
         super().__init__(message)
         self.id = id
+        self.fingerprint = fingerprint
 
 
 def encode(message: Message) -> bytes:
@@ -88,12 +89,11 @@ def decode_request(payload: bytes) -> Request:
     try:
         op = _op_decoder.decode(envelope.op)
     except _UNDECODABLE:
-        raise BadRequest(envelope.id, "op: it must be a string that names an operation") from None
+        raise _bad_request(envelope, "op: it must be a string that names an operation") from None
     try:
         params = _params_decoder.decode(envelope.params)
     except _UNDECODABLE as error:
-        reason = _reason(error)
-        raise BadRequest(envelope.id, f"params: {reason}; it must be a map with string keys") from None
+        raise _bad_request(envelope, f"params: {_reason(error)}; it must be a map with string keys") from None
     return Request(id=envelope.id, op=op, params=params)
 
 
@@ -103,7 +103,15 @@ def fingerprint(request: Request) -> bytes:
         ordered = _ordered_encoder.encode((request.op, request.params))
     except (TypeError, *_UNDECODABLE):  # keys of several types cannot be ordered
         ordered = _encoder.encode((request.op, request.params))
-    return hashlib.blake2b(ordered, digest_size=16).digest()
+    return _digest(ordered)
+
+
+def _bad_request(envelope: _Envelope, message: str) -> BadRequest:
+    return BadRequest(envelope.id, _digest(bytes(envelope.op) + bytes(envelope.params)), message)
+
+
+def _digest(encoded: bytes) -> bytes:
+    return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
 def _reason(error: BaseException) -> str:

@@ -21,6 +21,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     op: str
     params: dict[str, Any] = {}
+    schema: Literal["vmq.request/1"] = "vmq.request/1"
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

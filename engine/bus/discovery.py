@@ -1,0 +1,144 @@
+"""How commands find a running engine: a file in the user's runtime directory holds its broker's URL."""
+
+import contextlib
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from engine.bus.urls import BrokerUrl
+
+ENVIRONMENT_VARIABLE = "VMQTUI_BROKER"
+
+_PREFIX = "engine-"
+_SUFFIX = ".json"
+_LIMIT_BYTES = 64 << 10
+
+
+def runtime_directory() -> Path:
+    """The user's runtime directory for vmqtui, made with mode 0700 where it is missing.
+
+    Raises ``OSError`` when there is none that belongs to the user alone.
+    """
+    reasons = []
+    for directory in (
+        platformdirs.user_runtime_path("vmqtui", appauthor=False),
+        platformdirs.user_state_path("vmqtui", appauthor=False) / "run",
+    ):
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if sys.platform != "win32":
+                _check_own(directory)
+        except OSError as error:
+            reasons.append(f"{directory}: {error.strerror or error}")
+        else:
+            return directory
+    raise OSError(f"no runtime directory of one's own: {'; '.join(reasons)}")
+
+
+def announce(url: BrokerUrl, host: str, *, directory: Path | None = None) -> Path:
+    """Write the URL of this process's broker to a file only the user can read; the file's path.
+
+    Raises ``OSError``.
+    """
+    directory = runtime_directory() if directory is None else directory
+    path = directory / f"{_PREFIX}{os.getpid()}{_SUFFIX}"
+    text = json.dumps({"url": url.with_password(), "host": host, "pid": os.getpid()})
+    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=".")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def withdraw(path: Path) -> None:
+    """Remove what ``announce`` wrote."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def find_url(explicit: str | None = None, *, directory: Path | None = None) -> BrokerUrl | None:
+    """The broker to talk to: ``explicit``, else ``VMQTUI_BROKER``, else the newest living engine's.
+
+    Raises ``BadUrl`` for either of the first two; a file that does not read is passed over.
+    """
+    text = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
+    if text:
+        return BrokerUrl.parse(text)
+    try:
+        directory = runtime_directory() if directory is None else directory
+        paths = sorted(_announced(directory), key=_written, reverse=True)
+    except OSError:
+        return None
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return BrokerUrl.parse(_read(path)["url"])
+    return None
+
+
+def _announced(directory: Path) -> Iterator[Path]:
+    """Files of living engines; those of dead ones are removed."""
+    for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+        pid = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+        if not (pid.isascii() and pid.isdigit() and len(pid) <= 10):
+            continue
+        if process_lives(int(pid)):
+            yield path
+        else:
+            withdraw(path)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        content: dict[str, Any] = json.loads(file.read(_LIMIT_BYTES))
+    return content
+
+
+def process_lives(pid: int) -> bool:
+    """Whether there is a process of that id, whoever's it is."""
+    if sys.platform == "win32":
+        import ctypes
+
+        query, still_active = 0x1000, 259  # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE
+        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel32.OpenProcess.restype = ctypes.c_void_p
+        process = ctypes.c_void_p(kernel32.OpenProcess(query, False, pid))
+        if not process:
+            return ctypes.get_last_error() == 5  # ERROR_ACCESS_DENIED: it is somebody else's
+        code = ctypes.c_ulong()
+        read = kernel32.GetExitCodeProcess(process, ctypes.byref(code))
+        kernel32.CloseHandle(process)
+        return bool(read) and code.value == still_active
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _check_own(directory: Path) -> None:
+    if sys.platform != "win32":
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise PermissionError(0, "it is not a directory of this user")
+        if found.st_mode & 0o077:
+            directory.chmod(0o700)

@@ -1,0 +1,228 @@
+"""The engine's side of the bus: telemetry out, requests in, each answered once."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import aiomqtt
+import msgspec
+
+from engine.bus import codec, topics
+from engine.bus.answers import Answers
+from engine.bus.codec import BadRequest
+from engine.bus.connection import Connection, State
+from engine.bus.errors import BadMessage, HostTaken, NotConnected
+from engine.bus.messages import Request, Response, Status
+from engine.bus.urls import BrokerUrl
+from engine.bus.watcher import Watcher
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+
+IN_PROGRESS_LIMIT = 256
+
+_QUIET_SECONDS = 0.25
+
+Handler = Callable[[str, Request], Awaitable[Response]]
+
+_log = logging.getLogger(__name__)
+
+
+class EngineBus:
+    """Publishes for ``host`` and hands its requests to ``handler(client, request)``.
+
+    ``on_bad_request(client, reason)`` is told of each request that cannot be decoded, which gets no
+    answer. Handlers of several requests run at once, begun in the order in which the requests came.
+    """
+
+    def __init__(
+        self,
+        url: BrokerUrl,
+        host: str,
+        handler: Handler,
+        *,
+        version: str = "",
+        interval_ns: int = 0,
+        on_bad_request: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.url = url
+        self.host = topics.checked_name(host, "host name")
+        self.bad_requests = 0
+        self._handler = handler
+        self._on_bad_request = on_bad_request
+        self._online = Status(
+            state="online", version=version, started_at=time.time(), interval_ns=interval_ns
+        )
+        self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
+        self._config: bytes | None = None
+        self._answers = Answers()
+        self._in_progress: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._connected = asyncio.Event()
+        self._connection = Connection(
+            url,
+            topics.random_client("engine"),
+            [(topics.request(host, "+"), 1), (topics.status(host), 1)],
+            self._on_message,
+            self._on_state,
+            will=aiomqtt.Will(topics.status(host), self._offline, qos=1, retain=True),
+        )
+
+    @property
+    def state(self) -> State:
+        """How the connection stands."""
+        return self._connection.state
+
+    @property
+    def why(self) -> str:
+        """Why it does not, in a sentence."""
+        return self._connection.why
+
+    @property
+    def stats_overwritten(self) -> int:
+        """Stats (and configurations) replaced by newer ones before they could be sent."""
+        return self._connection.overwritten
+
+    @property
+    def messages_dropped(self) -> int:
+        """Events and answers for which the outgoing queue had no room."""
+        return self._connection.dropped
+
+    async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:  # noqa: ASYNC109
+        """Go online: status and ``config`` published, requests taken.
+
+        Raises ``HostTaken`` when an engine of this name answers ``ping`` within ``probe_seconds`` (0: don't
+        ask, as on a broker of one's own), ``NotConnected`` when the broker is out of reach for ``timeout`` s.
+        """
+        if probe_seconds > 0:
+            await self._refuse_taken_host(timeout, probe_seconds)
+        self.publish_config(config)
+        self._connection.start()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._connected.wait()
+        except BaseException as error:
+            await self._connection.stop(0)
+            if isinstance(error, TimeoutError):
+                raise NotConnected(self.why) from None
+            raise
+
+    async def stop(self, last_stats: Stats | None = None, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109
+        """Answer what is in progress, publish the last stats and "offline", disconnect; in ``timeout`` s."""
+        deadline = time.monotonic() + timeout
+        if self._in_progress:
+            await asyncio.wait(self._in_progress, timeout=timeout / 2)
+        self._stopping = True
+        if last_stats is not None:
+            self.publish_stats(last_stats)
+        self._connection.offer(topics.status(self.host), self._offline, qos=1, retain=True)
+        await self._connection.stop(max(deadline - time.monotonic(), 0.1))
+        for task in self._in_progress:
+            task.cancel()
+        await asyncio.gather(*self._in_progress, return_exceptions=True)
+
+    def publish_config(self, config: Config) -> None:
+        """Publish the configuration, retained; again after each reconnection."""
+        self._config = codec.encode(config)
+        self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
+
+    def publish_stats(self, stats: Stats) -> None:
+        """Publish stats; those that could not be sent before the next ones are given up."""
+        self._connection.offer(topics.stats(self.host), codec.encode(stats))
+
+    def publish_event(self, event: Event) -> None:
+        """Publish an event; it waits, in a bounded queue, while there is no connection."""
+        self._connection.publish(topics.event(self.host), codec.encode(event))
+
+    async def _refuse_taken_host(self, timeout_seconds: float, probe_seconds: float) -> None:
+        async with Watcher(self.url, self.host) as watcher:
+            if not await watcher.wait_for(lambda: watcher.state == "connected", timeout_seconds):
+                raise NotConnected(watcher.why)
+            asked = asyncio.create_task(watcher.request(self.host, "ping", timeout=probe_seconds))
+            await asyncio.wait({asked}, timeout=min(_QUIET_SECONDS, probe_seconds))
+            view = watcher.hosts.get(self.host)
+            if not asked.done() and (view is None or not view.online):
+                asked.cancel()
+            await asyncio.wait({asked})
+            if asked.cancelled() or asked.exception() is not None:
+                return
+        raise HostTaken(f"host {self.host!r} is taken: an engine of that name answers on {self.url}")
+
+    def _on_state(self, state: State, why: str) -> None:
+        if state == "connected":
+            self._offer_status()
+            if self._config is not None:
+                self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
+            self._connected.set()
+
+    def _offer_status(self) -> None:
+        self._connection.offer(topics.status(self.host), codec.encode(self._online), qos=1, retain=True)
+
+    def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        if topic == topics.status(self.host):
+            self._correct_status(payload)
+            return
+        client = topics.client_of(topic, self.host, "request")
+        if client is None or retained:  # a retained request would be carried out at every start
+            return
+        try:
+            request = codec.decode_request(payload)
+        except BadRequest as error:
+            if self._is_new(client, error.id, error.fingerprint):
+                invalid = _error(error.id, "NDIS_STATUS_INVALID_PARAMETER", str(error))
+                self._answer(client, invalid)
+            return
+        except BadMessage as error:
+            self.bad_requests += 1
+            if self._on_bad_request is not None:
+                self._on_bad_request(client, str(error))
+            return
+        if not self._is_new(client, request.id, codec.fingerprint(request)):
+            return
+        if len(self._in_progress) >= IN_PROGRESS_LIMIT:
+            message = f"{IN_PROGRESS_LIMIT} requests are in progress; ask again later, with a new id"
+            self._answer(client, _error(request.id, "NDIS_STATUS_RESOURCES", message))
+            return
+        task = asyncio.create_task(self._carry_out(client, request))
+        self._in_progress.add(task)
+        task.add_done_callback(self._in_progress.discard)
+
+    def _correct_status(self, payload: bytes) -> None:
+        """The will of a connection that died unnoticed may come after its successor went online."""
+        try:
+            status = codec.decode(Status, payload)
+        except BadMessage:
+            status = None
+        if not self._stopping and (status is None or status.state == "offline"):
+            self._offer_status()
+
+    def _is_new(self, client: str, id: str, fingerprint: bytes) -> bool:  # noqa: A002
+        """Whether a request is to be carried out; answers it when it is not, unless it is in progress."""
+        known = self._answers.begin(client, id, fingerprint)
+        if isinstance(known, bytes):
+            self._connection.publish(topics.response(self.host, client), known)
+        elif known == "mismatch":
+            message = f"id: {id!r} was used for another request; a new request needs a new id"
+            refused = codec.encode(_error(id, "NDIS_STATUS_INVALID_PARAMETER", message))
+            self._connection.publish(topics.response(self.host, client), refused)
+        return known == "new"
+
+    async def _carry_out(self, client: str, request: Request) -> None:
+        try:
+            response = await self._handler(client, request)
+            self._answer(client, msgspec.structs.replace(response, id=request.id))
+        except Exception as error:
+            _log.exception("request %r of %s failed", request.op, client)
+            message = f"the engine failed on {request.op!r}: {type(error).__name__}"
+            self._answer(client, _error(request.id, "NDIS_STATUS_FAILURE", message))
+
+    def _answer(self, client: str, response: Response) -> None:
+        """Give the one answer to a request, and keep it for its repetitions."""
+        payload = codec.encode(response)
+        self._answers.finish(client, response.id, payload)
+        self._connection.publish(topics.response(self.host, client), payload)
+
+
+def _error(id: str, ndis_status: str, message: str) -> Response:  # noqa: A002
+    return Response(id=id, status="error", ndis_status=ndis_status, message=message)

@@ -1,0 +1,220 @@
+"""A reader of engines: what dashboards, ``get``, recorders and scripts see and ask through."""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from engine.bus import codec, topics
+from engine.bus.connection import Connection, Outgoing, State
+from engine.bus.errors import BadMessage, NotConnected, RequestTimeout
+from engine.bus.messages import Request, Response, Status
+from engine.bus.urls import BrokerUrl
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+
+HOST_LIMIT = 1024
+EVENT_LIMIT = 1000
+
+
+class HostView:
+    """What is known of one host. ``events`` holds the last 1,000; ``events_dropped`` counts older ones.
+
+    ``received_monotonic`` is when stats last came (``time.monotonic``), None before the first.
+    """
+
+    def __init__(self, name: str, watcher: "Watcher") -> None:
+        self.name = name
+        self.status: Status | None = None
+        self.config: Config | None = None
+        self.received_monotonic: float | None = None
+        self.stats_received = 0
+        self.events: deque[Event] = deque(maxlen=EVENT_LIMIT)
+        self.events_dropped = 0
+        self._watcher = watcher
+        self._stats: Stats | None = None
+        self._stats_payload: bytes | None = None
+
+    @property
+    def online(self) -> bool:
+        """Whether the engine says so, over a connection that stands."""
+        return (
+            self._watcher.state == "connected" and self.status is not None and self.status.state == "online"
+        )
+
+    @property
+    def stats(self) -> Stats | None:
+        """The latest stats. They are decoded when asked for: what nobody looks at costs nothing."""
+        payload, self._stats_payload = self._stats_payload, None
+        if payload is not None:
+            try:
+                self._stats = codec.decode(Stats, payload)
+            except BadMessage:
+                self._watcher.undecodable += 1
+        return self._stats
+
+    def take(self, kind: str, payload: bytes) -> None:
+        """Take in a message of this host. Raises ``BadMessage``."""
+        if kind == "stats":
+            self._stats_payload = payload
+            self.received_monotonic = time.monotonic()
+            self.stats_received += 1
+        elif kind == "event":
+            self.events_dropped += len(self.events) == EVENT_LIMIT
+            self.events.append(codec.decode(Event, payload))
+        elif kind == "config":
+            self.config = codec.decode(Config, payload) if payload else None
+        else:
+            self.status = codec.decode(Status, payload) if payload else None
+
+
+@dataclass(eq=False, slots=True)
+class _Asked:
+    topic: str
+    payload: bytes
+    answer: asyncio.Future[Response]
+    outgoing: Outgoing | None
+
+
+class Watcher:
+    """Follows one host, or all of a broker, and asks on its own response topic.
+
+    An async context manager; entering returns at once, ``state`` tells how far it is: "connecting",
+    "connected", or "lost" with ``why`` a sentence. After a change ``changed`` is set (whoever waits on it
+    clears it) and ``on_change`` called, which must return at once.
+    """
+
+    def __init__(
+        self,
+        url: BrokerUrl,
+        host: str | None = None,
+        *,
+        client: str | None = None,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        name = "+" if host is None else topics.checked_name(host, "host name")
+        self.client = topics.random_client() if client is None else topics.checked_name(client, "client id")
+        self.hosts: dict[str, HostView] = {}
+        self.undecodable = 0
+        self.changed = asyncio.Event()
+        self._on_change = on_change
+        self._waiting: set[asyncio.Event] = set()
+        self._asked: dict[str, _Asked] = {}
+        subscriptions = [
+            (topics.status(name), 1),
+            (topics.config(name), 1),
+            (topics.event(name), 1),
+            (topics.stats(name), 0),
+            (topics.response(name, self.client), 1),
+        ]
+        self._connection = Connection(url, self.client, subscriptions, self._on_message, self._on_state)
+
+    @property
+    def state(self) -> State:
+        """How the connection stands."""
+        return self._connection.state
+
+    @property
+    def why(self) -> str:
+        """Why it does not, in a sentence."""
+        return self._connection.why
+
+    async def __aenter__(self) -> "Watcher":
+        self._connection.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.stop()
+
+    async def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:  # noqa: ASYNC109
+        """Wait up to ``timeout`` s until ``predicate()`` holds, tried after every change; whether it does."""
+        changed = asyncio.Event()
+        self._waiting.add(changed)
+        try:
+            async with asyncio.timeout(timeout):
+                while not predicate():
+                    await changed.wait()
+                    changed.clear()
+        except TimeoutError:
+            return predicate()
+        finally:
+            self._waiting.discard(changed)
+        return True
+
+    async def request(
+        self,
+        host: str,
+        op: str,
+        params: dict[str, Any] | None = None,
+        *,
+        timeout: float = 5.0,  # noqa: ASYNC109
+        id: str | None = None,  # noqa: A002
+    ) -> Response:
+        """Ask an engine and wait for its answer, over a reconnection too; it is carried out once at most.
+
+        Raises ``NotConnected`` when there is no connection to ask over within ``timeout`` s,
+        ``RequestTimeout`` when there is no answer, ``BadMessage`` for a request above 1 MiB.
+        """
+        id = secrets.token_hex(16) if id is None else id  # noqa: A001
+        payload = codec.encode(Request(id=id, op=op, params=params or {}))
+        if len(payload) > codec.REQUEST_LIMIT_BYTES:
+            raise BadMessage(f"a request of {len(payload)} bytes (at most {codec.REQUEST_LIMIT_BYTES})")
+        topic = topics.request(topics.checked_name(host, "host name"), self.client)
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        asked = _Asked(topic, payload, answer, self._connection.publish(topic, payload))
+        if asked.outgoing is None:
+            raise NotConnected(f"too many messages wait for {self._connection.url}: {self.why}")
+        self._asked[id] = asked
+        try:
+            async with asyncio.timeout(timeout):
+                return await answer
+        except TimeoutError:
+            if self.state != "connected":
+                raise NotConnected(self.why) from None
+            raise RequestTimeout(f"{host} did not answer {op!r} within {timeout:g} s") from None
+        finally:
+            del self._asked[id]
+            if asked.outgoing is not None:
+                asked.outgoing.withdrawn = True
+
+    def _on_state(self, state: State, why: str) -> None:
+        if state == "connected":
+            for view in self.hosts.values():
+                view.status = None  # the retained one comes again
+            for asked in self._asked.values():
+                if asked.outgoing is None or asked.outgoing.sent:
+                    asked.outgoing = self._connection.publish(asked.topic, asked.payload)
+        self._notify()
+
+    def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        try:
+            if (host_and_kind := topics.split_telemetry(topic)) is not None:
+                host, kind = host_and_kind
+                view = self.hosts.get(host)
+                if view is None:
+                    if len(self.hosts) >= HOST_LIMIT or not payload:
+                        return
+                    view = self.hosts[host] = HostView(host, self)
+                view.take(kind, payload)
+            elif topics.host_of_response(topic, self.client) is not None:
+                response = codec.decode(Response, payload)
+                asked = self._asked.get(response.id)
+                if asked is not None and not asked.answer.done():
+                    asked.answer.set_result(response)
+        except BadMessage:
+            self.undecodable += 1
+        self._notify()
+
+    def _notify(self) -> None:
+        self.changed.set()
+        for waiting in self._waiting:
+            waiting.set()
+        if self._on_change is not None:
+            self._on_change()
