@@ -82,7 +82,6 @@ class SyntheticSource:
             np.int64,
         ).reshape(-1, k.ROW_COLUMNS)
         self._headers = np.frombuffer(bytearray().join(row.header for row in rows), np.uint8)
-        self._headers = self._headers.reshape(-1, k.HEADER_BYTES)
         self._sequences = np.zeros(flows, np.int64)
 
         lanes = sorted(set(fed))
@@ -95,7 +94,7 @@ class SyntheticSource:
             lane[k.LANE_MIXES] = fed.count(a)
             lane[k.BYTE_NS] = byte_ns.numerator
             lane[k.BYTE_PARTS] = byte_ns.denominator
-        k.start(self._lanes, self._mixes)
+            lane[k.NEXT_MIX] = -1
 
     @property
     def skipped_ns(self) -> int:

@@ -22,7 +22,7 @@ BYTE_NS = 3  # a byte takes BYTE_NS / BYTE_PARTS ns on the wire
 BYTE_PARTS = 4
 END_NS = 5  # when the wire is free again: END_NS + END_PART / BYTE_PARTS
 END_PART = 6
-NEXT_MIX = 7  # whose frame is next
+NEXT_MIX = 7  # whose frame is next; below 0 before the first frame
 ARRIVAL_NS = 8  # and when it arrives
 LANE_COLUMNS = 9
 
@@ -55,6 +55,7 @@ ROW_COLUMNS = 7
 
 _WIRE_OVERHEAD_BYTES = 20  # preamble, start of frame, gap between frames (contract 1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_U8 = np.uint64(0xFF)
 _U16 = np.uint64(0xFFFF)
 _U32 = np.uint64(0xFFFFFFFF)
 
@@ -69,91 +70,92 @@ def _hash(key: np.uint64, index: np.int64) -> np.uint64:
 
 
 @inlined
-def _stamp(mix: NDArray[np.int64]) -> None:
-    """Set ``TIMESTAMP_NS`` of the frame ``INDEX`` whose slot begins at ``SLOT_NS``."""
-    start = mix[SLOT_NS]
-    if mix[PATTERN] == STEADY:
-        mix[TIMESTAMP_NS] = start
-    elif mix[PATTERN] == BURSTS:
-        if mix[INDEX] % mix[BURST_FRAMES] == 0:
-            mix[TIMESTAMP_NS] = start
+def _stamp(mixes: NDArray[np.int64], m: int) -> None:
+    """Set ``TIMESTAMP_NS`` of the mix's frame ``INDEX``, whose slot begins at ``SLOT_NS``."""
+    slot = mixes[m, SLOT_NS]
+    if mixes[m, PATTERN] == STEADY:
+        mixes[m, TIMESTAMP_NS] = slot
+    elif mixes[m, PATTERN] == BURSTS:
+        if np.uint64(mixes[m, INDEX]) % np.uint64(mixes[m, BURST_FRAMES]) == 0:
+            mixes[m, TIMESTAMP_NS] = slot
     else:
-        wraps = mix[SLOT_PART] + mix[STEP_PART] >= mix[STEP_PARTS]
-        width = np.uint64(mix[STEP_NS] + wraps)
-        chance = _hash(~np.uint64(mix[KEY]), mix[INDEX]) >> np.uint64(40)
-        mix[TIMESTAMP_NS] = start + np.int64((chance * width) >> np.uint64(24))
+        wraps = mixes[m, SLOT_PART] + mixes[m, STEP_PART] >= mixes[m, STEP_PARTS]
+        width = np.uint64(mixes[m, STEP_NS] + wraps)
+        chance = _hash(~np.uint64(mixes[m, KEY]), mixes[m, INDEX]) >> np.uint64(40)
+        mixes[m, TIMESTAMP_NS] = slot + np.int64((chance * width) >> np.uint64(24))
 
 
 @inlined
-def _advance(mix: NDArray[np.int64]) -> None:
-    mix[INDEX] += 1
-    mix[SLOT_NS] += mix[STEP_NS]
-    mix[SLOT_PART] += mix[STEP_PART]
-    if mix[SLOT_PART] >= mix[STEP_PARTS]:
-        mix[SLOT_PART] -= mix[STEP_PARTS]
-        mix[SLOT_NS] += 1
-    _stamp(mix)
+def _advance(mixes: NDArray[np.int64], m: int) -> None:
+    """Go on to the mix's next frame."""
+    mixes[m, INDEX] += 1
+    mixes[m, SLOT_NS] += mixes[m, STEP_NS]
+    mixes[m, SLOT_PART] += mixes[m, STEP_PART]
+    if mixes[m, SLOT_PART] >= mixes[m, STEP_PARTS]:
+        mixes[m, SLOT_PART] -= mixes[m, STEP_PARTS]
+        mixes[m, SLOT_NS] += 1
+    _stamp(mixes, m)
 
 
 @inlined
-def _choose(lane: NDArray[np.int64], mixes: NDArray[np.int64]) -> None:
+def _choose(lanes: NDArray[np.int64], a: int, mixes: NDArray[np.int64]) -> None:
     """Set which mix of a lane has the next frame, and when that arrives."""
-    best = lane[LANE_FIRST_MIX]
-    for m in range(best + 1, best + lane[LANE_MIXES]):
+    best = lanes[a, LANE_FIRST_MIX]
+    for m in range(best + 1, best + lanes[a, LANE_MIXES]):
         if mixes[m, TIMESTAMP_NS] < mixes[best, TIMESTAMP_NS]:
             best = m
-    lane[NEXT_MIX] = best
-    lane[ARRIVAL_NS] = max(mixes[best, TIMESTAMP_NS], lane[END_NS])
+    lanes[a, NEXT_MIX] = best
+    lanes[a, ARRIVAL_NS] = max(mixes[best, TIMESTAMP_NS], lanes[a, END_NS])
 
 
-@kernel("void(i8[:, ::1], i8[:, ::1])")
-def start(lanes: NDArray[np.int64], mixes: NDArray[np.int64]) -> None:
-    """Find the first frame of every mix and lane."""
-    for m in range(mixes.shape[0]):
-        _stamp(mixes[m])
-    for a in range(lanes.shape[0]):
-        _choose(lanes[a], mixes)
+@inlined
+def _occupy(lanes: NDArray[np.int64], a: int, timestamp_ns: int, length: int) -> None:
+    """Let the next frame of a lane take its time on the wire."""
+    parts = np.uint64(length + _WIRE_OVERHEAD_BYTES) * np.uint64(lanes[a, BYTE_NS])
+    if timestamp_ns <= lanes[a, END_NS]:
+        parts += np.uint64(lanes[a, END_PART])
+    whole = parts // np.uint64(lanes[a, BYTE_PARTS])
+    lanes[a, END_NS] = lanes[a, ARRIVAL_NS] + np.int64(whole)
+    lanes[a, END_PART] = np.int64(parts - whole * np.uint64(lanes[a, BYTE_PARTS]))
 
 
 @inlined
 def _write(
     data: NDArray[np.uint8],
     at: int,
-    row: NDArray[np.int64],
-    header: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    r: int,
+    headers: NDArray[np.uint8],
     pattern: NDArray[np.uint8],
-    sequence: np.uint64,
-    host: np.uint64,
+    sequence: int,
 ) -> None:
-    """Write one frame at ``data[at]``; it fits."""
-    length = row[LENGTH]
+    """Write a frame of row ``r`` at ``data[at]``, where it fits."""
+    length = rows[r, LENGTH]
     if at + HEADER_BYTES <= data.size:
-        copy_bytes(data, at, header, 0, HEADER_BYTES)
+        copy_bytes(data, at, headers, r * HEADER_BYTES, HEADER_BYTES)
         if length > HEADER_BYTES:
             copy_bytes(data, at + HEADER_BYTES, pattern, HEADER_BYTES, length - HEADER_BYTES)
     else:
-        copy_bytes(data, at, header, 0, length)
-    if row[ANY_HOST]:
-        data[at + 5] = host & np.uint64(0xFF)
-    payload = at + row[SEQUENCE_AT]
-    total = np.uint64(row[UDP_SUM])
-    for word in range(4):
-        part = (sequence >> np.uint64(48 - 16 * word)) & _U16
-        data[payload + 2 * word] = part >> np.uint64(8)
-        data[payload + 2 * word + 1] = part & np.uint64(0xFF)
-        total += part
+        copy_bytes(data, at, headers, r * HEADER_BYTES, length)
+    payload = at + rows[r, SEQUENCE_AT]
+    total = np.uint64(rows[r, UDP_SUM])
+    for byte in range(0, 8, 2):
+        word = (np.uint64(sequence) >> np.uint64(48 - 8 * byte)) & _U16
+        data[payload + byte] = word >> np.uint64(8)
+        data[payload + byte + 1] = word & _U8
+        total += word
     while total > _U16:
         total = (total & _U16) + (total >> np.uint64(16))
     checksum = total ^ _U16
     if checksum == 0:  # which in UDP means "none"
         checksum = _U16
     data[payload - 2] = checksum >> np.uint64(8)
-    data[payload - 1] = checksum & np.uint64(0xFF)
+    data[payload - 1] = checksum & _U8
 
 
 @kernel(
     "UniTuple(i8, 2)(u1[::1], i8[::1], u4[::1], u4[::1], i8[::1], u2[::1], i8,"
-    " i8[:, ::1], i8[:, ::1], i8[:, ::1], u1[:, ::1], u1[::1], i8[::1])"
+    " i8[:, ::1], i8[:, ::1], i8[:, ::1], u1[::1], u1[::1], i8[::1])"
 )
 def generate(
     data: NDArray[np.uint8],
@@ -172,25 +174,29 @@ def generate(
 ) -> tuple[int, int]:
     """Write the frames that arrive before ``until_ns`` and fit; returns how many, and when the next arrives.
 
-    Between adapters frames are in order of whole ns; ties go to the lower lane. ``headers`` has shape
-    (rows, HEADER_BYTES); ``pattern`` is what payload bytes are by their place in the frame; ``sequences``
+    Between adapters frames are in order of whole ns; ties go to the lower lane. ``headers`` has
+    HEADER_BYTES a row; ``pattern`` is what payload bytes are by their place in the frame; ``sequences``
     the next number of every flow.
     """
+    if lanes[0, NEXT_MIX] < 0:
+        for m in range(mixes.shape[0]):
+            _stamp(mixes, m)
+        for a in range(lanes.shape[0]):
+            _choose(lanes, a, mixes)
     frames = 0
     used = 0
     while True:
-        chosen = 0
-        for a in range(1, lanes.shape[0]):
-            if lanes[a, ARRIVAL_NS] < lanes[chosen, ARRIVAL_NS]:
-                chosen = a
-        lane = lanes[chosen]
-        arrival = lane[ARRIVAL_NS]
+        a = 0
+        for other in range(1, lanes.shape[0]):
+            if lanes[other, ARRIVAL_NS] < lanes[a, ARRIVAL_NS]:
+                a = other
+        arrival = lanes[a, ARRIVAL_NS]
         if arrival >= until_ns or frames == offset.size:
             return frames, arrival
-        mix = mixes[lane[NEXT_MIX]]
-        key = np.uint64(mix[KEY])
-        draw = _hash(key, mix[INDEX])
-        r = mix[FIRST_ROW] + np.int64(((draw >> np.uint64(32)) * np.uint64(mix[ROWS])) >> np.uint64(32))
+        m = lanes[a, NEXT_MIX]
+        draw = _hash(np.uint64(mixes[m, KEY]), mixes[m, INDEX])
+        nth = ((draw >> np.uint64(32)) * np.uint64(mixes[m, ROWS])) >> np.uint64(32)
+        r = mixes[m, FIRST_ROW] + np.int64(nth)
         if np.int64(draw & _U32) >= rows[r, COIN]:
             r = rows[r, OTHER]
         length = rows[r, LENGTH]
@@ -198,23 +204,17 @@ def generate(
             return frames, arrival
 
         flow = rows[r, FLOW]
-        host = np.uint64(0)
-        if rows[r, ANY_HOST]:
-            host = _hash(~key, mix[INDEX])
-        _write(data, used, rows[r], headers[r], pattern, np.uint64(sequences[flow]), host)
+        _write(data, used, rows, r, headers, pattern, sequences[flow])
         sequences[flow] += 1
+        if rows[r, ANY_HOST]:
+            data[used + 5] = _hash(~np.uint64(mixes[m, KEY]), mixes[m, INDEX]) & _U8
         offset[frames] = used
         captured[frames] = length
         wire[frames] = length
         arrival_ns[frames] = arrival
-        adapter[frames] = lane[LANE_ADAPTER]
+        adapter[frames] = lanes[a, LANE_ADAPTER]
         frames += 1
         used += length
-
-        parts = (length + _WIRE_OVERHEAD_BYTES) * lane[BYTE_NS]
-        if mix[TIMESTAMP_NS] <= lane[END_NS]:
-            parts += lane[END_PART]
-        lane[END_NS] = arrival + parts // lane[BYTE_PARTS]
-        lane[END_PART] = parts % lane[BYTE_PARTS]
-        _advance(mix)
-        _choose(lane, mixes)
+        _occupy(lanes, a, mixes[m, TIMESTAMP_NS], length)
+        _advance(mixes, m)
+        _choose(lanes, a, mixes)
