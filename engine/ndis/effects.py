@@ -34,7 +34,17 @@ class OpenQueue:
     cpu: int
     return_delay_ns: int
     copied_bytes_limit: int
-    """Most bytes of a frame the CPU copies: the lookahead under a split, else ``max_frame_bytes``."""
+    """Most bytes of a frame the CPU copies: ``max_frame_bytes``, until ``SplitBuffers`` says less."""
+
+
+@dataclass(frozen=True)
+class SplitBuffers:
+    """The queue's allocation was completed with a lookahead split: the CPU copies at most ``lookahead_bytes``
+    of a frame, the rest lies in its VM's memory. Comes before the queue's first ``SetBuffers``."""
+
+    adapter: int
+    queue_id: int
+    lookahead_bytes: int
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,16 @@ class SteeringChanged:
     adapter: int
 
 
-Effect = OpenQueue | SetBuffers | MoveQueue | DiscardPending | CloseQueue | NewFilter | SteeringChanged
+Effect = (
+    OpenQueue
+    | SplitBuffers
+    | SetBuffers
+    | MoveQueue
+    | DiscardPending
+    | CloseQueue
+    | NewFilter
+    | SteeringChanged
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,296 @@
+"""An adapter: its queues, filters, ports and buffers, and the rules that every request keeps to.
+
+What each request does is in ``requests``; this is what they do it to. Checks raise ``NdisError``.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from engine.ndis.effects import Indication, Observe, OpenQueue
+from engine.ndis.ids import Ids
+from engine.ndis.memory import Budget, TotalOf
+from engine.ndis.queue import DEFAULT_QUEUE, Filter, Port, Queue, describe_key
+from engine.ndis.states import TRANSITIONS, Event, State
+from engine.ndis.statuses import exhausted, invalid
+from engine.scenario.model import AdapterSpec
+from engine.scenario.values import show
+
+DEFAULT_DRIVER: Final = "vsp"
+"""The overlying driver that owns the scenario's queues, and acts where a request names none."""
+
+REMEMBERED: Final = 16_384
+"""VMs, and ports, an adapter remembers beyond those its scenario and its tables need."""
+
+
+class Adapter:
+    """One adapter of a host, number ``index`` in the scenario's order.
+
+    ``queues`` and ``filters`` are by id; ``filter_of`` finds a filter by its steering key. ``ports`` are in
+    the order they were last set. ``vms`` names every VM known in a stable order: a VM's place in it
+    is its index in the steering table. ``freeing`` are the queues that wait for their buffers.
+    """
+
+    def __init__(self, index: int, spec: AdapterSpec, cpus: int) -> None:
+        self.index = index
+        self.spec = spec
+        self.cpus = cpus
+        self.queues: dict[int, Queue] = {}
+        self.filters: dict[int, Filter] = {}
+        self.filter_of: dict[int, Filter] = {}
+        self.ports: dict[Port, None] = {}
+        self.vms: list[str] = []
+        self.freeing: set[int] = set()
+        self.budget = Budget(spec.total_buffers)
+        self._known_vms: set[str] = set()
+        self._queue_ids = Ids()
+        self._filter_ids = Ids()
+        self._generation = 0
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """The adapter in a sentence."""
+        return f"adapter {show(self.spec.name)}"
+
+    @property
+    def can_split(self) -> bool:
+        """Whether this NDIS knows the lookahead split, and so wants a VLAN test of every filter."""
+        return self.spec.ndis_minor < 30
+
+    @property
+    def min_lookahead_bytes(self) -> int:
+        """The smallest lookahead it can split at; 0 from NDIS 6.30 on."""
+        return self.spec.min_lookahead_bytes if self.can_split else 0
+
+    @property
+    def max_lookahead_bytes(self) -> int:
+        """The largest lookahead it can split at; 0 from NDIS 6.30 on."""
+        return self.spec.max_lookahead_bytes if self.can_split else 0
+
+    @property
+    def max_ports(self) -> int:
+        """Most switch ports; a filter that would need one more is refused."""
+        return len(self.spec.port) + self.spec.max_filters + REMEMBERED
+
+    @property
+    def max_vms(self) -> int:
+        """Most VMs; a queue that would introduce one more is refused."""
+        return len(self.spec.port) + self.spec.max_queues + REMEMBERED
+
+    @property
+    def max_steering_rows(self) -> int:
+        """Most rows ``steering.compile_rows`` can make: each key, and its MAC."""
+        return 2 * (self.max_ports + self.spec.max_filters)
+
+    def total_of(self, observe: Observe) -> TotalOf:
+        """The gauge ``total_buffers`` by queue id."""
+        return lambda queue_id: observe.gauges(self.index, queue_id).total_buffers
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def find(self, queue_id: int) -> Queue:
+        """The queue with an id."""
+        queue = self.queues.get(queue_id)
+        if queue is None:
+            raise invalid(
+                f"queue_id: {show(queue_id)} is not a queue of {self.title} ({id_ranges(self.queues)})"
+            )
+        return queue
+
+    def find_for(self, queue_id: int, event: Event, driver: str | None = None) -> Queue:
+        """The queue with an id, if the event is valid in its state and the driver, when given, owns it."""
+        queue = self.find(queue_id)
+        if queue.state not in TRANSITIONS[event]:
+            fitting = ", ".join(TRANSITIONS[event])
+            raise invalid(
+                f"queue_id: queue {queue_id} is {queue.state} ({event} fits a queue that is {fitting})"
+            )
+        if driver is not None:
+            self.check_owner(queue, driver)
+        return queue
+
+    def check_owner(self, queue: Queue, driver: str) -> None:
+        """Only who allocated a queue may change it; anyone may change queue 0."""
+        if queue.driver != driver and not queue.is_default:
+            raise invalid(
+                f"driver: queue {queue.queue_id} belongs to {show(queue.driver)}, not to {show(driver)}"
+            )
+
+    # --- queues -----------------------------------------------------------------------------------
+
+    def add_queue(
+        self,
+        *,
+        name: str | None,
+        vm: str | None,
+        cpu: int,
+        buffers: int,
+        driver: str,
+        lookahead_bytes: int = 0,
+        return_delay_us: int = 0,
+    ) -> Queue:
+        """A new queue under the lowest unused id, allocated. ``name`` None: its VM's, else "queue N"."""
+        if len(self.queues) > self.spec.max_queues:
+            raise exhausted(f"no queue is left: all {self.spec.max_queues} of {self.title} are in use")
+        if vm is not None:
+            self._know(vm)
+        queue_id = self._queue_ids.take()
+        return self._enter(
+            Queue(
+                queue_id=queue_id,
+                generation=self._next_generation(),
+                name=name or vm or f"queue {queue_id}",
+                vm=vm,
+                cpu=cpu,
+                suggested_buffers=buffers,
+                driver=driver,
+                lookahead_bytes=lookahead_bytes,
+                return_delay_us=return_delay_us,
+            )
+        )
+
+    def add_default_queue(self) -> Queue:
+        """Queue 0: running, with its buffers, from the start."""
+        buffers = self.spec.default_queue_buffers
+        if buffers > self.spec.total_buffers:
+            raise ValueError(
+                f"buffers: {self.spec.total_buffers} is less than default_queue_buffers, {buffers}"
+            )
+        self.budget.give(DEFAULT_QUEUE, buffers)
+        return self._enter(
+            Queue(
+                queue_id=DEFAULT_QUEUE,
+                generation=self._next_generation(),
+                name="default",
+                vm=None,
+                cpu=self.spec.default_queue_cpu,
+                suggested_buffers=buffers,
+                driver=DEFAULT_DRIVER,
+                state=State.RUNNING,
+            )
+        )
+
+    def remove_queue(self, queue: Queue) -> None:
+        """Forget a queue and take its buffers back; its id is unused from now on."""
+        del self.queues[queue.queue_id]
+        self.freeing.discard(queue.queue_id)
+        self.budget.release(queue.queue_id)
+        self._queue_ids.give_back(queue.queue_id)
+
+    def open(self, queue: Queue) -> OpenQueue:
+        """What the data plane must know of a new queue."""
+        return OpenQueue(
+            self.index,
+            queue.queue_id,
+            queue.generation,
+            queue.cpu,
+            queue.return_delay_us * 1000,
+            self.spec.max_frame_bytes,
+        )
+
+    def move(self, queue: Queue, event: Event, cause: str) -> list[Indication]:
+        """Let an event that is valid happen to a queue; what to publish if its state is another one."""
+        before = queue.state
+        queue.state = TRANSITIONS[event][before]
+        return [] if queue.state is before else [self.indicate(queue, cause)]
+
+    def indicate(self, queue: Queue, cause: str, event: str = "queue_state") -> Indication:
+        """The event to publish about a queue and its state."""
+        return Indication(event, self.index, queue.queue_id, str(queue.state), cause)
+
+    # --- filters and ports ------------------------------------------------------------------------
+
+    def add_filter(self, queue: Queue, key: int, driver: str) -> Filter:
+        """A new filter on a queue under the lowest unused id, and the port of the queue's VM it implies."""
+        if len(self.filters) >= self.spec.max_filters:
+            raise exhausted(f"no filter is left: all {self.spec.max_filters} of {self.title} are in use")
+        if queue.vm is not None:
+            self.add_port(queue.vm, key)
+        new = Filter(self._filter_ids.take(), queue.queue_id, key, driver)
+        self.filters[new.filter_id] = new
+        self.filter_of[key] = new
+        queue.filters[new.filter_id] = new
+        return new
+
+    def remove_filter(self, queue: Queue, old: Filter) -> None:
+        """Forget a filter; its id is unused from now on."""
+        del self.filters[old.filter_id], self.filter_of[old.key], queue.filters[old.filter_id]
+        self._filter_ids.give_back(old.filter_id)
+
+    def add_port(self, vm: str, key: int) -> None:
+        """Let the switch give frames of this MAC and VLAN to a VM; of several, the VM set last gets them."""
+        port = Port(vm, key)
+        if port not in self.ports and len(self.ports) >= self.max_ports:
+            raise exhausted(f"no switch port is left: all {self.max_ports} of {self.title} are in use")
+        self._know(vm)
+        self.ports.pop(port, None)
+        self.ports[port] = None
+
+    # --- as a whole -------------------------------------------------------------------------------
+
+    def copy(self) -> "Adapter":
+        """An adapter that can be changed without changing this one."""
+        other = Adapter(self.index, self.spec, self.cpus)
+        other.queues = {queue_id: queue.copy() for queue_id, queue in self.queues.items()}
+        other.filters = dict(self.filters)
+        other.filter_of = dict(self.filter_of)
+        other.ports = dict(self.ports)
+        other.vms = list(self.vms)
+        other.freeing = set(self.freeing)
+        other.budget = self.budget.copy()
+        other._known_vms = set(self._known_vms)
+        other._queue_ids = self._queue_ids.copy()
+        other._filter_ids = self._filter_ids.copy()
+        other._generation = self._generation
+        return other
+
+    def describe(self) -> dict[str, Any]:
+        """Its whole configuration as plain data, with the keys of the config message."""
+        spec = self.spec
+        return {
+            "name": spec.name,
+            "ndis_version": spec.ndis_version,
+            "link_gbps": spec.link_gbps,
+            "max_queues": spec.max_queues,
+            "max_filters": spec.max_filters,
+            "max_frame_bytes": spec.max_frame_bytes,
+            "vlan_filtering": spec.vlan_filtering,
+            "buffers": self.budget.total,
+            "numa_node": spec.numa_node,
+            "min_lookahead_bytes": self.min_lookahead_bytes,
+            "max_lookahead_bytes": self.max_lookahead_bytes,
+            "queues": [queue.describe() for _, queue in sorted(self.queues.items())],
+            "filters": [one.describe() for _, one in sorted(self.filters.items())],
+            "ports": [{"vm": port.vm, **describe_key(port.key)} for port in self.ports],
+        }
+
+    def _enter(self, queue: Queue) -> Queue:
+        self.queues[queue.queue_id] = queue
+        return queue
+
+    def _next_generation(self) -> int:
+        self._generation += 1
+        return self._generation
+
+    def _know(self, vm: str) -> None:
+        if vm in self._known_vms:
+            return
+        if len(self.vms) >= self.max_vms:
+            raise exhausted(f"vm: {self.title} knows {self.max_vms} VMs already, so {show(vm)} does not fit")
+        self._known_vms.add(vm)
+        self.vms.append(vm)
+
+
+def id_ranges(ids: Iterable[int]) -> str:
+    """Identifiers as few words: "0..3, 7"."""
+    ranges: list[list[int]] = []
+    for one in sorted(ids):
+        if ranges and one == ranges[-1][1] + 1:
+            ranges[-1][1] = one
+        else:
+            ranges.append([one, one])
+    words = [str(low) if low == high else f"{low}..{high}" for low, high in ranges]
+    if not words:
+        return "there is none"
+    return ", ".join(words[:8] + ["…"] * (len(words) > 8))

@@ -1,0 +1,172 @@
+"""A host's control plane: its adapters, and the one door for requests."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from engine.ndis import requests
+from engine.ndis.adapter import DEFAULT_DRIVER, Adapter
+from engine.ndis.effects import Effect, Indication, Observe, QueueGauges, SetBuffers, SteeringChanged
+from engine.ndis.operations import Request, decode
+from engine.ndis.outcome import Outcome
+from engine.ndis.queue import key_of
+from engine.ndis.statuses import NdisError, NdisStatus, invalid
+from engine.ndis.what_if import foresee
+from engine.scenario.model import AdapterSpec, Scenario
+from engine.scenario.values import parse_mac, show
+
+
+class FreeingQueue(NamedTuple):
+    """A queue that waits for its buffers: adapter's index and queue id."""
+
+    adapter: int
+    queue_id: int
+
+
+class _NothingYet:
+    """A data plane that has not received a frame."""
+
+    def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
+        return QueueGauges(0, 0, 0)
+
+
+class Host:
+    """The control plane of one host.
+
+    ``adapters`` are in the scenario's order. ``revision`` counts the configurations: 1 after ``start``, one
+    more for each request that changed something, and for each queue that was freed later.
+
+    Not thread-safe; requests are applied one after the other. The effects of one are carried out before the
+    next is applied, so that what ``Observe`` shows is what the control plane believes.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.adapters = [
+            Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(scenario.adapter)
+        ]
+        self.revision = 0
+        self._stopping = False
+
+    def start(self) -> tuple[Effect, ...]:
+        """Bring up the default queues and all that the scenario sets, one batch an adapter.
+
+        A queue whose buffers the adapter does not have stays as it is, without any. Raises ``ValueError``,
+        naming the key, for a scenario that asks for what can't be.
+        """
+        effects: list[Effect] = []
+        for adapter in self.adapters:
+            effects += _set_up(adapter, adapter.spec)
+        self.revision = 1
+        return tuple(effects)
+
+    def apply(self, op: str, params: Mapping[str, Any], observe: Observe) -> Outcome:
+        """Carry out a request, or refuse it; one that is refused, or asks "what if", changes nothing."""
+        if self._stopping:
+            return Outcome(NdisStatus.NOT_ACCEPTED, "the engine is stopping and takes no more requests")
+        try:
+            request = decode(op, params)
+            adapter = self._adapter(request)
+            if request.what_if:
+                return foresee(
+                    adapter, lambda trial: _run(request, trial, observe), request.values.get("queue_id")
+                )
+            outcome = _run(request, adapter, observe)
+        except NdisError as error:
+            return Outcome(error.status, error.message)
+        self.revision += outcome.changed
+        return outcome
+
+    def freeing(self) -> tuple[FreeingQueue, ...]:
+        """Queues whose free is pending; ``returned`` is to be called when they hold no buffer any more."""
+        return tuple(
+            FreeingQueue(adapter.index, queue_id)
+            for adapter in self.adapters
+            for queue_id in sorted(adapter.freeing)
+        )
+
+    def returned(self, adapter: int, queue_id: int) -> Outcome:
+        """A freeing queue has nothing pending or outstanding any more: complete its free."""
+        try:
+            outcome = requests.returned(self.adapters[adapter], queue_id)
+        except NdisError as error:
+            return Outcome(error.status, error.message)
+        self.revision += 1
+        return outcome
+
+    def stop(self) -> tuple[Indication, ...]:
+        """Take no more requests; the pending frees are aborted."""
+        self._stopping = True
+        aborted = []
+        for adapter in self.adapters:
+            for queue_id in sorted(adapter.freeing):
+                queue = adapter.queues[queue_id]
+                cause = (
+                    f"{NdisStatus.REQUEST_ABORTED}: the engine stops while"
+                    f" {requests.holder(queue)} holds buffers of the queue"
+                )
+                aborted.append(adapter.indicate(queue, cause, "queue_free_aborted"))
+            adapter.freeing.clear()
+        return tuple(aborted)
+
+    def _adapter(self, request: Request) -> Adapter:
+        if request.adapter is None and (len(self.adapters) == 1 or not request.operation.needs_adapter):
+            return self.adapters[0]
+        for adapter in self.adapters:
+            if adapter.spec.name == request.adapter:
+                return adapter
+        fitting = ", ".join(show(adapter.spec.name) for adapter in self.adapters)
+        what = (
+            "missing"
+            if request.adapter is None
+            else f"{show(request.adapter)} is not an adapter of this host"
+        )
+        raise invalid(f"adapter: {what} ({fitting} fits)")
+
+
+def _run(request: Request, adapter: Adapter, observe: Observe) -> Outcome:
+    return request.operation.run(adapter, observe, request.driver, **request.values)
+
+
+def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
+    """Bring one adapter up as its table of the scenario says."""
+    observe = _NothingYet()
+    place = f"adapter[{adapter.index}]"
+    try:
+        default = adapter.add_default_queue()
+        effects: list[Effect] = [
+            adapter.open(default),
+            SetBuffers(adapter.index, default.queue_id, default.suggested_buffers),
+        ]
+        for number, port in enumerate(spec.port):
+            place = f"adapter[{adapter.index}].port[{number}]"
+            adapter.add_port(port.vm, key_of(parse_mac(port.mac), port.vlan))
+        queue_ids = []
+        for number, queue in enumerate(spec.queue):
+            place = f"adapter[{adapter.index}].queue[{number}]"
+            allocated = requests.allocate_queue(
+                adapter,
+                observe,
+                DEFAULT_DRIVER,
+                name=queue.name or None,
+                vm=queue.vm,
+                cpu=queue.cpu,
+                buffers=queue.buffers,
+                lookahead_bytes=queue.lookahead_bytes,
+                return_delay_us=queue.return_delay_us,
+            )
+            effects += allocated.effects
+            queue_id = allocated.result["queue_id"]
+            queue_ids.append(queue_id)
+            for filter_number, one in enumerate(queue.filter):
+                place = f"adapter[{adapter.index}].queue[{number}].filter[{filter_number}]"
+                mac = parse_mac(one.mac)
+                was_set = requests.set_filter(
+                    adapter, observe, DEFAULT_DRIVER, queue_id=queue_id, mac=mac, vlan=one.vlan
+                )
+                effects += was_set.effects
+        effects += requests.complete_allocation(adapter, observe, DEFAULT_DRIVER, queue_ids=queue_ids).effects
+    except (NdisError, ValueError) as error:
+        raise ValueError(f"{place}.{error}") from None
+    # The table is compiled once, when all is set.
+    effects = [effect for effect in effects if not isinstance(effect, SteeringChanged)]
+    return [*effects, SteeringChanged(adapter.index)]

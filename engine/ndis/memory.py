@@ -1,0 +1,80 @@
+"""An adapter's receive buffers: how many each queue owns, and how a batch shares what is left."""
+
+from collections.abc import Callable, Sequence
+
+TotalOf = Callable[[int], int]
+"""Buffers a queue owns right now, by its id: the gauge ``total_buffers``."""
+
+
+def share_out(suggested: Sequence[int], left: int) -> list[int]:
+    """Balance ``left`` buffers over a batch of queues; 0 for a queue that gets none and fails.
+
+    With enough left each gets what it suggests. Otherwise each gets floor(suggested × left / sum); who
+    gets less than half of what it suggested, last in the batch first, fails, and the rest is divided anew.
+    """
+    shares = list(suggested)
+    asked = sum(suggested)
+    # One pass from the end will do: every failure leaves more for the rest, so who passed still passes.
+    for place in range(len(shares) - 1, -1, -1):
+        if asked <= left:
+            break
+        if 2 * (shares[place] * left // asked) < shares[place]:
+            asked -= shares[place]
+            shares[place] = 0
+    if asked <= left:
+        return shares
+    return [share * left // asked for share in shares]
+
+
+class Budget:
+    """The receive buffers of an adapter, by the queue that owns them.
+
+    A queue that shrinks gives up its taken buffers only as they come back: until then it holds more than
+    its share, and what is left is less. ``total_of`` says how many it still has.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._shares: dict[int, int] = {}
+        self._promised = 0
+        self._shrinking: set[int] = set()
+
+    def share(self, queue_id: int) -> int:
+        """Buffers the queue owns, or will when it has shrunk."""
+        return self._shares.get(queue_id, 0)
+
+    def held(self, queue_id: int, total_of: TotalOf) -> int:
+        """Buffers the queue owns now."""
+        share = self.share(queue_id)
+        if queue_id not in self._shrinking:
+            return share
+        total = total_of(queue_id)
+        if total <= share:
+            self._shrinking.discard(queue_id)
+        return max(share, total)
+
+    def left(self, total_of: TotalOf) -> int:
+        """Buffers that no queue owns."""
+        waiting = sum(self.held(queue, total_of) - self.share(queue) for queue in tuple(self._shrinking))
+        return self.total - self._promised - waiting
+
+    def give(self, queue_id: int, count: int) -> None:
+        """Make ``count`` the queue's share."""
+        before = self.share(queue_id)
+        if count < before:
+            self._shrinking.add(queue_id)
+        self._promised += count - before
+        self._shares[queue_id] = count
+
+    def release(self, queue_id: int) -> None:
+        """Take back all that the queue owns: it is gone."""
+        self._promised -= self._shares.pop(queue_id, 0)
+        self._shrinking.discard(queue_id)
+
+    def copy(self) -> "Budget":
+        """A budget that can be changed without changing this one."""
+        budget = Budget(self.total)
+        budget._shares = dict(self._shares)
+        budget._promised = self._promised
+        budget._shrinking = set(self._shrinking)
+        return budget

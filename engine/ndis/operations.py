@@ -1,0 +1,184 @@
+"""The operations of contract 5: their parameters, and the function that carries each one out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from engine.ndis import queries, requests
+from engine.ndis.adapter import DEFAULT_DRIVER
+from engine.ndis.outcome import Outcome
+from engine.ndis.statuses import NdisError, NdisStatus, invalid
+from engine.scenario.values import (
+    MAX_NAME_CHARACTERS,
+    check_flag,
+    check_name,
+    check_vlan,
+    is_whole,
+    parse_mac,
+    show,
+)
+
+_SHOWN_KEY_CHARACTERS = 64
+
+
+class _TooLongError(ValueError):
+    """A name of more characters than NDIS takes."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: the check that makes a value of it, and what fits, for who left it out."""
+
+    check: Callable[[object], Any]
+    fits: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: its parameters beside the common ones, and what carries it out.
+
+    ``run`` takes the adapter, how to look at the data plane, the driver, and the parameters given.
+    ``needs_adapter``: which adapter it is about matters.
+    """
+
+    run: Callable[..., Outcome]
+    parameters: Mapping[str, Parameter]
+    needs_adapter: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that is well formed; whether it fits the adapter's state is still to be seen."""
+
+    operation: Operation
+    adapter: str | None
+    driver: str
+    what_if: bool
+    values: dict[str, Any]
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str) and len(value) > MAX_NAME_CHARACTERS:
+        raise _TooLongError(f"{show(value)} has {len(value)} characters (1..{MAX_NAME_CHARACTERS} fit)")
+    return check_name(value)
+
+
+def _name_or_nothing(value: object) -> str | None:
+    return None if value is None else _name(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, int) and is_whole(value):
+        return value
+    raise ValueError(f"{show(value)} is not a whole number")
+
+
+def _wholes(value: object) -> list[int]:
+    if isinstance(value, list | tuple) and all(is_whole(one) for one in value):
+        return list(value)
+    raise ValueError(f"{show(value)} is not an array of queue ids")
+
+
+_NAME = Parameter(_name, f"a name of 1..{MAX_NAME_CHARACTERS} characters")
+_QUEUE_ID = Parameter(_whole, "a queue's id")
+_FILTER_ID = Parameter(_whole, "a filter's id")
+_CPU = Parameter(_whole, "a processor's number")
+_BUFFERS = Parameter(_whole, "a number of buffers")
+
+
+def _optional(parameter: Parameter) -> Parameter:
+    return Parameter(parameter.check, parameter.fits, required=False)
+
+
+COMMON: Final[Mapping[str, Parameter]] = {
+    "adapter": _optional(_NAME),
+    "driver": _optional(_NAME),
+    "what_if": Parameter(check_flag, "true or false", required=False),
+}
+"""Parameters that every operation takes."""
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "allocate_queue": Operation(
+        requests.allocate_queue,
+        {
+            "name": _NAME,
+            "vm": Parameter(_name_or_nothing, "a VM's name, or nothing"),
+            "cpu": _CPU,
+            "buffers": _BUFFERS,
+            "lookahead_bytes": Parameter(_whole, "a number of bytes", required=False),
+        },
+    ),
+    "complete_allocation": Operation(
+        requests.complete_allocation, {"queue_ids": Parameter(_wholes, "an array of queue ids")}
+    ),
+    "set_queue_parameters": Operation(
+        requests.set_queue_parameters,
+        {
+            "queue_id": _QUEUE_ID,
+            "cpu": _optional(_CPU),
+            "buffers": _optional(_BUFFERS),
+            "name": _optional(_NAME),
+        },
+    ),
+    "free_queue": Operation(requests.free_queue, {"queue_id": _QUEUE_ID}),
+    "set_filter": Operation(
+        requests.set_filter,
+        {
+            "queue_id": _QUEUE_ID,
+            "mac": Parameter(parse_mac, 'a unicast MAC, like "00:15:5d:00:00:01"'),
+            "vlan": Parameter(check_vlan, '1..4094, "untagged", or left out', required=False),
+        },
+    ),
+    "clear_filter": Operation(requests.clear_filter, {"queue_id": _QUEUE_ID, "filter_id": _FILTER_ID}),
+    "enum_queues": Operation(queries.enum_queues, {}),
+    "enum_filters": Operation(queries.enum_filters, {"queue_id": _QUEUE_ID}),
+    "query_queue": Operation(queries.query_queue, {"queue_id": _QUEUE_ID}),
+    "query_filter": Operation(queries.query_filter, {"filter_id": _FILTER_ID}),
+    "query_capabilities": Operation(queries.query_capabilities, {}),
+    "ping": Operation(queries.ping, {}, needs_adapter=False),
+}
+"""Every operation by name."""
+
+
+def decode(op: str, params: object) -> Request:
+    """Make a request of what was received, or raise ``NdisError``."""
+    operation = OPERATIONS.get(op)
+    if operation is None:
+        raise NdisError(
+            NdisStatus.NOT_SUPPORTED,
+            f"op: {show(op)} is not an operation; the nearest is {_nearest(op, OPERATIONS)}",
+        )
+    if not isinstance(params, Mapping):
+        raise invalid(f"params: {show(params)} is not a map")
+    known = {**operation.parameters, **COMMON}
+    values: dict[str, Any] = {}
+    for key, value in params.items():
+        parameter = known.get(key)
+        if parameter is None:
+            raise invalid(
+                f"params: {show(key)} is not a parameter of {op}; the nearest is {_nearest(key, known)}"
+            )
+        try:
+            values[key] = parameter.check(value)
+        except _TooLongError as error:
+            raise NdisError(NdisStatus.INVALID_LENGTH, f"{key}: {error}") from None
+        except ValueError as error:
+            raise invalid(f"{key}: {error}") from None
+    for name, parameter in operation.parameters.items():
+        if parameter.required and name not in values:
+            raise invalid(f"{name}: missing ({parameter.fits} fits)")
+    return Request(
+        operation=operation,
+        adapter=values.pop("adapter", None),
+        driver=values.pop("driver", DEFAULT_DRIVER),
+        what_if=values.pop("what_if", False),
+        values=values,
+    )
+
+
+def _nearest(word: object, known: Mapping[str, object]) -> str:
+    """The known name most like a word."""
+    nearest = get_close_matches(str(word)[:_SHOWN_KEY_CHARACTERS], list(known), n=1, cutoff=0.0)
+    return show(nearest[0])

@@ -1,0 +1,84 @@
+"""What each request that only asks answers."""
+
+from typing import Any
+
+from engine.ndis.adapter import Adapter, id_ranges
+from engine.ndis.effects import Observe
+from engine.ndis.outcome import Outcome, answer
+from engine.ndis.processors import processor_name
+from engine.ndis.queue import Queue, describe_key
+from engine.ndis.states import Event
+from engine.ndis.statuses import invalid
+from engine.scenario.values import show
+
+
+def enum_queues(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
+    """Every queue, whoever asks, by id."""
+    queues = [_describe(adapter, observe, queue) for _, queue in sorted(adapter.queues.items())]
+    return answer(f"{len(queues)} queues", {"queues": queues})
+
+
+def enum_filters(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
+    """The filters of a queue by id."""
+    queue = adapter.find_for(queue_id, Event.ENUM_FILTERS)
+    filters = [
+        {"filter_id": filter_id, **describe_key(one.key)} for filter_id, one in sorted(queue.filters.items())
+    ]
+    return answer(f"{len(filters)} filters", {"filters": filters})
+
+
+def query_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
+    """One queue, as ``enum_queues`` lists it."""
+    queue = adapter.find_for(queue_id, Event.QUERY)
+    return answer(f"queue {queue_id} is {queue.state}", _describe(adapter, observe, queue))
+
+
+def query_filter(adapter: Adapter, observe: Observe, driver: str, *, filter_id: int) -> Outcome:
+    """One filter: its tests, its queue and who set it."""
+    one = adapter.filters.get(filter_id)
+    if one is None:
+        raise invalid(
+            f"filter_id: {show(filter_id)} is not a filter of {adapter.title} ({id_ranges(adapter.filters)})"
+        )
+    adapter.find_for(one.queue_id, Event.QUERY_FILTER)
+    return answer(f"filter {filter_id} is set on queue {one.queue_id}", one.describe())
+
+
+def query_capabilities(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
+    """What the adapter can do, and how much of it is in use."""
+    spec = adapter.spec
+    return answer(
+        f"{adapter.title} has {spec.max_queues} queues and {spec.max_filters} filters",
+        {
+            "name": spec.name,
+            "ndis_version": spec.ndis_version,
+            "link_gbps": spec.link_gbps,
+            "max_frame_bytes": spec.max_frame_bytes,
+            "max_queues": spec.max_queues,
+            "num_queues": len(adapter.queues) - 1,
+            "max_filters": spec.max_filters,
+            "num_filters": len(adapter.filters),
+            "vlan_filtering": spec.vlan_filtering,
+            "lookahead_split": adapter.max_lookahead_bytes > 0,
+            "min_lookahead_bytes": adapter.min_lookahead_bytes,
+            "max_lookahead_bytes": adapter.max_lookahead_bytes,
+            "dynamic_processor_affinity": True,
+            "msix_vectors": len({queue.cpu for queue in adapter.queues.values()}),
+            "buffers": adapter.budget.total,
+            "buffers_left": adapter.budget.left(adapter.total_of(observe)),
+        },
+    )
+
+
+def ping(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
+    """That the engine is there."""
+    return answer("the engine is there", {})
+
+
+def _describe(adapter: Adapter, observe: Observe, queue: Queue) -> dict[str, Any]:
+    return {
+        **queue.describe(),
+        "processor": processor_name(queue.cpu),
+        "num_filters": len(queue.filters),
+        "total_buffers": adapter.budget.held(queue.queue_id, adapter.total_of(observe)),
+    }

@@ -1,0 +1,320 @@
+"""What each request that changes something does (NDIS, "Queue States and Operations").
+
+Every function checks all it needs before it changes anything, so a request that is refused
+(``NdisError``) changes nothing. Parameters have the right types already (``operations``).
+"""
+
+from collections.abc import Sequence
+
+from engine.ndis.adapter import Adapter, id_ranges
+from engine.ndis.effects import (
+    CloseQueue,
+    DiscardPending,
+    Effect,
+    Indication,
+    MoveQueue,
+    NewFilter,
+    Observe,
+    SetBuffers,
+    SplitBuffers,
+    SteeringChanged,
+)
+from engine.ndis.memory import share_out
+from engine.ndis.outcome import Outcome, done
+from engine.ndis.processors import processor_name
+from engine.ndis.queue import DEFAULT_QUEUE, Queue, key_in_words, key_of, vlan_of
+from engine.ndis.states import Event, State
+from engine.ndis.statuses import NdisError, NdisStatus, exhausted, invalid
+from engine.scenario.model import Vlan
+from engine.scenario.values import MAX_BUFFERS, check_filter_vlan, show
+
+
+def allocate_queue(
+    adapter: Adapter,
+    observe: Observe,
+    driver: str,
+    *,
+    name: str | None,
+    vm: str | None,
+    cpu: int,
+    buffers: int,
+    lookahead_bytes: int = 0,
+    return_delay_us: int = 0,
+) -> Outcome:
+    """Allocate a queue; it gets its buffers when its allocation completes."""
+    _check_cpu(adapter, cpu)
+    _check_buffers(buffers)
+    queue = adapter.add_queue(
+        name=name,
+        vm=vm,
+        cpu=cpu,
+        buffers=buffers,
+        driver=driver,
+        lookahead_bytes=_usable_lookahead(adapter, lookahead_bytes),
+        return_delay_us=return_delay_us,
+    )
+    return done(
+        f"queue {queue.queue_id} is allocated",
+        result={"queue_id": queue.queue_id},
+        effects=[adapter.open(queue)],
+        indications=[adapter.indicate(queue, f"allocated by {driver}")],
+    )
+
+
+def complete_allocation(
+    adapter: Adapter, observe: Observe, driver: str, *, queue_ids: Sequence[int]
+) -> Outcome:
+    """Complete a batch: balance the buffers left over its queues, and start those that have filters.
+
+    Answers in the order of ``queue_ids``, an entry each; of an id that is repeated the first one counts.
+    """
+    refused: dict[int, NdisError] = {}  # by place in the batch
+    batch: dict[int, Queue] = {}
+    seen: set[int] = set()
+    for place, queue_id in enumerate(queue_ids):
+        try:
+            if queue_id in seen:
+                raise invalid(f"queue_ids: {show(queue_id)} is in the batch twice")
+            seen.add(queue_id)
+            batch[place] = adapter.find_for(queue_id, Event.COMPLETE, driver)
+        except NdisError as error:
+            refused[place] = error
+    left = adapter.budget.left(adapter.total_of(observe))
+    shares = share_out([queue.suggested_buffers for queue in batch.values()], left)
+    effects: list[Effect] = []
+    indications: list[Indication] = []
+    for (place, queue), share in zip(batch.items(), shares, strict=True):
+        if not share:
+            refused[place] = exhausted(
+                f"buffers: {queue.suggested_buffers} is over twice what queue {queue.queue_id} could have"
+                f" ({left} of {adapter.title} are left for the batch)"
+            )
+            continue
+        adapter.budget.give(queue.queue_id, share)
+        queue.guest_memory = _may_use_guest_memory(adapter, queue)
+        if queue.guest_memory:
+            effects.append(SplitBuffers(adapter.index, queue.queue_id, queue.lookahead_bytes))
+        effects.append(SetBuffers(adapter.index, queue.queue_id, share))
+        indications += adapter.move(queue, Event.COMPLETE, f"completed by {driver} with {share} buffers")
+    if any(queue.takes_frames for queue in batch.values()):
+        effects.append(SteeringChanged(adapter.index))
+    entries = []
+    for place, queue_id in enumerate(queue_ids):
+        failure = refused.get(place)
+        entries.append(
+            {
+                "queue_id": queue_id,
+                "ndis_status": str(failure.status if failure else NdisStatus.SUCCESS),
+                "buffers": 0 if failure else adapter.budget.share(queue_id),
+                "message": failure.message if failure else f"queue {queue_id} is {batch[place].state}",
+            }
+        )
+    completed = len(queue_ids) - len(refused)
+    return done(
+        f"{completed} of {len(queue_ids)} queues are completed",
+        result={"queues": entries},
+        effects=effects,
+        indications=indications,
+        changed=completed > 0,
+    )
+
+
+def set_queue_parameters(
+    adapter: Adapter,
+    observe: Observe,
+    driver: str,
+    *,
+    queue_id: int,
+    cpu: int | None = None,
+    buffers: int | None = None,
+    name: str | None = None,
+) -> Outcome:
+    """Change a queue's affinity, suggested buffers or name; anyone may change queue 0's first two."""
+    queue = adapter.find_for(queue_id, Event.SET_PARAMETERS, driver)
+    if cpu is None and buffers is None and name is None:
+        raise invalid("params: nothing to change (cpu, buffers and name fit)")
+    if name is not None and queue.is_default:
+        raise invalid(f"name: {show(name)} is refused, the default queue keeps its name (leave it out)")
+    if cpu is not None:
+        _check_cpu(adapter, cpu)
+    owned = adapter.budget.share(queue_id)
+    if buffers is not None:
+        _check_buffers(buffers)
+        if owned:
+            _check_growth(adapter, observe, queue_id, buffers)
+    effects: list[Effect] = []
+    changes: list[str] = []
+    if cpu is not None and cpu != queue.cpu:
+        queue.cpu = cpu
+        effects.append(MoveQueue(adapter.index, queue_id, cpu))
+        changes.append(f"is served by processor {processor_name(cpu)}")
+    if buffers is not None and owned not in (0, buffers):
+        adapter.budget.give(queue_id, buffers)
+        effects.append(SetBuffers(adapter.index, queue_id, buffers))
+        changes.append(f"has {buffers} buffers")
+    elif buffers is not None and buffers != queue.suggested_buffers:
+        changes.append(f"suggests {buffers} buffers")
+    if buffers is not None:
+        queue.suggested_buffers = buffers
+    if name is not None and name != queue.name:
+        queue.name = name
+        changes.append(f"is named {show(name)}")
+    what = " and ".join(changes) or "is as it was"
+    return done(f"queue {queue_id} {what}", effects=effects, changed=bool(changes))
+
+
+def free_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
+    """Stop a queue's DMA and free it, now or (PENDING) when its last buffer has come back."""
+    if queue_id == DEFAULT_QUEUE:
+        raise invalid("queue_id: 0 is the default queue, which can't be freed")
+    queue = adapter.find(queue_id)
+    if queue.filters:
+        adapter.check_owner(queue, driver)
+        raise invalid(
+            f"queue_id: queue {queue_id} has filters set ({id_ranges(queue.filters)}); clear them first"
+        )
+    adapter.find_for(queue_id, Event.FREE, driver)
+    waiting = 0
+    if adapter.budget.share(queue_id):
+        gauges = observe.gauges(adapter.index, queue_id)
+        waiting = gauges.pending + gauges.outstanding
+    cause = f"freed by {driver} ({NdisStatus.RECEIVE_QUEUE_STATE}: DmaStopped)"
+    indications = adapter.move(queue, Event.FREE, cause)
+    indications += adapter.move(queue, Event.DMA_STOPPED, f"{waiting} buffers outstanding")
+    adapter.freeing.add(queue_id)
+    if waiting:
+        return done(
+            f"queue {queue_id} is gone when {holder(queue)} has returned {waiting} buffers",
+            indications=indications,
+            status=NdisStatus.PENDING,
+        )
+    gone = returned(adapter, queue_id)
+    return done(gone.message, effects=list(gone.effects), indications=[*indications, *gone.indications])
+
+
+def returned(adapter: Adapter, queue_id: int) -> Outcome:
+    """A freeing queue's last buffer came back: its memory is freed and the queue is gone."""
+    queue = adapter.find_for(queue_id, Event.RETURNED)
+    adapter.move(queue, Event.RETURNED, "")
+    adapter.remove_queue(queue)
+    cause = "every buffer is returned, its shared memory freed"
+    return done(
+        f"queue {queue_id} is freed",
+        effects=[CloseQueue(adapter.index, queue_id)],
+        indications=[adapter.indicate(queue, cause, "queue_freed")],
+    )
+
+
+def set_filter(
+    adapter: Adapter, observe: Observe, driver: str, *, queue_id: int, mac: int, vlan: Vlan = None
+) -> Outcome:
+    """Set a filter; on a queue with a VM, its MAC and VLAN become a port of that VM."""
+    queue = adapter.find_for(queue_id, Event.SET_FILTER, driver)
+    try:
+        check_filter_vlan(vlan, adapter.spec.ndis_minor, adapter.spec.vlan_filtering)
+    except ValueError as error:
+        raise invalid(f"vlan: {error}") from None
+    if queue.guest_memory and not isinstance(vlan, int):
+        raise invalid(
+            f"vlan: {show(vlan)} does not fit queue {queue_id}, which uses guest memory (1..4094 fits)"
+        )
+    key = key_of(mac, vlan)
+    twin = adapter.filter_of.get(key)
+    if twin is not None:
+        raise invalid(
+            f"mac: {key_in_words(key)} is in filter {twin.filter_id} of queue {twin.queue_id} already"
+            " (another MAC or VLAN fits)"
+        )
+    new = adapter.add_filter(queue, key, driver)
+    return done(
+        f"filter {new.filter_id} ({key_in_words(key)}) is set on queue {queue_id}",
+        result={"filter_id": new.filter_id},
+        effects=[NewFilter(adapter.index, new.filter_id), SteeringChanged(adapter.index)],
+        indications=adapter.move(queue, Event.SET_FILTER, f"filter {new.filter_id} set by {driver}"),
+    )
+
+
+def clear_filter(
+    adapter: Adapter, observe: Observe, driver: str, *, queue_id: int, filter_id: int
+) -> Outcome:
+    """Clear a filter; the last one of a running queue pauses it and discards what it holds."""
+    queue = adapter.find(queue_id)
+    if queue.state in (State.DMA_STOPPED, State.FREEING):
+        raise invalid(f"queue_id: queue {queue_id} is {queue.state} (a queue with filters fits)")
+    adapter.check_owner(queue, driver)
+    old = queue.filters.get(filter_id)
+    if old is None:
+        raise NdisError(
+            NdisStatus.FILE_NOT_FOUND,
+            f"filter_id: {show(filter_id)} is not a filter of queue {queue_id} ({id_ranges(queue.filters)})",
+        )
+    if old.driver != driver:
+        raise invalid(f"driver: filter {filter_id} belongs to {show(old.driver)}, not to {show(driver)}")
+    took_frames = queue.takes_frames
+    adapter.remove_filter(queue, old)
+    effects: list[Effect] = []
+    indications: list[Indication] = []
+    if not queue.filters and not queue.is_default:
+        if took_frames:
+            effects.append(DiscardPending(adapter.index, queue_id))
+        indications = adapter.move(queue, Event.CLEAR_LAST_FILTER, f"last filter cleared by {driver}")
+    return done(
+        f"filter {filter_id} ({key_in_words(old.key)}) is cleared from queue {queue_id}",
+        effects=[*effects, SteeringChanged(adapter.index)],
+        indications=indications,
+    )
+
+
+def holder(queue: Queue) -> str:
+    """Who holds a queue's outstanding buffers, in a sentence."""
+    return "the switch" if queue.vm is None else f"VM {show(queue.vm)}"
+
+
+def _check_cpu(adapter: Adapter, cpu: int) -> None:
+    if not 0 <= cpu < adapter.cpus:
+        raise invalid(f"cpu: {show(cpu)} is not a processor of this host (0..{adapter.cpus - 1})")
+
+
+def _check_buffers(buffers: int) -> None:
+    if not 1 <= buffers <= MAX_BUFFERS:
+        raise invalid(f"buffers: {show(buffers)} is not a number of buffers (1..{MAX_BUFFERS})")
+
+
+def _check_growth(adapter: Adapter, observe: Observe, queue_id: int, buffers: int) -> None:
+    """Whether the adapter has the buffers left that a completed queue now asks for."""
+    total_of = adapter.total_of(observe)
+    held = adapter.budget.held(queue_id, total_of)
+    left = adapter.budget.left(total_of)
+    if buffers - held > left:
+        raise exhausted(
+            f"buffers: {buffers} for queue {queue_id} is more than {adapter.title} has left"
+            f" (1..{min(held + left, MAX_BUFFERS)} fits)"
+        )
+
+
+def _usable_lookahead(adapter: Adapter, lookahead_bytes: int) -> int:
+    """The lookahead the adapter will use for what was asked: 0, or within what it can split at."""
+    asked = f"lookahead_bytes: {show(lookahead_bytes)}"
+    if lookahead_bytes == 0:
+        return 0
+    if not adapter.can_split:
+        raise invalid(f"{asked} does not fit NDIS {adapter.spec.ndis_version} (0 fits)")
+    if lookahead_bytes < 0:
+        raise invalid(f"{asked} is below 0 (0..{adapter.max_lookahead_bytes} fits)")
+    if lookahead_bytes > adapter.max_lookahead_bytes:
+        raise NdisError(
+            NdisStatus.NOT_SUPPORTED,
+            f"{asked} is more than {adapter.title} can split at (0..{adapter.max_lookahead_bytes} fits)",
+        )
+    return max(lookahead_bytes, adapter.min_lookahead_bytes)
+
+
+def _may_use_guest_memory(adapter: Adapter, queue: Queue) -> bool:
+    """Whether a queue's frames may go to its VM's memory: only what a VLAN number lets in ever does."""
+    return (
+        queue.lookahead_bytes > 0
+        and queue.vm is not None
+        and adapter.spec.vlan_filtering
+        and bool(queue.filters)
+        and all(isinstance(vlan_of(one.key), int) for one in queue.filters.values())
+    )

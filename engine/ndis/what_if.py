@@ -1,0 +1,100 @@
+"""What a request would do: its answer, the queue's next state, and which frames would go elsewhere."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from engine.ndis.adapter import Adapter
+from engine.ndis.outcome import Outcome
+from engine.ndis.processors import processor_name
+from engine.ndis.queue import DEFAULT_QUEUE, describe_key, key_in_words
+from engine.ndis.states import State
+from engine.ndis.statuses import NdisError
+from engine.ndis.steering import TEST_ANY
+
+MAX_CHANGES: Final = 256
+"""Most changes of steering that an answer lists; it counts the others."""
+
+_TOLD = 3
+
+
+def foresee(adapter: Adapter, run: Callable[[Adapter], Outcome], queue_id: int | None) -> Outcome:
+    """The answer ``run`` would give, carried out on a copy: nothing is changed.
+
+    Its result has, beside what the request would answer: ``ndis_status``; ``next_state`` of the queue
+    that the request is about (null where it is about none, or several); and ``steering``.
+    """
+    trial = adapter.copy()
+    try:
+        outcome = run(trial)
+    except NdisError as error:
+        trial = adapter
+        outcome = Outcome(error.status, error.message)
+    result = dict(outcome.result)
+    for entry in result.get("queues", ()):
+        entry["next_state"] = _state(trial, entry["queue_id"])
+    subject = result.get("queue_id", queue_id)
+    result["ndis_status"] = str(outcome.ndis_status)
+    result["next_state"] = None if subject is None else _state(trial, subject)
+    result["steering"] = _steering(adapter, trial)
+    return Outcome(outcome.ndis_status, f"what if: {outcome.message}", result)
+
+
+def _state(adapter: Adapter, queue_id: int) -> str:
+    queue = adapter.queues.get(queue_id)
+    return str(State.UNDEFINED if queue is None else queue.state)
+
+
+def _destination(adapter: Adapter, key: int) -> int:
+    """The queue that takes the frames of a key (contract 1, rule 4). TEST_ANY: of all other VLANs."""
+    filters = (adapter.filter_of.get(candidate) for candidate in {key, key | TEST_ANY})
+    return min(
+        (one.queue_id for one in filters if one is not None and adapter.queues[one.queue_id].takes_frames),
+        default=DEFAULT_QUEUE,
+    )
+
+
+def _touched_macs(before: Adapter, after: Adapter) -> set[int]:
+    """MACs in filters that come, go, or begin or cease to take frames."""
+    keys = set(before.filter_of.items()) ^ set(after.filter_of.items())
+    macs = {key >> 16 for key, _ in keys}
+    for queue_id, queue in after.queues.items():
+        known = before.queues.get(queue_id)
+        if known is not None and known.takes_frames != queue.takes_frames:
+            macs.update(one.key >> 16 for one in (*known.filters.values(), *queue.filters.values()))
+    return macs
+
+
+def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
+    """Which MACs and VLANs would go to another queue, and which queues to another processor."""
+    macs = _touched_macs(before, after)
+    keys = {key for adapter in (before, after) for key in adapter.filter_of if key >> 16 in macs}
+    moved = []
+    for key in sorted(keys):
+        source, target = _destination(before, key), _destination(after, key)
+        if source != target:
+            moved.append((key, source, target))
+    told = [
+        f"frames to {key_in_words(key)} would go to {_called(target)} instead of {_called(source)}"
+        for key, source, target in moved[:_TOLD]
+    ]
+    if len(moved) > _TOLD:
+        told.append(f"{len(moved) - _TOLD} more would go elsewhere")
+    for queue_id, queue in after.queues.items():
+        known = before.queues.get(queue_id)
+        if known is not None and known.cpu != queue.cpu:
+            told.append(
+                f"{_called(queue_id)} would be served by processor {processor_name(queue.cpu)}"
+                f" instead of {processor_name(known.cpu)}"
+            )
+    return {
+        "sentence": "; ".join(told) or "every frame would go where it goes now",
+        "changes": [
+            {**describe_key(key), "from_queue": source, "to_queue": target}
+            for key, source, target in moved[:MAX_CHANGES]
+        ],
+        "total_changes": len(moved),
+    }
+
+
+def _called(queue_id: int) -> str:
+    return "the default queue" if queue_id == DEFAULT_QUEUE else f"queue {queue_id}"
