@@ -51,7 +51,9 @@ def _whole(low: int, high: int, text: str, default: str = "") -> Key:
 
 
 def _number(low: float, high: float, text: str, default: str = "") -> Key:
-    return Key(partial(values.check_number, low=low, high=high), f"number {low:g}..{high:g}", text, default)
+    return Key(
+        partial(values.check_number, low=low, high=high), f"number {low:.12g}..{high:.12g}", text, default
+    )
 
 
 def _flag(text: str) -> Key:
@@ -145,9 +147,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
         "cycles_per_interrupt": _whole(0, 1_000_000_000, "taking an interrupt and queueing its DPC"),
         "cycles_per_dpc": _whole(0, 1_000_000_000, "starting and ending a DPC"),
         "cycles_per_frame": _whole(0, 1_000_000_000, "a frame's way up: NDIS, switch, delivery to its VM"),
-        "cycles_per_byte": _number(
-            0, 1_000_000, "copying: the whole frame, under a split the lookahead only"
-        ),
+        "cycles_per_byte": _number(0, 1000, "copying: the whole frame, under a split the lookahead only"),
         "moderation_us": _number(0, 1_000_000, "from the first frame of an idle queue to its interrupt"),
         "quota": _whole(1, 65_536, "most frames a DPC takes of a queue"),
         "smt_share": _number(

@@ -140,7 +140,7 @@ def check_number(value: object, low: float, high: float) -> float:
     """An integer or a finite float in low..high."""
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return float(value)
-    raise ValueError(f"{show(value)} is not a number in {low:g}..{high:g}")
+    raise ValueError(f"{show(value)} is not a number in {low:.12g}..{high:.12g}")
 
 
 def check_flag(value: object) -> bool:

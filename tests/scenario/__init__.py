@@ -1,0 +1,1 @@
+"""The scenario file: what loads, what is refused and how that is said."""
