@@ -1,54 +1,13 @@
-"""One way to compile a kernel: eager signatures, no GIL, and a cache directory that is ours.
+"""One way to compile a kernel: eager signatures, no GIL, and the cache of ``kernel_cache``."""
 
-Numba's own cache misses edits in imported files and fails on read-only installs, so the directory is
-named by a hash of every kernel source and of the versions that shape the machine code.
-"""
-
-import getpass
-import hashlib
 import os
-import platform
-import tempfile
 from collections.abc import Callable
-from importlib import metadata
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import platformdirs
-
-_PACKAGE = Path(__file__).parent
-_KERNEL_ROOMS = ("traffic", "dataplane")
+from engine.kernel_cache import CACHE_DIRECTORY
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
-def _sources_hash() -> str:
-    digest = hashlib.sha256()
-    for room in _KERNEL_ROOMS:
-        for source in sorted((_PACKAGE / room).glob("*.py")):
-            digest.update(source.name.encode())
-            digest.update(source.read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    versions = (platform.python_version(), metadata.version("numba"), metadata.version("numpy"))
-    digest.update(" ".join((*versions, platform.machine())).encode())
-    return digest.hexdigest()[:16]
-
-
-def _cache_directory() -> Path | None:
-    """The kernel cache of these sources, or None where no directory can be written."""
-    root = Path(platformdirs.user_cache_dir("vmqtui", appauthor=False))
-    for base in (root, Path(tempfile.gettempdir()) / f"vmqtui-{getpass.getuser()}"):
-        directory = base / f"kernels-{_sources_hash()}"
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=directory):
-                return directory
-        except OSError:
-            continue
-    return None
-
-
-CACHE_DIRECTORY = _cache_directory()
 if CACHE_DIRECTORY is not None:
     os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIRECTORY)
 
@@ -60,13 +19,13 @@ import numba.extending  # noqa: E402
 
 def kernel(signature: str) -> Callable[[F], F]:
     """Compile a function now, for one signature, without the GIL, from the cache where there is one."""
-    decorate = numba.njit(signature, nogil=True, cache=CACHE_DIRECTORY is not None)
+    decorate = numba.njit(signature, nogil=True, error_model="numpy", cache=CACHE_DIRECTORY is not None)
     return cast("Callable[[F], F]", decorate)
 
 
 def inlined(function: F) -> F:
     """Mark a helper that kernels call; it is compiled into each of them."""
-    return cast("F", numba.njit(nogil=True)(function))
+    return cast("F", numba.njit(nogil=True, error_model="numpy")(function))
 
 
 def _type_memcpy(typing_context: Any, to: Any, source: Any, size: Any) -> Any:

@@ -1,16 +1,14 @@
 """The worker processes of a host, one a processor, and the pipes to them."""
 
 import contextlib
-import multiprocessing
-import sys
 from collections.abc import Iterable
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Final
 
 from engine.dataplane import shard
 from engine.dataplane.layout import Sizes
+from engine.dataplane.start import context
 
 _READY_S: Final = 60.0
 _FAREWELL_S: Final = 5.0
@@ -22,15 +20,6 @@ class WorkerDiedError(Exception):
     def __init__(self, cpu: int, cause: str) -> None:
         super().__init__(f"the worker of CPU {cpu} {cause}")
         self.cpu = cpu
-
-
-def context() -> BaseContext:
-    """How workers start: forked from a server that has the kernels loaded, else spawned."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload([shard.__name__])
-    return forkserver
 
 
 class Crew:
@@ -123,12 +112,3 @@ class Crew:
             process.close()
         self._pipes.clear()
         self._processes.clear()
-
-
-def warm_up() -> None:
-    """Start the server that workers fork from, where there is one, so that it loads while we do."""
-    if sys.platform != "win32" and "forkserver" in multiprocessing.get_all_start_methods():
-        context()
-        from multiprocessing import forkserver
-
-        forkserver.ensure_running()

@@ -26,6 +26,7 @@ from engine.ndis.effects import (
     OpenQueue,
     QueueGauges,
     SetBuffers,
+    SplitBuffers,
 )
 from engine.ndis.steering import TEST_ANY, SteeringRows
 from engine.scenario.model import Scenario
@@ -42,7 +43,8 @@ class Reading:
     """Counters of a host at one simulated time: copies, in the layout's columns.
 
     ``queues`` (slots, QUEUE_ROW), ``freed`` (adapters, QUEUE_ROW), ``cpus`` (cpus, CPU_ROW),
-    ``budget_cycles`` (cpus,), ``owner`` (slots,) processor or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
+    ``budget_cycles`` (cpus,), ``owner`` (slots,) processor or NONE,
+    ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
     """
 
     sim_time_ns: int
@@ -132,14 +134,13 @@ class Plane:
             row[layout.ADAPTER_SLOT_BASE] = slot
             row[layout.ADAPTER_FILTER_BASE] = filters
             row[layout.ADAPTER_TABLE_BASE] = table
-            row[layout.ADAPTER_TABLE_MASK] = sizes.table_rows - 1
             row[layout.ADAPTER_MAX_FRAME_BYTES] = sizes.max_frame_bytes
             row[layout.ADAPTER_BUFFER_BASE] = buffers
             row[layout.ADAPTER_BYTES_BASE] = octets
             row[layout.ADAPTER_STRIDE] = sizes.stride
             row[layout.ADAPTER_TAKES_TAG_OUT] = spec.ndis_minor >= 30
             row[layout.ADAPTER_NUMA_NODE] = spec.numa_node
-            views.table[table : table + sizes.table_rows, layout.ROW_KEY] = layout.EMPTY_KEY
+            views.table[table, layout.ROW_KEY] = layout.EMPTY_KEY
             slot += sizes.queues
             filters += sizes.filters
             table += sizes.table_rows
@@ -168,6 +169,10 @@ class Plane:
         """The slot of a queue."""
         return int(self._views.adapters[adapter, layout.ADAPTER_SLOT_BASE]) + queue_id
 
+    def filter_base(self, adapter: int) -> int:
+        """Where an adapter's filters begin in ``Reading.matched``."""
+        return int(self._views.adapters[adapter, layout.ADAPTER_FILTER_BASE])
+
     def _row(self, slot: int) -> I64:
         """The published row of an allocated queue."""
         row: I64 = self._views.queues[self._bank[self._views.owner[slot]], slot]
@@ -183,6 +188,9 @@ class Plane:
         match effect:
             case OpenQueue():
                 self._open(effect)
+            case SplitBuffers():
+                row = self._row(self.slot(effect.adapter, effect.queue_id))
+                row[layout.COPIED_BYTES_LIMIT] = effect.lookahead_bytes
             case SetBuffers():
                 self._resize(self.slot(effect.adapter, effect.queue_id), effect.adapter, effect.count)
             case MoveQueue():
@@ -192,8 +200,7 @@ class Plane:
             case CloseQueue():
                 self._close_queue(effect.adapter, self.slot(effect.adapter, effect.queue_id))
             case NewFilter():
-                base = int(self._views.adapters[effect.adapter, layout.ADAPTER_FILTER_BASE])
-                self._matched[base + effect.filter_id] = 0
+                self._matched[self.filter_base(effect.adapter) + effect.filter_id] = 0
 
     def _open(self, effect: OpenQueue) -> None:
         slot = self.slot(effect.adapter, effect.queue_id)
@@ -261,6 +268,8 @@ class Plane:
     def write_steering(self, adapter: int, rows: SteeringRows) -> None:
         """Publish an adapter's compiled filters for the next round."""
         row = self._views.adapters[adapter]
+        used = min(self.sizes.adapters[adapter].table_rows, 1 << (4 * len(rows.key) | 15).bit_length())
+        row[layout.ADAPTER_TABLE_MASK] = used - 1
         row[layout.ADAPTER_HAS_ANY] = bool(np.any((rows.key & np.uint64(0xFFFF)) == TEST_ANY))
         write_table(
             self._views.table,

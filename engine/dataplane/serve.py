@@ -362,14 +362,16 @@ def serve(
     queues = queue_banks[1 - bank]
     before = queue_banks[bank]
     cpu = cpu_banks[1 - bank, me]
-    cpu[:] = cpu_banks[bank, me]
+    for column in range(cpu.shape[0]):  # loops: numba's slice assignment compiles for seconds
+        cpu[column] = cpu_banks[bank, me, column]
     cost = costs[me]
     owned = 0
     armed: Int = 0
     foreigners: Int = 0
     for s in range(owner.shape[0]):
         if owner[s] == me:
-            queues[s, :] = before[s]
+            for column in range(queues.shape[1]):
+                queues[s, column] = before[s, column]
             own[owned] = s
             owned += 1
             if queues[s, ARMED_NS] != NONE:

@@ -1,0 +1,250 @@
+"""The engine: a live machine on a bus, as an async context manager.
+
+    async with Engine(scenario) as engine:
+        ...  # engine.url is where dashboards, scripts and tests find it
+
+The same class serves ``vmqtui engine`` and other people's tests (fixture ``vmq_engine``).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from engine import __version__
+from engine.bus import discovery
+from engine.bus.broker import EmbeddedBroker
+from engine.bus.engine_bus import EngineBus
+from engine.bus.messages import Request, Response
+from engine.bus.urls import BrokerUrl
+from engine.dataplane.start import warm_up
+from engine.kernels import prepare
+from engine.ndis.outcome import Outcome
+from engine.ndis.statuses import NdisStatus
+from engine.scenario.load import default_scenario
+from engine.scenario.model import Scenario
+from engine.service.live import Listener, LiveLoop, LoopEndedError
+from engine.service.machine import Machine
+from engine.service.sources import capture_source, synthetic_source
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+from engine.traffic.batch import Source
+
+_WORKER_DEADLINE_S: Final = 5.0
+
+_NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where an engine's own broker listens; port 0: a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+class Engine:
+    """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
+
+    ``capture`` replaces the scenario's traffic, on ``adapter``; ``interval_s`` is the time between stats.
+    Entering raises what a bad scenario, capture or broker deserves (ValueError, NotEnoughMemoryError,
+    CaptureError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario | None = None,
+        *,
+        capture: Path | None = None,
+        loop: bool = False,
+        adapter: str | None = None,
+        broker: str | None = None,
+        listen: Listen | None = None,
+        interval_s: float = 0.25,
+        announce: bool = False,
+        progress: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.scenario = scenario or default_scenario()
+        self.stats: Stats | None = None
+        self.config: Config | None = None
+        self.failure: BaseException | None = None
+        self.stopped = asyncio.Event()
+        self._capture = capture
+        self._loop_capture = loop
+        self._adapter = adapter
+        self._broker_url = BrokerUrl.parse(broker) if broker is not None else None
+        self._listen = listen or Listen()
+        self._interval_ns = round(interval_s * 1e9)
+        self._announce = announce
+        self._progress = progress
+        self._broker: EmbeddedBroker | None = None
+        self._bus: EngineBus | None = None
+        self._live: LiveLoop | None = None
+        self._announced: Path | None = None
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def host(self) -> str:
+        """The name of the host, as in the topics."""
+        return self.scenario.host.name
+
+    @property
+    def url(self) -> BrokerUrl:
+        """Where clients find it."""
+        if self._broker_url is not None:
+            return self._broker_url
+        assert self._broker is not None
+        return self._broker.url
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers, by processor."""
+        assert self._live is not None
+        return self._live.machine.plane.worker_pids
+
+    async def request(self, op: str, **params: Any) -> Response:
+        """Ask the engine directly, without the bus."""
+        return await self._handle("", Request(id="-", op=op, params=params))
+
+    async def __aenter__(self) -> "Engine":
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def _start(self) -> None:
+        self._event_loop = asyncio.get_running_loop()
+        if self._broker_url is None:
+            self._broker = EmbeddedBroker(self._listen.host, self._listen.port)
+        broker = asyncio.create_task(self._broker.start()) if self._broker is not None else None
+        try:
+            live = await asyncio.to_thread(self._build)
+        except BaseException:
+            if broker is not None:
+                await asyncio.gather(broker, return_exceptions=True)
+            raise
+        self._live = live
+        if broker is not None:
+            await broker
+        self._bus = EngineBus(
+            self.url,
+            self.host,
+            self._handle,
+            version=__version__,
+            interval_ns=self._interval_ns,
+            on_bad_request=self._note_bad_request,
+        )
+        self.config = live.machine.config()
+        await self._bus.start(self.config, probe_seconds=1.0 if self._broker is None else 0.0)
+        if self._announce:
+            self._announced = discovery.announce(self.url, self.host)
+        live.start()
+
+    def _build(self) -> LiveLoop:
+        """Everything that takes long and blocks; runs in a thread."""
+        prepare(self._progress)
+        warm_up()
+        source: Source | None
+        if self._capture is not None:
+            source = capture_source(
+                self._capture, self.scenario, self._adapter, loop=self._loop_capture, shorten_gaps=True
+            )
+            traffic = f"capture {self._capture.name}{', looped' if self._loop_capture else ''}"
+        else:
+            source = synthetic_source(self.scenario)
+            traffic = "synthetic" if source is not None else "none"
+        try:
+            machine = Machine(self.scenario, traffic, deadline_s=_WORKER_DEADLINE_S)
+        except BaseException:
+            if source is not None:
+                source.close()
+            raise
+        return LiveLoop(machine, source, self._interval_ns, self._listener())
+
+    def _listener(self) -> Listener:
+        """What the loop's thread calls, brought over to the event loop."""
+
+        def bring(call: Callable[[T], None]) -> Callable[[T], None]:
+            return lambda what: self._tell(call, what)
+
+        return Listener(
+            bring(self._on_stats), bring(self._on_config), bring(self._on_event), bring(self._on_failure)
+        )
+
+    def _tell(self, call: Callable[[T], None], what: T) -> None:
+        assert self._event_loop is not None
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
+            self._event_loop.call_soon_threadsafe(call, what)
+
+    def _on_stats(self, stats: Stats) -> None:
+        self.stats = stats
+        if self._bus is not None:
+            self._bus.publish_stats(stats)
+
+    def _on_config(self, config: Config) -> None:
+        self.config = config
+        if self._bus is not None:
+            self._bus.publish_config(config)
+
+    def _on_event(self, event: Event) -> None:
+        if self._bus is not None:
+            self._bus.publish_event(event)
+
+    def _on_failure(self, failure: BaseException) -> None:
+        _log.error("the engine ends", exc_info=failure)
+        self.failure = failure
+        self.stopped.set()
+
+    def _note_bad_request(self, client: str, reason: str) -> None:
+        if self._live is None:
+            return
+        machine = self._live.machine
+        self._live.submit(lambda: machine.tell("bad_request", f"client {client}: {reason}"))
+
+    async def _end(self) -> None:
+        last: Stats | None = None
+        if self._announced is not None:
+            discovery.withdraw(self._announced)
+        if self._live is not None:
+            last = await asyncio.to_thread(self._live.stop)
+        if self._bus is not None:
+            await self._bus.stop(last)
+        if self._broker is not None:
+            await self._broker.stop()
+        self.stopped.set()
+
+    async def _handle(self, client: str, request: Request) -> Response:
+        assert self._live is not None
+        machine = self._live.machine
+
+        def apply() -> tuple[Outcome, int]:
+            return machine.request(request.op, request.params), machine.host.revision
+
+        try:
+            outcome, revision = await asyncio.wrap_future(self._live.submit(apply))
+        except LoopEndedError as error:
+            return Response(id=request.id, status="error", ndis_status=_NOT_ACCEPTED, message=str(error))
+        return Response(
+            id=request.id,
+            status=outcome.status,
+            ndis_status=str(outcome.ndis_status),
+            message=outcome.message,
+            result=outcome.result,
+            revision=revision,
+        )

@@ -1,0 +1,173 @@
+"""The live loop: a thread that keeps a machine's simulated time on the wall clock.
+
+It is the conductor's thread, so everything that touches the machine happens in it: rounds, requests,
+readings. Each interval of simulated time it hands over the counters as they stand at that time.
+"""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from engine.dataplane.conductor import Conductor
+from engine.service.machine import Machine
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+from engine.traffic.batch import Source
+
+T = TypeVar("T")
+
+_STEP_NS: Final = 20_000_000
+_WATCH_NS: Final = 500_000_000
+_SKIP_TOLD_NS: Final = 1_000_000
+
+
+class LoopEndedError(Exception):
+    """What was submitted was not run: simulated time has ended."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told, in the loop's thread; must return at once."""
+
+    stats: Callable[[Stats], None]
+    config: Callable[[Config], None]
+    event: Callable[[Event], None]
+    failed: Callable[[BaseException], None]
+
+
+class LiveLoop:
+    """Runs until ``stop``. ``interval_ns`` is the time between readings, of the simulated clock."""
+
+    def __init__(self, machine: Machine, source: Source | None, interval_ns: int, listener: Listener) -> None:
+        self.machine = machine
+        self._source = source
+        self._conductor = Conductor(machine.plane, source)
+        self._interval_ns = interval_ns
+        self._listener = listener
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vmq-conductor", daemon=True)
+        self._revision = machine.host.revision
+        self._skipped_ns = 0
+
+    def start(self) -> None:
+        """Let simulated time begin."""
+        self._thread.start()
+
+    def submit(self, call: Callable[[], T]) -> "Future[T]":
+        """Run something in the loop's thread, between two rounds; LoopEndedError when there is none more."""
+        future: Future[T] = Future()
+        self._calls.put((future, call))
+        if self._ended.is_set():
+            self._refuse_calls()
+        return future
+
+    def stop(self) -> Stats | None:
+        """End simulated time and the machine's workers; the last counters, if it had not ended before."""
+        last: list[Stats] = []
+
+        def finish() -> None:
+            self._stopping.set()
+            self.machine.stop()
+            last.append(self._read(0))
+            self._tell()
+
+        if self._thread.ident is None:
+            self._close()
+            return None
+        with contextlib.suppress(LoopEndedError):
+            self.submit(finish).result()
+        self._thread.join()
+        return last[0] if last else None
+
+    def _run(self) -> None:
+        try:
+            self._keep_time()
+        except BaseException as error:
+            self._listener.failed(error)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._ended.set()
+        self._refuse_calls()
+        self.machine.close()
+        if self._source is not None:
+            self._source.close()
+
+    def _refuse_calls(self) -> None:
+        while True:
+            try:
+                future, _ = self._calls.get_nowait()
+            except queue.Empty:
+                return
+            if future.set_running_or_notify_cancel():
+                future.set_exception(LoopEndedError("the engine is stopping and takes no more requests"))
+
+    def _keep_time(self) -> None:
+        machine = self.machine
+        start_ns = time.monotonic_ns()
+        watched_ns = start_ns
+        reading_ns = self._interval_ns
+        while not self._stopping.is_set():
+            idle = self._conductor.source is None
+            step_ns = self._interval_ns if idle else _STEP_NS
+            horizon_ns = min(machine.plane.now_ns + step_ns, reading_ns)
+            self._answer_until(start_ns + horizon_ns)
+            if self._stopping.is_set():
+                return
+            self._conductor.run_to(horizon_ns, machine.settle)
+            now_ns = time.monotonic_ns()
+            if now_ns - watched_ns > _WATCH_NS:
+                watched_ns = now_ns
+                machine.plane.replace_dead()
+                machine.settle()
+            if not idle and self._conductor.source is None:
+                self._tell_of_end()
+            if horizon_ns == reading_ns:
+                reading_ns += self._interval_ns
+                self._listener.stats(self._read(max(0, now_ns - start_ns - horizon_ns)))
+            self._tell()
+
+    def _answer_until(self, deadline_ns: int) -> None:
+        """Run what was submitted; wait for more until a time, but not past it."""
+        while not self._stopping.is_set():
+            left_ns = deadline_ns - time.monotonic_ns()
+            try:
+                future, call = self._calls.get(block=left_ns > 0, timeout=max(left_ns, 0) / 1e9)
+            except queue.Empty:
+                return
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:
+                    future.set_exception(error)
+            self._tell()
+
+    def _read(self, behind_ns: int) -> Stats:
+        skipped_ns = self._source.skipped_ns if self._source is not None else 0
+        if skipped_ns - self._skipped_ns > _SKIP_TOLD_NS:
+            skipped_s = (skipped_ns - self._skipped_ns) / 1e9
+            self.machine.tell("gap_shortened", f"{skipped_s:.3f} s were cut out of gaps of over 1 s")
+            self._skipped_ns = skipped_ns
+        return self.machine.stats(behind_ns=behind_ns, skipped_ns=skipped_ns)
+
+    def _tell_of_end(self) -> None:
+        broken: Any = getattr(self._source, "broken", None)
+        self.machine.tell(
+            "capture_ended", broken or "the capture has ended; the engine goes on without frames"
+        )
+
+    def _tell(self) -> None:
+        if self.machine.host.revision != self._revision:
+            self._revision = self.machine.host.revision
+            self._listener.config(self.machine.config())
+        for event in self.machine.take_events():
+            self._listener.event(event)

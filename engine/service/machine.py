@@ -1,0 +1,181 @@
+"""A machine: the control plane and the data plane of one host as one thing.
+
+One thread's, and between two rounds unless said otherwise: requests go in, effects are carried out,
+counters and events come out.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from engine.dataplane.plane import Plane
+from engine.ndis.effects import Effect, Indication, SteeringChanged
+from engine.ndis.host import Host
+from engine.ndis.outcome import Outcome
+from engine.ndis.states import State
+from engine.ndis.steering import compile_rows
+from engine.scenario.model import Scenario
+from engine.telemetry.config import Config
+from engine.telemetry.describe import config_of
+from engine.telemetry.events import Event
+from engine.telemetry.snapshot import AdapterRows, stats_of
+from engine.telemetry.stats import Stats
+
+_EVENTS_KEPT: Final = 10_000
+
+
+class Machine:
+    """A host that is up. Raises NotEnoughMemoryError, or ValueError for a scenario that can't be.
+
+    ``deadline_s`` bounds the time a worker may take for a round; None: as long as it takes.
+    """
+
+    def __init__(self, scenario: Scenario, traffic: str, *, deadline_s: float | None = None) -> None:
+        self.host = Host(scenario)
+        effects = self.host.start()
+        self.traffic = traffic
+        self.plane = Plane(scenario, [one.max_steering_rows for one in self.host.adapters], deadline_s)
+        self.events_dropped = 0
+        self._events: list[Event] = []
+        self._event_seq = 0
+        self._stats_seq = 0
+        self._rows: tuple[int, list[AdapterRows]] = (-1, [])
+        self._dropping: dict[tuple[str, int, int], tuple[int, bool]] = {}
+        self._carry_out(effects)
+
+    def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
+        """Apply a request: refused, or carried out when this returns."""
+        outcome = self.host.apply(op, params, self.plane)
+        self._carry_out(outcome.effects)
+        self._publish(outcome.indications)
+        return outcome
+
+    def settle(self) -> None:
+        """After a round: complete the frees that waited for buffers, and tell of workers that died."""
+        for freeing in self.host.freeing():
+            gauges = self.plane.gauges(*freeing)
+            if gauges.pending == 0 and gauges.outstanding == 0:
+                outcome = self.host.returned(*freeing)
+                self._carry_out(outcome.effects)
+                self._publish(outcome.indications)
+        while self.plane.incidents:
+            incident = self.plane.incidents.popleft()
+            self.tell("worker_died", f"{incident.cause}; {incident.lost_frames} frames are lost with it")
+            self.tell("worker_replaced", f"CPU {incident.cpu} has a new worker")
+
+    def stats(self, *, behind_ns: int = 0, skipped_ns: int = 0) -> Stats:
+        """Read every counter; drops that began or ended since the last reading become events."""
+        if self._rows[0] != self.host.revision:
+            self._rows = (self.host.revision, self._adapter_rows())
+        self._stats_seq += 1
+        stats = stats_of(
+            self.plane.read(),
+            self._rows[1],
+            seq=self._stats_seq,
+            time_ns=time.time_ns(),
+            revision=self.host.revision,
+            behind_ns=behind_ns,
+            skipped_ns=skipped_ns,
+        )
+        self._tell_of_drops(stats)
+        return stats
+
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        return config_of(self.host, self.traffic)
+
+    def tell(
+        self,
+        event: str,
+        cause: str,
+        adapter: str | None = None,
+        queue_id: int | None = None,
+        state: str | None = None,
+    ) -> None:
+        """Note an event; the oldest untold one goes, counted, when there are too many."""
+        self._event_seq += 1
+        if len(self._events) == _EVENTS_KEPT:
+            self.events_dropped += 1
+            del self._events[0]
+        self._events.append(
+            Event(
+                seq=self._event_seq,
+                sim_time_ns=self.plane.now_ns,
+                time_ns=time.time_ns(),
+                event=event,
+                adapter=adapter,
+                queue_id=queue_id,
+                state=state,
+                cause=cause,
+            )
+        )
+
+    def take_events(self) -> list[Event]:
+        """The events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def stop(self) -> None:
+        """Take no more requests; frees that are pending are aborted, and said to be."""
+        self._publish(self.host.stop())
+
+    def close(self) -> None:
+        """End the workers and remove the shared memory."""
+        self.plane.close()
+
+    def _carry_out(self, effects: tuple[Effect, ...]) -> None:
+        changed: dict[int, None] = {}
+        for effect in effects:
+            if isinstance(effect, SteeringChanged):
+                changed[effect.adapter] = None
+            else:
+                self.plane.carry_out(effect)
+        for adapter in changed:
+            self.plane.write_steering(adapter, compile_rows(self.host.adapters[adapter]))
+        if effects:
+            self.plane.set_speeds(
+                {
+                    queue.cpu
+                    for adapter in self.host.adapters
+                    for queue in adapter.queues.values()
+                    if queue.state is State.RUNNING
+                }
+            )
+
+    def _publish(self, indications: tuple[Indication, ...]) -> None:
+        for one in indications:
+            name = self.host.adapters[one.adapter].spec.name
+            self.tell(one.event, one.cause, name, one.queue_id, one.state)
+
+    def _adapter_rows(self) -> list[AdapterRows]:
+        rows = []
+        for adapter in self.host.adapters:
+            ids = sorted(adapter.queues)
+            rows.append(
+                AdapterRows(
+                    name=adapter.spec.name,
+                    slot_base=self.plane.slot(adapter.index, 0),
+                    filter_base=self.plane.filter_base(adapter.index),
+                    queue_ids=ids,
+                    generations=[adapter.queues[queue_id].generation for queue_id in ids],
+                    filter_ids=sorted(adapter.filters),
+                )
+            )
+        return rows
+
+    def _tell_of_drops(self, stats: Stats) -> None:
+        now: dict[tuple[str, int, int], tuple[int, bool]] = {}
+        for name, adapter in stats.adapters.items():
+            columns = adapter.queues
+            for queue_id, generation, dropped in zip(
+                columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
+            ):
+                key = (name, queue_id, generation)
+                before, was_dropping = self._dropping.get(key, (0, False))
+                is_dropping = dropped > before
+                now[key] = (dropped, is_dropping)
+                if is_dropping and not was_dropping:
+                    self.tell("drops_begin", f"{dropped - before} frames found no buffer", name, queue_id)
+                elif was_dropping and not is_dropping:
+                    self.tell("drops_end", f"{dropped} frames were dropped in all", name, queue_id)
+        self._dropping = now

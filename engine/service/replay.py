@@ -1,0 +1,88 @@
+"""A replay: one capture through the model, from its first frame until nothing is pending."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from engine.dataplane.conductor import Conductor
+from engine.scenario.model import Scenario
+from engine.service.machine import Machine
+from engine.service.sources import capture_source
+from engine.telemetry.config import Config
+from engine.telemetry.report import replay_report
+from engine.telemetry.stats import Stats
+from engine.traffic.capture import CaptureSource
+from engine.traffic.plan import Plan, plan
+
+Pace = Literal["max", "real"]
+
+_STEP_NS: Final = 20_000_000
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay found: its document, the state it left, and the sentence on a break, if any."""
+
+    document: dict[str, Any]
+    config: Config
+    stats: Stats
+    broken: str | None
+
+
+def plan_capture(capture: Path, *, link_gbps: float = 10.0) -> tuple[Plan, str | None]:
+    """A plan for a capture, and the sentence on its break, if any. Raises CaptureError."""
+    source = CaptureSource(capture, adapter=0, link_gbps=link_gbps)
+    try:
+        return plan(source, link_gbps=link_gbps), source.broken
+    finally:
+        source.close()
+
+
+def replay(
+    capture: Path,
+    scenario: Scenario,
+    adapter: str | None = None,
+    *,
+    pace: Pace = "max",
+    progress: Callable[[CaptureSource], None] = lambda source: None,
+) -> Replayed:
+    """Run a capture through a scenario; ``progress`` is called between rounds.
+
+    Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
+    """
+    began = time.monotonic()
+    source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
+    try:
+        machine = Machine(scenario, f"capture {capture}")
+        try:
+            conductor = Conductor(machine.plane, source)
+
+            def after_round() -> None:
+                machine.settle()
+                progress(source)
+
+            if pace == "real":
+                start_ns = time.monotonic_ns()
+                horizon_ns = 0
+                while conductor.source is not None:
+                    horizon_ns += _STEP_NS
+                    time.sleep(max(0, start_ns + horizon_ns - time.monotonic_ns()) / 1e9)
+                    conductor.run_to(horizon_ns, after_round)
+            conductor.run_to_end(after_round)
+            stats = machine.stats(skipped_ns=source.skipped_ns)
+            config = machine.config()
+        finally:
+            machine.close()
+    finally:
+        source.close()
+    document = replay_report(
+        config,
+        stats,
+        capture=str(capture),
+        sim_seconds=source.last_arrival_ns / 1e9,
+        wall_seconds=time.monotonic() - began,
+        truncated=source.broken is not None,
+    )
+    return Replayed(document, config, stats, source.broken)

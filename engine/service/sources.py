@@ -1,0 +1,46 @@
+"""Which frames a host receives: a capture's, on one adapter, or the scenario's own mixes."""
+
+from pathlib import Path
+
+from engine.scenario.model import Scenario
+from engine.traffic.batch import Source
+from engine.traffic.capture import CaptureSource
+from engine.traffic.synthetic import SyntheticSource
+
+
+class ChoiceError(Exception):
+    """The adapter that a capture shall feed is not clear; a sentence for status 2."""
+
+
+def fed_adapter(scenario: Scenario, name: str | None) -> int:
+    """The index of the adapter that a capture feeds: the only one, or the one named."""
+    names = [adapter.name for adapter in scenario.adapter]
+    fitting = ", ".join(names)
+    if name is None:
+        if len(names) > 1:
+            raise ChoiceError(f"--adapter: the scenario has {len(names)} adapters; one of {fitting} fits")
+        return 0
+    if name not in names:
+        raise ChoiceError(f"--adapter: {name!r} is not an adapter of the scenario; {fitting} fits")
+    return names.index(name)
+
+
+def capture_source(
+    capture: Path, scenario: Scenario, adapter: str | None, *, loop: bool = False, shorten_gaps: bool = False
+) -> CaptureSource:
+    """The frames of a capture. Raises ChoiceError, CaptureError."""
+    index = fed_adapter(scenario, adapter)
+    return CaptureSource(
+        capture,
+        adapter=index,
+        link_gbps=scenario.adapter[index].link_gbps,
+        loop=loop,
+        shorten_gaps=shorten_gaps,
+    )
+
+
+def synthetic_source(scenario: Scenario) -> Source | None:
+    """The frames of a scenario's own traffic, if it has any."""
+    if scenario.traffic is None or not scenario.traffic.mix:
+        return None
+    return SyntheticSource(scenario)

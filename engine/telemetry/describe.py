@@ -1,0 +1,25 @@
+"""From the control plane's state to the config message."""
+
+import msgspec
+
+from engine.ndis.host import Host
+from engine.ndis.processors import processors
+from engine.telemetry.config import AdapterConfig, Config, CpuConfig
+
+
+def config_of(host: Host, traffic: str) -> Config:
+    """The whole configuration of a host; ``traffic`` says in words where frames come from."""
+    scenario = host.scenario
+    return Config(
+        revision=host.revision,
+        host=scenario.host.name,
+        cpus=[
+            CpuConfig(id=one.id, name=one.name, core=one.core, numa_node=one.numa_node)
+            for one in processors(scenario.host)
+        ],
+        hyperthreading=scenario.host.hyperthreading,
+        numa_nodes=scenario.host.numa_nodes,
+        cpu_model=msgspec.to_builtins(scenario.cpu),
+        traffic=traffic,
+        adapters=msgspec.convert([one.describe() for one in host.adapters], list[AdapterConfig]),
+    )
