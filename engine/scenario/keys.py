@@ -64,6 +64,12 @@ def _choice(choices: tuple[str, ...], text: str) -> Key:
     return Key(partial(values.check_choice, choices=choices), ", ".join(f'"{c}"' for c in choices), text)
 
 
+def _check_index(value: object) -> int:
+    if isinstance(value, int) and values.is_whole(value):
+        return value
+    raise ValueError(f"{values.show(value)} is not a whole number")
+
+
 def _destination(value: object) -> str:
     return values.format_mac(values.parse_address(value))
 
@@ -112,14 +118,14 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
             "as many as the queues and the default queue ask for",
         ),
         "default_queue_buffers": _whole(1, values.MAX_BUFFERS, "receive buffers of the default queue"),
-        "default_queue_cpu": _whole(0, 255, "processor of the default queue, below `host.cpus`"),
+        "default_queue_cpu": Key(_check_index, "integer below `host.cpus`", "processor of the default queue"),
         "min_lookahead_bytes": _whole(
             0, values.MAX_FRAME_BYTES, "smallest lookahead split, before NDIS 6.30"
         ),
         "max_lookahead_bytes": _whole(
             0, values.MAX_FRAME_BYTES, "largest lookahead split, before NDIS 6.30; 0: the adapter splits none"
         ),
-        "numa_node": _whole(0, 255, "node of its receive buffers, below `host.numa_nodes`"),
+        "numa_node": Key(_check_index, "integer below `host.numa_nodes`", "node of its receive buffers"),
         "port": Tables(model.PortSpec, "switch ports besides those the queues' filters make", most=65_536),
         "queue": Tables(model.QueueSpec, "receive queues, ids from 1 in file order", most=MAX_QUEUES),
     },
@@ -131,7 +137,9 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
     model.QueueSpec: {
         "name": Key(values.check_name, _NAME, "the queue's name", "the VM's, else `queue N`"),
         "vm": Key(values.check_name, _NAME, "the VM whose frames these are", "none"),
-        "cpu": _whole(0, 255, "processor affinity: whose DPC serves the queue; below `host.cpus`"),
+        "cpu": Key(
+            _check_index, "integer below `host.cpus`", "processor affinity: whose DPC serves the queue"
+        ),
         "buffers": _whole(1, values.MAX_BUFFERS, "receive buffers it suggests"),
         "lookahead_bytes": _whole(0, values.MAX_FRAME_BYTES, "above 0 asks for the split, before NDIS 6.30"),
         "return_delay_us": _whole(

@@ -44,8 +44,8 @@ def _check_host(host: HostSpec) -> None:
 
 
 def _check_below(path: KeyPath, value: int, bound: int, what: str) -> None:
-    if value >= bound:
-        raise MisfitError(path, f"{value} is not {what} (0..{bound - 1})")
+    if not 0 <= value < bound:
+        raise MisfitError(path, f"{show(value)} is not {what} (0..{bound - 1})")
 
 
 def _check_adapter(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:

@@ -230,6 +230,8 @@ MISFITS = [
     ),
     ("[[adapter]]\nnuma_node = 1", "adapter[0].numa_node: 1 is not a NUMA node of the host (0..0)"),
     ("[[adapter]]\ndefault_queue_cpu = 8", "adapter[0].default_queue_cpu: 8 is not a processor of the host (0..7)"),
+    (queue("cpu = -1"), "adapter[0].queue[0].cpu: -1 is not a processor of the host (0..7)"),
+    (queue("cpu = 1.5"), "adapter[0].queue[0].cpu: 1.5 is not a whole number"),
     (queue("cpu = 8"), "adapter[0].queue[0].cpu: 8 is not a processor of the host (0..7)"),
     (
         "[[adapter]]\nbuffers = 1023",
