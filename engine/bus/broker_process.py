@@ -32,6 +32,7 @@ PACKET_LIMIT_BYTES = 17 << 20
 UNSENT_LIMIT_BYTES = 17 << 20
 CONNECTION_LIMIT = 256
 CONNECT_TIMEOUT_SECONDS = 5.0
+IN_USE_GRACE_SECONDS = 0.5
 QUEUED_MESSAGES_LIMIT = 1024
 
 _LISTENER = "default"
@@ -155,7 +156,7 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
         return None
 
     async def close(self) -> None:
-        self._writer.close()
+        """Left to the listener, which frees the client id first: whoever sees the end may come back."""
 
 
 class Listener:
@@ -163,7 +164,7 @@ class Listener:
 
     def __init__(self, broker: CheckedBroker) -> None:
         self._broker = broker
-        self._clients: set[str] = set()
+        self._ended: dict[str, asyncio.Event] = {}  # of each connected client id
         self._connections = 0
 
     async def serve(self, host: str, port: int) -> int:
@@ -177,10 +178,9 @@ class Listener:
             if self._connections > CONNECTION_LIMIT:
                 raise packets.BadPacket(f"more than {CONNECTION_LIMIT} connections")
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES)
+                first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
             connect = packets.check_connect(first)
-            if connect.client in self._clients:
-                raise packets.Refused(packets.IDENTIFIER_REJECTED, "a client id that is connected already")
+            await self._wait_until_free(connect.client)
             await self._session(connect, reader, writer)
         except packets.Refused as why:
             _log.warning("connection refused: %s", why)
@@ -194,7 +194,7 @@ class Listener:
     async def _session(
         self, connect: packets.Connect, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._clients.add(connect.client)
+        ended = self._ended[connect.client] = asyncio.Event()
         try:
             await self._broker.external_connected(
                 CheckedReader(reader, connect, self._broker), BoundedWriter(writer, connect.client), _LISTENER
@@ -202,7 +202,18 @@ class Listener:
         except Exception:
             _log.exception("client %s: its session failed", connect.client)
         finally:
-            self._clients.discard(connect.client)
+            del self._ended[connect.client]
+            ended.set()
+
+    async def _wait_until_free(self, client: str) -> None:
+        """Let a client that has just disconnected come back; refuse one whose id is in use."""
+        try:
+            async with asyncio.timeout(IN_USE_GRACE_SECONDS):
+                while (ended := self._ended.get(client)) is not None:
+                    await ended.wait()
+        except TimeoutError:
+            why = "a client id that is connected already"
+            raise packets.Refused(packets.IDENTIFIER_REJECTED, why) from None
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
@@ -227,7 +238,7 @@ async def _serve(host: str, port: int) -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         _report({"error": f"cannot listen on {host}:{port}: {reason}"})
-        return
+        os._exit(1)
     _report({"port": port})
     await asyncio.Event().wait()
 

@@ -16,7 +16,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
@@ -167,9 +167,9 @@ class Connection:
             raise
 
     async def _session(self, client: aiomqtt.Client) -> None:
-        codes = await client.subscribe(self._subscriptions)
+        codes = cast("Sequence[ReasonCode]", await client.subscribe(self._subscriptions))
         for (topic, _), code in zip(self._subscriptions, codes, strict=False):
-            if (code.value if isinstance(code, ReasonCode) else code) >= 0x80:
+            if code.is_failure:
                 raise aiomqtt.MqttError(f"the broker refuses the subscription to {topic}")
         self.connections += 1
         self._set("connected", "")

@@ -41,11 +41,16 @@ class Connect:
     packet: bytes
 
 
-async def read_packet(reader: asyncio.StreamReader, limit_bytes: int) -> bytes:
-    """The next whole packet; empty at a clean end of the stream. Raises ``BadPacket``."""
+async def read_packet(reader: asyncio.StreamReader, limit_bytes: int, *, only: int | None = None) -> bytes:
+    """The next whole packet; empty at a clean end of the stream.
+
+    Raises ``BadPacket``, for a type other than ``only`` before it waits for more than the first byte.
+    """
     head = await reader.read(1)
     if not head:
         return b""
+    if only is not None and head[0] >> 4 != only:
+        raise BadPacket(f"a packet of type {head[0] >> 4} where {only} should come")
     length = 0
     try:
         for shift in (0, 7, 14, 21):

@@ -75,6 +75,7 @@ class HostView:
 
 @dataclass(eq=False, slots=True)
 class _Asked:
+    host: str
     topic: str
     payload: bytes
     answer: asyncio.Future[Response]
@@ -168,7 +169,7 @@ class Watcher:
             raise BadMessage(f"a request of {len(payload)} bytes (at most {codec.REQUEST_LIMIT_BYTES})")
         topic = topics.request(topics.checked_name(host, "host name"), self.client)
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        asked = _Asked(topic, payload, answer, self._connection.publish(topic, payload))
+        asked = _Asked(host, topic, payload, answer, self._connection.publish(topic, payload))
         if asked.outgoing is None:
             raise NotConnected(f"too many messages wait for {self._connection.url}: {self.why}")
         self._asked[id] = asked
@@ -188,10 +189,13 @@ class Watcher:
         if state == "connected":
             for view in self.hosts.values():
                 view.status = None  # the retained one comes again
-            for asked in self._asked.values():
-                if asked.outgoing is None or asked.outgoing.sent:
-                    asked.outgoing = self._connection.publish(asked.topic, asked.payload)
         self._notify()
+
+    def _ask_again(self, host: str) -> None:
+        """Repeat what is unanswered: the broker may have taken it while the engine was not there."""
+        for asked in self._asked.values():
+            if asked.host == host and (asked.outgoing is None or asked.outgoing.sent):
+                asked.outgoing = self._connection.publish(asked.topic, asked.payload)
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
@@ -203,6 +207,8 @@ class Watcher:
                         return
                     view = self.hosts[host] = HostView(host, self)
                 view.take(kind, payload)
+                if kind == "status" and view.online:
+                    self._ask_again(host)
             elif topics.host_of_response(topic, self.client) is not None:
                 response = codec.decode(Response, payload)
                 asked = self._asked.get(response.id)

@@ -1,0 +1,127 @@
+import contextlib
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.bus import codec
+from engine.bus.errors import BadMessage
+from engine.bus.messages import Request, Response, Status
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+from tests.bus.conftest import make_config, make_stats
+
+MESSAGES = [
+    (make_stats(3), "vmq.stats/1"),
+    (make_config("h"), "vmq.config/1"),
+    (Status(state="online"), "vmq.status/1"),
+    (Event(seq=1, sim_time_ns=2, time_ns=3, event="queue_freed"), "vmq.event/1"),
+    (Request(id="a", op="ping"), "vmq.request/1"),
+    (Response(id="a", status="ok", ndis_status="NDIS_STATUS_SUCCESS"), "vmq.response/1"),
+]
+
+
+@pytest.mark.parametrize(("message", "schema"), MESSAGES)
+def test_every_message_is_a_map_that_carries_its_schema(message: Any, schema: str) -> None:
+    read = msgpack.unpackb(codec.encode(message))
+    assert read["schema"] == schema
+    assert all(isinstance(key, str) for key in read)
+
+
+def test_unknown_keys_are_ignored() -> None:
+    payload = msgpack.packb({"state": "online", "colour": {"deep": [1, 2]}, "schema": "vmq.status/1"})
+    assert codec.decode(Status, payload).state == "online"
+    request = msgpack.packb({"id": "1", "op": "ping", "params": {"a": 1}, "more": [1]})
+    assert codec.decode_request(request) == Request(id="1", op="ping", params={"a": 1})
+
+
+def test_a_message_of_the_wrong_shape_or_size_is_refused_with_a_reason() -> None:
+    with pytest.raises(BadMessage, match="state"):
+        codec.decode(Status, msgpack.packb({"state": "asleep"}))
+    with pytest.raises(BadMessage, match="at most 16777216"):
+        codec.decode(Stats, bytes((16 << 20) + 1))
+
+
+NESTED = msgpack.packb({"id": "1", "op": "x"})[1:]
+DEEP = b"\x91" * 100_000 + b"\xc0"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        b"garbage",
+        msgpack.packb([1, 2]),
+        msgpack.packb({"op": "ping"}),
+        msgpack.packb({"id": 5, "op": "ping"}),
+        msgpack.packb({"id": b"a", "op": "ping"}),
+        msgpack.packb({"id": "ä" * 33, "op": "ping"}),
+        msgpack.packb({"id": "a", "op": "ping"}) + b"\x00",
+        b"\x81\xa2id\xa2\xff\xfe",
+        b"\x83" + NESTED + b"\xa1z" + DEEP,
+        bytes((1 << 20) + 1),
+    ],
+)
+def test_a_request_that_names_no_id_cannot_be_decoded(payload: bytes) -> None:
+    with pytest.raises(BadMessage) as caught:
+        codec.decode_request(payload)
+    assert not isinstance(caught.value, codec.BadRequest)
+
+
+@pytest.mark.parametrize(
+    ("request_map", "field"),
+    [
+        ({"id": "a"}, "op"),
+        ({"id": "a", "op": 7}, "op"),
+        ({"id": "a", "op": "x", "params": [1]}, "params"),
+        ({"id": "a", "op": "x", "params": {1: 2}}, "params"),
+    ],
+)
+def test_a_request_with_an_id_can_be_told_what_is_wrong(request_map: dict[str, Any], field: str) -> None:
+    with pytest.raises(codec.BadRequest, match=f"^{field}") as caught:
+        codec.decode_request(msgpack.packb(request_map))
+    assert caught.value.id == "a"
+
+
+def test_params_that_are_nested_too_deeply_are_an_error_and_no_crash() -> None:
+    with pytest.raises(BadMessage, match="nested too deeply"):
+        codec.decode_request(b"\x83" + NESTED + b"\xa6params\x81\xa1a" + DEEP)
+
+
+def test_an_id_of_64_bytes_is_taken() -> None:
+    assert codec.decode_request(msgpack.packb({"id": "ä" * 32, "op": "ping"})).id == "ä" * 32
+
+
+def test_the_fingerprint_knows_values_but_not_the_order_of_keys() -> None:
+    first = codec.fingerprint(Request(id="1", op="x", params={"a": 1, "b": {"c": 2, "d": 3}}))
+    assert first == codec.fingerprint(Request(id="2", op="x", params={"b": {"d": 3, "c": 2}, "a": 1}))
+    assert first != codec.fingerprint(Request(id="1", op="x", params={"a": 1, "b": {"c": 2, "d": 4}}))
+    assert first != codec.fingerprint(Request(id="1", op="y", params={"a": 1, "b": {"c": 2, "d": 3}}))
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary()
+NESTED_VALUES = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(0, 9), inner),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["id", "op", "params", "x"]), NESTED_VALUES))
+def test_any_map_is_a_request_or_an_error(request_map: dict[str, Any]) -> None:
+    with contextlib.suppress(BadMessage):
+        request = codec.decode_request(msgpack.packb(request_map))
+        assert request.id == request_map["id"]
+        assert len(codec.fingerprint(request)) == 16
+
+
+@given(st.binary())
+def test_any_bytes_are_a_message_or_an_error(payload: bytes) -> None:
+    for kind in (Status, Stats, Event, Response):
+        with contextlib.suppress(BadMessage):
+            codec.decode(kind, payload)  # type: ignore[type-var]
+    with contextlib.suppress(BadMessage):
+        codec.fingerprint(codec.decode_request(payload))

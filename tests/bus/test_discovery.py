@@ -1,0 +1,94 @@
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.bus import discovery
+from engine.bus.errors import BadUrl
+from engine.bus.urls import BrokerUrl
+
+URL = BrokerUrl("127.0.0.1", 4711, user="u", password="p w")
+
+
+@pytest.fixture(autouse=True)
+def _no_broker_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(discovery.ENVIRONMENT_VARIABLE, raising=False)
+
+
+def note(directory: Path, pid: int, port: int, age_seconds: int) -> Path:
+    path = directory / f"engine-{pid}.json"
+    path.write_text(json.dumps({"url": f"mqtt://127.0.0.1:{port}"}))
+    written = path.stat().st_mtime - age_seconds
+    os.utime(path, (written, written))
+    return path
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_an_announced_broker_is_found_until_it_is_withdrawn(tmp_path: Path) -> None:
+    path = discovery.announce(URL, "hv01", directory=tmp_path)
+    assert discovery.find_url(directory=tmp_path) == URL
+    discovery.withdraw(path)
+    assert discovery.find_url(directory=tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+def test_only_the_user_can_read_the_announcement(tmp_path: Path) -> None:
+    path = discovery.announce(URL, "hv01", directory=tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_explicit_goes_before_environment_before_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discovery.announce(URL, "hv01", directory=tmp_path)
+    monkeypatch.setenv(discovery.ENVIRONMENT_VARIABLE, "mqtt://from-environment")
+    assert discovery.find_url("mqtt://explicit", directory=tmp_path) == BrokerUrl("explicit", 1883)
+    assert discovery.find_url(directory=tmp_path) == BrokerUrl("from-environment", 1883)
+    monkeypatch.setenv(discovery.ENVIRONMENT_VARIABLE, "nonsense")
+    with pytest.raises(BadUrl):
+        discovery.find_url(directory=tmp_path)
+
+
+def test_the_newest_living_engine_is_found_and_dead_ones_are_cleared(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        stale = note(tmp_path, dead_pid(), 1, age_seconds=0)
+        note(tmp_path, os.getpid(), 2, age_seconds=20)
+        note(tmp_path, other.pid, 3, age_seconds=10)
+        found = discovery.find_url(directory=tmp_path)
+        other.communicate(b"\n")
+    assert found == BrokerUrl("127.0.0.1", 3)
+    assert not stale.exists()
+
+
+def test_a_file_that_does_not_read_is_passed_over(tmp_path: Path) -> None:
+    note(tmp_path, os.getpid(), 2, age_seconds=0).write_text("[1]")
+    assert discovery.find_url(directory=tmp_path) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
+def test_the_runtime_directory_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "vmqtui").mkdir(mode=0o777)
+    directory = discovery.runtime_directory()
+    assert directory.parent == tmp_path
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
+def test_another_directory_is_taken_where_the_runtime_directory_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vmqtui").write_text("in the way")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert discovery.runtime_directory() == tmp_path / "state" / "vmqtui" / "run"

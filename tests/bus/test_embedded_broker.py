@@ -1,0 +1,238 @@
+"""The embedded broker as any MQTT client meets it."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import aiomqtt
+import pytest
+
+from engine.bus.broker import EmbeddedBroker
+from engine.bus.discovery import process_lives
+from engine.bus.errors import BrokerFailed
+from engine.bus.urls import BrokerUrl
+from tests.bus.conftest import eventually
+from tests.bus.test_packets import connect_packet, text
+
+
+def client_of(broker: EmbeddedBroker, identifier: str, will: aiomqtt.Will | None = None) -> aiomqtt.Client:
+    return aiomqtt.Client(broker.url.host, broker.url.port, identifier=identifier, will=will, timeout=5)
+
+
+async def next_message(client: aiomqtt.Client) -> aiomqtt.Message:
+    async with asyncio.timeout(5):
+        return await anext(aiter(client.messages))
+
+
+@contextlib.contextmanager
+def raw_connection(url: BrokerUrl, packet: bytes) -> Iterator[socket.socket]:
+    with socket.create_connection((url.host, url.port), 5) as connection:
+        connection.sendall(packet)
+        yield connection
+
+
+def answer_to(url: BrokerUrl, packet: bytes) -> bytes:
+    """What the broker says to a first packet until it falls silent or closes."""
+    with raw_connection(url, packet) as connection:
+        return connection.recv(4)
+
+
+async def test_it_starts_in_half_a_second_and_ends_with_its_context() -> None:
+    began = time.monotonic()
+    async with EmbeddedBroker() as broker:
+        took = time.monotonic() - began
+        pid = broker.pid
+        assert pid is not None
+    assert took < (0.5 if "CI" not in os.environ else 5)
+    assert not broker.running
+    assert not process_lives(pid)
+
+
+async def test_a_port_in_use_is_said_so(embedded: EmbeddedBroker) -> None:
+    with pytest.raises(BrokerFailed, match=f"cannot listen on 127.0.0.1:{embedded.url.port}: .*use"):
+        await EmbeddedBroker(port=embedded.url.port).start()
+
+
+PARENT = """
+import asyncio, sys, time
+from engine.bus.broker import EmbeddedBroker
+async def main():
+    broker = EmbeddedBroker()
+    await broker.start()
+    print(broker.pid, flush=True)
+    time.sleep(60)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+async def test_it_ends_when_its_parent_is_killed() -> None:
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pid = int(await parent.stdout.readline())
+    assert process_lives(pid)
+    parent.kill()
+    await parent.wait()
+    assert await eventually(lambda: not process_lives(pid))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+async def test_it_ignores_sigint() -> None:
+    async with EmbeddedBroker() as broker:
+        assert broker.pid is not None
+        os.kill(broker.pid, signal.SIGINT)
+        async with client_of(broker, "after"):
+            assert broker.running
+
+
+def test_its_process_needs_neither_numba_nor_the_screen() -> None:
+    code = (
+        "import sys, engine.bus.broker_process, engine.bus.engine_bus, engine.bus.broker;"
+        "import engine.bus.discovery;"
+        "print(*{'numba', 'textual', 'typer', 'rich', 'numpy'} & set(sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == ""
+
+
+@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed")
+def test_mosquitto_clients_publish_retain_and_read(embedded: EmbeddedBroker) -> None:
+    port = ["-h", embedded.url.host, "-p", str(embedded.url.port)]
+    for qos, payload in (("0", "none"), ("1", "one")):
+        command = ["mosquitto_pub", *port, "-t", f"mosquitto/{payload}", "-m", payload, "-q", qos, "-r"]
+        subprocess.run(command, check=True, timeout=10)
+    command = ["mosquitto_sub", *port, "-t", "mosquitto/#", "-q", "1", "-C", "2", "-W", "5"]
+    read = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    assert sorted(read.split()) == ["none", "one"]
+
+
+async def test_messages_sent_just_before_a_disconnect_all_arrive(embedded: EmbeddedBroker) -> None:
+    async with client_of(embedded, "burst-reader") as reader:
+        await reader.subscribe("burst/#")
+        async with client_of(embedded, "burst-writer") as writer:
+            for number in range(500):
+                writer._client.publish("burst/x", str(number), 0)
+        payloads = [(await next_message(reader)).payload for _ in range(500)]
+    assert payloads == [str(number).encode() for number in range(500)]
+
+
+async def test_a_new_client_is_sent_nothing_it_has_not_subscribed_to(embedded: EmbeddedBroker) -> None:
+    async with client_of(embedded, "other") as other:
+        await other.subscribe("private/#", 1)
+        await other.publish("private/x", b"retained", 1, retain=True)
+        async with client_of(embedded, "newcomer") as newcomer:
+            await newcomer.subscribe("public/#", 1)
+            await newcomer.publish("public/x", b"hello", 1)
+            assert (await next_message(newcomer)).payload == b"hello"
+
+
+async def test_megabyte_messages_at_4_hz_reach_several_readers(embedded: EmbeddedBroker) -> None:
+    payloads = [os.urandom(1 << 20) for _ in range(4)]
+    async with (
+        client_of(embedded, "big-1") as one,
+        client_of(embedded, "big-2") as two,
+        client_of(embedded, "big-writer") as writer,
+    ):
+        for reader in (one, two):
+            await reader.subscribe("big")
+        began = time.monotonic()
+        for payload in payloads:
+            await writer.publish("big", payload, 0)
+            assert (await next_message(one)).payload == payload
+            assert (await next_message(two)).payload == payload
+        assert time.monotonic() - began < 1.0
+
+
+async def test_the_will_is_published_and_retained_when_a_client_vanishes(embedded: EmbeddedBroker) -> None:
+    async with client_of(embedded, "mourner") as reader:
+        await reader.subscribe("will/x", 1)
+        tail = text(b"will/x") + text(b"gone")
+        with raw_connection(embedded.url, connect_packet(b"dying", flags=0b00101110, tail=tail)) as dying:
+            assert dying.recv(4) == b"\x20\x02\x00\x00"
+        assert (await next_message(reader)).payload == b"gone"
+    async with client_of(embedded, "late-mourner") as reader:
+        await reader.subscribe("will/x", 1)
+        message = await next_message(reader)
+        assert (message.payload, message.retain) == (b"gone", True)
+
+
+async def test_a_client_silent_beyond_its_keepalive_is_given_up(embedded: EmbeddedBroker) -> None:
+    async with client_of(embedded, "silence-reader") as reader:
+        await reader.subscribe("silence", 1)
+        tail = text(b"silence") + text(b"gone")
+        packet = connect_packet(b"silent", flags=0b00001110, keepalive=1, tail=tail)
+        with raw_connection(embedded.url, packet):
+            assert (await next_message(reader)).payload == b"gone"
+
+
+async def test_a_used_client_id_is_refused_and_its_session_goes_on(embedded: EmbeddedBroker) -> None:
+    async with client_of(embedded, "engine-1") as client:
+        await client.subscribe("mine", 1)
+        assert answer_to(embedded.url, connect_packet(b"engine-1")) == b"\x20\x02\x00\x02"
+        with pytest.raises(aiomqtt.MqttError):
+            async with client_of(embedded, "engine-1"):
+                pass
+        await client.publish("mine", b"still here", 1)
+        assert (await next_message(client)).payload == b"still here"
+    async with client_of(embedded, "engine-1"):
+        pass  # free again
+
+
+@pytest.mark.parametrize(
+    ("packet", "answer"),
+    [
+        (connect_packet(b"a/b"), b"\x20\x02\x00\x02"),
+        (connect_packet(level=5), b"\x20\x02\x00\x01"),
+        (connect_packet(b""), b"\x20\x02\x00\x00"),
+        (b"GET / HTTP/1.1\r\n\r\n", b""),
+        (b"\x10\xff\xff\xff\x7f", b""),
+    ],
+)
+async def test_the_listener_answers_a_first_packet(
+    embedded: EmbeddedBroker, packet: bytes, answer: bytes
+) -> None:
+    assert await asyncio.to_thread(answer_to, embedded.url, packet) == answer
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"\x30\xff\xff\xff\x7f" + b"\x00\x01a",
+        b"\x30\x05" + text(b"a/+"),
+        b"\x32\x02\x00\x05",
+        b"\xf0\x00",
+        connect_packet(b"twice"),
+    ],
+)
+async def test_a_session_that_breaks_the_protocol_ends_and_frees_its_id(
+    embedded: EmbeddedBroker, packet: bytes
+) -> None:
+    with raw_connection(embedded.url, connect_packet(b"breaker")) as connection:
+        assert connection.recv(4) == b"\x20\x02\x00\x00"
+        connection.sendall(packet)
+        connection.settimeout(5)
+        assert await asyncio.to_thread(connection.recv, 4) == b""
+    async with client_of(embedded, "breaker") as client:
+        await client.publish("x", b"", 1)
+
+
+async def test_a_reader_that_stops_reading_is_cut_off_and_others_go_on(embedded: EmbeddedBroker) -> None:
+    subscribe = b"\x82" + bytes((2 + 8,)) + struct.pack("!H", 1) + text(b"flood") + b"\x00"
+    async with client_of(embedded, "flood-reader") as reader, client_of(embedded, "flooder") as writer:
+        await reader.subscribe("flood")
+        with raw_connection(embedded.url, connect_packet(b"stalled") + subscribe) as stalled:
+            assert await asyncio.to_thread(stalled.recv, 9) != b""
+            for _ in range(40):
+                await writer.publish("flood", bytes(1 << 20), 0)
+                assert len(bytes((await next_message(reader)).payload)) == 1 << 20
+            connection_id_free = connect_packet(b"stalled")
+            answer = await asyncio.to_thread(answer_to, embedded.url, connection_id_free)
+            assert answer == b"\x20\x02\x00\x00"

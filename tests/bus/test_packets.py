@@ -1,0 +1,120 @@
+import asyncio
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.bus import packets
+
+
+def text(value: bytes) -> bytes:
+    return struct.pack("!H", len(value)) + value
+
+
+def connect_packet(
+    client: bytes = b"me",
+    *,
+    flags: int = 2,
+    level: int = 4,
+    protocol: bytes = b"MQTT",
+    keepalive: int = 60,
+    tail: bytes = b"",
+) -> bytes:
+    body = text(protocol) + bytes((level, flags)) + struct.pack("!H", keepalive) + text(client) + tail
+    assert len(body) < 128
+    return bytes((0x10, len(body))) + body
+
+
+def test_a_plain_connect_passes_with_its_keepalive_taken_over() -> None:
+    connect = packets.check_connect(connect_packet())
+    assert (connect.client, connect.keepalive_seconds) == ("me", 60)
+    assert connect.packet == connect_packet(keepalive=0)
+
+
+def test_will_user_and_password_are_passed_on_as_they_are() -> None:
+    tail = text(b"a/b") + text(b"gone") + text(b"ann") + text(b"\xff\x00")
+    connect = packets.check_connect(connect_packet(flags=0b11101110, tail=tail))
+    assert connect.packet == connect_packet(flags=0b11101110, tail=tail, keepalive=0)
+
+
+def test_a_client_without_an_id_gets_one_nobody_can_guess() -> None:
+    clients = {packets.check_connect(connect_packet(b"")).client for _ in range(50)}
+    assert len(clients) == 50
+    connect = packets.check_connect(connect_packet(b"", flags=6, tail=text(b"a") + text(b"b")))
+    again = packets.check_connect(connect.packet)
+    assert again.client == connect.client
+    assert again.packet == connect.packet
+
+
+@pytest.mark.parametrize(
+    ("packet", "code"),
+    [
+        (connect_packet(level=5), 1),
+        (connect_packet(level=3, protocol=b"MQIsdp"), 1),
+        (connect_packet(b"a/b"), 2),
+        (connect_packet(b"a" * 65), 2),
+        (connect_packet(b"+"), 2),
+        (connect_packet(flags=0), 5),
+        (connect_packet(flags=6, tail=text(b"a/#") + text(b"x")), 5),
+        (connect_packet(flags=6, tail=text(b"$SYS") + text(b"x")), 5),
+    ],
+)
+def test_a_connect_that_breaks_a_rule_of_ours_is_refused_with_a_code(packet: bytes, code: int) -> None:
+    with pytest.raises(packets.Refused) as caught:
+        packets.check_connect(packet)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"\x30\x00",
+        b"\x11" + connect_packet()[1:],
+        b"\x10\x00",
+        connect_packet(flags=3),
+        connect_packet(flags=0x1A, tail=text(b"a") + text(b"b")),
+        connect_packet(flags=0x22),
+        connect_packet(flags=0x42, tail=text(b"p")),
+        connect_packet(flags=6, tail=text(b"a")),
+        connect_packet(tail=b"x"),
+        connect_packet(b"\xff"),
+        b"\x10\x05\x00\x04MQT",
+    ],
+)
+def test_what_is_no_connect_ends_the_connection(packet: bytes) -> None:
+    with pytest.raises(packets.BadPacket):
+        packets.check_connect(packet)
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_a_connect_or_an_error(body: bytes) -> None:
+    with contextlib.suppress(packets.BadPacket, packets.Refused):
+        packets.check_connect(bytes((0x10, len(body))) + body)
+
+
+async def read(data: bytes, limit: int) -> bytes:
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return await packets.read_packet(reader, limit)
+
+
+async def test_packets_are_read_whole_and_bounded() -> None:
+    assert await read(b"", 10) == b""
+    assert await read(b"\x30\x03abcd", 10) == b"\x30\x03abc"
+    long = b"\x30\x80\x01" + bytes(128)
+    assert await read(long, 128) == long
+    assert bytes(packets.body_of(long)) == bytes(128)
+    for bad in (long, b"\x30\xff\xff\xff\xff\x01", b"\x30", b"\x30\x05abc"):
+        with pytest.raises(packets.BadPacket):
+            await read(bad, 127)
+
+
+@pytest.mark.parametrize("topic", [b"", b"a/+", b"#", b"$SYS/x", b"\xff", b"a\x00b"])
+def test_a_publish_to_a_topic_that_is_none_does_not_fit(topic: bytes) -> None:
+    body = text(topic) + b"payload"
+    assert not packets.publish_topic_fits(bytes((0x30, len(body))) + body)
+    assert packets.publish_topic_fits(b"\x30\x05" + text(b"a/b"))
