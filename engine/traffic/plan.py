@@ -278,8 +278,8 @@ def _count(source: Source) -> _Seen:
         arrival_ns=np.zeros(_BATCH_FRAMES, np.int64),
         adapter=np.zeros(_BATCH_FRAMES, np.uint16),
     )
-    words8: NDArray[np.uint64] = np.ndarray((_BATCH_BYTES,), ">u8", data, strides=(1,))
-    words4: NDArray[np.uint32] = np.ndarray((_BATCH_BYTES,), ">u4", data, offset=12, strides=(1,))
+    words8: NDArray[np.uint64] = np.ndarray((_BATCH_BYTES + 1,), ">u8", data, strides=(1,))
+    words4: NDArray[np.uint32] = np.ndarray((_BATCH_BYTES + 1,), ">u4", data, offset=12, strides=(1,))
     tally = _Tally()
     longest = MIN_FRAME_BYTES_LIMIT
     next_ns: int | None = 0
@@ -308,7 +308,7 @@ def _count(source: Source) -> _Seen:
     of_groups = Load(int(tally.frames[group_rows].sum()), int(tally.wire_bytes[group_rows].sum()))
     return _Seen(
         *_by_key(tally, unicast),
-        others=_sum(others),
+        others=_sum([of_groups, tally.forgotten]),
         forgotten=tally.forgotten.frames,
         max_frame_bytes=longest,
     )
