@@ -10,7 +10,7 @@ from engine.ndis.operations import Request, decode
 from engine.ndis.outcome import Outcome
 from engine.ndis.queue import key_of
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
-from engine.ndis.what_if import foresee
+from engine.ndis.what_if import foresee, malformed
 from engine.scenario.model import AdapterSpec, Scenario
 from engine.scenario.values import parse_mac, show
 
@@ -66,10 +66,14 @@ class Host:
         try:
             request = decode(op, params)
             adapter = self._adapter(request)
-            if request.what_if:
-                return foresee(
-                    adapter, lambda trial: _run(request, trial, observe), request.values.get("queue_id")
-                )
+        except NdisError as error:
+            asked = isinstance(params, Mapping) and params.get("what_if") is True
+            return malformed(error) if asked else Outcome(error.status, error.message)
+        if request.what_if:
+            return foresee(
+                adapter, lambda trial: _run(request, trial, observe), request.values.get("queue_id")
+            )
+        try:
             outcome = _run(request, adapter, observe)
         except NdisError as error:
             return Outcome(error.status, error.message)

@@ -15,6 +15,7 @@ MAX_CHANGES: Final = 256
 """Most changes of steering that an answer lists; it counts the others."""
 
 _TOLD = 3
+_UNMOVED = "every frame would go where it goes now"
 
 
 def foresee(adapter: Adapter, run: Callable[[Adapter], Outcome], queue_id: int | None) -> Outcome:
@@ -36,7 +37,15 @@ def foresee(adapter: Adapter, run: Callable[[Adapter], Outcome], queue_id: int |
     result["ndis_status"] = str(outcome.ndis_status)
     result["next_state"] = None if subject is None else _state(trial, subject)
     result["steering"] = _steering(adapter, trial)
-    return Outcome(outcome.ndis_status, f"what if: {outcome.message}", result)
+    message = f"what if: {outcome.message}" if outcome.status == "ok" else outcome.message
+    return Outcome(outcome.ndis_status, message, result)
+
+
+def malformed(error: NdisError) -> Outcome:
+    """The answer to a what-if that is refused before it is known what it is about."""
+    steering = {"sentence": _UNMOVED, "changes": [], "total_changes": 0}
+    result = {"ndis_status": str(error.status), "next_state": None, "steering": steering}
+    return Outcome(error.status, error.message, result)
 
 
 def _state(adapter: Adapter, queue_id: int) -> str:
@@ -87,7 +96,7 @@ def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
                 f" instead of {processor_name(known.cpu)}"
             )
     return {
-        "sentence": "; ".join(told) or "every frame would go where it goes now",
+        "sentence": "; ".join(told) or _UNMOVED,
         "changes": [
             {**describe_key(key), "from_queue": source, "to_queue": target}
             for key, source, target in moved[:MAX_CHANGES]

@@ -1,0 +1,197 @@
+"""The control plane against the model of NDIS.md's tables, with valid and invalid requests at random."""
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.ndis.lab import lab, snapshot
+from tests.ndis.table_model import WRITTEN, Model
+
+LIMITS: dict[str, Any] = {"max_queues": 3, "max_filters": 5, "buffers": 24}
+DEFAULT_BUFFERS = 4
+
+QUEUE_IDS = st.sampled_from([1, 1, 1, 2, 2, 3, 0, 4])
+FILTER_IDS = st.integers(1, 6)
+DRIVERS = st.sampled_from(["vsp", "vsp", "vsp", "vsp", "other"])
+CPUS = st.sampled_from([0, 1, 2, 3, 3, 1, 4, -1])
+BUFFERS = st.one_of(st.integers(1, 12), st.sampled_from([0, 24, 65536, 65537]))
+NAMES = st.sampled_from(["web", "db", "n" * 256, "n" * 257])
+VMS = st.sampled_from(["web", "db", None])
+LOOKAHEADS = st.sampled_from([0, 0, 1, 64, 128, 129, -1])
+MACS = st.sampled_from(
+    ["02:00:00:00:00:01", "02-00-00-00-00-0A", "02:00:00:00:00:0a", "02:00:00:00:00:02"] * 3
+    + ["00:00:00:00:00:00", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "02:00:00:00:00", ""]
+)
+VLANS = st.sampled_from([None, "untagged", 1, 10, 4094, 1, 10, 0, 4095])
+
+REQUESTS = st.one_of(
+    st.tuples(
+        st.just("allocate_queue"),
+        st.fixed_dictionaries(
+            {"name": NAMES, "vm": VMS, "cpu": CPUS, "buffers": BUFFERS},
+            optional={"lookahead_bytes": LOOKAHEADS},
+        ),
+    ),
+    st.tuples(
+        st.just("complete_allocation"),
+        st.fixed_dictionaries({"queue_ids": st.lists(QUEUE_IDS, max_size=5)}),
+    ),
+    st.tuples(
+        st.just("set_queue_parameters"),
+        st.fixed_dictionaries(
+            {"queue_id": QUEUE_IDS}, optional={"cpu": CPUS, "buffers": BUFFERS, "name": NAMES}
+        ),
+    ),
+    st.tuples(st.just("free_queue"), st.fixed_dictionaries({"queue_id": QUEUE_IDS})),
+    st.tuples(
+        st.just("set_filter"),
+        st.fixed_dictionaries({"queue_id": QUEUE_IDS, "mac": MACS}, optional={"vlan": VLANS}),
+    ),
+    st.tuples(
+        st.just("clear_filter"), st.fixed_dictionaries({"queue_id": QUEUE_IDS, "filter_id": FILTER_IDS})
+    ),
+    st.tuples(st.just("query_queue"), st.fixed_dictionaries({"queue_id": QUEUE_IDS})),
+    st.tuples(st.just("enum_filters"), st.fixed_dictionaries({"queue_id": QUEUE_IDS})),
+    st.tuples(st.just("query_filter"), st.fixed_dictionaries({"filter_id": FILTER_IDS})),
+)
+NOISE: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.fixed_dictionaries({"queueid": st.just(1)}),
+    st.fixed_dictionaries({"queue_id": st.sampled_from(["1", 1.0, True, None, [1]])}),
+    st.fixed_dictionaries({"adapter": st.sampled_from(["nic1", 0, ""])}),
+    st.fixed_dictionaries({"what_if": st.sampled_from(["yes", 1, None])}),
+    st.fixed_dictionaries({"driver": st.sampled_from([7, ""])}),
+    st.fixed_dictionaries({"buffers": st.sampled_from(["8", 2.5, False])}),
+    st.fixed_dictionaries({"vlan": st.sampled_from(["tagged", 10.0, True, -1])}),
+)
+
+
+class ControlPlane(RuleBasedStateMachine):
+    """Every answer, and after every step every queue, is what the model says."""
+
+    @initialize(old=st.booleans(), vlan_filtering=st.booleans())
+    def bring_up(self, old: bool, vlan_filtering: bool) -> None:
+        lookahead = (64, 128) if old else (0, 0)
+        self.lab = lab(
+            **LIMITS,
+            default_queue_buffers=DEFAULT_BUFFERS,
+            ndis_version="6.20" if old else "6.30",
+            vlan_filtering=vlan_filtering,
+            min_lookahead_bytes=lookahead[0],
+            max_lookahead_bytes=lookahead[1],
+        )
+        self.model = Model(
+            cpus=4,
+            **LIMITS,
+            default_buffers=DEFAULT_BUFFERS,
+            old=old,
+            vlan_filtering=vlan_filtering,
+            min_lookahead=lookahead[0],
+            max_lookahead=lookahead[1],
+        )
+        self.generations: dict[int, int] = {}
+
+    @rule(request=REQUESTS, driver=DRIVERS, ask_first=st.booleans())
+    def send(self, request: tuple[str, dict[str, Any]], driver: str, ask_first: bool) -> None:
+        op, params = request[0], {**request[1], "driver": driver}
+        foreseen = None
+        if ask_first:
+            before = snapshot(self.lab.host)
+            foreseen = self.lab.send(op, **params, what_if=True)
+            assert snapshot(self.lab.host) == before
+        expected = self.model.request(op, params)
+        outcome = self.lab.send(op, **params)
+        status = outcome.ndis_status.removeprefix("NDIS_STATUS_")
+        if expected.faults:
+            assert outcome.status == "error"
+            assert status in expected.faults, outcome.message
+        else:
+            assert (outcome.status, status) == ("ok", expected.status), outcome.message
+            self.compare(op, outcome.result, expected.result)
+        assert self.lab.host.freeing() == tuple(
+            (0, queue_id) for queue_id, queue in sorted(self.model.queues.items()) if queue.state == "Freeing"
+        )
+        if foreseen is not None:
+            assert foreseen.ndis_status == outcome.ndis_status == foreseen.result["ndis_status"]
+            assert foreseen.message.endswith(outcome.message)
+            if "queue_id" in params and foreseen.result["next_state"] is not None:
+                queue = self.model.queues.get(params["queue_id"])
+                state = WRITTEN[queue.state] if queue else "undefined"
+                assert foreseen.result["next_state"] == state
+
+    def compare(self, op: str, result: dict[str, Any], expected: dict[str, Any]) -> None:
+        if op == "complete_allocation":
+            entries = [
+                (e["queue_id"], e["ndis_status"].removeprefix("NDIS_STATUS_"), e["buffers"])
+                for e in result["queues"]
+            ]
+            assert entries == expected["queues"]
+        else:
+            assert {key: result[key] for key in expected} == expected
+
+    @rule(request=REQUESTS, noise=NOISE)
+    def send_what_does_not_fit(self, request: tuple[str, dict[str, Any]], noise: dict[str, Any]) -> None:
+        op, params = request
+        before = snapshot(self.lab.host)
+        outcome = self.lab.host.apply(op, {**params, **noise}, self.lab.plane)
+        assert outcome.ndis_status in ("NDIS_STATUS_INVALID_PARAMETER", "NDIS_STATUS_INVALID_LENGTH")
+        assert snapshot(self.lab.host) == before
+
+    @precondition(lambda self: any(self.busy()))
+    @rule(data=st.data())
+    def frames_are_received(self, data: st.DataObject) -> None:
+        queue_id = data.draw(st.sampled_from(self.busy()))
+        queue = self.model.queues[queue_id]
+        count = data.draw(st.integers(1, queue.total - queue.outstanding))
+        self.model.take(queue_id, count)
+        self.lab.plane.take(queue_id, count)
+
+    def busy(self) -> list[int]:
+        return [
+            queue_id
+            for queue_id, queue in self.model.queues.items()
+            if queue.state == "Running" and queue.target == queue.total > queue.outstanding
+        ]
+
+    @precondition(lambda self: any(queue.outstanding for queue in self.model.queues.values()))
+    @rule(data=st.data())
+    def buffers_are_returned(self, data: st.DataObject) -> None:
+        holding = [queue_id for queue_id, queue in self.model.queues.items() if queue.outstanding]
+        queue_id = data.draw(st.sampled_from(holding))
+        queue = self.model.queues[queue_id]
+        count = data.draw(st.integers(1, queue.outstanding))
+        self.model.give_back(queue_id, count)
+        self.lab.plane.give_back(queue_id, count)
+        if queue.state == "Freeing" and not queue.outstanding:
+            self.model.end(queue_id)
+            outcome = self.lab.returned(queue_id)
+            assert [one.event for one in outcome.indications] == ["queue_freed"]
+
+    @invariant()
+    def every_queue_is_as_the_model_has_it(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        listed = self.lab.accept("enum_queues").result["queues"]
+        expected = [self.model.listed(queue_id) for queue_id in sorted(self.model.queues)]
+        assert [{key: one[key] for key in expected[0]} for one in listed] == expected
+        for one in listed:
+            held = self.lab.plane.held[0, one["queue_id"]]
+            assert one["total_buffers"] == held.total
+        assert self.lab.accept("query_capabilities").result["buffers_left"] == self.model.left()
+        assert self.model.left() >= 0
+
+    @invariant()
+    def generations_tell_queues_with_one_id_apart(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        now = {q["queue_id"]: q["generation"] for q in self.lab.accept("enum_queues").result["queues"]}
+        new = [
+            generation for queue_id, generation in now.items() if self.generations.get(queue_id) != generation
+        ]
+        assert all(generation > max(self.generations.values(), default=0) for generation in new)
+        self.generations.update(now)
+
+
+TestControlPlane = ControlPlane.TestCase
+TestControlPlane.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
