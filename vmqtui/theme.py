@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.style import Style
 from textual.color import Color, ColorParseError
@@ -147,9 +147,15 @@ def _make(name: str, title: str, dark: bool, colours: dict[str, str], roles: dic
     return LoadedTheme(
         name,
         title,
-        Theme(name=name, dark=dark, variables=variables, **colours),
-        roles,  # type: ignore[arg-type]
+        Theme(name=name, dark=dark, variables=variables, **colours),  # type: ignore[arg-type]
+        roles,
     )
+
+
+class Themed(Protocol):
+    """An app with a palette."""
+
+    palette: "Palette"
 
 
 class Palette:

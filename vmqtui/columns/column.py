@@ -47,6 +47,8 @@ class Column(Generic[R]):
     grow: int = 0
     """Most cells it may grow by."""
     level: Callable[[R], Level] | None = None
+    picture: bool = False
+    """Says in a glyph what another column says in words; not exported."""
     sort: Callable[[R], Value] | None = None
     gauge: Callable[[R], Sequence[tuple[float, str]] | None] | None = None
     trend: Callable[[R], Hashable] | None = None
@@ -56,7 +58,7 @@ class Column(Generic[R]):
     @property
     def exported(self) -> bool:
         """Whether it has a value: pictures don't."""
-        return self.gauge is None and self.trend is None
+        return self.gauge is None and self.trend is None and not self.picture
 
     def text(self, row: R) -> str:
         """The value as it is shown, of any length."""

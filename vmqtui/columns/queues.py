@@ -21,11 +21,6 @@ STATE_GLYPHS = {
 _RATE = "Δ {} / Δ sim_time_ns"
 
 
-def state_text(state: Any) -> str:
-    """A queue's state with its glyph."""
-    return UNKNOWN if state is None else f"{STATE_GLYPHS.get(state, '?')} {printable(str(state))}"
-
-
 def several(values: Any) -> str:
     """A list in little room: the first, and how many more."""
     if not values:
@@ -62,10 +57,8 @@ def quiet(rate: float | None) -> Level:
 
 
 def state_level(row: QueueRow) -> Level:
-    """Running is well; anything else deserves a look."""
-    if row.state is None:
-        return "dim"
-    return "good" if row.state == "running" else "warn"
+    """Running is as it should be and steps back; anything else deserves a look."""
+    return "dim" if row.state in (None, "running") else "warn"
 
 
 def _vm_text(row: QueueRow) -> str:
@@ -180,19 +173,30 @@ def _vm(priority: int = 0, grow: int = 12) -> Column[QueueRow]:
     )
 
 
-def _state(priority: int = 3) -> Column[QueueRow]:
-    return Column(
+def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
+    """The state as a glyph, which stays where there is little room, and in words."""
+    glyph = Column[QueueRow](
+        key="state_glyph",
+        title="",
+        width=1,
+        help=" ".join(f"{sign} {state}" for state, sign in STATE_GLYPHS.items()),
+        value=lambda row: row.state,
+        format=lambda state: STATE_GLYPHS.get(state, UNKNOWN),
+        level=lambda row: "good" if row.state == "running" else state_level(row),
+        picture=True,
+    )
+    words = Column[QueueRow](
         key="state",
         title="State",
         heading="State",
-        width=9,
+        width=8,
         help="One of undefined, allocated, set, running, paused, dma_stopped, freeing.",
         value=lambda row: row.state,
-        format=state_text,
         level=state_level,
-        priority=priority,
-        grow=2,
+        priority=5,
+        grow=3,
     )
+    return glyph, words
 
 
 def _drops(priority: int = 0) -> Column[QueueRow]:
@@ -250,13 +254,13 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         value=lambda row: row.vlans,
         format=vlans_text,
         right=True,
-        priority=5,
+        priority=3,
         grow=3,
         level=lambda row: "" if row.filters else "dim",
     ),
     _processor(),
     _vm(),
-    _state(),
+    *_state(),
     Column(
         key="pps",
         title="pkt/s",
@@ -287,7 +291,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     _drops(),
     Column(
         key="trend",
-        title="pkt/s, last seconds",
+        title="trend",
         width=12,
         help="Frames a second, one cell a second, newest right.",
         value=lambda row: None,
@@ -364,11 +368,11 @@ BUFFERS: tuple[Column[QueueRow], ...] = (
     _adapter(),
     _queue_id(),
     _vm(grow=14),
-    _state(priority=7),
+    *_state(),
     _processor(priority=8),
     Column(
         key="use_bar",
-        title="outstanding █ pending █ free ╌",
+        title="Buffers",
         width=16,
         help="Receive buffers outstanding, then pending, of all; the rest is free.",
         value=lambda row: None,

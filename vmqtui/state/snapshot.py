@@ -187,6 +187,12 @@ class Snapshot:
         """Newest first."""
         return tuple(EventRow(event, self._called(event)) for event in reversed(self.events))
 
+    def events_of(self, adapter: str | None) -> tuple[EventRow, ...]:
+        """Events of one adapter and of the host, or all; newest first."""
+        if adapter is None:
+            return self.event_rows
+        return tuple(row for row in self.event_rows if row.event.adapter in (None, adapter))
+
     def _called(self, event: Event) -> str | None:
         if event.queue_id is None:
             return None
@@ -242,11 +248,7 @@ class Snapshot:
             case "hosts":
                 return (self.host_row,)
             case "events":
-                return tuple(
-                    row
-                    for row in self.event_rows
-                    if adapter is None or row.event.adapter is None or row.event.adapter == adapter
-                )
+                return self.events_of(adapter)
             case _:
                 raise ValueError(f"no table {table!r}")
         if adapter is None:

@@ -1,0 +1,113 @@
+"""The dashboard as an application: a link in, a screen out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from time import monotonic
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from vmqtui.dashboard import Dashboard
+from vmqtui.dialogs.choose import MoveDialog
+from vmqtui.link import Link
+from vmqtui.state.model import Model
+from vmqtui.theme import DEFAULT, Palette, load_themes
+
+DRAW_PERIOD = 0.1
+"""Seconds between two drawings, at least."""
+
+
+class VmqApp(App[None]):
+    """Shows a link's hosts until it is left.
+
+    ``theme`` names one of ``themes/``; ``host`` is shown even before it reports (else the first that
+    does); ``read_only`` has no action that changes anything. The link's callbacks must come on the app's
+    event loop.
+    """
+
+    CSS_PATH = Path(__file__).with_name("dashboard.tcss")
+    TITLE = "vmqtui"
+    ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
+        (0, "-narrow"),
+        (100, "-wide"),
+        (160, "-xwide"),
+    ]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
+        (0, "-short"),
+        (32, "-tall"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False, priority=True, system=True)
+    ]
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        theme: str | None = None,
+        read_only: bool = False,
+        host: str | None = None,
+        themes: Path | None = None,
+    ) -> None:
+        self._themes, self._problems = load_themes(themes)
+        wanted = theme if theme in self._themes else DEFAULT if DEFAULT in self._themes else ""
+        self._theme_name = wanted or next(iter(self._themes))
+        if theme is not None and theme != self._theme_name:
+            self._problems.append(f"no theme {theme!r}; there are {', '.join(self._themes)}")
+        self.palette = Palette(self._themes[self._theme_name].roles)
+        super().__init__()
+        self.model = Model(link, host)
+        self._link = link
+        self._read_only = read_only
+        self._drawn_at = 0.0
+        self._draw_due = False
+        for loaded in self._themes.values():
+            self.register_theme(loaded.textual)
+        self.theme = self._theme_name
+
+    def get_default_screen(self) -> Screen[None]:
+        return Dashboard(self._link, self.model, read_only=self._read_only)
+
+    def on_mount(self) -> None:
+        for problem in self._problems:
+            self.notify(problem, severity="warning", markup=False)
+        self._link.on_change(self._changed)
+        self._changed()
+        self.set_interval(1.0, self._notice_age)
+
+    def _changed(self) -> None:
+        """Something arrived: read it at once, draw it when a drawing is due."""
+        self.model.take()
+        if not self._draw_due and self.is_running:
+            self._draw_due = True
+            self.set_timer(max(0.001, self._drawn_at + DRAW_PERIOD - monotonic()), self._draw)
+
+    def _draw(self) -> None:
+        self._draw_due = False
+        self._drawn_at = monotonic()
+        for screen in self.screen_stack:
+            if isinstance(screen, (Dashboard, MoveDialog)):
+                screen.draw()
+
+    def _notice_age(self) -> None:
+        """Readings grow stale without anything arriving."""
+        if monotonic() - self._drawn_at >= 0.9:
+            self._draw()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        if isinstance(screen, Dashboard):
+            yield from screen.commands()
+
+    def action_next_theme(self) -> None:
+        """Change to the next theme."""
+        names = list(self._themes)
+        self._theme_name = names[(names.index(self._theme_name) + 1) % len(names)]
+        self.palette = Palette(self._themes[self._theme_name].roles)
+        self.theme = self._theme_name
+        for screen in self.screen_stack:
+            if isinstance(screen, Dashboard):
+                screen.refresh_colours()
+        self._draw()

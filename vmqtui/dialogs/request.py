@@ -1,0 +1,248 @@
+"""A dialog that sends requests one after another and stays open until they are answered."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Static
+
+from engine.bus.messages import Response
+from vmqtui.link import Link
+from vmqtui.printable import printable
+from vmqtui.widgets.canvas import palette_of
+
+Answers = dict[str, Response]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A line to fill in. ``check`` returns the value to send, or raises ValueError with a sentence."""
+
+    key: str
+    label: str
+    check: Callable[[str], Any]
+    value: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request. ``params`` may use the answers of the steps before it."""
+
+    key: str
+    title: str
+    op: str
+    params: Callable[[Answers], dict[str, Any]]
+    uses: tuple[str, ...] = ()
+    """Fields it sends: once it is done they can't be changed any more."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a dialog is for: its words, its fields, and the requests that the values make."""
+
+    title: str
+    explanation: str
+    verb: str
+    plan: Callable[[Values], Sequence[Step]]
+    fields: Sequence[Field] = ()
+    destructive: bool = False
+
+
+def refusal(step: Step, response: Response) -> str | None:
+    """Why a request was refused, in words with the NDIS status; None when it was not.
+
+    ``complete_allocation`` answers per queue; one queue refused is a refusal here.
+    """
+    if response.status != "ok":
+        return _words(response.ndis_status, response.message)
+    for queue in response.result.get("queues", ()) if step.op == "complete_allocation" else ():
+        status = str(queue.get("ndis_status", "")) if isinstance(queue, dict) else ""
+        if status and status != "NDIS_STATUS_SUCCESS":
+            return _words(status, str(queue.get("message", "")) or response.message)
+    return None
+
+
+def _words(status: str, message: str) -> str:
+    return printable(f"{message} ({status})" if message else MEANINGS.get(status, "refused") + f" ({status})")
+
+
+MEANINGS = {
+    "NDIS_STATUS_INVALID_PARAMETER": "not possible for this queue as it stands",
+    "NDIS_STATUS_INVALID_LENGTH": "too long",
+    "NDIS_STATUS_NOT_SUPPORTED": "the adapter can't do that",
+    "NDIS_STATUS_RESOURCES": "the adapter has no queue, filter or buffer left",
+    "NDIS_STATUS_FILE_NOT_FOUND": "that filter is not on this queue",
+    "NDIS_STATUS_NOT_ACCEPTED": "the engine is stopping",
+    "NDIS_STATUS_REQUEST_ABORTED": "the engine stopped before it was done",
+    "NDIS_STATUS_FAILURE": "the engine failed; its log says more",
+}
+
+
+class RequestDialog(ModalScreen[str | None]):
+    """Ends with a sentence about what was done, or None when nothing was.
+
+    What was typed stays after a refusal, and steps that were done are not done again.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", show=False),
+        Binding("down", "app.focus_next", "Next", show=False),
+        Binding("up", "app.focus_previous", "Previous", show=False),
+    ]
+
+    def __init__(self, link: Link, host: str, task: Task) -> None:
+        super().__init__()
+        self.link = link
+        self.host = host
+        self.asked = task
+        self._answers: Answers = {}
+        self._done: list[str] = []
+        self.waiting = False
+        """Whether an answer is awaited."""
+        self.refused = False
+        """Whether the last thing said is a refusal."""
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="dialog", can_focus=False) as dialog:
+            dialog.border_title = self.asked.title.replace("[", r"\[")
+            if self.asked.explanation:
+                yield Static(Text(self.asked.explanation), id="explanation")
+            yield from self.compose_body()
+            for field in self.asked.fields:
+                with Horizontal(classes="field"):
+                    yield Label(Text(field.label), classes="label")
+                    yield Input(field.value, placeholder=field.hint, id=f"field-{field.key}", compact=True)
+                    yield Static("", id=f"mark-{field.key}", classes="mark")
+            yield Static("", id="answer")
+            with Horizontal(id="buttons"):
+                yield Button(Text(self.asked.verb), id="do", compact=True)
+                yield Button("Cancel", id="cancel", compact=True)
+
+    def compose_body(self) -> ComposeResult:
+        """Widgets between explanation and fields."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        if self.asked.destructive:
+            self.query_one("#do").add_class("destructive")
+            self.query_one("#cancel").focus()
+        self._validate()
+
+    def on_key(self, event: events.Key) -> None:
+        if self.asked.destructive and event.key == "y" and not self.asked.fields:
+            event.stop()
+            self.submit()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._validate()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.submit()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "do":
+            self.submit()
+        else:
+            self.action_close()
+
+    def action_close(self) -> None:
+        """Leave; what was sent stays sent."""
+        if self.waiting:
+            self.dismiss("closed before the answer came: it may still take effect")
+        else:
+            self.dismiss("; ".join(self._done) + ", then left" if self._done else None)
+
+    def _validate(self) -> Values | None:
+        """Check every field; the values, or None with the first complaint shown."""
+        palette = palette_of(self)
+        values: Values = {}
+        complaint: tuple[Field, str] | None = None
+        for field in self.asked.fields:
+            widget = self.query_one(f"#field-{field.key}", Input)
+            mark = self.query_one(f"#mark-{field.key}", Static)
+            try:
+                values[field.key] = field.check(widget.value.strip())
+            except ValueError as error:
+                complaint = complaint or (field, str(error))
+                mark.update(Text("✗", palette.style("bad")))
+            else:
+                mark.update(Text("✓", palette.style("good")))
+        if complaint is not None:
+            self.say(f"{complaint[0].label}: {complaint[1]}", "warn")
+            return None
+        self.say("", "dim")
+        return values
+
+    def say(self, words: str, role: str) -> None:
+        """Show a sentence under the fields, after what is done already."""
+        self.refused = role == "bad"
+        lines = Text()
+        palette = palette_of(self)
+        for done in self._done:
+            lines.append(f"✓ {printable(done)}\n", palette.style("good"))
+        lines.append(printable(words), palette.style(role))
+        self.query_one("#answer", Static).update(lines)
+
+    def submit(self) -> None:
+        """Send the requests, unless a value does not fit or they are under way."""
+        if self.waiting:
+            return
+        values = self._validate()
+        if values is None:
+            for field in self.asked.fields:
+                widget = self.query_one(f"#field-{field.key}", Input)
+                try:
+                    field.check(widget.value.strip())
+                except ValueError:
+                    widget.focus()
+                    return
+            return
+        self._run(self.asked.plan(values))
+
+    @work(exclusive=True, group="request")
+    async def _run(self, steps: Sequence[Step]) -> None:
+        self._set_waiting(True)
+        notes: list[str] = []
+        try:
+            for step in steps:
+                if step.key in self._answers:
+                    continue
+                self.say(f"… {step.title}: waiting for {self.host}", "accent")
+                try:
+                    response = await self.link.request(self.host, step.op, step.params(self._answers))
+                except TimeoutError:
+                    self.say(f"✗ {step.title}: no answer from {self.host}; it may still take effect", "bad")
+                    return
+                except (KeyError, TypeError, ValueError):
+                    self.say(f"✗ {step.title}: the engine's answer had no usable queue_id", "bad")
+                    return
+                except ConnectionError as error:
+                    self.say(f"✗ {step.title}: the broker is not there ({error}); nothing was sent", "bad")
+                    return
+                refused = refusal(step, response)
+                if refused is not None:
+                    self.say(f"✗ {step.title}: {refused}", "bad")
+                    return
+                self._answers[step.key] = response
+                pending = response.ndis_status == "NDIS_STATUS_PENDING"
+                self._done.append(f"{step.title}: pending" if pending else step.title)
+                notes.append(response.message)
+                for key in step.uses:
+                    self.query_one(f"#field-{key}", Input).disabled = True
+        finally:
+            self._set_waiting(False)
+        extra = next((note for note in reversed(notes) if note), "")
+        self.dismiss("; ".join(self._done) + (f" · {extra}" if extra else ""))
+
+    def _set_waiting(self, waiting: bool) -> None:
+        self.waiting = waiting
+        if self.is_attached:
+            self.query_one("#do", Button).disabled = waiting

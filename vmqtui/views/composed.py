@@ -1,0 +1,123 @@
+"""Views of several parts: the overview, the processors with their queues, the default queue."""
+
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from vmqtui.state.model import Model
+from vmqtui.state.rows import CpuRow
+from vmqtui.views.view import View, set_title, titled
+from vmqtui.widgets.panels import CpuPanel, EventTail, ReasonChart, ReasonPanel
+from vmqtui.widgets.table import LiveTable
+
+
+class OverviewView(View):
+    """Everything at a glance."""
+
+    view_id = "overview"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._queues = LiveTable("queues", widget_id="overview-queues", empty="no queues yet")
+        self._cpus = CpuPanel(model, "overview-cpus")
+        self._reasons = ReasonPanel(model, "overview-reasons")
+        self._chart = ReasonChart(model, "overview-chart")
+        self._events = EventTail(model, "overview-events")
+
+    def compose(self) -> ComposeResult:
+        yield titled(self._queues, "Queues")
+        with Container(id="overview-side"):
+            yield titled(self._cpus, "Processors")
+            yield titled(self._reasons, "Default queue")
+            yield titled(self._chart, "Default queue, pkt/s by reason")
+            yield titled(self._events, "Events")
+
+    @property
+    def main(self) -> LiveTable:
+        return self._queues
+
+    def draw(self) -> None:
+        count = self.fill(self._queues)
+        set_title(self._queues, f"Queues {count}")
+        set_title(self._cpus, f"Processors {len(self.model.snapshot.cpus)}")
+        self._cpus.fit_height()
+        self._chart.repaint()
+        self._cpus.repaint()
+        self._reasons.repaint()
+        self._events.repaint()
+
+
+class ProcessorsView(View):
+    """Processors above, the queues of the one under the cursor below."""
+
+    view_id = "processors"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._cpus = LiveTable("cpus", widget_id="processors-cpus", empty="no processors yet")
+        self._queues = LiveTable("queues", widget_id="processors-queues", empty="no queue is served here")
+
+    def compose(self) -> ComposeResult:
+        yield titled(self._cpus, "Processors")
+        yield titled(self._queues, "Queues")
+
+    @property
+    def main(self) -> LiveTable:
+        return self._cpus
+
+    def draw(self) -> None:
+        count = self.fill(self._cpus)
+        set_title(self._cpus, f"Processors {count}")
+        self._draw_queues()
+
+    def _draw_queues(self) -> None:
+        row = self._cpus.row
+        model = self.model
+        cpu = row.cpu if isinstance(row, CpuRow) else None
+        queues = [queue for queue in model.snapshot.queues if queue.cpu == cpu and cpu is not None]
+        several = len(model.snapshot.adapter_names) > 1
+        self._queues.show(
+            queues,
+            sort=model.choices.sort.get("queues"),
+            series=model.series,
+            hidden=frozenset({"processor"} if several else {"processor", "adapter"}),
+        )
+        set_title(
+            self._queues,
+            f"Queues of processor {row.processor} · {len(queues)}" if isinstance(row, CpuRow) else "Queues",
+        )
+
+    def on_live_table_moved(self, event: LiveTable.Moved) -> None:
+        self._draw_queues()
+
+
+class DefaultQueueView(View):
+    """What no filter took, and why; and the ports whose frames those are."""
+
+    view_id = "default"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._reasons = ReasonPanel(model, "default-reasons")
+        self._chart = ReasonChart(model, "default-chart")
+        self._ports = LiveTable("ports", widget_id="default-ports", empty="every port has a queue")
+
+    def compose(self) -> ComposeResult:
+        yield titled(self._reasons, "Default queue by reason")
+        with Container(id="default-rest"):
+            yield titled(self._chart, "pkt/s over time, by reason")
+            yield titled(self._ports, "Ports without a queue")
+
+    @property
+    def main(self) -> LiveTable:
+        return self._ports
+
+    def draw(self) -> None:
+        self._reasons.repaint()
+        self._chart.repaint()
+        model = self.model
+        ports = [row for row in model.snapshot.ports if model.choices.adapter in (None, row.adapter)]
+        without = [row for row in ports if row.queue is None]
+        self._ports.show(
+            without, sort=model.choices.sort.get("ports"), hidden=self.hidden_columns() | {"queue_id"}
+        )
+        set_title(self._ports, f"Ports without a queue · {len(without)} of {len(ports)}")

@@ -1,0 +1,96 @@
+"""Views that are one table: queues, filters, buffers, events."""
+
+from textual.app import ComposeResult
+
+from vmqtui.numbers import grouped
+from vmqtui.state.model import Model
+from vmqtui.state.rows import known_sum
+from vmqtui.views.view import View, set_title, titled
+from vmqtui.widgets.table import LiveTable
+
+
+class TableView(View):
+    """A view of one table, all of the screen."""
+
+    table_name = ""
+    title = ""
+    without: tuple[str, ...] = ()
+    empty = "nothing here"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._table = LiveTable(
+            self.table_name, widget_id=f"{self.view_id}-table", without=self.without, empty=self.empty
+        )
+
+    def compose(self) -> ComposeResult:
+        yield titled(self._table, self.title)
+
+    @property
+    def main(self) -> LiveTable:
+        return self._table
+
+    def draw(self) -> None:
+        count = self.fill(self._table)
+        set_title(self._table, self.title_text(count))
+
+    def title_text(self, count: int) -> str:
+        """The title over so many rows."""
+        return f"{self.title} {count}"
+
+
+class QueuesView(TableView):
+    """Every queue."""
+
+    view_id = "queues"
+    table_name = "queues"
+    title = "Queues"
+    empty = "no queues yet"
+
+    def title_text(self, count: int) -> str:
+        most = known_sum(
+            row.config.max_queues if row.config else None
+            for row in self.model.snapshot.adapters
+            if self.model.choices.adapter in (None, row.adapter)
+        )
+        return f"Queues {count}" + (f" · {grouped(most)} besides the default queue" if most else "")
+
+
+class FiltersView(TableView):
+    """Every filter and what it matches."""
+
+    view_id = "filters"
+    table_name = "filters"
+    title = "Filters"
+    empty = "no filters set"
+
+
+class BuffersView(TableView):
+    """Every queue's receive buffers."""
+
+    view_id = "buffers"
+    table_name = "buffers"
+    title = "Receive buffers"
+    empty = "no queues yet"
+
+    def on_mount(self) -> None:
+        self._table.border_subtitle = (
+            "[$vmq-bar2]█[/] outstanding  [$vmq-bar]█[/] pending  [$vmq-dim]╌[/] free"
+        )
+
+    def title_text(self, count: int) -> str:
+        rows = [
+            row for row in self.model.snapshot.adapters if self.model.choices.adapter in (None, row.adapter)
+        ]
+        given = known_sum(row.buffers_given for row in rows)
+        total = known_sum(row.config.buffers if row.config else None for row in rows)
+        return f"Receive buffers · {grouped(given)} of {grouped(total)} in queues"
+
+
+class EventsView(TableView):
+    """What happened, newest first."""
+
+    view_id = "events"
+    table_name = "events"
+    title = "Events"
+    empty = "no events"

@@ -1,0 +1,199 @@
+"""The two lines at the top, the line of tabs, and the line of keys at the bottom."""
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.message import Message
+
+from vmqtui.actions import VIEWS, Action, key_names
+from vmqtui.columns.hosts import load_level
+from vmqtui.draw import Line, clip, spark, spread, width_of
+from vmqtui.numbers import clock, compact, decimal, percent
+from vmqtui.printable import printable
+from vmqtui.state.model import Model
+from vmqtui.state.rows import AdapterRow, known_sum
+from vmqtui.widgets.canvas import Canvas
+
+_STATE = {
+    "connecting": ("◌", "warn"),
+    "empty": ("○", "dim"),
+    "live": ("●", "good"),
+    "stale": ("◍", "warn"),
+    "offline": ("■", "bad"),
+}
+
+
+class Header(Canvas):
+    """Who is watched, whether it is there, and what it does in all."""
+
+    DEFAULT_CSS = "Header { height: 2; }"
+
+    def __init__(self, model: Model, read_only: bool) -> None:
+        super().__init__("header")
+        self._model = model
+        self._read_only = read_only
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        return [self._who(width), self._what(width)]
+
+    def _who(self, width: int) -> Line:
+        model = self._model
+        snapshot, alive = model.snapshot, model.liveness()
+        glyph, role = _STATE[alive.state]
+        left: Line = [(" vmqtui ", "!accent"), (f"  {printable(model.host) or '–'}", "strong")]
+        shown = [row for row in snapshot.adapters if model.choices.adapter in (None, row.adapter)]
+        if model.choices.adapter is None and len(shown) > 1:
+            left.append((f"  {len(shown)} adapters", "title"))
+        for row in shown if len(shown) == 1 else ():
+            left.append((f"  {printable(row.adapter)}", "title"))
+            if row.config is not None:
+                left.append(
+                    (f"  {row.config.link_gbps:g} Gbit/s · NDIS {printable(row.config.ndis_version)}", "dim")
+                )
+        if snapshot.config is not None and width >= 110:
+            left.append((f"  {printable(snapshot.config.traffic)}", "dim"))
+        right: Line = []
+        if self._read_only:
+            right.append(("read-only  ", "dim"))
+        stats = snapshot.stats
+        if stats is not None and stats.behind_ns > 100_000_000:
+            right.append((f"△ {clock(stats.behind_ns)} behind  ", "warn"))
+        if stats is not None:
+            right += [("sim ", "dim"), (clock(stats.sim_time_ns), "text"), ("  ", "text")]
+        right += [(f"{glyph} {alive.state}", role), (" ", "text")]
+        room = width - width_of(right) - 1
+        return spread(clip(left, room), right, width)
+
+    def _what(self, width: int) -> Line:
+        model = self._model
+        alive = model.liveness()
+        if model.snapshot.stats is None or alive.state in ("connecting", "empty"):
+            return clip(
+                [(f" {printable(alive.words)}", "warn" if alive.state == "offline" else "dim")], width
+            )
+        adapters = [row for row in model.snapshot.adapters if model.choices.adapter in (None, row.adapter)]
+        left = self._totals(adapters, width)
+        if alive.words:
+            return spread([(" ", "text"), (f"{printable(alive.words)}  ", "warn"), *left], [], width)
+        loads = [(cpu.load, cpu.processor) for cpu in model.snapshot.cpus if cpu.load is not None]
+        right: Line = []
+        if loads:
+            load, processor = max(loads)
+            right = [
+                ("hottest ", "dim"),
+                (f"{processor} ", "text"),
+                (f"{percent(load)} ", load_level(load) or "strong"),
+            ]
+        return spread(left, right, width)
+
+    def _totals(self, adapters: Sequence[AdapterRow], width: int) -> Line:
+        mbits = known_sum(row.mbits for row in adapters)
+        drops = known_sum(row.drops for row in adapters)
+        errors = known_sum(row.port_errors for row in adapters)
+        pps = known_sum(row.pps for row in adapters)
+        default = known_sum(row.default_pps for row in adapters)
+        steered = known_sum(row.steered_rate for row in adapters)
+        line: Line = [
+            (f" {compact(pps):>5}", "strong"),
+            (" pkt/s ", "dim"),
+            (f"{decimal(None if mbits is None else mbits / 1000):>6}", "strong"),
+            (" Gbit/s ", "dim"),
+        ]
+        if width >= 100:
+            line += [(spark(self._model.series(("mbits",), 24), 24), "bar2"), (" ", "text")]
+        line += [
+            (f"{'▲' if drops else ' '}{compact(drops):>5}", "bad" if drops else "strong"),
+            (" drop/s ", "dim"),
+            (f"{percent(default / steered if default is not None and steered else None):>6}", "strong"),
+            (" default queue ", "dim"),
+        ]
+        if errors:
+            line += [(f"{compact(errors):>5}", "warn"), (" port err/s ", "dim")]
+        return line
+
+
+class Tabs(Canvas):
+    """The views, the present one lit."""
+
+    DEFAULT_CSS = "Tabs { height: 1; }"
+
+    class Chosen(Message):
+        """A tab was clicked."""
+
+        def __init__(self, view: str) -> None:
+            super().__init__()
+            self.view = view
+
+    def __init__(self) -> None:
+        super().__init__("tabs")
+        self.view = next(iter(VIEWS))
+        self._ends: list[tuple[int, str]] = []
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        gap = "  " if width >= 100 else " "
+        line: Line = []
+        self._ends = []
+        for number, (view, title) in enumerate(VIEWS.items(), 1):
+            here = view == self.view
+            line += [
+                (f"{gap[1:]} {number}", "!accent" if here else "accent"),
+                (f" {title}{gap[1:]} ", "!accent" if here else "title"),
+            ]
+            self._ends.append((width_of(line), view))
+        if width_of(line) > width:
+            line, self._ends = [], []
+            for number, (view, title) in enumerate(VIEWS.items(), 1):
+                here = view == self.view
+                line += [
+                    (f" {number}", "!accent" if here else "accent"),
+                    (f" {title.split()[0]} ", "!accent" if here else "title"),
+                ]
+                self._ends.append((width_of(line), view))
+        return [clip(line, width)]
+
+    def on_click(self, event: events.Click) -> None:
+        view = next((view for end, view in self._ends if event.x < end), None)
+        if view is not None:
+            self.post_message(self.Chosen(view))
+
+
+class KeyBar(Canvas):
+    """What the keys do here; as many as fit."""
+
+    DEFAULT_CSS = "KeyBar { height: 1; }"
+
+    class Pressed(Message):
+        """A key's name was clicked."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    def __init__(self, actions: Sequence[Action]) -> None:
+        super().__init__("keys")
+        self._actions = [action for action in actions if action.bar]
+        self.view = next(iter(VIEWS))
+        self._ends: list[tuple[int, str]] = []
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        here = [action for action in self._actions if action.applies(self.view)]
+        must = {"help", "quit"}
+        while here and width_of(self._line(here)) > width:
+            losable = [action for action in here if action.id not in must]
+            if not losable:
+                break
+            here.remove(losable[-1])
+        return [clip(self._line(here), width)]
+
+    def _line(self, actions: Sequence[Action]) -> Line:
+        line: Line = []
+        self._ends = []
+        for action in actions:
+            line += [(f" {key_names(action).split()[0]}", "accent"), (f" {action.bar} ", "dim")]
+            self._ends.append((width_of(line), action.id))
+        return line
+
+    def on_click(self, event: events.Click) -> None:
+        action = next((action for end, action in self._ends if event.x < end), None)
+        if action is not None:
+            self.post_message(self.Pressed(action))

@@ -1,0 +1,222 @@
+"""Panels: processors at a glance, the default queue by reason, its chart, the last events."""
+
+from dataclasses import dataclass
+
+from textual.geometry import Size
+
+from engine.ndis.counters import DEFAULT_QUEUE_REASONS
+from vmqtui.columns.hosts import EVENT_LEVELS, load_level
+from vmqtui.draw import Line, bar, clip, fit, spark, stacked
+from vmqtui.numbers import clock, compact, grouped, percent
+from vmqtui.printable import printable
+from vmqtui.state.model import Model
+from vmqtui.state.rows import AdapterRow, CpuRow, known_sum, ratio
+from vmqtui.widgets.canvas import Canvas
+
+REASON_ROLES = {reason.name: f"reason{number}" for number, reason in enumerate(DEFAULT_QUEUE_REASONS, 1)}
+_HEAT = "▁▂▃▄▅▆▇█"
+
+
+class ModelCanvas(Canvas):
+    """A canvas over the model."""
+
+    def __init__(self, model: Model, widget_id: str | None = None) -> None:
+        super().__init__(widget_id)
+        self.model = model
+
+    def adapters(self) -> list[AdapterRow]:
+        """The adapters that are shown."""
+        chosen = self.model.choices.adapter
+        return [row for row in self.model.snapshot.adapters if chosen in (None, row.adapter)]
+
+
+class CpuPanel(ModelCanvas):
+    """Every processor's load: bars while they fit, one cell each when there are many.
+
+    Where the style sheet leaves its height open, it is a line for each processor, 18 at most.
+    """
+
+    _count = 0
+
+    def fit_height(self) -> None:
+        """Take another height when the number of processors changed."""
+        count = len(self.model.snapshot.cpus)
+        if count != self._count:
+            self._count = count
+            self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return max(1, min(18, self._count))
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        cpus = self.model.snapshot.cpus
+        if not cpus:
+            return [[(" no processors yet", "dim")]]
+        for cell in (40, 26, 19):
+            columns = max(1, width // cell)
+            rows = -(-len(cpus) // columns)
+            if rows <= height:
+                columns = min(columns, -(-len(cpus) // rows))
+                each = width // columns
+                return [
+                    [
+                        span
+                        for column in range(columns)
+                        if (index := column * rows + row) < len(cpus)
+                        for span in self._bar(cpus[index], each)
+                    ]
+                    for row in range(rows)
+                ]
+        return self._cells(cpus, width, height)
+
+    def _bar(self, cpu: CpuRow, width: int) -> Line:
+        load = cpu.load
+        level = load_level(load)
+        queues = f"{len(cpu.queues)}q" if width >= 24 else ""
+        trend = 10 if width >= 46 else 0
+        room = width - 6 - 7 - (5 if queues else 0) - (trend + 1 if trend else 0) - 1
+        line: Line = [(f" {cpu.processor:>5} ", "dim" if not cpu.queues else "text")]
+        line += bar([(load, level or "bar")], room - 1) if load is not None else [(fit("–", room - 1), "dim")]
+        line.append((f"{percent(load):>7}", level or ("text" if load else "dim")))
+        if trend:
+            line.append((" " + spark(self.model.series(("cpu", cpu.cpu), trend), trend, 1.0), "bar2"))
+        if queues:
+            line.append((f"{queues:>4} ", "dim"))
+        return line
+
+    def _cells(self, cpus: tuple[CpuRow, ...], width: int, height: int) -> list[Line]:
+        """Processors as one cell each, a line for each that fits, named by the first of the line."""
+        each = max(8, (width - 8) // 8 * 8)
+        lines: list[Line] = []
+        for start in range(0, len(cpus), each):
+            line: Line = [(f" {cpus[start].processor:>5} ", "dim")]
+            for cpu in cpus[start : start + each]:
+                load = cpu.load
+                glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
+                line.append((glyph, load_level(load) or "bar"))
+            lines.append(line)
+        return lines[:height]
+
+
+@dataclass(frozen=True)
+class _Reason:
+    name: str
+    role: str
+    total: int | None
+    rate: float | None
+    share: float | None
+
+
+class ReasonPanel(ModelCanvas):
+    """The default queue's frames by reason: rate, share, and the last seconds."""
+
+    def reasons(self) -> list[_Reason]:
+        """Each reason summed over the adapters shown."""
+        adapters = self.adapters()
+        total = known_sum(adapter.reason(one.name) for adapter in adapters for one in DEFAULT_QUEUE_REASONS)
+        rows: list[_Reason] = []
+        for one in DEFAULT_QUEUE_REASONS:
+            rate = known_sum(adapter.reason(one.name) for adapter in adapters)
+            counted = known_sum(adapter.reasons.count(one.name, 0) for adapter in adapters)
+            rows.append(
+                _Reason(
+                    one.name,
+                    REASON_ROLES[one.name],
+                    None if counted is None else int(counted),
+                    rate,
+                    ratio(rate, total),
+                )
+            )
+        return rows
+
+    def series(self, reason: str, count: int) -> list[float | None]:
+        """A reason's history over the adapters shown."""
+        parts = [self.model.series(("reason", row.adapter, reason), count) for row in self.adapters()]
+        shortest = min((len(part) for part in parts), default=0)
+        cut = [list(part)[len(part) - shortest :] for part in parts]
+        return [known_sum(values) for values in zip(*cut, strict=True)]
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        reasons = self.reasons()
+        adapters = self.adapters()
+        lines: list[Line] = []
+        trend = max(6, min(60, width - 36))
+        gauge = max(0, min(20, width - 36 - trend - 1)) if width > 70 else 0
+        totals = width >= 60
+        if totals:
+            trend = max(6, trend - 12)
+        for one in reasons:
+            line: Line = [
+                (" ● ", one.role),
+                (fit(one.name.replace("_", " "), 15), "text" if one.rate else "dim"),
+                (f"{compact(one.rate):>6}", "text" if one.rate else "dim"),
+                (f"{percent(one.share):>7} ", "dim"),
+            ]
+            if gauge:
+                line += [*bar([(one.share or 0.0, one.role)], gauge), (" ", "text")]
+            line.append((spark(self.series(one.name, trend), trend), one.role))
+            if totals:
+                line.append((f"{grouped(one.total):>12}", "dim"))
+            lines.append(clip(line, width))
+        if height > len(lines):
+            default = known_sum(row.default_pps for row in adapters)
+            steered = known_sum(row.steered_rate for row in adapters)
+            lines.append(
+                clip(
+                    [
+                        (" = ", "dim"),
+                        (fit("pkt/s in all", 15), "dim"),
+                        (f"{compact(default):>6}", "strong"),
+                        (f"{percent(ratio(default, steered)):>7}", "strong"),
+                        (" of all steered", "dim"),
+                    ],
+                    width,
+                )
+            )
+        return lines[:height]
+
+
+class ReasonChart(ReasonPanel):
+    """The default queue over time, stacked by reason."""
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        axis = 7
+        room = width - axis - 1
+        if room < 8 or height < 3:
+            return []
+        series = [(self.series(name, room), role) for name, role in REASON_ROLES.items()]
+        body, top = stacked(series, room, height - 1)
+        lines: list[Line] = []
+        for index, line in enumerate(body):
+            label = top if index == 0 else top / 2 if index == len(body) // 2 and len(body) > 4 else None
+            lines.append([(f"{compact(label) if label else '':>6} ", "dim"), *line])
+        left = f"{room} s ago"
+        lines.append([(" " * axis, "dim"), (left + " " * max(1, room - len(left) - 3) + "now", "faint")])
+        return lines
+
+
+class EventTail(ModelCanvas):
+    """The last events, newest first."""
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        chosen = self.model.choices.adapter
+        rows = self.model.snapshot.events_of(chosen)
+        if not rows:
+            return [[(" no events", "dim")]]
+        lines: list[Line] = []
+        for row in rows[:height]:
+            event = row.event
+            what = printable(event.event).replace("_", " ")
+            who = f"queue {event.queue_id}" if event.queue_id is not None else printable(event.adapter or "")
+            lines.append(
+                clip(
+                    [
+                        (f" {clock(event.sim_time_ns):>8} ", "dim"),
+                        (fit(what, 13), EVENT_LEVELS.get(event.event, "") or "text"),
+                        (f" {fit(who, 9)} ", "title"),
+                        (printable(event.cause), "dim"),
+                    ],
+                    width,
+                )
+            )
+        return lines

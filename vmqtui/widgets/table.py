@@ -1,0 +1,280 @@
+"""The live table: our own lines, because a DataTable costs ten times as much."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from vmqtui.columns import COLUMNS, Column, ordered, visible
+from vmqtui.draw import Line, bar, fit, join, spark
+from vmqtui.numbers import UNKNOWN
+from vmqtui.state.rows import Row
+from vmqtui.widgets.canvas import palette_of, strip_of
+
+Series = Callable[[Hashable, int], Sequence[float | None]]
+
+
+class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
+    """Rows of one table of the column registry, under a heading that stays.
+
+    The cursor stays on its row, by identity, wherever sorting takes it, and on its line of the screen
+    where that is possible. Columns that don't fit are left out by priority. Only lines that changed are
+    redrawn.
+    """
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    LiveTable { scrollbar-size: 1 1; overflow-x: hidden; overflow-y: auto; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "cursor(-1)", "Up", show=False),
+        Binding("down,j", "cursor(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "cursor(-1000000)", "First", show=False),
+        Binding("end,G", "cursor(1000000)", "Last", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+    class HeadingClicked(Message):
+        """Somebody wants this column's order."""
+
+        def __init__(self, table: str, column: str) -> None:
+            super().__init__()
+            self.table = table
+            self.column = column
+
+    class Chosen(Message):
+        """A row was double-clicked."""
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        widget_id: str | None = None,
+        without: Sequence[str] = (),
+        empty: str = "nothing here",
+    ) -> None:
+        super().__init__(id=widget_id)
+        self.table = table
+        self._without = frozenset(without)
+        self._empty = empty
+        self._rows: list[Row] = []
+        self._index: dict[Hashable, int] = {}
+        self._series: Series = lambda key, count: []
+        self._sort: tuple[str, bool] | None = None
+        self._hidden: frozenset[str] = frozenset()
+        self._cursor = 0
+        self._pinned: Hashable = None
+        self._layout: list[tuple[Column[Any], int]] = []
+        self._layout_for: tuple[int, frozenset[str]] | None = None
+        self._drawn: dict[int, tuple[bool, Line]] = {}
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The rows in their present order."""
+        return self._rows
+
+    @property
+    def row(self) -> Row | None:
+        """The row under the cursor."""
+        return self._rows[self._cursor] if self._cursor < len(self._rows) else None
+
+    @property
+    def columns(self) -> tuple[Column[Any], ...]:
+        """The columns it may show."""
+        return COLUMNS[self.table]
+
+    @property
+    def shown_columns(self) -> list[Column[Any]]:
+        """The columns it does show."""
+        return [column for column, _ in self._fit_columns()]
+
+    def show(
+        self,
+        rows: Sequence[Row],
+        *,
+        sort: tuple[str, bool] | None = None,
+        series: Series | None = None,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        """Show these rows, sorted by a column's key (and whether reversed)."""
+        self._sort, self._hidden = sort, self._without | hidden
+        if series is not None:
+            self._series = series
+        by_key = {column.key: column for column in self.columns}
+        if sort is not None and (column := by_key.get(sort[0])) is not None:
+            self._rows = ordered(rows, column, sort[1])
+        else:
+            self._rows = list(rows)
+        self._index = {row.identity: index for index, row in enumerate(self._rows)}
+        self._follow()
+        size = Size(self.size.width, len(self._rows) + 1)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        self._redraw()
+
+    def _follow(self) -> None:
+        """Keep the cursor on its row, and the row on its line."""
+        line = self._cursor - self.scroll_offset.y
+        at = self._index.get(self._pinned) if self._pinned is not None else None
+        if at is None:
+            at = max(0, min(self._cursor, len(self._rows) - 1))
+        moved, self._cursor = at != self._cursor, at
+        row = self.row
+        if row is not None and row.identity != self._pinned:
+            self._pinned = row.identity
+            self.post_message(self.Moved())
+        if moved and 0 <= line < self._page:
+            self.scroll_to(y=max(0, at - line), animate=False, immediate=True)
+
+    @property
+    def _page(self) -> int:
+        """Rows that fit below the heading."""
+        return max(1, self.size.height - 1)
+
+    def _fit_columns(self) -> list[tuple[Column[Any], int]]:
+        width = self.scrollable_content_region.width - 2
+        if self._layout_for != (width, self._hidden):
+            self._layout_for = (width, self._hidden)
+            gap = 2 if width >= 150 else 1
+            self._gap = gap
+            self._layout = visible(self.columns, width, gap, self._hidden)
+        return self._layout
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on a row, and that row in sight."""
+        if not self._rows:
+            return
+        index = max(0, min(index, len(self._rows) - 1))
+        self._cursor = index
+        if self._rows[index].identity != self._pinned:
+            self._pinned = self._rows[index].identity
+            self.post_message(self.Moved())
+        top = self.scroll_offset.y
+        if index < top:
+            self.scroll_to(y=index, animate=False, immediate=True)
+        elif index >= top + self._page:
+            self.scroll_to(y=index - self._page + 1, animate=False, immediate=True)
+        self._redraw()
+
+    def action_cursor(self, step: int) -> None:
+        """Move the cursor by so many rows."""
+        self.move_to(self._cursor + step)
+
+    def action_page(self, step: int) -> None:
+        """Move the cursor by so many pages."""
+        self.move_to(self._cursor + step * self._page)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            column = self._column_at(event.x)
+            if column is not None:
+                self.post_message(self.HeadingClicked(self.table, column.key))
+            return
+        index = event.y - 1 + self.scroll_offset.y
+        if index < len(self._rows):
+            self.move_to(index)
+            if event.chain == 2:
+                self.post_message(self.Chosen())
+
+    def _column_at(self, x: int) -> Column[Any] | None:
+        left = 1
+        for column, width in self._fit_columns():
+            if left - 1 <= x < left + width:
+                return column
+            left += width + self._gap
+        return None
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+        self._redraw()
+        self.refresh()
+
+    def _line(self, y: int) -> tuple[bool, Line]:
+        """What is on a line of the screen, and whether the cursor is."""
+        if y == 0:
+            return False, self._heading()
+        index = y - 1 + self.scroll_offset.y
+        if index >= len(self._rows):
+            return False, [(f"  {self._empty}", "dim")] if not self._rows and y == 2 else []
+        return index == self._cursor, self._cells(self._rows[index])
+
+    def _redraw(self) -> None:
+        """Redraw the lines that differ from what is on the screen."""
+        if not self.is_attached or not self.size:
+            return
+        drawn, changed = self._drawn, []
+        self._drawn = {}
+        for y in range(self.size.height):
+            line = self._drawn[y] = self._line(y)
+            if drawn.get(y) != line:
+                changed.append(y)
+        if len(changed) > self.size.height // 2:
+            self.refresh()
+        else:
+            width = self.size.width
+            self.refresh(*(Region(0, y, width, 1) for y in changed)) if changed else None
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if round(old_value) != round(new_value):
+            self._drawn = {}
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._drawn = {}
+
+    def render_line(self, y: int) -> Strip:
+        if y not in self._drawn:
+            self._drawn[y] = self._line(y)
+        on_cursor, line = self._drawn[y]
+        palette = palette_of(self)
+        base: Style = self.rich_style
+        width = self.size.width
+        if not on_cursor:
+            return strip_of([(" ", "text"), *line], palette, base, width)
+        base = base + palette.background("cursor" if self.has_focus else "cursor_idle")
+        mark = Segment("▌" if self.has_focus else " ", base + palette.style("accent"))
+        return Strip([mark, *strip_of(line, palette, base, width - 1)], width)
+
+    def _heading(self) -> Line:
+        line: Line = []
+        for column, width in self._fit_columns():
+            sorted_by = self._sort is not None and self._sort[0] == column.key
+            title = column.title
+            if sorted_by and self._sort is not None:
+                title = fit(title, min(width - 1, len(title))) + ("▼" if self._sort[1] else "▲")
+            line.append((fit(title, width, right=column.right), "accent" if sorted_by else "header"))
+            line.append((" " * self._gap, "text"))
+        return line
+
+    def _cells(self, row: Row) -> Line:
+        line: Line = []
+        space = " " * self._gap
+        for column, width in self._fit_columns():
+            if column.gauge is not None:
+                parts = column.gauge(row)
+                line += bar(parts, width) if parts is not None else [(fit(UNKNOWN, width), "dim")]
+            elif column.trend is not None:
+                line.append((spark(self._series(column.trend(row), width), width, column.top), "bar2"))
+            else:
+                text, level = column.cell(row, width)
+                line.append((text, level or "text"))
+            line.append((space, "text"))
+        return join(line)
