@@ -1,0 +1,91 @@
+"""docs/mqtt.md says what the code says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.bus import answers, broker_process, codec, connection, engine_bus, packets, topics, watcher
+from engine.bus.messages import Request, Response, Status
+from engine.ndis import counters
+from engine.telemetry.config import AdapterConfig, Config, FilterConfig, QueueConfig
+from engine.telemetry.events import Event
+from engine.telemetry.stats import AdapterStats, Stats
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "mqtt.md"
+
+
+def table(header: str, *, below: str = "") -> dict[str, str]:
+    """First and second column of the first table with that first header cell, after ``below``."""
+    text = REFERENCE.read_text(encoding="utf-8")
+    rows = text[text.index(below) :].partition(f"| {header} |")[2].partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells
+    return {first.strip("`"): second for first, second, *_ in cells}
+
+
+@pytest.mark.parametrize("message", [Status, Config, Stats, Event, Request, Response])
+def test_every_key_of_a_message_is_in_its_table(message: type[msgspec.Struct]) -> None:
+    schema = next(field.default for field in msgspec.structs.fields(message) if field.name == "schema")
+    keys = table("key", below=f"### `{schema}`")
+    assert set(keys) == set(message.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("struct", "header"),
+    [
+        (AdapterConfig, "key of an adapter"),
+        (QueueConfig, "key of a queue"),
+        (FilterConfig, "key of a filter"),
+        (AdapterStats, "key of an adapter's stats"),
+    ],
+)
+def test_every_key_of_a_part_is_in_its_table(struct: type[msgspec.Struct], header: str) -> None:
+    assert set(table(header)) == set(struct.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("header", "registered"),
+    [
+        ("in `cpus`", counters.CPU + counters.CPU_GAUGES),
+        ("in `port`", counters.PORT),
+        ("in `queues` and, without gauges, in `freed`", counters.QUEUE + counters.QUEUE_GAUGES),
+        ("in `filters`", counters.FILTER),
+        ("in `default_queue`", counters.DEFAULT_QUEUE_REASONS),
+    ],
+)
+def test_every_counter_is_in_its_table(header: str, registered: tuple[counters.Counter, ...]) -> None:
+    assert table(header) == {counter.name: counter.unit for counter in registered}
+
+
+def test_the_topics_are_those_of_the_code() -> None:
+    expected = [
+        topics.status("HOST"),
+        topics.config("HOST"),
+        topics.stats("HOST"),
+        topics.event("HOST"),
+        topics.request("HOST", "CLIENT"),
+        topics.response("HOST", "CLIENT"),
+    ]
+    assert list(table("topic")) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "modules"),
+    [
+        ("bound", [codec, engine_bus, answers, connection, watcher]),
+        ("bound of the broker", [packets, broker_process]),
+    ],
+)
+def test_the_bounds_are_those_of_the_code(header: str, modules: list[Any]) -> None:
+    in_code = {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if re.fullmatch(r"[A-Z]+(_[A-Z]+)*_(LIMIT|LIMIT_BYTES)|IDS_PER_CLIENT|CONNECT_TIMEOUT_SECONDS", name)
+        and (module is not connection or name == "QUEUE_LIMIT")
+    }
+    documented = {name: float(value) for name, value in table(header).items()}
+    assert documented == in_code
