@@ -1,0 +1,87 @@
+"""How a command ends: statuses, and the one line that says why."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+from vmqtui.printable import printable
+
+DONE: Final = 0
+FAILED: Final = 1
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+
+TRACEBACK_VARIABLE: Final = "VMQTUI_TRACEBACK"
+"""Set to anything: an internal error shows where it came from."""
+
+
+class CommandError(Exception):
+    """A command ends with ``status``; the text is the sentence on stderr."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def unusable(sentence: object) -> NoReturn:
+    """End with status 2: arguments, scenario or capture can't be used."""
+    raise CommandError(str(sentence), UNUSABLE)
+
+
+def failed(sentence: object) -> NoReturn:
+    """End with status 1: it ran and failed."""
+    raise CommandError(str(sentence), FAILED)
+
+
+def warn(sentence: object) -> None:
+    """A line on stderr that ends nothing."""
+    print(f"warning: {printable(str(sentence))}", file=sys.stderr)
+
+
+def say_error(sentence: object) -> None:
+    """The one line on stderr that says why a command ended."""
+    print(f"error: {printable(str(sentence))}", file=sys.stderr)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn what the engine's rooms raise into the end of a command."""
+    from engine.bus.errors import BadName, BadUrl, BusError
+    from engine.scenario.load import ScenarioError
+
+    try:
+        yield
+    except (BadUrl, BadName, ScenarioError) as error:
+        unusable(error)
+    except BusError as error:
+        failed(error)
+
+
+@contextmanager
+def engine_sentences(scenario: str) -> Iterator[None]:
+    """The same for commands that run frames; ``scenario`` names the file in errors that are about it."""
+    from engine.dataplane.crew import WorkerDiedError
+    from engine.dataplane.memory import NotEnoughMemoryError
+    from engine.kernels import KernelError
+    from engine.service.sources import ChoiceError
+    from engine.traffic.capture import CaptureError
+
+    with sentences():
+        try:
+            yield
+        except (CaptureError, ChoiceError) as error:
+            unusable(error)
+        except NotEnoughMemoryError as error:
+            unusable(f"{scenario}: {error}")
+        except (KernelError, WorkerDiedError) as error:
+            failed(error)
+
+
+def internal(error: BaseException) -> int:
+    """The status of an error that nobody foresaw; the traceback only for who asks for it."""
+    if TRACEBACK_VARIABLE in os.environ:
+        raise error
+    say_error(f"internal error: {type(error).__name__}: {error} (set {TRACEBACK_VARIABLE}=1 to see where)")
+    return FAILED

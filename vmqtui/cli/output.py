@@ -1,0 +1,33 @@
+"""What commands print: documents and tables."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from vmqtui.columns import COLUMNS
+from vmqtui.state.rows import Row
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on a line of its own."""
+    print(json.dumps(document, ensure_ascii=False), flush=True)
+
+
+def print_table(noun: str, rows: Sequence[Row]) -> None:
+    """Print a table of ``vmqtui.columns``; columns of which nothing is known in any row are left out."""
+    columns = [
+        column
+        for column in COLUMNS[noun]
+        if column.exported and (not rows or any(column.value(row) is not None for row in rows))
+    ]
+    lines = [[column.heading or column.title for column in columns]]
+    lines += [[column.text(row) for column in columns] for row in rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    for line in lines:
+        cells = [
+            text.rjust(width) if column.right else text.ljust(width)
+            for text, width, column in zip(line, widths, columns, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+    sys.stdout.flush()

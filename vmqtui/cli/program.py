@@ -1,0 +1,200 @@
+"""The program's commands and options."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer.exceptions import TyperException
+
+from vmqtui.cli.failures import DONE, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
+
+app = typer.Typer(
+    name="vmqtui",
+    help="Live dashboard for Virtual Machine Queues (VMQ), and the engine it watches.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ScenarioFile = Annotated[
+    Path | None,
+    typer.Option("--scenario", metavar="F", help="Scenario file (TOML); default: one that ships."),
+]
+CaptureFile = Annotated[
+    Path | None, typer.Option("--capture", metavar="F", help="Receive this pcap or pcapng file's frames.")
+]
+Loop = Annotated[bool, typer.Option("--loop", help="Start the capture again when it ends.")]
+AdapterName = Annotated[
+    str | None, typer.Option("--adapter", metavar="NAME", help="The adapter that the capture feeds.")
+]
+OnlyAdapter = Annotated[str | None, typer.Option("--adapter", metavar="A", help="Only this adapter.")]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        metavar="URL",
+        envvar="VMQTUI_BROKER",
+        show_envvar=True,
+        help="MQTT broker: mqtt://[user[:password]@]host[:port], or mqtts://…",
+    ),
+]
+HostName = Annotated[
+    str | None, typer.Option("--host", metavar="H", help="The host, where there are several.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; its exit status. Nothing raised here reaches a user as a traceback."""
+    try:
+        status = app(arguments, standalone_mode=False)
+    except CommandError as error:
+        say_error(error)
+        return error.status
+    except TyperException as error:
+        describe = getattr(error, "format_message", error.__str__)
+        say_error(f"{describe()} (vmqtui --help shows what fits)")
+        return UNUSABLE
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except typer.Exit as ended:
+        return int(ended.exit_code)
+    except BrokenPipeError:  # whoever read our output has gone
+        return DONE
+    except Exception as error:
+        return internal(error)
+    return int(status or DONE)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from engine import __version__
+
+        print(f"vmqtui {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def dashboard(
+    context: typer.Context,
+    scenario: ScenarioFile = None,
+    capture: CaptureFile = None,
+    loop: Loop = False,
+    adapter: AdapterName = None,
+    broker: Annotated[
+        str | None, typer.Option("--broker", metavar="URL", help="Attach to the engines of this MQTT broker.")
+    ] = None,
+    host: HostName = None,
+    theme: Annotated[str | None, typer.Option("--theme", metavar="T", help="One of the themes.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Watch; offer no control.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Live dashboard for Virtual Machine Queues (VMQ), and the engine it watches.
+
+    Without a command: the dashboard. It starts a private broker and engine, and ends them with itself;
+    with --broker it attaches to engines that run already.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from vmqtui.cli.dashboard import show_dashboard
+
+    raise typer.Exit(
+        show_dashboard(
+            scenario=scenario,
+            capture=capture,
+            loop=loop,
+            adapter=adapter,
+            broker=broker,
+            host=host,
+            theme=theme,
+            read_only=read_only,
+        )
+    )
+
+
+@app.command()
+def engine(
+    scenario: ScenarioFile = None,
+    capture: CaptureFile = None,
+    loop: Loop = False,
+    adapter: AdapterName = None,
+    broker: Broker = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where its own broker listens.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
+    ] = None,
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="S", min=0.02, max=60, help="Seconds between stats.")
+    ] = 0.25,
+    tied: Annotated[
+        bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")
+    ] = False,
+) -> None:
+    """Run the engine headless. Its first line is the URL of its broker."""
+    from vmqtui.cli.engine import run_engine
+
+    raise typer.Exit(
+        run_engine(
+            scenario=scenario,
+            capture=capture,
+            loop=loop,
+            adapter=adapter,
+            broker=broker,
+            listen=listen,
+            duration=duration,
+            interval=interval,
+            tied=tied,
+        )
+    )
+
+
+@app.command()
+def replay(
+    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file.")],
+    scenario: Annotated[
+        Path | None,
+        typer.Option(
+            "--scenario", metavar="F", help="Scenario file (TOML); default: a plan for the capture."
+        ),
+    ] = None,
+    adapter: AdapterName = None,
+    json_: Json = False,
+    pace: Annotated[
+        Literal["max", "real"], typer.Option("--pace", help="As fast as it goes, or by the capture's clock.")
+    ] = "max",
+) -> None:
+    """Run a capture through the model to its end, and print every counter."""
+    from vmqtui.cli.replay import run_replay
+
+    raise typer.Exit(run_replay(capture, scenario, adapter, as_json=json_, pace=pace))
+
+
+@app.command()
+def plan(
+    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file.")],
+) -> None:
+    """Print a scenario that gives each destination seen in a capture its queue."""
+    from vmqtui.cli.replay import run_plan
+
+    raise typer.Exit(run_plan(capture))
+
+
+@app.command()
+def get(
+    noun: Annotated[Noun, typer.Argument(metavar="hosts|adapters|queues|filters|buffers|cpus|ports")],
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnlyAdapter = None,
+    json_: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Print again with every reading.")] = False,
+) -> None:
+    """Print a table of what a running engine reports."""
+    from vmqtui.cli.get import run_get
+
+    raise typer.Exit(run_get(noun, broker=broker, host=host, adapter=adapter, as_json=json_, watch=watch))

@@ -1,0 +1,112 @@
+"""``vmqtui replay`` and ``vmqtui plan``."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from engine.scenario.load import load
+from vmqtui.cli.failures import DONE, FAILED, engine_sentences, warn
+from vmqtui.cli.output import print_json, print_table
+from vmqtui.state.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from engine.service.replay import Replayed
+    from engine.traffic.capture import CaptureSource
+
+_PROGRESS_S: Final = 0.2
+_QUIET_PROGRESS_S: Final = 10.0
+
+
+def run_replay(
+    capture: Path, scenario: Path | None, adapter: str | None, *, as_json: bool, pace: Literal["max", "real"]
+) -> int:
+    """Replay a capture and print what came of it; the exit status."""
+    with engine_sentences(str(scenario or "the plan")):
+        given = load(scenario) if scenario is not None else None
+        _prepare()
+        from engine.service.replay import plan_capture, replay
+
+        if given is None:
+            given = plan_capture(capture)[0].scenario
+        report = _progress()
+        done = replay(capture, given, adapter, pace=pace, progress=report)
+    if done.stats.skipped_ns:
+        warn(f"{done.stats.skipped_ns / 1e9:.3f} s were cut out of gaps of over 1 s")
+    if as_json:
+        print_json(done.document)
+    else:
+        _print_report(done)
+    if done.broken is not None:
+        warn(f"{done.broken}; the report covers the frames before it")
+        return FAILED
+    return DONE
+
+
+def run_plan(capture: Path) -> int:
+    """Print a plan for a capture; the exit status."""
+    with engine_sentences(str(capture)):
+        _prepare()
+        from engine.service.replay import plan_capture
+        from engine.traffic.plan import to_toml
+
+        planned, broken = plan_capture(capture)
+    print(to_toml(planned, str(capture)), end="")
+    if broken is not None:
+        warn(f"{broken}; the plan covers the frames before it")
+        return FAILED
+    return DONE
+
+
+def _prepare() -> None:
+    from engine.dataplane.start import warm_up
+    from engine.kernels import prepare
+
+    on_terminal = sys.stderr.isatty()
+    prepare(lambda sentence: print(sentence, file=sys.stderr) if on_terminal else None)
+    warm_up()
+
+
+def _progress() -> "Callable[[CaptureSource], None]":
+    """Tell how far a replay is: in place on a terminal, else a line now and then."""
+    in_place = sys.stderr.isatty()
+    period = _PROGRESS_S if in_place else _QUIET_PROGRESS_S
+    told = time.monotonic()
+
+    def tell(source: "CaptureSource") -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < period:
+            return
+        told = now
+        share = f" ({source.bytes_read / source.bytes_total:.0%})" if source.bytes_total else ""
+        line = f"{source.frames:,} frames, {source.last_arrival_ns / 1e9:,.3f} s{share}"
+        print(
+            f"\r\x1b[K{line}" if in_place else line, end="" if in_place else "\n", file=sys.stderr, flush=True
+        )
+        if in_place and source.bytes_total and source.bytes_read >= source.bytes_total:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _print_report(done: "Replayed") -> None:
+    document = done.document
+    simulated, wall = document["sim_seconds"], document["wall_seconds"]
+    print(f"{document['capture']}: {simulated:.6f} s of traffic in {wall:.3f} s")
+    for adapter in document["adapters"]:
+        print(f"\nadapter {adapter['name']}")
+        _print_counts("port", adapter["port"])
+        _print_counts("default queue", adapter["default_queue"])
+        name = adapter["name"]
+        snapshot = Snapshot(document["capture"], config=done.config, stats=done.stats)
+        for noun in ("queues", "filters"):
+            print()
+            print_table(noun, snapshot.rows(noun, name))
+    print()
+    print_table("cpus", snapshot.rows("cpus"))
+
+
+def _print_counts(title: str, counts: dict[str, int]) -> None:
+    print(f"  {title}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
