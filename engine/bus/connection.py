@@ -31,6 +31,7 @@ LONGEST_DELAY_SECONDS = 5.0
 QUEUE_LIMIT = 1024
 
 _BATCH = 8
+_NO_DELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # else an answer takes 90 ms, not 2
 _INCOMING_LIMIT = 4096
 
 State = Literal["connecting", "connected", "lost"]
@@ -154,6 +155,7 @@ class Connection:
             max_queued_incoming_messages=_INCOMING_LIMIT,
             tls_context=ssl.create_default_context() if self.url.tls else None,
             logger=_mqtt_log,
+            socket_options=_NO_DELAY,
         )
         try:
             async with client:
