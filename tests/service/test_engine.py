@@ -1,0 +1,191 @@
+"""The engine as a whole: real workers, a real broker, counters that add up at every reading."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from engine.bus.watcher import HostView, Watcher
+from engine.ndis import counters
+from engine.pytest_fixture import StartEngine
+from engine.scenario.load import loads
+from engine.service.engine import Engine
+from engine.telemetry.stats import Stats
+
+SCENARIO = """
+[host]
+name = "lab"
+cpus = 3
+
+[[adapter]]
+name = "nic0"
+buffers = 4096
+  [[adapter.queue]]
+  vm = "fast"
+  cpu = 1
+    [[adapter.queue.filter]]
+    mac = "00:15:5d:00:00:01"
+    vlan = 10
+  [[adapter.queue]]
+  vm = "slow"
+  cpu = 2
+  return_delay_us = 2000
+  buffers = 64
+    [[adapter.queue.filter]]
+    mac = "00:15:5d:00:00:02"
+
+[[traffic.mix]]
+rate_pps = 60000
+  [[traffic.mix.flow]]
+  mac = "00:15:5d:00:00:01"
+  vlan = 10
+  [[traffic.mix.flow]]
+  mac = "00:15:5d:00:00:02"
+  [[traffic.mix.flow]]
+  kind = "unknown"
+  weight = 0.1
+"""
+
+
+def check_identities(stats: Stats) -> None:
+    """Contract 2, "always true"."""
+    for adapter in stats.adapters.values():
+        queues, freed, port = adapter.queues, adapter.freed, adapter.port
+        steered = sum(queues["steered_frames"]) + freed["steered_frames"]
+        assert port["offered_frames"] == port["runt"] + port["oversize"] + steered
+        for row in [dict(zip(queues, row, strict=True)) for row in zip(*queues.values(), strict=True)]:
+            assert row["steered_frames"] == row["received_frames"] + row["dropped_no_buffer"]
+            assert row["received_frames"] == (
+                row["indicated_frames"] + row["discarded_frames"] + row["lost_frames"] + row["pending"]
+            )
+            assert row["indicated_frames"] == row["returned_frames"] + row["outstanding"]
+            assert row["total_buffers"] == row["free_buffers"] + row["pending"] + row["outstanding"]
+        assert sum(adapter.default_queue.values()) == queues["steered_frames"][0]
+    assert all(b <= g for b, g in zip(stats.cpus["busy_cycles"], stats.cpus["budget_cycles"], strict=True))
+
+
+def _more_than(view: HostView, seen: int) -> Callable[[], bool]:
+    return lambda: view.stats_received > seen
+
+
+class Lab:
+    """An engine and a reader that checks every reading."""
+
+    def __init__(self, engine: Engine, watcher: Watcher) -> None:
+        self.engine = engine
+        self.watcher = watcher
+
+    @property
+    def stats(self) -> Stats:
+        stats = self.watcher.hosts["lab"].stats
+        assert stats is not None
+        return stats
+
+    async def readings(self, count: int) -> list[Stats]:
+        """The next readings, each checked."""
+        found: list[Stats] = []
+        view = self.watcher.hosts["lab"]
+        while len(found) < count:
+            assert await self.watcher.wait_for(_more_than(view, view.stats_received), 5)
+            check_identities(self.stats)
+            found.append(self.stats)
+        return found
+
+    def queue(self, queue_id: int) -> dict[str, int]:
+        columns = self.stats.adapters["nic0"].queues
+        place = columns["id"].index(queue_id)
+        return {name: column[place] for name, column in columns.items()}
+
+
+@pytest_asyncio.fixture(scope="session")
+async def lab() -> AsyncIterator[Lab]:
+    scenario = loads(SCENARIO, "test")
+    async with Engine(scenario, interval_s=0.05) as engine, Watcher(engine.url) as watcher:
+        assert await watcher.wait_for(
+            lambda: "lab" in watcher.hosts and watcher.hosts["lab"].stats is not None, 10
+        )
+        yield Lab(engine, watcher)
+
+
+async def test_every_reading_adds_up(lab: Lab) -> None:
+    first, *_, last = await lab.readings(10)
+    before, after = first.adapters["nic0"].port, last.adapters["nic0"].port
+    assert after["offered_frames"] > before["offered_frames"]
+    rate = (after["offered_frames"] - before["offered_frames"]) / (last.sim_time_ns - first.sim_time_ns) * 1e9
+    assert rate == pytest.approx(60_000, rel=0.01)
+
+
+async def test_one_worker_process_a_cpu(lab: Lab) -> None:
+    assert len(set(lab.engine.worker_pids)) == 3
+    assert all(psutil.Process(pid).is_running() for pid in lab.engine.worker_pids)
+
+
+async def test_stats_have_every_counter_of_the_registry(lab: Lab) -> None:
+    stats = lab.stats
+    adapter = stats.adapters["nic0"]
+    queue = set(counters.names(counters.QUEUE + counters.QUEUE_GAUGES))
+    assert set(adapter.queues) == queue | {"id", "generation"}
+    assert set(adapter.freed) == set(counters.names(counters.QUEUE))
+    assert set(adapter.port) == set(counters.names(counters.PORT))
+    assert set(stats.cpus) == {"id", *counters.names(counters.CPU + counters.CPU_GAUGES)}
+
+
+async def test_a_moved_queue_loads_the_other_cpu_and_loses_nothing(lab: Lab) -> None:
+    response = await lab.watcher.request("lab", "set_queue_parameters", {"queue_id": 1, "cpu": 0})
+    assert response.status == "ok"
+    first, *_, last = await lab.readings(4)
+    assert last.cpus["busy_cycles"][0] > first.cpus["busy_cycles"][0]
+    assert last.cpus["busy_cycles"][1] == first.cpus["busy_cycles"][1]
+    assert lab.queue(1)["lost_frames"] == lab.queue(1)["discarded_frames"] == 0
+    back = await lab.watcher.request("lab", "set_queue_parameters", {"queue_id": 1, "cpu": 1})
+    assert back.status == "ok"
+    await lab.readings(2)
+
+
+async def test_a_cleared_queue_discards_and_frees_only_when_its_vm_returned_all(lab: Lab) -> None:
+    ask = lab.watcher.request
+    cleared = await ask("lab", "clear_filter", {"queue_id": 2, "filter_id": 2})
+    assert cleared.status == "ok"
+    freed = await ask("lab", "free_queue", {"queue_id": 2})
+    assert freed.ndis_status in ("NDIS_STATUS_PENDING", "NDIS_STATUS_SUCCESS")
+    view = lab.watcher.hosts["lab"]
+    assert await lab.watcher.wait_for(lambda: any(e.event == "queue_freed" for e in view.events), 5)
+    await lab.readings(2)
+    assert 2 not in lab.stats.adapters["nic0"].queues["id"]
+    assert lab.stats.adapters["nic0"].freed["steered_frames"] > 0
+
+    queue = {"name": "slow", "vm": "slow", "cpu": 2, "buffers": 64}
+    assert (await ask("lab", "allocate_queue", queue)).result["queue_id"] == 2
+    assert (await ask("lab", "set_filter", {"queue_id": 2, "mac": "00:15:5d:00:00:02"})).status == "ok"
+    completed = await ask("lab", "complete_allocation", {"queue_ids": [2]})
+    assert completed.result["queues"][0]["ndis_status"] == "NDIS_STATUS_SUCCESS"
+    await lab.readings(2)
+    assert lab.queue(2)["generation"] > 3
+    assert lab.queue(2)["steered_frames"] > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+async def test_a_killed_worker_is_replaced_and_its_frames_are_counted(lab: Lab) -> None:
+    victim = lab.engine.worker_pids[2]
+    others = [lab.engine.worker_pids[cpu] for cpu in (0, 1)]
+    os.kill(victim, signal.SIGKILL)
+    view = lab.watcher.hosts["lab"]
+    assert await lab.watcher.wait_for(lambda: any(e.event == "worker_replaced" for e in view.events), 5)
+    before = lab.queue(2)["returned_frames"]
+    await lab.readings(4)
+    assert lab.queue(2)["returned_frames"] > before
+    assert lab.queue(1)["lost_frames"] == 0
+    assert [lab.engine.worker_pids[cpu] for cpu in (0, 1)] == others
+    assert lab.engine.worker_pids[2] != victim
+
+
+async def test_the_fixture_starts_an_engine(vmq_engine: StartEngine) -> None:
+    engine = await vmq_engine(loads('[host]\nname = "other"\ncpus = 1', "test"))
+    assert (await engine.request("ping")).status == "ok"
+    pids = engine.worker_pids
+    await engine.__aexit__(None, None, None)
+    assert not any(psutil.pid_exists(pid) for pid in pids)
