@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.scenario.values import one_line
 from engine.traffic import capture_kernels as k
 from engine.traffic.batch import Filled, FrameBatch
 from engine.traffic.capture_forms import (
@@ -54,7 +55,7 @@ class CaptureSource:
     ) -> None:
         if not link_gbps > 0:
             raise ValueError(f"link_gbps {link_gbps} is not above 0")
-        self._path = str(path)
+        self._path = one_line(str(path))
         self._adapter = adapter
         self._loop = loop
         self._state = np.zeros(k.SLOTS, np.int64)
@@ -69,9 +70,9 @@ class CaptureSource:
         self._frames_before_pass = 0
         self._ended = False
         self._broken: str | None = None
-        if Path(path).is_dir():
-            raise CaptureError(f"{self._path}: this is a directory; a pcap or pcapng file fits")
         try:
+            if Path(path).is_dir():
+                raise CaptureError(f"{self._path}: this is a directory; a pcap or pcapng file fits")
             self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise CaptureError(f"{self._path}: {_reason(error)}; a readable capture file fits") from None

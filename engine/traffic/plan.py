@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from engine.scenario.load import machine_name
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario, Vlan
+from engine.scenario.values import one_line
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch, Source
 
 MAX_DESTINATIONS = 1 << 20
@@ -28,6 +29,9 @@ _VLAN_BITS = 12
 _UNUSABLE_VID = 4095  # tagged with it: no filter can ask for it (802.1Q reserves it)
 _GROUP = np.uint64(2**64 - 1)  # the key of all group addresses together: they have no queue
 _PENDING_ROWS = 1 << 18
+
+_Columns = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Keys, captured lengths, frames, wire bytes."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def to_toml(planned: Plan, title: str = "") -> str:
     """The plan as a scenario file, with what each queue and filter is for in comments; ``title`` is the
     first of them."""
     host, adapter = planned.scenario.host, planned.scenario.adapter[0]
-    lines = [f"# {_printable(title)}"] if title else []
+    lines = [f"# {one_line(title)}"] if title else []
     lines += [
         f"# Queues: {len(adapter.queue):,}, most frames first. Filters:"
         f" {sum(len(queue.filter) for queue in adapter.queue):,}.",
@@ -217,10 +221,7 @@ class _Tally:
         self.frames = np.empty(0, np.int64)
         self.wire_bytes = np.empty(0, np.int64)
         self.forgotten = Load(0, 0)
-        self._pending: list[
-            tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-        ]
-        self._pending = []
+        self._pending: list[_Columns] = []
         self._pending_rows = 0
 
     def add(self, keys: NDArray[np.uint64], captured: NDArray[np.int64], wire: NDArray[np.int64]) -> None:
@@ -251,7 +252,7 @@ def _reduced(
     captured: NDArray[np.int64],
     frames: NDArray[np.int64],
     wire_bytes: NDArray[np.int64],
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> _Columns:
     """The same columns, one row for each (key, captured), sorted."""
     if not len(keys):
         return keys, captured, frames, wire_bytes
@@ -383,7 +384,3 @@ def _mac(mac: int, separator: str) -> str:
 
 def _vlan(code: int) -> Vlan:
     return code or "untagged"
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

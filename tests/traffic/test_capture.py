@@ -231,6 +231,20 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="every file is readable to root")
+def test_an_unreadable_file_is_refused(write: Callable[[bytes], Path]) -> None:
+    path = write(pcap([frame()]))
+    path.chmod(0)
+    with pytest.raises(CaptureError, match=r"capture\.pcap: Permission denied"):
+        open_source(path)
+
+
+def test_a_name_of_several_lines_still_makes_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError) as error:
+        open_source(tmp_path / "two\nlines")
+    assert "\n" not in str(error.value)
+
+
 def test_an_interface_that_is_not_ethernet_is_refused_even_after_frames(
     write: Callable[[bytes], Path],
 ) -> None:

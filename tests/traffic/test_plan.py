@@ -250,7 +250,7 @@ def test_a_host_name_and_processors_given_are_written(tmp_path: Path) -> None:
     scenario = loads(text, "plan")
     assert (scenario.host.name, scenario.host.cpus) == ("hv01", 3)
     assert scenario.adapter[0].link_gbps == 25.0
-    assert text.startswith("# from?[bad]?title\n")
+    assert text.startswith("# from\\n[bad]\\ttitle\n")
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not here")
