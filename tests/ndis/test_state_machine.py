@@ -12,50 +12,62 @@ from tests.ndis.table_model import WRITTEN, Model
 LIMITS: dict[str, Any] = {"max_queues": 3, "max_filters": 5, "buffers": 24}
 DEFAULT_BUFFERS = 4
 
-QUEUE_IDS = st.sampled_from([1, 1, 1, 2, 2, 3, 0, 4])
-FILTER_IDS = st.integers(1, 6)
-DRIVERS = st.sampled_from(["vsp", "vsp", "vsp", "vsp", "other"])
-CPUS = st.sampled_from([0, 1, 2, 3, 3, 1, 4, -1])
-BUFFERS = st.one_of(st.integers(1, 12), st.sampled_from([0, 24, 65536, 65537]))
-NAMES = st.sampled_from(["web", "db", "n" * 256, "n" * 257])
+CPUS = st.sampled_from([0, 1, 2, 3, 0, 1, 2, 3, 4, -1])
+BUFFERS = st.one_of(st.integers(1, 12), st.integers(1, 12), st.sampled_from([0, 13, 24, 65536, 65537]))
+NAMES = st.sampled_from(["web", "db", "app", "sql", "n" * 256, "n" * 257])
 VMS = st.sampled_from(["web", "db", None])
-LOOKAHEADS = st.sampled_from([0, 0, 1, 64, 128, 129, -1])
+LOOKAHEADS = st.sampled_from([0, 1, 64, 100, 128, 129, -1])
 MACS = st.sampled_from(
-    ["02:00:00:00:00:01", "02-00-00-00-00-0A", "02:00:00:00:00:0a", "02:00:00:00:00:02"] * 3
+    ["02:00:00:00:00:01", "02-00-00-00-00-0A", "02:00:00:00:00:0a", "02:00:00:00:00:02"] * 4
     + ["00:00:00:00:00:00", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "02:00:00:00:00", ""]
 )
-VLANS = st.sampled_from([None, "untagged", 1, 10, 4094, 1, 10, 0, 4095])
-
-REQUESTS = st.one_of(
-    st.tuples(
-        st.just("allocate_queue"),
-        st.fixed_dictionaries(
-            {"name": NAMES, "vm": VMS, "cpu": CPUS, "buffers": BUFFERS},
-            optional={"lookahead_bytes": LOOKAHEADS},
-        ),
-    ),
-    st.tuples(
-        st.just("complete_allocation"),
-        st.fixed_dictionaries({"queue_ids": st.lists(QUEUE_IDS, max_size=5)}),
-    ),
-    st.tuples(
-        st.just("set_queue_parameters"),
-        st.fixed_dictionaries(
-            {"queue_id": QUEUE_IDS}, optional={"cpu": CPUS, "buffers": BUFFERS, "name": NAMES}
-        ),
-    ),
-    st.tuples(st.just("free_queue"), st.fixed_dictionaries({"queue_id": QUEUE_IDS})),
-    st.tuples(
-        st.just("set_filter"),
-        st.fixed_dictionaries({"queue_id": QUEUE_IDS, "mac": MACS}, optional={"vlan": VLANS}),
-    ),
-    st.tuples(
-        st.just("clear_filter"), st.fixed_dictionaries({"queue_id": QUEUE_IDS, "filter_id": FILTER_IDS})
-    ),
-    st.tuples(st.just("query_queue"), st.fixed_dictionaries({"queue_id": QUEUE_IDS})),
-    st.tuples(st.just("enum_filters"), st.fixed_dictionaries({"queue_id": QUEUE_IDS})),
-    st.tuples(st.just("query_filter"), st.fixed_dictionaries({"filter_id": FILTER_IDS})),
+VLANS = st.sampled_from([None, "untagged", 1, 10, 4094, 1, 10, 20, 30, 0, 4095])
+OPERATIONS = st.sampled_from(
+    ["allocate_queue", "complete_allocation", "set_queue_parameters", "free_queue", "set_filter"] * 2
+    + ["clear_filter"] * 5
+    + ["free_queue", "query_queue", "enum_filters", "query_filter"]
 )
+
+
+def a_request(data: st.DataObject, model: Model) -> tuple[str, dict[str, Any]]:
+    """A request, more often than not about a queue and a filter that exist, from their driver."""
+    op = data.draw(OPERATIONS)
+    known = [queue_id for queue_id in model.queues if queue_id] or [0]
+    queue_id = data.draw(st.sampled_from([*known * 4, 0, 0, 5]))
+    queue = model.queues.get(queue_id)
+    filter_id = data.draw(st.sampled_from([*(queue.filters if queue else []), 1, 6]))
+    drivers = ["vsp", "vsp", "other"]
+    if queue and queue_id:
+        drivers = [queue.owner] * 4 + ["third"]
+    elif queue and filter_id in queue.filters:
+        drivers = [queue.filters[filter_id][2], "third"]
+    params: dict[str, Any] = {"driver": data.draw(st.sampled_from(drivers))}
+    optional: dict[str, st.SearchStrategy[Any]] = {}
+    match op:
+        case "allocate_queue":
+            params |= {key: data.draw(s) for key, s in {"name": NAMES, "vm": VMS, "cpu": CPUS}.items()}
+            params["buffers"] = data.draw(BUFFERS)
+            optional = {"lookahead_bytes": LOOKAHEADS}
+        case "complete_allocation":
+            params["queue_ids"] = data.draw(st.lists(st.sampled_from([*known * 3, 0, 5]), max_size=4))
+        case "query_filter":
+            params["filter_id"] = filter_id
+        case "clear_filter":
+            params |= {"queue_id": queue_id, "filter_id": filter_id}
+        case "set_filter":
+            params |= {"queue_id": queue_id, "mac": data.draw(MACS)}
+            optional = {"vlan": VLANS}
+        case "set_queue_parameters":
+            params["queue_id"] = queue_id
+            optional = {"cpu": CPUS, "buffers": BUFFERS, "name": NAMES}
+        case _:
+            params["queue_id"] = queue_id
+    for key, values in optional.items():
+        if data.draw(st.booleans()):
+            params[key] = data.draw(values)
+    return op, params
+
+
 NOISE: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"queueid": st.just(1)}),
     st.fixed_dictionaries({"queue_id": st.sampled_from(["1", 1.0, True, None, [1]])}),
@@ -91,10 +103,17 @@ class ControlPlane(RuleBasedStateMachine):
             max_lookahead=lookahead[1],
         )
         self.generations: dict[int, int] = {}
+        self.send_this("allocate_queue", {"name": "web", "vm": "web", "cpu": 0, "buffers": 8})
+        self.send_this(
+            "allocate_queue", {"name": "db", "vm": "db", "cpu": 1, "buffers": 7, "driver": "other"}
+        )
 
-    @rule(request=REQUESTS, driver=DRIVERS, ask_first=st.booleans())
-    def send(self, request: tuple[str, dict[str, Any]], driver: str, ask_first: bool) -> None:
-        op, params = request[0], {**request[1], "driver": driver}
+    @rule(data=st.data(), ask_first=st.booleans())
+    def send(self, data: st.DataObject, ask_first: bool) -> None:
+        op, params = a_request(data, self.model)
+        self.send_this(op, params, ask_first)
+
+    def send_this(self, op: str, params: dict[str, Any], ask_first: bool = False) -> None:
         foreseen = None
         if ask_first:
             before = snapshot(self.lab.host)
@@ -130,9 +149,9 @@ class ControlPlane(RuleBasedStateMachine):
         else:
             assert {key: result[key] for key in expected} == expected
 
-    @rule(request=REQUESTS, noise=NOISE)
-    def send_what_does_not_fit(self, request: tuple[str, dict[str, Any]], noise: dict[str, Any]) -> None:
-        op, params = request
+    @rule(data=st.data(), noise=NOISE)
+    def send_what_does_not_fit(self, data: st.DataObject, noise: dict[str, Any]) -> None:
+        op, params = a_request(data, self.model)
         before = snapshot(self.lab.host)
         outcome = self.lab.host.apply(op, {**params, **noise}, self.lab.plane)
         assert outcome.ndis_status in ("NDIS_STATUS_INVALID_PARAMETER", "NDIS_STATUS_INVALID_LENGTH")
