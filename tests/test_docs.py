@@ -1,0 +1,43 @@
+"""The documents that repeat something are held to it here."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.ndis import counters
+
+ROOT = Path(__file__).parent.parent
+TABLES = {
+    "Port": counters.PORT,
+    "Queue": counters.QUEUE + counters.QUEUE_GAUGES,
+    "Filter": counters.FILTER,
+    "Processor": counters.CPU + counters.CPU_GAUGES,
+    "Default queue, by reason": counters.DEFAULT_QUEUE_REASONS,
+}
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_the_page_on_counters_has_the_registrys_rows(title: str) -> None:
+    page = (ROOT / "docs/counters.md").read_text(encoding="utf-8")
+    section = page.split(f"## {title}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{one.name}` | {one.unit} | {'gauge' if one.gauge else 'counter'} | {one.help} |"
+        for one in TABLES[title]
+    ]
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:engine|vmqtui|themes|tests)/[\w/*.]*)`", page)
+    assert named
+    for path in named:
+        assert list(ROOT.glob(path)) or (ROOT / path).exists(), path

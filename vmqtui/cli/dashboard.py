@@ -1,0 +1,154 @@
+"""Bare ``vmqtui``: the screen, and the private engine it starts where no broker is named."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, cast
+
+from engine.bus.urls import BrokerUrl
+from engine.scenario.load import load
+from vmqtui.cli.failures import DONE, FAILED, CommandError, sentences, unusable
+from vmqtui.cli.run import run_async
+
+if TYPE_CHECKING:
+    from vmqtui.app import VmqApp
+    from vmqtui.bus_link import BusLink
+
+_FAREWELL_S: Final = 10.0
+
+
+def show_dashboard(
+    *,
+    scenario: Path | None,
+    capture: Path | None,
+    loop: bool,
+    adapter: str | None,
+    broker: str | None,
+    host: str | None,
+    theme: str | None,
+    read_only: bool,
+) -> int:
+    """Show the dashboard until it is left; the exit status."""
+    of_engine = [
+        name
+        for name, given in (("--scenario", scenario), ("--capture", capture), ("--adapter", adapter))
+        if given is not None
+    ]
+    with sentences():
+        url = None
+        if broker is not None:
+            if of_engine:
+                unusable(
+                    f"{of_engine[0]}: is for an engine of this dashboard's own, which --broker leaves out"
+                )
+            url = BrokerUrl.parse(broker)
+        elif scenario is not None:
+            load(scenario)  # what is wrong with it is said before there is a screen
+        if loop and capture is None:
+            unusable("--loop: there is no --capture to loop")
+        if not sys.stdout.isatty() or not sys.stdin.isatty():
+            unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
+        options = ["--loop"] if loop else []
+        for name, value in (("--scenario", scenario), ("--capture", capture), ("--adapter", adapter)):
+            options += [name, str(value)] if value is not None else []
+        return run_async(_show(url, host, theme, read_only, options))
+
+
+async def _show(
+    url: BrokerUrl | None, host: str | None, theme: str | None, read_only: bool, options: list[str]
+) -> int:
+    from vmqtui.app import VmqApp
+    from vmqtui.bus_link import BusLink
+
+    async with BusLink() as link:
+        app = VmqApp(link, theme=theme, read_only=read_only, host=host)
+        if url is not None:
+            await link.connect(url, host)
+            await app.run_async()
+            return app.return_code or DONE
+        private = PrivateEngine(options, link.report)
+        try:
+            following = asyncio.create_task(_follow(private, link, app))
+            await app.run_async()
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+        finally:
+            await asyncio.to_thread(private.stop)
+    if private.error is not None:
+        raise CommandError(private.error, private.status or FAILED)
+    return app.return_code or DONE
+
+
+async def _follow(private: "PrivateEngine", link: "BusLink", app: "VmqApp") -> None:
+    """Attach the screen to the engine once it is there; leave the screen when the engine can't start."""
+    url = await private.start()
+    if url is None:
+        app.exit()
+        return
+    await link.connect(url)
+    await asyncio.to_thread(private.wait)
+    link.report(private.error or "the engine has ended", failed=True)
+
+
+class PrivateEngine:
+    """An engine in a process of its own, which ends when this one does, however this one ends."""
+
+    def __init__(self, options: list[str], report: Callable[[str], None]) -> None:
+        self.error: str | None = None
+        self.status: int | None = None
+        self._report = report
+        self._event_loop = asyncio.get_running_loop()
+        windows = sys.platform == "win32"
+        # A process group of its own: a Ctrl-C on the terminal is the screen's.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "vmqtui", "engine", "--tied", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=not windows,
+            creationflags=0x200 if windows else 0,  # CREATE_NEW_PROCESS_GROUP
+        )
+        self._stdin = cast("IO[str]", self._process.stdin)
+        self._stdout = cast("IO[str]", self._process.stdout)
+        self._stderr = cast("IO[str]", self._process.stderr)
+        self._talking = asyncio.create_task(asyncio.to_thread(self._listen))
+
+    async def start(self) -> BrokerUrl | None:
+        """Wait for its URL; None when it ended instead, and then ``error`` says why."""
+        line = await asyncio.to_thread(self._stdout.readline)
+        if line:
+            return BrokerUrl.parse(line.strip())
+        await asyncio.to_thread(self.wait)
+        await self._talking
+        self.error = self.error or "the engine ended before it was ready"
+        return None
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self.status = self._process.wait()
+
+    def stop(self) -> None:
+        """End it: it goes when its standard input closes, and is killed when it does not."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        try:
+            self._process.wait(_FAREWELL_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._stdout.close()
+
+    def _listen(self) -> None:
+        """Take what it says on stderr: how far it is, or why it ended."""
+        with self._stderr as said:
+            for line in said:
+                sentence = line.strip()
+                if sentence.startswith("error: "):
+                    self.error = sentence.removeprefix("error: ")
+                with contextlib.suppress(RuntimeError):
+                    self._event_loop.call_soon_threadsafe(self._report, sentence)
