@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from vmqtui.dashboard import Dashboard
-from vmqtui.dialogs.choose import MoveDialog
+from vmqtui.dialogs.choose import MoveDialog, TextDialog
 from vmqtui.link import Link
 from vmqtui.state.model import Model
 from vmqtui.theme import DEFAULT, Palette, load_themes
@@ -83,19 +83,20 @@ class VmqApp(App[None]):
         self.model.take()
         if not self._draw_due and self.is_running:
             self._draw_due = True
-            self.set_timer(max(0.001, self._drawn_at + DRAW_PERIOD - monotonic()), self._draw)
+            self.set_timer(max(0.001, self._drawn_at + DRAW_PERIOD - monotonic()), self.draw_now)
 
-    def _draw(self) -> None:
+    def draw_now(self) -> None:
+        """Draw what is known, without waiting for the next drawing."""
         self._draw_due = False
         self._drawn_at = monotonic()
         for screen in self.screen_stack:
-            if isinstance(screen, (Dashboard, MoveDialog)):
+            if isinstance(screen, (Dashboard, MoveDialog, TextDialog)):
                 screen.draw()
 
     def _notice_age(self) -> None:
         """Readings grow stale without anything arriving."""
         if monotonic() - self._drawn_at >= 0.9:
-            self._draw()
+            self.draw_now()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, Dashboard):
@@ -110,4 +111,4 @@ class VmqApp(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, Dashboard):
                 screen.refresh_colours()
-        self._draw()
+        self.draw_now()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import ClassVar
 
+from rich.console import RenderableType
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -165,14 +166,20 @@ class Dashboard(Screen[None]):
         row = table.row
         if row is None:
             return
-        text = details_text(row, table.table, palette_of(self))
-        name = called if (called := getattr(row, "label", None)) else ""
-        self.app.push_screen(TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", text))
+        kept = [row]
+
+        def make() -> RenderableType:
+            rows = self._model.snapshot.rows(table.table)
+            kept[0] = next((one for one in rows if one.identity == row.identity), kept[0])
+            return details_text(kept[0], table.table, palette_of(self))
+
+        name = getattr(row, "label", None)
+        self.app.push_screen(TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))
 
     def action_help(self) -> None:
         """What the keys do."""
         text = help_text(self._offered, self.view.table.table, palette_of(self))
-        self.app.push_screen(TextDialog("Help", text))
+        self.app.push_screen(TextDialog("Help", lambda: text))
 
     async def action_quit(self) -> None:
         """Leave."""

@@ -99,11 +99,15 @@ def visible(
     """The columns that fit ``width`` cells, each with its width.
 
     Columns leave from the highest priority (rightmost first) until the rest fits; what is left over goes
-    to the columns that may grow, in turns.
+    to the columns that may grow, in turns. An extra (priority 10 and above) is shown only where the others
+    have grown by up to three cells each.
     """
     chosen = [column for column in columns if column.key not in without]
-    while len(chosen) > 1 and sum(column.width + gap for column in chosen) - gap > width:
+    while len(chosen) > 1:
         worst = max(range(len(chosen)), key=lambda index: (chosen[index].priority, index))
+        comfort = 3 if chosen[worst].priority >= 10 else 0
+        if sum(column.width + min(comfort, column.grow) + gap for column in chosen) - gap <= width:
+            break
         del chosen[worst]
     widths = [column.width for column in chosen]
     room = width - sum(widths) - gap * (len(widths) - 1)

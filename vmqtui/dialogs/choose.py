@@ -1,8 +1,9 @@
 """Dialogs that choose from a list: anything by its name, or a processor by its load."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -126,7 +127,7 @@ class MoveDialog(RequestDialog):
 
 
 class TextDialog(ModalScreen[None]):
-    """Text to read, and to scroll where it is long."""
+    """Text to read, and to scroll where it is long; ``make`` writes it anew at every drawing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,question_mark", "dismiss", "Close", show=False),
@@ -136,17 +137,21 @@ class TextDialog(ModalScreen[None]):
         Binding("pageup", "scroll(-10)", "Page up", show=False),
     ]
 
-    def __init__(self, title: str, text: Text) -> None:
+    def __init__(self, title: str, make: Callable[[], RenderableType]) -> None:
         super().__init__()
         self._title = title
-        self._text = text
+        self._make = make
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes="wide") as dialog:
             dialog.border_title = printable(self._title).replace("[", r"\[")
             dialog.border_subtitle = "esc closes"
             dialog.can_focus = True
-            yield Static(self._text)
+            yield Static(self._make(), id="text")
+
+    def draw(self) -> None:
+        """Show the text as it is now."""
+        self.query_one("#text", Static).update(self._make())
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by so many lines."""

@@ -121,7 +121,7 @@ class RequestDialog(ModalScreen[str | None]):
                     yield Label(Text(field.label), classes="label")
                     yield Input(field.value, placeholder=field.hint, id=f"field-{field.key}", compact=True)
                     yield Static("", id=f"mark-{field.key}", classes="mark")
-            yield Static("", id="answer")
+            yield Static("", id="answer", classes="form" if self.asked.fields else None)
             with Horizontal(id="buttons"):
                 yield Button(Text(self.asked.verb), id="do", compact=True)
                 yield Button("Cancel", id="cancel", compact=True)
@@ -160,26 +160,30 @@ class RequestDialog(ModalScreen[str | None]):
         else:
             self.dismiss("; ".join(self._done) + ", then left" if self._done else None)
 
-    def _validate(self) -> Values | None:
-        """Check every field; the values, or None with the first complaint shown."""
+    def _validate(self, submitted: bool = False) -> Values | None:
+        """Check every field and mark it; the values, or None when one does not fit.
+
+        The first complaint is shown; one about an empty field only when the form is ``submitted``.
+        """
         palette = palette_of(self)
         values: Values = {}
-        complaint: tuple[Field, str] | None = None
+        complaint: tuple[Input, str] | None = None
         for field in self.asked.fields:
             widget = self.query_one(f"#field-{field.key}", Input)
             mark = self.query_one(f"#mark-{field.key}", Static)
             try:
                 values[field.key] = field.check(widget.value.strip())
             except ValueError as error:
-                complaint = complaint or (field, str(error))
-                mark.update(Text("✗", palette.style("bad")))
+                loud = bool(widget.value) or submitted
+                mark.update(Text("✗" if loud else "·", palette.style("bad" if loud else "dim")))
+                if loud and complaint is None:
+                    complaint = widget, f"{field.label}: {error}"
             else:
                 mark.update(Text("✓", palette.style("good")))
-        if complaint is not None:
-            self.say(f"{complaint[0].label}: {complaint[1]}", "warn")
-            return None
-        self.say("", "dim")
-        return values
+        self.say(complaint[1] if complaint else "", "warn")
+        if complaint is not None and submitted:
+            complaint[0].focus()
+        return values if len(values) == len(self.asked.fields) else None
 
     def say(self, words: str, role: str) -> None:
         """Show a sentence under the fields, after what is done already."""
@@ -195,17 +199,9 @@ class RequestDialog(ModalScreen[str | None]):
         """Send the requests, unless a value does not fit or they are under way."""
         if self.waiting:
             return
-        values = self._validate()
-        if values is None:
-            for field in self.asked.fields:
-                widget = self.query_one(f"#field-{field.key}", Input)
-                try:
-                    field.check(widget.value.strip())
-                except ValueError:
-                    widget.focus()
-                    return
-            return
-        self._run(self.asked.plan(values))
+        values = self._validate(submitted=True)
+        if values is not None:
+            self._run(self.asked.plan(values))
 
     @work(exclusive=True, group="request")
     async def _run(self, steps: Sequence[Step]) -> None:

@@ -1,56 +1,82 @@
-"""Help and details as text, made from the registries."""
+"""Help and details, made from the registries."""
 
+from collections.abc import Iterable
+
+from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
-from vmqtui.actions import VIEWS, Action, key_names
+from vmqtui.actions import Action, key_names
 from vmqtui.columns import COLUMNS
-from vmqtui.draw import fit
 from vmqtui.printable import printable
 from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
 
 
-def help_text(actions: tuple[Action, ...], table: str, palette: Palette) -> Text:
+def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for line in lines:
+        grid.add_row(*line)
+    return grid
+
+
+def help_text(actions: tuple[Action, ...], table: str, palette: Palette) -> Group:
     """What every key does, and what the columns of the present table mean."""
     style = palette.style
-    text = Text()
+    parts: list[Text | Table] = []
     for group in dict.fromkeys(action.group for action in actions):
-        text.append(f"{group}\n", style("title"))
-        for action in actions:
-            if action.group == group:
-                where = ", ".join(VIEWS[view] for view in VIEWS if view in action.views)
-                text.append(f"  {fit(key_names(action), 8)}", style("accent"))
-                text.append(fit(action.title, 26), style("text"))
-                text.append(f"{action.help}", style("dim"))
-                everywhere = not action.views or len(action.views) == len(VIEWS)
-                text.append("\n" if everywhere else f" ({where})\n", style("faint"))
-        text.append("\n")
-    text.append("Moving\n", style("title"))
-    text.append(f"  {fit('↑ ↓ k j', 8)}", style("accent"))
-    text.append("the cursor; PgUp PgDn Home End too; Tab goes to the next panel\n\n", style("dim"))
-    text.append(f"Columns of {table}\n", style("title"))
-    for column in COLUMNS[table]:
-        text.append(f"  {fit(column.title or column.key.replace('_', ' '), 20)}", style("accent"))
-        text.append(column.help, style("text"))
-        text.append(f"  {column.computed}\n" if column.computed else "\n", style("dim"))
-    text.append("\n– is unknown, which is not zero; △ and ▲ mark thresholds.", style("dim"))
-    return text
+        parts += [Text(group, style("title")), _actions(actions, group, palette), Text()]
+    parts += [
+        Text("Moving", style("title")),
+        Text("↑ ↓ PgUp PgDn Home End move the cursor; Tab goes to the next panel.", style("dim")),
+        Text(),
+        Text(f"Columns of {table}", style("title")),
+        _grid(
+            (
+                Text(column.title or column.key.replace("_", " "), style("accent")),
+                Text(column.help, style("text")),
+                Text(column.computed, style("dim")),
+            )
+            for column in COLUMNS[table]
+        ),
+        Text(),
+        Text("– is unknown, which is not zero; △ and ▲ mark thresholds.", style("dim")),
+    ]
+    return Group(*parts)
 
 
-def details_text(row: Row, table: str, palette: Palette) -> Text:
+def _actions(actions: tuple[Action, ...], group: str, palette: Palette) -> Table:
+    style = palette.style
+    return _grid(
+        (
+            Text(key_names(action), style("accent")),
+            Text(action.title, style("text")),
+            Text(action.help, style("dim")),
+        )
+        for action in actions
+        if action.group == group
+    )
+
+
+def details_text(row: Row, table: str, palette: Palette) -> Table:
     """Every column of a row, with what it means."""
     style = palette.style
-    text = Text()
+    lines: list[tuple[Text, ...]] = []
     for column in COLUMNS[table]:
-        if column.exported:
-            value = column.value(row)
-            shown = (
-                ", ".join("any" if part is None else printable(str(part)) for part in value) or "–"
-                if isinstance(value, list)
-                else column.text(row)
+        if not column.exported:
+            continue
+        value = column.value(row)
+        if isinstance(value, list):
+            shown = ", ".join("any" if part is None else printable(str(part)) for part in value) or "–"
+        else:
+            shown = column.text(row)
+        level = column.level(row) if column.level else ""
+        unit = f" {column.unit}" if column.unit and column.right and value is not None else ""
+        lines.append(
+            (
+                Text(column.heading or column.title, style("dim")),
+                Text(shown + unit, style(level or "strong")),
+                Text(column.help, style("dim")),
             )
-            level = column.level(row) if column.level else ""
-            text.append(fit(column.heading or column.title, 24), style("dim"))
-            text.append(f"{shown} {column.unit if column.right else ''}".rstrip(), style(level or "strong"))
-            text.append(f"  {column.help}\n", style("faint"))
-    return text
+        )
+    return _grid(lines)

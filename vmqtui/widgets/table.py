@@ -176,12 +176,15 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.move_to(self._cursor + step * self._page)
 
     def on_click(self, event: events.Click) -> None:
-        if event.y == 0:
-            column = self._column_at(event.x)
+        at = event.get_content_offset(self)
+        if at is None:
+            return
+        if at.y == 0:
+            column = self._column_at(at.x)
             if column is not None:
                 self.post_message(self.HeadingClicked(self.table, column.key))
             return
-        index = event.y - 1 + self.scroll_offset.y
+        index = at.y - 1 + self.scroll_offset.y
         if index < len(self._rows):
             self.move_to(index)
             if event.chain == 2:

@@ -1,0 +1,51 @@
+"""The action registry: bindings, palette, help and docs agree."""
+
+from collections import defaultdict
+
+import pytest
+
+from vmqtui.actions import ACTIONS, VIEWS, offered
+from vmqtui.dashboard import Dashboard
+from vmqtui.widgets.table import LiveTable
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_key_means_two_things_in_a_view(view: str) -> None:
+    meanings: defaultdict[str, list[str]] = defaultdict(list)
+    for action in ACTIONS:
+        if action.applies(view):
+            for key in action.key.split(","):
+                meanings[key].append(action.id)
+    for binding in LiveTable.BINDINGS:
+        for key in binding.key.split(","):  # type: ignore[union-attr]
+            meanings[key].append(f"table {binding.action}")  # type: ignore[union-attr]
+    assert {key: ids for key, ids in meanings.items() if len(ids) > 1} == {}
+
+
+def test_every_action_has_key_title_help_and_group() -> None:
+    for action in ACTIONS:
+        assert action.key, action.id
+        assert action.title, action.id
+        assert action.help.endswith("."), action.id
+        assert action.group, action.id
+        assert action.views <= set(VIEWS), action.id
+
+
+def test_every_action_is_carried_out_by_the_dashboard() -> None:
+    for action in ACTIONS:
+        name = action.id.partition("(")[0]
+        if name != "command_palette":  # Textual's own
+            assert callable(getattr(Dashboard, f"action_{name}", None)), action.id
+
+
+def test_read_only_offers_nothing_that_changes() -> None:
+    assert not any(action.changes for action in offered(read_only=True))
+    assert {action.id for action in offered(False)} - {action.id for action in offered(True)} == {
+        "move_queue",
+        "set_filter",
+        "clear_filter",
+        "new_queue",
+        "complete_queue",
+        "edit_queue",
+        "free_queue",
+    }

@@ -1,0 +1,151 @@
+"""The column registry: what the screen and ``vmqtui get`` print from."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.vmqtui.scripted import EVENTS, make_config, make_stats
+from vmqtui.columns import COLUMNS, export_row, ordered, visible
+from vmqtui.numbers import compact, decimal, grouped, percent
+from vmqtui.state.snapshot import Snapshot
+
+FULL = Snapshot("hv01", config=make_config(), stats=make_stats(9), before=make_stats(5), events=EVENTS)
+BARE = Snapshot("hv01", config=make_config())
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_keys_are_unique_and_every_column_has_help(table: str) -> None:
+    columns = COLUMNS[table]
+    assert len({column.key for column in columns}) == len(columns)
+    assert all(column.help for column in columns)
+    assert all(column.heading for column in columns if column.exported)
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+@pytest.mark.parametrize("snapshot", [FULL, BARE], ids=["full", "bare"])
+def test_every_value_can_be_exported_and_every_cell_has_its_width(table: str, snapshot: Snapshot) -> None:
+    for row in snapshot.rows(table):
+        json.dumps(export_row(COLUMNS[table], row))
+        for column in COLUMNS[table]:
+            if column.gauge is None and column.trend is None:
+                assert len(column.cell(row, column.width)[0]) == column.width
+
+
+def test_queues_begin_with_what_get_netadaptervmqqueue_prints() -> None:
+    headings = [column.heading for column in COLUMNS["queues"]][:6]
+    assert headings == ["Name", "QueueID", "MacAddress", "VlanID", "Processor", "VmFriendlyName"]
+
+
+def test_exported_queue_row_has_raw_values() -> None:
+    row = export_row(COLUMNS["queues"], FULL.queues[5])
+    assert (row["adapter"], row["queue_id"], row["processor"], row["vm"]) == ("nic0", 5, "0:1", "fw-01")
+    assert (row["mac"], row["vlan"]) == (["00:15:5d:00:00:05", "00:15:5d:00:00:05"], [10, 20])
+    assert "trend" not in row
+    assert "use_bar" not in row
+
+
+def test_unknown_looks_like_nothing_else() -> None:
+    column = next(column for column in COLUMNS["queues"] if column.key == "pps")
+    assert (column.text(BARE.queues[1]), column.value(BARE.queues[1])) == ("–", None)
+    assert column.text(FULL.queues[12]) == "0"
+
+
+def test_order_is_by_value_with_unknown_last_both_ways() -> None:
+    column = next(column for column in COLUMNS["queues"] if column.key == "pps")
+    rows = [BARE.queues[0], *FULL.queues]
+    up, down = ordered(rows, column), ordered(rows, column, reverse=True)
+    assert up[-1] is down[-1] is rows[0]
+    rates = sorted(row.pps or 0.0 for row in FULL.queues)
+    assert [row.pps for row in up[:-1]] == rates
+    assert [row.pps for row in down[:-1]] == rates[::-1]
+
+
+def test_processors_are_ordered_by_number() -> None:
+    config = make_config(vms=[(f"q{n}", f"q{n}", cpu, 0) for n, cpu in enumerate((17, 2, 70))], cpus=80)
+    column = next(column for column in COLUMNS["queues"] if column.key == "processor")
+    rows = ordered(Snapshot("hv01", config=config).queues, column)
+    assert [row.processor for row in rows] == ["0:2", "0:17", "1:6"]
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+@pytest.mark.parametrize("width", [20, 76, 116, 196, 400])
+def test_columns_fit_the_width_there_is(table: str, width: int) -> None:
+    shown = visible(COLUMNS[table], width)
+    assert shown
+    assert sum(cells for _, cells in shown) + len(shown) - 1 <= max(width, shown[0][1])
+
+
+def test_narrow_screen_keeps_what_matters() -> None:
+    shown = {column.key for column, _ in visible(COLUMNS["queues"], 78, 1, frozenset({"adapter"}))}
+    assert shown >= {
+        "queue_id",
+        "mac",
+        "vlan",
+        "processor",
+        "vm",
+        "state_glyph",
+        "pps",
+        "mbits",
+        "drops_per_second",
+        "buffer_use",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (0.001, "<.01"),
+        (0.42, "0.42"),
+        (5, "5"),
+        (45.67, "45.7"),
+        (832, "832"),
+        (999.7, "1k"),
+        (12345, "12.3k"),
+        (4_560_000, "4.56M"),
+        (99_990_000, "100M"),
+        (999_600_000, "1G"),
+    ],
+)
+def test_compact_numbers(value: float | None, text: str) -> None:
+    assert compact(value) == text
+    assert len(text) <= 5
+
+
+def test_other_numbers() -> None:
+    assert [decimal(value) for value in (None, 0, 9.876, 842.14, 3421, 12345)] == [
+        "–",
+        "0",
+        "9.88",
+        "842.1",
+        "3,421",
+        "12.3k",
+    ]
+    assert [percent(value) for value in (None, 0, 0.0001, 0.0312, 0.99961, 1)] == [
+        "–",
+        "0%",
+        "<.1%",
+        "3.1%",
+        "100%",
+        "100%",
+    ]
+    assert [grouped(value) for value in (None, 0, 1234567, 123_456_789)] == ["–", "0", "1,234,567", "123M"]
+
+
+def test_columns_need_neither_textual_nor_numba() -> None:
+    code = "import sys, vmqtui.columns, vmqtui.actions; print({'textual', 'numba'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_dashboard_never_loads_numba_or_the_data_plane() -> None:
+    code = (
+        "import sys, vmqtui.app, vmqtui.bus_link;"
+        "bad = ('numba', 'engine.dataplane', 'engine.service', 'engine.traffic');"
+        "print([name for name in sys.modules if name.startswith(bad)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,346 @@
+"""Every control: the request that leaves, and what is said of its answer."""
+
+import asyncio
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
+from vmqtui.app import VmqApp
+from vmqtui.dialogs.request import RequestDialog
+
+
+def flowing(app: VmqApp) -> str:
+    """The screen's words as one line: what a dialog wraps is whole again."""
+    return " ".join(screen_text(app).replace("│", " ").split())
+
+
+async def until(pilot: Pilot[None], app: VmqApp, *words: str) -> str:
+    """The screen's words, once all of these are among them."""
+    async with asyncio.timeout(5):
+        while not all(word in (text := flowing(app)) for word in words):
+            await pilot.pause(0.02)
+    return text
+
+
+def notes(app: VmqApp) -> str:
+    """What was said in notifications."""
+    return " | ".join(note.message for note in app._notifications)
+
+
+async def closed(pilot: Pilot[None], app: VmqApp) -> None:
+    async with asyncio.timeout(5):
+        while len(app.screen_stack) > 1:
+            await pilot.pause(0.02)
+
+
+async def type_into(pilot: Pilot[None], app: VmqApp, key: str, text: str) -> None:
+    app.screen.query_one(f"#field-{key}", Input).value = text
+    await pilot.pause()
+
+
+async def test_move_queue_is_two_keystrokes_and_a_processor(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "m")
+        await until(pilot, app, "Move queue 1 (web-01)", "it is served there now")
+        await pilot.press("end")
+        await until(pilot, app, "0:2 → 0:7")
+        link.answer()
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert link.asked == [("hv01", "set_queue_parameters", {"adapter": "nic0", "queue_id": 1, "cpu": 7})]
+        assert "move queue 1 (web-01) from 0:2 to 0:7" in notes(app)
+
+
+async def test_refused_move_stays_open_with_its_words_and_status(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        link.answer("NDIS_STATUS_INVALID_PARAMETER", "queue 1 is freeing")
+        await pilot.press("2", "down", "m", "end", "enter")
+        text = await until(pilot, app, "✗")
+        assert "queue 1 is freeing (NDIS_STATUS_INVALID_PARAMETER)" in text
+        app.draw_now()
+        await pilot.pause()
+        assert "NDIS_STATUS_INVALID_PARAMETER" in flowing(app)
+        link.answer()
+        await pilot.press("up", "enter")
+        await closed(pilot, app)
+        assert [params["cpu"] for _, _, params in link.asked] == [7, 6]
+
+
+async def test_moving_a_queue_to_where_it_is_asks_nothing(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "m", "enter")
+        await closed(pilot, app)
+        assert link.asked == []
+
+
+async def test_waiting_is_shown_until_answered(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "m", "end", "enter")
+        await until(pilot, app, "waiting for hv01")
+        await pilot.press("enter")
+        assert len(link.asked) == 1
+        link.answer()
+        await closed(pilot, app)
+
+
+async def test_no_answer_is_said_to_be_uncertain(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        link.answers.put_nowait(TimeoutError())
+        await pilot.press("2", "down", "m", "end", "enter")
+        await until(pilot, app, "no answer from hv01")
+
+
+async def test_lost_broker_is_said(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        link.answers.put_nowait(ConnectionError("refused"))
+        await pilot.press("2", "down", "m", "end", "enter")
+        await until(pilot, app, "the broker is not there (refused)")
+
+
+async def test_set_filter_sends_what_was_typed_in_the_fields_form(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "f", *"00-15-5D-AA-BB-CC", "tab", *"42")
+        link.answer(filter_id=14)
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert link.asked == [
+            ("hv01", "set_filter", {"adapter": "nic0", "queue_id": 1, "mac": "00:15:5d:aa:bb:cc", "vlan": 42})
+        ]
+
+
+async def test_filter_form_says_what_would_fit_and_sends_nothing(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "f")
+        await type_into(pilot, app, "mac", "01:00:5e:00:00:01")
+        await until(pilot, app, "group address")
+        await type_into(pilot, app, "mac", "00:15:5d:00:00:77")
+        await type_into(pilot, app, "vlan", "4095")
+        await until(pilot, app, "is not a VLAN id")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert link.asked == []
+
+
+async def test_adapter_of_ndis_620_needs_a_vlan_test(dashboard: Running) -> None:
+    link = live_link(ndis_version="6.20")
+    link.publish("hv01", stats=make_stats(2))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("2", "down", "f")
+        await type_into(pilot, app, "mac", "00:15:5d:00:00:77")
+        await pilot.press("enter")
+        await until(pilot, app, "NDIS 6.20 sets no filter without a VLAN test")
+        assert link.asked == []
+
+
+async def test_refused_filter_keeps_what_was_typed(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "f")
+        await type_into(pilot, app, "mac", "00:15:5d:00:00:02")
+        await type_into(pilot, app, "vlan", "untagged")
+        link.answer("NDIS_STATUS_RESOURCES")
+        await pilot.press("enter")
+        text = await until(pilot, app, "NDIS_STATUS_RESOURCES", "no queue, filter or buffer left")
+        assert "00:15:5d:00:00:02" in text
+        assert app.screen.query_one("#field-vlan", Input).value == "untagged"
+
+
+async def test_clear_filter_asks_first_and_cancel_sends_nothing(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("3", "down", "x")
+        await until(pilot, app, "Clear filter 2", "00:15:5d:00:00:02, VLAN 20")
+        await pilot.press("enter")  # Cancel has the focus
+        await closed(pilot, app)
+        assert link.asked == []
+        link.answer()
+        await pilot.press("x", "y")
+        await closed(pilot, app)
+        assert link.asked == [("hv01", "clear_filter", {"adapter": "nic0", "queue_id": 2, "filter_id": 2})]
+
+
+async def test_queue_of_several_filters_asks_which_to_clear(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", *["down"] * 5, "x")
+        await until(pilot, app, "Clear which filter")
+        await pilot.press("down", "enter")
+        await until(pilot, app, "Clear filter 6")
+        link.answer()
+        await pilot.press("y")
+        await closed(pilot, app)
+        assert link.asked[0][2]["filter_id"] == 6
+
+
+async def test_queue_without_a_filter_has_none_to_clear(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "x")
+        assert "has no filter" in notes(app)
+        assert len(app.screen_stack) == 1
+        assert link.asked == []
+
+
+async def fill_new_queue(pilot: Pilot[None], app: VmqApp) -> None:
+    await pilot.press("2", "n")
+    await pilot.pause()
+    for key, text in (("vm", "app-01"), ("cpu", "0:7"), ("buffers", "1,024"), ("vlan", "10")):
+        await type_into(pilot, app, key, text)
+    await type_into(pilot, app, "mac", "00:15:5d:00:10:01")
+
+
+async def test_new_queue_allocates_sets_its_filter_and_completes(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await fill_new_queue(pilot, app)
+        link.answer(queue_id=13)
+        link.answer(filter_id=14)
+        link.answer(queues=[{"queue_id": 13, "ndis_status": "NDIS_STATUS_SUCCESS", "buffers": 1024}])
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert [(op, params) for _, op, params in link.asked] == [
+            (
+                "allocate_queue",
+                {"adapter": "nic0", "cpu": 7, "buffers": 1024, "vm": "app-01", "name": "app-01"},
+            ),
+            ("set_filter", {"adapter": "nic0", "queue_id": 13, "mac": "00:15:5d:00:10:01", "vlan": 10}),
+            ("complete_allocation", {"adapter": "nic0", "queue_ids": [13]}),
+        ]
+        assert "allocate app-01; set filter 00:15:5d:00:10:01; complete app-01" in notes(app)
+
+
+async def test_new_queue_goes_on_after_a_refused_step_without_repeating_the_others(
+    dashboard: Running,
+) -> None:
+    async with dashboard() as (app, pilot, link):
+        await fill_new_queue(pilot, app)
+        link.answer(queue_id=13)
+        link.answer("NDIS_STATUS_INVALID_PARAMETER", "filter 1 has that MAC and VLAN already")
+        await pilot.press("enter")
+        await until(pilot, app, "✓ allocate app-01", "already (NDIS_STATUS_INVALID_PARAMETER)")
+        assert app.screen.query_one("#field-vm", Input).disabled
+        await type_into(pilot, app, "vlan", "11")
+        link.answer(filter_id=14)
+        link.answer(queues=[{"queue_id": 13, "ndis_status": "NDIS_STATUS_RESOURCES"}])
+        app.screen.query_one("#field-vlan", Input).focus()
+        await pilot.press("enter")
+        await until(pilot, app, "NDIS_STATUS_RESOURCES")
+        assert [op for _, op, _ in link.asked] == [
+            "allocate_queue",
+            "set_filter",
+            "set_filter",
+            "complete_allocation",
+        ]
+        await pilot.press("escape")
+        await closed(pilot, app)
+        assert "allocate app-01; set filter 00:15:5d:00:10:01, then left" in notes(app)
+
+
+async def test_port_without_a_queue_is_offered_one(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("6", "n")
+        await until(pilot, app, "New queue on nic0")
+        values = {key: app.screen.query_one(f"#field-{key}", Input).value for key in ("vm", "mac", "vlan")}
+        assert values == {"vm": "app-01", "mac": "00:15:5d:00:10:01", "vlan": "10"}
+
+
+async def test_lookahead_is_asked_only_where_the_adapter_splits(dashboard: Running) -> None:
+    link = live_link(ndis_version="6.20", max_lookahead_bytes=256)
+    link.publish("hv01", stats=make_stats(2))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("n")
+        await pilot.pause()
+        await type_into(pilot, app, "lookahead", "512")
+        await until(pilot, app, "Lookahead: 512 is not a whole number in 0..256")
+
+
+async def test_complete_allocation_of_an_allocated_queue(dashboard: Running) -> None:
+    link = live_link()
+    config = with_queue(make_config(), 3, state="allocated")
+    link.publish("hv01", stats=make_stats(2), config=config)
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("2", *["down"] * 3, "c")
+        link.answer(queues=[{"queue_id": 3, "ndis_status": "NDIS_STATUS_SUCCESS", "buffers": 512}])
+        await until(pilot, app, "Give queue 3 (sql-01) 512 receive buffers")
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert link.asked == [("hv01", "complete_allocation", {"adapter": "nic0", "queue_ids": [3]})]
+
+
+async def test_edit_sends_only_what_changed(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "e")
+        await pilot.pause()
+        await type_into(pilot, app, "buffers", "2048")
+        link.answer()
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert link.asked == [
+            ("hv01", "set_queue_parameters", {"adapter": "nic0", "queue_id": 1, "buffers": 2048})
+        ]
+
+
+async def test_default_queue_has_no_name_to_change_and_is_never_freed(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "e")
+        await pilot.pause()
+        assert not app.screen.query("#field-name")
+        await pilot.press("escape", "d")
+        await pilot.pause()
+        assert "the default queue can't be freed" in notes(app)
+        assert link.asked == []
+
+
+async def test_free_asks_then_clears_the_filters_and_frees(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", *["down"] * 5, "d")
+        await until(pilot, app, "Free queue 5 (fw-01)", "2 filters are cleared first")
+        assert link.asked == []
+        link.answer()
+        link.answer()
+        link.answer("NDIS_STATUS_PENDING", "47 buffers are outstanding")
+        await pilot.press("y")
+        await closed(pilot, app)
+        assert [(op, params.get("filter_id")) for _, op, params in link.asked] == [
+            ("clear_filter", 5),
+            ("clear_filter", 6),
+            ("free_queue", None),
+        ]
+        assert "free queue 5 (fw-01): pending · 47 buffers are outstanding" in notes(app)
+
+
+@pytest.mark.parametrize("key", ["m", "f", "x", "n", "c", "e", "d"])
+async def test_read_only_has_no_controls(dashboard: Running, key: str) -> None:
+    async with dashboard(read_only=True) as (app, pilot, link):
+        await pilot.press("2", "down", key)
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        assert link.asked == []
+        assert " move " not in screen_text(app)
+        assert "read-only" in screen_text(app)
+
+
+async def test_closing_before_the_answer_says_it_may_still_take_effect(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "m", "end", "enter")
+        await until(pilot, app, "waiting for hv01")
+        await pilot.press("escape")
+        await closed(pilot, app)
+        assert "may still take effect" in notes(app)
+        link.answer()
+        await pilot.pause()
+
+
+async def test_queue_of_a_processor_can_be_moved_from_there(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("5", "down", "down", "m")
+        assert "Tab goes to the queues" in notes(app)
+        await pilot.press("tab", "down", "m")
+        await until(pilot, app, "Move queue 2 (web-02)")
+        assert isinstance(app.screen, RequestDialog)
+
+
+async def test_answer_without_a_queue_id_is_not_a_crash(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await fill_new_queue(pilot, app)
+        link.answer()
+        await pilot.press("enter")
+        await until(pilot, app, "no usable queue_id")

@@ -1,0 +1,277 @@
+"""The screen as text: views, states and sizes, over fixed numbers and a fixed clock."""
+
+import asyncio
+
+import pytest
+
+from engine.bus.messages import Status
+from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
+from tests.vmqtui.scripted import (
+    EVENTS,
+    ScriptedHost,
+    ScriptedLink,
+    live_link,
+    make_config,
+    make_stats,
+    play,
+)
+from vmqtui.actions import VIEWS
+from vmqtui.state.rows import QueueRow
+from vmqtui.widgets.header import Tabs
+from vmqtui.widgets.table import LiveTable
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_views_of_a_live_host(dashboard: Running, size: tuple[int, int]) -> None:
+    async with dashboard(size=size, readings=60) as (app, pilot, _):
+        for number, view in enumerate(VIEWS, 1):
+            await pilot.press(str(number))
+            await pilot.pause()
+            same_as_snapshot(f"{view}-live-{size[0]}x{size[1]}", screen_text(app))
+
+
+def _connecting() -> ScriptedLink:
+    return ScriptedLink(progress="compiling kernels, 3 of 7")
+
+
+def _empty() -> ScriptedLink:
+    return ScriptedLink(connection="connected")
+
+
+def _stale() -> ScriptedLink:
+    link = live_link()
+    link.publish("hv01", stats=make_stats(8))
+    link.now += 7
+    return link
+
+
+def _offline() -> ScriptedLink:
+    link = live_link()
+    link.publish("hv01", stats=make_stats(8))
+    link.views["hv01"].status = Status(state="offline")
+    return link
+
+
+STATES = {"connecting": _connecting, "empty": _empty, "stale": _stale, "offline": _offline}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("state", STATES)
+async def test_overview_when_not_live(dashboard: Running, state: str, size: tuple[int, int]) -> None:
+    async with dashboard(STATES[state](), size=size) as (app, _, _):
+        text = screen_text(app)
+        assert state in text
+        same_as_snapshot(f"overview-{state}-{size[0]}x{size[1]}", text)
+
+
+async def test_broker_that_is_lost_is_said_with_its_reason(dashboard: Running) -> None:
+    async with dashboard() as (app, _, link):
+        link.connection, link.progress = "lost", "mqtt://broker: connection refused"
+        link.notify()
+        app.draw_now()
+        assert "■ offline" in screen_text(app)
+        assert "connection refused" in screen_text(app)
+
+
+async def test_numbers_move_when_a_reading_arrives(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        before = screen_text(app)
+        assert "sim 5.0s" in before
+        play(link, 21, 24)
+        async with asyncio.timeout(5):
+            while "sim 6.0s" not in screen_text(app):
+                await pilot.pause(0.02)
+
+
+async def test_hostile_names_are_shown_not_obeyed(dashboard: Running) -> None:
+    vms = (("default", None, 0, 5), ("evil[red]\x1b[2J", "vm\u202e[bold]\nx", 1, 5))
+    link = live_link(vms=vms)
+    link.publish("hv01", stats=make_stats(3, vms=vms))
+    async with dashboard(link, size=(200, 60)) as (app, pilot, _):
+        for key in "2345":
+            await pilot.press(key)
+            await pilot.pause()
+            text = screen_text(app)
+            assert not {"\x1b", "\u202e"} & set(text)
+        await pilot.press("2", "down", "m")
+        await pilot.pause()
+        assert "vm�[bold]␊x" in str(app.screen.query_one("#dialog").border_title).replace("\\", "")
+
+
+async def test_several_adapters_have_a_column_and_a_chooser(dashboard: Running) -> None:
+    link = live_link(adapters=("nic0", "nic1"))
+    link.publish("hv01", stats=make_stats(4, adapters=("nic0", "nic1")))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("2")
+        assert "Adapter" in screen_text(app)
+        assert "2 adapters" in screen_text(app)
+        await pilot.press("a", "down", "down", "enter")
+        await pilot.pause()
+        assert app.model.choices.adapter == "nic1"
+        assert "Adapter" not in screen_text(app)
+        assert "Queues 13" in screen_text(app)
+
+
+async def test_another_host_can_be_chosen(dashboard: Running) -> None:
+    link = live_link()
+    link.views["hv02"] = ScriptedHost(
+        Status(state="online", interval_ns=250_000_000), make_config(host="hv02"), make_stats(400), link.now
+    )
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("h", "down", "enter")
+        await pilot.pause()
+        assert app.model.host == "hv02"
+        assert "hv02" in screen_text(app).splitlines()[0]
+
+
+async def test_cursor_stays_on_its_row_when_the_order_changes(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "down", "down", "down")
+        table = app.screen.query_one("#queues-table", LiveTable)
+        pinned = table.row.identity  # type: ignore[union-attr]
+        app.model.choices.sort["queues"] = ("pps", True)
+        app.draw_now()
+        await pilot.pause()
+        assert table.row is not None
+        assert table.row.identity == pinned
+        assert table.rows.index(table.row) == 3 or table.rows[3] is not table.row
+        rates = [row.pps for row in table.rows]  # type: ignore[union-attr]
+        assert rates == sorted(rates, key=lambda rate: -(rate or 0))
+
+
+async def test_cursor_keeps_its_line_of_the_screen_in_a_long_table(dashboard: Running) -> None:
+    vms = [("default", None, 0, 9), *((f"vm-{n}", f"vm-{n}", n, n * 100) for n in range(1, 300))]
+    link = live_link(vms=vms)
+    link.publish("hv01", stats=make_stats(3, vms=vms))
+    link.publish("hv01", stats=make_stats(7, vms=vms))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("2", "pagedown", "pagedown")
+        table = app.screen.query_one("#queues-table", LiveTable)
+        line = table._cursor - table.scroll_offset.y
+        row = table.row
+        await pilot.press("r")
+        await pilot.pause()
+        assert row is not None
+        assert table.row is not None
+        assert table.row.identity == row.identity
+        assert isinstance(row, QueueRow)
+        assert table._cursor == 299 - row.queue_id
+        assert table._cursor - table.scroll_offset.y == line
+
+
+async def test_click_on_a_heading_sorts_and_again_reverses(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2")
+        table = app.screen.query_one("#queues-table", LiveTable)
+        x = next(i for i in range(200) if (c := table._column_at(i)) is not None and c.key == "pps")
+        await pilot.click(table, offset=(x + 1, 1))
+        assert app.model.choices.sort["queues"] == ("pps", False)
+        await pilot.click(table, offset=(x + 1, 1))
+        await pilot.pause()
+        assert app.model.choices.sort["queues"] == ("pps", True)
+        assert "pkt/s▼" in screen_text(app)
+
+
+async def test_click_on_a_tab_shows_its_view(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.click(Tabs, offset=(20, 0))
+        await pilot.pause()
+        assert app.screen.query_one(Tabs).view == "queues"
+
+
+async def test_sort_keys_step_through_the_columns(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "s")
+        assert app.model.choices.sort["queues"] == ("mac", False)
+        await pilot.press("S", "S")
+        shown = app.screen.query_one("#queues-table", LiveTable).shown_columns
+        assert app.model.choices.sort["queues"][0] == [c.key for c in shown if c.title][-1]
+
+
+async def test_hidden_views_do_not_draw(dashboard: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str | None] = []
+    real = LiveTable.show
+
+    def spy(self: LiveTable, *args: object, **options: object) -> None:
+        shown.append(self.id)
+        real(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LiveTable, "show", spy)
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("3")
+        await pilot.pause()
+        shown.clear()
+        app.draw_now()
+        assert shown == ["filters-table"]
+
+
+async def test_theme_key_changes_the_colours(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        names = {app.theme}
+        await pilot.press("t")
+        names.add(app.theme)
+        assert names >= {"dark", "light"}
+
+
+async def test_unknown_theme_is_said_and_the_default_used(dashboard: Running) -> None:
+    async with dashboard(theme="pink") as (app, pilot, _):
+        await pilot.pause()
+        assert app.theme == "dark"
+        assert any("no theme 'pink'" in note.message for note in app._notifications)
+
+
+async def test_help_lists_every_action(dashboard: Running) -> None:
+    async with dashboard(size=(120, 90)) as (app, pilot, _):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "Move queue to a CPU" in text
+        assert "Columns of queues" in text
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+
+async def test_details_of_a_row_follow_its_counters(dashboard: Running) -> None:
+    async with dashboard(size=(120, 60)) as (app, pilot, link):
+        await pilot.press("2", "down", "enter")
+        await pilot.pause()
+        before = screen_text(app)
+        assert "steered_frames" in before
+        play(link, 21, 30)
+        app.draw_now()
+        await pilot.pause()
+        assert screen_text(app) != before
+
+
+async def test_palette_offers_what_can_be_done_here(dashboard: Running) -> None:
+    async with dashboard(read_only=True) as (app, _, _):
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert "Help" in titles
+        assert "Free queue" not in titles
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
+async def test_leaves_cleanly(dashboard: Running, key: str) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press(key)
+        await pilot.pause()
+        assert app.return_code == 0
+        assert not app.is_running or app._exit
+
+
+async def test_ctrl_c_leaves_from_a_dialog_too(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "down", "f", "ctrl+c")
+        await pilot.pause()
+        assert app._exit
+
+
+async def test_events_are_listed_newest_first(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("7")
+        await pilot.pause()
+        text = screen_text(app)
+        assert text.index("bad request") < text.index("drops begin") < text.index("queue state")
+        assert EVENTS[1].cause in text

@@ -1,0 +1,189 @@
+"""Joins: counters with configuration by (adapter, id, generation), filters by id."""
+
+import msgspec
+import pytest
+
+from engine.bus.messages import Status
+from engine.telemetry.stats import Stats
+from tests.vmqtui.scripted import (
+    SECOND,
+    ScriptedHost,
+    ScriptedLink,
+    live_link,
+    make_config,
+    make_stats,
+    play,
+    with_queue,
+)
+from vmqtui.state.liveness import liveness
+from vmqtui.state.model import Model
+from vmqtui.state.snapshot import Snapshot
+
+
+def snapshot(first: int = 4, second: int = 8, **shape: object) -> Snapshot:
+    return Snapshot(
+        "hv01",
+        config=make_config(**shape),  # type: ignore[arg-type]
+        stats=make_stats(second, **shape),  # type: ignore[arg-type]
+        before=make_stats(first, **shape),  # type: ignore[arg-type]
+    )
+
+
+def test_queue_row_joins_counters_filters_and_processor() -> None:
+    row = snapshot().queues[5]
+    assert (row.vm, row.processor, row.vlans) == ("fw-01", "0:1", [10, 20])
+    grown = make_stats(8).adapters["nic0"].queues["steered_frames"][5]
+    grown -= make_stats(4).adapters["nic0"].queues["steered_frames"][5]
+    assert row.pps == grown / 1.0
+
+
+def test_shares_of_an_adapters_queues_add_up_to_one() -> None:
+    assert sum(row.share or 0.0 for row in snapshot().queues) == pytest.approx(1.0)
+
+
+def test_two_adapters_with_the_same_queue_ids_stay_apart() -> None:
+    both = snapshot(adapters=("nic0", "nic1"))
+    assert len(both.queues) == 26
+    assert len({row.identity for row in both.queues}) == 26
+    assert {row.identity[0] for row in both.rows("queues", "nic1")} == {"nic1"}  # type: ignore[index]
+    assert len(both.cpus[2].queues) == 6
+
+
+def test_queue_the_configuration_does_not_know_yet_is_shown_unknown() -> None:
+    shown = Snapshot("hv01", config=make_config(vms=()), stats=make_stats(1)).queues
+    assert len(shown) == 13
+    assert (shown[3].vm, shown[3].state, shown[3].processor) == (None, None, None)
+
+
+def test_queue_without_counters_yet_is_shown_unknown() -> None:
+    row = Snapshot("hv01", config=make_config()).queues[1]
+    assert (row.vm, row.pps, row.count("steered_frames"), row.buffer_use) == ("web-01", None, None, None)
+
+
+def test_reused_queue_id_is_another_queue() -> None:
+    config = with_queue(make_config(), 3, generation=99, name="new-01", vm="new-01")
+    rows = [row for row in Snapshot("hv01", config=config, stats=make_stats(2)).queues if row.queue_id == 3]
+    assert [(row.generation, row.vm, row.row >= 0) for row in rows] == [
+        (4, None, True),
+        (99, "new-01", False),
+    ]
+
+
+def test_filter_behind_a_wider_one_of_a_lower_queue_is_shadowed() -> None:
+    config = make_config()
+    adapter = config.adapters[0]
+    later = msgspec.structs.replace(adapter.filters[5], mac=adapter.filters[0].mac, vlan=10)
+    wide = msgspec.structs.replace(adapter.filters[0], vlan=None)
+    changed = msgspec.structs.replace(adapter, filters=[wide, later])
+    rows = Snapshot("hv01", config=msgspec.structs.replace(config, adapters=[changed])).filters
+    assert [row.shadowed_by for row in rows] == [None, 1]
+
+
+def test_port_without_a_queue_is_found() -> None:
+    assert [row.config.vm for row in snapshot().ports if row.queue is None] == ["app-01", "test-01"]
+
+
+def test_processor_load_is_busy_of_budget() -> None:
+    now, before = make_stats(8), make_stats(4)
+    load = snapshot().cpus[2].load
+    busy = now.cpus["busy_cycles"][2] - before.cpus["busy_cycles"][2]
+    assert load == busy / (now.cpus["budget_cycles"][2] - before.cpus["budget_cycles"][2])
+
+
+def test_reasons_add_up_to_the_default_queues_rate() -> None:
+    adapter = snapshot().adapters[0]
+    reasons = [adapter.reason(name) for name in adapter.reasons._now if name != "id"]
+    assert sum(value or 0.0 for value in reasons) == pytest.approx(adapter.default_pps)
+
+
+def test_table_nobody_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="no table 'vms'"):
+        snapshot().rows("vms")
+
+
+def test_engine_that_restarted_shows_no_negative_rates() -> None:
+    link = live_link()
+    model = Model(link)
+    play(link, 30, 34)
+    model.take()
+    link.publish("hv01", stats=make_stats(1))
+    model.take()
+    assert {row.pps for row in model.snapshot.queues} == {None}
+
+
+def test_history_takes_one_point_a_second_and_restarts_with_the_engine() -> None:
+    link = live_link()
+    model = Model(link)
+    link.on_change(lambda: (model.take(), None)[1])
+    play(link, 1, 41)
+    assert len(model.history) == 11
+    play(link, 1, 3)
+    assert len(model.history) == 1
+
+
+def test_model_follows_the_host_it_was_told_even_before_it_reports() -> None:
+    link = live_link()
+    model = Model(link, "hv09")
+    assert not model.take()
+    assert model.liveness().state == "empty"
+    assert model.liveness().words == "waiting for host hv09"
+
+
+def test_choosing_another_host_starts_from_a_clean_sheet() -> None:
+    link = live_link()
+    link.views["hv02"] = ScriptedHost(stats=make_stats(500))
+    model = Model(link, "hv01")
+    play(link, 1, 9)
+    model.take()
+    model.choose_host("hv02")
+    assert model.snapshot.stats is link.views["hv02"].stats
+    assert model.snapshot.queues[0].pps is None
+    assert len(model.history) == 1
+
+
+ONLINE = Status(state="online", interval_ns=SECOND // 4)
+
+
+@pytest.mark.parametrize(
+    ("connection", "status", "received", "now", "state"),
+    [
+        ("connecting", None, None, 0.0, "connecting"),
+        ("connecting", ONLINE, 1.0, 2.0, "offline"),
+        ("connected", None, None, 0.0, "empty"),
+        ("connected", ONLINE, None, 0.0, "empty"),
+        ("connected", ONLINE, 10.0, 11.4, "live"),
+        ("connected", ONLINE, 10.0, 11.6, "stale"),
+        ("connected", Status(state="online", interval_ns=2 * SECOND), 10.0, 15.9, "live"),
+        ("connected", Status(state="offline"), 10.0, 10.1, "offline"),
+        ("lost", ONLINE, 10.0, 10.1, "offline"),
+        ("lost", None, None, 0.0, "offline"),
+    ],
+)
+def test_liveness(
+    connection: str, status: Status | None, received: float | None, now: float, state: str
+) -> None:
+    assert liveness(connection, "", status, received, now).state == state  # type: ignore[arg-type]
+
+
+def test_snapshot_of_nothing_has_no_rows_and_no_errors() -> None:
+    nothing = Snapshot("hv01")
+    for table in ("queues", "filters", "buffers", "cpus", "ports", "adapters", "events"):
+        assert nothing.rows(table) == ()
+    assert nothing.host_row.pps is None
+
+
+def test_stats_of_a_writer_that_sends_too_little_are_shown_unknown() -> None:
+    stats = make_stats(1)
+    poor = msgspec.structs.replace(stats.adapters["nic0"], queues={"id": [0, 1], "generation": [1, 2]})
+    thin = Stats(seq=2, sim_time_ns=1, time_ns=1, revision=7, cpus={}, adapters={"nic0": poor})
+    rows = Snapshot("hv01", config=make_config(), stats=thin, before=stats).queues
+    assert rows[1].count("steered_frames") is None
+
+
+def test_hosts_of_a_link_are_listed() -> None:
+    link: ScriptedLink = live_link()
+    link.views["hv02"] = ScriptedHost()
+    assert [(row.host, row.state) for row in Model(link, "hv01").hosts()] == [
+        ("hv01", "unknown"),
+        ("hv02", "unknown"),
+    ]

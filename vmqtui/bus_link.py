@@ -1,0 +1,113 @@
+"""The dashboard's link over MQTT: a ``Watcher`` as the screen needs it."""
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from engine.bus.errors import BusError, RequestTimeout
+from engine.bus.messages import Response, Status
+from engine.bus.urls import BrokerUrl
+from engine.bus.watcher import HostView as Watched
+from engine.bus.watcher import Watcher
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+from vmqtui.link import Connection
+
+
+class BusView:
+    """One host of a watcher."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    @property
+    def status(self) -> Status | None:
+        return self._watched.status
+
+    @property
+    def config(self) -> Config | None:
+        return self._watched.config
+
+    @property
+    def stats(self) -> Stats | None:
+        return self._watched.stats
+
+    @property
+    def received(self) -> float | None:
+        return self._watched.received_monotonic
+
+    @property
+    def events(self) -> Sequence[Event]:
+        return self._watched.events
+
+
+class BusLink:
+    """An async context manager. It starts without a broker, so that the screen can show how one is being
+    started: ``report`` says what is going on, ``connect`` names the broker once there is one.
+    """
+
+    def __init__(self) -> None:
+        self._watcher: Watcher | None = None
+        self._reported = ""
+        self._failed = False
+        self._notify: Callable[[], None] = lambda: None
+
+    async def __aenter__(self) -> "BusLink":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watcher is not None:
+            await self._watcher.__aexit__(kind, error, trace)
+            self._watcher = None
+
+    async def connect(self, url: BrokerUrl, host: str | None = None) -> None:
+        """Follow one host of a broker, or all. Raises ``BadName``; call it once."""
+        watcher = Watcher(url, host, on_change=lambda: self._notify())
+        self._watcher = await watcher.__aenter__()
+        self._notify()
+
+    def report(self, progress: str, *, failed: bool = False) -> None:
+        """Say what is going on, in a sentence: "compiling kernels, 3 of 7"; ``failed``: it ended there."""
+        self._reported, self._failed = progress, failed
+        self._notify()
+
+    @property
+    def connection(self) -> Connection:
+        if self._failed:
+            return "lost"
+        return "connecting" if self._watcher is None else self._watcher.state
+
+    @property
+    def progress(self) -> str:
+        if self._watcher is None or self._failed:
+            return self._reported
+        return self._watcher.why if self._watcher.state != "connected" else self._reported
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        return sorted(self._watcher.hosts) if self._watcher is not None else ()
+
+    def view(self, host: str) -> BusView | None:
+        watched = self._watcher.hosts.get(host) if self._watcher is not None else None
+        return BusView(watched) if watched is not None else None
+
+    def clock(self) -> float:
+        return monotonic()
+
+    def on_change(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+
+    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+        """As ``Link`` has it; a request that was not answered may still take effect."""
+        if self._watcher is None:
+            raise ConnectionError("there is no broker yet")
+        try:
+            return await self._watcher.request(host, op, params)
+        except RequestTimeout as error:
+            raise TimeoutError(str(error)) from error
+        except BusError as error:
+            raise ConnectionError(str(error)) from error
