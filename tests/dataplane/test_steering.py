@@ -1,0 +1,211 @@
+"""The steering kernel against a plain ordered scan, on frames made up and frames captured."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.dataplane import layout
+from engine.dataplane.steer import OVERSIZE, PORT_COUNTERS, RUNT, steer, write_table
+from engine.ndis import counters
+from engine.ndis.effects import QueueGauges
+from engine.ndis.host import Host
+from engine.ndis.states import State
+from engine.ndis.steering import TEST_ANY, compile_rows
+from engine.scenario.model import AdapterSpec, HostSpec, Scenario
+from engine.traffic.batch import FrameBatch
+from engine.traffic.capture import CaptureSource
+from tests.dataplane import steering_reference as reference
+
+CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
+REASONS = counters.names(counters.DEFAULT_QUEUE_REASONS)
+MACS = [f"00:15:5d:00:00:{k:02x}" for k in (1, 2)]
+LONGEST = 1518
+QUEUE = {"name": "q", "vm": "a", "cpu": 0, "buffers": 8}
+CPUS = 3
+
+
+class _Idle:
+    def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
+        return QueueGauges(0, 0, 0)
+
+
+def octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def build(requests: list[tuple[Any, ...]]) -> Host:
+    """A host after some requests, each valid or refused."""
+    host = Host(Scenario(host=HostSpec(cpus=CPUS), adapter=[AdapterSpec(buffers=4096)]))
+    host.start()
+    for op, params in requests:
+        host.apply(op, params, _Idle())
+    return host
+
+
+def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """Run the kernel over a batch: slot, credit, reason, port of each frame, port errors, order, bounds."""
+    rows = compile_rows(host.adapters[0])
+    table = np.zeros((1024, layout.TABLE_ROW), np.int64)
+    write_table(table, 0, 1023, rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
+    adapters = np.zeros((1, layout.ADAPTER_ROW), np.int64)
+    adapters[0, layout.ADAPTER_TABLE_MASK] = 1023
+    adapters[0, layout.ADAPTER_MAX_FRAME_BYTES] = LONGEST
+    adapters[0, layout.ADAPTER_HAS_ANY] = bool(np.any((rows.key & np.uint64(0xFFFF)) == TEST_ANY))
+    owner = (np.arange(65) % CPUS).astype(np.int32)
+    slot, credit, port_vm, order = (np.full(len(batch.offset), -7, np.int32) for _ in range(4))
+    reason = np.zeros(len(batch.offset), np.uint8)
+    bounds = np.zeros(CPUS + 1, np.int32)
+    port = np.zeros((1, PORT_COUNTERS), np.int64)
+    steer(
+        batch.data, batch.offset, batch.captured, batch.wire, batch.adapter, 0, count,
+        adapters, table, owner, slot, credit, port_vm, reason, order, bounds, port,
+    )  # fmt: skip
+    return slot, credit, reason, port_vm, port, order, bounds
+
+
+def check(host: Host, frames: list[tuple[bytes, int]], batch: FrameBatch | None = None) -> None:
+    batch = batch or batch_of(frames)
+    adapter = host.adapters[0]
+    config = adapter.describe()
+    queues = {
+        number: reference.RefQueue(number, queue.state is State.RUNNING)
+        for number, queue in adapter.queues.items()
+    }
+    for one in config["filters"]:
+        queues[one["queue_id"]].filters.append((one["filter_id"], octets(one["mac"]), one["vlan"]))
+    ports = [(octets(port["mac"]), port["vlan"]) for port in config["ports"]]
+    slot, credit, reason, port_vm, port, order, bounds = steer_all(host, batch, len(frames))
+    errors = {"runt": 0, "oversize": 0}
+    owners: list[list[int]] = [[] for _ in range(CPUS)]
+    for i, (frame, wire) in enumerate(frames):
+        expected = reference.steer(frame, wire, list(queues.values()), ports, LONGEST)
+        if expected.error:
+            errors[expected.error] += 1
+            assert slot[i] == layout.NONE
+            continue
+        owners[expected.queue % CPUS].append(i)
+        assert slot[i] == expected.queue
+        assert credit[i] == (layout.NONE if expected.filter is None else expected.filter)
+        assert (port_vm[i] != layout.NONE) == expected.has_port
+        if expected.queue == 0:
+            assert REASONS[reason[i]] == expected.reason
+    assert errors == {"runt": port[0, RUNT], "oversize": port[0, OVERSIZE]}
+    assert port[0, 0] == len(frames)
+    for cpu, frames_of_cpu in enumerate(owners):
+        assert order[bounds[cpu] : bounds[cpu + 1]].tolist() == frames_of_cpu
+
+
+def batch_of(frames: list[tuple[bytes, int]]) -> FrameBatch:
+    count = max(1, len(frames))
+    data = np.frombuffer(b"".join(frame for frame, _ in frames) + bytes(64), np.uint8).copy()
+    captured = np.array([len(frame) for frame, _ in frames] or [0], np.uint32)
+    offset = np.concatenate(([0], np.cumsum(captured, dtype=np.int64)))[:count]
+    wire = np.array([wire for _, wire in frames] or [0], np.uint32)
+    return FrameBatch(data, offset, captured, wire, np.zeros(count, np.int64), np.zeros(count, np.uint16))
+
+
+vlans = st.sampled_from([None, "untagged", 10])
+requests = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("allocate_queue"),
+            st.fixed_dictionaries(
+                {
+                    "name": st.just("q"),
+                    "vm": st.sampled_from(["a", "b"]),
+                    "cpu": st.just(0),
+                    "buffers": st.just(8),
+                }
+            ),
+        ),
+        st.tuples(
+            st.just("set_filter"),
+            st.fixed_dictionaries(
+                {"queue_id": st.integers(0, 3), "mac": st.sampled_from(MACS), "vlan": vlans}
+            ),
+        ),
+        st.tuples(
+            st.just("complete_allocation"),
+            st.fixed_dictionaries({"queue_ids": st.lists(st.integers(1, 4), max_size=4, unique=True)}),
+        ),
+        st.tuples(
+            st.just("clear_filter"),
+            st.fixed_dictionaries({"queue_id": st.integers(0, 4), "filter_id": st.integers(1, 6)}),
+        ),
+    ),
+    min_size=3,
+    max_size=16,
+)
+ADDRESSES = [*map(octets, MACS), octets("00:15:5d:00:00:99"), b"\xff" * 6, b"\x01\0\x5e\0\0\1"]
+TAGS = [
+    b"",
+    b"\x81\0\0\0",
+    b"\x81\0\x20\0",
+    b"\x81\0\xe0\x0a",
+    b"\x81\0\0\x0a",
+    b"\x81\0\x0f\xff",
+    b"\x88\xa8\0\x0a",
+]
+
+
+def frame_of(mac: bytes, tag: bytes) -> bytes:
+    return mac + b"\2" * 6 + tag + b"\x08\0" + bytes(1510)
+
+
+EVERY_KIND = [(frame_of(mac, tag)[:60], 60) for mac in ADDRESSES for tag in TAGS]
+frame_lists = st.lists(
+    st.tuples(
+        st.builds(
+            lambda mac, tag, size: frame_of(mac, tag)[:size],
+            st.sampled_from(ADDRESSES),
+            st.sampled_from(TAGS),
+            st.sampled_from([0, 13, 14, 15, 16, 18, 60, 1518, 1519]),
+        ),
+        st.sampled_from([60, 1518, 1519, 70_000]),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(requests, frame_lists)
+def test_frames_go_where_an_ordered_scan_sends_them(
+    wanted: list[tuple[Any, ...]], frames: list[tuple[bytes, int]]
+) -> None:
+    begin = [("allocate_queue", QUEUE)] * 3
+    check(build([*begin, *wanted, ("complete_allocation", {"queue_ids": [1, 2]})]), EVERY_KIND + frames)
+
+
+@pytest.mark.parametrize("name", ["many-protocols.pcap", "vlan-packets.pcap", "various-gre.pcap"])
+def test_captured_frames_go_where_an_ordered_scan_sends_them(name: str) -> None:
+    if not (CAPTURES / name).exists():
+        pytest.skip(f"{name} is not here")
+    room = 5000
+    batch = FrameBatch(
+        np.zeros(4 << 20, np.uint8),
+        np.zeros(room, np.int64),
+        np.zeros(room, np.uint32),
+        np.zeros(room, np.uint32),
+        np.zeros(room, np.int64),
+        np.zeros(room, np.uint16),
+    )
+    source = CaptureSource(CAPTURES / name, adapter=0, link_gbps=10)
+    count = source.fill(batch, 2**62).frames
+    source.close()
+    assert count == source.frames > 0
+    frames = []
+    for i in range(count):
+        start, size = int(batch.offset[i]), int(batch.captured[i])
+        frames.append((batch.data[start : start + size].tobytes(), int(batch.wire[i])))
+    unicast = sorted({frame[:6] for frame, _ in frames if len(frame) > 6 and not frame[0] & 1})
+    wanted: list[tuple[Any, ...]] = []
+    for number, mac in enumerate(unicast[:4], 1):
+        wanted.append(("allocate_queue", {"name": "q", "vm": f"vm{number}", "cpu": 0, "buffers": 8}))
+        vlan = [None, "untagged", 118, 1][number % 4]
+        wanted.append(("set_filter", {"queue_id": number, "mac": mac.hex(":"), "vlan": vlan}))
+        wanted.append(("complete_allocation", {"queue_ids": [number]}))
+    check(build(wanted), frames, batch)
