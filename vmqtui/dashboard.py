@@ -74,6 +74,7 @@ class Dashboard(Screen[None]):
     def draw(self) -> None:
         """Show the model as it is now."""
         self._header.repaint()
+        self.query_one("#views").set_class(self._model.liveness().state in ("stale", "offline"), "-past")
         self.view.draw()
 
     def refresh_colours(self) -> None:

@@ -16,7 +16,7 @@ def compact(value: float | None) -> str:
     for suffix in "kMGTP":
         value /= 1000
         if value < 999.5:
-            return _three_digits(value) + suffix
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}{suffix}"
     return f"{value / 1000:.0f}E"
 
 

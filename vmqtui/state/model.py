@@ -59,7 +59,8 @@ class Model:
         before = old.before
         if view.stats is not None and view.stats is not old.stats:
             before = self._window.take(view.stats)
-        self.snapshot = Snapshot(self.host, view.status, view.config, view.stats, before, events)
+        joined = old.index if view.config is old.config else None
+        self.snapshot = Snapshot(self.host, view.status, view.config, view.stats, before, events, joined)
         adapters = self.snapshot.adapter_names
         if self.choices.adapter is not None and adapters and self.choices.adapter not in adapters:
             self.choices.adapter = None

@@ -16,18 +16,23 @@ class Readings:
     no simulated time passed.
     """
 
-    __slots__ = ("_before", "_now", "_prior", "index", "keys", "seconds")
+    __slots__ = ("_before", "_deltas", "_now", "_prior", "index", "keys", "seconds")
 
     def __init__(
         self, now: Columns, before: Columns | None, seconds: float | None, identity: tuple[str, ...] = ("id",)
     ) -> None:
         self._now = now
         self._before = before or {}
+        self._deltas: dict[str, list[int | None]] = {}
         self.seconds = seconds if seconds and seconds > 0 else None
         self.keys = _keys(now, identity)
         self.index = {key: row for row, key in enumerate(self.keys)}
-        prior = {key: row for row, key in enumerate(_keys(self._before, identity))}
-        self._prior = [prior.get(key, -1) for key in self.keys]
+        old_keys = _keys(self._before, identity)
+        self._prior: list[int] | None = None
+        """Where each row was before, -1 when it was not; None when every row is where it was."""
+        if old_keys != self.keys:
+            prior = {key: row for row, key in enumerate(old_keys)}
+            self._prior = [prior.get(key, -1) for key in self.keys]
 
     def count(self, name: str, row: int) -> int | None:
         """A counter of a row; None when the writer did not send it."""
@@ -38,18 +43,39 @@ class Readings:
 
     def delta(self, name: str, row: int) -> int | None:
         """How much a counter grew between the readings, or None when that is unknown."""
-        if row < 0 or self.seconds is None or self._prior[row] < 0:
+        if row < 0 or self.seconds is None:
             return None
-        try:
-            grown = self._now[name][row] - self._before[name][self._prior[row]]
-        except (KeyError, IndexError):
-            return None
-        return grown if grown >= 0 else None
+        deltas = self._deltas.get(name)
+        if deltas is None:
+            deltas = self._deltas[name] = self._column(name)
+        return deltas[row]
+
+    def _column(self, name: str) -> list[int | None]:
+        """The growth of every row, computed at once: a table is mostly looked at by column."""
+        count = len(self.keys)
+        now, before = self._now.get(name, []), self._before.get(name, [])
+        if self._prior is not None:
+            before_of_row = [before[old] if 0 <= old < len(before) else None for old in self._prior]
+            deltas = [
+                new - old if old is not None and new >= old else None
+                for new, old in zip(now, before_of_row, strict=False)
+            ]
+        else:
+            deltas = [new - old if new >= old else None for new, old in zip(now, before, strict=False)]
+        return deltas + [None] * (count - len(deltas))
 
     def rate(self, name: str, row: int) -> float | None:
         """A counter's growth per second of simulated time, or None when that is unknown."""
         grown = self.delta(name, row)
         return None if grown is None or self.seconds is None else grown / self.seconds
+
+    def total_rate(self, name: str) -> float | None:
+        """The rates of all rows together, of those that are known; None when none is."""
+        if self.seconds is None or not self.keys:
+            return None
+        self.delta(name, 0)
+        known = [grown for grown in self._deltas[name] if grown is not None]
+        return sum(known) / self.seconds if known else None
 
 
 def _keys(columns: Columns, identity: tuple[str, ...]) -> list[tuple[int, ...]]:

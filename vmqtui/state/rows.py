@@ -1,7 +1,8 @@
 """One row of each table: a configuration entry joined with its counters, computed when asked for."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
 from engine.telemetry.events import Event
@@ -18,8 +19,7 @@ def processor_name(cpu: int) -> str:
     return f"{cpu // 64}:{cpu % 64}"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class QueueRow:
+class QueueRow(msgspec.Struct, frozen=True, eq=False):
     """A queue of an adapter. ``config`` is None while the configuration of its revision is on its way;
     ``row`` is -1 while its counters are."""
 
@@ -115,8 +115,7 @@ class QueueRow:
         return None if total is None or self.settings is None else total * self.settings.max_frame_bytes
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class FilterRow:
+class FilterRow(msgspec.Struct, frozen=True, eq=False):
     """A filter. ``shadowed_by`` is the id of a filter that takes every frame this one would."""
 
     adapter: str
@@ -166,8 +165,7 @@ class FilterRow:
         return "never matched" if self.matched == 0 else ""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class CpuRow:
+class CpuRow(msgspec.Struct, frozen=True, eq=False):
     """A processor and the queues whose affinity it is, as (adapter, queue)."""
 
     cpu: int
@@ -201,8 +199,7 @@ class CpuRow:
         return [queue.vm or queue.name or f"queue {queue.queue_id}" for _, queue in self.queues]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class PortRow:
+class PortRow(msgspec.Struct, frozen=True, eq=False):
     """A switch port: a VM's MAC and VLAN, and the queue that takes its frames, if one does."""
 
     adapter: str
@@ -214,8 +211,7 @@ class PortRow:
         return (self.adapter, self.config.vm, self.config.mac, self.config.vlan)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class AdapterRow:
+class AdapterRow(msgspec.Struct, frozen=True, eq=False):
     """An adapter: its port's counters, the default queue's reasons, and sums over its queues."""
 
     adapter: str
@@ -223,11 +219,16 @@ class AdapterRow:
     port: Readings
     reasons: Readings
     queues: Sequence[QueueRow]
-    steered_rate: float | None
+    of_queues: Readings
+    """The counters of those queues."""
 
     @property
     def identity(self) -> Hashable:
         return self.adapter
+
+    @property
+    def steered_rate(self) -> float | None:
+        return self.of_queues.total_rate("steered_frames")
 
     def count(self, name: str) -> int | None:
         return self.port.count(name, 0)
@@ -248,7 +249,7 @@ class AdapterRow:
 
     @property
     def drops(self) -> float | None:
-        return known_sum(queue.drops for queue in self.queues)
+        return self.of_queues.total_rate("dropped_no_buffer")
 
     @property
     def port_errors(self) -> float | None:
@@ -268,8 +269,7 @@ class AdapterRow:
         return None if total is None else int(total)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class HostRow:
+class HostRow(msgspec.Struct, frozen=True, eq=False):
     """A host on the broker: whether it is there, and its totals."""
 
     host: str
@@ -290,8 +290,7 @@ class HostRow:
         return self.host
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class EventRow:
+class EventRow(msgspec.Struct, frozen=True, eq=False):
     """Something that happened, with what the queue it names is called now."""
 
     event: Event

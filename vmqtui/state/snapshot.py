@@ -1,15 +1,15 @@
 """One moment of one host: a reading joined with the configuration it belongs to."""
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from engine.bus.messages import Status
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
-from engine.telemetry.config import AdapterConfig, Config, FilterConfig, QueueConfig
+from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import AdapterStats, Stats
+from vmqtui.state.joined import Joined
 from vmqtui.state.readings import Readings, one_row
 from vmqtui.state.rows import (
     AdapterRow,
@@ -41,6 +41,8 @@ class Snapshot:
     stats: Stats | None = None
     before: Stats | None = None
     events: tuple[Event, ...] = ()
+    joined: Joined | None = None
+    """The indexes of ``config``, when an earlier snapshot has made them."""
 
     @cached_property
     def seconds(self) -> float | None:
@@ -56,15 +58,11 @@ class Snapshot:
         return tuple(dict.fromkeys([*names, *(self.stats.adapters if self.stats else ())]))
 
     @cached_property
-    def _settings(self) -> dict[str, AdapterConfig]:
-        return {adapter.name: adapter for adapter in self.config.adapters} if self.config else {}
-
-    @cached_property
-    def _queue_configs(self) -> dict[str, dict[int, QueueConfig]]:
-        return {
-            name: {queue.queue_id: queue for queue in adapter.queues}
-            for name, adapter in self._settings.items()
-        }
+    def index(self) -> Joined:
+        """The indexes of the configuration."""
+        if self.joined is not None and self.joined.config is self.config:
+            return self.joined
+        return Joined(self.config)
 
     def _now(self, adapter: str) -> AdapterStats:
         return self.stats.adapters.get(adapter, _NO_STATS) if self.stats else _NO_STATS
@@ -79,34 +77,37 @@ class Snapshot:
         return Readings(table(self._now(adapter)), table(before) if before else None, self.seconds, identity)
 
     @cached_property
+    def _queue_readings(self) -> dict[str, Readings]:
+        return {
+            adapter: self._readings(adapter, lambda stats: stats.queues, ("id", "generation"))
+            for adapter in self.adapter_names
+        }
+
+    @cached_property
     def _queues(self) -> dict[str, tuple[QueueRow, ...]]:
         return {adapter: tuple(self._queues_of(adapter)) for adapter in self.adapter_names}
 
     def _queues_of(self, adapter: str) -> Iterator[QueueRow]:
-        settings = self._settings.get(adapter)
-        readings = self._readings(adapter, lambda stats: stats.queues, ("id", "generation"))
-        configs = {
-            (queue.queue_id, queue.generation): queue
-            for queue in self._queue_configs.get(adapter, {}).values()
-        }
-        filters: defaultdict[int, list[FilterConfig]] = defaultdict(list)
-        for one in settings.filters if settings else ():
-            filters[one.queue_id].append(one)
-        steered = known_sum(readings.rate("steered_frames", row) for row in range(len(readings.keys)))
-        rows = {(key[0], key[1]): row for key, row in readings.index.items()}
+        index = self.index.adapters.get(adapter)
+        readings = self._queue_readings[adapter]
+        configs = index.by_generation if index else {}
+        settings = index.settings if index else None
+        filters = index.filters_of_queue if index else {}
+        steered = readings.total_rate("steered_frames")
+        rows = readings.index
         for key in sorted({*configs, *rows}):
             queue_id, generation = key
-            config = configs.get(key)
+            config = configs.get((queue_id, generation))
             yield QueueRow(
-                adapter=adapter,
-                queue_id=queue_id,
-                generation=generation,
-                settings=settings,
-                config=config,
-                filters=filters[queue_id] if config else (),
-                readings=readings,
-                row=rows.get(key, -1),
-                steered_rate=steered,
+                adapter,
+                queue_id,
+                generation,
+                settings,
+                config,
+                filters.get(queue_id, ()) if config else (),
+                readings,
+                rows.get(key, -1),
+                steered,
             )
 
     @cached_property
@@ -118,21 +119,19 @@ class Snapshot:
         return tuple(row for adapter in self.adapter_names for row in self._filters_of(adapter))
 
     def _filters_of(self, adapter: str) -> Iterator[FilterRow]:
-        settings = self._settings.get(adapter)
+        index = self.index.adapters.get(adapter)
         readings = self._readings(adapter, lambda stats: stats.filters)
-        configs = {one.filter_id: one for one in settings.filters} if settings else {}
-        queues = self._queue_configs.get(adapter, {})
-        shadows = _shadows(list(configs.values()), queues)
-        steered = next((queue.steered_rate for queue in self._queues.get(adapter, ())), None)
+        steered = self._queue_readings[adapter].total_rate("steered_frames")
         rows = {key[0]: row for key, row in readings.index.items()}
+        configs = index.filters if index else {}
         for filter_id in sorted({*configs, *rows}):
             config = configs.get(filter_id)
             yield FilterRow(
                 adapter=adapter,
                 filter_id=filter_id,
                 config=config,
-                queue=queues.get(config.queue_id) if config else None,
-                shadowed_by=shadows.get(filter_id),
+                queue=index.queues.get(config.queue_id) if index and config else None,
+                shadowed_by=index.shadows.get(filter_id) if index else None,
                 readings=readings,
                 row=rows.get(filter_id, -1),
                 steered_rate=steered,
@@ -143,41 +142,34 @@ class Snapshot:
         readings = Readings(
             self.stats.cpus if self.stats else {}, self.before.cpus if self.before else None, self.seconds
         )
-        configs = {cpu.id: cpu for cpu in self.config.cpus} if self.config else {}
-        queues: defaultdict[int, list[tuple[str, QueueConfig]]] = defaultdict(list)
-        for adapter, of_adapter in self._queue_configs.items():
-            for queue in of_adapter.values():
-                queues[queue.cpu].append((adapter, queue))
+        index = self.index
         rows = {key[0]: row for key, row in readings.index.items()}
         return tuple(
-            CpuRow(cpu, configs.get(cpu), tuple(queues[cpu]), readings, rows.get(cpu, -1))
-            for cpu in sorted({*configs, *rows})
+            CpuRow(
+                cpu, index.cpus.get(cpu), tuple(index.queues_of_cpu.get(cpu, ())), readings, rows.get(cpu, -1)
+            )
+            for cpu in sorted({*index.cpus, *rows})
         )
 
     @cached_property
     def ports(self) -> tuple[PortRow, ...]:
-        rows: list[PortRow] = []
-        for adapter, settings in self._settings.items():
-            queues = self._queue_configs[adapter]
-            taken = {
-                (one.mac, one.vlan): queues.get(one.queue_id) for one in settings.filters if one.queue_id != 0
-            }
-            rows += [
-                PortRow(adapter, port, taken.get((port.mac, port.vlan)) or taken.get((port.mac, None)))
-                for port in settings.ports
-            ]
-        return tuple(rows)
+        return tuple(
+            PortRow(name, port, adapter.queue_of_port(port))
+            for name, adapter in self.index.adapters.items()
+            for port in adapter.settings.ports
+        )
 
     @cached_property
     def adapters(self) -> tuple[AdapterRow, ...]:
+        known = self.index.adapters
         return tuple(
             AdapterRow(
                 adapter=name,
-                config=self._settings.get(name),
+                config=known[name].settings if name in known else None,
                 port=self._readings(name, lambda stats: one_row(stats.port)),
                 reasons=self._readings(name, lambda stats: one_row(stats.default_queue)),
                 queues=self._queues[name],
-                steered_rate=next((queue.steered_rate for queue in self._queues[name]), None),
+                of_queues=self._queue_readings[name],
             )
             for name in self.adapter_names
         )
@@ -196,7 +188,8 @@ class Snapshot:
     def _called(self, event: Event) -> str | None:
         if event.queue_id is None:
             return None
-        queue = self._queue_configs.get(event.adapter or "", {}).get(event.queue_id)
+        adapter = self.index.adapters.get(event.adapter or "")
+        queue = adapter.queues.get(event.queue_id) if adapter else None
         return (queue.vm or queue.name) if queue else None
 
     @cached_property
@@ -254,21 +247,3 @@ class Snapshot:
         if adapter is None:
             return found
         return tuple(row for row in found if getattr(row, "adapter", None) == adapter)
-
-
-def _shadows(filters: list[FilterConfig], queues: dict[int, QueueConfig]) -> dict[int, int]:
-    """Which filter takes every frame of which other one: same MAC, lower running queue, wider VLAN test."""
-    by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
-    for one in filters:
-        queue = queues.get(one.queue_id)
-        if one.queue_id != 0 and queue is not None and queue.state == "running":
-            by_mac[one.mac].append(one)
-    shadows: dict[int, int] = {}
-    for same in by_mac.values():
-        for one in same:
-            for other in same:
-                wider = other.vlan is None or other.vlan == one.vlan
-                if other.queue_id < one.queue_id and wider:
-                    shadows[one.filter_id] = other.filter_id
-                    break
-    return shadows

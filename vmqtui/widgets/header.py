@@ -102,7 +102,7 @@ class Header(Canvas):
         if width >= 100:
             line += [(spark(self._model.series(("mbits",), 24), 24), "bar2"), (" ", "text")]
         line += [
-            (f"{'▲' if drops else ' '}{compact(drops):>5}", "bad" if drops else "strong"),
+            (f"{('▲' if drops else '') + compact(drops):>7}", "bad" if drops else "strong"),
             (" drop/s ", "dim"),
             (f"{percent(default / steered if default is not None and steered else None):>6}", "strong"),
             (" default queue ", "dim"),

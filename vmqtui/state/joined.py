@@ -1,0 +1,61 @@
+"""A configuration made ready for joining: what hangs on what, worked out once a revision."""
+
+from collections import defaultdict
+
+from engine.telemetry.config import AdapterConfig, Config, CpuConfig, FilterConfig, PortConfig, QueueConfig
+
+
+class Joined:
+    """Indexes over one configuration (or none)."""
+
+    def __init__(self, config: Config | None) -> None:
+        self.config = config
+        self.cpus: dict[int, CpuConfig] = {cpu.id: cpu for cpu in config.cpus} if config else {}
+        self.adapters: dict[str, JoinedAdapter] = (
+            {one.name: JoinedAdapter(one) for one in config.adapters} if config else {}
+        )
+        self.queues_of_cpu: defaultdict[int, list[tuple[str, QueueConfig]]] = defaultdict(list)
+        for name, adapter in self.adapters.items():
+            for queue in adapter.settings.queues:
+                self.queues_of_cpu[queue.cpu].append((name, queue))
+
+
+class JoinedAdapter:
+    """Indexes over one adapter's configuration."""
+
+    def __init__(self, settings: AdapterConfig) -> None:
+        self.settings = settings
+        self.queues = {queue.queue_id: queue for queue in settings.queues}
+        self.by_generation = {(queue.queue_id, queue.generation): queue for queue in settings.queues}
+        self.filters = {one.filter_id: one for one in settings.filters}
+        self.filters_of_queue: defaultdict[int, list[FilterConfig]] = defaultdict(list)
+        for one in settings.filters:
+            self.filters_of_queue[one.queue_id].append(one)
+        self.shadows = _shadows(settings.filters, self.queues)
+        self._taken = {
+            (one.mac, one.vlan): self.queues.get(one.queue_id)
+            for one in settings.filters
+            if one.queue_id != 0
+        }
+
+    def queue_of_port(self, port: PortConfig) -> QueueConfig | None:
+        """The queue with a filter for a port's frames, if there is one."""
+        return self._taken.get((port.mac, port.vlan)) or self._taken.get((port.mac, None))
+
+
+def _shadows(filters: list[FilterConfig], queues: dict[int, QueueConfig]) -> dict[int, int]:
+    """Which filter takes every frame of which other one: same MAC, lower running queue, wider VLAN test."""
+    by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
+    for one in filters:
+        queue = queues.get(one.queue_id)
+        if one.queue_id != 0 and queue is not None and queue.state == "running":
+            by_mac[one.mac].append(one)
+    shadows: dict[int, int] = {}
+    for same in by_mac.values():
+        for one in same:
+            for other in same:
+                wider = other.vlan is None or other.vlan == one.vlan
+                if other.queue_id < one.queue_id and wider:
+                    shadows[one.filter_id] = other.filter_id
+                    break
+    return shadows
