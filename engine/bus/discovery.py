@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,10 @@ def runtime_directory() -> Path:
     Raises ``OSError`` when there is none that belongs to the user alone.
     """
     reasons = []
-    for directory in (
-        platformdirs.user_runtime_path("vmqtui", appauthor=False),
-        platformdirs.user_state_path("vmqtui", appauthor=False) / "run",
-    ):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a directory that platformdirs would rather have
+        own = platformdirs.user_runtime_path("vmqtui", appauthor=False)
+    for directory in (own, platformdirs.user_state_path("vmqtui", appauthor=False) / "run"):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if sys.platform != "win32":

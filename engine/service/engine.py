@@ -3,7 +3,8 @@
     async with Engine(scenario) as engine:
         ...  # engine.url is where dashboards, scripts and tests find it
 
-The same class serves ``vmqtui engine`` and other people's tests (fixture ``vmq_engine``).
+The same class serves ``vmqtui engine`` and other people's tests (fixture ``vmq_engine``). Workers re-import
+the main script, as with all of multiprocessing: one that starts an engine wants ``if __name__ == "__main__":``.
 """
 
 import asyncio
@@ -153,7 +154,10 @@ class Engine:
         self.config = live.machine.config()
         await self._bus.start(self.config, probe_seconds=1.0 if self._broker is None else 0.0)
         if self._announce:
-            self._announced = discovery.announce(self.url, self.host)
+            try:
+                self._announced = discovery.announce(self.url, self.host)
+            except OSError as error:
+                self._progress(f"other commands need --broker {self.url} to find this engine: {error}")
         live.start()
 
     def _build(self) -> LiveLoop:

@@ -1,0 +1,70 @@
+"""The wheel, as others install it: complete, and usable away from the checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a plain (not editable) install puts into site-packages."""
+    directory = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), str(ROOT)]
+    subprocess.run(build, check=True, stdin=subprocess.DEVNULL)
+    (wheel,) = directory.glob("vmqtui-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(directory / "site")
+    return directory / "site"
+
+
+def run(installed: Path, *command: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=installed, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_a_plain_install_runs_and_is_the_one_that_runs(installed: Path) -> None:
+    assert run(installed, "-m", "vmqtui", "--version").startswith("vmqtui ")
+    where = run(installed, "-c", "import engine, vmqtui; print(engine.__file__, vmqtui.__file__)")
+    assert all(path.startswith(str(installed)) for path in where.split())
+
+
+def test_a_plain_install_finds_its_data(installed: Path) -> None:
+    load = "from engine.scenario.load import default_scenario; print(len(default_scenario().adapter))"
+    assert run(installed, "-c", load).strip() == "1"
+    themes = "from vmqtui.theme import load_themes; print(sorted(load_themes()[0]))"
+    shipped = sorted(path.stem for path in (ROOT / "themes").glob("*.toml"))
+    assert run(installed, "-c", themes).strip() == str(shipped)
+    assert (installed / "engine/py.typed").exists()
+
+
+LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
+
+
+@pytest.mark.parametrize(
+    ("imported", "banned"),
+    [
+        ("import engine.service.engine", ("textual", "typer", "rich")),
+        ("import engine.dataplane.shard", ("textual", "typer", "rich", "aiomqtt", "paho")),
+        ("import vmqtui.cli.get", ("numba", "textual")),
+        ("import vmqtui.app, vmqtui.bus_link", ("numba",)),
+        ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),
+    ],
+)
+def test_what_a_process_must_not_load(imported: str, banned: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(imported, banned)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
