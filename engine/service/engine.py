@@ -3,8 +3,9 @@
     async with Engine(scenario) as engine:
         ...  # engine.url is where dashboards, scripts and tests find it
 
-The same class serves ``vmqtui engine`` and other people's tests (fixture ``vmq_engine``). Workers re-import
-the main script, as with all of multiprocessing: one that starts an engine wants ``if __name__ == "__main__":``.
+The same class serves ``vmqtui engine`` and other people's tests (fixture ``vmq_engine``). Workers
+re-import the main script, as always with multiprocessing, so a script that starts an engine wants the
+``if __name__ == "__main__":`` guard.
 """
 
 import asyncio
