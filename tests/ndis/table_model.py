@@ -301,7 +301,7 @@ class Model:
         return Expected({INVALID})
 
     def listed(self, queue_id: int) -> dict[str, Any]:
-        """The keys of an ``enum_queues`` entry that the contract names."""
+        """The keys of an ``enum_queues`` entry that the contract names, and the lookahead in use."""
         queue = self.queues[queue_id]
         return {
             "queue_id": queue_id,
@@ -313,4 +313,5 @@ class Model:
             "num_filters": len(queue.filters),
             "total_buffers": queue.total,
             "driver": queue.owner,
+            "lookahead_bytes": queue.lookahead,
         }

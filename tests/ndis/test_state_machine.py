@@ -103,7 +103,11 @@ class ControlPlane(RuleBasedStateMachine):
             max_lookahead=lookahead[1],
         )
         self.generations: dict[int, int] = {}
-        self.send_this("allocate_queue", {"name": "web", "vm": "web", "cpu": 0, "buffers": 8})
+        asked = {"lookahead_bytes": 1} if old else {}
+        vlan = 1 if vlan_filtering else "untagged"
+        self.send_this("allocate_queue", {"name": "web", "vm": "web", "cpu": 0, "buffers": 8, **asked})
+        self.send_this("set_filter", {"queue_id": 1, "mac": "02:00:00:00:00:01", "vlan": vlan})
+        self.send_this("complete_allocation", {"queue_ids": [1]})
         self.send_this(
             "allocate_queue", {"name": "db", "vm": "db", "cpu": 1, "buffers": 7, "driver": "other"}
         )
