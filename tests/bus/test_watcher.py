@@ -126,7 +126,7 @@ async def test_what_does_not_decode_is_counted_and_changes_nothing(
     broker_url: BrokerUrl, host: str, stand_in: EngineStandIn
 ) -> None:
     async with running_bus(broker_url, host, stand_in) as bus, Watcher(broker_url, host) as watcher:
-        assert await watcher.wait_for(lambda: host in watcher.hosts, 5)
+        assert await watcher.wait_for(lambda: watcher.state == "connected" and host in watcher.hosts, 5)
         view = watcher.hosts[host]
         bus.publish_stats(make_stats(1))
         assert await watcher.wait_for(lambda: view.stats is not None and view.config is not None, 5)
