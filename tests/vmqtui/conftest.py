@@ -45,6 +45,7 @@ async def running(
     else:
         readings = 0
     app = VmqApp(link, **options)
+    app.animation_level = "none"
     async with app.run_test(size=size) as pilot:
         if readings:
             play(link, 1, readings)

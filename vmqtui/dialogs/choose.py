@@ -55,7 +55,11 @@ class ChooseDialog(ModalScreen[int | None]):
 class MoveDialog(RequestDialog):
     """Choose the processor that serves a queue, from a list with their loads as they are now."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Move", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Move", show=False, priority=True),
+        Binding("down", "cursor(1)", "Down", show=False, priority=True),
+        Binding("up", "cursor(-1)", "Up", show=False, priority=True),
+    ]
 
     def __init__(self, link: Link, host: str, row: QueueRow, model: Model) -> None:
         self._row = row
@@ -112,9 +116,13 @@ class MoveDialog(RequestDialog):
         else:
             self.say(
                 f"{self._row.processor} → {row.processor}, now at {percent(row.load)}"
-                f" with {len(row.queues)} queues",
+                f" with {len(row.queues)} queue{'' if len(row.queues) == 1 else 's'}",
                 "accent",
             )
+
+    def action_cursor(self, step: int) -> None:
+        """Move the cursor of the list, whatever has the focus."""
+        self._cpus.action_cursor(step)
 
     def action_submit(self) -> None:
         """Move the queue, unless Cancel has the focus."""

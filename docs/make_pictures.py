@@ -1,0 +1,61 @@
+"""Write docs/images/*.svg: the dashboard over an engine that runs the default scenario.
+
+    python docs/make_pictures.py [SECONDS]
+
+The engine really runs; SECONDS (default 45) is how long it is watched before the pictures are taken.
+"""
+
+import asyncio
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from engine.bus.urls import BrokerUrl
+from vmqtui.app import VmqApp
+from vmqtui.bus_link import BusLink
+
+IMAGES = Path(__file__).parent / "images"
+PICTURES = {"overview": "1", "queues": "2", "buffers": "4", "processors": "5", "default-queue": "6"}
+
+
+async def main(seconds: float) -> None:
+    """Start an engine, watch it, take the pictures, end it."""
+    scenario = files("engine.scenario").joinpath("default.toml").read_text(encoding="utf-8")
+    named = scenario.replace("[host]\n", '[host]\nname = "hv01"\n', 1)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "hv01.toml")
+        path.write_text(named, encoding="utf-8")  # noqa: ASYNC240 - a script that waits for nothing else
+        engine = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "vmqtui", "engine", "--scenario", str(path)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            assert engine.stdout is not None
+            url = BrokerUrl.parse((await engine.stdout.readline()).decode().strip())
+            await _watch(url, seconds)
+        finally:
+            engine.terminate()
+            await engine.wait()
+
+
+async def _watch(url: BrokerUrl, seconds: float) -> None:
+    async with BusLink() as link:
+        app = VmqApp(link)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await link.connect(url)
+            await pilot.pause(seconds)
+            for name, key in PICTURES.items():
+                await pilot.press(key)
+                await pilot.pause(0.5)
+                _save(name, app.export_screenshot(title="vmqtui"))
+
+
+def _save(name: str, picture: str) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    Path(IMAGES, f"{name}.svg").write_text(picture, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 45.0))

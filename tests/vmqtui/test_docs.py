@@ -1,0 +1,59 @@
+"""The reference page has every key and column, word for word; VMQTUI_UPDATE_SNAPSHOTS writes them."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from vmqtui.actions import ACTIONS, VIEWS, key_names
+from vmqtui.columns import COLUMNS
+
+PAGE = Path(__file__).parents[2] / "docs" / "dashboard.md"
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def keys() -> str:
+    rows = []
+    for action in ACTIONS:
+        everywhere = not action.views or len(action.views) == len(VIEWS)
+        where = (
+            "everywhere" if everywhere else ", ".join(VIEWS[view] for view in VIEWS if view in action.views)
+        )
+        pressed = " ".join(f"`{key}`" for key in key_names(action).split())
+        rows.append((pressed, action.title, action.help, where))
+    return _table(("Key", "Action", "", "Where"), rows)
+
+
+def columns() -> str:
+    parts = []
+    for table, of_table in COLUMNS.items():
+        rows = [
+            (
+                column.title,
+                column.heading if column.exported else "",
+                f"`{column.key}`" if column.exported else "",
+                column.unit,
+                column.help + (f" Computed as {column.computed}." if " " in column.computed else ""),
+            )
+            for column in of_table
+        ]
+        parts.append(f"### {table}\n\n" + _table(("Screen", "Heading", "JSON", "Unit", ""), rows))
+    return "\n\n".join(parts)
+
+
+@pytest.mark.parametrize(("section", "make"), [("keys", keys), ("columns", columns)])
+def test_page_has_every(section: str, make: object) -> None:
+    assert callable(make)
+    text = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)", re.DOTALL)
+    expected = pattern.sub(lambda found: f"{found[1]}\n{make()}\n\n{found[2]}", text)
+    if os.environ.get("VMQTUI_UPDATE_SNAPSHOTS"):
+        PAGE.write_text(expected, encoding="utf-8", newline="\n")
+        return
+    assert text == expected
