@@ -5,7 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from engine.bus.messages import Response
 from vmqtui.columns import COLUMNS
+from vmqtui.printable import printable
 from vmqtui.state.rows import Row
 
 
@@ -30,4 +32,19 @@ def print_table(noun: str, rows: Sequence[Row]) -> None:
             for text, width, column in zip(line, widths, columns, strict=True)
         ]
         print("  ".join(cells).rstrip())
+    sys.stdout.flush()
+
+
+def print_result(response: Response) -> None:
+    """Print an answer: its status and sentence, then what it found, a line each."""
+    print(f"{response.ndis_status}: {printable(response.message)}")
+    for name, value in response.result.items():
+        lines = value if isinstance(value, list) else [value]
+        for line in lines:
+            text = (
+                ", ".join(f"{key} {printable(str(one))}" for key, one in line.items())
+                if isinstance(line, dict)
+                else printable(str(line))
+            )
+            print(f"  {name}: {text}")
     sys.stdout.flush()

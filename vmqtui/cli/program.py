@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
+from vmqtui.cli import controls
 from vmqtui.cli.failures import DONE, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
+from vmqtui.cli.options import (
+    Broker,
+    CaptureArgument,
+    CaptureFile,
+    FedAdapter,
+    HostName,
+    Json,
+    Loop,
+    OnlyAdapter,
+    ScenarioFile,
+)
 
 app = typer.Typer(
     name="vmqtui",
@@ -17,32 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ScenarioFile = Annotated[
-    Path | None,
-    typer.Option("--scenario", metavar="F", help="Scenario file (TOML); default: one that ships."),
-]
-CaptureFile = Annotated[
-    Path | None, typer.Option("--capture", metavar="F", help="Receive this pcap or pcapng file's frames.")
-]
-Loop = Annotated[bool, typer.Option("--loop", help="Start the capture again when it ends.")]
-AdapterName = Annotated[
-    str | None, typer.Option("--adapter", metavar="NAME", help="The adapter that the capture feeds.")
-]
-OnlyAdapter = Annotated[str | None, typer.Option("--adapter", metavar="A", help="Only this adapter.")]
-Broker = Annotated[
-    str | None,
-    typer.Option(
-        "--broker",
-        metavar="URL",
-        envvar="VMQTUI_BROKER",
-        show_envvar=True,
-        help="MQTT broker: mqtt://[user[:password]@]host[:port], or mqtts://…",
-    ),
-]
-HostName = Annotated[
-    str | None, typer.Option("--host", metavar="H", help="The host, where there are several.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+app.add_typer(controls.queue, name="queue")
+app.add_typer(controls.filter_, name="filter")
+
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
 
 
@@ -82,7 +71,7 @@ def dashboard(
     scenario: ScenarioFile = None,
     capture: CaptureFile = None,
     loop: Loop = False,
-    adapter: AdapterName = None,
+    adapter: FedAdapter = None,
     broker: Annotated[
         str | None, typer.Option("--broker", metavar="URL", help="Attach to the engines of this MQTT broker.")
     ] = None,
@@ -121,7 +110,7 @@ def engine(
     scenario: ScenarioFile = None,
     capture: CaptureFile = None,
     loop: Loop = False,
-    adapter: AdapterName = None,
+    adapter: FedAdapter = None,
     broker: Broker = None,
     listen: Annotated[
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where its own broker listens.")
@@ -156,14 +145,14 @@ def engine(
 
 @app.command()
 def replay(
-    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file.")],
+    capture: CaptureArgument,
     scenario: Annotated[
         Path | None,
         typer.Option(
             "--scenario", metavar="F", help="Scenario file (TOML); default: a plan for the capture."
         ),
     ] = None,
-    adapter: AdapterName = None,
+    adapter: FedAdapter = None,
     json_: Json = False,
     pace: Annotated[
         Literal["max", "real"], typer.Option("--pace", help="As fast as it goes, or by the capture's clock.")
@@ -177,7 +166,7 @@ def replay(
 
 @app.command()
 def plan(
-    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file.")],
+    capture: CaptureArgument,
 ) -> None:
     """Print a scenario that gives each destination seen in a capture its queue."""
     from vmqtui.cli.replay import run_plan

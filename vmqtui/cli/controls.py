@@ -1,0 +1,172 @@
+"""``vmqtui queue …`` and ``vmqtui filter …``: every request of the control plane, scripted."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from vmqtui.cli.failures import DONE, failed, sentences
+from vmqtui.cli.options import Broker, HostName, Json
+
+queue = typer.Typer(help="Allocate, complete, change and free queues.", rich_markup_mode=None)
+filter_ = typer.Typer(help="Set and clear filters.", rich_markup_mode=None)
+
+OnAdapter = Annotated[
+    str | None, typer.Option("--adapter", metavar="A", help="The adapter; default: the host's only one.")
+]
+Driver = Annotated[
+    str | None, typer.Option("--driver", metavar="D", help="The overlying driver it is for; default: vsp.")
+]
+WhatIf = Annotated[bool, typer.Option("--what-if", help="Say what would happen, and change nothing.")]
+QueueId = Annotated[int, typer.Argument(metavar="QUEUE_ID")]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Whom to ask, on whose behalf, and how to print the answer."""
+
+    broker: str | None
+    host: str | None
+    adapter: str | None
+    driver: str | None
+    what_if: bool
+    as_json: bool
+
+    def ask(self, op: str, params: dict[str, Any]) -> None:
+        """Send a request and print its answer. Ends with 1 when it is refused."""
+        from vmqtui.cli.run import run_async
+
+        common = {"adapter": self.adapter, "driver": self.driver, "what_if": self.what_if or None}
+        given = params | {name: value for name, value in common.items() if value is not None}
+        with sentences():
+            raise typer.Exit(run_async(self._ask(op, given)))
+
+    async def _ask(self, op: str, params: dict[str, Any]) -> int:
+        import msgspec
+
+        from vmqtui.cli.get import find_host, open_watcher
+        from vmqtui.cli.output import print_json, print_result
+
+        async with open_watcher(self.broker, self.host) as watcher:
+            response = await watcher.request(await find_host(watcher, self.host), op, params)
+        if self.as_json:
+            print_json(msgspec.to_builtins(response))
+        elif response.status == "ok":
+            print_result(response)
+        if response.status == "error":
+            failed(f"{response.ndis_status}: {response.message}")
+        return DONE
+
+
+@queue.command()
+def allocate(
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The queue's name.")],
+    vm: Annotated[str | None, typer.Option("--vm", metavar="VM", help="The VM it is for.")] = None,
+    cpu: Annotated[int, typer.Option("--cpu", metavar="CPU", help="The processor that serves it.")] = 0,
+    buffers: Annotated[
+        int, typer.Option("--buffers", metavar="N", help="Receive buffers it suggests.")
+    ] = 512,
+    lookahead_bytes: Annotated[
+        int, typer.Option("--lookahead-bytes", metavar="N", help="Ask for the split; NDIS 6.20 only.")
+    ] = 0,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Allocate a queue. It takes frames once it has a filter and its allocation is completed."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask(
+        "allocate_queue",
+        {"name": name, "vm": vm, "cpu": cpu, "buffers": buffers, "lookahead_bytes": lookahead_bytes},
+    )
+
+
+@queue.command()
+def complete(
+    queue_ids: Annotated[list[int], typer.Argument(metavar="QUEUE_ID…")],
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Complete the allocation of queues, as one batch that shares the buffers left."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask("complete_allocation", {"queue_ids": queue_ids})
+
+
+@queue.command("set")
+def set_parameters(
+    queue_id: QueueId,
+    cpu: Annotated[
+        int | None, typer.Option("--cpu", metavar="CPU", help="The processor that serves it.")
+    ] = None,
+    buffers: Buffers = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Its name.")] = None,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Move a queue to another processor, give it more or fewer buffers, rename it."""
+    wanted = {"cpu": cpu, "buffers": buffers, "name": name}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    Asking(broker, host, adapter, driver, what_if, json_).ask(
+        "set_queue_parameters", {"queue_id": queue_id, **given}
+    )
+
+
+@queue.command()
+def free(
+    queue_id: QueueId,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Free a queue without filters; PENDING while its VM holds buffers."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask("free_queue", {"queue_id": queue_id})
+
+
+@filter_.command("set")
+def set_filter(
+    queue_id: QueueId,
+    mac: Annotated[str, typer.Argument(metavar="MAC")],
+    vlan: Annotated[
+        str | None, typer.Option("--vlan", metavar="VLAN", help='1..4094 or "untagged"; default: any.')
+    ] = None,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Set a filter on a queue: frames to this MAC and VLAN go to it."""
+    params: dict[str, Any] = {"queue_id": queue_id, "mac": mac}
+    if vlan is not None:
+        params["vlan"] = int(vlan) if vlan.isascii() and vlan.isdigit() else vlan
+    Asking(broker, host, adapter, driver, what_if, json_).ask("set_filter", params)
+
+
+@filter_.command()
+def clear(
+    queue_id: QueueId,
+    filter_id: Annotated[int, typer.Argument(metavar="FILTER_ID")],
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Clear a filter; without its last one a running queue pauses and discards what it holds."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask(
+        "clear_filter", {"queue_id": queue_id, "filter_id": filter_id}
+    )

@@ -1,0 +1,34 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ScenarioFile = Annotated[
+    Path | None,
+    typer.Option("--scenario", metavar="F", help="Scenario file (TOML); default: one that ships."),
+]
+CaptureFile = Annotated[
+    Path | None, typer.Option("--capture", metavar="F", help="Receive this pcap or pcapng file's frames.")
+]
+CaptureArgument = Annotated[Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file.")]
+Loop = Annotated[bool, typer.Option("--loop", help="Start the capture again when it ends.")]
+FedAdapter = Annotated[
+    str | None, typer.Option("--adapter", metavar="NAME", help="The adapter that the capture feeds.")
+]
+OnlyAdapter = Annotated[str | None, typer.Option("--adapter", metavar="A", help="Only this adapter.")]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        metavar="URL",
+        envvar="VMQTUI_BROKER",
+        show_envvar=True,
+        help="MQTT broker: mqtt://[user[:password]@]host[:port], or mqtts://…",
+    ),
+]
+HostName = Annotated[
+    str | None, typer.Option("--host", metavar="H", help="The host, where there are several.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
