@@ -1,0 +1,109 @@
+"""Runs the installed program and waits for things, always with a deadline."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+VMQTUI = next(
+    (str(each) for each in Path(sys.executable).parent.glob("vmqtui*") if each.stem == "vmqtui"), ""
+) or str(shutil.which("vmqtui"))
+
+
+@dataclass(frozen=True)
+class Done:
+    """An ended run of the program."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document that stdout holds."""
+        document = json.loads(self.out)
+        assert isinstance(document, dict)
+        return document
+
+
+def run(*arguments: str | Path, timeout: float = 60, **environment: str) -> Done:
+    """Run ``vmqtui`` with these arguments to its end; ``environment`` is added to this one's."""
+    ended = subprocess.run(
+        [VMQTUI, *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
+        env=os.environ | environment,
+    )
+    return Done(ended.returncode, ended.stdout, ended.stderr)
+
+
+def shared_memory() -> set[str]:
+    """Names of the program's shared-memory segments, where the system shows them as files."""
+    return {each.name for each in Path("/dev/shm").glob("vmq*")}
+
+
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 10) -> None:
+    """Return when ``holds()`` is true; fail after ``seconds``."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not holds():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        pause.wait(0.02)
+
+
+class Running:
+    """A running ``vmqtui`` command, its lines gathered as they come."""
+
+    def __init__(self, *arguments: str | Path, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [VMQTUI, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=os.environ | environment,
+        )
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._readers = [
+            threading.Thread(target=lambda lines, stream: lines.extend(stream), args=pair, daemon=True)
+            for pair in ((self.out, self.process.stdout), (self.err, self.process.stderr))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def first_line(self, seconds: float = 20) -> str:
+        def came() -> object:
+            return self.out or self.process.poll() is not None
+
+        wait_until(came, f"first line of {self.process.args!r}", seconds)
+        assert self.out, f"ended with {self.process.returncode}: {self.err}"
+        return self.out[0].rstrip("\n")
+
+    def family(self) -> list[psutil.Process]:
+        """This process and everything below it."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def end(self, number: int = signal.SIGTERM, seconds: float = 10) -> int:
+        """Send a signal if it still runs, wait for its end, give its status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(seconds)
+        finally:
+            self.process.kill()
+        for reader in self._readers:
+            reader.join(2)
+        return self.process.returncode

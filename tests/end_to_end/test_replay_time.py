@@ -1,0 +1,187 @@
+"""Buffers, processors and pace in simulated time (CONTRACT 1, "Time"; DESIGN, "Simulated time decides")."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.capture_forms import frame, packet, pcap, write
+from tests.end_to_end.checks import replay_document, without
+from tests.end_to_end.conftest import Here
+from tests.end_to_end.oracle import adapters_of, read
+from tests.end_to_end.program import run
+
+MACS = [f"02:00:5e:20:00:{k:02x}" for k in range(8)]
+
+
+def replay(here: Here, folder: Path, content: bytes, scenario: str, *more: str) -> dict[str, Any]:
+    path = folder / "s.toml"
+    path.write_text(scenario, encoding="utf-8")
+    done = here("replay", write(folder / "c.pcap", content), "--json", "--scenario", path, *more)
+    assert (done.status, done.err) == (0, ""), done
+    replay_document(done.document, adapters_of(scenario), "nic0", read(content))
+    return done.document
+
+
+def one_queue(buffers: int, return_delay_us: int = 0, cpu: str = "", cpus: int = 2) -> str:
+    return f"""
+[host]
+cpus = {cpus}
+[cpu]
+{cpu}
+[[adapter]]
+name = "nic0"
+max_frame_bytes = 2000
+[[adapter.queue]]
+vm = "a"
+cpu = 1
+buffers = {buffers}
+return_delay_us = {return_delay_us}
+[[adapter.queue.filter]]
+mac = "{MACS[0]}"
+"""
+
+
+def test_a_burst_shorter_than_moderation_drops_exactly_what_has_no_buffer(tmp_path: Path, here: Here) -> None:
+    content = pcap([packet(0, frame(MACS[0]))] * 10)
+    [row] = replay(here, tmp_path, content, one_queue(buffers=4))["adapters"]
+    queue = row["queues"][1]
+    assert (queue["received_frames"], queue["dropped_no_buffer"], queue["total_buffers"]) == (4, 6, 4)
+    assert (queue["interrupts"], queue["dpcs"]) == (1, 1)
+
+
+def test_a_vm_that_returns_late_keeps_its_buffers_and_the_replay_waits_for_them(
+    tmp_path: Path, here: Here
+) -> None:
+    """Three buffers for 10 s each, a frame a second: three taken, eight dropped, again and again."""
+    content = pcap([packet(k * 10**9, frame(MACS[0])) for k in range(25)])
+    [row] = replay(here, tmp_path, content, one_queue(buffers=3, return_delay_us=10_000_000))["adapters"]
+    queue = row["queues"][1]
+    assert (queue["received_frames"], queue["dropped_no_buffer"]) == (9, 16)
+    assert queue["returned_frames"] == 9
+
+
+def served(
+    times: list[int], lengths: list[int], buffers: int, delay: int, moderation: int, quota: int
+) -> dict[str, int]:
+    """One queue alone on a processor of 1 GHz: 1,000 cycles an interrupt, 700 a DPC, 90 a frame, 2 a byte."""
+    pending: deque[tuple[int, int]] = deque()
+    taken: list[int] = []  # when a buffer in use comes back
+    count = dict.fromkeys(["received_frames", "dropped_no_buffer", "interrupts", "dpcs", "busy_cycles"], 0)
+    armed: int | None = None
+    fresh, free_at = True, 0
+
+    def serve(until: int | None) -> None:
+        nonlocal armed, fresh, free_at
+        while armed is not None and (until is None or max(armed, free_at) < until):
+            start = max(armed, free_at)
+            batch = [each for each in pending if each[0] < start][:quota]
+            for _ in batch:
+                pending.popleft()
+            cycles = 1000 * fresh + 700 + 90 * len(batch) + 2 * sum(length for _, length in batch)
+            free_at = start + cycles
+            taken.extend([free_at + delay] * len(batch))
+            count["interrupts"] += fresh
+            count["dpcs"] += 1
+            count["busy_cycles"] += cycles
+            armed, fresh = (free_at, False) if pending else (None, True)
+
+    for time, length in zip(times, lengths, strict=True):
+        serve(time)
+        taken[:] = [each for each in taken if each > time]
+        if len(pending) + len(taken) >= buffers:
+            count["dropped_no_buffer"] += 1
+            continue
+        if not pending and armed is None and free_at <= time:
+            armed, fresh = time + moderation, True
+        elif armed is None:
+            armed, fresh = max(free_at, time), False
+        pending.append((time, length))
+        count["received_frames"] += 1
+    serve(None)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("buffers", "delay_us", "moderation_us", "quota"), [(16, 0, 5, 4), (40, 30, 2, 8), (7, 13, 0.5, 64)]
+)
+def test_a_slow_processor_drops_what_a_step_by_step_account_says(
+    buffers: int, delay_us: int, moderation_us: float, quota: int, tmp_path: Path, here: Here
+) -> None:
+    """Bursts and pauses of frames at odd times, so that no two things happen in the same nanosecond."""
+    cpu = f"""
+clock_ghz = 1.0
+cycles_per_interrupt = 1000
+cycles_per_dpc = 700
+cycles_per_frame = 90
+cycles_per_byte = 2
+moderation_us = {moderation_us}
+quota = {quota}
+"""
+    now, times, lengths, state = 0, [], [], 4711
+    for k in range(3000):
+        state = (state * 1_103_515_245 + 12_345) % 2**31
+        length = 60 + 5 * (state >> 16) % 500
+        times.append(now)
+        lengths.append(length)
+        now += (length + 20) * 8 // 10 + (state >> 8) % (97 if k % 100 else 400_001)
+    packets = [packet(t, frame(MACS[0], size=n)) for t, n in zip(times, lengths, strict=True)]
+    scenario = one_queue(buffers, delay_us, cpu).replace('name = "nic0"', 'name = "nic0"\nlink_gbps = 10000')
+    document = replay(here, tmp_path, pcap(packets, nanoseconds=True), scenario)
+    queue, processor = document["adapters"][0]["queues"][1], document["cpus"][1]
+    expected = served(times, lengths, buffers, delay_us * 1000, int(moderation_us * 1000), quota)
+    assert expected["dropped_no_buffer"] > 50
+    assert {key: queue[key] for key in expected if key in queue} == {
+        key: value for key, value in expected.items() if key in queue
+    }
+    assert {key: processor[key] for key in ("busy_cycles", "dpcs", "interrupts")} == {
+        key: expected[key] for key in ("busy_cycles", "dpcs", "interrupts")
+    }
+
+
+def spread(cpus: int) -> str:
+    queues = "".join(
+        f"""[[adapter.queue]]
+vm = "vm {k}"
+cpu = {k % cpus}
+buffers = 4096
+[[adapter.queue.filter]]
+mac = "{mac}"
+"""
+        for k, mac in enumerate(MACS)
+    )
+    return f'[host]\ncpus = {cpus}\n[[adapter]]\nname = "nic0"\n{queues}'
+
+
+def test_nothing_but_processor_work_depends_on_the_number_of_processors(tmp_path: Path, here: Here) -> None:
+    content = pcap([packet(k * 20_000, frame(MACS[k * k % 8], size=60 + k % 900)) for k in range(2000)])
+    seen = []
+    for cpus in (1, 2, 5):
+        document = replay(here, tmp_path, content, spread(cpus))
+        assert len(document["cpus"]) == cpus
+        [row] = document["adapters"]
+        assert not any(queue["dropped_no_buffer"] for queue in row["queues"])
+        row["queues"] = [without(queue, "cpu", "interrupts", "dpcs") for queue in row["queues"]]
+        seen.append(document["adapters"])
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_two_runs_print_the_same_document_even_when_frames_are_dropped(tmp_path: Path, here: Here) -> None:
+    content = pcap([packet(k * 300, frame(MACS[k * 7 % 8], size=60 + k % 900)) for k in range(5000)])
+    scenario = spread(3).replace("buffers = 4096", "buffers = 40")
+    first, second = (replay(here, tmp_path, content, scenario) for _ in range(2))
+    assert any(queue["dropped_no_buffer"] for queue in first["adapters"][0]["queues"])
+    assert without(first, "wall_seconds") == without(second, "wall_seconds")
+
+
+def test_pace_real_shortens_a_long_gap_and_says_so(tmp_path: Path) -> None:
+    content = pcap([packet(0, frame(MACS[0])), packet(3_000_000_000, frame(MACS[0]))])
+    capture = write(tmp_path / "gap.pcap", content)
+    done = run("replay", capture, "--json", "--pace", "real")
+    assert done.status == 0
+    assert 1.0 <= done.document["wall_seconds"] < 2.9
+    assert "1 s" in done.err
+    fast = run("replay", capture, "--json")
+    assert fast.document["sim_seconds"] == 3
+    assert fast.document["wall_seconds"] < 1.0
