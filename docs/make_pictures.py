@@ -6,6 +6,7 @@ The engine really runs; SECONDS (default 45) is how long it is watched before th
 """
 
 import asyncio
+import re
 import sys
 import tempfile
 from importlib.resources import files
@@ -53,6 +54,9 @@ async def _watch(url: BrokerUrl, seconds: float) -> None:
 
 
 def _save(name: str, picture: str) -> None:
+    """Without the web fonts that Textual names: a picture asks for nothing from outside."""
+    picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+    picture = picture.replace("<text ", '<text xml:space="preserve" ')
     IMAGES.mkdir(exist_ok=True)
     Path(IMAGES, f"{name}.svg").write_text(picture, encoding="utf-8", newline="\n")
 

@@ -52,10 +52,10 @@ def bar(parts: Sequence[tuple[float, str]], width: int, track: str = "track") ->
 def spark(values: Sequence[float | None], width: int, top: float | None = None) -> str:
     """The last ``width`` values as a sparkline, newest right. Unknown is "·", zero a thin line.
 
-    ``top`` is the value of a full cell; without it a fifth above the highest one shown.
+    ``top`` is the value of a full cell; without it well above the highest one shown.
     """
     shown = list(values[-width:]) if width else []
-    high = top if top else 1.2 * max((value for value in shown if value is not None), default=0.0)
+    high = top if top else 1.6 * max((value for value in shown if value is not None), default=0.0)
     return NO_POINT * (width - len(shown)) + "".join(_spark_cell(value, high) for value in shown)
 
 

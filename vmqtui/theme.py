@@ -35,6 +35,7 @@ ROLES = (
     "bad",
     "bar",
     "bar2",
+    "trend",
     "track",
     "border",
     "cursor",

@@ -5,9 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engine.ndis.counters import QUEUE, QUEUE_GAUGES, names
+from engine.telemetry.stats import AdapterStats, Stats
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.columns import COLUMNS, export_row, ordered, visible
+from vmqtui.draw import bar, width_of
 from vmqtui.numbers import compact, decimal, grouped, percent
 from vmqtui.state.snapshot import Snapshot
 
@@ -67,6 +72,34 @@ def test_processors_are_ordered_by_number() -> None:
     column = next(column for column in COLUMNS["queues"] if column.key == "processor")
     rows = ordered(Snapshot("hv01", config=config).queues, column)
     assert [row.processor for row in rows] == ["0:2", "0:17", "1:6"]
+
+
+_COUNTERS = st.sampled_from([*names(QUEUE), *names(QUEUE_GAUGES), "id", "generation", "surprise"])
+_COLUMNS = st.dictionaries(_COUNTERS, st.lists(st.integers(-5, 2**63), max_size=4), max_size=12)
+
+
+@given(now=_COLUMNS, before=_COLUMNS, step=st.integers(-(10**9), 10**12))
+def test_any_writers_counters_can_be_shown(
+    now: dict[str, list[int]], before: dict[str, list[int]], step: int
+) -> None:
+    def reading(columns: dict[str, list[int]], sim_time_ns: int) -> Stats:
+        adapter = AdapterStats(port={}, queues=columns, filters=columns, freed={}, default_queue={})
+        return Stats(
+            seq=1, sim_time_ns=sim_time_ns, time_ns=0, revision=1, cpus=columns, adapters={"nic0": adapter}
+        )
+
+    shown = Snapshot("hv01", config=make_config(), stats=reading(now, step), before=reading(before, 0))
+    for table, columns in COLUMNS.items():
+        for row in shown.rows(table):
+            json.dumps(export_row(columns, row))
+            for column in columns:
+                if column.gauge is not None:
+                    parts = column.gauge(row)
+                    assert parts is None or width_of(bar(parts, 9)) == 9
+                elif column.trend is None:
+                    column.cell(row, column.width)
+        for column in columns:
+            ordered(shown.rows(table), column)
 
 
 @pytest.mark.parametrize("table", COLUMNS)

@@ -111,7 +111,12 @@ def visible(
         del chosen[worst]
     widths = [column.width for column in chosen]
     room = width - sum(widths) - gap * (len(widths) - 1)
-    growing = [index for index, column in enumerate(chosen) if column.grow]
+    for index, column in enumerate(chosen):  # what nearly fits comes first
+        if column.grow <= 3:
+            more = min(room, column.grow)
+            widths[index] += more
+            room -= more
+    growing = [index for index, column in enumerate(chosen) if column.grow > 3]
     while room > 0 and growing:
         for index in list(growing):
             if room <= 0:

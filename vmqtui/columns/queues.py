@@ -292,7 +292,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     Column(
         key="trend",
         title="trend",
-        width=12,
+        width=10,
         help="Frames a second, one cell a second, newest right.",
         value=lambda row: None,
         trend=lambda row: ("queue", row.adapter, row.queue_id, row.generation),

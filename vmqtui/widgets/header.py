@@ -100,7 +100,7 @@ class Header(Canvas):
             (" Gbit/s ", "dim"),
         ]
         if width >= 100:
-            line += [(spark(self._model.series(("mbits",), 24), 24), "bar2"), (" ", "text")]
+            line += [(spark(self._model.series(("mbits",), 24), 24), "trend"), (" ", "text")]
         line += [
             (f"{('▲' if drops else '') + compact(drops):>7}", "bad" if drops else "strong"),
             (" drop/s ", "dim"),

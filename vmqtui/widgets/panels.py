@@ -79,7 +79,7 @@ class CpuPanel(ModelCanvas):
         line += bar([(load, level or "bar")], room - 1) if load is not None else [(fit("–", room - 1), "dim")]
         line.append((f"{percent(load):>7}", level or ("text" if load else "dim")))
         if trend:
-            line.append((" " + spark(self.model.series(("cpu", cpu.cpu), trend), trend, 1.0), "bar2"))
+            line.append((" " + spark(self.model.series(("cpu", cpu.cpu), trend), trend, 1.0), "trend"))
         if queues:
             line.append((f"{queues:>4} ", "dim"))
         return line
@@ -207,13 +207,15 @@ class EventTail(ModelCanvas):
         for row in rows[:height]:
             event = row.event
             what = printable(event.event).replace("_", " ")
-            who = f"queue {event.queue_id}" if event.queue_id is not None else printable(event.adapter or "")
+            who = printable(row.queue or event.adapter or "")
+            if row.queue is None and event.queue_id is not None:
+                who = f"queue {event.queue_id}"
             lines.append(
                 clip(
                     [
                         (f" {clock(event.sim_time_ns):>8} ", "dim"),
                         (fit(what, 13), EVENT_LEVELS.get(event.event, "") or "text"),
-                        (f" {fit(who, 9)} ", "title"),
+                        (f" {fit(who, 12)} ", "title"),
                         (printable(event.cause), "dim"),
                     ],
                     width,

@@ -262,7 +262,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             sorted_by = self._sort is not None and self._sort[0] == column.key
             title = column.title
             if sorted_by and self._sort is not None:
-                title = fit(title, min(width - 1, len(title))) + ("▼" if self._sort[1] else "▲")
+                title = fit(title, min(width - 1, len(title))) + ("↓" if self._sort[1] else "↑")
             line.append((fit(title, width, right=column.right), "accent" if sorted_by else "header"))
             line.append((" " * self._gap, "text"))
         return line
@@ -275,7 +275,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 parts = column.gauge(row)
                 line += bar(parts, width) if parts is not None else [(fit(UNKNOWN, width), "dim")]
             elif column.trend is not None:
-                line.append((spark(self._series(column.trend(row), width), width, column.top), "bar2"))
+                line.append((spark(self._series(column.trend(row), width), width, column.top), "trend"))
             else:
                 text, level = column.cell(row, width)
                 line.append((text, level or "text"))
