@@ -103,7 +103,9 @@ def set_parameters(
     cpu: Annotated[
         int | None, typer.Option("--cpu", metavar="CPU", help="The processor that serves it.")
     ] = None,
-    buffers: Buffers = None,
+    buffers: Annotated[
+        int | None, typer.Option("--buffers", metavar="N", help="Receive buffers it suggests.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Its name.")] = None,
     broker: Broker = None,
     host: HostName = None,
