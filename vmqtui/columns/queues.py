@@ -1,13 +1,24 @@
-"""Columns of queues, of their buffers, and of filters."""
+"""Columns of queues and of their receive buffers."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from engine.ndis.counters import QUEUE, Counter
-from vmqtui.columns.column import Column, Level, Value, plain
+from vmqtui.columns.column import Column, Level, plain
+from vmqtui.columns.shared import (
+    RATE,
+    adapter_column,
+    drops_column,
+    gauge,
+    gauge_column,
+    queue_id_column,
+    quiet,
+    several,
+    use_level,
+    vlans_text,
+)
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
 from vmqtui.printable import printable
-from vmqtui.state.rows import FilterRow, QueueRow
+from vmqtui.state.rows import QueueRow
 
 STATE_GLYPHS = {
     "undefined": "◌",
@@ -18,42 +29,6 @@ STATE_GLYPHS = {
     "dma_stopped": "■",
     "freeing": "◍",
 }
-_RATE = "Δ {} / Δ sim_time_ns"
-
-
-def several(values: Any) -> str:
-    """A list in little room: the first, and how many more."""
-    if not values:
-        return UNKNOWN
-    first = "any" if values[0] is None else plain(values[0])
-    return first if len(values) == 1 else f"{first} +{len(values) - 1}"
-
-
-def vlan_text(vlan: Any) -> str:
-    """A VLAN test: an id, "untagged", or any."""
-    return "any" if vlan is None else plain(vlan)
-
-
-def vlans_text(vlans: Any) -> str:
-    """The VLAN tests of a queue's filters: distinct ones, as far as there is room."""
-    return UNKNOWN if not vlans else ",".join(dict.fromkeys(vlan_text(vlan) for vlan in vlans))
-
-
-def use_level(fraction: float | None) -> Level:
-    """Of buffers in use: from 75 % worth a look, from 95 % about to drop."""
-    if fraction is None:
-        return "dim"
-    return "bad" if fraction >= 0.95 else "warn" if fraction >= 0.75 else ""
-
-
-def drops_level(rate: float | None) -> Level:
-    """Any drop is bad."""
-    return "dim" if not rate else "bad"
-
-
-def quiet(rate: float | None) -> Level:
-    """A rate of zero, or unknown, steps back."""
-    return "" if rate else "dim"
 
 
 def state_level(row: QueueRow) -> Level:
@@ -70,10 +45,6 @@ class _VmColumn(Column[QueueRow]):
 
     def text(self, row: QueueRow) -> str:
         return _vm_text(row)
-
-
-def _gauge(fraction: float | None, role: str = "bar") -> Sequence[tuple[float, str]] | None:
-    return None if fraction is None else [(fraction, role)]
 
 
 def _buffer_parts(row: QueueRow) -> Sequence[tuple[float, str]] | None:
@@ -102,49 +73,6 @@ def _counter(counter: Counter) -> Column[QueueRow]:
     )
 
 
-def _gauge_column(name: str, title: str, help_: str, priority: int, width: int = 7) -> Column[QueueRow]:
-    return Column(
-        key=name,
-        title=title,
-        heading=name,
-        width=width,
-        unit="buffers" if name.endswith("buffers") else "frames",
-        help=help_,
-        computed=name,
-        value=lambda row: row.count(name),
-        format=grouped,
-        right=True,
-        priority=priority,
-        level=lambda row: quiet(row.count(name)),
-    )
-
-
-def _adapter(width: int = 7) -> Column[Any]:
-    return Column(
-        key="adapter",
-        title="Adapter",
-        heading="Name",
-        width=width,
-        help="The adapter.",
-        value=lambda row: row.adapter,
-        priority=1,
-        grow=4,
-        level=lambda row: "dim",
-    )
-
-
-def _queue_id() -> Column[Any]:
-    return Column(
-        key="queue_id",
-        title="ID",
-        heading="QueueID",
-        width=4,
-        help="The queue's id on its adapter; 0 is the default queue.",
-        value=lambda row: row.queue_id,
-        right=True,
-    )
-
-
 def _processor(priority: int = 0) -> Column[QueueRow]:
     return Column(
         key="processor",
@@ -159,7 +87,7 @@ def _processor(priority: int = 0) -> Column[QueueRow]:
     )
 
 
-def _vm(priority: int = 0, grow: int = 12) -> Column[QueueRow]:
+def _vm(grow: int = 12) -> Column[QueueRow]:
     return _VmColumn(
         key="vm",
         title="VM",
@@ -167,8 +95,7 @@ def _vm(priority: int = 0, grow: int = 12) -> Column[QueueRow]:
         width=10,
         help="The VM the queue belongs to; the queue's own name in brackets where there is none.",
         value=lambda row: row.vm,
-        sort=lambda row: _vm_text(row),
-        priority=priority,
+        sort=_vm_text,
         grow=grow,
     )
 
@@ -199,23 +126,6 @@ def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
     return glyph, words
 
 
-def _drops(priority: int = 0) -> Column[QueueRow]:
-    return Column(
-        key="drops_per_second",
-        title="Drop/s",
-        heading="Drops/s",
-        width=6,
-        unit="frames/s",
-        help="Frames a second that found no free receive buffer.",
-        computed=_RATE.format("dropped_no_buffer"),
-        value=lambda row: row.drops,
-        format=compact,
-        right=True,
-        level=lambda row: drops_level(row.drops),
-        priority=priority,
-    )
-
-
 _USE = Column[QueueRow](
     key="buffer_use",
     title="Use",
@@ -231,8 +141,8 @@ _USE = Column[QueueRow](
 )
 
 QUEUES: tuple[Column[QueueRow], ...] = (
-    _adapter(),
-    _queue_id(),
+    adapter_column(),
+    queue_id_column(),
     Column(
         key="mac",
         title="MAC",
@@ -268,7 +178,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         width=6,
         unit="frames/s",
         help="Frames a second that the filters gave to the queue.",
-        computed=_RATE.format("steered_frames"),
+        computed=RATE.format("steered_frames"),
         value=lambda row: row.pps,
         format=compact,
         right=True,
@@ -288,7 +198,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         level=lambda row: quiet(row.mbits),
         priority=1,
     ),
-    _drops(),
+    drops_column(),
     Column(
         key="trend",
         title="trend",
@@ -318,7 +228,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         help="Share of the frames steered on the adapter.",
         value=lambda row: None,
         sort=lambda row: row.share,
-        gauge=lambda row: _gauge(row.share),
+        gauge=lambda row: gauge(row.share),
         priority=9,
         grow=6,
     ),
@@ -347,10 +257,10 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         level=lambda row: "dim",
     ),
     *(_counter(counter) for counter in QUEUE),
-    _gauge_column("pending", "pending", "Received, not yet indicated.", 16),
-    _gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 17),
-    _gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 18),
-    _gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 15),
+    gauge_column("pending", "pending", "Received, not yet indicated.", 16),
+    gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 17),
+    gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 18),
+    gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 15),
     Column(
         key="generation",
         title="gen",
@@ -365,8 +275,8 @@ QUEUES: tuple[Column[QueueRow], ...] = (
 )
 
 BUFFERS: tuple[Column[QueueRow], ...] = (
-    _adapter(),
-    _queue_id(),
+    adapter_column(),
+    queue_id_column(),
     _vm(grow=14),
     *_state(),
     _processor(priority=8),
@@ -382,10 +292,10 @@ BUFFERS: tuple[Column[QueueRow], ...] = (
         grow=60,
     ),
     _USE,
-    _gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 2),
-    _gauge_column("pending", "pending", "Received, not yet indicated.", 3),
-    _gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 3),
-    _gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 1),
+    gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 2),
+    gauge_column("pending", "pending", "Received, not yet indicated.", 3),
+    gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 3),
+    gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 1),
     Column(
         key="suggested_buffers",
         title="asked",
@@ -416,7 +326,7 @@ BUFFERS: tuple[Column[QueueRow], ...] = (
         right=True,
         priority=5,
     ),
-    _drops(),
+    drops_column(),
     Column(
         key="dropped_no_buffer",
         title="dropped",
@@ -430,132 +340,5 @@ BUFFERS: tuple[Column[QueueRow], ...] = (
         right=True,
         priority=4,
         level=lambda row: quiet(row.count("dropped_no_buffer")),
-    ),
-)
-
-
-def _filter_value(read: Callable[[FilterRow], Value]) -> Callable[[FilterRow], Value]:
-    return lambda row: read(row) if row.config else None
-
-
-FILTERS: tuple[Column[FilterRow], ...] = (
-    _adapter(),
-    Column(
-        key="filter_id",
-        title="ID",
-        heading="FilterID",
-        width=5,
-        help="The filter's id on its adapter.",
-        value=lambda row: row.filter_id,
-        right=True,
-    ),
-    Column(
-        key="queue_id",
-        title="Queue",
-        heading="QueueID",
-        width=5,
-        help="The queue it is set on.",
-        value=lambda row: row.queue_id,
-        right=True,
-    ),
-    Column(
-        key="vm",
-        title="VM",
-        heading="VmFriendlyName",
-        width=10,
-        help="The VM of that queue; the queue's own name where there is none.",
-        value=lambda row: row.label,
-        priority=1,
-        grow=14,
-    ),
-    Column(
-        key="mac",
-        title="MAC",
-        heading="MacAddress",
-        width=17,
-        help="The destination MAC it tests.",
-        value=_filter_value(lambda row: row.config.mac if row.config else None),
-    ),
-    Column(
-        key="vlan",
-        title="VLAN",
-        heading="VlanID",
-        width=8,
-        help="Its VLAN test: an id, untagged, or any (no test).",
-        value=_filter_value(lambda row: row.config.vlan if row.config else None),
-        format=vlan_text,
-        right=True,
-    ),
-    Column(
-        key="matches_per_second",
-        title="match/s",
-        heading="Matches/s",
-        width=7,
-        unit="frames/s",
-        help="Frames a second credited to the filter.",
-        computed=_RATE.format("matched_frames"),
-        value=lambda row: row.pps,
-        format=compact,
-        right=True,
-        level=lambda row: quiet(row.pps),
-    ),
-    Column(
-        key="share_bar",
-        title="",
-        width=6,
-        help="Share of the frames steered on the adapter.",
-        value=lambda row: None,
-        sort=lambda row: row.share,
-        gauge=lambda row: _gauge(row.share),
-        priority=5,
-        grow=24,
-    ),
-    Column(
-        key="share",
-        title="Share",
-        heading="Share",
-        width=6,
-        help="Share of all frames steered on the adapter.",
-        computed="Δ matched_frames / the adapter's Δ steered_frames",
-        value=lambda row: row.share,
-        format=percent,
-        right=True,
-        priority=4,
-        level=lambda row: quiet(row.share),
-    ),
-    Column(
-        key="matched_frames",
-        title="matched",
-        heading="matched_frames",
-        width=11,
-        unit="frames",
-        help="Frames credited to the filter since it was set.",
-        computed="matched_frames",
-        value=lambda row: row.matched,
-        format=grouped,
-        right=True,
-        priority=2,
-        level=lambda row: quiet(row.matched),
-    ),
-    Column(
-        key="note",
-        title="Note",
-        heading="Note",
-        width=13,
-        help="Never matched, shadowed by another filter, or on a queue that does not run.",
-        value=lambda row: row.note,
-        priority=3,
-        grow=12,
-        level=lambda row: "warn" if row.shadowed_by is not None else "dim",
-    ),
-    Column(
-        key="driver",
-        title="Driver",
-        heading="Driver",
-        width=7,
-        help="The overlying driver that set it, and alone may clear it.",
-        value=lambda row: row.config.driver if row.config else None,
-        priority=7,
-        level=lambda row: "dim",
     ),
 )

@@ -12,7 +12,7 @@ from engine.scenario.values import (
     normal_mac,
 )
 from engine.telemetry.config import AdapterConfig, PortConfig, Vlan
-from vmqtui.columns.queues import vlan_text
+from vmqtui.columns.shared import vlan_text
 from vmqtui.dialogs.request import Answers, Field, Step, Task, Values
 from vmqtui.printable import printable
 from vmqtui.state.rows import FilterRow, QueueRow, processor_name

@@ -6,7 +6,7 @@ from textual import events
 from textual.message import Message
 
 from vmqtui.actions import VIEWS, Action, key_names
-from vmqtui.columns.hosts import load_level
+from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, clip, spark, spread, width_of
 from vmqtui.numbers import clock, compact, decimal, percent
 from vmqtui.printable import printable

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from textual.geometry import Size
 
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
-from vmqtui.columns.hosts import EVENT_LEVELS, load_level
+from vmqtui.columns.events import EVENT_LEVELS
+from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, bar, clip, fit, spark, stacked
 from vmqtui.numbers import clock, compact, grouped, percent
 from vmqtui.printable import printable

@@ -1,0 +1,157 @@
+"""Columns of processors."""
+
+from typing import Any
+
+from vmqtui.columns.column import Column
+from vmqtui.columns.shared import load_level, quiet
+from vmqtui.numbers import UNKNOWN, compact, grouped, percent
+from vmqtui.printable import printable
+from vmqtui.state.rows import CpuRow
+
+
+def _names(names: Any) -> str:
+    return "  ".join(printable(name) for name in names) if names else UNKNOWN
+
+
+def _cpu_rate(key: str, title: str, counter: str, help_: str, priority: int) -> Column[CpuRow]:
+    return Column(
+        key=key,
+        title=title,
+        heading=title,
+        width=7,
+        unit="per second",
+        help=help_,
+        computed=f"Δ {counter} / Δ sim_time_ns",
+        value=lambda row: row.rate(counter),
+        format=compact,
+        right=True,
+        priority=priority,
+        level=lambda row: quiet(row.rate(counter)),
+    )
+
+
+def _cpu_total(name: str, help_: str, priority: int) -> Column[CpuRow]:
+    return Column(
+        key=name,
+        title=name.removesuffix("_frames").replace("_", " "),
+        heading=name,
+        width=13,
+        help=help_,
+        computed=name,
+        value=lambda row: row.count(name),
+        format=grouped,
+        right=True,
+        priority=priority,
+    )
+
+
+CPUS: tuple[Column[CpuRow], ...] = (
+    Column(
+        key="processor",
+        title="Proc",
+        heading="Processor",
+        width=5,
+        help="The processor as group:number.",
+        value=lambda row: row.processor,
+        sort=lambda row: row.cpu,
+        right=True,
+    ),
+    Column(
+        key="cpu",
+        title="CPU",
+        heading="CPU",
+        width=3,
+        help="Its number on the host.",
+        value=lambda row: row.cpu,
+        right=True,
+        priority=8,
+        level=lambda row: "dim",
+    ),
+    Column(
+        key="core",
+        title="Core",
+        heading="Core",
+        width=4,
+        help="Its core; hyper-threads share one.",
+        value=lambda row: row.config.core if row.config else None,
+        right=True,
+        priority=6,
+        level=lambda row: "dim",
+    ),
+    Column(
+        key="numa_node",
+        title="NUMA",
+        heading="NumaNode",
+        width=4,
+        help="Its NUMA node.",
+        value=lambda row: row.config.numa_node if row.config else None,
+        right=True,
+        priority=6,
+        level=lambda row: "dim",
+    ),
+    Column(
+        key="load_bar",
+        title="",
+        width=10,
+        help="Its load.",
+        value=lambda row: None,
+        sort=lambda row: row.load,
+        gauge=lambda row: None if row.load is None else [(row.load, load_level(row.load) or "bar")],
+        grow=14,
+        priority=1,
+    ),
+    Column(
+        key="load",
+        title="Load",
+        heading="Load",
+        width=6,
+        help="Cycles spent in interrupts and DPCs, of those there were.",
+        computed="Δ busy_cycles / Δ budget_cycles",
+        value=lambda row: row.load,
+        format=percent,
+        right=True,
+        level=lambda row: load_level(row.load) or quiet(row.load),
+    ),
+    Column(
+        key="trend",
+        title="trend",
+        width=18,
+        help="Load, one cell a second, newest right.",
+        value=lambda row: None,
+        trend=lambda row: ("cpu", row.cpu),
+        top=1.0,
+        priority=5,
+        grow=18,
+    ),
+    _cpu_rate("pps", "pkt/s", "indicated_frames", "Frames a second that its DPCs indicated.", 2),
+    _cpu_rate("dpcs_per_second", "DPC/s", "dpcs", "Deferred procedure calls a second.", 3),
+    _cpu_rate("interrupts_per_second", "Intr/s", "interrupts", "Interrupts a second.", 4),
+    Column(
+        key="queues",
+        title="Qs",
+        heading="Queues",
+        width=3,
+        unit="queues",
+        help="Queues whose affinity it is.",
+        value=lambda row: len(row.queues),
+        right=True,
+        level=lambda row: quiet(len(row.queues)),
+    ),
+    Column(
+        key="queue_names",
+        title="Queues",
+        heading="QueueNames",
+        width=14,
+        help="Their names.",
+        value=lambda row: row.queue_names,
+        format=_names,
+        priority=2,
+        grow=60,
+        level=lambda row: "" if row.queues else "dim",
+    ),
+    _cpu_total("indicated_frames", "Frames its DPCs indicated.", 10),
+    _cpu_total("dpcs", "Deferred procedure calls it ran.", 11),
+    _cpu_total("interrupts", "Interrupts it took.", 12),
+    _cpu_total("busy_cycles", "Cycles spent in interrupts and DPCs.", 13),
+    _cpu_total("budget_cycles", "Cycles it had to spend.", 14),
+)

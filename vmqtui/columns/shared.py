@@ -1,0 +1,120 @@
+"""What columns of several tables have in common: how values are written, levels, shared columns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vmqtui.columns.column import Column, Level, plain
+from vmqtui.numbers import UNKNOWN, compact, grouped
+from vmqtui.state.rows import QueueRow
+
+RATE = "Δ {} / Δ sim_time_ns"
+
+
+def several(values: Any) -> str:
+    """A list in little room: the first, and how many more."""
+    if not values:
+        return UNKNOWN
+    first = "any" if values[0] is None else plain(values[0])
+    return first if len(values) == 1 else f"{first} +{len(values) - 1}"
+
+
+def vlan_text(vlan: Any) -> str:
+    """A VLAN test: an id, "untagged", or any."""
+    return "any" if vlan is None else plain(vlan)
+
+
+def vlans_text(vlans: Any) -> str:
+    """The VLAN tests of a queue's filters: distinct ones, as far as there is room."""
+    return UNKNOWN if not vlans else ",".join(dict.fromkeys(vlan_text(vlan) for vlan in vlans))
+
+
+def use_level(fraction: float | None) -> Level:
+    """Of buffers in use: from 75 % worth a look, from 95 % about to drop."""
+    if fraction is None:
+        return "dim"
+    return "bad" if fraction >= 0.95 else "warn" if fraction >= 0.75 else ""
+
+
+def drops_level(rate: float | None) -> Level:
+    """Any drop is bad."""
+    return "dim" if not rate else "bad"
+
+
+def quiet(rate: float | None) -> Level:
+    """A rate of zero, or unknown, steps back."""
+    return "" if rate else "dim"
+
+
+def load_level(load: float | None) -> Level:
+    """Of a processor: from 80 % worth a look, from 95 % saturated."""
+    if load is None:
+        return "dim"
+    return "bad" if load >= 0.95 else "warn" if load >= 0.8 else ""
+
+
+def gauge(fraction: float | None) -> Sequence[tuple[float, str]] | None:
+    """A bar of one part, or unknown."""
+    return None if fraction is None else [(fraction, "bar")]
+
+
+def gauge_column(name: str, title: str, help_: str, priority: int) -> Column[QueueRow]:
+    """A gauge of a queue, as it stands."""
+    return Column(
+        key=name,
+        title=title,
+        heading=name,
+        width=7,
+        unit="buffers" if name.endswith("buffers") else "frames",
+        help=help_,
+        computed=name,
+        value=lambda row: row.count(name),
+        format=grouped,
+        right=True,
+        priority=priority,
+        level=lambda row: quiet(row.count(name)),
+    )
+
+
+def adapter_column() -> Column[Any]:
+    """The adapter of any row that has one."""
+    return Column(
+        key="adapter",
+        title="Adapter",
+        heading="Name",
+        width=7,
+        help="The adapter.",
+        value=lambda row: row.adapter,
+        priority=1,
+        grow=4,
+        level=lambda row: "dim",
+    )
+
+
+def queue_id_column() -> Column[Any]:
+    """The id of a queue's row."""
+    return Column(
+        key="queue_id",
+        title="ID",
+        heading="QueueID",
+        width=4,
+        help="The queue's id on its adapter; 0 is the default queue.",
+        value=lambda row: row.queue_id,
+        right=True,
+    )
+
+
+def drops_column() -> Column[QueueRow]:
+    """A queue's drops a second."""
+    return Column(
+        key="drops_per_second",
+        title="Drop/s",
+        heading="Drops/s",
+        width=6,
+        unit="frames/s",
+        help="Frames a second that found no free receive buffer.",
+        computed=RATE.format("dropped_no_buffer"),
+        value=lambda row: row.drops,
+        format=compact,
+        right=True,
+        level=lambda row: drops_level(row.drops),
+    )
