@@ -37,6 +37,9 @@ QUEUE_COLUMNS: Final = (
     "target_buffers",  # what total_buffers shrinks to
     "return_delay_ns",
     "copied_bytes_limit",  # most bytes of a frame a DPC copies
+    "lookahead_bytes",  # split at this many bytes, the rest in guest memory; 0: no split
+    "vm",  # whose queue it is, an index of the adapter's; NONE: nobody's
+    "held",  # 1: its VM is paused and returns nothing
 )
 (
     STEERED_FRAMES,
@@ -73,6 +76,9 @@ QUEUE_COLUMNS: Final = (
     TARGET,
     RETURN_DELAY_NS,
     COPIED_BYTES_LIMIT,
+    LOOKAHEAD_BYTES,
+    VM,
+    HELD,
 ) = range(len(QUEUE_COLUMNS))
 FIRST_REASON: Final = BROADCAST
 QUEUE_ROW: Final = 40  # whole cache lines
@@ -106,14 +112,17 @@ CPU_ROW: Final = 16
 
 # --- a receive buffer's row (int64) --------------------------------------------------------------
 NEXT: Final = 0  # next buffer of the list it is in
-LENGTHS: Final = 1  # wire << 32 | captured
+FRAME: Final = 1  # bits 0-15: bytes held; 16-31: bytes on the wire; 32-48: tag taken out of it, plus one
 PORT_VM: Final = 2  # VM the switch gives the frame to, or NONE
-TCI: Final = 3  # tag taken out of the frame, or NONE
+GUEST_AT: Final = 3  # where in guest memory its VM sees the frame; NONE: the queue is nobody's
 DUE_NS: Final = 4  # outstanding until; NONE: not outstanding
 INDICATED_ROUND: Final = 5
 RETURNED_ROUND: Final = 6  # last round that returned a buffer indicated in an earlier round,
 RETURNED_DUE_NS: Final = 7  # and its due time: what undoes that round
 BUFFER_ROW: Final = 8
+FRAME_WIRE_SHIFT: Final = 16
+FRAME_TAG_SHIFT: Final = 32
+FRAME_LENGTH_MASK: Final = 0xFFFF
 
 # --- a steering table's row (int64) ---------------------------------------------------------------
 ROW_KEY: Final = 0
@@ -136,6 +145,7 @@ ADAPTER_BYTES_BASE: Final = 7
 ADAPTER_STRIDE: Final = 8
 ADAPTER_TAKES_TAG_OUT: Final = 9  # 1: NDIS 6.30 and later
 ADAPTER_NUMA_NODE: Final = 10
+ADAPTER_VM_BASE: Final = 11
 ADAPTER_ROW: Final = 16
 
 # --- the cost of serving, a row a processor (int64) -----------------------------------------------
@@ -153,6 +163,11 @@ COST_ROW: Final = 16
 NONE: Final = -1
 NEVER_NS: Final = 2**62
 PAGE_BYTES: Final = 4096
+SWITCH_PLACES: Final = 8
+"""Places a VM has for frames that the switch brings from nobody's queues, by processor, modulo this.
+
+Queue 0 alone needs one; the others keep more such queues, on other processors, apart from it.
+"""
 HALVES: Final = 2
 """Frame batches: while shards work on one, the source fills the other."""
 
@@ -166,6 +181,7 @@ class AdapterSizes:
     table_rows: int  # a power of two
     buffers: int
     max_frame_bytes: int
+    vms: int  # indices 0..vms-1
 
     @property
     def stride(self) -> int:
@@ -186,6 +202,28 @@ class Sizes:
     adapters: tuple[AdapterSizes, ...]
     batch_frames: int = 32_768
     batch_bytes: int = 8 << 20
+
+    @property
+    def guest_pages(self) -> int:
+        """Pages of guest memory: enough that no pattern of frees leaves a gap too small (``extents``)."""
+        per_buffer = max(-(-adapter.stride // PAGE_BYTES) for adapter in self.adapters)
+        used = sum(
+            adapter.bytes // PAGE_BYTES
+            + adapter.queues * per_buffer
+            + adapter.vms * -(-self.switch_places * adapter.stride // PAGE_BYTES)
+            for adapter in self.adapters
+        )
+        return 2 * used + per_buffer
+
+    @property
+    def switch_places(self) -> int:
+        """How many of them can be in use."""
+        return min(self.cpus, SWITCH_PLACES)
+
+    @property
+    def vms(self) -> int:
+        """VMs of all adapters."""
+        return sum(adapter.vms for adapter in self.adapters)
 
     @property
     def slots(self) -> int:
@@ -220,7 +258,9 @@ class Views:
     belongs: I32  # (buffers,) slot that owns each buffer, NONE: the adapter's spare
     table: I64  # (rows, TABLE_ROW)
     buffer_rows: I64  # (buffers, BUFFER_ROW)
-    buffer_bytes: NDArray[np.uint8]
+    buffer_bytes: NDArray[np.uint8]  # the management OS's memory
+    guest_bytes: NDArray[np.uint8]  # the VMs', in extents of whole pages
+    switch_at: I64  # (vms,) where in guest memory the switch puts what comes from nobody's queues
     data: NDArray[np.uint8]  # (2, batch_bytes), and so on: the batches of traffic.batch
     offset: I64
     captured: NDArray[np.uint32]
@@ -247,6 +287,8 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
         "table": (sum(adapter.table_rows for adapter in sizes.adapters), TABLE_ROW),
         "buffer_rows": (sizes.buffers, BUFFER_ROW),
         "buffer_bytes": (sum(adapter.bytes for adapter in sizes.adapters),),
+        "guest_bytes": (sizes.guest_pages * PAGE_BYTES,),
+        "switch_at": (sizes.vms,),
         "data": (HALVES, sizes.batch_bytes),
         "bounds": (HALVES, sizes.cpus, sizes.cpus + 1),
         **dict.fromkeys(

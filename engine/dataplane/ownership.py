@@ -26,6 +26,7 @@ from engine.dataplane.layout import (
     PENDING,
     PENDING_HEAD,
     PENDING_TAIL,
+    RETURNED,
     RETURNED_DUE_NS,
     RETURNED_ROUND,
     SURRENDERED_HEAD,
@@ -52,8 +53,8 @@ def _walk(buffers: I64, head: int, most: int) -> I64:
     return np.array(members, np.int64)
 
 
-def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: I64) -> None:
-    """Let a queue own ``target`` buffers.
+def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: I64) -> tuple[I64, I64]:
+    """Let a queue own ``target`` buffers; which ones it took, and which it gave up.
 
     It takes from ``spare`` (numbers of the adapter's spare buffers, at least as many as it lacks) at
     once; it gives up free buffers at once and the others as they come back.
@@ -71,13 +72,15 @@ def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: 
         belongs[given_up] = NONE
     row[FREE] += grow - shrink
     row[TOTAL] += grow - shrink
+    return taken, given_up
 
 
-def collect(row: I64, buffers: I64, belongs: I32) -> None:
-    """Make what a shrinking queue has given up since the last round the adapter's spare."""
+def collect(row: I64, buffers: I64, belongs: I32) -> I64:
+    """Make what a shrinking queue has given up since the last round the adapter's spare; which that is."""
     given_up = _walk(buffers, int(row[SURRENDERED_HEAD]), len(belongs))
     belongs[given_up] = NONE
     row[SURRENDERED_HEAD] = NONE
+    return given_up
 
 
 def _free_all_but_outstanding(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
@@ -95,6 +98,21 @@ def discard_pending(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
     """Discard what a queue holds (NDIS: its last filter was cleared), a DPC in progress included."""
     row[DISCARDED] += row[PENDING]
     _free_all_but_outstanding(row, buffers, belongs, slot)
+
+
+def return_all(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
+    """Take back every outstanding buffer of a queue that has nothing pending."""
+    buffers[belongs == slot, DUE_NS] = NONE
+    row[RETURNED] += row[OUTSTANDING]
+    row[OUTSTANDING] = 0
+    row[[OUTSTANDING_HEAD, OUTSTANDING_TAIL]] = NONE
+    _free_all_but_outstanding(row, buffers, belongs, slot)
+
+
+def let_go(row: I64, buffers: I64, now_ns: int) -> None:
+    """End a hold: what was due meanwhile is due now."""
+    held = _walk(buffers, int(row[OUTSTANDING_HEAD]), int(row[OUTSTANDING]))
+    buffers[held, DUE_NS] = np.maximum(buffers[held, DUE_NS], now_ns)
 
 
 def recover(row: I64, buffers: I64, belongs: I32, slot: int, round_number: int) -> None:

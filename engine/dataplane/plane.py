@@ -6,6 +6,7 @@ published rows may be read and changed; during a round they may not.
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from engine.dataplane import layout, ownership
 from engine.dataplane.crew import Crew, WorkerDiedError
+from engine.dataplane.guests import Guests, read
 from engine.dataplane.layout import I32, I64, NEVER_NS, NONE, AdapterSizes, Sizes
 from engine.dataplane.memory import Block
 from engine.dataplane.shard import ORDER, SERVE, STEER
@@ -21,10 +23,13 @@ from engine.ndis.effects import (
     CloseQueue,
     DiscardPending,
     Effect,
+    ForgetVm,
+    HoldBuffers,
     MoveQueue,
     NewFilter,
     OpenQueue,
     QueueGauges,
+    ReturnBuffers,
     SetBuffers,
     SplitBuffers,
 )
@@ -58,6 +63,14 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class AdapterNeeds:
+    """What the control plane may come to need of one adapter: steering rows, and VMs with indices below."""
+
+    steering_rows: int
+    vms: int
+
+
+@dataclass(frozen=True)
 class Incident:
     """A worker that died, and what was done."""
 
@@ -72,18 +85,21 @@ class Plane:
     Raises NotEnoughMemoryError before anything is allocated.
     """
 
-    def __init__(self, scenario: Scenario, table_rows: list[int], deadline_s: float | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, needs: Sequence[AdapterNeeds], deadline_s: float | None = None
+    ) -> None:
         self.sizes = Sizes(
             scenario.host.cpus,
             tuple(
                 AdapterSizes(
                     adapter.max_queues + 1,
                     adapter.max_filters + 1,
-                    1 << (2 * rows).bit_length(),
+                    1 << (2 * need.steering_rows).bit_length(),
                     adapter.total_buffers,
                     adapter.max_frame_bytes,
+                    need.vms,
                 )
-                for adapter, rows in zip(scenario.adapter, table_rows, strict=True)
+                for adapter, need in zip(scenario.adapter, needs, strict=True)
             ),
         )
         self.now_ns = 0
@@ -104,6 +120,7 @@ class Plane:
         self._serving: list[int] = []
         self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
         self._describe(scenario)
+        self._guests = Guests(self.sizes, self._views)
         self.batches = tuple(
             FrameBatch(
                 self._views.data[half],
@@ -128,7 +145,7 @@ class Plane:
         views.belongs[:] = NONE
         views.buffer_rows[:, layout.DUE_NS] = NONE
         views.buffer_rows[:, layout.RETURNED_ROUND] = NONE
-        slot = filters = table = buffers = octets = 0
+        slot = filters = table = buffers = octets = vms = 0
         for a, (spec, sizes) in enumerate(zip(scenario.adapter, self.sizes.adapters, strict=True)):
             row = views.adapters[a]
             row[layout.ADAPTER_SLOT_BASE] = slot
@@ -140,12 +157,14 @@ class Plane:
             row[layout.ADAPTER_STRIDE] = sizes.stride
             row[layout.ADAPTER_TAKES_TAG_OUT] = spec.ndis_minor >= 30
             row[layout.ADAPTER_NUMA_NODE] = spec.numa_node
+            row[layout.ADAPTER_VM_BASE] = vms
             views.table[table, layout.ROW_KEY] = layout.EMPTY_KEY
             slot += sizes.queues
             filters += sizes.filters
             table += sizes.table_rows
             buffers += sizes.buffers
             octets += sizes.bytes
+            vms += sizes.vms
         cpu, host = scenario.cpu, scenario.host
         costs = views.costs
         costs[:, layout.COST_INTERRUPT] = cpu.cycles_per_interrupt
@@ -190,13 +209,19 @@ class Plane:
                 self._open(effect)
             case SplitBuffers():
                 row = self._row(self.slot(effect.adapter, effect.queue_id))
-                row[layout.COPIED_BYTES_LIMIT] = effect.lookahead_bytes
+                row[[layout.COPIED_BYTES_LIMIT, layout.LOOKAHEAD_BYTES]] = effect.lookahead_bytes
             case SetBuffers():
                 self._resize(self.slot(effect.adapter, effect.queue_id), effect.adapter, effect.count)
             case MoveQueue():
                 self._move(self.slot(effect.adapter, effect.queue_id), effect.cpu)
             case DiscardPending():
                 self._discard(self.slot(effect.adapter, effect.queue_id))
+            case HoldBuffers():
+                self._hold(self.slot(effect.adapter, effect.queue_id), effect.held)
+            case ReturnBuffers():
+                self._return(self.slot(effect.adapter, effect.queue_id))
+            case ForgetVm():
+                self._guests.forget(effect.adapter, effect.vm)
             case CloseQueue():
                 self._close_queue(effect.adapter, self.slot(effect.adapter, effect.queue_id))
             case NewFilter():
@@ -212,13 +237,19 @@ class Plane:
         row[layout.DPC_CPU] = NONE
         row[layout.RETURN_DELAY_NS] = effect.return_delay_ns
         row[layout.COPIED_BYTES_LIMIT] = effect.copied_bytes_limit
+        row[layout.VM] = NONE if effect.vm is None else effect.vm
+        if effect.vm is not None:
+            self._guests.open(slot, effect.adapter, effect.vm)
 
     def _resize(self, slot: int, adapter: int, count: int) -> None:
         views = self._views
         first = int(views.adapters[adapter, layout.ADAPTER_BUFFER_BASE])
         last = first + self.sizes.adapters[adapter].buffers
         spare = first + np.flatnonzero(views.belongs[first:last] == NONE)
-        ownership.resize(self._row(slot), views.buffer_rows, views.belongs, slot, count, spare)
+        row = self._row(slot)
+        taken, given_up = ownership.resize(row, views.buffer_rows, views.belongs, slot, count, spare)
+        self._guests.take_back(slot, given_up)
+        self._guests.give(slot, taken)
         self._shrinking.add(slot)
 
     def _move(self, slot: int, cpu: int) -> None:
@@ -242,11 +273,24 @@ class Plane:
         ownership.discard_pending(self._row(slot), self._views.buffer_rows, self._views.belongs, slot)
         self._shrinking.add(slot)
 
+    def _hold(self, slot: int, held: bool) -> None:
+        row = self._row(slot)
+        if row[layout.HELD] and not held:
+            ownership.let_go(row, self._views.buffer_rows, self.now_ns)
+        row[layout.HELD] = held
+        self._wake(int(self._views.owner[slot]))
+
+    def _return(self, slot: int) -> None:
+        ownership.return_all(self._row(slot), self._views.buffer_rows, self._views.belongs, slot)
+        self._shrinking.add(slot)
+
     def _close_queue(self, adapter: int, slot: int) -> None:
         row = self._row(slot)
         count = len(layout.QUEUE_COLUMNS[: layout.PENDING])
         self._freed[adapter, :count] += row[:count]
-        self._views.belongs[self._views.belongs == slot] = NONE
+        own = np.flatnonzero(self._views.belongs == slot)
+        self._guests.close(slot, own)
+        self._views.belongs[own] = NONE
         self._views.owner[slot] = NONE
         self._shrinking.discard(slot)
 
@@ -267,6 +311,7 @@ class Plane:
 
     def write_steering(self, adapter: int, rows: SteeringRows) -> None:
         """Publish an adapter's compiled filters for the next round."""
+        self._guests.connect(adapter, np.unique(rows.port_vm[rows.port_vm != NONE]).tolist())
         row = self._views.adapters[adapter]
         used = min(self.sizes.adapters[adapter].table_rows, 1 << (4 * len(rows.key) | 15).bit_length())
         row[layout.ADAPTER_TABLE_MASK] = used - 1
@@ -298,6 +343,10 @@ class Plane:
             port=self._port.copy(),
             matched=self._matched.copy(),
         )
+
+    def guest_memory(self, adapter: int, vm: int) -> dict[int, bytes]:
+        """What a VM (its index) can see, as of the last round: bytes by where they begin."""
+        return {extent.start: read(self._views, extent) for extent in self._guests.of(adapter, vm)}
 
     @property
     def worker_pids(self) -> list[int]:
@@ -352,7 +401,8 @@ class Plane:
         self._serving = []
         for slot in list(self._shrinking):
             row = self._row(slot)
-            ownership.collect(row, self._views.buffer_rows, self._views.belongs)
+            given_up = ownership.collect(row, self._views.buffer_rows, self._views.belongs)
+            self._guests.take_back(slot, given_up)
             if row[layout.TOTAL] <= row[layout.TARGET]:
                 self._shrinking.discard(slot)
         if self._horizon_ns < NEVER_NS:
@@ -420,6 +470,7 @@ class Plane:
 
     def _drop_views(self) -> None:
         self.batches = ()
+        del self._guests
         del self._views
         self._block.close()
 

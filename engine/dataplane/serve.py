@@ -17,6 +17,7 @@ from engine.dataplane.layout import (
     ADAPTER_SLOT_BASE,
     ADAPTER_STRIDE,
     ADAPTER_TAKES_TAG_OUT,
+    ADAPTER_VM_BASE,
     ARMED_BY_INTERRUPT,
     ARMED_NS,
     COPIED_BYTES_LIMIT,
@@ -46,14 +47,20 @@ from engine.dataplane.layout import (
     DROPPED,
     DUE_NS,
     FIRST_REASON,
+    FRAME,
+    FRAME_LENGTH_MASK,
+    FRAME_TAG_SHIFT,
+    FRAME_WIRE_SHIFT,
     FREE,
     FREE_HEAD,
+    GUEST_AT,
+    HELD,
     I32,
     I64,
     INDICATED,
     INDICATED_ROUND,
     INTERRUPTS,
-    LENGTHS,
+    LOOKAHEAD_BYTES,
     NEVER_NS,
     NEXT,
     NONE,
@@ -73,9 +80,10 @@ from engine.dataplane.layout import (
     STEERED_FRAMES,
     SURRENDERED_HEAD,
     SWITCH_DROPPED,
+    SWITCH_PLACES,
     TARGET,
-    TCI,
     TOTAL,
+    VM,
     Int,
 )
 from engine.jit import copy_bytes, inlined, kernel
@@ -140,6 +148,8 @@ def _give_back(row: I64, buffers: I64, buffer: Int) -> None:
 @inlined
 def _take_back(row: I64, buffers: I64, before_ns: Int, round_number: Int, last_ns: Int) -> Int:
     """Take back the outstanding buffers that are due before a time; the latest event time, updated."""
+    if row[HELD]:
+        return last_ns
     buffer = row[OUTSTANDING_HEAD]
     while buffer != NONE and buffers[buffer, DUE_NS] < before_ns:
         following = buffers[buffer, NEXT]
@@ -160,17 +170,57 @@ def _take_back(row: I64, buffers: I64, before_ns: Int, round_number: Int, last_n
 
 
 @inlined
-def _indicate(row: I64, buffers: I64, round_number: Int) -> None:
-    """End a queue's DPC: hand up its frames; each buffer comes back now, or later from its VM."""
+def _adapter_of(adapters: I64, slot: Int) -> Int:
+    """The adapter of a queue."""
+    a: Int = adapters.shape[0] - 1
+    while adapters[a, ADAPTER_SLOT_BASE] > slot:
+        a -= 1
+    return a
+
+
+@inlined
+def _indicate(
+    row: I64,
+    buffers: I64,
+    buffer_bytes: NDArray[np.uint8],
+    guest_bytes: NDArray[np.uint8],
+    switch_at: I64,
+    adapters: I64,
+    slot: Int,
+    me: Int,
+    round_number: Int,
+) -> None:
+    """End a queue's DPC: hand up its frames; each buffer comes back now, or later from its VM.
+
+    The switch copies a frame into the memory of the VM whose port it fits: beside the buffer for a VM's
+    own queue (under a split only the lookahead, into the room in front of the rest), else to the VM's
+    place for this processor.
+    """
+    a = _adapter_of(adapters, slot)
+    first = adapters[a, ADAPTER_BUFFER_BASE]
+    base = adapters[a, ADAPTER_BYTES_BASE]
+    stride = adapters[a, ADAPTER_STRIDE]
+    vm_base = adapters[a, ADAPTER_VM_BASE]
+    lookahead = row[LOOKAHEAD_BYTES]
     end_ns = row[DPC_END_NS]
     delay_ns = row[RETURN_DELAY_NS]
     frames = row[DPC_FRAMES]
     buffer = row[PENDING_HEAD]
     for _ in range(frames):
         following = buffers[buffer, NEXT]
-        if buffers[buffer, PORT_VM] == NONE:
+        vm = buffers[buffer, PORT_VM]
+        if vm == NONE:
             row[SWITCH_DROPPED] += 1
-        if delay_ns == 0 or buffers[buffer, PORT_VM] == NONE:
+        else:
+            size = buffers[buffer, FRAME] & FRAME_LENGTH_MASK
+            if row[VM] == NONE:
+                to = switch_at[vm_base + vm] + me % SWITCH_PLACES * stride
+            else:
+                to = buffers[buffer, GUEST_AT]
+                if lookahead > 0:
+                    size = min(size, lookahead)
+            copy_bytes(guest_bytes, to, buffer_bytes, base + (buffer - first) * stride, size)
+        if vm == NONE or (delay_ns == 0 and not row[HELD]):
             row[RETURNED] += 1
             _give_back(row, buffers, buffer)
         else:
@@ -203,11 +253,9 @@ def _begin_dpc(
     copied = 0
     buffer = row[PENDING_HEAD]
     for _ in range(frames):
-        copied += min(buffers[buffer, LENGTHS] >> 32, limit)
+        copied += min((buffers[buffer, FRAME] >> FRAME_WIRE_SHIFT) & FRAME_LENGTH_MASK, limit)
         buffer = buffers[buffer, NEXT]
-    a = adapters.shape[0] - 1
-    while adapters[a, ADAPTER_SLOT_BASE] > slot:
-        a -= 1
+    a = _adapter_of(adapters, slot)
     per_byte = cost[COST_BYTE_MILLI]
     if adapters[a, ADAPTER_NUMA_NODE] != cost[COST_NUMA_NODE]:
         per_byte = cost[COST_REMOTE_BYTE_MILLI]
@@ -258,6 +306,9 @@ def _run_until(
     adapters: I64,
     owner: I32,
     buffers: I64,
+    buffer_bytes: NDArray[np.uint8],
+    guest_bytes: NDArray[np.uint8],
+    switch_at: I64,
     heap_ns: I64,
     heap_slot: I32,
     armed: Int,
@@ -287,7 +338,9 @@ def _run_until(
                 foreigners -= 1
                 foreign[k] = foreign[foreigners]
                 row = queues[slot]
-                _indicate(row, buffers, round_number)
+                _indicate(
+                    row, buffers, buffer_bytes, guest_bytes, switch_at, adapters, slot, me, round_number
+                )
                 cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], end_ns)
                 if row[PENDING] > 0:
                     armed = _arm(row, heap_ns, heap_slot, armed, end_ns, slot, 0)
@@ -303,7 +356,9 @@ def _run_until(
             # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
             if owner[slot] == me and queues[slot, DPC_CPU] == me and queues[slot, DPC_END_NS] == next_ns:
                 row = queues[slot]
-                _indicate(row, buffers, round_number)
+                _indicate(
+                    row, buffers, buffer_bytes, guest_bytes, switch_at, adapters, slot, me, round_number
+                )
                 if row[PENDING] > 0:
                     armed = _arm(row, heap_ns, heap_slot, armed, next_ns, slot, 0)
         else:
@@ -315,6 +370,7 @@ def _run_until(
 @kernel(
     "int64(int64, int64, int64, int64, int64,"
     " int64[:,:,::1], int64[:,:,::1], int64[:,::1], int64[:,::1], int32[::1], int64[:,::1], uint8[::1],"
+    " uint8[::1], int64[::1],"
     " uint8[::1], int64[::1], uint32[::1], uint32[::1], int64[::1], uint16[::1],"
     " int32[::1], int32[::1], int32[::1], uint8[::1], int32[::1], int32[:,::1],"
     " int64[::1], int32[::1], int32[::1], int32[::1], int64[::1], int32[::1])"
@@ -332,6 +388,8 @@ def serve(
     owner: I32,
     buffers: I64,
     buffer_bytes: NDArray[np.uint8],
+    guest_bytes: NDArray[np.uint8],
+    switch_at: I64,
     data: NDArray[np.uint8],
     offset: I64,
     captured: NDArray[np.uint32],
@@ -399,6 +457,9 @@ def serve(
                     adapters,
                     owner,
                     buffers,
+                    buffer_bytes,
+                    guest_bytes,
+                    switch_at,
                     heap_ns,
                     heap_slot,
                     armed,
@@ -431,17 +492,21 @@ def serve(
             place_of = adapters[a, ADAPTER_BYTES_BASE] + (
                 (buffer - adapters[a, ADAPTER_BUFFER_BASE]) * adapters[a, ADAPTER_STRIDE]
             )
-            tci = np.int64(NONE)
+            tag = np.int64(0)
+            lookahead = row[LOOKAHEAD_BYTES]
             if adapters[a, ADAPTER_TAKES_TAG_OUT] and data[start + 12] == 0x81 and data[start + 13] == 0x00:
-                tci = (np.int64(data[start + 14]) << 8) | np.int64(data[start + 15])
+                tag = 1 + ((np.int64(data[start + 14]) << 8) | np.int64(data[start + 15]))
                 copy_bytes(buffer_bytes, place_of, data, start, 12)
                 copy_bytes(buffer_bytes, place_of + 12, data, start + 16, size - 16)
                 size -= 4
+            elif lookahead > 0 and size > lookahead:
+                copy_bytes(buffer_bytes, place_of, data, start, lookahead)
+                behind = buffers[buffer, GUEST_AT] + lookahead
+                copy_bytes(guest_bytes, behind, data, start + lookahead, size - lookahead)
             else:
                 copy_bytes(buffer_bytes, place_of, data, start, size)
-            buffers[buffer, LENGTHS] = (np.int64(wire[i]) << 32) | size
+            buffers[buffer, FRAME] = (tag << FRAME_TAG_SHIFT) | (np.int64(wire[i]) << FRAME_WIRE_SHIFT) | size
             buffers[buffer, PORT_VM] = port_vm[i]
-            buffers[buffer, TCI] = tci
             buffers[buffer, NEXT] = NONE
             if row[PENDING_TAIL] == NONE:
                 row[PENDING_HEAD] = buffer
@@ -464,6 +529,9 @@ def serve(
         adapters,
         owner,
         buffers,
+        buffer_bytes,
+        guest_bytes,
+        switch_at,
         heap_ns,
         heap_slot,
         armed,
@@ -474,7 +542,7 @@ def serve(
         row = queues[own[k]]
         if row[OUTSTANDING_HEAD] != NONE:
             last_ns = _take_back(row, buffers, horizon_ns, round_number, last_ns)
-            if row[OUTSTANDING_HEAD] != NONE:
+            if row[OUTSTANDING_HEAD] != NONE and not row[HELD]:
                 next_ns = min(next_ns, buffers[row[OUTSTANDING_HEAD], DUE_NS])
     cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], last_ns)
     cpu[CPU_NEXT_EVENT_NS] = next_ns

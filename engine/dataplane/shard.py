@@ -95,6 +95,8 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
             views.owner,
             views.buffer_rows,
             views.buffer_bytes,
+            views.guest_bytes,
+            views.switch_at,
             views.data[half],
             views.offset[half],
             views.captured[half],

@@ -186,6 +186,7 @@ class Adapter:
             queue.generation,
             queue.cpu,
             queue.return_delay_us * 1000,
+            None if queue.vm is None else self.vms.index(queue.vm),
             self.spec.max_frame_bytes,
         )
 

@@ -33,6 +33,8 @@ class OpenQueue:
     generation: int
     cpu: int
     return_delay_ns: int
+    vm: int | None
+    """Index of the VM it is for, in the adapter's ``vms``."""
     copied_bytes_limit: int
     """Most bytes of a frame the CPU copies: ``max_frame_bytes``, until ``SplitBuffers`` says less."""
 
@@ -75,6 +77,31 @@ class DiscardPending:
 
 
 @dataclass(frozen=True)
+class HoldBuffers:
+    """The queue's VM returns no buffer while ``held``; what is due by then comes back when it resumes."""
+
+    adapter: int
+    queue_id: int
+    held: bool
+
+
+@dataclass(frozen=True)
+class ReturnBuffers:
+    """The switch gives back every outstanding buffer of the queue, since its VM is gone."""
+
+    adapter: int
+    queue_id: int
+
+
+@dataclass(frozen=True)
+class ForgetVm:
+    """A VM has no port and no queue any more: its memory is released. ``vm`` is its index."""
+
+    adapter: int
+    vm: int
+
+
+@dataclass(frozen=True)
 class CloseQueue:
     """The queue is gone: its counters join the adapter's ``freed``, its buffers the adapter's spare."""
 
@@ -103,6 +130,9 @@ Effect = (
     | SetBuffers
     | MoveQueue
     | DiscardPending
+    | HoldBuffers
+    | ReturnBuffers
+    | ForgetVm
     | CloseQueue
     | NewFilter
     | SteeringChanged

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from engine.dataplane.plane import Plane
+from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.ndis.effects import Effect, Indication, SteeringChanged
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
@@ -34,7 +34,8 @@ class Machine:
         self.host = Host(scenario)
         effects = self.host.start()
         self.traffic = traffic
-        self.plane = Plane(scenario, [one.max_steering_rows for one in self.host.adapters], deadline_s)
+        needs = [AdapterNeeds(one.max_steering_rows, one.max_vms) for one in self.host.adapters]
+        self.plane = Plane(scenario, needs, deadline_s)
         self.events_dropped = 0
         self._events: list[Event] = []
         self._event_seq = 0

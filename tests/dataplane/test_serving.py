@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.dataplane import layout
-from engine.dataplane.plane import Plane
+from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.ndis.effects import CloseQueue, MoveQueue, OpenQueue, SetBuffers
 from engine.ndis.steering import SteeringRows
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
@@ -25,7 +25,8 @@ def plane() -> Iterator[Plane]:
         AdapterSpec(name=f"nic{a}", max_queues=QUEUES, max_filters=QUEUES, buffers=64)
         for a in range(ADAPTERS)
     ]
-    plane = Plane(Scenario(host=HostSpec(cpus=CPUS), adapter=adapters, cpu=CPU), [32] * ADAPTERS)
+    needs = [AdapterNeeds(32, QUEUES + 1)] * ADAPTERS
+    plane = Plane(Scenario(host=HostSpec(cpus=CPUS), adapter=adapters, cpu=CPU), needs)
     for a in range(ADAPTERS):
         # Destination 02:00:00:00:00:0q goes to queue q, and has a switch port where q is even.
         ids = np.arange(1, QUEUES + 1, dtype=np.int32)
@@ -109,7 +110,7 @@ def test_every_counter_is_the_models_at_every_horizon(
     start_ns = plane.now_ns + 1_000_000
     model_queues = []
     for place, (cpu, buffers, delay_ns) in zip(places, specs, strict=True):
-        plane.carry_out(OpenQueue(*place, 1, cpu, delay_ns, 1518))
+        plane.carry_out(OpenQueue(*place, 1, cpu, delay_ns, None, 1518))
         plane.carry_out(SetBuffers(*place, buffers))
         model_queues.append(Queue(place, cpu, buffers, delay_ns, 1518))
     before = snapshot(plane)[1]

@@ -1,0 +1,106 @@
+"""What VMs can see: guest memory for the frames of their own queues, and for what the switch brings them.
+
+Every buffer of a VM's queue has a place in that VM's memory, where its frame appears when it is indicated
+(under a lookahead split all but the lookahead goes there at once, behind room for it). A VM with a switch
+port also has places for frames from queue 0 and other queues that are nobody's. Memory is cleared when it
+changes hands.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.dataplane import layout
+from engine.dataplane.extents import Extent, Extents
+from engine.dataplane.layout import I64, NONE, Sizes, Views
+
+
+@dataclass
+class _Lane:
+    """The memory behind one queue: whose it is, its extents, and the places no buffer has now."""
+
+    adapter: int
+    vm: int
+    extents: list[Extent] = field(default_factory=list)
+    idle: list[int] = field(default_factory=list)
+
+
+class Guests:
+    """Hands out guest memory. The conductor's, between rounds."""
+
+    def __init__(self, sizes: Sizes, views: Views) -> None:
+        self._sizes = sizes
+        self._views = views
+        self._extents = Extents(sizes.guest_pages)
+        self._lanes: dict[int, _Lane] = {}
+        self._switch: dict[tuple[int, int], list[Extent]] = {}
+        views.switch_at[:] = NONE
+        views.buffer_rows[:, layout.GUEST_AT] = NONE
+
+    def open(self, slot: int, adapter: int, vm: int) -> None:
+        """A queue of a VM came into being; it has no buffer yet."""
+        self._lanes[slot] = _Lane(adapter, vm)
+
+    def give(self, slot: int, buffers: I64) -> None:
+        """Find a place for each buffer that a queue took, if it is a VM's."""
+        lane = self._lanes.get(slot)
+        if lane is None or len(buffers) == 0:
+            return
+        stride = self._sizes.adapters[lane.adapter].stride
+        for extent, places in self._take(len(buffers) - len(lane.idle), stride):
+            lane.extents.append(extent)
+            lane.idle += range(extent.start, extent.start + places * stride, stride)
+        self._views.buffer_rows[buffers, layout.GUEST_AT] = lane.idle[: len(buffers)]
+        del lane.idle[: len(buffers)]
+
+    def take_back(self, slot: int, buffers: I64) -> None:
+        """A queue gave up these buffers: their places wait for its next ones."""
+        lane = self._lanes.get(slot)
+        if lane is not None and len(buffers):
+            lane.idle += self._views.buffer_rows[buffers, layout.GUEST_AT].tolist()
+            self._views.buffer_rows[buffers, layout.GUEST_AT] = NONE
+
+    def close(self, slot: int, buffers: I64) -> None:
+        """A queue is gone, and its VM can't see that memory any more."""
+        self._views.buffer_rows[buffers, layout.GUEST_AT] = NONE
+        lane = self._lanes.pop(slot, None)
+        if lane is not None:
+            self._release(lane.extents)
+
+    def connect(self, adapter: int, vms: list[int]) -> None:
+        """See to it that each of these VMs, which have a switch port, has its places."""
+        base = int(self._views.adapters[adapter, layout.ADAPTER_VM_BASE])
+        for vm in vms:
+            if (adapter, vm) not in self._switch:
+                size = self._sizes.switch_places * self._sizes.adapters[adapter].stride
+                extents = [extent for extent, _ in self._take(1, size)]
+                self._switch[adapter, vm] = extents
+                self._views.switch_at[base + vm] = extents[0].start
+
+    def forget(self, adapter: int, vm: int) -> None:
+        """A VM is gone from an adapter's switch."""
+        base = int(self._views.adapters[adapter, layout.ADAPTER_VM_BASE])
+        self._views.switch_at[base + vm] = NONE
+        self._release(self._switch.pop((adapter, vm), []))
+
+    def of(self, adapter: int, vm: int) -> list[Extent]:
+        """The memory of a VM, as it can see it."""
+        own = [lane for lane in self._lanes.values() if (lane.adapter, lane.vm) == (adapter, vm)]
+        return sorted(
+            [extent for lane in own for extent in lane.extents] + self._switch.get((adapter, vm), [])
+        )
+
+    def _take(self, count: int, stride: int) -> list[tuple[Extent, int]]:
+        taken = self._extents.take(count, stride) if count > 0 else []
+        for extent, _ in taken:
+            self._views.guest_bytes[extent.start : extent.start + extent.size] = 0
+        return taken
+
+    def _release(self, extents: list[Extent]) -> None:
+        for extent in extents:
+            self._extents.give_back(extent)
+
+
+def read(views: Views, extent: Extent) -> bytes:
+    """The bytes of a range of guest memory."""
+    return np.asarray(views.guest_bytes[extent.start : extent.start + extent.size]).tobytes()
