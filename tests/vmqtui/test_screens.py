@@ -16,8 +16,10 @@ from tests.vmqtui.scripted import (
     play,
 )
 from vmqtui.actions import VIEWS
+from vmqtui.draw import Line, width_of
 from vmqtui.state.rows import QueueRow
 from vmqtui.widgets.header import Tabs
+from vmqtui.widgets.panels import CpuPanel
 from vmqtui.widgets.table import LiveTable
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -98,6 +100,33 @@ async def test_hostile_names_are_shown_not_obeyed(dashboard: Running) -> None:
         await pilot.press("2", "down", "m")
         await pilot.pause()
         assert "vm�[bold]␊x" in str(app.screen.query_one("#dialog").border_title).replace("\\", "")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("cpus", [1, 8, 20, 64, 256])
+async def test_every_processor_is_on_the_overview(
+    dashboard: Running, size: tuple[int, int], cpus: int
+) -> None:
+    link = live_link(cpus=cpus)
+    async with dashboard(link, size=size) as (app, _, _):
+        for seq in (4, 8):
+            link.publish("hv01", stats=make_stats(seq, cpus=cpus))
+        panel = app.screen.query_one("#overview-cpus", CpuPanel)
+        lines = panel.paint(*panel.size)
+        assert len(lines) <= panel.size.height
+        assert all(width_of(line) <= panel.size.width for line in lines)
+        named = sum(load_marks(line) for line in lines)
+        crowded = (size, cpus) == ((80, 24), 256)  # a cell is the hottest of two
+        assert named == (128 if crowded else cpus)
+
+
+def load_marks(line: Line) -> int:
+    """Processors that a line of the panel shows: by their percentage, their bar's gap, or their cell."""
+    percentages = sum("%" in text for text, _ in line)
+    if percentages:
+        return percentages
+    cells = "".join(text for text, _ in line[1:])
+    return cells.count(" ") or len(cells)
 
 
 async def test_several_adapters_have_a_column_and_a_chooser(dashboard: Running) -> None:

@@ -86,17 +86,32 @@ class CpuPanel(ModelCanvas):
         return line
 
     def _cells(self, cpus: tuple[CpuRow, ...], width: int, height: int) -> list[Line]:
-        """Processors as one cell each, a line for each that fits, named by the first of the line."""
-        each = max(8, (width - 8) // 8 * 8)
+        """Many processors: a short bar each, or a cell each, in lines named by their first one.
+
+        Where there are more than cells, a cell is the hottest of two, four, … neighbours.
+        """
+        room = max(8, width - 8)
+        group = 1
+        while -(-len(cpus) // group) > height * room:
+            group *= 2
+        loads = [
+            max((cpu.load for cpu in cpus[start : start + group] if cpu.load is not None), default=None)
+            for start in range(0, len(cpus), group)
+        ]
+        each = next((count for count in range(8, room, 8) if -(-len(loads) // count) <= height), room)
+        cell = room // each
         lines: list[Line] = []
-        for start in range(0, len(cpus), each):
-            line: Line = [(f" {cpus[start].processor:>5} ", "dim")]
-            for cpu in cpus[start : start + each]:
-                load = cpu.load
-                glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
-                line.append((glyph, load_level(load) or "bar"))
+        for start in range(0, len(loads), each):
+            line: Line = [(f" {cpus[start * group].processor:>5} ", "dim")]
+            for load in loads[start : start + each]:
+                role = load_level(load) or "bar"
+                if cell >= 4 and load is not None:
+                    line += [*bar([(load, role)], cell - 1), (" ", "text")]
+                else:
+                    glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
+                    line.append((glyph * max(1, cell - 1) + (" " if cell > 1 else ""), role))
             lines.append(line)
-        return lines[:height]
+        return lines
 
 
 @dataclass(frozen=True)
