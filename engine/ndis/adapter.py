@@ -4,9 +4,10 @@ What each request does is in ``requests``; this is what they do it to. Checks ra
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
-from engine.ndis.effects import Indication, Observe, OpenQueue
+from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
 from engine.ndis.ids import Ids
 from engine.ndis.memory import Budget, TotalOf
 from engine.ndis.queue import DEFAULT_QUEUE, Filter, Port, Queue, describe_key
@@ -18,16 +19,20 @@ from engine.scenario.values import show
 DEFAULT_DRIVER: Final = "vsp"
 """The overlying driver that owns the scenario's queues, and acts where a request names none."""
 
-REMEMBERED: Final = 16_384
-"""VMs, and ports, an adapter remembers beyond those its scenario and its tables need."""
+PORTS_REMEMBERED: Final = 16_384
+"""Ports an adapter keeps of filters that are gone."""
+VMS_REMEMBERED: Final = 1024
+"""VMs an adapter knows beyond one for each port of its scenario and each queue. Each costs memory."""
+_NAMED: Final = 8
 
 
 class Adapter:
     """One adapter of a host, number ``index`` in the scenario's order.
 
     ``queues`` and ``filters`` are by id; ``filter_of`` finds a filter by its steering key. ``ports`` are in
-    the order they were last set. ``vms`` names every VM known in a stable order: a VM's place in it
-    is its index in the steering table. ``freeing`` are the queues that wait for their buffers.
+    the order they were last set. ``vms`` has every VM known, by name: its index, below ``max_vms``, in the
+    steering table and in memory. ``paused_vms`` return no buffer of their queues. ``freeing`` are the
+    queues that wait for their buffers.
     """
 
     def __init__(self, index: int, spec: AdapterSpec, cpus: int) -> None:
@@ -38,12 +43,13 @@ class Adapter:
         self.filters: dict[int, Filter] = {}
         self.filter_of: dict[int, Filter] = {}
         self.ports: dict[Port, None] = {}
-        self.vms: list[str] = []
+        self.vms: dict[str, int] = {}
+        self.paused_vms: set[str] = set()
         self.freeing: set[int] = set()
         self.budget = Budget(spec.total_buffers)
-        self._known_vms: set[str] = set()
         self._queue_ids = Ids()
         self._filter_ids = Ids()
+        self._vm_indices = Ids(first=0)
         self._generation = 0
 
     # --- what it is -------------------------------------------------------------------------------
@@ -71,12 +77,12 @@ class Adapter:
     @property
     def max_ports(self) -> int:
         """Most switch ports; a filter that would need one more is refused."""
-        return len(self.spec.port) + self.spec.max_filters + REMEMBERED
+        return len(self.spec.port) + self.spec.max_filters + PORTS_REMEMBERED
 
     @property
     def max_vms(self) -> int:
         """Most VMs; a queue that would introduce one more is refused."""
-        return len(self.spec.port) + self.spec.max_queues + REMEMBERED
+        return len(self.spec.port) + self.spec.max_queues + VMS_REMEMBERED
 
     @property
     def max_steering_rows(self) -> int:
@@ -116,6 +122,13 @@ class Adapter:
             raise invalid(
                 f"driver: queue {queue.queue_id} belongs to {show(queue.driver)}, not to {show(driver)}"
             )
+
+    def check_vm(self, vm: str) -> None:
+        """Whether a VM is known: a port or a queue introduced it, and it was not removed since."""
+        if vm not in self.vms:
+            names = [show(known) for known in islice(self.vms, _NAMED)] + ["…"] * (len(self.vms) > _NAMED)
+            fitting = ", ".join(names) or "there is none"
+            raise invalid(f"vm: {show(vm)} is not a VM of {self.title} ({fitting})")
 
     # --- queues -----------------------------------------------------------------------------------
 
@@ -178,17 +191,20 @@ class Adapter:
         self.budget.release(queue.queue_id)
         self._queue_ids.give_back(queue.queue_id)
 
-    def open(self, queue: Queue) -> OpenQueue:
+    def open(self, queue: Queue) -> list[Effect]:
         """What the data plane must know of a new queue."""
-        return OpenQueue(
+        opened = OpenQueue(
             self.index,
             queue.queue_id,
             queue.generation,
             queue.cpu,
             queue.return_delay_us * 1000,
-            None if queue.vm is None else self.vms.index(queue.vm),
+            None if queue.vm is None else self.vms[queue.vm],
             self.spec.max_frame_bytes,
         )
+        if self.is_vm_paused(queue):
+            return [opened, HoldBuffers(self.index, queue.queue_id, held=True)]
+        return [opened]
 
     def move(self, queue: Queue, event: Event, cause: str) -> list[Indication]:
         """Let an event that is valid happen to a queue; what to publish if its state is another one."""
@@ -228,6 +244,24 @@ class Adapter:
         self.ports.pop(port, None)
         self.ports[port] = None
 
+    # --- VMs --------------------------------------------------------------------------------------
+
+    def queues_of(self, vm: str) -> list[Queue]:
+        """The queues of a VM by id, in whatever state."""
+        return [queue for _, queue in sorted(self.queues.items()) if queue.vm == vm]
+
+    def is_vm_paused(self, queue: Queue) -> bool:
+        """Whether a queue's VM is paused."""
+        return queue.vm in self.paused_vms
+
+    def forget_vm(self, vm: str) -> int:
+        """Forget a VM without queues, and its ports; its index, which is unused from now on."""
+        self.ports = {port: None for port in self.ports if port.vm != vm}
+        self.paused_vms.discard(vm)
+        index = self.vms.pop(vm)
+        self._vm_indices.give_back(index)
+        return index
+
     # --- as a whole -------------------------------------------------------------------------------
 
     def copy(self) -> "Adapter":
@@ -237,12 +271,13 @@ class Adapter:
         other.filters = dict(self.filters)
         other.filter_of = dict(self.filter_of)
         other.ports = dict(self.ports)
-        other.vms = list(self.vms)
+        other.vms = dict(self.vms)
+        other.paused_vms = set(self.paused_vms)
         other.freeing = set(self.freeing)
         other.budget = self.budget.copy()
-        other._known_vms = set(self._known_vms)
         other._queue_ids = self._queue_ids.copy()
         other._filter_ids = self._filter_ids.copy()
+        other._vm_indices = self._vm_indices.copy()
         other._generation = self._generation
         return other
 
@@ -261,7 +296,7 @@ class Adapter:
             "numa_node": spec.numa_node,
             "min_lookahead_bytes": self.min_lookahead_bytes,
             "max_lookahead_bytes": self.max_lookahead_bytes,
-            "queues": [queue.describe() for _, queue in sorted(self.queues.items())],
+            "queues": [queue.describe(self.is_vm_paused(queue)) for _, queue in sorted(self.queues.items())],
             "filters": [one.describe() for _, one in sorted(self.filters.items())],
             "ports": [{"vm": port.vm, **describe_key(port.key)} for port in self.ports],
         }
@@ -275,12 +310,14 @@ class Adapter:
         return self._generation
 
     def _know(self, vm: str) -> None:
-        if vm in self._known_vms:
+        if vm in self.vms:
             return
         if len(self.vms) >= self.max_vms:
-            raise exhausted(f"vm: {self.title} knows {self.max_vms} VMs already, so {show(vm)} does not fit")
-        self._known_vms.add(vm)
-        self.vms.append(vm)
+            raise exhausted(
+                f"vm: {self.title} knows {self.max_vms} VMs already, so {show(vm)} does not fit"
+                " (remove_vm one that is gone)"
+            )
+        self.vms[vm] = self._vm_indices.take()
 
 
 def id_ranges(ids: Iterable[int]) -> str:

@@ -141,10 +141,13 @@ Effect = (
 
 @dataclass(frozen=True)
 class Indication:
-    """A state change to publish as an event; ``event`` and ``cause`` as in the event message."""
+    """A change to publish as an event; ``event`` and ``cause`` as in the event message.
+
+    ``queue_id`` and its ``state`` are None where the event is a VM's, which ``cause`` names.
+    """
 
     event: str
     adapter: int
-    queue_id: int
-    state: str
+    queue_id: int | None
+    state: str | None
     cause: str

@@ -106,7 +106,7 @@ class Host:
                 queue = adapter.queues[queue_id]
                 cause = (
                     f"{NdisStatus.REQUEST_ABORTED}: the engine stops while"
-                    f" {requests.holder(queue)} holds buffers of the queue"
+                    f" {requests.holder(adapter, queue)} holds buffers of the queue"
                 )
                 aborted.append(adapter.indicate(queue, cause, "queue_free_aborted"))
             adapter.freeing.clear()
@@ -138,7 +138,7 @@ def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
     try:
         default = adapter.add_default_queue()
         effects: list[Effect] = [
-            adapter.open(default),
+            *adapter.open(default),
             SetBuffers(adapter.index, default.queue_id, default.suggested_buffers),
         ]
         for number, port in enumerate(spec.port):

@@ -4,10 +4,10 @@ from heapq import heappop, heappush
 
 
 class Ids:
-    """Gives out the lowest unused identifier, from 1."""
+    """Gives out the lowest unused identifier, from ``first``."""
 
-    def __init__(self) -> None:
-        self._next = 1
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
         self._freed: list[int] = []
 
     def take(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
-from engine.ndis import queries, requests
+from engine.ndis import queries, requests, vms
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
@@ -82,6 +82,7 @@ def _wholes(value: object) -> list[int]:
 
 
 _NAME = Parameter(_name, f"a name of 1..{MAX_NAME_CHARACTERS} characters")
+_VM = Parameter(_name, "a VM's name")
 _QUEUE_ID = Parameter(_whole, "a queue's id")
 _FILTER_ID = Parameter(_whole, "a filter's id")
 _CPU = Parameter(_whole, "a processor's number")
@@ -137,6 +138,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "query_queue": Operation(queries.query_queue, {"queue_id": _QUEUE_ID}),
     "query_filter": Operation(queries.query_filter, {"filter_id": _FILTER_ID}),
     "query_capabilities": Operation(queries.query_capabilities, {}),
+    "pause_vm": Operation(vms.pause_vm, {"vm": _VM}),
+    "resume_vm": Operation(vms.resume_vm, {"vm": _VM}),
+    "remove_vm": Operation(vms.remove_vm, {"vm": _VM}),
+    "migrate_vm": Operation(vms.migrate_vm, {"vm": _VM}),
     "ping": Operation(queries.ping, {}, needs_adapter=False),
 }
 """Every operation by name."""

@@ -77,7 +77,7 @@ def ping(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
 
 def _describe(adapter: Adapter, observe: Observe, queue: Queue) -> dict[str, Any]:
     return {
-        **queue.describe(),
+        **queue.describe(adapter.is_vm_paused(queue)),
         "processor": processor_name(queue.cpu),
         "num_filters": len(queue.filters),
         "total_buffers": adapter.budget.held(queue.queue_id, adapter.total_of(observe)),

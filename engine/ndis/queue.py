@@ -107,13 +107,14 @@ class Queue:
         """A queue that can be changed without changing this one."""
         return replace(self, filters=dict(self.filters))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, vm_paused: bool) -> dict[str, Any]:
         """Its configuration, as in the config message (``buffers`` is what it suggested)."""
         return {
             "queue_id": self.queue_id,
             "generation": self.generation,
             "name": self.name,
             "vm": self.vm,
+            "vm_paused": vm_paused,
             "cpu": self.cpu,
             "buffers": self.suggested_buffers,
             "lookahead_bytes": self.lookahead_bytes,

@@ -4,7 +4,7 @@ Every function checks all it needs before it changes anything, so a request that
 (``NdisError``) changes nothing. Parameters have the right types already (``operations``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from engine.ndis.adapter import Adapter, id_ranges
 from engine.ndis.effects import (
@@ -22,7 +22,7 @@ from engine.ndis.effects import (
 from engine.ndis.memory import share_out
 from engine.ndis.outcome import Outcome, done
 from engine.ndis.processors import processor_name
-from engine.ndis.queue import DEFAULT_QUEUE, Queue, key_in_words, key_of, vlan_of
+from engine.ndis.queue import DEFAULT_QUEUE, Filter, Queue, key_in_words, key_of, vlan_of
 from engine.ndis.states import Event, State
 from engine.ndis.statuses import NdisError, NdisStatus, exhausted, invalid
 from engine.scenario.model import Vlan
@@ -56,7 +56,7 @@ def allocate_queue(
     return done(
         f"queue {queue.queue_id} is allocated",
         result={"queue_id": queue.queue_id},
-        effects=[adapter.open(queue)],
+        effects=adapter.open(queue),
         indications=[adapter.indicate(queue, f"allocated by {driver}")],
     )
 
@@ -178,18 +178,22 @@ def free_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int
     if adapter.budget.share(queue_id):
         gauges = observe.gauges(adapter.index, queue_id)
         waiting = gauges.pending + gauges.outstanding
-    cause = f"freed by {driver} ({NdisStatus.RECEIVE_QUEUE_STATE}: DmaStopped)"
-    indications = adapter.move(queue, Event.FREE, cause)
-    indications += adapter.move(queue, Event.DMA_STOPPED, f"{waiting} buffers outstanding")
+    indications = stop_dma(adapter, queue, f"freed by {driver}", f"{waiting} buffers outstanding")
     adapter.freeing.add(queue_id)
     if waiting:
         return done(
-            f"queue {queue_id} is gone when {holder(queue)} has returned {waiting} buffers",
+            f"queue {queue_id} is gone when {holder(adapter, queue)} has returned {waiting} buffers",
             indications=indications,
             status=NdisStatus.PENDING,
         )
     gone = returned(adapter, queue_id)
     return done(gone.message, effects=list(gone.effects), indications=[*indications, *gone.indications])
+
+
+def stop_dma(adapter: Adapter, queue: Queue, cause: str, waiting: str) -> list[Indication]:
+    """Stop a queue's DMA, and so begin its free; ``waiting`` says what becomes of its buffers."""
+    stopped = adapter.move(queue, Event.FREE, f"{cause} ({NdisStatus.RECEIVE_QUEUE_STATE}: DmaStopped)")
+    return [*stopped, *adapter.move(queue, Event.DMA_STOPPED, waiting)]
 
 
 def returned(adapter: Adapter, queue_id: int) -> Outcome:
@@ -250,14 +254,7 @@ def clear_filter(
         )
     if old.driver != driver:
         raise invalid(f"driver: filter {filter_id} belongs to {show(old.driver)}, not to {show(driver)}")
-    took_frames = queue.takes_frames
-    adapter.remove_filter(queue, old)
-    effects: list[Effect] = []
-    indications: list[Indication] = []
-    if not queue.filters and not queue.is_default:
-        if took_frames:
-            effects.append(DiscardPending(adapter.index, queue_id))
-        indications = adapter.move(queue, Event.CLEAR_LAST_FILTER, f"last filter cleared by {driver}")
+    effects, indications = take_off(adapter, queue, [old], f"last filter cleared by {driver}")
     return done(
         f"filter {filter_id} ({key_in_words(old.key)}) is cleared from queue {queue_id}",
         effects=[*effects, SteeringChanged(adapter.index)],
@@ -265,9 +262,24 @@ def clear_filter(
     )
 
 
-def holder(queue: Queue) -> str:
+def take_off(
+    adapter: Adapter, queue: Queue, filters: Iterable[Filter], cause: str
+) -> tuple[list[Effect], list[Indication]]:
+    """Take filters off a queue; without its last one a running queue pauses and discards what it holds."""
+    took_frames = queue.takes_frames
+    for one in filters:
+        adapter.remove_filter(queue, one)
+    if queue.filters or queue.is_default:
+        return [], []
+    effects: list[Effect] = [DiscardPending(adapter.index, queue.queue_id)] if took_frames else []
+    return effects, adapter.move(queue, Event.CLEAR_LAST_FILTER, cause)
+
+
+def holder(adapter: Adapter, queue: Queue) -> str:
     """Who holds a queue's outstanding buffers, in a sentence."""
-    return "the switch" if queue.vm is None else f"VM {show(queue.vm)}"
+    if queue.vm is None:
+        return "the switch"
+    return f"the paused VM {show(queue.vm)}" if adapter.is_vm_paused(queue) else f"VM {show(queue.vm)}"
 
 
 def _check_cpu(adapter: Adapter, cpu: int) -> None:

@@ -52,8 +52,7 @@ def compile_rows(adapter: "Adapter") -> SteeringRows:
     key = np.fromiter((one.key for one in filters), np.uint64, count)
     queue = np.fromiter((one.queue_id for one in filters), np.int32, count)
     filter_id = np.fromiter((one.filter_id for one in filters), np.int32, count)
-    index_of_vm = {vm: index for index, vm in enumerate(adapter.vms)}
-    ports = {port.key: index_of_vm[port.vm] for port in adapter.ports}
+    ports = {port.key: adapter.vms[port.vm] for port in adapter.ports}
     port_key = np.fromiter(ports.keys(), np.uint64, len(ports))
     port_vm = np.fromiter(ports.values(), np.int32, len(ports))
 

@@ -74,7 +74,7 @@ def _touched_macs(before: Adapter, after: Adapter) -> set[int]:
 
 
 def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
-    """Which MACs and VLANs would go to another queue, and which queues to another processor."""
+    """Which MACs and VLANs would go to another queue, which queues to another processor; ports gone."""
     macs = _touched_macs(before, after)
     keys = {key for adapter in (before, after) for key in adapter.filter_of if key >> 16 in macs}
     moved = []
@@ -95,6 +95,9 @@ def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
                 f"{_called(queue_id)} would be served by processor {processor_name(queue.cpu)}"
                 f" instead of {processor_name(known.cpu)}"
             )
+    gone = before.ports.keys() - after.ports.keys()
+    if gone:
+        told.append(f"{len(gone)} of the switch's ports would be gone")
     return {
         "sentence": "; ".join(told) or _UNMOVED,
         "changes": [

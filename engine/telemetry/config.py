@@ -8,12 +8,16 @@ Vlan = int | Literal["untagged"] | None
 
 
 class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue as it stands. ``buffers`` is what it suggested, ``total_buffers`` in stats what it got."""
+    """One queue as it stands. ``buffers`` is what it suggested, ``total_buffers`` in stats what it got.
+
+    ``vm_paused``: its VM returns no buffer of it. A property of the VM; the queue's ``state`` does not tell.
+    """
 
     queue_id: int
     generation: int
     name: str
     vm: str | None
+    vm_paused: bool = False
     cpu: int
     buffers: int
     lookahead_bytes: int

@@ -8,8 +8,9 @@ import msgspec
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened, once. ``cause`` is a sentence for people.
 
-    Kinds: ``queue_state`` (with ``state``), ``queue_freed``, ``queue_free_aborted``, ``drops_begin``,
-    ``drops_end``, ``worker_died``, ``worker_replaced``, ``gap_shortened``, ``capture_ended``,
+    Kinds: ``queue_state`` (with ``state``), ``queue_freed``, ``queue_free_aborted``, ``vm_paused``,
+    ``vm_resumed``, ``vm_removed``, ``vm_migrated`` (``cause`` names the VM), ``drops_begin``, ``drops_end``,
+    ``worker_died``, ``worker_replaced``, ``gap_shortened``, ``capture_ended``,
     ``bad_request``.
     """
 

@@ -3,7 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.ndis.effects import CloseQueue, Effect, OpenQueue, QueueGauges, SetBuffers
+from engine.ndis.effects import (
+    CloseQueue,
+    Effect,
+    ForgetVm,
+    HoldBuffers,
+    OpenQueue,
+    QueueGauges,
+    ReturnBuffers,
+    SetBuffers,
+)
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.scenario.model import AdapterSpec, HostSpec, Scenario
@@ -14,8 +23,10 @@ OTHER_MAC = "00:15:5d:00:00:02"
 
 @dataclass
 class Held:
-    """Buffers of one queue: what it shall own, what it owns, and how many of those a VM has."""
+    """Buffers of one queue: what it shall own, what it owns, and how many of those its VM has, or keeps."""
 
+    vm: int | None = None
+    kept: bool = False
     target: int = 0
     total: int = 0
     outstanding: int = 0
@@ -36,7 +47,7 @@ class Buffers:
             match effect:
                 case OpenQueue(adapter, queue_id):
                     assert (adapter, queue_id) not in self.held
-                    self.held[adapter, queue_id] = Held()
+                    self.held[adapter, queue_id] = Held(effect.vm)
                 case SetBuffers(adapter, queue_id, count):
                     queue = self.held[adapter, queue_id]
                     queue.target = count
@@ -44,8 +55,17 @@ class Buffers:
                         queue.total = count
                     else:
                         queue.total = max(count, queue.outstanding)
+                case HoldBuffers(adapter, queue_id, kept):
+                    queue = self.held[adapter, queue_id]
+                    assert queue.kept != kept
+                    queue.kept = kept
+                case ReturnBuffers(adapter, queue_id):
+                    self._return(self.held[adapter, queue_id], self.held[adapter, queue_id].outstanding)
                 case CloseQueue(adapter, queue_id):
                     assert self.held.pop((adapter, queue_id)).outstanding == 0
+                case ForgetVm(adapter, vm):
+                    left = [queue.vm for (where, _), queue in self.held.items() if where == adapter]
+                    assert vm not in left
                 case _:
                     pass
 
@@ -57,7 +77,10 @@ class Buffers:
 
     def give_back(self, queue_id: int, count: int, adapter: int = 0) -> None:
         """The VM returns buffers; a queue that shrinks gives them up."""
-        queue = self.held[adapter, queue_id]
+        assert not self.held[adapter, queue_id].kept
+        self._return(self.held[adapter, queue_id], count)
+
+    def _return(self, queue: Held, count: int) -> None:
         queue.outstanding -= count
         queue.total = max(queue.target, queue.total - count)
 
@@ -140,7 +163,12 @@ def snapshot(host: Host) -> list[Any]:
         host.revision,
         host.freeing(),
         *(
-            (adapter.describe(), list(adapter.vms), {q: adapter.budget.share(q) for q in adapter.queues})
+            (
+                adapter.describe(),
+                dict(adapter.vms),
+                set(adapter.paused_vms),
+                {queue_id: adapter.budget.share(queue_id) for queue_id in adapter.queues},
+            )
             for adapter in host.adapters
         ),
     ]

@@ -222,6 +222,7 @@ def test_nothing_of_a_freed_queue_shows_up_in_the_next_one_with_its_id() -> None
         "generation": 3,
         "name": "new",
         "vm": None,
+        "vm_paused": False,
         "cpu": 1,
         "processor": "0:1",
         "buffers": 8,
@@ -280,7 +281,7 @@ def test_each_change_tells_the_data_plane_what_it_needs_in_order() -> None:
     host = lab()
 
     assert host.accept("allocate_queue", name="a", vm="a", cpu=2, buffers=4).effects == (
-        OpenQueue(0, 1, 2, 2, 0, 1518),
+        OpenQueue(0, 1, 2, 2, 0, 0, 1518),
     )
     assert host.accept("set_filter", queue_id=1, mac=MAC).effects == (NewFilter(0, 1), SteeringChanged(0))
     assert host.accept("complete_allocation", queue_ids=[1]).effects == (
@@ -346,7 +347,7 @@ def test_a_filter_on_a_vms_queue_makes_a_port_that_stays() -> None:
     host.accept("set_filter", queue_id=0, mac=OTHER_MAC)
 
     assert host.host.adapters[0].describe()["ports"] == [{"vm": "web", "mac": MAC, "vlan": 10}]
-    assert host.host.adapters[0].vms == ["web"]
+    assert host.host.adapters[0].vms == {"web": 0}
 
 
 def test_capabilities_tell_what_the_adapter_can_do() -> None:

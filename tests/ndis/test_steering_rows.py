@@ -59,7 +59,7 @@ def scan(config: dict[str, Any], mac: str, vid: int | None) -> Verdict:
     return Verdict(0, best(0), vm, reason)
 
 
-def look_up(rows: SteeringRows, vms: list[str], mac: str, vid: int | None) -> Verdict:
+def look_up(rows: SteeringRows, vms: dict[str, int], mac: str, vid: int | None) -> Verdict:
     """What a shard makes of the rows: the frame's own test and "any" are its two candidates."""
     address = int(mac.replace(":", ""), 16) << 16
     by_key = {int(key): place for place, key in enumerate(rows.key)}
@@ -67,8 +67,8 @@ def look_up(rows: SteeringRows, vms: list[str], mac: str, vid: int | None) -> Ve
     places = [
         place for key in (address | (vid or 0), address | TEST_ANY) if (place := by_key.get(key)) is not None
     ]
-    vm_index = next((int(rows.port_vm[p]) for p in places if rows.port_vm[p] != NONE), None)
-    vm = None if vm_index is None else vms[vm_index]
+    vm_index = next((int(rows.port_vm[p]) for p in places if rows.port_vm[p] != NONE), NONE)
+    vm = {index: name for name, index in vms.items()}.get(vm_index)
     taken = [(int(rows.queue[p]), int(rows.filter[p])) for p in places if rows.queue[p] != NONE]
     if taken:
         return Verdict(*min(taken), vm, None)

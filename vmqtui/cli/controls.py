@@ -1,4 +1,4 @@
-"""``vmqtui queue …`` and ``vmqtui filter …``: every request of the control plane, scripted."""
+"""``vmqtui queue …``, ``filter …`` and ``vm …``: every request of the control plane, scripted."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from vmqtui.cli.options import Broker, HostName, Json
 
 queue = typer.Typer(help="Allocate, complete, change and free queues.", rich_markup_mode=None)
 filter_ = typer.Typer(help="Set and clear filters.", rich_markup_mode=None)
+vm = typer.Typer(help="Pause, resume, remove and migrate VMs.", rich_markup_mode=None)
 
 OnAdapter = Annotated[
     str | None, typer.Option("--adapter", metavar="A", help="The adapter; default: the host's only one.")
@@ -19,6 +20,7 @@ Driver = Annotated[
 ]
 WhatIf = Annotated[bool, typer.Option("--what-if", help="Say what would happen, and change nothing.")]
 QueueId = Annotated[int, typer.Argument(metavar="QUEUE_ID")]
+VmName = Annotated[str, typer.Argument(metavar="VM")]
 
 
 @dataclass(frozen=True)
@@ -172,3 +174,59 @@ def clear(
     Asking(broker, host, adapter, driver, what_if, json_).ask(
         "clear_filter", {"queue_id": queue_id, "filter_id": filter_id}
     )
+
+
+@vm.command()
+def pause(
+    name: VmName,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Pause a VM: it returns no buffer until resumed."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask("pause_vm", {"vm": name})
+
+
+@vm.command()
+def resume(
+    name: VmName,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Resume a paused VM: it returns its buffers again."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask("resume_vm", {"vm": name})
+
+
+@vm.command()
+def remove(
+    name: VmName,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """End a VM: its queues are freed, its ports gone."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask("remove_vm", {"vm": name})
+
+
+@vm.command()
+def migrate(
+    name: VmName,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Migrate a VM away: it is paused, then as with remove."""
+    Asking(broker, host, adapter, driver, what_if, json_).ask("migrate_vm", {"vm": name})

@@ -31,6 +31,7 @@ app = typer.Typer(
 
 app.add_typer(controls.queue, name="queue")
 app.add_typer(controls.filter_, name="filter")
+app.add_typer(controls.vm, name="vm")
 
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
 

@@ -1,0 +1,132 @@
+"""What each request about a VM does: pause, resume, remove, migrate (NDIS.md, "Live migration").
+
+They are the switch's own, not an overlying driver's: they reach every queue of the VM on this adapter, in
+whatever state and whoever's, and its ports; never queue 0.
+"""
+
+from typing import Any, Literal
+
+from engine.ndis.adapter import Adapter, id_ranges
+from engine.ndis.effects import (
+    Effect,
+    ForgetVm,
+    HoldBuffers,
+    Indication,
+    Observe,
+    ReturnBuffers,
+    SteeringChanged,
+)
+from engine.ndis.outcome import Outcome, answer, done
+from engine.ndis.requests import returned, stop_dma, take_off
+from engine.ndis.states import State
+from engine.scenario.values import show
+
+
+def pause_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
+    """Let a VM return no buffer of its queues, those it gets later too; nothing to do if it is paused."""
+    adapter.check_vm(vm)
+    result = _result(adapter, observe, vm)
+    if vm in adapter.paused_vms:
+        return answer(f"VM {show(vm)} is paused already", result)
+    effects, indications = _set_paused(adapter, driver, vm, True)
+    return done(
+        f"VM {show(vm)} is paused ({_its_queues(adapter, vm)})",
+        result=result,
+        effects=effects,
+        indications=indications,
+    )
+
+
+def resume_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
+    """Let a paused VM return buffers again; nothing to do if it is not paused."""
+    adapter.check_vm(vm)
+    result = _result(adapter, observe, vm)
+    if vm not in adapter.paused_vms:
+        return answer(f"VM {show(vm)} is not paused", result)
+    effects, indications = _set_paused(adapter, driver, vm, False)
+    return done(
+        f"VM {show(vm)} is resumed ({_its_queues(adapter, vm)})",
+        result=result,
+        effects=effects,
+        indications=indications,
+    )
+
+
+def remove_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
+    """Tear a VM down: its buffers are returned, its queues cleared and freed, its ports gone."""
+    adapter.check_vm(vm)
+    return _tear_down(adapter, observe, driver, vm, "removed")
+
+
+def migrate_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
+    """Pause a VM, unless it is, and tear it down: it goes on elsewhere."""
+    adapter.check_vm(vm)
+    effects: list[Effect] = []
+    indications: list[Indication] = []
+    if vm not in adapter.paused_vms:
+        effects, indications = _set_paused(adapter, driver, vm, True)
+    gone = _tear_down(adapter, observe, driver, vm, "migrated")
+    return done(
+        gone.message,
+        result=gone.result,
+        effects=[*effects, *gone.effects],
+        indications=[*indications, *gone.indications],
+    )
+
+
+def _set_paused(
+    adapter: Adapter, driver: str, vm: str, paused: bool
+) -> tuple[list[Effect], list[Indication]]:
+    effects: list[Effect] = [
+        HoldBuffers(adapter.index, queue.queue_id, held=paused) for queue in adapter.queues_of(vm)
+    ]
+    (adapter.paused_vms.add if paused else adapter.paused_vms.discard)(vm)
+    return effects, [_indicate(adapter, driver, vm, "paused" if paused else "resumed")]
+
+
+def _tear_down(
+    adapter: Adapter, observe: Observe, driver: str, vm: str, fate: Literal["removed", "migrated"]
+) -> Outcome:
+    queues = adapter.queues_of(vm)
+    result = _result(adapter, observe, vm)
+    message = f"VM {show(vm)} is {fate} ({_its_queues(adapter, vm)} freed)"
+    gone = _indicate(adapter, driver, vm, fate)
+    effects: list[Effect] = []
+    indications: list[Indication] = []
+    for queue in queues:
+        if queue.filters:
+            filters = list(queue.filters.values())
+            cleared, told = take_off(adapter, queue, filters, f"filters cleared: {gone.cause}")
+            effects += cleared
+            indications += told
+        effects.append(ReturnBuffers(adapter.index, queue.queue_id))
+        if queue.state is not State.FREEING:
+            indications += stop_dma(adapter, queue, gone.cause, "the switch returns its buffers")
+        freed = returned(adapter, queue.queue_id)
+        effects += freed.effects
+        indications += freed.indications
+    effects += [ForgetVm(adapter.index, adapter.forget_vm(vm)), SteeringChanged(adapter.index)]
+    return done(message, result=result, effects=effects, indications=[*indications, gone])
+
+
+def _indicate(adapter: Adapter, driver: str, vm: str, fate: str) -> Indication:
+    cause = f"VM {show(vm)} is {fate} by {driver} ({_its_queues(adapter, vm)})"
+    return Indication(f"vm_{fate}", adapter.index, None, None, cause)
+
+
+def _its_queues(adapter: Adapter, vm: str) -> str:
+    ids = [queue.queue_id for queue in adapter.queues_of(vm)]
+    return f"{'queue' if len(ids) == 1 else 'queues'} {id_ranges(ids)}" if ids else "no queue"
+
+
+def _result(adapter: Adapter, observe: Observe, vm: str) -> dict[str, Any]:
+    """The VM's queues, and how many buffers of each it held when the request came."""
+    return {
+        "queues": [
+            {
+                "queue_id": queue.queue_id,
+                "outstanding": observe.gauges(adapter.index, queue.queue_id).outstanding,
+            }
+            for queue in adapter.queues_of(vm)
+        ]
+    }
