@@ -45,6 +45,26 @@ def _type_memcpy(typing_context: Any, to: Any, source: Any, size: Any) -> Any:
 _memcpy = cast("Any", numba.extending.intrinsic(_type_memcpy))
 
 
+def _type_load(typing_context: Any, at: Any) -> Any:
+    """The eight bytes at an address, of any alignment, as a big-endian number."""
+    signature = numba.types.int64(numba.types.uintp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], llvmlite.ir.IntType(64).as_pointer())
+        return builder.bswap(builder.load(pointer, align=1))
+
+    return signature, generate
+
+
+_load = cast("Any", numba.extending.intrinsic(_type_load))
+
+
+@inlined
+def load_network_word(source: Any, offset: Any) -> Any:
+    """Eight bytes of a uint8 array as a big-endian int64. Bounds are the caller's."""
+    return _load(numba.types.uintp(source.ctypes.data + offset))
+
+
 @inlined
 def copy_bytes(to: Any, to_offset: Any, source: Any, source_offset: Any, size: Any) -> None:
     """Copy ``size`` bytes between uint8 arrays that do not overlap there. Bounds are the caller's."""

@@ -185,8 +185,9 @@ class AdapterSizes:
 
     @property
     def stride(self) -> int:
-        """Bytes from one receive buffer to the next."""
-        return -(-self.max_frame_bytes // 64) * 64
+        """Bytes from one receive buffer to the next: an odd number of cache lines, so that their first
+        lines, which every frame touches, spread over all sets of a cache."""
+        return (-(-self.max_frame_bytes // 64) | 1) * 64
 
     @property
     def bytes(self) -> int:

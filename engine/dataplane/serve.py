@@ -133,24 +133,24 @@ def _pop(heap_ns: I64, heap_slot: I32, size: Int) -> Int:
 
 
 @inlined
-def _give_back(row: I64, buffers: I64, buffer: Int) -> None:
+def _give_back(queues: I64, slot: Int, buffers: I64, buffer: Int) -> None:
     """A returned buffer is free again, unless its queue is to shrink."""
-    if row[TOTAL] > row[TARGET]:
-        row[TOTAL] -= 1
-        buffers[buffer, NEXT] = row[SURRENDERED_HEAD]
-        row[SURRENDERED_HEAD] = buffer
+    if queues[slot, TOTAL] > queues[slot, TARGET]:
+        queues[slot, TOTAL] -= 1
+        buffers[buffer, NEXT] = queues[slot, SURRENDERED_HEAD]
+        queues[slot, SURRENDERED_HEAD] = buffer
     else:
-        row[FREE] += 1
-        buffers[buffer, NEXT] = row[FREE_HEAD]
-        row[FREE_HEAD] = buffer
+        queues[slot, FREE] += 1
+        buffers[buffer, NEXT] = queues[slot, FREE_HEAD]
+        queues[slot, FREE_HEAD] = buffer
 
 
 @inlined
-def _take_back(row: I64, buffers: I64, before_ns: Int, round_number: Int, last_ns: Int) -> Int:
+def _take_back(queues: I64, slot: Int, buffers: I64, before_ns: Int, round_number: Int, last_ns: Int) -> Int:
     """Take back the outstanding buffers that are due before a time; the latest event time, updated."""
-    if row[HELD]:
+    if queues[slot, HELD]:
         return last_ns
-    buffer = row[OUTSTANDING_HEAD]
+    buffer = queues[slot, OUTSTANDING_HEAD]
     while buffer != NONE and buffers[buffer, DUE_NS] < before_ns:
         following = buffers[buffer, NEXT]
         due = buffers[buffer, DUE_NS]
@@ -159,13 +159,13 @@ def _take_back(row: I64, buffers: I64, before_ns: Int, round_number: Int, last_n
             buffers[buffer, RETURNED_ROUND] = round_number
             buffers[buffer, RETURNED_DUE_NS] = due
         buffers[buffer, DUE_NS] = NONE
-        row[OUTSTANDING] -= 1
-        row[RETURNED] += 1
-        _give_back(row, buffers, buffer)
+        queues[slot, OUTSTANDING] -= 1
+        queues[slot, RETURNED] += 1
+        _give_back(queues, slot, buffers, buffer)
         buffer = following
-    row[OUTSTANDING_HEAD] = buffer
+    queues[slot, OUTSTANDING_HEAD] = buffer
     if buffer == NONE:
-        row[OUTSTANDING_TAIL] = NONE
+        queues[slot, OUTSTANDING_TAIL] = NONE
     return last_ns
 
 
@@ -180,7 +180,7 @@ def _adapter_of(adapters: I64, slot: Int) -> Int:
 
 @inlined
 def _indicate(
-    row: I64,
+    queues: I64,
     buffers: I64,
     buffer_bytes: NDArray[np.uint8],
     guest_bytes: NDArray[np.uint8],
@@ -201,87 +201,89 @@ def _indicate(
     base = adapters[a, ADAPTER_BYTES_BASE]
     stride = adapters[a, ADAPTER_STRIDE]
     vm_base = adapters[a, ADAPTER_VM_BASE]
-    lookahead = row[LOOKAHEAD_BYTES]
-    end_ns = row[DPC_END_NS]
-    delay_ns = row[RETURN_DELAY_NS]
-    frames = row[DPC_FRAMES]
-    buffer = row[PENDING_HEAD]
+    lookahead = queues[slot, LOOKAHEAD_BYTES]
+    end_ns = queues[slot, DPC_END_NS]
+    delay_ns = queues[slot, RETURN_DELAY_NS]
+    frames = queues[slot, DPC_FRAMES]
+    buffer = queues[slot, PENDING_HEAD]
     for _ in range(frames):
         following = buffers[buffer, NEXT]
         vm = buffers[buffer, PORT_VM]
         if vm == NONE:
-            row[SWITCH_DROPPED] += 1
+            queues[slot, SWITCH_DROPPED] += 1
         else:
             size = buffers[buffer, FRAME] & FRAME_LENGTH_MASK
-            if row[VM] == NONE:
+            if queues[slot, VM] == NONE:
                 to = switch_at[vm_base + vm] + me % SWITCH_PLACES * stride
             else:
                 to = buffers[buffer, GUEST_AT]
                 if lookahead > 0:
                     size = min(size, lookahead)
             copy_bytes(guest_bytes, to, buffer_bytes, base + (buffer - first) * stride, size)
-        if vm == NONE or (delay_ns == 0 and not row[HELD]):
-            row[RETURNED] += 1
-            _give_back(row, buffers, buffer)
+        if vm == NONE or (delay_ns == 0 and not queues[slot, HELD]):
+            queues[slot, RETURNED] += 1
+            _give_back(queues, slot, buffers, buffer)
         else:
             buffers[buffer, DUE_NS] = end_ns + delay_ns
             buffers[buffer, INDICATED_ROUND] = round_number
             buffers[buffer, NEXT] = NONE
-            if row[OUTSTANDING_TAIL] == NONE:
-                row[OUTSTANDING_HEAD] = buffer
+            if queues[slot, OUTSTANDING_TAIL] == NONE:
+                queues[slot, OUTSTANDING_HEAD] = buffer
             else:
-                buffers[row[OUTSTANDING_TAIL], NEXT] = buffer
-            row[OUTSTANDING_TAIL] = buffer
-            row[OUTSTANDING] += 1
+                buffers[queues[slot, OUTSTANDING_TAIL], NEXT] = buffer
+            queues[slot, OUTSTANDING_TAIL] = buffer
+            queues[slot, OUTSTANDING] += 1
         buffer = following
-    row[PENDING_HEAD] = buffer
+    queues[slot, PENDING_HEAD] = buffer
     if buffer == NONE:
-        row[PENDING_TAIL] = NONE
-    row[PENDING] -= frames
-    row[INDICATED] += frames
-    row[DPC_CPU] = NONE
-    row[DPC_FRAMES] = 0
+        queues[slot, PENDING_TAIL] = NONE
+    queues[slot, PENDING] -= frames
+    queues[slot, INDICATED] += frames
+    queues[slot, DPC_CPU] = NONE
+    queues[slot, DPC_FRAMES] = 0
 
 
 @inlined
 def _begin_dpc(
-    row: I64, cpu: I64, cost: I64, adapters: I64, buffers: I64, me: Int, slot: Int, start_ns: Int
+    queues: I64, cpus: I64, costs: I64, adapters: I64, buffers: I64, me: Int, slot: Int, start_ns: Int
 ) -> None:
     """Start the DPC of an armed queue: what it takes, what it costs, when it ends."""
-    frames = min(row[PENDING], cost[COST_QUOTA])
-    limit = row[COPIED_BYTES_LIMIT]
+    frames = min(queues[slot, PENDING], costs[me, COST_QUOTA])
+    limit = queues[slot, COPIED_BYTES_LIMIT]
     copied = 0
-    buffer = row[PENDING_HEAD]
+    buffer = queues[slot, PENDING_HEAD]
     for _ in range(frames):
         copied += min((buffers[buffer, FRAME] >> FRAME_WIRE_SHIFT) & FRAME_LENGTH_MASK, limit)
         buffer = buffers[buffer, NEXT]
     a = _adapter_of(adapters, slot)
-    per_byte = cost[COST_BYTE_MILLI]
-    if adapters[a, ADAPTER_NUMA_NODE] != cost[COST_NUMA_NODE]:
-        per_byte = cost[COST_REMOTE_BYTE_MILLI]
-    cycles = cost[COST_DPC] + frames * cost[COST_FRAME] + copied * per_byte // 1000
-    if row[ARMED_BY_INTERRUPT]:
-        cycles += cost[COST_INTERRUPT]
-        row[INTERRUPTS] += 1
-        cpu[CPU_INTERRUPTS] += 1
-    end_ns = start_ns + -(-cycles * 1000 // cost[COST_MHZ])
-    row[DPCS] += 1
-    row[ARMED_NS] = NONE
-    row[DPC_CPU] = me
-    row[DPC_END_NS] = end_ns
-    row[DPC_FRAMES] = frames
-    cpu[CPU_DPCS] += 1
-    cpu[CPU_FREE_NS] = end_ns
-    cpu[CPU_DPC_SLOT] = slot
-    cpu[CPU_DPC_FRAMES] = frames
-    cpu[CPU_DPC_CYCLES] = cycles
+    per_byte = costs[me, COST_BYTE_MILLI]
+    if adapters[a, ADAPTER_NUMA_NODE] != costs[me, COST_NUMA_NODE]:
+        per_byte = costs[me, COST_REMOTE_BYTE_MILLI]
+    cycles = costs[me, COST_DPC] + frames * costs[me, COST_FRAME] + copied * per_byte // 1000
+    if queues[slot, ARMED_BY_INTERRUPT]:
+        cycles += costs[me, COST_INTERRUPT]
+        queues[slot, INTERRUPTS] += 1
+        cpus[me, CPU_INTERRUPTS] += 1
+    end_ns = start_ns + -(-cycles * 1000 // costs[me, COST_MHZ])
+    queues[slot, DPCS] += 1
+    queues[slot, ARMED_NS] = NONE
+    queues[slot, DPC_CPU] = me
+    queues[slot, DPC_END_NS] = end_ns
+    queues[slot, DPC_FRAMES] = frames
+    cpus[me, CPU_DPCS] += 1
+    cpus[me, CPU_FREE_NS] = end_ns
+    cpus[me, CPU_DPC_SLOT] = slot
+    cpus[me, CPU_DPC_FRAMES] = frames
+    cpus[me, CPU_DPC_CYCLES] = cycles
 
 
 @inlined
-def _arm(row: I64, heap_ns: I64, heap_slot: I32, armed: Int, time_ns: Int, slot: Int, interrupt: Int) -> Int:
+def _arm(
+    queues: I64, heap_ns: I64, heap_slot: I32, armed: Int, time_ns: Int, slot: Int, interrupt: Int
+) -> Int:
     """Arm a queue's DPC; the heap's new size."""
-    row[ARMED_NS] = time_ns
-    row[ARMED_BY_INTERRUPT] = interrupt
+    queues[slot, ARMED_NS] = time_ns
+    queues[slot, ARMED_BY_INTERRUPT] = interrupt
     return _push(heap_ns, heap_slot, armed, time_ns, slot)
 
 
@@ -301,8 +303,8 @@ def _run_until(
     me: Int,
     round_number: Int,
     queues: I64,
-    cpu: I64,
-    cost: I64,
+    cpus: I64,
+    costs: I64,
     adapters: I64,
     owner: I32,
     buffers: I64,
@@ -321,11 +323,11 @@ def _run_until(
     moved ends its last DPC at the old processor's time), and when the next thing happens.
     """
     while True:
-        busy = cpu[CPU_DPC_SLOT] != NONE
+        busy = cpus[me, CPU_DPC_SLOT] != NONE
         if busy:
-            next_ns = cpu[CPU_FREE_NS]
+            next_ns = cpus[me, CPU_FREE_NS]
         elif armed > 0:
-            next_ns = max(heap_ns[0], cpu[CPU_FREE_NS])
+            next_ns = max(heap_ns[0], cpus[me, CPU_FREE_NS])
         else:
             next_ns = NEVER_NS
         if foreigners > 0:
@@ -337,34 +339,48 @@ def _run_until(
                     return armed, foreigners, end_ns
                 foreigners -= 1
                 foreign[k] = foreign[foreigners]
-                row = queues[slot]
                 _indicate(
-                    row, buffers, buffer_bytes, guest_bytes, switch_at, adapters, slot, me, round_number
+                    queues,
+                    buffers,
+                    buffer_bytes,
+                    guest_bytes,
+                    switch_at,
+                    adapters,
+                    slot,
+                    me,
+                    round_number,
                 )
-                cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], end_ns)
-                if row[PENDING] > 0:
-                    armed = _arm(row, heap_ns, heap_slot, armed, end_ns, slot, 0)
+                cpus[me, CPU_LAST_EVENT_NS] = max(cpus[me, CPU_LAST_EVENT_NS], end_ns)
+                if queues[slot, PENDING] > 0:
+                    armed = _arm(queues, heap_ns, heap_slot, armed, end_ns, slot, 0)
                 continue
         if next_ns >= before_ns:
             return armed, foreigners, next_ns
         if busy:
-            slot = cpu[CPU_DPC_SLOT]
-            cpu[CPU_DPC_SLOT] = NONE
-            cpu[CPU_BUSY_CYCLES] += cpu[CPU_DPC_CYCLES]
-            cpu[CPU_INDICATED] += cpu[CPU_DPC_FRAMES]
-            cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], next_ns)
+            slot = cpus[me, CPU_DPC_SLOT]
+            cpus[me, CPU_DPC_SLOT] = NONE
+            cpus[me, CPU_BUSY_CYCLES] += cpus[me, CPU_DPC_CYCLES]
+            cpus[me, CPU_INDICATED] += cpus[me, CPU_DPC_FRAMES]
+            cpus[me, CPU_LAST_EVENT_NS] = max(cpus[me, CPU_LAST_EVENT_NS], next_ns)
             # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
             if owner[slot] == me and queues[slot, DPC_CPU] == me and queues[slot, DPC_END_NS] == next_ns:
-                row = queues[slot]
                 _indicate(
-                    row, buffers, buffer_bytes, guest_bytes, switch_at, adapters, slot, me, round_number
+                    queues,
+                    buffers,
+                    buffer_bytes,
+                    guest_bytes,
+                    switch_at,
+                    adapters,
+                    slot,
+                    me,
+                    round_number,
                 )
-                if row[PENDING] > 0:
-                    armed = _arm(row, heap_ns, heap_slot, armed, next_ns, slot, 0)
+                if queues[slot, PENDING] > 0:
+                    armed = _arm(queues, heap_ns, heap_slot, armed, next_ns, slot, 0)
         else:
             slot = np.int64(heap_slot[0])
             armed = _pop(heap_ns, heap_slot, armed)
-            _begin_dpc(queues[slot], cpu, cost, adapters, buffers, me, slot, next_ns)
+            _begin_dpc(queues, cpus, costs, adapters, buffers, me, slot, next_ns)
 
 
 @kernel(
@@ -419,10 +435,9 @@ def serve(
     """
     queues = queue_banks[1 - bank]
     before = queue_banks[bank]
-    cpu = cpu_banks[1 - bank, me]
-    for column in range(cpu.shape[0]):  # loops: numba's slice assignment compiles for seconds
-        cpu[column] = cpu_banks[bank, me, column]
-    cost = costs[me]
+    cpus = cpu_banks[1 - bank]
+    for column in range(cpus.shape[1]):  # loops: numba's slice assignment compiles for seconds
+        cpus[me, column] = cpu_banks[bank, me, column]
     owned = 0
     armed: Int = 0
     foreigners: Int = 0
@@ -441,7 +456,7 @@ def serve(
     touches = 0
     last_ns: Int = np.int64(0)
     next_ns: Int = np.int64(0)
-    moderation_ns = cost[COST_MODERATION_NS]
+    moderation_ns = costs[me, COST_MODERATION_NS]
     for piece in range(slices):
         for place in range(bounds[piece, me], bounds[piece, me + 1]):
             i = order[place]
@@ -452,8 +467,8 @@ def serve(
                     me,
                     round_number,
                     queues,
-                    cpu,
-                    cost,
+                    cpus,
+                    costs,
                     adapters,
                     owner,
                     buffers,
@@ -468,32 +483,31 @@ def serve(
                 )
             slot = np.int64(frame_slot[i])
             a = np.int64(adapter[i])
-            row = queues[slot]
-            row[STEERED_FRAMES] += 1
-            row[STEERED_BYTES] += wire[i]
+            queues[slot, STEERED_FRAMES] += 1
+            queues[slot, STEERED_BYTES] += wire[i]
             if credit[i] != NONE:
                 if matched[credit[i]] == 0:
                     touched[touches] = credit[i]
                     touches += 1
                 matched[credit[i]] += 1
             if slot == adapters[a, ADAPTER_SLOT_BASE]:
-                row[FIRST_REASON + reason[i]] += 1
-            buffer = row[FREE_HEAD]
-            if buffer == NONE and row[OUTSTANDING_HEAD] != NONE:
-                last_ns = _take_back(row, buffers, now_ns, round_number, last_ns)
-                buffer = row[FREE_HEAD]
+                queues[slot, FIRST_REASON + reason[i]] += 1
+            buffer = queues[slot, FREE_HEAD]
+            if buffer == NONE and queues[slot, OUTSTANDING_HEAD] != NONE:
+                last_ns = _take_back(queues, slot, buffers, now_ns, round_number, last_ns)
+                buffer = queues[slot, FREE_HEAD]
             if buffer == NONE:
-                row[DROPPED] += 1
+                queues[slot, DROPPED] += 1
                 continue
-            row[FREE_HEAD] = buffers[buffer, NEXT]
-            row[FREE] -= 1
+            queues[slot, FREE_HEAD] = buffers[buffer, NEXT]
+            queues[slot, FREE] -= 1
             size: Int = np.int64(captured[i])
             start = offset[i]
             place_of = adapters[a, ADAPTER_BYTES_BASE] + (
                 (buffer - adapters[a, ADAPTER_BUFFER_BASE]) * adapters[a, ADAPTER_STRIDE]
             )
             tag = np.int64(0)
-            lookahead = row[LOOKAHEAD_BYTES]
+            lookahead = queues[slot, LOOKAHEAD_BYTES]
             if adapters[a, ADAPTER_TAKES_TAG_OUT] and data[start + 12] == 0x81 and data[start + 13] == 0x00:
                 tag = 1 + ((np.int64(data[start + 14]) << 8) | np.int64(data[start + 15]))
                 copy_bytes(buffer_bytes, place_of, data, start, 12)
@@ -508,24 +522,24 @@ def serve(
             buffers[buffer, FRAME] = (tag << FRAME_TAG_SHIFT) | (np.int64(wire[i]) << FRAME_WIRE_SHIFT) | size
             buffers[buffer, PORT_VM] = port_vm[i]
             buffers[buffer, NEXT] = NONE
-            if row[PENDING_TAIL] == NONE:
-                row[PENDING_HEAD] = buffer
+            if queues[slot, PENDING_TAIL] == NONE:
+                queues[slot, PENDING_HEAD] = buffer
             else:
-                buffers[row[PENDING_TAIL], NEXT] = buffer
-            row[PENDING_TAIL] = buffer
-            row[PENDING] += 1
-            row[RECEIVED] += 1
-            if row[ARMED_NS] == NONE and row[DPC_CPU] == NONE:
-                armed = _arm(row, heap_ns, heap_slot, armed, now_ns + moderation_ns, slot, 1)
-                next_ns = min(next_ns, max(now_ns + moderation_ns, cpu[CPU_FREE_NS]))
+                buffers[queues[slot, PENDING_TAIL], NEXT] = buffer
+            queues[slot, PENDING_TAIL] = buffer
+            queues[slot, PENDING] += 1
+            queues[slot, RECEIVED] += 1
+            if queues[slot, ARMED_NS] == NONE and queues[slot, DPC_CPU] == NONE:
+                armed = _arm(queues, heap_ns, heap_slot, armed, now_ns + moderation_ns, slot, 1)
+                next_ns = min(next_ns, max(now_ns + moderation_ns, cpus[me, CPU_FREE_NS]))
 
     armed, foreigners, next_ns = _run_until(
         horizon_ns,
         me,
         round_number,
         queues,
-        cpu,
-        cost,
+        cpus,
+        costs,
         adapters,
         owner,
         buffers,
@@ -539,11 +553,11 @@ def serve(
         foreigners,
     )
     for k in range(owned):
-        row = queues[own[k]]
-        if row[OUTSTANDING_HEAD] != NONE:
-            last_ns = _take_back(row, buffers, horizon_ns, round_number, last_ns)
-            if row[OUTSTANDING_HEAD] != NONE and not row[HELD]:
-                next_ns = min(next_ns, buffers[row[OUTSTANDING_HEAD], DUE_NS])
-    cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], last_ns)
-    cpu[CPU_NEXT_EVENT_NS] = next_ns
+        slot = np.int64(own[k])
+        if queues[slot, OUTSTANDING_HEAD] != NONE:
+            last_ns = _take_back(queues, slot, buffers, horizon_ns, round_number, last_ns)
+            if queues[slot, OUTSTANDING_HEAD] != NONE and not queues[slot, HELD]:
+                next_ns = min(next_ns, buffers[queues[slot, OUTSTANDING_HEAD], DUE_NS])
+    cpus[me, CPU_LAST_EVENT_NS] = max(cpus[me, CPU_LAST_EVENT_NS], last_ns)
+    cpus[me, CPU_NEXT_EVENT_NS] = next_ns
     return touches

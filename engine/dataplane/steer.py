@@ -25,7 +25,7 @@ from engine.dataplane.layout import (
     ROW_QUEUE,
     Int,
 )
-from engine.jit import inlined, kernel
+from engine.jit import inlined, kernel, load_network_word
 from engine.ndis.steering import KEY_KNOWN_MAC, TEST_ANY, TEST_UNTAGGED
 
 OFFERED_FRAMES, OFFERED_BYTES, RUNT, OVERSIZE, PORT_COUNTERS = range(5)
@@ -112,10 +112,10 @@ def steer(
 ) -> None:
     """Steer the frames ``first`` to ``last`` of a batch, and sort them by owning shard.
 
-    Columns have shape (batch frames,). Written for each frame: ``slot`` (NONE after a port error),
-    ``credit``, ``port_vm`` and ``reason`` as in ``layout.Views``; ``order[first:last]``, and
-    ``bounds`` (cpus + 1,): shard k's frames are ``order[bounds[k]:bounds[k + 1]]``. ``port`` (adapters,
-    PORT_COUNTERS) is added to.
+    Columns have shape (batch frames,); ``data`` goes on for two bytes at least after the last frame.
+    Written for each frame: ``slot`` (NONE after a port error), ``credit``, ``port_vm`` and ``reason`` as in
+    ``layout.Views``; ``order[first:last]``, and ``bounds`` (cpus + 1,): shard k's frames are
+    ``order[bounds[k]:bounds[k + 1]]``. ``port`` (adapters, PORT_COUNTERS) is added to.
     """
     cpus = bounds.shape[0] - 1
     for k in range(cpus + 1):
@@ -131,7 +131,8 @@ def steer(
         if c < 14:
             port[a, RUNT] += 1
             continue
-        tagged = data[o + 12] == 0x81 and data[o + 13] == 0x00
+        behind = load_network_word(data, o + 8)  # bytes 8 to 15
+        tagged = (behind >> 16) & 0xFFFF == 0x8100
         if tagged and c < 16:
             port[a, RUNT] += 1
             continue
@@ -139,14 +140,7 @@ def steer(
         if w > longest or c > longest:
             port[a, OVERSIZE] += 1
             continue
-        mac = (
-            (np.int64(data[o]) << 40)
-            | (np.int64(data[o + 1]) << 32)
-            | (np.int64(data[o + 2]) << 24)
-            | (np.int64(data[o + 3]) << 16)
-            | (np.int64(data[o + 4]) << 8)
-            | np.int64(data[o + 5])
-        )
+        mac = (load_network_word(data, o) >> 16) & _BROADCAST
         queue = np.int64(0)
         filter_id = np.int64(NONE)
         vm = np.int64(NONE)
@@ -156,7 +150,7 @@ def steer(
         else:
             test = np.int64(TEST_UNTAGGED)
             if tagged:
-                test = ((np.int64(data[o + 14]) << 8) | np.int64(data[o + 15])) & 0xFFF
+                test = behind & 0xFFF
             base = adapters[a, ADAPTER_TABLE_BASE]
             mask = adapters[a, ADAPTER_TABLE_MASK]
             default_filter = np.int64(NONE)
