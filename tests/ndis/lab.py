@@ -138,6 +138,10 @@ class Lab:
                 return state
         return "undefined"
 
+    def vm_paused(self) -> dict[int, bool]:
+        """``vm_paused`` by queue id."""
+        return {one["queue_id"]: one["vm_paused"] for one in self.accept("enum_queues").result["queues"]}
+
     def returned(self, queue_id: int) -> Outcome:
         outcome = self.host.returned(0, queue_id)
         self.plane.carry_out(outcome.effects)
@@ -172,3 +176,8 @@ def snapshot(host: Host) -> list[Any]:
             for adapter in host.adapters
         ),
     ]
+
+
+def told(outcome: Outcome) -> list[tuple[str, int | None, str | None]]:
+    """What an outcome indicates, without adapter and cause."""
+    return [(one.event, one.queue_id, one.state) for one in outcome.indications]
