@@ -1,4 +1,5 @@
-"""A second control plane for one adapter, written from NDIS.md's tables alone, to hold the first against.
+"""A second control plane for one adapter, written from NDIS.md's tables alone (and, for VMs, from its
+section on migration), to hold the first against.
 
 It shares no code with ``engine``. It does not prefer one fault over another unless NDIS.md does: it
 lists every status a request may be refused with.
@@ -49,6 +50,9 @@ WRITTEN = {
 }
 OPERATIONAL = {"Running": "running", "Stop DMA": "dma_stopped", "Freeing": "dma_stopped"}
 
+STEPS = {(WRITTEN[state], WRITTEN[cell]) for row in NEXT.values() for state, cell in row.items()}
+"""Every pair of states, as written in events, that some event leads from and to."""
+
 INVALID, RESOURCES, NOT_FOUND = "INVALID_PARAMETER", "RESOURCES", "FILE_NOT_FOUND"
 
 
@@ -70,11 +74,13 @@ class ModelQueue:
 
 @dataclass
 class Expected:
-    """Statuses a request may be refused with; none: it must be accepted, with this status and result."""
+    """Statuses a request may be refused with; none: it must be accepted, with this status, result, and
+    events about a VM."""
 
     faults: set[str] = field(default_factory=set)
     status: str = "SUCCESS"
     result: dict[str, Any] = field(default_factory=dict)
+    vm_events: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -92,6 +98,12 @@ class Model:
     min_lookahead: int
     max_lookahead: int
     queues: dict[int, ModelQueue] = field(default_factory=dict)
+    vms: dict[str, int] = field(default_factory=dict)
+    """Every VM known, with its index."""
+    stopped: set[str] = field(default_factory=set)
+    """VMs that are paused."""
+    ports: list[tuple[str, str, Any]] = field(default_factory=list)
+    """VM, MAC, VLAN, the one set last at the end."""
 
     def __post_init__(self) -> None:
         self.queues[0] = ModelQueue("Running", "vsp", "default", None, 0, self.default_buffers, 0)
@@ -153,6 +165,8 @@ class Model:
         queue_id = min(set(range(1, self.max_queues + 1)) - set(self.queues))
         state = NEXT["allocate_queue"]["Undefined"]
         self.queues[queue_id] = ModelQueue(state, driver, name, vm, cpu, buffers, used)
+        if vm is not None and vm not in self.vms:
+            self.vms[vm] = min(set(range(len(self.vms) + 1)) - set(self.vms.values()))
         return Expected(result={"queue_id": queue_id})
 
     def complete_allocation(self, driver: str, queue_ids: list[int]) -> Expected:
@@ -252,6 +266,9 @@ class Model:
             return Expected(faults)
         filter_id = min(set(range(1, self.max_filters + 1)) - set(everyone))
         queue.filters[filter_id] = (wanted, vlan, driver)
+        if queue.vm is not None:
+            port = (queue.vm, wanted, vlan)
+            self.ports = [one for one in self.ports if one != port] + [port]
         queue.state = NEXT["set_filter"][queue.state]
         return Expected(result={"filter_id": filter_id})
 
@@ -270,6 +287,45 @@ class Model:
             event = "clear_filter, not the last" if queue.filters else "clear_filter, last one"
             queue.state = NEXT[event][queue.state]
         return Expected()
+
+    def about(self, vm: str) -> Expected:
+        """What every request about a VM is refused with, or answers."""
+        if vm not in self.vms:
+            return Expected({INVALID} | ({"INVALID_LENGTH"} if len(vm) > 256 else set()))
+        own = sorted((queue_id, queue) for queue_id, queue in self.queues.items() if queue.vm == vm)
+        return Expected(result={"queues": [{"queue_id": i, "outstanding": q.outstanding} for i, q in own]})
+
+    def pause_vm(self, driver: str, vm: str) -> Expected:
+        expected = self.about(vm)
+        if not expected.faults and vm not in self.stopped:
+            self.stopped.add(vm)
+            expected.vm_events = ["vm_paused"]
+        return expected
+
+    def resume_vm(self, driver: str, vm: str) -> Expected:
+        expected = self.about(vm)
+        if vm in self.stopped:
+            self.stopped.remove(vm)
+            expected.vm_events = ["vm_resumed"]
+        return expected
+
+    def remove_vm(self, driver: str, vm: str) -> Expected:
+        expected = self.about(vm)
+        if expected.faults:
+            return expected
+        self.queues = {queue_id: queue for queue_id, queue in self.queues.items() if queue.vm != vm}
+        self.ports = [port for port in self.ports if port[0] != vm]
+        self.stopped.discard(vm)
+        del self.vms[vm]
+        expected.vm_events = ["vm_removed"]
+        return expected
+
+    def migrate_vm(self, driver: str, vm: str) -> Expected:
+        pausing = self.pause_vm(driver, vm)
+        if not pausing.faults:
+            self.remove_vm(driver, vm)
+            pausing.vm_events.append("vm_migrated")
+        return pausing
 
     def query_queue(self, driver: str, queue_id: int) -> Expected:
         faults = self.faults_of("query_queue, set_queue_parameters", queue_id, None)
@@ -307,6 +363,7 @@ class Model:
             "queue_id": queue_id,
             "name": queue.name,
             "vm": queue.vm,
+            "vm_paused": queue.vm in self.stopped,
             "cpu": queue.cpu,
             "state": WRITTEN[queue.state],
             "operational_state": OPERATIONAL.get(queue.state, "paused"),

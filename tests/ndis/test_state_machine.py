@@ -6,8 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from engine.ndis.effects import SteeringChanged
+from engine.ndis.outcome import Outcome
+from engine.ndis.steering import compile_rows
 from tests.ndis.lab import lab, snapshot
-from tests.ndis.table_model import WRITTEN, Model
+from tests.ndis.table_model import STEPS, WRITTEN, Model
 
 LIMITS: dict[str, Any] = {"max_queues": 3, "max_filters": 5, "buffers": 24}
 DEFAULT_BUFFERS = 4
@@ -15,7 +18,7 @@ DEFAULT_BUFFERS = 4
 CPUS = st.sampled_from([0, 1, 2, 3, 0, 1, 2, 3, 4, -1])
 BUFFERS = st.one_of(st.integers(1, 12), st.integers(1, 12), st.sampled_from([0, 13, 24, 65536, 65537]))
 NAMES = st.sampled_from(["web", "db", "app", "sql", "n" * 256, "n" * 257])
-VMS = st.sampled_from(["web", "db", None])
+VMS = st.sampled_from(["web", "db", "app", None])
 LOOKAHEADS = st.sampled_from([0, 1, 64, 100, 128, 129, -1])
 MACS = st.sampled_from(
     ["02:00:00:00:00:01", "02-00-00-00-00-0A", "02:00:00:00:00:0a", "02:00:00:00:00:02"] * 4
@@ -26,6 +29,7 @@ OPERATIONS = st.sampled_from(
     ["allocate_queue", "complete_allocation", "set_queue_parameters", "free_queue", "set_filter"] * 2
     + ["clear_filter"] * 5
     + ["free_queue", "query_queue", "enum_filters", "query_filter"]
+    + ["pause_vm", "pause_vm", "resume_vm", "remove_vm", "migrate_vm"]
 )
 
 
@@ -50,6 +54,8 @@ def a_request(data: st.DataObject, model: Model) -> tuple[str, dict[str, Any]]:
             optional = {"lookahead_bytes": LOOKAHEADS}
         case "complete_allocation":
             params["queue_ids"] = data.draw(st.lists(st.sampled_from([*known * 3, 0, 5]), max_size=4))
+        case "pause_vm" | "resume_vm" | "remove_vm" | "migrate_vm":
+            params["vm"] = data.draw(st.sampled_from([*list(model.vms) * 4, "nobody", "n" * 257]))
         case "query_filter":
             params["filter_id"] = filter_id
         case "clear_filter":
@@ -103,6 +109,8 @@ class ControlPlane(RuleBasedStateMachine):
             max_lookahead=lookahead[1],
         )
         self.generations: dict[int, int] = {}
+        self.indicated = {0: "running"}
+        self.steering = self.compiled()
         asked = {"lookahead_bytes": 1} if old else {}
         vlan = 1 if vlan_filtering else "untagged"
         self.send_this("allocate_queue", {"name": "web", "vm": "web", "cpu": 0, "buffers": 8, **asked})
@@ -125,6 +133,7 @@ class ControlPlane(RuleBasedStateMachine):
             assert snapshot(self.lab.host) == before
         expected = self.model.request(op, params)
         outcome = self.lab.send(op, **params)
+        self.note(outcome)
         status = outcome.ndis_status.removeprefix("NDIS_STATUS_")
         if expected.faults:
             assert outcome.status == "error"
@@ -132,6 +141,8 @@ class ControlPlane(RuleBasedStateMachine):
         else:
             assert (outcome.status, status) == ("ok", expected.status), outcome.message
             self.compare(op, outcome.result, expected.result)
+            told = [one.event for one in outcome.indications if one.event.startswith("vm_")]
+            assert told == expected.vm_events
         assert self.lab.host.freeing() == tuple(
             (0, queue_id) for queue_id, queue in sorted(self.model.queues.items()) if queue.state == "Freeing"
         )
@@ -142,6 +153,29 @@ class ControlPlane(RuleBasedStateMachine):
                 queue = self.model.queues.get(params["queue_id"])
                 state = WRITTEN[queue.state] if queue else "undefined"
                 assert foreseen.result["next_state"] == state
+            for entry in foreseen.result.get("queues", ()):
+                queue = self.model.queues.get(entry["queue_id"])
+                assert entry["next_state"] == (WRITTEN[queue.state] if queue else "undefined")
+
+    def note(self, outcome: Outcome) -> None:
+        """What a reader of events, and a data plane, know after an outcome."""
+        for one in outcome.indications:
+            if one.queue_id is None:
+                continue
+            before = self.indicated.pop(one.queue_id, "undefined")
+            assert one.state != before
+            assert (before, one.state) in STEPS
+            assert (one.event == "queue_freed") == (one.state == "undefined")
+            if one.state is not None and one.state != "undefined":
+                self.indicated[one.queue_id] = one.state
+        if SteeringChanged(0) in outcome.effects:
+            self.steering = self.compiled()
+
+    def compiled(self) -> list[list[Any]]:
+        """The steering rows as they would be compiled now."""
+        rows = compile_rows(self.lab.host.adapters[0])
+        columns = (rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
+        return [column.tolist() for column in columns]
 
     def compare(self, op: str, result: dict[str, Any], expected: dict[str, Any]) -> None:
         if op == "complete_allocation":
@@ -177,11 +211,10 @@ class ControlPlane(RuleBasedStateMachine):
             if queue.state == "Running" and queue.target == queue.total > queue.outstanding
         ]
 
-    @precondition(lambda self: any(queue.outstanding for queue in self.model.queues.values()))
+    @precondition(lambda self: any(self.returning()))
     @rule(data=st.data())
     def buffers_are_returned(self, data: st.DataObject) -> None:
-        holding = [queue_id for queue_id, queue in self.model.queues.items() if queue.outstanding]
-        queue_id = data.draw(st.sampled_from(holding))
+        queue_id = data.draw(st.sampled_from(self.returning()))
         queue = self.model.queues[queue_id]
         count = data.draw(st.integers(1, queue.outstanding))
         self.model.give_back(queue_id, count)
@@ -189,7 +222,15 @@ class ControlPlane(RuleBasedStateMachine):
         if queue.state == "Freeing" and not queue.outstanding:
             self.model.end(queue_id)
             outcome = self.lab.returned(queue_id)
+            self.note(outcome)
             assert [one.event for one in outcome.indications] == ["queue_freed"]
+
+    def returning(self) -> list[int]:
+        return [
+            queue_id
+            for queue_id, queue in self.model.queues.items()
+            if queue.outstanding and queue.vm not in self.model.stopped
+        ]
 
     @invariant()
     def every_queue_is_as_the_model_has_it(self) -> None:
@@ -201,8 +242,28 @@ class ControlPlane(RuleBasedStateMachine):
         for one in listed:
             held = self.lab.plane.held[0, one["queue_id"]]
             assert one["total_buffers"] == held.total
+            assert held.kept == one["vm_paused"]
+            assert held.vm == self.model.vms.get(one["vm"])
+        assert len(self.lab.plane.held) == len(listed)
         assert self.lab.accept("query_capabilities").result["buffers_left"] == self.model.left()
         assert self.model.left() >= 0
+
+    @invariant()
+    def every_vm_and_port_is_as_the_model_has_it(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        adapter = self.lab.host.adapters[0]
+        assert adapter.vms == self.model.vms
+        ports = [(port["vm"], port["mac"], port["vlan"]) for port in adapter.describe()["ports"]]
+        assert ports == self.model.ports
+
+    @invariant()
+    def events_and_steering_tell_all_that_happened(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        states = {queue_id: WRITTEN[queue.state] for queue_id, queue in self.model.queues.items()}
+        assert self.indicated == states
+        assert self.steering == self.compiled()
 
     @invariant()
     def generations_tell_queues_with_one_id_apart(self) -> None:
