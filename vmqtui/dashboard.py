@@ -106,8 +106,9 @@ class Dashboard(Screen[None]):
         self.query_one("#views", ContentSwitcher).current = view
         self._tabs.repaint()
         self._keys.repaint()
-        self.view.main.focus()
-        self.call_after_refresh(self.draw)
+        self.set_focus(self.view.main)
+        self.draw()  # at once, so that a key pressed right after finds its row
+        self.call_after_refresh(self.draw)  # and when the view has its size
 
     def _step_view(self, step: int) -> None:
         names = list(VIEWS)

@@ -59,7 +59,7 @@ def _offline() -> ScriptedLink:
 STATES = {"connecting": _connecting, "empty": _empty, "stale": _stale, "offline": _offline}
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("state", STATES)
 async def test_overview_when_not_live(dashboard: Running, state: str, size: tuple[int, int]) -> None:
     async with dashboard(STATES[state](), size=size) as (app, _, _):
@@ -102,8 +102,8 @@ async def test_hostile_names_are_shown_not_obeyed(dashboard: Running) -> None:
         assert "vm�[bold]␊x" in str(app.screen.query_one("#dialog").border_title).replace("\\", "")
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("cpus", [1, 8, 20, 64, 256])
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("cpus", [8, 64, 256])
 async def test_every_processor_is_on_the_overview(
     dashboard: Running, size: tuple[int, int], cpus: int
 ) -> None:

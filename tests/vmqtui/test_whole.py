@@ -19,6 +19,7 @@ from engine.scenario.model import (
     TrafficSpec,
 )
 from tests.vmqtui.conftest import screen_text
+from tests.vmqtui.test_controls import opened
 from vmqtui.app import VmqApp
 from vmqtui.bus_link import BusLink
 from vmqtui.state.rows import QueueRow
@@ -77,17 +78,21 @@ async def test_every_control_over_a_real_engine(vmq_engine: StartEngine) -> None
             moved = app.model.snapshot.cpus[1]
             assert not moved.rate("indicated_frames")
 
-            await pilot.press("2", "down", "m", "down", "enter")
+            await pilot.press("2", "down", "m")
+            await opened(pilot, app)
+            await pilot.press("down", "enter")
             await closed(pilot, app)
             await seen(pilot, lambda: bool((row := queue(app, "web-01")) and row.cpu == 1))
             await seen(pilot, lambda: bool(app.model.snapshot.cpus[1].rate("indicated_frames")))
 
-            await pilot.press("6", "n", "enter")  # the port without a queue; its MAC and VLAN are filled in
+            await pilot.press("6", "n")
+            await opened(pilot, app)
+            await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: bool((row := queue(app, "app-01")) and row.pps))
 
             await pilot.press("2", "end", "e")
-            await pilot.pause()
+            await opened(pilot, app)
             app.screen.query_one("#field-name", Input).value = "shop"
             app.screen.query_one("#field-buffers", Input).value = "300"
             await pilot.press("enter")
@@ -96,7 +101,7 @@ async def test_every_control_over_a_real_engine(vmq_engine: StartEngine) -> None
             await seen(pilot, lambda: (row := queue(app, "app-01")) and row.count("total_buffers") == 300)  # type: ignore[arg-type,return-value]
 
             await pilot.press("f")
-            await pilot.pause()
+            await opened(pilot, app)
             app.screen.query_one("#field-mac", Input).value = MAC
             app.screen.query_one("#field-vlan", Input).value = "10"
             await pilot.press("enter")
@@ -106,11 +111,15 @@ async def test_every_control_over_a_real_engine(vmq_engine: StartEngine) -> None
             await closed(pilot, app)
             await seen(pilot, lambda: len(app.model.snapshot.filters) == 3)
 
-            await pilot.press("3", "end", "x", "y")
+            await pilot.press("3", "end", "x")
+            await opened(pilot, app)
+            await pilot.press("y")
             await closed(pilot, app)
             await seen(pilot, lambda: len(app.model.snapshot.filters) == 2)
 
-            await pilot.press("2", "end", "d", "y")
+            await pilot.press("2", "end", "d")
+            await opened(pilot, app)
+            await pilot.press("y")
             await closed(pilot, app)
             await seen(pilot, lambda: queue(app, "app-01") is None)
             await pilot.press("7")

@@ -122,10 +122,13 @@ class MoveDialog(RequestDialog):
 
     def action_cursor(self, step: int) -> None:
         """Move the cursor of the list, whatever has the focus."""
-        self._cpus.action_cursor(step)
+        self.call_later(self._cpus.action_cursor, step)  # after the list is there
 
     def action_submit(self) -> None:
         """Move the queue, unless Cancel has the focus."""
+        self.call_later(self._decide)
+
+    def _decide(self) -> None:
         if self.focused is not None and self.focused.id == "cancel":
             self.action_close()
         elif self._chosen() == self._row.cpu:

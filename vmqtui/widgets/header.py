@@ -74,7 +74,8 @@ class Header(Canvas):
         adapters = [row for row in model.snapshot.adapters if model.choices.adapter in (None, row.adapter)]
         left = self._totals(adapters, width)
         if alive.words:
-            return spread([(" ", "text"), (f"{printable(alive.words)}  ", "warn"), *left], [], width)
+            past: Line = [(text, "dim") for text, _ in left]
+            return spread([(" ", "text"), (f"{printable(alive.words)}  ", "warn"), *past], [], width)
         loads = [(cpu.load, cpu.processor) for cpu in model.snapshot.cpus if cpu.load is not None]
         right: Line = []
         if loads:
