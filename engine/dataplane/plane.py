@@ -348,6 +348,18 @@ class Plane:
         """What a VM (its index) can see, as of the last round: bytes by where they begin."""
         return {extent.start: read(self._views, extent) for extent in self._guests.of(adapter, vm)}
 
+    def held(self, adapter: int, queue_id: int) -> list[bytes]:
+        """The frames that the VM of a queue holds, as it sees them, in the order they were indicated."""
+        views = self._views
+        frames = []
+        buffer = int(self._row(self.slot(adapter, queue_id))[layout.OUTSTANDING_HEAD])
+        while buffer != NONE:
+            start = int(views.buffer_rows[buffer, layout.GUEST_AT])
+            size = int(views.buffer_rows[buffer, layout.FRAME]) & layout.FRAME_LENGTH_MASK
+            frames.append(views.guest_bytes[start : start + size].tobytes())
+            buffer = int(views.buffer_rows[buffer, layout.NEXT])
+        return frames
+
     @property
     def worker_pids(self) -> list[int]:
         """Process ids of the workers, by processor."""

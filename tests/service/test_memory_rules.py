@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.dataplane.extents import Extent
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.service.machine import Machine
 from tests.service.test_engine import check_identities
@@ -189,6 +190,7 @@ def clean(lab: Lab) -> None:
     belongs = lab.machine.plane._views.belongs
     lab.send([], 0, 10_000_000)
     assert np.count_nonzero(belongs >= 0) == 16 * len(ADAPTERS)
+    assert lab.machine.plane._guests._extents._free == [Extent(0, lab.machine.plane._views.guest_bytes.size)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -196,6 +198,8 @@ def clean(lab: Lab) -> None:
 def test_no_vm_ever_sees_a_frame_that_is_not_its_own(machine: Machine, steps: list[Any]) -> None:
     lab = Lab(machine)
     try:
+        for adapter, vm in itertools.product(range(len(ADAPTERS)), VMS):
+            change(lab, "up", adapter, vm, VLANS[0])
         for kind, *details in steps:
             if kind == "send":
                 lab.send(*details)
@@ -247,3 +251,32 @@ def test_a_vm_sees_nothing_of_the_vm_that_had_the_memory_before(machine: Machine
     change(lab, "up", 0, "b", 10)
     assert not any(lab.memory(0, "b").replace(b"\0", b""))
     clean(lab)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 6), st.sampled_from([100, 3_000, 12_000, 60_000]), st.integers(0, 1)),
+        min_size=1,
+        max_size=8,
+    ),
+    adapters,
+)
+def test_frames_of_a_queue_are_indicated_in_wire_order_wherever_it_moves(
+    machine: Machine, steps: list[tuple[int, int, int]], adapter: int
+) -> None:
+    lab = Lab(machine)
+    try:
+        change(lab, "up", adapter, "a", 10)
+        change(lab, "resize", adapter, "a", 64)
+        change(lab, "pause_vm", adapter, "a")
+        for count, rest_ns, cpu in steps:
+            lab.send([(adapter, "a", 10, 80)] * count, 200, rest_ns)
+            change(lab, "move", adapter, "a", cpu)
+        lab.send([], 0, 5_000_000)
+        queue_id = queue_of(machine, adapter, "a")
+        assert queue_id is not None
+        held = machine.plane.held(adapter, queue_id)
+        assert held == [frame.seen_as for frame in lab.sent.values()]
+    finally:
+        clean(lab)
