@@ -1,6 +1,6 @@
 """What must be true of the documents and messages that come out, whatever went in (CONTRACT 2 and 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.end_to_end.oracle import Adapter, Frame, adapters_of, arrivals_ns, expect
@@ -32,7 +32,7 @@ def rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def identities(port: Row, queues: list[Row], freed: Row, default_queue: Row) -> None:
+def identities(port: Row, queues: Sequence[Row], freed: Row, default_queue: Row) -> None:
     """The five identities of CONTRACT 2, and the reasons' sum."""
     steered = sum(queue["steered_frames"] for queue in queues) + freed["steered_frames"]
     assert port["offered_frames"] == port["runt"] + port["oversize"] + steered

@@ -1,5 +1,8 @@
 """Where the captures are, a runtime directory of these tests' own, and the program called in this process."""
 
+import shutil
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -7,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.program import Done
+from tests.end_to_end.lab import LAB
+from tests.end_to_end.mqtt_client import Reader
+from tests.end_to_end.program import Done, Running, wait_until
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 Here = Callable[..., Done]
@@ -46,3 +51,45 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Done(ended.value.code, printed.out, printed.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, _own_runtime_directory: None) -> Iterator[str]:
+    """URL of a running engine of the shared scenario, its host named lab."""
+    path = tmp_path_factory.mktemp("lab") / "lab.toml"
+    path.write_text(LAB, encoding="utf-8")
+    engine = Running("engine", "--scenario", path, "--interval", "0.05")
+    try:
+        yield engine.first_line()
+    finally:
+        assert engine.end() == 0
+
+
+@pytest.fixture(scope="session")
+def reader(lab: str) -> Iterator[Reader]:
+    """An independent client of the lab."""
+    client = Reader(lab, "lab")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Mosquitto broker of our own."""
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if not program:
+        pytest.skip("mosquitto is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = tmp_path_factory.mktemp("mosquitto") / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
+    broker = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
+
+    def listens() -> bool:
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, "mosquitto")
+    yield f"mqtt://127.0.0.1:{port}"
+    broker.terminate()
+    broker.wait(10)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,12 @@ def run(*arguments: str | Path, timeout: float = 60, **environment: str) -> Done
     return Done(ended.returncode, ended.stdout, ended.stderr)
 
 
-def shared_memory() -> set[str]:
-    """Names of the program's shared-memory segments, where the system shows them as files."""
-    return {each.name for each in Path("/dev/shm").glob("vmq*")}
+def shared_memory(family: list[psutil.Process]) -> set[Path]:
+    """Shared-memory segments that these processes have mapped, where the system shows them as files."""
+    if not sys.platform.startswith("linux"):
+        return set()
+    paths = {Path(each.path) for process in family for each in process.memory_maps()}
+    return {path for path in paths if path.is_relative_to("/dev/shm") and path.exists()}
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 10) -> None:
@@ -74,14 +77,27 @@ class Running:
             encoding="utf-8",
             env=os.environ | environment,
         )
+        self.begun = time.monotonic()
+        self.ended = 0.0
         self.out: list[str] = []
         self.err: list[str] = []
         self._readers = [
-            threading.Thread(target=lambda lines, stream: lines.extend(stream), args=pair, daemon=True)
+            threading.Thread(target=self._gather, args=pair, daemon=True)
             for pair in ((self.out, self.process.stdout), (self.err, self.process.stderr))
         ]
         for reader in self._readers:
             reader.start()
+
+    def _gather(self, lines: list[str], stream: Iterable[str]) -> None:
+        lines.extend(stream)
+        self.ended = time.monotonic()
+
+    def wait(self, seconds: float) -> Done:
+        """Wait for its own end."""
+        self.process.wait(seconds)
+        for reader in self._readers:
+            reader.join(2)
+        return Done(self.process.returncode, "".join(self.out), "".join(self.err))
 
     def first_line(self, seconds: float = 20) -> str:
         def came() -> object:

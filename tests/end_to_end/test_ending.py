@@ -1,0 +1,148 @@
+"""How engines end, and what is left: nothing (CONTRACT 4, issue 2 point 7)."""
+
+import re
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.end_to_end.checks import identities, rows
+from tests.end_to_end.conftest import Here
+from tests.end_to_end.lab import small
+from tests.end_to_end.mqtt_client import Reader
+from tests.end_to_end.program import Running, shared_memory, wait_until
+
+
+def engine(folder: Path, host: str, *arguments: str) -> Running:
+    path = folder / f"{host}.toml"
+    path.write_text(small(host), encoding="utf-8")
+    return Running("engine", "--scenario", path, "--interval", "0.05", *arguments)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Running]:
+    """Commands with nobody to talk to; they have the time of the other tests to find out."""
+    nowhere = ["--broker", "mqtt://127.0.0.1:1"]
+    runtime = tmp_path_factory.mktemp("empty")
+    runtime.chmod(0o700)
+    return {
+        "engine": Running("engine", *nowhere),
+        "get at a broker": Running("get", "queues", "--json", *nowhere),
+        "get": Running("get", "queues", "--json", XDG_RUNTIME_DIR=str(runtime)),
+    }
+
+
+def gone(family: list[psutil.Process]) -> bool:
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family)
+
+
+def offline(reader: Reader) -> bool:
+    return bool(reader.last("status")["state"] == "offline")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_over_mosquitto_engines_end_by_signal_will_and_refusal(mosquitto: str, tmp_path: Path) -> None:
+    """Three hosts on one broker: one told to end, one interrupted, one killed; a fourth is there already."""
+    hosts = ("term", "int", "kill")
+    engines = {host: engine(tmp_path, host, "--broker", mosquitto) for host in hosts}
+    readers = {host: Reader(mosquitto, host) for host in hosts}
+    for host in hosts:
+        wait_until(partial(readers[host].messages.get, "stats"), f"stats of {host}", 30)
+        assert readers[host].last("status")["state"] == "online"
+    families = {host: each.family() for host, each in engines.items()}
+    memory = {path for family in families.values() for path in shared_memory(family)}
+
+    twin = engine(tmp_path, "term", "--broker", mosquitto)
+    assert twin.process.wait(30) != 0
+    wait_until(lambda: twin.err, "what the twin says")
+    twin.end()
+    assert len(twin.err) == 1
+    assert re.match(r"error: .*term", twin.err[0])
+    assert readers["term"].last("status")["state"] == "online"
+
+    engines["kill"].process.kill()
+    offered = readers["term"].last("stats")["adapters"]["nic0"]["port"]["offered_frames"]
+    assert engines["term"].end(signal.SIGTERM) == 0
+    assert engines["int"].end(signal.SIGINT) == 130
+    for host in hosts:
+        assert not [line for line in engines[host].err if "Traceback" in line], host
+        wait_until(partial(offline, readers[host]), f"{host} offline")
+        wait_until(partial(gone, families[host]), f"the end of {host}'s processes", 2)
+    last = readers["term"].last("stats")
+    adapter = last["adapters"]["nic0"]
+    assert adapter["port"]["offered_frames"] >= offered
+    identities(adapter["port"], rows(adapter["queues"]), adapter["freed"], adapter["default_queue"])
+    late = Reader(mosquitto, "kill")
+    wait_until(lambda: "status" in late.retained, "the retained status")
+    assert late.retained["status"]["state"] == "offline"
+    for reader in (*readers.values(), late):
+        reader.close()
+    wait_until(lambda: not any(path.exists() for path in memory), "the end of shared memory", 5)
+
+
+def test_duration_ends_an_engine_quietly_and_no_stats_go_missing(tmp_path: Path) -> None:
+    timed = engine(tmp_path, "timed", "--duration", "2")
+    reader = Reader(timed.first_line(), "timed")
+    family = timed.family()
+    memory = shared_memory(family)
+    assert timed.process.wait(20) == 0
+    assert not any(path.exists() for path in memory)
+    wait_until(reader.lost.is_set, "the broker's end", 2)
+    wait_until(lambda: gone(family), "the end of its processes", 2)
+    stats = reader.messages["stats"]
+    assert stats[-1]["adapters"]["nic0"]["port"]["offered_frames"] > 100
+    assert [each["seq"] for each in stats] == list(range(stats[0]["seq"], stats[0]["seq"] + len(stats)))
+    assert timed.end() == 0
+    assert timed.err == []
+    assert len(timed.out) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: Path) -> None:
+    killed = engine(tmp_path, "killed")
+    reader = Reader(killed.first_line(), "killed")
+    reader.last("stats")
+    family = killed.family()
+    assert len(family) >= 3
+    memory = shared_memory(family)
+    assert memory or not sys.platform.startswith("linux")
+    killed.process.kill()
+    wait_until(lambda: gone(family), "the end of its processes", 2)
+    wait_until(reader.lost.is_set, "the broker's end", 2)
+    wait_until(lambda: not any(path.exists() for path in memory), "the end of shared memory", 5)
+    reader.close()
+    killed.end()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--duration", "-1"],
+        ["--interval", "0"],
+        ["--broker", "http://127.0.0.1"],
+        ["--broker", "mqtt://127.0.0.1:1", "--listen", "127.0.0.1:0"],
+        ["--listen", "nowhere"],
+        ["--scenario", "missing.toml"],
+        ["--capture", "missing.pcap"],
+        ["--colour"],
+        ["more"],
+    ],
+    ids=" ".join,
+)
+def test_unusable_arguments_end_with_2_and_a_line(arguments: list[str], here: Here) -> None:
+    done = here("engine", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1, done.err
+
+
+def test_commands_with_nobody_to_talk_to_end_with_1_and_a_sentence(alone: dict[str, Running]) -> None:
+    for what, command in alone.items():
+        done = command.wait(30)
+        assert (done.status, done.out) == (1, ""), what
+        assert done.err.startswith("error: "), what
+        assert done.err.count("\n") == 1
+        assert not what.startswith("get") or command.ended - command.begun < 10
