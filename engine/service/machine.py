@@ -6,6 +6,7 @@ counters and events come out.
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.dataplane.plane import AdapterNeeds, Plane
@@ -22,6 +23,17 @@ from engine.telemetry.snapshot import AdapterRows, stats_of
 from engine.telemetry.stats import Stats
 
 _EVENTS_KEPT: Final = 10_000
+_DROPS_END_NS: Final = 5_000_000_000
+
+
+@dataclass
+class _Drops:
+    """The drops of one queue: how many, and since when; ``before`` those of earlier times."""
+
+    count: int = 0
+    before: int = 0
+    last_ns: int = 0
+    going_on: bool = False
 
 
 class Machine:
@@ -41,7 +53,7 @@ class Machine:
         self._event_seq = 0
         self._stats_seq = 0
         self._rows: tuple[int, list[AdapterRows]] = (-1, [])
-        self._dropping: dict[tuple[str, int, int], tuple[int, bool]] = {}
+        self._drops: dict[tuple[str, int, int], _Drops] = {}
         self._carry_out(effects)
 
     def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
@@ -165,18 +177,24 @@ class Machine:
         return rows
 
     def _tell_of_drops(self, stats: Stats) -> None:
-        now: dict[tuple[str, int, int], tuple[int, bool]] = {}
+        """Drops begin with the first one, and have ended when none came for a while."""
+        known: dict[tuple[str, int, int], _Drops] = {}
         for name, adapter in stats.adapters.items():
             columns = adapter.queues
             for queue_id, generation, dropped in zip(
                 columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
             ):
                 key = (name, queue_id, generation)
-                before, was_dropping = self._dropping.get(key, (0, False))
-                is_dropping = dropped > before
-                now[key] = (dropped, is_dropping)
-                if is_dropping and not was_dropping:
-                    self.tell("drops_begin", f"{dropped - before} frames found no buffer", name, queue_id)
-                elif was_dropping and not is_dropping:
-                    self.tell("drops_end", f"{dropped} frames were dropped in all", name, queue_id)
-        self._dropping = now
+                drops = known[key] = self._drops.get(key) or _Drops()
+                new = dropped - drops.count
+                drops.count = dropped
+                if new:
+                    drops.last_ns = stats.sim_time_ns
+                    if not drops.going_on:
+                        drops.going_on = True
+                        drops.before = dropped - new
+                        self.tell("drops_begin", f"{new} frames found no buffer", name, queue_id)
+                elif drops.going_on and stats.sim_time_ns - drops.last_ns >= _DROPS_END_NS:
+                    drops.going_on = False
+                    self.tell("drops_end", f"{dropped - drops.before} frames were dropped", name, queue_id)
+        self._drops = known

@@ -49,7 +49,7 @@ def show_dashboard(
             load(scenario)  # what is wrong with it is said before there is a screen
         if loop and capture is None:
             unusable("--loop: there is no --capture to loop")
-        if not sys.stdout.isatty() or not sys.stdin.isatty():
+        if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
         options = ["--loop"] if loop else []
         for name, value in (("--scenario", scenario), ("--capture", capture), ("--adapter", adapter)):
