@@ -1,5 +1,6 @@
 """The dashboard as an application: a link in, a screen out."""
 
+import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
@@ -83,7 +84,9 @@ class VmqApp(App[None]):
         self.model.take()
         if not self._draw_due and self.is_running:
             self._draw_due = True
-            self.set_timer(max(0.001, self._drawn_at + DRAW_PERIOD - monotonic()), self.draw_now)
+            # The link's callbacks come from tasks that are not the app's, where a Textual timer can't start.
+            delay = max(0.001, self._drawn_at + DRAW_PERIOD - monotonic())
+            asyncio.get_running_loop().call_later(delay, self.call_later, self.draw_now)
 
     def draw_now(self) -> None:
         """Draw what is known, without waiting for the next drawing."""
