@@ -1,6 +1,7 @@
 """The screen as text: views, states and sizes, over fixed numbers and a fixed clock."""
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -304,3 +305,12 @@ async def test_events_are_listed_newest_first(dashboard: Running) -> None:
         text = screen_text(app)
         assert text.index("bad request") < text.index("drops begin") < text.index("queue state")
         assert EVENTS[1].cause in text
+
+
+async def test_a_reading_that_comes_in_another_task_is_drawn_at_once(dashboard: Running) -> None:
+    async with dashboard() as (app, _, link):
+        contextvars.Context().run(play, link, 21, 21)
+        app._drawn_at = float("inf")  # now only that reading makes it draw
+        async with asyncio.timeout(10):
+            while app._drawn_at == float("inf"):
+                await asyncio.sleep(0.01)
