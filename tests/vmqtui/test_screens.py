@@ -309,6 +309,9 @@ async def test_events_are_listed_newest_first(dashboard: Running) -> None:
 
 async def test_a_reading_that_comes_in_another_task_is_drawn_at_once(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
+        async with asyncio.timeout(10):
+            while app._draw_due:
+                await pilot.pause(0.01)
         contextvars.Context().run(play, link, 21, 21)
         app._drawn_at = float("inf")  # now only that reading makes it draw
         async with asyncio.timeout(10):
