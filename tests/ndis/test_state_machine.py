@@ -18,7 +18,7 @@ DEFAULT_BUFFERS = 4
 CPUS = st.sampled_from([0, 1, 2, 3, 0, 1, 2, 3, 4, -1])
 BUFFERS = st.one_of(st.integers(1, 12), st.integers(1, 12), st.sampled_from([0, 13, 24, 65536, 65537]))
 NAMES = st.sampled_from(["web", "db", "app", "sql", "n" * 256, "n" * 257])
-VMS = st.sampled_from(["web", "db", "app", None])
+VMS = st.sampled_from(["web", "web", "db", "app", None])
 LOOKAHEADS = st.sampled_from([0, 1, 64, 100, 128, 129, -1])
 MACS = st.sampled_from(
     ["02:00:00:00:00:01", "02-00-00-00-00-0A", "02:00:00:00:00:0a", "02:00:00:00:00:02"] * 4
@@ -88,8 +88,13 @@ NOISE: st.SearchStrategy[dict[str, Any]] = st.one_of(
 class ControlPlane(RuleBasedStateMachine):
     """Every answer, and after every step every queue, is what the model says."""
 
-    @initialize(old=st.booleans(), vlan_filtering=st.booleans())
-    def bring_up(self, old: bool, vlan_filtering: bool) -> None:
+    @initialize(
+        old=st.booleans(),
+        vlan_filtering=st.booleans(),
+        paused=st.booleans(),
+        freeing=st.sampled_from([False, False, True]),
+    )
+    def bring_up(self, old: bool, vlan_filtering: bool, paused: bool, freeing: bool) -> None:
         lookahead = (64, 128) if old else (0, 0)
         self.lab = lab(
             **LIMITS,
@@ -119,6 +124,13 @@ class ControlPlane(RuleBasedStateMachine):
         self.send_this(
             "allocate_queue", {"name": "db", "vm": "db", "cpu": 1, "buffers": 7, "driver": "other"}
         )
+        if paused:
+            self.send_this("pause_vm", {"vm": "web"})
+        if freeing:
+            self.model.take(1, 2)
+            self.lab.plane.take(1, 2)
+            self.send_this("clear_filter", {"queue_id": 1, "filter_id": 1})
+            self.send_this("free_queue", {"queue_id": 1})
 
     @rule(data=st.data(), ask_first=st.booleans())
     def send(self, data: st.DataObject, ask_first: bool) -> None:
