@@ -15,7 +15,7 @@ import numpy as np
 from engine.dataplane import layout, ownership
 from engine.dataplane.crew import Crew, WorkerDiedError
 from engine.dataplane.guests import Guests, read
-from engine.dataplane.layout import I32, I64, NEVER_NS, NONE, AdapterSizes, Sizes
+from engine.dataplane.layout import I32, I64, NEVER_NS, NONE, AdapterSizes, Sizes, Views
 from engine.dataplane.memory import Block
 from engine.dataplane.shard import ORDER, SERVE, STEER
 from engine.dataplane.steer import PORT_COUNTERS, write_table
@@ -359,6 +359,11 @@ class Plane:
             frames.append(views.guest_bytes[start : start + size].tobytes())
             buffer = int(views.buffer_rows[buffer, layout.NEXT])
         return frames
+
+    @property
+    def views(self) -> Views:
+        """The arrays themselves, for who measures; not to be kept."""
+        return self._views
 
     @property
     def worker_pids(self) -> list[int]:

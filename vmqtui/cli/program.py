@@ -188,3 +188,26 @@ def get(
     from vmqtui.cli.get import run_get
 
     raise typer.Exit(run_get(noun, broker=broker, host=host, adapter=adapter, as_json=json_, watch=watch))
+
+
+@app.command()
+def bench(
+    cpus: Annotated[
+        int, typer.Option("--cpus", metavar="N", min=1, max=256, help="Simulated processors.")
+    ] = 8,
+    queues: Annotated[int, typer.Option("--queues", metavar="N", min=1, max=4096, help="Queues.")] = 64,
+    filters: Annotated[
+        int | None, typer.Option("--filters", metavar="N", min=1, max=65_536, help="Default: one a queue.")
+    ] = None,
+    frame_bytes: Annotated[
+        int, typer.Option("--frame-bytes", metavar="N", min=14, max=65_535, help="Bytes.")
+    ] = 64,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.1, max=3600, help="For all runs.")
+    ] = 6.0,
+    json_: Json = False,
+) -> None:
+    """Measure the whole receive path in real worker processes, and how fast this machine copies memory."""
+    from vmqtui.cli.bench import run_bench
+
+    raise typer.Exit(run_bench(cpus, queues, filters or queues, frame_bytes, seconds, as_json=json_))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from engine.scenario.load import load
 from vmqtui.cli.failures import DONE, FAILED, engine_sentences, warn
 from vmqtui.cli.output import print_json, print_table
+from vmqtui.cli.start import prepare_kernels
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def run_replay(
     """Replay a capture and print what came of it; the exit status."""
     with engine_sentences(str(scenario or "the plan")):
         given = load(scenario) if scenario is not None else None
-        _prepare()
+        prepare_kernels()
         from engine.service.replay import plan_capture, replay
 
         if given is None:
@@ -47,7 +48,7 @@ def run_replay(
 def run_plan(capture: Path) -> int:
     """Print a plan for a capture; the exit status."""
     with engine_sentences(str(capture)):
-        _prepare()
+        prepare_kernels()
         from engine.service.replay import plan_capture
         from engine.traffic.plan import to_toml
 
@@ -57,15 +58,6 @@ def run_plan(capture: Path) -> int:
         warn(f"{broken}; the plan covers the frames before it")
         return FAILED
     return DONE
-
-
-def _prepare() -> None:
-    from engine.dataplane.start import warm_up
-    from engine.kernels import prepare
-
-    on_terminal = sys.stderr.isatty()
-    prepare(lambda sentence: print(sentence, file=sys.stderr) if on_terminal else None)
-    warm_up()
 
 
 def _progress() -> "Callable[[CaptureSource], None]":
