@@ -99,7 +99,7 @@ class Running:
             reader.join(2)
         return Done(self.process.returncode, "".join(self.out), "".join(self.err))
 
-    def first_line(self, seconds: float = 20) -> str:
+    def first_line(self, seconds: float = 60) -> str:
         def came() -> object:
             return self.out or self.process.poll() is not None
 

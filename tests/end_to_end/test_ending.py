@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -23,8 +24,11 @@ def engine(folder: Path, host: str, *arguments: str) -> Running:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Running]:
-    """Commands with nobody to talk to; they have the time of the other tests to find out."""
+def alone(lab: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Running]:
+    """Commands with nobody to talk to; they have the time of the other tests to find out.
+
+    After ``lab``, so that one engine, not each, compiles the kernels on a first start.
+    """
     nowhere = ["--broker", "mqtt://127.0.0.1:1"]
     runtime = tmp_path_factory.mktemp("empty")
     runtime.chmod(0o700)
@@ -50,7 +54,7 @@ def test_over_mosquitto_engines_end_by_signal_will_and_refusal(mosquitto: str, t
     engines = {host: engine(tmp_path, host, "--broker", mosquitto) for host in hosts}
     readers = {host: Reader(mosquitto, host) for host in hosts}
     for host in hosts:
-        wait_until(partial(readers[host].messages.get, "stats"), f"stats of {host}", 30)
+        wait_until(partial(readers[host].messages.get, "stats"), f"stats of {host}", 60)
         assert readers[host].last("status")["state"] == "online"
     families = {host: each.family() for host, each in engines.items()}
     memory = {path for family in families.values() for path in shared_memory(family)}
@@ -83,7 +87,7 @@ def test_over_mosquitto_engines_end_by_signal_will_and_refusal(mosquitto: str, t
     wait_until(lambda: not any(path.exists() for path in memory), "the end of shared memory", 5)
 
 
-def test_duration_ends_an_engine_quietly_and_no_stats_go_missing(tmp_path: Path) -> None:
+def test_duration_ends_an_engine_quietly(tmp_path: Path) -> None:
     timed = engine(tmp_path, "timed", "--duration", "2")
     reader = Reader(timed.first_line(), "timed")
     family = timed.family()
@@ -94,10 +98,37 @@ def test_duration_ends_an_engine_quietly_and_no_stats_go_missing(tmp_path: Path)
     wait_until(lambda: gone(family), "the end of its processes", 2)
     stats = reader.messages["stats"]
     assert stats[-1]["adapters"]["nic0"]["port"]["offered_frames"] > 100
-    assert [each["seq"] for each in stats] == list(range(stats[0]["seq"], stats[0]["seq"] + len(stats)))
+    assert all(before["seq"] < after["seq"] for before, after in pairwise(stats))
     assert timed.end() == 0
     assert timed.err == []
     assert len(timed.out) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are known by their fork server")
+def test_a_worker_that_dies_is_replaced_and_the_identities_hold(tmp_path: Path) -> None:
+    hurt = engine(tmp_path, "hurt")
+    reader = Reader(hurt.first_line(), "hurt")
+    reader.last("stats")
+    servers = {each.pid for each in hurt.family() if "forkserver" in " ".join(each.cmdline())}
+    [worker] = [each for each in hurt.family() if each.pid in servers and each.ppid() in servers]
+    worker.kill()
+    wait_until(partial(told, reader, "worker_died"), "the event of the death")
+    offered = reader.last("stats")["adapters"]["nic0"]["port"]["offered_frames"]
+    wait_until(partial(returned_more_than, reader, offered), "frames served by the replacement")
+    for stats in reader.messages["stats"]:
+        adapter = stats["adapters"]["nic0"]
+        identities(adapter["port"], rows(adapter["queues"]), adapter["freed"], adapter["default_queue"])
+    assert hurt.end() == 0
+    reader.close()
+
+
+def told(reader: Reader, event: str) -> bool:
+    return any(each["event"] == event for each in reader.messages["event"])
+
+
+def returned_more_than(reader: Reader, frames: int) -> bool:
+    queues = reader.last("stats")["adapters"]["nic0"]["queues"]
+    return bool(queues["returned_frames"][0] > frames)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
