@@ -19,14 +19,17 @@ Here = Callable[..., Done]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No engine of somebody else is found, and none of ours by somebody else."""
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No engine of somebody else is found, none of ours by somebody else, and none outlives the tests."""
     with pytest.MonkeyPatch.context() as patch:
         directory = tmp_path_factory.mktemp("runtime")
         directory.chmod(0o700)
         patch.setenv("XDG_RUNTIME_DIR", str(directory))
         patch.delenv("VMQTUI_BROKER", raising=False)
         yield
+    for each in Running.started:
+        if each.process.poll() is None:
+            each.end()
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +57,7 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory, _own_runtime_directory: None) -> Iterator[str]:
+def lab(tmp_path_factory: pytest.TempPathFactory, _apart: None) -> Iterator[str]:
     """URL of a running engine of the shared scenario, its host named lab."""
     path = tmp_path_factory.mktemp("lab") / "lab.toml"
     path.write_text(LAB, encoding="utf-8")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 
@@ -68,6 +68,9 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 10) -> N
 class Running:
     """A running ``vmqtui`` command, its lines gathered as they come."""
 
+    started: ClassVar[list["Running"]] = []
+    """All of them, so that what a failed test left running is ended."""
+
     def __init__(self, *arguments: str | Path, **environment: str) -> None:
         self.process = subprocess.Popen(
             [VMQTUI, *map(str, arguments)],
@@ -77,6 +80,7 @@ class Running:
             encoding="utf-8",
             env=os.environ | environment,
         )
+        self.started.append(self)
         self.begun = time.monotonic()
         self.ended = 0.0
         self.out: list[str] = []
