@@ -20,66 +20,82 @@ from engine.ndis import counters
 
 # --- a queue's row (int64) ---------------------------------------------------------------------
 QUEUE_COLUMNS: Final = (
-    *counters.names(counters.QUEUE),
-    *counters.names(counters.QUEUE_GAUGES),
-    *counters.names(counters.DEFAULT_QUEUE_REASONS),
+    # What every frame touches comes first: two cache lines.
+    "steered_frames",
+    "steered_bytes",
+    "received_frames",
+    "indicated_frames",
+    "returned_frames",
+    "switch_dropped_frames",
+    "dropped_no_buffer",
+    "outstanding",
+    "pending",
+    "free_buffers",
     "free_head",  # stack of free buffers
     "pending_head",  # frames received, in order
     "pending_tail",
+    "armed_ns",  # when its DPC was armed; NONE: idle or in service
+    "dpc_cpu",  # processor of the DPC in progress; NONE: none
+    "lookahead_bytes",  # split at this many bytes, the rest in guest memory; 0: no split
+    "armed_by_interrupt",  # 1: a frame armed it; 0: its last DPC left frames behind
+    "interrupts",
+    "dpcs",
+    "dpc_end_ns",
+    "dpc_frames",  # frames that DPC will indicate
+    "copied_bytes_limit",  # most bytes of a frame a DPC copies
+    "return_delay_ns",
+    "held",  # 1: its VM is paused and returns nothing
+    "vm",  # whose queue it is, an index of the adapter's; NONE: nobody's
+    "total_buffers",
+    "target_buffers",  # what total_buffers shrinks to
     "outstanding_head",  # buffers with the VM, in order of return
     "outstanding_tail",
     "surrendered_head",  # buffers given up by a queue that shrinks, for the conductor to collect
-    "armed_ns",  # when its DPC was armed; NONE: idle or in service
-    "armed_by_interrupt",  # 1: a frame armed it; 0: its last DPC left frames behind
-    "dpc_cpu",  # processor of the DPC in progress; NONE: none
-    "dpc_end_ns",
-    "dpc_frames",  # frames that DPC will indicate
-    "target_buffers",  # what total_buffers shrinks to
-    "return_delay_ns",
-    "copied_bytes_limit",  # most bytes of a frame a DPC copies
-    "lookahead_bytes",  # split at this many bytes, the rest in guest memory; 0: no split
-    "vm",  # whose queue it is, an index of the adapter's; NONE: nobody's
-    "held",  # 1: its VM is paused and returns nothing
+    "discarded_frames",
+    "lost_frames",
+    *counters.names(counters.DEFAULT_QUEUE_REASONS),
 )
 (
     STEERED_FRAMES,
     STEERED_BYTES,
     RECEIVED,
-    DROPPED,
     INDICATED,
-    DISCARDED,
-    LOST,
     RETURNED,
     SWITCH_DROPPED,
+    DROPPED,
+    OUTSTANDING,
+    PENDING,
+    FREE,
+    FREE_HEAD,
+    PENDING_HEAD,
+    PENDING_TAIL,
+    ARMED_NS,
+    DPC_CPU,
+    LOOKAHEAD_BYTES,
+    ARMED_BY_INTERRUPT,
     INTERRUPTS,
     DPCS,
-    PENDING,
-    OUTSTANDING,
-    FREE,
+    DPC_END_NS,
+    DPC_FRAMES,
+    COPIED_BYTES_LIMIT,
+    RETURN_DELAY_NS,
+    HELD,
+    VM,
     TOTAL,
+    TARGET,
+    OUTSTANDING_HEAD,
+    OUTSTANDING_TAIL,
+    SURRENDERED_HEAD,
+    DISCARDED,
+    LOST,
     BROADCAST,
     MULTICAST,
     NO_QUEUE,
     VLAN_MISMATCH,
     UNKNOWN_UNICAST,
-    FREE_HEAD,
-    PENDING_HEAD,
-    PENDING_TAIL,
-    OUTSTANDING_HEAD,
-    OUTSTANDING_TAIL,
-    SURRENDERED_HEAD,
-    ARMED_NS,
-    ARMED_BY_INTERRUPT,
-    DPC_CPU,
-    DPC_END_NS,
-    DPC_FRAMES,
-    TARGET,
-    RETURN_DELAY_NS,
-    COPIED_BYTES_LIMIT,
-    LOOKAHEAD_BYTES,
-    VM,
-    HELD,
 ) = range(len(QUEUE_COLUMNS))
+QUEUE_COUNTERS: Final = tuple(QUEUE_COLUMNS.index(name) for name in counters.names(counters.QUEUE))
+"""Where the counters of the registry are, in its order."""
 FIRST_REASON: Final = BROADCAST
 QUEUE_ROW: Final = 40  # whole cache lines
 

@@ -41,6 +41,14 @@ _SLICE_FRAMES: Final = 8_192
 _MOST_DEATHS: Final = 5
 _DEATHS_WITHIN_S: Final = 10.0
 _NO_ROUND: Final = -2
+_CHAINS: Final = (
+    layout.FREE_HEAD,
+    layout.PENDING_HEAD,
+    layout.PENDING_TAIL,
+    layout.OUTSTANDING_HEAD,
+    layout.OUTSTANDING_TAIL,
+    layout.SURRENDERED_HEAD,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,9 +240,8 @@ class Plane:
         self._views.owner[slot] = effect.cpu
         row = self._row(slot)
         row[:] = 0
-        row[layout.FREE_HEAD : layout.SURRENDERED_HEAD + 1] = NONE
-        row[layout.ARMED_NS] = NONE
-        row[layout.DPC_CPU] = NONE
+        row[list(_CHAINS)] = NONE
+        row[[layout.ARMED_NS, layout.DPC_CPU]] = NONE
         row[layout.RETURN_DELAY_NS] = effect.return_delay_ns
         row[layout.COPIED_BYTES_LIMIT] = effect.copied_bytes_limit
         row[layout.VM] = NONE if effect.vm is None else effect.vm
@@ -286,8 +293,8 @@ class Plane:
 
     def _close_queue(self, adapter: int, slot: int) -> None:
         row = self._row(slot)
-        count = len(layout.QUEUE_COLUMNS[: layout.PENDING])
-        self._freed[adapter, :count] += row[:count]
+        counted = list(layout.QUEUE_COUNTERS)
+        self._freed[adapter, counted] += row[counted]
         own = np.flatnonzero(self._views.belongs == slot)
         self._guests.close(slot, own)
         self._views.belongs[own] = NONE

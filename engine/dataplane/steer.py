@@ -120,13 +120,19 @@ def steer(
     cpus = bounds.shape[0] - 1
     for k in range(cpus + 1):
         bounds[k] = 0
+    counted = first
+    octets = np.int64(0)
     for i in range(first, last):
         a = np.int64(adapter[i])
         c = np.int64(captured[i])
         w = np.int64(wire[i])
         o = offset[i]
-        port[a, OFFERED_FRAMES] += 1
-        port[a, OFFERED_BYTES] += w
+        if i > counted and adapter[i - 1] != adapter[i]:
+            port[adapter[i - 1], OFFERED_FRAMES] += i - counted
+            port[adapter[i - 1], OFFERED_BYTES] += octets
+            counted = i
+            octets = np.int64(0)
+        octets += w
         slot[i] = NONE
         if c < 14:
             port[a, RUNT] += 1
@@ -187,6 +193,9 @@ def steer(
         port_vm[i] = vm
         reason[i] = why
         bounds[owner[frame_slot] + 1] += 1
+    if last > counted:
+        port[adapter[last - 1], OFFERED_FRAMES] += last - counted
+        port[adapter[last - 1], OFFERED_BYTES] += octets
     bounds[0] = first
     for k in range(cpus):
         bounds[k + 1] += bounds[k]

@@ -39,7 +39,7 @@ def _adapter(reading: Reading, index: int, rows: AdapterRows) -> AdapterStats:
     queues: Columns = {"id": list(rows.queue_ids), "generation": list(rows.generations)}
     queues.update(zip(_QUEUE_NAMES, own[:, _QUEUE_COLUMNS].T.tolist(), strict=True))
     reasons = reading.queues[rows.slot_base, layout.FIRST_REASON : layout.FIRST_REASON + len(_REASONS)]
-    freed = reading.freed[index, : len(_COUNTER_NAMES)]
+    freed = reading.freed[index, list(layout.QUEUE_COUNTERS)]
     return AdapterStats(
         port=dict(zip(counters.names(counters.PORT), reading.port[index].tolist(), strict=True)),
         queues=queues,

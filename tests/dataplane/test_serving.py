@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.dataplane import layout
 from engine.dataplane.plane import AdapterNeeds, Plane
+from engine.ndis import counters
 from engine.ndis.effects import CloseQueue, MoveQueue, OpenQueue, SetBuffers
 from engine.ndis.steering import SteeringRows
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
@@ -16,7 +17,7 @@ from tests.dataplane.reference import Costs, Model, Queue
 
 CPUS, ADAPTERS, QUEUES = 3, 2, 4  # queues 1..QUEUES of each adapter, and queue 0
 CPU = CpuSpec(clock_ghz=1.0, cycles_per_byte=0.5, moderation_us=3.0, quota=4)
-COUNTERS = layout.QUEUE_COLUMNS[: layout.TOTAL + 1]
+COUNTERS = counters.names(counters.QUEUE + counters.QUEUE_GAUGES)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,9 @@ def write(plane: Plane, half: int, batch: list[tuple[int, int, int, int]]) -> No
 def snapshot(plane: Plane) -> tuple[dict[tuple[int, int], dict[str, int]], list[dict[str, int]]]:
     reading = plane.read()
     by_queue = {
-        (a, q): dict(zip(COUNTERS, reading.queues[plane.slot(a, q)].tolist(), strict=False))
+        (a, q): {
+            name: int(reading.queues[plane.slot(a, q), layout.QUEUE_COLUMNS.index(name)]) for name in COUNTERS
+        }
         for a in range(ADAPTERS)
         for q in range(QUEUES + 1)
     }
