@@ -4,12 +4,16 @@ Light: nothing of Numba is loaded here. Where no cache directory can be written 
 prepare, each process compiles for itself, and ``prepare`` says so.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from engine.kernel_cache import CACHE_DIRECTORY
 
@@ -21,6 +25,8 @@ MODULES: Final = (
 )
 """Modules that compile kernels when imported, the slowest first."""
 
+_LOOK_AGAIN_S: Final = 0.2
+
 
 class KernelError(Exception):
     """A kernel did not compile; the text holds what the compiler said last."""
@@ -29,14 +35,39 @@ class KernelError(Exception):
 def prepare(progress: Callable[[str], None]) -> None:
     """See to it that every kernel is in the cache; ``progress`` gets sentences while that takes time.
 
-    Raises KernelError.
+    Of several processes that start at once, one compiles and the others wait. Raises KernelError.
     """
     if CACHE_DIRECTORY is None:
         progress("no directory for compiled kernels can be written: they are compiled at every start")
         return
     done = CACHE_DIRECTORY / "complete"
-    if done.exists():
-        return
+    lock = CACHE_DIRECTORY / "compiling"
+    while not done.exists():
+        if _take(lock):
+            try:
+                _compile_all(progress)
+                done.touch()
+            finally:
+                lock.unlink(missing_ok=True)
+        else:
+            progress("another process compiles the kernels, once")
+            time.sleep(_LOOK_AGAIN_S)
+
+
+def _take(lock: Path) -> bool:
+    """Whether compiling is this process's business now; a lock whose holder is gone is nobody's."""
+    try:
+        with lock.open("x", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+        return True
+    except FileExistsError:
+        with contextlib.suppress(OSError, ValueError):
+            if not psutil.pid_exists(int(lock.read_text(encoding="ascii") or os.getpid())):
+                lock.unlink(missing_ok=True)
+        return False
+
+
+def _compile_all(progress: Callable[[str], None]) -> None:
     waiting = list(MODULES)
     running: dict[str, subprocess.Popen[str]] = {}
     compiled = 0
@@ -62,4 +93,3 @@ def prepare(progress: Callable[[str], None]) -> None:
         for process in running.values():
             process.kill()
             process.communicate()
-    done.touch()

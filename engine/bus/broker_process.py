@@ -12,6 +12,7 @@ queues it polls: they signal nothing.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -39,6 +40,9 @@ _LISTENER = "default"
 _STREAM_BUFFER_BYTES = 1 << 20
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _SETTLE_TIMEOUT_SECONDS = 2.0
+_HAND_OUT_SECONDS = 1.0
+_LOOK_SECONDS = 0.01
+_CALM_LOOKS = 5
 
 _log = logging.getLogger("engine.bus.broker")
 
@@ -165,7 +169,7 @@ class Listener:
     def __init__(self, broker: CheckedBroker) -> None:
         self._broker = broker
         self._ended: dict[str, asyncio.Event] = {}  # of each connected client id
-        self._connections = 0
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def serve(self, host: str, port: int) -> int:
         """Listen; return the port. Raises ``OSError``."""
@@ -173,9 +177,9 @@ class Listener:
         return int(server.sockets[0].getsockname()[1])
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        self._writers.add(writer)
         try:
-            if self._connections > CONNECTION_LIMIT:
+            if len(self._writers) > CONNECTION_LIMIT:
                 raise packets.BadPacket(f"more than {CONNECTION_LIMIT} connections")
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
@@ -188,7 +192,7 @@ class Listener:
         except (packets.BadPacket, TimeoutError, OSError) as why:
             _log.info("connection ended: %s", str(why) or "no CONNECT in time")
         finally:
-            self._connections -= 1
+            self._writers.discard(writer)
             await _close(writer)
 
     async def _session(
@@ -204,6 +208,17 @@ class Listener:
         finally:
             del self._ended[connect.client]
             ended.set()
+
+    async def hand_out(self) -> None:
+        """Wait until everything published has left for its readers, but not for long."""
+        calm = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HAND_OUT_SECONDS):
+                while calm < _CALM_LOOKS:
+                    waiting = self._broker.queued_in_all() + sum(map(self._broker.queued, self._ended))
+                    unsent = sum(writer.transport.get_write_buffer_size() for writer in self._writers)
+                    calm = 0 if waiting or unsent else calm + 1
+                    await asyncio.sleep(_LOOK_SECONDS)
 
     async def _wait_until_free(self, client: str) -> None:
         """Let a client that has just disconnected come back; refuse one whose id is in use."""
@@ -233,20 +248,26 @@ async def _serve(host: str, port: int) -> None:
     config = BrokerConfig(listeners={_LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={})
     broker = CheckedBroker(config)
     await broker.start()
+    listener = Listener(broker)
     try:
-        port = await Listener(broker).serve(host, port)
+        port = await listener.serve(host, port)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         _report({"error": f"cannot listen on {host}:{port}: {reason}"})
         os._exit(1)
     _report({"port": port})
-    await asyncio.Event().wait()
+    ended = asyncio.Event()
+    threading.Thread(target=_await_end, args=(asyncio.get_running_loop(), ended), daemon=True).start()
+    await ended.wait()
+    await listener.hand_out()
+    os._exit(0)
 
 
-def _end_with_parent() -> None:
+def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    """The parent lets go of our stdin, or is gone."""
     while sys.stdin.buffer.read(4096):
         pass
-    os._exit(0)
+    event_loop.call_soon_threadsafe(ended.set)
 
 
 def main() -> None:
@@ -262,7 +283,6 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     asyncio.run(_serve(arguments.host, arguments.port))
 
 

@@ -41,6 +41,7 @@ _SLICE_FRAMES: Final = 8_192
 _MOST_DEATHS: Final = 5
 _DEATHS_WITHIN_S: Final = 10.0
 _NO_ROUND: Final = -2
+_MOST_CYCLES: Final = 2**64 - 1  # what a message can hold
 _CHAINS: Final = (
     layout.FREE_HEAD,
     layout.PENDING_HEAD,
@@ -56,15 +57,15 @@ class Reading:
     """Counters of a host at one simulated time: copies, in the layout's columns.
 
     ``queues`` (slots, QUEUE_ROW), ``freed`` (adapters, QUEUE_ROW), ``cpus`` (cpus, CPU_ROW),
-    ``budget_cycles`` (cpus,), ``owner`` (slots,) processor or NONE,
-    ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
+    ``budget_cycles`` by processor (they end at 2**64 - 1, 224 years at 2.6 GHz), ``owner`` (slots,)
+    processor or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
     """
 
     sim_time_ns: int
     queues: I64
     freed: I64
     cpus: I64
-    budget_cycles: I64
+    budget_cycles: list[int]
     owner: I32
     port: I64
     matched: I64
@@ -345,7 +346,7 @@ class Plane:
             queues=views.queues[bank_of_slot, np.arange(self.sizes.slots)],
             freed=self._freed.copy(),
             cpus=views.cpus[self._bank, np.arange(self.sizes.cpus)],
-            budget_cycles=np.array([spent // 1000 for spent in self._budget_mhz_ns], np.int64),
+            budget_cycles=[min(spent // 1000, _MOST_CYCLES) for spent in self._budget_mhz_ns],
             owner=views.owner.copy(),
             port=self._port.copy(),
             matched=self._matched.copy(),

@@ -135,13 +135,14 @@ class Engine:
         if self._broker_url is None:
             self._broker = EmbeddedBroker(self._listen.host, self._listen.port)
         broker = asyncio.create_task(self._broker.start()) if self._broker is not None else None
+        building = asyncio.create_task(asyncio.to_thread(self._build))
         try:
-            live = await asyncio.to_thread(self._build)
+            live = self._live = await asyncio.shield(building)
         except BaseException:
-            if broker is not None:
-                await asyncio.gather(broker, return_exceptions=True)
+            # What is being built, in its thread, is to be taken down again.
+            (built, *_) = await asyncio.gather(building, *filter(None, [broker]), return_exceptions=True)
+            self._live = built if isinstance(built, LiveLoop) else None
             raise
-        self._live = live
         if broker is not None:
             await broker
         self._bus = EngineBus(

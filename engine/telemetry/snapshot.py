@@ -62,7 +62,7 @@ def stats_of(
     """The stats message of a reading."""
     cpus: Columns = {"id": list(range(len(reading.cpus)))}
     cpus.update(zip(_CPU_NAMES, reading.cpus[:, _CPU_COLUMNS].T.tolist(), strict=True))
-    cpus["budget_cycles"] = reading.budget_cycles.tolist()
+    cpus["budget_cycles"] = reading.budget_cycles
     in_use = reading.owner[reading.owner != layout.NONE]
     cpus["queues"] = np.bincount(in_use, minlength=len(reading.cpus)).tolist()
     return Stats(

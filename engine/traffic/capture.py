@@ -313,4 +313,5 @@ def _wrong(code: int, number: int) -> str:
         k.BAD_TRAILER: f"a block's closing length, {number}, is not its opening one",
         k.BAD_FRAME: f"a frame claims {number} captured bytes, more than its block has",
         k.BAD_INTERFACE: f"a frame names interface {number}, which its section has not described",
+        k.BAD_TIME: "a frame comes more than 146 years after the first one",
     }[code]

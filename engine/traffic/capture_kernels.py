@@ -52,6 +52,7 @@ BAD_BLOCK_LENGTH = 11
 BAD_TRAILER = 12
 BAD_FRAME = 13
 BAD_INTERFACE = 14
+BAD_TIME = 15
 
 # Columns of the interface table, uint64.
 SNAPLEN = 0  # 0: no limit
@@ -77,8 +78,9 @@ MAX_BLOCK_BYTES = 16 * 1024 * 1024
 STUB_BYTES = 64
 """What is kept of a frame captured longer than ``MAX_CAPTURED_BYTES``."""
 
-MAX_ARRIVAL_NS = 2**62 - 1
-"""Where simulated time saturates (146 years): just below the 2**62 that callers use for "no limit"."""
+MAX_ARRIVAL_NS = 2**62 - 2**50
+"""The last moment at which a frame may arrive (146 years): a little below the 2**62 that callers use for
+"no limit", so that what follows a frame still comes before it."""
 
 GAP_NS = 1_000_000_000
 WIRE_OVERHEAD_BYTES = 20  # preamble, start of frame, gap between frames (contract 1)
@@ -276,9 +278,9 @@ def walk(
             if at_ns > end_ns or (at_ns == end_ns and state[BASE_PART] > end_part):
                 now_ns = at_ns
                 now_part = state[BASE_PART]
-        if now_ns > MAX_ARRIVAL_NS:
-            now_ns = np.int64(MAX_ARRIVAL_NS)
-            now_part = np.int64(0)
+        if now_ns >= MAX_ARRIVAL_NS:
+            code = BAD_TIME
+            break
         cut_ns = np.int64(0)
         if state[SHORTEN] and now_ns - end_ns > GAP_NS:
             cut_ns = now_ns - end_ns - GAP_NS

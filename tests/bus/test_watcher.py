@@ -134,7 +134,9 @@ async def test_what_does_not_decode_is_counted_and_changes_nothing(
         bus._connection.offer(f"vmq/v1/{host}/config", b"\x81\xa1x\x01")
         bus._connection.offer(f"vmq/v1/{host}/stats", b"\xc1")
         assert await watcher.wait_for(lambda: view.stats is not None and watcher.undecodable == 2, 5)
-        assert view.config is before
+        assert view.config is not None
+        assert before is not None
+        assert view.config.revision == before.revision
         assert view.stats is not None
         assert view.stats.seq == 1
 

@@ -177,3 +177,22 @@ def test_commands_with_nobody_to_talk_to_end_with_1_and_a_sentence(alone: dict[s
         assert done.err.startswith("error: "), what
         assert done.err.count("\n") == 1
         assert not what.startswith("get") or command.ended - command.begun < 10
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_offline_and_last_stats_reach_readers_of_the_embedded_broker(attempt: int, tmp_path: Path) -> None:
+    running = engine(tmp_path, f"last{attempt}")
+    reader = Reader(running.first_line(), f"last{attempt}")
+    reader.last("stats")
+    assert running.end() == 0
+    assert reader.lost.wait(5)
+    assert [each["state"] for each in reader.messages["status"]] == ["online", "offline"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_an_engine_starts_ends_it_quietly(number: int, tmp_path: Path) -> None:
+    running = engine(tmp_path, "early")
+    wait_until(lambda: len(running.family()) > 1, "a first process of the engine's", 60)
+    assert running.end(number) == (0 if number == signal.SIGTERM else 130)
+    assert running.err == []

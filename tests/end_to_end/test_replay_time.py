@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.capture_forms import frame, packet, pcap, write
+from tests.end_to_end.capture_forms import enhanced, frame, interface, packet, pcap, section, write
 from tests.end_to_end.checks import replay_document, without
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.oracle import adapters_of, read
@@ -184,3 +184,21 @@ def test_pace_real_shortens_a_long_gap_and_says_so(tmp_path: Path, here: Here) -
     fast = here("replay", capture, "--json")
     assert fast.document["sim_seconds"] == 3
     assert fast.document["wall_seconds"] < 2.9
+
+
+def test_a_pcap_may_reach_from_1970_to_2106(tmp_path: Path, here: Here) -> None:
+    times = [0, 0, (2**32 - 1) * 10**9 + 999_999_999]
+    content = pcap([packet(time, frame(MACS[0], size=61)) for time in times], nanoseconds=True)
+    replay(here, tmp_path, content, one_queue(buffers=8))
+    replay(here, tmp_path, content, one_queue(buffers=8, cpu="clock_ghz = 6"))
+
+
+def test_a_gap_of_300_years_is_a_break_that_is_said(tmp_path: Path, here: Here) -> None:
+    content = (
+        section() + interface(resolution=0) + enhanced(2, frame(MACS[0])) + enhanced(2**33, frame(MACS[0]))
+    )
+    done = here("replay", write(tmp_path / "t.pcapng", content), "--json")
+    assert done.status == 1
+    assert "146 years" in done.err
+    assert done.document["truncated"] is True
+    assert all(row["pending"] == 0 for row in done.document["adapters"][0]["queues"])

@@ -74,11 +74,13 @@ def test_gaps_of_years_keep_their_length(write: Callable[[bytes], Path]) -> None
     assert read_all(open_source(write(pcap([frame(ns) for ns in stamps]))))[1].arrival_ns == stamps[1]
 
 
-def test_time_saturates_below_any_limit(write: Callable[[bytes], Path]) -> None:
+def test_a_frame_more_than_146_years_after_the_first_is_a_break(write: Callable[[bytes], Path]) -> None:
     blocks = section() + interface(resolution=0)
-    blocks += enhanced(0, ethernet()) + enhanced(2**64 - 1, ethernet()) + enhanced(5, ethernet())
+    blocks += enhanced(0, ethernet()) + enhanced(2**32, ethernet()) + enhanced(2**33, ethernet())
     source = open_source(write(blocks))
-    assert [one.arrival_ns for one in read_all(source)] == [0, 2**62 - 1, 2**62 - 1]
+    assert [one.arrival_ns for one in read_all(source)] == [0, 2**32 * SECOND]
+    assert source.broken is not None
+    assert "146 years" in source.broken
 
 
 def test_fill_stops_before_the_first_frame_that_is_not_due(write: Callable[[bytes], Path]) -> None:

@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from vmqtui.cli import controls
-from vmqtui.cli.failures import DONE, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
+from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
     Broker,
     CaptureArgument,
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
         return error.status
     except TyperException as error:
         describe = getattr(error, "format_message", error.__str__)
-        say_error(f"{describe()} (vmqtui --help shows what fits)")
+        say_error(f"{' '.join(describe().split())} (vmqtui --help shows what fits)")
         return UNUSABLE
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -53,6 +53,9 @@ def run(arguments: list[str]) -> int:
         return int(ended.exit_code)
     except BrokenPipeError:  # whoever read our output has gone
         return DONE
+    except OSError as error:
+        say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return FAILED
     except Exception as error:
         return internal(error)
     return int(status or DONE)
