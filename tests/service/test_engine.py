@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import psutil
 import pytest
 import pytest_asyncio
@@ -189,3 +191,35 @@ async def test_the_fixture_starts_an_engine(vmq_engine: StartEngine) -> None:
     pids = engine.worker_pids
     await engine.__aexit__(None, None, None)
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def test_a_seed_gives_the_same_counters_at_the_same_simulated_time(vmq_engine: StartEngine) -> None:
+    """On a machine that is otherwise idle, and on one where every core is taken."""
+
+    async def readings(host: str) -> dict[int, Stats]:
+        engine = await vmq_engine(loads(SCENARIO.replace('"lab"', f'"{host}"'), "test"), interval_s=0.05)
+        found: dict[int, Stats] = {}
+        async with Watcher(engine.url) as watcher:
+            assert await watcher.wait_for(lambda: host in watcher.hosts, 10)
+            view = watcher.hosts[host]
+            while len(found) < 12:
+                assert await watcher.wait_for(_more_than(view, view.stats_received), 10)
+                assert view.stats is not None
+                found[view.stats.sim_time_ns] = view.stats
+        await engine.__aexit__(None, None, None)
+        return found
+
+    calm = await readings("calm")
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        busy = await readings("busy")
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    common = sorted(calm.keys() & busy.keys())
+    assert len(common) >= 3
+    for sim_time_ns in common:
+        one, other = calm[sim_time_ns], busy[sim_time_ns]
+        assert one.cpus == other.cpus
+        assert msgspec.to_builtins(one.adapters) == msgspec.to_builtins(other.adapters)
