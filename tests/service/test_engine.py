@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import psutil
@@ -193,6 +194,17 @@ async def test_the_fixture_starts_an_engine(vmq_engine: StartEngine) -> None:
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+@contextmanager
+def every_core_taken() -> Iterator[None]:
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
 async def test_a_seed_gives_the_same_counters_at_the_same_simulated_time(vmq_engine: StartEngine) -> None:
     """On a machine that is otherwise idle, and on one where every core is taken."""
 
@@ -210,13 +222,8 @@ async def test_a_seed_gives_the_same_counters_at_the_same_simulated_time(vmq_eng
         return found
 
     calm = await readings("calm")
-    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
-    try:
+    with every_core_taken():
         busy = await readings("busy")
-    finally:
-        for hog in hogs:
-            hog.kill()
-            hog.wait()
     common = sorted(calm.keys() & busy.keys())
     assert len(common) >= 3
     for sim_time_ns in common:
