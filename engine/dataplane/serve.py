@@ -439,8 +439,8 @@ def serve(
     for column in range(cpus.shape[1]):  # loops: numba's slice assignment compiles for seconds
         cpus[me, column] = cpu_banks[bank, me, column]
     owned = 0
-    armed: Int = 0
-    foreigners: Int = 0
+    armed: Int = np.int64(0)  # not a literal, which would compile all that it is given to once more
+    foreigners: Int = np.int64(0)
     for s in range(owner.shape[0]):
         if owner[s] == me:
             for column in range(queues.shape[1]):
