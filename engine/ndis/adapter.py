@@ -32,12 +32,14 @@ class Adapter:
     ``queues`` and ``filters`` are by id; ``filter_of`` finds a filter by its steering key. ``ports`` are in
     the order they were last set. ``vms`` has every VM known, by name: its index, below ``max_vms``, in the
     steering table and in memory. ``paused_vms`` return no buffer of their queues. ``freeing`` are the
-    queues that wait for their buffers.
+    queues that wait for their buffers. ``spec`` is what it is now; ``started`` what it was started as, which
+    decides how much memory there is.
     """
 
     def __init__(self, index: int, spec: AdapterSpec, cpus: int) -> None:
         self.index = index
         self.spec = spec
+        self.started = spec
         self.cpus = cpus
         self.queues: dict[int, Queue] = {}
         self.filters: dict[int, Filter] = {}
@@ -77,17 +79,17 @@ class Adapter:
     @property
     def max_ports(self) -> int:
         """Most switch ports; a filter that would need one more is refused."""
-        return len(self.spec.port) + self.spec.max_filters + PORTS_REMEMBERED
+        return len(self.started.port) + self.started.max_filters + PORTS_REMEMBERED
 
     @property
     def max_vms(self) -> int:
         """Most VMs; a queue that would introduce one more is refused."""
-        return len(self.spec.port) + self.spec.max_queues + VMS_REMEMBERED
+        return len(self.started.port) + self.started.max_queues + VMS_REMEMBERED
 
     @property
     def max_steering_rows(self) -> int:
         """Most rows ``steering.compile_rows`` can make: each key, and its MAC."""
-        return 2 * (self.max_ports + self.spec.max_filters)
+        return 2 * (self.max_ports + self.started.max_filters)
 
     def total_of(self, observe: Observe) -> TotalOf:
         """The gauge ``total_buffers`` by queue id."""
@@ -266,7 +268,8 @@ class Adapter:
 
     def copy(self) -> "Adapter":
         """An adapter that can be changed without changing this one."""
-        other = Adapter(self.index, self.spec, self.cpus)
+        other = Adapter(self.index, self.started, self.cpus)
+        other.spec = self.spec
         other.queues = {queue_id: queue.copy() for queue_id, queue in self.queues.items()}
         other.filters = dict(self.filters)
         other.filter_of = dict(self.filter_of)

@@ -7,6 +7,8 @@ Queues are named by (adapter index, queue id); ids follow the scenario's order.
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.scenario.model import TrafficSpec
+
 
 @dataclass(frozen=True)
 class QueueGauges:
@@ -124,6 +126,21 @@ class SteeringChanged:
     adapter: int
 
 
+@dataclass(frozen=True)
+class SetTraffic:
+    """The host's own traffic is another one, and begins now; the old one ends."""
+
+    traffic: TrafficSpec
+
+
+@dataclass(frozen=True)
+class SetLink:
+    """The adapter's link has another speed, from the next frame on."""
+
+    adapter: int
+    link_gbps: float
+
+
 Effect = (
     OpenQueue
     | SplitBuffers
@@ -136,6 +153,8 @@ Effect = (
     | CloseQueue
     | NewFilter
     | SteeringChanged
+    | SetTraffic
+    | SetLink
 )
 
 

@@ -10,6 +10,7 @@ from engine.ndis.operations import Request, decode
 from engine.ndis.outcome import Outcome
 from engine.ndis.queue import key_of
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
+from engine.ndis.traffic import Traffic
 from engine.ndis.what_if import foresee, malformed
 from engine.scenario.model import AdapterSpec, Scenario
 from engine.scenario.values import parse_mac, show
@@ -32,18 +33,20 @@ class _NothingYet:
 class Host:
     """The control plane of one host.
 
-    ``adapters`` are in the scenario's order. ``revision`` counts the configurations: 1 after ``start``, one
+    ``adapters`` are in the scenario's order. ``played`` says in words what feeds them in place of the
+    scenario's traffic, where something does. ``revision`` counts the configurations: 1 after ``start``, one
     more for each request that changed something, and for each queue that was freed later.
 
     Not thread-safe; requests are applied one after the other. The effects of one are carried out before the
     next is applied, so that what ``Observe`` shows is what the control plane believes.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, played: str | None = None) -> None:
         self.scenario = scenario
         self.adapters = [
             Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(scenario.adapter)
         ]
+        self.traffic = Traffic(scenario.traffic, [adapter.name for adapter in scenario.adapter], played)
         self.revision = 0
         self._stopping = False
 
@@ -70,11 +73,12 @@ class Host:
             asked = isinstance(params, Mapping) and params.get("what_if") is True
             return malformed(error) if asked else Outcome(error.status, error.message)
         if request.what_if:
+            traffic = self.traffic.copy()
             return foresee(
-                adapter, lambda trial: _run(request, trial, observe), request.values.get("queue_id")
+                adapter, lambda trial: _run(request, trial, traffic, observe), request.values.get("queue_id")
             )
         try:
-            outcome = _run(request, adapter, observe)
+            outcome = _run(request, adapter, self.traffic, observe)
         except NdisError as error:
             return Outcome(error.status, error.message)
         self.revision += outcome.changed
@@ -127,8 +131,9 @@ class Host:
         raise invalid(f"adapter: {what} ({fitting} fits)")
 
 
-def _run(request: Request, adapter: Adapter, observe: Observe) -> Outcome:
-    return request.operation.run(adapter, observe, request.driver, **request.values)
+def _run(request: Request, adapter: Adapter, traffic: Traffic, observe: Observe) -> Outcome:
+    subject = traffic if request.operation.about_traffic else adapter
+    return request.operation.run(subject, observe, request.driver, **request.values)
 
 
 def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
-from engine.ndis import queries, requests, vms
+from engine.ndis import queries, requests, settings, traffic, vms
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
+from engine.scenario.keys import KEYS, Key
+from engine.scenario.model import AdapterSpec
 from engine.scenario.values import (
     MAX_NAME_CHARACTERS,
     check_flag,
@@ -40,12 +42,15 @@ class Operation:
     """One operation: its parameters beside the common ones, and what carries it out.
 
     ``run`` takes the adapter, how to look at the data plane, the driver, and the parameters given.
-    ``needs_adapter``: which adapter it is about matters.
+    ``needs_adapter``: which adapter it is about matters. ``about_traffic``: ``run`` takes the host's
+    ``Traffic`` in place of the adapter. ``fixed`` are names known here that can't be given.
     """
 
     run: Callable[..., Outcome]
     parameters: Mapping[str, Parameter]
     needs_adapter: bool = True
+    about_traffic: bool = False
+    fixed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,17 @@ def _wholes(value: object) -> list[int]:
     if isinstance(value, list | tuple) and all(is_whole(one) for one in value):
         return list(value)
     raise ValueError(f"{show(value)} is not an array of queue ids")
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _adapter_key(name: str) -> Parameter:
+    """A key of the scenario's ``[[adapter]]``, read as there."""
+    key = KEYS[AdapterSpec][name]
+    assert isinstance(key, Key)
+    return Parameter(key.read, key.fits, required=False)
 
 
 _NAME = Parameter(_name, f"a name of 1..{MAX_NAME_CHARACTERS} characters")
@@ -142,6 +158,21 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "resume_vm": Operation(vms.resume_vm, {"vm": _VM}),
     "remove_vm": Operation(vms.remove_vm, {"vm": _VM}),
     "migrate_vm": Operation(vms.migrate_vm, {"vm": _VM}),
+    "query_traffic": Operation(traffic.query_traffic, {}, needs_adapter=False, about_traffic=True),
+    "set_traffic": Operation(
+        traffic.set_traffic,
+        {
+            "seed": Parameter(_as_it_is, "a seed", required=False),
+            "mix": Parameter(_as_it_is, "an array of mixes", required=False),
+        },
+        needs_adapter=False,
+        about_traffic=True,
+    ),
+    "set_adapter": Operation(
+        settings.set_adapter,
+        {name: _adapter_key(name) for name in settings.CHANGEABLE},
+        fixed=frozenset(KEYS[AdapterSpec]) - frozenset(settings.CHANGEABLE),
+    ),
     "ping": Operation(queries.ping, {}, needs_adapter=False),
 }
 """Every operation by name."""
@@ -161,10 +192,14 @@ def decode(op: str, params: object) -> Request:
     values: dict[str, Any] = {}
     for key, value in params.items():
         parameter = known.get(key)
-        if parameter is None:
-            raise invalid(
-                f"params: {show(key)} is not a parameter of {op}; the nearest is {_nearest(key, known)}"
+        if key in operation.fixed:
+            fitting = ", ".join(operation.parameters)
+            raise NdisError(
+                NdisStatus.NOT_SUPPORTED, f"{key}: is fixed while the engine runs ({fitting} can be changed)"
             )
+        if parameter is None:
+            nearest = _nearest(key, {**known, **dict.fromkeys(operation.fixed)})
+            raise invalid(f"params: {show(key)} is not a parameter of {op}; the nearest is {nearest}")
         try:
             values[key] = parameter.check(value)
         except _TooLongError as error:

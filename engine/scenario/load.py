@@ -4,6 +4,7 @@ import difflib
 import platform
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from engine.scenario.keys import KEYS, KeyPath, Tables
-from engine.scenario.model import Scenario
-from engine.scenario.relations import MisfitError, check_relations
+from engine.scenario.model import Scenario, TrafficSpec
+from engine.scenario.relations import MisfitError, check_relations, check_traffic
 from engine.scenario.values import one_line, show
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -26,6 +27,22 @@ class ScenarioError(Exception):
 
 def load(path: Path | str) -> Scenario:
     """The scenario in a TOML file. Raises ``ScenarioError``, its FILE being ``path`` as given."""
+    return loads(_read_text(path), str(path))
+
+
+def load_table(path: Path | str, name: str) -> dict[str, Any]:
+    """One table of a TOML file, such as ``traffic``, unchecked; the others may be there or not.
+
+    Raises ``ScenarioError`` where the file has no such table.
+    """
+    table = _read_document(_read_text(path), str(path)).get(name)
+    if not isinstance(table, dict):
+        what = "missing" if table is None else f"{show(table)} is not a table"
+        raise ScenarioError(f"{one_line(str(path))}: {name}: {what} (a table [{name}] fits)")
+    return table
+
+
+def _read_text(path: Path | str) -> str:
     source = one_line(str(path))
     try:
         if Path(path).is_dir():
@@ -42,11 +59,10 @@ def load(path: Path | str) -> Scenario:
             f"{source}: larger than {MAX_FILE_BYTES} bytes, the most a scenario file may have"
         )
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ScenarioError(f"{source}: not UTF-8 text (line {line}, byte {error.start})") from None
-    return loads(text, str(path))
 
 
 def loads(text: str, name: str) -> Scenario:
@@ -55,19 +71,28 @@ def loads(text: str, name: str) -> Scenario:
     Of several problems the first in file order is reported; single values come before what they must
     be to each other.
     """
-    source = one_line(name)
-    try:
-        document = tomllib.loads(text)
-    except RecursionError:
-        raise ScenarioError(f"{source}: not a scenario: nested too deeply") from None
-    except ValueError as error:
-        raise ScenarioError(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
+    document = _read_document(text, name)
     try:
         scenario: Scenario = _read_table(Scenario, document, ())
         check_relations(scenario)
     except MisfitError as misfit:
-        raise ScenarioError(": ".join(filter(None, (source, _dotted(misfit.path), str(misfit))))) from None
+        place = (one_line(name), _dotted(misfit.path))
+        raise ScenarioError(": ".join(filter(None, (*place, str(misfit))))) from None
     return _with_names(scenario)
+
+
+def read_traffic(given: Mapping[str, object], before: TrafficSpec, adapters: list[str]) -> TrafficSpec:
+    """``before`` with the keys of ``[traffic]`` that are given in place of its own, for these adapters.
+
+    Raises ``ScenarioError``: ``KEY PATH: the value and what would fit``, the path without "traffic".
+    """
+    try:
+        read: TrafficSpec = _read_table(TrafficSpec, dict(given), ("traffic",))
+        traffic = msgspec.structs.replace(before, **{key: getattr(read, key) for key in given})
+        check_traffic(traffic, adapters)
+    except MisfitError as misfit:
+        raise ScenarioError(f"{_dotted(misfit.path[1:])}: {misfit}") from None
+    return _with_adapter(traffic, adapters[0])
 
 
 def default_scenario() -> Scenario:
@@ -79,6 +104,16 @@ def default_scenario() -> Scenario:
 def machine_name() -> str:
     """This machine's host name as a scenario's: unfit characters replaced by "-", at most 64."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", platform.node())[:64] or "host"
+
+
+def _read_document(text: str, name: str) -> dict[str, Any]:
+    source = one_line(name)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ScenarioError(f"{source}: not a scenario: nested too deeply") from None
+    except ValueError as error:
+        raise ScenarioError(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
 
 
 def _syntax_sentence(message: str, text: str) -> str:
@@ -104,7 +139,8 @@ def _read_table(row: type[msgspec.Struct], table: object, path: KeyPath) -> Any:
         raise MisfitError(path, f"{show(table)} is not a table")
     keys = KEYS[row]
     fields: dict[str, object] = {}
-    for name, value in table.items():
+    for word, value in table.items():
+        name = word if isinstance(word, str) else show(word)  # a message's map may have other keys
         key = keys.get(name)
         here = (*path, name)
         if key is None:
@@ -158,8 +194,10 @@ def _with_names(scenario: Scenario) -> Scenario:
     ]
     traffic = scenario.traffic
     if traffic is not None:
-        only = adapters[0].name
-        traffic = replace(
-            traffic, mix=[mix if mix.adapter else replace(mix, adapter=only) for mix in traffic.mix]
-        )
+        traffic = _with_adapter(traffic, adapters[0].name)
     return replace(scenario, host=host, adapter=adapters, traffic=traffic)
+
+
+def _with_adapter(traffic: TrafficSpec, only: str) -> TrafficSpec:
+    replace = msgspec.structs.replace
+    return replace(traffic, mix=[mix if mix.adapter else replace(mix, adapter=only) for mix in traffic.mix])

@@ -1,7 +1,16 @@
 """What the values of a scenario must be to each other (contract 3, NDIS.md "Bad input")."""
 
 from engine.scenario.keys import KeyPath
-from engine.scenario.model import AdapterSpec, FlowSpec, HostSpec, MixSpec, QueueSpec, Scenario, Vlan
+from engine.scenario.model import (
+    AdapterSpec,
+    FlowSpec,
+    HostSpec,
+    MixSpec,
+    QueueSpec,
+    Scenario,
+    TrafficSpec,
+    Vlan,
+)
 from engine.scenario.values import BROADCAST, check_filter_vlan, parse_address, show
 
 
@@ -26,8 +35,13 @@ def check_relations(scenario: Scenario) -> None:
             )
         _check_adapter(("adapter", a), adapter, scenario.host)
     if scenario.traffic is not None:
-        for m, mix in enumerate(scenario.traffic.mix):
-            _check_mix(("traffic", "mix", m), mix, list(names))
+        check_traffic(scenario.traffic, list(names))
+
+
+def check_traffic(traffic: TrafficSpec, adapters: list[str]) -> None:
+    """Raise ``MisfitError`` for the first value of ``[traffic]`` that does not fit the others or the host."""
+    for m, mix in enumerate(traffic.mix):
+        _check_mix(("traffic", "mix", m), mix, adapters)
 
 
 def _check_host(host: HostSpec) -> None:

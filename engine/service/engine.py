@@ -29,13 +29,15 @@ from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisStatus
 from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
+from engine.service.feed import Feed
 from engine.service.live import Listener, LiveLoop, LoopEndedError
 from engine.service.machine import Machine
 from engine.service.sources import capture_source, synthetic_source
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
-from engine.traffic.batch import Source
+from engine.traffic.capture import CaptureSource
+from engine.traffic.synthetic import SyntheticSource
 
 _WORKER_DEADLINE_S: Final = 5.0
 
@@ -166,22 +168,22 @@ class Engine:
         """Everything that takes long and blocks; runs in a thread."""
         prepare(self._progress)
         warm_up()
-        source: Source | None
+        source: CaptureSource | SyntheticSource | None
+        played: str | None = None
         if self._capture is not None:
             source = capture_source(
                 self._capture, self.scenario, self._adapter, loop=self._loop_capture, shorten_gaps=True
             )
-            traffic = f"capture {self._capture.name}{', looped' if self._loop_capture else ''}"
+            played = f"capture {self._capture.name}{', looped' if self._loop_capture else ''}"
         else:
             source = synthetic_source(self.scenario)
-            traffic = "synthetic" if source is not None else "none"
+        feed = Feed(self.scenario, source)
         try:
-            machine = Machine(self.scenario, traffic, deadline_s=_WORKER_DEADLINE_S)
+            machine = Machine(self.scenario, played, feed=feed, deadline_s=_WORKER_DEADLINE_S)
         except BaseException:
-            if source is not None:
-                source.close()
+            feed.close()
             raise
-        return LiveLoop(machine, source, self._interval_ns, self._listener())
+        return LiveLoop(machine, feed, self._interval_ns, self._listener())
 
     def _listener(self) -> Listener:
         """What the loop's thread calls, brought over to the event loop."""

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from engine.dataplane.conductor import Conductor
+from engine.service.feed import Feed
 from engine.service.machine import Machine
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
-from engine.traffic.batch import Source
 
 T = TypeVar("T")
 
 _STEP_NS: Final = 20_000_000
+_IDLE_STEP_NS: Final = 250_000_000
 _WATCH_NS: Final = 500_000_000
 _SKIP_TOLD_NS: Final = 1_000_000
 
@@ -44,10 +45,11 @@ class Listener:
 class LiveLoop:
     """Runs until ``stop``. ``interval_ns`` is the time between readings, of the simulated clock."""
 
-    def __init__(self, machine: Machine, source: Source | None, interval_ns: int, listener: Listener) -> None:
+    def __init__(self, machine: Machine, feed: Feed, interval_ns: int, listener: Listener) -> None:
         self.machine = machine
-        self._source = source
-        self._conductor = Conductor(machine.plane, source)
+        self._feed = feed
+        self._source = feed.source  # what the conductor was given
+        self._conductor = Conductor(machine.plane, feed.source)
         self._interval_ns = interval_ns
         self._listener = listener
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
@@ -99,8 +101,7 @@ class LiveLoop:
         self._ended.set()
         self._refuse_calls()
         self.machine.close()
-        if self._source is not None:
-            self._source.close()
+        self._feed.close()
 
     def _refuse_calls(self) -> None:
         while True:
@@ -117,19 +118,19 @@ class LiveLoop:
         watched_ns = start_ns
         reading_ns = self._interval_ns
         while not self._stopping.is_set():
-            idle = self._conductor.source is None
-            step_ns = self._interval_ns if idle else _STEP_NS
+            step_ns = _IDLE_STEP_NS if self._conductor.source is None else _STEP_NS
             horizon_ns = min(machine.plane.now_ns + step_ns, reading_ns)
             self._answer_until(start_ns + horizon_ns)
             if self._stopping.is_set():
                 return
+            fed = self._conductor.source is not None
             self._conductor.run_to(horizon_ns, machine.settle)
             now_ns = time.monotonic_ns()
             if now_ns - watched_ns > _WATCH_NS:
                 watched_ns = now_ns
                 machine.plane.replace_dead()
                 machine.settle()
-            if not idle and self._conductor.source is None:
+            if fed and self._conductor.source is None:
                 self._tell_of_end()
             if horizon_ns == reading_ns:
                 reading_ns += self._interval_ns
@@ -149,7 +150,13 @@ class LiveLoop:
                     future.set_result(call())
                 except BaseException as error:
                     future.set_exception(error)
+                self._take_source()
             self._tell()
+
+    def _take_source(self) -> None:
+        """A request may have put another source in the feed."""
+        if self._feed.source is not self._source:
+            self._source = self._conductor.source = self._feed.source
 
     def _read(self, behind_ns: int) -> Stats:
         skipped_ns = self._source.skipped_ns if self._source is not None else 0

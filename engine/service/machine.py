@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.dataplane.plane import AdapterNeeds, Plane
-from engine.ndis.effects import Effect, Indication, SteeringChanged
+from engine.ndis.effects import Effect, Indication, SetLink, SetTraffic, SteeringChanged
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.ndis.states import State
 from engine.ndis.steering import compile_rows
 from engine.scenario.model import Scenario
+from engine.service.feed import Feed
 from engine.telemetry.config import Config
 from engine.telemetry.describe import config_of
 from engine.telemetry.events import Event
@@ -39,13 +40,22 @@ class _Drops:
 class Machine:
     """A host that is up. Raises NotEnoughMemoryError, or ValueError for a scenario that can't be.
 
-    ``deadline_s`` bounds the time a worker may take for a round; None: as long as it takes.
+    ``played`` says in words what feeds it in place of the scenario's traffic. ``feed`` is told when requests
+    change the traffic or a link. ``deadline_s`` bounds the time a worker may take for a round; None: as long
+    as it takes.
     """
 
-    def __init__(self, scenario: Scenario, traffic: str, *, deadline_s: float | None = None) -> None:
-        self.host = Host(scenario)
+    def __init__(
+        self,
+        scenario: Scenario,
+        played: str | None = None,
+        *,
+        feed: Feed | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        self.host = Host(scenario, played)
         effects = self.host.start()
-        self.traffic = traffic
+        self._feed = feed
         needs = [AdapterNeeds(one.max_steering_rows, one.max_vms) for one in self.host.adapters]
         self.plane = Plane(scenario, needs, deadline_s)
         self.events_dropped = 0
@@ -95,7 +105,7 @@ class Machine:
 
     def config(self) -> Config:
         """The configuration as it is now."""
-        return config_of(self.host, self.traffic)
+        return config_of(self.host)
 
     def tell(
         self,
@@ -141,6 +151,9 @@ class Machine:
         for effect in effects:
             if isinstance(effect, SteeringChanged):
                 changed[effect.adapter] = None
+            elif isinstance(effect, SetTraffic | SetLink):
+                if self._feed is not None:
+                    self._feed.carry_out(effect, self.plane.now_ns)
             else:
                 self.plane.carry_out(effect)
         for adapter in changed:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from engine.scenario.model import Scenario
-from engine.traffic.batch import Source
 from engine.traffic.capture import CaptureSource
 from engine.traffic.synthetic import SyntheticSource
 
@@ -39,7 +38,7 @@ def capture_source(
     )
 
 
-def synthetic_source(scenario: Scenario) -> Source | None:
+def synthetic_source(scenario: Scenario) -> SyntheticSource | None:
     """The frames of a scenario's own traffic, if it has any."""
     if scenario.traffic is None or not scenario.traffic.mix:
         return None

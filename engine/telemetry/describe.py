@@ -7,8 +7,8 @@ from engine.ndis.processors import processors
 from engine.telemetry.config import AdapterConfig, Config, CpuConfig
 
 
-def config_of(host: Host, traffic: str) -> Config:
-    """The whole configuration of a host; ``traffic`` says in words where frames come from."""
+def config_of(host: Host) -> Config:
+    """The whole configuration of a host."""
     scenario = host.scenario
     return Config(
         revision=host.revision,
@@ -20,6 +20,6 @@ def config_of(host: Host, traffic: str) -> Config:
         hyperthreading=scenario.host.hyperthreading,
         numa_nodes=scenario.host.numa_nodes,
         cpu_model=msgspec.to_builtins(scenario.cpu),
-        traffic=traffic,
+        traffic=host.traffic.words,
         adapters=msgspec.convert([one.describe() for one in host.adapters], list[AdapterConfig]),
     )

@@ -143,6 +143,18 @@ class CaptureSource:
             raise ValueError(f"a batch of {len(batch.offset)} frames, {len(batch.data)} bytes holds no frame")
         return Filled(written, next_ns)
 
+    def set_link(self, adapter: int, link_gbps: float) -> None:
+        """Let the link have another speed from the next frame on; the last one keeps its time."""
+        if adapter != self._adapter:
+            return
+        state = self._state
+        byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+        before = int(state[k.DENOMINATOR])
+        for part in (k.END_PART, k.BASE_PART):
+            state[part] = int(state[part]) * byte_ns.denominator // before
+        state[k.NUMERATOR] = byte_ns.numerator
+        state[k.DENOMINATOR] = byte_ns.denominator
+
     def close(self) -> None:
         """Close the file."""
         self._ended = True

@@ -1,12 +1,14 @@
 """Synthetic traffic: the mixes of a scenario as real Ethernet frames, IPv4 and UDP inside.
 
-Frame i of a mix, its flow, size and timestamp, is a function of (seed, mix index, i) alone. A frame's
+Frame i of a mix, its flow, size and timestamp since the source began, is a function of (seed, mix index, i)
+alone. A frame's
 payload begins with its flow's sequence number, 8 bytes big-endian; after it, byte k of the frame is
 k mod 256.
 """
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -53,9 +55,14 @@ class SyntheticSource:
     ``scenario`` has traffic. ``batch.data`` must have room for the longest frame at least. A rate is taken
     to a millionth of a frame per second; ``rate_gbps`` counts the bits of frames without FCS, preamble and
     gap, and becomes a frame rate by the mix's mean frame. A rate above the link's is cut by the link.
+
+    It begins at ``start_ns``. ``wire_free`` has, by adapter, the exact ns at which the last frame of a source
+    before it ends.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(
+        self, scenario: Scenario, *, start_ns: int = 0, wire_free: Mapping[int, Fraction] | None = None
+    ) -> None:
         assert scenario.traffic is not None
         traffic = scenario.traffic
         adapters = [adapter.name for adapter in scenario.adapter]
@@ -72,6 +79,7 @@ class SyntheticSource:
             own = [row for f, flow in enumerate(mix.flow, start=flows) for row in _rows(flow, f, unknown)]
             flows += len(mix.flow)
             _plan_mix(plan, mix, own, _mix_key(traffic.seed, index), first_row=len(rows))
+            plan[k.SLOT_NS] = start_ns
             alias += [(coin, len(rows) + other) for coin, other in _alias([row.weight for row in own])]
             rows += own
         self._rows = np.array(
@@ -87,13 +95,10 @@ class SyntheticSource:
         lanes = sorted(set(fed))
         self._lanes = np.zeros((len(lanes), k.LANE_COLUMNS), np.int64)
         for lane, a in zip(self._lanes, lanes, strict=True):
-            rate = Fraction(str(scenario.adapter[a].link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
-            byte_ns = 8 / rate
             lane[k.LANE_ADAPTER] = a
+            _set_link(lane, scenario.adapter[a].link_gbps, (wire_free or {}).get(a, Fraction(0)))
             lane[k.LANE_FIRST_MIX] = [fed[index] for index in order].index(a)
             lane[k.LANE_MIXES] = fed.count(a)
-            lane[k.BYTE_NS] = byte_ns.numerator
-            lane[k.BYTE_PARTS] = byte_ns.denominator
             lane[k.NEXT_MIX] = -1
 
     @property
@@ -124,8 +129,31 @@ class SyntheticSource:
             raise ValueError(f"a batch of {batch.data.size} bytes has no room for the next frame")
         return Filled(frames, next_ns)
 
+    def wire_free(self) -> dict[int, Fraction]:
+        """When the last frame so far ends, in ns, by adapter."""
+        return {int(lane[k.LANE_ADAPTER]): _wire_free(lane) for lane in self._lanes}
+
+    def set_link(self, adapter: int, link_gbps: float) -> None:
+        """Let an adapter's link have another speed from the next frame on; the last one keeps its time."""
+        for lane in self._lanes:
+            if lane[k.LANE_ADAPTER] == adapter:
+                _set_link(lane, link_gbps, _wire_free(lane))
+
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
+    """Fill in how long a byte takes on a lane, and when its wire is free."""
+    byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+    lane[k.BYTE_NS] = byte_ns.numerator
+    lane[k.BYTE_PARTS] = byte_ns.denominator
+    lane[k.END_NS], part = divmod(wire_free, 1)
+    lane[k.END_PART] = int(part * byte_ns.denominator)
+
+
+def _wire_free(lane: NDArray[np.int64]) -> Fraction:
+    return int(lane[k.END_NS]) + (Fraction(int(lane[k.END_PART]), int(lane[k.BYTE_PARTS])))
 
 
 def _plan_mix(plan: NDArray[np.int64], mix: MixSpec, rows: list[_Row], key: int, first_row: int) -> None:
