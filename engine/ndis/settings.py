@@ -68,8 +68,8 @@ def _check_no_vlan_number(adapter: Adapter) -> None:
     numbered = [one for _, one in sorted(adapter.filters.items()) if isinstance(vlan_of(one.key), int)]
     if numbered:
         first = numbered[0]
-        others = f" and {len(numbered) - 1} more with a VLAN number" if len(numbered) > 1 else ""
+        others = f", and {len(numbered) - 1} more with a VLAN number" if len(numbered) > 1 else ""
         raise invalid(
             f"vlan_filtering: false does not fit while filter {first.filter_id} ({key_in_words(first.key)})"
-            f" of queue {first.queue_id}{others} is set (true fits, or clear_filter first)"
+            f" of queue {first.queue_id} is set{others} (true fits, or clear_filter first)"
         )

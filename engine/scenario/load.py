@@ -30,15 +30,21 @@ def load(path: Path | str) -> Scenario:
     return loads(_read_text(path), str(path))
 
 
-def load_table(path: Path | str, name: str) -> dict[str, Any]:
-    """One table of a TOML file, such as ``traffic``, unchecked; the others may be there or not.
+def load_traffic(path: Path | str) -> dict[str, Any]:
+    """The table ``[traffic]`` of a TOML file as it stands there, its values checked one by one.
 
-    Raises ``ScenarioError`` where the file has no such table.
+    What they must be to each other and to the host is ``read_traffic``'s. Raises ``ScenarioError``.
     """
-    table = _read_document(_read_text(path), str(path)).get(name)
-    if not isinstance(table, dict):
-        what = "missing" if table is None else f"{show(table)} is not a table"
-        raise ScenarioError(f"{one_line(str(path))}: {name}: {what} (a table [{name}] fits)")
+    source = one_line(str(path))
+    document = _read_document(_read_text(path), str(path))
+    if "traffic" not in document:
+        raise ScenarioError(f"{source}: traffic: missing (a table [traffic] fits)")
+    table = document["traffic"]
+    try:
+        _read_table(TrafficSpec, table, ("traffic",))
+    except MisfitError as misfit:
+        raise ScenarioError(f"{source}: {_dotted(misfit.path)}: {misfit}") from None
+    assert isinstance(table, dict)
     return table
 
 

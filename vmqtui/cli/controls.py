@@ -1,16 +1,21 @@
-"""``vmqtui queue …``, ``filter …`` and ``vm …``: every request of the control plane, scripted."""
+"""``vmqtui queue …``, ``filter …``, ``vm …`` and ``adapter …``: the control plane's requests, scripted."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vmqtui.cli.failures import DONE, failed, sentences
 from vmqtui.cli.options import Broker, HostName, Json
 
+if TYPE_CHECKING:
+    from engine.bus.messages import Response
+
 queue = typer.Typer(help="Allocate, complete, change and free queues.", rich_markup_mode=None)
 filter_ = typer.Typer(help="Set and clear filters.", rich_markup_mode=None)
 vm = typer.Typer(help="Pause, resume, remove and migrate VMs.", rich_markup_mode=None)
+adapter_ = typer.Typer(help="Change a running adapter.", rich_markup_mode=None)
 
 OnAdapter = Annotated[
     str | None, typer.Option("--adapter", metavar="A", help="The adapter; default: the host's only one.")
@@ -21,6 +26,10 @@ Driver = Annotated[
 WhatIf = Annotated[bool, typer.Option("--what-if", help="Say what would happen, and change nothing.")]
 QueueId = Annotated[int, typer.Argument(metavar="QUEUE_ID")]
 VmName = Annotated[str, typer.Argument(metavar="VM")]
+
+
+Send = Callable[[str, dict[str, Any]], Awaitable["Response"]]
+"""Sends a request, an operation and its own parameters, and gives the answer."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +45,36 @@ class Asking:
 
     def ask(self, op: str, params: dict[str, Any]) -> None:
         """Send a request and print its answer. Ends with 1 when it is refused."""
+        from vmqtui.cli.output import print_result
+
+        self.talk(lambda send: send(op, params), print_result)
+
+    def talk(
+        self, talk: Callable[[Send], Awaitable["Response"]], print_answer: Callable[["Response"], None]
+    ) -> None:
+        """Let ``talk`` send requests, and print its last answer. Ends with 1 when that is a refusal."""
         from vmqtui.cli.run import run_async
 
-        common = {"adapter": self.adapter, "driver": self.driver, "what_if": self.what_if or None}
-        given = params | {name: value for name, value in common.items() if value is not None}
         with sentences():
-            raise typer.Exit(run_async(self._ask(op, given)))
+            raise typer.Exit(run_async(self._talk(talk, print_answer)))
 
-    async def _ask(self, op: str, params: dict[str, Any]) -> int:
+    async def _talk(
+        self, talk: Callable[[Send], Awaitable["Response"]], print_answer: Callable[["Response"], None]
+    ) -> int:
         import msgspec
 
         from vmqtui.cli.get import find_host, open_watcher
-        from vmqtui.cli.output import print_json, print_result
+        from vmqtui.cli.output import print_json
 
+        common = {"adapter": self.adapter, "driver": self.driver, "what_if": self.what_if or None}
+        shared = {name: value for name, value in common.items() if value is not None}
         async with open_watcher(self.broker, self.host) as watcher:
-            response = await watcher.request(await find_host(watcher, self.host), op, params)
+            host = await find_host(watcher, self.host)
+            response = await talk(lambda op, params: watcher.request(host, op, params | shared))
         if self.as_json:
             print_json(msgspec.to_builtins(response))
         elif response.status == "ok":
-            print_result(response)
+            print_answer(response)
         if response.status == "error":
             failed(f"{response.ndis_status}: {response.message}")
         return DONE
@@ -230,3 +250,36 @@ def migrate(
 ) -> None:
     """Migrate a VM away: it is paused, then as with remove."""
     Asking(broker, host, adapter, driver, what_if, json_).ask("migrate_vm", {"vm": name})
+
+
+@adapter_.command("set")
+def set_adapter(
+    link_gbps: Annotated[
+        float | None, typer.Option("--link-gbps", metavar="G", help="Its link's speed in Gbit/s.")
+    ] = None,
+    vlan_filtering: Annotated[
+        bool | None,
+        typer.Option("--vlan-filtering/--no-vlan-filtering", help="Whether a filter may have a VLAN number."),
+    ] = None,
+    max_queues: Annotated[
+        int | None, typer.Option("--max-queues", metavar="N", help="Queues besides the default queue.")
+    ] = None,
+    max_filters: Annotated[
+        int | None, typer.Option("--max-filters", metavar="N", help="Filters on all queues together.")
+    ] = None,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Change what an adapter lets itself be changed while it runs."""
+    wanted = {
+        "link_gbps": link_gbps,
+        "vlan_filtering": vlan_filtering,
+        "max_queues": max_queues,
+        "max_filters": max_filters,
+    }
+    given = {key: value for key, value in wanted.items() if value is not None}
+    Asking(broker, host, adapter, driver, what_if, json_).ask("set_adapter", given)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from vmqtui.cli import controls
+from vmqtui.cli import controls, traffic
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
     Broker,
@@ -32,6 +32,8 @@ app = typer.Typer(
 app.add_typer(controls.queue, name="queue")
 app.add_typer(controls.filter_, name="filter")
 app.add_typer(controls.vm, name="vm")
+app.add_typer(controls.adapter_, name="adapter")
+app.add_typer(traffic.traffic, name="traffic")
 
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
 

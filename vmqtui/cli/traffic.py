@@ -1,0 +1,98 @@
+"""``vmqtui traffic …``: what a running engine receives, shown and changed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vmqtui.cli.controls import Asking, Driver, OnAdapter, Send, WhatIf
+from vmqtui.cli.failures import sentences, unusable
+from vmqtui.cli.options import Broker, HostName, Json
+
+if TYPE_CHECKING:
+    from engine.bus.messages import Response
+
+traffic = typer.Typer(help="Show and change what an engine receives.", rich_markup_mode=None)
+
+
+@traffic.command()
+def show(
+    broker: Broker = None,
+    host: HostName = None,
+    json_: Json = False,
+) -> None:
+    """Print the traffic as the table [traffic] of a scenario file, which "set" takes."""
+    Asking(broker, host, None, None, False, json_).talk(lambda send: send("query_traffic", {}), _print)
+
+
+@traffic.command("set")
+def set_traffic(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A TOML file with a table [traffic].")
+    ] = None,
+    rate_pps: Annotated[
+        float | None, typer.Option("--rate-pps", metavar="N", help="The only mix's frames per second.")
+    ] = None,
+    rate_gbps: Annotated[
+        float | None, typer.Option("--rate-gbps", metavar="G", help="The only mix's Gbit/s.")
+    ] = None,
+    broker: Broker = None,
+    host: HostName = None,
+    adapter: OnAdapter = None,
+    driver: Driver = None,
+    what_if: WhatIf = False,
+    json_: Json = False,
+) -> None:
+    """Let other traffic begin: that of a file, or the only mix there is at another rate."""
+    from engine.scenario.load import load_traffic
+    from vmqtui.cli.output import print_result
+
+    rates = {"rate_pps": rate_pps, "rate_gbps": rate_gbps}
+    given = {key: value for key, value in rates.items() if value is not None}
+    if len(given) + (file is not None) != 1:
+        unusable("FILE, --rate-pps, --rate-gbps: exactly one of them fits")
+    with sentences():
+        wanted = None if file is None else load_traffic(file)
+
+    async def talk(send: Send) -> "Response":
+        if wanted is not None:
+            return await send("set_traffic", wanted)
+        return await _set_rate(send, given)
+
+    Asking(broker, host, adapter, driver, what_if, json_).talk(talk, print_result)
+
+
+async def _set_rate(send: Send, rate: dict[str, float]) -> "Response":
+    """Give the only mix there is another rate."""
+    now = await send("query_traffic", {})
+    if now.status == "error":
+        return now
+    mixes = (now.result["traffic"] or {}).get("mix", [])
+    if len(mixes) != 1:
+        option = "--" + "".join(rate).replace("_", "-")
+        unusable(f"{option}: the traffic has {len(mixes)} mixes; it scales the only one (FILE fits)")
+    kept = {key: value for key, value in mixes[0].items() if key not in ("rate_pps", "rate_gbps")}
+    return await send("set_traffic", {"mix": [kept | rate]})
+
+
+def _print(response: "Response") -> None:
+    from vmqtui.printable import printable
+
+    print(f"# {printable(response.message)}")
+    own = response.result["traffic"]
+    if own is not None:
+        print("\n".join(_toml("traffic", own)), flush=True)
+
+
+def _toml(heading: str, table: dict[str, Any], opening: str = "[{}]", depth: int = 0) -> Iterator[str]:
+    """A table of a scenario in TOML: its own keys, then its arrays of tables."""
+    indent = "  " * depth
+    yield indent + opening.format(heading)
+    for key, value in table.items():
+        if not isinstance(value, list):
+            yield f'{indent}{key} = "{value}"' if isinstance(value, str) else f"{indent}{key} = {value}"
+    for key, value in table.items():
+        for row in value if isinstance(value, list) else ():
+            yield ""
+            yield from _toml(f"{heading}.{key}", row, "[[{}]]", depth + 1)
