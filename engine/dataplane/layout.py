@@ -217,8 +217,8 @@ class Sizes:
 
     cpus: int
     adapters: tuple[AdapterSizes, ...]
-    batch_frames: int = 32_768
-    batch_bytes: int = 8 << 20
+    batch_frames: int = 65_536
+    batch_bytes: int = 16 << 20
 
     @property
     def guest_pages(self) -> int:
