@@ -166,6 +166,7 @@ def snapshot(host: Host) -> list[Any]:
     return [
         host.revision,
         host.freeing(),
+        host.traffic.spec,
         *(
             (
                 adapter.describe(),
