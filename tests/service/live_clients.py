@@ -340,7 +340,6 @@ class Client:
     tap: Tap
     exchanges: list[Exchange] = field(default_factory=list)
     answered: list[tuple[Request, Response]] = field(default_factory=list)
-    repeated: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(1000 + self.number)
@@ -352,13 +351,13 @@ class Client:
         self.asked += 1
         request = Request(id=f"{self.number}-{self.asked}", op=op, params=params)
         self.tap.sent[self.name, request.id] += 1
-        if self.random.random() < 0.1:
+        if twice := self.random.random() < 0.1:
             self.tap.repeat(self.name, request)
-            self.repeated += 1
         answer = await self.recorder.watcher.request(HOST, op, params, id=request.id, timeout=PATIENCE_S)
         assert answer.id == request.id
         self.exchanges.append(Exchange(op, params, answer, refused))
-        self.answered.append((request, answer))
+        if not twice:  # its second answer may be on its way still
+            self.answered.append((request, answer))
         return answer
 
     async def ask_again(self) -> None:
@@ -369,7 +368,6 @@ class Client:
         if other := self.random.random() < 0.3:
             params["queue_id"] = 77
         self.tap.sent[self.name, request.id] += 1
-        self.repeated += 1
         again = await self.recorder.watcher.request(
             HOST, request.op, params, id=request.id, timeout=PATIENCE_S
         )
@@ -441,10 +439,13 @@ class Client:
         """Valid as far as this client can know: others ask at the same time."""
         pick, config = self.random.choice, self.config
         mine = [queue for queue in config.queues if queue.driver in (self.driver, SHARED)]
-        queue = pick((mine or config.queues) if self.random.random() < 0.85 else config.queues)
+        queue = pick((mine or config.queues) if self.random.random() < 0.75 else config.queues)
+        if self.random.random() < 0.1:
+            queue = config.queues[0]
         filters = [one for one in config.filters if one.queue_id == queue.queue_id] or config.filters
         a_filter = pick(filters).filter_id if filters and self.random.random() < 0.9 else 25
-        driver = queue.driver if self.random.random() < 0.9 else pick([self.driver, SHARED])
+        own = queue.queue_id != 0 and self.random.random() < 0.9
+        driver = queue.driver if own else pick([self.driver, SHARED])
         op = pick(
             ["allocate_queue", "set_filter"] * 4
             + ["complete_allocation", "set_queue_parameters", "clear_filter"] * 3
