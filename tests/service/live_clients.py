@@ -389,6 +389,9 @@ class Client:
                 {"driver": self.driver, "queue_id": queue_id, "mac": mac_of(flow), "vlan": VLAN},
             )
             await self.ask("complete_allocation", {"driver": self.driver, "queue_ids": [queue_id]})
+        newest, configs = self.exchanges[-1].answer.revision, self.recorder.configs
+        assert await self.recorder.watcher.wait_for(lambda: max(configs) >= newest, PATIENCE_S)
+        await self.free_what_is_held(alone=True)
 
     async def go_wild(self) -> None:
         for burst in range(BURSTS):
@@ -399,17 +402,26 @@ class Client:
                 asking.append(self.free_what_is_held())
             await asyncio.gather(*asking)
 
-    async def free_what_is_held(self) -> None:
-        """Pause the VM of a queue that takes frames, and free the queue: pending, unless others interfere."""
+    async def free_what_is_held(self, *, alone: bool = False) -> None:
+        """Pause the VM of a queue that takes frames, and free the queue; if ``alone``, when the VM has some."""
         queues = [q for q in self.config.queues if q.driver == self.driver and q.state == "running" and q.vm]
         if not queues:
             return
         queue, by = self.random.choice(queues), {"driver": self.driver}
         await self.ask("pause_vm", {"vm": queue.vm})
+        if alone:
+            assert await self.recorder.watcher.wait_for(
+                lambda: self.outstanding(queue.queue_id) > 0, PATIENCE_S
+            )
         listed = await self.ask("enum_filters", {"queue_id": queue.queue_id})
         for one in listed.result.get("filters", ()):
             await self.ask("clear_filter", {**by, "queue_id": queue.queue_id, "filter_id": one["filter_id"]})
         await self.ask("free_queue", {**by, "queue_id": queue.queue_id})
+
+    def outstanding(self, queue_id: int) -> int:
+        """As of the last reading that has the queue."""
+        rows = self.recorder.stats[-1].adapters["nic0"].queues
+        return dict(zip(rows["id"], rows["outstanding"], strict=True)).get(queue_id, 0)
 
     @property
     def config(self) -> AdapterConfig:

@@ -117,6 +117,7 @@ async def test_many_clients_at_once_are_each_answered_as_the_tables_have_it(vmq_
         for vm in [SHARED, *(f"vm-{flow}" for flow in range(FLOWS))]:
             await clients[0].ask("remove_vm", {"vm": vm})
         for client in clients:
+            await client.ask("set_queue_parameters", {"queue_id": 0, "buffers": 65536})
             await client.ask("enum_queues", {})
         await tap.wait_until_heard([(client.name, f"{client.number}-{client.asked}") for client in clients])
         for recorder in recorders:
