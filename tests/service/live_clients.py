@@ -403,7 +403,7 @@ class Client:
             await asyncio.gather(*asking)
 
     async def free_what_is_held(self, *, alone: bool = False) -> None:
-        """Pause the VM of a queue that takes frames, and free the queue; if ``alone``, when the VM has some."""
+        """Pause the VM of a queue that takes frames, and free the queue; ``alone``: once it holds some."""
         queues = [q for q in self.config.queues if q.driver == self.driver and q.state == "running" and q.vm]
         if not queues:
             return
