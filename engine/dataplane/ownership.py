@@ -84,6 +84,8 @@ def collect(row: I64, buffers: I64, belongs: I32) -> I64:
 
 
 def _free_all_but_outstanding(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
+    """Every buffer that is not outstanding is free, or given up by a queue that was to shrink."""
+    row[TOTAL] = min(row[TOTAL], max(row[TARGET], row[OUTSTANDING]))
     own = np.flatnonzero(belongs == slot)
     idle = own[buffers[own, DUE_NS] == NONE]
     free = int(row[TOTAL] - row[OUTSTANDING])

@@ -276,10 +276,15 @@ class Plane:
         if cpu != NONE:
             self._views.cpus[self._bank[cpu], cpu, layout.CPU_DPC_FRAMES] = 0
 
+    def _collect(self, slot: int) -> None:
+        """What a queue has given up is the adapter's spare from now on."""
+        given_up = ownership.collect(self._row(slot), self._views.buffer_rows, self._views.belongs)
+        self._guests.take_back(slot, given_up)
+
     def _discard(self, slot: int) -> None:
         self._abort_dpc(slot)
         ownership.discard_pending(self._row(slot), self._views.buffer_rows, self._views.belongs, slot)
-        self._shrinking.add(slot)
+        self._collect(slot)
 
     def _hold(self, slot: int, held: bool) -> None:
         row = self._row(slot)
@@ -290,7 +295,7 @@ class Plane:
 
     def _return(self, slot: int) -> None:
         ownership.return_all(self._row(slot), self._views.buffer_rows, self._views.belongs, slot)
-        self._shrinking.add(slot)
+        self._collect(slot)
 
     def _close_queue(self, adapter: int, slot: int) -> None:
         row = self._row(slot)
@@ -426,8 +431,7 @@ class Plane:
         self._serving = []
         for slot in list(self._shrinking):
             row = self._row(slot)
-            given_up = ownership.collect(row, self._views.buffer_rows, self._views.belongs)
-            self._guests.take_back(slot, given_up)
+            self._collect(slot)
             if row[layout.TOTAL] <= row[layout.TARGET]:
                 self._shrinking.discard(slot)
         if self._horizon_ns < NEVER_NS:
@@ -484,6 +488,7 @@ class Plane:
                 reasons = np.bincount(views.reason[self._half][mine], minlength=5)
                 row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += reasons
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
+            self._collect(slot)
         self.incidents.append(Incident(cpu, str(death), lost))
         self._deaths.append(time.monotonic())
         if len(self._deaths) == _MOST_DEATHS and self._deaths[-1] - self._deaths[0] < _DEATHS_WITHIN_S:
