@@ -46,6 +46,8 @@ class Conductor:
     def run_to_end(self, after_round: Callable[[], None] = lambda: None) -> None:
         """Receive every frame there is, and go on until nothing is pending or outstanding."""
         self.run_to(NEVER_NS, after_round)
+        while self._plane.next_event_ns < NEVER_NS:  # a worker was replaced in the last round
+            self.run_to(NEVER_NS, after_round)
 
     def _fill(self, until_ns: int) -> Filled:
         if self.source is None:

@@ -81,6 +81,7 @@ class Crew:
         try:
             if self._deadline_s is not None and not pipe.poll(self._deadline_s):
                 self._processes[cpu].kill()
+                self._processes[cpu].join(_FAREWELL_S)  # it must not write while its rows are mended
                 raise WorkerDiedError(cpu, f"hung for {self._deadline_s:g} s and was killed")
             return pipe.recv_bytes()
         except (EOFError, OSError) as error:

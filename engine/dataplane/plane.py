@@ -88,6 +88,16 @@ class Incident:
     lost_frames: int
 
 
+@dataclass(frozen=True)
+class _Orphan:
+    """A DPC in progress on ``cpu`` whose frames are lost: its queue had moved to a worker that died."""
+
+    cpu: int
+    slot: int
+    end_ns: int
+    frames: int
+
+
 class Plane:
     """Shared memory, workers and rounds; ``deadline_s`` bounds a worker's round, None: it may take long.
 
@@ -127,6 +137,7 @@ class Plane:
         self._half = 0
         self._slices = 0
         self._serving: list[int] = []
+        self._orphans: list[_Orphan] = []
         self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
         self._describe(scenario)
         self._guests = Guests(self.sizes, self._views)
@@ -230,7 +241,7 @@ class Plane:
             case ReturnBuffers():
                 self._return(self.slot(effect.adapter, effect.queue_id))
             case ForgetVm():
-                self._guests.forget(effect.adapter, effect.vm)
+                self._forget(effect.adapter, effect.vm)
             case CloseQueue():
                 self._close_queue(effect.adapter, self.slot(effect.adapter, effect.queue_id))
             case NewFilter():
@@ -297,6 +308,14 @@ class Plane:
         ownership.return_all(self._row(slot), self._views.buffer_rows, self._views.belongs, slot)
         self._collect(slot)
 
+    def _forget(self, adapter: int, vm: int) -> None:
+        """A VM is gone: what queue 0 still holds for it finds no port any more."""
+        first = int(self._views.adapters[adapter, layout.ADAPTER_BUFFER_BASE])
+        last = first + self.sizes.adapters[adapter].buffers
+        port_vm = self._views.buffer_rows[first:last, layout.PORT_VM]
+        port_vm[port_vm == vm] = NONE
+        self._guests.forget(adapter, vm)
+
     def _close_queue(self, adapter: int, slot: int) -> None:
         row = self._row(slot)
         counted = list(layout.QUEUE_COUNTERS)
@@ -362,7 +381,10 @@ class Plane:
         return {extent.start: read(self._views, extent) for extent in self._guests.of(adapter, vm)}
 
     def held(self, adapter: int, queue_id: int) -> list[bytes]:
-        """The frames that the VM of a queue holds, as it sees them, in the order they were indicated."""
+        """The frames that the VM of a queue holds, as it sees them, in the order they were indicated.
+
+        After a worker's death, those due back at one time come in any order.
+        """
         views = self._views
         frames = []
         buffer = int(self._row(self.slot(adapter, queue_id))[layout.OUTSTANDING_HEAD])
@@ -372,6 +394,12 @@ class Plane:
             frames.append(views.guest_bytes[start : start + size].tobytes())
             buffer = int(views.buffer_rows[buffer, layout.NEXT])
         return frames
+
+    @property
+    def next_event_ns(self) -> int:
+        """A time before which nothing is armed, under way or due on any processor."""
+        cpus = np.arange(self.sizes.cpus)
+        return int(self._views.cpus[self._bank, cpus, layout.CPU_NEXT_EVENT_NS].min())
 
     @property
     def views(self) -> Views:
@@ -387,6 +415,7 @@ class Plane:
         """Replace workers that ended while they had nothing to do."""
         for cpu in self._crew.dead():
             self._bury(WorkerDiedError(cpu, "died"))
+        self._settle_orphans()
 
     # --- a round ---------------------------------------------------------------------------------
 
@@ -429,6 +458,7 @@ class Plane:
             self._matched[credited[:, 0]] += credited[:, 1]
             self._bank[cpu] ^= 1
         self._serving = []
+        self._settle_orphans()
         for slot in list(self._shrinking):
             row = self._row(slot)
             self._collect(slot)
@@ -478,8 +508,11 @@ class Plane:
         for slot in np.flatnonzero(views.owner == cpu).tolist():
             row = self._row(slot)
             dpc_cpu = int(row[layout.DPC_CPU])
-            if dpc_cpu in (NONE, cpu):
+            if dpc_cpu == cpu:
                 self._abort_dpc(slot)
+            elif dpc_cpu != NONE:
+                dpc = _Orphan(dpc_cpu, slot, int(row[layout.DPC_END_NS]), int(row[layout.DPC_FRAMES]))
+                self._orphans.append(dpc)
             mine = frames[views.slot[self._half][frames] == slot]
             lost += len(mine) + int(row[layout.PENDING])
             row[[layout.STEERED_FRAMES, layout.RECEIVED, layout.LOST]] += len(mine)
@@ -495,6 +528,19 @@ class Plane:
             raise death
         self._crew.replace(cpu)
         self._wake(cpu)
+
+    def _settle_orphans(self) -> None:
+        """Take from processors the frames of DPCs whose queue had moved on to a worker that died.
+
+        They run on another processor, so this waits until no shard runs.
+        """
+        for dpc in self._orphans:
+            row = self._views.cpus[self._bank[dpc.cpu], dpc.cpu]
+            if row[layout.CPU_DPC_SLOT] == dpc.slot and row[layout.CPU_FREE_NS] == dpc.end_ns:
+                row[layout.CPU_DPC_FRAMES] = 0
+            else:
+                row[layout.CPU_INDICATED] -= dpc.frames
+        self._orphans.clear()
 
     # --- the end -----------------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class Engine:
         self.config: Config | None = None
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
+        self._first_reading = asyncio.Event()
         self._capture = capture
         self._loop_capture = loop
         self._adapter = adapter
@@ -163,6 +164,7 @@ class Engine:
             except OSError as error:
                 self._progress(f"other commands need --broker {self.url} to find this engine: {error}")
         live.start()
+        await self._first_reading.wait()
 
     def _build(self) -> LiveLoop:
         """Everything that takes long and blocks; runs in a thread."""
@@ -202,6 +204,7 @@ class Engine:
 
     def _on_stats(self, stats: Stats) -> None:
         self.stats = stats
+        self._first_reading.set()
         if self._bus is not None:
             self._bus.publish_stats(stats)
 
@@ -217,6 +220,7 @@ class Engine:
     def _on_failure(self, failure: BaseException) -> None:
         _log.error("the engine ends", exc_info=failure)
         self.failure = failure
+        self._first_reading.set()
         self.stopped.set()
 
     def _note_bad_request(self, client: str, reason: str) -> None:

@@ -117,6 +117,7 @@ class LiveLoop:
         start_ns = time.monotonic_ns()
         watched_ns = start_ns
         reading_ns = self._interval_ns
+        self._listener.stats(self._read(0))
         while not self._stopping.is_set():
             step_ns = _IDLE_STEP_NS if self._conductor.source is None else _STEP_NS
             horizon_ns = min(machine.plane.now_ns + step_ns, reading_ns)

@@ -23,12 +23,14 @@ _STEP_NS: Final = 20_000_000
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay found: its document, the state it left, and the sentence on a break, if any."""
+    """What a replay found: its document, the state it left, the sentence on a break, if any, and those on
+    workers that died."""
 
     document: dict[str, Any]
     config: Config
     stats: Stats
     broken: str | None
+    deaths: list[str]
 
 
 def plan_capture(capture: Path, *, link_gbps: float = 10.0) -> tuple[Plan, str | None]:
@@ -73,6 +75,7 @@ def replay(
             conductor.run_to_end(after_round)
             stats = machine.stats(skipped_ns=source.skipped_ns)
             config = machine.config()
+            deaths = [one.cause for one in machine.take_events() if one.event == "worker_died"]
         finally:
             machine.close()
     finally:
@@ -85,4 +88,4 @@ def replay(
         wall_seconds=time.monotonic() - began,
         truncated=source.broken is not None,
     )
-    return Replayed(document, config, stats, source.broken)
+    return Replayed(document, config, stats, source.broken, deaths)

@@ -242,6 +242,24 @@ def test_the_switch_brings_a_default_queue_frame_to_the_vm_whose_port_it_fits(ma
     clean(lab)
 
 
+def test_what_queue_0_holds_for_a_vm_that_is_removed_reaches_nobody(machine: Machine) -> None:
+    lab = Lab(machine)
+    change(lab, "up", 1, "c", 10)
+    change(lab, "up", 1, "a", 10)
+    change(lab, "down", 1, "a")
+    lab.send([(1, "a", 10, 200)] * 8, 0, 1)
+    before = machine.stats().adapters["whole"].queues["switch_dropped_frames"][0]
+    lab.ask("remove_vm", adapter="whole", vm="a")
+    change(lab, "up", 1, "b", 10)  # it has the index that was a's
+    change(lab, "down", 1, "b")
+    lab.send([], 0, 5_000_000)
+    assert not lab.marks(1, "b")
+    assert not lab.marks(1, "c")
+    assert not any(machine.plane.views.guest_bytes[:64])
+    assert machine.stats().adapters["whole"].queues["switch_dropped_frames"][0] == before + 8
+    clean(lab)
+
+
 def test_a_vm_sees_nothing_of_the_vm_that_had_the_memory_before(machine: Machine) -> None:
     lab = Lab(machine)
     change(lab, "up", 0, "a", 10)

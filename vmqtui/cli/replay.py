@@ -35,6 +35,8 @@ def run_replay(
         done = replay(capture, given, adapter, pace=pace, progress=report)
     if done.stats.skipped_ns:
         warn(f"{done.stats.skipped_ns / 1e9:.3f} s were cut out of gaps of over 1 s")
+    for sentence in done.deaths:
+        warn(sentence)
     if as_json:
         print_json(done.document)
     else:
