@@ -14,8 +14,8 @@ def run_bench(
     """Measure and print; the exit status."""
     if filters < queues:
         unusable(f"--filters: {filters} is less than one a queue (--queues {queues})")
+    prepare_kernels()
     with engine_sentences("bench"):
-        prepare_kernels()
         from engine.service.bench import BenchFailedError, Settings, bench
 
         on_terminal = sys.stderr.isatty()

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.scenario.load import default_scenario, load
-from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, unusable
+from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
 from vmqtui.cli.run import run_async
+from vmqtui.cli.start import prepare_kernels
 
 if TYPE_CHECKING:
     from engine.service.engine import Engine, Listen
@@ -36,8 +37,10 @@ def run_engine(
         unusable("--loop: there is no --capture to loop")
     if broker is not None and listen is not None:
         unusable("--listen: an engine uses --broker or a broker of its own, not both")
-    with engine_sentences(str(scenario or "the default scenario")):
+    with sentences():
         given = load(scenario) if scenario is not None else default_scenario()
+    prepare_kernels(tell=tied)
+    with engine_sentences(str(scenario or "the default scenario")):
         from engine.service.engine import Engine
 
         def say(sentence: str) -> None:

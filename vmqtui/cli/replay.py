@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from engine.scenario.load import load
-from vmqtui.cli.failures import DONE, FAILED, engine_sentences, warn
+from vmqtui.cli.failures import DONE, FAILED, engine_sentences, sentences, warn
 from vmqtui.cli.output import print_json, print_table
 from vmqtui.cli.start import prepare_kernels
 from vmqtui.state.snapshot import Snapshot
@@ -24,9 +24,10 @@ def run_replay(
     capture: Path, scenario: Path | None, adapter: str | None, *, as_json: bool, pace: Literal["max", "real"]
 ) -> int:
     """Replay a capture and print what came of it; the exit status."""
-    with engine_sentences(str(scenario or "the plan")):
+    with sentences():
         given = load(scenario) if scenario is not None else None
-        prepare_kernels()
+    prepare_kernels()
+    with engine_sentences(str(scenario or "the plan")):
         from engine.service.replay import plan_capture, replay
 
         if given is None:
@@ -49,8 +50,8 @@ def run_replay(
 
 def run_plan(capture: Path) -> int:
     """Print a plan for a capture; the exit status."""
+    prepare_kernels()
     with engine_sentences(str(capture)):
-        prepare_kernels()
         from engine.service.replay import plan_capture
         from engine.traffic.plan import to_toml
 
