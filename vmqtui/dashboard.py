@@ -2,23 +2,18 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar
 
 from rich.console import RenderableType
 from textual.app import ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.binding import Binding, BindingsMap
 from textual.widgets import ContentSwitcher
 
-from vmqtui.actions import ACTIONS, VIEWS, offered
-from vmqtui.dialogs import tasks
-from vmqtui.dialogs.choose import ChooseDialog, MoveDialog, TextDialog
-from vmqtui.dialogs.request import RequestDialog, Task
+from vmqtui.actions import ACTIONS, VIEWS, by_id, offered
+from vmqtui.controls import Controls
+from vmqtui.dialogs.choose import ChooseDialog, TextDialog
 from vmqtui.dialogs.texts import details_text, help_text
 from vmqtui.link import Link
-from vmqtui.printable import printable
 from vmqtui.state.model import Model
-from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
 from vmqtui.views.composed import DefaultQueueView, OverviewView, ProcessorsView
 from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
@@ -37,18 +32,21 @@ _VIEWS: tuple[type[View], ...] = (
 )
 
 
-class Dashboard(Screen[None]):
+class Dashboard(Controls):
     """Shows the model and carries out the actions of the registry. Only the seen view draws."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(action.key, action.id, action.title, show=False) for action in ACTIONS if not action.priority
-    ]
 
     def __init__(self, link: Link, model: Model, *, read_only: bool) -> None:
         super().__init__()
         self._link = link
         self._model = model
         self._offered = offered(read_only)
+        # Of this dashboard, not of the class: what is offered differs from one to the next.
+        keys = BindingsMap(
+            Binding(action.key, action.does, action.title, show=False, priority=action.priority)
+            for action in self._offered
+            if action.key
+        )
+        self._bindings = BindingsMap.merge([self._bindings, keys])
         self._header = Header(model, read_only)
         self._tabs = Tabs()
         self._keys = KeyBar(self._offered)
@@ -85,7 +83,7 @@ class Dashboard(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         name = f"{action}({parameters[0]!r})" if action == "view" and parameters else action
-        known = [one for one in ACTIONS if one.id == name]
+        known = [one for one in ACTIONS if one.does == name]
         if not known:
             return True
         return known[0] in self._offered and known[0].applies(self._view)
@@ -97,7 +95,7 @@ class Dashboard(Screen[None]):
                 yield SystemCommand(action.title, action.help, partial(self._do, action.id))
 
     def _do(self, action: str) -> None:
-        self.call_later(self.run_action, action)
+        self.call_later(self.run_action, by_id(action).does)
 
     def action_view(self, view: str) -> None:
         """Show a view."""
@@ -223,113 +221,3 @@ class Dashboard(Screen[None]):
         at = names.index(self._model.host) if self._model.host in names else 0
         lines = [f"{row.host}  {row.state}  {row.version}" for row in rows]
         self.app.push_screen(ChooseDialog("Host", lines, at), chosen)
-
-    def _tell(self, words: str, severity: str = "information") -> None:
-        self.app.notify(printable(words), severity=severity, markup=False, timeout=5)  # type: ignore[arg-type]
-
-    def _queue(self) -> QueueRow | None:
-        """The queue that a key means: the one under the cursor, or that of the filter under it."""
-        row = self.view.table.row
-        if isinstance(row, QueueRow):
-            return row
-        if isinstance(row, FilterRow):
-            found = (q for q in self._model.snapshot.queues if q.adapter == row.adapter)
-            return next((queue for queue in found if queue.queue_id == row.queue_id), None)
-        self._tell("the cursor is on no queue; Tab goes to the next panel")
-        return None
-
-    def _ask(self, dialog: RequestDialog) -> None:
-        def closed(words: str | None) -> None:
-            if words:
-                self._tell(words)
-
-        self.app.push_screen(dialog, closed)
-
-    def _ask_task(self, task: Task) -> None:
-        self._ask(RequestDialog(self._link, self._model.host, task))
-
-    def action_move_queue(self) -> None:
-        """Choose the processor that serves the queue."""
-        row = self.view.table.row
-        if isinstance(row, CpuRow):
-            self._tell("Tab goes to the queues of this processor; m moves the one under the cursor")
-        elif (queue := self._queue()) is not None:
-            self._ask(MoveDialog(self._link, self._model.host, queue, self._model))
-
-    def action_set_filter(self) -> None:
-        """Steer a MAC and VLAN to the queue."""
-        if (queue := self._queue()) is not None:
-            self._ask_task(tasks.set_filter(queue))
-
-    def action_clear_filter(self) -> None:
-        """Clear the filter under the cursor, or one of the queue's."""
-        row = self.view.table.row
-        if isinstance(row, FilterRow):
-            self._ask_task(tasks.clear_filter(row))
-            return
-        queue = self._queue()
-        if queue is None:
-            return
-        filters = [
-            one
-            for one in self._model.snapshot.filters
-            if one.adapter == queue.adapter and one.queue_id == queue.queue_id
-        ]
-        if not filters:
-            self._tell(f"{tasks.called(queue)} has no filter")
-        elif len(filters) == 1:
-            self._ask_task(tasks.clear_filter(filters[0]))
-        else:
-            lines = [
-                f"{one.filter_id:>5}  {one.config.mac}  VLAN {one.config.vlan or 'any'}"
-                for one in filters
-                if one.config is not None
-            ]
-
-            def chosen(index: int | None) -> None:
-                if index is not None:
-                    self._ask_task(tasks.clear_filter(filters[index]))
-
-            self.app.push_screen(ChooseDialog("Clear which filter", lines), chosen)
-
-    def action_new_queue(self) -> None:
-        """Allocate a queue: for the port under the cursor, on the adapter shown, or on one to be chosen."""
-        config = self._model.snapshot.config
-        if config is None or not config.adapters:
-            self._tell("no adapter is known yet")
-            return
-        cpus = len(config.cpus)
-        row = self.view.table.row
-        if isinstance(row, PortRow):
-            settings = next(one for one in config.adapters if one.name == row.adapter)
-            self._ask_task(tasks.new_queue(settings, cpus, row.config))
-            return
-        chosen_adapter = self._model.choices.adapter
-        adapters = [one for one in config.adapters if chosen_adapter in (None, one.name)]
-        if len(adapters) == 1:
-            self._ask_task(tasks.new_queue(adapters[0], cpus))
-            return
-
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                self._ask_task(tasks.new_queue(adapters[index], cpus))
-
-        self.app.push_screen(ChooseDialog("New queue on", [one.name for one in adapters]), chosen)
-
-    def action_complete_queue(self) -> None:
-        """Give the allocated queue its buffers."""
-        if (queue := self._queue()) is not None:
-            self._ask_task(tasks.complete_queue(queue))
-
-    def action_edit_queue(self) -> None:
-        """Rename or resize the queue."""
-        if (queue := self._queue()) is not None:
-            self._ask_task(tasks.edit_queue(queue))
-
-    def action_free_queue(self) -> None:
-        """Free the queue, its filters first."""
-        if (queue := self._queue()) is not None:
-            if queue.queue_id == 0:
-                self._tell("the default queue can't be freed")
-            else:
-                self._ask_task(tasks.free_queue(queue))

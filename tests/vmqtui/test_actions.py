@@ -4,9 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from vmqtui.actions import ACTIONS, VIEWS, offered
+from vmqtui.actions import ACTIONS, CURSOR, VIEWS, offered
 from vmqtui.dashboard import Dashboard
-from vmqtui.widgets.table import LiveTable
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -14,11 +13,11 @@ def test_no_key_means_two_things_in_a_view(view: str) -> None:
     meanings: defaultdict[str, list[str]] = defaultdict(list)
     for action in ACTIONS:
         if action.applies(view):
-            for key in action.key.split(","):
+            for key in action.keys:
                 meanings[key].append(action.id)
-    for binding in LiveTable.BINDINGS:
-        for key in binding.key.split(","):  # type: ignore[union-attr]
-            meanings[key].append(f"table {binding.action}")  # type: ignore[union-attr]
+    for action in CURSOR:
+        for key in action.keys:
+            meanings[key].append(action.id)
     assert {key: ids for key, ids in meanings.items() if len(ids) > 1} == {}
 
 
@@ -33,8 +32,8 @@ def test_every_action_has_key_title_help_and_group() -> None:
 
 def test_every_action_is_carried_out_by_the_dashboard() -> None:
     for action in ACTIONS:
-        name = action.id.partition("(")[0]
-        if name != "command_palette":  # Textual's own
+        name = action.does.partition("(")[0]
+        if name != "app.command_palette":  # Textual's own
             assert callable(getattr(Dashboard, f"action_{name}", None)), action.id
 
 

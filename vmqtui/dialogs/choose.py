@@ -13,13 +13,14 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from vmqtui.dialogs.request import RequestDialog, Task
-from vmqtui.dialogs.tasks import called, move_queue
+from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.rows import CpuRow, QueueRow
+from vmqtui.tasks.queues import move_queue
+from vmqtui.tasks.task import Task, called
 from vmqtui.widgets.table import LiveTable
 
 

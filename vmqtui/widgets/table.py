@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from vmqtui.actions import CURSOR
 from vmqtui.columns import COLUMNS, Column, ordered, visible
 from vmqtui.draw import Line, bar, fit, join, spark
 from vmqtui.numbers import UNKNOWN
@@ -34,12 +35,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     LiveTable { scrollbar-size: 1 1; overflow-x: hidden; overflow-y: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "cursor(-1)", "Up", show=False),
-        Binding("down,j", "cursor(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home,g", "cursor(-1000000)", "First", show=False),
-        Binding("end,G", "cursor(1000000)", "Last", show=False),
+        Binding(action.key, action.does, action.title, show=False) for action in CURSOR
     ]
 
     class Moved(Message):

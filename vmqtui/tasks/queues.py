@@ -1,120 +1,15 @@
-"""What each control asks for: fields, checks, and the requests they make. No widgets."""
+"""Allocating, completing, moving, changing and freeing queues."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from engine.scenario.values import (
-    MAX_BUFFERS,
-    check_filter_vlan,
-    check_name,
-    check_vlan,
-    check_whole,
-    normal_mac,
-)
-from engine.telemetry.config import AdapterConfig, PortConfig, Vlan
-from vmqtui.columns.shared import vlan_text
-from vmqtui.dialogs.request import Answers, Field, Step, Task, Values
+from engine.scenario.values import MAX_BUFFERS, check_name
+from engine.telemetry.config import AdapterConfig, PortConfig
 from vmqtui.printable import printable
-from vmqtui.state.rows import FilterRow, QueueRow, processor_name
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """A check for a whole number in low..high."""
-
-    def check(text: str) -> int:
-        digits = text.replace(",", "").replace("_", "")
-        return check_whole(int(digits) if digits.isascii() and digits.isdigit() else text, low, high)
-
-    return check
-
-
-def processor(cpus: int) -> Callable[[str], int]:
-    """A check for a processor of the host, as a number or group:number."""
-
-    def check(text: str) -> int:
-        group, colon, number = text.partition(":")
-        parts = (group, number) if colon else (group,)
-        if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
-            raise ValueError(f"{text or 'nothing'} is not a processor (0..{cpus - 1}, or group:number)")
-        return check_whole(int(group) * 64 + int(number) if colon else int(group), 0, cpus - 1)
-
-    return check
-
-
-def vlan_test(settings: AdapterConfig | None) -> Callable[[str], Vlan]:
-    """A check for a VLAN test that this adapter can set; nothing or "any" means no test."""
-
-    def check(text: str) -> Vlan:
-        given: Any = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else text.lower()
-        vlan = check_vlan(None if given in ("", "any") else given)
-        if settings is not None:
-            minor = settings.ndis_version.partition(".")[2]
-            check_filter_vlan(vlan, int(minor) if minor.isdigit() else 30, settings.vlan_filtering)
-        return vlan
-
-    return check
-
-
-def optional_mac(text: str) -> str | None:
-    """A MAC address, or nothing."""
-    return normal_mac(text) if text else None
-
-
-def optional_name(text: str) -> str | None:
-    """A name, or nothing."""
-    return check_name(text) if text else None
-
-
-def _mac_field() -> Field:
-    return Field("mac", "MAC", normal_mac, hint="00:15:5d:00:00:01")
-
-
-def _vlan_field(settings: AdapterConfig | None, value: str = "") -> Field:
-    return Field("vlan", "VLAN", vlan_test(settings), value, "1..4094, untagged, or empty for any")
-
-
-def _filter_params(adapter: str, queue_id: int, values: Values) -> dict[str, Any]:
-    params = {"adapter": adapter, "queue_id": queue_id, "mac": values["mac"]}
-    return params if values["vlan"] is None else params | {"vlan": values["vlan"]}
-
-
-def called(row: QueueRow) -> str:
-    """A queue as a person would name it."""
-    return f"queue {row.queue_id} ({printable(row.label)})"
-
-
-def set_filter(row: QueueRow) -> Task:
-    """Steer a MAC and VLAN to a queue."""
-
-    def plan(values: Values) -> Sequence[Step]:
-        title = f"set filter {values['mac']}, VLAN {vlan_text(values['vlan'])} on {called(row)}"
-        params = _filter_params(row.adapter, row.queue_id, values)
-        return [Step("set", title, "set_filter", lambda answers: params)]
-
-    return Task(
-        "Set a filter",
-        f"Frames for this MAC and VLAN go to {called(row)} of {printable(row.adapter)}.",
-        "Set filter",
-        plan,
-        [_mac_field(), _vlan_field(row.settings)],
-    )
-
-
-def clear_filter(row: FilterRow) -> Task:
-    """Clear one filter, after asking."""
-    config = row.config
-    what = f"filter {row.filter_id}"
-    tests = f" ({config.mac}, VLAN {vlan_text(config.vlan)})" if config else ""
-    last = row.queue is not None and row.queue_id != 0
-    params = {"adapter": row.adapter, "queue_id": row.queue_id, "filter_id": row.filter_id}
-    return Task(
-        "Clear a filter",
-        f"Clear {what}{tests} of queue {row.queue_id} ({printable(row.label)})?"
-        + (" If it is the queue's last, the queue pauses and discards what it holds." if last else ""),
-        "Clear filter (y)",
-        lambda values: [Step("clear", f"clear {what}", "clear_filter", lambda answers: params)],
-        destructive=True,
-    )
+from vmqtui.state.rows import QueueRow, processor_name
+from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
+from vmqtui.tasks.filters import filter_params, vlan_field
+from vmqtui.tasks.task import Answers, Field, Step, Task, Values, called
 
 
 def move_queue(row: QueueRow, cpu: int) -> Step:
@@ -209,7 +104,7 @@ def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None
         fields.append(Field("lookahead", "Lookahead", whole(0, settings.max_lookahead_bytes), "0"))
     fields += [
         Field("mac", "MAC", optional_mac, port.mac if port else "", "empty: allocate without a filter"),
-        _vlan_field(settings, "" if port is None or port.vlan is None else str(port.vlan)),
+        vlan_field(settings, "" if port is None or port.vlan is None else str(port.vlan)),
     ]
     allocated = tuple(field.key for field in fields if field.key not in ("mac", "vlan"))
 
@@ -230,7 +125,7 @@ def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None
                     "filter",
                     f"set filter {values['mac']}",
                     "set_filter",
-                    lambda answers: _filter_params(settings.name, _queue_id(answers), values),
+                    lambda answers: filter_params(settings.name, _queue_id(answers), values),
                     ("mac", "vlan"),
                 )
             )

@@ -1,0 +1,24 @@
+"""Every action once: bindings, key bar, palette, help screen and reference pages read this.
+
+An action is carried out by the dashboard's method ``action_<id>``, or by its ``call``. Nothing here needs
+Textual. What has a subject of its own stands in a file of its own; this is where they come together.
+"""
+
+from vmqtui.actions.action import VIEWS, Action, key_name, key_names
+from vmqtui.actions.changing import CHANGING
+from vmqtui.actions.moving import CURSOR, MOVING, TABLES
+from vmqtui.actions.program import PROGRAM
+
+ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *PROGRAM)
+
+__all__ = ["ACTIONS", "CURSOR", "VIEWS", "Action", "by_id", "key_name", "key_names", "offered"]
+
+
+def offered(read_only: bool) -> tuple[Action, ...]:
+    """The actions of a dashboard: all, or those that change nothing."""
+    return tuple(action for action in ACTIONS if not (read_only and action.changes))
+
+
+def by_id(action_id: str) -> Action:
+    """The action of that id."""
+    return next(action for action in ACTIONS if action.id == action_id)

@@ -1,0 +1,46 @@
+"""Moving: between views, in a table, and what it shows of its rows."""
+
+from vmqtui.actions.action import ALL_VIEWS, VIEWS, Action
+
+MOVING: tuple[Action, ...] = (
+    *(
+        Action(
+            f"view_{view}",
+            str(number),
+            f"View: {title}",
+            f"Show {title.lower()}.",
+            "Views",
+            call=f"view('{view}')",
+        )
+        for number, (view, title) in enumerate(VIEWS.items(), 1)
+    ),
+    Action("next_view", "right_square_bracket,right", "Next view", "Show the next view.", "Views"),
+    Action("previous_view", "left_square_bracket,left", "Previous view", "Show the one before.", "Views"),
+)
+
+TABLES: tuple[Action, ...] = (
+    Action("details", "enter", "Details", "Everything about the row under the cursor.", "Table", ALL_VIEWS),
+    Action(
+        "sort_next", "s", "Sort by the next column", "Or click a heading.", "Table", ALL_VIEWS, bar="sort"
+    ),
+    Action("sort_previous", "S", "Sort by the column before", "Or click a heading.", "Table", ALL_VIEWS),
+    Action(
+        "reverse",
+        "r",
+        "Reverse the order",
+        "Or click the heading again.",
+        "Table",
+        ALL_VIEWS,
+        bar="reverse",
+    ),
+)
+
+CURSOR: tuple[Action, ...] = (
+    Action("cursor_up", "up,k", "Up", "The row above.", "Cursor", call="cursor(-1)"),
+    Action("cursor_down", "down,j", "Down", "The row below.", "Cursor", call="cursor(1)"),
+    Action("page_up", "pageup", "Page up", "A page of rows up.", "Cursor", call="page(-1)"),
+    Action("page_down", "pagedown", "Page down", "A page of rows down.", "Cursor", call="page(1)"),
+    Action("cursor_first", "home,g", "First", "The first row.", "Cursor", call="cursor(-1000000)"),
+    Action("cursor_last", "end,G", "Last", "The last row.", "Cursor", call="cursor(1000000)"),
+)
+"""What a table itself does, when it has the focus. These keys are fixed, and taken in every view."""

@@ -1,0 +1,82 @@
+"""What a control is: fields to fill in, the requests they make, and what is said of an answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.bus.messages import Response
+from vmqtui.printable import printable
+from vmqtui.state.rows import QueueRow
+
+Answers = dict[str, Response]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A line to fill in. ``check`` returns the value to send, or raises ValueError with a sentence."""
+
+    key: str
+    label: str
+    check: Callable[[str], Any]
+    value: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request. ``params`` may use the answers of the steps before it."""
+
+    key: str
+    title: str
+    op: str
+    params: Callable[[Answers], dict[str, Any]]
+    uses: tuple[str, ...] = ()
+    """Fields it sends: once it is done they can't be changed any more."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a dialog is for: its words, its fields, and the requests that the values make."""
+
+    title: str
+    explanation: str
+    verb: str
+    plan: Callable[[Values], Sequence[Step]]
+    fields: Sequence[Field] = ()
+    destructive: bool = False
+
+
+def refusal(step: Step, response: Response) -> str | None:
+    """Why a request was refused, in words with the NDIS status; None when it was not.
+
+    ``complete_allocation`` answers per queue; one queue refused is a refusal here.
+    """
+    if response.status != "ok":
+        return _words(response.ndis_status, response.message)
+    for queue in response.result.get("queues", ()) if step.op == "complete_allocation" else ():
+        status = str(queue.get("ndis_status", "")) if isinstance(queue, dict) else ""
+        if status and status != "NDIS_STATUS_SUCCESS":
+            return _words(status, str(queue.get("message", "")) or response.message)
+    return None
+
+
+def _words(status: str, message: str) -> str:
+    return printable(f"{message} ({status})" if message else MEANINGS.get(status, "refused") + f" ({status})")
+
+
+MEANINGS = {
+    "NDIS_STATUS_INVALID_PARAMETER": "not possible for this queue as it stands",
+    "NDIS_STATUS_INVALID_LENGTH": "too long",
+    "NDIS_STATUS_NOT_SUPPORTED": "the adapter can't do that",
+    "NDIS_STATUS_RESOURCES": "the adapter has no queue, filter or buffer left",
+    "NDIS_STATUS_FILE_NOT_FOUND": "that filter is not on this queue",
+    "NDIS_STATUS_NOT_ACCEPTED": "the engine is stopping",
+    "NDIS_STATUS_REQUEST_ABORTED": "the engine stopped before it was done",
+    "NDIS_STATUS_FAILURE": "the engine failed; its log says more",
+}
+
+
+def called(row: QueueRow) -> str:
+    """A queue as a person would name it."""
+    return f"queue {row.queue_id} ({printable(row.label)})"
