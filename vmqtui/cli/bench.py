@@ -1,52 +1,202 @@
 """``vmqtui bench``."""
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable
 from vmqtui.cli.output import print_json
 from vmqtui.cli.start import prepare_kernels
 
+_SECONDS: Final = 6.0
+_SWEEP_SECONDS: Final = 3.0
+_ENGINE: Final = (sys.executable, "-m", "vmqtui", "engine")
+
 
 def run_bench(
-    cpus: int, queues: int, filters: int, frame_bytes: int, seconds: float, *, as_json: bool
+    cpus: int | None,
+    queues: int | None,
+    filters: int | None,
+    frame_bytes: int | None,
+    seconds: float | None,
+    *,
+    sweep: bool,
+    as_json: bool,
 ) -> int:
     """Measure and print; the exit status."""
-    if filters < queues:
-        unusable(f"--filters: {filters} is less than one a queue (--queues {queues})")
+    given = {
+        name: value
+        for name, value in (
+            ("cpus", cpus),
+            ("queues", queues),
+            ("filters", filters),
+            ("frame_bytes", frame_bytes),
+        )
+        if value is not None
+    }
+    if sweep and given:
+        unusable(f"--{next(iter(given)).replace('_', '-')}: --sweep has settings of its own")
+    given.setdefault("queues", 64)
+    given.setdefault("filters", given["queues"])
+    if given["filters"] < given["queues"]:
+        unusable(f"--filters: {given['filters']} is less than one a queue (--queues {given['queues']})")
     prepare_kernels()
-    with engine_sentences("bench"):
-        from engine.service.bench import BenchFailedError, Settings, bench
+    with engine_sentences("bench"), _Progress() as progress:
+        from engine.service import sweep as account
+        from engine.service.bench import BenchFailedError, Settings
 
-        on_terminal = sys.stderr.isatty()
         try:
-            document = bench(
-                Settings(cpus, queues, filters, frame_bytes, seconds),
-                lambda sentence: print(sentence, file=sys.stderr) if on_terminal else None,
-            )
+            if sweep:
+                document = account.sweep(seconds or _SWEEP_SECONDS, _ENGINE, progress.tell)
+            else:
+                document = account.bench(Settings(**given), seconds or _SECONDS, progress.tell)
         except BenchFailedError as error:
             failed(error)
     if as_json:
         print_json(document)
+    elif sweep:
+        _print_sweep(document)
     else:
         _print(document)
     return DONE
 
 
+class _Progress:
+    """What goes on, in one line of a terminal's stderr that is gone at the end; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tell("")
+
+    def tell(self, sentence: str) -> None:
+        if self._shown:
+            print(f"\r\x1b[K{sentence}", end="", file=sys.stderr, flush=True)
+
+
 def _print(document: dict[str, Any]) -> None:
     print(
         f"{document['cpus']} CPUs, {document['queues']} queues, {document['filters']} filters,"
-        f" {document['frame_bytes']}-byte frames, on {document['cores']} cores"
+        f" {document['frame_bytes']}-byte frames, on {document['cores']} cores;"
+        f" median of {document['runs']} runs, ± half their spread"
     )
     for title, text in (
-        ("whole path", f"{document['frames_per_second'] / 1e6:.2f} M frames/s"),
+        ("whole path", _rate(document["frames_per_second"], document["frames_per_second_spread"])),
         ("", f"{document['gbits_per_second']:.2f} Gbit/s"),
         ("", f"{document['line_rate_10g_ratio']:.2f} × 10 GbE line rate"),
-        ("spread of runs", f"{document['frames_per_second_spread']:.1%}"),
-        ("steering, a core", f"{document['steer_frames_per_second_per_core'] / 1e6:.1f} M frames/s"),
-        ("memcpy", f"{document['memcpy_gbytes_per_second']:.2f} GB/s"),
+        ("steering, a core", _rate(document["steer_frames_per_second_per_core"], document["steer_spread"])),
+        ("memcpy", f"{document['memcpy_gbytes_per_second']:.2f} GB/s ± {document['memcpy_spread'] / 2:.0%}"),
         ("copied", f"{document['copied_gbytes_per_second']:.2f} GB/s"),
         ("", f"{document['copy_ratio']:.2f} of memcpy"),
         ("workers ready", f"{document['ready_seconds']:.2f} s"),
     ):
         print(f"  {title:<18}{text}")
+    _print_baselines(document)
+
+
+def _print_baselines(document: dict[str, Any]) -> None:
+    print("the same frames in Python, on one core: steered and counted, nothing more")
+    for row in document["baselines"]:
+        text = row["is_missing"] or (
+            f"{_rate(row['frames_per_second'], row['frames_per_second_spread'])}:"
+            f" {row['times_slower_than_steering']:.0f} × slower than steering,"
+            f" {row['times_slower']:.1f} × than the whole path"
+        )
+        print(f"  {row['name']:<28}{text}")
+
+
+def _print_sweep(document: dict[str, Any]) -> None:
+    print(
+        f"on {document['cores']} cores; median of {document['runs']} runs, ± half their spread;"
+        " rows of a group take turns, memcpy is measured before each run\n"
+    )
+    heads = (
+        "group", "CPUs", "queues", "filters", "bytes", "frames/s", "±", "Gbit/s", "of memcpy", "× first"
+    )  # fmt: skip
+    _print_columns(
+        heads,
+        [
+            (
+                row["group"],
+                f"{row['cpus']}",
+                f"{row['queues']:,}",
+                f"{row['filters']:,}",
+                f"{row['frame_bytes']:,}",
+                f"{row['frames_per_second'] / 1e6:.2f} M",
+                f"{row['frames_per_second_spread'] / 2:.0%}",
+                f"{row['gbits_per_second']:.2f}",
+                f"{row['copy_ratio']:.3f}",
+                f"{row['over_first']:.2f}",
+            )
+            for row in document["rows"]
+        ],
+    )
+    print()
+    _print_columns(
+        ("wanted", "at least", "aim for", "measured", "reached"),
+        [
+            (
+                row["what"],
+                *(_amount(row[key], row["unit"]) for key in ("at_least", "aim", "measured")),
+                row["reached"],
+            )
+            for row in document["targets"]
+        ],
+    )
+    print()
+    telemetry, start = document["telemetry"], document["start"]
+    for title, text in (
+        ("memcpy", f"{document['memcpy_gbytes_per_second']:.2f} GB/s ± {document['memcpy_spread'] / 2:.0%}"),
+        (f"start, {start['cpus']} CPUs", f"{start['seconds']:.2f} s ± {start['seconds_spread'] / 2:.0%}"),
+        (
+            "telemetry",
+            f"{telemetry['core_share']:.1%} of a core ({telemetry['core_share_least']:.1%} to"
+            f" {telemetry['core_share_most']:.1%})",
+        ),
+        (
+            "",
+            f"the engine process takes {telemetry['engine_core_share_with']:.1%} with it,"
+            f" {telemetry['engine_core_share_without']:.1%} without",
+        ),
+        *(
+            (
+                f"replay, {row['form']}",
+                f"{_rate(row['frames_per_second'], row['frames_per_second_spread'])};"
+                f" {row['frames']:,} frames in {row['wall_seconds']:.2f} s with start and end",
+            )
+            for row in document["replays"]
+        ),
+    ):
+        print(f"  {title:<18}{text}")
+    _print_baselines(document)
+
+
+def _print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The first column to the left, the others to the right."""
+    lines = [heads, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
+    for first, *others in lines:
+        cells = [first.ljust(widths[0]), *(text.rjust(w) for text, w in zip(others, widths[1:], strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def _rate(frames_per_second: float, spread: float) -> str:
+    return f"{frames_per_second / 1e6:.2f} M frames/s ± {spread / 2:.0%}"
+
+
+def _amount(value: float, unit: str) -> str:
+    match unit:
+        case "frames/s":
+            return f"{value / 1e6:.2f} M frames/s"
+        case "times":
+            return f"{value:.2f} ×"
+        case "bytes":
+            return f"{value / 1e6:.1f} MB"
+        case "core":
+            return f"{value:.1%} of a core"
+        case _:
+            return f"{value:.2f} {unit}"

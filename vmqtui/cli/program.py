@@ -198,21 +198,37 @@ def get(
 @app.command()
 def bench(
     cpus: Annotated[
-        int, typer.Option("--cpus", metavar="N", min=1, max=256, help="Simulated processors.")
-    ] = 8,
-    queues: Annotated[int, typer.Option("--queues", metavar="N", min=1, max=4096, help="Queues.")] = 64,
+        int | None,
+        typer.Option("--cpus", metavar="N", min=1, max=256, help="Simulated processors; default: 8."),
+    ] = None,
+    queues: Annotated[
+        int | None, typer.Option("--queues", metavar="N", min=1, max=4096, help="Default: 64.")
+    ] = None,
     filters: Annotated[
         int | None, typer.Option("--filters", metavar="N", min=1, max=65_536, help="Default: one a queue.")
     ] = None,
     frame_bytes: Annotated[
-        int, typer.Option("--frame-bytes", metavar="N", min=14, max=65_535, help="Bytes.")
-    ] = 64,
+        int | None, typer.Option("--frame-bytes", metavar="N", min=14, max=65_535, help="Default: 64.")
+    ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", metavar="S", min=0.1, max=3600, help="For all runs.")
-    ] = 6.0,
+        float | None,
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=0.1,
+            max=3600,
+            help="For all runs of a setting; default: 6, with --sweep 3.",
+        ),
+    ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="A table over CPUs, queues, filters and frame sizes, and what is wanted."
+        ),
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Measure the whole receive path in real worker processes, and how fast this machine copies memory."""
     from vmqtui.cli.bench import run_bench
 
-    raise typer.Exit(run_bench(cpus, queues, filters or queues, frame_bytes, seconds, as_json=json_))
+    raise typer.Exit(run_bench(cpus, queues, filters, frame_bytes, seconds, sweep=sweep, as_json=json_))

@@ -1,0 +1,265 @@
+"""What an engine costs besides frames: its start, its workers' memory, its telemetry; and a replay.
+
+Engines measured from outside are real ones, started by ``command``, as anybody starts them, with a broker
+of their own in a process of its own.
+"""
+
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+
+from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
+from engine.service.replay import replay
+from engine.traffic.capture import CaptureSource
+
+REPLAY_FRAMES: Final = 1 << 21
+REPLAY_RUNS: Final = 3
+START_RUNS: Final = 3
+TELEMETRY_HZ: Final = 10
+TELEMETRY_RUNS: Final = 4
+_TELEMETRY_SECONDS: Final = 2.0
+_TELEMETRY_PPS: Final = 50_000
+_RARELY_S: Final = 60  # the longest interval there is: once in a measurement, or not at all
+_END_DEADLINE_S: Final = 20.0
+_BLOCK: Final = "/vmq-"  # how the path of a host's shared block begins, where such blocks have paths
+
+
+def private_bytes(rig: Rig) -> int:
+    """Memory that one more processor takes: a worker's own (USS), the host's shared block apart; median."""
+    found = []
+    for pid in rig.machine.plane.worker_pids:
+        worker = psutil.Process(pid)
+        own = worker.memory_full_info().uss
+        if hasattr(psutil.Process, "memory_maps"):
+            # A page of the block that only this worker has touched looks private to the system.
+            own -= sum(
+                area.private_clean + area.private_dirty
+                for area in worker.memory_maps()
+                if _BLOCK in area.path and hasattr(area, "private_clean")
+            )
+        found.append(own)
+    return round(statistics.median(found))
+
+
+# --- a start -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _engine(
+    command: Sequence[str], scenario: str, interval_s: float
+) -> Iterator[tuple[psutil.Process, float]]:
+    """A running engine process, and after how many seconds it said so."""
+    with tempfile.TemporaryDirectory(prefix="vmqtui-bench-") as directory:
+        path = Path(directory) / "bench.toml"
+        path.write_text(scenario, encoding="utf-8")
+        log = Path(directory) / "stderr"
+        began = time.perf_counter()
+        with log.open("w+", encoding="utf-8") as said:
+            process = subprocess.Popen(
+                [*command, "--scenario", str(path), "--listen", "127.0.0.1:0", "--interval", str(interval_s)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+            assert process.stdout is not None
+            try:
+                line = process.stdout.readline()  # its URL, when it is ready
+                seconds = time.perf_counter() - began
+                if not line:
+                    said.seek(0)
+                    raise BenchFailedError(f"an engine did not start: {said.read().strip()[-500:]}")
+                yield psutil.Process(process.pid), seconds
+            finally:
+                process.terminate()
+                try:
+                    process.wait(_END_DEADLINE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                process.stdout.close()
+
+
+def start_seconds(command: Sequence[str], cpus: int, progress: Progress) -> dict[str, Any]:
+    """From nothing to a first reading on the bus, with kernels compiled before."""
+    scenario = f'[host]\nname = "bench"\ncpus = {cpus}\n[[adapter]]\nname = "nic0"\n'
+    found = []
+    for run in range(START_RUNS + 1):
+        which = f"run {run} of {START_RUNS}" if run else "once unmeasured"
+        progress(f"start of an engine with {cpus} CPUs, {which}")
+        with _engine(command, scenario, 0.25) as (_, seconds):
+            found.append(seconds)
+    del found[0]  # reads files for the first time
+    return {
+        "cpus": cpus,
+        "runs": START_RUNS,
+        "seconds": statistics.median(found),
+        "seconds_spread": spread(found),
+    }
+
+
+# --- telemetry ---------------------------------------------------------------------------------------
+
+
+def telemetry_share(command: Sequence[str], queues: int, progress: Progress) -> dict[str, Any]:
+    """CPU seconds a second that an engine's process spends on readings, without its broker and workers.
+
+    Two engines run side by side on the same traffic, over all queues; one publishes ten readings a second,
+    the other next to none: the difference of what their processes spend is the telemetry's.
+    """
+    scenario = _telemetry_scenario(queues)
+    often, rarely, found = [], [], []
+    progress(f"telemetry of {queues} queues: starting two engines")
+    with (
+        _engine(command, scenario, 1 / TELEMETRY_HZ) as (busy, _),
+        _engine(command, scenario, _RARELY_S) as (quiet, _),
+    ):
+        for run in range(TELEMETRY_RUNS):
+            progress(f"telemetry of {queues} queues, run {run + 1} of {TELEMETRY_RUNS}")
+            before = [_cpu_seconds(busy), _cpu_seconds(quiet)]
+            began = time.perf_counter()
+            time.sleep(_TELEMETRY_SECONDS)
+            spent = [_cpu_seconds(busy) - before[0], _cpu_seconds(quiet) - before[1]]
+            elapsed = time.perf_counter() - began
+            often.append(spent[0] / elapsed)
+            rarely.append(spent[1] / elapsed)
+            found.append(often[-1] - rarely[-1])
+    return {
+        "queues": queues,
+        "readings_per_second": TELEMETRY_HZ,
+        "runs": TELEMETRY_RUNS,
+        "core_share": statistics.median(found),
+        "core_share_least": min(found),
+        "core_share_most": max(found),
+        "engine_core_share_with": statistics.median(often),
+        "engine_core_share_without": statistics.median(rarely),
+    }
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def _telemetry_scenario(queues: int) -> str:
+    lines = [
+        f'[host]\nname = "bench"\ncpus = 8\n[[adapter]]\nname = "nic0"\nmax_queues = {queues}',
+        f"max_filters = {queues}",
+    ]
+    flows = [f"[traffic]\nseed = 1\n[[traffic.mix]]\nrate_pps = {_TELEMETRY_PPS}"]
+    for number, spec in enumerate(Settings(queues=queues, filters=queues).scenario().adapter[0].queue):
+        mac = spec.filter[0].mac
+        lines.append(f'[[adapter.queue]]\nvm = "vm {number}"\ncpu = {spec.cpu}\nbuffers = 64')
+        lines.append(f'[[adapter.queue.filter]]\nmac = "{mac}"')
+        flows.append(f'[[traffic.mix.flow]]\nmac = "{mac}"')
+    return "\n".join([*lines, *flows]) + "\n"
+
+
+# --- a replay ----------------------------------------------------------------------------------------
+
+
+def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
+    """Frames a second of ``replay --pace max`` on a pcap and a pcapng, the scenario given.
+
+    Counted from the first round to the last: reading is in it, the start of workers is not (``wall_seconds``
+    has both). The file was just written, so the system has it in memory.
+    """
+    rows = []
+    for form, write in (("pcap", _pcap), ("pcapng", _pcapng)):
+        progress(f"writing a {form} of {REPLAY_FRAMES:,} frames")
+        with tempfile.TemporaryDirectory(prefix="vmqtui-bench-") as directory:
+            path = Path(directory) / f"bench.{form}"
+            write(path, settings)
+            size = path.stat().st_size
+            rates, walls = [], []
+            for run in range(REPLAY_RUNS):
+                progress(f"replay of a {form}, run {run + 1} of {REPLAY_RUNS}")
+                rate, wall = _replay(path, settings)
+                rates.append(rate)
+                walls.append(wall)
+        rows.append(
+            {
+                "form": form,
+                "frames": REPLAY_FRAMES,
+                "file_bytes": size,
+                "runs": REPLAY_RUNS,
+                "frames_per_second": statistics.median(rates),
+                "frames_per_second_spread": spread(rates),
+                "wall_seconds": statistics.median(walls),
+            }
+        )
+    return rows
+
+
+def _replay(path: Path, settings: Settings) -> tuple[float, float]:
+    rounds: list[tuple[float, int]] = []
+
+    def note(source: CaptureSource) -> None:
+        rounds.append((time.perf_counter(), source.frames))
+
+    done = replay(path, settings.scenario(), progress=note)
+    queues = done.stats.adapters["nic0"].queues
+    returned = sum(queues["returned_frames"][1:])
+    if returned != REPLAY_FRAMES:
+        raise BenchFailedError(f"{returned:,} of {REPLAY_FRAMES:,} frames replayed came through")
+    (began, first), (ended, last) = rounds[0], rounds[-1]
+    return (last - first) / (ended - began), float(done.document["wall_seconds"])
+
+
+def _write_records(path: Path, settings: Settings, head: bytes, record: np.dtype[Any], fill: "_Fill") -> None:
+    """Records of one layout, a piece at a time; ``fill`` writes what differs from frame to frame."""
+    piece = 1 << 16
+    arrivals = settings.arrivals(REPLAY_FRAMES)
+    with path.open("wb") as file:
+        file.write(head)
+        for first in range(0, REPLAY_FRAMES, piece):
+            times = arrivals[first : first + piece]
+            records = np.zeros(len(times), record)
+            records["frame"][:, : settings.frame_bytes] = settings.frames(len(times), first)
+            fill(records, times)
+            file.write(records.tobytes())
+
+
+_Fill = Callable[[np.ndarray[Any, np.dtype[Any]], np.ndarray[Any, np.dtype[np.int64]]], None]
+
+
+def _pcap(path: Path, settings: Settings) -> None:
+    """Nanoseconds, little-endian."""
+    size = settings.frame_bytes
+    head = np.array([0xA1B23C4D, 4 << 16 | 2, 0, 0, 65_535, 1], "<u4").tobytes()
+    record = np.dtype(
+        [(name, "<u4") for name in ("s", "ns", "captured", "wire")] + [("frame", "u1", (size,))]
+    )
+
+    def fill(records: Any, times: Any) -> None:
+        records["s"], records["ns"] = np.divmod(times, 1_000_000_000)
+        records["captured"] = records["wire"] = size
+
+    _write_records(path, settings, head, record, fill)
+
+
+def _pcapng(path: Path, settings: Settings) -> None:
+    """One section, one interface of nanoseconds, an enhanced packet block a frame."""
+    size = settings.frame_bytes
+    padded = -(-size // 4) * 4
+    whole = 32 + padded
+    section = np.array([0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0xFFFFFFFF, 0xFFFFFFFF, 28], "<u4").tobytes()
+    interface = np.array([1, 32, 1, 65_535, 1 << 16 | 9, 9, 0, 32], "<u4").tobytes()  # if_tsresol = 9
+    names = ("type", "length", "interface", "high", "low", "captured", "wire")
+    record = np.dtype([(name, "<u4") for name in names] + [("frame", "u1", (padded,)), ("again", "<u4")])
+
+    def fill(records: Any, times: Any) -> None:
+        records["type"] = 6
+        records["length"] = records["again"] = whole
+        records["high"], records["low"] = np.divmod(times, 1 << 32)
+        records["captured"] = records["wire"] = size
+
+    _write_records(path, settings, section + interface, record, fill)
