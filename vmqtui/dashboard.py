@@ -14,10 +14,12 @@ from vmqtui.dialogs.choose import ChooseDialog, TextDialog
 from vmqtui.dialogs.texts import details_text, help_text
 from vmqtui.link import Link
 from vmqtui.state.model import Model
+from vmqtui.table_actions import TableActions
 from vmqtui.views.composed import DefaultQueueView, OverviewView, ProcessorsView
 from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
 from vmqtui.widgets.canvas import palette_of
+from vmqtui.widgets.filter_bar import FilterBar
 from vmqtui.widgets.header import Header, KeyBar, Tabs
 from vmqtui.widgets.table import LiveTable
 
@@ -32,7 +34,7 @@ _VIEWS: tuple[type[View], ...] = (
 )
 
 
-class Dashboard(Controls):
+class Dashboard(Controls, TableActions):
     """Shows the model and carries out the actions of the registry. Only the seen view draws."""
 
     def __init__(self, link: Link, model: Model, *, read_only: bool) -> None:
@@ -49,6 +51,7 @@ class Dashboard(Controls):
         self._bindings = BindingsMap.merge([self._bindings, keys])
         self._header = Header(model, read_only)
         self._tabs = Tabs()
+        self._filter = FilterBar()
         self._keys = KeyBar(self._offered)
         self._views = {view.view_id: view(model) for view in _VIEWS}
         self._view = next(iter(VIEWS))
@@ -58,6 +61,7 @@ class Dashboard(Controls):
         yield self._tabs
         with ContentSwitcher(initial=self._view, id="views"):
             yield from self._views.values()
+        yield self._filter
         yield self._keys
 
     def on_mount(self) -> None:
@@ -74,6 +78,7 @@ class Dashboard(Controls):
         self._header.repaint()
         self.query_one("#views").set_class(self._model.liveness().state in ("stale", "offline"), "-past")
         self.view.draw()
+        self.say_filter()
 
     def refresh_colours(self) -> None:
         """Draw everything anew after a change of theme."""
@@ -99,6 +104,7 @@ class Dashboard(Controls):
 
     def action_view(self, view: str) -> None:
         """Show a view."""
+        self.end_filter()
         self._view = view
         self._tabs.view = self._keys.view = view
         self.query_one("#views", ContentSwitcher).current = view
@@ -126,39 +132,8 @@ class Dashboard(Controls):
     def on_key_bar_pressed(self, event: KeyBar.Pressed) -> None:
         self._do(event.action)
 
-    def on_live_table_heading_clicked(self, event: LiveTable.HeadingClicked) -> None:
-        key, reverse = self._model.choices.sort.get(event.table, ("", False))
-        self._sort(event.table, event.column, not reverse if key == event.column else False)
-
     def on_live_table_chosen(self, event: LiveTable.Chosen) -> None:
         self.action_details()
-
-    def _sort(self, table: str, column: str, reverse: bool) -> None:
-        self._model.choices.sort[table] = (column, reverse)
-        self.draw()
-
-    def _step_sort(self, step: int) -> None:
-        table = self.view.table
-        keys = [column.key for column in table.shown_columns if column.trend is None and column.title]
-        now, reverse = self._model.choices.sort.get(table.table, (keys[0], False))
-        at = keys.index(now) if now in keys else -step
-        self._sort(table.table, keys[(at + step) % len(keys)], reverse)
-
-    def action_sort_next(self) -> None:
-        """Sort by the next column."""
-        self._step_sort(1)
-
-    def action_sort_previous(self) -> None:
-        """Sort by the column before."""
-        self._step_sort(-1)
-
-    def action_reverse(self) -> None:
-        """Turn the order around."""
-        table = self.view.table
-        key, reverse = self._model.choices.sort.get(table.table, (table.columns[0].key, False))
-        if table.table not in self._model.choices.sort:
-            key = table.shown_columns[0].key
-        self._sort(table.table, key, not reverse)
 
     def action_details(self) -> None:
         """Everything about the row under the cursor."""

@@ -162,7 +162,7 @@ async def test_cursor_stays_on_its_row_when_the_order_changes(dashboard: Running
         await pilot.press("2", "down", "down", "down")
         table = app.screen.query_one("#queues-table", LiveTable)
         pinned = table.row.identity  # type: ignore[union-attr]
-        app.model.choices.sort["queues"] = ("pps", True)
+        app.model.choices.change("queues-table", sort=("pps", True))
         app.draw_now()
         await pilot.pause()
         assert table.row is not None
@@ -198,10 +198,10 @@ async def test_click_on_a_heading_sorts_and_again_reverses(dashboard: Running) -
         table = app.screen.query_one("#queues-table", LiveTable)
         x = next(i for i in range(200) if (c := table._column_at(i)) is not None and c.key == "pps")
         await pilot.click(table, offset=(x + 1, 1))
-        assert app.model.choices.sort["queues"] == ("pps", False)
+        assert app.model.choices.of("queues-table").sort == ("pps", False)
         await pilot.click(table, offset=(x + 1, 1))
         await pilot.pause()
-        assert app.model.choices.sort["queues"] == ("pps", True)
+        assert app.model.choices.of("queues-table").sort == ("pps", True)
         assert "pkt/s↓" in screen_text(app)
 
 
@@ -215,19 +215,21 @@ async def test_click_on_a_tab_shows_its_view(dashboard: Running) -> None:
 async def test_sort_keys_step_through_the_columns(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "s")
-        assert app.model.choices.sort["queues"] == ("mac", False)
+        assert app.model.choices.of("queues-table").sort == ("mac", False)
         await pilot.press("S", "S")
         shown = app.screen.query_one("#queues-table", LiveTable).shown_columns
-        assert app.model.choices.sort["queues"][0] == [c.key for c in shown if c.title][-1]
+        sort = app.model.choices.of("queues-table").sort
+        assert sort is not None
+        assert sort[0] == [c.key for c in shown if c.title][-1]
 
 
 async def test_hidden_views_do_not_draw(dashboard: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str | None] = []
     real = LiveTable.show
 
-    def spy(self: LiveTable, *args: object, **options: object) -> None:
+    def spy(self: LiveTable, *args: object, **options: object) -> object:
         shown.append(self.id)
-        real(self, *args, **options)  # type: ignore[arg-type]
+        return real(self, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LiveTable, "show", spy)
     async with dashboard() as (app, pilot, _):

@@ -33,6 +33,33 @@ TABLES: tuple[Action, ...] = (
         ALL_VIEWS,
         bar="reverse",
     ),
+    Action(
+        "filter_rows",
+        "slash",
+        "Filter the rows",
+        "Type words, key:word or comparisons (drops>0); it works while you type.",
+        "Table",
+        ALL_VIEWS,
+        bar="search",
+    ),
+    Action(
+        "choose_columns",
+        "C",
+        "Choose columns",
+        "Which columns are shown; every view keeps its own.",
+        "Table",
+        ALL_VIEWS,
+    ),
+    Action(
+        "toggle_deltas",
+        "z",
+        "Totals or deltas",
+        "Show counters in total, or since the last reset.",
+        "Table",
+        ALL_VIEWS,
+    ),
+    Action("reset_deltas", "Z", "Reset deltas", "Show counters since now.", "Table", ALL_VIEWS),
+    Action("back", "escape", "Back", "Drop the table's filter.", "Table", ALL_VIEWS),
 )
 
 CURSOR: tuple[Action, ...] = (

@@ -23,4 +23,12 @@ COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     "events": EVENTS,
 }
 
-__all__ = ["COLUMNS", "Column", "Level", "Value", "export_row", "ordered", "visible"]
+_IN_DELTAS = {table: tuple(column.in_deltas() for column in of_it) for table, of_it in COLUMNS.items()}
+
+
+def columns_of(table: str, deltas: bool) -> tuple[Column[Any], ...]:
+    """The columns of a table; with ``deltas`` its counters are those since the last reset."""
+    return _IN_DELTAS[table] if deltas else COLUMNS[table]
+
+
+__all__ = ["COLUMNS", "Column", "Level", "Value", "columns_of", "export_row", "ordered", "visible"]

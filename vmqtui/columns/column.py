@@ -1,11 +1,11 @@
 """What a column is, and what can be done with a list of them."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from vmqtui.draw import fit
-from vmqtui.numbers import UNKNOWN
+from vmqtui.numbers import UNKNOWN, percent
 from vmqtui.printable import printable
 
 R = TypeVar("R")
@@ -54,11 +54,35 @@ class Column(Generic[R]):
     trend: Callable[[R], Hashable] | None = None
     top: float | None = None
     """Value of a full cell of a ``trend``; None: the highest shown."""
+    since: Callable[[R], Value] | None = None
+    """Of a counter: how much it grew since deltas were last reset."""
 
     @property
     def exported(self) -> bool:
         """Whether it has a value: pictures don't."""
         return self.gauge is None and self.trend is None and not self.picture
+
+    @property
+    def fraction(self) -> bool:
+        """Whether it is a share of something, shown in percent."""
+        return self.format is percent
+
+    @property
+    def words(self) -> bool:
+        """Whether a word typed to filter is looked for in it: names and ids, not measures."""
+        return self.exported and not self.unit and not self.computed
+
+    def in_deltas(self) -> "Column[R]":
+        """The column as it is when counters are shown since the last reset."""
+        since = self.since
+        if since is None:
+            return self
+        return replace(
+            self,
+            title=f"Δ{self.title}",
+            value=since,
+            level=(lambda row: "" if since(row) else "dim") if self.level is not None else None,
+        )
 
     def text(self, row: R) -> str:
         """The value as it is shown, of any length."""
@@ -94,18 +118,26 @@ def ordered(rows: Sequence[R], column: Column[R], reverse: bool = False) -> list
 
 
 def visible(
-    columns: Sequence[Column[Any]], width: int, gap: int = 1, without: frozenset[str] = frozenset()
+    columns: Sequence[Column[Any]],
+    width: int,
+    gap: int = 1,
+    without: frozenset[str] = frozenset(),
+    always: frozenset[str] = frozenset(),
 ) -> list[tuple[Column[Any], int]]:
     """The columns that fit ``width`` cells, each with its width.
 
     Columns leave from the highest priority (rightmost first) until the rest fits; what is left over goes
     to the columns that may grow, in turns. An extra (priority 10 and above) is shown only where the others
-    have grown by up to three cells each.
+    have grown by up to three cells each. Those in ``always`` leave last, whatever their priority.
     """
-    chosen = [column for column in columns if column.key not in without]
+    chosen = [column for column in columns if column.key not in without or column.key in always]
+
+    def leaves(index: int) -> tuple[bool, int, int]:
+        return chosen[index].key not in always, chosen[index].priority, index
+
     while len(chosen) > 1:
-        worst = max(range(len(chosen)), key=lambda index: (chosen[index].priority, index))
-        comfort = 3 if chosen[worst].priority >= 10 else 0
+        worst = max(range(len(chosen)), key=leaves)
+        comfort = 3 if chosen[worst].priority >= 10 and chosen[worst].key not in always else 0
         if sum(column.width + min(comfort, column.grow) + gap for column in chosen) - gap <= width:
             break
         del chosen[worst]

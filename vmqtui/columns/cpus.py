@@ -39,6 +39,7 @@ def _cpu_total(name: str, help_: str, priority: int) -> Column[CpuRow]:
         help=help_,
         computed=name,
         value=lambda row: row.count(name),
+        since=lambda row: row.since(name),
         format=grouped,
         right=True,
         priority=priority,

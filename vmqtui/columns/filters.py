@@ -106,6 +106,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
         help="Frames credited to the filter since it was set.",
         computed="matched_frames",
         value=lambda row: row.matched,
+        since=lambda row: row.since("matched_frames"),
         format=grouped,
         right=True,
         priority=2,

@@ -164,6 +164,7 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
             help=help_,
             computed=name,
             value=lambda row, name=name: row.count(name),  # type: ignore[misc]
+            since=lambda row, name=name: row.since(name),  # type: ignore[misc]
             format=size if unit == "bytes" else grouped,
             right=True,
             priority=6,

@@ -1,23 +1,16 @@
 """What the screen shows and how: one host's snapshot, its history, the viewer's choices."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
+from engine.telemetry.stats import Stats
 from vmqtui.link import Link
+from vmqtui.state.choices import Choices
 from vmqtui.state.history import History
 from vmqtui.state.liveness import Liveness, liveness
 from vmqtui.state.readings import WINDOW_NS, Window
 from vmqtui.state.rows import HostRow
 from vmqtui.state.snapshot import Snapshot
-
-
-@dataclass
-class Choices:
-    """What the viewer chose: the adapter (None: all), and how each table is sorted."""
-
-    adapter: str | None = None
-    sort: dict[str, tuple[str, bool]] = field(default_factory=dict)
-    """By table: the key of a column, and whether reversed."""
 
 
 class Model:
@@ -33,6 +26,7 @@ class Model:
         self.host = host
         self.snapshot = Snapshot(host)
         self.history = History()
+        self.mark: Stats | None = None
         self._window = Window()
         self._recorded_ns: int | None = None
 
@@ -60,12 +54,25 @@ class Model:
         if view.stats is not None and view.stats is not old.stats:
             before = self._window.take(view.stats)
         joined = old.index if view.config is old.config else None
-        self.snapshot = Snapshot(self.host, view.status, view.config, view.stats, before, events, joined)
+        if (
+            self.mark is not None
+            and view.stats is not None
+            and view.stats.sim_time_ns < self.mark.sim_time_ns
+        ):
+            self.mark = None  # a new run: its counters began at 0
+        self.snapshot = Snapshot(
+            self.host, view.status, view.config, view.stats, before, events, joined, self.mark
+        )
         adapters = self.snapshot.adapter_names
         if self.choices.adapter is not None and adapters and self.choices.adapter not in adapters:
             self.choices.adapter = None
         self._record()
         return True
+
+    def reset_deltas(self) -> None:
+        """Show counters since now, where they are shown as deltas."""
+        self.mark = self.snapshot.stats
+        self.snapshot = replace(self.snapshot, mark=self.mark, joined=self.snapshot.index)
 
     def _record(self) -> None:
         """A point of history for each second of simulated time."""

@@ -13,14 +13,33 @@ class Readings:
 
     Rows are told apart by the columns in ``identity``. A rate is delta(counter) / ``seconds``; it is
     None (unknown, not zero) for a row that was not there before, for a counter that went back, and when
-    no simulated time passed.
+    no simulated time passed. ``mark`` is the reading that deltas are taken against.
     """
 
-    __slots__ = ("_before", "_deltas", "_now", "_prior", "index", "keys", "seconds")
+    __slots__ = (
+        "_before",
+        "_deltas",
+        "_identity",
+        "_mark",
+        "_marked",
+        "_now",
+        "_prior",
+        "index",
+        "keys",
+        "seconds",
+    )
 
     def __init__(
-        self, now: Columns, before: Columns | None, seconds: float | None, identity: tuple[str, ...] = ("id",)
+        self,
+        now: Columns,
+        before: Columns | None,
+        seconds: float | None,
+        identity: tuple[str, ...] = ("id",),
+        mark: Columns | None = None,
     ) -> None:
+        self._identity = identity
+        self._mark = mark
+        self._marked: dict[tuple[int, ...], int] | None = None
         self._now = now
         self._before = before or {}
         self._deltas: dict[str, list[int | None]] = {}
@@ -63,6 +82,19 @@ class Readings:
         else:
             deltas = [new - old if new >= old else None for new, old in zip(now, before, strict=False)]
         return deltas + [None] * (count - len(deltas))
+
+    def since(self, name: str, row: int) -> int | None:
+        """How much a counter grew since ``mark``, or, where the row was not there then, since it began."""
+        now = self.count(name, row)
+        if now is None or self._mark is None:
+            return now
+        if self._marked is None:
+            self._marked = {key: at for at, key in enumerate(_keys(self._mark, self._identity))}
+        at = self._marked.get(self.keys[row])
+        if at is None:
+            return now
+        old = self._mark[name][at] if name in self._mark else 0
+        return now - old if now >= old else None
 
     def rate(self, name: str, row: int) -> float | None:
         """A counter's growth per second of simulated time, or None when that is unknown."""

@@ -41,6 +41,9 @@ class QueueRow(msgspec.Struct, frozen=True, eq=False):
     def count(self, name: str) -> int | None:
         return self.readings.count(name, self.row)
 
+    def since(self, name: str) -> int | None:
+        return self.readings.since(name, self.row)
+
     def rate(self, name: str) -> float | None:
         return self.readings.rate(name, self.row)
 
@@ -143,6 +146,9 @@ class FilterRow(msgspec.Struct, frozen=True, eq=False):
     def label(self) -> str:
         return (self.queue.vm or self.queue.name) if self.queue else f"queue {self.queue_id}"
 
+    def since(self, name: str) -> int | None:
+        return self.readings.since(name, self.row)
+
     @property
     def matched(self) -> int | None:
         return self.readings.count("matched_frames", self.row)
@@ -188,6 +194,9 @@ class CpuRow(msgspec.Struct, frozen=True, eq=False):
         busy = self.readings.delta("busy_cycles", self.row)
         return ratio(busy, self.readings.delta("budget_cycles", self.row))
 
+    def since(self, name: str) -> int | None:
+        return self.readings.since(name, self.row)
+
     def rate(self, name: str) -> float | None:
         return self.readings.rate(name, self.row)
 
@@ -232,6 +241,9 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False):
 
     def count(self, name: str) -> int | None:
         return self.port.count(name, 0)
+
+    def since(self, name: str) -> int | None:
+        return self.port.since(name, 0)
 
     @property
     def pps(self) -> float | None:

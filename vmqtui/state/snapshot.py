@@ -43,6 +43,8 @@ class Snapshot:
     events: tuple[Event, ...] = ()
     joined: Joined | None = None
     """The indexes of ``config``, when an earlier snapshot has made them."""
+    mark: Stats | None = None
+    """The reading that deltas are taken against; None: the engine's start."""
 
     @cached_property
     def seconds(self) -> float | None:
@@ -74,7 +76,14 @@ class Snapshot:
         identity: tuple[str, ...] = ("id",),
     ) -> Readings:
         before = self.before.adapters.get(adapter) if self.before else None
-        return Readings(table(self._now(adapter)), table(before) if before else None, self.seconds, identity)
+        mark = self.mark.adapters.get(adapter) if self.mark else None
+        return Readings(
+            table(self._now(adapter)),
+            table(before) if before else None,
+            self.seconds,
+            identity,
+            table(mark) if mark else None,
+        )
 
     @cached_property
     def _queue_readings(self) -> dict[str, Readings]:
@@ -140,7 +149,10 @@ class Snapshot:
     @cached_property
     def cpus(self) -> tuple[CpuRow, ...]:
         readings = Readings(
-            self.stats.cpus if self.stats else {}, self.before.cpus if self.before else None, self.seconds
+            self.stats.cpus if self.stats else {},
+            self.before.cpus if self.before else None,
+            self.seconds,
+            mark=self.mark.cpus if self.mark else None,
         )
         index = self.index
         rows = {key[0]: row for key, row in readings.index.items()}

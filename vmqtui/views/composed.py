@@ -3,6 +3,7 @@
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from vmqtui.numbers import grouped
 from vmqtui.state.model import Model
 from vmqtui.state.rows import CpuRow
 from vmqtui.views.view import View, set_title, titled
@@ -36,8 +37,7 @@ class OverviewView(View):
         return self._queues
 
     def draw(self) -> None:
-        count = self.fill(self._queues)
-        set_title(self._queues, f"Queues {count}")
+        self.fill(self._queues, "Queues")
         set_title(self._cpus, f"Processors {len(self.model.snapshot.cpus)}")
         self._cpus.fit_height()
         self._chart.repaint()
@@ -65,8 +65,7 @@ class ProcessorsView(View):
         return self._cpus
 
     def draw(self) -> None:
-        count = self.fill(self._cpus)
-        set_title(self._cpus, f"Processors {count}")
+        self.fill(self._cpus, "Processors")
         self._draw_queues()
 
     def _draw_queues(self) -> None:
@@ -74,17 +73,8 @@ class ProcessorsView(View):
         model = self.model
         cpu = row.cpu if isinstance(row, CpuRow) else None
         queues = [queue for queue in model.snapshot.queues if queue.cpu == cpu and cpu is not None]
-        several = len(model.snapshot.adapter_names) > 1
-        self._queues.show(
-            queues,
-            sort=model.choices.sort.get("queues"),
-            series=model.series,
-            hidden=frozenset({"processor"} if several else {"processor", "adapter"}),
-        )
-        set_title(
-            self._queues,
-            f"Queues of processor {row.processor} · {len(queues)}" if isinstance(row, CpuRow) else "Queues",
-        )
+        title = f"Queues of processor {row.processor}" if isinstance(row, CpuRow) else "Queues"
+        self.show(self._queues, queues, title, hidden=frozenset({"processor"}))
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
         self._draw_queues()
@@ -117,7 +107,10 @@ class DefaultQueueView(View):
         model = self.model
         ports = [row for row in model.snapshot.ports if model.choices.adapter in (None, row.adapter)]
         without = [row for row in ports if row.queue is None]
-        self._ports.show(
-            without, sort=model.choices.sort.get("ports"), hidden=self.hidden_columns() | {"queue_id"}
+        self.show(
+            self._ports,
+            without,
+            "Ports without a queue",
+            f"{grouped(len(ports))} ports in all",
+            frozenset({"queue_id"}),
         )
-        set_title(self._ports, f"Ports without a queue · {len(without)} of {len(ports)}")

@@ -5,7 +5,7 @@ from textual.app import ComposeResult
 from vmqtui.numbers import grouped
 from vmqtui.state.model import Model
 from vmqtui.state.rows import known_sum
-from vmqtui.views.view import View, set_title, titled
+from vmqtui.views.view import View, titled
 from vmqtui.widgets.table import LiveTable
 
 
@@ -31,12 +31,11 @@ class TableView(View):
         return self._table
 
     def draw(self) -> None:
-        count = self.fill(self._table)
-        set_title(self._table, self.title_text(count))
+        self.fill(self._table, self.title, self.extra())
 
-    def title_text(self, count: int) -> str:
-        """The title over so many rows."""
-        return f"{self.title} {count}"
+    def extra(self) -> str:
+        """What else the title says."""
+        return ""
 
 
 class QueuesView(TableView):
@@ -47,13 +46,13 @@ class QueuesView(TableView):
     title = "Queues"
     empty = "no queues yet"
 
-    def title_text(self, count: int) -> str:
+    def extra(self) -> str:
         most = known_sum(
             row.config.max_queues if row.config else None
             for row in self.model.snapshot.adapters
             if self.model.choices.adapter in (None, row.adapter)
         )
-        return f"Queues {count}" + (f" · {grouped(most)} besides the default queue" if most else "")
+        return f"at most {grouped(most)} and the default queue" if most else ""
 
 
 class FiltersView(TableView):
@@ -70,7 +69,7 @@ class BuffersView(TableView):
 
     view_id = "buffers"
     table_name = "buffers"
-    title = "Receive buffers"
+    title = "Receive buffers of queues"
     empty = "no queues yet"
 
     def on_mount(self) -> None:
@@ -78,13 +77,13 @@ class BuffersView(TableView):
             "[$vmq-bar2]█[/] outstanding  [$vmq-bar]█[/] pending  [$vmq-dim]╌[/] free"
         )
 
-    def title_text(self, count: int) -> str:
+    def extra(self) -> str:
         rows = [
             row for row in self.model.snapshot.adapters if self.model.choices.adapter in (None, row.adapter)
         ]
         given = known_sum(row.buffers_given for row in rows)
         total = known_sum(row.config.buffers if row.config else None for row in rows)
-        return f"Receive buffers · {grouped(given)} of {grouped(total)} in queues"
+        return f"{grouped(given)} of {grouped(total)} buffers in queues"
 
 
 class EventsView(TableView):

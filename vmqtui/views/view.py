@@ -1,11 +1,14 @@
 """What every view is: a container that draws the model when it is the one that is seen."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from textual.containers import Container
 
+from vmqtui.numbers import clock, grouped
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
+from vmqtui.state.rows import Row
 from vmqtui.widgets.table import LiveTable
 
 W = TypeVar("W")
@@ -52,17 +55,39 @@ class View(Container):
         """Show the model as it is now."""
         raise NotImplementedError
 
-    def fill(self, table: LiveTable) -> int:
-        """Give a table its rows; how many."""
+    def fill(self, table: LiveTable, title: str, extra: str = "") -> None:
+        """Give a table its rows, and a title that counts them."""
         model = self.model
-        rows = model.snapshot.rows(table.table, model.choices.adapter)
-        table.show(
+        self.show(table, model.snapshot.rows(table.table, model.choices.adapter), title, extra)
+
+    def show(
+        self,
+        table: LiveTable,
+        rows: Sequence[Row],
+        title: str,
+        extra: str = "",
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        """Show rows in a table, and in its title how many, and what it shows of them."""
+        choices = self.model.choices
+        choice = choices.of(table.id)
+        arranged = table.show(
             rows,
-            sort=model.choices.sort.get(table.table),
-            series=model.series,
-            hidden=self.hidden_columns(),
+            choice=choice,
+            series=self.model.series,
+            hidden=self.hidden_columns() | hidden,
+            deltas=choices.deltas,
         )
-        return len(rows)
+        shown, total = len(arranged.rows), arranged.total
+        parts = [f"{title} {grouped(shown)}" + (f" of {grouped(total)}" if shown != total else "")]
+        if choice.filter:
+            parts.append(f"/{choice.filter}")
+        if choices.deltas and any(column.since for column in table.shown_columns):
+            mark = self.model.mark
+            parts.append(f"Δ since {clock(mark.sim_time_ns) if mark else 'the start'}")
+        if extra:
+            parts.append(extra)
+        set_title(table, " · ".join(parts))
 
     def hidden_columns(self) -> frozenset[str]:
         """The adapter's name says nothing where there is one."""

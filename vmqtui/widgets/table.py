@@ -13,9 +13,12 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from vmqtui.actions import CURSOR
-from vmqtui.columns import COLUMNS, Column, ordered, visible
+from vmqtui.columns import Column, columns_of, visible
+from vmqtui.columns.arrange import Arranged, arrange
 from vmqtui.draw import Line, bar, fit, join, spark
 from vmqtui.numbers import UNKNOWN
+from vmqtui.printable import printable
+from vmqtui.state.choices import AS_IT_COMES, TableChoice
 from vmqtui.state.rows import Row
 from vmqtui.widgets.canvas import palette_of, strip_of
 
@@ -42,9 +45,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         """The cursor is on another row."""
 
     class HeadingClicked(Message):
-        """Somebody wants this column's order."""
+        """Somebody wants the order of a column of this table."""
 
-        def __init__(self, table: str, column: str) -> None:
+        def __init__(self, table: "LiveTable", column: str) -> None:
             super().__init__()
             self.table = table
             self.column = column
@@ -65,14 +68,15 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._without = frozenset(without)
         self._empty = empty
         self._rows: list[Row] = []
-        self._index: dict[Hashable, int] = {}
+        self.arranged = Arranged([], 0)
         self._series: Series = lambda key, count: []
-        self._sort: tuple[str, bool] | None = None
+        self._choice = AS_IT_COMES
+        self._deltas = False
         self._hidden: frozenset[str] = frozenset()
         self._cursor = 0
         self._pinned: Hashable = None
         self._layout: list[tuple[Column[Any], int]] = []
-        self._layout_for: tuple[int, frozenset[str]] | None = None
+        self._layout_for: tuple[object, ...] = ()
         self._drawn: dict[int, tuple[bool, Line]] = {}
 
     @property
@@ -88,7 +92,12 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def columns(self) -> tuple[Column[Any], ...]:
         """The columns it may show."""
-        return COLUMNS[self.table]
+        return columns_of(self.table, self._deltas)
+
+    @property
+    def choice(self) -> TableChoice:
+        """How it is wanted."""
+        return self._choice
 
     @property
     def shown_columns(self) -> list[Column[Any]]:
@@ -99,30 +108,35 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self,
         rows: Sequence[Row],
         *,
-        sort: tuple[str, bool] | None = None,
+        choice: TableChoice = AS_IT_COMES,
         series: Series | None = None,
         hidden: frozenset[str] = frozenset(),
-    ) -> None:
-        """Show these rows, sorted by a column's key (and whether reversed)."""
-        self._sort, self._hidden = sort, self._without | hidden
+        deltas: bool = False,
+    ) -> Arranged:
+        """Show these rows as they are wanted: filtered, sorted, in the columns chosen."""
+        self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden
         if series is not None:
             self._series = series
-        by_key = {column.key: column for column in self.columns}
-        if sort is not None and (column := by_key.get(sort[0])) is not None:
-            self._rows = ordered(rows, column, sort[1])
-        else:
-            self._rows = list(rows)
-        self._index = {row.identity: index for index, row in enumerate(self._rows)}
+        arranged = self.arranged = arrange(rows, self.columns, choice)
+        self._rows = arranged.rows
         self._follow()
         size = Size(self.size.width, len(self._rows) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
         self._redraw()
+        return arranged
+
+    def _place_of(self, identity: Hashable) -> int | None:
+        """Where a row is now; most often where it was."""
+        rows = self._rows
+        if self._cursor < len(rows) and rows[self._cursor].identity == identity:
+            return self._cursor
+        return next((at for at, row in enumerate(rows) if row.identity == identity), None)
 
     def _follow(self) -> None:
         """Keep the cursor on its row, and the row on its line."""
         line = self._cursor - self.scroll_offset.y
-        at = self._index.get(self._pinned) if self._pinned is not None else None
+        at = self._place_of(self._pinned) if self._pinned is not None else None
         if at is None:
             at = max(0, min(self._cursor, len(self._rows) - 1))
         moved, self._cursor = at != self._cursor, at
@@ -140,11 +154,12 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _fit_columns(self) -> list[tuple[Column[Any], int]]:
         width = self.scrollable_content_region.width - 2
-        if self._layout_for != (width, self._hidden):
-            self._layout_for = (width, self._hidden)
-            gap = 2 if width >= 150 else 1
-            self._gap = gap
-            self._layout = visible(self.columns, width, gap, self._hidden)
+        choice = self._choice
+        wanted = (width, self._hidden, choice.always, choice.never, self._deltas)
+        if self._layout_for != wanted:
+            self._layout_for = wanted
+            self._gap = 2 if width >= 150 else 1
+            self._layout = visible(self.columns, width, self._gap, self._hidden | choice.never, choice.always)
         return self._layout
 
     def move_to(self, index: int) -> None:
@@ -178,7 +193,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         if at.y == 0:
             column = self._column_at(at.x)
             if column is not None:
-                self.post_message(self.HeadingClicked(self.table, column.key))
+                self.post_message(self.HeadingClicked(self, column.key))
             return
         index = at.y - 1 + self.scroll_offset.y
         if index < len(self._rows):
@@ -211,7 +226,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return False, self._heading()
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
-            return False, [(f"  {self._empty}", "dim")] if not self._rows and y == 2 else []
+            if self._rows or y != 2:
+                return False, []
+            nothing = f"nothing matches {self._choice.filter}" if self._choice.filter else self._empty
+            return False, [(f"  {printable(nothing)}", "dim")]
         return index == self._cursor, self._cells(self._rows[index])
 
     def _redraw(self) -> None:
@@ -255,10 +273,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _heading(self) -> Line:
         line: Line = []
         for column, width in self._fit_columns():
-            sorted_by = self._sort is not None and self._sort[0] == column.key
+            sort = self._choice.sort
+            sorted_by = sort is not None and sort[0] == column.key
             title = column.title
-            if sorted_by and self._sort is not None:
-                title = fit(title, min(width - 1, len(title))) + ("↓" if self._sort[1] else "↑")
+            if sorted_by and sort is not None:
+                title = fit(title, min(width - 1, len(title))) + ("↓" if sort[1] else "↑")
             line.append((fit(title, width, right=column.right), "accent" if sorted_by else "header"))
             line.append((" " * self._gap, "text"))
         return line

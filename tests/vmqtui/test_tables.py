@@ -1,0 +1,146 @@
+"""Live tables by their keys: filter, order, columns, deltas; each view keeps its own."""
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.scripted import live_link, make_stats, play
+from vmqtui.app import VmqApp
+from vmqtui.state.rows import QueueRow
+from vmqtui.widgets.filter_bar import FilterBar
+from vmqtui.widgets.table import LiveTable
+
+
+def table(app: VmqApp, widget_id: str = "queues-table") -> LiveTable:
+    return app.screen.query_one(f"#{widget_id}", LiveTable)
+
+
+def labels(app: VmqApp, widget_id: str = "queues-table") -> list[str]:
+    return [getattr(row, "label", "") for row in table(app, widget_id).rows]
+
+
+async def typed(pilot: Pilot[None], text: str) -> None:
+    for character in text:
+        await pilot.press({":": "colon", ">": "greater_than_sign", " ": "space"}.get(character, character))
+    await pilot.pause()
+
+
+async def test_filter_works_while_it_is_typed_and_is_kept_by_enter(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "slash")
+        await typed(pilot, "vm:sq")
+        assert labels(app) == ["sql-01", "sql-02"]
+        assert "2 of 13" in screen_text(app)
+        await pilot.press("down")
+        assert getattr(table(app).row, "label", "") == "sql-02"
+        await pilot.press("enter")
+        assert app.screen.focused is table(app)
+        assert not app.screen.query_one(FilterBar).open
+        assert "Queues 2 of 13 · /vm:sq" in screen_text(app)
+        play(link, 21, 24)
+        app.draw_now()
+        assert labels(app) == ["sql-01", "sql-02"]
+
+
+async def test_escape_drops_the_filter(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "slash")
+        await typed(pilot, "drops>0")
+        assert labels(app) == ["file-01"]
+        await pilot.press("enter", "escape")
+        await pilot.pause()
+        assert len(labels(app)) == 13
+        await pilot.press("slash", "w", "escape")
+        await pilot.pause()
+        assert len(labels(app)) == 13
+
+
+async def test_wrong_filter_is_said_in_words_and_hides_nothing(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "slash")
+        await typed(pilot, "colour:red")
+        assert "no column colour" in screen_text(app)
+        assert len(labels(app)) == 13
+
+
+async def test_filter_that_nothing_matches_says_so(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "slash")
+        await typed(pilot, "nobody")
+        await pilot.press("enter")
+        assert "nothing matches nobody" in screen_text(app)
+        assert table(app).row is None
+
+
+async def test_every_view_keeps_its_own_filter_and_order(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "slash", *"web", "enter", "r")
+        await pilot.press("4")
+        assert len(labels(app, "buffers-table")) == 13
+        await pilot.press("2")
+        assert labels(app) == ["web-02", "web-01"]
+
+
+async def test_columns_can_be_chosen_and_are_remembered_per_view(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2")
+        assert "generation" not in [column.key for column in table(app).shown_columns]
+        await pilot.press("C", "end", "space")  # the last column: generation
+        await pilot.press("home", "down", "down", "space", "enter")  # the third: MAC
+        await pilot.pause()
+        keys = [column.key for column in table(app).shown_columns]
+        assert "generation" in keys
+        assert "mac" not in keys
+        await pilot.press("1")
+        await pilot.pause()
+        assert "mac" in [column.key for column in table(app, "overview-queues").shown_columns]
+        await pilot.press("2")
+        await pilot.pause()
+        assert " gen " in screen_text(app).splitlines()[4]
+        await pilot.press("C", "r", "escape")
+        await pilot.pause()
+        assert "mac" in [column.key for column in table(app).shown_columns]
+
+
+async def test_a_column_is_sorted_by_from_the_chooser(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "C", "end", "s", "s", "enter")
+        await pilot.pause()
+        rows = [row for row in table(app).rows if isinstance(row, QueueRow)]
+        assert [row.generation for row in rows] == sorted((row.generation for row in rows), reverse=True)
+
+
+async def test_deltas_are_counted_from_the_reset(dashboard: Running) -> None:
+    async with dashboard(size=(200, 60)) as (app, pilot, link):
+        await pilot.press("3", "Z")
+        assert "Δ since 5.0s" in screen_text(app)
+        column = next(one for one in table(app, "filters-table").columns if one.key == "matched_frames")
+        assert [column.value(row) for row in table(app, "filters-table").rows] == [0] * 13
+        play(link, 21, 24)
+        app.draw_now()
+        grown = make_stats(24).adapters["nic0"].filters["matched_frames"][0]
+        grown -= make_stats(20).adapters["nic0"].filters["matched_frames"][0]
+        assert column.value(table(app, "filters-table").rows[0]) == grown
+        assert "Δmatched" in screen_text(app)
+        await pilot.press("z")
+        assert "Δmatched" not in screen_text(app)
+        assert "6.0s" in screen_text(app)
+
+
+async def test_deltas_of_a_new_run_are_its_totals(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "Z")
+        play(link, 1, 2)
+        assert app.model.mark is None
+        assert (
+            app.model.snapshot.queues[1].since("steered_frames")
+            == (make_stats(2).adapters["nic0"].queues["steered_frames"][1])
+        )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_columns_that_were_chosen_leave_last(dashboard: Running, size: tuple[int, int]) -> None:
+    async with dashboard(live_link(), size=size) as (app, pilot, _):
+        await pilot.press("2", "C", "end", "space", "enter")
+        await pilot.pause()
+        assert "generation" in [column.key for column in table(app).shown_columns]

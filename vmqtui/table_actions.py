@@ -1,0 +1,129 @@
+"""What keys do to a table: order, filter, columns, deltas. The dashboard is one of these."""
+
+from textual.screen import Screen
+
+from vmqtui.dialogs.columns import ColumnsDialog
+from vmqtui.state.choices import TableChoice
+from vmqtui.state.model import Model
+from vmqtui.views.view import View
+from vmqtui.widgets.filter_bar import FilterBar
+from vmqtui.widgets.table import LiveTable
+
+
+class TableActions(Screen[None]):
+    """A screen that carries out the actions on the table with the focus."""
+
+    _model: Model
+    _filter: FilterBar
+    _filtered: LiveTable | None = None
+    """The table whose filter is being typed."""
+
+    @property
+    def view(self) -> View:
+        """The view that is seen."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Show the model as it is now."""
+        raise NotImplementedError
+
+    def _choose(self, table: LiveTable, **changes: object) -> None:
+        self._model.choices.change(table.id, **changes)
+        self.draw()
+
+    def on_live_table_heading_clicked(self, event: LiveTable.HeadingClicked) -> None:
+        sort = self._model.choices.of(event.table.id).sort
+        again = sort is not None and sort[0] == event.column
+        self._choose(event.table, sort=(event.column, not sort[1] if again and sort else False))
+
+    def _step_sort(self, step: int) -> None:
+        table = self.view.table
+        keys = [column.key for column in table.shown_columns if column.trend is None and column.title]
+        now, reverse = self._model.choices.of(table.id).sort or (keys[0], False)
+        at = keys.index(now) if now in keys else -step
+        self._choose(table, sort=(keys[(at + step) % len(keys)], reverse))
+
+    def action_sort_next(self) -> None:
+        """Sort by the next column."""
+        self._step_sort(1)
+
+    def action_sort_previous(self) -> None:
+        """Sort by the column before."""
+        self._step_sort(-1)
+
+    def action_reverse(self) -> None:
+        """Turn the order around."""
+        table = self.view.table
+        key, reverse = self._model.choices.of(table.id).sort or (table.shown_columns[0].key, False)
+        self._choose(table, sort=(key, not reverse))
+
+    def action_filter_rows(self) -> None:
+        """Type a filter for the table."""
+        self._filtered = self.view.table
+        self._filter.begin(self._model.choices.of(self._filtered.id).filter)
+        self.say_filter()
+
+    def say_filter(self) -> None:
+        """Say what the filter being typed finds."""
+        if not self._filter.open or self._filtered is None:
+            return
+        arranged = self._filtered.arranged
+        if arranged.problem:
+            self._filter.say(arranged.problem, "warn")
+        elif self._filtered.choice.filter:
+            self._filter.say(f"{len(arranged.rows)} of {arranged.total}  ⏎ keeps it, Esc drops it")
+        else:
+            self._filter.say("⏎ done, Esc drops it")
+
+    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        if self._filtered is not None:
+            self._choose(self._filtered, filter=event.text.strip())
+
+    def on_filter_bar_moved(self, event: FilterBar.Moved) -> None:
+        if self._filtered is not None:
+            self._filtered.action_cursor(event.step)
+
+    def on_filter_bar_closed(self, event: FilterBar.Closed) -> None:
+        table, self._filtered = self._filtered, None
+        self._filter.close()
+        if table is not None:
+            table.focus()
+            if not event.kept:
+                self._choose(table, filter="")
+
+    def action_back(self) -> None:
+        """Drop the table's filter."""
+        table = self.view.table
+        if self._model.choices.of(table.id).filter:
+            self._choose(table, filter="")
+
+    def end_filter(self) -> None:
+        """Put the line away, the filter kept: another view is shown."""
+        self._filtered = None
+        self._filter.close()
+
+    def action_choose_columns(self) -> None:
+        """Choose the columns of the table."""
+        table = self.view.table
+
+        def chosen(choice: TableChoice | None) -> None:
+            if choice is not None:
+                self._choose(
+                    table,
+                    always=choice.always,
+                    never=choice.never,
+                    sort=choice.sort,
+                )
+
+        self.app.push_screen(ColumnsDialog(table, table.table), chosen)
+
+    def action_toggle_deltas(self) -> None:
+        """Show counters since the last reset, or in total."""
+        self._model.choices.deltas = not self._model.choices.deltas
+        self.draw()
+
+    def action_reset_deltas(self) -> None:
+        """Show counters since now."""
+        self._model.choices.deltas = True
+        self._model.reset_deltas()
+        self.draw()
