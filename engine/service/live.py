@@ -1,7 +1,8 @@
 """The live loop: a thread that keeps a machine's simulated time on the wall clock.
 
 It is the conductor's thread, so everything that touches the machine happens in it: rounds, requests,
-readings. Each interval of simulated time it hands over the counters as they stand at that time.
+readings. At each interval of simulated time it hands over the counters as they stand at that time; where
+simulated time is too slow for that, one and a half intervals of wall time after the last ones.
 """
 
 import contextlib
@@ -13,16 +14,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from engine.dataplane.conductor import Conductor
 from engine.service.feed import Feed
 from engine.service.machine import Machine
+from engine.service.pace import Pace
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
 
 T = TypeVar("T")
 
-_STEP_NS: Final = 20_000_000
 _IDLE_STEP_NS: Final = 250_000_000
 _WATCH_NS: Final = 500_000_000
 _SKIP_TOLD_NS: Final = 1_000_000
@@ -43,7 +46,10 @@ class Listener:
 
 
 class LiveLoop:
-    """Runs until ``stop``. ``interval_ns`` is the time between readings, of the simulated clock."""
+    """Runs until ``stop``. ``interval_ns`` is the time between readings, of the simulated clock.
+
+    ``Pace`` says what becomes of a machine that is too slow for its traffic.
+    """
 
     def __init__(self, machine: Machine, feed: Feed, interval_ns: int, listener: Listener) -> None:
         self.machine = machine
@@ -58,6 +64,8 @@ class LiveLoop:
         self._thread = threading.Thread(target=self._run, name="vmq-conductor", daemon=True)
         self._revision = machine.host.revision
         self._skipped_ns = 0
+        self._pace = Pace(0)
+        self._rounds = 0
 
     def start(self) -> None:
         """Let simulated time begin."""
@@ -78,7 +86,7 @@ class LiveLoop:
         def finish() -> None:
             self._stopping.set()
             self.machine.stop()
-            last.append(self._read(0))
+            last.append(self._read())
             self._tell()
 
         if self._thread.ident is None:
@@ -114,38 +122,56 @@ class LiveLoop:
 
     def _keep_time(self) -> None:
         machine = self.machine
-        start_ns = time.monotonic_ns()
-        watched_ns = start_ns
+        read_ns = watched_ns = time.monotonic_ns()
+        pace = self._pace = Pace(read_ns)
         reading_ns = self._interval_ns
-        self._listener.stats(self._read(0))
+        self._listener.stats(self._read())
         while not self._stopping.is_set():
-            step_ns = _IDLE_STEP_NS if self._conductor.source is None else _STEP_NS
+            step_ns = _IDLE_STEP_NS if self._conductor.source is None else pace.step_ns
             horizon_ns = min(machine.plane.now_ns + step_ns, reading_ns)
-            self._answer_until(start_ns + horizon_ns)
+            self._answer_until(pace.due_ns(horizon_ns))
             if self._stopping.is_set():
                 return
             fed = self._conductor.source is not None
-            self._conductor.run_to(horizon_ns, machine.settle)
+            self._rounds = 0
+            began_ns = time.monotonic_ns()
+            self._conductor.run_to(horizon_ns, self._after_round)
             now_ns = time.monotonic_ns()
+            pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
             if now_ns - watched_ns > _WATCH_NS:
                 watched_ns = now_ns
                 machine.plane.replace_dead()
                 machine.settle()
             if fed and self._conductor.source is None:
                 self._tell_of_end()
-            if horizon_ns == reading_ns:
+            due = horizon_ns == reading_ns
+            if due or 2 * (now_ns - read_ns) >= 3 * self._interval_ns:
+                read_ns = now_ns
+                self._listener.stats(self._read())
+            if due:
                 reading_ns += self._interval_ns
-                self._listener.stats(self._read(max(0, now_ns - start_ns - horizon_ns)))
             self._tell()
 
-    def _answer_until(self, deadline_ns: int) -> None:
-        """Run what was submitted; wait for more until a time, but not past it."""
+    def _after_round(self) -> None:
+        self._rounds += 1
+        self.machine.settle()
+
+    def _answer_until(self, due_ns: int) -> None:
+        """Run what was submitted; wait for more until a time. Past it, run what waits then and no more.
+
+        So requests, however many come, don't keep simulated time from going on.
+        """
+        waiting: int | None = None
         while not self._stopping.is_set():
-            left_ns = deadline_ns - time.monotonic_ns()
+            left_ns = due_ns - time.monotonic_ns()
+            if left_ns <= 0:
+                waiting = (self._calls.qsize() if waiting is None else waiting) - 1
+                if waiting < 0:
+                    return
             try:
                 future, call = self._calls.get(block=left_ns > 0, timeout=max(left_ns, 0) / 1e9)
             except queue.Empty:
-                return
+                continue
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(call())
@@ -158,14 +184,20 @@ class LiveLoop:
         """A request may have put another source in the feed."""
         if self._feed.source is not self._source:
             self._source = self._conductor.source = self._feed.source
+            self._pace.start_over()
 
-    def _read(self, behind_ns: int) -> Stats:
+    def _read(self) -> Stats:
         skipped_ns = self._source.skipped_ns if self._source is not None else 0
         if skipped_ns - self._skipped_ns > _SKIP_TOLD_NS:
             skipped_s = (skipped_ns - self._skipped_ns) / 1e9
             self.machine.tell("gap_shortened", f"{skipped_s:.3f} s were cut out of gaps of over 1 s")
             self._skipped_ns = skipped_ns
-        return self.machine.stats(behind_ns=behind_ns, skipped_ns=skipped_ns)
+        sim_ns, wall_ns = self.machine.plane.now_ns, time.monotonic_ns()
+        return msgspec.structs.replace(
+            self.machine.stats(behind_ns=self._pace.behind_ns(sim_ns, wall_ns), skipped_ns=skipped_ns),
+            given_up_ns=self._pace.given_up_ns,
+            real_time_ratio=self._pace.real_time_ratio(sim_ns, wall_ns),
+        )
 
     def _tell_of_end(self) -> None:
         broken: Any = getattr(self._source, "broken", None)

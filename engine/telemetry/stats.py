@@ -22,8 +22,9 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Every counter of a host at ``sim_time_ns``; compared by identity: a new reading is a new object.
 
     ``time_ns`` is Unix time. ``behind_ns`` says how far simulated time is behind the clock it should
-    keep, ``skipped_ns`` how much was cut out of gaps of over 1 s. ``revision`` is the configuration
-    that these rows belong to.
+    keep, ``given_up_ns`` how much of the time that passed it won't make up for, ``real_time_ratio`` how
+    fast it went lately (simulated by wall time; None: unknown), ``skipped_ns`` how much was cut out of gaps
+    of over 1 s. ``revision`` is the configuration that these rows belong to.
     """
 
     seq: int
@@ -33,5 +34,7 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     cpus: Columns
     adapters: dict[str, AdapterStats]
     behind_ns: int = 0
+    given_up_ns: int = 0
+    real_time_ratio: float | None = None
     skipped_ns: int = 0
     schema: Literal["vmq.stats/1"] = "vmq.stats/1"

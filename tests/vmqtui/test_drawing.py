@@ -7,6 +7,7 @@ import pytest
 from vmqtui.draw import bar, fit, spark, stacked, width_of
 from vmqtui.printable import printable
 from vmqtui.theme import load_themes, themes_directory
+from vmqtui.widgets.header import lateness
 
 
 def test_bar_is_always_as_wide_as_asked() -> None:
@@ -100,3 +101,10 @@ def test_without_any_theme_there_is_still_a_plain_one(tmp_path: Path) -> None:
     themes, problems = load_themes(tmp_path)
     assert list(themes) == ["plain"]
     assert problems
+
+
+def test_the_header_says_how_late_simulated_time_is_and_how_fast_it_goes() -> None:
+    assert lateness(90_000_000, 0.99, 120) == []
+    assert lateness(1_020_000_000, 0.431, 120) == [("△ 0.43× real time, 1.0s behind  ", "warn")]
+    assert lateness(1_020_000_000, 0.431, 80) == [("△ 0.43×, 1.0s behind  ", "warn")]
+    assert lateness(1_020_000_000, None, 80) == [("△ 1.0s behind  ", "warn")]

@@ -23,6 +23,19 @@ _STATE = {
 }
 
 
+_LATE_NS = 100_000_000
+
+
+def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
+    """That simulated time is late, by how much, and how fast it goes; nothing while it is on time."""
+    if behind_ns <= _LATE_NS:
+        return []
+    speed = ""
+    if real_time_ratio is not None:
+        speed = f"{real_time_ratio:.2f}×{' real time' if width >= 100 else ''}, "
+    return [(f"△ {speed}{clock(behind_ns)} behind  ", "warn")]
+
+
 class Header(Canvas):
     """Who is watched, whether it is there, and what it does in all."""
 
@@ -56,9 +69,8 @@ class Header(Canvas):
         if self._read_only:
             right.append(("read-only  ", "dim"))
         stats = snapshot.stats
-        if stats is not None and stats.behind_ns > 100_000_000:
-            right.append((f"△ {clock(stats.behind_ns)} behind  ", "warn"))
         if stats is not None:
+            right += lateness(stats.behind_ns, stats.real_time_ratio, width)
             right += [("sim ", "dim"), (clock(stats.sim_time_ns), "text"), ("  ", "text")]
         right += [(f"{glyph} {alive.state}", role), (" ", "text")]
         room = width - width_of(right) - 1
