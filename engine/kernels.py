@@ -6,16 +6,18 @@ prepare, each process compiles for itself, and ``prepare`` says so.
 
 import contextlib
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from engine.kernel_cache import CACHE_DIRECTORY
+from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE, forget_old
 
 MODULES: Final = (
     "engine.dataplane.serve",
@@ -26,6 +28,13 @@ MODULES: Final = (
 """Modules that compile kernels when imported, the slowest first."""
 
 _LOOK_AGAIN_S: Final = 0.2
+_LONGEST_S: Final = 600.0
+_COMPILE: Final = """
+import importlib, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    print(module, flush=True)
+"""
 
 
 class KernelError(Exception):
@@ -40,18 +49,24 @@ def prepare(progress: Callable[[str], None]) -> None:
     if CACHE_DIRECTORY is None:
         progress("no directory for compiled kernels can be written: they are compiled at every start")
         return
-    done = CACHE_DIRECTORY / "complete"
+    done = CACHE_DIRECTORY / COMPLETE
     lock = CACHE_DIRECTORY / "compiling"
+    waits = False
     while not done.exists():
         if _take(lock):
             try:
                 _compile_all(progress)
                 done.touch()
+                forget_old(CACHE_DIRECTORY)
             finally:
                 lock.unlink(missing_ok=True)
         else:
-            progress("another process compiles the kernels, once")
+            if not waits:
+                progress("another process compiles the kernels, once")
+                waits = True
             time.sleep(_LOOK_AGAIN_S)
+    with contextlib.suppress(OSError):
+        done.touch()  # in use, still
 
 
 def _take(lock: Path) -> bool:
@@ -62,39 +77,64 @@ def _take(lock: Path) -> bool:
         return True
     except FileExistsError:
         with contextlib.suppress(OSError, ValueError):
-            if not psutil.pid_exists(int(lock.read_text(encoding="ascii") or os.getpid())):
+            holder = int(lock.read_text(encoding="ascii") or os.getpid())
+            if not psutil.pid_exists(holder) or time.time() - lock.stat().st_mtime > _LONGEST_S:
                 lock.unlink(missing_ok=True)
         return False
 
 
 def _compile_all(progress: Callable[[str], None]) -> None:
     processes = min(len(MODULES), max(2, os.cpu_count() or 1))
-    running: list[tuple[int, subprocess.Popen[str]]] = []
+    running: list[subprocess.Popen[str]] = []
+    heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # lines; None: a process has ended
+    left = [*MODULES]
+    said = ""
     try:
         for first in range(processes):
             # Dealt to and fro, so that who has the slowest has the quickest too.
             share = [*MODULES[first :: 2 * processes], *MODULES[2 * processes - 1 - first :: 2 * processes]]
-            running.append((len(share), _compile(share)))
-        compiled = 0
-        for count, process in running:
-            progress(f"compiling kernels, once: {compiled} of {len(MODULES)} modules done")
-            _, said = process.communicate()
-            if process.returncode != 0:
-                raise KernelError(f"kernels do not compile: {''.join(said.strip().splitlines()[-1:])}")
-            compiled += count
+            running.append(_compile(share))
+            assert running[-1].stdout is not None
+            threading.Thread(target=_listen, args=(running[-1].stdout, heard), daemon=True).start()
+        progress(_how_far(left))
+        ended = 0
+        while ended < processes:
+            line = heard.get()
+            if line is None:
+                ended += 1
+            elif line in left:
+                left.remove(line)
+                progress(_how_far(left))
+            else:
+                said = line or said
+        if any(process.wait() != 0 for process in running):
+            raise KernelError(f"kernels do not compile: {said}")
     finally:
-        for _, process in running:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _how_far(left: list[str]) -> str:
+    done = f"compiling kernels, once: {len(MODULES) - len(left)} of {len(MODULES)} modules done"
+    return f"{done}; {', '.join(name.rpartition('.')[2] for name in left)} to go" if left else done
+
+
+def _listen(lines: Iterable[str], heard: "queue.SimpleQueue[str | None]") -> None:
+    try:
+        for line in lines:
+            heard.put(line.strip())
+    finally:
+        heard.put(None)
 
 
 def _compile(modules: list[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", f"import {', '.join(modules)}"],
+        [sys.executable, "-c", _COMPILE, *modules],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
         cwd=Path(__file__).parent.parent,
     )

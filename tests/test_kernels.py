@@ -1,0 +1,137 @@
+"""Where compiled kernels are kept, and a first start: visible, once, wherever the program is installed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from engine import kernel_cache, kernels
+from tests.traffic.captures import ethernet, frame, pcap
+
+ROOT = Path(__file__).parent.parent
+PREPARE = "from engine.kernels import prepare; prepare(print)"
+
+
+def install(directory: Path) -> Path:
+    """A copy of the packages, that nobody may write to."""
+    for package in ("engine", "vmqtui"):
+        shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "themes", directory / "vmqtui" / "themes")
+    for path in [*directory.rglob("*"), directory]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    return directory
+
+
+def run(installed: Path, cache: Path, *command: str) -> str:
+    """Run Python on an installed copy, with its caches below ``cache``."""
+    variables = ("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA", "USERPROFILE", "TMPDIR", "TMP", "TEMP")
+    environment = os.environ | dict.fromkeys(variables, str(cache))
+    environment |= {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=installed.parent, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def replay_a_frame(installed: Path, cache: Path, directory: Path) -> None:
+    capture = directory / "one.pcap"
+    capture.write_bytes(pcap([frame(0, ethernet("00:15:5d:00:00:01"))]))
+    document = json.loads(run(installed, cache, "-m", "vmqtui", "replay", str(capture), "--json"))
+    assert document["adapters"][0]["port"]["offered_frames"] == 1
+
+
+def test_a_read_only_install_compiles_once_says_how_far_it_is_and_runs(tmp_path: Path) -> None:
+    installed = install(tmp_path / "site")
+    before = sorted(installed.rglob("*"))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    first = run(installed, cache, "-c", PREPARE).splitlines()
+    count = len(kernels.MODULES)
+    counted = [line.split(";")[0] for line in first]
+    assert counted == [
+        f"compiling kernels, once: {done} of {count} modules done" for done in range(count + 1)
+    ]
+    assert all(name.rpartition(".")[2] in first[0] for name in kernels.MODULES)
+    assert run(installed, cache, "-c", PREPARE) == ""
+    replay_a_frame(installed, cache, tmp_path)
+    assert sorted(installed.rglob("*")) == before
+
+
+def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: Path) -> None:
+    installed = install(tmp_path / "site")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for taken in (".cache", "vmqtui", "Library", f"vmqtui-{getattr(os, 'getuid', int)()}"):
+        (cache / taken).write_text("a file is no directory", encoding="utf-8")
+    told = run(installed, cache, "-c", PREPARE)
+    assert (
+        told.strip() == "no directory for compiled kernels can be written: they are compiled at every start"
+    )
+    replay_a_frame(installed, cache, tmp_path)
+
+
+def test_each_installation_has_a_cache_of_its_own(tmp_path: Path) -> None:
+    """Numba keeps what it compiles apart by path: one copy's kernels are no use to another."""
+    where = "from engine.kernel_cache import CACHE_DIRECTORY; print(CACHE_DIRECTORY)"
+    found = {run(install(tmp_path / name), tmp_path, "-c", where) for name in ("one", "other")}
+    assert len(found) == 2
+
+
+def test_kernels_that_do_not_compile_are_an_error_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(kernels, "MODULES", ("engine.no_such_module",))
+    with pytest.raises(kernels.KernelError, match=r"do not compile: .*no_such_module"):
+        kernels.prepare(lambda sentence: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_whose_holder_is_gone_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(kernels, "MODULES", ("json",))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / "compiling").write_text(str(gone.pid), encoding="ascii")
+    told: list[str] = []
+    kernels.prepare(told.append)
+    assert told[0] == "another process compiles the kernels, once"
+    assert told[-1] == "compiling kernels, once: 1 of 1 modules done"
+
+
+def test_kernels_of_other_sources_go_after_a_month(tmp_path: Path) -> None:
+    month = 31 * 24 * 3600
+    for name, age in {"kernels-mine": month, "kernels-old": month, "kernels-new": 0, "other": month}.items():
+        directory = tmp_path / name
+        directory.mkdir()
+        os.utime(directory, times=(time.time() - age,) * 2)
+    used = tmp_path / "kernels-used"
+    used.mkdir()
+    (used / kernel_cache.COMPLETE).touch()
+    os.utime(used, times=(time.time() - month,) * 2)
+    kernel_cache.forget_old(tmp_path / "kernels-mine")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"kernels-mine", "kernels-new", "kernels-used", "other"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="directories of temporary files are each user's own")
+def test_machine_code_is_not_loaded_from_where_others_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert kernel_cache._of_this_machine().stat().st_mode & 0o777 == 0o700
+    kernel_cache._of_this_machine().chmod(0o777)
+    with pytest.raises(PermissionError):
+        kernel_cache._of_this_machine()
+    (tmp_path / f"vmqtui-{os.getuid()}").rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / f"vmqtui-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError):
+        kernel_cache._of_this_machine()
