@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from vmqtui.dashboard import Dashboard
 from vmqtui.dialogs.choose import MoveDialog, TextDialog
-from vmqtui.link import Link
+from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.state.model import Model
 from vmqtui.theme import DEFAULT, Palette, load_themes
 
@@ -60,6 +60,7 @@ class VmqApp(App[None]):
             self._problems.append(f"no theme {theme!r}; there are {', '.join(self._themes)}")
         self.palette = Palette(self._themes[self._theme_name].roles)
         super().__init__()
+        link = ReadOnlyLink(link) if read_only else link
         self.model = Model(link, host)
         self._link = link
         self._read_only = read_only

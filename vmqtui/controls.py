@@ -1,5 +1,8 @@
 """The controls: which request each is, for what is under the cursor. The dashboard is one of these."""
 
+from collections.abc import Callable
+
+from textual import work
 from textual.screen import Screen
 
 from vmqtui.dialogs.choose import ChooseDialog, MoveDialog
@@ -8,8 +11,9 @@ from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
-from vmqtui.tasks import filters, queues
-from vmqtui.tasks.task import Task, called
+from vmqtui.tasks import adapters, filters, queues, traffic, vms
+from vmqtui.tasks.task import Ending, Task, called
+from vmqtui.tasks.undo import Change, change_of, hindrance, undo
 from vmqtui.views.view import View
 
 
@@ -18,6 +22,7 @@ class Controls(Screen[None]):
 
     _link: Link
     _model: Model
+    _last_change: Change | None = None
 
     @property
     def view(self) -> View:
@@ -38,15 +43,40 @@ class Controls(Screen[None]):
         self._tell("the cursor is on no queue; Tab goes to the next panel")
         return None
 
+    def _started_at(self) -> float:
+        """When the engine that is shown began."""
+        status = self._model.snapshot.status
+        return status.started_at if status is not None else 0.0
+
     def _ask(self, dialog: RequestDialog) -> None:
-        def closed(words: str | None) -> None:
-            if words:
-                self._tell(words)
+        """Open a dialog, unless nobody is there to answer it; remember what it changed."""
+        alive = self._model.liveness()
+        if alive.state in ("connecting", "empty", "offline"):
+            self._tell(f"nothing can be changed now: {alive.words or alive.state}", "warning")
+            return
+        host, started_at = self._model.host, self._started_at()
+
+        def closed(ending: Ending | None) -> None:
+            if ending is None:
+                return
+            if ending.words:
+                self._tell(ending.words)
+            change = change_of(ending, host, started_at, self._link.clock())
+            self._last_change = change or self._last_change
 
         self.app.push_screen(dialog, closed)
 
     def _ask_task(self, task: Task) -> None:
         self._ask(RequestDialog(self._link, self._model.host, task))
+
+    def action_undo(self) -> None:
+        """Take back the last change, if it can be."""
+        model, change = self._model, self._last_change
+        why = hindrance(change, model.host, self._started_at(), model.snapshot)
+        if change is None or why is not None:
+            self._tell(f"nothing to undo: {why}")
+        else:
+            self._ask_task(undo(change, self._link.clock()))
 
     def action_move_queue(self) -> None:
         """Choose the processor that serves the queue."""
@@ -61,11 +91,16 @@ class Controls(Screen[None]):
         if (queue := self._queue()) is not None:
             self._ask_task(filters.set_filter(queue))
 
+    def _ask_clear(self, row: FilterRow) -> None:
+        queues_of = (queue for queue in self._model.snapshot.queues if queue.adapter == row.adapter)
+        queue = next((queue for queue in queues_of if queue.queue_id == row.queue_id), None)
+        self._ask_task(filters.clear_filter(row, queue))
+
     def action_clear_filter(self) -> None:
         """Clear the filter under the cursor, or one of the queue's."""
         row = self.view.table.row
         if isinstance(row, FilterRow):
-            self._ask_task(filters.clear_filter(row))
+            self._ask_clear(row)
             return
         queue = self._queue()
         if queue is None:
@@ -78,7 +113,7 @@ class Controls(Screen[None]):
         if not rows:
             self._tell(f"{called(queue)} has no filter")
         elif len(rows) == 1:
-            self._ask_task(filters.clear_filter(rows[0]))
+            self._ask_clear(rows[0])
         else:
             lines = [
                 f"{one.filter_id:>5}  {one.config.mac}  VLAN {one.config.vlan or 'any'}"
@@ -88,7 +123,7 @@ class Controls(Screen[None]):
 
             def chosen(index: int | None) -> None:
                 if index is not None:
-                    self._ask_task(filters.clear_filter(rows[index]))
+                    self._ask_clear(rows[index])
 
             self.app.push_screen(ChooseDialog("Clear which filter", lines), chosen)
 
@@ -133,3 +168,96 @@ class Controls(Screen[None]):
                 self._tell("the default queue can't be freed")
             else:
                 self._ask_task(queues.free_queue(queue))
+
+    def action_change_vm(self, verb: str = "") -> None:
+        """Pause, resume, migrate or remove the VM under the cursor, or one to be chosen."""
+        row = self.view.table.row
+        known = vms.known_vms(self._model.snapshot.config, self._model.choices.adapter)
+        name = row.config.vm if isinstance(row, PortRow) else getattr(row, "vm", None)
+        adapter = getattr(row, "adapter", None)
+        found = [vm for vm in known if vm.name == name and vm.adapter == adapter]
+        if not known:
+            self._tell("no VM is known yet")
+        elif found:
+            self._with_vm(found[0], verb)
+        else:
+            lines = [f"{vm.name}  {vm.words}" for vm in known]
+            self._pick("Which VM", lines, lambda index: self._with_vm(known[index], verb))
+
+    def _with_vm(self, vm: vms.Vm, verb: str) -> None:
+        for one in vms.VERBS:
+            if one == verb:
+                self._ask_task(vms.change_vm(vm, one))
+                return
+        names = list(vms.VERBS)
+        lines = [f"{one:<8} {what}" for one, what in vms.VERBS.items()]
+        at = names.index("resume") if vm.paused else 0
+        self._pick(
+            f"VM {printable(vm.name)}: {vm.words}",
+            lines,
+            lambda index: self._ask_task(vms.change_vm(vm, names[index])),
+            at,
+        )
+
+    def _pick(self, title: str, lines: list[str], then: Callable[[int], None], at: int = 0) -> None:
+        """Let one of some lines be chosen, and go on with it."""
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                then(index)
+
+        self.app.push_screen(ChooseDialog(title, lines, at), chosen)
+
+    def action_set_adapter(self) -> None:
+        """Change the settings of the adapter shown, or of one to be chosen."""
+        config = self._model.snapshot.config
+        shown = self._model.choices.adapter
+        known = [one for one in config.adapters if shown in (None, one.name)] if config is not None else []
+        if not known:
+            self._tell("no adapter is known yet")
+        elif len(known) == 1:
+            self._ask_task(adapters.set_adapter(known[0]))
+        else:
+            names = [one.name for one in known]
+            self._pick("Settings of", names, lambda index: self._ask_task(adapters.set_adapter(known[index])))
+
+    def action_set_rate(self) -> None:
+        """Let the traffic, or one mix of it, come at another rate."""
+
+        def ask(now: traffic.Received) -> None:
+            if not now.mixes:
+                self._tell("no frames come: there is no mix whose rate could be set; the mix can be written")
+            elif len(now.mixes) == 1:
+                self._ask_task(traffic.set_rate(now, 0))
+            else:
+                lines = [traffic.mix_words(mix) for mix in now.mixes]
+                self._pick(
+                    "Rate of which mix", lines, lambda index: self._ask_task(traffic.set_rate(now, index))
+                )
+
+        self._with_traffic(ask)
+
+    def action_edit_traffic(self) -> None:
+        """Write the traffic anew."""
+        self._with_traffic(lambda now: self._ask_task(traffic.edit_traffic(now)))
+
+    @work(exclusive=True, group="traffic")
+    async def _with_traffic(self, then: Callable[[traffic.Received], None]) -> None:
+        """Ask what the engine receives, and go on with it."""
+        host = self._model.host
+        if not host:
+            self._tell("no host has reported yet")
+            return
+        try:
+            response = await self._link.request(host, "query_traffic", {})
+        except TimeoutError:
+            self._tell(f"no answer from {host} on what it receives", "warning")
+            return
+        except ConnectionError as error:
+            self._tell(f"the broker is not there ({error})", "warning")
+            return
+        now = traffic.received(response, self._model.snapshot.adapter_names)
+        if isinstance(now, str):
+            self._tell(now)
+        else:
+            then(now)

@@ -87,7 +87,7 @@ class Dashboard(Controls, TableActions):
             widget.refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        name = f"{action}({parameters[0]!r})" if action == "view" and parameters else action
+        name = f"{action}({parameters[0]!r})" if parameters else action
         known = [one for one in ACTIONS if one.does == name]
         if not known:
             return True

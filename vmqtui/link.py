@@ -52,3 +52,35 @@ class Link(Protocol):
 
     async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
         """Ask for an operation; its one answer. Raises TimeoutError or ConnectionError."""
+
+
+class ReadOnlyLink:
+    """A link that lets nothing be asked, whoever asks."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def connection(self) -> Connection:
+        return self._link.connection
+
+    @property
+    def progress(self) -> str:
+        return self._link.progress
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        return self._link.hosts
+
+    def view(self, host: str) -> HostView | None:
+        return self._link.view(host)
+
+    def clock(self) -> float:
+        return self._link.clock()
+
+    def on_change(self, notify: Callable[[], None]) -> None:
+        self._link.on_change(notify)
+
+    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+        """Refuses, as a connection that can't carry requests."""
+        raise ConnectionError("this dashboard is read-only and asks for nothing")

@@ -31,12 +31,18 @@ def load(path: Path | str) -> Scenario:
 
 
 def load_traffic(path: Path | str) -> dict[str, Any]:
-    """The table ``[traffic]`` of a TOML file as it stands there, its values checked one by one.
+    """The table ``[traffic]`` of a TOML file, as ``loads_traffic`` has it of a text."""
+    return loads_traffic(_read_text(path), str(path))
 
-    What they must be to each other and to the host is ``read_traffic``'s. Raises ``ScenarioError``.
+
+def loads_traffic(text: str, name: str) -> dict[str, Any]:
+    """The table ``[traffic]`` of a TOML text as it stands there, its values checked one by one.
+
+    What they must be to each other and to the host is ``read_traffic``'s. ``name`` stands for the file in
+    the ``ScenarioError`` it may raise.
     """
-    source = one_line(str(path))
-    document = _read_document(_read_text(path), str(path))
+    source = one_line(name)
+    document = _read_document(text, name)
     if "traffic" not in document:
         raise ScenarioError(f"{source}: traffic: missing (a table [traffic] fits)")
     table = document["traffic"]

@@ -251,12 +251,25 @@ class ScriptedHost:
     events: tuple[Event, ...] = ()
 
 
+def foreseen(message: str, ndis_status: str = "NDIS_STATUS_SUCCESS", **result: Any) -> Response:
+    """The answer to a "what if", as the engine words it."""
+    ok = ndis_status in ("NDIS_STATUS_SUCCESS", "NDIS_STATUS_PENDING")
+    return Response(
+        id="1",
+        status="ok" if ok else "error",
+        ndis_status=ndis_status,
+        message=f"what if: {message}" if ok else message,
+        result=result,
+    )
+
+
 @dataclass
 class ScriptedLink:
     """A link that shows what a test puts in, and answers requests from a queue of answers.
 
     ``asked`` lists the requests (host, op, params). An answer that is an exception is raised; without
-    one waiting, a request waits for ``answer``.
+    one waiting, a request waits for ``answer``. Questions "what if" are listed in ``wondered``, without
+    their ``what_if``, and answered at once by ``foresee``.
     """
 
     connection: Connection = "connecting"
@@ -264,6 +277,8 @@ class ScriptedLink:
     now: float = 1000.0
     views: dict[str, ScriptedHost] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    wondered: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    foresee: Callable[[str, dict[str, Any]], Response] = lambda op, params: foreseen(f"{op} is done")
     answers: "asyncio.Queue[Response | Exception]" = field(default_factory=asyncio.Queue)
     notify: Callable[[], None] = lambda: None
 
@@ -281,6 +296,10 @@ class ScriptedLink:
         self.notify = notify
 
     async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+        if params.get("what_if"):
+            given = {key: value for key, value in params.items() if key != "what_if"}
+            self.wondered.append((op, given))
+            return self.foresee(op, given)
         self.asked.append((host, op, params))
         answer = await self.answers.get()
         if isinstance(answer, Exception):

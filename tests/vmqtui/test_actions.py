@@ -21,10 +21,10 @@ def test_no_key_means_two_things_in_a_view(view: str) -> None:
     assert {key: ids for key, ids in meanings.items() if len(ids) > 1} == {}
 
 
-def test_every_action_has_key_title_help_and_group() -> None:
+def test_every_action_has_a_name_title_help_and_group() -> None:
     for action in ACTIONS:
-        assert action.key, action.id
         assert action.title, action.id
+        assert action.id.isidentifier(), action.id  # it is a key of the configuration file
         assert action.help.endswith("."), action.id
         assert action.group, action.id
         assert action.views <= set(VIEWS), action.id
@@ -47,4 +47,13 @@ def test_read_only_offers_nothing_that_changes() -> None:
         "complete_queue",
         "edit_queue",
         "free_queue",
+        "change_vm",
+        "pause_vm",
+        "resume_vm",
+        "migrate_vm",
+        "remove_vm",
+        "set_rate",
+        "edit_traffic",
+        "set_adapter",
+        "undo",
     }

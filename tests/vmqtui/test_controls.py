@@ -1,50 +1,13 @@
 """Every control: the request that leaves, and what is said of its answer."""
 
-import asyncio
-
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.dialogs import closed, flowing, notes, opened, type_into, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.request import RequestDialog
-
-
-def flowing(app: VmqApp) -> str:
-    """The screen's words as one line: what a dialog wraps is whole again."""
-    return " ".join(screen_text(app).replace("│", " ").split())
-
-
-async def until(pilot: Pilot[None], app: VmqApp, *words: str) -> str:
-    """The screen's words, once all of these are among them."""
-    async with asyncio.timeout(5):
-        while not all(word in (text := flowing(app)) for word in words):
-            await pilot.pause(0.02)
-    return text
-
-
-def notes(app: VmqApp) -> str:
-    """What was said in notifications."""
-    return " | ".join(note.message for note in app._notifications)
-
-
-async def opened(pilot: Pilot[None], app: VmqApp) -> None:
-    """Wait until a dialog is there to press keys in."""
-    async with asyncio.timeout(5):
-        while len(app.screen_stack) < 2 or not app.screen.query("#dialog") or app.focused is None:
-            await pilot.pause(0.02)
-
-
-async def closed(pilot: Pilot[None], app: VmqApp) -> None:
-    async with asyncio.timeout(5):
-        while len(app.screen_stack) > 1:
-            await pilot.pause(0.02)
-
-
-async def type_into(pilot: Pilot[None], app: VmqApp, key: str, text: str) -> None:
-    app.screen.query_one(f"#field-{key}", Input).value = text
-    await pilot.pause()
 
 
 async def test_move_queue_is_two_keystrokes_and_a_processor(dashboard: Running) -> None:

@@ -25,7 +25,7 @@ def keys() -> str:
         where = (
             "everywhere" if everywhere else ", ".join(VIEWS[view] for view in VIEWS if view in action.views)
         )
-        pressed = " ".join(f"`{key}`" for key in key_names(action).split())
+        pressed = " ".join(f"`{key}`" for key in key_names(action).split()) or "palette"
         rows.append((pressed, action.title, action.help, where))
     return _table(("Key", "Action", "", "Where"), rows)
 

@@ -19,7 +19,7 @@ from engine.scenario.model import (
     TrafficSpec,
 )
 from tests.vmqtui.conftest import screen_text
-from tests.vmqtui.test_controls import opened
+from tests.vmqtui.dialogs import opened
 from vmqtui.app import VmqApp
 from vmqtui.bus_link import BusLink
 from vmqtui.state.rows import QueueRow

@@ -1,6 +1,7 @@
 """Changing: everything that asks the engine for something else. None of it is in a read-only dashboard."""
 
 from vmqtui.actions.action import QUEUE_VIEWS, Action
+from vmqtui.tasks.vms import VERBS
 
 CHANGING: tuple[Action, ...] = (
     Action(
@@ -70,5 +71,59 @@ CHANGING: tuple[Action, ...] = (
         QUEUE_VIEWS,
         changes=True,
         bar="free",
+    ),
+    Action(
+        "change_vm",
+        "v",
+        "VM: pause, resume, migrate, remove",
+        "Choose what is done with the VM under the cursor, or with one from a list.",
+        "VMs",
+        changes=True,
+        bar="VM",
+    ),
+    *(
+        Action(
+            f"{verb}_vm",
+            "",
+            f"{verb.capitalize()} a VM",
+            f"Of the VM under the cursor, or one from a list: {what}.",
+            "VMs",
+            changes=True,
+            call=f"change_vm('{verb}')",
+        )
+        for verb, what in VERBS.items()
+    ),
+    Action(
+        "set_rate",
+        "R",
+        "Traffic rate",
+        "How many frames a second a mix brings, and in what pattern.",
+        "Traffic",
+        changes=True,
+    ),
+    Action(
+        "edit_traffic",
+        "T",
+        "Traffic mix",
+        "Seed, mixes and flows of what the engine receives, as a scenario has them.",
+        "Traffic",
+        changes=True,
+    ),
+    Action(
+        "set_adapter",
+        "A",
+        "Adapter settings",
+        "Link speed, limits and VLAN filtering of an adapter.",
+        "Host",
+        changes=True,
+    ),
+    Action(
+        "undo",
+        "u",
+        "Undo the last change",
+        "Take back what was changed last from here, where that can be; says why where it can't.",
+        "Queues",
+        changes=True,
+        bar="undo",
     ),
 )

@@ -1,8 +1,7 @@
 """``vmqtui traffic …``: what a running engine receives, shown and changed."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -78,21 +77,9 @@ async def _set_rate(send: Send, rate: dict[str, float]) -> "Response":
 
 def _print(response: "Response") -> None:
     from vmqtui.printable import printable
+    from vmqtui.tasks.traffic import as_toml
 
     print(f"# {printable(response.message)}")
     own = response.result["traffic"]
     if own is not None:
-        print("\n".join(_toml("traffic", own)), flush=True)
-
-
-def _toml(heading: str, table: dict[str, Any], opening: str = "[{}]", depth: int = 0) -> Iterator[str]:
-    """A table of a scenario in TOML: its own keys, then its arrays of tables."""
-    indent = "  " * depth
-    yield indent + opening.format(heading)
-    for key, value in table.items():
-        if not isinstance(value, list):
-            yield f'{indent}{key} = "{value}"' if isinstance(value, str) else f"{indent}{key} = {value}"
-    for key, value in table.items():
-        for row in value if isinstance(value, list) else ():
-            yield ""
-            yield from _toml(f"{heading}.{key}", row, "[[{}]]", depth + 1)
+        print(as_toml(own), flush=True)

@@ -74,7 +74,7 @@ class MoveDialog(RequestDialog):
                 f"Now on processor {row.processor}, {compact(row.pps)} pkt/s."
                 " Choose the one that shall serve it; no frame is lost or reordered.",
                 "Move (⏎)",
-                lambda values: [move_queue(row, self._chosen())],
+                lambda values: [] if self._chosen() == row.cpu else [move_queue(row, self._chosen())],
             ),
         )
 
@@ -102,6 +102,7 @@ class MoveDialog(RequestDialog):
         self._preview()
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
+        self.refused = False
         self._preview()
 
     def on_live_table_chosen(self, event: LiveTable.Chosen) -> None:
@@ -113,8 +114,10 @@ class MoveDialog(RequestDialog):
         if not isinstance(row, CpuRow) or self.waiting or self.refused:
             return
         if row.cpu == self._row.cpu:
+            self.preview.clear()
             self.say("it is served there now", "dim")
         else:
+            self.preview.ask([move_queue(self._row, row.cpu)])
             self.say(
                 f"{self._row.processor} → {row.processor}, now at {percent(row.load)}"
                 f" with {len(row.queues)} queue{'' if len(row.queues) == 1 else 's'}",

@@ -9,16 +9,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Static
+from textual.widgets import Button, Input, Static, TextArea
 
+from engine.bus.messages import Response
+from engine.ndis.operations import decode
+from engine.ndis.statuses import NdisError
+from vmqtui.dialogs.fields import Choice, FieldLine
+from vmqtui.dialogs.preview import Preview
 from vmqtui.link import Link
 from vmqtui.printable import printable
-from vmqtui.tasks.task import Answers, Step, Task, Values, refusal
+from vmqtui.tasks.task import Answers, Ending, Step, Task, Values, in_words, refusal
 from vmqtui.widgets.canvas import palette_of
 
 
-class RequestDialog(ModalScreen[str | None]):
-    """Ends with a sentence about what was done, or None when nothing was.
+class RequestDialog(ModalScreen[Ending | None]):
+    """Ends with what was done, or None when nothing was.
 
     What was typed stays after a refusal, and steps that were done are not done again.
     """
@@ -26,8 +31,10 @@ class RequestDialog(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", show=False),
         # At once, so that what is typed or pasted right after goes into the next field.
-        Binding("tab,down", "app.focus_next", "Next", show=False, priority=True),
-        Binding("shift+tab,up", "app.focus_previous", "Previous", show=False, priority=True),
+        Binding("tab", "app.focus_next", "Next", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", "Previous", show=False, priority=True),
+        Binding("down", "step(1)", "Next", show=False, priority=True),
+        Binding("up", "step(-1)", "Previous", show=False, priority=True),
     ]
 
     def __init__(self, link: Link, host: str, task: Task) -> None:
@@ -35,25 +42,27 @@ class RequestDialog(ModalScreen[str | None]):
         self.link = link
         self.host = host
         self.asked = task
+        self.preview = Preview(link, host)
+        """What the engine says the change would do."""
+        self._lines_of_form = [FieldLine(field) for field in task.fields]
         self._answers: Answers = {}
-        self._done: list[str] = []
+        self._done: list[tuple[Step, Response]] = []
+        self._unanswered = ""
         self.waiting = False
         """Whether an answer is awaited."""
         self.refused = False
         """Whether the last thing said is a refusal."""
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="dialog", can_focus=False) as dialog:
+        wide = any(field.several_lines for field in self.asked.fields)
+        with VerticalScroll(id="dialog", can_focus=False, classes="wide" if wide else "") as dialog:
             dialog.border_title = self.asked.title.replace("[", r"\[")
             if self.asked.explanation:
                 yield Static(Text(self.asked.explanation), id="explanation")
             yield from self.compose_body()
-            for field in self.asked.fields:
-                with Horizontal(classes="field"):
-                    yield Label(Text(field.label), classes="label")
-                    yield Input(field.value, placeholder=field.hint, id=f"field-{field.key}", compact=True)
-                    yield Static("", id=f"mark-{field.key}", classes="mark")
-            yield Static("", id="answer", classes="form" if self.asked.fields else None)
+            yield from self._lines_of_form
+            yield self.preview
+            yield Static("", id="answer")
             with Horizontal(id="buttons"):
                 yield Button(Text(self.asked.verb), id="do", compact=True)
                 yield Button("Cancel", id="cancel", compact=True)
@@ -66,7 +75,7 @@ class RequestDialog(ModalScreen[str | None]):
         if self.asked.destructive:
             self.query_one("#do").add_class("destructive")
             self.query_one("#cancel").focus()
-        self._validate()
+        self.check(at_once=True)
 
     def on_key(self, event: events.Key) -> None:
         if self.asked.destructive and event.key == "y" and not self.asked.fields:
@@ -74,9 +83,18 @@ class RequestDialog(ModalScreen[str | None]):
             self.submit()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self._validate()
+        self.check()
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        self.check()
+
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        self.check()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.submit()
+
+    def on_choice_submitted(self, event: Choice.Submitted) -> None:
         self.submit()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -85,90 +103,139 @@ class RequestDialog(ModalScreen[str | None]):
         else:
             self.action_close()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        # In a text of several lines the arrows move the cursor.
+        return not (action == "step" and isinstance(self.focused, TextArea))
+
+    def action_step(self, step: int) -> None:
+        """Go to the next field, or the one before."""
+        if step > 0:
+            self.app.action_focus_next()
+        else:
+            self.app.action_focus_previous()
+
     def action_close(self) -> None:
         """Leave; what was sent stays sent."""
         if self.waiting:
-            self.dismiss("closed before the answer came: it may still take effect")
+            self._end("closed before the answer came: it may still take effect")
+        elif self._done:
+            self._end("; ".join(self._titles()) + ", then left")
         else:
-            self.dismiss("; ".join(self._done) + ", then left" if self._done else None)
+            self._end("")
 
-    def _validate(self, submitted: bool = False) -> Values | None:
-        """Check every field and mark it; the values, or None when one does not fit.
+    def _end(self, words: str) -> None:
+        done = bool(self._done or self._unanswered)
+        ending = Ending(words, tuple(self._done), self._unanswered) if words or done else None
+        self.dismiss(ending)
 
-        The first complaint is shown; one about an empty field only when the form is ``submitted``.
+    def _titles(self) -> list[str]:
+        pending = "NDIS_STATUS_PENDING"
+        return [
+            f"{step.title}: pending" if response.ndis_status == pending else step.title
+            for step, response in self._done
+        ]
+
+    def check(self, submitted: bool = False, at_once: bool = False) -> Sequence[Step]:
+        """Check every field by itself, then what they make together, and ask for its effect.
+
+        The first complaint is shown; one about an empty field only when the form is ``submitted``. Gives
+        the requests to send; none when something does not fit or nothing would change.
         """
-        palette = palette_of(self)
         values: Values = {}
-        complaint: tuple[Input, str] | None = None
-        for field in self.asked.fields:
-            widget = self.query_one(f"#field-{field.key}", Input)
-            mark = self.query_one(f"#mark-{field.key}", Static)
+        complaint: tuple[FieldLine, str] | None = None
+        for line in self._lines_of_form:
+            field = line.field
             try:
-                values[field.key] = field.check(widget.value.strip())
+                values[field.key] = field.check(line.text)
             except ValueError as error:
-                loud = bool(widget.value) or submitted
-                mark.update(Text("✗" if loud else "·", palette.style("bad" if loud else "dim")))
+                loud = bool(line.text) or submitted
+                line.mark("✗" if loud else "·", "bad" if loud else "dim")
                 if loud and complaint is None:
-                    complaint = widget, f"{field.label}: {error}"
+                    complaint = line, f"{field.label}: {error}" if field.label else str(error)
             else:
-                mark.update(Text("✓", palette.style("good")))
-        self.say(complaint[1] if complaint else "", "warn")
+                line.mark("✓", "good")
+        steps: Sequence[Step] = ()
+        words = complaint[1] if complaint else ""
+        if len(values) == len(self.asked.fields):
+            steps, words = self._plan(values, submitted)
+        self.say(words, "warn")
         if complaint is not None and submitted:
-            complaint[0].focus()
-        return values if len(values) == len(self.asked.fields) else None
+            complaint[0].editor.focus()
+        self.preview.ask([step for step in steps if step.key not in self._answers], at_once=at_once)
+        return steps
+
+    def _plan(self, values: Values, submitted: bool) -> tuple[Sequence[Step], str]:
+        """The requests that values make, or why they make none."""
+        try:
+            steps = self.asked.plan(values)
+            for step in steps:
+                if step.foresee is not None:
+                    decode(step.op, step.foresee)  # the engine's own reading of it
+        except ValueError as error:
+            return (), str(error)
+        except NdisError as error:
+            return (), in_words(error.status, error.message)
+        return steps, "" if steps or not submitted else "nothing is changed yet"
 
     def say(self, words: str, role: str) -> None:
         """Show a sentence under the fields, after what is done already."""
         self.refused = role == "bad"
         lines = Text()
         palette = palette_of(self)
-        for done in self._done:
+        for done in self._titles():
             lines.append(f"✓ {printable(done)}\n", palette.style("good"))
         lines.append(printable(words), palette.style(role))
-        self.query_one("#answer", Static).update(lines)
+        answer = self.query_one("#answer", Static)
+        answer.display = bool(lines)
+        answer.update(lines)
 
     def submit(self) -> None:
         """Send the requests, unless a value does not fit or they are under way."""
-        if self.waiting:
-            return
-        values = self._validate(submitted=True)
-        if values is not None:
-            self._run(self.asked.plan(values))
+        if not self.waiting and (steps := self.check(submitted=True)):
+            self._run(steps)
 
     @work(exclusive=True, group="request")
     async def _run(self, steps: Sequence[Step]) -> None:
         self._set_waiting(True)
-        notes: list[str] = []
+        self.preview.clear()
         try:
             for step in steps:
                 if step.key in self._answers:
                     continue
-                self.say(f"… {step.title}: waiting for {self.host}", "accent")
-                try:
-                    response = await self.link.request(self.host, step.op, step.params(self._answers))
-                except TimeoutError:
-                    self.say(f"✗ {step.title}: no answer from {self.host}; it may still take effect", "bad")
+                failed = await self._carry_out(step)
+                if failed:
+                    self.say(f"✗ {step.title}: {failed}", "bad")
                     return
-                except (KeyError, TypeError, ValueError):
-                    self.say(f"✗ {step.title}: the engine's answer had no usable queue_id", "bad")
-                    return
-                except ConnectionError as error:
-                    self.say(f"✗ {step.title}: the broker is not there ({error}); nothing was sent", "bad")
-                    return
-                refused = refusal(step, response)
-                if refused is not None:
-                    self.say(f"✗ {step.title}: {refused}", "bad")
-                    return
-                self._answers[step.key] = response
-                pending = response.ndis_status == "NDIS_STATUS_PENDING"
-                self._done.append(f"{step.title}: pending" if pending else step.title)
-                notes.append(response.message)
-                for key in step.uses:
-                    self.query_one(f"#field-{key}", Input).disabled = True
         finally:
             self._set_waiting(False)
-        extra = next((note for note in reversed(notes) if note), "")
-        self.dismiss("; ".join(self._done) + (f" · {extra}" if extra else ""))
+        notes = (response.message for _, response in reversed(self._done))
+        extra = next((note for note in notes if note), "")
+        self._end("; ".join(self._titles()) + (f" · {extra}" if extra else ""))
+
+    async def _carry_out(self, step: Step) -> str:
+        """Send one request and take its answer; why it was not done, if it was not."""
+        self.say(f"… {step.title}: waiting for {self.host}", "accent")
+        try:
+            params = step.params(self._answers)
+        except (KeyError, TypeError, ValueError):
+            return "the engine's answer had no usable queue_id"
+        self._unanswered = step.title
+        try:
+            response = await self.link.request(self.host, step.op, params)
+        except TimeoutError:
+            return f"no answer from {self.host}; it may still take effect"
+        except ConnectionError as error:
+            return f"the broker is not there ({error}); if it was sent before, it may still take effect"
+        self._unanswered = ""
+        refused = refusal(step, response)
+        if refused is not None:
+            return refused
+        self._answers[step.key] = response
+        self._done.append((step, response))
+        for line in self._lines_of_form:
+            if line.field.key in step.uses:
+                line.editor.disabled = True
+        return ""
 
     def _set_waiting(self, waiting: bool) -> None:
         self.waiting = waiting

@@ -52,3 +52,12 @@ def optional_mac(text: str) -> str | None:
 def optional_name(text: str) -> str | None:
     """A name, or nothing."""
     return check_name(text) if text else None
+
+
+def number_as_typed(text: str) -> int | float | str:
+    """A number as it was typed, with or without commas; the text itself where it is none."""
+    digits = text.replace(",", "").replace("_", "")
+    try:
+        return int(digits) if digits.isascii() and digits.isdigit() else float(digits)
+    except ValueError:
+        return text

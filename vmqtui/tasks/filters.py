@@ -1,59 +1,99 @@
 """Setting and clearing filters."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
+from engine.bus.messages import Response
 from engine.scenario.values import normal_mac
-from engine.telemetry.config import AdapterConfig
+from engine.telemetry.config import AdapterConfig, FilterConfig, Vlan
 from vmqtui.columns.shared import vlan_text
 from vmqtui.printable import printable
 from vmqtui.state.rows import FilterRow, QueueRow
 from vmqtui.tasks.checks import vlan_test
-from vmqtui.tasks.task import Field, Step, Task, Values, called
+from vmqtui.tasks.task import Field, Step, Task, Values, called, step
 
 
-def mac_field() -> Field:
-    return Field("mac", "MAC", normal_mac, hint="00:15:5d:00:00:01")
+def mac_field(value: str = "") -> Field:
+    """The MAC of a filter that is to be set."""
+    return Field("mac", "MAC", normal_mac, value, hint="00:15:5d:00:00:01")
 
 
 def vlan_field(settings: AdapterConfig | None, value: str = "") -> Field:
+    """The VLAN test of a filter, as the adapter can set it."""
     return Field("vlan", "VLAN", vlan_test(settings), value, "1..4094, untagged, or empty for any")
 
 
-def filter_params(adapter: str, queue_id: int, values: Values) -> dict[str, Any]:
-    params = {"adapter": adapter, "queue_id": queue_id, "mac": values["mac"]}
-    return params if values["vlan"] is None else params | {"vlan": values["vlan"]}
+def filter_params(adapter: str, queue_id: int, mac: str, vlan: Vlan) -> dict[str, Any]:
+    """The parameters of ``set_filter``."""
+    params = {"adapter": adapter, "queue_id": queue_id, "mac": mac}
+    return params if vlan is None else params | {"vlan": vlan}
 
 
-def set_filter(row: QueueRow) -> Task:
+def set_step(adapter: str, queue_id: int, mac: str, vlan: Vlan, on: str, about: Hashable) -> Step:
+    """Set a filter; ``on`` is what its queue is called."""
+    key = f"set-{mac}-{vlan}"
+    return step(
+        key,
+        f"set filter {mac}, VLAN {vlan_text(vlan)} on {on}",
+        "set_filter",
+        filter_params(adapter, queue_id, mac, vlan),
+        undo=lambda answers: clear_step(adapter, filter_of(answers[key], queue_id, mac, vlan), on, about),
+        about=about,
+    )
+
+
+def clear_step(adapter: str, one: FilterConfig, on: str, about: Hashable) -> Step:
+    """Clear a filter; ``on`` is what its queue is called."""
+    return step(
+        f"clear-{one.filter_id}",
+        f"clear filter {one.filter_id} ({one.mac}, VLAN {vlan_text(one.vlan)}) of {on}",
+        "clear_filter",
+        {"adapter": adapter, "queue_id": one.queue_id, "filter_id": one.filter_id},
+        undo=lambda answers: set_step(adapter, one.queue_id, one.mac, one.vlan, on, about),
+        about=about,
+    )
+
+
+def filter_of(response: Response, queue_id: int, mac: str, vlan: Vlan) -> FilterConfig:
+    """The filter that an answer to ``set_filter`` is about. Raises KeyError for no such answer."""
+    filter_id = int(response.result["filter_id"])
+    return FilterConfig(filter_id=filter_id, queue_id=queue_id, mac=mac, vlan=vlan, driver="")
+
+
+def set_filter(row: QueueRow, mac: str = "", vlan: str = "") -> Task:
     """Steer a MAC and VLAN to a queue."""
 
     def plan(values: Values) -> Sequence[Step]:
-        title = f"set filter {values['mac']}, VLAN {vlan_text(values['vlan'])} on {called(row)}"
-        params = filter_params(row.adapter, row.queue_id, values)
-        return [Step("set", title, "set_filter", lambda answers: params)]
+        return [set_step(row.adapter, row.queue_id, values["mac"], values["vlan"], called(row), row.identity)]
 
     return Task(
         "Set a filter",
         f"Frames for this MAC and VLAN go to {called(row)} of {printable(row.adapter)}.",
         "Set filter",
         plan,
-        [mac_field(), vlan_field(row.settings)],
+        [mac_field(mac), vlan_field(row.settings, vlan)],
     )
 
 
-def clear_filter(row: FilterRow) -> Task:
-    """Clear one filter, after asking."""
+def clear_filter(row: FilterRow, queue: QueueRow | None) -> Task:
+    """Clear one filter, after asking; ``queue`` is the one it is set on."""
     config = row.config
     what = f"filter {row.filter_id}"
     tests = f" ({config.mac}, VLAN {vlan_text(config.vlan)})" if config else ""
     last = row.queue is not None and row.queue_id != 0
+    on = f"queue {row.queue_id} ({printable(row.label)})"
+    about = queue.identity if queue is not None else None
     params = {"adapter": row.adapter, "queue_id": row.queue_id, "filter_id": row.filter_id}
+    clear = (
+        clear_step(row.adapter, config, on, about)
+        if config is not None
+        else step("clear", f"clear {what}", "clear_filter", params, undo="what it tested was not known")
+    )
     return Task(
         "Clear a filter",
-        f"Clear {what}{tests} of queue {row.queue_id} ({printable(row.label)})?"
+        f"Clear {what}{tests} of {on}?"
         + (" If it is the queue's last, the queue pauses and discards what it holds." if last else ""),
         "Clear filter (y)",
-        lambda values: [Step("clear", f"clear {what}", "clear_filter", lambda answers: params)],
+        lambda values: [clear],
         destructive=True,
     )

@@ -8,15 +8,24 @@ from engine.telemetry.config import AdapterConfig, PortConfig
 from vmqtui.printable import printable
 from vmqtui.state.rows import QueueRow, processor_name
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
-from vmqtui.tasks.filters import filter_params, vlan_field
-from vmqtui.tasks.task import Answers, Field, Step, Task, Values, called
+from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
+from vmqtui.tasks.task import Answers, Field, Step, Task, Values, called, step
+
+_GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 
 
-def move_queue(row: QueueRow, cpu: int) -> Step:
+def move_queue(row: QueueRow, cpu: int, away_from: int | None = None) -> Step:
     """Let another processor serve a queue."""
-    params = {"adapter": row.adapter, "queue_id": row.queue_id, "cpu": cpu}
-    title = f"move {called(row)} from {row.processor} to {processor_name(cpu)}"
-    return Step(f"move-{cpu}", title, "set_queue_parameters", lambda answers: params)
+    here = row.cpu if away_from is None else away_from
+    origin = processor_name(here) if here is not None else "where it is"
+    return step(
+        f"move-{cpu}",
+        f"move {called(row)} from {origin} to {processor_name(cpu)}",
+        "set_queue_parameters",
+        {"adapter": row.adapter, "queue_id": row.queue_id, "cpu": cpu},
+        undo="where it was is not known" if here is None else lambda answers: move_queue(row, here, cpu),
+        about=row.identity,
+    )
 
 
 def edit_queue(row: QueueRow) -> Task:
@@ -25,12 +34,13 @@ def edit_queue(row: QueueRow) -> Task:
     buffers = row.config.buffers if row.config else 0
 
     def plan(values: Values) -> Sequence[Step]:
-        params: dict[str, Any] = {"adapter": row.adapter, "queue_id": row.queue_id}
+        wanted: dict[str, Any] = {}
         if values["buffers"] != buffers:
-            params["buffers"] = values["buffers"]
+            wanted["buffers"] = values["buffers"]
         if values.get("name", name) != name:
-            params["name"] = values["name"]
-        return [Step("edit", f"change {called(row)}", "set_queue_parameters", lambda answers: params)]
+            wanted["name"] = values["name"]
+        before = {"buffers": buffers, "name": name}
+        return [_change(row, wanted, {key: before[key] for key in wanted})] if wanted else []
 
     fields = [Field("buffers", "Buffers", whole(1, MAX_BUFFERS), str(buffers))]
     if row.queue_id != 0:
@@ -45,36 +55,52 @@ def edit_queue(row: QueueRow) -> Task:
     )
 
 
+def _change(row: QueueRow, wanted: dict[str, Any], before: dict[str, Any]) -> Step:
+    words = " and ".join(
+        f"name it {printable(str(value))}" if key == "name" else f"give it {value} buffers"
+        for key, value in wanted.items()
+    )
+    return step(
+        "edit-" + "-".join(map(str, wanted.values())),
+        f"change {called(row)}: {words}",
+        "set_queue_parameters",
+        {"adapter": row.adapter, "queue_id": row.queue_id, **wanted},
+        undo=lambda answers: _change(row, before, wanted),
+        about=row.identity,
+    )
+
+
 def complete_queue(row: QueueRow) -> Task:
     """Give an allocated queue its buffers."""
-    params = {"adapter": row.adapter, "queue_ids": [row.queue_id]}
     asked = row.config.buffers if row.config else "its"
+    complete = step(
+        "complete",
+        f"complete {called(row)}",
+        "complete_allocation",
+        {"adapter": row.adapter, "queue_ids": [row.queue_id]},
+        undo="a completed allocation can't be taken back; d frees the queue",
+    )
     return Task(
         "Complete allocation",
         f"Give {called(row)} {asked} receive buffers; it runs if it has a filter, else it is paused.",
         "Complete",
-        lambda values: [
-            Step("complete", f"complete {called(row)}", "complete_allocation", lambda answers: params)
-        ],
+        lambda values: [complete],
     )
 
 
 def free_queue(row: QueueRow) -> Task:
     """Clear a queue's filters and free it, after asking."""
     base = {"adapter": row.adapter, "queue_id": row.queue_id}
-
-    def plan(values: Values) -> Sequence[Step]:
-        clears = [
-            Step(
-                f"clear-{one.filter_id}",
-                f"clear filter {one.filter_id}",
-                "clear_filter",
-                lambda answers, filter_id=one.filter_id: base | {"filter_id": filter_id},  # type: ignore[misc]
-            )
-            for one in row.filters
-        ]
-        return [*clears, Step("free", f"free {called(row)}", "free_queue", lambda answers: base)]
-
+    clears = [clear_step(row.adapter, one, called(row), row.identity) for one in row.filters]
+    free = Step(
+        "free",
+        f"free {called(row)}",
+        "free_queue",
+        lambda answers: base,
+        # With filters it would be refused as it stands; what clearing them does is what can be foreseen.
+        foresee=None if clears else base,
+        undo=_GONE,
+    )
     count = len(row.filters)
     filters = "" if not count else f" Its {count} filter{'s are' if count > 1 else ' is'} cleared first."
     outstanding = row.count("outstanding") or 0
@@ -86,7 +112,7 @@ def free_queue(row: QueueRow) -> Task:
         f"Free {called(row)} of {printable(row.adapter)}?{filters}"
         f" Its frames fall to the default queue.{held}",
         "Free queue (y)",
-        plan,
+        lambda values: [*clears, free],
         destructive=True,
     )
 
@@ -109,30 +135,32 @@ def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None
     allocated = tuple(field.key for field in fields if field.key not in ("mac", "vlan"))
 
     def plan(values: Values) -> Sequence[Step]:
+        name = values["name"] or values["vm"]
         params: dict[str, Any] = {
             "adapter": settings.name,
             "cpu": values["cpu"],
             "buffers": values["buffers"],
+            "vm": values["vm"],
+            "name": name,
         }
-        params |= {"vm": values["vm"], "name": values["name"] or values["vm"]}
         if splits:
             params["lookahead_bytes"] = values["lookahead"]
-        label = printable(values["name"] or values["vm"])
-        steps = [Step("allocate", f"allocate {label}", "allocate_queue", lambda answers: params, allocated)]
-        if values["mac"] is not None:
-            steps.append(
-                Step(
-                    "filter",
-                    f"set filter {values['mac']}",
-                    "set_filter",
-                    lambda answers: filter_params(settings.name, _queue_id(answers), values),
-                    ("mac", "vlan"),
-                )
+        steps = [
+            step(
+                "allocate",
+                f"allocate {printable(name)}",
+                "allocate_queue",
+                params,
+                uses=allocated,
+                undo=lambda answers: _free_again(settings.name, _queue_id(answers), name),
             )
+        ]
+        if values["mac"] is not None:
+            steps.append(_filter_of_new(settings.name, values, name))
         steps.append(
             Step(
                 "complete",
-                f"complete {label}",
+                f"complete {printable(name)}",
                 "complete_allocation",
                 lambda answers: {"adapter": settings.name, "queue_ids": [_queue_id(answers)]},
             )
@@ -145,6 +173,35 @@ def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None
         "Allocate",
         plan,
         fields,
+    )
+
+
+def _filter_of_new(adapter: str, values: Values, name: str) -> Step:
+    """Set the filter of a queue that is being allocated."""
+    mac, vlan = values["mac"], values["vlan"]
+
+    def params(answers: Answers) -> dict[str, Any]:
+        return filter_params(adapter, _queue_id(answers), mac, vlan)
+
+    def undo(answers: Answers) -> Step:
+        queue_id = _queue_id(answers)
+        one = filter_of(answers["filter"], queue_id, mac, vlan)
+        return clear_step(adapter, one, f"queue {queue_id} ({printable(name)})", (adapter, queue_id, name))
+
+    return Step("filter", f"set filter {mac}", "set_filter", params, ("mac", "vlan"), undo=undo)
+
+
+def _free_again(adapter: str, queue_id: int, name: str) -> Step:
+    """Free a queue that was just allocated, its filter cleared by then."""
+    params = {"adapter": adapter, "queue_id": queue_id}
+    title = f"free queue {queue_id} ({printable(name)})"
+    return Step(
+        "free",
+        title,
+        "free_queue",
+        lambda answers: params,
+        undo=_GONE,
+        about=(adapter, queue_id, name),
     )
 
 

@@ -1,6 +1,6 @@
 """What a control is: fields to fill in, the requests they make, and what is said of an answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,18 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Field:
-    """A line to fill in. ``check`` returns the value to send, or raises ValueError with a sentence."""
+    """Something to fill in: a line; one of ``choices``; or a text of ``several_lines``.
+
+    ``check`` returns the value to send, or raises ValueError with a sentence.
+    """
 
     key: str
     label: str
     check: Callable[[str], Any]
     value: str = ""
     hint: str = ""
+    choices: tuple[str, ...] = ()
+    several_lines: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,22 @@ class Step:
     params: Callable[[Answers], dict[str, Any]]
     uses: tuple[str, ...] = ()
     """Fields it sends: once it is done they can't be changed any more."""
+    foresee: dict[str, Any] | None = None
+    """What to ask with ``what_if`` for its effect; None: it can't be foreseen before the others are done."""
+    undo: "Callable[[Answers], Step] | str | None" = None
+    """Makes of its answer, and those before it, the step that takes it back, or says why there is none;
+    None: nothing is needed, because what takes back the others takes back this one."""
+    about: Hashable = None
+    """The identity of the queue it changes, where it changes one that was there."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a dialog is for: its words, its fields, and the requests that the values make."""
+    """What a dialog is for: its words, its fields, and the requests that the values make.
+
+    ``plan`` makes no request where nothing would change. It raises ValueError, with a sentence, for values
+    that don't fit each other.
+    """
 
     title: str
     explanation: str
@@ -47,21 +63,46 @@ class Task:
     destructive: bool = False
 
 
-def refusal(step: Step, response: Response) -> str | None:
+@dataclass(frozen=True)
+class Ending:
+    """How a dialog ended: what is said of it, the steps that were carried out, each with its answer, and the
+    title of one whose answer did not come."""
+
+    words: str
+    done: tuple[tuple[Step, Response], ...] = ()
+    unanswered: str = ""
+
+
+def step(
+    key: str,
+    title: str,
+    op: str,
+    params: dict[str, Any],
+    *,
+    uses: tuple[str, ...] = (),
+    undo: Callable[[Answers], Step] | str | None = None,
+    about: Hashable = None,
+) -> Step:
+    """A step that needs no answer of another, and so can be foreseen."""
+    return Step(key, title, op, lambda answers: params, uses, params, undo, about)
+
+
+def refusal(asked: Step, response: Response) -> str | None:
     """Why a request was refused, in words with the NDIS status; None when it was not.
 
     ``complete_allocation`` answers per queue; one queue refused is a refusal here.
     """
     if response.status != "ok":
-        return _words(response.ndis_status, response.message)
-    for queue in response.result.get("queues", ()) if step.op == "complete_allocation" else ():
+        return in_words(response.ndis_status, response.message)
+    for queue in response.result.get("queues", ()) if asked.op == "complete_allocation" else ():
         status = str(queue.get("ndis_status", "")) if isinstance(queue, dict) else ""
         if status and status != "NDIS_STATUS_SUCCESS":
-            return _words(status, str(queue.get("message", "")) or response.message)
+            return in_words(status, str(queue.get("message", "")) or response.message)
     return None
 
 
-def _words(status: str, message: str) -> str:
+def in_words(status: str, message: str) -> str:
+    """An NDIS status with what it means here."""
     return printable(f"{message} ({status})" if message else MEANINGS.get(status, "refused") + f" ({status})")
 
 

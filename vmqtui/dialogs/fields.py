@@ -1,0 +1,97 @@
+"""What a form's fields look like: a line, a choice, a text of several lines, each with its mark."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, Label, Static, TextArea
+
+from vmqtui.tasks.task import Field
+from vmqtui.widgets.canvas import palette_of
+
+_MOST_CHARACTERS = 300
+
+
+class Choice(Static, can_focus=True):
+    """One of some words; left, right, space or a click goes to the next."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space", "turn(1)", "Next", show=False),
+        Binding("left", "turn(-1)", "Previous", show=False),
+    ]
+    value: reactive[str] = reactive("")
+
+    class Changed(Message):
+        """Another word is chosen."""
+
+    class Submitted(Message):
+        """Enter was pressed."""
+
+    def __init__(self, words: tuple[str, ...], value: str, widget_id: str) -> None:
+        super().__init__(id=widget_id)
+        self._words = words
+        self.set_reactive(Choice.value, value)
+
+    def render(self) -> Text:
+        return Text(f"‹ {self.value} ›")
+
+    def watch_value(self) -> None:
+        self.post_message(self.Changed())
+
+    def action_turn(self, step: int) -> None:
+        """Choose the next word."""
+        at = self._words.index(self.value) if self.value in self._words else -step
+        self.value = self._words[(at + step) % len(self._words)]
+
+    def on_click(self) -> None:
+        if not self.disabled:
+            self.action_turn(1)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            event.stop()
+            self.post_message(self.Submitted())
+
+
+Editor = Input | Choice | TextArea
+
+
+class FieldLine(Horizontal):
+    """A field of a form: its label, what is filled in, and whether it fits."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(classes="field text" if field.several_lines else "field")
+        self.field = field
+        name = f"field-{field.key}"
+        self.editor: Editor
+        if field.choices:
+            self.editor = Choice(field.choices, field.value, name)
+        elif field.several_lines:
+            self.editor = TextArea(field.value, id=name, compact=True, tab_behavior="focus")
+        else:
+            self.editor = Input(
+                field.value, placeholder=field.hint, id=name, compact=True, max_length=_MOST_CHARACTERS
+            )
+        self._mark = Static("", id=f"mark-{field.key}", classes="mark")
+
+    def compose(self) -> ComposeResult:
+        if self.field.label:
+            yield Label(Text(self.field.label), classes="label")
+        yield self.editor
+        yield self._mark
+
+    @property
+    def text(self) -> str:
+        """What is filled in."""
+        if isinstance(self.editor, TextArea):
+            return self.editor.text
+        return self.editor.value.strip()
+
+    def mark(self, glyph: str, role: str) -> None:
+        """Show whether it fits."""
+        self._mark.update(Text(glyph, palette_of(self).style(role)))

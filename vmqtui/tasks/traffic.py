@@ -1,0 +1,173 @@
+"""Changing what an engine receives: how much of it comes, or what it is made of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, get_args, get_type_hints
+
+from engine.bus.messages import Response
+from engine.scenario.keys import KEYS, Key
+from engine.scenario.load import ScenarioError, loads_traffic, read_traffic
+from engine.scenario.model import MixSpec, TrafficSpec
+from vmqtui.tasks.checks import number_as_typed
+from vmqtui.tasks.task import Field, Step, Task, Values, step
+
+UNITS: Final = {"pkt/s": "rate_pps", "Gbit/s": "rate_gbps"}
+"""How a mix's rate may be given: by the unit, the key that holds it."""
+PATTERNS: Final[tuple[str, ...]] = get_args(get_type_hints(MixSpec)["pattern"])
+
+
+@dataclass(frozen=True)
+class Received:
+    """What an engine receives: the table ``[traffic]`` with defaults filled in, for these adapters."""
+
+    table: dict[str, Any]
+    adapters: list[str]
+
+    @property
+    def mixes(self) -> list[dict[str, Any]]:
+        """Its mixes; changing one changes nothing else."""
+        return [dict(mix) for mix in self.table.get("mix", ())]
+
+
+def received(response: Response, adapters: Sequence[str]) -> Received | str:
+    """What an answer to ``query_traffic`` says, or why that can't be changed."""
+    if response.status != "ok":
+        return f"{response.message} ({response.ndis_status})"
+    if response.result.get("source") == "capture":
+        return f"{response.message}; an engine that plays a capture takes no other traffic"
+    own = response.result.get("traffic")
+    return Received(own if isinstance(own, dict) else {"seed": TrafficSpec().seed, "mix": []}, list(adapters))
+
+
+def mix_words(mix: dict[str, Any]) -> str:
+    """A mix in a line."""
+    key = "rate_gbps" if "rate_gbps" in mix else "rate_pps"
+    unit = next(unit for unit, name in UNITS.items() if name == key)
+    flows = len(mix.get("flow", ()))
+    return (
+        f"{mix.get('adapter', 'the adapter')}: {mix.get(key, 0):,.12g} {unit},"
+        f" {mix.get('pattern', 'steady')}, {flows} flow{'' if flows == 1 else 's'}"
+    )
+
+
+def set_rate(now: Received, number: int) -> Task:
+    """Let a mix come faster, slower, or in another pattern."""
+    mix = now.mixes[number]
+    key = "rate_gbps" if "rate_gbps" in mix else "rate_pps"
+    unit = next(unit for unit, name in UNITS.items() if name == key)
+
+    def plan(values: Values) -> Sequence[Step]:
+        kept = {name: value for name, value in mix.items() if name not in UNITS.values()}
+        changed = kept | {
+            UNITS[values["unit"]]: values["rate"],
+            "pattern": values["pattern"],
+            "burst_frames": values["burst_frames"],
+        }
+        if changed == mix:
+            return []
+        mixes = now.mixes
+        mixes[number] = changed
+        _check({"mix": mixes}, now)
+        return [_set_step({"mix": mixes}, {"mix": now.mixes}, f"mix {number + 1} is {mix_words(changed)}")]
+
+    return Task(
+        "Traffic rate",
+        f"Mix {number + 1} of {len(now.mixes)}, of {mix_words(mix)}. The change holds from the next round on;"
+        " what its frames are stays.",
+        "Set rate",
+        plan,
+        [
+            Field("rate", "Rate", _typed("rate_pps"), f"{mix.get(key, 0):.12g}", _fits("rate_pps")),
+            Field("unit", "Unit", str, unit, choices=tuple(UNITS)),
+            Field("pattern", "Pattern", str, str(mix.get("pattern", "steady")), choices=PATTERNS),
+            Field(
+                "burst_frames",
+                "Burst frames",
+                _typed("burst_frames"),
+                str(mix.get("burst_frames", 32)),
+                _fits("burst_frames"),
+            ),
+        ],
+    )
+
+
+def edit_traffic(now: Received) -> Task:
+    """Write the whole of it anew: seed, mixes, their rates and flows, as a scenario has them."""
+
+    def read(text: str) -> dict[str, Any]:
+        try:
+            table = loads_traffic(text, "the text")
+        except ScenarioError as error:
+            raise ValueError(str(error)) from None
+        _check(table, now)
+        return table
+
+    def plan(values: Values) -> Sequence[Step]:
+        table = values["traffic"]
+        before = {key: now.table.get(key, []) for key in table}
+        if table == before:
+            return []
+        mixes = table.get("mix", now.mixes)
+        flows = sum(len(mix.get("flow", ())) for mix in mixes)
+        return [_set_step(table, before, f"{len(mixes)} mixes of {flows} flows")]
+
+    return Task(
+        "Traffic mix",
+        "The table [traffic] of a scenario (docs/scenario.md): what each adapter receives, flow by flow."
+        " Tab leaves the text.",
+        "Set traffic",
+        plan,
+        [Field("traffic", "", read, as_toml(now.table), several_lines=True)],
+    )
+
+
+def as_toml(table: dict[str, Any]) -> str:
+    """The table ``[traffic]`` as a scenario file writes it."""
+    return "\n".join(_lines("traffic", table))
+
+
+def _lines(heading: str, table: dict[str, Any], opening: str = "[{}]", depth: int = 0) -> Iterator[str]:
+    """A table in TOML: its own keys, then its arrays of tables."""
+    indent = "  " * depth
+    yield indent + opening.format(heading)
+    for key, value in table.items():
+        if not isinstance(value, list):
+            yield f'{indent}{key} = "{value}"' if isinstance(value, str) else f"{indent}{key} = {value}"
+    for key, value in table.items():
+        for row in value if isinstance(value, list) else ():
+            yield ""
+            yield from _lines(f"{heading}.{key}", row, "[[{}]]", depth + 1)
+
+
+def _set_step(wanted: dict[str, Any], before: dict[str, Any], words: str) -> Step:
+    return step(
+        "traffic",
+        f"set traffic: {words}",
+        "set_traffic",
+        wanted,
+        undo=lambda answers: _set_step(before, wanted, "as it was"),
+    )
+
+
+def _check(given: dict[str, Any], now: Received) -> None:
+    """Whether the host can receive it, by the engine's rules. Raises ValueError."""
+    try:
+        before = read_traffic(now.table, TrafficSpec(), now.adapters)
+        read_traffic(given, before, now.adapters)
+    except ScenarioError as error:
+        raise ValueError(str(error)) from None
+
+
+def _entry(name: str) -> Key:
+    entry = KEYS[MixSpec][name]
+    assert isinstance(entry, Key)
+    return entry
+
+
+def _typed(name: str) -> Any:
+    entry = _entry(name)
+    return lambda text: entry.read(number_as_typed(text))
+
+
+def _fits(name: str) -> str:
+    return _entry(name).fits
