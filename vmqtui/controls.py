@@ -50,6 +50,9 @@ class Controls(Screen[None]):
 
     def _ask(self, dialog: RequestDialog) -> None:
         """Open a dialog, unless nobody is there to answer it; remember what it changed."""
+        if self._model.past is not None:
+            self._tell("this is the past, which can't be changed; Space goes back to now", "warning")
+            return
         alive = self._model.liveness()
         if alive.state in ("connecting", "empty", "offline"):
             self._tell(f"nothing can be changed now: {alive.words or alive.state}", "warning")

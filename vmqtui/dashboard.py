@@ -9,12 +9,12 @@ from textual.binding import Binding, BindingsMap
 from textual.widgets import ContentSwitcher
 
 from vmqtui.actions import ACTIONS, VIEWS, by_id, offered
-from vmqtui.controls import Controls
 from vmqtui.dialogs.choose import ChooseDialog, TextDialog
 from vmqtui.dialogs.texts import details_text, help_text
 from vmqtui.link import Link
 from vmqtui.state.model import Model
 from vmqtui.table_actions import TableActions
+from vmqtui.time_keys import TimeKeys
 from vmqtui.views.composed import DefaultQueueView, OverviewView, ProcessorsView
 from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
@@ -22,6 +22,7 @@ from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.filter_bar import FilterBar
 from vmqtui.widgets.header import Header, KeyBar, Tabs
 from vmqtui.widgets.table import LiveTable
+from vmqtui.widgets.timeline import Timeline
 
 _VIEWS: tuple[type[View], ...] = (
     OverviewView,
@@ -34,7 +35,7 @@ _VIEWS: tuple[type[View], ...] = (
 )
 
 
-class Dashboard(Controls, TableActions):
+class Dashboard(TimeKeys, TableActions):
     """Shows the model and carries out the actions of the registry. Only the seen view draws."""
 
     def __init__(self, link: Link, model: Model, *, read_only: bool) -> None:
@@ -52,6 +53,7 @@ class Dashboard(Controls, TableActions):
         self._header = Header(model, read_only)
         self._tabs = Tabs()
         self._filter = FilterBar()
+        self._timeline = Timeline(model)
         self._keys = KeyBar(self._offered)
         self._views = {view.view_id: view(model) for view in _VIEWS}
         self._view = next(iter(VIEWS))
@@ -59,6 +61,7 @@ class Dashboard(Controls, TableActions):
     def compose(self) -> ComposeResult:
         yield self._header
         yield self._tabs
+        yield self._timeline
         with ContentSwitcher(initial=self._view, id="views"):
             yield from self._views.values()
         yield self._filter
@@ -76,7 +79,11 @@ class Dashboard(Controls, TableActions):
     def draw(self) -> None:
         """Show the model as it is now."""
         self._header.repaint()
-        self.query_one("#views").set_class(self._model.liveness().state in ("stale", "offline"), "-past")
+        state = self._model.liveness().state
+        self.query_one("#views").set_class(state in ("stale", "offline"), "-past")
+        self.set_class(state in ("paused", "playing"), "-held")
+        self._timeline.set_class(state in ("paused", "playing"), "-past")
+        self._timeline.repaint()
         self.view.draw()
         self.say_filter()
 

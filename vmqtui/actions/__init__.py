@@ -8,8 +8,9 @@ from vmqtui.actions.action import VIEWS, Action, key_name, key_names
 from vmqtui.actions.changing import CHANGING
 from vmqtui.actions.moving import CURSOR, MOVING, TABLES
 from vmqtui.actions.program import PROGRAM
+from vmqtui.actions.time import TIME
 
-ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *PROGRAM)
+ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *PROGRAM)
 
 __all__ = ["ACTIONS", "CURSOR", "VIEWS", "Action", "by_id", "key_name", "key_names", "offered"]
 

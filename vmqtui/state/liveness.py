@@ -7,7 +7,8 @@ from engine.bus.messages import Status
 from vmqtui.link import Connection
 from vmqtui.numbers import age
 
-State = Literal["connecting", "empty", "live", "stale", "offline"]
+State = Literal["connecting", "empty", "live", "stale", "offline", "paused", "playing"]
+"""The last two: what is shown is a moment of the past that the viewer chose."""
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,63 @@
 """What the screen shows and how: one host's snapshot, its history, the viewer's choices."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from engine.telemetry.stats import Stats
 from vmqtui.link import Link
+from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
+from vmqtui.state.curve import Curve, TapeCurve
 from vmqtui.state.history import History
 from vmqtui.state.liveness import Liveness, liveness
-from vmqtui.state.readings import WINDOW_NS, Window
+from vmqtui.state.moment import Moment, Tape
+from vmqtui.state.playhead import Playhead, Where
+from vmqtui.state.readings import Window
 from vmqtui.state.rows import HostRow
 from vmqtui.state.snapshot import Snapshot
 
+_WORK_S: Final = 0.02
+"""Of every tick, for the history of a recording."""
+
 
 class Model:
-    """Follows one host of a link. ``take`` reads what is new; nothing here draws or waits."""
+    """Follows one host of a link. ``take`` reads what is new; nothing here draws or waits.
 
-    def __init__(self, link: Link, host: str | None = None) -> None:
+    Live and past moments reach the views in one way, ``_show``. With ``tapes`` a host is not followed but
+    played, from the tape of its name.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        host: str | None = None,
+        tapes: Callable[[str], Tape] | None = None,
+        speed: float = 1.0,
+    ) -> None:
         self.link = link
         self.choices = Choices()
+        self._tapes = tapes
+        self._speed = speed
         self._wanted = host
         self._follow(host or "")
 
     def _follow(self, host: str) -> None:
         self.host = host
         self.snapshot = Snapshot(host)
-        self.history = History()
         self.mark: Stats | None = None
+        self._newest = self.snapshot
         self._window = Window()
-        self._recorded_ns: int | None = None
+        self._curve = Curve()
+        self._archive = Archive()
+        self._tape: Tape = self._archive
+        self._tape_curve: TapeCurve | None = None
+        self._playhead = Playhead(self._archive)
+        if self._tapes is not None and host:
+            self._tape = self._tapes(host)
+            self._tape_curve = TapeCurve(host, self._tape)
+            self._playhead = Playhead(self._tape, recorded=True, speed=self._speed)
+            self._show_past()
 
     def choose_host(self, host: str) -> None:
         """Show another host of the link, from a clean sheet."""
@@ -42,10 +71,10 @@ class Model:
         """Read the link's latest; whether anything of the host is new."""
         if not self.host and self.link.hosts:
             self._follow(self.link.hosts[0])
-        view = self.link.view(self.host) if self.host else None
+        view = self.link.view(self.host) if self.host and self._tapes is None else None
         if view is None:
             return False
-        old = self.snapshot
+        old = self._newest
         events = tuple(view.events)
         same = (view.status is old.status, view.config is old.config, view.stats is old.stats)
         if all(same) and events == old.events:
@@ -53,41 +82,96 @@ class Model:
         before = old.before
         if view.stats is not None and view.stats is not old.stats:
             before = self._window.take(view.stats)
-        joined = old.index if view.config is old.config else None
-        if (
-            self.mark is not None
-            and view.stats is not None
-            and view.stats.sim_time_ns < self.mark.sim_time_ns
-        ):
+        moment = Moment(view.status, view.config, view.stats, before, events)
+        number = self._archive.add(moment)
+        if self.mark is not None and view.stats and view.stats.sim_time_ns < self.mark.sim_time_ns:
             self.mark = None  # a new run: its counters began at 0
-        self.snapshot = Snapshot(
-            self.host, view.status, view.config, view.stats, before, events, joined, self.mark
-        )
-        adapters = self.snapshot.adapter_names
-        if self.choices.adapter is not None and adapters and self.choices.adapter not in adapters:
-            self.choices.adapter = None
-        self._record()
+        self._newest = Snapshot.of(self.host, moment, old, self.mark)
+        self._curve.add(self._newest, number)
+        if self._playhead.number is None:
+            self._show(self._newest)
         return True
 
-    def reset_deltas(self) -> None:
-        """Show counters since now, where they are shown as deltas."""
-        self.mark = self.snapshot.stats
-        self.snapshot = replace(self.snapshot, mark=self.mark, joined=self.snapshot.index)
+    @property
+    def history(self) -> History:
+        """The history of what is shown."""
+        return (self._tape_curve or self._curve).history
 
-    def _record(self) -> None:
-        """A point of history for each second of simulated time."""
-        stats = self.snapshot.stats
-        if stats is None or (old := self._recorded_ns) == stats.sim_time_ns:
+    def reset_deltas(self) -> None:
+        """Show counters since the moment that is shown, where they are shown as deltas."""
+        self.mark = self.snapshot.stats
+        self._show(self.snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        if snapshot.mark is not self.mark:
+            snapshot = replace(snapshot, mark=self.mark, joined=snapshot.index)
+        self.snapshot = snapshot
+        adapters = snapshot.adapter_names
+        if self.choices.adapter is not None and adapters and self.choices.adapter not in adapters:
+            self.choices.adapter = None
+
+    @property
+    def past(self) -> Where | None:
+        """Where in the past the viewer is, or None: what is shown is now."""
+        return self._playhead.where()
+
+    def pause(self) -> bool:
+        """Hold what is shown, or go on; whether there is anything to hold."""
+        done = self._playhead.toggle()
+        if self._playhead.number is None:
+            self._show(self._newest)
+        elif self._tape_curve is not None:
+            self._show_past()
+        return done
+
+    def step(self, by: int) -> bool:
+        """Show the moment so many after this one (before, when negative)."""
+        return self._went(self._playhead.step(by))
+
+    def skip(self, seconds: float) -> bool:
+        """Show what was so many seconds later (earlier, when negative)."""
+        return self._went(self._playhead.skip(seconds))
+
+    def scrub(self, fraction: float) -> bool:
+        """Show a moment between the first and the last there is, 0..1."""
+        return self._went(self._playhead.scrub(fraction))
+
+    def tick(self) -> bool:
+        """Play on, where that is what is done; whether there is something else to draw."""
+        played = self._playhead.tick(self.link.clock())
+        if played:
+            self._show_past()
+        curve = self._tape_curve
+        return (curve.work(_WORK_S) if curve is not None else False) or played
+
+    def _went(self, done: bool) -> bool:
+        if done:
+            self._show_past()
+        return done
+
+    def _show_past(self) -> None:
+        """Show the moment at the playhead, by the same way as a live one."""
+        number = self._playhead.number
+        if number is None:
             return
-        if old is not None and stats.sim_time_ns < old:
-            self.history.clear()
-            old = None
-        if old is None or stats.sim_time_ns - old >= WINDOW_NS:
-            self._recorded_ns = stats.sim_time_ns
-            self.history.add(self.snapshot.series())
+        try:
+            moment = self._tape.moment(number)
+        except KeyError:  # held so long that it is gone; it stays on the screen
+            return
+        snapshot = Snapshot.of(self.host, moment, self.snapshot, self.mark)
+        self._show(snapshot)
+        if self._tape_curve is not None:
+            self._tape_curve.follow(snapshot, number)
 
     def liveness(self) -> Liveness:
         """Whether what is shown is now."""
+        where = self.past
+        if where is not None:
+            return Liveness("playing" if where.playing else "paused", "")
+        return self.live()
+
+    def live(self) -> Liveness:
+        """Whether the newest there is, shown or not, is now."""
         link = self.link
         view = link.view(self.host) if self.host else None
         if view is None:
@@ -109,5 +193,5 @@ class Model:
         return rows
 
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
-        """The last points of a series of the history."""
-        return self.history.last(key, count)
+        """The last points of a series of the history, as it stood at the moment that is shown."""
+        return self.history.last(key, count, self._playhead.number)

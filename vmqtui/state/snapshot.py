@@ -10,6 +10,7 @@ from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import AdapterStats, Stats
 from vmqtui.state.joined import Joined
+from vmqtui.state.moment import Moment
 from vmqtui.state.readings import Readings, one_row
 from vmqtui.state.rows import (
     AdapterRow,
@@ -45,6 +46,23 @@ class Snapshot:
     """The indexes of ``config``, when an earlier snapshot has made them."""
     mark: Stats | None = None
     """The reading that deltas are taken against; None: the engine's start."""
+
+    @classmethod
+    def of(
+        cls, host: str, moment: Moment, earlier: "Snapshot | None" = None, mark: Stats | None = None
+    ) -> "Snapshot":
+        """The snapshot of a moment; ``earlier`` may have made the indexes of its configuration."""
+        joined = earlier.index if earlier is not None and earlier.config is moment.config else None
+        return cls(
+            host,
+            moment.status,
+            moment.config,
+            moment.stats,
+            moment.before,
+            moment.events,
+            joined,
+            mark,
+        )
 
     @cached_property
     def seconds(self) -> float | None:

@@ -20,6 +20,8 @@ _STATE = {
     "live": ("●", "good"),
     "stale": ("◍", "warn"),
     "offline": ("■", "bad"),
+    "paused": ("‖", "!warn"),
+    "playing": ("▶", "!warn"),
 }
 
 
@@ -72,7 +74,8 @@ class Header(Canvas):
         if stats is not None:
             right += lateness(stats.behind_ns, stats.real_time_ratio, width)
             right += [("sim ", "dim"), (clock(stats.sim_time_ns), "text"), ("  ", "text")]
-        right += [(f"{glyph} {alive.state}", role), (" ", "text")]
+        badge = f" {glyph} {alive.state} " if role.startswith("!") else f"{glyph} {alive.state}"
+        right += [(badge, role), (" ", "text")]
         room = width - width_of(right) - 1
         return spread(clip(left, room), right, width)
 

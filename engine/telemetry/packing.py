@@ -1,0 +1,232 @@
+"""Readings as compressed deltas: a key stands alone, a delta is what changed since the reading before it.
+
+Counters of neighbouring readings differ by small numbers, and some columns follow from others (contract 2),
+so a delta of 1,024 queues takes some 7 KB where the message takes 45. Nothing is lost: what does not fit the
+scheme (another set of rows, numbers beyond 64 bits) becomes a key.
+"""
+
+import sys
+import zlib
+from array import array
+from collections.abc import Iterator
+from operator import add, sub
+from typing import Final
+
+import msgspec
+
+from engine.telemetry.stats import AdapterStats, Columns, Stats
+
+LIMIT_BYTES: Final = 64 << 20
+"""No packed reading may unpack to more: what claims to is damaged."""
+
+_LEVEL: Final = 3
+_SAME: Final = 0
+_IMPLIED: Final = 1
+_WIDTHS: Final = {"b": 8, "h": 16, "i": 32, "q": 64}
+"""What a column's growth is stored in: type codes of ``array``, whose number is the column's kind."""
+_DERIVED_FROM: Final = {
+    "received_frames": ("steered_frames", ("dropped_no_buffer",)),
+    "indicated_frames": ("received_frames", ("discarded_frames", "lost_frames", "pending")),
+    "returned_frames": ("indicated_frames", ("outstanding",)),
+    "free_buffers": ("total_buffers", ("pending", "outstanding")),
+}
+"""Columns that, by contract 2, are another less the sum of some; so is their growth."""
+
+_Head = tuple[int, int, int, int, int, int, bytes, bytes]
+
+_encoder = msgspec.msgpack.Encoder()
+_stats_decoder = msgspec.msgpack.Decoder(Stats)
+_delta_decoder = msgspec.msgpack.Decoder(_Head)
+
+
+class PackingError(ValueError):
+    """Packed bytes that are no reading."""
+
+
+def pack_key(stats: Stats) -> bytes:
+    """A reading that stands alone."""
+    return zlib.compress(_encoder.encode(stats), _LEVEL)
+
+
+def unpack_key(packed: bytes) -> Stats:
+    """The reading of ``pack_key``. Raises ``PackingError``."""
+    try:
+        return _stats_decoder.decode(inflate(packed))
+    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
+        raise PackingError(str(error)) from None
+
+
+def pack_delta(before: Stats, now: Stats) -> bytes | None:
+    """What turns ``before`` into ``now``; None when they have other rows, and a key is needed."""
+    kinds, planes = bytearray(), bytearray()
+    if before.adapters.keys() != now.adapters.keys():
+        return None
+    for old, new in zip(_tables(before), _tables(now), strict=True):
+        if not _pack_table(old, new, kinds, planes):
+            return None
+    head: _Head = (
+        now.seq,
+        now.sim_time_ns,
+        now.time_ns,
+        now.revision,
+        now.behind_ns,
+        now.skipped_ns,
+        bytes(kinds),
+        bytes(planes),
+    )
+    try:
+        return zlib.compress(_encoder.encode(head), _LEVEL)
+    except OverflowError:  # a number beyond MessagePack's 64 bits
+        return None
+
+
+def unpack_delta(before: Stats, packed: bytes) -> Stats:
+    """The reading that ``pack_delta`` made of ``before``. Raises ``PackingError``."""
+    try:
+        seq, sim_time_ns, time_ns, revision, behind_ns, skipped_ns, kinds, planes = _delta_decoder.decode(
+            inflate(packed)
+        )
+        reader = _Reader(kinds, planes)
+        return Stats(
+            seq=seq,
+            sim_time_ns=sim_time_ns,
+            time_ns=time_ns,
+            revision=revision,
+            behind_ns=behind_ns,
+            skipped_ns=skipped_ns,
+            cpus=reader.table(before.cpus),
+            adapters={
+                name: AdapterStats(
+                    port=_single(reader.table(_column_each(adapter.port))),
+                    queues=reader.table(adapter.queues),
+                    filters=reader.table(adapter.filters),
+                    freed=_single(reader.table(_column_each(adapter.freed))),
+                    default_queue=_single(reader.table(_column_each(adapter.default_queue))),
+                )
+                for name, adapter in before.adapters.items()
+            },
+        )
+    except (msgspec.MsgspecError, ValueError, IndexError, RecursionError) as error:
+        raise PackingError(str(error)) from None
+
+
+def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
+    """Undo zlib, up to ``limit`` bytes. Raises ``PackingError``."""
+    inflator = zlib.decompressobj()
+    try:
+        data = inflator.decompress(packed, limit)
+    except zlib.error as error:
+        raise PackingError(str(error)) from None
+    if not inflator.eof:
+        raise PackingError(f"more than {limit} bytes, or cut short")
+    return data
+
+
+def _tables(stats: Stats) -> Iterator[Columns]:
+    """Every table of a reading, single counters as tables of one row."""
+    yield stats.cpus
+    for adapter in stats.adapters.values():
+        yield _column_each(adapter.port)
+        yield adapter.queues
+        yield adapter.filters
+        yield _column_each(adapter.freed)
+        yield _column_each(adapter.default_queue)
+
+
+def _column_each(counters: dict[str, int]) -> Columns:
+    return {name: [value] for name, value in counters.items()}
+
+
+def _single(columns: Columns) -> dict[str, int]:
+    return {name: values[0] for name, values in columns.items()}
+
+
+def _in_order(columns: Columns) -> list[str]:
+    """Names of columns, those that may follow from others after them."""
+    free = [name for name in columns if name not in _DERIVED_FROM]
+    return free + [name for name in _DERIVED_FROM if name in columns]
+
+
+def _implied(column: str, grown: Columns, length: int) -> list[int] | None:
+    """The growth that other columns imply for this one; a column without growth is absent there."""
+    plus, minus = _DERIVED_FROM[column]
+    total = grown.get(plus) or [0] * length
+    for name in minus:
+        if name in grown:
+            if len(grown[name]) != length:
+                return None
+            total = list(map(sub, total, grown[name]))
+    return total if len(total) == length else None
+
+
+def _pack_table(old: Columns, new: Columns, kinds: bytearray, planes: bytearray) -> bool:
+    if old.keys() != new.keys():
+        return False
+    grown: Columns = {}
+    for column in _in_order(old):
+        before, now = old[column], new[column]
+        if len(before) != len(now):
+            return False
+        if before == now:
+            kinds.append(_SAME)
+            continue
+        growth = grown[column] = list(map(sub, now, before))
+        if column in _DERIVED_FROM and growth == _implied(column, grown, len(growth)):
+            kinds.append(_IMPLIED)
+            continue
+        most = max(max(growth), -1 - min(growth))
+        code = next((code for code, bits in _WIDTHS.items() if most < 1 << (bits - 1)), None)
+        if code is None:
+            return False
+        kinds.append(ord(code))
+        values = array(code, growth)
+        if sys.byteorder == "big":
+            values.byteswap()
+        raw = values.tobytes()
+        # The bytes of small numbers compress better by place: all lowest, then all next.
+        for place in range(values.itemsize):
+            planes += raw[place :: values.itemsize]
+    return True
+
+
+class _Reader:
+    """Takes tables from a delta, in the order they were packed."""
+
+    def __init__(self, kinds: bytes, planes: bytes) -> None:
+        self._kinds = iter(kinds)
+        self._planes = planes
+        self._at = 0
+
+    def table(self, before: Columns) -> Columns:
+        grown: Columns = {}
+        now: Columns = {name: [] for name in before}
+        for column in _in_order(before):
+            old = before[column]
+            kind = next(self._kinds, None)
+            if kind == _SAME:
+                now[column] = old
+                continue
+            if kind == _IMPLIED:
+                growth = _implied(column, grown, len(old)) if column in _DERIVED_FROM else None
+                if growth is None:
+                    raise ValueError(f"{column} does not follow from other columns")
+            else:
+                growth = self._numbers(kind, len(old))
+            grown[column] = growth
+            now[column] = list(map(add, old, growth))
+        return now
+
+    def _numbers(self, kind: int | None, count: int) -> list[int]:
+        code = chr(kind or 0)
+        if code not in _WIDTHS:
+            raise ValueError(f"no column of kind {kind}")
+        values = array(code)
+        size = values.itemsize
+        raw = bytearray(size * count)
+        for place in range(size):
+            raw[place::size] = self._planes[self._at : self._at + count]
+            self._at += count
+        values.frombytes(raw)
+        if sys.byteorder == "big":
+            values.byteswap()
+        return values.tolist()

@@ -1,0 +1,93 @@
+"""What an hour of 1,024 queues takes: fed as fast as it goes, from counters that grow like real traffic's.
+
+    python -m tests.vmqtui.measure_history [QUEUES]
+
+Prints the archive's own count, the process's memory before and after, and the time of a look back.
+"""
+
+import gc
+import random
+import sys
+import time
+
+import msgspec
+import psutil
+
+from engine.telemetry.stats import Stats
+from tests.vmqtui.scripted import SECOND, ScriptedLink, live_link, make_stats
+from vmqtui.state.model import Model
+
+MINUTES = 75
+
+
+def poisson(draw: random.Random, mean: float) -> int:
+    """About as many events as come by chance where ``mean`` are expected."""
+    return max(0, round(draw.gauss(mean, mean**0.5)))
+
+
+def grown(stats: Stats, rates: list[float], draw: random.Random, step_ns: int) -> Stats:
+    """The next reading: every queue receives by chance, and contract 2's sums hold."""
+    adapter = stats.adapters["nic0"]
+    now = {name: list(values) for name, values in adapter.queues.items()}
+    seconds = step_ns / SECOND
+    for row, rate in enumerate(rates):
+        frames = poisson(draw, rate * seconds)
+        now["steered_frames"][row] += frames
+        now["steered_bytes"][row] += sum(
+            (64, 594, 1518)[int(draw.random() * 1.58)] for _ in range(min(frames, 40))
+        )
+        now["interrupts"][row] += frames // 3
+        now["dpcs"][row] += frames // 2
+        now["pending"][row] = min(9, poisson(draw, rate / 4000))
+        now["outstanding"][row] = min(50, poisson(draw, rate / 900))
+        now["received_frames"][row] = now["steered_frames"][row]
+        now["indicated_frames"][row] = now["received_frames"][row] - now["pending"][row]
+        now["returned_frames"][row] = now["indicated_frames"][row] - now["outstanding"][row]
+        now["free_buffers"][row] = now["total_buffers"][row] - now["pending"][row] - now["outstanding"][row]
+    filters = adapter.filters | {"matched_frames": now["steered_frames"][1 : 1 + len(adapter.filters["id"])]}
+    return msgspec.structs.replace(
+        stats,
+        seq=stats.seq + 1,
+        sim_time_ns=stats.sim_time_ns + step_ns,
+        time_ns=stats.time_ns + step_ns,
+        adapters={"nic0": msgspec.structs.replace(adapter, queues=now, filters=filters)},
+    )
+
+
+def main(queues: int) -> None:
+    """Feed, and tell."""
+    vms = [("default", None, 0, 100)] + [(f"vm-{n}", f"vm-{n}", n % 8, 1) for n in range(1, queues)]
+    draw = random.Random(1)
+    rates = [min(20_000.0, 60 * draw.paretovariate(1.0)) for _ in vms]
+    link: ScriptedLink = live_link(vms=vms)
+    model = Model(link)
+    link.on_change(lambda: (model.take(), None)[1])
+    stats = make_stats(1, vms)
+    process = psutil.Process()
+    link.publish("hv01", stats=stats)
+    gc.collect()
+    before = process.memory_info().rss
+    spent = 0.0
+    for _ in range(MINUTES * 60 * 4):
+        stats = grown(stats, rates, draw, SECOND // 4)
+        began = time.process_time()
+        link.publish("hv01", stats=stats)
+        spent += time.process_time() - began
+    gc.collect()
+    archive = model._archive
+    after = process.memory_info().rss
+    print(f"{queues} queues, {len(archive.numbers())} readings of {MINUTES} min")
+    print(
+        f"archive {archive.size / 1e6:.1f} MB; the process {before / 1e6:.0f} MB before it,"
+        f" {after / 1e6:.0f} MB after"
+    )
+    print(f"taking a reading in: {spent / (MINUTES * 240) * 1e3:.2f} ms of CPU")
+    for seconds in (-1, -300, -3600):
+        began = time.process_time()
+        model.skip(seconds)
+        rows = len(model.snapshot.queues)
+        print(f"a look {-seconds} s back: {(time.process_time() - began) * 1e3:.1f} ms for {rows} rows")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1024)

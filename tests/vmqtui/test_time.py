@@ -1,0 +1,77 @@
+"""The keys of time, on the screen: every view shows the moment held, and says that it is not now."""
+
+import pytest
+
+from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
+from tests.vmqtui.scripted import play
+from vmqtui.actions import VIEWS
+from vmqtui.widgets.timeline import Timeline
+
+SIZES = ((80, 24), (120, 40), (200, 60))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_a_held_moment(dashboard: Running, size: tuple[int, int]) -> None:
+    async with dashboard(size=size, readings=400) as (app, pilot, _):
+        await pilot.press("less_than_sign", "less_than_sign", "comma")
+        same_as_snapshot(f"overview-paused-{size[0]}x{size[1]}", screen_text(app))
+
+
+async def test_space_holds_every_view_and_goes_back_to_now(dashboard: Running) -> None:
+    async with dashboard(readings=40) as (app, pilot, link):
+        await pilot.press("space")
+        held = {}
+        for number, view in enumerate(VIEWS, 1):
+            await pilot.press(str(number))
+            held[view] = screen_text(app).splitlines()[4:]
+        play(link, 41, 80)
+        app.draw_now()
+        for number, view in enumerate(VIEWS, 1):
+            await pilot.press(str(number))
+            assert screen_text(app).splitlines()[4:] == held[view]
+        assert "‖ PAST" in screen_text(app)
+        await pilot.press("space")
+        assert "‖ PAST" not in screen_text(app)
+        assert app.model.snapshot.stats is link.views["hv01"].stats
+
+
+async def test_the_line_says_which_moment_and_how_long_ago(dashboard: Running) -> None:
+    async with dashboard(readings=121) as (app, pilot, _):
+        await pilot.press("less_than_sign", "comma", "full_stop", "full_stop")
+        line = screen_text(app).splitlines()[3]
+        assert "00:00:20.5 UTC  9.7s ago" in line
+
+
+async def test_a_click_on_the_line_goes_there(dashboard: Running) -> None:
+    async with dashboard(readings=121) as (app, pilot, _):
+        await pilot.press("space")
+        first, length = app.screen.query_one(Timeline)._bar
+        await pilot.click(Timeline, offset=(first, 0))
+        assert app.model.snapshot.stats is not None
+        assert app.model.snapshot.stats.seq == 1
+        await pilot.click(Timeline, offset=(first + length - 1, 0))
+        assert app.model.snapshot.stats.seq == 121
+
+
+async def test_before_the_first_reading_there_is_nothing_to_hold(dashboard: Running) -> None:
+    async with dashboard(readings=0) as (app, pilot, _):
+        await pilot.press("space")
+        assert [note.message for note in app._notifications] == ["there is no reading yet"]
+
+
+@pytest.mark.parametrize("key", ["m", "f", "e", "d", "n"])
+async def test_the_past_is_not_changed(dashboard: Running, key: str) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "space", key)
+        assert len(app.screen_stack) == 1
+        assert "can't be changed" in next(iter(app._notifications)).message
+        assert link.asked == []
+
+
+async def test_an_engine_that_went_is_seen_while_the_past_is_looked_at(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("space")
+        link.now += 60
+        app.draw_now()
+        await pilot.pause()
+        assert "now stale" in screen_text(app)
