@@ -10,7 +10,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from operator import add, sub
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -32,11 +32,26 @@ _DERIVED_FROM: Final = {
 }
 """Columns that, by contract 2, are another less the sum of some; so is their growth."""
 
-_Head = tuple[int, int, int, int, int, int, bytes, bytes]
+_SCALARS: Final = [
+    one for one in msgspec.structs.fields(Stats) if one.name not in ("cpus", "adapters", "schema")
+]
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    scalars: msgspec.Raw
+    kinds: bytes
+    planes: bytes
+
+
+_scalars: Any = msgspec.defstruct(
+    "_scalars", [(one.name, one.type, one.default) for one in _SCALARS], frozen=True, kw_only=True
+)
+"""What a reading holds beside its tables, as the message has it."""
 
 _encoder = msgspec.msgpack.Encoder()
 _stats_decoder = msgspec.msgpack.Decoder(Stats)
-_delta_decoder = msgspec.msgpack.Decoder(_Head)
+_scalars_decoder = msgspec.msgpack.Decoder(_scalars)
+_delta_decoder = msgspec.msgpack.Decoder(_Delta)
 
 
 class PackingError(ValueError):
@@ -64,18 +79,10 @@ def pack_delta(before: Stats, now: Stats) -> bytes | None:
     for old, new in zip(_tables(before), _tables(now), strict=True):
         if not _pack_table(old, new, kinds, planes):
             return None
-    head: _Head = (
-        now.seq,
-        now.sim_time_ns,
-        now.time_ns,
-        now.revision,
-        now.behind_ns,
-        now.skipped_ns,
-        bytes(kinds),
-        bytes(planes),
-    )
     try:
-        return zlib.compress(_encoder.encode(head), _LEVEL)
+        scalars = _encoder.encode({one.name: getattr(now, one.name) for one in _SCALARS})
+        delta = _Delta(msgspec.Raw(scalars), bytes(kinds), bytes(planes))
+        return zlib.compress(_encoder.encode(delta), _LEVEL)
     except OverflowError:  # a number beyond MessagePack's 64 bits
         return None
 
@@ -83,17 +90,12 @@ def pack_delta(before: Stats, now: Stats) -> bytes | None:
 def unpack_delta(before: Stats, packed: bytes) -> Stats:
     """The reading that ``pack_delta`` made of ``before``. Raises ``PackingError``."""
     try:
-        seq, sim_time_ns, time_ns, revision, behind_ns, skipped_ns, kinds, planes = _delta_decoder.decode(
-            inflate(packed)
-        )
-        reader = _Reader(kinds, planes)
-        return Stats(
-            seq=seq,
-            sim_time_ns=sim_time_ns,
-            time_ns=time_ns,
-            revision=revision,
-            behind_ns=behind_ns,
-            skipped_ns=skipped_ns,
+        delta = _delta_decoder.decode(inflate(packed))
+        scalars = _scalars_decoder.decode(delta.scalars)
+        reader = _Reader(delta.kinds, delta.planes)
+        return msgspec.structs.replace(
+            before,
+            **{one.name: getattr(scalars, one.name) for one in _SCALARS},
             cpus=reader.table(before.cpus),
             adapters={
                 name: AdapterStats(

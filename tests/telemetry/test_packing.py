@@ -1,5 +1,6 @@
 """Packed readings: what comes out is what went in, whatever the counters did; damage is told, not shown."""
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -48,6 +49,15 @@ def test_neighbouring_readings_pack_small_and_come_back_whole() -> None:
     assert same(unpack_delta(before, packed), now)
 
 
+def test_a_delta_keeps_all_that_a_reading_says_beside_its_tables() -> None:
+    before = make_stats(1)
+    odd = {one.name: 77 for one in msgspec.structs.fields(Stats) if one.type is int}
+    now = msgspec.structs.replace(before, **odd, real_time_ratio=0.25)
+    packed = pack_delta(before, now)
+    assert packed is not None
+    assert same(unpack_delta(before, packed), now)
+
+
 def test_a_key_stands_alone() -> None:
     stats = make_stats(3)
     assert same(unpack_key(pack_key(stats)), stats)
@@ -82,8 +92,6 @@ def test_a_cut_delta_is_told(cut: int) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_reading_or_an_error_in_words(data: bytes) -> None:
-    import zlib
-
     for packed in (data, zlib.compress(data)):
         with pytest.raises(PackingError):
             unpack_key(packed)
@@ -98,7 +106,5 @@ def test_a_delta_on_other_rows_is_told() -> None:
 
 
 def test_what_claims_to_be_huge_is_not_unpacked() -> None:
-    import zlib
-
     with pytest.raises(PackingError, match="more than"):
         unpack_key(zlib.compress(bytes(65 << 20)))
