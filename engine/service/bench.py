@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from engine.dataplane.conductor import Conductor
@@ -30,6 +31,7 @@ _FIRST_MAC: Final = 0x0015_5D00_0001
 _ETHERTYPE: Final = (0x88, 0xB5)  # for local experiments (IEEE 802): nobody looks further into the frame
 _BATCHES: Final = 8  # in one step of simulated time
 _WARM_SECONDS: Final = 0.2
+_LOOK_AROUND_S: Final = 0.5
 _STEER_PASSES: Final = 20
 _MEMCPY_BYTES: Final = 64 << 20
 _MEMCPY_PASSES: Final = 3
@@ -271,6 +273,11 @@ class Row:
             "copy_ratio": self.copy_ratio,
             "line_rate_10g_ratio": rate / (10e9 / (8 * (size + 20))),
         }
+
+
+def busy_cores() -> float:
+    """How many cores others keep busy, seen for a moment in which nothing is done here."""
+    return psutil.cpu_percent(_LOOK_AROUND_S) / 100 * (os.cpu_count() or 1)
 
 
 def spread(values: Sequence[float]) -> float:

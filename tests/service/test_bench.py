@@ -73,6 +73,17 @@ def test_a_sweep_measures_every_row_and_everything_that_is_wanted(monkeypatch: p
     assert len(document["targets"]) == 11
     assert all(row["reached"] in ("aim", "at least", "no") for row in document["targets"])
     assert any("replay" in sentence for sentence in told)
+    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert [key for key in sorted(keys_of(document)) if f"`{key}`" not in page] == []
+
+
+def keys_of(found: Any) -> set[str]:
+    """Of a document, with all it holds."""
+    if isinstance(found, list):
+        return set().union(*map(keys_of, found))
+    if isinstance(found, dict):
+        return set(found) | keys_of([*found.values()])
+    return set()
 
 
 def test_a_target_says_how_far_it_is_reached() -> None:

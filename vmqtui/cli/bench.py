@@ -1,15 +1,17 @@
 """``vmqtui bench``."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable
+from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable, warn
 from vmqtui.cli.output import print_json
 from vmqtui.cli.start import prepare_kernels
 
 _SECONDS: Final = 6.0
 _SWEEP_SECONDS: Final = 3.0
+_QUIET_SHARE: Final = 0.1
 _ENGINE: Final = (sys.executable, "-m", "vmqtui", "engine")
 
 
@@ -52,6 +54,8 @@ def run_bench(
                 document = account.bench(Settings(**given), seconds or _SECONDS, progress.tell)
         except BenchFailedError as error:
             failed(error)
+    if document["busy_cores_before"] > _QUIET_SHARE * document["cores"]:
+        warn(f"other programs kept {document['busy_cores_before']:.1f} of {document['cores']} cores busy")
     if as_json:
         print_json(document)
     elif sweep:
@@ -75,7 +79,8 @@ class _Progress:
 
     def tell(self, sentence: str) -> None:
         if self._shown:
-            print(f"\r\x1b[K{sentence}", end="", file=sys.stderr, flush=True)
+            room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            print(f"\r\x1b[K{sentence[: room - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -191,12 +196,12 @@ def _rate(frames_per_second: float, spread: float) -> str:
 def _amount(value: float, unit: str) -> str:
     match unit:
         case "frames/s":
-            return f"{value / 1e6:.2f} M frames/s"
+            return f"{value / 1e6:.2f} M/s"
         case "times":
             return f"{value:.2f} ×"
         case "bytes":
             return f"{value / 1e6:.1f} MB"
         case "core":
-            return f"{value:.1%} of a core"
+            return f"{value:.1%}"
         case _:
             return f"{value:.2f} {unit}"
