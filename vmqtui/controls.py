@@ -11,7 +11,9 @@ from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
+from vmqtui.state.top import NearMissRow, TopRow
 from vmqtui.tasks import adapters, filters, queues, traffic, vms
+from vmqtui.tasks.giving import give_queue
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Change, change_of, hindrance, undo
 from vmqtui.views.view import View
@@ -138,9 +140,8 @@ class Controls(Screen[None]):
             return
         cpus = len(config.cpus)
         row = self.view.table.row
-        if isinstance(row, PortRow):
-            settings = next(one for one in config.adapters if one.name == row.adapter)
-            self._ask_task(queues.new_queue(settings, cpus, row.config))
+        if isinstance(row, (PortRow, TopRow, NearMissRow)):
+            self.action_give_queue()
             return
         chosen_adapter = self._model.choices.adapter
         adapters = [one for one in config.adapters if chosen_adapter in (None, one.name)]
@@ -153,6 +154,14 @@ class Controls(Screen[None]):
                 self._ask_task(queues.new_queue(adapters[index], cpus))
 
         self.app.push_screen(ChooseDialog("New queue on", [one.name for one in adapters]), chosen)
+
+    def action_give_queue(self) -> None:
+        """Allocate a queue for the MAC and VLAN under the cursor."""
+        task = give_queue(self.view.table.row, self._model.snapshot)
+        if isinstance(task, str):
+            self._tell(task)
+        else:
+            self._ask_task(task)
 
     def action_complete_queue(self) -> None:
         """Give the allocated queue its buffers."""

@@ -15,7 +15,8 @@ from vmqtui.link import Link
 from vmqtui.state.model import Model
 from vmqtui.table_actions import TableActions
 from vmqtui.time_keys import TimeKeys
-from vmqtui.views.composed import DefaultQueueView, OverviewView, ProcessorsView
+from vmqtui.views.composed import OverviewView, ProcessorsView
+from vmqtui.views.default_queue import DefaultQueueView
 from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
 from vmqtui.widgets.canvas import palette_of
@@ -117,8 +118,8 @@ class Dashboard(TimeKeys, TableActions):
         self.query_one("#views", ContentSwitcher).current = view
         self._tabs.repaint()
         self._keys.repaint()
-        self.set_focus(self.view.main)
         self.draw()  # at once, so that a key pressed right after finds its row
+        self.set_focus(self.view.main)
         self.call_after_refresh(self.draw)  # and when the view has its size
 
     def _step_view(self, step: int) -> None:

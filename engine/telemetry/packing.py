@@ -8,13 +8,13 @@ scheme (another set of rows, numbers beyond 64 bits) becomes a key.
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from operator import add, sub
 from typing import Any, Final
 
 import msgspec
 
-from engine.telemetry.stats import AdapterStats, Columns, Stats
+from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
 
 LIMIT_BYTES: Final = 64 << 20
 """No packed reading may unpack to more: what claims to is damaged."""
@@ -37,10 +37,12 @@ _SCALARS: Final = [
 ]
 
 
-class _Delta(msgspec.Struct, frozen=True):
+class _Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     scalars: msgspec.Raw
     kinds: bytes
     planes: bytes
+    pairs: dict[str, TopPairs | None] = {}
+    """By adapter: who the default queue took frames of, where these are others than before."""
 
 
 _scalars: Any = msgspec.defstruct(
@@ -76,12 +78,17 @@ def pack_delta(before: Stats, now: Stats) -> bytes | None:
     kinds, planes = bytearray(), bytearray()
     if before.adapters.keys() != now.adapters.keys():
         return None
-    for old, new in zip(_tables(before), _tables(now), strict=True):
+    pairs = {
+        name: adapter.default_queue_top
+        for name, adapter in now.adapters.items()
+        if not _same_pairs(before.adapters[name].default_queue_top, adapter.default_queue_top)
+    }
+    for old, new in zip(_tables(before, pairs), _tables(now, pairs), strict=True):
         if not _pack_table(old, new, kinds, planes):
             return None
     try:
         scalars = _encoder.encode({one.name: getattr(now, one.name) for one in _SCALARS})
-        delta = _Delta(msgspec.Raw(scalars), bytes(kinds), bytes(planes))
+        delta = _Delta(msgspec.Raw(scalars), bytes(kinds), bytes(planes), pairs)
         return zlib.compress(_encoder.encode(delta), _LEVEL)
     except OverflowError:  # a number beyond MessagePack's 64 bits
         return None
@@ -104,6 +111,9 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
                     filters=reader.table(adapter.filters),
                     freed=_single(reader.table(_column_each(adapter.freed))),
                     default_queue=_single(reader.table(_column_each(adapter.default_queue))),
+                    default_queue_top=delta.pairs[name]
+                    if name in delta.pairs
+                    else _grown(adapter.default_queue_top, reader),
                 )
                 for name, adapter in before.adapters.items()
             },
@@ -124,15 +134,32 @@ def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
     return data
 
 
-def _tables(stats: Stats) -> Iterator[Columns]:
+def _same_pairs(old: TopPairs | None, new: TopPairs | None) -> bool:
+    """Whether only their numbers differ."""
+    if old is None or new is None:
+        return old is new
+    return (old.mac, old.vlan, old.reason) == (new.mac, new.vlan, new.reason)
+
+
+def _grown(pairs: TopPairs | None, reader: "_Reader") -> TopPairs | None:
+    return None if pairs is None else msgspec.structs.replace(pairs, **reader.table(_numbers_of(pairs)))
+
+
+def _numbers_of(pairs: TopPairs) -> Columns:
+    return {"frames": pairs.frames, "error": pairs.error}
+
+
+def _tables(stats: Stats, other_pairs: Container[str]) -> Iterator[Columns]:
     """Every table of a reading, single counters as tables of one row."""
     yield stats.cpus
-    for adapter in stats.adapters.values():
+    for name, adapter in stats.adapters.items():
         yield _column_each(adapter.port)
         yield adapter.queues
         yield adapter.filters
         yield _column_each(adapter.freed)
         yield _column_each(adapter.default_queue)
+        if adapter.default_queue_top is not None and name not in other_pairs:
+            yield _numbers_of(adapter.default_queue_top)
 
 
 def _column_each(counters: dict[str, int]) -> Columns:

@@ -7,6 +7,20 @@ import msgspec
 Columns = dict[str, list[int]]
 
 
+class TopPairs(msgspec.Struct, frozen=True, eq=False):
+    """Pairs of destination MAC and VLAN that the default queue took most frames of, as columns.
+
+    Most frames first, at most 64 rows, from a Space-Saving sketch: ``frames`` is an upper bound, and up to
+    ``error`` of it may be another pair's. ``reason`` is that of the pair's last frame.
+    """
+
+    mac: list[str]
+    vlan: list[int | Literal["untagged"]]
+    reason: list[str]
+    frames: list[int]
+    error: list[int]
+
+
 class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     """Counters of one adapter. Rows of ``queues`` and ``filters`` are named by their ``id`` column;
     ``queues`` also has ``generation``, which tells apart queues that had the same id."""
@@ -16,6 +30,8 @@ class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     filters: Columns
     freed: dict[str, int]
     default_queue: dict[str, int]
+    default_queue_top: TopPairs | None = None
+    """None from an engine that does not tell."""
 
 
 class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):

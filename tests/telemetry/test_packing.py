@@ -49,6 +49,21 @@ def test_neighbouring_readings_pack_small_and_come_back_whole() -> None:
     assert same(unpack_delta(before, packed), now)
 
 
+def test_pairs_of_the_default_queue_come_back_whether_they_changed_or_not() -> None:
+    before, now = make_stats(40), make_stats(41)
+    adapter = now.adapters["nic0"]
+    pairs = adapter.default_queue_top
+    assert pairs is not None
+    others = msgspec.structs.replace(pairs, mac=["00:00:00:00:00:01", *pairs.mac[1:]])
+    for top in (pairs, others, None):
+        changed = msgspec.structs.replace(adapter, default_queue_top=top)
+        reading = msgspec.structs.replace(now, adapters={"nic0": changed})
+        for one, other in ((before, reading), (reading, now)):
+            packed = pack_delta(one, other)
+            assert packed is not None
+            assert same(unpack_delta(one, packed), other)
+
+
 def test_a_delta_keeps_all_that_a_reading_says_beside_its_tables() -> None:
     before = make_stats(1)
     odd = {one.name: 77 for one in msgspec.structs.fields(Stats) if one.type is int}

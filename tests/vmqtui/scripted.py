@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import sin
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ from engine.telemetry.config import (
     QueueConfig,
 )
 from engine.telemetry.events import Event
-from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from vmqtui.link import Connection
 
 SECOND = 1_000_000_000
@@ -118,6 +118,23 @@ def make_config(
     )
 
 
+def top_pairs(reasons: Sequence[int]) -> TopPairs:
+    """Pairs that the default queue took, of the frames it took by reason."""
+    broadcast, multicast, no_queue, mismatch, unknown = reasons
+    rows: list[tuple[str, int | Literal["untagged"], str, int, int]] = [
+        ("ff:ff:ff:ff:ff:ff", "untagged", "broadcast", broadcast, 0),
+        ("01:00:5e:00:00:fb", "untagged", "multicast", multicast, 0),
+        (mac(0x1001), 10, "no_queue", no_queue - 2000, 0),
+        (mac(0x1002), "untagged", "no_queue", 2000, 0),
+        (mac(4), 10, "vlan_mismatch", mismatch * 2 // 3, 0),
+        (mac(1), 30, "vlan_mismatch", mismatch - mismatch * 2 // 3, 0),
+        (mac(0xAB07), "untagged", "unknown_unicast", unknown // 40 + 900, 800),
+    ]
+    rows.sort(key=lambda row: -row[3])
+    addresses, vlans, names_, frames, errors = (list(column) for column in zip(*rows, strict=True))
+    return TopPairs(mac=addresses, vlan=vlans, reason=names_, frames=frames, error=errors)
+
+
 def make_stats(
     seq: int,
     vms: Sequence[tuple[str, str | None, int, int]] = VMS,
@@ -161,6 +178,9 @@ def make_stats(
             "outstanding": outstanding,
             "total_buffers": total,
             "free_buffers": [t - p - o for t, p, o in zip(total, pending, outstanding, strict=True)],
+            "low_free_buffers": [
+                max(0, (t - p - o) * 3 // 4) for t, p, o in zip(total, pending, outstanding, strict=True)
+            ],
         }
         default = steered[0]
         parts = (0.11, 0.07, 0.55, 0.19)
@@ -178,6 +198,7 @@ def make_stats(
             filters={"id": list(range(1, len(matched) + 1)), "matched_frames": matched},
             freed=dict.fromkeys(names(QUEUE), 0),
             default_queue=dict(zip(names(DEFAULT_QUEUE_REASONS), reasons, strict=True)),
+            default_queue_top=top_pairs(reasons),
         )
 
     load = [0.0] * cpus

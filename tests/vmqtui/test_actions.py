@@ -44,6 +44,7 @@ def test_read_only_offers_nothing_that_changes() -> None:
         "set_filter",
         "clear_filter",
         "new_queue",
+        "give_queue",
         "complete_queue",
         "edit_queue",
         "free_queue",

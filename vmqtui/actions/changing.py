@@ -44,6 +44,16 @@ CHANGING: tuple[Action, ...] = (
         bar="new",
     ),
     Action(
+        "give_queue",
+        "plus",
+        "Give it a queue",
+        "Allocate a queue for the MAC and VLAN under the cursor, set their filter, and complete it.",
+        "Queues",
+        frozenset({"default"}),
+        changes=True,
+        bar="give it a queue",
+    ),
+    Action(
         "complete_queue",
         "c",
         "Complete allocation",

@@ -11,6 +11,7 @@ from vmqtui.columns.events import EVENTS
 from vmqtui.columns.filters import FILTERS, PORTS
 from vmqtui.columns.hosts import ADAPTERS, HOSTS
 from vmqtui.columns.queues import BUFFERS, QUEUES
+from vmqtui.columns.top import NEAR_MISSES, TOP
 
 COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     "queues": QUEUES,
@@ -18,6 +19,8 @@ COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     "buffers": BUFFERS,
     "cpus": CPUS,
     "ports": PORTS,
+    "top": TOP,
+    "near_misses": NEAR_MISSES,
     "adapters": ADAPTERS,
     "hosts": HOSTS,
     "events": EVENTS,

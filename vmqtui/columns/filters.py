@@ -2,14 +2,26 @@
 
 from collections.abc import Callable
 
-from vmqtui.columns.column import Column, Value
+from vmqtui.columns.column import Column, Level, Value
 from vmqtui.columns.shared import RATE, adapter_column, gauge, quiet, vlan_text
 from vmqtui.numbers import compact, grouped, percent
-from vmqtui.state.rows import FilterRow, PortRow
+from vmqtui.state.rows import FilterRow, PortRow, Trouble
 
 
 def _filter_value(read: Callable[[FilterRow], Value]) -> Callable[[FilterRow], Value]:
     return lambda row: read(row) if row.config else None
+
+
+_MARKS: dict[Trouble, tuple[str, str]] = {
+    "shadowed": ("▲", "shadowed by another filter"),
+    "stopped": ("‖", "its queue does not run"),
+    "unmatched": ("△", "never matched"),
+}
+
+
+def _trouble_level(row: FilterRow) -> Level:
+    trouble = row.trouble
+    return "bad" if trouble == "shadowed" else "warn" if trouble else "dim"
 
 
 FILTERS: tuple[Column[FilterRow], ...] = (
@@ -22,6 +34,16 @@ FILTERS: tuple[Column[FilterRow], ...] = (
         help="The filter's id on its adapter.",
         value=lambda row: row.filter_id,
         right=True,
+    ),
+    Column(
+        key="mark",
+        title="",
+        width=1,
+        help=" ".join(f"{sign} {words}" for sign, words in _MARKS.values()),
+        value=lambda row: row.trouble,
+        format=lambda trouble: _MARKS[trouble][0] if trouble else " ",
+        level=_trouble_level,
+        picture=True,
     ),
     Column(
         key="queue_id",
@@ -121,7 +143,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
         value=lambda row: row.note,
         priority=3,
         grow=12,
-        level=lambda row: "warn" if row.shadowed_by is not None else "dim",
+        level=_trouble_level,
     ),
     Column(
         key="driver",

@@ -31,6 +31,12 @@ class JoinedAdapter:
         self.filters_of_queue: defaultdict[int, list[FilterConfig]] = defaultdict(list)
         for one in settings.filters:
             self.filters_of_queue[one.queue_id].append(one)
+        self.filters_of_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
+        for one in settings.filters:
+            self.filters_of_mac[one.mac].append(one)
+        self.ports_of_mac: defaultdict[str, list[PortConfig]] = defaultdict(list)
+        for port in settings.ports:
+            self.ports_of_mac[port.mac].append(port)
         self.shadows = _shadows(settings.filters, self.queues)
         self._taken = {
             (one.mac, one.vlan): self.queues.get(one.queue_id)

@@ -1,17 +1,24 @@
 """One row of each table: a configuration entry joined with its counters, computed when asked for."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
 from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
 from engine.telemetry.events import Event
+from engine.telemetry.stats import TopPairs
 from vmqtui.state.readings import Readings
+from vmqtui.state.top import NearMissRow, TopRow
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:
     """part / whole; unknown when either is, and when there is no whole."""
     return part / whole if part is not None and whole else None
+
+
+Trouble = Literal["shadowed", "stopped", "unmatched"]
+"""What may be wrong with a filter: another one takes its frames, its queue does not run, it never matched."""
 
 
 def processor_name(cpu: int) -> str:
@@ -162,13 +169,25 @@ class FilterRow(msgspec.Struct, frozen=True, eq=False):
         return ratio(self.pps, self.steered_rate)
 
     @property
-    def note(self) -> str:
+    def trouble(self) -> Trouble | None:
         """Why it may not do what was meant."""
         if self.shadowed_by is not None:
-            return f"shadowed by filter {self.shadowed_by}"
+            return "shadowed"
         if self.queue is not None and self.queue.state not in ("running", "set"):
-            return f"queue is {self.queue.state}"
-        return "never matched" if self.matched == 0 else ""
+            return "stopped"
+        return "unmatched" if self.matched == 0 else None
+
+    @property
+    def note(self) -> str:
+        """The same in words."""
+        match self.trouble:
+            case "shadowed":
+                return f"shadowed by filter {self.shadowed_by}"
+            case "stopped" if self.queue is not None:
+                return f"queue is {self.queue.state}"
+            case "unmatched":
+                return "never matched"
+        return ""
 
 
 class CpuRow(msgspec.Struct, frozen=True, eq=False):
@@ -230,6 +249,8 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False):
     queues: Sequence[QueueRow]
     of_queues: Readings
     """The counters of those queues."""
+    pairs: TopPairs | None = None
+    """Whose frames the default queue took."""
 
     @property
     def identity(self) -> Hashable:
@@ -270,6 +291,11 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False):
     def reason(self, name: str) -> float | None:
         """Frames per second that the default queue took for this reason."""
         return self.reasons.rate(name, 0)
+
+    @property
+    def top_known(self) -> bool:
+        """Whether the engine tells whose frames the default queue took."""
+        return self.pairs is not None
 
     @property
     def default_pps(self) -> float | None:
@@ -313,7 +339,7 @@ class EventRow(msgspec.Struct, frozen=True, eq=False):
         return (self.event.seq, self.event.time_ns)
 
 
-Row = QueueRow | FilterRow | CpuRow | PortRow | AdapterRow | HostRow | EventRow
+Row = QueueRow | FilterRow | CpuRow | PortRow | AdapterRow | HostRow | EventRow | TopRow | NearMissRow
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:

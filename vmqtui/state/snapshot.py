@@ -23,6 +23,7 @@ from vmqtui.state.rows import (
     Row,
     known_sum,
 )
+from vmqtui.state.top import NearMissRow, TopRow, top_rows
 
 _NO_STATS = AdapterStats(port={}, queues={}, filters={}, freed={}, default_queue={})
 
@@ -200,9 +201,31 @@ class Snapshot:
                 reasons=self._readings(name, lambda stats: one_row(stats.default_queue)),
                 queues=self._queues[name],
                 of_queues=self._queue_readings[name],
+                pairs=self._now(name).default_queue_top,
             )
             for name in self.adapter_names
         )
+
+    @cached_property
+    def top(self) -> tuple[TopRow, ...]:
+        """Pairs of MAC and VLAN that the default queues took most frames of."""
+        return tuple(row for adapter in self.adapters for row in self._top_of(adapter))
+
+    def _top_of(self, adapter: AdapterRow) -> Iterator[TopRow]:
+        before = self.before.adapters.get(adapter.adapter) if self.before else None
+        return top_rows(
+            adapter.adapter,
+            self._now(adapter.adapter).default_queue_top,
+            before.default_queue_top if before else None,
+            self.seconds,
+            self.index.adapters.get(adapter.adapter),
+            adapter.default_pps,
+        )
+
+    @cached_property
+    def near_misses(self) -> tuple[NearMissRow, ...]:
+        """The pairs of those that only their VLAN keeps from a filter or a port, with what they missed."""
+        return tuple(NearMissRow(pair, near) for pair in self.top for near in pair.near)
 
     @cached_property
     def event_rows(self) -> tuple[EventRow, ...]:
@@ -266,6 +289,10 @@ class Snapshot:
                 return self.cpus
             case "ports":
                 found = self.ports
+            case "top":
+                found = self.top
+            case "near_misses":
+                found = self.near_misses
             case "adapters":
                 found = self.adapters
             case "hosts":

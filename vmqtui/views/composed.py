@@ -1,9 +1,8 @@
-"""Views of several parts: the overview, the processors with their queues, the default queue."""
+"""Views of several parts: the overview, the processors with their queues."""
 
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from vmqtui.numbers import grouped
 from vmqtui.state.model import Model
 from vmqtui.state.rows import CpuRow
 from vmqtui.views.view import View, set_title, titled
@@ -78,39 +77,3 @@ class ProcessorsView(View):
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
         self._draw_queues()
-
-
-class DefaultQueueView(View):
-    """What no filter took, and why; and the ports whose frames those are."""
-
-    view_id = "default"
-
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
-        self._reasons = ReasonPanel(model, "default-reasons")
-        self._chart = ReasonChart(model, "default-chart")
-        self._ports = LiveTable("ports", widget_id="default-ports", empty="every port has a queue")
-
-    def compose(self) -> ComposeResult:
-        yield titled(self._reasons, "Default queue by reason")
-        with Container(id="default-rest"):
-            yield titled(self._chart, "pkt/s over time, by reason")
-            yield titled(self._ports, "Ports without a queue")
-
-    @property
-    def main(self) -> LiveTable:
-        return self._ports
-
-    def draw(self) -> None:
-        self._reasons.repaint()
-        self._chart.repaint()
-        model = self.model
-        ports = [row for row in model.snapshot.ports if model.choices.adapter in (None, row.adapter)]
-        without = [row for row in ports if row.queue is None]
-        self.show(
-            self._ports,
-            without,
-            "Ports without a queue",
-            f"{grouped(len(ports))} ports in all",
-            frozenset({"queue_id"}),
-        )

@@ -1,10 +1,12 @@
 """Views that are one table: queues, filters, buffers, events."""
 
+from collections import Counter
+
 from textual.app import ComposeResult
 
 from vmqtui.numbers import grouped
 from vmqtui.state.model import Model
-from vmqtui.state.rows import known_sum
+from vmqtui.state.rows import Trouble, known_sum
 from vmqtui.views.view import View, titled
 from vmqtui.widgets.table import LiveTable
 
@@ -62,6 +64,24 @@ class FiltersView(TableView):
     table_name = "filters"
     title = "Filters"
     empty = "no filters set"
+
+    def extra(self) -> str:
+        """How many there may be, and how many deserve a look."""
+        chosen = self.model.choices.adapter
+        snapshot = self.model.snapshot
+        counts = Counter(row.trouble for row in snapshot.filters if chosen in (None, row.adapter))
+        words: dict[Trouble, str] = {
+            "unmatched": "never matched",
+            "shadowed": "shadowed",
+            "stopped": "on queues that don't run",
+        }
+        most = known_sum(
+            row.config.max_filters if row.config else None
+            for row in snapshot.adapters
+            if chosen in (None, row.adapter)
+        )
+        parts = [f"at most {grouped(most)}"] if most else []
+        return " · ".join(parts + [f"{counts[key]} {what}" for key, what in words.items() if counts[key]])
 
 
 class BuffersView(TableView):

@@ -156,11 +156,9 @@ class ReasonPanel(ModelCanvas):
         reasons = self.reasons()
         adapters = self.adapters()
         lines: list[Line] = []
-        trend = max(6, min(60, width - 36))
-        gauge = max(0, min(20, width - 36 - trend - 1)) if width > 70 else 0
-        totals = width >= 60
-        if totals:
-            trend = max(6, trend - 12)
+        totals = 13 if width >= 60 else 0
+        gauge = min(20, (width - 36) // 4) if width > 70 else 0
+        trend = max(6, min(60, width - 36 - totals - (gauge + 1 if gauge else 0)))
         for one in reasons:
             line: Line = [
                 (" ● ", one.role),
@@ -172,7 +170,7 @@ class ReasonPanel(ModelCanvas):
                 line += [*bar([(one.share or 0.0, one.role)], gauge), (" ", "text")]
             line.append((spark(self.series(one.name, trend), trend), one.role))
             if totals:
-                line.append((f"{grouped(one.total):>12}", "dim"))
+                line.append((f"{grouped(one.total):>13}", "dim"))
             lines.append(clip(line, width))
         if height > len(lines):
             default = known_sum(row.default_pps for row in adapters)

@@ -66,7 +66,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=widget_id)
         self.table = table
         self._without = frozenset(without)
-        self._empty = empty
+        self.empty = empty
+        """What it says when there is no row."""
         self._rows: list[Row] = []
         self.arranged = Arranged([], 0)
         self._series: Series = lambda key, count: []
@@ -228,7 +229,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         if index >= len(self._rows):
             if self._rows or y != 2:
                 return False, []
-            nothing = f"nothing matches {self._choice.filter}" if self._choice.filter else self._empty
+            nothing = f"nothing matches {self._choice.filter}" if self._choice.filter else self.empty
             return False, [(f"  {printable(nothing)}", "dim")]
         return index == self._cursor, self._cells(self._rows[index])
 

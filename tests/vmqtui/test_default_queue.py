@@ -1,0 +1,153 @@
+"""The default queue: whose frames land there, what nearly took them, and giving them a queue."""
+
+import msgspec
+from textual.widgets import Input
+
+from engine.bus import codec
+from engine.telemetry.config import FilterConfig
+from engine.telemetry.stats import AdapterStats, Stats, TopPairs
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.dialogs import closed, notes, opened
+from tests.vmqtui.scripted import live_link, mac, make_config, make_stats
+from vmqtui.columns import COLUMNS
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.state.top import TopRow
+
+
+def snapshot(now: int = 8, before: int = 4, **changes: object) -> Snapshot:
+    """Two readings; ``changes`` are made to the newer one's pairs."""
+    stats = make_stats(now)
+    if changes:
+        adapter = stats.adapters["nic0"]
+        pairs = msgspec.structs.replace(adapter.default_queue_top, **changes)  # type: ignore[type-var]
+        adapter = msgspec.structs.replace(adapter, default_queue_top=pairs)
+        stats = msgspec.structs.replace(stats, adapters={"nic0": adapter})
+    return Snapshot("hv01", None, make_config(), stats, make_stats(before))
+
+
+def pair(of: Snapshot, address: str) -> TopRow:
+    return next(row for row in of.top if row.mac == address)
+
+
+def test_rate_of_a_pair_is_its_growth_over_simulated_time() -> None:
+    row = pair(snapshot(), mac(0x1001))
+    before = pair(snapshot(4, 0), mac(0x1001))
+    assert row.pps == row.frames - before.frames
+    assert row.vm == "app-01"
+    assert row.near == ()
+
+
+def test_rate_is_unknown_while_the_sketch_can_not_tell() -> None:
+    changed = snapshot(error=[0, 0, 0, 0, 0, 0, 4000])
+    assert [row.pps is None for row in changed.top] == [row.error != 0 for row in changed.top]
+    assert snapshot(8, 8).top[0].pps is None
+    assert Snapshot("hv01", None, make_config(), make_stats(8)).top[0].pps is None
+
+
+def test_near_miss_has_the_mac_and_another_vlan() -> None:
+    row = pair(snapshot(), mac(4))
+    assert (row.vlan, row.wanted, row.vm) == (10, [20], "sql-02")
+    assert [one.place for one in row.near] == ["filter 4 of sql-02"]
+    assert [(near.pair.vlan, near.near.vlan) for near in snapshot().near_misses] == [(10, 20), (30, 10)]
+
+
+def test_filter_without_a_vlan_test_is_missed_by_nothing() -> None:
+    config = make_config()
+    adapter = config.adapters[0]
+    wide = FilterConfig(filter_id=14, queue_id=6, mac=mac(1), vlan=None, driver="vsp")
+    adapter = msgspec.structs.replace(adapter, filters=[*adapter.filters, wide])
+    config = msgspec.structs.replace(config, adapters=[adapter])
+    found = Snapshot("hv01", None, config, make_stats(8), make_stats(4))
+    assert [one.filter_id for one in pair(found, mac(1)).near] == [1]
+
+
+def test_port_without_a_filter_is_a_near_miss_too() -> None:
+    config = make_config()
+    adapter = msgspec.structs.replace(config.adapters[0], filters=[])
+    config = msgspec.structs.replace(config, adapters=[adapter])
+    row = pair(Snapshot("hv01", None, config, make_stats(8), make_stats(4)), mac(4))
+    assert [one.place for one in row.near] == ["port of sql-02"]
+
+
+def test_engine_that_does_not_tell_is_unknown_not_empty() -> None:
+    adapter = make_stats(8).adapters["nic0"]
+    silent = AdapterStats(adapter.port, adapter.queues, adapter.filters, adapter.freed, adapter.default_queue)
+    stats = msgspec.structs.replace(make_stats(8), adapters={"nic0": silent})
+    found = Snapshot("hv01", None, make_config(), stats)
+    assert found.top == ()
+    assert not found.adapters[0].top_known
+    del stats.adapters["nic0"].queues["low_free_buffers"]
+    assert codec.decode(Stats, codec.encode(stats)).adapters["nic0"].default_queue_top is None
+
+
+def test_pairs_survive_the_wire() -> None:
+    decoded = codec.decode(Stats, codec.encode(make_stats(8)))
+    pairs = decoded.adapters["nic0"].default_queue_top
+    assert isinstance(pairs, TopPairs)
+    assert 10 in pairs.vlan
+    assert "untagged" in pairs.vlan
+
+
+def test_sketch_says_how_sure_it_is() -> None:
+    column = next(one for one in COLUMNS["top"] if one.key == "error")
+    assert [column.cell(row, 9)[0].strip() for row in snapshot().top][-3:] == [
+        "exact",
+        "exact",
+        "△800",
+    ] or any("800" in column.text(row) for row in snapshot().top)
+
+
+async def test_pair_is_given_a_queue_by_one_key(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("6", "plus")
+        await opened(pilot, app)
+        values = {
+            key: app.screen.query_one(f"#field-{key}", Input).value for key in ("vm", "mac", "vlan", "cpu")
+        }
+        assert values == {"vm": "app-01", "mac": mac(0x1001), "vlan": "10", "cpu": "7"}
+        link.answer(queue_id=13)
+        link.answer(filter_id=14)
+        link.answer(queues=[{"queue_id": 13, "ndis_status": "NDIS_STATUS_SUCCESS", "buffers": 512}])
+        app.screen.query_one("#field-vm", Input).focus()
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert [op for _, op, _ in link.asked] == ["allocate_queue", "set_filter", "complete_allocation"]
+
+
+async def test_near_miss_is_given_a_queue_with_the_vlan_of_the_frames(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("6", "tab", "plus")
+        await opened(pilot, app)
+        values = {key: app.screen.query_one(f"#field-{key}", Input).value for key in ("vm", "mac", "vlan")}
+        assert values == {"vm": "sql-02", "mac": mac(4), "vlan": "10"}
+
+
+async def test_group_address_can_not_have_a_queue_and_that_is_said(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("6", "down", "down", "plus")
+        assert "a filter takes unicast addresses only" in notes(app)
+        assert len(app.screen_stack) == 1
+        assert link.asked == []
+
+
+async def test_both_vlans_of_a_near_miss_are_shown(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("6")
+        await pilot.pause()
+        line = next(one for one in screen_text(app).splitlines() if "filter 1 of web-01" in one)
+        assert " 30 " in line
+        assert "≠" in line
+        assert " 10 " in line
+
+
+async def test_of_an_engine_that_does_not_tell_there_are_the_ports(dashboard: Running) -> None:
+    link = live_link()
+    stats = make_stats(8)
+    adapter = msgspec.structs.replace(stats.adapters["nic0"], default_queue_top=None)
+    link.publish("hv01", stats=msgspec.structs.replace(stats, adapters={"nic0": adapter}))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("6")
+        await pilot.pause()
+        assert "Who lands here" not in screen_text(app)
+        assert app.screen.focused is app.screen.query_one("#default-ports")
+        assert "app-01" in screen_text(app)

@@ -1,0 +1,35 @@
+"""Giving a queue to what lands in the default queue."""
+
+from dataclasses import replace
+
+from engine.telemetry.config import PortConfig
+from vmqtui.state.rows import PortRow, Row
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.state.top import NearMissRow, TopRow
+from vmqtui.tasks.queues import new_queue
+from vmqtui.tasks.task import Task
+
+
+def give_queue(row: Row | None, snapshot: Snapshot) -> Task | str:
+    """Allocate a queue for the MAC and VLAN of a row, set their filter and complete it.
+
+    It is served by the processor with least to do. A sentence where there is nothing to be given.
+    """
+    pair = row.pair if isinstance(row, NearMissRow) else row
+    if not isinstance(pair, (PortRow, TopRow)):
+        return "the cursor is on no MAC and VLAN; Tab goes to the next panel"
+    if isinstance(pair, PortRow):
+        port = pair.config
+    elif pair.steerable:
+        port = PortConfig(vm=pair.vm or "", mac=pair.mac, vlan=pair.vlan)
+    else:
+        return f"{pair.mac} is a {pair.reason} address: a filter takes unicast addresses only"
+    config = snapshot.config
+    settings = next((one for one in config.adapters if one.name == pair.adapter), None) if config else None
+    if config is None or settings is None:
+        return f"adapter {pair.adapter} is not known yet"
+    task = new_queue(settings, len(config.cpus), port)
+    cpus = [(cpu.load, len(cpu.queues), cpu.cpu) for cpu in snapshot.cpus if cpu.load is not None]
+    coolest = str(min(cpus)[2]) if cpus else "0"
+    fields = [replace(field, value=coolest) if field.key == "cpu" else field for field in task.fields]
+    return replace(task, fields=fields)
