@@ -5,6 +5,7 @@ from collections.abc import Callable
 from textual import work
 from textual.screen import Screen
 
+from engine.telemetry.config import AdapterConfig
 from vmqtui.dialogs.choose import ChooseDialog, MoveDialog
 from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
@@ -125,35 +126,33 @@ class Controls(Screen[None]):
                 for one in rows
                 if one.config is not None
             ]
-
-            def chosen(index: int | None) -> None:
-                if index is not None:
-                    self._ask_clear(rows[index])
-
-            self.app.push_screen(ChooseDialog("Clear which filter", lines), chosen)
+            self._pick("Clear which filter", lines, lambda index: self._ask_clear(rows[index]))
 
     def action_new_queue(self) -> None:
         """Allocate a queue: for the port under the cursor, on the adapter shown, or on one to be chosen."""
-        config = self._model.snapshot.config
-        if config is None or not config.adapters:
-            self._tell("no adapter is known yet")
-            return
-        cpus = len(config.cpus)
         row = self.view.table.row
         if isinstance(row, (PortRow, TopRow, NearMissRow)):
             self.action_give_queue()
             return
-        chosen_adapter = self._model.choices.adapter
-        adapters = [one for one in config.adapters if chosen_adapter in (None, one.name)]
-        if len(adapters) == 1:
-            self._ask_task(queues.new_queue(adapters[0], cpus))
-            return
+        snapshot = self._model.snapshot
+        self._with_adapter(
+            "New queue on",
+            lambda one: self._ask_task(
+                queues.new_queue(one, len(snapshot.cpus), cpu=queues.coolest(snapshot))
+            ),
+        )
 
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                self._ask_task(queues.new_queue(adapters[index], cpus))
-
-        self.app.push_screen(ChooseDialog("New queue on", [one.name for one in adapters]), chosen)
+    def _with_adapter(self, title: str, then: Callable[[AdapterConfig], None]) -> None:
+        """Go on with the adapter that is shown, or one to be chosen."""
+        config = self._model.snapshot.config
+        wanted = self._model.choices.adapter
+        known = [one for one in config.adapters if wanted in (None, one.name)] if config is not None else []
+        if not known:
+            self._tell("no adapter is known yet")
+        elif len(known) == 1:
+            then(known[0])
+        else:
+            self._pick(title, [one.name for one in known], lambda index: then(known[index]))
 
     def action_give_queue(self) -> None:
         """Allocate a queue for the MAC and VLAN under the cursor."""
@@ -222,16 +221,7 @@ class Controls(Screen[None]):
 
     def action_set_adapter(self) -> None:
         """Change the settings of the adapter shown, or of one to be chosen."""
-        config = self._model.snapshot.config
-        shown = self._model.choices.adapter
-        known = [one for one in config.adapters if shown in (None, one.name)] if config is not None else []
-        if not known:
-            self._tell("no adapter is known yet")
-        elif len(known) == 1:
-            self._ask_task(adapters.set_adapter(known[0]))
-        else:
-            names = [one.name for one in known]
-            self._pick("Settings of", names, lambda index: self._ask_task(adapters.set_adapter(known[index])))
+        self._with_adapter("Settings of", lambda one: self._ask_task(adapters.set_adapter(one)))
 
     def action_set_rate(self) -> None:
         """Let the traffic, or one mix of it, come at another rate."""

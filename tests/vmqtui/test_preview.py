@@ -17,7 +17,7 @@ async def test_effect_of_a_move_is_shown_and_nothing_is_changed(dashboard: Runni
     async with dashboard() as (app, pilot, link):
         link.foresee = lambda op, params: MOVED
         await pilot.press("2", "down", "m", "end")
-        await until(pilot, app, "≈ queue 1 is served by processor 0:7", "0:7 instead of 0:2")
+        await until(pilot, app, "≈ queue 1 would be served by processor 0:7 instead of 0:2")
         assert link.wondered == [("set_queue_parameters", {"adapter": "nic0", "queue_id": 1, "cpu": 7})]
         assert link.asked == []
 
@@ -119,3 +119,14 @@ async def test_nothing_is_asked_while_the_engine_is_offline(dashboard: Running) 
                 await pilot.pause(0.02)
         assert len(app.screen_stack) == 1
         assert link.asked == []
+
+
+async def test_new_queue_is_foreseen_and_so_is_whether_its_filter_is_free(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        link.foresee = lambda op, params: foreseen("queue 13 is allocated")
+        await pilot.press("6", "n")
+        await until(pilot, app, "≈ queue 13 is allocated", "≈ no other filter has 00:15:5d:00:10:01, VLAN 10")
+        assert [op for op, _ in link.wondered] == ["allocate_queue", "set_filter"]
+        link.foresee = lambda op, params: foreseen("it is in filter 1", "NDIS_STATUS_INVALID_PARAMETER")
+        await type_into(pilot, app, "mac", "00:15:5d:00:00:01")
+        await until(pilot, app, "△ would be refused: it is in filter 1 (NDIS_STATUS_INVALID_PARAMETER)")

@@ -82,7 +82,8 @@ class MoveDialog(RequestDialog):
         yield self._cpus
 
     def on_mount(self) -> None:
-        self._cpus.styles.height = min(12, len(self._model.snapshot.cpus) + 1)
+        room = max(4, self.app.size.height - 14)
+        self._cpus.styles.height = min(12, room, len(self._model.snapshot.cpus) + 1)
         self.draw()
         rows = self._cpus.rows
         here = next(

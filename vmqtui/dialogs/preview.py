@@ -24,6 +24,7 @@ class Preview(Static):
 
     def __init__(self, link: Link, host: str) -> None:
         super().__init__("", id="preview")
+        self.display = False
         self._link = link
         self._host = host
         self._asked: tuple[object, ...] | None = None
@@ -33,7 +34,7 @@ class Preview(Static):
         if self._asked is not None:
             self._asked = None
             self.workers.cancel_group(self, "preview")
-            self.update("")
+            self.display = False
 
     def ask(self, steps: Sequence[Step], *, at_once: bool = False) -> None:
         """Show what these steps would do, as far as that can be foreseen."""
@@ -47,6 +48,7 @@ class Preview(Static):
 
     @work(exclusive=True, group="preview")
     async def _ask(self, steps: Sequence[Step], delay: float) -> None:
+        self.display = True
         self.update(Text("… what would happen", palette_of(self).style("dim")))
         await asyncio.sleep(delay)
         lines = Text()

@@ -16,13 +16,16 @@ def foretold(step: Step, response: Response) -> tuple[str, bool]:
     if refused is not None:
         return f"would be refused: {refused}", False
     result = response.result
-    parts = [printable(response.message.removeprefix("what if: "))]
+    parts = [step.foreseen or printable(response.message.removeprefix("what if: "))]
     if step.op == "complete_allocation":
         parts += [
             f"queue {entry.get('queue_id')} would have {entry.get('buffers')} buffers"
             for entry in _entries(result.get("queues"))
         ]
-    parts += _steering(step, result.get("steering"))
+    steering = _steering(step, result.get("steering"))
+    if "cpu" in (step.foresee or {}) and steering and step.op == "set_queue_parameters":
+        parts = []  # the engine's sentence on steering says the same, and from where
+    parts += steering
     if response.ndis_status == "NDIS_STATUS_PENDING":
         parts.append("it would be pending until then")
     held = [entry for entry in _entries(result.get("queues")) if entry.get("outstanding")]

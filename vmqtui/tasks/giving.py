@@ -1,12 +1,10 @@
 """Giving a queue to what lands in the default queue."""
 
-from dataclasses import replace
-
 from engine.telemetry.config import PortConfig
 from vmqtui.state.rows import PortRow, Row
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.state.top import NearMissRow, TopRow
-from vmqtui.tasks.queues import new_queue
+from vmqtui.tasks.queues import coolest, new_queue
 from vmqtui.tasks.task import Task
 
 
@@ -28,8 +26,4 @@ def give_queue(row: Row | None, snapshot: Snapshot) -> Task | str:
     settings = next((one for one in config.adapters if one.name == pair.adapter), None) if config else None
     if config is None or settings is None:
         return f"adapter {pair.adapter} is not known yet"
-    task = new_queue(settings, len(config.cpus), port)
-    cpus = [(cpu.load, len(cpu.queues), cpu.cpu) for cpu in snapshot.cpus if cpu.load is not None]
-    coolest = str(min(cpus)[2]) if cpus else "0"
-    fields = [replace(field, value=coolest) if field.key == "cpu" else field for field in task.fields]
-    return replace(task, fields=fields)
+    return new_queue(settings, len(config.cpus), port, coolest(snapshot))

@@ -5,8 +5,10 @@ from typing import Any
 
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
+from vmqtui.columns.shared import vlan_text
 from vmqtui.printable import printable
 from vmqtui.state.rows import QueueRow, processor_name
+from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
 from vmqtui.tasks.task import Answers, Field, Step, Task, Values, called, step
@@ -117,13 +119,20 @@ def free_queue(row: QueueRow) -> Task:
     )
 
 
-def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None) -> Task:
-    """Allocate a queue, set its filter if one is given, and complete it; for ``port``, if one is given."""
+def coolest(snapshot: Snapshot) -> int:
+    """The processor with least to do."""
+    cpus = [(cpu.load, len(cpu.queues), cpu.cpu) for cpu in snapshot.cpus if cpu.load is not None]
+    return min(cpus)[2] if cpus else 0
+
+
+def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None, cpu: int = 0) -> Task:
+    """Allocate a queue, set its filter if one is given, and complete it; for ``port``, if one is given, and
+    served by ``cpu`` if nothing else is typed."""
     splits = settings.max_lookahead_bytes > 0
     fields = [
         Field("vm", "VM", check_name, port.vm if port else "", hint="the VM it belongs to"),
         Field("name", "Name", optional_name, hint="the VM's if left empty"),
-        Field("cpu", "Processor", processor(cpus), "0", hint=f"0..{cpus - 1}"),
+        Field("cpu", "Processor", processor(cpus), str(cpu), hint=f"0..{cpus - 1}"),
         Field("buffers", "Buffers", whole(1, MAX_BUFFERS), "512"),
     ]
     if splits:
@@ -188,7 +197,17 @@ def _filter_of_new(adapter: str, values: Values, name: str) -> Step:
         one = filter_of(answers["filter"], queue_id, mac, vlan)
         return clear_step(adapter, one, f"queue {queue_id} ({printable(name)})", (adapter, queue_id, name))
 
-    return Step("filter", f"set filter {mac}", "set_filter", params, ("mac", "vlan"), undo=undo)
+    return Step(
+        "filter",
+        f"set filter {mac}",
+        "set_filter",
+        params,
+        ("mac", "vlan"),
+        # The queue is not there yet; whether its MAC and VLAN are free can be asked of queue 0.
+        foresee=filter_params(adapter, 0, mac, vlan),
+        foreseen=f"no other filter has {mac}, VLAN {vlan_text(vlan)}",
+        undo=undo,
+    )
 
 
 def _free_again(adapter: str, queue_id: int, name: str) -> Step:

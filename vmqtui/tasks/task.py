@@ -40,6 +40,8 @@ class Step:
     """Fields it sends: once it is done they can't be changed any more."""
     foresee: dict[str, Any] | None = None
     """What to ask with ``what_if`` for its effect; None: it can't be foreseen before the others are done."""
+    foreseen: str = ""
+    """Said of its effect in place of the engine's words, where ``foresee`` asks about a stand-in."""
     undo: "Callable[[Answers], Step] | str | None" = None
     """Makes of its answer, and those before it, the step that takes it back, or says why there is none;
     None: nothing is needed, because what takes back the others takes back this one."""
@@ -84,7 +86,7 @@ def step(
     about: Hashable = None,
 ) -> Step:
     """A step that needs no answer of another, and so can be foreseen."""
-    return Step(key, title, op, lambda answers: params, uses, params, undo, about)
+    return Step(key, title, op, lambda answers: params, uses, params, undo=undo, about=about)
 
 
 def refusal(asked: Step, response: Response) -> str | None:
