@@ -1,7 +1,7 @@
 """The dashboard as an application: a link in, a screen out."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar
@@ -14,6 +14,7 @@ from vmqtui.dashboard import Dashboard
 from vmqtui.dialogs.choose import MoveDialog, TextDialog
 from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.state.model import Model
+from vmqtui.state.moment import Tape
 from vmqtui.theme import DEFAULT, Palette, load_themes
 
 DRAW_PERIOD = 0.1
@@ -24,8 +25,9 @@ class VmqApp(App[None]):
     """Shows a link's hosts until it is left.
 
     ``theme`` names one of ``themes/``; ``host`` is shown even before it reports (else the first that
-    does); ``read_only`` has no action that changes anything. The link's callbacks must come on the app's
-    event loop.
+    does); ``read_only`` has no action that changes anything. With ``tapes``, a recording is played at
+    ``speed`` times its own. ``notes`` are sentences to say at the start. The link's callbacks must come on
+    the app's event loop.
     """
 
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
@@ -52,8 +54,12 @@ class VmqApp(App[None]):
         read_only: bool = False,
         host: str | None = None,
         themes: Path | None = None,
+        tapes: Callable[[str], Tape] | None = None,
+        speed: float = 1.0,
+        notes: Sequence[str] = (),
     ) -> None:
         self._themes, self._problems = load_themes(themes)
+        self._problems += notes
         wanted = theme if theme in self._themes else DEFAULT if DEFAULT in self._themes else ""
         self._theme_name = wanted or next(iter(self._themes))
         if theme is not None and theme != self._theme_name:
@@ -61,7 +67,8 @@ class VmqApp(App[None]):
         self.palette = Palette(self._themes[self._theme_name].roles)
         super().__init__()
         link = ReadOnlyLink(link) if read_only else link
-        self.model = Model(link, host)
+        self.model = Model(link, host, tapes, speed)
+        self._plays = tapes is not None
         self._link = link
         self._read_only = read_only
         self._drawn_at = 0.0
@@ -79,6 +86,8 @@ class VmqApp(App[None]):
         self._link.on_change(self._changed)
         self._changed()
         self.set_interval(1.0, self._notice_age)
+        if self._plays:
+            self.set_interval(DRAW_PERIOD, self._play_on)
 
     def _changed(self) -> None:
         """Something arrived: read it at once, draw it when a drawing is due."""
@@ -100,6 +109,10 @@ class VmqApp(App[None]):
     def _notice_age(self) -> None:
         """Readings grow stale without anything arriving."""
         if monotonic() - self._drawn_at >= 0.9:
+            self.draw_now()
+
+    def _play_on(self) -> None:
+        if self.model.tick():
             self.draw_now()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

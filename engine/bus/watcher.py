@@ -87,7 +87,8 @@ class Watcher:
 
     An async context manager; entering returns at once, ``state`` tells how far it is: "connecting",
     "connected", or "lost" with ``why`` a sentence. After a change ``changed`` is set (whoever waits on it
-    clears it) and ``on_change`` called, which must return at once.
+    clears it) and ``on_change`` called, which must return at once; ``on_message`` is called with the host,
+    the kind and the payload of every telemetry message.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Watcher:
         *,
         client: str | None = None,
         on_change: Callable[[], None] | None = None,
+        on_message: Callable[[str, str, bytes], None] | None = None,
     ) -> None:
         name = "+" if host is None else topics.checked_name(host, "host name")
         self.client = topics.random_client() if client is None else topics.checked_name(client, "client id")
@@ -104,6 +106,7 @@ class Watcher:
         self.undecodable = 0
         self.changed = asyncio.Event()
         self._on_change = on_change
+        self._on_telemetry = on_message
         self._waiting: set[asyncio.Event] = set()
         self._asked: dict[str, _Asked] = {}
         subscriptions = [
@@ -207,6 +210,8 @@ class Watcher:
                         return
                     view = self.hosts[host] = HostView(host, self)
                 view.take(kind, payload)
+                if self._on_telemetry is not None:
+                    self._on_telemetry(host, kind, payload)
                 if kind == "status" and view.online:
                     self._ask_again(host)
             elif topics.host_of_response(topic, self.client) is not None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
 
 from tests.end_to_end.lab import MAC

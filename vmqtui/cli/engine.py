@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine.scenario.load import default_scenario, load
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
-from vmqtui.cli.run import run_async
+from vmqtui.cli.run import on_signal, run_async
 from vmqtui.cli.start import prepare_kernels
 
 if TYPE_CHECKING:
@@ -72,12 +72,6 @@ async def _serve(build: "Callable[[], Engine]", duration: float | None, tied: bo
         nonlocal status
         status = INTERRUPTED
         ended.set()
-
-    def on_signal(number: int, call: Callable[[], object]) -> None:
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: event_loop.call_soon_threadsafe(call))
-        else:
-            event_loop.add_signal_handler(number, call)
 
     on_signal(signal.SIGINT, interrupt)
     on_signal(signal.SIGTERM, ended.set)

@@ -1,6 +1,6 @@
 """``vmqtui get``: tables of what running engines report, and the way to an engine for other commands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from engine.bus.discovery import find_url
@@ -26,12 +26,14 @@ def run_get(
         return run_async(_get(noun, broker, host, adapter, as_json, watch))
 
 
-def open_watcher(broker: str | None, host: str | None) -> Watcher:
+def open_watcher(
+    broker: str | None, host: str | None, on_message: Callable[[str, str, bytes], None] | None = None
+) -> Watcher:
     """A watcher on the broker named, or on the one that the newest engine of this user has announced."""
     url = find_url(broker)
     if url is None:
         failed("no engine was found: start one with vmqtui engine, or name a broker with --broker")
-    return Watcher(url, host)
+    return Watcher(url, host, on_message=on_message)
 
 
 async def find_host(watcher: Watcher, host: str | None) -> str:

@@ -32,3 +32,4 @@ HostName = Annotated[
     str | None, typer.Option("--host", metavar="H", help="The host, where there are several.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+Theme = Annotated[str | None, typer.Option("--theme", metavar="T", help="One of the themes.")]

@@ -18,6 +18,7 @@ from vmqtui.cli.options import (
     Loop,
     OnlyAdapter,
     ScenarioFile,
+    Theme,
 )
 
 app = typer.Typer(
@@ -82,7 +83,7 @@ def dashboard(
         str | None, typer.Option("--broker", metavar="URL", help="Attach to the engines of this MQTT broker.")
     ] = None,
     host: HostName = None,
-    theme: Annotated[str | None, typer.Option("--theme", metavar="T", help="One of the themes.")] = None,
+    theme: Theme = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Watch; offer no control.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
@@ -193,6 +194,59 @@ def get(
     from vmqtui.cli.get import run_get
 
     raise typer.Exit(run_get(noun, broker=broker, host=host, adapter=adapter, as_json=json_, watch=watch))
+
+
+@app.command()
+def record(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The recording to write.")],
+    broker: Broker = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="H", help="Only this host; default: every host there is.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
+    ] = None,
+    max_mb: Annotated[
+        float, typer.Option("--max-mb", metavar="N", min=0.1, help="How large the recording may become.")
+    ] = 1000.0,
+    at_limit: Annotated[
+        Literal["stop", "keep-newest"],
+        typer.Option("--at-limit", help="Then: end, or move the older half to FILE.old and go on."),
+    ] = "stop",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Record what running engines report, until Ctrl-C."""
+    from vmqtui.cli.record import run_record
+
+    raise typer.Exit(
+        run_record(
+            file,
+            broker=broker,
+            host=host,
+            duration=duration,
+            limit_bytes=int(max_mb * 1e6),
+            at_limit=at_limit,
+            force=force,
+        )
+    )
+
+
+@app.command()
+def play(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    host: HostName = None,
+    theme: Theme = None,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="X", min=0.01, max=1000, help="Times as fast as it was.")
+    ] = 1.0,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print what the recording holds as one JSON document instead.")
+    ] = False,
+) -> None:
+    """Open a recording in the dashboard: play, pause, step, scrub."""
+    from vmqtui.cli.play import run_play
+
+    raise typer.Exit(run_play(file, host=host, theme=theme, speed=speed, as_json=json_))
 
 
 @app.command()

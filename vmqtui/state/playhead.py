@@ -37,7 +37,7 @@ class Playhead:
         self.speed = speed
         self.playing = False
         self.number: int | None = None
-        self._played_ns = 0.0
+        self._played_ns = 0
         self._ticked: float | None = None
         if recorded and tape.numbers():
             self._go(tape.numbers()[0])
@@ -107,8 +107,8 @@ class Playhead:
         ticked, self._ticked = self._ticked, now
         if not self.playing or ticked is None or self.number is None:
             return False
-        self._played_ns += (now - ticked) * self.speed * 1e9
-        number = at_time(self._tape, int(self._played_ns))
+        self._played_ns += int((now - ticked) * self.speed * 1e9)
+        number = at_time(self._tape, self._played_ns)
         last = self._tape.numbers()[-1]
         if number >= last:
             self.playing = False

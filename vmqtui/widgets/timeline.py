@@ -46,15 +46,15 @@ class Timeline(Canvas):
         where = self._model.past
         if where is None:
             return []
-        left = _moment(where)
         live = self._model.live()
         end: Line = [(" end" if where.recorded else " now", "dim")]
         if not where.recorded and live.state != "live":
             end.append((f" {live.state}", "warn"))
         go: Line = [("  Space", "accent"), (" play " if where.recorded else " now ", "dim")]
-        right = [*end, *_STEPS, *go]
-        if width - width_of(left) - width_of(right) < 2 * _LEAST_BAR:
-            right = [*end, *go]
+        for right, day in (([*end, *_STEPS, *go], True), ([*end, *go], True), ([*end, *go], False)):
+            left = _moment(where, day=day)
+            if width - width_of(left) - width_of(right) >= 2 * _LEAST_BAR:
+                break
         room = max(_LEAST_BAR, width - width_of(left) - width_of(right) - 3)
         at = round(where.fraction * (room - 1))
         self._bar = (width_of(left) + 2, room)
@@ -84,19 +84,19 @@ class Timeline(Canvas):
         self.post_message(self.Scrubbed(min(1.0, max(0.0, (x - first) / max(1, length - 1)))))
 
 
-def _moment(where: Where) -> Line:
+def _moment(where: Where, *, day: bool) -> Line:
     """Which moment it is, and how far from the end (live) or the beginning (a recording)."""
     try:
         at = datetime.fromtimestamp(where.time_ns / 1e9, UTC)
     except (OverflowError, OSError, ValueError):
-        day, time = UNKNOWN, UNKNOWN
+        date, time = "", UNKNOWN
     else:
-        day, time = f"{at:%Y-%m-%d} ", f"{at:%H:%M:%S}.{at.microsecond // 100_000}"
+        date, time = f"{at:%Y-%m-%d} ", f"{at:%H:%M:%S}.{at.microsecond // 100_000}"
     line: Line = [(" ▶ RECORDING " if where.playing else " ‖ PAST ", "!warn"), ("  ", "text")]
     if where.recorded:
         if not where.playing:
             line[0] = (" ‖ RECORDING ", "!warn")
-        line.append((day, "dim"))
+        line.append((date if day else "", "dim"))
     line += [(time, "strong"), (" UTC  ", "dim")]
     if where.recorded:
         line += [

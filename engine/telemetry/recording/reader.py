@@ -1,0 +1,196 @@
+"""Reading a recording: an index over all of it first, then any of it."""
+
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import msgpack
+
+from engine.telemetry.packing import PackingError, inflate, unpack_delta, unpack_key
+from engine.telemetry.recording.form import (
+    END,
+    FORMAT,
+    LIMIT_BYTES,
+    MESSAGES,
+    READINGS,
+    Head,
+    RecordingError,
+)
+from engine.telemetry.stats import Stats
+
+_CHUNK_BYTES: Final = 1 << 18
+_HOST_LIMIT: Final = 1024
+_UNPACKED: Final = 4
+
+
+@dataclass
+class HostIndex:
+    """Where a host's records are. Readings are numbered from 0; ``since`` of a message is the number of the
+    reading after it."""
+
+    times_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    sim_times_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    runs: "array[int]" = field(default_factory=lambda: array("l"))
+    """Which run of the engine each reading is of."""
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))
+    keys: bytearray = field(default_factory=bytearray)
+    """Whether each reading stands alone."""
+    last_seq: int = 0
+    messages: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
+    since: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
+
+
+class Recording:
+    """A recording, open to be read; a context manager.
+
+    Opening reads all of it once and checks every record. What comes after a cut or damage is left out, and
+    ``broken`` says so in a sentence. Raises ``RecordingError`` for a file that is no recording, OSError for
+    one that can't be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.hosts: dict[str, HostIndex] = {}
+        self.version = ""
+        self.broken: str | None = None
+        self._unpacked: dict[tuple[str, int], Stats] = {}
+        self._file = path.open("rb")
+        try:
+            self._scan()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def stats(self, host: str, number: int) -> Stats:
+        """A reading of a host. Raises IndexError, or ``PackingError`` when the file has changed."""
+        index = self.hosts[host]
+        first = range(len(index.offsets))[number]
+        while not index.keys[first] and (host, first) not in self._unpacked:
+            first -= 1
+        stats = self._unpacked.get((host, first)) or unpack_key(self._data(index.offsets[first]))
+        for place in range(first + 1, number + 1):
+            stats = unpack_delta(stats, self._data(index.offsets[place]))
+        self._unpacked.pop((host, number), None)
+        self._unpacked[host, number] = stats
+        if len(self._unpacked) > _UNPACKED:
+            del self._unpacked[next(iter(self._unpacked))]
+        return stats
+
+    def message(self, host: str, kind: str, place: int) -> bytes:
+        """The payload of a message, by its place among the host's of that kind. Raises as ``stats``."""
+        return inflate(self._data(self.hosts[host].messages[kind][place]), LIMIT_BYTES)
+
+    def _data(self, offset: int) -> bytes:
+        self._file.seek(offset)
+        unpacker = _unpacker()
+        while True:
+            chunk = self._file.read(_CHUNK_BYTES)
+            unpacker.feed(chunk)
+            try:
+                head, data = _head(unpacker.unpack()), unpacker.unpack()
+            except msgpack.OutOfData:
+                if chunk:
+                    continue
+                raise PackingError("the file has become shorter") from None
+            except _UNREADABLE as error:
+                raise PackingError(f"the file has changed: {error}") from None
+            if not isinstance(data, bytes) or not head.fits(data):
+                raise PackingError("the file has changed")
+            return data
+
+    def _scan(self) -> None:
+        """Index every record, and see that it is whole."""
+        unpacker, ended, whole = _unpacker(), False, 0
+        begun: Any = None
+        head: Head | None = None
+        try:
+            while chunk := self._file.read(_CHUNK_BYTES):
+                unpacker.feed(chunk)
+                for part in unpacker:
+                    if begun is None:
+                        begun = part
+                        self._check_format(begun)
+                        whole = unpacker.tell()
+                    elif head is None:
+                        head = _head(part)
+                    else:
+                        ended = self._take(head, part, whole)
+                        head, whole = None, unpacker.tell()
+        except RecordingError:
+            raise
+        except _UNREADABLE as error:
+            if begun is None:
+                raise RecordingError(f"{self.path}: not a recording of vmqtui") from None
+            self.broken = f"{self.path} is damaged after byte {whole:,} ({error})"
+        if begun is None:
+            raise RecordingError(f"{self.path}: not a recording of vmqtui")
+        if self.broken is None and not ended:
+            self.broken = f"{self.path} was cut after byte {whole:,}"
+
+    def _check_format(self, begun: Any) -> None:
+        if not isinstance(begun, dict) or not isinstance(begun.get("format"), str):
+            raise RecordingError(f"{self.path}: not a recording of vmqtui")
+        if begun["format"] != FORMAT:
+            raise RecordingError(f"{self.path}: is a {begun['format'][:60]!r}; this program reads {FORMAT!r}")
+        self.version = str(begun.get("version", ""))[:60]
+
+    def _take(self, head: Head, data: Any, offset: int) -> bool:
+        """Index a record; whether it is the end. Raises ValueError for damage; unknown kinds are left out."""
+        if not isinstance(data, bytes) or not head.fits(data):
+            raise ValueError("a checksum does not fit")
+        if head.kind not in (*MESSAGES, *READINGS):
+            return head.kind == END
+        index = self.hosts.get(head.host)
+        if index is None:
+            if len(self.hosts) >= _HOST_LIMIT:
+                raise ValueError(f"more than {_HOST_LIMIT} hosts")
+            index = self.hosts[head.host] = HostIndex()
+        if head.kind in MESSAGES:
+            index.messages[head.kind].append(offset)
+            index.since[head.kind].append(len(index.offsets))
+            return False
+        if head.kind == "delta" and not index.keys:
+            raise ValueError("a reading hangs on none")
+        began = bool(index.keys) and (head.sim_time_ns < index.sim_times_ns[-1] or head.seq <= index.last_seq)
+        index.runs.append(index.runs[-1] + began if index.keys else 0)
+        index.last_seq = head.seq
+        index.times_ns.append(head.time_ns)
+        index.sim_times_ns.append(head.sim_time_ns)
+        index.offsets.append(offset)
+        index.keys.append(head.kind == "stats")
+        return False
+
+
+_UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
+
+
+def _unpacker() -> Any:
+    """Fed in chunks: its bound does not hold for files that it reads itself."""
+    return msgpack.Unpacker(
+        max_buffer_size=LIMIT_BYTES + _CHUNK_BYTES,
+        max_bin_len=LIMIT_BYTES,
+        max_str_len=4096,
+        max_array_len=16,
+        max_map_len=64,
+        strict_map_key=False,
+    )
+
+
+def _head(part: Any) -> Head:
+    if isinstance(part, list) and len(part) >= len(Head._fields):
+        head = Head(*part[: len(Head._fields)])
+        numbers = (head.time_ns, head.checksum, head.sim_time_ns, head.seq)
+        texts = isinstance(head.kind, str) and isinstance(head.host, str)
+        if texts and all(type(one) is int and 0 <= one < 1 << 63 for one in numbers):
+            return head
+    raise ValueError("no head where one should be")

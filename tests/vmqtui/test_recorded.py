@@ -1,0 +1,182 @@
+"""A recording in the dashboard: the very views that were seen live, with the time they are of."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.bus.codec import encode
+from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording.writer import Recorder
+from tests.vmqtui.conftest import running, same_as_snapshot, screen_text
+from tests.vmqtui.scripted import (
+    EVENTS,
+    SECOND,
+    START_NS,
+    live_link,
+    make_config,
+    make_stats,
+    play,
+    with_queue,
+)
+from tests.vmqtui.test_archive import everything, pps_seen, seq_seen, watched
+from vmqtui.recorded import RecordedLink
+from vmqtui.state.model import Model
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A minute of hv01, with a change of its configuration after 20 readings and an event after 30."""
+    link = live_link()
+    online = link.views["hv01"].status
+    assert online is not None
+    with Recorder(tmp_path / "hv01.vmqrec", limit_bytes=1 << 30) as recorder:
+        recorder.message("hv01", "status", encode(online))
+        recorder.message("hv01", "config", encode(make_config()))
+        for event in EVENTS[:2]:
+            recorder.message("hv01", "event", encode(event))
+        for seq in range(1, 241):
+            recorder.reading("hv01", make_stats(seq, revision=7 if seq <= 20 else 8))
+            if seq == 20:
+                recorder.message("hv01", "config", encode(with_queue(make_config(), 3, cpu=7)))
+            if seq == 30:
+                recorder.message("hv01", "event", encode(EVENTS[2]))
+        recorder.reading("hv02", make_stats(1))
+        recorder.reading("hv02", make_stats(2))
+    return tmp_path / "hv01.vmqrec"
+
+
+class StillLink(RecordedLink):
+    """Its clock goes when a test says so."""
+
+    now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+
+def opened(path: Path) -> tuple[Model, StillLink]:
+    link = StillLink(Recording(path))
+    model = Model(link, None, link.tape)
+    model.take()
+    return model, link
+
+
+def advance(model: Model, link: StillLink, seconds: float) -> None:
+    model.tick()
+    link.now += seconds
+    model.tick()
+
+
+def test_every_moment_is_what_it_was_live(path: Path) -> None:
+    model, _ = opened(path)
+    live, link = watched()
+    link.publish("hv01", events=EVENTS[:2])
+    model.pause()
+    for seq in range(1, 60):
+        play(link, seq, seq, revision=7 if seq <= 20 else 8)
+        assert everything(model.snapshot) == everything(live.snapshot), seq
+        if seq == 20:
+            link.publish("hv01", config=with_queue(make_config(), 3, cpu=7))
+        if seq == 30:
+            link.publish("hv01", events=EVENTS)
+        model.step(1)
+
+
+def test_it_plays_as_fast_as_it_was_made_and_stops_at_its_end(path: Path) -> None:
+    model, link = opened(path)
+    assert seq_seen(model) == 1
+    advance(model, link, 10.0)
+    assert seq_seen(model) == 41
+    assert model.liveness().state == "playing"
+    advance(model, link, 100.0)
+    assert seq_seen(model) == 240
+    assert model.liveness().state == "paused"
+    model.pause()
+    assert seq_seen(model) == 1
+
+
+def test_speed_is_a_factor(path: Path) -> None:
+    link = StillLink(Recording(path))
+    model = Model(link, None, link.tape, 4.0)
+    model.take()
+    advance(model, link, 10.0)
+    assert seq_seen(model) == 161
+
+
+def test_held_it_stays_and_plays_on_from_there(path: Path) -> None:
+    model, link = opened(path)
+    advance(model, link, 10.0)
+    model.pause()
+    advance(model, link, 10.0)
+    assert seq_seen(model) == 41
+    model.pause()
+    advance(model, link, 5.0)
+    assert seq_seen(model) == 61
+
+
+def test_after_a_jump_charts_lead_to_the_moment(path: Path) -> None:
+    model, _ = opened(path)
+    model.pause()
+    model.scrub(1.0)
+    assert len(model.series(("pps",), 40)) < 40
+    for _ in range(1000):
+        if model.tick():
+            break
+    live, link = watched()
+    for seq in range(1, 241):
+        play(link, seq, seq, revision=7 if seq <= 20 else 8)
+    jumped, followed = list(model.series(("pps",), 40)), list(live.series(("pps",), 40))
+    assert len(jumped) == 40
+    assert jumped == pytest.approx(followed, rel=0.25)
+
+
+def test_another_host_of_the_recording_can_be_chosen(path: Path) -> None:
+    model, link = opened(path)
+    assert link.hosts == ["hv01", "hv02"]
+    assert [row.host for row in model.hosts()] == ["hv01", "hv02"]
+    model.choose_host("hv02")
+    assert model.snapshot.host == "hv02"
+    assert pps_seen(model) is None
+
+
+async def test_a_recording_takes_no_requests(path: Path) -> None:
+    with pytest.raises(ConnectionError, match="takes no requests"):
+        await RecordedLink(Recording(path)).request("hv01", "ping", {})
+
+
+def test_a_configuration_that_can_not_be_read_is_unknown(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "a", limit_bytes=1 << 30) as recorder:
+        recorder.message("hv01", "config", b"\xc1")
+        recorder.reading("hv01", make_stats(1))
+    model, _ = opened(tmp_path / "a")
+    assert model.snapshot.config is None
+    assert len(model.snapshot.queues) == 13
+
+
+def test_a_time_nobody_can_have_is_shown_unknown(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "a", limit_bytes=1 << 30) as recorder:
+        recorder.reading("hv01", msgspec.structs.replace(make_stats(1), time_ns=(1 << 63) - 1))
+    model, _ = opened(tmp_path / "a")
+    assert model.past is not None
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+async def test_a_recording_on_the_screen(path: Path, size: tuple[int, int]) -> None:
+    link = StillLink(Recording(path))
+    note = "hv01.vmqrec was cut after byte 9; it plays up to there"
+    options = {"tapes": link.tape, "read_only": True, "notes": [note]}
+    async with running(link, size=size, **options) as (app, pilot, _):  # type: ignore[arg-type]
+        assert [one.message for one in app._notifications] == [note]
+        app.clear_notifications()
+        await pilot.press("space", "greater_than_sign", "greater_than_sign")
+        for _ in range(1000):
+            if app.model.tick():
+                break
+        app.draw_now()
+        await pilot.pause()
+        same_as_snapshot(f"recording-paused-{size[0]}x{size[1]}", screen_text(app))
+        await pilot.press("m")
+        assert len(app.screen_stack) == 1
+        assert app.model.past is not None
+        assert app.model.past.time_ns == START_NS + 20 * SECOND + SECOND // 4

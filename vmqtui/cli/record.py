@@ -1,0 +1,130 @@
+"""``vmqtui record``: what engines report, into a file."""
+
+import asyncio
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from engine.bus import codec
+from engine.bus.errors import BadMessage
+from engine.telemetry.recording.writer import AtLimit, Recorder
+from engine.telemetry.stats import Stats
+from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
+from vmqtui.cli.get import find_any, open_watcher
+from vmqtui.cli.run import on_signal, run_async
+from vmqtui.numbers import grouped
+from vmqtui.printable import printable
+
+_PROGRESS_S: Final = 1.0
+
+
+def run_record(
+    path: Path,
+    *,
+    broker: str | None,
+    host: str | None,
+    duration: float | None,
+    limit_bytes: int,
+    at_limit: AtLimit,
+    force: bool,
+) -> int:
+    """Record until the time is over, the file is full, or a signal comes; the exit status."""
+    if path.exists() and not force:
+        unusable(f"{path}: is there already; another name, or --force to replace it")
+    with sentences():
+        return run_async(_Recording(path, limit_bytes, at_limit, force).run(broker, host, duration))
+
+
+class _Recording:
+    """One run of the command. The file is made when there is something to record."""
+
+    def __init__(self, path: Path, limit_bytes: int, at_limit: AtLimit, force: bool) -> None:
+        self._path = path
+        self._make = partial(Recorder, path, limit_bytes=limit_bytes, at_limit=at_limit, replace=force)
+        self._recorder: Recorder | None = None
+        self._early: dict[tuple[str, str], bytes] = {}
+        """What was retained, before there was a file."""
+        self._ended = asyncio.Event()
+        self._status = DONE
+        self._error: OSError | None = None
+        self._undecodable = 0
+
+    async def run(self, broker: str | None, host: str | None, duration: float | None) -> int:
+        """Record; the exit status."""
+        for number, status in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
+            on_signal(number, partial(self._end, status))
+        async with open_watcher(broker, host, self._on_message) as watcher:
+            finding = asyncio.ensure_future(find_any(watcher))
+            ending = asyncio.ensure_future(self._ended.wait())
+            await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not finding.done():
+                finding.cancel()
+                return self._status
+            await finding
+            try:
+                with self._make() as self._recorder:
+                    for (name, kind), payload in self._early.items():
+                        self._recorder.message(name, kind, payload)
+                    telling = asyncio.ensure_future(self._tell())
+                    await asyncio.wait({ending}, timeout=duration)
+                    telling.cancel()
+                    if self._error is not None:
+                        raise self._error
+            except OSError as error:
+                failed(f"{self._path}: {error.strerror or error}{self._so_far()}")
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        print(printable(self._summary()), flush=True)
+        if self._undecodable:
+            warn(f"{self._undecodable} readings could not be decoded and are left out")
+        if self._recorder.full:
+            warn(f"{self._path} is as large as --max-mb allows; what came after is not in it")
+        return self._status
+
+    def _end(self, status: int) -> None:
+        self._status = status
+        self._ended.set()
+
+    def _on_message(self, host: str, kind: str, payload: bytes) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            if kind in ("status", "config"):
+                self._early[host, kind] = payload
+            return
+        try:
+            if kind == "stats":
+                recorder.reading(host, codec.decode(Stats, payload))
+            else:
+                recorder.message(host, kind, payload)
+        except BadMessage:
+            self._undecodable += 1
+        except OSError as error:
+            self._error = error
+            self._ended.set()
+        if recorder.full:
+            self._ended.set()
+
+    async def _tell(self) -> None:
+        """On a terminal, how far it is, in place."""
+        if not sys.stderr.isatty():
+            return
+        print(f"recording to {self._path}; Ctrl-C ends it", file=sys.stderr)
+        while True:
+            print(f"\r\x1b[K{printable(self._summary())}", end="", file=sys.stderr, flush=True)
+            await asyncio.sleep(_PROGRESS_S)
+
+    def _summary(self) -> str:
+        recorder = self._recorder
+        if recorder is None:
+            return f"{self._path}: nothing yet"
+        hosts = ", ".join(sorted(recorder.hosts)) or "no host"
+        return (
+            f"{self._path}: {grouped(recorder.readings)} readings and {grouped(recorder.events)} events"
+            f" of {hosts}, {recorder.size / 1e6:.1f} MB"
+        )
+
+    def _so_far(self) -> str:
+        recorded = self._recorder is not None and self._recorder.readings
+        return "; what was recorded until then can be played" if recorded else ""

@@ -1,0 +1,140 @@
+"""A recording as the dashboard needs it: a link that nothing comes over, and a tape for each host."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypeVar
+
+from engine.bus.codec import decode
+from engine.bus.errors import BadMessage
+from engine.bus.messages import Response, Status
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.packing import PackingError
+from engine.telemetry.recording.reader import Recording
+from engine.telemetry.stats import Stats
+from vmqtui.link import Connection
+from vmqtui.state.archive import EVENTS
+from vmqtui.state.moment import Moment
+from vmqtui.state.readings import WINDOW_NS
+
+T = TypeVar("T", Status, Config, Event)
+_DECODED = 4 * EVENTS
+
+
+class RecordedTape:
+    """The moments of one host of a recording."""
+
+    def __init__(self, recording: Recording, host: str) -> None:
+        self._recording = recording
+        self._host = host
+        self._index = recording.hosts[host]
+        self._decoded: dict[tuple[str, int], Any] = {}
+
+    def numbers(self) -> Sequence[int]:
+        return range(len(self._index.offsets))
+
+    def time_ns(self, number: int) -> int:
+        return self._index.times_ns[number]
+
+    def moment(self, number: int) -> Moment:
+        index = self._index
+        if not 0 <= number < len(index.offsets):
+            raise KeyError(number)
+        before = number
+        while before and index.runs[before - 1] == index.runs[number]:
+            before -= 1
+            if index.sim_times_ns[number] - index.sim_times_ns[before] >= WINDOW_NS:
+                break
+        try:
+            prior = self._recording.stats(self._host, before) if before < number else None
+            stats = self._recording.stats(self._host, number)
+        except PackingError:
+            raise KeyError(number) from None
+        last = bisect_right(index.since["event"], number)
+        events = (self._message(Event, "event", place) for place in range(max(0, last - EVENTS), last))
+        return Moment(
+            status=self._message(Status, "status", bisect_right(index.since["status"], number) - 1),
+            config=self._config(number, stats),
+            stats=stats,
+            before=prior,
+            events=tuple(event for event in events if event is not None),
+        )
+
+    def _config(self, number: int, stats: Stats) -> Config | None:
+        """The configuration that a reading's rows belong to; it may have come a little later."""
+        place = bisect_right(self._index.since["config"], number) - 1
+        config = self._message(Config, "config", place)
+        if config is not None and config.revision == stats.revision:
+            return config
+        later = self._message(Config, "config", place + 1)
+        return later if later is not None and later.revision == stats.revision else config
+
+    def _message(self, kind: type[T], name: str, place: int) -> T | None:
+        if not 0 <= place < len(self._index.messages[name]):
+            return None
+        if (name, place) not in self._decoded:
+            found = None
+            with suppress(BadMessage, PackingError):
+                found = decode(kind, self._recording.message(self._host, name, place))
+            if len(self._decoded) >= _DECODED:
+                del self._decoded[next(iter(self._decoded))]
+            self._decoded[name, place] = found
+        known: T | None = self._decoded[name, place]
+        return known
+
+
+@dataclass(frozen=True)
+class RecordedHost:
+    """What is known of a host of a recording before it is played."""
+
+    status: Status | None
+    config: Config | None
+    stats: Stats | None
+    received: float | None = None
+    events: Sequence[Event] = ()
+
+
+class RecordedLink:
+    """The hosts of a recording that have readings, as a link: always connected, never changing."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._tapes = {
+            host: RecordedTape(recording, host)
+            for host, index in sorted(recording.hosts.items())
+            if len(index.offsets)
+        }
+
+    @property
+    def connection(self) -> Connection:
+        return "connected"
+
+    @property
+    def progress(self) -> str:
+        return ""
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        return list(self._tapes)
+
+    def tape(self, host: str) -> RecordedTape:
+        """The tape of one of ``hosts``."""
+        return self._tapes[host]
+
+    def view(self, host: str) -> RecordedHost | None:
+        tape = self._tapes.get(host)
+        if tape is None:
+            return None
+        first = tape.moment(0)
+        return RecordedHost(first.status, first.config, first.stats)
+
+    def clock(self) -> float:
+        return monotonic()
+
+    def on_change(self, notify: Callable[[], None]) -> None:
+        """Nothing comes that could change."""
+
+    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+        raise ConnectionError("a recording takes no requests")
