@@ -21,6 +21,7 @@ from engine.dataplane.conductor import Conductor
 from engine.dataplane.steer import PORT_COUNTERS, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.values import format_mac
+from engine.service.interrupts import whole
 from engine.service.machine import Machine
 from engine.telemetry.stats import Stats
 from engine.traffic.batch import Filled, FrameBatch
@@ -196,7 +197,8 @@ class Rig:
 
     def close(self) -> None:
         """End the workers."""
-        self.machine.close()
+        with whole():
+            self.machine.close()
 
 
 def _check(stats: Stats) -> None:
@@ -302,8 +304,9 @@ def measure(
         rigs: list[Rig] = []
         for settings in group:
             progress(f"starting: {settings}")
-            rigs.append(Rig(settings))
-            stack.callback(rigs[-1].close)
+            with whole():
+                rigs.append(Rig(settings))
+                stack.callback(rigs[-1].close)
             rigs[-1].run(_WARM_SECONDS)
             rigs[-1].steer()
             look(rigs[-1])

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from engine.dataplane.conductor import Conductor
 from engine.scenario.model import Scenario
+from engine.service.interrupts import whole
 from engine.service.machine import Machine
 from engine.service.sources import capture_source
 from engine.telemetry.config import Config
@@ -55,31 +57,29 @@ def replay(
     Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
     """
     began = time.monotonic()
-    source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
-    try:
-        machine = Machine(scenario, f"capture {capture}")
-        try:
-            conductor = Conductor(machine.plane, source)
+    with ExitStack() as stack:
+        source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
+        stack.callback(source.close)
+        with whole():
+            machine = Machine(scenario, f"capture {capture}")
+            stack.callback(_close, machine)
+        conductor = Conductor(machine.plane, source)
 
-            def after_round() -> None:
-                machine.settle()
-                progress(source)
+        def after_round() -> None:
+            machine.settle()
+            progress(source)
 
-            if pace == "real":
-                start_ns = time.monotonic_ns()
-                horizon_ns = 0
-                while conductor.source is not None:
-                    horizon_ns += _STEP_NS
-                    time.sleep(max(0, start_ns + horizon_ns - time.monotonic_ns()) / 1e9)
-                    conductor.run_to(horizon_ns, after_round)
-            conductor.run_to_end(after_round)
-            stats = machine.stats(skipped_ns=source.skipped_ns)
-            config = machine.config()
-            deaths = [one.cause for one in machine.take_events() if one.event == "worker_died"]
-        finally:
-            machine.close()
-    finally:
-        source.close()
+        if pace == "real":
+            start_ns = time.monotonic_ns()
+            horizon_ns = 0
+            while conductor.source is not None:
+                horizon_ns += _STEP_NS
+                time.sleep(max(0, start_ns + horizon_ns - time.monotonic_ns()) / 1e9)
+                conductor.run_to(horizon_ns, after_round)
+        conductor.run_to_end(after_round)
+        stats = machine.stats(skipped_ns=source.skipped_ns)
+        config = machine.config()
+        deaths = [one.cause for one in machine.take_events() if one.event == "worker_died"]
     document = replay_report(
         config,
         stats,
@@ -89,3 +89,8 @@ def replay(
         truncated=source.broken is not None,
     )
     return Replayed(document, config, stats, source.broken, deaths)
+
+
+def _close(machine: Machine) -> None:
+    with whole():
+        machine.close()

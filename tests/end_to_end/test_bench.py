@@ -1,10 +1,14 @@
 """``vmqtui bench`` (contract 4)."""
 
 import json
+import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Here
+from tests.end_to_end.program import Running, wait_until
 from tests.service.test_bench import check_row
 
 
@@ -39,3 +43,18 @@ def test_settings_that_do_not_fit_end_with_2_and_a_line(options: list[str], name
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: ")
     assert named in done.err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory that can be seen")
+def test_ctrl_c_while_its_engine_is_built_leaves_nothing() -> None:
+    running = Running("bench", "--seconds", "60")
+    blocks: list[Path] = []
+
+    def made() -> bool:
+        blocks[:] = Path("/dev/shm").glob(f"vmq-{running.process.pid:x}-*")
+        return bool(blocks)
+
+    wait_until(made, "the shared memory of an engine", 60)
+    assert running.end(signal.SIGINT) == 130
+    assert not made()
+    assert [line for line in running.err if not line.startswith("warning: ")] == []

@@ -1,0 +1,31 @@
+"""Ctrl-C waits for what is to be whole."""
+
+import signal
+
+import pytest
+
+from engine.service.interrupts import whole
+
+
+def test_an_interrupt_takes_effect_when_the_thing_is_whole() -> None:
+    done = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def build() -> None:
+        with whole():
+            signal.raise_signal(signal.SIGINT)
+            done.append("built")
+            signal.raise_signal(signal.SIGINT)
+            done.append("noted")
+
+    with pytest.raises(KeyboardInterrupt):
+        build()
+    assert done == ["built", "noted"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_without_an_interrupt_nothing_happens() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match="its own"), whole():
+        raise ValueError("its own")
+    assert signal.getsignal(signal.SIGINT) is before
