@@ -1,36 +1,50 @@
 """One way to compile a kernel: eager signatures, no GIL, and the cache of ``kernel_cache``."""
 
-import os
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar, cast
+
+import llvmlite.ir
+import numba
+import numba.core.cgutils
+import numba.extending
 
 from engine.kernel_cache import CACHE_DIRECTORY
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-if CACHE_DIRECTORY is not None:
-    os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIRECTORY)
+types: Final = cast("Any", numba.types)
+_njit: Final = cast("Any", numba.njit)
 
-import llvmlite.ir  # noqa: E402
-import numba  # noqa: E402 - reads NUMBA_CACHE_DIR when it is imported
-import numba.core.cgutils  # noqa: E402
-import numba.extending  # noqa: E402
+if CACHE_DIRECTORY is not None:  # read when a kernel is declared, whoever imported Numba first
+    cast("Any", numba.config).CACHE_DIR = str(CACHE_DIRECTORY)
 
 
-def kernel(signature: str) -> Callable[[F], F]:
-    """Compile a function now, for one signature, without the GIL, from the cache where there is one."""
-    decorate = numba.njit(signature, nogil=True, error_model="numpy", cache=CACHE_DIRECTORY is not None)
+def kernel(signature: Any) -> Callable[[F], F]:
+    """Compile a function now, for one signature (Numba's string or type), from the cache where there is one.
+
+    It runs without the GIL. Rows and slices of arrays are had at no cost, since nothing counts references
+    (``_nrt``): so a kernel makes no array of its own.
+    """
+    decorate = _njit(
+        signature, cache=CACHE_DIRECTORY is not None, nogil=True, error_model="numpy", _nrt=False
+    )
     return cast("Callable[[F], F]", decorate)
 
 
 def inlined(function: F) -> F:
-    """Mark a helper that kernels call; it is compiled into each of them."""
-    return cast("F", numba.njit(nogil=True, error_model="numpy")(function))
+    """Mark a helper of kernels: its code becomes a part of theirs, so passing arrays costs nothing."""
+    decorate = _njit(forceinline=True, nogil=True, error_model="numpy", _nrt=False)
+    return cast("F", decorate(function))
+
+
+def tuple_type(cls: type, members: Iterable[Any]) -> Any:
+    """The Numba type of a named tuple whose members have these types."""
+    return types.NamedTuple(tuple(members), cls)
 
 
 def _type_memcpy(typing_context: Any, to: Any, source: Any, size: Any) -> Any:
     """memcpy(to, source, size) on addresses."""
-    signature = numba.types.void(numba.types.uintp, numba.types.uintp, numba.types.uintp)
+    signature = types.void(types.uintp, types.uintp, types.uintp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte_pointer = llvmlite.ir.IntType(8).as_pointer()
@@ -47,7 +61,7 @@ _memcpy = cast("Any", numba.extending.intrinsic(_type_memcpy))
 
 def _type_load(typing_context: Any, at: Any) -> Any:
     """The eight bytes at an address, of any alignment, as a big-endian number."""
-    signature = numba.types.int64(numba.types.uintp)
+    signature = types.int64(types.uintp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = builder.inttoptr(arguments[0], llvmlite.ir.IntType(64).as_pointer())
@@ -59,17 +73,41 @@ def _type_load(typing_context: Any, at: Any) -> Any:
 _load = cast("Any", numba.extending.intrinsic(_type_load))
 
 
+def _type_prefetch(typing_context: Any, at: Any) -> Any:
+    """Ask for the cache line at an address, to be read soon."""
+    signature = types.void(types.uintp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], llvmlite.ir.IntType(8).as_pointer())
+        number = llvmlite.ir.IntType(32)
+        kind = llvmlite.ir.FunctionType(llvmlite.ir.VoidType(), [pointer.type, number, number, number])
+        ask = cast("Any", numba.core.cgutils).get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_prefetch = cast("Any", numba.extending.intrinsic(_type_prefetch))
+
+
+@inlined
+def prefetch(array: Any, offset: Any) -> None:
+    """Have the cache line ``offset`` bytes into an array brought near. Bounds are the caller's."""
+    _prefetch(types.uintp(array.ctypes.data + offset))
+
+
 @inlined
 def load_network_word(source: Any, offset: Any) -> Any:
     """Eight bytes of a uint8 array as a big-endian int64. Bounds are the caller's."""
-    return _load(numba.types.uintp(source.ctypes.data + offset))
+    return _load(types.uintp(source.ctypes.data + offset))
 
 
 @inlined
 def copy_bytes(to: Any, to_offset: Any, source: Any, source_offset: Any, size: Any) -> None:
     """Copy ``size`` bytes between uint8 arrays that do not overlap there. Bounds are the caller's."""
     _memcpy(
-        numba.types.uintp(to.ctypes.data + to_offset),
-        numba.types.uintp(source.ctypes.data + source_offset),
-        numba.types.uintp(size),
+        types.uintp(to.ctypes.data + to_offset),
+        types.uintp(source.ctypes.data + source_offset),
+        types.uintp(size),
     )

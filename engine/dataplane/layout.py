@@ -9,9 +9,9 @@ works on the other, and the conductor switches when the shard has replied: a sha
 the published rows as they were.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import prod
-from typing import Final, get_args
+from typing import Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,35 +20,43 @@ from engine.ndis import counters
 
 # --- a queue's row (int64) ---------------------------------------------------------------------
 QUEUE_COLUMNS: Final = (
-    # What every frame touches comes first: two cache lines.
+    # One cache line: what every arriving frame touches.
     "steered_frames",
     "steered_bytes",
     "received_frames",
+    "pending",
+    "pending_tail",
+    "free_buffers",
+    "free_head",  # stack of free buffers
+    "armed_ns",  # when its DPC was armed; NONE: idle; IN_SERVICE: in a DPC
+    # What it reads besides.
+    "pending_bytes",  # bytes that DPCs will copy for what is pending
+    "copied_bytes_limit",  # most bytes of a frame a DPC copies
+    "low_free_buffers",  # fewest free since total_buffers last changed
+    "host_at",  # buffer b lies at host_at + b * stride
+    "stride",
+    "lookahead_bytes",  # split at this many bytes, the rest in guest memory; 0: no split
+    "outstanding_head",  # buffers with the VM, in order of return
+    "dropped_no_buffer",
+    # What a DPC touches.
+    "pending_head",  # frames received, in order
     "indicated_frames",
     "returned_frames",
     "switch_dropped_frames",
-    "dropped_no_buffer",
-    "outstanding",
-    "pending",
-    "free_buffers",
-    "free_head",  # stack of free buffers
-    "pending_head",  # frames received, in order
-    "pending_tail",
-    "armed_ns",  # when its DPC was armed; NONE: idle or in service
-    "dpc_cpu",  # processor of the DPC in progress; NONE: none
-    "lookahead_bytes",  # split at this many bytes, the rest in guest memory; 0: no split
+    "dpc_end_ns",
+    "dpc_frames",  # frames that DPC will indicate
     "armed_by_interrupt",  # 1: a frame armed it; 0: its last DPC left frames behind
     "interrupts",
     "dpcs",
-    "dpc_end_ns",
-    "dpc_frames",  # frames that DPC will indicate
-    "copied_bytes_limit",  # most bytes of a frame a DPC copies
+    "dpc_cpu",  # processor of the DPC in progress; NONE: none
     "return_delay_ns",
     "held",  # 1: its VM is paused and returns nothing
     "vm",  # whose queue it is, an index of the adapter's; NONE: nobody's
     "total_buffers",
     "target_buffers",  # what total_buffers shrinks to
-    "outstanding_head",  # buffers with the VM, in order of return
+    "adapter",
+    # The rest.
+    "outstanding",
     "outstanding_tail",
     "surrendered_head",  # buffers given up by a queue that shrinks, for the conductor to collect
     "discarded_frames",
@@ -59,31 +67,36 @@ QUEUE_COLUMNS: Final = (
     STEERED_FRAMES,
     STEERED_BYTES,
     RECEIVED,
+    PENDING,
+    PENDING_TAIL,
+    FREE,
+    FREE_HEAD,
+    ARMED_NS,
+    PENDING_BYTES,
+    COPIED_BYTES_LIMIT,
+    LOW_FREE,
+    HOST_AT,
+    STRIDE,
+    LOOKAHEAD_BYTES,
+    OUTSTANDING_HEAD,
+    DROPPED,
+    PENDING_HEAD,
     INDICATED,
     RETURNED,
     SWITCH_DROPPED,
-    DROPPED,
-    OUTSTANDING,
-    PENDING,
-    FREE,
-    FREE_HEAD,
-    PENDING_HEAD,
-    PENDING_TAIL,
-    ARMED_NS,
-    DPC_CPU,
-    LOOKAHEAD_BYTES,
+    DPC_END_NS,
+    DPC_FRAMES,
     ARMED_BY_INTERRUPT,
     INTERRUPTS,
     DPCS,
-    DPC_END_NS,
-    DPC_FRAMES,
-    COPIED_BYTES_LIMIT,
+    DPC_CPU,
     RETURN_DELAY_NS,
     HELD,
     VM,
     TOTAL,
     TARGET,
-    OUTSTANDING_HEAD,
+    ADAPTER,
+    OUTSTANDING,
     OUTSTANDING_TAIL,
     SURRENDERED_HEAD,
     DISCARDED,
@@ -97,7 +110,8 @@ QUEUE_COLUMNS: Final = (
 QUEUE_COUNTERS: Final = tuple(QUEUE_COLUMNS.index(name) for name in counters.names(counters.QUEUE))
 """Where the counters of the registry are, in its order."""
 FIRST_REASON: Final = BROADCAST
-QUEUE_ROW: Final = 40  # whole cache lines
+QUEUE_ROW: Final = 48  # whole cache lines
+IN_SERVICE: Final = -2
 
 # --- a processor's row (int64) -----------------------------------------------------------------
 CPU_COLUMNS: Final = (
@@ -138,14 +152,34 @@ RETURNED_DUE_NS: Final = 7  # and its due time: what undoes that round
 BUFFER_ROW: Final = 8
 FRAME_WIRE_SHIFT: Final = 16
 FRAME_TAG_SHIFT: Final = 32
-FRAME_LENGTH_MASK: Final = 0xFFFF
 
-# --- a steering table's row (int64) ---------------------------------------------------------------
+# --- a steered frame (int64): what its shard needs to know of it ----------------------------------
+FRAME_ARRIVAL_NS: Final = 0
+FRAME_PLACE: Final = 1  # bits 0-31: offset in the batch's data; 32-47: bytes captured; 48-63: on the wire
+FRAME_TARGET: Final = 2  # a target, as below
+FRAME_SWITCH: Final = 3  # a switch word, as below, and: bit 40: take the tag out; 48-63: owning processor
+FRAME_ROW: Final = 4  # half a cache line
+CAPTURED_SHIFT: Final = 32
+WIRE_SHIFT: Final = 48
+OFFSET_MASK: Final = 0xFFFFFFFF
+LENGTH_MASK: Final = 0xFFFF
+TARGET_SLOT_SHIFT: Final = 32  # of a target: the queue's slot; below it the filter credited, plus one
+TARGET_FILTER_MASK: Final = 0xFFFFFFFF
+SWITCH_VM_MASK: Final = 0xFFFFFFFF  # of a switch word: the VM whose port fits, plus one
+SWITCH_REASON_SHIFT: Final = 32  # why the default queue has it, plus one; 0: another queue has it
+SWITCH_REASON_MASK: Final = 0xFF
+SWITCH_TAKE_TAG_OUT: Final = 1 << 40
+SWITCH_OWNER_SHIFT: Final = 48
+BLOCK_FRAMES: Final = 2048
+"""Frames are steered, and sorted by owner, so many at a time: what is noted of them stays in the cache."""
+
+# --- a steering table's row (int64): a MAC, or a MAC and a test when it has several ----------------
 ROW_KEY: Final = 0
-ROW_QUEUE: Final = 1
-ROW_FILTER: Final = 2
-ROW_DEFAULT_FILTER: Final = 3
-ROW_PORT_VM: Final = 4
+ROW_TEST: Final = 1  # a row of a MAC: the only test of its own, or TEST_NONE, or TEST_MORE
+ROW_TARGET: Final = 2  # frames that pass that test: target and switch word
+ROW_SWITCH: Final = 3
+ROW_OTHER_TARGET: Final = 4  # frames of the MAC that don't
+ROW_OTHER_SWITCH: Final = 5
 TABLE_ROW: Final = 8  # one cache line a probe
 EMPTY_KEY: Final = -1
 
@@ -154,14 +188,13 @@ ADAPTER_SLOT_BASE: Final = 0
 ADAPTER_FILTER_BASE: Final = 1
 ADAPTER_TABLE_BASE: Final = 2
 ADAPTER_TABLE_MASK: Final = 3
-ADAPTER_HAS_ANY: Final = 4  # 1: some row tests the MAC alone
-ADAPTER_MAX_FRAME_BYTES: Final = 5
-ADAPTER_BUFFER_BASE: Final = 6
-ADAPTER_BYTES_BASE: Final = 7
-ADAPTER_STRIDE: Final = 8
-ADAPTER_TAKES_TAG_OUT: Final = 9  # 1: NDIS 6.30 and later
-ADAPTER_NUMA_NODE: Final = 10
-ADAPTER_VM_BASE: Final = 11
+ADAPTER_MAX_FRAME_BYTES: Final = 4
+ADAPTER_BUFFER_BASE: Final = 5
+ADAPTER_BYTES_BASE: Final = 6
+ADAPTER_STRIDE: Final = 7
+ADAPTER_TAKES_TAG_OUT: Final = 8  # 1: NDIS 6.30 and later
+ADAPTER_NUMA_NODE: Final = 9
+ADAPTER_VM_BASE: Final = 10
 ADAPTER_ROW: Final = 16
 
 # --- the cost of serving, a row a processor (int64) -----------------------------------------------
@@ -221,6 +254,11 @@ class Sizes:
     batch_bytes: int = 16 << 20
 
     @property
+    def blocks(self) -> int:
+        """Blocks of frames in a batch."""
+        return -(-self.batch_frames // BLOCK_FRAMES)
+
+    @property
     def guest_pages(self) -> int:
         """Pages of guest memory: enough that no pattern of frees leaves a gap too small (``extents``)."""
         per_buffer = max(-(-adapter.stride // PAGE_BYTES) for adapter in self.adapters)
@@ -263,9 +301,8 @@ I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 
 
-@dataclass(frozen=True, eq=False)
-class Views:
-    """Every array of the receive path, as views of shared memory."""
+class Views(NamedTuple):
+    """Every array of the receive path, as views of shared memory; kernels take it whole."""
 
     queues: I64  # (2, slots, QUEUE_ROW)
     cpus: I64  # (2, cpus, CPU_ROW)
@@ -284,15 +321,12 @@ class Views:
     wire: NDArray[np.uint32]
     arrival_ns: I64
     adapter: NDArray[np.uint16]
-    slot: I32  # (2, batch_frames) what steering found: the queue's slot, NONE for a port error
-    credit: I32  # filter credited, NONE: none
-    port_vm: I32  # VM whose port fits, NONE: none
-    reason: NDArray[np.uint8]  # why the default queue has it
-    order: I32  # frame numbers of each slice, by owning shard, in wire order
-    bounds: I32  # (2, cpus, cpus + 1) where each shard's part of each slice begins in ``order``
+    steered: I64  # (2, batch_frames, FRAME_ROW) the frames of each block, by owning shard, in wire order
+    bounds: I32  # (2, blocks, cpus + 1) where each shard's part of each block begins in ``steered``
 
 
-def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """The shape of each view."""
     per_frame = (HALVES, sizes.batch_frames)
     return {
         "queues": (2, sizes.slots, QUEUE_ROW),
@@ -307,36 +341,33 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
         "guest_bytes": (sizes.guest_pages * PAGE_BYTES,),
         "switch_at": (sizes.vms,),
         "data": (HALVES, sizes.batch_bytes),
-        "bounds": (HALVES, sizes.cpus, sizes.cpus + 1),
-        **dict.fromkeys(
-            ("offset", "captured", "wire", "arrival_ns", "adapter", "slot", "credit", "port_vm"), per_frame
-        ),
-        "reason": per_frame,
-        "order": per_frame,
+        **dict.fromkeys(("offset", "captured", "wire", "arrival_ns", "adapter"), per_frame),
+        "steered": (*per_frame, FRAME_ROW),
+        "bounds": (HALVES, sizes.blocks, sizes.cpus + 1),
     }
 
 
-def _dtypes() -> dict[str, np.dtype[np.generic]]:
+def dtypes() -> dict[str, np.dtype[np.generic]]:
     """The dtype each view is annotated with: one home for shape's other half."""
-    return {field.name: np.dtype(get_args(get_args(field.type)[1])[0]) for field in fields(Views)}
+    return {name: np.dtype(get_args(get_args(kind)[1])[0]) for name, kind in Views.__annotations__.items()}
 
 
 def total_bytes(sizes: Sizes) -> int:
     """Bytes of shared memory a host of these sizes takes."""
-    dtypes = _dtypes()
+    kinds = dtypes()
     return sum(
-        -(-prod(shape) * dtypes[name].itemsize // PAGE_BYTES) * PAGE_BYTES
-        for name, shape in _shapes(sizes).items()
+        -(-prod(shape) * kinds[name].itemsize // PAGE_BYTES) * PAGE_BYTES
+        for name, shape in shapes(sizes).items()
     )
 
 
 def lay_out(memory: memoryview, sizes: Sizes) -> Views:
     """The views of a block of ``total_bytes(sizes)`` bytes; each starts on a page of its own."""
-    dtypes = _dtypes()
+    kinds = dtypes()
     views: dict[str, NDArray[np.generic]] = {}
     offset = 0
-    for name, shape in _shapes(sizes).items():
-        dtype = dtypes[name]
+    for name, shape in shapes(sizes).items():
+        dtype = kinds[name]
         size = prod(shape)
         views[name] = np.frombuffer(memory, dtype, size, offset).reshape(shape)
         offset += -(-size * dtype.itemsize // PAGE_BYTES) * PAGE_BYTES

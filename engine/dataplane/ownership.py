@@ -18,12 +18,14 @@ from engine.dataplane.layout import (
     I64,
     INDICATED_ROUND,
     LOST,
+    LOW_FREE,
     NEXT,
     NONE,
     OUTSTANDING,
     OUTSTANDING_HEAD,
     OUTSTANDING_TAIL,
     PENDING,
+    PENDING_BYTES,
     PENDING_HEAD,
     PENDING_TAIL,
     RETURNED,
@@ -72,6 +74,7 @@ def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: 
         belongs[given_up] = NONE
     row[FREE] += grow - shrink
     row[TOTAL] += grow - shrink
+    row[LOW_FREE] = row[FREE]
     return taken, given_up
 
 
@@ -92,7 +95,7 @@ def _free_all_but_outstanding(row: I64, buffers: I64, belongs: I32, slot: int) -
     row[FREE_HEAD] = _link(buffers, idle[:free])
     row[SURRENDERED_HEAD] = _link(buffers, idle[free:])
     row[FREE] = free
-    row[[PENDING, DPC_FRAMES]] = 0
+    row[[PENDING, PENDING_BYTES, DPC_FRAMES]] = 0
     row[[PENDING_HEAD, PENDING_TAIL, ARMED_NS, DPC_CPU]] = NONE
 
 

@@ -18,7 +18,7 @@ from engine.dataplane.guests import Guests, read
 from engine.dataplane.layout import I32, I64, NEVER_NS, NONE, AdapterSizes, Sizes, Views
 from engine.dataplane.memory import Block
 from engine.dataplane.shard import ORDER, SERVE, STEER
-from engine.dataplane.steer import PORT_COUNTERS, write_table
+from engine.dataplane.steer import PORT_COUNTERS, Rows, write_table
 from engine.ndis.effects import (
     CloseQueue,
     DiscardPending,
@@ -33,11 +33,11 @@ from engine.ndis.effects import (
     SetBuffers,
     SplitBuffers,
 )
-from engine.ndis.steering import TEST_ANY, SteeringRows
+from engine.ndis.steering import SteeringRows
 from engine.scenario.model import Scenario
 from engine.traffic.batch import FrameBatch
 
-_SLICE_FRAMES: Final = 8_192
+_SLICE_BLOCKS: Final = 4
 _MOST_DEATHS: Final = 5
 _DEATHS_WITHIN_S: Final = 10.0
 _NO_ROUND: Final = -2
@@ -135,7 +135,7 @@ class Plane:
         self._shrinking: set[int] = set()
         self._round = 0
         self._half = 0
-        self._slices = 0
+        self._blocks = 0
         self._serving: list[int] = []
         self._orphans: list[_Orphan] = []
         self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
@@ -254,6 +254,12 @@ class Plane:
         row[:] = 0
         row[list(_CHAINS)] = NONE
         row[[layout.ARMED_NS, layout.DPC_CPU]] = NONE
+        sizes, adapter = self.sizes.adapters[effect.adapter], self._views.adapters[effect.adapter]
+        row[layout.ADAPTER] = effect.adapter
+        row[layout.STRIDE] = sizes.stride
+        row[layout.HOST_AT] = (
+            adapter[layout.ADAPTER_BYTES_BASE] - adapter[layout.ADAPTER_BUFFER_BASE] * sizes.stride
+        )
         row[layout.RETURN_DELAY_NS] = effect.return_delay_ns
         row[layout.COPIED_BYTES_LIMIT] = effect.copied_bytes_limit
         row[layout.VM] = NONE if effect.vm is None else effect.vm
@@ -347,17 +353,8 @@ class Plane:
         row = self._views.adapters[adapter]
         used = min(self.sizes.adapters[adapter].table_rows, 1 << (4 * len(rows.key) | 15).bit_length())
         row[layout.ADAPTER_TABLE_MASK] = used - 1
-        row[layout.ADAPTER_HAS_ANY] = bool(np.any((rows.key & np.uint64(0xFFFF)) == TEST_ANY))
-        write_table(
-            self._views.table,
-            int(row[layout.ADAPTER_TABLE_BASE]),
-            int(row[layout.ADAPTER_TABLE_MASK]),
-            rows.key,
-            rows.queue,
-            rows.filter,
-            rows.default_filter,
-            rows.port_vm,
-        )
+        columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
+        write_table(self._views.table, row, columns)
 
     def read(self) -> Reading:
         """The counters as of the last round."""
@@ -390,7 +387,7 @@ class Plane:
         buffer = int(self._row(self.slot(adapter, queue_id))[layout.OUTSTANDING_HEAD])
         while buffer != NONE:
             start = int(views.buffer_rows[buffer, layout.GUEST_AT])
-            size = int(views.buffer_rows[buffer, layout.FRAME]) & layout.FRAME_LENGTH_MASK
+            size = int(views.buffer_rows[buffer, layout.FRAME]) & layout.LENGTH_MASK
             frames.append(views.guest_bytes[start : start + size].tobytes())
             buffer = int(views.buffer_rows[buffer, layout.NEXT])
         return frames
@@ -427,16 +424,18 @@ class Plane:
         self._round += 1
         self._half = half
         self._horizon_ns = horizon_ns
-        self._slices = min(self.sizes.cpus, -(-frames // _SLICE_FRAMES))
-        cuts = [frames * k // self._slices for k in range(self._slices + 1)] if frames else []
-        orders = [ORDER.pack(STEER, half, k, cuts[k], cuts[k + 1], horizon_ns) for k in range(self._slices)]
+        self._frames = frames
+        self._blocks = -(-frames // layout.BLOCK_FRAMES)
+        slices = min(self.sizes.cpus, -(-self._blocks // _SLICE_BLOCKS))
+        cuts = [self._blocks * k // slices for k in range(slices + 1)] if frames else []
+        orders = [ORDER.pack(STEER, half, cuts[k], cuts[k + 1], frames, 0) for k in range(slices)]
         for k, order in enumerate(orders):
             self._order(k, order)
         for k, order in enumerate(orders):
             reply = self._reply(k, order)
             self._port += np.frombuffer(reply, np.int64).reshape(self._port.shape)
         cpus = np.arange(self.sizes.cpus)
-        bounds = self._views.bounds[half, : self._slices]
+        bounds = self._views.bounds[half, : self._blocks]
         busy = np.any(bounds[:, 1:] > bounds[:, :-1], axis=0)
         due = self._views.cpus[self._bank, cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
         self._serving = np.flatnonzero(busy | due).tolist()
@@ -445,7 +444,7 @@ class Plane:
 
     def _serve_order(self, cpu: int) -> bytes:
         bank = int(self._bank[cpu])
-        return ORDER.pack(SERVE, self._half, self._slices, bank, self._round, self._horizon_ns)
+        return ORDER.pack(SERVE, self._half, self._blocks, bank, self._round, self._horizon_ns)
 
     def end_round(self) -> None:
         """Wait for the shards; their counters take effect together."""
@@ -497,13 +496,13 @@ class Plane:
         views, cpu = self._views, death.cpu
         lost = 0
         undone = _NO_ROUND
-        frames = np.empty(0, np.int32)
+        frames = np.empty((0, layout.FRAME_ROW), np.int64)
         if handed_out:
             undone = self._round
-            order, bounds = views.order[self._half], views.bounds[self._half]
-            pieces = [order[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(self._slices)]
-            frames = np.concatenate([frames, *pieces])
-            credit = views.credit[self._half][frames]
+            steered, bounds = views.steered[self._half], views.bounds[self._half]
+            parts = [steered[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(self._blocks)]
+            frames = np.concatenate([frames, *parts])
+            credit = (frames[:, layout.FRAME_TARGET] & layout.TARGET_FILTER_MASK) - 1
             np.add.at(self._matched, credit[credit != NONE], 1)
         for slot in np.flatnonzero(views.owner == cpu).tolist():
             row = self._row(slot)
@@ -513,13 +512,13 @@ class Plane:
             elif dpc_cpu != NONE:
                 dpc = _Orphan(dpc_cpu, slot, int(row[layout.DPC_END_NS]), int(row[layout.DPC_FRAMES]))
                 self._orphans.append(dpc)
-            mine = frames[views.slot[self._half][frames] == slot]
+            mine = frames[frames[:, layout.FRAME_TARGET] >> layout.TARGET_SLOT_SHIFT == slot]
             lost += len(mine) + int(row[layout.PENDING])
             row[[layout.STEERED_FRAMES, layout.RECEIVED, layout.LOST]] += len(mine)
-            row[layout.STEERED_BYTES] += int(views.wire[self._half][mine].sum(dtype=np.int64))
-            if slot in views.adapters[:, layout.ADAPTER_SLOT_BASE]:
-                reasons = np.bincount(views.reason[self._half][mine], minlength=5)
-                row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += reasons
+            wire = mine[:, layout.FRAME_PLACE] >> layout.WIRE_SHIFT & layout.LENGTH_MASK
+            row[layout.STEERED_BYTES] += int(wire.sum())
+            reason = mine[:, layout.FRAME_SWITCH] >> layout.SWITCH_REASON_SHIFT & layout.SWITCH_REASON_MASK
+            row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += np.bincount(reason, minlength=6)[1:]
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
             self._collect(slot)
         self.incidents.append(Incident(cpu, str(death), lost))

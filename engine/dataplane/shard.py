@@ -12,15 +12,15 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane.layout import Sizes
+from engine.dataplane.layout import BLOCK_FRAMES, Sizes
 from engine.dataplane.memory import Block
-from engine.dataplane.serve import serve
+from engine.dataplane.serve import scratch_for, serve
 from engine.dataplane.steer import PORT_COUNTERS, steer
 
 STEER: Final = 1
 SERVE: Final = 2
 ORDER: Final = struct.Struct("<6q")
-"""Both orders: STEER, half, slice, first, last, 0 · SERVE, half, slices, bank, round, horizon_ns."""
+"""STEER, half, first block, last block, frames, 0 · SERVE, half, blocks, bank, round, horizon_ns."""
 
 
 @dataclass(frozen=True)
@@ -50,72 +50,20 @@ def main(place: Place, pipe: Connection) -> None:
 
 def _work(place: Place, block: Block, pipe: Connection) -> None:
     views = block.views
-    slots, filters = place.sizes.slots, place.sizes.filters
-    heap_ns = np.empty(slots, np.int64)
-    heap_slot, own, foreign = (np.empty(slots, np.int32) for _ in range(3))
-    matched = np.zeros(filters, np.int64)
-    touched = np.empty(filters, np.int32)
+    scratch = scratch_for(place.sizes.slots, place.sizes.filters)
+    words = np.empty((BLOCK_FRAMES, 4), np.int64)
     pipe.send_bytes(b"")  # ready
     while True:
-        kind, half, slices, first, last, horizon_ns = ORDER.unpack(pipe.recv_bytes())
+        kind, half, *rest = ORDER.unpack(pipe.recv_bytes())
         if kind == STEER:
+            first, last, frames, _ = rest
             port = np.zeros((len(place.sizes.adapters), PORT_COUNTERS), np.int64)
-            steer(
-                views.data[half],
-                views.offset[half],
-                views.captured[half],
-                views.wire[half],
-                views.adapter[half],
-                first,
-                last,
-                views.adapters,
-                views.table,
-                views.owner,
-                views.slot[half],
-                views.credit[half],
-                views.port_vm[half],
-                views.reason[half],
-                views.order[half],
-                views.bounds[half, slices],
-                port,
-            )
+            steer(views, half, first, last, frames, words, port)
             pipe.send_bytes(port.tobytes())
             continue
-        bank, round_number = first, last
-        count = serve(
-            place.cpu,
-            bank,
-            round_number,
-            slices,
-            horizon_ns,
-            views.queues,
-            views.cpus,
-            views.costs,
-            views.adapters,
-            views.owner,
-            views.buffer_rows,
-            views.buffer_bytes,
-            views.guest_bytes,
-            views.switch_at,
-            views.data[half],
-            views.offset[half],
-            views.captured[half],
-            views.wire[half],
-            views.arrival_ns[half],
-            views.adapter[half],
-            views.slot[half],
-            views.credit[half],
-            views.port_vm[half],
-            views.reason[half],
-            views.order[half],
-            views.bounds[half],
-            heap_ns,
-            heap_slot,
-            own,
-            foreign,
-            matched,
-            touched,
-        )
-        credited = np.column_stack((touched[:count].astype(np.int64), matched[touched[:count]]))
-        matched[touched[:count]] = 0
+        blocks, bank, round_number, horizon_ns = rest
+        count = serve(views, scratch, place.cpu, half, blocks, bank, round_number, horizon_ns)
+        touched = scratch.touched[:count]
+        credited = np.column_stack((touched.astype(np.int64), scratch.matched[touched]))
+        scratch.matched[touched] = 0
         pipe.send_bytes(credited.tobytes())

@@ -1,210 +1,324 @@
-"""Steering kernels: which queue each frame of a slice goes to, and whose shard that is.
+"""Steering kernels: which queue each frame of a batch goes to, and whose shard that is.
 
-Rules: contract 1 (NDIS, "VMQ Receive Filters"). A slice is steered by one shard; the result is left
-sorted, stably, by owning shard, so that each shard then finds its own frames in wire order.
+Rules: contract 1 (NDIS, "VMQ Receive Filters"). What a filter set says of a MAC is worked out when the table
+is written, so that a frame costs one probe: it takes the words that are ready in the row (the layout's
+target and switch word) along to its shard. Blocks of frames are steered, and left sorted, stably, by owning
+shard, so that each shard then reads its own frames in wire order.
 """
+
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.dataplane.kernel_views import VIEWS
 from engine.dataplane.layout import (
     ADAPTER_FILTER_BASE,
-    ADAPTER_HAS_ANY,
     ADAPTER_MAX_FRAME_BYTES,
     ADAPTER_SLOT_BASE,
     ADAPTER_TABLE_BASE,
     ADAPTER_TABLE_MASK,
+    ADAPTER_TAKES_TAG_OUT,
+    BLOCK_FRAMES,
+    CAPTURED_SHIFT,
     EMPTY_KEY,
+    FRAME_ARRIVAL_NS,
+    FRAME_PLACE,
+    FRAME_SWITCH,
+    FRAME_TARGET,
     I32,
     I64,
     NONE,
-    ROW_DEFAULT_FILTER,
-    ROW_FILTER,
     ROW_KEY,
-    ROW_PORT_VM,
-    ROW_QUEUE,
+    ROW_OTHER_SWITCH,
+    ROW_OTHER_TARGET,
+    ROW_SWITCH,
+    ROW_TARGET,
+    ROW_TEST,
+    SWITCH_OWNER_SHIFT,
+    SWITCH_REASON_SHIFT,
+    SWITCH_TAKE_TAG_OUT,
+    TARGET_SLOT_SHIFT,
+    WIRE_SHIFT,
     Int,
+    Views,
 )
-from engine.jit import inlined, kernel, load_network_word
+from engine.jit import inlined, kernel, load_network_word, tuple_type, types
 from engine.ndis.steering import KEY_KNOWN_MAC, TEST_ANY, TEST_UNTAGGED
 
 OFFERED_FRAMES, OFFERED_BYTES, RUNT, OVERSIZE, PORT_COUNTERS = range(5)
 REASON_BROADCAST, REASON_MULTICAST, REASON_NO_QUEUE, REASON_VLAN_MISMATCH, REASON_UNKNOWN_UNICAST = range(5)
 
-_HASH = 0x9E3779B97F4A7C15 - (1 << 64)  # Fibonacci hashing, as a signed number
+_HASH = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
 _BROADCAST = 0xFFFFFFFFFFFF
 _GROUP_BIT = 0x010000000000
+_TEST_BITS = 16
+_TEST_MASK = 0xFFFF
+_NO_TEST = -1  # in ROW_TEST: every frame of the MAC fares alike
+_MORE_TESTS = -2  # several tests: each has a row of its own
+
+
+class Rows(NamedTuple):
+    """The columns of ``SteeringRows``, in order of key."""
+
+    key: NDArray[np.uint64]
+    queue: I32
+    filter: I32
+    default_filter: I32
+    port_vm: I32
+
+
+_ROWS: Final[Any] = tuple_type(Rows, [types.uint64[::1], *[types.int32[::1]] * 4])
 
 
 @inlined
-def _place(key: Int, mask: Int) -> Int:
+def _place(key: Int, mask: np.uint64) -> np.uint64:
     """Where a key's search begins."""
-    return ((key * _HASH) >> 29) & mask
+    return ((np.uint64(key) * _HASH) >> np.uint64(29)) & mask
 
 
 @inlined
-def _find(table: I64, base: Int, mask: Int, key: Int) -> Int:
-    """The table row of a key, or NONE."""
-    place: Int = _place(key, mask)
+def _find(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> Int:
+    """The table row of a key, or NONE. Unsigned throughout: an index that can't be negative costs less."""
+    place = _place(key, mask)
     while True:
         row = base + place
         found = table[row, ROW_KEY]
         if found == key:
-            return row
+            return np.int64(row)
         if found == EMPTY_KEY:
-            return NONE
-        place = (place + 1) & mask
+            return np.int64(NONE)
+        place = (place + np.uint64(1)) & mask
 
 
-@kernel("void(int64[:,::1], int64, int64, uint64[::1], int32[::1], int32[::1], int32[::1], int32[::1])")
-def write_table(
-    table: I64,
-    base: int,
-    mask: int,
-    key: NDArray[np.uint64],
-    queue: I32,
-    filter_id: I32,
-    default_filter: I32,
-    port_vm: I32,
-) -> None:
-    """Hash steering rows, columns of shape (n,), into the adapter's part of the table.
+@inlined
+def _claim(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> np.uint64:
+    """Take an empty row for a key."""
+    place = _place(key, mask)
+    while table[base + place, ROW_KEY] != EMPTY_KEY:
+        place = (place + np.uint64(1)) & mask
+    table[base + place, ROW_KEY] = key
+    return base + place
 
-    That part has ``mask + 1`` rows, a power of two well above n. Open addressing, linear probing.
+
+@inlined
+def _target(adapter: I64, queue: Int, filter_id: Int) -> Int:
+    """The target word of a queue and the filter credited (NONE: none)."""
+    credit: Int = np.int64(0)
+    if filter_id != NONE:
+        credit = adapter[ADAPTER_FILTER_BASE] + filter_id + 1
+    target: Int = ((adapter[ADAPTER_SLOT_BASE] + queue) << TARGET_SLOT_SHIFT) | credit
+    return target
+
+
+@inlined
+def _for_default_queue(vm: Int, reason: Int) -> Int:
+    """The switch word of a frame for queue 0."""
+    return (vm + 1) | ((reason + 1) << SWITCH_REASON_SHIFT)
+
+
+@inlined
+def _fate(adapter: I64, rows: Rows, own: Int, any_tag: Int, known: bool) -> tuple[Int, Int]:
+    """The target and the switch word of frames that pass the test of row ``own`` and that of row ``any_tag``.
+
+    Either may be NONE. The lower queue takes the frame, its lower filter is credited (contract 1, rule 4).
     """
-    for empty in range(base, base + mask + 1):
+    to = np.int64(0)
+    credit = np.int64(NONE)
+    of_default = np.int64(NONE)
+    vm = np.int64(NONE)
+    for row in (own, any_tag):
+        if row == NONE:
+            continue
+        queue = np.int64(rows.queue[row])
+        filter_id = np.int64(rows.filter[row])
+        if queue != NONE and (to == 0 or queue < to or (queue == to and filter_id < credit)):
+            to = queue
+            credit = filter_id
+        default_filter = np.int64(rows.default_filter[row])
+        if default_filter != NONE and (of_default == NONE or default_filter < of_default):
+            of_default = default_filter
+        if vm == NONE:
+            vm = np.int64(rows.port_vm[row])
+    if to != 0:
+        return _target(adapter, to, credit), vm + 1
+    reason = REASON_UNKNOWN_UNICAST
+    if vm != NONE:
+        reason = REASON_NO_QUEUE
+    elif known:
+        reason = REASON_VLAN_MISMATCH
+    return _target(adapter, to, of_default), _for_default_queue(vm, reason)
+
+
+@kernel(types.void(types.int64[:, ::1], types.int64[::1], _ROWS))
+def write_table(table: I64, adapter: I64, rows: Rows) -> None:
+    """Hash steering rows into the adapter's part of the table.
+
+    That part has ADAPTER_TABLE_MASK + 1 rows, a power of two well above their number. Open addressing, linear
+    probing. A MAC has a row, which says what becomes of frames that pass none of its own tests; where it has
+    one test the row also says what becomes of those that pass it, where it has several each has a row.
+    """
+    base = np.uint64(adapter[ADAPTER_TABLE_BASE])
+    mask = np.uint64(adapter[ADAPTER_TABLE_MASK])
+    for empty in range(base, base + mask + np.uint64(1)):
         table[empty, ROW_KEY] = EMPTY_KEY
-    for i in range(key.shape[0]):
-        wanted = np.int64(key[i])
-        place: Int = _place(wanted, mask)
-        while table[base + place, ROW_KEY] != EMPTY_KEY:
-            place = (place + 1) & mask
-        row = base + place
-        table[row, ROW_KEY] = wanted
-        table[row, ROW_QUEUE] = queue[i]
-        table[row, ROW_FILTER] = filter_id[i]
-        table[row, ROW_DEFAULT_FILTER] = default_filter[i]
-        table[row, ROW_PORT_VM] = port_vm[i]
+    first = 0
+    while first < rows.key.shape[0]:
+        mac = np.int64(rows.key[first] >> np.uint64(_TEST_BITS))
+        last = first
+        known = False
+        any_tag: Int = np.int64(NONE)
+        tests = 0
+        while last < rows.key.shape[0] and np.int64(rows.key[last] >> np.uint64(_TEST_BITS)) == mac:
+            test = np.int64(rows.key[last]) & _TEST_MASK
+            if test == TEST_ANY:
+                any_tag = np.int64(last)
+            elif test == KEY_KNOWN_MAC:
+                known = True
+            else:
+                tests += 1
+            last += 1
+        of_mac = table[_claim(table, base, mask, mac << _TEST_BITS)]
+        target, switch = _fate(adapter, rows, np.int64(NONE), any_tag, known)
+        of_mac[ROW_OTHER_TARGET] = target
+        of_mac[ROW_OTHER_SWITCH] = switch
+        of_mac[ROW_TEST] = _NO_TEST if tests == 0 else _MORE_TESTS
+        for own in range(first, first + tests):  # the other keys of a MAC are higher
+            test = np.int64(rows.key[own]) & _TEST_MASK
+            row = of_mac
+            if tests == 1:
+                of_mac[ROW_TEST] = test
+            else:
+                row = table[_claim(table, base, mask, (mac << _TEST_BITS) | (test + 1))]
+            target, switch = _fate(adapter, rows, np.int64(own), any_tag, known)
+            row[ROW_TARGET] = target
+            row[ROW_SWITCH] = switch
+        first = last
 
 
-@kernel(
-    "void(uint8[::1], int64[::1], uint32[::1], uint32[::1], uint16[::1], int64, int64,"
-    " int64[:,::1], int64[:,::1], int32[::1],"
-    " int32[::1], int32[::1], int32[::1], uint8[::1], int32[::1], int32[::1], int64[:,::1])"
-)
-def steer(
-    data: NDArray[np.uint8],
-    offset: I64,
-    captured: NDArray[np.uint32],
-    wire: NDArray[np.uint32],
-    adapter: NDArray[np.uint16],
-    first: int,
-    last: int,
-    adapters: I64,
-    table: I64,
-    owner: I32,
-    slot: I32,
-    credit: I32,
-    port_vm: I32,
-    reason: NDArray[np.uint8],
-    order: I32,
-    bounds: I32,
-    port: I64,
+@inlined
+def _words_of(
+    table: I64, base: np.uint64, mask: np.uint64, nobody: Int, mac: Int, tagged: bool, tag: Int
+) -> tuple[Int, Int]:
+    """The target and the switch word of a frame: one probe, two for a MAC of several tests."""
+    if mac & _GROUP_BIT:
+        reason = REASON_BROADCAST if mac == _BROADCAST else REASON_MULTICAST
+        return nobody, _for_default_queue(np.int64(NONE), reason)
+    row = _find(table, base, mask, mac << _TEST_BITS)
+    if row == NONE:
+        return nobody, _for_default_queue(np.int64(NONE), REASON_UNKNOWN_UNICAST)
+    of_mac = table[np.uint64(row)]
+    only = of_mac[ROW_TEST]
+    if only == _NO_TEST:
+        return of_mac[ROW_OTHER_TARGET], of_mac[ROW_OTHER_SWITCH]
+    test = tag & 0xFFF if tagged else np.int64(TEST_UNTAGGED)
+    if only == test:
+        return of_mac[ROW_TARGET], of_mac[ROW_SWITCH]
+    if only == _MORE_TESTS:
+        row = _find(table, base, mask, (mac << _TEST_BITS) | (test + 1))
+        if row != NONE:
+            return table[np.uint64(row), ROW_TARGET], table[np.uint64(row), ROW_SWITCH]
+    return of_mac[ROW_OTHER_TARGET], of_mac[ROW_OTHER_SWITCH]
+
+
+@inlined
+def _steer_block(
+    views: Views, half: Int, first: np.uint64, last: np.uint64, own_bounds: I32, words: I64, port: I64
 ) -> None:
-    """Steer the frames ``first`` to ``last`` of a batch, and sort them by owning shard.
-
-    Columns have shape (batch frames,); ``data`` goes on for two bytes at least after the last frame.
-    Written for each frame: ``slot`` (NONE after a port error), ``credit``, ``port_vm`` and ``reason`` as in
-    ``layout.Views``; ``order[first:last]``, and ``bounds`` (cpus + 1,): shard k's frames are
-    ``order[bounds[k]:bounds[k + 1]]``. ``port`` (adapters, PORT_COUNTERS) is added to.
-    """
-    cpus = bounds.shape[0] - 1
-    for k in range(cpus + 1):
-        bounds[k] = 0
-    counted = first
-    octets = np.int64(0)
+    """Steer the frames of one block and sort them by owning shard."""
+    data = views.data[half]
+    offset = views.offset[half]
+    captured = views.captured[half]
+    wire = views.wire[half]
+    adapter_of = views.adapter[half]
+    for k in range(own_bounds.shape[0]):
+        own_bounds[k] = 0
+    a = np.int64(-1)
+    counted: Any = first
+    octets: Int = np.int64(0)
+    longest: Int = np.int64(0)
+    base = np.uint64(0)
+    mask = np.uint64(0)
+    nobody: Int = np.int64(0)
+    take_tag_out: Int = np.int64(0)
     for i in range(first, last):
-        a = np.int64(adapter[i])
-        c = np.int64(captured[i])
-        w = np.int64(wire[i])
-        o = offset[i]
-        if i > counted and adapter[i - 1] != adapter[i]:
-            port[adapter[i - 1], OFFERED_FRAMES] += i - counted
-            port[adapter[i - 1], OFFERED_BYTES] += octets
+        if adapter_of[i] != a:
+            if a >= 0:
+                port[a, OFFERED_FRAMES] += np.int64(i - counted)
+                port[a, OFFERED_BYTES] += octets
             counted = i
             octets = np.int64(0)
+            a = np.int64(adapter_of[i])
+            adapter = views.adapters[a]
+            longest = adapter[ADAPTER_MAX_FRAME_BYTES]
+            base = np.uint64(adapter[ADAPTER_TABLE_BASE])
+            mask = np.uint64(adapter[ADAPTER_TABLE_MASK])
+            nobody = _target(adapter, np.int64(0), np.int64(NONE))
+            take_tag_out = SWITCH_TAKE_TAG_OUT * adapter[ADAPTER_TAKES_TAG_OUT]
+        c = np.int64(captured[i])
+        w = np.int64(wire[i])
+        at = offset[i]
+        noted = words[i - first]
         octets += w
-        slot[i] = NONE
-        if c < 14:
-            port[a, RUNT] += 1
-            continue
-        behind = load_network_word(data, o + 8)  # bytes 8 to 15
+        behind = load_network_word(data, at + 8)  # bytes 8 to 15
         tagged = (behind >> 16) & 0xFFFF == 0x8100
-        if tagged and c < 16:
+        if c < 16 and (c < 14 or tagged):
             port[a, RUNT] += 1
+            noted[0] = NONE
             continue
-        longest = adapters[a, ADAPTER_MAX_FRAME_BYTES]
-        if w > longest or c > longest:
+        if max(w, c) > longest:
             port[a, OVERSIZE] += 1
+            noted[0] = NONE
             continue
-        mac = (load_network_word(data, o) >> 16) & _BROADCAST
-        queue = np.int64(0)
-        filter_id = np.int64(NONE)
-        vm = np.int64(NONE)
-        why = REASON_UNKNOWN_UNICAST
-        if mac & _GROUP_BIT:
-            why = REASON_BROADCAST if mac == _BROADCAST else REASON_MULTICAST
-        else:
-            test = np.int64(TEST_UNTAGGED)
-            if tagged:
-                test = behind & 0xFFF
-            base = adapters[a, ADAPTER_TABLE_BASE]
-            mask = adapters[a, ADAPTER_TABLE_MASK]
-            default_filter = np.int64(NONE)
-            row = _find(table, base, mask, (mac << 16) | test)
-            if row != NONE:
-                default_filter = table[row, ROW_DEFAULT_FILTER]
-                vm = table[row, ROW_PORT_VM]
-                if table[row, ROW_QUEUE] != NONE:
-                    queue = table[row, ROW_QUEUE]
-                    filter_id = table[row, ROW_FILTER]
-            if adapters[a, ADAPTER_HAS_ANY]:
-                row = _find(table, base, mask, (mac << 16) | TEST_ANY)
-                if row != NONE:
-                    other = table[row, ROW_QUEUE]
-                    if other != NONE and (
-                        queue == 0 or other < queue or (other == queue and table[row, ROW_FILTER] < filter_id)
-                    ):
-                        queue = other
-                        filter_id = table[row, ROW_FILTER]
-                    other = table[row, ROW_DEFAULT_FILTER]
-                    if other != NONE and (default_filter == NONE or other < default_filter):
-                        default_filter = other
-                    if vm == NONE:
-                        vm = table[row, ROW_PORT_VM]
-            if queue == 0:
-                filter_id = default_filter
-                if vm != NONE:
-                    why = REASON_NO_QUEUE
-                elif _find(table, base, mask, (mac << 16) | KEY_KNOWN_MAC) != NONE:
-                    why = REASON_VLAN_MISMATCH
-        frame_slot = adapters[a, ADAPTER_SLOT_BASE] + queue
-        slot[i] = frame_slot
-        credit[i] = NONE if filter_id == NONE else adapters[a, ADAPTER_FILTER_BASE] + filter_id
-        port_vm[i] = vm
-        reason[i] = why
-        bounds[owner[frame_slot] + 1] += 1
-    if last > counted:
-        port[adapter[last - 1], OFFERED_FRAMES] += last - counted
-        port[adapter[last - 1], OFFERED_BYTES] += octets
-    bounds[0] = first
-    for k in range(cpus):
-        bounds[k + 1] += bounds[k]
+        mac = (load_network_word(data, at) >> 16) & _BROADCAST
+        target, switch = _words_of(views.table, base, mask, nobody, mac, tagged, behind)
+        if tagged:
+            switch |= take_tag_out
+        shard = np.int64(views.owner[np.uint64(target >> TARGET_SLOT_SHIFT)])
+        noted[0] = target
+        noted[1] = switch | (shard << SWITCH_OWNER_SHIFT)
+        noted[2] = at | (c << CAPTURED_SHIFT) | (w << WIRE_SHIFT)
+        own_bounds[np.uint64(shard) + np.uint64(1)] += 1
+    if a >= 0:
+        port[a, OFFERED_FRAMES] += np.int64(last - counted)
+        port[a, OFFERED_BYTES] += octets
+
+    own_bounds[0] = np.int32(first)
+    shards = own_bounds.shape[0] - 1
+    for k in range(shards):
+        own_bounds[k + 1] += own_bounds[k]
     # Each shard's begin moves on as its part fills, and ends as the next one's begin.
+    steered = views.steered[half]
+    arrival_ns = views.arrival_ns[half]
     for i in range(first, last):
-        if slot[i] != NONE:
-            shard = owner[slot[i]]
-            order[bounds[shard]] = i
-            bounds[shard] += 1
-    for k in range(cpus, 0, -1):
-        bounds[k] = bounds[k - 1]
-    bounds[0] = first
+        noted = words[i - first]
+        if noted[0] != NONE:
+            shard_of = np.uint64(noted[1]) >> np.uint64(SWITCH_OWNER_SHIFT)
+            place = own_bounds[shard_of]
+            own_bounds[shard_of] = place + np.int32(1)
+            frame = steered[np.uint64(place)]
+            frame[FRAME_ARRIVAL_NS] = arrival_ns[i]
+            frame[FRAME_PLACE] = noted[2]
+            frame[FRAME_TARGET] = noted[0]
+            frame[FRAME_SWITCH] = noted[1]
+    for k in range(shards, 0, -1):
+        own_bounds[k] = own_bounds[k - 1]
+    own_bounds[0] = np.int32(first)
+
+
+@kernel(types.void(VIEWS, *[types.int64] * 4, types.int64[:, ::1], types.int64[:, ::1]))
+def steer(
+    views: Views, half: int, first_block: int, last_block: int, frames: int, words: I64, port: I64
+) -> None:
+    """Steer blocks of the first ``frames`` frames of a batch, and sort each block by owning shard.
+
+    The batch's ``data`` goes on for 16 bytes at least after the begin of the last frame. Written: ``steered``
+    and ``bounds`` of those blocks; shard k's frames of block b are
+    ``steered[half, bounds[half, b, k] : bounds[half, b, k + 1]]``. ``words`` (BLOCK_FRAMES, 4) is scratch;
+    ``port`` (adapters, PORT_COUNTERS) is added to.
+    """
+    for block in range(first_block, last_block):
+        first = block * BLOCK_FRAMES
+        last = min(first + BLOCK_FRAMES, frames)
+        bounds = views.bounds[half, block]
+        _steer_block(views, half, np.uint64(first), np.uint64(last), bounds, words, port)

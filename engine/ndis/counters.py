@@ -45,6 +45,9 @@ QUEUE_GAUGES = (
     Counter("pending", "frames", "Received, not yet indicated.", gauge=True),
     Counter("outstanding", "frames", "Indicated, not yet returned.", gauge=True),
     Counter("free_buffers", "buffers", "Receive buffers ready for a frame.", gauge=True),
+    Counter(
+        "low_free_buffers", "buffers", "Fewest that were free since the queue's buffers changed.", gauge=True
+    ),
     Counter("total_buffers", "buffers", "Receive buffers the queue owns.", gauge=True),
 )
 

@@ -27,7 +27,7 @@ NONE: Final = -1
 
 @dataclass(frozen=True, eq=False)
 class SteeringRows:
-    """One row a distinct key, columns of shape (n,), in no order.
+    """One row a distinct key, columns of shape (n,), in order of key.
 
     ``key`` uint64. ``queue`` int32: the running queue other than 0 whose filter has this key, or NONE;
     ``filter`` int32: that filter's id. ``default_filter`` int32: the id of queue 0's filter with this key, or

@@ -18,6 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from engine.dataplane.conductor import Conductor
+from engine.dataplane.layout import BLOCK_FRAMES
 from engine.dataplane.steer import PORT_COUNTERS, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.values import format_mac
@@ -184,15 +185,12 @@ class Rig:
         """Frames a second of steering alone, on one core: the kernel over the frames just received."""
         views = self.machine.plane.views
         frames = self._frames
-        bounds = np.zeros(self.machine.plane.sizes.cpus + 1, np.int32)
+        blocks = -(-frames // BLOCK_FRAMES)
+        words = np.empty((BLOCK_FRAMES, 4), np.int64)
         port = np.zeros((1, PORT_COUNTERS), np.int64)
         began = time.perf_counter()
         for _ in range(_STEER_PASSES):
-            steer(
-                views.data[0], views.offset[0], views.captured[0], views.wire[0], views.adapter[0], 0, frames,
-                views.adapters, views.table, views.owner, views.slot[0], views.credit[0], views.port_vm[0],
-                views.reason[0], views.order[0], bounds, port,
-            )  # fmt: skip
+            steer(views, 0, 0, blocks, frames, words, port)
         return _STEER_PASSES * frames / (time.perf_counter() - began)
 
     def close(self) -> None:

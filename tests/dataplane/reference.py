@@ -35,6 +35,7 @@ class Queue:
     limit: int = 65_535
     pending: deque[tuple[int, bool]] = field(default_factory=deque)
     outstanding: int = 0
+    low_free: int = 65_536
     armed: tuple[int, bool] | None = None
     in_service: bool = False
     counts: Counter[str] = field(default_factory=Counter)
@@ -87,6 +88,7 @@ class Model:
             return
         queue.counts["received_frames"] += 1
         queue.pending.append((wire, has_port))
+        queue.low_free = min(queue.low_free, queue.free)
         if queue.armed is None and not queue.in_service:
             self._arm(now + self.costs.moderation_ns, queue, True)
 

@@ -87,6 +87,7 @@ def compare(plane: Plane, model: Model, before: list[dict[str, int]]) -> None:
             "pending": len(queue.pending),
             "outstanding": queue.outstanding,
             "free_buffers": queue.free,
+            "low_free_buffers": min(queue.low_free, queue.buffers),
             "total_buffers": queue.buffers,
         }
         assert counts == expected, place

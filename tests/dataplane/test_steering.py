@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.dataplane import layout
-from engine.dataplane.steer import OVERSIZE, PORT_COUNTERS, RUNT, steer, write_table
+from engine.dataplane.layout import AdapterSizes, Sizes, Views, lay_out, total_bytes
+from engine.dataplane.steer import OVERSIZE, PORT_COUNTERS, RUNT, Rows, steer, write_table
 from engine.ndis import counters
 from engine.ndis.effects import QueueGauges
 from engine.ndis.host import Host
 from engine.ndis.states import State
-from engine.ndis.steering import TEST_ANY, compile_rows
+from engine.ndis.steering import compile_rows
 from engine.scenario.model import AdapterSpec, HostSpec, Scenario
 from engine.traffic.batch import FrameBatch
 from engine.traffic.capture import CaptureSource
@@ -46,25 +47,47 @@ def build(requests: list[tuple[Any, ...]]) -> Host:
     return host
 
 
-def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[np.ndarray[Any, Any], ...]:
-    """Run the kernel over a batch: slot, credit, reason, port of each frame, port errors, order, bounds."""
+def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndarray[Any, Any]]:
+    """Run the kernel over a batch: views with what it wrote, and the port's counters."""
+    sizes = Sizes(
+        CPUS, (AdapterSizes(65, 129, 1024, 1, LONGEST, 3),), max(1, len(batch.offset)), len(batch.data)
+    )
+    views = lay_out(memoryview(bytearray(total_bytes(sizes))), sizes)
+    for name in ("data", "offset", "captured", "wire", "adapter", "arrival_ns"):
+        column = getattr(batch, name)
+        getattr(views, name)[0, : len(column)] = column
+    views.owner[:] = np.arange(65) % CPUS
+    adapter = views.adapters[0]
+    adapter[layout.ADAPTER_TABLE_MASK] = 1023
+    adapter[layout.ADAPTER_MAX_FRAME_BYTES] = LONGEST
     rows = compile_rows(host.adapters[0])
-    table = np.zeros((1024, layout.TABLE_ROW), np.int64)
-    write_table(table, 0, 1023, rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
-    adapters = np.zeros((1, layout.ADAPTER_ROW), np.int64)
-    adapters[0, layout.ADAPTER_TABLE_MASK] = 1023
-    adapters[0, layout.ADAPTER_MAX_FRAME_BYTES] = LONGEST
-    adapters[0, layout.ADAPTER_HAS_ANY] = bool(np.any((rows.key & np.uint64(0xFFFF)) == TEST_ANY))
-    owner = (np.arange(65) % CPUS).astype(np.int32)
-    slot, credit, port_vm, order = (np.full(len(batch.offset), -7, np.int32) for _ in range(4))
-    reason = np.zeros(len(batch.offset), np.uint8)
-    bounds = np.zeros(CPUS + 1, np.int32)
+    columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
+    write_table(views.table, adapter, columns)
+    words = np.empty((layout.BLOCK_FRAMES, 4), np.int64)
     port = np.zeros((1, PORT_COUNTERS), np.int64)
-    steer(
-        batch.data, batch.offset, batch.captured, batch.wire, batch.adapter, 0, count,
-        adapters, table, owner, slot, credit, port_vm, reason, order, bounds, port,
-    )  # fmt: skip
-    return slot, credit, reason, port_vm, port, order, bounds
+    steer(views, 0, 0, -(-count // layout.BLOCK_FRAMES), count, words, port)
+    return views, port
+
+
+def found_by(views: Views, count: int) -> list[list[tuple[int, ...]]]:
+    """What each shard finds: (offset, wire, slot, credit, port's VM, reason) of its frames, in order."""
+    found: list[list[tuple[int, ...]]] = [[] for _ in range(CPUS)]
+    for block in range(-(-count // layout.BLOCK_FRAMES)):
+        for cpu in range(CPUS):
+            first, last = views.bounds[0, block, cpu : cpu + 2]
+            for row in views.steered[0, first:last].tolist():
+                place, target, switch = row[1:]
+                found[cpu].append(
+                    (
+                        place & layout.OFFSET_MASK,
+                        place >> layout.WIRE_SHIFT & layout.LENGTH_MASK,
+                        target >> layout.TARGET_SLOT_SHIFT,
+                        (target & layout.TARGET_FILTER_MASK) - 1,
+                        (switch & layout.SWITCH_VM_MASK) - 1,
+                        (switch >> layout.SWITCH_REASON_SHIFT & layout.SWITCH_REASON_MASK) - 1,
+                    )
+                )
+    return found
 
 
 def check(host: Host, frames: list[tuple[bytes, int]], batch: FrameBatch | None = None) -> None:
@@ -78,25 +101,26 @@ def check(host: Host, frames: list[tuple[bytes, int]], batch: FrameBatch | None 
     for one in config["filters"]:
         queues[one["queue_id"]].filters.append((one["filter_id"], octets(one["mac"]), one["vlan"]))
     ports = [(octets(port["mac"]), port["vlan"]) for port in config["ports"]]
-    slot, credit, reason, port_vm, port, order, bounds = steer_all(host, batch, len(frames))
+    views, port = steer_all(host, batch, len(frames))
+    found = found_by(views, len(frames))
     errors = {"runt": 0, "oversize": 0}
-    owners: list[list[int]] = [[] for _ in range(CPUS)]
+    taken = [0] * CPUS
     for i, (frame, wire) in enumerate(frames):
         expected = reference.steer(frame, wire, list(queues.values()), ports, LONGEST)
         if expected.error:
             errors[expected.error] += 1
-            assert slot[i] == layout.NONE
             continue
-        owners[expected.queue % CPUS].append(i)
-        assert slot[i] == expected.queue
-        assert credit[i] == (layout.NONE if expected.filter is None else expected.filter)
-        assert (port_vm[i] != layout.NONE) == expected.has_port
-        if expected.queue == 0:
-            assert REASONS[reason[i]] == expected.reason
+        cpu = expected.queue % CPUS
+        offset, wire_bytes, slot, credit, vm, reason = found[cpu][taken[cpu]]
+        taken[cpu] += 1
+        assert (offset, wire_bytes) == (batch.offset[i], wire)
+        assert slot == expected.queue
+        assert credit == (layout.NONE if expected.filter is None else expected.filter)
+        assert (vm != layout.NONE) == expected.has_port
+        assert (REASONS[reason] if reason >= 0 else None) == (expected.reason if slot == 0 else None)
     assert errors == {"runt": port[0, RUNT], "oversize": port[0, OVERSIZE]}
     assert port[0, 0] == len(frames)
-    for cpu, frames_of_cpu in enumerate(owners):
-        assert order[bounds[cpu] : bounds[cpu + 1]].tolist() == frames_of_cpu
+    assert taken == [len(frames_of_cpu) for frames_of_cpu in found]
 
 
 def batch_of(frames: list[tuple[bytes, int]]) -> FrameBatch:

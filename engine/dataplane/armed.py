@@ -1,0 +1,141 @@
+"""The armed queues of a processor, in the order their DPCs start: by time armed, ties by slot.
+
+Two lines of them: those a frame armed, a fixed moderation after it came, and those armed again when a DPC
+left frames behind, at its end. Time only goes on, so each line is in order as it grows; only what is armed
+at one time needs sorting in. A queue is armed once at a time, so places for all slots and a gap are enough.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.dataplane.layout import I32, I64, NEVER_NS, Int
+from engine.jit import inlined, tuple_type, types
+
+BY_DPC: Final = 0
+BY_FRAME: Final = 1
+
+
+class Armed(NamedTuple):
+    """Both lines, as rings; scratch of one round."""
+
+    ns: I64  # (2, slots + 1)
+    slot: I32  # (2, slots + 1)
+    first: I64  # (2,) place of each line's first queue
+    last: I64  # (2,) the place behind its last one
+
+
+ARMED: Final[Any] = tuple_type(
+    Armed, (types.int64[:, ::1], types.int32[:, ::1], types.int64[::1], types.int64[::1])
+)
+
+
+def room_for(slots: int) -> Armed:
+    """Lines for the queues of so many slots."""
+    places = (2, slots + 1)
+    return Armed(
+        np.empty(places, np.int64), np.empty(places, np.int32), np.zeros(2, np.int64), np.zeros(2, np.int64)
+    )
+
+
+@inlined
+def _before(armed: Armed, line: Int, place: Int, ns: Int, slot: Int) -> bool:
+    """Whether the queue at a place comes before another."""
+    at = armed.ns[line, place]
+    return bool(at < ns or (at == ns and armed.slot[line, place] < slot))
+
+
+@inlined
+def _put(armed: Armed, line: Int, place: Int, ns: Int, slot: Int) -> None:
+    armed.ns[line, place] = ns
+    armed.slot[line, place] = slot
+
+
+@inlined
+def begin(armed: Armed) -> None:
+    """Empty both lines."""
+    for line in range(2):
+        armed.first[line] = 0
+        armed.last[line] = 0
+
+
+@inlined
+def append(armed: Armed, ns: Int, slot: Int) -> None:
+    """Put a queue at the end of a line that ``sort`` will put in order."""
+    place = armed.last[BY_FRAME]
+    _put(armed, BY_FRAME, place, ns, slot)
+    armed.last[BY_FRAME] = place + 1
+
+
+@inlined
+def sort(armed: Armed) -> None:
+    """Put in order what was appended since ``begin``: a heap sort."""
+    count = armed.last[BY_FRAME]
+    for turn in range(count + count // 2):
+        # First each parent sinks into the heap; then the heap's first, the latest, goes behind it.
+        end = count
+        hole = count // 2 - 1 - turn
+        if hole < 0:
+            end = count - 1 - (turn - count // 2)
+            hole = 0
+        ns = armed.ns[BY_FRAME, hole]
+        slot = armed.slot[BY_FRAME, hole]
+        if end < count:
+            latest_ns, latest_slot = ns, slot
+            ns = armed.ns[BY_FRAME, end]
+            slot = armed.slot[BY_FRAME, end]
+            _put(armed, BY_FRAME, end, latest_ns, latest_slot)
+        while True:
+            child = 2 * hole + 1
+            if child >= end:
+                break
+            if child + 1 < end and _before(
+                armed, BY_FRAME, child, armed.ns[BY_FRAME, child + 1], armed.slot[BY_FRAME, child + 1]
+            ):
+                child += 1
+            if _before(armed, BY_FRAME, child, ns, slot):
+                break
+            _put(armed, BY_FRAME, hole, armed.ns[BY_FRAME, child], armed.slot[BY_FRAME, child])
+            hole = child
+        _put(armed, BY_FRAME, hole, ns, slot)
+
+
+@inlined
+def insert(armed: Armed, line: Int, ns: Int, slot: Int) -> None:
+    """Put a queue in its place in a line, which is at its end or near it."""
+    places = armed.ns.shape[1]
+    place = armed.last[line]
+    armed.last[line] = 0 if place + 1 == places else place + 1
+    while place != armed.first[line]:
+        other = (places if place == 0 else place) - 1
+        if _before(armed, line, other, ns, slot):
+            break
+        _put(armed, line, place, armed.ns[line, other], armed.slot[line, other])
+        place = other
+    _put(armed, line, place, ns, slot)
+
+
+@inlined
+def next_armed_ns(armed: Armed) -> Int:
+    """When the next queue of all was armed; NEVER_NS: none is."""
+    next_ns: Int = np.int64(NEVER_NS)
+    for line in range(2):
+        if armed.first[line] != armed.last[line]:
+            next_ns = min(next_ns, armed.ns[line, armed.first[line]])
+    return next_ns
+
+
+@inlined
+def take_next(armed: Armed) -> Int:
+    """Take out the next queue of all, which there is; its slot."""
+    line = np.int64(BY_FRAME)
+    place = armed.first[BY_FRAME]
+    by_dpc = armed.first[BY_DPC]
+    if by_dpc != armed.last[BY_DPC] and (
+        place == armed.last[BY_FRAME]
+        or _before(armed, BY_DPC, by_dpc, armed.ns[BY_FRAME, place], armed.slot[BY_FRAME, place])
+    ):
+        line = np.int64(BY_DPC)
+        place = by_dpc
+    armed.first[line] = 0 if place + 1 == armed.ns.shape[1] else place + 1
+    return np.int64(armed.slot[line, place])

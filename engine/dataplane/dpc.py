@@ -1,0 +1,209 @@
+"""What a DPC does, and what VMs give back: the work of a processor between two frames.
+
+A DPC takes frames when it starts, and indicates them when its cycles are spent. Costs are the CPU model's
+(``costs`` rows); rules are contract 1, "Time", and NDIS.md, "Where receive buffers live".
+"""
+
+import numpy as np
+
+from engine.dataplane.layout import (
+    ADAPTER,
+    ADAPTER_NUMA_NODE,
+    ADAPTER_VM_BASE,
+    ARMED_BY_INTERRUPT,
+    ARMED_NS,
+    COPIED_BYTES_LIMIT,
+    COST_BYTE_MILLI,
+    COST_DPC,
+    COST_FRAME,
+    COST_INTERRUPT,
+    COST_MHZ,
+    COST_NUMA_NODE,
+    COST_QUOTA,
+    COST_REMOTE_BYTE_MILLI,
+    CPU_DPC_CYCLES,
+    CPU_DPC_FRAMES,
+    CPU_DPC_SLOT,
+    CPU_DPCS,
+    CPU_FREE_NS,
+    CPU_INTERRUPTS,
+    CPU_LAST_EVENT_NS,
+    DPC_CPU,
+    DPC_END_NS,
+    DPC_FRAMES,
+    DPCS,
+    DUE_NS,
+    FRAME,
+    FRAME_WIRE_SHIFT,
+    FREE,
+    FREE_HEAD,
+    GUEST_AT,
+    HELD,
+    HOST_AT,
+    I64,
+    IN_SERVICE,
+    INDICATED,
+    INDICATED_ROUND,
+    INTERRUPTS,
+    LENGTH_MASK,
+    LOOKAHEAD_BYTES,
+    NEXT,
+    NONE,
+    OUTSTANDING,
+    OUTSTANDING_HEAD,
+    OUTSTANDING_TAIL,
+    PENDING,
+    PENDING_BYTES,
+    PENDING_HEAD,
+    PENDING_TAIL,
+    PORT_VM,
+    RETURN_DELAY_NS,
+    RETURNED,
+    RETURNED_DUE_NS,
+    RETURNED_ROUND,
+    STRIDE,
+    SURRENDERED_HEAD,
+    SWITCH_DROPPED,
+    SWITCH_PLACES,
+    TARGET,
+    TOTAL,
+    VM,
+    Int,
+    Views,
+)
+from engine.jit import copy_bytes, inlined
+
+
+@inlined
+def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: Int) -> None:
+    """Start the DPC of an armed queue: what it takes, what it costs, when it ends."""
+    costs = views.costs[me]
+    frames = queue[PENDING]
+    copied = queue[PENDING_BYTES]
+    if frames > costs[COST_QUOTA]:
+        frames = costs[COST_QUOTA]
+        copied = 0
+        buffer = queue[PENDING_HEAD]
+        for _ in range(frames):
+            row = views.buffer_rows[np.uint64(buffer)]
+            copied += min((row[FRAME] >> FRAME_WIRE_SHIFT) & LENGTH_MASK, queue[COPIED_BYTES_LIMIT])
+            buffer = row[NEXT]
+    queue[PENDING_BYTES] -= copied
+    per_byte = costs[COST_BYTE_MILLI]
+    if views.adapters[np.uint64(queue[ADAPTER]), ADAPTER_NUMA_NODE] != costs[COST_NUMA_NODE]:
+        per_byte = costs[COST_REMOTE_BYTE_MILLI]
+    cycles = costs[COST_DPC] + frames * costs[COST_FRAME] + copied * per_byte // 1000
+    if queue[ARMED_BY_INTERRUPT]:
+        cycles += costs[COST_INTERRUPT]
+        queue[INTERRUPTS] += 1
+        cpu[CPU_INTERRUPTS] += 1
+    end_ns = start_ns + -(-cycles * 1000 // costs[COST_MHZ])
+    queue[DPCS] += 1
+    queue[ARMED_NS] = IN_SERVICE
+    queue[DPC_CPU] = me
+    queue[DPC_END_NS] = end_ns
+    queue[DPC_FRAMES] = frames
+    cpu[CPU_DPCS] += 1
+    cpu[CPU_FREE_NS] = end_ns
+    cpu[CPU_DPC_SLOT] = slot
+    cpu[CPU_DPC_FRAMES] = frames
+    cpu[CPU_DPC_CYCLES] = cycles
+
+
+@inlined
+def indicate(views: Views, queue: I64, me: Int, round_number: Int) -> None:
+    """End a queue's DPC: hand up its frames; each buffer comes back now, or later from its VM.
+
+    The switch copies a frame into the memory of the VM whose port it fits: beside the buffer for a VM's
+    own queue (under a split only the lookahead, into the room in front of the rest), else to the VM's
+    place for this processor.
+    """
+    rows = views.buffer_rows
+    host_at = queue[HOST_AT]
+    stride = queue[STRIDE]
+    lookahead = queue[LOOKAHEAD_BYTES]
+    owned = queue[VM] != NONE
+    vm_base = views.adapters[np.uint64(queue[ADAPTER]), ADAPTER_VM_BASE]
+    due_ns = queue[DPC_END_NS] + queue[RETURN_DELAY_NS]
+    returns_at_once = queue[RETURN_DELAY_NS] == 0 and not queue[HELD]
+    frames = queue[DPC_FRAMES]
+    dropped = 0
+    returned = 0
+    buffer = queue[PENDING_HEAD]
+    for _ in range(frames):
+        row = rows[np.uint64(buffer)]
+        following = row[NEXT]
+        vm = row[PORT_VM]
+        if vm == NONE:
+            dropped += 1
+        else:
+            size = row[FRAME] & LENGTH_MASK
+            to = row[GUEST_AT]
+            if not owned:
+                to = views.switch_at[vm_base + vm] + me % SWITCH_PLACES * stride
+            elif lookahead > 0:
+                size = min(size, lookahead)
+            copy_bytes(views.guest_bytes, to, views.buffer_bytes, host_at + buffer * stride, size)
+        if vm == NONE or returns_at_once:
+            returned += 1
+            give_back(queue, row, buffer)
+        else:
+            row[DUE_NS] = due_ns
+            row[INDICATED_ROUND] = round_number
+            row[NEXT] = NONE
+            if queue[OUTSTANDING_HEAD] == NONE:
+                queue[OUTSTANDING_HEAD] = buffer
+            else:
+                rows[np.uint64(queue[OUTSTANDING_TAIL]), NEXT] = buffer
+            queue[OUTSTANDING_TAIL] = buffer
+        buffer = following
+    queue[PENDING_HEAD] = buffer
+    if buffer == NONE:
+        queue[PENDING_TAIL] = NONE
+    queue[PENDING] -= frames
+    queue[INDICATED] += frames
+    queue[SWITCH_DROPPED] += dropped
+    queue[RETURNED] += returned
+    queue[OUTSTANDING] += frames - returned
+    queue[ARMED_NS] = NONE
+    queue[DPC_CPU] = NONE
+    queue[DPC_FRAMES] = 0
+
+
+@inlined
+def give_back(queue: I64, row: I64, buffer: Int) -> None:
+    """A returned buffer is free again, unless its queue is to shrink."""
+    if queue[TOTAL] > queue[TARGET]:
+        queue[TOTAL] -= 1
+        row[NEXT] = queue[SURRENDERED_HEAD]
+        queue[SURRENDERED_HEAD] = buffer
+    else:
+        queue[FREE] += 1
+        row[NEXT] = queue[FREE_HEAD]
+        queue[FREE_HEAD] = buffer
+
+
+@inlined
+def take_back(views: Views, queue: I64, cpu: I64, before_ns: Int, round_number: Int) -> None:
+    """Take back the outstanding buffers that are due before a time."""
+    if queue[HELD]:
+        return
+    buffer = queue[OUTSTANDING_HEAD]
+    while buffer != NONE:
+        row = views.buffer_rows[np.uint64(buffer)]
+        due_ns = row[DUE_NS]
+        if due_ns >= before_ns:
+            break
+        following = row[NEXT]
+        cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], due_ns)
+        if row[INDICATED_ROUND] != round_number:
+            row[RETURNED_ROUND] = round_number
+            row[RETURNED_DUE_NS] = due_ns
+        row[DUE_NS] = NONE
+        queue[OUTSTANDING] -= 1
+        queue[RETURNED] += 1
+        give_back(queue, row, buffer)
+        buffer = following
+    queue[OUTSTANDING_HEAD] = buffer
+    if buffer == NONE:
+        queue[OUTSTANDING_TAIL] = NONE
