@@ -5,6 +5,11 @@ import re
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail: how long an example takes says nothing of what it shows.
+settings.register_profile("vmqtui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("vmqtui")
 
 _NO_SKIPS = "VMQTUI_NO_SKIPS"
 _MISSING = re.compile(r"(is|are) not (here|installed)|could not import")
