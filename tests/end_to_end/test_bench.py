@@ -1,12 +1,14 @@
 """``vmqtui bench`` (contract 4)."""
 
 import json
+import re
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from engine.service.bench import Settings
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.program import Running, wait_until
 from tests.service.test_bench import check_row
@@ -43,6 +45,15 @@ def test_settings_that_do_not_fit_end_with_2_and_a_line(options: list[str], name
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: ")
     assert named in done.err
+
+
+def test_a_run_that_drops_frames_fails(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "buffers", 1)
+    done = here("bench", "--json", "--seconds", "0.1", "--cpus", "1", "--queues", "1")
+    assert (done.status, done.out) == (1, "")
+    assert re.search(
+        r"^error: \d+ frames were dropped and 0 found no queue of theirs$", done.err, re.MULTILINE
+    )
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory that can be seen")

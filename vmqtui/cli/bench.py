@@ -107,9 +107,8 @@ def _print_baselines(document: dict[str, Any]) -> None:
     print("the same frames in Python, on one core: steered and counted, nothing more")
     for row in document["baselines"]:
         text = row["is_missing"] or (
-            f"{_rate(row['frames_per_second'], row['frames_per_second_spread'])}:"
-            f" {row['times_slower_than_steering']:.0f} × slower than steering,"
-            f" {row['times_slower']:.1f} × than the whole path"
+            f"{_rate(row['frames_per_second'], row['frames_per_second_spread'])}; steering alone is"
+            f" {row['times_slower_than_steering']:.0f} × as fast, the whole path {row['times_slower']:.1f} ×"
         )
         print(f"  {row['name']:<28}{text}")
 
