@@ -116,8 +116,10 @@ def _compile_all(progress: Callable[[str], None]) -> None:
 
 
 def _how_far(left: list[str]) -> str:
-    done = f"compiling kernels, once: {len(MODULES) - len(left)} of {len(MODULES)} modules done"
-    return f"{done}; {', '.join(name.rpartition('.')[2] for name in left)} to go" if left else done
+    """A sentence that fits a terminal of 80 columns."""
+    done = f"compiling kernels, once: {len(MODULES) - len(left)} of {len(MODULES)} done"
+    names = [name.rpartition(".")[2].removesuffix("s").removesuffix("_kernel") for name in left]
+    return f"{done}; left: {', '.join(names)}" if left else done
 
 
 def _listen(lines: Iterable[str], heard: "queue.SimpleQueue[str | None]") -> None:
