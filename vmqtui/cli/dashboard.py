@@ -32,29 +32,30 @@ def show_dashboard(
     read_only: bool,
 ) -> int:
     """Show the dashboard until it is left; the exit status."""
-    of_engine = [
-        name
-        for name, given in (("--scenario", scenario), ("--capture", capture), ("--adapter", adapter))
-        if given is not None
-    ]
     with sentences():
-        url = None
-        if broker is not None:
-            if of_engine:
-                unusable(
-                    f"{of_engine[0]}: is for an engine of this dashboard's own, which --broker leaves out"
-                )
-            url = BrokerUrl.parse(broker)
-        elif scenario is not None:
-            load(scenario)  # what is wrong with it is said before there is a screen
-        if loop and capture is None:
-            unusable("--loop: there is no --capture to loop")
+        options = engine_options(scenario, capture, loop, adapter, broker)
+        url = BrokerUrl.parse(broker) if broker is not None else None
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
-        options = ["--loop"] if loop else []
-        for name, value in (("--scenario", scenario), ("--capture", capture), ("--adapter", adapter)):
-            options += [name, str(value)] if value is not None else []
         return run_async(_show(url, host, theme, read_only, options))
+
+
+def engine_options(
+    scenario: Path | None, capture: Path | None, loop: bool, adapter: str | None, broker: str | None
+) -> list[str]:
+    """The options of an engine of one's own. What is wrong with them is said before anything is started."""
+    given = [("--scenario", scenario), ("--capture", capture), ("--adapter", adapter)]
+    of_engine = [name for name, value in given if value is not None]
+    if broker is not None and of_engine:
+        unusable(f"{of_engine[0]}: is for an engine of this dashboard's own, which --broker leaves out")
+    if scenario is not None:
+        load(scenario)
+    if loop and capture is None:
+        unusable("--loop: there is no --capture to loop")
+    options = ["--loop"] if loop else []
+    for name, value in given:
+        options += [name, str(value)] if value is not None else []
+    return options
 
 
 async def _show(

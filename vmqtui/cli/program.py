@@ -250,6 +250,48 @@ def play(
 
 
 @app.command()
+def serve(
+    context: typer.Context,
+    scenario: ScenarioFile = None,
+    capture: CaptureFile = None,
+    loop: Loop = False,
+    adapter: FedAdapter = None,
+    broker: Broker = None,
+    host: HostName = None,
+    theme: Theme = None,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where it listens; port 0: a free one.")
+    ] = "127.0.0.1:0",
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="How browsers reach it, where that is another way."),
+    ] = None,
+    allow_control: Annotated[
+        bool, typer.Option("--allow-control", help="Let browsers change things; else they only look.")
+    ] = False,
+) -> None:
+    """Serve the dashboard to browsers. Its first line is the address to open, which holds a secret."""
+    from vmqtui.cli.serve import run_serve
+
+    source = context.get_parameter_source("broker")
+    raise typer.Exit(
+        run_serve(
+            scenario=scenario,
+            capture=capture,
+            loop=loop,
+            adapter=adapter,
+            broker=broker,
+            broker_typed=source is not None and source.name == "COMMANDLINE",
+            host=host,
+            theme=theme,
+            listen=listen,
+            public_url=public_url,
+            allow_control=allow_control,
+        )
+    )
+
+
+@app.command()
 def bench(
     cpus: Annotated[
         int | None,

@@ -1,0 +1,144 @@
+"""``vmqtui serve``: the dashboard in browsers, all of them over one engine."""
+
+import asyncio
+import signal
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.bus.urls import BrokerUrl
+from vmqtui.cli.dashboard import PrivateEngine, engine_options
+from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
+from vmqtui.cli.run import on_signal
+from vmqtui.printable import printable
+
+if TYPE_CHECKING:
+    from vmqtui.web.session import Wanted
+
+
+def run_serve(
+    *,
+    scenario: Path | None,
+    capture: Path | None,
+    loop: bool,
+    adapter: str | None,
+    broker: str | None,
+    broker_typed: bool,
+    host: str | None,
+    theme: str | None,
+    listen: str,
+    public_url: str | None,
+    allow_control: bool,
+) -> int:
+    """Serve until a signal comes; the exit status. ``broker_typed``: it stood on the command line."""
+    from vmqtui.web.session import Wanted
+
+    with sentences():
+        options = engine_options(scenario, capture, loop, adapter, broker)
+        if broker is not None and BrokerUrl.parse(broker).password and broker_typed:
+            unusable("--broker: other users can read a password there; put the URL in VMQTUI_BROKER instead")
+        address = _address(listen)
+        wanted = Wanted(broker or "", host, theme, read_only=not allow_control)
+        with asyncio.Runner() as runner:
+            return runner.run(_serve(wanted, options, address, public_url))
+
+
+async def _serve(
+    wanted: "Wanted", options: list[str], address: tuple[str, int], public_url: str | None
+) -> int:
+    """Start an engine, unless there is a broker, and serve it."""
+    ended = asyncio.Event()
+    status = DONE
+
+    def end(with_status: int) -> None:
+        nonlocal status
+        status = with_status
+        ended.set()
+
+    on_signal(signal.SIGINT, partial(end, INTERRUPTED))
+    on_signal(signal.SIGTERM, partial(end, DONE))
+    stopping = asyncio.ensure_future(ended.wait())
+    if wanted.broker:
+        await _listen(wanted, address, public_url, {stopping})
+        return status
+    private = PrivateEngine(options, _say)
+    try:
+        starting = asyncio.ensure_future(private.start())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if ended.is_set():
+            return status
+        url = await starting
+        if url is not None:
+            lasting = asyncio.ensure_future(asyncio.to_thread(private.wait))
+            await _listen(
+                msgspec.structs.replace(wanted, broker=url.with_password()),
+                address,
+                public_url,
+                {stopping, lasting},
+            )
+        if not ended.is_set():
+            raise CommandError(private.error or "the engine has ended", private.status or FAILED)
+    finally:
+        await asyncio.to_thread(private.stop)
+    return status
+
+
+async def _listen(
+    wanted: "Wanted", address: tuple[str, int], public_url: str | None, until: set[asyncio.Future[Any]]
+) -> None:
+    """Listen until something of ``until`` happens."""
+    from aiohttp import web
+
+    from vmqtui.web.gate import AddressError, Gate, is_loopback
+    from vmqtui.web.server import DashboardServer
+
+    listener = _socket(address)
+    host, port = address[0], listener.getsockname()[1]
+    try:
+        gate = Gate.at(host, port, public_url)
+    except AddressError as error:
+        listener.close()
+        unusable(error)
+    if not is_loopback(host) and not gate.secure:
+        warn("without TLS the token can be read on the way; a proxy that has it belongs in front")
+    server = DashboardServer(gate, wanted)
+    runner = web.AppRunner(await server.application(port), access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        print(gate.url, flush=True)
+        await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await server.close()
+        await runner.cleanup()
+
+
+def _socket(address: tuple[str, int]) -> socket.socket:
+    """A socket that listens there, and on no more."""
+    host, port = address
+    try:
+        family, *_, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(name)
+    except OSError as error:
+        failed(f"--listen: {host}:{port}: {error.strerror or error}")
+    return listener
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        unusable(f"--listen: {listen!r} is not HOST:PORT (127.0.0.1:8000, or port 0 for a free one)")
+    return host, int(port)
+
+
+def _say(sentence: str) -> None:
+    if sys.stderr.isatty():
+        print(printable(sentence), file=sys.stderr, flush=True)

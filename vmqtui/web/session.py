@@ -1,0 +1,45 @@
+"""A session: the dashboard in a process of its own, drawn to the server that started it.
+
+What to show comes by the environment, not by the command line, which every user of the machine can read.
+"""
+
+import os
+import sys
+from typing import Final
+
+import msgspec
+
+from engine.bus.urls import BrokerUrl
+from vmqtui.cli.run import run_async
+
+VARIABLE: Final = "VMQTUI_SESSION"
+DRIVER: Final = "vmqtui.web.driver:SessionDriver"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a session shows."""
+
+    broker: str
+    host: str | None = None
+    theme: str | None = None
+    read_only: bool = True
+
+
+async def _show(wanted: Wanted) -> None:
+    from vmqtui.app import VmqApp
+    from vmqtui.bus_link import BusLink
+
+    async with BusLink() as link:
+        app = VmqApp(link, theme=wanted.theme, read_only=wanted.read_only, host=wanted.host)
+        await link.connect(BrokerUrl.parse(wanted.broker), wanted.host)
+        await app.run_async()
+
+
+def main() -> None:
+    """Run the session that the environment describes."""
+    run_async(_show(msgspec.json.decode(os.environ.pop(VARIABLE), type=Wanted)))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
