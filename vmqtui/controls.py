@@ -7,16 +7,17 @@ from textual.screen import Screen
 
 from engine.telemetry.config import AdapterConfig
 from vmqtui.dialogs.choose import ChooseDialog, MoveDialog
-from vmqtui.dialogs.request import RequestDialog
+from vmqtui.dialogs.request import AtOnceDialog, RequestDialog
 from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
-from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
+from vmqtui.state.rows import FilterRow, PortRow, QueueRow
 from vmqtui.state.top import NearMissRow, TopRow
 from vmqtui.tasks import adapters, filters, queues, traffic, vms
 from vmqtui.tasks.giving import give_queue
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Change, change_of, hindrance, undo
+from vmqtui.views.processors import ProcessorsView
 from vmqtui.views.view import View
 
 
@@ -37,7 +38,7 @@ class Controls(Screen[None]):
 
     def _queue(self) -> QueueRow | None:
         """The queue that a key means: the one under the cursor, or that of the filter under it."""
-        row = self.view.table.row
+        row = self.view.subject
         if isinstance(row, QueueRow):
             return row
         if isinstance(row, FilterRow):
@@ -86,9 +87,10 @@ class Controls(Screen[None]):
 
     def action_move_queue(self) -> None:
         """Choose the processor that serves the queue."""
-        row = self.view.table.row
-        if isinstance(row, CpuRow):
-            self._tell("Tab goes to the queues of this processor; m moves the one under the cursor")
+        view = self.view
+        if isinstance(view, ProcessorsView) and (proposal := view.proposal) is not None:
+            view.move_asked(proposal)
+            self._ask(AtOnceDialog(self._link, self._model.host, queues.move_to(proposal)))
         elif (queue := self._queue()) is not None:
             self._ask(MoveDialog(self._link, self._model.host, queue, self._model))
 
@@ -104,7 +106,7 @@ class Controls(Screen[None]):
 
     def action_clear_filter(self) -> None:
         """Clear the filter under the cursor, or one of the queue's."""
-        row = self.view.table.row
+        row = self.view.subject
         if isinstance(row, FilterRow):
             self._ask_clear(row)
             return
@@ -130,7 +132,7 @@ class Controls(Screen[None]):
 
     def action_new_queue(self) -> None:
         """Allocate a queue: for the port under the cursor, on the adapter shown, or on one to be chosen."""
-        row = self.view.table.row
+        row = self.view.subject
         if isinstance(row, (PortRow, TopRow, NearMissRow)):
             self.action_give_queue()
             return
@@ -156,7 +158,7 @@ class Controls(Screen[None]):
 
     def action_give_queue(self) -> None:
         """Allocate a queue for the MAC and VLAN under the cursor."""
-        task = give_queue(self.view.table.row, self._model.snapshot)
+        task = give_queue(self.view.subject, self._model.snapshot)
         if isinstance(task, str):
             self._tell(task)
         else:
@@ -182,7 +184,7 @@ class Controls(Screen[None]):
 
     def action_change_vm(self, verb: str = "") -> None:
         """Pause, resume, migrate or remove the VM under the cursor, or one to be chosen."""
-        row = self.view.table.row
+        row = self.view.subject
         known = vms.known_vms(self._model.snapshot.config, self._model.choices.adapter)
         name = row.config.vm if isinstance(row, PortRow) else getattr(row, "vm", None)
         adapter = getattr(row, "adapter", None)

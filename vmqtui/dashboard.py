@@ -15,8 +15,9 @@ from vmqtui.link import Link
 from vmqtui.state.model import Model
 from vmqtui.table_actions import TableActions
 from vmqtui.time_keys import TimeKeys
-from vmqtui.views.composed import OverviewView, ProcessorsView
 from vmqtui.views.default_queue import DefaultQueueView
+from vmqtui.views.overview import OverviewView
+from vmqtui.views.processors import ProcessorsView
 from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
 from vmqtui.widgets.canvas import palette_of

@@ -112,7 +112,14 @@ def make_config(
         ],
         hyperthreading=False,
         numa_nodes=1,
-        cpu_model={},
+        cpu_model={
+            "clock_ghz": 2.6,
+            "cycles_per_interrupt": 2500,
+            "cycles_per_dpc": 1500,
+            "cycles_per_frame": 6000,
+            "cycles_per_byte": 1.0,
+            "remote_copy_factor": 1.5,
+        },
         traffic="synthetic, 1 mix",
         adapters=[adapter(name) for name in adapters],
     )

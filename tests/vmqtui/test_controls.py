@@ -318,9 +318,7 @@ async def test_closing_before_the_answer_says_it_may_still_take_effect(dashboard
 
 async def test_queue_of_a_processor_can_be_moved_from_there(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
-        await pilot.press("5", "down", "down", "m")
-        assert "Tab goes to the queues" in notes(app)
-        await pilot.press("tab", "down", "m")
+        await pilot.press("5", "right", "right", "right", "tab", "down", "m")
         await until(pilot, app, "Move queue 2 (web-02)")
         assert isinstance(app.screen, RequestDialog)
 

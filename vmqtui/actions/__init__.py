@@ -6,13 +6,13 @@ Textual. What has a subject of its own stands in a file of its own; this is wher
 
 from vmqtui.actions.action import VIEWS, Action, key_name, key_names
 from vmqtui.actions.changing import CHANGING
-from vmqtui.actions.moving import CURSOR, MOVING, TABLES
+from vmqtui.actions.moving import CURSOR, MATRIX, MOVING, TABLES
 from vmqtui.actions.program import PROGRAM
 from vmqtui.actions.time import TIME
 
 ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *PROGRAM)
 
-__all__ = ["ACTIONS", "CURSOR", "VIEWS", "Action", "by_id", "key_name", "key_names", "offered"]
+__all__ = ["ACTIONS", "CURSOR", "MATRIX", "VIEWS", "Action", "by_id", "key_name", "key_names", "offered"]
 
 
 def offered(read_only: bool) -> tuple[Action, ...]:

@@ -62,6 +62,15 @@ TABLES: tuple[Action, ...] = (
     Action("back", "escape", "Back", "Drop the table's filter.", "Table", ALL_VIEWS),
 )
 
+MATRIX: tuple[Action, ...] = tuple(
+    Action(f"queue_{name}", key, f"Queue {name}", help_, "Cursor", frozenset({"processors"}), call=call)
+    for name, key, help_, call in (
+        ("before", "left", "In the matrix: the queue at the left.", "queue(-1)"),
+        ("after", "right", "In the matrix: the queue at the right.", "queue(1)"),
+    )
+)
+"""What the matrix of processors and queues does, when it has the focus, instead of changing the view."""
+
 CURSOR: tuple[Action, ...] = (
     Action("cursor_up", "up,k", "Up", "The row above.", "Cursor", call="cursor(-1)"),
     Action("cursor_down", "down,j", "Down", "The row below.", "Cursor", call="cursor(1)"),

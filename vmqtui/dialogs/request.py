@@ -241,3 +241,11 @@ class RequestDialog(ModalScreen[Ending | None]):
         self.waiting = waiting
         if self.is_attached:
             self.query_one("#do", Button).disabled = waiting
+
+
+class AtOnceDialog(RequestDialog):
+    """Asks for nothing: what it is for was chosen where it came from. It stays only after a refusal."""
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.submit()

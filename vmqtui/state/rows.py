@@ -198,10 +198,18 @@ class CpuRow(msgspec.Struct, frozen=True, eq=False):
     queues: Sequence[tuple[str, QueueConfig]]
     readings: Readings
     row: int
+    served: Sequence[QueueRow] = ()
+    """Those queues with their counters."""
 
     @property
     def identity(self) -> Hashable:
         return self.cpu
+
+    @property
+    def backlog(self) -> int | None:
+        """Frames received and not yet indicated."""
+        total = known_sum(queue.count("pending") for queue in self.served)
+        return 0 if not self.served and self.row >= 0 else None if total is None else int(total)
 
     @property
     def processor(self) -> str:

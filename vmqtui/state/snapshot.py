@@ -1,5 +1,6 @@
 """One moment of one host: a reading joined with the configuration it belongs to."""
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -175,9 +176,17 @@ class Snapshot:
         )
         index = self.index
         rows = {key[0]: row for key, row in readings.index.items()}
+        served: defaultdict[int | None, list[QueueRow]] = defaultdict(list)
+        for queue in self.queues:
+            served[queue.cpu].append(queue)
         return tuple(
             CpuRow(
-                cpu, index.cpus.get(cpu), tuple(index.queues_of_cpu.get(cpu, ())), readings, rows.get(cpu, -1)
+                cpu,
+                index.cpus.get(cpu),
+                tuple(index.queues_of_cpu.get(cpu, ())),
+                readings,
+                rows.get(cpu, -1),
+                tuple(served[cpu]),
             )
             for cpu in sorted({*index.cpus, *rows})
         )

@@ -6,7 +6,9 @@ from typing import Any
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
 from vmqtui.columns.shared import vlan_text
+from vmqtui.numbers import percent
 from vmqtui.printable import printable
+from vmqtui.state.placement import Forecast
 from vmqtui.state.rows import QueueRow, processor_name
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
@@ -27,6 +29,18 @@ def move_queue(row: QueueRow, cpu: int, away_from: int | None = None) -> Step:
         {"adapter": row.adapter, "queue_id": row.queue_id, "cpu": cpu},
         undo="where it was is not known" if here is None else lambda answers: move_queue(row, here, cpu),
         about=row.identity,
+    )
+
+
+def move_to(proposal: Forecast) -> Task:
+    """Let another processor serve a queue, as it was proposed in the matrix."""
+    queue, source, target = proposal.queue, proposal.source, proposal.target
+    return Task(
+        f"Move {called(queue)}",
+        f"{source.processor} at {percent(source.before)} → about {percent(source.after)}, "
+        f"{target.processor} at {percent(target.before)} → about {percent(target.after)}.",
+        "Move",
+        lambda values: [move_queue(queue, target.cpu)],
     )
 
 

@@ -51,6 +51,11 @@ class View(Container):
             return focused
         return self.main
 
+    @property
+    def subject(self) -> Row | None:
+        """The row that keys act on: the one under the cursor."""
+        return self.table.row
+
     def draw(self) -> None:
         """Show the model as it is now."""
         raise NotImplementedError

@@ -153,8 +153,13 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Rows that fit below the heading."""
         return max(1, self.size.height - 1)
 
+    @property
+    def _room(self) -> int:
+        """Cells that the columns may take."""
+        return self.scrollable_content_region.width - 2
+
     def _fit_columns(self) -> list[tuple[Column[Any], int]]:
-        width = self.scrollable_content_region.width - 2
+        width = self._room
         choice = self._choice
         wanted = (width, self._hidden, choice.always, choice.never, self._deltas)
         if self._layout_for != wanted:

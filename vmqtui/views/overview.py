@@ -1,10 +1,9 @@
-"""Views of several parts: the overview, the processors with their queues."""
+"""The overview: everything at a glance."""
 
 from textual.app import ComposeResult
 from textual.containers import Container
 
 from vmqtui.state.model import Model
-from vmqtui.state.rows import CpuRow
 from vmqtui.views.view import View, set_title, titled
 from vmqtui.widgets.panels import CpuPanel, EventTail, ReasonChart, ReasonPanel
 from vmqtui.widgets.table import LiveTable
@@ -43,37 +42,3 @@ class OverviewView(View):
         self._cpus.repaint()
         self._reasons.repaint()
         self._events.repaint()
-
-
-class ProcessorsView(View):
-    """Processors above, the queues of the one under the cursor below."""
-
-    view_id = "processors"
-
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
-        self._cpus = LiveTable("cpus", widget_id="processors-cpus", empty="no processors yet")
-        self._queues = LiveTable("queues", widget_id="processors-queues", empty="no queue is served here")
-
-    def compose(self) -> ComposeResult:
-        yield titled(self._cpus, "Processors")
-        yield titled(self._queues, "Queues")
-
-    @property
-    def main(self) -> LiveTable:
-        return self._cpus
-
-    def draw(self) -> None:
-        self.fill(self._cpus, "Processors")
-        self._draw_queues()
-
-    def _draw_queues(self) -> None:
-        row = self._cpus.row
-        model = self.model
-        cpu = row.cpu if isinstance(row, CpuRow) else None
-        queues = [queue for queue in model.snapshot.queues if queue.cpu == cpu and cpu is not None]
-        title = f"Queues of processor {row.processor}" if isinstance(row, CpuRow) else "Queues"
-        self.show(self._queues, queues, title, hidden=frozenset({"processor"}))
-
-    def on_live_table_moved(self, event: LiveTable.Moved) -> None:
-        self._draw_queues()

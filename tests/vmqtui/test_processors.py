@@ -1,0 +1,217 @@
+"""The matrix of processors and queues: what a move would do, what it did, and its two keys."""
+
+import msgspec
+import pytest
+
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.dialogs import closed, until
+from tests.vmqtui.scripted import live_link, make_config, make_stats, play, with_queue
+from vmqtui.actions import ACTIONS, MATRIX
+from vmqtui.app import VmqApp
+from vmqtui.columns import COLUMNS
+from vmqtui.state.moves import followed, intended
+from vmqtui.state.placement import cost_of, forecast, load_of
+from vmqtui.state.rows import QueueRow
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.widgets.matrix import MatrixTable
+
+SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
+WEB = 1
+
+
+def queue(snapshot: Snapshot, queue_id: int = WEB) -> QueueRow:
+    return next(row for row in snapshot.queues if row.queue_id == queue_id)
+
+
+def matrix(app: VmqApp) -> MatrixTable:
+    return app.screen.query_one("#processors-cpus", MatrixTable)
+
+
+def test_loads_of_a_processors_queues_add_up_to_its_load() -> None:
+    model = make_config().cpu_model
+    for cpu in SNAPSHOT.cpus:
+        loads = [load_of(one, cpu, model) for one in cpu.served]
+        assert sum(load or 0.0 for load in loads) == pytest.approx(cpu.load)
+
+
+def test_move_takes_the_queues_part_from_one_and_gives_it_to_the_other() -> None:
+    found = forecast(SNAPSHOT, queue(SNAPSHOT), 7)
+    assert found is not None
+    assert found.source.before is not None
+    assert found.source.after is not None
+    assert (found.source.processor, found.target.processor) == ("0:2", "0:7")
+    assert found.target.after == pytest.approx(found.source.before - found.source.after)
+    assert (found.source.queues_before, found.source.queues_after) == (3, 2)
+    assert (found.target.queues_before, found.target.queues_after) == (0, 1)
+    assert found.warnings == ()
+
+
+def test_move_to_where_it_is_changes_nothing() -> None:
+    found = forecast(SNAPSHOT, queue(SNAPSHOT), 2)
+    assert found is not None
+    assert (found.source.before, found.source.queues_before) == (
+        found.source.after,
+        found.source.queues_after,
+    )
+
+
+def test_move_to_another_node_costs_more_and_says_so() -> None:
+    config = make_config()
+    cpus = [msgspec.structs.replace(cpu, numa_node=cpu.id // 4) for cpu in config.cpus]
+    far = Snapshot("hv01", None, msgspec.structs.replace(config, cpus=cpus), make_stats(8), make_stats(4))
+    near, remote = forecast(far, queue(far), 3), forecast(far, queue(far), 7)
+    assert near is not None
+    assert remote is not None
+    assert near.target.before is not None
+    assert near.target.after is not None
+    assert remote.target.after is not None
+    assert remote.target.after > near.target.after - near.target.before
+    assert remote.warnings == ("0:7 is on NUMA node 1, the adapter's buffers on 0",)
+
+
+def test_move_beside_a_busy_hyper_thread_says_so() -> None:
+    config = make_config()
+    cpus = [msgspec.structs.replace(cpu, core=cpu.id // 2) for cpu in config.cpus]
+    config = msgspec.structs.replace(config, cpus=cpus, hyperthreading=True)
+    smt = Snapshot("hv01", None, config, make_stats(8), make_stats(4))
+    found = forecast(smt, queue(smt), 7)
+    assert found is not None
+    assert found.warnings == ("0:7 shares a core with 0:6, which serves queues",)
+
+
+def test_forecast_without_rates_is_unknown() -> None:
+    alone = Snapshot("hv01", None, make_config(), make_stats(8))
+    found = forecast(alone, queue(alone), 7)
+    assert found is not None
+    assert (found.source.after, found.target.after) == (None, None)
+    assert cost_of(queue(alone), {}, remote=False) is None
+
+
+def test_lookahead_split_copies_only_its_part() -> None:
+    whole = cost_of(queue(SNAPSHOT), {"cycles_per_byte": 10.0}, remote=False)
+    split = Snapshot(
+        "hv01", None, with_queue(make_config(), WEB, lookahead_bytes=128), make_stats(8), make_stats(4)
+    )
+    part = cost_of(queue(split), {"cycles_per_byte": 10.0}, remote=False)
+    frames = queue(SNAPSHOT).rate("indicated_frames")
+    assert whole is not None
+    assert part is not None
+    assert frames is not None
+    assert whole - part == pytest.approx(frames * (620 - 128) * 10)
+
+
+def test_loads_after_a_move_are_shown_once_they_are_of_the_time_after_it() -> None:
+    proposal = forecast(SNAPSHOT, queue(SNAPSHOT), 7)
+    assert proposal is not None
+    move = followed(intended(proposal), SNAPSHOT)
+    assert move.at_ns is None
+    config = with_queue(make_config(), WEB, cpu=7)
+    for seq, measured in ((9, False), (10, False), (13, True)):
+        now = Snapshot("hv01", None, config, make_stats(seq), make_stats(seq - 4))
+        move = followed(move, now)
+        assert move.measured is measured
+        assert (move.target.after is not None) is measured
+    assert move.source.before == proposal.source.before
+
+
+def test_backlog_is_what_the_queues_hold() -> None:
+    column = next(one for one in COLUMNS["cpus"] if one.key == "backlog")
+    for cpu in SNAPSHOT.cpus:
+        assert column.value(cpu) == sum(one.count("pending") or 0 for one in cpu.served)
+
+
+def test_keys_of_the_matrix_stand_before_those_that_change_the_view_and_no_others() -> None:
+    taken = {key: action.id for action in ACTIONS if action.applies("processors") for key in action.keys}
+    assert [taken.get(key) for action in MATRIX for key in action.keys] == ["previous_view", "next_view"]
+
+
+async def test_queue_is_moved_by_two_keys_and_before_and_after_are_shown(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("5", "right", "right", "right", "right", "right")
+        assert matrix(app).queue is not None
+        assert matrix(app).queue.label == "sql-01"  # type: ignore[union-attr]
+        assert matrix(app).target is None
+        await pilot.press("down")
+        text = screen_text(app)
+        assert "before" in text
+        assert "3 → 2 queues" in text
+        assert "2 → 3 queues" in text
+        link.answer()
+        await pilot.press("m")
+        await closed(pilot, app)
+        assert link.asked == [("hv01", "set_queue_parameters", {"adapter": "nic0", "queue_id": 3, "cpu": 3})]
+        assert "sql-01 moved" not in screen_text(app)
+        link.publish("hv01", config=with_queue(make_config(), 3, cpu=3))
+        play(link, 21, 21)
+        app.draw_now()
+        await pilot.pause()
+        assert "✓ sql-01 moved 0:2 → 0:3" in screen_text(app)
+        assert "measuring" in screen_text(app)
+        assert matrix(app).queue.label == "sql-01"  # type: ignore[union-attr]
+        play(link, 22, 26)
+        app.draw_now()
+        await pilot.pause()
+        assert "measuring" not in screen_text(app)
+
+
+async def test_refused_move_stays_on_the_screen(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("5", "down")
+        link.answer("NDIS_STATUS_INVALID_PARAMETER", "queue 0 is another driver's")
+        await pilot.press("m")
+        await until(pilot, app, "NDIS_STATUS_INVALID_PARAMETER")
+        await pilot.press("escape")
+        await closed(pilot, app)
+        assert "moved" not in screen_text(app)
+
+
+async def test_going_to_another_queue_leaves_a_proposal(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("5", "down")
+        assert matrix(app).target == 1
+        await pilot.press("right")
+        assert matrix(app).target is None
+        assert matrix(app).queue.label == "sql-02"  # type: ignore[union-attr]
+
+
+async def test_read_only_matrix_offers_no_move(dashboard: Running) -> None:
+    async with dashboard(read_only=True) as (app, pilot, link):
+        await pilot.press("5", "down", "m")
+        await pilot.pause()
+        assert "moves it" not in screen_text(app)
+        assert len(app.screen_stack) == 1
+        assert link.asked == []
+
+
+async def test_other_keys_act_on_the_queue_of_the_column(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("5", "right", "e")
+        await until(pilot, app, "Rename or resize queue 4")
+
+
+async def test_click_chooses_queue_and_processor(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("5")
+        await pilot.pause()
+        table = matrix(app)
+        edge = 1 + table._room + 3
+        await pilot.click(table, offset=(1 + edge + 3 * table._cell, 1 + 8))
+        await pilot.pause()
+        assert table.queue is not None
+        assert (table.queue.label, table.target) == ("web-01", 7)
+
+
+async def test_thousand_queues_scroll_with_the_cursor(dashboard: Running) -> None:
+    vms = [("default", None, 0, 9), *((f"vm-{n}", f"vm-{n}", n % 64, n) for n in range(1, 1024))]
+    link = live_link(vms=vms, cpus=64)
+    for seq in (3, 7):
+        link.publish("hv01", stats=make_stats(seq, vms=vms, cpus=64))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("5")
+        await pilot.pause()
+        assert "of 1024 across" in str(matrix(app).border_subtitle)
+        for _ in range(30):
+            await pilot.press("right")
+        assert matrix(app)._column in matrix(app)._seen()
+        assert matrix(app).row is not None
+        assert matrix(app).queue.cpu == matrix(app).row.cpu  # type: ignore[union-attr]

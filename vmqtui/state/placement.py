@@ -1,0 +1,125 @@
+"""What moving a queue to another processor would do to both, estimated from what is measured."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vmqtui.state.rows import CpuRow, QueueRow, known_sum, processor_name, ratio
+from vmqtui.state.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Side:
+    """One processor of a move: its load and its queues before and after; None: unknown."""
+
+    cpu: int
+    before: float | None
+    after: float | None
+    queues_before: int
+    queues_after: int
+
+    @property
+    def processor(self) -> str:
+        return processor_name(self.cpu)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A queue, the processor that serves it and another one; what is known to speak against it."""
+
+    queue: QueueRow
+    source: Side
+    target: Side
+    warnings: tuple[str, ...] = ()
+
+
+def cost_of(queue: QueueRow, model: dict[str, Any], remote: bool) -> float | None:
+    """Cycles a second that serving a queue takes by the host's CPU model; None when its rates are unknown.
+
+    Interrupts and DPCs that several queues shared count in full for each, so costs are to be compared, not
+    taken as they are.
+    """
+    frames, dpcs, interrupts = (queue.rate(name) for name in ("indicated_frames", "dpcs", "interrupts"))
+    if frames is None or dpcs is None or interrupts is None:
+        return None
+    size = ratio(queue.rate("steered_bytes"), queue.rate("steered_frames")) or 0.0
+    if queue.config is not None and queue.config.lookahead_bytes:
+        size = min(size, float(queue.config.lookahead_bytes))  # the rest is not copied
+    factor = float(model.get("remote_copy_factor", 1.0)) if remote else 1.0
+    per_frame = float(model.get("cycles_per_frame", 6000)) + size * factor * float(
+        model.get("cycles_per_byte", 1.0)
+    )
+    return (
+        frames * per_frame
+        + dpcs * float(model.get("cycles_per_dpc", 1500))
+        + interrupts * float(model.get("cycles_per_interrupt", 2500))
+    )
+
+
+def _is_remote(queue: QueueRow, cpu: CpuRow) -> bool:
+    """Whether the adapter's buffers are on another NUMA node than a processor."""
+    return (
+        queue.settings is not None
+        and cpu.config is not None
+        and queue.settings.numa_node != cpu.config.numa_node
+    )
+
+
+def load_of(queue: QueueRow, cpu: CpuRow, model: dict[str, Any]) -> float | None:
+    """The share of its processor's cycles that a queue takes: its part of the measured load."""
+    costs = [cost_of(one, model, _is_remote(one, cpu)) for one in cpu.served]
+    own = cost_of(queue, model, _is_remote(queue, cpu))
+    share = ratio(own, known_sum(costs))
+    if share is None or cpu.load is None:
+        return 0.0 if own == 0 and cpu.load is not None else None
+    return cpu.load * share
+
+
+def forecast(snapshot: Snapshot, queue: QueueRow, target: int) -> Forecast | None:
+    """What moving ``queue`` to ``target`` would do; None when a processor is not known."""
+    cpus = {cpu.cpu: cpu for cpu in snapshot.cpus}
+    if queue.cpu is None or queue.cpu not in cpus or target not in cpus or snapshot.config is None:
+        return None
+    here, there, model = cpus[queue.cpu], cpus[target], snapshot.config.cpu_model
+    taken = load_of(queue, here, model)
+    near, far = (cost_of(queue, model, _is_remote(queue, cpu)) for cpu in (here, there))
+    budgets = ratio(here.rate("budget_cycles"), there.rate("budget_cycles"))
+    dearer = ratio(far, near)
+    given = taken * budgets * (dearer or 1.0) if taken is not None and budgets is not None else None
+    counts = len(here.served), len(there.served)
+    moves = 0 if here.cpu == there.cpu else 1
+    return Forecast(
+        queue,
+        Side(here.cpu, here.load, _less(here.load, taken, moves), counts[0], counts[0] - moves),
+        Side(there.cpu, there.load, _more(there.load, given, moves), counts[1], counts[1] + moves),
+        _warnings(snapshot, queue, here, there, given),
+    )
+
+
+def _less(load: float | None, taken: float | None, moves: int) -> float | None:
+    return None if load is None or taken is None else max(0.0, load - taken * moves)
+
+
+def _more(load: float | None, given: float | None, moves: int) -> float | None:
+    return None if load is None or given is None else min(1.0, load + given * moves)
+
+
+def _warnings(
+    snapshot: Snapshot, queue: QueueRow, here: CpuRow, there: CpuRow, given: float | None
+) -> tuple[str, ...]:
+    found: list[str] = []
+    if here.cpu == there.cpu:
+        return ()
+    if _is_remote(queue, there):
+        node = there.config.numa_node if there.config else None
+        adapter = queue.settings.numa_node if queue.settings else None
+        found.append(f"{there.processor} is on NUMA node {node}, the adapter's buffers on {adapter}")
+    if there.config is not None and snapshot.config is not None and snapshot.config.hyperthreading:
+        for other in snapshot.cpus:
+            shares = other.config is not None and other.config.core == there.config.core
+            if shares and other.cpu != there.cpu and (set(other.served) - {queue}):
+                found.append(f"{there.processor} shares a core with {other.processor}, which serves queues")
+    if here.load is not None and here.load >= 0.95:
+        found.append(f"{here.processor} is saturated: there is more to do than it shows")
+    if given is not None and there.load is not None and there.load + given >= 0.95:
+        found.append(f"{there.processor} would be saturated")
+    return tuple(found)

@@ -1,0 +1,183 @@
+"""Processors by queues: a table of processors with a column for every queue, lit where it is served."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+
+from vmqtui.actions import MATRIX
+from vmqtui.columns.shared import load_level
+from vmqtui.draw import Line, fit, join
+from vmqtui.numbers import percent
+from vmqtui.printable import printable
+from vmqtui.state.placement import load_of
+from vmqtui.state.rows import CpuRow, QueueRow
+from vmqtui.widgets.table import LiveTable
+
+_HEAT = "▁▂▃▄▅▆▇█"
+_NAMED = 8
+"""Cells from which a queue's column is headed by its name, not its id."""
+
+
+def _across(row: QueueRow) -> tuple[bool, int, str, int]:
+    """Queues of one processor side by side; those whose processor is not known last."""
+    return row.cpu is None, row.cpu or 0, row.adapter, row.queue_id
+
+
+class MatrixTable(LiveTable):
+    """Processors down, queues across, in the order of the processors that serve them.
+
+    The cursor is on a queue's column and a processor's row. Where that processor does not serve the queue,
+    it is a proposal to move it there.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(action.key, action.does, action.title, show=False) for action in MATRIX
+    ]
+
+    def __init__(self, widget_id: str) -> None:
+        super().__init__(
+            "cpus",
+            widget_id=widget_id,
+            without=("cpu", "trend", "queue_names", "pps"),
+            empty="no processors yet",
+        )
+        self._queues: list[QueueRow] = []
+        self._column = 0
+        self._queue_pinned: Hashable = None
+        self._first = 0
+        self._homes: dict[int, list[int]] = {}
+        self._model: dict[str, Any] = {}
+
+    @property
+    def queue(self) -> QueueRow | None:
+        """The queue of the cursor's column."""
+        return self._queues[self._column] if self._column < len(self._queues) else None
+
+    @property
+    def target(self) -> int | None:
+        """The processor of the cursor's row, where it is not the one that serves the queue."""
+        row, queue = self.row, self.queue
+        if not isinstance(row, CpuRow) or queue is None or row.cpu == queue.cpu:
+            return None
+        return row.cpu
+
+    def set_queues(self, queues: Sequence[QueueRow], model: dict[str, Any]) -> None:
+        """The queues across, before ``show``. ``model`` is the host's CPU model."""
+        first = not self._queues
+        self._model = model
+        self._queues = sorted(queues, key=_across)
+        at = next((n for n, row in enumerate(self._queues) if row.identity == self._queue_pinned), None)
+        self._column = min(self._column, max(0, len(self._queues) - 1)) if at is None else at
+        if self.queue is not None:
+            self._queue_pinned = self.queue.identity
+        homes: defaultdict[int, list[int]] = defaultdict(list)
+        for n, row in enumerate(self._queues):
+            if row.cpu is not None:
+                homes[row.cpu].append(n)
+        self._homes = dict(homes)
+        if first and self._queues:
+            self.call_after_refresh(self.go_home)
+
+    def go_home(self) -> None:
+        """Put the cursor on the processor that serves the queue: there is no proposal."""
+        cpu = self.queue.cpu if self.queue is not None else None
+        rows = enumerate(self.rows)
+        at = next((n for n, row in rows if isinstance(row, CpuRow) and row.cpu == cpu), None)
+        if at is not None:
+            self.move_to(at)
+        self._redraw()
+
+    def action_queue(self, step: int) -> None:
+        """Go to another queue, on the processor that serves it."""
+        self._choose(max(0, min(self._column + step, len(self._queues) - 1)))
+
+    def _choose(self, column: int) -> None:
+        self._column = column
+        if self.queue is not None:
+            self._queue_pinned = self.queue.identity
+            self.go_home()
+            self.post_message(self.Moved())
+
+    def on_click(self, event: events.Click) -> None:
+        at = event.get_content_offset(self)
+        edge = 1 + self._room + 3
+        if at is not None and at.x >= edge:
+            column = self._first + (at.x - edge) // self._cell
+            if column < len(self._queues):
+                self._choose(column)
+        super().on_click(event)
+
+    @property
+    def _width(self) -> int:
+        return self.scrollable_content_region.width - 2
+
+    @property
+    def _room(self) -> int:
+        return max(34, min(66, self._width // 2))
+
+    @property
+    def _cell(self) -> int:
+        """Cells of a queue's column."""
+        ids = max((len(str(row.queue_id)) for row in self._queues), default=1)
+        wide = (self._width - self._room - 3) // max(1, len(self._queues))
+        return max(3, ids + 1, min(12, wide))
+
+    def _seen(self) -> range:
+        """The queues whose columns are in sight; the cursor's always is."""
+        fits = max(1, (self._width - self._room - 3) // self._cell)
+        if self._column < self._first or self._column >= self._first + fits:
+            self._first = max(0, self._column - fits // 2)
+        self._first = max(0, min(self._first, len(self._queues) - fits))
+        return range(self._first, min(len(self._queues), self._first + fits))
+
+    @property
+    def seen_words(self) -> str:
+        """Which of the queues are in sight, where not all are."""
+        seen = self._seen()
+        if len(seen) == len(self._queues):
+            return ""
+        return f"queues {seen.start + 1} to {seen.stop} of {len(self._queues)} across"
+
+    def _heading(self) -> Line:
+        line = super()._heading()
+        line.append((" │ ", "border"))
+        cell = self._cell
+        for n in self._seen():
+            row = self._queues[n]
+            name = printable(row.label) if cell >= _NAMED else str(row.queue_id)
+            line.append((fit(name, cell - 1), "accent" if n == self._column else "header"))
+            line.append((" ", "text"))
+        return line
+
+    def _cells(self, row: Any) -> Line:
+        line = super()._cells(row)
+        line.append((" │ ", "border"))
+        cell = self._cell
+        blank = "·" + " " * (cell - 1)
+        seen = self._seen()
+        lit = [n for n in self._homes.get(row.cpu, ()) if n in seen]
+        here = self.row is row
+        marks = sorted({*lit, self._column} if here and self._column in seen else lit)
+        at = seen.start
+        for n in marks:
+            line.append((blank * (n - at), "faint"))
+            line += self._mark(n, row, cell, here and n == self._column, n in lit)
+            at = n + 1
+        line.append((blank * (seen.stop - at), "faint"))
+        return join(line)
+
+    def _mark(self, n: int, cpu: CpuRow, cell: int, cursor: bool, home: bool) -> Line:
+        """A queue on the processor that serves it, as high as its part of the load; or where it could go."""
+        queue = self._queues[n]
+        if not home:
+            return [(fit("◇", cell - 1), "!accent"), (" ", "text")]
+        load = load_of(queue, cpu, self._model)
+        glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
+        role = "bad" if queue.drops else load_level(load) or ("bar" if load else "dim")
+        text = f"{glyph * (cell - 7)}{percent(load):>6}" if cell >= _NAMED else glyph * (cell - 1)
+        if queue.drops:
+            text = "▲" + text[1:]
+        return [(text, f"!{role}" if cursor else role), (" ", "text")]
