@@ -26,13 +26,14 @@ _STEP_NS: Final = 20_000_000
 @dataclass(frozen=True)
 class Replayed:
     """What a replay found: its document, the state it left, the sentence on a break, if any, and those on
-    workers that died."""
+    workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep."""
 
     document: dict[str, Any]
     config: Config
     stats: Stats
     broken: str | None
     deaths: list[str]
+    late_ns: int
 
 
 def plan_capture(capture: Path, *, link_gbps: float = 10.0) -> tuple[Plan, str | None]:
@@ -69,6 +70,7 @@ def replay(
             machine.settle()
             progress(source)
 
+        late_ns = 0
         if pace == "real":
             start_ns = time.monotonic_ns()
             horizon_ns = 0
@@ -76,6 +78,7 @@ def replay(
                 horizon_ns += _STEP_NS
                 time.sleep(max(0, start_ns + horizon_ns - time.monotonic_ns()) / 1e9)
                 conductor.run_to(horizon_ns, after_round)
+                late_ns = max(0, time.monotonic_ns() - start_ns - horizon_ns)
         conductor.run_to_end(after_round)
         stats = machine.stats(skipped_ns=source.skipped_ns)
         config = machine.config()
@@ -88,7 +91,7 @@ def replay(
         wall_seconds=time.monotonic() - began,
         truncated=source.broken is not None,
     )
-    return Replayed(document, config, stats, source.broken, deaths)
+    return Replayed(document, config, stats, source.broken, deaths, late_ns)
 
 
 def _close(machine: Machine) -> None:

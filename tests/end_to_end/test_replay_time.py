@@ -1,11 +1,15 @@
 """Buffers, processors and pace in simulated time (CONTRACT 1, "Time"; DESIGN, "Simulated time decides")."""
 
+import re
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
+from engine.dataplane.conductor import Conductor
 from tests.end_to_end.capture_forms import enhanced, frame, interface, packet, pcap, section, write
 from tests.end_to_end.checks import replay_document, without
 from tests.end_to_end.conftest import Here
@@ -184,6 +188,27 @@ def test_pace_real_shortens_a_long_gap_and_says_so(tmp_path: Path, here: Here) -
     fast = here("replay", capture, "--json")
     assert fast.document["sim_seconds"] == 3
     assert fast.document["wall_seconds"] < 2.9
+
+
+def test_pace_real_says_how_late_the_last_frames_were(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 60 ms: too long where one is due each 20."""
+    content = pcap([packet(k * 20_000_000, frame(MACS[0])) for k in range(40)])
+    capture = write(tmp_path / "steady.pcap", content)
+    assert "late" not in here("replay", capture, "--json", "--pace", "real").err
+    run_to = Conductor.run_to
+
+    def slow(conductor: Conductor, horizon_ns: int, after_round: Callable[[], None]) -> None:
+        until = monotonic() + 0.06
+        run_to(conductor, horizon_ns, after_round)
+        while monotonic() < until:
+            pass
+
+    monkeypatch.setattr(Conductor, "run_to", slow)
+    done = here("replay", capture, "--json", "--pace", "real")
+    assert done.status == 0
+    assert re.search(r"^warning: the last frames came \d\.\d s late", done.err, re.MULTILINE)
 
 
 def test_a_pcap_may_reach_from_1970_to_2106(tmp_path: Path, here: Here) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PROGRESS_S: Final = 0.2
 _QUIET_PROGRESS_S: Final = 10.0
+_LATE_NS: Final = 500_000_000
 
 
 def run_replay(
@@ -36,6 +37,10 @@ def run_replay(
         done = replay(capture, given, adapter, pace=pace, progress=report)
     if done.stats.skipped_ns:
         warn(f"{done.stats.skipped_ns / 1e9:.3f} s were cut out of gaps of over 1 s")
+    if done.late_ns > _LATE_NS:
+        warn(
+            f"the last frames came {done.late_ns / 1e9:.1f} s late: too many for this machine at --pace real"
+        )
     for sentence in done.deaths:
         warn(sentence)
     if as_json:
