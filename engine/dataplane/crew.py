@@ -1,7 +1,9 @@
 """The worker processes of a host, one a processor, and the pipes to them."""
 
 import contextlib
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -12,6 +14,7 @@ from engine.dataplane.start import context
 
 _READY_S: Final = 60.0
 _FAREWELL_S: Final = 5.0
+_LOOKS: Final = 10  # within a deadline
 
 
 class WorkerDiedError(Exception):
@@ -20,6 +23,44 @@ class WorkerDiedError(Exception):
     def __init__(self, cpu: int, cause: str) -> None:
         super().__init__(f"the worker of CPU {cpu} {cause}")
         self.cpu = cpu
+
+
+class _Watch:
+    """Kills a worker that keeps the conductor waiting past a deadline: its pipe ends then, like a dead one's.
+
+    A thread of its own, so that waiting for a reply is one blocking read.
+    """
+
+    def __init__(self, deadline_s: float, kill: Callable[[int], None]) -> None:
+        self._deadline_s = deadline_s
+        self._kill = kill
+        self._awaited: tuple[int, float] | None = None
+        self._hung = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vmq-watch", daemon=True)
+        self._thread.start()
+
+    def begin(self, cpu: int) -> None:
+        """A reply of this worker is awaited from now on."""
+        self._hung = False
+        self._awaited = (cpu, time.monotonic())
+
+    def end(self) -> bool:
+        """Nothing is awaited any more; whether the worker was killed."""
+        self._awaited = None
+        return self._hung
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._deadline_s / _LOOKS):
+            awaited = self._awaited
+            if awaited is not None and time.monotonic() - awaited[1] > self._deadline_s:
+                self._hung = True
+                self._kill(awaited[0])
 
 
 class Crew:
@@ -32,6 +73,7 @@ class Crew:
         self._context = context()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
+        self._watch = None if deadline_s is None else _Watch(deadline_s, self._kill)
         try:
             for cpu in range(sizes.cpus):
                 process, pipe = self._start(cpu)
@@ -77,15 +119,21 @@ class Crew:
 
     def receive(self, cpu: int) -> bytes:
         """A worker's reply to its last order; raises WorkerDiedError, also past the deadline."""
-        pipe = self._pipes[cpu]
+        if self._watch is not None:
+            self._watch.begin(cpu)
         try:
-            if self._deadline_s is not None and not pipe.poll(self._deadline_s):
-                self._processes[cpu].kill()
-                self._processes[cpu].join(_FAREWELL_S)  # it must not write while its rows are mended
-                raise WorkerDiedError(cpu, f"hung for {self._deadline_s:g} s and was killed")
-            return pipe.recv_bytes()
+            reply = self._pipes[cpu].recv_bytes()
         except (EOFError, OSError) as error:
-            raise WorkerDiedError(cpu, "died") from error
+            self._processes[cpu].join(_FAREWELL_S)  # it must not write while its rows are mended
+            hung = self._watch is not None and self._watch.end()
+            cause = f"hung for {self._deadline_s:g} s and was killed" if hung else "died"
+            raise WorkerDiedError(cpu, cause) from error
+        if self._watch is not None:
+            self._watch.end()
+        return reply
+
+    def _kill(self, cpu: int) -> None:
+        self._processes[cpu].kill()
 
     def dead(self) -> Iterable[int]:
         """Processors whose worker has ended."""
@@ -102,6 +150,8 @@ class Crew:
 
     def close(self) -> None:
         """End all workers: their pipes close, and who has not gone then is killed."""
+        if self._watch is not None:
+            self._watch.close()
         for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.close()

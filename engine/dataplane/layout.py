@@ -217,8 +217,8 @@ SWITCH_PLACES: Final = 8
 
 Queue 0 alone needs one; the others keep more such queues, on other processors, apart from it.
 """
-HALVES: Final = 2
-"""Frame batches: while shards work on one, the source fills the other."""
+BATCHES: Final = 3
+"""Frame batches: shards serve one and steer the next, while the source fills the third."""
 
 
 @dataclass(frozen=True)
@@ -315,19 +315,19 @@ class Views(NamedTuple):
     buffer_bytes: NDArray[np.uint8]  # the management OS's memory
     guest_bytes: NDArray[np.uint8]  # the VMs', in extents of whole pages
     switch_at: I64  # (vms,) where in guest memory the switch puts what comes from nobody's queues
-    data: NDArray[np.uint8]  # (2, batch_bytes), and so on: the batches of traffic.batch
+    data: NDArray[np.uint8]  # (3, batch_bytes), and so on: the batches of traffic.batch
     offset: I64
     captured: NDArray[np.uint32]
     wire: NDArray[np.uint32]
     arrival_ns: I64
     adapter: NDArray[np.uint16]
-    steered: I64  # (2, batch_frames, FRAME_ROW) the frames of each block, by owning shard, in wire order
-    bounds: I32  # (2, blocks, cpus + 1) where each shard's part of each block begins in ``steered``
+    steered: I64  # (3, batch_frames, FRAME_ROW) the frames of each block, by owning shard, in wire order
+    bounds: I32  # (3, blocks, cpus + 1) where each shard's part of each block begins in ``steered``
 
 
 def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each view."""
-    per_frame = (HALVES, sizes.batch_frames)
+    per_frame = (BATCHES, sizes.batch_frames)
     return {
         "queues": (2, sizes.slots, QUEUE_ROW),
         "cpus": (2, sizes.cpus, CPU_ROW),
@@ -340,10 +340,10 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
         "buffer_bytes": (sum(adapter.bytes for adapter in sizes.adapters),),
         "guest_bytes": (sizes.guest_pages * PAGE_BYTES,),
         "switch_at": (sizes.vms,),
-        "data": (HALVES, sizes.batch_bytes),
+        "data": (BATCHES, sizes.batch_bytes),
         **dict.fromkeys(("offset", "captured", "wire", "arrival_ns", "adapter"), per_frame),
         "steered": (*per_frame, FRAME_ROW),
-        "bounds": (HALVES, sizes.blocks, sizes.cpus + 1),
+        "bounds": (BATCHES, sizes.blocks, sizes.cpus + 1),
     }
 
 

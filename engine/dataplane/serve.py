@@ -204,7 +204,7 @@ def serve(
     views: Views,
     scratch: Scratch,
     me: int,
-    half: int,
+    batch: int,
     blocks: int,
     bank: int,
     round_number: int,
@@ -222,8 +222,8 @@ def serve(
     armed = scratch.armed
     foreign = scratch.foreign
     matched = scratch.matched
-    data = views.data[half]
-    steered = views.steered[half]
+    data = views.data[batch]
+    steered = views.steered[batch]
     moderation_ns = views.costs[me, COST_MODERATION_NS]
     touches = 0
     next_ns: Int = np.int64(0)  # nothing happens before
@@ -233,8 +233,8 @@ def serve(
         first = np.int64(0)
         last = np.int64(1)
         if not only_time:
-            first = np.int64(views.bounds[half, block, me])
-            last = np.int64(views.bounds[half, block, me + 1])
+            first = np.int64(views.bounds[batch, block, me])
+            last = np.int64(views.bounds[batch, block, me + 1])
         for place in range(np.uint64(first), np.uint64(last)):
             frame = steered[place]
             now_ns = horizon_ns if only_time else frame[FRAME_ARRIVAL_NS]

@@ -17,10 +17,9 @@ from engine.dataplane.memory import Block
 from engine.dataplane.serve import scratch_for, serve
 from engine.dataplane.steer import PORT_COUNTERS, steer
 
-STEER: Final = 1
-SERVE: Final = 2
-ORDER: Final = struct.Struct("<6q")
-"""STEER, half, first block, last block, frames, 0 · SERVE, half, blocks, bank, round, horizon_ns."""
+ORDER: Final = struct.Struct("<9q")
+"""To serve: batch, blocks, bank, round, horizon_ns; then to steer: batch, first block, last block, frames. A
+batch below 0: nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ class Place:
 
 
 def main(place: Place, pipe: Connection) -> None:
-    """Say that it is ready with an empty message, then serve orders until the pipe closes.
+    """Say that it is ready with an empty message, then carry out orders until the pipe closes.
 
-    Replies: to STEER the port counters added, int64 (adapters, PORT_COUNTERS) as bytes; to SERVE the
-    filters credited, int64 (n, 2) of (filter, frames) as bytes.
+    A reply is int64 as bytes: the port counters to add, (adapters, PORT_COUNTERS), then the filters credited,
+    (n, 2) of (filter, frames).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     block = Block(place.sizes, place.block)
@@ -54,16 +53,16 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
     words = np.empty((BLOCK_FRAMES, 4), np.int64)
     pipe.send_bytes(b"")  # ready
     while True:
-        kind, half, *rest = ORDER.unpack(pipe.recv_bytes())
-        if kind == STEER:
-            first, last, frames, _ = rest
-            port = np.zeros((len(place.sizes.adapters), PORT_COUNTERS), np.int64)
-            steer(views, half, first, last, frames, words, port)
-            pipe.send_bytes(port.tobytes())
-            continue
-        blocks, bank, round_number, horizon_ns = rest
-        count = serve(views, scratch, place.cpu, half, blocks, bank, round_number, horizon_ns)
+        order = ORDER.unpack(pipe.recv_bytes())
+        batch, blocks, bank, round_number, horizon_ns = order[:5]
+        count = 0
+        if batch >= 0:
+            count = serve(views, scratch, place.cpu, batch, blocks, bank, round_number, horizon_ns)
         touched = scratch.touched[:count]
         credited = np.column_stack((touched.astype(np.int64), scratch.matched[touched]))
         scratch.matched[touched] = 0
-        pipe.send_bytes(credited.tobytes())
+        batch, first, last, frames = order[5:]
+        port = np.zeros((len(place.sizes.adapters), PORT_COUNTERS), np.int64)
+        if batch >= 0:
+            steer(views, batch, first, last, frames, words, port)
+        pipe.send_bytes(port.tobytes() + credited.tobytes())

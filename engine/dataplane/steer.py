@@ -223,14 +223,14 @@ def _words_of(
 
 @inlined
 def _steer_block(
-    views: Views, half: Int, first: np.uint64, last: np.uint64, own_bounds: I32, words: I64, port: I64
+    views: Views, batch: Int, first: np.uint64, last: np.uint64, own_bounds: I32, words: I64, port: I64
 ) -> None:
     """Steer the frames of one block and sort them by owning shard."""
-    data = views.data[half]
-    offset = views.offset[half]
-    captured = views.captured[half]
-    wire = views.wire[half]
-    adapter_of = views.adapter[half]
+    data = views.data[batch]
+    offset = views.offset[batch]
+    captured = views.captured[batch]
+    wire = views.wire[batch]
+    adapter_of = views.adapter[batch]
     for k in range(own_bounds.shape[0]):
         own_bounds[k] = 0
     a = np.int64(-1)
@@ -288,8 +288,8 @@ def _steer_block(
     for k in range(shards):
         own_bounds[k + 1] += own_bounds[k]
     # Each shard's begin moves on as its part fills, and ends as the next one's begin.
-    steered = views.steered[half]
-    arrival_ns = views.arrival_ns[half]
+    steered = views.steered[batch]
+    arrival_ns = views.arrival_ns[batch]
     for i in range(first, last):
         noted = words[i - first]
         if noted[0] != NONE:
@@ -308,17 +308,17 @@ def _steer_block(
 
 @kernel(types.void(VIEWS, *[types.int64] * 4, types.int64[:, ::1], types.int64[:, ::1]))
 def steer(
-    views: Views, half: int, first_block: int, last_block: int, frames: int, words: I64, port: I64
+    views: Views, batch: int, first_block: int, last_block: int, frames: int, words: I64, port: I64
 ) -> None:
     """Steer blocks of the first ``frames`` frames of a batch, and sort each block by owning shard.
 
     The batch's ``data`` goes on for 16 bytes at least after the begin of the last frame. Written: ``steered``
     and ``bounds`` of those blocks; shard k's frames of block b are
-    ``steered[half, bounds[half, b, k] : bounds[half, b, k + 1]]``. ``words`` (BLOCK_FRAMES, 4) is scratch;
+    ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``words`` (BLOCK_FRAMES, 4) is scratch;
     ``port`` (adapters, PORT_COUNTERS) is added to.
     """
     for block in range(first_block, last_block):
         first = block * BLOCK_FRAMES
         last = min(first + BLOCK_FRAMES, frames)
-        bounds = views.bounds[half, block]
-        _steer_block(views, half, np.uint64(first), np.uint64(last), bounds, words, port)
+        bounds = views.bounds[batch, block]
+        _steer_block(views, batch, np.uint64(first), np.uint64(last), bounds, words, port)

@@ -163,7 +163,7 @@ class Rig:
         self._frames = min(sizes.batch_frames, (sizes.batch_bytes - 8) // stride_of(settings))
         source = _Frames(settings, self._frames)
         self._step_ns = _BATCHES * source.batch_ns
-        self._conductor = Conductor(self.machine.plane, source)
+        self._conductor = Conductor(self.machine.rounds, source)
 
     def run(self, seconds: float) -> float:
         """Frames returned by VMs a wall second, over so many seconds."""

@@ -35,7 +35,7 @@ _BLOCK: Final = "/vmq-"  # how the path of a host's shared block begins, where s
 def private_bytes(rig: Rig) -> int:
     """Memory that one more processor takes: a worker's own (USS), the host's shared block apart; median."""
     found = []
-    for pid in rig.machine.plane.worker_pids:
+    for pid in rig.machine.rounds.worker_pids:
         worker = psutil.Process(pid)
         own = worker.memory_full_info().uss
         if hasattr(psutil.Process, "memory_maps"):

@@ -114,7 +114,7 @@ class Engine:
     def worker_pids(self) -> list[int]:
         """Process ids of the workers, by processor."""
         assert self._live is not None
-        return self._live.machine.plane.worker_pids
+        return self._live.machine.rounds.worker_pids
 
     async def request(self, op: str, **params: Any) -> Response:
         """Ask the engine directly, without the bus."""

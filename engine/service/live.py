@@ -55,7 +55,7 @@ class LiveLoop:
         self.machine = machine
         self._feed = feed
         self._source = feed.source  # what the conductor was given
-        self._conductor = Conductor(machine.plane, feed.source)
+        self._conductor = Conductor(machine.rounds, feed.source)
         self._interval_ns = interval_ns
         self._listener = listener
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
@@ -140,7 +140,7 @@ class LiveLoop:
             pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
             if now_ns - watched_ns > _WATCH_NS:
                 watched_ns = now_ns
-                machine.plane.replace_dead()
+                machine.rounds.replace_dead()
                 machine.settle()
             if fed and self._conductor.source is None:
                 self._tell_of_end()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.dataplane.plane import AdapterNeeds, Plane
+from engine.dataplane.rounds import Rounds
 from engine.ndis.effects import Effect, Indication, SetLink, SetTraffic, SteeringChanged
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
@@ -57,7 +58,12 @@ class Machine:
         effects = self.host.start()
         self._feed = feed
         needs = [AdapterNeeds(one.max_steering_rows, one.max_vms) for one in self.host.adapters]
-        self.plane = Plane(scenario, needs, deadline_s)
+        self.plane = Plane(scenario, needs)
+        try:
+            self.rounds = Rounds(self.plane, deadline_s)
+        except BaseException:
+            self.plane.close()
+            raise
         self.events_dropped = 0
         self._events: list[Event] = []
         self._event_seq = 0
@@ -81,8 +87,8 @@ class Machine:
                 outcome = self.host.returned(*freeing)
                 self._carry_out(outcome.effects)
                 self._publish(outcome.indications)
-        while self.plane.incidents:
-            incident = self.plane.incidents.popleft()
+        while self.rounds.incidents:
+            incident = self.rounds.incidents.popleft()
             self.tell("worker_died", f"{incident.cause}; {incident.lost_frames} frames are lost with it")
             self.tell("worker_replaced", f"CPU {incident.cpu} has a new worker")
 
@@ -144,6 +150,7 @@ class Machine:
 
     def close(self) -> None:
         """End the workers and remove the shared memory."""
+        self.rounds.close()
         self.plane.close()
 
     def _carry_out(self, effects: tuple[Effect, ...]) -> None:

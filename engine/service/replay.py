@@ -64,7 +64,7 @@ def replay(
         with whole():
             machine = Machine(scenario, f"capture {capture}")
             stack.callback(_close, machine)
-        conductor = Conductor(machine.plane, source)
+        conductor = Conductor(machine.rounds, source)
 
         def after_round() -> None:
             machine.settle()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine.dataplane import layout
 from engine.dataplane.plane import AdapterNeeds, Plane
+from engine.dataplane.rounds import Part, Rounds
 from engine.ndis import counters
 from engine.ndis.effects import CloseQueue, MoveQueue, OpenQueue, SetBuffers
 from engine.ndis.steering import SteeringRows
@@ -21,7 +22,7 @@ COUNTERS = counters.names(counters.QUEUE + counters.QUEUE_GAUGES)
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[Plane]:
+def rounds() -> Iterator[Rounds]:
     adapters = [
         AdapterSpec(name=f"nic{a}", max_queues=QUEUES, max_filters=QUEUES, buffers=64)
         for a in range(ADAPTERS)
@@ -35,7 +36,9 @@ def plane() -> Iterator[Plane]:
         none = np.full(QUEUES, -1, np.int32)
         port = np.where(ids % 2 == 0, ids, -1).astype(np.int32)
         plane.write_steering(a, SteeringRows(key, ids, ids, none, port))
-    yield plane
+    rounds = Rounds(plane)
+    yield rounds
+    rounds.close()
     plane.close()
 
 
@@ -55,9 +58,9 @@ frames = st.lists(
 )
 
 
-def write(plane: Plane, half: int, batch: list[tuple[int, int, int, int]]) -> None:
+def write(plane: Plane, number: int, batch: list[tuple[int, int, int, int]]) -> None:
     """Put frames (time, adapter, queue, wire) into a batch."""
-    target = plane.batches[half]
+    target = plane.batches[number]
     for i, (time_ns, adapter, queue, wire) in enumerate(batch):
         start = i * 64
         target.data[start : start + 64] = 0
@@ -104,12 +107,13 @@ def compare(plane: Plane, model: Model, before: list[dict[str, int]]) -> None:
     moves=st.lists(st.tuples(st.integers(0, 9), st.integers(0, CPUS - 1)), max_size=6),
 )
 def test_every_counter_is_the_models_at_every_horizon(
-    plane: Plane,
+    rounds: Rounds,
     specs: list[tuple[int, int, int]],
     wanted: list[tuple[int, int, int, int]],
     cuts: set[int],
     moves: list[tuple[int, int]],
 ) -> None:
+    plane = rounds.plane
     places = [(a, q) for a in range(ADAPTERS) for q in range(QUEUES + 1)]
     start_ns = plane.now_ns + 1_000_000
     model_queues = []
@@ -129,12 +133,17 @@ def test_every_counter_is_the_models_at_every_horizon(
         timed.append((now, adapter, queue, wire))
     pending_moves = list(moves)
     edges = sorted({cut for cut in cuts if cut < len(timed)} | {len(timed)})
-    for number, (first, last) in enumerate(zip([0, *edges], edges, strict=False)):
-        piece = timed[first:last]
+    pieces = [timed[first:last] for first, last in zip([0, *edges], edges, strict=False)]
+    parts = [Part(number % layout.BATCHES, len(piece)) for number, piece in enumerate(pieces)]
+    write(plane, 0, pieces[0])
+    for number, (piece, last) in enumerate(zip(pieces, edges, strict=True)):
         horizon = timed[last][0] if last < len(timed) else now + 1
-        write(plane, number % 2, piece)
-        plane.begin_round(number % 2, len(piece), horizon)
-        plane.end_round()
+        following = None
+        if number + 1 < len(pieces):
+            following = parts[number + 1]
+            write(plane, following.batch, pieces[number + 1])
+        rounds.begin(parts[number], horizon, following)
+        rounds.end()
         for time_ns, adapter, queue, wire in piece:
             model.frame(time_ns, (adapter, queue), wire, queue != 0 and queue % 2 == 0)
         # Frames at the horizon itself come in the next round; until then nothing at it happens.
@@ -146,13 +155,13 @@ def test_every_counter_is_the_models_at_every_horizon(
             which, cpu = pending_moves.pop()
             plane.carry_out(MoveQueue(*places[which], cpu))
             model.move(places[which], cpu)
-    plane.begin_round(0, 0, layout.NEVER_NS)
-    plane.end_round()
+    rounds.begin(Part(0, 0), layout.NEVER_NS)
+    rounds.end()
     model.run_before(float("inf"))
     compare(plane, model, before)
     for place in places:
         plane.carry_out(CloseQueue(*place))
-    assert np.all(plane._views.belongs == layout.NONE)
+    assert np.all(plane.views.belongs == layout.NONE)
     plane.now_ns = max(plane.now_ns, now)
 
 

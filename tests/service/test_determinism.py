@@ -130,7 +130,7 @@ def counted(given: Scenario, source: Source, horizon_ns: int) -> tuple[Stats, in
         machine.settle()
 
     try:
-        conductor = Conductor(machine.plane, source)
+        conductor = Conductor(machine.rounds, source)
         if horizon_ns == NEVER_NS:
             conductor.run_to_end(after_round)
         else:

@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.dataplane.extents import Extent
+from engine.dataplane.layout import BATCHES
+from engine.dataplane.rounds import Part
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.service.machine import Machine
 from tests.service.test_engine import check_identities
@@ -50,7 +52,7 @@ class Lab:
 
     machine: Machine
     sent: dict[int, Sent] = field(default_factory=dict)
-    half: int = 0
+    batch: int = 0
 
     @property
     def first(self) -> Sent:
@@ -59,7 +61,7 @@ class Lab:
     def send(self, frames: list[tuple[int, str, int, int]], gap_ns: int, rest_ns: int) -> None:
         """Send frames (adapter, VM, VLAN, size) and let time pass."""
         plane = self.machine.plane
-        batch = plane.batches[self.half]
+        batch = plane.batches[self.batch]
         offset, now = 0, plane.now_ns
         for i, (adapter, vm, vlan, size) in enumerate(frames):
             number = next(numbers)
@@ -74,10 +76,10 @@ class Lab:
             self.sent[number] = Sent(adapter, vm, vlan, seen_as)
             offset += size
             now += gap_ns
-        plane.begin_round(self.half, len(frames), now + rest_ns)
-        plane.end_round()
+        self.machine.rounds.begin(Part(self.batch, len(frames)), now + rest_ns)
+        self.machine.rounds.end()
         self.machine.settle()
-        self.half = 1 - self.half
+        self.batch = (self.batch + 1) % BATCHES
 
     def ask(self, op: str, **params: Any) -> dict[str, Any]:
         """A request, whether it is refused or not; what it found."""
@@ -187,10 +189,10 @@ def clean(lab: Lab) -> None:
         state = lab.machine.host.adapters[adapter]
         assert list(state.queues) == [0]
         assert state.budget.left(lambda queue_id: 0) == 240
-    belongs = lab.machine.plane._views.belongs
+    belongs = lab.machine.plane.views.belongs
     lab.send([], 0, 10_000_000)
     assert np.count_nonzero(belongs >= 0) == 16 * len(ADAPTERS)
-    assert lab.machine.plane._guests._extents._free == [Extent(0, lab.machine.plane._views.guest_bytes.size)]
+    assert lab.machine.plane._guests._extents._free == [Extent(0, lab.machine.plane.views.guest_bytes.size)]
 
 
 @settings(max_examples=60, deadline=None)
