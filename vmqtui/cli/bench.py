@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable, warn
+from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable
 from vmqtui.cli.output import print_json
 from vmqtui.cli.start import prepare_kernels
 
@@ -54,8 +54,6 @@ def run_bench(
                 document = account.bench(Settings(**given), seconds or _SECONDS, progress.tell)
         except BenchFailedError as error:
             failed(error)
-    if document["busy_cores_before"] > _QUIET_SHARE * document["cores"]:
-        warn(f"other programs kept {document['busy_cores_before']:.1f} of {document['cores']} cores busy")
     if as_json:
         print_json(document)
     elif sweep:
@@ -101,6 +99,16 @@ def _print(document: dict[str, Any]) -> None:
     ):
         print(f"  {title:<18}{text}")
     _print_baselines(document)
+    _print_company(document)
+
+
+def _print_company(document: dict[str, Any]) -> None:
+    """That others used the machine, which makes every number lower than it could be."""
+    busy, cores = document["busy_cores_before"], document["cores"]
+    if busy > _QUIET_SHARE * cores:
+        print(
+            f"just before, other programs kept {busy:.1f} of {cores} cores busy: nothing here is at its best"
+        )
 
 
 def _print_baselines(document: dict[str, Any]) -> None:
@@ -177,6 +185,7 @@ def _print_sweep(document: dict[str, Any]) -> None:
     ):
         print(f"  {title:<18}{text}")
     _print_baselines(document)
+    _print_company(document)
 
 
 def _print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
