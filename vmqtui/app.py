@@ -15,7 +15,7 @@ from vmqtui.dialogs.choose import MoveDialog, TextDialog
 from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.state.model import Model
 from vmqtui.state.moment import Tape
-from vmqtui.theme import DEFAULT, Palette, load_themes
+from vmqtui.theme import Palette, load_themes, preferred
 
 DRAW_PERIOD = 0.1
 """Seconds between two drawings, at least."""
@@ -60,8 +60,7 @@ class VmqApp(App[None]):
     ) -> None:
         self._themes, self._problems = load_themes(themes)
         self._problems += notes
-        wanted = theme if theme in self._themes else DEFAULT if DEFAULT in self._themes else ""
-        self._theme_name = wanted or next(iter(self._themes))
+        self._theme_name = theme if theme is not None and theme in self._themes else preferred(self._themes)
         if theme is not None and theme != self._theme_name:
             self._problems.append(f"no theme {theme!r}; there are {', '.join(self._themes)}")
         self.palette = Palette(self._themes[self._theme_name].roles)

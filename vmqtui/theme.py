@@ -1,11 +1,15 @@
 """Themes: one file each in ``themes/``, loaded into Textual themes and the palette that we draw with."""
 
+import os
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import platformdirs
 from rich.style import Style
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
@@ -48,6 +52,10 @@ ROLES = (
 )
 _BOLD = frozenset({"strong", "title", "accent"})
 DEFAULT = "dark"
+MONOCHROME = "mono"
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LIMIT_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -82,40 +90,67 @@ def themes_directory() -> Path | None:
     return None
 
 
+def own_themes_directory() -> Path:
+    """Where a user's own themes are looked for."""
+    return platformdirs.user_config_path("vmqtui", appauthor=False) / "themes"
+
+
 def load_themes(directory: Path | None = None) -> tuple[dict[str, LoadedTheme], list[str]]:
     """Every theme by name, and a sentence for each file that could not be used.
 
+    Those that ship, then the user's own, which may replace one by its name; or those of ``directory`` alone.
     There is always a theme to go on with: without a usable file a plain grey one stands in.
     """
-    directory = directory or themes_directory()
+    shipped = themes_directory()
+    own = own_themes_directory()
+    directories = [directory] if directory else [*([shipped] if shipped else []), own]
     themes: dict[str, LoadedTheme] = {}
     problems: list[str] = []
-    for path in sorted(directory.glob("*.toml")) if directory else ():
-        try:
-            theme = read_theme(path)
-        except (OSError, ValueError) as error:
-            problems.append(f"theme {path.name}: {error}")
-        else:
-            themes[theme.name] = theme
+    for place in directories:
+        for path in _files(place, problems):
+            try:
+                theme = read_theme(path)
+            except (OSError, ValueError) as error:
+                problems.append(f"theme {path if place == own else path.name}: {error}")
+            else:
+                themes[theme.name] = theme
     if not themes:
         problems.append("no theme could be used; a plain one stands in")
         themes["plain"] = _make("plain", "Plain", True, {"primary": "#d0d0d0"}, _FALLBACK_ROLES)
     return themes, problems
 
 
+def preferred(themes: Mapping[str, LoadedTheme]) -> str:
+    """The theme to begin with where none is asked for: without colour where NO_COLOR says so."""
+    first = MONOCHROME if os.environ.get("NO_COLOR") else DEFAULT
+    return next((name for name in (first, DEFAULT) if name in themes), next(iter(themes)))
+
+
+def _files(place: Path, problems: list[str]) -> list[Path]:
+    try:
+        return sorted(place.glob("*.toml"))
+    except OSError as error:
+        problems.append(f"themes of {place}: {error.strerror or error}")
+        return []
+
+
 def read_theme(path: Path) -> LoadedTheme:
     """One theme file. Raises ValueError, in a sentence, for what is missing or no colour."""
+    if not path.is_file() or path.stat().st_size > _LIMIT_BYTES:
+        raise ValueError(f"not a file of at most {_LIMIT_BYTES >> 10} KiB")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text ({error.reason})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"not TOML: {error}") from None
     colours = _colours(table, "colours", COLOURS)
     roles = _colours(table, "roles", ROLES)
     name, title, dark = table.get("name", path.stem), table.get("title", path.stem), table.get("dark", True)
     if not isinstance(name, str) or not isinstance(title, str) or not isinstance(dark, bool):
         raise ValueError("name and title are text, dark is true or false")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name: {name!r} is not a name (1 to 64 of A-Z a-z 0-9 _ -)")
     return _make(name, title, dark, colours, roles)
 
 
@@ -123,15 +158,20 @@ def _colours(table: dict[str, Any], section: str, keys: tuple[str, ...]) -> dict
     found = table.get(section)
     if not isinstance(found, dict):
         raise ValueError(f"no [{section}] table")
-    for key in keys:
-        value = found.get(key)
-        if not isinstance(value, str):
-            raise ValueError(f'{section}.{key} is missing (a colour fits, like "#5fb3d9")')
-        try:
-            Color.parse(value)
-        except ColorParseError:
-            raise ValueError(f'{section}.{key}: "{value}" is not a colour (like "#5fb3d9")') from None
-    return {key: Color.parse(found[key]).hex for key in keys}
+    return {key: _colour(found.get(key), f"{section}.{key}") for key in keys}
+
+
+def _colour(value: object, key: str) -> str:
+    """A colour as #rrggbb."""
+    if not isinstance(value, str):
+        raise ValueError(f'{key} is missing (a colour fits, like "#5fb3d9")')
+    try:
+        colour = Color.parse(value)
+    except ColorParseError:
+        colour = None
+    if colour is None or colour.a != 1 or colour.ansi is not None or colour.auto:
+        raise ValueError(f'{key}: "{value}" is not a colour (like "#5fb3d9")')
+    return "#{:02x}{:02x}{:02x}".format(*colour.rgb)
 
 
 def _make(name: str, title: str, dark: bool, colours: dict[str, str], roles: dict[str, str]) -> LoadedTheme:

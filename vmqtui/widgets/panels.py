@@ -205,7 +205,7 @@ class ReasonChart(ReasonPanel):
             label = top if index == 0 else top / 2 if index == len(body) // 2 and len(body) > 4 else None
             lines.append([(f"{compact(label) if label else '':>6} ", "dim"), *line])
         left = f"{room} s ago"
-        lines.append([(" " * axis, "dim"), (left + " " * max(1, room - len(left) - 3) + "now", "faint")])
+        lines.append([(" " * axis, "dim"), (left + " " * max(1, room - len(left) - 3) + "now", "dim")])
         return lines
 
 
