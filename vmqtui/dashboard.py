@@ -9,15 +9,18 @@ from textual.binding import Binding, BindingsMap
 from textual.widgets import ContentSwitcher
 
 from vmqtui.actions import ACTIONS, VIEWS, by_id, offered
+from vmqtui.actions.action import QUEUE
 from vmqtui.dialogs.choose import ChooseDialog, TextDialog
 from vmqtui.dialogs.texts import details_text, help_text
 from vmqtui.link import Link
 from vmqtui.state.model import Model
+from vmqtui.state.rows import QueueRow
 from vmqtui.table_actions import TableActions
 from vmqtui.time_keys import TimeKeys
 from vmqtui.views.default_queue import DefaultQueueView
 from vmqtui.views.overview import OverviewView
 from vmqtui.views.processors import ProcessorsView
+from vmqtui.views.queue import QueueView
 from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
 from vmqtui.widgets.canvas import palette_of
@@ -34,6 +37,7 @@ _VIEWS: tuple[type[View], ...] = (
     ProcessorsView,
     DefaultQueueView,
     EventsView,
+    QueueView,
 )
 
 
@@ -58,7 +62,7 @@ class Dashboard(TimeKeys, TableActions):
         self._timeline = Timeline(model)
         self._keys = KeyBar(self._offered)
         self._views = {view.view_id: view(model) for view in _VIEWS}
-        self._view = next(iter(VIEWS))
+        self._view = self._tab = next(iter(VIEWS))
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -114,8 +118,9 @@ class Dashboard(TimeKeys, TableActions):
     def action_view(self, view: str) -> None:
         """Show a view."""
         self.end_filter()
-        self._view = view
-        self._tabs.view = self._keys.view = view
+        self._view = self._keys.view = view
+        if view in VIEWS:
+            self._tab = self._tabs.view = view
         self.query_one("#views", ContentSwitcher).current = view
         self._tabs.repaint()
         self._keys.repaint()
@@ -125,7 +130,7 @@ class Dashboard(TimeKeys, TableActions):
 
     def _step_view(self, step: int) -> None:
         names = list(VIEWS)
-        self.action_view(names[(names.index(self._view) + step) % len(names)])
+        self.action_view(names[(names.index(self._tab) + step) % len(names)])
 
     def action_next_view(self) -> None:
         """Show the next view."""
@@ -144,8 +149,20 @@ class Dashboard(TimeKeys, TableActions):
     def on_live_table_chosen(self, event: LiveTable.Chosen) -> None:
         self.action_details()
 
+    def action_back(self) -> None:
+        """Leave a queue's page, or drop the table's filter."""
+        if self._view not in VIEWS:
+            self.action_view(self._tab)
+        else:
+            super().action_back()
+
     def action_details(self) -> None:
-        """Everything about the row under the cursor."""
+        """The page of the queue under the cursor; of another row everything that is known."""
+        subject, page = self.view.subject, self._views[QUEUE]
+        if isinstance(subject, QueueRow) and isinstance(page, QueueView) and self.view is not page:
+            page.look_at(subject)
+            self.action_view(QUEUE)
+            return
         table = self.view.table
         row = table.row
         if row is None:

@@ -49,6 +49,23 @@ def bar(parts: Sequence[tuple[float, str]], width: int, track: str = "track") ->
     return spans
 
 
+def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | None = None) -> Line:
+    """A bar of ``width`` cells whose parts (fraction, glyph, role) differ in their glyphs too.
+
+    What is left is a track. ``mark`` is a fraction at which a line stands across the bar.
+    """
+    cells: list[Span] = []
+    total = 0.0
+    for fraction, glyph, role in parts:
+        total = min(1.0, total + max(0.0, fraction))
+        more = max(round(total * width) - len(cells), 1 if fraction > 0 else 0)
+        cells += [(glyph, role)] * min(more, width - len(cells))
+    cells += [("╌", "track")] * (width - len(cells))
+    if mark is not None and width:
+        cells[min(width - 1, max(0, round(mark * width)))] = ("┃", "warn")
+    return join(cells)
+
+
 def spark(values: Sequence[float | None], width: int, top: float | None = None) -> str:
     """The last ``width`` values as a sparkline, newest right. Unknown is "·", zero a thin line.
 

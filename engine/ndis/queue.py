@@ -118,6 +118,7 @@ class Queue:
             "cpu": self.cpu,
             "buffers": self.suggested_buffers,
             "lookahead_bytes": self.lookahead_bytes,
+            "guest_memory": self.guest_memory,
             "return_delay_us": self.return_delay_us,
             "state": str(self.state),
             "operational_state": str(OPERATIONAL[self.state]),

@@ -10,7 +10,9 @@ Vlan = int | Literal["untagged"] | None
 class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One queue as it stands. ``buffers`` is what it suggested, ``total_buffers`` in stats what it got.
 
-    ``vm_paused``: its VM returns no buffer of it. A property of the VM; the queue's ``state`` does not tell.
+    ``guest_memory``: its frames are split, the part behind ``lookahead_bytes`` lies in its VM's memory; None
+    from a writer that does not tell. ``vm_paused``: its VM returns no buffer of it. A property of the VM;
+    the queue's ``state`` does not tell.
     """
 
     queue_id: int
@@ -21,6 +23,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
     cpu: int
     buffers: int
     lookahead_bytes: int
+    guest_memory: bool | None = None
     return_delay_us: int
     state: str
     operational_state: str

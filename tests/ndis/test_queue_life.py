@@ -229,6 +229,7 @@ def test_nothing_of_a_freed_queue_shows_up_in_the_next_one_with_its_id() -> None
         "total_buffers": 0,
         "num_filters": 0,
         "lookahead_bytes": 0,
+        "guest_memory": False,
         "return_delay_us": 0,
         "state": "allocated",
         "operational_state": "paused",

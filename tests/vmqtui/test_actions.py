@@ -4,11 +4,12 @@ from collections import defaultdict
 
 import pytest
 
-from vmqtui.actions import ACTIONS, CURSOR, VIEWS, offered
+from vmqtui.actions import ACTIONS, CURSOR, offered
+from vmqtui.actions.action import ALL_VIEWS
 from vmqtui.dashboard import Dashboard
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", sorted(ALL_VIEWS))
 def test_no_key_means_two_things_in_a_view(view: str) -> None:
     meanings: defaultdict[str, list[str]] = defaultdict(list)
     for action in ACTIONS:
@@ -27,7 +28,7 @@ def test_every_action_has_a_name_title_help_and_group() -> None:
         assert action.id.isidentifier(), action.id  # it is a key of the configuration file
         assert action.help.endswith("."), action.id
         assert action.group, action.id
-        assert action.views <= set(VIEWS), action.id
+        assert action.views <= ALL_VIEWS, action.id
 
 
 def test_every_action_is_carried_out_by_the_dashboard() -> None:

@@ -21,7 +21,7 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def keys() -> str:
     rows = []
     for action in ACTIONS:
-        everywhere = not action.views or len(action.views) == len(VIEWS)
+        everywhere = not action.views or set(VIEWS) <= action.views
         where = (
             "everywhere" if everywhere else ", ".join(VIEWS[view] for view in VIEWS if view in action.views)
         )

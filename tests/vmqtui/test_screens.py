@@ -36,6 +36,17 @@ async def test_views_of_a_live_host(dashboard: Running, size: tuple[int, int]) -
             same_as_snapshot(f"{view}-live-{size[0]}x{size[1]}", screen_text(app))
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_page_of_a_queue(dashboard: Running, size: tuple[int, int]) -> None:
+    async with dashboard(size=size, readings=30) as (app, pilot, link):
+        await pilot.press("2", *["down"] * 7, "enter")
+        for seq in range(31, 61):
+            link.publish("hv01", stats=make_stats(seq))
+            app.draw_now()
+        await pilot.pause()
+        same_as_snapshot(f"queue-live-{size[0]}x{size[1]}", screen_text(app))
+
+
 def _connecting() -> ScriptedLink:
     return ScriptedLink(progress="compiling kernels, 3 of 7")
 
@@ -268,10 +279,10 @@ async def test_help_lists_every_action(dashboard: Running) -> None:
 
 async def test_details_of_a_row_follow_its_counters(dashboard: Running) -> None:
     async with dashboard(size=(120, 60)) as (app, pilot, link):
-        await pilot.press("2", "down", "enter")
+        await pilot.press("3", "down", "enter")
         await pilot.pause()
         before = screen_text(app)
-        assert "steered_frames" in before
+        assert "matched_frames" in before
         play(link, 21, 30)
         app.draw_now()
         await pilot.pause()

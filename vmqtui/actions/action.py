@@ -13,8 +13,10 @@ VIEWS: dict[str, str] = {
 }
 """Every view and its title, in the order of their tabs."""
 
-ALL_VIEWS = frozenset(VIEWS)
-QUEUE_VIEWS = frozenset({"overview", "queues", "buffers", "processors"})
+QUEUE = "queue"
+"""The page of one queue: a view without a tab."""
+ALL_VIEWS = frozenset(VIEWS) | {QUEUE}
+QUEUE_VIEWS = frozenset({"overview", "queues", "buffers", "processors", QUEUE})
 """Views with a table of queues."""
 
 

@@ -19,7 +19,7 @@ MOVING: tuple[Action, ...] = (
 )
 
 TABLES: tuple[Action, ...] = (
-    Action("details", "enter", "Details", "Everything about the row under the cursor.", "Table", ALL_VIEWS),
+    Action("details", "enter", "Details", "A queue's page; of others all that is known.", "Table", ALL_VIEWS),
     Action(
         "sort_next", "s", "Sort by the next column", "Or click a heading.", "Table", ALL_VIEWS, bar="sort"
     ),
@@ -59,7 +59,7 @@ TABLES: tuple[Action, ...] = (
         ALL_VIEWS,
     ),
     Action("reset_deltas", "Z", "Reset deltas", "Show counters since now.", "Table", ALL_VIEWS),
-    Action("back", "escape", "Back", "Drop the table's filter.", "Table", ALL_VIEWS),
+    Action("back", "escape", "Back", "Leave a queue's page, or drop the table's filter.", "Table", ALL_VIEWS),
 )
 
 MATRIX: tuple[Action, ...] = tuple(

@@ -51,6 +51,8 @@ class Column(Generic[R]):
     """Says in a glyph what another column says in words; not exported."""
     sort: Callable[[R], Value] | None = None
     gauge: Callable[[R], Sequence[tuple[float, str]] | None] | None = None
+    mark: Callable[[R], float | None] | None = None
+    """A fraction at which a line stands across the ``gauge``, whose parts then differ in their glyphs too."""
     trend: Callable[[R], Hashable] | None = None
     top: float | None = None
     """Value of a full cell of a ``trend``; None: the highest shown."""

@@ -35,6 +35,13 @@ def use_level(fraction: float | None) -> Level:
     return "bad" if fraction >= 0.95 else "warn" if fraction >= 0.75 else ""
 
 
+def low_level(low: float | None, total: float | None) -> Level:
+    """Of the fewest free buffers: none left is bad, under 5 % worth a look."""
+    if low is None or not total:
+        return "dim"
+    return "bad" if low <= 0 else "warn" if low < 0.05 * total else ""
+
+
 def drops_level(rate: float | None) -> Level:
     """Any drop is bad."""
     return "dim" if not rate else "bad"

@@ -120,6 +120,12 @@ class QueueRow(msgspec.Struct, frozen=True, eq=False):
         return None if pending is None or outstanding is None else pending + outstanding
 
     @property
+    def high_water(self) -> float | None:
+        """The largest part of its buffers that was ever in use, since it has this many."""
+        free = ratio(self.count("low_free_buffers"), self.count("total_buffers"))
+        return None if free is None else 1 - free
+
+    @property
     def memory_bytes(self) -> int | None:
         total = self.count("total_buffers")
         return None if total is None or self.settings is None else total * self.settings.max_frame_bytes

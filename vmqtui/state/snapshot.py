@@ -247,6 +247,21 @@ class Snapshot:
             return self.event_rows
         return tuple(row for row in self.event_rows if row.event.adapter in (None, adapter))
 
+    def events_of_queue(self, adapter: str, queue_id: int, gone: bool) -> list[EventRow]:
+        """What happened to a queue, newest first; not to an earlier one of its id.
+
+        ``gone``: it has been freed, and that is the last that is told.
+        """
+        found: list[EventRow] = []
+        for row in self.event_rows:
+            event = row.event
+            if (event.adapter, event.queue_id) != (adapter, queue_id):
+                continue
+            if event.event == "queue_freed" and (found or not gone):
+                break
+            found.append(row)
+        return found
+
     def _called(self, event: Event) -> str | None:
         if event.queue_id is None:
             return None

@@ -6,8 +6,9 @@ from textual.app import ComposeResult
 
 from vmqtui.numbers import grouped
 from vmqtui.state.model import Model
-from vmqtui.state.rows import Trouble, known_sum
+from vmqtui.state.rows import QueueRow, Trouble, known_sum
 from vmqtui.views.view import View, titled
+from vmqtui.widgets.memory import MemoryMap
 from vmqtui.widgets.table import LiveTable
 
 
@@ -85,17 +86,32 @@ class FiltersView(TableView):
 
 
 class BuffersView(TableView):
-    """Every queue's receive buffers."""
+    """Where memory lives: every adapter's buffers, those of the queue under the cursor, and every queue's."""
 
     view_id = "buffers"
     table_name = "buffers"
     title = "Receive buffers of queues"
     empty = "no queues yet"
 
-    def on_mount(self) -> None:
-        self._table.border_subtitle = (
-            "[$vmq-bar2]█[/] outstanding  [$vmq-bar]█[/] pending  [$vmq-dim]╌[/] free"
-        )
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._map = MemoryMap(model, "buffers-map")
+
+    def compose(self) -> ComposeResult:
+        yield titled(self._map, "Where memory lives")
+        yield from super().compose()
+
+    def draw(self) -> None:
+        super().draw()
+        self._draw_map()
+
+    def on_live_table_moved(self, event: LiveTable.Moved) -> None:
+        self._draw_map()
+
+    def _draw_map(self) -> None:
+        row = self._table.row
+        self._map.queue = row if isinstance(row, QueueRow) else None
+        self._map.repaint()
 
     def extra(self) -> str:
         rows = [

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from vmqtui.actions import CURSOR
 from vmqtui.columns import Column, columns_of, visible
 from vmqtui.columns.arrange import Arranged, arrange
-from vmqtui.draw import Line, bar, fit, join, spark
+from vmqtui.draw import Line, bands, bar, fit, join, spark
 from vmqtui.numbers import UNKNOWN
 from vmqtui.printable import printable
 from vmqtui.state.choices import AS_IT_COMES, TableChoice
@@ -294,7 +294,13 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         for column, width in self._fit_columns():
             if column.gauge is not None:
                 parts = column.gauge(row)
-                line += bar(parts, width) if parts is not None else [(fit(UNKNOWN, width), "dim")]
+                if parts is None:
+                    line.append((fit(UNKNOWN, width), "dim"))
+                elif column.mark is not None:
+                    told = [(part, glyph, role) for (part, role), glyph in zip(parts, "█▓", strict=False)]
+                    line += bands(told, width, column.mark(row))
+                else:
+                    line += bar(parts, width)
             elif column.trend is not None:
                 line.append((spark(self._series(column.trend(row), width), width, column.top), "trend"))
             else:

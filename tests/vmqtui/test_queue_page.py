@@ -1,0 +1,162 @@
+"""The page of one queue, and where its memory lives."""
+
+import msgspec
+import pytest
+
+from engine.telemetry.events import Event
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.dialogs import opened, until
+from tests.vmqtui.scripted import SECOND, live_link, make_config, make_stats, with_queue
+from vmqtui.draw import bands, width_of
+from vmqtui.state.memory import pool, regions
+from vmqtui.state.rows import QueueRow
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.state.trail import Trail
+
+SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
+
+
+def queue(snapshot: Snapshot, queue_id: int) -> QueueRow:
+    return next(row for row in snapshot.queues if row.queue_id == queue_id)
+
+
+def test_whole_frames_are_in_host_memory_and_copies_of_the_indicated_in_the_guests() -> None:
+    row = queue(SNAPSHOT, 1)
+    host, guest = regions(row)
+    assert (host.space, host.what, host.bytes_each, host.size) == ("host", "whole frames", 1518, 512 * 1518)
+    assert (host.outstanding, host.pending) == (row.count("outstanding"), row.count("pending"))
+    assert (guest.space, guest.outstanding, guest.pending) == ("guest", row.count("outstanding"), 0)
+
+
+def test_split_keeps_the_lookahead_in_the_host_and_the_rest_in_the_guest() -> None:
+    config = with_queue(make_config(ndis_version="6.20"), 1, lookahead_bytes=128, guest_memory=True)
+    row = queue(Snapshot("hv01", None, config, make_stats(8)), 1)
+    host, guest = regions(row)
+    assert (host.what, host.bytes_each) == ("lookahead", 128)
+    assert (guest.what, guest.bytes_each) == ("post-lookahead", 1390)
+    assert guest.pending == row.count("pending")
+
+
+def test_split_that_was_asked_for_but_not_made_is_whole_frames() -> None:
+    config = with_queue(make_config(), 1, lookahead_bytes=128, guest_memory=False)
+    assert regions(queue(Snapshot("hv01", None, config, make_stats(8)), 1))[0].what == "whole frames"
+
+
+def test_default_queue_has_no_guest_memory_of_its_own() -> None:
+    assert [one.space for one in regions(queue(SNAPSHOT, 0))] == ["host"]
+
+
+def test_buffers_of_an_adapter_add_up() -> None:
+    found = pool(SNAPSHOT.adapters[0])
+    assert found.total == 16384
+    assert found.in_no_queue == 16384 - 1024 - 12 * 512
+    assert pool(Snapshot("hv01", None, make_config()).adapters[0]).in_no_queue is None
+
+
+def test_low_water_mark_that_an_engine_does_not_tell_is_unknown() -> None:
+    stats = make_stats(8)
+    del stats.adapters["nic0"].queues["low_free_buffers"]
+    row = queue(Snapshot("hv01", None, make_config(), stats), 1)
+    assert row.high_water is None
+    assert queue(SNAPSHOT, 1).high_water == pytest.approx(1 - 27 / 512)
+
+
+def test_bands_are_as_wide_as_asked_and_differ_in_glyph() -> None:
+    for width in (8, 20, 61):
+        line = bands([(0.2, "█", "a"), (0.001, "▓", "b"), (0.3, "▒", "c")], width, 0.5)
+        text = "".join(part for part, _ in line)
+        assert width_of(line) == width
+        assert set(text) == {"█", "▓", "▒", "╌", "┃"}
+    assert bands([(1.0, "█", "a")], 4, 1.0) == [("███", "a"), ("┃", "warn")]
+    assert bands([], 3) == [("╌╌╌", "track")]
+
+
+def test_trail_knows_the_seconds_that_were_looked_at_and_no_others() -> None:
+    trail = Trail()
+    for second, value in ((3, 1.0), (4, 2.0), (6, 4.0)):
+        trail.note("web", second * SECOND, {"pps": value})
+    assert trail.last("pps", 5, 6 * SECOND) == [None, 1.0, 2.0, None, 4.0]
+    assert trail.last("pps", 2, 4 * SECOND) == [1.0, 2.0]
+    trail.note("sql", 7 * SECOND, {"pps": 9.0})
+    assert trail.last("pps", 3, 7 * SECOND) == [None, None, 9.0]
+
+
+def test_state_history_is_not_that_of_an_earlier_queue_with_the_id() -> None:
+    def event(seq: int, kind: str) -> Event:
+        return Event(seq=seq, sim_time_ns=seq, time_ns=seq, event=kind, adapter="nic0", queue_id=1)
+
+    kinds = ("queue_state", "queue_freed", "queue_state", "drops_begin")
+    events = tuple(event(seq, kind) for seq, kind in enumerate(kinds, 1))
+    now = Snapshot("hv01", None, make_config(), None, events=events)
+    assert [row.event.seq for row in now.events_of_queue("nic0", 1, gone=False)] == [4, 3]
+    freed = Snapshot("hv01", None, make_config(), None, events=(*events, event(5, "queue_freed")))
+    assert [row.event.seq for row in freed.events_of_queue("nic0", 1, gone=True)] == [5, 4, 3]
+
+
+@pytest.mark.parametrize("view", ["1", "2", "4"])
+async def test_enter_opens_the_page_and_escape_leaves_it(dashboard: Running, view: str) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press(view, "down", "enter")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "Queue 1 of nic0 · web-01" in text
+        assert "Rates over time" in text
+        assert "fewest free" in text
+        assert "00:15:5d:00:00:01" in text
+        before = app.screen.view.view_id  # type: ignore[attr-defined]
+        assert before == "queue"
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "Rates over time" not in screen_text(app)
+
+
+async def test_page_from_the_matrix_is_of_the_column(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("5", "right", "enter")
+        await pilot.pause()
+        assert "Queue 4 of nic0 · sql-02" in screen_text(app)
+
+
+async def test_controls_of_the_page_act_on_its_queue(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", *["down"] * 5, "enter", "e")
+        await until(pilot, app, "Rename or resize queue 5")
+        await pilot.press("escape", "down", "x")
+        await until(pilot, app, "Clear filter 6")
+
+
+async def test_page_of_a_queue_without_filters_still_has_its_controls(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "enter", "m")
+        await opened(pilot, app)
+        await until(pilot, app, "Move queue 0 (default)")
+
+
+async def test_page_of_a_freed_queue_says_so_and_keeps_the_last(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "enter")
+        config = make_config()
+        adapter = config.adapters[0]
+        adapter = msgspec.structs.replace(adapter, queues=[q for q in adapter.queues if q.queue_id != 1])
+        stats = make_stats(21)
+        for column in stats.adapters["nic0"].queues.values():
+            del column[1]
+        config = msgspec.structs.replace(config, adapters=[adapter], revision=8)
+        link.publish("hv01", config=config, stats=stats)
+        app.draw_now()
+        await pilot.pause()
+        assert "✗ freed" in screen_text(app)
+        assert "web-01" in screen_text(app)
+
+
+async def test_split_is_drawn_in_the_buffers_view(dashboard: Running) -> None:
+    link = live_link()
+    config = with_queue(make_config(ndis_version="6.20"), 1, lookahead_bytes=128, guest_memory=True)
+    link.publish("hv01", stats=make_stats(8), config=config)
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("4", "down")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "host  lookahead" in text
+        assert "guest post-lookahead" in text
+        assert "of web-01" in text

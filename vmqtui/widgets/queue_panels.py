@@ -1,0 +1,197 @@
+"""Panels of one queue: what it is, its rates over time, its buffers."""
+
+from vmqtui.columns.queues import STATE_GLYPHS, state_level
+from vmqtui.columns.shared import drops_level, load_level, use_level, vlan_text
+from vmqtui.draw import Line, clip, fit, spark, stacked
+from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent
+from vmqtui.printable import printable
+from vmqtui.state.model import Model
+from vmqtui.state.placement import load_of
+from vmqtui.state.rows import QueueRow
+from vmqtui.state.trail import Trail
+from vmqtui.widgets.memory import queue_memory
+from vmqtui.widgets.panels import ModelCanvas
+
+_COUNTERS = (
+    ("steered", "steered_frames"),
+    ("received", "received_frames"),
+    ("dropped", "dropped_no_buffer"),
+    ("indicated", "indicated_frames"),
+    ("returned", "returned_frames"),
+    ("discarded", "discarded_frames"),
+    ("lost", "lost_frames"),
+    ("switch dropped", "switch_dropped_frames"),
+    ("interrupts", "interrupts"),
+    ("DPCs", "dpcs"),
+)
+_TROUBLE = frozenset({"dropped_no_buffer", "discarded_frames", "lost_frames", "switch_dropped_frames"})
+
+
+class QueueCanvas(ModelCanvas):
+    """A canvas over the queue that is looked at."""
+
+    queue: QueueRow | None = None
+    gone = False
+    """Whether the queue is not there any more: what is shown is the last that was known."""
+
+
+class QueueFacts(QueueCanvas):
+    """What it is, whose, where it is served, and its counters."""
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        queue = self.queue
+        if queue is None:
+            return [[(" Enter on a queue shows it here", "dim")]]
+        lines = [self._what(queue), self._whose(queue), self._where(queue), *self._known_as(queue)]
+        counters = self._counters(queue, width)
+        room = height - len(lines) - len(counters)
+        if room > 0:
+            counters = [[], *counters]
+        return [clip(line, width) for line in (*lines, *counters)][:height]
+
+    def _what(self, queue: QueueRow) -> Line:
+        state, level = queue.state, state_level(queue)
+        sign = STATE_GLYPHS.get(state or "", UNKNOWN)
+        line: Line = [
+            (f" {sign} ", "good" if state == "running" else level),
+            (state or UNKNOWN, "text" if state == "running" else level),
+        ]
+        if queue.config is not None:
+            line.append((f"  operational {queue.config.operational_state}", "dim"))
+            line.append((f"  driver {printable(queue.config.driver)}", "dim"))
+        if self.gone:
+            return [(" ✗ freed: the last that was known  ", "bad"), *line]
+        return line
+
+    def _whose(self, queue: QueueRow) -> Line:
+        if queue.vm is None:
+            return [(" VM  ", "title"), ("none: it takes what no filter does", "dim")]
+        others = [
+            one.queue_id
+            for one in self.model.snapshot.queues
+            if one.vm == queue.vm and one.adapter == queue.adapter and one.queue_id != queue.queue_id
+        ]
+        line: Line = [(" VM  ", "title"), (printable(queue.vm), "strong")]
+        if queue.config is not None and queue.config.vm_paused:
+            line.append(("  △ paused: it returns no buffer", "warn"))
+        if queue.config is not None:
+            delay = queue.config.return_delay_us
+            words = f"returns a buffer {delay:,} µs after it got it" if delay else "returns buffers at once"
+            line.append((f"  {words}", "dim"))
+        if others:
+            line.append((f"  also queue {', '.join(map(str, others[:6]))}", "dim"))
+        return line
+
+    def _where(self, queue: QueueRow) -> Line:
+        snapshot = self.model.snapshot
+        cpu = next((one for one in snapshot.cpus if one.cpu == queue.cpu), None)
+        line: Line = [(" CPU ", "title"), (f"{queue.processor or UNKNOWN}", "strong")]
+        if cpu is None:
+            return line
+        if cpu.config is not None:
+            line.append((f"  core {cpu.config.core}, NUMA node {cpu.config.numa_node}", "dim"))
+            if queue.settings is not None and queue.settings.numa_node != cpu.config.numa_node:
+                line.append((f" △ its buffers are on node {queue.settings.numa_node}", "warn"))
+        load = load_of(queue, cpu, snapshot.config.cpu_model if snapshot.config else {})
+        line += [
+            ("  load ", "dim"),
+            (percent(cpu.load), load_level(cpu.load) or "text"),
+            (f", about {percent(load)} of it this queue's" if load is not None else "", "dim"),
+        ]
+        return line
+
+    def _known_as(self, queue: QueueRow) -> list[Line]:
+        """The VM's switch ports."""
+        index = self.model.snapshot.index.adapters.get(queue.adapter)
+        ports = [port for port in index.settings.ports if port.vm == queue.vm] if index and queue.vm else []
+        if not ports:
+            return []
+        shown = [f"{port.mac} VLAN {vlan_text(port.vlan)}" for port in ports[:2]]
+        more = f"  and {len(ports) - 2} more" if len(ports) > 2 else ""
+        return [[(" port", "title"), (f" {', '.join(shown)}{more}", "text")]]
+
+    def _counters(self, queue: QueueRow, width: int) -> list[Line]:
+        deltas = self.model.choices.deltas
+        across = 2 if width >= 56 else 1
+        cells: list[Line] = []
+        for name, key in _COUNTERS:
+            value = queue.since(key) if deltas else queue.count(key)
+            bad = bool(value) and key in _TROUBLE
+            sign = "▲" if bad else ""
+            cells.append(
+                [
+                    (f" {'Δ' if deltas else ''}{fit(name, 14 - deltas)}", "dim"),
+                    (f"{sign + grouped(value):>13} ", "bad" if bad else "text" if value else "dim"),
+                ]
+            )
+        rows = -(-len(cells) // across)
+        return [[span for cell in cells[row::rows] for span in cell] for row in range(rows)]
+
+
+class QueueRates(QueueCanvas):
+    """Rates over time, a cell a second: frames as a chart, the others as lines."""
+
+    def __init__(self, model: Model, widget_id: str) -> None:
+        super().__init__(model, widget_id)
+        self._trail = Trail()
+
+    def note(self) -> None:
+        """Remember what is shown now of what the history does not keep."""
+        queue, stats = self.queue, self.model.snapshot.stats
+        if queue is None or stats is None or self.gone:
+            return
+        self._trail.note(
+            queue.identity,
+            stats.sim_time_ns,
+            {
+                "mbits": queue.mbits,
+                "drops": queue.drops,
+                "use": queue.buffer_use,
+                "interrupts": queue.rate("interrupts"),
+                "dpcs": queue.rate("dpcs"),
+            },
+        )
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        queue, stats = self.queue, self.model.snapshot.stats
+        if queue is None or stats is None:
+            return []
+        room = max(8, width - 19)
+
+        def row(title: str, value: str, level: str, name: str, role: str, top: float | None = None) -> Line:
+            seen = self._trail.last(name, room, stats.sim_time_ns)
+            return [
+                (f" {title:<8}", "dim"),
+                (f"{value:>8} ", level or "text"),
+                (spark(seen, room, top), role),
+            ]
+
+        drops, use = queue.drops, queue.buffer_use
+        lines = [
+            row("Mbit/s", decimal(queue.mbits), "", "mbits", "trend"),
+            row("drop/s", ("▲" if drops else "") + compact(drops), drops_level(drops), "drops", "bad"),
+            row("buffers", percent(use), use_level(use), "use", "bar", 1.0),
+            row("intr/s", compact(queue.rate("interrupts")), "", "interrupts", "trend"),
+            row("DPC/s", compact(queue.rate("dpcs")), "", "dpcs", "trend"),
+        ]
+        chart = max(1, height - len(lines) - 1)
+        key = ("queue", queue.adapter, queue.queue_id, queue.generation)
+        body, top = stacked([(list(self.model.series(key, room)), "bar")], room, chart)
+        head: list[Line] = []
+        for n, line in enumerate(body):
+            if n == 0:
+                label: Line = [(" pkt/s   ", "dim"), (f"{compact(queue.pps):>8} ", "strong")]
+            elif n == 1:
+                label = [(f"{'top ' + compact(top):>17} ", "faint")]
+            else:
+                label = [(" " * 18, "faint")]
+            head.append([*label, *line])
+        foot: Line = [(" " * 18 + fit(f"{room} s ago", room - 3) + "now", "faint")]
+        return [clip(line, width) for line in (*head, *lines, foot)][:height]
+
+
+class QueueMemory(QueueCanvas):
+    """Its buffers in host and guest memory."""
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        return queue_memory(self.queue, width)[:height] if self.queue is not None else []
