@@ -41,9 +41,9 @@ class Pace:
 
     def stepped(self, sim_ns: int, wall_ns: int, took_ns: int, rounds: int) -> None:
         """Simulated time has come to ``sim_ns``, in a step of so many rounds."""
-        if took_ns > _LONG_NS:
-            self.step_ns = max(self.step_ns * _LONG_NS // took_ns, self.step_ns // max(1, rounds), 1)
-        elif took_ns < _LONG_NS // 2:
+        if took_ns > _LONG_NS and rounds > 1:
+            self.step_ns = max(self.step_ns * _LONG_NS // took_ns, self.step_ns // rounds, 1)
+        elif took_ns < _LONG_NS // 2 or rounds <= 1:  # one round, however slow, may well have room for more
             self.step_ns = min(2 * self.step_ns, LONGEST_STEP_NS)
         late_ns = wall_ns - self.due_ns(sim_ns) - MOST_BEHIND_NS
         if late_ns > 0:

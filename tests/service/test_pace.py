@@ -73,6 +73,13 @@ def test_a_step_is_never_cut_below_one_round_however_long_that_takes() -> None:
     assert pace.step_ns == before // 4
 
 
+def test_steps_grow_on_a_machine_on_which_even_the_shortest_is_slow() -> None:
+    pace = Pace(START)
+    for _ in range(20):
+        pace.stepped(0, START, 10 * S, 1)
+    assert pace.step_ns == LONGEST_STEP_NS
+
+
 def test_the_ratio_is_that_of_the_last_second() -> None:
     pace = Pace(START)
     assert pace.real_time_ratio(0, START) is None
