@@ -15,6 +15,7 @@ from vmqtui.dialogs.choose import MoveDialog, TextDialog
 from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.state.model import Model
 from vmqtui.state.moment import Tape
+from vmqtui.state.snapshot import Snapshot
 from vmqtui.theme import Palette, load_themes, preferred
 
 DRAW_PERIOD = 0.1
@@ -72,6 +73,7 @@ class VmqApp(App[None]):
         self._read_only = read_only
         self._drawn_at = 0.0
         self._draw_due = False
+        self._drawn: Snapshot | None = None
         for loaded in self._themes.values():
             self.register_theme(loaded.textual)
         self.theme = self._theme_name
@@ -95,12 +97,24 @@ class VmqApp(App[None]):
             self._draw_due = True
             # The link's callbacks come from tasks that are not the app's, where a Textual timer can't start.
             delay = max(0.001, self._drawn_at + DRAW_PERIOD - monotonic())
-            asyncio.get_running_loop().call_later(delay, self.call_later, self.draw_now)
+            asyncio.get_running_loop().call_later(delay, self.call_later, self._draw_changed)
+
+    def _draw_changed(self) -> None:
+        """Draw, but a view that shows this moment already only says how old it is."""
+        if self.model.snapshot is not self._drawn:
+            self.draw_now()
+            return
+        self._draw_due = False
+        self._drawn_at = monotonic()
+        for screen in self.screen_stack:
+            if isinstance(screen, Dashboard):
+                screen.draw_age()
 
     def draw_now(self) -> None:
         """Draw what is known, without waiting for the next drawing."""
         self._draw_due = False
         self._drawn_at = monotonic()
+        self._drawn = self.model.snapshot
         for screen in self.screen_stack:
             if isinstance(screen, (Dashboard, MoveDialog, TextDialog)):
                 screen.draw()
@@ -108,7 +122,7 @@ class VmqApp(App[None]):
     def _notice_age(self) -> None:
         """Readings grow stale without anything arriving."""
         if monotonic() - self._drawn_at >= 0.9:
-            self.draw_now()
+            self._draw_changed()
 
     def _play_on(self) -> None:
         if self.model.tick():

@@ -84,14 +84,18 @@ class Dashboard(TimeKeys, TableActions):
 
     def draw(self) -> None:
         """Show the model as it is now."""
+        self.draw_age()
+        self.view.draw()
+        self.say_filter()
+
+    def draw_age(self) -> None:
+        """Show how old the model is; what it shows is drawn already."""
         self._header.repaint()
         state = self._model.liveness().state
         self.query_one("#views").set_class(state in ("stale", "offline"), "-past")
         self.set_class(state in ("paused", "playing"), "-held")
         self._timeline.set_class(state in ("paused", "playing"), "-past")
         self._timeline.repaint()
-        self.view.draw()
-        self.say_filter()
 
     def refresh_colours(self) -> None:
         """Draw everything anew after a change of theme."""

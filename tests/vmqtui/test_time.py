@@ -5,6 +5,7 @@ import pytest
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
 from tests.vmqtui.scripted import play
 from vmqtui.actions import VIEWS
+from vmqtui.views.tables import QueuesView
 from vmqtui.widgets.timeline import Timeline
 
 SIZES = ((80, 24), (120, 40), (200, 60))
@@ -75,3 +76,17 @@ async def test_an_engine_that_went_is_seen_while_the_past_is_looked_at(dashboard
         app.draw_now()
         await pilot.pause()
         assert "now stale" in screen_text(app)
+
+
+async def test_a_held_view_is_not_drawn_again_for_readings_behind_it(
+    dashboard: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "space")
+        monkeypatch.setattr(QueuesView, "draw", lambda view: drawn.append(view))
+        play(link, 21, 40)
+        app._draw_changed()
+        assert drawn == []
+        await pilot.press("space")
+        assert len(drawn) == 1

@@ -14,7 +14,7 @@ from engine.telemetry.stats import Stats
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
 from vmqtui.cli.get import find_any, open_watcher
 from vmqtui.cli.run import on_signal, run_async
-from vmqtui.numbers import grouped
+from vmqtui.numbers import grouped, size
 from vmqtui.printable import printable
 
 _PROGRESS_S: Final = 1.0
@@ -122,7 +122,7 @@ class _Recording:
         hosts = ", ".join(sorted(recorder.hosts)) or "no host"
         return (
             f"{self._path}: {grouped(recorder.readings)} readings and {grouped(recorder.events)} events"
-            f" of {hosts}, {recorder.size / 1e6:.1f} MB"
+            f" of {hosts}, {size(recorder.size)}"
         )
 
     def _so_far(self) -> str:

@@ -50,7 +50,8 @@ class Timeline(Canvas):
         end: Line = [(" end" if where.recorded else " now", "dim")]
         if not where.recorded and live.state != "live":
             end.append((f" {live.state}", "warn"))
-        go: Line = [("  Space", "accent"), (" play " if where.recorded else " now ", "dim")]
+        go_on = " hold " if where.playing else " play " if where.recorded else " now "
+        go: Line = [("  Space", "accent"), (go_on, "dim")]
         for right, day in (([*end, *_STEPS, *go], True), ([*end, *go], True), ([*end, *go], False)):
             left = _moment(where, day=day)
             if width - width_of(left) - width_of(right) >= 2 * _LEAST_BAR:
