@@ -73,15 +73,17 @@ def spark(values: Sequence[float | None], width: int, top: float | None = None) 
     """
     shown = list(values[-width:]) if width else []
     high = top if top else 1.6 * max((value for value in shown if value is not None), default=0.0)
-    return NO_POINT * (width - len(shown)) + "".join(_spark_cell(value, high) for value in shown)
-
-
-def _spark_cell(value: float | None, high: float) -> str:
-    if value is None:
-        return NO_POINT
-    if value <= 0 or high <= 0:
-        return "▁"
-    return _EIGHTHS_UP[max(1, min(8, round(value / high * 8)))]
+    scale = 8 / high if high > 0 else 0.0
+    return NO_POINT * (width - len(shown)) + "".join(
+        [
+            NO_POINT
+            if value is None
+            else _EIGHTHS_UP[min(8, round(value * scale) or 1)]
+            if value > 0 and scale
+            else "▁"
+            for value in shown
+        ]
+    )
 
 
 def stacked(

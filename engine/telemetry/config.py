@@ -7,7 +7,7 @@ import msgspec
 Vlan = int | Literal["untagged"] | None
 
 
-class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
+class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One queue as it stands. ``buffers`` is what it suggested, ``total_buffers`` in stats what it got.
 
     ``guest_memory``: its frames are split, the part behind ``lookahead_bytes`` lies in its VM's memory; None
@@ -30,7 +30,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True):
     driver: str
 
 
-class FilterConfig(msgspec.Struct, frozen=True, kw_only=True):
+class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One filter and the queue it is set on."""
 
     filter_id: int
@@ -40,7 +40,7 @@ class FilterConfig(msgspec.Struct, frozen=True, kw_only=True):
     driver: str
 
 
-class PortConfig(msgspec.Struct, frozen=True, kw_only=True):
+class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A switch port: a VM the switch knows."""
 
     vm: str

@@ -256,7 +256,7 @@ async def test_theme_key_changes_the_colours(dashboard: Running) -> None:
         names = {app.theme}
         await pilot.press("t")
         names.add(app.theme)
-        assert names >= {"dark", "light"}
+        assert len(names) == 2
 
 
 async def test_unknown_theme_is_said_and_the_default_used(dashboard: Running) -> None:

@@ -37,6 +37,16 @@ class JoinedAdapter:
         self.ports_of_mac: defaultdict[str, list[PortConfig]] = defaultdict(list)
         for port in settings.ports:
             self.ports_of_mac[port.mac].append(port)
+        self.queue_order = sorted(self.by_generation)
+        """Keys of the queues, in the order of their rows."""
+        self.queues_in_order = [
+            (self.by_generation[key], tuple(self.filters_of_queue.get(key[0], ())))
+            for key in self.queue_order
+        ]
+        self.filter_order = [(filter_id,) for filter_id in sorted(self.filters)]
+        self.filters_in_order = [
+            (one, self.queues.get(one.queue_id)) for (n,) in self.filter_order for one in (self.filters[n],)
+        ]
         self.shadows = _shadows(settings.filters, self.queues)
         self._taken = {
             (one.mac, one.vlan): self.queues.get(one.queue_id)

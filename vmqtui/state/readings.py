@@ -20,11 +20,11 @@ class Readings:
         "_before",
         "_deltas",
         "_identity",
+        "_index",
         "_mark",
         "_marked",
         "_now",
         "_prior",
-        "index",
         "keys",
         "seconds",
     )
@@ -45,13 +45,19 @@ class Readings:
         self._deltas: dict[str, list[int | None]] = {}
         self.seconds = seconds if seconds and seconds > 0 else None
         self.keys = _keys(now, identity)
-        self.index = {key: row for row, key in enumerate(self.keys)}
-        old_keys = _keys(self._before, identity)
+        self._index: dict[tuple[int, ...], int] | None = None
         self._prior: list[int] | None = None
         """Where each row was before, -1 when it was not; None when every row is where it was."""
-        if old_keys != self.keys:
-            prior = {key: row for row, key in enumerate(old_keys)}
+        if any(now.get(name) != self._before.get(name) for name in identity):
+            prior = {key: row for row, key in enumerate(_keys(self._before, identity))}
             self._prior = [prior.get(key, -1) for key in self.keys]
+
+    @property
+    def index(self) -> dict[tuple[int, ...], int]:
+        """Where each row is, by its key."""
+        if self._index is None:
+            self._index = {key: row for row, key in enumerate(self.keys)}
+        return self._index
 
     def count(self, name: str, row: int) -> int | None:
         """A counter of a row; None when the writer did not send it."""

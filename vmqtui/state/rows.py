@@ -1,4 +1,8 @@
-"""One row of each table: a configuration entry joined with its counters, computed when asked for."""
+"""One row of each table: a configuration entry joined with its counters, computed when asked for.
+
+Rows are made by the thousand with every reading and refer to nothing that refers to them, so the garbage
+collector need not look at them (``gc=False``).
+"""
 
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal
@@ -26,7 +30,7 @@ def processor_name(cpu: int) -> str:
     return f"{cpu // 64}:{cpu % 64}"
 
 
-class QueueRow(msgspec.Struct, frozen=True, eq=False):
+class QueueRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A queue of an adapter. ``config`` is None while the configuration of its revision is on its way;
     ``row`` is -1 while its counters are."""
 
@@ -131,7 +135,7 @@ class QueueRow(msgspec.Struct, frozen=True, eq=False):
         return None if total is None or self.settings is None else total * self.settings.max_frame_bytes
 
 
-class FilterRow(msgspec.Struct, frozen=True, eq=False):
+class FilterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A filter. ``shadowed_by`` is the id of a filter that takes every frame this one would."""
 
     adapter: str
@@ -196,7 +200,7 @@ class FilterRow(msgspec.Struct, frozen=True, eq=False):
         return ""
 
 
-class CpuRow(msgspec.Struct, frozen=True, eq=False):
+class CpuRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A processor and the queues whose affinity it is, as (adapter, queue)."""
 
     cpu: int
@@ -241,7 +245,7 @@ class CpuRow(msgspec.Struct, frozen=True, eq=False):
         return [queue.vm or queue.name or f"queue {queue.queue_id}" for _, queue in self.queues]
 
 
-class PortRow(msgspec.Struct, frozen=True, eq=False):
+class PortRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A switch port: a VM's MAC and VLAN, and the queue that takes its frames, if one does."""
 
     adapter: str
@@ -253,7 +257,7 @@ class PortRow(msgspec.Struct, frozen=True, eq=False):
         return (self.adapter, self.config.vm, self.config.mac, self.config.vlan)
 
 
-class AdapterRow(msgspec.Struct, frozen=True, eq=False):
+class AdapterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An adapter: its port's counters, the default queue's reasons, and sums over its queues."""
 
     adapter: str
@@ -321,7 +325,7 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False):
         return None if total is None else int(total)
 
 
-class HostRow(msgspec.Struct, frozen=True, eq=False):
+class HostRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A host on the broker: whether it is there, and its totals."""
 
     host: str
@@ -342,7 +346,7 @@ class HostRow(msgspec.Struct, frozen=True, eq=False):
         return self.host
 
 
-class EventRow(msgspec.Struct, frozen=True, eq=False):
+class EventRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Something that happened, with what the queue it names is called now."""
 
     event: Event

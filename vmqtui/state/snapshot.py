@@ -123,6 +123,22 @@ class Snapshot:
         settings = index.settings if index else None
         filters = index.filters_of_queue if index else {}
         steered = readings.total_rate("steered_frames")
+        if index is not None and readings.keys == index.queue_order:  # as it nearly always is, and fast
+            yield from [
+                QueueRow(
+                    adapter,
+                    config.queue_id,
+                    config.generation,
+                    settings,
+                    config,
+                    its_filters,
+                    readings,
+                    row,
+                    steered,
+                )
+                for row, (config, its_filters) in enumerate(index.queues_in_order)
+            ]
+            return
         rows = readings.index
         for key in sorted({*configs, *rows}):
             queue_id, generation = key
@@ -151,6 +167,21 @@ class Snapshot:
         index = self.index.adapters.get(adapter)
         readings = self._readings(adapter, lambda stats: stats.filters)
         steered = self._queue_readings[adapter].total_rate("steered_frames")
+        if index is not None and readings.keys == index.filter_order:  # as it nearly always is, and fast
+            yield from [
+                FilterRow(
+                    adapter,
+                    one.filter_id,
+                    one,
+                    queue,
+                    index.shadows.get(one.filter_id),
+                    readings,
+                    row,
+                    steered,
+                )
+                for row, (one, queue) in enumerate(index.filters_in_order)
+            ]
+            return
         rows = {key[0]: row for key, row in readings.index.items()}
         configs = index.filters if index else {}
         for filter_id in sorted({*configs, *rows}):

@@ -12,7 +12,7 @@ from vmqtui.state.joined import JoinedAdapter
 Pair = tuple[str, Vlan]
 
 
-class NearMiss(msgspec.Struct, frozen=True):
+class NearMiss(msgspec.Struct, frozen=True, gc=False):
     """A filter or port that has the MAC of a frame, and another VLAN. ``filter_id`` None: a port."""
 
     vlan: Vlan
@@ -29,7 +29,7 @@ class NearMiss(msgspec.Struct, frozen=True):
         return f"filter {self.filter_id} of {self.owner}"
 
 
-class TopRow(msgspec.Struct, frozen=True, eq=False):
+class TopRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A pair of MAC and VLAN whose frames the default queue took, as the engine's sketch has it.
 
     ``frames`` is an upper bound, and at most ``error`` of it are another pair's. ``pps`` is None where the
@@ -66,7 +66,7 @@ class TopRow(msgspec.Struct, frozen=True, eq=False):
         return self.reason not in ("broadcast", "multicast")
 
 
-class NearMissRow(msgspec.Struct, frozen=True, eq=False):
+class NearMissRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A pair that lands in the default queue for its VLAN alone, beside one thing that has its MAC."""
 
     pair: TopRow

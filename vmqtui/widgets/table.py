@@ -20,9 +20,22 @@ from vmqtui.numbers import UNKNOWN
 from vmqtui.printable import printable
 from vmqtui.state.choices import AS_IT_COMES, TableChoice
 from vmqtui.state.rows import Row
-from vmqtui.widgets.canvas import palette_of, strip_of
+from vmqtui.theme import Palette
+from vmqtui.widgets.canvas import palette_of
 
 Series = Callable[[Hashable, int], Sequence[float | None]]
+
+
+class _Styles(dict[str, Style]):
+    """Styles by role on one background, made when first asked for; of no role: the background itself."""
+
+    def __init__(self, palette: Palette, base: Style) -> None:
+        super().__init__({"": base})
+        self._palette = palette
+
+    def __missing__(self, role: str) -> Style:
+        style = self[role] = self[""] + self._palette.style(role)
+        return style
 
 
 class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
@@ -79,6 +92,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._layout: list[tuple[Column[Any], int]] = []
         self._layout_for: tuple[object, ...] = ()
         self._drawn: dict[int, tuple[bool, Line]] = {}
+        self._strips: dict[int, Strip] = {}
+        self._styles: dict[str, _Styles] = {}
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -216,13 +231,16 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return None
 
     def on_focus(self) -> None:
+        self._forget()
         self.refresh()
 
     def on_blur(self) -> None:
+        self._forget()
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
         self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+        self._forget()
         self._redraw()
         self.refresh()
 
@@ -242,12 +260,14 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Redraw the lines that differ from what is on the screen."""
         if not self.is_attached or not self.size:
             return
+        self._fit_columns()
         drawn, changed = self._drawn, []
         self._drawn = {}
         for y in range(self.size.height):
             line = self._drawn[y] = self._line(y)
             if drawn.get(y) != line:
                 changed.append(y)
+                self._strips.pop(y, None)
         if len(changed) > self.size.height // 2:
             self.refresh()
         else:
@@ -257,24 +277,42 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
-            self._drawn = {}
+            self._forget()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._drawn = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Whatever was drawn is not as it would be drawn now."""
+        self._drawn, self._strips, self._styles = {}, {}, {}
 
     def render_line(self, y: int) -> Strip:
+        strip = self._strips.get(y)
+        if strip is None or strip.cell_length != self.size.width:
+            strip = self._strips[y] = self._strip(y)
+        return strip
+
+    def _strip(self, y: int) -> Strip:
+        """A line with its colours."""
         if y not in self._drawn:
             self._drawn[y] = self._line(y)
         on_cursor, line = self._drawn[y]
-        palette = palette_of(self)
-        base: Style = self.rich_style
-        width = self.size.width
-        if not on_cursor:
-            return strip_of([(" ", "text"), *line], palette, base, width)
-        base = base + palette.background("cursor" if self.has_focus else "cursor_idle")
-        mark = Segment("▌" if self.has_focus else " ", base + palette.style("accent"))
-        return Strip([mark, *strip_of(line, palette, base, width - 1)], width)
+        ground = ("cursor" if self.has_focus else "cursor_idle") if on_cursor else ""
+        styles = self._styles_on(ground)
+        first = Segment("▌", styles["accent"]) if ground == "cursor" else Segment(" ", styles[""])
+        segments = [first, *(Segment(text, styles[role]) for text, role in line)]
+        return Strip(segments).adjust_cell_length(self.size.width, styles[""])
+
+    def _styles_on(self, ground: str) -> "_Styles":
+        """The style of every role on a background; making them is dear, and they seldom change."""
+        styles = self._styles.get(ground)
+        if styles is None:
+            palette, base = palette_of(self), self.rich_style
+            if ground:
+                base = base + palette.background(ground)
+            styles = self._styles[ground] = _Styles(palette, base)
+        return styles
 
     def _heading(self) -> Line:
         line: Line = []
@@ -291,7 +329,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _cells(self, row: Row) -> Line:
         line: Line = []
         space = " " * self._gap
-        for column, width in self._fit_columns():
+        for column, width in self._layout or self._fit_columns():
             if column.gauge is not None:
                 parts = column.gauge(row)
                 if parts is None:
@@ -305,6 +343,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 line.append((spark(self._series(column.trend(row), width), width, column.top), "trend"))
             else:
                 text, level = column.cell(row, width)
-                line.append((text, level or "text"))
+                line.append((text + space, level or "text"))
+                continue
             line.append((space, "text"))
         return join(line)
