@@ -31,6 +31,16 @@ def kernel(signature: Any) -> Callable[[F], F]:
     return cast("Callable[[F], F]", decorate)
 
 
+def entry(compiled: F) -> F:
+    """A kernel of one signature, to be called without Numba's look-up of the arguments' types.
+
+    That look-up costs ten times as much as the call, and more where a process has just been switched to. The
+    arguments must be of the signature's types.
+    """
+    (overload,) = cast("Any", compiled).overloads.values()
+    return cast("F", overload.entry_point)
+
+
 def inlined(function: F) -> F:
     """Mark a helper of kernels: its code becomes a part of theirs, so passing arrays costs nothing."""
     decorate = _njit(forceinline=True, nogil=True, error_model="numpy", _nrt=False)

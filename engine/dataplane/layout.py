@@ -244,6 +244,11 @@ class AdapterSizes:
         return -(-self.buffers * self.stride // PAGE_BYTES) * PAGE_BYTES
 
 
+def batch_frames_for(cpus: int) -> int:
+    """Frames a batch has room for: more for many shards, as a hand-over costs each of them the same."""
+    return 65_536 * min(4, max(1, cpus // 16))
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What a whole host needs room for."""

@@ -91,6 +91,7 @@ class Plane:
                 )
                 for adapter, need in zip(scenario.adapter, needs, strict=True)
             ),
+            layout.batch_frames_for(scenario.host.cpus),
         )
         self.now_ns = 0
         self.steering_version = 0  # goes up when what is steered already must be steered again

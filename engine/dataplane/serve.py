@@ -87,22 +87,22 @@ class Scratch(NamedTuple):
     own: I32  # (slots,) the processor's queues
     foreign: I32  # (slots,) those of them still in a DPC of another processor
     matched: I64  # (filters,) frames credited
-    touched: I32  # (filters,) the filters where that is not zero
+    credited: I64  # (filters, 2) the filters where that is not zero, and at last how many frames
 
 
 SCRATCH: Final[Any] = tuple_type(
-    Scratch, (ARMED, types.int32[::1], types.int32[::1], types.int64[::1], types.int32[::1])
+    Scratch, (ARMED, types.int32[::1], types.int32[::1], types.int64[::1], types.int64[:, ::1])
 )
 
 
-def scratch_for(slots: int, filters: int) -> Scratch:
-    """Scratch for a host with so many slots and filters."""
+def scratch_for(slots: int, credited: I64) -> Scratch:
+    """Scratch for a host with so many slots, and as many filters as ``credited`` (filters, 2) has rows."""
     return Scratch(
         order.room_for(slots),
         np.empty(slots, np.int32),
         np.empty(slots, np.int32),
-        np.zeros(filters, np.int64),
-        np.empty(filters, np.int32),
+        np.zeros(len(credited), np.int64),
+        credited,
     )
 
 
@@ -213,8 +213,8 @@ def serve(
     """Receive this shard's frames of a round and serve its queues up to ``horizon_ns``.
 
     Reads the rows of its queues and processor from ``bank``, leaves the new ones in the other bank. Its
-    frames are those of the first ``blocks`` blocks of the batch. On return ``scratch.matched`` holds frames
-    credited, and the first n of ``scratch.touched`` name the filters where it does, n returned.
+    frames are those of the first ``blocks`` blocks of the batch. Of ``scratch.credited`` it writes as many
+    rows as it returns.
     """
     owned, foreigners = _take_rows(views, me, bank, scratch)
     queues = views.queues[1 - bank]
@@ -225,7 +225,7 @@ def serve(
     data = views.data[batch]
     steered = views.steered[batch]
     moderation_ns = views.costs[me, COST_MODERATION_NS]
-    touches = 0
+    credits_given = 0
     next_ns: Int = np.int64(0)  # nothing happens before
     for block in range(blocks + 1):
         # After the last frame only time passes: one turn up to the horizon.
@@ -292,8 +292,8 @@ def serve(
             if credit > 0:
                 filter_at = np.uint64(credit - 1)
                 if matched[filter_at] == 0:
-                    scratch.touched[touches] = credit - 1
-                    touches += 1
+                    scratch.credited[credits_given, 0] = credit - 1
+                    credits_given += 1
                 matched[filter_at] += 1
             reason = (switch >> SWITCH_REASON_SHIFT) & SWITCH_REASON_MASK
             if reason > 0:
@@ -318,4 +318,8 @@ def serve(
             if queue[OUTSTANDING_HEAD] != NONE and not queue[HELD]:
                 next_ns = min(next_ns, views.buffer_rows[queue[OUTSTANDING_HEAD], DUE_NS])
     cpu[CPU_NEXT_EVENT_NS] = next_ns
-    return touches
+    for k in range(credits_given):
+        filter_at = np.uint64(scratch.credited[k, 0])
+        scratch.credited[k, 1] = matched[filter_at]
+        matched[filter_at] = 0
+    return credits_given

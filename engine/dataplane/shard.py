@@ -4,6 +4,7 @@ It waits for a message, runs a kernel, replies. Everything it knows is in shared
 pipe closes, ignores Ctrl-C (the engine's business) and writes nothing to the terminal.
 """
 
+import gc
 import signal
 import struct
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane.layout import BLOCK_FRAMES, Sizes
+from engine.dataplane.layout import Sizes
 from engine.dataplane.memory import Block
 from engine.dataplane.serve import scratch_for, serve
-from engine.dataplane.steer import PORT_COUNTERS, steer
+from engine.dataplane.steer import PORT_COUNTERS, scratch_for_block, steer
+from engine.jit import entry
 
 ORDER: Final = struct.Struct("<9q")
 """To serve: batch, blocks, bank, round, horizon_ns; then to steer: batch, first block, last block, frames. A
@@ -38,6 +40,7 @@ def main(place: Place, pipe: Connection) -> None:
     (n, 2) of (filter, frames).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()  # nothing here makes cycles; a collection would copy every page shared with the fork server
     block = Block(place.sizes, place.block)
     try:
         _work(place, block, pipe)
@@ -49,20 +52,21 @@ def main(place: Place, pipe: Connection) -> None:
 
 def _work(place: Place, block: Block, pipe: Connection) -> None:
     views = block.views
-    scratch = scratch_for(place.sizes.slots, place.sizes.filters)
-    words = np.empty((BLOCK_FRAMES, 4), np.int64)
+    ports = len(place.sizes.adapters) * PORT_COUNTERS
+    reply = np.zeros(ports + 2 * place.sizes.filters, np.int64)
+    port = reply[:ports].reshape(-1, PORT_COUNTERS)
+    scratch = scratch_for(place.sizes.slots, reply[ports:].reshape(-1, 2))
+    words = scratch_for_block()
+    serve_now, steer_now = entry(serve), entry(steer)
     pipe.send_bytes(b"")  # ready
     while True:
-        order = ORDER.unpack(pipe.recv_bytes())
-        batch, blocks, bank, round_number, horizon_ns = order[:5]
-        count = 0
+        batch, blocks, bank, round_number, horizon_ns, ahead, first, last, frames = ORDER.unpack(
+            pipe.recv_bytes()
+        )
+        credited = 0
         if batch >= 0:
-            count = serve(views, scratch, place.cpu, batch, blocks, bank, round_number, horizon_ns)
-        touched = scratch.touched[:count]
-        credited = np.column_stack((touched.astype(np.int64), scratch.matched[touched]))
-        scratch.matched[touched] = 0
-        batch, first, last, frames = order[5:]
-        port = np.zeros((len(place.sizes.adapters), PORT_COUNTERS), np.int64)
-        if batch >= 0:
-            steer(views, batch, first, last, frames, words, port)
-        pipe.send_bytes(port.tobytes() + credited.tobytes())
+            credited = serve_now(views, scratch, place.cpu, batch, blocks, bank, round_number, horizon_ns)
+        port[:] = 0
+        if ahead >= 0:
+            steer_now(views, ahead, first, last, frames, words, port)
+        pipe.send_bytes(reply[: ports + 2 * credited].data)

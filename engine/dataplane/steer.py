@@ -221,6 +221,11 @@ def _words_of(
     return of_mac[ROW_OTHER_TARGET], of_mac[ROW_OTHER_SWITCH]
 
 
+def scratch_for_block() -> I64:
+    """What ``steer`` notes of the frames of a block between its two passes."""
+    return np.empty((BLOCK_FRAMES, 4), np.int64)
+
+
 @inlined
 def _steer_block(
     views: Views, batch: Int, first: np.uint64, last: np.uint64, own_bounds: I32, words: I64, port: I64
@@ -314,7 +319,7 @@ def steer(
 
     The batch's ``data`` goes on for 16 bytes at least after the begin of the last frame. Written: ``steered``
     and ``bounds`` of those blocks; shard k's frames of block b are
-    ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``words`` (BLOCK_FRAMES, 4) is scratch;
+    ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``words`` is ``scratch_for_block``;
     ``port`` (adapters, PORT_COUNTERS) is added to.
     """
     for block in range(first_block, last_block):

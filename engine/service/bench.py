@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.dataplane.conductor import Conductor
 from engine.dataplane.layout import BLOCK_FRAMES
-from engine.dataplane.steer import PORT_COUNTERS, steer
+from engine.dataplane.steer import PORT_COUNTERS, scratch_for_block, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.values import format_mac
 from engine.service.interrupts import whole
@@ -186,7 +186,7 @@ class Rig:
         views = self.machine.plane.views
         frames = self._frames
         blocks = -(-frames // BLOCK_FRAMES)
-        words = np.empty((BLOCK_FRAMES, 4), np.int64)
+        words = scratch_for_block()
         port = np.zeros((1, PORT_COUNTERS), np.int64)
         began = time.perf_counter()
         for _ in range(_STEER_PASSES):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.dataplane import layout
 from engine.dataplane.layout import AdapterSizes, Sizes, Views, lay_out, total_bytes
-from engine.dataplane.steer import OVERSIZE, PORT_COUNTERS, RUNT, Rows, steer, write_table
+from engine.dataplane.steer import OVERSIZE, PORT_COUNTERS, RUNT, Rows, scratch_for_block, steer, write_table
 from engine.ndis import counters
 from engine.ndis.effects import QueueGauges
 from engine.ndis.host import Host
@@ -63,9 +63,8 @@ def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndar
     rows = compile_rows(host.adapters[0])
     columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
     write_table(views.table, adapter, columns)
-    words = np.empty((layout.BLOCK_FRAMES, 4), np.int64)
     port = np.zeros((1, PORT_COUNTERS), np.int64)
-    steer(views, 0, 0, -(-count // layout.BLOCK_FRAMES), count, words, port)
+    steer(views, 0, 0, -(-count // layout.BLOCK_FRAMES), count, scratch_for_block(), port)
     return views, port
 
 
