@@ -137,8 +137,14 @@ def test_a_restart_of_the_engine_does_not_lose_what_was_before() -> None:
     assert len(model.series(("pps",), 5)) == 5
 
 
-def moment(seq: int, **more: Any) -> Moment:
-    return Moment(stats=make_stats(seq, FEW, **more), config=None)
+FIRST = make_stats(1, FEW)
+
+
+def moment(seq: int, step_ns: int = SECOND // 4) -> Moment:
+    """A reading so many steps after the beginning, as fast as it can be made."""
+    at_ns = seq * step_ns
+    stats = msgspec.structs.replace(FIRST, seq=seq, sim_time_ns=at_ns, time_ns=START_NS + at_ns)
+    return Moment(stats=stats)
 
 
 def test_ten_minutes_are_kept_at_four_a_second_and_the_hour_before_at_one() -> None:
@@ -215,6 +221,22 @@ def test_a_moment_that_is_gone_is_told_and_stepping_goes_on_beside_it() -> None:
     assert at_time(archive, 0) == 0
     with pytest.raises(KeyError):
         step(Archive(), 0, 1)
+
+
+def test_a_moment_held_until_it_is_gone_stays_on_the_screen_with_its_own_time() -> None:
+    model, link = watched(live_link(vms=FEW))
+    play(link, 1, 40, vms=FEW)
+    model._archive._limit_bytes = 60_000
+    model.pause()
+    held = model.snapshot
+    play(link, 41, 400, vms=FEW)
+    where = model.past
+    assert where is not None
+    assert model._archive.numbers()[0] > 40
+    assert (where.time_ns, where.fraction) == (START_NS + 10 * SECOND, 0.0)
+    assert model.snapshot is held
+    model.step(1)
+    assert seq_seen(model) == model._archive.numbers()[1] + 1
 
 
 def test_status_of_the_past_is_that_of_then() -> None:

@@ -201,7 +201,7 @@ class Archive:
 
     def _forget(self) -> None:
         """Drop what only moments that are gone needed."""
-        first = self._entries()[0].number
+        first = min(ring.entries[0].number for ring in (self._fine, self._coarse))
         while len(self._configs) > 1 and self._configs[1].since <= first:
             self._configs.popleft()
         while len(self._statuses) > 1 and self._statuses[1][0] <= first:

@@ -37,7 +37,10 @@ class Playhead:
         self.speed = speed
         self.playing = False
         self.number: int | None = None
+        self._seen_ns = 0
+        """When the moment was; it may be gone from the tape since."""
         self._played_ns = 0
+        """How far it is played: between that moment and the next."""
         self._ticked: float | None = None
         if recorded and tape.numbers():
             self._go(tape.numbers()[0])
@@ -48,15 +51,8 @@ class Playhead:
         numbers = self._tape.numbers()
         if self.number is None or not numbers:
             return None
-        tape = self._tape
-        return Where(
-            self.playing,
-            self._recorded,
-            tape.time_ns(step(tape, self.number, 0)),
-            tape.time_ns(numbers[0]),
-            tape.time_ns(numbers[-1]),
-            self.speed,
-        )
+        first, last = self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])
+        return Where(self.playing, self._recorded, self._seen_ns, first, last, self.speed)
 
     def toggle(self) -> bool:
         """Hold, or go on: with what is now, or with playing. Whether there is anything to hold."""
@@ -112,10 +108,12 @@ class Playhead:
         last = self._tape.numbers()[-1]
         if number >= last:
             self.playing = False
-        changed = number != self.number
+        if number == self.number:
+            return False
         self.number = number
-        return changed
+        self._seen_ns = self._tape.time_ns(number)
+        return True
 
     def _go(self, number: int) -> None:
         self.number = number
-        self._played_ns = self._tape.time_ns(number)
+        self._seen_ns = self._played_ns = self._tape.time_ns(number)
