@@ -10,9 +10,12 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from vmqtui.actions.keymap import Keymap
+from vmqtui.columns.shared import use_thresholds
 from vmqtui.dashboard import Dashboard
 from vmqtui.dialogs.choose import MoveDialog, TextDialog
 from vmqtui.link import Link, ReadOnlyLink
+from vmqtui.preferences.model import Preferences
 from vmqtui.state.model import Model
 from vmqtui.state.moment import Tape
 from vmqtui.state.snapshot import Snapshot
@@ -25,10 +28,10 @@ DRAW_PERIOD = 0.1
 class VmqApp(App[None]):
     """Shows a link's hosts until it is left.
 
-    ``theme`` names one of ``themes/``; ``host`` is shown even before it reports (else the first that
-    does); ``read_only`` has no action that changes anything. With ``tapes``, a recording is played at
-    ``speed`` times its own. ``notes`` are sentences to say at the start. The link's callbacks must come on
-    the app's event loop.
+    ``preferences`` are the configuration file's. ``theme`` names one of the themes; ``host`` is shown even
+    before it reports (else the first that does); ``read_only`` has no action that changes anything. With
+    ``tapes``, a recording is played at ``speed`` times its own. ``notes`` are sentences to say at the start.
+    Without ``writes_files`` no action writes one. The link's callbacks must come on the app's event loop.
     """
 
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
@@ -58,7 +61,14 @@ class VmqApp(App[None]):
         tapes: Callable[[str], Tape] | None = None,
         speed: float = 1.0,
         notes: Sequence[str] = (),
+        preferences: Preferences | None = None,
+        writes_files: bool = True,
     ) -> None:
+        self.preferences = preferences or Preferences()
+        theme = theme or self.preferences.theme
+        self._keymap_of_actions = Keymap(self.preferences.keymap)
+        keys_of = {action.id: action.keys for action in self._keymap_of_actions.actions}
+        self.COMMAND_PALETTE_BINDING = keys_of["command_palette"][0]  # type: ignore[misc]
         self._themes, self._problems = load_themes(themes)
         self._problems += notes
         self._theme_name = theme if theme is not None and theme in self._themes else preferred(self._themes)
@@ -69,8 +79,12 @@ class VmqApp(App[None]):
         link = ReadOnlyLink(link) if read_only else link
         self.model = Model(link, host, tapes, speed)
         self._plays = tapes is not None
+        use_thresholds(self.preferences.thresholds)
+        for table, columns in self.preferences.columns.items():
+            self.model.choices.change(table, always=frozenset(columns.show), never=frozenset(columns.hide))
         self._link = link
         self._read_only = read_only
+        self._writes_files = writes_files
         self._drawn_at = 0.0
         self._draw_due = False
         self._drawn: Snapshot | None = None
@@ -79,7 +93,10 @@ class VmqApp(App[None]):
         self.theme = self._theme_name
 
     def get_default_screen(self) -> Screen[None]:
-        return Dashboard(self._link, self.model, read_only=self._read_only)
+        actions = self._keymap_of_actions.offered(self._read_only, self._writes_files)
+        dashboard = Dashboard(self._link, self.model, actions, read_only=self._read_only)
+        dashboard.exports = self.preferences.exports
+        return dashboard
 
     def on_mount(self) -> None:
         for problem in self._problems:

@@ -8,10 +8,11 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingsMap
 from textual.widgets import ContentSwitcher
 
-from vmqtui.actions import ACTIONS, VIEWS, by_id, offered
-from vmqtui.actions.action import QUEUE
+from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
+from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.dialogs.choose import ChooseDialog, TextDialog
 from vmqtui.dialogs.texts import details_text, help_text
+from vmqtui.exports import Exports
 from vmqtui.link import Link
 from vmqtui.state.model import Model
 from vmqtui.state.rows import QueueRow
@@ -41,14 +42,14 @@ _VIEWS: tuple[type[View], ...] = (
 )
 
 
-class Dashboard(TimeKeys, TableActions):
+class Dashboard(TimeKeys, TableActions, Exports):
     """Shows the model and carries out the actions of the registry. Only the seen view draws."""
 
-    def __init__(self, link: Link, model: Model, *, read_only: bool) -> None:
+    def __init__(self, link: Link, model: Model, actions: tuple[Action, ...], *, read_only: bool) -> None:
         super().__init__()
         self._link = link
         self._model = model
-        self._offered = offered(read_only)
+        self._offered = actions
         # Of this dashboard, not of the class: what is offered differs from one to the next.
         keys = BindingsMap(
             Binding(action.key, action.does, action.title, show=False, priority=action.priority)
@@ -57,7 +58,7 @@ class Dashboard(TimeKeys, TableActions):
         )
         self._bindings = BindingsMap.merge([self._bindings, keys])
         self._header = Header(model, read_only)
-        self._tabs = Tabs()
+        self._tabs = Tabs(actions)
         self._filter = FilterBar()
         self._timeline = Timeline(model)
         self._keys = KeyBar(self._offered)
@@ -105,16 +106,18 @@ class Dashboard(TimeKeys, TableActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         name = f"{action}({parameters[0]!r})" if parameters else action
-        known = [one for one in ACTIONS if one.does == name]
+        known = [one for one in self._offered if one.does == name]
         if not known:
-            return True
-        return known[0] in self._offered and known[0].applies(self._view)
+            return all(one.does != name for one in ACTIONS)
+        return known[0].applies(self._view)
 
     def commands(self) -> Iterator[SystemCommand]:
         """The actions that can be done here, for the palette."""
         for action in self._offered:
             if action.applies(self._view) and action.id != "command_palette":
-                yield SystemCommand(action.title, action.help, partial(self._do, action.id))
+                keys = key_names(action)
+                about = f"{keys}  {action.help}" if keys else action.help
+                yield SystemCommand(action.title, about, partial(self._do, action.id))
 
     def _do(self, action: str) -> None:
         self.call_later(self.run_action, by_id(action).does)
@@ -183,8 +186,8 @@ class Dashboard(TimeKeys, TableActions):
 
     def action_help(self) -> None:
         """What the keys do."""
-        text = help_text(self._offered, self.view.table.table, palette_of(self))
-        self.app.push_screen(TextDialog("Help", lambda: text))
+        text = help_text(self._offered, self._view, self.view.table.table, palette_of(self))
+        self.app.push_screen(TextDialog(f"Help: {TITLES[self._view]}", lambda: text))
 
     async def action_quit(self) -> None:
         """Leave."""

@@ -1,9 +1,7 @@
 """Reading a scenario file: from TOML to a checked ``Scenario``, or the one sentence that says why not."""
 
-import difflib
 import platform
 import re
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -11,28 +9,28 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.scenario.keys import KEYS, KeyPath, Tables
+from engine.scenario.document import Document, dotted
+from engine.scenario.keys import KEYS
 from engine.scenario.model import Scenario, TrafficSpec
 from engine.scenario.relations import MisfitError, check_relations, check_traffic
-from engine.scenario.values import one_line, show
-
-MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+from engine.scenario.values import one_line
 
 
 class ScenarioError(Exception):
     """A scenario that can't be used: ``FILE: KEY PATH: the value and what would fit``, on one line."""
 
 
+_SCENARIO: Final = Document("a scenario", KEYS, ScenarioError)
+
+
 def load(path: Path | str) -> Scenario:
     """The scenario in a TOML file. Raises ``ScenarioError``, its FILE being ``path`` as given."""
-    return loads(_read_text(path), str(path))
+    return loads(_SCENARIO.read_text(path), str(path))
 
 
 def load_traffic(path: Path | str) -> dict[str, Any]:
     """The table ``[traffic]`` of a TOML file, as ``loads_traffic`` has it of a text."""
-    return loads_traffic(_read_text(path), str(path))
+    return loads_traffic(_SCENARIO.read_text(path), str(path))
 
 
 def loads_traffic(text: str, name: str) -> dict[str, Any]:
@@ -42,39 +40,16 @@ def loads_traffic(text: str, name: str) -> dict[str, Any]:
     the ``ScenarioError`` it may raise.
     """
     source = one_line(name)
-    document = _read_document(text, name)
+    document = _SCENARIO.parse(text, name)
     if "traffic" not in document:
         raise ScenarioError(f"{source}: traffic: missing (a table [traffic] fits)")
     table = document["traffic"]
     try:
-        _read_table(TrafficSpec, table, ("traffic",))
+        _SCENARIO.read_table(TrafficSpec, table, ("traffic",))
     except MisfitError as misfit:
-        raise ScenarioError(f"{source}: {_dotted(misfit.path)}: {misfit}") from None
+        raise _SCENARIO.misfit(name, misfit) from None
     assert isinstance(table, dict)
     return table
-
-
-def _read_text(path: Path | str) -> str:
-    source = one_line(str(path))
-    try:
-        if Path(path).is_dir():
-            raise ScenarioError(f"{source}: a directory, not a scenario file")
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise ScenarioError(f"{source}: no such file") from None
-    except (OSError, ValueError) as error:
-        reason = one_line(getattr(error, "strerror", None) or str(error))
-        raise ScenarioError(f"{source}: cannot be read: {reason}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise ScenarioError(
-            f"{source}: larger than {MAX_FILE_BYTES} bytes, the most a scenario file may have"
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ScenarioError(f"{source}: not UTF-8 text (line {line}, byte {error.start})") from None
 
 
 def loads(text: str, name: str) -> Scenario:
@@ -83,13 +58,12 @@ def loads(text: str, name: str) -> Scenario:
     Of several problems the first in file order is reported; single values come before what they must
     be to each other.
     """
-    document = _read_document(text, name)
+    document = _SCENARIO.parse(text, name)
     try:
-        scenario: Scenario = _read_table(Scenario, document, ())
+        scenario: Scenario = _SCENARIO.read_table(Scenario, document, ())
         check_relations(scenario)
     except MisfitError as misfit:
-        place = (one_line(name), _dotted(misfit.path))
-        raise ScenarioError(": ".join(filter(None, (*place, str(misfit))))) from None
+        raise _SCENARIO.misfit(name, misfit) from None
     return _with_names(scenario)
 
 
@@ -99,11 +73,11 @@ def read_traffic(given: Mapping[str, object], before: TrafficSpec, adapters: lis
     Raises ``ScenarioError``: ``KEY PATH: the value and what would fit``, the path without "traffic".
     """
     try:
-        read: TrafficSpec = _read_table(TrafficSpec, dict(given), ("traffic",))
+        read: TrafficSpec = _SCENARIO.read_table(TrafficSpec, dict(given), ("traffic",))
         traffic = msgspec.structs.replace(before, **{key: getattr(read, key) for key in given})
         check_traffic(traffic, adapters)
     except MisfitError as misfit:
-        raise ScenarioError(f"{_dotted(misfit.path[1:])}: {misfit}") from None
+        raise ScenarioError(f"{dotted(misfit.path[1:])}: {misfit}") from None
     return _with_adapter(traffic, adapters[0])
 
 
@@ -116,78 +90,6 @@ def default_scenario() -> Scenario:
 def machine_name() -> str:
     """This machine's host name as a scenario's: unfit characters replaced by "-", at most 64."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", platform.node())[:64] or "host"
-
-
-def _read_document(text: str, name: str) -> dict[str, Any]:
-    source = one_line(name)
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise ScenarioError(f"{source}: not a scenario: nested too deeply") from None
-    except ValueError as error:
-        raise ScenarioError(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
-
-
-def _syntax_sentence(message: str, text: str) -> str:
-    """A TOML parser's message on one line, with line and column where it only says "end of document"."""
-    lines = text.split("\n")
-    end = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return one_line(message.replace("end of document)", f"{end}, the end of the file)"))
-
-
-def _dotted(path: KeyPath) -> str:
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else show(part))
-    return text
-
-
-def _read_table(row: type[msgspec.Struct], table: object, path: KeyPath) -> Any:
-    """One table as its type of ``model``; every key by its entry in the registry."""
-    if not isinstance(table, dict):
-        raise MisfitError(path, f"{show(table)} is not a table")
-    keys = KEYS[row]
-    fields: dict[str, object] = {}
-    for word, value in table.items():
-        name = word if isinstance(word, str) else show(word)  # a message's map may have other keys
-        key = keys.get(name)
-        here = (*path, name)
-        if key is None:
-            raise MisfitError(here, _unknown_key(name, list(keys)))
-        if isinstance(key, Tables):
-            fields[name] = _read_tables(key, value, here)
-        else:
-            try:
-                fields[name] = key.read(value)
-            except ValueError as error:
-                raise MisfitError(here, str(error)) from None
-    for field in msgspec.structs.fields(row):
-        if field.required and field.name not in fields:
-            key = keys[field.name]
-            assert not isinstance(key, Tables)
-            raise MisfitError((*path, field.name), f"missing ({key.fits})")
-    return row(**fields)
-
-
-def _read_tables(key: Tables, value: object, path: KeyPath) -> object:
-    if key.most is None:
-        return _read_table(key.row, value, path)
-    if not isinstance(value, list):
-        headings = tuple(part for part in path if isinstance(part, str))
-        raise MisfitError(path, f"{show(value)} is not an array of tables ([[{_dotted(headings)}]])")
-    if not key.least <= len(value) <= key.most:
-        raise MisfitError(path, f"{len(value)} tables, where {key.least}..{key.most} fit")
-    return [_read_table(key.row, table, (*path, index)) for index, table in enumerate(value)]
-
-
-def _unknown_key(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if nearest:
-        return f'unknown key (did you mean "{nearest[0]}"?)'
-    return f"unknown key (known here: {', '.join(known)})"
 
 
 def _with_names(scenario: Scenario) -> Scenario:

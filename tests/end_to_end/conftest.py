@@ -25,7 +25,9 @@ def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         directory = tmp_path_factory.mktemp("runtime")
         directory.chmod(0o700)
         patch.setenv("XDG_RUNTIME_DIR", str(directory))
+        patch.setenv("XDG_CONFIG_HOME", str(directory / "config"))
         patch.delenv("VMQTUI_BROKER", raising=False)
+        patch.delenv("VMQTUI_CONFIG", raising=False)
         yield
     for each in Running.started:
         if each.process.poll() is None:

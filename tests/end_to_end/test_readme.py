@@ -25,7 +25,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     runtime = tmp_path / "runtime"
     runtime.mkdir(mode=0o700)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return os.environ | {"PATH": path, "XDG_RUNTIME_DIR": str(runtime), "TERM": "xterm-256color"}
+    return os.environ | {
+        "PATH": path,
+        "XDG_RUNTIME_DIR": str(runtime),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "TERM": "xterm-256color",
+    }
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell reads them")

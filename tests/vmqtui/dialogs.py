@@ -9,6 +9,9 @@ from tests.vmqtui.conftest import screen_text
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.fields import Choice
 
+DEADLINE_S = 30
+"""How long what is waited for may take, on a machine that is busy."""
+
 
 def flowing(app: VmqApp) -> str:
     """The words of the dialog, or of the screen without one, as one line: what is wrapped is whole again."""
@@ -23,7 +26,7 @@ async def until(pilot: Pilot[None], app: VmqApp, *words: str) -> str:
     """The screen's words, once all of these are among them."""
     text = ""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             while not all(word in (text := flowing(app)) for word in words):
                 await pilot.pause(0.02)
     except TimeoutError:
@@ -38,21 +41,21 @@ def notes(app: VmqApp) -> str:
 
 async def told(pilot: Pilot[None], app: VmqApp, *words: str) -> None:
     """Wait until all of these words were said in notifications."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while not all(word in notes(app) for word in words):
             await pilot.pause(0.02)
 
 
 async def opened(pilot: Pilot[None], app: VmqApp) -> None:
     """Wait until a dialog is there to press keys in."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while len(app.screen_stack) < 2 or not app.screen.query("#dialog") or app.focused is None:
             await pilot.pause(0.02)
 
 
 async def closed(pilot: Pilot[None], app: VmqApp) -> None:
     """Wait until no dialog is open."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while len(app.screen_stack) > 1:
             await pilot.pause(0.02)
 

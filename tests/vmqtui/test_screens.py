@@ -267,7 +267,7 @@ async def test_unknown_theme_is_said_and_the_default_used(dashboard: Running) ->
 
 
 async def test_help_lists_every_action(dashboard: Running) -> None:
-    async with dashboard(size=(120, 90)) as (app, pilot, _):
+    async with dashboard(size=(120, 160)) as (app, pilot, _):
         await pilot.press("question_mark")
         await pilot.pause()
         text = screen_text(app)

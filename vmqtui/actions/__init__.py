@@ -4,7 +4,7 @@ An action is carried out by the dashboard's method ``action_<id>``, or by its ``
 Textual. What has a subject of its own stands in a file of its own; this is where they come together.
 """
 
-from vmqtui.actions.action import VIEWS, Action, key_name, key_names
+from vmqtui.actions.action import VIEWS, Action, first_key, key_name, key_names
 from vmqtui.actions.changing import CHANGING
 from vmqtui.actions.moving import CURSOR, MATRIX, MOVING, TABLES
 from vmqtui.actions.program import PROGRAM
@@ -12,12 +12,17 @@ from vmqtui.actions.time import TIME
 
 ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *PROGRAM)
 
-__all__ = ["ACTIONS", "CURSOR", "MATRIX", "VIEWS", "Action", "by_id", "key_name", "key_names", "offered"]
-
-
-def offered(read_only: bool) -> tuple[Action, ...]:
-    """The actions of a dashboard: all, or those that change nothing."""
-    return tuple(action for action in ACTIONS if not (read_only and action.changes))
+__all__ = [
+    "ACTIONS",
+    "CURSOR",
+    "MATRIX",
+    "VIEWS",
+    "Action",
+    "by_id",
+    "first_key",
+    "key_name",
+    "key_names",
+]
 
 
 def by_id(action_id: str) -> Action:

@@ -15,7 +15,9 @@ VIEWS: dict[str, str] = {
 
 QUEUE = "queue"
 """The page of one queue: a view without a tab."""
-ALL_VIEWS = frozenset(VIEWS) | {QUEUE}
+TITLES: dict[str, str] = {**VIEWS, QUEUE: "A queue's page"}
+"""Every view, with a tab or without, and its title."""
+ALL_VIEWS = frozenset(TITLES)
 QUEUE_VIEWS = frozenset({"overview", "queues", "buffers", "processors", QUEUE})
 """Views with a table of queues."""
 
@@ -42,6 +44,8 @@ class Action:
     priority: bool = False
     """Works before whatever has the focus sees the key."""
     call: str = ""
+    writes: bool = False
+    """It writes a file on the machine the dashboard runs on."""
 
     @property
     def does(self) -> str:
@@ -117,6 +121,11 @@ def key_name(key: str) -> str:
     if key.startswith("ctrl+") and len(key) == 6:
         return f"^{key[-1]}"
     return _KEY_NAMES.get(key) or KEY_CHARACTERS.get(key) or key
+
+
+def first_key(action: Action) -> str:
+    """The one of its keys that is shown where there is room for one; "" without any."""
+    return key_name(action.keys[0]) if action.keys else ""
 
 
 def key_names(action: Action) -> str:

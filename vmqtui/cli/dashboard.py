@@ -13,6 +13,8 @@ from engine.bus.urls import BrokerUrl
 from engine.scenario.load import load
 from vmqtui.cli.failures import DONE, FAILED, CommandError, sentences, unusable
 from vmqtui.cli.run import run_async
+from vmqtui.preferences.load import load_preferences
+from vmqtui.preferences.model import Preferences
 
 if TYPE_CHECKING:
     from vmqtui.app import VmqApp
@@ -34,11 +36,13 @@ def show_dashboard(
 ) -> int:
     """Show the dashboard until it is left; the exit status."""
     with sentences():
+        preferences = load_preferences()
         options = engine_options(scenario, capture, loop, adapter, broker)
+        options += ["--interval", f"{preferences.interval_s:g}"]
         url = BrokerUrl.parse(broker) if broker is not None else None
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
-        return run_async(_show(url, host, theme, read_only, options))
+        return run_async(_show(url, host, theme, read_only, options, preferences))
 
 
 def engine_options(
@@ -60,14 +64,19 @@ def engine_options(
 
 
 async def _show(
-    url: BrokerUrl | None, host: str | None, theme: str | None, read_only: bool, options: list[str]
+    url: BrokerUrl | None,
+    host: str | None,
+    theme: str | None,
+    read_only: bool,
+    options: list[str],
+    preferences: Preferences,
 ) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.bus_link import BusLink
 
     spare_the_collector()
     async with BusLink() as link:
-        app = VmqApp(link, theme=theme, read_only=read_only, host=host)
+        app = VmqApp(link, theme=theme, read_only=read_only, host=host, preferences=preferences)
         if url is not None:
             await link.connect(url, host)
             await app.run_async()

@@ -50,10 +50,11 @@ def sentences() -> Iterator[None]:
     """Turn what the engine's rooms raise into the end of a command."""
     from engine.bus.errors import BadName, BadUrl, BusError
     from engine.scenario.load import ScenarioError
+    from vmqtui.preferences.load import PreferencesError
 
     try:
         yield
-    except (BadUrl, BadName, ScenarioError) as error:
+    except (BadUrl, BadName, ScenarioError, PreferencesError) as error:
         unusable(error)
     except BusError as error:
         failed(error)

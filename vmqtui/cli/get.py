@@ -1,7 +1,7 @@
 """``vmqtui get``: tables of what running engines report, and the way to an engine for other commands."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from engine.bus.discovery import find_url
 from engine.bus.watcher import HostView, Watcher
@@ -9,7 +9,8 @@ from engine.telemetry.stats import Stats
 from vmqtui.cli.failures import DONE, failed, sentences, unusable
 from vmqtui.cli.output import print_json, print_table
 from vmqtui.cli.run import run_async
-from vmqtui.columns import COLUMNS, export_row
+from vmqtui.columns import COLUMNS
+from vmqtui.columns.export import document
 from vmqtui.state.rows import Row
 from vmqtui.state.snapshot import Snapshot
 
@@ -127,9 +128,4 @@ def _print(noun: str, rows: Sequence[Row], as_json: bool, host: str | None, stat
     if not as_json:
         print_table(noun, rows)
         return
-    document: dict[str, Any] = {"schema": f"vmq.get.{noun}/1"}
-    if host is not None:
-        document["host"] = host
-    if stats is not None:
-        document |= {"sim_time_ns": stats.sim_time_ns, "time_ns": stats.time_ns}
-    print_json(document | {noun: [export_row(COLUMNS[noun], row) for row in rows]})
+    print_json(document(noun, COLUMNS[noun], rows, host, stats))

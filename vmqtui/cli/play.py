@@ -5,9 +5,11 @@ from pathlib import Path
 
 from engine.telemetry.recording.form import RecordingError
 from engine.telemetry.recording.reader import Recording
-from vmqtui.cli.failures import DONE, unusable, warn
+from vmqtui.cli.failures import DONE, sentences, unusable, warn
 from vmqtui.cli.output import print_json
 from vmqtui.cli.run import run_async
+from vmqtui.preferences.load import load_preferences
+from vmqtui.preferences.model import Preferences
 
 
 def run_play(path: Path, *, host: str | None, theme: str | None, speed: float, as_json: bool) -> int:
@@ -31,16 +33,29 @@ def run_play(path: Path, *, host: str | None, theme: str | None, speed: float, a
             return DONE
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("playing needs a terminal; with --json it is told what the recording holds")
-        return run_async(_play(recording, host, theme, speed))
+        with sentences():
+            preferences = load_preferences()
+        return run_async(_play(recording, host, theme, speed, preferences))
 
 
-async def _play(recording: Recording, host: str | None, theme: str | None, speed: float) -> int:
+async def _play(
+    recording: Recording, host: str | None, theme: str | None, speed: float, preferences: Preferences
+) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.recorded import RecordedLink
 
     link = RecordedLink(recording)
     notes = [f"{recording.broken}; it plays up to there"] if recording.broken is not None else []
-    app = VmqApp(link, theme=theme, read_only=True, host=host, tapes=link.tape, speed=speed, notes=notes)
+    app = VmqApp(
+        link,
+        theme=theme,
+        read_only=True,
+        host=host,
+        tapes=link.tape,
+        speed=speed,
+        notes=notes,
+        preferences=preferences,
+    )
     await app.run_async()
     if recording.broken is not None:
         warn(f"{recording.broken}; it was played up to there")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from vmqtui.cli import controls, traffic
+from vmqtui.cli import config, controls, traffic
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
     Broker,
@@ -35,6 +35,7 @@ app.add_typer(controls.filter_, name="filter")
 app.add_typer(controls.vm, name="vm")
 app.add_typer(controls.adapter_, name="adapter")
 app.add_typer(traffic.traffic, name="traffic")
+app.add_typer(config.config, name="config")
 
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
 

@@ -14,6 +14,7 @@ from engine.bus.urls import BrokerUrl
 from vmqtui.cli.dashboard import PrivateEngine, engine_options
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
 from vmqtui.cli.run import on_signal
+from vmqtui.preferences.load import load_preferences
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def run_serve(
     from vmqtui.web.session import Wanted
 
     with sentences():
+        interval_s = load_preferences().interval_s
         options = engine_options(scenario, capture, loop, adapter, broker)
+        options += ["--interval", f"{interval_s:g}"]
         if broker is not None and BrokerUrl.parse(broker).password and broker_typed:
             unusable("--broker: other users can read a password there; put the URL in VMQTUI_BROKER instead")
         address = _address(listen)

@@ -5,9 +5,18 @@ from typing import Any
 
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.numbers import UNKNOWN, compact, grouped
+from vmqtui.preferences.model import Thresholds
 from vmqtui.state.rows import QueueRow
 
 RATE = "Δ {} / Δ sim_time_ns"
+
+
+_limits = [Thresholds()]
+
+
+def use_thresholds(thresholds: Thresholds) -> None:
+    """Mark values by these from now on. They are the process's: one person looks at one screen."""
+    _limits[0] = thresholds
 
 
 def several(values: Any) -> str:
@@ -29,10 +38,11 @@ def vlans_text(vlans: Any) -> str:
 
 
 def use_level(fraction: float | None) -> Level:
-    """Of buffers in use: from 75 % worth a look, from 95 % about to drop."""
+    """Of buffers in use: worth a look, or about to drop."""
     if fraction is None:
         return "dim"
-    return "bad" if fraction >= 0.95 else "warn" if fraction >= 0.75 else ""
+    limits = _limits[0]
+    return "bad" if fraction >= limits.buffers_bad else "warn" if fraction >= limits.buffers_warn else ""
 
 
 def low_level(low: float | None, total: float | None) -> Level:
@@ -43,8 +53,10 @@ def low_level(low: float | None, total: float | None) -> Level:
 
 
 def drops_level(rate: float | None) -> Level:
-    """Any drop is bad."""
-    return "dim" if not rate else "bad"
+    """Any drop is bad, unless some are put up with."""
+    if not rate:
+        return "dim"
+    return "bad" if rate > _limits[0].drops_bad else ""
 
 
 def quiet(rate: float | None) -> Level:
@@ -53,10 +65,11 @@ def quiet(rate: float | None) -> Level:
 
 
 def load_level(load: float | None) -> Level:
-    """Of a processor: from 80 % worth a look, from 95 % saturated."""
+    """Of a processor: worth a look, or saturated."""
     if load is None:
         return "dim"
-    return "bad" if load >= 0.95 else "warn" if load >= 0.8 else ""
+    limits = _limits[0]
+    return "bad" if load >= limits.load_bad else "warn" if load >= limits.load_warn else ""
 
 
 def gauge(fraction: float | None) -> Sequence[tuple[float, str]] | None:

@@ -1,12 +1,13 @@
 """Help and details, made from the registries."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vmqtui.actions import Action, key_names
+from vmqtui.actions import CURSOR, Action, key_names
+from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
 from vmqtui.printable import printable
 from vmqtui.state.rows import Row
@@ -20,17 +21,41 @@ def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:
     return grid
 
 
-def help_text(actions: tuple[Action, ...], table: str, palette: Palette) -> Group:
-    """What every key does, and what the columns of the present table mean."""
+def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palette) -> Group:
+    """What every key does in a view, what else there is, and what the columns of the present table mean."""
     style = palette.style
     parts: list[Text | Table] = []
-    for group in dict.fromkeys(action.group for action in actions):
-        parts += [Text(group, style("title")), _actions(actions, group, palette), Text()]
+    here = [action for action in actions if action.applies(view)]
+    for group in dict.fromkeys(action.group for action in here):
+        parts += [Text(group, style("title")), _actions(here, group, palette), Text()]
     parts += [
         Text("Moving", style("title")),
-        Text("↑ ↓ PgUp PgDn Home End move the cursor; Tab goes to the next panel.", style("dim")),
+        _actions(CURSOR, "Cursor", palette),
+        Text(
+            "Tab goes to the next panel. Headings, rows, tabs and the line of keys take clicks.",
+            style("dim"),
+        ),
         Text(),
-        Text(f"Columns of {table}", style("title")),
+        Text("In a dialog", style("title")),
+        _grid((Text(keys, style("accent")), Text(what, style("dim"))) for keys, what in _DIALOG_KEYS),
+        Text(),
+    ]
+    elsewhere = [action for action in actions if not action.applies(view)]
+    if elsewhere:
+        parts += [
+            Text("Only in other views", style("title")),
+            _grid(
+                (
+                    Text(key_names(action), style("accent")),
+                    Text(action.title, style("text")),
+                    Text(", ".join(TITLES[name] for name in TITLES if action.applies(name)), style("dim")),
+                )
+                for action in elsewhere
+            ),
+            Text(),
+        ]
+    parts += [
+        Text(f"Columns of {table.replace('_', ' ')}", style("title")),
         _grid(
             (
                 Text(column.title or column.key.replace("_", " "), style("accent")),
@@ -45,11 +70,20 @@ def help_text(actions: tuple[Action, ...], table: str, palette: Palette) -> Grou
     return Group(*parts)
 
 
-def _actions(actions: tuple[Action, ...], group: str, palette: Palette) -> Table:
+_DIALOG_KEYS = (
+    ("Tab ↓ ↑", "Next and previous field; in a text of several lines the arrows move in it."),
+    ("← →", "Change a field that has ‹ › around it."),
+    ("⏎", "Do it. What destroys something has Cancel first; y does it."),
+    ("Esc", "Leave; what was sent stays sent."),
+    ("≈ △", "What the engine says would happen, and why it would not."),
+)
+
+
+def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:
     style = palette.style
     return _grid(
         (
-            Text(key_names(action), style("accent")),
+            Text(key_names(action) or "palette", style("accent" if action.keys else "dim")),
             Text(action.title, style("text")),
             Text(action.help, style("dim")),
         )

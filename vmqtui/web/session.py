@@ -28,9 +28,24 @@ class Wanted(msgspec.Struct, frozen=True):
 async def _show(wanted: Wanted) -> None:
     from vmqtui.app import VmqApp
     from vmqtui.bus_link import BusLink
+    from vmqtui.preferences.load import PreferencesError, load_preferences
+    from vmqtui.preferences.model import Preferences
 
+    notes = []
+    try:
+        preferences = load_preferences()
+    except PreferencesError as error:  # it was whole when the server began
+        preferences, notes = Preferences(), [str(error)]
     async with BusLink() as link:
-        app = VmqApp(link, theme=wanted.theme, read_only=wanted.read_only, host=wanted.host)
+        app = VmqApp(
+            link,
+            theme=wanted.theme,
+            read_only=wanted.read_only,
+            host=wanted.host,
+            notes=notes,
+            preferences=preferences,
+            writes_files=False,  # whoever looks from elsewhere has no use for files here
+        )
         await link.connect(BrokerUrl.parse(wanted.broker), wanted.host)
         await app.run_async()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from textual import events
 from textual.message import Message
 
-from vmqtui.actions import VIEWS, Action, key_names
+from vmqtui.actions import VIEWS, Action, first_key
 from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, clip, spark, spread, width_of
 from vmqtui.numbers import clock, compact, decimal, percent
@@ -140,8 +140,10 @@ class Tabs(Canvas):
             super().__init__()
             self.view = view
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Sequence[Action]) -> None:
         super().__init__("tabs")
+        keys = {action.id: first_key(action) for action in actions}
+        self._tabs = [(keys.get(f"view_{view}", ""), view, title) for view, title in VIEWS.items()]
         self.view = next(iter(VIEWS))
         self._ends: list[tuple[int, str]] = []
 
@@ -149,19 +151,19 @@ class Tabs(Canvas):
         gap = "  " if width >= 100 else " "
         line: Line = []
         self._ends = []
-        for number, (view, title) in enumerate(VIEWS.items(), 1):
+        for key, view, title in self._tabs:
             here = view == self.view
             line += [
-                (f"{gap[1:]} {number}", "!accent" if here else "accent"),
+                (f"{gap[1:]} {key}", "!accent" if here else "accent"),
                 (f" {title}{gap[1:]} ", "!accent" if here else "title"),
             ]
             self._ends.append((width_of(line), view))
         if width_of(line) > width:
             line, self._ends = [], []
-            for number, (view, title) in enumerate(VIEWS.items(), 1):
+            for key, view, title in self._tabs:
                 here = view == self.view
                 line += [
-                    (f" {number}", "!accent" if here else "accent"),
+                    (f" {key}", "!accent" if here else "accent"),
                     (f" {title.split()[0]} ", "!accent" if here else "title"),
                 ]
                 self._ends.append((width_of(line), view))
@@ -205,7 +207,7 @@ class KeyBar(Canvas):
         line: Line = []
         self._ends = []
         for action in actions:
-            line += [(f" {key_names(action).split()[0]}", "accent"), (f" {action.bar} ", "dim")]
+            line += [(f" {first_key(action)}", "accent"), (f" {action.bar} ", "dim")]
             self._ends.append((width_of(line), action.id))
         return line
 

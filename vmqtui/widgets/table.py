@@ -120,6 +120,16 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         """The columns it does show."""
         return [column for column, _ in self._fit_columns()]
 
+    @property
+    def chosen_columns(self) -> list[Column[Any]]:
+        """The columns with a value that were not left out by choice, whether or not there is room."""
+        left_out = self._hidden | self._choice.never
+        return [
+            column
+            for column in self.columns
+            if column.exported and (column.key not in left_out or column.key in self._choice.always)
+        ]
+
     def show(
         self,
         rows: Sequence[Row],

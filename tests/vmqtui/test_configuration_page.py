@@ -1,0 +1,55 @@
+"""docs/configuration.md has every key and table of the screen; VMQTUI_UPDATE_SNAPSHOTS writes them."""
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.scenario.keys import Tables
+from vmqtui.preferences.keys import KEYS, PLACES
+from vmqtui.preferences.load import loads
+from vmqtui.preferences.model import Preferences, TableColumns, Thresholds
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+PREFIXES: dict[type[msgspec.Struct], str] = {
+    Preferences: "",
+    TableColumns: "columns.TABLE.",
+    Thresholds: "thresholds.",
+}
+
+
+def preferences() -> str:
+    lines = ["| Key | Fits | Default | |", "| --- | --- | --- | --- |"]
+    for row, prefix in PREFIXES.items():
+        for field in msgspec.structs.fields(row):
+            key = KEYS[row][field.name]
+            if isinstance(key, Tables) or key.default == "empty":
+                continue
+            default = key.default or f"`{msgspec.json.encode(field.default).decode()}`"
+            lines.append(f"| `{prefix}{field.name}` | {key.fits} | {default} | {key.help} |")
+    return "\n".join(lines)
+
+
+def places() -> str:
+    lines = ["| TABLE | Columns of |", "| --- | --- |"]
+    lines += [f"| `{place}` | {table.replace('_', ' ')} |" for place, table in PLACES.items()]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(("section", "make"), [("preferences", preferences), ("places", places)])
+def test_page_has_every(section: str, make: object) -> None:
+    assert callable(make)
+    text = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)", re.DOTALL)
+    expected = pattern.sub(lambda found: f"{found[1]}\n{make()}\n\n{found[2]}", text)
+    if os.environ.get("VMQTUI_UPDATE_SNAPSHOTS"):
+        PAGE.write_text(expected, encoding="utf-8", newline="\n")
+        return
+    assert text == expected
+
+
+def test_example_loads() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert loads(example, "docs/configuration.md").keymap["undo"] == ("ctrl+z",)

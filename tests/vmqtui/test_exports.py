@@ -1,0 +1,121 @@
+"""Files that the dashboard writes: what is in them, where they are, and what is said."""
+
+import csv
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.vmqtui.conftest import Running
+from tests.vmqtui.dialogs import notes
+from tests.vmqtui.scripted import live_link, make_config, make_stats
+from vmqtui.columns import COLUMNS
+from vmqtui.columns.export import as_csv
+from vmqtui.exports import exports_directory, write_new
+from vmqtui.preferences.model import Preferences, TableColumns
+from vmqtui.state.snapshot import Snapshot
+
+
+def written(directory: Path) -> list[Path]:
+    """The files of a directory, by name."""
+    return sorted(directory.iterdir())
+
+
+async def test_csv_has_the_rows_order_and_columns_of_the_screen(dashboard: Running, tmp_path: Path) -> None:
+    wanted = Preferences(exports=str(tmp_path), columns={"queues-table": TableColumns(hide=("mac", "share"))})
+    async with dashboard(preferences=wanted) as (app, pilot, _):
+        app.model.choices.change("queues-table", sort=("pps", True), filter="vm:web")
+        app.screen.action_view("queues")  # type: ignore[attr-defined]
+        await pilot.press("w")
+        (path,) = written(tmp_path)
+        assert path.name == "hv01-queues-20260101T000005Z.csv"
+        assert f"2 rows, {len(COLUMNS['queues'])} columns" not in notes(app)
+        assert f"columns of queues → {path}" in notes(app)
+        rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
+        assert [row["vm"] for row in rows] == ["web-01", "web-02"]
+        assert set(rows[0]) == {
+            column.key
+            for column in COLUMNS["queues"]
+            if column.exported and column.key not in ("mac", "share", "adapter")
+        }
+        assert float(rows[0]["pps"]) > float(rows[1]["pps"])
+
+
+async def test_json_is_what_get_prints(dashboard: Running, tmp_path: Path) -> None:
+    async with dashboard(preferences=Preferences(exports=str(tmp_path))) as (_, pilot, _link):
+        await pilot.press("3", "W")
+        (path,) = written(tmp_path)
+        made = json.loads(path.read_text(encoding="utf-8"))
+        assert made["schema"] == "vmq.get.filters/1"
+        assert (made["host"], made["sim_time_ns"]) == ("hv01", 5_000_000_000)
+        assert made["filters"][1]["mac"] == "00:15:5d:00:00:02"
+        assert made["filters"][1]["vlan"] == 20
+
+
+async def test_picture_is_whole_and_asks_for_nothing_from_outside(dashboard: Running, tmp_path: Path) -> None:
+    async with dashboard(preferences=Preferences(exports=str(tmp_path))) as (app, pilot, _):
+        await pilot.press("P")
+        (path,) = written(tmp_path)
+        text = path.read_text(encoding="utf-8")
+        ElementTree.fromstring(text)
+        assert "@font-face" not in text
+        assert "web-01" in text
+        assert f"a picture of the screen → {path}" in notes(app)
+
+
+async def test_nothing_is_written_over(dashboard: Running, tmp_path: Path) -> None:
+    async with dashboard(preferences=Preferences(exports=str(tmp_path))) as (_, pilot, _link):
+        await pilot.press("2", "w", "w")
+        assert [path.name for path in written(tmp_path)] == [
+            "hv01-queues-20260101T000005Z-2.csv",
+            "hv01-queues-20260101T000005Z.csv",
+        ]
+
+
+async def test_directory_that_can_not_be_written_is_said(dashboard: Running, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    async with dashboard(preferences=Preferences(exports=str(file / "exports"))) as (app, pilot, _):
+        await pilot.press("w")
+        assert f"nothing was written: {file / 'exports'}" in notes(app)
+
+
+def test_unknown_is_empty_and_formulas_are_not_obeyed() -> None:
+    vms = (("default", None, 0, 5), ("=cmd()", "-2+3", 1, 5))
+    snapshot = Snapshot("hv01", config=make_config(vms), stats=make_stats(1, vms))
+    columns = COLUMNS["queues"]
+    (_, row) = list(csv.DictReader(as_csv(columns, snapshot.queues).splitlines()))
+    assert row["vm"] == "'-2+3"
+    assert row["pps"] == ""
+
+
+def test_names_of_files_hold_nothing_of_other_directories(tmp_path: Path) -> None:
+    path = write_new(tmp_path / "new", "../../etc/pass wd", "csv", "x")
+    assert path.parent == tmp_path / "new"
+    assert path.read_text() == "x"
+
+
+def test_home_is_understood(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert exports_directory("~/vmq") == tmp_path / "vmq"
+    assert exports_directory(None).name == "exports"
+
+
+async def test_export_before_the_first_reading_is_an_empty_table(dashboard: Running, tmp_path: Path) -> None:
+    link = live_link()
+    async with dashboard(link, preferences=Preferences(exports=str(tmp_path))) as (_, pilot, _link):
+        await pilot.press("7", "w")
+        (path,) = written(tmp_path)
+        assert "event" in path.read_text(encoding="utf-8").splitlines()[0]
+
+
+async def test_dashboard_in_a_browser_writes_no_file(dashboard: Running, tmp_path: Path) -> None:
+    preferences = Preferences(exports=str(tmp_path))
+    async with dashboard(preferences=preferences, writes_files=False) as (app, pilot, _):
+        await pilot.press("w", "W", "P")
+        await pilot.pause()
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert not {"Write table, CSV", "Write table, JSON", "Write a picture"} & titles
+        assert written(tmp_path) == []

@@ -1,0 +1,165 @@
+"""Keys that a person chooses: how they are read, what clashes, and that they work."""
+
+import pytest
+
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.dialogs import opened, until
+from vmqtui.actions import ACTIONS, VIEWS, key_names
+from vmqtui.actions.keymap import Keymap, KeymapError, first_clash, read_keys
+from vmqtui.preferences.model import Preferences
+
+
+@pytest.mark.parametrize(
+    ("written", "keys"),
+    [
+        ("m", ("m",)),
+        ("M", ("M",)),
+        ("?", ("question_mark",)),
+        ("question_mark", ("question_mark",)),
+        ("+", ("plus",)),
+        ("ctrl++", ("ctrl+plus",)),
+        ("f12", ("f12",)),
+        ("ctrl+x", ("ctrl+x",)),
+        ("shift+ctrl+right", ("ctrl+shift+right",)),
+        (" ", ("space",)),
+        (["m", "f2", "m"], ("m", "f2")),
+        ("", ()),
+        ([], ()),
+    ],
+)
+def test_key_is_read_as_people_write_it(written: object, keys: tuple[str, ...]) -> None:
+    assert read_keys(written) == keys
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("mm", '"mm" is not a key (like "m", "?", "ctrl+x", "f2" or "enter")'),
+        ("entr", '"entr" is not a key (did you mean "enter"?)'),
+        ("super+x", '"super+x" is not a key'),
+        ("ctrl+", '"ctrl+" is not a key'),
+        ("ctrl+i", '"ctrl+i" is Tab to a terminal (another key fits)'),
+        ("ctrl+c", '"ctrl+c" always leaves (another key fits)'),
+        ("tab", '"tab" goes to the next panel (another key fits)'),
+        (7, "7 is not a key (nor an array of keys)"),
+        (["m", 7], "an array is not a key (nor an array of keys)"),
+        (list("abcdefghi"), "9 keys, where 0..8 fit"),
+    ],
+)
+def test_what_is_no_key_is_refused_in_words(written: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as refused:
+        read_keys(written)
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "action", "sentence"),
+    [
+        ({"move_queue": ("f",)}, "move_queue", '"f" is the key of "Set a filter" in Overview, Queues'),
+        ({"undo": ("k",)}, "undo", '"k" is the key of "Up" everywhere (another key fits)'),
+        (
+            {"undo": ("f2",), "move_queue": ("f2",)},
+            "undo",
+            '"f2" is the key of "Move queue to a CPU" in Overview',
+        ),
+        ({"move_queues": ("f",)}, "move_queues", 'there is no such action (did you mean "move_queue"?)'),
+        ({"command_palette": ()}, "command_palette", "needs a key (any that is free fits)"),
+    ],
+)
+def test_keymap_that_can_not_be_is_refused_in_words(
+    chosen: dict[str, tuple[str, ...]], action: str, sentence: str
+) -> None:
+    with pytest.raises(KeymapError) as refused:
+        Keymap(chosen)
+    assert refused.value.action == action
+    assert str(refused.value).startswith(sentence)
+
+
+def test_keys_can_be_exchanged() -> None:
+    swapped = Keymap({"move_queue": ("f",), "set_filter": ("m",)})
+    assert first_clash(swapped.actions) is None
+
+
+def test_key_that_an_action_gave_up_is_free() -> None:
+    Keymap({"move_queue": (), "undo": ("m",)})
+
+
+SWAPPED = Preferences(
+    keymap={"move_queue": ("f",), "set_filter": ("m",), "view_queues": ("f2",), "help": (), "quit": ("Q",)}
+)
+
+
+async def test_chosen_keys_work_and_are_shown(dashboard: Running) -> None:
+    async with dashboard(preferences=SWAPPED) as (app, pilot, link):
+        await pilot.press("2")
+        assert "Queues 13 · at most" not in screen_text(app)
+        await pilot.press("f2", "down", "f")
+        await until(pilot, app, "Move queue 1 (web-01)")
+        await pilot.press("escape", "question_mark", "q")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        text = screen_text(app)
+        assert " f2 Queues " in text
+        assert " f move  m filter " in text
+        assert "Q quit" in text
+        assert link.asked == []
+
+
+async def test_palette_has_the_key_that_was_chosen(dashboard: Running) -> None:
+    wanted = Preferences(keymap={"command_palette": ("colon",)})
+    async with dashboard(preferences=wanted) as (app, pilot, _):
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        await pilot.press("colon")
+        await pilot.pause()
+        assert len(app.screen_stack) == 2
+
+
+@pytest.mark.parametrize("preferences", [Preferences(), SWAPPED], ids=["default", "chosen"])
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_every_action_has_a_key_or_a_place_in_the_palette_and_help(
+    dashboard: Running, preferences: Preferences, read_only: bool
+) -> None:
+    offered = Keymap(preferences.keymap).offered(read_only)
+    assert first_clash(offered) is None
+    found: set[str] = set()
+    async with dashboard(preferences=preferences, read_only=read_only, size=(140, 160)) as (app, pilot, _):
+        screen = app.screen
+        for view in VIEWS:
+            screen.action_view(view)  # type: ignore[attr-defined]
+            await pilot.pause()
+            titles = {command.title for command in app.get_system_commands(screen)}
+            here = {action for action in offered if action.applies(view)}
+            assert titles == {action.title for action in here if action.id != "command_palette"}
+            found |= {action.id for action in here if action.title in titles}
+            screen.action_help()  # type: ignore[attr-defined]
+            await opened(pilot, app)
+            text = screen_text(app)
+            for action in offered:
+                assert action.title in text, (view, action.id)
+            for action in here:
+                assert f"{key_names(action) or 'palette'} " in text
+            await pilot.press("escape")
+    assert found | {"command_palette"} == {action.id for action in offered}
+    assert read_only == (len(offered) < len(ACTIONS))
+
+
+@pytest.mark.parametrize("action", [one for one in ACTIONS if one.changes], ids=lambda one: one.id)
+async def test_read_only_has_neither_key_nor_palette_nor_request(dashboard: Running, action: object) -> None:
+    assert hasattr(action, "keys")
+    async with dashboard(read_only=True) as (app, pilot, link):
+        for view in ("2", "3", "6"):
+            await pilot.press(view, "down", *action.keys)
+            await app.screen.run_action(action.does)  # type: ignore[attr-defined]
+            await pilot.pause()
+            assert len(app.screen_stack) == 1
+        assert link.asked == []
+        assert link.wondered == []
+
+
+async def test_read_only_link_lets_nothing_out_whoever_asks(dashboard: Running) -> None:
+    async with dashboard(read_only=True) as (app, _, link):
+        with pytest.raises(ConnectionError, match="read-only"):
+            await app.model.link.request("hv01", "ping", {})
+        assert link.asked == []

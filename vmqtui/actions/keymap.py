@@ -1,0 +1,131 @@
+"""Which keys do what: the registry's own, with those a person has chosen in their place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Final
+
+from engine.scenario.values import show
+from vmqtui.actions import ACTIONS, CURSOR, Action, key_name
+from vmqtui.actions.action import KEY_CHARACTERS, TITLES
+
+FIXED: Final[Mapping[str, str]] = {
+    "tab": "goes to the next panel",
+    "shift+tab": "goes to the panel before",
+    "ctrl+c": "always leaves",
+    "ctrl+q": "always leaves",
+}
+"""Keys that can't be given another meaning."""
+
+_ALIKE: Final[Mapping[str, str]] = {
+    "ctrl+i": "tab",
+    "ctrl+m": "enter",
+    "ctrl+j": "enter",
+    "ctrl+h": "backspace",
+}
+"""Keys that a terminal sends as others."""
+_NAMED: Final = (
+    *("enter", "escape", "space", "backspace", "delete", "insert", "tab"),
+    *("up", "down", "left", "right", "home", "end", "pageup", "pagedown"),
+    *(f"f{number}" for number in range(1, 25)),
+)
+_MODIFIERS: Final = ("ctrl", "alt", "shift")
+_CHARACTERS: Final = {character: name for name, character in KEY_CHARACTERS.items()} | {" ": "space"}
+_NEEDED: Final = frozenset({"command_palette"})
+"""Actions that can't do without a key: without it, others could not be reached."""
+_MOST_KEYS: Final = 8
+
+
+class KeymapError(Exception):
+    """A keymap that can't be used: the ``action``, and a sentence."""
+
+    def __init__(self, action: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.action = action
+
+
+def read_keys(value: object) -> tuple[str, ...]:
+    """One key or several, as Textual names them; "" and [] are none. Raises ValueError."""
+    if value == "":
+        return ()
+    keys = [value] if isinstance(value, str) else value
+    if not isinstance(keys, Sequence) or not all(isinstance(key, str) for key in keys):
+        raise ValueError(f"{show(value)} is not a key (nor an array of keys)")
+    if len(keys) > _MOST_KEYS:
+        raise ValueError(f"{len(keys)} keys, where 0..{_MOST_KEYS} fit")
+    return tuple(dict.fromkeys(_read_key(key) for key in keys))
+
+
+def _read_key(text: str) -> str:
+    """A key as Textual names it: from a character, or from a name with or without modifiers."""
+    *modifiers, base = text.split("+") if len(text) > 1 and text != "+" else [text]
+    if text.endswith("++"):
+        *modifiers, base = [*text[:-2].split("+"), "+"]
+    base = _CHARACTERS.get(base, base)
+    known = base in _NAMED or base in KEY_CHARACTERS or (len(base) == 1 and base.isalnum())
+    if not known or not set(modifiers) <= set(_MODIFIERS):
+        nearest = get_close_matches(text, _NAMED, n=1, cutoff=0.6)
+        fits = f"did you mean {show(nearest[0])}?" if nearest else 'like "m", "?", "ctrl+x", "f2" or "enter"'
+        raise ValueError(f"{show(text)} is not a key ({fits})")
+    key = "+".join([*(one for one in _MODIFIERS if one in modifiers), base])
+    if key in _ALIKE:
+        raise ValueError(f"{show(text)} is {key_name(_ALIKE[key])} to a terminal (another key fits)")
+    if key in FIXED:
+        raise ValueError(f"{show(text)} {FIXED[key]} (another key fits)")
+    return key
+
+
+class Keymap:
+    """The actions with their keys: those of the registry, or ``chosen`` ones, by action id.
+
+    Raises ``KeymapError`` for an action that is not there, and where a key would mean two things in a view.
+    """
+
+    def __init__(self, chosen: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        chosen = chosen or {}
+        known = [action.id for action in ACTIONS]
+        for name, keys in chosen.items():
+            if name not in known:
+                nearest = get_close_matches(name, known, n=1, cutoff=0.4)
+                hint = f"did you mean {show(nearest[0])}?" if nearest else "vmqtui config show lists them"
+                raise KeymapError(name, f"there is no such action ({hint})")
+            if not keys and name in _NEEDED:
+                raise KeymapError(name, "needs a key (any that is free fits)")
+        self.actions = tuple(
+            replace(action, key=",".join(chosen[action.id])) if action.id in chosen else action
+            for action in ACTIONS
+        )
+        self._refuse_clashes(chosen)
+
+    def offered(self, read_only: bool, writes_files: bool = True) -> tuple[Action, ...]:
+        """The actions of a dashboard: all, or those that change nothing, or write no file."""
+        return tuple(
+            action
+            for action in self.actions
+            if not (read_only and action.changes) and (writes_files or not action.writes)
+        )
+
+    def _refuse_clashes(self, chosen: Mapping[str, tuple[str, ...]]) -> None:
+        """Whichever of two actions was given its key is at fault; of two that were, the later."""
+        clash = first_clash(self.actions)
+        if clash is None:
+            return
+        key, one, other, views = clash
+        at_fault, kept = (other, one) if other.id in chosen else (one, other)
+        where = "everywhere" if len(views) == len(TITLES) else "in " + ", ".join(TITLES[view] for view in views)
+        raise KeymapError(
+            at_fault.id, f"{show(key_name(key))} is the key of {show(kept.title)} {where} (another key fits)"
+        )
+
+
+def first_clash(actions: Sequence[Action]) -> tuple[str, Action, Action, list[str]] | None:
+    """A key that means two things, the two, and the views in which it does; None when there is none."""
+    holders: dict[str, list[Action]] = {}
+    for action in (*CURSOR, *actions):
+        for key in action.keys:
+            for holder in holders.setdefault(key, []):
+                views = [view for view in TITLES if holder.applies(view) and action.applies(view)]
+                if views:
+                    return key, holder, action, views
+            holders[key].append(action)
+    return None

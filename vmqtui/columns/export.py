@@ -1,0 +1,49 @@
+"""Tables as documents: JSON as ``vmqtui get --json`` prints it, and CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from engine.telemetry.stats import Stats
+from vmqtui.columns.column import Column, Value, export_row
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def document(
+    table: str, columns: Sequence[Column[Any]], rows: Sequence[Any], host: str | None, stats: Stats | None
+) -> dict[str, Any]:
+    """A table as JSON has it, with whose it is and of when."""
+    made: dict[str, Any] = {"schema": f"vmq.get.{table}/1"}
+    if host is not None:
+        made["host"] = host
+    if stats is not None:
+        made |= {"sim_time_ns": stats.sim_time_ns, "time_ns": stats.time_ns}
+    return made | {table: [export_row(columns, row) for row in rows]}
+
+
+def as_csv(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> str:
+    """A table in CSV (RFC 4180) under the names that JSON has.
+
+    Unknown is empty; several values stand in one cell, separated by spaces, "any" for any VLAN. Text that a
+    spreadsheet would take for a formula has an apostrophe before it.
+    """
+    exported = [column for column in columns if column.exported]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([column.key for column in exported])
+    writer.writerows([_cell(column.value(row)) for column in exported] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Value) -> str | int | float:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return value
+    text = value if isinstance(value, str) else " ".join("any" if one is None else str(one) for one in value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

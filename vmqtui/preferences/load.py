@@ -1,0 +1,100 @@
+"""Reading the configuration file: from TOML to checked ``Preferences``, or the sentence that says why not."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+from engine.scenario.document import Document, unknown_key
+from engine.scenario.keys import KeyPath
+from engine.scenario.relations import MisfitError
+from engine.scenario.values import show
+from vmqtui.actions.keymap import Keymap, KeymapError, read_keys
+from vmqtui.columns import COLUMNS
+from vmqtui.preferences.keys import KEYS, PLACES
+from vmqtui.preferences.model import Preferences, TableColumns, Thresholds
+
+ENVIRONMENT_VARIABLE: Final = "VMQTUI_CONFIG"
+"""Names another file."""
+
+
+class PreferencesError(Exception):
+    """A file that can't be used: ``FILE: KEY PATH: the value and what would fit``, on one line."""
+
+
+_FILE: Final = Document("a configuration", KEYS, PreferencesError)
+
+
+def config_path() -> Path:
+    """Where the file is, whether or not there is one."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(named) if named else platformdirs.user_config_path("vmqtui", appauthor=False) / "config.toml"
+
+
+def load_preferences(path: Path | None = None) -> Preferences:
+    """What the file says; defaults where none is in the usual place. Raises ``PreferencesError``."""
+    path = path or config_path()
+    if not os.environ.get(ENVIRONMENT_VARIABLE) and not path.exists():
+        return Preferences()
+    return loads(_FILE.read_text(path), str(path))
+
+
+def loads(text: str, name: str) -> Preferences:
+    """What a TOML text says; ``name`` stands for the file in the ``PreferencesError`` it may raise."""
+    document = _FILE.parse(text, name)
+    try:
+        read: Preferences = _FILE.read_table(Preferences, document, ())
+        _check_thresholds(read.thresholds)
+        return Preferences(
+            theme=read.theme,
+            interval_s=read.interval_s,
+            exports=read.exports,
+            keymap=_keymap(document.get("keymap", {})),
+            columns=_columns(document.get("columns", {})),
+            thresholds=read.thresholds,
+        )
+    except MisfitError as misfit:
+        raise _FILE.misfit(name, misfit) from None
+
+
+def _check_thresholds(thresholds: Thresholds) -> None:
+    for what in ("buffers", "load"):
+        warn, bad = getattr(thresholds, f"{what}_warn"), getattr(thresholds, f"{what}_bad")
+        if warn > bad:
+            raise MisfitError(
+                ("thresholds", f"{what}_warn"), f"{warn:g} is above {what}_bad, {bad:g} (0..{bad:g} fits)"
+            )
+
+
+def _keymap(table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The table ``[keymap]``, each value an array of keys, none of which means two things."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    for action, value in table.items():
+        try:
+            chosen[action] = read_keys(value)
+        except ValueError as error:
+            raise MisfitError(("keymap", action), str(error)) from None
+    try:
+        Keymap(chosen)
+    except KeymapError as error:
+        raise MisfitError(("keymap", error.action), str(error)) from None
+    return chosen
+
+
+def _columns(table: dict[str, Any]) -> dict[str, TableColumns]:
+    chosen: dict[str, TableColumns] = {}
+    for place, value in table.items():
+        path: KeyPath = ("columns", place)
+        if place not in PLACES:
+            raise MisfitError(path, unknown_key(place, list(PLACES)))
+        read = chosen[place] = _FILE.read_table(TableColumns, value, path)
+        known = [column.key for column in COLUMNS[PLACES[place]]]
+        for key in ("show", "hide"):
+            for index, name in enumerate(getattr(read, key)):
+                if name not in known:
+                    what = unknown_key(name, known).replace("unknown key", f"{show(name)} is no column here")
+                    raise MisfitError((*path, key, index), what)
+                if key == "hide" and name in read.show:
+                    raise MisfitError((*path, key, index), f"{show(name)} is in show, too (one of them fits)")
+    return chosen
