@@ -14,6 +14,7 @@ from vmqtui.actions.keymap import Keymap
 from vmqtui.columns.shared import use_thresholds
 from vmqtui.dashboard import Dashboard
 from vmqtui.dialogs.choose import MoveDialog, TextDialog
+from vmqtui.dialogs.hosts import HostDialog
 from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.preferences.model import Preferences
 from vmqtui.state.model import Model
@@ -133,7 +134,7 @@ class VmqApp(App[None]):
         self._drawn_at = monotonic()
         self._drawn = self.model.snapshot
         for screen in self.screen_stack:
-            if isinstance(screen, (Dashboard, MoveDialog, TextDialog)):
+            if isinstance(screen, (Dashboard, HostDialog, MoveDialog, TextDialog)):
                 screen.draw()
 
     def _notice_age(self) -> None:

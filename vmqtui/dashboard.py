@@ -11,6 +11,7 @@ from textual.widgets import ContentSwitcher
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
 from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.dialogs.choose import ChooseDialog, TextDialog
+from vmqtui.dialogs.hosts import HostDialog
 from vmqtui.dialogs.texts import details_text, help_text
 from vmqtui.exports import Exports
 from vmqtui.link import Link
@@ -215,17 +216,13 @@ class Dashboard(TimeKeys, TableActions, Exports):
 
     def action_choose_host(self) -> None:
         """Show another host of the broker."""
-        rows = self._model.hosts()
-        if not rows:
+        if not self._link.hosts:
             self._tell("no host has reported yet")
             return
 
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                self._model.choose_host(rows[index].host)
+        def chosen(host: str | None) -> None:
+            if host is not None:
+                self._model.choose_host(host)
                 self.draw()
 
-        names = [row.host for row in rows]
-        at = names.index(self._model.host) if self._model.host in names else 0
-        lines = [f"{row.host}  {row.state}  {row.version}" for row in rows]
-        self.app.push_screen(ChooseDialog("Host", lines, at), chosen)
+        self.app.push_screen(HostDialog(self._link, self._model.host), chosen)

@@ -21,6 +21,7 @@ from tests.vmqtui.scripted import (
 )
 from tests.vmqtui.test_archive import everything, pps_seen, seq_seen, watched
 from vmqtui.recorded import RecordedLink
+from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
 
 
@@ -134,7 +135,7 @@ def test_after_a_jump_charts_lead_to_the_moment(path: Path) -> None:
 def test_another_host_of_the_recording_can_be_chosen(path: Path) -> None:
     model, link = opened(path)
     assert link.hosts == ["hv01", "hv02"]
-    assert [row.host for row in model.hosts()] == ["hv01", "hv02"]
+    assert [row.host for row in Hosts(link).take()] == ["hv01", "hv02"]
     model.choose_host("hv02")
     assert model.snapshot.host == "hv02"
     assert pps_seen(model) is None

@@ -156,16 +156,39 @@ async def test_several_adapters_have_a_column_and_a_chooser(dashboard: Running) 
         assert "Queues 13" in screen_text(app)
 
 
-async def test_another_host_can_be_chosen(dashboard: Running) -> None:
+async def test_another_host_can_be_chosen_and_is_asked_from_then_on(dashboard: Running) -> None:
     link = live_link()
+    link.publish("hv01", stats=make_stats(3))
     link.views["hv02"] = ScriptedHost(
         Status(state="online", interval_ns=250_000_000), make_config(host="hv02"), make_stats(400), link.now
     )
     async with dashboard(link) as (app, pilot, _):
-        await pilot.press("h", "down", "enter")
+        await pilot.press("h")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "Hosts of this broker" in text
+        assert text.count("● live") == 3  # the screen's own, and two hosts
+        link.publish("hv02", stats=make_stats(404))
+        app.draw_now()
+        await pilot.pause()
+        assert "1.0" in screen_text(app)  # its rate is known by now
+        await pilot.press("down", "enter")
         await pilot.pause()
         assert app.model.host == "hv02"
         assert "hv02" in screen_text(app).splitlines()[0]
+        await pilot.press("2", "down", "c")
+        await pilot.pause()
+        link.answer()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert [host for host, _, _ in link.asked] == ["hv02"]
+
+
+async def test_no_host_yet_is_said(dashboard: Running) -> None:
+    async with dashboard(ScriptedLink()) as (app, pilot, _):
+        await pilot.press("h")
+        await pilot.pause()
+        assert any("no host has reported yet" in note.message for note in app._notifications)
 
 
 async def test_cursor_stays_on_its_row_when_the_order_changes(dashboard: Running) -> None:

@@ -15,6 +15,7 @@ from tests.vmqtui.scripted import (
     play,
     with_queue,
 )
+from vmqtui.state.hosts import Hosts
 from vmqtui.state.liveness import liveness
 from vmqtui.state.model import Model
 from vmqtui.state.snapshot import Snapshot
@@ -180,10 +181,19 @@ def test_stats_of_a_writer_that_sends_too_little_are_shown_unknown() -> None:
     assert rows[1].count("steered_frames") is None
 
 
-def test_hosts_of_a_link_are_listed() -> None:
+def test_hosts_of_a_link_are_listed_with_their_states_and_rates() -> None:
     link: ScriptedLink = live_link()
     link.views["hv02"] = ScriptedHost()
-    assert [(row.host, row.state) for row in Model(link, "hv01").hosts()] == [
-        ("hv01", "unknown"),
-        ("hv02", "unknown"),
+    hosts = Hosts(link)
+    assert [(row.host, row.state, row.pps) for row in hosts.take()] == [
+        ("hv01", "empty", None),
+        ("hv02", "empty", None),
     ]
+    for seq in (4, 8):
+        link.publish("hv01", stats=make_stats(seq))
+        first = hosts.take()[0]
+    assert (first.state, first.pps and round(first.pps, -5)) == ("live", 1_000_000)
+    link.now += 60
+    assert hosts.take()[0].state == "stale"
+    link.connection = "lost"
+    assert hosts.take()[0].state == "offline"

@@ -112,7 +112,9 @@ class Keymap:
             return
         key, one, other, views = clash
         at_fault, kept = (other, one) if other.id in chosen else (one, other)
-        where = "everywhere" if len(views) == len(TITLES) else "in " + ", ".join(TITLES[view] for view in views)
+        where = (
+            "everywhere" if len(views) == len(TITLES) else "in " + ", ".join(TITLES[view] for view in views)
+        )
         raise KeymapError(
             at_fault.id, f"{show(key_name(key))} is the key of {show(kept.title)} {where} (another key fits)"
         )

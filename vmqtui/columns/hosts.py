@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from vmqtui.columns.column import Column, plain
+from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import drops_level
 from vmqtui.numbers import UNKNOWN, clock, compact, decimal, grouped, percent, size
 from vmqtui.state.rows import AdapterRow, HostRow
@@ -188,6 +188,13 @@ def _when(seconds: Any) -> str:
         return UNKNOWN
 
 
+_STATES: dict[str, tuple[str, Level]] = {
+    "online": ("●", "good"),
+    "live": ("●", "good"),
+    "stale": ("◍", "warn"),
+    "offline": ("■", "bad"),
+}
+
 HOSTS: tuple[Column[HostRow], ...] = (
     Column(
         key="host",
@@ -203,10 +210,10 @@ HOSTS: tuple[Column[HostRow], ...] = (
         title="State",
         heading="State",
         width=9,
-        help="online, offline, or unknown.",
+        help="online, offline, or unknown; on the screen live, stale, offline or empty.",
         value=lambda row: row.state,
-        format=lambda state: ("● " if state == "online" else "○ ") + plain(state),
-        level=lambda row: "good" if row.state == "online" else "dim",
+        format=lambda state: _STATES.get(state, ("○", ""))[0] + " " + plain(state),
+        level=lambda row: _STATES.get(row.state, ("", "dim"))[1],
     ),
     Column(
         key="version",

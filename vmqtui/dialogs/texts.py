@@ -46,7 +46,7 @@ def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palet
             Text("Only in other views", style("title")),
             _grid(
                 (
-                    Text(key_names(action), style("accent")),
+                    Text(key_names(action) or "palette", style("accent" if action.keys else "dim")),
                     Text(action.title, style("text")),
                     Text(", ".join(TITLES[name] for name in TITLES if action.applies(name)), style("dim")),
                 )

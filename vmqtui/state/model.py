@@ -14,7 +14,6 @@ from vmqtui.state.liveness import Liveness, liveness
 from vmqtui.state.moment import Moment, Tape
 from vmqtui.state.playhead import Playhead, Where
 from vmqtui.state.readings import Window
-from vmqtui.state.rows import HostRow
 from vmqtui.state.snapshot import Snapshot
 
 _WORK_S: Final = 0.02
@@ -180,17 +179,6 @@ class Model:
             )
             return liveness(link.connection, waiting or link.progress, None, None, link.clock())
         return liveness(link.connection, link.progress, view.status, view.received, link.clock())
-
-    def hosts(self) -> list[HostRow]:
-        """Every host of the link; rates are known of the one that is shown."""
-        rows: list[HostRow] = []
-        for host in self.link.hosts:
-            view = self.link.view(host)
-            if host == self.host:
-                rows.append(self.snapshot.host_row)
-            elif view is not None:
-                rows.append(Snapshot(host, view.status, view.config, view.stats).host_row)
-        return rows
 
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
         """The last points of a series of the history, as it stood at the moment that is shown."""

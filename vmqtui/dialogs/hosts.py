@@ -1,0 +1,55 @@
+"""Choosing a host of the broker, from a table that lives."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from vmqtui.link import Link
+from vmqtui.state.hosts import Hosts
+from vmqtui.state.rows import HostRow
+from vmqtui.widgets.table import LiveTable
+
+
+class HostDialog(ModalScreen[str | None]):
+    """Ends with the name of a host, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss(None)", "Close", show=False),
+        Binding("enter", "choose", "Choose", show=False),
+    ]
+
+    def __init__(self, link: Link, shown: str) -> None:
+        super().__init__()
+        self._hosts = Hosts(link)
+        self._shown = shown
+        self._table = LiveTable("hosts", widget_id="choose-host", without=("version", "started_at"))
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog", classes="wide") as dialog:
+            dialog.border_title = "Hosts of this broker"
+            dialog.border_subtitle = "⏎ shows one, esc closes"
+            yield self._table
+
+    def on_mount(self) -> None:
+        self.draw()
+        names = [row.host for row in self._table.rows if isinstance(row, HostRow)]
+        if self._shown in names:
+            self._table.move_to(names.index(self._shown))
+        self._table.focus()
+
+    def draw(self) -> None:
+        """Show the hosts as they are now."""
+        rows = self._hosts.take()
+        self._table.styles.height = max(2, min(len(rows) + 1, self.app.size.height - 6))
+        self._table.show(rows)
+
+    def on_live_table_chosen(self, event: LiveTable.Chosen) -> None:
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        """End with the host under the cursor."""
+        row = self._table.row
+        self.dismiss(row.host if isinstance(row, HostRow) else None)
