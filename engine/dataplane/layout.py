@@ -183,6 +183,14 @@ ROW_OTHER_SWITCH: Final = 5
 TABLE_ROW: Final = 8  # one cache line a probe
 EMPTY_KEY: Final = -1
 
+# --- a row of the sketch of what queue 0 takes (int64) ---------------------------------------------
+TOP_KEY: Final = 0  # MAC << 16 | VID
+TOP_FRAMES: Final = 1  # 0: the row is free
+TOP_ERROR: Final = 2
+TOP_REASON: Final = 3  # of the last frame
+TOP_ROW: Final = 4
+TOP_PAIRS: Final = 512
+
 # --- an adapter's row (int64): what shards need to know of it ------------------------------------
 ADAPTER_SLOT_BASE: Final = 0
 ADAPTER_FILTER_BASE: Final = 1
@@ -311,6 +319,7 @@ class Views(NamedTuple):
 
     queues: I64  # (2, slots, QUEUE_ROW)
     cpus: I64  # (2, cpus, CPU_ROW)
+    top: I64  # (2, adapters, TOP_PAIRS, TOP_ROW) banks as of the processor of queue 0
     costs: I64  # (cpus, COST_ROW)
     adapters: I64  # (adapters, ADAPTER_ROW)
     owner: I32  # (slots,) processor of each queue, NONE when not allocated
@@ -336,6 +345,7 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     return {
         "queues": (2, sizes.slots, QUEUE_ROW),
         "cpus": (2, sizes.cpus, CPU_ROW),
+        "top": (2, len(sizes.adapters), TOP_PAIRS, TOP_ROW),
         "costs": (sizes.cpus, COST_ROW),
         "adapters": (len(sizes.adapters), ADAPTER_ROW),
         "owner": (sizes.slots,),

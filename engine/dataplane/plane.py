@@ -49,14 +49,16 @@ class Reading:
     """Counters of a host at one simulated time: copies, in the layout's columns.
 
     ``queues`` (slots, QUEUE_ROW), ``freed`` (adapters, QUEUE_ROW), ``cpus`` (cpus, CPU_ROW),
-    ``budget_cycles`` by processor (they end at 2**64 - 1, 224 years at 2.6 GHz), ``owner`` (slots,)
-    processor or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
+    ``top`` (adapters, TOP_PAIRS, TOP_ROW) the sketches of what queues 0 take, ``budget_cycles`` by processor
+    (they end at 2**64 - 1, 224 years at 2.6 GHz), ``owner`` (slots,) processor or NONE, ``port`` (adapters,
+    PORT_COUNTERS), ``matched`` (filters,).
     """
 
     sim_time_ns: int
     queues: I64
     freed: I64
     cpus: I64
+    top: I64
     budget_cycles: list[int]
     owner: I32
     port: I64
@@ -178,6 +180,11 @@ class Plane:
         row: I64 = self.views.queues[self.bank[self.views.owner[slot]], slot]
         return row
 
+    def top(self, adapter: int) -> I64:
+        """The published sketch of what an adapter's queue 0 takes."""
+        top: I64 = self.views.top[self.bank[self.views.owner[self.slot(adapter, 0)]], adapter]
+        return top
+
     def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
         """The gauges of an allocated queue, as of the last round."""
         row = self.row(self.slot(adapter, queue_id))
@@ -241,9 +248,12 @@ class Plane:
 
     def _move(self, slot: int, cpu: int) -> None:
         old = self.row(slot).copy()
+        adapter = int(old[layout.ADAPTER])
+        top = self.top(adapter).copy()
         self.views.owner[slot] = cpu
         self.steering_version += 1
         self.row(slot)[:] = old
+        self.top(adapter)[:] = top
         self.wake(cpu)
 
     def wake(self, cpu: int) -> None:
@@ -332,6 +342,7 @@ class Plane:
             queues=views.queues[bank_of_slot, np.arange(self.sizes.slots)],
             freed=self._freed.copy(),
             cpus=views.cpus[self.bank, np.arange(self.sizes.cpus)],
+            top=np.stack([self.top(a) for a in range(len(self.sizes.adapters))]),
             budget_cycles=[min(spent // 1000, _MOST_CYCLES) for spent in self._budget_mhz_ns],
             owner=views.owner.copy(),
             port=self.port.copy(),

@@ -17,6 +17,7 @@ from engine.dataplane.crew import Crew, WorkerDiedError
 from engine.dataplane.layout import I64, NONE
 from engine.dataplane.plane import Plane
 from engine.dataplane.shard import ORDER
+from engine.dataplane.top import note_all
 
 _SLICE_BLOCKS: Final = 4
 _MOST_DEATHS: Final = 5
@@ -219,6 +220,10 @@ class Rounds:
             row[layout.STEERED_BYTES] += int(wire.sum())
             reason = mine[:, layout.FRAME_SWITCH] >> layout.SWITCH_REASON_SHIFT & layout.SWITCH_REASON_MASK
             row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += np.bincount(reason, minlength=6)[1:]
+            of_default = mine[reason > 0]
+            places = of_default[:, layout.FRAME_PLACE] & layout.OFFSET_MASK
+            data = views.data[self._part.batch]
+            note_all(plane.top(int(row[layout.ADAPTER])), data, places, reason[reason > 0] - 1)
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
             plane.collect(slot)
         self.incidents.append(Incident(cpu, str(death), lost))

@@ -16,6 +16,8 @@ from engine.dataplane.armed import ARMED, BY_DPC, BY_FRAME, Armed
 from engine.dataplane.dpc import indicate, start_dpc, take_back
 from engine.dataplane.kernel_views import VIEWS
 from engine.dataplane.layout import (
+    ADAPTER,
+    ADAPTER_SLOT_BASE,
     ARMED_BY_INTERRUPT,
     ARMED_NS,
     CAPTURED_SHIFT,
@@ -71,10 +73,13 @@ from engine.dataplane.layout import (
     SWITCH_VM_MASK,
     TARGET_FILTER_MASK,
     TARGET_SLOT_SHIFT,
+    TOP_PAIRS,
+    TOP_ROW,
     WIRE_SHIFT,
     Int,
     Views,
 )
+from engine.dataplane.top import note, pair_of
 from engine.jit import copy_bytes, inlined, kernel, prefetch, tuple_type, types
 
 _AHEAD = np.uint64(8)  # frames between asking for a frame's bytes and copying them
@@ -151,6 +156,11 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
             queue = views.queues[1 - bank, slot]
             for column in range(queue.shape[0]):
                 queue[column] = before[column]
+            adapter = queue[ADAPTER]
+            if slot == views.adapters[adapter, ADAPTER_SLOT_BASE]:
+                for pair in range(TOP_PAIRS):
+                    for column in range(TOP_ROW):
+                        views.top[1 - bank, adapter, pair, column] = views.top[bank, adapter, pair, column]
             scratch.own[owned] = slot
             owned += 1
             if queue[ARMED_NS] >= 0:
@@ -298,6 +308,7 @@ def serve(
             reason = (switch >> SWITCH_REASON_SHIFT) & SWITCH_REASON_MASK
             if reason > 0:
                 queue[FIRST_REASON + reason - 1] += 1
+                note(views.top[1 - bank, queue[ADAPTER]], pair_of(data, where & OFFSET_MASK), reason - 1)
             if queue[FREE] <= queue[LOW_FREE]:
                 if queue[OUTSTANDING_HEAD] != NONE:
                     take_back(views, queue, cpu, now_ns, round_number)

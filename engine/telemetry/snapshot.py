@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from engine.dataplane import layout
 from engine.dataplane.plane import Reading
 from engine.dataplane.steer import PORT_COUNTERS
+from engine.dataplane.top import most_frequent
 from engine.ndis import counters
-from engine.telemetry.stats import AdapterStats, Columns, Stats
+from engine.scenario.values import format_mac
+from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
 
 _QUEUE_NAMES = counters.names(counters.QUEUE + counters.QUEUE_GAUGES)
 _QUEUE_COLUMNS = [layout.QUEUE_COLUMNS.index(name) for name in _QUEUE_NAMES]
@@ -17,6 +20,9 @@ _COUNTER_NAMES = counters.names(counters.QUEUE)
 _REASONS = counters.names(counters.DEFAULT_QUEUE_REASONS)
 _CPU_NAMES = tuple(name for name in counters.names(counters.CPU) if name != "budget_cycles")
 _CPU_COLUMNS = [layout.CPU_COLUMNS.index(name) for name in _CPU_NAMES]
+
+_TOP_ROWS: Final = 64
+_MAC_MASK: Final = 2**48 - 1
 
 assert len(counters.PORT) == PORT_COUNTERS
 
@@ -40,12 +46,20 @@ def _adapter(reading: Reading, index: int, rows: AdapterRows) -> AdapterStats:
     queues.update(zip(_QUEUE_NAMES, own[:, _QUEUE_COLUMNS].T.tolist(), strict=True))
     reasons = reading.queues[rows.slot_base, layout.FIRST_REASON : layout.FIRST_REASON + len(_REASONS)]
     freed = reading.freed[index, list(layout.QUEUE_COUNTERS)]
+    top = most_frequent(reading.top[index], _TOP_ROWS)
     return AdapterStats(
         port=dict(zip(counters.names(counters.PORT), reading.port[index].tolist(), strict=True)),
         queues=queues,
         filters={"id": list(rows.filter_ids), "matched_frames": matched.tolist()},
         freed=dict(zip(_COUNTER_NAMES, freed.tolist(), strict=True)),
         default_queue=dict(zip(_REASONS, reasons.tolist(), strict=True)),
+        default_queue_top=TopPairs(
+            mac=[format_mac(key >> 16 & _MAC_MASK) for key in top[:, layout.TOP_KEY].tolist()],
+            vlan=[key & 0xFFF or "untagged" for key in top[:, layout.TOP_KEY].tolist()],
+            reason=[_REASONS[reason] for reason in top[:, layout.TOP_REASON].tolist()],
+            frames=top[:, layout.TOP_FRAMES].tolist(),
+            error=top[:, layout.TOP_ERROR].tolist(),
+        ),
     )
 
 

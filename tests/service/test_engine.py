@@ -68,6 +68,9 @@ def check_identities(stats: Stats) -> None:
             assert row["indicated_frames"] == row["returned_frames"] + row["outstanding"]
             assert row["total_buffers"] == row["free_buffers"] + row["pending"] + row["outstanding"]
         assert sum(adapter.default_queue.values()) == queues["steered_frames"][0]
+        top = adapter.default_queue_top
+        assert top is not None
+        assert sum(top.frames) == queues["steered_frames"][0] or len(top.frames) == 64
     assert all(b <= g for b, g in zip(stats.cpus["busy_cycles"], stats.cpus["budget_cycles"], strict=True))
 
 

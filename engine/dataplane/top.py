@@ -1,0 +1,60 @@
+"""Which destinations land in the default queue most: a Space-Saving sketch of bounded size for each adapter.
+
+(Metwally, Agrawal, El Abbadi, "Efficient Computation of Frequent and Top-k Elements in Data Streams", 2005.)
+Every frame of queue 0 counts in exactly one row. A pair without a row takes the one of the rarest pair of its
+set and inherits its count, which is then how much of its own may be another's. Sets of eight keep the
+search for the rarest short.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.dataplane.layout import I64, TOP_ERROR, TOP_FRAMES, TOP_KEY, TOP_PAIRS, TOP_REASON, Int
+from engine.jit import inlined, kernel, load_network_word, types
+
+_WAYS = 8
+_SET_BITS = (TOP_PAIRS // _WAYS - 1).bit_length()
+_HASH = np.uint64(0x9E3779B97F4A7C15)
+
+
+@inlined
+def note(top: I64, key: Int, reason: Int) -> None:
+    """Count a frame: ``key`` is its MAC << 16 | VID (0: untagged), ``reason`` why queue 0 has it."""
+    first = np.uint64(_WAYS) * ((np.uint64(key) * _HASH) >> np.uint64(64 - _SET_BITS))
+    rarest = first
+    for way in range(_WAYS):
+        row = top[first + np.uint64(way)]
+        if row[TOP_KEY] == key and row[TOP_FRAMES] > 0:
+            row[TOP_FRAMES] += 1
+            row[TOP_REASON] = reason
+            return
+        if row[TOP_FRAMES] < top[rarest, TOP_FRAMES]:
+            rarest = first + np.uint64(way)
+    row = top[rarest]
+    row[TOP_KEY] = key
+    row[TOP_ERROR] = row[TOP_FRAMES]
+    row[TOP_FRAMES] += 1
+    row[TOP_REASON] = reason
+
+
+@inlined
+def pair_of(data: NDArray[np.uint8], at: Int) -> Int:
+    """The key of the frame at an offset."""
+    behind = load_network_word(data, at + 8)
+    vid = behind & 0xFFF if (behind >> 16) & 0xFFFF == 0x8100 else np.int64(0)
+    key: Int = (load_network_word(data, at) >> 16) << 16 | vid
+    return key
+
+
+@kernel(types.void(types.int64[:, ::1], types.uint8[::1], types.int64[::1], types.int64[::1]))
+def note_all(top: I64, data: NDArray[np.uint8], at: I64, reasons: I64) -> None:
+    """Count the frames at offsets ``at`` (n,)."""
+    for k in range(at.shape[0]):
+        note(top, pair_of(data, at[k]), reasons[k])
+
+
+def most_frequent(top: I64, count: int) -> I64:
+    """The rows of a sketch with most frames, at most ``count``, most first; ties by key."""
+    used = top[top[:, TOP_FRAMES] > 0]
+    order: NDArray[np.intp] = np.lexsort((used[:, TOP_KEY], -used[:, TOP_FRAMES]))
+    return used[order[:count]]
