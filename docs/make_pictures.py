@@ -6,7 +6,6 @@ The engine really runs; SECONDS (default 45) is how long it is watched before th
 """
 
 import asyncio
-import re
 import sys
 import tempfile
 from importlib.resources import files
@@ -15,6 +14,7 @@ from pathlib import Path
 from engine.bus.urls import BrokerUrl
 from vmqtui.app import VmqApp
 from vmqtui.bus_link import BusLink
+from vmqtui.exports import without_outside
 
 IMAGES = Path(__file__).parent / "images"
 PICTURES = {"overview": "1", "queues": "2", "buffers": "4", "processors": "5", "default-queue": "6"}
@@ -54,11 +54,8 @@ async def _watch(url: BrokerUrl, seconds: float) -> None:
 
 
 def _save(name: str, picture: str) -> None:
-    """Without the web fonts that Textual names: a picture asks for nothing from outside."""
-    picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
-    picture = picture.replace("<text ", '<text xml:space="preserve" ')
     IMAGES.mkdir(exist_ok=True)
-    Path(IMAGES, f"{name}.svg").write_text(picture, encoding="utf-8", newline="\n")
+    Path(IMAGES, f"{name}.svg").write_text(without_outside(picture), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
