@@ -1,5 +1,6 @@
 """One way to compile a kernel: eager signatures, no GIL, and the cache of ``kernel_cache``."""
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
@@ -111,6 +112,28 @@ def prefetch(array: Any, offset: Any) -> None:
 def load_network_word(source: Any, offset: Any) -> Any:
     """Eight bytes of a uint8 array as a big-endian int64. Bounds are the caller's."""
     return _load(types.uintp(source.ctypes.data + offset))
+
+
+def _type_load_32(typing_context: Any, at: Any) -> Any:
+    """The four bytes at an address, of any alignment, as a little-endian number."""
+    signature = types.int64(types.uintp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = builder.load(builder.inttoptr(arguments[0], llvmlite.ir.IntType(32).as_pointer()), align=1)
+        if sys.byteorder == "big":
+            word = builder.bswap(word)
+        return builder.zext(word, llvmlite.ir.IntType(64))
+
+    return signature, generate
+
+
+_load_32 = cast("Any", numba.extending.intrinsic(_type_load_32))
+
+
+@inlined
+def load_little_word_32(source: Any, offset: Any) -> Any:
+    """Four bytes of a uint8 array as a little-endian number, an int64. Bounds are the caller's."""
+    return _load_32(types.uintp(source.ctypes.data + offset))
 
 
 @inlined

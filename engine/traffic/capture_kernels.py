@@ -9,7 +9,7 @@ contract 1, "Time".
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import inlined, kernel
+from engine.jit import copy_bytes, inlined, kernel, load_little_word_32
 from engine.traffic.batch import MAX_CAPTURED_BYTES
 
 # Slots of the state: where the walk stands, what the file is, and the clock of the wire.
@@ -100,9 +100,10 @@ def _u16(buffer: NDArray[np.uint8], at: Integer, big: Integer) -> np.int64:
 
 @inlined
 def _u32(buffer: NDArray[np.uint8], at: Integer, big: Integer) -> np.int64:
+    word: np.int64 = load_little_word_32(buffer, at)
     if big:
-        return (_u16(buffer, at, 1) << 16) | _u16(buffer, at + 2, 1)
-    return (_u16(buffer, at + 2, 0) << 16) | _u16(buffer, at, 0)
+        word = (word & 0xFF) << 24 | (word & 0xFF00) << 8 | (word >> 8) & 0xFF00 | word >> 24
+    return word
 
 
 @inlined
@@ -304,8 +305,7 @@ def walk(
         if cut_ns:
             state[BASE_NS] -= cut_ns
             state[SKIPPED_NS] += cut_ns
-        for index in range(kept):
-            data[used + index] = buffer[at + index]
+        copy_bytes(data, used, buffer, at, kept)
         offset[frames] = used
         captured_bytes[frames] = captured
         wire_bytes[frames] = wire
