@@ -41,14 +41,14 @@ def room_for(slots: int) -> Armed:
 @inlined
 def _before(armed: Armed, line: Int, place: Int, ns: Int, slot: Int) -> bool:
     """Whether the queue at a place comes before another."""
-    at = armed.ns[line, place]
-    return bool(at < ns or (at == ns and armed.slot[line, place] < slot))
+    at = armed.ns[line, np.uint64(place)]
+    return bool(at < ns or (at == ns and armed.slot[line, np.uint64(place)] < slot))
 
 
 @inlined
 def _put(armed: Armed, line: Int, place: Int, ns: Int, slot: Int) -> None:
-    armed.ns[line, place] = ns
-    armed.slot[line, place] = slot
+    armed.ns[line, np.uint64(place)] = ns
+    armed.slot[line, np.uint64(place)] = slot
 
 
 @inlined
@@ -121,7 +121,7 @@ def next_armed_ns(armed: Armed) -> Int:
     next_ns: Int = np.int64(NEVER_NS)
     for line in range(2):
         if armed.first[line] != armed.last[line]:
-            next_ns = min(next_ns, armed.ns[line, armed.first[line]])
+            next_ns = min(next_ns, armed.ns[line, np.uint64(armed.first[line])])
     return next_ns
 
 
@@ -138,4 +138,4 @@ def take_next(armed: Armed) -> Int:
         line = np.int64(BY_DPC)
         place = by_dpc
     armed.first[line] = 0 if place + 1 == armed.ns.shape[1] else place + 1
-    return np.int64(armed.slot[line, place])
+    return np.int64(armed.slot[line, np.uint64(place)])

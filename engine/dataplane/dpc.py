@@ -92,12 +92,18 @@ def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: 
     per_byte = costs[COST_BYTE_MILLI]
     if views.adapters[np.uint64(queue[ADAPTER]), ADAPTER_NUMA_NODE] != costs[COST_NUMA_NODE]:
         per_byte = costs[COST_REMOTE_BYTE_MILLI]
-    cycles = costs[COST_DPC] + frames * costs[COST_FRAME] + copied * per_byte // 1000
+    cycles = (
+        costs[COST_DPC]
+        + frames * costs[COST_FRAME]
+        + np.int64(np.uint64(copied * per_byte) // np.uint64(1000))
+    )
     if queue[ARMED_BY_INTERRUPT]:
         cycles += costs[COST_INTERRUPT]
         queue[INTERRUPTS] += 1
         cpu[CPU_INTERRUPTS] += 1
-    end_ns = start_ns + -(-cycles * 1000 // costs[COST_MHZ])
+    # Unsigned, as both are positive: half the instructions of a division that rounds down.
+    mhz = np.uint64(costs[COST_MHZ])
+    end_ns = start_ns + np.int64((np.uint64(cycles * 1000) + mhz - np.uint64(1)) // mhz)
     queue[DPCS] += 1
     queue[ARMED_NS] = IN_SERVICE
     queue[DPC_CPU] = me

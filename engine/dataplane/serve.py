@@ -272,7 +272,8 @@ def serve(
                     slot = np.int64(order.take_next(armed))
                     start_dpc(views, queues[np.uint64(slot)], cpu, me, slot, next_ns)
                     next_ns = cpu[CPU_FREE_NS]
-                    continue
+                    if next_ns >= now_ns or foreigners > 0:
+                        continue
                 cpu[CPU_DPC_SLOT] = NONE
                 cpu[CPU_BUSY_CYCLES] += cpu[CPU_DPC_CYCLES]
                 cpu[CPU_INDICATED] += cpu[CPU_DPC_FRAMES]
