@@ -194,7 +194,9 @@ class Controls(Screen[None]):
         elif found:
             self._with_vm(found[0], verb)
         else:
-            lines = [f"{vm.name}  {vm.words}" for vm in known]
+            wide = min(32, max(len(vm.name) for vm in known))
+            several = len({vm.adapter for vm in known}) > 1
+            lines = [f"{vm.name:<{wide}}  {f'{vm.adapter}  ' if several else ''}{vm.words}" for vm in known]
             self._pick("Which VM", lines, lambda index: self._with_vm(known[index], verb))
 
     def _with_vm(self, vm: vms.Vm, verb: str) -> None:

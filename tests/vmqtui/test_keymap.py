@@ -176,3 +176,14 @@ async def test_read_only_link_lets_nothing_out_whoever_asks(dashboard: Running) 
         with pytest.raises(ConnectionError, match="read-only"):
             await app.model.link.request("hv01", "ping", {})
         assert link.asked == []
+
+
+async def test_action_without_a_key_is_done_from_the_palette(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "ctrl+p")
+        await pilot.pause()
+        await pilot.press(*"pause a vm")
+        await until(pilot, app, "Pause a VM")
+        await pilot.press("enter")
+        await until(pilot, app, "Pause web-01 (queue 1) of nic0")
+        assert link.asked == []

@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -24,6 +25,8 @@ Driver = Annotated[
     str | None, typer.Option("--driver", metavar="D", help="The overlying driver it is for; default: vsp.")
 ]
 WhatIf = Annotated[bool, typer.Option("--what-if", help="Say what would happen, and change nothing.")]
+Asked = tuple[str, dict[str, Any]]
+"""An operation and its own parameters."""
 QueueId = Annotated[int, typer.Argument(metavar="QUEUE_ID")]
 VmName = Annotated[str, typer.Argument(metavar="VM")]
 
@@ -80,7 +83,47 @@ class Asking:
         return DONE
 
 
-@queue.command()
+_OPTIONS: Final = {
+    "broker": (Broker, None),
+    "host": (HostName, None),
+    "adapter": (OnAdapter, None),
+    "driver": (Driver, None),
+    "what_if": (WhatIf, False),
+    "json_": (Json, False),
+}
+"""What every request's command takes beside its own parameters: annotation and default."""
+
+
+def asks(
+    group: typer.Typer, name: str | None = None
+) -> Callable[[Callable[..., Asked]], Callable[..., Asked]]:
+    """Make a command of a function that gives an operation and its parameters.
+
+    The command has the function's parameters and those of every request; it sends the request and prints the
+    answer.
+    """
+
+    def decorate(make: Callable[..., Asked]) -> Callable[..., Asked]:
+        def command(**given: Any) -> None:
+            broker, host, adapter, driver, what_if, as_json = (given.pop(name) for name in _OPTIONS)
+            Asking(broker, host, adapter, driver, what_if, as_json).ask(*make(**given))
+
+        options = [
+            Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+            for name, (annotation, default) in _OPTIONS.items()
+        ]
+        own = signature(make, eval_str=True)
+        command.__signature__ = own.replace(  # type: ignore[attr-defined]
+            parameters=[*own.parameters.values(), *options], return_annotation=None
+        )
+        command.__name__, command.__doc__ = make.__name__, make.__doc__
+        group.command(name)(command)
+        return make
+
+    return decorate
+
+
+@asks(queue)
 def allocate(
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="The queue's name.")],
     vm: Annotated[str | None, typer.Option("--vm", metavar="VM", help="The VM it is for.")] = None,
@@ -91,35 +134,21 @@ def allocate(
     lookahead_bytes: Annotated[
         int, typer.Option("--lookahead-bytes", metavar="N", help="Ask for the split; NDIS 6.20 only.")
     ] = 0,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+) -> Asked:
     """Allocate a queue. It takes frames once it has a filter and its allocation is completed."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask(
-        "allocate_queue",
-        {"name": name, "vm": vm, "cpu": cpu, "buffers": buffers, "lookahead_bytes": lookahead_bytes},
-    )
+    params = {"name": name, "vm": vm, "cpu": cpu, "buffers": buffers, "lookahead_bytes": lookahead_bytes}
+    return "allocate_queue", params
 
 
-@queue.command()
+@asks(queue)
 def complete(
     queue_ids: Annotated[list[int], typer.Argument(metavar="QUEUE_ID…")],
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+) -> Asked:
     """Complete the allocation of queues, as one batch that shares the buffers left."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask("complete_allocation", {"queue_ids": queue_ids})
+    return "complete_allocation", {"queue_ids": queue_ids}
 
 
-@queue.command("set")
+@asks(queue, "set")
 def set_parameters(
     queue_id: QueueId,
     cpu: Annotated[
@@ -129,130 +158,68 @@ def set_parameters(
         int | None, typer.Option("--buffers", metavar="N", help="Receive buffers it suggests.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Its name.")] = None,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+) -> Asked:
     """Move a queue to another processor, give it more or fewer buffers, rename it."""
     wanted = {"cpu": cpu, "buffers": buffers, "name": name}
     given = {key: value for key, value in wanted.items() if value is not None}
-    Asking(broker, host, adapter, driver, what_if, json_).ask(
-        "set_queue_parameters", {"queue_id": queue_id, **given}
-    )
+    return "set_queue_parameters", {"queue_id": queue_id, **given}
 
 
-@queue.command()
-def free(
-    queue_id: QueueId,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+@asks(queue)
+def free(queue_id: QueueId) -> Asked:
     """Free a queue without filters; PENDING while its VM holds buffers."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask("free_queue", {"queue_id": queue_id})
+    return "free_queue", {"queue_id": queue_id}
 
 
-@filter_.command("set")
+@asks(filter_, "set")
 def set_filter(
     queue_id: QueueId,
     mac: Annotated[str, typer.Argument(metavar="MAC")],
     vlan: Annotated[
         str | None, typer.Option("--vlan", metavar="VLAN", help='1..4094 or "untagged"; default: any.')
     ] = None,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+) -> Asked:
     """Set a filter on a queue: frames to this MAC and VLAN go to it."""
     params: dict[str, Any] = {"queue_id": queue_id, "mac": mac}
     if vlan is not None:
         params["vlan"] = int(vlan) if vlan.isascii() and vlan.isdigit() else vlan
-    Asking(broker, host, adapter, driver, what_if, json_).ask("set_filter", params)
+    return "set_filter", params
 
 
-@filter_.command()
+@asks(filter_)
 def clear(
     queue_id: QueueId,
     filter_id: Annotated[int, typer.Argument(metavar="FILTER_ID")],
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+) -> Asked:
     """Clear a filter; without its last one a running queue pauses and discards what it holds."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask(
-        "clear_filter", {"queue_id": queue_id, "filter_id": filter_id}
-    )
+    return "clear_filter", {"queue_id": queue_id, "filter_id": filter_id}
 
 
-@vm.command()
-def pause(
-    name: VmName,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+@asks(vm)
+def pause(name: VmName) -> Asked:
     """Pause a VM: it returns no buffer until resumed."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask("pause_vm", {"vm": name})
+    return "pause_vm", {"vm": name}
 
 
-@vm.command()
-def resume(
-    name: VmName,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+@asks(vm)
+def resume(name: VmName) -> Asked:
     """Resume a paused VM: it returns its buffers again."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask("resume_vm", {"vm": name})
+    return "resume_vm", {"vm": name}
 
 
-@vm.command()
-def remove(
-    name: VmName,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+@asks(vm)
+def remove(name: VmName) -> Asked:
     """End a VM: its queues are freed, its ports gone."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask("remove_vm", {"vm": name})
+    return "remove_vm", {"vm": name}
 
 
-@vm.command()
-def migrate(
-    name: VmName,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+@asks(vm)
+def migrate(name: VmName) -> Asked:
     """Migrate a VM away: it is paused, then as with remove."""
-    Asking(broker, host, adapter, driver, what_if, json_).ask("migrate_vm", {"vm": name})
+    return "migrate_vm", {"vm": name}
 
 
-@adapter_.command("set")
+@asks(adapter_, "set")
 def set_adapter(
     link_gbps: Annotated[
         float | None, typer.Option("--link-gbps", metavar="G", help="Its link's speed in Gbit/s.")
@@ -267,13 +234,7 @@ def set_adapter(
     max_filters: Annotated[
         int | None, typer.Option("--max-filters", metavar="N", help="Filters on all queues together.")
     ] = None,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+) -> Asked:
     """Change what an adapter lets itself be changed while it runs."""
     wanted = {
         "link_gbps": link_gbps,
@@ -282,4 +243,4 @@ def set_adapter(
         "max_filters": max_filters,
     }
     given = {key: value for key, value in wanted.items() if value is not None}
-    Asking(broker, host, adapter, driver, what_if, json_).ask("set_adapter", given)
+    return "set_adapter", given
