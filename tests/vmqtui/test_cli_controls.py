@@ -1,0 +1,61 @@
+"""The scripted controls: which request each command line makes, and for whom."""
+
+from typing import Any
+
+import pytest
+
+from engine.ndis.operations import OPERATIONS, decode
+from vmqtui.cli.controls import Asking
+from vmqtui.cli.program import run
+
+COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "queue allocate --name web --vm web-01 --cpu 2": (
+        "allocate_queue",
+        {"name": "web", "vm": "web-01", "cpu": 2, "buffers": 512, "lookahead_bytes": 0},
+    ),
+    "queue complete 1 2": ("complete_allocation", {"queue_ids": [1, 2]}),
+    "queue set 1 --cpu 5 --name shop": ("set_queue_parameters", {"queue_id": 1, "cpu": 5, "name": "shop"}),
+    "queue free 3": ("free_queue", {"queue_id": 3}),
+    "filter set 1 00:15:5d:00:00:01 --vlan 10": (
+        "set_filter",
+        {"queue_id": 1, "mac": "00:15:5d:00:00:01", "vlan": 10},
+    ),
+    "filter set 1 00:15:5d:00:00:01 --vlan untagged": (
+        "set_filter",
+        {"queue_id": 1, "mac": "00:15:5d:00:00:01", "vlan": "untagged"},
+    ),
+    "filter clear 1 7": ("clear_filter", {"queue_id": 1, "filter_id": 7}),
+    "vm pause web-01": ("pause_vm", {"vm": "web-01"}),
+    "vm resume web-01": ("resume_vm", {"vm": "web-01"}),
+    "vm remove web-01": ("remove_vm", {"vm": "web-01"}),
+    "vm migrate web-01": ("migrate_vm", {"vm": "web-01"}),
+    "adapter set --link-gbps 25 --no-vlan-filtering": (
+        "set_adapter",
+        {"link_gbps": 25.0, "vlan_filtering": False},
+    ),
+}
+OPTIONS = "--broker mqtt://b --host hv01 --adapter nic1 --driver d --what-if --json"
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_asks_for_its_operation(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Asking, str, dict[str, Any]]] = []
+    monkeypatch.delenv("VMQTUI_BROKER", raising=False)
+    monkeypatch.setattr(Asking, "ask", lambda self, op, params: asked.append((self, op, params)))
+    assert run(line.split()) == 0
+    assert run([*line.split(), *OPTIONS.split()]) == 0
+    (plain, op, params), (full, *again) = asked
+    assert (op, params) == COMMANDS[line]
+    assert tuple(again) == (op, params)
+    assert plain == Asking(None, None, None, None, what_if=False, as_json=False)
+    assert full == Asking("mqtt://b", "hv01", "nic1", "d", what_if=True, as_json=True)
+    decode(op, params)  # the engine takes it
+
+
+def test_every_operation_that_changes_something_has_a_command() -> None:
+    changing = {
+        name
+        for name in OPERATIONS
+        if not name.startswith(("query_", "enum_")) and name not in ("ping", "set_traffic")
+    }
+    assert {op for op, _ in COMMANDS.values()} == changing
