@@ -11,6 +11,8 @@ Line = list[Span]
 _EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
 _EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"
 NO_POINT = "·"
+FREE = "▒"
+"""Of a bar's part that is there to be filled."""
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
@@ -52,7 +54,8 @@ def bar(parts: Sequence[tuple[float, str]], width: int, track: str = "track") ->
 def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | None = None) -> Line:
     """A bar of ``width`` cells whose parts (fraction, glyph, role) differ in their glyphs too.
 
-    What is left is a track. ``mark`` is a fraction at which a line stands across the bar.
+    What is left is a track. ``mark`` is a fraction at which a line stands, behind all that is filled now:
+    what is free, "▒" and the track, is not.
     """
     cells: list[Span] = []
     total = 0.0
@@ -60,9 +63,10 @@ def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | Non
         total = min(1.0, total + max(0.0, fraction))
         more = max(round(total * width) - len(cells), 1 if fraction > 0 else 0)
         cells += [(glyph, role)] * min(more, width - len(cells))
+    filled = sum(glyph != FREE for glyph, _ in cells)
     cells += [("╌", "track")] * (width - len(cells))
     if mark is not None and width:
-        cells[min(width - 1, max(0, round(mark * width)))] = ("┃", "warn")
+        cells[min(width - 1, max(filled, round(mark * width)))] = ("┃", "warn")
     return join(cells)
 
 

@@ -71,6 +71,10 @@ def test_bands_are_as_wide_as_asked_and_differ_in_glyph() -> None:
     assert bands([], 3) == [("╌╌╌", "track")]
 
 
+def test_mark_never_stands_before_what_is_filled_now() -> None:
+    assert bands([(0.5, "█", "a"), (0.5, "▒", "b")], 6, 0.1) == [("███", "a"), ("┃", "warn"), ("▒▒", "b")]
+
+
 def test_trail_knows_the_seconds_that_were_looked_at_and_no_others() -> None:
     trail = Trail()
     for second, value in ((3, 1.0), (4, 2.0), (6, 4.0)):

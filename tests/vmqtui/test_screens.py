@@ -2,11 +2,14 @@
 
 import asyncio
 import contextvars
+import html
+import os
+import re
 
 import pytest
 
 from engine.bus.messages import Status
-from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
+from tests.vmqtui.conftest import SNAPSHOTS, Running, same_as_snapshot, screen_text
 from tests.vmqtui.scripted import (
     EVENTS,
     ScriptedHost,
@@ -79,6 +82,49 @@ async def test_overview_when_not_live(dashboard: Running, state: str, size: tupl
         text = screen_text(app)
         assert state in text
         same_as_snapshot(f"overview-{state}-{size[0]}x{size[1]}", text)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("state", STATES)
+async def test_every_view_when_not_live(dashboard: Running, state: str, size: tuple[int, int]) -> None:
+    """All views of a state stand in one file, one below the other."""
+    async with dashboard(STATES[state](), size=size) as (app, pilot, _):
+        screens = []
+        for number, view in enumerate(VIEWS, 1):
+            await pilot.press(str(number))
+            await pilot.pause()
+            screens.append(f"=== {view}\n{screen_text(app)}")
+        await pilot.press("2", "enter")
+        await pilot.pause()
+        screens.append(f"=== one queue\n{screen_text(app)}")
+        same_as_snapshot(f"views-{state}-{size[0]}x{size[1]}", "".join(screens))
+
+
+@pytest.mark.parametrize("view", [*VIEWS, "queue"])
+async def test_picture_of_a_view(dashboard: Running, view: str) -> None:
+    """Text, place and style of everything in the SVG; how it is written may change with Textual."""
+    async with dashboard(size=(80, 24), readings=60) as (app, pilot, _):
+        keys = ["2", "down", "enter"] if view == "queue" else [str(list(VIEWS).index(view) + 1)]
+        await pilot.press(*keys)
+        await pilot.pause()
+        picture = app.export_screenshot(title="vmqtui")
+    path = SNAPSHOTS / f"{view}.svg"
+    if os.environ.get("VMQTUI_UPDATE_SNAPSHOTS"):
+        path.write_text(without_fonts(picture), encoding="utf-8", newline="\n")
+    assert drawn(picture) == drawn(path.read_text(encoding="utf-8"))
+
+
+def without_fonts(picture: str) -> str:
+    """A picture that asks for nothing from outside."""
+    return re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+
+
+def drawn(picture: str) -> list[tuple[str, ...]]:
+    """What an SVG shows: style, place and text of each piece."""
+    styles = dict(re.findall(r"\.[\w-]+-(r\d+) \{ ([^}]*) \}", picture))
+    pieces = re.findall(r'<text class="[\w-]+-(r\d+)" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)<', picture)
+    assert pieces
+    return [(styles[kind], x, y, html.unescape(text)) for kind, x, y, text in pieces]
 
 
 async def test_broker_that_is_lost_is_said_with_its_reason(dashboard: Running) -> None:

@@ -195,7 +195,7 @@ class KeyBar(Canvas):
 
     def paint(self, width: int, height: int) -> list[Line]:
         here = [action for action in self._actions if action.applies(self.view)]
-        must = {"help", "quit"}
+        must = {"filter_rows", "help", "quit"}
         while here and width_of(self._line(here)) > width:
             losable = [action for action in here if action.id not in must]
             if not losable:

@@ -1,6 +1,7 @@
 """Where memory lives, drawn: an adapter's buffers, and a queue's in host and guest memory."""
 
 from vmqtui.columns.shared import low_level, use_level
+from vmqtui.draw import FREE as FREE_GLYPH
 from vmqtui.draw import Line, bands, clip, fit
 from vmqtui.numbers import compact, grouped, size
 from vmqtui.printable import printable
@@ -8,7 +9,7 @@ from vmqtui.state.memory import Region, pool, regions
 from vmqtui.state.rows import QueueRow, ratio
 from vmqtui.widgets.panels import ModelCanvas
 
-OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), ("▒", "track")
+OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "track")
 """Glyph and role of what a buffer does."""
 _SPACES = {"host": "host ", "guest": "guest"}
 
