@@ -10,6 +10,7 @@ import zlib
 from array import array
 from collections.abc import Container, Iterator
 from operator import add, sub
+from types import GenericAlias
 from typing import Any, Final
 
 import msgspec
@@ -32,27 +33,34 @@ _DERIVED_FROM: Final = {
 }
 """Columns that, by contract 2, are another less the sum of some; so is their growth."""
 
-_SCALARS: Final = [
-    one for one in msgspec.structs.fields(Stats) if one.name not in ("cpus", "adapters", "schema")
-]
+_TABLES: Final = ("port", "queues", "filters", "freed", "default_queue")
+"""Of an adapter: what is packed as growth. What else a message has, or will have, is packed as it is."""
 
 
-class _Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    scalars: msgspec.Raw
+def _beside(kind: type[msgspec.Struct], tables: tuple[str, ...]) -> tuple[Any, list[str]]:
+    """A type for what a message holds beside its tables, as the message has it, and its names."""
+    fields = [one for one in msgspec.structs.fields(kind) if one.name not in tables]
+    made = [(one.name, one.type, one.default) for one in fields]
+    return msgspec.defstruct(f"{kind.__name__}Beside", made, frozen=True, kw_only=True), [
+        one.name for one in fields
+    ]
+
+
+_StatsBeside, _OF_STATS = _beside(Stats, ("cpus", "adapters", "schema"))
+_AdapterBeside, _OF_ADAPTER = _beside(AdapterStats, _TABLES)
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    stats: msgspec.Raw
+    adapters: msgspec.Raw
     kinds: bytes
     planes: bytes
-    pairs: dict[str, TopPairs | None] = {}
-    """By adapter: who the default queue took frames of, where these are others than before."""
 
-
-_scalars: Any = msgspec.defstruct(
-    "_scalars", [(one.name, one.type, one.default) for one in _SCALARS], frozen=True, kw_only=True
-)
-"""What a reading holds beside its tables, as the message has it."""
 
 _encoder = msgspec.msgpack.Encoder()
 _stats_decoder = msgspec.msgpack.Decoder(Stats)
-_scalars_decoder = msgspec.msgpack.Decoder(_scalars)
+_stats_beside_decoder = msgspec.msgpack.Decoder(_StatsBeside)
+_adapters_beside_decoder = msgspec.msgpack.Decoder(GenericAlias(list, (_AdapterBeside,)))
 _delta_decoder = msgspec.msgpack.Decoder(_Delta)
 
 
@@ -87,8 +95,14 @@ def pack_delta(before: Stats, now: Stats) -> bytes | None:
         if not _pack_table(old, new, kinds, planes):
             return None
     try:
-        scalars = _encoder.encode({one.name: getattr(now, one.name) for one in _SCALARS})
-        delta = _Delta(msgspec.Raw(scalars), bytes(kinds), bytes(planes), pairs)
+        stats = {name: getattr(now, name) for name in _OF_STATS}
+        adapters = [{name: getattr(one, name) for name in _OF_ADAPTER} for one in now.adapters.values()]
+        delta = _Delta(
+            msgspec.Raw(_encoder.encode(stats)),
+            msgspec.Raw(_encoder.encode(adapters)),
+            bytes(kinds),
+            bytes(planes),
+        )
         return zlib.compress(_encoder.encode(delta), _LEVEL)
     except OverflowError:  # a number beyond MessagePack's 64 bits
         return None
@@ -98,11 +112,12 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
     """The reading that ``pack_delta`` made of ``before``. Raises ``PackingError``."""
     try:
         delta = _delta_decoder.decode(inflate(packed))
-        scalars = _scalars_decoder.decode(delta.scalars)
+        stats = _stats_beside_decoder.decode(delta.stats)
+        adapters = _adapters_beside_decoder.decode(delta.adapters)
         reader = _Reader(delta.kinds, delta.planes)
         return msgspec.structs.replace(
             before,
-            **{one.name: getattr(scalars, one.name) for one in _SCALARS},
+            **{name: getattr(stats, name) for name in _OF_STATS},
             cpus=reader.table(before.cpus),
             adapters={
                 name: AdapterStats(
@@ -111,11 +126,9 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
                     filters=reader.table(adapter.filters),
                     freed=_single(reader.table(_column_each(adapter.freed))),
                     default_queue=_single(reader.table(_column_each(adapter.default_queue))),
-                    default_queue_top=delta.pairs[name]
-                    if name in delta.pairs
-                    else _grown(adapter.default_queue_top, reader),
+                    **{field: getattr(beside, field) for field in _OF_ADAPTER},
                 )
-                for name, adapter in before.adapters.items()
+                for (name, adapter), beside in zip(before.adapters.items(), adapters, strict=True)
             },
         )
     except (msgspec.MsgspecError, ValueError, IndexError, RecursionError) as error:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.telemetry.packing import PackingError, pack_delta, pack_key, unpack_delta, unpack_key
-from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from tests.vmqtui.scripted import make_stats
 
 VMS = [(f"vm-{n}", f"vm-{n}", n % 8, 100 + 7 * n) for n in range(1024)]
@@ -68,6 +68,16 @@ def test_a_delta_keeps_all_that_a_reading_says_beside_its_tables() -> None:
     before = make_stats(1)
     odd = {one.name: 77 for one in msgspec.structs.fields(Stats) if one.type is int}
     now = msgspec.structs.replace(before, **odd, real_time_ratio=0.25)
+    packed = pack_delta(before, now)
+    assert packed is not None
+    assert same(unpack_delta(before, packed), now)
+
+
+def test_a_delta_keeps_all_that_an_adapter_says_beside_its_tables() -> None:
+    before, now = make_stats(1), make_stats(2)
+    top = TopPairs(mac=["02:00:00:00:00:01"], vlan=["untagged"], reason=["no_queue"], frames=[7], error=[2])
+    adapter = msgspec.structs.replace(now.adapters["nic0"], default_queue_top=top)
+    now = msgspec.structs.replace(now, adapters={"nic0": adapter})
     packed = pack_delta(before, now)
     assert packed is not None
     assert same(unpack_delta(before, packed), now)
