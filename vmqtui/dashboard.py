@@ -225,4 +225,4 @@ class Dashboard(TimeKeys, TableActions, Exports):
                 self._model.choose_host(host)
                 self.draw()
 
-        self.app.push_screen(HostDialog(self._link, self._model.host), chosen)
+        self.app.push_screen(HostDialog(self._model), chosen)

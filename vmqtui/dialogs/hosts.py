@@ -7,8 +7,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from vmqtui.link import Link
 from vmqtui.state.hosts import Hosts
+from vmqtui.state.model import Model
 from vmqtui.state.rows import HostRow
 from vmqtui.widgets.table import LiveTable
 
@@ -21,10 +21,10 @@ class HostDialog(ModalScreen[str | None]):
         Binding("enter", "choose", "Choose", show=False),
     ]
 
-    def __init__(self, link: Link, shown: str) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self._hosts = Hosts(link)
-        self._shown = shown
+        self._hosts = Hosts(model.link)
+        self._model = model
         self._table = LiveTable("hosts", widget_id="choose-host", without=("version", "started_at"))
 
     def compose(self) -> ComposeResult:
@@ -36,13 +36,13 @@ class HostDialog(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self.draw()
         names = [row.host for row in self._table.rows if isinstance(row, HostRow)]
-        if self._shown in names:
-            self._table.move_to(names.index(self._shown))
+        if self._model.host in names:
+            self._table.move_to(names.index(self._model.host))
         self._table.focus()
 
     def draw(self) -> None:
         """Show the hosts as they are now."""
-        rows = self._hosts.take()
+        rows = self._hosts.take(self._model.snapshot)
         self._table.styles.height = max(2, min(len(rows) + 1, self.app.size.height - 6))
         self._table.show(rows)
 

@@ -18,8 +18,11 @@ class Hosts:
         self._windows: dict[str, Window] = {}
         self._readings: dict[str, tuple[Stats, Stats | None]] = {}
 
-    def take(self) -> list[HostRow]:
-        """Read what is new; a row for each host, in order. ``state`` is one of the screen's."""
+    def take(self, shown: Snapshot | None = None) -> list[HostRow]:
+        """Read what is new; a row for each host, in order. ``state`` is one of the screen's.
+
+        ``shown`` is what the screen knows of the host it shows: more than one reading.
+        """
         link = self._link
         rows: list[HostRow] = []
         for host in link.hosts:
@@ -28,6 +31,8 @@ class Hosts:
                 continue
             now, before = self._reading(host, view.stats)
             snapshot = Snapshot(host, view.status, view.config, now, before)
+            if shown is not None and shown.host == host and shown.stats is view.stats:
+                snapshot = shown
             row = snapshot.host_row
             if view.received is not None or now is None:  # else it is of a recording, which is never live
                 alive = liveness(link.connection, link.progress, view.status, view.received, link.clock())
