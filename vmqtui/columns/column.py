@@ -49,6 +49,8 @@ class Column(Generic[R]):
     level: Callable[[R], Level] | None = None
     picture: bool = False
     """Says in a glyph what another column says in words; not exported."""
+    settled: bool = False
+    """Follows from the row's configuration alone, so what is shown is kept until that is another."""
     sort: Callable[[R], Value] | None = None
     gauge: Callable[[R], Sequence[tuple[float, str]] | None] | None = None
     mark: Callable[[R], float | None] | None = None

@@ -28,6 +28,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
     adapter_column(),
     Column(
         key="filter_id",
+        settled=True,
         title="ID",
         heading="FilterID",
         width=5,
@@ -47,6 +48,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
     ),
     Column(
         key="queue_id",
+        settled=True,
         title="Queue",
         heading="QueueID",
         width=5,
@@ -56,6 +58,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
     ),
     Column(
         key="vm",
+        settled=True,
         title="VM",
         heading="VmFriendlyName",
         width=10,
@@ -66,6 +69,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
     ),
     Column(
         key="mac",
+        settled=True,
         title="MAC",
         heading="MacAddress",
         width=17,
@@ -74,6 +78,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
     ),
     Column(
         key="vlan",
+        settled=True,
         title="VLAN",
         heading="VlanID",
         width=8,
@@ -147,6 +152,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
     ),
     Column(
         key="driver",
+        settled=True,
         title="Driver",
         heading="Driver",
         width=7,

@@ -78,6 +78,7 @@ def _counter(counter: Counter) -> Column[QueueRow]:
 def _processor(priority: int = 0) -> Column[QueueRow]:
     return Column(
         key="processor",
+        settled=True,
         title="Proc",
         heading="Processor",
         width=4,
@@ -92,6 +93,7 @@ def _processor(priority: int = 0) -> Column[QueueRow]:
 def _vm(grow: int = 12) -> Column[QueueRow]:
     return _VmColumn(
         key="vm",
+        settled=True,
         title="VM",
         heading="VmFriendlyName",
         width=10,
@@ -106,6 +108,7 @@ def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
     """The state as a glyph, which stays where there is little room, and in words."""
     glyph = Column[QueueRow](
         key="state_glyph",
+        settled=True,
         title="",
         width=1,
         help=" ".join(f"{sign} {state}" for state, sign in STATE_GLYPHS.items()),
@@ -116,6 +119,7 @@ def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
     )
     words = Column[QueueRow](
         key="state",
+        settled=True,
         title="State",
         heading="State",
         width=8,
@@ -147,6 +151,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     queue_id_column(),
     Column(
         key="mac",
+        settled=True,
         title="MAC",
         heading="MacAddress",
         width=17,
@@ -159,6 +164,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     ),
     Column(
         key="vlan",
+        settled=True,
         title="VLAN",
         heading="VlanID",
         width=5,
@@ -249,6 +255,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     ),
     Column(
         key="name",
+        settled=True,
         title="Queue",
         heading="QueueName",
         width=9,
@@ -265,6 +272,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 15),
     Column(
         key="generation",
+        settled=True,
         title="gen",
         heading="Generation",
         width=4,

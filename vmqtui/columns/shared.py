@@ -99,6 +99,7 @@ def adapter_column() -> Column[Any]:
     """The adapter of any row that has one."""
     return Column(
         key="adapter",
+        settled=True,
         title="Adapter",
         heading="Name",
         width=7,
@@ -114,6 +115,7 @@ def queue_id_column() -> Column[Any]:
     """The id of a queue's row."""
     return Column(
         key="queue_id",
+        settled=True,
         title="ID",
         heading="QueueID",
         width=4,

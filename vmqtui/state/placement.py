@@ -1,5 +1,6 @@
 """What moving a queue to another processor would do to both, estimated from what is measured."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +65,22 @@ def _is_remote(queue: QueueRow, cpu: CpuRow) -> bool:
     )
 
 
+def loads_of(cpu: CpuRow, model: dict[str, Any]) -> dict[Hashable, float | None]:
+    """What share of a processor's cycles each of its queues takes: its part of the measured load."""
+    load = cpu.load
+    costs = {one.identity: cost_of(one, model, _is_remote(one, cpu)) for one in cpu.served}
+    total = known_sum(costs.values())
+    if load is None or total is None:
+        return dict.fromkeys(costs)
+    return {
+        identity: None if cost is None else load * cost / total if total else 0.0
+        for identity, cost in costs.items()
+    }
+
+
 def load_of(queue: QueueRow, cpu: CpuRow, model: dict[str, Any]) -> float | None:
-    """The share of its processor's cycles that a queue takes: its part of the measured load."""
-    costs = [cost_of(one, model, _is_remote(one, cpu)) for one in cpu.served]
-    own = cost_of(queue, model, _is_remote(queue, cpu))
-    share = ratio(own, known_sum(costs))
-    if share is None or cpu.load is None:
-        return 0.0 if own == 0 and cpu.load is not None else None
-    return cpu.load * share
+    """The same of one queue."""
+    return loads_of(cpu, model).get(queue.identity)
 
 
 def forecast(snapshot: Snapshot, queue: QueueRow, target: int) -> Forecast | None:

@@ -12,7 +12,7 @@ from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, fit, join
 from vmqtui.numbers import percent
 from vmqtui.printable import printable
-from vmqtui.state.placement import load_of
+from vmqtui.state.placement import loads_of
 from vmqtui.state.rows import CpuRow, QueueRow
 from vmqtui.widgets.table import LiveTable
 
@@ -161,20 +161,21 @@ class MatrixTable(LiveTable):
         lit = [n for n in self._homes.get(row.cpu, ()) if n in seen]
         here = self.row is row
         marks = sorted({*lit, self._column} if here and self._column in seen else lit)
+        loads = loads_of(row, self._model) if lit else {}
         at = seen.start
         for n in marks:
             line.append((blank * (n - at), "faint"))
-            line += self._mark(n, row, cell, here and n == self._column, n in lit)
+            load = loads.get(self._queues[n].identity)
+            line += self._mark(n, load, cell, here and n == self._column, n in lit)
             at = n + 1
         line.append((blank * (seen.stop - at), "faint"))
         return join(line)
 
-    def _mark(self, n: int, cpu: CpuRow, cell: int, cursor: bool, home: bool) -> Line:
+    def _mark(self, n: int, load: float | None, cell: int, cursor: bool, home: bool) -> Line:
         """A queue on the processor that serves it, as high as its part of the load; or where it could go."""
         queue = self._queues[n]
         if not home:
             return [(fit("◇", cell - 1), "!accent"), (" ", "text")]
-        load = load_of(queue, cpu, self._model)
         glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
         role = "bad" if queue.drops else load_level(load) or ("bar" if load else "dim")
         text = f"{glyph * (cell - 7)}{percent(load):>6}" if cell >= _NAMED else glyph * (cell - 1)

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from vmqtui.actions import CURSOR
 from vmqtui.columns import Column, columns_of, visible
 from vmqtui.columns.arrange import Arranged, arrange
-from vmqtui.draw import Line, bands, bar, fit, join, spark
+from vmqtui.draw import Line, Span, bands, bar, fit, join, spark
 from vmqtui.numbers import UNKNOWN
 from vmqtui.printable import printable
 from vmqtui.state.choices import AS_IT_COMES, TableChoice
@@ -23,6 +23,8 @@ from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
 from vmqtui.widgets.canvas import palette_of
 
+_MOST_KEPT = 4096
+"""Rows whose settled cells are kept."""
 Series = Callable[[Hashable, int], Sequence[float | None]]
 
 
@@ -93,6 +95,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._layout_for: tuple[object, ...] = ()
         self._drawn: dict[int, tuple[bool, Line]] = {}
         self._strips: dict[int, Strip] = {}
+        self._kept: dict[Hashable, tuple[object, list[Span]]] = {}
         self._styles: dict[str, _Styles] = {}
 
     @property
@@ -189,6 +192,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         wanted = (width, self._hidden, choice.always, choice.never, self._deltas)
         if self._layout_for != wanted:
             self._layout_for = wanted
+            self._kept.clear()
             self._gap = 2 if width >= 150 else 1
             self._layout = visible(self.columns, width, self._gap, self._hidden | choice.never, choice.always)
         return self._layout
@@ -339,8 +343,12 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _cells(self, row: Row) -> Line:
         line: Line = []
         space = " " * self._gap
-        for column, width in self._layout or self._fit_columns():
-            if column.gauge is not None:
+        layout = self._layout or self._fit_columns()
+        settled = self._settled(row, layout)
+        for n, (column, width) in enumerate(layout):
+            if settled is not None and column.settled:
+                line.append(settled[n])
+            elif column.gauge is not None:
                 parts = column.gauge(row)
                 if parts is None:
                     line.append((fit(UNKNOWN, width), "dim"))
@@ -355,5 +363,24 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 text, level = column.cell(row, width)
                 line.append((text + space, level or "text"))
                 continue
-            line.append((space, "text"))
+            if not column.settled:
+                line.append((space, "text"))
         return join(line)
+
+    def _settled(self, row: Row, layout: list[tuple[Column[Any], int]]) -> list[Span] | None:
+        """The cells of a row that stay as they are until it has another configuration."""
+        config = getattr(row, "config", None)
+        if config is None:
+            return None
+        kept = self._kept.get(row.identity)
+        if kept is not None and kept[0] is config:
+            return kept[1]
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        space = " " * self._gap
+        cells: list[Span] = []
+        for column, width in layout:
+            text, level = column.cell(row, width) if column.settled else ("", "")
+            cells.append((text + space, level or "text"))
+        self._kept[row.identity] = (config, cells)
+        return cells
