@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.program import run
+from vmqtui.cli.own import own_preferences
 from vmqtui.preferences.load import loads
 
 
@@ -49,3 +50,21 @@ def test_file_that_does_not_fit_ends_the_program_with_one_line(file: Path, comma
 def test_named_file_that_is_missing_is_an_error(file: Path) -> None:
     ended = run("config", "show", VMQTUI_CONFIG=str(file))
     assert (ended.status, ended.err) == (2, f"error: {file}: no such file\n")
+
+
+def test_theme_that_is_not_there_is_refused_with_those_that_are(file: Path) -> None:
+    file.write_text('theme = "pink"\n', encoding="utf-8")
+    ended = run("config", "show", VMQTUI_CONFIG=str(file))
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(f'error: {file}: theme: "pink" is not a theme (')
+    assert "dark" in ended.err
+
+
+def test_theme_whose_file_is_broken_is_no_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = file.parent / "config" / "vmqtui" / "themes"
+    own.mkdir(parents=True)
+    (own / "mine.toml").write_text("colours = 1", encoding="utf-8")
+    monkeypatch.setattr("vmqtui.theme.own_themes_directory", lambda: own)
+    monkeypatch.setenv("VMQTUI_CONFIG", str(file))
+    file.write_text('theme = "mine"\n', encoding="utf-8")
+    assert own_preferences().theme == "mine"

@@ -25,14 +25,15 @@ def show(
     """Print the configuration that holds, defaults too, as the file would say it."""
     from vmqtui.cli.failures import sentences
     from vmqtui.cli.output import print_json
-    from vmqtui.preferences.load import config_path, load_preferences
+    from vmqtui.cli.own import own_preferences
+    from vmqtui.preferences.load import config_path
     from vmqtui.preferences.model import Preferences
     from vmqtui.preferences.show import as_document, as_toml
     from vmqtui.printable import printable
 
     file = config_path()
     with sentences():
-        preferences = Preferences() if defaults else load_preferences()
+        preferences = Preferences() if defaults else own_preferences()
     if json_:
         print_json({"schema": "vmq.preferences/1", "file": str(file)} | as_document(preferences))
         return

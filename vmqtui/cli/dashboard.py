@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Final, cast
 from engine.bus.urls import BrokerUrl
 from engine.scenario.load import load
 from vmqtui.cli.failures import DONE, FAILED, CommandError, sentences, unusable
+from vmqtui.cli.own import own_preferences
 from vmqtui.cli.run import run_async
-from vmqtui.preferences.load import load_preferences
 from vmqtui.preferences.model import Preferences
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def show_dashboard(
 ) -> int:
     """Show the dashboard until it is left; the exit status."""
     with sentences():
-        preferences = load_preferences()
+        preferences = own_preferences()
         options = engine_options(scenario, capture, loop, adapter, broker)
         options += ["--interval", f"{preferences.interval_s:g}"]
         url = BrokerUrl.parse(broker) if broker is not None else None

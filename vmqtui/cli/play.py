@@ -7,8 +7,8 @@ from engine.telemetry.recording.form import RecordingError
 from engine.telemetry.recording.reader import Recording
 from vmqtui.cli.failures import DONE, sentences, unusable, warn
 from vmqtui.cli.output import print_json
+from vmqtui.cli.own import own_preferences
 from vmqtui.cli.run import run_async
-from vmqtui.preferences.load import load_preferences
 from vmqtui.preferences.model import Preferences
 
 
@@ -34,7 +34,7 @@ def run_play(path: Path, *, host: str | None, theme: str | None, speed: float, a
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("playing needs a terminal; with --json it is told what the recording holds")
         with sentences():
-            preferences = load_preferences()
+            preferences = own_preferences()
         return run_async(_play(recording, host, theme, speed, preferences))
 
 

@@ -13,8 +13,8 @@ import msgspec
 from engine.bus.urls import BrokerUrl
 from vmqtui.cli.dashboard import PrivateEngine, engine_options
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
+from vmqtui.cli.own import own_preferences
 from vmqtui.cli.run import on_signal
-from vmqtui.preferences.load import load_preferences
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run_serve(
     from vmqtui.web.session import Wanted
 
     with sentences():
-        interval_s = load_preferences().interval_s
+        interval_s = own_preferences().interval_s
         options = engine_options(scenario, capture, loop, adapter, broker)
         options += ["--interval", f"{interval_s:g}"]
         if broker is not None and BrokerUrl.parse(broker).password and broker_typed:
