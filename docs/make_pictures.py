@@ -17,7 +17,17 @@ from vmqtui.bus_link import BusLink
 from vmqtui.exports import without_outside
 
 IMAGES = Path(__file__).parent / "images"
-PICTURES = {"overview": "1", "queues": "2", "buffers": "4", "processors": "5", "default-queue": "6"}
+PICTURES = {
+    "overview": ["1"],
+    "queues": ["2"],
+    "queue": ["2", "home", "down", "enter"],
+    "filters": ["3", "end"],
+    "buffers": ["4", "home", *["down"] * 7],
+    "processors": ["5", *["right"] * 3, *["down"] * 5],
+    "default-queue": ["6"],
+    "events": ["7"],
+}
+"""Each picture and the keys that lead to it."""
 
 
 async def main(seconds: float) -> None:
@@ -46,9 +56,11 @@ async def _watch(url: BrokerUrl, seconds: float) -> None:
         app = VmqApp(link)
         async with app.run_test(size=(120, 40)) as pilot:
             await link.connect(url)
+            await pilot.pause(3)
+            await pilot.press("2", "home", "down", "enter")  # its rates are kept from here on
             await pilot.pause(seconds)
-            for name, key in PICTURES.items():
-                await pilot.press(key)
+            for name, keys in PICTURES.items():
+                await pilot.press(*keys)
                 await pilot.pause(0.5)
                 _save(name, app.export_screenshot(title="vmqtui"))
 

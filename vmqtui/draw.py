@@ -66,7 +66,8 @@ def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | Non
     filled = sum(glyph != FREE for glyph, _ in cells)
     cells += [("╌", "track")] * (width - len(cells))
     if mark is not None and width:
-        cells[min(width - 1, max(filled, round(mark * width)))] = ("┃", "warn")
+        role = "bad" if mark >= 1 else "warn" if mark > 0.95 else "dim"
+        cells[min(width - 1, max(filled, round(mark * width)))] = ("┃", role)
     return join(cells)
 
 

@@ -67,12 +67,12 @@ def test_bands_are_as_wide_as_asked_and_differ_in_glyph() -> None:
         text = "".join(part for part, _ in line)
         assert width_of(line) == width
         assert set(text) == {"█", "▓", "▒", "╌", "┃"}
-    assert bands([(1.0, "█", "a")], 4, 1.0) == [("███", "a"), ("┃", "warn")]
+    assert bands([(1.0, "█", "a")], 4, 1.0) == [("███", "a"), ("┃", "bad")]
     assert bands([], 3) == [("╌╌╌", "track")]
 
 
 def test_mark_never_stands_before_what_is_filled_now() -> None:
-    assert bands([(0.5, "█", "a"), (0.5, "▒", "b")], 6, 0.1) == [("███", "a"), ("┃", "warn"), ("▒▒", "b")]
+    assert bands([(0.5, "█", "a"), (0.5, "▒", "b")], 6, 0.1) == [("███", "a"), ("┃", "dim"), ("▒▒", "b")]
 
 
 def test_trail_knows_the_seconds_that_were_looked_at_and_no_others() -> None:

@@ -169,7 +169,13 @@ class QueueRates(QueueCanvas):
         drops, use = queue.drops, queue.buffer_use
         lines = [
             row("Mbit/s", decimal(queue.mbits), "", "mbits", "trend"),
-            row("drop/s", ("▲" if drops else "") + compact(drops), drops_level(drops), "drops", "bad"),
+            row(
+                "drop/s",
+                ("▲" if drops else "") + compact(drops),
+                drops_level(drops),
+                "drops",
+                "bad" if drops else "trend",
+            ),
             row("buffers", percent(use), use_level(use), "use", "bar", 1.0),
             row("intr/s", compact(queue.rate("interrupts")), "", "interrupts", "trend"),
             row("DPC/s", compact(queue.rate("dpcs")), "", "dpcs", "trend"),
