@@ -63,6 +63,9 @@ async def _watch(url: BrokerUrl, seconds: float) -> None:
                 await pilot.press(*keys)
                 await pilot.pause(0.5)
                 _save(name, app.export_screenshot(title="vmqtui"))
+            await pilot.press("2", "home", "down", "m", "end")
+            await pilot.pause(1.0)
+            _save("move", app.export_screenshot(title="vmqtui"))
 
 
 def _save(name: str, picture: str) -> None:

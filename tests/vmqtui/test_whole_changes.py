@@ -1,6 +1,9 @@
 """Over a real engine: what a change would do is the engine's own answer, and an undo really takes it back."""
 
+import msgspec
+
 from engine.pytest_fixture import StartEngine
+from engine.scenario.model import HostSpec
 from tests.vmqtui.conftest import screen_text
 from tests.vmqtui.dialogs import closed, opened, told, type_into, until
 from tests.vmqtui.test_whole import MAC, SCENARIO, queue, seen
@@ -79,6 +82,32 @@ async def test_effects_are_foreseen_and_taken_back(vmq_engine: StartEngine) -> N
             await seen(pilot, lambda: queue(app, "web-01") is None)
             await pilot.press("u")
             await told(pilot, app, "a VM that is migrated is gone from this switch")
+
+
+async def test_several_hosts_of_one_broker_are_seen_and_asked_apart(vmq_engine: StartEngine) -> None:
+    first = await vmq_engine(SCENARIO)
+    other = msgspec.structs.replace(SCENARIO, host=HostSpec(name="hv-other", cpus=1))
+    await vmq_engine(other, broker=str(first.url))
+    async with BusLink() as link:
+        app = VmqApp(link, host="hv-whole")
+        async with app.run_test(size=(120, 40)) as pilot:
+            await link.connect(first.url)
+            await seen(pilot, lambda: "● live" in screen_text(app) and len(link.hosts) == 2)
+            await pilot.press("h")
+            await until(pilot, app, "Hosts of this broker", "hv-other ● live", "hv-whole ● live", "20.0k")
+            await pilot.press("home", "enter")
+            await closed(pilot, app)
+            await seen(pilot, lambda: app.model.host == "hv-other" and queue(app, "web-01") is not None)
+            await pilot.press("2", "down", "e")
+            await opened(pilot, app)
+            await type_into(pilot, app, "name", "here")
+            await pilot.press("enter")
+            await closed(pilot, app)
+            await seen(pilot, lambda: bool((row := queue(app, "web-01")) and row.name == "here"))
+            app.model.choose_host("hv-whole")
+            await seen(pilot, lambda: bool((row := queue(app, "web-01")) and row.name == "web-01"))
+            await pilot.press("u")
+            await told(pilot, app, "the last change was on hv-other; h goes there")
 
 
 def paused(app: VmqApp) -> bool:
