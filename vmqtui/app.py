@@ -134,6 +134,8 @@ class VmqApp(App[None]):
         self._drawn_at = monotonic()
         self._drawn = self.model.snapshot
         for screen in self.screen_stack:
+            if not screen.is_mounted:
+                continue  # it draws when it is
             if isinstance(screen, (Dashboard, HostDialog, MoveDialog, TextDialog)):
                 screen.draw()
 

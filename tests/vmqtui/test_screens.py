@@ -7,6 +7,7 @@ import os
 import re
 
 import pytest
+from textual.app import ComposeResult
 
 from engine.bus.messages import Status
 from tests.vmqtui.conftest import SNAPSHOTS, Running, same_as_snapshot, screen_text
@@ -20,7 +21,8 @@ from tests.vmqtui.scripted import (
     play,
 )
 from vmqtui.actions import VIEWS
-from vmqtui.app import DRAW_PERIOD
+from vmqtui.app import DRAW_PERIOD, VmqApp
+from vmqtui.dashboard import Dashboard
 from vmqtui.draw import Line, width_of
 from vmqtui.state.rows import QueueRow
 from vmqtui.widgets.header import Tabs
@@ -125,6 +127,24 @@ def drawn(picture: str) -> list[tuple[str, ...]]:
     pieces = re.findall(r'<text class="[\w-]+-(r\d+)" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)<', picture)
     assert pieces
     return [(styles[kind], x, y, html.unescape(text)) for kind, x, y, text in pieces]
+
+
+async def test_reading_that_comes_before_the_screen_is_there_waits_for_it() -> None:
+    link = live_link()
+    app = VmqApp(link)
+    drawn: list[bool] = []
+    compose = Dashboard.compose
+
+    def early(screen: Dashboard) -> ComposeResult:
+        app.draw_now()
+        drawn.append(True)
+        return compose(screen)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dashboard, "compose", early)
+        async with app.run_test(size=(80, 24)):
+            assert drawn
+            assert "hv01" in screen_text(app)
 
 
 async def test_broker_that_is_lost_is_said_with_its_reason(dashboard: Running) -> None:

@@ -1,10 +1,12 @@
 """Live tables by their keys: filter, order, columns, deltas; each view keeps its own."""
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
+from engine.telemetry.config import Config, FilterConfig
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.scripted import live_link, make_stats, play
+from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, play, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.state.rows import QueueRow
 from vmqtui.widgets.filter_bar import FilterBar
@@ -144,3 +146,38 @@ async def test_columns_that_were_chosen_leave_last(dashboard: Running, size: tup
         await pilot.press("2", "C", "end", "space", "enter")
         await pilot.pause()
         assert "generation" in [column.key for column in table(app).shown_columns]
+
+
+def with_a_shadowed_filter() -> Config:
+    """Filter 14 on queue 1 has no VLAN test, so filter 15 on queue 5 gets nothing; queue 9 is paused."""
+    config = with_queue(make_config(), 9, state="paused")
+    adapter = config.adapters[0]
+    wide = FilterConfig(filter_id=14, queue_id=1, mac=mac(1), vlan=None, driver="vsp")
+    lost = FilterConfig(filter_id=15, queue_id=5, mac=mac(1), vlan=30, driver="vsp")
+    adapter = msgspec.structs.replace(adapter, filters=[*adapter.filters, wide, lost])
+    return msgspec.structs.replace(config, adapters=[adapter])
+
+
+async def test_filters_that_take_nothing_have_a_glyph_a_colour_and_a_reason(dashboard: Running) -> None:
+    link = live_link()
+    link.publish("hv01", stats=make_stats(8), config=with_a_shadowed_filter())
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("3")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "1 never matched · 1 shadowed · 1 on queues that don't run" in text
+        lines = {line.split()[1]: line for line in text.splitlines() if line.startswith("│ ")}
+        assert "▲" in lines["15"]
+        assert "shadowed" in lines["15"]
+        assert "△" in lines["13"]
+        assert "‖" in lines["10"]
+        columns = {column.key: column for column in table(app, "filters-table").columns}
+        rows = {getattr(row, "filter_id", 0): row for row in table(app, "filters-table").rows}
+        for column in (columns["mark"], columns["note"]):
+            assert column.level is not None
+            assert [column.level(rows[number]) for number in (15, 13, 10, 1)] == [
+                "bad",
+                "warn",
+                "warn",
+                "dim",
+            ]
