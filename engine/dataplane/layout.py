@@ -170,8 +170,9 @@ SWITCH_REASON_SHIFT: Final = 32  # why the default queue has it, plus one; 0: an
 SWITCH_REASON_MASK: Final = 0xFF
 SWITCH_TAKE_TAG_OUT: Final = 1 << 40
 SWITCH_OWNER_SHIFT: Final = 48
-BLOCK_FRAMES: Final = 2048
-"""Frames are steered, and sorted by owner, so many at a time: what is noted of them stays in the cache."""
+BLOCK_FRAMES: Final = 8192
+"""Frames are steered, and sorted by owner, so many at a time: what is noted of them stays in a core's cache,
+and with many shards each still gets a run of frames, whose bytes can be asked for ahead."""
 
 # --- a steering table's row (int64): a MAC, or a MAC and a test when it has several ----------------
 ROW_KEY: Final = 0

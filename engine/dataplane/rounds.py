@@ -19,7 +19,6 @@ from engine.dataplane.plane import Plane
 from engine.dataplane.shard import ORDER
 from engine.dataplane.top import note_all
 
-_SLICE_BLOCKS: Final = 4
 _MOST_DEATHS: Final = 5
 _DEATHS_WITHIN_S: Final = 10.0
 _NO_ROUND: Final = -2
@@ -128,7 +127,7 @@ class Rounds:
         self._crew.close()
 
     def _new_steering(self, part: Part) -> _Steering:
-        count = min(self.plane.sizes.cpus, -(-part.blocks // _SLICE_BLOCKS))
+        count = min(self.plane.sizes.cpus, part.blocks)
         cuts = [part.blocks * k // count for k in range(count + 1)] if count else []
         slices = tuple(itertools.pairwise(cuts))
         return _Steering(part, self.plane.steering_version, slices, np.zeros_like(self.plane.port))
