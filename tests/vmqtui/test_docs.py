@@ -9,6 +9,7 @@ import pytest
 
 from vmqtui.actions import ACTIONS, VIEWS, key_names
 from vmqtui.columns import COLUMNS
+from vmqtui.state.query import SYNTAX
 
 PAGE = Path(__file__).parents[2] / "docs" / "dashboard.md"
 
@@ -47,7 +48,12 @@ def columns() -> str:
     return "\n\n".join(parts)
 
 
-@pytest.mark.parametrize(("section", "make"), [("keys", keys), ("columns", columns)])
+def filters() -> str:
+    rows = [(" ".join(f"`{term}`" for term in terms.split(" ")), what) for terms, what in SYNTAX[:-1]]
+    return _table(("Term", "Rows that pass"), [*rows, (f"`{SYNTAX[-1][0]}`", SYNTAX[-1][1])])
+
+
+@pytest.mark.parametrize(("section", "make"), [("keys", keys), ("columns", columns), ("filters", filters)])
 def test_page_has_every(section: str, make: object) -> None:
     assert callable(make)
     text = PAGE.read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from tests.vmqtui.scripted import make_config, make_stats
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import arrange
 from vmqtui.state.choices import TableChoice
-from vmqtui.state.query import parse
+from vmqtui.state.query import SYNTAX, parse
 from vmqtui.state.snapshot import Snapshot
 
 QUEUES = COLUMNS["queues"]
@@ -83,6 +83,12 @@ def test_unknown_passes_no_comparison() -> None:
     for text in ("pps>=0", "pps<1", "pps=0", "pps!=0"):
         query = parse(text, QUEUES)
         assert not any(query.matches(row) for row in alone.queues), text
+
+
+def test_every_example_of_the_syntax_can_be_used() -> None:
+    for terms, _ in SYNTAX:
+        known = terms.replace("load>=80%", "use>=80%")  # queues have no load
+        assert parse(known, QUEUES).problem == "", terms
 
 
 def test_every_exported_column_can_be_named_by_its_export_name() -> None:

@@ -6,10 +6,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vmqtui.actions import CURSOR, Action, key_names
+from vmqtui.actions import CURSOR, MATRIX, Action, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
 from vmqtui.printable import printable
+from vmqtui.state.query import SYNTAX
 from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
 
@@ -30,11 +31,15 @@ def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palet
         parts += [Text(group, style("title")), _actions(here, group, palette), Text()]
     parts += [
         Text("Moving", style("title")),
-        _actions(CURSOR, "Cursor", palette),
+        _actions((*CURSOR, *(action for action in MATRIX if action.applies(view))), "Cursor", palette),
         Text(
             "Tab goes to the next panel. Headings, rows, tabs and the line of keys take clicks.",
             style("dim"),
         ),
+        Text(),
+        Text("In a filter", style("title")),
+        _grid((Text(term, style("accent")), Text(what, style("dim"))) for term, what in SYNTAX),
+        Text("A column goes by the name in the second place below, or the beginning of it.", style("dim")),
         Text(),
         Text("In a dialog", style("title")),
         _grid((Text(keys, style("accent")), Text(what, style("dim"))) for keys, what in _DIALOG_KEYS),
@@ -59,6 +64,7 @@ def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palet
         _grid(
             (
                 Text(column.title or column.key.replace("_", " "), style("accent")),
+                Text(column.key if column.exported else "", style("dim")),
                 Text(column.help, style("text")),
                 Text(column.computed, style("dim")),
             )

@@ -15,6 +15,14 @@ from difflib import get_close_matches
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Protocol
 
+SYNTAX = (
+    ("web", "a name, an address or a state holds the word; an id is the number"),
+    ("vm:web", "the word is in that column"),
+    ("drops>0 load>=80% pps<1.5k", "comparisons: > >= < <= = !=; k, M, G and % after numbers"),
+    ("!state:running", "the others"),
+    ('vm:"a b"', "quotes keep blanks together"),
+)
+"""Each kind of term, by an example, and the rows that pass."""
 LIMIT = 200
 """Characters of a query that are read."""
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
