@@ -6,6 +6,9 @@ window.addEventListener("load", async () => {
   await Promise.all(["", "bold "].map((weight) => document.fonts.load(weight + "16px 'Roboto Mono'"))).catch(() => {});
   const script = document.createElement("script");
   script.src = "/static/js/textual.js";
-  script.addEventListener("load", (event) => window.onload(event));
+  script.addEventListener("load", (event) => {
+    window.onload(event);
+    document.querySelector(".xterm-helper-textarea").focus();
+  });
   document.head.append(script);
 });

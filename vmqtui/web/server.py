@@ -78,6 +78,7 @@ class DashboardServer(Server):
         """The aiohttp application of a server on that port."""
         self._cookie = f"vmqtui-{port}"  # cookies know hosts, not ports
         app = web.Application(middlewares=[self._guard], client_max_size=1024)
+        app.on_response_prepare.append(self._be_strict)
         app.add_routes(
             [
                 web.get("/", self.handle_index),
@@ -91,7 +92,7 @@ class DashboardServer(Server):
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Let in who may come in, and tell browsers to be strict."""
+        """Let in who may come in."""
         gate = self._gate
         origin = request.headers.get("Origin")
         refusal = gate.refusal(request.headers.get("Host"), origin, own_page_only=request.path == "/ws")
@@ -103,13 +104,7 @@ class DashboardServer(Server):
         elif not gate.fits(request.cookies.get(self._cookie)):
             response = _refused("open the address that vmqtui serve has printed")
         else:
-            try:
-                response = await handler(request)
-            except web.HTTPException as error:
-                error.headers.update(self._strict())
-                raise
-        if not response.prepared:
-            response.headers.update(self._strict())
+            response = await handler(request)
         return response
 
     def _welcome(self, token: str) -> web.Response:
@@ -121,6 +116,10 @@ class DashboardServer(Server):
             self._cookie, token, httponly=True, samesite="Strict", secure=self._gate.secure, path="/"
         )
         return response
+
+    async def _be_strict(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Tell browsers to be, with every answer."""
+        response.headers.update(self._strict())
 
     def _strict(self) -> dict[str, str]:
         sockets = " ".join(origin.replace("http", "ws", 1) for origin in self._gate.origins)
