@@ -1,5 +1,6 @@
 """The server, asked over real sockets: what is let in, what is sent with it, what a terminal may say."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -151,5 +152,9 @@ async def test_sessions_are_bounded(served: Served, monkeypatch: pytest.MonkeyPa
 
 
 def sessions() -> list[psutil.Process]:
-    children = psutil.Process(os.getpid()).children(recursive=True)
-    return [one for one in children if "vmqtui.web.session" in one.cmdline()]
+    found = []
+    for child in psutil.Process(os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "vmqtui.web.session" in child.cmdline():
+                found.append(child)
+    return found
