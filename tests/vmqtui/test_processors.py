@@ -154,6 +154,21 @@ async def test_queue_is_moved_by_two_keys_and_before_and_after_are_shown(dashboa
         assert "measuring" not in screen_text(app)
 
 
+async def test_what_speaks_against_a_move_is_seen_on_a_small_screen(dashboard: Running) -> None:
+    link = live_link()
+    config = make_config()
+    cpus = [msgspec.structs.replace(cpu, numa_node=cpu.id // 4) for cpu in config.cpus]
+    config = msgspec.structs.replace(config, cpus=cpus)
+    for seq in (4, 8):
+        link.publish("hv01", stats=make_stats(seq), config=config)
+    async with dashboard(link, size=(80, 24)) as (app, pilot, _):
+        await pilot.press("5", "end")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "△ 0:7 is on NUMA node 1" in text
+        assert "1 → 0 queues" in text
+
+
 async def test_refused_move_stays_on_the_screen(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("5", "down")

@@ -45,6 +45,8 @@ class MovePanel(ModelCanvas):
                     (" moves it there", "dim"),
                 ]
             )
+        if len(lines) > height and self.proposal is not None:
+            del lines[1]  # what speaks against it is worth more than a heading
         return [clip(line, width) for line in lines[:height]]
 
     def _who(self, queue: QueueRow) -> Line:
@@ -59,7 +61,7 @@ class MovePanel(ModelCanvas):
         ]
 
     def _sides(self, source: Side, target: Side, after: str, width: int) -> list[Line]:
-        room = max(4, min(24, (width - 38) // 2))
+        room = max(4, min(24, (width - 44) // 2))
         head: Line = [(f"{'':7}{fit('before', room + 8)}   {after}", "header")]
         return [head, *(self._side(side, room) for side in (source, target))]
 
