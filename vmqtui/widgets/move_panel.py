@@ -45,7 +45,7 @@ class MovePanel(ModelCanvas):
                     (" moves it there", "dim"),
                 ]
             )
-        if len(lines) > height and self.proposal is not None:
+        if self.proposal is not None and 4 + len(self.proposal.warnings) > height:
             del lines[1]  # what speaks against it is worth more than a heading
         return [clip(line, width) for line in lines[:height]]
 
