@@ -58,6 +58,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
             if action.key
         )
         self._bindings = BindingsMap.merge([self._bindings, keys])
+        self._mounted = False
         self._header = Header(model, read_only)
         self._tabs = Tabs(actions)
         self._filter = FilterBar()
@@ -76,6 +77,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
         yield self._keys
 
     def on_mount(self) -> None:
+        self._mounted = True
         self.view.main.focus()
         self.draw()
 
@@ -85,13 +87,17 @@ class Dashboard(TimeKeys, TableActions, Exports):
         return self._views[self._view]
 
     def draw(self) -> None:
-        """Show the model as it is now."""
+        """Show the model as it is now; before there is anything to draw on, nothing."""
+        if not self._mounted:
+            return
         self.draw_age()
         self.view.draw()
         self.say_filter()
 
     def draw_age(self) -> None:
         """Show how old the model is; what it shows is drawn already."""
+        if not self._mounted:
+            return
         self._header.repaint()
         state = self._model.liveness().state
         self.query_one("#views").set_class(state in ("stale", "offline"), "-past")

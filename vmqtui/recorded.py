@@ -127,7 +127,9 @@ class RecordedLink:
         tape = self._tapes.get(host)
         if tape is None:
             return None
-        first = tape.moment(0)
+        first = Moment()
+        with suppress(KeyError):
+            first = tape.moment(0)
         return RecordedHost(first.status, first.config, first.stats)
 
     def clock(self) -> float:

@@ -155,6 +155,21 @@ def test_a_configuration_that_can_not_be_read_is_unknown(tmp_path: Path) -> None
     assert len(model.snapshot.queues) == 13
 
 
+def test_what_can_not_be_read_is_unknown_and_stops_nothing(path: Path) -> None:
+    model, _ = opened(path)
+    model.pause()
+    with path.open("r+b") as file:
+        file.truncate(3000)
+    model.scrub(1.0)
+    assert model.snapshot.stats is None
+    assert model.snapshot.queues == ()
+    for _ in range(1000):
+        if model.tick():
+            break
+    model.scrub(0.0)
+    assert seq_seen(model) == 1
+
+
 def test_a_time_nobody_can_have_is_shown_unknown(tmp_path: Path) -> None:
     with Recorder(tmp_path / "a", limit_bytes=1 << 30) as recorder:
         recorder.reading("hv01", msgspec.structs.replace(make_stats(1), time_ns=(1 << 63) - 1))

@@ -1,6 +1,7 @@
 """Keeping the history of what is shown in step: point by point as readings come, anew after a jump."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from time import perf_counter
 from typing import Final
 
@@ -84,7 +85,8 @@ class TapeCurve:
             if 0 <= tape.time_ns(one) - last_ns < WINDOW_NS // 2:
                 continue
             last_ns = tape.time_ns(one)
-            snapshot = Snapshot.of(self._host, tape.moment(one), snapshot)
-            made.add(snapshot, one)
+            with suppress(KeyError):  # what can't be read is a gap
+                snapshot = Snapshot.of(self._host, tape.moment(one), snapshot)
+                made.add(snapshot, one)
             yield self._curve
         yield made

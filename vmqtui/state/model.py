@@ -155,8 +155,10 @@ class Model:
             return
         try:
             moment = self._tape.moment(number)
-        except KeyError:  # held so long that it is gone; it stays on the screen
-            return
+        except KeyError:
+            if self._tape_curve is None:  # held so long that it is gone; it stays on the screen
+                return
+            moment = Moment()  # the file can't be read there: nothing is known of it
         snapshot = Snapshot.of(self.host, moment, self.snapshot, self.mark)
         self._show(snapshot)
         if self._tape_curve is not None:
