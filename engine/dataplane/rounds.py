@@ -73,6 +73,7 @@ class Rounds:
         self.plane = plane
         self.incidents: deque[Incident] = deque(maxlen=1024)
         self._crew = Crew(plane.sizes, plane.block_name, deadline_s)
+        self._cpus = np.arange(plane.sizes.cpus)
         self._round = 0
         self._horizon_ns = 0
         self._part = Part(0, 0)
@@ -97,15 +98,14 @@ class Rounds:
             steered = self._new_steering(part)
             self._hand_out(steered, set())
             self._take_in(steered, set())
-        plane.port += steered.port
+        plane.port += steered.port.reshape(plane.port.shape)
         self._round += 1
         self._part = part
         self._horizon_ns = horizon_ns
         bounds = plane.views.bounds[part.batch, : part.blocks]
-        has_frames = np.any(bounds[:, 1:] > bounds[:, :-1], axis=0)
-        cpus = np.arange(plane.sizes.cpus)
-        has_work = plane.views.cpus[plane.bank, cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
-        self._serving = set(np.flatnonzero(has_frames | has_work).tolist())
+        has_frames = (bounds[:, 1:] != bounds[:, :-1]).any(axis=0)
+        has_work = plane.views.cpus[plane.bank, self._cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
+        self._serving = set((has_frames | has_work).nonzero()[0].tolist())
         self._steered = None if following is None else self._new_steering(following)
         self._hand_out(self._steered, self._serving)
 
@@ -130,7 +130,7 @@ class Rounds:
         count = min(self.plane.sizes.cpus, part.blocks)
         cuts = [part.blocks * k // count for k in range(count + 1)] if count else []
         slices = tuple(itertools.pairwise(cuts))
-        return _Steering(part, self.plane.steering_version, slices, np.zeros_like(self.plane.port))
+        return _Steering(part, self.plane.steering_version, slices, np.zeros(self.plane.port.size, np.int64))
 
     def _order(self, cpu: int, steering: _Steering | None, serves: bool) -> bytes:
         """What a shard is to do in this phase: to serve no blocks up to time 0 is to serve nothing."""
@@ -175,12 +175,12 @@ class Rounds:
 
     def _count(self, reply: bytes, cpu: int, steering: _Steering | None, served: bool) -> None:
         """Let what a shard counted take effect: of what it steered, when that is served."""
-        split = self.plane.port.nbytes
+        counts = np.frombuffer(reply, np.int64)
+        ports = self.plane.port.size
         if steering is not None:
-            steering.port[:] += np.frombuffer(reply[:split], np.int64).reshape(steering.port.shape)
+            steering.port[:] += counts[:ports]
         if served:
-            credited = np.frombuffer(reply[split:], np.int64).reshape(-1, 2)
-            self.plane.matched[credited[:, 0]] += credited[:, 1]
+            self.plane.matched[counts[ports::2]] += counts[ports + 1 :: 2]
             self.plane.bank[cpu] ^= 1
 
     def _busy(self, steering: _Steering | None, serving: set[int]) -> list[int]:
