@@ -2,3 +2,7 @@
 
 Clients of the engine's bus like anybody's; no frame passes here.
 """
+
+import logging
+
+logging.getLogger("vmqtui").addHandler(logging.NullHandler())

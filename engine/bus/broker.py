@@ -2,24 +2,31 @@
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from engine.bus.errors import BrokerFailed
 from engine.bus.urls import BrokerUrl
+from engine.logs import note, relayed
 
+_log = logging.getLogger(__name__)
+
+_LINE_LIMIT_BYTES = 64 << 10
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class EmbeddedBroker:
     """An MQTT broker in a process of its own, which ends with this one, however this one ends.
 
-    ``port`` 0 lets the system choose a free one. The broker logs to ``log_file``, or nowhere.
+    ``port`` 0 lets the system choose a free one. What it logs is
+    logged by this process.
     """
 
     def __init__(
@@ -27,15 +34,14 @@ class EmbeddedBroker:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        log_file: Path | None = None,
         deadline_seconds: float = 10.0,
     ) -> None:
         self._host = host
         self._port = port
-        self._log_file = log_file
         self._deadline_seconds = deadline_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._url: BrokerUrl | None = None
+        self._relay: threading.Thread | None = None
 
     @property
     def url(self) -> BrokerUrl:
@@ -84,6 +90,8 @@ class EmbeddedBroker:
             except KeyError:
                 await self.stop()
                 raise BrokerFailed(f"the broker {answer['error']}") from None
+        self._relay = threading.Thread(target=_relay, args=(process.stdout,), daemon=True)
+        self._relay.start()
         self._url = BrokerUrl(_WILDCARDS.get(self._host, self._host), port)
         return self._url
 
@@ -99,8 +107,11 @@ class EmbeddedBroker:
         except subprocess.TimeoutExpired:
             process.kill()
             await asyncio.to_thread(process.wait)
-        if process.stdout is not None:
+        if self._relay is not None:
+            await asyncio.to_thread(self._relay.join, 2.0)
+        if process.stdout is not None and (self._relay is None or not self._relay.is_alive()):
             process.stdout.close()
+        self._relay = None
         self._process = None
         self._url = None
 
@@ -115,8 +126,6 @@ class EmbeddedBroker:
 
     def _spawn(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "engine.bus.broker_process", self._host, str(self._port)]
-        if self._log_file is not None:
-            command += ["--log-file", str(self._log_file)]
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
@@ -138,3 +147,10 @@ class EmbeddedBroker:
             env=environment,
             process_group=0,
         )
+
+
+def _relay(lines: IO[bytes]) -> None:
+    """Log what the broker's process has to say, until it ends."""
+    while line := lines.readline(_LINE_LIMIT_BYTES):
+        relayed(_log, line)
+    note(_log, logging.INFO, "broker_ended")

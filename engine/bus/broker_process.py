@@ -1,8 +1,8 @@
 """The embedded broker's process: our listener in front, amqtt behind it.
 
 Started by ``engine.bus.broker`` as ``python -m engine.bus.broker_process``. It writes one line of JSON to
-stdout, ``{"port": n}`` or ``{"error": "…"}``, and ends when its stdin does, which the end of the parent
-brings about however it ends.
+stdout, ``{"port": n}`` or ``{"error": "…"}``, then what it logs, a line of JSON each, and ends when its stdin
+does, which the end of the parent brings about however it ends.
 
 Alone, amqtt is no wall: a refused CONNECT with someone's client id ends that client's session, sizes and
 stalled readers are unbounded, the keep-alive is not enforced, and messages still queued when their sender
@@ -28,6 +28,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 from amqtt.session import Session
 
 from engine.bus import packets
+from engine.logs import Flood, Relay, note
 
 PACKET_LIMIT_BYTES = 17 << 20
 UNSENT_LIMIT_BYTES = 17 << 20
@@ -110,11 +111,11 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
             if kind == packets.PUBLISH and not packets.publish_topic_fits(packet):
                 raise packets.BadPacket("a PUBLISH to a topic nobody may publish to")
         except TimeoutError:
-            _log.info("client %s: silent for %s s", self._client, self._silence_seconds)
+            self._gives_up(f"silent for {self._silence_seconds} s")
         except packets.BadPacket as why:
-            _log.warning("client %s: %s", self._client, why)
+            self._gives_up(str(why), logging.WARNING)
         except OSError as error:
-            _log.info("client %s: connection lost: %s", self._client, error)
+            self._gives_up(f"connection lost: {error}")
         else:
             if kind == packets.DISCONNECT:
                 await self._settle()
@@ -123,6 +124,9 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         await self._settle()
         self._ended = True
         return b""
+
+    def _gives_up(self, why: str, level: int = logging.INFO) -> None:
+        note(_log, level, "client_cut_off", client=self._client, why=why)
 
     async def _settle(self) -> None:
         """amqtt drops what a session has not yet handed on when it ends, so wait for that."""
@@ -144,7 +148,8 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
         if transport.is_closing():
             return
         if transport.get_write_buffer_size() > UNSENT_LIMIT_BYTES:
-            _log.warning("client %s: does not read, %s bytes unsent", self._client, UNSENT_LIMIT_BYTES)
+            why = f"does not read: more than {UNSENT_LIMIT_BYTES} bytes unsent"
+            note(_log, logging.WARNING, "client_cut_off", client=self._client, why=why)
             transport.abort()
             return
         self._writer.write(data)
@@ -178,6 +183,7 @@ class Listener:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        peer = _peer(writer)
         try:
             if len(self._writers) > CONNECTION_LIMIT:
                 raise packets.BadPacket(f"more than {CONNECTION_LIMIT} connections")
@@ -185,12 +191,15 @@ class Listener:
                 first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
             connect = packets.check_connect(first)
             await self._wait_until_free(connect.client)
+            note(_log, logging.INFO, "client_connected", client=connect.client, peer=peer)
             await self._session(connect, reader, writer)
-        except packets.Refused as why:
-            _log.warning("connection refused: %s", why)
-            writer.write(packets.connack(why.code))
-        except (packets.BadPacket, TimeoutError, OSError) as why:
-            _log.info("connection ended: %s", str(why) or "no CONNECT in time")
+            note(_log, logging.INFO, "client_gone", client=connect.client, peer=peer)
+        except packets.Refused as refusal:
+            note(_log, logging.WARNING, "client_refused", peer=peer, why=refusal)
+            writer.write(packets.connack(refusal.code))
+        except (packets.BadPacket, TimeoutError, OSError) as error:
+            why = str(error) or "no CONNECT in time"
+            note(_log, logging.WARNING, "connection_refused", peer=peer, why=why)
         finally:
             self._writers.discard(writer)
             await _close(writer)
@@ -204,7 +213,7 @@ class Listener:
                 CheckedReader(reader, connect, self._broker), BoundedWriter(writer, connect.client), _LISTENER
             )
         except Exception:
-            _log.exception("client %s: its session failed", connect.client)
+            _log.exception("session_failed")
         finally:
             del self._ended[connect.client]
             ended.set()
@@ -229,6 +238,11 @@ class Listener:
         except TimeoutError:
             why = "a client id that is connected already"
             raise packets.Refused(packets.IDENTIFIER_REJECTED, why) from None
+
+
+def _peer(writer: asyncio.StreamWriter) -> str | None:
+    name = writer.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if name else None
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
@@ -276,11 +290,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("host")
     parser.add_argument("port", type=int)
-    parser.add_argument("--log-file")
     arguments = parser.parse_args()
-    handler = logging.FileHandler(arguments.log_file) if arguments.log_file else logging.NullHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    relay = Relay(sys.stdout.fileno())
+    relay.addFilter(Flood())
+    logging.basicConfig(level=logging.INFO, handlers=[relay])
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)
     asyncio.run(_serve(arguments.host, arguments.port))

@@ -22,6 +22,7 @@ import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from engine.bus.urls import BrokerUrl
+from engine.logs import note
 
 KEEPALIVE_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -235,7 +236,8 @@ class Connection:
 
     def _set(self, state: State, why: str) -> None:
         if (state, why) != (self.state, self.why):
-            _log.info("mqtt %s: %s", state, why or self.url)
+            level = logging.WARNING if state == "lost" else logging.INFO
+            note(_log, level, f"broker_{state}", url=self.url, why=why or None)
         self.state, self.why = state, why
         try:
             self._on_state(state, why)

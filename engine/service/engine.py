@@ -10,7 +10,6 @@ re-import the main script, as always with multiprocessing, so a script that star
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from engine.ndis.statuses import NdisStatus
 from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
 from engine.service.feed import Feed
+from engine.service.journal import Journal
 from engine.service.live import Listener, LiveLoop, LoopEndedError
 from engine.service.machine import Machine
 from engine.service.sources import capture_source, synthetic_source
@@ -44,8 +44,6 @@ _WORKER_DEADLINE_S: Final = 5.0
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,7 @@ class Engine:
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.scenario = scenario or default_scenario()
+        self._journal = Journal(self.scenario)
         self.stats: Stats | None = None
         self.config: Config | None = None
         self.failure: BaseException | None = None
@@ -165,6 +164,7 @@ class Engine:
                 self._progress(f"other commands need --broker {self.url} to find this engine: {error}")
         live.start()
         await self._first_reading.wait()
+        self._journal.started(self.url, own_broker=self._broker is not None)
 
     def _build(self) -> LiveLoop:
         """Everything that takes long and blocks; runs in a thread."""
@@ -204,6 +204,7 @@ class Engine:
 
     def _on_stats(self, stats: Stats) -> None:
         self.stats = stats
+        self._journal.read(stats)
         self._first_reading.set()
         if self._bus is not None:
             self._bus.publish_stats(stats)
@@ -214,11 +215,12 @@ class Engine:
             self._bus.publish_config(config)
 
     def _on_event(self, event: Event) -> None:
+        self._journal.happened(event)
         if self._bus is not None:
             self._bus.publish_event(event)
 
     def _on_failure(self, failure: BaseException) -> None:
-        _log.error("the engine ends", exc_info=failure)
+        self._journal.failed(failure)
         self.failure = failure
         self._first_reading.set()
         self.stopped.set()
@@ -239,6 +241,8 @@ class Engine:
             await self._bus.stop(last)
         if self._broker is not None:
             await self._broker.stop()
+        if self._bus is not None:
+            self._journal.ended(last)
         self.stopped.set()
 
     async def _handle(self, client: str, request: Request) -> Response:
@@ -252,6 +256,7 @@ class Engine:
             outcome, revision = await asyncio.wrap_future(self._live.submit(apply))
         except LoopEndedError as error:
             return Response(id=request.id, status="error", ndis_status=_NOT_ACCEPTED, message=str(error))
+        self._journal.answered(client, request.op, bool(request.params.get("what_if")), outcome)
         return Response(
             id=request.id,
             status=outcome.status,

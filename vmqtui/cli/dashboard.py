@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from engine.bus.urls import BrokerUrl
+from engine.logs import Form
 from engine.scenario.load import load
 from vmqtui.cli.failures import DONE, FAILED, CommandError, sentences, unusable
+from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
 from vmqtui.cli.run import run_async
 from vmqtui.preferences.model import Preferences
@@ -33,15 +35,17 @@ def show_dashboard(
     host: str | None,
     theme: str | None,
     read_only: bool,
+    log_form: Form,
 ) -> int:
     """Show the dashboard until it is left; the exit status."""
     with sentences():
         preferences = own_preferences()
         options = engine_options(scenario, capture, loop, adapter, broker)
-        options += ["--interval", f"{preferences.interval_s:g}"]
+        options += ["--interval", f"{preferences.interval_s:g}", "--log-format", log_form]
         url = BrokerUrl.parse(broker) if broker is not None else None
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
+        log_of_screen("dashboard", log_form)
         return run_async(_show(url, host, theme, read_only, options, preferences))
 
 

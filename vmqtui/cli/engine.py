@@ -11,8 +11,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.logs import Form
 from engine.scenario.load import default_scenario, load
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
+from vmqtui.cli.logs import log_of_engine
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.cli.start import prepare_kernels
 
@@ -30,6 +32,8 @@ def run_engine(
     listen: str | None,
     duration: float | None,
     interval: float,
+    log_form: Form | None,
+    log_file: Path | None,
     tied: bool,
 ) -> int:
     """Run an engine until its time is over or a signal comes; the exit status."""
@@ -39,6 +43,7 @@ def run_engine(
         unusable("--listen: an engine uses --broker or a broker of its own, not both")
     with sentences():
         given = load(scenario) if scenario is not None else default_scenario()
+    log_of_engine(log_form, log_file, tied=tied)
     prepare_kernels(tell=tied)
     with engine_sentences(str(scenario or "the default scenario")):
         from engine.service.engine import Engine

@@ -1,17 +1,21 @@
 """How a command ends: statuses, and the one line that says why."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
+from engine.logs import note
 from vmqtui.printable import printable
 
 DONE: Final = 0
 FAILED: Final = 1
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
+
+_log = logging.getLogger(__name__)
 
 TRACEBACK_VARIABLE: Final = "VMQTUI_TRACEBACK"
 """Set to anything: an internal error shows where it came from."""
@@ -41,7 +45,8 @@ def warn(sentence: object) -> None:
 
 
 def say_error(sentence: object) -> None:
-    """The one line on stderr that says why a command ended."""
+    """The one line on stderr that says why a command ended; the log, where there is one, has it too."""
+    note(_log, logging.ERROR, "command_failed", why=sentence)
     print(f"error: {printable(str(sentence))}", file=sys.stderr)
 
 
@@ -84,5 +89,6 @@ def internal(error: BaseException) -> int:
     """The status of an error that nobody foresaw; the traceback only for who asks for it."""
     if TRACEBACK_VARIABLE in os.environ:
         raise error
+    _log.error("internal_error", exc_info=error)
     say_error(f"internal error: {type(error).__name__}: {error} (set {TRACEBACK_VARIABLE}=1 to see where)")
     return FAILED

@@ -1,7 +1,7 @@
 """Options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,3 +33,7 @@ HostName = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 Theme = Annotated[str | None, typer.Option("--theme", metavar="T", help="One of the themes.")]
+LogForm = Literal["json", "text"]
+LogFormat = Annotated[
+    LogForm, typer.Option("--log-format", help="How its log file is written (vmqtui logs path).")
+]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from vmqtui.cli import config, controls, traffic
+from vmqtui.cli import config, controls, logs, traffic
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
     Broker,
@@ -15,6 +15,8 @@ from vmqtui.cli.options import (
     FedAdapter,
     HostName,
     Json,
+    LogForm,
+    LogFormat,
     Loop,
     OnlyAdapter,
     ScenarioFile,
@@ -36,6 +38,7 @@ app.add_typer(controls.vm, name="vm")
 app.add_typer(controls.adapter_, name="adapter")
 app.add_typer(traffic.traffic, name="traffic")
 app.add_typer(config.config, name="config")
+app.add_typer(logs.logs, name="logs")
 
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
 
@@ -86,6 +89,7 @@ def dashboard(
     host: HostName = None,
     theme: Theme = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Watch; offer no control.")] = False,
+    log_format: LogFormat = "text",
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -109,6 +113,7 @@ def dashboard(
             host=host,
             theme=theme,
             read_only=read_only,
+            log_form=log_format,
         )
     )
 
@@ -129,6 +134,14 @@ def engine(
     interval: Annotated[
         float, typer.Option("--interval", metavar="S", min=0.02, max=60, help="Seconds between stats.")
     ] = 0.25,
+    log_format: Annotated[
+        LogForm | None,
+        typer.Option("--log-format", help="Log to standard error (or FILE); default: a file, as text."),
+    ] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", metavar="FILE", help="Log there; default: see vmqtui logs path."),
+    ] = None,
     tied: Annotated[
         bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")
     ] = False,
@@ -146,6 +159,8 @@ def engine(
             listen=listen,
             duration=duration,
             interval=interval,
+            log_form=log_format,
+            log_file=log_file,
             tied=tied,
         )
     )
@@ -270,6 +285,7 @@ def serve(
     allow_control: Annotated[
         bool, typer.Option("--allow-control", help="Let browsers change things; else they only look.")
     ] = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Serve the dashboard to browsers. Its first line is the address to open, which holds a secret."""
     from vmqtui.cli.serve import run_serve
@@ -288,6 +304,7 @@ def serve(
             listen=listen,
             public_url=public_url,
             allow_control=allow_control,
+            log_form=log_format,
         )
     )
 

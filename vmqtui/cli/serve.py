@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.bus.urls import BrokerUrl
+from engine.logs import Form
 from vmqtui.cli.dashboard import PrivateEngine, engine_options
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
+from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
 from vmqtui.cli.run import on_signal
 from vmqtui.printable import printable
@@ -34,6 +36,7 @@ def run_serve(
     listen: str,
     public_url: str | None,
     allow_control: bool,
+    log_form: Form,
 ) -> int:
     """Serve until a signal comes; the exit status. ``broker_typed``: it stood on the command line."""
     from vmqtui.web.session import Wanted
@@ -41,11 +44,12 @@ def run_serve(
     with sentences():
         interval_s = own_preferences().interval_s
         options = engine_options(scenario, capture, loop, adapter, broker)
-        options += ["--interval", f"{interval_s:g}"]
+        options += ["--interval", f"{interval_s:g}", "--log-format", log_form]
         if broker is not None and BrokerUrl.parse(broker).password and broker_typed:
             unusable("--broker: other users can read a password there; put the URL in VMQTUI_BROKER instead")
         address = _address(listen)
         wanted = Wanted(broker or "", host, theme, read_only=not allow_control)
+        log_of_screen("serve", log_form)
         with asyncio.Runner() as runner:
             return runner.run(_serve(wanted, options, address, public_url))
 

@@ -1,0 +1,250 @@
+"""Logs: one record a line, as JSON or text, bounded in size and rate, without secrets.
+
+A record is an event's name and fields: ``note(_log, WARNING, "broker_lost", url=url)``. A program calls
+``write_to_stderr``, ``write_to_file`` or ``write_beside``; a library's user who calls none gets nothing.
+"""
+
+import contextlib
+import json
+import logging
+import logging.handlers
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import platformdirs
+
+Form = Literal["json", "text"]
+
+DIRECTORY_VARIABLE: Final = "VMQTUI_LOG_DIR"
+"""Names another directory."""
+
+FILE_BYTES: Final = 1 << 20
+OLDER_FILES: Final = 3
+"""Of each process: it keeps so many full files beside the one it writes."""
+
+PROCESSES_KEPT: Final = 8
+"""Of processes that have ended, so many keep their files."""
+
+RECORDS_A_SECOND: Final = 20
+"""Of one event; what comes beyond that is counted."""
+
+_TEXT_LIMIT: Final = 4096
+_TRACE_LIMIT: Final = 16_384
+_FIELDS: Final = "vmq_fields"
+_PASSWORD: Final = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@\"']*):[^\s\"']*@")
+_ROOMS: Final = ("engine", "vmqtui", "asyncio")
+_FILE: Final = re.compile(r"[a-z]+-(\d{1,10})\.log(?:\.\d+)?")
+
+
+def note(log: logging.Logger, level: int, event: str, /, **fields: Any) -> None:
+    """Log an event; its fields are numbers, short texts or None."""
+    log.log(level, event, extra={_FIELDS: fields})
+
+
+def without_passwords(text: str) -> str:
+    """A text in which every URL has lost its password."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+def log_directory() -> Path:
+    """Where logs are, whether or not there are any."""
+    named = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(named) if named else platformdirs.user_log_path("vmqtui", appauthor=False)
+
+
+def write_to_stderr(form: Form) -> None:
+    """Log to standard error from now on."""
+    _install(logging.StreamHandler(sys.stderr), form)
+
+
+def write_to_file(path: Path, form: Form) -> None:
+    """Log to a file from now on, rotated, only its user's. Raises ``OSError``."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8", errors="backslashreplace"
+    )
+    _install(handler, form)
+
+
+def write_beside(role: str, form: Form) -> Path | None:
+    """Log to a file of this process's own in the log directory; None where that can't be written.
+
+    Files of processes that ended longest ago are removed.
+    """
+    path = log_directory() / f"{role}-{os.getpid()}.log"
+    try:
+        forget_old()
+        write_to_file(path, form)
+    except OSError:
+        return None
+    return path
+
+
+def log_files() -> list[Path]:
+    """The files in the log directory that processes of ours wrote, the newest first."""
+    found: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in log_directory().iterdir():
+            if _FILE.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def forget_old() -> None:
+    """Remove the files of all but the last processes."""
+    kept: set[str] = set()
+    for path in log_files():
+        process = path.name.partition(".")[0]
+        if len(kept) < PROCESSES_KEPT:
+            kept.add(process)
+        if process not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _install(handler: logging.Handler, form: Form) -> None:
+    handler.setFormatter(JsonForm() if form == "json" else TextForm())
+    handler.addFilter(Flood())
+    for room in _ROOMS:
+        logger = logging.getLogger(room)
+        for other in logger.handlers[:]:
+            logger.removeHandler(other)
+            other.close()
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.setLevel(logging.WARNING if room == "asyncio" else logging.INFO)
+    logging.raiseExceptions = False  # a full disk must not write to the screen
+
+
+class Flood(logging.Filter):
+    """Lets so many records of an event through in a second; the next one then says how many were left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._second = 0
+        self._seen: dict[tuple[str, str], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        with self._lock:
+            second = int(record.created)
+            if second != self._second:
+                self._second = second
+                left_out = sum(max(0, seen - RECORDS_A_SECOND) for seen in self._seen.values())
+                self._seen.clear()
+                if left_out:
+                    record.vmq_left_out = left_out
+            key = (record.name, str(record.msg)[:64])
+            seen = self._seen[key] = self._seen.get(key, 0) + 1
+            return seen <= RECORDS_A_SECOND
+
+
+def facts_of(record: logging.LogRecord) -> dict[str, Any]:
+    """A record as names and values, safe to write: no password, no control character, nothing endless."""
+    facts: dict[str, Any] = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "room": record.name,
+        "pid": record.process,
+        "event": _safe(record.getMessage()),
+    }
+    fields: Mapping[str, Any] = getattr(record, _FIELDS, {})
+    facts |= {name: _safe(value) for name, value in fields.items() if name not in facts}
+    left_out = getattr(record, "vmq_left_out", 0)
+    if left_out:
+        facts["left_out"] = left_out
+    if record.exc_info and record.exc_info[0] is not None:
+        trace = logging.Formatter().formatException(record.exc_info)
+        facts["trace"] = _safe(trace[-_TRACE_LIMIT:], _TRACE_LIMIT)
+    return facts
+
+
+def _safe(value: Any, limit: int = _TEXT_LIMIT) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = without_passwords(str(value))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class JsonForm(logging.Formatter):
+    """One JSON object a line, in ASCII, so that nothing in it can move a cursor or end a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(facts_of(record), ensure_ascii=True)
+
+
+class TextForm(logging.Formatter):
+    """One line a record: time, level, event, then ``name=value``; texts that need it are quoted."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = facts_of(record)
+        head = [str(facts.pop(name)) for name in ("time", "level", "event")]
+        head = [part if part.isascii() and part.isprintable() else _quoted(part) for part in head]
+        facts.pop("room")
+        return " ".join([*head, *(f"{name}={_quoted(value)}" for name, value in facts.items())])
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    plain = text.isascii() and text.isprintable() and text and not set(text) & set(' "=')
+    return text if plain else json.dumps(text, ensure_ascii=True)
+
+
+class Relay(logging.Handler):
+    """Hands records to another process as lines of JSON, without ever making the caller wait.
+
+    Lines that the other doesn't take in time are left out, counted.
+    """
+
+    def __init__(self, descriptor: int, waiting_limit: int = 256) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._waiting: list[bytes] = []
+        self._limit = waiting_limit
+        self._left_out = 0
+        self._came = threading.Condition()
+        threading.Thread(target=self._send, daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = facts_of(record)
+        with self._came:
+            if len(self._waiting) >= self._limit:
+                self._left_out += 1
+                return
+            if self._left_out:
+                facts["left_out"] = facts.get("left_out", 0) + self._left_out
+                self._left_out = 0
+            self._waiting.append(json.dumps(facts, ensure_ascii=True).encode() + b"\n")
+            self._came.notify()
+
+    def _send(self) -> None:
+        while True:
+            with self._came:
+                while not self._waiting:
+                    self._came.wait()
+                lines, self._waiting = self._waiting, []
+            try:
+                os.write(self._descriptor, b"".join(lines))
+            except OSError:
+                return
+
+
+def relayed(log: logging.Logger, line: bytes) -> None:
+    """Log in the room ``log`` what a child's ``Relay`` sent; what is no such line is passed over."""
+    try:
+        facts = dict(json.loads(line))
+        level = logging.getLevelNamesMapping()[str(facts.pop("level")).upper()]
+        event = str(facts.pop("event"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    for known in ("time", "pid", "room"):
+        facts.pop(known, None)
+    note(log, level, event, **{str(name)[:64]: value for name, value in facts.items()})

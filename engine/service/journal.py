@@ -1,0 +1,96 @@
+"""What an engine tells its operator's log: start and end, events, refusals, falling behind."""
+
+import logging
+from typing import Final
+
+from engine import __version__
+from engine.bus.urls import BrokerUrl
+from engine.logs import note
+from engine.ndis.outcome import Outcome
+from engine.scenario.model import Scenario
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+
+_BEHIND_NS: Final = 500_000_000
+_BACK_NS: Final = 100_000_000
+
+_LEVELS: Final = {
+    "worker_died": logging.ERROR,
+    "worker_replaced": logging.WARNING,
+    "bad_request": logging.WARNING,
+    "queue_free_aborted": logging.WARNING,
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """The log of one engine."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._behind = False
+
+    def started(self, url: BrokerUrl, own_broker: bool) -> None:
+        """It is up: what it is and where."""
+        host = self._scenario.host
+        note(
+            _log,
+            logging.INFO,
+            "engine_started",
+            host=host.name,
+            version=__version__,
+            url=url,
+            own_broker=own_broker,
+            cpus=host.cpus,
+            adapters=", ".join(one.name for one in self._scenario.adapter),
+        )
+
+    def ended(self, last: Stats | None) -> None:
+        """It is down."""
+        sim_s = None if last is None else round(last.sim_time_ns / 1e9, 3)
+        note(_log, logging.INFO, "engine_ended", host=self._scenario.host.name, sim_seconds=sim_s)
+
+    def failed(self, failure: BaseException) -> None:
+        """It ends without having been told to."""
+        _log.error("engine_failed", exc_info=failure)
+
+    def happened(self, event: Event) -> None:
+        """An event that is also published."""
+        note(
+            _log,
+            _LEVELS.get(event.event, logging.INFO),
+            event.event,
+            adapter=event.adapter,
+            queue_id=event.queue_id,
+            state=event.state,
+            cause=event.cause,
+        )
+
+    def answered(self, client: str, op: str, what_if: bool, outcome: Outcome) -> None:
+        """A request: refusals always, what was done where it changed something."""
+        refused = outcome.status != "ok"
+        if not refused and (what_if or not outcome.effects):
+            return
+        note(
+            _log,
+            logging.WARNING if refused else logging.INFO,
+            "request_refused" if refused else "request_done",
+            client=client or "(this process)",
+            op=op,
+            ndis_status=str(outcome.ndis_status),
+            message=outcome.message,
+        )
+
+    def read(self, stats: Stats) -> None:
+        """A reading: when the engine falls behind its clock, and when it is back."""
+        if self._behind != (stats.behind_ns > (_BACK_NS if self._behind else _BEHIND_NS)):
+            self._behind = not self._behind
+            note(
+                _log,
+                logging.WARNING if self._behind else logging.INFO,
+                "behind" if self._behind else "on_time_again",
+                behind_ms=stats.behind_ns // 1_000_000,
+                given_up_ms=stats.given_up_ns // 1_000_000,
+                real_time_ratio=stats.real_time_ratio,
+            )
