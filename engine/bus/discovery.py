@@ -87,16 +87,26 @@ def find_url(explicit: str | None = None, *, directory: Path | None = None) -> B
     return None
 
 
+def left_behind(directory: Path) -> list[Path]:
+    """Files of engines that are no more."""
+    return [path for path, lives in _files(directory) if not lives]
+
+
 def _announced(directory: Path) -> Iterator[Path]:
     """Files of living engines; those of dead ones are removed."""
-    for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
-        pid = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
-        if not (pid.isascii() and pid.isdigit() and len(pid) <= 10):
-            continue
-        if process_lives(int(pid)):
+    for path, lives in _files(directory):
+        if lives:
             yield path
         else:
             withdraw(path)
+
+
+def _files(directory: Path) -> Iterator[tuple[Path, bool]]:
+    """Files that engines wrote, and whether theirs lives."""
+    for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+        pid = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+        if pid.isascii() and pid.isdigit() and len(pid) <= 10:
+            yield path, process_lives(int(pid))
 
 
 def _written(path: Path) -> float:

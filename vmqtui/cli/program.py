@@ -310,6 +310,18 @@ def serve(
 
 
 @app.command()
+def doctor(
+    broker: Broker = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Remove what crashed engines left behind.")] = False,
+    json_: Json = False,
+) -> None:
+    """Check this installation, and say what to do where something is wrong."""
+    from vmqtui.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(broker=broker, clean=clean, as_json=json_))
+
+
+@app.command()
 def bench(
     cpus: Annotated[
         int | None,
