@@ -115,7 +115,7 @@ def telemetry_share(command: Sequence[str], queues: int, progress: Progress) -> 
     Two engines run side by side on the same traffic, over all queues; one publishes ten readings a second,
     the other next to none: the difference of what their processes spend is the telemetry's.
     """
-    scenario = _telemetry_scenario(queues)
+    scenario = telemetry_scenario(queues)
     often, rarely, found = [], [], []
     progress(f"telemetry of {queues} queues: starting two engines")
     with (
@@ -154,7 +154,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return spent_ns / 1e9 or times.user + times.system
 
 
-def _telemetry_scenario(queues: int) -> str:
+def telemetry_scenario(queues: int) -> str:
     lines = [
         f'[host]\nname = "bench"\ncpus = 8\n[[adapter]]\nname = "nic0"\nmax_queues = {queues}',
         f"max_filters = {queues}",

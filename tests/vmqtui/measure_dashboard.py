@@ -83,14 +83,15 @@ async def refresh_ms(count: int, refreshes: int) -> dict[str, float]:
 
 
 class Terminal:
-    """``vmqtui`` in a pseudo-terminal; where the cursor's mark is, and when it came there."""
+    """``vmqtui`` in a pseudo-terminal; where the cursor's mark is. ``look`` gets all that is written."""
 
-    def __init__(self, url: BrokerUrl) -> None:
+    def __init__(self, url: BrokerUrl, look: Callable[[bytes], None] = lambda data: None) -> None:
+        self._look = look
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
         environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
         self.process = psutil.Popen(
-            [sys.executable, "-m", "vmqtui", "--broker", str(url)],
+            [sys.executable, "-m", "vmqtui", "--broker", url.with_password()],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -111,6 +112,7 @@ class Terminal:
             asyncio.get_running_loop().remove_reader(self._master)
             return
         self.written += len(data)
+        self._look(data)
         for found in _MARK.finditer(data):
             if found[1]:
                 self._y = int(found[1])
