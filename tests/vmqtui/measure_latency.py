@@ -24,8 +24,8 @@ async def delays_ms(queues: int, seconds: float) -> tuple[list[float], int]:
 
     def look(data: bytes) -> None:
         now_ns = time.time_ns()
-        for shown in [text for text in waiting if re.search(rb"(?<![\d.:])" + re.escape(text), data)]:
-            found.append((now_ns - waiting.pop(shown)) / 1e6)
+        shown = [text for text in waiting if re.search(rb"(?<![\d.:])" + re.escape(text), data)]
+        found.extend((now_ns - waiting.pop(text)) / 1e6 for text in shown)
 
     async with Engine(loads(telemetry_scenario(queues), "measure")) as engine:
         terminal = Terminal(engine.url, look)
