@@ -247,12 +247,16 @@ class Plane:
         self._shrinking.add(slot)
 
     def _move(self, slot: int, cpu: int) -> None:
+        """Let another processor serve a queue from now on."""
         old = self.row(slot).copy()
         adapter = int(old[layout.ADAPTER])
         top = self.top(adapter).copy()
         self.views.owner[slot] = cpu
         self.steering_version += 1
-        self.row(slot)[:] = old
+        row = self.row(slot)
+        row[:] = old
+        if row[layout.ARMED_NS] >= 0:  # it waited for the old processor: the new one begins now, not then
+            row[layout.ARMED_NS] = max(row[layout.ARMED_NS], self.now_ns)
         self.top(adapter)[:] = top
         self.wake(cpu)
 

@@ -271,9 +271,11 @@ def serve(
                 if slot == NONE:
                     slot = np.int64(order.take_next(armed))
                     start_dpc(views, queues[np.uint64(slot)], cpu, me, slot, next_ns)
+                    if foreigners > 0:
+                        continue  # from its start: another processor's DPC may end before it does
                     next_ns = cpu[CPU_FREE_NS]
-                    if next_ns >= now_ns or foreigners > 0:
-                        continue
+                    if next_ns >= now_ns:
+                        break
                 cpu[CPU_DPC_SLOT] = NONE
                 cpu[CPU_BUSY_CYCLES] += cpu[CPU_DPC_CYCLES]
                 cpu[CPU_INDICATED] += cpu[CPU_DPC_FRAMES]

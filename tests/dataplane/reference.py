@@ -24,6 +24,14 @@ class Costs:
     quota: int
 
 
+@dataclass(eq=False)
+class Dpc:
+    """A DPC in progress."""
+
+    taken: int
+    cycles: int
+
+
 @dataclass
 class Queue:
     """A queue of the model; ``place`` is (adapter, queue id)."""
@@ -35,9 +43,11 @@ class Queue:
     limit: int = 65_535
     pending: deque[tuple[int, bool]] = field(default_factory=deque)
     outstanding: int = 0
+    overdue: int = 0  # of those outstanding, what a paused VM would have returned
+    held: bool = False
     low_free: int = 65_536
     armed: tuple[int, bool] | None = None
-    in_service: bool = False
+    dpc: "Dpc | None" = None
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -89,7 +99,7 @@ class Model:
         queue.counts["received_frames"] += 1
         queue.pending.append((wire, has_port))
         queue.low_free = min(queue.low_free, queue.free)
-        if queue.armed is None and not queue.in_service:
+        if queue.armed is None and queue.dpc is None:
             self._arm(now + self.costs.moderation_ns, queue, True)
 
     def _arm(self, time_ns: int, queue: Queue, interrupt: bool) -> None:
@@ -109,7 +119,6 @@ class Model:
         assert queue.armed is not None
         interrupt = queue.armed[1]
         queue.armed = None
-        queue.in_service = True
         cpu.busy = True
         taken = min(len(queue.pending), self.costs.quota)
         copied = sum(min(wire, queue.limit) for wire, _ in list(queue.pending)[:taken])
@@ -120,35 +129,62 @@ class Model:
             counts["interrupts"] += interrupt
             counts["dpcs"] += 1
         lasts = (cycles * 1000 + self.costs.mhz - 1) // self.costs.mhz
-        self.at(now + lasts, CHANGE, "end", number, queue.place, taken, cycles)
+        queue.dpc = Dpc(taken, cycles)
+        self.at(now + lasts, CHANGE, "end", number, queue.place, queue.dpc)
 
-    def _end(self, now: int, number: int, place: tuple[int, int], taken: int, cycles: int) -> None:
+    def _end(self, now: int, number: int, place: tuple[int, int], dpc: Dpc) -> None:
         cpu, queue = self.cpus[number], self.queues[place]
         cpu.busy = False
-        cpu.counts["busy_cycles"] += cycles
-        cpu.counts["indicated_frames"] += taken
-        queue.in_service = False
-        for _ in range(taken):
+        cpu.counts["busy_cycles"] += dpc.cycles
+        self.at(now, START, "start", number)
+        if queue.dpc is not dpc:
+            return  # what it took is gone
+        queue.dpc = None
+        cpu.counts["indicated_frames"] += dpc.taken
+        for _ in range(dpc.taken):
             _, has_port = queue.pending.popleft()
             queue.counts["indicated_frames"] += 1
             queue.counts["switch_dropped_frames"] += not has_port
-            if has_port and queue.delay_ns:
+            if has_port and (queue.delay_ns or queue.held):
                 queue.outstanding += 1
                 self.at(now + queue.delay_ns, CHANGE, "returned", place)
             else:
                 queue.counts["returned_frames"] += 1
         if queue.pending:
             self._arm(now, queue, False)
-        self.at(now, START, "start", number)
 
     def _returned(self, now: int, place: tuple[int, int]) -> None:
         queue = self.queues[place]
+        if queue.held:
+            queue.overdue += 1
+            return
         queue.outstanding -= 1
         queue.counts["returned_frames"] += 1
 
-    def move(self, place: tuple[int, int], cpu: int) -> None:
-        """Change a queue's processor; a DPC in progress ends where it began."""
+    def move(self, place: tuple[int, int], cpu: int, now: int) -> None:
+        """Let another processor serve a queue from now on; a DPC in progress ends where it began."""
         queue = self.queues[place]
-        queue.cpu = cpu
-        if queue.armed is not None:
+        if queue.cpu != cpu and queue.armed is not None:
+            queue.armed = (max(queue.armed[0], now), queue.armed[1])
             self.at(queue.armed[0], START, "start", cpu)
+        queue.cpu = cpu
+
+    def hold(self, place: tuple[int, int], held: bool, now: int) -> None:
+        """Pause or resume a queue's VM."""
+        queue = self.queues[place]
+        queue.held = held
+        while not held and queue.overdue:
+            queue.overdue -= 1
+            self.at(now, CHANGE, "returned", place)
+
+    def empty(self, place: tuple[int, int], why: str) -> None:
+        """What is pending goes, counted as ``why``; a DPC in progress then hands up nothing."""
+        queue = self.queues[place]
+        queue.counts[why] += len(queue.pending)
+        queue.pending.clear()
+        queue.armed = queue.dpc = None
+
+    def lose(self, place: tuple[int, int], wire: int) -> None:
+        """A frame that went to a worker which then died."""
+        queue = self.queues[place]
+        queue.counts.update(steered_frames=1, steered_bytes=wire, received_frames=1, lost_frames=1)
