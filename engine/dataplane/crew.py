@@ -25,6 +25,10 @@ class WorkerDiedError(Exception):
         self.cpu = cpu
 
 
+class WorkerNotReadyError(WorkerDiedError):
+    """A worker that started did not get ready: one more would hardly do better."""
+
+
 class _Watch:
     """Kills a worker that keeps the conductor waiting past a deadline: its pipe ends then, like a dead one's.
 
@@ -36,19 +40,22 @@ class _Watch:
         self._kill = kill
         self._awaited: tuple[int, float] | None = None
         self._hung = False
+        self._deciding = threading.Lock()  # who has replied, or was replaced, is not killed any more
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vmq-watch", daemon=True)
         self._thread.start()
 
     def begin(self, cpu: int) -> None:
         """A reply of this worker is awaited from now on."""
-        self._hung = False
-        self._awaited = (cpu, time.monotonic())
+        with self._deciding:
+            self._hung = False
+            self._awaited = (cpu, time.monotonic())
 
     def end(self) -> bool:
         """Nothing is awaited any more; whether the worker was killed."""
-        self._awaited = None
-        return self._hung
+        with self._deciding:
+            self._awaited = None
+            return self._hung
 
     def close(self) -> None:
         """End the thread."""
@@ -57,10 +64,11 @@ class _Watch:
 
     def _run(self) -> None:
         while not self._closing.wait(self._deadline_s / _LOOKS):
-            awaited = self._awaited
-            if awaited is not None and time.monotonic() - awaited[1] > self._deadline_s:
-                self._hung = True
-                self._kill(awaited[0])
+            with self._deciding:
+                awaited = self._awaited
+                if awaited is not None and time.monotonic() - awaited[1] > self._deadline_s:
+                    self._hung = True
+                    self._kill(awaited[0])
 
 
 class Crew:
@@ -103,12 +111,14 @@ class Crew:
         return process, ours
 
     def _await_ready(self, cpu: int) -> None:
-        if not self._pipes[cpu].poll(_READY_S):
-            raise WorkerDiedError(cpu, f"was not ready within {_READY_S:.0f} s")
         try:
-            self._pipes[cpu].recv_bytes()
+            ready = self._pipes[cpu].poll(_READY_S)
+            if ready:
+                self._pipes[cpu].recv_bytes()
         except (EOFError, OSError) as error:
             raise WorkerDiedError(cpu, "ended while it started") from error
+        if not ready:
+            raise WorkerNotReadyError(cpu, f"was not ready within {_READY_S:.0f} s")
 
     def send(self, cpu: int, order: bytes) -> None:
         """Give a worker an order; raises WorkerDiedError."""

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from engine.dataplane import layout, ownership
-from engine.dataplane.crew import Crew, WorkerDiedError
+from engine.dataplane.crew import Crew, WorkerDiedError, WorkerNotReadyError
 from engine.dataplane.layout import I64, NONE
 from engine.dataplane.plane import Plane
 from engine.dataplane.shard import ORDER
@@ -225,12 +225,25 @@ class Rounds:
             note_all(plane.top(int(row[layout.ADAPTER])), data, places, reason[reason > 0] - 1)
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
             plane.collect(slot)
-        self.incidents.append(Incident(cpu, str(death), lost))
-        self._deaths.append(time.monotonic())
-        if len(self._deaths) == _MOST_DEATHS and self._deaths[-1] - self._deaths[0] < _DEATHS_WITHIN_S:
-            raise death
-        self._crew.replace(cpu)
+        self._replace(Incident(cpu, str(death), lost), death)
         plane.wake(cpu)
+
+    def _replace(self, incident: Incident, death: WorkerDiedError) -> None:
+        """Put a new worker in the place of a dead one; if it dies before it is ready, another."""
+        while True:
+            self.incidents.append(incident)
+            self._deaths.append(time.monotonic())
+            if len(self._deaths) == _MOST_DEATHS and self._deaths[-1] - self._deaths[0] < _DEATHS_WITHIN_S:
+                raise death
+            try:
+                self._crew.replace(death.cpu)
+            except WorkerNotReadyError:
+                raise
+            except WorkerDiedError as another:
+                death = another
+                incident = Incident(death.cpu, str(death), 0)
+                continue
+            return
 
     def _settle_orphans(self) -> None:
         """Take from processors the frames of DPCs whose queue had moved on to a worker that died.

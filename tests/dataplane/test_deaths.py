@@ -1,0 +1,366 @@
+"""What becomes of workers that die or hang, one moment after the other (contract 2, its last paragraph)."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import shared_memory
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from engine.dataplane import layout
+from engine.dataplane.conductor import Conductor
+from engine.dataplane.crew import Crew, WorkerDiedError
+from engine.dataplane.layout import NEVER_NS
+from engine.dataplane.plane import AdapterNeeds, Plane
+from engine.dataplane.rounds import Part, Rounds
+from engine.dataplane.steer import OFFERED_FRAMES, RUNT
+from engine.ndis import counters
+from engine.ndis.effects import MoveQueue, OpenQueue, SetBuffers
+from engine.ndis.steering import SteeringRows
+from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
+from engine.traffic.batch import Filled, FrameBatch
+from tests.dataplane.killer import Killer, When
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")
+
+FILTERS = 40_000
+"""Of queue 1: enough that what a worker says of them does not fit into a pipe."""
+OTHER = FILTERS + 1  # the filter of queue 2
+BUFFERS = 64
+DELAY_NS = 20_000
+
+
+@contextmanager
+def two_queues(deadline_s: float | None = None) -> Iterator[Rounds]:
+    """Queue 1 of processor 1, of a VM that returns late, and queue 2 of processor 0; queue 0 is there too."""
+    adapter = AdapterSpec(max_queues=2, max_filters=OTHER, buffers=3 * BUFFERS)
+    scenario = Scenario(host=HostSpec(cpus=2), adapter=[adapter], cpu=CpuSpec(clock_ghz=10, moderation_us=1))
+    plane = Plane(scenario, [AdapterNeeds(2 * OTHER, 1)])
+    try:
+        rounds = Rounds(plane, deadline_s)
+    except BaseException:
+        plane.close()
+        raise
+    try:
+        for queue_id, cpu, vm in ((0, 0, None), (1, 1, 0), (2, 0, None)):
+            plane.carry_out(OpenQueue(0, queue_id, 1, cpu, DELAY_NS if queue_id == 1 else 0, vm, 1518))
+            plane.carry_out(SetBuffers(0, queue_id, BUFFERS))
+        ids = np.arange(1, OTHER + 1, dtype=np.int32)
+        none = np.full(OTHER, layout.NONE, np.int32)
+        key = (np.uint64(0x0200_0000_0000) + ids.astype(np.uint64)) << np.uint64(16)
+        queue = np.where(ids == OTHER, 2, 1).astype(np.int32)
+        plane.write_steering(0, SteeringRows(key, queue, ids, none, none + 1))
+        yield rounds
+    finally:
+        rounds.close()
+        plane.close()
+
+
+def write(batch: FrameBatch, filters: list[int], start_ns: int, gap_ns: int) -> None:
+    """Frames of 60 bytes, one to each of these filters; to filter 0: a runt."""
+    count = len(filters)
+    octets = batch.data[: 64 * count].reshape(count, 64)
+    octets[:] = 0
+    octets[:, 0] = 2
+    octets[:, 2:6] = np.array(filters, ">u4").view(np.uint8).reshape(count, 4)
+    batch.offset[:count] = np.arange(count) * 64
+    batch.captured[:count] = np.where(np.array(filters) > 0, 60, 6)
+    batch.wire[:count] = 60
+    batch.arrival_ns[:count] = start_ns + np.arange(count) * gap_ns
+    batch.adapter[:count] = 0
+
+
+class Pieces:
+    """A source of given batches, a frame every 100 ns."""
+
+    skipped_ns = 0
+
+    def __init__(self, pieces: list[list[int]]) -> None:
+        self._left = pieces
+        self._now_ns = 0
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        piece = self._left.pop(0) if self._left else []
+        write(batch, piece, self._now_ns, 100)
+        self._now_ns += 100 * len(piece)
+        return Filled(len(piece), self._now_ns if self._left else None)
+
+    def close(self) -> None:
+        pass
+
+
+def queue(rounds: Rounds, queue_id: int) -> dict[str, int]:
+    """The counters and gauges of a queue, which hold the identities."""
+    row = rounds.plane.read().queues[queue_id].tolist()
+    names = counters.names(counters.QUEUE + counters.QUEUE_GAUGES)
+    of = {name: row[layout.QUEUE_COLUMNS.index(name)] for name in names}
+    assert of["steered_frames"] == of["received_frames"] + of["dropped_no_buffer"]
+    ended = of["indicated_frames"] + of["discarded_frames"] + of["lost_frames"]
+    assert of["received_frames"] == ended + of["pending"]
+    assert of["indicated_frames"] == of["returned_frames"] + of["outstanding"]
+    assert of["total_buffers"] == of["free_buffers"] + of["pending"] + of["outstanding"] == BUFFERS
+    return of
+
+
+def lost(rounds: Rounds) -> list[tuple[int, int]]:
+    """(processor, frames) of each death."""
+    return [(incident.cpu, incident.lost_frames) for incident in rounds.incidents]
+
+
+def test_all_that_a_worker_did_in_a_round_is_undone_when_it_dies_before_it_has_said_so() -> None:
+    with two_queues() as rounds:
+        plane = rounds.plane
+        write(plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 10)
+        rounds.begin(Part(0, 20), 10_000)
+        rounds.end()
+        assert (queue(rounds, 1)["outstanding"], queue(rounds, 2)["returned_frames"]) == (10, 10)
+        write(plane.batches[1], [*range(1, FILTERS + 1), *[OTHER] * 10], 10_000, 10)
+        rounds.begin(Part(1, FILTERS + 10), 1_000_000)
+        assert rounds._crew._pipes[1].poll(30)  # it has served, and says so, but that does not fit
+        rounds._crew._processes[1].kill()
+        rounds.end()
+        assert lost(rounds) == [(1, FILTERS)]
+        one, two = queue(rounds, 1), queue(rounds, 2)
+        assert (one["steered_frames"], one["lost_frames"]) == (FILTERS + 10, FILTERS)
+        assert (one["outstanding"], one["returned_frames"], one["free_buffers"]) == (10, 0, BUFFERS - 10)
+        assert (two["returned_frames"], two["lost_frames"]) == (20, 0)
+        assert plane.matched[1:].tolist() == [11, *[1] * (FILTERS - 1), 20]
+        held = [int(plane.views.buffer_rows[buffer, layout.DUE_NS]) for buffer in outstanding(plane, 1)]
+        assert held == sorted(held)
+        assert len(held) == 10
+        write(plane.batches[2], [5] * 3, 1_000_000, 10)
+        rounds.begin(Part(2, 3), NEVER_NS)
+        rounds.end()
+        assert queue(rounds, 1)["returned_frames"] == 13
+        assert plane.next_event_ns == NEVER_NS
+
+
+def outstanding(plane: Plane, slot: int) -> list[int]:
+    """The buffers a queue's VM holds, in order."""
+    found = []
+    buffer = int(plane.row(slot)[layout.OUTSTANDING_HEAD])
+    while buffer != layout.NONE:
+        found.append(buffer)
+        buffer = int(plane.views.buffer_rows[buffer, layout.NEXT])
+    return found
+
+
+def test_a_slice_steered_ahead_by_a_worker_that_dies_is_steered_again() -> None:
+    ahead = [0, 1, OTHER] * (2 * layout.BLOCK_FRAMES)  # enough for a slice each
+    with two_queues() as rounds:
+        plane, killer = rounds.plane, Killer(rounds, {1})
+        write(plane.batches[0], [OTHER] * 10, 0, 10)
+        write(plane.batches[1], ahead, 10_000, 100)
+        with killer.lurking():
+            rounds.begin(Part(0, 10), 10_000, Part(1, len(ahead)))
+            rounds.end()
+        assert (killer.hit, killer.served) == ({1}, set())
+        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [10, 0]  # the others are not served yet
+        rounds.begin(Part(1, len(ahead)), NEVER_NS)
+        rounds.end()
+        assert lost(rounds) == [(1, 0)]
+        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [10 + len(ahead), len(ahead) // 3]
+        assert queue(rounds, 1)["steered_frames"] == len(ahead) // 3
+        assert queue(rounds, 2)["steered_frames"] == 10 + len(ahead) // 3
+
+
+def test_a_worker_that_dies_while_serving_leaves_its_slice_of_the_next_batch_to_the_replacement() -> None:
+    ahead = [0, 1, OTHER] * (2 * layout.BLOCK_FRAMES)
+    with two_queues() as rounds:
+        plane, killer = rounds.plane, Killer(rounds)
+        write(plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 10)
+        write(plane.batches[1], ahead, 10_000, 100)
+        rounds.begin(Part(2, 0), 0)
+        rounds.end()
+        killer.victims = {0, 1}  # processor 0 steers batch 0 first, and dies in that; 1 dies serving
+        with killer.lurking():
+            rounds.begin(Part(0, 20), 10_000, Part(1, len(ahead)))
+            rounds.end()
+        assert (killer.hit, killer.served) == ({0, 1}, {1})
+        rounds.begin(Part(1, len(ahead)), NEVER_NS)
+        rounds.end()
+        assert lost(rounds) == [(0, 0), (1, 10)]
+        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [20 + len(ahead), len(ahead) // 3]
+        assert (
+            queue(rounds, 1)["steered_frames"] == queue(rounds, 2)["steered_frames"] == 10 + len(ahead) // 3
+        )
+        assert (queue(rounds, 1)["lost_frames"], queue(rounds, 2)["lost_frames"]) == (10, 0)
+
+
+@pytest.mark.parametrize("second", ["lives", "dies too"])
+@pytest.mark.parametrize("horizon_ns", [1_600, 50_000], ids=["goes on", "ends"])
+@pytest.mark.parametrize("when", ["found dead", "handed an order", "idle"])
+def test_a_dpc_indicates_nothing_once_its_queue_moved_to_a_worker_that_dies(
+    when: When, horizon_ns: int, second: str
+) -> None:
+    with two_queues() as rounds:
+        plane, killer = rounds.plane, Killer(rounds)
+        write(plane.batches[0], [1] * 10, 0, 10)
+        rounds.begin(Part(0, 10), 1_500)
+        rounds.end()
+        assert plane.row(1)[[layout.DPC_CPU, layout.DPC_FRAMES]].tolist() == [1, 10]
+        plane.carry_out(MoveQueue(0, 1, 0))
+        write(plane.batches[1], [1, OTHER], 1_500, 10)
+        rounds.begin(Part(2, 0), 1_500, Part(1, 2))
+        rounds.end()
+        if when == "handed an order":
+            killer.victims = {0}
+        else:
+            killer.kill(0)
+        if when == "idle":
+            rounds.replace_dead()
+        if second == "dies too":
+            killer.victims |= {1}
+        with killer.lurking():
+            rounds.begin(Part(1, 2), horizon_ns)
+            rounds.end()
+        handed_out = when == "handed an order"
+        assert queue(rounds, 1)["lost_frames"] == 10 + handed_out
+        assert queue(rounds, 1)["steered_frames"] == 11
+        with killer.lurking():
+            while plane.next_event_ns < NEVER_NS:
+                rounds.begin(Part(2, 0), NEVER_NS)
+                rounds.end()
+        assert killer.victims == set()
+        assert queue(rounds, 1)["returned_frames"] == 1 - handed_out
+        by_cpu = plane.read().cpus
+        assert by_cpu[:, layout.CPU_INDICATED].tolist() == [0 if handed_out else 2, 0]
+        assert by_cpu[1, layout.CPU_BUSY_CYCLES] > 0  # it was spent all the same
+
+
+def test_a_worker_that_hangs_is_killed_at_its_deadline_and_replaced() -> None:
+    with two_queues(deadline_s=1.0) as rounds:
+        write(rounds.plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 10)
+        hung = rounds.worker_pids[1]
+        Killer(rounds).stop(1)
+        rounds.begin(Part(0, 20), NEVER_NS)
+        rounds.end()
+        assert lost(rounds) == [(1, 10)]
+        assert rounds.incidents[0].cause == "the worker of CPU 1 hung for 1 s and was killed"
+        assert rounds.worker_pids[1] != hung
+        assert (queue(rounds, 1)["lost_frames"], queue(rounds, 2)["returned_frames"]) == (10, 10)
+
+
+def test_a_replay_whose_worker_dies_in_the_last_round_still_gets_every_buffer_back() -> None:
+    with two_queues() as rounds:
+        killer = Killer(rounds)
+        conductor = Conductor(rounds, Pieces([[1] * 20 + [0] * 150, [1] * 5 + [OTHER] * 5]))
+        after: list[int] = []
+
+        def after_round() -> None:
+            after.append(queue(rounds, 1)["outstanding"] + queue(rounds, 1)["pending"])
+            killer.victims = {1} - killer.hit
+
+        with killer.lurking():
+            conductor.run_to_end(after_round)
+        assert killer.served == {1}
+        one, two = queue(rounds, 1), queue(rounds, 2)
+        assert (one["pending"], one["outstanding"], one["free_buffers"]) == (0, 0, BUFFERS)
+        assert one["steered_frames"] == one["returned_frames"] + one["lost_frames"] == 25
+        assert one["returned_frames"] == 20
+        assert lost(rounds) == [(1, one["lost_frames"])]
+        assert two["returned_frames"] == 5
+        # A round more than there are batches: it got them back.
+        assert after == [20, 20, 0]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[[1]], [[1] * 300, [OTHER] * 200], [[1] * 300, []], [[]], [[1] * 65_536, [OTHER] * 65_536, [0], []]],
+    ids=["one", "ends with frames", "ends without", "none", "full"],
+)
+def test_every_frame_of_a_source_is_received_however_it_ends(pieces: list[list[int]]) -> None:
+    wanted = sum(len(piece) for piece in pieces)
+    with two_queues() as rounds:
+        conductor = Conductor(rounds, Pieces(list(pieces)))
+        times: list[int] = []
+        conductor.run_to_end(lambda: times.append(rounds.plane.now_ns))
+        assert rounds.plane.port[0, OFFERED_FRAMES] == wanted
+        assert times == sorted(times)
+        assert queue(rounds, 1)["outstanding"] == queue(rounds, 1)["pending"] == 0
+
+
+def test_a_replacement_that_dies_while_it_starts_is_replaced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with two_queues() as rounds:
+        start, tries = rounds._crew._start, []
+
+        def die_at_first(cpu: int) -> Any:
+            process, pipe = start(cpu)
+            tries.append(process.pid)
+            if len(tries) < 3:
+                process.kill()
+            return process, pipe
+
+        monkeypatch.setattr(rounds._crew, "_start", die_at_first)
+        write(rounds.plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 10)
+        killer = Killer(rounds)
+        killer.kill(1)
+        rounds.begin(Part(0, 20), NEVER_NS)
+        rounds.end()
+        assert rounds.worker_pids[1] == tries[2]
+        assert lost(rounds) == [(1, 0)] * 3
+        assert queue(rounds, 1)["returned_frames"] == 10
+
+
+def left_over(before: set[int], block: str) -> list[str]:
+    """What is left of some rounds: processes, threads, shared memory."""
+    found = [f"process {pid}" for pid in before if psutil.pid_exists(pid)]
+    found += [thread.name for thread in threading.enumerate() if thread.name.startswith("vmq-")]
+    try:
+        memory = shared_memory.SharedMemory(block)
+    except FileNotFoundError:
+        return found
+    memory.close()
+    return [*found, block]
+
+
+def die_again_and_again(pids: set[int], killers: list[Killer]) -> None:
+    """Notes the workers there were, and who killed them."""
+    with two_queues(deadline_s=60.0) as rounds:
+        killer = Killer(rounds)
+        killers.append(killer)
+
+        def after_round() -> None:
+            pids.update(rounds.worker_pids)
+            killer.victims = {1}
+
+        after_round()
+        with killer.lurking():
+            Conductor(rounds, Pieces([[1, OTHER] * 10 for _ in range(9)])).run_to_end(after_round)
+
+
+def test_workers_that_die_again_and_again_end_the_run_and_nothing_is_left() -> None:
+    pids: set[int] = set()
+    killers: list[Killer] = []
+    with pytest.raises(WorkerDiedError, match="the worker of CPU 1 died"):
+        die_again_and_again(pids, killers)
+    rounds = killers[0].rounds
+    assert len(lost(rounds)) == 5
+    assert len(pids) == 6
+    assert left_over(pids, rounds.plane.block_name) == []
+
+
+def test_a_worker_that_dies_while_the_first_ones_start_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pids: set[int] = set()
+    blocks: list[str] = []
+    start: Callable[[Crew, int], Any] = Crew._start
+
+    def die(crew: Crew, cpu: int) -> Any:
+        process, pipe = start(crew, cpu)
+        pids.add(process.pid)
+        blocks.append(crew._block)
+        if cpu == 1:
+            process.kill()
+        return process, pipe
+
+    monkeypatch.setattr(Crew, "_start", die)
+    with pytest.raises(WorkerDiedError, match="the worker of CPU 1 ended while it started"), two_queues(60.0):
+        pass
+    assert len(pids) == 2
+    assert left_over(pids, blocks[0]) == []
