@@ -1,5 +1,7 @@
 """The steering kernel against a plain ordered scan, on frames made up and frames captured."""
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +12,34 @@ from hypothesis import strategies as st
 
 from engine.dataplane import layout
 from engine.dataplane.layout import AdapterSizes, Sizes, Views, lay_out, total_bytes
-from engine.dataplane.steer import OVERSIZE, PORT_COUNTERS, RUNT, Rows, scratch_for_block, steer, write_table
+from engine.dataplane.steer import (
+    OFFERED_BYTES,
+    OFFERED_FRAMES,
+    OVERSIZE,
+    PORT_COUNTERS,
+    RUNT,
+    Rows,
+    scratch_for_block,
+    steer,
+    write_table,
+)
 from engine.ndis import counters
+from engine.ndis.adapter import Adapter
 from engine.ndis.effects import QueueGauges
 from engine.ndis.host import Host
 from engine.ndis.states import State
 from engine.ndis.steering import compile_rows
 from engine.scenario.model import AdapterSpec, HostSpec, Scenario
-from engine.traffic.batch import FrameBatch
+from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch
 from engine.traffic.capture import CaptureSource
 from tests.dataplane import steering_reference as reference
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 REASONS = counters.names(counters.DEFAULT_QUEUE_REASONS)
 MACS = [f"00:15:5d:00:00:{k:02x}" for k in (1, 2)]
-LONGEST = 1518
+LONGEST = (1518, 1000)  # by adapter
+ADAPTERS = ("nic0", "nic1")
+QUEUES, FILTERS, TABLE_ROWS = 65, 129, 1024  # of each adapter
 QUEUE = {"name": "q", "vm": "a", "cpu": 0, "buffers": 8}
 CPUS = 3
 
@@ -38,32 +53,44 @@ def octets(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
-def build(requests: list[tuple[Any, ...]]) -> Host:
-    """A host after some requests, each valid or refused."""
-    host = Host(Scenario(host=HostSpec(cpus=CPUS), adapter=[AdapterSpec(buffers=4096)]))
+Request = tuple[str, dict[str, Any]]
+Frame = tuple[bytes, int, int]  # octets, bytes on the wire, adapter
+
+
+def build(*requests: list[Request]) -> Host:
+    """A host after some requests of each adapter, each valid or refused."""
+    specs = [
+        AdapterSpec(name=name, buffers=4096, max_frame_bytes=longest)
+        for name, longest in zip(ADAPTERS, LONGEST, strict=True)
+    ]
+    host = Host(Scenario(host=HostSpec(cpus=CPUS), adapter=specs))
     host.start()
-    for op, params in requests:
-        host.apply(op, params, _Idle())
+    for name, wanted in zip(ADAPTERS, requests, strict=False):
+        for op, params in wanted:
+            host.apply(op, {"adapter": name, **params}, _Idle())
     return host
 
 
 def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndarray[Any, Any]]:
-    """Run the kernel over a batch: views with what it wrote, and the port's counters."""
-    sizes = Sizes(
-        CPUS, (AdapterSizes(65, 129, 1024, 1, LONGEST, 3),), max(1, len(batch.offset)), len(batch.data)
-    )
+    """Run the kernel over a batch: views with what it wrote, and the ports' counters."""
+    each = [AdapterSizes(QUEUES, FILTERS, TABLE_ROWS, 1, longest, 3) for longest in LONGEST]
+    sizes = Sizes(CPUS, tuple(each), max(1, len(batch.offset)), len(batch.data))
     views = lay_out(memoryview(bytearray(total_bytes(sizes))), sizes)
     for name in ("data", "offset", "captured", "wire", "adapter", "arrival_ns"):
         column = getattr(batch, name)
         getattr(views, name)[0, : len(column)] = column
-    views.owner[:] = np.arange(65) % CPUS
-    adapter = views.adapters[0]
-    adapter[layout.ADAPTER_TABLE_MASK] = 1023
-    adapter[layout.ADAPTER_MAX_FRAME_BYTES] = LONGEST
-    rows = compile_rows(host.adapters[0])
-    columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
-    write_table(views.table, adapter, columns)
-    port = np.zeros((1, PORT_COUNTERS), np.int64)
+    views.owner[:] = np.arange(sizes.slots) % CPUS
+    for a, longest in enumerate(LONGEST):
+        adapter = views.adapters[a]
+        adapter[layout.ADAPTER_SLOT_BASE] = a * QUEUES
+        adapter[layout.ADAPTER_FILTER_BASE] = a * FILTERS
+        adapter[layout.ADAPTER_TABLE_BASE] = a * TABLE_ROWS
+        adapter[layout.ADAPTER_TABLE_MASK] = TABLE_ROWS - 1
+        adapter[layout.ADAPTER_MAX_FRAME_BYTES] = longest
+        rows = compile_rows(host.adapters[a])
+        columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
+        write_table(views.table, adapter, columns)
+    port = np.zeros((len(LONGEST), PORT_COUNTERS), np.int64)
     steer(views, 0, 0, -(-count // layout.BLOCK_FRAMES), count, scratch_for_block(), port)
     return views, port
 
@@ -89,9 +116,15 @@ def found_by(views: Views, count: int) -> list[list[tuple[int, ...]]]:
     return found
 
 
-def check(host: Host, frames: list[tuple[bytes, int]], batch: FrameBatch | None = None) -> None:
-    batch = batch or batch_of(frames)
-    adapter = host.adapters[0]
+@dataclass
+class Scan:
+    """What the ordered scan of an adapter needs."""
+
+    queues: list[reference.RefQueue]
+    ports: list[tuple[bytes, int | str | None]]
+
+
+def scan_of(adapter: Adapter) -> Scan:
     config = adapter.describe()
     queues = {
         number: reference.RefQueue(number, queue.state is State.RUNNING)
@@ -99,39 +132,49 @@ def check(host: Host, frames: list[tuple[bytes, int]], batch: FrameBatch | None 
     }
     for one in config["filters"]:
         queues[one["queue_id"]].filters.append((one["filter_id"], octets(one["mac"]), one["vlan"]))
-    ports = [(octets(port["mac"]), port["vlan"]) for port in config["ports"]]
+    return Scan(list(queues.values()), [(octets(port["mac"]), port["vlan"]) for port in config["ports"]])
+
+
+def check(host: Host, frames: list[Frame], batch: FrameBatch | None = None) -> None:
+    batch = batch or batch_of(frames)
+    scans = [scan_of(adapter) for adapter in host.adapters]
     views, port = steer_all(host, batch, len(frames))
     found = found_by(views, len(frames))
-    errors = {"runt": 0, "oversize": 0}
+    counted: Counter[tuple[int, int]] = Counter()
     taken = [0] * CPUS
-    for i, (frame, wire) in enumerate(frames):
-        expected = reference.steer(frame, wire, list(queues.values()), ports, LONGEST)
+    for i, (frame, wire, a) in enumerate(frames):
+        expected = reference.steer(frame, wire, scans[a].queues, scans[a].ports, LONGEST[a])
+        counted.update({(a, OFFERED_FRAMES): 1, (a, OFFERED_BYTES): wire})
         if expected.error:
-            errors[expected.error] += 1
+            counted[a, {"runt": RUNT, "oversize": OVERSIZE}[expected.error]] += 1
             continue
-        cpu = expected.queue % CPUS
+        place = a * QUEUES + expected.queue
+        cpu = place % CPUS
         offset, wire_bytes, slot, credit, vm, reason = found[cpu][taken[cpu]]
         taken[cpu] += 1
         assert (offset, wire_bytes) == (batch.offset[i], wire)
-        assert slot == expected.queue
-        assert credit == (layout.NONE if expected.filter is None else expected.filter)
+        assert slot == place
+        assert credit == (layout.NONE if expected.filter is None else a * FILTERS + expected.filter)
         assert (vm != layout.NONE) == expected.has_port
-        assert (REASONS[reason] if reason >= 0 else None) == (expected.reason if slot == 0 else None)
-    assert errors == {"runt": port[0, RUNT], "oversize": port[0, OVERSIZE]}
-    assert port[0, 0] == len(frames)
+        wanted = expected.reason if expected.queue == 0 else None
+        assert (REASONS[reason] if reason >= 0 else None) == wanted
+    assert {place: port[place] for place in np.ndindex(port.shape) if port[place]} == +counted
     assert taken == [len(frames_of_cpu) for frames_of_cpu in found]
 
 
-def batch_of(frames: list[tuple[bytes, int]]) -> FrameBatch:
+def batch_of(frames: list[Frame]) -> FrameBatch:
+    """The frames as a source writes them: of those too long for every adapter only the beginning."""
     count = max(1, len(frames))
-    data = np.frombuffer(b"".join(frame for frame, _ in frames) + bytes(64), np.uint8).copy()
-    captured = np.array([len(frame) for frame, _ in frames] or [0], np.uint32)
-    offset = np.concatenate(([0], np.cumsum(captured, dtype=np.int64)))[:count]
-    wire = np.array([wire for _, wire in frames] or [0], np.uint32)
-    return FrameBatch(data, offset, captured, wire, np.zeros(count, np.int64), np.zeros(count, np.uint16))
+    kept = [frame if len(frame) <= MAX_CAPTURED_BYTES else frame[:64] for frame, _, _ in frames]
+    data = np.frombuffer(b"".join(kept) + bytes(64), np.uint8).copy()
+    offset = np.cumsum([0, *map(len, kept)], dtype=np.int64)[:count]
+    captured = np.array([len(frame) for frame, _, _ in frames] or [0], np.uint32)
+    wire = np.array([wire for _, wire, _ in frames] or [0], np.uint32)
+    adapter = np.array([adapter for _, _, adapter in frames] or [0], np.uint16)
+    return FrameBatch(data, offset, captured, wire, np.zeros(count, np.int64), adapter)
 
 
-vlans = st.sampled_from([None, "untagged", 10])
+vlans = st.sampled_from([None, "untagged", 10, 1, 4094])
 requests = st.lists(
     st.one_of(
         st.tuples(
@@ -171,36 +214,43 @@ TAGS = [
     b"\x81\0\xe0\x0a",
     b"\x81\0\0\x0a",
     b"\x81\0\x0f\xff",
+    b"\x81\0\xbf\xfe",
+    b"\x81\0\0\x01",
     b"\x88\xa8\0\x0a",
 ]
 
 
 def frame_of(mac: bytes, tag: bytes) -> bytes:
-    return mac + b"\2" * 6 + tag + b"\x08\0" + bytes(1510)
+    return mac + b"\2" * 6 + tag + b"\x08\0" + bytes(MAX_CAPTURED_BYTES)
 
 
-EVERY_KIND = [(frame_of(mac, tag)[:60], 60) for mac in ADDRESSES for tag in TAGS]
+EVERY_KIND = [(frame_of(mac, tag)[:60], 60, a) for mac in ADDRESSES for tag in TAGS for a in range(2)]
 frame_lists = st.lists(
     st.tuples(
         st.builds(
             lambda mac, tag, size: frame_of(mac, tag)[:size],
             st.sampled_from(ADDRESSES),
             st.sampled_from(TAGS),
-            st.sampled_from([0, 13, 14, 15, 16, 18, 60, 1518, 1519]),
+            st.sampled_from([0, 13, 14, 15, 16, 18, 60, 1000, 1001, 1518, 1519, MAX_CAPTURED_BYTES + 1]),
         ),
-        st.sampled_from([60, 1518, 1519, 70_000]),
+        st.sampled_from([60, 1000, 1518, 1519, 70_000]),
+        st.integers(0, 1),
     ),
     max_size=20,
 )
+runts = st.sampled_from([0, layout.BLOCK_FRAMES - 100, layout.BLOCK_FRAMES - 5])
+"""Frames for nobody in front of the others, which so are in two blocks."""
 
 
-@settings(max_examples=200, deadline=None)
-@given(requests, frame_lists)
+@settings(max_examples=200)
+@given(requests, requests, frame_lists, runts)
 def test_frames_go_where_an_ordered_scan_sends_them(
-    wanted: list[tuple[Any, ...]], frames: list[tuple[bytes, int]]
+    one: list[Request], other: list[Request], frames: list[Frame], runts: int
 ) -> None:
-    begin = [("allocate_queue", QUEUE)] * 3
-    check(build([*begin, *wanted, ("complete_allocation", {"queue_ids": [1, 2]})]), EVERY_KIND + frames)
+    begin: list[Request] = [("allocate_queue", QUEUE)] * 3
+    end: Request = ("complete_allocation", {"queue_ids": [1, 2]})
+    host = build([*begin, *one, end], [*begin, *other, end])
+    check(host, [(b"", 60, 1)] * runts + EVERY_KIND + frames)
 
 
 @pytest.mark.parametrize("name", ["many-protocols.pcap", "vlan-packets.pcap", "various-gre.pcap"])
@@ -223,9 +273,9 @@ def test_captured_frames_go_where_an_ordered_scan_sends_them(name: str) -> None:
     frames = []
     for i in range(count):
         start, size = int(batch.offset[i]), int(batch.captured[i])
-        frames.append((batch.data[start : start + size].tobytes(), int(batch.wire[i])))
-    unicast = sorted({frame[:6] for frame, _ in frames if len(frame) > 6 and not frame[0] & 1})
-    wanted: list[tuple[Any, ...]] = []
+        frames.append((batch.data[start : start + size].tobytes(), int(batch.wire[i]), 0))
+    unicast = sorted({frame[:6] for frame, _, _ in frames if len(frame) > 6 and not frame[0] & 1})
+    wanted: list[Request] = []
     for number, mac in enumerate(unicast[:4], 1):
         wanted.append(("allocate_queue", {"name": "q", "vm": f"vm{number}", "cpu": 0, "buffers": 8}))
         vlan = [None, "untagged", 118, 1][number % 4]
