@@ -17,6 +17,7 @@ from vmqtui.dialogs.choose import MoveDialog, TextDialog
 from vmqtui.dialogs.hosts import HostDialog
 from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.preferences.model import Preferences
+from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.moment import Tape
 from vmqtui.state.snapshot import Snapshot
@@ -101,7 +102,7 @@ class VmqApp(App[None]):
 
     def on_mount(self) -> None:
         for problem in self._problems:
-            self.notify(problem, severity="warning", markup=False)
+            self.notify(printable(problem), severity="warning", markup=False)
         self._link.on_change(self._changed)
         self._changed()
         self.set_interval(1.0, self._notice_age)

@@ -1,7 +1,7 @@
 """Files that the dashboard writes: the table that is shown, a picture of the screen."""
 
-import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -10,7 +10,7 @@ import platformdirs
 from textual.screen import Screen
 
 from vmqtui.columns.export import as_csv, document
-from vmqtui.printable import printable
+from vmqtui.printable import as_json, printable
 from vmqtui.state.model import Model
 from vmqtui.views.view import View
 
@@ -72,7 +72,7 @@ class Exports(Screen[None]):
             made = document(table.table, columns, rows, snapshot.host, snapshot.stats)
             if self._model.choices.deltas:
                 made["deltas"] = True
-            text = json.dumps(made, ensure_ascii=False, indent=1) + "\n"
+            text = as_json(made, indent=1) + "\n"
         what = f"{len(rows)} row{'' if len(rows) == 1 else 's'}, {len(columns)} columns of {table.table}"
         self._write(table.table, form, text, what)
 
@@ -83,7 +83,9 @@ class Exports(Screen[None]):
 
     def _write(self, what: str, suffix: str, text: str, words: str) -> None:
         stats = self._model.snapshot.stats
-        at = datetime.fromtimestamp(stats.time_ns / 1e9, UTC) if stats is not None else datetime.now(UTC)
+        at = datetime.now(UTC)
+        with suppress(OverflowError, OSError, ValueError):  # a time from the network may be none
+            at = datetime.fromtimestamp(stats.time_ns / 1e9, UTC) if stats is not None else at
         stem = f"{self._model.host or 'vmqtui'}-{what}-{at:%Y%m%dT%H%M%SZ}"
         directory = exports_directory(self.exports)
         try:

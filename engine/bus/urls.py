@@ -7,6 +7,7 @@ from engine.bus.errors import BadUrl
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
+_SHOWN = 256  # characters of a text that is no URL
 _FORM = "mqtt://[user[:password]@]host[:port] or mqtts://…"
 
 
@@ -28,6 +29,11 @@ class BrokerUrl:
         """
         text = text.strip()
         shown = text.rpartition("@")[2] if "@" in text else text
+        shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # bytes of the environment that are no UTF-8
+            raise BadUrl(f"{shown!r} is not a broker URL: it is not UTF-8 text ({_FORM})") from None
         scheme, separator, rest = text.partition("://")
         if not separator or scheme.lower() not in DEFAULT_PORTS:
             raise BadUrl(f"{shown!r} is not a broker URL ({_FORM})")

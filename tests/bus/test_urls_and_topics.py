@@ -81,3 +81,16 @@ def test_random_clients_differ_and_fit() -> None:
     names = {topics.random_client("engine") for _ in range(100)}
     assert len(names) == 100
     assert all(topics.valid_name(name) for name in names)
+
+
+@pytest.mark.parametrize("text", ["mqtt://\udc80@host", "mqtt://me:\udc80@host", "mqtt://ho\udc80st"])
+def test_bytes_of_the_environment_that_are_no_utf8_are_told(text: str) -> None:
+    with pytest.raises(BadUrl, match="it is not UTF-8 text") as refused:
+        BrokerUrl.parse(text)
+    assert str(refused.value).isprintable()
+
+
+def test_a_text_without_an_end_that_is_no_url_is_told_shortly() -> None:
+    with pytest.raises(BadUrl) as refused:
+        BrokerUrl.parse("[" * 20_000)
+    assert len(str(refused.value)) < 400

@@ -1,19 +1,18 @@
 """What commands print: documents and tables."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from engine.bus.messages import Response
 from vmqtui.columns import COLUMNS
-from vmqtui.printable import printable
+from vmqtui.printable import as_json, printable
 from vmqtui.state.rows import Row
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on a line of its own."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    print(as_json(document), flush=True)
 
 
 def print_table(noun: str, rows: Sequence[Row]) -> None:
@@ -37,14 +36,14 @@ def print_table(noun: str, rows: Sequence[Row]) -> None:
 
 def print_result(response: Response) -> None:
     """Print an answer: its status and sentence, then what it found, a line each."""
-    print(f"{response.ndis_status}: {printable(response.message)}")
+    print(f"{printable(response.ndis_status)}: {printable(response.message)}")
     for name, value in response.result.items():
         lines = value if isinstance(value, list) else [value]
         for line in lines:
             text = (
-                ", ".join(f"{key} {printable(str(one))}" for key, one in line.items())
+                ", ".join(f"{printable(str(key))} {printable(str(one))}" for key, one in line.items())
                 if isinstance(line, dict)
                 else printable(str(line))
             )
-            print(f"  {name}: {text}")
+            print(f"  {printable(name)}: {text}")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
 """Columns of the pairs that land in the default queue, and of near misses."""
 
-from vmqtui.columns.column import Column, Level
+from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import adapter_column, quiet, vlan_text
 from vmqtui.numbers import UNKNOWN, compact, grouped, percent
 from vmqtui.printable import printable
@@ -58,7 +58,7 @@ TOP: tuple[Column[TopRow], ...] = (
         width=15,
         help="Why the default queue took them.",
         value=lambda row: row.reason,
-        format=lambda reason: str(reason).replace("_", " "),
+        format=lambda reason: plain(reason).replace("_", " "),
         level=lambda row: REASON_LEVELS.get(row.reason, "dim"),
     ),
     Column(

@@ -71,7 +71,7 @@ class MoveDialog(RequestDialog):
             host,
             Task(
                 f"Move {called(row)}",
-                f"Now on processor {row.processor}, {compact(row.pps)} pkt/s."
+                f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."
                 " Choose the one that shall serve it; no frame is lost or reordered.",
                 "Move (⏎)",
                 lambda values: [] if self._chosen() == row.cpu else [move_queue(row, self._chosen())],
@@ -120,7 +120,7 @@ class MoveDialog(RequestDialog):
         else:
             self.preview.ask([move_queue(self._row, row.cpu)])
             self.say(
-                f"{self._row.processor} → {row.processor}, now at {percent(row.load)}"
+                f"{printable(f'{self._row.processor} → {row.processor}')}, now at {percent(row.load)}"
                 f" with {len(row.queues)} queue{'' if len(row.queues) == 1 else 's'}",
                 "accent",
             )

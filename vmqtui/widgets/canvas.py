@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from vmqtui.draw import Line
+from vmqtui.printable import shown
 from vmqtui.theme import Palette, Themed
 
 
@@ -22,7 +23,7 @@ def palette_of(widget: Widget) -> Palette:
 def strip_of(line: Sequence[tuple[str, str]], palette: Palette, base: Style, width: int) -> Strip:
     """A line as Textual draws it, exactly ``width`` cells wide."""
     style = palette.style
-    strip = Strip([Segment(text, base + style(role)) for text, role in line])
+    strip = Strip([Segment(shown(text), base + style(role)) for text, role in line])
     return strip.adjust_cell_length(width, base)
 
 

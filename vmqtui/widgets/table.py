@@ -17,7 +17,7 @@ from vmqtui.columns import Column, columns_of, visible
 from vmqtui.columns.arrange import Arranged, arrange
 from vmqtui.draw import Line, Span, bands, bar, fit, join, spark
 from vmqtui.numbers import UNKNOWN
-from vmqtui.printable import printable
+from vmqtui.printable import printable, shown
 from vmqtui.state.choices import AS_IT_COMES, TableChoice
 from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
@@ -315,7 +315,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         ground = ("cursor" if self.has_focus else "cursor_idle") if on_cursor else ""
         styles = self._styles_on(ground)
         first = Segment("▌", styles["accent"]) if ground == "cursor" else Segment(" ", styles[""])
-        segments = [first, *(Segment(text, styles[role]) for text, role in line)]
+        segments = [first, *(Segment(shown(text), styles[role]) for text, role in line)]
         return Strip(segments).adjust_cell_length(self.size.width, styles[""])
 
     def _styles_on(self, ground: str) -> "_Styles":

@@ -1,0 +1,78 @@
+"""Fuzzing guided by coverage: ``python -m tests.fuzz [TARGET…] [--seconds N]``; needs atheris, from PyPI.
+
+Each target runs in a process of its own for so many seconds, from its seeds and from what earlier runs kept
+in ``--corpus``. A finding ends the program with 1; its input is in a file that is named, ready for a test.
+"""
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LONGEST_INPUT_BYTES = 65_536
+
+
+def fuzz(name: str, seconds: int, corpus: Path) -> None:
+    """Fuzz one target in this process, which libFuzzer ends."""
+    import atheris
+
+    with atheris.instrument_imports(include=["engine", "vmqtui"]):
+        from tests.fuzz.targets import TARGETS
+    target = TARGETS[name]
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    options = [
+        f"-max_total_time={seconds}",
+        f"-max_len={LONGEST_INPUT_BYTES}",
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+    ]
+    artifacts = f"-artifact_prefix={corpus.parent}/finding-{name}-"
+    atheris.Setup([sys.argv[0], *options, artifacts, "-print_final_stats=1", str(corpus)], target.run)
+    atheris.Fuzz()
+
+
+def main() -> int:
+    """Fuzz the targets that are named, or all, one after the other."""
+    from tests.fuzz.targets import TARGETS
+
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("--seconds", type=int, default=60, help="for each target; default: 60")
+    parser.add_argument("--corpus", type=Path, help="where inputs are kept between runs; default: nowhere")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if unknown := [name for name in given.targets if name not in TARGETS]:
+        parser.error(f"{unknown[0]}: not one of {', '.join(TARGETS)}")
+    if importlib.util.find_spec("atheris") is None:
+        print("atheris is not installed (pip install atheris)", file=sys.stderr)
+        return 2
+    if given.inside:
+        fuzz(given.targets[0], given.seconds, given.corpus)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="vmq-corpus-") as nowhere:
+        corpus = given.corpus or Path(nowhere)
+        return max(run(name, given.seconds, corpus) for name in given.targets or TARGETS)
+
+
+def run(name: str, seconds: int, corpus: Path) -> int:
+    """Fuzz a target in a process of its own, and print a line: inputs tried, and how it ended."""
+    command = [sys.executable, "-m", "tests.fuzz", "--inside", name]
+    command += ["--seconds", str(seconds), "--corpus", str(corpus / name)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    tried = [line.split()[-1] for line in done.stderr.splitlines() if "number_of_executed_units" in line]
+    found = done.returncode != 0
+    print(
+        f"{name:<16}{tried[0] if tried else '?':>10} inputs  {'FOUND SOMETHING' if found else 'ok'}",
+        flush=True,
+    )
+    if found:
+        print(done.stderr[-8000:], file=sys.stderr)
+    return int(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
