@@ -56,7 +56,7 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
     reply = np.zeros(ports + 2 * place.sizes.filters, np.int64)
     port = reply[:ports].reshape(-1, PORT_COUNTERS)
     scratch = scratch_for(place.sizes.slots, reply[ports:].reshape(-1, 2))
-    words = scratch_for_block()
+    block_scratch = scratch_for_block(place.sizes.cpus)
     serve_now, steer_now = entry(serve), entry(steer)
     pipe.send_bytes(b"")  # ready
     while True:
@@ -68,5 +68,5 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
             credited = serve_now(views, scratch, place.cpu, batch, blocks, bank, round_number, horizon_ns)
         port[:] = 0
         if ahead >= 0:
-            steer_now(views, ahead, first, last, frames, words, port)
+            steer_now(views, ahead, first, last, frames, block_scratch, port)
         pipe.send_bytes(reply[: ports + 2 * credited].data)

@@ -221,14 +221,31 @@ def _words_of(
     return of_mac[ROW_OTHER_TARGET], of_mac[ROW_OTHER_SWITCH]
 
 
-def scratch_for_block() -> I64:
-    """What ``steer`` notes of the frames of a block between its two passes."""
-    return np.empty((BLOCK_FRAMES, 4), np.int64)
+class BlockScratch(NamedTuple):
+    """A shard's own notes of one block. What is counted per frame is counted here, not in ``bounds``, whose
+    cache lines other shards write at the same time."""
+
+    words: I64  # (BLOCK_FRAMES, 4) what the second pass needs of each frame
+    cursor: I64  # (cpus + 1,) where each shard's part begins, then goes on
+
+
+_BLOCK_SCRATCH: Final[Any] = tuple_type(BlockScratch, (types.int64[:, ::1], types.int64[::1]))
+
+
+def scratch_for_block(cpus: int) -> BlockScratch:
+    """Notes for a host of so many processors."""
+    return BlockScratch(np.empty((BLOCK_FRAMES, 4), np.int64), np.empty(cpus + 1, np.int64))
 
 
 @inlined
 def _steer_block(
-    views: Views, batch: Int, first: np.uint64, last: np.uint64, own_bounds: I32, words: I64, port: I64
+    views: Views,
+    batch: Int,
+    first: np.uint64,
+    last: np.uint64,
+    own_bounds: I32,
+    scratch: BlockScratch,
+    port: I64,
 ) -> None:
     """Steer the frames of one block and sort them by owning shard."""
     data = views.data[batch]
@@ -236,8 +253,10 @@ def _steer_block(
     captured = views.captured[batch]
     wire = views.wire[batch]
     adapter_of = views.adapter[batch]
-    for k in range(own_bounds.shape[0]):
-        own_bounds[k] = 0
+    words = scratch.words
+    cursor = scratch.cursor
+    for k in range(cursor.shape[0]):
+        cursor[k] = 0
     a = np.int64(-1)
     counted: Any = first
     octets: Int = np.int64(0)
@@ -283,47 +302,44 @@ def _steer_block(
         noted[0] = target
         noted[1] = switch | (shard << SWITCH_OWNER_SHIFT)
         noted[2] = at | (c << CAPTURED_SHIFT) | (w << WIRE_SHIFT)
-        own_bounds[np.uint64(shard) + np.uint64(1)] += 1
+        cursor[np.uint64(shard) + np.uint64(1)] += 1
     if a >= 0:
         port[a, OFFERED_FRAMES] += np.int64(last - counted)
         port[a, OFFERED_BYTES] += octets
 
-    own_bounds[0] = np.int32(first)
-    shards = own_bounds.shape[0] - 1
-    for k in range(shards):
-        own_bounds[k + 1] += own_bounds[k]
-    # Each shard's begin moves on as its part fills, and ends as the next one's begin.
+    cursor[0] = np.int64(first)
+    for k in range(cursor.shape[0] - 1):
+        cursor[k + 1] += cursor[k]
+    for k in range(cursor.shape[0]):
+        own_bounds[k] = cursor[k]
     steered = views.steered[batch]
     arrival_ns = views.arrival_ns[batch]
     for i in range(first, last):
         noted = words[i - first]
         if noted[0] != NONE:
             shard_of = np.uint64(noted[1]) >> np.uint64(SWITCH_OWNER_SHIFT)
-            place = own_bounds[shard_of]
-            own_bounds[shard_of] = place + np.int32(1)
+            place = cursor[shard_of]
+            cursor[shard_of] = place + 1
             frame = steered[np.uint64(place)]
             frame[FRAME_ARRIVAL_NS] = arrival_ns[i]
             frame[FRAME_PLACE] = noted[2]
             frame[FRAME_TARGET] = noted[0]
             frame[FRAME_SWITCH] = noted[1]
-    for k in range(shards, 0, -1):
-        own_bounds[k] = own_bounds[k - 1]
-    own_bounds[0] = np.int32(first)
 
 
-@kernel(types.void(VIEWS, *[types.int64] * 4, types.int64[:, ::1], types.int64[:, ::1]))
+@kernel(types.void(VIEWS, *[types.int64] * 4, _BLOCK_SCRATCH, types.int64[:, ::1]))
 def steer(
-    views: Views, batch: int, first_block: int, last_block: int, frames: int, words: I64, port: I64
+    views: Views, batch: int, first_block: int, last_block: int, frames: int, scratch: BlockScratch, port: I64
 ) -> None:
     """Steer blocks of the first ``frames`` frames of a batch, and sort each block by owning shard.
 
     The batch's ``data`` goes on for 16 bytes at least after the begin of the last frame. Written: ``steered``
     and ``bounds`` of those blocks; shard k's frames of block b are
-    ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``words`` is ``scratch_for_block``;
+    ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``scratch`` is ``scratch_for_block``;
     ``port`` (adapters, PORT_COUNTERS) is added to.
     """
     for block in range(first_block, last_block):
         first = block * BLOCK_FRAMES
         last = min(first + BLOCK_FRAMES, frames)
         bounds = views.bounds[batch, block]
-        _steer_block(views, batch, np.uint64(first), np.uint64(last), bounds, words, port)
+        _steer_block(views, batch, np.uint64(first), np.uint64(last), bounds, scratch, port)

@@ -186,11 +186,11 @@ class Rig:
         views = self.machine.plane.views
         frames = self._frames
         blocks = -(-frames // BLOCK_FRAMES)
-        words = scratch_for_block()
+        block = scratch_for_block(self.machine.plane.sizes.cpus)
         port = np.zeros((1, PORT_COUNTERS), np.int64)
         began = time.perf_counter()
         for _ in range(_STEER_PASSES):
-            steer(views, 0, 0, blocks, frames, words, port)
+            steer(views, 0, 0, blocks, frames, block, port)
         return _STEER_PASSES * frames / (time.perf_counter() - began)
 
     def close(self) -> None:
