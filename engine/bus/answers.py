@@ -25,7 +25,7 @@ class Answers:
     """The last 1,024 request ids of each client with their answers.
 
     When clients or bytes exceed their bound, what the client asked that has been silent longest is
-    forgotten first.
+    forgotten first. A request that is being carried out is never forgotten, however many come after it.
     """
 
     def __init__(self, total_limit_bytes: int = TOTAL_LIMIT_BYTES) -> None:
@@ -65,15 +65,21 @@ class Answers:
 
     def _keep_bounds(self) -> None:
         newest = next(reversed(self._clients.values()))
-        while len(newest) > IDS_PER_CLIENT:
+        if len(newest) > IDS_PER_CLIENT:
             self._forget_oldest(newest)
         while len(self._clients) > CLIENT_LIMIT or self._total_bytes > self._total_limit_bytes:
-            client, entries = next(iter(self._clients.items()))
-            if entries:
-                self._forget_oldest(entries)
-            if not entries:
+            answered = (client for client, entries in self._clients.items() if self._forget_oldest(entries))
+            client = next(answered, None)
+            if client is None:
+                return
+            if not self._clients[client]:
                 del self._clients[client]
 
-    def _forget_oldest(self, entries: OrderedDict[str, _Entry]) -> None:
-        _, entry = entries.popitem(last=False)
-        self._total_bytes -= entry.size_bytes()
+    def _forget_oldest(self, entries: OrderedDict[str, _Entry]) -> bool:
+        """Forget the oldest answer, if there is one."""
+        for id, entry in entries.items():  # noqa: A001
+            if entry.answer is not None:
+                del entries[id]
+                self._total_bytes -= entry.size_bytes()
+                return True
+        return False

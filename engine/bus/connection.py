@@ -1,14 +1,16 @@
 """One client's connection to a broker, for as long as the client lives.
 
-It never waits to read: a reader task hands each message to a callback that returns at once, a publisher
-task sends from a bounded queue and from slots that keep only what is newest. A lost connection is made
-again, with a new aiomqtt client each time. On Windows aiomqtt needs a selector event loop; choosing it is
-the matter of whoever runs the loop.
+It never waits to read: what comes goes to a bounded inbox, from which a reader task hands each message to a
+callback that returns at once; a publisher task sends from a bounded queue and from slots that keep only what
+is newest. A lost connection is made again, with a new aiomqtt client each time, after a delay that doubles up
+to ``LONGEST_DELAY_SECONDS``; half of each delay is random, so that many clients don't come back at once. On
+Windows aiomqtt needs a selector event loop; choosing it is the matter of whoever runs the loop.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import re
 import socket
@@ -16,11 +18,12 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from engine.bus.inbox import Inbox
 from engine.bus.urls import BrokerUrl
 from engine.logs import note
 
@@ -30,10 +33,12 @@ PUBLISH_TIMEOUT_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
 QUEUE_LIMIT = 1024
+QUEUE_LIMIT_BYTES = 64 << 20
 
 _BATCH = 8
+_READ_AT_ONCE = 64
+_SLOW_BYTES = 1 << 20  # a message has PUBLISH_TIMEOUT_SECONDS, and as much again for each so many bytes
 _NO_DELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # else an answer takes 90 ms, not 2
-_INCOMING_LIMIT = 4096
 
 State = Literal["connecting", "connected", "lost"]
 
@@ -44,12 +49,14 @@ _mqtt_log.setLevel(logging.ERROR)
 
 @dataclass(eq=False, slots=True)
 class Outgoing:
-    """A message on its way. Once ``withdrawn`` it is not sent any more; ``sent`` means the broker has it."""
+    """A message on its way. Once ``withdrawn`` it is not sent any more; ``sent`` means the broker has it,
+    ``begun`` that it may have it."""
 
     topic: str
     payload: bytes
     qos: int
     retain: bool
+    begun: bool = False
     sent: bool = False
     withdrawn: bool = False
 
@@ -58,7 +65,9 @@ class Connection:
     """Connects as ``client``, subscribes to ``subscriptions`` (filter, QoS), and stays so.
 
     ``on_message(topic, payload, retained)`` and ``on_state(state, why)`` run in the loop and return at
-    once. ``connected`` is told when the subscriptions stand and before anything is sent.
+    once. ``connected`` is told when the subscriptions stand and before anything is sent. Of topics of which
+    ``newest_only(topic)`` holds, what was not handled before the next one came is not handled at all.
+    ``inbox`` counts those, and what had no room; ``overwritten`` and ``dropped`` count what was not sent.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class Connection:
         on_state: Callable[[State, str], None],
         *,
         will: aiomqtt.Will | None = None,
+        newest_only: Callable[[str], bool] = lambda topic: False,
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
     ) -> None:
         self.url = url
@@ -79,15 +89,18 @@ class Connection:
         self.overwritten = 0
         self.dropped = 0
         self.connections = 0
+        self.inbox = Inbox(newest_only)
         self._subscriptions = list(subscriptions)
         self._on_message = on_message
         self._on_state = on_state
         self._will = will
         self._publish_timeout_seconds = publish_timeout_seconds
         self._queue: deque[Outgoing] = deque()
+        self._queue_bytes = 0
         self._newest: dict[str, Outgoing] = {}
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
+        self._connected_at = math.inf
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -109,13 +122,23 @@ class Connection:
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1) -> Outgoing | None:
         """Queue a message that must not be lost; None, and ``dropped`` counts, when the queue is full."""
-        if len(self._queue) >= QUEUE_LIMIT:
+        if not self._has_room(len(payload)):
+            self._forget_withdrawn()
+        if not self._has_room(len(payload)):
             self.dropped += 1
             return None
         item = Outgoing(topic, payload, qos, False)
         self._queue.append(item)
+        self._queue_bytes += len(payload)
         self._wake.set()
         return item
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return len(self._queue) < QUEUE_LIMIT and self._queue_bytes + size_bytes <= QUEUE_LIMIT_BYTES
+
+    def _forget_withdrawn(self) -> None:
+        self._queue = deque(item for item in self._queue if not item.withdrawn)
+        self._queue_bytes = sum(len(item.payload) for item in self._queue)
 
     def offer(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
         """Let the newest payload of a topic be sent; ``overwritten`` counts those it replaces unsent."""
@@ -128,14 +151,14 @@ class Connection:
         delay_seconds = FIRST_DELAY_SECONDS
         clock = asyncio.get_running_loop().time
         while not self._closing.is_set():
-            began = clock()
+            self._connected_at = math.inf
             try:
                 await self._attempt()
             except Exception as error:
                 if not isinstance(error, aiomqtt.MqttError | OSError):
                     _log.exception("the connection to %s failed in an unforeseen way", self.url)
                 self._set("lost", f"no connection to {self.url}: {_reason(error)}")
-            if clock() - began > LONGEST_DELAY_SECONDS:
+            if clock() - self._connected_at > LONGEST_DELAY_SECONDS:
                 delay_seconds = FIRST_DELAY_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_seconds * random.uniform(0.5, 1.0)):
@@ -144,7 +167,7 @@ class Connection:
 
     async def _attempt(self) -> None:
         """One connection, from its beginning to its end."""
-        client = aiomqtt.Client(
+        client = _Client(
             self.url.host,
             self.url.port,
             username=self.url.user,
@@ -153,7 +176,7 @@ class Connection:
             will=self._will,
             keepalive=KEEPALIVE_SECONDS,
             timeout=CONNECT_TIMEOUT_SECONDS,
-            max_queued_incoming_messages=_INCOMING_LIMIT,
+            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: self.inbox),
             tls_context=ssl.create_default_context() if self.url.tls else None,
             logger=_mqtt_log,
             socket_options=_NO_DELAY,
@@ -175,45 +198,70 @@ class Connection:
             if code.is_failure:
                 raise aiomqtt.MqttError(f"the broker refuses the subscription to {topic}")
         self.connections += 1
+        self._connected_at = asyncio.get_running_loop().time()
         self._set("connected", "")
-        tasks = {asyncio.create_task(self._read(client)), asyncio.create_task(self._write(client))}
+        tasks = {asyncio.create_task(self._read()), asyncio.create_task(self._write(client))}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*tasks, client._disconnected}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+            while not self.inbox.empty():  # acknowledged, so that nobody sends it again
+                self._handle(self.inbox.get_nowait())
+        for ended in done:
+            ended.result()
 
-    async def _read(self, client: aiomqtt.Client) -> None:
-        async for message in client.messages:
-            payload = message.payload
-            if isinstance(payload, bytes | bytearray):
-                try:
-                    self._on_message(str(message.topic), bytes(payload), message.retain)
-                except Exception:
-                    _log.exception("a message on %s was not handled", message.topic)
+    async def _read(self) -> None:
+        while True:
+            for _ in range(_READ_AT_ONCE):
+                self._handle(await self.inbox.get())
+            await asyncio.sleep(0)
+
+    def _handle(self, message: aiomqtt.Message) -> None:
+        payload = message.payload
+        if isinstance(payload, bytes | bytearray):
+            try:
+                self._on_message(str(message.topic), bytes(payload), message.retain)
+            except Exception:
+                _log.exception("a message on %s was not handled", message.topic)
 
     async def _write(self, client: aiomqtt.Client) -> None:
-        """Send until the connection ends, or until all is sent after ``stop``."""
+        """Send until the connection ends, or until all is sent after ``stop``.
+
+        What is newest has its turn after each batch of the queue, which could go on for ever; at the end,
+        after all of it.
+        """
         while True:
             if batch := self._next_batch():
                 await self._send(client, batch)
-            elif self._newest:
-                item = self._newest.pop(next(iter(self._newest)))
-                await self._send_one(client, item)
-            elif self._closing.is_set():
-                return
-            else:
+            if self._newest and not (self._queue and self._closing.is_set()):
+                for topic in list(self._newest):
+                    await self._send_newest(client, topic)
+            elif not self._queue:
+                if self._closing.is_set():
+                    return
                 self._wake.clear()
                 await self._wake.wait()
+
+    async def _send_newest(self, client: aiomqtt.Client, topic: str) -> None:
+        item = self._newest.pop(topic)
+        try:
+            await self._send_one(client, item)
+        except BaseException:
+            if item.retain and topic not in self._newest:
+                self._newest[topic] = item
+            else:
+                self.overwritten += 1
+            raise
 
     def _next_batch(self) -> list[Outgoing]:
         batch: list[Outgoing] = []
         while self._queue and len(batch) < _BATCH:
             item = self._queue.popleft()
-            if not item.withdrawn:
+            if item.withdrawn:
+                self._queue_bytes -= len(item.payload)
+            else:
                 batch.append(item)
         return batch
 
@@ -227,11 +275,12 @@ class Connection:
                     raise outcome
         finally:
             self._queue.extendleft(item for item in reversed(batch) if not item.sent)
+            self._queue_bytes -= sum(len(item.payload) for item in batch if item.sent)
 
     async def _send_one(self, client: aiomqtt.Client, item: Outgoing) -> None:
-        await client.publish(
-            item.topic, item.payload, item.qos, item.retain, timeout=self._publish_timeout_seconds
-        )
+        item.begun = True
+        seconds = self._publish_timeout_seconds * (1 + len(item.payload) / _SLOW_BYTES)
+        await client.publish(item.topic, item.payload, item.qos, item.retain, timeout=seconds)
         item.sent = True
 
     def _set(self, state: State, why: str) -> None:
@@ -243,6 +292,16 @@ class Connection:
             self._on_state(state, why)
         except Exception:
             _log.exception("a change of the connection was not handled")
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt's client, which waits out its time for a CONNACK that can't come any more."""
+
+    def _on_disconnect(self, *arguments: Any) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("the broker ended the connection at once"))
+            self._connected.exception()  # it may come when nobody waits for it any more
+        super()._on_disconnect(*arguments)
 
 
 def _cut(client: aiomqtt.Client) -> None:

@@ -18,7 +18,7 @@ from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import BusStats, Stats
 
 IN_PROGRESS_LIMIT = 256
 
@@ -67,6 +67,7 @@ class EngineBus:
             self._on_message,
             self._on_state,
             will=aiomqtt.Will(topics.status(host), self._offline, qos=1, retain=True),
+            newest_only=lambda topic: topic == topics.status(host),
         )
 
     @property
@@ -80,14 +81,16 @@ class EngineBus:
         return self._connection.why
 
     @property
-    def stats_overwritten(self) -> int:
-        """Stats (and configurations) replaced by newer ones before they could be sent."""
-        return self._connection.overwritten
-
-    @property
-    def messages_dropped(self) -> int:
-        """Events and answers for which the outgoing queue had no room."""
-        return self._connection.dropped
+    def counters(self) -> BusStats:
+        """What became of what went out and came in."""
+        connection = self._connection
+        return BusStats(
+            connections=connection.connections,
+            readings_replaced=connection.overwritten,
+            messages_dropped=connection.dropped,
+            requests_dropped=connection.inbox.dropped,
+            bad_requests=self.bad_requests,
+        )
 
     async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:  # noqa: ASYNC109
         """Go online: status and ``config`` published, requests taken.
@@ -128,7 +131,8 @@ class EngineBus:
         self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
 
     def publish_stats(self, stats: Stats) -> None:
-        """Publish stats; those that could not be sent before the next ones are given up."""
+        """Publish stats, with ``counters``; those not sent before the next ones are given up, and counted."""
+        stats = msgspec.structs.replace(stats, bus=self.counters)
         self._connection.offer(topics.stats(self.host), codec.encode(stats))
 
     def publish_event(self, event: Event) -> None:

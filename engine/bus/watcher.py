@@ -1,11 +1,13 @@
 """A reader of engines: what dashboards, ``get``, recorders and scripts see and ask through."""
 
 import asyncio
+import random
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -20,12 +22,19 @@ from engine.telemetry.stats import Stats
 
 HOST_LIMIT = 1024
 EVENT_LIMIT = 1000
+KEPT_LIMIT_BYTES = 256 << 20
+FIRST_REPEAT_SECONDS = 1.0
+LONGEST_REPEAT_SECONDS = 5.0
+
+_IN_FLIGHT = 32  # messages that a lost connection may bring twice
 
 
 class HostView:
     """What is known of one host. ``events`` holds the last 1,000; ``events_dropped`` counts older ones.
 
     ``received_monotonic`` is when stats last came (``time.monotonic``), None before the first.
+    ``stats_missed`` and ``events_missed`` count those that the engine numbered and this reader has not seen:
+    replaced by newer ones, here or at the engine, or not delivered.
     """
 
     def __init__(self, name: str, watcher: "Watcher") -> None:
@@ -34,8 +43,11 @@ class HostView:
         self.config: Config | None = None
         self.received_monotonic: float | None = None
         self.stats_received = 0
+        self.stats_missed = 0
         self.events: deque[Event] = deque(maxlen=EVENT_LIMIT)
         self.events_dropped = 0
+        self.events_missed = 0
+        self.kept_bytes: dict[str, int] = {}
         self._watcher = watcher
         self._stats: Stats | None = None
         self._stats_payload: bytes | None = None
@@ -53,9 +65,13 @@ class HostView:
         payload, self._stats_payload = self._stats_payload, None
         if payload is not None:
             try:
-                self._stats = codec.decode(Stats, payload)
+                stats = codec.decode(Stats, payload)
             except BadMessage:
                 self._watcher.undecodable += 1
+            else:
+                if self._stats is not None:
+                    self.stats_missed += max(0, stats.seq - self._stats.seq - 1)
+                self._stats = stats
         return self._stats
 
     def take(self, kind: str, payload: bytes) -> None:
@@ -65,12 +81,21 @@ class HostView:
             self.received_monotonic = time.monotonic()
             self.stats_received += 1
         elif kind == "event":
-            self.events_dropped += len(self.events) == EVENT_LIMIT
-            self.events.append(codec.decode(Event, payload))
+            self._take_event(codec.decode(Event, payload))
         elif kind == "config":
             self.config = codec.decode(Config, payload) if payload else None
         else:
             self.status = codec.decode(Status, payload) if payload else None
+
+    def _take_event(self, event: Event) -> None:
+        """Keep an event, unless it is one of the last again: QoS 1 may deliver what was delivered."""
+        if self.events:
+            last = self.events[-1].seq
+            if event.seq <= last and event in islice(reversed(self.events), _IN_FLIGHT):
+                return
+            self.events_missed += max(0, event.seq - last - 1)
+        self.events_dropped += len(self.events) == EVENT_LIMIT
+        self.events.append(event)
 
 
 @dataclass(eq=False, slots=True)
@@ -80,6 +105,12 @@ class _Asked:
     payload: bytes
     answer: asyncio.Future[Response]
     outgoing: Outgoing | None
+    sent_before: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the engine may have it."""
+        return self.sent_before or (self.outgoing is not None and self.outgoing.begun)
 
 
 class Watcher:
@@ -88,7 +119,11 @@ class Watcher:
     An async context manager; entering returns at once, ``state`` tells how far it is: "connecting",
     "connected", or "lost" with ``why`` a sentence. After a change ``changed`` is set (whoever waits on it
     clears it) and ``on_change`` called, which must return at once; ``on_message`` is called with the host,
-    the kind and the payload of every telemetry message.
+    the kind and the payload of every telemetry message that is taken in.
+
+    A reader that is behind is given the newest status, configuration and stats of each host. What it was not
+    given is counted: ``replaced`` by newer ones, ``undecodable``, ``left_out`` for want of room (more hosts,
+    more waiting, or more kept than the bounds of this module and of the inbox allow).
     """
 
     def __init__(
@@ -104,6 +139,8 @@ class Watcher:
         self.client = topics.random_client() if client is None else topics.checked_name(client, "client id")
         self.hosts: dict[str, HostView] = {}
         self.undecodable = 0
+        self.left_out = 0
+        self._kept_bytes = 0
         self.changed = asyncio.Event()
         self._on_change = on_change
         self._on_telemetry = on_message
@@ -116,7 +153,14 @@ class Watcher:
             (topics.stats(name), 0),
             (topics.response(name, self.client), 1),
         ]
-        self._connection = Connection(url, self.client, subscriptions, self._on_message, self._on_state)
+        self._connection = Connection(
+            url,
+            self.client,
+            subscriptions,
+            self._on_message,
+            self._on_state,
+            newest_only=lambda topic: (topics.split_telemetry(topic) or ("", "event"))[1] != "event",
+        )
 
     @property
     def state(self) -> State:
@@ -127,6 +171,16 @@ class Watcher:
     def why(self) -> str:
         """Why it does not, in a sentence."""
         return self._connection.why
+
+    @property
+    def replaced(self) -> int:
+        """Messages that a newer one took the place of before they were looked at."""
+        return self._connection.inbox.replaced
+
+    @property
+    def no_room(self) -> int:
+        """Messages left out because they, or what waited, were too large or too many."""
+        return self.left_out + self._connection.inbox.dropped
 
     async def __aenter__(self) -> "Watcher":
         self._connection.start()
@@ -161,10 +215,12 @@ class Watcher:
         timeout: float = 5.0,  # noqa: ASYNC109
         id: str | None = None,  # noqa: A002
     ) -> Response:
-        """Ask an engine and wait for its answer, over a reconnection too; it is carried out once at most.
+        """Ask an engine and wait for its answer; it is carried out once at most.
 
-        Raises ``NotConnected`` when there is no connection to ask over within ``timeout`` s,
-        ``RequestTimeout`` when there is no answer, ``BadMessage`` for a request above 1 MiB.
+        While there is none the request is repeated, with the same id, so that it comes over lost connections
+        and lost messages. Raises ``NotConnected`` when there is no connection to ask over within ``timeout``
+        s and it was not sent, ``RequestTimeout`` when there is no answer, ``BadMessage`` for a request above
+        1 MiB.
         """
         id = secrets.token_hex(16) if id is None else id  # noqa: A001
         payload = codec.encode(Request(id=id, op=op, params=params or {}))
@@ -178,15 +234,29 @@ class Watcher:
         self._asked[id] = asked
         try:
             async with asyncio.timeout(timeout):
-                return await answer
+                return await self._answer_to(asked)
         except TimeoutError:
-            if self.state != "connected":
-                raise NotConnected(self.why) from None
+            if not asked.begun:
+                raise NotConnected(self.why or f"{self._connection.url} took no request in time") from None
             raise RequestTimeout(f"{host} did not answer {op!r} within {timeout:g} s") from None
         finally:
             del self._asked[id]
             if asked.outgoing is not None:
                 asked.outgoing.withdrawn = True
+
+    async def _answer_to(self, asked: _Asked) -> Response:
+        seconds = FIRST_REPEAT_SECONDS
+        while not asked.answer.done():
+            await asyncio.wait({asked.answer}, timeout=seconds * random.uniform(1.0, 1.5))
+            self._repeat(asked)
+            seconds = min(2 * seconds, LONGEST_REPEAT_SECONDS)
+        return asked.answer.result()
+
+    def _repeat(self, asked: _Asked) -> None:
+        """Ask again, unless it is answered or waits to be sent."""
+        if not asked.answer.done() and (asked.outgoing is None or asked.outgoing.sent):
+            asked.sent_before = True
+            asked.outgoing = self._connection.publish(asked.topic, asked.payload)
 
     def _on_state(self, state: State, why: str) -> None:
         if state == "connected":
@@ -197,8 +267,8 @@ class Watcher:
     def _ask_again(self, host: str) -> None:
         """Repeat what is unanswered: the broker may have taken it while the engine was not there."""
         for asked in self._asked.values():
-            if asked.host == host and (asked.outgoing is None or asked.outgoing.sent):
-                asked.outgoing = self._connection.publish(asked.topic, asked.payload)
+            if asked.host == host:
+                self._repeat(asked)
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
@@ -206,9 +276,15 @@ class Watcher:
                 host, kind = host_and_kind
                 view = self.hosts.get(host)
                 if view is None:
-                    if len(self.hosts) >= HOST_LIMIT or not payload:
+                    if not payload:
+                        return
+                    if len(self.hosts) >= HOST_LIMIT:
+                        self.left_out += 1
                         return
                     view = self.hosts[host] = HostView(host, self)
+                if kind != "event" and not self._has_room(view, kind, len(payload)):
+                    self.left_out += 1
+                    return
                 view.take(kind, payload)
                 if self._on_telemetry is not None:
                     self._on_telemetry(host, kind, payload)
@@ -222,6 +298,15 @@ class Watcher:
         except BadMessage:
             self.undecodable += 1
         self._notify()
+
+    def _has_room(self, view: HostView, kind: str, size_bytes: int) -> bool:
+        """Whether a message may take the place of the last of its kind; if so it is reckoned with."""
+        kept_bytes = self._kept_bytes + size_bytes - view.kept_bytes.get(kind, 0)
+        if kept_bytes > KEPT_LIMIT_BYTES:
+            return False
+        self._kept_bytes = kept_bytes
+        view.kept_bytes[kind] = size_bytes
+        return True
 
     def _notify(self) -> None:
         self.changed.set()

@@ -11,6 +11,7 @@ re-import the main script, as always with multiprocessing, so a script that star
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +36,7 @@ from engine.service.machine import Machine
 from engine.service.sources import capture_source, synthetic_source
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import BusStats, Stats
 from engine.traffic.capture import CaptureSource
 from engine.traffic.synthetic import SyntheticSource
 
@@ -94,6 +95,8 @@ class Engine:
         self._bus: EngineBus | None = None
         self._live: LiveLoop | None = None
         self._announced: Path | None = None
+        self._telling: Future[None] | None = None
+        self._losses_told = BusStats()
         self._event_loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -208,6 +211,7 @@ class Engine:
         self._first_reading.set()
         if self._bus is not None:
             self._bus.publish_stats(stats)
+            self._tell_of_losses(self._bus)
 
     def _on_config(self, config: Config) -> None:
         self.config = config
@@ -226,10 +230,22 @@ class Engine:
         self.stopped.set()
 
     def _note_bad_request(self, client: str, reason: str) -> None:
-        if self._live is None:
+        """Tell of it, unless the last one is still to be told: a flood of them makes no flood of events."""
+        if self._live is None or (self._telling is not None and not self._telling.done()):
             return
         machine = self._live.machine
-        self._live.submit(lambda: machine.tell("bad_request", f"client {client}: {reason}"))
+        self._telling = self._live.submit(lambda: machine.tell("bad_request", f"client {client}: {reason}"))
+
+    def _tell_of_losses(self, bus: EngineBus) -> None:
+        """Say so when messages were dropped, once the broker takes some again."""
+        now, told = bus.counters, self._losses_told
+        messages = now.messages_dropped - told.messages_dropped
+        requests = now.requests_dropped - told.requests_dropped
+        if self._live is None or bus.state != "connected" or not (messages or requests):
+            return
+        self._losses_told = now
+        machine, cause = self._live.machine, f"no room for {messages} events and answers, {requests} requests"
+        self._live.submit(lambda: machine.tell("messages_dropped", cause))
 
     async def _end(self) -> None:
         last: Stats | None = None

@@ -18,6 +18,7 @@ _LEVELS: Final = {
     "worker_died": logging.ERROR,
     "worker_replaced": logging.WARNING,
     "bad_request": logging.WARNING,
+    "messages_dropped": logging.WARNING,
     "queue_free_aborted": logging.WARNING,
 }
 

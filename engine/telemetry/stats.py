@@ -34,6 +34,16 @@ class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     """None from an engine that does not tell."""
 
 
+class BusStats(msgspec.Struct, frozen=True):
+    """What became of the engine's messages and of those to it, since it started."""
+
+    connections: int = 0
+    readings_replaced: int = 0
+    messages_dropped: int = 0
+    requests_dropped: int = 0
+    bad_requests: int = 0
+
+
 class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Every counter of a host at ``sim_time_ns``; compared by identity: a new reading is a new object.
 
@@ -53,4 +63,6 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     given_up_ns: int = 0
     real_time_ratio: float | None = None
     skipped_ns: int = 0
+    bus: BusStats | None = None
+    """None from an engine that does not tell."""
     schema: Literal["vmq.stats/1"] = "vmq.stats/1"

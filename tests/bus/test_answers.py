@@ -27,10 +27,24 @@ def test_the_client_silent_longest_is_forgotten_when_there_are_too_many() -> Non
     answers = Answers()
     for number in range(CLIENT_LIMIT):
         answers.begin(str(number), "a", ONE)
+        answers.finish(str(number), "a", b"done")
     answers.begin("0", "a", ONE)
     answers.begin("one more", "a", ONE)
-    assert answers.begin("0", "a", ONE) == "in progress"
+    assert answers.begin("0", "a", ONE) == b"done"
     assert answers.begin("1", "a", ONE) == "new"
+
+
+def test_a_request_in_progress_is_not_forgotten_whatever_comes_after_it() -> None:
+    answers = Answers(total_limit_bytes=100_000)
+    assert answers.begin("me", "slow", ONE) == "new"
+    for number in range(2 * IDS_PER_CLIENT):
+        answers.begin("me", str(number), ONE)
+        answers.finish("me", str(number), b"done")
+    for number in range(2 * CLIENT_LIMIT):
+        answers.begin(str(number), "a", ONE)
+        answers.finish(str(number), "a", b"done")
+    assert answers.begin("me", "slow", ONE) == "in progress"
+    assert answers.begin("me", "0", ONE) == "new"
 
 
 def test_answers_are_forgotten_oldest_first_when_they_are_too_large() -> None:

@@ -7,12 +7,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.bus import answers, broker_process, codec, connection, engine_bus, packets, topics, watcher
+from engine.bus import (
+    answers,
+    broker_process,
+    codec,
+    connection,
+    engine_bus,
+    inbox,
+    packets,
+    topics,
+    watcher,
+)
 from engine.bus.messages import Request, Response, Status
 from engine.ndis import counters
 from engine.telemetry.config import AdapterConfig, Config, FilterConfig, QueueConfig
 from engine.telemetry.events import Event
-from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.stats import AdapterStats, BusStats, Stats
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "mqtt.md"
 
@@ -40,6 +50,7 @@ def test_every_key_of_a_message_is_in_its_table(message: type[msgspec.Struct]) -
         (QueueConfig, "key of a queue"),
         (FilterConfig, "key of a filter"),
         (AdapterStats, "key of an adapter's stats"),
+        (BusStats, "key of `bus`"),
     ],
 )
 def test_every_key_of_a_part_is_in_its_table(struct: type[msgspec.Struct], header: str) -> None:
@@ -75,7 +86,7 @@ def test_the_topics_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("header", "modules"),
     [
-        ("bound", [codec, engine_bus, answers, connection, watcher]),
+        ("bound", [codec, engine_bus, answers, connection, inbox, watcher]),
         ("bound of the broker", [packets, broker_process]),
     ],
 )
@@ -85,7 +96,7 @@ def test_the_bounds_are_those_of_the_code(header: str, modules: list[Any]) -> No
         for module in modules
         for name, value in vars(module).items()
         if re.fullmatch(r"[A-Z]+(_[A-Z]+)*_(LIMIT|LIMIT_BYTES)|IDS_PER_CLIENT|CONNECT_TIMEOUT_SECONDS", name)
-        and (module is not connection or name == "QUEUE_LIMIT")
+        and (module is not connection or name.startswith("QUEUE_LIMIT"))
     }
     documented = {name: float(value) for name, value in table(header).items()}
     assert documented == in_code

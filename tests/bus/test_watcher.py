@@ -163,7 +163,7 @@ async def test_both_sides_find_each_other_again_when_the_broker_restarts(
             broker.start()
             answer = await asking
             assert answer.result == {"number": 2}
-            assert bus.stats_overwritten >= 4
+            assert bus.counters.readings_replaced >= 4
             bus.publish_stats(make_stats(6))
             assert await watcher.wait_for(lambda: view.online and view.stats is not None, 5)
             assert await watcher.wait_for(lambda: view.stats is not None and view.stats.seq == 6, 5)

@@ -299,7 +299,11 @@ class Tap:
         self.connected = asyncio.Event()
         self.changed = asyncio.Event()
         self.connection = Connection(
-            url, "tap", [(topics.response(HOST, "+"), 1)], self._hear, self._on_state
+            url,
+            "tap",
+            [(topics.request(HOST, "+"), 1), (topics.response(HOST, "+"), 1)],
+            self._hear,
+            self._on_state,
         )
 
     def _on_state(self, state: str, why: str) -> None:
@@ -307,12 +311,14 @@ class Tap:
             self.connected.set()
 
     def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
-        answer = codec.decode(Response, payload)
-        self.heard[topic.rsplit("/", 1)[1], answer.id].append(payload)
+        client = topic.rsplit("/", 1)[1]
+        if topic == topics.request(HOST, client):
+            self.sent[client, codec.decode_request(payload).id] += 1
+            return
+        self.heard[client, codec.decode(Response, payload).id].append(payload)
         self.changed.set()
 
     def repeat(self, client: str, request: Request) -> None:
-        self.sent[client, request.id] += 1
         assert self.connection.publish(topics.request(HOST, client), codec.encode(request)) is not None
 
     async def wait_until_heard(self, keys: list[tuple[str, str]]) -> None:
@@ -350,7 +356,6 @@ class Client:
     async def ask(self, op: str, params: dict[str, Any], refused: tuple[str, ...] = ()) -> Response:
         self.asked += 1
         request = Request(id=f"{self.number}-{self.asked}", op=op, params=params)
-        self.tap.sent[self.name, request.id] += 1
         if twice := self.random.random() < 0.1:
             self.tap.repeat(self.name, request)
         answer = await self.recorder.watcher.request(HOST, op, params, id=request.id, timeout=PATIENCE_S)
@@ -367,7 +372,6 @@ class Client:
         params = dict(request.params)
         if other := self.random.random() < 0.3:
             params["queue_id"] = 77
-        self.tap.sent[self.name, request.id] += 1
         again = await self.recorder.watcher.request(
             HOST, request.op, params, id=request.id, timeout=PATIENCE_S
         )

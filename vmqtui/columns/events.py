@@ -12,6 +12,7 @@ EVENT_LEVELS: dict[str, Level] = {
     "worker_died": "bad",
     "queue_free_aborted": "bad",
     "bad_request": "warn",
+    "messages_dropped": "warn",
     "gap_shortened": "dim",
     "drops_end": "good",
     "worker_replaced": "good",
