@@ -1,10 +1,11 @@
 """The conductor: takes frames from a source and hands them to the shards, round after round."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.dataplane.layout import BATCHES, NEVER_NS
-from engine.dataplane.rounds import Part, Rounds
+from engine.dataplane.rounds import MOST_AHEAD, MOST_UNDER_WAY, Part, Rounds
 from engine.traffic.batch import Source
 
 
@@ -18,7 +19,10 @@ class _Batch:
 
 
 class Conductor:
-    """Moves a data plane through simulated time. One thread's; the source is closed by who made it."""
+    """Moves a data plane through simulated time. One thread's; the source is closed by who made it.
+
+    After an error, the source's or another, it and its rounds are of no more use.
+    """
 
     def __init__(self, rounds: Rounds, source: Source | None = None) -> None:
         self._rounds = rounds
@@ -29,29 +33,42 @@ class Conductor:
     def run_to(self, horizon_ns: int, after_round: Callable[[], None] = lambda: None) -> None:
         """Receive every frame that arrives before a time, and do all that happens before it.
 
-        The shards serve one batch and steer the following one while the source fills a third.
-        ``after_round`` runs between rounds.
+        The shards serve one batch and steer the one after the next, which has been steered already; so orders
+        for two rounds are out at a time, and no shard waits for another. Meanwhile the source fills one more.
+        ``after_round`` runs after each round; the plane is at rest then if ``Rounds.held_apart`` is set.
         """
-        batch: _Batch | None = self._fill(horizon_ns)
-        following = self._fill_behind(batch, horizon_ns)
-        while batch is not None:
-            self._rounds.begin(batch.part, batch.until_ns, following.part if following else None)
-            try:
-                third = self._fill_behind(following, horizon_ns)
-            finally:
-                self._rounds.end()
-            after_round()
-            batch, following = following, third
+        rounds = self._rounds
+        ahead: deque[_Batch] = deque()  # steered, or being steered
+
+        def end_round() -> None:
+            if rounds.end():
+                after_round()
+
+        more = True
+        while more or ahead:
+            while rounds.under_way == MOST_UNDER_WAY:
+                end_round()
+            filled = self._fill(horizon_ns) if more else None
+            while rounds.under_way and rounds.apart:
+                end_round()
+            if len(ahead) == MOST_AHEAD or not more:
+                batch = ahead.popleft()
+                while rounds.under_way and not rounds.has_steered(batch.part):
+                    end_round()
+                rounds.begin(batch.part, batch.until_ns, filled.part if filled else None)
+            elif filled:
+                rounds.steer(filled.part)
+            if filled:
+                ahead.append(filled)
+                more = not filled.last
+        while rounds.under_way:
+            end_round()
 
     def run_to_end(self, after_round: Callable[[], None] = lambda: None) -> None:
         """Receive every frame there is, and go on until nothing is pending or outstanding."""
         self.run_to(NEVER_NS, after_round)
         while self._plane.next_event_ns < NEVER_NS:  # a worker was replaced in the last round
             self.run_to(NEVER_NS, after_round)
-
-    def _fill_behind(self, batch: _Batch | None, horizon_ns: int) -> _Batch | None:
-        """The batch that comes after another, if one does."""
-        return None if batch is None or batch.last else self._fill(horizon_ns)
 
     def _fill(self, horizon_ns: int) -> _Batch:
         number = self._next_batch

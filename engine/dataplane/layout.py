@@ -226,8 +226,8 @@ SWITCH_PLACES: Final = 8
 
 Queue 0 alone needs one; the others keep more such queues, on other processors, apart from it.
 """
-BATCHES: Final = 3
-"""Frame batches: shards serve one and steer the next, while the source fills the third."""
+BATCHES: Final = 4
+"""Frame batches: two rounds under way serve one each, the next is steered, one more is filled and steered."""
 
 
 @dataclass(frozen=True)
@@ -330,14 +330,14 @@ class Views(NamedTuple):
     buffer_bytes: NDArray[np.uint8]  # the management OS's memory
     guest_bytes: NDArray[np.uint8]  # the VMs', in extents of whole pages
     switch_at: I64  # (vms,) where in guest memory the switch puts what comes from nobody's queues
-    data: NDArray[np.uint8]  # (3, batch_bytes), and so on: the batches of traffic.batch
+    data: NDArray[np.uint8]  # (BATCHES, batch_bytes), and so on: the batches of traffic.batch
     offset: I64
     captured: NDArray[np.uint32]
     wire: NDArray[np.uint32]
     arrival_ns: I64
     adapter: NDArray[np.uint16]
-    steered: I64  # (3, batch_frames, FRAME_ROW) the frames of each block, by owning shard, in wire order
-    bounds: I32  # (3, blocks, cpus + 1) where each shard's part of each block begins in ``steered``
+    steered: I64  # (BATCHES, batch_frames, FRAME_ROW) frames of each block, by owning shard, in wire order
+    bounds: I32  # (BATCHES, blocks, cpus + 1) where each shard's part of each block begins in ``steered``
 
 
 def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:

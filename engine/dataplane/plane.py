@@ -383,6 +383,11 @@ class Plane:
         """What workers attach to."""
         return self._block.name
 
+    @property
+    def shrinking(self) -> bool:
+        """Whether a queue has yet to give up buffers."""
+        return bool(self._shrinking)
+
     def settle_shrinking(self) -> None:
         """After a round: what shrinking queues gave up in it is their adapter's spare."""
         for slot in list(self._shrinking):

@@ -1,13 +1,13 @@
 """Rounds: the workers of a host, what is handed out to them, and what becomes of those that die.
 
-One order a shard and round: serve your frames of this batch, then steer a slice of the next one. Everything
+One order a shard and round: serve your frames of this batch, then steer a slice of a later one. Everything
 is called from the conductor's thread.
 """
 
 import itertools
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,10 @@ from engine.dataplane.plane import Plane
 from engine.dataplane.shard import ORDER
 from engine.dataplane.top import note_all
 
+MOST_UNDER_WAY: Final = 2
+"""Rounds under way at a time: published rows stay as they are for one round more, and no longer."""
+MOST_AHEAD: Final = layout.BATCHES - MOST_UNDER_WAY
+"""Batches steered, or being steered, that no round under way serves."""
 _MOST_DEATHS: Final = 5
 _DEATHS_WITHIN_S: Final = 10.0
 _NO_ROUND: Final = -2
@@ -46,7 +50,7 @@ class Part:
         return -(-self.frames // layout.BLOCK_FRAMES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Steering:
     """A part that is steered, or being steered: by which tables, and who does which blocks."""
 
@@ -54,6 +58,26 @@ class _Steering:
     version: int
     slices: tuple[tuple[int, int], ...]
     port: I64
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """A round under way: who has yet to serve frames of what was steered, and what is steered meanwhile.
+
+    ``missed`` have died before their order reached them.
+    """
+
+    number: int
+    horizon_ns: int
+    steered: _Steering | None
+    ahead: _Steering | None
+    serving: set[int]
+    missed: set[int] = field(default_factory=set)
+
+    @property
+    def busy(self) -> list[int]:
+        """Who has something to do, in order."""
+        return sorted(self.serving | set(range(len(self.ahead.slices) if self.ahead else 0)))
 
 
 @dataclass(frozen=True)
@@ -67,18 +91,21 @@ class _Orphan:
 
 
 class Rounds:
-    """Moves a plane on; ``deadline_s`` bounds a worker's round, None: it may take long."""
+    """Moves a plane on; ``deadline_s`` bounds a worker's round, None: it may take long.
+
+    Two rounds may be under way at a time, so that a shard that has done with one finds the order for the next
+    in its pipe. While any is, the published rows may be neither read nor written by anyone else.
+    """
 
     def __init__(self, plane: Plane, deadline_s: float | None = None) -> None:
         self.plane = plane
         self.incidents: deque[Incident] = deque(maxlen=1024)
+        self.held_apart = False  # the caller has something to settle after every round
         self._crew = Crew(plane.sizes, plane.block_name, deadline_s)
         self._cpus = np.arange(plane.sizes.cpus)
         self._round = 0
-        self._horizon_ns = 0
-        self._part = Part(0, 0)
-        self._serving: set[int] = set()
-        self._steered: _Steering | None = None
+        self._under_way: deque[_Round] = deque()
+        self._steered: deque[_Steering] = deque(maxlen=layout.BATCHES)
         self._orphans: list[_Orphan] = []
         self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
 
@@ -87,34 +114,61 @@ class Rounds:
         """Process ids of the workers, by processor."""
         return self._crew.pids
 
-    def begin(self, part: Part, horizon_ns: int, following: Part | None = None) -> None:
-        """Let shards serve frames up to a time, and meanwhile steer those of the next round.
+    @property
+    def under_way(self) -> int:
+        """How many rounds have begun and not ended."""
+        return len(self._under_way)
 
-        Until ``end``, a third batch may be filled; nothing else may be touched.
+    @property
+    def apart(self) -> bool:
+        """Whether a round has to end before the next one begins: something is to be settled between them."""
+        return bool(self.held_apart or self._orphans or self.incidents or self.plane.shrinking)
+
+    def has_steered(self, part: Part) -> bool:
+        """Whether a round that has ended steered this part, by the tables of now."""
+        return self._found_steered(part) is not None
+
+    def steer(self, part: Part) -> None:
+        """Let shards steer a part; until ``end`` it may not be touched."""
+        self._hand_out(_Round(self._round, 0, None, self._new_steering(part), set()))
+
+    def begin(self, part: Part, horizon_ns: int, ahead: Part | None = None) -> None:
+        """Let shards serve the frames of a part up to a time, and meanwhile steer another one.
+
+        With a round under way the part must have been steered; without, that is done now. Until ``end``,
+        neither part may be touched.
         """
-        plane = self.plane
-        steered = self._steered
-        if steered is None or (steered.part, steered.version) != (part, plane.steering_version):
-            steered = self._new_steering(part)
-            self._hand_out(steered, set())
-            self._take_in(steered, set())
-        plane.port += steered.port.reshape(plane.port.shape)
-        self._round += 1
-        self._part = part
-        self._horizon_ns = horizon_ns
-        bounds = plane.views.bounds[part.batch, : part.blocks]
+        steered = self._found_steered(part)
+        if steered is None:
+            self.steer(part)
+            self.end()
+            steered = self._steered[-1]
+        bounds = self.plane.views.bounds[part.batch, : part.blocks]
         has_frames = (bounds[:, 1:] != bounds[:, :-1]).any(axis=0)
-        has_work = plane.views.cpus[plane.bank, self._cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
-        self._serving = set((has_frames | has_work).nonzero()[0].tolist())
-        self._steered = None if following is None else self._new_steering(following)
-        self._hand_out(self._steered, self._serving)
+        has_work = self.plane.views.cpus[self.plane.bank, self._cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
+        serving = set((has_frames | has_work).nonzero()[0].tolist())
+        for one in self._under_way:
+            serving |= one.serving  # nobody knows yet what it leaves them to do
+        self._round += 1
+        following = None if ahead is None else self._new_steering(ahead)
+        self._hand_out(_Round(self._round, horizon_ns, steered, following, serving))
 
-    def end(self) -> None:
-        """Wait for the shards; their counters take effect together."""
-        self._take_in(self._steered, self._serving)
-        self._settle_orphans()
-        self.plane.settle_shrinking()
-        self.plane.settle_time(self._horizon_ns)
+    def end(self) -> bool:
+        """Wait for the shards to end the oldest round; what they counted takes effect together.
+
+        Whether it was one in which they served frames or time.
+        """
+        one = self._under_way[0]
+        self._take_in(one)
+        self._under_way.popleft()
+        if not self._under_way:
+            self._settle_orphans()
+            self.plane.settle_shrinking()
+        if one.steered is None:
+            return False
+        self.plane.port += one.steered.port
+        self.plane.settle_time(one.horizon_ns)
+        return True
 
     def replace_dead(self) -> None:
         """Replace workers that ended while they had nothing to do."""
@@ -126,81 +180,100 @@ class Rounds:
         """End the workers."""
         self._crew.close()
 
+    def _found_steered(self, part: Part) -> _Steering | None:
+        """What a round that has ended steered of this part, by the tables of now."""
+        wanted = (part, self.plane.steering_version)
+        pending = [one.ahead for one in self._under_way]
+        return next(
+            (one for one in self._steered if (one.part, one.version) == wanted and one not in pending), None
+        )
+
     def _new_steering(self, part: Part) -> _Steering:
         count = min(self.plane.sizes.cpus, part.blocks)
         cuts = [part.blocks * k // count for k in range(count + 1)] if count else []
         slices = tuple(itertools.pairwise(cuts))
-        return _Steering(part, self.plane.steering_version, slices, np.zeros(self.plane.port.size, np.int64))
+        one = _Steering(part, self.plane.steering_version, slices, np.zeros_like(self.plane.port))
+        self._steered.append(one)
+        return one
 
-    def _order(self, cpu: int, steering: _Steering | None, serves: bool) -> bytes:
-        """What a shard is to do in this phase: to serve no blocks up to time 0 is to serve nothing."""
+    def _order(self, cpu: int, one: _Round) -> bytes:
+        """What a shard is to do in a round: to serve no blocks up to time 0 is to serve nothing."""
         serve = (-1, 0, 0, 0, 0)
-        if serves:
-            bank = int(self.plane.bank[cpu])
-            serve = (self._part.batch, self._part.blocks, bank, self._round, self._horizon_ns)
+        if one.steered is not None and cpu in one.serving:
+            part = one.steered.part
+            before = itertools.takewhile(lambda other: other is not one, self._under_way)
+            bank = int(self.plane.bank[cpu]) ^ sum(cpu in other.serving for other in before) & 1
+            serve = (part.batch, part.blocks, bank, one.number, one.horizon_ns)
         steer = (-1, 0, 0, 0)
-        if steering is not None and cpu < len(steering.slices):
-            steer = (steering.part.batch, *steering.slices[cpu], steering.part.frames)
+        if one.ahead is not None and cpu < len(one.ahead.slices):
+            steer = (one.ahead.part.batch, *one.ahead.slices[cpu], one.ahead.part.frames)
         return ORDER.pack(*serve, *steer)
 
-    def _hand_out(self, steering: _Steering | None, serving: set[int]) -> None:
+    def _hand_out(self, one: _Round) -> None:
         """Send everyone's orders."""
-        for cpu in self._busy(steering, serving):
-            self._send(cpu, self._order(cpu, steering, cpu in serving))
+        self._under_way.append(one)
+        for cpu in one.busy:
+            self._send(cpu, one)
 
-    def _send(self, cpu: int, order: bytes) -> None:
-        """Send an order; a worker found dead is replaced first, its pending frames lost."""
-        while True:
-            try:
-                self._crew.send(cpu, order)
-            except WorkerDiedError as death:
-                self._bury(death)
-                continue
-            return
+    def _send(self, cpu: int, one: _Round) -> None:
+        """Send an order. That a worker is dead is heard of again where its reply is awaited."""
+        one.missed.discard(cpu)
+        try:
+            self._crew.send(cpu, self._order(cpu, one))
+        except WorkerDiedError:
+            one.missed.add(cpu)
 
-    def _take_in(self, steering: _Steering | None, serving: set[int]) -> None:
-        """Wait for everyone's replies; the slice of a worker that died is steered again by the next one."""
-        for cpu in self._busy(steering, serving):
-            serves = cpu in serving
+    def _take_in(self, one: _Round) -> None:
+        """Wait for everyone's replies to the oldest round.
+
+        A worker that died is replaced. The frames it served are lost; what it had not been given yet, and
+        its slice of what is steered, is its successor's.
+        """
+        for cpu in one.busy:
             while True:
                 try:
-                    self._count(self._crew.receive(cpu), cpu, steering, serves)
+                    self._count(self._crew.receive(cpu), cpu, one)
                 except WorkerDiedError as death:
-                    self._bury(death, handed_out=serves)
-                    serves = False
-                    if steering is not None and cpu < len(steering.slices):
-                        self._send(cpu, self._order(cpu, steering, False))
+                    self._bury(death, None if cpu in one.missed else one)
+                    for other in self._under_way:
+                        if cpu in other.busy:
+                            self._send(cpu, other)
+                    if cpu in one.busy:
                         continue
                 break
 
-    def _count(self, reply: bytes, cpu: int, steering: _Steering | None, served: bool) -> None:
+    def _count(self, reply: bytes, cpu: int, one: _Round) -> None:
         """Let what a shard counted take effect: of what it steered, when that is served."""
         counts = np.frombuffer(reply, np.int64)
         ports = self.plane.port.size
-        if steering is not None:
-            steering.port[:] += counts[:ports]
-        if served:
+        if one.ahead is not None:
+            one.ahead.port.ravel()[:] += counts[:ports]
+        if cpu in one.serving:
+            one.serving.remove(cpu)
             self.plane.matched[counts[ports::2]] += counts[ports + 1 :: 2]
             self.plane.bank[cpu] ^= 1
 
-    def _busy(self, steering: _Steering | None, serving: set[int]) -> list[int]:
-        """Who has something to do, in order."""
-        return sorted(serving | set(range(len(steering.slices) if steering else 0)))
-
-    def _bury(self, death: WorkerDiedError, *, handed_out: bool = False) -> None:
+    def _bury(self, death: WorkerDiedError, during: _Round | None = None) -> None:
         """Count what a dead worker held as lost, free its buffers, and replace it.
 
-        With ``handed_out`` it died while it served this round, whose frames for it are lost too.
+        Its frames of the round it served when it died are lost too.
         """
         plane, cpu = self.plane, death.cpu
         views = plane.views
         lost = 0
         undone = _NO_ROUND
         frames = np.empty((0, layout.FRAME_ROW), np.int64)
-        if handed_out:
-            undone = self._round
-            steered, bounds = views.steered[self._part.batch], views.bounds[self._part.batch]
-            parts = [steered[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(self._part.blocks)]
+        data = views.data[0]
+        if during is not None and during.steered is not None and cpu in during.serving:
+            during.serving.remove(cpu)
+            undone = during.number
+            part = during.steered.part
+            steered, bounds, data = (
+                views.steered[part.batch],
+                views.bounds[part.batch],
+                views.data[part.batch],
+            )
+            parts = [steered[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(part.blocks)]
             frames = np.concatenate([frames, *parts])
             credit = (frames[:, layout.FRAME_TARGET] & layout.TARGET_FILTER_MASK) - 1
             np.add.at(plane.matched, credit[credit != NONE], 1)
@@ -221,7 +294,6 @@ class Rounds:
             row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += np.bincount(reason, minlength=6)[1:]
             of_default = mine[reason > 0]
             places = of_default[:, layout.FRAME_PLACE] & layout.OFFSET_MASK
-            data = views.data[self._part.batch]
             note_all(plane.top(int(row[layout.ADAPTER])), data, places, reason[reason > 0] - 1)
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
             plane.collect(slot)

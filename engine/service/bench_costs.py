@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
+from engine.dataplane.layout import batch_frames_for
 from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
 from engine.service.replay import replay
 from engine.traffic.capture import CaptureSource
@@ -174,8 +175,8 @@ def telemetry_scenario(queues: int) -> str:
 def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """Frames a second of ``replay --pace max`` on a pcap and a pcapng, the scenario given.
 
-    Counted from the first round to the last: reading is in it, the start of workers is not (``wall_seconds``
-    has both). The file was just written, so the system has it in memory.
+    Counted from the end of the first round to that of the last: reading is in it, the start of workers is
+    not (``wall_seconds`` has both). The file was just written, so the system has it in memory.
     """
     rows = []
     for form, write in (("pcap", _pcap), ("pcapng", _pcapng)):
@@ -205,18 +206,18 @@ def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 
 
 def _replay(path: Path, settings: Settings) -> tuple[float, float]:
-    rounds: list[tuple[float, int]] = []
+    rounds: list[float] = []
 
     def note(source: CaptureSource) -> None:
-        rounds.append((time.perf_counter(), source.frames))
+        rounds.append(time.perf_counter())
 
     done = replay(path, settings.scenario(), progress=note)
     queues = done.stats.adapters["nic0"].queues
     returned = sum(queues["returned_frames"][1:])
     if returned != REPLAY_FRAMES:
         raise BenchFailedError(f"{returned:,} of {REPLAY_FRAMES:,} frames replayed came through")
-    (began, first), (ended, last) = rounds[0], rounds[-1]
-    return (last - first) / (ended - began), float(done.document["wall_seconds"])
+    served = REPLAY_FRAMES - batch_frames_for(settings.cpus)  # after the first round, which was full
+    return served / (rounds[-1] - rounds[0]), float(done.document["wall_seconds"])
 
 
 def _write_records(path: Path, settings: Settings, head: bytes, record: np.dtype[Any], fill: "_Fill") -> None:

@@ -165,6 +165,7 @@ class Machine:
                 self.plane.carry_out(effect)
         for adapter in changed:
             self.plane.write_steering(adapter, compile_rows(self.host.adapters[adapter]))
+        self.rounds.held_apart = bool(self.host.freeing())
         if effects:
             self.plane.set_speeds(
                 {

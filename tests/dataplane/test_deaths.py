@@ -191,6 +191,89 @@ def test_a_worker_that_dies_while_serving_leaves_its_slice_of_the_next_batch_to_
         assert (queue(rounds, 1)["lost_frames"], queue(rounds, 2)["lost_frames"]) == (10, 0)
 
 
+@contextmanager
+def two_under_way(rounds: Rounds, between: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
+    """Ten frames for each queue in either round; called before and after the second order."""
+    parts = [Part(number, 20) for number in range(2)]
+    for part in parts:
+        write(rounds.plane.batches[part.batch], [1] * 10 + [OTHER] * 10, 10_000 * part.batch, 10)
+        rounds.steer(part)
+        rounds.end()
+    rounds.begin(parts[0], 10_000)
+    between()
+    rounds.begin(parts[1], NEVER_NS)
+    after()
+    yield
+    rounds.end()
+    rounds.end()
+    while rounds.plane.next_event_ns < NEVER_NS:
+        rounds.begin(Part(2, 0), NEVER_NS)
+        rounds.end()
+    assert queue(rounds, 1)["steered_frames"] == queue(rounds, 2)["returned_frames"] == 20
+    assert rounds.plane.matched[[1, OTHER]].tolist() == [20, 20]
+
+
+def test_a_worker_that_dies_with_two_orders_leaves_the_second_to_its_successor() -> None:
+    with two_queues() as rounds:
+        killer = Killer(rounds)
+        killer.stop(1)
+        with two_under_way(rounds, lambda: None, lambda: killer.kill(1)):
+            assert rounds.under_way == 2
+        assert lost(rounds) == [(1, 10)]
+        assert queue(rounds, 1)["returned_frames"] == 10
+
+
+@pytest.mark.parametrize("when", ["before the second order", "with it"])
+def test_what_a_worker_did_in_the_first_of_two_rounds_stands_when_it_dies_in_the_second(when: str) -> None:
+    with two_queues() as rounds:
+        killer = Killer(rounds)
+
+        def wait_for_reply() -> None:
+            assert rounds._crew._pipes[1].poll(30)
+            killer.stop(1)
+            if when == "before the second order":
+                killer.kill(1)
+
+        with two_under_way(rounds, wait_for_reply, lambda: killer.kill(1)):
+            pass
+        of = queue(rounds, 1)
+        assert of["outstanding"] == 0
+        # Its VM gives back in the end what it held when the worker died.
+        assert lost(rounds) == [(1, 10 if when == "with it" else 0)]
+        assert of["returned_frames"] == 20 - of["lost_frames"]
+
+
+def overlapping(dies: bool) -> tuple[dict[str, int], dict[str, int], int]:
+    """What two queues count over rounds that overlap; and the frames that the deaths of a worker took."""
+    with two_queues() as rounds:
+        killer, found, overlaps = Killer(rounds), 0, []
+
+        def after_round() -> None:
+            nonlocal found
+            overlaps.append(rounds.under_way)
+            rounds._deaths.clear()
+            while rounds.incidents:
+                found += rounds.incidents.popleft().lost_frames
+            if dies and len(overlaps) % 5 == 3:
+                killer.victims = {1}
+
+        with killer.lurking():
+            Conductor(rounds, Pieces([[1, OTHER] * 10 for _ in range(40)])).run_to_end(after_round)
+        assert sum(overlaps) > 10
+        assert killer.hit == ({1} if dies else set())
+        assert rounds.plane.port[0, OFFERED_FRAMES] == 800
+        return queue(rounds, 1), queue(rounds, 2), found
+
+
+def test_deaths_while_rounds_overlap_cost_what_is_counted_and_nothing_of_other_processors() -> None:
+    one, two, found = overlapping(dies=True)
+    _, undisturbed, _ = overlapping(dies=False)
+    assert two == undisturbed
+    assert one["steered_frames"] == 400
+    assert found == one["lost_frames"] > 0
+    assert one["returned_frames"] == one["received_frames"] - found
+
+
 @pytest.mark.parametrize("second", ["lives", "dies too"])
 @pytest.mark.parametrize("horizon_ns", [1_600, 50_000], ids=["goes on", "ends"])
 @pytest.mark.parametrize("when", ["found dead", "handed an order", "idle"])
@@ -247,6 +330,7 @@ def test_a_worker_that_hangs_is_killed_at_its_deadline_and_replaced() -> None:
 
 def test_a_replay_whose_worker_dies_in_the_last_round_still_gets_every_buffer_back() -> None:
     with two_queues() as rounds:
+        rounds.held_apart = True
         killer = Killer(rounds)
         conductor = Conductor(rounds, Pieces([[1] * 20 + [0] * 150, [1] * 5 + [OTHER] * 5]))
         after: list[int] = []
