@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unicodedata import category
 
 _BIDI = {*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x061C}
 _ODD = {0x200B, 0x200C, 0x200D, 0x2028, 0x2029, 0x2060, 0xFEFF}
@@ -28,9 +29,20 @@ def printable(text: str, limit: int = 1024) -> str:
 
 def shown(text: str) -> str:
     """The last gate before the screen, for text of any length: whoever drew it may have forgotten a name."""
-    return text if text.isprintable() else text.translate(_SHOWN)
+    if text.isprintable():
+        return text
+    known = text.translate(_SHOWN)
+    return known if is_plain(known) else "".join(one if is_plain(one) else "�" for one in known)
+
+
+def is_plain(text: str) -> bool:
+    """Whether every character is one to see, or a blank: none that is obeyed, hidden, or not assigned."""
+    return text.isprintable() or all(one.isprintable() or category(one) == "Zs" for one in text)
 
 
 def as_json(document: Any, indent: int | None = None) -> str:
     """A document as JSON that is safe on a terminal: what would move a cursor or hide text is escaped."""
-    return json.dumps(document, ensure_ascii=False, indent=indent).translate(_ESCAPED)
+    text = json.dumps(document, ensure_ascii=False, indent=indent).translate(_ESCAPED)
+    if is_plain(text):
+        return text
+    return "".join(one if one == "\n" or is_plain(one) else json.dumps(one)[1:-1] for one in text)

@@ -82,8 +82,10 @@ def find_url(explicit: str | None = None, *, directory: Path | None = None) -> B
     except OSError:
         return None
     for path in paths:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return BrokerUrl.parse(_read(path)["url"])
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            url = _read(path)["url"]
+            if isinstance(url, str):
+                return BrokerUrl.parse(url)
     return None
 
 

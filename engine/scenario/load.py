@@ -43,7 +43,14 @@ def loads_traffic(text: str, name: str) -> dict[str, Any]:
     document = _SCENARIO.parse(text, name)
     if "traffic" not in document:
         raise ScenarioError(f"{source}: traffic: missing (a table [traffic] fits)")
-    table = document["traffic"]
+    return traffic_table(document["traffic"], name)
+
+
+def traffic_table(table: object, name: str) -> dict[str, Any]:
+    """``table`` itself, when it is a table ``[traffic]``, its values checked one by one.
+
+    ``name`` stands for where it is from in the ``ScenarioError`` it may raise.
+    """
     try:
         _SCENARIO.read_table(TrafficSpec, table, ("traffic",))
     except MisfitError as misfit:

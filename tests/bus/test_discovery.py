@@ -71,8 +71,9 @@ def test_the_newest_living_engine_is_found_and_dead_ones_are_cleared(tmp_path: P
 
 
 def test_a_file_that_does_not_read_is_passed_over(tmp_path: Path) -> None:
-    note(tmp_path, os.getpid(), 2, age_seconds=0).write_text("[1]")
-    assert discovery.find_url(directory=tmp_path) is None
+    for content in ("[1]", "", '{"url": 1}', '{"url": ["mqtt://h"]}', "[" * 60_000):
+        note(tmp_path, os.getpid(), 2, age_seconds=0).write_text(content)
+        assert discovery.find_url(directory=tmp_path) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")

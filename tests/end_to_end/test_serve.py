@@ -106,6 +106,7 @@ def test_a_password_on_the_command_line_is_refused() -> None:
     ("arguments", "word"),
     [
         (("--listen", "8000"), "HOST:PORT"),
+        (("--listen", "127.0.0.1:" + "9" * 5000), "HOST:PORT"),
         (("--listen", "0.0.0.0:0"), "--public-url"),
         (("--public-url", "lab"), "address of a server"),
         (("--loop",), "--capture"),

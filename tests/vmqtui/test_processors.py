@@ -17,6 +17,9 @@ from vmqtui.widgets.matrix import MatrixTable
 
 SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
 WEB = 1
+PER_BYTE = dict.fromkeys(("cycles_per_frame", "cycles_per_dpc", "cycles_per_interrupt"), 1.0) | {
+    "cycles_per_byte": 10.0
+}
 
 
 def queue(snapshot: Snapshot, queue_id: int = WEB) -> QueueRow:
@@ -88,11 +91,11 @@ def test_forecast_without_rates_is_unknown() -> None:
 
 
 def test_lookahead_split_copies_only_its_part() -> None:
-    whole = cost_of(queue(SNAPSHOT), {"cycles_per_byte": 10.0}, remote=False)
+    whole = cost_of(queue(SNAPSHOT), PER_BYTE, remote=False)
     split = Snapshot(
         "hv01", None, with_queue(make_config(), WEB, lookahead_bytes=128), make_stats(8), make_stats(4)
     )
-    part = cost_of(queue(split), {"cycles_per_byte": 10.0}, remote=False)
+    part = cost_of(queue(split), PER_BYTE, remote=False)
     frames = queue(SNAPSHOT).rate("indicated_frames")
     assert whole is not None
     assert part is not None

@@ -51,7 +51,15 @@ def test_a_websocket_must_say_which_page_it_is_of() -> None:
 
 def test_only_the_token_fits() -> None:
     assert HERE.fits(HERE.token)
-    for other in (None, "", HERE.token[:-1], HERE.token + "x", "é", Gate.at("127.0.0.1", 8123).token):
+    for other in (
+        None,
+        "",
+        HERE.token[:-1],
+        HERE.token + "x",
+        "é",
+        "\udcff",
+        Gate.at("127.0.0.1", 8123).token,
+    ):
         assert not HERE.fits(other)
     assert HERE.url == f"http://127.0.0.1:8123/?token={HERE.token}"
     assert len(HERE.token) >= 40

@@ -182,7 +182,7 @@ def set_filter(
     """Set a filter on a queue: frames to this MAC and VLAN go to it."""
     params: dict[str, Any] = {"queue_id": queue_id, "mac": mac}
     if vlan is not None:
-        params["vlan"] = int(vlan) if vlan.isascii() and vlan.isdigit() else vlan
+        params["vlan"] = int(vlan) if vlan.isascii() and vlan.isdigit() and len(vlan) < 9 else vlan
     return "set_filter", params
 
 

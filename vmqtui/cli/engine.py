@@ -58,7 +58,7 @@ def run_engine(
                 loop=loop,
                 adapter=adapter,
                 broker=broker,
-                listen=_parse_listen(listen),
+                listen=parse_listen(listen),
                 interval_s=interval,
                 announce=broker is None and listen is None,
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
@@ -110,14 +110,21 @@ def _await_close(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) ->
         event_loop.call_soon_threadsafe(ended.set)
 
 
-def _parse_listen(listen: str | None) -> "Listen | None":
+def parse_listen(listen: str | None) -> "Listen | None":
     from engine.service.engine import Listen
 
     if listen is None:
         return None
     host, colon, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    if (
+        not colon
+        or not host
+        or not port.isascii()
+        or not port.isdigit()
+        or len(port) > 5
+        or int(port) > 65_535
+    ):
         unusable(f"--listen: {listen!r} is not HOST:PORT (127.0.0.1:1883, or port 0 for a free one)")
     if not _is_loopback(host):
         unusable(f"--listen: {host!r} is beyond loopback; use a broker of your own with --broker for that")

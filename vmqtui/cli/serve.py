@@ -47,7 +47,7 @@ def run_serve(
         options += ["--interval", f"{interval_s:g}", "--log-format", log_form]
         if broker is not None and BrokerUrl.parse(broker).password and broker_typed:
             unusable("--broker: other users can read a password there; put the URL in VMQTUI_BROKER instead")
-        address = _address(listen)
+        address = parse_listen(listen)
         wanted = Wanted(broker or "", host, theme, read_only=not allow_control)
         log_of_screen("serve", log_form)
         with asyncio.Runner() as runner:
@@ -138,10 +138,17 @@ def _socket(address: tuple[str, int]) -> socket.socket:
     return listener
 
 
-def _address(listen: str) -> tuple[str, int]:
+def parse_listen(listen: str) -> tuple[str, int]:
     host, colon, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    if (
+        not colon
+        or not host
+        or not port.isascii()
+        or not port.isdigit()
+        or len(port) > 5
+        or int(port) > 65_535
+    ):
         unusable(f"--listen: {listen!r} is not HOST:PORT (127.0.0.1:8000, or port 0 for a free one)")
     return host, int(port)
 

@@ -1,12 +1,12 @@
 """``vmqtui traffic …``: what a running engine receives, shown and changed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vmqtui.cli.controls import Asking, Driver, OnAdapter, Send, WhatIf
-from vmqtui.cli.failures import sentences, unusable
+from vmqtui.cli.failures import failed, sentences, unusable
 from vmqtui.cli.options import Broker, HostName, Json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def show(
     json_: Json = False,
 ) -> None:
     """Print the traffic as the table [traffic] of a scenario file, which "set" takes."""
-    Asking(broker, host, None, None, False, json_).talk(lambda send: send("query_traffic", {}), _print)
+    Asking(broker, host, None, None, False, json_).talk(lambda send: send("query_traffic", {}), print_traffic)
 
 
 @traffic.command("set")
@@ -65,21 +65,35 @@ def set_traffic(
 async def _set_rate(send: Send, rate: dict[str, float]) -> "Response":
     """Give the only mix there is another rate."""
     now = await send("query_traffic", {})
-    if now.status == "error":
-        return now
-    mixes = (now.result["traffic"] or {}).get("mix", [])
+    return now if now.status == "error" else await send("set_traffic", scaled(now, rate))
+
+
+def scaled(now: "Response", rate: dict[str, float]) -> dict[str, Any]:
+    """The traffic of an answer to ``query_traffic`` with its only mix at another rate."""
+    own = _table(now)
+    mixes = [] if own is None else own.get("mix", [])
     if len(mixes) != 1:
         option = "--" + "".join(rate).replace("_", "-")
         unusable(f"{option}: the traffic has {len(mixes)} mixes; it scales the only one (FILE fits)")
     kept = {key: value for key, value in mixes[0].items() if key not in ("rate_pps", "rate_gbps")}
-    return await send("set_traffic", {"mix": [kept | rate]})
+    return {"mix": [kept | rate]}
 
 
-def _print(response: "Response") -> None:
+def print_traffic(response: "Response") -> None:
+    """Print an answer to ``query_traffic`` as a scenario writes it."""
     from vmqtui.printable import printable
     from vmqtui.tasks.traffic import as_toml
 
+    own = _table(response)
     print(f"# {printable(response.message)}")
-    own = response.result["traffic"]
     if own is not None:
         print(as_toml(own), flush=True)
+
+
+def _table(response: "Response") -> dict[str, Any] | None:
+    from vmqtui.tasks.traffic import table_of
+
+    try:
+        return table_of(response)
+    except ValueError as error:
+        failed(error)

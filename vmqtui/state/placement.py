@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from engine.scenario.values import check_number
 from vmqtui.state.rows import CpuRow, QueueRow, known_sum, processor_name, ratio
 from vmqtui.state.snapshot import Snapshot
 
@@ -34,7 +35,7 @@ class Forecast:
 
 
 def cost_of(queue: QueueRow, model: dict[str, Any], remote: bool) -> float | None:
-    """Cycles a second that serving a queue takes by the host's CPU model; None when its rates are unknown.
+    """Cycles a second that serving a queue takes by the host's CPU model; None when either is unknown.
 
     Interrupts and DPCs that several queues shared count in full for each, so costs are to be compared, not
     taken as they are.
@@ -45,15 +46,21 @@ def cost_of(queue: QueueRow, model: dict[str, Any], remote: bool) -> float | Non
     size = ratio(queue.rate("steered_bytes"), queue.rate("steered_frames")) or 0.0
     if queue.config is not None and queue.config.lookahead_bytes:
         size = min(size, float(queue.config.lookahead_bytes))  # the rest is not copied
-    factor = float(model.get("remote_copy_factor", 1.0)) if remote else 1.0
-    per_frame = float(model.get("cycles_per_frame", 6000)) + size * factor * float(
-        model.get("cycles_per_byte", 1.0)
-    )
-    return (
-        frames * per_frame
-        + dpcs * float(model.get("cycles_per_dpc", 1500))
-        + interrupts * float(model.get("cycles_per_interrupt", 2500))
-    )
+    try:
+        factor = _cycles(model, "remote_copy_factor") if remote else 1.0
+        per_frame = _cycles(model, "cycles_per_frame") + size * factor * _cycles(model, "cycles_per_byte")
+        return (
+            frames * per_frame
+            + dpcs * _cycles(model, "cycles_per_dpc")
+            + interrupts * _cycles(model, "cycles_per_interrupt")
+        )
+    except ValueError:
+        return None
+
+
+def _cycles(model: dict[str, Any], key: str) -> float:
+    """A number of the CPU model, which another writer may not tell. Raises ValueError."""
+    return check_number(model.get(key), 0, 1e12)
 
 
 def _is_remote(queue: QueueRow, cpu: CpuRow) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from engine.scenario.values import check_filter_vlan, check_name, check_vlan, check_whole, normal_mac
 from engine.telemetry.config import AdapterConfig, Vlan
+from vmqtui.printable import printable
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -12,7 +13,8 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
     def check(text: str) -> int:
         digits = text.replace(",", "").replace("_", "")
-        return check_whole(int(digits) if digits.isascii() and digits.isdigit() else text, low, high)
+        number = digits.isascii() and digits.isdigit() and len(digits) < 20
+        return check_whole(int(digits) if number else text, low, high)
 
     return check
 
@@ -24,7 +26,9 @@ def processor(cpus: int) -> Callable[[str], int]:
         group, colon, number = text.partition(":")
         parts = (group, number) if colon else (group,)
         if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
-            raise ValueError(f"{text or 'nothing'} is not a processor (0..{cpus - 1}, or group:number)")
+            raise ValueError(
+                f"{printable(text, 80) or 'nothing'} is not a processor (0..{cpus - 1}, or group:number)"
+            )
         return check_whole(int(group) * 64 + int(number) if colon else int(group), 0, cpus - 1)
 
     return check

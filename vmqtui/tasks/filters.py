@@ -10,7 +10,7 @@ from vmqtui.columns.shared import vlan_text
 from vmqtui.printable import printable
 from vmqtui.state.rows import FilterRow, QueueRow
 from vmqtui.tasks.checks import vlan_test
-from vmqtui.tasks.task import Field, Step, Task, Values, called, step
+from vmqtui.tasks.task import Field, Step, Task, Values, called, number_in, step
 
 
 def mac_field(value: str = "") -> Field:
@@ -55,8 +55,8 @@ def clear_step(adapter: str, one: FilterConfig, on: str, about: Hashable) -> Ste
 
 
 def filter_of(response: Response, queue_id: int, mac: str, vlan: Vlan) -> FilterConfig:
-    """The filter that an answer to ``set_filter`` is about. Raises KeyError for no such answer."""
-    filter_id = int(response.result["filter_id"])
+    """The filter that an answer to ``set_filter`` is about. Raises KeyError or TypeError for no number."""
+    filter_id = number_in(response, "filter_id")
     return FilterConfig(filter_id=filter_id, queue_id=queue_id, mac=mac, vlan=vlan, driver="")
 
 

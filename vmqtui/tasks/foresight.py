@@ -3,6 +3,7 @@
 from typing import Any
 
 from engine.bus.messages import Response
+from engine.scenario.keys import MAX_QUEUES
 from vmqtui.printable import printable
 from vmqtui.tasks.task import Step, refusal
 
@@ -19,7 +20,7 @@ def foretold(step: Step, response: Response) -> tuple[str, bool]:
     parts = [step.foreseen or printable(response.message.removeprefix("what if: "))]
     if step.op == "complete_allocation":
         parts += [
-            f"queue {entry.get('queue_id')} would have {entry.get('buffers')} buffers"
+            f"queue {_number(entry, 'queue_id')} would have {_number(entry, 'buffers')} buffers"
             for entry in _entries(result.get("queues"))
         ]
     steering = _steering(step, result.get("steering"))
@@ -28,16 +29,21 @@ def foretold(step: Step, response: Response) -> tuple[str, bool]:
     parts += steering
     if response.ndis_status == "NDIS_STATUS_PENDING":
         parts.append("it would be pending until then")
-    held = [entry for entry in _entries(result.get("queues")) if entry.get("outstanding")]
-    if step.op in ("remove_vm", "migrate_vm") and held:
-        buffers = sum(int(entry["outstanding"]) for entry in held)
-        parts.append(f"{buffers} buffers it holds would be returned")
+    outstanding = [entry.get("outstanding") for entry in _entries(result.get("queues"))]
+    held = sum(count for count in outstanding if isinstance(count, int))
+    if step.op in ("remove_vm", "migrate_vm") and held > 0:
+        parts.append(f"{held} buffers it holds would be returned")
     return "; ".join(part for part in parts if part), True
 
 
 def _entries(value: Any) -> list[dict[str, Any]]:
     """Maps of a list, as another writer's answer may have them."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [one for one in value[:MAX_QUEUES] if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _number(entry: dict[str, Any], key: str) -> str:
+    value = entry.get(key)
+    return str(value) if isinstance(value, int) else "?"
 
 
 def _steering(step: Step, steering: Any) -> list[str]:

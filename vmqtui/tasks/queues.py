@@ -13,7 +13,7 @@ from vmqtui.state.rows import QueueRow, processor_name
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
-from vmqtui.tasks.task import Answers, Field, Step, Task, Values, called, step
+from vmqtui.tasks.task import Answers, Field, Step, Task, Values, called, number_in, step
 
 _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 
@@ -239,4 +239,4 @@ def _free_again(adapter: str, queue_id: int, name: str) -> Step:
 
 
 def _queue_id(answers: Answers) -> int:
-    return int(answers["allocate"].result["queue_id"])
+    return number_in(answers["allocate"], "queue_id")

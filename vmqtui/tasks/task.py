@@ -89,6 +89,14 @@ def step(
     return Step(key, title, op, lambda answers: params, uses, params, undo=undo, about=about)
 
 
+def number_in(response: Response, key: str) -> int:
+    """A whole number of an answer's result. Raises KeyError or TypeError where there is none."""
+    number = response.result[key]
+    if not isinstance(number, int):
+        raise TypeError(f"{key} is no number")
+    return number
+
+
 def refusal(asked: Step, response: Response) -> str | None:
     """Why a request was refused, in words with the NDIS status; None when it was not.
 
@@ -96,7 +104,8 @@ def refusal(asked: Step, response: Response) -> str | None:
     """
     if response.status != "ok":
         return in_words(response.ndis_status, response.message)
-    for queue in response.result.get("queues", ()) if asked.op == "complete_allocation" else ():
+    queues = response.result.get("queues") if asked.op == "complete_allocation" else None
+    for queue in queues if isinstance(queues, list) else ():
         status = str(queue.get("ndis_status", "")) if isinstance(queue, dict) else ""
         if status and status != "NDIS_STATUS_SUCCESS":
             return in_words(status, str(queue.get("message", "")) or response.message)

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from engine.bus.messages import Response
 from engine.scenario.keys import KEYS, Key
-from engine.scenario.load import ScenarioError, loads_traffic, read_traffic
+from engine.scenario.load import ScenarioError, loads_traffic, read_traffic, traffic_table
 from engine.scenario.model import MixSpec, TrafficSpec
 from vmqtui.tasks.checks import number_as_typed
 from vmqtui.tasks.task import Field, Step, Task, Values, step
@@ -35,8 +35,23 @@ def received(response: Response, adapters: Sequence[str]) -> Received | str:
         return f"{response.message} ({response.ndis_status})"
     if response.result.get("source") == "capture":
         return f"{response.message}; an engine that plays a capture takes no other traffic"
+    try:
+        own = table_of(response)
+    except ValueError as error:
+        return str(error)
+    return Received(own or {"seed": TrafficSpec().seed, "mix": []}, list(adapters))
+
+
+def table_of(response: Response) -> dict[str, Any] | None:
+    """The table in an answer to ``query_traffic``; None where there is none.
+
+    Raises ValueError, in a sentence, for one that no scenario has: whoever answers may lie.
+    """
     own = response.result.get("traffic")
-    return Received(own if isinstance(own, dict) else {"seed": TrafficSpec().seed, "mix": []}, list(adapters))
+    try:
+        return None if own is None else traffic_table(own, "the engine's answer")
+    except ScenarioError as error:
+        raise ValueError(str(error)) from None
 
 
 def mix_words(mix: dict[str, Any]) -> str:

@@ -6,12 +6,14 @@ other pages, whose requests would carry the cookie.
 """
 
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,252}")
 
 
 class AddressError(ValueError):
@@ -57,7 +59,7 @@ class Gate:
 
     def fits(self, shown: str | None) -> bool:
         """Whether a token is the one; takes the same time for all that are not."""
-        return shown is not None and hmac.compare_digest(shown.encode(), self.token.encode())
+        return shown is not None and hmac.compare_digest(shown.encode(errors="replace"), self.token.encode())
 
     def refusal(self, host: str | None, origin: str | None, *, own_page_only: bool) -> str | None:
         """Why a request with these headers is refused, in a sentence, or None.
@@ -80,6 +82,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _names_host(host: str) -> bool:
+    """Whether a browser would send it as it stands: a name in ASCII, or an address."""
+    if ":" not in host:
+        return _NAME.fullmatch(host) is not None
+    try:
+        return IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
+
+
 def _origin(url: str) -> str:
     """Scheme, host and port as browsers write them. Raises ``AddressError``."""
     try:
@@ -87,7 +99,7 @@ def _origin(url: str) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    whole = parts.scheme in _PORTS and parts.hostname
+    whole = parts.scheme in _PORTS and _names_host(parts.hostname or "")
     if not whole or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise AddressError(f"{url!r} is not the address of a server (https://name or http://name:port)")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname

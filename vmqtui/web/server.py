@@ -19,7 +19,7 @@ from vmqtui.web.session import DRIVER, VARIABLE, Wanted
 
 SESSIONS: Final = 16
 """Dashboards at a time; each is a process."""
-_MESSAGE_LIMIT_BYTES: Final = 1 << 20
+MESSAGE_LIMIT_BYTES: Final = 1 << 20
 _FAREWELL_S: Final = 5.0
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PAGES: Final = {"page.js": "text/javascript", "page.css": "text/css"}
@@ -153,7 +153,7 @@ class DashboardServer(Server):
         """A session: its process lives as long as the socket."""
         if len(self._sessions) >= SESSIONS:
             return web.Response(status=503, text=f"there are {SESSIONS} sessions already")
-        websocket = web.WebSocketResponse(heartbeat=15, max_msg_size=_MESSAGE_LIMIT_BYTES)
+        websocket = web.WebSocketResponse(heartbeat=15, max_msg_size=MESSAGE_LIMIT_BYTES)
         self._sessions.add(websocket)
         try:
             await websocket.prepare(request)
@@ -181,13 +181,13 @@ class DashboardServer(Server):
         try:
             async for message in websocket:
                 if message.type == WSMsgType.TEXT:
-                    await _obey(message.data, service, websocket)
+                    await obey(message.data, service, websocket)
         finally:
             await service.stop()
             await websocket.close()
 
 
-async def _obey(text: str, service: SessionService, websocket: web.WebSocketResponse) -> None:
+async def obey(text: str, service: SessionService, websocket: web.WebSocketResponse) -> None:
     """Pass on what a terminal may say: keys, its size, whether it is looked at. Anything else is dropped."""
     try:
         kind, *rest = json.loads(text)

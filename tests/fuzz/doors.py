@@ -1,0 +1,189 @@
+"""What comes to a door: MQTT packets and topics, web requests and websockets, addresses, a child's log."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any, Final
+
+from engine.bus import packets, topics
+from engine.bus.errors import BadUrl
+from engine.bus.urls import BrokerUrl
+from engine.logs import JsonForm, TextForm, relayed
+from tests.fuzz.mutate import JSON, LINES
+from tests.fuzz.target import Target, check_sentence
+from vmqtui.cli import engine, serve
+from vmqtui.cli.failures import CommandError
+from vmqtui.web.gate import AddressError, Gate
+from vmqtui.web.server import MESSAGE_LIMIT_BYTES, obey
+
+
+def _topic(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    found = topics.split_telemetry(text)
+    assert found is None or topics.valid_name(found[0])
+    for kind in ("request", "response"):
+        client = topics.client_of(text, "hv01", kind)
+        assert client is None or text == f"vmq/v1/hv01/{kind}/{client}"
+    host = topics.host_of_response(text, "c")
+    assert host is None or text == f"vmq/v1/{host}/response/c"
+
+
+def _url(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        parsed = BrokerUrl.parse(text)
+    except BadUrl as error:
+        check_sentence(error)
+        return
+    assert BrokerUrl.parse(parsed.with_password()) == parsed
+
+
+def _address(data: bytes) -> None:
+    """What ``--listen`` and ``--public-url`` are given."""
+    text = data.decode("utf-8", "surrogateescape")
+    for read in (engine.parse_listen, serve.parse_listen):
+        with contextlib.suppress(CommandError):
+            read(text)
+    try:
+        gate = Gate.at("127.0.0.1", 8000, text)
+    except AddressError:
+        return
+    assert gate.refusal(gate.origins[0].partition("//")[2], gate.origins[0], own_page_only=True) is None
+
+
+def _web_request(data: bytes) -> None:
+    """Host, Origin, and a token, as a browser or somebody else may send them."""
+    lines = data.decode("utf-8", "surrogateescape").split("\n")
+    host, origin, token = [*lines, "", "", ""][:3]
+    gate = Gate("secret", ("http://127.0.0.1:8000", "http://localhost:8000"))
+    refusal = gate.refusal(host, origin or None, own_page_only=False)
+    assert refusal is not None or host.lower() in ("127.0.0.1:8000", "localhost:8000")
+    assert gate.fits(token) == (token == "secret")
+
+
+class _Session:
+    """A session's process, and the websocket to its terminal: what they are told is what may be said."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        assert len(data) <= 4 * MESSAGE_LIMIT_BYTES
+
+    async def set_terminal_size(self, width: int, height: int) -> None:
+        assert 20 <= width <= 1000
+        assert 5 <= height <= 500
+
+    async def send_json(self, answer: Any) -> None:
+        assert len(json.dumps(answer)) < 1024
+
+    async def blur(self) -> None: ...
+
+    async def focus(self) -> None: ...
+
+
+def _websocket(data: bytes) -> None:
+    session: Any = _Session()
+    coroutine = obey(data.decode("utf-8", "replace"), session, session)
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits for something")
+
+
+def _connect(data: bytes) -> None:
+    async def read() -> bytes:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        return await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
+
+    try:
+        checked = packets.check_connect(asyncio.run(read()))
+    except (packets.BadPacket, packets.Refused) as error:
+        check_sentence(error)
+        return
+    assert topics.valid_name(checked.client)
+    again = packets.check_connect(checked.packet)
+    assert (again.client, again.keepalive_seconds) == (checked.client, 0)
+
+
+def _publish(data: bytes) -> None:
+    async def read() -> list[bytes]:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        whole = []
+        while packet := await packets.read_packet(reader, 1 << 20):
+            whole.append(packet)
+        return whole
+
+    try:
+        for packet in asyncio.run(read()):
+            packets.publish_topic_fits(packet)
+    except packets.BadPacket as error:
+        check_sentence(error)
+
+
+class _Kept(logging.Handler):
+    """Formats every record in both ways."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = JsonForm().format(record)
+        assert line.isascii()
+        assert "\n" not in line
+        json.loads(line)
+        line = TextForm().format(record)
+        assert line.isascii()
+        assert line.isprintable()
+
+
+def _log_line(data: bytes) -> None:
+    log = logging.Logger("fuzz")
+    log.addHandler(_Kept())
+    relayed(log, data)
+
+
+def _connects() -> list[bytes]:
+    def text(value: bytes) -> bytes:
+        return len(value).to_bytes(2, "big") + value
+
+    plain = b"\0\4MQTT\4\2\0\x0a" + text(b"client-1")
+    full = b"\0\4MQTT\4\xc6\0\x0a" + text(b"c") + text(b"a/b") + text(b"will") + text(b"me") + text(b"secret")
+    return [bytes((0x10, len(body))) + body for body in (plain, full)]
+
+
+def _publishes() -> list[bytes]:
+    body = b"\0\3a/b" + b"payload"
+    return [bytes((0x30, len(body))) + body + b"\xe0\0", b"\xc0\0"]
+
+
+TARGETS: Final = {
+    "topic": Target(_topic, lambda: [b"vmq/v1/hv01/stats", b"vmq/v1/hv01/request/c", b"vmq/v1/h/response/c"]),
+    "url": Target(_url, lambda: [b"mqtt://me:pass%40@host:1883", b"mqtts://[::1]:8883/"]),
+    "address": Target(
+        _address, lambda: [b"127.0.0.1:8000", b"[::1]:0", b"https://name.example:8443/", b"h:" + b"9" * 5000]
+    ),
+    "connect": Target(_connect, _connects),
+    "publish": Target(_publish, _publishes),
+    "web_request": Target(
+        _web_request,
+        lambda: [b"127.0.0.1:8000\nhttp://localhost:8000\nsecret", b"localhost:8000\n\nx"],
+        form=LINES,
+    ),
+    "websocket": Target(
+        _websocket,
+        lambda: [
+            b'["stdin", "q"]',
+            b'["resize", {"width": 80, "height": 24}]',
+            b'["ping", "1"]',
+            b'["blur"]',
+        ],
+        form=JSON,
+    ),
+    "log_line": Target(
+        _log_line,
+        lambda: [b'{"level": "info", "event": "client_gone", "client": "c", "pid": 3, "why": "x"}'],
+        form=JSON,
+    ),
+}
+"""By name."""

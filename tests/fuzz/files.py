@@ -1,0 +1,212 @@
+"""Files that a person names, or that lie where the program looks: each read from the disk, as it is."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import engine.scenario
+from engine.bus import codec, discovery
+from engine.bus.errors import BadMessage, BadUrl
+from engine.bus.messages import Status
+from engine.ndis.host import Host
+from engine.scenario.keys import KEYS
+from engine.scenario.load import ScenarioError, load, load_traffic, read_traffic
+from engine.scenario.model import TrafficSpec
+from engine.telemetry.packing import PackingError
+from engine.telemetry.recording.form import RecordingError
+from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording.writer import Recorder
+from engine.telemetry.stats import Stats
+from engine.traffic.capture import CaptureError
+from tests.fuzz.messages import FEW, check_tables
+from tests.fuzz.mutate import JSON, RECORDING
+from tests.fuzz.target import Target, check_sentence, room, written
+from tests.ndis.lab import Buffers
+from tests.traffic import captures
+from tests.traffic.reading import read_bytes
+from tests.vmqtui.scripted import EVENTS, make_config, make_stats
+from vmqtui.actions import ACTIONS
+from vmqtui.preferences.keys import KEYS as PREFERENCES
+from vmqtui.preferences.load import PreferencesError, load_preferences
+from vmqtui.recorded import RecordedLink
+from vmqtui.state.model import Model
+from vmqtui.theme import COLOURS, ROLES, read_theme, themes_directory
+
+_FEW_QUEUES: Final = 64
+
+
+def _scenario(data: bytes) -> None:
+    try:
+        read = load(written(data, "scenario.toml"))
+    except ScenarioError as error:
+        check_sentence(error)
+        return
+    if sum(len(adapter.queue) for adapter in read.adapter) <= _FEW_QUEUES:
+        host, plane = Host(read), Buffers()
+        try:
+            plane.carry_out(host.start())
+        except ValueError as error:
+            check_sentence(error)
+
+
+def _traffic(data: bytes) -> None:
+    try:
+        read_traffic(load_traffic(written(data, "traffic.toml")), TrafficSpec(), ["nic0", "nic1"])
+    except ScenarioError as error:
+        check_sentence(error)
+
+
+def _config(data: bytes) -> None:
+    try:
+        load_preferences(written(data, "config.toml"))
+    except PreferencesError as error:
+        check_sentence(error)
+
+
+def _theme(data: bytes) -> None:
+    try:
+        read_theme(written(data, "theme.toml"))
+    except ValueError as error:
+        check_sentence(error)
+
+
+def _capture(data: bytes) -> None:
+    try:
+        read_bytes(data, room())
+    except CaptureError as error:
+        check_sentence(error)
+
+
+def _recording(data: bytes) -> None:
+    """Opened, read to its end, and played in the dashboard's model."""
+    try:
+        with Recording(written(data, "recording")) as opened:
+            if opened.broken:
+                check_sentence(opened.broken)
+            for host, index in opened.hosts.items():
+                for number in range(len(index.offsets)):
+                    opened.stats(host, number)
+                for kind, places in index.messages.items():
+                    for place in range(len(places)):
+                        opened.message(host, kind, place)
+            link = RecordedLink(opened)
+            for host in link.hosts[:2]:
+                model = Model(link, host, tapes=link.tape)
+                for by in (1, 1, 1000, -1):
+                    model.step(by)
+                    check_tables(model.snapshot)
+    except (RecordingError, PackingError) as error:
+        check_sentence(error)
+
+
+def _announcement(data: bytes) -> None:
+    directory = room() / "announced"
+    directory.mkdir(exist_ok=True)
+    (directory / f"engine-{os.getpid()}.json").write_bytes(data)
+    try:
+        discovery.find_url(directory=directory)
+    except BadUrl as error:
+        raise AssertionError("a file that does not read is passed over") from error
+
+
+def _scenario_seeds() -> list[bytes]:
+    shipped = (Path(engine.scenario.__file__).parent / "default.toml").read_bytes()
+    small = b'[host]\ncpus = 2\n[[adapter]]\nname = "nic0"\n[[adapter.queue]]\nvm = "a"\n'
+    return [shipped, small + b'[[adapter.queue.filter]]\nmac = "00:15:5d:00:00:01"\nvlan = 10\n']
+
+
+def _traffic_seeds() -> list[bytes]:
+    head = b'[traffic]\nseed = 7\n[[traffic.mix]]\nadapter = "nic0"\nrate_pps = 1000\npattern = "bursts"\n'
+    flow = b'[[traffic.mix.flow]]\nmac = "00:15:5d:00:00:01"\nvlan = 10\nframe_bytes = "imix"\nweight = 2\n'
+    return [head + flow, head + flow + flow]
+
+
+def _theme_seeds() -> list[bytes]:
+    directory = themes_directory()
+    return [path.read_bytes() for path in sorted(directory.glob("*.toml"))[:2]] if directory else []
+
+
+_MAGICS: Final = (0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34)
+
+
+def _capture_seeds() -> list[bytes]:
+    frames = [captures.frame(ns * 1000, captures.ethernet(vlan=ns)) for ns in range(1, 5)]
+    forms = [captures.pcap(frames, order=order, magic=magic) for order in "<>" for magic in _MAGICS]
+    return [*forms, *_captures_ng(frames)]
+
+
+def _captures_ng(frames: list[captures.Frame]) -> list[bytes]:
+    """pcapng files of the same frames, in both byte orders."""
+    files = []
+    for order in "<>":
+        file = captures.section(order) + captures.interface(order)
+        for one in frames:
+            file += captures.enhanced(one.ns, one.data, order=order)
+        files.append(file + captures.simple(frames[0].data, order=order))
+    return files
+
+
+def _recording_seeds() -> list[bytes]:
+    path = room() / "whole"
+    with Recorder(path, limit_bytes=1 << 30, replace=True) as recorder:
+        recorder.message("hv01", "status", codec.encode(Status(state="online")))
+        recorder.message("hv01", "config", codec.encode(make_config(FEW)))
+        for seq in range(1, 6):
+            recorder.reading("hv01", make_stats(seq, FEW))
+        recorder.message("hv01", "event", codec.encode(EVENTS[0]))
+    return [path.read_bytes()]
+
+
+def _scenario_words() -> list[str]:
+    names = {name for keys in KEYS.values() for name in keys}
+    headings = ("[host]", "[[adapter]]", "[[adapter.queue]]", "[[adapter.queue.filter]]", "[[adapter.port]]")
+    return [*names, *headings, "[traffic]", "[[traffic.mix]]", "[[traffic.mix.flow]]", "[cpu]", "untagged"]
+
+
+def _config_words() -> list[str]:
+    names = {name for keys in PREFERENCES.values() for name in keys}
+    return [*names, *(action.id for action in ACTIONS), "[keymap]", "[columns.queues-table]"]
+
+
+def _recorded(data: bytes) -> None:
+    """A recorder is given what came over the bus: what it writes is read again, or was refused."""
+    try:
+        stats = codec.decode(Stats, data)
+    except BadMessage:
+        return
+    path = room() / "recorded"
+    with Recorder(path, limit_bytes=1 << 30, replace=True) as recorder:
+        recorder.reading("hv01", make_stats(1, FEW))
+        recorder.reading("hv01", stats)
+        recorder.reading("hv01", make_stats(3, FEW))
+    with Recording(path) as opened:
+        again = [opened.stats("hv01", number) for number in range(len(opened.hosts["hv01"].offsets))]
+    assert again[-1].seq == 3
+
+
+TARGETS: Final = {
+    "scenario": Target(_scenario, _scenario_seeds, words=_scenario_words),
+    "traffic": Target(_traffic, _traffic_seeds, words=_scenario_words),
+    "config": Target(
+        _config,
+        lambda: [
+            b'theme = "light"\ninterval_s = 0.5\n[keymap]\nundo = ["U", "ctrl+z"]\n',
+            b'[columns.queues-table]\nshow = ["total_buffers"]\nhide = ["share"]\n[thresholds]\n'
+            b"load_warn = 0.6\n",
+        ],
+        words=_config_words,
+    ),
+    "keymap": Target(
+        lambda data: _config(b"[keymap]\n" + data),
+        lambda: [b'undo = "u"\nmove_queue = ["m", "f5"]\n', b'quit = ""\n'],
+        words=_config_words,
+    ),
+    "theme": Target(_theme, _theme_seeds, words=lambda: [*COLOURS, *ROLES, "[colours]", "[roles]"]),
+    "capture": Target(_capture, _capture_seeds),
+    "recording": Target(_recording, _recording_seeds, form=RECORDING),
+    "recorded": Target(_recorded, lambda: [codec.encode(make_stats(2, FEW))]),
+    "announcement": Target(
+        _announcement, lambda: [b'{"url": "mqtt://127.0.0.1:1883", "host": "a", "pid": 1}'], form=JSON
+    ),
+}
+"""By name."""
