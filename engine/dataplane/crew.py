@@ -1,9 +1,9 @@
 """The worker processes of a host, one a processor, and the pipes to them."""
 
 import contextlib
-import threading
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -11,10 +11,14 @@ from typing import Final
 from engine.dataplane import shard
 from engine.dataplane.layout import Sizes
 from engine.dataplane.start import context
+from engine.dataplane.watch import Watch
 
-_READY_S: Final = 60.0
+_FIRST_READY_S: Final = 60.0  # all start at once, on a machine that may be busy
+_NEXT_READY_S: Final = 20.0
 _FAREWELL_S: Final = 5.0
-_LOOKS: Final = 10  # within a deadline
+_ASK_AFTER: Final = 0.2  # of a deadline
+_LOOK_S: Final = 0.25  # between two looks at those that wait, at most, unless this process is not running
+_PAUSE_S: Final = 1.0
 
 
 class WorkerDiedError(Exception):
@@ -25,54 +29,12 @@ class WorkerDiedError(Exception):
         self.cpu = cpu
 
 
-class WorkerNotReadyError(WorkerDiedError):
-    """A worker that started did not get ready: one more would hardly do better."""
-
-
-class _Watch:
-    """Kills a worker that keeps the conductor waiting past a deadline: its pipe ends then, like a dead one's.
-
-    A thread of its own, so that waiting for a reply is one blocking read.
-    """
-
-    def __init__(self, deadline_s: float, kill: Callable[[int], None]) -> None:
-        self._deadline_s = deadline_s
-        self._kill = kill
-        self._awaited: tuple[int, float] | None = None
-        self._hung = False
-        self._deciding = threading.Lock()  # who has replied, or was replaced, is not killed any more
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="vmq-watch", daemon=True)
-        self._thread.start()
-
-    def begin(self, cpu: int) -> None:
-        """A reply of this worker is awaited from now on."""
-        with self._deciding:
-            self._hung = False
-            self._awaited = (cpu, time.monotonic())
-
-    def end(self) -> bool:
-        """Nothing is awaited any more; whether the worker was killed."""
-        with self._deciding:
-            self._awaited = None
-            return self._hung
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closing.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._closing.wait(self._deadline_s / _LOOKS):
-            with self._deciding:
-                awaited = self._awaited
-                if awaited is not None and time.monotonic() - awaited[1] > self._deadline_s:
-                    self._hung = True
-                    self._kill(awaited[0])
-
-
 class Crew:
-    """One process and one pipe a processor. Used from one thread."""
+    """One process and one pipe a processor. Used from one thread.
+
+    ``deadline_s``: who has hung for that long has been killed by then, None: nobody hangs. A worker that
+    waits for an order is asked several times within that time whether it is there: by an order to do nothing.
+    """
 
     def __init__(self, sizes: Sizes, block: str, deadline_s: float | None) -> None:
         self._sizes = sizes
@@ -81,14 +43,17 @@ class Crew:
         self._context = context()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
-        self._watch = None if deadline_s is None else _Watch(deadline_s, self._kill)
+        self._heard_s = [time.monotonic()] * sizes.cpus  # when each last replied
+        self._owing: dict[int, float] = {}  # who was asked when, and has not answered
+        self._looked_s = time.monotonic()
+        self._watch = None if deadline_s is None else Watch(deadline_s, self._kill)
         try:
             for cpu in range(sizes.cpus):
                 process, pipe = self._start(cpu)
                 self._processes.append(process)
                 self._pipes.append(pipe)
             for cpu in range(sizes.cpus):
-                self._await_ready(cpu)
+                self._await_ready(cpu, _FIRST_READY_S)
         except BaseException:
             self.close()
             raise
@@ -110,37 +75,67 @@ class Crew:
         theirs.close()
         return process, ours
 
-    def _await_ready(self, cpu: int) -> None:
+    def _await_ready(self, cpu: int, within_s: float) -> None:
+        if not self.is_ready(cpu, within_s):
+            raise WorkerDiedError(cpu, f"was not ready within {within_s:.0f} s")
+
+    def is_ready(self, cpu: int, within_s: float = 0.0) -> bool:
+        """Whether a worker that starts has said that it is ready, to be asked until it has."""
         try:
-            ready = self._pipes[cpu].poll(_READY_S)
+            ready = self._pipes[cpu].poll(within_s)
             if ready:
                 self._pipes[cpu].recv_bytes()
         except (EOFError, OSError) as error:
-            raise WorkerDiedError(cpu, "ended while it started") from error
-        if not ready:
-            raise WorkerNotReadyError(cpu, f"was not ready within {_READY_S:.0f} s")
+            raise WorkerDiedError(cpu, f"ended while it started{self._how(cpu)}") from error
+        return ready
 
     def send(self, cpu: int, order: bytes) -> None:
         """Give a worker an order; raises WorkerDiedError."""
         try:
             self._pipes[cpu].send_bytes(order)
         except OSError as error:
-            raise WorkerDiedError(cpu, "died") from error
+            raise self._death(cpu, hung=False) from error
 
     def receive(self, cpu: int) -> bytes:
         """A worker's reply to its last order; raises WorkerDiedError, also past the deadline."""
         if self._watch is not None:
             self._watch.begin(cpu)
         try:
+            if cpu in self._owing:
+                self._pipes[cpu].recv_bytes()  # the answer to an earlier question
+                del self._owing[cpu]
             reply = self._pipes[cpu].recv_bytes()
         except (EOFError, OSError) as error:
-            self._processes[cpu].join(_FAREWELL_S)  # it must not write while its rows are mended
-            hung = self._watch is not None and self._watch.end()
-            cause = f"hung for {self._deadline_s:g} s and was killed" if hung else "died"
-            raise WorkerDiedError(cpu, cause) from error
+            raise self._death(cpu, hung=self._watch is not None and self._watch.end()) from error
         if self._watch is not None:
             self._watch.end()
+        if len(reply) % shard.WORD:
+            raise self._death(cpu, hung=False, last_words=reply)
+        self._heard_s[cpu] = time.monotonic()
         return reply
+
+    def _death(self, cpu: int, *, hung: bool, last_words: bytes = b"") -> WorkerDiedError:
+        """What became of a worker; it has ended when this returns: rows are about to be mended."""
+        self._end(self._processes[cpu])
+        if hung:
+            return WorkerDiedError(cpu, f"hung for {self._deadline_s:g} s and was killed")
+        said = f": {last_words.decode(errors='replace').strip()}" if last_words else self._how(cpu)
+        return WorkerDiedError(cpu, f"died{said}")
+
+    def _how(self, cpu: int) -> str:
+        """How a process that has ended did, as far as the system tells."""
+        code = self._processes[cpu].exitcode
+        if code is None or code == 0:
+            return ""
+        with contextlib.suppress(ValueError):
+            return f" ({signal.Signals(-code).name})"
+        return f" (status {code})"
+
+    def _end(self, process: BaseProcess) -> None:
+        process.join(_FAREWELL_S)
+        if process.is_alive():
+            process.kill()
+            process.join(_FAREWELL_S)
 
     def _kill(self, cpu: int) -> None:
         self._processes[cpu].kill()
@@ -150,26 +145,76 @@ class Crew:
         cpus = {process.sentinel: cpu for cpu, process in enumerate(self._processes)}
         return sorted(cpus[sentinel] for sentinel in wait(list(cpus), timeout=0) if isinstance(sentinel, int))
 
-    def replace(self, cpu: int) -> None:
-        """Put a new worker in the place of one that died; raises WorkerDiedError if it dies too."""
+    def deaths(self, away: Iterable[int] = ()) -> list[WorkerDiedError]:
+        """Who has died, or hung and been killed, while it waited for an order; no order may be out.
+
+        ``away`` are processors that have no worker, which is known. To be called several times a second.
+        """
+        found = [self._death(cpu, hung=False) for cpu in self.dead() if cpu not in away]
+        if self._deadline_s is not None:
+            out = {*away, *(death.cpu for death in found)}
+            found += self._hung([cpu for cpu in range(self._sizes.cpus) if cpu not in out], self._deadline_s)
+        return found
+
+    def _hung(self, cpus: list[int], deadline_s: float) -> list[WorkerDiedError]:
+        """Ask those that have not been heard of for a while; who has hung is killed."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s > _PAUSE_S:  # this process was stopped, and so perhaps were they
+            pause_s = now_s - self._looked_s
+            self._heard_s = [at_s + pause_s for at_s in self._heard_s]
+            self._owing = {cpu: at_s + pause_s for cpu, at_s in self._owing.items()}
+        self._looked_s = now_s
+        found = []
+        for cpu in cpus:
+            silent_s = now_s - self._heard_s[cpu]
+            with contextlib.suppress(EOFError, OSError):  # it dies just now, which the next look finds
+                if cpu not in self._owing:
+                    if silent_s > _ASK_AFTER * deadline_s:
+                        self._pipes[cpu].send_bytes(shard.NOTHING)
+                        self._owing[cpu] = now_s
+                elif self._pipes[cpu].poll():
+                    self._pipes[cpu].recv_bytes()
+                    del self._owing[cpu]
+                    self._heard_s[cpu] = now_s
+                elif silent_s > deadline_s - _LOOK_S and now_s - self._owing[cpu] >= _LOOK_S / 2:
+                    self._kill(cpu)
+                    found.append(self._death(cpu, hung=True))
+        return found
+
+    def start(self, cpu: int) -> None:
+        """Put a new worker in the place of one that died; ``is_ready`` tells when it can be given orders."""
+        dead = self._processes[cpu]
         self._pipes[cpu].close()
-        self._processes[cpu].kill()
-        self._processes[cpu].join(_FAREWELL_S)
+        dead.kill()
+        dead.join(_FAREWELL_S)
+        self._owing.pop(cpu, None)
         self._processes[cpu], self._pipes[cpu] = self._start(cpu)
-        self._await_ready(cpu)
+        with contextlib.suppress(ValueError):  # not even killing ended it
+            dead.close()
+        self._heard_s[cpu] = time.monotonic()
+
+    def replace(self, cpu: int) -> None:
+        """The same, and wait until it is ready; raises WorkerDiedError if it dies too, or takes too long."""
+        self.start(cpu)
+        self._await_ready(cpu, _NEXT_READY_S)
 
     def close(self) -> None:
-        """End all workers: their pipes close, and who has not gone then is killed."""
+        """End all workers: their pipes close, and who has not gone within a few seconds is killed."""
         if self._watch is not None:
             self._watch.close()
         for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.close()
+        for kill in (False, True):
+            until_s = time.monotonic() + _FAREWELL_S
+            left = [process for process in self._processes if process.is_alive()]
+            for process in left:
+                if kill:
+                    process.kill()
+            for process in left:
+                process.join(max(0.0, until_s - time.monotonic()))
         for process in self._processes:
-            process.join(_FAREWELL_S)
-            if process.is_alive():
-                process.kill()
-                process.join(_FAREWELL_S)
-            process.close()
+            with contextlib.suppress(ValueError):
+                process.close()
         self._pipes.clear()
         self._processes.clear()

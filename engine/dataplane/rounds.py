@@ -5,36 +5,30 @@ is called from the conductor's thread.
 """
 
 import itertools
+import math
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from engine.dataplane import layout, ownership
-from engine.dataplane.crew import Crew, WorkerDiedError, WorkerNotReadyError
+from engine.dataplane.crew import Crew, WorkerDiedError
 from engine.dataplane.layout import I64, NONE
 from engine.dataplane.plane import Plane
+from engine.dataplane.relief import Incident, Relief
 from engine.dataplane.shard import ORDER
+from engine.dataplane.stand_in import StandIn
 from engine.dataplane.top import note_all
 
 MOST_UNDER_WAY: Final = 2
 """Rounds under way at a time: published rows stay as they are for one round more, and no longer."""
 MOST_AHEAD: Final = layout.BATCHES - MOST_UNDER_WAY
 """Batches steered, or being steered, that no round under way serves."""
-_MOST_DEATHS: Final = 5
-_DEATHS_WITHIN_S: Final = 10.0
+_LOOK_S: Final = 0.2
 _NO_ROUND: Final = -2
-
-
-@dataclass(frozen=True)
-class Incident:
-    """A worker that died, and what was done."""
-
-    cpu: int
-    cause: str
-    lost_frames: int
 
 
 @dataclass(frozen=True)
@@ -95,19 +89,32 @@ class Rounds:
 
     Two rounds may be under way at a time, so that a shard that has done with one finds the order for the next
     in its pipe. While any is, the published rows may be neither read nor written by anyone else.
+
+    While a processor has no worker, frames for its queues are lost, and its slices are steered here.
     """
 
     def __init__(self, plane: Plane, deadline_s: float | None = None) -> None:
         self.plane = plane
-        self.incidents: deque[Incident] = deque(maxlen=1024)
         self.held_apart = False  # the caller has something to settle after every round
         self._crew = Crew(plane.sizes, plane.block_name, deadline_s)
+        self.relief = Relief(self._crew)
+        self._stand_in = StandIn(plane)
+        self._next_look_s = math.inf  # nobody looks after the workers yet
         self._cpus = np.arange(plane.sizes.cpus)
         self._round = 0
         self._under_way: deque[_Round] = deque()
         self._steered: deque[_Steering] = deque(maxlen=layout.BATCHES)
         self._orphans: list[_Orphan] = []
-        self._deaths: deque[float] = deque(maxlen=_MOST_DEATHS)
+
+    @property
+    def incidents(self) -> deque[Incident]:
+        """What happened to workers and has not been taken note of."""
+        return self.relief.incidents
+
+    @property
+    def down(self) -> Iterable[int]:
+        """Processors without a worker."""
+        return self.relief.down
 
     @property
     def worker_pids(self) -> list[int]:
@@ -122,7 +129,8 @@ class Rounds:
     @property
     def apart(self) -> bool:
         """Whether a round has to end before the next one begins: something is to be settled between them."""
-        return bool(self.held_apart or self._orphans or self.incidents or self.plane.shrinking)
+        is_look_due = time.monotonic() > self._next_look_s
+        return bool(self.held_apart or self._orphans or self.incidents or self.plane.shrinking or is_look_due)
 
     def has_steered(self, part: Part) -> bool:
         """Whether a round that has ended steered this part, by the tables of now."""
@@ -170,10 +178,19 @@ class Rounds:
         self.plane.settle_time(one.horizon_ns)
         return True
 
+    def look_after(self) -> None:
+        """After every round: see to the workers, a few times a second, when no round is under way."""
+        now_s = time.monotonic()
+        if not self._under_way and not now_s < self._next_look_s < math.inf:
+            self._next_look_s = now_s + _LOOK_S
+            self.replace_dead()
+
     def replace_dead(self) -> None:
-        """Replace workers that ended while they had nothing to do."""
-        for cpu in self._crew.dead():
-            self._bury(WorkerDiedError(cpu, "died"))
+        """Replace workers that ended or hang without an order, and those whose time has come."""
+        for death in self._crew.deaths(self.down):
+            self._bury(death)
+        for cpu in self.relief.look():
+            self.plane.wake(cpu)
         self._settle_orphans()
 
     def close(self) -> None:
@@ -216,8 +233,10 @@ class Rounds:
             self._send(cpu, one)
 
     def _send(self, cpu: int, one: _Round) -> None:
-        """Send an order. That a worker is dead is heard of again where its reply is awaited."""
+        """Send an order, if there is a worker. That it is dead is heard of where its reply is awaited."""
         one.missed.discard(cpu)
+        if cpu in self.down:
+            return
         try:
             self._crew.send(cpu, self._order(cpu, one))
         except WorkerDiedError:
@@ -227,10 +246,11 @@ class Rounds:
         """Wait for everyone's replies to the oldest round.
 
         A worker that died is replaced. The frames it served are lost; what it had not been given yet, and
-        its slice of what is steered, is its successor's.
+        its slice of what is steered, is its successor's. Where there is none, we stand in.
         """
         for cpu in one.busy:
-            while True:
+            serves = cpu in one.serving
+            while cpu not in self.down:
                 try:
                     self._count(self._crew.receive(cpu), cpu, one)
                 except WorkerDiedError as death:
@@ -241,6 +261,18 @@ class Rounds:
                     if cpu in one.busy:
                         continue
                 break
+            if cpu in self.down:
+                self._do_without(cpu, one, serves)
+
+    def _do_without(self, cpu: int, one: _Round, serves: bool) -> None:
+        """What becomes of a round's work for a processor without a worker."""
+        if cpu in one.serving:
+            self._lose(cpu, one)
+        if serves:
+            self._stand_in.return_due(cpu, one.horizon_ns)
+        if one.ahead is not None and cpu < len(one.ahead.slices):
+            part = one.ahead.part
+            self._stand_in.steer(part.batch, one.ahead.slices[cpu], part.frames, one.ahead.port)
 
     def _count(self, reply: bytes, cpu: int, one: _Round) -> None:
         """Let what a shard counted take effect: of what it steered, when that is served."""
@@ -254,12 +286,15 @@ class Rounds:
             self.plane.bank[cpu] ^= 1
 
     def _bury(self, death: WorkerDiedError, during: _Round | None = None) -> None:
-        """Count what a dead worker held as lost, free its buffers, and replace it.
+        """Count what a dead worker held as lost, and replace it, now or later."""
+        self.relief.died(death, self._lose(death.cpu, during))
 
-        Its frames of the round it served when it died are lost too.
+    def _lose(self, cpu: int, during: _Round | None) -> int:
+        """Count what a processor has pending as lost, and free its buffers; how many frames that is.
+
+        Its frames of the round it was to serve, if any, are lost too.
         """
-        plane, cpu = self.plane, death.cpu
-        views = plane.views
+        plane, views = self.plane, self.plane.views
         lost = 0
         undone = _NO_ROUND
         frames = np.empty((0, layout.FRAME_ROW), np.int64)
@@ -297,25 +332,8 @@ class Rounds:
             note_all(plane.top(int(row[layout.ADAPTER])), data, places, reason[reason > 0] - 1)
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
             plane.collect(slot)
-        self._replace(Incident(cpu, str(death), lost), death)
         plane.wake(cpu)
-
-    def _replace(self, incident: Incident, death: WorkerDiedError) -> None:
-        """Put a new worker in the place of a dead one; if it dies before it is ready, another."""
-        while True:
-            self.incidents.append(incident)
-            self._deaths.append(time.monotonic())
-            if len(self._deaths) == _MOST_DEATHS and self._deaths[-1] - self._deaths[0] < _DEATHS_WITHIN_S:
-                raise death
-            try:
-                self._crew.replace(death.cpu)
-            except WorkerNotReadyError:
-                raise
-            except WorkerDiedError as another:
-                death = another
-                incident = Incident(death.cpu, str(death), 0)
-                continue
-            return
+        return lost
 
     def _settle_orphans(self) -> None:
         """Take from processors the frames of DPCs whose queue had moved on to a worker that died.

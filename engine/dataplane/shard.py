@@ -4,6 +4,7 @@ It waits for a message, runs a kernel, replies. Everything it knows is in shared
 pipe closes, ignores Ctrl-C (the engine's business) and writes nothing to the terminal.
 """
 
+import contextlib
 import gc
 import signal
 import struct
@@ -22,6 +23,11 @@ from engine.jit import entry
 ORDER: Final = struct.Struct("<9q")
 """To serve: batch, blocks, bank, round, horizon_ns; then to steer: batch, first block, last block, frames. A
 batch below 0: nothing."""
+NOTHING: Final = ORDER.pack(-1, 0, 0, 0, 0, -1, 0, 0, 0)
+"""An order to do nothing, which asks whether somebody is there."""
+WORD: Final = 8
+"""Replies are whole words; the last words of a worker that fails are not."""
+_LAST_WORDS_BYTES: Final = 2048
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ def main(place: Place, pipe: Connection) -> None:
     """Say that it is ready with an empty message, then carry out orders until the pipe closes.
 
     A reply is int64 as bytes: the port counters to add, (adapters, PORT_COUNTERS), then the filters credited,
-    (n, 2) of (filter, frames).
+    (n, 2) of (filter, frames). A worker that fails says why, in a message that is no whole number of words.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()  # nothing here makes cycles; a collection would copy every page shared with the fork server
@@ -46,8 +52,17 @@ def main(place: Place, pipe: Connection) -> None:
         _work(place, block, pipe)
     except (EOFError, OSError):  # the engine has closed the pipe, or is gone
         pass
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            pipe.send_bytes(_last_words(error))
     finally:
         block.close()
+
+
+def _last_words(error: Exception) -> bytes:
+    """A sentence, in bytes that can't be taken for a reply."""
+    said = f"{type(error).__name__}: {error}".encode(errors="replace")[:_LAST_WORDS_BYTES]
+    return said if len(said) % WORD else said + b" "
 
 
 def _work(place: Place, block: Block, pipe: Connection) -> None:

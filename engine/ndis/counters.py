@@ -7,7 +7,7 @@ this; nothing else spells a counter's name in a list of its own.
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["frames", "bytes", "count", "cycles", "buffers", "queues"]
+Unit = Literal["frames", "bytes", "count", "cycles", "buffers", "queues", "0 or 1"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ QUEUE = (
     Counter("dropped_no_buffer", "frames", "Frames that found every buffer pending or outstanding."),
     Counter("indicated_frames", "frames", "Frames handed up the stack by a DPC."),
     Counter("discarded_frames", "frames", "Frames pending when the queue's last filter was cleared."),
-    Counter("lost_frames", "frames", "Frames in a worker that died."),
+    Counter("lost_frames", "frames", "Frames in a worker that died, or for a processor that is down."),
     Counter("returned_frames", "frames", "Frames whose buffer the VM, or the switch, gave back."),
     Counter("switch_dropped_frames", "frames", "Indicated frames that no switch port accepts."),
     Counter("interrupts", "count", "Interrupts raised for this queue."),
@@ -61,7 +61,10 @@ CPU = (
     Counter("indicated_frames", "frames", "Frames those indicated."),
 )
 
-CPU_GAUGES = (Counter("queues", "queues", "Queues whose affinity is this processor.", gauge=True),)
+CPU_GAUGES = (
+    Counter("queues", "queues", "Queues whose affinity is this processor.", gauge=True),
+    Counter("down", "0 or 1", "1: it has no worker now, and frames for its queues are lost.", gauge=True),
+)
 
 DEFAULT_QUEUE_REASONS = (
     Counter("broadcast", "frames", "Sent to the broadcast address."),

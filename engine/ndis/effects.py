@@ -141,6 +141,13 @@ class SetLink:
     link_gbps: float
 
 
+@dataclass(frozen=True)
+class RestartWorker:
+    """A processor that is down shall have a worker again."""
+
+    cpu: int
+
+
 Effect = (
     OpenQueue
     | SplitBuffers
@@ -155,6 +162,7 @@ Effect = (
     | SteeringChanged
     | SetTraffic
     | SetLink
+    | RestartWorker
 )
 
 

@@ -173,6 +173,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {name: _adapter_key(name) for name in settings.CHANGEABLE},
         fixed=frozenset(KEYS[AdapterSpec]) - frozenset(settings.CHANGEABLE),
     ),
+    "restart_worker": Operation(requests.restart_worker, {"cpu": _CPU}, needs_adapter=False),
     "ping": Operation(queries.ping, {}, needs_adapter=False),
 }
 """Every operation by name."""

@@ -15,6 +15,7 @@ from engine.ndis.effects import (
     MoveQueue,
     NewFilter,
     Observe,
+    RestartWorker,
     SetBuffers,
     SplitBuffers,
     SteeringChanged,
@@ -302,6 +303,16 @@ def _check_growth(adapter: Adapter, observe: Observe, queue_id: int, buffers: in
             f"buffers: {buffers} for queue {queue_id} is more than {adapter.title} has left"
             f" (1..{min(held + left, MAX_BUFFERS)} fits)"
         )
+
+
+def restart_worker(adapter: Adapter, observe: Observe, driver: str, *, cpu: int) -> Outcome:
+    """Let a processor whose worker was given up have one again; which has one keeps it."""
+    _check_cpu(adapter, cpu)
+    return done(
+        f"processor {processor_name(cpu)} gets a new worker, if it is down",
+        effects=[RestartWorker(cpu)],
+        changed=False,
+    )
 
 
 def _usable_lookahead(adapter: Adapter, lookahead_bytes: int) -> int:

@@ -32,15 +32,13 @@ from engine.scenario.model import Scenario
 from engine.service.feed import Feed
 from engine.service.journal import Journal
 from engine.service.live import Listener, LiveLoop, LoopEndedError
-from engine.service.machine import Machine
+from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.sources import capture_source, synthetic_source
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
 from engine.traffic.capture import CaptureSource
 from engine.traffic.synthetic import SyntheticSource
-
-_WORKER_DEADLINE_S: Final = 5.0
 
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
 
@@ -58,7 +56,8 @@ class Listen:
 class Engine:
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
-    ``capture`` replaces the scenario's traffic, on ``adapter``; ``interval_s`` is the time between stats.
+    ``capture`` replaces the scenario's traffic, on ``adapter``; ``interval_s`` is the time between stats;
+    a worker that hangs for ``worker_deadline_s`` is killed and replaced.
     Entering raises what a bad scenario, capture or broker deserves (ValueError, NotEnoughMemoryError,
     CaptureError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
     """
@@ -73,6 +72,7 @@ class Engine:
         broker: str | None = None,
         listen: Listen | None = None,
         interval_s: float = 0.25,
+        worker_deadline_s: float = WORKER_DEADLINE_S,
         announce: bool = False,
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
@@ -89,6 +89,7 @@ class Engine:
         self._broker_url = BrokerUrl.parse(broker) if broker is not None else None
         self._listen = listen or Listen()
         self._interval_ns = round(interval_s * 1e9)
+        self._worker_deadline_s = worker_deadline_s
         self._announce = announce
         self._progress = progress
         self._broker: EmbeddedBroker | None = None
@@ -184,7 +185,7 @@ class Engine:
             source = synthetic_source(self.scenario)
         feed = Feed(self.scenario, source)
         try:
-            machine = Machine(self.scenario, played, feed=feed, deadline_s=_WORKER_DEADLINE_S)
+            machine = Machine(self.scenario, played, feed=feed, deadline_s=self._worker_deadline_s)
         except BaseException:
             feed.close()
             raise

@@ -17,6 +17,7 @@ _BACK_NS: Final = 100_000_000
 _LEVELS: Final = {
     "worker_died": logging.ERROR,
     "worker_replaced": logging.WARNING,
+    "worker_given_up": logging.ERROR,
     "bad_request": logging.WARNING,
     "messages_dropped": logging.WARNING,
     "queue_free_aborted": logging.WARNING,

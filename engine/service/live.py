@@ -27,7 +27,6 @@ from engine.telemetry.stats import Stats
 T = TypeVar("T")
 
 _IDLE_STEP_NS: Final = 250_000_000
-_WATCH_NS: Final = 500_000_000
 _SKIP_TOLD_NS: Final = 1_000_000
 
 
@@ -122,7 +121,7 @@ class LiveLoop:
 
     def _keep_time(self) -> None:
         machine = self.machine
-        read_ns = watched_ns = time.monotonic_ns()
+        read_ns = time.monotonic_ns()
         pace = self._pace = Pace(read_ns)
         reading_ns = self._interval_ns
         self._listener.stats(self._read())
@@ -138,10 +137,6 @@ class LiveLoop:
             self._conductor.run_to(horizon_ns, self._after_round)
             now_ns = time.monotonic_ns()
             pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
-            if now_ns - watched_ns > _WATCH_NS:
-                watched_ns = now_ns
-                machine.rounds.replace_dead()
-                machine.settle()
             if fed and self._conductor.source is None:
                 self._tell_of_end()
             due = horizon_ns == reading_ns

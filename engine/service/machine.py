@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.dataplane.rounds import Rounds
-from engine.ndis.effects import Effect, Indication, SetLink, SetTraffic, SteeringChanged
+from engine.ndis.effects import Effect, Indication, RestartWorker, SetLink, SetTraffic, SteeringChanged
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.ndis.states import State
@@ -23,6 +23,9 @@ from engine.telemetry.describe import config_of
 from engine.telemetry.events import Event
 from engine.telemetry.snapshot import AdapterRows, stats_of
 from engine.telemetry.stats import Stats
+
+WORKER_DEADLINE_S: Final = 5.0
+"""A worker that hangs is killed within this time, unless another is set."""
 
 _EVENTS_KEPT: Final = 10_000
 _DROPS_END_NS: Final = 5_000_000_000
@@ -80,7 +83,8 @@ class Machine:
         return outcome
 
     def settle(self) -> None:
-        """After a round: complete the frees that waited for buffers, and tell of workers that died."""
+        """After a round: complete the frees that waited for buffers, see to the workers, and tell of them."""
+        self.rounds.look_after()
         for freeing in self.host.freeing():
             gauges = self.plane.gauges(*freeing)
             if gauges.pending == 0 and gauges.outstanding == 0:
@@ -89,8 +93,7 @@ class Machine:
                 self._publish(outcome.indications)
         while self.rounds.incidents:
             incident = self.rounds.incidents.popleft()
-            self.tell("worker_died", f"{incident.cause}; {incident.lost_frames} frames are lost with it")
-            self.tell("worker_replaced", f"CPU {incident.cpu} has a new worker")
+            self.tell(incident.kind, incident.cause)
 
     def stats(self, *, behind_ns: int = 0, skipped_ns: int = 0) -> Stats:
         """Read every counter; drops that began or ended since the last reading become events."""
@@ -103,6 +106,7 @@ class Machine:
             seq=self._stats_seq,
             time_ns=time.time_ns(),
             revision=self.host.revision,
+            down=self.rounds.down,
             behind_ns=behind_ns,
             skipped_ns=skipped_ns,
         )
@@ -161,6 +165,8 @@ class Machine:
             elif isinstance(effect, SetTraffic | SetLink):
                 if self._feed is not None:
                     self._feed.carry_out(effect, self.plane.now_ns)
+            elif isinstance(effect, RestartWorker):
+                self.rounds.relief.restart(effect.cpu)
             else:
                 self.plane.carry_out(effect)
         for adapter in changed:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from engine.dataplane.conductor import Conductor
 from engine.scenario.model import Scenario
 from engine.service.interrupts import whole
-from engine.service.machine import Machine
+from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.sources import capture_source
 from engine.telemetry.config import Config
 from engine.telemetry.report import replay_report
@@ -21,6 +21,7 @@ from engine.traffic.plan import Plan, plan
 Pace = Literal["max", "real"]
 
 _STEP_NS: Final = 20_000_000
+_DEATHS: Final = ("worker_died", "worker_given_up")
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ def replay(
     adapter: str | None = None,
     *,
     pace: Pace = "max",
+    worker_deadline_s: float = WORKER_DEADLINE_S,
     progress: Callable[[CaptureSource], None] = lambda source: None,
 ) -> Replayed:
-    """Run a capture through a scenario; ``progress`` is called between rounds.
+    """Run a capture through a scenario; ``progress`` is called between rounds. At pace "real" a
+    worker that hangs for ``worker_deadline_s`` is killed and replaced; at "max" none hangs.
 
     Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
     """
@@ -62,7 +65,8 @@ def replay(
         source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
         stack.callback(source.close)
         with whole():
-            machine = Machine(scenario, f"capture {capture}")
+            deadline_s = worker_deadline_s if pace == "real" else None
+            machine = Machine(scenario, f"capture {capture}", deadline_s=deadline_s)
             stack.callback(_close, machine)
         conductor = Conductor(machine.rounds, source)
 
@@ -80,9 +84,11 @@ def replay(
                 conductor.run_to(horizon_ns, after_round)
                 late_ns = max(0, time.monotonic_ns() - start_ns - horizon_ns)
         conductor.run_to_end(after_round)
+        machine.rounds.replace_dead()  # it may have been too short to notice
+        machine.settle()
         stats = machine.stats(skipped_ns=source.skipped_ns)
         config = machine.config()
-        deaths = [one.cause for one in machine.take_events() if one.event == "worker_died"]
+        deaths = [one.cause for one in machine.take_events() if one.event in _DEATHS]
     document = replay_report(
         config,
         stats,

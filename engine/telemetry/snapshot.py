@@ -1,6 +1,6 @@
 """From the data plane's columns to the stats message."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,13 +70,17 @@ def stats_of(
     seq: int,
     time_ns: int,
     revision: int,
+    down: Iterable[int] = (),
     behind_ns: int = 0,
     skipped_ns: int = 0,
 ) -> Stats:
-    """The stats message of a reading."""
+    """The stats message of a reading; ``down`` are the processors without a worker."""
     cpus: Columns = {"id": list(range(len(reading.cpus)))}
     cpus.update(zip(_CPU_NAMES, reading.cpus[:, _CPU_COLUMNS].T.tolist(), strict=True))
     cpus["budget_cycles"] = reading.budget_cycles
+    cpus["down"] = [0] * len(reading.cpus)
+    for cpu in down:
+        cpus["down"][cpu] = 1
     in_use = reading.owner[reading.owner != layout.NONE]
     cpus["queues"] = np.bincount(in_use, minlength=len(reading.cpus)).tolist()
     return Stats(

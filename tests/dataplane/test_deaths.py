@@ -108,7 +108,7 @@ def queue(rounds: Rounds, queue_id: int) -> dict[str, int]:
 
 def lost(rounds: Rounds) -> list[tuple[int, int]]:
     """(processor, frames) of each death."""
-    return [(incident.cpu, incident.lost_frames) for incident in rounds.incidents]
+    return [(one.cpu, one.lost_frames) for one in rounds.incidents if one.kind == "worker_died"]
 
 
 def test_all_that_a_worker_did_in_a_round_is_undone_when_it_dies_before_it_has_said_so() -> None:
@@ -251,7 +251,7 @@ def overlapping(dies: bool) -> tuple[dict[str, int], dict[str, int], int]:
         def after_round() -> None:
             nonlocal found
             overlaps.append(rounds.under_way)
-            rounds._deaths.clear()
+            rounds.relief.forgive()
             while rounds.incidents:
                 found += rounds.incidents.popleft().lost_frames
             if dies and len(overlaps) % 5 == 3:
@@ -323,7 +323,8 @@ def test_a_worker_that_hangs_is_killed_at_its_deadline_and_replaced() -> None:
         rounds.begin(Part(0, 20), NEVER_NS)
         rounds.end()
         assert lost(rounds) == [(1, 10)]
-        assert rounds.incidents[0].cause == "the worker of CPU 1 hung for 3 s and was killed"
+        cause = "the worker of CPU 1 hung for 3 s and was killed; 10 frames are lost with it"
+        assert rounds.incidents[0].cause == cause
         assert rounds.worker_pids[1] != hung
         assert (queue(rounds, 1)["lost_frames"], queue(rounds, 2)["returned_frames"]) == (10, 10)
 
@@ -368,28 +369,6 @@ def test_every_frame_of_a_source_is_received_however_it_ends(pieces: list[list[i
         assert queue(rounds, 1)["outstanding"] == queue(rounds, 1)["pending"] == 0
 
 
-def test_a_replacement_that_dies_while_it_starts_is_replaced_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    with two_queues() as rounds:
-        start, tries = rounds._crew._start, []
-
-        def die_at_first(cpu: int) -> Any:
-            process, pipe = start(cpu)
-            tries.append(process.pid)
-            if len(tries) < 3:
-                process.kill()
-            return process, pipe
-
-        monkeypatch.setattr(rounds._crew, "_start", die_at_first)
-        write(rounds.plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 10)
-        killer = Killer(rounds)
-        killer.kill(1)
-        rounds.begin(Part(0, 20), NEVER_NS)
-        rounds.end()
-        assert rounds.worker_pids[1] == tries[2]
-        assert lost(rounds) == [(1, 0)] * 3
-        assert queue(rounds, 1)["returned_frames"] == 10
-
-
 def left_over(before: set[int], block: str) -> list[str]:
     """What is left of some rounds: processes, threads, shared memory."""
     found = [f"process {pid}" for pid in before if psutil.pid_exists(pid)]
@@ -400,32 +379,6 @@ def left_over(before: set[int], block: str) -> list[str]:
         return found
     memory.close()
     return [*found, block]
-
-
-def die_again_and_again(pids: set[int], killers: list[Killer]) -> None:
-    """Notes the workers there were, and who killed them."""
-    with two_queues(deadline_s=60.0) as rounds:
-        killer = Killer(rounds)
-        killers.append(killer)
-
-        def after_round() -> None:
-            pids.update(rounds.worker_pids)
-            killer.victims = {1}
-
-        after_round()
-        with killer.lurking():
-            Conductor(rounds, Pieces([[1, OTHER] * 10 for _ in range(9)])).run_to_end(after_round)
-
-
-def test_workers_that_die_again_and_again_end_the_run_and_nothing_is_left() -> None:
-    pids: set[int] = set()
-    killers: list[Killer] = []
-    with pytest.raises(WorkerDiedError, match="the worker of CPU 1 died"):
-        die_again_and_again(pids, killers)
-    rounds = killers[0].rounds
-    assert len(lost(rounds)) == 5
-    assert len(pids) == 6
-    assert left_over(pids, rounds.plane.block_name) == []
 
 
 def test_a_worker_that_dies_while_the_first_ones_start_leaves_nothing(

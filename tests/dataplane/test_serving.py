@@ -299,7 +299,7 @@ def step(
 ) -> None:
     """One round of both."""
     rounds, model = case.rounds, case.model
-    rounds._deaths.clear()  # here they are no sign of something wrong
+    rounds.relief.forgive()  # here they are no sign of something wrong
     killer = Killer(rounds, {cpu for cpu, when in dying.items() if when == "handed an order"})
     for cpu in [cpu for cpu, when in dying.items() if when == "found dead"]:
         killer.kill(cpu)

@@ -233,6 +233,7 @@ def make_stats(
             "dpcs": [value // 20 for value in indicated],
             "indicated_frames": indicated,
             "queues": queue_count,
+            "down": [0] * cpus,
         },
         adapters={name: adapter() for name in adapters},
     )

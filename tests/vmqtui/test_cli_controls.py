@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
         "set_adapter",
         {"link_gbps": 25.0, "vlan_filtering": False},
     ),
+    "worker restart 3": ("restart_worker", {"cpu": 3}),
 }
 OPTIONS = "--broker mqtt://b --host hv01 --adapter nic1 --driver d --what-if --json"
 

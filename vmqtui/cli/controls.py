@@ -1,4 +1,4 @@
-"""``vmqtui queue …``, ``filter …``, ``vm …`` and ``adapter …``: the control plane's requests, scripted."""
+"""``vmqtui queue …``, ``filter …``, ``vm …``, ``adapter …``, ``worker …``: the requests, scripted."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ queue = typer.Typer(help="Allocate, complete, change and free queues.", rich_mar
 filter_ = typer.Typer(help="Set and clear filters.", rich_markup_mode=None)
 vm = typer.Typer(help="Pause, resume, remove and migrate VMs.", rich_markup_mode=None)
 adapter_ = typer.Typer(help="Change a running adapter.", rich_markup_mode=None)
+worker = typer.Typer(help="Bring back the worker of a processor that is down.", rich_markup_mode=None)
 
 OnAdapter = Annotated[
     str | None, typer.Option("--adapter", metavar="A", help="The adapter; default: the host's only one.")
@@ -244,3 +245,11 @@ def set_adapter(
     }
     given = {key: value for key, value in wanted.items() if value is not None}
     return "set_adapter", given
+
+
+@asks(worker)
+def restart(
+    cpu: Annotated[int, typer.Argument(metavar="CPU", help="The processor's number.")],
+) -> Asked:
+    """Start a worker for a processor that is down; one that is up keeps its own."""
+    return "restart_worker", {"cpu": cpu}

@@ -32,6 +32,7 @@ def run_engine(
     listen: str | None,
     duration: float | None,
     interval: float,
+    worker_deadline: float | None,
     log_form: Form | None,
     log_file: Path | None,
     tied: bool,
@@ -47,6 +48,7 @@ def run_engine(
     prepare_kernels(tell=tied)
     with engine_sentences(str(scenario or "the default scenario")):
         from engine.service.engine import Engine
+        from engine.service.machine import WORKER_DEADLINE_S
 
         def say(sentence: str) -> None:
             print(sentence, file=sys.stderr, flush=True)
@@ -60,6 +62,7 @@ def run_engine(
                 broker=broker,
                 listen=parse_listen(listen),
                 interval_s=interval,
+                worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
                 announce=broker is None and listen is None,
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )

@@ -32,6 +32,16 @@ HostName = Annotated[
     str | None, typer.Option("--host", metavar="H", help="The host, where there are several.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+WorkerDeadline = Annotated[
+    float | None,
+    typer.Option(
+        "--worker-deadline",
+        metavar="S",
+        min=0.5,
+        max=600,
+        help="Replace a worker that hangs for so long; default: 5.",
+    ),
+]
 Theme = Annotated[str | None, typer.Option("--theme", metavar="T", help="One of the themes.")]
 LogForm = Literal["json", "text"]
 LogFormat = Annotated[

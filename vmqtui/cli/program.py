@@ -21,6 +21,7 @@ from vmqtui.cli.options import (
     OnlyAdapter,
     ScenarioFile,
     Theme,
+    WorkerDeadline,
 )
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.add_typer(controls.queue, name="queue")
 app.add_typer(controls.filter_, name="filter")
 app.add_typer(controls.vm, name="vm")
 app.add_typer(controls.adapter_, name="adapter")
+app.add_typer(controls.worker, name="worker")
 app.add_typer(traffic.traffic, name="traffic")
 app.add_typer(config.config, name="config")
 app.add_typer(logs.logs, name="logs")
@@ -134,6 +136,7 @@ def engine(
     interval: Annotated[
         float, typer.Option("--interval", metavar="S", min=0.02, max=60, help="Seconds between stats.")
     ] = 0.25,
+    worker_deadline: WorkerDeadline = None,
     log_format: Annotated[
         LogForm | None,
         typer.Option("--log-format", help="Log to standard error (or FILE); default: a file, as text."),
@@ -159,6 +162,7 @@ def engine(
             listen=listen,
             duration=duration,
             interval=interval,
+            worker_deadline=worker_deadline,
             log_form=log_format,
             log_file=log_file,
             tied=tied,
@@ -180,11 +184,14 @@ def replay(
     pace: Annotated[
         Literal["max", "real"], typer.Option("--pace", help="As fast as it goes, or by the capture's clock.")
     ] = "max",
+    worker_deadline: WorkerDeadline = None,
 ) -> None:
     """Run a capture through the model to its end, and print every counter."""
     from vmqtui.cli.replay import run_replay
 
-    raise typer.Exit(run_replay(capture, scenario, adapter, as_json=json_, pace=pace))
+    raise typer.Exit(
+        run_replay(capture, scenario, adapter, as_json=json_, pace=pace, worker_deadline=worker_deadline)
+    )
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from engine.scenario.load import load
-from vmqtui.cli.failures import DONE, FAILED, engine_sentences, sentences, warn
+from vmqtui.cli.failures import DONE, FAILED, engine_sentences, sentences, unusable, warn
 from vmqtui.cli.output import print_json, print_table
 from vmqtui.cli.start import prepare_kernels
 from vmqtui.state.snapshot import Snapshot
@@ -22,19 +22,35 @@ _LATE_NS: Final = 500_000_000
 
 
 def run_replay(
-    capture: Path, scenario: Path | None, adapter: str | None, *, as_json: bool, pace: Literal["max", "real"]
+    capture: Path,
+    scenario: Path | None,
+    adapter: str | None,
+    *,
+    as_json: bool,
+    pace: Literal["max", "real"],
+    worker_deadline: float | None,
 ) -> int:
     """Replay a capture and print what came of it; the exit status."""
+    if worker_deadline is not None and pace == "max":
+        unusable("--worker-deadline: no worker has one at --pace max (--pace real fits)")
     with sentences():
         given = load(scenario) if scenario is not None else None
     prepare_kernels()
     with engine_sentences(str(scenario or "the plan")):
+        from engine.service.machine import WORKER_DEADLINE_S
         from engine.service.replay import plan_capture, replay
 
         if given is None:
             given = plan_capture(capture)[0].scenario
         report = _progress()
-        done = replay(capture, given, adapter, pace=pace, progress=report)
+        done = replay(
+            capture,
+            given,
+            adapter,
+            pace=pace,
+            worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
+            progress=report,
+        )
     if done.stats.skipped_ns:
         warn(f"{done.stats.skipped_ns / 1e9:.3f} s were cut out of gaps of over 1 s")
     if done.late_ns > _LATE_NS:

@@ -42,6 +42,8 @@ class Column(Generic[R]):
     unit: str = ""
     computed: str = ""
     format: Callable[[Any], str] = plain
+    instead: Callable[[R], str | None] | None = None
+    """A word that is shown in place of the value, where there is one to say."""
     right: bool = False
     priority: int = 0
     grow: int = 0
@@ -90,7 +92,8 @@ class Column(Generic[R]):
 
     def text(self, row: R) -> str:
         """The value as it is shown, of any length."""
-        return self.format(self.value(row))
+        word = self.instead(row) if self.instead is not None else None
+        return word or self.format(self.value(row))
 
     def cell(self, row: R, width: int) -> tuple[str, Level]:
         """Text in exactly ``width`` cells, and its threshold; a glyph tells it without colour."""

@@ -13,6 +13,16 @@ def _names(names: Any) -> str:
     return "  ".join(printable(name) for name in names) if names else UNKNOWN
 
 
+def _worker(row: CpuRow) -> str | None:
+    return None if row.down is None else "down" if row.down else "up"
+
+
+def _bar(row: CpuRow) -> list[tuple[float, str]] | None:
+    if row.down:
+        return []
+    return None if row.load is None else [(row.load, load_level(row.load) or "bar")]
+
+
 def _cpu_rate(key: str, title: str, counter: str, help_: str, priority: int) -> Column[CpuRow]:
     return Column(
         key=key,
@@ -97,7 +107,7 @@ CPUS: tuple[Column[CpuRow], ...] = (
         help="Its load.",
         value=lambda row: None,
         sort=lambda row: row.load,
-        gauge=lambda row: None if row.load is None else [(row.load, load_level(row.load) or "bar")],
+        gauge=_bar,
         grow=14,
         priority=1,
     ),
@@ -110,8 +120,20 @@ CPUS: tuple[Column[CpuRow], ...] = (
         computed="Δ busy_cycles / Δ budget_cycles",
         value=lambda row: row.load,
         format=percent,
+        instead=lambda row: "down" if row.down else None,
         right=True,
-        level=lambda row: load_level(row.load) or quiet(row.load),
+        level=lambda row: "bad" if row.down else load_level(row.load) or quiet(row.load),
+    ),
+    Column(
+        key="worker",
+        title="Worker",
+        heading="Worker",
+        width=6,
+        help="Its worker process: up, or down (it kept dying; frames for its queues are lost).",
+        computed="down",
+        value=_worker,
+        priority=9,
+        level=lambda row: "bad" if row.down else "dim",
     ),
     Column(
         key="trend",

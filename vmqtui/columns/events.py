@@ -10,6 +10,7 @@ from vmqtui.state.rows import EventRow
 EVENT_LEVELS: dict[str, Level] = {
     "drops_begin": "bad",
     "worker_died": "bad",
+    "worker_given_up": "bad",
     "queue_free_aborted": "bad",
     "bad_request": "warn",
     "messages_dropped": "warn",

@@ -125,6 +125,8 @@ def _warnings(
     found: list[str] = []
     if here.cpu == there.cpu:
         return ()
+    if there.down:
+        found.append(f"{there.processor} is down: frames for its queues are lost")
     if _is_remote(queue, there):
         node = there.config.numa_node if there.config else None
         adapter = queue.settings.numa_node if queue.settings else None

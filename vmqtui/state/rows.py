@@ -226,6 +226,12 @@ class CpuRow(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.config.name if self.config else processor_name(self.cpu)
 
     @property
+    def down(self) -> bool | None:
+        """Whether it has no worker, so that frames for its queues are lost; None: not told."""
+        count = self.count("down")
+        return None if count is None else count > 0
+
+    @property
     def load(self) -> float | None:
         """Busy cycles of those it had to spend."""
         busy = self.readings.delta("busy_cycles", self.row)

@@ -92,15 +92,22 @@ class Header(Canvas):
             past: Line = [(text, "dim") for text, _ in left]
             return spread([(" ", "text"), (f"{printable(alive.words)}  ", "warn"), *past], [], width)
         loads = [(cpu.load, cpu.processor) for cpu in model.snapshot.cpus if cpu.load is not None]
-        right: Line = []
+        right = self._down()
         if loads:
             load, processor = max(loads)
-            right = [
+            right += [
                 ("hottest ", "dim"),
                 (f"{processor} ", "text"),
                 (f"{percent(load)} ", load_level(load) or "strong"),
             ]
         return spread(left, right, width)
+
+    def _down(self) -> Line:
+        """Processors without a worker, which are worth more than any number."""
+        down = [cpu.processor for cpu in self._model.snapshot.cpus if cpu.down]
+        if not down:
+            return []
+        return [(f"▲ CPU {down[0]} is down  " if len(down) == 1 else f"▲ {len(down)} CPUs are down  ", "bad")]
 
     def _totals(self, adapters: Sequence[AdapterRow], width: int) -> Line:
         mbits = known_sum(row.mbits for row in adapters)

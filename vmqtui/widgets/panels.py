@@ -77,8 +77,12 @@ class CpuPanel(ModelCanvas):
         trend = 10 if width >= 46 else 0
         room = width - 6 - 7 - (5 if queues else 0) - (trend + 1 if trend else 0) - 1
         line: Line = [(f" {cpu.processor:>5} ", "dim" if not cpu.queues else "text")]
-        line += bar([(load, level or "bar")], room - 1) if load is not None else [(fit("–", room - 1), "dim")]
-        line.append((f"{percent(load):>7}", level or ("text" if load else "dim")))
+        if cpu.down:
+            line += [(fit("its frames are lost", room - 1), "bad"), (f"{'▲down':>7}", "bad")]
+        else:
+            known: Line = [(fit("–", room - 1), "dim")]
+            line += bar([(load, level or "bar")], room - 1) if load is not None else known
+            line.append((f"{percent(load):>7}", level or ("text" if load else "dim")))
         if trend:
             line.append((" " + spark(self.model.series(("cpu", cpu.cpu), trend), trend, 1.0), "trend"))
         if queues:
@@ -88,24 +92,25 @@ class CpuPanel(ModelCanvas):
     def _cells(self, cpus: tuple[CpuRow, ...], width: int, height: int) -> list[Line]:
         """Many processors: a short bar each, or a cell each, in lines named by their first one.
 
-        Where there are more than cells, a cell is the hottest of two, four, … neighbours.
+        Where there are more than cells, a cell is the hottest of two, four, … neighbours, or one down.
         """
         room = max(8, width - 8)
         group = 1
         while -(-len(cpus) // group) > height * room:
             group *= 2
-        loads = [
-            max((cpu.load for cpu in cpus[start : start + group] if cpu.load is not None), default=None)
-            for start in range(0, len(cpus), group)
-        ]
+        groups = [cpus[start : start + group] for start in range(0, len(cpus), group)]
+        loads = [max((cpu.load for cpu in some if cpu.load is not None), default=None) for some in groups]
+        down = [any(cpu.down for cpu in some) for some in groups]
         each = next((count for count in range(8, room, 8) if -(-len(loads) // count) <= height), room)
         cell = room // each
         lines: list[Line] = []
         for start in range(0, len(loads), each):
             line: Line = [(f" {cpus[start * group].processor:>5} ", "dim")]
-            for load in loads[start : start + each]:
+            for load, gone in zip(loads[start : start + each], down[start : start + each], strict=True):
                 role = load_level(load) or "bar"
-                if cell >= 4 and load is not None:
+                if gone:
+                    line.append((fit("▲down", cell - 1) + " " if cell > 1 else "▲", "bad"))
+                elif cell >= 4 and load is not None:
                     line += [*bar([(load, role)], cell - 1), (" ", "text")]
                 else:
                     glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]

@@ -92,6 +92,8 @@ class QueueFacts(QueueCanvas):
             line.append((f"  core {cpu.config.core}, NUMA node {cpu.config.numa_node}", "dim"))
             if queue.settings is not None and queue.settings.numa_node != cpu.config.numa_node:
                 line.append((f" △ its buffers are on node {queue.settings.numa_node}", "warn"))
+        if cpu.down:
+            return [*line, ("  ▲ down: its queues' frames are lost", "bad")]
         load = load_of(queue, cpu, snapshot.config.cpu_model if snapshot.config else {})
         line += [
             ("  load ", "dim"),

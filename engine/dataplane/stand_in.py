@@ -1,0 +1,40 @@
+"""What the conductor does in place of a worker that is not there.
+
+It steers the slices the worker was to steer. It serves nobody: frames for the processor's queues are lost,
+which is counted (``lost_frames``); its queues' buffers that VMs hold come back when they are due.
+"""
+
+import numpy as np
+
+from engine.dataplane import layout, ownership
+from engine.dataplane.layout import I64, NEVER_NS, NONE
+from engine.dataplane.plane import Plane
+from engine.dataplane.steer import scratch_for_block, steer
+
+
+class StandIn:
+    """For whichever processors of a plane are down. The conductor's, while no shard of those runs."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._scratch = scratch_for_block(plane.sizes.cpus)
+
+    def steer(self, batch: int, slice_: tuple[int, int], frames: int, port: I64) -> None:
+        """Steer a slice (first and last block) of the first ``frames`` frames; ``port`` is added to."""
+        steer(self._plane.views, batch, *slice_, frames, self._scratch, port)
+
+    def return_due(self, cpu: int, horizon_ns: int) -> None:
+        """Take back what VMs return to a processor's queues before a time; nothing of them is pending."""
+        plane, views = self._plane, self._plane.views
+        next_ns = last_ns = NONE
+        for slot in np.flatnonzero(views.owner == cpu).tolist():
+            row = plane.row(slot)
+            if row[layout.HELD]:
+                continue
+            taken_ns, due_ns = ownership.take_back(row, views.buffer_rows, views.belongs, slot, horizon_ns)
+            last_ns = max(last_ns, taken_ns)
+            next_ns = due_ns if next_ns == NONE else min(next_ns, due_ns)
+            plane.collect(slot)
+        own = views.cpus[plane.bank[cpu], cpu]
+        own[layout.CPU_NEXT_EVENT_NS] = NEVER_NS if next_ns == NONE else next_ns
+        own[layout.CPU_LAST_EVENT_NS] = max(int(own[layout.CPU_LAST_EVENT_NS]), last_ns)

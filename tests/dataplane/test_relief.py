@@ -1,0 +1,242 @@
+"""Workers that keep dying, their processors meanwhile, and who hangs without an order."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+
+import pytest
+
+from engine.dataplane import crew, layout, replacements
+from engine.dataplane.conductor import Conductor
+from engine.dataplane.layout import NEVER_NS
+from engine.dataplane.replacements import DELAYS_S, WINDOW_S, Replacements
+from engine.dataplane.rounds import Part, Rounds
+from engine.dataplane.steer import OFFERED_FRAMES, RUNT
+from engine.ndis.effects import MoveQueue
+from tests.dataplane.killer import Killer
+from tests.dataplane.test_deaths import BUFFERS, OTHER, Pieces, lost, queue, two_queues, write
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacements, "DELAYS_S", (0.0, 0.01, 0.02))
+
+
+def look_until(rounds: Rounds, holds: Callable[[], bool], seconds: float = 20) -> None:
+    """See to the workers until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        rounds.replace_dead()
+        time.sleep(0.005)
+
+
+def kinds(rounds: Rounds) -> list[str]:
+    return [one.kind for one in rounds.incidents]
+
+
+def kill_until_given_up(rounds: Rounds, cpu: int) -> None:
+    """Kill each worker of a processor as soon as it is there."""
+    while "worker_given_up" not in [one.kind for one in rounds.incidents if one.cpu == cpu]:
+        process = rounds._crew._processes[cpu]
+        process.kill()
+        wait([process.sentinel])
+        rounds.replace_dead()
+
+
+def serve(rounds: Rounds, filters: list[int], start_ns: int, batch: int = 0) -> None:
+    write(rounds.plane.batches[batch], filters, start_ns, 100)
+    rounds.begin(Part(batch, len(filters)), start_ns + 1_000_000)
+    rounds.end()
+
+
+def test_the_first_death_is_followed_at_once_and_others_later_until_the_worker_is_given_up() -> None:
+    policy = Replacements()
+    delays = (0.0, 0.01, 0.02)
+    assert [policy.died(3, now) for now in (0.0, 1.0, 2.0)] == list(delays)
+    assert policy.died(4, 2.0) == 0.0  # each processor for itself
+    assert policy.died(3, 3.0) is None
+    assert policy.died(3, WINDOW_S + 1.5) == 0.02  # the first two are forgotten
+    policy.forgive(3)
+    assert policy.died(3, WINDOW_S + 2) == 0.0
+    assert sorted(DELAYS_S) == list(DELAYS_S)
+    assert sum(DELAYS_S) < 10
+
+
+def test_a_processor_that_is_down_loses_its_frames_counted_and_others_lose_nothing() -> None:
+    with two_queues() as rounds:
+        plane = rounds.plane
+        serve(rounds, [1] * 10 + [OTHER] * 10, 0)
+        kill_until_given_up(rounds, 1)
+        assert list(rounds.down) == [1]
+        assert kinds(rounds).count("worker_died") == 4
+        assert "restart_worker" in rounds.incidents[-1].cause
+        serve(rounds, [1] * 5 + [OTHER] * 5 + [0], 1_000_000)
+        one, two = queue(rounds, 1), queue(rounds, 2)
+        assert (one["steered_frames"], one["lost_frames"], one["returned_frames"]) == (15, 5, 10)
+        assert (one["pending"], one["outstanding"], one["free_buffers"]) == (0, 0, BUFFERS)
+        assert (two["returned_frames"], two["lost_frames"]) == (15, 0)
+        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [31, 1]
+        assert plane.matched[[1, OTHER]].tolist() == [15, 15]
+
+
+def test_what_a_vm_holds_of_a_processor_that_is_down_comes_back_when_it_is_due() -> None:
+    with two_queues() as rounds:
+        plane = rounds.plane
+        write(plane.batches[0], [1] * 10, 0, 100)
+        rounds.begin(Part(0, 10), 12_000)  # indicated, and due 20 µs later
+        rounds.end()
+        assert queue(rounds, 1)["outstanding"] == 10
+        kill_until_given_up(rounds, 1)
+        rounds.begin(Part(1, 0), 13_000)
+        rounds.end()
+        assert queue(rounds, 1)["outstanding"] == 10
+        due_ns = plane.next_event_ns
+        assert 13_000 < due_ns < NEVER_NS
+        rounds.begin(Part(1, 0), due_ns + 1)
+        rounds.end()
+        assert 0 < queue(rounds, 1)["returned_frames"] <= 10
+        rounds.begin(Part(1, 0), NEVER_NS)
+        rounds.end()
+        assert (queue(rounds, 1)["returned_frames"], plane.next_event_ns) == (10, NEVER_NS)
+
+
+def test_a_queue_moved_away_from_a_processor_that_is_down_goes_on() -> None:
+    with two_queues() as rounds:
+        kill_until_given_up(rounds, 1)
+        rounds.plane.carry_out(MoveQueue(0, 1, 0))
+        serve(rounds, [1] * 10, 0)
+        assert (queue(rounds, 1)["returned_frames"], queue(rounds, 1)["lost_frames"]) == (10, 0)
+        rounds.plane.carry_out(MoveQueue(0, 1, 1))
+        serve(rounds, [1] * 10, 1_000_000, 1)
+        assert (queue(rounds, 1)["returned_frames"], queue(rounds, 1)["lost_frames"]) == (10, 10)
+
+
+def test_a_dpc_of_a_queue_that_moves_to_a_processor_that_is_down_indicates_nothing() -> None:
+    with two_queues() as rounds:
+        plane = rounds.plane
+        kill_until_given_up(rounds, 1)
+        write(plane.batches[0], [OTHER] * 10, 0, 10)
+        rounds.begin(Part(0, 10), 1_500)
+        rounds.end()
+        assert plane.row(2)[[layout.DPC_CPU, layout.DPC_FRAMES]].tolist() == [0, 10]
+        plane.carry_out(MoveQueue(0, 2, 1))
+        rounds.begin(Part(1, 0), NEVER_NS)
+        rounds.end()
+        assert (queue(rounds, 2)["lost_frames"], queue(rounds, 2)["indicated_frames"]) == (10, 0)
+        assert plane.read().cpus[:, layout.CPU_INDICATED].tolist() == [0, 0]
+
+
+def test_restarting_brings_a_processor_back() -> None:
+    with two_queues() as rounds:
+        kill_until_given_up(rounds, 1)
+        rounds.relief.restart(1)
+        look_until(rounds, lambda: not rounds.down)
+        assert kinds(rounds)[-1] == "worker_replaced"
+        serve(rounds, [1] * 10, 0)
+        assert (queue(rounds, 1)["returned_frames"], queue(rounds, 1)["lost_frames"]) == (10, 0)
+        pid = rounds.worker_pids[1]
+        rounds.relief.restart(1)  # it is up: nothing to do
+        rounds.replace_dead()
+        assert rounds.worker_pids[1] == pid
+
+
+def test_with_every_processor_down_frames_are_still_steered_and_all_are_counted() -> None:
+    with two_queues() as rounds:
+        for cpu in (0, 1):
+            kill_until_given_up(rounds, cpu)
+        Conductor(rounds, Pieces([[1, OTHER, 0] * 10_000, [1, OTHER, 0] * 5])).run_to_end()
+        assert rounds.plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [30_015, 10_005]
+        for one in (1, 2):
+            assert queue(rounds, one)["lost_frames"] == queue(rounds, one)["steered_frames"] == 10_005
+
+
+def test_a_run_whose_worker_dies_again_and_again_ends_with_every_frame_accounted_for() -> None:
+    with two_queues() as rounds:
+        killer = Killer(rounds)
+
+        def after_round() -> None:
+            rounds.replace_dead()
+            killer.victims = {1} - set(rounds.down)
+
+        with killer.lurking():
+            after_round()
+            Conductor(rounds, Pieces([[1, OTHER] * 10 for _ in range(9)])).run_to_end(after_round)
+        one, two = queue(rounds, 1), queue(rounds, 2)
+        for each in (one, two):
+            ended = each["lost_frames"] + each["returned_frames"] + each["dropped_no_buffer"]
+            assert each["steered_frames"] == ended == 90
+        assert two["lost_frames"] == 0
+        assert len(lost(rounds)) >= 2
+
+
+def test_a_replacement_that_dies_while_it_starts_is_a_death_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    with two_queues() as rounds:
+        start, tries = rounds._crew._start, []
+
+        def die_at_first(cpu: int) -> object:
+            process, pipe = start(cpu)
+            tries.append(process.pid)
+            if len(tries) < 3:
+                process.kill()
+            return process, pipe
+
+        monkeypatch.setattr(rounds._crew, "_start", die_at_first)
+        Killer(rounds).kill(1)
+        look_until(rounds, lambda: len(tries) == 3 and not rounds.down)
+        assert rounds.worker_pids[1] == tries[2]
+        assert lost(rounds) == [(1, 0)] * 3
+        assert any("ended while it started" in one.cause for one in rounds.incidents)
+
+
+def test_a_worker_that_fails_says_why() -> None:
+    with two_queues() as rounds:
+        serve(rounds, [1], 0)
+        rounds._crew.send(1, b"no order")
+        with pytest.raises(crew.WorkerDiedError, match="CPU 1 died: error: unpack requires a buffer of 72"):
+            rounds._crew.receive(1)
+
+
+def test_how_a_worker_was_killed_is_told() -> None:
+    with two_queues() as rounds:
+        Killer(rounds).kill(1)
+        rounds.replace_dead()
+        assert "CPU 1 died (SIGKILL); 0 frames" in rounds.incidents[0].cause
+
+
+def test_a_worker_that_hangs_without_an_order_is_killed_within_its_deadline() -> None:
+    with two_queues(deadline_s=1.5) as rounds:
+        rounds.replace_dead()
+        hung = rounds.worker_pids[1]
+        os.kill(hung, signal.SIGSTOP)
+        began = time.monotonic()
+        look_until(rounds, lambda: "worker_replaced" in kinds(rounds))
+        assert time.monotonic() - began < 1.5 + 0.5  # and the start of the next one
+        assert rounds.worker_pids[1] != hung
+        assert "hung for 1.5 s" in rounds.incidents[0].cause
+        assert lost(rounds) == [(1, 0)]
+
+
+def test_workers_that_are_asked_whether_they_are_there_serve_as_ever() -> None:
+    with two_queues(deadline_s=0.5) as rounds:
+        for turn in range(30):
+            rounds._crew._heard_s = [time.monotonic() - 0.2] * 2
+            rounds.replace_dead()
+            assert rounds._crew._owing
+            serve(rounds, [1] * 3 + [OTHER], turn * 1_000_000, turn % layout.BATCHES)
+        assert (queue(rounds, 1)["returned_frames"], queue(rounds, 2)["returned_frames"]) == (90, 30)
+        assert not rounds.incidents
+
+
+def test_workers_that_don_t_go_have_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "_FAREWELL_S", 0.5)
+    with two_queues() as rounds:
+        for pid in rounds.worker_pids:
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+    assert time.monotonic() - began < 0.9

@@ -1,0 +1,203 @@
+"""How soon an engine and a replay notice that a worker is gone, and what they tell of it."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from engine.bus.watcher import HostView, Watcher
+from engine.dataplane import replacements
+from engine.scenario.load import loads
+from engine.service import replay as replaying
+from engine.service.engine import Engine
+from engine.service.machine import Machine
+from engine.telemetry.events import Event
+from tests.service.test_engine import check_identities
+from tests.traffic.captures import frame, pcap
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+
+SCENARIO = """
+[host]
+name = "guarded"
+cpus = 2
+[[adapter]]
+buffers = 4096
+  [[adapter.queue]]
+  vm = "web"
+  cpu = 1
+    [[adapter.queue.filter]]
+    mac = "00:15:5d:00:00:01"
+[[traffic.mix]]
+rate_pps = 10000
+flow = [{ mac = "00:15:5d:00:00:01" }, { kind = "broadcast" }]
+"""
+NOTICED_S = 1.0
+DEADLINE_S = 1.5
+
+
+class Guarded:
+    """An engine, a reader, and the events since they were last asked for."""
+
+    def __init__(self, engine: Engine, watcher: Watcher) -> None:
+        self.engine = engine
+        self.watcher = watcher
+        self._seen = 0
+
+    @property
+    def view(self) -> HostView:
+        return self.watcher.hosts["guarded"]
+
+    async def event(self, kind: str, seconds: float = 20) -> Event:
+        """The next event of a kind."""
+        found: list[Event] = []
+
+        def came() -> bool:
+            found.extend(one for one in self.view.events if one.seq > self._seen and one.event == kind)
+            return bool(found)
+
+        assert await self.watcher.wait_for(came, seconds), f"{kind}: not within {seconds} s"
+        self._seen = found[0].seq
+        return found[0]
+
+    async def ask(self, op: str, **params: Any) -> Any:
+        response = await self.watcher.request("guarded", op, params)
+        assert response.status == "ok", response
+        return response.result
+
+    async def stats_with(self, cpu: int, down: int) -> None:
+        """Wait for a reading that says so."""
+
+        def says() -> bool:
+            stats = self.view.stats
+            if stats is None:
+                return False
+            check_identities(stats)
+            return stats.cpus["down"][cpu] == down
+
+        assert await self.watcher.wait_for(says, 20)
+
+    def queue(self, name: str) -> int:
+        stats = self.view.stats
+        assert stats is not None
+        columns = stats.adapters["nic0"].queues
+        return columns[name][columns["id"].index(1)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def guarded() -> AsyncIterator[Guarded]:
+    scenario = loads(SCENARIO.replace("[[adapter]]", '[[adapter]]\nname = "nic0"'), "test")
+    async with (
+        Engine(scenario, interval_s=0.05, worker_deadline_s=DEADLINE_S) as engine,
+        Watcher(engine.url, "guarded") as watcher,
+    ):
+        assert await watcher.wait_for(lambda: "guarded" in watcher.hosts, 20)
+        yield Guarded(engine, watcher)
+
+
+@pytest.mark.parametrize("cpu", [0, 1])
+@pytest.mark.parametrize("traffic", ["traffic", "idle"])
+async def test_a_death_is_noticed_within_a_second(guarded: Guarded, traffic: str, cpu: int) -> None:
+    machine = guarded.engine._live
+    assert machine is not None
+    machine.machine.rounds.relief.forgive()
+    mix = [] if traffic == "idle" else [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}]}]
+    await guarded.ask("set_traffic", mix=mix)
+    killed = time.time_ns()
+    os.kill(guarded.engine.worker_pids[cpu], signal.SIGKILL)
+    died = await guarded.event("worker_died")
+    assert died.cause.startswith(f"the worker of CPU {cpu} died (SIGKILL)")
+    assert (died.time_ns - killed) / 1e9 < NOTICED_S
+    await guarded.event("worker_replaced")
+    await guarded.stats_with(cpu, 0)
+
+
+@pytest.mark.parametrize("traffic", ["traffic", "idle"])
+async def test_a_hang_is_noticed_within_the_deadline(guarded: Guarded, traffic: str) -> None:
+    live = guarded.engine._live
+    assert live is not None
+    live.machine.rounds.relief.forgive()
+    mix = [] if traffic == "idle" else [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}]}]
+    await guarded.ask("set_traffic", mix=mix)
+    stopped = time.time_ns()
+    os.kill(guarded.engine.worker_pids[1], signal.SIGSTOP)
+    died = await guarded.event("worker_died")
+    assert f"hung for {DEADLINE_S} s" in died.cause
+    assert (died.time_ns - stopped) / 1e9 < DEADLINE_S + 0.5  # that it noticed, it tells at its next reading
+    await guarded.event("worker_replaced")
+
+
+async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_back(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacements, "DELAYS_S", (0.0, 0.01, 0.02))
+    mix = [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}]}]
+    await guarded.ask("set_traffic", mix=mix)
+    gone: set[int] = set()
+
+    def given_up() -> bool:
+        pid = guarded.engine.worker_pids[1]
+        if pid not in gone:
+            gone.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        return any(one.event == "worker_given_up" for one in guarded.view.events)
+
+    assert await guarded.watcher.wait_for(given_up, 20)
+    told = await guarded.event("worker_given_up")
+    assert told.cause.startswith("CPU 1 is down: its worker died 4 times within 60 s")
+    await guarded.stats_with(1, 1)
+    before = guarded.queue("lost_frames"), guarded.queue("returned_frames")
+    assert await guarded.watcher.wait_for(lambda: guarded.queue("lost_frames") > before[0] + 100, 20)
+    assert guarded.queue("returned_frames") == before[1]
+
+    await guarded.ask("set_queue_parameters", queue_id=1, cpu=0)  # moved away it goes on
+    assert await guarded.watcher.wait_for(lambda: guarded.queue("returned_frames") > before[1] + 100, 20)
+    await guarded.ask("set_queue_parameters", queue_id=1, cpu=1)
+
+    assert (await guarded.watcher.request("guarded", "restart_worker", {"cpu": 2})).status == "error"
+    await guarded.ask("restart_worker", cpu=1)
+    await guarded.event("worker_replaced")
+    await guarded.stats_with(1, 0)
+    returned = guarded.queue("returned_frames")
+    assert await guarded.watcher.wait_for(lambda: guarded.queue("returned_frames") > returned + 100, 20)
+
+
+@pytest.mark.parametrize("pace", ["max", "real"])
+def test_a_replay_notices_the_death_of_a_worker_that_has_nothing_to_do(
+    pace: replaying.Pace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = tmp_path / "x.pcap"
+    capture.write_bytes(pcap([frame(n * 10_000_000) for n in range(150)]))
+    machines: list[Machine] = []
+
+    def made(*arguments: Any, **options: Any) -> Machine:
+        machines.append(Machine(*arguments, **options))
+        return machines[0]
+
+    monkeypatch.setattr(replaying, "Machine", made)
+    killed: list[float] = []
+    noticed: list[float] = []
+
+    def progress(source: object) -> None:
+        [machine] = machines
+        if not killed:
+            killed.append(time.monotonic())
+            worker = machine.rounds._crew._processes[3]
+            worker.kill()
+            wait([worker.sentinel])
+        if not noticed and any(one.event == "worker_died" for one in machine._events):
+            noticed.append(time.monotonic())
+
+    plan = replaying.plan_capture(capture)[0].scenario
+    done = replaying.replay(capture, plan, pace=pace, progress=progress)
+    if pace == "real":
+        assert noticed[0] - killed[0] < NOTICED_S
+    assert any("CPU 3 died" in sentence for sentence in done.deaths)
+    assert done.document["adapters"][0]["port"]["offered_frames"] == 150
