@@ -12,7 +12,8 @@ import psutil
 
 from engine.dataplane.layout import Sizes, Views, lay_out, total_bytes
 
-_SHM = Path("/dev/shm")  # where POSIX shared memory is a file system with a size of its own
+SHOWN_IN = Path("/dev/shm")
+"""Where POSIX shared memory is a file system with a size of its own, which shows its segments as files."""
 
 
 class NotEnoughMemoryError(Exception):
@@ -22,9 +23,39 @@ class NotEnoughMemoryError(Exception):
 def free_bytes() -> int:
     """Shared memory that can still be allocated."""
     available: int = psutil.virtual_memory().available
-    if sys.platform == "linux" and _SHM.is_dir():
-        return min(available, shutil.disk_usage(_SHM).free)
+    if sys.platform == "linux" and SHOWN_IN.is_dir():
+        return min(available, shutil.disk_usage(SHOWN_IN).free)
     return available
+
+
+def _hold(name: str) -> int | None:
+    """Lock a segment for as long as the descriptor that this gives is open: somebody uses it."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
+    try:
+        descriptor = os.open(SHOWN_IN / name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody uses a segment. Raises ``OSError``."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class Block:
@@ -51,6 +82,7 @@ class Block:
         else:
             self._memory = shared_memory.SharedMemory(name)
         self._made = name is None
+        self._held = _hold(self._memory.name) if self._made else None
         memory = self._memory.buf
         assert memory is not None
         self.views: Views = lay_out(memory, sizes)
@@ -70,3 +102,5 @@ class Block:
             self._memory._mmap = None  # type: ignore[attr-defined]
         if self._made:
             self._memory.unlink()
+        if self._held is not None:
+            os.close(self._held)

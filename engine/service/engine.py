@@ -29,6 +29,7 @@ from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisStatus
 from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
+from engine.service import leftovers
 from engine.service.feed import Feed
 from engine.service.journal import Journal
 from engine.service.live import Listener, LiveLoop, LoopEndedError
@@ -96,6 +97,7 @@ class Engine:
         self._bus: EngineBus | None = None
         self._live: LiveLoop | None = None
         self._announced: Path | None = None
+        self._listed: Path | None = None
         self._telling: Future[None] | None = None
         self._losses_told = BusStats()
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -172,6 +174,7 @@ class Engine:
 
     def _build(self) -> LiveLoop:
         """Everything that takes long and blocks; runs in a thread."""
+        self._journal.cleared(leftovers.clear())
         prepare(self._progress)
         warm_up()
         source: CaptureSource | SyntheticSource | None
@@ -189,6 +192,7 @@ class Engine:
         except BaseException:
             feed.close()
             raise
+        self._listed = leftovers.enlist(machine.plane.block_name)
         return LiveLoop(machine, feed, self._interval_ns, self._listener())
 
     def _listener(self) -> Listener:
@@ -254,6 +258,8 @@ class Engine:
             discovery.withdraw(self._announced)
         if self._live is not None:
             last = await asyncio.to_thread(self._live.stop)
+        if self._listed is not None:
+            discovery.withdraw(self._listed)
         if self._bus is not None:
             await self._bus.stop(last)
         if self._broker is not None:

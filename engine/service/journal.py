@@ -1,6 +1,7 @@
 """What an engine tells its operator's log: start and end, events, refusals, falling behind."""
 
 import logging
+from pathlib import Path
 from typing import Final
 
 from engine import __version__
@@ -47,6 +48,11 @@ class Journal:
             cpus=host.cpus,
             adapters=", ".join(one.name for one in self._scenario.adapter),
         )
+
+    def cleared(self, removed: list[Path]) -> None:
+        """What crashed engines had left is gone."""
+        if removed:
+            note(_log, logging.WARNING, "leftovers_removed", files=", ".join(map(str, removed)))
 
     def ended(self, last: Stats | None) -> None:
         """It is down."""

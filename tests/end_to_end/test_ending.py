@@ -148,6 +148,24 @@ def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: P
     killed.end()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory is shown as files")
+def test_a_later_start_clears_what_is_left_when_everything_is_killed_at_once(tmp_path: Path) -> None:
+    killed = engine(tmp_path, "killed-all")
+    killed.first_line()
+    family = killed.family()
+    memory = shared_memory(family)
+    for each in reversed(family):
+        each.kill()
+    wait_until(lambda: gone(family), "the end of its processes", 2)
+    killed.end()
+    assert memory
+    assert all(path.exists() for path in memory), "killing everything is not enough any more"
+    later = engine(tmp_path, "later")
+    later.first_line()
+    assert not any(path.exists() for path in memory)
+    assert later.end() == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -12,6 +12,7 @@ from engine.bus import discovery
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.urls import BrokerUrl
 from engine.scenario.load import default_scenario
+from engine.service import leftovers
 from engine.service.machine import Machine
 from vmqtui.doctor import installation, machine, outside
 from vmqtui.doctor.finding import Finding
@@ -118,9 +119,8 @@ def test_files_of_dead_engines_are_found_and_removed_when_asked(
     runtime, shared = tmp_path / "run", tmp_path / "shm"
     runtime.mkdir(mode=0o700)
     shared.mkdir()
-    monkeypatch.setattr(machine, "runtime_directory", lambda: runtime)
-    monkeypatch.setattr(machine, "_SHARED", shared)
-    monkeypatch.setattr(machine, "_is_ours", lambda path: True)
+    monkeypatch.setattr(leftovers, "runtime_directory", lambda: runtime)
+    monkeypatch.setattr(leftovers, "SHOWN_IN", shared)
     living = discovery.announce(BrokerUrl("127.0.0.1", 1), "here", directory=runtime)
     dead = [runtime / f"engine-{ended_pid}.json", shared / f"vmq-{ended_pid:x}-0a1b2c3d"]
     others = [shared / "vmq-else", shared / f"{ended_pid:x}-0a1b2c3d", runtime / "notes.json"]

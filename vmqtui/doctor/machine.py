@@ -1,24 +1,17 @@
 """Shared memory, directories, and what crashed engines left behind."""
 
-import os
-import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import Final
 
-from engine.bus.discovery import left_behind, process_lives, runtime_directory
+from engine.bus.discovery import runtime_directory
 from engine.dataplane.layout import AdapterSizes, Sizes, batch_frames_for, total_bytes
 from engine.dataplane.memory import free_bytes
 from engine.logs import log_directory
 from engine.ndis.host import Host
 from engine.scenario.load import default_scenario
+from engine.service.leftovers import leftovers, remove
 from vmqtui.doctor.finding import Finding
 from vmqtui.preferences.load import PreferencesError, config_path, load_preferences
-
-_SHARED: Final = Path("/dev/shm")
-_BLOCK: Final = re.compile(r"vmq-([0-9a-f]{1,8})-[0-9a-f]+")
 
 
 def shared_memory() -> Iterator[Finding]:
@@ -74,26 +67,6 @@ def directories() -> Iterator[Finding]:
         yield Finding("configuration", "failed", str(error), "correct or remove that line")
 
 
-def leftovers() -> list[Path]:
-    """Files of engines that are no more: announcements, and shared memory where the system shows it."""
-    found: list[Path] = []
-    with suppress(OSError):
-        found += left_behind(runtime_directory())
-    with suppress(OSError):
-        for path in _SHARED.iterdir():
-            match = _BLOCK.fullmatch(path.name)
-            if match and not process_lives(int(match[1], 16)) and _is_ours(path):
-                found.append(path)
-    return sorted(found)
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return path.lstat().st_uid == os.getuid()
-    except (OSError, AttributeError):
-        return False
-
-
 def stale(*, clean: bool) -> Iterator[Finding]:
     """What crashed engines left behind; with ``clean`` it is removed."""
     found = leftovers()
@@ -102,10 +75,10 @@ def stale(*, clean: bool) -> Iterator[Finding]:
     for path in found:
         held = f"{path}: of an engine that is no more"
         if not clean:
-            yield Finding("leftovers", "note", held, "vmqtui doctor --clean removes it")
+            yield Finding("leftovers", "note", held, "the next engine removes it, or vmqtui doctor --clean")
             continue
         try:
-            path.unlink()
+            remove(path)
             yield Finding("leftovers", "ok", f"{path}: removed")
         except OSError as error:
             yield Finding("leftovers", "failed", f"{held}; {error.strerror or error}", "remove it by hand")

@@ -1,0 +1,83 @@
+"""What engines that are no more left behind: announcements, and shared memory that nobody holds.
+
+An engine that is killed takes its shared memory with it, unless what watches over that is killed too. The
+name of a segment holds the engine's process id, and while it lives the engine holds a lock on it (``memory``),
+so that neither an id that another process has by now, nor one of another container, can mislead. Where the
+system does not show segments as files, engines list theirs in the runtime directory.
+"""
+
+import os
+import re
+import time
+from contextlib import suppress
+from multiprocessing import shared_memory
+from pathlib import Path
+from typing import Final
+
+from engine.bus.discovery import left_behind, process_lives, runtime_directory
+from engine.dataplane.memory import SHOWN_IN, is_held
+
+_BLOCK: Final = re.compile(r"vmq-([0-9a-f]{1,8})-[0-9a-f]+")
+_LISTED: Final = "memory-"
+_YOUNG_S: Final = 60.0
+
+
+def leftovers() -> list[Path]:
+    """Files of engines that are no more, and of this user."""
+    found: list[Path] = []
+    with suppress(OSError):
+        runtime = runtime_directory()
+        found += left_behind(runtime)
+        for path in runtime.glob(f"{_LISTED}*"):
+            match = _BLOCK.fullmatch(path.name.removeprefix(_LISTED))
+            if match and not process_lives(int(match[1], 16)):
+                found.append(path)
+    with suppress(OSError):
+        found += filter(_is_left, SHOWN_IN.iterdir())
+    return sorted(found)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether a file is the shared memory of an engine that is no more."""
+    match = _BLOCK.fullmatch(path.name)
+    if match is None:
+        return False
+    try:
+        found = path.lstat()
+        if found.st_uid != os.getuid() or is_held(path):
+            return False
+    except (OSError, AttributeError):
+        return False
+    is_young = time.time() - found.st_ctime < _YOUNG_S  # it may be about to be locked
+    return not (is_young and process_lives(int(match[1], 16)))
+
+
+def remove(path: Path) -> None:
+    """Remove one of ``leftovers``. Raises ``OSError``."""
+    if path.name.startswith(_LISTED):
+        with suppress(FileNotFoundError):
+            memory = shared_memory.SharedMemory(path.name.removeprefix(_LISTED))
+            memory.close()
+            memory.unlink()
+    path.unlink(missing_ok=True)
+
+
+def clear() -> list[Path]:
+    """Remove what there is; what that was."""
+    removed = []
+    for path in leftovers():
+        with suppress(OSError):
+            remove(path)
+            removed.append(path)
+    return removed
+
+
+def enlist(block: str) -> Path | None:
+    """Note this process's shared memory where a later start finds it only so; the file, if one is needed."""
+    if SHOWN_IN.is_dir() or os.name != "posix":
+        return None
+    with suppress(OSError):
+        path = runtime_directory() / f"{_LISTED}{block}"
+        path.touch(mode=0o600)
+        return path
+    return None

@@ -1,0 +1,102 @@
+"""What crashed engines left: found, removed at a start, and never taken from an engine that lives."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from multiprocessing import shared_memory
+from pathlib import Path
+
+import pytest
+
+from engine.dataplane.layout import AdapterSizes, Sizes
+from engine.dataplane.memory import SHOWN_IN, Block
+from engine.pytest_fixture import StartEngine
+from engine.scenario.load import loads
+from engine.service import leftovers
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is shown as files")
+
+SMALL = Sizes(1, (AdapterSizes(1, 1, 2, 1, 1518, 1),), 8192, 65_536)
+
+
+@pytest.fixture
+def dead() -> str:
+    """The id of a process that is no more, as in the name of a segment."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{process.pid:x}"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(leftovers, "runtime_directory", lambda: tmp_path)
+    return tmp_path
+
+
+def test_the_memory_of_a_dead_engine_is_left_and_that_of_a_living_one_is_not(
+    runtime: Path, dead: str
+) -> None:
+    block = Block(SMALL)
+    left = SHOWN_IN / f"vmq-{dead}-00000001"
+    left.touch()
+    try:
+        assert left in leftovers.leftovers()
+        assert SHOWN_IN / block.name not in leftovers.leftovers()
+        assert left in leftovers.clear()
+        assert not left.exists()
+        assert (SHOWN_IN / block.name).exists()
+    finally:
+        left.unlink(missing_ok=True)
+        block.close()
+    assert not (SHOWN_IN / block.name).exists()
+
+
+def test_what_is_held_is_not_left_whatever_process_id_it_names(runtime: Path, dead: str) -> None:
+    """An engine of another container that shares the memory, and not the process ids."""
+    foreign = SHOWN_IN / f"vmq-{dead}-00000002"
+    with foreign.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert foreign not in leftovers.leftovers()
+    assert foreign in leftovers.leftovers()
+    foreign.unlink()
+
+
+def test_a_process_id_in_use_again_hides_nothing_for_long(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reused = SHOWN_IN / f"vmq-{os.getpid():x}-00000003"
+    reused.touch()
+    try:
+        assert reused not in leftovers.leftovers()  # it may be about to be held
+        monkeypatch.setattr(leftovers, "_YOUNG_S", 0.0)
+        assert reused in leftovers.leftovers()
+    finally:
+        reused.unlink()
+
+
+def test_where_the_system_shows_no_segments_engines_list_theirs(
+    runtime: Path, dead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "SHOWN_IN", runtime / "nowhere")
+    name = f"vmq-{dead}-00000004"
+    memory = shared_memory.SharedMemory(name, create=True, size=4096)
+    listed = leftovers.enlist(name)
+    assert listed is not None
+    mine = leftovers.enlist(f"vmq-{os.getpid():x}-00000005")
+    assert leftovers.leftovers() == [listed]
+    assert leftovers.clear() == [listed]
+    assert not (SHOWN_IN / name).exists()
+    memory.close()
+    assert mine is not None
+    assert mine.exists()
+
+
+async def test_an_engine_that_starts_clears_them(vmq_engine: StartEngine, dead: str) -> None:
+    left = SHOWN_IN / f"vmq-{dead}-00000006"
+    left.touch()
+    one = await vmq_engine(loads('[host]\nname = "first"\ncpus = 1', "test"))
+    assert not left.exists()
+    await vmq_engine(loads('[host]\nname = "second"\ncpus = 1', "test"))
+    assert one._live is not None
+    assert (SHOWN_IN / one._live.machine.plane.block_name).exists()
