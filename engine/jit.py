@@ -114,6 +114,27 @@ def load_network_word(source: Any, offset: Any) -> Any:
     return _load(types.uintp(source.ctypes.data + offset))
 
 
+def _type_take_ticket(typing_context: Any, at: Any) -> Any:
+    """Add one to the number at an address, at once for every process, and return what it was."""
+    signature = types.int64(types.uintp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = llvmlite.ir.IntType(64)
+        pointer = builder.inttoptr(arguments[0], number.as_pointer())
+        return builder.atomic_rmw("add", pointer, number(1), "seq_cst")
+
+    return signature, generate
+
+
+_take_ticket = cast("Any", numba.extending.intrinsic(_type_take_ticket))
+
+
+@inlined
+def take_ticket(counter: Any) -> Any:
+    """What the first number of an int64 array is; it is one higher then, for every process that shares it."""
+    return _take_ticket(types.uintp(counter.ctypes.data))
+
+
 def _type_load_32(typing_context: Any, at: Any) -> Any:
     """The four bytes at an address, of any alignment, as a little-endian number."""
     signature = types.int64(types.uintp)

@@ -337,6 +337,7 @@ class Views(NamedTuple):
     arrival_ns: I64
     adapter: NDArray[np.uint16]
     steered: I64  # (BATCHES, batch_frames, FRAME_ROW) frames of each block, by owning shard, in wire order
+    next_block: I64  # (BATCHES, 8) first of a cache line: the first block that no shard has taken to steer
     bounds: I32  # (BATCHES, blocks, cpus + 1) where each shard's part of each block begins in ``steered``
 
 
@@ -359,6 +360,7 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
         "data": (BATCHES, sizes.batch_bytes),
         **dict.fromkeys(("offset", "captured", "wire", "arrival_ns", "adapter"), per_frame),
         "steered": (*per_frame, FRAME_ROW),
+        "next_block": (BATCHES, 8),
         "bounds": (BATCHES, sizes.blocks, sizes.cpus + 1),
     }
 

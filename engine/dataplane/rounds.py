@@ -1,7 +1,7 @@
 """Rounds: the workers of a host, what is handed out to them, and what becomes of those that die.
 
-One order a shard and round: serve your frames of this batch, then steer a slice of a later one. Everything
-is called from the conductor's thread.
+One order a shard and round: serve your frames of this batch, then help steer a later one. Everything is
+called from the conductor's thread.
 """
 
 import itertools
@@ -46,17 +46,16 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class _Steering:
-    """A part that is steered, or being steered: by which tables, and who does which blocks."""
+    """A part that is steered, or being steered: by which tables, and what is counted of it on the port."""
 
     part: Part
     version: int
-    slices: tuple[tuple[int, int], ...]
     port: I64
 
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """A round under way: who has yet to serve frames of what was steered, and what is steered meanwhile.
+    """A round under way: who has yet to say that it served what was steered, or helped to steer meanwhile.
 
     ``missed`` have died before their order reached them.
     """
@@ -64,14 +63,10 @@ class _Round:
     number: int
     horizon_ns: int
     steered: _Steering | None
-    ahead: _Steering | None
     serving: set[int]
+    ahead: _Steering | None
+    steering: set[int]
     missed: set[int] = field(default_factory=set)
-
-    @property
-    def busy(self) -> list[int]:
-        """Who has something to do, in order."""
-        return sorted(self.serving | set(range(len(self.ahead.slices) if self.ahead else 0)))
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ class Rounds:
     Two rounds may be under way at a time, so that a shard that has done with one finds the order for the next
     in its pipe. While any is, the published rows may be neither read nor written by anyone else.
 
-    While a processor has no worker, frames for its queues are lost, and its slices are steered here.
+    While a processor has no worker, frames for its queues are lost; while none has, they are steered here.
     """
 
     def __init__(self, plane: Plane, deadline_s: float | None = None) -> None:
@@ -138,7 +133,7 @@ class Rounds:
 
     def steer(self, part: Part) -> None:
         """Let shards steer a part; until ``end`` it may not be touched."""
-        self._hand_out(_Round(self._round, 0, None, self._new_steering(part), set()))
+        self._hand_out(0, None, set(), part)
 
     def begin(self, part: Part, horizon_ns: int, ahead: Part | None = None) -> None:
         """Let shards serve the frames of a part up to a time, and meanwhile steer another one.
@@ -146,11 +141,9 @@ class Rounds:
         With a round under way the part must have been steered; without, that is done now. Until ``end``,
         neither part may be touched.
         """
-        steered = self._found_steered(part)
-        if steered is None:
+        while (steered := self._found_steered(part)) is None:
             self.steer(part)
             self.end()
-            steered = self._steered[-1]
         bounds = self.plane.views.bounds[part.batch, : part.blocks]
         has_frames = (bounds[:, 1:] != bounds[:, :-1]).any(axis=0)
         has_work = self.plane.views.cpus[self.plane.bank, self._cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
@@ -158,8 +151,7 @@ class Rounds:
         for one in self._under_way:
             serving |= one.serving  # nobody knows yet what it leaves them to do
         self._round += 1
-        following = None if ahead is None else self._new_steering(ahead)
-        self._hand_out(_Round(self._round, horizon_ns, steered, following, serving))
+        self._hand_out(horizon_ns, steered, serving, ahead)
 
     def end(self) -> bool:
         """Wait for the shards to end the oldest round; what they counted takes effect together.
@@ -205,32 +197,35 @@ class Rounds:
             (one for one in self._steered if (one.part, one.version) == wanted and one not in pending), None
         )
 
-    def _new_steering(self, part: Part) -> _Steering:
-        count = min(self.plane.sizes.cpus, part.blocks)
-        cuts = [part.blocks * k // count for k in range(count + 1)] if count else []
-        slices = tuple(itertools.pairwise(cuts))
-        one = _Steering(part, self.plane.steering_version, slices, np.zeros_like(self.plane.port))
-        self._steered.append(one)
-        return one
+    def _hand_out(
+        self, horizon_ns: int, steered: _Steering | None, serving: set[int], ahead: Part | None
+    ) -> None:
+        """Send everyone's orders."""
+        following, steering = None, set[int]()
+        if ahead is not None:
+            following = _Steering(ahead, self.plane.steering_version, np.zeros_like(self.plane.port))
+            steering = serving.union(range(min(self.plane.sizes.cpus, ahead.blocks))).difference(self.down)
+            self.plane.views.next_block[ahead.batch] = 0
+            self._steered.append(following)
+            if not steering:
+                self._stand_in.steer(ahead.batch, ahead.frames, following.port)
+        one = _Round(self._round, horizon_ns, steered, serving, following, steering)
+        self._under_way.append(one)
+        for cpu in sorted(serving | steering):
+            self._send(cpu, one)
 
     def _order(self, cpu: int, one: _Round) -> bytes:
-        """What a shard is to do in a round: to serve no blocks up to time 0 is to serve nothing."""
+        """What a shard is to do in a round."""
         serve = (-1, 0, 0, 0, 0)
         if one.steered is not None and cpu in one.serving:
             part = one.steered.part
             before = itertools.takewhile(lambda other: other is not one, self._under_way)
             bank = int(self.plane.bank[cpu]) ^ sum(cpu in other.serving for other in before) & 1
             serve = (part.batch, part.blocks, bank, one.number, one.horizon_ns)
-        steer = (-1, 0, 0, 0)
-        if one.ahead is not None and cpu < len(one.ahead.slices):
-            steer = (one.ahead.part.batch, *one.ahead.slices[cpu], one.ahead.part.frames)
+        steer = (-1, 0)
+        if one.ahead is not None and cpu in one.steering:
+            steer = (one.ahead.part.batch, one.ahead.part.frames)
         return ORDER.pack(*serve, *steer)
-
-    def _hand_out(self, one: _Round) -> None:
-        """Send everyone's orders."""
-        self._under_way.append(one)
-        for cpu in one.busy:
-            self._send(cpu, one)
 
     def _send(self, cpu: int, one: _Round) -> None:
         """Send an order, if there is a worker. That it is dead is heard of where its reply is awaited."""
@@ -245,40 +240,48 @@ class Rounds:
     def _take_in(self, one: _Round) -> None:
         """Wait for everyone's replies to the oldest round.
 
-        A worker that died is replaced. The frames it served are lost; what it had not been given yet, and
-        its slice of what is steered, is its successor's. Where there is none, we stand in.
+        A worker that died is replaced. What it served is lost, and what was steered with its help is to be
+        steered again; its successor gets the orders that it had not come to. Where there is none, others do
+        its share of steering, and we stand in for the rest.
         """
-        for cpu in one.busy:
+        for cpu in sorted(one.serving | one.steering):
             serves = cpu in one.serving
-            while cpu not in self.down:
+            while cpu not in self.down and (cpu in one.serving or cpu in one.steering):
                 try:
                     self._count(self._crew.receive(cpu), cpu, one)
                 except WorkerDiedError as death:
-                    self._bury(death, None if cpu in one.missed else one)
-                    for other in self._under_way:
-                        if cpu in other.busy:
-                            self._send(cpu, other)
-                    if cpu in one.busy:
-                        continue
-                break
-            if cpu in self.down:
-                self._do_without(cpu, one, serves)
+                    self._follow_up(death, None if cpu in one.missed else one)
+            if serves and cpu in self.down:
+                if cpu in one.serving:
+                    self._lose(cpu, one)
+                self._stand_in.return_due(cpu, one.horizon_ns)
 
-    def _do_without(self, cpu: int, one: _Round, serves: bool) -> None:
-        """What becomes of a round's work for a processor without a worker."""
-        if cpu in one.serving:
-            self._lose(cpu, one)
-        if serves:
-            self._stand_in.return_due(cpu, one.horizon_ns)
-        if one.ahead is not None and cpu < len(one.ahead.slices):
-            part = one.ahead.part
-            self._stand_in.steer(part.batch, one.ahead.slices[cpu], part.frames, one.ahead.port)
+    def _follow_up(self, death: WorkerDiedError, during: _Round | None) -> None:
+        """Bury a worker, and pass on the orders that it had not come to."""
+        cpu = death.cpu
+        if during is not None:
+            self._forget_steered(cpu, during)
+        self._bury(death, during)
+        for one in self._under_way:
+            if cpu in self.down:
+                self._forget_steered(cpu, one)
+            elif cpu in one.serving or cpu in one.steering:
+                self._send(cpu, one)
+
+    def _forget_steered(self, cpu: int, one: _Round) -> None:
+        """Nobody can tell which blocks a worker that died had steered: they all are to be steered again."""
+        if cpu in one.steering:
+            one.steering.remove(cpu)
+            self._steered = deque(
+                (other for other in self._steered if other is not one.ahead), layout.BATCHES
+            )
 
     def _count(self, reply: bytes, cpu: int, one: _Round) -> None:
         """Let what a shard counted take effect: of what it steered, when that is served."""
         counts = np.frombuffer(reply, np.int64)
         ports = self.plane.port.size
-        if one.ahead is not None:
+        if one.ahead is not None and cpu in one.steering:
+            one.steering.remove(cpu)
             one.ahead.port.ravel()[:] += counts[:ports]
         if cpu in one.serving:
             one.serving.remove(cpu)

@@ -20,10 +20,9 @@ from engine.dataplane.serve import scratch_for, serve
 from engine.dataplane.steer import PORT_COUNTERS, scratch_for_block, steer
 from engine.jit import entry
 
-ORDER: Final = struct.Struct("<9q")
-"""To serve: batch, blocks, bank, round, horizon_ns; then to steer: batch, first block, last block, frames. A
-batch below 0: nothing."""
-NOTHING: Final = ORDER.pack(-1, 0, 0, 0, 0, -1, 0, 0, 0)
+ORDER: Final = struct.Struct("<7q")
+"""To serve: batch, blocks, bank, round, horizon_ns; to help steer: batch, frames. Batch -1: nothing."""
+NOTHING: Final = ORDER.pack(-1, 0, 0, 0, 0, -1, 0)
 """An order to do nothing, which asks whether somebody is there."""
 WORD: Final = 8
 """Replies are whole words; the last words of a worker that fails are not."""
@@ -75,13 +74,11 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
     serve_now, steer_now = entry(serve), entry(steer)
     pipe.send_bytes(b"")  # ready
     while True:
-        batch, blocks, bank, round_number, horizon_ns, ahead, first, last, frames = ORDER.unpack(
-            pipe.recv_bytes()
-        )
+        batch, blocks, bank, round_number, horizon_ns, ahead, frames = ORDER.unpack(pipe.recv_bytes())
         credited = 0
         if batch >= 0:
             credited = serve_now(views, scratch, place.cpu, batch, blocks, bank, round_number, horizon_ns)
         port[:] = 0
         if ahead >= 0:
-            steer_now(views, ahead, first, last, frames, block_scratch, port)
+            steer_now(views, ahead, frames, block_scratch, port)
         pipe.send_bytes(reply[: ports + 2 * credited].data)

@@ -1,6 +1,6 @@
 """What the conductor does in place of a worker that is not there.
 
-It steers the slices the worker was to steer. It serves nobody: frames for the processor's queues are lost,
+It steers, where no worker is left. It serves nobody: frames for the processor's queues are lost,
 which is counted (``lost_frames``); its queues' buffers that VMs hold come back when they are due.
 """
 
@@ -19,9 +19,9 @@ class StandIn:
         self._plane = plane
         self._scratch = scratch_for_block(plane.sizes.cpus)
 
-    def steer(self, batch: int, slice_: tuple[int, int], frames: int, port: I64) -> None:
-        """Steer a slice (first and last block) of the first ``frames`` frames; ``port`` is added to."""
-        steer(self._plane.views, batch, *slice_, frames, self._scratch, port)
+    def steer(self, batch: int, frames: int, port: I64) -> None:
+        """Steer the first ``frames`` frames of a batch, for there is nobody else; ``port`` is added to."""
+        steer(self._plane.views, batch, frames, self._scratch, port)
 
     def return_due(self, cpu: int, horizon_ns: int) -> None:
         """Take back what VMs return to a processor's queues before a time; nothing of them is pending."""

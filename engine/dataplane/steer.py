@@ -43,7 +43,7 @@ from engine.dataplane.layout import (
     Int,
     Views,
 )
-from engine.jit import inlined, kernel, load_network_word, tuple_type, types
+from engine.jit import inlined, kernel, load_network_word, take_ticket, tuple_type, types
 from engine.ndis.steering import KEY_KNOWN_MAC, TEST_ANY, TEST_UNTAGGED
 
 OFFERED_FRAMES, OFFERED_BYTES, RUNT, OVERSIZE, PORT_COUNTERS = range(5)
@@ -327,19 +327,19 @@ def _steer_block(
             frame[FRAME_SWITCH] = noted[1]
 
 
-@kernel(types.void(VIEWS, *[types.int64] * 4, _BLOCK_SCRATCH, types.int64[:, ::1]))
-def steer(
-    views: Views, batch: int, first_block: int, last_block: int, frames: int, scratch: BlockScratch, port: I64
-) -> None:
-    """Steer blocks of the first ``frames`` frames of a batch, and sort each block by owning shard.
+@kernel(types.void(VIEWS, *[types.int64] * 2, _BLOCK_SCRATCH, types.int64[:, ::1]))
+def steer(views: Views, batch: int, frames: int, scratch: BlockScratch, port: I64) -> None:
+    """Steer those of the first ``frames`` frames of a batch whose blocks nobody has taken yet.
 
-    The batch's ``data`` goes on for 16 bytes at least after the begin of the last frame. Written: ``steered``
-    and ``bounds`` of those blocks; shard k's frames of block b are
-    ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``scratch`` is ``scratch_for_block``;
-    ``port`` (adapters, PORT_COUNTERS) is added to.
+    Shards take one block after the other while there are any, so who has less to serve steers more; who
+    does which changes nothing in what is found. The batch's ``data`` goes on for 16 bytes at least after the
+    begin of the last frame. Written: ``steered`` and ``bounds`` of those blocks; shard k's frames of block b
+    are ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``scratch`` is
+    ``scratch_for_block``; ``port`` (adapters, PORT_COUNTERS) is added to.
     """
-    for block in range(first_block, last_block):
-        first = block * BLOCK_FRAMES
+    first = BLOCK_FRAMES * take_ticket(views.next_block[batch])
+    while first < frames:
         last = min(first + BLOCK_FRAMES, frames)
-        bounds = views.bounds[batch, block]
+        bounds = views.bounds[batch, first // BLOCK_FRAMES]
         _steer_block(views, batch, np.uint64(first), np.uint64(last), bounds, scratch, port)
+        first = BLOCK_FRAMES * take_ticket(views.next_block[batch])

@@ -149,8 +149,8 @@ def outstanding(plane: Plane, slot: int) -> list[int]:
     return found
 
 
-def test_a_slice_steered_ahead_by_a_worker_that_dies_is_steered_again() -> None:
-    ahead = [0, 1, OTHER] * (2 * layout.BLOCK_FRAMES)  # enough for a slice each
+def test_what_was_steered_ahead_with_the_help_of_a_worker_that_dies_is_steered_again() -> None:
+    ahead = [0, 1, OTHER] * (2 * layout.BLOCK_FRAMES)  # enough for blocks each
     with two_queues() as rounds:
         plane, killer = rounds.plane, Killer(rounds, {1})
         write(plane.batches[0], [OTHER] * 10, 0, 10)
@@ -168,7 +168,7 @@ def test_a_slice_steered_ahead_by_a_worker_that_dies_is_steered_again() -> None:
         assert queue(rounds, 2)["steered_frames"] == 10 + len(ahead) // 3
 
 
-def test_a_worker_that_dies_while_serving_leaves_its_slice_of_the_next_batch_to_the_replacement() -> None:
+def test_what_a_worker_steered_that_dies_while_it_serves_is_steered_again() -> None:
     ahead = [0, 1, OTHER] * (2 * layout.BLOCK_FRAMES)
     with two_queues() as rounds:
         plane, killer = rounds.plane, Killer(rounds)

@@ -198,7 +198,7 @@ def test_a_worker_that_fails_says_why() -> None:
     with two_queues() as rounds:
         serve(rounds, [1], 0)
         rounds._crew.send(1, b"no order")
-        with pytest.raises(crew.WorkerDiedError, match="CPU 1 died: error: unpack requires a buffer of 72"):
+        with pytest.raises(crew.WorkerDiedError, match="CPU 1 died: error: unpack requires a buffer of"):
             rounds._crew.receive(1)
 
 

@@ -91,7 +91,8 @@ def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndar
         columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
         write_table(views.table, adapter, columns)
     port = np.zeros((len(LONGEST), PORT_COUNTERS), np.int64)
-    steer(views, 0, 0, -(-count // layout.BLOCK_FRAMES), count, scratch_for_block(CPUS), port)
+    views.next_block[0] = 0
+    steer(views, 0, count, scratch_for_block(CPUS), port)
     return views, port
 
 
