@@ -14,15 +14,21 @@ from engine.bus.codec import BadRequest
 from engine.bus.connection import Connection, State
 from engine.bus.errors import BadMessage, HostTaken, NotConnected
 from engine.bus.messages import Request, Response, Status
+from engine.bus.rates import REQUESTS_A_SECOND, REQUESTS_AT_ONCE, RequestRates
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
+from engine.logs import note
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
 
-IN_PROGRESS_LIMIT = 256
+IN_PROGRESS_LIMIT = 1024
 
 _QUIET_SECONDS = 0.25
+_TOO_OFTEN = (
+    f"more requests than a client may send ({REQUESTS_AT_ONCE} at once, then {REQUESTS_A_SECOND} a second)"
+)
+_TOO_MANY = f"{IN_PROGRESS_LIMIT} requests are in progress"
 
 Handler = Callable[[str, Request], Awaitable[Response]]
 
@@ -33,7 +39,8 @@ class EngineBus:
     """Publishes for ``host`` and hands its requests to ``handler(client, request)``.
 
     ``on_bad_request(client, reason)`` is told of each request that cannot be decoded, which gets no
-    answer. Handlers of several requests run at once, begun in the order in which the requests came.
+    answer, unless its client sends more than ``rates`` let it. Handlers of several requests run at once,
+    begun in the order in which the requests came.
     """
 
     def __init__(
@@ -45,10 +52,12 @@ class EngineBus:
         version: str = "",
         interval_ns: int = 0,
         on_bad_request: Callable[[str, str], None] | None = None,
+        rates: RequestRates | None = None,
     ) -> None:
         self.url = url
         self.host = topics.checked_name(host, "host name")
         self.bad_requests = 0
+        self.refused_requests = 0
         self._handler = handler
         self._on_bad_request = on_bad_request
         self._online = Status(
@@ -57,6 +66,7 @@ class EngineBus:
         self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
         self._config: bytes | None = None
         self._answers = Answers()
+        self._rates = rates or RequestRates()
         self._in_progress: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._connected = asyncio.Event()
@@ -90,6 +100,7 @@ class EngineBus:
             messages_dropped=connection.dropped,
             requests_dropped=connection.inbox.dropped,
             bad_requests=self.bad_requests,
+            requests_refused=self.refused_requests,
         )
 
     async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:  # noqa: ASYNC109
@@ -170,6 +181,7 @@ class EngineBus:
         client = topics.client_of(topic, self.host, "request")
         if client is None or retained:  # a retained request would be carried out at every start
             return
+        in_time = self._rates.take(client)
         try:
             request = codec.decode_request(payload)
         except BadRequest as error:
@@ -179,18 +191,26 @@ class EngineBus:
             return
         except BadMessage as error:
             self.bad_requests += 1
-            if self._on_bad_request is not None:
+            if in_time and self._on_bad_request is not None:
                 self._on_bad_request(client, str(error))
             return
         if not self._is_new(client, request.id, codec.fingerprint(request)):
             return
+        if not in_time:
+            self._refuse(client, request.id, _TOO_OFTEN)
+            return
         if len(self._in_progress) >= IN_PROGRESS_LIMIT:
-            message = f"{IN_PROGRESS_LIMIT} requests are in progress; ask again later, with a new id"
-            self._answer(client, _error(request.id, "NDIS_STATUS_RESOURCES", message))
+            self._refuse(client, request.id, _TOO_MANY)
             return
         task = asyncio.create_task(self._carry_out(client, request))
         self._in_progress.add(task)
         task.add_done_callback(self._in_progress.discard)
+
+    def _refuse(self, client: str, id: str, why: str) -> None:  # noqa: A002
+        """Answer a request that is not even looked at; a repetition of it gets the same answer."""
+        self.refused_requests += 1
+        note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
+        self._answer(client, _error(id, "NDIS_STATUS_RESOURCES", f"{why}; ask again later, with a new id"))
 
     def _correct_status(self, payload: bytes) -> None:
         """The will of a connection that died unnoticed may come after its successor went online."""

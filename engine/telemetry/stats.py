@@ -42,6 +42,7 @@ class BusStats(msgspec.Struct, frozen=True):
     messages_dropped: int = 0
     requests_dropped: int = 0
     bad_requests: int = 0
+    requests_refused: int = 0
 
 
 class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):

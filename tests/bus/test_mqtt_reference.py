@@ -15,6 +15,7 @@ from engine.bus import (
     engine_bus,
     inbox,
     packets,
+    rates,
     topics,
     watcher,
 )
@@ -86,7 +87,7 @@ def test_the_topics_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("header", "modules"),
     [
-        ("bound", [codec, engine_bus, answers, connection, inbox, watcher]),
+        ("bound", [codec, engine_bus, rates, answers, connection, inbox, watcher]),
         ("bound of the broker", [packets, broker_process]),
     ],
 )
@@ -95,7 +96,9 @@ def test_the_bounds_are_those_of_the_code(header: str, modules: list[Any]) -> No
         name: value
         for module in modules
         for name, value in vars(module).items()
-        if re.fullmatch(r"[A-Z]+(_[A-Z]+)*_(LIMIT|LIMIT_BYTES)|IDS_PER_CLIENT|CONNECT_TIMEOUT_SECONDS", name)
+        if re.fullmatch(
+            r"[A-Z]+(_[A-Z]+)*_(LIMIT|LIMIT_BYTES)|REQUESTS_\w+|IDS_PER_CLIENT|CONNECT_TIMEOUT_SECONDS", name
+        )
         and (module is not connection or name.startswith("QUEUE_LIMIT"))
     }
     documented = {name: float(value) for name, value in table(header).items()}

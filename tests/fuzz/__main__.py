@@ -38,7 +38,7 @@ def fuzz(name: str, seconds: int, corpus: Path) -> None:
     options = [
         f"-max_total_time={seconds}",
         f"-max_len={LONGEST_INPUT_BYTES}",
-        "-timeout=20",
+        "-timeout=100",
         "-rss_limit_mb=4096",
         f"-artifact_prefix={corpus.parent}/finding-{name}-",
         "-print_final_stats=1",

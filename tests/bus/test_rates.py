@@ -1,0 +1,152 @@
+"""A client may ask so often, and no more; others are not the worse for it."""
+
+import asyncio
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.bus.answers import CLIENT_LIMIT
+from engine.bus.engine_bus import IN_PROGRESS_LIMIT, EngineBus
+from engine.bus.rates import REQUESTS_AT_ONCE, RequestRates
+from engine.bus.urls import BrokerUrl
+from tests.bus.conftest import EngineStandIn
+
+NOWHERE = BrokerUrl("127.0.0.1", 9)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_client_may_ask_at_once_and_then_so_many_a_second(clock: Clock) -> None:
+    rates = RequestRates(10, 30, clock)
+    assert [rates.take("a") for _ in range(32)] == [True] * 30 + [False] * 2
+    clock.now += 0.5
+    assert [rates.take("a") for _ in range(7)] == [True] * 5 + [False] * 2
+    clock.now += 3600
+    assert [rates.take("a") for _ in range(31)] == [True] * 30 + [False]
+
+
+def test_one_client_takes_nothing_from_another(clock: Clock) -> None:
+    rates = RequestRates(1, 1, clock)
+    assert rates.take("a")
+    assert not rates.take("a")
+    assert rates.take("b")
+
+
+def test_what_is_known_of_clients_is_bounded(clock: Clock) -> None:
+    rates = RequestRates(1, 1, clock)
+    assert rates.take("a")
+    for number in range(CLIENT_LIMIT - 1):
+        assert rates.take(f"other-{number}")
+    assert not rates.take("a")
+    for number in range(CLIENT_LIMIT):
+        assert rates.take(f"next-{number}")
+    assert rates.take("a")
+
+
+@given(st.lists(st.floats(0, 5), max_size=60))
+def test_never_more_than_the_bucket_and_what_ran_in(pauses: list[float]) -> None:
+    clock = Clock()
+    rates, taken = RequestRates(2, 5, clock), 0
+    for pause in pauses:
+        clock.now += pause
+        taken += rates.take("a")
+    assert taken <= 5 + 2 * clock.now + 1e-6
+
+
+class Bus(EngineBus):
+    """An engine's bus without a broker: what it would send is kept."""
+
+    def __init__(self, stand_in: EngineStandIn, rates: RequestRates | None = None) -> None:
+        super().__init__(NOWHERE, "hv01", stand_in, on_bad_request=stand_in.note_bad, rates=rates)
+
+    def receive(self, id: str, op: str = "ping", client: str = "c") -> None:  # noqa: A002
+        self.receive_raw(msgpack.packb({"id": id, "op": op}), client)
+
+    def receive_raw(self, payload: bytes, client: str = "c") -> None:
+        self._on_message(f"vmq/v1/hv01/request/{client}", payload, False)
+
+    async def answers(self) -> list[dict[str, Any]]:
+        """What was answered since the last time."""
+        await asyncio.gather(*self._in_progress)
+        sent = [msgpack.unpackb(one.payload) for one in self._connection._queue]
+        self._connection._queue.clear()
+        return sent
+
+
+async def test_beyond_it_requests_are_refused_in_a_sentence_counted_and_not_carried_out(
+    stand_in: EngineStandIn, clock: Clock
+) -> None:
+    bus = Bus(stand_in, RequestRates(1, 3, clock))
+    for number in range(5):
+        bus.receive(str(number))
+    answers = {one["id"]: one for one in await bus.answers()}
+    assert [answers[str(number)]["status"] for number in range(5)] == ["ok"] * 3 + ["error"] * 2
+    assert answers["4"]["ndis_status"] == "NDIS_STATUS_RESOURCES"
+    assert answers["4"]["message"].endswith("ask again later, with a new id")
+    assert bus.counters.requests_refused == 2
+    assert len(stand_in.requests) == 3
+
+    clock.now += 1
+    bus.receive("4")
+    [again] = await bus.answers()
+    assert again == answers["4"]
+    clock.now += 1
+    bus.receive("5")
+    assert [one["status"] for one in await bus.answers()] == ["ok"]
+    bus.receive("0", client="another")
+    assert [one["status"] for one in await bus.answers()] == ["ok"]
+
+
+async def test_beyond_it_what_cannot_be_decoded_is_counted_and_makes_no_event(
+    stand_in: EngineStandIn, clock: Clock
+) -> None:
+    bus = Bus(stand_in, RequestRates(1, 3, clock))
+    for _ in range(5):
+        bus.receive_raw(b"\xc1")
+    assert bus.counters.bad_requests == 5
+    assert len(stand_in.bad) == 3
+
+
+async def test_a_request_at_work_stays_so_when_it_is_repeated_too_often(
+    stand_in: EngineStandIn, clock: Clock
+) -> None:
+    bus = Bus(stand_in, RequestRates(1, 1, clock))
+    stand_in.hold.clear()
+    for _ in range(3):
+        bus.receive("1", "free_queue")
+    stand_in.hold.set()
+    assert [(one["id"], one["status"]) for one in await bus.answers()] == [("1", "ok")]
+
+
+async def test_as_many_as_may_be_sent_at_once_are_all_carried_out(stand_in: EngineStandIn) -> None:
+    bus = Bus(stand_in)
+    assert REQUESTS_AT_ONCE <= IN_PROGRESS_LIMIT
+    for number in range(REQUESTS_AT_ONCE):
+        bus.receive(str(number))
+    assert [one["status"] for one in await bus.answers()] == ["ok"] * REQUESTS_AT_ONCE
+    assert bus.counters.requests_refused == 0
+
+
+async def test_more_than_can_be_at_work_are_refused_in_a_sentence(stand_in: EngineStandIn) -> None:
+    bus = Bus(stand_in)
+    stand_in.hold.clear()
+    for number in range(IN_PROGRESS_LIMIT + 1):
+        bus.receive(str(number), client=f"c{number % 2}")
+    stand_in.hold.set()
+    refused = [one for one in await bus.answers() if one["status"] == "error"]
+    assert [one["ndis_status"] for one in refused] == ["NDIS_STATUS_RESOURCES"]
+    assert refused[0]["message"].startswith(f"{IN_PROGRESS_LIMIT} requests are in progress")
+    assert bus.counters.requests_refused == 1
