@@ -1,9 +1,9 @@
 """What engines that are no more left behind: announcements, and shared memory that nobody holds.
 
 An engine that is killed takes its shared memory with it, unless what watches over that is killed too. The
-name of a segment holds the engine's process id, and while it lives the engine holds a lock on it (``memory``),
-so that neither an id that another process has by now, nor one of another container, can mislead. Where the
-system does not show segments as files, engines list theirs in the runtime directory.
+name of a segment holds the engine's process id, and while it lives the engine holds a lock on it, so that
+neither an id that another process has by now, nor one of another container, can mislead. Where the system
+does not show segments as files, engines list theirs in the runtime directory.
 """
 
 import os
