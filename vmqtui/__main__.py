@@ -10,9 +10,23 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0 if sys.argv[1:2] == ["engine"] else 128 + number)
 
 
+def _conceal_passwords() -> None:
+    from vmqtui.cli.conceal import conceal, has_password
+
+    if has_password(sys.argv[1:]) and (not conceal() or sys.stderr.isatty()):
+        from vmqtui.cli.failures import warn
+
+        warn(
+            "--broker: other users of this machine can read a password on the command line;"
+            " put the URL in VMQTUI_BROKER, or the password in a file (--password-file)"
+        )
+
+
 def main() -> None:
     """Run the command line of this process and end with its status."""
     signal.signal(signal.SIGTERM, _terminate)
+    if any("@" in argument for argument in sys.argv[1:]):
+        _conceal_passwords()
     from vmqtui.cli.program import run
 
     sys.exit(run(sys.argv[1:]))

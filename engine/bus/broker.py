@@ -1,18 +1,25 @@
 """The embedded broker as its parent sees it: started, asked for its URL, stopped."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+import msgspec
+
 from engine.bus.errors import BrokerFailed
+from engine.bus.settings import ENGINE, USERS, Guests, Place, Settings
+from engine.bus.topics import random_client
 from engine.bus.urls import BrokerUrl
 from engine.logs import note, relayed
 
@@ -25,7 +32,8 @@ _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 class EmbeddedBroker:
     """An MQTT broker in a process of its own, which ends with this one, however this one ends.
 
-    ``port`` 0 lets the system choose a free one. What it logs is
+    ``port`` 0 lets the system choose a free one. ``engine_of`` names the host that only ``engine_url`` and
+    ``engine_client`` can speak for. ``insecure`` lets in who has no credential. What it logs is
     logged by this process.
     """
 
@@ -34,21 +42,44 @@ class EmbeddedBroker:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        engine_of: str = "",
+        insecure: bool = False,
         deadline_seconds: float = 10.0,
     ) -> None:
-        self._host = host
-        self._port = port
+        self._place = Place(host, port)
+        self._insecure = insecure
         self._deadline_seconds = deadline_seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._url: BrokerUrl | None = None
+        self._where: BrokerUrl | None = None
         self._relay: threading.Thread | None = None
+        self.engine_client = random_client("engine")
+        self._guests = Guests(
+            host=engine_of,
+            engine_client=self.engine_client,
+            passwords={user: secrets.token_hex(16) for user in (*USERS, ENGINE)},
+            anonymous="engine" if insecure else None,
+        )
 
     @property
     def url(self) -> BrokerUrl:
-        """Where clients of this machine find it, once it is started."""
-        if self._url is None:
+        """Where clients of this machine find it, once it is started: as its owner, who may do anything but
+        speak as another."""
+        return self.url_of("owner")
+
+    @property
+    def engine_url(self) -> BrokerUrl:
+        """The same for the engine it is for."""
+        return self._as(ENGINE)
+
+    def url_of(self, user: str) -> BrokerUrl:
+        """The same as one of ``settings.USERS``."""
+        return self._as(None if self._insecure else user)
+
+    def _as(self, user: str | None) -> BrokerUrl:
+        if self._where is None:
             raise BrokerFailed("the broker is not started")
-        return self._url
+        password = None if user is None else self._guests.passwords[user]
+        return replace(self._where, user=user, password=password)
 
     @property
     def pid(self) -> int | None:
@@ -64,6 +95,7 @@ class EmbeddedBroker:
         """Start it and wait until it listens. Raises ``BrokerFailed``."""
         with tempfile.TemporaryFile() as errors:
             process = self._process = self._spawn(errors)
+            self._tell(process)
             # A thread, since the selector loop that aiomqtt needs on Windows has no subprocesses.
             reading = asyncio.create_task(asyncio.to_thread(process.stdout.readline))  # type: ignore[union-attr]
             try:
@@ -79,7 +111,7 @@ class EmbeddedBroker:
                 raise
             try:
                 answer = json.loads(line)
-                port = int(answer["port"])
+                [port] = answer["ports"]
             except ValueError:
                 await self.stop()
                 errors.seek(0)
@@ -92,8 +124,8 @@ class EmbeddedBroker:
                 raise BrokerFailed(f"the broker {answer['error']}") from None
         self._relay = threading.Thread(target=_relay, args=(process.stdout,), daemon=True)
         self._relay.start()
-        self._url = BrokerUrl(_WILDCARDS.get(self._host, self._host), port)
-        return self._url
+        self._where = BrokerUrl(_WILDCARDS.get(self._place.host, self._place.host), port)
+        return self.url
 
     async def stop(self) -> None:
         """End the process and wait for its end."""
@@ -101,7 +133,8 @@ class EmbeddedBroker:
         if process is None:
             return
         if process.stdin is not None:
-            process.stdin.close()
+            with contextlib.suppress(OSError):
+                process.stdin.close()
         try:
             await asyncio.to_thread(process.wait, 2.0)
         except subprocess.TimeoutExpired:
@@ -113,7 +146,7 @@ class EmbeddedBroker:
             process.stdout.close()
         self._relay = None
         self._process = None
-        self._url = None
+        self._where = None
 
     async def __aenter__(self) -> "EmbeddedBroker":
         await self.start()
@@ -124,8 +157,15 @@ class EmbeddedBroker:
     ) -> None:
         await self.stop()
 
+    def _tell(self, process: subprocess.Popen[bytes]) -> None:
+        """Hand over the settings, by the pipe: other users can read a command line."""
+        settings = Settings([self._place], self._guests)
+        with contextlib.suppress(OSError):  # it has ended already, and what it printed says why
+            process.stdin.write(msgspec.json.encode(settings) + b"\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+
     def _spawn(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "engine.bus.broker_process", self._host, str(self._port)]
+        command = [sys.executable, "-m", "engine.bus.broker_process"]
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -1,16 +1,16 @@
 """The embedded broker's process: our listener in front, amqtt behind it.
 
-Started by ``engine.bus.broker`` as ``python -m engine.bus.broker_process``. It writes one line of JSON to
-stdout, ``{"port": n}`` or ``{"error": "…"}``, then what it logs, a line of JSON each, and ends when its stdin
-does, which the end of the parent brings about however it ends.
+Started by ``engine.bus.broker`` as ``python -m engine.bus.broker_process``. It reads its ``Settings``, one
+line of JSON, from stdin, and writes one to stdout, ``{"ports": [n, …]}`` or ``{"error": "…"}``, then what it
+logs, a line of JSON each. It ends when its stdin does, which the end of the parent brings about, however it
+ends.
 
 Alone, amqtt is no wall: a refused CONNECT with someone's client id ends that client's session, sizes and
 stalled readers are unbounded, the keep-alive is not enforced, and messages still queued when their sender
-disconnects are dropped. The listener sees to these before a byte reaches amqtt. Where it waits for amqtt's
-queues it polls: they signal nothing.
+disconnects are dropped, wills pass its topic filter. The listener sees to these before a byte reaches amqtt.
+Where it waits for amqtt's queues it polls: they signal nothing.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -22,12 +22,16 @@ import sys
 import threading
 from typing import Any
 
+import msgspec
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 from amqtt.broker import Broker
-from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
 from amqtt.session import Session
 
-from engine.bus import packets
+from engine.bus import packets, rules, topics
+from engine.bus.gate import Gate
+from engine.bus.rules import Party
+from engine.bus.settings import Settings
 from engine.logs import Flood, Relay, note
 
 PACKET_LIMIT_BYTES = 17 << 20
@@ -49,7 +53,32 @@ _log = logging.getLogger("engine.bus.broker")
 
 
 class CheckedBroker(Broker):  # type: ignore[misc]
-    """amqtt, believing our listener about who may connect."""
+    """amqtt, believing our listener about who may connect, and ``rules`` about topics."""
+
+    def __init__(self, config: BrokerConfig) -> None:
+        super().__init__(config)
+        self.parties: dict[str, Party] = {}
+        """The connected clients, by id."""
+
+    async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
+        party = self.parties.get(session.client_id or "")
+        if party is None:
+            return False
+        if action == Action.RECEIVE:
+            return rules.may_read(party, topic)
+        asks = rules.may_publish if action == Action.PUBLISH else rules.may_subscribe
+        if not asks(party, topic):
+            fields = {"client": party.client, "role": party.role, "topic": topic}
+            note(_log, logging.WARNING, f"{action.value}_refused", **fields)
+            return False
+        return True
+
+    async def retain_message(
+        self, source_session: Session | None, topic_name: str | None, data: Any, qos: int | None = None
+    ) -> None:
+        host_and_kind = topics.split_telemetry(topic_name or "")
+        if host_and_kind is not None and host_and_kind[1] in rules.RETAINED:
+            await super().retain_message(source_session, topic_name, data, qos)
 
     async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:
         return True
@@ -171,8 +200,9 @@ class BoundedWriter(WriterAdapter):  # type: ignore[misc]
 class Listener:
     """Takes connections, reads and checks CONNECT, and passes on what may pass."""
 
-    def __init__(self, broker: CheckedBroker) -> None:
+    def __init__(self, broker: CheckedBroker, gate: Gate) -> None:
         self._broker = broker
+        self._gate = gate
         self._ended: dict[str, asyncio.Event] = {}  # of each connected client id
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -190,9 +220,11 @@ class Listener:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
             connect = packets.check_connect(first)
-            await self._wait_until_free(connect.client)
-            note(_log, logging.INFO, "client_connected", client=connect.client, peer=peer)
-            await self._session(connect, reader, writer)
+            party = await self._gate.admit(connect)
+            await self._wait_until_free(party)
+            fields = {"client": connect.client, "role": party.role, "peer": peer}
+            note(_log, logging.INFO, "client_connected", **fields)
+            await self._session(party, connect, reader, writer)
             note(_log, logging.INFO, "client_gone", client=connect.client, peer=peer)
         except packets.Refused as refusal:
             note(_log, logging.WARNING, "client_refused", peer=peer, why=refusal)
@@ -205,9 +237,14 @@ class Listener:
             await _close(writer)
 
     async def _session(
-        self, connect: packets.Connect, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        party: Party,
+        connect: packets.Connect,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         ended = self._ended[connect.client] = asyncio.Event()
+        self._broker.parties[connect.client] = party
         try:
             await self._broker.external_connected(
                 CheckedReader(reader, connect, self._broker), BoundedWriter(writer, connect.client), _LISTENER
@@ -215,7 +252,7 @@ class Listener:
         except Exception:
             _log.exception("session_failed")
         finally:
-            del self._ended[connect.client]
+            del self._ended[connect.client], self._broker.parties[connect.client]
             ended.set()
 
     async def hand_out(self) -> None:
@@ -229,15 +266,25 @@ class Listener:
                     calm = 0 if waiting or unsent else calm + 1
                     await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _wait_until_free(self, client: str) -> None:
-        """Let a client that has just disconnected come back; refuse one whose id is in use."""
+    async def _wait_until_free(self, party: Party) -> None:
+        """Let a client that has just disconnected come back; refuse one whose id or host is in use."""
         try:
             async with asyncio.timeout(IN_USE_GRACE_SECONDS):
-                while (ended := self._ended.get(client)) is not None:
-                    await ended.wait()
+                while (other := self._in_the_way(party)) is not None:
+                    await self._ended[other].wait()
         except TimeoutError:
-            why = "a client id that is connected already"
-            raise packets.Refused(packets.IDENTIFIER_REJECTED, why) from None
+            if party.client in self._ended:
+                why = "a client id that is connected already"
+                raise packets.Refused(packets.IDENTIFIER_REJECTED, why) from None
+            why = f"an engine of {party.host} is connected already"
+            raise packets.Refused(packets.NOT_AUTHORIZED, why) from None
+
+    def _in_the_way(self, party: Party) -> str | None:
+        """A connected client that has the id or the host of ``party``."""
+        if party.client in self._ended:
+            return party.client
+        hosts = {other.host: other.client for other in self._broker.parties.values()}
+        return None if party.host is None else hosts.get(party.host)
 
 
 def _peer(writer: asyncio.StreamWriter) -> str | None:
@@ -258,18 +305,20 @@ def _report(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
-async def _serve(host: str, port: int) -> None:
+async def _serve(settings: Settings) -> None:
     config = BrokerConfig(listeners={_LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={})
     broker = CheckedBroker(config)
     await broker.start()
-    listener = Listener(broker)
-    try:
-        port = await listener.serve(host, port)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        _report({"error": f"cannot listen on {host}:{port}: {reason}"})
-        os._exit(1)
-    _report({"port": port})
+    listener = Listener(broker, Gate(settings.guests))
+    ports = []
+    for place in settings.places:
+        try:
+            ports.append(await listener.serve(place.host, place.port))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            _report({"error": f"cannot listen on {place.host}:{place.port}: {reason}"})
+            os._exit(1)
+    _report({"ports": ports})
     ended = asyncio.Event()
     threading.Thread(target=_await_end, args=(asyncio.get_running_loop(), ended), daemon=True).start()
     await ended.wait()
@@ -287,16 +336,13 @@ def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
 def main() -> None:
     """Run until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("host")
-    parser.add_argument("port", type=int)
-    arguments = parser.parse_args()
+    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     relay = Relay(sys.stdout.fileno())
     relay.addFilter(Flood())
     logging.basicConfig(level=logging.INFO, handlers=[relay])
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)
-    asyncio.run(_serve(arguments.host, arguments.port))
+    asyncio.run(_serve(settings))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""How commands find a running engine: a file in the user's runtime directory holds its broker's URL."""
+"""How commands find a running engine: a file in the user's runtime directory holds its broker's URLs.
+
+A URL has the password of one of ``settings.USERS``, so that a command takes no more than it needs.
+"""
 
 import contextlib
 import json
@@ -7,7 +10,8 @@ import stat
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ ENVIRONMENT_VARIABLE = "VMQTUI_BROKER"
 _PREFIX = "engine-"
 _SUFFIX = ".json"
 _LIMIT_BYTES = 64 << 10
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def runtime_directory() -> Path:
@@ -43,14 +48,19 @@ def runtime_directory() -> Path:
     raise OSError(f"no runtime directory of one's own: {'; '.join(reasons)}")
 
 
-def announce(url: BrokerUrl, host: str, *, directory: Path | None = None) -> Path:
-    """Write the URL of this process's broker to a file only the user can read; the file's path.
+def announce(
+    urls: Mapping[str, BrokerUrl], host: str, *, found: bool = True, directory: Path | None = None
+) -> Path:
+    """Write the URLs of this process's broker, by user, to a file only the user can read; the file's path.
 
-    Raises ``OSError``.
+    Without ``found`` only commands that name the broker use it. Raises ``OSError``.
     """
     directory = runtime_directory() if directory is None else directory
     path = directory / f"{_PREFIX}{os.getpid()}{_SUFFIX}"
-    text = json.dumps({"url": url.with_password(), "host": host, "pid": os.getpid()})
+    texts = {user: url.with_password() for user, url in urls.items()}
+    text = json.dumps(
+        {"url": texts["owner"], "urls": texts, "host": host, "pid": os.getpid(), "found": found}
+    )
     descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=".")  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -68,25 +78,35 @@ def withdraw(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def find_url(explicit: str | None = None, *, directory: Path | None = None) -> BrokerUrl | None:
+def find_url(explicit: str | None = None, *, user: str, directory: Path | None = None) -> BrokerUrl | None:
     """The broker to talk to: ``explicit``, else ``VMQTUI_BROKER``, else the newest living engine's.
 
-    Raises ``BadUrl`` for either of the first two; a file that does not read is passed over.
+    An engine of this user is talked to as ``user``, one of ``settings.USERS``. Raises ``BadUrl`` for either
+    of the first two; a file that does not read is passed over.
     """
     text = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if text:
-        return BrokerUrl.parse(text)
-    try:
-        directory = runtime_directory() if directory is None else directory
-        paths = sorted(_announced(directory), key=_written, reverse=True)
-    except OSError:
-        return None
-    for path in paths:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            url = _read(path)["url"]
-            if isinstance(url, str):
-                return BrokerUrl.parse(url)
+        return own_url(BrokerUrl.parse(text), user=user, directory=directory)
+    for announced in _read_all(directory):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            if announced["found"]:
+                return BrokerUrl.parse(announced["urls"][user])
     return None
+
+
+def own_url(url: BrokerUrl, *, user: str, directory: Path | None = None) -> BrokerUrl:
+    """The URL of ``user`` where ``url`` is an engine's of this user, without a credential or with its own;
+    else ``url`` as it is.
+    """
+    if url.tls or url.host not in _LOOPBACK:
+        return url
+    for announced in _read_all(directory):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            urls = {name: BrokerUrl.parse(text) for name, text in announced["urls"].items()}
+            same = [each for each in urls.values() if (each.port, each.tls) == (url.port, False)]
+            if same and (url.user is None or replace(url, host=same[0].host) in same):
+                return replace(urls[user], host=url.host)
+    return url
 
 
 def left_behind(directory: Path) -> list[Path]:
@@ -109,6 +129,18 @@ def _files(directory: Path) -> Iterator[tuple[Path, bool]]:
         pid = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
         if pid.isascii() and pid.isdigit() and len(pid) <= 10:
             yield path, process_lives(int(pid))
+
+
+def _read_all(directory: Path | None) -> Iterator[dict[str, Any]]:
+    """What living engines have written, the newest first."""
+    try:
+        directory = runtime_directory() if directory is None else directory
+        paths = sorted(_announced(directory), key=_written, reverse=True)
+    except OSError:
+        return
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            yield _read(path)
 
 
 def _written(path: Path) -> float:

@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 class EngineBus:
     """Publishes for ``host`` and hands its requests to ``handler(client, request)``.
 
+    ``client`` is its client id, a random one unless a broker expects another.
     ``on_bad_request(client, reason)`` is told of each request that cannot be decoded, which gets no
     answer, unless its client sends more than ``rates`` let it. Handlers of several requests run at once,
     begun in the order in which the requests came.
@@ -49,6 +50,7 @@ class EngineBus:
         host: str,
         handler: Handler,
         *,
+        client: str | None = None,
         version: str = "",
         interval_ns: int = 0,
         on_bad_request: Callable[[str, str], None] | None = None,
@@ -72,7 +74,7 @@ class EngineBus:
         self._connected = asyncio.Event()
         self._connection = Connection(
             url,
-            topics.random_client("engine"),
+            client or topics.random_client("engine"),
             [(topics.request(host, "+"), 1), (topics.status(host), 1)],
             self._on_message,
             self._on_state,

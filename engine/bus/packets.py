@@ -6,14 +6,15 @@ Source: OASIS MQTT 3.1.1, sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNA
 import asyncio
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.bus.topics import NAME_PATTERN
 
 CONNECT_LIMIT_BYTES = 64 << 10
+KEEPALIVE_LIMIT_SECONDS = 60
 
 CONNECT, PUBLISH, DISCONNECT = 1, 3, 14
-BAD_PROTOCOL, IDENTIFIER_REJECTED, NOT_AUTHORIZED = 1, 2, 5
+BAD_PROTOCOL, IDENTIFIER_REJECTED, BAD_CREDENTIAL, NOT_AUTHORIZED = 1, 2, 4, 5
 
 _CLIENT = re.compile(NAME_PATTERN)
 _PROTOCOL = b"\x00\x04MQTT"
@@ -34,11 +35,14 @@ class Refused(Exception):  # noqa: N818
 @dataclass(frozen=True)
 class Connect:
     """A checked CONNECT. ``packet`` is what the broker gets: keep-alive 0, since our listener keeps the
-    time, and a client id of ours where the client sent none."""
+    time, no user and no password, and a client id of ours where the client sent none."""
 
     client: str
     keepalive_seconds: int
     packet: bytes
+    will_topic: str | None = None
+    user: str | None = None
+    password: bytes | None = field(default=None, repr=False)
 
 
 async def read_packet(reader: asyncio.StreamReader, limit_bytes: int, *, only: int | None = None) -> bytes:
@@ -102,24 +106,29 @@ def check_connect(packet: bytes) -> Connect:
         raise BadPacket("CONNECT with flags that contradict each other")
     keepalive_seconds = int.from_bytes(body.take(2), "big")
     client_bytes = body.take_string()
+    will_topic = will_message = None
     if will:
-        _check_will_topic(body.take_string())
-        body.take_string()
-    if user:
-        _text(body.take_string())
-    if password:
-        body.take_string()
+        will_topic = _will_topic(body.take_string())
+        will_message = body.take_string()
+    user_name = _text(body.take_string()) if user else None
+    secret = body.take_string() if password else None
     if not body.at_end():
         raise BadPacket("CONNECT with bytes left over")
     if not clean_session:
         raise Refused(NOT_AUTHORIZED, "a persistent session; only clean sessions are kept here")
+    if not 1 <= keepalive_seconds <= KEEPALIVE_LIMIT_SECONDS:
+        why = f"a keep-alive of {keepalive_seconds} s (1 to {KEEPALIVE_LIMIT_SECONDS} s fits)"
+        raise Refused(NOT_AUTHORIZED, why)
     client = _text(client_bytes) or f"auto-{secrets.token_hex(16)}"
     if not _CLIENT.fullmatch(client):
         raise Refused(IDENTIFIER_REJECTED, "a client id that is not 1 to 64 of A-Z a-z 0-9 _ . -")
-    named = client.encode()
-    rest = body.data[12 + len(client_bytes) :]
-    rewritten = body.data[:8] + b"\0\0" + len(named).to_bytes(2, "big") + named + rest
-    return Connect(client, keepalive_seconds, b"\x10" + _length(len(rewritten)) + rewritten)
+    rest = [client.encode()]
+    if will_topic is not None and will_message is not None:
+        rest += [will_topic.encode(), will_message]
+    head = _string(protocol) + bytes((level, flags & ~0xC0)) + b"\0\0"
+    rewritten = head + b"".join(map(_string, rest))
+    packet = b"\x10" + _length(len(rewritten)) + rewritten
+    return Connect(client, keepalive_seconds, packet, will_topic, user_name, secret)
 
 
 def publish_topic_fits(packet: bytes) -> bool:
@@ -131,10 +140,11 @@ def publish_topic_fits(packet: bytes) -> bool:
     return bool(topic) and not topic.startswith("$") and not set("+#\0") & set(topic)
 
 
-def _check_will_topic(topic_bytes: bytes) -> None:
+def _will_topic(topic_bytes: bytes) -> str:
     topic = _text(topic_bytes)
     if not topic or topic.startswith("$") or set("+#\0") & set(topic):
         raise Refused(NOT_AUTHORIZED, "a will with a topic nobody may publish to")
+    return topic
 
 
 def _text(data: bytes) -> str:
@@ -142,6 +152,10 @@ def _text(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise BadPacket("a string that is not UTF-8") from None
+
+
+def _string(data: bytes) -> bytes:
+    return len(data).to_bytes(2, "big") + data
 
 
 def _length(length: int) -> bytes:

@@ -1,7 +1,7 @@
 """The engine: a live machine on a bus, as an async context manager.
 
     async with Engine(scenario) as engine:
-        ...  # engine.url is where dashboards, scripts and tests find it
+        ...  # engine.url.with_password() is where dashboards, scripts and tests find it
 
 The same class serves ``vmqtui engine`` and other people's tests (fixture ``vmq_engine``). Workers
 re-import the main script, as always with multiprocessing, so a script that starts an engine wants the
@@ -15,13 +15,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from engine import __version__
 from engine.bus import discovery
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.engine_bus import EngineBus
 from engine.bus.messages import Request, Response
+from engine.bus.settings import USERS
 from engine.bus.urls import BrokerUrl
 from engine.dataplane.start import warm_up
 from engine.kernels import prepare
@@ -48,17 +49,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Listen:
-    """Where an engine's own broker listens; port 0: a free one."""
+    """Where an engine's own broker listens; port 0: a free one. ``insecure``: it lets everyone in."""
 
     host: str = "127.0.0.1"
     port: int = 0
+    insecure: bool = False
 
 
 class Engine:
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
     ``capture`` replaces the scenario's traffic, on ``adapter``; ``interval_s`` is the time between stats;
-    a worker that hangs for ``worker_deadline_s`` is killed and replaced.
+    a worker that hangs for ``worker_deadline_s`` is killed and replaced. ``announce`` lets this user's
+    commands have the credentials of its own broker: of the newest that is "found", or of one "named" to them.
     Entering raises what a bad scenario, capture or broker deserves (ValueError, NotEnoughMemoryError,
     CaptureError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
     """
@@ -70,11 +73,11 @@ class Engine:
         capture: Path | None = None,
         loop: bool = False,
         adapter: str | None = None,
-        broker: str | None = None,
+        broker: BrokerUrl | str | None = None,
         listen: Listen | None = None,
         interval_s: float = 0.25,
         worker_deadline_s: float = WORKER_DEADLINE_S,
-        announce: bool = False,
+        announce: Literal["no", "found", "named"] = "no",
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.scenario = scenario or default_scenario()
@@ -87,7 +90,7 @@ class Engine:
         self._capture = capture
         self._loop_capture = loop
         self._adapter = adapter
-        self._broker_url = BrokerUrl.parse(broker) if broker is not None else None
+        self._broker_url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
         self._listen = listen or Listen()
         self._interval_ns = round(interval_s * 1e9)
         self._worker_deadline_s = worker_deadline_s
@@ -109,7 +112,7 @@ class Engine:
 
     @property
     def url(self) -> BrokerUrl:
-        """Where clients find it."""
+        """Where clients find it; with a credential for everything where the broker is its own."""
         if self._broker_url is not None:
             return self._broker_url
         assert self._broker is not None
@@ -141,7 +144,10 @@ class Engine:
     async def _start(self) -> None:
         self._event_loop = asyncio.get_running_loop()
         if self._broker_url is None:
-            self._broker = EmbeddedBroker(self._listen.host, self._listen.port)
+            listen = self._listen
+            self._broker = EmbeddedBroker(
+                listen.host, listen.port, engine_of=self.host, insecure=listen.insecure
+            )
         broker = asyncio.create_task(self._broker.start()) if self._broker is not None else None
         building = asyncio.create_task(asyncio.to_thread(self._build))
         try:
@@ -154,23 +160,29 @@ class Engine:
         if broker is not None:
             await broker
         self._bus = EngineBus(
-            self.url,
+            self.url if self._broker is None else self._broker.engine_url,
             self.host,
             self._handle,
+            client=None if self._broker is None else self._broker.engine_client,
             version=__version__,
             interval_ns=self._interval_ns,
             on_bad_request=self._note_bad_request,
         )
         self.config = live.machine.config()
         await self._bus.start(self.config, probe_seconds=1.0 if self._broker is None else 0.0)
-        if self._announce:
-            try:
-                self._announced = discovery.announce(self.url, self.host)
-            except OSError as error:
-                self._progress(f"other commands need --broker {self.url} to find this engine: {error}")
+        if self._broker is not None and self._announce != "no":
+            self._announce_broker(self._broker)
         live.start()
         await self._first_reading.wait()
         self._journal.started(self.url, own_broker=self._broker is not None)
+
+    def _announce_broker(self, broker: EmbeddedBroker) -> None:
+        """Let this user's commands find the broker, or, where it was named to them, just its credentials."""
+        urls = {user: broker.url_of(user) for user in USERS}
+        try:
+            self._announced = discovery.announce(urls, self.host, found=self._announce == "found")
+        except OSError as error:
+            self._progress(f"other commands need VMQTUI_BROKER set to find this engine: {error}")
 
     def _build(self) -> LiveLoop:
         """Everything that takes long and blocks; runs in a thread."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import aiomqtt
 import pytest
 
+from engine.bus import topics
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.discovery import process_lives
 from engine.bus.errors import BrokerFailed
@@ -23,8 +24,24 @@ from tests.bus.conftest import eventually
 from tests.bus.test_packets import connect_packet, text
 
 
-def client_of(broker: EmbeddedBroker, identifier: str, will: aiomqtt.Will | None = None) -> aiomqtt.Client:
-    return aiomqtt.Client(broker.url.host, broker.url.port, identifier=identifier, will=will, timeout=5)
+def client_of(
+    broker: EmbeddedBroker, identifier: str, *, user: str = "owner", engine_of: str | None = None
+) -> aiomqtt.Client:
+    """A client; as the engine of a host, for whose status it has a will, it may publish."""
+    will = aiomqtt.Will(topics.status(engine_of), b"gone", 1, True) if engine_of is not None else None
+    return connecting(broker.url_of(user), identifier, will)
+
+
+def connecting(url: BrokerUrl, identifier: str, will: aiomqtt.Will | None = None) -> aiomqtt.Client:
+    return aiomqtt.Client(
+        url.host,
+        url.port,
+        username=url.user,
+        password=url.password,
+        identifier=identifier,
+        will=will,
+        timeout=5,
+    )
 
 
 async def next_message(client: aiomqtt.Client) -> aiomqtt.Message:
@@ -107,32 +124,35 @@ def test_its_process_needs_neither_numba_nor_the_screen() -> None:
 
 @pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed")
 def test_mosquitto_clients_publish_retain_and_read(embedded: EmbeddedBroker) -> None:
-    port = ["-h", embedded.url.host, "-p", str(embedded.url.port)]
-    for qos, payload in (("0", "none"), ("1", "one")):
-        command = ["mosquitto_pub", *port, "-t", f"mosquitto/{payload}", "-m", payload, "-q", qos, "-r"]
+    url = embedded.url
+    port = ["-h", url.host, "-p", str(url.port), "-u", str(url.user), "-P", str(url.password)]
+    will = ["--will-topic", "vmq/v1/mosquitto/status", "--will-payload", "gone"]
+    for qos, kind, payload in (("0", "status", "none"), ("1", "config", "one")):
+        topic = f"vmq/v1/mosquitto/{kind}"
+        command = ["mosquitto_pub", *port, *will, "-t", topic, "-m", payload, "-q", qos, "-r"]
         subprocess.run(command, check=True, timeout=10)
-    command = ["mosquitto_sub", *port, "-t", "mosquitto/#", "-q", "1", "-C", "2", "-W", "5"]
+    command = ["mosquitto_sub", *port, "-t", "vmq/v1/mosquitto/#", "-q", "1", "-C", "2", "-W", "5"]
     read = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
     assert sorted(read.split()) == ["none", "one"]
 
 
 async def test_messages_sent_just_before_a_disconnect_all_arrive(embedded: EmbeddedBroker) -> None:
     async with client_of(embedded, "burst-reader") as reader:
-        await reader.subscribe("burst/#")
-        async with client_of(embedded, "burst-writer") as writer:
+        await reader.subscribe("vmq/v1/burst/event")
+        async with client_of(embedded, "burst-writer", engine_of="burst") as writer:
             for number in range(500):
-                writer._client.publish("burst/x", str(number), 0)
+                writer._client.publish(topics.event("burst"), str(number), 0)
         payloads = [(await next_message(reader)).payload for _ in range(500)]
     assert payloads == [str(number).encode() for number in range(500)]
 
 
 async def test_a_new_client_is_sent_nothing_it_has_not_subscribed_to(embedded: EmbeddedBroker) -> None:
-    async with client_of(embedded, "other") as other:
-        await other.subscribe("private/#", 1)
-        await other.publish("private/x", b"retained", 1, retain=True)
-        async with client_of(embedded, "newcomer") as newcomer:
-            await newcomer.subscribe("public/#", 1)
-            await newcomer.publish("public/x", b"hello", 1)
+    async with client_of(embedded, "other", engine_of="private") as other:
+        await other.subscribe("vmq/v1/private/#", 1)
+        await other.publish(topics.config("private"), b"retained", 1, retain=True)
+        async with client_of(embedded, "newcomer", engine_of="public") as newcomer:
+            await newcomer.subscribe("vmq/v1/public/#", 1)
+            await newcomer.publish(topics.event("public"), b"hello", 1)
             assert (await next_message(newcomer)).payload == b"hello"
 
 
@@ -141,13 +161,13 @@ async def test_megabyte_messages_at_4_hz_reach_several_readers(embedded: Embedde
     async with (
         client_of(embedded, "big-1") as one,
         client_of(embedded, "big-2") as two,
-        client_of(embedded, "big-writer") as writer,
+        client_of(embedded, "big-writer", engine_of="big") as writer,
     ):
         for reader in (one, two):
-            await reader.subscribe("big")
+            await reader.subscribe(topics.stats("big"))
         began = time.monotonic()
         for payload in payloads:
-            await writer.publish("big", payload, 0)
+            await writer.publish(topics.stats("big"), payload, 0)
             assert (await next_message(one)).payload == payload
             assert (await next_message(two)).payload == payload
         assert time.monotonic() - began < 1.0
@@ -155,34 +175,36 @@ async def test_megabyte_messages_at_4_hz_reach_several_readers(embedded: Embedde
 
 async def test_the_will_is_published_and_retained_when_a_client_vanishes(embedded: EmbeddedBroker) -> None:
     async with client_of(embedded, "mourner") as reader:
-        await reader.subscribe("will/x", 1)
-        tail = text(b"will/x") + text(b"gone")
-        with raw_connection(embedded.url, connect_packet(b"dying", flags=0b00101110, tail=tail)) as dying:
+        await reader.subscribe(topics.status("will"), 1)
+        tail = text(b"vmq/v1/will/status") + text(b"gone")
+        packet = connect_packet(b"dying", flags=0b00101110, tail=tail, url=embedded.url)
+        with raw_connection(embedded.url, packet) as dying:
             assert dying.recv(4) == b"\x20\x02\x00\x00"
         assert (await next_message(reader)).payload == b"gone"
     async with client_of(embedded, "late-mourner") as reader:
-        await reader.subscribe("will/x", 1)
+        await reader.subscribe(topics.status("will"), 1)
         message = await next_message(reader)
         assert (message.payload, message.retain) == (b"gone", True)
 
 
 async def test_a_client_silent_beyond_its_keepalive_is_given_up(embedded: EmbeddedBroker) -> None:
     async with client_of(embedded, "silence-reader") as reader:
-        await reader.subscribe("silence", 1)
-        tail = text(b"silence") + text(b"gone")
-        packet = connect_packet(b"silent", flags=0b00001110, keepalive=1, tail=tail)
+        await reader.subscribe(topics.status("silence"), 1)
+        tail = text(b"vmq/v1/silence/status") + text(b"gone")
+        packet = connect_packet(b"silent", flags=0b00001110, keepalive=1, tail=tail, url=embedded.url)
         with raw_connection(embedded.url, packet):
             assert (await next_message(reader)).payload == b"gone"
 
 
 async def test_a_used_client_id_is_refused_and_its_session_goes_on(embedded: EmbeddedBroker) -> None:
-    async with client_of(embedded, "engine-1") as client:
-        await client.subscribe("mine", 1)
-        assert answer_to(embedded.url, connect_packet(b"engine-1")) == b"\x20\x02\x00\x02"
+    async with client_of(embedded, "engine-1", engine_of="mine") as client:
+        await client.subscribe(topics.event("mine"), 1)
+        packet = connect_packet(b"engine-1", url=embedded.url)
+        assert await asyncio.to_thread(answer_to, embedded.url, packet) == b"\x20\x02\x00\x02"
         with pytest.raises(aiomqtt.MqttError):
             async with client_of(embedded, "engine-1"):
                 pass
-        await client.publish("mine", b"still here", 1)
+        await client.publish(topics.event("mine"), b"still here", 1)
         assert (await next_message(client)).payload == b"still here"
     async with client_of(embedded, "engine-1"):
         pass  # free again
@@ -193,7 +215,7 @@ async def test_a_used_client_id_is_refused_and_its_session_goes_on(embedded: Emb
     [
         (connect_packet(b"a/b"), b"\x20\x02\x00\x02"),
         (connect_packet(level=5), b"\x20\x02\x00\x01"),
-        (connect_packet(b""), b"\x20\x02\x00\x00"),
+        (connect_packet(keepalive=0), b"\x20\x02\x00\x05"),
         (b"GET / HTTP/1.1\r\n\r\n", b""),
         (b"\x10\xff\xff\xff\x7f", b""),
     ],
@@ -217,24 +239,28 @@ async def test_the_listener_answers_a_first_packet(
 async def test_a_session_that_breaks_the_protocol_ends_and_frees_its_id(
     embedded: EmbeddedBroker, packet: bytes
 ) -> None:
-    with raw_connection(embedded.url, connect_packet(b"breaker")) as connection:
+    with raw_connection(embedded.url, connect_packet(b"breaker", url=embedded.url)) as connection:
         assert connection.recv(4) == b"\x20\x02\x00\x00"
         connection.sendall(packet)
         connection.settimeout(5)
         assert await asyncio.to_thread(connection.recv, 4) == b""
-    async with client_of(embedded, "breaker") as client:
-        await client.publish("x", b"", 1)
+    async with client_of(embedded, "breaker"):
+        pass  # free again
 
 
 async def test_a_reader_that_stops_reading_is_cut_off_and_others_go_on(embedded: EmbeddedBroker) -> None:
-    subscribe = b"\x82" + bytes((2 + 8,)) + struct.pack("!H", 1) + text(b"flood") + b"\x00"
-    async with client_of(embedded, "flood-reader") as reader, client_of(embedded, "flooder") as writer:
-        await reader.subscribe("flood")
-        with raw_connection(embedded.url, connect_packet(b"stalled") + subscribe) as stalled:
+    subscribe = b"\x82" + bytes((2 + 21,)) + struct.pack("!H", 1) + text(b"vmq/v1/flood/stats") + b"\x00"
+    stats = topics.stats("flood")
+    stalling = connect_packet(b"stalled", url=embedded.url_of("viewer"))
+    async with (
+        client_of(embedded, "flood-reader") as reader,
+        client_of(embedded, "flooder", engine_of="flood") as writer,
+    ):
+        await reader.subscribe(stats)
+        with raw_connection(embedded.url, stalling + subscribe) as stalled:
             assert await asyncio.to_thread(stalled.recv, 9) != b""
             for _ in range(40):
-                await writer.publish("flood", bytes(1 << 20), 0)
+                await writer.publish(stats, bytes(1 << 20), 0)
                 assert len(bytes((await next_message(reader)).payload)) == 1 << 20
-            connection_id_free = connect_packet(b"stalled")
-            answer = await asyncio.to_thread(answer_to, embedded.url, connection_id_free)
+            answer = await asyncio.to_thread(answer_to, embedded.url, stalling)
             assert answer == b"\x20\x02\x00\x00"

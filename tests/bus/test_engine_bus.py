@@ -16,6 +16,7 @@ from engine.bus.urls import BrokerUrl
 from engine.telemetry.events import Event
 from tests.bus.conftest import (
     EngineStandIn,
+    Mosquitto,
     eventually,
     free_port,
     make_config,
@@ -35,6 +36,7 @@ class Reader:
         self._client.on_message = lambda _client, _data, message: self._received.put(message)
         self._client.on_subscribe = lambda *_: self._subscribed.put(True)
         self._subscribed: queue.Queue[bool] = queue.Queue()
+        self._client.username_pw_set(url.user, url.password)
         self._client.connect(url.host, url.port)
         self._client.loop_start()
         topics = ["status", "config", "stats", "event", f"response/{self.client_id}"]
@@ -139,14 +141,16 @@ async def test_an_engine_that_vanishes_is_offline_by_its_will(
 
 
 async def test_a_late_will_of_its_own_past_does_not_leave_an_engine_offline(
-    broker_url: BrokerUrl, host: str, reader: Reader, stand_in: EngineStandIn
+    mosquitto: Mosquitto, host: str, stand_in: EngineStandIn
 ) -> None:
-    async with running_bus(broker_url, host, stand_in):
+    async with running_bus(mosquitto.url, host, stand_in):
+        reader = Reader(mosquitto.url, host)
         assert (await reader.next("status"))[1]["state"] == "online"
         late = msgpack.packb({"schema": "vmq.status/1", "state": "offline"})
         reader._client.publish(f"vmq/v1/{host}/status", late, 1, retain=True)
         assert (await reader.next("status"))[1]["state"] == "offline"
         assert (await reader.next("status"))[1]["state"] == "online"
+        reader.stop()
 
 
 async def test_a_request_is_answered_once_on_the_topic_of_its_client(

@@ -16,6 +16,7 @@ from engine.bus import (
     inbox,
     packets,
     rates,
+    rules,
     topics,
     watcher,
 )
@@ -103,3 +104,10 @@ def test_the_bounds_are_those_of_the_code(header: str, modules: list[Any]) -> No
     }
     documented = {name: float(value) for name, value in table(header).items()}
     assert documented == in_code
+
+
+def test_docs_access_shows_the_rules_of_the_code() -> None:
+    text = (REFERENCE.parent / "access.md").read_text(encoding="utf-8")
+    rows = text.partition("| role | action | topic |")[2].partition("\n\n")[0].splitlines()[2:]
+    shown = [tuple(cell.strip(" `") for cell in row.strip("|").split("|")) for row in rows]
+    assert shown == [(rule.role, rule.action, rule.topic) for rule in rules.RULES]

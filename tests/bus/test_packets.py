@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bus import packets
+from engine.bus.urls import BrokerUrl
 
 
 def text(value: bytes) -> bytes:
@@ -16,12 +17,17 @@ def text(value: bytes) -> bytes:
 def connect_packet(
     client: bytes = b"me",
     *,
+    url: BrokerUrl | None = None,
     flags: int = 2,
     level: int = 4,
     protocol: bytes = b"MQTT",
     keepalive: int = 60,
     tail: bytes = b"",
 ) -> bytes:
+    """A CONNECT; with the user and password of ``url``."""
+    if url is not None and url.user is not None and url.password is not None:
+        flags |= 0xC0
+        tail += text(url.user.encode()) + text(url.password.encode())
     body = text(protocol) + bytes((level, flags)) + struct.pack("!H", keepalive) + text(client) + tail
     assert len(body) < 128
     return bytes((0x10, len(body))) + body
@@ -33,19 +39,20 @@ def test_a_plain_connect_passes_with_its_keepalive_taken_over() -> None:
     assert connect.packet == connect_packet(keepalive=0)
 
 
-def test_will_user_and_password_are_passed_on_as_they_are() -> None:
-    tail = text(b"a/b") + text(b"gone") + text(b"ann") + text(b"\xff\x00")
+def test_the_will_is_passed_on_and_user_and_password_are_not() -> None:
+    will = text(b"a/b") + text(b"gone")
+    tail = will + text(b"ann") + text(b"\xff\x00")
     connect = packets.check_connect(connect_packet(flags=0b11101110, tail=tail))
-    assert connect.packet == connect_packet(flags=0b11101110, tail=tail, keepalive=0)
+    assert (connect.will_topic, connect.user, connect.password) == ("a/b", "ann", b"\xff\x00")
+    assert connect.packet == connect_packet(flags=0b00101110, tail=will, keepalive=0)
+    assert "xff" not in repr(connect).partition("packet=")[2].partition("will_topic")[2]
 
 
 def test_a_client_without_an_id_gets_one_nobody_can_guess() -> None:
     clients = {packets.check_connect(connect_packet(b"")).client for _ in range(50)}
     assert len(clients) == 50
     connect = packets.check_connect(connect_packet(b"", flags=6, tail=text(b"a") + text(b"b")))
-    again = packets.check_connect(connect.packet)
-    assert again.client == connect.client
-    assert again.packet == connect.packet
+    assert connect.packet.endswith(text(connect.client.encode()) + text(b"a") + text(b"b"))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,8 @@ def test_a_client_without_an_id_gets_one_nobody_can_guess() -> None:
         (connect_packet(b"a" * 65), 2),
         (connect_packet(b"+"), 2),
         (connect_packet(flags=0), 5),
+        (connect_packet(keepalive=0), 5),
+        (connect_packet(keepalive=61), 5),
         (connect_packet(flags=6, tail=text(b"a/#") + text(b"x")), 5),
         (connect_packet(flags=6, tail=text(b"$SYS") + text(b"x")), 5),
     ],

@@ -32,6 +32,7 @@ class Reader:
         broker = urlsplit(url)
         assert broker.hostname
         assert broker.port
+        self._client.username_pw_set(broker.username, broker.password)
         self._client.connect(broker.hostname, broker.port)
         self._client.subscribe(
             [(f"vmq/v1/{host}/{kind}", 0 if kind == "stats" else 1) for kind in ("status", "config", "event")]

@@ -25,7 +25,7 @@ def hot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Rea
     engine = Running("engine", "--scenario", path, "--interval", "0.1")
     try:
         url = engine.first_line()
-        assert re.fullmatch(r"mqtt://127\.0\.0\.1:\d+", url)
+        assert re.fullmatch(r"mqtt://owner:[0-9a-f]{32}@127\.0\.0\.1:\d+", url)
         reader = Reader(url, "hot")
         first = reader.last("stats")
         reader.ok("set_queue_parameters", adapter="nic0", queue_id=1, cpu=3)

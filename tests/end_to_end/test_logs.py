@@ -46,7 +46,8 @@ def test_start_clients_refusals_changes_worker_deaths_and_end_are_logged(
     wait_until(lambda: "worker_replaced" in logged(), "the new worker")
     assert engine.end() == 0
     told = logged()
-    assert told["engine_started"]["url"] == url
+    assert told["engine_started"]["url"] == f"mqtt://owner@127.0.0.1:{address.port}"
+    assert str(address.password) not in file.read_text(encoding="utf-8")
     assert told["request_done"]["op"] == "set_queue_parameters"
     assert told["request_refused"]["client"] == told["request_refused"]["client"].strip()
     assert told["request_refused"]["level"] == "warning"

@@ -45,7 +45,7 @@ def test_every_command_of_the_readme_works(tmp_path: Path, environment: dict[str
                     command.split(), cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
                 )
                 assert engine.stdout is not None
-                assert engine.stdout.readline().startswith("mqtt://127.0.0.1:")
+                assert engine.stdout.readline().startswith("mqtt://owner:")
                 continue
             done = subprocess.run(
                 command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True

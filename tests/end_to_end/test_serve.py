@@ -95,13 +95,6 @@ async def test_one_engine_serves_all_sessions_and_goes_with_the_server(tmp_path:
     assert alive == []
 
 
-def test_a_password_on_the_command_line_is_refused() -> None:
-    done = run("serve", "--broker", "mqtt://user:secret@127.0.0.1:1")
-    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
-    assert "VMQTUI_BROKER" in done.err
-    assert "secret" not in done.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -103,8 +103,10 @@ def _connect(data: bytes) -> None:
         check_sentence(error)
         return
     assert topics.valid_name(checked.client)
-    again = packets.check_connect(checked.packet)
-    assert (again.client, again.keepalive_seconds) == (checked.client, 0)
+    assert 1 <= checked.keepalive_seconds <= packets.KEEPALIVE_LIMIT_SECONDS
+    body = packets.body_of(checked.packet)
+    assert bytes(body[8:12]) == bytes((0, 0, 0, len(checked.client)))
+    assert not body[7] & 0xC0
 
 
 def _publish(data: bytes) -> None:

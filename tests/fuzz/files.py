@@ -104,7 +104,8 @@ def _announcement(data: bytes) -> None:
     directory.mkdir(exist_ok=True)
     (directory / f"engine-{os.getpid()}.json").write_bytes(data)
     try:
-        discovery.find_url(directory=directory)
+        discovery.find_url(user="viewer", directory=directory)
+        discovery.find_url("mqtt://localhost", user="viewer", directory=directory)
     except BadUrl as error:
         raise AssertionError("a file that does not read is passed over") from error
 
@@ -206,7 +207,9 @@ TARGETS: Final = {
     "recording": Target(_recording, _recording_seeds, form=RECORDING),
     "recorded": Target(_recorded, lambda: [codec.encode(make_stats(2, FEW))]),
     "announcement": Target(
-        _announcement, lambda: [b'{"url": "mqtt://127.0.0.1:1883", "host": "a", "pid": 1}'], form=JSON
+        _announcement,
+        lambda: [b'{"urls": {"viewer": "mqtt://viewer:x@127.0.0.1:1883"}, "host": "a", "found": true}'],
+        form=JSON,
     ),
 }
 """By name."""

@@ -72,7 +72,7 @@ class Asking:
 
         common = {"adapter": self.adapter, "driver": self.driver, "what_if": self.what_if or None}
         shared = {name: value for name, value in common.items() if value is not None}
-        async with open_watcher(self.broker, self.host) as watcher:
+        async with open_watcher(self.broker, self.host, user="operator") as watcher:
             host = await find_host(watcher, self.host)
             response = await talk(lambda op, params: watcher.request(host, op, params | shared))
         if self.as_json:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
+from engine.bus.discovery import find_url, own_url
 from engine.bus.urls import BrokerUrl
 from engine.logs import Form
 from engine.scenario.load import load
@@ -42,7 +43,7 @@ def show_dashboard(
         preferences = own_preferences()
         options = engine_options(scenario, capture, loop, adapter, broker)
         options += ["--interval", f"{preferences.interval_s:g}", "--log-format", log_form]
-        url = BrokerUrl.parse(broker) if broker is not None else None
+        url = find_url(broker, user=user_of(read_only)) if broker is not None else None
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
         log_of_screen("dashboard", log_form)
@@ -87,7 +88,7 @@ async def _show(
             return app.return_code or DONE
         private = PrivateEngine(options, link.report)
         try:
-            following = asyncio.create_task(_follow(private, link, app))
+            following = asyncio.create_task(_follow(private, user_of(read_only), link, app))
             await app.run_async()
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -109,13 +110,18 @@ def spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _follow(private: "PrivateEngine", link: "BusLink", app: "VmqApp") -> None:
+def user_of(read_only: bool) -> str:
+    """Whom a dashboard is to an engine of this user."""
+    return "viewer" if read_only else "operator"
+
+
+async def _follow(private: "PrivateEngine", user: str, link: "BusLink", app: "VmqApp") -> None:
     """Attach the screen to the engine once it is there; leave the screen when the engine can't start."""
     url = await private.start()
     if url is None:
         app.exit()
         return
-    await link.connect(url)
+    await link.connect(own_url(url, user=user))
     await asyncio.to_thread(private.wait)
     link.report(private.error or "the engine has ended", failed=True)
 

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.bus.discovery import find_url
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
@@ -30,6 +31,7 @@ def run_engine(
     adapter: str | None,
     broker: str | None,
     listen: str | None,
+    insecure: bool,
     duration: float | None,
     interval: float,
     worker_deadline: float | None,
@@ -42,8 +44,11 @@ def run_engine(
         unusable("--loop: there is no --capture to loop")
     if broker is not None and listen is not None:
         unusable("--listen: an engine uses --broker or a broker of its own, not both")
+    if insecure and broker is not None:
+        unusable("--insecure: is about an engine's own broker, which --broker leaves out")
     with sentences():
         given = load(scenario) if scenario is not None else default_scenario()
+        url = find_url(broker, user="owner") if broker is not None else None
     log_of_engine(log_form, log_file, tied=tied)
     prepare_kernels(tell=tied)
     with engine_sentences(str(scenario or "the default scenario")):
@@ -59,18 +64,20 @@ def run_engine(
                 capture=capture,
                 loop=loop,
                 adapter=adapter,
-                broker=broker,
-                listen=parse_listen(listen),
+                broker=url,
+                listen=parse_listen(listen, insecure),
                 interval_s=interval,
                 worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
-                announce=broker is None and listen is None,
+                announce="found" if listen is None else "named",
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )
 
-        return run_async(_serve(build, duration, tied))
+        return run_async(_serve(build, duration, tied, own_broker=url is None))
 
 
-async def _serve(build: "Callable[[], Engine]", duration: float | None, tied: bool) -> int:
+async def _serve(
+    build: "Callable[[], Engine]", duration: float | None, tied: bool, *, own_broker: bool
+) -> int:
     engine = build()
     ended = asyncio.Event()
     status = DONE
@@ -95,7 +102,8 @@ async def _serve(build: "Callable[[], Engine]", duration: float | None, tied: bo
         return status
     await starting
     try:
-        print(engine.url, flush=True)
+        # Whoever started it may use its broker; the password to another broker is not for showing.
+        print(engine.url.with_password() if own_broker else engine.url, flush=True)
         failing = asyncio.ensure_future(engine.stopped.wait())
         await asyncio.wait({failing, stopping}, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -113,11 +121,11 @@ def _await_close(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) ->
         event_loop.call_soon_threadsafe(ended.set)
 
 
-def parse_listen(listen: str | None) -> "Listen | None":
+def parse_listen(listen: str | None, insecure: bool = False) -> "Listen":
     from engine.service.engine import Listen
 
     if listen is None:
-        return None
+        return Listen(insecure=insecure)
     host, colon, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if (
@@ -131,7 +139,7 @@ def parse_listen(listen: str | None) -> "Listen | None":
         unusable(f"--listen: {listen!r} is not HOST:PORT (127.0.0.1:1883, or port 0 for a free one)")
     if not _is_loopback(host):
         unusable(f"--listen: {host!r} is beyond loopback; use a broker of your own with --broker for that")
-    return Listen(host, int(port))
+    return Listen(host, int(port), insecure)
 
 
 def _is_loopback(host: str) -> bool:

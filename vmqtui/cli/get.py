@@ -28,10 +28,15 @@ def run_get(
 
 
 def open_watcher(
-    broker: str | None, host: str | None, on_message: Callable[[str, str, bytes], None] | None = None
+    broker: str | None,
+    host: str | None,
+    on_message: Callable[[str, str, bytes], None] | None = None,
+    *,
+    user: str,
 ) -> Watcher:
-    """A watcher on the broker named, or on the one that the newest engine of this user has announced."""
-    url = find_url(broker)
+    """A watcher on the broker named, or on the one that the newest engine of this user has announced, as
+    ``user`` of that."""
+    url = find_url(broker, user=user)
     if url is None:
         failed("no engine was found: start one with vmqtui engine, or name a broker with --broker")
     return Watcher(url, host, on_message=on_message)
@@ -56,7 +61,7 @@ async def find_host(watcher: Watcher, host: str | None) -> str:
 async def _get(
     noun: str, broker: str | None, host: str | None, adapter: str | None, as_json: bool, watch: bool
 ) -> int:
-    async with open_watcher(broker, host) as watcher:
+    async with open_watcher(broker, host, user="viewer") as watcher:
         if noun == "hosts":
             return await _get_hosts(watcher, as_json, watch)
         view = watcher.hosts[await find_host(watcher, host)]

@@ -130,6 +130,9 @@ def engine(
     listen: Annotated[
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where its own broker listens.")
     ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Its own broker lets in who has no credential.")
+    ] = False,
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
     ] = None,
@@ -160,6 +163,7 @@ def engine(
             adapter=adapter,
             broker=broker,
             listen=listen,
+            insecure=insecure,
             duration=duration,
             interval=interval,
             worker_deadline=worker_deadline,
@@ -274,7 +278,6 @@ def play(
 
 @app.command()
 def serve(
-    context: typer.Context,
     scenario: ScenarioFile = None,
     capture: CaptureFile = None,
     loop: Loop = False,
@@ -297,7 +300,6 @@ def serve(
     """Serve the dashboard to browsers. Its first line is the address to open, which holds a secret."""
     from vmqtui.cli.serve import run_serve
 
-    source = context.get_parameter_source("broker")
     raise typer.Exit(
         run_serve(
             scenario=scenario,
@@ -305,7 +307,6 @@ def serve(
             loop=loop,
             adapter=adapter,
             broker=broker,
-            broker_typed=source is not None and source.name == "COMMANDLINE",
             host=host,
             theme=theme,
             listen=listen,

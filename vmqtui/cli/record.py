@@ -55,7 +55,7 @@ class _Recording:
         """Record; the exit status."""
         for number, status in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
             on_signal(number, partial(self._end, status))
-        async with open_watcher(broker, host, self._on_message) as watcher:
+        async with open_watcher(broker, host, self._on_message, user="viewer") as watcher:
             finding = asyncio.ensure_future(find_any(watcher))
             ending = asyncio.ensure_future(self._ended.wait())
             await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)

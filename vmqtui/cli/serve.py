@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.bus.urls import BrokerUrl
+from engine.bus.discovery import find_url, own_url
 from engine.logs import Form
-from vmqtui.cli.dashboard import PrivateEngine, engine_options
+from vmqtui.cli.dashboard import PrivateEngine, engine_options, user_of
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
@@ -30,7 +30,6 @@ def run_serve(
     loop: bool,
     adapter: str | None,
     broker: str | None,
-    broker_typed: bool,
     host: str | None,
     theme: str | None,
     listen: str,
@@ -38,17 +37,17 @@ def run_serve(
     allow_control: bool,
     log_form: Form,
 ) -> int:
-    """Serve until a signal comes; the exit status. ``broker_typed``: it stood on the command line."""
+    """Serve until a signal comes; the exit status."""
     from vmqtui.web.session import Wanted
 
     with sentences():
         interval_s = own_preferences().interval_s
         options = engine_options(scenario, capture, loop, adapter, broker)
         options += ["--interval", f"{interval_s:g}", "--log-format", log_form]
-        if broker is not None and BrokerUrl.parse(broker).password and broker_typed:
-            unusable("--broker: other users can read a password there; put the URL in VMQTUI_BROKER instead")
         address = parse_listen(listen)
-        wanted = Wanted(broker or "", host, theme, read_only=not allow_control)
+        url = find_url(broker, user=user_of(not allow_control)) if broker is not None else None
+        named = url.with_password() if url is not None else ""
+        wanted = Wanted(named, host, theme, read_only=not allow_control)
         log_of_screen("serve", log_form)
         with asyncio.Runner() as runner:
             return runner.run(_serve(wanted, options, address, public_url))
@@ -80,6 +79,7 @@ async def _serve(
             return status
         url = await starting
         if url is not None:
+            url = own_url(url, user=user_of(wanted.read_only))
             lasting = asyncio.ensure_future(asyncio.to_thread(private.wait))
             await _listen(
                 msgspec.structs.replace(wanted, broker=url.with_password()),

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from engine.bus.broker import EmbeddedBroker
+from engine.bus.discovery import own_url
 from engine.bus.errors import BadUrl, BrokerFailed
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
@@ -32,7 +33,7 @@ async def embedded_broker() -> AsyncIterator[Finding]:
 async def named_broker(url: str) -> AsyncIterator[Finding]:
     """Talk to the broker of a URL."""
     try:
-        parsed = BrokerUrl.parse(url)
+        parsed = own_url(BrokerUrl.parse(url), user="viewer")
     except BadUrl as error:
         yield Finding("broker", "failed", str(error), "correct --broker or VMQTUI_BROKER")
         return

@@ -1,0 +1,47 @@
+"""What the embedded broker's process is told at its start: where to listen, and whom to let in."""
+
+from typing import Final
+
+import msgspec
+
+from engine.bus.rules import Role
+
+USERS: Final[dict[str, Role]] = {"viewer": "viewer", "operator": "operator", "owner": "engine"}
+"""Users with a password of the run, and what each may do."""
+
+ENGINE: Final = "engine"
+"""The user that the broker's own engine is; an account of that name would not be asked."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A user of an accounts file: what it may do, and its password's hash (``hashed``)."""
+
+    name: str
+    role: Role
+    hash: str
+
+
+class Guests(msgspec.Struct, frozen=True):
+    """Who is let in: the engine of ``host``, the ``USERS`` and ``ENGINE`` by their passwords, ``accounts``,
+    and, as ``anonymous``, who names no user.
+    """
+
+    host: str
+    engine_client: str
+    passwords: dict[str, str]
+    accounts: list[Account] = []
+    anonymous: Role | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where to listen; port 0: a free one."""
+
+    host: str
+    port: int
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    places: list[Place]
+    guests: Guests
