@@ -23,6 +23,7 @@ MODULES: Final = (
     "engine.dataplane.serve",
     "engine.traffic.synthetic_kernel",
     "engine.traffic.capture_kernels",
+    "engine.traffic.plan_kernels",
     "engine.dataplane.steer",
 )
 """Modules that compile kernels when imported, the slowest first."""

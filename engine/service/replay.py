@@ -16,7 +16,7 @@ from engine.telemetry.config import Config
 from engine.telemetry.report import replay_report
 from engine.telemetry.stats import Stats
 from engine.traffic.capture import CaptureSource
-from engine.traffic.plan import Plan, plan
+from engine.traffic.plan import Hardware, Plan, plan
 
 Pace = Literal["max", "real"]
 
@@ -37,11 +37,12 @@ class Replayed:
     late_ns: int
 
 
-def plan_capture(capture: Path, *, link_gbps: float = 10.0) -> tuple[Plan, str | None]:
-    """A plan for a capture, and the sentence on its break, if any. Raises CaptureError."""
-    source = CaptureSource(capture, adapter=0, link_gbps=link_gbps)
+def plan_capture(capture: Path, hardware: Hardware | None = None) -> tuple[Plan, str | None]:
+    """A plan for a capture, and the sentence on its break, if any. Raises CaptureError, NoProcessorError."""
+    hardware = hardware or Hardware()
+    source = CaptureSource(capture, adapter=0, link_gbps=hardware.link_gbps)
     try:
-        return plan(source, link_gbps=link_gbps), source.broken
+        return plan(source, hardware), source.broken
     finally:
         source.close()
 

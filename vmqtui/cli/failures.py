@@ -73,11 +73,12 @@ def engine_sentences(scenario: str) -> Iterator[None]:
     from engine.kernels import KernelError
     from engine.service.sources import ChoiceError
     from engine.traffic.capture import CaptureError
+    from engine.traffic.plan_spread import NoProcessorError
 
     with sentences():
         try:
             yield
-        except (CaptureError, ChoiceError) as error:
+        except (CaptureError, ChoiceError, NoProcessorError) as error:
             unusable(error)
         except NotEnoughMemoryError as error:
             unusable(f"{scenario}: {error}")

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.scenario.load import load
 from vmqtui.cli.failures import DONE, FAILED, engine_sentences, sentences, unusable, warn
@@ -69,14 +69,19 @@ def run_replay(
     return DONE
 
 
-def run_plan(capture: Path) -> int:
-    """Print a plan for a capture; the exit status."""
+def run_plan(capture: Path, **hardware: Any) -> int:
+    """Print a plan for a capture, and for ``hardware`` as ``Hardware`` takes it; the exit status."""
     prepare_kernels()
     with engine_sentences(str(capture)):
+        from engine.scenario.relations import MisfitError
         from engine.service.replay import plan_capture
-        from engine.traffic.plan import to_toml
+        from engine.traffic.plan import Hardware
+        from engine.traffic.plan_text import to_toml
 
-        planned, broken = plan_capture(capture)
+        try:
+            planned, broken = plan_capture(capture, Hardware(**hardware))
+        except MisfitError as misfit:
+            unusable(f"--{str(misfit.path[-1]).replace('_', '-')}: {misfit}")
     print(to_toml(planned, str(capture)), end="")
     if broken is not None:
         warn(f"{broken}; the plan covers the frames before it")
