@@ -95,6 +95,12 @@ class CheckedBroker(Broker):  # type: ignore[misc]
         session, _ = self._sessions.get(client, (None, None))
         return 0 if session is None else int(session.delivered_message_queue.qsize())
 
+    def give_up_acknowledgements(self, client: str) -> None:
+        """Have nothing wait for a client that is gone: amqtt would for 5 s a message, and hold its id."""
+        _, handler = self._sessions.get(client, (None, None))
+        if handler is not None:
+            handler._stop_waiters()
+
     def queued_in_all(self) -> int:
         """Messages that every subscription still has to be tried for."""
         return int(self._broadcast_queue.qsize())
@@ -111,6 +117,7 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         self._packet = connect.packet
         self._at = 0
         self._ended = False
+        self.gone = asyncio.Event()
 
     async def read(self, n: int = -1) -> bytes:
         if n == 0:
@@ -147,9 +154,11 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
             self._gives_up(f"connection lost: {error}")
         else:
             if kind == packets.DISCONNECT:
+                self.gone.set()
                 await self._settle()
             self._ended = not packet
             return packet
+        self.gone.set()
         await self._settle()
         self._ended = True
         return b""
@@ -245,15 +254,23 @@ class Listener:
     ) -> None:
         ended = self._ended[connect.client] = asyncio.Event()
         self._broker.parties[connect.client] = party
+        checked = CheckedReader(reader, connect, self._broker)
+        releasing = asyncio.create_task(self._release(checked, connect.client))
         try:
-            await self._broker.external_connected(
-                CheckedReader(reader, connect, self._broker), BoundedWriter(writer, connect.client), _LISTENER
-            )
+            await self._broker.external_connected(checked, BoundedWriter(writer, connect.client), _LISTENER)
         except Exception:
             _log.exception("session_failed")
         finally:
+            releasing.cancel()
             del self._ended[connect.client], self._broker.parties[connect.client]
             ended.set()
+
+    async def _release(self, reader: CheckedReader, client: str) -> None:
+        """Let a session end once its client is gone, whatever is still on its way to it."""
+        await reader.gone.wait()
+        while True:
+            self._broker.give_up_acknowledgements(client)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def hand_out(self) -> None:
         """Wait until everything published has left for its readers, but not for long."""

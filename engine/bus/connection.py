@@ -193,7 +193,7 @@ class Connection:
             raise
 
     async def _session(self, client: aiomqtt.Client) -> None:
-        codes = cast("Sequence[ReasonCode]", await client.subscribe(self._subscriptions))
+        codes = await self._subscribe(client)
         for (topic, _), code in zip(self._subscriptions, codes, strict=False):
             if code.is_failure:
                 raise aiomqtt.MqttError(f"the broker refuses the subscription to {topic}")
@@ -211,6 +211,18 @@ class Connection:
                 self._handle(self.inbox.get_nowait())
         for ended in done:
             ended.result()
+
+    async def _subscribe(self, client: aiomqtt.Client) -> Sequence[ReasonCode]:
+        """Subscribe; a connection that ends meanwhile is not waited for."""
+        subscribing: asyncio.Future[Any] = asyncio.ensure_future(client.subscribe(self._subscriptions))
+        ended: asyncio.Future[Any] = client._disconnected
+        try:
+            await asyncio.wait({subscribing, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not subscribing.done():
+                ended.result()
+            return cast("Sequence[ReasonCode]", await subscribing)
+        finally:
+            subscribing.cancel()
 
     async def _read(self) -> None:
         while True:
@@ -295,13 +307,31 @@ class Connection:
 
 
 class _Client(aiomqtt.Client):
-    """aiomqtt's client, which waits out its time for a CONNACK that can't come any more."""
+    """aiomqtt's client, without its faults when a connection ends while it is being made or written to.
+
+    It waits out its time for a CONNACK that can't come any more. It watches a socket for writing a moment
+    after it was asked to: the socket may be closed by then, and its number another connection's.
+    """
 
     def _on_disconnect(self, *arguments: Any) -> None:
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError("the broker ended the connection at once"))
             self._connected.exception()  # it may come when nobody waits for it any more
         super()._on_disconnect(*arguments)
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        def write() -> None:
+            try:
+                client.loop_write()
+            except Exception as error:
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        def watch() -> None:
+            if client.socket() is sock:
+                self._loop.add_writer(sock, write)
+
+        self._loop.call_soon_threadsafe(watch)
 
 
 def _cut(client: aiomqtt.Client) -> None:

@@ -1,0 +1,134 @@
+"""Brokers that die, hang, refuse and crawl, and what engines, readers and dashboards make of it."""
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+from engine.bus import connection
+from engine.service.engine import Engine
+from tests.bus.conftest import eventually
+from tests.faults.lab import Lab
+from vmqtui.bus_link import BusLink
+from vmqtui.state.model import Model
+
+REQUESTS = 12
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+
+
+async def ask_many(lab: Lab) -> None:
+    await asyncio.gather(*(lab.ask() for _ in range(REQUESTS)))
+
+
+async def test_requests_during_a_broker_crash_are_carried_out_once(lab: Lab) -> None:
+    """Whether the broker keeps what is retained over its crash, or not."""
+    for lab.broker.persistent, pause in ((False, 0), (True, 0.01), (True, 0), (False, 0.01)):
+        asking = asyncio.create_task(ask_many(lab))
+        await asyncio.sleep(pause)
+        await lab.broker.kill()
+        assert await eventually(lambda: lab.watcher.state == "lost")
+        await lab.broker.start()
+        await asking
+        await lab.until_live()
+
+
+@needs_signals
+async def test_requests_to_a_broker_that_pauses_are_carried_out_once(lab: Lab) -> None:
+    lab.broker.signal(signal.SIGSTOP)
+    try:
+        asking = asyncio.create_task(ask_many(lab))
+        before = lab.view.stats_received
+        await asyncio.sleep(0.3)
+        assert lab.view.stats_received <= before + 1
+    finally:
+        lab.broker.signal(signal.SIGCONT)
+    await asking
+
+
+@needs_signals
+async def test_a_dashboard_is_stale_then_offline_then_live_when_its_broker_hangs(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 1)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 0.5)
+    async with BusLink() as link:
+        await link.connect(lab.of_reader.url, "lab")
+        model = Model(link, "lab")
+        seen: list[str] = []
+
+        def shows(state: str) -> bool:
+            model.take()
+            now = model.live().state
+            if seen[-1:] != [now]:
+                seen.append(now)
+            return now == state
+
+        assert await eventually(lambda: shows("live"))
+        seen.clear()
+        lab.broker.signal(signal.SIGSTOP)
+        try:
+            assert await eventually(lambda: shows("offline"), 15)
+            assert "no connection to" in model.live().words
+        finally:
+            lab.broker.signal(signal.SIGCONT)
+        assert await eventually(lambda: shows("live"), 15)
+        assert seen[:3] == ["live", "stale", "offline"]
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_what_a_stalled_connection_held_up_is_carried_out_once(
+    lab: Lab, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stalled towards the broker, the sender gives up; stalled from it, an answer is late."""
+    of_engine = bus_of(lab.engine)
+    monkeypatch.setattr(of_engine, "_publish_timeout_seconds", 0.2)
+    for proxy in (lab.of_engine, lab.of_reader):
+        proxy.stall(direction)  # type: ignore[arg-type]
+        asking = asyncio.create_task(ask_many(lab))
+        await asyncio.sleep(0.3)
+        proxy.flow()
+        await asking
+
+
+async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_the_rest(lab: Lab) -> None:
+    before = lab.engine._bus.counters  # type: ignore[union-attr]
+    await lab.of_engine.refuse()
+    assert await eventually(lambda: bus_of(lab.engine).state == "lost")
+    for _ in range(connection.QUEUE_LIMIT // 3):
+        name = {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
+        made = await lab.engine.request("allocate_queue", **name)
+        await lab.engine.request("free_queue", queue_id=made.result["queue_id"])
+    assert len(bus_of(lab.engine)._queue) <= connection.QUEUE_LIMIT
+    asking = asyncio.create_task(ask_many(lab))
+    await lab.of_engine.accept()
+    await asking
+    await lab.until(lambda: any(event.event == "messages_dropped" for event in lab.view.events))
+    await lab.until_live()
+    stats = lab.view.stats
+    assert stats is not None
+    assert stats.bus is not None
+    assert stats.bus.connections > before.connections
+    assert stats.bus.messages_dropped > before.messages_dropped
+    assert stats.bus.readings_replaced > before.readings_replaced
+    assert lab.view.events_missed > 0  # what was dropped shows as a gap
+
+
+async def test_a_slow_link_is_slow_and_nothing_else(lab: Lab) -> None:
+    for proxy in (lab.of_engine, lab.of_reader):
+        proxy.latency_s, proxy.bytes_per_second = 0.005, 100_000
+    before = lab.engine._bus.counters.connections  # type: ignore[union-attr]
+    try:
+        await ask_many(lab)
+        await lab.until_live()
+    finally:
+        for proxy in (lab.of_engine, lab.of_reader):
+            proxy.latency_s, proxy.bytes_per_second = 0.0, None
+    assert lab.engine._bus.counters.connections == before  # type: ignore[union-attr]
+
+
+def bus_of(engine: Engine) -> connection.Connection:
+    """The engine's connection."""
+    assert engine._bus is not None
+    return engine._bus._connection
