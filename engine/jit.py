@@ -114,6 +114,19 @@ def load_network_word(source: Any, offset: Any) -> Any:
     return _load(types.uintp(source.ctypes.data + offset))
 
 
+def _type_leading_zeros(typing_context: Any, number: Any) -> Any:
+    """How many of the 64 bits of a number are zero in front of the first one."""
+    signature = types.int64(types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], llvmlite.ir.IntType(1)(0))
+
+    return signature, generate
+
+
+leading_zeros = cast("Any", numba.extending.intrinsic(_type_leading_zeros))
+
+
 def _type_take_ticket(typing_context: Any, at: Any) -> Any:
     """Add one to the number at an address, at once for every process, and return what it was."""
     signature = types.int64(types.uintp)

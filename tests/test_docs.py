@@ -10,7 +10,7 @@ from engine.ndis import counters
 ROOT = Path(__file__).parent.parent
 TABLES = {
     "Port": counters.PORT,
-    "Queue": counters.QUEUE + counters.QUEUE_GAUGES,
+    "Queue": counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY,
     "Filter": counters.FILTER,
     "Processor": counters.CPU + counters.CPU_GAUGES,
     "Default queue, by reason": counters.DEFAULT_QUEUE_REASONS,

@@ -79,6 +79,19 @@ def size(count: float | None) -> str:
     return f"{_three_digits(count / 1024)} TiB"
 
 
+def wait(nanoseconds: float | None) -> str:
+    """A short time in the unit that says enough: 850 ns, 12.3 µs, 4.05 ms; "–" when unknown."""
+    if nanoseconds is None:
+        return UNKNOWN
+    if nanoseconds < 1000:
+        return f"{nanoseconds:.0f} ns"
+    for unit in ("µs", "ms"):
+        nanoseconds /= 1000
+        if nanoseconds < 999.5:
+            return f"{_three_digits(nanoseconds)} {unit}"
+    return f"{_three_digits(nanoseconds / 1000)} s"
+
+
 def clock(nanoseconds: int | None) -> str:
     """Simulated time as 4.2s, 1:23.4 or 2:03:04; "–" when unknown."""
     if nanoseconds is None:

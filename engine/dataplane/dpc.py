@@ -6,12 +6,14 @@ A DPC takes frames when it starts, and indicates them when its cycles are spent.
 
 import numpy as np
 
+from engine.dataplane.latency import bucket_of
 from engine.dataplane.layout import (
     ADAPTER,
     ADAPTER_NUMA_NODE,
     ADAPTER_VM_BASE,
     ARMED_BY_INTERRUPT,
     ARMED_NS,
+    ARRIVED_NS,
     COPIED_BYTES_LIMIT,
     COST_BYTE_MILLI,
     COST_DPC,
@@ -45,6 +47,7 @@ from engine.dataplane.layout import (
     INDICATED,
     INDICATED_ROUND,
     INTERRUPTS,
+    LATENCY_MAX_NS,
     LENGTH_MASK,
     LOOKAHEAD_BYTES,
     NEXT,
@@ -117,8 +120,10 @@ def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: 
 
 
 @inlined
-def indicate(views: Views, queue: I64, me: Int, round_number: Int) -> None:
+def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int) -> None:
     """End a queue's DPC: hand up its frames; each buffer comes back now, or later from its VM.
+
+    How long they waited is counted in ``latency`` (LATENCY_BUCKETS,), and the longest time noted.
 
     The switch copies a frame into the memory of the VM whose port it fits: beside the buffer for a VM's
     own queue (under a split only the lookahead, into the room in front of the rest), else to the VM's
@@ -130,15 +135,20 @@ def indicate(views: Views, queue: I64, me: Int, round_number: Int) -> None:
     lookahead = queue[LOOKAHEAD_BYTES]
     owned = queue[VM] != NONE
     vm_base = views.adapters[np.uint64(queue[ADAPTER]), ADAPTER_VM_BASE]
-    due_ns = queue[DPC_END_NS] + queue[RETURN_DELAY_NS]
+    end_ns = queue[DPC_END_NS]
+    due_ns = end_ns + queue[RETURN_DELAY_NS]
     returns_at_once = queue[RETURN_DELAY_NS] == 0 and not queue[HELD]
     frames = queue[DPC_FRAMES]
     dropped = 0
     returned = 0
     buffer = queue[PENDING_HEAD]
+    if frames > 0:
+        longest_ns = end_ns - rows[np.uint64(buffer), ARRIVED_NS]  # the first one came first
+        queue[LATENCY_MAX_NS] = max(queue[LATENCY_MAX_NS], longest_ns)
     for _ in range(frames):
         row = rows[np.uint64(buffer)]
         following = row[NEXT]
+        latency[np.uint64(bucket_of(end_ns - row[ARRIVED_NS]))] += 1
         vm = row[PORT_VM]
         if vm == NONE:
             dropped += 1

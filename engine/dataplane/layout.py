@@ -57,6 +57,7 @@ QUEUE_COLUMNS: Final = (
     "adapter",
     # The rest.
     "outstanding",
+    "latency_max_ns",  # longest that a frame waited to be indicated
     "outstanding_tail",
     "surrendered_head",  # buffers given up by a queue that shrinks, for the conductor to collect
     "discarded_frames",
@@ -97,6 +98,7 @@ QUEUE_COLUMNS: Final = (
     TARGET,
     ADAPTER,
     OUTSTANDING,
+    LATENCY_MAX_NS,
     OUTSTANDING_TAIL,
     SURRENDERED_HEAD,
     DISCARDED,
@@ -146,7 +148,8 @@ FRAME: Final = 1  # bits 0-15: bytes held; 16-31: bytes on the wire; 32-48: tag 
 PORT_VM: Final = 2  # VM the switch gives the frame to, or NONE
 GUEST_AT: Final = 3  # where in guest memory its VM sees the frame; NONE: the queue is nobody's
 DUE_NS: Final = 4  # outstanding until; NONE: not outstanding
-INDICATED_ROUND: Final = 5
+INDICATED_ROUND: Final = 5  # of an outstanding one
+ARRIVED_NS: Final = 5  # of a pending one: when its frame arrived
 RETURNED_ROUND: Final = 6  # last round that returned a buffer indicated in an earlier round,
 RETURNED_DUE_NS: Final = 7  # and its due time: what undoes that round
 BUFFER_ROW: Final = 8
@@ -218,6 +221,7 @@ COST_MODERATION_NS: Final = 7
 COST_QUOTA: Final = 8
 COST_ROW: Final = 16
 
+LATENCY_BUCKETS: Final = 64  # of ``latency``
 NONE: Final = -1
 NEVER_NS: Final = 2**62
 PAGE_BYTES: Final = 4096
@@ -319,6 +323,7 @@ class Views(NamedTuple):
     """Every array of the receive path, as views of shared memory; kernels take it whole."""
 
     queues: I64  # (2, slots, QUEUE_ROW)
+    latency: I64  # (2, slots, LATENCY_BUCKETS) frames indicated, by how long they had waited
     cpus: I64  # (2, cpus, CPU_ROW)
     top: I64  # (2, adapters, TOP_PAIRS, TOP_ROW) banks as of the processor of queue 0
     costs: I64  # (cpus, COST_ROW)
@@ -346,6 +351,7 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     per_frame = (BATCHES, sizes.batch_frames)
     return {
         "queues": (2, sizes.slots, QUEUE_ROW),
+        "latency": (2, sizes.slots, LATENCY_BUCKETS),
         "cpus": (2, sizes.cpus, CPU_ROW),
         "top": (2, len(sizes.adapters), TOP_PAIRS, TOP_ROW),
         "costs": (sizes.cpus, COST_ROW),

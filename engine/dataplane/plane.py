@@ -48,14 +48,15 @@ _CHAINS: Final = (
 class Reading:
     """Counters of a host at one simulated time: copies, in the layout's columns.
 
-    ``queues`` (slots, QUEUE_ROW), ``freed`` (adapters, QUEUE_ROW), ``cpus`` (cpus, CPU_ROW),
-    ``top`` (adapters, TOP_PAIRS, TOP_ROW) the sketches of what queues 0 take, ``budget_cycles`` by processor
-    (they end at 2**64 - 1, 224 years at 2.6 GHz), ``owner`` (slots,) processor or NONE, ``port`` (adapters,
-    PORT_COUNTERS), ``matched`` (filters,).
+    ``queues`` (slots, QUEUE_ROW), ``latency`` (slots, LATENCY_BUCKETS), ``freed`` (adapters, QUEUE_ROW),
+    ``cpus`` (cpus, CPU_ROW), ``top`` (adapters, TOP_PAIRS, TOP_ROW) the sketches of what queues 0 take,
+    ``budget_cycles`` by processor (they end at 2**64 - 1, 224 years at 2.6 GHz), ``owner`` (slots,) processor
+    or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
     """
 
     sim_time_ns: int
     queues: I64
+    latency: I64
     freed: I64
     cpus: I64
     top: I64
@@ -180,6 +181,11 @@ class Plane:
         row: I64 = self.views.queues[self.bank[self.views.owner[slot]], slot]
         return row
 
+    def latency(self, slot: int) -> I64:
+        """The published histogram of an allocated queue."""
+        latency: I64 = self.views.latency[self.bank[self.views.owner[slot]], slot]
+        return latency
+
     def top(self, adapter: int) -> I64:
         """The published sketch of what an adapter's queue 0 takes."""
         top: I64 = self.views.top[self.bank[self.views.owner[self.slot(adapter, 0)]], adapter]
@@ -221,6 +227,7 @@ class Plane:
         self.steering_version += 1
         row = self.row(slot)
         row[:] = 0
+        self.latency(slot)[:] = 0
         row[list(_CHAINS)] = NONE
         row[[layout.ARMED_NS, layout.DPC_CPU]] = NONE
         sizes, adapter = self.sizes.adapters[effect.adapter], self.views.adapters[effect.adapter]
@@ -250,13 +257,14 @@ class Plane:
         """Let another processor serve a queue from now on."""
         old = self.row(slot).copy()
         adapter = int(old[layout.ADAPTER])
-        top = self.top(adapter).copy()
+        latency, top = self.latency(slot).copy(), self.top(adapter).copy()
         self.views.owner[slot] = cpu
         self.steering_version += 1
         row = self.row(slot)
         row[:] = old
         if row[layout.ARMED_NS] >= 0:  # it waited for the old processor: the new one begins now, not then
             row[layout.ARMED_NS] = max(row[layout.ARMED_NS], self.now_ns)
+        self.latency(slot)[:] = latency
         self.top(adapter)[:] = top
         self.wake(cpu)
 
@@ -344,6 +352,7 @@ class Plane:
         return Reading(
             sim_time_ns=self.now_ns,
             queues=views.queues[bank_of_slot, np.arange(self.sizes.slots)],
+            latency=views.latency[bank_of_slot, np.arange(self.sizes.slots)],
             freed=self._freed.copy(),
             cpus=views.cpus[self.bank, np.arange(self.sizes.cpus)],
             top=np.stack([self.top(a) for a in range(len(self.sizes.adapters))]),

@@ -20,6 +20,7 @@ from engine.dataplane.layout import (
     ADAPTER_SLOT_BASE,
     ARMED_BY_INTERRUPT,
     ARMED_NS,
+    ARRIVED_NS,
     CAPTURED_SHIFT,
     COPIED_BYTES_LIMIT,
     COST_MODERATION_NS,
@@ -50,6 +51,7 @@ from engine.dataplane.layout import (
     HOST_AT,
     I32,
     I64,
+    LATENCY_BUCKETS,
     LENGTH_MASK,
     LOOKAHEAD_BYTES,
     LOW_FREE,
@@ -156,6 +158,8 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
             queue = views.queues[1 - bank, slot]
             for column in range(queue.shape[0]):
                 queue[column] = before[column]
+            for bucket in range(LATENCY_BUCKETS):
+                views.latency[1 - bank, slot, bucket] = views.latency[bank, slot, bucket]
             adapter = queue[ADAPTER]
             if slot == views.adapters[adapter, ADAPTER_SLOT_BASE]:
                 for pair in range(TOP_PAIRS):
@@ -173,7 +177,7 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
 
 
 @inlined
-def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int) -> None:
+def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int, now_ns: Int) -> None:
     """Move a frame into the free buffer on top, by DMA, and put it behind what is pending."""
     rows = views.buffer_rows
     buffer = queue[FREE_HEAD]
@@ -198,6 +202,7 @@ def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int) -> No
         copy_bytes(views.buffer_bytes, to, data, start, size)
     row[FRAME] = (tag << FRAME_TAG_SHIFT) | (wire << FRAME_WIRE_SHIFT) | size
     row[PORT_VM] = (switch & SWITCH_VM_MASK) - 1
+    row[ARRIVED_NS] = now_ns
     row[NEXT] = NONE
     if queue[PENDING] == 0:
         queue[PENDING_HEAD] = buffer
@@ -228,6 +233,7 @@ def serve(
     """
     owned, foreigners = _take_rows(views, me, bank, scratch)
     queues = views.queues[1 - bank]
+    latency = views.latency[1 - bank]
     cpu = views.cpus[1 - bank, me]
     armed = scratch.armed
     foreign = scratch.foreign
@@ -260,7 +266,7 @@ def serve(
                         if next_ns < now_ns:
                             foreigners -= 1
                             foreign[k] = foreign[foreigners]
-                            indicate(views, queue, me, round_number)
+                            indicate(views, queue, latency[slot], me, round_number)
                             cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], next_ns)
                             if queue[PENDING] > 0:
                                 _arm(armed, queue, BY_DPC, next_ns, slot)
@@ -287,7 +293,7 @@ def serve(
                     and queue[DPC_CPU] == me
                     and queue[DPC_END_NS] == next_ns
                 ):
-                    indicate(views, queue, me, round_number)
+                    indicate(views, queue, latency[np.uint64(slot)], me, round_number)
                     if queue[PENDING] > 0:
                         _arm(armed, queue, BY_DPC, next_ns, slot)
             if only_time:
@@ -319,7 +325,7 @@ def serve(
             if queue[FREE] == 0:
                 queue[DROPPED] += 1
                 continue
-            _receive(views, queue, data, where, switch)
+            _receive(views, queue, data, where, switch, now_ns)
             if queue[ARMED_NS] == NONE:
                 due_ns = now_ns + moderation_ns
                 _arm(armed, queue, BY_FRAME, due_ns, slot)

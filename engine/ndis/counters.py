@@ -7,7 +7,7 @@ this; nothing else spells a counter's name in a list of its own.
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["frames", "bytes", "count", "cycles", "buffers", "queues", "0 or 1"]
+Unit = Literal["frames", "bytes", "count", "cycles", "buffers", "queues", "ns", "0 or 1"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,14 @@ QUEUE_GAUGES = (
     ),
     Counter("total_buffers", "buffers", "Receive buffers the queue owns.", gauge=True),
 )
+
+QUEUE_LATENCY = (
+    Counter("latency_p50_ns", "ns", "Half of the frames indicated had waited no longer.", gauge=True),
+    Counter("latency_p99_ns", "ns", "99 % of the frames indicated had waited no longer.", gauge=True),
+    Counter("latency_max_ns", "ns", "The longest that one had waited; 0: none was indicated.", gauge=True),
+)
+"""From arrival to indication, over all frames indicated so far. Percentiles are ends of the histogram's
+buckets: at most 25 % above what they stand for."""
 
 FILTER = (Counter("matched_frames", "frames", "Frames credited to this filter."),)
 

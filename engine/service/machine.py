@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engine.dataplane.layout import I64
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.dataplane.rounds import Rounds
 from engine.ndis.effects import Effect, Indication, RestartWorker, SetLink, SetTraffic, SteeringChanged
@@ -112,6 +113,16 @@ class Machine:
         )
         self._tell_of_drops(stats)
         return stats
+
+    def latency(self) -> dict[str, dict[int, I64]]:
+        """How long frames waited to be indicated: by adapter and queue id, a histogram (LATENCY_BUCKETS,)."""
+        return {
+            adapter.spec.name: {
+                queue_id: self.plane.latency(self.plane.slot(adapter.index, queue_id)).copy()
+                for queue_id in sorted(adapter.queues)
+            }
+            for adapter in self.host.adapters
+        }
 
     def config(self) -> Config:
         """The configuration as it is now."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from engine.dataplane.conductor import Conductor
+from engine.dataplane.layout import I64
 from engine.scenario.model import Scenario
 from engine.service.interrupts import whole
 from engine.service.machine import WORKER_DEADLINE_S, Machine
@@ -27,7 +28,8 @@ _DEATHS: Final = ("worker_died", "worker_given_up")
 @dataclass(frozen=True)
 class Replayed:
     """What a replay found: its document, the state it left, the sentence on a break, if any, and those on
-    workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep."""
+    workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep; ``latency``, how
+    long frames waited to be indicated: by adapter and queue id, a histogram (LATENCY_BUCKETS,)."""
 
     document: dict[str, Any]
     config: Config
@@ -35,6 +37,7 @@ class Replayed:
     broken: str | None
     deaths: list[str]
     late_ns: int
+    latency: dict[str, dict[int, I64]]
 
 
 def plan_capture(capture: Path, hardware: Hardware | None = None) -> tuple[Plan, str | None]:
@@ -89,6 +92,7 @@ def replay(
         machine.settle()
         stats = machine.stats(skipped_ns=source.skipped_ns)
         config = machine.config()
+        latency = machine.latency()
         deaths = [one.cause for one in machine.take_events() if one.event in _DEATHS]
     document = replay_report(
         config,
@@ -98,7 +102,7 @@ def replay(
         wall_seconds=time.monotonic() - began,
         truncated=source.broken is not None,
     )
-    return Replayed(document, config, stats, source.broken, deaths, late_ns)
+    return Replayed(document, config, stats, source.broken, deaths, late_ns, latency)
 
 
 def _close(machine: Machine) -> None:

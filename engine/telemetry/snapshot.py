@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from engine.dataplane import layout
+from engine.dataplane.latency import percentiles_ns
 from engine.dataplane.plane import Reading
 from engine.dataplane.steer import PORT_COUNTERS
 from engine.dataplane.top import most_frequent
@@ -16,6 +17,7 @@ from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
 
 _QUEUE_NAMES = counters.names(counters.QUEUE + counters.QUEUE_GAUGES)
 _QUEUE_COLUMNS = [layout.QUEUE_COLUMNS.index(name) for name in _QUEUE_NAMES]
+_LATENCY_NAMES = counters.names(counters.QUEUE_LATENCY)
 _COUNTER_NAMES = counters.names(counters.QUEUE)
 _REASONS = counters.names(counters.DEFAULT_QUEUE_REASONS)
 _CPU_NAMES = tuple(name for name in counters.names(counters.CPU) if name != "budget_cycles")
@@ -40,10 +42,14 @@ class AdapterRows:
 
 
 def _adapter(reading: Reading, index: int, rows: AdapterRows) -> AdapterStats:
-    own = reading.queues[rows.slot_base + np.asarray(rows.queue_ids, np.int64)]
+    slots = rows.slot_base + np.asarray(rows.queue_ids, np.int64)
+    own = reading.queues[slots]
     matched = reading.matched[rows.filter_base + np.asarray(rows.filter_ids, np.int64)]
     queues: Columns = {"id": list(rows.queue_ids), "generation": list(rows.generations)}
     queues.update(zip(_QUEUE_NAMES, own[:, _QUEUE_COLUMNS].T.tolist(), strict=True))
+    longest = own[:, layout.LATENCY_MAX_NS]
+    half, most = percentiles_ns(reading.latency[slots], longest, (0.5, 0.99))
+    queues.update(zip(_LATENCY_NAMES, (half.tolist(), most.tolist(), longest.tolist()), strict=True))
     reasons = reading.queues[rows.slot_base, layout.FIRST_REASON : layout.FIRST_REASON + len(_REASONS)]
     freed = reading.freed[index, list(layout.QUEUE_COUNTERS)]
     top = most_frequent(reading.top[index], _TOP_ROWS)

@@ -64,7 +64,10 @@ def test_every_key_of_a_part_is_in_its_table(struct: type[msgspec.Struct], heade
     [
         ("in `cpus`", counters.CPU + counters.CPU_GAUGES),
         ("in `port`", counters.PORT),
-        ("in `queues` and, without gauges, in `freed`", counters.QUEUE + counters.QUEUE_GAUGES),
+        (
+            "in `queues` and, without gauges, in `freed`",
+            counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY,
+        ),
         ("in `filters`", counters.FILTER),
         ("in `default_queue`", counters.DEFAULT_QUEUE_REASONS),
     ],

@@ -41,7 +41,8 @@ class Queue:
     buffers: int
     delay_ns: int = 0
     limit: int = 65_535
-    pending: deque[tuple[int, bool]] = field(default_factory=deque)
+    pending: deque[tuple[int, bool, int]] = field(default_factory=deque)
+    latencies_ns: list[int] = field(default_factory=list)
     outstanding: int = 0
     overdue: int = 0  # of those outstanding, what a paused VM would have returned
     held: bool = False
@@ -97,7 +98,7 @@ class Model:
             queue.counts["dropped_no_buffer"] += 1
             return
         queue.counts["received_frames"] += 1
-        queue.pending.append((wire, has_port))
+        queue.pending.append((wire, has_port, now))
         queue.low_free = min(queue.low_free, queue.free)
         if queue.armed is None and queue.dpc is None:
             self._arm(now + self.costs.moderation_ns, queue, True)
@@ -121,7 +122,7 @@ class Model:
         queue.armed = None
         cpu.busy = True
         taken = min(len(queue.pending), self.costs.quota)
-        copied = sum(min(wire, queue.limit) for wire, _ in list(queue.pending)[:taken])
+        copied = sum(min(wire, queue.limit) for wire, _, _ in list(queue.pending)[:taken])
         cycles = self.costs.dpc + taken * self.costs.frame + copied * self.costs.byte_milli // 1000
         if interrupt:
             cycles += self.costs.interrupt
@@ -142,7 +143,8 @@ class Model:
         queue.dpc = None
         cpu.counts["indicated_frames"] += dpc.taken
         for _ in range(dpc.taken):
-            _, has_port = queue.pending.popleft()
+            _, has_port, arrived = queue.pending.popleft()
+            queue.latencies_ns.append(now - arrived)
             queue.counts["indicated_frames"] += 1
             queue.counts["switch_dropped_frames"] += not has_port
             if has_port and (queue.delay_ns or queue.held):

@@ -2,6 +2,7 @@
 queues are changed in between, and workers die."""
 
 import sys
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,6 +96,18 @@ def write(plane: Plane, number: int, batch: list[Frame], runts: int) -> Part:
     return Part(number, runts + len(batch))
 
 
+QUARTERS_NS = [quarter << octave for octave in range(8, 24) for quarter in (4, 5, 6, 7)]
+"""Ends of the buckets but the last one: four to an octave, from 1,024 ns."""
+
+
+def histogram(latencies_ns: list[int]) -> list[int]:
+    """Frames by bucket."""
+    found = [0] * layout.LATENCY_BUCKETS
+    for latency_ns in latencies_ns:
+        found[min(bisect_right(QUARTERS_NS, latency_ns), len(found) - 1)] += 1
+    return found
+
+
 @dataclass
 class Case:
     """The plane and the model, side by side."""
@@ -134,6 +147,8 @@ class Case:
             if queue.cpu in self.late:
                 expected |= {name: counts[name] for name in LATER}
             assert counts == expected, place
+            assert reading.latency[self.plane.slot(*place)].tolist() == histogram(queue.latencies_ns)
+            assert row[layout.LATENCY_MAX_NS] == max(queue.latencies_ns, default=0)
         for number, (row, old, cpu) in enumerate(zip(self.cpus(), self.before, self.model.cpus, strict=True)):
             for name in ("busy_cycles", "interrupts", "dpcs", "indicated_frames"):
                 if number not in self.late:

@@ -133,7 +133,7 @@ async def test_one_worker_process_a_cpu(lab: Lab) -> None:
 async def test_stats_have_every_counter_of_the_registry(lab: Lab) -> None:
     stats = lab.stats
     adapter = stats.adapters["nic0"]
-    queue = set(counters.names(counters.QUEUE + counters.QUEUE_GAUGES))
+    queue = set(counters.names(counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY))
     assert set(adapter.queues) == queue | {"id", "generation"}
     assert set(adapter.freed) == set(counters.names(counters.QUEUE))
     assert set(adapter.port) == set(counters.names(counters.PORT))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.ndis.counters import QUEUE, Counter
+from engine.ndis.counters import QUEUE, QUEUE_LATENCY, Counter
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import (
     RATE,
@@ -17,7 +17,7 @@ from vmqtui.columns.shared import (
     use_level,
     vlans_text,
 )
-from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
+from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size, wait
 from vmqtui.printable import printable
 from vmqtui.state.rows import QueueRow
 
@@ -54,6 +54,23 @@ def _buffer_parts(row: QueueRow) -> Sequence[tuple[float, str]] | None:
         return None
     level = use_level(pending + outstanding)
     return [(outstanding, level or "bar2"), (pending, level or "bar")]
+
+
+def _latency(counter: Counter, title: str) -> Column[QueueRow]:
+    name = counter.name
+    return Column(
+        key=name.removesuffix("_ns"),
+        title=title,
+        heading=name,
+        width=7,
+        unit="ns",
+        help=f"From arrival to indication. {counter.help}",
+        computed=name,
+        value=lambda row: row.count(name) if row.count("indicated_frames") else None,
+        format=wait,
+        right=True,
+        priority=30,
+    )
 
 
 def _counter(counter: Counter) -> Column[QueueRow]:
@@ -270,6 +287,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 17),
     gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 18),
     gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 15),
+    *(_latency(counter, title) for counter, title in zip(QUEUE_LATENCY, ("p50", "p99", "max"), strict=True)),
     Column(
         key="generation",
         settled=True,
