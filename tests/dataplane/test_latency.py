@@ -43,5 +43,6 @@ def test_a_percentile_is_not_below_what_it_stands_for_nor_far_above(waited: list
 
 
 def test_no_frames_have_no_latency() -> None:
-    nothing = np.zeros((2, LATENCY_BUCKETS), np.int64)
-    assert [each.tolist() for each in percentiles_ns(nothing, np.zeros(2, np.int64), (0.5, 0.99))] == [[0, 0]] * 2
+    none = np.zeros((2, LATENCY_BUCKETS), np.int64)
+    found = percentiles_ns(none, np.zeros(2, np.int64), (0.5, 0.99))
+    assert [each.tolist() for each in found] == [[0, 0], [0, 0]]
