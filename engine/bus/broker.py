@@ -148,6 +148,23 @@ class EmbeddedBroker:
         self._process = None
         self._where = None
 
+    async def restart(self) -> None:
+        """Start it again where it was, after its process ended; one that still runs is killed.
+
+        Raises ``BrokerFailed``; then it may be tried again.
+        """
+        if (where := self._where) is None:
+            raise BrokerFailed("the broker was not started")
+        self._place = Place(self._place.host, where.port)
+        if self._process is not None:
+            self._process.kill()
+        await self.stop()
+        self._where = where
+        try:
+            await self.start()
+        finally:
+            self._where = where
+
     async def __aenter__(self) -> "EmbeddedBroker":
         await self.start()
         return self

@@ -31,6 +31,7 @@ from engine.ndis.statuses import NdisStatus
 from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
 from engine.service import leftovers
+from engine.service.broker_keeper import keep
 from engine.service.feed import Feed
 from engine.service.journal import Journal
 from engine.service.live import Listener, LiveLoop, LoopEndedError
@@ -101,6 +102,7 @@ class Engine:
         self._live: LiveLoop | None = None
         self._announced: Path | None = None
         self._listed: Path | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._telling: Future[None] | None = None
         self._losses_told = BusStats()
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -172,6 +174,10 @@ class Engine:
         await self._bus.start(self.config, probe_seconds=1.0 if self._broker is None else 0.0)
         if self._broker is not None and self._announce != "no":
             self._announce_broker(self._broker)
+        if self._broker is not None:
+            bus = self._bus
+            keeping = keep(self._broker, lambda: bus.state == "connected", self._note_broker)
+            self._keeping = asyncio.create_task(keeping)
         live.start()
         await self._first_reading.wait()
         self._journal.started(self.url, own_broker=self._broker is not None)
@@ -264,8 +270,16 @@ class Engine:
         machine, cause = self._live.machine, f"no room for {messages} events and answers, {requests} requests"
         self._live.submit(lambda: machine.tell("messages_dropped", cause))
 
+    def _note_broker(self, sentence: str) -> None:
+        if self._live is not None:
+            machine = self._live.machine
+            self._live.submit(lambda: machine.tell("broker_restarted", sentence))
+
     async def _end(self) -> None:
         last: Stats | None = None
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
         if self._announced is not None:
             discovery.withdraw(self._announced)
         if self._live is not None:

@@ -19,6 +19,7 @@ _LEVELS: Final = {
     "worker_died": logging.ERROR,
     "worker_replaced": logging.WARNING,
     "worker_given_up": logging.ERROR,
+    "broker_restarted": logging.WARNING,
     "bad_request": logging.WARNING,
     "messages_dropped": logging.WARNING,
     "queue_free_aborted": logging.WARNING,

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -11,6 +12,7 @@ Message = dict[str, Any]
 REASONS = ("broadcast", "multicast", "no_queue", "vlan_mismatch", "unknown_unicast")
 GAUGES = ("pending", "outstanding", "free_buffers", "low_free_buffers", "total_buffers")
 PROBLEMS_KEPT = 100
+TURN_S = 0.5
 
 
 class Ledger:
@@ -50,10 +52,13 @@ class Ledger:
         except Exception as error:
             self.problem(f"a message of {kind} that can't be read: {error!r}")
 
-    def wait_for(self, holds: Any, seconds: float) -> bool:
-        """Wait until ``holds()``, tried after every message; whether it does."""
+    def wait_for(self, holds: Callable[[], object], seconds: float) -> bool:
+        """Wait until ``holds()``, tried after every message; whether it does.
+
+        Seconds are counted in turns: those in which the whole machine stood still don't count.
+        """
         with self.changed:
-            return bool(self.changed.wait_for(holds, seconds))
+            return any(self.changed.wait_for(holds, TURN_S) for _ in range(max(1, round(seconds / TURN_S))))
 
     def event_after(self, seen: int, *kinds: str) -> Message | None:
         """The first event of these kinds behind the first ``seen`` events."""

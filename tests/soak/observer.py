@@ -2,7 +2,6 @@
 
 import secrets
 import threading
-import time
 from typing import Any
 
 import msgpack
@@ -58,11 +57,10 @@ class Observer:
 
     def send(self, request: Message, seconds: float = ANSWER_S) -> Message | None:
         """Ask, the same again and again until there is an answer; it is carried out once at most."""
-        until = time.monotonic() + seconds
         payload = msgpack.packb(request)
         with self._answered:
             self._answers.pop(request["id"], None)
-        while time.monotonic() < until:
+        for _ in range(round(seconds / REPEAT_S)):
             if self._client.is_connected():
                 self.publish(payload)
             with self._answered:

@@ -15,6 +15,7 @@ from vmqtui.bus_link import BusLink
 
 KEYS = ["1", "2", "3", "4", "5", "6", "7", "down", "up", "right", "left", "s", "space", "space", "tab", "d"]
 WATCHERS = 3
+LOOK_S = 0.05
 
 
 class Screens:
@@ -63,11 +64,10 @@ class Screens:
             alive = self.app.model.liveness().state
             return all(news) and alive in ("live", "paused")
 
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not all_see():  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+        for _ in range(round(seconds / LOOK_S)):
+            if all_see():
                 return ""
+            await asyncio.sleep(LOOK_S)
         states = [(watcher.state, watcher.why) for watcher in self._watchers]
         return f"the dashboard is {self.app.model.liveness()}, watchers are {states}"
 

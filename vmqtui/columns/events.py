@@ -11,6 +11,7 @@ EVENT_LEVELS: dict[str, Level] = {
     "drops_begin": "bad",
     "worker_died": "bad",
     "worker_given_up": "bad",
+    "broker_restarted": "warn",
     "queue_free_aborted": "bad",
     "bad_request": "warn",
     "messages_dropped": "warn",
