@@ -41,3 +41,20 @@ def test_the_architecture_page_names_files_that_exist() -> None:
     assert named
     for path in named:
         assert list(ROOT.glob(path)) or (ROOT / path).exists(), path
+
+
+def test_the_security_page_names_tests_that_exist() -> None:
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    table = page.split("## Defended\n")[1].split("\n## ")[0]
+    rows = [row for row in table.splitlines() if row.startswith("|")][2:]
+    sources = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py")}
+    assert rows
+    for row in rows:
+        named = re.findall(r"`([^`]+)`", row.rstrip(" |").rpartition("|")[2])
+        assert named, f"nothing shows that: {row}"
+        for one in named:
+            path, _, name = one.partition("::") if one.startswith("tests/") else ("tests/**/*.py", "", one)
+            files = [ROOT / path] if (ROOT / path).exists() else list(ROOT.glob(path))
+            assert files, one
+            definition = re.compile(rf"^(async )?def {name}\(", re.MULTILINE)
+            assert not name or any(definition.search(sources[file]) for file in files), one

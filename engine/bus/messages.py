@@ -4,12 +4,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine.telemetry.bounds import Name
+
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an engine is there. ``state`` "offline" is also the engine's will."""
 
     state: Literal["online", "offline"]
-    version: str = ""
+    version: Name = ""
     started_at: float = 0.0
     interval_ns: int = 0
     schema: Literal["vmq.status/1"] = "vmq.status/1"
@@ -29,7 +31,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     status: Literal["ok", "error"]
-    ndis_status: str
+    ndis_status: Name
     message: str = ""
     result: dict[str, Any] = {}
     revision: int = 0

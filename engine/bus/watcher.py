@@ -45,6 +45,7 @@ class HostView:
         self.stats_received = 0
         self.stats_missed = 0
         self.events: deque[Event] = deque(maxlen=EVENT_LIMIT)
+        self._event_bytes: deque[int] = deque(maxlen=EVENT_LIMIT)
         self.events_dropped = 0
         self.events_missed = 0
         self.kept_bytes: dict[str, int] = {}
@@ -81,13 +82,29 @@ class HostView:
             self.received_monotonic = time.monotonic()
             self.stats_received += 1
         elif kind == "event":
-            self._take_event(codec.decode(Event, payload))
+            self._take_event(codec.decode(Event, payload), len(payload))
         elif kind == "config":
             self.config = codec.decode(Config, payload) if payload else None
         else:
             self.status = codec.decode(Status, payload) if payload else None
 
-    def _take_event(self, event: Event) -> None:
+    def bytes_with(self, kind: str, payload: bytes) -> int:
+        """How much is kept of a kind once this is: it takes the last one's place, an event the oldest's."""
+        if kind != "event":
+            return len(payload)
+        oldest = self._event_bytes[0] if len(self._event_bytes) == EVENT_LIMIT else 0
+        return sum(self._event_bytes) - oldest + len(payload)
+
+    def forget_event(self) -> bool:
+        """Drop the oldest event; whether there was one."""
+        if not self.events:
+            return False
+        self.events.popleft()
+        self._event_bytes.popleft()
+        self.events_dropped += 1
+        return True
+
+    def _take_event(self, event: Event, size_bytes: int) -> None:
         """Keep an event, unless it is one of the last again: QoS 1 may deliver what was delivered."""
         if self.events:
             last = self.events[-1].seq
@@ -96,6 +113,7 @@ class HostView:
             self.events_missed += max(0, event.seq - last - 1)
         self.events_dropped += len(self.events) == EVENT_LIMIT
         self.events.append(event)
+        self._event_bytes.append(size_bytes)
 
 
 @dataclass(eq=False, slots=True)
@@ -282,7 +300,7 @@ class Watcher:
                         self.left_out += 1
                         return
                     view = self.hosts[host] = HostView(host, self)
-                if kind != "event" and not self._has_room(view, kind, len(payload)):
+                if not self._make_room(view, kind, payload):
                     self.left_out += 1
                     return
                 view.take(kind, payload)
@@ -299,8 +317,15 @@ class Watcher:
             self.undecodable += 1
         self._notify()
 
+    def _make_room(self, view: HostView, kind: str, payload: bytes) -> bool:
+        """Whether there is room for a message; a host's oldest events make room for its newest."""
+        while not self._has_room(view, kind, view.bytes_with(kind, payload)):
+            if kind != "event" or not view.forget_event():
+                return False
+        return True
+
     def _has_room(self, view: HostView, kind: str, size_bytes: int) -> bool:
-        """Whether a message may take the place of the last of its kind; if so it is reckoned with."""
+        """Whether so much of a kind may be kept of a host; if so it is reckoned with."""
         kept_bytes = self._kept_bytes + size_bytes - view.kept_bytes.get(kind, 0)
         if kept_bytes > KEPT_LIMIT_BYTES:
             return False

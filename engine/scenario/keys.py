@@ -16,11 +16,12 @@ from engine.scenario import model, values
 KeyPath = tuple[str | int, ...]
 """Where a value stands: ("adapter", 0, "queue", 3) is ``adapter[0].queue[3]``."""
 
+MAX_CPUS: Final = 256
 MAX_QUEUES: Final = 4096
 MAX_FILTERS: Final = 65_536
-_MAX_ADAPTERS = 256
-_MAX_MIXES = 256
-_MAX_FLOWS = 4096
+MAX_ADAPTERS: Final = 256
+MAX_MIXES: Final = 256
+MAX_FLOWS: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ _MAC = Key(values.normal_mac, "unicast MAC, colons or dashes", "the destination 
 KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
     model.Scenario: {
         "host": Tables(model.HostSpec, "the host and its processors"),
-        "adapter": Tables(model.AdapterSpec, "its adapters", most=_MAX_ADAPTERS, least=1),
+        "adapter": Tables(model.AdapterSpec, "its adapters", most=MAX_ADAPTERS, least=1),
         "cpu": Tables(model.CpuSpec, "what serving frames costs a processor"),
         "traffic": Tables(model.TrafficSpec, "what a live engine receives; left out: no frames"),
     },
@@ -95,9 +96,9 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
             "the host's name, HOST in MQTT topics",
             'this machine\'s host name, unfit characters replaced by "-"',
         ),
-        "cpus": _whole(1, 256, "simulated logical processors; each is a worker process"),
+        "cpus": _whole(1, MAX_CPUS, "simulated logical processors; each is a worker process"),
         "hyperthreading": _flag("processors 2k and 2k+1 share a core; needs an even `cpus`"),
-        "numa_nodes": _whole(1, 256, "processors are split evenly among the nodes; divides `cpus`"),
+        "numa_nodes": _whole(1, MAX_CPUS, "processors are split evenly among the nodes; divides `cpus`"),
     },
     model.AdapterSpec: {
         "name": Key(values.check_identifier, _IDENTIFIER, "unique on the host"),
@@ -166,7 +167,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
     model.TrafficSpec: {
         "seed": _whole(0, 2**63 - 1, "the same seed makes the same frames"),
         "mix": Tables(
-            model.MixSpec, "what an adapter receives; several of one adapter add up", most=_MAX_MIXES
+            model.MixSpec, "what an adapter receives; several of one adapter add up", most=MAX_MIXES
         ),
     },
     model.MixSpec: {
@@ -178,7 +179,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
             "`steady`: evenly spaced; `random`: each anywhere in its slot; `bursts`: groups back to back",
         ),
         "burst_frames": _whole(1, 65_536, "frames of a group, for `bursts`"),
-        "flow": Tables(model.FlowSpec, "what its frames are", most=_MAX_FLOWS, least=1),
+        "flow": Tables(model.FlowSpec, "what its frames are", most=MAX_FLOWS, least=1),
     },
     model.FlowSpec: {
         "kind": _choice(("unicast", "broadcast", "multicast", "unknown"), "what the destination is"),

@@ -1,8 +1,19 @@
 """The config message: everything about a host that is not a counter, under one revision."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from engine.telemetry.bounds import (
+    Name,
+    OfAdapters,
+    OfColumns,
+    OfCpus,
+    OfFilters,
+    OfPorts,
+    OfQueues,
+    Words,
+)
 
 Vlan = int | Literal["untagged"] | None
 
@@ -17,17 +28,17 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     queue_id: int
     generation: int
-    name: str
-    vm: str | None
+    name: Name
+    vm: Name | None
     vm_paused: bool = False
     cpu: int
     buffers: int
     lookahead_bytes: int
     guest_memory: bool | None = None
     return_delay_us: int
-    state: str
-    operational_state: str
-    driver: str
+    state: Name
+    operational_state: Name
+    driver: Name
 
 
 class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -35,24 +46,24 @@ class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     filter_id: int
     queue_id: int
-    mac: str
+    mac: Name
     vlan: Vlan
-    driver: str
+    driver: Name
 
 
 class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A switch port: a VM the switch knows."""
 
-    vm: str
-    mac: str
+    vm: Name
+    mac: Name
     vlan: Vlan
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One adapter: its settings, its queues by id (the default queue first), filters by id, ports."""
 
-    name: str
-    ndis_version: str
+    name: Name
+    ndis_version: Name
     link_gbps: float
     max_queues: int
     max_filters: int
@@ -62,16 +73,16 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     numa_node: int
     min_lookahead_bytes: int
     max_lookahead_bytes: int
-    queues: list[QueueConfig]
-    filters: list[FilterConfig]
-    ports: list[PortConfig]
+    queues: Annotated[list[QueueConfig], OfQueues]
+    filters: Annotated[list[FilterConfig], OfFilters]
+    ports: Annotated[list[PortConfig], OfPorts]
 
 
 class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One processor: ``name`` is group:number; processors of one ``core`` are hyper-threads of it."""
 
     id: int
-    name: str
+    name: Name
     core: int
     numa_node: int
 
@@ -81,11 +92,11 @@ class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     ``cpu_model`` holds the keys of the scenario's ``[cpu]``."""
 
     revision: int
-    host: str
-    cpus: list[CpuConfig]
+    host: Name
+    cpus: Annotated[list[CpuConfig], OfCpus]
     hyperthreading: bool
     numa_nodes: int
-    cpu_model: dict[str, Any]
-    traffic: str
-    adapters: list[AdapterConfig]
+    cpu_model: Annotated[dict[Name, Any], OfColumns]
+    traffic: Words
+    adapters: Annotated[list[AdapterConfig], OfAdapters]
     schema: Literal["vmq.config/1"] = "vmq.config/1"

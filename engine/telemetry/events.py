@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from engine.telemetry.bounds import Name, Words
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened, once. ``cause`` is a sentence for people.
@@ -18,9 +20,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     sim_time_ns: int
     time_ns: int
-    event: str
-    adapter: str | None = None
+    event: Name
+    adapter: Name | None = None
     queue_id: int | None = None
-    state: str | None = None
-    cause: str = ""
+    state: Name | None = None
+    cause: Words = ""
     schema: Literal["vmq.event/1"] = "vmq.event/1"

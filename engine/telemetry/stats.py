@@ -1,8 +1,18 @@
 """The stats message: the counters of contract 2 at one simulated time, as columns."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from engine.telemetry.bounds import (
+    Name,
+    OfAdapters,
+    OfColumns,
+    OfCpus,
+    OfFilters,
+    OfPairs,
+    OfQueues,
+)
 
 Columns = dict[str, list[int]]
 
@@ -14,22 +24,22 @@ class TopPairs(msgspec.Struct, frozen=True, eq=False):
     ``error`` of it may be another pair's. ``reason`` is that of the pair's last frame.
     """
 
-    mac: list[str]
-    vlan: list[int | Literal["untagged"]]
-    reason: list[str]
-    frames: list[int]
-    error: list[int]
+    mac: Annotated[list[Name], OfPairs]
+    vlan: Annotated[list[int | Literal["untagged"]], OfPairs]
+    reason: Annotated[list[Name], OfPairs]
+    frames: Annotated[list[int], OfPairs]
+    error: Annotated[list[int], OfPairs]
 
 
 class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     """Counters of one adapter. Rows of ``queues`` and ``filters`` are named by their ``id`` column;
     ``queues`` also has ``generation``, which tells apart queues that had the same id."""
 
-    port: dict[str, int]
-    queues: Columns
-    filters: Columns
-    freed: dict[str, int]
-    default_queue: dict[str, int]
+    port: Annotated[dict[Name, int], OfColumns]
+    queues: Annotated[dict[Name, Annotated[list[int], OfQueues]], OfColumns]
+    filters: Annotated[dict[Name, Annotated[list[int], OfFilters]], OfColumns]
+    freed: Annotated[dict[Name, int], OfColumns]
+    default_queue: Annotated[dict[Name, int], OfColumns]
     default_queue_top: TopPairs | None = None
     """None from an engine that does not tell."""
 
@@ -58,8 +68,8 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     sim_time_ns: int
     time_ns: int
     revision: int
-    cpus: Columns
-    adapters: dict[str, AdapterStats]
+    cpus: Annotated[dict[Name, Annotated[list[int], OfCpus]], OfColumns]
+    adapters: Annotated[dict[Name, AdapterStats], OfAdapters]
     behind_ns: int = 0
     given_up_ns: int = 0
     real_time_ratio: float | None = None

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Request, Response, Status
+from engine.scenario.keys import MAX_ADAPTERS, MAX_CPUS, MAX_FILTERS, MAX_QUEUES
+from engine.telemetry.bounds import MAX_COLUMNS, NAME_CHARACTERS, WORDS_CHARACTERS
+from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
 from tests.bus.conftest import make_config, make_stats
@@ -125,3 +128,25 @@ def test_any_bytes_are_a_message_or_an_error(payload: bytes) -> None:
             codec.decode(kind, payload)  # type: ignore[type-var]
     with contextlib.suppress(BadMessage):
         codec.fingerprint(codec.decode_request(payload))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "bound"),
+    [
+        (Stats, {"cpus": {"id": list(range(MAX_CPUS + 1))}}, MAX_CPUS),
+        (Stats, {"cpus": {str(number): [] for number in range(MAX_COLUMNS + 1)}}, MAX_COLUMNS),
+        (Stats, {"adapters": {"a": {"queues": {"id": [0] * (MAX_QUEUES + 2)}}}}, MAX_QUEUES + 1),
+        (Stats, {"adapters": {"a": {"filters": {"id": [0] * (MAX_FILTERS + 1)}}}}, MAX_FILTERS),
+        (Stats, {"adapters": {str(number): {} for number in range(MAX_ADAPTERS + 1)}}, MAX_ADAPTERS),
+        (Config, {"cpus": [{}] * (MAX_CPUS + 1)}, MAX_CPUS),
+        (Config, {"adapters": [{"queues": [{}] * (MAX_QUEUES + 2)}]}, MAX_QUEUES + 1),
+        (Config, {"adapters": [{"name": "x" * (NAME_CHARACTERS + 1)}]}, NAME_CHARACTERS),
+        (Event, {"cause": "x" * (WORDS_CHARACTERS + 1)}, WORDS_CHARACTERS),
+        (Status, {"version": "x" * (NAME_CHARACTERS + 1)}, NAME_CHARACTERS),
+    ],
+)
+def test_more_rows_columns_or_characters_than_any_host_has_are_refused(
+    kind: Any, message: dict[str, Any], bound: int
+) -> None:
+    with pytest.raises(BadMessage, match=f"length <= {bound} "):
+        codec.decode(kind, msgpack.packb(message))

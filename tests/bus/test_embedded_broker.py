@@ -17,6 +17,7 @@ import pytest
 
 from engine.bus import topics
 from engine.bus.broker import EmbeddedBroker
+from engine.bus.broker_process import CONNECTION_LIMIT
 from engine.bus.discovery import process_lives
 from engine.bus.errors import BrokerFailed
 from engine.bus.urls import BrokerUrl
@@ -246,6 +247,18 @@ async def test_a_session_that_breaks_the_protocol_ends_and_frees_its_id(
         assert await asyncio.to_thread(connection.recv, 4) == b""
     async with client_of(embedded, "breaker"):
         pass  # free again
+
+
+async def test_connections_are_bounded_and_the_next_one_is_closed() -> None:
+    async with EmbeddedBroker() as broker:
+        address = (broker.url.host, broker.url.port)
+        with contextlib.ExitStack() as all_of_them:
+            for _ in range(CONNECTION_LIMIT):
+                all_of_them.enter_context(socket.create_connection(address, 5))
+            with socket.create_connection(address, 5) as one_more:
+                assert await asyncio.to_thread(one_more.recv, 1) == b""
+        async with client_of(broker, "after") as client:
+            await client.publish("x", b"", 1)
 
 
 async def test_a_reader_that_stops_reading_is_cut_off_and_others_go_on(embedded: EmbeddedBroker) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 
+from engine.bus import codec
 from engine.bus import watcher as watcher_module
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.connection import Connection
@@ -120,6 +122,29 @@ async def test_events_are_bounded_and_the_dropped_ones_counted(
         assert await watcher.wait_for(lambda: bool(view.events) and view.events[-1].seq == 24, 5)
         assert [event.seq for event in view.events] == list(range(15, 25))
         assert view.events_dropped == 15
+
+
+async def test_hosts_are_bounded_and_those_left_out_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher_module, "HOST_LIMIT", 3)
+    watcher = Watcher(BrokerUrl("127.0.0.1", 9))
+    for number in range(5):
+        watcher._on_message(f"vmq/v1/h{number}/event", codec.encode(event(1)), False)
+    assert sorted(watcher.hosts) == ["h0", "h1", "h2"]
+    assert watcher.left_out == 2
+
+
+async def test_events_kept_of_all_hosts_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher_module, "EVENT_LIMIT", 4)
+    monkeypatch.setattr(watcher_module, "KEPT_LIMIT_BYTES", 5000)
+    watcher = Watcher(BrokerUrl("127.0.0.1", 9))
+    for seq in range(6):
+        for name in ("a", "b", "c"):
+            large = msgspec.structs.replace(event(seq), cause="x" * 500)
+            watcher._on_message(f"vmq/v1/{name}/event", codec.encode(large), False)
+    views = [watcher.hosts[name] for name in ("a", "b", "c")]
+    assert 7 <= sum(len(view.events) for view in views) <= 9
+    assert [view.events[-1].seq for view in views] == [5, 5, 5]
+    assert sum(len(view.events) + view.events_dropped for view in views) == 18
 
 
 async def test_what_does_not_decode_is_counted_and_changes_nothing(

@@ -1,5 +1,6 @@
 """The engine as a whole: real workers, a real broker, counters that add up at every reading."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from engine.ndis import counters
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service.engine import Engine
+from engine.service.machine import _EVENTS_KEPT
 from engine.telemetry.stats import Stats
 
 SCENARIO = """
@@ -138,6 +140,21 @@ async def test_stats_have_every_counter_of_the_registry(lab: Lab) -> None:
     assert set(adapter.freed) == set(counters.names(counters.QUEUE))
     assert set(adapter.port) == set(counters.names(counters.PORT))
     assert set(stats.cpus) == {"id", *counters.names(counters.CPU + counters.CPU_GAUGES)}
+
+
+async def test_events_that_are_not_taken_are_bounded_and_the_oldest_go(lab: Lab) -> None:
+    live = lab.engine._live
+    assert live is not None
+
+    def tell() -> tuple[int, int]:
+        machine = live.machine
+        waiting = machine.take_events()
+        for number in range(_EVENTS_KEPT + 3):
+            machine.tell("queue_state", f"number {number}")
+        kept, machine._events = machine.take_events(), waiting
+        return len(kept), int(kept[0].cause.removeprefix("number "))
+
+    assert await asyncio.wrap_future(live.submit(tell)) == (_EVENTS_KEPT, 3)
 
 
 async def test_a_moved_queue_loads_the_other_cpu_and_loses_nothing(lab: Lab) -> None:

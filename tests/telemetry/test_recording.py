@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.bus.codec import encode
 from engine.bus.messages import Status
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording.form import Head, RecordingError
+from engine.telemetry.recording.form import LIMIT_BYTES, Head, RecordingError
 from engine.telemetry.recording.reader import Recording
 from engine.telemetry.recording.writer import Recorder
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
@@ -180,3 +180,22 @@ def test_a_file_that_changed_under_the_reader_is_told(tmp_path: Path) -> None:
             file.truncate(900)
         with pytest.raises(PackingError, match="shorter"):
             recording.stats("hv01", 19)
+
+
+def test_hosts_of_a_recording_are_bounded(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "a", limit_bytes=GENEROUS, replace=True) as recorder:
+        for number in range(1025):
+            recorder.message(f"h{number}", "status", encode(ONLINE))
+    with Recording(tmp_path / "a") as recording:
+        assert len(recording.hosts) == 1024
+        assert "more than 1024 hosts" in str(recording.broken)
+
+
+def test_a_record_that_unpacks_to_more_than_fits_is_damage(tmp_path: Path) -> None:
+    record(tmp_path / "a", readings=3)
+    data = bytes(LIMIT_BYTES + 1)
+    with (tmp_path / "a").open("ab") as file:
+        file.write(msgpack.packb(list(Head("event", "hv01", 1).sealed(data))) + msgpack.packb(data))
+    with Recording(tmp_path / "a") as recording:
+        assert "damaged" in str(recording.broken)
+        assert len(recording.hosts["hv01"].offsets) == 3

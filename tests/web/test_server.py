@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from vmqtui.web.gate import Gate
-from vmqtui.web.server import SESSIONS, DashboardServer
+from vmqtui.web.server import MESSAGE_LIMIT_BYTES, SESSIONS, DashboardServer
 from vmqtui.web.session import VARIABLE, Wanted
 
 NOWHERE = Wanted("mqtt://reader:opensesame@127.0.0.1:9")
@@ -149,6 +149,30 @@ async def test_sessions_are_bounded(served: Served, monkeypatch: pytest.MonkeyPa
     assert SESSIONS == 16
     status, text, _ = await get(served.base + "/ws", cookies=served.cookies, headers=served.own)
     assert (status, text) == (503, "there are 0 sessions already")
+
+
+async def test_a_message_that_is_too_large_ends_the_session(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmqtui.web.server.SessionService", NoProcess)
+    async with (
+        aiohttp.ClientSession(cookies=served.cookies) as browser,
+        browser.ws_connect(served.base + "/ws", headers=served.own) as websocket,
+    ):
+        await websocket.send_str("x" * (MESSAGE_LIMIT_BYTES + 1))
+        message = await websocket.receive(timeout=5)
+        assert message.type == aiohttp.WSMsgType.CLOSE
+        assert message.data == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+
+class NoProcess:
+    """Stands in for a session's process, which nothing is asked of."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    async def start(self, width: int, height: int) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 def sessions() -> list[psutil.Process]:

@@ -1,9 +1,12 @@
 """Options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
+
+RECORDING_MB: Final = 1000.0
+"""How large a recording may become, unless it is said."""
 
 ScenarioFile = Annotated[
     Path | None,

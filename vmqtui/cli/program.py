@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 from vmqtui.cli import config, controls, logs, traffic
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
+    RECORDING_MB,
     Broker,
     CaptureArgument,
     CaptureFile,
@@ -295,7 +296,7 @@ def record(
     ] = None,
     max_mb: Annotated[
         float, typer.Option("--max-mb", metavar="N", min=0.1, help="How large the recording may become.")
-    ] = 1000.0,
+    ] = RECORDING_MB,
     at_limit: Annotated[
         Literal["stop", "keep-newest"],
         typer.Option("--at-limit", help="Then: end, or move the older half to FILE.old and go on."),

@@ -1,0 +1,24 @@
+"""How much a message of telemetry may hold. Readers check it while they decode, whoever wrote it."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from engine.scenario.keys import MAX_ADAPTERS, MAX_CPUS, MAX_FILTERS, MAX_QUEUES
+
+NAME_CHARACTERS: Final = 1024
+WORDS_CHARACTERS: Final = 16_384
+MAX_COLUMNS: Final = 256
+MAX_PORTS: Final = 1 << 17
+MAX_TOP_PAIRS: Final = 1024
+
+Name = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
+Words = Annotated[str, Meta(max_length=WORDS_CHARACTERS)]
+
+OfCpus = Meta(max_length=MAX_CPUS)
+OfAdapters = Meta(max_length=MAX_ADAPTERS)
+OfQueues = Meta(max_length=MAX_QUEUES + 1)
+OfFilters = Meta(max_length=MAX_FILTERS)
+OfPorts = Meta(max_length=MAX_PORTS)
+OfPairs = Meta(max_length=MAX_TOP_PAIRS)
+OfColumns = Meta(max_length=MAX_COLUMNS)
