@@ -50,10 +50,10 @@ OF_NO_INPUT: Final = {
     # a scenario's bounds, as a plan keeps to them
     "engine.traffic.plan.MAX_QUEUES",
     "engine.traffic.plan.MAX_FILTERS",
-    "engine.traffic.plan.MAX_BUFFERS",
-    "engine.traffic.plan.MIN_FRAME_BYTES_LIMIT",
-    "engine.traffic.plan.MAX_FRAME_BYTES_LIMIT",
-    "engine.traffic.plan._NO_LIMIT_NS",
+    "engine.traffic.plan_buffers.MAX_BUFFERS",
+    "engine.traffic.plan_count.MIN_FRAME_BYTES_LIMIT",
+    "engine.traffic.plan_count.MAX_FRAME_BYTES_LIMIT",
+    "engine.traffic.plan_count._NO_LIMIT_NS",
 }
 
 
@@ -104,7 +104,7 @@ def test_a_bound_is_as_the_code_has_it_and_its_test_exists(row: Row) -> None:
 
 def test_no_bound_of_the_code_is_missing() -> None:
     named = {row.bound.strip("`") for row in rows()}
-    timeouts = {bound for bound in named if bound.endswith("_SECONDS")}
+    timeouts = {bound for bound in named if bound.endswith("_TIMEOUT_SECONDS")}
     assert named - timeouts == constants() - OF_NO_INPUT
     assert constants() >= OF_NO_INPUT
 

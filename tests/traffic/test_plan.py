@@ -210,6 +210,15 @@ def test_a_bound_on_destinations_holds_and_is_said(planned: Planner, monkeypatch
     assert "Too many destinations to count at a time: 20 frames" in to_toml(result)
 
 
+def test_macs_beyond_those_whose_bursts_are_followed_get_their_queues_too(
+    planned: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_count, "MAX_FOLLOWED", 4)
+    result = planned([frame(n, ethernet(mac_of(n % 30), length=14)) for n in range(300)])
+    assert len(result.queues) == 30
+    assert all(queue.buffers >= 1 for queue in result.scenario.adapter[0].queue)
+
+
 def test_buffers_of_long_frames_stay_within_their_memory(planned: Planner) -> None:
     frames = [frame(0, ethernet(mac_of(n % 8), length=14), 65_535) for n in range(8000)]
     adapter = planned(frames).scenario.adapter[0]
