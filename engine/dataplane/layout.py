@@ -259,7 +259,7 @@ class AdapterSizes:
 
 def batch_frames_for(cpus: int) -> int:
     """Frames a batch has room for: more for many shards, as a hand-over costs each of them the same."""
-    return 65_536 * min(4, max(1, cpus // 4))
+    return 65_536 * min(4, max(1, cpus // 16))
 
 
 @dataclass(frozen=True)
