@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from engine.bus.answers import CLIENT_LIMIT
 
-REQUESTS_A_SECOND = 256
-REQUESTS_AT_ONCE = 1024
+REQUESTS_A_SECOND = 1024
+REQUESTS_AT_ONCE = 4096
 
 
 class RequestRates:
