@@ -11,9 +11,9 @@ from vmqtui.dialogs.request import AtOnceDialog, RequestDialog
 from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
-from vmqtui.state.rows import FilterRow, PortRow, QueueRow
+from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
 from vmqtui.state.top import NearMissRow, TopRow
-from vmqtui.tasks import adapters, filters, queues, traffic, vms
+from vmqtui.tasks import adapters, filters, queues, traffic, vms, workers
 from vmqtui.tasks.giving import give_queue
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Change, change_of, hindrance, undo
@@ -93,6 +93,16 @@ class Controls(Screen[None]):
             self._ask(AtOnceDialog(self._link, self._model.host, queues.move_to(proposal)))
         elif (queue := self._queue()) is not None:
             self._ask(MoveDialog(self._link, self._model.host, queue, self._model))
+
+    def action_restart_worker(self) -> None:
+        """Start the worker of a processor that is down."""
+        down = [cpu for cpu in self._model.snapshot.cpus if cpu.down]
+        if not down:
+            self._tell("no processor is down")
+            return
+        row = self.view.table.row
+        here = next((cpu for cpu in down if isinstance(row, CpuRow) and cpu.cpu == row.cpu), down[0])
+        self._ask_task(workers.restart_worker(here))
 
     def action_set_filter(self) -> None:
         """Steer a MAC and VLAN to the queue."""

@@ -150,6 +150,7 @@ def make_stats(
     cpus: int = 8,
     revision: int = 7,
     step_ns: int = SECOND // 4,
+    down: Sequence[int] = (),
 ) -> Stats:
     """The ``seq``-th reading of steady traffic: counters follow from the rates in ``vms``."""
     seconds = seq * step_ns / SECOND
@@ -233,7 +234,7 @@ def make_stats(
             "dpcs": [value // 20 for value in indicated],
             "indicated_frames": indicated,
             "queues": queue_count,
-            "down": [0] * cpus,
+            "down": [int(cpu in down) for cpu in range(cpus)],
         },
         adapters={name: adapter() for name in adapters},
     )

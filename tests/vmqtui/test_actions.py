@@ -59,5 +59,6 @@ def test_read_only_offers_nothing_that_changes() -> None:
         "set_rate",
         "edit_traffic",
         "set_adapter",
+        "restart_worker",
         "undo",
     }

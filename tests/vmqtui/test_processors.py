@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import closed, until
+from tests.vmqtui.dialogs import closed, opened, told, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats, play, with_queue
 from vmqtui.actions import ACTIONS, MATRIX
 from vmqtui.app import VmqApp
@@ -80,6 +80,43 @@ def test_move_beside_a_busy_hyper_thread_says_so() -> None:
     found = forecast(smt, queue(smt), 7)
     assert found is not None
     assert found.warnings == ("0:7 shares a core with 0:6, which serves queues",)
+
+
+def test_move_to_a_processor_that_is_down_says_what_becomes_of_the_frames() -> None:
+    broken = Snapshot("hv01", None, make_config(), make_stats(8, down=[7]), make_stats(4, down=[7]))
+    found = forecast(broken, queue(broken), 7)
+    assert found is not None
+    assert found.warnings == ("0:7 is down: frames for its queues are lost",)
+
+
+async def test_a_processor_that_is_down_is_seen_at_every_size_and_brought_back(dashboard: Running) -> None:
+    for size in ((80, 24), (120, 40), (200, 60)):
+        link = live_link()
+        async with dashboard(link, size=size) as (app, pilot, _):
+            play(link, 1, 20, down=[2])
+            app.draw_now()
+            await pilot.pause()
+            assert "▲ CPU 0:2 is down" in screen_text(app).splitlines()[0]
+            assert "▲down" in screen_text(app)
+            await pilot.press("5")
+            await pilot.pause()
+            [row] = [line for line in screen_text(app).splitlines() if " 0:2 " in line and "│" in line[40:]]
+            assert "▲down" in row
+            if size[0] == 80:
+                continue
+            await pilot.press("b")
+            await opened(pilot, app)
+            link.answer()
+            await pilot.press("enter")
+            await closed(pilot, app)
+            assert [(op, params) for _, op, params in link.asked] == [("restart_worker", {"cpu": 2})]
+
+
+async def test_with_no_processor_down_there_is_nothing_to_bring_back(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("b")
+        await told(pilot, app, "no processor is down")
+        assert not link.asked
 
 
 def test_forecast_without_rates_is_unknown() -> None:

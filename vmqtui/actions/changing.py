@@ -128,6 +128,14 @@ CHANGING: tuple[Action, ...] = (
         changes=True,
     ),
     Action(
+        "restart_worker",
+        "b",
+        "Bring back a CPU",
+        "Start the worker of a processor that is down: of the one under the cursor, or the first.",
+        "Host",
+        changes=True,
+    ),
+    Action(
         "undo",
         "u",
         "Undo the last change",

@@ -309,6 +309,11 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.of_queues.total_rate("dropped_no_buffer")
 
     @property
+    def lost(self) -> float | None:
+        """Frames a second lost with workers that died, or for want of one."""
+        return self.of_queues.total_rate("lost_frames")
+
+    @property
     def port_errors(self) -> float | None:
         return known_sum((self.port.rate("runt", 0), self.port.rate("oversize", 0)))
 

@@ -70,6 +70,7 @@ class Header(Canvas):
         right: Line = []
         if self._read_only:
             right.append(("read-only  ", "dim"))
+        right += self._down()
         stats = snapshot.stats
         if stats is not None:
             right += lateness(stats.behind_ns, stats.real_time_ratio, width)
@@ -92,10 +93,10 @@ class Header(Canvas):
             past: Line = [(text, "dim") for text, _ in left]
             return spread([(" ", "text"), (f"{printable(alive.words)}  ", "warn"), *past], [], width)
         loads = [(cpu.load, cpu.processor) for cpu in model.snapshot.cpus if cpu.load is not None]
-        right = self._down()
+        right: Line = []
         if loads:
             load, processor = max(loads)
-            right += [
+            right = [
                 ("hottest ", "dim"),
                 (f"{processor} ", "text"),
                 (f"{percent(load)} ", load_level(load) or "strong"),
@@ -113,6 +114,7 @@ class Header(Canvas):
         mbits = known_sum(row.mbits for row in adapters)
         drops = known_sum(row.drops for row in adapters)
         errors = known_sum(row.port_errors for row in adapters)
+        lost = known_sum(row.lost for row in adapters)
         pps = known_sum(row.pps for row in adapters)
         default = known_sum(row.default_pps for row in adapters)
         steered = known_sum(row.steered_rate for row in adapters)
@@ -130,6 +132,8 @@ class Header(Canvas):
             (f"{percent(default / steered if default is not None and steered else None):>6}", "strong"),
             (" default queue ", "dim"),
         ]
+        if lost:
+            line[-2:-2] = [(f"{'▲' + compact(lost):>7}", "bad"), (" lost/s ", "dim")]
         if errors:
             line += [(f"{compact(errors):>5}", "warn"), (" port err/s ", "dim")]
         return line
