@@ -39,6 +39,7 @@ _TRACE_LIMIT: Final = 16_384
 _FIELDS: Final = "vmq_fields"
 _PASSWORD: Final = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@\"']*):[^\s\"']*@")
 _ROOMS: Final = ("engine", "vmqtui", "asyncio")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _FILE: Final = re.compile(r"[a-z]+-(\d{1,10})\.log(?:\.\d+)?")
 
 
@@ -100,10 +101,14 @@ def log_files() -> list[Path]:
 
 
 def forget_old() -> None:
-    """Remove the files of all but the last processes."""
+    """Remove the files of processes that ended, but of the last ones."""
+    import psutil
+
     kept: set[str] = set()
     for path in log_files():
         process = path.name.partition(".")[0]
+        if psutil.pid_exists(int(process.rpartition("-")[2])):
+            continue
         if len(kept) < PROCESSES_KEPT:
             kept.add(process)
         if process not in kept:
@@ -157,7 +162,9 @@ def facts_of(record: logging.LogRecord) -> dict[str, Any]:
         "event": _safe(record.getMessage()),
     }
     fields: Mapping[str, Any] = getattr(record, _FIELDS, {})
-    facts |= {name: _safe(value) for name, value in fields.items() if name not in facts}
+    facts |= {
+        name: _safe(value) for name, value in fields.items() if _NAME.fullmatch(name) and name not in facts
+    }
     left_out = getattr(record, "vmq_left_out", 0)
     if left_out:
         facts["left_out"] = left_out

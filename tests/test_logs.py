@@ -112,15 +112,29 @@ def test_files_are_rotated_and_their_number_is_bounded(monkeypatch: pytest.Monke
 def test_files_of_processes_that_ended_long_ago_go(tmp_path: Path) -> None:
     directory = tmp_path / "logs"
     directory.mkdir()
-    for pid in range(1000, 1030):
+    first = 2_000_000_000  # no process has such an id
+    for pid in range(first, first + 30):
         for name in (f"engine-{pid}.log", f"engine-{pid}.log.1"):
             (directory / name).touch()
             os.utime(directory / name, (pid, pid))
-    (directory / "notes.txt").touch()
+    ours = directory / f"dashboard-{os.getpid()}.log"
+    for kept in (ours, directory / "notes.txt"):
+        kept.touch()
+        os.utime(kept, (1, 1))
     logs.forget_old()
     left = {file.name for file in directory.iterdir()}
-    newest = {f"engine-{pid}.log" for pid in range(1030 - logs.PROCESSES_KEPT, 1030)}
-    assert left == newest | {f"{name}.1" for name in newest} | {"notes.txt"}
+    newest = {f"engine-{pid}.log" for pid in range(first + 30 - logs.PROCESSES_KEPT, first + 30)}
+    assert left == newest | {f"{name}.1" for name in newest} | {"notes.txt", ours.name}
+
+
+def test_a_field_whose_name_is_no_name_is_left_out(lines: Lines) -> None:
+    odd = {"\x7f": 2, "x\x1b[2J": 3, "": 4, "x" * 65: 5}
+    logs.relayed(LOG, json.dumps({"level": "info", "event": "a", "why": "known"} | odd).encode())
+    [line] = lines()
+    assert line.isascii()
+    assert line.isprintable()
+    assert "known" in line
+    assert "2J" not in line
 
 
 def test_a_flood_of_one_event_is_cut_and_counted() -> None:

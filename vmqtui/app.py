@@ -34,6 +34,7 @@ class VmqApp(App[None]):
     before it reports (else the first that does); ``read_only`` has no action that changes anything. With
     ``tapes``, a recording is played at ``speed`` times its own. ``notes`` are sentences to say at the start.
     Without ``writes_files`` no action writes one. The link's callbacks must come on the app's event loop.
+    ``failure`` is what ended it, where that was no person.
     """
 
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
@@ -90,6 +91,7 @@ class VmqApp(App[None]):
         self._drawn_at = 0.0
         self._draw_due = False
         self._drawn: Snapshot | None = None
+        self.failure: Exception | None = None
         for loaded in self._themes.values():
             self.register_theme(loaded.textual)
         self.theme = self._theme_name
@@ -148,6 +150,15 @@ class VmqApp(App[None]):
     def _play_on(self) -> None:
         if self.model.tick():
             self.draw_now()
+
+    def _handle_exception(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """End; whoever runs the app says why. Textual prints the traceback with every local variable, be it a
+        password."""
+        self._close_messages_no_wait()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, Dashboard):

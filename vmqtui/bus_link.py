@@ -1,19 +1,27 @@
 """The dashboard's link over MQTT: a ``Watcher`` as the screen needs it."""
 
+import logging
 from collections.abc import Callable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from engine.bus.errors import BusError, RequestTimeout
 from engine.bus.messages import Response, Status
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import HostView as Watched
 from engine.bus.watcher import Watcher
+from engine.logs import note
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
 from vmqtui.link import Connection
+from vmqtui.printable import as_json
+
+_PARAMS_CHARACTERS: Final = 512
+"""Of a request's parameters, in a log."""
+
+_log = logging.getLogger(__name__)
 
 
 class BusView:
@@ -105,9 +113,26 @@ class BusLink:
         """As ``Link`` has it; a request that was not answered may still take effect."""
         if self._watcher is None:
             raise ConnectionError("there is no broker yet")
+        asked = monotonic()
         try:
-            return await self._watcher.request(host, op, params)
-        except RequestTimeout as error:
-            raise TimeoutError(str(error)) from error
-        except BusError as error:
-            raise ConnectionError(str(error)) from error
+            response = await self._watcher.request(host, op, params)
+        except (RequestTimeout, BusError) as error:
+            _note(logging.WARNING, "request_unanswered", host, op, params, asked, why=error)
+            kind = TimeoutError if isinstance(error, RequestTimeout) else ConnectionError
+            raise kind(str(error)) from error
+        done = response.status == "ok"
+        level, event = (logging.INFO, "request_done") if done else (logging.WARNING, "request_refused")
+        _note(
+            level, event, host, op, params, asked, ndis_status=response.ndis_status, message=response.message
+        )
+        return response
+
+
+def _note(
+    level: int, event: str, host: str, op: str, params: dict[str, Any], asked: float, **fate: Any
+) -> None:
+    """Log what was asked for and what became of it; not what was only asked about."""
+    if not params.get("what_if") and not op.startswith(("query_", "enum_")):
+        took_ms = round((monotonic() - asked) * 1000)
+        wanted = as_json(params)[:_PARAMS_CHARACTERS]
+        note(_log, level, event, host=host, op=op, params=wanted, took_ms=took_ms, **fate)

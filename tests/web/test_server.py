@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,8 @@ import psutil
 import pytest
 from aiohttp import web
 
+from engine.logs import DIRECTORY_VARIABLE
+from tests.bus.conftest import eventually
 from vmqtui.web.gate import Gate
 from vmqtui.web.server import MESSAGE_LIMIT_BYTES, SESSIONS, DashboardServer
 from vmqtui.web.session import VARIABLE, Wanted
@@ -32,7 +35,8 @@ class Served:
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Served]:
+async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     gate = Gate.at("127.0.0.1", port)
@@ -151,6 +155,50 @@ async def test_sessions_are_bounded(served: Served, monkeypatch: pytest.MonkeyPa
     assert (status, text) == (503, "there are 0 sessions already")
 
 
+Noted = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
+    """What the server logs: events and fields."""
+    found: Noted = []
+    monkeypatch.setattr(
+        "vmqtui.web.server.note", lambda log, level, event, **fields: found.append((event, fields))
+    )
+    return found
+
+
+async def test_who_comes_who_goes_and_who_is_refused_is_logged_without_the_token(
+    served: Served, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await get(served.gate.url)
+    await get(served.base + "/?token=guess")
+    await get(served.base + "/page.js", headers={"Host": "evil.example"})
+    monkeypatch.setattr("vmqtui.web.server.SessionService", NoProcess)
+    async with (
+        aiohttp.ClientSession(cookies=served.cookies) as browser,
+        browser.ws_connect(served.base + "/ws", headers=served.own) as websocket,
+    ):
+        await websocket.send_str('["stdin", "secret keys"]')
+        monkeypatch.setattr("vmqtui.web.server.SESSIONS", 1)
+        await get(served.base + "/ws", cookies=served.cookies, headers=served.own)
+    assert await eventually(lambda: len(noted) == 6)
+    assert [event for event, _ in noted] == [
+        "browser_admitted",
+        "browser_refused",
+        "browser_refused",
+        "session_began",
+        "session_refused",
+        "session_ended",
+    ]
+    assert all(fields["peer"] == "127.0.0.1" for _, fields in noted)
+    assert noted[1][1]["path"] == "/"
+    assert noted[2][1]["why"] == "this server does not go by that name"
+    assert noted[5][1]["sessions"] == 0
+    for secret in (served.gate.token, "guess", "secret keys", "opensesame"):
+        assert secret not in repr(noted)
+
+
 async def test_a_message_that_is_too_large_ends_the_session(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +221,8 @@ class NoProcess:
     async def start(self, width: int, height: int) -> None: ...
 
     async def stop(self) -> None: ...
+
+    async def send_bytes(self, data: bytes) -> None: ...
 
 
 def sessions() -> list[psutil.Process]:

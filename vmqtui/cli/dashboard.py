@@ -13,10 +13,10 @@ from engine.bus.discovery import find_url, own_url
 from engine.bus.urls import BrokerUrl
 from engine.logs import Form
 from engine.scenario.load import load
-from vmqtui.cli.failures import DONE, FAILED, CommandError, sentences, unusable
+from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
-from vmqtui.cli.run import run_async
+from vmqtui.cli.run import run_async, status_of
 from vmqtui.preferences.model import Preferences
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def _show(
         if url is not None:
             await link.connect(url, host)
             await app.run_async()
-            return app.return_code or DONE
+            return status_of(app)
         private = PrivateEngine(options, link.report)
         try:
             following = asyncio.create_task(_follow(private, user_of(read_only), link, app))
@@ -97,7 +97,7 @@ async def _show(
             await asyncio.to_thread(private.stop)
     if private.error is not None:
         raise CommandError(private.error, private.status or FAILED)
-    return app.return_code or DONE
+    return status_of(app)
 
 
 def spare_the_collector() -> None:

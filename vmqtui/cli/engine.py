@@ -18,6 +18,7 @@ from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sen
 from vmqtui.cli.logs import log_of_engine
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.cli.start import prepare_kernels
+from vmqtui.printable import printable
 
 if TYPE_CHECKING:
     from engine.service.engine import Engine, Listen
@@ -136,7 +137,9 @@ def parse_listen(listen: str | None, insecure: bool = False) -> "Listen":
         or len(port) > 5
         or int(port) > 65_535
     ):
-        unusable(f"--listen: {listen!r} is not HOST:PORT (127.0.0.1:1883, or port 0 for a free one)")
+        unusable(
+            f"--listen: {printable(listen, 80)!r} is not HOST:PORT (127.0.0.1:1883, or port 0 for a free one)"
+        )
     if not _is_loopback(host):
         unusable(f"--listen: {host!r} is beyond loopback; use a broker of your own with --broker for that")
     return Listen(host, int(port), insecure)

@@ -8,7 +8,7 @@ from engine.telemetry.recording.reader import Recording
 from vmqtui.cli.failures import DONE, sentences, unusable, warn
 from vmqtui.cli.output import print_json
 from vmqtui.cli.own import own_preferences
-from vmqtui.cli.run import run_async
+from vmqtui.cli.run import run_async, status_of
 from vmqtui.preferences.model import Preferences
 
 
@@ -59,7 +59,7 @@ async def _play(
     await app.run_async()
     if recording.broken is not None:
         warn(f"{recording.broken}; it was played up to there")
-    return app.return_code or DONE
+    return status_of(app)
 
 
 def _listing(recording: Recording) -> dict[str, object]:

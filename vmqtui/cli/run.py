@@ -4,7 +4,12 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vmqtui.cli.failures import DONE, internal
+
+if TYPE_CHECKING:
+    from vmqtui.app import VmqApp
 
 T = TypeVar("T")
 
@@ -14,6 +19,11 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
+
+
+def status_of(app: "VmqApp") -> int:
+    """The exit status of a screen that was left; says and logs why, where it failed."""
+    return (app.return_code or DONE) if app.failure is None else internal(app.failure)
 
 
 def on_signal(number: int, call: Callable[[], object]) -> None:

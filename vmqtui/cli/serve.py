@@ -1,6 +1,7 @@
 """``vmqtui serve``: the dashboard in browsers, all of them over one engine."""
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.bus.discovery import find_url, own_url
-from engine.logs import Form
+from engine.logs import Form, note
 from vmqtui.cli.dashboard import PrivateEngine, engine_options, user_of
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
 from vmqtui.cli.logs import log_of_screen
@@ -21,6 +22,8 @@ from vmqtui.printable import printable
 
 if TYPE_CHECKING:
     from vmqtui.web.session import Wanted
+
+_log = logging.getLogger(__name__)
 
 
 def run_serve(
@@ -47,7 +50,7 @@ def run_serve(
         address = parse_listen(listen)
         url = find_url(broker, user=user_of(not allow_control)) if broker is not None else None
         named = url.with_password() if url is not None else ""
-        wanted = Wanted(named, host, theme, read_only=not allow_control)
+        wanted = Wanted(named, host, theme, read_only=not allow_control, log_form=log_form)
         log_of_screen("serve", log_form)
         with asyncio.Runner() as runner:
             return runner.run(_serve(wanted, options, address, public_url))
@@ -118,6 +121,7 @@ async def _listen(
     try:
         await web.SockSite(runner, listener).start()
         print(gate.url, flush=True)
+        note(_log, logging.INFO, "serving", at=gate.origins[0], read_only=wanted.read_only)
         await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await server.close()
@@ -149,7 +153,9 @@ def parse_listen(listen: str) -> tuple[str, int]:
         or len(port) > 5
         or int(port) > 65_535
     ):
-        unusable(f"--listen: {listen!r} is not HOST:PORT (127.0.0.1:8000, or port 0 for a free one)")
+        unusable(
+            f"--listen: {printable(listen, 80)!r} is not HOST:PORT (127.0.0.1:8000, or port 0 for a free one)"
+        )
     return host, int(port)
 
 

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from string import Template
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +16,7 @@ from aiohttp import WSMsgType, web
 from textual_serve.app_service import AppService
 from textual_serve.server import Server
 
+from engine.logs import note
 from vmqtui.web.gate import Gate
 from vmqtui.web.session import DRIVER, VARIABLE, Wanted
 
@@ -21,6 +24,7 @@ SESSIONS: Final = 16
 """Dashboards at a time; each is a process."""
 MESSAGE_LIMIT_BYTES: Final = 1 << 20
 _FAREWELL_S: Final = 5.0
+_log = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PAGES: Final = {"page.js": "text/javascript", "page.css": "text/css"}
 
@@ -98,19 +102,21 @@ class DashboardServer(Server):
         refusal = gate.refusal(request.headers.get("Host"), origin, own_page_only=request.path == "/ws")
         response: web.StreamResponse
         if refusal is not None:
-            response = _refused(refusal)
+            response = _refused(request, refusal)
         elif request.path == "/" and "token" in request.query:
-            response = self._welcome(request.query["token"])
+            response = self._welcome(request)
         elif not gate.fits(request.cookies.get(self._cookie)):
-            response = _refused("open the address that vmqtui serve has printed")
+            response = _refused(request, "open the address that vmqtui serve has printed")
         else:
             response = await handler(request)
         return response
 
-    def _welcome(self, token: str) -> web.Response:
+    def _welcome(self, request: web.Request) -> web.Response:
         """Take a token for the cookie, so that it does not stay in the address bar."""
+        token = request.query["token"]
         if not self._gate.fits(token):
-            return _refused("that is not the token; open the address that vmqtui serve has printed")
+            return _refused(request, "that is not the token; open the address that vmqtui serve has printed")
+        note(_log, logging.INFO, "browser_admitted", peer=request.remote)
         response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(
             self._cookie, token, httponly=True, samesite="Strict", secure=self._gate.secure, path="/"
@@ -152,14 +158,27 @@ class DashboardServer(Server):
     async def handle_websocket(self, request: web.Request) -> web.StreamResponse:  # type: ignore[override]
         """A session: its process lives as long as the socket."""
         if len(self._sessions) >= SESSIONS:
-            return web.Response(status=503, text=f"there are {SESSIONS} sessions already")
+            why = f"there are {SESSIONS} sessions already"
+            note(_log, logging.WARNING, "session_refused", peer=request.remote, why=why)
+            return web.Response(status=503, text=why)
         websocket = web.WebSocketResponse(heartbeat=15, max_msg_size=MESSAGE_LIMIT_BYTES)
         self._sessions.add(websocket)
+        began = monotonic()
+        note(_log, logging.INFO, "session_began", peer=request.remote, sessions=len(self._sessions))
         try:
             await websocket.prepare(request)
             await self._session(request, websocket)
         finally:
             self._sessions.discard(websocket)
+            note(
+                _log,
+                logging.INFO,
+                "session_ended",
+                peer=request.remote,
+                seconds=round(monotonic() - began, 1),
+                close_code=websocket.close_code,
+                sessions=len(self._sessions),
+            )
         return websocket
 
     async def close(self) -> None:
@@ -218,5 +237,7 @@ def _page(name: str) -> str:
     return files("vmqtui.web").joinpath(name).read_text(encoding="utf-8")
 
 
-def _refused(sentence: str) -> web.Response:
+def _refused(request: web.Request, sentence: str) -> web.Response:
+    """Refuse, and log it: without the query, which may hold a token, and without cookies."""
+    note(_log, logging.WARNING, "browser_refused", peer=request.remote, path=request.path[:256], why=sentence)
     return web.Response(status=403, text=f"vmqtui: {sentence}\n")

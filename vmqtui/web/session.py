@@ -10,7 +10,9 @@ from typing import Final
 import msgspec
 
 from engine.bus.urls import BrokerUrl
-from vmqtui.cli.run import run_async
+from engine.logs import Form
+from vmqtui.cli.logs import log_of_screen
+from vmqtui.cli.run import run_async, status_of
 
 VARIABLE: Final = "VMQTUI_SESSION"
 DRIVER: Final = "vmqtui.web.driver:SessionDriver"
@@ -23,9 +25,10 @@ class Wanted(msgspec.Struct, frozen=True):
     host: str | None = None
     theme: str | None = None
     read_only: bool = True
+    log_form: Form = "text"
 
 
-async def _show(wanted: Wanted) -> None:
+async def _show(wanted: Wanted) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.bus_link import BusLink
     from vmqtui.preferences.load import PreferencesError, load_preferences
@@ -48,12 +51,16 @@ async def _show(wanted: Wanted) -> None:
         )
         await link.connect(BrokerUrl.parse(wanted.broker), wanted.host)
         await app.run_async()
+    return status_of(app)
 
 
 def main() -> None:
     """Run the session that the environment describes."""
-    run_async(_show(msgspec.json.decode(os.environ.pop(VARIABLE), type=Wanted)))
+    wanted = msgspec.json.decode(os.environ.pop(VARIABLE), type=Wanted)
+    log_of_screen("session", wanted.log_form)
+    status = run_async(_show(wanted))
     sys.stdout.flush()
+    sys.exit(status)
 
 
 if __name__ == "__main__":
