@@ -156,7 +156,7 @@ async def test_the_commands_show_set_and_scale_traffic_and_change_the_adapter(
     engine = await vmq_engine(loads(SCENARIO, "test"))
 
     async def vmqtui(*arguments: str | Path) -> Done:
-        return await asyncio.to_thread(run, *arguments, VMQTUI_BROKER=str(engine.url))
+        return await asyncio.to_thread(run, *arguments, VMQTUI_BROKER=engine.url.with_password())
 
     wanted = tmp_path / "wanted.toml"
     wanted.write_text(

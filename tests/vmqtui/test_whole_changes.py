@@ -87,7 +87,7 @@ async def test_effects_are_foreseen_and_taken_back(vmq_engine: StartEngine) -> N
 async def test_several_hosts_of_one_broker_are_seen_and_asked_apart(vmq_engine: StartEngine) -> None:
     first = await vmq_engine(SCENARIO)
     other = msgspec.structs.replace(SCENARIO, host=HostSpec(name="hv-other", cpus=1))
-    await vmq_engine(other, broker=str(first.url))
+    await vmq_engine(other, broker=first.url.with_password())
     async with BusLink() as link:
         app = VmqApp(link, host="hv-whole")
         async with app.run_test(size=(120, 40)) as pilot:
