@@ -1,24 +1,13 @@
 """docs/mqtt.md says what the code says."""
 
-import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from engine.bus import (
-    answers,
-    broker_process,
-    codec,
-    connection,
-    engine_bus,
-    inbox,
-    packets,
-    rates,
     rules,
     topics,
-    watcher,
 )
 from engine.bus.messages import Request, Response, Status
 from engine.ndis import counters
@@ -86,27 +75,6 @@ def test_the_topics_are_those_of_the_code() -> None:
         topics.response("HOST", "CLIENT"),
     ]
     assert list(table("topic")) == expected
-
-
-@pytest.mark.parametrize(
-    ("header", "modules"),
-    [
-        ("bound", [codec, engine_bus, rates, answers, connection, inbox, watcher]),
-        ("bound of the broker", [packets, broker_process]),
-    ],
-)
-def test_the_bounds_are_those_of_the_code(header: str, modules: list[Any]) -> None:
-    in_code = {
-        name: value
-        for module in modules
-        for name, value in vars(module).items()
-        if re.fullmatch(
-            r"[A-Z]+(_[A-Z]+)*_(LIMIT|LIMIT_BYTES)|REQUESTS_\w+|IDS_PER_CLIENT|CONNECT_TIMEOUT_SECONDS", name
-        )
-        and (module is not connection or name.startswith("QUEUE_LIMIT"))
-    }
-    documented = {name: float(value) for name, value in table(header).items()}
-    assert documented == in_code
 
 
 def test_docs_access_shows_the_rules_of_the_code() -> None:
