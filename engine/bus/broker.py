@@ -6,11 +6,12 @@ import json
 import logging
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -18,23 +19,24 @@ from typing import IO
 import msgspec
 
 from engine.bus.errors import BrokerFailed
-from engine.bus.settings import ENGINE, USERS, Guests, Place, Settings
+from engine.bus.settings import ENGINE, USERS, Account, Guests, Place, Settings
+from engine.bus.tls import TlsFiles
 from engine.bus.topics import random_client
-from engine.bus.urls import BrokerUrl
+from engine.bus.urls import BrokerUrl, is_loopback
 from engine.logs import note, relayed
 
 _log = logging.getLogger(__name__)
 
 _LINE_LIMIT_BYTES = 64 << 10
-_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class EmbeddedBroker:
     """An MQTT broker in a process of its own, which ends with this one, however this one ends.
 
     ``port`` 0 lets the system choose a free one. ``engine_of`` names the host that only ``engine_url`` and
-    ``engine_client`` can speak for. ``insecure`` lets in who has no credential. What it logs is
-    logged by this process.
+    ``engine_client`` can speak for. ``accounts`` are let in beside the users of this run; ``insecure`` lets
+    in who has no credential, where there are no accounts. Beyond loopback, and with ``tls``, it listens on
+    loopback too, for this machine. What it logs is logged by this process.
     """
 
     def __init__(
@@ -44,20 +46,25 @@ class EmbeddedBroker:
         *,
         engine_of: str = "",
         insecure: bool = False,
+        tls: TlsFiles | None = None,
+        accounts: Sequence[Account] = (),
         deadline_seconds: float = 10.0,
     ) -> None:
-        self._place = Place(host, port)
-        self._insecure = insecure
+        self._places = [Place(host, port, tls)]
+        if tls is not None or not is_loopback(host):
+            self._places.insert(0, Place("127.0.0.1", 0))
+        self._open = insecure and not accounts
         self._deadline_seconds = deadline_seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._where: BrokerUrl | None = None
+        self._ports: list[int] = []
         self._relay: threading.Thread | None = None
         self.engine_client = random_client("engine")
         self._guests = Guests(
             host=engine_of,
             engine_client=self.engine_client,
             passwords={user: secrets.token_hex(16) for user in (*USERS, ENGINE)},
-            anonymous="engine" if insecure else None,
+            accounts=list(accounts),
+            anonymous="engine" if self._open else None,
         )
 
     @property
@@ -73,13 +80,25 @@ class EmbeddedBroker:
 
     def url_of(self, user: str) -> BrokerUrl:
         """The same as one of ``settings.USERS``."""
-        return self._as(None if self._insecure else user)
+        return self._as(None if self._open else user)
+
+    @property
+    def public_url(self) -> BrokerUrl | None:
+        """Where clients of other machines find it, where they can; without a credential."""
+        if len(self._places) < 2:
+            return None
+        place = self._places[-1]
+        host = socket.gethostname() if place.host in ("0.0.0.0", "::") else place.host
+        return BrokerUrl(host, self._started()[-1], tls=place.tls is not None)
 
     def _as(self, user: str | None) -> BrokerUrl:
-        if self._where is None:
-            raise BrokerFailed("the broker is not started")
         password = None if user is None else self._guests.passwords[user]
-        return replace(self._where, user=user, password=password)
+        return BrokerUrl(self._places[0].host, self._started()[0], user=user, password=password)
+
+    def _started(self) -> list[int]:
+        if not self._ports:
+            raise BrokerFailed("the broker is not started")
+        return self._ports
 
     @property
     def pid(self) -> int | None:
@@ -111,7 +130,7 @@ class EmbeddedBroker:
                 raise
             try:
                 answer = json.loads(line)
-                [port] = answer["ports"]
+                ports = [int(port) for port in answer["ports"]]
             except ValueError:
                 await self.stop()
                 errors.seek(0)
@@ -124,7 +143,7 @@ class EmbeddedBroker:
                 raise BrokerFailed(f"the broker {answer['error']}") from None
         self._relay = threading.Thread(target=_relay, args=(process.stdout,), daemon=True)
         self._relay.start()
-        self._where = BrokerUrl(_WILDCARDS.get(self._place.host, self._place.host), port)
+        self._ports = ports
         return self.url
 
     async def stop(self) -> None:
@@ -146,24 +165,25 @@ class EmbeddedBroker:
             process.stdout.close()
         self._relay = None
         self._process = None
-        self._where = None
+        self._ports = []
 
     async def restart(self) -> None:
         """Start it again where it was, after its process ended; one that still runs is killed.
 
         Raises ``BrokerFailed``; then it may be tried again.
         """
-        if (where := self._where) is None:
-            raise BrokerFailed("the broker was not started")
-        self._place = Place(self._place.host, where.port)
+        ports = self._started()
+        self._places = [
+            msgspec.structs.replace(place, port=port) for place, port in zip(self._places, ports, strict=True)
+        ]
         if self._process is not None:
             self._process.kill()
         await self.stop()
-        self._where = where
+        self._ports = ports
         try:
             await self.start()
         finally:
-            self._where = where
+            self._ports = ports
 
     async def __aenter__(self) -> "EmbeddedBroker":
         await self.start()
@@ -176,7 +196,7 @@ class EmbeddedBroker:
 
     def _tell(self, process: subprocess.Popen[bytes]) -> None:
         """Hand over the settings, by the pipe: other users can read a command line."""
-        settings = Settings([self._place], self._guests)
+        settings = Settings(self._places, self._guests)
         with contextlib.suppress(OSError):  # it has ended already, and what it printed says why
             process.stdin.write(msgspec.json.encode(settings) + b"\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import ssl
 import sys
 import threading
@@ -29,9 +30,11 @@ from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
 from amqtt.session import Session
 
 from engine.bus import packets, rules, topics
+from engine.bus.errors import BadTls
 from engine.bus.gate import Gate
 from engine.bus.rules import Party
-from engine.bus.settings import Settings
+from engine.bus.settings import Place, Settings
+from engine.bus.tls import server_context
 from engine.logs import Flood, Relay, note
 
 PACKET_LIMIT_BYTES = 17 << 20
@@ -42,6 +45,7 @@ IN_USE_GRACE_SECONDS = 0.5
 QUEUED_MESSAGES_LIMIT = 1024
 
 _LISTENER = "default"
+_TOO_MANY = f"more than {CONNECTION_LIMIT} connections"
 _STREAM_BUFFER_BYTES = 1 << 20
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _SETTLE_TIMEOUT_SECONDS = 2.0
@@ -214,18 +218,66 @@ class Listener:
         self._gate = gate
         self._ended: dict[str, asyncio.Event] = {}  # of each connected client id
         self._writers: set[asyncio.StreamWriter] = set()
+        self._accepting: set[asyncio.Task[None]] = set()
+        self._shaking: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, host: str, port: int) -> int:
-        """Listen; return the port. Raises ``OSError``."""
-        server = await asyncio.start_server(self._connected, host, port, limit=_STREAM_BUFFER_BYTES)
+    async def serve(self, place: Place) -> int:
+        """Listen; return the port. Raises ``OSError``, ``BadTls``."""
+        if place.tls is not None:
+            return self._serve_tls(place, server_context(place.tls))
+        server = await asyncio.start_server(
+            self._connected, place.host, place.port, limit=_STREAM_BUFFER_BYTES
+        )
         return int(server.sockets[0].getsockname()[1])
+
+    def _serve_tls(self, place: Place, context: ssl.SSLContext) -> int:
+        family, *_, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.create_server(address[:2], family=family, backlog=CONNECTION_LIMIT)
+        listening.setblocking(False)
+        self._accepting.add(asyncio.create_task(self._accept(listening, context)))
+        return int(listening.getsockname()[1])
+
+    async def _accept(self, listening: socket.socket, context: ssl.SSLContext) -> None:
+        """Take connections one by one: asyncio's own server has no bound for those that shake hands."""
+        event_loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await event_loop.sock_accept(listening)
+            except OSError:  # no descriptor left
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            if len(self._writers) + len(self._shaking) >= CONNECTION_LIMIT:
+                note(_log, logging.WARNING, "connection_refused", why=_TOO_MANY)
+                connection.close()
+                continue
+            task = asyncio.create_task(self._shake_hands(connection, context))
+            self._shaking.add(task)
+            task.add_done_callback(self._shaking.discard)
+
+    async def _shake_hands(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+        event_loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_STREAM_BUFFER_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            transport, _ = await event_loop.connect_accepted_socket(
+                lambda: protocol, connection, ssl=context, ssl_handshake_timeout=CONNECT_TIMEOUT_SECONDS
+            )
+        except (OSError, TimeoutError) as error:
+            note(_log, logging.WARNING, "connection_refused", why=f"TLS: {error or 'no handshake in time'}")
+            connection.close()
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, event_loop)
+        connected = asyncio.create_task(self._connected(reader, writer))
+        self._serving.add(connected)
+        connected.add_done_callback(self._serving.discard)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         peer = _peer(writer)
         try:
             if len(self._writers) > CONNECTION_LIMIT:
-                raise packets.BadPacket(f"more than {CONNECTION_LIMIT} connections")
+                raise packets.BadPacket(_TOO_MANY)
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
             connect = packets.check_connect(first)
@@ -330,9 +382,10 @@ async def _serve(settings: Settings) -> None:
     ports = []
     for place in settings.places:
         try:
-            ports.append(await listener.serve(place.host, place.port))
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            ports.append(await listener.serve(place))
+        except (OSError, BadTls) as error:
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number and number > 0 else str(error)
             _report({"error": f"cannot listen on {place.host}:{place.port}: {reason}"})
             os._exit(1)
     _report({"ports": ports})

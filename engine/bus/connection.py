@@ -14,7 +14,6 @@ import math
 import random
 import re
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from typing import Any, Literal, cast
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from engine.bus.errors import BadTls
 from engine.bus.inbox import Inbox
+from engine.bus.tls import client_context
 from engine.bus.urls import BrokerUrl
 from engine.logs import note
 
@@ -155,7 +156,7 @@ class Connection:
             try:
                 await self._attempt()
             except Exception as error:
-                if not isinstance(error, aiomqtt.MqttError | OSError):
+                if not isinstance(error, aiomqtt.MqttError | OSError | BadTls):
                     _log.exception("the connection to %s failed in an unforeseen way", self.url)
                 self._set("lost", f"no connection to {self.url}: {_reason(error)}")
             if clock() - self._connected_at > LONGEST_DELAY_SECONDS:
@@ -177,7 +178,7 @@ class Connection:
             keepalive=KEEPALIVE_SECONDS,
             timeout=CONNECT_TIMEOUT_SECONDS,
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: self.inbox),
-            tls_context=ssl.create_default_context() if self.url.tls else None,
+            tls_context=client_context(self.url.files) if self.url.tls else None,
             logger=_mqtt_log,
             socket_options=_NO_DELAY,
         )

@@ -17,14 +17,13 @@ from typing import Any
 
 import platformdirs
 
-from engine.bus.urls import BrokerUrl
+from engine.bus.urls import BrokerUrl, is_loopback
 
 ENVIRONMENT_VARIABLE = "VMQTUI_BROKER"
 
 _PREFIX = "engine-"
 _SUFFIX = ".json"
 _LIMIT_BYTES = 64 << 10
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def runtime_directory() -> Path:
@@ -98,7 +97,7 @@ def own_url(url: BrokerUrl, *, user: str, directory: Path | None = None) -> Brok
     """The URL of ``user`` where ``url`` is an engine's of this user, without a credential or with its own;
     else ``url`` as it is.
     """
-    if url.tls or url.host not in _LOOPBACK:
+    if url.tls or not is_loopback(url.host):
         return url
     for announced in _read_all(directory):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):

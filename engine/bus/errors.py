@@ -10,6 +10,14 @@ class BadUrl(BusError, ValueError):
     """A broker URL that is none."""
 
 
+class BadTls(BusError, ValueError):
+    """A certificate or key that can't be used."""
+
+
+class BadAccounts(BusError, ValueError):
+    """An accounts file that can't be used."""
+
+
 class BadName(BusError, ValueError):
     """A host or client name that does not fit into a topic."""
 

@@ -1,20 +1,14 @@
 """Who may connect to the embedded broker, and as what: decided by what CONNECT says."""
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import hmac
-import secrets
-from typing import Final
 
 from engine.bus import packets, topics
+from engine.bus.accounts import fits
 from engine.bus.packets import Connect, Refused
 from engine.bus.rules import Party, Role, may_publish
 from engine.bus.settings import ENGINE, USERS, Account, Guests
-
-_SCRYPT: Final = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
-_KIND: Final = "scrypt"
 
 
 class Gate:
@@ -71,22 +65,3 @@ class Gate:
         if fitting:
             self._known[account.name] = digest
         return fitting
-
-
-def hashed(password: str) -> str:
-    """``scrypt$salt$hash`` of a password, as an accounts file has it."""
-    salt = secrets.token_bytes(16)
-    key = hashlib.scrypt(password.encode(), salt=salt, **_SCRYPT)
-    return "$".join((_KIND, base64.b64encode(salt).decode(), base64.b64encode(key).decode()))
-
-
-def fits(password: bytes, stored: str) -> bool:
-    """Whether ``stored`` is the hash of a password."""
-    try:
-        kind, salt, key = stored.split("$")
-        raw_salt, raw_key = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
-    except (ValueError, binascii.Error):
-        return False
-    if kind != _KIND:
-        return False
-    return hmac.compare_digest(hashlib.scrypt(password, salt=raw_salt, **_SCRYPT), raw_key)

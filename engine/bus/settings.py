@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from engine.bus.rules import Role
+from engine.bus.tls import TlsFiles
 
 USERS: Final[dict[str, Role]] = {"viewer": "viewer", "operator": "operator", "owner": "engine"}
 """Users with a password of the run, and what each may do."""
@@ -34,10 +35,11 @@ class Guests(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where to listen; port 0: a free one."""
+    """Where to listen; port 0: a free one. With ``tls`` nothing else is spoken there."""
 
     host: str
     port: int
+    tls: TlsFiles | None = None
 
 
 class Settings(msgspec.Struct, frozen=True):

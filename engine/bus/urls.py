@@ -1,9 +1,11 @@
 """Broker URLs: ``mqtt://[user[:password]@]host[:port]`` and ``mqtts://…``."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import quote, unquote, urlsplit
 
 from engine.bus.errors import BadUrl
+from engine.bus.tls import NO_FILES, TlsFiles
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -11,15 +13,24 @@ _SHOWN = 256  # characters of a text that is no URL
 _FORM = "mqtt://[user[:password]@]host[:port] or mqtts://…"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's to itself alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 @dataclass(frozen=True)
 class BrokerUrl:
-    """Where a broker is and who asks. ``str()`` and ``repr()`` leave the password out."""
+    """Where a broker is, who asks, and what TLS needs. ``str()`` and ``repr()`` leave the password out."""
 
     host: str
     port: int
     tls: bool = False
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    files: TlsFiles = NO_FILES
 
     @classmethod
     def parse(cls, text: str) -> "BrokerUrl":

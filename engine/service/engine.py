@@ -22,7 +22,8 @@ from engine.bus import discovery
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.engine_bus import EngineBus
 from engine.bus.messages import Request, Response
-from engine.bus.settings import USERS
+from engine.bus.settings import USERS, Account
+from engine.bus.tls import TlsFiles
 from engine.bus.urls import BrokerUrl
 from engine.dataplane.start import warm_up
 from engine.kernels import prepare
@@ -50,11 +51,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Listen:
-    """Where an engine's own broker listens; port 0: a free one. ``insecure``: it lets everyone in."""
+    """Where an engine's own broker listens; port 0: a free one. As ``EmbeddedBroker`` has it."""
 
     host: str = "127.0.0.1"
     port: int = 0
     insecure: bool = False
+    tls: TlsFiles | None = None
+    accounts: tuple[Account, ...] = ()
 
 
 class Engine:
@@ -121,6 +124,11 @@ class Engine:
         return self._broker.url
 
     @property
+    def public_url(self) -> BrokerUrl | None:
+        """Where clients of other machines find its own broker, where they can; without a credential."""
+        return None if self._broker is None else self._broker.public_url
+
+    @property
     def worker_pids(self) -> list[int]:
         """Process ids of the workers, by processor."""
         assert self._live is not None
@@ -148,7 +156,12 @@ class Engine:
         if self._broker_url is None:
             listen = self._listen
             self._broker = EmbeddedBroker(
-                listen.host, listen.port, engine_of=self.host, insecure=listen.insecure
+                listen.host,
+                listen.port,
+                engine_of=self.host,
+                insecure=listen.insecure,
+                tls=listen.tls,
+                accounts=listen.accounts,
             )
         broker = asyncio.create_task(self._broker.start()) if self._broker is not None else None
         building = asyncio.create_task(asyncio.to_thread(self._build))

@@ -86,7 +86,7 @@ def test_80_by_24_is_room_enough(size: tuple[int, int], verdict: str) -> None:
 
 
 async def named(url: str) -> list[Finding]:
-    return [one async for one in outside.named_broker(url)]
+    return [one async for one in outside.named_broker(url, lambda each: each)]
 
 
 async def test_a_broker_that_answers_is_ok_and_one_that_does_not_is_said_why() -> None:

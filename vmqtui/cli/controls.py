@@ -9,6 +9,7 @@ import typer
 
 from vmqtui.cli.failures import DONE, failed, sentences
 from vmqtui.cli.options import Broker, HostName, Json
+from vmqtui.cli.reach import reaches
 
 if TYPE_CHECKING:
     from engine.bus.messages import Response
@@ -118,7 +119,7 @@ def asks(
             parameters=[*own.parameters.values(), *options], return_annotation=None
         )
         command.__name__, command.__doc__ = make.__name__, make.__doc__
-        group.command(name)(command)
+        group.command(name)(reaches(command))
         return make
 
     return decorate

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from engine.bus.discovery import find_url, own_url
+from engine.bus.discovery import own_url
 from engine.bus.urls import BrokerUrl
 from engine.logs import Form
 from engine.scenario.load import load
 from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
+from vmqtui.cli.reach import broker_url
 from vmqtui.cli.run import run_async, status_of
 from vmqtui.preferences.model import Preferences
 
@@ -43,7 +44,7 @@ def show_dashboard(
         preferences = own_preferences()
         options = engine_options(scenario, capture, loop, adapter, broker)
         options += ["--interval", f"{preferences.interval_s:g}", "--log-format", log_form]
-        url = find_url(broker, user=user_of(read_only)) if broker is not None else None
+        url = broker_url(broker, user=user_of(read_only)) if broker is not None else None
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
         log_of_screen("dashboard", log_form)

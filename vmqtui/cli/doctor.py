@@ -6,6 +6,7 @@ from typing import Final
 
 from vmqtui.cli.failures import DONE, FAILED
 from vmqtui.cli.output import print_json
+from vmqtui.cli.reach import completed
 from vmqtui.cli.run import run_async
 from vmqtui.doctor import installation, machine, outside
 from vmqtui.doctor.finding import Finding, Verdict
@@ -40,7 +41,7 @@ async def _examine(broker: str | None, clean: bool, *, tell: bool) -> list[Findi
     async for one in outside.embedded_broker():
         add(one)
     if broker is not None:
-        async for one in outside.named_broker(broker):
+        async for one in outside.named_broker(broker, completed):
             add(one)
     for check in (outside.terminal, machine.directories):
         for one in check():

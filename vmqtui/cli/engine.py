@@ -7,15 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.bus.discovery import find_url
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
 from vmqtui.cli.logs import log_of_engine
+from vmqtui.cli.reach import broker_url, listening_tls
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.cli.start import prepare_kernels
 from vmqtui.printable import printable
@@ -33,6 +32,7 @@ def run_engine(
     broker: str | None,
     listen: str | None,
     insecure: bool,
+    accounts: Path | None,
     duration: float | None,
     interval: float,
     worker_deadline: float | None,
@@ -45,11 +45,13 @@ def run_engine(
         unusable("--loop: there is no --capture to loop")
     if broker is not None and listen is not None:
         unusable("--listen: an engine uses --broker or a broker of its own, not both")
-    if insecure and broker is not None:
-        unusable("--insecure: is about an engine's own broker, which --broker leaves out")
+    if broker is not None and (insecure or accounts is not None):
+        name = "--insecure" if insecure else "--accounts"
+        unusable(f"{name}: is about an engine's own broker, which --broker leaves out")
     with sentences():
         given = load(scenario) if scenario is not None else default_scenario()
-        url = find_url(broker, user="owner") if broker is not None else None
+        url = broker_url(broker, user="owner") if broker is not None else None
+    listening = parse_listen(listen, insecure, accounts)
     log_of_engine(log_form, log_file, tied=tied)
     prepare_kernels(tell=tied)
     with engine_sentences(str(scenario or "the default scenario")):
@@ -66,7 +68,7 @@ def run_engine(
                 loop=loop,
                 adapter=adapter,
                 broker=url,
-                listen=parse_listen(listen, insecure),
+                listen=listening,
                 interval_s=interval,
                 worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
                 announce="found" if listen is None else "named",
@@ -104,7 +106,8 @@ async def _serve(
     await starting
     try:
         # Whoever started it may use its broker; the password to another broker is not for showing.
-        print(engine.url.with_password() if own_broker else engine.url, flush=True)
+        own = engine.url.with_password() if own_broker else str(engine.url)
+        print(engine.public_url or own, flush=True)
         failing = asyncio.ensure_future(engine.stopped.wait())
         await asyncio.wait({failing, stopping}, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -122,11 +125,14 @@ def _await_close(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) ->
         event_loop.call_soon_threadsafe(ended.set)
 
 
-def parse_listen(listen: str | None, insecure: bool = False) -> "Listen":
+def parse_listen(listen: str | None, insecure: bool = False, accounts: Path | None = None) -> "Listen | None":
+    """Where an engine's own broker listens, None where nothing is said. Ends with 2 when it does not read."""
     from engine.service.engine import Listen
 
     if listen is None:
-        return Listen(insecure=insecure)
+        if accounts is not None:
+            unusable("--accounts: are for a broker that others reach, by --listen")
+        return Listen(insecure=True) if insecure else None
     host, colon, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if (
@@ -140,13 +146,24 @@ def parse_listen(listen: str | None, insecure: bool = False) -> "Listen":
         unusable(
             f"--listen: {printable(listen, 80)!r} is not HOST:PORT (127.0.0.1:1883, or port 0 for a free one)"
         )
-    if not _is_loopback(host):
-        unusable(f"--listen: {host!r} is beyond loopback; use a broker of your own with --broker for that")
-    return Listen(host, int(port), insecure)
+    return _listening(host, int(port), insecure, accounts)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _listening(host: str, port: int, insecure: bool, accounts: Path | None) -> "Listen":
+    """Where to listen, with what is needed there. Ends with 2 where something is missing."""
+    from engine.bus.accounts import read_accounts
+    from engine.bus.tls import NO_FILES, server_context
+    from engine.bus.urls import is_loopback
+    from engine.service.engine import Listen
+
+    tls = listening_tls()
+    if not is_loopback(host) and not insecure and (tls.cert is None or accounts is None):
+        unusable(
+            f"--listen: {host!r} is beyond loopback, which takes --tls-cert, --tls-key and --accounts;"
+            " or --insecure, which lets in whoever reaches it"
+        )
+    with sentences():
+        known = tuple(read_accounts(accounts)) if accounts is not None else ()
+        if tls != NO_FILES:
+            server_context(tls)
+    return Listen(host, port, insecure, tls if tls != NO_FILES else None, known)

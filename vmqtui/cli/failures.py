@@ -53,13 +53,13 @@ def say_error(sentence: object) -> None:
 @contextmanager
 def sentences() -> Iterator[None]:
     """Turn what the engine's rooms raise into the end of a command."""
-    from engine.bus.errors import BadName, BadUrl, BusError
+    from engine.bus.errors import BadAccounts, BadName, BadTls, BadUrl, BusError
     from engine.scenario.load import ScenarioError
     from vmqtui.preferences.load import PreferencesError
 
     try:
         yield
-    except (BadUrl, BadName, ScenarioError, PreferencesError) as error:
+    except (BadAccounts, BadUrl, BadName, BadTls, ScenarioError, PreferencesError) as error:
         unusable(error)
     except BusError as error:
         failed(error)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from engine.bus.discovery import find_url
 from engine.bus.watcher import HostView, Watcher
 from engine.telemetry.stats import Stats
 from vmqtui.cli.failures import DONE, failed, sentences, unusable
 from vmqtui.cli.output import print_json, print_table
+from vmqtui.cli.reach import broker_url
 from vmqtui.cli.run import run_async
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.export import document
@@ -36,7 +36,7 @@ def open_watcher(
 ) -> Watcher:
     """A watcher on the broker named, or on the one that the newest engine of this user has announced, as
     ``user`` of that."""
-    url = find_url(broker, user=user)
+    url = broker_url(broker, user=user)
     if url is None:
         failed("no engine was found: start one with vmqtui engine, or name a broker with --broker")
     return Watcher(url, host, on_message=on_message)

@@ -24,6 +24,7 @@ from vmqtui.cli.options import (
     Theme,
     WorkerDeadline,
 )
+from vmqtui.cli.reach import reaches
 
 app = typer.Typer(
     name="vmqtui",
@@ -80,6 +81,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback(invoke_without_command=True)
+@reaches
 def dashboard(
     context: typer.Context,
     scenario: ScenarioFile = None,
@@ -122,6 +124,7 @@ def dashboard(
 
 
 @app.command()
+@reaches
 def engine(
     scenario: ScenarioFile = None,
     capture: CaptureFile = None,
@@ -132,8 +135,13 @@ def engine(
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where its own broker listens.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Its own broker lets in who has no credential.")
+        bool,
+        typer.Option("--insecure", help="Its own broker lets everyone in, beyond loopback too."),
     ] = False,
+    accounts: Annotated[
+        Path | None,
+        typer.Option("--accounts", metavar="F", help="Who else may use its own broker (vmqtui account)."),
+    ] = None,
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
     ] = None,
@@ -165,6 +173,7 @@ def engine(
             broker=broker,
             listen=listen,
             insecure=insecure,
+            accounts=accounts,
             duration=duration,
             interval=interval,
             worker_deadline=worker_deadline,
@@ -270,6 +279,7 @@ def plan(
 
 
 @app.command()
+@reaches
 def get(
     noun: Annotated[Noun, typer.Argument(metavar="hosts|adapters|queues|filters|buffers|cpus|ports")],
     broker: Broker = None,
@@ -285,6 +295,7 @@ def get(
 
 
 @app.command()
+@reaches
 def record(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The recording to write.")],
     broker: Broker = None,
@@ -338,6 +349,7 @@ def play(
 
 
 @app.command()
+@reaches
 def serve(
     scenario: ScenarioFile = None,
     capture: CaptureFile = None,
@@ -379,6 +391,7 @@ def serve(
 
 
 @app.command()
+@reaches
 def doctor(
     broker: Broker = None,
     clean: Annotated[bool, typer.Option("--clean", help="Remove what crashed engines left behind.")] = False,
@@ -388,6 +401,17 @@ def doctor(
     from vmqtui.cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor(broker=broker, clean=clean, as_json=json_))
+
+
+@app.command()
+def account(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
+    role: Annotated[str, typer.Argument(metavar="viewer|operator|engine", help="What it may do.")],
+) -> None:
+    """Print a line for the file that engine --accounts takes. It asks for the password, or reads a pipe."""
+    from vmqtui.cli.account import run_account
+
+    raise typer.Exit(run_account(name, role))
 
 
 @app.command()

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.bus.discovery import find_url, own_url
+from engine.bus.discovery import own_url
+from engine.bus.tls import NO_FILES
 from engine.logs import Form, note
 from vmqtui.cli.dashboard import PrivateEngine, engine_options, user_of
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
+from vmqtui.cli.reach import broker_url
 from vmqtui.cli.run import on_signal
 from vmqtui.printable import printable
 
@@ -48,9 +50,10 @@ def run_serve(
         options = engine_options(scenario, capture, loop, adapter, broker)
         options += ["--interval", f"{interval_s:g}", "--log-format", log_form]
         address = parse_listen(listen)
-        url = find_url(broker, user=user_of(not allow_control)) if broker is not None else None
+        url = broker_url(broker, user=user_of(not allow_control)) if broker is not None else None
         named = url.with_password() if url is not None else ""
-        wanted = Wanted(named, host, theme, read_only=not allow_control, log_form=log_form)
+        tls = url.files if url is not None else NO_FILES
+        wanted = Wanted(named, host, theme, read_only=not allow_control, log_form=log_form, tls=tls)
         log_of_screen("serve", log_form)
         with asyncio.Runner() as runner:
             return runner.run(_serve(wanted, options, address, public_url))

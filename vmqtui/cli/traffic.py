@@ -8,6 +8,7 @@ import typer
 from vmqtui.cli.controls import Asking, Driver, OnAdapter, Send, WhatIf
 from vmqtui.cli.failures import failed, sentences, unusable
 from vmqtui.cli.options import Broker, HostName, Json
+from vmqtui.cli.reach import reaches
 
 if TYPE_CHECKING:
     from engine.bus.messages import Response
@@ -16,6 +17,7 @@ traffic = typer.Typer(help="Show and change what an engine receives.", rich_mark
 
 
 @traffic.command()
+@reaches
 def show(
     broker: Broker = None,
     host: HostName = None,
@@ -26,6 +28,7 @@ def show(
 
 
 @traffic.command("set")
+@reaches
 def set_traffic(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="A TOML file with a table [traffic].")

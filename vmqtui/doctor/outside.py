@@ -4,14 +4,13 @@ import locale
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from ipaddress import ip_address
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
 
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.discovery import own_url
 from engine.bus.errors import BadUrl, BrokerFailed
-from engine.bus.urls import BrokerUrl
+from engine.bus.urls import BrokerUrl, is_loopback
 from engine.bus.watcher import Watcher
 from vmqtui.doctor.finding import Finding
 
@@ -30,16 +29,16 @@ async def embedded_broker() -> AsyncIterator[Finding]:
         yield Finding("embedded broker", "failed", str(error), "use a broker of your own with --broker URL")
 
 
-async def named_broker(url: str) -> AsyncIterator[Finding]:
-    """Talk to the broker of a URL."""
+async def named_broker(url: str, complete: Callable[[BrokerUrl], BrokerUrl]) -> AsyncIterator[Finding]:
+    """Talk to the broker of a URL, which ``complete`` gives what it does not hold."""
     try:
-        parsed = own_url(BrokerUrl.parse(url), user="viewer")
+        parsed = complete(own_url(BrokerUrl.parse(url), user="viewer"))
     except BadUrl as error:
         yield Finding("broker", "failed", str(error), "correct --broker or VMQTUI_BROKER")
         return
     advice = "is it running, does the firewall let you through, are user and password right?"
     yield await _reached("broker", parsed, advice)
-    if not parsed.tls and not _on_loopback(parsed.host):
+    if not parsed.tls and not is_loopback(parsed.host):
         found = f"{parsed} is not encrypted: who is on the way can read along, the password too"
         yield Finding("broker", "note", found, "use mqtts:// beyond a network you trust")
 
@@ -50,13 +49,6 @@ async def _reached(subject: str, url: BrokerUrl, advice: str) -> Finding:
         if await watcher.wait_for(lambda: watcher.state == "connected", _ANSWER_S):
             return Finding(subject, "ok", f"{url} answered after {(time.monotonic() - began) * 1000:.0f} ms")
         return Finding(subject, "failed", watcher.why, advice)
-
-
-def _on_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def terminal() -> Iterator[Finding]:

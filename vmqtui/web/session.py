@@ -5,10 +5,12 @@ What to show comes by the environment, not by the command line, which every user
 
 import os
 import sys
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
+from engine.bus.tls import NO_FILES, TlsFiles
 from engine.bus.urls import BrokerUrl
 from engine.logs import Form
 from vmqtui.cli.logs import log_of_screen
@@ -26,6 +28,7 @@ class Wanted(msgspec.Struct, frozen=True):
     theme: str | None = None
     read_only: bool = True
     log_form: Form = "text"
+    tls: TlsFiles = NO_FILES
 
 
 async def _show(wanted: Wanted) -> int:
@@ -49,7 +52,7 @@ async def _show(wanted: Wanted) -> int:
             preferences=preferences,
             writes_files=False,  # whoever looks from elsewhere has no use for files here
         )
-        await link.connect(BrokerUrl.parse(wanted.broker), wanted.host)
+        await link.connect(replace(BrokerUrl.parse(wanted.broker), files=wanted.tls), wanted.host)
         await app.run_async()
     return status_of(app)
 

@@ -1,0 +1,103 @@
+"""The accounts file: who may reach a broker that listens beyond loopback, and as what.
+
+A line each: ``NAME ROLE HASH``, separated by blanks; lines that begin with ``#`` say nothing.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from engine.bus.errors import BadAccounts
+from engine.bus.rules import ROLES
+from engine.bus.settings import ENGINE, USERS, Account
+
+ACCOUNT_LIMIT: Final = 1024
+PASSWORD_LIMIT_BYTES: Final = 1024
+
+_FILE_BYTES: Final = 256 << 10
+_KIND: Final = "scrypt"
+_COST: Final[dict[str, Any]] = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
+_NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+_HASH: Final = re.compile(_KIND + r"\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{86}==")
+
+
+def account_line(name: str, role: str, password: str) -> str:
+    """The line of an account. Raises ``BadAccounts``."""
+    _check(name, role)
+    if not 1 <= len(password.encode()) <= PASSWORD_LIMIT_BYTES:
+        raise BadAccounts(f"a password has 1 to {PASSWORD_LIMIT_BYTES} bytes")
+    return f"{name} {role} {hashed(password)}"
+
+
+def read_accounts(path: Path) -> list[Account]:
+    """The accounts of a file that only its user can read. Raises ``BadAccounts``."""
+    try:
+        with path.open("rb") as file:
+            if sys.platform != "win32" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise BadAccounts(f"{path}: other users can read it (chmod 600 {path})")
+            content = file.read(_FILE_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise BadAccounts(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise BadAccounts(f"{path}: is not UTF-8 text") from None
+    accounts: dict[str, Account] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            account = _account(line.split())
+            if account.name in accounts:
+                raise BadAccounts(f"{account.name} has an account already")
+        except BadAccounts as error:
+            raise BadAccounts(f"{path}: line {number}: {error}") from None
+        accounts[account.name] = account
+    if not 1 <= len(accounts) <= ACCOUNT_LIMIT or len(content) > _FILE_BYTES:
+        raise BadAccounts(f"{path}: holds {len(accounts)} accounts (1 to {ACCOUNT_LIMIT}, a line each, fit)")
+    return list(accounts.values())
+
+
+def _account(fields: list[str]) -> Account:
+    if len(fields) != 3:
+        raise BadAccounts("is not NAME ROLE HASH (vmqtui account NAME ROLE prints such a line)")
+    name, role, stored = fields
+    _check(name, role)
+    if not _HASH.fullmatch(stored):
+        raise BadAccounts("its hash is none that vmqtui account prints")
+    return Account(name, next(each for each in ROLES if each == role), stored)
+
+
+def _check(name: str, role: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadAccounts(f"{name[:64]!r} is not a user's name (1 to 64 of A-Z a-z 0-9 _ . @ -)")
+    if name in USERS or name == ENGINE:
+        raise BadAccounts(f"{name!r} is a user that every broker of an engine has (another name fits)")
+    if role not in ROLES:
+        raise BadAccounts(f"{role[:64]!r} is not a role ({', '.join(ROLES)} fit)")
+
+
+def hashed(password: str) -> str:
+    """``scrypt$SALT$HASH`` of a password."""
+    salt = secrets.token_bytes(16)
+    key = hashlib.scrypt(password.encode(), salt=salt, **_COST)
+    return "$".join((_KIND, base64.b64encode(salt).decode(), base64.b64encode(key).decode()))
+
+
+def fits(password: bytes, stored: str) -> bool:
+    """Whether ``stored`` is the hash of a password; takes some 50 ms."""
+    try:
+        kind, salt, key = stored.split("$")
+        raw_salt, raw_key = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)
+    except (ValueError, binascii.Error):
+        return False
+    if kind != _KIND or len(password) > PASSWORD_LIMIT_BYTES:
+        return False
+    return hmac.compare_digest(hashlib.scrypt(password, salt=raw_salt, **_COST), raw_key)

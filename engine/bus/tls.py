@@ -1,0 +1,77 @@
+"""TLS: whom to believe, and what to show for oneself."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from engine.bus.errors import BadTls
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files: ``ca`` certificates to believe (None: the system's), a certificate and its key."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
+NO_FILES = TlsFiles()
+
+
+def client_context(files: TlsFiles) -> ssl.SSLContext:
+    """For a client: the server's certificate must be one of ``ca`` and name the host. Raises ``BadTls``."""
+    ca = None if files.ca is None else _readable(files.ca, "CA certificates")
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise BadTls(f"{ca}: does not hold CA certificates in PEM form") from None
+    _show(context, files)
+    return context
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """For a server: with ``ca``, clients must show a certificate of it. Raises ``BadTls``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if files.cert is None:
+        raise BadTls("a server needs a certificate and its key (--tls-cert, --tls-key)")
+    _show(context, files)
+    if files.ca is not None:
+        try:
+            context.load_verify_locations(_readable(files.ca, "CA certificates"))
+        except ssl.SSLError:
+            raise BadTls(f"{files.ca}: does not hold CA certificates in PEM form") from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _show(context: ssl.SSLContext, files: TlsFiles) -> None:
+    if files.cert is None:
+        if files.key is not None:
+            raise BadTls(f"{files.key}: a key without its certificate (--tls-cert)")
+        return
+    _readable(files.cert, "a certificate")
+    if files.key is not None:
+        _readable(files.key, "a private key")
+    try:
+        context.load_cert_chain(files.cert, files.key, password=_no_passphrase)
+    except (ssl.SSLError, OSError, ValueError):
+        both = files.cert if files.key is None else f"{files.cert} and {files.key}"
+        raise BadTls(f"{both}: not a PEM certificate and its private key, without a passphrase") from None
+
+
+def _no_passphrase() -> NoReturn:
+    """Instead of a question on the terminal."""
+    raise ValueError("the key has a passphrase")
+
+
+def _readable(path: str, what: str) -> str:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadTls(f"{path}: {error.strerror or error}") from None
+    if b"-----BEGIN " not in content:
+        raise BadTls(f"{path}: does not hold {what} in PEM form")
+    return path
