@@ -90,7 +90,7 @@ def shown(bound: str) -> str:
     value = getattr(importlib.import_module(module), name)
     if name.endswith("_BYTES") and value % 1024 == 0 and value > 0:
         return f"{value >> 20:,} MiB" if value % (1 << 20) == 0 else f"{value >> 10:,} KiB"
-    return f"{value:g} s" if name.endswith("_SECONDS") else f"{value:,.12g}"
+    return f"{value:g} s" if name.endswith("_SECONDS") else f"{value:,}".removesuffix(".0")
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.bound.strip("`"))

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine.telemetry.bounds import Name
+from engine.telemetry.bounds import Count, Name, Nanoseconds, Number
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,8 +12,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     state: Literal["online", "offline"]
     version: Name = ""
-    started_at: float = 0.0
-    interval_ns: int = 0
+    started_at: Number = 0.0
+    interval_ns: Nanoseconds = 0
     schema: Literal["vmq.status/1"] = "vmq.status/1"
 
 
@@ -34,5 +34,5 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     ndis_status: Name
     message: str = ""
     result: dict[str, Any] = {}
-    revision: int = 0
+    revision: Count = 0
     schema: Literal["vmq.response/1"] = "vmq.response/1"

@@ -1,4 +1,7 @@
-"""How much a message of telemetry may hold. Readers check it while they decode, whoever wrote it."""
+"""How much a message of telemetry may hold, and of its numbers which.
+
+Readers check it while they decode, whoever wrote the message.
+"""
 
 from typing import Annotated, Final
 
@@ -11,9 +14,16 @@ WORDS_CHARACTERS: Final = 16_384
 MAX_COLUMNS: Final = 256
 MAX_PORTS: Final = 1 << 17
 MAX_TOP_PAIRS: Final = 1024
+MAX_NANOSECONDS: Final = (1 << 63) - 1
+"""The year 2262, as Unix time."""
+MAX_NUMBER: Final = 10**12
 
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
 Words = Annotated[str, Meta(max_length=WORDS_CHARACTERS)]
+
+Count = Annotated[int, Meta(ge=0)]
+Nanoseconds = Annotated[int, Meta(ge=0, le=MAX_NANOSECONDS)]
+Number = Annotated[float, Meta(ge=0, le=MAX_NUMBER)]
 
 OfCpus = Meta(max_length=MAX_CPUS)
 OfAdapters = Meta(max_length=MAX_ADAPTERS)

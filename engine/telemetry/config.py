@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from engine.telemetry.bounds import (
+    Count,
     Name,
+    Number,
     OfAdapters,
     OfColumns,
     OfCpus,
@@ -26,16 +28,16 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     the queue's ``state`` does not tell.
     """
 
-    queue_id: int
-    generation: int
+    queue_id: Count
+    generation: Count
     name: Name
     vm: Name | None
     vm_paused: bool = False
-    cpu: int
-    buffers: int
-    lookahead_bytes: int
+    cpu: Count
+    buffers: Count
+    lookahead_bytes: Count
     guest_memory: bool | None = None
-    return_delay_us: int
+    return_delay_us: Count
     state: Name
     operational_state: Name
     driver: Name
@@ -44,8 +46,8 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One filter and the queue it is set on."""
 
-    filter_id: int
-    queue_id: int
+    filter_id: Count
+    queue_id: Count
     mac: Name
     vlan: Vlan
     driver: Name
@@ -64,15 +66,15 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Name
     ndis_version: Name
-    link_gbps: float
-    max_queues: int
-    max_filters: int
-    max_frame_bytes: int
+    link_gbps: Number
+    max_queues: Count
+    max_filters: Count
+    max_frame_bytes: Count
     vlan_filtering: bool
-    buffers: int
-    numa_node: int
-    min_lookahead_bytes: int
-    max_lookahead_bytes: int
+    buffers: Count
+    numa_node: Count
+    min_lookahead_bytes: Count
+    max_lookahead_bytes: Count
     queues: Annotated[list[QueueConfig], OfQueues]
     filters: Annotated[list[FilterConfig], OfFilters]
     ports: Annotated[list[PortConfig], OfPorts]
@@ -81,21 +83,21 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One processor: ``name`` is group:number; processors of one ``core`` are hyper-threads of it."""
 
-    id: int
+    id: Count
     name: Name
-    core: int
-    numa_node: int
+    core: Count
+    numa_node: Count
 
 
 class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The whole configuration of a host. ``traffic`` says where frames come from, in words;
     ``cpu_model`` holds the keys of the scenario's ``[cpu]``."""
 
-    revision: int
+    revision: Count
     host: Name
     cpus: Annotated[list[CpuConfig], OfCpus]
     hyperthreading: bool
-    numa_nodes: int
+    numa_nodes: Count
     cpu_model: Annotated[dict[Name, Any], OfColumns]
     traffic: Words
     adapters: Annotated[list[AdapterConfig], OfAdapters]

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from engine.telemetry.bounds import Name, Words
+from engine.telemetry.bounds import Count, Name, Nanoseconds, Words
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,12 +17,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     ``bad_request``, ``messages_dropped`` (of the bus: there was no room for them).
     """
 
-    seq: int
-    sim_time_ns: int
-    time_ns: int
+    seq: Count
+    sim_time_ns: Nanoseconds
+    time_ns: Nanoseconds
     event: Name
     adapter: Name | None = None
-    queue_id: int | None = None
+    queue_id: Count | None = None
     state: Name | None = None
     cause: Words = ""
     schema: Literal["vmq.event/1"] = "vmq.event/1"

@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from engine.telemetry.bounds import (
+    Count,
     Name,
+    Nanoseconds,
+    Number,
     OfAdapters,
     OfColumns,
     OfCpus,
@@ -47,12 +50,12 @@ class AdapterStats(msgspec.Struct, frozen=True, eq=False):
 class BusStats(msgspec.Struct, frozen=True):
     """What became of the engine's messages and of those to it, since it started."""
 
-    connections: int = 0
-    readings_replaced: int = 0
-    messages_dropped: int = 0
-    requests_dropped: int = 0
-    bad_requests: int = 0
-    requests_refused: int = 0
+    connections: Count = 0
+    readings_replaced: Count = 0
+    messages_dropped: Count = 0
+    requests_dropped: Count = 0
+    bad_requests: Count = 0
+    requests_refused: Count = 0
 
 
 class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -64,16 +67,16 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     of over 1 s. ``revision`` is the configuration that these rows belong to.
     """
 
-    seq: int
-    sim_time_ns: int
-    time_ns: int
-    revision: int
+    seq: Count
+    sim_time_ns: Nanoseconds
+    time_ns: Nanoseconds
+    revision: Count
     cpus: Annotated[dict[Name, Annotated[list[int], OfCpus]], OfColumns]
     adapters: Annotated[dict[Name, AdapterStats], OfAdapters]
-    behind_ns: int = 0
-    given_up_ns: int = 0
-    real_time_ratio: float | None = None
-    skipped_ns: int = 0
+    behind_ns: Nanoseconds = 0
+    given_up_ns: Nanoseconds = 0
+    real_time_ratio: Number | None = None
+    skipped_ns: Nanoseconds = 0
     bus: BusStats | None = None
     """None from an engine that does not tell."""
     schema: Literal["vmq.stats/1"] = "vmq.stats/1"

@@ -150,3 +150,22 @@ def test_more_rows_columns_or_characters_than_any_host_has_are_refused(
 ) -> None:
     with pytest.raises(BadMessage, match=f"length <= {bound} "):
         codec.decode(kind, msgpack.packb(message))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Stats, {"seq": -1}),
+        (Stats, {"time_ns": -1}),
+        (Stats, {"time_ns": 1 << 63}),
+        (Stats, {"real_time_ratio": float("nan")}),
+        (Config, {"cpus": [{"id": -1}]}),
+        (Config, {"adapters": [{"link_gbps": float("inf")}]}),
+        (Event, {"sim_time_ns": -5}),
+        (Status, {"started_at": float("-inf")}),
+        (Status, {"interval_ns": -1}),
+    ],
+)
+def test_numbers_that_no_host_has_are_refused(kind: Any, message: dict[str, Any]) -> None:
+    with pytest.raises(BadMessage, match=r"Expected `(int|float)` [<>]= "):
+        codec.decode(kind, msgpack.packb(message))
