@@ -14,7 +14,6 @@ from engine.dataplane.start import context
 from engine.dataplane.watch import Watch
 
 _FIRST_READY_S: Final = 60.0  # all start at once, on a machine that may be busy
-_NEXT_READY_S: Final = 20.0
 _FAREWELL_S: Final = 5.0
 _ASK_AFTER: Final = 0.2  # of a deadline
 _LOOK_S: Final = 0.25  # between two looks at those that wait, at most, unless this process is not running
@@ -53,7 +52,8 @@ class Crew:
                 self._processes.append(process)
                 self._pipes.append(pipe)
             for cpu in range(sizes.cpus):
-                self._await_ready(cpu, _FIRST_READY_S)
+                if not self.is_ready(cpu, _FIRST_READY_S):
+                    raise WorkerDiedError(cpu, f"was not ready within {_FIRST_READY_S:.0f} s")
         except BaseException:
             self.close()
             raise
@@ -74,10 +74,6 @@ class Crew:
         process.start()
         theirs.close()
         return process, ours
-
-    def _await_ready(self, cpu: int, within_s: float) -> None:
-        if not self.is_ready(cpu, within_s):
-            raise WorkerDiedError(cpu, f"was not ready within {within_s:.0f} s")
 
     def is_ready(self, cpu: int, within_s: float = 0.0) -> bool:
         """Whether a worker that starts has said that it is ready, to be asked until it has."""
@@ -182,21 +178,22 @@ class Crew:
         return found
 
     def start(self, cpu: int) -> None:
-        """Put a new worker in the place of one that died; ``is_ready`` tells when it can be given orders."""
+        """Put a new worker in the place of one that died; ``is_ready`` tells when it can be given orders.
+
+        Raises WorkerDiedError when the system lets no process start.
+        """
         dead = self._processes[cpu]
         self._pipes[cpu].close()
         dead.kill()
         dead.join(_FAREWELL_S)
         self._owing.pop(cpu, None)
-        self._processes[cpu], self._pipes[cpu] = self._start(cpu)
+        try:
+            self._processes[cpu], self._pipes[cpu] = self._start(cpu)
+        except (OSError, EOFError) as error:
+            raise WorkerDiedError(cpu, f"could not be started: {error}") from error
         with contextlib.suppress(ValueError):  # not even killing ended it
             dead.close()
         self._heard_s[cpu] = time.monotonic()
-
-    def replace(self, cpu: int) -> None:
-        """The same, and wait until it is ready; raises WorkerDiedError if it dies too, or takes too long."""
-        self.start(cpu)
-        self._await_ready(cpu, _NEXT_READY_S)
 
     def close(self) -> None:
         """End all workers: their pipes close, and who has not gone within a few seconds is killed."""

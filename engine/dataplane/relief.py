@@ -18,6 +18,7 @@ from engine.dataplane.replacements import Replacements
 _NEVER_S: Final = math.inf
 _STARTING_S: Final = -math.inf
 _READY_WITHIN_S: Final = 20.0
+_AT_ONCE_S: Final = 3.0  # everyone waits for a worker so long; it is down until it is ready then
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ class Relief:
             if delay_s != 0.0:
                 return
             try:
-                self._crew.replace(cpu)
+                self._start(cpu)
+                if self._crew.is_ready(cpu, _AT_ONCE_S):
+                    self._is_up(cpu)
             except WorkerDiedError as another:
                 death, lost_frames = another, 0
                 continue
-            self._is_up(cpu)
             return
 
     def look(self) -> list[int]:
@@ -79,9 +81,7 @@ class Relief:
                     elif now_s > self._ready_by[cpu]:
                         raise WorkerDiedError(cpu, f"was not ready within {_READY_WITHIN_S:.0f} s")
                 elif now_s >= due_s:
-                    self._crew.start(cpu)
-                    self._down[cpu] = _STARTING_S
-                    self._ready_by[cpu] = now_s + _READY_WITHIN_S
+                    self._start(cpu)
             except WorkerDiedError as death:
                 self.died(death, 0)
         return back
@@ -95,6 +95,11 @@ class Relief:
     def forgive(self) -> None:
         """Forget all deaths so far."""
         self._replacements.forgive()
+
+    def _start(self, cpu: int) -> None:
+        self._crew.start(cpu)
+        self._down[cpu] = _STARTING_S
+        self._ready_by[cpu] = time.monotonic() + _READY_WITHIN_S
 
     def _is_up(self, cpu: int) -> None:
         del self._down[cpu]

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Final
 
 _LOOKS: Final = 10  # within a deadline
+_KILLED_AT: Final = 0.95  # of a deadline: by its end that is noticed and told
 
 
 class Watch:
-    """Kills whoever lets ``deadline_s`` pass, by ``kill``, which is called in the watch's thread.
+    """Kills whoever lets nearly all of ``deadline_s`` pass, by ``kill``, called in the watch's thread.
 
     Time in which this process did not run (it was stopped, its machine slept) is nobody's fault.
     """
@@ -33,7 +34,7 @@ class Watch:
         with self._deciding:
             self._hung = False
             self._awaited = cpu
-            self._until_s = time.monotonic() + self._deadline_s
+            self._until_s = time.monotonic() + _KILLED_AT * self._deadline_s
 
     def end(self) -> bool:
         """Nothing is awaited any more; whether the worker was killed."""

@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 
 import pytest
 
-from engine.dataplane import crew, layout, replacements
+from engine.dataplane import crew, layout, relief, replacements, watch
 from engine.dataplane.conductor import Conductor
 from engine.dataplane.layout import NEVER_NS
 from engine.dataplane.replacements import DELAYS_S, WINDOW_S, Replacements
@@ -240,3 +240,68 @@ def test_workers_that_don_t_go_have_one_deadline_for_all(monkeypatch: pytest.Mon
             os.kill(pid, signal.SIGSTOP)
         began = time.monotonic()
     assert time.monotonic() - began < 0.9
+
+
+class Clock:
+    """The time module as a process sees it that is stopped for a while."""
+
+    def __init__(self) -> None:
+        self.stopped_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.stopped_s
+
+
+def test_time_in_which_everything_stood_still_is_no_workers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(crew, "time", clock)
+    killed: list[int] = []
+    watching = watch.Watch(0.6, killed.append)
+    with two_queues(deadline_s=1.5) as rounds:
+        rounds._crew._heard_s = [clock.monotonic() - 1.0] * 2
+        rounds.replace_dead()
+        assert set(rounds._crew._owing) == {0, 1}
+        watching.begin(7)
+        clock.stopped_s = 60.0
+        rounds.replace_dead()
+        assert not rounds.incidents
+    time.sleep(0.3)  # a third of what it would take
+    assert killed == []
+    look_for = time.monotonic() + 5
+    while not killed and time.monotonic() < look_for:
+        time.sleep(0.01)
+    assert killed[0] == 7
+    assert watching.end()
+    watching.close()
+
+
+def test_a_system_that_lets_no_process_start_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    with two_queues() as rounds:
+        start = rounds._crew._start
+        fails = [OSError("no more processes")]
+
+        def refuse(cpu: int) -> object:
+            if fails:
+                raise fails.pop()
+            return start(cpu)
+
+        monkeypatch.setattr(rounds._crew, "_start", refuse)
+        Killer(rounds).kill(1)
+        look_until(rounds, lambda: "worker_replaced" in kinds(rounds))
+        assert any("could not be started: no more processes" in one.cause for one in rounds.incidents)
+        serve(rounds, [1] * 10, 0)
+        assert queue(rounds, 1)["returned_frames"] == 10
+
+
+def test_a_worker_that_is_slow_to_start_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relief, "_AT_ONCE_S", 0.0)
+    with two_queues() as rounds:
+        Killer(rounds).kill(1)
+        rounds.replace_dead()
+        if list(rounds.down) == [1]:  # else it was quick
+            serve(rounds, [1] * 3 + [OTHER] * 3, 0)
+            assert (queue(rounds, 1)["lost_frames"], queue(rounds, 2)["returned_frames"]) == (3, 3)
+        look_until(rounds, lambda: not rounds.down)
+        serve(rounds, [1] * 10, 1_000_000)
+        assert queue(rounds, 1)["returned_frames"] == 10
