@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final
@@ -77,6 +78,13 @@ class BusLink:
         watcher = Watcher(url, host, on_change=lambda: self._notify())
         self._watcher = await watcher.__aenter__()
         self._notify()
+
+    async def first_reading(self) -> str:
+        """Wait for a host that has reported; its name. There must be a broker."""
+        watcher = self._watcher
+        assert watcher is not None
+        await watcher.wait_for(lambda: any(view.stats_received for view in watcher.hosts.values()), inf)
+        return next(name for name, view in watcher.hosts.items() if view.stats_received)
 
     def report(self, progress: str, *, failed: bool = False) -> None:
         """Say what is going on, in a sentence: "compiling kernels, 3 of 7"; ``failed``: it ended there."""

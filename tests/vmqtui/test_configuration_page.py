@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.keys import Tables
 from vmqtui.preferences.keys import KEYS, PLACES
 from vmqtui.preferences.load import loads
@@ -17,6 +18,7 @@ PREFIXES: dict[type[msgspec.Struct], str] = {
     Preferences: "",
     TableColumns: "columns.TABLE.",
     Thresholds: "thresholds.",
+    AdviceThresholds: "advice.",
 }
 
 

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -23,6 +23,7 @@ from vmqtui.preferences.model import Preferences
 if TYPE_CHECKING:
     from vmqtui.app import VmqApp
     from vmqtui.bus_link import BusLink
+    from vmqtui.library.lessons import Deed
 
 _FAREWELL_S: Final = 10.0
 
@@ -38,8 +39,9 @@ def show_dashboard(
     theme: str | None,
     read_only: bool,
     log_form: Form,
+    deeds: "Sequence[Deed]" = (),
 ) -> int:
-    """Show the dashboard until it is left; the exit status."""
+    """Show the dashboard until it is left; the exit status. ``deeds`` are done once the engine is up."""
     with sentences():
         preferences = own_preferences()
         options = engine_options(scenario, capture, loop, adapter, broker)
@@ -48,7 +50,7 @@ def show_dashboard(
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
         log_of_screen("dashboard", log_form)
-        return run_async(_show(url, host, theme, read_only, options, preferences))
+        return run_async(_show(url, host, theme, read_only, options, preferences, deeds))
 
 
 def engine_options(
@@ -76,6 +78,7 @@ async def _show(
     read_only: bool,
     options: list[str],
     preferences: Preferences,
+    deeds: "Sequence[Deed]",
 ) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.bus_link import BusLink
@@ -89,7 +92,7 @@ async def _show(
             return status_of(app)
         private = PrivateEngine(options, link.report)
         try:
-            following = asyncio.create_task(_follow(private, user_of(read_only), link, app))
+            following = asyncio.create_task(_follow(private, user_of(read_only), link, app, deeds))
             await app.run_async()
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -116,15 +119,30 @@ def user_of(read_only: bool) -> str:
     return "viewer" if read_only else "operator"
 
 
-async def _follow(private: "PrivateEngine", user: str, link: "BusLink", app: "VmqApp") -> None:
+async def _follow(
+    private: "PrivateEngine", user: str, link: "BusLink", app: "VmqApp", deeds: "Sequence[Deed]"
+) -> None:
     """Attach the screen to the engine once it is there; leave the screen when the engine can't start."""
     url = await private.start()
     if url is None:
         app.exit()
         return
     await link.connect(own_url(url, user=user))
+    doing = asyncio.create_task(_do(link, deeds)) if deeds else None
     await asyncio.to_thread(private.wait)
+    if doing is not None:
+        doing.cancel()
     link.report(private.error or "the engine has ended", failed=True)
+
+
+async def _do(link: "BusLink", deeds: "Sequence[Deed]") -> None:
+    """Ask for what a lesson wants done, each so long after the first reading."""
+    host = await link.first_reading()
+    began = asyncio.get_running_loop().time()
+    for deed in deeds:
+        await asyncio.sleep(max(0.0, began + deed.at_s - asyncio.get_running_loop().time()))
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await link.request(host, deed.op, dict(deed.params))
 
 
 class PrivateEngine:

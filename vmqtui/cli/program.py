@@ -7,6 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from vmqtui.cli import config, controls, logs, traffic
+from vmqtui.cli import scenario as library
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
     RECORDING_MB,
@@ -43,6 +44,7 @@ app.add_typer(controls.worker, name="worker")
 app.add_typer(traffic.traffic, name="traffic")
 app.add_typer(config.config, name="config")
 app.add_typer(logs.logs, name="logs")
+app.add_typer(library.scenario, name="scenario")
 
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
 
@@ -274,6 +276,48 @@ def plan(
             max_filters=max_filters,
             max_buffers=buffers,
             link_gbps=link_gbps,
+        )
+    )
+
+
+@app.command()
+@reaches
+def advise(
+    scenario: Annotated[
+        Path | None,
+        typer.Option("--scenario", metavar="F", help="Run this scenario file; default: a running engine."),
+    ] = None,
+    capture: CaptureFile = None,
+    adapter: FedAdapter = None,
+    broker: Broker = None,
+    host: HostName = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", metavar="S", min=0.1, max=3600, help="How long to look; a capture: to its end."
+        ),
+    ] = 2.0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Another threshold, as in docs/advice.md; repeatable."
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Say what is wrong with a host, what shows it, what to change, and what that would change."""
+    from vmqtui.cli.advise import run_advise
+
+    raise typer.Exit(
+        run_advise(
+            scenario=scenario,
+            capture=capture,
+            adapter=adapter,
+            broker=broker,
+            host=host,
+            seconds=seconds,
+            settings=set_ or (),
+            as_json=json_,
         )
     )
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, Threshold, read_threshold
 from engine.scenario import values
 from engine.scenario.keys import Key, Tables
 from vmqtui.preferences import model
@@ -53,6 +54,16 @@ def _table(value: object) -> object:
     raise ValueError(f"{values.show(value)} is not a table")
 
 
+def _advice(threshold: Threshold) -> Key:
+    kind = "integer" if threshold.whole else "number"
+    help_ = threshold.help[0].lower() + threshold.help[1:].removesuffix(".")
+    return Key(
+        partial(read_threshold, threshold),
+        f"{kind} {threshold.low:g}..{threshold.high:g}",
+        f"{help_} ({threshold.unit})",
+    )
+
+
 KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
     model.Preferences: {
         "theme": Key(
@@ -77,6 +88,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
         ),
         "columns": Key(_table, "a table", "columns by table of the screen: the names are below", "empty"),
         "thresholds": Tables(model.Thresholds, "from where on values are marked"),
+        "advice": Tables(AdviceThresholds, "from where on the advisor has something to say"),
     },
     model.TableColumns: {
         "show": Key(_words, "array of columns", "shown before others, however little room there is", "none"),
@@ -93,4 +105,5 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
             "frames a second above which drops are marked ▲",
         ),
     },
+    AdviceThresholds: {one.name: _advice(one) for one in THRESHOLDS},
 }

@@ -53,6 +53,7 @@ def loads(text: str, name: str) -> Preferences:
             keymap=_keymap(document.get("keymap", {})),
             columns=_columns(document.get("columns", {})),
             thresholds=read.thresholds,
+            advice=read.advice,
         )
     except MisfitError as misfit:
         raise _FILE.misfit(name, misfit) from None

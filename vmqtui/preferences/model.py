@@ -2,6 +2,8 @@
 
 import msgspec
 
+from engine.advice.thresholds import AdviceThresholds
+
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A TOML table; an unknown key is an error."""
@@ -33,3 +35,4 @@ class Preferences(_Table, frozen=True, kw_only=True):
     keymap: dict[str, tuple[str, ...]] = {}
     columns: dict[str, TableColumns] = {}
     thresholds: Thresholds = Thresholds()
+    advice: AdviceThresholds = AdviceThresholds()

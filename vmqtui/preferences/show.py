@@ -41,6 +41,10 @@ def _lines(preferences: Preferences) -> Iterator[str]:
     yield "[thresholds]"
     for key, value in msgspec.structs.asdict(preferences.thresholds).items():
         yield f"{key} = {_value(value)}"
+    yield ""
+    yield "[advice]"
+    for key, value in msgspec.structs.asdict(preferences.advice).items():
+        yield f"{key} = {_value(value)}"
     for place, columns in preferences.columns.items():
         yield ""
         yield f"[columns.{place}]"

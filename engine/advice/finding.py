@@ -1,0 +1,78 @@
+"""A finding: what is wrong, the numbers that show it, why, and what puts it right."""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from engine.telemetry.bounds import Name, Words
+from engine.telemetry.config import Vlan
+
+Severity = Literal["bad", "warn", "note"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("bad", "warn", "note")
+"""Worst first: frames are lost; something costs; worth knowing."""
+Number = int | float | Words | None
+MOST_FINDINGS: Final = 64
+"""Most findings that an answer or a message lists; it counts the others."""
+MOST_REQUESTS: Final = 256
+"""Most requests of a fix."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a fix, as the control plane takes it. ``queue_from``: the place among the fix's requests
+    of the allocation whose answer has the ``queue_id``; the one in ``params`` is the id it should get."""
+
+    op: Name
+    params: dict[str, Any]
+    queue_from: int | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a rule found. ``numbers`` show it, units in their names; None is unknown.
+
+    ``value`` is the one number that the fix shall change (``measure`` names it); ``after`` what it is once
+    the fix has been applied, ``cleared`` whether the finding is then gone; None: unknown, nobody tried.
+    ``requests`` apply the fix, none where no request can; ``commands`` are what an administrator would type.
+    """
+
+    rule: Name
+    severity: Severity
+    adapter: Name
+    key: Words
+    """Of what it is, within the rule and the adapter; the same as long as it is the same thing."""
+    where: Words
+    """The same for people: ``queue 3 (web-01)``."""
+    says: Words
+    numbers: Annotated[dict[Name, Number], Meta(max_length=64)]
+    cause: Words
+    fix: Words
+    requests: Annotated[list[Request], Meta(max_length=MOST_REQUESTS)] = []
+    commands: Annotated[list[Words], Meta(max_length=MOST_REQUESTS)] = []
+    measure: Words
+    value: float | None = None
+    after: float | None = None
+    cleared: bool | None = None
+    estimated: bool = False
+    """``after`` is worked out from what was measured; else the model ran again."""
+    cpu: int | None = None
+    queue_id: int | None = None
+    vm: Name | None = None
+    mac: Name | None = None
+    vlan: Vlan = None
+    filter_id: int | None = None
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Tells it from others; the same in the next reading."""
+        return (self.rule, self.adapter, self.key)
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """The advice message: what there is to say of a host. ``more`` counts findings that are left out."""
+
+    sim_time_ns: int
+    time_ns: int
+    revision: int
+    findings: Annotated[list[Finding], Meta(max_length=MOST_FINDINGS)]
+    more: int = 0
+    schema: Literal["vmq.advice/1"] = "vmq.advice/1"

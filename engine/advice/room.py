@@ -1,0 +1,144 @@
+"""Where a queue could go, and where buffers could come from: what several rules need for their fixes."""
+
+from collections.abc import Iterable, Sequence
+
+from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen
+from engine.advice.finding import MOST_REQUESTS, Request
+
+MARGIN = 16
+"""Buffers that a queue keeps beyond the most it ever used, when some are taken from it."""
+
+
+def eligible(evidence: Evidence, adapter: AdapterSeen) -> list[CpuSeen]:
+    """Processors that queues of an adapter belong on: of its node, one a core, not the default queue's.
+
+    All of the node where that leaves none.
+    """
+    near = [cpu for cpu in evidence.cpus if cpu.up and cpu.config.numa_node == adapter.config.numa_node] or [
+        cpu for cpu in evidence.cpus if cpu.up
+    ]
+    even = [cpu for cpu in near if not evidence.config.hyperthreading or cpu.id % 2 == 0]
+    default = adapter.default.config.cpu if adapter.default else 0
+    core = evidence.cpu[default].config.core if default in evidence.cpu else -1
+    return [cpu for cpu in even if cpu.config.core != core] or even or near
+
+
+class Room:
+    """Loads of processors, as they would be after each move that is planned."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self.loads = {cpu.id: cpu.load or 0.0 for cpu in evidence.cpus}
+        self._counts = {cpu.id: len(cpu.queues) for cpu in evidence.cpus}
+
+    def coolest(self, cpus: Iterable[CpuSeen]) -> int | None:
+        """The one with least to do: by load, then by queues, then the lowest."""
+        return min(
+            (cpu.id for cpu in cpus), key=lambda cpu: (self.loads[cpu], self._counts[cpu], cpu), default=None
+        )
+
+    def cost(self, queue: QueueSeen) -> float:
+        """What part of a processor the queue takes where it is."""
+        cpu = self._evidence.cpu.get(queue.config.cpu)
+        return (cpu.part(queue) or 0.0) if cpu else 0.0
+
+    def move(self, queue: QueueSeen, target: int) -> Request:
+        """Plan a move."""
+        cost, source = self.cost(queue), queue.config.cpu
+        if source in self.loads:
+            self.loads[source] = max(0.0, self.loads[source] - cost)
+            self._counts[source] -= 1
+        self.loads[target] = min(1.0, self.loads[target] + cost)
+        self._counts[target] += 1
+        return Request(
+            op="set_queue_parameters",
+            params={"adapter": queue.adapter.name, "queue_id": queue.queue_id, "cpu": target},
+        )
+
+    def spread(self, queues: Sequence[QueueSeen], cpus: Sequence[CpuSeen]) -> list[Request]:
+        """Move queues over processors, the one that takes most first (longest processing time first)."""
+        requests = []
+        for queue in sorted(queues, key=lambda one: (-one.cycles, one.queue_id))[:MOST_REQUESTS]:
+            target = self.coolest(cpus)
+            if target is not None and target != queue.config.cpu:
+                requests.append(self.move(queue, target))
+        return requests
+
+
+def buffers_from(adapter: AdapterSeen, wanted: int, without: int | None = None) -> tuple[int, list[Request]]:
+    """So many receive buffers, or fewer, and the requests that set them free first.
+
+    From what no queue has; else from the queues that never used theirs, those with most of them first.
+    """
+    found, requests = max(0, adapter.buffers_left or 0), []
+    spare = [
+        (max(0, (one.count("low_free_buffers") or 0) - MARGIN), one)
+        for one in adapter.queues
+        if one.queue_id != without and one.config.state == "running"
+    ]
+    for free, queue in sorted(spare, key=lambda pair: (-pair[0], pair[1].queue_id)):
+        if found >= wanted:
+            break
+        total = queue.count("total_buffers") or 0
+        take = min(free, wanted - found, total - 1)
+        if take > 0:
+            found += take
+            requests.append(_resize(adapter, queue.queue_id, total - take))
+    return min(found, wanted), requests
+
+
+def _resize(adapter: AdapterSeen, queue_id: int, buffers: int) -> Request:
+    return Request(
+        op="set_queue_parameters",
+        params={"adapter": adapter.name, "queue_id": queue_id, "buffers": buffers},
+    )
+
+
+def resize(adapter: AdapterSeen, queue: QueueSeen, buffers: int) -> Request:
+    """Give a queue another number of buffers."""
+    return _resize(adapter, queue.queue_id, buffers)
+
+
+def give_queue(
+    adapter: AdapterSeen,
+    vm: str,
+    pairs: Sequence[tuple[str, int | str | None]],
+    cpu: int,
+    buffers: int,
+    *,
+    before: Sequence[Request] = (),
+    queue_id: int | None = None,
+    name: str | None = None,
+) -> list[Request]:
+    """Allocate a queue for a VM, set its filters and complete it; ``before`` is done first.
+
+    ``queue_id`` is the one it will get, where ``before`` frees one.
+    """
+    number = adapter.next_queue_id if queue_id is None else queue_id
+    place = len(before)
+    allocate = {"adapter": adapter.name, "name": name or vm, "vm": vm, "cpu": cpu, "buffers": buffers}
+    filters = [
+        Request(
+            op="set_filter",
+            params={"adapter": adapter.name, "queue_id": number, "mac": mac}
+            | ({} if vlan is None else {"vlan": vlan}),
+            queue_from=place,
+        )
+        for mac, vlan in pairs
+    ]
+    complete = Request(
+        op="complete_allocation",
+        params={"adapter": adapter.name, "queue_ids": [number]},
+        queue_from=place,
+    )
+    return [*before, Request(op="allocate_queue", params=allocate), *filters, complete]
+
+
+def take_away(adapter: AdapterSeen, queue: QueueSeen) -> list[Request]:
+    """Clear a queue's filters and free it."""
+    name, queue_id = adapter.name, queue.queue_id
+    clears = [
+        Request(op="clear_filter", params={"adapter": name, "queue_id": queue_id, "filter_id": one.filter_id})
+        for one in queue.filters
+    ]
+    return [*clears, Request(op="free_queue", params={"adapter": name, "queue_id": queue_id})]

@@ -1,0 +1,1 @@
+"""The rules, one function each, by what they are about. Not here: their list (``registry``)."""

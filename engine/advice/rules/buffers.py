@@ -1,0 +1,234 @@
+"""Rules on receive buffers, and on the link they are filled from."""
+
+from collections.abc import Iterator
+
+from engine.advice import powershell
+from engine.advice.evidence import Evidence, QueueSeen
+from engine.advice.finding import Finding, Request
+from engine.advice.room import buffers_from, resize
+from engine.advice.rules.rule import Rule
+from engine.advice.thresholds import AdviceThresholds
+from engine.scenario.values import MAX_BUFFERS
+
+_GROWTH_OF_DROPPING = 8
+"""Counters tell how many frames were dropped, not how many at once: the fix gives plenty, to be cut later."""
+
+
+def drops_pps(evidence: Evidence, finding: Finding) -> float | None:
+    """Frames that find no buffer of the finding's queue, a second."""
+    queue = _queue(evidence, finding)
+    return queue.rate("dropped_no_buffer") if queue else None
+
+
+def _queue(evidence: Evidence, finding: Finding) -> QueueSeen | None:
+    adapter = evidence.by_name.get(finding.adapter)
+    return adapter.by_id.get(finding.queue_id) if adapter and finding.queue_id is not None else None
+
+
+def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A paused VM that gets frames: it returns no buffer, so soon there is none."""
+    for adapter in evidence.adapters:
+        for queue in adapter.of_vms:
+            vm = queue.config.vm
+            if not queue.config.vm_paused or vm is None or queue.pps < thresholds.idle_pps:
+                continue
+            if queue.config.state != "running":
+                continue
+            drops = queue.rate("dropped_no_buffer")
+            yield Finding(
+                rule="vm-paused",
+                severity="bad" if drops else "warn",
+                adapter=adapter.name,
+                key=f"queue {queue.queue_id}",
+                where=queue.called,
+                says=f"{vm} is paused and holds the buffers of {queue.called}, and frames come",
+                numbers={
+                    "pps": queue.pps,
+                    "drops_pps": drops,
+                    "outstanding": queue.count("outstanding"),
+                    "total_buffers": queue.count("total_buffers"),
+                },
+                cause="A VM that does not run returns no buffers; when it has all of them, every frame is "
+                "dropped (low-resource receive).",
+                fix=f"Resume {vm}",
+                requests=[Request(op="resume_vm", params={"adapter": adapter.name, "vm": vm})],
+                commands=[powershell.resume(vm)],
+                measure="frames dropped for want of a buffer",
+                value=drops,
+                queue_id=queue.queue_id,
+                vm=vm,
+            )
+
+
+def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A queue ran short of buffers though its processor has time: a burst is larger than the queue."""
+    for adapter in evidence.adapters:
+        for queue in adapter.queues:
+            total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
+            cpu = evidence.cpu.get(queue.config.cpu)
+            busy = cpu is None or cpu.load is None or cpu.load >= thresholds.busy_load
+            short = total and low is not None and low <= thresholds.low_buffers_share * total
+            if not short or not total or busy or queue.config.vm_paused or queue.config.state != "running":
+                continue
+            drops = queue.rate("dropped_no_buffer")
+            wanted = (_GROWTH_OF_DROPPING if drops else 2) * total
+            more, requests = buffers_from(adapter, min(wanted, MAX_BUFFERS) - total, without=queue.queue_id)
+            if more:
+                requests.append(resize(adapter, queue, total + more))
+            yield Finding(
+                rule="too-few-buffers",
+                severity="bad" if drops else "warn",
+                adapter=adapter.name,
+                key=f"queue {queue.queue_id}",
+                where=queue.called,
+                says=f"{queue.called} had {low} of its {total} buffers free at its worst"
+                + (", and dropped frames" if drops else ""),
+                numbers={
+                    "total_buffers": total,
+                    "low_free_buffers": low,
+                    "drops_pps": drops,
+                    "load": cpu.load if cpu else None,
+                    "buffers_to_be_had": more,
+                },
+                cause="Frames come in bursts larger than the queue, or the VM keeps them long; the processor "
+                "has time, so more of them would bridge it.",
+                fix=f"Give it {total + more} buffers" if more else "The adapter has no more to give",
+                requests=requests,
+                commands=[powershell.receive_buffers(adapter.name, total + more)] if more else [],
+                measure="frames dropped for want of a buffer",
+                value=drops,
+                queue_id=queue.queue_id,
+                vm=queue.config.vm,
+            )
+
+
+def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A queue got fewer buffers than it suggested."""
+    for adapter in evidence.adapters:
+        for queue in adapter.queues:
+            total, wanted = queue.count("total_buffers"), queue.config.buffers
+            if not total or total >= wanted or queue.config.state not in ("running", "paused"):
+                continue
+            more, requests = buffers_from(adapter, wanted - total, without=queue.queue_id)
+            requests.append(resize(adapter, queue, total + more))
+            drops = queue.rate("dropped_no_buffer")
+            yield Finding(
+                rule="fewer-than-suggested",
+                severity="bad" if drops else "note",
+                adapter=adapter.name,
+                key=f"queue {queue.queue_id}",
+                where=queue.called,
+                says=f"{queue.called} suggested {wanted} buffers and got {total}",
+                numbers={
+                    "suggested_buffers": wanted,
+                    "total_buffers": total,
+                    "low_free_buffers": queue.count("low_free_buffers"),
+                    "drops_pps": drops,
+                },
+                cause="The adapter had too few left when the batch was completed, and shared them out.",
+                fix=f"Take {more} from queues that never used theirs"
+                if more
+                else "No queue has any to spare: suggest what it has",
+                requests=requests,
+                commands=[powershell.receive_buffers(adapter.name, wanted)],
+                measure="receive buffers it has",
+                value=float(total),
+                after=float(total + more),
+                estimated=True,
+                queue_id=queue.queue_id,
+                vm=queue.config.vm,
+            )
+
+
+def _total(evidence: Evidence, finding: Finding) -> float | None:
+    queue = _queue(evidence, finding)
+    count = queue.count("total_buffers") if queue else None
+    return None if count is None else float(count)
+
+
+def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A link below 10 Gbit/s: Windows leaves VMQ off there."""
+    for adapter in evidence.adapters:
+        gbps, use = adapter.config.link_gbps, _use(evidence, adapter.name)
+        if gbps >= thresholds.slow_link_gbps or not adapter.of_vms:
+            continue
+        full = use is not None and use >= thresholds.busy_load
+        yield Finding(
+            rule="slow-link",
+            severity="warn" if full else "note",
+            adapter=adapter.name,
+            key="link",
+            where=adapter.name,
+            says=f"{adapter.name} has a link of {gbps:g} Gbit/s"
+            + (", which is full" if full else ", on which Windows leaves VMQ off"),
+            numbers={"link_gbps": gbps, "link_use": use},
+            cause="Below 10 Gbit/s one processor can usually serve the whole link, so VMQ is off by default "
+            "there; queues that are set up do nothing on such a host.",
+            fix=f"Use a link of {thresholds.slow_link_gbps:g} Gbit/s, or tell Windows to use VMQ below that",
+            requests=[
+                Request(
+                    op="set_adapter",
+                    params={"adapter": adapter.name, "link_gbps": thresholds.slow_link_gbps},
+                )
+            ],
+            commands=[powershell.BELOW_TEN_GIGABIT],
+            measure="share of the link in use",
+            value=use,
+            after=None if use is None or full else use * gbps / thresholds.slow_link_gbps,
+            estimated=True,
+        )
+
+
+def _use(evidence: Evidence, adapter: str) -> float | None:
+    """How much of a link is in use, preambles and gaps counted."""
+    seen = evidence.by_name.get(adapter)
+    if seen is None:
+        return None
+    size, frames = seen.port.rate((0,), "offered_bytes"), seen.port.rate((0,), "offered_frames")
+    if size is None or frames is None or seen.config.link_gbps <= 0:
+        return None
+    return min(1.0, (size + 20 * frames) * 8e-9 / seen.config.link_gbps)
+
+
+RULES = (
+    Rule(
+        "vm-paused",
+        "A paused VM holds the buffers",
+        "low-resource drops",
+        (8,),
+        vm_paused,
+        drops_pps,
+        "frames/s",
+        thresholds=("idle_pps",),
+    ),
+    Rule(
+        "too-few-buffers",
+        "Too few buffers for the bursts",
+        "low-resource drops",
+        (8,),
+        too_few,
+        drops_pps,
+        "frames/s",
+        thresholds=("low_buffers_share", "busy_load"),
+    ),
+    Rule(
+        "fewer-than-suggested",
+        "Fewer buffers than suggested",
+        "low-resource drops",
+        (8,),
+        fewer_than_suggested,
+        _total,
+        "buffers",
+        "higher",
+    ),
+    Rule(
+        "slow-link",
+        "A link below 10 Gbit/s",
+        "queues that nobody uses",
+        (1,),
+        slow_link,
+        lambda evidence, finding: _use(evidence, finding.adapter),
+        "share",
+        thresholds=("slow_link_gbps", "busy_load"),
+    ),
+)

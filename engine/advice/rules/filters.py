@@ -1,0 +1,198 @@
+"""Rules on filters: frames that miss theirs."""
+
+from collections.abc import Iterator
+
+from engine.advice import powershell
+from engine.advice.evidence import AdapterSeen, Evidence
+from engine.advice.finding import Finding, Request
+from engine.advice.room import Room, buffers_from, eligible, give_queue
+from engine.advice.rules.queues import pair_pps
+from engine.advice.rules.rule import Rule
+from engine.advice.thresholds import AdviceThresholds
+from engine.telemetry.config import FilterConfig, Vlan
+
+
+def _vlan(vlan: Vlan) -> str:
+    return "any VLAN" if vlan is None else "untagged" if vlan == "untagged" else f"VLAN {vlan}"
+
+
+def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Frames whose MAC a filter has, with another VLAN."""
+    for adapter in evidence.adapters:
+        for pair in adapter.pairs:
+            if pair.reason != "vlan_mismatch" or pair.pps < thresholds.stray_pps:
+                continue
+            near = [one for one in adapter.config.filters if one.mac == pair.mac and one.queue_id != 0]
+            ports = [one for one in adapter.config.ports if one.mac == pair.mac]
+            one = near[0] if near else None
+            queue = adapter.by_id.get(one.queue_id) if one else None
+            vm = (queue.config.vm or queue.config.name) if queue else ports[0].vm if ports else pair.mac
+            wanted = list(dict.fromkeys([each.vlan for each in near] + [each.vlan for each in ports]))
+            has = " and ".join(_vlan(each) for each in wanted)
+            requests = []
+            if one is not None:
+                params = {
+                    "adapter": adapter.name,
+                    "queue_id": one.queue_id,
+                    "mac": pair.mac,
+                    "vlan": pair.vlan,
+                }
+                requests = [Request(op="set_filter", params=params)]
+            yield Finding(
+                rule="near-miss-vlan",
+                severity="warn",
+                adapter=adapter.name,
+                key=f"{pair.mac} {pair.vlan}",
+                where=vm,
+                says=f"frames for {vm} come with {_vlan(pair.vlan)}, and its filter has {has}",
+                numbers={
+                    "pps": pair.pps,
+                    "mac": pair.mac,
+                    "frame_vlan": pair.vlan,
+                    "filter_vlan": ", ".join(map(str, wanted)),
+                },
+                cause="The MAC fits and the VLAN does not: a port was moved to another VLAN on one side "
+                "only, or a trunk leaves the tag in or out.",
+                fix=f"Set a filter with {_vlan(pair.vlan)} on its queue, if that is the VLAN it belongs to"
+                if requests
+                else f"Give the port of {vm} {_vlan(pair.vlan)}, if that is the VLAN it belongs to",
+                requests=requests,
+                commands=[powershell.vlan(vm, pair.vlan)],
+                measure="its frames in the default queue",
+                value=pair.pps,
+                after=0.0 if requests else None,
+                estimated=True,
+                queue_id=one.queue_id if one else None,
+                vm=vm,
+                mac=pair.mac,
+                vlan=pair.vlan,
+                filter_id=one.filter_id if one else None,
+            )
+
+
+def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A filter that can't match, because one of a lower queue takes all that it would."""
+    for adapter in evidence.adapters:
+        for one in adapter.config.filters:
+            wide = _shadow_of(adapter, one)
+            if wide is None:
+                continue
+            here, there = adapter.by_id[one.queue_id], adapter.by_id[wide.queue_id]
+            matched = adapter.filters.rate((one.filter_id,), "matched_frames")
+            takes = adapter.filters.rate((wide.filter_id,), "matched_frames")
+            base = {"adapter": adapter.name, "queue_id": wide.queue_id}
+            narrow = Request(op="set_filter", params={**base, "mac": wide.mac, "vlan": "untagged"})
+            clear = Request(op="clear_filter", params={**base, "filter_id": wide.filter_id})
+            taken = any((each.mac, each.vlan) == (wide.mac, "untagged") for each in adapter.config.filters)
+            yield Finding(
+                rule="shadowed-filter",
+                severity="warn" if takes else "note",
+                adapter=adapter.name,
+                key=f"filter {one.filter_id}",
+                where=f"filter {one.filter_id} of {here.config.vm or here.config.name}",
+                says=f"filter {one.filter_id} ({_vlan(one.vlan)}) of {here.called} never matches: filter "
+                f"{wide.filter_id} ({_vlan(wide.vlan)}) of {there.called} takes its frames",
+                numbers={"matched_pps": matched, "shadow_pps": takes, "mac": one.mac},
+                cause="Queues are tried by ascending id, and a filter without a VLAN passes any: the lower "
+                "queue takes what the other one was meant for.",
+                fix="Let the wider filter pass untagged frames only, as a port without a VLAN should",
+                requests=[clear] if taken else [narrow, clear],
+                commands=[powershell.vlan(there.config.vm or there.config.name, "untagged")],
+                measure="frames it matches",
+                value=matched,
+                queue_id=one.queue_id,
+                vm=here.config.vm,
+                mac=one.mac,
+                vlan=one.vlan,
+                filter_id=one.filter_id,
+            )
+
+
+def _shadow_of(adapter: AdapterSeen, one: FilterConfig) -> FilterConfig | None:
+    """The filter of a lower running queue that passes every frame this one would."""
+    for other in adapter.config.filters:
+        if other.mac == one.mac and 0 < other.queue_id < one.queue_id and other.vlan in (None, one.vlan):
+            queue = adapter.by_id.get(other.queue_id)
+            if queue is not None and queue.config.state == "running":
+                return other
+    return None
+
+
+def _matched(evidence: Evidence, finding: Finding) -> float | None:
+    adapter = evidence.by_name.get(finding.adapter)
+    if adapter is None or finding.filter_id is None:
+        return None
+    return adapter.filters.rate((finding.filter_id,), "matched_frames")
+
+
+def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Frames for a VM that was migrated away, or removed: they are the default queue's."""
+    for adapter in evidence.adapters:
+        for (name, mac, vlan), vm in evidence.trace.gone.items():
+            if name != adapter.name:
+                continue
+            pairs = [one for one in adapter.pairs if one.mac == mac and vlan in (None, one.vlan)]
+            pair = max(pairs, key=lambda one: one.pps, default=None)
+            if pair is None or pair.pps < thresholds.stray_pps or pair.vm is not None:
+                continue
+            cpu = Room(evidence).coolest(eligible(evidence, adapter))
+            buffers, before = buffers_from(adapter, 512)
+            possible = cpu is not None and buffers >= 16 and adapter.free_queues > 0
+            yield Finding(
+                rule="vm-left",
+                severity="note",
+                adapter=adapter.name,
+                key=f"{mac} {vlan}",
+                where=vm,
+                says=f"{vm} left this host, and frames for it still come: the default queue has them",
+                numbers={"pps": pair.pps, "mac": mac, "vlan": pair.vlan, "reason": pair.reason},
+                cause="Its queue was cleared and freed when it left; until the network has learned where it "
+                "is now, its frames come here, find no filter and no port, and are dropped by the switch.",
+                fix="Nothing to mend here while it is elsewhere; if it is back, give it a queue again",
+                requests=give_queue(adapter, vm, [(mac, vlan)], cpu or 0, buffers, before=before)
+                if possible
+                else [],
+                commands=[
+                    f"Get-VM -Name {powershell.quoted(vm)} | Select-Object Name, ComputerName, State",
+                    powershell.vmq_weight(vm, 100),
+                ],
+                measure="its frames in the default queue",
+                value=pair.pps,
+                vm=vm,
+                mac=mac,
+                vlan=pair.vlan,
+            )
+
+
+RULES = (
+    Rule(
+        "near-miss-vlan",
+        "The MAC fits, the VLAN does not",
+        "frames for a VM reach the default queue",
+        (7,),
+        near_miss,
+        pair_pps,
+        "frames/s",
+        thresholds=("stray_pps",),
+    ),
+    Rule(
+        "shadowed-filter",
+        "A filter that another one shadows",
+        "frames for a VM reach another queue",
+        (7,),
+        shadowed,
+        _matched,
+        "frames/s",
+        "higher",
+    ),
+    Rule(
+        "vm-left",
+        "Frames for a VM that left",
+        "frames for a queue removed by a migration",
+        (10,),
+        vm_left,
+        pair_pps,
+        "frames/s",
+        thresholds=("stray_pps",),
+    ),
+)

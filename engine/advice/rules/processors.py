@@ -1,0 +1,376 @@
+"""Rules on which processors serve queues."""
+
+from collections.abc import Iterator, Sequence
+
+from engine.advice import powershell
+from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen
+from engine.advice.finding import Finding, Request
+from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
+from engine.advice.rules.rule import Rule
+from engine.advice.thresholds import AdviceThresholds
+from engine.ndis.processors import processor_name
+
+
+def cpu_load(evidence: Evidence, finding: Finding) -> float | None:
+    """The load of the finding's processor."""
+    cpu = evidence.cpu.get(finding.cpu if finding.cpu is not None else -1)
+    return cpu.load if cpu else None
+
+
+def _idle(evidence: Evidence, adapter: AdapterSeen, thresholds: AdviceThresholds) -> list[CpuSeen]:
+    """Processors that could take a queue of the adapter."""
+    return [
+        cpu
+        for cpu in eligible(evidence, adapter)
+        if cpu.load is not None and cpu.load <= thresholds.idle_load
+    ]
+
+
+def _estimate(requests: Sequence[Request], room: Room, cpu: int) -> float | None:
+    return room.loads[cpu] if requests else None
+
+
+def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A busy processor serves the default queue and VMs' queues, while others idle."""
+    for adapter in evidence.adapters:
+        default = adapter.default
+        cpu = evidence.cpu.get(default.config.cpu) if default else None
+        if cpu is None or cpu.load is None or cpu.load < thresholds.busy_load:
+            continue
+        queues = [
+            one for one in adapter.of_vms if one.config.cpu == cpu.id and one.pps >= thresholds.idle_pps
+        ]
+        idle = [one for one in _idle(evidence, adapter, thresholds) if one.id != cpu.id]
+        if not queues or not idle:
+            continue
+        room = Room(evidence)
+        requests = room.spread(queues, idle)
+        yield Finding(
+            rule="shared-with-default",
+            severity="bad" if cpu.load >= 0.99 else "warn",
+            adapter=adapter.name,
+            key=f"cpu {cpu.id}",
+            where=f"processor {cpu.config.name}",
+            says=f"{len(queues)} busy queues share processor {cpu.config.name} with the default queue",
+            numbers={
+                "load": cpu.load,
+                "queues": len(queues),
+                "idle_processors": len(idle),
+                "default_queue_pps": default.pps if default else None,
+            },
+            cause="The base processor was left at 0, where the default queue and the rest of the host work, "
+            "so every queue was put there.",
+            fix=f"Spread its queues over {len(idle)} idle processors",
+            requests=requests,
+            commands=[powershell.adapter_vmq(adapter.name, [one.id for one in idle])],
+            measure="load of the processor",
+            value=cpu.load,
+            after=_estimate(requests, room, cpu.id),
+            estimated=True,
+            cpu=cpu.id,
+        )
+
+
+def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Several busy queues on one busy processor, while others idle."""
+    for cpu in evidence.cpus:
+        if cpu.load is None or cpu.load < thresholds.busy_load:
+            continue
+        busy = [one for one in cpu.queues if one.queue_id != 0 and one.pps >= thresholds.idle_pps]
+        if len(busy) < 2 or len(busy) < len([one for one in cpu.queues if one.pps >= thresholds.idle_pps]):
+            continue  # with the default queue it is another rule's
+        adapter = evidence.by_name[busy[0].adapter.name]
+        idle = [one for one in _idle(evidence, adapter, thresholds) if one.id != cpu.id]
+        if not idle:
+            continue
+        room = Room(evidence)
+        heaviest = max(busy, key=lambda one: (one.cycles, -one.queue_id))
+        requests = room.spread([one for one in busy if one is not heaviest], idle)
+        yield Finding(
+            rule="piled-queues",
+            severity="bad" if cpu.load >= 0.99 else "warn",
+            adapter=adapter.name,
+            key=f"cpu {cpu.id}",
+            where=f"processor {cpu.config.name}",
+            says=f"{len(busy)} busy queues on processor {cpu.config.name} alone",
+            numbers={"load": cpu.load, "queues": len(busy), "idle_processors": len(idle)},
+            cause="Queues were given to processors without regard to how many frames they bring; the adapter "
+            "interrupts only the processor of a queue's affinity.",
+            fix=f"Leave {heaviest.called} there, and move the others to idle processors",
+            requests=requests,
+            commands=[powershell.adapter_vmq(adapter.name, [cpu.id, *(one.id for one in idle)])],
+            measure="load of the processor",
+            value=cpu.load,
+            after=_estimate(requests, room, cpu.id),
+            estimated=True,
+            cpu=cpu.id,
+        )
+
+
+def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """One queue takes a whole processor: a queue uses exactly one."""
+    for cpu in evidence.cpus:
+        if cpu.load is None or cpu.load < thresholds.busy_load:
+            continue
+        queue = max((one for one in cpu.queues if one.queue_id), key=lambda one: one.cycles, default=None)
+        if queue is None or (cpu.part(queue) or 0) < 0.9 * cpu.load:
+            continue
+        adapter = evidence.by_name[queue.adapter.name]
+        idle = [one for one in _idle(evidence, adapter, thresholds) if one.id != cpu.id]
+        if not idle or (evidence.config.hyperthreading and _sibling_serves(evidence, queue)):
+            continue  # with half a core nothing is said of the queue
+        vm = queue.config.vm
+        requests = _split(adapter, queue, Room(evidence).coolest(idle))
+        yield Finding(
+            rule="one-queue-one-processor",
+            severity="bad" if cpu.load >= 0.99 else "warn",
+            adapter=adapter.name,
+            key=f"queue {queue.queue_id}",
+            where=queue.called,
+            says=f"{queue.called} fills processor {cpu.config.name}, and {len(idle)} others idle",
+            numbers={
+                "load": cpu.load,
+                "pps": queue.rate("steered_frames"),
+                "drops_pps": queue.rate("dropped_no_buffer"),
+                "idle_processors": len(idle),
+            },
+            cause="A queue uses exactly one processor, however many there are.",
+            fix="Split its filters over two queues on two processors"
+            if requests
+            else "It has one filter, which can't be split: let the VM have several queues (VMMQ) and spread "
+            "its flows in the guest (vRSS)",
+            requests=requests,
+            commands=[powershell.multi_queue(vm, 4)] if vm else [],
+            measure="load of the processor",
+            value=cpu.load,
+            cpu=cpu.id,
+            queue_id=queue.queue_id,
+            vm=vm,
+        )
+
+
+def _split(adapter: AdapterSeen, queue: QueueSeen, target: int | None) -> list[Request]:
+    """Give about half of what a queue's filters match to a queue of its own, on another processor."""
+    filters = sorted(
+        queue.filters, key=lambda one: -(adapter.filters.rate((one.filter_id,), "matched_frames") or 0)
+    )
+    if len(filters) < 2 or target is None or adapter.free_queues < 1:
+        return []
+    moved = filters[1::2]
+    buffers, before = buffers_from(adapter, queue.config.buffers, without=queue.queue_id)
+    if buffers < queue.config.buffers // 2:
+        buffers, before = queue.config.buffers // 2, [resize(adapter, queue, -(-queue.config.buffers // 2))]
+    for one in moved:
+        before.append(
+            Request(
+                op="clear_filter",
+                params={"adapter": adapter.name, "queue_id": queue.queue_id, "filter_id": one.filter_id},
+            )
+        )
+    return give_queue(
+        adapter,
+        queue.config.vm or queue.config.name,
+        [(one.mac, one.vlan) for one in moved],
+        target,
+        max(1, buffers),
+        before=before,
+        name=f"{queue.config.name} 2"[:256],
+    )
+
+
+def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Under hyper-threading, queues on odd processors: they share a core."""
+    if not evidence.config.hyperthreading:
+        return
+    for adapter in evidence.adapters:
+        odd = [one for one in adapter.queues if one.config.cpu % 2]
+        if not odd:
+            continue
+        even = [cpu for cpu in eligible(evidence, adapter) if cpu.id % 2 == 0]
+        sharing = sum(1 for one in odd if _sibling_serves(evidence, one))
+        room = Room(evidence)
+        cpus = [evidence.cpu.get(one.config.cpu) for one in odd]
+        slowest = max((cpu.load or 0.0 for cpu in cpus if cpu is not None), default=0.0)
+        yield Finding(
+            rule="odd-processors",
+            severity="bad" if sharing and slowest >= 0.99 else "warn" if sharing else "note",
+            adapter=adapter.name,
+            key="odd",
+            where=adapter.name,
+            says=f"{len(odd)} queues on odd processors, {sharing} of which share a core with a busy sibling",
+            numbers={"queues": len(odd), "sharing_a_core": sharing, "load": slowest},
+            cause="Under hyper-threading processors 2k and 2k+1 are one core, so each slows the other down; "
+            "Windows gives queues to even processors only, and an odd base leaves half of them unused.",
+            fix=f"Move them to {len(even)} even processors",
+            requests=room.spread(odd, even),
+            commands=[powershell.adapter_vmq(adapter.name, [cpu.id for cpu in even])] if even else [],
+            measure="queues on odd processors",
+            value=float(len(odd)),
+            after=0.0 if even else None,
+            estimated=True,
+        )
+
+
+def _sibling_serves(evidence: Evidence, queue: QueueSeen) -> bool:
+    other = evidence.cpu.get(queue.config.cpu ^ 1)
+    return other is not None and any(one.pps > 0 for one in other.queues)
+
+
+def _odd_count(evidence: Evidence, finding: Finding) -> float | None:
+    adapter = evidence.by_name.get(finding.adapter)
+    return None if adapter is None else float(sum(one.config.cpu % 2 for one in adapter.queues))
+
+
+def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Queues on processors of another NUMA node than their adapter's."""
+    for adapter in evidence.adapters:
+        node = adapter.config.numa_node
+        far = [
+            one
+            for one in adapter.queues
+            if one.config.cpu in evidence.cpu and evidence.cpu[one.config.cpu].config.numa_node != node
+        ]
+        near = [cpu for cpu in eligible(evidence, adapter) if cpu.config.numa_node == node]
+        if not far or not near:
+            continue
+        bytes_far = sum(one.rate("steered_bytes") or 0.0 for one in far)
+        yield Finding(
+            rule="numa-span",
+            severity="warn" if bytes_far else "note",
+            adapter=adapter.name,
+            key="node",
+            where=adapter.name,
+            says=f"{len(far)} queues are served away from the adapter's NUMA node {node}",
+            numbers={"queues": len(far), "copied_from_afar_mbits": bytes_far * 8e-6, "numa_node": node},
+            cause="Receive buffers live on the adapter's node; a processor of another one copies each byte "
+            "over the link between them, which takes longer and varies.",
+            fix=f"Move them to processors of node {node}",
+            requests=Room(evidence).spread(far, near),
+            commands=[powershell.adapter_vmq(adapter.name, [cpu.id for cpu in near], numa_node=node)],
+            measure="queues on another node",
+            value=float(len(far)),
+            after=0.0,
+            estimated=True,
+        )
+
+
+def _far_count(evidence: Evidence, finding: Finding) -> float | None:
+    adapter = evidence.by_name.get(finding.adapter)
+    if adapter is None:
+        return None
+    cpus = [evidence.cpu.get(one.config.cpu) for one in adapter.queues]
+    return float(sum(cpu is not None and cpu.config.numa_node != adapter.config.numa_node for cpu in cpus))
+
+
+def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A queue that is moved again and again."""
+    since_ns = evidence.stats.sim_time_ns - int(thresholds.churn_s * 1e9)
+    for adapter in evidence.adapters:
+        for queue in adapter.queues:
+            key = (adapter.name, queue.queue_id, queue.config.generation)
+            moves = [cpu for at_ns, cpu in evidence.trace.moves.get(key, ()) if at_ns >= since_ns]
+            if len(moves) < thresholds.churn_moves:
+                continue
+            cool = Room(evidence).coolest(eligible(evidence, adapter))
+            target = queue.config.cpu if cool is None else cool
+            yield Finding(
+                rule="affinity-churn",
+                severity="warn",
+                adapter=adapter.name,
+                key=f"queue {queue.queue_id}",
+                where=queue.called,
+                says=f"{queue.called} was moved {len(moves)} times within {thresholds.churn_s:g} s",
+                numbers={
+                    "moves": len(moves),
+                    "within_s": thresholds.churn_s,
+                    "pps": queue.rate("steered_frames"),
+                },
+                cause="Something moves the queue to follow its load, and the load follows the queue: caches "
+                "are cold after each move, and nothing is gained.",
+                fix=f"Let processor {processor_name(target)} serve it, and leave it there",
+                requests=[
+                    Request(
+                        op="set_queue_parameters",
+                        params={"adapter": adapter.name, "queue_id": queue.queue_id, "cpu": target},
+                    )
+                ],
+                commands=[powershell.adapter_vmq(adapter.name, [target])],
+                measure="moves within the last while",
+                value=float(len(moves)),
+                queue_id=queue.queue_id,
+                vm=queue.config.vm,
+            )
+
+
+def _moves(evidence: Evidence, finding: Finding) -> float | None:
+    since_ns = evidence.stats.sim_time_ns - int(float(finding.numbers.get("within_s") or 0) * 1e9)
+    return float(
+        sum(
+            at_ns >= since_ns
+            for (adapter, queue_id, _), moves in evidence.trace.moves.items()
+            if (adapter, queue_id) == (finding.adapter, finding.queue_id)
+            for at_ns, _ in moves
+        )
+    )
+
+
+RULES = (
+    Rule(
+        "shared-with-default",
+        "Queues on the default queue's processor",
+        "one core at 100 %, 3 to 5 Gbit/s in all, often CPU 0",
+        (1,),
+        shared_with_default,
+        cpu_load,
+        "load",
+        thresholds=("busy_load", "idle_load", "idle_pps"),
+    ),
+    Rule(
+        "piled-queues",
+        "Queues piled on one processor",
+        "one core at 100 %, the others idle",
+        (1,),
+        piled_queues,
+        cpu_load,
+        "load",
+        thresholds=("busy_load", "idle_load", "idle_pps"),
+    ),
+    Rule(
+        "one-queue-one-processor",
+        "One queue fills its processor",
+        "one VM capped while cores idle",
+        (5,),
+        one_queue,
+        cpu_load,
+        "load",
+        thresholds=("busy_load", "idle_load"),
+    ),
+    Rule(
+        "odd-processors",
+        "Queues on odd processors under hyper-threading",
+        "half the processors never used",
+        (4,),
+        odd_processors,
+        _odd_count,
+        "queues",
+    ),
+    Rule(
+        "numa-span",
+        "Processors of another NUMA node",
+        "latency jitter",
+        (6,),
+        numa_span,
+        _far_count,
+        "queues",
+    ),
+    Rule(
+        "affinity-churn",
+        "A queue is moved again and again",
+        "jitter although no processor is full",
+        (6,),
+        churn,
+        _moves,
+        "moves",
+        thresholds=("churn_moves", "churn_s"),
+    ),
+)

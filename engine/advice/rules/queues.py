@@ -1,0 +1,366 @@
+"""Rules on who has a queue, and in what state it is."""
+
+from collections.abc import Iterator
+
+from engine.advice import powershell
+from engine.advice.evidence import AdapterSeen, Evidence, PairSeen, QueueSeen
+from engine.advice.finding import Finding, Request
+from engine.advice.room import Room, buffers_from, eligible, give_queue, resize, take_away
+from engine.advice.rules.rule import Rule
+from engine.advice.thresholds import AdviceThresholds
+
+_BUFFERS = 512
+_FEWEST = 16
+
+
+def pair_pps(evidence: Evidence, finding: Finding) -> float | None:
+    """Frames of the finding's MAC and VLAN that fall to the default queue, a second."""
+    adapter = evidence.by_name.get(finding.adapter)
+    return None if adapter is None else adapter.pair_pps(finding.mac, finding.vlan)
+
+
+def unserved(adapter: AdapterSeen, thresholds: AdviceThresholds) -> list[PairSeen]:
+    """Pairs of VMs that no queue takes, most frames first."""
+    found = [
+        pair
+        for pair in adapter.pairs
+        if pair.reason == "no_queue" and pair.vm is not None and pair.pps >= thresholds.busy_vm_pps
+    ]
+    return sorted(found, key=lambda pair: -pair.pps)
+
+
+def _of_vm(pair: PairSeen, adapter: AdapterSeen) -> str:
+    return pair.vm or f"{pair.mac} on {adapter.name}"
+
+
+def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A busy VM has no queue, though the adapter has one left."""
+    for adapter in evidence.adapters:
+        if adapter.free_queues < 1:
+            continue
+        for pair in unserved(adapter, thresholds):
+            if any(one.config.vm == pair.vm and one.config.state != "running" for one in adapter.of_vms):
+                continue  # it has one that does not run: another rule's
+            cpu = Room(evidence).coolest(eligible(evidence, adapter))
+            buffers, before = buffers_from(adapter, _BUFFERS)
+            vm = _of_vm(pair, adapter)
+            possible = cpu is not None and buffers >= _FEWEST
+            yield Finding(
+                rule="vm-without-queue",
+                severity="warn",
+                adapter=adapter.name,
+                key=f"{pair.mac} {pair.vlan}",
+                where=vm,
+                says=f"{vm} has no queue: its frames go through the default queue",
+                numbers={
+                    "pps": pair.pps,
+                    "queues_left": adapter.free_queues,
+                    "mac": pair.mac,
+                    "vlan": pair.vlan,
+                },
+                cause="The VM's weight is 0, or it was started while there was no queue left. Frames in the "
+                "default queue are sorted by software, on one processor, with those of everybody else.",
+                fix="Allocate a queue for it on an idle processor",
+                requests=give_queue(adapter, vm, [(pair.mac, pair.vlan)], cpu or 0, buffers, before=before)
+                if possible
+                else [],
+                commands=[powershell.vmq_weight(vm, 100)],
+                measure="its frames in the default queue",
+                value=pair.pps,
+                vm=pair.vm,
+                mac=pair.mac,
+                vlan=pair.vlan,
+            )
+
+
+def idle_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Every queue is given out, one to a VM that gets no frames, and a busy VM has none."""
+    yield from _swap(evidence, thresholds, idle=True)
+
+
+def more_vms(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """More busy VMs than queues: a VM that has none gets more frames than one that has."""
+    yield from _swap(evidence, thresholds, idle=False)
+
+
+def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Iterator[Finding]:
+    """Give the queues of the quietest VMs to the busiest that have none, one for one."""
+    for adapter in evidence.adapters:
+        if adapter.free_queues > 0:
+            continue
+        quiet = sorted(
+            (one for one in adapter.of_vms if one.config.state == "running" and one.config.vm is not None),
+            key=lambda one: (one.pps, one.queue_id),
+        )
+        for pair, queue in zip(unserved(adapter, thresholds), quiet, strict=False):
+            if queue.pps >= pair.pps or (queue.pps < thresholds.idle_pps) is not idle:
+                continue
+            yield _swapped(adapter, pair, queue, idle)
+
+
+def _swapped(adapter: AdapterSeen, pair: PairSeen, queue: QueueSeen, idle: bool) -> Finding:
+    vm, holder = _of_vm(pair, adapter), queue.config.vm or queue.config.name
+    vms = len({port.vm for port in adapter.config.ports})
+    requests = give_queue(
+        adapter,
+        vm,
+        [(pair.mac, pair.vlan)],
+        queue.config.cpu,
+        queue.config.buffers,
+        before=take_away(adapter, queue),
+        queue_id=min(queue.queue_id, adapter.next_queue_id),
+    )
+    return Finding(
+        rule="idle-queue-held" if idle else "more-vms-than-queues",
+        severity="warn",
+        adapter=adapter.name,
+        key=f"{pair.mac} {pair.vlan}",
+        where=vm,
+        says=f"{holder} holds {queue.called} and gets no frames; {vm} is busy and has none"
+        if idle
+        else f"{vms} VMs, {adapter.config.max_queues} queues: {vm} has none and is busier than {holder}",
+        numbers={
+            "pps": pair.pps,
+            "holder_pps": queue.pps,
+            "queues": adapter.config.max_queues,
+            "vms": vms,
+        },
+        cause="Queues go to VMs in the order in which they start, and stay with them, whatever they do."
+        if idle
+        else "The adapter has fewer queues than there are VMs (event 113); who comes late shares the default "
+        "queue, however busy it is.",
+        fix=f"Free {queue.called}, and give its place to {vm}",
+        requests=requests,
+        commands=[powershell.vmq_weight(holder, 0), powershell.vmq_weight(vm, 100)],
+        measure="its frames in the default queue",
+        value=pair.pps,
+        queue_id=queue.queue_id,
+        vm=pair.vm,
+        mac=pair.mac,
+        vlan=pair.vlan,
+    )
+
+
+def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A queue was allocated and never completed: it has no buffers and takes no frames."""
+    for adapter in evidence.adapters:
+        for queue in adapter.of_vms:
+            if queue.config.state not in ("allocated", "set"):
+                continue
+            wanted, left = queue.config.buffers, adapter.buffers_left or 0
+            buffers, requests = buffers_from(adapter, wanted, without=queue.queue_id)
+            if _FEWEST <= buffers < wanted:
+                requests.append(resize(adapter, queue, buffers))
+            if buffers >= min(_FEWEST, wanted):
+                requests.append(
+                    Request(
+                        op="complete_allocation",
+                        params={"adapter": adapter.name, "queue_ids": [queue.queue_id]},
+                    )
+                )
+            vm = queue.config.vm or queue.config.name
+            yield Finding(
+                rule="never-completed",
+                severity="bad",
+                adapter=adapter.name,
+                key=f"queue {queue.queue_id}",
+                where=queue.called,
+                says=f"{queue.called} is {queue.config.state}: its allocation was never completed",
+                numbers={"suggested_buffers": wanted, "buffers_left": left, "filters": len(queue.filters)},
+                cause="Completion gives a queue its buffers. With less than half of what it suggested left "
+                "on the adapter it fails (NDIS_STATUS_RESOURCES), and the VM's frames stay in queue 0."
+                if left < wanted
+                else "Nobody asked to complete it; until then it has no buffers, and the VM's frames stay in "
+                "queue 0.",
+                fix="Set buffers free that others never used, and complete it"
+                if left < wanted
+                else "Complete it",
+                requests=requests if requests and requests[-1].op == "complete_allocation" else [],
+                commands=[powershell.vmq_weight(vm, 0), powershell.vmq_weight(vm, 100)],
+                measure="receive buffers it has",
+                value=float(queue.count("total_buffers") or 0),
+                after=float(min(buffers, wanted)) if requests else None,
+                estimated=True,
+                queue_id=queue.queue_id,
+                vm=queue.config.vm,
+            )
+
+
+def _total_buffers(evidence: Evidence, finding: Finding) -> float | None:
+    adapter = evidence.by_name.get(finding.adapter)
+    queue = adapter.by_id.get(finding.queue_id if finding.queue_id is not None else -1) if adapter else None
+    count = queue.count("total_buffers") if queue else None
+    return None if count is None else float(count)
+
+
+def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A paused queue (it has no filter) while frames for its VM fall to the default queue."""
+    for adapter in evidence.adapters:
+        for queue in adapter.of_vms:
+            if queue.config.state != "paused" or queue.config.vm is None:
+                continue
+            pairs = [
+                one
+                for one in adapter.pairs
+                if one.reason == "no_queue" and one.vm == queue.config.vm and one.pps >= thresholds.stray_pps
+            ]
+            if not pairs:
+                continue
+            first = max(pairs, key=lambda one: one.pps)
+            yield Finding(
+                rule="paused-queue",
+                severity="warn",
+                adapter=adapter.name,
+                key=f"queue {queue.queue_id}",
+                where=queue.called,
+                says=f"{queue.called} is paused, without a filter, and frames for its VM come",
+                numbers={
+                    "pps": sum(one.pps for one in pairs),
+                    "buffers": queue.count("total_buffers"),
+                    "mac": first.mac,
+                    "vlan": first.vlan,
+                },
+                cause="Its last filter was cleared, or none was ever set, so no frame can find it; its "
+                "buffers lie idle.",
+                fix="Set the filters of its VM on it",
+                requests=[
+                    Request(
+                        op="set_filter",
+                        params={
+                            "adapter": adapter.name,
+                            "queue_id": queue.queue_id,
+                            "mac": one.mac,
+                            "vlan": one.vlan,
+                        },
+                    )
+                    for one in pairs
+                ],
+                commands=[
+                    powershell.vmq_weight(queue.config.vm, 0),
+                    powershell.vmq_weight(queue.config.vm, 100),
+                ],
+                measure="its VM's frames in the default queue",
+                value=first.pps,
+                after=0.0,
+                estimated=True,
+                queue_id=queue.queue_id,
+                vm=queue.config.vm,
+                mac=first.mac,
+                vlan=first.vlan,
+            )
+
+
+def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """A free that waits for buffers which a VM does not return."""
+    for adapter in evidence.adapters:
+        for queue in adapter.of_vms:
+            if queue.config.state not in ("dma_stopped", "freeing"):
+                continue
+            key = (adapter.name, queue.queue_id, queue.config.generation)
+            since_ns = evidence.trace.freeing_since.get(key)
+            waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
+            if waited_s is not None and waited_s < thresholds.free_pending_s:
+                continue
+            vm, held = queue.config.vm, queue.count("outstanding")
+            paused = queue.config.vm_paused
+            holder = vm or "its VM"
+            op = "resume_vm" if paused else "remove_vm"
+            yield Finding(
+                rule="free-pending",
+                severity="warn",
+                adapter=adapter.name,
+                key=f"queue {queue.queue_id}",
+                where=queue.called,
+                says=f"{queue.called} is freeing and waits for {holder}, which holds its buffers",
+                numbers={"outstanding": held, "waited_s": waited_s, "vm_paused": "yes" if paused else "no"},
+                cause=f"A queue is gone only when its last buffer has come back, and {holder} "
+                + ("is paused, so it returns none." if paused else "does not return them."),
+                fix=f"Resume {holder}, which then returns them" if paused else f"Tear {holder} down",
+                requests=[Request(op=op, params={"adapter": adapter.name, "vm": vm})] if vm else [],
+                commands=[powershell.resume(vm)]
+                if vm and paused
+                else [f"Stop-VM -Name {powershell.quoted(vm)} -TurnOff"]
+                if vm
+                else [],
+                measure="buffers it waits for",
+                value=None if held is None else float(held),
+                after=0.0 if vm else None,
+                estimated=True,
+                queue_id=queue.queue_id,
+                vm=vm,
+            )
+
+
+def _held(evidence: Evidence, finding: Finding) -> float | None:
+    adapter = evidence.by_name.get(finding.adapter)
+    if adapter is None:
+        return None
+    queue = adapter.by_id.get(finding.queue_id if finding.queue_id is not None else -1)
+    if queue is None or queue.config.state not in ("dma_stopped", "freeing"):
+        return 0.0  # it is gone
+    count = queue.count("outstanding")
+    return None if count is None else float(count)
+
+
+RULES = (
+    Rule(
+        "vm-without-queue",
+        "A busy VM without a queue",
+        "some VMs slow, the default queue busy",
+        (1, 2),
+        vm_without_queue,
+        pair_pps,
+        "frames/s",
+        thresholds=("busy_vm_pps",),
+    ),
+    Rule(
+        "more-vms-than-queues",
+        "More VMs than queues",
+        "event 113, some VMs slow",
+        (2,),
+        more_vms,
+        pair_pps,
+        "frames/s",
+        thresholds=("busy_vm_pps", "idle_pps"),
+    ),
+    Rule(
+        "idle-queue-held",
+        "An idle VM holds a queue, a busy one has none",
+        "event 113, some VMs slow",
+        (2,),
+        idle_queue,
+        pair_pps,
+        "frames/s",
+        thresholds=("busy_vm_pps", "idle_pps"),
+    ),
+    Rule(
+        "never-completed",
+        "An allocation was never completed",
+        "a VM has a queue, and its frames reach the default queue",
+        (2, 8),
+        never_completed,
+        _total_buffers,
+        "buffers",
+        "higher",
+    ),
+    Rule(
+        "paused-queue",
+        "A paused queue, and frames for its VM",
+        "a VM has a queue, and its frames reach the default queue",
+        (7,),
+        paused_queue,
+        pair_pps,
+        "frames/s",
+        thresholds=("stray_pps",),
+    ),
+    Rule(
+        "free-pending",
+        "A free that does not complete",
+        "a free that never completes",
+        (9,),
+        free_pending,
+        _held,
+        "buffers",
+        thresholds=("free_pending_s",),
+    ),
+)

@@ -1,0 +1,214 @@
+"""A trial: a scenario run through the real model for a while, and again with what somebody would change.
+
+This is where advice gets its "before" and "after" from: the same model, fed the same frames.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from engine.advice.evidence import Evidence
+from engine.advice.finding import Finding, Request
+from engine.advice.registry import RULES, findings
+from engine.advice.thresholds import AdviceThresholds
+from engine.advice.trail import Trail
+from engine.dataplane.conductor import Conductor
+from engine.scenario.model import Scenario
+from engine.service.feed import Feed
+from engine.service.interrupts import whole
+from engine.service.machine import Machine
+from engine.service.sources import capture_source, synthetic_source
+from engine.traffic.capture import CaptureSource
+from engine.traffic.synthetic import SyntheticSource
+
+_WARM_UP: Final = 0.25
+"""The part of a run before which nothing counts: queues fill, processors find their load."""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A request made at a simulated time: what happens to a host while it is watched."""
+
+    at_s: float
+    op: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What is tried: a scenario, fed by a capture to its end, or by its own traffic for ``seconds``.
+
+    ``deeds`` happen on the way. A fix is applied before the first frame where nothing else is done to the
+    host; otherwise at the end, and the host is watched once more for as long.
+    """
+
+    scenario: Scenario
+    seconds: float = 1.0
+    capture: Path | None = None
+    adapter: str | None = None
+    deeds: Sequence[Deed] = ()
+
+    def run(self, fix: Sequence[Request] = ()) -> Evidence:
+        """Run it; what was seen at its end.
+
+        Raises CaptureError, ChoiceError, NotEnoughMemoryError, ``TrialError`` when a deed or fix is refused,
+        ValueError for a scenario that can't be.
+        """
+        with ExitStack() as stack:
+            source = self._source()
+            feed = Feed(self.scenario, source)
+            stack.callback(feed.close)
+            played = None if self.capture is None else f"capture {self.capture}"
+            with whole():
+                machine = Machine(self.scenario, played, feed=feed)
+                stack.callback(_close, machine)
+            run = _Run(machine, feed)
+            if fix and not self.deeds:
+                run.apply(fix)
+            if isinstance(source, CaptureSource):
+                return run.to_the_end()
+            evidence = run.watch(self.seconds, self.deeds)
+            if fix and self.deeds:
+                run.apply(fix)
+                evidence = run.watch(self.seconds)
+            return evidence
+
+    def _source(self) -> CaptureSource | SyntheticSource | None:
+        if self.capture is not None:
+            return capture_source(self.capture, self.scenario, self.adapter)
+        return synthetic_source(self.scenario)
+
+
+class TrialError(Exception):
+    """A request of a trial was refused; a sentence."""
+
+
+class _Run:
+    """One machine on its way through simulated time."""
+
+    def __init__(self, machine: Machine, feed: Feed) -> None:
+        self._machine = machine
+        self._feed = feed
+        self._conductor = Conductor(machine.rounds, feed.source)
+        self._trail = Trail()
+        self._look()
+
+    def _look(self) -> None:
+        self._trace = self._trail.add(self._machine.config(), self._machine.plane.now_ns)
+
+    def watch(self, seconds: float, deeds: Sequence[Deed] = ()) -> Evidence:
+        """Go on for so long, with what is to be done meanwhile; rates are taken after the warm-up."""
+        start_ns = self._machine.plane.now_ns
+        warm_ns, end_ns = (start_ns + round(part * seconds * 1e9) for part in (_WARM_UP, 1.0))
+        before = None
+        marks = sorted({warm_ns, end_ns, *(start_ns + round(one.at_s * 1e9) for one in deeds)})
+        for mark_ns in marks:
+            if mark_ns > end_ns:
+                break
+            self._conductor.run_to(mark_ns, self._machine.settle)
+            for one in deeds:
+                if start_ns + round(one.at_s * 1e9) == mark_ns:
+                    self._ask(one.op, dict(one.params))
+            if mark_ns == warm_ns:
+                before = self._machine.stats()
+        self._look()
+        return Evidence(self._machine.config(), self._machine.stats(), before, self._trace)
+
+    def to_the_end(self) -> Evidence:
+        """Go on until the source has no more frames and nothing is pending; rates are over all of it."""
+        self._conductor.run_to_end(self._machine.settle)
+        self._machine.rounds.replace_dead()
+        self._machine.settle()
+        self._look()
+        return Evidence(self._machine.config(), self._machine.stats(), None, self._trace)
+
+    def apply(self, fix: Sequence[Request]) -> None:
+        """Carry out the requests of a fix, in order."""
+        answers: list[Mapping[str, Any]] = []
+        for one in fix:
+            answers.append(self._ask(one.op, filled_in(one, answers)))
+
+    def _ask(self, op: str, params: dict[str, Any]) -> Mapping[str, Any]:
+        outcome = self._machine.request(op, params)
+        refused = [
+            f"queue {one.get('queue_id')}: {one.get('ndis_status')}"
+            for one in outcome.result.get("queues", ())
+            if op == "complete_allocation" and one.get("ndis_status") != "NDIS_STATUS_SUCCESS"
+        ]
+        if outcome.status != "ok" or refused:
+            raise TrialError(f"{op}: {outcome.ndis_status}: {', '.join(refused) or outcome.message}")
+        self._conductor.source = self._feed.source
+        self._look()
+        return outcome.result
+
+
+def filled_in(request: Request, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The parameters of a request, with the queue's id that an earlier one was given."""
+    params = dict(request.params)
+    if request.queue_from is not None:
+        queue_id = answers[request.queue_from]["queue_id"]
+        params |= {"queue_ids": [queue_id]} if "queue_ids" in params else {"queue_id": queue_id}
+    return params
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A finding whose fix was tried: what was seen with it, or why it could not be."""
+
+    finding: Finding
+    after: Evidence | None = None
+    refused: str = ""
+
+
+def diagnose(
+    trial: Trial,
+    thresholds: AdviceThresholds | None = None,
+    *,
+    most_tries: int = 16,
+    progress: Callable[[str], None] = lambda sentence: None,
+) -> tuple[Evidence, list[Tried]]:
+    """Run a trial, look for what is wrong, and run it again with each fix: at most ``most_tries`` of them.
+
+    Findings beyond that keep their "after" unknown. Raises what ``Trial.run`` does.
+    """
+    evidence = trial.run()
+    found = findings(evidence, thresholds)
+    return evidence, list(_tried(trial, found, thresholds, most_tries, progress))
+
+
+def _tried(
+    trial: Trial,
+    found: Sequence[Finding],
+    thresholds: AdviceThresholds | None,
+    most_tries: int,
+    progress: Callable[[str], None],
+) -> Iterator[Tried]:
+    tries = 0
+    for finding in found:
+        unknown = msgspec.structs.replace(finding, after=None, cleared=None, estimated=False)
+        if not finding.requests or tries >= most_tries:
+            yield Tried(unknown)
+            continue
+        tries += 1
+        progress(f"trying the fix of {finding.rule}, {finding.where}")
+        try:
+            after = trial.run(finding.requests)
+        except TrialError as error:
+            yield Tried(unknown, refused=str(error))
+            continue
+        left = {one.identity for one in findings(after, thresholds)}
+        measured = msgspec.structs.replace(
+            unknown,
+            after=RULES[finding.rule].measure(after, finding),
+            cleared=finding.identity not in left,
+        )
+        yield Tried(measured, after)
+
+
+def _close(machine: Machine) -> None:
+    with whole():
+        machine.close()

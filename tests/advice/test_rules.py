@@ -1,0 +1,189 @@
+"""What a rule finds, and what it leaves alone."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.advice.evidence import Evidence
+from engine.advice.finding import Finding
+from engine.advice.registry import RULES, advice, findings
+from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
+from engine.advice.trail import Trace
+from engine.ndis.operations import decode
+from tests.advice.lab import changed, evidence
+from tests.vmqtui.scripted import make_config, with_queue
+
+VMS = (("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 1, 0), ("c", "c", 2, 0))
+
+
+def rules_of(seen: Evidence, **thresholds: Any) -> list[str]:
+    return [one.rule for one in findings(seen, AdviceThresholds(**thresholds))]
+
+
+def only(seen: Evidence) -> Finding:
+    (finding,) = findings(seen)
+    return finding
+
+
+def test_a_quiet_host_has_no_findings() -> None:
+    assert findings(evidence()) == []
+
+
+def test_nothing_is_said_of_a_reading_of_another_configuration() -> None:
+    seen = evidence(make_config(VMS), loads={1: 1.0}, pps={1: 100_000, 2: 100_000})
+    assert rules_of(seen) == ["piled-queues"]
+    other = msgspec.structs.replace(seen.config, revision=seen.config.revision + 1)
+    assert findings(Evidence(other, seen.stats)) == []
+
+
+@pytest.mark.parametrize(("load", "found"), [(0.79, []), (0.8, ["piled-queues"]), (1.0, ["piled-queues"])])
+def test_a_processor_is_busy_from_the_threshold_on(load: float, found: list[str]) -> None:
+    assert rules_of(evidence(make_config(VMS), loads={1: load}, pps={1: 1000, 2: 1000})) == found
+
+
+def test_a_threshold_is_a_setting() -> None:
+    seen = evidence(make_config(VMS), loads={1: 0.85}, pps={1: 1000, 2: 1000})
+    assert rules_of(seen) == ["piled-queues"]
+    assert rules_of(seen, busy_load=0.9) == []
+
+
+def test_piled_queues_are_no_finding_where_no_processor_is_idle() -> None:
+    everywhere = dict.fromkeys(range(8), 0.9)
+    assert rules_of(evidence(make_config(VMS), loads=everywhere, pps={1: 1000, 2: 1000})) == []
+
+
+def test_the_busiest_queue_stays_and_the_estimate_is_what_it_takes() -> None:
+    finding = only(evidence(make_config(VMS), loads={1: 0.9}, pps={1: 20_000, 2: 10_000}))
+    assert [one.params["queue_id"] for one in finding.requests] == [2]
+    assert finding.after == pytest.approx(0.6)
+    assert finding.estimated
+
+
+def test_one_queue_with_one_filter_has_no_request_and_says_so() -> None:
+    finding = only(evidence(loads={1: 0.95}, pps={1: 300_000}))
+    assert (finding.rule, finding.requests) == ("one-queue-one-processor", [])
+    assert "VMMQ" in finding.fix
+    assert finding.after is None
+
+
+def test_a_load_that_is_not_told_is_no_finding() -> None:
+    seen = evidence(make_config(VMS), loads={1: 1.0}, pps={1: 1000, 2: 1000})
+    silent = msgspec.structs.replace(seen.stats, cpus={"id": seen.stats.cpus["id"]})
+    assert findings(Evidence(seen.config, silent)) == []
+
+
+def test_a_vm_without_a_queue_gets_the_lowest_free_id() -> None:
+    mac = "00:15:5d:00:10:01"  # a port of app-01
+    finding = only(evidence(pairs=[(mac, 10, "no_queue", 5000)]))
+    assert finding.rule == "vm-without-queue"
+    allocate, set_filter, complete = finding.requests
+    assert allocate.params["vm"] == "app-01"
+    assert set_filter.params["queue_id"] == 3
+    assert complete.params["queue_ids"] == [3]
+    assert (set_filter.queue_from, complete.queue_from) == (0, 0)
+
+
+def test_a_vm_with_few_frames_may_do_without_a_queue() -> None:
+    assert findings(evidence(pairs=[("00:15:5d:00:10:01", 10, "no_queue", 999)])) == []
+
+
+def test_with_every_queue_given_out_the_idle_one_goes_to_the_busy_vm() -> None:
+    config = changed(make_config(VMS), max_queues=3)
+    pair = ("00:15:5d:00:10:01", 10, "no_queue", 5000)
+    finding = only(evidence(config, pps={1: 100, 3: 100}, pairs=[pair]))
+    assert (finding.rule, finding.queue_id) == ("idle-queue-held", 2)
+    assert [one.op for one in finding.requests] == [
+        "clear_filter",
+        "free_queue",
+        "allocate_queue",
+        "set_filter",
+        "complete_allocation",
+    ]
+
+
+def test_a_quiet_queue_is_taken_only_for_a_vm_that_gets_more() -> None:
+    config = changed(make_config(VMS), max_queues=3)
+    pair = ("00:15:5d:00:10:01", 10, "no_queue", 5000)
+    assert rules_of(evidence(config, pps={1: 9000, 2: 4000, 3: 9000}, pairs=[pair])) == [
+        "more-vms-than-queues"
+    ]
+    assert rules_of(evidence(config, pps={1: 9000, 2: 6000, 3: 9000}, pairs=[pair])) == []
+
+
+def test_too_few_buffers_is_said_only_where_the_processor_has_time() -> None:
+    short = {"low_free_buffers": {1: 0}, "dropped_no_buffer": {1: 50}}
+    assert rules_of(evidence(loads={1: 0.3}, pps={1: 1000}, columns=short)) == ["too-few-buffers"]
+    assert "too-few-buffers" not in rules_of(evidence(loads={1: 0.9}, pps={1: 1000}, columns=short))
+
+
+def test_a_paused_vm_without_frames_is_nothing_to_say() -> None:
+    paused = with_queue(make_config(VMS), 1, vm_paused=True)
+    assert rules_of(evidence(paused, pps={1: 0})) == []
+    assert rules_of(evidence(paused, pps={1: 500})) == ["vm-paused"]
+
+
+def test_a_free_is_stuck_only_after_a_while() -> None:
+    freeing = with_queue(make_config(VMS), 1, state="freeing")
+    key = ("nic0", 1, 2)
+    for since_ns, found in ((0, ["free-pending"]), (900_000_000, [])):
+        seen = evidence(freeing, trace=Trace(freeing_since={key: since_ns}), columns={"outstanding": {1: 7}})
+        assert rules_of(seen, free_pending_s=0.5) == found
+
+
+def test_moves_count_within_the_time_that_is_looked_at() -> None:
+    moves = {("nic0", 1, 2): tuple((at, 1) for at in (0, 600_000_000, 700_000_000, 800_000_000))}
+    seen = evidence(make_config(VMS), trace=Trace(moves=moves))
+    assert rules_of(seen, churn_moves=4, churn_s=1) == ["affinity-churn"]
+    assert rules_of(seen, churn_moves=4, churn_s=1.0 - 0.5) == []
+
+
+def test_worst_comes_first() -> None:
+    freeing = with_queue(make_config(VMS), 3, state="freeing")
+    seen = evidence(freeing, loads={1: 1.0}, pps={1: 1000, 2: 1000})
+    assert [one.severity for one in findings(seen)] == ["bad", "warn"]
+
+
+def test_a_message_lists_so_many_and_counts_the_others() -> None:
+    vms = [("default", None, 0, 0), *((f"vm-{n}", f"vm-{n}", 1, 0) for n in range(1, 101))]
+    config = make_config(vms)
+    queues = [msgspec.structs.replace(one, state="set") for one in config.adapters[0].queues[1:]]
+    config = changed(config, queues=[config.adapters[0].queues[0], *queues])
+    message = advice(evidence(config))
+    assert (len(message.findings), message.more) == (64, 36)
+
+
+def test_a_fix_moves_so_many_queues_at_once() -> None:
+    vms = [("default", None, 0, 0), *((f"vm-{n}", f"vm-{n}", 1, 0) for n in range(1, 301))]
+    finding = only(evidence(make_config(vms), loads={1: 1.0}, pps=dict.fromkeys(range(1, 301), 1000)))
+    assert len(finding.requests) == 256
+
+
+def test_requests_of_every_fix_are_ones_that_the_control_plane_reads() -> None:
+    short = {"low_free_buffers": {1: 0}}
+    config = with_queue(with_queue(make_config(VMS), 2, state="set"), 3, vm_paused=True)
+    pairs = [("00:15:5d:00:10:01", 10, "no_queue", 5000), ("00:15:5d:00:00:03", 77, "vlan_mismatch", 50)]
+    found = findings(evidence(config, pps={1: 10, 3: 10}, pairs=pairs, columns=short))
+    assert {"never-completed", "vm-paused", "vm-without-queue", "near-miss-vlan"} <= {
+        one.rule for one in found
+    }
+    for one in found:
+        for request in one.requests:
+            decode(request.op, request.params)
+
+
+def test_rules_are_described_and_name_thresholds_that_exist() -> None:
+    known = {one.name for one in THRESHOLDS}
+    assert known == {field.name for field in msgspec.structs.fields(AdviceThresholds)}
+    for rule in RULES.values():
+        assert rule.title
+        assert rule.symptom
+        assert set(rule.thresholds) <= known
+    assert {name for rule in RULES.values() for name in rule.thresholds} == known
+
+
+@pytest.mark.parametrize(("name", "value"), [("busy_load", 1.1), ("busy_load", True), ("churn_moves", 2.5)])
+def test_a_threshold_that_does_not_fit_says_what_would(name: str, value: float) -> None:
+    threshold = next(one for one in THRESHOLDS if one.name == name)
+    with pytest.raises(ValueError, match="fits"):
+        read_threshold(threshold, value)

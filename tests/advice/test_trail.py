@@ -1,0 +1,62 @@
+"""What the trail remembers of configurations."""
+
+import msgspec
+
+from engine.advice.trail import MOST_GONE, MOST_MOVES, Trail
+from tests.vmqtui.scripted import make_config, with_queue
+
+
+def test_a_move_is_noted_with_where_the_queue_was() -> None:
+    trail = Trail()
+    config = make_config()
+    trail.add(config, 0)
+    moved = with_queue(config, 1, cpu=5)
+    assert trail.add(moved, 7).moves == {("nic0", 1, 2): ((7, 2),)}
+
+
+def test_moves_are_bounded() -> None:
+    trail = Trail()
+    config = make_config()
+    trail.add(config, 0)
+    for at in range(1, MOST_MOVES + 10):
+        config = with_queue(config, 1, cpu=at % 8)
+        moves = trail.add(config, at).moves
+    assert [len(one) for one in moves.values()] == [MOST_MOVES]
+
+
+def test_a_queue_of_the_same_id_begins_anew() -> None:
+    trail = Trail()
+    config = make_config()
+    trail.add(config, 0)
+    trail.add(with_queue(config, 1, cpu=5), 7)
+    anew = with_queue(with_queue(config, 1, cpu=3), 1, generation=99)
+    assert trail.add(anew, 9).moves == {}
+
+
+def test_a_port_that_went_is_remembered_until_it_is_back() -> None:
+    trail = Trail()
+    config = make_config()
+    trail.add(config, 0)
+    adapter = config.adapters[0]
+    without = msgspec.structs.replace(adapter, ports=adapter.ports[1:])
+    gone = trail.add(msgspec.structs.replace(config, adapters=[without], revision=8), 5).gone
+    assert list(gone.values()) == [adapter.ports[0].vm]
+    assert trail.add(msgspec.structs.replace(config, revision=9), 6).gone == {}
+
+
+def test_what_left_is_bounded() -> None:
+    vms = [("default", None, 0, 0), *((f"vm-{n}", f"vm-{n}", 1, 0) for n in range(1, MOST_GONE + 100))]
+    trail = Trail()
+    config = make_config(vms)
+    trail.add(config, 0)
+    empty = msgspec.structs.replace(config.adapters[0], ports=[])
+    trace = trail.add(msgspec.structs.replace(config, adapters=[empty], revision=8), 1)
+    assert len(trace.gone) == MOST_GONE
+
+
+def test_time_that_went_back_is_another_run() -> None:
+    trail = Trail()
+    config = make_config()
+    trail.add(config, 100)
+    trail.add(with_queue(config, 1, cpu=5), 200)
+    assert trail.add(with_queue(config, 1, cpu=4), 50).moves == {}

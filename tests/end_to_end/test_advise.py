@@ -1,0 +1,58 @@
+"""``vmqtui advise`` and ``vmqtui scenario`` as people type them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Here
+from vmqtui.library.lessons import LESSONS
+
+
+def test_the_library_is_listed_shown_and_loads_as_a_file(here: Here, tmp_path: Path) -> None:
+    listed = here("scenario", "list", "--json").document
+    assert [one["name"] for one in listed["scenarios"]] == list(LESSONS)
+    assert "Try: " in here("scenario", "show", "one-queue").out
+    path = tmp_path / "lesson.toml"
+    path.write_text(here("scenario", "show", "vlan-near-miss", "--toml").out, encoding="utf-8")
+    done = here("advise", "--scenario", path, "--seconds", "0.2", "--json")
+    assert (done.status, done.err) == (0, "")
+    (finding,) = done.document["findings"]
+    assert finding["rule"] == "near-miss-vlan"
+    assert (finding["cleared"], finding["after"]) == (True, 0)
+    assert finding["totals_after"]["drops_pps"] == 0
+    assert finding["commands"] == ["Set-VMNetworkAdapterVlan -VMName 'mail-01' -Access -VlanId 40"]
+
+
+def test_headless_prints_the_finding_its_fix_and_what_that_changes(here: Here) -> None:
+    done = here("scenario", "run", "base-processor", "--headless")
+    assert (done.status, done.err) == (0, "")
+    assert "▲ shared-with-default" in done.out
+    assert "vmqtui queue set 1 --cpu " in done.out
+    assert "Set-NetAdapterVmq -Name 'nic0'" in done.out
+    assert "(the model ran again), cleared" in done.out
+
+
+def test_a_running_engine_is_looked_at(lab: str, here: Here) -> None:
+    done = here("advise", "--broker", lab, "--seconds", "0.2", "--json", "--set", "slow_link_gbps=100")
+    assert (done.status, done.err) == (0, "")
+    document = json.loads(done.out)
+    assert document["host"] == "lab"
+    assert "slow-link" in {one["rule"] for one in document["findings"]}
+    assert all(one["cleared"] is None for one in document["findings"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("advise", "--set", "busy=1"), 'did you mean "busy_load"'),
+        (("advise", "--set", "busy_load=2"), "busy_load: 2.0 is not what fits (number 0.01..1)"),
+        (("scenario", "show", "one-qeue"), "did you mean one-queue?"),
+        (("scenario", "run", "one-queue", "--json"), "--json: is for --headless"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_sentence(here: Here, arguments: tuple[str, ...], said: str) -> None:
+    done = here(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1

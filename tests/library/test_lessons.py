@@ -1,0 +1,55 @@
+"""The library, run through the real model: each scenario raises its finding, which its fix clears."""
+
+import pytest
+
+from engine.advice.registry import RULES
+from engine.scenario.load import loads
+from engine.service.trial import Tried, diagnose
+from vmqtui.cli.scenario import trial_of
+from vmqtui.library.lessons import LESSONS
+
+
+@pytest.fixture(scope="module", params=LESSONS)
+def tried(request: pytest.FixtureRequest) -> tuple[str, list[Tried]]:
+    """A scenario's name, and what came of looking at it."""
+    name: str = request.param
+    return name, diagnose(trial_of(LESSONS[name]))[1]
+
+
+def test_a_scenario_raises_its_finding_and_the_fix_clears_it(tried: tuple[str, list[Tried]]) -> None:
+    name, found = tried
+    wanted = [one for one in found if one.finding.rule == LESSONS[name].rule]
+    assert wanted, f"found only {[one.finding.rule for one in found]}"
+    for one in wanted:
+        assert not one.refused
+        assert one.finding.cleared, one.finding.says
+        before, after = one.finding.value, one.finding.after
+        assert before is not None
+        assert after is not None
+        better = RULES[one.finding.rule].better
+        assert after < before if better == "lower" else after > before
+
+
+def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list[Tried]]) -> None:
+    name, found = tried
+    beside = {one.finding.rule for one in found} - {LESSONS[name].rule}
+    of_the_same_cause = {
+        "shared-out-buffers": {"too-few-buffers"},  # which is what people notice of it
+        "allocation-failed": {"fewer-than-suggested"},  # the others of the batch
+    }
+    assert beside == of_the_same_cause.get(name, set())
+
+
+def test_every_rule_has_a_scenario_and_every_row_that_can_be_built() -> None:
+    assert {one.rule for one in LESSONS.values()} == set(RULES)
+    rows = {row for one in LESSONS.values() for row in one.rows}
+    assert rows == set(range(1, 11)) - {3}  # 3 is about teams of adapters
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_says_what_people_see_why_where_to_look_and_what_to_try(name: str) -> None:
+    lesson = LESSONS[name]
+    paragraphs = lesson.text.split("\n\n")
+    assert [one.split(":")[0] for one in paragraphs[1:]] == ["What people see", "Why", "Look", "Try"]
+    assert all(len(line) <= 120 for line in lesson.text.splitlines())
+    assert loads(lesson.toml, name).host.name == "lab"

@@ -1,0 +1,106 @@
+"""How findings are worded: numbers with their units, requests as commands of ours."""
+
+import shlex
+from typing import Any, Final
+
+from engine.advice.finding import Finding, Number, Request, Severity
+from engine.advice.registry import RULES
+from vmqtui.numbers import UNKNOWN, compact, grouped, percent
+from vmqtui.printable import printable
+
+GLYPHS: Final[dict[Severity, str]] = {"bad": "▲", "warn": "△", "note": "·"}
+"""What a severity looks like beside its colour."""
+
+
+def number(name: str, value: Number) -> str:
+    """One of a finding's numbers, by the unit in its name."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, str):
+        return printable(value)
+    if name.endswith("pps"):
+        return f"{compact(value)}/s"
+    if name.endswith(("load", "share", "use")):
+        return percent(value)
+    if name.endswith("mbits"):
+        return f"{compact(value)} Mbit/s"
+    if name.endswith("gbps"):
+        return f"{value:g} Gbit/s"
+    if name.endswith("_s"):
+        return f"{value:.1f} s"
+    return grouped(value)
+
+
+def numbers(finding: Finding) -> str:
+    """All numbers of a finding, on one line."""
+    return " · ".join(f"{label(name)} {number(name, value)}" for name, value in finding.numbers.items())
+
+
+def label(name: str) -> str:
+    """The name of a number, without the unit that ``number`` writes."""
+    for unit in ("_pps", "_mbits", "_gbps", "_s"):
+        name = name.removesuffix(unit)
+    return {"pps": "frames", "mac": "MAC", "vlan": "VLAN"}.get(name, name.replace("_", " "))
+
+
+def measured(finding: Finding, value: float | None) -> str:
+    """The value of a finding's measure, with its unit."""
+    if value is None:
+        return UNKNOWN
+    rule = RULES.get(finding.rule)
+    match rule.unit if rule else "":
+        case "load" | "share":
+            return percent(value)
+        case "frames/s":
+            return f"{compact(value)}/s"
+    return grouped(value)
+
+
+def effect(finding: Finding) -> str:
+    """What the fix changes: ``load of the processor: 100% → 53%``, and how that is known."""
+    if finding.after is None:
+        return f"{finding.measure}: {measured(finding, finding.value)} → unknown"
+    how = "estimated" if finding.estimated else "the model ran again"
+    text = (
+        f"{finding.measure}: {measured(finding, finding.value)} → {measured(finding, finding.after)} ({how})"
+    )
+    return text + {True: ", cleared", False: ", not cleared", None: ""}[finding.cleared]
+
+
+def command(request: Request) -> str:
+    """A request as a command of this program."""
+    values = dict(request.params)
+    adapter = values.pop("adapter", None)
+    words = [*_words(request.op, values)]
+    if adapter is not None:
+        words += ["--adapter", str(adapter)]
+    return "vmqtui " + " ".join(shlex.quote(printable(word)) for word in words)
+
+
+_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "allocate_queue": ("queue", "allocate"),
+    "complete_allocation": ("queue", "complete"),
+    "set_queue_parameters": ("queue", "set"),
+    "free_queue": ("queue", "free"),
+    "set_filter": ("filter", "set"),
+    "clear_filter": ("filter", "clear"),
+    "resume_vm": ("vm", "resume"),
+    "pause_vm": ("vm", "pause"),
+    "remove_vm": ("vm", "remove"),
+    "migrate_vm": ("vm", "migrate"),
+    "set_adapter": ("adapter", "set"),
+}
+_ARGUMENTS: Final = ("queue_id", "filter_id", "mac", "queue_ids")
+
+
+def _words(op: str, values: dict[str, Any]) -> list[str]:
+    words = list(_COMMANDS.get(op, (op,)))
+    for name in _ARGUMENTS:
+        value = values.pop(name, None)
+        if value is not None:
+            words += [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    if op.endswith("_vm"):
+        words.append(str(values.pop("vm")))
+    for name, value in values.items():
+        words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return words

@@ -1,0 +1,211 @@
+"""``vmqtui advise``: what is wrong with a host, and what to change."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.advice.evidence import Evidence
+from engine.advice.finding import Finding
+from engine.advice.registry import findings
+from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
+from engine.advice.trail import Trail
+from engine.scenario.document import unknown_key
+from engine.scenario.load import load
+from vmqtui.advising import words
+from vmqtui.cli.failures import DONE, engine_sentences, failed, sentences, unusable, warn
+from vmqtui.cli.output import print_json
+from vmqtui.numbers import compact, percent
+from vmqtui.printable import printable
+
+if TYPE_CHECKING:
+    from engine.service.trial import Trial, Tried
+
+
+def run_advise(
+    *,
+    scenario: Path | None,
+    capture: Path | None,
+    adapter: str | None,
+    broker: str | None,
+    host: str | None,
+    seconds: float,
+    settings: Sequence[str],
+    as_json: bool,
+) -> int:
+    """Look for what is wrong, and print it with what to do; the exit status."""
+    with sentences():
+        thresholds = read_settings(settings)
+        given = load(scenario) if scenario is not None else None
+    if given is None and capture is None:
+        return _advise_live(broker, host, seconds, thresholds, as_json)
+    from vmqtui.cli.start import prepare_kernels
+
+    prepare_kernels()
+    with engine_sentences(str(scenario or "the plan")):
+        from engine.service.replay import plan_capture
+        from engine.service.trial import Trial
+
+        if given is None:
+            assert capture is not None
+            given = plan_capture(capture)[0].scenario
+        if capture is None and (given.traffic is None or not given.traffic.mix):
+            unusable(
+                f"{scenario}: traffic: has no mix, so no frame would come (add one, or name a --capture)"
+            )
+        trial = Trial(given, seconds, capture, adapter)
+        source = str(capture or scenario)
+    return print_trial(trial, thresholds, source, as_json)
+
+
+def print_trial(trial: "Trial", thresholds: AdviceThresholds, source: str, as_json: bool) -> int:
+    """Run a trial and print what is found; the exit status."""
+    with engine_sentences(source):
+        from engine.service.trial import TrialError, diagnose
+
+        try:
+            evidence, tried = diagnose(trial, thresholds, progress=_progress)
+        except TrialError as error:
+            failed(error)
+    if as_json:
+        print_json(_document(evidence, tried, thresholds, source))
+    else:
+        _print_head(evidence, source)
+        _print([one.finding for one in tried])
+        for one in tried:
+            if one.refused:
+                warn(f"the fix of {one.finding.rule}, {one.finding.where}, was refused: {one.refused}")
+    return DONE
+
+
+def read_settings(settings: Sequence[str]) -> AdviceThresholds:
+    """``NAME=VALUE`` each, over those of the configuration file."""
+    from vmqtui.cli.own import own_preferences
+
+    known = {one.name: one for one in THRESHOLDS}
+    changed: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if name not in known or not equals:
+            what = unknown_key(name, list(known)) if name not in known else "has no value (NAME=VALUE fits)"
+            unusable(f"--set: {setting!r}: {what}")
+        try:
+            changed[name] = read_threshold(known[name], float(text))
+        except ValueError as error:
+            said = str(error) if "fits" in str(error) else f"{text!r} is not a number"
+            unusable(f"--set: {name}: {said}")
+    return msgspec.structs.replace(own_preferences().advice, **changed)
+
+
+def _advise_live(
+    broker: str | None, host: str | None, seconds: float, thresholds: AdviceThresholds, as_json: bool
+) -> int:
+    """Watch a running engine for a while, and say what is found."""
+    from vmqtui.cli.run import run_async
+
+    with sentences():
+        evidence = run_async(_watch(broker, host, seconds))
+    found = findings(evidence, thresholds)
+    if as_json:
+        print_json(_document(evidence, found, thresholds, evidence.config.host))
+    else:
+        _print_head(evidence, evidence.config.host)
+        _print(found)
+    return DONE
+
+
+async def _watch(broker: str | None, host: str | None, seconds: float) -> Evidence:
+    from vmqtui.cli.get import ANSWER_S, find_host, open_watcher
+
+    trail = Trail()
+    async with open_watcher(broker, host, user="viewer") as watcher:
+        view = watcher.hosts[await find_host(watcher, host)]
+        first = None
+        end = None
+        while True:
+            seen = view.stats_received
+            if not await watcher.wait_for(lambda seen=seen: view.stats_received > seen, ANSWER_S):  # type: ignore[misc]
+                failed(f"{view.name} sent no reading within {ANSWER_S:g} s")
+            stats, config = view.stats, view.config
+            if stats is None or config is None:
+                continue
+            trace = trail.add(config, stats.sim_time_ns)
+            if first is None or stats.sim_time_ns < first.sim_time_ns:
+                first, end = stats, time.monotonic() + seconds
+            elif end is not None and time.monotonic() >= end and config.revision == stats.revision:
+                return Evidence(config, stats, first, trace)
+
+
+def _document(
+    evidence: Evidence, found: Sequence["Tried | Finding"], thresholds: AdviceThresholds, source: str
+) -> dict[str, Any]:
+    listed = []
+    for one in found:
+        finding = one if isinstance(one, Finding) else one.finding
+        entry = msgspec.to_builtins(finding)
+        if not isinstance(one, Finding):
+            entry["totals_after"] = None if one.after is None else totals(one.after)
+            if one.refused:
+                entry["refused"] = one.refused
+        listed.append(entry)
+    return {
+        "schema": "vmq.advise/1",
+        "source": source,
+        "host": evidence.config.host,
+        "seconds": evidence.seconds,
+        "totals": totals(evidence),
+        "thresholds": msgspec.to_builtins(thresholds),
+        "findings": listed,
+    }
+
+
+def totals(evidence: Evidence) -> dict[str, float | None]:
+    """What a host did in all."""
+    return {
+        "delivered_pps": evidence.rate("indicated_frames"),
+        "drops_pps": evidence.rate("dropped_no_buffer"),
+        "busiest_load": evidence.busiest,
+    }
+
+
+def _progress(sentence: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{printable(sentence)}", end="", file=sys.stderr, flush=True)
+
+
+def _print_head(evidence: Evidence, source: str) -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    told = totals(evidence)
+    print(
+        f"{printable(source)}: {evidence.seconds:.3g} s looked at, {compact(told['delivered_pps'])} frames/s "
+        f"delivered, {compact(told['drops_pps'])}/s dropped, busiest processor "
+        f"{percent(told['busiest_load'])}"
+    )
+
+
+def _print(found: Sequence[Finding]) -> None:
+    """Findings, a block each."""
+    if not found:
+        print("nothing found")
+    for finding in found:
+        print()
+        for line in block(finding):
+            print(line)
+    sys.stdout.flush()
+
+
+def block(finding: Finding) -> list[str]:
+    """A finding as lines."""
+    lines = [
+        f"{words.GLYPHS[finding.severity]} {finding.rule} · {printable(finding.says)}",
+        f"    shows   {words.numbers(finding)}",
+        f"    cause   {printable(finding.cause)}",
+        f"    fix     {printable(finding.fix)}",
+        *(f"            {words.command(one)}" for one in finding.requests),
+    ]
+    lines += [f"    Windows {printable(one)}" for one in finding.commands]
+    return [*lines, f"    effect  {words.effect(finding)}"]

@@ -1,0 +1,128 @@
+"""``vmqtui scenario list|show|run``: the library of scenarios."""
+
+import difflib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vmqtui.cli.failures import DONE, FAILED, unusable
+from vmqtui.cli.options import Json, Theme
+
+if TYPE_CHECKING:
+    from vmqtui.library.lessons import Lesson
+
+scenario = typer.Typer(
+    help="Scenarios to learn VMQ with: what goes wrong, and what helps.", rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A scenario of the library.")]
+
+
+def lesson_of(name: str) -> "Lesson":
+    """The lesson of that name, or the end of the command."""
+    from vmqtui.library.lessons import LESSONS
+
+    if name not in LESSONS:
+        nearest = difflib.get_close_matches(name, LESSONS, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]}?" if nearest else "vmqtui scenario list names them"
+        unusable(f"NAME: {name!r} is not in the library ({hint})")
+    return LESSONS[name]
+
+
+@scenario.command("list")
+def list_(json_: Json = False) -> None:
+    """List the library: what each scenario shows, and the finding it raises."""
+    from vmqtui.cli.output import print_json
+    from vmqtui.library.lessons import LESSONS
+
+    if json_:
+        print_json({"schema": "vmq.scenarios/1", "scenarios": [_entry(one) for one in LESSONS.values()]})
+        return
+    wide, wide_rule = (max(map(len, names)) for names in (LESSONS, [one.rule for one in LESSONS.values()]))
+    print(f"{'Name':<{wide}}  {'Finding':<{wide_rule}}  Lesson")
+    for one in LESSONS.values():
+        print(f"{one.name:<{wide}}  {one.rule:<{wide_rule}}  {one.title}")
+
+
+def _entry(lesson: "Lesson") -> dict[str, Any]:
+    return {
+        "name": lesson.name,
+        "title": lesson.title,
+        "finding": lesson.rule,
+        "rows": list(lesson.rows),
+        "seconds": lesson.seconds,
+    }
+
+
+@scenario.command()
+def show(
+    name: Name,
+    toml: Annotated[bool, typer.Option("--toml", help="Print the scenario file instead.")] = False,
+) -> None:
+    """Print the lesson of a scenario: what people see, why, where to look, what to try."""
+    lesson = lesson_of(name)
+    if toml:
+        print(lesson.toml, end="")
+        return
+    print(lesson.text)
+    print(f"\n    vmqtui scenario run {lesson.name}              the dashboard on it")
+    print(f"    vmqtui scenario run {lesson.name} --headless   the finding, and what its fix changes")
+    print(f"    vmqtui scenario show {lesson.name} --toml      the scenario file")
+
+
+@scenario.command()
+def run(
+    name: Name,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Run the model without a screen, and print what is found.")
+    ] = False,
+    json_: Json = False,
+    theme: Theme = None,
+) -> None:
+    """Open the dashboard on a scenario of the library."""
+    lesson = lesson_of(name)
+    if json_ and not headless:
+        unusable("--json: is for --headless")
+    raise typer.Exit(_run_headless(lesson, json_) if headless else _run_dashboard(lesson, theme))
+
+
+def _run_headless(lesson: "Lesson", as_json: bool) -> int:
+    from vmqtui.cli.advise import print_trial, read_settings
+    from vmqtui.cli.failures import sentences
+    from vmqtui.cli.start import prepare_kernels
+
+    with sentences():
+        thresholds = read_settings(())
+    prepare_kernels()
+    return print_trial(trial_of(lesson), thresholds, lesson.name, as_json)
+
+
+def trial_of(lesson: "Lesson") -> Any:
+    """What the model is to run for a lesson."""
+    from engine.service.trial import Deed, Trial
+
+    deeds = [Deed(one.at_s, one.op, one.params) for one in lesson.deeds]
+    return Trial(lesson.scenario, lesson.seconds, deeds=deeds)
+
+
+def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
+    from vmqtui.cli.dashboard import show_dashboard
+
+    with tempfile.TemporaryDirectory(prefix="vmqtui-") as directory:
+        path = Path(directory) / f"{lesson.name}.toml"
+        path.write_text(lesson.toml, encoding="utf-8")
+        status = show_dashboard(
+            scenario=path,
+            capture=None,
+            loop=False,
+            adapter=None,
+            broker=None,
+            host=None,
+            theme=theme,
+            read_only=False,
+            log_form="text",
+            deeds=lesson.deeds,
+        )
+    return status or DONE if status != FAILED else FAILED

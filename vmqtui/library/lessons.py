@@ -1,0 +1,107 @@
+"""The list of scenarios: what each shows, the finding it must raise, and what happens while it is watched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from typing import Any, Final
+
+from engine.scenario.load import loads
+from engine.scenario.model import Scenario
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A request that is made so many seconds after the start."""
+
+    at_s: float
+    op: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A scenario of the library. ``rows`` are those of "What goes wrong in practice" that it shows; ``rule``
+    finds it, within ``seconds`` of simulated time."""
+
+    name: str
+    rows: tuple[int, ...]
+    rule: str
+    seconds: float = 0.4
+    deeds: Sequence[Deed] = ()
+
+    @cached_property
+    def toml(self) -> str:
+        """Its scenario file, the lesson in comments at its head."""
+        path = resources.files("vmqtui.library").joinpath("scenarios", f"{self.name}.toml")
+        return path.read_text(encoding="utf-8")
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario."""
+        return loads(self.toml, f"{self.name}.toml")
+
+    @cached_property
+    def text(self) -> str:
+        """The lesson: title, what people see, why, where to look, what to try."""
+        lines: list[str] = []
+        for line in self.toml.splitlines():
+            if not line.startswith("#"):
+                break
+            lines.append(line.removeprefix("#").removeprefix(" "))
+        return "\n".join(lines)
+
+    @property
+    def title(self) -> str:
+        """Its first line."""
+        return self.text.partition("\n")[0]
+
+
+def _moves(queue_id: int, cpus: Sequence[int], every_s: float) -> tuple[Deed, ...]:
+    return tuple(
+        Deed(place * every_s, "set_queue_parameters", {"queue_id": queue_id, "cpu": cpu})
+        for place, cpu in enumerate(cpus, 1)
+    )
+
+
+LESSONS: Final[dict[str, Lesson]] = {
+    lesson.name: lesson
+    for lesson in (
+        Lesson("base-processor", (1,), "shared-with-default"),
+        Lesson("piled-queues", (1,), "piled-queues"),
+        Lesson("without-queue", (1, 2), "vm-without-queue"),
+        Lesson("more-vms-than-queues", (2,), "more-vms-than-queues"),
+        Lesson("idle-queue-held", (2,), "idle-queue-held"),
+        Lesson("odd-processors", (4,), "odd-processors"),
+        Lesson("one-queue", (5,), "one-queue-one-processor"),
+        Lesson("numa-span", (6,), "numa-span"),
+        Lesson(
+            "churn",
+            (6,),
+            "affinity-churn",
+            seconds=32.0,
+            deeds=_moves(1, (3, 5, 1, 6, 3), every_s=5.0),
+        ),
+        Lesson("vlan-near-miss", (7,), "near-miss-vlan"),
+        Lesson("shadowed-filter", (7,), "shadowed-filter"),
+        Lesson("forgotten-filter", (7,), "paused-queue"),
+        Lesson("few-buffers", (8,), "too-few-buffers"),
+        Lesson("shared-out-buffers", (8,), "fewer-than-suggested"),
+        Lesson("allocation-failed", (8,), "never-completed"),
+        Lesson("paused-vm", (8,), "vm-paused", deeds=(Deed(0.05, "pause_vm", {"vm": "sql-01"}),)),
+        Lesson(
+            "stuck-free",
+            (9,),
+            "free-pending",
+            seconds=3.0,
+            deeds=(
+                Deed(0.2, "pause_vm", {"vm": "file-01"}),
+                Deed(0.3, "clear_filter", {"queue_id": 1, "filter_id": 1}),
+                Deed(0.3, "free_queue", {"queue_id": 1}),
+            ),
+        ),
+        Lesson("after-migration", (10,), "vm-left", deeds=(Deed(0.05, "migrate_vm", {"vm": "vdi-01"}),)),
+        Lesson("slow-link", (1,), "slow-link"),
+    )
+}
+"""By name, in the order of the rows they show."""
