@@ -7,6 +7,7 @@ array is a finding, too.
 """
 
 import argparse
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -24,14 +25,14 @@ KERNELS = [
 """What Numba compiles: it takes no instrumented code."""
 
 
-def fuzz(name: str, seconds: int, corpus: Path) -> None:
-    """Fuzz one target in this process, which libFuzzer ends."""
+def fuzz(name: str, room: str, seconds: int, corpus: Path) -> None:
+    """Fuzz one target in this process, which libFuzzer ends; only its room is loaded, which takes long."""
     import atheris
 
     with atheris.instrument_imports(include=["engine", "vmqtui"], exclude=KERNELS):
         from tests.fuzz.mutate import mutator
-        from tests.fuzz.targets import TARGETS
-    target = TARGETS[name]
+
+        target = importlib.import_module(room).TARGETS[name]
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
@@ -69,10 +70,10 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the names of the targets")
     parser.add_argument("--seconds", type=int, default=60, help="for each target; default: 60")
     parser.add_argument("--corpus", type=Path, help="where inputs are kept between runs; default: nowhere")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", metavar="ROOM", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.inside:  # nothing of ours may be imported yet: it would go uninstrumented
-        fuzz(given.targets[0], given.seconds, given.corpus)
+        fuzz(given.targets[0], given.inside, given.seconds, given.corpus)
         return 0
     from tests.fuzz.targets import TARGETS
 
@@ -86,12 +87,15 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="vmq-corpus-") as nowhere:
         corpus = given.corpus or Path(nowhere)
-        return max(run(name, given.seconds, corpus) for name in given.targets or TARGETS)
+        return max(
+            run(name, TARGETS[name].run.__module__, given.seconds, corpus)
+            for name in given.targets or TARGETS
+        )
 
 
-def run(name: str, seconds: int, corpus: Path) -> int:
+def run(name: str, room: str, seconds: int, corpus: Path) -> int:
     """Fuzz a target in a process of its own, and print a line: inputs tried, and how it ended."""
-    command = [sys.executable, "-m", "tests.fuzz", "--inside", name]
+    command = [sys.executable, "-m", "tests.fuzz", "--inside", room, name]
     command += ["--seconds", str(seconds), "--corpus", str(corpus / name)]
     checked = {"NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(corpus / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=os.environ | checked)
