@@ -14,7 +14,7 @@ from engine.scenario.load import ScenarioError, loads
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = ROOT / "docs/limits.md"
 BOUND: Final = re.compile(
-    r"LIMIT|(^|_)MAX_|MOST|KEPT|SESSIONS|A_SECOND|AT_ONCE|REMEMBERED|_CHARACTERS$|POINTS|IDS_PER|OLDER_FILES|FILE_BYTES|_MB$"
+    r"LIMIT|(^|_)MAX_|MOST|KEPT|SESSIONS|A_SECOND$|AT_ONCE$|REMEMBERED|_CHARACTERS$|POINTS|IDS_PER|OLDER_FILES|FILE_BYTES|_MB$"
 )
 """How a bound is named."""
 OF_NO_INPUT: Final = {
