@@ -32,6 +32,17 @@ def kernel(signature: Any) -> Callable[[F], F]:
     return cast("Callable[[F], F]", decorate)
 
 
+def callback(signature: Any) -> Callable[[F], Any]:
+    """Compile a function that C calls by its ``address``; bounds and types are the caller's word.
+
+    It needs no GIL and can raise nothing.
+    """
+    decorate = cast("Any", numba.cfunc)(
+        signature, cache=CACHE_DIRECTORY is not None, error_model="numpy", _nrt=False
+    )
+    return cast("Callable[[F], Any]", decorate)
+
+
 def entry(compiled: F) -> F:
     """A kernel of one signature, to be called without Numba's look-up of the arguments' types.
 
@@ -168,6 +179,12 @@ _load_32 = cast("Any", numba.extending.intrinsic(_type_load_32))
 def load_little_word_32(source: Any, offset: Any) -> Any:
     """Four bytes of a uint8 array as a little-endian number, an int64. Bounds are the caller's."""
     return _load_32(types.uintp(source.ctypes.data + offset))
+
+
+@inlined
+def copy_memory(to: Any, source: Any, size: Any) -> None:
+    """Copy ``size`` bytes between two addresses, as C does. Bounds are the caller's."""
+    _memcpy(types.uintp(to), types.uintp(source), types.uintp(size))
 
 
 @inlined

@@ -2,10 +2,12 @@
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.veth import Veth, veth
 
 # A busy machine is no reason to fail: how long an example takes says nothing of what it shows.
 settings.register_profile("vmqtui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,3 +27,10 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, with {_NO_SKIPS} set: {report.longrepr}"
     return report
+
+
+@pytest.fixture
+def cable() -> Iterator[Veth]:
+    """A network cable whose near end an engine can read."""
+    with veth() as laid:
+        yield laid

@@ -10,6 +10,7 @@ from engine.ndis import counters
 ROOT = Path(__file__).parent.parent
 TABLES = {
     "Port": counters.PORT,
+    "Live interface": counters.INTERFACE,
     "Queue": counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY,
     "Filter": counters.FILTER,
     "Processor": counters.CPU + counters.CPU_GAUGES,

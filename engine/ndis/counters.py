@@ -27,6 +27,13 @@ PORT = (
     Counter("oversize", "frames", "Longer than the adapter's max_frame_bytes; not steered."),
 )
 
+INTERFACE = (
+    Counter("kernel_received_frames", "frames", "Frames the kernel had for the engine."),
+    Counter("kernel_dropped_frames", "frames", "Of those, frames not read in time, and lost."),
+    Counter("interface_dropped_frames", "frames", "Frames the interface, or its driver, says it dropped."),
+)
+"""Of an adapter that a live interface feeds; the kernel's counts, from when the engine began to read."""
+
 QUEUE = (
     Counter("steered_frames", "frames", "Frames the filters gave to this queue."),
     Counter("steered_bytes", "bytes", "Their length on the wire."),

@@ -10,6 +10,8 @@ from engine.ndis.statuses import NdisError, NdisStatus, invalid
 from engine.scenario.load import ScenarioError, read_traffic
 from engine.scenario.model import TrafficSpec
 
+_DOES = {"capture": "plays a capture", "interface": "reads a live interface"}
+
 
 class Traffic:
     """Where the frames of all adapters of a host come from.
@@ -24,10 +26,10 @@ class Traffic:
         self.played = played
 
     @property
-    def source(self) -> Literal["capture", "synthetic", "none"]:
+    def source(self) -> Literal["capture", "interface", "synthetic", "none"]:
         """What kind of source it is."""
         if self.played is not None:
-            return "capture"
+            return "interface" if self.played.startswith("interface ") else "capture"
         return "synthetic" if self.spec is not None and self.spec.mix else "none"
 
     @property
@@ -51,7 +53,8 @@ def set_traffic(traffic: Traffic, observe: Observe, driver: str, **given: Any) -
     if traffic.played is not None:
         raise NdisError(
             NdisStatus.NOT_SUPPORTED,
-            "op: set_traffic does not fit an engine that plays a capture (one started without it fits)",
+            f"op: set_traffic does not fit an engine that {_DOES[traffic.source]}"
+            " (one started without it fits)",
         )
     if not given:
         raise invalid("params: nothing to change (seed and mix fit)")

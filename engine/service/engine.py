@@ -33,16 +33,14 @@ from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
 from engine.service import leftovers
 from engine.service.broker_keeper import keep
-from engine.service.feed import Feed
+from engine.service.feed import AnySource, Feed
 from engine.service.journal import Journal
 from engine.service.live import Listener, LiveLoop, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
-from engine.service.sources import capture_source, synthetic_source
+from engine.service.sources import capture_source, interface_source, synthetic_source
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
-from engine.traffic.capture import CaptureSource
-from engine.traffic.synthetic import SyntheticSource
 
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
 
@@ -63,11 +61,12 @@ class Listen:
 class Engine:
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
-    ``capture`` replaces the scenario's traffic, on ``adapter``; ``interval_s`` is the time between stats;
-    a worker that hangs for ``worker_deadline_s`` is killed and replaced. ``announce`` lets this user's
-    commands have the credentials of its own broker: of the newest that is "found", or of one "named" to them.
+    ``capture``, or what the network ``interface`` receives, replaces the scenario's traffic, on ``adapter``;
+    ``interval_s`` is the time between stats; a worker that hangs for ``worker_deadline_s`` is killed and
+    replaced. ``announce`` lets this user's commands have the credentials of its own broker: of the newest
+    that is "found", or of one "named" to them.
     Entering raises what a bad scenario, capture or broker deserves (ValueError, NotEnoughMemoryError,
-    CaptureError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
+    CaptureError, InterfaceError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
     """
 
     def __init__(
@@ -76,6 +75,8 @@ class Engine:
         *,
         capture: Path | None = None,
         loop: bool = False,
+        interface: str | None = None,
+        promiscuous: bool = False,
         adapter: str | None = None,
         broker: BrokerUrl | str | None = None,
         listen: Listen | None = None,
@@ -93,6 +94,8 @@ class Engine:
         self._first_reading = asyncio.Event()
         self._capture = capture
         self._loop_capture = loop
+        self._interface = interface
+        self._promiscuous = promiscuous
         self._adapter = adapter
         self._broker_url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
         self._listen = listen or Listen()
@@ -208,13 +211,18 @@ class Engine:
         self._journal.cleared(leftovers.clear())
         prepare(self._progress)
         warm_up()
-        source: CaptureSource | SyntheticSource | None
+        source: AnySource | None
         played: str | None = None
         if self._capture is not None:
             source = capture_source(
                 self._capture, self.scenario, self._adapter, loop=self._loop_capture, shorten_gaps=True
             )
             played = f"capture {self._capture.name}{', looped' if self._loop_capture else ''}"
+        elif self._interface is not None:
+            source = interface_source(
+                self._interface, self.scenario, self._adapter, promiscuous=self._promiscuous
+            )
+            played = f"interface {self._interface}{', promiscuous' if self._promiscuous else ''}"
         else:
             source = synthetic_source(self.scenario)
         feed = Feed(self.scenario, source)

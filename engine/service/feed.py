@@ -6,8 +6,11 @@ import msgspec
 
 from engine.ndis.effects import SetLink, SetTraffic
 from engine.scenario.model import Scenario
+from engine.traffic.batch import LiveSource
 from engine.traffic.capture import CaptureSource
 from engine.traffic.synthetic import SyntheticSource
+
+AnySource = CaptureSource | SyntheticSource | LiveSource
 
 
 class Feed:
@@ -16,7 +19,7 @@ class Feed:
     ``scenario`` is what the source was made of, and what the next one will be made of but for its changes.
     """
 
-    def __init__(self, scenario: Scenario, source: CaptureSource | SyntheticSource | None) -> None:
+    def __init__(self, scenario: Scenario, source: AnySource | None) -> None:
         self.source = source
         self._scenario = scenario
         self._wire_free: dict[int, Fraction] = {}
@@ -35,6 +38,11 @@ class Feed:
                 self._scenario = msgspec.structs.replace(self._scenario, adapter=adapters)
                 if self.source is not None:
                     self.source.set_link(effect.adapter, effect.link_gbps)
+
+    def interface_counters(self) -> dict[int, dict[str, int]]:
+        """What the kernel counts of a live interface, by the index of the adapter that it feeds."""
+        source = self.source
+        return {source.adapter: source.counters()} if isinstance(source, LiveSource) else {}
 
     def close(self) -> None:
         """Let go of the source."""

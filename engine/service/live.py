@@ -23,6 +23,7 @@ from engine.service.pace import Pace
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
+from engine.traffic.batch import LiveSource
 
 T = TypeVar("T")
 
@@ -196,9 +197,8 @@ class LiveLoop:
 
     def _tell_of_end(self) -> None:
         broken: Any = getattr(self._source, "broken", None)
-        self.machine.tell(
-            "capture_ended", broken or "the capture has ended; the engine goes on without frames"
-        )
+        event = "interface_ended" if isinstance(self._source, LiveSource) else "capture_ended"
+        self.machine.tell(event, broken or "the capture has ended; the engine goes on without frames")
 
     def _tell(self) -> None:
         if self.machine.host.revision != self._revision:

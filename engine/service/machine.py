@@ -5,7 +5,7 @@ counters and events come out.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,9 +32,13 @@ _EVENTS_KEPT: Final = 10_000
 _DROPS_END_NS: Final = 5_000_000_000
 
 
+_DropKey = tuple[str, int | None, int]
+"""Adapter, queue and its generation; no queue for the live interface that feeds the adapter."""
+
+
 @dataclass
 class _Drops:
-    """The drops of one queue: how many, and since when; ``before`` those of earlier times."""
+    """The drops of one queue or interface: how many, and since when; ``before`` those of earlier times."""
 
     count: int = 0
     before: int = 0
@@ -73,7 +77,7 @@ class Machine:
         self._event_seq = 0
         self._stats_seq = 0
         self._rows: tuple[int, list[AdapterRows]] = (-1, [])
-        self._drops: dict[tuple[str, int, int], _Drops] = {}
+        self._drops: dict[_DropKey, _Drops] = {}
         self._carry_out(effects)
 
     def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
@@ -110,6 +114,7 @@ class Machine:
             down=self.rounds.down,
             behind_ns=behind_ns,
             skipped_ns=skipped_ns,
+            interfaces=self._feed.interface_counters() if self._feed is not None else None,
         )
         self._tell_of_drops(stats)
         return stats
@@ -216,23 +221,34 @@ class Machine:
 
     def _tell_of_drops(self, stats: Stats) -> None:
         """Drops begin with the first one, and have ended when none came for a while."""
-        known: dict[tuple[str, int, int], _Drops] = {}
-        for name, adapter in stats.adapters.items():
-            columns = adapter.queues
-            for queue_id, generation, dropped in zip(
-                columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
-            ):
-                key = (name, queue_id, generation)
-                drops = known[key] = self._drops.get(key) or _Drops()
-                new = dropped - drops.count
-                drops.count = dropped
-                if new:
-                    drops.last_ns = stats.sim_time_ns
-                    if not drops.going_on:
-                        drops.going_on = True
-                        drops.before = dropped - new
-                        self.tell("drops_begin", f"{new} frames found no buffer", name, queue_id)
-                elif drops.going_on and stats.sim_time_ns - drops.last_ns >= _DROPS_END_NS:
-                    drops.going_on = False
-                    self.tell("drops_end", f"{dropped - drops.before} frames were dropped", name, queue_id)
+        known: dict[_DropKey, _Drops] = {}
+        for key, dropped in _drop_counters(stats):
+            name, queue_id, _ = key
+            drops = known[key] = self._drops.get(key) or _Drops()
+            new = dropped - drops.count
+            drops.count = dropped
+            kind = "drops" if queue_id is not None else "interface_drops"
+            if new:
+                drops.last_ns = stats.sim_time_ns
+                if not drops.going_on:
+                    drops.going_on = True
+                    drops.before = dropped - new
+                    why = "found no buffer" if queue_id is not None else "were lost before they were read"
+                    self.tell(f"{kind}_begin", f"{new} frames {why}", name, queue_id)
+            elif drops.going_on and stats.sim_time_ns - drops.last_ns >= _DROPS_END_NS:
+                drops.going_on = False
+                self.tell(f"{kind}_end", f"{dropped - drops.before} frames were dropped", name, queue_id)
         self._drops = known
+
+
+def _drop_counters(stats: Stats) -> Iterator[tuple[_DropKey, int]]:
+    """Every counter of drops: of each queue, and of live interfaces."""
+    for name, adapter in stats.adapters.items():
+        columns = adapter.queues
+        for queue_id, generation, dropped in zip(
+            columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
+        ):
+            yield (name, queue_id, generation), dropped
+        if adapter.interface is not None:
+            lost = adapter.interface["kernel_dropped_frames"] + adapter.interface["interface_dropped_frames"]
+            yield (name, None, 0), lost

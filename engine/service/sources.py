@@ -1,18 +1,22 @@
-"""Which frames a host receives: a capture's, on one adapter, or the scenario's own mixes."""
+"""Which frames a host receives: those of a capture or interface, on one adapter, or of its own mixes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.scenario.model import Scenario
 from engine.traffic.capture import CaptureSource
 from engine.traffic.synthetic import SyntheticSource
 
+if TYPE_CHECKING:
+    from engine.traffic.interface import InterfaceSource
+
 
 class ChoiceError(Exception):
-    """The adapter that a capture shall feed is not clear; a sentence for status 2."""
+    """The adapter that a capture or an interface shall feed is not clear; a sentence for status 2."""
 
 
 def fed_adapter(scenario: Scenario, name: str | None) -> int:
-    """The index of the adapter that a capture feeds: the only one, or the one named."""
+    """The index of the adapter that a capture or an interface feeds: the only one, or the one named."""
     names = [adapter.name for adapter in scenario.adapter]
     fitting = ", ".join(names)
     if name is None:
@@ -36,6 +40,17 @@ def capture_source(
         loop=loop,
         shorten_gaps=shorten_gaps,
     )
+
+
+def interface_source(
+    name: str, scenario: Scenario, adapter: str | None, *, promiscuous: bool = False
+) -> "InterfaceSource":
+    """The frames of a live interface. Raises ChoiceError, InterfaceError."""
+    from engine.traffic.interface import InterfaceSource  # compiles kernels that most engines never use
+
+    index = fed_adapter(scenario, adapter)
+    link_gbps = scenario.adapter[index].link_gbps
+    return InterfaceSource(name, adapter=index, link_gbps=link_gbps, promiscuous=promiscuous)
 
 
 def synthetic_source(scenario: Scenario) -> SyntheticSource | None:

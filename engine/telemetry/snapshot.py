@@ -1,6 +1,6 @@
 """From the data plane's columns to the stats message."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,7 +41,9 @@ class AdapterRows:
     filter_ids: Sequence[int]
 
 
-def _adapter(reading: Reading, index: int, rows: AdapterRows) -> AdapterStats:
+def _adapter(
+    reading: Reading, index: int, rows: AdapterRows, interface: dict[str, int] | None
+) -> AdapterStats:
     slots = rows.slot_base + np.asarray(rows.queue_ids, np.int64)
     own = reading.queues[slots]
     matched = reading.matched[rows.filter_base + np.asarray(rows.filter_ids, np.int64)]
@@ -66,6 +68,7 @@ def _adapter(reading: Reading, index: int, rows: AdapterRows) -> AdapterStats:
             frames=top[:, layout.TOP_FRAMES].tolist(),
             error=top[:, layout.TOP_ERROR].tolist(),
         ),
+        interface=interface,
     )
 
 
@@ -79,8 +82,10 @@ def stats_of(
     down: Iterable[int] = (),
     behind_ns: int = 0,
     skipped_ns: int = 0,
+    interfaces: Mapping[int, dict[str, int]] | None = None,
 ) -> Stats:
-    """The stats message of a reading; ``down`` are the processors without a worker."""
+    """The stats message of a reading; ``down`` are the processors without a worker, ``interfaces`` what the
+    kernel counts of live interfaces, by the index of the adapter that each feeds."""
     cpus: Columns = {"id": list(range(len(reading.cpus)))}
     cpus.update(zip(_CPU_NAMES, reading.cpus[:, _CPU_COLUMNS].T.tolist(), strict=True))
     cpus["budget_cycles"] = reading.budget_cycles
@@ -97,5 +102,8 @@ def stats_of(
         behind_ns=behind_ns,
         skipped_ns=skipped_ns,
         cpus=cpus,
-        adapters={rows.name: _adapter(reading, index, rows) for index, rows in enumerate(adapters)},
+        adapters={
+            rows.name: _adapter(reading, index, rows, (interfaces or {}).get(index))
+            for index, rows in enumerate(adapters)
+        },
     )

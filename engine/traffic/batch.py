@@ -1,7 +1,7 @@
 """A batch of frames in memory, and what it means to be a source of them."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,3 +52,18 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of files."""
+
+
+@runtime_checkable
+class LiveSource(Source, Protocol):
+    """A source that the system feeds, and that may lose frames before they are read."""
+
+    @property
+    def adapter(self) -> int:
+        """The index of the adapter that it feeds."""
+
+    def counters(self) -> dict[str, int]:
+        """What the system received for it, and dropped, since the start (``ndis.counters.INTERFACE``)."""
+
+    def set_link(self, adapter: int, link_gbps: float) -> None:
+        """Let the link have another speed from the next frame on."""

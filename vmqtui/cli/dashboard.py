@@ -13,6 +13,7 @@ from engine.bus.discovery import own_url
 from engine.bus.urls import BrokerUrl
 from engine.logs import Form
 from engine.scenario.load import load
+from vmqtui.cli.engine import check_source
 from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
@@ -33,6 +34,8 @@ def show_dashboard(
     scenario: Path | None,
     capture: Path | None,
     loop: bool,
+    interface: str | None = None,
+    promiscuous: bool = False,
     adapter: str | None,
     broker: str | None,
     host: str | None,
@@ -44,7 +47,9 @@ def show_dashboard(
     """Show the dashboard until it is left; the exit status. ``deeds`` are done once the engine is up."""
     with sentences():
         preferences = own_preferences()
-        options = engine_options(scenario, capture, loop, adapter, broker)
+        options = engine_options(
+            scenario, capture, loop, adapter, broker, interface=interface, promiscuous=promiscuous
+        )
         options += ["--interval", f"{preferences.interval_s:g}", "--log-format", log_form]
         url = broker_url(broker, user=user_of(read_only)) if broker is not None else None
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
@@ -54,18 +59,29 @@ def show_dashboard(
 
 
 def engine_options(
-    scenario: Path | None, capture: Path | None, loop: bool, adapter: str | None, broker: str | None
+    scenario: Path | None,
+    capture: Path | None,
+    loop: bool,
+    adapter: str | None,
+    broker: str | None,
+    *,
+    interface: str | None = None,
+    promiscuous: bool = False,
 ) -> list[str]:
     """The options of an engine of one's own. What is wrong with them is said before anything is started."""
-    given = [("--scenario", scenario), ("--capture", capture), ("--adapter", adapter)]
+    given = [
+        ("--scenario", scenario),
+        ("--capture", capture),
+        ("--interface", interface),
+        ("--adapter", adapter),
+    ]
     of_engine = [name for name, value in given if value is not None]
     if broker is not None and of_engine:
         unusable(f"{of_engine[0]}: is for an engine of this dashboard's own, which --broker leaves out")
     if scenario is not None:
         load(scenario)
-    if loop and capture is None:
-        unusable("--loop: there is no --capture to loop")
-    options = ["--loop"] if loop else []
+    check_source(capture, loop, interface, promiscuous)
+    options = [*(["--loop"] if loop else []), *(["--promiscuous"] if promiscuous else [])]
     for name, value in given:
         options += [name, str(value)] if value is not None else []
     return options

@@ -28,6 +28,8 @@ def run_engine(
     scenario: Path | None,
     capture: Path | None,
     loop: bool,
+    interface: str | None = None,
+    promiscuous: bool = False,
     adapter: str | None,
     broker: str | None,
     listen: str | None,
@@ -41,8 +43,7 @@ def run_engine(
     tied: bool,
 ) -> int:
     """Run an engine until its time is over or a signal comes; the exit status."""
-    if loop and capture is None:
-        unusable("--loop: there is no --capture to loop")
+    check_source(capture, loop, interface, promiscuous)
     if broker is not None and listen is not None:
         unusable("--listen: an engine uses --broker or a broker of its own, not both")
     if broker is not None and (insecure or accounts is not None):
@@ -66,6 +67,8 @@ def run_engine(
                 given,
                 capture=capture,
                 loop=loop,
+                interface=interface,
+                promiscuous=promiscuous,
                 adapter=adapter,
                 broker=url,
                 listen=listening,
@@ -76,6 +79,18 @@ def run_engine(
             )
 
         return run_async(_serve(build, duration, tied, own_broker=url is None))
+
+
+def check_source(capture: Path | None, loop: bool, interface: str | None, promiscuous: bool) -> None:
+    """See that the options that say where frames come from fit each other."""
+    if capture is not None and interface is not None:
+        unusable("--interface: frames come from it or from --capture, not both")
+    if loop and capture is None:
+        unusable("--loop: there is no --capture to loop")
+    if promiscuous and interface is None:
+        unusable("--promiscuous: there is no --interface")
+    if interface == "":
+        unusable("--interface: is empty; the name of an Ethernet interface fits")
 
 
 async def _serve(

@@ -73,12 +73,13 @@ def engine_sentences(scenario: str) -> Iterator[None]:
     from engine.kernels import KernelError
     from engine.service.sources import ChoiceError
     from engine.traffic.capture import CaptureError
+    from engine.traffic.libpcap import InterfaceError
     from engine.traffic.plan_spread import NoProcessorError
 
     with sentences():
         try:
             yield
-        except (CaptureError, ChoiceError, NoProcessorError) as error:
+        except (CaptureError, ChoiceError, InterfaceError, NoProcessorError) as error:
             unusable(error)
         except NotEnoughMemoryError as error:
             unusable(f"{scenario}: {error}")

@@ -17,8 +17,16 @@ CaptureFile = Annotated[
 ]
 CaptureArgument = Annotated[Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file.")]
 Loop = Annotated[bool, typer.Option("--loop", help="Start the capture again when it ends.")]
+Interface = Annotated[
+    str | None,
+    typer.Option("--interface", metavar="IF", help="Receive what this network interface receives."),
+]
+Promiscuous = Annotated[
+    bool, typer.Option("--promiscuous", help="Have the interface receive frames for others, too.")
+]
 FedAdapter = Annotated[
-    str | None, typer.Option("--adapter", metavar="NAME", help="The adapter that the capture feeds.")
+    str | None,
+    typer.Option("--adapter", metavar="NAME", help="The adapter that the capture or interface feeds."),
 ]
 OnlyAdapter = Annotated[str | None, typer.Option("--adapter", metavar="A", help="Only this adapter.")]
 Broker = Annotated[

@@ -9,6 +9,8 @@ from vmqtui.state.rows import EventRow
 
 EVENT_LEVELS: dict[str, Level] = {
     "drops_begin": "bad",
+    "interface_drops_begin": "bad",
+    "interface_ended": "bad",
     "worker_died": "bad",
     "worker_given_up": "bad",
     "broker_restarted": "warn",
@@ -17,6 +19,7 @@ EVENT_LEVELS: dict[str, Level] = {
     "messages_dropped": "warn",
     "gap_shortened": "dim",
     "drops_end": "good",
+    "interface_drops_end": "good",
     "worker_replaced": "good",
 }
 

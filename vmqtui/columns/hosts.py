@@ -176,6 +176,31 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
             ("oversize", "frames", "Longer than max_frame_bytes; not steered."),
         )
     ),
+    *(
+        Column[AdapterRow](
+            key=name,
+            title=title,
+            heading=name,
+            width=14,
+            unit="frames",
+            help=help_,
+            computed=name,
+            value=lambda row, name=name: row.interface and row.interface.count(name, 0),  # type: ignore[misc]
+            since=lambda row, name=name: row.interface and row.interface.since(name, 0),  # type: ignore[misc]
+            format=grouped,
+            right=True,
+            priority=6,
+        )
+        for name, title, help_ in (
+            (
+                "kernel_received_frames",
+                "kernel recv",
+                "Frames the kernel had from its live interface.",
+            ),
+            ("kernel_dropped_frames", "kernel drops", "Of those, frames the engine did not read in time."),
+            ("interface_dropped_frames", "if drops", "Frames that interface says it dropped."),
+        )
+    ),
 )
 
 

@@ -275,6 +275,8 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The counters of those queues."""
     pairs: TopPairs | None = None
     """Whose frames the default queue took."""
+    interface: Readings | None = None
+    """What the kernel counts of the live interface that feeds it, if one does."""
 
     @property
     def identity(self) -> Hashable:
@@ -312,6 +314,14 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     def lost(self) -> float | None:
         """Frames a second lost with workers that died, or for want of one."""
         return self.of_queues.total_rate("lost_frames")
+
+    @property
+    def unread(self) -> float | None:
+        """Frames per second that its live interface lost before they were read; None without one."""
+        if self.interface is None:
+            return None
+        counters = ("kernel_dropped_frames", "interface_dropped_frames")
+        return known_sum(self.interface.rate(name, 0) for name in counters)
 
     @property
     def port_errors(self) -> float | None:

@@ -242,6 +242,11 @@ class Snapshot:
                 queues=self._queues[name],
                 of_queues=self._queue_readings[name],
                 pairs=self._now(name).default_queue_top,
+                interface=(
+                    self._readings(name, lambda stats: one_row(stats.interface))
+                    if self._now(name).interface is not None
+                    else None
+                ),
             )
             for name in self.adapter_names
         )

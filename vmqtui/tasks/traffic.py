@@ -33,8 +33,9 @@ def received(response: Response, adapters: Sequence[str]) -> Received | str:
     """What an answer to ``query_traffic`` says, or why that can't be changed."""
     if response.status != "ok":
         return f"{response.message} ({response.ndis_status})"
-    if response.result.get("source") == "capture":
-        return f"{response.message}; an engine that plays a capture takes no other traffic"
+    does = {"capture": "plays a capture", "interface": "reads a live interface"}
+    if (source := str(response.result.get("source"))) in does:
+        return f"{response.message}; an engine that {does[source]} takes no other traffic"
     try:
         own = table_of(response)
     except ValueError as error:

@@ -134,6 +134,9 @@ class Header(Canvas):
         ]
         if lost:
             line[-2:-2] = [(f"{'▲' + compact(lost):>7}", "bad"), (" lost/s ", "dim")]
+        unread = known_sum(row.unread for row in adapters)
+        if unread:
+            line[-2:-2] = [(f"{'▲' + compact(unread):>7}", "bad"), (" unread/s ", "dim")]
         if errors:
             line += [(f"{compact(errors):>5}", "warn"), (" port err/s ", "dim")]
         return line

@@ -1,0 +1,187 @@
+"""A live network interface as a source of frames: libpcap's buffer, and the clock of what arrives."""
+
+import time
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from engine.scenario.values import one_line
+from engine.traffic import interface_kernels as k
+from engine.traffic.batch import MAX_CAPTURED_BYTES, Filled, FrameBatch
+from engine.traffic.libpcap import InterfaceError, OpenInterface
+
+DELAY_NS: Final = 30_000_000
+"""Frames arrive in the model so long after they did at the interface.
+
+The kernel hands over a block of frames when it is full or ``_HAND_OVER_MS`` old, so what is younger may be
+unknown yet; with the delay each frame is known before the simulated time at which it arrives.
+"""
+
+_HAND_OVER_MS: Final = 10
+_BEHIND_NS: Final = 1_000_000_000
+KERNEL_LIMIT_BYTES: Final = 64 << 20
+WAITING_LIMIT_FRAMES: Final = 131_072
+WAITING_LIMIT_BYTES: Final = 32 << 20
+_RATE_DENOMINATOR: Final = 10**6
+_WRAP: Final = 1 << 32
+
+
+class InterfaceSource:
+    """The frames that a network interface receives, for one adapter, at the times the kernel stamped on them.
+
+    Simulated time is the wall's, ``DELAY_NS`` later. When the model gave up time it can't make up for, or the
+    system's clock was set, what waits follows at once. What the system drops is in ``counters``. Memory is
+    bounded: ``kernel_bytes`` in the kernel, 36 MiB here.
+
+    Raises InterfaceError: no libpcap, no such interface, not Ethernet, no right to capture. When the
+    interface goes away the source ends, and ``broken`` says so.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        adapter: int,
+        link_gbps: float,
+        promiscuous: bool = False,
+        kernel_bytes: int = KERNEL_LIMIT_BYTES,
+    ) -> None:
+        self.name = one_line(name)
+        self._adapter = adapter
+        self._bytes = np.empty(WAITING_LIMIT_BYTES, np.uint8)
+        self._room = np.zeros(k.ROWS + k.ROW * WAITING_LIMIT_FRAMES, np.int64)
+        self._counted = (0, 0, 0)
+        self._totals = [0, 0, 0]
+        self._begun = False
+        self._anchored = False
+        self._ended = False
+        self._broken: str | None = None
+        room = self._room
+        room[k.FRAME_ROOM], room[k.BYTE_ROOM] = WAITING_LIMIT_FRAMES, WAITING_LIMIT_BYTES
+        room[k.ADDRESS] = self._bytes.ctypes.data
+        byte_ns = _byte_ns(link_gbps)
+        room[k.NUMERATOR], room[k.DENOMINATOR] = byte_ns.numerator, byte_ns.denominator
+        self._interface = OpenInterface(
+            self.name,
+            snapshot_bytes=MAX_CAPTURED_BYTES,
+            buffer_bytes=kernel_bytes,
+            timeout_ms=_HAND_OVER_MS,
+            promiscuous=promiscuous,
+        )
+        room[k.TICK_NS] = 1 if self._interface.nanoseconds else 1000
+
+    @property
+    def adapter(self) -> int:
+        """The index of the adapter that it feeds."""
+        return self._adapter
+
+    @property
+    def skipped_ns(self) -> int:
+        """Nothing: simulated time goes on with the wall's, whether frames come or not."""
+        return 0
+
+    @property
+    def broken(self) -> str | None:
+        """The sentence that says why no more frames come, once that is so."""
+        return self._broken
+
+    def counters(self) -> dict[str, int]:
+        """What the system received for us, and dropped, since the start (``ndis.counters.INTERFACE``)."""
+        self._begin()
+        now = None if self._ended else self._interface.counters()
+        if now is not None:
+            for place, (count, before) in enumerate(zip(now, self._counted, strict=True)):
+                self._totals[place] += (count - before) % _WRAP
+            self._counted = now
+        received, dropped, by_interface = self._totals
+        return {
+            "kernel_received_frames": received,
+            "kernel_dropped_frames": dropped + int(self._room[k.NO_ROOM]),
+            "interface_dropped_frames": by_interface,
+        }
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        """Write the next frames that arrive before ``until_ns``, as many as fit."""
+        room = self._room
+        self._begin()
+        room[k.FRAMES] = room[k.USED] = 0
+        self._keep_clock(until_ns)
+        more = True
+        while more:
+            more = self._read()
+            code = k.release(
+                room, self._bytes,
+                batch.data, batch.offset, batch.captured, batch.wire, batch.arrival_ns, batch.adapter,
+                self._adapter, until_ns,
+            )  # fmt: skip
+            if code != k.EMPTY:
+                return Filled(int(room[k.FRAMES]), int(room[k.NEXT_NS]))
+        room[k.FLOOR_NS] = max(int(room[k.FLOOR_NS]), until_ns)
+        return Filled(int(room[k.FRAMES]), None if self._ended else until_ns)
+
+    def set_link(self, adapter: int, link_gbps: float) -> None:
+        """Let the link have another speed from the next frame on; the last one keeps its time."""
+        if adapter != self._adapter:
+            return
+        room = self._room
+        byte_ns = _byte_ns(link_gbps)
+        room[k.END_PART] = int(room[k.END_PART]) * byte_ns.denominator // int(room[k.DENOMINATOR])
+        room[k.NUMERATOR], room[k.DENOMINATOR] = byte_ns.numerator, byte_ns.denominator
+
+    def close(self) -> None:
+        """Let go of the interface."""
+        if not self._ended:
+            self.counters()
+        self._ended = True
+        self._interface.close()
+
+    def _begin(self) -> None:
+        """Leave out what came before simulated time began: while workers started, say."""
+        if self._begun:
+            return
+        self._begun = True
+        while self._read():
+            self._room[k.WAITING] = self._room[k.BYTES] = 0
+        self._room[k.WAITING] = self._room[k.BYTES] = 0
+        if not self._ended:
+            self._counted = self._interface.counters() or self._counted
+
+    def _keep_clock(self, until_ns: int) -> None:
+        """See to it that what arrives now is due ``DELAY_NS`` after the time that is asked for.
+
+        Later by up to a second: the model is behind and makes up for it. Beyond that it has given up time
+        (``engine.service.pace``), or the system's clock was set.
+        """
+        room = self._room
+        ahead_ns = time.time_ns() - int(room[k.ZERO_NS]) - until_ns
+        if not self._anchored or ahead_ns < 0:
+            room[k.ZERO_NS] += ahead_ns - DELAY_NS
+            self._anchored = True
+        elif ahead_ns > DELAY_NS + _BEHIND_NS:
+            room[k.ZERO_NS] += ahead_ns - DELAY_NS - _BEHIND_NS
+
+    def _read(self) -> bool:
+        """Take in what the kernel has, as far as there is room; whether there may be more."""
+        room = self._room
+        half_full = 2 * room[k.WAITING] > WAITING_LIMIT_FRAMES or 2 * room[k.BYTES] > WAITING_LIMIT_BYTES
+        if room[k.GIVEN] and (half_full or room[k.GIVEN] == room[k.WAITING]):
+            k.move_up(room, self._bytes)
+        while not self._ended:
+            frames = min(
+                WAITING_LIMIT_FRAMES - int(room[k.WAITING]),
+                (WAITING_LIMIT_BYTES - int(room[k.BYTES])) // MAX_CAPTURED_BYTES,
+            )
+            if frames <= 0:
+                return True
+            try:
+                if self._interface.dispatch(frames, k.take.address, room.ctypes.data) < frames:
+                    return False
+            except InterfaceError as error:
+                self._broken = f"{error}; no more frames come from it"
+                self.close()
+        return False
+
+
+def _byte_ns(link_gbps: float) -> Fraction:
+    return 8 / Fraction(str(link_gbps)).limit_denominator(_RATE_DENOMINATOR)
