@@ -23,7 +23,7 @@ import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from engine.bus.errors import BadTls
-from engine.bus.inbox import Inbox
+from engine.bus.inbox import INCOMING_LIMIT, Inbox
 from engine.bus.tls import client_context
 from engine.bus.urls import BrokerUrl
 from engine.logs import note
@@ -38,6 +38,7 @@ QUEUE_LIMIT_BYTES = 64 << 20
 
 _BATCH = 8
 _READ_AT_ONCE = 64
+_QUIET_TURNS = 3  # of the event loop, without a message; a socket is looked at in each
 _SLOW_BYTES = 1 << 20  # a message has PUBLISH_TIMEOUT_SECONDS, and as much again for each so many bytes
 _NO_DELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # else an answer takes 90 ms, not 2
 
@@ -226,10 +227,23 @@ class Connection:
             subscribing.cancel()
 
     async def _read(self) -> None:
+        """Handle what comes, but first let everything come that is there already.
+
+        The event loop takes one message from the socket at a time. One that is handled before the next is
+        looked at would be the oldest of a client that is behind, and never the newest.
+        """
         while True:
-            for _ in range(_READ_AT_ONCE):
-                self._handle(await self.inbox.get())
+            await self.inbox.filled.wait()
+            await self._let_come()
+            for _ in range(min(self.inbox.qsize(), _READ_AT_ONCE)):
+                self._handle(self.inbox.get_nowait())
+
+    async def _let_come(self) -> None:
+        quiet, limit = 0, self.inbox.received + INCOMING_LIMIT
+        while quiet < _QUIET_TURNS and self.inbox.received < limit:
+            seen = self.inbox.received
             await asyncio.sleep(0)
+            quiet = quiet + 1 if self.inbox.received == seen else 0
 
     def _handle(self, message: aiomqtt.Message) -> None:
         payload = message.payload

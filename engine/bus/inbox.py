@@ -19,19 +19,22 @@ class Inbox(asyncio.Queue[aiomqtt.Message]):
 
     Of a topic of which ``newest_only(topic)`` holds there is one message at most, the latest, at the place
     of the first that was not handled: ``replaced`` counts those it took the place of. What has no room, or is
-    larger than any message may be, is left out: ``dropped`` counts it.
+    larger than any message may be, is left out: ``dropped`` counts it. ``filled`` is set while any waits.
     """
 
     def __init__(self, newest_only: Callable[[str], bool]) -> None:
         self.replaced = 0
         self.dropped = 0
         self.waiting_bytes = 0
+        self.received = 0
+        self.filled = asyncio.Event()
         self._newest_only = newest_only
         self._number = 0
         super().__init__()
 
     def put_nowait(self, item: aiomqtt.Message) -> None:
         """Take a message in, or count it; never raises ``QueueFull``."""
+        self.received += 1
         earlier = self._messages.get(item.topic.value)
         size = _size(item)
         waiting_bytes = self.waiting_bytes + size - (_size(earlier) if earlier is not None else 0)
@@ -58,10 +61,13 @@ class Inbox(asyncio.Queue[aiomqtt.Message]):
         topic = item.topic.value
         self._number += 1
         self._messages[topic if self._newest_only(topic) else self._number] = item
+        self.filled.set()
 
     def _get(self) -> aiomqtt.Message:
         _, item = self._messages.popitem(last=False)
         self.waiting_bytes -= _size(item)
+        if not self._messages:
+            self.filled.clear()
         return item
 
 

@@ -59,4 +59,5 @@ def test_bytes_are_bounded_too_and_no_message_is_larger_than_any_may_be(inbox: I
 async def test_who_waits_is_given_the_next_one(inbox: Inbox) -> None:
     inbox.put_nowait(message("new/a", b"1"))
     inbox.put_nowait(message("new/a", b"2"))
-    assert (await inbox.get()).payload == b"2"
+    assert (inbox.filled.is_set(), (await inbox.get()).payload) == (True, b"2")
+    assert not inbox.filled.is_set()

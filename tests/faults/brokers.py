@@ -20,6 +20,8 @@ class FaultyBroker(Protocol):
     persistent: bool
     url: BrokerUrl
 
+    @property
+    def pid(self) -> int: ...
     async def start(self) -> None: ...
     async def kill(self) -> None: ...
     def signal(self, number: int) -> None: ...
@@ -47,6 +49,11 @@ class MosquittoProcess:
         self._process = await asyncio.to_thread(subprocess.Popen, command, stderr=subprocess.DEVNULL)
         assert await eventually(lambda: listens(self.url)), "mosquitto does not listen"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -54,8 +61,7 @@ class MosquittoProcess:
             self._process = None
 
     def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        os.kill(self.pid, number)
 
 
 class EmbeddedProcess:
@@ -71,14 +77,18 @@ class EmbeddedProcess:
     async def start(self) -> None:
         self.url = await self._broker.start()
 
+    @property
+    def pid(self) -> int:
+        assert self._broker.pid is not None
+        return self._broker.pid
+
     async def kill(self) -> None:
         if self._broker.running:
             self.signal(signal.SIGKILL)
         await self._broker.stop()
 
     def signal(self, number: int) -> None:
-        assert self._broker.pid is not None
-        os.kill(self._broker.pid, number)
+        os.kill(self.pid, number)
 
 
 def listens(url: BrokerUrl) -> bool:

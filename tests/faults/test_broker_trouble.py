@@ -92,14 +92,16 @@ async def test_what_a_stalled_connection_held_up_is_carried_out_once(
         await asking
 
 
-async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_the_rest(lab: Lab) -> None:
+async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_the_rest(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "QUEUE_LIMIT", 64)
     before = lab.engine._bus.counters  # type: ignore[union-attr]
     await lab.of_engine.refuse()
     assert await eventually(lambda: bus_of(lab.engine).state == "lost")
-    for _ in range(connection.QUEUE_LIMIT // 3):
-        name = {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
-        made = await lab.engine.request("allocate_queue", **name)
-        await lab.engine.request("free_queue", queue_id=made.result["queue_id"])
+    ask, queue = lab.engine.request, {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
+    made = await asyncio.gather(*(ask("allocate_queue", **queue) for _ in range(connection.QUEUE_LIMIT // 2)))
+    await asyncio.gather(*(ask("free_queue", queue_id=one.result["queue_id"]) for one in made))
     assert len(bus_of(lab.engine)._queue) <= connection.QUEUE_LIMIT
     asking = asyncio.create_task(ask_many(lab))
     await lab.of_engine.accept()

@@ -3,22 +3,27 @@
 import asyncio
 import os
 import random
+import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from numpy.typing import NDArray
 
 from engine.bus.messages import Response
+from engine.bus.urls import BrokerUrl
 from engine.dataplane import layout
 from engine.ndis import counters
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.scenario.model import Scenario
 from engine.service.engine import Engine
+from tests.faults.brokers import MosquittoProcess
 from tests.ndis.table_model import STEPS, WRITTEN
 from tests.service.live_clients import (
     CPUS,
@@ -96,12 +101,26 @@ LOOKAHEAD: Final = (32, 48)
 ANSWERS: Final = ("SUCCESS", "PENDING", "INVALID_PARAMETER", "INVALID_LENGTH", "NOT_SUPPORTED", "RESOURCES")
 
 
-async def test_many_clients_at_once_are_each_answered_as_the_tables_have_it(vmq_engine: StartEngine) -> None:
+@pytest_asyncio.fixture
+async def open_broker(tmp_path: Path) -> AsyncIterator[BrokerUrl]:
+    """A broker where one client may hear the answers to another, and ask in its name."""
+    if shutil.which("mosquitto") is None:
+        pytest.skip("mosquitto is not installed")
+    broker = MosquittoProcess(tmp_path)
+    await broker.start()
+    yield broker.url
+    await broker.kill()
+
+
+async def test_many_clients_at_once_are_each_answered_as_the_tables_have_it(
+    vmq_engine: StartEngine, open_broker: BrokerUrl
+) -> None:
     adapter = (
         f'ndis_version = "6.20"\nmin_lookahead_bytes = {LOOKAHEAD[0]}\nmax_lookahead_bytes = {LOOKAHEAD[1]}\n'
         f"default_queue_buffers = 256\n" + "\n".join(f"{key} = {value}" for key, value in LIMITS.items())
     )
-    engine = await vmq_engine(under_load(adapter, [1.0] * FLOWS, clock_ghz=2.6), interval_s=0.05)
+    scenario = under_load(adapter, [1.0] * FLOWS, clock_ghz=2.6)
+    engine = await vmq_engine(scenario, broker=open_broker, interval_s=0.05)
     tap = Tap(engine.url)
     recorders = [Recorder(engine.url) for _ in range(CLIENTS)]
     tap.connection.start()
