@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from engine.bus.errors import BusError, RequestTimeout
 from engine.bus.messages import Response, Status
+from engine.bus.topics import random_client
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import HostView as Watched
 from engine.bus.watcher import Watcher
@@ -73,9 +74,10 @@ class BusLink:
             await self._watcher.__aexit__(kind, error, trace)
             self._watcher = None
 
-    async def connect(self, url: BrokerUrl, host: str | None = None) -> None:
+    async def connect(self, url: BrokerUrl, host: str | None = None, *, read_only: bool = False) -> None:
         """Follow one host of a broker, or all. Raises ``BadName``; call it once."""
-        watcher = Watcher(url, host, on_change=lambda: self._notify())
+        client = random_client("viewer" if read_only else "vmq")
+        watcher = Watcher(url, host, client=client, on_change=lambda: self._notify())
         self._watcher = await watcher.__aenter__()
         self._notify()
 

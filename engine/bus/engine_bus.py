@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from fnmatch import fnmatchcase
 
 import aiomqtt
 import msgspec
@@ -26,9 +27,10 @@ IN_PROGRESS_LIMIT = 1024
 
 _QUIET_SECONDS = 0.25
 _TOO_OFTEN = (
-    f"more requests than a client may send ({REQUESTS_AT_ONCE} at once, then {REQUESTS_A_SECOND} a second)"
+    f"more requests than a client may send ({REQUESTS_AT_ONCE} at once, then {REQUESTS_A_SECOND} a second);"
+    " ask again later, with a new id"
 )
-_TOO_MANY = f"{IN_PROGRESS_LIMIT} requests are in progress"
+_TOO_MANY = f"{IN_PROGRESS_LIMIT} requests are in progress; ask again later, with a new id"
 
 Handler = Callable[[str, Request], Awaitable[Response]]
 
@@ -41,7 +43,8 @@ class EngineBus:
     ``client`` is its client id, a random one unless a broker expects another.
     ``on_bad_request(client, reason)`` is told of each request that cannot be decoded, which gets no
     answer, unless its client sends more than ``rates`` let it. Handlers of several requests run at once,
-    begun in the order in which the requests came.
+    begun in the order in which the requests came. ``viewers`` are patterns (``view-*``) of client ids whose
+    requests are refused.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class EngineBus:
         interval_ns: int = 0,
         on_bad_request: Callable[[str, str], None] | None = None,
         rates: RequestRates | None = None,
+        viewers: Sequence[str] = (),
     ) -> None:
         self.url = url
         self.host = topics.checked_name(host, "host name")
@@ -69,6 +73,7 @@ class EngineBus:
         self._config: bytes | None = None
         self._answers = Answers()
         self._rates = rates or RequestRates()
+        self._viewers = tuple(viewers)
         self._in_progress: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._connected = asyncio.Event()
@@ -198,21 +203,25 @@ class EngineBus:
             return
         if not self._is_new(client, request.id, codec.fingerprint(request)):
             return
+        if any(fnmatchcase(client, pattern) for pattern in self._viewers):
+            why = f"{client} is a viewer to this engine, and viewers ask for nothing"
+            self._refuse(client, request.id, why, "NDIS_STATUS_NOT_ACCEPTED")
+            return
         if not in_time:
-            self._refuse(client, request.id, _TOO_OFTEN)
+            self._refuse(client, request.id, _TOO_OFTEN, "NDIS_STATUS_RESOURCES")
             return
         if len(self._in_progress) >= IN_PROGRESS_LIMIT:
-            self._refuse(client, request.id, _TOO_MANY)
+            self._refuse(client, request.id, _TOO_MANY, "NDIS_STATUS_RESOURCES")
             return
         task = asyncio.create_task(self._carry_out(client, request))
         self._in_progress.add(task)
         task.add_done_callback(self._in_progress.discard)
 
-    def _refuse(self, client: str, id: str, why: str) -> None:  # noqa: A002
+    def _refuse(self, client: str, id: str, why: str, ndis_status: str) -> None:  # noqa: A002
         """Answer a request that is not even looked at; a repetition of it gets the same answer."""
         self.refused_requests += 1
         note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
-        self._answer(client, _error(id, "NDIS_STATUS_RESOURCES", f"{why}; ask again later, with a new id"))
+        self._answer(client, _error(id, ndis_status, why))
 
     def _correct_status(self, payload: bytes) -> None:
         """The will of a connection that died unnoticed may come after its successor went online."""

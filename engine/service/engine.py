@@ -10,7 +10,7 @@ re-import the main script, as always with multiprocessing, so a script that star
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,8 @@ class Engine:
     ``capture``, or what the network ``interface`` receives, replaces the scenario's traffic, on ``adapter``;
     ``interval_s`` is the time between stats; a worker that hangs for ``worker_deadline_s`` is killed and
     replaced. ``announce`` lets this user's commands have the credentials of its own broker: of the newest
-    that is "found", or of one "named" to them.
+    that is "found", or of one "named" to them. ``viewers`` are patterns of client ids
+    whose requests are refused.
     Entering raises what a bad scenario, capture or broker deserves (ValueError, NotEnoughMemoryError,
     CaptureError, InterfaceError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
     """
@@ -83,6 +84,7 @@ class Engine:
         interval_s: float = 0.25,
         worker_deadline_s: float = WORKER_DEADLINE_S,
         announce: Literal["no", "found", "named"] = "no",
+        viewers: Sequence[str] = (),
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.scenario = scenario or default_scenario()
@@ -102,6 +104,7 @@ class Engine:
         self._interval_ns = round(interval_s * 1e9)
         self._worker_deadline_s = worker_deadline_s
         self._announce = announce
+        self._viewers = viewers
         self._progress = progress
         self._broker: EmbeddedBroker | None = None
         self._bus: EngineBus | None = None
@@ -182,6 +185,7 @@ class Engine:
             self.host,
             self._handle,
             client=None if self._broker is None else self._broker.engine_client,
+            viewers=self._viewers,
             version=__version__,
             interval_ns=self._interval_ns,
             on_bad_request=self._note_bad_request,
@@ -274,11 +278,15 @@ class Engine:
         self.stopped.set()
 
     def _note_bad_request(self, client: str, reason: str) -> None:
-        """Tell of it, unless the last one is still to be told: a flood of them makes no flood of events."""
+        """Log whose it was, and tell everyone what was wrong, as a client's id is nobody else's business.
+
+        While the last one is still to be told, this one is not: a flood of them makes no flood of events.
+        """
+        self._journal.not_decoded(client, reason)
         if self._live is None or (self._telling is not None and not self._telling.done()):
             return
         machine = self._live.machine
-        self._telling = self._live.submit(lambda: machine.tell("bad_request", f"client {client}: {reason}"))
+        self._telling = self._live.submit(lambda: machine.tell("bad_request", f"not decoded: {reason}"))
 
     def _tell_of_losses(self, bus: EngineBus) -> None:
         """Say so when messages were dropped, once the broker takes some again."""

@@ -76,6 +76,10 @@ class Journal:
             cause=event.cause,
         )
 
+    def not_decoded(self, client: str, reason: str) -> None:
+        """A request that is no request."""
+        note(_log, logging.WARNING, "request_not_decoded", client=client, why=reason)
+
     def answered(self, client: str, op: str, what_if: bool, outcome: Outcome) -> None:
         """A request: refusals always, what was done where it changed something."""
         refused = outcome.status != "ok"

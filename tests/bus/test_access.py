@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import aiomqtt
 import pytest
@@ -12,7 +13,7 @@ from engine.bus.engine_bus import EngineBus
 from engine.bus.errors import RequestTimeout
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
-from engine.logs import facts_of
+from engine.logs import RECORDS_A_SECOND, facts_of
 from tests.bus.conftest import EngineStandIn, eventually, make_config, make_stats, running_bus
 from tests.bus.test_embedded_broker import answer_to, client_of, connecting, next_message
 from tests.bus.test_packets import connect_packet, text
@@ -221,3 +222,39 @@ async def test_a_host_has_one_engine(embedded: EmbeddedBroker, host: str) -> Non
         assert await refusal(embedded, packet) == NOT_ALLOWED
     async with client_of(embedded, "second", engine_of=host):
         pass
+
+
+async def test_an_engine_refuses_requests_of_clients_it_was_told_are_viewers(
+    broker_url: BrokerUrl, host: str, stand_in: EngineStandIn
+) -> None:
+    bus = EngineBus(broker_url, host, stand_in, viewers=["view-*", "wall"])
+    await bus.start(make_config(host), probe_seconds=0)
+    for client in ("view-7", "wall"):
+        async with Watcher(broker_url, host, client=client) as watcher:
+            refused = await watcher.request(host, "ping")
+            assert (refused.status, refused.ndis_status) == ("error", "NDIS_STATUS_NOT_ACCEPTED")
+            assert refused.message == f"{client} is a viewer to this engine, and viewers ask for nothing"
+    async with Watcher(broker_url, host, client="wallet") as other:
+        assert (await other.request(host, "ping")).status == "ok"
+    assert [client for client, _ in stand_in.requests] == ["wallet"]
+    assert bus.counters.requests_refused == 2
+    await bus.stop()
+
+
+async def test_garbage_at_the_listener_fills_no_log(embedded: EmbeddedBroker) -> None:
+    """amqtt alone wrote 98,288 lines."""
+    noted = Noted()
+    logger = logging.getLogger("engine.bus.broker")
+    logger.addHandler(noted)
+    try:
+        began = time.monotonic()
+        for _ in range(4 * RECORDS_A_SECOND):
+            await refusal(embedded, b"\x00\xff" * 1000)
+        await refusal(embedded, connect_packet(b"\xc3\xa4"))
+        assert await eventually(lambda: "client_refused" in [one["event"] for one in noted.facts])
+    finally:
+        logger.removeHandler(noted)
+    seconds = 2 + int(time.monotonic() - began)
+    lines = [one for one in noted.facts if one["event"] == "connection_refused"]
+    assert len(lines) <= seconds * RECORDS_A_SECOND
+    assert max(len(str(one)) for one in noted.facts) < 1000

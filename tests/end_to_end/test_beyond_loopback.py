@@ -91,6 +91,7 @@ def test_a_server_that_can_not_be_believed_is_told(
         (("--listen", "127.0.0.1:0", "--tls-cert", "KEY"), "not a PEM certificate"),
         (("--listen", "127.0.0.1:0", "--tls-ca", "CERT"), "needs a certificate"),
         (("--accounts", "ACCOUNTS"), "--listen"),
+        (("--viewer", "a/b"), "no client id"),
         (("--broker", "mqtt://h", "--insecure"), "leaves out"),
         (("--broker", "mqtt://h", "--tls-ca", "CERT"), "mqtts://"),
         (("--broker", "mqtts://h", "--tls-ca", "missing"), "No such file"),

@@ -290,6 +290,7 @@ def test_what_cannot_be_decoded_is_an_event_and_no_answer(payload: bytes, reader
     wait_until(
         lambda: any(each["event"] == "bad_request" for each in reader.messages["event"][events:]), "the event"
     )
+    assert reader.name not in str(reader.messages["event"])  # whose it was is nobody else's business
     assert reader.send({"id": secrets.token_hex(4), "op": "ping", "params": {}})["status"] == "ok"
     assert len(reader.messages["response"]) == answers + 1
 

@@ -103,7 +103,7 @@ async def _show(
     async with BusLink() as link:
         app = VmqApp(link, theme=theme, read_only=read_only, host=host, preferences=preferences)
         if url is not None:
-            await link.connect(url, host)
+            await link.connect(url, host, read_only=read_only)
             await app.run_async()
             return status_of(app)
         private = PrivateEngine(options, link.report)
@@ -143,7 +143,7 @@ async def _follow(
     if url is None:
         app.exit()
         return
-    await link.connect(own_url(url, user=user))
+    await link.connect(own_url(url, user=user), read_only=user == "viewer")
     doing = asyncio.create_task(_do(link, deeds)) if deeds else None
     await asyncio.to_thread(private.wait)
     if doing is not None:

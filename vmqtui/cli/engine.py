@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
@@ -18,6 +19,8 @@ from vmqtui.cli.reach import broker_url, listening_tls
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.cli.start import prepare_kernels
 from vmqtui.printable import printable
+
+_CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 
 if TYPE_CHECKING:
     from engine.service.engine import Engine, Listen
@@ -35,6 +38,7 @@ def run_engine(
     listen: str | None,
     insecure: bool,
     accounts: Path | None,
+    viewers: list[str],
     duration: float | None,
     interval: float,
     worker_deadline: float | None,
@@ -46,6 +50,9 @@ def run_engine(
     check_source(capture, loop, interface, promiscuous)
     if broker is not None and listen is not None:
         unusable("--listen: an engine uses --broker or a broker of its own, not both")
+    for pattern in viewers:
+        if not _CLIENTS.fullmatch(pattern):
+            unusable(f"--viewer: {printable(pattern, 80)!r} is no client id, or pattern of some (view-*)")
     if broker is not None and (insecure or accounts is not None):
         name = "--insecure" if insecure else "--accounts"
         unusable(f"{name}: is about an engine's own broker, which --broker leaves out")
@@ -75,6 +82,7 @@ def run_engine(
                 interval_s=interval,
                 worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
                 announce="found" if listen is None else "named",
+                viewers=viewers,
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )
 

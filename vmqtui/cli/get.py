@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from engine.bus.topics import random_client
 from engine.bus.watcher import HostView, Watcher
 from engine.telemetry.stats import Stats
 from vmqtui.cli.failures import DONE, failed, sentences, unusable
@@ -39,7 +40,8 @@ def open_watcher(
     url = broker_url(broker, user=user)
     if url is None:
         failed("no engine was found: start one with vmqtui engine, or name a broker with --broker")
-    return Watcher(url, host, on_message=on_message)
+    client = random_client("viewer" if user == "viewer" else "vmq")
+    return Watcher(url, host, client=client, on_message=on_message)
 
 
 async def find_host(watcher: Watcher, host: str | None) -> str:

@@ -152,6 +152,10 @@ def engine(
         Path | None,
         typer.Option("--accounts", metavar="F", help="Who else may use its own broker (vmqtui account)."),
     ] = None,
+    viewer: Annotated[
+        list[str] | None,
+        typer.Option("--viewer", metavar="ID", help="A client, or pattern (view-*), that asks for nothing."),
+    ] = None,
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
     ] = None,
@@ -186,6 +190,7 @@ def engine(
             listen=listen,
             insecure=insecure,
             accounts=accounts,
+            viewers=viewer or [],
             duration=duration,
             interval=interval,
             worker_deadline=worker_deadline,

@@ -52,7 +52,8 @@ async def _show(wanted: Wanted) -> int:
             preferences=preferences,
             writes_files=False,  # whoever looks from elsewhere has no use for files here
         )
-        await link.connect(replace(BrokerUrl.parse(wanted.broker), files=wanted.tls), wanted.host)
+        url = replace(BrokerUrl.parse(wanted.broker), files=wanted.tls)
+        await link.connect(url, wanted.host, read_only=wanted.read_only)
         await app.run_async()
     return status_of(app)
 
