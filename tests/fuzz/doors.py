@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from engine.bus import packets, topics
 from engine.bus.errors import BadUrl
+from engine.bus.rules import Party, may_publish, may_read, may_subscribe
 from engine.bus.urls import BrokerUrl
 from engine.logs import JsonForm, TextForm, relayed
 from tests.fuzz.mutate import JSON, LINES
@@ -27,6 +28,21 @@ def _topic(data: bytes) -> None:
         assert client is None or text == f"vmq/v1/hv01/{kind}/{client}"
     host = topics.host_of_response(text, "c")
     assert host is None or text == f"vmq/v1/{host}/response/c"
+
+
+def _access(data: bytes) -> None:
+    """A topic, or a filter of topics, and what each role may do with it."""
+    text = data.decode("utf-8", "replace")
+    viewer, operator = Party("viewer", "c"), Party("operator", "c")
+    for party in (viewer, operator, Party("engine", "e", "hv01"), Party("engine", "o")):
+        reads, publishes = may_read(party, text), may_publish(party, text)
+        if not set("+#") & set(text):
+            assert may_subscribe(party, text) or not reads
+        assert not (reads or publishes) or text.startswith("vmq/v1/")
+    assert not may_publish(viewer, text)
+    assert not may_publish(operator, text) or text.endswith("/request/c")
+    assert not may_read(viewer, text) or "/request/" not in text
+    assert not may_read(viewer, text) or "/response/" not in text or text.endswith("/response/c")
 
 
 def _url(data: bytes) -> None:
@@ -161,6 +177,9 @@ def _publishes() -> list[bytes]:
 
 TARGETS: Final = {
     "topic": Target(_topic, lambda: [b"vmq/v1/hv01/stats", b"vmq/v1/hv01/request/c", b"vmq/v1/h/response/c"]),
+    "access": Target(
+        _access, lambda: [b"vmq/v1/hv01/request/c", b"vmq/v1/+/response/c", b"vmq/v1/#", b"vmq/v1/hv01/stats"]
+    ),
     "url": Target(_url, lambda: [b"mqtt://me:pass%40@host:1883", b"mqtts://[::1]:8883/"]),
     "address": Target(
         _address, lambda: [b"127.0.0.1:8000", b"[::1]:0", b"https://name.example:8443/", b"h:" + b"9" * 5000]

@@ -6,8 +6,10 @@ from typing import Final
 
 import engine.scenario
 from engine.bus import codec, discovery
-from engine.bus.errors import BadMessage, BadUrl
+from engine.bus.accounts import ACCOUNT_LIMIT, read_accounts
+from engine.bus.errors import BadAccounts, BadMessage, BadUrl
 from engine.bus.messages import Status
+from engine.bus.settings import ENGINE, USERS
 from engine.ndis.host import Host
 from engine.scenario.keys import KEYS
 from engine.scenario.load import ScenarioError, load, load_traffic, read_traffic
@@ -110,6 +112,23 @@ def _announcement(data: bytes) -> None:
         raise AssertionError("a file that does not read is passed over") from error
 
 
+def _accounts(data: bytes) -> None:
+    path = written(data, "accounts")
+    path.chmod(0o600)
+    try:
+        found = read_accounts(path)
+    except BadAccounts as error:
+        check_sentence(error)
+        return
+    assert 1 <= len(found) <= ACCOUNT_LIMIT
+    assert len({one.name for one in found} - {ENGINE, *USERS}) == len(found)
+
+
+def _account_seeds() -> list[bytes]:
+    stored = f"scrypt${'A' * 22}==${'b' * 86}=="
+    return [f"# who may come\nann operator {stored}\nbob@lab viewer {stored}\n".encode()]
+
+
 def _scenario_seeds() -> list[bytes]:
     shipped = (Path(engine.scenario.__file__).parent / "default.toml").read_bytes()
     small = b'[host]\ncpus = 2\n[[adapter]]\nname = "nic0"\n[[adapter.queue]]\nvm = "a"\n'
@@ -206,6 +225,9 @@ TARGETS: Final = {
     "capture": Target(_capture, _capture_seeds),
     "recording": Target(_recording, _recording_seeds, form=RECORDING),
     "recorded": Target(_recorded, lambda: [codec.encode(make_stats(2, FEW))]),
+    "accounts": Target(
+        _accounts, _account_seeds, words=lambda: ["scrypt$", "viewer", "operator", ENGINE, *USERS]
+    ),
     "announcement": Target(
         _announcement,
         lambda: [b'{"urls": {"viewer": "mqtt://viewer:x@127.0.0.1:1883"}, "host": "a", "found": true}'],

@@ -7,12 +7,13 @@ else that comes out of ``Target.run`` is.
 from collections.abc import Mapping
 from typing import Final
 
-from tests.fuzz import doors, files, messages, people
+from tests.fuzz import advising, doors, files, messages, people
 from tests.fuzz.target import Target
 
 TARGETS: Final[Mapping[str, Target]] = {
     **files.TARGETS,
     **messages.TARGETS,
+    **advising.TARGETS,
     **doors.TARGETS,
     **people.TARGETS,
 }

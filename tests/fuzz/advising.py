@@ -1,0 +1,52 @@
+"""What is advised of a host: by rules over a configuration and readings that anybody may have written."""
+
+from typing import Final
+
+import msgspec
+
+from engine.advice.evidence import Evidence
+from engine.advice.registry import advice
+from engine.advice.trail import Trail
+from engine.bus import codec
+from engine.bus.errors import BadMessage
+from engine.telemetry.config import Config
+from engine.telemetry.stats import Stats
+from tests.fuzz.messages import FEW
+from tests.fuzz.mutate import STREAM
+from tests.fuzz.target import Target
+from tests.vmqtui.scripted import VMS, make_config, make_stats
+from vmqtui.advising import words
+from vmqtui.cli.advise import block
+from vmqtui.printable import is_plain
+
+
+def _advice(data: bytes) -> None:
+    """A configuration, and two readings of it."""
+    try:
+        config, before, now, *_ = [*map(msgspec.msgpack.encode, STREAM.read(data)[:3])]
+        known = codec.decode(Config, config)
+        first, last = codec.decode(Stats, before), codec.decode(Stats, now)
+    except (BadMessage, ValueError, TypeError, msgspec.MsgspecError):
+        return
+    trail = Trail()
+    trail.add(make_config(FEW), first.sim_time_ns)
+    trace = trail.add(known, last.sim_time_ns)
+    for evidence in (Evidence(known, last, first, trace), Evidence(known, last)):
+        found = advice(evidence)
+        msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=type(found))
+        for finding in found.findings:
+            for line in block(finding):
+                assert is_plain(line), line
+            for request in finding.requests:
+                assert words.command(request).isprintable()
+
+
+def _seeds() -> list[bytes]:
+    return [
+        codec.encode(make_config(vms)) + codec.encode(make_stats(1, vms)) + codec.encode(make_stats(9, vms))
+        for vms in (FEW, VMS)
+    ]
+
+
+TARGETS: Final = {"advice": Target(_advice, _seeds, form=STREAM)}
+"""By name."""
