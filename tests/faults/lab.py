@@ -24,6 +24,7 @@ cpus = 1
 [[adapter]]
 name = "nic0"
 max_queues = 4096
+max_filters = 4096
 buffers = 8192
 
 [[traffic.mix]]
