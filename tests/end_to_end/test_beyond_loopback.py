@@ -73,6 +73,16 @@ def test_they_come_from_the_environment_too_and_roles_hold(
     assert "did not answer" in done.err
 
 
+def test_they_come_from_the_configuration_too(
+    public: str, pems: Certificates, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = own(tmp_path / "password", "see it\n")
+    written = f'[broker]\npassword_file = "{password}"\ntls_ca = "{pems.ca}"\n'
+    monkeypatch.setenv("VMQTUI_CONFIG", str(own(tmp_path / "config.toml", written)))
+    done = here("get", "hosts", "--json", "--broker", public.replace("USER", "vic"))
+    assert [row["host"] for row in done.document["hosts"]] == ["public"]
+
+
 def test_a_server_that_can_not_be_believed_is_told(
     public: str, pems: Certificates, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

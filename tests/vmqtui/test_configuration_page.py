@@ -11,7 +11,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.keys import Tables
 from vmqtui.preferences.keys import KEYS, PLACES
 from vmqtui.preferences.load import loads
-from vmqtui.preferences.model import Preferences, TableColumns, Thresholds
+from vmqtui.preferences.model import Broker, Preferences, TableColumns, Thresholds
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 PREFIXES: dict[type[msgspec.Struct], str] = {
@@ -19,6 +19,7 @@ PREFIXES: dict[type[msgspec.Struct], str] = {
     TableColumns: "columns.TABLE.",
     Thresholds: "thresholds.",
     AdviceThresholds: "advice.",
+    Broker: "broker.",
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 import typer
 
@@ -19,6 +19,9 @@ from engine.bus.discovery import find_url
 from engine.bus.tls import NO_FILES, TlsFiles, client_context
 from engine.bus.urls import BrokerUrl
 from vmqtui.cli.failures import sentences, unusable
+
+if TYPE_CHECKING:
+    from vmqtui.preferences.model import Broker
 
 PASSWORD_VARIABLE: Final = "VMQTUI_PASSWORD"
 _PASSWORD_BYTES: Final = 1024
@@ -105,37 +108,61 @@ def broker_url(explicit: str | None, *, user: str) -> BrokerUrl | None:
 
 def completed(url: BrokerUrl) -> BrokerUrl:
     """A URL with the password and the TLS files that it does not hold. Ends with 2 when they don't fit."""
-    tls = _given.tls
     if _given.typed and not url.tls:
         unusable(f"--tls-ca, --tls-cert, --tls-key: are for mqtts://, and {url} is not encrypted")
-    if url.tls:
-        with sentences():
-            client_context(tls)
-        url = replace(url, files=tls)
+    if not url.tls and url.password is not None:
+        return url
+    from vmqtui.preferences.load import load_preferences
+
+    with sentences():
+        written = load_preferences().broker
+        if url.tls:
+            url = replace(url, files=_tls_files(written))
+            client_context(url.files)
     if url.password is not None:
         return url
-    password = _password()
+    password = _password(written, url)
     if password is not None and url.user is None:
         unusable(f"a password without a user: say who you are in the URL (mqtt://USER@{url.host})")
     return replace(url, password=password)
 
 
-def _password() -> str | None:
-    path = _given.password_file
-    if path is None:
-        return os.environ.get(PASSWORD_VARIABLE)
+def _tls_files(written: "Broker") -> TlsFiles:
+    """The given files; those of the configuration where none is given."""
+    ca, cert, key = (
+        None if file is None else str(Path(file).expanduser())
+        for file in (written.tls_ca, written.tls_cert, written.tls_key)
+    )
+    given = _given.tls
+    if given.cert is not None or given.key is not None:
+        cert, key = given.cert, given.key
+    return TlsFiles(given.ca or ca, cert, key)
+
+
+def _password(written: "Broker", url: BrokerUrl) -> str | None:
+    """From the option, the environment, or, for a URL with a user, the configuration."""
+    if _given.password_file is not None:
+        return _first_line(_given.password_file)
+    if PASSWORD_VARIABLE in os.environ:
+        return os.environ[PASSWORD_VARIABLE]
+    if written.password_file is None or url.user is None:
+        return None
+    return _first_line(Path(written.password_file).expanduser())
+
+
+def _first_line(path: Path) -> str:
     try:
         with path.open("rb") as file:
             if sys.platform != "win32" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                unusable(f"--password-file: {path}: other users can read it (chmod 600 {path})")
+                unusable(f"password file {path}: other users can read it (chmod 600 {path})")
             content = file.read(_PASSWORD_BYTES + 1)
     except OSError as error:
-        unusable(f"--password-file: {path}: {error.strerror or error}")
+        unusable(f"password file {path}: {error.strerror or error}")
     line = content.partition(b"\n")[0].removesuffix(b"\r")
     try:
         password = line.decode()
     except UnicodeDecodeError:
         password = ""
     if not password or len(line) > _PASSWORD_BYTES or "\0" in password:
-        unusable(f"--password-file: {path}: its first line is no password (1 to {_PASSWORD_BYTES} bytes)")
+        unusable(f"password file {path}: its first line is no password (1 to {_PASSWORD_BYTES} bytes)")
     return password

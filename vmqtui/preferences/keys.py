@@ -48,6 +48,17 @@ def _text(value: object) -> str:
     raise ValueError(f"{values.show(value)} is not a directory's path")
 
 
+def _file(text: str) -> Key:
+    return Key(_path, "a file", text, "none")
+
+
+def _path(value: object) -> str:
+    try:
+        return _text(value)
+    except ValueError:
+        raise ValueError(f"{values.show(value)} is not a file's path") from None
+
+
 def _table(value: object) -> object:
     if isinstance(value, dict):
         return value
@@ -89,6 +100,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
         "columns": Key(_table, "a table", "columns by table of the screen: the names are below", "empty"),
         "thresholds": Tables(model.Thresholds, "from where on values are marked"),
         "advice": Tables(AdviceThresholds, "from where on the advisor has something to say"),
+        "broker": Tables(model.Broker, "how brokers are reached"),
     },
     model.TableColumns: {
         "show": Key(_words, "array of columns", "shown before others, however little room there is", "none"),
@@ -104,6 +116,12 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
             "number 0..1000000000",
             "frames a second above which drops are marked ▲",
         ),
+    },
+    model.Broker: {
+        "password_file": _file("whose first line is the password, as `--password-file`"),
+        "tls_ca": _file("with CA certificates to believe, for `mqtts://`, as `--tls-ca`"),
+        "tls_cert": _file("with the certificate to show, as `--tls-cert`"),
+        "tls_key": _file("with its private key, as `--tls-key`"),
     },
     AdviceThresholds: {one.name: _advice(one) for one in THRESHOLDS},
 }

@@ -54,6 +54,7 @@ def loads(text: str, name: str) -> Preferences:
             columns=_columns(document.get("columns", {})),
             thresholds=read.thresholds,
             advice=read.advice,
+            broker=read.broker,
         )
     except MisfitError as misfit:
         raise _FILE.misfit(name, misfit) from None

@@ -26,6 +26,15 @@ class TableColumns(_Table, frozen=True, kw_only=True):
     hide: tuple[str, ...] = ()
 
 
+class Broker(_Table, frozen=True, kw_only=True):
+    """``[broker]``: how brokers by URL are reached, where neither an option nor the environment says."""
+
+    password_file: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+
 class Preferences(_Table, frozen=True, kw_only=True):
     """The whole file. ``theme`` and ``exports`` None: as the program decides."""
 
@@ -36,3 +45,4 @@ class Preferences(_Table, frozen=True, kw_only=True):
     columns: dict[str, TableColumns] = {}
     thresholds: Thresholds = Thresholds()
     advice: AdviceThresholds = AdviceThresholds()
+    broker: Broker = Broker()

@@ -45,6 +45,10 @@ def _lines(preferences: Preferences) -> Iterator[str]:
     yield "[advice]"
     for key, value in msgspec.structs.asdict(preferences.advice).items():
         yield f"{key} = {_value(value)}"
+    yield ""
+    yield "[broker]"
+    for key, value in msgspec.structs.asdict(preferences.broker).items():
+        yield f"# {key} =" if value is None else f"{key} = {_value(value)}"
     for place, columns in preferences.columns.items():
         yield ""
         yield f"[columns.{place}]"
