@@ -49,6 +49,10 @@ class BusView:
         return self._watched.received_monotonic
 
     @property
+    def missed(self) -> int:
+        return self._watched.stats_missed
+
+    @property
     def events(self) -> Sequence[Event]:
         return self._watched.events
 

@@ -12,7 +12,8 @@ Connection = Literal["connecting", "connected", "lost"]
 
 
 class HostView(Protocol):
-    """The latest word of one host. ``received`` is when its stats arrived, on the link's clock."""
+    """The latest word of one host. ``received`` is when its stats arrived, on the link's clock; ``missed``
+    how many the engine numbered and this reader never saw."""
 
     @property
     def status(self) -> Status | None: ...
@@ -22,6 +23,8 @@ class HostView(Protocol):
     def stats(self) -> Stats | None: ...
     @property
     def received(self) -> float | None: ...
+    @property
+    def missed(self) -> int: ...
     @property
     def events(self) -> Sequence[Event]: ...
 

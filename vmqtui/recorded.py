@@ -94,6 +94,7 @@ class RecordedHost:
     config: Config | None
     stats: Stats | None
     received: float | None = None
+    missed: int = 0
     events: Sequence[Event] = ()
 
 

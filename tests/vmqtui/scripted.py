@@ -278,6 +278,7 @@ class ScriptedHost:
     config: Config | None = None
     stats: Stats | None = None
     received: float | None = None
+    missed: int = 0
     events: tuple[Event, ...] = ()
 
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.vmqtui.scripted import ScriptedHost, ScriptedLink
 from vmqtui.draw import bar, fit, spark, stacked, width_of
 from vmqtui.printable import printable
+from vmqtui.state.model import Model
 from vmqtui.theme import load_themes, themes_directory
-from vmqtui.widgets.header import lateness
+from vmqtui.widgets.header import Header, lateness
 
 
 def test_bar_is_always_as_wide_as_asked() -> None:
@@ -108,3 +110,11 @@ def test_the_header_says_how_late_simulated_time_is_and_how_fast_it_goes() -> No
     assert lateness(1_020_000_000, 0.431, 120) == [("△ 0.43× real time, 1.0s behind  ", "warn")]
     assert lateness(1_020_000_000, 0.431, 80) == [("△ 0.43×, 1.0s behind  ", "warn")]
     assert lateness(1_020_000_000, None, 80) == [("△ 1.0s behind  ", "warn")]
+
+
+def test_the_header_says_how_many_readings_were_missed() -> None:
+    link = ScriptedLink(connection="connected", views={"hv01": ScriptedHost(missed=37)})
+    header = Header(Model(link, "hv01"), read_only=False)
+    assert "37 readings missed" in "".join(text for text, _ in header.paint(120, 2)[0])
+    link.views["hv01"].missed = 0
+    assert "missed" not in "".join(text for text, _ in header.paint(120, 2)[0])

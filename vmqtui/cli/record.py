@@ -77,6 +77,8 @@ class _Recording:
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         print(printable(self._summary()), flush=True)
+        if left_out := watcher.replaced + watcher.no_room:
+            warn(f"{left_out} messages came faster than they could be recorded and are left out")
         if self._undecodable:
             warn(f"{self._undecodable} readings could not be decoded and are left out")
         if self._recorder.full:

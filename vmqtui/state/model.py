@@ -182,6 +182,12 @@ class Model:
             return liveness(link.connection, waiting or link.progress, None, None, link.clock())
         return liveness(link.connection, link.progress, view.status, view.received, link.clock())
 
+    @property
+    def missed(self) -> int:
+        """Readings of the host that the engine numbered and this dashboard never saw."""
+        view = self.link.view(self.host) if self.host else None
+        return 0 if view is None else view.missed
+
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
         """The last points of a series of the history, as it stood at the moment that is shown."""
         return self.history.last(key, count, self._playhead.number)

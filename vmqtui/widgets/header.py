@@ -71,6 +71,8 @@ class Header(Canvas):
         if self._read_only:
             right.append(("read-only  ", "dim"))
         right += self._down()
+        if width >= 100 and model.missed:
+            right.append((f"{compact(model.missed)} readings missed  ", "dim"))
         stats = snapshot.stats
         if stats is not None:
             right += lateness(stats.behind_ns, stats.real_time_ratio, width)
