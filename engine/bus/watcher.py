@@ -157,6 +157,7 @@ class Watcher:
         self.client = topics.random_client() if client is None else topics.checked_name(client, "client id")
         self.hosts: dict[str, HostView] = {}
         self.undecodable = 0
+        self._answered = False
         self.left_out = 0
         self._kept_bytes = 0
         self.changed = asyncio.Event()
@@ -256,7 +257,10 @@ class Watcher:
         except TimeoutError:
             if not asked.begun:
                 raise NotConnected(self.why or f"{self._connection.url} took no request in time") from None
-            raise RequestTimeout(f"{host} did not answer {op!r} within {timeout:g} s") from None
+            why = f"{host} did not answer {op!r} within {timeout:g} s"
+            if not self._answered:
+                why += " (a broker that lets you only watch keeps requests from it)"
+            raise RequestTimeout(why) from None
         finally:
             del self._asked[id]
             if asked.outgoing is not None:
@@ -310,6 +314,7 @@ class Watcher:
                     self._ask_again(host)
             elif topics.host_of_response(topic, self.client) is not None:
                 response = codec.decode(Response, payload)
+                self._answered = True
                 asked = self._asked.get(response.id)
                 if asked is not None and not asked.answer.done():
                     asked.answer.set_result(response)

@@ -24,7 +24,7 @@ from engine.bus.engine_bus import EngineBus
 from engine.bus.messages import Request, Response
 from engine.bus.settings import USERS, Account
 from engine.bus.tls import TlsFiles
-from engine.bus.urls import BrokerUrl
+from engine.bus.urls import BrokerUrl, is_loopback
 from engine.dataplane.start import warm_up
 from engine.kernels import prepare
 from engine.ndis.outcome import Outcome
@@ -56,6 +56,11 @@ class Listen:
     insecure: bool = False
     tls: TlsFiles | None = None
     accounts: tuple[Account, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether it is for other machines too; commands of this one then go by another port."""
+        return self.tls is not None or not is_loopback(self.host)
 
 
 class Engine:

@@ -71,6 +71,11 @@ def test_they_come_from_the_environment_too_and_roles_hold(
     done = here("adapter", "set", "--link-gbps", "40")
     assert (done.status, done.out) == (1, "")
     assert "did not answer" in done.err
+    assert "only watch" in done.err
+
+
+def test_commands_of_its_own_user_need_nothing(public: str, here: Here) -> None:
+    assert [row["host"] for row in here("get", "hosts", "--json").document["hosts"]] == ["public"]
 
 
 def test_they_come_from_the_configuration_too(

@@ -81,7 +81,7 @@ def run_engine(
                 listen=listening,
                 interval_s=interval,
                 worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
-                announce="found" if listen is None else "named",
+                announce="found" if listen is None or (listening and listening.public) else "named",
                 viewers=viewers,
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )
