@@ -57,13 +57,13 @@ class RecordedTape:
         events = (self._message(Event, "event", place) for place in range(max(0, last - EVENTS), last))
         return Moment(
             status=self._message(Status, "status", bisect_right(index.since["status"], number) - 1),
-            config=self._config(number, stats),
+            config=self.config(number, stats),
             stats=stats,
             before=prior,
             events=tuple(event for event in events if event is not None),
         )
 
-    def _config(self, number: int, stats: Stats) -> Config | None:
+    def config(self, number: int, stats: Stats) -> Config | None:
         """The configuration that a reading's rows belong to; it may have come a little later."""
         place = bisect_right(self._index.since["config"], number) - 1
         config = self._message(Config, "config", place)
@@ -71,6 +71,10 @@ class RecordedTape:
             return config
         later = self._message(Config, "config", place + 1)
         return later if later is not None and later.revision == stats.revision else config
+
+    def event(self, place: int) -> Event | None:
+        """An event by its place among the host's; None when it can't be read."""
+        return self._message(Event, "event", place)
 
     def _message(self, kind: type[T], name: str, place: int) -> T | None:
         if not 0 <= place < len(self._index.messages[name]):

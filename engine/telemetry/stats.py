@@ -45,7 +45,7 @@ class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     default_queue: Annotated[dict[Name, int], OfColumns]
     default_queue_top: TopPairs | None = None
     """None from an engine that does not tell."""
-    interface: dict[str, int] | None = None
+    interface: Annotated[dict[Name, int], OfColumns] | None = None
     """What the kernel says of the live interface that feeds the adapter; None where there is none."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from vmqtui.cli import config, controls, logs, traffic
+from vmqtui.cli import config, controls, export, logs, traffic
 from vmqtui.cli import scenario as library
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
@@ -47,6 +47,7 @@ app.add_typer(traffic.traffic, name="traffic")
 app.add_typer(config.config, name="config")
 app.add_typer(logs.logs, name="logs")
 app.add_typer(library.scenario, name="scenario")
+app.add_typer(export.export, name="export")
 
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
 

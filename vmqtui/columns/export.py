@@ -34,11 +34,12 @@ def as_csv(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([column.key for column in exported])
-    writer.writerows([_cell(column.value(row)) for column in exported] for row in rows)
+    writer.writerows([cell(column.value(row)) for column in exported] for row in rows)
     return text.getvalue()
 
 
-def _cell(value: Value) -> str | int | float:
+def cell(value: Value) -> str | int | float:
+    """A value as CSV has it."""
     if value is None:
         return ""
     if isinstance(value, bool):

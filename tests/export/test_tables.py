@@ -1,0 +1,122 @@
+"""Tables of a recording: every reading's rows, the same in CSV and Parquet, in bounded memory."""
+
+import csv
+import io
+import tracemalloc
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from engine.bus.codec import encode
+from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording.writer import Recorder
+from tests.export.lab import INTERFACE, full_stats
+from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
+from vmqtui.export.files import put_in_place, write_csv, write_parquet
+from vmqtui.export.tables import COLUMNS, Rows, Table
+
+READINGS = 5
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tables") / "lab.vmqrec"
+    with Recorder(path, limit_bytes=1 << 30) as recorder:
+        recorder.message("hv01", "config", encode(make_config(VMS)))
+        for seq in range(1, READINGS):
+            recorder.reading("hv01", make_stats(seq, VMS))
+        recorder.reading("hv01", full_stats())
+        for event in EVENTS:
+            recorder.message("hv01", "event", encode(event))
+    return path
+
+
+def as_csv(path: Path, table: Table) -> list[dict[str, str]]:
+    text = io.StringIO()
+    with Recording(path) as recording:
+        count = write_csv(text, COLUMNS[table], Rows(recording, table))
+    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    assert len(rows) == count
+    return rows
+
+
+def test_a_row_for_each_queue_and_reading(recorded: Path) -> None:
+    rows = as_csv(recorded, "queues")
+    assert len(rows) == READINGS * len(VMS)
+    stats = full_stats()
+    queues = stats.adapters["nic0"].queues
+    for row, queue in zip(rows[-len(VMS) :], make_config(VMS).adapters[0].queues, strict=True):
+        assert (row["host"], row["adapter"], row["seq"]) == ("hv01", "nic0", "40")
+        assert (row["queue_id"], row["name"], row["vm"]) == (str(queue.queue_id), queue.name, queue.vm or "")
+        assert (row["cpu"], row["state"]) == (str(queue.cpu), queue.state)
+        for name, column in queues.items():
+            if name != "id":
+                assert row[name] == str(column[queue.queue_id]), name
+    assert rows[0]["latency_p99_ns"] == ""  # the writer did not send it: unknown, not 0
+
+
+def test_the_other_tables(recorded: Path) -> None:
+    stats = full_stats()
+    adapter = stats.adapters["nic0"]
+    last = as_csv(recorded, "adapters")[-1]
+    assert {name: int(last[name]) for name in adapter.port} == adapter.port
+    assert {name: int(last[name]) for name in INTERFACE} == INTERFACE
+    reasons = {name: int(last[f"default_queue_{name}"]) for name in adapter.default_queue}
+    assert reasons == adapter.default_queue
+    assert len(as_csv(recorded, "cpus")) == READINGS * len(stats.cpus["id"])
+    filters = as_csv(recorded, "filters")[-len(adapter.filters["id"]) :]
+    assert [int(row["matched_frames"]) for row in filters] == adapter.filters["matched_frames"]
+    macs = [one.mac for one in make_config(VMS).adapters[0].filters]
+    assert [row["mac"] for row in filters] == macs
+    assert [row["cause"] for row in as_csv(recorded, "events")] == [event.cause for event in EVENTS]
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_parquet_holds_what_csv_does(table: Table, recorded: Path, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    with Recording(recorded) as recording:
+        count = write_parquet(path, COLUMNS[table], Rows(recording, table))
+    read = pyarrow.parquet.read_table(path)
+    assert read.num_rows == count
+    assert read.column_names == [name for name, _ in COLUMNS[table]]
+    as_text = [
+        {name: "" if one is None else str(one) for name, one in row.items()} for row in read.to_pylist()
+    ]
+    assert as_text == as_csv(recorded, table)
+
+
+def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
+    class Nowhere(io.StringIO):
+        def write(self, text: str) -> int:
+            return len(text)
+
+    def peak(readings: int) -> int:
+        path = tmp_path / f"{readings}.vmqrec"
+        with Recorder(path, limit_bytes=1 << 30) as recorder:
+            recorder.message("hv01", "config", encode(make_config(VMS)))
+            for seq in range(1, readings + 1):
+                recorder.reading("hv01", make_stats(seq, VMS))
+        with Recording(path) as recording:
+            tracemalloc.start()
+            write_csv(Nowhere(), COLUMNS["queues"], Rows(recording, "queues"))
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    assert peak(200) < 1.5 * peak(40)
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with put_in_place(path) as part:
+            part.write_text("half")
+            raise OSError(28, "no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        fail()
+    assert [each.name for each in tmp_path.iterdir()] == ["table.csv"]
+    assert path.read_text() == "old"

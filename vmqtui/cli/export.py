@@ -1,0 +1,157 @@
+"""``vmqtui export …``: metrics for Prometheus, a dashboard for Grafana, tables of a recording."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
+from vmqtui.cli.options import Broker
+from vmqtui.cli.reach import reaches
+
+if TYPE_CHECKING:
+    from vmqtui.export.tables import Rows, Table
+
+Form = Literal["csv", "parquet"]
+DEFAULT_LISTEN = "127.0.0.1:9825"
+
+export = typer.Typer(
+    help="Give other programs what engines report and recordings hold.", rich_markup_mode=None
+)
+
+OnlyHost = Annotated[
+    str | None, typer.Option("--host", metavar="H", help="Only this host; default: every host there is.")
+]
+RecordingFile = Annotated[Path, typer.Argument(metavar="RECORDING", help="A file of vmqtui record.")]
+TableName = Annotated[
+    str, typer.Option("--table", metavar="T", help="queues, filters, cpus, adapters or events.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
+
+
+@export.command()
+@reaches
+def prometheus(
+    broker: Broker = None,
+    host: OnlyHost = None,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where it listens; port 0: a free one.")
+    ] = DEFAULT_LISTEN,
+    filters: Annotated[
+        bool, typer.Option("--filters", help="A series for each filter, too; there may be many.")
+    ] = False,
+) -> None:
+    """Serve what engines report to Prometheus. Its first line is the address to scrape."""
+    from vmqtui.cli.run import run_async
+    from vmqtui.cli.serve import parse_listen
+
+    with sentences():
+        raise typer.Exit(run_async(_serve(broker, host, parse_listen(listen), filters)))
+
+
+async def _serve(broker: str | None, host: str | None, address: tuple[str, int], filters: bool) -> int:
+    from vmqtui.cli.get import open_watcher
+    from vmqtui.cli.run import on_signal
+    from vmqtui.export.endpoint import Endpoint, is_loopback
+
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end(status: int) -> None:
+        if not ended.done():
+            ended.set_result(status)
+
+    on_signal(signal.SIGINT, lambda: end(INTERRUPTED))
+    on_signal(signal.SIGTERM, lambda: end(DONE))
+    async with open_watcher(broker, host, user="viewer") as watcher:
+        try:
+            async with Endpoint(watcher, *address, filters=filters) as endpoint:
+                if not is_loopback(address[0]):
+                    warn("whoever reaches this address can read every number and name; it asks for nothing")
+                print(endpoint.url, flush=True)
+                return await ended
+        except OSError as error:
+            failed(f"--listen: {address[0]}:{address[1]}: {error.strerror or error}")
+
+
+@export.command()
+def grafana() -> None:
+    """Print a dashboard for Grafana over those metrics; import it there."""
+    from importlib.resources import files
+
+    sys.stdout.write((files("vmqtui.export") / "grafana.json").read_text(encoding="utf-8"))
+
+
+@export.command()
+def csv(
+    recording: RecordingFile,
+    table: TableName = "queues",
+    host: OnlyHost = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a table of a recording as CSV: every reading's rows, one after another."""
+    raise typer.Exit(_write(recording, table, host, output, force, "csv"))
+
+
+@export.command()
+def parquet(
+    recording: RecordingFile,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
+    table: TableName = "queues",
+    host: OnlyHost = None,
+    force: Force = False,
+) -> None:
+    """Write a table of a recording as Parquet (needs pyarrow: pip install 'vmqtui[parquet]')."""
+    raise typer.Exit(_write(recording, table, host, output, force, "parquet"))
+
+
+def _write(path: Path, table: str, host: str | None, output: Path | None, force: bool, form: "Form") -> int:
+    from engine.telemetry.recording.form import RecordingError
+    from engine.telemetry.recording.reader import Recording
+    from vmqtui.export.tables import COLUMNS, Rows
+
+    if table not in COLUMNS:
+        unusable(f"--table: {table!r} is not a table; {', '.join(COLUMNS)} fit")
+    if output is not None and output.exists() and not force:
+        unusable(f"{output}: is there already; another name, or --force to replace it")
+    try:
+        recording = Recording(path)
+    except RecordingError as error:
+        unusable(error)
+    except OSError as error:
+        unusable(f"{path}: {error.strerror or error}")
+    with recording:
+        if host is not None and host not in recording.hosts:
+            unusable(f"--host: {host!r} is not in {path}; {', '.join(sorted(recording.hosts))} fits")
+        rows = Rows(recording, table, host)
+        count = _write_rows(rows, table, output, form)
+        if recording.broken is not None:
+            warn(f"{recording.broken}; what is before was written")
+        if rows.unreadable:
+            warn(f"{path}: {rows.unreadable} records could not be read and are left out")
+    if output is not None:
+        print(f"{output}: {count:,} rows of {table}")
+    return DONE
+
+
+def _write_rows(rows: "Rows", table: "Table", output: Path | None, form: "Form") -> int:
+    from vmqtui.export.files import MissingLibraryError, put_in_place, write_csv, write_parquet
+    from vmqtui.export.tables import COLUMNS
+
+    if output is None:
+        return write_csv(sys.stdout, COLUMNS[table], rows)
+    try:
+        with put_in_place(output) as part:
+            if form == "parquet":
+                return write_parquet(part, COLUMNS[table], rows)
+            with part.open("w", encoding="utf-8", newline="") as file:
+                return write_csv(file, COLUMNS[table], rows)
+    except MissingLibraryError as error:
+        unusable(error)
+    except OSError as error:
+        failed(f"{output}: {error.strerror or error}")

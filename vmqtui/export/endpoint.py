@@ -1,0 +1,78 @@
+"""The HTTP endpoint that Prometheus scrapes: read-only, bounded, on loopback unless told otherwise."""
+
+import time
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import Final
+
+from aiohttp import web
+
+from engine.bus.watcher import Watcher
+from vmqtui.export.exposition import CONTENT_TYPE, exposition
+
+SHORTEST_S: Final = 0.1
+"""Scrapes within this time get the same document, so that however many come cost little."""
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Endpoint:
+    """Serves what a watcher knows at ``/metrics``, on ``host`` and ``port`` (0: a free one).
+
+    A context manager. On a loopback address only requests for one are answered, so a web page that has a name
+    of its own lead here reads nothing.
+    """
+
+    def __init__(self, watcher: Watcher, host: str, port: int, *, filters: bool) -> None:
+        self._watcher = watcher
+        self._host = host
+        self._port = port
+        self._filters = filters
+        self._made = -SHORTEST_S
+        self._document = b""
+        app = web.Application(middlewares=[self._guard], client_max_size=1024)
+        app.add_routes([web.get("/metrics", self._metrics), web.get("/", self._index)])
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=30)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}/metrics"
+
+    async def __aenter__(self) -> "Endpoint":
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *why: object) -> None:
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if is_loopback(self._host) and not is_loopback(request.url.host or ""):
+            return web.Response(status=421, text="this endpoint is for its own machine\n", headers=_HEADERS)
+        return await handler(request)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        now = time.monotonic()
+        if now - self._made >= SHORTEST_S:
+            self._document = exposition(self._watcher, now, filters=self._filters).encode()
+            self._made = time.monotonic()
+        response = web.Response(body=self._document, headers={"Content-Type": CONTENT_TYPE, **_HEADERS})
+        response.enable_compression()
+        return response
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return web.Response(text="vmqtui: metrics are at /metrics\n", headers=_HEADERS)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine and nothing else."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

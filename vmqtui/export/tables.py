@@ -1,0 +1,145 @@
+"""The tables of a recording: every reading's rows, under the names of the contract, one after another."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from engine.ndis import counters
+from engine.telemetry.config import AdapterConfig, Config
+from engine.telemetry.events import Event
+from engine.telemetry.packing import PackingError
+from engine.telemetry.recording.reader import Recording
+from engine.telemetry.stats import AdapterStats, Stats
+from vmqtui.recorded import RecordedTape
+
+Kind = Literal["integer", "text"]
+Cell = int | str | None
+Table = Literal["queues", "filters", "cpus", "adapters", "events"]
+
+_COUNTS: Final = counters.names
+_OF_READING: Final = (("host", "text"), ("run", "integer"), ("seq", "integer"), ("time_ns", "integer"))
+_TIME: Final = (*_OF_READING, ("sim_time_ns", "integer"))
+_QUEUE: Final = _COUNTS((*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY))
+_CPU: Final = _COUNTS((*counters.CPU, *counters.CPU_GAUGES))
+_PORT: Final = _COUNTS(counters.PORT)
+_INTERFACE: Final = _COUNTS(counters.INTERFACE)
+_REASONS: Final = _COUNTS(counters.DEFAULT_QUEUE_REASONS)
+_FREED: Final = _COUNTS(counters.QUEUE)
+
+
+def _integers(names: Iterable[str], prefix: str = "") -> tuple[tuple[str, Kind], ...]:
+    return tuple((f"{prefix}{name}", "integer") for name in names)
+
+
+COLUMNS: Final[dict[Table, tuple[tuple[str, str], ...]]] = {
+    "queues": (
+        *_TIME, ("adapter", "text"), ("queue_id", "integer"), ("generation", "integer"), ("name", "text"),
+        ("vm", "text"), ("cpu", "integer"), ("state", "text"), *_integers(_QUEUE),
+    ),
+    "filters": (
+        *_TIME, ("adapter", "text"), ("filter_id", "integer"), ("queue_id", "integer"), ("mac", "text"),
+        ("vlan", "text"), *_integers(_COUNTS(counters.FILTER)),
+    ),
+    "cpus": (*_TIME, ("cpu", "integer"), *_integers(_CPU)),
+    "adapters": (
+        *_TIME, ("adapter", "text"), *_integers(_PORT), *_integers(_INTERFACE),
+        *_integers(_REASONS, "default_queue_"), *_integers(_FREED, "freed_"),
+    ),
+    "events": (
+        *_TIME, ("event", "text"), ("adapter", "text"), ("queue_id", "integer"), ("state", "text"),
+        ("cause", "text"),
+    ),
+}  # fmt: skip
+"""Name and kind of each column; ``vlan`` is text, as it may be "untagged" or, for any, nothing."""
+
+
+@dataclass
+class Rows:
+    """The rows of one table of one recording, of all hosts or one, made as they are asked for."""
+
+    recording: Recording
+    table: Table
+    host: str | None = None
+    unreadable: int = 0
+    """Readings and events that the file, changed since it was opened, did not give."""
+
+    def __iter__(self) -> Iterator[Sequence[Cell]]:
+        for host in sorted(self.recording.hosts):
+            if self.host in (None, host):
+                yield from self._events(host) if self.table == "events" else self._readings(host)
+
+    def _readings(self, host: str) -> Iterator[Sequence[Cell]]:
+        index = self.recording.hosts[host]
+        tape = RecordedTape(self.recording, host)
+        for number in range(len(index.offsets)):
+            try:
+                stats = self.recording.stats(host, number)
+            except PackingError:
+                self.unreadable += 1
+                continue
+            reading = (host, index.runs[number], stats.seq, stats.time_ns, stats.sim_time_ns)
+            if self.table == "cpus":
+                yield from _of_columns(reading, stats.cpus, ("id", *_CPU))
+                continue
+            config = tape.config(number, stats)
+            for name, adapter in stats.adapters.items():
+                yield from self._of_adapter((*reading, name), adapter, _settings(config, name, stats))
+
+    def _of_adapter(
+        self, begin: tuple[Cell, ...], adapter: AdapterStats, settings: AdapterConfig | None
+    ) -> Iterator[Sequence[Cell]]:
+        if self.table == "adapters":
+            interface = adapter.interface or {}
+            yield (
+                *begin,
+                *map(adapter.port.get, _PORT),
+                *map(interface.get, _INTERFACE),
+                *map(adapter.default_queue.get, _REASONS),
+                *map(adapter.freed.get, _FREED),
+            )
+        elif self.table == "queues":
+            queues = {(one.queue_id, one.generation): one for one in settings.queues} if settings else {}
+            for row in _of_columns((), adapter.queues, ("id", "generation", *_QUEUE)):
+                number, generation, *counts = row
+                queue = queues.get((number, generation))  # type: ignore[arg-type]
+                known = (queue.name, queue.vm, queue.cpu, queue.state) if queue else (None,) * 4
+                yield (*begin, number, generation, *known, *counts)
+        else:
+            filters = {one.filter_id: one for one in settings.filters} if settings else {}
+            for number, count in _of_columns((), adapter.filters, ("id", "matched_frames")):
+                one = filters.get(number)  # type: ignore[arg-type]
+                vlan = None if one is None or one.vlan is None else str(one.vlan)
+                yield (*begin, number, *((one.queue_id, one.mac) if one else (None, None)), vlan, count)
+
+    def _events(self, host: str) -> Iterator[Sequence[Cell]]:
+        index = self.recording.hosts[host]
+        tape = RecordedTape(self.recording, host)
+        for place, since in enumerate(index.since["event"]):
+            event = tape.event(place)
+            if event is None:
+                self.unreadable += 1
+                continue
+            run = index.runs[min(since, len(index.runs) - 1)] if index.runs else 0
+            yield (host, run, *_event(event))
+
+
+def _event(event: Event) -> tuple[Cell, ...]:
+    where = (event.adapter, event.queue_id, event.state, event.cause)
+    return (event.seq, event.time_ns, event.sim_time_ns, event.event, *where)
+
+
+def _settings(config: Config | None, adapter: str, stats: Stats) -> AdapterConfig | None:
+    """An adapter's configuration, if it is the one that these rows belong to."""
+    if config is None or config.revision != stats.revision:
+        return None
+    return next((one for one in config.adapters if one.name == adapter), None)
+
+
+def _of_columns(
+    begin: tuple[Cell, ...], columns: dict[str, list[int]], names: Sequence[str]
+) -> Iterator[tuple[Cell, ...]]:
+    """Rows of some columns; one that the writer did not send is unknown."""
+    rows = len(columns.get("id", []))
+    unknown = [None] * rows
+    for cells in zip(*(columns.get(name, unknown) for name in names), strict=False):
+        yield (*begin, *cells)
