@@ -403,11 +403,18 @@ def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
     event_loop.call_soon_threadsafe(ended.set)
 
 
+def tells_more_than_a_lost_reader(record: logging.LogRecord) -> bool:
+    """False of what amqtt says, as an error with a traceback, of each message whose reader went away."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, TimeoutError) and "PUBACK" in str(error))
+
+
 def main() -> None:
     """Run until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     relay = Relay(sys.stdout.fileno())
+    relay.addFilter(tells_more_than_a_lost_reader)
     relay.addFilter(Flood())
     logging.basicConfig(level=logging.INFO, handlers=[relay])
     logging.getLogger("amqtt").setLevel(logging.ERROR)

@@ -34,3 +34,11 @@ async def test_a_request_over_a_connection_cut_at_any_byte_is_carried_out_once(
     came_so_far = [await lab.cut(proxy, direction, at) for at in places(length)]
     assert sum(came_so_far) >= TRIES // 2
     assert descriptors() <= before + 4
+
+
+async def test_readers_that_vanish_leave_no_errors_in_the_log(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    for at in (60, 150, 190):
+        await lab.cut(lab.of_reader, "up", at)
+    assert not any("PUBACK" in str(record.__dict__) for record in caplog.records)
