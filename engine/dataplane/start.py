@@ -16,9 +16,11 @@ def context() -> BaseContext:
     return forkserver
 
 
-def warm_up() -> None:
-    """Start that server now, so that it loads while we do; its kernels should be in the cache."""
+def warm_up(*also: str) -> None:
+    """Start that server now, so that it loads while we do, ``also`` with these modules; its kernels should be
+    in the cache."""
     if context().get_start_method() == "forkserver":
         from multiprocessing import forkserver
 
+        forkserver.set_forkserver_preload([_PRELOADED, *also])
         forkserver.ensure_running()

@@ -65,7 +65,16 @@ def loads(text: str, name: str) -> Scenario:
     Of several problems the first in file order is reported; single values come before what they must
     be to each other.
     """
-    document = _SCENARIO.parse(text, name)
+    return read_scenario(_SCENARIO.parse(text, name), name)
+
+
+def load_document(path: Path | str) -> dict[str, Any]:
+    """A TOML file's tables, as they stand there. Raises ``ScenarioError``."""
+    return _SCENARIO.parse(_SCENARIO.read_text(path), str(path))
+
+
+def read_scenario(document: object, name: str) -> Scenario:
+    """The scenario that a file's tables are, as ``loads`` has it of a text."""
     try:
         scenario: Scenario = _SCENARIO.read_table(Scenario, document, ())
         check_relations(scenario)

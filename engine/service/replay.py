@@ -16,6 +16,7 @@ from engine.service.sources import capture_source
 from engine.telemetry.config import Config
 from engine.telemetry.report import replay_report
 from engine.telemetry.stats import Stats
+from engine.traffic.batch import Source
 from engine.traffic.capture import CaptureSource
 from engine.traffic.plan import Hardware, Plan, plan
 
@@ -25,11 +26,23 @@ _STEP_NS: Final = 20_000_000
 _DEATHS: Final = ("worker_died", "worker_given_up")
 
 
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """What a run left: its state, how long frames waited to be indicated (by adapter and queue id, a
+    histogram (LATENCY_BUCKETS,)), sentences on workers that died, and how far behind the clock it was, if it
+    had one."""
+
+    config: Config
+    stats: Stats
+    latency: dict[str, dict[int, I64]]
+    deaths: list[str]
+    late_ns: int
+
+
 @dataclass(frozen=True)
 class Replayed:
     """What a replay found: its document, the state it left, the sentence on a break, if any, and those on
-    workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep; ``latency``, how
-    long frames waited to be indicated: by adapter and queue id, a histogram (LATENCY_BUCKETS,)."""
+    workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep."""
 
     document: dict[str, Any]
     config: Config
@@ -37,7 +50,6 @@ class Replayed:
     broken: str | None
     deaths: list[str]
     late_ns: int
-    latency: dict[str, dict[int, I64]]
 
 
 def plan_capture(capture: Path, hardware: Hardware | None = None) -> tuple[Plan, str | None]:
@@ -65,18 +77,52 @@ def replay(
     Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
     """
     began = time.monotonic()
+    source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
+    try:
+        ended = run(
+            scenario,
+            source,
+            f"capture {capture}",
+            pace=pace,
+            worker_deadline_s=worker_deadline_s,
+            progress=lambda: progress(source),
+        )
+    finally:
+        source.close()
+    document = replay_report(
+        ended.config,
+        ended.stats,
+        capture=str(capture),
+        sim_seconds=source.last_arrival_ns / 1e9,
+        wall_seconds=time.monotonic() - began,
+        truncated=source.broken is not None,
+    )
+    return Replayed(document, ended.config, ended.stats, source.broken, ended.deaths, ended.late_ns)
+
+
+def run(
+    scenario: Scenario,
+    source: Source,
+    played: str | None,
+    *,
+    pace: Pace = "max",
+    worker_deadline_s: float = WORKER_DEADLINE_S,
+    progress: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Run a source's frames through a scenario until nothing is pending or outstanding.
+
+    ``played`` says in words what feeds it in place of the scenario's traffic; the source is closed by who
+    made it. Raises what the source does, NotEnoughMemoryError, ValueError for a scenario that can't be.
+    """
     with ExitStack() as stack:
-        source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
-        stack.callback(source.close)
         with whole():
-            deadline_s = worker_deadline_s if pace == "real" else None
-            machine = Machine(scenario, f"capture {capture}", deadline_s=deadline_s)
+            machine = Machine(scenario, played, deadline_s=worker_deadline_s if pace == "real" else None)
             stack.callback(_close, machine)
         conductor = Conductor(machine.rounds, source)
 
         def after_round() -> None:
             machine.settle()
-            progress(source)
+            progress()
 
         late_ns = 0
         if pace == "real":
@@ -90,19 +136,13 @@ def replay(
         conductor.run_to_end(after_round)
         machine.rounds.replace_dead()  # it may have been too short to notice
         machine.settle()
-        stats = machine.stats(skipped_ns=source.skipped_ns)
-        config = machine.config()
-        latency = machine.latency()
-        deaths = [one.cause for one in machine.take_events() if one.event in _DEATHS]
-    document = replay_report(
-        config,
-        stats,
-        capture=str(capture),
-        sim_seconds=source.last_arrival_ns / 1e9,
-        wall_seconds=time.monotonic() - began,
-        truncated=source.broken is not None,
-    )
-    return Replayed(document, config, stats, source.broken, deaths, late_ns, latency)
+        return Ended(
+            config=machine.config(),
+            stats=machine.stats(skipped_ns=source.skipped_ns),
+            latency=machine.latency(),
+            deaths=[one.cause for one in machine.take_events() if one.event in _DEATHS],
+            late_ns=late_ns,
+        )
 
 
 def _close(machine: Machine) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from vmqtui.cli import config, controls, export, logs, traffic
+from vmqtui.cli import config, controls, export, logs, plans, traffic
 from vmqtui.cli import scenario as library
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
 from vmqtui.cli.options import (
@@ -226,74 +226,8 @@ def replay(
     )
 
 
-@app.command()
-def plan(
-    capture: CaptureArgument,
-    cpus: Annotated[
-        int, typer.Option("--cpus", metavar="N", min=1, max=256, help="Processors of the host.")
-    ] = 8,
-    hyperthreading: Annotated[
-        bool, typer.Option("--hyperthreading", help="Two share a core: only even ones serve queues.")
-    ] = False,
-    numa_nodes: Annotated[
-        int, typer.Option("--numa-nodes", metavar="N", min=1, max=256, help="NUMA nodes of the host.")
-    ] = 1,
-    numa_node: Annotated[
-        int,
-        typer.Option(
-            "--numa-node", metavar="N", min=0, max=255, help="The adapter's: its processors serve the queues."
-        ),
-    ] = 0,
-    base_cpu: Annotated[
-        int,
-        typer.Option(
-            "--base-cpu", metavar="N", min=0, max=255, help="First processor that serves VMs' queues."
-        ),
-    ] = 0,
-    max_cpus: Annotated[
-        int | None,
-        typer.Option("--max-cpus", metavar="N", min=1, max=256, help="How many processors serve them."),
-    ] = None,
-    max_queues: Annotated[
-        int | None,
-        typer.Option(
-            "--max-queues", metavar="N", min=0, max=4096, help="Queues the adapter has; default: as needed."
-        ),
-    ] = None,
-    max_filters: Annotated[
-        int | None,
-        typer.Option(
-            "--max-filters", metavar="N", min=0, max=65_536, help="Filters it has; default: as needed."
-        ),
-    ] = None,
-    buffers: Annotated[
-        int | None,
-        typer.Option(
-            "--buffers", metavar="N", min=1, max=65_536, help="Receive buffers it has; default: as needed."
-        ),
-    ] = None,
-    link_gbps: Annotated[
-        float, typer.Option("--link-gbps", metavar="G", min=0.001, max=10_000, help="Speed of its link.")
-    ] = 10.0,
-) -> None:
-    """Print a scenario that gives each destination seen in a capture its queue, and says why it is so."""
-    from vmqtui.cli.replay import run_plan
-
-    raise typer.Exit(
-        run_plan(
-            capture,
-            cpus=cpus,
-            hyperthreading=hyperthreading,
-            numa_nodes=numa_nodes,
-            numa_node=numa_node,
-            base_cpu=base_cpu,
-            max_cpus=max_cpus,
-            max_queues=max_queues,
-            max_filters=max_filters,
-            max_buffers=buffers,
-            link_gbps=link_gbps,
-        )
-    )
+app.command()(plans.plan)
+app.command()(plans.compare)
 
 
 @app.command()

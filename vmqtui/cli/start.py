@@ -5,10 +5,11 @@ import sys
 from vmqtui.cli.failures import failed
 
 
-def prepare_kernels(*, tell: bool = False) -> None:
+def prepare_kernels(*also: str, tell: bool = False) -> None:
     """Compile kernels where that is still to be done, and let the workers' server load them meanwhile.
 
-    How far it is goes to stderr, on a terminal or with ``tell``. Ends the command where they don't compile.
+    It loads the modules ``also``. How far it is goes to stderr, on a terminal or with ``tell``. Ends the
+    command where they don't compile.
     """
     from engine.dataplane.start import warm_up
     from engine.kernels import KernelError, prepare
@@ -18,4 +19,4 @@ def prepare_kernels(*, tell: bool = False) -> None:
         prepare(lambda sentence: print(sentence, file=sys.stderr, flush=True) if tell else None)
     except KernelError as error:
         failed(error)
-    warm_up()
+    warm_up(*also)

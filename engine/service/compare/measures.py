@@ -1,0 +1,260 @@
+"""What plans are compared by: every measure in one registry, computed from one run's counters.
+
+Tables, reports, plots and the reference page read it. A value of None is unknown: nothing was there to
+measure.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from engine.dataplane.latency import percentiles_ns
+from engine.dataplane.layout import I64, LATENCY_BUCKETS
+from engine.service.replay import Ended
+from engine.telemetry.stats import AdapterStats
+
+Better = Literal["higher", "lower", ""]
+Unit = Literal["frames", "frames/s", "share", "ratio", "ns", "cycles", "buffers", "count"]
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One run, ended: its counters, its histogram of latencies over all queues, the time its traffic took."""
+
+    ended: Ended
+    sim_seconds: float
+
+    @property
+    def adapters(self) -> list[AdapterStats]:
+        """Counters of each adapter."""
+        return list(self.ended.stats.adapters.values())
+
+    def port(self, counter: str) -> int:
+        """A counter of the ports together."""
+        return sum(one.port[counter] for one in self.adapters)
+
+    def queues(self, counter: str) -> int:
+        """A counter of all queues together, those freed meanwhile too."""
+        return sum(sum(one.queues[counter]) + one.freed[counter] for one in self.adapters)
+
+    def default_queues(self, counter: str) -> int:
+        """A counter of the default queues together."""
+        return sum(one.queues[counter][0] for one in self.adapters)
+
+    def busy(self) -> list[int]:
+        """Cycles each processor of the host was busy."""
+        return self.ended.stats.cpus["busy_cycles"]
+
+    def loads(self) -> list[float]:
+        """The share of its cycles that each processor was busy."""
+        cpus = self.ended.stats.cpus
+        return [
+            busy / budget if budget else 0.0
+            for busy, budget in zip(cpus["busy_cycles"], cpus["budget_cycles"], strict=True)
+        ]
+
+    def latency(self) -> I64:
+        """How long frames waited to be indicated, over all queues: (LATENCY_BUCKETS,)."""
+        histogram = np.zeros(LATENCY_BUCKETS, np.int64)
+        for queues in self.ended.latency.values():
+            for one in queues.values():
+                histogram += one
+        return histogram
+
+    def longest_ns(self) -> int:
+        """The longest that a frame waited to be indicated."""
+        return max(max(one.queues["latency_max_ns"]) for one in self.adapters)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing to compare by. ``short`` fits the head of a narrow column; ``better`` is "" where no plan
+    can win; ``value`` computes it, None for unknown."""
+
+    key: str
+    title: str
+    short: str
+    unit: Unit
+    better: Better
+    help: str
+    value: Callable[[Observed], float | None]
+
+
+def share(part: float, whole: float) -> float | None:
+    """A part of a whole; unknown where there is no whole."""
+    return part / whole if whole else None
+
+
+def max_over_mean(values: Sequence[float]) -> float | None:
+    """How far the most is above the mean; 1 where all are the same, unknown where all are 0."""
+    return share(max(values, default=0) * len(values), sum(values))
+
+
+def gini(values: Sequence[float]) -> float | None:
+    """The Gini coefficient: 0 where all are the same, (n - 1) / n where one has everything.
+
+    Half the mean difference between any two of n values, over their mean; unknown where all are 0.
+    """
+    ordered = sorted(values)
+    weighted = sum((2 * rank - len(ordered) - 1) * value for rank, value in enumerate(ordered, 1))
+    return share(weighted, len(ordered) * sum(ordered))
+
+
+def _percentile(wanted: float) -> Callable[[Observed], float | None]:
+    def value(run: Observed) -> float | None:
+        histogram = run.latency()
+        if not histogram.any():
+            return None
+        [found] = percentiles_ns(histogram[None, :], np.array([run.longest_ns()]), (wanted,))
+        return int(found[0])
+
+    return value
+
+
+def _lowest_share(run: Observed) -> float | None:
+    return min(
+        (low / total for _, _, low, total in low_water(run) if total),
+        default=None,
+    )
+
+
+def low_water(run: Observed) -> list[tuple[str, str, int, int]]:
+    """Queues as (adapter, name, fewest buffers that were free, buffers), the lowest share first; those
+    without a frame are left out."""
+    rows = []
+    for config in run.ended.config.adapters:
+        columns = run.ended.stats.adapters[config.name].queues
+        names = {queue.queue_id: queue.name for queue in config.queues}
+        rows += [
+            (config.name, names.get(queue_id, ""), low, total)
+            for queue_id, low, total, steered in zip(
+                columns["id"],
+                columns["low_free_buffers"],
+                columns["total_buffers"],
+                columns["steered_frames"],
+                strict=True,
+            )
+            if steered and total
+        ]
+    return sorted(rows, key=lambda row: row[2] / row[3])
+
+
+MEASURES: Final = (
+    Measure(
+        "offered", "offered", "offered", "frames", "",
+        "Frames that arrived at the ports.",
+        lambda run: run.port("offered_frames"),
+    ),
+    Measure(
+        "throughput", "throughput", "thruput", "frames/s", "higher",
+        "Frames indicated, by the simulated time in which the traffic came.",
+        lambda run: share(run.queues("indicated_frames"), run.sim_seconds),
+    ),
+    Measure(
+        "delivered", "delivered", "deliv", "share", "higher",
+        "Frames indicated, of those offered.",
+        lambda run: share(run.queues("indicated_frames"), run.port("offered_frames")),
+    ),
+    Measure(
+        "dropped_no_buffer", "dropped for want of a buffer", "no buf", "frames", "lower",
+        "Frames of VMs' queues that found every buffer taken.",
+        lambda run: run.queues("dropped_no_buffer") - run.default_queues("dropped_no_buffer"),
+    ),
+    Measure(
+        "dropped_default", "dropped by the default queue", "def drop", "frames", "lower",
+        "Frames of the default queue that found every buffer taken.",
+        lambda run: run.default_queues("dropped_no_buffer"),
+    ),
+    Measure(
+        "dropped_switch", "dropped for want of a port", "no port", "frames", "lower",
+        "Frames indicated that no switch port accepts; those to group addresses are among them.",
+        lambda run: run.queues("switch_dropped_frames"),
+    ),
+    Measure(
+        "dropped_port", "runt or oversize", "bad size", "frames", "lower",
+        "Frames that the ports did not steer.",
+        lambda run: run.port("runt") + run.port("oversize"),
+    ),
+    Measure(
+        "dropped_otherwise", "discarded or lost", "lost", "frames", "lower",
+        "Frames discarded with a queue's last filter, or lost with a worker.",
+        lambda run: run.queues("discarded_frames") + run.queues("lost_frames"),
+    ),
+    Measure(
+        "default_queue", "default queue's share", "default", "share", "lower",
+        "Frames that the default queue took, of those steered.",
+        lambda run: share(run.default_queues("steered_frames"), run.queues("steered_frames")),
+    ),
+    Measure(
+        "busiest", "busiest processor", "busiest", "share", "lower",
+        "The share of its cycles that the busiest processor was busy.",
+        lambda run: max(run.loads(), default=None),
+    ),
+    Measure(
+        "max_over_mean", "processors' max/mean", "max/mean", "ratio", "lower",
+        "Cycles of the busiest processor over the mean of all the host's processors.",
+        lambda run: max_over_mean(run.busy()),
+    ),
+    Measure(
+        "gini", "processors' Gini", "Gini", "ratio", "lower",
+        "Gini coefficient of the busy cycles of all the host's processors: 0 is even, near 1 is one for all.",
+        lambda run: gini(run.busy()),
+    ),
+    Measure(
+        "cycles_per_frame", "cycles a frame", "cyc/fr", "cycles", "lower",
+        "Busy cycles of all processors, by frames indicated.",
+        lambda run: share(sum(run.busy()), run.queues("indicated_frames")),
+    ),
+    Measure(
+        "interrupts", "interrupts", "intr", "count", "lower",
+        "Interrupts that the processors took.",
+        lambda run: sum(run.ended.stats.cpus["interrupts"]),
+    ),
+    Measure(
+        "latency_p50_ns", "latency p50", "p50", "ns", "lower",
+        "Half of the frames were indicated within this time after they arrived (at most 25 % too high).",
+        _percentile(0.5),
+    ),
+    Measure(
+        "latency_p99_ns", "latency p99", "p99", "ns", "lower",
+        "99 % of the frames were indicated within this time after they arrived (at most 25 % too high).",
+        _percentile(0.99),
+    ),
+    Measure(
+        "latency_max_ns", "longest latency", "max", "ns", "lower",
+        "The longest that a frame waited to be indicated.",
+        lambda run: run.longest_ns() or None,
+    ),
+    Measure(
+        "buffers", "receive buffers", "buffers", "buffers", "lower",
+        "Receive buffers of all queues together.",
+        lambda run: sum(sum(one.queues["total_buffers"]) for one in run.adapters),
+    ),
+    Measure(
+        "low_free", "buffers' low-water mark", "low free", "share", "higher",
+        "The fewest buffers that were ever free, of those it has, in the queue where that is least.",
+        _lowest_share,
+    ),
+)  # fmt: skip
+"""In the order they are shown."""
+
+BY_KEY: Final[Mapping[str, Measure]] = {measure.key: measure for measure in MEASURES}
+
+_ALIKE: Final = 0.001
+
+
+def best(measure: Measure, values: Sequence[float | None]) -> list[int]:
+    """Which of some runs win at a measure: those within 0.1 % of the best. None where all are alike, or
+    no run can win."""
+    known = [value for value in values if value is not None]
+    if not measure.better or len(known) < 2:
+        return []
+    top = max(known) if measure.better == "higher" else min(known)
+    winners = [n for n, value in enumerate(values) if value is not None and _alike(value, top)]
+    return winners if len(winners) < len(known) else []
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(one - other) <= _ALIKE * max(abs(one), abs(other))

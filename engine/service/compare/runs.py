@@ -1,0 +1,109 @@
+"""One run of a comparison: what is asked, and what came of it, small enough to send anywhere.
+
+Both are plain data (MessagePack): a run may be carried out in this process, in one beside it, or on a machine
+of a cluster, and the answer is the same.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from engine.scenario.model import Scenario
+from engine.service.compare.measures import MEASURES, Observed, low_water
+from engine.service.replay import run
+from engine.service.sources import capture_source
+from engine.traffic.synthetic import SyntheticSource
+from engine.traffic.until import Until
+
+_LOWEST_QUEUES: Final = 5
+
+Progress = Callable[[float], None]
+"""Told how far a run is, from 0 to 1; often."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario to run, by a capture (fed to ``adapter``), or by its own traffic for ``seconds``.
+
+    ``name`` and ``settings`` (key path and value, as typed) tell it from the others.
+    """
+
+    name: str
+    settings: dict[str, str] = {}
+    scenario: Scenario
+    capture: str | None = None
+    adapter: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def words(self) -> list[str]:
+        """Its settings, keys without the tables they are in where that tells them apart."""
+        names = [key.rpartition(".")[2] for key in self.settings]
+        told_apart = len(set(names)) == len(names)
+        keys = names if told_apart else list(self.settings)
+        return [f"{key}={value}" for key, value in zip(keys, self.settings.values(), strict=True)]
+
+    @property
+    def label(self) -> str:
+        """Its name and settings."""
+        return " ".join([self.name, *self.words])
+
+
+class LowQueue(msgspec.Struct, frozen=True):
+    """A queue, the fewest buffers of it that were ever free, and how many it has."""
+
+    adapter: str
+    queue: str
+    low_free_buffers: int
+    total_buffers: int
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a run. ``values`` by measure, None for unknown; ``cpus`` the share of its cycles that each
+    processor was busy; ``latency`` frames by bucket of ``engine.dataplane.latency``; ``lowest`` the queues
+    whose buffers came nearest to running out. ``broken`` says where a capture is, if it is."""
+
+    sim_seconds: float
+    wall_seconds: float
+    values: dict[str, float | None]
+    cpus: list[float]
+    latency: list[int]
+    lowest: list[LowQueue]
+    broken: str | None = None
+
+
+def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
+    """Do a run, here and now.
+
+    Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
+    """
+    began = time.monotonic()
+    broken = None
+    if one.capture is not None:
+        capture = capture_source(Path(one.capture), one.scenario, one.adapter)
+        try:
+            ended = run(
+                one.scenario,
+                capture,
+                f"capture {one.capture}",
+                progress=lambda: progress(capture.bytes_read / (capture.bytes_total or capture.bytes_read)),
+            )
+        finally:
+            capture.close()
+        sim_seconds, broken = capture.last_arrival_ns / 1e9, capture.broken
+    else:
+        source = Until(SyntheticSource(one.scenario), round(one.seconds * 1e9))
+        ended = run(one.scenario, source, None, progress=lambda: progress(source.share))
+        sim_seconds = one.seconds
+    seen = Observed(ended, sim_seconds)
+    return Result(
+        sim_seconds=sim_seconds,
+        wall_seconds=time.monotonic() - began,
+        values={measure.key: measure.value(seen) for measure in MEASURES},
+        cpus=seen.loads(),
+        latency=seen.latency().tolist(),
+        lowest=[LowQueue(*row) for row in low_water(seen)[:_LOWEST_QUEUES]],
+        broken=broken,
+    )

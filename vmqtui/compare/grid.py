@@ -1,0 +1,136 @@
+"""What every form of a comparison says: the grid of runs and measures in words, and who wins at what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.service.compare.comparison import Comparison
+from engine.service.compare.measures import MEASURES, Measure
+from engine.service.compare.runs import Run
+from vmqtui.numbers import UNKNOWN, grouped, percent, wait
+from vmqtui.printable import printable
+
+WINNER: Final = "*"
+MOST_ACROSS: Final = 6
+"""Runs that stand side by side, a column each; more stand below each other, a row each."""
+
+_LABEL_CHARACTERS: Final = 120
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Heads, of one line or more, and rows of cells; the first column is of names. ``alike`` are the measures
+    that are the same in every run, with their one value, where they are not among the rows or columns."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    alike: tuple[tuple[str, str], ...]
+
+
+def words(measure: Measure, value: float | None) -> str:
+    """A value of a measure as people read it."""
+    if value is None:
+        return UNKNOWN
+    match measure.unit:
+        case "share":
+            return percent(value)
+        case "ratio":
+            return f"{value:.3f}"
+        case "ns":
+            return wait(value)
+        case "frames/s":
+            return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        case _:
+            return grouped(value)
+
+
+def _label_lines(run: Run) -> list[str]:
+    """A label in lines: the plan, and each setting."""
+    return [run.name, *run.words]
+
+
+def labels(comparison: Comparison) -> list[str]:
+    """A name for each run, safe to print."""
+    return [printable(run.label, _LABEL_CHARACTERS) for run in comparison.runs]
+
+
+def grid(comparison: Comparison) -> Grid:
+    """The comparison in words: measures down and runs across, or the other way where there are many runs."""
+    cells = {
+        measure.key: [
+            words(measure, value) + (f" {WINNER}" if n in comparison.winners[measure.key] else "")
+            for n, value in enumerate(comparison.values(measure.key))
+        ]
+        for measure in MEASURES
+    }
+    names = labels(comparison)
+    if len(names) <= MOST_ACROSS:
+        rows = [(f"{measure.title}", *cells[measure.key]) for measure in MEASURES]
+        heads = ["\n".join(printable(word) for word in _label_lines(run)) for run in comparison.runs]
+        return Grid(("", *heads), tuple(rows), ())
+    differ = [measure for measure in MEASURES if len(set(cells[measure.key])) > 1]
+    return Grid(
+        ("", *(measure.short for measure in differ)),
+        tuple((name, *(cells[measure.key][n] for measure in differ)) for n, name in enumerate(names)),
+        tuple((measure.title, cells[measure.key][0]) for measure in MEASURES if measure not in differ),
+    )
+
+
+def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Each run that wins at something, and at what; most wins first."""
+    names = labels(comparison)
+    wins: dict[int, list[str]] = {}
+    for measure in MEASURES:
+        for n in comparison.winners[measure.key]:
+            wins.setdefault(n, []).append(measure.title)
+    ranked = sorted(wins, key=lambda n: (-len(wins[n]), n))
+    return [(names[n], ", ".join(wins[n])) for n in ranked]
+
+
+def summary(comparison: Comparison) -> str:
+    """What went through how many runs, and how long that took."""
+    runs = len(comparison.runs)
+    sim_seconds = max(result.sim_seconds for result in comparison.results)
+    lasts = f"{sim_seconds:,.0f}" if sim_seconds >= 1000 else f"{sim_seconds:.6g}"
+    return (
+        f"{printable(comparison.traffic, 200)}, {lasts} s of simulated time, through {runs:,}"
+        f" run{'s' * (runs != 1)} in {comparison.wall_seconds:.1f} s {comparison.where}"
+    )
+
+
+def low_queues(comparison: Comparison, most: int = 3) -> list[tuple[str, str]]:
+    """Of each run, the queues whose buffers came nearest to running out."""
+    return [
+        (
+            name,
+            "; ".join(
+                f"{printable(one.queue)}: {one.low_free_buffers:,} of {one.total_buffers:,} free"
+                for one in result.lowest[:most]
+            )
+            or UNKNOWN,
+        )
+        for name, result in zip(labels(comparison), comparison.results, strict=True)
+    ]
+
+
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right, numbers above each other
+    though a winner's mark follows some."""
+    broken = [head.split("\n") for head in heads]
+    stacked = [
+        [f"{lines[n] if n < len(lines) else ''}{'  ' * bool(place)}" for place, lines in enumerate(broken)]
+        for n in range(max(map(len, broken)))
+    ]
+    lines = [*stacked, *([*row[:1], *(_marked(cell) for cell in row[1:])] for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
+    return [
+        "  ".join(
+            text.rjust(width) if place else text.ljust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _marked(cell: str) -> str:
+    return cell if cell.endswith(f" {WINNER}") else f"{cell}  "

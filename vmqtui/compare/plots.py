@@ -1,0 +1,144 @@
+"""Plots of a comparison as SVG, to stand inside a page: no script, no font and no file from elsewhere.
+
+Colours are classes, which the page's style sheet names.
+"""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+from engine.dataplane.latency import ENDS_NS
+from vmqtui.numbers import percent, wait
+
+MOST_CURVES: Final = 8
+"""Curves of one plot: as many colours as are told apart."""
+
+_ROW: Final = 24
+_WIDTH: Final = 720
+_NAME: Final = 250
+_VALUE: Final = 110
+_CHARACTERS: Final = 34
+_CURVE_HEIGHT: Final = 240
+_LEFT, _RIGHT, _BOTTOM, _TOP = 48, 16, 36, 12
+_LEAST_DECADES: Final = 0.5
+_MOST_TICKS: Final = 8
+_TAIL: Final = 0.001
+
+
+def bars(
+    names: Sequence[str], values: Sequence[float | None], texts: Sequence[str], winners: Sequence[int]
+) -> str:
+    """A bar a run, from 0; the winners' stand out. A run of which nothing is known has no bar."""
+    most = max((value for value in values if value is not None), default=0.0) or 1.0
+    room = _WIDTH - _NAME - _VALUE
+    parts = []
+    for n, (name, value, text) in enumerate(zip(names, values, texts, strict=True)):
+        y = n * _ROW
+        length = 0.0 if value is None else max(0.0, room * value / most)
+        kind = "winner" if n in winners else "bar"
+        parts.append(
+            f'<text class="name" x="{_NAME - 10}" y="{y + 16}">{_cut(name)}</text>'
+            f'<rect class="{kind}" x="{_NAME}" y="{y + 4}" width="{length:.1f}" height="{_ROW - 8}" rx="2">'
+            f"<title>{escape(name)}: {escape(text)}</title></rect>"
+            f'<text x="{_NAME + length + 6:.1f}" y="{y + 16}">{escape(text)}</text>'
+        )
+    return _svg(_WIDTH, len(names) * _ROW, parts)
+
+
+def loads(names: Sequence[str], cpus: Sequence[Sequence[float]]) -> str:
+    """A cell a processor, a row a run; the darker the busier, against the busiest of all."""
+    most = max((max(row, default=0.0) for row in cpus), default=0.0) or 1.0
+    count = max(map(len, cpus), default=1)
+    room = _WIDTH - _NAME
+    side = min(28.0, room / count)
+    parts = []
+    for n, (name, row) in enumerate(zip(names, cpus, strict=True)):
+        y = n * _ROW
+        parts.append(f'<text class="name" x="{_NAME - 10}" y="{y + 16}">{_cut(name)}</text>')
+        for cpu, load in enumerate(row):
+            x = _NAME + cpu * side
+            size = f'width="{max(side - 1, 0.5):.2f}" height="{_ROW - 4}"'
+            parts.append(f'<rect class="cell" x="{x:.2f}" y="{y + 2}" {size}/>')
+            parts.append(
+                f'<rect class="load" x="{x:.2f}" y="{y + 2}" {size} fill-opacity="{load / most:.3f}">'
+                f"<title>{escape(name)}: processor {cpu} {percent(load)}</title></rect>"
+            )
+    return _svg(_WIDTH, len(names) * _ROW, parts)
+
+
+def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:
+    """What share of the frames was indicated within a time: a curve a run, time on a logarithmic axis."""
+    first_bucket, last_bucket = _shown(histograms)
+    if last_bucket < 0:
+        return ""
+    first, last = math.log10(ENDS_NS[first_bucket]), math.log10(ENDS_NS[last_bucket])
+    last = max(last, first + _LEAST_DECADES)
+    width, height = _WIDTH - _LEFT - _RIGHT, _CURVE_HEIGHT
+
+    def x(nanoseconds: float) -> float:
+        return _LEFT + width * (math.log10(nanoseconds) - first) / (last - first)
+
+    def y(share: float) -> float:
+        return _TOP + height * (1 - share)
+
+    parts = []
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(f'<path class="grid" d="M{_LEFT} {y(share):.1f}H{_LEFT + width}"/>')
+        parts.append(f'<text class="tick y" x="{_LEFT - 6}" y="{y(share) + 4:.1f}">{share:.0%}</text>')
+    for tick in _ticks(first, last):
+        parts.append(f'<path class="grid" d="M{x(tick):.1f} {_TOP}V{_TOP + height}"/>')
+        label = escape(wait(tick))
+        parts.append(f'<text class="tick x" x="{x(tick):.1f}" y="{_TOP + height + 18}">{label}</text>')
+    for n, (name, histogram) in enumerate(zip(names, histograms, strict=True)):
+        total = sum(histogram)
+        if not total:
+            continue
+        reached, path = 0, f"M{_LEFT} {y(0):.1f}"
+        for bucket, frames in enumerate(histogram):
+            reached += frames
+            if frames and bucket >= first_bucket:
+                path += f"L{x(ENDS_NS[bucket]):.1f} {y(reached / total):.1f}"
+        parts.append(
+            f'<path class="curve c{n}" d="{path}H{_LEFT + width}"><title>{escape(name)}</title></path>'
+        )
+    bottom = _TOP + height + _BOTTOM
+    for n, name in enumerate(names):
+        left, top = _LEFT + n % 2 * width // 2, bottom + n // 2 * 20
+        parts.append(f'<path class="curve c{n}" d="M{left} {top}h24"/>')
+        parts.append(f'<text x="{left + 30}" y="{top + 4}">{_cut(name)}</text>')
+    return _svg(_WIDTH, bottom + (len(names) + 1) // 2 * 20, parts)
+
+
+def _shown(histograms: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """From which bucket to which a plot goes: below, every curve is still under 0.1 %. The last is -1 where
+    no frame is in any."""
+    first, last = len(ENDS_NS) - 1, -1
+    for histogram in histograms:
+        reached, total = 0, sum(histogram)
+        for bucket, frames in enumerate(histogram):
+            reached += frames
+            if frames:
+                last = max(last, bucket)
+                if reached > _TAIL * total:
+                    first = min(first, max(bucket - 1, 0))
+    return first, last
+
+
+def _ticks(first: float, last: float) -> list[float]:
+    """Round times between two powers of ten: 1, 2 and 5 of each where there is room, else 1 of each."""
+    decades = range(math.floor(first), math.ceil(last) + 1)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [digit * 10.0**power for power in decades for digit in digits]
+        ticks = [tick for tick in ticks if first <= math.log10(tick) <= last]
+        if len(ticks) <= _MOST_TICKS:
+            break
+    return ticks
+
+
+def _cut(name: str) -> str:
+    return escape(name if len(name) <= _CHARACTERS else name[: _CHARACTERS - 1] + "…")
+
+
+def _svg(width: int, height: int, parts: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'

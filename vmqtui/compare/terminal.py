@@ -1,0 +1,39 @@
+"""A comparison on a terminal: tables that fit its width, then who wins at what."""
+
+from engine.service.compare.comparison import Comparison
+from vmqtui.compare.grid import WINNER, Grid, aligned, grid, summary, verdicts
+
+
+def lines(comparison: Comparison, width: int | None) -> list[str]:
+    """The comparison in lines; columns that don't fit ``width`` (None: no bound) stand in tables below."""
+    made = grid(comparison)
+    out = [summary(comparison), ""]
+    for part in _parts(made, width):
+        out += [*aligned(part.heads, part.rows), ""]
+    if made.alike:
+        out += ["the same in all: " + ", ".join(f"{title} {value}" for title, value in made.alike), ""]
+    found = verdicts(comparison)
+    if not found:
+        return [*out, "no run is better than another at anything" if len(comparison.runs) > 1 else ""]
+    out.append(f"{WINNER} best, within 0.1 %")
+    return out + [f"  {name}: {wins}" for name, wins in found]
+
+
+def _parts(whole: Grid, width: int | None) -> list[Grid]:
+    """The grid in parts that fit, each with the first column."""
+    if width is None:
+        return [whole]
+    parts = []
+    columns = list(range(1, len(whole.heads)))
+    while columns:
+        count = len(columns)
+        while count > 1 and max(map(len, aligned(*_of(whole, columns[:count])))) > width:
+            count -= 1
+        parts.append(Grid(*_of(whole, columns[:count]), ()))
+        columns = columns[count:]
+    return parts
+
+
+def _of(whole: Grid, columns: list[int]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    places = [0, *columns]
+    return tuple(whole.heads[n] for n in places), tuple(tuple(row[n] for n in places) for row in whole.rows)
