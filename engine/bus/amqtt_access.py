@@ -1,7 +1,7 @@
 """A plugin for an amqtt of one's own: accounts, and the rules of ``engine.bus.rules`` for their topics.
 
 It is named in amqtt's configuration (docs/access/amqtt.yaml). It is no replacement for our listener
-(``broker_process``): what amqtt itself takes, a plugin can't refuse.
+(``listener``): what amqtt itself takes, a plugin can't refuse.
 """
 
 from dataclasses import dataclass

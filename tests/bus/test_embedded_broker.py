@@ -17,9 +17,9 @@ import pytest
 
 from engine.bus import topics
 from engine.bus.broker import EmbeddedBroker
-from engine.bus.broker_process import CONNECTION_LIMIT
 from engine.bus.discovery import process_lives
 from engine.bus.errors import BrokerFailed
+from engine.bus.listener import CONNECTION_LIMIT
 from engine.bus.urls import BrokerUrl
 from tests.bus.conftest import eventually
 from tests.bus.test_packets import connect_packet, text

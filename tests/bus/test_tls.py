@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.bus import accounts, broker_process
+from engine.bus import accounts, listener
 from engine.bus.accounts import account_line, read_accounts
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.errors import BadAccounts, BadTls
@@ -100,7 +100,7 @@ async def test_who_does_not_shake_hands_holds_no_more_than_connections(
 ) -> None:
     url = url_for(public, "ops", "do", TlsFiles(ca=pems.ca))
     address = ("localhost", url.port)
-    idle = [socket.create_connection(address, 5) for _ in range(broker_process.CONNECTION_LIMIT)]
+    idle = [socket.create_connection(address, 5) for _ in range(listener.CONNECTION_LIMIT)]
     try:
         one_more = socket.create_connection(address, 5)
         assert await asyncio.to_thread(one_more.recv, 1) == b""
