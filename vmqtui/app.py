@@ -80,7 +80,7 @@ class VmqApp(App[None]):
         self.palette = Palette(self._themes[self._theme_name].roles)
         super().__init__()
         link = ReadOnlyLink(link) if read_only else link
-        self.model = Model(link, host, tapes, speed)
+        self.model = Model(link, host, tapes, speed, self.preferences.advice)
         self._plays = tapes is not None
         use_thresholds(self.preferences.thresholds)
         for table, columns in self.preferences.columns.items():

@@ -10,10 +10,11 @@ from vmqtui.dialogs.choose import ChooseDialog, MoveDialog
 from vmqtui.dialogs.request import AtOnceDialog, RequestDialog
 from vmqtui.link import Link
 from vmqtui.printable import printable
+from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
 from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
 from vmqtui.state.top import NearMissRow, TopRow
-from vmqtui.tasks import adapters, filters, queues, traffic, vms, workers
+from vmqtui.tasks import adapters, advice, filters, queues, traffic, vms, workers
 from vmqtui.tasks.giving import give_queue
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Change, change_of, hindrance, undo
@@ -232,6 +233,18 @@ class Controls(Screen[None]):
                 then(index)
 
         self.app.push_screen(ChooseDialog(title, lines, at), chosen)
+
+    def action_apply_fix(self) -> None:
+        """Put right what the finding under the cursor is about."""
+        row = self.view.subject
+        if not isinstance(row, FindingRow):
+            self._tell("the cursor is on no finding")
+            return
+        task = advice.apply_fix(row.finding, self._model.snapshot)
+        if isinstance(task, str):
+            self._tell(task)
+        else:
+            self._ask_task(task)
 
     def action_set_adapter(self) -> None:
         """Change the settings of the adapter shown, or of one to be chosen."""

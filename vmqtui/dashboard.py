@@ -12,13 +12,15 @@ from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
 from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.dialogs.choose import ChooseDialog, TextDialog
 from vmqtui.dialogs.hosts import HostDialog
-from vmqtui.dialogs.texts import details_text, help_text
+from vmqtui.dialogs.texts import details_text, finding_text, help_text
 from vmqtui.exports import Exports
 from vmqtui.link import Link
+from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
 from vmqtui.state.rows import QueueRow
 from vmqtui.table_actions import TableActions
 from vmqtui.time_keys import TimeKeys
+from vmqtui.views.advice import AdviceView
 from vmqtui.views.default_queue import DefaultQueueView
 from vmqtui.views.overview import OverviewView
 from vmqtui.views.processors import ProcessorsView
@@ -39,6 +41,7 @@ _VIEWS: tuple[type[View], ...] = (
     ProcessorsView,
     DefaultQueueView,
     EventsView,
+    AdviceView,
     QueueView,
 )
 
@@ -186,7 +189,10 @@ class Dashboard(TimeKeys, TableActions, Exports):
         def make() -> RenderableType:
             rows = self._model.snapshot.rows(table.table)
             kept[0] = next((one for one in rows if one.identity == row.identity), kept[0])
-            return details_text(kept[0], table.table, palette_of(self))
+            shown = kept[0]
+            if isinstance(shown, FindingRow):
+                return finding_text(shown.finding, palette_of(self), min(104, self.app.size.width - 11))
+            return details_text(shown, table.table, palette_of(self))
 
         name = getattr(row, "label", None)
         self.app.push_screen(TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))

@@ -11,6 +11,9 @@ from engine.scenario.values import check_number
 from engine.telemetry.config import AdapterConfig, Config, CpuConfig, FilterConfig, QueueConfig, Vlan
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 
+_FULL = 0.95
+"""From this load on a processor has more to do than it shows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grown:
@@ -39,10 +42,13 @@ class Grown:
         now = self.count(key, name)
         if now is None or self.before is None:
             return now
-        row, column = self._old_rows.get(key), self.before.get(name)
-        if row is None or column is None or row >= len(column) or now < column[row]:
-            return None
-        return now - column[row]
+        before = self.earlier(key, name)
+        return None if before is None or now < before else now - before
+
+    def earlier(self, key: tuple[int, ...], name: str) -> int | None:
+        """What it was at the reading before; None for a row that was not there."""
+        row, column = self._old_rows.get(key), (self.before or {}).get(name)
+        return column[row] if row is not None and column is not None and row < len(column) else None
 
     def rate(self, key: tuple[int, ...], name: str) -> float | None:
         """Its growth per second of simulated time."""
@@ -82,6 +88,12 @@ class QueueSeen:
 
     def rate(self, name: str) -> float | None:
         return self.grown.rate(self._key, name)
+
+    def fell(self, name: str) -> bool:
+        """Whether a gauge is lower than it was at the reading before; without one, yes."""
+        before = self.grown.earlier(self._key, name)
+        now = self.count(name)
+        return now is not None and (self.grown.before is None or (before is not None and now < before))
 
     @property
     def pps(self) -> float:
@@ -128,6 +140,12 @@ class CpuSeen:
         """What part of its cycles a queue takes, of those it spent."""
         load, total = self.load, sum(one.cycles for one in self.queues)
         return None if load is None else load * queue.cycles / total if total else 0.0
+
+    def wanted(self, queue: QueueSeen) -> float:
+        """What part of its cycles a queue would take: of a full processor more than it gets."""
+        part, budget = self.part(queue) or 0.0, self.grown.rate((self.id,), "budget_cycles")
+        full = self.load is not None and self.load >= _FULL
+        return max(part, queue.cycles / budget) if full and budget else part
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,13 @@ def eligible(evidence: Evidence, adapter: AdapterSeen) -> list[CpuSeen]:
 
 
 class Room:
-    """Loads of processors, as they would be after each move that is planned."""
+    """What queues want of processors, as it would be after each move that is planned; may be above 1."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self.loads = {cpu.id: cpu.load or 0.0 for cpu in evidence.cpus}
+        self.loads = {
+            cpu.id: max(cpu.load or 0.0, sum(cpu.wanted(one) for one in cpu.queues)) for cpu in evidence.cpus
+        }
         self._counts = {cpu.id: len(cpu.queues) for cpu in evidence.cpus}
 
     def coolest(self, cpus: Iterable[CpuSeen]) -> int | None:
@@ -38,9 +40,9 @@ class Room:
         )
 
     def cost(self, queue: QueueSeen) -> float:
-        """What part of a processor the queue takes where it is."""
+        """What part of a processor the queue wants where it is."""
         cpu = self._evidence.cpu.get(queue.config.cpu)
-        return (cpu.part(queue) or 0.0) if cpu else 0.0
+        return cpu.wanted(queue) if cpu else 0.0
 
     def move(self, queue: QueueSeen, target: int) -> Request:
         """Plan a move."""
@@ -48,7 +50,7 @@ class Room:
         if source in self.loads:
             self.loads[source] = max(0.0, self.loads[source] - cost)
             self._counts[source] -= 1
-        self.loads[target] = min(1.0, self.loads[target] + cost)
+        self.loads[target] += cost
         self._counts[target] += 1
         return Request(
             op="set_queue_parameters",

@@ -59,6 +59,7 @@ def test_read_only_offers_nothing_that_changes() -> None:
         "set_rate",
         "edit_traffic",
         "set_adapter",
+        "apply_fix",
         "restart_worker",
         "undo",
     }

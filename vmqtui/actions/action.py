@@ -10,6 +10,7 @@ VIEWS: dict[str, str] = {
     "processors": "Processors",
     "default": "Default queue",
     "events": "Events",
+    "advice": "Advice",
 }
 """Every view and its title, in the order of their tabs."""
 

@@ -136,6 +136,16 @@ CHANGING: tuple[Action, ...] = (
         changes=True,
     ),
     Action(
+        "apply_fix",
+        "f",
+        "Apply the fix",
+        "Send the requests that put right what is under the cursor; shows them, and asks first.",
+        "Advice",
+        frozenset({"advice"}),
+        changes=True,
+        bar="apply the fix",
+    ),
+    Action(
         "undo",
         "u",
         "Undo the last change",

@@ -5,6 +5,7 @@ Nothing here needs Textual. What a row is stands in ``vmqtui.state.rows``.
 
 from typing import Any
 
+from vmqtui.columns.advice import ADVICE
 from vmqtui.columns.column import Column, Level, Value, export_row, ordered, visible
 from vmqtui.columns.cpus import CPUS
 from vmqtui.columns.events import EVENTS
@@ -24,6 +25,7 @@ COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     "adapters": ADAPTERS,
     "hosts": HOSTS,
     "events": EVENTS,
+    "advice": ADVICE,
 }
 
 _IN_DELTAS = {table: tuple(column.in_deltas() for column in of_it) for table, of_it in COLUMNS.items()}

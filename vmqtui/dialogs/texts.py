@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine.advice.finding import Finding
 from vmqtui.actions import CURSOR, MATRIX, Action, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
@@ -13,6 +14,7 @@ from vmqtui.printable import printable
 from vmqtui.state.query import SYNTAX
 from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
+from vmqtui.widgets.finding import finding_lines
 
 
 def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:
@@ -96,6 +98,16 @@ def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:
         for action in actions
         if action.group == group
     )
+
+
+def finding_text(finding: Finding, palette: Palette, width: int) -> Text:
+    """Everything about a finding, in lines of at most ``width`` cells."""
+    text = Text()
+    for line in finding_lines(finding, width):
+        for words, role in line:
+            text.append(words, palette.style(role))
+        text.append("\n")
+    return text
 
 
 def details_text(row: Row, table: str, palette: Palette) -> Table:

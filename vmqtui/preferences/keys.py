@@ -28,6 +28,7 @@ PLACES: Final[Mapping[str, str]] = {
     "default-near": "near_misses",
     "default-ports": "ports",
     "events-table": "events",
+    "advice-table": "advice",
 }
 """Every table of the screen, by its place: the table of ``vmqtui.columns`` that is shown there."""
 

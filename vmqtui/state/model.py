@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from engine.advice.thresholds import AdviceThresholds
+from engine.advice.trail import Trail
 from engine.telemetry.stats import Stats
 from vmqtui.link import Link
 from vmqtui.state.archive import Archive
@@ -33,12 +35,14 @@ class Model:
         host: str | None = None,
         tapes: Callable[[str], Tape] | None = None,
         speed: float = 1.0,
+        thresholds: AdviceThresholds | None = None,
     ) -> None:
         self.link = link
         self.choices = Choices()
         self._tapes = tapes
         self._speed = speed
         self._wanted = host
+        self._thresholds = thresholds or AdviceThresholds()
         self._follow(host or "")
 
     def _follow(self, host: str) -> None:
@@ -47,6 +51,7 @@ class Model:
         self.mark: Stats | None = None
         self._newest = self.snapshot
         self._window = Window()
+        self._trail = Trail()
         self._curve = Curve()
         self._archive = Archive()
         self._tape: Tape = self._archive
@@ -85,7 +90,11 @@ class Model:
         number = self._archive.add(moment)
         if self.mark is not None and view.stats and view.stats.sim_time_ns < self.mark.sim_time_ns:
             self.mark = None  # a new run: its counters began at 0
-        self._newest = Snapshot.of(self.host, moment, old, self.mark)
+        newest = Snapshot.of(self.host, moment, old, self.mark)
+        if view.config is not None and view.stats is not None:
+            trace = self._trail.add(view.config, view.stats.sim_time_ns)
+            newest = replace(newest, trace=trace, thresholds=self._thresholds)
+        self._newest = newest
         self._curve.add(self._newest, number)
         if self._playhead.number is None:
             self._show(self._newest)
@@ -159,7 +168,9 @@ class Model:
             if self._tape_curve is None:  # held so long that it is gone; it stays on the screen
                 return
             moment = Moment()  # the file can't be read there: nothing is known of it
-        snapshot = Snapshot.of(self.host, moment, self.snapshot, self.mark)
+        snapshot = replace(
+            Snapshot.of(self.host, moment, self.snapshot, self.mark), thresholds=self._thresholds
+        )
         self._show(snapshot)
         if self._tape_curve is not None:
             self._tape_curve.follow(snapshot, number)

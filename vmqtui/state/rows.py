@@ -12,6 +12,7 @@ import msgspec
 from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
 from engine.telemetry.events import Event
 from engine.telemetry.stats import TopPairs
+from vmqtui.state.advice import FindingRow
 from vmqtui.state.readings import Readings
 from vmqtui.state.top import NearMissRow, TopRow
 
@@ -378,7 +379,18 @@ class EventRow(msgspec.Struct, frozen=True, eq=False, gc=False):
         return (self.event.seq, self.event.time_ns)
 
 
-Row = QueueRow | FilterRow | CpuRow | PortRow | AdapterRow | HostRow | EventRow | TopRow | NearMissRow
+Row = (
+    QueueRow
+    | FilterRow
+    | CpuRow
+    | PortRow
+    | AdapterRow
+    | HostRow
+    | EventRow
+    | TopRow
+    | NearMissRow
+    | FindingRow
+)
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:

@@ -144,6 +144,10 @@ class Header(Canvas):
         return line
 
 
+_SHORT = {"processors": "CPUs", "default": "Default"}
+"""Titles of tabs where there is little room."""
+
+
 class Tabs(Canvas):
     """The views, the present one lit."""
 
@@ -178,9 +182,10 @@ class Tabs(Canvas):
             line, self._ends = [], []
             for key, view, title in self._tabs:
                 here = view == self.view
+                word = _SHORT.get(view, title)
                 line += [
                     (f" {key}", "!accent" if here else "accent"),
-                    (f" {title.split()[0]} ", "!accent" if here else "title"),
+                    (f" {word}", "!accent" if here else "title"),
                 ]
                 self._ends.append((width_of(line), view))
         return [clip(line, width)]

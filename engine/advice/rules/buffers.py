@@ -71,6 +71,8 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             if not short or not total or busy or queue.config.vm_paused or queue.config.state != "running":
                 continue
             drops = queue.rate("dropped_no_buffer")
+            if not drops and not queue.fell("low_free_buffers"):
+                continue  # that was before: the gauge keeps its lowest
             wanted = (_GROWTH_OF_DROPPING if drops else 2) * total
             more, requests = buffers_from(adapter, min(wanted, MAX_BUFFERS) - total, without=queue.queue_id)
             if more:

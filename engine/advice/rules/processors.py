@@ -9,6 +9,7 @@ from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.ndis.processors import processor_name
+from engine.telemetry.config import FilterConfig
 
 
 def cpu_load(evidence: Evidence, finding: Finding) -> float | None:
@@ -27,7 +28,7 @@ def _idle(evidence: Evidence, adapter: AdapterSeen, thresholds: AdviceThresholds
 
 
 def _estimate(requests: Sequence[Request], room: Room, cpu: int) -> float | None:
-    return room.loads[cpu] if requests else None
+    return min(1.0, room.loads[cpu]) if requests else None
 
 
 def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -143,17 +144,32 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             commands=[powershell.multi_queue(vm, 4)] if vm else [],
             measure="load of the processor",
             value=cpu.load,
+            after=min(1.0, cpu.wanted(queue) * _kept(adapter, queue)) if requests else None,
+            estimated=True,
             cpu=cpu.id,
             queue_id=queue.queue_id,
             vm=vm,
         )
 
 
-def _split(adapter: AdapterSeen, queue: QueueSeen, target: int | None) -> list[Request]:
-    """Give about half of what a queue's filters match to a queue of its own, on another processor."""
-    filters = sorted(
+def _kept(adapter: AdapterSeen, queue: QueueSeen) -> float:
+    """The part of its frames that a queue keeps when it is split."""
+    rates = [
+        adapter.filters.rate((one.filter_id,), "matched_frames") or 0.0 for one in _by_rate(adapter, queue)
+    ]
+    return sum(rates[0::2]) / sum(rates) if sum(rates) else 1.0
+
+
+def _by_rate(adapter: AdapterSeen, queue: QueueSeen) -> list[FilterConfig]:
+    """A queue's filters, the one that matches most first."""
+    return sorted(
         queue.filters, key=lambda one: -(adapter.filters.rate((one.filter_id,), "matched_frames") or 0)
     )
+
+
+def _split(adapter: AdapterSeen, queue: QueueSeen, target: int | None) -> list[Request]:
+    """Give about half of what a queue's filters match to a queue of its own, on another processor."""
+    filters = _by_rate(adapter, queue)
     if len(filters) < 2 or target is None or adapter.free_queues < 1:
         return []
     moved = filters[1::2]

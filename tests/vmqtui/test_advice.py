@@ -1,0 +1,156 @@
+"""The view of findings: what it lists, what it says of one, and how a fix is applied."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.advice.finding import Finding, Request
+from engine.bus.messages import Status
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, make_config, play, with_queue
+from vmqtui.advising import words
+from vmqtui.tasks.advice import apply_fix
+from vmqtui.tasks.task import Task
+
+VMS = (("default", None, 0, 20), ("web-01", "web-01", 2, 9000), ("sql-01", "sql-01", 3, 9000))
+
+
+def host(**changes: Any) -> ScriptedLink:
+    """A quiet host of two VMs, queue 2 changed."""
+    link = ScriptedLink(connection="connected")
+    config = with_queue(make_config(VMS), 2, **changes)
+    ports = [port for port in config.adapters[0].ports if port.vm in ("web-01", "sql-01")]
+    adapter = msgspec.structs.replace(config.adapters[0], ports=ports)
+    link.views["hv01"] = ScriptedHost(
+        status=Status(state="online", started_at=1.0, interval_ns=SECOND // 4),
+        config=msgspec.structs.replace(config, adapters=[adapter], revision=7),
+    )
+    play(link, 1, 9, vms=VMS)
+    return link
+
+
+async def test_a_finding_is_listed_with_what_shows_it_and_both_forms_of_its_fix(dashboard: Running) -> None:
+    link = host(vm_paused=True)
+    async with dashboard(link, size=(140, 40)) as (app, pilot, _):
+        play(link, 10, 16, vms=VMS)
+        await pilot.press("8")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "sql-01 is paused and holds the buffers" in text
+        assert "vmqtui vm resume sql-01 --adapter nic0" in text
+        assert "Resume-VM -Name 'sql-01'" in text
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "A VM that does not run returns no buffers" in screen_text(app)
+
+
+async def test_the_fix_is_shown_then_sent_and_can_be_taken_back(dashboard: Running) -> None:
+    link = host(vm_paused=True)
+    async with dashboard(link) as (app, pilot, _):
+        play(link, 10, 16, vms=VMS)
+        await pilot.press("8", "f")
+        await pilot.pause()
+        assert ("resume_vm", {"adapter": "nic0", "vm": "sql-01"}) in link.wondered
+        link.answer()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert link.asked == [("hv01", "resume_vm", {"adapter": "nic0", "vm": "sql-01"})]
+        link.answer()
+        await pilot.press("u")
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert link.asked[1:] == [("hv01", "pause_vm", {"adapter": "nic0", "vm": "sql-01"})]
+        assert len(app.screen_stack) == 1
+
+
+async def test_read_only_lists_findings_and_offers_no_fix(dashboard: Running) -> None:
+    link = host(vm_paused=True)
+    async with dashboard(link, read_only=True) as (app, pilot, _):
+        play(link, 10, 16, vms=VMS)
+        await pilot.press("8", "f")
+        await pilot.pause()
+        assert "sql-01 is paused" in screen_text(app)
+        assert len(app.screen_stack) == 1
+
+
+async def test_a_host_without_trouble_says_so(dashboard: Running) -> None:
+    link = host()
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("8")
+        await pilot.pause()
+        assert "two readings" in screen_text(app)
+        play(link, 10, 16, vms=VMS)
+        app.draw_now()
+        await pilot.pause()
+        assert "nothing found" in screen_text(app)
+
+
+def finding(*requests: Request) -> Finding:
+    return Finding(
+        rule="test",
+        severity="warn",
+        adapter="nic0",
+        key="k",
+        where="w",
+        says="s",
+        numbers={},
+        cause="c",
+        fix="f",
+        requests=list(requests),
+        measure="m",
+    )
+
+
+async def test_what_an_allocation_answers_is_what_the_requests_after_it_are_about(dashboard: Running) -> None:
+    """Another client may have taken the id that the fix reckoned with."""
+    async with dashboard(host()) as (app, _, _):
+        fix = finding(
+            Request(op="allocate_queue", params={"adapter": "nic0", "name": "x", "cpu": 1, "buffers": 8}),
+            Request(op="set_filter", params={"adapter": "nic0", "queue_id": 3, "mac": "m"}, queue_from=0),
+            Request(op="complete_allocation", params={"adapter": "nic0", "queue_ids": [3]}, queue_from=0),
+        )
+        task = apply_fix(fix, app.model.snapshot)
+        assert isinstance(task, Task)
+        allocate, set_filter, complete = task.plan({})
+        link = ScriptedLink()
+        link.answer(queue_id=9)
+        answers = {allocate.key: await link.request("hv01", allocate.op, {})}
+        assert set_filter.params(answers)["queue_id"] == 9
+        assert complete.params(answers)["queue_ids"] == [9]
+
+
+@pytest.mark.parametrize(
+    ("request_", "line"),
+    [
+        (
+            Request(op="set_queue_parameters", params={"adapter": "nic0", "queue_id": 3, "cpu": 2}),
+            "vmqtui queue set 3 --cpu 2 --adapter nic0",
+        ),
+        (
+            Request(op="allocate_queue", params={"name": "it's", "vm": "a b", "cpu": 1, "buffers": 64}),
+            "vmqtui queue allocate --name 'it'\"'\"'s' --vm 'a b' --cpu 1 --buffers 64",
+        ),
+        (
+            Request(op="set_filter", params={"queue_id": 1, "mac": "00:15:5d:00:00:01", "vlan": "untagged"}),
+            "vmqtui filter set 1 00:15:5d:00:00:01 --vlan untagged",
+        ),
+        (
+            Request(op="complete_allocation", params={"queue_ids": [1, 2]}),
+            "vmqtui queue complete 1 2",
+        ),
+        (
+            Request(op="set_adapter", params={"adapter": "nic0", "link_gbps": 10.0}),
+            "vmqtui adapter set --link-gbps 10 --adapter nic0",
+        ),
+    ],
+)
+def test_a_request_is_worded_as_the_command_that_makes_it(request_: Request, line: str) -> None:
+    assert words.command(request_) == line
+
+
+def test_an_effect_says_how_it_is_known() -> None:
+    tried = msgspec.structs.replace(finding(), value=4.0, after=0.0, cleared=True)
+    assert words.effect(tried) == "m: 4 → 0 (the model ran again), cleared"
+    assert words.effect(msgspec.structs.replace(finding(), value=4.0)) == "m: 4 → unknown"

@@ -1,0 +1,108 @@
+"""Columns of findings."""
+
+from typing import Final
+
+from engine.advice.finding import Severity
+from vmqtui.advising.words import GLYPHS, effect, measured, numbers
+from vmqtui.columns.column import Column, Level
+from vmqtui.columns.shared import adapter_column
+from vmqtui.state.advice import FindingRow
+
+LEVELS: Final[dict[Severity, Level]] = {"bad": "bad", "warn": "warn", "note": "dim"}
+
+ADVICE: tuple[Column[FindingRow], ...] = (
+    Column(
+        key="severity",
+        title="",
+        heading="Severity",
+        width=1,
+        help="▲ frames are lost; △ it costs; · worth knowing.",
+        value=lambda row: row.finding.severity,
+        format=lambda severity: GLYPHS.get(severity, "·"),
+        level=lambda row: LEVELS[row.finding.severity],
+        sort=lambda row: row.rank,
+    ),
+    Column(
+        key="rule",
+        title="Rule",
+        heading="Rule",
+        width=14,
+        help="Which rule found it (docs/advice.md).",
+        value=lambda row: row.finding.rule,
+        grow=10,
+        priority=2,
+        level=lambda row: LEVELS[row.finding.severity],
+    ),
+    adapter_column(),
+    Column(
+        key="where",
+        title="Where",
+        heading="Where",
+        width=14,
+        help="The queue, VM, processor or adapter it is about.",
+        value=lambda row: row.finding.where,
+        grow=10,
+        priority=12,
+    ),
+    Column(
+        key="says",
+        title="Finding",
+        heading="Finding",
+        width=40,
+        help="What is wrong.",
+        value=lambda row: row.finding.says,
+        grow=60,
+    ),
+    Column(
+        key="value",
+        title="Now",
+        heading="Now",
+        width=7,
+        unit="as measure says",
+        help="The one number that the fix shall change.",
+        value=lambda row: row.finding.value,
+        instead=lambda row: measured(row.finding, row.finding.value),
+        right=True,
+    ),
+    Column(
+        key="after",
+        title="Fixed",
+        heading="Fixed",
+        width=7,
+        unit="as measure says",
+        help="What it would be then, estimated from what is measured.",
+        value=lambda row: row.finding.after,
+        instead=lambda row: measured(row.finding, row.finding.after),
+        right=True,
+    ),
+    Column(
+        key="fix",
+        title="Fix",
+        heading="Fix",
+        width=24,
+        help="What puts it right.",
+        value=lambda row: row.finding.fix,
+        grow=60,
+        priority=4,
+    ),
+    Column(
+        key="numbers",
+        title="Numbers",
+        heading="Numbers",
+        width=30,
+        help="What shows it.",
+        value=lambda row: numbers(row.finding),
+        grow=60,
+        priority=10,
+    ),
+    Column(
+        key="effect",
+        title="Effect",
+        heading="Effect",
+        width=30,
+        help="What the fix changes, and how that is known.",
+        value=lambda row: effect(row.finding),
+        grow=40,
+        priority=11,
+    ),
+)

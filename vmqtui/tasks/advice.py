@@ -1,0 +1,120 @@
+"""Applying the fix of a finding: its requests, one after the other."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from engine.advice.finding import Finding, Request
+from engine.telemetry.config import AdapterConfig, FilterConfig, QueueConfig
+from vmqtui.advising.words import command, effect
+from vmqtui.printable import printable
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.tasks.task import Answers, Step, Task, number_in
+
+_FINAL: Final[Mapping[str, str]] = {
+    "free_queue": "a freed queue is gone, and its counters with it",
+    "remove_vm": "a VM that is removed is gone from this switch, and its queues with it",
+}
+"""What can't be taken back, and why."""
+
+
+def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
+    """The requests of a fix, to be looked at and sent; a sentence where no request mends it."""
+    if not finding.requests:
+        return f"no request mends this; {finding.fix}"
+    adapter = snapshot.index.adapters.get(finding.adapter)
+    if adapter is None:
+        return f"adapter {printable(finding.adapter)} is not known"
+    steps = [_step(place, one, adapter.settings) for place, one in enumerate(finding.requests)]
+    lasting = any(one.op in _FINAL for one in finding.requests)
+    count = len(steps)
+    what = f"{count} requests, one after the other" if count > 1 else "One request"
+    return Task(
+        f"Fix: {printable(finding.rule)}",
+        f"{printable(finding.fix)}. {what}. {effect(finding)[0].upper()}{effect(finding)[1:]}.",
+        "Apply (y)" if lasting else "Apply (⏎)",
+        lambda values: steps,
+        destructive=lasting,
+    )
+
+
+def _step(place: int, request: Request, adapter: AdapterConfig) -> Step:
+    """One request; only what hangs on no other can be foreseen."""
+    alone = place == 0 or (request.op == "set_queue_parameters" and "cpu" in request.params)
+    title = command(request).removeprefix("vmqtui ").replace(f" --adapter {adapter.name}", "")
+    queue_id = request.params.get("queue_id")
+    queue = next((one for one in adapter.queues if one.queue_id == queue_id), None)
+    fixed = request.queue_from is None and queue is not None and request.op != "free_queue"
+    return Step(
+        _key(place),
+        title,
+        request.op,
+        lambda answers: _params(request, answers),
+        foresee=dict(request.params) if alone and request.queue_from is None else None,
+        undo=_undo(place, request, adapter, queue),
+        about=(adapter.name, queue.queue_id, queue.generation) if fixed and queue is not None else None,
+    )
+
+
+def _key(place: int) -> str:
+    return f"fix-{place}"
+
+
+def _params(request: Request, answers: Answers) -> dict[str, Any]:
+    params = dict(request.params)
+    if request.queue_from is not None:
+        queue_id = number_in(answers[_key(request.queue_from)], "queue_id")
+        params |= {"queue_ids": [queue_id]} if "queue_ids" in params else {"queue_id": queue_id}
+    return params
+
+
+def _undo(place: int, request: Request, adapter: AdapterConfig, queue: QueueConfig | None) -> Any:
+    """Makes the step that takes a request back, or says why there is none."""
+    op, params = request.op, request.params
+    if op in _FINAL:
+        return _FINAL[op]
+    match op:
+        case "set_queue_parameters" if queue is not None:
+            before: dict[str, Any] = {key: getattr(queue, key) for key in ("cpu", "buffers") if key in params}
+            return lambda answers: _back(op, {**params, **before})
+        case "set_filter":
+            return lambda answers: _back(
+                "clear_filter",
+                {
+                    "adapter": adapter.name,
+                    "queue_id": _params(request, answers)["queue_id"],
+                    "filter_id": number_in(answers[_key(place)], "filter_id"),
+                },
+            )
+        case "clear_filter":
+            one = _filter(adapter.filters, params.get("filter_id"))
+            if one is None:
+                return "the filter that was cleared is not known"
+            vlan = {} if one.vlan is None else {"vlan": one.vlan}
+            return lambda answers: _back(
+                "set_filter", {"adapter": adapter.name, "queue_id": one.queue_id, "mac": one.mac, **vlan}
+            )
+        case "allocate_queue":
+            return lambda answers: _back(
+                "free_queue",
+                {"adapter": adapter.name, "queue_id": number_in(answers[_key(place)], "queue_id")},
+            )
+        case "resume_vm":
+            return lambda answers: _back("pause_vm", params)
+        case "set_adapter":
+            return lambda answers: _back(
+                op,
+                {key: getattr(adapter, key, value) for key, value in params.items()}
+                | {"adapter": adapter.name},
+            )
+        case "complete_allocation" if request.queue_from is None:
+            return "a completed allocation can't be taken back; d frees the queue"
+    return None  # freeing what was allocated takes this back, too
+
+
+def _filter(filters: Sequence[FilterConfig], filter_id: Any) -> FilterConfig | None:
+    return next((one for one in filters if one.filter_id == filter_id), None)
+
+
+def _back(op: str, params: dict[str, Any]) -> Step:
+    title = command(Request(op=op, params=params)).removeprefix("vmqtui ")
+    return Step(f"back-{title}", title, op, lambda answers: params, foresee=params)
