@@ -45,6 +45,8 @@ class Crew:
         self._heard_s = [time.monotonic()] * sizes.cpus  # when each last replied
         self._owing: dict[int, float] = {}  # who was asked when, and has not answered
         self._looked_s = time.monotonic()
+        self._orders_out = [0] * sizes.cpus
+        self._since_s = [0.0] * sizes.cpus  # when each came to owe its next reply, on the watch's clock
         self._watch = None if deadline_s is None else Watch(deadline_s, self._kill)
         try:
             for cpu in range(sizes.cpus):
@@ -91,11 +93,15 @@ class Crew:
             self._pipes[cpu].send_bytes(order)
         except OSError as error:
             raise self._death(cpu, hung=False) from error
+        if self._watch is not None:
+            if not self._orders_out[cpu]:
+                self._since_s[cpu] = self._watch.ran_s()
+            self._orders_out[cpu] += 1
 
     def receive(self, cpu: int) -> bytes:
         """A worker's reply to its last order; raises WorkerDiedError, also past the deadline."""
         if self._watch is not None:
-            self._watch.begin(cpu)
+            self._watch.begin(cpu, self._since_s[cpu])
         try:
             if cpu in self._owing:
                 self._pipes[cpu].recv_bytes()  # the answer to an earlier question
@@ -105,6 +111,8 @@ class Crew:
             raise self._death(cpu, hung=self._watch is not None and self._watch.end()) from error
         if self._watch is not None:
             self._watch.end()
+            self._orders_out[cpu] -= 1
+            self._since_s[cpu] = self._watch.ran_s()
         if len(reply) % shard.WORD:
             raise self._death(cpu, hung=False, last_words=reply)
         self._heard_s[cpu] = time.monotonic()
@@ -194,6 +202,7 @@ class Crew:
         with contextlib.suppress(ValueError):  # not even killing ended it
             dead.close()
         self._heard_s[cpu] = time.monotonic()
+        self._orders_out[cpu] = 0
 
     def close(self) -> None:
         """End all workers: their pipes close, and who has not gone within a few seconds is killed."""

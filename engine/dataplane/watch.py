@@ -10,6 +10,7 @@ from typing import Final
 
 _LOOKS: Final = 10  # within a deadline
 _KILLED_AT: Final = 0.95  # of a deadline: by its end that is noticed and told
+_GRACE: Final = 0.1  # of a deadline, at least, once the reply is awaited: it may just be on its way
 
 
 class Watch:
@@ -20,7 +21,9 @@ class Watch:
 
     def __init__(self, deadline_s: float, kill: Callable[[int], None]) -> None:
         self._deadline_s = deadline_s
+        self._look_s = deadline_s / _LOOKS
         self._kill = kill
+        self._ran: tuple[float, float] = (0.0, time.monotonic())  # so long, when it was last looked
         self._awaited: int | None = None
         self._until_s = 0.0
         self._hung = False
@@ -29,12 +32,18 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="vmq-watch", daemon=True)
         self._thread.start()
 
-    def begin(self, cpu: int) -> None:
-        """A reply of this worker is awaited from now on."""
+    def ran_s(self) -> float:
+        """Seconds that this process has run: those in which it stood still are left out."""
+        ran_s, looked_s = self._ran
+        return ran_s + min(time.monotonic() - looked_s, 2 * self._look_s)
+
+    def begin(self, cpu: int, since_s: float) -> None:
+        """A reply is awaited that this worker has owed since a time of ``ran_s``."""
         with self._deciding:
             self._hung = False
             self._awaited = cpu
-            self._until_s = time.monotonic() + _KILLED_AT * self._deadline_s
+            until_s = since_s + _KILLED_AT * self._deadline_s
+            self._until_s = max(until_s, self.ran_s() + _GRACE * self._deadline_s)
 
     def end(self) -> bool:
         """Nothing is awaited any more; whether the worker was killed."""
@@ -48,19 +57,16 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        look_s = self._deadline_s / _LOOKS
-        wait_s, slept_s = look_s, time.monotonic()
+        wait_s = self._look_s
         while not self._closing.wait(wait_s):
-            now_s = time.monotonic()
-            late_s = now_s - slept_s - wait_s
-            wait_s, slept_s = look_s, now_s
+            wait_s = self._look_s
             with self._deciding:
+                ran_s = self.ran_s()
+                self._ran = (ran_s, time.monotonic())
                 if self._awaited is None:
                     continue
-                if late_s > look_s:
-                    self._until_s += late_s
-                if now_s >= self._until_s:
+                if ran_s >= self._until_s:
                     self._hung = True
                     self._kill(self._awaited)
                 else:
-                    wait_s = min(look_s, self._until_s - now_s)
+                    wait_s = min(wait_s, self._until_s - ran_s)

@@ -216,7 +216,7 @@ def test_a_worker_that_hangs_without_an_order_is_killed_within_its_deadline() ->
         os.kill(hung, signal.SIGSTOP)
         began = time.monotonic()
         look_until(rounds, lambda: "worker_replaced" in kinds(rounds))
-        assert time.monotonic() - began < 1.5 + 0.5  # and the start of the next one
+        assert time.monotonic() - began < 1.5 + 1.5  # and the start of the next one, on a busy machine
         assert rounds.worker_pids[1] != hung
         assert "hung for 1.5 s" in rounds.incidents[0].cause
         assert lost(rounds) == [(1, 0)]
@@ -234,12 +234,12 @@ def test_workers_that_are_asked_whether_they_are_there_serve_as_ever() -> None:
 
 
 def test_workers_that_don_t_go_have_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "_FAREWELL_S", 0.5)
+    monkeypatch.setattr(crew, "_FAREWELL_S", 1.0)
     with two_queues() as rounds:
         for pid in rounds.worker_pids:
             os.kill(pid, signal.SIGSTOP)
         began = time.monotonic()
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 1.9  # one after the other they would take 2
 
 
 class Clock:
@@ -252,6 +252,19 @@ class Clock:
         return time.monotonic() + self.stopped_s
 
 
+def test_workers_that_hang_at_once_have_one_deadline() -> None:
+    with two_queues(deadline_s=1.5) as rounds:
+        write(rounds.plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 100)
+        for pid in rounds.worker_pids:
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        rounds.begin(Part(0, 20), NEVER_NS)
+        rounds.end()
+        # The first is to steer, which it does again when it is replaced: both hang in that.
+        assert time.monotonic() - began < 2 * 1.5 + 1.0
+        assert sorted(cpu for cpu, _ in lost(rounds)) == [0, 1]
+
+
 def test_time_in_which_everything_stood_still_is_no_workers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(watch, "time", clock)
@@ -262,7 +275,7 @@ def test_time_in_which_everything_stood_still_is_no_workers_fault(monkeypatch: p
         rounds._crew._heard_s = [clock.monotonic() - 1.0] * 2
         rounds.replace_dead()
         assert set(rounds._crew._owing) == {0, 1}
-        watching.begin(7)
+        watching.begin(7, watching.ran_s())
         clock.stopped_s = 60.0
         rounds.replace_dead()
         assert not rounds.incidents
