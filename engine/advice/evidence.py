@@ -100,7 +100,7 @@ class QueueSeen:
         """Frames a second; 0 where that is not known."""
         return self.rate("steered_frames") or 0.0
 
-    @property
+    @cached_property
     def cycles(self) -> float:
         """What its frames cost by the host's CPU model, in cycles a second; without interrupts and DPCs."""
         frames, size = self.rate("steered_frames") or 0.0, self.rate("steered_bytes") or 0.0
@@ -126,7 +126,12 @@ class CpuSeen:
     def id(self) -> int:
         return self.config.id
 
-    @property
+    @cached_property
+    def _cycles(self) -> float:
+        """What its queues take in all."""
+        return sum(one.cycles for one in self.queues)
+
+    @cached_property
     def load(self) -> float | None:
         """Busy cycles of those it had; None: unknown."""
         busy, budget = (self.grown.delta((self.id,), name) for name in ("busy_cycles", "budget_cycles"))
@@ -138,7 +143,7 @@ class CpuSeen:
 
     def part(self, queue: QueueSeen) -> float | None:
         """What part of its cycles a queue takes, of those it spent."""
-        load, total = self.load, sum(one.cycles for one in self.queues)
+        load, total = self.load, self._cycles
         return None if load is None else load * queue.cycles / total if total else 0.0
 
     def wanted(self, queue: QueueSeen) -> float:

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from engine.advice.finding import Advice
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Request, Response, Status
 from engine.telemetry.config import Config
@@ -15,8 +16,8 @@ REQUEST_LIMIT_BYTES = 1 << 20
 MESSAGE_LIMIT_BYTES = 16 << 20
 REQUEST_ID_LIMIT_BYTES = 64
 
-Message = Status | Config | Stats | Event | Request | Response
-T = TypeVar("T", Status, Config, Stats, Event, Response)
+Message = Status | Config | Stats | Event | Advice | Request | Response
+T = TypeVar("T", Status, Config, Stats, Event, Advice, Response)
 
 _encoder = msgspec.msgpack.Encoder()
 _ordered_encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -35,7 +36,7 @@ _op_decoder = msgspec.msgpack.Decoder(str)
 _params_decoder = msgspec.msgpack.Decoder(dict[str, Any])
 
 _decoders: dict[type[Any], msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(kind) for kind in (Status, Config, Stats, Event, Response)
+    kind: msgspec.msgpack.Decoder(kind) for kind in (Status, Config, Stats, Event, Advice, Response)
 }
 
 # msgspec raises RecursionError on deep nesting and plain ValueError or OverflowError on odd timestamps.

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 import aiomqtt
 import msgspec
 
+from engine.advice.finding import Advice
 from engine.bus import codec, topics
 from engine.bus.answers import Answers
 from engine.bus.codec import BadRequest
@@ -71,6 +72,7 @@ class EngineBus:
         )
         self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
         self._config: bytes | None = None
+        self._advice: bytes | None = None
         self._answers = Answers()
         self._rates = rates or RequestRates()
         self._viewers = tuple(viewers)
@@ -148,6 +150,11 @@ class EngineBus:
         self._config = codec.encode(config)
         self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
 
+    def publish_advice(self, advice: Advice) -> None:
+        """Publish what the advisor finds, retained; again after each reconnection."""
+        self._advice = codec.encode(advice)
+        self._connection.offer(topics.advice(self.host), self._advice, qos=1, retain=True)
+
     def publish_stats(self, stats: Stats) -> None:
         """Publish stats, with ``counters``; those not sent before the next ones are given up, and counted."""
         stats = msgspec.structs.replace(stats, bus=self.counters)
@@ -176,6 +183,8 @@ class EngineBus:
             self._offer_status()
             if self._config is not None:
                 self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
+            if self._advice is not None:
+                self._connection.offer(topics.advice(self.host), self._advice, qos=1, retain=True)
             self._connected.set()
 
     def _offer_status(self) -> None:

@@ -9,7 +9,7 @@ PREFIX = "vmq/v1"
 NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
 
 _NAME = re.compile(NAME_PATTERN)
-_TOPIC = re.compile(rf"{PREFIX}/({NAME_PATTERN})/(status|config|stats|event)")
+_TOPIC = re.compile(rf"{PREFIX}/({NAME_PATTERN})/(status|config|stats|event|advice)")
 
 
 def valid_name(name: str) -> bool:
@@ -49,6 +49,11 @@ def event(host: str) -> str:
     return f"{PREFIX}/{host}/event"
 
 
+def advice(host: str) -> str:
+    """Topic of the retained findings of the advisor."""
+    return f"{PREFIX}/{host}/advice"
+
+
 def request(host: str, client: str) -> str:
     """Topic on which ``client`` asks."""
     return f"{PREFIX}/{host}/request/{client}"
@@ -60,7 +65,7 @@ def response(host: str, client: str) -> str:
 
 
 def split_telemetry(topic: str) -> tuple[str, str] | None:
-    """(host, kind) of a status, config, stats or event topic; None for any other."""
+    """(host, kind) of a status, config, stats, event or advice topic; None for any other."""
     match = _TOPIC.fullmatch(topic)
     return (match[1], match[2]) if match else None
 

@@ -296,6 +296,8 @@ class Watcher:
         try:
             if (host_and_kind := topics.split_telemetry(topic)) is not None:
                 host, kind = host_and_kind
+                if kind == "advice":  # readers work it out for themselves
+                    return
                 view = self.hosts.get(host)
                 if view is None:
                     if not payload:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 
 from engine import __version__
+from engine.advice.thresholds import AdviceThresholds
 from engine.bus import discovery
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.engine_bus import EngineBus
@@ -32,6 +33,7 @@ from engine.ndis.statuses import NdisStatus
 from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
 from engine.service import leftovers
+from engine.service.adviser import Adviser
 from engine.service.broker_keeper import keep
 from engine.service.feed import AnySource, Feed
 from engine.service.journal import Journal
@@ -70,7 +72,7 @@ class Engine:
     ``interval_s`` is the time between stats; a worker that hangs for ``worker_deadline_s`` is killed and
     replaced. ``announce`` lets this user's commands have the credentials of its own broker: of the newest
     that is "found", or of one "named" to them. ``viewers`` are patterns of client ids
-    whose requests are refused.
+    whose requests are refused. ``thresholds`` are the advisor's, ``advised`` is set when it has spoken.
     Entering raises what a bad scenario, capture or broker deserves (ValueError, NotEnoughMemoryError,
     CaptureError, InterfaceError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
     """
@@ -90,6 +92,7 @@ class Engine:
         worker_deadline_s: float = WORKER_DEADLINE_S,
         announce: Literal["no", "found", "named"] = "no",
         viewers: Sequence[str] = (),
+        thresholds: AdviceThresholds | None = None,
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.scenario = scenario or default_scenario()
@@ -98,6 +101,8 @@ class Engine:
         self.config: Config | None = None
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
+        self.advised = asyncio.Event()
+        self._adviser = Adviser(thresholds)
         self._first_reading = asyncio.Event()
         self._capture = capture
         self._loop_capture = loop
@@ -196,6 +201,7 @@ class Engine:
             on_bad_request=self._note_bad_request,
         )
         self.config = live.machine.config()
+        self._adviser.configured(self.config)
         await self._bus.start(self.config, probe_seconds=1.0 if self._broker is None else 0.0)
         if self._broker is not None and self._announce != "no":
             self._announce_broker(self._broker)
@@ -265,9 +271,13 @@ class Engine:
         if self._bus is not None:
             self._bus.publish_stats(stats)
             self._tell_of_losses(self._bus)
+            if (advice := self._adviser.read(stats)) is not None:
+                self._bus.publish_advice(advice)
+                self.advised.set()
 
     def _on_config(self, config: Config) -> None:
         self.config = config
+        self._adviser.configured(config)
         if self._bus is not None:
             self._bus.publish_config(config)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.advice.finding import Advice
 from engine.bus import (
     rules,
     topics,
@@ -27,7 +28,7 @@ def table(header: str, *, below: str = "") -> dict[str, str]:
     return {first.strip("`"): second for first, second, *_ in cells}
 
 
-@pytest.mark.parametrize("message", [Status, Config, Stats, Event, Request, Response])
+@pytest.mark.parametrize("message", [Status, Config, Stats, Event, Advice, Request, Response])
 def test_every_key_of_a_message_is_in_its_table(message: type[msgspec.Struct]) -> None:
     schema = next(field.default for field in msgspec.structs.fields(message) if field.name == "schema")
     keys = table("key", below=f"### `{schema}`")
@@ -71,6 +72,7 @@ def test_the_topics_are_those_of_the_code() -> None:
         topics.config("HOST"),
         topics.stats("HOST"),
         topics.event("HOST"),
+        topics.advice("HOST"),
         topics.request("HOST", "CLIENT"),
         topics.response("HOST", "CLIENT"),
     ]

@@ -18,6 +18,7 @@ from vmqtui.cli.logs import log_of_engine
 from vmqtui.cli.reach import broker_url, listening_tls
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.cli.start import prepare_kernels
+from vmqtui.preferences.load import load_preferences
 from vmqtui.printable import printable
 
 _CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
@@ -59,6 +60,7 @@ def run_engine(
     with sentences():
         given = load(scenario) if scenario is not None else default_scenario()
         url = broker_url(broker, user="owner") if broker is not None else None
+        thresholds = load_preferences().advice
     listening = parse_listen(listen, insecure, accounts)
     log_of_engine(log_form, log_file, tied=tied)
     prepare_kernels(tell=tied)
@@ -83,6 +85,7 @@ def run_engine(
                 worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
                 announce="found" if listen is None or (listening and listening.public) else "named",
                 viewers=viewers,
+                thresholds=thresholds,
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )
 

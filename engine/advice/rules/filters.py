@@ -1,6 +1,7 @@
 """Rules on filters: frames that miss theirs."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from engine.advice import powershell
 from engine.advice.evidence import AdapterSeen, Evidence
@@ -73,8 +74,11 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
 def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """A filter that can't match, because one of a lower queue takes all that it would."""
     for adapter in evidence.adapters:
+        by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
         for one in adapter.config.filters:
-            wide = _shadow_of(adapter, one)
+            by_mac[one.mac].append(one)
+        for one in adapter.config.filters:
+            wide = _shadow_of(adapter, one, by_mac[one.mac])
             if wide is None:
                 continue
             here, there = adapter.by_id[one.queue_id], adapter.by_id[wide.queue_id]
@@ -108,10 +112,12 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
             )
 
 
-def _shadow_of(adapter: AdapterSeen, one: FilterConfig) -> FilterConfig | None:
+def _shadow_of(
+    adapter: AdapterSeen, one: FilterConfig, same_mac: Sequence[FilterConfig]
+) -> FilterConfig | None:
     """The filter of a lower running queue that passes every frame this one would."""
-    for other in adapter.config.filters:
-        if other.mac == one.mac and 0 < other.queue_id < one.queue_id and other.vlan in (None, one.vlan):
+    for other in same_mac:
+        if 0 < other.queue_id < one.queue_id and other.vlan in (None, one.vlan):
             queue = adapter.by_id.get(other.queue_id)
             if queue is not None and queue.config.state == "running":
                 return other
