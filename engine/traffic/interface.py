@@ -161,11 +161,20 @@ class InterfaceSource:
         elif ahead_ns > DELAY_NS + _BEHIND_NS:
             room[k.ZERO_NS] += ahead_ns - DELAY_NS - _BEHIND_NS
 
+    @property
+    def _half_given(self) -> bool:
+        """Whether half of the waiting room, or all that is in it, is of no more use."""
+        room = self._room
+        given, waiting = int(room[k.GIVEN]), int(room[k.WAITING])
+        if given == waiting:
+            return given > 0
+        given_bytes = int(room[k.ROWS + k.ROW * given + k.OFFSET])
+        return 2 * given >= WAITING_LIMIT_FRAMES or 2 * given_bytes >= WAITING_LIMIT_BYTES
+
     def _read(self) -> bool:
         """Take in what the kernel has, as far as there is room; whether there may be more."""
         room = self._room
-        half_full = 2 * room[k.WAITING] > WAITING_LIMIT_FRAMES or 2 * room[k.BYTES] > WAITING_LIMIT_BYTES
-        if room[k.GIVEN] and (half_full or room[k.GIVEN] == room[k.WAITING]):
+        if self._half_given:
             k.move_up(room, self._bytes)
         while not self._ended:
             frames = min(

@@ -130,7 +130,7 @@ def release(
 
 @kernel("void(i8[::1], u1[::1])")
 def move_up(room: NDArray[np.int64], waiting: NDArray[np.uint8]) -> None:
-    """Let the frames that still wait have the beginning of the waiting room."""
+    """Let the frames that still wait have the beginning of the waiting room; some have been given out."""
     given = room[GIVEN]
     left = room[WAITING] - given
     first = room[BYTES]
@@ -142,8 +142,12 @@ def move_up(room: NDArray[np.int64], waiting: NDArray[np.uint8]) -> None:
         room[row + STAMP_NS] = room[old + STAMP_NS]
         room[row + LENGTHS] = room[old + LENGTHS]
         room[row + OFFSET] = room[old + OFFSET] - first
-    for at in range(room[BYTES] - first):
-        waiting[at] = waiting[first + at]
+    size = room[BYTES] - first
+    moved = np.int64(0)
+    while moved < size:  # no part overlaps where it goes
+        part = min(first, size - moved)
+        copy_bytes(waiting, moved, waiting, first + moved, part)
+        moved += part
     room[WAITING] = left
     room[GIVEN] = 0
     room[BYTES] -= first
