@@ -1,6 +1,9 @@
 """How worker processes start. Light: it can run before anything heavy is imported."""
 
 import multiprocessing
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import Final
 
@@ -20,7 +23,22 @@ def warm_up(*also: str) -> None:
     """Start that server now, so that it loads while we do, ``also`` with these modules; its kernels should be
     in the cache."""
     if context().get_start_method() == "forkserver":
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
         forkserver.set_forkserver_preload([_PRELOADED, *also])
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # or the server would start it, and hear again
+        with _deaf():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started meanwhile hears no Ctrl-C, nor do its children unless they want to.
+
+    It goes to all processes of a terminal, and one that still loads would tell with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tomllib
 from functools import cache
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from engine.bus.errors import BadMessage
 from engine.bus.messages import Response, Status
 from engine.ndis.operations import decode
 from engine.ndis.statuses import NdisError
+from engine.scenario.load import ScenarioError
+from engine.service.compare.comparison import Plan, runs_of
+from engine.service.compare.sweep import MAX_RUNS, SweepError, axis
 from tests.fuzz.messages import FEW
 from tests.fuzz.mutate import LINES, MESSAGE
 from tests.fuzz.target import Target, check_sentence
@@ -104,6 +108,18 @@ def _fields(data: bytes) -> None:
         check_sentence(error.message)
 
 
+_LAB: Final = """
+[[adapter]]
+[[adapter.port]]
+vm = "a"
+mac = "00:15:5d:00:00:01"
+[[adapter.queue]]
+[[adapter.queue.filter]]
+mac = "00:15:5d:00:00:02"
+[[traffic.mix]]
+rate_pps = 1
+flow = [{ kind = "broadcast" }]
+"""
 _TYPED: Final = {"vm": "a", "name": "a", "mac": "00:15:5d:00:00:01", "vlan": "10"}
 
 
@@ -143,6 +159,17 @@ def _answers(data: bytes) -> None:
 @cache
 def _program() -> Any:
     return typer.main.get_command(app)
+
+
+def _sweep(data: bytes) -> None:
+    """A line a key to vary, of a scenario with one of everything."""
+    try:
+        axes = [axis(line) for line in data.decode("utf-8", "replace").split("\n")[:4]]
+        runs = runs_of([Plan("lab", tomllib.loads(_LAB))], axes, capture="x.pcap", adapter=None, seconds=1.0)
+    except (SweepError, ScenarioError) as error:
+        check_sentence(error)
+        return
+    assert 0 < len(runs) <= MAX_RUNS
 
 
 def _command_line(data: bytes) -> None:
@@ -207,6 +234,13 @@ TARGETS: Final = {
             b"\x0610\x0064\x00128\0on",
             b"\x071000\0pkt/s\0steady\x0032",
             b"\x08[traffic]\nseed = 2\nmix = []\n",
+        ],
+    ),
+    "sweep": Target(
+        _sweep,
+        lambda: [
+            b"cpu.moderation_us=10,50\nadapter[0].queue[0].filter.vlan=7",
+            b'adapter.name="a","b"\nhost.hyperthreading=true,false',
         ],
     ),
     "answers": Target(_answers, _answer_seeds, form=MESSAGE),

@@ -1,5 +1,7 @@
 """A comparison on a terminal: tables that fit its width, then who wins at what."""
 
+from textwrap import wrap
+
 from engine.service.compare.comparison import Comparison
 from vmqtui.compare.grid import WINNER, Grid, aligned, grid, summary, verdicts
 
@@ -16,7 +18,10 @@ def lines(comparison: Comparison, width: int | None) -> list[str]:
     if not found:
         return [*out, "no run is better than another at anything" if len(comparison.runs) > 1 else ""]
     out.append(f"{WINNER} best, within 0.1 %")
-    return out + [f"  {name}: {wins}" for name, wins in found]
+    for name, wins in found:
+        sentence = f"{name}: {wins}"
+        out += [sentence] if width is None else wrap(sentence, width, subsequent_indent="    ")
+    return out
 
 
 def _parts(whole: Grid, width: int | None) -> list[Grid]:

@@ -140,6 +140,19 @@ def _end_all(started: dict[Connection, _Started]) -> None:
 def main(run: bytes, pipe: Connection) -> None:
     """The process of a run: says how far it is, and at last what came of it."""
     try:
+        _hear_one_interrupt()
         pipe.send_bytes(answer(run, lambda words: pipe.send_bytes(words)))
     except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(1)  # whoever waited for it has gone, or wants no more of it
+
+
+def _hear_one_interrupt() -> None:
+    """A Ctrl-C, from the terminal or passed on, ends the run; a second one leaves it to clean up in peace."""
+
+    def give_up(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, give_up)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -21,6 +21,9 @@ from engine.scenario.values import show
 
 MAX_RUNS: Final = 500
 
+MAX_CHARACTERS: Final = 2000
+"""Of an axis."""
+
 _PART: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[([0-9]{1,6})\])?")
 
 
@@ -42,6 +45,8 @@ def axis(text: str) -> Axis:
     """``KEY=VALUE,VALUE,…``; values as in TOML, or bare words. Raises SweepError."""
     key, equals, listed = text.partition("=")
     values = tuple((word, _value(word)) for word in _split(listed))
+    if len(text) > MAX_CHARACTERS or not text.isprintable():
+        raise SweepError(f"{show(text)} is not printable text of at most {MAX_CHARACTERS:,} characters")
     if not equals or not all(word for word, _ in values):
         raise SweepError(f"{show(text)} is not KEY=VALUE,VALUE,… (like cpu.moderation_us=10,50)")
     parts = []
@@ -106,7 +111,14 @@ def _tables(document: dict[str, Any], one: Axis) -> list[dict[str, Any]]:
 
 def _split(listed: str) -> list[str]:
     """At commas outside quotes."""
-    return [word.strip() for word in re.findall(r'(?:"[^"]*"|[^,"])+|(?<=,)(?=,|$)|^$', listed)]
+    words, quoted = [""], False
+    for character in listed:
+        quoted ^= character == '"'
+        if character == "," and not quoted:
+            words.append("")
+        else:
+            words[-1] += character
+    return [word.strip() for word in words]
 
 
 def _value(word: str) -> Any:

@@ -42,8 +42,11 @@ def test_values_are_tomls_or_bare_words() -> None:
     assert [word for word, _ in words][3:5] == ['"a,b"', "6.30"]
 
 
-@pytest.mark.parametrize("text", ["", "cpu", "cpu.quota", "cpu.quota=", "cpu.quota=1,,2", "=1",
-                                  "cpu..quota=1", "cpu.quota[x]=1", "9=1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["", "cpu", "cpu.quota", "cpu.quota=", "cpu.quota=1,,2", "=1", "cpu..quota=1", "cpu.quota[x]=1", "9=1",
+     "cpu.quota=1\n", f"{'a' * 2000}=1"],
+)  # fmt: skip
 def test_what_is_no_axis_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(SweepError, match="is not"):
         axis(text)
