@@ -109,10 +109,12 @@ def give_queue(
     buffers: int,
     *,
     before: Sequence[Request] = (),
+    between: Sequence[Request] = (),
     queue_id: int | None = None,
     name: str | None = None,
 ) -> list[Request]:
-    """Allocate a queue for a VM, set its filters and complete it; ``before`` is done first.
+    """Allocate a queue for a VM, set its filters and complete it; ``before`` is done first,
+    ``between`` when the queue is allocated and has no filter yet.
 
     ``queue_id`` is the one it will get, where ``before`` frees one.
     """
@@ -133,7 +135,7 @@ def give_queue(
         params={"adapter": adapter.name, "queue_ids": [number]},
         queue_from=place,
     )
-    return [*before, Request(op="allocate_queue", params=allocate), *filters, complete]
+    return [*before, Request(op="allocate_queue", params=allocate), *between, *filters, complete]
 
 
 def take_away(adapter: AdapterSeen, queue: QueueSeen) -> list[Request]:

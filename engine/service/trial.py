@@ -42,6 +42,8 @@ class Deed:
 class Trial:
     """What is tried: a scenario, fed by a capture to its end, or by its own traffic for ``seconds``.
 
+    Gaps of over 1 s in a capture are shortened to 1 s, as in a live engine: rates over years say nothing.
+
     ``deeds`` happen on the way. A fix is applied before the first frame where nothing else is done to the
     host; otherwise at the end, and the host is watched once more for as long.
     """
@@ -79,7 +81,7 @@ class Trial:
 
     def _source(self) -> CaptureSource | SyntheticSource | None:
         if self.capture is not None:
-            return capture_source(self.capture, self.scenario, self.adapter)
+            return capture_source(self.capture, self.scenario, self.adapter, shorten_gaps=True)
         return synthetic_source(self.scenario)
 
 

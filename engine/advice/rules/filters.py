@@ -17,6 +17,10 @@ def _vlan(vlan: Vlan) -> str:
     return "any VLAN" if vlan is None else "untagged" if vlan == "untagged" else f"VLAN {vlan}"
 
 
+def _tag(vlan: Vlan) -> str:
+    return f"with VLAN {vlan}" if isinstance(vlan, int) else "without a tag"
+
+
 def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Frames whose MAC a filter has, with another VLAN."""
     for adapter in evidence.adapters:
@@ -45,7 +49,7 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 adapter=adapter.name,
                 key=f"{pair.mac} {pair.vlan}",
                 where=vm,
-                says=f"frames for {vm} come with {_vlan(pair.vlan)}, and its filter has {has}",
+                says=f"frames for {vm} come {_tag(pair.vlan)}, and its filter has {has}",
                 numbers={
                     "pps": pair.pps,
                     "mac": pair.mac,
@@ -54,9 +58,9 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 },
                 cause="The MAC fits and the VLAN does not: a port was moved to another VLAN on one side "
                 "only, or a trunk leaves the tag in or out.",
-                fix=f"Set a filter with {_vlan(pair.vlan)} on its queue, if that is the VLAN it belongs to"
+                fix=f"Set a filter for frames {_tag(pair.vlan)} on its queue, if that is where it belongs"
                 if requests
-                else f"Give the port of {vm} {_vlan(pair.vlan)}, if that is the VLAN it belongs to",
+                else f"Let the port of {vm} have frames {_tag(pair.vlan)}, if that is where it belongs",
                 requests=requests,
                 commands=[powershell.vlan(vm, pair.vlan)],
                 measure="its frames in the default queue",

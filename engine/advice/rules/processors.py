@@ -176,13 +176,8 @@ def _split(adapter: AdapterSeen, queue: QueueSeen, target: int | None) -> list[R
     buffers, before = buffers_from(adapter, queue.config.buffers, without=queue.queue_id)
     if buffers < queue.config.buffers // 2:
         buffers, before = queue.config.buffers // 2, [resize(adapter, queue, -(-queue.config.buffers // 2))]
-    for one in moved:
-        before.append(
-            Request(
-                op="clear_filter",
-                params={"adapter": adapter.name, "queue_id": queue.queue_id, "filter_id": one.filter_id},
-            )
-        )
+    base = {"adapter": adapter.name, "queue_id": queue.queue_id}
+    clears = [Request(op="clear_filter", params={**base, "filter_id": one.filter_id}) for one in moved]
     return give_queue(
         adapter,
         queue.config.vm or queue.config.name,
@@ -190,6 +185,7 @@ def _split(adapter: AdapterSeen, queue: QueueSeen, target: int | None) -> list[R
         target,
         max(1, buffers),
         before=before,
+        between=clears,
         name=f"{queue.config.name} 2"[:256],
     )
 
