@@ -1,6 +1,7 @@
-"""``vmqtui compare``: the command, its reports, and what it refuses."""
+"""``vmqtui compare`` and what ``plan`` takes: the commands, their reports, and what they refuse."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,44 @@ def test_settings_vary_and_a_table_says_who_wins(files: Path, here: Here) -> Non
     assert (done.status, done.err) == (0, "")
     assert "moderation_us=200" in done.out
     assert "two moderation_us=0: " in done.out
+
+
+def test_a_plan_for_a_host_keeps_to_it_and_runs(files: Path, here: Here) -> None:
+    options = (
+        "--cpus 8 --hyperthreading --numa-nodes 2 --numa-node 1 --base-cpu 6 --max-queues 1 --buffers 300"
+    )
+    done = here("plan", files / "trace.pcap", *options.split())
+    assert (done.status, done.err) == (0, "")
+    document = tomllib.loads(done.out)
+    [adapter] = document["adapter"]
+    assert [queue["cpu"] for queue in adapter["queue"]] == [6]
+    assert (adapter["max_queues"], adapter["buffers"], adapter["default_queue_cpu"]) == (1, 300, 4)
+    (files / "host.toml").write_text(done.out, encoding="utf-8")
+    replayed = here("replay", files / "trace.pcap", "--scenario", files / "host.toml", "--json")
+    assert (replayed.status, replayed.err) == (0, "")
+    queues = replayed.document["adapters"][0]["queues"]
+    assert [queue["steered_frames"] for queue in queues] == [20, 20]
+    assert not any(queue["dropped_no_buffer"] for queue in queues)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--cpus 5 --hyperthreading", "--cpus: 5 is odd"),
+        ("--numa-nodes 3", "--numa-nodes: 3 does not divide the 8 processors"),
+        ("--numa-node 1", "--numa-node: 1 is not a NUMA node of the host"),
+        ("--base-cpu 8", "no processor from 8 on"),
+        ("--max-queues 4097", "max-queues"),
+    ],
+)
+def test_a_host_that_cannot_be_is_refused_in_one_line(
+    files: Path, here: Here, options: str, sentence: str
+) -> None:
+    done = here("plan", files / "trace.pcap", *options.split())
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert sentence in done.err
 
 
 @pytest.mark.parametrize(
