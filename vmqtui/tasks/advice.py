@@ -17,6 +17,10 @@ _FINAL: Final[Mapping[str, str]] = {
 """What can't be taken back, and why."""
 
 
+_LISTED: Final = 8
+"""Requests that the dialog lists; it counts the others."""
+
+
 def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
     """The requests of a fix, to be looked at and sent; a sentence where no request mends it."""
     if not finding.requests:
@@ -26,11 +30,12 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
         return f"adapter {printable(finding.adapter)} is not known"
     steps = [_step(place, one, adapter.settings) for place, one in enumerate(finding.requests)]
     lasting = any(one.op in _FINAL for one in finding.requests)
-    count = len(steps)
-    what = f"{count} requests, one after the other" if count > 1 else "One request"
+    listed = [f"· {one.title}" for one in steps[:_LISTED]]
+    if len(steps) > _LISTED:
+        listed.append(f"· … and {len(steps) - _LISTED} more")
     return Task(
         f"Fix: {printable(finding.rule)}",
-        f"{printable(finding.fix)}. {what}. {effect(finding)[0].upper()}{effect(finding)[1:]}.",
+        "\n".join([f"{printable(finding.fix)}:", *listed, effect(finding)]),
         "Apply (y)" if lasting else "Apply (⏎)",
         lambda values: steps,
         destructive=lasting,
