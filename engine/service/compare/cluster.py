@@ -89,7 +89,7 @@ def _result(future: Any, run: Run) -> Result:
     except Exception as error:  # whatever a worker raised, or became of it
         raise RunFailedError(f"{run.label}: on a worker: {_first_line(error)}", unusable=False) from None
     if isinstance(said, Failure):
-        raise RunFailedError(f"{run.label}: {said.sentence}", unusable=said.kind != "failed")
+        raise RunFailedError(f"{run.label}: {said.sentence}", unusable=said.kind in ("unusable", "memory"))
     assert isinstance(said, Result)
     return said
 

@@ -55,6 +55,7 @@ def run_here(
     """
     waiting = deque(range(len(runs)))
     again: deque[int] = deque()  # for want of memory
+    alone: set[int] = set()
     results: dict[int, Result] = {}
     started: dict[Connection, _Started] = {}
     so_far = Progress(0, len(runs), {})
@@ -62,6 +63,7 @@ def run_here(
         while waiting or again or started:
             if not waiting and again and not started:
                 number = again.popleft()
+                alone.add(number)
                 _start(runs[number], number, started)
             while waiting and len(started) < jobs:
                 number = waiting.popleft()
@@ -77,11 +79,12 @@ def run_here(
                 _end(pipe, started)
                 so_far.under_way.pop(runs[one.number].label, None)
                 if isinstance(said, Failure):
-                    if said.kind == "memory" and (started or waiting) and one.number not in again:
+                    if said.kind == "memory" and jobs > 1 and one.number not in alone:
                         again.append(one.number)
                         continue
                     raise RunFailedError(
-                        f"{runs[one.number].label}: {said.sentence}", unusable=said.kind != "died"
+                        f"{runs[one.number].label}: {said.sentence}",
+                        unusable=said.kind in ("unusable", "memory"),
                     )
                 results[one.number] = said
                 so_far.done += 1

@@ -1,12 +1,15 @@
 """Runs in the real model: measured right, the same wherever they run, ended with whoever wanted them."""
 
 import tomllib
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from engine.dataplane.start import warm_up
+from engine.service.compare import pool
 from engine.service.compare.comparison import Plan, runs_of
 from engine.service.compare.pool import Progress, RunFailedError, run_here
 from engine.service.compare.runs import Result, Run, carry_out
@@ -135,6 +138,34 @@ def test_a_run_that_fails_ends_the_others_and_says_which_it_was(tmp_path: Path, 
         run_here([gone, *asked], 2)
     assert failed.value.unusable
     assert family() == before
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_run_without_memory_beside_others_is_tried_once_more_alone(
+    capture: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    asked = runs(capture, scenario([0, 1]), scenario([0, 0]))
+    beside: list[int] = []
+    left = [times]
+
+    def hear(pipe: Connection, one: Any) -> Any:
+        """What was said; of the first run, so many times that there is too little memory."""
+        said = truly(pipe, one)
+        if one.number == 0 and isinstance(said, Result) and left[0]:
+            left[0] -= 1
+            return Failure("memory", "needs 9 bytes of shared memory; 8 are free")
+        return said
+
+    truly = pool._hear
+    monkeypatch.setattr(pool, "_hear", hear)
+    if times == 2:
+        with pytest.raises(RunFailedError, match="plan0: needs 9 bytes") as failed:
+            run_here(asked, 2)
+        assert failed.value.unusable
+        return
+    results = run_here(asked, 2, lambda progress: beside.append(progress.done))
+    assert same(results) == same([carry_out(one) for one in asked])
+    assert beside[-2:] == [1, 2]
 
 
 def test_who_gives_up_leaves_no_process(capture: Path) -> None:
