@@ -94,11 +94,11 @@ def test_promtool_has_nothing_to_say() -> None:
 
 
 def test_names_that_could_break_the_format_are_escaped() -> None:
-    evil = 'a"b\\c\nd} 7'
+    evil = ('a"b\\c\nd} 7' + "x" * 300)[:256]
     known = Known()
     config = make_config(VMS)
     adapter = config.adapters[0]
-    queues = [msgspec.structs.replace(queue, vm=evil) for queue in adapter.queues]
+    queues = [msgspec.structs.replace(queue, vm=evil + "y") for queue in adapter.queues]
     adapters = [msgspec.structs.replace(adapter, queues=queues)]
     known.add("hv01", full_stats(), msgspec.structs.replace(config, adapters=adapters))
     vms = {dict(labels).get("vm") for name, labels in series(text(known)) if name == "vmq_queue_info"}

@@ -13,7 +13,7 @@ from engine.telemetry.recording.reader import Recording
 from engine.telemetry.recording.writer import Recorder
 from tests.export.lab import INTERFACE, full_stats
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
-from vmqtui.export.files import put_in_place, write_csv, write_parquet
+from vmqtui.export.files import UnfitValueError, put_in_place, write_csv, write_parquet
 from vmqtui.export.tables import COLUMNS, Rows, Table
 
 READINGS = 5
@@ -84,6 +84,11 @@ def test_parquet_holds_what_csv_does(table: Table, recorded: Path, tmp_path: Pat
         {name: "" if one is None else str(one) for name, one in row.items()} for row in read.to_pylist()
     ]
     assert as_text == as_csv(recorded, table)
+
+
+def test_a_number_that_parquet_has_no_room_for_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnfitValueError, match="steered_frames: a value among rows 1 to 2 does not fit"):
+        write_parquet(tmp_path / "x", [("steered_frames", "integer")], [(1,), (1 << 63,)])
 
 
 def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that a person names, or that lie where the program looks: each read from the disk, as it is."""
 
+import io
 import os
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ from tests.traffic import captures
 from tests.traffic.reading import read_bytes
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.actions import ACTIONS
+from vmqtui.export.files import write_csv
+from vmqtui.export.tables import COLUMNS, Rows
 from vmqtui.preferences.keys import KEYS as PREFERENCES
 from vmqtui.preferences.load import PreferencesError, load_preferences
 from vmqtui.recorded import RecordedLink
@@ -80,7 +83,7 @@ def _capture(data: bytes) -> None:
 
 
 def _recording(data: bytes) -> None:
-    """Opened, read to its end, and played in the dashboard's model."""
+    """Opened, read to its end, played in the dashboard's model, and written as tables."""
     try:
         with Recording(written(data, "recording")) as opened:
             if opened.broken:
@@ -97,6 +100,8 @@ def _recording(data: bytes) -> None:
                 for by in (1, 1, 1000, -1):
                     model.step(by)
                     check_tables(model.snapshot)
+            for table, columns in COLUMNS.items():
+                write_csv(io.StringIO(), columns, Rows(opened, table))
     except (RecordingError, PackingError) as error:
         check_sentence(error)
 

@@ -1,5 +1,6 @@
 """What comes over MQTT: each message as its reader takes it, and what is made of it then."""
 
+import re
 from functools import cache
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from engine.scenario.model import Scenario
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
+from tests.export.lab import NOW, Known
 from tests.fuzz.mutate import MESSAGE, STREAM
 from tests.fuzz.target import Target
 from tests.ndis.lab import Buffers
@@ -23,11 +25,13 @@ from tests.vmqtui.scripted import EVENTS, VMS, ScriptedHost, ScriptedLink, make_
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.column import ordered
 from vmqtui.columns.export import as_csv
+from vmqtui.export.exposition import exposition
 from vmqtui.printable import is_plain
 from vmqtui.state.model import Model
 from vmqtui.state.placement import forecast
 from vmqtui.state.snapshot import Snapshot
 
+_SAMPLE: Final = re.compile(r'vmq_\w+(\{(\w+="([^"\\\n]|\\[\\"n])*",?)*\})? (-?[\d.]+(e[+-]?\d+)?|-?inf|nan)')
 FEW: Final = VMS[:3]
 NOUNS: Final = ("adapters", "queues", "filters", "buffers", "cpus", "ports")
 
@@ -67,6 +71,14 @@ def _check_shown(stats: Stats, config: Config) -> None:
             check_tables(model.snapshot)
 
 
+def check_exposition(stats: Stats, config: Config) -> None:
+    """What Prometheus would be given of a host that says this is well formed, line by line."""
+    known = Known()
+    known.add("hv01", stats, config)
+    for line in exposition(known.as_watcher, NOW, filters=True).splitlines():
+        assert line.startswith("# ") or _SAMPLE.fullmatch(line), line
+
+
 def _stats(data: bytes) -> None:
     try:
         decoded = codec.decode(Stats, data)
@@ -74,6 +86,7 @@ def _stats(data: bytes) -> None:
         return
     check_tables(Snapshot("hv01", None, make_config(FEW), decoded, make_stats(1, FEW), EVENTS))
     _check_shown(decoded, make_config(FEW))
+    check_exposition(decoded, make_config(FEW))
 
 
 def _configuration(data: bytes) -> None:
@@ -83,6 +96,7 @@ def _configuration(data: bytes) -> None:
         return
     check_tables(Snapshot("hv01", None, decoded, make_stats(2, FEW), make_stats(1, FEW), EVENTS))
     _check_shown(make_stats(2, FEW), decoded)
+    check_exposition(make_stats(2, FEW), decoded)
 
 
 def _small_messages(data: bytes) -> None:

@@ -11,9 +11,12 @@ import typer
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
 from vmqtui.cli.options import Broker
 from vmqtui.cli.reach import reaches
+from vmqtui.printable import printable
 
 if TYPE_CHECKING:
-    from vmqtui.export.tables import Rows, Table
+    from collections.abc import Iterator, Sequence
+
+    from vmqtui.export.tables import Cell, Rows, Table
 
 Form = Literal["csv", "parquet"]
 DEFAULT_LISTEN = "127.0.0.1:9825"
@@ -140,11 +143,18 @@ def _write(path: Path, table: str, host: str | None, output: Path | None, force:
 
 
 def _write_rows(rows: "Rows", table: "Table", output: Path | None, form: "Form") -> int:
-    from vmqtui.export.files import MissingLibraryError, put_in_place, write_csv, write_parquet
+    from vmqtui.export.files import (
+        MissingLibraryError,
+        UnfitValueError,
+        put_in_place,
+        write_csv,
+        write_parquet,
+    )
     from vmqtui.export.tables import COLUMNS
 
     if output is None:
-        return write_csv(sys.stdout, COLUMNS[table], rows)
+        plain = _plain(rows) if sys.stdout.isatty() else rows
+        return write_csv(sys.stdout, COLUMNS[table], plain)
     try:
         with put_in_place(output) as part:
             if form == "parquet":
@@ -153,5 +163,13 @@ def _write_rows(rows: "Rows", table: "Table", output: Path | None, form: "Form")
                 return write_csv(file, COLUMNS[table], rows)
     except MissingLibraryError as error:
         unusable(error)
+    except UnfitValueError as error:
+        failed(f"{output}: {error}")
     except OSError as error:
         failed(f"{output}: {error.strerror or error}")
+
+
+def _plain(rows: "Rows") -> "Iterator[Sequence[Cell]]":
+    """Rows for a terminal, where names show what they hold and do nothing."""
+    for row in rows:
+        yield [printable(value) if isinstance(value, str) else value for value in row]

@@ -20,6 +20,9 @@ SERIES_LIMIT: Final = 250_000
 SILENT_S: Final = 5.0
 """A host is down when no reading came for so long, or for five intervals where that is longer."""
 
+LABEL_CHARACTERS: Final = 256
+"""What is longer, which no engine's names are, is cut."""
+
 Samples = dict[Metric, list[str]]
 """The lines of each metric."""
 
@@ -169,7 +172,7 @@ def _line(metric: Metric, values: Sequence[object], value: object) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return value[:LABEL_CHARACTERS].replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _help(text: str) -> str:

@@ -14,6 +14,10 @@ ROWS_AT_ONCE: Final = 32_768
 """Rows of a group of a Parquet file: what is in memory at a time."""
 
 
+class UnfitValueError(Exception):
+    """A value that the form has no room for; the text is a sentence that names its column."""
+
+
 class MissingLibraryError(Exception):
     """An optional library is not installed; the text is a sentence that says which extra has it."""
 
@@ -30,7 +34,10 @@ def write_csv(file: IO[str], columns: Sequence[tuple[str, str]], rows: Iterable[
 
 
 def write_parquet(path: Path, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]]) -> int:
-    """Write a table as Parquet; how many rows it has. Raises MissingLibraryError, OSError."""
+    """Write a table as Parquet; how many rows it has.
+
+    Raises MissingLibraryError, UnfitValueError, OSError.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -44,10 +51,15 @@ def write_parquet(path: Path, columns: Sequence[tuple[str, str]], rows: Iterable
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         remaining = iter(rows)
         while group := list(islice(remaining, ROWS_AT_ONCE)):
-            arrays = [
-                pyarrow.array(values, field.type)
-                for values, field in zip(zip(*group, strict=True), schema, strict=True)
-            ]
+            arrays = []
+            for values, field in zip(zip(*group, strict=True), schema, strict=True):
+                try:
+                    arrays.append(pyarrow.array(values, field.type))
+                except (OverflowError, pyarrow.ArrowInvalid):
+                    raise UnfitValueError(
+                        f"{field.name}: a value among rows {count + 1:,} to {count + len(group):,} does not"
+                        " fit a signed 64-bit integer; csv has room for it"
+                    ) from None
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
             count += len(group)
     return count
