@@ -14,7 +14,7 @@ from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
 from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
 from vmqtui.state.top import NearMissRow, TopRow
-from vmqtui.tasks import adapters, advice, filters, queues, traffic, vms, workers
+from vmqtui.tasks import adapters, advice, balancer, filters, queues, traffic, vms, workers
 from vmqtui.tasks.giving import give_queue
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Change, change_of, hindrance, undo
@@ -249,6 +249,15 @@ class Controls(Screen[None]):
     def action_set_adapter(self) -> None:
         """Change the settings of the adapter shown, or of one to be chosen."""
         self._with_adapter("Settings of", lambda one: self._ask_task(adapters.set_adapter(one)))
+
+    def action_set_balancer(self) -> None:
+        """Turn the balancer on or off, or change what it goes by."""
+        config = self._model.snapshot.config
+        task = "no host has reported yet" if config is None else balancer.set_balancer(config)
+        if isinstance(task, str):
+            self._tell(task)
+        else:
+            self._ask_task(task)
 
     def action_set_rate(self) -> None:
         """Let the traffic, or one mix of it, come at another rate."""

@@ -29,6 +29,8 @@ class Conductor:
         self._plane = rounds.plane
         self._next_batch = 0
         self.source = source
+        self.next_arrival_ns = 0
+        """No frame that has not been received arrives before."""
 
     def run_to(self, horizon_ns: int, after_round: Callable[[], None] = lambda: None) -> None:
         """Receive every frame that arrives before a time, and do all that happens before it.
@@ -76,6 +78,7 @@ class Conductor:
             return _Batch(Part(number, 0), horizon_ns, True)
         room = self._plane.batches[number]
         filled = self.source.fill(room, horizon_ns)
+        self.next_arrival_ns = NEVER_NS if filled.next_ns is None else filled.next_ns
         if filled.next_ns is None and filled.frames == 0:
             self.source = None
         self._next_batch = (number + 1) % BATCHES

@@ -7,7 +7,7 @@ Queues are named by (adapter index, queue id); ids follow the scenario's order.
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.scenario.model import TrafficSpec
+from engine.scenario.model import BalancerSpec, TrafficSpec
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,13 @@ class SetTraffic:
 
 
 @dataclass(frozen=True)
+class SetBalancer:
+    """The host's balancer goes by this from now on, and begins anew."""
+
+    balancer: BalancerSpec
+
+
+@dataclass(frozen=True)
 class SetLink:
     """The adapter's link has another speed, from the next frame on."""
 
@@ -162,6 +169,7 @@ Effect = (
     | SteeringChanged
     | SetTraffic
     | SetLink
+    | SetBalancer
     | RestartWorker
 )
 

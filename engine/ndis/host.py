@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from engine.ndis import requests
 from engine.ndis.adapter import DEFAULT_DRIVER, Adapter
+from engine.ndis.balancer import Balancing
 from engine.ndis.effects import Effect, Indication, Observe, QueueGauges, SetBuffers, SteeringChanged
 from engine.ndis.operations import Request, decode
 from engine.ndis.outcome import Outcome
@@ -47,6 +48,7 @@ class Host:
             Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(scenario.adapter)
         ]
         self.traffic = Traffic(scenario.traffic, [adapter.name for adapter in scenario.adapter], played)
+        self.balancing = Balancing(scenario.balancer)
         self.revision = 0
         self._stopping = False
 
@@ -73,12 +75,14 @@ class Host:
             asked = isinstance(params, Mapping) and params.get("what_if") is True
             return malformed(error) if asked else Outcome(error.status, error.message)
         if request.what_if:
-            traffic = self.traffic.copy()
+            traffic, balancing = self.traffic.copy(), self.balancing.copy()
             return foresee(
-                adapter, lambda trial: _run(request, trial, traffic, observe), request.values.get("queue_id")
+                adapter,
+                lambda trial: _run(request, observe, trial, traffic, balancing),
+                request.values.get("queue_id"),
             )
         try:
-            outcome = _run(request, adapter, self.traffic, observe)
+            outcome = _run(request, observe, adapter, self.traffic, self.balancing)
         except NdisError as error:
             return Outcome(error.status, error.message)
         self.revision += outcome.changed
@@ -131,9 +135,11 @@ class Host:
         raise invalid(f"adapter: {what} ({fitting} fits)")
 
 
-def _run(request: Request, adapter: Adapter, traffic: Traffic, observe: Observe) -> Outcome:
-    subject = traffic if request.operation.about_traffic else adapter
-    return request.operation.run(subject, observe, request.driver, **request.values)
+def _run(
+    request: Request, observe: Observe, adapter: Adapter, traffic: Traffic, balancing: Balancing
+) -> Outcome:
+    subjects = {"adapter": adapter, "traffic": traffic, "balancer": balancing}
+    return request.operation.run(subjects[request.operation.about], observe, request.driver, **request.values)
 
 
 def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from engine.ndis import queries, requests, settings, traffic, vms
+from engine.ndis import balancer, queries, requests, settings, traffic, vms
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
 from engine.scenario.keys import KEYS, Key
-from engine.scenario.model import AdapterSpec
+from engine.scenario.model import AdapterSpec, BalancerSpec
 from engine.scenario.values import (
     MAX_NAME_CHARACTERS,
     check_flag,
@@ -42,14 +42,14 @@ class Operation:
     """One operation: its parameters beside the common ones, and what carries it out.
 
     ``run`` takes the adapter, how to look at the data plane, the driver, and the parameters given.
-    ``needs_adapter``: which adapter it is about matters. ``about_traffic``: ``run`` takes the host's
-    ``Traffic`` in place of the adapter. ``fixed`` are names known here that can't be given.
+    ``needs_adapter``: which adapter it is about matters. ``about``: what ``run`` takes, the adapter or what
+    the host has in its place. ``fixed`` are names known here that can't be given.
     """
 
     run: Callable[..., Outcome]
     parameters: Mapping[str, Parameter]
     needs_adapter: bool = True
-    about_traffic: bool = False
+    about: Literal["adapter", "traffic", "balancer"] = "adapter"
     fixed: frozenset[str] = frozenset()
 
 
@@ -137,6 +137,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "cpu": _optional(_CPU),
             "buffers": _optional(_BUFFERS),
             "name": _optional(_NAME),
+            "keep_home": Parameter(check_flag, "true or false", required=False),
         },
     ),
     "free_queue": Operation(requests.free_queue, {"queue_id": _QUEUE_ID}),
@@ -158,7 +159,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "resume_vm": Operation(vms.resume_vm, {"vm": _VM}),
     "remove_vm": Operation(vms.remove_vm, {"vm": _VM}),
     "migrate_vm": Operation(vms.migrate_vm, {"vm": _VM}),
-    "query_traffic": Operation(traffic.query_traffic, {}, needs_adapter=False, about_traffic=True),
+    "query_traffic": Operation(traffic.query_traffic, {}, needs_adapter=False, about="traffic"),
     "set_traffic": Operation(
         traffic.set_traffic,
         {
@@ -166,7 +167,13 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "mix": Parameter(_as_it_is, "an array of mixes", required=False),
         },
         needs_adapter=False,
-        about_traffic=True,
+        about="traffic",
+    ),
+    "set_balancer": Operation(
+        balancer.set_balancer,
+        {name: Parameter(_as_it_is, "a key of [balancer]", required=False) for name in KEYS[BalancerSpec]},
+        needs_adapter=False,
+        about="balancer",
     ),
     "set_adapter": Operation(
         settings.set_adapter,

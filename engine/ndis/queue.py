@@ -75,9 +75,10 @@ class Port(NamedTuple):
 class Queue:
     """One receive queue.
 
-    ``suggested_buffers`` is what its driver asks for; what it got is in the adapter's ``Budget``.
-    ``guest_memory``, decided at completion: its frames are split, the part behind ``lookahead_bytes``
-    lies in its VM's memory. ``filters`` by id.
+    ``home_cpu`` is the processor it was given by whoever plans; ``cpu`` is another one while a balancer has
+    it elsewhere. ``suggested_buffers`` is what its driver asks for; what it got is in the adapter's
+    ``Budget``. ``guest_memory``, decided at completion: its frames are split, the part behind
+    ``lookahead_bytes`` lies in its VM's memory. ``filters`` by id.
     """
 
     queue_id: int
@@ -85,6 +86,7 @@ class Queue:
     name: str
     vm: str | None
     cpu: int
+    home_cpu: int
     suggested_buffers: int
     driver: str
     lookahead_bytes: int = 0
@@ -116,6 +118,7 @@ class Queue:
             "vm": self.vm,
             "vm_paused": vm_paused,
             "cpu": self.cpu,
+            "home_cpu": self.home_cpu,
             "buffers": self.suggested_buffers,
             "lookahead_bytes": self.lookahead_bytes,
             "guest_memory": self.guest_memory,

@@ -129,8 +129,12 @@ def set_queue_parameters(
     cpu: int | None = None,
     buffers: int | None = None,
     name: str | None = None,
+    keep_home: bool = False,
 ) -> Outcome:
-    """Change a queue's affinity, suggested buffers or name; anyone may change queue 0's first two."""
+    """Change a queue's affinity, suggested buffers or name; anyone may change queue 0's first two.
+
+    A new affinity is its home from then on, unless it is to ``keep_home``.
+    """
     queue = adapter.find_for(queue_id, Event.SET_PARAMETERS, driver)
     if cpu is None and buffers is None and name is None:
         raise invalid("params: nothing to change (cpu, buffers and name fit)")
@@ -149,6 +153,10 @@ def set_queue_parameters(
         queue.cpu = cpu
         effects.append(MoveQueue(adapter.index, queue_id, cpu))
         changes.append(f"is served by processor {processor_name(cpu)}")
+    if cpu is not None and not keep_home and cpu != queue.home_cpu:
+        queue.home_cpu = cpu
+        if not changes:
+            changes.append(f"is at home on processor {processor_name(cpu)}")
     if buffers is not None and owned not in (0, buffers):
         adapter.budget.give(queue_id, buffers)
         effects.append(SetBuffers(adapter.index, queue_id, buffers))

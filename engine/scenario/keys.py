@@ -87,6 +87,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
         "host": Tables(model.HostSpec, "the host and its processors"),
         "adapter": Tables(model.AdapterSpec, "its adapters", most=MAX_ADAPTERS, least=1),
         "cpu": Tables(model.CpuSpec, "what serving frames costs a processor"),
+        "balancer": Tables(model.BalancerSpec, "whether queues move between processors as load changes"),
         "traffic": Tables(model.TrafficSpec, "what a live engine receives; left out: no frames"),
     },
     model.HostSpec: {
@@ -163,6 +164,18 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
             0.01, 1, "share of the clock left while the hyper-thread sibling serves a queue"
         ),
         "remote_copy_factor": _number(1, 100, "cost of a byte copied from another NUMA node's buffers"),
+    },
+    model.BalancerSpec: {
+        "mode": _choice(("off", "dynamic"), "`dynamic`: queues move as load changes; `off`: only by request"),
+        "interval_ms": _whole(
+            1, 3_600_000, "simulated time between decisions; loads are those since the last one"
+        ),
+        "scale_out": _number(0.01, 1, "load of a processor from which on its queues move to others"),
+        "scale_in": _number(
+            0, 1, "load up to which a home processor takes its queues back; below `scale_out`"
+        ),
+        "cooldown_ms": _whole(0, 3_600_000, "simulated time for which a queue stays where it moved to"),
+        "max_moves": _whole(1, 4096, "most queues that move at once"),
     },
     model.TrafficSpec: {
         "seed": _whole(0, 2**63 - 1, "the same seed makes the same frames"),

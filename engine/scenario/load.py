@@ -11,8 +11,8 @@ import msgspec
 
 from engine.scenario.document import Document, dotted
 from engine.scenario.keys import KEYS
-from engine.scenario.model import Scenario, TrafficSpec
-from engine.scenario.relations import MisfitError, check_relations, check_traffic
+from engine.scenario.model import BalancerSpec, Scenario, TrafficSpec
+from engine.scenario.relations import MisfitError, check_balancer, check_relations, check_traffic
 from engine.scenario.values import one_line
 
 
@@ -95,6 +95,20 @@ def read_traffic(given: Mapping[str, object], before: TrafficSpec, adapters: lis
     except MisfitError as misfit:
         raise ScenarioError(f"{dotted(misfit.path[1:])}: {misfit}") from None
     return _with_adapter(traffic, adapters[0])
+
+
+def read_balancer(given: Mapping[str, object], before: BalancerSpec) -> BalancerSpec:
+    """``before`` with the keys of ``[balancer]`` that are given in place of its own.
+
+    Raises ``ScenarioError``: ``KEY: the value and what would fit``.
+    """
+    try:
+        read: BalancerSpec = _SCENARIO.read_table(BalancerSpec, dict(given), ("balancer",))
+        balancer = msgspec.structs.replace(before, **{key: getattr(read, key) for key in given})
+        check_balancer(balancer)
+    except MisfitError as misfit:
+        raise ScenarioError(f"{dotted(misfit.path[1:])}: {misfit}") from None
+    return balancer
 
 
 def default_scenario() -> Scenario:

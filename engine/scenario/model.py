@@ -102,6 +102,20 @@ class CpuSpec(_Table, frozen=True, kw_only=True):
     remote_copy_factor: float = 1.5
 
 
+class BalancerSpec(_Table, frozen=True, kw_only=True):
+    """``[balancer]``: whether and how queues are moved between processors as load changes.
+
+    Defaults are this project's own: Microsoft publishes the scheme of Dynamic VMQ, not its numbers.
+    """
+
+    mode: Literal["off", "dynamic"] = "off"
+    interval_ms: int = 100
+    scale_out: float = 0.8
+    scale_in: float = 0.4
+    cooldown_ms: int = 1000
+    max_moves: int = 4
+
+
 class FlowSpec(_Table, frozen=True, kw_only=True):
     """``[[traffic.mix.flow]]``: a share of a mix's frames.
 
@@ -145,4 +159,5 @@ class Scenario(_Table, frozen=True, kw_only=True):
     host: HostSpec = HostSpec()
     adapter: list[AdapterSpec] = msgspec.field(default_factory=lambda: [AdapterSpec()])
     cpu: CpuSpec = CpuSpec()
+    balancer: BalancerSpec = BalancerSpec()
     traffic: TrafficSpec | None = None

@@ -3,6 +3,7 @@
 from engine.scenario.keys import KeyPath
 from engine.scenario.model import (
     AdapterSpec,
+    BalancerSpec,
     FlowSpec,
     HostSpec,
     MixSpec,
@@ -34,8 +35,19 @@ def check_relations(scenario: Scenario) -> None:
                 f"{show(adapter.name)} is the name of adapter[{first}] already (a name of its own fits)",
             )
         _check_adapter(("adapter", a), adapter, scenario.host)
+    check_balancer(scenario.balancer)
     if scenario.traffic is not None:
         check_traffic(scenario.traffic, list(names))
+
+
+def check_balancer(balancer: BalancerSpec) -> None:
+    """Raise ``MisfitError`` where a queue taken back could be sent away again at once."""
+    if balancer.scale_in >= balancer.scale_out:
+        raise MisfitError(
+            ("balancer", "scale_in"),
+            f"{balancer.scale_in:.12g} is not below scale_out, {balancer.scale_out:.12g}"
+            " (so that a queue that came home is not sent away again)",
+        )
 
 
 def check_traffic(traffic: TrafficSpec, adapters: list[str]) -> None:

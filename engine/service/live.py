@@ -128,7 +128,7 @@ class LiveLoop:
         self._listener.stats(self._read())
         while not self._stopping.is_set():
             step_ns = _IDLE_STEP_NS if self._conductor.source is None else pace.step_ns
-            horizon_ns = min(machine.plane.now_ns + step_ns, reading_ns)
+            horizon_ns = min(machine.plane.now_ns + step_ns, reading_ns, machine.balancing.due_ns)
             self._answer_until(pace.due_ns(horizon_ns))
             if self._stopping.is_set():
                 return
@@ -138,6 +138,7 @@ class LiveLoop:
             self._conductor.run_to(horizon_ns, self._after_round)
             now_ns = time.monotonic_ns()
             pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
+            machine.balancing.settle()
             if fed and self._conductor.source is None:
                 self._tell_of_end()
             due = horizon_ns == reading_ns

@@ -12,12 +12,21 @@ from typing import Any, Final
 from engine.dataplane.layout import I64
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.dataplane.rounds import Rounds
-from engine.ndis.effects import Effect, Indication, RestartWorker, SetLink, SetTraffic, SteeringChanged
+from engine.ndis.effects import (
+    Effect,
+    Indication,
+    RestartWorker,
+    SetBalancer,
+    SetLink,
+    SetTraffic,
+    SteeringChanged,
+)
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.ndis.states import State
 from engine.ndis.steering import compile_rows
 from engine.scenario.model import Scenario
+from engine.service.balancing import Balancing
 from engine.service.feed import Feed
 from engine.telemetry.config import Config
 from engine.telemetry.describe import config_of
@@ -79,6 +88,7 @@ class Machine:
         self._rows: tuple[int, list[AdapterRows]] = (-1, [])
         self._drops: dict[_DropKey, _Drops] = {}
         self._carry_out(effects)
+        self.balancing = Balancing(self.host, self.plane, self.request, self.tell)
 
     def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
         """Apply a request: refused, or carried out when this returns."""
@@ -183,6 +193,8 @@ class Machine:
                     self._feed.carry_out(effect, self.plane.now_ns)
             elif isinstance(effect, RestartWorker):
                 self.rounds.relief.restart(effect.cpu)
+            elif isinstance(effect, SetBalancer):
+                self.balancing.begin()
             else:
                 self.plane.carry_out(effect)
         for adapter in changed:

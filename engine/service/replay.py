@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from engine.dataplane.conductor import Conductor
-from engine.dataplane.layout import I64
+from engine.dataplane.layout import I64, NEVER_NS
 from engine.scenario.model import Scenario
 from engine.service.interrupts import whole
 from engine.service.machine import WORKER_DEADLINE_S, Machine
@@ -29,14 +29,16 @@ _DEATHS: Final = ("worker_died", "worker_given_up")
 @dataclass(frozen=True, eq=False)
 class Ended:
     """What a run left: its state, how long frames waited to be indicated (by adapter and queue id, a
-    histogram (LATENCY_BUCKETS,)), sentences on workers that died, and how far behind the clock it was, if it
-    had one."""
+    histogram (LATENCY_BUCKETS,)), sentences on workers that died, how far behind the clock it was, if it had
+    one, and the moves that its balancer made, the first of so many."""
 
     config: Config
     stats: Stats
     latency: dict[str, dict[int, I64]]
     deaths: list[str]
     late_ns: int
+    moves: list[dict[str, Any]]
+    total_moves: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def replay(
         wall_seconds=time.monotonic() - began,
         truncated=source.broken is not None,
     )
+    if scenario.balancer.mode != "off":
+        document["balancer"] = {"total_moves": ended.total_moves, "moves": ended.moves}
     return Replayed(document, ended.config, ended.stats, source.broken, ended.deaths, ended.late_ns)
 
 
@@ -131,8 +135,12 @@ def run(
             while conductor.source is not None:
                 horizon_ns += _STEP_NS
                 time.sleep(max(0, start_ns + horizon_ns - time.monotonic_ns()) / 1e9)
+                while machine.balancing.due_ns < horizon_ns:
+                    _run_to_decision(conductor, machine, after_round)
                 conductor.run_to(horizon_ns, after_round)
                 late_ns = max(0, time.monotonic_ns() - start_ns - horizon_ns)
+        while conductor.source is not None and machine.balancing.due_ns < NEVER_NS:
+            _run_to_decision(conductor, machine, after_round)
         conductor.run_to_end(after_round)
         machine.rounds.replace_dead()  # it may have been too short to notice
         machine.settle()
@@ -142,7 +150,16 @@ def run(
             latency=machine.latency(),
             deaths=[one.cause for one in machine.take_events() if one.event in _DEATHS],
             late_ns=late_ns,
+            moves=machine.balancing.moves,
+            total_moves=machine.balancing.total_moves,
         )
+
+
+def _run_to_decision(conductor: Conductor, machine: Machine, after_round: Callable[[], None]) -> None:
+    """Go on to where the balancer is due, and let it decide; time with nothing to do is skipped."""
+    conductor.run_to(machine.balancing.due_ns, after_round)
+    machine.balancing.settle()
+    machine.balancing.skip_to(min(conductor.next_arrival_ns, machine.plane.next_event_ns))
 
 
 def _close(machine: Machine) -> None:

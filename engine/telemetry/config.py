@@ -24,8 +24,9 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One queue as it stands. ``buffers`` is what it suggested, ``total_buffers`` in stats what it got.
 
     ``guest_memory``: its frames are split, the part behind ``lookahead_bytes`` lies in its VM's memory; None
-    from a writer that does not tell. ``vm_paused``: its VM returns no buffer of it. A property of the VM;
-    the queue's ``state`` does not tell.
+    from a writer that does not tell. ``home_cpu``: where it was put by whoever plans, None from a writer that
+    does not tell; ``cpu`` is another one while the balancer has it elsewhere. ``vm_paused``: its VM returns
+    no buffer of it. A property of the VM; the queue's ``state`` does not tell.
     """
 
     queue_id: Count
@@ -34,6 +35,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     vm: Name | None
     vm_paused: bool = False
     cpu: Count
+    home_cpu: Count | None = None
     buffers: Count
     lookahead_bytes: Count
     guest_memory: bool | None = None
@@ -91,7 +93,8 @@ class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The whole configuration of a host. ``traffic`` says where frames come from, in words;
-    ``cpu_model`` holds the keys of the scenario's ``[cpu]``."""
+    ``cpu_model`` holds the keys of the scenario's ``[cpu]``, ``balancer`` those of ``[balancer]``, none
+    from a writer that does not tell."""
 
     revision: Count
     host: Name
@@ -99,6 +102,7 @@ class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     hyperthreading: bool
     numa_nodes: Count
     cpu_model: Annotated[dict[Name, Any], OfColumns]
+    balancer: Annotated[dict[Name, Any], OfColumns] = {}
     traffic: Words
     adapters: Annotated[list[AdapterConfig], OfAdapters]
     schema: Literal["vmq.config/1"] = "vmq.config/1"

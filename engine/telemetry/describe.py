@@ -20,6 +20,7 @@ def config_of(host: Host) -> Config:
         hyperthreading=scenario.host.hyperthreading,
         numa_nodes=scenario.host.numa_nodes,
         cpu_model=msgspec.to_builtins(scenario.cpu),
+        balancer=msgspec.to_builtins(host.balancing.spec),
         traffic=host.traffic.words,
         adapters=msgspec.convert([one.describe() for one in host.adapters], list[AdapterConfig]),
     )

@@ -224,6 +224,7 @@ def test_nothing_of_a_freed_queue_shows_up_in_the_next_one_with_its_id() -> None
         "vm": None,
         "vm_paused": False,
         "cpu": 1,
+        "home_cpu": 1,
         "processor": "0:1",
         "buffers": 8,
         "total_buffers": 0,

@@ -19,6 +19,7 @@ HEADINGS: dict[str, type[msgspec.Struct]] = {
     "[[adapter.queue]]": model.QueueSpec,
     "[[adapter.queue.filter]]": model.FilterSpec,
     "[cpu]": model.CpuSpec,
+    "[balancer]": model.BalancerSpec,
     "[traffic]": model.TrafficSpec,
     "[[traffic.mix]]": model.MixSpec,
     "[[traffic.mix.flow]]": model.FlowSpec,

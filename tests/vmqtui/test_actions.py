@@ -61,5 +61,6 @@ def test_read_only_offers_nothing_that_changes() -> None:
         "set_adapter",
         "apply_fix",
         "restart_worker",
+        "set_balancer",
         "undo",
     }

@@ -33,6 +33,11 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
         "set_adapter",
         {"link_gbps": 25.0, "vlan_filtering": False},
     ),
+    "queue set 1 --cpu 5 --keep-home": (
+        "set_queue_parameters",
+        {"queue_id": 1, "cpu": 5, "keep_home": True},
+    ),
+    "balancer set --mode dynamic --scale-out 0.9": ("set_balancer", {"mode": "dynamic", "scale_out": 0.9}),
     "worker restart 3": ("restart_worker", {"cpu": 3}),
 }
 OPTIONS = "--broker mqtt://b --host hv01 --adapter nic1 --driver d --what-if --json"

@@ -146,6 +146,14 @@ CHANGING: tuple[Action, ...] = (
         bar="apply the fix",
     ),
     Action(
+        "set_balancer",
+        "B",
+        "Balancer",
+        "Turn it on or off, or change what it goes by: queues that move between processors as load changes.",
+        "Host",
+        changes=True,
+    ),
+    Action(
         "undo",
         "u",
         "Undo the last change",

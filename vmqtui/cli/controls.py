@@ -1,4 +1,4 @@
-"""``vmqtui queue …``, ``filter …``, ``vm …``, ``adapter …``, ``worker …``: the requests, scripted."""
+"""``vmqtui queue …``, ``filter …``, ``vm …``, ``adapter …``, ``balancer …``, ``worker …``: the requests."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ queue = typer.Typer(help="Allocate, complete, change and free queues.", rich_mar
 filter_ = typer.Typer(help="Set and clear filters.", rich_markup_mode=None)
 vm = typer.Typer(help="Pause, resume, remove and migrate VMs.", rich_markup_mode=None)
 adapter_ = typer.Typer(help="Change a running adapter.", rich_markup_mode=None)
+balancer = typer.Typer(help="Let queues move between processors as load changes.", rich_markup_mode=None)
 worker = typer.Typer(help="Bring back the worker of a processor that is down.", rich_markup_mode=None)
 
 OnAdapter = Annotated[
@@ -160,9 +161,13 @@ def set_parameters(
         int | None, typer.Option("--buffers", metavar="N", help="Receive buffers it suggests.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Its name.")] = None,
+    keep_home: Annotated[
+        bool | None,
+        typer.Option("--keep-home", help="The balancer's home for it stays; default: the new processor."),
+    ] = None,
 ) -> Asked:
     """Move a queue to another processor, give it more or fewer buffers, rename it."""
-    wanted = {"cpu": cpu, "buffers": buffers, "name": name}
+    wanted = {"cpu": cpu, "buffers": buffers, "name": name, "keep_home": keep_home}
     given = {key: value for key, value in wanted.items() if value is not None}
     return "set_queue_parameters", {"queue_id": queue_id, **given}
 
@@ -246,6 +251,39 @@ def set_adapter(
     }
     given = {key: value for key, value in wanted.items() if value is not None}
     return "set_adapter", given
+
+
+@asks(balancer, "set")
+def set_balancer(
+    mode: Annotated[
+        str | None, typer.Option("--mode", metavar="MODE", help="dynamic: queues move; off: they don't.")
+    ] = None,
+    interval_ms: Annotated[
+        int | None, typer.Option("--interval-ms", metavar="MS", help="Simulated time between decisions.")
+    ] = None,
+    scale_out: Annotated[
+        float | None, typer.Option("--scale-out", metavar="LOAD", help="From which on queues move away.")
+    ] = None,
+    scale_in: Annotated[
+        float | None, typer.Option("--scale-in", metavar="LOAD", help="Up to which queues move home.")
+    ] = None,
+    cooldown_ms: Annotated[
+        int | None, typer.Option("--cooldown-ms", metavar="MS", help="How long a queue rests after a move.")
+    ] = None,
+    max_moves: Annotated[
+        int | None, typer.Option("--max-moves", metavar="N", help="Most queues that move at once.")
+    ] = None,
+) -> Asked:
+    """Turn the balancer on or off, or change what it goes by; loads are 0 to 1."""
+    wanted = {
+        "mode": mode,
+        "interval_ms": interval_ms,
+        "scale_out": scale_out,
+        "scale_in": scale_in,
+        "cooldown_ms": cooldown_ms,
+        "max_moves": max_moves,
+    }
+    return "set_balancer", {key: value for key, value in wanted.items() if value is not None}
 
 
 @asks(worker)

@@ -81,6 +81,11 @@ class QueueRow(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.config.cpu if self.config else None
 
     @property
+    def home_cpu(self) -> int | None:
+        """The processor it was given by whoever plans; None: not told."""
+        return self.config.home_cpu if self.config else None
+
+    @property
     def processor(self) -> str | None:
         return processor_name(self.config.cpu) if self.config else None
 

@@ -4,6 +4,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from vmqtui.numbers import grouped
+from vmqtui.state.balancer import balancer_words
 from vmqtui.state.model import Model
 from vmqtui.state.moves import Move, followed, intended
 from vmqtui.state.placement import Forecast, forecast, load_of
@@ -58,7 +59,9 @@ class ProcessorsView(View):
     def draw(self) -> None:
         snapshot = self.model.snapshot
         self._matrix.set_queues(snapshot.queues, snapshot.config.cpu_model if snapshot.config else {})
-        self.fill(self._matrix, "Processors", f"{grouped(len(snapshot.queues))} queues")
+        balancer = balancer_words(snapshot)
+        queues = f"{grouped(len(snapshot.queues))} queues"
+        self.fill(self._matrix, "Processors", f"{queues} · {balancer}" if balancer else queues)
         self._matrix.border_subtitle = self._matrix.seen_words
         if self._move is not None:
             self._move = followed(self._move, snapshot)

@@ -30,7 +30,7 @@ class MatrixTable(LiveTable):
     """Processors down, queues across, in the order of the processors that serve them.
 
     The cursor is on a queue's column and a processor's row. Where that processor does not serve the queue,
-    it is a proposal to move it there.
+    it is a proposal to move it there. Where the balancer has a queue away from its home, that is marked.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,6 +49,7 @@ class MatrixTable(LiveTable):
         self._queue_pinned: Hashable = None
         self._first = 0
         self._homes: dict[int, list[int]] = {}
+        self._left: dict[int, list[int]] = {}
         self._model: dict[str, Any] = {}
 
     @property
@@ -78,6 +79,11 @@ class MatrixTable(LiveTable):
             if row.cpu is not None:
                 homes[row.cpu].append(n)
         self._homes = dict(homes)
+        left: defaultdict[int, list[int]] = defaultdict(list)
+        for n, row in enumerate(self._queues):
+            if row.home_cpu not in (None, row.cpu):
+                left[row.home_cpu].append(n)
+        self._left = dict(left)
         if first and self._queues:
             self.call_after_refresh(self.go_home)
 
@@ -160,13 +166,18 @@ class MatrixTable(LiveTable):
         seen = self._seen()
         lit = [n for n in self._homes.get(row.cpu, ()) if n in seen]
         here = self.row is row
-        marks = sorted({*lit, self._column} if here and self._column in seen else lit)
+        left = [n for n in self._left.get(row.cpu, ()) if n in seen]
+        marks = sorted({*lit, *left, self._column} if here and self._column in seen else {*lit, *left})
         loads = loads_of(row, self._model) if lit else {}
         at = seen.start
         for n in marks:
             line.append((blank * (n - at), "faint"))
             load = loads.get(self._queues[n].identity)
-            line += self._mark(n, load, cell, here and n == self._column, n in lit)
+            cursor = here and n == self._column
+            if n in left and not cursor:
+                line += [(fit("⌂", cell - 1), "dim"), (" ", "text")]
+            else:
+                line += self._mark(n, load, cell, cursor, n in lit)
             at = n + 1
         line.append((blank * (seen.stop - at), "faint"))
         return join(line)

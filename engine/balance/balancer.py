@@ -1,0 +1,171 @@
+"""The balancer of a host: what it remembers between decisions, and when the next one is due.
+
+All times are simulated, so the same frames give the same moves on every run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.balance.decide import Move, Processor, QueueKey, Served, decide
+from engine.scenario.model import BalancerSpec, CpuSpec, HostSpec
+
+NEVER_NS: Final = 2**62
+LONGEST_REST: Final = 32
+"""A queue that keeps going back rests at most so many cool-downs."""
+
+
+@dataclass(frozen=True)
+class QueueCounters:
+    """A queue at a moment: where it is, and its counters. ``is_held``: its VM returns no buffer, so that it
+    drops however little its processor has to do."""
+
+    key: QueueKey
+    cpu: int
+    home_cpu: int
+    numa_node: int
+    movable: bool
+    is_held: bool
+    copied_bytes_limit: int
+    steered_frames: int
+    steered_bytes: int
+    dropped_no_buffer: int
+    interrupts: int
+    dpcs: int
+
+
+@dataclass(frozen=True)
+class Counters:
+    """A host at a moment: processors by number, and queues in order of key."""
+
+    now_ns: int
+    busy_cycles: Sequence[int]
+    budget_cycles: Sequence[int]
+    queues: Sequence[QueueCounters]
+
+
+@dataclass(frozen=True)
+class _Stay:
+    """Where a queue came from, when, and for how long it stays at least."""
+
+    cpu: int
+    came_from: int | None
+    since_ns: int
+    rest_ns: int
+
+
+def usable_cpus(host: HostSpec) -> list[bool]:
+    """Whether VMQ may use each processor: of two hyper-threads only the even one."""
+    return [not (host.hyperthreading and cpu % 2) for cpu in range(host.cpus)]
+
+
+class Balancer:
+    """Decides at multiples of ``spec.interval_ms`` on what was counted since the decision before.
+
+    A queue that moved, by whomever, rests for ``spec.cooldown_ms``. One that goes back to where it just came
+    from rests twice as long as the last time, up to LONGEST_REST cool-downs: what swings with the load
+    moves ever less. Resting well for four times that ends it.
+    """
+
+    def __init__(self, host: HostSpec, cpu: CpuSpec) -> None:
+        self._host = host
+        self._cpu = cpu
+        self._usable = usable_cpus(host)
+        self._spec = BalancerSpec()
+        self._before: Counters | None = None
+        self._stays: dict[QueueKey, _Stay] = {}
+        self._at_rest = False
+        self.due_ns = NEVER_NS
+
+    def begin(self, spec: BalancerSpec, counters: Counters) -> None:
+        """Go by ``spec`` from now on; the first window begins now."""
+        self._spec = spec
+        self._before = counters
+        self._stays = {one.key: _Stay(one.cpu, None, -NEVER_NS, 0) for one in counters.queues}
+        self._at_rest = False
+        self.due_ns = NEVER_NS
+        if spec.mode == "dynamic":
+            self.due_ns = self._next(counters.now_ns)
+
+    def skip_to(self, event_ns: int) -> None:
+        """Nothing at all happens before ``event_ns``: leave out decisions that would find nothing to do."""
+        if self._at_rest and event_ns < NEVER_NS:
+            interval_ns = self._spec.interval_ms * 1_000_000
+            self.due_ns = max(self.due_ns, event_ns // interval_ns * interval_ns)
+
+    def look(self, counters: Counters) -> list[Move]:
+        """Decide, at ``due_ns`` or later; ``moved`` is to be told of each move that was made."""
+        before, self._before = self._before, counters
+        self.due_ns = self._next(counters.now_ns)
+        assert before is not None
+        self._follow(counters)
+        processors = self._processors(before, counters)
+        queues = self._queues(before, counters, processors)
+        moves = decide(self._spec, processors, queues, self._cpu.remote_copy_factor)
+        away = any(one.movable and one.cpu != one.home_cpu and self._usable[one.home_cpu] for one in queues)
+        self._at_rest = not (moves or away or any(one.load for one in processors))
+        return moves
+
+    def moved(self, move: Move, now_ns: int) -> None:
+        """A move was made."""
+        self._stays[move.key] = self._after(self._stays[move.key], move.target, now_ns)
+
+    def _next(self, now_ns: int) -> int:
+        interval_ns = self._spec.interval_ms * 1_000_000
+        return (now_ns // interval_ns + 1) * interval_ns
+
+    def _after(self, stay: _Stay, cpu: int, now_ns: int) -> _Stay:
+        cooldown_ns = self._spec.cooldown_ms * 1_000_000
+        rest_ns = cooldown_ns
+        if cpu == stay.came_from and now_ns - stay.since_ns < 4 * stay.rest_ns:
+            rest_ns = min(2 * stay.rest_ns, LONGEST_REST * cooldown_ns)
+        return _Stay(cpu, stay.cpu, now_ns, rest_ns)
+
+    def _follow(self, counters: Counters) -> None:
+        """Queues come and go, and others move them too."""
+        stays: dict[QueueKey, _Stay] = {}
+        for one in counters.queues:
+            stay = self._stays.get(one.key) or _Stay(one.cpu, None, -NEVER_NS, 0)
+            stays[one.key] = stay if stay.cpu == one.cpu else self._after(stay, one.cpu, counters.now_ns)
+        self._stays = stays
+
+    def _processors(self, before: Counters, now: Counters) -> list[Processor]:
+        host = self._host
+        found = []
+        for cpu in range(host.cpus):
+            busy = now.busy_cycles[cpu] - before.busy_cycles[cpu]
+            budget = now.budget_cycles[cpu] - before.budget_cycles[cpu]
+            load = busy / budget if budget > 0 else 0.0
+            node = cpu * host.numa_nodes // host.cpus
+            found.append(Processor(cpu, node, self._usable[cpu], load, max(0, budget)))
+        return found
+
+    def _queues(self, before: Counters, now: Counters, processors: Sequence[Processor]) -> list[Served]:
+        """What each queue asked for. Frames that found no buffer count where the processor is to blame."""
+        model = self._cpu
+        known = {one.key: one for one in before.queues}
+        found = []
+        for one in now.queues:
+            old = known.get(one.key)
+            steered = one.steered_frames - (old.steered_frames if old else 0)
+            octets = one.steered_bytes - (old.steered_bytes if old else 0)
+            frames = steered
+            if one.is_held or processors[one.cpu].load < self._spec.scale_out:
+                frames -= one.dropped_no_buffer - (old.dropped_no_buffer if old else 0)
+            copied = min(octets * frames / steered, frames * one.copied_bytes_limit) if steered else 0.0
+            stay = self._stays[one.key]
+            found.append(
+                Served(
+                    key=one.key,
+                    cpu=one.cpu,
+                    home_cpu=one.home_cpu,
+                    numa_node=one.numa_node,
+                    cycles=(one.interrupts - (old.interrupts if old else 0)) * model.cycles_per_interrupt
+                    + (one.dpcs - (old.dpcs if old else 0)) * model.cycles_per_dpc
+                    + frames * model.cycles_per_frame,
+                    copy_cycles=copied * model.cycles_per_byte,
+                    movable=one.movable,
+                    rested=now.now_ns - stay.since_ns >= stay.rest_ns,
+                )
+            )
+        return found

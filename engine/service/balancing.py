@@ -1,0 +1,124 @@
+"""The balancer at work: readings of a machine in, requests to its control plane out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from engine.balance.balancer import Balancer, Counters, QueueCounters
+from engine.balance.decide import Move, QueueKey
+from engine.dataplane import layout
+from engine.dataplane.plane import Plane
+from engine.ndis.adapter import DEFAULT_DRIVER
+from engine.ndis.host import Host
+from engine.ndis.outcome import Outcome
+
+MOVES_KEPT: Final = 10_000
+
+_COLUMNS: Final = [
+    layout.STEERED_FRAMES,
+    layout.STEERED_BYTES,
+    layout.DROPPED,
+    layout.INTERRUPTS,
+    layout.DPCS,
+    layout.COPIED_BYTES_LIMIT,
+]
+
+
+class Balancing:
+    """Lets a machine's queues be balanced, while its scenario or a request says so.
+
+    ``request`` is the machine's; ``tell`` notes an event. ``moves`` holds the first MOVES_KEPT moves, as a
+    replay's document has them, of ``total_moves``.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        plane: Plane,
+        request: Callable[[str, Mapping[str, Any]], Outcome],
+        tell: Callable[[str, str, str, int, str], None],
+    ) -> None:
+        self._host = host
+        self._plane = plane
+        self._request = request
+        self._tell = tell
+        self._balancer = Balancer(host.scenario.host, host.scenario.cpu)
+        self.moves: list[dict[str, Any]] = []
+        self.total_moves = 0
+        self.begin()
+
+    @property
+    def due_ns(self) -> int:
+        """The simulated time at which ``settle`` is to be called; never, while it is off."""
+        return self._balancer.due_ns
+
+    def begin(self) -> None:
+        """Go by the control plane's settings from now on."""
+        spec = self._host.balancing.spec
+        if spec.mode == "off":
+            self._balancer.begin(spec, Counters(self._plane.now_ns, [], [], []))
+        else:
+            self._balancer.begin(spec, self._counters())
+
+    def skip_to(self, event_ns: int) -> None:
+        """Nothing happens before a simulated time."""
+        self._balancer.skip_to(event_ns)
+
+    def settle(self) -> None:
+        """Between rounds: make the moves that are due."""
+        if self._plane.now_ns < self.due_ns:
+            return
+        for move in self._balancer.look(self._counters()):
+            key, now_ns = move.key, self._plane.now_ns
+            name = self._host.adapters[key.adapter].spec.name
+            queue = self._host.adapters[key.adapter].queues[key.queue_id]
+            params = {"adapter": name, "queue_id": key.queue_id, "cpu": move.target, "keep_home": True}
+            if self._request("set_queue_parameters", params).status != "ok":
+                continue
+            self._balancer.moved(move, now_ns)
+            self._tell("queue_moved", move.words, name, key.queue_id, str(queue.state))
+            self.total_moves += 1
+            if len(self.moves) < MOVES_KEPT:
+                self.moves.append(_described(move, name, now_ns))
+
+    def _counters(self) -> Counters:
+        reading = self._plane.read()
+        queues = []
+        for adapter in self._host.adapters:
+            for queue_id in sorted(adapter.queues):
+                queue = adapter.queues[queue_id]
+                row = reading.queues[self._plane.slot(adapter.index, queue_id), _COLUMNS].tolist()
+                steered, octets, dropped, interrupts, dpcs, limit = row
+                queues.append(
+                    QueueCounters(
+                        key=QueueKey(adapter.index, queue_id, queue.generation),
+                        cpu=queue.cpu,
+                        home_cpu=queue.home_cpu,
+                        numa_node=adapter.spec.numa_node,
+                        movable=queue.takes_frames and queue.driver == DEFAULT_DRIVER,
+                        is_held=adapter.is_vm_paused(queue),
+                        copied_bytes_limit=limit,
+                        steered_frames=steered,
+                        steered_bytes=octets,
+                        dropped_no_buffer=dropped,
+                        interrupts=interrupts,
+                        dpcs=dpcs,
+                    )
+                )
+        busy = reading.cpus[:, layout.CPU_BUSY_CYCLES].tolist()
+        return Counters(reading.sim_time_ns, busy, reading.budget_cycles, queues)
+
+
+def _described(move: Move, adapter: str, now_ns: int) -> dict[str, Any]:
+    return {
+        "sim_time_ns": now_ns,
+        "adapter": adapter,
+        "queue_id": move.key.queue_id,
+        "from_cpu": move.source,
+        "to_cpu": move.target,
+        "reason": move.reason,
+        "queue_load": round(move.queue_load, 4),
+        "from_load": round(move.source_load, 4),
+        "from_load_after": round(move.source_after, 4),
+        "to_load": round(move.target_load, 4),
+        "to_load_after": round(move.target_after, 4),
+    }
