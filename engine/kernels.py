@@ -118,7 +118,7 @@ def _compile_all(progress: Callable[[str], None]) -> None:
 
 def _how_far(left: list[str]) -> str:
     """A sentence that fits a terminal of 80 columns."""
-    done = f"compiling kernels, once: {len(MODULES) - len(left)} of {len(MODULES)} done"
+    done = f"compiling kernels: {len(MODULES) - len(left)} of {len(MODULES)} done"
     names = [name.rpartition(".")[2].removesuffix("s").removesuffix("_kernel") for name in left]
     return f"{done}; left: {', '.join(names)}" if left else done
 

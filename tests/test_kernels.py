@@ -55,7 +55,7 @@ def test_a_read_only_install_compiles_once_says_how_far_it_is_and_runs(tmp_path:
     first = run(installed, cache, "-c", PREPARE).splitlines()
     count = len(kernels.MODULES)
     counted = [line.split(";")[0] for line in first]
-    assert counted == [f"compiling kernels, once: {done} of {count} done" for done in range(count + 1)]
+    assert counted == [f"compiling kernels: {done} of {count} done" for done in range(count + 1)]
     assert all(name.rpartition(".")[2].partition("_")[0] in first[0] for name in kernels.MODULES)
     assert len(first[0]) <= 78
     assert run(installed, cache, "-c", PREPARE) == ""
@@ -102,7 +102,7 @@ def test_a_lock_whose_holder_is_gone_is_nobodys(tmp_path: Path, monkeypatch: pyt
     told: list[str] = []
     kernels.prepare(told.append)
     assert told[0] == "another process compiles the kernels, once"
-    assert told[-1] == "compiling kernels, once: 1 of 1 done"
+    assert told[-1] == "compiling kernels: 1 of 1 done"
 
 
 def test_kernels_of_other_sources_go_after_a_month(tmp_path: Path) -> None:
