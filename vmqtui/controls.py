@@ -294,7 +294,7 @@ class Controls(Screen[None]):
         except ConnectionError as error:
             self._tell(f"the broker is not there ({error})", "warning")
             return
-        now = traffic.received(response, self._model.snapshot.adapter_names)
+        now = traffic.received(response, self._model.snapshot.traffic_targets)
         if isinstance(now, str):
             self._tell(now)
         else:

@@ -14,6 +14,7 @@ from engine.ndis.statuses import NdisError, NdisStatus, invalid
 from engine.ndis.traffic import Traffic
 from engine.ndis.what_if import foresee, malformed
 from engine.scenario.model import AdapterSpec, Scenario
+from engine.scenario.relations import targets
 from engine.scenario.values import parse_mac, show
 
 
@@ -47,7 +48,7 @@ class Host:
         self.adapters = [
             Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(scenario.adapter)
         ]
-        self.traffic = Traffic(scenario.traffic, [adapter.name for adapter in scenario.adapter], played)
+        self.traffic = Traffic(scenario.traffic, targets(scenario), played)
         self.balancing = Balancing(scenario.balancer)
         self.revision = 0
         self._stopping = False

@@ -21,6 +21,7 @@ MAX_QUEUES: Final = 4096
 MAX_FILTERS: Final = 65_536
 MAX_ADAPTERS: Final = 256
 MAX_MIXES: Final = 256
+MAX_MEMBERS: Final = 32
 MAX_FLOWS: Final = 4096
 
 
@@ -75,6 +76,12 @@ def _destination(value: object) -> str:
     return values.format_mac(values.parse_address(value))
 
 
+def _members(value: object) -> list[str]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MEMBERS:
+        raise ValueError(f"{values.show(value)} is not an array of 1..{MAX_MEMBERS} adapters' names")
+    return [values.check_identifier(one) for one in value]
+
+
 _IDENTIFIER = "1..64 of A-Z a-z 0-9 _ . -"
 _NAME = "1..256 printable characters"
 _VLAN = Key(
@@ -86,6 +93,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
     model.Scenario: {
         "host": Tables(model.HostSpec, "the host and its processors"),
         "adapter": Tables(model.AdapterSpec, "its adapters", most=MAX_ADAPTERS, least=1),
+        "team": Tables(model.TeamSpec, "teams of its adapters", most=MAX_ADAPTERS),
         "cpu": Tables(model.CpuSpec, "what serving frames costs a processor"),
         "balancer": Tables(model.BalancerSpec, "whether queues move between processors as load changes"),
         "traffic": Tables(model.TrafficSpec, "what a live engine receives; left out: no frames"),
@@ -152,6 +160,14 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
         ),
     },
     model.FilterSpec: {"mac": _MAC, "vlan": _VLAN},
+    model.TeamSpec: {
+        "name": Key(values.check_identifier, _IDENTIFIER, "unique on the host, among its adapters' too"),
+        "members": Key(_members, "1..32 adapters' names", "its adapters; each is in one team"),
+        "mode": _choice(
+            ("sum", "min"),
+            "`sum`: a VM's frames come in on one member; `min`: on any, by the flow's addresses",
+        ),
+    },
     model.CpuSpec: {
         "clock_ghz": _number(0.001, 1_000_000, "cycles per ns"),
         "cycles_per_interrupt": _whole(0, 1_000_000_000, "taking an interrupt and queueing its DPC"),
@@ -184,7 +200,9 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
         ),
     },
     model.MixSpec: {
-        "adapter": Key(values.check_identifier, _IDENTIFIER, "the adapter's name", "the host's only adapter"),
+        "adapter": Key(
+            values.check_identifier, _IDENTIFIER, "the adapter's or team's name", "the host's only adapter"
+        ),
         "rate_pps": _number(0.001, 1e9, "frames per second; this or `rate_gbps`", "none"),
         "rate_gbps": _number(1e-6, 10_000, "Gbit/s of frames, without FCS, preamble and gap", "none"),
         "pattern": _choice(

@@ -12,7 +12,7 @@ import msgspec
 from engine.scenario.document import Document, dotted
 from engine.scenario.keys import KEYS
 from engine.scenario.model import BalancerSpec, Scenario, TrafficSpec
-from engine.scenario.relations import MisfitError, check_balancer, check_relations, check_traffic
+from engine.scenario.relations import MisfitError, check_balancer, check_relations, check_traffic, targets
 from engine.scenario.values import one_line
 
 
@@ -138,7 +138,7 @@ def _with_names(scenario: Scenario) -> Scenario:
     ]
     traffic = scenario.traffic
     if traffic is not None:
-        traffic = _with_adapter(traffic, adapters[0].name)
+        traffic = _with_adapter(traffic, targets(scenario)[0])
     return replace(scenario, host=host, adapter=adapters, traffic=traffic)
 
 

@@ -75,6 +75,18 @@ class AdapterSpec(_Table, frozen=True, kw_only=True):
         return int(self.ndis_version.split(".")[1])
 
 
+class TeamSpec(_Table, frozen=True, kw_only=True):
+    """``[[team]]``: adapters that receive as one. ``mode`` says which queues can serve a VM.
+
+    "sum" of queues: switch independent teaming with Hyper-V port or dynamic distribution; a VM's frames come
+    in on the member of its port. "min" of queues: every other combination; they come in on any member.
+    """
+
+    name: str = "team0"
+    members: list[str]
+    mode: Literal["sum", "min"] = "min"
+
+
 class HostSpec(_Table, frozen=True, kw_only=True):
     """``[host]``. Processors ``2k`` and ``2k+1`` share a core under hyper-threading."""
 
@@ -158,6 +170,7 @@ class Scenario(_Table, frozen=True, kw_only=True):
 
     host: HostSpec = HostSpec()
     adapter: list[AdapterSpec] = msgspec.field(default_factory=lambda: [AdapterSpec()])
+    team: list[TeamSpec] = []
     cpu: CpuSpec = CpuSpec()
     balancer: BalancerSpec = BalancerSpec()
     traffic: TrafficSpec | None = None

@@ -9,6 +9,7 @@ from engine.scenario.model import (
     MixSpec,
     QueueSpec,
     Scenario,
+    TeamSpec,
     TrafficSpec,
     Vlan,
 )
@@ -35,9 +36,50 @@ def check_relations(scenario: Scenario) -> None:
                 f"{show(adapter.name)} is the name of adapter[{first}] already (a name of its own fits)",
             )
         _check_adapter(("adapter", a), adapter, scenario.host)
+    _check_teams(scenario.team, names)
     check_balancer(scenario.balancer)
     if scenario.traffic is not None:
-        check_traffic(scenario.traffic, list(names))
+        _check_no_member(scenario)
+        check_traffic(scenario.traffic, targets(scenario))
+
+
+def targets(scenario: Scenario) -> list[str]:
+    """What frames can be sent to: the names of adapters that are in no team, and of teams."""
+    teamed = {name for team in scenario.team for name in team.members}
+    alone = [adapter.name for adapter in scenario.adapter if adapter.name not in teamed]
+    return [*alone, *(team.name for team in scenario.team)]
+
+
+def _check_no_member(scenario: Scenario) -> None:
+    """A mix feeds a team as a whole."""
+    team_of = {name: team.name for team in scenario.team for name in team.members}
+    for m, mix in enumerate(scenario.traffic.mix if scenario.traffic is not None else ()):
+        if mix.adapter in team_of:
+            raise MisfitError(
+                ("traffic", "mix", m, "adapter"),
+                f"{show(mix.adapter)} is a member of a team ({show(team_of[mix.adapter])} fits)",
+            )
+
+
+def _check_teams(teams: list[TeamSpec], adapters: dict[str, int]) -> None:
+    names: dict[str, str] = {name: f"adapter[{a}]" for name, a in adapters.items()}
+    team_of: dict[str, int] = {}
+    for t, team in enumerate(teams):
+        first = names.setdefault(team.name, f"team[{t}]")
+        if first != f"team[{t}]":
+            raise MisfitError(
+                ("team", t, "name"),
+                f"{show(team.name)} is the name of {first} already (a name of its own fits)",
+            )
+        for m, name in enumerate(team.members):
+            path: KeyPath = ("team", t, "members", m)
+            if name not in adapters:
+                listed = ", ".join(map(show, adapters))
+                raise MisfitError(path, f"{show(name)} is not an adapter of this scenario ({listed} fits)")
+            if name in team_of:
+                where = "this team" if team_of[name] == t else f"team[{team_of[name]}]"
+                raise MisfitError(path, f"{show(name)} is in {where} already (an adapter is in one team)")
+            team_of[name] = t
 
 
 def check_balancer(balancer: BalancerSpec) -> None:
@@ -157,7 +199,8 @@ def _check_mix(path: KeyPath, mix: MixSpec, adapters: list[str]) -> None:
         raise MisfitError((*path, "adapter"), f"missing, and the host has several adapters ({listed})")
     if mix.adapter is not None and mix.adapter not in adapters:
         raise MisfitError(
-            (*path, "adapter"), f"{show(mix.adapter)} is not an adapter of this scenario ({listed})"
+            (*path, "adapter"),
+            f"{show(mix.adapter)} is not an adapter of this scenario ({listed})",
         )
     if (mix.rate_pps is None) == (mix.rate_gbps is None):
         given = "neither" if mix.rate_pps is None else "both"

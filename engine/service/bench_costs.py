@@ -19,7 +19,7 @@ import psutil
 from engine.dataplane.layout import batch_frames_for
 from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
 from engine.service.replay import replay
-from engine.traffic.capture import CaptureSource
+from engine.service.sources import CaptureFrames
 
 REPLAY_FRAMES: Final = 1 << 21
 REPLAY_RUNS: Final = 3
@@ -208,7 +208,7 @@ def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 def _replay(path: Path, settings: Settings) -> tuple[float, float]:
     rounds: list[float] = []
 
-    def note(source: CaptureSource) -> None:
+    def note(source: CaptureFrames) -> None:
         rounds.append(time.perf_counter())
 
     done = replay(path, settings.scenario(), progress=note)

@@ -6,11 +6,10 @@ import msgspec
 
 from engine.ndis.effects import SetLink, SetTraffic
 from engine.scenario.model import Scenario
+from engine.service.sources import CaptureFrames, Synthetic, synthetic_source
 from engine.traffic.batch import LiveSource
-from engine.traffic.capture import CaptureSource
-from engine.traffic.synthetic import SyntheticSource
 
-AnySource = CaptureSource | SyntheticSource | LiveSource
+AnySource = CaptureFrames | Synthetic | LiveSource
 
 
 class Feed:
@@ -52,12 +51,8 @@ class Feed:
     def _begin(self, now_ns: int) -> None:
         """A new synthetic source in place of the one in use, whose last frame may still be on the wire."""
         old = self.source
-        if isinstance(old, SyntheticSource):
+        if old is not None and hasattr(old, "wire_free"):
             self._wire_free |= old.wire_free()
-        traffic = self._scenario.traffic
-        if traffic is not None and traffic.mix:
-            self.source = SyntheticSource(self._scenario, start_ns=now_ns, wire_free=self._wire_free)
-        else:
-            self.source = None
+        self.source = synthetic_source(self._scenario, start_ns=now_ns, wire_free=self._wire_free)
         if old is not None:
             old.close()

@@ -12,7 +12,7 @@ from engine.dataplane.layout import I64, NEVER_NS
 from engine.scenario.model import Scenario
 from engine.service.interrupts import whole
 from engine.service.machine import WORKER_DEADLINE_S, Machine
-from engine.service.sources import capture_source
+from engine.service.sources import CaptureFrames, capture_source
 from engine.telemetry.config import Config
 from engine.telemetry.report import replay_report
 from engine.telemetry.stats import Stats
@@ -71,7 +71,7 @@ def replay(
     *,
     pace: Pace = "max",
     worker_deadline_s: float = WORKER_DEADLINE_S,
-    progress: Callable[[CaptureSource], None] = lambda source: None,
+    progress: Callable[[CaptureFrames], None] = lambda source: None,
 ) -> Replayed:
     """Run a capture through a scenario; ``progress`` is called between rounds. At pace "real" a
     worker that hangs for ``worker_deadline_s`` is killed and replaced; at "max" none hangs.

@@ -1,28 +1,37 @@
 """Which frames a host receives: those of a capture or interface, on one adapter, or of its own mixes."""
 
+from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
-from engine.scenario.model import Scenario
+from engine.scenario.model import Scenario, TeamSpec
 from engine.traffic.capture import CaptureSource
 from engine.traffic.synthetic import SyntheticSource
 
 if TYPE_CHECKING:
     from engine.traffic.interface import InterfaceSource
+    from engine.traffic.team import TeamCapture, TeamSource
+
+CaptureFrames = Union[CaptureSource, "TeamCapture"]
+Synthetic = Union[SyntheticSource, "TeamSource"]
 
 
 class ChoiceError(Exception):
     """The adapter that a capture or an interface shall feed is not clear; a sentence for status 2."""
 
 
-def fed_adapter(scenario: Scenario, name: str | None) -> int:
-    """The index of the adapter that a capture or an interface feeds: the only one, or the one named."""
+def fed(scenario: Scenario, name: str | None, *, teams: bool = True) -> int | TeamSpec:
+    """What a capture feeds: the index of an adapter, or a team; the only one there is, or the one named."""
     names = [adapter.name for adapter in scenario.adapter]
-    fitting = ", ".join(names)
+    known = {team.name: team for team in scenario.team if teams}
+    fitting = ", ".join([*names, *known])
     if name is None:
         if len(names) > 1:
             raise ChoiceError(f"--adapter: the scenario has {len(names)} adapters; one of {fitting} fits")
         return 0
+    if name in known:
+        return known[name]
     if name not in names:
         raise ChoiceError(f"--adapter: {name!r} is not an adapter of the scenario; {fitting} fits")
     return names.index(name)
@@ -30,13 +39,17 @@ def fed_adapter(scenario: Scenario, name: str | None) -> int:
 
 def capture_source(
     capture: Path, scenario: Scenario, adapter: str | None, *, loop: bool = False, shorten_gaps: bool = False
-) -> CaptureSource:
-    """The frames of a capture. Raises ChoiceError, CaptureError."""
-    index = fed_adapter(scenario, adapter)
+) -> CaptureFrames:
+    """The frames of a capture, of a team's on its members. Raises ChoiceError, CaptureError."""
+    target = fed(scenario, adapter)
+    if isinstance(target, TeamSpec):
+        from engine.traffic.team import TeamCapture  # compiles kernels that most engines never use
+
+        return TeamCapture(scenario, target, capture, loop=loop, shorten_gaps=shorten_gaps)
     return CaptureSource(
         capture,
-        adapter=index,
-        link_gbps=scenario.adapter[index].link_gbps,
+        adapter=target,
+        link_gbps=scenario.adapter[target].link_gbps,
         loop=loop,
         shorten_gaps=shorten_gaps,
     )
@@ -48,13 +61,27 @@ def interface_source(
     """The frames of a live interface. Raises ChoiceError, InterfaceError."""
     from engine.traffic.interface import InterfaceSource  # compiles kernels that most engines never use
 
-    index = fed_adapter(scenario, adapter)
+    index = fed(scenario, adapter, teams=False)
+    assert isinstance(index, int)
     link_gbps = scenario.adapter[index].link_gbps
     return InterfaceSource(name, adapter=index, link_gbps=link_gbps, promiscuous=promiscuous)
 
 
-def synthetic_source(scenario: Scenario) -> SyntheticSource | None:
-    """The frames of a scenario's own traffic, if it has any."""
+def synthetic_source(
+    scenario: Scenario, *, start_ns: int = 0, wire_free: Mapping[int, Fraction] | None = None
+) -> Synthetic | None:
+    """The frames of a scenario's own traffic, if it has any, as of ``SyntheticSource``."""
     if scenario.traffic is None or not scenario.traffic.mix:
         return None
-    return SyntheticSource(scenario)
+    fed_by_mix = {mix.adapter for mix in scenario.traffic.mix}
+    teams = [team for team in scenario.team if team.name in fed_by_mix]
+
+    def opened() -> SyntheticSource:
+        return SyntheticSource(scenario, start_ns=start_ns, wire_free=wire_free)
+
+    if not teams:
+        return opened()
+    from engine.traffic.team import TeamSource  # likewise
+
+    beside = len(fed_by_mix) > len(teams)
+    return TeamSource(scenario, teams, opened, beside=beside, wire_free=wire_free)

@@ -21,9 +21,7 @@ from engine.scenario.model import Scenario
 from engine.service.feed import Feed
 from engine.service.interrupts import whole
 from engine.service.machine import Machine
-from engine.service.sources import capture_source, synthetic_source
-from engine.traffic.capture import CaptureSource
-from engine.traffic.synthetic import SyntheticSource
+from engine.service.sources import CaptureFrames, Synthetic, capture_source, synthetic_source
 
 _WARM_UP: Final = 0.25
 """The part of a run before which nothing counts: queues fill, processors find their load."""
@@ -71,7 +69,7 @@ class Trial:
             run = _Run(machine, feed)
             if fix and not self.deeds:
                 run.apply(fix)
-            if isinstance(source, CaptureSource):
+            if self.capture is not None:
                 return run.to_the_end()
             evidence = run.watch(self.seconds, self.deeds)
             if fix and self.deeds:
@@ -79,7 +77,7 @@ class Trial:
                 evidence = run.watch(self.seconds)
             return evidence
 
-    def _source(self) -> CaptureSource | SyntheticSource | None:
+    def _source(self) -> CaptureFrames | Synthetic | None:
         if self.capture is not None:
             return capture_source(self.capture, self.scenario, self.adapter, shorten_gaps=True)
         return synthetic_source(self.scenario)

@@ -64,7 +64,8 @@ class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One adapter: its settings, its queues by id (the default queue first), filters by id, ports."""
+    """One adapter: its settings, the team it is a member of and that one's mode, if any, its queues by id
+    (the default queue first), filters by id, ports."""
 
     name: Name
     ndis_version: Name
@@ -77,6 +78,8 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     numa_node: Count
     min_lookahead_bytes: Count
     max_lookahead_bytes: Count
+    team: Name | None = None
+    team_mode: Name | None = None
     queues: Annotated[list[QueueConfig], OfQueues]
     filters: Annotated[list[FilterConfig], OfFilters]
     ports: Annotated[list[PortConfig], OfPorts]

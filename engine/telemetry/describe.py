@@ -10,6 +10,9 @@ from engine.telemetry.config import AdapterConfig, Config, CpuConfig
 def config_of(host: Host) -> Config:
     """The whole configuration of a host."""
     scenario = host.scenario
+    teams = {
+        name: {"team": team.name, "team_mode": team.mode} for team in scenario.team for name in team.members
+    }
     return Config(
         revision=host.revision,
         host=scenario.host.name,
@@ -22,5 +25,7 @@ def config_of(host: Host) -> Config:
         cpu_model=msgspec.to_builtins(scenario.cpu),
         balancer=msgspec.to_builtins(host.balancing.spec),
         traffic=host.traffic.words,
-        adapters=msgspec.convert([one.describe() for one in host.adapters], list[AdapterConfig]),
+        adapters=msgspec.convert(
+            [one.describe() | teams.get(one.spec.name, {}) for one in host.adapters], list[AdapterConfig]
+        ),
     )

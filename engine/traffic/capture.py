@@ -1,5 +1,6 @@
 """Capture files as a source of frames: opening, reading in pieces, looping, and what a break is."""
 
+import math
 import os
 import stat
 from fractions import Fraction
@@ -35,9 +36,9 @@ class CaptureSource:
     """The frames of a pcap or pcapng file, in file order, at their simulated arrival times.
 
     ``adapter`` is the index written beside each frame, ``link_gbps`` (0.001..10,000) how long a frame
-    occupies the wire. ``loop`` starts again after the last whole frame, time going on; ``shorten_gaps``
-    ends idle gaps after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1 MiB, more (at most
-    16 MiB) only for a longer pcapng block. The file may be a FIFO, but not with ``loop``.
+    occupies the wire (infinite: not at all). ``loop`` starts again after the last whole frame, time going
+    on; ``shorten_gaps`` ends idle gaps after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1
+    MiB, more (at most 16 MiB) only for a longer pcapng block. The file may be a FIFO, but not with ``loop``.
 
     Raises CaptureError, here or from ``fill``: missing, unreadable, no capture, without a whole frame, or
     with frames or an interface that is not Ethernet. Anything wrong after the first whole frame is a
@@ -59,7 +60,7 @@ class CaptureSource:
         self._adapter = adapter
         self._loop = loop
         self._state = np.zeros(k.SLOTS, np.int64)
-        byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+        byte_ns = _byte_time_ns(link_gbps)
         self._state[k.NUMERATOR] = byte_ns.numerator
         self._state[k.DENOMINATOR] = byte_ns.denominator
         self._state[k.SHORTEN] = shorten_gaps
@@ -148,7 +149,7 @@ class CaptureSource:
         if adapter != self._adapter:
             return
         state = self._state
-        byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+        byte_ns = _byte_time_ns(link_gbps)
         before = int(state[k.DENOMINATOR])
         for part in (k.END_PART, k.BASE_PART):
             state[part] = int(state[part]) * byte_ns.denominator // before
@@ -312,6 +313,12 @@ class CaptureSource:
             filled += got
             state[k.FILLED] = filled
         return True
+
+
+def _byte_time_ns(link_gbps: float) -> Fraction:
+    if math.isinf(link_gbps):
+        return Fraction(0)
+    return 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
 
 
 def _reason(error: OSError) -> str:

@@ -56,6 +56,8 @@ class SyntheticSource:
     to a millionth of a frame per second; ``rate_gbps`` counts the bits of frames without FCS, preamble and
     gap, and becomes a frame rate by the mix's mean frame. A rate above the link's is cut by the link.
 
+    Frames for a team come under an index behind those of the adapters, and wait for no wire (``team``).
+
     It begins at ``start_ns``. ``wire_free`` has, by adapter, the exact ns at which the last frame of a source
     before it ends.
     """
@@ -65,7 +67,11 @@ class SyntheticSource:
     ) -> None:
         assert scenario.traffic is not None
         traffic = scenario.traffic
-        adapters = [adapter.name for adapter in scenario.adapter]
+        adapters = [
+            *(adapter.name for adapter in scenario.adapter),
+            *(team.name for team in scenario.team),
+        ]
+        links = [adapter.link_gbps for adapter in scenario.adapter] + [math.inf] * len(scenario.team)
         fed = [adapters.index(mix.adapter) if mix.adapter else 0 for mix in traffic.mix]
         order = sorted(range(len(fed)), key=fed.__getitem__)
         unknown = _free_prefix(scenario)
@@ -96,7 +102,7 @@ class SyntheticSource:
         self._lanes = np.zeros((len(lanes), k.LANE_COLUMNS), np.int64)
         for lane, a in zip(self._lanes, lanes, strict=True):
             lane[k.LANE_ADAPTER] = a
-            _set_link(lane, scenario.adapter[a].link_gbps, (wire_free or {}).get(a, Fraction(0)))
+            _set_link(lane, links[a], (wire_free or {}).get(a, Fraction(0)))
             lane[k.LANE_FIRST_MIX] = [fed[index] for index in order].index(a)
             lane[k.LANE_MIXES] = fed.count(a)
             lane[k.NEXT_MIX] = -1
@@ -143,9 +149,16 @@ class SyntheticSource:
         """Nothing to let go of."""
 
 
+def byte_time_ns(link_gbps: float) -> Fraction:
+    """How long a byte takes on a wire; no time where the speed is infinite: a team's members have wires."""
+    if math.isinf(link_gbps):
+        return Fraction(0)
+    return 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+
+
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
     """Fill in how long a byte takes on a lane, and when its wire is free."""
-    byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+    byte_ns = byte_time_ns(link_gbps)
     lane[k.BYTE_NS] = byte_ns.numerator
     lane[k.BYTE_PARTS] = byte_ns.denominator
     lane[k.END_NS], part = divmod(wire_free, 1)

@@ -18,6 +18,7 @@ HEADINGS: dict[str, type[msgspec.Struct]] = {
     "[[adapter.port]]": model.PortSpec,
     "[[adapter.queue]]": model.QueueSpec,
     "[[adapter.queue.filter]]": model.FilterSpec,
+    "[[team]]": model.TeamSpec,
     "[cpu]": model.CpuSpec,
     "[balancer]": model.BalancerSpec,
     "[traffic]": model.TrafficSpec,

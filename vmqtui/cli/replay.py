@@ -14,7 +14,7 @@ from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from engine.service.replay import Replayed
-    from engine.traffic.capture import CaptureSource
+    from engine.service.sources import CaptureFrames
 
 _PROGRESS_S: Final = 0.2
 _QUIET_PROGRESS_S: Final = 10.0
@@ -89,13 +89,13 @@ def run_plan(capture: Path, **hardware: Any) -> int:
     return DONE
 
 
-def _progress() -> "Callable[[CaptureSource], None]":
+def _progress() -> "Callable[[CaptureFrames], None]":
     """Tell how far a replay is: in place on a terminal, else a line now and then."""
     in_place = sys.stderr.isatty()
     period = _PROGRESS_S if in_place else _QUIET_PROGRESS_S
     told = time.monotonic()
 
-    def tell(source: "CaptureSource") -> None:
+    def tell(source: "CaptureFrames") -> None:
         nonlocal told
         now = time.monotonic()
         if now - told < period:

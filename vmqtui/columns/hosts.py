@@ -19,6 +19,16 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
         grow=10,
     ),
     Column(
+        key="team",
+        title="Team",
+        heading="Team",
+        width=9,
+        help="The team it is a member of, and whether a VM's queues are summed or on every member (min).",
+        value=lambda row: row.team,
+        priority=5,
+        level=lambda row: "" if row.team else "dim",
+    ),
+    Column(
         key="ndis_version",
         title="NDIS",
         heading="NdisVersion",

@@ -308,6 +308,12 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
         return None if rate is None else rate * 8e-6
 
     @property
+    def team(self) -> str | None:
+        """The team it is a member of, and its mode."""
+        config = self.config
+        return f"{config.team} {config.team_mode}" if config is not None and config.team else None
+
+    @property
     def link_use(self) -> float | None:
         mbits = self.mbits
         return ratio(mbits, self.config.link_gbps * 1000 if self.config else None)

@@ -114,6 +114,13 @@ class Snapshot:
             table(mark) if mark else None,
         )
 
+    @property
+    def traffic_targets(self) -> list[str]:
+        """What frames can be sent to: adapters that are in no team, and teams."""
+        adapters = self.config.adapters if self.config else []
+        alone = [one.name for one in adapters if not one.team]
+        return [*alone, *dict.fromkeys(one.team for one in adapters if one.team)]
+
     @cached_property
     def _queue_readings(self) -> dict[str, Readings]:
         return {

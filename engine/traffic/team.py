@@ -1,0 +1,277 @@
+"""Teams: a source whose frames for a team come in on its members, each over the member's own wire.
+
+Sum of queues (switch independent with Hyper-V port or dynamic distribution): the switch outside knows a VM's
+MAC on one member only, that of the VM's port, so all of its frames come in there. Min of queues (every other
+combination): the switch outside spreads flows over the members by their addresses.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.scenario.model import Scenario, TeamSpec
+from engine.scenario.values import one_line, parse_mac
+from engine.traffic import team_kernels as k
+from engine.traffic.batch import Filled, FrameBatch
+from engine.traffic.capture import CaptureError, CaptureSource
+
+_NEVER_NS: Final = 2**62
+_LANE_FRAMES: Final = 8192
+_LANE_BYTES: Final = 4 << 20
+_MAX_RATE_DENOMINATOR: Final = 10**6
+
+
+class Reader(Protocol):
+    """A source that can be opened several times and gives the same frames each time."""
+
+    @property
+    def skipped_ns(self) -> int:
+        """Simulated time cut out of gaps."""
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        """As of a ``Source``."""
+
+    def set_link(self, adapter: int, link_gbps: float) -> None:
+        """Another speed for an adapter's link."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Which member has the port of a MAC: columns, in order of ``mac``."""
+
+    mac: NDArray[np.int64]
+    member: NDArray[np.int64]
+
+
+def ports_of(scenario: Scenario, team: TeamSpec) -> Ports:
+    """Where a team's VMs have their ports: on the first member that the scenario gives a queue's filter, or
+    else a port, of their MAC."""
+    found: dict[int, int] = {}
+    specs = {adapter.name: adapter for adapter in scenario.adapter}
+    members = [specs[name] for name in team.members]
+    for number, adapter in enumerate(members):
+        for queue in adapter.queue:
+            for one in queue.filter:
+                found.setdefault(parse_mac(one.mac), number)
+    for number, adapter in enumerate(members):
+        for port in adapter.port:
+            found.setdefault(parse_mac(port.mac), number)
+    macs = sorted(found)
+    return Ports(np.array(macs, np.int64), np.array([found[mac] for mac in macs], np.int64))
+
+
+def team_index(scenario: Scenario, team: TeamSpec) -> int:
+    """The index that a source writes beside frames for a team: after those of the adapters."""
+    return len(scenario.adapter) + scenario.team.index(team)
+
+
+class TeamSource:
+    """The frames of a source, those for teams spread over their members.
+
+    ``open_reader`` opens it, with teams' frames under ``team_index`` and without a wire of their own. Each
+    member has a reader of its own, so that it can be as far behind as its wire is, in bounded memory; one
+    more has what is for no team, where ``beside`` says there is any. Frames are in order of arrival, ties by
+    member. ``wire_free`` has, by adapter, the exact ns at which the last frame before these ends.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        teams: Sequence[TeamSpec],
+        open_reader: Callable[[], Reader],
+        *,
+        beside: bool = False,
+        wire_free: Mapping[int, Fraction] | None = None,
+    ) -> None:
+        names = [adapter.name for adapter in scenario.adapter]
+        self._ports: list[Ports] = []
+        lanes = []
+        none = Ports(np.empty(0, np.int64), np.empty(0, np.int64))
+        if beside:
+            lanes.append([k.ALL_BELOW, len(names), *[0] * (k.LANE_COLUMNS - 2)])
+            self._ports.append(none)
+        for team in teams:
+            ports = ports_of(scenario, team) if team.mode == "sum" else none
+            for member, name in enumerate(team.members):
+                row = [0] * k.LANE_COLUMNS
+                row[k.TAKES], row[k.GIVES] = team_index(scenario, team), names.index(name)
+                row[k.MODE] = k.SUM if team.mode == "sum" else k.MIN
+                row[k.MEMBER], row[k.MEMBERS] = member, len(team.members)
+                lanes.append(row)
+                self._ports.append(ports)
+        self._lanes = np.array(lanes, np.int64)
+        for lane in self._lanes:
+            if lane[k.TAKES] != k.ALL_BELOW:
+                index = int(lane[k.GIVES])
+                free = (wire_free or {}).get(index, Fraction(0))
+                _set_link(lane, scenario.adapter[index].link_gbps, free)
+        count = len(lanes)
+        self._rooms = FrameBatch(
+            np.zeros((count, _LANE_BYTES), np.uint8),
+            np.zeros((count, _LANE_FRAMES), np.int64),
+            np.zeros((count, _LANE_FRAMES), np.uint32),
+            np.zeros((count, _LANE_FRAMES), np.uint32),
+            np.zeros((count, _LANE_FRAMES), np.int64),
+            np.zeros((count, _LANE_FRAMES), np.uint16),
+        )
+        self._unknown_ns = [0] * count
+        self.frames = 0
+        self.last_arrival_ns = 0
+        self.readers: list[Reader] = []
+        try:
+            for _ in range(count):
+                self.readers.append(open_reader())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def skipped_ns(self) -> int:
+        """Simulated time cut out of gaps so far."""
+        return max(reader.skipped_ns for reader in self.readers)
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        """Write the next frames that arrive before ``until_ns``, as many as fit."""
+        rooms, frames, used = self._rooms, 0, 0
+        while True:
+            for number in range(len(self.readers)):
+                self._read(number, until_ns)
+            limit_ns = min(until_ns, *self._unknown_ns)
+            frames, used, is_full = k.merge(
+                batch.data, batch.offset, batch.captured, batch.wire, batch.arrival_ns, batch.adapter,
+                frames, used, limit_ns, self._lanes,
+                rooms.data, rooms.offset, rooms.captured, rooms.wire, rooms.arrival_ns, rooms.adapter,
+            )  # fmt: skip
+            if is_full or limit_ns == until_ns:
+                break
+        if is_full and not frames:
+            raise ValueError(f"a batch of {len(batch.offset)} frames, {len(batch.data)} bytes holds no frame")
+        if frames:
+            self.frames += frames
+            self.last_arrival_ns = int(batch.arrival_ns[frames - 1])
+        waiting = [
+            int(rooms.arrival_ns[number, lane[k.POS]])
+            for number, lane in enumerate(self._lanes)
+            if lane[k.POS] < lane[k.COUNT]
+        ]
+        next_ns = min([*waiting, *self._unknown_ns])
+        return Filled(frames, None if next_ns >= _NEVER_NS else next_ns)
+
+    def wire_free(self) -> dict[int, Fraction]:
+        """When the last frame so far ends, in ns, by adapter."""
+        free: dict[int, Fraction] = {}
+        for lane, reader in zip(self._lanes, self.readers, strict=True):
+            if lane[k.TAKES] == k.ALL_BELOW:
+                free |= getattr(reader, "wire_free", dict)()
+        free = {adapter: end for adapter, end in free.items() if adapter < self._adapters}
+        for lane in self._lanes:
+            if lane[k.TAKES] != k.ALL_BELOW:
+                free[int(lane[k.GIVES])] = _wire_free(lane)
+        return free
+
+    def set_link(self, adapter: int, link_gbps: float) -> None:
+        """Let an adapter's link have another speed, from the frames on that are not read ahead yet."""
+        for lane in self._lanes:
+            if lane[k.TAKES] != k.ALL_BELOW and lane[k.GIVES] == adapter:
+                _set_link(lane, link_gbps, _wire_free(lane))
+        for reader in self.readers:
+            reader.set_link(adapter, link_gbps)
+
+    def close(self) -> None:
+        """Let go of the readers."""
+        for reader in self.readers:
+            reader.close()
+
+    @property
+    def _adapters(self) -> int:
+        """How many adapters the host has."""
+        takes = [int(lane[k.TAKES]) for lane in self._lanes if lane[k.TAKES] != k.ALL_BELOW]
+        return min(takes)
+
+    def _read(self, number: int, until_ns: int) -> None:
+        """Let a lane have frames that wait, or know that none comes before ``until_ns``."""
+        lane, rooms, ports = self._lanes[number], self._rooms, self._ports[number]
+        room = FrameBatch(
+            rooms.data[number], rooms.offset[number], rooms.captured[number],
+            rooms.wire[number], rooms.arrival_ns[number], rooms.adapter[number],
+        )  # fmt: skip
+        while lane[k.POS] == lane[k.COUNT] and self._unknown_ns[number] < until_ns:
+            filled = self.readers[number].fill(room, until_ns)
+            k.take(
+                room.data, room.offset, room.captured, room.wire, room.arrival_ns, room.adapter,
+                filled.frames, lane, ports.mac, ports.member,
+            )  # fmt: skip
+            # A reader that has ended has nothing more to be awaited, whatever its wire still carries.
+            self._unknown_ns[number] = (
+                _NEVER_NS if filled.next_ns is None else max(filled.next_ns, int(lane[k.END_NS]))
+            )
+
+
+def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
+    """Fill in how long a byte takes on a member's wire, and when that is free."""
+    byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+    lane[k.NUMERATOR] = byte_ns.numerator
+    lane[k.DENOMINATOR] = byte_ns.denominator
+    lane[k.END_NS], part = divmod(wire_free, 1)
+    lane[k.END_PART] = int(part * byte_ns.denominator)
+
+
+def _wire_free(lane: NDArray[np.int64]) -> Fraction:
+    return int(lane[k.END_NS]) + Fraction(int(lane[k.END_PART]), int(lane[k.DENOMINATOR]))
+
+
+class TeamCapture(TeamSource):
+    """The frames of a capture file, spread over the members of a team; otherwise as ``CaptureSource``.
+
+    Every member reads the file for itself, so it must be a regular one. Raises CaptureError.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        team: TeamSpec,
+        path: Path | str,
+        *,
+        loop: bool = False,
+        shorten_gaps: bool = False,
+    ) -> None:
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+            raise CaptureError(
+                f"{one_line(str(path))}: each member of team {team.name} reads it, and this can be read only"
+                " once; a regular file fits"
+            )
+        index = team_index(scenario, team)
+        self._readers: list[CaptureSource] = []
+
+        def opened() -> CaptureSource:
+            reader = CaptureSource(
+                path, adapter=index, link_gbps=math.inf, loop=loop, shorten_gaps=shorten_gaps
+            )
+            self._readers.append(reader)
+            return reader
+
+        super().__init__(scenario, [team], opened)
+
+    @property
+    def broken(self) -> str | None:
+        """The sentence that says what is wrong after the last frame, once the source has ended there."""
+        return next((reader.broken for reader in self._readers if reader.broken is not None), None)
+
+    @property
+    def bytes_read(self) -> int:
+        """File bytes walked through so far by every member."""
+        return min(reader.bytes_read for reader in self._readers)
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of the file when it was opened."""
+        return self._readers[0].bytes_total
