@@ -14,8 +14,7 @@ import msgspec
 from engine.scenario.model import Scenario
 from engine.service.compare.measures import MEASURES, Observed, low_water
 from engine.service.replay import run
-from engine.service.sources import capture_source
-from engine.traffic.synthetic import SyntheticSource
+from engine.service.sources import capture_source, synthetic_source
 from engine.traffic.until import Until
 
 _LOWEST_QUEUES: Final = 5
@@ -94,7 +93,10 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
             capture.close()
         sim_seconds, broken = capture.last_arrival_ns / 1e9, capture.broken
     else:
-        source = Until(SyntheticSource(one.scenario), round(one.seconds * 1e9))
+        traffic = synthetic_source(one.scenario)
+        if traffic is None:
+            raise ValueError("the scenario has no traffic of its own, and no capture was given")
+        source = Until(traffic, round(one.seconds * 1e9))
         ended = run(one.scenario, source, None, progress=lambda: progress(source.share))
         sim_seconds = one.seconds
     seen = Observed(ended, sim_seconds)
