@@ -20,6 +20,7 @@ from engine.logs import note
 PACKET_LIMIT_BYTES = 17 << 20
 UNSENT_LIMIT_BYTES = 17 << 20
 QUEUED_MESSAGES_LIMIT = 1024
+FILTERS_LIMIT = 64
 
 _SETTLE_TIMEOUT_SECONDS = 2.0
 
@@ -91,6 +92,7 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         self._packet = connect.packet
         self._at = 0
         self._ended = False
+        self._filters: set[bytes] = set()
         self.gone = asyncio.Event()
 
     async def read(self, n: int = -1) -> bytes:
@@ -118,8 +120,7 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
             kind = packet[0] >> 4 if packet else packets.DISCONNECT
             if kind in (0, packets.CONNECT, 15):
                 raise packets.BadPacket(f"a packet of type {kind} within a session")
-            if kind == packets.PUBLISH and not packets.publish_topic_fits(packet):
-                raise packets.BadPacket("a PUBLISH to a topic nobody may publish to")
+            self._check(kind, packet)
         except TimeoutError:
             self._gives_up(f"silent for {self._silence_seconds} s")
         except packets.BadPacket as why:
@@ -136,6 +137,20 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         await self._settle()
         self._ended = True
         return b""
+
+    def _check(self, kind: int, packet: bytes) -> None:
+        """Raise ``BadPacket`` for what amqtt would take without a bound, or not take well."""
+        if kind == packets.PUBLISH:
+            if not packets.publish_topic_fits(packet):
+                raise packets.BadPacket("a PUBLISH to a topic nobody may publish to")
+            if packets.publish_qos(packet) > 1:  # it keeps such a message until its sender lets go of it
+                raise packets.BadPacket("a PUBLISH of QoS 2, which nothing here needs")
+        elif kind == packets.SUBSCRIBE:
+            self._filters |= packets.filters_of(packet, FILTERS_LIMIT)
+            if len(self._filters) > FILTERS_LIMIT:  # each is tried for each message
+                raise packets.BadPacket(f"more than {FILTERS_LIMIT} topic filters")
+        elif kind == packets.UNSUBSCRIBE:
+            self._filters -= packets.filters_of(packet, FILTERS_LIMIT)
 
     def _gives_up(self, why: str, level: int = logging.INFO) -> None:
         note(_log, level, "client_cut_off", client=self._client, why=why)

@@ -87,7 +87,7 @@ class Connection:
         self.url = url
         self.client = client
         self.state: State = "connecting"
-        self.why = f"connecting to {url}"
+        self.why = f"no answer from {url} yet"
         self.overwritten = 0
         self.dropped = 0
         self.connections = 0

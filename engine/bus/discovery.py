@@ -93,6 +93,15 @@ def find_url(explicit: str | None = None, *, user: str, directory: Path | None =
     return None
 
 
+def unlisted_url(*, user: str, directory: Path | None = None) -> BrokerUrl | None:
+    """The broker of the newest living engine of this user that is not to be found without its name."""
+    for announced in _read_all(directory):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            if not announced["found"]:
+                return BrokerUrl.parse(announced["urls"][user])
+    return None
+
+
 def own_url(url: BrokerUrl, *, user: str, directory: Path | None = None) -> BrokerUrl:
     """The URL of ``user`` where ``url`` is an engine's of this user, without a credential or with its own;
     else ``url`` as it is.

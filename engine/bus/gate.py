@@ -21,6 +21,10 @@ class Gate:
         """Digest of the password that an account came in with: hashing it again would cost 50 ms."""
         self._hashing = asyncio.Lock()
 
+    def is_own_engine(self, party: Party) -> bool:
+        """Whether this is the engine that the broker is for."""
+        return party.client == self._guests.engine_client
+
     async def admit(self, connect: Connect) -> Party:
         """What ``connect`` may be, where nobody else is that. Raises ``Refused``."""
         role = await self._role(connect)

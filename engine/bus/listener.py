@@ -15,13 +15,15 @@ from engine.bus.tls import server_context
 from engine.logs import note
 
 CONNECTION_LIMIT = 256
+WAITING_LIMIT = 64
 CONNECT_TIMEOUT_SECONDS = 5.0
 IN_USE_GRACE_SECONDS = 0.5
 
 LISTENER = "default"
 """What amqtt calls us."""
 
-_TOO_MANY = f"more than {CONNECTION_LIMIT} connections"
+_TOO_MANY = f"more than {CONNECTION_LIMIT} clients"
+_TOO_MANY_WAIT = f"more than {WAITING_LIMIT} connections that have not said who they are"
 _STREAM_BUFFER_BYTES = 1 << 20
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _HAND_OUT_SECONDS = 1.0
@@ -39,6 +41,7 @@ class Listener:
         self._gate = gate
         self._ended: dict[str, asyncio.Event] = {}  # of each connected client id
         self._writers: set[asyncio.StreamWriter] = set()
+        self._waiting: dict[asyncio.StreamWriter, None] = {}  # who has not said who it is, oldest first
         self._accepting: set[asyncio.Task[None]] = set()
         self._shaking: set[asyncio.Task[None]] = set()
         self._serving: set[asyncio.Task[None]] = set()
@@ -54,7 +57,7 @@ class Listener:
 
     def _serve_tls(self, place: Place, context: ssl.SSLContext) -> int:
         family, *_, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.create_server(address[:2], family=family, backlog=CONNECTION_LIMIT)
+        listening = socket.create_server(address[:2], family=family, backlog=WAITING_LIMIT)
         listening.setblocking(False)
         self._accepting.add(asyncio.create_task(self._accept(listening, context)))
         return int(listening.getsockname()[1])
@@ -68,8 +71,8 @@ class Listener:
             except OSError:  # no descriptor left
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
-            if len(self._writers) + len(self._shaking) >= CONNECTION_LIMIT:
-                note(_log, logging.WARNING, "connection_refused", why=_TOO_MANY)
+            if len(self._shaking) >= WAITING_LIMIT:
+                note(_log, logging.WARNING, "connection_refused", why=_TOO_MANY_WAIT)
                 connection.close()
                 continue
             task = asyncio.create_task(self._shake_hands(connection, context))
@@ -95,15 +98,22 @@ class Listener:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self._waiting[writer] = None
         peer = _peer(writer)
         try:
-            if len(self._writers) > CONNECTION_LIMIT:
-                raise packets.BadPacket(_TOO_MANY)
+            if len(self._waiting) > WAITING_LIMIT:  # the newest may be somebody; the oldest had its time
+                oldest = next(iter(self._waiting))
+                note(_log, logging.WARNING, "connection_refused", peer=_peer(oldest), why=_TOO_MANY_WAIT)
+                del self._waiting[oldest]
+                oldest.transport.abort()
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
             connect = packets.check_connect(first)
             party = await self._gate.admit(connect)
             await self._wait_until_free(party)
+            self._waiting.pop(writer, None)
+            if len(self._ended) >= CONNECTION_LIMIT and not self._gate.is_own_engine(party):
+                raise packets.Refused(packets.UNAVAILABLE, _TOO_MANY)
             fields = {"client": connect.client, "role": party.role, "peer": peer}
             note(_log, logging.INFO, "client_connected", **fields)
             await self._session(party, connect, reader, writer)
@@ -116,6 +126,7 @@ class Listener:
             note(_log, logging.WARNING, "connection_refused", peer=peer, why=why)
         finally:
             self._writers.discard(writer)
+            self._waiting.pop(writer, None)
             await _close(writer)
 
     async def _session(

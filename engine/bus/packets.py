@@ -1,6 +1,7 @@
 """MQTT 3.1.1 packets as far as our listener reads them: whole packets, and the first one in full.
 
-Source: OASIS MQTT 3.1.1, sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNACK), 3.3 (PUBLISH).
+Source: OASIS MQTT 3.1.1, sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNACK), 3.3 (PUBLISH),
+3.8 (SUBSCRIBE), 3.10 (UNSUBSCRIBE).
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from engine.bus.topics import NAME_PATTERN
 CONNECT_LIMIT_BYTES = 64 << 10
 KEEPALIVE_LIMIT_SECONDS = 60
 
-CONNECT, PUBLISH, DISCONNECT = 1, 3, 14
-BAD_PROTOCOL, IDENTIFIER_REJECTED, BAD_CREDENTIAL, NOT_AUTHORIZED = 1, 2, 4, 5
+CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT = 1, 3, 8, 10, 14
+BAD_PROTOCOL, IDENTIFIER_REJECTED, UNAVAILABLE, BAD_CREDENTIAL, NOT_AUTHORIZED = 1, 2, 3, 4, 5
 
 _CLIENT = re.compile(NAME_PATTERN)
 _PROTOCOL = b"\x00\x04MQTT"
@@ -138,6 +139,25 @@ def publish_topic_fits(packet: bytes) -> bool:
     except BadPacket:
         return False
     return bool(topic) and not topic.startswith("$") and not set("+#\0") & set(topic)
+
+
+def publish_qos(packet: bytes) -> int:
+    """The QoS of a PUBLISH."""
+    return packet[0] >> 1 & 3
+
+
+def filters_of(packet: bytes, most: int) -> set[bytes]:
+    """The topic filters of a SUBSCRIBE or UNSUBSCRIBE. Raises ``BadPacket``, also for more than ``most``."""
+    fields = _Fields(bytes(body_of(packet)))
+    fields.take(2)
+    found = set()
+    while not fields.at_end():
+        found.add(fields.take_string())
+        if packet[0] >> 4 == SUBSCRIBE:
+            fields.take(1)
+        if len(found) > most:
+            raise BadPacket(f"more than {most} topic filters")
+    return found
 
 
 def _will_topic(topic_bytes: bytes) -> str:

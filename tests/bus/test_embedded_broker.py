@@ -17,9 +17,10 @@ import pytest
 
 from engine.bus import topics
 from engine.bus.broker import EmbeddedBroker
+from engine.bus.checked_broker import FILTERS_LIMIT
 from engine.bus.discovery import process_lives
 from engine.bus.errors import BrokerFailed
-from engine.bus.listener import CONNECTION_LIMIT
+from engine.bus.listener import CONNECTION_LIMIT, WAITING_LIMIT
 from engine.bus.urls import BrokerUrl
 from tests.bus.conftest import eventually
 from tests.bus.test_packets import connect_packet, text
@@ -249,16 +250,63 @@ async def test_a_session_that_breaks_the_protocol_ends_and_frees_its_id(
         pass  # free again
 
 
-async def test_connections_are_bounded_and_the_next_one_is_closed() -> None:
+async def test_clients_are_bounded_the_next_one_is_refused_and_the_engine_still_comes_in() -> None:
     async with EmbeddedBroker() as broker:
-        address = (broker.url.host, broker.url.port)
+
+        def come_in(number: int) -> tuple[socket.socket, bytes]:
+            connection = socket.create_connection((broker.url.host, broker.url.port), 5)
+            connection.sendall(connect_packet(b"client-%d" % number, url=broker.url_of("viewer")))
+            return connection, connection.recv(4)
+
         with contextlib.ExitStack() as all_of_them:
-            for _ in range(CONNECTION_LIMIT):
-                all_of_them.enter_context(socket.create_connection(address, 5))
-            with socket.create_connection(address, 5) as one_more:
-                assert await asyncio.to_thread(one_more.recv, 1) == b""
+            for number in range(CONNECTION_LIMIT + 1):
+                connection, answer = await asyncio.to_thread(come_in, number)
+                all_of_them.enter_context(connection)
+                assert answer == (b"\x20\x02\x00\x00" if number < CONNECTION_LIMIT else b"\x20\x02\x00\x03")
+            async with connecting(broker.engine_url, broker.engine_client):
+                pass
         async with client_of(broker, "after") as client:
             await client.publish("x", b"", 1)
+
+
+async def test_connections_that_say_nothing_keep_nobody_out(embedded: EmbeddedBroker) -> None:
+    address = (embedded.url.host, embedded.url.port)
+    with contextlib.ExitStack() as all_of_them:
+        silent = [
+            all_of_them.enter_context(socket.create_connection(address, 5)) for _ in range(WAITING_LIMIT + 9)
+        ]
+        for first in silent[:9]:
+            assert await asyncio.to_thread(first.recv, 1) in (b"", None)
+        async with client_of(embedded, "somebody") as client:
+            await client.publish("x", b"", 1)
+
+
+def subscribe_packet(filters: list[bytes]) -> bytes:
+    body = struct.pack("!H", 1) + b"".join(text(one) + b"\0" for one in filters)
+    length = len(body)
+    return b"\x82" + bytes((length & 0x7F | 0x80, length >> 7)) + body
+
+
+async def test_topic_filters_of_a_client_are_bounded(embedded: EmbeddedBroker) -> None:
+    names = [b"vmq/v1/h%03d/stats" % number for number in range(FILTERS_LIMIT + 1)]
+    packet = connect_packet(b"collector", url=embedded.url_of("viewer"))
+    with raw_connection(embedded.url, packet) as connection:
+        assert connection.recv(4) == b"\x20\x02\x00\x00"
+        for part in (names[:40], names[:40], names[40:-1]):  # what is subscribed again is one
+            connection.sendall(subscribe_packet(part))
+            assert (await asyncio.to_thread(connection.recv, 4 + len(part)))[0] == 0x90
+        connection.sendall(subscribe_packet(names[-1:]))
+        assert await asyncio.to_thread(connection.recv, 4) == b""
+
+
+async def test_a_publish_that_its_sender_would_have_to_let_go_of_ends_the_session(
+    embedded: EmbeddedBroker,
+) -> None:
+    publish = b"\x34\x05" + text(b"x") + struct.pack("!H", 1)
+    with raw_connection(embedded.url, connect_packet(b"qos-2", url=embedded.url)) as connection:
+        assert connection.recv(4) == b"\x20\x02\x00\x00"
+        connection.sendall(publish)
+        assert await asyncio.to_thread(connection.recv, 4) == b""
 
 
 async def test_a_reader_that_stops_reading_is_cut_off_and_others_go_on(embedded: EmbeddedBroker) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from engine.bus.discovery import unlisted_url
 from engine.bus.topics import random_client
 from engine.bus.watcher import HostView, Watcher
 from engine.telemetry.stats import Stats
@@ -39,6 +40,8 @@ def open_watcher(
     ``user`` of that."""
     url = broker_url(broker, user=user)
     if url is None:
+        if (there := unlisted_url(user=user)) is not None:
+            failed(f"no engine was found without --broker, but one listens at {there}: name that")
         failed("no engine was found: start one with vmqtui engine, or name a broker with --broker")
     client = random_client("viewer" if user == "viewer" else "vmq")
     return Watcher(url, host, client=client, on_message=on_message)
