@@ -130,17 +130,17 @@ def test_a_password_on_the_command_line_does_not_stay_there(lab: str) -> None:
     watching.end()
 
 
-def test_a_second_engine_joins_the_broker_of_the_first(lab: str, tmp_path: Path) -> None:
+def test_a_second_engine_joins_the_broker_of_the_first(listening: str, tmp_path: Path) -> None:
     path = tmp_path / "joined.toml"
     path.write_text(small("joined"), encoding="utf-8")
-    engine = Running("engine", "--scenario", path, "--broker", lab)
+    engine = Running("engine", "--scenario", path, "--broker", listening)
     assert "owner" not in engine.first_line().replace("owner@", "")
 
     def hosts() -> set[str]:
-        return {row["host"] for row in run("get", "hosts", "--broker", lab, "--json").document["hosts"]}
+        return {row["host"] for row in run("get", "hosts", "--broker", listening, "--json").document["hosts"]}
 
-    wait_until(lambda: hosts() == {"lab", "joined"}, "both hosts")
-    taken = run("engine", "--scenario", path, "--broker", lab)
+    wait_until(lambda: hosts() == {"listening", "joined"}, "both hosts")
+    taken = run("engine", "--scenario", path, "--broker", listening)
     assert taken.status == 1
     assert "taken" in taken.err
     assert engine.end() == 0
