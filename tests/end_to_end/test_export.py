@@ -34,16 +34,22 @@ def test_a_scrape_shows_what_the_engine_reports(lab: str, reader: Reader) -> Non
     assert url.startswith("http://127.0.0.1:")
     up = ("vmq_engine_up", frozenset({("host", "lab")}))
     wait_until(lambda: scrape(url).get(up) == 1, "the engine")
-    before = reader.next_stats()["adapters"]
-    wait_until(lambda: len(reader.messages["stats"]) > 4, "a reading after it")
+    reader.messages["stats"].clear()
+    reader.next_stats()
     found = scrape(url, **{"Accept-Encoding": "gzip"})
-    after = reader.next_stats()["adapters"]
-    for name, adapter in before.items():
-        labels = frozenset({("host", "lab"), ("adapter", name)})
-        shown = found["vmq_port_offered_frames_total", labels]
-        assert adapter["port"]["offered_frames"] <= shown <= after[name]["port"]["offered_frames"]
+    shown = {
+        dict(labels)["adapter"]: value
+        for (name, labels), value in found.items()
+        if name == "vmq_port_offered_frames_total"
+    }
+
+    def reported() -> list[dict[str, float]]:
+        readings = [stats["adapters"] for stats in reader.messages["stats"]]
+        return [{name: one["port"]["offered_frames"] for name, one in each.items()} for each in readings]
+
+    wait_until(lambda: shown in reported(), "the reading that was scraped")
     queues = {labels for name, labels in found if name == "vmq_queue_steered_frames_total"}
-    assert len(queues) == sum(len(adapter["queues"]["id"]) for adapter in after.values())
+    assert len(queues) == sum(len(one["queues"]["id"]) for one in reader.last("stats")["adapters"].values())
 
     for status, headers, path in ((421, {"Host": "rebound.example"}, ""), (404, {}, "/more"), (405, {}, "")):
         request = urllib.request.Request(

@@ -80,13 +80,17 @@ def test_a_balancer_that_finds_nothing_to_do_changes_no_counter(capture: Path) -
     idle = replay(capture, scenario("dynamic", scale_out=1.0, scale_in=0.0, interval_ms=3_600_000)).document
     assert idle.pop("balancer") == {"total_moves": 0, "moves": []}
     off = replay(capture, scenario("off")).document
-    assert off | {"wall_seconds": 0} == idle | {"wall_seconds": 0}
+    for document in (off, idle):
+        document["wall_seconds"] = 0
+        for cpu in document["cpus"]:
+            del cpu["budget_cycles"]  # it ends at a time of decision
+    assert off == idle
 
 
 @pytest.fixture
 def overloaded() -> Iterator[Machine]:
     """A machine whose processor 1 was busy all through the first window."""
-    machine = Machine(scenario("dynamic", interval_ms=20))
+    machine = Machine(scenario("dynamic", interval_ms=20, scale_out=0.5, scale_in=0.1))
     try:
         busy, steered = layout.CPU_BUSY_CYCLES, [layout.STEERED_FRAMES, layout.RECEIVED]
         machine.plane.views.cpus[:, 1, busy] = 2_000_000  # of 20 ms at 0.1 GHz

@@ -24,7 +24,7 @@ def broker_of(engine: Engine) -> psutil.Process:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 async def test_a_killed_broker_comes_back_and_everybody_finds_each_other_again(
-    vmq_engine: StartEngine, caplog: pytest.LogCaptureFixture
+    vmq_engine: StartEngine,
 ) -> None:
     engine = await vmq_engine(loads('[host]\nname = "kept"\ncpus = 1', "test"), interval_s=0.05)
     url = engine.url
@@ -35,7 +35,6 @@ async def test_a_killed_broker_comes_back_and_everybody_finds_each_other_again(
         before.kill()
         assert await watcher.wait_for(lambda: watcher.state != "connected", 10)
         assert await watcher.wait_for(lambda: view.online, 20)
-        assert "broker_restarted" in caplog.text
         assert broker_of(engine) != before
         assert engine.url == url
         assert (await watcher.request("kept", "ping", timeout=20)).status == "ok"
