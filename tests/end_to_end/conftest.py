@@ -58,7 +58,7 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return call
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory, _apart: None) -> Iterator[str]:
     """URL of a running engine of the shared scenario, its host named lab."""
     path = tmp_path_factory.mktemp("lab") / "lab.toml"
@@ -70,7 +70,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, _apart: None) -> Iterator[str]
         assert engine.end() == 0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def reader(lab: str) -> Iterator[Reader]:
     """An independent client of the lab."""
     client = Reader(lab, "lab")
@@ -78,7 +78,7 @@ def reader(lab: str) -> Iterator[Reader]:
     client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Mosquitto broker of our own."""
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")

@@ -11,7 +11,7 @@ from tests.faults.brokers import EmbeddedProcess, FaultyBroker, MosquittoProcess
 from tests.faults.lab import Lab, running_lab
 
 
-@pytest_asyncio.fixture(scope="session", params=["embedded", "mosquitto"])
+@pytest_asyncio.fixture(scope="package", loop_scope="session", params=["embedded", "mosquitto"])
 async def shared_lab(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Lab]:

@@ -109,7 +109,7 @@ class Lab:
         return {name: column[place] for name, column in columns.items()}
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def lab() -> AsyncIterator[Lab]:
     scenario = loads(SCENARIO, "test")
     async with Engine(scenario, interval_s=0.05) as engine, Watcher(engine.url) as watcher:
