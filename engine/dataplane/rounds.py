@@ -98,7 +98,7 @@ class Rounds:
         self._cpus = np.arange(plane.sizes.cpus)
         self._round = 0
         self._under_way: deque[_Round] = deque()
-        self._steered: deque[_Steering] = deque(maxlen=layout.BATCHES)
+        self._steered: dict[int, _Steering] = {}  # by batch, until it is served
         self._orphans: list[_Orphan] = []
 
     @property
@@ -144,6 +144,7 @@ class Rounds:
         while (steered := self._found_steered(part)) is None:
             self.steer(part)
             self.end()
+        del self._steered[part.batch]
         bounds = self.plane.views.bounds[part.batch, : part.blocks]
         has_frames = (bounds[:, 1:] != bounds[:, :-1]).any(axis=0)
         has_work = self.plane.views.cpus[self.plane.bank, self._cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
@@ -191,11 +192,10 @@ class Rounds:
 
     def _found_steered(self, part: Part) -> _Steering | None:
         """What a round that has ended steered of this part, by the tables of now."""
-        wanted = (part, self.plane.steering_version)
-        pending = [one.ahead for one in self._under_way]
-        return next(
-            (one for one in self._steered if (one.part, one.version) == wanted and one not in pending), None
-        )
+        one = self._steered.get(part.batch)
+        if one is None or (one.part, one.version) != (part, self.plane.steering_version):
+            return None
+        return None if any(other.ahead is one for other in self._under_way) else one
 
     def _hand_out(
         self, horizon_ns: int, steered: _Steering | None, serving: set[int], ahead: Part | None
@@ -206,7 +206,7 @@ class Rounds:
             following = _Steering(ahead, self.plane.steering_version, np.zeros_like(self.plane.port))
             steering = serving.union(range(min(self.plane.sizes.cpus, ahead.blocks))).difference(self.down)
             self.plane.views.next_block[ahead.batch] = 0
-            self._steered.append(following)
+            self._steered[ahead.batch] = following
             if not steering:
                 self._stand_in.steer(ahead.batch, ahead.frames, following.port)
         one = _Round(self._round, horizon_ns, steered, serving, following, steering)
@@ -272,9 +272,8 @@ class Rounds:
         """Nobody can tell which blocks a worker that died had steered: they all are to be steered again."""
         if cpu in one.steering:
             one.steering.remove(cpu)
-            self._steered = deque(
-                (other for other in self._steered if other is not one.ahead), layout.BATCHES
-            )
+            if one.ahead is not None and self._steered.get(one.ahead.part.batch) is one.ahead:
+                del self._steered[one.ahead.part.batch]
 
     def _count(self, reply: bytes, cpu: int, one: _Round) -> None:
         """Let what a shard counted take effect: of what it steered, when that is served."""

@@ -274,6 +274,16 @@ def test_deaths_while_rounds_overlap_cost_what_is_counted_and_nothing_of_other_p
     assert one["returned_frames"] == one["received_frames"] - found
 
 
+def test_a_batch_filled_again_is_steered_again_however_alike_it_is() -> None:
+    with two_queues() as rounds:
+        for start_ns, filters in ((0, [1, 1, 0]), (1_000_000, [OTHER, 0, 0])):
+            write(rounds.plane.batches[0], filters, start_ns, 10)
+            rounds.begin(Part(0, 3), start_ns + 500_000)
+            rounds.end()
+        assert rounds.plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [6, 3]
+        assert [queue(rounds, number)["steered_frames"] for number in (1, 2)] == [2, 1]
+
+
 @pytest.mark.parametrize("second", ["lives", "dies too"])
 @pytest.mark.parametrize("horizon_ns", [1_600, 50_000], ids=["goes on", "ends"])
 @pytest.mark.parametrize("when", ["found dead", "handed an order", "idle"])
