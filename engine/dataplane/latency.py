@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.dataplane.layout import I64, LATENCY_BUCKETS, Int
-from engine.jit import inlined, leading_zeros
+from engine.jit import entry, inlined, kernel, leading_zeros
+
+F64 = NDArray[np.float64]
 
 _FIRST_BIT: Final = 10
 FIRST_NS: Final = 1 << _FIRST_BIT
@@ -37,17 +40,39 @@ def end_ns(bucket: int) -> int:
 ENDS_NS: Final = np.array([end_ns(bucket) for bucket in range(LATENCY_BUCKETS)])
 
 
+@kernel("void(int64[:, ::1], int64[::1], int64[::1], float64[::1], int64[:, ::1])")
+def _percentiles(latency: I64, longest_ns: I64, ends_ns: I64, shares: F64, found: I64) -> None:
+    last = latency.shape[1] - 1
+    for row in range(latency.shape[0]):
+        frames = 0
+        for bucket in range(last + 1):
+            frames += latency[row, bucket]
+        for at in range(shares.size):
+            wanted, bucket, reached = np.ceil(shares[at] * frames), 0, latency[row, 0]
+            while reached < wanted and bucket < last:
+                bucket += 1
+                reached += latency[row, bucket]
+            if bucket == last:
+                found[at, row] = longest_ns[row]
+            else:
+                found[at, row] = min(ends_ns[bucket], longest_ns[row])
+
+
+_percentiles_of = entry(_percentiles)
+
+
 def percentiles_ns(latency: I64, longest_ns: I64, shares: Sequence[float]) -> list[I64]:
     """Within which time shares of the frames of each histogram were indicated; 0 where there are none.
 
     ``latency`` (n, LATENCY_BUCKETS), ``longest_ns`` (n,); of each share (n,) ns: the end of the bucket in
     which the last of these frames is, or the longest time of all if that is shorter.
     """
-    reached = latency.cumsum(axis=1)
-    found = []
-    for share in shares:
-        wanted = np.ceil(share * reached[:, -1:])
-        buckets = (reached >= wanted).argmax(axis=1)
-        ends = np.where(buckets == LATENCY_BUCKETS - 1, longest_ns, ENDS_NS[buckets])
-        found.append(np.minimum(ends, longest_ns))
-    return found
+    found = np.empty((len(shares), len(longest_ns)), np.int64)
+    _percentiles_of(
+        np.ascontiguousarray(latency, np.int64),
+        np.ascontiguousarray(longest_ns, np.int64),
+        ENDS_NS,
+        np.array(shares, np.float64),
+        found,
+    )
+    return list(found)

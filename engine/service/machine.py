@@ -254,13 +254,15 @@ class Machine:
 
 
 def _drop_counters(stats: Stats) -> Iterator[tuple[_DropKey, int]]:
-    """Every counter of drops: of each queue, and of live interfaces."""
+    """Counters of drops that are not 0: of queues, and of live interfaces."""
     for name, adapter in stats.adapters.items():
         columns = adapter.queues
         for queue_id, generation, dropped in zip(
             columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
         ):
-            yield (name, queue_id, generation), dropped
+            if dropped:
+                yield (name, queue_id, generation), dropped
         if adapter.interface is not None:
             lost = adapter.interface["kernel_dropped_frames"] + adapter.interface["interface_dropped_frames"]
-            yield (name, None, 0), lost
+            if lost:
+                yield (name, None, 0), lost

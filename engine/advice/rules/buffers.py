@@ -65,10 +65,11 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
     for adapter in evidence.adapters:
         for queue in adapter.queues:
             total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
+            if not total or low is None or low > thresholds.low_buffers_share * total:
+                continue
             cpu = evidence.cpu.get(queue.config.cpu)
             busy = cpu is None or cpu.load is None or cpu.load >= thresholds.busy_load
-            short = total and low is not None and low <= thresholds.low_buffers_share * total
-            if not short or not total or busy or queue.config.vm_paused or queue.config.state != "running":
+            if busy or queue.config.vm_paused or queue.config.state != "running":
                 continue
             drops = queue.rate("dropped_no_buffer")
             if not drops and not queue.fell("low_free_buffers"):

@@ -86,13 +86,14 @@ def more_vms(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
 def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Iterator[Finding]:
     """Give the queues of the quietest VMs to the busiest that have none, one for one."""
     for adapter in evidence.adapters:
-        if adapter.free_queues > 0:
+        waiting = unserved(adapter, thresholds)
+        if adapter.free_queues > 0 or not waiting:
             continue
         quiet = sorted(
             (one for one in adapter.of_vms if one.config.state == "running" and one.config.vm is not None),
             key=lambda one: (one.pps, one.queue_id),
         )
-        for pair, queue in zip(unserved(adapter, thresholds), quiet, strict=False):
+        for pair, queue in zip(waiting, quiet, strict=False):
             if queue.pps >= pair.pps or (queue.pps < thresholds.idle_pps) is not idle:
                 continue
             yield _swapped(adapter, pair, queue, idle)
