@@ -1,7 +1,7 @@
 """One way to compile a kernel: eager signatures, no GIL, and the cache of ``kernel_cache``."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import llvmlite.ir
@@ -62,6 +62,35 @@ def inlined(function: F) -> F:
 def tuple_type(cls: type, members: Iterable[Any]) -> Any:
     """The Numba type of a named tuple whose members have these types."""
     return types.NamedTuple(tuple(members), cls)
+
+
+def constant_widths(widths: Sequence[tuple[int, ...]]) -> Any:
+    """A function for kernels: a tuple of C-ordered arrays as it is, but with constants for last dimensions.
+
+    Where Numba reads the width of a row from the array, each element costs a multiplication, and a register
+    or a load for what it is multiplied by. ``widths``: of each array the last dimensions; that they are so
+    is the caller's word.
+    """
+
+    def type_of(typing_context: Any, arrays: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            util, told = cast("Any", numba.core.cgutils), []
+            for place, (kind, width) in enumerate(zip(arrays.types, widths, strict=True)):
+                given = builder.extract_value(arguments[0], place)
+                array = context.make_array(kind)(context, builder, given)
+                first = util.unpack_tuple(builder, array.shape)[: kind.ndim - len(width)]
+                shape = [*first, *(context.get_constant(types.intp, one) for one in width)]
+                strides = [context.get_constant(types.intp, kind.dtype.bitwidth // 8)]
+                for one in reversed(shape[1:]):
+                    strides.insert(0, builder.mul(strides[0], one))
+                array.shape = util.pack_array(builder, shape)
+                array.strides = util.pack_array(builder, strides)
+                told.append(array._getvalue())
+            return context.make_tuple(builder, arrays, told)
+
+        return arrays(arrays), generate
+
+    return cast("Any", numba.extending.intrinsic(type_of))
 
 
 def _type_memcpy(typing_context: Any, to: Any, source: Any, size: Any) -> Any:

@@ -1,18 +1,30 @@
 """The layout's views as kernels take them: whole, as one argument."""
 
+from itertools import takewhile
 from typing import Any, Final, cast
 
 import numba
 
 from engine.dataplane.layout import AdapterSizes, Sizes, Views, dtypes, shapes
-from engine.jit import tuple_type, types
+from engine.jit import constant_widths, tuple_type, types
 
-_ANY_SIZES: Final = Sizes(1, (AdapterSizes(1, 1, 1, 1, 1, 1),))
+_SOME = shapes(Sizes(2, (AdapterSizes(3, 5, 7, 11, 13, 17),), 1 << 16, 1 << 24))
+_OTHER = shapes(Sizes(19, (AdapterSizes(23, 29, 31, 37, 41, 43),) * 3, 1 << 17, 1 << 25))
 
 VIEWS: Final[Any] = tuple_type(
     Views,
     [
-        types.Array(cast("Any", numba).from_dtype(dtypes()[name]), len(shapes(_ANY_SIZES)[name]), "C")
+        types.Array(cast("Any", numba).from_dtype(dtypes()[name]), len(_SOME[name]), "C")
         for name in Views._fields
     ],
 )
+
+
+def _width(name: str) -> tuple[int, ...]:
+    """The last dimensions of a view, as far as they are the same on every host."""
+    pairs = zip(reversed(_SOME[name][1:]), reversed(_OTHER[name][1:]), strict=True)
+    return tuple(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))[::-1]
+
+
+of_constant_widths = constant_widths([_width(name) for name in Views._fields])
+"""The views for a kernel to use: the compiler is told how wide their rows are."""

@@ -145,14 +145,21 @@ class Rounds:
             self.steer(part)
             self.end()
         del self._steered[part.batch]
+        serving = set[int]().union(
+            *(one.serving for one in self._under_way)
+        )  # nobody knows yet what it leaves
+        if len(serving) < self.plane.sizes.cpus:
+            serving.update(self._have_work(part, horizon_ns))
+        self._round += 1
+        self._hand_out(horizon_ns, steered, serving, ahead)
+
+    def _have_work(self, part: Part, horizon_ns: int) -> list[int]:
+        """Processors with frames in a part, or something to do before a time."""
         bounds = self.plane.views.bounds[part.batch, : part.blocks]
         has_frames = (bounds[:, 1:] != bounds[:, :-1]).any(axis=0)
         has_work = self.plane.views.cpus[self.plane.bank, self._cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
-        serving = set((has_frames | has_work).nonzero()[0].tolist())
-        for one in self._under_way:
-            serving |= one.serving  # nobody knows yet what it leaves them to do
-        self._round += 1
-        self._hand_out(horizon_ns, steered, serving, ahead)
+        found: list[int] = (has_frames | has_work).nonzero()[0].tolist()
+        return found
 
     def end(self) -> bool:
         """Wait for the shards to end the oldest round; what they counted takes effect together.

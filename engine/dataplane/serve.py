@@ -14,7 +14,7 @@ import numpy as np
 from engine.dataplane import armed as order
 from engine.dataplane.armed import ARMED, BY_DPC, BY_FRAME, Armed
 from engine.dataplane.dpc import indicate, start_dpc, take_back
-from engine.dataplane.kernel_views import VIEWS
+from engine.dataplane.kernel_views import VIEWS, of_constant_widths
 from engine.dataplane.layout import (
     ADAPTER,
     ADAPTER_SLOT_BASE,
@@ -231,6 +231,7 @@ def serve(
     frames are those of the first ``blocks`` blocks of the batch. Of ``scratch.credited`` it writes as many
     rows as it returns.
     """
+    views = of_constant_widths(views)
     owned, foreigners = _take_rows(views, me, bank, scratch)
     queues = views.queues[1 - bank]
     latency = views.latency[1 - bank]

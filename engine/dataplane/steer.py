@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.dataplane.kernel_views import VIEWS
+from engine.dataplane.kernel_views import VIEWS, of_constant_widths
 from engine.dataplane.layout import (
     ADAPTER_FILTER_BASE,
     ADAPTER_MAX_FRAME_BYTES,
@@ -43,7 +43,7 @@ from engine.dataplane.layout import (
     Int,
     Views,
 )
-from engine.jit import inlined, kernel, load_network_word, take_ticket, tuple_type, types
+from engine.jit import constant_widths, inlined, kernel, load_network_word, take_ticket, tuple_type, types
 from engine.ndis.steering import KEY_KNOWN_MAC, TEST_ANY, TEST_UNTAGGED
 
 OFFERED_FRAMES, OFFERED_BYTES, RUNT, OVERSIZE, PORT_COUNTERS = range(5)
@@ -225,16 +225,18 @@ class BlockScratch(NamedTuple):
     """A shard's own notes of one block. What is counted per frame is counted here, not in ``bounds``, whose
     cache lines other shards write at the same time."""
 
-    words: I64  # (BLOCK_FRAMES, 4) what the second pass needs of each frame
+    words: I64  # (BLOCK_FRAMES, _NOTE) what the second pass needs of each frame
     cursor: I64  # (cpus + 1,) where each shard's part begins, then goes on
 
 
+_NOTE: Final = 4
 _BLOCK_SCRATCH: Final[Any] = tuple_type(BlockScratch, (types.int64[:, ::1], types.int64[::1]))
+_of_constant_width = constant_widths([(_NOTE,), ()])
 
 
 def scratch_for_block(cpus: int) -> BlockScratch:
     """Notes for a host of so many processors."""
-    return BlockScratch(np.empty((BLOCK_FRAMES, 4), np.int64), np.empty(cpus + 1, np.int64))
+    return BlockScratch(np.empty((BLOCK_FRAMES, _NOTE), np.int64), np.empty(cpus + 1, np.int64))
 
 
 @inlined
@@ -337,6 +339,8 @@ def steer(views: Views, batch: int, frames: int, scratch: BlockScratch, port: I6
     are ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``scratch`` is
     ``scratch_for_block``; ``port`` (adapters, PORT_COUNTERS) is added to.
     """
+    views = of_constant_widths(views)
+    scratch = _of_constant_width(scratch)
     first = BLOCK_FRAMES * take_ticket(views.next_block[batch])
     while first < frames:
         last = min(first + BLOCK_FRAMES, frames)

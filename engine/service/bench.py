@@ -118,18 +118,22 @@ class _Frames:
         *arrivals, self.batch_ns = settings.arrivals(frames + 1).tolist()
         self._arrivals = np.array(arrivals, np.int64)
         self._now_ns = 0
-        self._written: set[int] = set()
+        self._written: dict[int, int] = {}  # by batch, when the first of its frames arrives
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
         """A whole batch, or what arrives before ``until_ns``."""
-        key = batch.data.ctypes.data
-        if key not in self._written:
+        written_ns = self._written.get(id(batch))
+        if written_ns is None:
+            written_ns = 0
             self._write(batch, first=len(self._written) * self._count)
-            self._written.add(key)
-        count = int(np.searchsorted(self._arrivals, until_ns - self._now_ns))
-        np.add(self._arrivals[:count], self._now_ns, out=batch.arrival_ns[:count])
-        self._now_ns = self._now_ns + self.batch_ns if count == self._count else until_ns
-        return Filled(count, self._now_ns)
+        batch.arrival_ns[: self._count] += self._now_ns - written_ns
+        self._written[id(batch)] = self._now_ns
+        left_ns = until_ns - self._now_ns
+        if left_ns >= self.batch_ns:
+            self._now_ns += self.batch_ns
+            return Filled(self._count, self._now_ns)
+        self._now_ns = until_ns
+        return Filled(int(np.searchsorted(self._arrivals, left_ns)), until_ns)
 
     def _write(self, batch: FrameBatch, first: int) -> None:
         stride = stride_of(self._settings)
@@ -140,6 +144,7 @@ class _Frames:
         batch.captured[: self._count] = self._settings.frame_bytes
         batch.wire[: self._count] = self._settings.frame_bytes
         batch.adapter[: self._count] = 0
+        batch.arrival_ns[: self._count] = self._arrivals
 
     def close(self) -> None:
         """Nothing is open."""

@@ -27,7 +27,7 @@ from tests.dataplane.killer import Killer, When
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")
 
-FILTERS = 40_000
+FILTERS = 30_000
 """Of queue 1: enough that what a worker says of them does not fit into a pipe."""
 OTHER = FILTERS + 1  # the filter of queue 2
 BUFFERS = 64
@@ -119,7 +119,7 @@ def test_all_that_a_worker_did_in_a_round_is_undone_when_it_dies_before_it_has_s
         rounds.end()
         assert (queue(rounds, 1)["outstanding"], queue(rounds, 2)["returned_frames"]) == (10, 10)
         write(plane.batches[1], [*range(1, FILTERS + 1), *[OTHER] * 10], 10_000, 10)
-        rounds.begin(Part(1, FILTERS + 10), 425_000)  # its VM holds some that it indicated
+        rounds.begin(Part(1, FILTERS + 10), 325_000)  # its VM holds some that it indicated
         assert rounds._crew._pipes[1].poll(30)  # it has served, and says so, but that does not fit
         rounds._crew._processes[1].kill()
         rounds.end()
@@ -150,7 +150,7 @@ def outstanding(plane: Plane, slot: int) -> list[int]:
 
 
 def test_what_was_steered_ahead_with_the_help_of_a_worker_that_dies_is_steered_again() -> None:
-    ahead = [0, 1, OTHER] * (2 * layout.BLOCK_FRAMES)  # enough for blocks each
+    ahead = [0, 1, OTHER] * layout.BLOCK_FRAMES  # enough for blocks each
     with two_queues() as rounds:
         plane, killer = rounds.plane, Killer(rounds, {1})
         write(plane.batches[0], [OTHER] * 10, 0, 10)
@@ -169,7 +169,7 @@ def test_what_was_steered_ahead_with_the_help_of_a_worker_that_dies_is_steered_a
 
 
 def test_what_a_worker_steered_that_dies_while_it_serves_is_steered_again() -> None:
-    ahead = [0, 1, OTHER] * (2 * layout.BLOCK_FRAMES)
+    ahead = [0, 1, OTHER] * layout.BLOCK_FRAMES
     with two_queues() as rounds:
         plane, killer = rounds.plane, Killer(rounds)
         write(plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 10)
@@ -365,7 +365,7 @@ def test_a_replay_whose_worker_dies_in_the_last_round_still_gets_every_buffer_ba
 
 @pytest.mark.parametrize(
     "pieces",
-    [[[1]], [[1] * 300, [OTHER] * 200], [[1] * 300, []], [[]], [[1] * 65_536, [OTHER] * 65_536, [0], []]],
+    [[[1]], [[1] * 300, [OTHER] * 200], [[1] * 300, []], [[]], [[1] * 32_768, [OTHER] * 32_768, [0], []]],
     ids=["one", "ends with frames", "ends without", "none", "full"],
 )
 def test_every_frame_of_a_source_is_received_however_it_ends(pieces: list[list[int]]) -> None:

@@ -75,7 +75,7 @@ changes = st.one_of(
     st.tuples(st.just("hold"), places, st.booleans()),
     st.tuples(st.just("discard"), places, st.none()),
 )
-runts = st.sampled_from([0, 0, layout.BLOCK_FRAMES - 3, 5 * layout.BLOCK_FRAMES - 7])
+runts = st.sampled_from([0, 0, layout.BLOCK_FRAMES - 3, 3 * layout.BLOCK_FRAMES - 7])
 """Frames for no queue in front of the others: they put these into the blocks and slices behind."""
 
 
