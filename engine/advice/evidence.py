@@ -155,7 +155,10 @@ class CpuSeen:
 
 @dataclass(frozen=True)
 class PairSeen:
-    """A MAC and VLAN whose frames the default queue took; ``pps`` is an upper bound."""
+    """A MAC and VLAN whose frames the default queue took.
+
+    ``pps`` is a lower bound, so that nothing is said of a pair for frames that were another's.
+    """
 
     mac: str
     vlan: Vlan
@@ -172,6 +175,7 @@ class AdapterSeen:
     queues: Sequence[QueueSeen]
     filters: Grown
     port: Grown
+    reasons: Grown
     pairs: Sequence[PairSeen]
     pairs_told: bool
 
@@ -191,6 +195,11 @@ class AdapterSeen:
     def of_vms(self) -> list[QueueSeen]:
         """Every queue but the default one."""
         return [one for one in self.queues if one.queue_id != 0]
+
+    def queue_of(self, vm: str | None) -> QueueSeen | None:
+        """The first running queue of a VM."""
+        of_vm = (one for one in self.of_vms if one.config.vm == vm and vm is not None)
+        return next((one for one in of_vm if one.config.state == "running"), None)
 
     @property
     def free_queues(self) -> int:
@@ -265,6 +274,7 @@ class Evidence:
             ],
             Grown(now.filters, old.filters if old else missing, seconds),
             Grown(_one_row(now.port), _one_row(old.port) if old else missing, seconds),
+            Grown(_one_row(now.default_queue), _one_row(old.default_queue) if old else missing, seconds),
             list(self._pairs(config, now, old)),
             now.default_queue_top is not None,
         )
@@ -275,13 +285,22 @@ class Evidence:
         top, was = now.default_queue_top, old.default_queue_top if old else None
         if top is None or self.seconds <= 0:
             return
-        before = dict(zip(zip(was.mac, was.vlan, strict=False), was.frames, strict=False)) if was else {}
+        before = {
+            (mac, vlan): (frames, error)
+            for mac, vlan, frames, error in (
+                zip(was.mac, was.vlan, was.frames, was.error, strict=False) if was else ()
+            )
+        }
         ports = defaultdict(list)
         for port in config.ports:
             ports[port.mac].append(port)
-        for mac, vlan, reason, frames in zip(top.mac, top.vlan, top.reason, top.frames, strict=False):
+        for mac, vlan, reason, frames, error in zip(
+            top.mac, top.vlan, top.reason, top.frames, top.error, strict=False
+        ):
             fitting = [port.vm for port in ports.get(mac, ()) if port.vlan in (vlan, None)]
-            grown = max(0, frames - before.get((mac, vlan), 0))
+            frames_before, error_before = before.get((mac, vlan), (error, error))
+            # With another error it has taken another pair's row since; what it inherited is not its own.
+            grown = max(0, frames - (frames_before if error == error_before else error))
             yield PairSeen(mac, vlan, reason, grown / self.seconds, fitting[0] if fitting else None)
 
     @cached_property

@@ -12,12 +12,16 @@ def quoted(text: str) -> str:
 
 
 def adapter_vmq(adapter: str, cpus: Sequence[int], *, numa_node: int | None = None) -> str:
-    """Which processors the queues of an adapter are spread over: from the first of ``cpus`` to the last."""
-    first, last = min(cpus), max(cpus)
+    """Which processors the queues of an adapter are spread over: from the first of ``cpus`` to the last.
+
+    They are of one group, the first one's: the cmdlet knows no other for the last.
+    """
+    first = min(cpus)
+    group = [cpu for cpu in cpus if cpu // 64 == first // 64]
     node = f" -NumaNode {numa_node}" if numa_node is not None else ""
     return (
         f"Set-NetAdapterVmq -Name {quoted(adapter)}{node} -BaseProcessorGroup {first // 64} "
-        f"-BaseProcessorNumber {first % 64} -MaxProcessorNumber {last % 64} -MaxProcessors {len(cpus)}"
+        f"-BaseProcessorNumber {first % 64} -MaxProcessorNumber {max(group) % 64} -MaxProcessors {len(group)}"
     )
 
 
@@ -52,6 +56,6 @@ def resume(vm: str) -> str:
 
 BELOW_TEN_GIGABIT = (
     r"New-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\VMSMP\Parameters' "
-    "-Name BelowTenGigVmqEnabled -PropertyType DWord -Value 1"
+    "-Name BelowTenGigVmqEnabled -PropertyType DWord -Value 1 -Force"
 )
 """Let Windows use VMQ on slower links, too."""

@@ -17,6 +17,7 @@ class AdviceThresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     low_buffers_share: float = 0.05
     slow_link_gbps: float = 10.0
     free_pending_s: float = 2.0
+    uncompleted_s: float = 2.0
     churn_moves: int = 4
     churn_s: float = 30.0
 
@@ -72,6 +73,14 @@ THRESHOLDS: Final = (
     ),
     Threshold("slow_link_gbps", 0, 1e4, "Gbit/s", "Below it Windows leaves VMQ off unless told otherwise."),
     Threshold("free_pending_s", 0, 3600, "s", "A free that waits longer for buffers is stuck."),
+    Threshold(
+        "uncompleted_s",
+        0,
+        3600,
+        "s",
+        "An allocation that waits longer for its completion was forgotten; one that the scenario's own start "
+        "left so, at once.",
+    ),
     Threshold("churn_moves", 1, 1000, "moves", "So many moves of one queue within ``churn_s`` are too many."),
     Threshold("churn_s", 1, 3600, "s", "The time in which the moves of a queue are counted."),
 )

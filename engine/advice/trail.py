@@ -1,4 +1,5 @@
-"""What readings alone don't tell: which queues were moved, how long one has been freeing, which VMs left."""
+"""What readings alone don't tell: which queues were moved, how long one has been freeing or waited to be
+completed, which VMs left."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ class Trace:
     )
     """When each queue was moved, and where it was until then."""
     freeing_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
+    uncompleted_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
     gone: Mapping[Pair, str] = field(default_factory=lambda: MappingProxyType({}))
     """MACs and VLANs whose port went with its VM, and that VM."""
 
@@ -42,6 +44,7 @@ class Trail:
         self._cpus: dict[QueueKey, int] = {}
         self._moves: dict[QueueKey, deque[tuple[int, int]]] = {}
         self._freeing: dict[QueueKey, int] = {}
+        self._uncompleted: dict[QueueKey, int] = {}
         self._ports: dict[Pair, str] = {}
         self._gone: dict[Pair, str] = {}
         self._trace = Trace()
@@ -59,13 +62,17 @@ class Trail:
         self._take_queues(config, sim_time_ns)
         self._take_ports(config)
         self._trace = Trace(
-            {key: tuple(moves) for key, moves in self._moves.items()}, dict(self._freeing), dict(self._gone)
+            {key: tuple(moves) for key, moves in self._moves.items()},
+            dict(self._freeing),
+            dict(self._uncompleted),
+            dict(self._gone),
         )
         return self._trace
 
     def _take_queues(self, config: Config, now_ns: int) -> None:
         cpus: dict[QueueKey, int] = {}
         freeing: dict[QueueKey, int] = {}
+        uncompleted: dict[QueueKey, int] = {}
         for adapter in config.adapters:
             for queue in adapter.queues:
                 key = (adapter.name, queue.queue_id, queue.generation)
@@ -75,7 +82,9 @@ class Trail:
                     self._moves.setdefault(key, deque(maxlen=MOST_MOVES)).append((now_ns, before))
                 if queue.state in ("dma_stopped", "freeing"):
                     freeing[key] = self._freeing.get(key, now_ns)
-        self._cpus, self._freeing = cpus, freeing
+                elif queue.state in ("allocated", "set"):
+                    uncompleted[key] = self._uncompleted.get(key, now_ns)
+        self._cpus, self._freeing, self._uncompleted = cpus, freeing, uncompleted
         self._moves = {key: moves for key, moves in self._moves.items() if key in cpus}
 
     def _take_ports(self, config: Config) -> None:

@@ -22,6 +22,7 @@ def evidence(
     pairs: Sequence[tuple[str, int | str, str, int]] = (),
     trace: Trace | None = None,
     columns: dict[str, dict[int, int]] | None = None,
+    reasons: dict[str, int] | None = None,
 ) -> Evidence:
     """One second of a host: ``loads`` by processor, ``pps`` and other ``columns`` by queue, 0 without."""
     config = config or make_config((("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0)))
@@ -65,7 +66,7 @@ def evidence(
                     "matched_frames": [frames.get(one.queue_id, 0) for one in adapter.filters],
                 },
                 freed={},
-                default_queue={},
+                default_queue=reasons or {},
                 default_queue_top=TopPairs(
                     mac=[one[0] for one in pairs],
                     vlan=[one[1] for one in pairs],  # type: ignore[misc]

@@ -24,3 +24,8 @@ def test_processors_are_named_by_group_and_number() -> None:
         "Set-NetAdapterVmq -Name 'nic0' -NumaNode 1 -BaseProcessorGroup 1 -BaseProcessorNumber 2"
         " -MaxProcessorNumber 6 -MaxProcessors 3"
     )
+
+
+def test_processors_beyond_the_group_of_the_first_are_left_out() -> None:
+    line = powershell.adapter_vmq("nic0", [62, 63, 64, 65])
+    assert "-BaseProcessorNumber 62 -MaxProcessorNumber 63 -MaxProcessors 2" in line

@@ -88,6 +88,80 @@ def test_a_vm_with_few_frames_may_do_without_a_queue() -> None:
     assert findings(evidence(pairs=[("00:15:5d:00:10:01", 10, "no_queue", 999)])) == []
 
 
+SECOND_PORT = ("00:15:5d:00:10:01", 10, "no_queue", 5000)  # a port of app-01
+
+
+def test_a_vm_that_has_a_queue_is_told_of_the_port_that_has_no_filter() -> None:
+    config = with_queue(changed(make_config(VMS), max_queues=3), 2, vm="app-01")
+    for most_queues in (3, 64):  # nobody else's queue is taken for it, and none is allocated
+        finding = only(
+            evidence(changed(config, max_queues=most_queues), pps={1: 9, 2: 9, 3: 9}, pairs=[SECOND_PORT])
+        )
+        assert (finding.rule, finding.queue_id) == ("missing-filter", 2)
+        assert [one.op for one in finding.requests] == ["set_filter"]
+
+
+def test_frames_that_a_pair_inherited_in_the_sketch_of_the_default_queue_are_not_its_own() -> None:
+    """A rare pair takes the row of another, and its count: nothing is to be said of it for that."""
+    seen = evidence(pairs=[("00:15:5d:00:00:01", 77, "vlan_mismatch", 50_000)])
+    assert rules_of(seen) == ["near-miss-vlan"]
+    stats = seen.stats
+    top = stats.adapters["nic0"].default_queue_top
+    assert top is not None
+    inherited = msgspec.structs.replace(top, error=[49_995])
+    adapter = msgspec.structs.replace(stats.adapters["nic0"], default_queue_top=inherited)
+    rare = msgspec.structs.replace(stats, adapters={"nic0": adapter})
+    assert findings(Evidence(seen.config, rare)) == []
+    before = msgspec.structs.replace(stats, sim_time_ns=0)
+    assert findings(Evidence(seen.config, rare, before)) == []
+
+
+DROPS = {"dropped_no_buffer": {1: 500}}
+
+
+def test_a_full_processor_gives_a_queue_to_one_with_less_to_do_though_none_is_idle() -> None:
+    loads = {1: 1.0, **dict.fromkeys((2, 3, 4, 5, 6, 7), 0.4)}
+    finding = only(evidence(make_config(VMS), loads=loads, pps={1: 250_000, 2: 120_000}, columns=DROPS))
+    assert (finding.rule, finding.severity) == ("full-processor", "bad")
+    assert [one.params["queue_id"] for one in finding.requests] == [2]
+
+
+def test_where_every_processor_is_full_no_move_is_proposed_and_it_is_said() -> None:
+    everywhere = dict.fromkeys(range(8), 1.0)
+    finding = only(evidence(make_config(VMS), loads=everywhere, pps={1: 1000, 2: 1000}, columns=DROPS))
+    assert (finding.rule, finding.requests) == ("full-processor", [])
+    assert finding.commands == [
+        "Set-NetAdapterVmq -Name 'nic0' -BaseProcessorGroup 0 -BaseProcessorNumber 1 -MaxProcessorNumber 7"
+        " -MaxProcessors 7"
+    ]
+
+
+def test_one_queue_that_fills_its_processor_can_not_be_moved_where_none_idles() -> None:
+    loads = {1: 1.0, **dict.fromkeys((2, 3, 4, 5, 6, 7), 0.5)}
+    finding = only(evidence(loads=loads, pps={1: 400_000}, columns=DROPS))
+    assert (finding.rule, finding.requests) == ("full-processor", [])
+    assert finding.commands == ["Set-VMNetworkAdapter -VMName 'a' -VmmqEnabled $true -VmmqQueuePairs 4"]
+
+
+def test_of_a_default_queue_that_fills_its_processor_it_is_said_with_what() -> None:
+    seen = evidence(
+        loads={0: 1.0},
+        pps={0: 400_000},
+        columns={"dropped_no_buffer": {0: 9000}},
+        reasons={"broadcast": 390_000, "unknown_unicast": 10_000},
+    )
+    finding = only(seen)
+    assert (finding.rule, finding.requests) == ("full-processor", [])
+    assert "most of it with broadcasts" in finding.says
+
+
+def test_an_allocation_that_is_under_way_is_not_forgotten() -> None:
+    config = with_queue(make_config(VMS), 2, state="allocated")
+    for since_ns, found in ((0, ["never-completed"]), (400_000_000, ["never-completed"]), (900_000_000, [])):
+        seen = evidence(config, trace=Trace(uncompleted_since={("nic0", 2, 3): since_ns}))
+        assert rules_of(seen, uncompleted_s=0.5) == found
+
+
 def test_with_every_queue_given_out_the_idle_one_goes_to_the_busy_vm() -> None:
     config = changed(make_config(VMS), max_queues=3)
     pair = ("00:15:5d:00:10:01", 10, "no_queue", 5000)

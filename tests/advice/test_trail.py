@@ -60,3 +60,14 @@ def test_time_that_went_back_is_another_run() -> None:
     trail.add(config, 100)
     trail.add(with_queue(config, 1, cpu=5), 200)
     assert trail.add(with_queue(config, 1, cpu=4), 50).moves == {}
+
+
+def test_an_allocation_waits_from_when_it_was_first_seen_to_its_completion() -> None:
+    trail = Trail()
+    config = make_config()
+    trail.add(config, 0)
+    key = ("nic0", 1, 2)
+    allocated = with_queue(config, 1, state="allocated")
+    assert trail.add(allocated, 5).uncompleted_since == {key: 5}
+    assert trail.add(with_queue(allocated, 1, state="set"), 9).uncompleted_since == {key: 5}
+    assert trail.add(with_queue(allocated, 1, state="running"), 12).uncompleted_since == {}

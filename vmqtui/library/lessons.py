@@ -69,6 +69,7 @@ LESSONS: Final[dict[str, Lesson]] = {
     for lesson in (
         Lesson("base-processor", (1,), "shared-with-default"),
         Lesson("piled-queues", (1,), "piled-queues"),
+        Lesson("uneven", (1, 8), "full-processor"),
         Lesson("without-queue", (1, 2), "vm-without-queue"),
         Lesson("more-vms-than-queues", (2,), "more-vms-than-queues"),
         Lesson("idle-queue-held", (2,), "idle-queue-held"),
@@ -83,6 +84,7 @@ LESSONS: Final[dict[str, Lesson]] = {
             deeds=_moves(1, (3, 5, 1, 6, 3), every_s=5.0),
         ),
         Lesson("vlan-near-miss", (7,), "near-miss-vlan"),
+        Lesson("second-port", (7,), "missing-filter"),
         Lesson("shadowed-filter", (7,), "shadowed-filter"),
         Lesson("forgotten-filter", (7,), "paused-queue"),
         Lesson("few-buffers", (8,), "too-few-buffers"),

@@ -75,6 +75,54 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             )
 
 
+def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Frames for a port of a VM whose queue has no filter for it."""
+    for adapter in evidence.adapters:
+        for pair in adapter.pairs:
+            queue = adapter.queue_of(pair.vm)
+            if pair.reason != "no_queue" or queue is None or pair.pps < thresholds.stray_pps:
+                continue
+            vm = pair.vm or queue.config.name
+            yield Finding(
+                rule="missing-filter",
+                severity="warn",
+                adapter=adapter.name,
+                key=f"{pair.mac} {pair.vlan}",
+                where=vm,
+                says=f"{vm} has {queue.called.partition(' (')[0]}, with no filter for its port {pair.mac}, "
+                f"{_vlan(pair.vlan)}: those frames go through the default queue",
+                numbers={
+                    "pps": pair.pps,
+                    "mac": pair.mac,
+                    "vlan": pair.vlan,
+                    "filters": len(queue.filters),
+                },
+                cause="A VM with several network adapters, or VLANs, has a port for each, and a frame finds "
+                "the queue only by a filter for its own.",
+                fix="Set a filter for it on the VM's queue",
+                requests=[
+                    Request(
+                        op="set_filter",
+                        params={
+                            "adapter": adapter.name,
+                            "queue_id": queue.queue_id,
+                            "mac": pair.mac,
+                            "vlan": pair.vlan,
+                        },
+                    )
+                ],
+                commands=[powershell.vmq_weight(vm, 100)],
+                measure="its frames in the default queue",
+                value=pair.pps,
+                after=0.0,
+                estimated=True,
+                queue_id=queue.queue_id,
+                vm=vm,
+                mac=pair.mac,
+                vlan=pair.vlan,
+            )
+
+
 def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """A filter that can't match, because one of a lower queue takes all that it would."""
     for adapter in evidence.adapters:
@@ -181,6 +229,16 @@ RULES = (
         "frames for a VM reach the default queue",
         (7,),
         near_miss,
+        pair_pps,
+        "frames/s",
+        thresholds=("stray_pps",),
+    ),
+    Rule(
+        "missing-filter",
+        "A port of a VM without a filter",
+        "frames for a VM reach the default queue",
+        (7,),
+        missing_filter,
         pair_pps,
         "frames/s",
         thresholds=("stray_pps",),

@@ -59,8 +59,13 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
                 "idle_processors": len(idle),
                 "default_queue_pps": default.pps if default else None,
             },
-            cause="The base processor was left at 0, where the default queue and the rest of the host work, "
-            "so every queue was put there.",
+            cause=(
+                "The base processor was left at 0, where the default queue and the rest of the host work, so "
+                "queues were put there."
+                if cpu.id == 0
+                else "The default queue was given a processor that serves VMs' queues, too: its strays and "
+                "broadcasts, and their frames, wait for each other."
+            ),
             fix=f"Spread its queues over {len(idle)} idle processors",
             requests=requests,
             commands=[powershell.adapter_vmq(adapter.name, [one.id for one in idle])],

@@ -20,11 +20,14 @@ def pair_pps(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def unserved(adapter: AdapterSeen, thresholds: AdviceThresholds) -> list[PairSeen]:
-    """Pairs of VMs that no queue takes, most frames first."""
+    """Pairs of VMs that have no queue at all, most frames first."""
     found = [
         pair
         for pair in adapter.pairs
-        if pair.reason == "no_queue" and pair.vm is not None and pair.pps >= thresholds.busy_vm_pps
+        if pair.reason == "no_queue"
+        and pair.vm is not None
+        and pair.pps >= thresholds.busy_vm_pps
+        and adapter.queue_of(pair.vm) is None
     ]
     return sorted(found, key=lambda pair: -pair.pps)
 
@@ -148,6 +151,13 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
         for queue in adapter.of_vms:
             if queue.config.state not in ("allocated", "set"):
                 continue
+            since_ns = evidence.trace.uncompleted_since.get(
+                (adapter.name, queue.queue_id, queue.config.generation)
+            )
+            waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
+            # What the start left so, at 0, nobody is about to complete.
+            if since_ns and waited_s is not None and waited_s < thresholds.uncompleted_s:
+                continue
             wanted, left = queue.config.buffers, adapter.buffers_left or 0
             buffers, requests = buffers_from(adapter, wanted, without=queue.queue_id)
             if _FEWEST <= buffers < wanted:
@@ -162,12 +172,17 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
             vm = queue.config.vm or queue.config.name
             yield Finding(
                 rule="never-completed",
-                severity="bad",
+                severity="warn",
                 adapter=adapter.name,
                 key=f"queue {queue.queue_id}",
                 where=queue.called,
                 says=f"{queue.called} is {queue.config.state}: its allocation was never completed",
-                numbers={"suggested_buffers": wanted, "buffers_left": left, "filters": len(queue.filters)},
+                numbers={
+                    "waited_s": waited_s,
+                    "suggested_buffers": wanted,
+                    "buffers_left": left,
+                    "filters": len(queue.filters),
+                },
                 cause="Completion gives a queue its buffers. With less than half of what it suggested left "
                 "on the adapter it fails (NDIS_STATUS_RESOURCES), and the VM's frames stay in queue 0."
                 if left < wanted
@@ -343,6 +358,7 @@ RULES = (
         _total_buffers,
         "buffers",
         "higher",
+        thresholds=("uncompleted_s",),
     ),
     Rule(
         "paused-queue",
