@@ -1,6 +1,7 @@
 """What the keys of time do. The dashboard is one of these."""
 
 from vmqtui.controls import Controls
+from vmqtui.dialogs.when import WhenDialog
 from vmqtui.widgets.timeline import Timeline
 
 
@@ -28,6 +29,27 @@ class TimeKeys(Controls):
     def action_skip(self, seconds: int) -> None:
         """Show what was so many seconds later, or earlier."""
         self._went(self._model.skip(seconds))
+
+    def action_go_to_time(self) -> None:
+        """Show what was at a time that is typed."""
+        ends = self._model.ends()
+        if ends is None:
+            self._went(False)
+            return
+
+        def typed(time_ns: int | None) -> None:
+            if time_ns is not None:
+                self._went(self._model.go_to(time_ns))
+
+        self.app.push_screen(WhenDialog(*ends), typed)
+
+    def action_change_speed(self, step: int) -> None:
+        """Play a recording faster, or slower."""
+        speed = self._model.change_speed(step)
+        if speed is None:
+            self._tell("only a recording plays faster or slower; what is seen here is live")
+        else:
+            self.draw()
 
     def on_timeline_scrubbed(self, event: Timeline.Scrubbed) -> None:
         self._went(self._model.scrub(event.fraction))

@@ -105,6 +105,31 @@ def test_speed_is_a_factor(path: Path) -> None:
     assert seq_seen(model) == 161
 
 
+def test_keys_play_it_slower_and_faster_the_next_host_too(path: Path) -> None:
+    model, link = opened(path)
+    assert [model.change_speed(step) for step in (1, 1, -1)] == [2, 5, 2]
+    advance(model, link, 10.0)
+    assert seq_seen(model) == 81
+    assert [model.change_speed(-1) for _ in range(8)][-1] == 0.1
+    model.choose_host("hv02")
+    assert model.past is not None
+    assert model.past.speed == 0.1
+
+
+def test_only_a_recording_has_a_speed() -> None:
+    live, _ = watched()
+    assert live.change_speed(1) is None
+
+
+def test_a_time_is_gone_to_and_played_on_from(path: Path) -> None:
+    model, link = opened(path)
+    assert model.ends() == (START_NS + SECOND // 4, START_NS + 60 * SECOND)
+    model.go_to(START_NS + 30 * SECOND)
+    assert seq_seen(model) == 120
+    advance(model, link, 1.0)
+    assert seq_seen(model) == 124
+
+
 def test_held_it_stays_and_plays_on_from_there(path: Path) -> None:
     model, link = opened(path)
     advance(model, link, 10.0)
@@ -196,3 +221,15 @@ async def test_a_recording_on_the_screen(path: Path, size: tuple[int, int]) -> N
         assert len(app.screen_stack) == 1
         assert app.model.past is not None
         assert app.model.past.time_ns == START_NS + 20 * SECOND + SECOND // 4
+
+
+async def test_a_time_is_typed_and_what_is_none_is_said(path: Path) -> None:
+    link = StillLink(Recording(path))
+    async with running(link, tapes=link.tape, read_only=True) as (app, pilot, _):  # type: ignore[arg-type]
+        await pilot.press("space", "at", *"noon", "enter")
+        assert "not a time (14:03" in screen_text(app)
+        await pilot.press(*["backspace"] * 4, *"+30", "enter")
+        assert len(app.screen_stack) == 1
+        assert seq_seen(app.model) == 121
+        await pilot.press("right_parenthesis")
+        assert "×2" in screen_text(app)

@@ -40,4 +40,21 @@ TIME: tuple[Action, ...] = (
         "Time",
         call="skip(300)",
     ),
+    Action("go_to_time", "at", "Go to a time", "Type a time of day, or how far from either end.", "Time"),
+    Action(
+        "slower",
+        "left_parenthesis",
+        "Slower",
+        "Play a recording at the speed below.",
+        "Time",
+        call="change_speed(-1)",
+    ),
+    Action(
+        "faster",
+        "right_parenthesis",
+        "Faster",
+        "Play a recording at the speed above.",
+        "Time",
+        call="change_speed(1)",
+    ),
 )

@@ -144,6 +144,20 @@ class Model:
         """Show a moment between the first and the last there is, 0..1."""
         return self._went(self._playhead.scrub(fraction))
 
+    def ends(self) -> tuple[int, int] | None:
+        """When the first moment that can be seen and the last one were; None: there is none."""
+        return self._playhead.ends()
+
+    def go_to(self, time_ns: int) -> bool:
+        """Show what was at a time (Unix time)."""
+        return self._went(self._playhead.go_to(time_ns))
+
+    def change_speed(self, step: int) -> float | None:
+        """Play a recording faster, or slower; at what speed now. None: nothing is played."""
+        speed = self._playhead.change_speed(step)
+        self._speed = self._speed if speed is None else speed
+        return speed
+
     def tick(self) -> bool:
         """Play on, where that is what is done; whether there is something else to draw."""
         played = self._playhead.tick(self.link.clock())

@@ -1,8 +1,12 @@
 """Where on a tape the viewer is: at its end, held at a moment, or playing on from one."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from vmqtui.state.moment import Tape, at_time, step
+
+SPEEDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0)
+"""Speeds that a key goes through; a recording may be begun at another."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,27 @@ class Playhead:
         first, last = self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])
         self._go(at_time(self._tape, first + int((last - first) * fraction)))
         return True
+
+    def ends(self) -> tuple[int, int] | None:
+        """When the first moment and the last one were; None: there is none."""
+        numbers = self._tape.numbers()
+        return (self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])) if numbers else None
+
+    def go_to(self, time_ns: int) -> bool:
+        """Go to the last moment at or before a time."""
+        if not self._tape.numbers():
+            return False
+        self._go(at_time(self._tape, time_ns))
+        return True
+
+    def change_speed(self, step: int) -> float | None:
+        """Play at the next speed of ``SPEEDS``, or the one before; None: only a recording has a speed."""
+        if not self._recorded:
+            return None
+        others = [one for one in SPEEDS if (one > self.speed if step > 0 else one < self.speed)]
+        if others:
+            self.speed = min(others) if step > 0 else max(others)
+        return self.speed
 
     def tick(self, now: float) -> bool:
         """Play on to the time ``now``, seconds on any clock; whether another moment is seen."""

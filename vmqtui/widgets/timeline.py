@@ -22,6 +22,8 @@ _STEPS: Line = [
     (">", "accent"),
     (" 10 s", "dim"),
 ]
+_AT: Line = [("  @", "accent"), (" time", "dim")]
+_SPEED: Line = [("  (", "accent"), (" ", "dim"), (")", "accent"), (" speed", "dim")]
 
 
 class Timeline(Canvas):
@@ -52,7 +54,13 @@ class Timeline(Canvas):
             end.append((f" {live.state}", "warn"))
         go_on = " hold " if where.playing else " play " if where.recorded else " now "
         go: Line = [("  Space", "accent"), (go_on, "dim")]
-        for right, day in (([*end, *_STEPS, *go], True), ([*end, *go], True), ([*end, *go], False)):
+        more: Line = [*_STEPS, *_AT, *(_SPEED if where.recorded else [])]
+        for right, day in (
+            ([*end, *more, *go], True),
+            ([*end, *_STEPS, *go], True),
+            ([*end, *go], True),
+            ([*end, *go], False),
+        ):
             left = _moment(where, day=day)
             if width - width_of(left) - width_of(right) >= 2 * _LEAST_BAR:
                 break
