@@ -1,7 +1,7 @@
 """Compile every kernel before it is needed: several at once, with a word on how far it is.
 
 Light: nothing of Numba is loaded here. Where no cache directory can be written there is nothing to
-prepare, each process compiles for itself, and ``prepare`` says so.
+prepare, and each process compiles for itself, which ``why_at_every_start`` says.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,9 @@ MODULES: Final = (
 )
 """Modules that compile kernels when imported, the slowest first."""
 
+OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
+"""Those that only a live interface takes, compiled when there is one."""
+
 _LOOK_AGAIN_S: Final = 0.2
 _LONGEST_S: Final = 600.0
 _COMPILE: Final = """
@@ -42,23 +45,36 @@ class KernelError(Exception):
     """A kernel did not compile; the text holds what the compiler said last."""
 
 
-def prepare(progress: Callable[[str], None]) -> None:
-    """See to it that every kernel is in the cache; ``progress`` gets sentences while that takes time.
+def why_at_every_start() -> str | None:
+    """The sentence on kernels that can't be kept; None where they can."""
+    if CACHE_DIRECTORY is not None:
+        return None
+    return "no directory for compiled kernels can be written: they are compiled at every start"
+
+
+def prepare(progress: Callable[[str], None], also: Sequence[str] = ()) -> None:
+    """See to it that every kernel is in the cache, those of the modules ``also``, too; ``progress`` gets
+    sentences while that takes time.
 
     Of several processes that start at once, one compiles and the others wait. Raises KernelError.
     """
     if CACHE_DIRECTORY is None:
-        progress("no directory for compiled kernels can be written: they are compiled at every start")
         return
-    done = CACHE_DIRECTORY / COMPLETE
-    lock = CACHE_DIRECTORY / "compiling"
+    _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / COMPLETE, MODULES, progress)
+    for module in also:  # one after another: they share kernels with those before
+        _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / module, (module,), progress)
+
+
+def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Have modules compiled, by this process or another; the file ``done`` says that they are."""
+    lock = directory / "compiling"
     waits = False
     while not done.exists():
         if _take(lock):
             try:
-                _compile_all(progress)
+                _compile_all(modules, progress)
                 done.touch()
-                forget_old(CACHE_DIRECTORY)
+                forget_old(directory)
             finally:
                 lock.unlink(missing_ok=True)
         else:
@@ -84,20 +100,20 @@ def _take(lock: Path) -> bool:
         return False
 
 
-def _compile_all(progress: Callable[[str], None]) -> None:
-    processes = min(len(MODULES), max(2, os.cpu_count() or 1))
+def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> None:
+    processes = min(len(modules), max(2, os.cpu_count() or 1))
     running: list[subprocess.Popen[str]] = []
     heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # lines; None: a process has ended
-    left = [*MODULES]
+    left = [*modules]
     said = ""
     try:
         for first in range(processes):
             # Dealt to and fro, so that who has the slowest has the quickest too.
-            share = [*MODULES[first :: 2 * processes], *MODULES[2 * processes - 1 - first :: 2 * processes]]
+            share = [*modules[first :: 2 * processes], *modules[2 * processes - 1 - first :: 2 * processes]]
             running.append(_compile(share))
             assert running[-1].stdout is not None
             threading.Thread(target=_listen, args=(running[-1].stdout, heard), daemon=True).start()
-        progress(_how_far(left))
+        progress(_how_far(left, len(modules)))
         ended = 0
         while ended < processes:
             line = heard.get()
@@ -105,7 +121,7 @@ def _compile_all(progress: Callable[[str], None]) -> None:
                 ended += 1
             elif line in left:
                 left.remove(line)
-                progress(_how_far(left))
+                progress(_how_far(left, len(modules)))
             else:
                 said = line or said
         if any(process.wait() != 0 for process in running):
@@ -116,9 +132,9 @@ def _compile_all(progress: Callable[[str], None]) -> None:
             process.wait()
 
 
-def _how_far(left: list[str]) -> str:
+def _how_far(left: list[str], count: int) -> str:
     """A sentence that fits a terminal of 80 columns."""
-    done = f"compiling kernels: {len(MODULES) - len(left)} of {len(MODULES)} done"
+    done = f"compiling kernels: {count - len(left)} of {count} done"
     names = [name.rpartition(".")[2].removesuffix("s").removesuffix("_kernel") for name in left]
     return f"{done}; left: {', '.join(names)}" if left else done
 

@@ -16,6 +16,7 @@ from tests.traffic.captures import ethernet, frame, pcap
 
 ROOT = Path(__file__).parent.parent
 PREPARE = "from engine.kernels import prepare; prepare(print)"
+WHY = "from engine.kernels import why_at_every_start; print(why_at_every_start())"
 
 
 def install(directory: Path) -> Path:
@@ -69,10 +70,9 @@ def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: 
     cache.mkdir()
     for taken in (".cache", "vmqtui", "Library", f"vmqtui-{getattr(os, 'getuid', int)()}"):
         (cache / taken).write_text("a file is no directory", encoding="utf-8")
-    told = run(installed, cache, "-c", PREPARE)
-    assert (
-        told.strip() == "no directory for compiled kernels can be written: they are compiled at every start"
-    )
+    assert run(installed, cache, "-c", PREPARE) == ""
+    told = run(installed, cache, "-c", WHY)
+    assert told == "no directory for compiled kernels can be written: they are compiled at every start\n"
     replay_a_frame(installed, cache, tmp_path)
 
 
@@ -91,6 +91,27 @@ def test_kernels_that_do_not_compile_are_an_error_that_says_why(
     with pytest.raises(kernels.KernelError, match=r"do not compile: .*no_such_module"):
         kernels.prepare(lambda sentence: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_kernels_that_few_need_are_compiled_when_they_are_asked_for_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(kernels, "MODULES", ("json",))
+    told: list[str] = []
+    kernels.prepare(told.append)
+    assert told[-1] == "compiling kernels: 1 of 1 done"
+    told.clear()
+    kernels.prepare(told.append, ("string", "shlex"))
+    assert told == [
+        "compiling kernels: 0 of 1 done; left: string",
+        "compiling kernels: 1 of 1 done",
+        "compiling kernels: 0 of 1 done; left: shlex",
+        "compiling kernels: 1 of 1 done",
+    ]
+    told.clear()
+    kernels.prepare(told.append, ("string", "shlex"))
+    assert told == []
 
 
 def test_a_lock_whose_holder_is_gone_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

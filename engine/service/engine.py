@@ -27,7 +27,7 @@ from engine.bus.settings import USERS, Account
 from engine.bus.tls import TlsFiles
 from engine.bus.urls import BrokerUrl, is_loopback
 from engine.dataplane.start import warm_up
-from engine.kernels import prepare
+from engine.kernels import OF_INTERFACE, prepare
 from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisStatus
 from engine.scenario.load import default_scenario
@@ -224,7 +224,7 @@ class Engine:
     def _build(self) -> LiveLoop:
         """Everything that takes long and blocks; runs in a thread."""
         self._journal.cleared(leftovers.clear())
-        prepare(self._progress)
+        prepare(self._progress, OF_INTERFACE if self._interface is not None else ())
         warm_up()
         source: AnySource | None
         played: str | None = None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from engine.kernels import OF_INTERFACE
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
@@ -63,7 +64,7 @@ def run_engine(
         thresholds = load_preferences().advice
     listening = parse_listen(listen, insecure, accounts)
     log_of_engine(log_form, log_file, tied=tied)
-    prepare_kernels(tell=tied)
+    prepare_kernels(kernels=OF_INTERFACE if interface is not None else (), tell=tied)
     with engine_sentences(str(scenario or "the default scenario")):
         from engine.service.engine import Engine
         from engine.service.machine import WORKER_DEADLINE_S
