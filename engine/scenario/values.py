@@ -44,7 +44,7 @@ def show(value: object) -> str:
             quoted = _cut(value).replace("\\", "\\\\").replace('"', '\\"')
             return f'"{one_line(quoted)}"'
         case int():
-            return _cut(str(value) if value.bit_length() <= 64 else hex(value))
+            return _cut(_digits(value))
         case dict():
             return "a table"
         case list() | tuple():
@@ -53,6 +53,13 @@ def show(value: object) -> str:
             return "binary data"
         case _:
             return one_line(_cut(str(value)))
+
+
+def _digits(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes, or reads: so it was written in hex
+        return hex(value)
 
 
 def format_mac(address: int) -> str:

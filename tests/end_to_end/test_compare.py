@@ -8,6 +8,7 @@ import pytest
 
 from tests.end_to_end.capture_forms import frame, packet, pcap
 from tests.end_to_end.conftest import Here
+from vmqtui.cli.compare import told_apart
 
 MACS = ["02:00:5e:10:00:01", "02:00:5e:10:00:02"]
 
@@ -68,6 +69,22 @@ def test_a_plan_for_a_host_keeps_to_it_and_runs(files: Path, here: Here) -> None
     queues = replayed.document["adapters"][0]["queues"]
     assert [queue["steered_frames"] for queue in queues] == [20, 20]
     assert not any(queue["dropped_no_buffer"] for queue in queues)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a.toml", "b.toml"], ["a", "b"]),
+        (["today/plan.toml", "wanted/plan.toml", "b.toml"], ["today/plan", "wanted/plan", "b"]),
+        (["/srv/1/lab/plan.toml", "/srv/2/lab/plan.toml"], ["1/lab/plan", "2/lab/plan"]),
+        (["one.two.toml", "/srv/made.toml"], ["one.two", "srv/made"]),
+        (["/same.toml", "/same.toml"], ["same", "same"]),
+    ],
+)
+def test_plans_of_the_same_name_are_told_apart_by_their_directories(
+    paths: list[str], names: list[str]
+) -> None:
+    assert told_apart([Path(path) for path in paths], ["made"]) == names
 
 
 @pytest.mark.parametrize(

@@ -103,20 +103,34 @@ def _sort(files: Sequence[Path]) -> tuple[Path | None, list[Path]]:
 def _plans(
     paths: Sequence[Path], documents: Sequence[dict[str, Any]], capture: Path | None, *, planned: bool
 ) -> "list[Plan]":
-    """The plans to compare, under names of their own: a file's stem, or its path where two have the same."""
+    """The plans to compare, under names of their own."""
     from engine.service.compare.comparison import Plan
     from engine.service.replay import plan_capture
     from engine.traffic.plan_text import to_toml
 
-    stems = [path.stem for path in paths] + [_PLAN] * planned
-    plans = [
-        Plan(path.stem if stems.count(path.stem) == 1 else str(path), document)
-        for path, document in zip(paths, documents, strict=True)
-    ]
+    names = told_apart(paths, [_PLAN] * planned)
+    plans = [Plan(name, document) for name, document in zip(names, documents, strict=True)]
     if planned:
         assert capture is not None
         plans.append(Plan(_PLAN, tomllib.loads(to_toml(plan_capture(capture)[0]))))
     return plans
+
+
+def told_apart(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
+    """A name for each file: its stem, with as many of its directories as tell it from the others."""
+    parts = [path.absolute().with_suffix("").parts[1:] for path in paths]
+    lengths = [1] * len(paths)
+    while True:
+        names = ["/".join(one[-length:]) for one, length in zip(parts, lengths, strict=True)]
+        longer = [
+            n
+            for n, name in enumerate(names)
+            if [*names, *taken].count(name) > 1 and lengths[n] < len(parts[n])
+        ]
+        if not longer:
+            return names
+        for n in longer:
+            lengths[n] += 1
 
 
 def _means(
