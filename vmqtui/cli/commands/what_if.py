@@ -1,11 +1,43 @@
-"""The commands ``plan`` and ``compare``: their options."""
+"""Commands that run the model to its end, or plan for it: ``replay``, ``plan``, ``compare``, ``advise``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from vmqtui.cli.options import CaptureArgument, FedAdapter, Json
+from vmqtui.cli.options import (
+    Broker,
+    CaptureArgument,
+    CaptureFile,
+    FedAdapter,
+    HostName,
+    Json,
+    WorkerDeadline,
+)
+from vmqtui.cli.reach import reaches
+
+
+def replay(
+    capture: CaptureArgument,
+    scenario: Annotated[
+        Path | None,
+        typer.Option(
+            "--scenario", metavar="F", help="Scenario file (TOML); default: a plan for the capture."
+        ),
+    ] = None,
+    adapter: FedAdapter = None,
+    json_: Json = False,
+    pace: Annotated[
+        Literal["max", "real"], typer.Option("--pace", help="As fast as it goes, or by the capture's clock.")
+    ] = "max",
+    worker_deadline: WorkerDeadline = None,
+) -> None:
+    """Run a capture through the model to its end, and print every counter."""
+    from vmqtui.cli.replay import run_replay
+
+    raise typer.Exit(
+        run_replay(capture, scenario, adapter, as_json=json_, pace=pace, worker_deadline=worker_deadline)
+    )
 
 
 def plan(
@@ -129,6 +161,47 @@ def compare(
             jobs=jobs,
             dask=dask,
             reports=report or [],
+            as_json=json_,
+        )
+    )
+
+
+@reaches
+def advise(
+    scenario: Annotated[
+        Path | None,
+        typer.Option("--scenario", metavar="F", help="Run this scenario file; default: a running engine."),
+    ] = None,
+    capture: CaptureFile = None,
+    adapter: FedAdapter = None,
+    broker: Broker = None,
+    host: HostName = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", metavar="S", min=0.1, max=3600, help="How long to look; a capture: to its end."
+        ),
+    ] = 2.0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Another threshold, as in docs/advice.md; repeatable."
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Say what is wrong with a host, what shows it, what to change, and what that would change."""
+    from vmqtui.cli.advise import run_advise
+
+    raise typer.Exit(
+        run_advise(
+            scenario=scenario,
+            capture=capture,
+            adapter=adapter,
+            broker=broker,
+            host=host,
+            seconds=seconds,
+            settings=set_ or (),
             as_json=json_,
         )
     )
