@@ -11,6 +11,7 @@ from vmqtui.numbers import UNKNOWN, grouped, percent, wait
 from vmqtui.printable import printable
 
 WINNER: Final = "*"
+WHAT_WINS: Final = "best, within 0.1 %; in load, latency and buffers, of those that deliver most"
 MOST_ACROSS: Final = 6
 """Runs that stand side by side, a column each; more stand below each other, a row each."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from engine import __version__
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
-from vmqtui.compare.grid import WINNER, grid, low_queues, summary, verdicts
+from vmqtui.compare.grid import WHAT_WINS, WINNER, grid, low_queues, summary, verdicts
 
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]<>|#~&"})
 
@@ -22,7 +22,7 @@ def markdown(comparison: Comparison) -> str:
         parts.append(
             "The same in all: " + ", ".join(f"{title} {_plain(value)}" for title, value in made.alike) + "."
         )
-    parts.append(f"{_plain(WINNER)} is best, within 0.1 %.")
+    parts.append(f"{_plain(WINNER)}: {WHAT_WINS}.")
     parts.append("## Who wins at what")
     parts.append(
         "\n".join(f"- **{_plain(name)}**: {wins}" for name, wins in verdicts(comparison))

@@ -9,7 +9,8 @@ from engine import __version__
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
 from vmqtui.compare import plots
-from vmqtui.compare.grid import WINNER, grid, labels, low_queues, summary, verdicts, words
+from vmqtui.compare.grid import WHAT_WINS, WINNER, grid, labels, low_queues, summary, verdicts, words
+from vmqtui.numbers import percent
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -30,7 +31,7 @@ def page(comparison: Comparison) -> str:
         "<h2>Measures</h2>",
         _table(made.heads, made.rows),
         _alike(made.alike),
-        f"<p>{WINNER} and colour: best, within 0.1 %.</p>",
+        f"<p>{WINNER} and colour: {WHAT_WINS}.</p>",
         *_plots(comparison, names),
         "<h2>Queues nearest to running out of buffers</h2>",
         _table(("", "fewest that were free"), low_queues(comparison), words_only=True),
@@ -61,11 +62,12 @@ def _plots(comparison: Comparison, names: Sequence[str]) -> list[str]:
             values = comparison.values(measure.key)[:MOST_PLOTTED]
             texts = [words(measure, value) for value in values]
             winners = comparison.winners[measure.key]
-            if winners:
+            if winners or (measure.better and len(set(texts)) > 1):
                 parts.append(f"<h3>{escape(measure.title)} ({measure.better} is better)</h3>")
                 parts.append(plots.bars(shown, values, texts, winners))
     results = comparison.results[:MOST_PLOTTED]
-    parts.append("<h3>busy share of each processor</h3>")
+    fullest = percent(max((load for result in results for load in result.cpus), default=0.0))
+    parts.append(f"<h3>busy share of each processor (the fullest cell: {fullest})</h3>")
     parts.append(plots.loads(shown, [result.cpus for result in results]))
     curves = plots.curves(
         shown[: plots.MOST_CURVES], [result.latency for result in results[: plots.MOST_CURVES]]

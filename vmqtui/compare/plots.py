@@ -19,6 +19,7 @@ _WIDTH: Final = 720
 _NAME: Final = 250
 _VALUE: Final = 110
 _CHARACTERS: Final = 34
+_NUMBER: Final = 24
 _CURVE_HEIGHT: Final = 240
 _LEFT, _RIGHT, _BOTTOM, _TOP = 48, 16, 36, 12
 _LEAST_DECADES: Final = 0.5
@@ -47,7 +48,7 @@ def bars(
 
 
 def loads(names: Sequence[str], cpus: Sequence[Sequence[float]]) -> str:
-    """A cell a processor, a row a run; the darker the busier, against the busiest of all."""
+    """A cell a processor, a row a run, numbers below; the darker the busier, against the busiest of all."""
     most = max((max(row, default=0.0) for row in cpus), default=0.0) or 1.0
     count = max(map(len, cpus), default=1)
     room = _WIDTH - _NAME
@@ -64,7 +65,11 @@ def loads(names: Sequence[str], cpus: Sequence[Sequence[float]]) -> str:
                 f'<rect class="load" x="{x:.2f}" y="{y + 2}" {size} fill-opacity="{load / most:.3f}">'
                 f"<title>{escape(name)}: processor {cpu} {percent(load)}</title></rect>"
             )
-    return _svg(_WIDTH, len(names) * _ROW, parts)
+    step = next(step for step in (1, 2, 4, 8, 16, 32, 64) if step * side >= _NUMBER or step == 64)
+    for cpu in range(0, count, step):
+        x = _NAME + cpu * side + (side - 1) / 2
+        parts.append(f'<text class="tick x" x="{x:.2f}" y="{len(names) * _ROW + 14}">{cpu}</text>')
+    return _svg(_WIDTH, (len(names) + 1) * _ROW, parts)
 
 
 def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:

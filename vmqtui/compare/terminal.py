@@ -3,7 +3,7 @@
 from textwrap import wrap
 
 from engine.service.compare.comparison import Comparison
-from vmqtui.compare.grid import WINNER, Grid, aligned, grid, summary, verdicts
+from vmqtui.compare.grid import WHAT_WINS, WINNER, Grid, aligned, grid, summary, verdicts
 
 
 def lines(comparison: Comparison, width: int | None) -> list[str]:
@@ -17,9 +17,7 @@ def lines(comparison: Comparison, width: int | None) -> list[str]:
     found = verdicts(comparison)
     if not found:
         return [*out, "no run is better than another at anything" if len(comparison.runs) > 1 else ""]
-    out.append(f"{WINNER} best, within 0.1 %")
-    for name, wins in found:
-        sentence = f"{name}: {wins}"
+    for sentence in (f"{WINNER} {WHAT_WINS}", *(f"{name}: {wins}" for name, wins in found)):
         out += [sentence] if width is None else wrap(sentence, width, subsequent_indent="    ")
     return out
 

@@ -45,7 +45,8 @@ class Comparison:
     @property
     def winners(self) -> dict[str, list[int]]:
         """Which runs are best at each measure; none where all are alike, or nobody can win."""
-        return {measure.key: best(measure, self.values(measure.key)) for measure in MEASURES}
+        delivered = self.values("delivered")
+        return {measure.key: best(measure, self.values(measure.key), delivered) for measure in MEASURES}
 
     @property
     def broken(self) -> str | None:

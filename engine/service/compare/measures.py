@@ -71,7 +71,8 @@ class Observed:
 @dataclass(frozen=True)
 class Measure:
     """One thing to compare by. ``short`` fits the head of a narrow column; ``better`` is "" where no plan
-    can win; ``value`` computes it, None for unknown."""
+    can win; ``value`` computes it, None for unknown. ``easier``: dropping frames makes it better, so only
+    plans that deliver most can win."""
 
     key: str
     title: str
@@ -80,6 +81,7 @@ class Measure:
     better: Better
     help: str
     value: Callable[[Observed], float | None]
+    easier: bool = False
 
 
 def share(part: float, whole: float) -> float | None:
@@ -191,46 +193,55 @@ MEASURES: Final = (
         "busiest", "busiest processor", "busiest", "share", "lower",
         "The share of its cycles that the busiest processor was busy.",
         lambda run: max(run.loads(), default=None),
+        easier=True,
     ),
     Measure(
         "max_over_mean", "processors' max/mean", "max/mean", "ratio", "lower",
         "Cycles of the busiest processor over the mean of all the host's processors.",
         lambda run: max_over_mean(run.busy()),
+        easier=True,
     ),
     Measure(
         "gini", "processors' Gini", "Gini", "ratio", "lower",
         "Gini coefficient of the busy cycles of all the host's processors: 0 is even, near 1 is one for all.",
         lambda run: gini(run.busy()),
+        easier=True,
     ),
     Measure(
         "cycles_per_frame", "cycles a frame", "cyc/fr", "cycles", "lower",
         "Busy cycles of all processors, by frames indicated.",
         lambda run: share(sum(run.busy()), run.queues("indicated_frames")),
+        easier=True,
     ),
     Measure(
         "interrupts", "interrupts", "intr", "count", "lower",
         "Interrupts that the processors took.",
         lambda run: sum(run.ended.stats.cpus["interrupts"]),
+        easier=True,
     ),
     Measure(
         "latency_p50_ns", "latency p50", "p50", "ns", "lower",
         "Half of the frames were indicated within this time after they arrived (at most 25 % too high).",
         _percentile(0.5),
+        easier=True,
     ),
     Measure(
         "latency_p99_ns", "latency p99", "p99", "ns", "lower",
         "99 % of the frames were indicated within this time after they arrived (at most 25 % too high).",
         _percentile(0.99),
+        easier=True,
     ),
     Measure(
         "latency_max_ns", "longest latency", "max", "ns", "lower",
         "The longest that a frame waited to be indicated.",
         lambda run: run.longest_ns() or None,
+        easier=True,
     ),
     Measure(
         "buffers", "receive buffers", "buffers", "buffers", "lower",
         "Receive buffers of all queues together.",
         lambda run: sum(sum(one.queues["total_buffers"]) for one in run.adapters),
+        easier=True,
     ),
     Measure(
         "low_free", "buffers' low-water mark", "low free", "share", "higher",
@@ -245,14 +256,25 @@ BY_KEY: Final[Mapping[str, Measure]] = {measure.key: measure for measure in MEAS
 _ALIKE: Final = 0.001
 
 
-def best(measure: Measure, values: Sequence[float | None]) -> list[int]:
+def best(
+    measure: Measure, values: Sequence[float | None], delivered: Sequence[float | None] = ()
+) -> list[int]:
     """Which of some runs win at a measure: those within 0.1 % of the best. None where all are alike, or
-    no run can win."""
-    known = [value for value in values if value is not None]
+    no run can win.
+
+    ``delivered`` is what share of the frames each delivered: at what dropping them makes easier, those that
+    delivered most are compared, and they alone.
+    """
+    most = max((value for value in delivered if value is not None), default=None)
+    known = {
+        n: value
+        for n, value in enumerate(values)
+        if value is not None and not (measure.easier and most and not _alike(delivered[n] or 0.0, most))
+    }
     if not measure.better or len(known) < 2:
         return []
-    top = max(known) if measure.better == "higher" else min(known)
-    winners = [n for n, value in enumerate(values) if value is not None and _alike(value, top)]
+    top = (max if measure.better == "higher" else min)(known.values())
+    winners = [n for n, value in known.items() if _alike(value, top)]
     return winners if len(winners) < len(known) else []
 
 

@@ -52,3 +52,12 @@ def test_every_measure_has_a_name_a_column_and_a_sentence() -> None:
     for measure in MEASURES:
         assert len(measure.short) <= 8
         assert measure.help.endswith((".", ")."))
+
+
+def test_a_plan_that_drops_frames_wins_at_nothing_that_dropping_makes_easier() -> None:
+    latency, delivered = BY_KEY["latency_p99_ns"], BY_KEY["delivered"]
+    shares = [0.6, 1.0, 0.9995]
+    assert best(latency, [100, 400, 300], shares) == [2]
+    assert best(latency, [100, 400, 300], [0.6, 1.0, 0.9]) == []  # there is none to compare it with
+    assert best(latency, [100, 400, 300], [None, None, None]) == [0]
+    assert best(delivered, shares, shares) == [1, 2]
