@@ -18,7 +18,7 @@ LONGEST_REST: Final = 32
 @dataclass(frozen=True)
 class QueueCounters:
     """A queue at a moment: where it is, and its counters. ``is_held``: its VM returns no buffer, so that it
-    drops however little its processor has to do."""
+    drops however little its processor has to do. ``barred``: processors it may not move away to."""
 
     key: QueueKey
     cpu: int
@@ -32,6 +32,7 @@ class QueueCounters:
     dropped_no_buffer: int
     interrupts: int
     dpcs: int
+    barred: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Balancer:
                     copy_cycles=copied * model.cycles_per_byte,
                     movable=one.movable,
                     rested=now.now_ns - stay.since_ns >= stay.rest_ns,
+                    barred=one.barred,
                 )
             )
         return found

@@ -17,6 +17,7 @@ LEAST_GAIN: Final = 0.05
 """A move must lower the higher of the two loads by so much of a processor: less is noise."""
 
 Reason = Literal["scale_out", "scale_in"]
+REASONS: Final[tuple[Reason, ...]] = ("scale_out", "scale_in")
 
 
 class QueueKey(NamedTuple):
@@ -41,7 +42,8 @@ class Processor:
 @dataclass(frozen=True)
 class Served:
     """A queue over a window: cycles that all that came for it takes, those that copy bytes apart, as on its
-    adapter's own NUMA node. ``rested``: it may move again; ``movable``: it may move at all."""
+    adapter's own NUMA node. ``rested``: it may move again; ``movable``: it may move at all; ``barred``: it
+    moves to none of these, but home."""
 
     key: QueueKey
     cpu: int
@@ -51,6 +53,7 @@ class Served:
     copy_cycles: float
     movable: bool
     rested: bool
+    barred: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def _best_out(spec: BalancerSpec, plan: _Plan, source: Processor) -> Move | None
     for queue in busy:
         if not plan.may_move(queue):
             continue
-        for cpu in near(queue.numa_node):
+        for cpu in near(queue):
             move = plan.foreseen(queue, cpu, "scale_out")
             higher = max(move.source_after, move.target_after)
             if move.source_load - higher < LEAST_GAIN:
@@ -191,14 +194,15 @@ def _best_out(spec: BalancerSpec, plan: _Plan, source: Processor) -> Move | None
     return best[1] if best else None
 
 
-def _coolest(plan: _Plan, free: Sequence[Processor]) -> Callable[[int], list[int]]:
-    """The processors worth a look for a queue of a NUMA node: the least loaded there, and elsewhere."""
+def _coolest(plan: _Plan, free: Sequence[Processor]) -> Callable[[Served], list[int]]:
+    """The processors worth a look for a queue: the least loaded of its NUMA node, and elsewhere."""
     serving = Counter(queue.cpu for queue in plan.queues)
     by_load = sorted(free, key=lambda one: (plan.loads[one.cpu], serving[one.cpu], one.cpu))
 
-    def worth(numa_node: int) -> list[int]:
-        here = next((one.cpu for one in by_load if one.numa_node == numa_node), None)
-        there = next((one.cpu for one in by_load if one.numa_node != numa_node), None)
+    def worth(queue: Served) -> list[int]:
+        fitting = [one for one in by_load if one.cpu not in queue.barred] if queue.barred else by_load
+        here = next((one.cpu for one in fitting if one.numa_node == queue.numa_node), None)
+        there = next((one.cpu for one in fitting if one.numa_node != queue.numa_node), None)
         return [cpu for cpu in (here, there) if cpu is not None]
 
     return worth

@@ -32,8 +32,13 @@ class Conductor:
         self.next_arrival_ns = 0
         """No frame that has not been received arrives before."""
 
-    def run_to(self, horizon_ns: int, after_round: Callable[[], None] = lambda: None) -> None:
+    def run_to(
+        self, horizon_ns: int, after_round: Callable[[], None] = lambda: None, *, or_to_end: bool = False
+    ) -> None:
         """Receive every frame that arrives before a time, and do all that happens before it.
+
+        ``or_to_end``: where no frame comes at that time or later, go on until nothing is pending or
+        outstanding instead; ``next_arrival_ns`` is then NEVER_NS.
 
         The shards serve one batch and steer the one after the next, which has been steered already; so orders
         for two rounds are out at a time, and no shard waits for another. Meanwhile the source fills one more.
@@ -50,7 +55,7 @@ class Conductor:
         while more or ahead:
             while rounds.under_way == MOST_UNDER_WAY:
                 end_round()
-            filled = self._fill(horizon_ns) if more else None
+            filled = self._fill(horizon_ns, or_to_end) if more else None
             while rounds.under_way and rounds.apart:
                 end_round()
             if len(ahead) == MOST_AHEAD or not more:
@@ -72,10 +77,12 @@ class Conductor:
         while self._plane.next_event_ns < NEVER_NS:  # a worker was replaced in the last round
             self.run_to(NEVER_NS, after_round)
 
-    def _fill(self, horizon_ns: int) -> _Batch:
+    def _fill(self, horizon_ns: int, or_to_end: bool) -> _Batch:
         number = self._next_batch
+        end_ns = NEVER_NS if or_to_end else horizon_ns
         if self.source is None:
-            return _Batch(Part(number, 0), horizon_ns, True)
+            self.next_arrival_ns = NEVER_NS
+            return _Batch(Part(number, 0), end_ns, True)
         room = self._plane.batches[number]
         filled = self.source.fill(room, horizon_ns)
         self.next_arrival_ns = NEVER_NS if filled.next_ns is None else filled.next_ns
@@ -83,7 +90,7 @@ class Conductor:
             self.source = None
         self._next_batch = (number + 1) % BATCHES
         last = filled.next_ns is None or filled.next_ns >= horizon_ns
-        until_ns = horizon_ns
+        until_ns = end_ns if filled.next_ns is None else horizon_ns
         if not last:
             until_ns = int(room.arrival_ns[filled.frames - 1]) if filled.frames else self._plane.now_ns
         return _Batch(Part(number, filled.frames), until_ns, last)

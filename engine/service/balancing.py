@@ -1,10 +1,12 @@
 """The balancer at work: readings of a machine in, requests to its control plane out."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine.balance.balancer import Balancer, Counters, QueueCounters
-from engine.balance.decide import Move, QueueKey
+from engine.balance.decide import Move, QueueKey, Reason
+from engine.balance.teams import barred
 from engine.dataplane import layout
 from engine.dataplane.plane import Plane
 from engine.ndis.adapter import DEFAULT_DRIVER
@@ -27,7 +29,7 @@ class Balancing:
     """Lets a machine's queues be balanced, while its scenario or a request says so.
 
     ``request`` is the machine's; ``tell`` notes an event. ``moves`` holds the first MOVES_KEPT moves, as a
-    replay's document has them, of ``total_moves``.
+    replay's document has them, of ``total_moves``; ``by_reason`` counts all.
     """
 
     def __init__(
@@ -43,8 +45,13 @@ class Balancing:
         self._tell = tell
         self._balancer = Balancer(host.scenario.host, host.scenario.cpu)
         self.moves: list[dict[str, Any]] = []
-        self.total_moves = 0
+        self.by_reason: Counter[Reason] = Counter()
         self.begin()
+
+    @property
+    def total_moves(self) -> int:
+        """How many moves were made."""
+        return self.by_reason.total()
 
     @property
     def due_ns(self) -> int:
@@ -76,13 +83,14 @@ class Balancing:
                 continue
             self._balancer.moved(move, now_ns)
             self._tell("queue_moved", move.words, name, key.queue_id, str(queue.state))
-            self.total_moves += 1
+            self.by_reason[move.reason] += 1
             if len(self.moves) < MOVES_KEPT:
                 self.moves.append(_described(move, name, now_ns))
 
     def _counters(self) -> Counters:
         reading = self._plane.read()
         queues = []
+        apart = self._apart()
         for adapter in self._host.adapters:
             for queue_id in sorted(adapter.queues):
                 queue = adapter.queues[queue_id]
@@ -102,10 +110,26 @@ class Balancing:
                         dropped_no_buffer=dropped,
                         interrupts=interrupts,
                         dpcs=dpcs,
+                        barred=apart[adapter.index],
                     )
                 )
         busy = reading.cpus[:, layout.CPU_BUSY_CYCLES].tolist()
         return Counters(reading.sim_time_ns, busy, reading.budget_cycles, queues)
+
+    def _apart(self) -> list[frozenset[int]]:
+        """By adapter: the processors that belong to other members of its team."""
+        adapters = self._host.adapters
+        index = {adapter.spec.name: adapter.index for adapter in adapters}
+        teams = [
+            [index[name] for name in team.members] for team in self._host.scenario.team if team.mode == "sum"
+        ]
+        if not teams:
+            return [frozenset()] * len(adapters)
+        homes = [
+            {queue.home_cpu for queue in adapter.queues.values() if not queue.is_default}
+            for adapter in adapters
+        ]
+        return barred(homes, teams)
 
 
 def _described(move: Move, adapter: str, now_ns: int) -> dict[str, Any]:
@@ -121,4 +145,5 @@ def _described(move: Move, adapter: str, now_ns: int) -> dict[str, Any]:
         "from_load_after": round(move.source_after, 4),
         "to_load": round(move.target_load, 4),
         "to_load_after": round(move.target_after, 4),
+        "cause": move.words,
     }

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from engine.balance.decide import REASONS, Reason
 from engine.dataplane.conductor import Conductor
-from engine.dataplane.layout import I64, NEVER_NS
+from engine.dataplane.layout import I64
 from engine.scenario.model import Scenario
+from engine.service.balancing import Balancing
+from engine.service.course import Course
 from engine.service.interrupts import whole
 from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.sources import CaptureFrames, capture_source
@@ -30,15 +33,27 @@ _DEATHS: Final = ("worker_died", "worker_given_up")
 class Ended:
     """What a run left: its state, how long frames waited to be indicated (by adapter and queue id, a
     histogram (LATENCY_BUCKETS,)), sentences on workers that died, how far behind the clock it was, if it had
-    one, and the moves that its balancer made, the first of so many."""
+    one, and what its balancer did: None where it was off."""
 
     config: Config
     stats: Stats
     latency: dict[str, dict[int, I64]]
     deaths: list[str]
     late_ns: int
-    moves: list[dict[str, Any]]
-    total_moves: int
+    moves: "Moves | None"
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What a balancer did: the first moves, as a replay's document has them, and how many of each reason."""
+
+    first: list[dict[str, Any]]
+    by_reason: dict[Reason, int]
+
+    @property
+    def total(self) -> int:
+        """How many there were in all."""
+        return sum(self.by_reason.values())
 
 
 @dataclass(frozen=True)
@@ -99,8 +114,8 @@ def replay(
         wall_seconds=time.monotonic() - began,
         truncated=source.broken is not None,
     )
-    if scenario.balancer.mode != "off":
-        document["balancer"] = {"total_moves": ended.total_moves, "moves": ended.moves}
+    if ended.moves is not None:
+        document["balancer"] = {"total_moves": ended.moves.total, "moves": ended.moves.first}
     return Replayed(document, ended.config, ended.stats, source.broken, ended.deaths, ended.late_ns)
 
 
@@ -128,6 +143,7 @@ def run(
             machine.settle()
             progress()
 
+        course = Course(conductor, machine, after_round)
         late_ns = 0
         if pace == "real":
             start_ns = time.monotonic_ns()
@@ -135,13 +151,9 @@ def run(
             while conductor.source is not None:
                 horizon_ns += _STEP_NS
                 time.sleep(max(0, start_ns + horizon_ns - time.monotonic_ns()) / 1e9)
-                while machine.balancing.due_ns < horizon_ns:
-                    _run_to_decision(conductor, machine, after_round)
-                conductor.run_to(horizon_ns, after_round)
+                course.go_to(horizon_ns)
                 late_ns = max(0, time.monotonic_ns() - start_ns - horizon_ns)
-        while conductor.source is not None and machine.balancing.due_ns < NEVER_NS:
-            _run_to_decision(conductor, machine, after_round)
-        conductor.run_to_end(after_round)
+        course.go_to_end()
         machine.rounds.replace_dead()  # it may have been too short to notice
         machine.settle()
         return Ended(
@@ -150,16 +162,12 @@ def run(
             latency=machine.latency(),
             deaths=[one.cause for one in machine.take_events() if one.event in _DEATHS],
             late_ns=late_ns,
-            moves=machine.balancing.moves,
-            total_moves=machine.balancing.total_moves,
+            moves=_moves(machine.balancing) if scenario.balancer.mode != "off" else None,
         )
 
 
-def _run_to_decision(conductor: Conductor, machine: Machine, after_round: Callable[[], None]) -> None:
-    """Go on to where the balancer is due, and let it decide; time with nothing to do is skipped."""
-    conductor.run_to(machine.balancing.due_ns, after_round)
-    machine.balancing.settle()
-    machine.balancing.skip_to(min(conductor.next_arrival_ns, machine.plane.next_event_ns))
+def _moves(balancing: Balancing) -> Moves:
+    return Moves(balancing.moves, {reason: balancing.by_reason[reason] for reason in REASONS})
 
 
 def _close(machine: Machine) -> None:

@@ -18,6 +18,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.advice.trail import Trail
 from engine.dataplane.conductor import Conductor
 from engine.scenario.model import Scenario
+from engine.service.course import Course
 from engine.service.feed import Feed
 from engine.service.interrupts import whole
 from engine.service.machine import Machine
@@ -94,11 +95,18 @@ class _Run:
         self._machine = machine
         self._feed = feed
         self._conductor = Conductor(machine.rounds, feed.source)
+        self._course = Course(self._conductor, machine, machine.settle, self._look_again)
         self._trail = Trail()
         self._look()
 
     def _look(self) -> None:
+        self._revision = self._machine.host.revision
         self._trace = self._trail.add(self._machine.config(), self._machine.plane.now_ns)
+
+    def _look_again(self) -> None:
+        """The balancer may have moved queues."""
+        if self._machine.host.revision != self._revision:
+            self._look()
 
     def watch(self, seconds: float, deeds: Sequence[Deed] = ()) -> Evidence:
         """Go on for so long, with what is to be done meanwhile; rates are taken after the warm-up."""
@@ -109,7 +117,7 @@ class _Run:
         for mark_ns in marks:
             if mark_ns > end_ns:
                 break
-            self._conductor.run_to(mark_ns, self._machine.settle)
+            self._course.go_to(mark_ns)
             for one in deeds:
                 if start_ns + round(one.at_s * 1e9) == mark_ns:
                     self._ask(one.op, dict(one.params))
@@ -120,7 +128,7 @@ class _Run:
 
     def to_the_end(self) -> Evidence:
         """Go on until the source has no more frames and nothing is pending; rates are over all of it."""
-        self._conductor.run_to_end(self._machine.settle)
+        self._course.go_to_end()
         self._machine.rounds.replace_dead()
         self._machine.settle()
         self._look()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from engine.balance.decide import LEAST_GAIN, Move, Processor, QueueKey, Served, decide
+from engine.balance.teams import barred
 from engine.scenario.model import BalancerSpec
 
 SPEC = BalancerSpec(mode="dynamic", scale_out=0.8, scale_in=0.4, max_moves=4)
@@ -45,6 +46,15 @@ def test_the_move_that_leaves_the_higher_load_lowest_is_made() -> None:
 
 def test_the_only_busy_queue_of_a_processor_stays() -> None:
     assert decide(SPEC, processors(1.0, 0.0), [queue(1, 0, 100), queue(2, 0, 0)]) == []
+
+
+def test_a_queue_goes_to_no_processor_that_is_another_members_but_home() -> None:
+    apart = barred([{0, 1}, {2}, {3}], [[0, 1]])
+    assert apart == [{2}, {0, 1}, frozenset()]
+    queues = [replace(queue(number, 0, 50), barred=apart[0]) for number in (1, 2)]
+    assert made(decide(SPEC, processors(1.0, 0.4, 0.0, 0.1), queues)) == [(1, 0, 3, "scale_out")]
+    away = replace(queue(1, 3, 10, home=2), barred=frozenset({2}))
+    assert made(decide(SPEC, processors(0.0, 0.0, 0.0, 0.1), [away])) == [(1, 3, 2, "scale_in")]
 
 
 def test_what_comes_counts_where_a_processor_can_do_no_more() -> None:

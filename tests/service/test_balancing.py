@@ -46,12 +46,16 @@ def balanced(capture: Path) -> Replayed:
     return replay(capture, scenario("dynamic", interval_ms=20, cooldown_ms=100))
 
 
+@pytest.fixture(scope="module")
+def static(capture: Path) -> Replayed:
+    return replay(capture, scenario("off"))
+
+
 def dropped(replayed: Replayed) -> int:
     return sum(queue["dropped_no_buffer"] for queue in replayed.document["adapters"][0]["queues"])
 
 
-def test_balancing_lets_processors_do_what_one_could_not(capture: Path, balanced: Replayed) -> None:
-    static = replay(capture, scenario("off"))
+def test_balancing_lets_processors_do_what_one_could_not(balanced: Replayed, static: Replayed) -> None:
     assert dropped(static) > 1_500
     assert dropped(balanced) < dropped(static) / 5
     assert sum(cpu["indicated_frames"] > 0 for cpu in balanced.document["cpus"]) >= 3
@@ -65,6 +69,7 @@ def test_the_document_tells_every_move_with_its_numbers(balanced: Replayed) -> N
         assert move["sim_time_ns"] % (20 * MS) == 0
         assert where[move["queue_id"]] == move["from_cpu"]
         where[move["queue_id"]] = move["to_cpu"]
+        assert move["cause"].startswith(f"balancer, {move['reason'].replace('_', '-')}: ")
     assert {move["reason"] for move in told["moves"]} == {"scale_out", "scale_in"}
     assert all(move["from_load"] >= 0.8 for move in told["moves"] if move["reason"] == "scale_out")
     queues = balanced.document["adapters"][0]["queues"]
@@ -76,15 +81,20 @@ def test_two_replays_make_the_same_moves(capture: Path, balanced: Replayed) -> N
     assert again.document | {"wall_seconds": 0} == balanced.document | {"wall_seconds": 0}
 
 
-def test_a_balancer_that_finds_nothing_to_do_changes_no_counter(capture: Path) -> None:
+def test_a_balancer_that_finds_nothing_to_do_changes_nothing(capture: Path, static: Replayed) -> None:
     idle = replay(capture, scenario("dynamic", scale_out=1.0, scale_in=0.0, interval_ms=3_600_000)).document
     assert idle.pop("balancer") == {"total_moves": 0, "moves": []}
-    off = replay(capture, scenario("off")).document
-    for document in (off, idle):
-        document["wall_seconds"] = 0
-        for cpu in document["cpus"]:
-            del cpu["budget_cycles"]  # it ends at a time of decision
-    assert off == idle
+    assert idle | {"wall_seconds": 0} == static.document | {"wall_seconds": 0}
+
+
+def test_a_replay_ends_with_its_capture_whoever_is_due_later(balanced: Replayed, static: Replayed) -> None:
+    ends = [
+        [cpu["budget_cycles"] for cpu in replayed.document["cpus"]] + [replayed.stats.sim_time_ns]
+        for replayed in (balanced, static)
+    ]
+    assert ends[0] == ends[1]
+    last = balanced.document["balancer"]["moves"][-1]
+    assert last["sim_time_ns"] <= balanced.document["sim_seconds"] * 1e9
 
 
 @pytest.fixture

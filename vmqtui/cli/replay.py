@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.scenario.load import load
+from engine.telemetry.config import Config
 from vmqtui.cli.failures import DONE, FAILED, engine_sentences, sentences, unusable, warn
 from vmqtui.cli.output import print_json, print_table
 from vmqtui.cli.start import prepare_kernels
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _PROGRESS_S: Final = 0.2
 _QUIET_PROGRESS_S: Final = 10.0
 _LATE_NS: Final = 500_000_000
+_MOVES: Final = 20
 
 
 def run_replay(
@@ -117,7 +119,7 @@ def _print_report(done: "Replayed") -> None:
     simulated, wall = document["sim_seconds"], document["wall_seconds"]
     print(f"{document['capture']}: {simulated:.6f} s of traffic in {wall:.3f} s")
     for adapter in document["adapters"]:
-        print(f"\nadapter {adapter['name']}")
+        print(f"\nadapter {adapter['name']}{_of_team(done.config, adapter['name'])}")
         _print_counts("port", adapter["port"])
         _print_counts("default queue", adapter["default_queue"])
         name = adapter["name"]
@@ -127,6 +129,26 @@ def _print_report(done: "Replayed") -> None:
             print_table(noun, snapshot.rows(noun, name))
     print()
     print_table("cpus", snapshot.rows("cpus"))
+    if "balancer" in document:
+        _print_moves(document["balancer"])
+
+
+def _of_team(config: Config, name: str) -> str:
+    """That an adapter is a member of a team, and of which mode."""
+    adapter = next((one for one in config.adapters if one.name == name and one.team is not None), None)
+    return "" if adapter is None else f", member of {adapter.team} ({adapter.team_mode} of queues)"
+
+
+def _print_moves(told: dict[str, Any]) -> None:
+    """What the balancer did, the first moves in full."""
+    total, moves = told["total_moves"], told["moves"][:_MOVES]
+    print(f"\nbalancer: {total:,} move{'s' * (total != 1)}")
+    for one in moves:
+        cause = one["cause"].removeprefix("balancer, ")
+        when = f"{one['sim_time_ns'] / 1e9:,.3f} s"
+        print(f"  {when} adapter {one['adapter']}, queue {one['queue_id']}: {cause}")
+    if total > len(moves):
+        print(f"  and {total - len(moves):,} more (--json has them)")
 
 
 def _print_counts(title: str, counts: dict[str, int]) -> None:

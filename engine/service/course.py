@@ -1,0 +1,56 @@
+"""A machine on its way through simulated time, as fast as it goes, its balancer deciding when due."""
+
+from collections.abc import Callable
+
+from engine.dataplane.conductor import Conductor
+from engine.dataplane.layout import NEVER_NS
+from engine.service.machine import Machine
+
+
+def _nothing() -> None:
+    """The default of what follows a round or a decision."""
+
+
+class Course:
+    """One machine on its way. ``after_round`` is called between rounds, ``after_decision`` when the balancer
+    has looked, and moved what it would."""
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        machine: Machine,
+        after_round: Callable[[], None] = _nothing,
+        after_decision: Callable[[], None] = _nothing,
+    ) -> None:
+        self._conductor = conductor
+        self._machine = machine
+        self._after_round = after_round
+        self._after_decision = after_decision
+
+    def go_to(self, horizon_ns: int) -> None:
+        """Go on to a time; a decision that is due then is made by who goes on from there."""
+        while (due_ns := self._machine.balancing.due_ns) < horizon_ns:
+            self._conductor.run_to(due_ns, self._after_round)
+            self._decide()
+        self._conductor.run_to(horizon_ns, self._after_round)
+
+    def go_to_end(self) -> None:
+        """Go on to the last frame, and until nothing is pending or outstanding.
+
+        The balancer decides as long as frames come, so it does not put off the end.
+        """
+        while self._conductor.next_arrival_ns < NEVER_NS:
+            due_ns = self._machine.balancing.due_ns
+            if due_ns == NEVER_NS:
+                break
+            self._conductor.run_to(due_ns, self._after_round, or_to_end=True)
+            if self._conductor.next_arrival_ns < NEVER_NS:
+                self._decide()
+        self._conductor.run_to_end(self._after_round)
+
+    def _decide(self) -> None:
+        """Let the balancer decide, and leave out the decisions in which it would find nothing to do."""
+        balancing = self._machine.balancing
+        balancing.settle()
+        balancing.skip_to(min(self._conductor.next_arrival_ns, self._machine.plane.next_event_ns))
+        self._after_decision()
