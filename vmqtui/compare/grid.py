@@ -45,6 +45,15 @@ def words(measure: Measure, value: float | None) -> str:
             return grouped(value)
 
 
+def shown(comparison: Comparison) -> list[Measure]:
+    """The measures, without those that none of these plans has."""
+    return [
+        measure
+        for measure in MEASURES
+        if not measure.some or any(value is not None for value in comparison.values(measure.key))
+    ]
+
+
 def _label_lines(run: Run) -> list[str]:
     """A label in lines: the plan, and each setting."""
     return [run.name, *run.words]
@@ -62,18 +71,20 @@ def grid(comparison: Comparison) -> Grid:
             words(measure, value) + (f" {WINNER}" if n in comparison.winners[measure.key] else "")
             for n, value in enumerate(comparison.values(measure.key))
         ]
-        for measure in MEASURES
+        for measure in shown(comparison)
     }
     names = labels(comparison)
     if len(names) <= MOST_ACROSS:
-        rows = [(f"{measure.title}", *cells[measure.key]) for measure in MEASURES]
+        rows = [(f"{measure.title}", *cells[measure.key]) for measure in shown(comparison)]
         heads = ["\n".join(printable(word) for word in _label_lines(run)) for run in comparison.runs]
         return Grid(("", *heads), tuple(rows), ())
-    differ = [measure for measure in MEASURES if len(set(cells[measure.key])) > 1]
+    differ = [measure for measure in shown(comparison) if len(set(cells[measure.key])) > 1]
     return Grid(
         ("", *(measure.short for measure in differ)),
         tuple((name, *(cells[measure.key][n] for measure in differ)) for n, name in enumerate(names)),
-        tuple((measure.title, cells[measure.key][0]) for measure in MEASURES if measure not in differ),
+        tuple(
+            (measure.title, cells[measure.key][0]) for measure in shown(comparison) if measure not in differ
+        ),
     )
 
 
@@ -112,6 +123,24 @@ def low_queues(comparison: Comparison, most: int = 3) -> list[tuple[str, str]]:
         )
         for name, result in zip(labels(comparison), comparison.results, strict=True)
     ]
+
+
+def moves(comparison: Comparison, most: int = 12) -> list[tuple[str, str]]:
+    """Of each run with a balancer, what it moved and why: its first moves, a line each."""
+    found = []
+    for name, result in zip(labels(comparison), comparison.results, strict=True):
+        if result.moves is None:
+            continue
+        total = sum(int(result.values[key] or 0) for key in ("moved_away", "moved_home"))
+        lines = [
+            f"{one.sim_time_ns / 1e9:,.3f} s {printable(one.queue or f'queue {one.queue_id}')} on"
+            f" {printable(one.adapter)}: {printable(one.cause.removeprefix('balancer, '))}"
+            for one in result.moves[:most]
+        ]
+        if total > len(lines):
+            lines.append(f"and {total - len(lines):,} more")
+        found += [(name if place == 0 else "", line) for place, line in enumerate(lines or ["none"])]
+    return found
 
 
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from engine import __version__
 from engine.service.compare.comparison import Comparison
-from engine.service.compare.measures import MEASURES
-from vmqtui.compare.grid import WHAT_WINS, WINNER, grid, low_queues, summary, verdicts
+from vmqtui.compare.grid import WHAT_WINS, WINNER, grid, low_queues, moves, shown, summary, verdicts
 
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]<>|#~&"})
 
@@ -30,11 +29,13 @@ def markdown(comparison: Comparison) -> str:
     )
     parts.append("## Queues nearest to running out of buffers")
     parts.append(_table(("", "fewest that were free"), low_queues(comparison)))
+    if moved := moves(comparison):
+        parts += ["## What the balancer moved", _table(("", "when, what and why"), moved)]
     parts.append("## What is measured")
     parts.append(
         _table(
             ("", "unit", "better", ""),
-            [(one.title, one.unit, one.better or "–", one.help) for one in MEASURES],
+            [(one.title, one.unit, one.better or "–", one.help) for one in shown(comparison)],
         )
     )
     return "\n\n".join(parts) + "\n"

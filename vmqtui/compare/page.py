@@ -9,7 +9,18 @@ from engine import __version__
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
 from vmqtui.compare import plots
-from vmqtui.compare.grid import WHAT_WINS, WINNER, grid, labels, low_queues, summary, verdicts, words
+from vmqtui.compare.grid import (
+    WHAT_WINS,
+    WINNER,
+    grid,
+    labels,
+    low_queues,
+    moves,
+    shown,
+    summary,
+    verdicts,
+    words,
+)
 from vmqtui.numbers import percent
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -35,10 +46,11 @@ def page(comparison: Comparison) -> str:
         *_plots(comparison, names),
         "<h2>Queues nearest to running out of buffers</h2>",
         _table(("", "fewest that were free"), low_queues(comparison), words_only=True),
+        *_moves(comparison),
         "<h2>What is measured</h2>",
         _table(
             ("", "unit", "better", ""),
-            [(one.title, one.unit, one.better or "–", one.help) for one in MEASURES],
+            [(one.title, one.unit, one.better or "–", one.help) for one in shown(comparison)],
             words_only=True,
         ),
         f"<footer><p>vmqtui {escape(__version__)}</p></footer>",
@@ -76,6 +88,13 @@ def _plots(comparison: Comparison, names: Sequence[str]) -> list[str]:
         few = f", the first {plots.MOST_CURVES} runs" if len(shown) > plots.MOST_CURVES else ""
         parts.append(f"<h3>frames indicated within a time of their arrival{few}</h3>{curves}")
     return parts
+
+
+def _moves(comparison: Comparison) -> list[str]:
+    rows = moves(comparison)
+    if not rows:
+        return []
+    return ["<h2>What the balancer moved</h2>", _table(("", "when, what and why"), rows, words_only=True)]
 
 
 def _alike(alike: Sequence[tuple[str, str]]) -> str:

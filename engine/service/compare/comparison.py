@@ -10,6 +10,7 @@ import msgspec
 from engine import __version__
 from engine.scenario.load import ScenarioError, read_scenario
 from engine.scenario.model import Scenario, TrafficSpec
+from engine.scenario.relations import targets
 from engine.service.compare.measures import MEASURES, best
 from engine.service.compare.runs import Result, Run
 from engine.service.compare.sweep import MAX_RUNS, Axis, SweepError, combinations, varied
@@ -128,11 +129,11 @@ def _fed(runs: list[Run]) -> list[Run]:
         if has(run.scenario):
             fed.append(run)
             continue
-        names = [adapter.name for adapter in run.scenario.adapter]
         for mix in given.mix:
-            if mix.adapter not in names:
+            if mix.adapter not in targets(run.scenario):
                 raise ScenarioError(
-                    f"{run.name}: traffic: missing, and that of another plan is for adapter {mix.adapter}"
+                    f"{run.name}: traffic: missing, and that of another plan is for {mix.adapter}"
+                    f" ({', '.join(targets(run.scenario))} fits)"
                 )
         fed.append(
             msgspec.structs.replace(run, scenario=msgspec.structs.replace(run.scenario, traffic=given))

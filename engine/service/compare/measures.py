@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from engine.balance.decide import Reason
 from engine.dataplane.latency import percentiles_ns
 from engine.dataplane.layout import I64, LATENCY_BUCKETS
 from engine.service.replay import Ended
@@ -63,6 +64,11 @@ class Observed:
                 histogram += one
         return histogram
 
+    def moves(self, reason: Reason) -> int | None:
+        """How many moves the balancer made for a reason; None where it is off."""
+        moves = self.ended.moves
+        return None if moves is None else moves.by_reason[reason]
+
     def longest_ns(self) -> int:
         """The longest that a frame waited to be indicated."""
         return max(max(one.queues["latency_max_ns"]) for one in self.adapters)
@@ -72,7 +78,7 @@ class Observed:
 class Measure:
     """One thing to compare by. ``short`` fits the head of a narrow column; ``better`` is "" where no plan
     can win; ``value`` computes it, None for unknown. ``easier``: dropping frames makes it better, so only
-    plans that deliver most can win."""
+    plans that deliver most can win. One that ``some`` plans only can have is not shown where none has it."""
 
     key: str
     title: str
@@ -82,6 +88,7 @@ class Measure:
     help: str
     value: Callable[[Observed], float | None]
     easier: bool = False
+    some: bool = False
 
 
 def share(part: float, whole: float) -> float | None:
@@ -247,6 +254,16 @@ MEASURES: Final = (
         "low_free", "buffers' low-water mark", "low free", "share", "higher",
         "The fewest buffers that were ever free, of those it has, in the queue where that is least.",
         _lowest_share,
+    ),
+    Measure(
+        "moved_away", "queues moved away", "moved", "count", "",
+        "Moves by the balancer from processors that had too much to do; unknown where it is off.",
+        lambda run: run.moves("scale_out"), some=True,
+    ),
+    Measure(
+        "moved_home", "queues moved home", "home", "count", "",
+        "Moves by the balancer back to where the plan has a queue; unknown where it is off.",
+        lambda run: run.moves("scale_in"), some=True,
     ),
 )  # fmt: skip
 """In the order they are shown."""

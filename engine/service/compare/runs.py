@@ -13,11 +13,13 @@ import msgspec
 
 from engine.scenario.model import Scenario
 from engine.service.compare.measures import MEASURES, Observed, low_water
-from engine.service.replay import run
+from engine.service.replay import Ended, run
 from engine.service.sources import capture_source, synthetic_source
 from engine.traffic.until import Until
 
 _LOWEST_QUEUES: Final = 5
+_MOVES_TOLD: Final = 100
+"""Most moves by the balancer that the result of a run lists; it counts the others."""
 
 Progress = Callable[[float], None]
 """Told how far a run is, from 0 to 1; often."""
@@ -59,10 +61,24 @@ class LowQueue(msgspec.Struct, frozen=True):
     total_buffers: int
 
 
+class Moved(msgspec.Struct, frozen=True):
+    """A move by the balancer: when, of which queue, what that is called, and why, in a sentence."""
+
+    sim_time_ns: int
+    adapter: str
+    queue_id: int
+    queue: str
+    from_cpu: int
+    to_cpu: int
+    reason: str
+    cause: str
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run. ``values`` by measure, None for unknown; ``cpus`` the share of its cycles that each
     processor was busy; ``latency`` frames by bucket of ``engine.dataplane.latency``; ``lowest`` the queues
-    whose buffers came nearest to running out. ``broken`` says where a capture is, if it is."""
+    whose buffers came nearest to running out; ``moves`` the first ones that the balancer made, None where it
+    was off. ``broken`` says where a capture is, if it is."""
 
     sim_seconds: float
     wall_seconds: float
@@ -70,6 +86,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     cpus: list[float]
     latency: list[int]
     lowest: list[LowQueue]
+    moves: list[Moved] | None = None
     broken: str | None = None
 
 
@@ -107,5 +124,28 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
         cpus=seen.loads(),
         latency=seen.latency().tolist(),
         lowest=[LowQueue(*row) for row in low_water(seen)[:_LOWEST_QUEUES]],
+        moves=_moves(ended),
         broken=broken,
     )
+
+
+def _moves(ended: Ended) -> list[Moved] | None:
+    """The first moves, with what the queues are called."""
+    if ended.moves is None:
+        return None
+    called = {
+        (adapter.name, queue.queue_id): queue.vm or queue.name
+        for adapter in ended.config.adapters
+        for queue in adapter.queues
+    }
+    keys = ("from_cpu", "to_cpu", "reason", "cause")
+    return [
+        Moved(
+            one["sim_time_ns"],
+            one["adapter"],
+            one["queue_id"],
+            called.get((one["adapter"], one["queue_id"]), ""),
+            *(one[key] for key in keys),
+        )
+        for one in ended.moves.first[:_MOVES_TOLD]
+    ]

@@ -56,7 +56,7 @@ def family() -> set[int]:
 
 def same(results: list[Result]) -> list[tuple[object, ...]]:
     """What must not depend on where or when something ran."""
-    return [(one.sim_seconds, one.values, one.cpus, one.latency, one.lowest) for one in results]
+    return [(one.sim_seconds, one.values, one.cpus, one.latency, one.lowest, one.moves) for one in results]
 
 
 def test_measures_are_those_of_a_replay_of_the_same_frames(capture: Path) -> None:
@@ -128,6 +128,31 @@ def test_what_is_wrong_with_a_capture_is_said_of_the_one_that_was_asked_for(tmp_
     assert isinstance(failure, Failure)
     assert failure.kind == "unusable"
     assert failure.sentence.startswith("asked.pcap: ")
+
+
+def test_a_plan_with_a_balancer_tells_what_it_moved_and_one_without_that_it_has_none(tmp_path: Path) -> None:
+    slow = "[cpu]\nclock_ghz = 0.1\n" + scenario([1, 1, 1], buffers=64)
+    balanced = '[balancer]\nmode = "dynamic"\ninterval_ms = 20\n' + slow
+    frames = [frame(n * 50_000, ethernet(MACS[n % 3])) for n in range(4_000)]
+    path = tmp_path / "busy.pcap"
+    path.write_bytes(pcap(frames, magic=0xA1B23C4D))
+    static, moving = [carry_out(one) for one in runs(path, slow, balanced)]
+    assert (static.moves, static.values["moved_away"], static.values["moved_home"]) == (None, None, None)
+    assert moving.moves
+    told = [one.reason for one in moving.moves]
+    assert (told.count("scale_out"), told.count("scale_in")) == (
+        moving.values["moved_away"],
+        moving.values["moved_home"],
+    )
+    first = moving.moves[0]
+    assert (first.adapter, first.queue, first.from_cpu, first.to_cpu) == (
+        "nic0",
+        f"vm{first.queue_id - 1}",
+        1,
+        0,
+    )
+    assert first.cause.startswith("balancer, scale-out: ")
+    assert same([decode_answer(answer(encode_run(runs(path, balanced)[0])))]) == same([moving])  # type: ignore[list-item]
 
 
 def test_a_run_that_fails_ends_the_others_and_says_which_it_was(tmp_path: Path, capture: Path) -> None:

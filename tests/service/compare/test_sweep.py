@@ -118,5 +118,21 @@ def test_without_a_capture_a_plan_without_traffic_has_the_first_ones() -> None:
     assert [one.seconds for one in made] == [2.0, 2.0]
     with pytest.raises(ScenarioError, match="traffic: missing"):
         runs_of([bare], [], capture=None, adapter=None, seconds=1.0)
-    with pytest.raises(ScenarioError, match="that of another plan is for adapter a"):
+    with pytest.raises(ScenarioError, match=r"that of another plan is for a \(nic0 fits\)"):
         runs_of([Plan("other", {}), given], [], capture=None, adapter=None, seconds=1.0)
+
+
+def test_traffic_for_a_team_fits_a_plan_that_has_it() -> None:
+    both = {"adapter": [{"name": "a"}, {"name": "b"}], "team": [{"name": "t", "members": ["a", "b"]}]}
+    flow = [{"kind": "broadcast"}]
+    given = Plan("given", both | {"traffic": {"mix": [{"adapter": "t", "rate_pps": 1, "flow": flow}]}})
+    made = runs_of([Plan("bare", both), given], [], capture=None, adapter=None, seconds=1.0)
+    assert made[0].scenario.traffic == made[1].scenario.traffic
+    with pytest.raises(ScenarioError, match=r"that of another plan is for a \(t fits\)"):
+        runs_of(
+            [Plan("bare", both), Plan("given", tomllib.loads(TWO))],
+            [],
+            capture=None,
+            adapter=None,
+            seconds=1.0,
+        )

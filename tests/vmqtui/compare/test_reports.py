@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from engine.dataplane.latency import end_ns
@@ -11,7 +12,7 @@ from engine.dataplane.layout import LATENCY_BUCKETS
 from engine.scenario.model import Scenario
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
-from engine.service.compare.runs import LowQueue, Result, Run
+from engine.service.compare.runs import LowQueue, Moved, Result, Run
 from vmqtui.compare import plots
 from vmqtui.compare.grid import MOST_ACROSS, grid, verdicts
 from vmqtui.compare.markdown import markdown
@@ -52,6 +53,27 @@ def test_measures_stand_down_and_plans_across_the_best_marked_the_unknown_unlike
     assert rows["interrupts"] == ("10 *", "20")
     assert rows["latency p99"] == ("–", "12.3 µs")
     assert rows["offered"] == ("1", "1")
+
+
+def test_what_the_balancer_did_is_told_where_a_plan_has_one() -> None:
+    cause = "balancer, scale-out: 31% of load from 0:1 (125% → 94%) to 0:2 (0% → 31%)"
+    move = Moved(120_000_000, "nic0", 3, "<web>|01", 1, 2, "scale_out", cause)
+    made = comparison("off", "on", moved_away=[None, 14], moved_home=[None, 0])
+    results = [made.results[0], msgspec.structs.replace(made.results[1], moves=[move] * 9)]
+    made = Comparison(made.runs, results, 1.0, "here")
+    rows = {row[0]: row[1:] for row in grid(made).rows}
+    assert rows["queues moved away"] == ("–", "14")
+    shown = lines(made, 60)
+    assert "on, moved by the balancer:" in shown
+    assert shown[shown.index("on, moved by the balancer:") + 1].startswith(
+        "  0.120 s <web>|01 on nic0: scale-out"
+    )
+    assert "  and 10 more" in shown
+    assert "and 5 more" in markdown(made)
+    assert "&lt;web&gt;|01 on nic0: scale-out: 31% of load" in page(made)
+    without = comparison("a", "b", moved_away=[None, None], moved_home=[None, None])
+    for text in ("\n".join(lines(without, 80)), markdown(without), page(without)):
+        assert "moved" not in text
 
 
 def test_many_plans_stand_below_each_other_with_what_differs() -> None:
