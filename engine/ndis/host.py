@@ -11,6 +11,7 @@ from engine.ndis.operations import Request, decode
 from engine.ndis.outcome import Outcome
 from engine.ndis.queue import key_of
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
+from engine.ndis.team_ports import with_team_ports
 from engine.ndis.traffic import Traffic
 from engine.ndis.what_if import foresee, malformed
 from engine.scenario.model import AdapterSpec, Scenario
@@ -46,7 +47,7 @@ class Host:
     def __init__(self, scenario: Scenario, played: str | None = None) -> None:
         self.scenario = scenario
         self.adapters = [
-            Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(scenario.adapter)
+            Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(with_team_ports(scenario))
         ]
         self.traffic = Traffic(scenario.traffic, targets(scenario), played)
         self.balancing = Balancing(scenario.balancer)

@@ -61,6 +61,12 @@ def interface_source(
     """The frames of a live interface. Raises ChoiceError, InterfaceError."""
     from engine.traffic.interface import InterfaceSource  # compiles kernels that most engines never use
 
+    team = next((one for one in scenario.team if one.name == adapter), None)
+    if team is not None:
+        raise ChoiceError(
+            f"--adapter: {team.name} is a team, and a live interface is the wire of one adapter"
+            f" ({', '.join(team.members)} fits)"
+        )
     index = fed(scenario, adapter, teams=False)
     assert isinstance(index, int)
     link_gbps = scenario.adapter[index].link_gbps

@@ -1,6 +1,7 @@
 """What must be true of the documents and messages that come out, whatever went in (CONTRACT 2 and 4)."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from tests.end_to_end.oracle import Adapter, Frame, adapters_of, arrivals_ns, expect
@@ -60,32 +61,45 @@ def replay_document(document: Row, adapters: Mapping[str, Adapter], fed: str, fr
     assert [each["name"] for each in document["adapters"]] == list(adapters)
     assert [cpu["id"] for cpu in document["cpus"]] == list(range(len(document["cpus"])))
     for row in document["adapters"]:
-        adapter = adapters[row["name"]]
-        expected = expect(frames if row["name"] == fed else frames[:0], adapter)
-        identities(row["port"], row["queues"], row["freed"], row["default_queue"])
-        assert {key: row["port"][key] for key in PORT_COUNTERS} == expected.port
-        assert [queue["id"] for queue in row["queues"]] == [0, *sorted(adapter.queue_vms)]
-        for queue in row["queues"]:
-            assert queue["steered_frames"] == expected.frames[queue["id"]], queue
-            assert queue["steered_bytes"] == expected.bytes[queue["id"]], queue
-            assert queue["vm"] == adapter.queue_vms.get(queue["id"])
-            assert queue["pending"] == queue["outstanding"] == 0
-            assert queue["discarded_frames"] == queue["lost_frames"] == 0
-        assert [
-            (each["id"], each["queue"], each["mac"], each["vlan"], each["matched_frames"])
-            for each in row["filters"]
-        ] == [
-            (number, queue_id, test.mac, test.vlan, expected.matched[number])
-            for number, (queue_id, test) in sorted(adapter.filters.items())
-        ]
-        assert {key: row["default_queue"][key] for key in REASONS} == {
-            key: expected.reasons[key] for key in REASONS
-        }
-        assert not any(row["freed"].values())
-    link = adapters[fed].link_gbps
-    arrivals = arrivals_ns(frames, link)
-    exact = (arrivals[-1] - arrivals[0]) / 10**9
+        adapter_row(row, adapters[row["name"]], frames if row["name"] == fed else [])
+    arrivals = arrivals_ns(frames, adapters[fed].link_gbps)
+    lasts(document, arrivals[-1] - arrivals[0])
+    cpus(document)
+
+
+def adapter_row(row: Row, adapter: Adapter, frames: list[Frame]) -> None:
+    """An adapter of the document, which received these frames: every count that steering alone decides."""
+    expected = expect(frames, adapter)
+    identities(row["port"], row["queues"], row["freed"], row["default_queue"])
+    assert {key: row["port"][key] for key in PORT_COUNTERS} == expected.port
+    assert [queue["id"] for queue in row["queues"]] == [0, *sorted(adapter.queue_vms)]
+    for queue in row["queues"]:
+        assert queue["steered_frames"] == expected.frames[queue["id"]], queue
+        assert queue["steered_bytes"] == expected.bytes[queue["id"]], queue
+        assert queue["vm"] == adapter.queue_vms.get(queue["id"])
+        assert queue["pending"] == queue["outstanding"] == 0
+        assert queue["discarded_frames"] == queue["lost_frames"] == 0
+    assert [
+        (each["id"], each["queue"], each["mac"], each["vlan"], each["matched_frames"])
+        for each in row["filters"]
+    ] == [
+        (number, queue_id, test.mac, test.vlan, expected.matched[number])
+        for number, (queue_id, test) in sorted(adapter.filters.items())
+    ]
+    assert {key: row["default_queue"][key] for key in REASONS} == {
+        key: expected.reasons[key] for key in REASONS
+    }
+    assert not any(row["freed"].values())
+
+
+def lasts(document: Row, exact_ns: Fraction) -> None:
+    """The time that the frames took."""
+    exact = exact_ns / 10**9
     assert abs(document["sim_seconds"] - exact) <= max(1e-9, float(exact) * 2**-52)
+
+
+def cpus(document: Row) -> None:
+    """What processors did fits what the queues did that they served."""
     for cpu in document["cpus"]:
         assert set(CPU_COUNTERS) <= set(cpu)
         served = [

@@ -111,14 +111,22 @@ def _read_pcapng(content: bytes) -> list[Frame]:
     return frames
 
 
-def arrivals_ns(frames: list[Frame], link_gbps: Fraction) -> list[Fraction]:
-    """When each frame has come in, from the first one's; one without a time has the time before."""
+def stamps_ns(frames: list[Frame]) -> list[Fraction]:
+    """The time of each frame, from the first one's; one without a time has the time before."""
     out: list[Fraction] = []
     stamp = first = next((each.seconds for each in frames if each.seconds is not None), Fraction(0))
-    free = Fraction(0)
     for each in frames:
         stamp = stamp if each.seconds is None else each.seconds
-        arrival = max((stamp - first) * 10**9, free)
+        out.append((stamp - first) * 10**9)
+    return out
+
+
+def arrivals_ns(frames: list[Frame], link_gbps: Fraction) -> list[Fraction]:
+    """When each frame has come in over a wire of this speed."""
+    out: list[Fraction] = []
+    free = Fraction(0)
+    for stamp, each in zip(stamps_ns(frames), frames, strict=True):
+        arrival = max(stamp, free)
         free = arrival + Fraction((each.wire + 20) * 8) / link_gbps
         out.append(arrival)
     return out

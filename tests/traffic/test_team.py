@@ -9,48 +9,15 @@ import pytest
 
 from engine.scenario.load import ScenarioError, loads
 from engine.scenario.model import Scenario
-from engine.service.sources import ChoiceError, capture_source, synthetic_source
+from engine.service.sources import ChoiceError, capture_source, interface_source, synthetic_source
 from engine.traffic.batch import FrameBatch, Source
 from engine.traffic.capture import CaptureError
+from tests.end_to_end.teams import member
 from tests.traffic.captures import ethernet, frame, pcap
 
 NO_LIMIT = 2**62
-GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64 - 1
 Got = tuple[int, int, bytes]
 """Adapter, arrival, captured bytes."""
-
-
-def mixed(state: int, word: int) -> int:
-    z = ((state ^ word) + GOLDEN) & WORD
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & WORD
-    z = (z ^ z >> 27) * 0x94D049BB133111EB & WORD
-    return z ^ z >> 31
-
-
-def number(octets: bytes) -> int:
-    return int.from_bytes(octets, "big")
-
-
-def member(data: bytes, mode: str, members: int, ports: dict[str, int]) -> int:
-    """The rule, word for word: docs/teams.md."""
-    known = data.ljust(12, b"\0")
-    if mode == "sum":
-        mac = known[:6].hex(":")
-        if mac in ports:
-            return ports[mac]
-        state = mixed(0, number(known[:6]))
-    else:
-        state = mixed(mixed(0, number(known[:6])), number(known[6:12]))
-        place = 12
-        while data[place : place + 2] in (b"\x81\x00", b"\x88\xa8") and place < 20:
-            place += 4
-        kind, packet = data[place : place + 2], data[place + 2 :]
-        if kind == b"\x08\x00" and len(packet) >= 20:
-            state = mixed(state, number(packet[12:20]))
-        elif kind == b"\x86\xdd" and len(packet) >= 40:
-            for k in range(4):
-                state = mixed(state, number(packet[8 + 8 * k : 16 + 8 * k]))
-    return (state >> 32) * members >> 32
 
 
 def team(mode: str, members: int = 2, *, rest: str = "", link: float = 10.0) -> Scenario:
@@ -213,6 +180,11 @@ def test_a_team_can_be_named_and_a_pipe_cannot_feed_one(tmp_path: Path) -> None:
         capture_source(tmp_path / "none", team("sum"), "t")
     with pytest.raises(CaptureError, match="can be read only once"):
         capture_source(Path("/dev/null"), team("sum"), "t")
+
+
+def test_a_live_interface_is_the_wire_of_one_member() -> None:
+    with pytest.raises(ChoiceError, match=r"t is a team, and .* the wire of one adapter \(nic0, nic1 fits\)"):
+        interface_source("eth0", team("sum"), "t")
 
 
 @pytest.mark.parametrize(
