@@ -212,7 +212,8 @@ class Dashboard(TimeKeys, TableActions, Exports):
 
     def action_choose_adapter(self) -> None:
         """Show one adapter, or all."""
-        names = list(self._model.snapshot.adapter_names)
+        snapshot = self._model.snapshot
+        names = list(snapshot.adapter_names)
         if len(names) < 2:
             self._tell("this host has one adapter" if names else "no adapter is known yet")
             return
@@ -224,7 +225,8 @@ class Dashboard(TimeKeys, TableActions, Exports):
                 self.draw()
 
         at = 0 if now is None else names.index(now) + 1
-        self.app.push_screen(ChooseDialog("Adapter", ["all adapters", *names], at), chosen)
+        lines = [f"{row.adapter}  {row.team_words}" if row.team else row.adapter for row in snapshot.adapters]
+        self.app.push_screen(ChooseDialog("Adapter", ["all adapters", *lines], at), chosen)
 
     def action_choose_host(self) -> None:
         """Show another host of the broker."""

@@ -6,6 +6,7 @@ import html
 import os
 import re
 
+import msgspec
 import pytest
 from textual.app import ComposeResult
 
@@ -206,6 +207,21 @@ def load_marks(line: Line) -> int:
         return percentages
     cells = "".join(text for text, _ in line[1:])
     return cells.count(" ") or len(cells)
+
+
+async def test_a_team_is_named_in_the_header_and_the_chooser(dashboard: Running) -> None:
+    link = live_link(adapters=("nic0", "nic1", "nic2"))
+    config = make_config(adapters=("nic0", "nic1", "nic2"))
+    first, second, alone = config.adapters
+    teamed = [msgspec.structs.replace(one, team="team0", team_mode="sum") for one in (first, second)]
+    link.publish("hv01", config=msgspec.structs.replace(config, adapters=[*teamed, alone]))
+    link.publish("hv01", stats=make_stats(4, adapters=("nic0", "nic1", "nic2")))
+    async with dashboard(link) as (app, pilot, _):
+        assert "team0, sum of queues: 2 adapters · 1 other adapter" in screen_text(app)
+        await pilot.press("a")
+        assert "nic1  team0, sum of queues" in screen_text(app)
+        await pilot.press("down", "enter")
+        assert "nic0 in team0, sum of queues" in screen_text(app)
 
 
 async def test_several_adapters_have_a_column_and_a_chooser(dashboard: Running) -> None:

@@ -314,6 +314,12 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
         return f"{config.team} {config.team_mode}" if config is not None and config.team else None
 
     @property
+    def team_words(self) -> str:
+        """The same in words: ``team0, sum of queues``; "" where it is in none."""
+        config = self.config
+        return f"{config.team}, {config.team_mode} of queues" if config is not None and config.team else ""
+
+    @property
     def link_use(self) -> float | None:
         mbits = self.mbits
         return ratio(mbits, self.config.link_gbps * 1000 if self.config else None)

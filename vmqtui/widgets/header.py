@@ -1,5 +1,6 @@
 """The two lines at the top, the line of tabs, and the line of keys at the bottom."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from textual import events
@@ -38,6 +39,16 @@ def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
     return [(f"△ {speed}{clock(behind_ns)} behind  ", "warn")]
 
 
+def _in_teams(rows: Sequence[AdapterRow]) -> str:
+    """How many adapters these are, and of which teams."""
+    teams = Counter(row.team_words for row in rows if row.team)
+    words = [f"{printable(team)}: {count} adapters" for team, count in teams.items()]
+    alone = len(rows) - teams.total()
+    if alone or not words:
+        words.append(f"{alone} {'other ' * bool(words)}adapter{'s' * (alone != 1)}")
+    return " · ".join(words)
+
+
 class Header(Canvas):
     """Who is watched, whether it is there, and what it does in all."""
 
@@ -58,9 +69,11 @@ class Header(Canvas):
         left: Line = [(" vmqtui ", "!accent"), (f"  {printable(model.host) or '–'}", "strong")]
         shown = [row for row in snapshot.adapters if model.choices.adapter in (None, row.adapter)]
         if model.choices.adapter is None and len(shown) > 1:
-            left.append((f"  {len(shown)} adapters", "title"))
+            left.append((f"  {_in_teams(shown)}", "title"))
         for row in shown if len(shown) == 1 else ():
             left.append((f"  {printable(row.adapter)}", "title"))
+            if row.team:
+                left.append((f" in {printable(row.team_words)}", "title"))
             if row.config is not None:
                 left.append(
                     (f"  {row.config.link_gbps:g} Gbit/s · NDIS {printable(row.config.ndis_version)}", "dim")
