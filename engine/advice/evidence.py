@@ -100,11 +100,20 @@ class QueueSeen:
         """Frames a second; 0 where that is not known."""
         return self.rate("steered_frames") or 0.0
 
+    @property
+    def home_cpu(self) -> int:
+        """The processor that who plans gave it; where it is, if that is not told."""
+        return self.config.cpu if self.config.home_cpu is None else self.config.home_cpu
+
     @cached_property
     def cycles(self) -> float:
         """What its frames cost by the host's CPU model, in cycles a second; without interrupts and DPCs."""
-        frames, size = self.rate("steered_frames") or 0.0, self.rate("steered_bytes") or 0.0
-        return frames * self._cost("cycles_per_frame") + size * self._cost("cycles_per_byte")
+        return self.pps * self._cost("cycles_per_frame") + self.copy_cycles
+
+    @cached_property
+    def copy_cycles(self) -> float:
+        """Those of them that copy bytes."""
+        return (self.rate("steered_bytes") or 0.0) * self._cost("cycles_per_byte")
 
     def _cost(self, key: str) -> float:
         """A number of the CPU model, which another writer may not tell."""
@@ -228,6 +237,15 @@ class AdapterSeen:
 
 
 @dataclass(frozen=True, eq=False)
+class TeamSeen:
+    """Adapters that receive as one. ``mode`` is "sum" or "min", or what another writer says."""
+
+    name: str
+    mode: str
+    members: Sequence[AdapterSeen]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """A host at one moment. Rates are since ``before``, or, without it, since the start."""
 
@@ -257,6 +275,20 @@ class Evidence:
     @cached_property
     def by_name(self) -> dict[str, AdapterSeen]:
         return {one.name: one for one in self.adapters}
+
+    @cached_property
+    def teams(self) -> tuple[TeamSeen, ...]:
+        """The teams, by their members' place."""
+        members: defaultdict[tuple[str, str], list[AdapterSeen]] = defaultdict(list)
+        for one in self.adapters:
+            if one.config.team is not None:
+                members[one.config.team, one.config.team_mode or ""].append(one)
+        return tuple(TeamSeen(name, mode, seen) for (name, mode), seen in members.items())
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the host's balancer is on."""
+        return bool(self.config.balancer.get("mode", "off") == "dynamic")
 
     def _adapter(self, config: AdapterConfig, now: AdapterStats) -> AdapterSeen:
         old = self.before.adapters.get(config.name) if self.before else None

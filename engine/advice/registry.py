@@ -6,12 +6,21 @@ import msgspec
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import MOST_FINDINGS, MOST_REQUESTS, SEVERITIES, Advice, Finding
-from engine.advice.rules import buffers, filters, full, processors, queues
+from engine.advice.rules import buffers, filters, full, moves, processors, queues, teams
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 
 RULES: Final[dict[str, Rule]] = {
-    rule.id: rule for rule in (*processors.RULES, *full.RULES, *queues.RULES, *filters.RULES, *buffers.RULES)
+    rule.id: rule
+    for rule in (
+        *processors.RULES,
+        *full.RULES,
+        *moves.RULES,
+        *teams.RULES,
+        *queues.RULES,
+        *filters.RULES,
+        *buffers.RULES,
+    )
 }
 _ORDER = {rule: place for place, rule in enumerate(RULES)}
 

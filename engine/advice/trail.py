@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.telemetry.config import Config, Vlan
 
@@ -18,14 +18,21 @@ Pair = tuple[str, str, Vlan]
 """Adapter, MAC, VLAN."""
 
 
+class Moved(NamedTuple):
+    """When a queue was seen to have moved, where it was until then, and whether the balancer moved it: it
+    alone leaves a queue's home where it is."""
+
+    at_ns: int
+    cpu: int
+    by_balancer: bool = False
+
+
 @dataclass(frozen=True)
 class Trace:
     """The trail at one moment. Times are simulated ns."""
 
-    moves: Mapping[QueueKey, tuple[tuple[int, int], ...]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
-    """When each queue was moved, and where it was until then."""
+    moves: Mapping[QueueKey, tuple[Moved, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Of each queue, the oldest first."""
     freeing_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
     uncompleted_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
     gone: Mapping[Pair, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -41,8 +48,8 @@ class Trail:
     def _start(self) -> None:
         self._config: Config | None = None
         self._now_ns = 0
-        self._cpus: dict[QueueKey, int] = {}
-        self._moves: dict[QueueKey, deque[tuple[int, int]]] = {}
+        self._places: dict[QueueKey, tuple[int, int | None]] = {}
+        self._moves: dict[QueueKey, deque[Moved]] = {}
         self._freeing: dict[QueueKey, int] = {}
         self._uncompleted: dict[QueueKey, int] = {}
         self._ports: dict[Pair, str] = {}
@@ -70,22 +77,24 @@ class Trail:
         return self._trace
 
     def _take_queues(self, config: Config, now_ns: int) -> None:
-        cpus: dict[QueueKey, int] = {}
+        places: dict[QueueKey, tuple[int, int | None]] = {}
         freeing: dict[QueueKey, int] = {}
         uncompleted: dict[QueueKey, int] = {}
+        balanced = config.balancer.get("mode", "off") != "off"
         for adapter in config.adapters:
             for queue in adapter.queues:
                 key = (adapter.name, queue.queue_id, queue.generation)
-                cpus[key] = queue.cpu
-                before = self._cpus.get(key, queue.cpu)
-                if before != queue.cpu:
-                    self._moves.setdefault(key, deque(maxlen=MOST_MOVES)).append((now_ns, before))
+                place = places[key] = (queue.cpu, queue.home_cpu)
+                cpu, home = self._places.get(key, place)
+                if cpu != queue.cpu:
+                    moved = Moved(now_ns, cpu, balanced and home is not None and home == queue.home_cpu)
+                    self._moves.setdefault(key, deque(maxlen=MOST_MOVES)).append(moved)
                 if queue.state in ("dma_stopped", "freeing"):
                     freeing[key] = self._freeing.get(key, now_ns)
                 elif queue.state in ("allocated", "set"):
                     uncompleted[key] = self._uncompleted.get(key, now_ns)
-        self._cpus, self._freeing, self._uncompleted = cpus, freeing, uncompleted
-        self._moves = {key: moves for key, moves in self._moves.items() if key in cpus}
+        self._places, self._freeing, self._uncompleted = places, freeing, uncompleted
+        self._moves = {key: moves for key, moves in self._moves.items() if key in places}
 
     def _take_ports(self, config: Config) -> None:
         ports: dict[Pair, str] = {

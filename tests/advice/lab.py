@@ -7,7 +7,7 @@ import msgspec
 
 from engine.advice.evidence import Evidence
 from engine.advice.trail import Trace
-from engine.telemetry.config import Config
+from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from tests.vmqtui.scripted import make_config
 
@@ -24,28 +24,9 @@ def evidence(
     columns: dict[str, dict[int, int]] | None = None,
     reasons: dict[str, int] | None = None,
 ) -> Evidence:
-    """One second of a host: ``loads`` by processor, ``pps`` and other ``columns`` by queue, 0 without."""
+    """One second of a host: ``loads`` by processor, ``pps`` and other ``columns`` by queue, 0 without; every
+    adapter does the same."""
     config = config or make_config((("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0)))
-    adapter = config.adapters[0]
-    ids = [queue.queue_id for queue in adapter.queues]
-    zero = {"id": ids, "generation": [queue.generation for queue in adapter.queues]}
-    frames = pps or {}
-
-    def of(by_queue: dict[int, int], otherwise: int = 0) -> list[int]:
-        return [by_queue.get(queue_id, otherwise) for queue_id in ids]
-
-    queues: dict[str, list[int]] = zero | {
-        "steered_frames": of(frames),
-        "steered_bytes": of({queue_id: 500 * count for queue_id, count in frames.items()}),
-        "total_buffers": [queue.buffers for queue in adapter.queues],
-        "low_free_buffers": of({}, 400),
-        "dropped_no_buffer": of({}),
-        "outstanding": of({}),
-    }
-    for name, by_queue in (columns or {}).items():
-        queues[name] = [
-            by_queue.get(queue_id, value) for queue_id, value in zip(ids, queues[name], strict=True)
-        ]
     cpus = [one.id for one in config.cpus]
     now = Stats(
         seq=2,
@@ -58,26 +39,55 @@ def evidence(
             "budget_cycles": [CYCLES for _ in cpus],
         },
         adapters={
-            adapter.name: AdapterStats(
-                port={},
-                queues=queues,
-                filters={
-                    "id": [one.filter_id for one in adapter.filters],
-                    "matched_frames": [frames.get(one.queue_id, 0) for one in adapter.filters],
-                },
-                freed={},
-                default_queue=reasons or {},
-                default_queue_top=TopPairs(
-                    mac=[one[0] for one in pairs],
-                    vlan=[one[1] for one in pairs],  # type: ignore[misc]
-                    reason=[one[2] for one in pairs],
-                    frames=[one[3] for one in pairs],
-                    error=[0 for _ in pairs],
-                ),
-            )
+            one.name: _counted(one, pps or {}, pairs, columns or {}, reasons or {}) for one in config.adapters
         },
     )
     return Evidence(config, now, None, trace or Trace())
+
+
+def _counted(
+    adapter: AdapterConfig,
+    frames: dict[int, int],
+    pairs: Sequence[tuple[str, int | str, str, int]],
+    columns: dict[str, dict[int, int]],
+    reasons: dict[str, int],
+) -> AdapterStats:
+    ids = [queue.queue_id for queue in adapter.queues]
+
+    def of(by_queue: dict[int, int], otherwise: int = 0) -> list[int]:
+        return [by_queue.get(queue_id, otherwise) for queue_id in ids]
+
+    queues: dict[str, list[int]] = {
+        "id": ids,
+        "generation": [queue.generation for queue in adapter.queues],
+        "steered_frames": of(frames),
+        "steered_bytes": of({queue_id: 500 * count for queue_id, count in frames.items()}),
+        "total_buffers": [queue.buffers for queue in adapter.queues],
+        "low_free_buffers": of({}, 400),
+        "dropped_no_buffer": of({}),
+        "outstanding": of({}),
+    }
+    for name, by_queue in columns.items():
+        queues[name] = [
+            by_queue.get(queue_id, value) for queue_id, value in zip(ids, queues[name], strict=True)
+        ]
+    return AdapterStats(
+        port={},
+        queues=queues,
+        filters={
+            "id": [one.filter_id for one in adapter.filters],
+            "matched_frames": [frames.get(one.queue_id, 0) for one in adapter.filters],
+        },
+        freed={},
+        default_queue=reasons,
+        default_queue_top=TopPairs(
+            mac=[one[0] for one in pairs],
+            vlan=[one[1] for one in pairs],  # type: ignore[misc]
+            reason=[one[2] for one in pairs],
+            frames=[one[3] for one in pairs],
+            error=[0 for _ in pairs],
+        ),
+    )
 
 
 def changed(config: Config, **changes: Any) -> Config:

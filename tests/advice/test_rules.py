@@ -9,7 +9,7 @@ from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
 from engine.advice.registry import RULES, advice, findings
 from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
-from engine.advice.trail import Trace
+from engine.advice.trail import Moved, Trace
 from engine.ndis.operations import decode
 from tests.advice.lab import changed, evidence
 from tests.vmqtui.scripted import make_config, with_queue
@@ -206,7 +206,7 @@ def test_a_free_is_stuck_only_after_a_while() -> None:
 
 
 def test_moves_count_within_the_time_that_is_looked_at() -> None:
-    moves = {("nic0", 1, 2): tuple((at, 1) for at in (0, 600_000_000, 700_000_000, 800_000_000))}
+    moves = {("nic0", 1, 2): tuple(Moved(at, 1) for at in (0, 600_000_000, 700_000_000, 800_000_000))}
     seen = evidence(make_config(VMS), trace=Trace(moves=moves))
     assert rules_of(seen, churn_moves=4, churn_s=1) == ["affinity-churn"]
     assert rules_of(seen, churn_moves=4, churn_s=1.0 - 0.5) == []

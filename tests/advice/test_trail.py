@@ -1,8 +1,9 @@
 """What the trail remembers of configurations."""
 
 import msgspec
+import pytest
 
-from engine.advice.trail import MOST_GONE, MOST_MOVES, Trail
+from engine.advice.trail import MOST_GONE, MOST_MOVES, Moved, Trail
 from tests.vmqtui.scripted import make_config, with_queue
 
 
@@ -11,7 +12,25 @@ def test_a_move_is_noted_with_where_the_queue_was() -> None:
     config = make_config()
     trail.add(config, 0)
     moved = with_queue(config, 1, cpu=5)
-    assert trail.add(moved, 7).moves == {("nic0", 1, 2): ((7, 2),)}
+    assert trail.add(moved, 7).moves == {("nic0", 1, 2): (Moved(7, 2),)}
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "by_balancer"),
+    [
+        ("dynamic", {"cpu": 5}, True),
+        ("dynamic", {"cpu": 5, "home_cpu": 5}, False),
+        ("off", {"cpu": 5}, False),
+    ],
+)
+def test_the_balancer_alone_leaves_a_home_where_it_is(
+    mode: str, changes: dict[str, int], by_balancer: bool
+) -> None:
+    config = msgspec.structs.replace(with_queue(make_config(), 1, home_cpu=2), balancer={"mode": mode})
+    trail = Trail()
+    trail.add(config, 0)
+    moves = trail.add(with_queue(config, 1, **changes), 7).moves
+    assert moves == {("nic0", 1, 2): (Moved(7, 2, by_balancer),)}
 
 
 def test_moves_are_bounded() -> None:

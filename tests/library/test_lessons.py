@@ -34,16 +34,21 @@ def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list
     name, found = tried
     beside = {one.finding.rule for one in found} - {LESSONS[name].rule}
     of_the_same_cause = {
+        "base-processor": {"balancer-off"},  # which would help, too
+        "piled-queues": {"balancer-off"},
+        "uneven": {"balancer-off"},
+        "shifted-load": {"piled-queues"},
+        "team-overlap": {"balancer-off"},
         "shared-out-buffers": {"too-few-buffers"},  # which is what people notice of it
         "allocation-failed": {"fewer-than-suggested"},  # the others of the batch
     }
     assert beside == of_the_same_cause.get(name, set())
 
 
-def test_every_rule_has_a_scenario_and_every_row_that_can_be_built() -> None:
+def test_every_rule_and_every_row_has_a_scenario() -> None:
     assert {one.rule for one in LESSONS.values()} == set(RULES)
     rows = {row for one in LESSONS.values() for row in one.rows}
-    assert rows == set(range(1, 11)) - {3}  # 3 is about teams of adapters
+    assert rows == set(range(1, 11))
 
 
 @pytest.mark.parametrize("name", LESSONS)

@@ -89,6 +89,7 @@ _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "remove_vm": ("vm", "remove"),
     "migrate_vm": ("vm", "migrate"),
     "set_adapter": ("adapter", "set"),
+    "set_balancer": ("balancer", "set"),
 }
 _ARGUMENTS: Final = ("queue_id", "filter_id", "mac", "queue_ids")
 

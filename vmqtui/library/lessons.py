@@ -1,6 +1,6 @@
 """The list of scenarios: what each shows, the finding it must raise, and what happens while it is watched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -64,15 +64,35 @@ def _moves(queue_id: int, cpus: Sequence[int], every_s: float) -> tuple[Deed, ..
     )
 
 
+def _load(at_s: float, flows: Mapping[int, tuple[int, int]]) -> Deed:
+    """Other traffic: by a MAC's last octet its VLAN and thousand frames a second; broadcasts too."""
+    flow: list[dict[str, Any]] = [
+        {"mac": f"00:15:5d:00:00:{octet:02x}", "vlan": vlan, "weight": kpps}
+        for octet, (vlan, kpps) in flows.items()
+    ]
+    flow.append({"kind": "broadcast", "vlan": 10, "weight": 1, "frame_bytes": 60})
+    rate_pps = 1000 * sum(one["weight"] for one in flow)
+    return Deed(at_s, "set_traffic", {"mix": [{"rate_pps": rate_pps, "pattern": "random", "flow": flow}]})
+
+
 LESSONS: Final[dict[str, Lesson]] = {
     lesson.name: lesson
     for lesson in (
         Lesson("base-processor", (1,), "shared-with-default"),
         Lesson("piled-queues", (1,), "piled-queues"),
         Lesson("uneven", (1, 8), "full-processor"),
+        Lesson(
+            "shifted-load",
+            (1,),
+            "balancer-off",
+            seconds=0.5,
+            deeds=(_load(0.05, {1: (10, 230), 2: (40, 230), 3: (10, 15), 4: (30, 24)}),),
+        ),
         Lesson("without-queue", (1, 2), "vm-without-queue"),
         Lesson("more-vms-than-queues", (2,), "more-vms-than-queues"),
         Lesson("idle-queue-held", (2,), "idle-queue-held"),
+        Lesson("team-overlap", (3,), "team-overlap"),
+        Lesson("team-differs", (3,), "team-differs"),
         Lesson("odd-processors", (4,), "odd-processors"),
         Lesson("one-queue", (5,), "one-queue-one-processor"),
         Lesson("numa-span", (6,), "numa-span"),

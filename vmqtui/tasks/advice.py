@@ -25,10 +25,12 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
     """The requests of a fix, to be looked at and sent; a sentence where no request mends it."""
     if not finding.requests:
         return f"no request mends this; {finding.fix}"
-    adapter = snapshot.index.adapters.get(finding.adapter)
-    if adapter is None:
-        return f"adapter {printable(finding.adapter)} is not known"
-    steps = [_step(place, one, adapter.settings) for place, one in enumerate(finding.requests)]
+    for one in finding.requests:
+        if "adapter" in one.params and _adapter(one, snapshot) is None:
+            return f"adapter {printable(str(one.params['adapter']))} is not known"
+    steps = [
+        _step(place, one, _adapter(one, snapshot), snapshot) for place, one in enumerate(finding.requests)
+    ]
     lasting = any(one.op in _FINAL for one in finding.requests)
     listed = [f"· {one.title}" for one in steps[:_LISTED]]
     if len(steps) > _LISTED:
@@ -42,21 +44,35 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
     )
 
 
-def _step(place: int, request: Request, adapter: AdapterConfig) -> Step:
+def _adapter(request: Request, snapshot: Snapshot) -> AdapterConfig | None:
+    """The adapter that a request is for; None where it is for the host."""
+    adapter = snapshot.index.adapters.get(str(request.params.get("adapter")))
+    return None if adapter is None else adapter.settings
+
+
+def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Step:
     """One request; only what hangs on no other can be foreseen."""
     alone = place == 0 or (request.op == "set_queue_parameters" and "cpu" in request.params)
-    title = command(request).removeprefix("vmqtui ").replace(f" --adapter {adapter.name}", "")
+    title = command(request).removeprefix("vmqtui ")
+    if adapter is not None and len(snapshot.adapter_names) == 1:
+        title = title.replace(f" --adapter {adapter.name}", "")
     queue_id = request.params.get("queue_id")
-    queue = next((one for one in adapter.queues if one.queue_id == queue_id), None)
-    fixed = request.queue_from is None and queue is not None and request.op != "free_queue"
+    queues = adapter.queues if adapter is not None else []
+    queue = next((one for one in queues if one.queue_id == queue_id), None)
+    fixed = request.queue_from is None and request.op != "free_queue"
+    about = (
+        (adapter.name, queue.queue_id, queue.generation)
+        if adapter is not None and queue is not None
+        else None
+    )
     return Step(
         _key(place),
         title,
         request.op,
         lambda answers: _params(request, answers),
         foresee=dict(request.params) if alone and request.queue_from is None else None,
-        undo=_undo(place, request, adapter, queue),
-        about=(adapter.name, queue.queue_id, queue.generation) if fixed and queue is not None else None,
+        undo=_undo(place, request, adapter, queue, snapshot),
+        about=about if fixed else None,
     )
 
 
@@ -72,11 +88,31 @@ def _params(request: Request, answers: Answers) -> dict[str, Any]:
     return params
 
 
-def _undo(place: int, request: Request, adapter: AdapterConfig, queue: QueueConfig | None) -> Any:
+def _undo(
+    place: int,
+    request: Request,
+    adapter: AdapterConfig | None,
+    queue: QueueConfig | None,
+    snapshot: Snapshot,
+) -> Any:
     """Makes the step that takes a request back, or says why there is none."""
     op, params = request.op, request.params
     if op in _FINAL:
         return _FINAL[op]
+    match op:
+        case "set_balancer" if snapshot.config is not None:
+            told = snapshot.config.balancer
+            return lambda answers: _back(op, {key: told[key] for key in params if key in told})
+        case "resume_vm":
+            return lambda answers: _back("pause_vm", params)
+    if adapter is None:
+        return None
+    return _undo_on(adapter, place, request, queue)
+
+
+def _undo_on(adapter: AdapterConfig, place: int, request: Request, queue: QueueConfig | None) -> Any:
+    """The same of a request for an adapter."""
+    op, params = request.op, request.params
     match op:
         case "set_queue_parameters" if queue is not None:
             before: dict[str, Any] = {key: getattr(queue, key) for key in ("cpu", "buffers") if key in params}
@@ -103,8 +139,6 @@ def _undo(place: int, request: Request, adapter: AdapterConfig, queue: QueueConf
                 "free_queue",
                 {"adapter": adapter.name, "queue_id": number_in(answers[_key(place)], "queue_id")},
             )
-        case "resume_vm":
-            return lambda answers: _back("pause_vm", params)
         case "set_adapter":
             return lambda answers: _back(
                 op,

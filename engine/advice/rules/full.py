@@ -9,6 +9,7 @@ from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default
 from engine.advice.rules.queues import unserved
 from engine.advice.rules.rule import Rule
+from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
 
 _WORTH_IT = 0.05
@@ -34,7 +35,7 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         if cpu.load is None or cpu.load < thresholds.busy_load or cpu.id in spread_out:
             continue
         dropping = [one for one in cpu.queues if one.rate("dropped_no_buffer") and not one.config.vm_paused]
-        if not dropping or _half_a_core(evidence, cpu):
+        if not dropping or _half_a_core(evidence, cpu) or is_of_team(evidence, dropping):
             continue
         heaviest = max(cpu.queues, key=lambda one: (one.cycles, -one.queue_id))
         adapter = evidence.by_name[heaviest.adapter.name]

@@ -7,8 +7,8 @@ from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
 from engine.advice.rules.rule import Rule
+from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
-from engine.ndis.processors import processor_name
 from engine.telemetry.config import FilterConfig
 
 
@@ -85,6 +85,8 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         busy = [one for one in cpu.queues if one.queue_id != 0 and one.pps >= thresholds.idle_pps]
         if len(busy) < 2 or len(busy) < len([one for one in cpu.queues if one.pps >= thresholds.idle_pps]):
             continue  # with the default queue it is another rule's
+        if is_of_team(evidence, busy):
+            continue  # likewise
         adapter = evidence.by_name[busy[0].adapter.name]
         idle = [one for one in _idle(evidence, adapter, thresholds) if one.id != cpu.id]
         if not idle:
@@ -140,7 +142,8 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 "drops_pps": queue.rate("dropped_no_buffer"),
                 "idle_processors": len(idle),
             },
-            cause="A queue uses exactly one processor, however many there are.",
+            cause="A queue uses exactly one processor, however many there are."
+            + (" So the balancer, which is on, has nothing to move." if evidence.is_balanced else ""),
             fix="Split its filters over two queues on two processors"
             if requests
             else "It has one filter, which can't be split: let the VM have several queues (VMMQ) and spread "
@@ -279,58 +282,6 @@ def _far_count(evidence: Evidence, finding: Finding) -> float | None:
     return float(sum(cpu is not None and cpu.config.numa_node != adapter.config.numa_node for cpu in cpus))
 
 
-def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A queue that is moved again and again."""
-    since_ns = evidence.stats.sim_time_ns - int(thresholds.churn_s * 1e9)
-    for adapter in evidence.adapters:
-        for queue in adapter.queues:
-            key = (adapter.name, queue.queue_id, queue.config.generation)
-            moves = [cpu for at_ns, cpu in evidence.trace.moves.get(key, ()) if at_ns >= since_ns]
-            if len(moves) < thresholds.churn_moves:
-                continue
-            cool = Room(evidence).coolest(eligible(evidence, adapter))
-            target = queue.config.cpu if cool is None else cool
-            yield Finding(
-                rule="affinity-churn",
-                severity="warn",
-                adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
-                where=queue.called,
-                says=f"{queue.called} was moved {len(moves)} times within {thresholds.churn_s:g} s",
-                numbers={
-                    "moves": len(moves),
-                    "within_s": thresholds.churn_s,
-                    "pps": queue.rate("steered_frames"),
-                },
-                cause="Something moves the queue to follow its load, and the load follows the queue: caches "
-                "are cold after each move, and nothing is gained.",
-                fix=f"Let processor {processor_name(target)} serve it, and leave it there",
-                requests=[
-                    Request(
-                        op="set_queue_parameters",
-                        params={"adapter": adapter.name, "queue_id": queue.queue_id, "cpu": target},
-                    )
-                ],
-                commands=[powershell.adapter_vmq(adapter.name, [target])],
-                measure="moves within the last while",
-                value=float(len(moves)),
-                queue_id=queue.queue_id,
-                vm=queue.config.vm,
-            )
-
-
-def _moves(evidence: Evidence, finding: Finding) -> float | None:
-    since_ns = evidence.stats.sim_time_ns - int(float(finding.numbers.get("within_s") or 0) * 1e9)
-    return float(
-        sum(
-            at_ns >= since_ns
-            for (adapter, queue_id, _), moves in evidence.trace.moves.items()
-            if (adapter, queue_id) == (finding.adapter, finding.queue_id)
-            for at_ns, _ in moves
-        )
-    )
-
-
 RULES = (
     Rule(
         "shared-with-default",
@@ -379,15 +330,5 @@ RULES = (
         numa_span,
         _far_count,
         "queues",
-    ),
-    Rule(
-        "affinity-churn",
-        "A queue is moved again and again",
-        "jitter although no processor is full",
-        (6,),
-        churn,
-        _moves,
-        "moves",
-        thresholds=("churn_moves", "churn_s"),
     ),
 )

@@ -10,7 +10,7 @@ from engine.advice.thresholds import AdviceThresholds
 
 Look = Callable[[Evidence, AdviceThresholds], Iterator[Finding]]
 Measure = Callable[[Evidence, Finding], float | None]
-Unit = Literal["load", "frames/s", "queues", "buffers", "moves", "share"]
+Unit = Literal["load", "frames/s", "queues", "buffers", "moves", "processors", "share"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,324 @@
+"""Rules on teams of adapters: which processors their members' queues may share (event 106)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+from engine.advice import powershell
+from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen, TeamSeen
+from engine.advice.finding import Finding, Request
+from engine.advice.room import Room, eligible
+from engine.advice.rules.rule import Rule
+from engine.advice.thresholds import AdviceThresholds
+from engine.ndis.processors import processor_name
+
+_Thing = TypeVar("_Thing")
+_NAMED = 8
+
+Sets = Mapping[str, frozenset[int]]
+"""By member: the processors of its VMs' queues."""
+
+
+def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Sum of queues: members' queues are on the same processors."""
+    for team in _teams(evidence, "sum"):
+        shared = _shared(_sets(team))
+        if not shared:
+            continue
+        queues = [one for one in _queues(team) if one.home_cpu in shared]
+        loads = [cpu.load for cpu in evidence.cpus if cpu.id in shared and cpu.load is not None]
+        load = max(loads, default=None)
+        busy = _by_busy_members(queues, thresholds)
+        parts = _parts(evidence, team)
+        words = ", ".join(f"{name} {_named(cpus)}" for name, cpus in parts.items())
+        yield Finding(
+            rule="team-overlap",
+            severity="note" if not busy else "bad" if load is not None and load >= 0.99 else "warn",
+            adapter=team.members[0].name,
+            key=f"team {team.name}",
+            where=f"team {team.name}",
+            says=f"{team.name} (sum of queues): members share processor{'s' * (len(shared) > 1)} "
+            f"{_named(shared)}",
+            numbers={
+                "members": len(team.members),
+                "shared_processors": len(shared),
+                "busy_shared_processors": busy,
+                "load": load,
+                "drops_pps": _sum(one.rate("dropped_no_buffer") for one in queues),
+            },
+            cause="With the members' queues summed up, each VM's frames come in on one member, which brings "
+            "them to its own processors as if it were alone: where two members use the same one, it has the "
+            "work of both (event 106).",
+            fix=f"Give each member processors of its own: {words}"
+            if parts
+            else f"There are fewer processors than the {len(team.members)} members need: take one out of the "
+            "team, or give the host more",
+            requests=_into(evidence, team, parts),
+            commands=[powershell.adapter_vmq(name, sorted(cpus)) for name, cpus in parts.items()],
+            measure="processors that members share",
+            value=float(len(shared)),
+            after=0.0 if parts else None,
+            estimated=True,
+        )
+
+
+def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Min of queues: members' queues are on different processors."""
+    for team in _teams(evidence, "min"):
+        sets = _sets(team)
+        uncommon = _uncommon(sets)
+        if not uncommon:
+            continue
+        members = [one for one in team.members if sets.get(one.name)]
+        target = _common(members, Room(evidence), evidence)
+        split = _split_vms(members)
+        traffic = any(one.pps >= thresholds.idle_pps for one in _queues(team) if one.home_cpu in uncommon)
+        words = "; ".join(f"{name} {_named(cpus)}" for name, cpus in sets.items())
+        yield Finding(
+            rule="team-differs",
+            severity="warn" if traffic else "note",
+            adapter=team.members[0].name,
+            key=f"team {team.name}",
+            where=f"team {team.name}",
+            says=f"{team.name} (min of queues): members use different processors: {words}",
+            numbers={
+                "members": len(team.members),
+                "different_processors": len(uncommon),
+                "vms_on_several": len(split),
+                "frames_of_those_pps": _sum(
+                    one.rate("steered_frames") for one in _queues(team) if _called(one) in split
+                ),
+            },
+            cause="A VM's frames come in on any member, so it has a queue on each; Windows gives these the "
+            "same processor, and can do that only within a set that all members have (event 106).",
+            fix=f"Let all members use the same processors, {_named(set(target.values()))}, and a VM's queues "
+            "the same one",
+            requests=_onto(members, target),
+            commands=[powershell.adapter_vmq(one.name, sorted(set(target.values()))) for one in members],
+            measure="processors that not every member uses",
+            value=float(len(uncommon)),
+            after=0.0,
+            estimated=True,
+        )
+
+
+# --- what there is --------------------------------------------------------------------------------
+
+
+def _teams(evidence: Evidence, mode: str) -> Iterator[TeamSeen]:
+    """Teams of a mode, whose queues are all on processors that are told of."""
+    for team in evidence.teams:
+        if team.mode == mode and all(one.home_cpu in evidence.cpu for one in _queues(team)):
+            yield team
+
+
+def is_of_team(evidence: Evidence, queues: Sequence[QueueSeen]) -> bool:
+    """Whether queues of one processor are there only because members of a team in sum mode share it."""
+    names = [queue.adapter.name for queue in queues]
+    return len(set(names)) == len(names) > 1 and any(
+        set(names) <= {member.name for member in team.members} for team in _teams(evidence, "sum")
+    )
+
+
+def _queues(team: TeamSeen) -> list[QueueSeen]:
+    """The VMs' queues of all members; those that are going no more."""
+    return [queue for member in team.members for queue in _of_vms(member)]
+
+
+def _of_vms(member: AdapterSeen) -> list[QueueSeen]:
+    return [one for one in member.of_vms if one.config.state not in ("dma_stopped", "freeing")]
+
+
+def _sets(team: TeamSeen) -> Sets:
+    """By member that has queues: the processors they were given. What the balancer does is not the plan."""
+    sets = {one.name: frozenset(queue.home_cpu for queue in _of_vms(one)) for one in team.members}
+    return {name: cpus for name, cpus in sets.items() if cpus}
+
+
+def _shared(sets: Sets) -> set[int]:
+    """Processors that more than one member uses."""
+    counts = Counter(cpu for cpus in sets.values() for cpu in cpus)
+    return {cpu for cpu, members in counts.items() if members > 1}
+
+
+def _uncommon(sets: Sets) -> frozenset[int]:
+    """Processors that some members use and others don't."""
+    every = list(sets.values())
+    return frozenset().union(*every) - every[0].intersection(*every[1:]) if every else frozenset()
+
+
+def _called(queue: QueueSeen) -> str:
+    return queue.config.vm or queue.config.name
+
+
+def _by_busy_members(queues: Sequence[QueueSeen], thresholds: AdviceThresholds) -> int:
+    """Processors to which more than one member brings frames."""
+    busy = {(one.home_cpu, one.adapter.name) for one in queues if one.pps >= thresholds.idle_pps}
+    return sum(members > 1 for members in Counter(cpu for cpu, _ in busy).values())
+
+
+def _split_vms(members: Sequence[AdapterSeen]) -> set[str]:
+    """VMs that are served by one processor here and by another there."""
+    cpus: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for member in members:
+        for queue in _of_vms(member):
+            cpus[_called(queue)][member.name].add(queue.home_cpu)
+    return {vm for vm, used in cpus.items() if len({frozenset(one) for one in used.values()}) > 1}
+
+
+def _sum(rates: Iterable[float | None]) -> float | None:
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) if known else None
+
+
+def _named(cpus: Iterable[int]) -> str:
+    """Processors as people write them: ``0:1..0:3, 0:6``."""
+    runs: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    words = [processor_name(low) + (f"..{processor_name(high)}" if high > low else "") for low, high in runs]
+    return ", ".join(words[:_NAMED] + ["…"] * (len(words) > _NAMED))
+
+
+# --- what to change -------------------------------------------------------------------------------
+
+
+def _parts(evidence: Evidence, team: TeamSeen) -> dict[str, list[int]]:
+    """By member: neighbouring processors of its own, of its NUMA node; none where there are too few.
+
+    Members keep to the order in which their queues lie now, so that as many as can be stay where they are.
+    """
+    nodes: defaultdict[int, list[AdapterSeen]] = defaultdict(list)
+    for member in team.members:
+        nodes[member.config.numa_node].append(member)
+    parts: dict[str, list[int]] = {}
+    for members in nodes.values():
+        cpus = _free_of_default(evidence, members)
+        if len(cpus) < len(members):
+            return {}
+        for member, part in zip(sorted(members, key=_middle), _cut(cpus, len(members)), strict=True):
+            parts[member.name] = [cpu.id for cpu in part]
+    used = [cpu for part in parts.values() for cpu in part]
+    if len(set(used)) < len(used):  # nodes without a processor took those of others
+        return {}
+    return {member.name: parts[member.name] for member in team.members}
+
+
+def _free_of_default(evidence: Evidence, members: Sequence[AdapterSeen]) -> list[CpuSeen]:
+    """Processors that serve no member's default queue; where these are too few, those that some may use."""
+    fitting = [{cpu.id for cpu in eligible(evidence, member)} for member in members]
+    cpus = set.intersection(*fitting)
+    if len(cpus) < len(members):
+        cpus = set.union(*fitting)
+    return [evidence.cpu[cpu] for cpu in sorted(cpus)]
+
+
+def _middle(member: AdapterSeen) -> float:
+    """Where a member's queues lie on average."""
+    cpus = [queue.home_cpu for queue in _of_vms(member)]
+    return sum(cpus) / len(cpus) if cpus else float("inf")
+
+
+def _cut(things: Sequence[_Thing], count: int) -> list[Sequence[_Thing]]:
+    """In so many parts, as even as can be, in order."""
+    marks = [place * len(things) // count for place in range(count + 1)]
+    return [things[low:high] for low, high in pairwise(marks)]
+
+
+def _into(evidence: Evidence, team: TeamSeen, parts: Mapping[str, Sequence[int]]) -> list[Request]:
+    """Move what is outside of its member's part into it, the queue that takes most first."""
+    room, requests = Room(evidence), []
+    for member in team.members if parts else ():
+        part = [evidence.cpu[cpu] for cpu in parts[member.name]]
+        outside = [one for one in _of_vms(member) if one.home_cpu not in parts[member.name]]
+        for queue in sorted(outside, key=lambda one: (-one.cycles, one.queue_id)):
+            target = room.coolest(part)
+            assert target is not None
+            requests.append(room.move(queue, target))
+    return requests
+
+
+def _common(members: Sequence[AdapterSeen], room: Room, evidence: Evidence) -> dict[tuple[str, int], int]:
+    """By adapter and queue: a processor, so that every member uses the same ones.
+
+    A VM that has a queue on each member gets its processor on the member that uses most of them. The queues
+    of others go to processors that are used so.
+    """
+    first = max(members, key=lambda one: len({queue.home_cpu for queue in _of_vms(one)}))
+    everywhere = set.intersection(*(set(_numbered(member)) for member in members))
+    cpu_of = {unit: queue.home_cpu for unit, queue in _numbered(first).items() if unit in everywhere}
+    least = min(len(_of_vms(member)) for member in members)
+    cpus = sorted(set(cpu_of.values())) or sorted({one.home_cpu for one in _of_vms(first)})[:least]
+    target: dict[tuple[str, int], int] = {}
+    for member in members:
+        unused = [] if cpu_of else list(cpus)
+        for unit, queue in sorted(_numbered(member).items(), key=lambda pair: -pair[1].cycles):
+            cpu = cpu_of.get(unit)
+            if cpu is None:
+                cpu = unused.pop(0) if unused else room.coolest(evidence.cpu[one] for one in cpus)
+            assert cpu is not None
+            target[member.name, queue.queue_id] = cpu
+            room.move(queue, cpu)
+    return target
+
+
+def _numbered(member: AdapterSeen) -> dict[tuple[str, int], QueueSeen]:
+    """A member's queues by VM and, where that has several, their number."""
+    counts: Counter[str] = Counter()
+    queues = {}
+    for queue in _of_vms(member):
+        counts[_called(queue)] += 1
+        queues[_called(queue), counts[_called(queue)]] = queue
+    return queues
+
+
+def _onto(members: Sequence[AdapterSeen], target: Mapping[tuple[str, int], int]) -> list[Request]:
+    """Move every queue that is elsewhere to its processor."""
+    return [
+        Request(
+            op="set_queue_parameters",
+            params={"adapter": member.name, "queue_id": queue.queue_id, "cpu": cpu},
+        )
+        for member in members
+        for queue in _of_vms(member)
+        if queue.home_cpu != (cpu := target[member.name, queue.queue_id])
+    ]
+
+
+# --- what a fix changes ---------------------------------------------------------------------------
+
+
+def _measured(count: Callable[[Sets], Iterable[int]]) -> Callable[[Evidence, Finding], float | None]:
+    def measure(evidence: Evidence, finding: Finding) -> float | None:
+        team = next((one for one in evidence.teams if f"team {one.name}" == finding.key), None)
+        return None if team is None else float(len(set(count(_sets(team)))))
+
+    return measure
+
+
+RULES = (
+    Rule(
+        "team-overlap",
+        "A team's members share processors (sum of queues)",
+        "event 106, processor sets overlap",
+        (3,),
+        overlap,
+        _measured(_shared),
+        "processors",
+        thresholds=("idle_pps",),
+    ),
+    Rule(
+        "team-differs",
+        "A team's members use different processors (min of queues)",
+        "event 106, processor sets differ",
+        (3,),
+        differ,
+        _measured(_uncommon),
+        "processors",
+        thresholds=("idle_pps",),
+    ),
+)

@@ -1,0 +1,91 @@
+"""Rules on queues that move, and on the balancer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.advice.evidence import Evidence
+from engine.advice.finding import Finding
+from engine.advice.registry import findings
+from engine.advice.thresholds import AdviceThresholds
+from engine.advice.trail import Moved, Trace
+from engine.ndis.operations import decode
+from engine.telemetry.config import Config
+from tests.advice.lab import evidence
+from tests.vmqtui.scripted import make_config
+
+VMS = (("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 1, 0), ("c", "c", 2, 0))
+MS = 1_000_000
+
+
+def host(vms: Sequence[tuple[str, str | None, int, int]] = VMS, **balancer: Any) -> Config:
+    return msgspec.structs.replace(make_config(vms), balancer=balancer)
+
+
+def of_rule(rule: str, seen: Evidence, **thresholds: Any) -> Finding | None:
+    found = [one for one in findings(seen, AdviceThresholds(**thresholds)) if one.rule == rule]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def churned(by_balancer: Sequence[bool], **balancer: Any) -> Finding:
+    moves = tuple(Moved(n * MS, n % 3, whose) for n, whose in enumerate(by_balancer))
+    found = of_rule("affinity-churn", evidence(host(**balancer), trace=Trace({("nic0", 1, 2): moves})))
+    assert found is not None
+    for one in found.requests:
+        decode(one.op, one.params)
+    return found
+
+
+def test_what_others_move_about_is_given_a_home() -> None:
+    found = churned([False, False, False, False], mode="off")
+    assert [one.op for one in found.requests] == ["set_queue_parameters"]
+    assert "balancer" not in found.says
+
+
+def test_what_the_balancer_moves_about_shall_rest_longer() -> None:
+    found = churned([True, True, True, False], mode="dynamic")
+    assert found.says.endswith("within 30 s, 3 of them by the balancer")
+    [request] = found.requests
+    assert request.op == "set_balancer"
+    # With so long a rest fewer moves than the threshold, 4, fit into 30 s.
+    assert 3 * request.params["cooldown_ms"] > 30_000
+
+
+def test_a_balancer_that_is_off_by_now_is_not_to_blame() -> None:
+    assert [one.op for one in churned([True] * 4, mode="off").requests] == ["set_queue_parameters"]
+
+
+BUSY = {"loads": {1: 0.95}, "pps": {1: 200_000, 2: 150_000, 3: 1000}}
+
+
+def test_the_balancer_would_move_a_queue_of_a_full_processor() -> None:
+    found = of_rule("balancer-off", evidence(host(mode="off"), **BUSY))  # type: ignore[arg-type]
+    assert found is not None
+    assert (found.cpu, found.value, found.severity) == (1, 0.95, "note")
+    assert [(one.op, one.params) for one in found.requests] == [("set_balancer", {"mode": "dynamic"})]
+    assert "it would move queue 1 (a) to 0:3 first" in found.fix
+    taken = 200_000 * (6000 + 500) / 2_600_000_000
+    assert found.after == pytest.approx(0.95 - taken)
+
+
+@pytest.mark.parametrize("balancer", [{}, {"mode": "dynamic"}, {"mode": "off", "scale_in": 7}, {"mode": 3}])
+def test_nothing_is_said_where_it_is_on_or_not_told_of(balancer: dict[str, Any]) -> None:
+    assert of_rule("balancer-off", evidence(host(**balancer), **BUSY)) is None  # type: ignore[arg-type]
+
+
+def test_where_it_could_not_help_it_is_not_advised() -> None:
+    alone = evidence(host(mode="off"), loads={1: 1.0}, pps={1: 400_000})
+    everywhere = evidence(host(mode="off"), loads=dict.fromkeys(range(8), 0.95), pps={1: 9000, 2: 9000})
+    calm = evidence(host(mode="off"), loads={1: 0.7}, pps={1: 150_000, 2: 150_000})
+    for seen in (alone, everywhere, calm):
+        assert of_rule("balancer-off", seen) is None
+
+
+@pytest.mark.parametrize(("mode", "said"), [("dynamic", True), ("off", False)])
+def test_one_queue_that_fills_a_processor_is_nothing_the_balancer_can_help(mode: str, said: bool) -> None:
+    found = of_rule("one-queue-one-processor", evidence(host(mode=mode), loads={1: 1.0}, pps={1: 400_000}))
+    assert found is not None
+    assert ("the balancer, which is on, has nothing to move" in found.cause) is said

@@ -1,0 +1,162 @@
+"""Rules on teams: what they find, and that their fix leaves nothing to find."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.advice.evidence import Evidence
+from engine.advice.finding import Finding
+from engine.advice.registry import findings
+from engine.ndis.operations import decode
+from engine.telemetry.config import AdapterConfig, Config
+from tests.advice.lab import evidence
+from tests.vmqtui.scripted import make_config
+
+Members = Sequence[Sequence[tuple[str, int]]]
+"""Of each member its queues: VM and processor."""
+
+
+def team(mode: str, members: Members, *, cpus: int = 8) -> Config:
+    """A host of one team."""
+    adapters = []
+    for number, queues in enumerate(members):
+        vms = [("default", None, 0, 0), *((vm, vm, cpu, 0) for vm, cpu in queues)]
+        [adapter] = make_config(vms, adapters=(f"nic{number}",), cpus=cpus).adapters
+        adapters.append(msgspec.structs.replace(adapter, team="t", team_mode=mode))
+    return msgspec.structs.replace(make_config((), cpus=cpus), adapters=adapters)
+
+
+def found_in(seen: Evidence) -> Finding | None:
+    found = [one for one in findings(seen) if one.rule.startswith("team-")]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def only(mode: str, *members: Sequence[tuple[str, int]], **seen: object) -> Finding:
+    found = found_in(evidence(team(mode, members), **seen))  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+def fixed(config: Config, finding: Finding) -> Config:
+    """The configuration once the finding's requests were carried out."""
+    adapters = {one.name: one for one in config.adapters}
+    for request in finding.requests:
+        assert request.op == "set_queue_parameters"
+        decode(request.op, request.params)
+        adapter = adapters[request.params["adapter"]]
+        queues = [
+            msgspec.structs.replace(one, cpu=request.params["cpu"], home_cpu=request.params["cpu"])
+            if one.queue_id == request.params["queue_id"]
+            else one
+            for one in adapter.queues
+        ]
+        adapters[adapter.name] = msgspec.structs.replace(adapter, queues=queues)
+    return msgspec.structs.replace(config, adapters=list(adapters.values()))
+
+
+def cpus_of(adapter: AdapterConfig) -> dict[str, int]:
+    return {one.name: one.cpu for one in adapter.queues if one.queue_id}
+
+
+def test_members_apart_in_sum_and_alike_in_min_are_as_they_should_be() -> None:
+    apart = [[("a", 1), ("b", 2)], [("c", 3)]]
+    alike = [[("a", 1), ("b", 2)], [("a", 1), ("b", 2)]]
+    assert found_in(evidence(team("sum", apart))) is None
+    assert found_in(evidence(team("min", alike))) is None
+    assert only("min", *apart).rule == "team-differs"
+    assert only("sum", *alike).rule == "team-overlap"
+
+
+def test_default_queues_and_members_without_queues_count_for_nothing() -> None:
+    for mode in ("sum", "min"):
+        assert found_in(evidence(team(mode, [[("a", 1)], []]))) is None
+
+
+def test_each_member_gets_neighbouring_processors_of_its_own() -> None:
+    finding = only("sum", [("a", 1), ("b", 2)], [("c", 1), ("d", 2), ("e", 3)])
+    assert finding.fix == "Give each member processors of its own: nic0 0:1..0:3, nic1 0:4..0:7"
+    assert finding.commands == [
+        "Set-NetAdapterVmq -Name 'nic0' -BaseProcessorGroup 0 -BaseProcessorNumber 1 -MaxProcessorNumber 3"
+        " -MaxProcessors 3",
+        "Set-NetAdapterVmq -Name 'nic1' -BaseProcessorGroup 0 -BaseProcessorNumber 4 -MaxProcessorNumber 7"
+        " -MaxProcessors 4",
+    ]
+    assert (finding.value, finding.after, finding.numbers["shared_processors"]) == (2, 0, 2)
+
+
+def test_an_overlap_is_as_bad_as_what_it_does() -> None:
+    members = [[("a", 1)], [("b", 1)]]
+    severities = [
+        only("sum", *members, pps=frames, loads={1: load}).severity
+        for frames, load in (({}, 0.0), ({1: 5000}, 0.2), ({1: 200_000}, 1.0))
+    ]
+    assert severities == ["note", "warn", "bad"]
+
+
+def test_a_pile_that_only_the_team_makes_is_the_teams() -> None:
+    seen = evidence(team("sum", [[("a", 1)], [("b", 1)]]), pps={1: 200_000}, loads={1: 1.0})
+    assert [one.rule for one in findings(seen)] == ["team-overlap"]
+    seen = evidence(team("sum", [[("a", 1), ("c", 1)], [("b", 2)]]), pps={1: 2000, 2: 2000}, loads={1: 1.0})
+    assert [one.rule for one in findings(seen)] == ["piled-queues"]
+
+
+def test_what_the_balancer_does_is_not_the_plan() -> None:
+    config = team("sum", [[("a", 1)], [("b", 2)]])
+    first, second = config.adapters
+    queues = [second.queues[0], msgspec.structs.replace(second.queues[1], cpu=1, home_cpu=2)]
+    away = msgspec.structs.replace(config, adapters=[first, msgspec.structs.replace(second, queues=queues)])
+    assert found_in(evidence(away)) is None
+
+
+def test_fewer_processors_than_members_are_not_shared_out() -> None:
+    finding = found_in(evidence(team("sum", [[("a", 0)], [("b", 0)]], cpus=1)))
+    assert finding is not None
+    assert (finding.requests, finding.commands, finding.after) == ([], [], None)
+    assert "fewer processors than the 2 members need" in finding.fix
+
+
+def test_in_min_a_vm_is_served_where_the_member_with_most_processors_has_it() -> None:
+    members = [[("a", 1), ("b", 1)], [("a", 4), ("b", 5), ("c", 6)]]
+    finding = only("min", *members, pps={1: 100})
+    assert (finding.value, finding.after, finding.severity) == (4, 0, "warn")
+    assert finding.numbers["vms_on_several"] == 2
+    assert finding.numbers["frames_of_those_pps"] == 200
+    first, second = fixed(team("min", members), finding).adapters
+    assert cpus_of(first) == {"a": 4, "b": 5}
+    assert cpus_of(second) | {"c": 0} == {"a": 4, "b": 5, "c": 0}
+    assert all(
+        " -BaseProcessorNumber 4 -MaxProcessorNumber 5 -MaxProcessors 2" in one for one in finding.commands
+    )
+
+
+queues = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 7)), max_size=6)
+
+
+@given(st.sampled_from(["sum", "min"]), st.lists(queues, min_size=2, max_size=4), st.integers(0, 3))
+def test_what_the_fix_leaves_is_no_finding(mode: str, members: Members, busy: int) -> None:
+    config = team(mode, members)
+    finding = found_in(evidence(config, pps={busy: 5000}))
+    if finding is not None:
+        after = fixed(config, finding)
+        assert found_in(evidence(after)) is None
+        if mode == "min":
+            everywhere = set.intersection(*(set(cpus_of(one)) for one in after.adapters if cpus_of(one)))
+            singles = [
+                vm for vm in everywhere if all([name for name, _ in one].count(vm) < 2 for one in members)
+            ]
+            for vm in singles:
+                assert len({cpus_of(one)[vm] for one in after.adapters if cpus_of(one)}) == 1
+
+
+def test_a_processor_that_is_not_told_of_is_nothing_to_reckon_with() -> None:
+    config = msgspec.structs.replace(team("sum", [[("a", 7)], [("b", 7)]]), cpus=[])
+    assert found_in(evidence(config)) is None
+
+
+@pytest.mark.parametrize("mode", ["", "max"])
+def test_a_mode_that_is_not_known_is_not_judged(mode: str) -> None:
+    assert found_in(evidence(team(mode, [[("a", 1)], [("b", 1)]]))) is None
