@@ -58,6 +58,10 @@ def test_a_sweep_measures_every_row_and_everything_that_is_wanted(monkeypatch: p
     monkeypatch.setattr(bench_costs, "TELEMETRY_RUNS", 1)
     monkeypatch.setattr(bench_costs, "_TELEMETRY_SECONDS", 0.5)
     monkeypatch.setattr(bench, "_WARM_SECONDS", 0.02)
+    monkeypatch.setattr(bench, "_BATCHES", 4)
+    monkeypatch.setattr(bench, "_MEMCPY_BYTES", 1 << 20)
+    monkeypatch.setattr(bench, "RUNS", 3)
+    monkeypatch.setattr(baselines, "RUNS", 3)
     told: list[str] = []
     document = sweep.sweep(0.1, [sys.executable, "-m", "vmqtui", "engine"], told.append)
     assert json.loads(json.dumps(document)) == document
