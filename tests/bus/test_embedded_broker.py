@@ -267,7 +267,7 @@ async def test_clients_are_bounded_the_next_one_is_refused_and_the_engine_still_
                 pass
 
         async def is_let_in() -> bool:
-            with contextlib.suppress(aiomqtt.MqttConnectError):
+            with contextlib.suppress(aiomqtt.MqttCodeError):
                 async with client_of(broker, "after"):
                     return True
             return False
