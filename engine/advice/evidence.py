@@ -1,9 +1,10 @@
 """What the rules look at: a configuration joined with a reading and the one before it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from engine.advice.trail import Trace
@@ -247,12 +248,17 @@ class TeamSeen:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A host at one moment. Rates are since ``before``, or, without it, since the start."""
+    """A host at one moment. Rates are since ``before``, or, without it, since the start.
+
+    ``worst`` has, by processor, what was seen in the short stretch of that time in which its queues dropped
+    most; where nobody looked at stretches, or nothing was dropped, it has none.
+    """
 
     config: Config
     stats: Stats
     before: Stats | None = None
     trace: Trace = field(default_factory=Trace)
+    worst: "Mapping[int, Evidence]" = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def seconds(self) -> float:

@@ -6,7 +6,7 @@ import msgspec
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import MOST_FINDINGS, MOST_REQUESTS, SEVERITIES, Advice, Finding
-from engine.advice.rules import buffers, filters, full, moves, processors, queues, teams
+from engine.advice.rules import buffers, filters, full, moves, processors, queues, swings, teams
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 
@@ -16,6 +16,7 @@ RULES: Final[dict[str, Rule]] = {
         *processors.RULES,
         *full.RULES,
         *moves.RULES,
+        *swings.RULES,
         *teams.RULES,
         *queues.RULES,
         *filters.RULES,

@@ -1,5 +1,6 @@
 """A host's simulated processors: their names, cores and NUMA nodes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,6 +8,7 @@ from engine.scenario.model import HostSpec
 
 GROUP_SIZE: Final = 64
 """Processors of a Windows processor group."""
+_NAMED: Final = 8
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,21 @@ class Processor:
 def processor_name(cpu: int) -> str:
     """A processor as group:number: 17 is ``0:17``, 70 is ``1:6``."""
     return f"{cpu // GROUP_SIZE}:{cpu % GROUP_SIZE}"
+
+
+def processor_names(cpus: Iterable[int]) -> str:
+    """Processors in few words: ``0:1..0:3, 0:6``."""
+    runs: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    words = []
+    for low, high in runs:
+        names = [processor_name(low), processor_name(high)]
+        words += ["..".join(names)] if high > low + 1 else names[: 1 + high - low]
+    return ", ".join(words[:_NAMED] + ["…"] * (len(words) > _NAMED))
 
 
 def processors(host: HostSpec) -> tuple[Processor, ...]:

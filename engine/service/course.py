@@ -1,6 +1,6 @@
 """A machine on its way through simulated time, as fast as it goes, its balancer deciding when due."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from engine.dataplane.conductor import Conductor
 from engine.dataplane.layout import NEVER_NS
@@ -34,18 +34,29 @@ class Course:
             self._decide()
         self._conductor.run_to(horizon_ns, self._after_round)
 
-    def go_to_end(self) -> None:
+    def go_to_end(
+        self, pauses: Iterator[int] | None = None, at_pause: Callable[[], object] = _nothing
+    ) -> None:
         """Go on to the last frame, and until nothing is pending or outstanding.
 
-        The balancer decides as long as frames come, so it does not put off the end.
+        The balancer decides as long as frames come, and pauses (ns, in order) are made as long, so neither
+        puts off the end.
         """
+        pauses = iter(()) if pauses is None else pauses
+        pause_ns = next(pauses, NEVER_NS)
         while self._conductor.next_arrival_ns < NEVER_NS:
             due_ns = self._machine.balancing.due_ns
-            if due_ns == NEVER_NS:
+            stop_ns = min(due_ns, pause_ns)
+            if stop_ns == NEVER_NS:
                 break
-            self._conductor.run_to(due_ns, self._after_round, or_to_end=True)
-            if self._conductor.next_arrival_ns < NEVER_NS:
+            self._conductor.run_to(stop_ns, self._after_round, or_to_end=True)
+            if self._conductor.next_arrival_ns == NEVER_NS:
+                break
+            if stop_ns == due_ns:
                 self._decide()
+            if stop_ns == pause_ns:
+                at_pause()
+                pause_ns = next(pauses, NEVER_NS)
         self._conductor.run_to_end(self._after_round)
 
     def _decide(self) -> None:

@@ -6,6 +6,7 @@ This is where advice gets its "before" and "after" from: the same model, fed the
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from engine.service.feed import Feed
 from engine.service.interrupts import whole
 from engine.service.machine import Machine
 from engine.service.sources import CaptureFrames, Synthetic, capture_source, synthetic_source
+from engine.service.stretches import Stretches
 
 _WARM_UP: Final = 0.25
 """The part of a run before which nothing counts: queues fill, processors find their load."""
@@ -43,8 +45,8 @@ class Trial:
 
     Gaps of over 1 s in a capture are shortened to 1 s, as in a live engine: rates over years say nothing.
 
-    ``deeds`` happen on the way. A fix is applied before the first frame where nothing else is done to the
-    host; otherwise at the end, and the host is watched once more for as long.
+    ``deeds`` happen on the way. A fix is applied before the first frame where nothing but its traffic is
+    changed meanwhile; otherwise at the end, and the host is watched once more for as long.
     """
 
     scenario: Scenario
@@ -68,12 +70,13 @@ class Trial:
                 machine = Machine(self.scenario, played, feed=feed)
                 stack.callback(_close, machine)
             run = _Run(machine, feed)
-            if fix and not self.deeds:
+            fix_first = all(one.op == "set_traffic" for one in self.deeds)
+            if fix and fix_first:
                 run.apply(fix)
             if self.capture is not None:
                 return run.to_the_end()
             evidence = run.watch(self.seconds, self.deeds)
-            if fix and self.deeds:
+            if fix and not fix_first:
                 run.apply(fix)
                 evidence = run.watch(self.seconds)
             return evidence
@@ -113,7 +116,9 @@ class _Run:
         start_ns = self._machine.plane.now_ns
         warm_ns, end_ns = (start_ns + round(part * seconds * 1e9) for part in (_WARM_UP, 1.0))
         before = None
-        marks = sorted({warm_ns, end_ns, *(start_ns + round(one.at_s * 1e9) for one in deeds)})
+        stretches = Stretches(self._machine)
+        pauses = set(takewhile(lambda pause_ns: pause_ns < end_ns, stretches.pauses(warm_ns)))
+        marks = sorted({warm_ns, end_ns, *pauses, *(start_ns + round(one.at_s * 1e9) for one in deeds)})
         for mark_ns in marks:
             if mark_ns > end_ns:
                 break
@@ -122,17 +127,23 @@ class _Run:
                 if start_ns + round(one.at_s * 1e9) == mark_ns:
                     self._ask(one.op, dict(one.params))
             if mark_ns == warm_ns:
-                before = self._machine.stats()
+                before = stretches.begin()
+            elif mark_ns in pauses:
+                stretches.end()
         self._look()
-        return Evidence(self._machine.config(), self._machine.stats(), before, self._trace)
+        stats = stretches.end()
+        return Evidence(self._machine.config(), stats, before, self._trace, stretches.worst)
 
     def to_the_end(self) -> Evidence:
         """Go on until the source has no more frames and nothing is pending; rates are over all of it."""
-        self._course.go_to_end()
+        stretches = Stretches(self._machine)
+        stretches.begin()
+        self._course.go_to_end(stretches.pauses(self._machine.plane.now_ns), stretches.end)
         self._machine.rounds.replace_dead()
         self._machine.settle()
         self._look()
-        return Evidence(self._machine.config(), self._machine.stats(), None, self._trace)
+        stats = stretches.end()
+        return Evidence(self._machine.config(), stats, None, self._trace, stretches.worst)
 
     def apply(self, fix: Sequence[Request]) -> None:
         """Carry out the requests of a fix, in order."""

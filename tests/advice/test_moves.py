@@ -1,6 +1,7 @@
 """Rules on queues that move, and on the balancer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -66,9 +67,43 @@ def test_the_balancer_would_move_a_queue_of_a_full_processor() -> None:
     assert found is not None
     assert (found.cpu, found.value, found.severity) == (1, 0.95, "note")
     assert [(one.op, one.params) for one in found.requests] == [("set_balancer", {"mode": "dynamic"})]
-    assert "it would move queue 1 (a) to 0:3 first" in found.fix
+    assert found.fix.endswith("it would move queue 1 (a) of nic0 from 0:1 to 0:3 first")
     taken = 200_000 * (6000 + 500) / 2_600_000_000
     assert found.after == pytest.approx(0.95 - taken)
+
+
+def swung(at_worst: float, moves: bool = True, **balancer: Any) -> Evidence:
+    """A host that is half busy on the whole, and in one stretch was so full; both queues dropped frames."""
+    columns = {"dropped_no_buffer": {1: 900, 2: 900}, "low_free_buffers": {1: 0, 2: 0}}
+    then = evidence(
+        host(**balancer),
+        loads={1: at_worst},
+        pps={1: 200_000, 2: 150_000} if moves else {1: 400_000},
+        columns=columns,
+    )
+    now = evidence(host(**balancer), loads={1: 0.5}, pps={1: 100_000, 2: 75_000}, columns=columns)
+    return replace(now, worst={1: then})
+
+
+def test_a_processor_that_was_full_for_a_time_drops_for_want_of_time_not_of_buffers() -> None:
+    seen = swung(1.0, mode="off")
+    found = of_rule("load-swings", seen)
+    assert found is not None
+    assert found.numbers["load"] == 0.5
+    assert found.numbers["worst_load"] == 1.0
+    assert (found.numbers["from_s"], found.numbers["to_s"]) == (0, 1)
+    assert found.value == 1800
+    assert found.fix.endswith("it would have moved queue 1 (a) of nic0 from 0:1 to 0:3")
+    assert [one.rule for one in findings(seen)] == ["load-swings"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [swung(0.6, mode="off"), swung(1.0, moves=False, mode="off"), swung(1.0, mode="dynamic"), swung(1.0)],
+    ids=["had time", "one queue", "is on", "not told of"],
+)
+def test_what_the_balancer_could_not_have_helped_is_for_want_of_buffers(seen: Evidence) -> None:
+    assert {one.rule for one in findings(seen)} == {"too-few-buffers"}
 
 
 @pytest.mark.parametrize("balancer", [{}, {"mode": "dynamic"}, {"mode": "off", "scale_in": 7}, {"mode": 3}])

@@ -88,6 +88,16 @@ LESSONS: Final[dict[str, Lesson]] = {
             seconds=0.5,
             deeds=(_load(0.05, {1: (10, 230), 2: (40, 230), 3: (10, 15), 4: (30, 24)}),),
         ),
+        Lesson(
+            "swinging-load",
+            (1, 8),
+            "load-swings",
+            seconds=2.0,
+            deeds=tuple(
+                _load(at_s, {1: (10, first), 2: (40, first), 3: (10, second), 4: (30, second)})
+                for at_s, first, second in ((0.5, 4, 58), (1.0, 58, 4), (1.5, 4, 58))
+            ),
+        ),
         Lesson("without-queue", (1, 2), "vm-without-queue"),
         Lesson("more-vms-than-queues", (2,), "more-vms-than-queues"),
         Lesson("idle-queue-held", (2,), "idle-queue-held"),

@@ -7,6 +7,7 @@ from engine.advice.evidence import Evidence, QueueSeen
 from engine.advice.finding import Finding, Request
 from engine.advice.room import buffers_from, resize
 from engine.advice.rules.rule import Rule
+from engine.advice.rules.swings import swings
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.values import MAX_BUFFERS
 
@@ -62,6 +63,7 @@ def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
 
 def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """A queue ran short of buffers though its processor has time: a burst is larger than the queue."""
+    swinging = swings(evidence, thresholds)
     for adapter in evidence.adapters:
         for queue in adapter.queues:
             total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
@@ -71,6 +73,8 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             busy = cpu is None or cpu.load is None or cpu.load >= thresholds.busy_load
             if busy or queue.config.vm_paused or queue.config.state != "running":
                 continue
+            if queue.config.cpu in swinging:
+                continue  # its processor had no time when it mattered
             drops = queue.rate("dropped_no_buffer")
             if not drops and not queue.fell("low_free_buffers"):
                 continue  # that was before: the gauge keeps its lowest

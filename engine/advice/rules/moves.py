@@ -4,23 +4,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from engine.advice import powershell
 from engine.advice.evidence import AdapterSeen, Evidence, QueueSeen
 from engine.advice.finding import Finding, Request
+from engine.advice.foresight import foreseen, if_on
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import cpu_load
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
-from engine.balance.decide import Move, Processor, QueueKey, Served, decide
-from engine.balance.teams import barred
-from engine.ndis.adapter import DEFAULT_DRIVER
-from engine.ndis.processors import processor_name
-from engine.scenario.keys import KEYS
-from engine.scenario.load import ScenarioError, read_balancer
-from engine.scenario.model import BalancerSpec
-from engine.scenario.values import check_number
+from engine.balance.decide import Move
+from engine.ndis.processors import processor_name, processor_names
 
 _LONGEST_REST_MS = 3_600_000
 
@@ -114,99 +107,47 @@ def _moves(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A processor is full, and the balancer, if it were on, would move queues of it."""
-    spec = _if_on(evidence)
+    """Processors are full, and the balancer, if it were on, would move queues of them."""
+    spec = if_on(evidence)
     if spec is None or (evidence.busiest or 0.0) < thresholds.busy_load:
         return
     moves: dict[int, list[Move]] = {}
-    for one in _foreseen(evidence, spec):
-        if one.reason == "scale_out":
+    for one in foreseen(evidence, spec):
+        cpu = evidence.cpu[one.source]
+        if one.reason == "scale_out" and (cpu.load or 0.0) >= thresholds.busy_load:
             moves.setdefault(one.source, []).append(one)
-    for source, made in moves.items():
-        cpu = evidence.cpu[source]
-        if cpu.load is None or cpu.load < thresholds.busy_load:
-            continue
-        first, last = made[0], made[-1]
-        adapter = evidence.adapters[first.key.adapter]
-        queue = adapter.by_id[first.key.queue_id]
-        over = len([one for one in cpu.queues if one.pps >= thresholds.idle_pps])
-        yield Finding(
-            rule="balancer-off",
-            severity="note",
-            adapter=adapter.name,
-            key=f"cpu {source}",
-            where=f"processor {cpu.config.name}",
-            says=f"the balancer is off; it would move queues of processor {cpu.config.name} to idle ones",
-            numbers={
-                "load": cpu.load,
-                "queues": over,
-                "moves": len(made),
-                "scale_out_load": spec.scale_out,
-            },
-            cause="A plan is made for some load. When the load is another, queues stay where they were put, "
-            "however full their processor is, until somebody moves them.",
-            fix=f"Turn the balancer on: it would move {queue.called} to {processor_name(first.target)} first",
-            requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
-            commands=[powershell.adapter_vmq(adapter.name, [one.id for one in eligible(evidence, adapter)])],
-            measure="load of the processor",
-            value=cpu.load,
-            after=min(1.0, last.source_after),
-            estimated=True,
-            cpu=source,
-        )
-
-
-def _if_on(evidence: Evidence) -> BalancerSpec | None:
-    """What the balancer would go by, where it is off; None where it is on, or there is none."""
-    told = {key: value for key, value in evidence.config.balancer.items() if key in KEYS[BalancerSpec]}
-    try:
-        spec = read_balancer(told, BalancerSpec())
-    except ScenarioError:
-        return None  # another writer's, which says what can't be
-    return msgspec.structs.replace(spec, mode="dynamic") if told.get("mode") == "off" else None
-
-
-def _foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
-    """What the balancer would do at once, on what was seen."""
-    seconds, hyperthreading = evidence.seconds, evidence.config.hyperthreading
-    processors = [
-        Processor(
-            cpu=cpu.id,
-            numa_node=cpu.config.numa_node,
-            usable=cpu.up and not (hyperthreading and cpu.id % 2),
-            load=cpu.load or 0.0,
-            budget_cycles=round((cpu.grown.rate((cpu.id,), "budget_cycles") or 0.0) * seconds),
-        )
-        for cpu in evidence.cpus
-    ]
-    place = {adapter.name: number for number, adapter in enumerate(evidence.adapters)}
-    apart = barred(
-        [{queue.home_cpu for queue in adapter.of_vms} for adapter in evidence.adapters],
-        [[place[one.name] for one in team.members] for team in evidence.teams if team.mode == "sum"],
+    if not moves:
+        return
+    source, made = next(iter(moves.items()))  # the fullest comes first
+    first, cpu = made[0], evidence.cpu[source]
+    adapter = evidence.adapters[first.key.adapter]
+    queue = adapter.by_id[first.key.queue_id]
+    yield Finding(
+        rule="balancer-off",
+        severity="note",
+        adapter=adapter.name,
+        key="host",
+        where=f"processor {cpu.config.name}",
+        says="the balancer is off; it would move queues of processor"
+        f"{'s' * (len(moves) > 1)} {processor_names(moves)} to others that have less to do",
+        numbers={
+            "load": cpu.load,
+            "full_processors": len(moves),
+            "moves": sum(map(len, moves.values())),
+            "scale_out_load": spec.scale_out,
+        },
+        cause="A plan is made for some load. When the load is another, queues stay where they were put, "
+        "however full their processor is, until somebody moves them.",
+        fix=f"Turn the balancer on: it would move {queue.called} of {adapter.name} from {cpu.config.name} to "
+        f"{processor_name(first.target)} first",
+        requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
+        commands=[powershell.adapter_vmq(adapter.name, [one.id for one in eligible(evidence, adapter)])],
+        measure=f"load of processor {cpu.config.name}",
+        value=cpu.load,
+        after=min(1.0, made[-1].source_after),
+        estimated=True,
+        cpu=source,
     )
-    queues = [
-        Served(
-            key=QueueKey(number, queue.queue_id, queue.config.generation),
-            cpu=queue.config.cpu,
-            home_cpu=queue.home_cpu,
-            numa_node=adapter.config.numa_node,
-            cycles=(queue.cycles - queue.copy_cycles) * seconds,
-            copy_cycles=queue.copy_cycles * seconds,
-            movable=queue.queue_id != 0
-            and queue.config.state == "running"
-            and queue.config.driver == DEFAULT_DRIVER,
-            rested=True,
-            barred=apart[number],
-        )
-        for number, adapter in enumerate(evidence.adapters)
-        for queue in adapter.queues
-        if {queue.config.cpu, queue.home_cpu} <= evidence.cpu.keys()
-    ]
-    try:
-        dearer = check_number(evidence.config.cpu_model.get("remote_copy_factor"), 1, 1e6)
-    except ValueError:
-        dearer = 1.0
-    return decide(spec, processors, queues, dearer)
 
 
 RULES = (
@@ -228,6 +169,6 @@ RULES = (
         balancer_off,
         cpu_load,
         "load",
-        thresholds=("busy_load", "idle_pps"),
+        thresholds=("busy_load",),
     ),
 )

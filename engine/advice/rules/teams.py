@@ -11,10 +11,9 @@ from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, eligible
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
-from engine.ndis.processors import processor_name
+from engine.ndis.processors import processor_names
 
 _Thing = TypeVar("_Thing")
-_NAMED = 8
 
 Sets = Mapping[str, frozenset[int]]
 """By member: the processors of its VMs' queues."""
@@ -31,7 +30,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
         load = max(loads, default=None)
         busy = _by_busy_members(queues, thresholds)
         parts = _parts(evidence, team)
-        words = ", ".join(f"{name} {_named(cpus)}" for name, cpus in parts.items())
+        words = ", ".join(f"{name} {processor_names(cpus)}" for name, cpus in parts.items())
         yield Finding(
             rule="team-overlap",
             severity="note" if not busy else "bad" if load is not None and load >= 0.99 else "warn",
@@ -39,7 +38,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             key=f"team {team.name}",
             where=f"team {team.name}",
             says=f"{team.name} (sum of queues): members share processor{'s' * (len(shared) > 1)} "
-            f"{_named(shared)}",
+            f"{processor_names(shared)}",
             numbers={
                 "members": len(team.members),
                 "shared_processors": len(shared),
@@ -74,7 +73,7 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
         target = _common(members, Room(evidence), evidence)
         split = _split_vms(members)
         traffic = any(one.pps >= thresholds.idle_pps for one in _queues(team) if one.home_cpu in uncommon)
-        words = "; ".join(f"{name} {_named(cpus)}" for name, cpus in sets.items())
+        words = "; ".join(f"{name} {processor_names(cpus)}" for name, cpus in sets.items())
         yield Finding(
             rule="team-differs",
             severity="warn" if traffic else "note",
@@ -92,7 +91,7 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
             },
             cause="A VM's frames come in on any member, so it has a queue on each; Windows gives these the "
             "same processor, and can do that only within a set that all members have (event 106).",
-            fix=f"Let all members use the same processors, {_named(set(target.values()))}, and a VM's queues "
+            fix=f"Let all members use processors {processor_names(set(target.values()))}, and a VM's queues "
             "the same one",
             requests=_onto(members, target),
             commands=[powershell.adapter_vmq(one.name, sorted(set(target.values()))) for one in members],
@@ -170,18 +169,6 @@ def _split_vms(members: Sequence[AdapterSeen]) -> set[str]:
 def _sum(rates: Iterable[float | None]) -> float | None:
     known = [rate for rate in rates if rate is not None]
     return sum(known) if known else None
-
-
-def _named(cpus: Iterable[int]) -> str:
-    """Processors as people write them: ``0:1..0:3, 0:6``."""
-    runs: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if runs and cpu == runs[-1][1] + 1:
-            runs[-1][1] = cpu
-        else:
-            runs.append([cpu, cpu])
-    words = [processor_name(low) + (f"..{processor_name(high)}" if high > low else "") for low, high in runs]
-    return ", ".join(words[:_NAMED] + ["…"] * (len(words) > _NAMED))
 
 
 # --- what to change -------------------------------------------------------------------------------

@@ -1,0 +1,65 @@
+"""What the balancer would do with what was seen, if it were on."""
+
+import msgspec
+
+from engine.advice.evidence import Evidence
+from engine.balance.decide import Move, Processor, QueueKey, Served, decide
+from engine.balance.teams import barred
+from engine.ndis.adapter import DEFAULT_DRIVER
+from engine.scenario.keys import KEYS
+from engine.scenario.load import ScenarioError, read_balancer
+from engine.scenario.model import BalancerSpec
+from engine.scenario.values import check_number
+
+
+def if_on(evidence: Evidence) -> BalancerSpec | None:
+    """What the balancer would go by, where it is off; None where it is on, or there is none."""
+    told = {key: value for key, value in evidence.config.balancer.items() if key in KEYS[BalancerSpec]}
+    try:
+        spec = read_balancer(told, BalancerSpec())
+    except ScenarioError:
+        return None  # another writer's, which says what can't be
+    return msgspec.structs.replace(spec, mode="dynamic") if told.get("mode") == "off" else None
+
+
+def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
+    """What the balancer would do at once, on what was seen."""
+    seconds, hyperthreading = evidence.seconds, evidence.config.hyperthreading
+    processors = [
+        Processor(
+            cpu=cpu.id,
+            numa_node=cpu.config.numa_node,
+            usable=cpu.up and not (hyperthreading and cpu.id % 2),
+            load=cpu.load or 0.0,
+            budget_cycles=round((cpu.grown.rate((cpu.id,), "budget_cycles") or 0.0) * seconds),
+        )
+        for cpu in evidence.cpus
+    ]
+    place = {adapter.name: number for number, adapter in enumerate(evidence.adapters)}
+    apart = barred(
+        [{queue.home_cpu for queue in adapter.of_vms} for adapter in evidence.adapters],
+        [[place[one.name] for one in team.members] for team in evidence.teams if team.mode == "sum"],
+    )
+    queues = [
+        Served(
+            key=QueueKey(number, queue.queue_id, queue.config.generation),
+            cpu=queue.config.cpu,
+            home_cpu=queue.home_cpu,
+            numa_node=adapter.config.numa_node,
+            cycles=(queue.cycles - queue.copy_cycles) * seconds,
+            copy_cycles=queue.copy_cycles * seconds,
+            movable=queue.queue_id != 0
+            and queue.config.state == "running"
+            and queue.config.driver == DEFAULT_DRIVER,
+            rested=True,
+            barred=apart[number],
+        )
+        for number, adapter in enumerate(evidence.adapters)
+        for queue in adapter.queues
+        if {queue.config.cpu, queue.home_cpu} <= evidence.cpu.keys()
+    ]
+    try:
+        dearer = check_number(evidence.config.cpu_model.get("remote_copy_factor"), 1, 1e6)
+    except ValueError:
+        dearer = 1.0
+    return decide(spec, processors, queues, dearer)
