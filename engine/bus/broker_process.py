@@ -28,6 +28,7 @@ from engine.bus.errors import BadTls
 from engine.bus.gate import Gate
 from engine.bus.listener import LISTENER, Listener
 from engine.bus.settings import Settings
+from engine.ending import end_with_parent
 from engine.logs import Flood, Relay
 
 
@@ -73,6 +74,7 @@ def tells_more_than_a_lost_reader(record: logging.LogRecord) -> bool:
 def main() -> None:
     """Run until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     relay = Relay(sys.stdout.fileno())
     relay.addFilter(tells_more_than_a_lost_reader)

@@ -1,9 +1,11 @@
 """The worker processes of a host, one a processor, and the pipes to them."""
 
 import contextlib
+import os
+import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -18,6 +20,7 @@ _FAREWELL_S: Final = 5.0
 _ASK_AFTER: Final = 0.2  # of a deadline
 _LOOK_S: Final = 0.25  # between two looks at those that wait, at most, unless this process is not running
 _PAUSE_S: Final = 1.0
+_UNHEARD: Final = 255  # what the fork server's end makes of its children's
 
 
 class WorkerDiedError(Exception):
@@ -42,6 +45,8 @@ class Crew:
         self._context = context()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
+        self._polls: list[Callable[[float], bool]] = []  # whether a word comes within so many seconds
+        self._killed: set[int] = set()  # whose worker hung
         self._heard_s = [time.monotonic()] * sizes.cpus  # when each last replied
         self._owing: dict[int, float] = {}  # who was asked when, and has not answered
         self._looked_s = time.monotonic()
@@ -53,6 +58,7 @@ class Crew:
                 process, pipe = self._start(cpu)
                 self._processes.append(process)
                 self._pipes.append(pipe)
+                self._polls.append(_poll_of(pipe))
             for cpu in range(sizes.cpus):
                 if not self.is_ready(cpu, _FIRST_READY_S):
                     raise WorkerDiedError(cpu, f"was not ready within {_FIRST_READY_S:.0f} s")
@@ -92,11 +98,27 @@ class Crew:
         try:
             self._pipes[cpu].send_bytes(order)
         except OSError as error:
-            raise self._death(cpu, hung=False) from error
+            raise self.death(cpu) from error
+        if self._watch is not None and not self._orders_out[cpu]:
+            self._since_s[cpu] = self._watch.ran_s()
+        self._orders_out[cpu] += 1
+
+    def has_word(self, cpu: int) -> bool:
+        """Whether a worker has replied, or ended, within a moment; to be asked until it has."""
         if self._watch is not None:
-            if not self._orders_out[cpu]:
-                self._since_s[cpu] = self._watch.ran_s()
-            self._orders_out[cpu] += 1
+            self._watch.begin(cpu, self._since_s[cpu])
+        if not self._polls[cpu](_LOOK_S):
+            return False
+        with contextlib.suppress(EOFError, OSError):  # which is a word
+            if cpu in self._owing:
+                self._hear_answer(cpu)
+                return self._polls[cpu](0.0)
+        return True
+
+    def _hear_answer(self, cpu: int) -> None:
+        """The answer to an earlier question."""
+        self._pipes[cpu].recv_bytes()
+        del self._owing[cpu]
 
     def receive(self, cpu: int) -> bytes:
         """A worker's reply to its last order; raises WorkerDiedError, also past the deadline."""
@@ -104,24 +126,27 @@ class Crew:
             self._watch.begin(cpu, self._since_s[cpu])
         try:
             if cpu in self._owing:
-                self._pipes[cpu].recv_bytes()  # the answer to an earlier question
-                del self._owing[cpu]
+                self._hear_answer(cpu)
             reply = self._pipes[cpu].recv_bytes()
         except (EOFError, OSError) as error:
-            raise self._death(cpu, hung=self._watch is not None and self._watch.end()) from error
+            if self._watch is not None:
+                self._watch.end()
+            raise self.death(cpu) from error
+        self._orders_out[cpu] -= 1
         if self._watch is not None:
             self._watch.end()
-            self._orders_out[cpu] -= 1
             self._since_s[cpu] = self._watch.ran_s()
         if len(reply) % shard.WORD:
-            raise self._death(cpu, hung=False, last_words=reply)
+            raise self.death(cpu, reply)
         self._heard_s[cpu] = time.monotonic()
         return reply
 
-    def _death(self, cpu: int, *, hung: bool, last_words: bytes = b"") -> WorkerDiedError:
+    def death(self, cpu: int, last_words: bytes = b"") -> WorkerDiedError:
         """What became of a worker; it has ended when this returns: rows are about to be mended."""
         self._end(self._processes[cpu])
-        if hung:
+        if self._processes[cpu].exitcode == _UNHEARD:
+            self._end_unheard(cpu)
+        if cpu in self._killed:
             return WorkerDiedError(cpu, f"hung for {self._deadline_s:g} s and was killed")
         said = f": {last_words.decode(errors='replace').strip()}" if last_words else self._how(cpu)
         return WorkerDiedError(cpu, f"died{said}")
@@ -141,7 +166,19 @@ class Crew:
             process.kill()
             process.join(_FAREWELL_S)
 
+    def _end_unheard(self, cpu: int) -> None:
+        """Have a worker end of which nobody can tell whether it has: the fork server is gone."""
+        pid = self._processes[cpu].pid
+        if pid is not None and os.name == "posix":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(EOFError, OSError):
+            while self._polls[cpu](_FAREWELL_S):  # the end of its pipe: it runs no more
+                self._pipes[cpu].recv_bytes()
+
     def _kill(self, cpu: int) -> None:
+        """Kill a worker that hangs; the watch's thread does that, too."""
+        self._killed.add(cpu)
         self._processes[cpu].kill()
 
     def dead(self) -> Iterable[int]:
@@ -154,13 +191,27 @@ class Crew:
 
         ``away`` are processors that have no worker, which is known. To be called several times a second.
         """
-        found = [self._death(cpu, hung=False) for cpu in self.dead() if cpu not in away]
-        if self._deadline_s is not None:
-            out = {*away, *(death.cpu for death in found)}
-            found += self._hung([cpu for cpu in range(self._sizes.cpus) if cpu not in out], self._deadline_s)
+        return [self.death(cpu) for cpu in self.gone(away)]
+
+    def gone(self, away: Iterable[int] = ()) -> list[int]:
+        """Processors whose worker has died, or hung and been killed; not those that are ``away``.
+
+        Orders may be out, and replies may wait to be received.
+        """
+        found = [cpu for cpu in self.dead() if cpu not in away]
+        if self._deadline_s is None:
+            return found
+        others = [cpu for cpu in range(self._sizes.cpus) if cpu not in {*away, *found}]
+        idle = [cpu for cpu in others if not self._orders_out[cpu]]
+        found += self._hung(idle, self._deadline_s)
+        for cpu in set(others).difference(idle):
+            late = self._watch is not None and self._watch.is_late(self._since_s[cpu])
+            if late and not self._polls[cpu](0.0):
+                self._kill(cpu)
+                found.append(cpu)
         return found
 
-    def _hung(self, cpus: list[int], deadline_s: float) -> list[WorkerDiedError]:
+    def _hung(self, cpus: list[int], deadline_s: float) -> list[int]:
         """Ask those that have not been heard of for a while; who has hung is killed."""
         now_s = time.monotonic()
         if now_s - self._looked_s > _PAUSE_S:  # this process was stopped, and so perhaps were they
@@ -177,12 +228,11 @@ class Crew:
                         self._pipes[cpu].send_bytes(shard.NOTHING)
                         self._owing[cpu] = now_s
                 elif self._pipes[cpu].poll():
-                    self._pipes[cpu].recv_bytes()
-                    del self._owing[cpu]
+                    self._hear_answer(cpu)
                     self._heard_s[cpu] = now_s
                 elif silent_s > deadline_s - _LOOK_S and now_s - self._owing[cpu] >= _LOOK_S / 2:
                     self._kill(cpu)
-                    found.append(self._death(cpu, hung=True))
+                    found.append(cpu)
         return found
 
     def start(self, cpu: int) -> None:
@@ -195,8 +245,10 @@ class Crew:
         dead.kill()
         dead.join(_FAREWELL_S)
         self._owing.pop(cpu, None)
+        self._killed.discard(cpu)
         try:
             self._processes[cpu], self._pipes[cpu] = self._start(cpu)
+            self._polls[cpu] = _poll_of(self._pipes[cpu])
         except (OSError, EOFError) as error:
             raise WorkerDiedError(cpu, f"could not be started: {error}") from error
         with contextlib.suppress(ValueError):  # not even killing ended it
@@ -224,3 +276,12 @@ class Crew:
                 process.close()
         self._pipes.clear()
         self._processes.clear()
+
+
+def _poll_of(pipe: Connection) -> Callable[[float], bool]:
+    """``pipe.poll``, without what that makes anew each time it is called."""
+    if not hasattr(select, "poll"):
+        return pipe.poll
+    poll = select.poll()
+    poll.register(pipe.fileno(), select.POLLIN)
+    return lambda within_s: bool(poll.poll(within_s * 1000))

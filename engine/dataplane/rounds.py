@@ -8,7 +8,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,12 +57,13 @@ class _Steering:
 class _Round:
     """A round under way: who has yet to say that it served what was steered, or helped to steer meanwhile.
 
-    ``missed`` have died before their order reached them.
+    ``missed`` have died before their order reached them. ``to_serve`` were to serve when it began.
     """
 
     number: int
     horizon_ns: int
     steered: _Steering | None
+    to_serve: frozenset[int]
     serving: set[int]
     ahead: _Steering | None
     steering: set[int]
@@ -91,6 +92,8 @@ class Rounds:
     def __init__(self, plane: Plane, deadline_s: float | None = None) -> None:
         self.plane = plane
         self.held_apart = False  # the caller has something to settle after every round
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called a few times a second while a reply is late: there may be incidents to tell of."""
         self._crew = Crew(plane.sizes, plane.block_name, deadline_s)
         self.relief = Relief(self._crew)
         self._stand_in = StandIn(plane)
@@ -216,7 +219,7 @@ class Rounds:
             self._steered[ahead.batch] = following
             if not steering:
                 self._stand_in.steer(ahead.batch, ahead.frames, following.port)
-        one = _Round(self._round, horizon_ns, steered, serving, following, steering)
+        one = _Round(self._round, horizon_ns, steered, frozenset(serving), serving, following, steering)
         self._under_way.append(one)
         for cpu in sorted(serving | steering):
             self._send(cpu, one)
@@ -251,17 +254,33 @@ class Rounds:
         steered again; its successor gets the orders that it had not come to. Where there is none, others do
         its share of steering, and we stand in for the rest.
         """
-        for cpu in sorted(one.serving | one.steering):
-            serves = cpu in one.serving
+        for cpu in sorted(one.to_serve | one.steering):
             while cpu not in self.down and (cpu in one.serving or cpu in one.steering):
-                try:
-                    self._count(self._crew.receive(cpu), cpu, one)
-                except WorkerDiedError as death:
-                    self._follow_up(death, None if cpu in one.missed else one)
-            if serves and cpu in self.down:
+                if self._crew.has_word(cpu):
+                    self._hear(cpu, one)
+                else:
+                    self._see_to_others(cpu)
+            if cpu in one.to_serve and cpu in self.down:
                 if cpu in one.serving:
                     self._lose(cpu, one)
                 self._stand_in.return_due(cpu, one.horizon_ns)
+
+    def _hear(self, cpu: int, one: _Round) -> bool:
+        """Take in a worker's reply for a round; False: it had died instead."""
+        try:
+            self._count(self._crew.receive(cpu), cpu, one)
+        except WorkerDiedError as death:
+            self._follow_up(death, None if cpu in one.missed else one)
+            return False
+        return True
+
+    def _see_to_others(self, awaited: int) -> None:
+        """While one worker keeps everyone waiting: replace others that died, or hang."""
+        for cpu in self._crew.gone({*self.down, awaited}):
+            owed = [one for one in self._under_way if cpu in one.serving or cpu in one.steering]
+            if all(self._hear(cpu, one) for one in owed):
+                self._bury(self._crew.death(cpu))
+        self.meanwhile()
 
     def _follow_up(self, death: WorkerDiedError, during: _Round | None) -> None:
         """Bury a worker, and pass on the orders that it had not come to."""

@@ -18,6 +18,7 @@ from engine.dataplane.layout import Sizes
 from engine.dataplane.memory import Block
 from engine.dataplane.serve import scratch_for, serve
 from engine.dataplane.steer import PORT_COUNTERS, scratch_for_block, steer
+from engine.ending import end_with_parent, let_fork_server_end
 from engine.jit import entry
 
 ORDER: Final = struct.Struct("<7q")
@@ -45,6 +46,8 @@ def main(place: Place, pipe: Connection) -> None:
     (n, 2) of (filter, frames). A worker that fails says why, in a message that is no whole number of words.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    let_fork_server_end()
     gc.disable()  # nothing here makes cycles; a collection would copy every page shared with the fork server
     block = Block(place.sizes, place.block)
     try:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import Final
 
-_PRELOADED: Final = "engine.dataplane.shard"
+_PRELOADED: Final = ("engine.dataplane.shard", "engine.dataplane.fork_server")
 
 
 def context() -> BaseContext:
@@ -15,7 +15,7 @@ def context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload([_PRELOADED])
+    forkserver.set_forkserver_preload(list(_PRELOADED))
     return forkserver
 
 
@@ -25,7 +25,7 @@ def warm_up(*also: str) -> None:
     if context().get_start_method() == "forkserver":
         from multiprocessing import forkserver, resource_tracker
 
-        forkserver.set_forkserver_preload([_PRELOADED, *also])
+        forkserver.set_forkserver_preload([*_PRELOADED, *also])
         resource_tracker.ensure_running()  # or the server would start it, and hear again
         with _deaf():
             forkserver.ensure_running()

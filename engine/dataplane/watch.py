@@ -38,12 +38,18 @@ class Watch:
         return ran_s + min(time.monotonic() - looked_s, 2 * self._look_s)
 
     def begin(self, cpu: int, since_s: float) -> None:
-        """A reply is awaited that this worker has owed since a time of ``ran_s``."""
+        """A reply is awaited that this worker has owed since a time of ``ran_s``, if it was not before."""
         with self._deciding:
+            if self._awaited == cpu:
+                return
             self._hung = False
             self._awaited = cpu
             until_s = since_s + _KILLED_AT * self._deadline_s
             self._until_s = max(until_s, self.ran_s() + _GRACE * self._deadline_s)
+
+    def is_late(self, since_s: float) -> bool:
+        """Whether nearly all of a deadline has passed since a time of ``ran_s``."""
+        return self.ran_s() >= since_s + _KILLED_AT * self._deadline_s
 
     def end(self) -> bool:
         """Nothing is awaited any more; whether the worker was killed."""

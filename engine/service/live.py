@@ -56,6 +56,7 @@ class LiveLoop:
         self._feed = feed
         self._source = feed.source  # what the conductor was given
         self._conductor = Conductor(machine.rounds, feed.source)
+        machine.rounds.meanwhile = self._meanwhile
         self._interval_ns = interval_ns
         self._listener = listener
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
@@ -153,6 +154,11 @@ class LiveLoop:
         self._rounds += 1
         self.machine.settle()
 
+    def _meanwhile(self) -> None:
+        """While a worker hangs: tell of others."""
+        self.machine.tell_of_workers()
+        self._tell_events()
+
     def _answer_until(self, due_ns: int) -> None:
         """Run what was submitted; wait for more until a time. Past it, run what waits then and no more.
 
@@ -205,5 +211,8 @@ class LiveLoop:
         if self.machine.host.revision != self._revision:
             self._revision = self.machine.host.revision
             self._listener.config(self.machine.config())
+        self._tell_events()
+
+    def _tell_events(self) -> None:
         for event in self.machine.take_events():
             self._listener.event(event)

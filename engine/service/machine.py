@@ -106,6 +106,10 @@ class Machine:
                 outcome = self.host.returned(*freeing)
                 self._carry_out(outcome.effects)
                 self._publish(outcome.indications)
+        self.tell_of_workers()
+
+    def tell_of_workers(self) -> None:
+        """Tell of what happened to workers; also while a round is under way."""
         while self.rounds.incidents:
             incident = self.rounds.incidents.popleft()
             self.tell(incident.kind, incident.cause)

@@ -122,6 +122,15 @@ def test_a_worker_that_dies_is_replaced_and_the_identities_hold(tmp_path: Path) 
     reader.close()
 
 
+def is_stopped(process: psutil.Process) -> bool:
+    return bool(process.status() == psutil.STATUS_STOPPED)
+
+
+def is_fork_server(process: psutil.Process, engine: Running) -> bool:
+    """Whether it starts the workers of an engine; these go by its command line."""
+    return "forkserver" in " ".join(process.cmdline()) and process.ppid() == engine.process.pid
+
+
 def told(reader: Reader, event: str) -> bool:
     return any(each["event"] == event for each in reader.messages["event"])
 
@@ -131,8 +140,25 @@ def returned_more_than(reader: Reader, frames: int) -> bool:
     return bool(queues["returned_frames"][0] > frames)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are known by their fork server")
+def test_the_end_of_the_fork_server_is_a_death_of_its_workers_and_no_more(tmp_path: Path) -> None:
+    hurt = engine(tmp_path, "forked")
+    reader = Reader(hurt.first_line(), "forked")
+    reader.last("stats")
+    [server] = [each for each in hurt.family() if is_fork_server(each, hurt)]
+    workers = server.children()
+    server.kill()
+    wait_until(partial(told, reader, "worker_replaced"), "the next workers", 20)
+    assert gone(workers)
+    offered = reader.last("stats")["adapters"]["nic0"]["port"]["offered_frames"]
+    wait_until(partial(returned_more_than, reader, offered), "frames served by them")
+    assert hurt.end() == 0
+    reader.close()
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: Path) -> None:
+def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: Path, state: str) -> None:
     killed = engine(tmp_path, "killed")
     reader = Reader(killed.first_line(), "killed")
     reader.last("stats")
@@ -140,6 +166,15 @@ def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: P
     assert len(family) >= 3
     memory = shared_memory(family)
     assert memory or not sys.platform.startswith("linux")
+    if state == "stopped":
+        if not sys.platform.startswith("linux"):
+            pytest.skip("nobody ends a stopped broker there")
+        for each in family:
+            words = " ".join(each.cmdline())
+            is_worker = "forkserver" in words and not is_fork_server(each, killed)
+            if is_worker or "broker_process" in words:
+                each.suspend()
+                wait_until(partial(is_stopped, each), "a stop")
     killed.process.kill()
     wait_until(lambda: gone(family), "the end of its processes", 2)
     wait_until(reader.lost.is_set, "the broker's end", 2)

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Final
 
 from engine.dataplane.start import context
+from engine.ending import end_with_parent, let_fork_server_end
 from engine.service.compare.runs import Result, Run
 from engine.service.compare.task import Answer, Failure, answer, decode_answer, encode_run
 from engine.service.interrupts import whole
@@ -142,6 +143,8 @@ def _end_all(started: dict[Connection, _Started]) -> None:
 
 def main(run: bytes, pipe: Connection) -> None:
     """The process of a run: says how far it is, and at last what came of it."""
+    end_with_parent()
+    let_fork_server_end()
     try:
         _hear_one_interrupt()
         pipe.send_bytes(answer(run, lambda words: pipe.send_bytes(words)))
