@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
 
 from engine.bus import packets
-from engine.bus.checked_broker import BoundedWriter, CheckedBroker, CheckedReader
+from engine.bus.checked_broker import CheckedBroker
+from engine.bus.checked_streams import BoundedWriter, CheckedReader, Streams, cut_off
 from engine.bus.gate import Gate
+from engine.bus.held import HELD_LIMIT_BYTES, Held, Share
 from engine.bus.rules import Party
 from engine.bus.settings import Place
 from engine.bus.tls import server_context
@@ -24,7 +27,9 @@ LISTENER = "default"
 
 _TOO_MANY = f"more than {CONNECTION_LIMIT} clients"
 _TOO_MANY_WAIT = f"more than {WAITING_LIMIT} connections that have not said who they are"
-_STREAM_BUFFER_BYTES = 1 << 20
+_TOO_MUCH = f"more than {HELD_LIMIT_BYTES} bytes are held for all clients, and most of them for this one"
+_STREAM_BUFFER_BYTES = 64 << 10
+_BACKLOG = 128
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _HAND_OUT_SECONDS = 1.0
 _LOOK_SECONDS = 0.01
@@ -39,84 +44,94 @@ class Listener:
     def __init__(self, broker: CheckedBroker, gate: Gate) -> None:
         self._broker = broker
         self._gate = gate
+        self._streams = Streams(broker, Held())
         self._ended: dict[str, asyncio.Event] = {}  # of each connected client id
         self._writers: set[asyncio.StreamWriter] = set()
-        self._waiting: dict[asyncio.StreamWriter, None] = {}  # who has not said who it is, oldest first
-        self._accepting: set[asyncio.Task[None]] = set()
-        self._shaking: set[asyncio.Task[None]] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._outside: dict[asyncio.Task[None], None] = {}  # connections without a session, oldest first
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, place: Place) -> int:
         """Listen; return the port. Raises ``OSError``, ``BadTls``."""
-        if place.tls is not None:
-            return self._serve_tls(place, server_context(place.tls))
-        server = await asyncio.start_server(
-            self._connected, place.host, place.port, limit=_STREAM_BUFFER_BYTES
-        )
-        return int(server.sockets[0].getsockname()[1])
+        context = None if place.tls is None else server_context(place.tls)
+        sockets = _listening(place)
+        for listening in sockets:
+            self._keep(asyncio.create_task(self._accept(listening, context)))
+        return int(sockets[0].getsockname()[1])
 
-    def _serve_tls(self, place: Place, context: ssl.SSLContext) -> int:
-        family, *_, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.create_server(address[:2], family=family, backlog=WAITING_LIMIT)
-        listening.setblocking(False)
-        self._accepting.add(asyncio.create_task(self._accept(listening, context)))
-        return int(listening.getsockname()[1])
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self, listening: socket.socket, context: ssl.SSLContext) -> None:
-        """Take connections one by one: asyncio's own server has no bound for those that shake hands."""
+    async def _accept(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Take connections one by one, so that each is heard before many others are taken."""
         event_loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await event_loop.sock_accept(listening)
-            except OSError:  # no descriptor left
-                await asyncio.sleep(_LOOK_SECONDS)
-                continue
-            if len(self._shaking) >= WAITING_LIMIT:
-                note(_log, logging.WARNING, "connection_refused", why=_TOO_MANY_WAIT)
-                connection.close()
-                continue
-            task = asyncio.create_task(self._shake_hands(connection, context))
-            self._shaking.add(task)
-            task.add_done_callback(self._shaking.discard)
+        with listening:
+            while True:
+                try:
+                    connection, _ = await event_loop.sock_accept(listening)
+                except OSError:  # no descriptor left
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    continue
+                if len(self._outside) >= WAITING_LIMIT:  # the newest may be somebody; the oldest had its time
+                    self._turn_away(next(iter(self._outside)))
+                task = asyncio.create_task(self._connected(connection, context), name=_peer(connection))
+                self._outside[task] = None
+                self._keep(task)
+                await asyncio.sleep(0)
 
-    async def _shake_hands(self, connection: socket.socket, context: ssl.SSLContext) -> None:
-        event_loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_STREAM_BUFFER_BYTES)
-        protocol = asyncio.StreamReaderProtocol(reader)
+    def _turn_away(self, oldest: asyncio.Task[None]) -> None:
+        note(_log, logging.WARNING, "connection_refused", peer=oldest.get_name(), why=_TOO_MANY_WAIT)
+        del self._outside[oldest]
+        oldest.cancel()
+
+    async def _connected(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
+        """One connection, from its first byte to its end."""
+        task = asyncio.current_task()
+        assert task is not None
         try:
-            transport, _ = await event_loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=context, ssl_handshake_timeout=CONNECT_TIMEOUT_SECONDS
-            )
-        except (OSError, TimeoutError) as error:
-            note(_log, logging.WARNING, "connection_refused", why=f"TLS: {error or 'no handshake in time'}")
-            connection.close()
+            reader, writer = await _opened(connection, context)
+        except OSError as error:  # a timeout is one
+            why = str(error) or "no TLS handshake in time"
+            note(_log, logging.WARNING, "connection_refused", peer=task.get_name(), why=why)
+            self._outside.pop(task, None)
             return
-        writer = asyncio.StreamWriter(transport, protocol, reader, event_loop)
-        connected = asyncio.create_task(self._connected(reader, writer))
-        self._serving.add(connected)
-        connected.add_done_callback(self._serving.discard)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        self._waiting[writer] = None
-        peer = _peer(writer)
         try:
-            if len(self._waiting) > WAITING_LIMIT:  # the newest may be somebody; the oldest had its time
-                oldest = next(iter(self._waiting))
-                note(_log, logging.WARNING, "connection_refused", peer=_peer(oldest), why=_TOO_MANY_WAIT)
-                del self._waiting[oldest]
-                oldest.transport.abort()
+            with contextlib.ExitStack() as leaving:
+                try:
+                    await self._heard(task, reader, writer, leaving)
+                    self._outside[task] = None  # not for long, but those that end shall not become many
+                except asyncio.CancelledError:
+                    writer.transport.abort()
+                    raise
+                finally:
+                    await _close(writer)
+        finally:
+            self._writers.discard(writer)
+            self._outside.pop(task, None)
+
+    async def _heard(
+        self,
+        task: asyncio.Task[None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        leaving: contextlib.ExitStack,
+    ) -> None:
+        peer = task.get_name()
+        try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 first = await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
             connect = packets.check_connect(first)
             party = await self._gate.admit(connect)
+            if not self._gate.is_own_engine(party):
+                await self._wait_for_place()
             await self._wait_until_free(party)
-            self._waiting.pop(writer, None)
             if len(self._ended) >= CONNECTION_LIMIT and not self._gate.is_own_engine(party):
                 raise packets.Refused(packets.UNAVAILABLE, _TOO_MANY)
+            self._outside.pop(task, None)
             fields = {"client": connect.client, "role": party.role, "peer": peer}
             note(_log, logging.INFO, "client_connected", **fields)
-            await self._session(party, connect, reader, writer)
+            await self._session(party, connect, reader, writer, leaving)
             note(_log, logging.INFO, "client_gone", client=connect.client, peer=peer)
         except packets.Refused as refusal:
             note(_log, logging.WARNING, "client_refused", peer=peer, why=refusal)
@@ -124,10 +139,6 @@ class Listener:
         except (packets.BadPacket, TimeoutError, OSError) as error:
             why = str(error) or "no CONNECT in time"
             note(_log, logging.WARNING, "connection_refused", peer=peer, why=why)
-        finally:
-            self._writers.discard(writer)
-            self._waiting.pop(writer, None)
-            await _close(writer)
 
     async def _session(
         self,
@@ -135,13 +146,22 @@ class Listener:
         connect: packets.Connect,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        leaving: contextlib.ExitStack,
     ) -> None:
         ended = self._ended[connect.client] = asyncio.Event()
         self._broker.parties[connect.client] = party
-        checked = CheckedReader(reader, connect, self._broker)
+        unread = writer.transport.get_write_buffer_size
+        share = Share(unread, lambda: cut_off(writer, connect.client, _TOO_MUCH))
+        if self._gate.is_own_engine(party):
+            self._streams.engine_unread = unread
+        else:
+            self._streams.held.add(share)
+            leaving.callback(self._streams.held.remove, share)
+        checked = CheckedReader(reader, connect, party.role, self._streams, share)
+        bounded = BoundedWriter(writer, connect.client, self._streams, share)
         releasing = asyncio.create_task(self._release(checked, connect.client))
         try:
-            await self._broker.external_connected(checked, BoundedWriter(writer, connect.client), LISTENER)
+            await self._broker.external_connected(checked, bounded, LISTENER)
         except Exception:
             _log.exception("session_failed")
         finally:
@@ -167,6 +187,13 @@ class Listener:
                     calm = 0 if waiting or unsent else calm + 1
                     await asyncio.sleep(_LOOK_SECONDS)
 
+    async def _wait_for_place(self) -> None:
+        """Where there are as many clients as may be: let one come in place of another that just leaves."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IN_USE_GRACE_SECONDS):
+                while len(self._ended) >= CONNECTION_LIMIT:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_SECONDS)
+
     async def _wait_until_free(self, party: Party) -> None:
         """Let a client that has just disconnected come back; refuse one whose id or host is in use."""
         try:
@@ -188,9 +215,53 @@ class Listener:
         return None if party.host is None else hosts.get(party.host)
 
 
-def _peer(writer: asyncio.StreamWriter) -> str | None:
-    name = writer.get_extra_info("peername")
-    return f"{name[0]}:{name[1]}" if name else None
+def _listening(place: Place) -> list[socket.socket]:
+    """Sockets at every address of a place, of one port. Raises ``OSError``."""
+    found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    missing = None
+    port = place.port
+    for family, *_, address in dict.fromkeys(found):
+        try:
+            listening = socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            missing = error  # localhost has an IPv6 address on machines without IPv6, too
+            continue
+        listening.setblocking(False)
+        port = int(listening.getsockname()[1])
+        sockets.append(listening)
+    if missing is not None and not sockets:
+        raise missing
+    return sockets
+
+
+async def _opened(
+    connection: socket.socket, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams over a connection, once hands are shaken. Raises ``OSError``."""
+    event_loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_STREAM_BUFFER_BYTES)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    timeout = None if context is None else CONNECT_TIMEOUT_SECONDS
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport, _ = await event_loop.connect_accepted_socket(
+            lambda: protocol, connection, ssl=context, ssl_handshake_timeout=timeout
+        )
+    except BaseException:
+        connection.close()
+        raise
+    return reader, asyncio.StreamWriter(transport, protocol, reader, event_loop)
+
+
+def _peer(connection: socket.socket) -> str:
+    try:
+        name = connection.getpeername()
+    except OSError:  # it is gone already
+        return "somebody"
+    return f"{name[0]}:{name[1]}"
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
@@ -199,4 +270,6 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
             await writer.wait_closed()
     except (TimeoutError, OSError):
+        pass
+    finally:
         writer.transport.abort()

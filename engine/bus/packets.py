@@ -1,12 +1,13 @@
 """MQTT 3.1.1 packets as far as our listener reads them: whole packets, and the first one in full.
 
 Source: OASIS MQTT 3.1.1, sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNACK), 3.3 (PUBLISH),
-3.8 (SUBSCRIBE), 3.10 (UNSUBSCRIBE).
+3.4 (PUBACK), 3.8 (SUBSCRIBE), 3.10 (UNSUBSCRIBE), 3.12 (PINGREQ), 3.14 (DISCONNECT).
 """
 
 import asyncio
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.bus.topics import NAME_PATTERN
@@ -14,11 +15,14 @@ from engine.bus.topics import NAME_PATTERN
 CONNECT_LIMIT_BYTES = 64 << 10
 KEEPALIVE_LIMIT_SECONDS = 60
 
-CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT = 1, 3, 8, 10, 14
+TOPIC_LIMIT_BYTES = 256
+
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 10, 12, 14
 BAD_PROTOCOL, IDENTIFIER_REJECTED, UNAVAILABLE, BAD_CREDENTIAL, NOT_AUTHORIZED = 1, 2, 3, 4, 5
 
 _CLIENT = re.compile(NAME_PATTERN)
 _PROTOCOL = b"\x00\x04MQTT"
+_LENGTHS = {PUBACK: 2, PINGREQ: 0, DISCONNECT: 0}
 
 
 class BadPacket(Exception):  # noqa: N818
@@ -46,8 +50,14 @@ class Connect:
     password: bytes | None = field(default=None, repr=False)
 
 
-async def read_packet(reader: asyncio.StreamReader, limit_bytes: int, *, only: int | None = None) -> bytes:
-    """The next whole packet; empty at a clean end of the stream.
+async def read_packet(
+    reader: asyncio.StreamReader,
+    limit_bytes: int,
+    comes: Callable[[int], None] = lambda length: None,
+    *,
+    only: int | None = None,
+) -> bytes:
+    """The next whole packet; empty at a clean end of the stream. ``comes`` is told how long it will be.
 
     Raises ``BadPacket``, for a type other than ``only`` before it waits for more than the first byte.
     """
@@ -68,6 +78,7 @@ async def read_packet(reader: asyncio.StreamReader, limit_bytes: int, *, only: i
             raise BadPacket("a remaining length of more than four bytes")
         if length > limit_bytes:
             raise BadPacket(f"a packet of {length} bytes (at most {limit_bytes})")
+        comes(length)
         return head + await reader.readexactly(length)
     except asyncio.IncompleteReadError:
         raise BadPacket("the connection ended within a packet") from None
@@ -132,32 +143,53 @@ def check_connect(packet: bytes) -> Connect:
     return Connect(client, keepalive_seconds, packet, will_topic, user_name, secret)
 
 
-def publish_topic_fits(packet: bytes) -> bool:
-    """Whether a PUBLISH names a topic a client may publish to: no wildcard, not ``$…``, valid UTF-8."""
-    try:
-        topic = _text(_Fields(bytes(body_of(packet)[: 2 + 0xFFFF])).take_string())
-    except BadPacket:
-        return False
-    return bool(topic) and not topic.startswith("$") and not set("+#\0") & set(topic)
+def check(packet: bytes) -> None:
+    """Raise ``BadPacket`` for what nobody here sends within a session, or what is not well formed to its last
+    byte: what a broker leaves of a packet it would take for the next one."""
+    kind, flags, length = packet[0] >> 4, packet[0] & 0x0F, len(body_of(packet))
+    if kind == PUBLISH:
+        _check_publish(packet)
+    elif kind in (SUBSCRIBE, UNSUBSCRIBE):
+        if flags != 2 or not filters_of(packet):
+            raise BadPacket("topic filters that are none")
+    elif kind not in _LENGTHS:
+        raise BadPacket(f"a packet of type {kind} within a session")
+    elif flags or length != _LENGTHS[kind]:
+        raise BadPacket(f"a packet of type {kind} with flags {flags} and {length} bytes")
 
 
-def publish_qos(packet: bytes) -> int:
-    """The QoS of a PUBLISH."""
-    return packet[0] >> 1 & 3
+def _check_publish(packet: bytes) -> None:
+    flags = packet[0] & 0x0F
+    qos = flags >> 1 & 3
+    if qos > 1:  # it would be kept until its sender lets go of it
+        raise BadPacket("a PUBLISH of QoS 2, which nothing here needs")
+    fields = _Fields(bytes(body_of(packet)[: 2 + TOPIC_LIMIT_BYTES + 2]))
+    topic = _topic(fields.take_string())
+    if set("+#") & set(topic) or topic.startswith("$"):
+        raise BadPacket("a PUBLISH to a topic nobody may publish to")
+    if qos and fields.take(2) == b"\0\0":
+        raise BadPacket("a PUBLISH without a packet id")
 
 
-def filters_of(packet: bytes, most: int) -> set[bytes]:
-    """The topic filters of a SUBSCRIBE or UNSUBSCRIBE. Raises ``BadPacket``, also for more than ``most``."""
+def filters_of(packet: bytes) -> list[str]:
+    """The topic filters of a SUBSCRIBE or UNSUBSCRIBE. Raises ``BadPacket``."""
     fields = _Fields(bytes(body_of(packet)))
-    fields.take(2)
-    found = set()
+    if fields.take(2) == b"\0\0":
+        raise BadPacket("topic filters without a packet id")
+    found = []
     while not fields.at_end():
-        found.add(fields.take_string())
-        if packet[0] >> 4 == SUBSCRIBE:
-            fields.take(1)
-        if len(found) > most:
-            raise BadPacket(f"more than {most} topic filters")
+        found.append(_topic(fields.take_string()))
+        if packet[0] >> 4 == SUBSCRIBE and fields.take(1)[0] > 2:
+            raise BadPacket("a topic filter with a QoS that there is not")
     return found
+
+
+def _topic(topic_bytes: bytes) -> str:
+    """A topic or topic filter that is text of a length that ours can have."""
+    topic = _text(topic_bytes)
+    if not topic or "\0" in topic or len(topic_bytes) > TOPIC_LIMIT_BYTES:
+        raise BadPacket(f"a topic that is empty, has a NUL, or is longer than {TOPIC_LIMIT_BYTES} bytes")
+    return topic
 
 
 def _will_topic(topic_bytes: bytes) -> str:

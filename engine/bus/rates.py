@@ -1,4 +1,4 @@
-"""How often a client may ask: a bucket of tokens for each, one token a message."""
+"""How often a client may ask or send: a bucket of tokens for each, one token a message."""
 
 import time
 from collections import OrderedDict
@@ -8,6 +8,27 @@ from engine.bus.answers import CLIENT_LIMIT
 
 REQUESTS_A_SECOND = 1024
 REQUESTS_AT_ONCE = 4096
+
+
+class Bucket:
+    """``at_once`` tokens, and ``a_second`` more a second."""
+
+    def __init__(self, at_once: float, a_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._at_once = at_once
+        self._a_second = a_second
+        self._clock = clock
+        self._left = at_once
+        self._then = clock()
+
+    def take(self) -> bool:
+        """Take a token, if there is one."""
+        now = self._clock()
+        self._left = min(self._at_once, self._left + (now - self._then) * self._a_second)
+        self._then = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class RequestRates:
@@ -25,15 +46,12 @@ class RequestRates:
         self._a_second = a_second
         self._at_once = at_once
         self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, as of a time
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def take(self, client: str) -> bool:
         """Take a token of a client's, if there is one."""
-        now = self._clock()
-        left, then = self._left.pop(client, (self._at_once, now))
-        left = min(self._at_once, left + (now - then) * self._a_second)
-        allowed = left >= 1
-        self._left[client] = (left - 1 if allowed else left, now)
-        if len(self._left) > CLIENT_LIMIT:
-            self._left.popitem(last=False)
-        return allowed
+        bucket = self._buckets.pop(client, None) or Bucket(self._at_once, self._a_second, self._clock)
+        self._buckets[client] = bucket
+        if len(self._buckets) > CLIENT_LIMIT:
+            self._buckets.popitem(last=False)
+        return bucket.take()

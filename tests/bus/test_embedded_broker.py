@@ -17,7 +17,7 @@ import pytest
 
 from engine.bus import topics
 from engine.bus.broker import EmbeddedBroker
-from engine.bus.checked_broker import FILTERS_LIMIT
+from engine.bus.checked_streams import FILTERS_LIMIT
 from engine.bus.discovery import process_lives
 from engine.bus.errors import BrokerFailed
 from engine.bus.listener import CONNECTION_LIMIT, WAITING_LIMIT
@@ -289,8 +289,8 @@ async def test_connections_that_say_nothing_keep_nobody_out(embedded: EmbeddedBr
             await client.publish("x", b"", 1)
 
 
-def subscribe_packet(filters: list[bytes]) -> bytes:
-    body = struct.pack("!H", 1) + b"".join(text(one) + b"\0" for one in filters)
+def subscribe_packet(filters: list[bytes], qos: int = 0) -> bytes:
+    body = struct.pack("!H", 1) + b"".join(text(one) + bytes((qos,)) for one in filters)
     length = len(body)
     return b"\x82" + bytes((length & 0x7F | 0x80, length >> 7)) + body
 

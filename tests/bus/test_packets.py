@@ -3,6 +3,8 @@ import contextlib
 import struct
 
 import pytest
+from amqtt.mqtt import packet_class
+from amqtt.mqtt.packet import MQTTFixedHeader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,8 +124,96 @@ async def test_packets_are_read_whole_and_bounded() -> None:
             await read(bad, 127)
 
 
-@pytest.mark.parametrize("topic", [b"", b"a/+", b"#", b"$SYS/x", b"\xff", b"a\x00b"])
-def test_a_publish_to_a_topic_that_is_none_does_not_fit(topic: bytes) -> None:
-    body = text(topic) + b"payload"
-    assert not packets.publish_topic_fits(bytes((0x30, len(body))) + body)
-    assert packets.publish_topic_fits(b"\x30\x05" + text(b"a/b"))
+def packet(first: int, body: bytes) -> bytes:
+    """A packet of less than 128 bytes."""
+    return bytes((first, len(body))) + body
+
+
+ONE = struct.pack("!H", 1)
+TOPIC = text(b"vmq/v1/h/event")
+GOOD = [
+    packet(0x30, TOPIC + b"payload"),
+    packet(0x31, TOPIC),
+    packet(0x3B, TOPIC + ONE + b"payload"),
+    packet(0x40, ONE),
+    packet(0x82, ONE + TOPIC + b"\1" + text(b"#") + b"\0"),
+    packet(0xA2, ONE + TOPIC + text(b"+/a")),
+    b"\xc0\x00",
+    b"\xe0\x00",
+]
+BAD = [
+    *(
+        packet(0x30, text(topic))
+        for topic in (b"", b"a/+", b"#", b"$SYS/x", b"\xff", b"a\0b", b"\xed\xa0\x80")
+    ),
+    packet(0x30, b"\0\5a"),
+    b"\x30\x83\x02" + text(b"a" * 257),
+    packet(0x32, TOPIC),
+    packet(0x32, TOPIC + b"\0\0"),
+    packet(0x34, TOPIC + ONE),
+    packet(0x36, TOPIC + ONE),
+    packet(0x40, b"\0"),
+    packet(0x40, ONE + b"\xc0\0"),
+    packet(0x42, ONE),
+    packet(0x82, ONE),
+    packet(0x80, ONE + TOPIC + b"\0"),
+    packet(0x82, ONE + TOPIC),
+    packet(0x82, ONE + TOPIC + b"\3"),
+    packet(0x82, b"\0\0" + TOPIC + b"\0"),
+    packet(0x82, ONE + text(b"\xff") + b"\0"),
+    packet(0xA2, ONE + TOPIC + b"\0"),
+    packet(0xC0, b"\x30\0"),
+    packet(0xE0, b"\0"),
+    *(packet(kind << 4, ONE) for kind in (0, 1, 2, 5, 6, 7, 9, 11, 13, 15)),
+]
+
+
+@pytest.mark.parametrize("good", GOOD, ids=bytes.hex)
+def test_what_clients_send_within_a_session_passes(good: bytes) -> None:
+    packets.check(good)
+
+
+@pytest.mark.parametrize("bad", BAD, ids=bytes.hex)
+def test_what_is_not_well_formed_to_its_last_byte_or_nobody_sends_is_bad(bad: bytes) -> None:
+    with pytest.raises(packets.BadPacket):
+        packets.check(bad)
+
+
+class Exactly:
+    """A reader of one packet."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = data
+
+    async def read(self, n: int = -1) -> bytes:
+        data, self.left = self.left[:n], self.left[n:]
+        return data
+
+
+@given(
+    st.one_of(
+        st.sampled_from(GOOD),
+        st.builds(packet, st.sampled_from([one[0] for one in GOOD]), st.binary(max_size=60)),
+        st.builds(
+            lambda good, at, byte: good[: at % len(good)] + bytes((byte,)) + good[at % len(good) + 1 :],
+            st.sampled_from(GOOD),
+            st.integers(2, 60),
+            st.integers(0, 255),
+        ),
+    )
+)
+def test_amqtt_takes_a_packet_that_passes_to_its_last_byte(some: bytes) -> None:
+    if some[1] != len(some) - 2:
+        return
+    try:
+        packets.check(some)
+    except packets.BadPacket:
+        return
+    reader = Exactly(some)
+
+    async def take() -> None:
+        header = await MQTTFixedHeader.from_stream(reader)
+        await packet_class(header).from_stream(reader, fixed_header=header)
+
+    asyncio.run(take())
+    assert reader.left == b""

@@ -1,6 +1,7 @@
 """TLS and accounts: the broker beyond loopback, and clients that check whom they talk to."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -95,20 +96,17 @@ async def test_nothing_but_tls_is_spoken_there(public: EmbeddedBroker, pems: Cer
     assert await outcome(url_for(public, "ops", "do", TlsFiles(ca=pems.ca))) == "connected"
 
 
-async def test_who_does_not_shake_hands_holds_no_more_than_connections(
-    public: EmbeddedBroker, pems: Certificates
-) -> None:
+async def test_who_does_not_shake_hands_keeps_nobody_out(public: EmbeddedBroker, pems: Certificates) -> None:
     url = url_for(public, "ops", "do", TlsFiles(ca=pems.ca))
     address = ("localhost", url.port)
-    idle = [socket.create_connection(address, 5) for _ in range(listener.CONNECTION_LIMIT)]
-    try:
-        one_more = socket.create_connection(address, 5)
-        assert await asyncio.to_thread(one_more.recv, 1) == b""
-    finally:
-        for each in (*idle, one_more):
-            each.close()
-    async with Watcher(url) as watcher:
-        assert await watcher.wait_for(lambda: watcher.state == "connected", 10)
+    with contextlib.ExitStack() as all_of_them:
+        idle = [
+            all_of_them.enter_context(socket.create_connection(address, 5))
+            for _ in range(listener.WAITING_LIMIT + 9)
+        ]
+        assert await asyncio.to_thread(idle[0].recv, 1) == b""
+        async with Watcher(url) as watcher:
+            assert await watcher.wait_for(lambda: watcher.state == "connected", 10)
 
 
 def test_files_that_are_no_certificates_are_said_so(tmp_path: Path, pems: Certificates) -> None:

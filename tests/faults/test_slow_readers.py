@@ -11,7 +11,7 @@ import psutil
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from engine.bus import checked_broker, codec, topics
+from engine.bus import checked_streams, codec, topics
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from tests.bus.conftest import EngineStandIn, make_stats, running_bus
@@ -58,7 +58,7 @@ async def test_readers_that_do_not_read_cost_the_engine_and_other_readers_nothin
             assert bus.counters.readings_replaced == replaced
             assert bus.counters.connections == 1
             grown = process.memory_info().rss - before
-            assert grown < STALLED * checked_broker.UNSENT_LIMIT_BYTES + 32 * MEGABYTE
+            assert grown < STALLED * checked_streams.UNSENT_LIMIT_BYTES + 32 * MEGABYTE
 
 
 async def test_a_reader_that_is_behind_sees_the_newest_reading_and_counts_what_it_skipped(

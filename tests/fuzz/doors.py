@@ -6,9 +6,13 @@ import json
 import logging
 from typing import Any, Final
 
+from amqtt.mqtt import packet_class
+from amqtt.mqtt.packet import MQTTFixedHeader
+
 from engine.bus import packets, topics
 from engine.bus.errors import BadUrl
 from engine.bus.rules import Party, may_publish, may_read, may_subscribe
+from engine.bus.subscriptions import fits, is_filter
 from engine.bus.urls import BrokerUrl
 from engine.logs import JsonForm, TextForm, relayed
 from tests.fuzz.mutate import JSON, LINES
@@ -125,19 +129,37 @@ def _connect(data: bytes) -> None:
     assert not body[7] & 0xC0
 
 
-def _publish(data: bytes) -> None:
-    async def read() -> list[bytes]:
+class _Exactly:
+    """A reader of one packet, as amqtt reads."""
+
+    def __init__(self, packet: bytes) -> None:
+        self.left = packet
+
+    async def read(self, n: int = -1) -> bytes:
+        data, self.left = self.left[:n], self.left[n:]
+        return data
+
+
+def _packets(data: bytes) -> None:
+    """What comes within a session; a broker reads what passes to its last byte."""
+
+    async def read() -> None:
         reader = asyncio.StreamReader()
         reader.feed_data(data)
         reader.feed_eof()
-        whole = []
         while packet := await packets.read_packet(reader, 1 << 20):
-            whole.append(packet)
-        return whole
+            packets.check(packet)
+            if packet[0] >> 4 in (packets.SUBSCRIBE, packets.UNSUBSCRIBE):
+                for one in packets.filters_of(packet):
+                    is_filter(one)
+                    fits(one, ["vmq", "v1", "h", "stats"])
+            taken = _Exactly(packet)
+            header = await MQTTFixedHeader.from_stream(taken)
+            await packet_class(header).from_stream(taken, fixed_header=header)
+            assert taken.left == b""
 
     try:
-        for packet in asyncio.run(read()):
-            packets.publish_topic_fits(packet)
+        asyncio.run(read())
     except packets.BadPacket as error:
         check_sentence(error)
 
@@ -170,9 +192,12 @@ def _connects() -> list[bytes]:
     return [bytes((0x10, len(body))) + body for body in (plain, full)]
 
 
-def _publishes() -> list[bytes]:
-    body = b"\0\3a/b" + b"payload"
-    return [bytes((0x30, len(body))) + body + b"\xe0\0", b"\xc0\0"]
+def _packet_seeds() -> list[bytes]:
+    topic = b"\0\x0evmq/v1/h/stats"
+    bodies = {0x30: topic + b"payload", 0x32: topic + b"\0\1x", 0x40: b"\0\1", 0x82: b"\0\1" + topic + b"\1"}
+    bodies |= {0xA2: b"\0\1" + topic, 0xC0: b"", 0xE0: b""}
+    whole = [bytes((first, len(body))) + body for first, body in bodies.items()]
+    return [*whole, b"".join(whole)]
 
 
 TARGETS: Final = {
@@ -185,7 +210,7 @@ TARGETS: Final = {
         _address, lambda: [b"127.0.0.1:8000", b"[::1]:0", b"https://name.example:8443/", b"h:" + b"9" * 5000]
     ),
     "connect": Target(_connect, _connects),
-    "publish": Target(_publish, _publishes),
+    "packets": Target(_packets, _packet_seeds),
     "web_request": Target(
         _web_request,
         lambda: [b"127.0.0.1:8000\nhttp://localhost:8000\nsecret", b"localhost:8000\n\nx"],

@@ -1,0 +1,263 @@
+"""Clients that were let in, or want to be, and do what no client of ours does."""
+
+import asyncio
+import contextlib
+import struct
+import threading
+from collections.abc import AsyncIterator
+
+import aiomqtt
+import pytest
+from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+
+from engine.bus import checked_broker, gate, topics
+from engine.bus.accounts import hashed
+from engine.bus.broker import EmbeddedBroker
+from engine.bus.checked_broker import CheckedBroker
+from engine.bus.checked_streams import (
+    ENGINE_BEHIND_LIMIT_BYTES,
+    OPERATOR_PACKET_LIMIT_BYTES,
+    PACKETS_AT_ONCE,
+    UNANSWERED_LIMIT,
+    VIEWER_PACKET_LIMIT_BYTES,
+)
+from engine.bus.gate import Gate
+from engine.bus.held import Held
+from engine.bus.listener import LISTENER, WAITING_LIMIT, Listener
+from engine.bus.settings import ENGINE, USERS, Account, Guests, Place
+from engine.bus.urls import BrokerUrl
+from tests.bus.conftest import eventually
+from tests.bus.test_embedded_broker import client_of, connecting, next_message, subscribe_packet
+from tests.bus.test_packets import connect_packet, text
+
+ACCEPTED = b"\x20\x02\x00\x00"
+
+
+class Raw:
+    """A connection that sends what it is told to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def say(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def ended(self) -> bool:
+        """Whether the broker ends the connection, whatever it still sends."""
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                while await self.reader.read(1 << 16):
+                    pass
+        return True
+
+
+@contextlib.asynccontextmanager
+async def raw(url: BrokerUrl, name: str = "", keepalive: int = 60) -> AsyncIterator[Raw]:
+    """One that has come in, where it has a name."""
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    try:
+        if name:
+            writer.write(connect_packet(name.encode(), keepalive=keepalive, url=url))
+            async with asyncio.timeout(5):
+                assert await reader.readexactly(4) == ACCEPTED
+        yield Raw(reader, writer)
+    finally:
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def listening(guests: Guests) -> AsyncIterator[tuple[Listener, CheckedBroker, BrokerUrl]]:
+    """The broker, in this process."""
+    broker = CheckedBroker(
+        BrokerConfig(listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={})
+    )
+    await broker.start()
+    listener = Listener(broker, Gate(guests))
+    port = await listener.serve(Place("127.0.0.1", 0))
+    try:
+        yield listener, broker, BrokerUrl("127.0.0.1", port, user="owner", password="owner")
+    finally:
+        for task in list(listener._tasks):
+            task.cancel()
+        await asyncio.gather(*listener._tasks, return_exceptions=True)
+        await broker.shutdown()
+
+
+def guests(*accounts: Account) -> Guests:
+    passwords = {user: user for user in (*USERS, ENGINE)}
+    return Guests(host="own", engine_client="own-engine", passwords=passwords, accounts=list(accounts))
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [connect_packet(b"other"), b"\x34\x05" + text(b"x") + struct.pack("!H", 1), b"\xe0\x00"],
+    ids=["CONNECT", "QoS 2", "DISCONNECT"],
+)
+async def test_a_packet_hidden_in_another_is_not_read(embedded: EmbeddedBroker, hidden: bytes) -> None:
+    async with raw(embedded.url_of("viewer"), "smuggler") as client:
+        await client.say(bytes((0xC0, len(hidden))) + hidden)
+        async with asyncio.timeout(5):
+            assert await client.reader.read(1) == b""  # not even a PINGRESP
+
+
+async def test_a_flood_of_pings_keeps_nobody_else_waiting(embedded: EmbeddedBroker) -> None:
+    flood = 3 * PACKETS_AT_ONCE
+    async with raw(embedded.url_of("viewer"), "pinger") as client:
+        client.writer.write(b"\xc0\x00" * flood)
+        answers = bytearray()
+        async with client_of(embedded, "patient", engine_of="patient") as other:
+            await other.subscribe(topics.event("patient"), 1)
+            await other.publish(topics.event("patient"), b"here", 1)
+            assert (await next_message(other)).payload == b"here"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                while data := await client.reader.read(1 << 16):
+                    answers += data
+        assert len(answers) < 2 * flood  # it gets so many a second and no more
+
+
+async def test_filters_that_overlap_bring_a_message_once(embedded: EmbeddedBroker) -> None:
+    async with (
+        client_of(embedded, "overlapping", user="viewer") as reader,
+        client_of(embedded, "speaker", engine_of="overlap") as speaker,
+    ):
+        filters = ["#", "+/#", "vmq/v1/+/event", "vmq/v1/overlap/event", "+/+/+/+", "vmq/v1/overlap/#"]
+        await reader.subscribe([(one, 0) for one in filters])
+        for payload in (b"one", b"two"):
+            await speaker.publish(topics.event("overlap"), payload, 1)
+        mine = [message.payload async for message in _of(reader, "overlap", 2)]
+        assert mine == [b"one", b"two"]
+
+
+async def _of(client: aiomqtt.Client, host: str, count: int) -> AsyncIterator[aiomqtt.Message]:
+    """Messages of a host, among whatever else the broker retains."""
+    while count:
+        message = await next_message(client)
+        if message.topic.value.startswith(f"vmq/v1/{host}/"):
+            count -= 1
+            yield message
+
+
+async def test_no_more_than_qos_1_is_granted(embedded: EmbeddedBroker) -> None:
+    async with raw(embedded.url_of("viewer"), "greedy") as client:
+        await client.say(subscribe_packet([b"vmq/v1/+/stats"], qos=2))
+        async with asyncio.timeout(5):
+            assert await client.reader.readexactly(5) == b"\x90\x03\x00\x01\x01"
+
+
+def head(length: int) -> bytes:
+    """The beginning of a PUBLISH of a length."""
+    return bytes(
+        (0x30, length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14 & 0x7F | 0x80, length >> 21)
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "most"), [("viewer", VIEWER_PACKET_LIMIT_BYTES), ("operator", OPERATOR_PACKET_LIMIT_BYTES)]
+)
+async def test_a_role_has_so_much_to_say(embedded: EmbeddedBroker, user: str, most: int) -> None:
+    async with raw(embedded.url_of(user), "talker") as client:
+        await client.say(head(most) + bytes((0, 1)) + b"x" + bytes(most - 3) + b"\xc0\0")
+        async with asyncio.timeout(5):
+            assert await client.reader.readexactly(2) == b"\xd0\0"
+        await client.say(head(most + 1))
+        assert await client.ended()
+
+
+async def test_operators_wait_for_an_engine_that_is_behind() -> None:
+    async with listening(guests()) as (listener, _, url):
+        operator = BrokerUrl(url.host, url.port, user="operator", password="operator")
+        async with raw(operator, "asker") as client:
+            listener._streams.engine_unread = lambda: ENGINE_BEHIND_LIMIT_BYTES + 1
+            await client.say(b"\xc0\0" * 2)
+            async with asyncio.timeout(5):
+                assert await client.reader.readexactly(2) == b"\xd0\0"  # that it was about to read
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await client.reader.readexactly(2)
+            listener._streams.engine_unread = lambda: ENGINE_BEHIND_LIMIT_BYTES
+            async with asyncio.timeout(5):
+                assert await client.reader.readexactly(2) == b"\xd0\0"
+
+
+async def test_subscriptions_are_not_piled_up_by_who_acknowledges_nothing(embedded: EmbeddedBroker) -> None:
+    async with (
+        client_of(embedded, "keeper", engine_of="kept") as keeper,
+        raw(embedded.url_of("viewer"), "piler") as client,
+    ):
+        await keeper.publish(topics.config("kept"), b"kept", 1, retain=True)
+        packet = subscribe_packet([b"vmq/v1/kept/config"], qos=1)
+        with contextlib.suppress(ConnectionError):
+            await client.say(packet * (UNANSWERED_LIMIT + 9))
+        assert await client.ended()
+
+
+async def test_what_is_held_for_all_clients_is_bounded() -> None:
+    async with listening(guests()) as (listener, _, url):
+        listener._streams.held = Held(12 << 20)
+        async with contextlib.AsyncExitStack() as all_of_them:
+            slow = [await all_of_them.enter_async_context(raw(url, f"slow-{number}")) for number in range(3)]
+            for client in slow:
+                await client.say(head(4 << 20))
+            assert await eventually(lambda: listener._streams.held._seen_bytes == 12 << 20)
+            await slow[0].say(b"\0")
+            last = await all_of_them.enter_async_context(raw(url, "one-too-many"))
+            await last.say(head((4 << 20) + 1))
+            assert await last.ended()
+            assert len(listener._ended) >= 3
+            await slow[0].say(bytes(100))  # the others go on
+            assert not slow[0].reader.at_eof()
+
+
+async def test_retained_messages_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked_broker, "RETAINED_LIMIT", 3)
+    monkeypatch.setattr(checked_broker, "RETAINED_LIMIT_BYTES", 100)
+    async with listening(guests()) as (_, broker, _url):
+
+        async def retained(topic: str, data: bytes) -> bool:
+            await broker.retain_message(None, topic, data, 1)
+            kept = broker._retained_messages.get(topic)
+            return kept is not None and kept.data == data
+
+        assert await retained(topics.config("a"), bytes(60))
+        assert not await retained(topics.config("b"), bytes(41))
+        assert await retained(topics.config("b"), bytes(40))
+        assert await retained(topics.config("a"), bytes(50))  # in place of 60
+        assert await retained(topics.status("a"), bytes(10))
+        assert not await retained(topics.status("b"), b"x")  # the fourth
+        assert not await retained(topics.config("a"), b"")  # let go of
+        assert await retained(topics.status("b"), bytes(50))
+        assert not await retained(topics.stats("a"), b"x")  # no topic for that
+
+
+async def test_who_guesses_passwords_and_leaves_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = threading.Event()
+    tried: list[bytes] = []
+
+    def slow(password: bytes, stored: str) -> bool:
+        tried.append(password)
+        hold.wait(20)
+        return password == b"right"
+
+    monkeypatch.setattr(gate, "fits", slow)
+    account = Account("ann", "operator", hashed("right"))
+    async with listening(guests(account)) as (listener, _, url):
+        async with contextlib.AsyncExitStack() as all_of_them:
+            for number in range(2 * WAITING_LIMIT):
+                guess = BrokerUrl(url.host, url.port, user="ann", password=f"wrong-{number}")
+                client = await all_of_them.enter_async_context(raw(guess))
+                await client.say(connect_packet(b"guesser-%d" % number, url=guess))
+            assert await eventually(lambda: len(listener._outside) == len(listener._writers) == WAITING_LIMIT)
+            right = BrokerUrl(url.host, url.port, user="ann", password="right")
+            coming = asyncio.create_task(_come_in(right))
+            assert await eventually(lambda: len(listener._outside) == WAITING_LIMIT)
+            hold.set()
+            await coming
+        assert len(tried) <= WAITING_LIMIT + 2
+
+
+async def _come_in(url: BrokerUrl) -> None:
+    async with connecting(url, "ann-1"):
+        pass
