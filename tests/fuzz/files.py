@@ -154,7 +154,7 @@ def _theme_seeds() -> list[bytes]:
 _MAGICS: Final = (0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34)
 
 
-def _capture_seeds() -> list[bytes]:
+def capture_seeds() -> list[bytes]:
     frames = [captures.frame(ns * 1000, captures.ethernet(vlan=ns)) for ns in range(1, 5)]
     forms = [captures.pcap(frames, order=order, magic=magic) for order in "<>" for magic in _MAGICS]
     return [*forms, *_captures_ng(frames)]
@@ -171,7 +171,7 @@ def _captures_ng(frames: list[captures.Frame]) -> list[bytes]:
     return files
 
 
-def _recording_seeds() -> list[bytes]:
+def recording_seeds() -> list[bytes]:
     path = room() / "whole"
     with Recorder(path, limit_bytes=1 << 30, replace=True) as recorder:
         recorder.message("hv01", "status", codec.encode(Status(state="online")))
@@ -227,8 +227,8 @@ TARGETS: Final = {
         words=_config_words,
     ),
     "theme": Target(_theme, _theme_seeds, words=lambda: [*COLOURS, *ROLES, "[colours]", "[roles]"]),
-    "capture": Target(_capture, _capture_seeds),
-    "recording": Target(_recording, _recording_seeds, form=RECORDING),
+    "capture": Target(_capture, capture_seeds),
+    "recording": Target(_recording, recording_seeds, form=RECORDING),
     "recorded": Target(_recorded, lambda: [codec.encode(make_stats(2, FEW))]),
     "accounts": Target(
         _accounts, _account_seeds, words=lambda: ["scrypt$", "viewer", "operator", ENGINE, *USERS]

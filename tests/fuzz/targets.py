@@ -7,7 +7,7 @@ else that comes out of ``Target.run`` is.
 from collections.abc import Mapping
 from typing import Final
 
-from tests.fuzz import advising, doors, files, messages, people
+from tests.fuzz import advising, doors, files, messages, people, plans
 from tests.fuzz.target import Target
 
 TARGETS: Final[Mapping[str, Target]] = {
@@ -16,6 +16,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     **advising.TARGETS,
     **doors.TARGETS,
     **people.TARGETS,
+    **plans.TARGETS,
 }
 """By the name that the programs of this folder take."""
 

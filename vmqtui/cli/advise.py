@@ -15,6 +15,7 @@ from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshol
 from engine.advice.trail import Trail
 from engine.scenario.document import unknown_key
 from engine.scenario.load import load
+from engine.scenario.values import show
 from vmqtui.advising import words
 from vmqtui.cli.failures import DONE, engine_sentences, failed, sentences, unusable, warn
 from vmqtui.cli.output import print_json
@@ -91,11 +92,11 @@ def read_settings(settings: Sequence[str]) -> AdviceThresholds:
         name, equals, text = setting.partition("=")
         if name not in known or not equals:
             what = unknown_key(name, list(known)) if name not in known else "has no value (NAME=VALUE fits)"
-            unusable(f"--set: {setting!r}: {what}")
+            unusable(f"--set: {show(setting)}: {what}")
         try:
             changed[name] = read_threshold(known[name], float(text))
         except ValueError as error:
-            said = str(error) if "fits" in str(error) else f"{text!r} is not a number"
+            said = str(error) if "fits" in str(error) else f"{show(text)} is not a number"
             unusable(f"--set: {name}: {said}")
     return msgspec.structs.replace(own_preferences().advice, **changed)
 
