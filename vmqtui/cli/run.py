@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vmqtui.cli.failures import DONE, internal
@@ -17,8 +18,23 @@ T = TypeVar("T")
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; on Windows on the selector loop, which the MQTT client needs."""
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with closing(work), asyncio.Runner(loop_factory=factory) as runner:
+        with _held_back():  # half an event loop complains when it goes
+            runner.get_loop()
         return runner.run(work)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals that end a command come when this is over."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def status_of(app: "VmqApp") -> int:
