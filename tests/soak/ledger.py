@@ -10,7 +10,10 @@ import msgpack
 Message = dict[str, Any]
 
 REASONS = ("broadcast", "multicast", "no_queue", "vlan_mismatch", "unknown_unicast")
-GAUGES = ("pending", "outstanding", "free_buffers", "low_free_buffers", "total_buffers")
+GAUGES = (
+    *("pending", "outstanding", "free_buffers", "low_free_buffers", "total_buffers"),
+    *("latency_p50_ns", "latency_p99_ns"),
+)
 PROBLEMS_KEPT = 100
 TURN_S = 0.5
 

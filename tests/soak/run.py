@@ -79,6 +79,7 @@ async def soak(
         async with Screens(engine.address, dice) as screens:
             hand: list[str] = []
             played = 0
+            known: set[str] = set()
             while time.monotonic() - began < seconds or played < len(deck):
                 if not hand:
                     hand = dice.sample(list(deck), len(deck))
@@ -88,6 +89,9 @@ async def soak(
                 if played % 10 == 0:
                     await screens.come_and_go()
                 await asyncio.to_thread(resources.sample)
+                for sentence in {*report.problems, *ledger.problems} - known:
+                    tell(f"PROBLEM {sentence}")
+                    known.add(sentence)
                 if played % 20 == 0:
                     tell(_progress(time.monotonic() - began, played, ledger, report))
                 await asyncio.sleep(pause_s * dice.random())
