@@ -28,17 +28,14 @@ from tests.ndis.table_model import STEPS, WRITTEN
 from tests.service.live_clients import (
     CPUS,
     FLOWS,
-    HOST,
     PATIENCE_S,
     SHARED,
     VLAN,
     Client,
-    History,
-    LiveModel,
-    Recorder,
     Tap,
     mac_of,
 )
+from tests.service.live_history import HOST, History, LiveModel, Recorder
 from tests.service.test_engine import check_identities
 
 FRAMES_PER_SECOND: Final = int(os.environ.get("VMQTUI_TEST_LOAD_PPS", "1000000"))
