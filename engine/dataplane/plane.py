@@ -12,8 +12,9 @@ import numpy as np
 
 from engine.dataplane import layout, ownership
 from engine.dataplane.guests import Guests, read
-from engine.dataplane.layout import I32, I64, NEVER_NS, NONE, AdapterSizes, Sizes
+from engine.dataplane.layout import I64, NEVER_NS, NONE, AdapterSizes, Sizes
 from engine.dataplane.memory import Block
+from engine.dataplane.reading import Reading
 from engine.dataplane.steer import PORT_COUNTERS, Rows, write_table
 from engine.ndis.effects import (
     CloseQueue,
@@ -42,28 +43,6 @@ _CHAINS: Final = (
     layout.OUTSTANDING_TAIL,
     layout.SURRENDERED_HEAD,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """Counters of a host at one simulated time: copies, in the layout's columns.
-
-    ``queues`` (slots, QUEUE_ROW), ``latency`` (slots, LATENCY_BUCKETS), ``freed`` (adapters, QUEUE_ROW),
-    ``cpus`` (cpus, CPU_ROW), ``top`` (adapters, TOP_PAIRS, TOP_ROW) the sketches of what queues 0 take,
-    ``budget_cycles`` by processor (they end at 2**64 - 1, 224 years at 2.6 GHz), ``owner`` (slots,) processor
-    or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
-    """
-
-    sim_time_ns: int
-    queues: I64
-    latency: I64
-    freed: I64
-    cpus: I64
-    top: I64
-    budget_cycles: list[int]
-    owner: I32
-    port: I64
-    matched: I64
 
 
 @dataclass(frozen=True)

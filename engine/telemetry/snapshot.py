@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.dataplane import layout
 from engine.dataplane.latency import percentiles_ns
-from engine.dataplane.plane import Reading
+from engine.dataplane.reading import Reading
 from engine.dataplane.steer import PORT_COUNTERS
 from engine.dataplane.top import most_frequent
 from engine.ndis import counters
