@@ -84,6 +84,20 @@ def test_a_vm_without_a_queue_gets_the_lowest_free_id() -> None:
     assert (set_filter.queue_from, complete.queue_from) == (0, 0)
 
 
+def test_no_filter_is_proposed_for_the_vlan_that_is_reserved() -> None:
+    finding = only(evidence(pairs=[("00:15:5d:00:00:01", 4095, "vlan_mismatch", 50)]))
+    assert (finding.rule, finding.requests, finding.commands) == ("near-miss-vlan", [], [])
+    assert "802.1Q reserves VLAN 4095" in finding.fix
+
+
+def test_a_vlan_is_let_in_where_vlan_filtering_is_off_by_turning_it_on_first() -> None:
+    config = changed(make_config(VMS), vlan_filtering=False)
+    finding = only(evidence(config, pairs=[("00:15:5d:00:00:01", 77, "vlan_mismatch", 50)]))
+    assert [one.op for one in finding.requests] == ["set_adapter", "set_filter"]
+    for request in finding.requests:
+        decode(request.op, request.params)
+
+
 def test_a_vm_with_few_frames_may_do_without_a_queue() -> None:
     assert findings(evidence(pairs=[("00:15:5d:00:10:01", 10, "no_queue", 999)])) == []
 
@@ -130,10 +144,7 @@ def test_where_every_processor_is_full_no_move_is_proposed_and_it_is_said() -> N
     everywhere = dict.fromkeys(range(8), 1.0)
     finding = only(evidence(make_config(VMS), loads=everywhere, pps={1: 1000, 2: 1000}, columns=DROPS))
     assert (finding.rule, finding.requests) == ("full-processor", [])
-    assert finding.commands == [
-        "Set-NetAdapterVmq -Name 'nic0' -BaseProcessorGroup 0 -BaseProcessorNumber 1 -MaxProcessorNumber 7"
-        " -MaxProcessors 7"
-    ]
+    assert "all processors that may serve nic0 are busy: 7" in finding.says
 
 
 def test_one_queue_that_fills_its_processor_can_not_be_moved_where_none_idles() -> None:
@@ -153,6 +164,34 @@ def test_of_a_default_queue_that_fills_its_processor_it_is_said_with_what() -> N
     finding = only(seen)
     assert (finding.rule, finding.requests) == ("full-processor", [])
     assert "most of it with broadcasts" in finding.says
+
+
+def test_of_queues_beside_a_default_queue_that_fills_the_processor_both_are_said() -> None:
+    vms = (("default", None, 0, 0), ("a", "a", 0, 0), ("b", "b", 0, 0))
+    seen = evidence(
+        make_config(vms),
+        loads={0: 1.0},
+        pps={0: 400_000, 1: 4000},
+        columns={"dropped_no_buffer": {0: 9000, 1: 90}},
+        reasons={"broadcast": 400_000},
+    )
+    assert rules_of(seen) == ["shared-with-default", "full-processor"]
+
+
+def test_the_line_for_windows_names_the_adapter_whose_queues_move() -> None:
+    config = make_config(VMS)
+    one, two = config.adapters[0], msgspec.structs.replace(config.adapters[0], name="nic1", queues=[])
+    mine = [msgspec.structs.replace(queue, cpu=5) for queue in one.queues if queue.queue_id == 2]
+    two = msgspec.structs.replace(two, queues=[one.queues[0], *mine], filters=[])
+    one = msgspec.structs.replace(one, queues=one.queues[:2])
+    one.queues[1] = msgspec.structs.replace(one.queues[1], cpu=5)
+    host = msgspec.structs.replace(config, adapters=[one, two])
+    seen = evidence(config, loads={5: 1.0}, pps={1: 200_000, 2: 100_000})
+    stats = seen.stats.adapters["nic0"]
+    both = msgspec.structs.replace(seen.stats, adapters={"nic0": stats, "nic1": stats})
+    (finding,) = [f for f in findings(Evidence(host, both)) if f.rule == "piled-queues"]
+    assert [one.params["adapter"] for one in finding.requests] == ["nic1"]
+    assert finding.commands[0].startswith("Set-NetAdapterVmq -Name 'nic1'")
 
 
 def test_an_allocation_that_is_under_way_is_not_forgotten() -> None:

@@ -1,10 +1,13 @@
 """The scripted controls: which request each command line makes, and for whom."""
 
+import shlex
 from typing import Any
 
 import pytest
 
+from engine.advice.finding import Request
 from engine.ndis.operations import OPERATIONS, decode
+from vmqtui.advising import words
 from vmqtui.cli.controls import Asking
 from vmqtui.cli.program import run
 
@@ -40,6 +43,7 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     "balancer set --mode dynamic --scale-out 0.9": ("set_balancer", {"mode": "dynamic", "scale_out": 0.9}),
     "worker restart 3": ("restart_worker", {"cpu": 3}),
 }
+WORDED = [one for one in COMMANDS.values() if one[0] not in ("set_balancer", "restart_worker")]
 OPTIONS = "--broker mqtt://b --host hv01 --adapter nic1 --driver d --what-if --json"
 
 
@@ -56,6 +60,19 @@ def test_command_asks_for_its_operation(line: str, monkeypatch: pytest.MonkeyPat
     assert plain == Asking(None, None, None, None, what_if=False, as_json=False)
     assert full == Asking("mqtt://b", "hv01", "nic1", "d", what_if=True, as_json=True)
     decode(op, params)  # the engine takes it
+
+
+@pytest.mark.parametrize(("op", "params"), WORDED)
+def test_a_request_of_a_fix_is_worded_as_the_command_that_makes_it(
+    op: str, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Asking, str, dict[str, Any]]] = []
+    monkeypatch.delenv("VMQTUI_BROKER", raising=False)
+    monkeypatch.setattr(Asking, "ask", lambda self, op, params: asked.append((self, op, params)))
+    program, *line = shlex.split(words.command(Request(op=op, params={"adapter": "nic1", **params})))
+    assert (program, run(line)) == ("vmqtui", 0)
+    ((asking, *again),) = asked
+    assert (asking.adapter, *again) == ("nic1", op, params)
 
 
 def test_every_operation_that_changes_something_has_a_command() -> None:

@@ -26,6 +26,8 @@ def number(name: str, value: Number) -> str:
         return f"{compact(value)} Mbit/s"
     if name.endswith("gbps"):
         return f"{value:g} Gbit/s"
+    if name.endswith(("vlan", "node")):
+        return str(value)  # a name, not a count
     if name.endswith("_s"):
         return f"{value:.1f} s"
     return grouped(value)
@@ -103,5 +105,9 @@ def _words(op: str, values: dict[str, Any]) -> list[str]:
     if op.endswith("_vm"):
         words.append(str(values.pop("vm")))
     for name, value in values.items():
-        words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value).removesuffix(".0")]
     return words

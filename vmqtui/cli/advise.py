@@ -75,7 +75,7 @@ def print_trial(trial: "Trial", thresholds: AdviceThresholds, source: str, as_js
         print_json(_document(evidence, tried, thresholds, source))
     else:
         _print_head(evidence, source)
-        _print([one.finding for one in tried])
+        _print(evidence, [one.finding for one in tried])
         for one in tried:
             if one.refused:
                 warn(f"the fix of {one.finding.rule}, {one.finding.where}, was refused: {one.refused}")
@@ -114,7 +114,7 @@ def _advise_live(
         print_json(_document(evidence, found, thresholds, evidence.config.host))
     else:
         _print_head(evidence, evidence.config.host)
-        _print(found)
+        _print(evidence, found)
     return DONE
 
 
@@ -191,10 +191,10 @@ def _print_head(evidence: Evidence, source: str) -> None:
     )
 
 
-def _print(found: Sequence[Finding]) -> None:
+def _print(evidence: Evidence, found: Sequence[Finding]) -> None:
     """Findings, a block each."""
     if not found:
-        print("nothing found")
+        print("nothing found" if evidence.usable else "no time passed, so nothing can be said")
     for finding in found:
         print()
         for line in block(finding):

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from engine.advice import powershell
-from engine.advice.evidence import AdapterSeen, Evidence
+from engine.advice.evidence import AdapterSeen, Evidence, PairSeen
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue
 from engine.advice.rules.queues import pair_pps
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
+from engine.scenario.values import MAX_VLAN
 from engine.telemetry.config import FilterConfig, Vlan
 
 
@@ -34,15 +35,8 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             vm = (queue.config.vm or queue.config.name) if queue else ports[0].vm if ports else pair.mac
             wanted = list(dict.fromkeys([each.vlan for each in near] + [each.vlan for each in ports]))
             has = " and ".join(_vlan(each) for each in wanted)
-            requests = []
-            if one is not None:
-                params = {
-                    "adapter": adapter.name,
-                    "queue_id": one.queue_id,
-                    "mac": pair.mac,
-                    "vlan": pair.vlan,
-                }
-                requests = [Request(op="set_filter", params=params)]
+            reserved = isinstance(pair.vlan, int) and not 1 <= pair.vlan <= MAX_VLAN
+            requests = _let_in(adapter, pair, one.queue_id) if one is not None and not reserved else []
             yield Finding(
                 rule="near-miss-vlan",
                 severity="warn",
@@ -58,11 +52,13 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 },
                 cause="The MAC fits and the VLAN does not: a port was moved to another VLAN on one side "
                 "only, or a trunk leaves the tag in or out.",
-                fix=f"Set a filter for frames {_tag(pair.vlan)} on its queue, if that is where it belongs"
+                fix=f"802.1Q reserves VLAN {pair.vlan}, and no filter can have it: look for who tags them so"
+                if reserved
+                else f"Set a filter for frames {_tag(pair.vlan)} on its queue, if that is where it belongs"
                 if requests
                 else f"Let the port of {vm} have frames {_tag(pair.vlan)}, if that is where it belongs",
                 requests=requests,
-                commands=[powershell.vlan(vm, pair.vlan)],
+                commands=[] if reserved else [powershell.vlan(vm, pair.vlan)],
                 measure="its frames in the default queue",
                 value=pair.pps,
                 after=0.0 if requests else None,
@@ -73,6 +69,15 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 vlan=pair.vlan,
                 filter_id=one.filter_id if one else None,
             )
+
+
+def _let_in(adapter: AdapterSeen, pair: PairSeen, queue_id: int) -> list[Request]:
+    """What sets a filter for a pair on a queue."""
+    base = {"adapter": adapter.name}
+    params = {**base, "queue_id": queue_id, "mac": pair.mac, "vlan": pair.vlan}
+    filtering = [Request(op="set_adapter", params={**base, "vlan_filtering": True})]
+    needed = filtering if isinstance(pair.vlan, int) and not adapter.config.vlan_filtering else []
+    return [*needed, Request(op="set_filter", params=params)]
 
 
 def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -100,17 +105,7 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
                 cause="A VM with several network adapters, or VLANs, has a port for each, and a frame finds "
                 "the queue only by a filter for its own.",
                 fix="Set a filter for it on the VM's queue",
-                requests=[
-                    Request(
-                        op="set_filter",
-                        params={
-                            "adapter": adapter.name,
-                            "queue_id": queue.queue_id,
-                            "mac": pair.mac,
-                            "vlan": pair.vlan,
-                        },
-                    )
-                ],
+                requests=_let_in(adapter, pair, queue.queue_id),
                 commands=[powershell.vmq_weight(vm, 100)],
                 measure="its frames in the default queue",
                 value=pair.pps,

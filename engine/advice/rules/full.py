@@ -1,10 +1,11 @@
 """Rules on processors that are full where no other one idles, so that no move alone explains the drops."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from engine.advice import powershell
 from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen
-from engine.advice.finding import Finding, Request
+from engine.advice.finding import Finding, Number, Request
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default
 from engine.advice.rules.queues import unserved
@@ -31,19 +32,29 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         for look in (shared_with_default, piled_queues, one_queue)
         for one in look(evidence, thresholds)
     }
+    overloaded = set()
     for cpu in evidence.cpus:
-        if cpu.load is None or cpu.load < thresholds.busy_load or cpu.id in spread_out:
+        if cpu.load is None or cpu.load < thresholds.busy_load or _half_a_core(evidence, cpu):
             continue
         dropping = [one for one in cpu.queues if one.rate("dropped_no_buffer") and not one.config.vm_paused]
-        if not dropping or _half_a_core(evidence, cpu) or is_of_team(evidence, dropping):
+        if not dropping or is_of_team(evidence, dropping):
             continue
         heaviest = max(cpu.queues, key=lambda one: (one.cycles, -one.queue_id))
         adapter = evidence.by_name[heaviest.adapter.name]
-        if heaviest.queue_id == 0:
+        if heaviest.queue_id == 0 and (cpu.part(heaviest) or 0.0) >= thresholds.busy_load:
             if not unserved(adapter, thresholds):  # else those VMs are what is said
                 yield _full_of_strays(evidence, adapter, cpu, heaviest)
-        else:
-            yield _full(evidence, thresholds, adapter, cpu, heaviest)
+            continue
+        if cpu.id in spread_out:
+            continue
+        others = [one for one in eligible(evidence, adapter) if one.id != cpu.id]
+        if requests := _evened(evidence, cpu, heaviest, others):
+            yield _uneven(evidence, thresholds, adapter, cpu, others, requests)
+        elif any((one.load or 0.0) < thresholds.busy_load for one in others):
+            yield _one_that_fills(evidence, thresholds, adapter, cpu, others, heaviest)
+        elif adapter.name not in overloaded:
+            overloaded.add(adapter.name)
+            yield _overload(evidence, adapter, cpu, others)
 
 
 def _half_a_core(evidence: Evidence, cpu: CpuSeen) -> bool:
@@ -58,55 +69,92 @@ def _drops(cpu: CpuSeen) -> float:
     return sum(one.rate("dropped_no_buffer") or 0.0 for one in cpu.queues)
 
 
-def _full(
-    evidence: Evidence, thresholds: AdviceThresholds, adapter: AdapterSeen, cpu: CpuSeen, heaviest: QueueSeen
+def _found(
+    evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, numbers: dict[str, Number], **words: Any
 ) -> Finding:
-    """Most of what it does is for VMs' queues."""
-    fitting = [one for one in eligible(evidence, adapter) if one.load is not None]
-    others = [one for one in fitting if one.id != cpu.id]
-    requests = _evened(evidence, cpu, heaviest, others)
-    loads = [one.load for one in others if one.load is not None]
-    busy = sum(load >= thresholds.busy_load for load in loads)
-    idle = sum(load <= thresholds.idle_load for load in loads)
-    vm = heaviest.config.vm
-    commands = [powershell.adapter_vmq(adapter.name, [one.id for one in fitting])] if fitting else []
-    if requests:
-        cause = "Queues were spread without regard to the frames they bring: others have less to do."
-        fix = "Move queues to processors that have less to do"
-    elif busy < len(others):
-        cause = f"Most of it is {heaviest.called}, and a queue uses exactly one processor."
-        fix = "Let its VM have several queues (VMMQ) and spread its flows in the guest (vRSS)"
-        commands = [powershell.multi_queue(vm, 4)] if vm else []
-    else:
-        cause = "The frames that come take more than the processors that serve this adapter can do."
-        fix = "Let more processors serve it (MaxProcessors), or a faster host: a move only shifts the drops"
     return Finding(
         rule="full-processor",
         severity="bad",
         adapter=adapter.name,
-        key=f"cpu {cpu.id}",
-        where=f"processor {cpu.config.name}",
-        says=f"processor {cpu.config.name} has no time left and drops frames; of {len(others)} others that "
-        f"may serve {adapter.name}, {busy} are busy and {idle} idle",
-        numbers={
-            "load": cpu.load,
-            "queues": len(cpu.queues),
-            "drops_pps": _drops(cpu),
-            "others": len(others),
-            "busy_others": busy,
-            "idle_others": idle,
-        },
-        cause=cause,
-        fix=fix,
-        requests=requests,
-        commands=commands,
+        numbers={"load": cpu.load, "drops_pps": _drops(cpu), **numbers},
         measure="frames dropped for want of a buffer, in all",
         value=evidence.rate("dropped_no_buffer"),
         cpu=cpu.id,
+        **{"key": f"cpu {cpu.id}", "where": f"processor {cpu.config.name}", **words},
     )
 
 
-def _evened(evidence: Evidence, cpu: CpuSeen, heaviest: QueueSeen, others: list[CpuSeen]) -> list[Request]:
+def _among(thresholds: AdviceThresholds, others: Sequence[CpuSeen]) -> tuple[str, dict[str, Number]]:
+    """How busy the other processors are: in words, and the numbers."""
+    busy = sum((one.load or 0.0) >= thresholds.busy_load for one in others)
+    idle = sum((one.load or 0.0) <= thresholds.idle_load for one in others)
+    words = f"of {len(others)} others that may serve its queues {busy} are busy and {idle} idle"
+    return words, {"others": len(others), "busy_others": busy, "idle_others": idle}
+
+
+def _uneven(
+    evidence: Evidence,
+    thresholds: AdviceThresholds,
+    adapter: AdapterSeen,
+    cpu: CpuSeen,
+    others: Sequence[CpuSeen],
+    requests: list[Request],
+) -> Finding:
+    words, numbers = _among(thresholds, others)
+    return _found(
+        evidence,
+        adapter,
+        cpu,
+        {"queues": len(cpu.queues), **numbers},
+        says=f"processor {cpu.config.name} has no time left and drops frames; {words}",
+        cause="Queues were spread without regard to the frames they bring: others have less to do.",
+        fix="Move queues to processors that have less to do",
+        requests=requests,
+        commands=[powershell.adapter_vmq(adapter.name, sorted({cpu.id, *(one.id for one in others)}))],
+    )
+
+
+def _one_that_fills(
+    evidence: Evidence,
+    thresholds: AdviceThresholds,
+    adapter: AdapterSeen,
+    cpu: CpuSeen,
+    others: Sequence[CpuSeen],
+    heaviest: QueueSeen,
+) -> Finding:
+    words, numbers = _among(thresholds, others)
+    vm = heaviest.config.vm
+    return _found(
+        evidence,
+        adapter,
+        cpu,
+        {"pps": heaviest.pps, **numbers},
+        says=f"{heaviest.called} has most of processor {cpu.config.name}, which drops frames; {words}",
+        cause="A queue uses exactly one processor, and no other one has room for what this one does.",
+        fix="Let its VM have several queues (VMMQ) and spread its flows in the guest (vRSS)",
+        commands=[powershell.multi_queue(vm, 4)] if vm else [],
+    )
+
+
+def _overload(evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, others: Sequence[CpuSeen]) -> Finding:
+    count = len(others) + 1
+    return _found(
+        evidence,
+        adapter,
+        cpu,
+        {"processors": count},
+        key="all",
+        where=adapter.name,
+        says=f"frames are dropped, and all processors that may serve {adapter.name} are busy: {count}",
+        cause="The frames that come take more than the processors that serve this adapter can do.",
+        fix="Move VMs to another host, or give this one more processors: moves of queues only shift drops",
+        commands=[f"Get-NetAdapterVmqQueue -Name {powershell.quoted(adapter.name)}"],
+    )
+
+
+def _evened(
+    evidence: Evidence, cpu: CpuSeen, heaviest: QueueSeen, others: Sequence[CpuSeen]
+) -> list[Request]:
     """Moves of its queues, each to the processor with least to do, as long as that evens the two out.
 
     The heaviest stays, or, where there is one, the default queue.
@@ -126,25 +174,15 @@ def _full_of_strays(evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, defa
     """Most of what it does is for the default queue."""
     counts = {reason: adapter.reasons.rate((0,), reason) or 0.0 for reason in _FRAMES_OF}
     most = max(counts, key=lambda reason: counts[reason])
-    return Finding(
-        rule="full-processor",
-        severity="bad",
-        adapter=adapter.name,
-        key=f"cpu {cpu.id}",
-        where=f"processor {cpu.config.name}",
+    return _found(
+        evidence,
+        adapter,
+        cpu,
+        {"default_queue_pps": default.pps, f"{most}_pps": counts[most]},
         says=f"the default queue fills processor {cpu.config.name}, most of it with {_FRAMES_OF[most]}",
-        numbers={
-            "load": cpu.load,
-            "drops_pps": _drops(cpu),
-            "default_queue_pps": default.pps,
-            f"{most}_pps": counts[most],
-        },
         cause="What no filter takes is the default queue's, and one processor sorts it all by software.",
         fix=f"Find out where the {_FRAMES_OF[most]} come from: no queue of a VM can take them",
         commands=[f"Get-NetAdapterStatistics -Name {powershell.quoted(adapter.name)} | Format-List *"],
-        measure="frames dropped for want of a buffer, in all",
-        value=evidence.rate("dropped_no_buffer"),
-        cpu=cpu.id,
     )
 
 

@@ -94,6 +94,8 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         room = Room(evidence)
         heaviest = max(busy, key=lambda one: (one.cycles, -one.queue_id))
         requests = room.spread([one for one in busy if one is not heaviest], idle)
+        moved = dict.fromkeys(str(one.params["adapter"]) for one in requests) or [adapter.name]
+        processors = [cpu.id, *(one.id for one in idle)]
         yield Finding(
             rule="piled-queues",
             severity="bad" if cpu.load >= 0.99 else "warn",
@@ -106,7 +108,7 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
             "interrupts only the processor of a queue's affinity.",
             fix=f"Leave {heaviest.called} there, and move the others to idle processors",
             requests=requests,
-            commands=[powershell.adapter_vmq(adapter.name, [cpu.id, *(one.id for one in idle)])],
+            commands=[powershell.adapter_vmq(name, processors) for name in moved],
             measure="load of the processor",
             value=cpu.load,
             after=_estimate(requests, room, cpu.id),
