@@ -121,6 +121,30 @@ async def test_what_an_allocation_answers_is_what_the_requests_after_it_are_abou
         assert complete.params(answers)["queue_ids"] == [9]
 
 
+async def test_a_fix_may_be_for_several_adapters_or_for_the_host(dashboard: Running) -> None:
+    adapters = ("nic0", "nic1")
+    config = make_config((("default", None, 0, 0), ("a", "a", 3, 0)), adapters=adapters)
+    link = host()
+    link.publish("hv01", config=msgspec.structs.replace(config, balancer={"mode": "off", "scale_out": 0.8}))
+    async with dashboard(link) as (app, _, _):
+        move = Request(op="set_queue_parameters", params={"adapter": "nic1", "queue_id": 1, "cpu": 5})
+        balance = Request(op="set_balancer", params={"mode": "dynamic"})
+        task = apply_fix(finding(move, balance), app.model.snapshot)
+        assert isinstance(task, Task)
+        moved, balanced = task.plan({})
+        assert (moved.title, balanced.title) == (
+            "queue set 1 --cpu 5 --adapter nic1",
+            "balancer set --mode dynamic",
+        )
+        assert moved.about == ("nic1", 1, 2)
+        assert callable(moved.undo)
+        assert callable(balanced.undo)
+        assert moved.undo({}).params({}) == {"adapter": "nic1", "queue_id": 1, "cpu": 3}
+        assert balanced.undo({}).params({}) == {"mode": "off"}
+        gone = finding(Request(op="free_queue", params={"adapter": "nic9", "queue_id": 1}))
+        assert apply_fix(gone, app.model.snapshot) == "adapter nic9 is not known"
+
+
 @pytest.mark.parametrize(
     ("request_", "line"),
     [

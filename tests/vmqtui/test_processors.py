@@ -13,7 +13,7 @@ from vmqtui.state.moves import followed, intended
 from vmqtui.state.placement import cost_of, forecast, load_of
 from vmqtui.state.rows import QueueRow
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.widgets.matrix import MatrixTable
+from vmqtui.widgets.matrix import MatrixTable, _marks
 
 SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
 WEB = 1
@@ -192,6 +192,32 @@ async def test_queue_is_moved_by_two_keys_and_before_and_after_are_shown(dashboa
         app.draw_now()
         await pilot.pause()
         assert "measuring" not in screen_text(app)
+
+
+async def test_queues_of_several_adapters_are_told_apart(dashboard: Running) -> None:
+    adapters = ("nic0", "nic1")
+    link = live_link(adapters=adapters)
+    play(link, 4, 4, adapters=adapters)
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("5")
+        heading = matrix(app).render_line(0).text
+        assert heading.split("│")[1].split()[:4] == ["0·0", "1·0", "0·4", "0·5"]
+        await pilot.press("right")
+        assert "queue 0 of nic1 on 0:0" in screen_text(app)
+
+
+@pytest.mark.parametrize(
+    ("names", "marks"),
+    [
+        (["nic0", "nic1"], ["0", "1"]),
+        (["nic", "nic1"], ["nic", "nic1"]),
+        (["a", "b"], ["a", "b"]),
+        (["nic0"], [""]),
+        ([], []),
+    ],
+)
+def test_what_tells_adapters_apart_is_the_end_of_their_names(names: list[str], marks: list[str]) -> None:
+    assert list(_marks(names).values()) == marks
 
 
 async def test_what_speaks_against_a_move_is_seen_on_a_small_screen(dashboard: Running) -> None:

@@ -28,14 +28,15 @@ def markdown(comparison: Comparison) -> str:
         or "No run is better than another at anything."
     )
     parts.append("## Queues nearest to running out of buffers")
-    parts.append(_table(("", "fewest that were free"), low_queues(comparison)))
+    parts.append(_table(("", "fewest that were free"), low_queues(comparison), "---"))
     if moved := moves(comparison):
-        parts += ["## What the balancer moved", _table(("", "when, what and why"), moved)]
+        parts += ["## What the balancer moved", _table(("", "when, what and why"), moved, "---")]
     parts.append("## What is measured")
     parts.append(
         _table(
             ("", "unit", "better", ""),
             [(one.title, one.unit, one.better or "–", one.help) for one in shown(comparison)],
+            "---",
         )
     )
     return "\n\n".join(parts) + "\n"
@@ -46,7 +47,7 @@ def _plain(text: str) -> str:
     return text.translate(_ESCAPED)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---:") -> str:
+    lines = [heads, ["---", *[rule] * (len(heads) - 1)], *rows]
     drawn = [[cell if n == 1 else _plain(cell) for cell in line] for n, line in enumerate(lines)]
     return "\n".join(f"| {' | '.join(line)} |" for line in drawn)

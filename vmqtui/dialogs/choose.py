@@ -65,12 +65,13 @@ class MoveDialog(RequestDialog):
     def __init__(self, link: Link, host: str, row: QueueRow, model: Model) -> None:
         self._row = row
         self._model = model
+        of = f" of {printable(row.adapter)}" if len(model.snapshot.adapter_names) > 1 else ""
         self._cpus = LiveTable("cpus", widget_id="move-cpus", without=("core", "trend"))
         super().__init__(
             link,
             host,
             Task(
-                f"Move {called(row)}",
+                f"Move {called(row)}{of}",
                 f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."
                 " Choose the one that shall serve it; no frame is lost or reordered.",
                 "Move (⏎)",

@@ -1,7 +1,8 @@
 """Processors by queues: a table of processors with a column for every queue, lit where it is served."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import takewhile
 from typing import Any, ClassVar
 
 from textual import events
@@ -17,8 +18,22 @@ from vmqtui.state.rows import CpuRow, QueueRow
 from vmqtui.widgets.table import LiveTable
 
 _HEAT = "▁▂▃▄▅▆▇█"
+_MARK = 3
+"""Cells that tell a queue's adapter there."""
 _NAMED = 8
 """Cells from which a queue's column is headed by its name, not its id."""
+
+
+def _marks(adapters: Iterable[str]) -> dict[str, str]:
+    """What tells adapters apart in a narrow column: the ends of their names; nothing where there is one."""
+    names = sorted(set(adapters))
+    if len(names) < 2:
+        return dict.fromkeys(names, "")
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    common = len(list(same))
+    if any(len(name) == common for name in names):
+        common = 0
+    return {name: printable(name[common:]) for name in names}
 
 
 def _across(row: QueueRow) -> tuple[bool, int, str, int]:
@@ -48,6 +63,7 @@ class MatrixTable(LiveTable):
         self._column = 0
         self._queue_pinned: Hashable = None
         self._first = 0
+        self._marks: dict[str, str] = {}
         self._homes: dict[int, list[int]] = {}
         self._left: dict[int, list[int]] = {}
         self._model: dict[str, Any] = {}
@@ -70,6 +86,7 @@ class MatrixTable(LiveTable):
         first = not self._queues
         self._model = model
         self._queues = sorted(queues, key=_across)
+        self._marks = _marks(row.adapter for row in queues)
         at = next((n for n, row in enumerate(self._queues) if row.identity == self._queue_pinned), None)
         self._column = min(self._column, max(0, len(self._queues) - 1)) if at is None else at
         if self.queue is not None:
@@ -127,7 +144,7 @@ class MatrixTable(LiveTable):
     @property
     def _cell(self) -> int:
         """Cells of a queue's column."""
-        ids = max((len(str(row.queue_id)) for row in self._queues), default=1)
+        ids = max((len(self._id_of(row)) for row in self._queues), default=1)
         wide = (self._width - self._room - 3) // max(1, len(self._queues))
         return max(3, ids + 1, min(12, wide))
 
@@ -153,10 +170,20 @@ class MatrixTable(LiveTable):
         cell = self._cell
         for n in self._seen():
             row = self._queues[n]
-            name = printable(row.label) if cell >= _NAMED else str(row.queue_id)
+            name = self._name_of(row, cell - 1) if cell >= _NAMED else self._id_of(row)
             line.append((fit(name, cell - 1), "accent" if n == self._column else "header"))
             line.append((" ", "text"))
         return line
+
+    def _id_of(self, row: QueueRow) -> str:
+        """A queue's id, behind its adapter's mark where there are several."""
+        mark = self._marks.get(row.adapter)
+        return f"{mark[-_MARK:]}·{row.queue_id}" if mark else str(row.queue_id)
+
+    def _name_of(self, row: QueueRow, width: int) -> str:
+        """A queue's name, before its adapter's mark where there are several."""
+        mark, label = self._marks.get(row.adapter), printable(row.label)
+        return f"{label[: width - 1 - len(mark[-_MARK:])]}·{mark[-_MARK:]}" if mark else label
 
     def _cells(self, row: Any) -> Line:
         line = super()._cells(row)

@@ -50,9 +50,11 @@ class MovePanel(ModelCanvas):
         return [clip(line, width) for line in lines[:height]]
 
     def _who(self, queue: QueueRow) -> Line:
+        several = len(self.model.snapshot.adapter_names) > 1
+        of = f" of {printable(queue.adapter)}" if several else ""
         return [
             (f" {printable(queue.label)}", "strong"),
-            (f"  queue {queue.queue_id} on {queue.processor}", "title"),
+            (f"  queue {queue.queue_id}{of} on {queue.processor}", "title"),
             (f"  {compact(queue.pps)} pkt/s", "text"),
             (f"  ≈{percent(self.load)} of a processor" if self.load is not None else "", "text"),
             (f"  {compact(queue.rate('interrupts'))} intr/s", "dim"),

@@ -223,18 +223,21 @@ class EventTail(ModelCanvas):
         if not rows:
             return [[(" no events", "dim")]]
         lines: list[Line] = []
+        several = len(self.adapters()) > 1
         for row in rows[:height]:
             event = row.event
             what = printable(event.event).replace("_", " ")
             who = printable(row.queue or event.adapter or "")
             if row.queue is None and event.queue_id is not None:
                 who = f"queue {event.queue_id}"
+            if several and event.queue_id is not None:
+                who += f" {printable(event.adapter or '')}"
             lines.append(
                 clip(
                     [
                         (f" {clock(event.sim_time_ns):>8} ", "dim"),
                         (fit(what, 13), EVENT_LEVELS.get(event.event, "") or "text"),
-                        (f" {fit(who, 12)} ", "title"),
+                        (f" {fit(who, 18 if several else 12)} ", "title"),
                         (printable(event.cause), "dim"),
                     ],
                     width,
