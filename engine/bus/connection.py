@@ -15,7 +15,7 @@ import random
 import re
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -61,6 +61,14 @@ class Outgoing:
     begun: bool = False
     sent: bool = False
     withdrawn: bool = False
+
+
+def backoff() -> Iterator[float]:
+    """Seconds to wait before each attempt, one after another."""
+    delay_seconds = FIRST_DELAY_SECONDS
+    while True:
+        yield delay_seconds * random.uniform(0.5, 1.0)
+        delay_seconds = min(2 * delay_seconds, LONGEST_DELAY_SECONDS)
 
 
 class Connection:
@@ -150,7 +158,7 @@ class Connection:
         self._wake.set()
 
     async def _run(self) -> None:
-        delay_seconds = FIRST_DELAY_SECONDS
+        delays = backoff()
         clock = asyncio.get_running_loop().time
         while not self._closing.is_set():
             self._connected_at = math.inf
@@ -161,11 +169,10 @@ class Connection:
                     _log.exception("the connection to %s failed in an unforeseen way", self.url)
                 self._set("lost", f"no connection to {self.url}: {_reason(error)}")
             if clock() - self._connected_at > LONGEST_DELAY_SECONDS:
-                delay_seconds = FIRST_DELAY_SECONDS
+                delays = backoff()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay_seconds * random.uniform(0.5, 1.0)):
+                async with asyncio.timeout(next(delays)):
                     await self._closing.wait()
-            delay_seconds = min(2 * delay_seconds, LONGEST_DELAY_SECONDS)
 
     async def _attempt(self) -> None:
         """One connection, from its beginning to its end."""

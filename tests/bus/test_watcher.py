@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import islice
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from engine.bus import codec
 from engine.bus import watcher as watcher_module
 from engine.bus.broker import EmbeddedBroker
-from engine.bus.connection import Connection
+from engine.bus.connection import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, Connection, backoff
 from engine.bus.errors import BadName, NotConnected, RequestTimeout
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
@@ -26,6 +27,14 @@ from tests.bus.conftest import (
 
 def event(seq: int) -> Event:
     return Event(seq=seq, sim_time_ns=0, time_ns=0, event="queue_state")
+
+
+def test_attempts_come_less_and_less_often_and_not_at_the_same_time() -> None:
+    runs = [list(islice(backoff(), 9)) for _ in range(50)]
+    for number, of_all in enumerate(zip(*runs, strict=True)):
+        longest = min(FIRST_DELAY_SECONDS * 2**number, LONGEST_DELAY_SECONDS)
+        assert longest / 2 <= min(of_all) < max(of_all) <= longest
+    assert longest == LONGEST_DELAY_SECONDS
 
 
 async def test_a_watcher_sees_a_host_from_its_config_to_its_end(
