@@ -106,6 +106,7 @@ async def _listen(
     """Listen until something of ``until`` happens."""
     from aiohttp import web
 
+    from vmqtui.web.crowd import KEEPALIVE_SECONDS, Crowd
     from vmqtui.web.gate import AddressError, Gate, is_loopback
     from vmqtui.web.server import DashboardServer
 
@@ -119,14 +120,20 @@ async def _listen(
     if not is_loopback(host) and not gate.secure:
         warn("without TLS the token can be read on the way; a proxy that has it belongs in front")
     server = DashboardServer(gate, wanted)
-    runner = web.AppRunner(await server.application(port), access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(
+        await server.application(port),
+        access_log=None,
+        shutdown_timeout=2.0,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+    )
     await runner.setup()
+    listening = await asyncio.get_running_loop().create_server(Crowd(runner.server), sock=listener)
     try:
-        await web.SockSite(runner, listener).start()
         print(gate.url, flush=True)
         note(_log, logging.INFO, "serving", at=gate.origins[0], read_only=wanted.read_only)
         await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        listening.close()
         await server.close()
         await runner.cleanup()
 

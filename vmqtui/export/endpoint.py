@@ -1,5 +1,6 @@
 """The HTTP endpoint that Prometheus scrapes: read-only, bounded, on loopback unless told otherwise."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from engine.bus.watcher import Watcher
 from vmqtui.export.exposition import CONTENT_TYPE, exposition
+from vmqtui.web.crowd import KEEPALIVE_SECONDS, Crowd
 
 SHORTEST_S: Final = 0.1
 """Scrapes within this time get the same document, so that however many come cost little."""
@@ -31,7 +33,8 @@ class Endpoint:
         self._document = b""
         app = web.Application(middlewares=[self._guard], client_max_size=1024)
         app.add_routes([web.get("/metrics", self._metrics), web.get("/", self._index)])
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=30)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS)
+        self._listening: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
@@ -41,12 +44,19 @@ class Endpoint:
 
     async def __aenter__(self) -> "Endpoint":
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+        try:
+            self._listening = await asyncio.get_running_loop().create_server(
+                Crowd(self._runner.server), self._host, self._port
+            )
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._port = self._listening.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *why: object) -> None:
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
 
     @web.middleware
