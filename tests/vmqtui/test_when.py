@@ -1,8 +1,11 @@
 """A moment as a person types it."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vmqtui.state.when import ends, read_when
 
@@ -61,3 +64,15 @@ def test_a_recording_whose_times_are_no_dates_is_gone_through_by_distances() -> 
     with pytest.raises(ValueError, match="its times are no dates"):
         read_when("14:03", 0, last)
     assert ends(0, last) == "1970-01-01 00:00:00 to – UTC"
+
+
+TIMES = st.integers(-(2**63), 2**64)
+
+
+@given(st.text("0123456789+-:. TsmhZ\u0663\u00b2", max_size=20), TIMES, TIMES)
+def test_whatever_is_typed_is_a_moment_that_can_be_seen_or_a_sentence(
+    text: str, one: int, other: int
+) -> None:
+    first, last = sorted((one, other))
+    with suppress(ValueError):
+        assert first <= read_when(text, first, last) <= last

@@ -48,8 +48,9 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         if cpu.id in spread_out:
             continue
         others = [one for one in eligible(evidence, adapter) if one.id != cpu.id]
-        if requests := _evened(evidence, cpu, heaviest, others):
-            yield _uneven(evidence, thresholds, adapter, cpu, others, requests)
+        room = Room(evidence)
+        if requests := _evened(room, cpu, heaviest, others):
+            yield _uneven(evidence, thresholds, adapter, cpu, others, requests, room)
         elif any((one.load or 0.0) < thresholds.busy_load for one in others):
             yield _one_that_fills(evidence, thresholds, adapter, cpu, others, heaviest)
         elif adapter.name not in overloaded:
@@ -99,8 +100,12 @@ def _uneven(
     cpu: CpuSeen,
     others: Sequence[CpuSeen],
     requests: list[Request],
+    room: Room,
 ) -> Finding:
     words, numbers = _among(thresholds, others)
+    drops = evidence.rate("dropped_no_buffer")
+    touched = {cpu.id, *(int(one.params["cpu"]) for one in requests)}
+    fits = all(room.loads[one] < 1.0 for one in touched)
     return _found(
         evidence,
         adapter,
@@ -111,6 +116,8 @@ def _uneven(
         fix="Move queues to processors that have less to do",
         requests=requests,
         commands=[powershell.adapter_vmq(adapter.name, sorted({cpu.id, *(one.id for one in others)}))],
+        after=max(0.0, drops - _drops(cpu)) if fits and drops is not None else None,
+        estimated=True,
     )
 
 
@@ -152,14 +159,11 @@ def _overload(evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, others: Se
     )
 
 
-def _evened(
-    evidence: Evidence, cpu: CpuSeen, heaviest: QueueSeen, others: Sequence[CpuSeen]
-) -> list[Request]:
+def _evened(room: Room, cpu: CpuSeen, heaviest: QueueSeen, others: Sequence[CpuSeen]) -> list[Request]:
     """Moves of its queues, each to the processor with least to do, as long as that evens the two out.
 
     The heaviest stays, or, where there is one, the default queue.
     """
-    room = Room(evidence)
     requests: list[Request] = []
     with_default = any(one.queue_id == 0 for one in cpu.queues)
     movable = [one for one in cpu.queues if one.queue_id != 0 and (with_default or one is not heaviest)]
