@@ -227,7 +227,7 @@ async def test_a_time_is_typed_and_what_is_none_is_said(path: Path) -> None:
     link = StillLink(Recording(path))
     async with running(link, tapes=link.tape, read_only=True) as (app, pilot, _):  # type: ignore[arg-type]
         await pilot.press("space", "at", *"noon", "enter")
-        assert "not a time (14:03" in screen_text(app)
+        assert "not a time" in screen_text(app)
         await pilot.press(*["backspace"] * 4, *"+30", "enter")
         assert len(app.screen_stack) == 1
         assert seq_seen(app.model) == 121

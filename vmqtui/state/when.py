@@ -21,7 +21,7 @@ FITS: Final = (
 def read_when(text: str, first_ns: int, last_ns: int) -> int:
     """The Unix time in ns that is meant; a time of day without a date is the last such before ``last_ns``.
 
-    Raises ValueError, with what would fit, also where it is not between the ends.
+    Raises ValueError (``FITS`` says what would do), also where it is not between the ends.
     """
     text = text.strip()
     if away := _AWAY.fullmatch(text):
@@ -31,7 +31,7 @@ def read_when(text: str, first_ns: int, last_ns: int) -> int:
     elif clock := _CLOCK.fullmatch(text):
         at_ns = _of_day(clock, last_ns)
     else:
-        raise ValueError(f"not a time ({FITS})")
+        raise ValueError("not a time")
     # What was typed to the second means all of that second.
     if at_ns < first_ns - 1_000_000_000 or at_ns > last_ns + 1_000_000_000:
         raise ValueError(
