@@ -139,6 +139,23 @@ async def test_a_hang_is_noticed_within_the_deadline(guarded: Guarded, traffic: 
     await guarded.event("worker_replaced")
 
 
+async def test_a_death_is_told_before_the_deadline_of_another_worker_that_hangs(guarded: Guarded) -> None:
+    live = guarded.engine._live
+    assert live is not None
+    live.machine.rounds.relief.forgive()
+    mix = [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}, {"kind": "broadcast"}]}]
+    await guarded.ask("set_traffic", mix=mix)
+    hangs, dies = guarded.engine.worker_pids
+    os.kill(hangs, signal.SIGSTOP)
+    os.kill(dies, signal.SIGKILL)
+    first = await guarded.event("worker_died")
+    assert first.cause.startswith("the worker of CPU 1 died (SIGKILL)")
+    second = await guarded.event("worker_died")
+    assert second.cause.startswith(f"the worker of CPU 0 hung for {DEADLINE_S} s")
+    assert second.time_ns > first.time_ns
+    await guarded.stats_with(0, 0)
+
+
 async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_back(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
