@@ -38,7 +38,7 @@ def _report(line: dict[str, Any]) -> None:
 
 async def _serve(settings: Settings) -> None:
     config = BrokerConfig(listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={})
-    broker = CheckedBroker(config)
+    broker = CheckedBroker(config, settings.guests.host)
     await broker.start()
     listener = Listener(broker, Gate(settings.guests))
     ports = []

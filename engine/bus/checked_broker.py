@@ -25,10 +25,14 @@ _log = logging.getLogger("engine.bus.broker")
 
 
 class CheckedBroker(Broker):  # type: ignore[misc]
-    """amqtt, believing our listener about who may connect, and ``rules`` about topics."""
+    """amqtt, believing our listener about who may connect, and ``rules`` about topics.
 
-    def __init__(self, config: BrokerConfig) -> None:
+    What is retained of ``own_host``, the host of the engine it is for, is in nobody's bound.
+    """
+
+    def __init__(self, config: BrokerConfig, own_host: str = "") -> None:
         super().__init__(config)
+        self._own_host = own_host
         self.parties: dict[str, Party] = {}
         """The connected clients, by id."""
         self._wanted = Subscriptions()
@@ -57,6 +61,9 @@ class CheckedBroker(Broker):  # type: ignore[misc]
         topic = topic_name or ""
         host_and_kind = topics.split_telemetry(topic)
         if host_and_kind is None or host_and_kind[1] not in rules.RETAINED:
+            return
+        if host_and_kind[0] == self._own_host:
+            await super().retain_message(source_session, topic, data, qos)
             return
         kept = self._retained_messages
         before = len(kept[topic].data) if topic in kept else 0

@@ -71,7 +71,8 @@ async def raw(url: BrokerUrl, name: str = "", keepalive: int = 60) -> AsyncItera
 async def listening(guests: Guests) -> AsyncIterator[tuple[Listener, CheckedBroker, BrokerUrl]]:
     """The broker, in this process."""
     broker = CheckedBroker(
-        BrokerConfig(listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={})
+        BrokerConfig(listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={}),
+        guests.host,
     )
     await broker.start()
     listener = Listener(broker, Gate(guests))
@@ -230,6 +231,8 @@ async def test_retained_messages_are_bounded_in_number_and_bytes(monkeypatch: py
         assert not await retained(topics.config("a"), b"")  # let go of
         assert await retained(topics.status("b"), bytes(50))
         assert not await retained(topics.stats("a"), b"x")  # no topic for that
+        assert await retained(topics.config("own"), bytes(200))  # of the engine that the broker is for
+        assert await retained(topics.status("own"), b"online")
 
 
 async def test_who_guesses_passwords_and_leaves_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
