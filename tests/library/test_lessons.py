@@ -1,5 +1,7 @@
 """The library, run through the real model: each scenario raises its finding, which its fix clears."""
 
+from itertools import islice
+
 import pytest
 
 from engine.advice.registry import RULES
@@ -49,6 +51,12 @@ def test_every_rule_and_every_row_has_a_scenario() -> None:
     assert {one.rule for one in LESSONS.values()} == set(RULES)
     rows = {row for one in LESSONS.values() for row in one.rows}
     assert rows == set(range(1, 11))
+
+
+def test_what_is_done_is_done_once_on_a_screen_or_again_and_again() -> None:
+    once, swings = LESSONS["paused-vm"], LESSONS["swinging-load"]
+    assert list(once.on_screen()) == list(once.deeds)
+    assert [one.at_s for one in islice(swings.on_screen(), 6)] == [3, 6, 9, 12, 15, 18]
 
 
 @pytest.mark.parametrize("name", LESSONS)

@@ -97,6 +97,47 @@ def test_a_replay_ends_with_its_capture_whoever_is_due_later(balanced: Replayed,
     assert last["sim_time_ns"] <= balanced.document["sim_seconds"] * 1e9
 
 
+TEAM = """
+[host]
+name = "lab"
+cpus = 4
+[cpu]
+clock_ghz = 0.1
+[[adapter]]
+name = "a"
+[[adapter.queue]]
+cpu = 1
+[[adapter.queue.filter]]
+mac = "00:15:5d:00:00:01"
+[[adapter.queue]]
+cpu = 1
+[[adapter.queue.filter]]
+mac = "00:15:5d:00:00:02"
+[[adapter]]
+name = "b"
+[[adapter.queue]]
+cpu = 2
+[[adapter.queue]]
+cpu = 3
+[[team]]
+name = "t"
+members = ["a", "b"]
+[balancer]
+mode = "dynamic"
+interval_ms = 20
+"""
+
+
+@pytest.mark.parametrize(("mode", "goes_to"), [("sum", 0), ("min", 2)])
+def test_members_of_a_team_with_summed_queues_keep_apart(mode: str, goes_to: int, tmp_path: Path) -> None:
+    path = tmp_path / "half.pcap"
+    frames = [frame(number * 60_000, ethernet(MACS[number % 2])) for number in range(1_000)]
+    path.write_bytes(pcap(frames, magic=0xA1B23C4D))
+    text = TEAM.replace('name = "t"', f'name = "t"\nmode = "{mode}"')
+    moves = replay(path, loads(text, "test"), "a").document["balancer"]["moves"]
+    assert {move["to_cpu"] for move in moves} == {goes_to}
+
+
 @pytest.fixture
 def overloaded() -> Iterator[Machine]:
     """A machine whose processor 1 was busy all through the first window."""

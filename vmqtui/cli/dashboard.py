@@ -5,7 +5,7 @@ import contextlib
 import gc
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -42,7 +42,7 @@ def show_dashboard(
     theme: str | None,
     read_only: bool,
     log_form: Form,
-    deeds: "Sequence[Deed]" = (),
+    deeds: "Iterable[Deed]" = (),
 ) -> int:
     """Show the dashboard until it is left; the exit status. ``deeds`` are done once the engine is up."""
     with sentences():
@@ -94,7 +94,7 @@ async def _show(
     read_only: bool,
     options: list[str],
     preferences: Preferences,
-    deeds: "Sequence[Deed]",
+    deeds: "Iterable[Deed]",
 ) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.bus_link import BusLink
@@ -136,7 +136,7 @@ def user_of(read_only: bool) -> str:
 
 
 async def _follow(
-    private: "PrivateEngine", user: str, link: "BusLink", app: "VmqApp", deeds: "Sequence[Deed]"
+    private: "PrivateEngine", user: str, link: "BusLink", app: "VmqApp", deeds: "Iterable[Deed]"
 ) -> None:
     """Attach the screen to the engine once it is there; leave the screen when the engine can't start."""
     url = await private.start()
@@ -151,7 +151,7 @@ async def _follow(
     link.report(private.error or "the engine has ended", failed=True)
 
 
-async def _do(link: "BusLink", deeds: "Sequence[Deed]") -> None:
+async def _do(link: "BusLink", deeds: "Iterable[Deed]") -> None:
     """Ask for what a lesson wants done, each so long after the first reading."""
     host = await link.first_reading()
     began = asyncio.get_running_loop().time()

@@ -123,6 +123,6 @@ def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
             theme=theme,
             read_only=False,
             log_form="text",
-            deeds=lesson.deeds,
+            deeds=lesson.on_screen() if lesson.deeds else (),
         )
     return status or DONE if status != FAILED else FAILED

@@ -1,9 +1,10 @@
 """The list of scenarios: what each shows, the finding it must raise, and what happens while it is watched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from itertools import count
 from typing import Any, Final
 
 from engine.scenario.load import loads
@@ -22,13 +23,21 @@ class Deed:
 @dataclass(frozen=True)
 class Lesson:
     """A scenario of the library. ``rows`` are those of "What goes wrong in practice" that it shows; ``rule``
-    finds it, within ``seconds`` of simulated time."""
+    finds it, within ``seconds`` of simulated time. On a screen its ``deeds`` are done again after
+    ``again_s``, for as long as somebody looks; None: once."""
 
     name: str
     rows: tuple[int, ...]
     rule: str
     seconds: float = 0.4
     deeds: Sequence[Deed] = ()
+    again_s: float | None = None
+
+    def on_screen(self) -> Iterator[Deed]:
+        """What is done while somebody looks, in order."""
+        for lap in count() if self.again_s is not None else (0,):
+            for deed in self.deeds:
+                yield Deed(lap * (self.again_s or 0.0) + deed.at_s, deed.op, deed.params)
 
     @cached_property
     def toml(self) -> str:
@@ -92,11 +101,12 @@ LESSONS: Final[dict[str, Lesson]] = {
             "swinging-load",
             (1, 8),
             "load-swings",
-            seconds=2.0,
+            seconds=12.0,
             deeds=tuple(
                 _load(at_s, {1: (10, first), 2: (40, first), 3: (10, second), 4: (30, second)})
-                for at_s, first, second in ((0.5, 4, 58), (1.0, 58, 4), (1.5, 4, 58))
+                for at_s, first, second in ((3, 1, 18), (6, 18, 1), (9, 1, 18), (12, 18, 1))
             ),
+            again_s=12.0,
         ),
         Lesson("without-queue", (1, 2), "vm-without-queue"),
         Lesson("more-vms-than-queues", (2,), "more-vms-than-queues"),
