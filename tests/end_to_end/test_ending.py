@@ -138,7 +138,7 @@ def is_fork_server(process: psutil.Process, engine: Running) -> bool:
 
 
 def told(reader: Reader, event: str, times: int = 1) -> bool:
-    return sum(each["event"] == event for each in reader.messages["event"]) >= times
+    return [each["event"] for each in reader.messages["event"]].count(event) >= times
 
 
 def returned_more_than(reader: Reader, frames: int) -> bool:
