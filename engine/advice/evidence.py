@@ -354,6 +354,11 @@ class Evidence:
     def cpu(self) -> dict[int, CpuSeen]:
         return {one.id: one for one in self.cpus}
 
+    @cached_property
+    def wanted(self) -> dict[int, float]:
+        """By processor: what part of its cycles its queues would take; may be above 1."""
+        return {cpu.id: max(cpu.load or 0.0, sum(cpu.wanted(one) for one in cpu.queues)) for cpu in self.cpus}
+
     def rate(self, name: str) -> float | None:
         """Of all queues together; None when no queue tells."""
         rates = [queue.rate(name) for adapter in self.adapters for queue in adapter.queues]

@@ -28,9 +28,7 @@ class Room:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self.loads = {
-            cpu.id: max(cpu.load or 0.0, sum(cpu.wanted(one) for one in cpu.queues)) for cpu in evidence.cpus
-        }
+        self.loads = dict(evidence.wanted)
         self._counts = {cpu.id: len(cpu.queues) for cpu in evidence.cpus}
 
     def coolest(self, cpus: Iterable[CpuSeen]) -> int | None:
