@@ -25,6 +25,7 @@ from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
 
 IN_PROGRESS_LIMIT = 1024
+IN_PROGRESS_LIMIT_BYTES = 16 << 20
 
 _QUIET_SECONDS = 0.25
 _TOO_OFTEN = (
@@ -32,6 +33,9 @@ _TOO_OFTEN = (
     " ask again later, with a new id"
 )
 _TOO_MANY = f"{IN_PROGRESS_LIMIT} requests are in progress; ask again later, with a new id"
+_TOO_LARGE = (
+    "the requests in progress have as many bytes as there is room for; ask again later, with a new id"
+)
 
 Handler = Callable[[str, Request], Awaitable[Response]]
 
@@ -77,6 +81,7 @@ class EngineBus:
         self._rates = rates or RequestRates()
         self._viewers = tuple(viewers)
         self._in_progress: set[asyncio.Task[None]] = set()
+        self._in_progress_bytes = 0  # as they came; read they take several times that
         self._stopping = False
         self._connected = asyncio.Event()
         self._connection = Connection(
@@ -222,9 +227,21 @@ class EngineBus:
         if len(self._in_progress) >= IN_PROGRESS_LIMIT:
             self._refuse(client, request.id, _TOO_MANY, "NDIS_STATUS_RESOURCES")
             return
+        if self._in_progress_bytes + len(payload) > IN_PROGRESS_LIMIT_BYTES:
+            self._refuse(client, request.id, _TOO_LARGE, "NDIS_STATUS_RESOURCES")
+            return
+        self._set_to_work(client, request, len(payload))
+
+    def _set_to_work(self, client: str, request: Request, size: int) -> None:
         task = asyncio.create_task(self._carry_out(client, request))
         self._in_progress.add(task)
-        task.add_done_callback(self._in_progress.discard)
+        self._in_progress_bytes += size
+
+        def done(_: asyncio.Task[None]) -> None:
+            self._in_progress.discard(task)
+            self._in_progress_bytes -= size
+
+        task.add_done_callback(done)
 
     def _refuse(self, client: str, id: str, why: str, ndis_status: str) -> None:  # noqa: A002
         """Answer a request that is not even looked at; a repetition of it gets the same answer."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.bus import engine_bus
 from engine.bus.answers import CLIENT_LIMIT
 from engine.bus.engine_bus import IN_PROGRESS_LIMIT, EngineBus
 from engine.bus.rates import REQUESTS_AT_ONCE, RequestRates
@@ -139,6 +140,23 @@ async def test_as_many_as_may_be_sent_at_once_are_all_carried_out(stand_in: Engi
             bus.receive(str(number))
         assert [one["status"] for one in await bus.answers()] == ["ok"] * IN_PROGRESS_LIMIT
     assert bus.counters.requests_refused == 0
+
+
+async def test_more_bytes_than_can_be_at_work_are_refused_in_a_sentence(
+    stand_in: EngineStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_bus, "IN_PROGRESS_LIMIT_BYTES", 100)
+    bus = Bus(stand_in)
+    stand_in.hold.clear()
+    for id in ("a" * 60, "b" * 60, "c"):  # noqa: A001
+        bus.receive(id)
+    stand_in.hold.set()
+    answers = {one["id"][0]: one for one in await bus.answers()}
+    assert {name: answers[name]["status"] for name in "abc"} == {"a": "ok", "b": "error", "c": "ok"}
+    assert answers["b"]["message"].endswith("ask again later, with a new id")
+    assert bus.counters.requests_refused == 1
+    bus.receive("d" * 60)
+    assert [one["status"] for one in await bus.answers()] == ["ok"]
 
 
 async def test_more_than_can_be_at_work_are_refused_in_a_sentence(stand_in: EngineStandIn) -> None:
