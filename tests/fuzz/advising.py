@@ -42,10 +42,25 @@ def _advice(data: bytes) -> None:
 
 
 def _seeds() -> list[bytes]:
+    alone = [(make_config(vms), vms, ("nic0",)) for vms in (FEW, VMS)]
+    teams = [(_team(mode), FEW, ("nic0", "nic1")) for mode in ("sum", "min")]
     return [
-        codec.encode(make_config(vms)) + codec.encode(make_stats(1, vms)) + codec.encode(make_stats(9, vms))
-        for vms in (FEW, VMS)
+        codec.encode(config)
+        + codec.encode(make_stats(1, vms, adapters=adapters))
+        + codec.encode(make_stats(9, vms, adapters=adapters))
+        for config, vms, adapters in [*alone, *teams]
     ]
+
+
+def _team(mode: str) -> Config:
+    """Two adapters as a team, and a balancer."""
+    config = make_config(FEW, adapters=("nic0", "nic1"))
+    adapters = [msgspec.structs.replace(one, team="t", team_mode=mode) for one in config.adapters]
+    return msgspec.structs.replace(
+        config,
+        adapters=adapters,
+        balancer={"mode": "off" if mode == "sum" else "dynamic", "scale_out": 0.8, "scale_in": 0.4},
+    )
 
 
 TARGETS: Final = {"advice": Target(_advice, _seeds, form=STREAM)}

@@ -60,12 +60,11 @@ def measured(finding: Finding, value: float | None) -> str:
 
 def effect(finding: Finding) -> str:
     """What the fix changes: ``load of the processor: 100% → 53%``, and how that is known."""
+    measure, before = printable(finding.measure), measured(finding, finding.value)
     if finding.after is None:
-        return f"{finding.measure}: {measured(finding, finding.value)} → unknown"
+        return f"{measure}: {before} → unknown"
     how = "estimated" if finding.estimated else "the model ran again"
-    text = (
-        f"{finding.measure}: {measured(finding, finding.value)} → {measured(finding, finding.after)} ({how})"
-    )
+    text = f"{measure}: {before} → {measured(finding, finding.after)} ({how})"
     return text + {True: ", cleared", False: ", not cleared", None: ""}[finding.cleared]
 
 
