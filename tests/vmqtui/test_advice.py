@@ -10,6 +10,7 @@ from engine.bus.messages import Status
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, make_config, play, with_queue
 from vmqtui.advising import words
+from vmqtui.state.advice import FindingRow
 from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task
 
@@ -119,6 +120,21 @@ async def test_what_an_allocation_answers_is_what_the_requests_after_it_are_abou
         answers = {allocate.key: await link.request("hv01", allocate.op, {})}
         assert set_filter.params(answers)["queue_id"] == 9
         assert complete.params(answers)["queue_ids"] == [9]
+
+
+@pytest.mark.parametrize(
+    ("params", "concerned"),
+    [
+        ({"adapter": "nic0"}, {"nic0"}),
+        ({"adapter": "nic1"}, {"nic0", "nic1"}),
+        ({}, {"nic0", "nic1", "nic2"}),
+    ],
+)
+def test_a_finding_is_listed_with_every_adapter_that_it_concerns(
+    params: dict[str, str], concerned: set[str]
+) -> None:
+    row = FindingRow(finding(Request(op="set_queue_parameters", params=dict(params))))
+    assert {name for name in ("nic0", "nic1", "nic2") if row.concerns(name)} == concerned
 
 
 async def test_a_fix_may_be_for_several_adapters_or_for_the_host(dashboard: Running) -> None:

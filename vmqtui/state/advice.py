@@ -26,6 +26,11 @@ class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     def adapter(self) -> str:
         return self.finding.adapter
 
+    def concerns(self, adapter: str) -> bool:
+        """Whether it is about an adapter: its own, one that the fix changes, or all of a host."""
+        changed = {request.params.get("adapter") for request in self.finding.requests}
+        return adapter == self.adapter or bool(changed & {adapter, None})
+
     @property
     def label(self) -> str:
         return self.finding.where

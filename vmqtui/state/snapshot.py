@@ -386,4 +386,11 @@ class Snapshot:
                 raise ValueError(f"no table {table!r}")
         if adapter is None:
             return found
-        return tuple(row for row in found if getattr(row, "adapter", None) == adapter)
+        return tuple(row for row in found if _is_of(row, adapter))
+
+
+def _is_of(row: Row, adapter: str) -> bool:
+    """Whether a row is shown with an adapter: its own, and findings that concern it."""
+    if isinstance(row, FindingRow):
+        return row.concerns(adapter)
+    return getattr(row, "adapter", None) == adapter
