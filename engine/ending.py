@@ -1,8 +1,8 @@
 """How the processes that an engine starts end with it, also those that are stopped or spin just then.
 
-A process that can run ends when its pipe does. One that cannot is ended by others: by the system, where that
-offers it (Linux), and workers by their fork server (``engine.dataplane.fork_server``), which ends when nobody
-holds its pipe any more but workers, and those let go of it here.
+A process that can run ends when its pipe does. One that cannot is ended, or let run, by others: by the
+system, where that offers it (Linux), and workers by their fork server (``engine.dataplane.fork_server``). It
+ends when nobody holds its pipe any more but workers, and those let go of it here.
 """
 
 import os
@@ -17,10 +17,20 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent() -> None:
     """Have the system kill this process when the thread that started it is gone, where it can do that."""
     if sys.platform == "linux":
-        import ctypes
+        _get_when_alone(signal.SIGKILL)
 
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+def hear_of_parents_end() -> None:
+    """Have the system let this process run on then, where it is stopped: it hears of that end by its pipe."""
+    if sys.platform == "linux":
+        _get_when_alone(signal.SIGCONT)
+
+
+def _get_when_alone(number: signal.Signals) -> None:
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def let_fork_server_end() -> None:

@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 import msgspec
@@ -28,8 +29,10 @@ from engine.bus.errors import BadTls
 from engine.bus.gate import Gate
 from engine.bus.listener import LISTENER, Listener
 from engine.bus.settings import Settings
-from engine.ending import end_with_parent
+from engine.ending import hear_of_parents_end
 from engine.logs import Flood, Relay
+
+_LEAVE_SECONDS = 3.0
 
 
 def _report(line: dict[str, Any]) -> None:
@@ -63,6 +66,8 @@ def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
     while sys.stdin.buffer.read(4096):
         pass
     event_loop.call_soon_threadsafe(ended.set)
+    time.sleep(_LEAVE_SECONDS)  # a daemon's: whoever is done before takes it along
+    os._exit(1)
 
 
 def tells_more_than_a_lost_reader(record: logging.LogRecord) -> bool:
@@ -74,7 +79,7 @@ def tells_more_than_a_lost_reader(record: logging.LogRecord) -> bool:
 def main() -> None:
     """Run until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    hear_of_parents_end()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     relay = Relay(sys.stdout.fileno())
     relay.addFilter(tells_more_than_a_lost_reader)

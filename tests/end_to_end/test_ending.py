@@ -2,6 +2,7 @@
 
 import re
 import signal
+import subprocess
 import sys
 from functools import partial
 from itertools import pairwise
@@ -171,6 +172,33 @@ def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: P
     wait_until(lambda: not any(path.exists() for path in memory), "the end of shared memory", 5)
     reader.close()
     killed.end()
+
+
+DASHBOARD = """
+import subprocess, sys, time
+engine = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+engine.stdout.readline()
+print(engine.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nobody tells a stopped process elsewhere")
+def test_a_killed_dashboard_takes_its_engine_with_it_that_is_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "tied.toml"
+    path.write_text(small("tied"), encoding="utf-8")
+    engine_of_it = [sys.executable, "-m", "vmqtui", "engine", "--tied", "--scenario", str(path)]
+    command = [sys.executable, "-c", DASHBOARD, *engine_of_it]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as dashboard:
+        assert dashboard.stdout is not None
+        engine = psutil.Process(int(dashboard.stdout.readline()))
+        family = [engine, *engine.children(recursive=True)]
+        memory = shared_memory(family)
+        engine.suspend()
+        wait_until(partial(is_stopped, engine), "a stop")
+        dashboard.kill()
+    wait_until(lambda: gone(family), "the end of its processes", 10)
+    assert not any(path.exists() for path in memory)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory is shown as files")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from engine.ending import hear_of_parents_end
 from engine.kernels import OF_INTERFACE
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
@@ -121,6 +122,7 @@ async def _serve(
     on_signal(signal.SIGINT, interrupt)
     on_signal(signal.SIGTERM, ended.set)
     if tied:
+        hear_of_parents_end()
         threading.Thread(target=_await_close, args=(event_loop, ended), daemon=True).start()
     starting = asyncio.ensure_future(engine.__aenter__())
     stopping = asyncio.ensure_future(ended.wait())
