@@ -141,7 +141,9 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         if kind == packets.UNSUBSCRIBE:
             self._filters.difference_update(packets.filters_of(packet))
         elif kind == packets.SUBSCRIBE:
-            self._filters.update(packets.filters_of(packet))
+            filters = packets.filters_of(packet)
+            self._bucket.owe(len(filters))  # for each it is looked for what is retained
+            self._filters.update(filters)
             if len(self._filters) > FILTERS_LIMIT:  # each is tried for each message
                 raise packets.BadPacket(f"more than {FILTERS_LIMIT} topic filters")
         waits_for_answer = kind in (packets.SUBSCRIBE, packets.UNSUBSCRIBE)

@@ -30,6 +30,10 @@ class Bucket:
         self._left -= 1
         return True
 
+    def owe(self, tokens: float) -> None:
+        """Take tokens that there need not be yet."""
+        self._left -= tokens
+
 
 class RequestRates:
     """``take`` says whether a client may ask now: ``at_once`` times, and ``a_second`` more a second.
