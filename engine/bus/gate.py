@@ -3,10 +3,11 @@
 import asyncio
 import hashlib
 import hmac
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.bus import packets, topics
-from engine.bus.accounts import fits
+from engine.bus.accounts import fits, hashed
 from engine.bus.packets import Connect, Refused
 from engine.bus.rules import Party, Role, may_publish
 from engine.bus.settings import ENGINE, USERS, Account, Guests
@@ -18,6 +19,8 @@ class Gate:
     def __init__(self, guests: Guests) -> None:
         self._guests = guests
         self._accounts = {account.name: account for account in guests.accounts}
+        self._nobody = Account("", "viewer", hashed(secrets.token_hex())) if guests.accounts else None
+        """Whose password nobody knows: a name that there is not takes as long as one that there is."""
         self._known: dict[str, bytes] = {}
         """Digest of the password that an account came in with: hashing it again would cost 50 ms."""
         self._hashing = ThreadPoolExecutor(1)
@@ -56,8 +59,10 @@ class Gate:
         if (known := self._guests.passwords.get(user)) is not None:
             if password is not None and hmac.compare_digest(password, known.encode()):
                 return USERS.get(user, "engine")
-        elif (account := self._accounts.get(user)) is not None and await self._fits(password, account):
-            return account.role
+        else:
+            account = self._accounts.get(user, self._nobody)
+            if account is not None and await self._fits(password, account):
+                return account.role
         raise Refused(packets.BAD_CREDENTIAL, "a wrong user or password")
 
     async def _fits(self, password: bytes | None, account: Account) -> bool:

@@ -24,6 +24,7 @@ from engine.bus.checked_streams import (
 from engine.bus.gate import Gate
 from engine.bus.held import Held
 from engine.bus.listener import LISTENER, WAITING_LIMIT, Listener
+from engine.bus.packets import Refused, check_connect
 from engine.bus.settings import ENGINE, USERS, Account, Guests, Place
 from engine.bus.urls import BrokerUrl
 from tests.bus.conftest import eventually
@@ -233,6 +234,19 @@ async def test_retained_messages_are_bounded_in_number_and_bytes(monkeypatch: py
         assert not await retained(topics.stats("a"), b"x")  # no topic for that
         assert await retained(topics.config("own"), bytes(200))  # of the engine that the broker is for
         assert await retained(topics.status("own"), b"online")
+
+
+async def test_a_name_that_there_is_not_costs_as_much_as_one_that_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashes: list[str] = []
+    monkeypatch.setattr(gate, "fits", lambda password, stored: hashes.append(stored))
+    door = Gate(guests(Account("ann", "operator", hashed("right"))))
+    for user in (b"ann", b"bob", b""):
+        packet = connect_packet(b"who", flags=0xC2, tail=text(user) + text(b"wrong"))
+        with pytest.raises(Refused, match="a wrong user or password"):
+            await door.admit(check_connect(packet))
+    assert len(hashes) == 3
 
 
 async def test_who_guesses_passwords_and_leaves_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
