@@ -11,7 +11,7 @@ the published rows as they were.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -374,7 +374,13 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 def dtypes() -> dict[str, np.dtype[np.generic]]:
     """The dtype each view is annotated with: one home for shape's other half."""
-    return {name: np.dtype(get_args(get_args(kind)[1])[0]) for name, kind in Views.__annotations__.items()}
+    return {name: np.dtype(_scalar(kind)) for name, kind in Views.__annotations__.items()}
+
+
+def _scalar(kind: Any) -> Any:
+    """The scalar type of an ``NDArray``, an alias that NumPy 2.5 no longer spells out."""
+    last = get_args(kind)[-1]
+    return get_args(last)[0] if get_args(last) else last
 
 
 def total_bytes(sizes: Sizes) -> int:
