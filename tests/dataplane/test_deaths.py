@@ -3,8 +3,9 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import shared_memory
+from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
@@ -404,6 +405,9 @@ def test_a_worker_that_dies_while_the_first_ones_start_leaves_nothing(
         blocks.append(crew._block)
         if cpu == 1:
             process.kill()
+            wait([process.sentinel])
+            with suppress(EOFError):  # it may have been quick to say that it is ready
+                pipe.recv_bytes()
         return process, pipe
 
     monkeypatch.setattr(Crew, "_start", die)
