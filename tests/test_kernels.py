@@ -16,6 +16,24 @@ from tests.traffic.captures import ethernet, frame, pcap
 
 ROOT = Path(__file__).parent.parent
 PREPARE = "from engine.kernels import prepare; prepare(print)"
+REACHED = """
+import json, sys
+from engine import kernels
+
+class Reached(BaseException):
+    pass
+
+def prepare(*given):
+    raise Reached("engine.jit" in sys.modules)
+
+kernels.prepare = prepare
+from vmqtui.cli.program import run
+try:
+    run(sys.argv[1:])
+except Reached as reached:
+    print(reached)
+"""
+"""Prints whether anything with kernels was imported before a command saw to it that they are compiled."""
 WHY = "from engine.kernels import why_at_every_start; print(why_at_every_start())"
 
 
@@ -62,6 +80,35 @@ def test_a_read_only_install_compiles_once_says_how_far_it_is_and_runs(tmp_path:
     assert run(installed, cache, "-c", PREPARE) == ""
     replay_a_frame(installed, cache, tmp_path)
     assert sorted(installed.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "engine",
+        "engine --listen 127.0.0.1:0",
+        "engine --interface lo",
+        "replay one.pcap",
+        "plan one.pcap",
+        "compare one.pcap lab.toml",
+        "advise --scenario lab.toml",
+        "scenario run one-queue --headless",
+        "bench",
+    ],
+)
+def test_every_command_sees_to_the_kernels_before_it_imports_any(command: str, tmp_path: Path) -> None:
+    """What is imported first compiles without a word, in a process that keeps the compiler's memory."""
+    (tmp_path / "one.pcap").write_bytes(pcap([frame(0, ethernet("00:15:5d:00:00:01"))]))
+    (tmp_path / "lab.toml").write_text('[host]\nname = "lab"\n[[adapter]]\nname = "nic0"\n', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", REACHED, *command.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: Path) -> None:

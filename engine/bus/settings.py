@@ -1,11 +1,13 @@
 """What the embedded broker's process is told at its start: where to listen, and whom to let in."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from engine.bus.rules import Role
 from engine.bus.tls import TlsFiles
+from engine.bus.urls import is_loopback
 
 USERS: Final[dict[str, Role]] = {"viewer": "viewer", "operator": "operator", "owner": "engine"}
 """Users with a password of the run, and what each may do."""
@@ -20,6 +22,22 @@ class Account(msgspec.Struct, frozen=True):
     name: str
     role: Role
     hash: str
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where an engine's own broker listens; port 0: a free one. As ``EmbeddedBroker`` has it."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    insecure: bool = False
+    tls: TlsFiles | None = None
+    accounts: tuple[Account, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether it is for other machines too; commands of this one then go by another port."""
+        return self.tls is not None or not is_loopback(self.host)
 
 
 class Guests(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
@@ -23,9 +22,8 @@ from engine.bus import discovery
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.engine_bus import EngineBus
 from engine.bus.messages import Request, Response
-from engine.bus.settings import USERS, Account
-from engine.bus.tls import TlsFiles
-from engine.bus.urls import BrokerUrl, is_loopback
+from engine.bus.settings import USERS, Listen
+from engine.bus.urls import BrokerUrl
 from engine.dataplane.start import warm_up
 from engine.kernels import OF_INTERFACE, prepare
 from engine.ndis.outcome import Outcome
@@ -47,22 +45,6 @@ from engine.telemetry.stats import BusStats, Stats
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where an engine's own broker listens; port 0: a free one. As ``EmbeddedBroker`` has it."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    insecure: bool = False
-    tls: TlsFiles | None = None
-    accounts: tuple[Account, ...] = ()
-
-    @property
-    def public(self) -> bool:
-        """Whether it is for other machines too; commands of this one then go by another port."""
-        return self.tls is not None or not is_loopback(self.host)
 
 
 class Engine:

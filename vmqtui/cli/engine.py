@@ -26,7 +26,8 @@ from vmqtui.printable import printable
 _CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 
 if TYPE_CHECKING:
-    from engine.service.engine import Engine, Listen
+    from engine.bus.settings import Listen
+    from engine.service.engine import Engine
 
 
 def run_engine(
@@ -156,7 +157,7 @@ def _await_close(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) ->
 
 def parse_listen(listen: str | None, insecure: bool = False, accounts: Path | None = None) -> "Listen | None":
     """Where an engine's own broker listens, None where nothing is said. Ends with 2 when it does not read."""
-    from engine.service.engine import Listen
+    from engine.bus.settings import Listen
 
     if listen is None:
         if accounts is not None:
@@ -181,9 +182,9 @@ def parse_listen(listen: str | None, insecure: bool = False, accounts: Path | No
 def _listening(host: str, port: int, insecure: bool, accounts: Path | None) -> "Listen":
     """Where to listen, with what is needed there. Ends with 2 where something is missing."""
     from engine.bus.accounts import read_accounts
+    from engine.bus.settings import Listen
     from engine.bus.tls import NO_FILES, server_context
     from engine.bus.urls import is_loopback
-    from engine.service.engine import Listen
 
     tls = listening_tls()
     if not is_loopback(host) and not insecure and (tls.cert is None or accounts is None):
