@@ -24,6 +24,7 @@ MODULES: Final = (
     "engine.traffic.synthetic_kernel",
     "engine.traffic.capture_kernels",
     "engine.traffic.plan_kernels",
+    "engine.traffic.team_kernels",
     "engine.dataplane.steer",
 )
 """Modules that compile kernels when imported, the slowest first."""
@@ -134,7 +135,7 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
 
 def _how_far(left: list[str], count: int) -> str:
     """A sentence that fits a terminal of 80 columns."""
-    done = f"compiling kernels: {count - len(left)} of {count} done"
+    done = f"compiling kernels: {count - len(left)} of {count}"
     names = [name.rpartition(".")[2].removesuffix("s").removesuffix("_kernel") for name in left]
     return f"{done}; left: {', '.join(names)}" if left else done
 

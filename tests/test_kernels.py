@@ -74,7 +74,7 @@ def test_a_read_only_install_compiles_once_says_how_far_it_is_and_runs(tmp_path:
     first = run(installed, cache, "-c", PREPARE).splitlines()
     count = len(kernels.MODULES)
     counted = [line.split(";")[0] for line in first]
-    assert counted == [f"compiling kernels: {done} of {count} done" for done in range(count + 1)]
+    assert counted == [f"compiling kernels: {done} of {count}" for done in range(count + 1)]
     assert all(name.rpartition(".")[2].partition("_")[0] in first[0] for name in kernels.MODULES)
     assert len(first[0]) <= 78
     assert run(installed, cache, "-c", PREPARE) == ""
@@ -147,14 +147,14 @@ def test_kernels_that_few_need_are_compiled_when_they_are_asked_for_and_once(
     monkeypatch.setattr(kernels, "MODULES", ("json",))
     told: list[str] = []
     kernels.prepare(told.append)
-    assert told[-1] == "compiling kernels: 1 of 1 done"
+    assert told[-1] == "compiling kernels: 1 of 1"
     told.clear()
     kernels.prepare(told.append, ("string", "shlex"))
     assert told == [
-        "compiling kernels: 0 of 1 done; left: string",
-        "compiling kernels: 1 of 1 done",
-        "compiling kernels: 0 of 1 done; left: shlex",
-        "compiling kernels: 1 of 1 done",
+        "compiling kernels: 0 of 1; left: string",
+        "compiling kernels: 1 of 1",
+        "compiling kernels: 0 of 1; left: shlex",
+        "compiling kernels: 1 of 1",
     ]
     told.clear()
     kernels.prepare(told.append, ("string", "shlex"))
@@ -170,7 +170,7 @@ def test_a_lock_whose_holder_is_gone_is_nobodys(tmp_path: Path, monkeypatch: pyt
     told: list[str] = []
     kernels.prepare(told.append)
     assert told[0] == "another process compiles the kernels, once"
-    assert told[-1] == "compiling kernels: 1 of 1 done"
+    assert told[-1] == "compiling kernels: 1 of 1"
 
 
 def test_kernels_of_other_sources_go_after_a_month(tmp_path: Path) -> None:
