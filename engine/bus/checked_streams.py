@@ -118,7 +118,10 @@ class CheckedReader(ReaderAdapter):  # type: ignore[misc]
         return b""
 
     async def _wait_for_turn(self) -> None:
-        """Packets that are there already would be read one after the other, and nobody else's meanwhile."""
+        """Packets that are there already would be read one after the other, and nobody else's meanwhile.
+
+        Nothing signals that there is room again, in amqtt's queues or a socket's, so it is looked at.
+        """
         await asyncio.sleep(0)
         self._share.coming_bytes = 0
         while self._broker.queued(self._client) + self._broker.queued_in_all() > QUEUED_MESSAGES_LIMIT:  # noqa: ASYNC110

@@ -188,7 +188,10 @@ class Listener:
                     await asyncio.sleep(_LOOK_SECONDS)
 
     async def _wait_for_place(self) -> None:
-        """Where there are as many clients as may be: let one come in place of another that just leaves."""
+        """Where there are as many clients as may be: let one come in place of another that just leaves.
+
+        That is looked at, as others are: whoever ends has nobody to tell.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IN_USE_GRACE_SECONDS):
                 while len(self._ended) >= CONNECTION_LIMIT:  # noqa: ASYNC110

@@ -148,9 +148,8 @@ class Rounds:
             self.steer(part)
             self.end()
         del self._steered[part.batch]
-        serving = set[int]().union(
-            *(one.serving for one in self._under_way)
-        )  # nobody knows yet what it leaves
+        # What a round under way leaves its shards to do nobody knows yet.
+        serving = set[int]().union(*(one.serving for one in self._under_way))
         if len(serving) < self.plane.sizes.cpus:
             serving.update(self._have_work(part, horizon_ns))
         self._round += 1

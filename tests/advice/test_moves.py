@@ -59,11 +59,11 @@ def test_a_balancer_that_is_off_by_now_is_not_to_blame() -> None:
     assert [one.op for one in churned([True] * 4, mode="off").requests] == ["set_queue_parameters"]
 
 
-BUSY = {"loads": {1: 0.95}, "pps": {1: 200_000, 2: 150_000, 3: 1000}}
+BUSY: dict[str, Any] = {"loads": {1: 0.95}, "pps": {1: 200_000, 2: 150_000, 3: 1000}}
 
 
 def test_the_balancer_would_move_a_queue_of_a_full_processor() -> None:
-    found = of_rule("balancer-off", evidence(host(mode="off"), **BUSY))  # type: ignore[arg-type]
+    found = of_rule("balancer-off", evidence(host(mode="off"), **BUSY))
     assert found is not None
     assert (found.cpu, found.value, found.severity) == (1, 0.95, "note")
     assert [(one.op, one.params) for one in found.requests] == [("set_balancer", {"mode": "dynamic"})]
@@ -108,7 +108,7 @@ def test_what_the_balancer_could_not_have_helped_is_for_want_of_buffers(seen: Ev
 
 @pytest.mark.parametrize("balancer", [{}, {"mode": "dynamic"}, {"mode": "off", "scale_in": 7}, {"mode": 3}])
 def test_nothing_is_said_where_it_is_on_or_not_told_of(balancer: dict[str, Any]) -> None:
-    assert of_rule("balancer-off", evidence(host(**balancer), **BUSY)) is None  # type: ignore[arg-type]
+    assert of_rule("balancer-off", evidence(host(**balancer), **BUSY)) is None
 
 
 def test_where_it_could_not_help_it_is_not_advised() -> None:
