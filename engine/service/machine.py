@@ -5,8 +5,7 @@ counters and events come out.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.dataplane.layout import I64
@@ -27,6 +26,7 @@ from engine.ndis.states import State
 from engine.ndis.steering import compile_rows
 from engine.scenario.model import Scenario
 from engine.service.balancing import Balancing
+from engine.service.drop_episodes import DropEpisodes
 from engine.service.feed import Feed
 from engine.telemetry.config import Config
 from engine.telemetry.describe import config_of
@@ -38,21 +38,6 @@ WORKER_DEADLINE_S: Final = 5.0
 """A worker that hangs is killed within this time, unless another is set."""
 
 _EVENTS_KEPT: Final = 10_000
-_DROPS_END_NS: Final = 5_000_000_000
-
-
-_DropKey = tuple[str, int | None, int]
-"""Adapter, queue and its generation; no queue for the live interface that feeds the adapter."""
-
-
-@dataclass
-class _Drops:
-    """The drops of one queue or interface: how many, and since when; ``before`` those of earlier times."""
-
-    count: int = 0
-    before: int = 0
-    last_ns: int = 0
-    going_on: bool = False
 
 
 class Machine:
@@ -86,7 +71,7 @@ class Machine:
         self._event_seq = 0
         self._stats_seq = 0
         self._rows: tuple[int, list[AdapterRows]] = (-1, [])
-        self._drops: dict[_DropKey, _Drops] = {}
+        self._drop_episodes = DropEpisodes()
         self._carry_out(effects)
         self.balancing = Balancing(self.host, self.plane, self.request, self.tell)
 
@@ -130,7 +115,8 @@ class Machine:
             skipped_ns=skipped_ns,
             interfaces=self._feed.interface_counters() if self._feed is not None else None,
         )
-        self._tell_of_drops(stats)
+        for told in self._drop_episodes.take(stats):
+            self.tell(*told)
         return stats
 
     def latency(self) -> dict[str, dict[int, I64]]:
@@ -234,39 +220,3 @@ class Machine:
                 )
             )
         return rows
-
-    def _tell_of_drops(self, stats: Stats) -> None:
-        """Drops begin with the first one, and have ended when none came for a while."""
-        known: dict[_DropKey, _Drops] = {}
-        for key, dropped in _drop_counters(stats):
-            name, queue_id, _ = key
-            drops = known[key] = self._drops.get(key) or _Drops()
-            new = dropped - drops.count
-            drops.count = dropped
-            kind = "drops" if queue_id is not None else "interface_drops"
-            if new:
-                drops.last_ns = stats.sim_time_ns
-                if not drops.going_on:
-                    drops.going_on = True
-                    drops.before = dropped - new
-                    why = "found no buffer" if queue_id is not None else "were lost before they were read"
-                    self.tell(f"{kind}_begin", f"{new} frames {why}", name, queue_id)
-            elif drops.going_on and stats.sim_time_ns - drops.last_ns >= _DROPS_END_NS:
-                drops.going_on = False
-                self.tell(f"{kind}_end", f"{dropped - drops.before} frames were dropped", name, queue_id)
-        self._drops = known
-
-
-def _drop_counters(stats: Stats) -> Iterator[tuple[_DropKey, int]]:
-    """Counters of drops that are not 0: of queues, and of live interfaces."""
-    for name, adapter in stats.adapters.items():
-        columns = adapter.queues
-        for queue_id, generation, dropped in zip(
-            columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
-        ):
-            if dropped:
-                yield (name, queue_id, generation), dropped
-        if adapter.interface is not None:
-            lost = adapter.interface["kernel_dropped_frames"] + adapter.interface["interface_dropped_frames"]
-            if lost:
-                yield (name, None, 0), lost

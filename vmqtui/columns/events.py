@@ -9,6 +9,7 @@ from vmqtui.state.rows import EventRow
 
 EVENT_LEVELS: dict[str, Level] = {
     "drops_begin": "bad",
+    "drops_unreported": "bad",
     "interface_drops_begin": "bad",
     "interface_ended": "bad",
     "worker_died": "bad",

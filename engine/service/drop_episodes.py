@@ -1,0 +1,129 @@
+"""Episodes of drops: when the frames that a queue, or a live interface, drops become events."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from engine.telemetry.stats import Stats
+
+QUIET_NS: Final = 2_000_000_000
+"""An episode has ended when the queue dropped nothing for this long (simulated time)."""
+MOST_AT_ONCE: Final = 64
+"""Episodes that are reported one by one, however close together they begin;"""
+EPISODES_PER_S: Final = 2
+"""and, after so many, this many a second. The others are counted, and reported in sum."""
+SUMMARY_NS: Final = 10_000_000_000
+"""Least time between two reports of what was not reported one by one."""
+
+_Key = tuple[str, int | None, int]
+"""Adapter, queue and its generation; no queue for the live interface that feeds the adapter."""
+
+
+class DropEvent(NamedTuple):
+    """An event to publish; ``cause`` is a sentence."""
+
+    event: str
+    cause: str
+    adapter: str | None = None
+    queue_id: int | None = None
+
+
+@dataclass
+class _Dropping:
+    """One counter of drops; ``before`` is what it was when the episode that goes on began."""
+
+    count: int = 0
+    before: int = 0
+    last_ns: int = 0
+    going_on: bool = False
+    reported: bool = False
+
+
+class DropEpisodes:
+    """Follows the counters of drops of one host, a reading at a time.
+
+    An episode that is reported gets both its events, ``drops_begin`` and ``drops_end``
+    (``interface_drops_begin`` and ``_end``); one that is not gets neither, and is counted in the next
+    ``drops_unreported``.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[_Key, _Dropping] = {}
+        self._budget = float(MOST_AT_ONCE)
+        self._now_ns = 0
+        self._summed_ns = -SUMMARY_NS
+        self._unreported = 0
+        self._unreported_frames = 0
+
+    def take(self, stats: Stats) -> Iterator[DropEvent]:
+        """The episodes that began or ended since the reading before."""
+        elapsed_s = (stats.sim_time_ns - self._now_ns) / 1e9
+        self._now_ns = stats.sim_time_ns
+        self._budget = min(MOST_AT_ONCE, self._budget + elapsed_s * EPISODES_PER_S)
+        known: dict[_Key, _Dropping] = {}
+        for key, dropped in _counters(stats):
+            one = known[key] = self._known.pop(key) if key in self._known else _Dropping()
+            new, one.count = dropped - one.count, dropped
+            if new > 0:
+                one.last_ns = self._now_ns
+                if not one.going_on:
+                    one.going_on, one.before = True, dropped - new
+                    one.reported = self._may_report()
+                    if one.reported:
+                        yield _begin(key, new)
+                if not one.reported:
+                    self._unreported_frames += new
+            elif one.going_on and self._now_ns - one.last_ns >= QUIET_NS:
+                one.going_on = False
+                if one.reported:
+                    yield _end(key, f"{dropped - one.before} frames were dropped")
+        for key, one in self._known.items():
+            if one.going_on and one.reported:
+                yield _end(key, f"it is gone; {one.count - one.before} frames were dropped, or more")
+        self._known = known
+        if self._unreported and self._now_ns - self._summed_ns >= SUMMARY_NS:
+            yield self._summary()
+
+    def _may_report(self) -> bool:
+        if self._budget < 1:
+            self._unreported += 1
+            return False
+        self._budget -= 1
+        return True
+
+    def _summary(self) -> DropEvent:
+        count, frames = self._unreported, self._unreported_frames
+        self._unreported = self._unreported_frames = 0
+        self._summed_ns = self._now_ns
+        return DropEvent(
+            "drops_unreported",
+            f"drops began {count} more times than events say; so far these cost {frames} frames",
+        )
+
+
+def _kind(key: _Key) -> str:
+    return "interface_drops" if key[1] is None else "drops"
+
+
+def _begin(key: _Key, frames: int) -> DropEvent:
+    why = "were lost before they were read" if key[1] is None else "found no buffer"
+    return DropEvent(f"{_kind(key)}_begin", f"{frames} frames {why}", key[0], key[1])
+
+
+def _end(key: _Key, cause: str) -> DropEvent:
+    return DropEvent(f"{_kind(key)}_end", cause, key[0], key[1])
+
+
+def _counters(stats: Stats) -> Iterator[tuple[_Key, int]]:
+    """Counters of drops that are not 0: of queues, and of live interfaces."""
+    for name, adapter in stats.adapters.items():
+        columns = adapter.queues
+        for queue_id, generation, dropped in zip(
+            columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
+        ):
+            if dropped:
+                yield (name, queue_id, generation), dropped
+        if adapter.interface is not None:
+            lost = adapter.interface["kernel_dropped_frames"] + adapter.interface["interface_dropped_frames"]
+            if lost:
+                yield (name, None, 0), lost
