@@ -29,7 +29,6 @@ from engine.dataplane.layout import (
     CPU_DPCS,
     CPU_FREE_NS,
     CPU_INTERRUPTS,
-    CPU_LAST_EVENT_NS,
     DPC_CPU,
     DPC_END_NS,
     DPC_FRAMES,
@@ -200,7 +199,7 @@ def give_back(queue: I64, row: I64, buffer: Int) -> None:
 
 
 @inlined
-def take_back(views: Views, queue: I64, cpu: I64, before_ns: Int, round_number: Int) -> None:
+def take_back(views: Views, queue: I64, before_ns: Int, round_number: Int) -> None:
     """Take back the outstanding buffers that are due before a time."""
     if queue[HELD]:
         return
@@ -211,7 +210,6 @@ def take_back(views: Views, queue: I64, cpu: I64, before_ns: Int, round_number: 
         if due_ns >= before_ns:
             break
         following = row[NEXT]
-        cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], due_ns)
         if row[INDICATED_ROUND] != round_number:
             row[RETURNED_ROUND] = round_number
             row[RETURNED_DUE_NS] = due_ns

@@ -126,7 +126,6 @@ CPU_COLUMNS: Final = (
     "dpc_frames",
     "dpc_cycles",
     "next_event_ns",  # nothing of this shard happens before
-    "last_event_ns",
 )
 (
     CPU_BUSY_CYCLES,
@@ -138,7 +137,6 @@ CPU_COLUMNS: Final = (
     CPU_DPC_FRAMES,
     CPU_DPC_CYCLES,
     CPU_NEXT_EVENT_NS,
-    CPU_LAST_EVENT_NS,
 ) = range(len(CPU_COLUMNS))
 CPU_ROW: Final = 16
 

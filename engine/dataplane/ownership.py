@@ -115,16 +115,16 @@ def return_all(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
     _free_all_but_outstanding(row, buffers, belongs, slot)
 
 
-def take_back(row: I64, buffers: I64, belongs: I32, slot: int, before_ns: int) -> tuple[int, int]:
+def take_back(row: I64, buffers: I64, belongs: I32, slot: int, before_ns: int) -> int:
     """Take back the outstanding buffers due before a time, of a queue that has nothing pending.
 
-    When the last of these was due (NONE: there is none), and when the next of the others is (NEVER_NS).
+    Returns when the next of the others is due; NEVER_NS: there is none.
     """
     held = _walk(buffers, int(row[OUTSTANDING_HEAD]), int(row[OUTSTANDING]))
     due = buffers[held, DUE_NS]
     count = int((due < before_ns).sum())  # they are in order of return
     if count == 0:
-        return NONE, int(due[0]) if len(due) else NEVER_NS
+        return int(due[0]) if len(due) else NEVER_NS
     buffers[held[:count], DUE_NS] = NONE
     row[RETURNED] += count
     row[OUTSTANDING] -= count
@@ -132,7 +132,7 @@ def take_back(row: I64, buffers: I64, belongs: I32, slot: int, before_ns: int) -
     row[OUTSTANDING_HEAD] = left[0] if len(left) else NONE
     row[OUTSTANDING_TAIL] = left[-1] if len(left) else NONE
     _free_all_but_outstanding(row, buffers, belongs, slot)
-    return int(due[count - 1]), int(due[count]) if len(left) else NEVER_NS
+    return int(due[count]) if len(left) else NEVER_NS
 
 
 def let_go(row: I64, buffers: I64, now_ns: int) -> None:

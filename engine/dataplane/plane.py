@@ -384,13 +384,14 @@ class Plane:
             if row[layout.TOTAL] <= row[layout.TARGET]:
                 self._shrinking.discard(slot)
 
-    def settle_time(self, horizon_ns: int) -> None:
-        """After a round: it is ``horizon_ns`` now, or when the last thing of all happened."""
+    def settle_time(self, horizon_ns: int, last_arrival_ns: int = 0) -> None:
+        """After a round: it is ``horizon_ns`` now, or, without a horizon, the last arrival or the end of the
+        last DPC (contract 1, "Time"): processors have no idle time while VMs give back what they hold."""
         if horizon_ns < NEVER_NS:
             self.now_ns = horizon_ns
         else:
-            last = self.views.cpus[self.bank, np.arange(self.sizes.cpus), layout.CPU_LAST_EVENT_NS]
-            self.now_ns = max(self.now_ns, int(last.max()))
+            ends = self.views.cpus[self.bank, np.arange(self.sizes.cpus), layout.CPU_FREE_NS]
+            self.now_ns = max(self.now_ns, last_arrival_ns, int(ends.max()))
 
     def close(self) -> None:
         """Remove the shared memory; no worker may be left."""

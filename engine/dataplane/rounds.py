@@ -177,7 +177,9 @@ class Rounds:
         if one.steered is None:
             return False
         self.plane.port += one.steered.port
-        self.plane.settle_time(one.horizon_ns)
+        part = one.steered.part
+        last_arrival_ns = self.plane.batches[part.batch].arrival_ns[part.frames - 1] if part.frames else 0
+        self.plane.settle_time(one.horizon_ns, int(last_arrival_ns))
         return True
 
     def look_after(self) -> None:

@@ -30,7 +30,6 @@ from engine.dataplane.layout import (
     CPU_DPC_SLOT,
     CPU_FREE_NS,
     CPU_INDICATED,
-    CPU_LAST_EVENT_NS,
     CPU_NEXT_EVENT_NS,
     DPC_CPU,
     DPC_END_NS,
@@ -268,7 +267,6 @@ def serve(
                             foreigners -= 1
                             foreign[k] = foreign[foreigners]
                             indicate(views, queue, latency[slot], me, round_number)
-                            cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], next_ns)
                             if queue[PENDING] > 0:
                                 _arm(armed, queue, BY_DPC, next_ns, slot)
                         continue
@@ -286,7 +284,6 @@ def serve(
                 cpu[CPU_DPC_SLOT] = NONE
                 cpu[CPU_BUSY_CYCLES] += cpu[CPU_DPC_CYCLES]
                 cpu[CPU_INDICATED] += cpu[CPU_DPC_FRAMES]
-                cpu[CPU_LAST_EVENT_NS] = max(cpu[CPU_LAST_EVENT_NS], next_ns)
                 # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
                 queue = queues[np.uint64(slot)]
                 if (
@@ -321,7 +318,7 @@ def serve(
                 note(views.top[1 - bank, queue[ADAPTER]], pair_of(data, where & OFFSET_MASK), reason - 1)
             if queue[FREE] <= queue[LOW_FREE]:
                 if queue[OUTSTANDING_HEAD] != NONE:
-                    take_back(views, queue, cpu, now_ns, round_number)
+                    take_back(views, queue, now_ns, round_number)
                 queue[LOW_FREE] = min(queue[LOW_FREE], max(queue[FREE] - 1, 0))
             if queue[FREE] == 0:
                 queue[DROPPED] += 1
@@ -335,7 +332,7 @@ def serve(
     for k in range(owned):
         queue = queues[scratch.own[k]]
         if queue[OUTSTANDING_HEAD] != NONE:
-            take_back(views, queue, cpu, horizon_ns, round_number)
+            take_back(views, queue, horizon_ns, round_number)
             if queue[OUTSTANDING_HEAD] != NONE and not queue[HELD]:
                 next_ns = min(next_ns, views.buffer_rows[queue[OUTSTANDING_HEAD], DUE_NS])
     cpu[CPU_NEXT_EVENT_NS] = next_ns

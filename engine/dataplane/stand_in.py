@@ -26,15 +26,13 @@ class StandIn:
     def return_due(self, cpu: int, horizon_ns: int) -> None:
         """Take back what VMs return to a processor's queues before a time; nothing of them is pending."""
         plane, views = self._plane, self._plane.views
-        next_ns = last_ns = NONE
+        next_ns = NONE
         for slot in np.flatnonzero(views.owner == cpu).tolist():
             row = plane.row(slot)
             if row[layout.HELD]:
                 continue
-            taken_ns, due_ns = ownership.take_back(row, views.buffer_rows, views.belongs, slot, horizon_ns)
-            last_ns = max(last_ns, taken_ns)
+            due_ns = ownership.take_back(row, views.buffer_rows, views.belongs, slot, horizon_ns)
             next_ns = due_ns if next_ns == NONE else min(next_ns, due_ns)
             plane.collect(slot)
         own = views.cpus[plane.bank[cpu], cpu]
         own[layout.CPU_NEXT_EVENT_NS] = NEVER_NS if next_ns == NONE else next_ns
-        own[layout.CPU_LAST_EVENT_NS] = max(int(own[layout.CPU_LAST_EVENT_NS]), last_ns)

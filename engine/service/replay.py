@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -146,14 +147,11 @@ def run(
         course = Course(conductor, machine, after_round)
         late_ns = 0
         if pace == "real":
-            start_ns = time.monotonic_ns()
-            horizon_ns = 0
-            while conductor.source is not None:
-                horizon_ns += _STEP_NS
-                time.sleep(max(0, start_ns + horizon_ns - time.monotonic_ns()) / 1e9)
-                course.go_to(horizon_ns)
-                late_ns = max(0, time.monotonic_ns() - start_ns - horizon_ns)
-        course.go_to_end()
+            clock = _Clock()
+            course.go_to_end(count(0, _STEP_NS), clock.wait_for_next_step)
+            late_ns = clock.behind_ns
+        else:
+            course.go_to_end()
         machine.rounds.replace_dead()  # it may have been too short to notice
         machine.settle()
         return Ended(
@@ -164,6 +162,23 @@ def run(
             late_ns=late_ns,
             moves=_moves(machine.balancing) if scenario.balancer.mode != "off" else None,
         )
+
+
+class _Clock:
+    """The wall clock, in steps of ``_STEP_NS``: a step is simulated when its time has passed."""
+
+    def __init__(self) -> None:
+        self._due_ns = time.monotonic_ns()
+
+    @property
+    def behind_ns(self) -> int:
+        """How long ago the time of the last step passed."""
+        return max(0, time.monotonic_ns() - self._due_ns)
+
+    def wait_for_next_step(self) -> None:
+        """Sleep until the time of the next step has passed."""
+        self._due_ns += _STEP_NS
+        time.sleep(max(0, self._due_ns - time.monotonic_ns()) / 1e9)
 
 
 def _moves(balancing: Balancing) -> Moves:

@@ -178,6 +178,33 @@ def test_two_runs_print_the_same_document_even_when_frames_are_dropped(tmp_path:
     assert without(first, "wall_seconds") == without(second, "wall_seconds")
 
 
+@pytest.mark.parametrize("pace", ["max", "real"])
+def test_processors_have_no_idle_time_while_vms_hold_buffers_after_the_last_dpc(
+    pace: str, tmp_path: Path, here: Here
+) -> None:
+    """One DPC: 1,000 cycles for an interrupt, 700 for itself, 90 a frame, at 1 GHz, 5 us after the frame."""
+    cpu = """
+clock_ghz = 1
+cycles_per_interrupt = 1000
+cycles_per_dpc = 700
+cycles_per_frame = 90
+cycles_per_byte = 0
+moderation_us = 5
+"""
+    content = pcap([packet(0, frame(MACS[0]))])
+    for return_delay_us in (0, 5000, 200_000):
+        document = replay(here, tmp_path, content, one_queue(8, return_delay_us, cpu), "--pace", pace)
+        processor = document["cpus"][1]
+        assert (processor["busy_cycles"], processor["budget_cycles"]) == (1790, 6790), return_delay_us
+
+
+def test_processors_have_their_time_up_to_a_last_frame_that_causes_no_dpc(tmp_path: Path, here: Here) -> None:
+    runt = bytes(10)
+    content = pcap([packet(0, frame(MACS[0])), packet(3_000_000, runt)])
+    document = replay(here, tmp_path, content, one_queue(8, cpu="clock_ghz = 1"))
+    assert [row["budget_cycles"] for row in document["cpus"]] == [3_000_000, 3_000_000]
+
+
 def test_pace_real_shortens_a_long_gap_and_says_so(tmp_path: Path, here: Here) -> None:
     content = pcap([packet(0, frame(MACS[0])), packet(30_000_000_000, frame(MACS[0]))])
     capture = write(tmp_path / "gap.pcap", content)
@@ -198,9 +225,11 @@ def test_pace_real_says_how_late_the_last_frames_were(
     capture = write(tmp_path / "steady.pcap", content)
     run_to = Conductor.run_to
 
-    def slow(conductor: Conductor, horizon_ns: int, after_round: Callable[[], None]) -> None:
+    def slow(
+        conductor: Conductor, horizon_ns: int, after_round: Callable[[], None], *, or_to_end: bool = False
+    ) -> None:
         until = monotonic() + 0.06
-        run_to(conductor, horizon_ns, after_round)
+        run_to(conductor, horizon_ns, after_round, or_to_end=or_to_end)
         while monotonic() < until:
             pass
 
