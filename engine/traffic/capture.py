@@ -36,7 +36,8 @@ class CaptureSource:
     """The frames of a pcap or pcapng file, in file order, at their simulated arrival times.
 
     ``adapter`` is the index written beside each frame, ``link_gbps`` (0.001..10,000) how long a frame
-    occupies the wire (infinite: not at all). ``loop`` starts again after the last whole frame, time going
+    occupies the wire (infinite: there is none, and frames arrive at their timestamps, also where these go
+    back). ``loop`` starts again after the last whole frame, time going
     on; ``shorten_gaps`` ends idle gaps after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1
     MiB, more (at most 16 MiB) only for a longer pcapng block. The file may be a FIFO, but not with ``loop``.
 
@@ -69,6 +70,8 @@ class CaptureSource:
         self._buffer_offset = 0  # the file position of the buffer's first byte
         self._frames = 0
         self._frames_before_pass = 0
+        self.passes = 0
+        """Passes over the file that have ended."""
         self._ended = False
         self._broken: str | None = None
         try:
@@ -183,6 +186,7 @@ class CaptureSource:
             self._ended = True
             return
         self._frames_before_pass = self._frames
+        self.passes += 1
         state = self._state
         state[[k.POS, k.FILLED, k.NG, k.INTERFACES, k.STAMPED]] = 0
         state[k.BASE_NS], state[k.BASE_PART] = state[k.END_NS], state[k.END_PART]

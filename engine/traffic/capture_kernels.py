@@ -28,7 +28,7 @@ BASE_NS = 11  # simulated time of that timestamp, less what was cut out of gaps;
 BASE_PART = 12  # its fraction, in 1/DENOMINATOR ns
 END_NS = 13  # when the wire is free again
 END_PART = 14
-NUMERATOR = 15  # a byte takes NUMERATOR / DENOMINATOR ns on the wire
+NUMERATOR = 15  # a byte takes NUMERATOR / DENOMINATOR ns on the wire; 0: there is none to wait for
 DENOMINATOR = 16
 SHORTEN = 17  # 1: idle gaps end after GAP_NS
 SKIPPED_NS = 18  # cut out of gaps so far
@@ -154,6 +154,7 @@ def walk(
 
     Stops before a frame that does not fit (BATCH_FULL), that arrives at ``until_ns`` or later (LATER),
     or that is not whole in the buffer (MORE_BYTES), and before anything wrong; frames before it stand.
+    Without a wire a frame arrives at its timestamp, which may go back; at 0 where it has none.
     A frame's stamp and the clock move only when it is written, so stopping and going on changes nothing.
     ``interfaces`` has shape (n, COLUMNS).
     """
@@ -267,7 +268,8 @@ def walk(
         if ns >= _SECOND_NS:
             seconds += ns // _SECOND_NS
             ns %= _SECOND_NS
-        now_ns = end_ns
+        has_wire = numerator > 0
+        now_ns = end_ns if has_wire else np.int64(0)
         now_part = end_part
         if stamped:
             since_first = np.int64(0)
@@ -276,7 +278,7 @@ def walk(
                 since_first = gap_s * _SECOND_NS + (ns - state[FIRST_NS])
                 since_first = min(max(since_first, np.int64(-MAX_ARRIVAL_NS)), np.int64(MAX_ARRIVAL_NS))
             at_ns = state[BASE_NS] + since_first
-            if at_ns > end_ns or (at_ns == end_ns and state[BASE_PART] > end_part):
+            if not has_wire or at_ns > end_ns or (at_ns == end_ns and state[BASE_PART] > end_part):
                 now_ns = at_ns
                 now_part = state[BASE_PART]
         if now_ns >= MAX_ARRIVAL_NS:
@@ -316,7 +318,7 @@ def walk(
         pos += total
         parts = np.uint64(now_part) + np.uint64(wire + WIRE_OVERHEAD_BYTES) * numerator
         whole = parts // denominator
-        end_ns = min(now_ns + np.int64(whole), np.int64(MAX_ARRIVAL_NS))
+        end_ns = min(now_ns + np.int64(whole), np.int64(MAX_ARRIVAL_NS)) if has_wire else max(end_ns, now_ns)
         end_part = np.int64(parts - whole * denominator)
         state[LAST_NS] = now_ns
 

@@ -83,6 +83,9 @@ class TeamSource:
     member. ``wire_free`` has, by adapter, the exact ns at which the last frame before these ends.
     """
 
+    _in_order = True
+    """Whether readers give frames in order of arrival, and so can stop at a time."""
+
     def __init__(
         self,
         scenario: Scenario,
@@ -136,24 +139,22 @@ class TeamSource:
 
     @property
     def skipped_ns(self) -> int:
-        """Simulated time cut out of gaps so far."""
-        return max(reader.skipped_ns for reader in self.readers)
+        """Simulated time cut out of gaps so far, by the reader that has come least far."""
+        going_on = [r for r, ns in zip(self.readers, self._unknown_ns, strict=True) if ns < _NEVER_NS]
+        return min(reader.skipped_ns for reader in going_on or self.readers)
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
         """Write the next frames that arrive before ``until_ns``, as many as fit."""
-        rooms, frames, used = self._rooms, 0, 0
-        while True:
+        rooms, frames, used, stopped = self._rooms, 0, 0, k.LANE_EMPTY
+        while stopped == k.LANE_EMPTY:
             for number in range(len(self.readers)):
                 self._read(number, until_ns)
-            limit_ns = min(until_ns, *self._unknown_ns)
-            frames, used, is_full = k.merge(
+            frames, used, stopped = k.merge(
                 batch.data, batch.offset, batch.captured, batch.wire, batch.arrival_ns, batch.adapter,
-                frames, used, limit_ns, self._lanes,
+                frames, used, until_ns, self._lanes,
                 rooms.data, rooms.offset, rooms.captured, rooms.wire, rooms.arrival_ns, rooms.adapter,
             )  # fmt: skip
-            if is_full or limit_ns == until_ns:
-                break
-        if is_full and not frames:
+        if stopped == k.FULL and not frames:
             raise ValueError(f"a batch of {len(batch.offset)} frames, {len(batch.data)} bytes holds no frame")
         if frames:
             self.frames += frames
@@ -205,15 +206,20 @@ class TeamSource:
             rooms.wire[number], rooms.arrival_ns[number], rooms.adapter[number],
         )  # fmt: skip
         while lane[k.POS] == lane[k.COUNT] and self._unknown_ns[number] < until_ns:
-            filled = self.readers[number].fill(room, until_ns)
+            filled = self.readers[number].fill(room, until_ns if self._in_order else _NEVER_NS)
             k.take(
                 room.data, room.offset, room.captured, room.wire, room.arrival_ns, room.adapter,
                 filled.frames, lane, ports.mac, ports.member,
             )  # fmt: skip
-            # A reader that has ended has nothing more to be awaited, whatever its wire still carries.
-            self._unknown_ns[number] = (
-                _NEVER_NS if filled.next_ns is None else max(filled.next_ns, int(lane[k.END_NS]))
-            )
+            self._unknown_ns[number] = self._next_ns(number, filled)
+
+    def _next_ns(self, number: int, filled: Filled) -> int:
+        """A time before which a lane's reader brings it no further frame, after what it filled last.
+
+        A reader that has ended has nothing more to be awaited, whatever its wire still carries.
+        """
+        wire_free_ns = int(self._lanes[number, k.END_NS])
+        return _NEVER_NS if filled.next_ns is None else max(filled.next_ns, wire_free_ns)
 
 
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
@@ -232,8 +238,12 @@ def _wire_free(lane: NDArray[np.int64]) -> Fraction:
 class TeamCapture(TeamSource):
     """The frames of a capture file, spread over the members of a team; otherwise as ``CaptureSource``.
 
-    Every member reads the file for itself, so it must be a regular one. Raises CaptureError.
+    Every member reads the file for itself, so it must be a regular one. A timestamp that goes back delays no
+    other member's frames, so each reads on to its own next frame, wherever in the file that is. Raises
+    CaptureError.
     """
+
+    _in_order = False
 
     def __init__(
         self,
@@ -251,6 +261,7 @@ class TeamCapture(TeamSource):
             )
         index = team_index(scenario, team)
         self._readers: list[CaptureSource] = []
+        self._pass_of_last_frame = [0] * len(team.members)
 
         def opened() -> CaptureSource:
             reader = CaptureSource(
@@ -260,6 +271,14 @@ class TeamCapture(TeamSource):
             return reader
 
         super().__init__(scenario, [team], opened)
+
+    def _next_ns(self, number: int, filled: Filled) -> int:
+        """As of any team; a member to which a whole pass over the file brought no frame is sent none."""
+        lane, passes = self._lanes[number], self._readers[number].passes
+        if lane[k.COUNT]:
+            self._pass_of_last_frame[number] = passes
+        has_ended = filled.next_ns is None or passes > self._pass_of_last_frame[number] + 1
+        return _NEVER_NS if has_ended else int(lane[k.END_NS])
 
     @property
     def broken(self) -> str | None:

@@ -26,6 +26,9 @@ Int = int | np.int64
 ALL_BELOW = -1
 SUM, MIN = 0, 1
 
+# Why a merge stopped.
+ALL_WRITTEN, LANE_EMPTY, FULL = 0, 1, 2
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _TAGS = (0x8100, 0x88A8)
 
@@ -171,7 +174,8 @@ def merge(
 ) -> tuple[int, int, int]:
     """Write what waits in the lanes and arrives before ``limit_ns``, in order, ties by lane, while it fits.
 
-    ``frames`` and ``used`` are what the batch has already; returns both, and 1 when it is full.
+    ``frames`` and ``used`` are what the batch has already; returns both, and why it stopped: ALL_WRITTEN,
+    LANE_EMPTY (the next frame may be one that the lane has yet to read) or FULL.
     """
     while True:
         best = -1
@@ -181,13 +185,13 @@ def merge(
                 if at_ns < limit_ns and (best < 0 or at_ns < of_arrival_ns[best, lanes[best, POS]]):
                     best = row
         if best < 0:
-            return frames, used, 0
+            return frames, used, ALL_WRITTEN
         i = lanes[best, POS]
         kept = np.int64(of_captured[best, i])
         if kept > MAX_CAPTURED_BYTES:
             kept = np.int64(STUB_BYTES)
         if frames == offset.size or used + kept > data.size:
-            return frames, used, 1
+            return frames, used, FULL
         copy_bytes(data, used, of_data[best], of_offset[best, i], kept)
         offset[frames] = used
         captured[frames] = of_captured[best, i]
@@ -197,3 +201,5 @@ def merge(
         frames += 1
         used += int(kept)
         lanes[best, POS] = i + 1
+        if i + 1 == lanes[best, COUNT]:
+            return frames, used, LANE_EMPTY

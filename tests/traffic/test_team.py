@@ -69,12 +69,12 @@ def flow(k: int, length: int = 100) -> bytes:
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bursts of equal timestamps, runts, and gaps, one of them of 5 s."""
+    """Bursts of equal timestamps, some that go back, runts, and gaps, one of them of 5 s."""
     frames, now = [], 0
     for k in range(900):
         now += (0, 0, 0, 200, 3_000)[k % 5] + (5_000_000_000 if k == 500 else 0)
         data = flow(k, 60 + k * 37 % 1400) if k % 50 else flow(k)[: 4 + k % 13]
-        frames.append(frame(now, data))
+        frames.append(frame(max(0, now - (2_500 if k % 7 == 3 else 0)), data))
     path = tmp_path_factory.mktemp("team") / "flows.pcap"
     path.write_bytes(pcap(frames, magic=0xA1B23C4D))
     return path
@@ -85,14 +85,12 @@ def expected(capture: Path, mode: str, members: int, link: float) -> list[Got]:
     octets, at = capture.read_bytes(), 24
     free = [Fraction(0)] * members
     got: list[tuple[Fraction, int, bytes]] = []
-    now = Fraction(0)
     while at < len(octets):
         seconds, ns, captured, wire = struct.unpack_from("<IIII", octets, at)
         data = octets[at + 16 : at + 16 + captured]
         at += 16 + captured
-        now = max(now, Fraction(seconds * 10**9 + ns))
         here = member(data, mode, members, PORTS)
-        arrival = max(now, free[here])
+        arrival = max(Fraction(seconds * 10**9 + ns), free[here])
         free[here] = arrival + (wire + 20) * 8 / Fraction(str(link))
         got.append((arrival, here, data))
     got.sort(key=lambda one: (int(one[0]), one[1]))
@@ -125,6 +123,26 @@ def test_gaps_and_loops_are_the_same_for_every_member(capture: Path) -> None:
     assert [data for _, _, data in sorted(got[:900], key=lambda one: one[1])] != []
     assert sorted(data for _, _, data in got[:900]) == sorted(data for _, _, data in got[900:1800])
     assert got[-1][1] < 4_000_000_000
+
+
+def test_a_timestamp_that_goes_back_keeps_no_other_member_waiting(tmp_path: Path) -> None:
+    """Frames of nic0 at 0 and 900 us, then one of nic1 at 500 us; nic1's next one waits for nic1's wire."""
+    to_nic0, to_nic1 = (k for k in range(8) if member(flow(k), "sum", 2, PORTS) == 0), 3
+    first, second = next(to_nic0), next(to_nic0)
+    stamps = [(0, first), (900_000, second), (500_000, to_nic1), (-7_000, to_nic1)]
+    path = tmp_path / "back.pcap"
+    path.write_bytes(pcap([frame(10**6 + ns, flow(k)) for ns, k in stamps], magic=0xA1B23C4D))
+    got = read(capture_source(path, team("sum"), "t"))
+    assert [(here, at) for here, at, _ in got] == [(0, 0), (1, 500_000), (1, 500_096), (0, 900_000)]
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_member_without_frames_keeps_no_other_waiting(loop: bool, tmp_path: Path) -> None:
+    path = tmp_path / "nic1.pcap"
+    path.write_bytes(pcap([frame(ns, flow(3)) for ns in (0, 1_000, 2_000)], magic=0xA1B23C4D))
+    got = read(capture_source(path, team("sum"), "t", loop=loop), count=300)
+    assert len(got) == (300 if loop else 3)
+    assert {here for here, _, _ in got} == {1}
 
 
 MIXES = """
