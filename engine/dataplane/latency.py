@@ -1,7 +1,7 @@
 """How long frames wait in a queue, from arrival to indication: a histogram a queue, in buckets of 1/4 octave.
 
-Bucket 0 is below ``FIRST_NS``; the last one has no upper end. In between a bucket's end is at most 25 %
-above its begin.
+Up to 7 ns each has a bucket of its own; from there on four to an octave, so that a bucket's end is at most
+25 % above its begin, up to 120 s. The last bucket has no upper end.
 """
 
 from collections.abc import Sequence
@@ -15,33 +15,30 @@ from engine.jit import entry, inlined, kernel, leading_zeros
 
 F64 = NDArray[np.float64]
 
-_FIRST_BIT: Final = 10
-FIRST_NS: Final = 1 << _FIRST_BIT
-
 
 @inlined
 def bucket_of(latency_ns: Int) -> Int:
     """The bucket of a latency."""
-    if latency_ns < FIRST_NS:
-        return 0
+    if latency_ns < 4:
+        return latency_ns
     top_bit = 63 - leading_zeros(latency_ns)
-    bucket: Int = 1 + ((top_bit - _FIRST_BIT) << 2) + ((latency_ns >> (top_bit - 2)) & 3)
+    bucket: Int = ((top_bit - 1) << 2) + ((latency_ns >> (top_bit - 2)) & 3)
     return min(bucket, LATENCY_BUCKETS - 1)
 
 
-def end_ns(bucket: int) -> int:
-    """Where a bucket ends, which is in the next one; of the last one, where it begins."""
-    if bucket == 0:
-        return FIRST_NS
-    octave, quarter = divmod(min(bucket, LATENCY_BUCKETS - 2), 4)
-    return FIRST_NS * (4 + quarter) << octave >> 2
+def highest_ns(bucket: int) -> int:
+    """The highest latency in a bucket; of the last one, which has none, the lowest."""
+    if bucket == LATENCY_BUCKETS - 1:
+        return highest_ns(bucket - 1) + 1
+    octave, quarter = divmod(bucket + 1, 4)
+    return bucket if bucket < 4 else ((4 + quarter) << (octave - 1)) - 1
 
 
-ENDS_NS: Final = np.array([end_ns(bucket) for bucket in range(LATENCY_BUCKETS)])
+HIGHEST_NS: Final = np.array([highest_ns(bucket) for bucket in range(LATENCY_BUCKETS)])
 
 
 @kernel("void(int64[:, ::1], int64[::1], int64[::1], float64[::1], int64[:, ::1])")
-def _percentiles(latency: I64, longest_ns: I64, ends_ns: I64, shares: F64, found: I64) -> None:
+def _percentiles(latency: I64, longest_ns: I64, highest_ns: I64, shares: F64, found: I64) -> None:
     last = latency.shape[1] - 1
     for row in range(latency.shape[0]):
         frames = 0
@@ -55,7 +52,7 @@ def _percentiles(latency: I64, longest_ns: I64, ends_ns: I64, shares: F64, found
             if bucket == last:
                 found[at, row] = longest_ns[row]
             else:
-                found[at, row] = min(ends_ns[bucket], longest_ns[row])
+                found[at, row] = min(highest_ns[bucket], longest_ns[row])
 
 
 _percentiles_of = entry(_percentiles)
@@ -64,14 +61,14 @@ _percentiles_of = entry(_percentiles)
 def percentiles_ns(latency: I64, longest_ns: I64, shares: Sequence[float]) -> list[I64]:
     """Within which time shares of the frames of each histogram were indicated; 0 where there are none.
 
-    ``latency`` (n, LATENCY_BUCKETS), ``longest_ns`` (n,); of each share (n,) ns: the end of the bucket in
-    which the last of these frames is, or the longest time of all if that is shorter.
+    ``latency`` (n, LATENCY_BUCKETS), ``longest_ns`` (n,); of each share (n,) ns: the highest latency of the
+    bucket in which the last of these frames is, or the longest time of all if that is shorter.
     """
     found = np.empty((len(shares), len(longest_ns)), np.int64)
     _percentiles_of(
         np.ascontiguousarray(latency, np.int64),
         np.ascontiguousarray(longest_ns, np.int64),
-        ENDS_NS,
+        HIGHEST_NS,
         np.array(shares, np.float64),
         found,
     )

@@ -219,7 +219,7 @@ COST_MODERATION_NS: Final = 7
 COST_QUOTA: Final = 8
 COST_ROW: Final = 16
 
-LATENCY_BUCKETS: Final = 64  # of ``latency``
+LATENCY_BUCKETS: Final = 144  # of ``latency``: whole cache lines
 NONE: Final = -1
 NEVER_NS: Final = 2**62
 PAGE_BYTES: Final = 4096

@@ -96,15 +96,15 @@ def write(plane: Plane, number: int, batch: list[Frame], runts: int) -> Part:
     return Part(number, runts + len(batch))
 
 
-QUARTERS_NS = [quarter << octave for octave in range(8, 24) for quarter in (4, 5, 6, 7)]
-"""Ends of the buckets but the last one: four to an octave, from 1,024 ns."""
+BEGINS_NS = [0, 1, 2, 3, *(quarter << octave for octave in range(35) for quarter in (4, 5, 6, 7))]
+"""Where buckets begin: four to an octave, from 4 ns."""
 
 
 def histogram(latencies_ns: list[int]) -> list[int]:
     """Frames by bucket."""
     found = [0] * layout.LATENCY_BUCKETS
     for latency_ns in latencies_ns:
-        found[min(bisect_right(QUARTERS_NS, latency_ns), len(found) - 1)] += 1
+        found[bisect_right(BEGINS_NS, latency_ns) - 1] += 1
     return found
 
 

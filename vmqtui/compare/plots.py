@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from engine.dataplane.latency import ENDS_NS
+from engine.dataplane.latency import HIGHEST_NS
 from vmqtui.numbers import percent, wait
 
 MOST_CURVES: Final = 8
@@ -77,12 +77,12 @@ def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:
     first_bucket, last_bucket = _shown(histograms)
     if last_bucket < 0:
         return ""
-    first, last = math.log10(ENDS_NS[first_bucket]), math.log10(ENDS_NS[last_bucket])
+    first, last = (math.log10(max(HIGHEST_NS[bucket], 1)) for bucket in (first_bucket, last_bucket))
     last = max(last, first + _LEAST_DECADES)
     width, height = _WIDTH - _LEFT - _RIGHT, _CURVE_HEIGHT
 
     def x(nanoseconds: float) -> float:
-        return _LEFT + width * (math.log10(nanoseconds) - first) / (last - first)
+        return _LEFT + width * (math.log10(max(nanoseconds, 1)) - first) / (last - first)
 
     def y(share: float) -> float:
         return _TOP + height * (1 - share)
@@ -103,7 +103,7 @@ def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:
         for bucket, frames in enumerate(histogram):
             reached += frames
             if frames and bucket >= first_bucket:
-                path += f"L{x(ENDS_NS[bucket]):.1f} {y(reached / total):.1f}"
+                path += f"L{x(HIGHEST_NS[bucket]):.1f} {y(reached / total):.1f}"
         parts.append(
             f'<path class="curve c{n}" d="{path}H{_LEFT + width}"><title>{escape(name)}</title></path>'
         )
@@ -118,7 +118,7 @@ def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:
 def _shown(histograms: Sequence[Sequence[int]]) -> tuple[int, int]:
     """From which bucket to which a plot goes: below, every curve is still under 0.1 %. The last is -1 where
     no frame is in any."""
-    first, last = len(ENDS_NS) - 1, -1
+    first, last = len(HIGHEST_NS) - 1, -1
     for histogram in histograms:
         reached, total = 0, sum(histogram)
         for bucket, frames in enumerate(histogram):

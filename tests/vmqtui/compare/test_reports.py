@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from engine.dataplane.latency import end_ns
+from engine.dataplane.latency import highest_ns
 from engine.dataplane.layout import LATENCY_BUCKETS
 from engine.scenario.model import Scenario
 from engine.service.compare.comparison import Comparison
@@ -157,7 +157,7 @@ def test_a_curve_reaches_its_shares_where_the_buckets_end() -> None:
     floor = float(path.attrib["d"].split("L")[0].split()[1])
     top = points[-1][1]
     assert (floor - points[0][1]) / (floor - top) == pytest.approx(0.75)
-    assert end_ns(8) < end_ns(16)
+    assert highest_ns(8) < highest_ns(16)
     assert points[0][0] < points[1][0]
     assert plots.curves(["a"], [[0] * LATENCY_BUCKETS]) == ""
 
