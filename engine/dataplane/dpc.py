@@ -15,14 +15,16 @@ from engine.dataplane.layout import (
     ARMED_NS,
     ARRIVED_NS,
     COPIED_BYTES_LIMIT,
-    COST_BYTE_MILLI,
+    COST_BYTE,
+    COST_BYTE_DIVISOR,
     COST_DPC,
     COST_FRAME,
     COST_INTERRUPT,
-    COST_MHZ,
+    COST_NS,
+    COST_NS_DIVISOR,
     COST_NUMA_NODE,
     COST_QUOTA,
-    COST_REMOTE_BYTE_MILLI,
+    COST_REMOTE_BYTE,
     CPU_DPC_CYCLES,
     CPU_DPC_FRAMES,
     CPU_DPC_SLOT,
@@ -91,21 +93,21 @@ def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: 
             copied += min((row[FRAME] >> FRAME_WIRE_SHIFT) & LENGTH_MASK, queue[COPIED_BYTES_LIMIT])
             buffer = row[NEXT]
     queue[PENDING_BYTES] -= copied
-    per_byte = costs[COST_BYTE_MILLI]
+    per_byte = costs[COST_BYTE]
     if views.adapters[np.uint64(queue[ADAPTER]), ADAPTER_NUMA_NODE] != costs[COST_NUMA_NODE]:
-        per_byte = costs[COST_REMOTE_BYTE_MILLI]
+        per_byte = costs[COST_REMOTE_BYTE]
     cycles = (
         costs[COST_DPC]
         + frames * costs[COST_FRAME]
-        + np.int64(np.uint64(copied * per_byte) // np.uint64(1000))
+        + np.int64(np.uint64(copied * per_byte) // np.uint64(costs[COST_BYTE_DIVISOR]))
     )
     if queue[ARMED_BY_INTERRUPT]:
         cycles += costs[COST_INTERRUPT]
         queue[INTERRUPTS] += 1
         cpu[CPU_INTERRUPTS] += 1
     # Unsigned, as both are positive: half the instructions of a division that rounds down.
-    mhz = np.uint64(costs[COST_MHZ])
-    end_ns = start_ns + np.int64((np.uint64(cycles * 1000) + mhz - np.uint64(1)) // mhz)
+    divisor = np.uint64(costs[COST_NS_DIVISOR])
+    end_ns = start_ns + np.int64((np.uint64(cycles * costs[COST_NS]) + divisor - np.uint64(1)) // divisor)
     queue[DPCS] += 1
     queue[ARMED_NS] = IN_SERVICE
     queue[DPC_CPU] = me

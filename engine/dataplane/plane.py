@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from engine.dataplane import layout, ownership
+from engine.dataplane.costs import Costs
 from engine.dataplane.guests import Guests, read
 from engine.dataplane.layout import I64, NEVER_NS, NONE, AdapterSizes, Sizes
 from engine.dataplane.memory import Block
@@ -34,7 +35,6 @@ from engine.ndis.steering import SteeringRows
 from engine.scenario.model import Scenario
 from engine.traffic.batch import FrameBatch
 
-_MOST_CYCLES: Final = 2**64 - 1  # what a message can hold
 _CHAINS: Final = (
     layout.FREE_HEAD,
     layout.PENDING_HEAD,
@@ -84,10 +84,9 @@ class Plane:
         self.port = np.zeros((adapters, PORT_COUNTERS), np.int64)
         self._freed = np.zeros((adapters, layout.QUEUE_ROW), np.int64)
         self.matched = np.zeros(self.sizes.filters, np.int64)
-        self._budget_mhz_ns = [0] * cpus
-        self._budget_at_ns = 0
         self._shrinking: set[int] = set()
         self._describe(scenario)
+        self._costs = Costs(scenario.cpu, scenario.host, self.views.costs)
         self._guests = Guests(self.sizes, self.views)
         self.batches = tuple(
             FrameBatch(
@@ -102,7 +101,7 @@ class Plane:
         )
 
     def _describe(self, scenario: Scenario) -> None:
-        """Write what never changes: the rows of adapters and the costs of processors."""
+        """Write what never changes: the rows of adapters."""
         views = self.views
         views.owner[:] = NONE
         views.belongs[:] = NONE
@@ -128,22 +127,8 @@ class Plane:
             buffers += sizes.buffers
             octets += sizes.bytes
             vms += sizes.vms
-        cpu, host = scenario.cpu, scenario.host
-        costs = views.costs
-        costs[:, layout.COST_INTERRUPT] = cpu.cycles_per_interrupt
-        costs[:, layout.COST_DPC] = cpu.cycles_per_dpc
-        costs[:, layout.COST_FRAME] = cpu.cycles_per_frame
-        costs[:, layout.COST_BYTE_MILLI] = round(cpu.cycles_per_byte * 1000)
-        costs[:, layout.COST_REMOTE_BYTE_MILLI] = round(cpu.cycles_per_byte * cpu.remote_copy_factor * 1000)
-        costs[:, layout.COST_MODERATION_NS] = round(cpu.moderation_us * 1000)
-        costs[:, layout.COST_QUOTA] = cpu.quota
-        costs[:, layout.COST_NUMA_NODE] = np.arange(host.cpus) // (host.cpus // host.numa_nodes)
         views.cpus[:, :, layout.CPU_DPC_SLOT] = NONE
         views.cpus[:, :, layout.CPU_NEXT_EVENT_NS] = NEVER_NS
-        self._full_mhz = max(1, round(cpu.clock_ghz * 1000))
-        self._shared_mhz = max(1, round(cpu.clock_ghz * cpu.smt_share * 1000))
-        self._hyperthreading = host.hyperthreading
-        costs[:, layout.COST_MHZ] = self._full_mhz
 
     # --- between rounds ------------------------------------------------------------------------
 
@@ -299,18 +284,7 @@ class Plane:
 
     def set_speeds(self, serving: set[int]) -> None:
         """Say which processors serve a running queue: a hyper-thread next to one is slower."""
-        self._settle_budgets()
-        mhz = self.views.costs[:, layout.COST_MHZ]
-        mhz[:] = self._full_mhz
-        if self._hyperthreading:
-            for cpu in serving:
-                mhz[cpu ^ 1] = self._shared_mhz
-
-    def _settle_budgets(self) -> None:
-        elapsed = self.now_ns - self._budget_at_ns
-        self._budget_at_ns = self.now_ns
-        for cpu, mhz in enumerate(self.views.costs[:, layout.COST_MHZ].tolist()):
-            self._budget_mhz_ns[cpu] += elapsed * mhz
+        self._costs.set_speeds(serving, self.now_ns)
 
     def write_steering(self, adapter: int, rows: SteeringRows) -> None:
         """Publish an adapter's compiled filters for the next round."""
@@ -324,7 +298,6 @@ class Plane:
 
     def read(self) -> Reading:
         """The counters as of the last round."""
-        self._settle_budgets()
         views = self.views
         allocated = views.owner != NONE
         bank_of_slot = np.where(allocated, self.bank[views.owner], 0)
@@ -335,7 +308,7 @@ class Plane:
             freed=self._freed.copy(),
             cpus=views.cpus[self.bank, np.arange(self.sizes.cpus)],
             top=np.stack([self.top(a) for a in range(len(self.sizes.adapters))]),
-            budget_cycles=[min(spent // 1000, _MOST_CYCLES) for spent in self._budget_mhz_ns],
+            budget_cycles=self._costs.budgets(self.now_ns),
             owner=views.owner.copy(),
             port=self.port.copy(),
             matched=self.matched.copy(),

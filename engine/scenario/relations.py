@@ -1,9 +1,11 @@
 """What the values of a scenario must be to each other (contract 3, NDIS.md "Bad input")."""
 
+from engine.scenario.exact import inexact_key
 from engine.scenario.keys import KeyPath
 from engine.scenario.model import (
     AdapterSpec,
     BalancerSpec,
+    CpuSpec,
     FlowSpec,
     HostSpec,
     MixSpec,
@@ -37,6 +39,7 @@ def check_relations(scenario: Scenario) -> None:
             )
         _check_adapter(("adapter", a), adapter, scenario.host)
     _check_teams(scenario.team, names)
+    _check_cpu(scenario.cpu)
     check_balancer(scenario.balancer)
     if scenario.traffic is not None:
         _check_no_member(scenario)
@@ -80,6 +83,12 @@ def _check_teams(teams: list[TeamSpec], adapters: dict[str, int]) -> None:
                 where = "this team" if team_of[name] == t else f"team[{team_of[name]}]"
                 raise MisfitError(path, f"{show(name)} is in {where} already (an adapter is in one team)")
             team_of[name] = t
+
+
+def _check_cpu(cpu: CpuSpec) -> None:
+    if inexact := inexact_key(cpu):
+        key, sentence = inexact
+        raise MisfitError(("cpu", key), f"{sentence} (fewer digits fit, or a lower quota or lower costs)")
 
 
 def check_balancer(balancer: BalancerSpec) -> None:

@@ -198,6 +198,46 @@ moderation_us = 5
         assert (processor["busy_cycles"], processor["budget_cycles"]) == (1790, 6790), return_delay_us
 
 
+@pytest.mark.parametrize(
+    ("clock_ghz", "smt_share", "ns_a_cycle"),
+    [(0.001, 0.01, 100_000), (0.0015, 1, 2000 / 3), (1.6, 0.25, 2.5)],
+)
+def test_a_slow_clock_runs_as_slowly_as_it_says(
+    clock_ghz: float, smt_share: float, ns_a_cycle: float, tmp_path: Path, here: Here
+) -> None:
+    """1,500 cycles for a DPC and 30 for 60 bytes; the processor's sibling serves the default queue."""
+    cpu = f"""
+clock_ghz = {clock_ghz}
+smt_share = {smt_share}
+cycles_per_interrupt = 0
+cycles_per_frame = 0
+cycles_per_byte = 0.5
+moderation_us = 0
+"""
+    scenario = one_queue(8, cpu=cpu).replace("cpus = 2", "cpus = 2\nhyperthreading = true")
+    document = replay(here, tmp_path, pcap([packet(0, frame(MACS[0]))]), scenario)
+    assert document["cpus"][1]["busy_cycles"] == 1530
+    assert document["adapters"][0]["queues"][1]["latency_max_ns"] == round(1530 * ns_a_cycle)
+
+
+def test_percentiles_of_seconds_are_at_most_a_quarter_too_high(tmp_path: Path, here: Here) -> None:
+    """Frames of 0.5 s of work each that come at once: the first waits 0.5 s, the last 60 s."""
+    cpu = """
+clock_ghz = 0.001
+cycles_per_interrupt = 0
+cycles_per_dpc = 0
+cycles_per_frame = 500_000
+cycles_per_byte = 0
+moderation_us = 0
+quota = 1
+"""
+    document = replay(here, tmp_path, pcap([packet(0, frame(MACS[0]))] * 120), one_queue(200, cpu=cpu))
+    queue = document["adapters"][0]["queues"][1]
+    assert queue["latency_max_ns"] == pytest.approx(60e9)
+    assert 30e9 * 0.999 <= queue["latency_p50_ns"] <= 30e9 * 1.25
+    assert 59.5e9 * 0.999 <= queue["latency_p99_ns"] <= queue["latency_max_ns"]
+
+
 def test_processors_have_their_time_up_to_a_last_frame_that_causes_no_dpc(tmp_path: Path, here: Here) -> None:
     runt = bytes(10)
     content = pcap([packet(0, frame(MACS[0])), packet(3_000_000, runt)])

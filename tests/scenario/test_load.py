@@ -139,6 +139,26 @@ def test_fits(text: str) -> None:
 
 MISFITS = [
     # One value.
+    (
+        "[cpu]\nclock_ghz = 2.3333333333333335\nquota = 65536",
+        "cpu.clock_ghz: a clock of 2.3333333333333335 GHz can't be kept exactly for a DPC of up to 6,835,572,640"
+        " cycles (fewer digits fit, or a lower quota or lower costs)",
+    ),
+    (
+        "[cpu]\nclock_ghz = 2.33333333\nsmt_share = 0.6666666666666666",
+        "cpu.smt_share: a clock of 1.5555555533333332 GHz can't be kept exactly for a DPC of up to 6,679,360"
+        " cycles (fewer digits fit, or a lower quota or lower costs)",
+    ),
+    (
+        "[cpu]\ncycles_per_byte = 0.3333333333333333",
+        "cpu.cycles_per_byte: 0.3333333333333333 cycles per byte has too many digits to be kept exactly"
+        " (fewer digits fit, or a lower quota or lower costs)",
+    ),
+    (
+        "[cpu]\ncycles_per_byte = 0.333333\nremote_copy_factor = 1.3333333",
+        "cpu.remote_copy_factor: 0.4444439888889 cycles per byte has too many digits to be kept exactly"
+        " (fewer digits fit, or a lower quota or lower costs)",
+    ),
     ("[host]\ncpus = 0", "host.cpus: 0 is not a whole number in 1..256"),
     ("[host]\ncpus = 257", "host.cpus: 257 is not a whole number in 1..256"),
     ("[host]\ncpus = true", "host.cpus: true is not a whole number in 1..256"),

@@ -1,0 +1,59 @@
+"""What serving frames costs each processor, in integers that a kernel computes with exactly, and how many
+cycles its clock has given."""
+
+from math import lcm
+from typing import Final
+
+import numpy as np
+
+from engine.dataplane import layout
+from engine.dataplane.layout import I64
+from engine.scenario.exact import as_written, remote_cycles_per_byte, shared_clock_ghz
+from engine.scenario.model import CpuSpec, HostSpec
+
+_MOST_CYCLES: Final = 2**64 - 1  # what a message can hold
+
+
+class Costs:
+    """Writes the ``costs`` rows (cpus, COST_ROW) of a host, and counts cycles; times are simulated."""
+
+    def __init__(self, cpu: CpuSpec, host: HostSpec, rows: I64) -> None:
+        self._rows = rows
+        self._hyperthreading = host.hyperthreading
+        clock, shared = as_written(cpu.clock_ghz), shared_clock_ghz(cpu)
+        self._clocks = (clock, shared)
+        self._parts = lcm(clock.denominator, shared.denominator)  # of a cycle, that budgets are counted in
+        self._parts_a_ns = [int(clock * self._parts)] * host.cpus
+        self._budgets = [0] * host.cpus
+        self._at_ns = 0
+        local, remote = as_written(cpu.cycles_per_byte), remote_cycles_per_byte(cpu)
+        divisor = lcm(local.denominator, remote.denominator)
+        rows[:, layout.COST_INTERRUPT] = cpu.cycles_per_interrupt
+        rows[:, layout.COST_DPC] = cpu.cycles_per_dpc
+        rows[:, layout.COST_FRAME] = cpu.cycles_per_frame
+        rows[:, layout.COST_BYTE] = int(local * divisor)
+        rows[:, layout.COST_REMOTE_BYTE] = int(remote * divisor)
+        rows[:, layout.COST_BYTE_DIVISOR] = divisor
+        rows[:, layout.COST_MODERATION_NS] = round(cpu.moderation_us * 1000)
+        rows[:, layout.COST_QUOTA] = cpu.quota
+        rows[:, layout.COST_NUMA_NODE] = np.arange(host.cpus) // (host.cpus // host.numa_nodes)
+        rows[:, [layout.COST_NS, layout.COST_NS_DIVISOR]] = clock.denominator, clock.numerator
+
+    def set_speeds(self, serving: set[int], now_ns: int) -> None:
+        """Say which processors serve a running queue: a hyper-thread next to one is slower."""
+        self._settle(now_ns)
+        for cpu, row in enumerate(self._rows):
+            clock = self._clocks[self._hyperthreading and cpu ^ 1 in serving]
+            row[layout.COST_NS], row[layout.COST_NS_DIVISOR] = clock.denominator, clock.numerator
+            self._parts_a_ns[cpu] = int(clock * self._parts)
+
+    def budgets(self, now_ns: int) -> list[int]:
+        """Whole cycles that each processor's clock has given."""
+        self._settle(now_ns)
+        return [min(parts // self._parts, _MOST_CYCLES) for parts in self._budgets]
+
+    def _settle(self, now_ns: int) -> None:
+        elapsed_ns = now_ns - self._at_ns
+        self._at_ns = now_ns
+        for cpu, parts in enumerate(self._parts_a_ns):
+            self._budgets[cpu] += elapsed_ns * parts
