@@ -15,9 +15,14 @@ FREE = "▒"
 """Of a bar's part that is there to be filled."""
 
 
+def cells_of(text: str) -> int:
+    """Cells that ``text`` takes on the screen."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """``text`` in exactly ``width`` cells; what is cut ends in an ellipsis."""
-    length = len(text) if text.isascii() else cell_len(text)
+    length = cells_of(text)
     if length > width:
         if width <= 0:
             return ""
@@ -154,7 +159,7 @@ def join(spans: Sequence[Span]) -> Line:
 
 def width_of(line: Sequence[Span]) -> int:
     """Cells a line takes."""
-    return sum(len(text) if text.isascii() else cell_len(text) for text, _ in line)
+    return sum(cells_of(text) for text, _ in line)
 
 
 def clip(line: Sequence[Span], width: int) -> Line:
@@ -162,7 +167,7 @@ def clip(line: Sequence[Span], width: int) -> Line:
     room = width
     kept: Line = []
     for text, role in line:
-        length = len(text) if text.isascii() else cell_len(text)
+        length = cells_of(text)
         if length > room:
             kept.append((fit(text, room), role))
             return kept

@@ -2,6 +2,7 @@
 
 from textual.screen import Screen
 
+from vmqtui.columns.arrange import sorted_by
 from vmqtui.dialogs.columns import ColumnsDialog
 from vmqtui.state.choices import TableChoice
 from vmqtui.state.model import Model
@@ -33,15 +34,15 @@ class TableActions(Screen[None]):
 
     def on_live_table_heading_clicked(self, event: LiveTable.HeadingClicked) -> None:
         sort = self._model.choices.of(event.table.id).sort
-        again = sort is not None and sort[0] == event.column
-        self._choose(event.table, sort=(event.column, not sort[1] if again and sort else False))
+        self._choose(event.table, sort=sorted_by(event.column, sort))
 
     def _step_sort(self, step: int) -> None:
         table = self.view.table
-        keys = [column.key for column in table.shown_columns if column.trend is None and column.title]
-        now, reverse = self._model.choices.of(table.id).sort or (keys[0], False)
-        at = keys.index(now) if now in keys else -step
-        self._choose(table, sort=(keys[(at + step) % len(keys)], reverse))
+        columns = [column for column in table.shown_columns if column.trend is None and column.title]
+        sort = self._model.choices.of(table.id).sort
+        now = sort[0] if sort is not None else columns[0].key
+        at = next((n for n, column in enumerate(columns) if column.key == now), -step)
+        self._choose(table, sort=sorted_by(columns[(at + step) % len(columns)], None))
 
     def action_sort_next(self) -> None:
         """Sort by the next column."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from engine.ndis.counters import QUEUE, QUEUE_GAUGES, names
 from engine.telemetry.stats import AdapterStats, Stats
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
-from vmqtui.columns import COLUMNS, export_row, ordered, visible
+from vmqtui.columns import COLUMNS, export_row, ordered
+from vmqtui.columns.layout import lay_out
 from vmqtui.draw import bar, width_of
 from vmqtui.numbers import compact, decimal, grouped, percent
 from vmqtui.state.snapshot import Snapshot
@@ -105,13 +106,15 @@ def test_any_writers_counters_can_be_shown(
 @pytest.mark.parametrize("table", COLUMNS)
 @pytest.mark.parametrize("width", [20, 76, 116, 196, 400])
 def test_columns_fit_the_width_there_is(table: str, width: int) -> None:
-    shown = visible(COLUMNS[table], width)
+    shown = lay_out(COLUMNS[table], width).columns
     assert shown
     assert sum(cells for _, cells in shown) + len(shown) - 1 <= max(width, shown[0][1])
 
 
 def test_narrow_screen_keeps_what_matters() -> None:
-    shown = {column.key for column, _ in visible(COLUMNS["queues"], 78, 1, frozenset({"adapter"}))}
+    columns = COLUMNS["queues"]
+    needs = {column.key: max(column.need(row) for row in FULL.queues) for column in columns if column.settled}
+    shown = {column.key for column, _ in lay_out(columns, 78, needs, frozenset({"adapter"})).columns}
     assert shown >= {
         "queue_id",
         "mac",

@@ -314,11 +314,48 @@ async def test_click_on_a_heading_sorts_and_again_reverses(dashboard: Running) -
         table = app.screen.query_one("#queues-table", LiveTable)
         x = next(i for i in range(200) if (c := table._column_at(i)) is not None and c.key == "pps")
         await pilot.click(table, offset=(x + 1, 1))
-        assert app.model.choices.of("queues-table").sort == ("pps", False)
-        await pilot.click(table, offset=(x + 1, 1))
-        await pilot.pause()
         assert app.model.choices.of("queues-table").sort == ("pps", True)
         assert "pkt/s↓" in screen_text(app)
+        await pilot.click(table, offset=(x + 1, 1))
+        await pilot.pause()
+        assert app.model.choices.of("queues-table").sort == ("pps", False)
+        assert "pkt/s↑" in screen_text(app)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_headings_keep_their_names_and_places_whichever_is_sorted_by(
+    dashboard: Running, size: tuple[int, int]
+) -> None:
+    async with dashboard(size=size) as (app, pilot, _):
+        await pilot.press("2")
+        await pilot.pause()
+        table = app.screen.query_one("#queues-table", LiveTable)
+        columns = table.shown_columns
+        heading = screen_text(app).splitlines()[4]
+        for column in columns:
+            app.model.choices.change("queues-table", sort=(column.key, True))
+            app.draw_now()
+            await pilot.pause()
+            assert table.shown_columns == columns
+            under = screen_text(app).splitlines()[4]
+            assert under.count("↓") == 1
+            assert under.replace("↓", " ").rstrip() == heading.rstrip()
+
+
+async def test_measures_are_sorted_largest_first_and_names_from_a(dashboard: Running) -> None:
+    async with dashboard(size=(200, 60)) as (app, pilot, _):
+        await pilot.press("2")
+        await pilot.pause()
+        table = app.screen.query_one("#queues-table", LiveTable)
+        orders = {}
+        for _ in table.shown_columns:
+            await pilot.press("s")
+            sort = app.model.choices.of("queues-table").sort
+            assert sort is not None
+            orders[sort[0]] = sort[1]
+        names = {"queue_id", "mac", "vlan", "processor", "vm", "state", "name"}
+        assert {key for key, largest_first in orders.items() if not largest_first} == names
+        assert {"pps", "drops_per_second", "use_bar", "share", "pending"} <= orders.keys() - names
 
 
 async def test_click_on_a_tab_shows_its_view(dashboard: Running) -> None:

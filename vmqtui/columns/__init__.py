@@ -6,7 +6,7 @@ Nothing here needs Textual. What a row is stands in ``vmqtui.state.rows``.
 from typing import Any
 
 from vmqtui.columns.advice import ADVICE
-from vmqtui.columns.column import Column, Level, Value, export_row, ordered, visible
+from vmqtui.columns.column import Column, Level, Value, export_row, ordered
 from vmqtui.columns.cpus import CPUS
 from vmqtui.columns.events import EVENTS
 from vmqtui.columns.filters import FILTERS, PORTS
@@ -36,4 +36,4 @@ def columns_of(table: str, deltas: bool) -> tuple[Column[Any], ...]:
     return _IN_DELTAS[table] if deltas else COLUMNS[table]
 
 
-__all__ = ["COLUMNS", "Column", "Level", "Value", "columns_of", "export_row", "ordered", "visible"]
+__all__ = ["COLUMNS", "Column", "Level", "Value", "columns_of", "export_row", "ordered"]

@@ -29,7 +29,6 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=14,
         help="Which rule found it (docs/advice.md).",
         value=lambda row: row.finding.rule,
-        grow=10,
         priority=2,
         level=lambda row: LEVELS[row.finding.severity],
     ),
@@ -41,7 +40,6 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=14,
         help="The queue, VM, processor or adapter it is about.",
         value=lambda row: row.finding.where,
-        grow=10,
         priority=12,
     ),
     Column(
@@ -51,7 +49,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=40,
         help="What is wrong.",
         value=lambda row: row.finding.says,
-        grow=60,
+        prose=True,
     ),
     Column(
         key="value",
@@ -82,7 +80,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=24,
         help="What puts it right.",
         value=lambda row: row.finding.fix,
-        grow=60,
+        prose=True,
         priority=4,
     ),
     Column(
@@ -92,7 +90,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=30,
         help="What shows it.",
         value=lambda row: numbers(row.finding),
-        grow=60,
+        prose=True,
         priority=10,
     ),
     Column(
@@ -102,7 +100,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=30,
         help="What the fix changes, and how that is known.",
         value=lambda row: effect(row.finding),
-        grow=40,
+        prose=True,
         priority=11,
     ),
 )

@@ -26,6 +26,13 @@ def _query(text: str, columns: tuple[Column[Any], ...]) -> Query:
     return parse(text, columns)
 
 
+def sorted_by(column: Column[Any], now: tuple[str, bool] | None) -> tuple[str, bool]:
+    """The order when a column is chosen: measures largest first; chosen again, the other way round."""
+    if now is not None and now[0] == column.key:
+        return column.key, not now[1]
+    return column.key, column.largest_first
+
+
 def arrange(rows: Sequence[Any], columns: tuple[Column[Any], ...], choice: TableChoice) -> Arranged:
     """Filter and sort. A column that is not there sorts nothing."""
     query = _query(choice.filter, columns) if choice.filter else _NOTHING

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from vmqtui.draw import fit
+from vmqtui.draw import cells_of, fit
 from vmqtui.numbers import UNKNOWN, percent
 from vmqtui.printable import printable
 
@@ -27,10 +27,11 @@ def plain(value: Any) -> str:
 class Column(Generic[R]):
     """One column. ``key`` names it in JSON, ``heading`` in ``vmqtui get``, ``title`` on the screen.
 
-    ``value`` gives what is exported (JSON-able, None when unknown), ``text`` what is shown. ``width`` is
-    in cells; a ``grow`` column takes what is left over. Columns of the highest ``priority`` are left out
-    first where there is no room; 0 stays. ``gauge`` (fractions with palette roles) and ``trend`` (a key
-    of the history) draw a bar or a sparkline instead of text; such columns have no value to export.
+    ``value`` gives what is exported (JSON-able, None when unknown), ``text`` what is shown. ``width`` is in
+    cells: what a number needs, and the least with which a name or sentence is worth showing. Columns of the
+    highest ``priority`` are left out first where there is no room; 0 stays (``vmqtui.columns.layout``).
+    ``gauge`` (fractions with palette roles) and ``trend`` (a key of the history) draw a bar or a sparkline
+    instead of text; such columns have no value to export.
     """
 
     key: str
@@ -47,7 +48,9 @@ class Column(Generic[R]):
     right: bool = False
     priority: int = 0
     grow: int = 0
-    """Most cells it may grow by."""
+    """Of a ``gauge`` or ``trend``: most cells it may grow by."""
+    prose: bool = False
+    """A sentence, or a list of any length: it may be cut for other columns, as names may not."""
     level: Callable[[R], Level] | None = None
     picture: bool = False
     """Says in a glyph what another column says in words; not exported."""
@@ -66,7 +69,22 @@ class Column(Generic[R]):
     @property
     def exported(self) -> bool:
         """Whether it has a value: pictures don't."""
-        return self.gauge is None and self.trend is None and not self.picture
+        return not self.is_drawn and not self.picture
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is a bar or a sparkline."""
+        return self.gauge is not None or self.trend is not None
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether it says how much: measures have a unit or are a share, names and ids are not."""
+        return bool(self.unit) or self.fraction
+
+    @property
+    def largest_first(self) -> bool:
+        """Whether sorting by it begins with the largest."""
+        return self.is_measure or self.is_drawn
 
     @property
     def fraction(self) -> bool:
@@ -95,14 +113,26 @@ class Column(Generic[R]):
         word = self.instead(row) if self.instead is not None else None
         return word or self.format(self.value(row))
 
-    def cell(self, row: R, width: int) -> tuple[str, Level]:
-        """Text in exactly ``width`` cells, and its threshold; a glyph tells it without colour."""
+    def written(self, row: R) -> tuple[str, Level]:
+        """Text of any length behind a glyph that tells its threshold without colour; that threshold."""
         level: Level = self.level(row) if self.level else ""
-        text = self.text(row)
-        glyph = GLYPHS.get(level) if self.right else None
-        if glyph and len(text) < width:
-            text = glyph + text
-        return fit(text, width, right=self.right), level
+        glyph = GLYPHS.get(level, "") if self.right else ""
+        return glyph + self.text(row), level
+
+    def need(self, row: R) -> int:
+        """Cells in which the row's text is whole."""
+        return cells_of(self.written(row)[0])
+
+    def fitted(self, text: str, level: Level, width: int) -> str:
+        """What ``written`` gave in exactly ``width`` cells; the glyph leaves before anything is cut."""
+        if self.right and level in GLYPHS and len(text) > width:
+            text = text[1:]
+        return fit(text, width, right=self.right)
+
+    def cell(self, row: R, width: int) -> tuple[str, Level]:
+        """Text in exactly ``width`` cells, and its threshold."""
+        text, level = self.written(row)
+        return self.fitted(text, level, width), level
 
     def sort_key(self, row: R) -> tuple[bool, int, Any]:
         """Comparable with that of any other row; unknown comes last."""
@@ -122,49 +152,6 @@ def ordered(rows: Sequence[R], column: Column[R], reverse: bool = False) -> list
     known = [index for index, key in enumerate(keys) if not key[0]]
     known.sort(key=lambda index: keys[index], reverse=reverse)
     return [rows[index] for index in known] + [rows[i] for i, key in enumerate(keys) if key[0]]
-
-
-def visible(
-    columns: Sequence[Column[Any]],
-    width: int,
-    gap: int = 1,
-    without: frozenset[str] = frozenset(),
-    always: frozenset[str] = frozenset(),
-) -> list[tuple[Column[Any], int]]:
-    """The columns that fit ``width`` cells, each with its width.
-
-    Columns leave from the highest priority (rightmost first) until the rest fits; what is left over goes
-    to the columns that may grow, in turns. An extra (priority 10 and above) is shown only where the others
-    have grown by up to three cells each. Those in ``always`` leave last, whatever their priority.
-    """
-    chosen = [column for column in columns if column.key not in without or column.key in always]
-
-    def leaves(index: int) -> tuple[bool, int, int]:
-        return chosen[index].key not in always, chosen[index].priority, index
-
-    while len(chosen) > 1:
-        worst = max(range(len(chosen)), key=leaves)
-        comfort = 3 if chosen[worst].priority >= 10 and chosen[worst].key not in always else 0
-        if sum(column.width + min(comfort, column.grow) + gap for column in chosen) - gap <= width:
-            break
-        del chosen[worst]
-    widths = [column.width for column in chosen]
-    room = width - sum(widths) - gap * (len(widths) - 1)
-    for index, column in enumerate(chosen):  # what nearly fits comes first
-        if column.grow <= 3:
-            more = min(room, column.grow)
-            widths[index] += more
-            room -= more
-    growing = [index for index, column in enumerate(chosen) if column.grow > 3]
-    while room > 0 and growing:
-        for index in list(growing):
-            if room <= 0:
-                break
-            widths[index] += 1
-            room -= 1
-            if widths[index] - chosen[index].width >= chosen[index].grow:
-                growing.remove(index)
-    return list(zip(chosen, widths, strict=True))
 
 
 def export_row(columns: Sequence[Column[R]], row: R) -> dict[str, Value]:

@@ -40,12 +40,13 @@ def _cpu_rate(key: str, title: str, counter: str, help_: str, priority: int) -> 
     )
 
 
-def _cpu_total(name: str, help_: str, priority: int) -> Column[CpuRow]:
+def _cpu_total(name: str, unit: str, help_: str, priority: int) -> Column[CpuRow]:
     return Column(
         key=name,
         title=name.removesuffix("_frames").replace("_", " "),
         heading=name,
         width=13,
+        unit=unit,
         help=help_,
         computed=name,
         value=lambda row: row.count(name),
@@ -141,6 +142,7 @@ CPUS: tuple[Column[CpuRow], ...] = (
         width=18,
         help="Load, one cell a second, newest right.",
         value=lambda row: None,
+        sort=lambda row: row.load,
         trend=lambda row: ("cpu", row.cpu),
         top=1.0,
         priority=5,
@@ -183,12 +185,12 @@ CPUS: tuple[Column[CpuRow], ...] = (
         value=lambda row: row.queue_names,
         format=_names,
         priority=2,
-        grow=60,
+        prose=True,
         level=lambda row: "" if row.queues else "dim",
     ),
-    _cpu_total("indicated_frames", "Frames its DPCs indicated.", 10),
-    _cpu_total("dpcs", "Deferred procedure calls it ran.", 11),
-    _cpu_total("interrupts", "Interrupts it took.", 12),
-    _cpu_total("busy_cycles", "Cycles spent in interrupts and DPCs.", 13),
-    _cpu_total("budget_cycles", "Cycles it had to spend.", 14),
+    _cpu_total("indicated_frames", "frames", "Frames its DPCs indicated.", 10),
+    _cpu_total("dpcs", "DPCs", "Deferred procedure calls it ran.", 11),
+    _cpu_total("interrupts", "interrupts", "Interrupts it took.", 12),
+    _cpu_total("busy_cycles", "cycles", "Cycles spent in interrupts and DPCs.", 13),
+    _cpu_total("budget_cycles", "cycles", "Cycles it had to spend.", 14),
 )

@@ -95,7 +95,6 @@ EVENTS: tuple[Column[EventRow], ...] = (
         help="What that queue is called now.",
         value=lambda row: row.queue,
         priority=2,
-        grow=4,
     ),
     Column(
         key="state",
@@ -113,6 +112,6 @@ EVENTS: tuple[Column[EventRow], ...] = (
         width=20,
         help="Why, in words.",
         value=lambda row: row.event.cause,
-        grow=160,
+        prose=True,
     ),
 )

@@ -65,7 +65,6 @@ FILTERS: tuple[Column[FilterRow], ...] = (
         help="The VM of that queue; the queue's own name where there is none.",
         value=lambda row: row.label,
         priority=1,
-        grow=14,
     ),
     Column(
         key="mac",
@@ -147,7 +146,6 @@ FILTERS: tuple[Column[FilterRow], ...] = (
         help="Never matched, shadowed by another filter, or on a queue that does not run.",
         value=lambda row: row.note,
         priority=3,
-        grow=12,
         level=_trouble_level,
     ),
     Column(
@@ -164,27 +162,19 @@ FILTERS: tuple[Column[FilterRow], ...] = (
 )
 
 PORTS: tuple[Column[PortRow], ...] = (
-    Column(
-        key="adapter",
-        title="Adapter",
-        heading="Name",
-        width=7,
-        help="The adapter.",
-        value=lambda row: row.adapter,
-        priority=1,
-        level=lambda row: "dim",
-    ),
+    adapter_column(),
     Column(
         key="vm",
+        settled=True,
         title="VM",
         heading="VmFriendlyName",
         width=10,
         help="The VM behind the switch port.",
         value=lambda row: row.config.vm,
-        grow=14,
     ),
     Column(
         key="mac",
+        settled=True,
         title="MAC",
         heading="MacAddress",
         width=17,
@@ -193,6 +183,7 @@ PORTS: tuple[Column[PortRow], ...] = (
     ),
     Column(
         key="vlan",
+        settled=True,
         title="VLAN",
         heading="VlanID",
         width=8,

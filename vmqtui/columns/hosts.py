@@ -16,7 +16,6 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
         width=10,
         help="The adapter.",
         value=lambda row: row.adapter,
-        grow=10,
     ),
     Column(
         key="team",
@@ -75,6 +74,7 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
         title="Filters",
         heading="Filters",
         width=7,
+        unit="filters",
         help="Filters set.",
         value=lambda row: len(row.config.filters) if row.config else None,
         right=True,
@@ -85,6 +85,7 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
         title="of",
         heading="MaxFilters",
         width=5,
+        unit="filters",
         help="The filters it has.",
         value=lambda row: row.config.max_filters if row.config else None,
         right=True,
@@ -238,7 +239,6 @@ HOSTS: tuple[Column[HostRow], ...] = (
         width=12,
         help="The host, as its topics name it.",
         value=lambda row: row.host,
-        grow=20,
     ),
     Column(
         key="state",
@@ -276,6 +276,7 @@ HOSTS: tuple[Column[HostRow], ...] = (
             title=title,
             heading=title,
             width=8,
+            unit=title.lower() if key != "cpus" else "processors",
             help=help_,
             value=lambda row, key=key: getattr(row, key),  # type: ignore[misc]
             right=True,

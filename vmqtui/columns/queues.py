@@ -107,7 +107,7 @@ def _processor(priority: int = 0) -> Column[QueueRow]:
     )
 
 
-def _vm(grow: int = 12) -> Column[QueueRow]:
+def _vm() -> Column[QueueRow]:
     return _VmColumn(
         key="vm",
         settled=True,
@@ -117,7 +117,6 @@ def _vm(grow: int = 12) -> Column[QueueRow]:
         help="The VM the queue belongs to; the queue's own name in brackets where there is none.",
         value=lambda row: row.vm,
         sort=_vm_text,
-        grow=grow,
     )
 
 
@@ -139,12 +138,11 @@ def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
         settled=True,
         title="State",
         heading="State",
-        width=8,
+        width=11,
         help="One of undefined, allocated, set, running, paused, dma_stopped, freeing.",
         value=lambda row: row.state,
         level=state_level,
         priority=5,
-        grow=3,
     )
     return glyph, words
 
@@ -171,12 +169,11 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         settled=True,
         title="MAC",
         heading="MacAddress",
-        width=17,
+        width=20,
         help="MAC addresses its filters test; the first, and how many more.",
         value=lambda row: row.macs,
         format=several,
         priority=4,
-        grow=3,
         level=lambda row: "" if row.filters else "dim",
     ),
     Column(
@@ -184,13 +181,12 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         settled=True,
         title="VLAN",
         heading="VlanID",
-        width=5,
+        width=8,
         help="VLAN tests of its filters: an id, untagged, or any.",
         value=lambda row: row.vlans,
         format=vlans_text,
         right=True,
         priority=3,
-        grow=3,
         level=lambda row: "" if row.filters else "dim",
     ),
     _processor(),
@@ -230,6 +226,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         width=10,
         help="Frames a second, one cell a second, newest right.",
         value=lambda row: None,
+        sort=lambda row: row.pps,
         trend=lambda row: ("queue", row.adapter, row.queue_id, row.generation),
         priority=8,
         grow=18,
@@ -279,7 +276,6 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         help="The queue's own name.",
         value=lambda row: row.name,
         priority=12,
-        grow=6,
         level=lambda row: "dim",
     ),
     *(_counter(counter) for counter in QUEUE),
@@ -305,7 +301,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
 BUFFERS: tuple[Column[QueueRow], ...] = (
     adapter_column(),
     queue_id_column(),
-    _vm(grow=14),
+    _vm(),
     *_state(),
     _processor(priority=8),
     Column(

@@ -106,7 +106,6 @@ def adapter_column() -> Column[Any]:
         help="The adapter.",
         value=lambda row: row.adapter,
         priority=1,
-        grow=4,
         level=lambda row: "dim",
     )
 

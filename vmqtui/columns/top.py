@@ -48,7 +48,6 @@ TOP: tuple[Column[TopRow], ...] = (
         help="The VM that a switch port or a filter has this MAC for.",
         value=lambda row: row.vm,
         priority=2,
-        grow=8,
         level=lambda row: "" if row.vm else "dim",
     ),
     Column(
@@ -133,7 +132,7 @@ TOP: tuple[Column[TopRow], ...] = (
         help="VLANs under which a filter or port has this MAC: a near miss.",
         value=lambda row: row.wanted,
         priority=4,
-        grow=24,
+        prose=True,
         level=lambda row: "warn" if row.near else "dim",
     ),
 )
@@ -184,7 +183,6 @@ NEAR_MISSES: tuple[Column[NearMissRow], ...] = (
         width=14,
         help="The filter or port that has the MAC.",
         value=lambda row: row.near.place,
-        grow=20,
     ),
     Column(
         key="queue_id",

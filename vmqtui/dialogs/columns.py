@@ -13,6 +13,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from vmqtui.columns import Column
+from vmqtui.columns.arrange import sorted_by
 from vmqtui.state.choices import TableChoice
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
@@ -96,8 +97,7 @@ class ColumnsDialog(ModalScreen[TableChoice]):
 
     def action_sort(self) -> None:
         """Sort by the column; again: the other way round."""
-        key, sort = self._at().key, self._choice.sort
-        self._choice = replace(self._choice, sort=(key, not sort[1] if sort and sort[0] == key else False))
+        self._choice = replace(self._choice, sort=sorted_by(self._at(), self._choice.sort))
         self._list()
 
     def action_reset(self) -> None:

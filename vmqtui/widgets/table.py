@@ -13,9 +13,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from vmqtui.actions import CURSOR
-from vmqtui.columns import Column, columns_of, visible
+from vmqtui.columns import Column, columns_of
 from vmqtui.columns.arrange import Arranged, arrange
-from vmqtui.draw import Line, Span, bands, bar, fit, join, spark
+from vmqtui.columns.fitting import Fitting
+from vmqtui.columns.layout import Layout
+from vmqtui.draw import Line, Span, bands, bar, cells_of, fit, join, spark
 from vmqtui.numbers import UNKNOWN
 from vmqtui.printable import printable, shown
 from vmqtui.state.choices import AS_IT_COMES, TableChoice
@@ -62,7 +64,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     class HeadingClicked(Message):
         """Somebody wants the order of a column of this table."""
 
-        def __init__(self, table: "LiveTable", column: str) -> None:
+        def __init__(self, table: "LiveTable", column: Column[Any]) -> None:
             super().__init__()
             self.table = table
             self.column = column
@@ -91,8 +93,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._hidden: frozenset[str] = frozenset()
         self._cursor = 0
         self._pinned: Hashable = None
-        self._layout: list[tuple[Column[Any], int]] = []
-        self._layout_for: tuple[object, ...] = ()
+        self._fitting = Fitting()
         self._drawn: dict[int, tuple[bool, Line]] = {}
         self._strips: dict[int, Strip] = {}
         self._kept: dict[Hashable, tuple[object, list[Span]]] = {}
@@ -121,7 +122,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def shown_columns(self) -> list[Column[Any]]:
         """The columns it does show."""
-        return [column for column, _ in self._fit_columns()]
+        return [column for column, _ in self._fit_columns().columns]
 
     @property
     def chosen_columns(self) -> list[Column[Any]]:
@@ -148,6 +149,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             self._series = series
         arranged = self.arranged = arrange(rows, self.columns, choice)
         self._rows = arranged.rows
+        self._fitting.measure(self.columns, self._rows)
         self._follow()
         size = Size(self.size.width, len(self._rows) + 1)
         if size != self.virtual_size:
@@ -186,16 +188,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Cells that the columns may take."""
         return self.scrollable_content_region.width - 2
 
-    def _fit_columns(self) -> list[tuple[Column[Any], int]]:
-        width = self._room
-        choice = self._choice
-        wanted = (width, self._hidden, choice.always, choice.never, self._deltas)
-        if self._layout_for != wanted:
-            self._layout_for = wanted
+    def _fit_columns(self) -> Layout:
+        if self._fitting.fit(self.columns, self._room, self._hidden, self._choice):
             self._kept.clear()
-            self._gap = 2 if width >= 150 else 1
-            self._layout = visible(self.columns, width, self._gap, self._hidden | choice.never, choice.always)
-        return self._layout
+        return self._fitting.layout
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row, and that row in sight."""
@@ -228,7 +224,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         if at.y == 0:
             column = self._column_at(at.x)
             if column is not None:
-                self.post_message(self.HeadingClicked(self, column.key))
+                self.post_message(self.HeadingClicked(self, column))
             return
         index = at.y - 1 + self.scroll_offset.y
         if index < len(self._rows):
@@ -238,10 +234,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _column_at(self, x: int) -> Column[Any] | None:
         left = 1
-        for column, width in self._fit_columns():
+        layout = self._fit_columns()
+        for column, width in layout.columns:
             if left - 1 <= x < left + width:
                 return column
-            left += width + self._gap
+            left += width + layout.gap
         return None
 
     def on_focus(self) -> None:
@@ -270,18 +267,22 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return False, [(f"  {printable(nothing)}", "dim")]
         return index == self._cursor, self._cells(self._rows[index])
 
+    def _lines(self) -> dict[int, tuple[bool, Line]]:
+        """What is on every line of the screen, in columns that cut nothing they have room for."""
+        while True:
+            self._fit_columns()
+            lines = {y: self._line(y) for y in range(self.size.height)}
+            if not self._fitting.outgrown:
+                return lines
+
     def _redraw(self) -> None:
         """Redraw the lines that differ from what is on the screen."""
         if not self.is_attached or not self.size:
             return
-        self._fit_columns()
-        drawn, changed = self._drawn, []
-        self._drawn = {}
-        for y in range(self.size.height):
-            line = self._drawn[y] = self._line(y)
-            if drawn.get(y) != line:
-                changed.append(y)
-                self._strips.pop(y, None)
+        drawn, self._drawn = self._drawn, self._lines()
+        changed = [y for y, line in self._drawn.items() if drawn.get(y) != line]
+        for y in changed:
+            self._strips.pop(y, None)
         if len(changed) > self.size.height // 2:
             self.refresh()
         else:
@@ -292,6 +293,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self._forget()
+            self._redraw()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -330,25 +332,30 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _heading(self) -> Line:
         line: Line = []
-        for column, width in self._fit_columns():
-            sort = self._choice.sort
-            sorted_by = sort is not None and sort[0] == column.key
-            title = column.title
-            if sorted_by and sort is not None:
-                title = fit(title, min(width - 1, len(title))) + ("↓" if sort[1] else "↑")
-            line.append((fit(title, width, right=column.right), "accent" if sorted_by else "header"))
-            line.append((" " * self._gap, "text"))
+        layout, sort = self._fit_columns(), self._choice.sort
+        for column, width in layout.columns:
+            title, space = column.title, " " * layout.gap
+            if sort is None or sort[0] != column.key:
+                line += [(fit(title, width, right=column.right), "header"), (space, "text")]
+                continue
+            arrow = "↓" if sort[1] else "↑"
+            if not column.right and len(title) < width:
+                title += arrow
+            else:  # beside the name, never in its place
+                space = arrow + space[1:]
+            line.append((fit(title, width, right=column.right) + space, "accent"))
         return line
 
     def _cells(self, row: Row) -> Line:
         line: Line = []
-        space = " " * self._gap
-        layout = self._layout or self._fit_columns()
+        layout = self._fitting.layout
+        space = " " * layout.gap
         settled = self._settled(row, layout)
-        for n, (column, width) in enumerate(layout):
+        for n, (column, width) in enumerate(layout.columns):
             if settled is not None and column.settled:
                 line.append(settled[n])
-            elif column.gauge is not None:
+                continue
+            if column.gauge is not None:
                 parts = column.gauge(row)
                 if parts is None:
                     line.append((fit(UNKNOWN, width), "dim"))
@@ -360,14 +367,15 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             elif column.trend is not None:
                 line.append((spark(self._series(column.trend(row), width), width, column.top), "trend"))
             else:
-                text, level = column.cell(row, width)
-                line.append((text + space, level or "text"))
+                text, level = column.written(row)
+                if (need := cells_of(text)) > width:
+                    self._fitting.see(column, need)
+                line.append((column.fitted(text, level, width) + space, level or "text"))
                 continue
-            if not column.settled:
-                line.append((space, "text"))
+            line.append((space, "text"))
         return join(line)
 
-    def _settled(self, row: Row, layout: list[tuple[Column[Any], int]]) -> list[Span] | None:
+    def _settled(self, row: Row, layout: Layout) -> list[Span] | None:
         """The cells of a row that stay as they are until it has another configuration."""
         config = getattr(row, "config", None)
         if config is None:
@@ -377,10 +385,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return kept[1]
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        space = " " * self._gap
-        cells: list[Span] = []
-        for column, width in layout:
+        space = " " * layout.gap
+        spans: list[Span] = []
+        for column, width in layout.columns:
             text, level = column.cell(row, width) if column.settled else ("", "")
-            cells.append((text + space, level or "text"))
-        self._kept[row.identity] = (config, cells)
-        return cells
+            spans.append((text + space, level or "text"))
+        self._kept[row.identity] = (config, spans)
+        return spans

@@ -1,0 +1,114 @@
+"""How columns share the room of a table: names before numbers, numbers before pictures."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.vmqtui.conftest import Running
+from tests.vmqtui.hosts import SHAPES, link_to, snapshot_of
+from vmqtui.actions import VIEWS
+from vmqtui.columns import COLUMNS, Column
+from vmqtui.columns.layout import Layout, lay_out
+from vmqtui.draw import cells_of, width_of
+from vmqtui.widgets.table import LiveTable
+
+rooms = st.integers(56, 220)
+hosts = st.sampled_from(list(SHAPES))
+tables = st.sampled_from([table for table in COLUMNS if table != "hosts"])
+
+
+@cache
+def needs_of(host: str, table: str) -> dict[str, int]:
+    """The cells of the widest text of every column, over all rows."""
+    rows = snapshot_of(host).rows(table)
+    return {
+        column.key: max(column.need(row) for row in rows)
+        for column in COLUMNS[table]
+        if rows and not column.is_drawn
+    }
+
+
+def names_things(column: Column[Any]) -> bool:
+    return not (column.is_drawn or column.is_measure or column.prose)
+
+
+def is_cut(column: Column[Any], width: int, needs: dict[str, int]) -> bool:
+    return not column.is_drawn and needs.get(column.key, 0) > width
+
+
+def taken(layout: Layout) -> int:
+    return sum(width + layout.gap for _, width in layout.columns) - layout.gap
+
+
+@given(host=hosts, table=tables, room=rooms)
+def test_no_name_is_cut_while_a_picture_or_a_lesser_number_takes_room(
+    host: str, table: str, room: int
+) -> None:
+    needs = needs_of(host, table)
+    shown = lay_out(COLUMNS[table], room, needs).columns
+    if any(names_things(column) and is_cut(column, width, needs) for column, width in shown):
+        assert not [
+            column.key
+            for column, _ in shown
+            if column.priority > 0 and (column.is_drawn or column.is_measure)
+        ]
+
+
+@given(host=hosts, table=tables, room=rooms)
+def test_nothing_is_cut_beside_empty_space(host: str, table: str, room: int) -> None:
+    needs = needs_of(host, table)
+    layout = lay_out(COLUMNS[table], room, needs)
+    if any(is_cut(column, width, needs) for column, width in layout.columns):
+        assert taken(layout) == room
+        assert layout.gap == 1
+    assert taken(layout) <= room
+
+
+@given(host=hosts, table=tables, room=rooms)
+def test_headings_and_numbers_are_always_whole(host: str, table: str, room: int) -> None:
+    needs = needs_of(host, table)
+    for column, width in lay_out(COLUMNS[table], room, needs).columns:
+        assert len(column.title) <= width
+        assert not (column.is_measure and is_cut(column, width, needs))
+
+
+@given(host=hosts, room=st.integers(116, 220))
+def test_a_wide_terminal_shows_who_a_queue_is_in_full(host: str, room: int) -> None:
+    needs = needs_of(host, "queues")
+    shown = {column.key: width for column, width in lay_out(COLUMNS["queues"], room, needs).columns}
+    for key in ("queue_id", "mac", "vlan", "processor"):
+        assert shown[key] >= needs[key]
+    assert {"vm", "state_glyph", "pps", "drops_per_second"} <= shown.keys()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("host", [host for host in SHAPES if host != "1,024 queues"])
+async def test_tables_on_the_screen_keep_to_it(dashboard: Running, host: str, size: tuple[int, int]) -> None:
+    async with dashboard(link_to(host), size=size) as (app, pilot, _):
+        seen = set()
+        for number in range(1, len(VIEWS) + 1):
+            await pilot.press(str(number))
+            await pilot.pause()
+            for table in app.screen.query(LiveTable):
+                if table in app.screen._compositor.visible_widgets:
+                    keep_to_it(table)
+                    seen.add(table.id)
+        assert len(seen) >= 9
+
+
+def keep_to_it(table: LiveTable) -> None:
+    """In what is drawn: no name is cut beside a picture, nothing beside empty space."""
+    layout = table._fit_columns()
+    drawn = any(column.is_drawn and column.priority > 0 for column, _ in layout.columns)
+    for y, row in enumerate(table.rows[table.scroll_offset.y :][: table.size.height - 1], 1):
+        for column, width in layout.columns:
+            if column.is_drawn or column.need(row) <= width:
+                continue
+            assert not (drawn and names_things(column)), (table.id, column.key)
+            assert taken(layout) == table._room, (table.id, column.key)
+        assert width_of(table._line(y)[1]) <= table.size.width
+    for column, width in layout.columns:
+        assert cells_of(column.title) <= width, (table.id, column.key)

@@ -1,0 +1,150 @@
+"""Which columns a table shows in the room it has, and how wide each is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vmqtui.columns.column import Column
+
+WIDE: Final = 150
+"""Cells from which two blanks stand between columns, where nothing is cut for it."""
+_EXTRA: Final = 10
+"""Columns from this priority on are shown only where all others have the room they want."""
+_EASE: Final = 3
+"""Cells by which pictures have grown where an extra is shown."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns that are shown, each with its width, and the blanks after each."""
+
+    columns: list[tuple[Column[Any], int]]
+    gap: int = 1
+    whole: bool = True
+    """Whether every text has the cells it needs."""
+
+
+def lay_out(
+    columns: Sequence[Column[Any]],
+    room: int,
+    needs: Mapping[str, int] | None = None,
+    without: frozenset[str] = frozenset(),
+    always: frozenset[str] = frozenset(),
+) -> Layout:
+    """Share ``room`` cells: what names things first, then numbers, then sentences, then pictures.
+
+    ``needs`` are the cells of the widest text of a column, by its key, where they are known. Columns that
+    don't fit leave from the highest priority (rightmost first); those in ``always`` leave last. Before a name
+    is cut, pictures leave, then numbers, all but those of priority 0; then the widest names are cut. What is
+    left over goes to sentences until they are whole, then to pictures.
+    """
+    chosen = [column for column in columns if column.key not in without or column.key in always]
+    if room >= WIDE:
+        spaced = _Shares(chosen, room, 2, needs or {}, always).layout()
+        if spaced.whole:
+            return spaced
+    return _Shares(chosen, room, 1, needs or {}, always).layout()
+
+
+class _Shares:
+    """The columns that are still there, and how the room is shared between them."""
+
+    def __init__(
+        self,
+        columns: list[Column[Any]],
+        room: int,
+        gap: int,
+        needs: Mapping[str, int],
+        always: frozenset[str],
+    ) -> None:
+        self._columns = columns
+        self._room = room
+        self._gap = gap
+        self._needs = needs
+        self._always = always
+
+    def layout(self) -> Layout:
+        self._leave_for_room()
+        self._leave_for_names()
+        widths = self._cut()
+        self._grow(widths)
+        whole = all(widths[n] >= self._need(column) for n, column in enumerate(self._columns))
+        return Layout(list(zip(self._columns, widths, strict=True)), self._gap, whole)
+
+    def _need(self, column: Column[Any]) -> int:
+        """Cells in which nothing of it is cut."""
+        if column.is_drawn:
+            return column.width
+        return max(self._needs.get(column.key, column.width), len(column.title))
+
+    def _least(self, column: Column[Any]) -> int:
+        """Cells with which it is still worth showing."""
+        need = self._need(column)
+        return need if column.is_drawn or column.is_measure else min(need, column.width)
+
+    def _standing(self, column: Column[Any]) -> int:
+        """Cells before anything grows: sentences may be cut for other columns, names may not."""
+        return self._least(column) if column.prose else self._need(column)
+
+    def _easy(self, column: Column[Any]) -> int:
+        return column.width + min(_EASE, column.grow) if column.is_drawn else self._need(column)
+
+    def _over(self, widths: Sequence[int]) -> int:
+        """Cells that these widths take too many."""
+        return sum(widths) + self._gap * (len(widths) - 1) - self._room
+
+    def _leave_for_room(self) -> None:
+        """Columns leave until the rest has the least that each is worth showing with."""
+        columns = self._columns
+        while len(columns) > 1:
+            worst = max(
+                range(len(columns)),
+                key=lambda n: (columns[n].key not in self._always, columns[n].priority, n),
+            )
+            one = columns[worst]
+            extra = one.priority >= _EXTRA and one.key not in self._always
+            if self._over([(self._easy if extra else self._least)(column) for column in columns]) <= 0:
+                break
+            del columns[worst]
+
+    def _leave_for_names(self) -> None:
+        """Pictures leave before a name is cut, then numbers."""
+        columns = self._columns
+        while self._over([self._standing(column) for column in columns]) > 0:
+            losable = [
+                n
+                for n, column in enumerate(columns)
+                if column.priority > 0
+                and column.key not in self._always
+                and (column.is_drawn or column.is_measure)
+            ]
+            if not losable:
+                break
+            del columns[max(losable, key=lambda n: (columns[n].is_drawn, columns[n].priority, n))]
+
+    def _cut(self) -> list[int]:
+        """Widths that fit: the widest names are cut, down to the least that is worth showing."""
+        widths = [self._standing(column) for column in self._columns]
+        least = [self._least(column) for column in self._columns]
+        for _ in range(self._over(widths)):
+            wide = [n for n, width in enumerate(widths) if width > least[n]]
+            if not wide:
+                break
+            widths[max(wide, key=lambda n: widths[n])] -= 1
+        if len(widths) == 1:
+            widths[0] = max(1, min(widths[0], self._room))
+        return widths
+
+    def _grow(self, widths: list[int]) -> None:
+        """Give away what is left over: to sentences, then to pictures, a cell to each in turns."""
+        left = -self._over(widths)
+        for drawn in (False, True):
+            most = {
+                n: column.width + column.grow if drawn else self._need(column)
+                for n, column in enumerate(self._columns)
+                if (column.is_drawn if drawn else column.prose)
+            }
+            while left > 0 and (growing := [n for n in most if widths[n] < most[n]]):
+                for n in growing[:left]:
+                    widths[n] += 1
+                left -= len(growing[:left])
