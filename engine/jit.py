@@ -1,23 +1,73 @@
-"""One way to compile a kernel: eager signatures, no GIL, and the cache of ``kernel_cache``."""
+"""One way to compile a kernel: eager signatures, no GIL, and the cache of ``kernel_cache``.
 
+Numba's own cache unpickles whatever it finds, misses edits in imported files, and fails where it can't write.
+"""
+
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import llvmlite.ir
 import numba
+import numba.core.caching
+import numba.core.ccallback
 import numba.core.cgutils
+import numba.core.compiler
+import numba.core.serialize
+import numba.core.sigutils
 import numba.extending
 
-from engine.kernel_cache import CACHE_DIRECTORY
+from engine import kernel_cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 types: Final = cast("Any", numba.types)
 _njit: Final = cast("Any", numba.njit)
+_NullCache: Any = numba.core.caching.NullCache
 
-if CACHE_DIRECTORY is not None:  # read when a kernel is declared, whoever imported Numba first
-    cast("Any", numba.config).CACHE_DIR = str(CACHE_DIRECTORY)
+not_kept: OSError | None = None
+"""Why the last kernel that was compiled here could not be kept."""
+
+
+class _KernelCache(_NullCache):  # type: ignore[misc]
+    """Where Numba looks for a compiled function before it compiles, and puts it afterwards."""
+
+    def __init__(self, directory: Path, function: Any) -> None:
+        super().__init__()
+        self._directory = directory
+        self._name = f"{function.__module__}.{function.__qualname__}-{function.__code__.co_firstlineno}"
+        self._code = function.__code__.co_code
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """The compile result for a signature; None where it is not kept."""
+        context.refresh()
+        kept = kernel_cache.load(self._directory, self._name)
+        if kept is None:
+            return None
+        key, result = pickle.loads(kept)
+        if key != self._key(signature, context.codegen()):
+            return None
+        return cast("Any", numba.core.compiler).CompileResult._rebuild(context, *pickle.loads(result))
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep a compile result, where that can be done."""
+        global not_kept
+        dumps = cast("Any", numba.core.serialize).dumps
+        key = self._key(signature, result.codegen)
+        try:
+            kernel_cache.keep(self._directory, self._name, pickle.dumps((key, dumps(result._reduce()))))
+        except OSError as error:
+            not_kept = error
+
+    def _key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return str(signature), codegen.magic_tuple(), self._code
+
+
+def _keep(compiled: Any, function: Any) -> None:
+    if kernel_cache.CACHE_DIRECTORY is not None:
+        compiled._cache = _KernelCache(kernel_cache.CACHE_DIRECTORY, function)
 
 
 def kernel(signature: Any) -> Callable[[F], F]:
@@ -26,10 +76,15 @@ def kernel(signature: Any) -> Callable[[F], F]:
     It runs without the GIL. Rows and slices of arrays are had at no cost, since nothing counts references
     (``_nrt``): so a kernel makes no array of its own.
     """
-    decorate = _njit(
-        signature, cache=CACHE_DIRECTORY is not None, nogil=True, error_model="numpy", _nrt=False
-    )
-    return cast("Callable[[F], F]", decorate)
+
+    def compile_now(function: F) -> F:
+        compiled = _njit(nogil=True, error_model="numpy", _nrt=False)(function)
+        _keep(compiled, function)
+        compiled.compile(signature)
+        compiled.disable_compile()
+        return cast("F", compiled)
+
+    return compile_now
 
 
 def callback(signature: Any) -> Callable[[F], Any]:
@@ -37,10 +92,16 @@ def callback(signature: Any) -> Callable[[F], Any]:
 
     It needs no GIL and can raise nothing.
     """
-    decorate = cast("Any", numba.cfunc)(
-        signature, cache=CACHE_DIRECTORY is not None, error_model="numpy", _nrt=False
-    )
-    return cast("Callable[[F], Any]", decorate)
+    types_of = cast("Any", numba.core.sigutils).normalize_signature(signature)
+    make = cast("Any", numba.core.ccallback).CFunc
+
+    def compile_now(function: F) -> Any:
+        compiled = make(function, types_of, locals={}, options={"error_model": "numpy", "_nrt": False})
+        _keep(compiled, function)
+        compiled.compile()
+        return compiled
+
+    return compile_now
 
 
 def entry(compiled: F) -> F:

@@ -1,15 +1,16 @@
-"""Where compiled kernels are kept.
+"""Where compiled kernels are kept, and how: whole, and trusted, or compiled again.
 
-Numba's own cache misses edits in imported files and fails on read-only installs, so the directory is
-ours, named by a hash of every kernel source, of where they are (Numba keeps what it compiles apart by path),
-and of the versions that shape the machine code.
+The directory is named by a hash of every kernel source, of where they are, and of the versions and the
+processor that shape the machine code. A file holds a kernel after its digest; one that is damaged counts as
+missing. Kernels are executed, so the directory must be trusted (``engine.trusted``).
 """
 
+import contextlib
 import hashlib
+import json
 import os
 import platform
 import shutil
-import stat
 import sys
 import tempfile
 import time
@@ -19,12 +20,25 @@ from typing import Final
 
 import platformdirs
 
+from engine.trusted import UntrustedError, open_trusted, trusted_path
+
 _PACKAGE: Final = Path(__file__).parent
 COMPLETE: Final = "complete"
-"""A file in the cache: every kernel is there; its time is that of the last start."""
+"""A file in the cache, which lists kernels that are all there; its time is that of the last start."""
 
 _KEPT_S: Final = 30 * 24 * 3600.0
-_SOURCES: Final = ("jit.py", "ndis/counters.py", "ndis/steering.py", "traffic/*.py", "dataplane/*.py")
+_WRITING_S: Final = 3600.0
+_NEW: Final = ".new-"
+_SUFFIX: Final = ".kernel"
+_DIGEST_BYTES: Final = 32
+_SOURCES: Final = (
+    "jit.py",
+    "kernel_cache.py",
+    "ndis/counters.py",
+    "ndis/steering.py",
+    "traffic/*.py",
+    "dataplane/*.py",
+)
 
 
 def _sources_hash() -> str:
@@ -34,20 +48,39 @@ def _sources_hash() -> str:
             digest.update(source.name.encode())
             digest.update(source.read_bytes())
     versions = (platform.python_version(), metadata.version("numba"), metadata.version("numpy"))
-    digest.update(" ".join((*versions, platform.machine())).encode())
+    digest.update(" ".join((*versions, platform.machine(), _processor())).encode())
     return digest.hexdigest()[:16]
 
 
-def _cache_directory() -> Path | None:
-    for place in (_of_the_user, _of_this_machine):
+def _processor() -> str:
+    """What the processor can do: machines that share a home directory may differ in it."""
+    with contextlib.suppress(OSError):
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+        names = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+        return "\n".join(line for line in first.splitlines() if line.startswith(names))
+    return platform.processor()
+
+
+def _cache_directory() -> tuple[Path | None, tuple[str, ...]]:
+    """The directory, and why others that come before it are not used."""
+    refused = []
+    name = f"kernels-{_sources_hash()}"
+    for place in (_of_the_user(), _of_this_machine()):
         try:
-            directory = place() / f"kernels-{_sources_hash()}"
-            directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=directory):
-                return directory
-        except OSError:
-            continue
-    return None
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory = trusted_path(place) / name
+            directory.mkdir(mode=0o700, exist_ok=True)
+            trusted_path(directory)
+            if not (directory / COMPLETE).exists():
+                with tempfile.TemporaryFile(dir=directory):
+                    pass
+        except UntrustedError as error:
+            refused.append(str(error.strerror))
+        except OSError as error:
+            refused.append(f"{place}: {error.strerror or error}")
+        else:
+            return directory, tuple(refused)
+    return None, tuple(refused)
 
 
 def _of_the_user() -> Path:
@@ -55,30 +88,95 @@ def _of_the_user() -> Path:
 
 
 def _of_this_machine() -> Path:
-    """For those without a home: a directory of temporary files that nobody else can write to.
+    """For users without a home."""
+    user = "" if sys.platform == "win32" else f"-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"vmqtui{user}"
 
-    Machine code is loaded from it, so one that somebody else made, or may change, is not used.
-    """
-    if sys.platform == "win32":
-        return Path(tempfile.gettempdir()) / "vmqtui"  # this user's own already
-    directory = Path(tempfile.gettempdir()) / f"vmqtui-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    made = directory.lstat()
-    if not stat.S_ISDIR(made.st_mode) or made.st_uid != os.getuid() or made.st_mode & 0o022:
-        raise PermissionError(f"{directory} is not this user's alone")
-    return directory
+
+def load(directory: Path, name: str) -> bytes | None:
+    """The kernel that was kept by that name; None where there is none that is whole and trusted."""
+    try:
+        return _payload(directory / f"{name}{_SUFFIX}")
+    except (OSError, _DamagedError):
+        return None
+
+
+def keep(directory: Path, name: str, payload: bytes) -> None:
+    """Keep a kernel: it is there, whole, after a crash at any moment, or not at all. Raises OSError."""
+    _write(
+        directory / f"{name}{_SUFFIX}", hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest() + payload
+    )
+
+
+def complete(done: Path) -> None:
+    """Note in the file ``done`` that every kernel of its directory is there now. Raises OSError."""
+    names = sorted(path.name for path in done.parent.glob(f"*{_SUFFIX}"))
+    _write(done, json.dumps(names).encode())
+
+
+def faults(done: Path) -> list[str] | None:
+    """What is wrong with the kernels that ``done`` lists, a sentence each; None where there is no list."""
+    try:
+        with open_trusted(done) as file:
+            names = json.loads(file.read())
+        paths = [done.parent / name for name in names]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        return [f"{done} can't be read: {error}"]
+    found = []
+    for path in paths:
+        try:
+            _payload(path)
+        except OSError as error:
+            found.append(f"{path}: {error.strerror or error}")
+        except _DamagedError:
+            found.append(f"{path}: is damaged")
+    return found
+
+
+class _DamagedError(Exception):
+    """A file's content does not fit its digest."""
+
+
+def _payload(path: Path) -> bytes:
+    with open_trusted(path) as file:
+        content = file.read()
+    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest() != digest:
+        raise _DamagedError
+    return payload
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a file in place, whole and on the disk."""
+    descriptor, new = tempfile.mkstemp(dir=path.parent, prefix=_NEW)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(new).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(new).unlink()
+        raise
 
 
 def forget_old(directory: Path) -> None:
-    """Remove what was compiled from other sources and not used for a month."""
+    """Remove kernels of other sources that no start used for a month, and files that were never finished."""
+    for new in directory.glob(f"{_NEW}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - new.stat().st_mtime > _WRITING_S:
+                new.unlink()
     for other in directory.parent.glob("kernels-*"):
         try:
             used = max(path.stat().st_mtime for path in (other, other / COMPLETE) if path.exists())
             if other != directory and time.time() - used > _KEPT_S:
                 shutil.rmtree(other, ignore_errors=True)
-        except (OSError, ValueError):  # somebody else removes it
+        except (OSError, ValueError):  # another process removes it
             continue
 
 
-CACHE_DIRECTORY: Final = _cache_directory()
-"""The kernel cache of these sources; None where no directory can be written."""
+CACHE_DIRECTORY, REFUSED = _cache_directory()
+"""The kernel cache of these sources, None where no directory can be used; why others before it are not."""

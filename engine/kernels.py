@@ -1,7 +1,7 @@
 """Compile every kernel before it is needed: several at once, with a word on how far it is.
 
-Light: nothing of Numba is loaded here. Where no cache directory can be written there is nothing to
-prepare, and each process compiles for itself, which ``why_at_every_start`` says.
+Light: nothing of Numba is loaded here. Where kernels can't be kept there is nothing to prepare, and each
+process compiles for itself, which ``why_at_every_start`` and the sentences of ``prepare`` tell.
 """
 
 import contextlib
@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE, forget_old
+from engine.file_lock import try_lock
+from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE, REFUSED, complete, faults, forget_old
 
 MODULES: Final = (
     "engine.dataplane.serve",
@@ -34,11 +33,16 @@ OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
 
 _LOOK_AGAIN_S: Final = 0.2
 _LONGEST_S: Final = 600.0
-_COMPILE: Final = """
+_NOT_KEPT: Final = 3
+_COMPILE: Final = f"""
 import importlib, sys
 for module in sys.argv[1:]:
     importlib.import_module(module)
     print(module, flush=True)
+jit = sys.modules.get("engine.jit")
+if jit is not None and jit.not_kept is not None:
+    print(jit.not_kept.strerror)
+    sys.exit({_NOT_KEPT})
 """
 
 
@@ -46,59 +50,55 @@ class KernelError(Exception):
     """A kernel did not compile; the text holds what the compiler said last."""
 
 
+class _NotKeptError(Exception):
+    """Kernels compile and can't be kept; the text says why."""
+
+
 def why_at_every_start() -> str | None:
     """The sentence on kernels that can't be kept; None where they can."""
     if CACHE_DIRECTORY is not None:
         return None
-    return "no directory for compiled kernels can be written: they are compiled at every start"
+    return f"no directory can keep compiled kernels: they are compiled at every start ({'; '.join(REFUSED)})"
 
 
 def prepare(progress: Callable[[str], None], also: Sequence[str] = ()) -> None:
-    """See to it that every kernel is in the cache, those of the modules ``also``, too; ``progress`` gets
-    sentences while that takes time.
+    """Make sure that every kernel is in the cache, whole, those of the modules ``also``, too.
+
+    ``progress`` gets sentences while that takes time, and where they can't be kept.
 
     Of several processes that start at once, one compiles and the others wait. Raises KernelError.
     """
     if CACHE_DIRECTORY is None:
         return
-    _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / COMPLETE, MODULES, progress)
-    for module in also:  # one after another: they share kernels with those before
-        _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / module, (module,), progress)
+    try:
+        _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / COMPLETE, MODULES, progress)
+        for module in also:  # one after another: they share kernels with those before
+            _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / module, (module,), progress)
+    except (OSError, _NotKeptError) as error:
+        progress(
+            f"compiled kernels can't be kept in {CACHE_DIRECTORY}: they are compiled at every start ({error})"
+        )
 
 
 def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Callable[[str], None]) -> None:
-    """Have modules compiled, by this process or another; the file ``done`` says that they are."""
-    lock = directory / "compiling"
-    waits = False
-    while not done.exists():
-        if _take(lock):
-            try:
-                _compile_all(modules, progress)
-                done.touch()
-                forget_old(directory)
-            finally:
-                lock.unlink(missing_ok=True)
-        else:
-            if not waits:
+    """Have modules compiled, by this process or another; the file ``done`` lists their kernels then."""
+    found = faults(done)
+    if found != []:
+        until_s = time.monotonic() + _LONGEST_S
+        with (directory / "compiling").open("ab") as lock:
+            if not try_lock(lock):
                 progress("another process compiles the kernels, once")
-                waits = True
-            time.sleep(_LOOK_AGAIN_S)
+                while not try_lock(lock) and time.monotonic() < until_s:
+                    time.sleep(_LOOK_AGAIN_S)
+            found = faults(done)
+            if found != []:
+                if found:
+                    progress(f"kernels are compiled again: {found[0]}")
+                _compile_all(modules, progress)
+                complete(done)
+                forget_old(directory)
     with contextlib.suppress(OSError):
         done.touch()  # in use, still
-
-
-def _take(lock: Path) -> bool:
-    """Whether compiling is this process's business now; a lock whose holder is gone is nobody's."""
-    try:
-        with lock.open("x", encoding="ascii") as file:
-            file.write(str(os.getpid()))
-        return True
-    except FileExistsError:
-        with contextlib.suppress(OSError, ValueError):
-            holder = int(lock.read_text(encoding="ascii") or os.getpid())
-            if not psutil.pid_exists(holder) or time.time() - lock.stat().st_mtime > _LONGEST_S:
-                lock.unlink(missing_ok=True)
-        return False
 
 
 def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> None:
@@ -125,8 +125,12 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
                 progress(_how_far(left, len(modules)))
             else:
                 said = line or said
-        if any(process.wait() != 0 for process in running):
-            raise KernelError(f"kernels do not compile: {said}")
+        ends = {process.wait() for process in running}
+        if ends <= {0, _NOT_KEPT}:
+            if _NOT_KEPT in ends:
+                raise _NotKeptError(said)
+            return
+        raise KernelError(f"kernels do not compile: {said}")
     finally:
         for process in running:
             process.kill()

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -119,7 +118,8 @@ def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: 
         (cache / taken).write_text("a file is no directory", encoding="utf-8")
     assert run(installed, cache, "-c", PREPARE) == ""
     told = run(installed, cache, "-c", WHY)
-    assert told == "no directory for compiled kernels can be written: they are compiled at every start\n"
+    assert told.startswith("no directory can keep compiled kernels: they are compiled at every start (")
+    assert f"vmqtui-{getattr(os, 'getuid', int)()}: " in told or sys.platform == "win32"
     replay_a_frame(installed, cache, tmp_path)
 
 
@@ -137,7 +137,7 @@ def test_kernels_that_do_not_compile_are_an_error_that_says_why(
     monkeypatch.setattr(kernels, "MODULES", ("engine.no_such_module",))
     with pytest.raises(kernels.KernelError, match=r"do not compile: .*no_such_module"):
         kernels.prepare(lambda sentence: None)
-    assert list(tmp_path.iterdir()) == []
+    assert kernel_cache.faults(tmp_path / kernel_cache.COMPLETE) is None
 
 
 def test_kernels_that_few_need_are_compiled_when_they_are_asked_for_and_once(
@@ -161,18 +161,6 @@ def test_kernels_that_few_need_are_compiled_when_they_are_asked_for_and_once(
     assert told == []
 
 
-def test_a_lock_whose_holder_is_gone_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
-    monkeypatch.setattr(kernels, "MODULES", ("json",))
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (tmp_path / "compiling").write_text(str(gone.pid), encoding="ascii")
-    told: list[str] = []
-    kernels.prepare(told.append)
-    assert told[0] == "another process compiles the kernels, once"
-    assert told[-1] == "compiling kernels: 1 of 1"
-
-
 def test_kernels_of_other_sources_go_after_a_month(tmp_path: Path) -> None:
     month = 31 * 24 * 3600
     for name, age in {"kernels-mine": month, "kernels-old": month, "kernels-new": 0, "other": month}.items():
@@ -186,19 +174,3 @@ def test_kernels_of_other_sources_go_after_a_month(tmp_path: Path) -> None:
     kernel_cache.forget_old(tmp_path / "kernels-mine")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"kernels-mine", "kernels-new", "kernels-used", "other"}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="directories of temporary files are each user's own")
-def test_machine_code_is_not_loaded_from_where_others_can_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert kernel_cache._of_this_machine().stat().st_mode & 0o777 == 0o700
-    kernel_cache._of_this_machine().chmod(0o777)
-    with pytest.raises(PermissionError):
-        kernel_cache._of_this_machine()
-    (tmp_path / f"vmqtui-{os.getuid()}").rmdir()
-    (tmp_path / "elsewhere").mkdir(mode=0o700)
-    (tmp_path / f"vmqtui-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PermissionError):
-        kernel_cache._of_this_machine()

@@ -1,7 +1,9 @@
 """``vmqtui``: the one program. Workers re-import this module, so it imports nothing heavy."""
 
+import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 
@@ -22,9 +24,21 @@ def _conceal_passwords() -> None:
         )
 
 
+def _import_nothing_from_here() -> None:
+    """Keep the working directory, where other users may write, from the import path of child processes.
+
+    ``python -m`` and ``python -c`` would import a ``json.py`` that lies there instead of the library's.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    root = str(Path(__file__).resolve().parent.parent)
+    if root not in sys.path[1:]:  # run from a source folder: children need it too
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def main() -> None:
     """Run the command line of this process and end with its status."""
     signal.signal(signal.SIGTERM, _terminate)
+    _import_nothing_from_here()
     if any("@" in argument for argument in sys.argv[1:]):
         _conceal_passwords()
     from vmqtui.cli.program import run

@@ -7,17 +7,15 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import stat
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 from engine.bus.errors import BadAccounts
 from engine.bus.rules import ROLES
 from engine.bus.settings import ENGINE, USERS, Account
+from engine.trusted import check_private, open_trusted
 
 ACCOUNT_LIMIT: Final = 1024
 PASSWORD_LIMIT_BYTES: Final = 1024
@@ -38,11 +36,10 @@ def account_line(name: str, role: str, password: str) -> str:
 
 
 def read_accounts(path: Path) -> list[Account]:
-    """The accounts of a file that only its user can read. Raises ``BadAccounts``."""
+    """The accounts of a file that only its user can read and write. Raises ``BadAccounts``."""
     try:
-        with path.open("rb") as file:
-            if sys.platform != "win32" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise BadAccounts(f"{path}: other users can read it (chmod 600 {path})")
+        with open_trusted(path) as file:
+            check_private(path, file)
             content = file.read(_FILE_BYTES + 1)
         text = content.decode()
     except OSError as error:

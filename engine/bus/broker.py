@@ -205,7 +205,7 @@ class EmbeddedBroker:
         command = [sys.executable, "-m", "engine.bus.broker_process"]
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
         # A process group of its own keeps the terminal's Ctrl-C away from it.
         if sys.platform == "win32":
             return subprocess.Popen(

@@ -18,6 +18,7 @@ from typing import Any
 import platformdirs
 
 from engine.bus.urls import BrokerUrl, is_loopback
+from engine.trusted import open_trusted, trusted_path
 
 ENVIRONMENT_VARIABLE = "VMQTUI_BROKER"
 
@@ -159,7 +160,7 @@ def _written(path: Path) -> float:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with open_trusted(path) as file:
         content: dict[str, Any] = json.loads(file.read(_LIMIT_BYTES))
     return content
 
@@ -195,3 +196,4 @@ def _check_own(directory: Path) -> None:
             raise PermissionError(0, "it is not a directory of this user")
         if found.st_mode & 0o077:
             directory.chmod(0o700)
+        trusted_path(directory)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from engine.bus.errors import BadTls
+from engine.trusted import trusted_path
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ NO_FILES = TlsFiles()
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
     """For a client: the server's certificate must be one of ``ca`` and name the host. Raises ``BadTls``."""
-    ca = None if files.ca is None else _readable(files.ca, "CA certificates")
+    ca = None if files.ca is None else _trusted(files.ca)
     try:
         context = ssl.create_default_context(cafile=ca)
     except ssl.SSLError:
@@ -40,7 +41,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     _show(context, files)
     if files.ca is not None:
         try:
-            context.load_verify_locations(_readable(files.ca, "CA certificates"))
+            context.load_verify_locations(_trusted(files.ca))
         except ssl.SSLError:
             raise BadTls(f"{files.ca}: does not hold CA certificates in PEM form") from None
         context.verify_mode = ssl.CERT_REQUIRED
@@ -65,6 +66,14 @@ def _show(context: ssl.SSLContext, files: TlsFiles) -> None:
 def _no_passphrase() -> NoReturn:
     """Instead of a question on the terminal."""
     raise ValueError("the key has a passphrase")
+
+
+def _trusted(path: str) -> str:
+    """The file of CA certificates, which no other user can write to."""
+    try:
+        return _readable(str(trusted_path(Path(path))), "CA certificates")
+    except OSError as error:
+        raise BadTls(f"{path}: {error.strerror or error}") from None
 
 
 def _readable(path: str, what: str) -> str:

@@ -48,6 +48,7 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     def call(*arguments: str | Path) -> Done:
         monkeypatch.setattr(sys, "argv", ["vmqtui", *map(str, arguments)])
+        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # which the program sets
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             script.load()()

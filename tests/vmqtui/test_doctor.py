@@ -1,5 +1,6 @@
 """What ``vmqtui doctor`` finds, check by check."""
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine import kernel_cache
 from engine.bus import discovery
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.urls import BrokerUrl
@@ -144,3 +146,24 @@ def test_without_a_place_for_kernels_every_start_compiles(monkeypatch: pytest.Mo
     [found] = installation.kernels()
     assert found.verdict == "note"
     assert "XDG_CACHE_HOME" in found.advice
+
+
+def test_the_content_of_the_kernel_cache_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(installation, "REFUSED", ())
+    kernel_cache.keep(tmp_path, "one", b"machine code")
+    kernel_cache.complete(tmp_path / kernel_cache.COMPLETE)
+    assert [one.verdict for one in installation.kernels()] == ["ok"]
+    os.truncate(tmp_path / "one.kernel", 40)
+    [found] = installation.kernels()
+    assert (found.verdict, found.found) == ("note", f"{tmp_path / 'one.kernel'}: is damaged")
+
+
+def test_a_cache_that_others_can_write_is_told_with_the_one_that_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(installation, "REFUSED", ("/home can be written by every user",))
+    refused, _ = installation.kernels()
+    assert (refused.verdict, refused.found.endswith(": /home can be written by every user")) == ("note", True)
+    assert str(tmp_path) in refused.advice

@@ -4,8 +4,6 @@ Every command that talks to a broker has these options (``reaches``); a process 
 """
 
 import os
-import stat
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -18,6 +16,7 @@ import typer
 from engine.bus.discovery import find_url
 from engine.bus.tls import NO_FILES, TlsFiles, client_context
 from engine.bus.urls import BrokerUrl
+from engine.trusted import check_private, open_trusted
 from vmqtui.cli.failures import sentences, unusable
 
 if TYPE_CHECKING:
@@ -152,9 +151,8 @@ def _password(written: "Broker", url: BrokerUrl) -> str | None:
 
 def _first_line(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            if sys.platform != "win32" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                unusable(f"password file {path}: other users can read it (chmod 600 {path})")
+        with open_trusted(path) as file:
+            check_private(path, file)
             content = file.read(_PASSWORD_BYTES + 1)
     except OSError as error:
         unusable(f"password file {path}: {error.strerror or error}")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Final
 
-from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE
-from engine.kernels import MODULES
+from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE, REFUSED, faults
+from engine.kernels import MODULES, why_at_every_start
 from vmqtui.doctor.finding import Finding
 
 _OLDEST: Final = (3, 11)
@@ -81,20 +81,27 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def kernels() -> Iterator[Finding]:
-    """Whether compiled kernels are kept, and are there."""
+    """Whether compiled kernels are kept, and are there and whole."""
     if CACHE_DIRECTORY is None:
+        advice = "give the user a cache directory of its own (XDG_CACHE_HOME names another)"
+        yield Finding("kernels", "note", f"{why_at_every_start()}: some 20 s", advice)
+        return
+    for why in REFUSED:
+        advice = f"take write permission from others, or leave it: {CACHE_DIRECTORY} is used"
         yield Finding(
-            "kernels",
-            "note",
-            "no directory for compiled kernels can be written: every start compiles for some 20 s",
-            "make the user's cache directory writable (XDG_CACHE_HOME names another)",
+            "kernels", "note", f"compiled kernels are not kept in the first place that fits: {why}", advice
         )
-    elif (CACHE_DIRECTORY / COMPLETE).exists():
-        yield Finding("kernels", "ok", f"all {len(MODULES)} modules are compiled, in {CACHE_DIRECTORY}")
-    else:
+    found = faults(CACHE_DIRECTORY / COMPLETE)
+    if found is None:
         yield Finding(
             "kernels",
             "note",
             f"not all compiled yet; they will be kept in {CACHE_DIRECTORY}",
             "nothing: the first engine compiles them, once",
         )
+    elif found:
+        advice = "nothing: the next engine compiles them again"
+        yield from (Finding("kernels", "note", why, advice) for why in found)
+    else:
+        count = len(MODULES)
+        yield Finding("kernels", "ok", f"all {count} modules are compiled and whole, in {CACHE_DIRECTORY}")

@@ -9,11 +9,12 @@ import platformdirs
 from engine.scenario.document import Document, unknown_key
 from engine.scenario.keys import KeyPath
 from engine.scenario.relations import MisfitError
-from engine.scenario.values import show
+from engine.scenario.values import one_line, show
+from engine.trusted import trusted_path
 from vmqtui.actions.keymap import Keymap, KeymapError, read_keys
 from vmqtui.columns import COLUMNS
 from vmqtui.preferences.keys import KEYS, PLACES
-from vmqtui.preferences.model import Preferences, TableColumns, Thresholds
+from vmqtui.preferences.model import Broker, Preferences, TableColumns, Thresholds
 
 ENVIRONMENT_VARIABLE: Final = "VMQTUI_CONFIG"
 """Names another file."""
@@ -37,7 +38,10 @@ def load_preferences(path: Path | None = None) -> Preferences:
     path = path or config_path()
     if not os.environ.get(ENVIRONMENT_VARIABLE) and not path.exists():
         return Preferences()
-    return loads(_FILE.read_text(path), str(path))
+    preferences = loads(_FILE.read_text(path), str(path))
+    if preferences.broker != Broker():
+        _check_trusted(path)
+    return preferences
 
 
 def loads(text: str, name: str) -> Preferences:
@@ -58,6 +62,17 @@ def loads(text: str, name: str) -> Preferences:
         )
     except MisfitError as misfit:
         raise _FILE.misfit(name, misfit) from None
+
+
+def _check_trusted(path: Path) -> None:
+    """Whom to believe, and what to show for it, is not for other users to choose."""
+    try:
+        trusted_path(path)
+    except OSError as error:
+        why = one_line(error.strerror or str(error))
+        raise PreferencesError(
+            f"{one_line(str(path))}: broker: other users can write this table: {why}"
+        ) from None
 
 
 def _check_thresholds(thresholds: Thresholds) -> None:

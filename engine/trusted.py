@@ -1,0 +1,122 @@
+"""Files that this program trusts: only this user and root can have written them.
+
+Machine code, credentials and lists of accounts are read from such files only. A file is trusted when it and
+every directory on its path belong to this user or to root, and no other user can write to them; in a sticky
+directory (``/tmp``) others can make files and not replace those of this user. Group write permission counts
+as the user's own where the group is the user's private one (same name, no other member), as Debian and Fedora
+set it up.
+
+Not checked: access control lists beyond what the mode bits show of them, and on Windows anything: there a
+profile directory gives other users no access by default.
+"""
+
+import errno
+import os
+import stat
+import sys
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+_ROOT = 0
+
+
+class UntrustedError(PermissionError):
+    """Another user can change a file; ``strerror`` is a sentence that names the part of the path and why."""
+
+    def __init__(self, part: Path, why: str) -> None:
+        super().__init__(errno.EPERM, f"{part} {why}")
+
+
+def trusted_path(path: Path) -> Path:
+    """The path without symbolic links, which no other user can change or replace.
+
+    Raises ``UntrustedError``, and OSError where there is no such path.
+    """
+    if sys.platform == "win32":
+        return path
+    path = path.absolute()
+    for part in (path, *path.parents):
+        link = part.lstat()
+        if stat.S_ISLNK(link.st_mode) and link.st_uid not in _owners():
+            raise UntrustedError(part, f"is a link of {_user(link.st_uid)}")
+    real = path.resolve(strict=True)
+    _check(real, real.lstat())
+    for part in real.parents:
+        found = part.lstat()
+        _check(part, found, shared=bool(found.st_mode & stat.S_ISVTX))
+    return real
+
+
+def open_trusted(path: Path) -> BinaryIO:
+    """Open a trusted file to read it. What is opened is what was checked; a pipe of this user is trusted too.
+
+    Raises ``UntrustedError``, and OSError where it can't be opened.
+    """
+    file = path.open("rb")
+    try:
+        if sys.platform != "win32":
+            found = os.fstat(file.fileno())
+            if stat.S_ISFIFO(found.st_mode):
+                _check(path, found)
+            elif not os.path.samestat(trusted_path(path).lstat(), found):
+                raise UntrustedError(path, "was replaced while it was opened")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def check_private(path: Path, file: BinaryIO) -> None:
+    """See that no other user can read an open file. Raises ``UntrustedError``."""
+    if sys.platform != "win32" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+        raise UntrustedError(path, f"can be read by other users (chmod 600 {path})")
+
+
+def _check(part: Path, found: os.stat_result, *, shared: bool = False) -> None:
+    """``shared``: a sticky directory, which others may write to."""
+    if found.st_uid not in _owners():
+        raise UntrustedError(part, f"belongs to {_user(found.st_uid)}")
+    if found.st_mode & stat.S_IWOTH and not shared:
+        raise UntrustedError(part, "can be written by every user")
+    if found.st_mode & stat.S_IWGRP and not shared and not (_is_own(found) and _is_private(found.st_gid)):
+        raise UntrustedError(part, f"can be written by {_group(found.st_gid)}")
+
+
+def _owners() -> tuple[int, int]:
+    return _ROOT, os.getuid()
+
+
+def _is_own(found: os.stat_result) -> bool:
+    return found.st_uid == os.getuid()
+
+
+@cache
+def _is_private(gid: int) -> bool:
+    """Whether a group is this user's private one."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return (group.gr_gid, group.gr_name) == (user.pw_gid, user.pw_name) and {*group.gr_mem} <= {user.pw_name}
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
+
+
+def _group(gid: int) -> str:
+    import grp
+
+    try:
+        return f"group {grp.getgrgid(gid).gr_name}"
+    except KeyError:
+        return f"group {gid}"
