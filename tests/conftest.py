@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from engine import kernels
 from tests.veth import Veth, veth
 
 # A busy machine is no reason to fail: how long an example takes says nothing of what it shows.
@@ -15,6 +16,20 @@ settings.load_profile("vmqtui")
 
 _NO_SKIPS = "VMQTUI_NO_SKIPS"
 _MISSING = re.compile(r"(is|are) not (here|installed)|could not import")
+
+
+_MOST_PROCESSES = 8
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than processors: tests wait for brokers and engines more than they compute."""
+    return min(_MOST_PROCESSES, (os.cpu_count() or 1) + 1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernels once, before the processes that run the tests start."""
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        kernels.prepare(print)
 
 
 @pytest.hookimpl(wrapper=True)

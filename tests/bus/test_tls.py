@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -157,6 +158,7 @@ GOOD = account_line("ann", "viewer", "sesame")
         ("ann viewer sesame", "hash"),
         (f"{GOOD}\n{GOOD}", "line 2: ann has an account already"),
     ],
+    ids=itertools.count(),  # texts have a new salt in each process that collects them
 )
 def test_an_accounts_file_that_does_not_read_is_said_so(tmp_path: Path, text: str, word: str) -> None:
     path = tmp_path / "accounts"

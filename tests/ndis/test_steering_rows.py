@@ -154,11 +154,11 @@ def test_the_largest_adapter_compiles_quickly() -> None:
     spec = AdapterSpec(max_queues=4096, max_filters=65_536, queue=queues)
     adapter = start(Scenario(adapter=[spec])).host.adapters[0]
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     rows = compile_rows(adapter)
-    took = time.perf_counter() - begin
+    took_s = time.process_time() - begin
 
-    assert took < 1.5  # 0.05 s on a quiet machine
+    assert took_s < 5  # of this process alone; 0.05 on a quiet machine, hours if it were quadratic
     assert len(rows.key) == 2 * 65_536
     assert int((rows.queue != NONE).sum()) == 65_536
     assert int((rows.port_vm != NONE).sum()) == 65_536

@@ -2,8 +2,6 @@
 
 import asyncio
 import statistics
-import time
-from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -114,36 +112,38 @@ rate_pps = 500_000_000
   frame_bytes = 60
 """
 INTERVAL_S = 0.1
-OVERLOADED_S = 4.0
+OVERLOADED_READINGS = 20
 
 
 async def test_an_engine_that_cannot_keep_up_says_so_stays_usable_and_recovers(
     vmq_engine: StartEngine,
 ) -> None:
-    """Half a billion frames a second for some seconds, then a thousand."""
+    """Half a billion frames a second for some seconds, then a thousand.
+
+    Time is counted in readings: a busy machine delays these as it delays answers.
+    """
     engine = await vmq_engine(loads(SCENARIO, "test"), interval_s=INTERVAL_S)
-    readings: list[tuple[float, Stats]] = []
-    answers: list[float] = []
+    readings: list[Stats] = []
+    while_waiting: list[int] = []
     async with Watcher(engine.url) as watcher:
         assert await watcher.wait_for(lambda: "lab" in watcher.hosts, 10)
         view = watcher.hosts["lab"]
 
         async def ask(op: str, params: dict[str, Any]) -> None:
-            began = time.monotonic()
-            response = await watcher.request("lab", op, params, timeout=10)
-            answers.append(time.monotonic() - began)
+            before = view.stats_received
+            response = await watcher.request("lab", op, params, timeout=60)
+            while_waiting.append(view.stats_received - before)
             assert response.status == "ok"
 
         rss = psutil.Process().memory_info().rss
-        ends = time.monotonic() + OVERLOADED_S
-        while time.monotonic() < ends:
+        while len(readings) < OVERLOADED_READINGS or readings[-1].given_up_ns == 0:
             readings.append(await next_reading(watcher, view))
             await asyncio.gather(*(ask("ping", {}) for _ in range(5)))
         grown = psutil.Process().memory_info().rss - rss
-        overloaded, count = readings[-1][1], len(readings)
+        overloaded = readings[-1]
 
         await ask("set_traffic", {"mix": [{"rate_pps": 1000, "flow": [{"kind": "broadcast"}]}]})
-        while (stats := (await next_reading(watcher, view))[1]).behind_ns > 100 * MS:
+        while (stats := await next_reading(watcher, view)).behind_ns > 100 * MS:
             assert stats.seq < overloaded.seq + 200
         recovered = stats
 
@@ -152,23 +152,20 @@ async def test_an_engine_that_cannot_keep_up_says_so_stays_usable_and_recovers(
     assert overloaded.given_up_ns > 0
     assert 0.5 * S < overloaded.behind_ns < 3 * S
     assert recovered.given_up_ns >= overloaded.given_up_ns
-    first = readings[0][1]
-    for _, stats in readings:
+    first = readings[0]
+    for stats in readings:
         check_identities(stats)
         passed = stats.time_ns - first.time_ns
         told = [one.sim_time_ns + one.behind_ns + one.given_up_ns for one in (first, stats)]
         assert told[1] - told[0] == pytest.approx(passed, abs=S / 2)
-    gaps = [later - sooner for (sooner, _), (later, _) in pairwise(readings)]
-    assert statistics.median(gaps) < 5 * INTERVAL_S
-    assert count > OVERLOADED_S / INTERVAL_S / 5
-    assert max(answers) < 2
-    assert statistics.median(answers) < 0.5
+    assert max(while_waiting) <= 10
+    assert statistics.median(while_waiting) <= 2
     assert grown < 64 << 20
 
 
-async def next_reading(watcher: Watcher, view: HostView) -> tuple[float, Stats]:
-    """The next one, and when it came."""
+async def next_reading(watcher: Watcher, view: HostView) -> Stats:
+    """The next one."""
     seen = view.stats_received
-    assert await watcher.wait_for(lambda: view.stats_received > seen, 10)
+    assert await watcher.wait_for(lambda: view.stats_received > seen, 60)
     assert view.stats is not None
-    return time.monotonic(), view.stats
+    return view.stats
