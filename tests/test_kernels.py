@@ -65,6 +65,7 @@ def replay_a_frame(installed: Path, cache: Path, directory: Path) -> None:
     assert document["adapters"][0]["port"]["offered_frames"] == 1
 
 
+@pytest.mark.slow
 def test_a_read_only_install_compiles_once_says_how_far_it_is_and_runs(tmp_path: Path) -> None:
     installed = install(tmp_path / "site")
     before = sorted(installed.rglob("*"))
@@ -110,6 +111,7 @@ def test_every_command_sees_to_the_kernels_before_it_imports_any(command: str, t
     assert done.stdout == "False\n", done.stderr
 
 
+@pytest.mark.slow
 def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: Path) -> None:
     installed = install(tmp_path / "site")
     cache = tmp_path / "cache"

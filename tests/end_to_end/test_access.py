@@ -17,6 +17,8 @@ from tests.end_to_end.conftest import Here
 from tests.end_to_end.lab import LAB, small
 from tests.end_to_end.program import Running, run, wait_until
 
+pytestmark = pytest.mark.slow
+
 OTHER_USER = 65534
 """Some user that is neither us nor root."""
 

@@ -13,6 +13,8 @@ from tests.end_to_end.conftest import Here
 from tests.end_to_end.program import Running, wait_until
 from tests.service.test_bench import check_row
 
+pytestmark = pytest.mark.slow
+
 
 def test_bench_prints_one_document_with_the_contracts_keys_and_the_settings(here: Here) -> None:
     settings = {"cpus": 2, "queues": 3, "filters": 7, "frame_bytes": 200}

@@ -12,6 +12,8 @@ from tests.end_to_end.conftest import Here
 from tests.end_to_end.lab import small
 from tests.end_to_end.program import VMQTUI, Running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Certificates:

@@ -17,6 +17,8 @@ from tests.end_to_end.lab import small
 from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.program import Running, shared_memory, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def engine(folder: Path, host: str, *arguments: str) -> Running:
     path = folder / f"{host}.toml"

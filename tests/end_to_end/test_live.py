@@ -14,6 +14,8 @@ from tests.end_to_end.lab import HOT, MAC
 from tests.end_to_end.mqtt_client import Message, Reader
 from tests.end_to_end.program import Running, wait_until
 
+pytestmark = pytest.mark.slow
+
 RUN_SIM_SECONDS = 6
 
 

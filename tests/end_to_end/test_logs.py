@@ -12,6 +12,8 @@ import pytest
 from tests.end_to_end.lab import LAB
 from tests.end_to_end.program import Running, run, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ import pytest
 from tests.end_to_end.capture_forms import frame, packet, pcap
 from tests.end_to_end.program import wait_until
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"(<!-- [a-z ]+ -->\n)?```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 COMMANDS = [line for mark, block in BLOCKS if not mark for line in block.splitlines()]

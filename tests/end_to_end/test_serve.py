@@ -13,6 +13,8 @@ from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.program import Running, run, wait_until
 from tests.web.browser import CHROMIUM, browser
 
+pytestmark = pytest.mark.slow
+
 PICTURE = Path(__file__).parents[2] / "artifacts" / "serve.png"
 """What CI keeps: the dashboard as Chromium shows it."""
 

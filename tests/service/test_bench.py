@@ -15,6 +15,8 @@ from engine.service.sweep import Target
 from engine.traffic.capture import CaptureSource
 from tests.traffic.reading import read_all
 
+pytestmark = pytest.mark.slow
+
 CONTRACT_KEYS = {
     "frames_per_second",
     "gbits_per_second",

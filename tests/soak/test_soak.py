@@ -8,6 +8,7 @@ import pytest
 from tests.soak.run import soak, table
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not sys.platform.startswith("linux"), reason="processes are found as Linux shows them"
     ),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -23,6 +24,8 @@ from tests.vmqtui.dialogs import opened
 from vmqtui.app import VmqApp
 from vmqtui.bus_link import BusLink
 from vmqtui.state.rows import QueueRow
+
+pytestmark = pytest.mark.slow
 
 MAC = "00:15:5d:00:00:01"
 SCENARIO = Scenario(

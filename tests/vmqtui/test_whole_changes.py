@@ -1,6 +1,7 @@
 """Over a real engine: what a change would do is the engine's own answer, and an undo really takes it back."""
 
 import msgspec
+import pytest
 
 from engine.pytest_fixture import StartEngine
 from engine.scenario.model import HostSpec
@@ -9,6 +10,8 @@ from tests.vmqtui.dialogs import closed, opened, told, type_into, until
 from tests.vmqtui.test_whole import MAC, SCENARIO, queue, seen
 from vmqtui.app import VmqApp
 from vmqtui.bus_link import BusLink
+
+pytestmark = pytest.mark.slow
 
 
 async def test_effects_are_foreseen_and_taken_back(vmq_engine: StartEngine) -> None:

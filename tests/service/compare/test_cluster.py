@@ -12,6 +12,8 @@ from engine.service.compare.pool import Progress, RunFailedError
 from engine.service.compare.runs import carry_out
 from tests.service.compare.test_runs import capture, runs, same, scenario
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["capture"]
 
 
