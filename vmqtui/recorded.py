@@ -21,7 +21,9 @@ from vmqtui.state.moment import Moment
 from vmqtui.state.readings import WINDOW_NS
 
 T = TypeVar("T", Status, Config, Event)
-_DECODED = 4 * EVENTS
+_MESSAGE_BYTES = 256  # at least, of any message
+_DECODED_BYTES = 16 << 20
+"""Messages, as they were recorded, of which the decoded form is kept."""
 
 
 class RecordedTape:
@@ -31,7 +33,9 @@ class RecordedTape:
         self._recording = recording
         self._host = host
         self._index = recording.hosts[host]
-        self._decoded: dict[tuple[str, int], Any] = {}
+        self._decoded: dict[tuple[str, int], tuple[Any, int]] = {}
+        """Messages, and of how many bytes each was decoded."""
+        self._decoded_bytes = 0
 
     def numbers(self) -> Sequence[int]:
         return range(len(self._index.offsets))
@@ -80,14 +84,24 @@ class RecordedTape:
         if not 0 <= place < len(self._index.messages[name]):
             return None
         if (name, place) not in self._decoded:
-            found = None
+            found, payload = None, b""
             with suppress(BadMessage, PackingError):
-                found = decode(kind, self._recording.message(self._host, name, place))
-            if len(self._decoded) >= _DECODED:
-                del self._decoded[next(iter(self._decoded))]
-            self._decoded[name, place] = found
-        known: T | None = self._decoded[name, place]
+                payload = self._recording.message(self._host, name, place)
+                found = decode(kind, payload)
+            self._keep((name, place), found, len(payload))
+            return found
+        known: T | None = self._decoded[name, place][0]
         return known
+
+    def _keep(self, key: tuple[str, int], message: Any, size: int) -> None:
+        """Keep a decoded message in place of the oldest ones, unless it is too large itself."""
+        size += _MESSAGE_BYTES
+        if size > _DECODED_BYTES:
+            return
+        self._decoded_bytes += size
+        self._decoded[key] = message, size
+        while self._decoded_bytes > _DECODED_BYTES:
+            self._decoded_bytes -= self._decoded.pop(next(iter(self._decoded)))[1]
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import msgspec
 
 from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
 
-LIMIT_BYTES: Final = 64 << 20
-"""No packed reading may unpack to more: what claims to is damaged."""
+LIMIT_BYTES: Final = 17 << 20
+"""No packed reading unpacks to more than a message has, and what packing adds: a larger one is damaged."""
 
 _LEVEL: Final = 3
 _SAME: Final = 0
@@ -103,9 +103,10 @@ def pack_delta(before: Stats, now: Stats) -> bytes | None:
             bytes(kinds),
             bytes(planes),
         )
-        return zlib.compress(_encoder.encode(delta), _LEVEL)
+        data = _encoder.encode(delta)
     except OverflowError:  # a number beyond MessagePack's 64 bits
         return None
+    return zlib.compress(data, _LEVEL) if len(data) <= LIMIT_BYTES else None
 
 
 def unpack_delta(before: Stats, packed: bytes) -> Stats:

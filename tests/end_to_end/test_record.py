@@ -83,3 +83,30 @@ def test_a_place_that_can_not_be_written_is_told(lab: str, here: Here, tmp_path:
     done = here("record", tmp_path / "no" / "lab.vmqrec", "--broker", lab, "--duration", "1")
     assert (done.status, done.out) == (1, "")
     assert done.err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files stay in their place there")
+def test_a_recorder_that_loses_its_file_to_another_program_ends_with_1(
+    lab: str, reader: Reader, tmp_path: Path
+) -> None:
+    path = tmp_path / "lab.vmqrec"
+    first = Running("record", path, "--broker", lab)
+    wait_until(lambda: path.exists() and readings(path) >= 2, "two readings")
+    second = run("record", path, "--broker", lab, "--duration", "1", "--force")
+    assert (second.status, second.out) == (1, "")
+    assert second.err == f"error: {path}: is being written by another recorder\n"
+    assert first.process.poll() is None
+    path.unlink()
+    done = first.wait(20)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"error: {path}: was deleted or renamed while it was being recorded\n"
+
+
+def test_the_older_half_of_another_recording_is_kept_unless_forced(here: Here, tmp_path: Path) -> None:
+    old = tmp_path / "lab.vmqrec.old"
+    old.write_text("precious", encoding="utf-8")
+    done = here("record", tmp_path / "lab.vmqrec", "--at-limit", "keep-newest")
+    assert (done.status, done.err) == (
+        2,
+        f"error: {old}: is there already; another name, or --force to replace it\n",
+    )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.telemetry import packing
 from engine.telemetry.packing import PackingError, pack_delta, pack_key, unpack_delta, unpack_key
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from tests.vmqtui.scripted import make_stats
@@ -105,6 +106,12 @@ def test_other_rows_need_a_key(other: Stats) -> None:
 def test_growth_beyond_64_bits_needs_a_key() -> None:
     small, large = stats_of([[0]] * 5, 1), stats_of([[2**64 - 1]] * 5, 2)
     assert pack_delta(small, large) is None
+
+
+def test_a_delta_that_is_larger_than_a_message_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pack_delta(make_stats(1), make_stats(2)) is not None
+    monkeypatch.setattr(packing, "LIMIT_BYTES", 100)
+    assert pack_delta(make_stats(1), make_stats(2)) is None
 
 
 @pytest.mark.parametrize("cut", [0, 1, 9, -1])

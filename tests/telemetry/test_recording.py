@@ -1,6 +1,10 @@
 """Recordings: whole up to any cut, told when they are cut or damaged, bounded as was asked for."""
 
 import os
+import shutil
+import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgpack
@@ -9,12 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.bus.codec import encode
+from engine.bus.codec import MESSAGE_LIMIT_BYTES, encode
 from engine.bus.messages import Status
+from engine.telemetry import packing
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording.form import LIMIT_BYTES, Head, RecordingError
+from engine.telemetry.recording import reader
+from engine.telemetry.recording.form import (
+    CHAIN_LIMIT,
+    LIMIT_BYTES,
+    SMALL_LIMIT_BYTES,
+    Head,
+    RecordingError,
+)
 from engine.telemetry.recording.reader import Recording
-from engine.telemetry.recording.writer import Recorder
+from engine.telemetry.recording.writer import LostFileError, Recorder
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
 
 FEW = VMS[:3]
@@ -200,3 +212,98 @@ def test_a_record_that_unpacks_to_more_than_fits_is_damage(tmp_path: Path) -> No
     with Recording(tmp_path / "a") as recording:
         assert "damaged" in str(recording.broken)
         assert len(recording.hosts["hv01"].offsets) == 3
+
+
+def test_a_file_that_is_being_recorded_is_refused_and_stays(tmp_path: Path) -> None:
+    first = Recorder(tmp_path / "a", limit_bytes=GENEROUS)
+    first.reading("hv01", make_stats(1, FEW))
+    with pytest.raises(OSError, match="is being written by another recorder"):
+        Recorder(tmp_path / "a", limit_bytes=GENEROUS, replace=True)
+    first.reading("hv01", make_stats(2, FEW))
+    first.close()
+    assert seqs(tmp_path / "a") == [1, 2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files stay in their place there")
+@pytest.mark.parametrize(
+    ("lose", "what"),
+    [
+        (Path.unlink, "deleted or renamed"),
+        (lambda path: path.rename(path.with_name("b")), "deleted or renamed"),
+        (lambda path: Path(shutil.copy(path, path.with_name("b"))).replace(path), "replaced"),
+        (lambda path: path.write_bytes(b""), "changed by another program"),
+    ],
+    ids=["deleted", "renamed", "replaced", "emptied"],
+)
+def test_a_recorder_that_lost_its_file_says_so(
+    tmp_path: Path, lose: Callable[[Path], None], what: str
+) -> None:
+    recorder = Recorder(tmp_path / "a", limit_bytes=GENEROUS)
+    recorder.reading("hv01", make_stats(1, FEW))
+    recorder.check()
+    lose(tmp_path / "a")
+    for act in (recorder.check, lambda: recorder.reading("hv01", make_stats(2, FEW)), recorder.close):
+        with pytest.raises(LostFileError, match=f"was {what} while it was being recorded"):
+            act()
+
+
+def test_it_does_not_go_on_with_a_new_file_in_place_of_one_that_is_lost(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a", limit_bytes=4_000, at_limit="keep-newest")
+    (tmp_path / "a").rename(tmp_path / "mine")
+    recorder._size = 4_000  # it is time for a new file
+    with pytest.raises(LostFileError):
+        recorder.reading("hv01", make_stats(1, FEW))
+    assert not (tmp_path / "a").exists()
+
+
+def forged(path: Path, *records: tuple[str, int, bytes]) -> Path:
+    """A recording of hv01 with these records, sealed as a recorder seals them: kind, ``seq``, content."""
+    parts = [msgpack.packb({"format": "vmq.recording/1"})]
+    for kind, seq, content in records:
+        data = zlib.compress(content)
+        parts += [msgpack.packb(Head(kind, "hv01", seq, 0, seq, seq).sealed(data)), msgpack.packb(data)]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def test_no_message_of_a_recording_unpacks_to_more_than_one_may_have(tmp_path: Path) -> None:
+    reading = ("stats", 1, msgspec.msgpack.encode(make_stats(1, FEW)))
+    large = bytes(SMALL_LIMIT_BYTES + 1)
+    path = forged(tmp_path / "a", reading, ("event", 1, large), ("status", 1, large), ("config", 1, large))
+    assert path.stat().st_size < 10_000
+    with Recording(path) as recording:
+        for kind in ("event", "status"):
+            with pytest.raises(PackingError, match="more than"):
+                recording.message("hv01", kind, 0)
+        assert recording.message("hv01", "config", 0) == large
+    path = forged(
+        tmp_path / "b", reading, ("config", 1, bytes(LIMIT_BYTES + 1)), ("stats", 2, bytes(LIMIT_BYTES + 1))
+    )
+    with Recording(path) as recording:
+        with pytest.raises(PackingError, match="more than"):
+            recording.message("hv01", "config", 0)
+        with pytest.raises(PackingError, match="more than"):
+            recording.stats("hv01", 1)
+
+
+def test_a_recording_bounds_what_one_message_may_have() -> None:
+    assert MESSAGE_LIMIT_BYTES < LIMIT_BYTES == packing.LIMIT_BYTES < 2 * MESSAGE_LIMIT_BYTES
+
+
+def test_more_readings_than_may_hang_on_one_are_damage(tmp_path: Path) -> None:
+    many = [("delta", seq, b"") for seq in range(2, CHAIN_LIMIT + 2)]
+    with Recording(forged(tmp_path / "a", ("stats", 1, b""), *many)) as recording:
+        assert "more than 16 readings hang on one" in str(recording.broken)
+        assert len(recording.hosts["hv01"].offsets) == CHAIN_LIMIT
+
+
+def test_of_large_readings_one_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(tmp_path / "a", readings=40)
+    with Recording(tmp_path / "a") as recording:
+        for number in range(40):
+            recording.stats("hv01", number)
+        assert len(recording._unpacked) == reader._UNPACKED
+        monkeypatch.setattr(reader, "_UNPACKED_CELLS", 1)
+        for number in range(40):
+            assert recording.stats("hv01", number).seq == number + 1
+            assert len(recording._unpacked) == 1

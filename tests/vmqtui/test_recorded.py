@@ -20,6 +20,7 @@ from tests.vmqtui.scripted import (
     with_queue,
 )
 from tests.vmqtui.test_archive import everything, pps_seen, seq_seen, watched
+from vmqtui import recorded
 from vmqtui.recorded import RecordedLink
 from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
@@ -193,6 +194,20 @@ def test_what_can_not_be_read_is_unknown_and_stops_nothing(path: Path) -> None:
             break
     model.scrub(0.0)
     assert seq_seen(model) == 1
+
+
+def test_decoded_messages_that_are_kept_are_bounded_in_bytes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Recording(path) as recording:
+        tape = recorded.RecordedTape(recording, "hv01")
+        tape.moment(200)
+        assert len(tape._decoded) > 3
+        monkeypatch.setattr(recorded, "_DECODED_BYTES", 2_000)
+        everything = RecordedLink(recording).tape("hv01")
+        for number in (0, 100, 200):
+            assert len(everything.moment(number).events) == (2 if number < 30 else 3)
+            assert sum(size for _, size in everything._decoded.values()) <= 2_000
 
 
 def test_a_time_nobody_can_have_is_shown_unknown(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.bus import codec
 from engine.bus.errors import BadMessage
-from engine.telemetry.recording.writer import AtLimit, Recorder
+from engine.telemetry.recording.writer import AtLimit, LostFileError, Recorder, old_path
 from engine.telemetry.stats import Stats
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
 from vmqtui.cli.get import find_any, open_watcher
@@ -17,7 +17,7 @@ from vmqtui.cli.run import on_signal, run_async
 from vmqtui.numbers import grouped, size
 from vmqtui.printable import printable
 
-_PROGRESS_S: Final = 1.0
+_CHECK_S: Final = 1.0
 
 
 def run_record(
@@ -31,8 +31,9 @@ def run_record(
     force: bool,
 ) -> int:
     """Record until the time is over, the file is full, or a signal comes; the exit status."""
-    if path.exists() and not force:
-        unusable(f"{path}: is there already; another name, or --force to replace it")
+    for each in (path, old_path(path)) if at_limit == "keep-newest" else (path,):
+        if each.exists() and not force:
+            unusable(f"{each}: is there already; another name, or --force to replace it")
     with sentences():
         return run_async(_Recording(path, limit_bytes, at_limit, force).run(broker, host, duration))
 
@@ -67,13 +68,13 @@ class _Recording:
                 with self._make() as self._recorder:
                     for (name, kind), payload in self._early.items():
                         self._recorder.message(name, kind, payload)
-                    telling = asyncio.ensure_future(self._tell())
+                    watching = asyncio.ensure_future(self._watch(self._recorder))
                     await asyncio.wait({ending}, timeout=duration)
-                    telling.cancel()
+                    watching.cancel()
                     if self._error is not None:
                         raise self._error
             except OSError as error:
-                failed(f"{self._path}: {error.strerror or error}{self._so_far()}")
+                failed(f"{self._path}: {error.strerror or error}{self._so_far(error)}")
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         print(printable(self._summary()), flush=True)
@@ -103,19 +104,27 @@ class _Recording:
         except BadMessage:
             self._undecodable += 1
         except OSError as error:
-            self._error = error
-            self._ended.set()
+            self._fail(error)
         if recorder.full:
             self._ended.set()
 
-    async def _tell(self) -> None:
-        """On a terminal, how far it is, in place."""
-        if not sys.stderr.isatty():
-            return
-        print(f"recording to {self._path}; Ctrl-C ends it", file=sys.stderr)
+    def _fail(self, error: OSError) -> None:
+        self._error = self._error or error
+        self._ended.set()
+
+    async def _watch(self, recorder: Recorder) -> None:
+        """See that the file stays in its place, also where nothing comes; on a terminal, show progress."""
+        shown = sys.stderr.isatty()
+        if shown:
+            print(f"recording to {self._path}; Ctrl-C ends it", file=sys.stderr)
         while True:
-            print(f"\r\x1b[K{printable(self._summary())}", end="", file=sys.stderr, flush=True)
-            await asyncio.sleep(_PROGRESS_S)
+            if shown:
+                print(f"\r\x1b[K{printable(self._summary())}", end="", file=sys.stderr, flush=True)
+            try:
+                recorder.check()
+            except OSError as error:
+                self._fail(error)
+            await asyncio.sleep(_CHECK_S)
 
     def _summary(self) -> str:
         recorder = self._recorder
@@ -127,6 +136,7 @@ class _Recording:
             f" of {hosts}, {size(recorder.size)}"
         )
 
-    def _so_far(self) -> str:
+    def _so_far(self, error: OSError) -> str:
         recorded = self._recorder is not None and self._recorder.readings
-        return "; what was recorded until then can be played" if recorded else ""
+        whole = recorded and not isinstance(error, LostFileError)
+        return "; what was recorded until then can be played" if whole else ""

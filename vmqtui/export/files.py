@@ -1,6 +1,7 @@
 """Tables as CSV or Parquet, written as their rows come: memory does not grow with the recording."""
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -68,7 +69,7 @@ def write_parquet(path: Path, columns: Sequence[tuple[str, str]], rows: Iterable
 @contextmanager
 def put_in_place(path: Path) -> Iterator[Path]:
     """A path to write to beside ``path``, whose name it takes when all is written; else it goes."""
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
         part.replace(path)

@@ -69,21 +69,25 @@ class Rows:
                 yield from self._events(host) if self.table == "events" else self._readings(host)
 
     def _readings(self, host: str) -> Iterator[Sequence[Cell]]:
-        index = self.recording.hosts[host]
         tape = RecordedTape(self.recording, host)
-        for number in range(len(index.offsets)):
-            try:
-                stats = self.recording.stats(host, number)
-            except PackingError:
-                self.unreadable += 1
-                continue
-            reading = (host, index.runs[number], stats.seq, stats.time_ns, stats.sim_time_ns)
-            if self.table == "cpus":
-                yield from _of_columns(reading, stats.cpus, ("id", *_CPU))
-                continue
-            config = tape.config(number, stats)
-            for name, adapter in stats.adapters.items():
-                yield from self._of_adapter((*reading, name), adapter, _settings(config, name, stats))
+        for number in range(len(self.recording.hosts[host].offsets)):
+            yield from self._of_reading(tape, host, number)
+
+    def _of_reading(self, tape: RecordedTape, host: str, number: int) -> Iterator[Sequence[Cell]]:
+        """Apart, so that a reading is let go of before the next one is unpacked."""
+        try:
+            stats = self.recording.stats(host, number)
+        except PackingError:
+            self.unreadable += 1
+            return
+        run = self.recording.hosts[host].runs[number]
+        reading = (host, run, stats.seq, stats.time_ns, stats.sim_time_ns)
+        if self.table == "cpus":
+            yield from _of_columns(reading, stats.cpus, ("id", *_CPU))
+            return
+        config = tape.config(number, stats)
+        for name, adapter in stats.adapters.items():
+            yield from self._of_adapter((*reading, name), adapter, _settings(config, name, stats))
 
     def _of_adapter(
         self, begin: tuple[Cell, ...], adapter: AdapterStats, settings: AdapterConfig | None

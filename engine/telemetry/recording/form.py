@@ -16,8 +16,12 @@ FORMAT: Final = "vmq.recording/1"
 MESSAGES: Final = ("status", "config", "event")
 READINGS: Final = ("stats", "delta")
 END: Final = "end"
-LIMIT_BYTES: Final = 64 << 20
-"""No record is larger, packed or unpacked."""
+CHAIN_LIMIT: Final = 16
+"""Readings from one that stands alone to the next: what is unpacked, at most, to see one of them."""
+LIMIT_BYTES: Final = 17 << 20
+"""No record is larger, packed or unpacked: a message has up to 16 MiB."""
+SMALL_LIMIT_BYTES: Final = 1 << 20
+"""No status and no event is larger, unpacked."""
 
 
 class RecordingError(ValueError):

@@ -10,11 +10,13 @@ import msgpack
 
 from engine.telemetry.packing import PackingError, inflate, unpack_delta, unpack_key
 from engine.telemetry.recording.form import (
+    CHAIN_LIMIT,
     END,
     FORMAT,
     LIMIT_BYTES,
     MESSAGES,
     READINGS,
+    SMALL_LIMIT_BYTES,
     Head,
     RecordingError,
 )
@@ -23,6 +25,9 @@ from engine.telemetry.stats import Stats
 _CHUNK_BYTES: Final = 1 << 18
 _HOST_LIMIT: Final = 1024
 _UNPACKED: Final = 4
+"""Readings that are kept unpacked, where they are small, for who sees them in another order."""
+_UNPACKED_CELLS: Final = 1 << 20
+"""Cells of all of them; of larger ones the last is kept, which the next may hang on."""
 
 
 @dataclass
@@ -38,6 +43,8 @@ class HostIndex:
     keys: bytearray = field(default_factory=bytearray)
     """Whether each reading stands alone."""
     last_seq: int = 0
+    chained: int = 0
+    """How many readings hang on the last that stands alone, itself counted."""
     messages: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
     since: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
 
@@ -55,7 +62,8 @@ class Recording:
         self.hosts: dict[str, HostIndex] = {}
         self.version = ""
         self.broken: str | None = None
-        self._unpacked: dict[tuple[str, int], Stats] = {}
+        self._unpacked: dict[tuple[str, int], tuple[Stats, int]] = {}
+        """Readings, and how many cells each has."""
         self._file = path.open("rb")
         try:
             self._scan()
@@ -77,18 +85,22 @@ class Recording:
         first = range(len(index.offsets))[number]
         while not index.keys[first] and (host, first) not in self._unpacked:
             first -= 1
-        stats = self._unpacked.get((host, first)) or unpack_key(self._data(index.offsets[first]))
+        kept = self._unpacked.get((host, first))
+        if sum(cells for _, cells in self._unpacked.values()) > _UNPACKED_CELLS:
+            self._unpacked.clear()
+        stats = unpack_key(self._data(index.offsets[first])) if kept is None else kept[0]
         for place in range(first + 1, number + 1):
             stats = unpack_delta(stats, self._data(index.offsets[place]))
         self._unpacked.pop((host, number), None)
-        self._unpacked[host, number] = stats
+        self._unpacked[host, number] = stats, _cells(stats)
         if len(self._unpacked) > _UNPACKED:
             del self._unpacked[next(iter(self._unpacked))]
         return stats
 
     def message(self, host: str, kind: str, place: int) -> bytes:
         """The payload of a message, by its place among the host's of that kind. Raises as ``stats``."""
-        return inflate(self._data(self.hosts[host].messages[kind][place]), LIMIT_BYTES)
+        limit_bytes = LIMIT_BYTES if kind == "config" else SMALL_LIMIT_BYTES
+        return inflate(self._data(self.hosts[host].messages[kind][place]), limit_bytes)
 
     def _data(self, offset: int) -> bytes:
         self._file.seek(offset)
@@ -161,6 +173,9 @@ class Recording:
             return False
         if head.kind == "delta" and not index.keys:
             raise ValueError("a reading hangs on none")
+        index.chained = 1 if head.kind == "stats" else index.chained + 1
+        if index.chained > CHAIN_LIMIT:
+            raise ValueError(f"more than {CHAIN_LIMIT} readings hang on one")
         began = bool(index.keys) and (head.sim_time_ns < index.sim_times_ns[-1] or head.seq <= index.last_seq)
         index.runs.append(index.runs[-1] + began if index.keys else 0)
         index.last_seq = head.seq
@@ -169,6 +184,12 @@ class Recording:
         index.offsets.append(offset)
         index.keys.append(head.kind == "stats")
         return False
+
+
+def _cells(stats: Stats) -> int:
+    adapters = stats.adapters.values()
+    tables = [stats.cpus, *(table for one in adapters for table in (one.queues, one.filters))]
+    return sum(len(column) for table in tables for column in table.values())
 
 
 _UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)

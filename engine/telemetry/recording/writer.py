@@ -1,25 +1,40 @@
 """Writing a recording: bounded, and whole up to its last record at any moment."""
 
+import errno
+import os
+import stat
 import time
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Literal
 
 import msgpack
 
 from engine import __version__
+from engine.file_lock import try_lock
 from engine.telemetry.packing import pack_delta, pack_key
-from engine.telemetry.recording.form import END, FORMAT, MESSAGES, Head
+from engine.telemetry.recording.form import CHAIN_LIMIT, END, FORMAT, MESSAGES, Head
 from engine.telemetry.stats import Stats
 
 AtLimit = Literal["stop", "keep-newest"]
-CHAIN: Final = 16
-"""Readings from one that stands alone to the next: what is unpacked, at most, to see one of them."""
+
+
+def old_path(path: Path) -> Path:
+    """Where the older half of a recording is, with "keep-newest"."""
+    return path.with_name(f"{path.name}.old")
+
+
+class LostFileError(OSError):
+    """The file that is being written is no longer there, or no longer only this recorder's."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(errno.ESTALE, f"{what} while it was being recorded", str(path))
 
 
 class Recorder:
-    """Writes a recording; a context manager. Raises OSError when the file can't be written.
+    """Writes a recording; a context manager. Raises OSError when the file can't be written, and when another
+    recorder writes it.
 
     At ``limit_bytes`` it stops (``full``), or with "keep-newest" goes on: whenever the file has half of that
     it becomes FILE.old, in place of an older one, and a new one begins, which needs nothing of the old.
@@ -41,13 +56,8 @@ class Recorder:
         """Each host's last reading, and how many hang on the last that stands alone."""
         self._known: dict[tuple[str, str], bytes] = {}
         """The latest status and configuration of each host: what a new file begins with."""
-        self._file: BinaryIO = path.open("wb" if replace else "xb", buffering=0)
+        self._file = self._open(replace)
         self._begin()
-
-    @property
-    def old_path(self) -> Path:
-        """Where the older half is, with "keep-newest"."""
-        return self.path.with_name(self.path.name + ".old")
 
     @property
     def size(self) -> int:
@@ -69,8 +79,8 @@ class Recorder:
         """Take a reading in."""
         if not self._room():
             return
-        last, chained = self._last.get(host, (None, CHAIN))
-        packed = pack_delta(last, stats) if last is not None and chained < CHAIN else None
+        last, chained = self._last.get(host, (None, CHAIN_LIMIT))
+        packed = pack_delta(last, stats) if last is not None and chained < CHAIN_LIMIT else None
         kind = "delta" if packed is not None else "stats"
         head = Head(kind, host, stats.time_ns, 0, stats.sim_time_ns, stats.seq)
         self._put(head, pack_key(stats) if packed is None else packed)
@@ -78,6 +88,20 @@ class Recorder:
         self._last[host] = stats, chained + 1
         self.hosts.add(host)
         self.readings += 1
+
+    def check(self) -> None:
+        """See that the file is still there, as it was written. Raises ``LostFileError``."""
+        mine = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(mine.st_mode):
+            return
+        try:
+            found = self.path.stat()
+        except OSError:
+            raise LostFileError(self.path, "was deleted or renamed") from None
+        if not os.path.samestat(found, mine):
+            raise LostFileError(self.path, "was replaced")
+        if mine.st_size != self._size:
+            raise LostFileError(self.path, "was changed by another program")
 
     def close(self) -> None:
         """End the recording, so that a reader knows it was not cut."""
@@ -103,10 +127,24 @@ class Recorder:
             self.full = self._size >= self._limit_bytes
         elif self._size >= self._limit_bytes // 2:
             self.close()
-            self.path.replace(self.old_path)
-            self._file = self.path.open("xb", buffering=0)
+            self.path.replace(old_path(self.path))
+            self._file = self._open(replace=False)
             self._begin()
         return not self.full
+
+    def _open(self, replace: bool) -> BinaryIO:
+        """An empty file that no other recorder writes; one that is there is emptied with ``replace``."""
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | (0 if replace else os.O_EXCL)
+        file = os.fdopen(os.open(self.path, flags, 0o666), "r+b", buffering=0)
+        try:
+            if not try_lock(file):
+                raise OSError(errno.EBUSY, "is being written by another recorder")
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                file.truncate()
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def _begin(self) -> None:
         self._size = 0
@@ -121,7 +159,9 @@ class Recorder:
 
     def _write(self, record: bytes) -> None:
         """In one piece: an unbuffered file may take less at a time, on a full disk."""
+        self.check()
         done = 0
         while done < len(record):
-            done += self._file.write(record[done:])
-        self._size += done
+            written = self._file.write(record[done:])
+            done += written
+            self._size += written
