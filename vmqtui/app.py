@@ -6,6 +6,7 @@ from pathlib import Path
 from time import monotonic
 from typing import ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -13,8 +14,8 @@ from textual.screen import Screen
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns.shared import use_thresholds
 from vmqtui.dashboard import Dashboard
-from vmqtui.dialogs.choose import MoveDialog, TextDialog
-from vmqtui.dialogs.hosts import HostDialog
+from vmqtui.dialogs.choose import ActionPalette
+from vmqtui.dialogs.dialog import Dialog, open_dialog
 from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.preferences.model import Preferences
 from vmqtui.printable import printable
@@ -139,7 +140,7 @@ class VmqApp(App[None]):
         for screen in self.screen_stack:
             if not screen.is_mounted:
                 continue  # it draws when it is
-            if isinstance(screen, (Dashboard, HostDialog, MoveDialog, TextDialog)):
+            if isinstance(screen, (Dashboard, Dialog)):
                 screen.draw()
 
     def _notice_age(self) -> None:
@@ -150,6 +151,12 @@ class VmqApp(App[None]):
     def _play_on(self) -> None:
         if self.model.tick():
             self.draw_now()
+
+    async def on_event(self, event: events.Event) -> None:
+        # What is typed after the key that leaves has no effect, and soon no screen to go to.
+        if isinstance(event, (events.InputEvent, events.Paste)) and (self._exit or not self.screen_stack):
+            return
+        await super().on_event(event)
 
     def _handle_exception(self, error: Exception) -> None:
         self.failure = self.failure or error
@@ -163,6 +170,11 @@ class VmqApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         if isinstance(screen, Dashboard):
             yield from screen.commands()
+
+    def action_command_palette(self) -> None:
+        """Offer every action by its name; over a dialog there is none to offer."""
+        if isinstance(self.screen, Dashboard):
+            open_dialog(self.screen, ActionPalette())
 
     def action_next_theme(self) -> None:
         """Change to the next theme."""

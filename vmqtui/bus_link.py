@@ -123,13 +123,15 @@ class BusLink:
     def on_change(self, notify: Callable[[], None]) -> None:
         self._notify = notify
 
-    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+    async def request(
+        self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
+    ) -> Response:
         """As ``Link`` has it; a request that was not answered may still take effect."""
         if self._watcher is None:
             raise ConnectionError("there is no broker yet")
         asked = monotonic()
         try:
-            response = await self._watcher.request(host, op, params)
+            response = await self._watcher.request(host, op, params, id=request_id)
         except (RequestTimeout, BusError) as error:
             _note(logging.WARNING, "request_unanswered", host, op, params, asked, why=error)
             kind = TimeoutError if isinstance(error, RequestTimeout) else ConnectionError

@@ -1,12 +1,13 @@
 """The controls: which request each is, for what is under the cursor. The dashboard is one of these."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from textual import work
 from textual.screen import Screen
 
 from engine.telemetry.config import AdapterConfig
 from vmqtui.dialogs.choose import ChooseDialog, MoveDialog
+from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.request import AtOnceDialog, RequestDialog
 from vmqtui.link import Link
 from vmqtui.printable import printable
@@ -16,6 +17,7 @@ from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
 from vmqtui.state.top import NearMissRow, TopRow
 from vmqtui.tasks import adapters, advice, balancer, filters, queues, traffic, vms, workers
 from vmqtui.tasks.giving import give_queue
+from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Change, change_of, hindrance, undo
 from vmqtui.views.processors import ProcessorsView
@@ -28,6 +30,8 @@ class Controls(Screen[None]):
     _link: Link
     _model: Model
     _last_change: Change | None = None
+    _unanswered: Sequence[Submission] = ()
+    """Of dialogs that were left while they waited."""
 
     @property
     def view(self) -> View:
@@ -62,17 +66,23 @@ class Controls(Screen[None]):
         if alive.state in ("connecting", "empty", "offline"):
             self._tell(f"nothing can be changed now: {alive.words or alive.state}", "warning")
             return
-        host, started_at = self._model.host, self._started_at()
+        host, started_at, submission = self._model.host, self._started_at(), dialog.submission
 
-        def closed(ending: Ending | None) -> None:
-            if ending is None:
-                return
+        def report(ending: Ending) -> None:
             if ending.words:
                 self._tell(ending.words)
             change = change_of(ending, host, started_at, self._link.clock())
             self._last_change = change or self._last_change
 
-        self.app.push_screen(dialog, closed)
+        def left(_: None) -> None:
+            self._unanswered = [one for one in (*self._unanswered, submission) if one.under_way]
+            if submission.under_way:
+                self._tell(
+                    f"{dialog.asked.title}: {host} has not answered yet; its answer will be shown here"
+                )
+
+        dialog.report = report
+        open_dialog(self, dialog, left)
 
     def _ask_task(self, task: Task) -> None:
         self._ask(RequestDialog(self._link, self._model.host, task))
@@ -80,6 +90,9 @@ class Controls(Screen[None]):
     def action_undo(self) -> None:
         """Take back the last change, if it can be."""
         model, change = self._model, self._last_change
+        if any(one.under_way for one in self._unanswered):
+            self._tell("the last change waits for its answer; u takes it back after that", "warning")
+            return
         why = hindrance(change, model.host, self._started_at(), model.snapshot)
         if change is None or why is not None:
             self._tell(f"nothing to undo: {why}")
@@ -232,7 +245,7 @@ class Controls(Screen[None]):
             if index is not None:
                 then(index)
 
-        self.app.push_screen(ChooseDialog(title, lines, at), chosen)
+        open_dialog(self, ChooseDialog(title, lines, at), chosen)
 
     def action_apply_fix(self) -> None:
         """Put right what the finding under the cursor is about."""
@@ -297,5 +310,7 @@ class Controls(Screen[None]):
         now = traffic.received(response, self._model.snapshot.traffic_targets)
         if isinstance(now, str):
             self._tell(now)
-        else:
+        elif self.app.screen is not self:
+            self._tell(f"{host} answered on its traffic while another dialog was open; ask again", "warning")
+        elif self._model.host == host:
             then(now)

@@ -11,6 +11,7 @@ from textual.widgets import ContentSwitcher
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
 from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.dialogs.choose import ChooseDialog, TextDialog
+from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.hosts import HostDialog
 from vmqtui.dialogs.texts import details_text, finding_text, help_text
 from vmqtui.exports import Exports
@@ -84,6 +85,9 @@ class Dashboard(TimeKeys, TableActions, Exports):
         self.view.main.focus()
         self.draw()
 
+    def on_unmount(self) -> None:
+        self._mounted = False
+
     @property
     def view(self) -> View:
         """The view that is seen."""
@@ -117,6 +121,8 @@ class Dashboard(TimeKeys, TableActions, Exports):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         name = f"{action}({parameters[0]!r})" if parameters else action
         known = [one for one in self._offered if one.does == name]
+        if not self._mounted:
+            return False
         if not known:
             return all(one.does != name for one in ACTIONS)
         return known[0].applies(self._view)
@@ -195,12 +201,12 @@ class Dashboard(TimeKeys, TableActions, Exports):
             return details_text(shown, table.table, palette_of(self))
 
         name = getattr(row, "label", None)
-        self.app.push_screen(TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))
+        open_dialog(self, TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))
 
     def action_help(self) -> None:
         """What the keys do."""
         text = help_text(self._offered, self._view, self.view.table.table, palette_of(self))
-        self.app.push_screen(TextDialog(f"Help: {TITLES[self._view]}", lambda: text))
+        open_dialog(self, TextDialog(f"Help: {TITLES[self._view]}", lambda: text))
 
     async def action_quit(self) -> None:
         """Leave."""
@@ -226,7 +232,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
 
         at = 0 if now is None else names.index(now) + 1
         lines = [f"{row.adapter}  {row.team_words}" if row.team else row.adapter for row in snapshot.adapters]
-        self.app.push_screen(ChooseDialog("Adapter", ["all adapters", *lines], at), chosen)
+        open_dialog(self, ChooseDialog("Adapter", ["all adapters", *lines], at), chosen)
 
     def action_choose_host(self) -> None:
         """Show another host of the broker."""
@@ -239,4 +245,4 @@ class Dashboard(TimeKeys, TableActions, Exports):
                 self._model.choose_host(host)
                 self.draw()
 
-        self.app.push_screen(HostDialog(self._model), chosen)
+        open_dialog(self, HostDialog(self._model), chosen)

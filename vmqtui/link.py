@@ -53,8 +53,13 @@ class Link(Protocol):
     def on_change(self, notify: Callable[[], None]) -> None:
         """Call ``notify``, on the event loop, whenever anything above may have changed."""
 
-    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
-        """Ask for an operation; its one answer. Raises TimeoutError or ConnectionError."""
+    async def request(
+        self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
+    ) -> Response:
+        """Ask for an operation; its one answer. Raises TimeoutError or ConnectionError.
+
+        Asked again with the same ``request_id``, it is carried out once (contract 5).
+        """
 
 
 class ReadOnlyLink:
@@ -84,6 +89,8 @@ class ReadOnlyLink:
     def on_change(self, notify: Callable[[], None]) -> None:
         self._link.on_change(notify)
 
-    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+    async def request(
+        self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
+    ) -> Response:
         """Refuses, as a connection that can't carry requests."""
         raise ConnectionError("this dashboard is read-only and asks for nothing")

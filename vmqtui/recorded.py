@@ -157,5 +157,7 @@ class RecordedLink:
     def on_change(self, notify: Callable[[], None]) -> None:
         """Nothing comes that could change."""
 
-    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+    async def request(
+        self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
+    ) -> Response:
         raise ConnectionError("a recording takes no requests")

@@ -4,6 +4,7 @@ from textual.screen import Screen
 
 from vmqtui.columns.arrange import sorted_by
 from vmqtui.dialogs.columns import ColumnsDialog
+from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.state.choices import TableChoice
 from vmqtui.state.model import Model
 from vmqtui.views.view import View
@@ -39,6 +40,8 @@ class TableActions(Screen[None]):
     def _step_sort(self, step: int) -> None:
         table = self.view.table
         columns = [column for column in table.shown_columns if column.trend is None and column.title]
+        if not columns:  # it has no size yet
+            return
         sort = self._model.choices.of(table.id).sort
         now = sort[0] if sort is not None else columns[0].key
         at = next((n for n, column in enumerate(columns) if column.key == now), -step)
@@ -55,8 +58,11 @@ class TableActions(Screen[None]):
     def action_reverse(self) -> None:
         """Turn the order around."""
         table = self.view.table
-        key, reverse = self._model.choices.of(table.id).sort or (table.shown_columns[0].key, False)
-        self._choose(table, sort=(key, not reverse))
+        sort = self._model.choices.of(table.id).sort
+        if sort is None and table.shown_columns:
+            sort = table.shown_columns[0].key, False
+        if sort is not None:
+            self._choose(table, sort=(sort[0], not sort[1]))
 
     def action_filter_rows(self) -> None:
         """Type a filter for the table."""
@@ -116,7 +122,7 @@ class TableActions(Screen[None]):
                     sort=choice.sort,
                 )
 
-        self.app.push_screen(ColumnsDialog(table, table.table), chosen)
+        open_dialog(self, ColumnsDialog(table, table.table), chosen)
 
     def action_toggle_deltas(self) -> None:
         """Show counters since the last reset, or in total."""

@@ -1,6 +1,7 @@
 """What the keys of time do. The dashboard is one of these."""
 
 from vmqtui.controls import Controls
+from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.when import WhenDialog
 from vmqtui.widgets.timeline import Timeline
 
@@ -41,7 +42,7 @@ class TimeKeys(Controls):
             if time_ns is not None:
                 self._went(self._model.go_to(time_ns))
 
-        self.app.push_screen(WhenDialog(*ends), typed)
+        open_dialog(self, WhenDialog(*ends), typed)
 
     def action_change_speed(self, step: int) -> None:
         """Play a recording faster, or slower."""

@@ -60,6 +60,12 @@ async def closed(pilot: Pilot[None], app: VmqApp) -> None:
             await pilot.pause(0.02)
 
 
+async def settled(pilot: Pilot[None], app: VmqApp) -> None:
+    """Wait until every message on the screen is handled, those that handling brings forth included."""
+    for _ in range(3):
+        await pilot.pause()
+
+
 async def type_into(pilot: Pilot[None], app: VmqApp, key: str, text: str) -> None:
     """Fill in a field."""
     editor = app.screen.query_one(f"#field-{key}")

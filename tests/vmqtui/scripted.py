@@ -298,9 +298,9 @@ def foreseen(message: str, ndis_status: str = "NDIS_STATUS_SUCCESS", **result: A
 class ScriptedLink:
     """A link that shows what a test puts in, and answers requests from a queue of answers.
 
-    ``asked`` lists the requests (host, op, params). An answer that is an exception is raised; without
-    one waiting, a request waits for ``answer``. Questions "what if" are listed in ``wondered``, without
-    their ``what_if``, and answered at once by ``foresee``.
+    ``asked`` lists the requests (host, op, params), ``ids`` their ids. An answer that is an exception is
+    raised; without one waiting, a request waits for ``answer``. Questions "what if" are listed in
+    ``wondered``, without their ``what_if``, and answered at once by ``foresee``.
     """
 
     connection: Connection = "connecting"
@@ -308,6 +308,7 @@ class ScriptedLink:
     now: float = 1000.0
     views: dict[str, ScriptedHost] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
     wondered: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     foresee: Callable[[str, dict[str, Any]], Response] = lambda op, params: foreseen(f"{op} is done")
     answers: "asyncio.Queue[Response | Exception]" = field(default_factory=asyncio.Queue)
@@ -326,12 +327,15 @@ class ScriptedLink:
     def on_change(self, notify: Callable[[], None]) -> None:
         self.notify = notify
 
-    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+    async def request(
+        self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
+    ) -> Response:
         if params.get("what_if"):
             given = {key: value for key, value in params.items() if key != "what_if"}
             self.wondered.append((op, given))
             return self.foresee(op, given)
         self.asked.append((host, op, params))
+        self.ids.append(request_id)
         answer = await self.answers.get()
         if isinstance(answer, Exception):
             raise answer

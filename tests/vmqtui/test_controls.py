@@ -303,19 +303,6 @@ async def test_read_only_has_no_controls(dashboard: Running) -> None:
         assert "read-only" in screen_text(app)
 
 
-async def test_closing_before_the_answer_says_it_may_still_take_effect(dashboard: Running) -> None:
-    async with dashboard() as (app, pilot, link):
-        await pilot.press("2", "down", "m")
-        await opened(pilot, app)
-        await pilot.press("end", "enter")
-        await until(pilot, app, "waiting for hv01")
-        await pilot.press("escape")
-        await closed(pilot, app)
-        assert "may still take effect" in notes(app)
-        link.answer()
-        await pilot.pause()
-
-
 async def test_queue_of_a_processor_can_be_moved_from_there(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "right", "right", "tab", "down", "m")

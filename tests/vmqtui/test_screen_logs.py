@@ -30,7 +30,14 @@ class Answering:
     def __init__(self, answer: Response | Exception) -> None:
         self.answer = answer
 
-    async def request(self, host: str, op: str, params: dict[str, Any]) -> Response:
+    async def request(
+        self,
+        host: str,
+        op: str,
+        params: dict[str, Any],
+        *,
+        id: str | None = None,  # noqa: A002
+    ) -> Response:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer

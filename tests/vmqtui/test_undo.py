@@ -168,11 +168,12 @@ async def test_change_of_an_engine_that_was_started_anew_is_not_taken_back(dashb
 
 
 async def test_change_without_an_answer_is_not_taken_back(dashboard: Running) -> None:
-    async with dashboard() as (app, pilot, _):
+    async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
+        link.answers.put_nowait(TimeoutError())
         await pilot.press("end", "enter")
-        await until(pilot, app, "waiting for hv01")
+        await until(pilot, app, "no answer from hv01")
         await pilot.press("escape")
         await closed(pilot, app)
         await pilot.press("u")

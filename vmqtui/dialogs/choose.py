@@ -8,11 +8,12 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.command import CommandList, CommandPalette
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from vmqtui.dialogs.dialog import Dialog
 from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
 from vmqtui.numbers import compact, percent
@@ -24,7 +25,14 @@ from vmqtui.tasks.task import Task, called
 from vmqtui.widgets.table import LiveTable
 
 
-class ChooseDialog(ModalScreen[int | None]):
+class Choices(OptionList):
+    """A list of options that takes keys before it has a size: Textual's fails to page then."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return bool(self.scrollable_content_region) or action not in ("page_up", "page_down")
+
+
+class ChooseDialog(Dialog[int]):
     """Choose one of some lines; ends with its index, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Close", show=False)]
@@ -32,34 +40,47 @@ class ChooseDialog(ModalScreen[int | None]):
     def __init__(self, title: str, lines: Sequence[str], at: int = 0) -> None:
         super().__init__()
         self._title = title
-        self._lines_to_choose = lines
+        self._choices = Choices(
+            *(Option(Text(printable(line), no_wrap=True)) for line in lines), id="choices", compact=True
+        )
         self._at = at
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
             dialog.border_title = self._title
-            yield OptionList(
-                *(Option(Text(printable(line), no_wrap=True)) for line in self._lines_to_choose),
-                id="choices",
-                compact=True,
-            )
+            yield self._choices
 
     def on_mount(self) -> None:
-        choices = self.query_one(OptionList)
-        choices.highlighted = self._at
-        choices.focus()
+        self._choices.highlighted = self._at
+        self._choices.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option_index)
+
+
+class ActionPalette(CommandPalette, Dialog[None]):
+    """Textual's command palette, as a dialog."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.id = "--command-palette"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "command_list" and not any(
+            one.scrollable_content_region for one in self.query(CommandList)
+        ):
+            return False  # as of ``Choices``
+        return super().check_action(action, parameters)
 
 
 class MoveDialog(RequestDialog):
     """Choose the processor that serves a queue, from a list with their loads as they are now."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Move", show=False, priority=True),
-        Binding("down", "cursor(1)", "Down", show=False, priority=True),
-        Binding("up", "cursor(-1)", "Up", show=False, priority=True),
+        # None before the others, so that keys which arrive together keep their order.
+        Binding("enter", "submit", "Move", show=False),
+        Binding("down", "cursor(1)", "Down", show=False),
+        Binding("up", "cursor(-1)", "Up", show=False),
     ]
 
     def __init__(self, link: Link, host: str, row: QueueRow, model: Model) -> None:
@@ -75,7 +96,7 @@ class MoveDialog(RequestDialog):
                 f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."
                 " Choose the one that shall serve it; no frame is lost or reordered.",
                 "Move (⏎)",
-                lambda values: [] if self._chosen() == row.cpu else [move_queue(row, self._chosen())],
+                lambda values: [] if (cpu := self._chosen()) in (None, row.cpu) else [move_queue(row, cpu)],
             ),
         )
 
@@ -94,12 +115,12 @@ class MoveDialog(RequestDialog):
         self._cpus.move_to(here)
         self._cpus.focus()
 
-    def _chosen(self) -> int:
+    def _chosen(self) -> int | None:
+        """The processor under the cursor; None before the list is there."""
         row = self._cpus.row
-        return row.cpu if isinstance(row, CpuRow) else 0
+        return row.cpu if isinstance(row, CpuRow) else None
 
     def draw(self) -> None:
-        """Show the loads as they are now."""
         self._cpus.show(self._model.snapshot.cpus, series=self._model.series)
         self._preview()
 
@@ -113,7 +134,7 @@ class MoveDialog(RequestDialog):
     def _preview(self) -> None:
         """What is known of the change before it is made."""
         row = self._cpus.row
-        if not isinstance(row, CpuRow) or self.waiting or self.refused:
+        if not isinstance(row, CpuRow) or self.ended or self.submission.under_way or self.refused:
             return
         if row.cpu == self._row.cpu:
             self.preview.clear()
@@ -131,19 +152,17 @@ class MoveDialog(RequestDialog):
         self.call_later(self._cpus.action_cursor, step)  # after the list is there
 
     def action_submit(self) -> None:
-        """Move the queue, unless Cancel has the focus."""
+        """Move the queue."""
         self.call_later(self._decide)
 
     def _decide(self) -> None:
-        if self.focused is not None and self.focused.id == "cancel":
+        if self._chosen() == self._row.cpu:
             self.action_close()
-        elif self._chosen() == self._row.cpu:
-            self.dismiss(None)
         else:
             self.submit()
 
 
-class TextDialog(ModalScreen[None]):
+class TextDialog(Dialog[None]):
     """Text to read, and to scroll where it is long; ``make`` writes it anew at every drawing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -158,21 +177,22 @@ class TextDialog(ModalScreen[None]):
         super().__init__()
         self._title = title
         self._make = make
+        self._text = Static(id="text")
+        self._box = Vertical(self._text, id="dialog", classes="wide")
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog", classes="wide") as dialog:
-            dialog.border_title = printable(self._title).replace("[", r"\[")
-            dialog.border_subtitle = "esc closes"
-            dialog.can_focus = True
-            yield Static(self._make(), id="text")
+        self._box.border_title = printable(self._title).replace("[", r"\[")
+        self._box.border_subtitle = "esc closes"
+        self._box.can_focus = True
+        self.draw()
+        yield self._box
 
     def draw(self) -> None:
-        """Show the text as it is now."""
-        self.query_one("#text", Static).update(self._make())
+        self._text.update(self._make())
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by so many lines."""
-        self.query_one("#dialog").scroll_relative(y=lines, animate=False)
+        self._box.scroll_relative(y=lines, animate=False)
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:

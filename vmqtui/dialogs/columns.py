@@ -8,18 +8,19 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from vmqtui.columns import Column
 from vmqtui.columns.arrange import sorted_by
+from vmqtui.dialogs.choose import Choices
+from vmqtui.dialogs.dialog import Dialog
 from vmqtui.state.choices import TableChoice
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
 
 
-class ColumnsDialog(ModalScreen[TableChoice]):
+class ColumnsDialog(Dialog[TableChoice]):
     """Ends with how the table is wanted. Columns that nobody chose come and go with the room there is."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -37,22 +38,22 @@ class ColumnsDialog(ModalScreen[TableChoice]):
         self._columns: list[Column[Any]] = list(table.columns)
         self._shown = {column.key for column in table.shown_columns}
         self._choice = table.choice
+        self._list = Choices(id="choices", compact=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes="wide") as dialog:
             dialog.border_title = f"Columns of {self._title}"
             dialog.border_subtitle = "Space shows or hides · s sorts by it · r as it comes · ⏎ done"
-            yield OptionList(id="choices", compact=True)
+            yield self._list
 
     def on_mount(self) -> None:
-        self._list()
-        self.query_one(OptionList).focus()
+        self._fill()
+        self._list.focus()
 
-    def _list(self) -> None:
-        choices = self.query_one(OptionList)
-        at = choices.highlighted or 0
-        choices.set_options([Option(self._line(column)) for column in self._columns])
-        choices.highlighted = at
+    def _fill(self) -> None:
+        at = self._list.highlighted or 0
+        self._list.set_options([Option(self._line(column)) for column in self._columns])
+        self._list.highlighted = at
 
     def _line(self, column: Column[Any]) -> Text:
         style = palette_of(self).style
@@ -82,7 +83,7 @@ class ColumnsDialog(ModalScreen[TableChoice]):
         )
 
     def _at(self) -> Column[Any]:
-        return self._columns[self.query_one(OptionList).highlighted or 0]
+        return self._columns[self._list.highlighted or 0]
 
     def action_show_or_hide(self) -> None:
         """Show the column whatever room there is, or never."""
@@ -93,22 +94,21 @@ class ColumnsDialog(ModalScreen[TableChoice]):
             always=choice.always - {key} if shown else choice.always | {key},
             never=choice.never | {key} if shown else choice.never - {key},
         )
-        self._list()
+        self._fill()
 
     def action_sort(self) -> None:
         """Sort by the column; again: the other way round."""
         self._choice = replace(self._choice, sort=sorted_by(self._at(), self._choice.sort))
-        self._list()
+        self._fill()
 
     def action_reset(self) -> None:
         """Forget what was chosen."""
         self._choice = replace(self._choice, always=frozenset(), never=frozenset(), sort=None)
-        self._list()
+        self._fill()
 
     def action_step(self, step: int) -> None:
         """Move the cursor."""
-        choices = self.query_one(OptionList)
-        choices.highlighted = ((choices.highlighted or 0) + step) % len(self._columns)
+        self._list.highlighted = ((self._list.highlighted or 0) + step) % len(self._columns)
 
     def action_done(self) -> None:
         """Take what was chosen."""

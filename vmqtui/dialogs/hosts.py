@@ -5,15 +5,15 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
+from vmqtui.dialogs.dialog import Dialog
 from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
 from vmqtui.state.rows import HostRow
 from vmqtui.widgets.table import LiveTable
 
 
-class HostDialog(ModalScreen[str | None]):
+class HostDialog(Dialog[str]):
     """Ends with the name of a host, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,7 +41,6 @@ class HostDialog(ModalScreen[str | None]):
         self._table.focus()
 
     def draw(self) -> None:
-        """Show the hosts as they are now."""
         rows = self._hosts.take(self._model.snapshot)
         self._table.styles.height = max(2, min(len(rows) + 1, self.app.size.height - 6))
         self._table.show(rows)

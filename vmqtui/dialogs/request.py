@@ -1,31 +1,32 @@
 """A dialog that sends requests one after another and stays open until they are answered."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events, work
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static, TextArea
 
-from engine.bus.messages import Response
 from engine.ndis.operations import decode
 from engine.ndis.statuses import NdisError
+from vmqtui.dialogs.dialog import Dialog
 from vmqtui.dialogs.fields import Choice, FieldLine
 from vmqtui.dialogs.preview import Preview
 from vmqtui.link import Link
 from vmqtui.printable import printable
-from vmqtui.tasks.task import Answers, Ending, Step, Task, Values, in_words, refusal
+from vmqtui.tasks.submission import Submission
+from vmqtui.tasks.task import Ending, Step, Task, Values, in_words
 from vmqtui.widgets.canvas import palette_of
 
 
-class RequestDialog(ModalScreen[Ending | None]):
-    """Ends with what was done, or None when nothing was.
+class RequestDialog(Dialog[None]):
+    """Asks for values, sends the requests they make, and reports once what was done, if anything was.
 
-    What was typed stays after a refusal, and steps that were done are not done again.
+    What was typed stays after a refusal, and steps that were done are not done again. A dialog that is left
+    while it waits goes on without its screen, and reports when the last answer has come.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -39,19 +40,18 @@ class RequestDialog(ModalScreen[Ending | None]):
 
     def __init__(self, link: Link, host: str, task: Task) -> None:
         super().__init__()
-        self.link = link
-        self.host = host
         self.asked = task
         self.preview = Preview(link, host)
         """What the engine says the change would do."""
-        self._lines_of_form = [FieldLine(field) for field in task.fields]
-        self._answers: Answers = {}
-        self._done: list[tuple[Step, Response]] = []
-        self._unanswered = ""
-        self.waiting = False
-        """Whether an answer is awaited."""
+        self.submission = Submission(link, host)
+        self.report: Callable[[Ending], None] = lambda ending: None
+        """What to call with what was done."""
         self.refused = False
         """Whether the last thing said is a refusal."""
+        self._lines_of_form = [FieldLine(field) for field in task.fields]
+        self._answer = Static("", id="answer")
+        self._do = Button(Text(task.verb), id="do", compact=True)
+        self.cancel = Button("Cancel", id="cancel", compact=True)
 
     def compose(self) -> ComposeResult:
         wide = any(field.several_lines for field in self.asked.fields)
@@ -62,10 +62,10 @@ class RequestDialog(ModalScreen[Ending | None]):
             yield from self.compose_body()
             yield from self._lines_of_form
             yield self.preview
-            yield Static("", id="answer")
+            yield self._answer
             with Horizontal(id="buttons"):
-                yield Button(Text(self.asked.verb), id="do", compact=True)
-                yield Button("Cancel", id="cancel", compact=True)
+                yield self._do
+                yield self.cancel
 
     def compose_body(self) -> ComposeResult:
         """Widgets between explanation and fields."""
@@ -73,8 +73,8 @@ class RequestDialog(ModalScreen[Ending | None]):
 
     def on_mount(self) -> None:
         if self.asked.destructive:
-            self.query_one("#do").add_class("destructive")
-            self.query_one("#cancel").focus()
+            self._do.add_class("destructive")
+            self.cancel.focus()
         self.check(at_once=True)
 
     def on_key(self, event: events.Key) -> None:
@@ -104,8 +104,9 @@ class RequestDialog(ModalScreen[Ending | None]):
             self.action_close()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        # In a text of several lines the arrows move the cursor.
-        return not (action == "step" and isinstance(self.focused, TextArea))
+        if action == "step" and isinstance(self.focused, TextArea):
+            return False  # in a text of several lines the arrows move the cursor
+        return super().check_action(action, parameters)
 
     def action_step(self, step: int) -> None:
         """Go to the next field, or the one before."""
@@ -115,25 +116,17 @@ class RequestDialog(ModalScreen[Ending | None]):
             self.app.action_focus_previous()
 
     def action_close(self) -> None:
-        """Leave; what was sent stays sent."""
-        if self.waiting:
-            self._end("closed before the answer came: it may still take effect")
-        elif self._done:
-            self._end("; ".join(self._titles()) + ", then left")
-        else:
-            self._end("")
+        """Leave; what was asked for goes on."""
+        if self.ended:
+            return
+        self.dismiss()
+        if not self.submission.under_way:
+            self._report("left" if self.submission.done else "")
 
-    def _end(self, words: str) -> None:
-        done = bool(self._done or self._unanswered)
-        ending = Ending(words, tuple(self._done), self._unanswered) if words or done else None
-        self.dismiss(ending)
-
-    def _titles(self) -> list[str]:
-        pending = "NDIS_STATUS_PENDING"
-        return [
-            f"{step.title}: pending" if response.ndis_status == pending else step.title
-            for step, response in self._done
-        ]
+    def _report(self, then: str = "") -> None:
+        ending = self.submission.ending(then)
+        if ending is not None:
+            self.report(ending)
 
     def check(self, submitted: bool = False, at_once: bool = False) -> Sequence[Step]:
         """Check every field by itself, then what they make together, and ask for its effect.
@@ -141,6 +134,8 @@ class RequestDialog(ModalScreen[Ending | None]):
         The first complaint is shown; one about an empty field only when the form is ``submitted``. Gives
         the requests to send; none when something does not fit or nothing would change.
         """
+        if self.ended:
+            return ()
         values: Values = {}
         complaint: tuple[FieldLine, str] | None = None
         for line in self._lines_of_form:
@@ -161,7 +156,7 @@ class RequestDialog(ModalScreen[Ending | None]):
         self.say(words, "warn")
         if complaint is not None and submitted:
             complaint[0].editor.focus()
-        self.preview.ask([step for step in steps if step.key not in self._answers], at_once=at_once)
+        self.preview.ask([step for step in steps if step.key not in self.submission.answers], at_once=at_once)
         return steps
 
     def _plan(self, values: Values, submitted: bool) -> tuple[Sequence[Step], str]:
@@ -179,68 +174,45 @@ class RequestDialog(ModalScreen[Ending | None]):
 
     def say(self, words: str, role: str) -> None:
         """Show a sentence under the fields, after what is done already."""
+        if self.ended:
+            return
         self.refused = role == "bad"
         lines = Text()
         palette = palette_of(self)
-        for done in self._titles():
+        for done in self.submission.titles():
             lines.append(f"✓ {printable(done)}\n", palette.style("good"))
         lines.append(printable(words), palette.style(role))
-        answer = self.query_one("#answer", Static)
-        answer.display = bool(lines)
-        answer.update(lines)
+        self._answer.display = bool(lines)
+        self._answer.update(lines)
 
     def submit(self) -> None:
         """Send the requests, unless a value does not fit or they are under way."""
-        if not self.waiting and (steps := self.check(submitted=True)):
-            self._run(steps)
+        if not self.submission.under_way and (steps := self.check(submitted=True)):
+            self._do.disabled = True
+            self.preview.clear()
+            # The app's, not this screen's: it goes on when the dialog is left.
+            self.app.run_worker(self._run(self.submission.send(steps, self._wait)))
 
-    @work(exclusive=True, group="request")
-    async def _run(self, steps: Sequence[Step]) -> None:
-        self._set_waiting(True)
-        self.preview.clear()
-        try:
-            for step in steps:
-                if step.key in self._answers:
-                    continue
-                failed = await self._carry_out(step)
-                if failed:
-                    self.say(f"✗ {step.title}: {failed}", "bad")
-                    return
-        finally:
-            self._set_waiting(False)
-        notes = (response.message for _, response in reversed(self._done))
-        extra = next((note for note in notes if note), "")
-        self._end("; ".join(self._titles()) + (f" · {extra}" if extra else ""))
+    def _wait(self, words: str) -> None:
+        self.say(f"… {words}", "accent")
+        self._lock_fields()
 
-    async def _carry_out(self, step: Step) -> str:
-        """Send one request and take its answer; why it was not done, if it was not."""
-        self.say(f"… {step.title}: waiting for {self.host}", "accent")
-        try:
-            params = step.params(self._answers)
-        except (KeyError, TypeError, ValueError):
-            return "the engine's answer had no usable queue_id"
-        self._unanswered = step.title
-        try:
-            response = await self.link.request(self.host, step.op, params)
-        except TimeoutError:
-            return f"no answer from {self.host}; it may still take effect"
-        except ConnectionError as error:
-            return f"the broker is not there ({error}); if it was sent before, it may still take effect"
-        self._unanswered = ""
-        refused = refusal(step, response)
-        if refused is not None:
-            return refused
-        self._answers[step.key] = response
-        self._done.append((step, response))
+    def _lock_fields(self) -> None:
+        """What a step that is done has sent can't be changed any more."""
+        sent = {key for step, _ in self.submission.done for key in step.uses}
         for line in self._lines_of_form:
-            if line.field.key in step.uses:
+            if line.field.key in sent:
                 line.editor.disabled = True
-        return ""
 
-    def _set_waiting(self, waiting: bool) -> None:
-        self.waiting = waiting
-        if self.is_attached:
-            self.query_one("#do", Button).disabled = waiting
+    async def _run(self, sending: Awaitable[str]) -> None:
+        failed = await sending
+        if failed and not self.ended:
+            self._do.disabled = False
+            self._lock_fields()
+            self.say(f"✗ {failed}", "bad")
+        else:
+            self.dismiss()
+            self._report(failed)
 
 
 class AtOnceDialog(RequestDialog):

@@ -82,7 +82,7 @@ _DIALOG_KEYS = (
     ("Tab ↓ ↑", "Next and previous field; in a text of several lines the arrows move in it."),
     ("← →", "Change a field that has ‹ › around it."),
     ("⏎", "Do it. What destroys something has Cancel first; y does it."),
-    ("Esc", "Leave; what was sent stays sent."),
+    ("Esc", "Leave; a change that was sent goes on to its end, which is shown then."),
     ("≈ △", "What the engine says would happen, and why it would not."),
 )
 

@@ -6,14 +6,14 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
+from vmqtui.dialogs.dialog import Dialog
 from vmqtui.state.when import FITS, ends, read_when
 from vmqtui.widgets.canvas import palette_of
 
 
-class WhenDialog(ModalScreen[int | None]):
+class WhenDialog(Dialog[int]):
     """Ends with a moment between two others (Unix time in ns), or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close", show=False)]
@@ -22,6 +22,7 @@ class WhenDialog(ModalScreen[int | None]):
         super().__init__()
         self._ends = first_ns, last_ns
         self._input = Input(placeholder="14:03:20", id="when", compact=True, max_length=40)
+        self._answer = Static("", id="answer")
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
@@ -31,7 +32,7 @@ class WhenDialog(ModalScreen[int | None]):
             with Horizontal(classes="field"):
                 yield Label("Time", classes="label")
                 yield self._input
-            yield Static("", id="answer")
+            yield self._answer
 
     def on_mount(self) -> None:
         self._input.focus()
@@ -46,6 +47,5 @@ class WhenDialog(ModalScreen[int | None]):
             self._say(str(error))
 
     def _say(self, words: str) -> None:
-        answer = self.query_one("#answer", Static)
-        answer.display = bool(words)
-        answer.update(Text(words, palette_of(self).style("warn")))
+        self._answer.display = bool(words)
+        self._answer.update(Text(words, palette_of(self).style("warn")))

@@ -1,0 +1,96 @@
+"""Sending the requests of a task, one after another, and keeping their answers."""
+
+import secrets
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from engine.bus.messages import Response
+from vmqtui.link import Link
+from vmqtui.tasks.task import Answers, Ending, Step, refusal
+
+_PENDING = "NDIS_STATUS_PENDING"
+
+
+class Submission:
+    """What one dialog asks of ``host``. It has no part in the dialog: it goes on when that has gone.
+
+    A step that was answered is not sent again. One without an answer is repeated under the id it had, so
+    that the engine carries it out once (contract 5); one that was refused is a new request.
+    """
+
+    def __init__(self, link: Link, host: str) -> None:
+        self.host = host
+        self.answers: Answers = {}
+        self.done: list[tuple[Step, Response]] = []
+        self.under_way = False
+        """Whether requests are being sent: one of them waits for its answer."""
+        self._link = link
+        self._name = secrets.token_hex(12)
+        self._count = 0
+        self._ids: dict[tuple[str, str, str], str] = {}
+        self._open: dict[str, str] = {}
+        """Titles of the steps without an answer, by id."""
+
+    def send(self, steps: Sequence[Step], waits: Callable[[str], None]) -> Coroutine[Any, Any, str]:
+        """Send the steps that are not done yet, in order; why one of them was not done, or "".
+
+        It is under way at once, not when the coroutine starts. ``waits`` is called with a sentence on each
+        request before it is sent.
+        """
+        self.under_way = True
+        return self._send_all(steps, waits)
+
+    async def _send_all(self, steps: Sequence[Step], waits: Callable[[str], None]) -> str:
+        try:
+            for step in steps:
+                if step.key in self.answers:
+                    continue
+                waits(f"{step.title}: waiting for {self.host}")
+                if failed := await self._send(step):
+                    return f"{step.title}: {failed}"
+        finally:
+            self.under_way = False
+        return ""
+
+    async def _send(self, step: Step) -> str:
+        try:
+            params = step.params(self.answers)
+        except (KeyError, TypeError, ValueError):
+            return "the engine's answer had no usable queue_id"
+        known = (step.key, step.op, repr(params))
+        if known not in self._ids:
+            self._count += 1
+            self._ids[known] = f"{self._name}-{self._count}"
+        request_id = self._ids[known]
+        self._open[request_id] = step.title
+        try:
+            response = await self._link.request(self.host, step.op, params, request_id)
+        except TimeoutError:
+            return f"no answer from {self.host}; it may still take effect"
+        except ConnectionError as error:
+            return f"the broker is not there ({error}); if it was sent before, it may still take effect"
+        del self._open[request_id]
+        refused = refusal(step, response)
+        if refused is not None:
+            del self._ids[known]
+            return refused
+        self.answers[step.key] = response
+        self.done.append((step, response))
+        return ""
+
+    def titles(self) -> list[str]:
+        """What is done, a phrase a step."""
+        return [
+            f"{step.title}: pending" if response.ndis_status == _PENDING else step.title
+            for step, response in self.done
+        ]
+
+    def ending(self, then: str = "") -> Ending | None:
+        """What there is to say and to take back, or None; ``then``: what came after the last step done."""
+        unanswered = "; ".join(self._open.values())
+        words = "; ".join(self.titles())
+        if then:
+            words = f"{words}, then {then}" if words else then
+        elif note := next((response.message for _, response in reversed(self.done) if response.message), ""):
+            words += f" · {note}"
+        return Ending(words, tuple(self.done), unanswered) if words or unanswered else None
