@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Final
 
 from engine.bus.errors import BusError, RequestTimeout
+from engine.bus.host_view import HostView as Watched
 from engine.bus.messages import Response, Status
 from engine.bus.topics import random_client
 from engine.bus.urls import BrokerUrl
-from engine.bus.watcher import HostView as Watched
 from engine.bus.watcher import Watcher
 from engine.logs import note
 from engine.telemetry.config import Config
@@ -49,8 +49,16 @@ class BusView:
         return self._watched.received_monotonic
 
     @property
+    def heard(self) -> float | None:
+        return self._watched.heard_monotonic
+
+    @property
     def missed(self) -> int:
         return self._watched.stats_missed
+
+    @property
+    def unreadable(self) -> int:
+        return self._watched.stats_unreadable
 
     @property
     def events(self) -> Sequence[Event]:

@@ -12,8 +12,9 @@ Connection = Literal["connecting", "connected", "lost"]
 
 
 class HostView(Protocol):
-    """The latest word of one host. ``received`` is when its stats arrived, on the link's clock; ``missed``
-    how many the engine numbered and this reader never saw."""
+    """The latest of one host. On the link's clock ``received`` is when its stats arrived, ``heard`` when its
+    newest message was sent. ``missed`` counts stats that the engine numbered and this reader never saw,
+    ``unreadable`` those that could not be decoded since the last that could."""
 
     @property
     def status(self) -> Status | None: ...
@@ -24,7 +25,11 @@ class HostView(Protocol):
     @property
     def received(self) -> float | None: ...
     @property
+    def heard(self) -> float | None: ...
+    @property
     def missed(self) -> int: ...
+    @property
+    def unreadable(self) -> int: ...
     @property
     def events(self) -> Sequence[Event]: ...
 

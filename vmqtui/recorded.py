@@ -112,7 +112,9 @@ class RecordedHost:
     config: Config | None
     stats: Stats | None
     received: float | None = None
+    heard: float | None = None
     missed: int = 0
+    unreadable: int = 0
     events: Sequence[Event] = ()
 
 

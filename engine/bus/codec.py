@@ -11,13 +11,14 @@ from engine.bus.messages import Request, Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
+from engine.telemetry.summary import Summary
 
 REQUEST_LIMIT_BYTES = 1 << 20
 MESSAGE_LIMIT_BYTES = 16 << 20
 REQUEST_ID_LIMIT_BYTES = 64
 
-Message = Status | Config | Stats | Event | Advice | Request | Response
-T = TypeVar("T", Status, Config, Stats, Event, Advice, Response)
+Message = Status | Config | Stats | Summary | Event | Advice | Request | Response
+T = TypeVar("T", Status, Config, Stats, Summary, Event, Advice, Response)
 
 _encoder = msgspec.msgpack.Encoder()
 _ordered_encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -36,7 +37,7 @@ _op_decoder = msgspec.msgpack.Decoder(str)
 _params_decoder = msgspec.msgpack.Decoder(dict[str, Any])
 
 _decoders: dict[type[Any], msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(kind) for kind in (Status, Config, Stats, Event, Advice, Response)
+    kind: msgspec.msgpack.Decoder(kind) for kind in (Status, Config, Stats, Summary, Event, Advice, Response)
 }
 
 # msgspec raises RecursionError on deep nesting and plain ValueError or OverflowError on odd timestamps.

@@ -23,6 +23,7 @@ from engine.logs import note
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
+from engine.telemetry.summary import Summary
 
 IN_PROGRESS_LIMIT = 1024
 IN_PROGRESS_LIMIT_BYTES = 16 << 20
@@ -164,6 +165,10 @@ class EngineBus:
         """Publish stats, with ``counters``; those not sent before the next ones are given up, and counted."""
         stats = msgspec.structs.replace(stats, bus=self.counters)
         self._connection.offer(topics.stats(self.host), codec.encode(stats))
+
+    def publish_summary(self, summary: Summary) -> None:
+        """Publish a summary, retained; one that was not sent before the next is replaced by it."""
+        self._connection.offer(topics.summary(self.host), codec.encode(summary), retain=True)
 
     def publish_event(self, event: Event) -> None:
         """Publish an event; it waits, in a bounded queue, while there is no connection."""

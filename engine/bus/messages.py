@@ -5,15 +5,22 @@ from typing import Any, Literal
 import msgspec
 
 from engine.telemetry.bounds import Count, Name, Nanoseconds, Number
+from engine.telemetry.summary import Kind
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an engine is there. ``state`` "offline" is also the engine's will."""
+    """Whether an engine is there. ``state`` "offline" is also the engine's will.
+
+    ``kind``: its numbers come from the model, or are measured on a real host. ``controls``: whether it takes
+    requests.
+    """
 
     state: Literal["online", "offline"]
     version: Name = ""
     started_at: Number = 0.0
     interval_ns: Nanoseconds = 0
+    kind: Kind = "model"
+    controls: bool = True
     schema: Literal["vmq.status/1"] = "vmq.status/1"
 
 

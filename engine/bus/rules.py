@@ -15,8 +15,8 @@ Role = Literal["viewer", "operator", "engine"]
 Action = Literal["publish", "read"]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-TELEMETRY: Final = ("status", "config", "stats", "event", "advice")
-RETAINED: Final = ("status", "config", "advice")
+TELEMETRY: Final = ("status", "config", "stats", "summary", "event", "advice")
+RETAINED: Final = ("status", "config", "summary", "advice")
 """What a broker keeps for those who come later; anything else that says it is to be retained is not."""
 
 HOST: Final = "HOST"

@@ -9,7 +9,7 @@ PREFIX = "vmq/v1"
 NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
 
 _NAME = re.compile(NAME_PATTERN)
-_TOPIC = re.compile(rf"{PREFIX}/({NAME_PATTERN})/(status|config|stats|event|advice)")
+_TOPIC = re.compile(rf"{PREFIX}/({NAME_PATTERN})/(status|config|stats|summary|event|advice)")
 
 
 def valid_name(name: str) -> bool:
@@ -44,6 +44,11 @@ def stats(host: str) -> str:
     return f"{PREFIX}/{host}/stats"
 
 
+def summary(host: str) -> str:
+    """Topic of the retained summary, QoS 0."""
+    return f"{PREFIX}/{host}/summary"
+
+
 def event(host: str) -> str:
     """Topic of events, QoS 1."""
     return f"{PREFIX}/{host}/event"
@@ -52,6 +57,11 @@ def event(host: str) -> str:
 def advice(host: str) -> str:
     """Topic of the retained findings of the advisor."""
     return f"{PREFIX}/{host}/advice"
+
+
+def telemetry(host: str, kind: str) -> str:
+    """Topic of what an engine reports under ``kind``, as ``split_telemetry`` gives it."""
+    return f"{PREFIX}/{host}/{kind}"
 
 
 def request(host: str, client: str) -> str:
@@ -65,7 +75,7 @@ def response(host: str, client: str) -> str:
 
 
 def split_telemetry(topic: str) -> tuple[str, str] | None:
-    """(host, kind) of a status, config, stats, event or advice topic; None for any other."""
+    """(host, kind) of a topic that an engine reports on, such as status or stats; None for any other."""
     match = _TOPIC.fullmatch(topic)
     return (match[1], match[2]) if match else None
 

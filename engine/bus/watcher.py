@@ -4,116 +4,27 @@ import asyncio
 import random
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from engine.bus import codec, topics
 from engine.bus.connection import Connection, Outgoing, State
 from engine.bus.errors import BadMessage, NotConnected, RequestTimeout
-from engine.bus.messages import Request, Response, Status
+from engine.bus.host_view import SILENT_S, HostView
+from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
-from engine.telemetry.config import Config
-from engine.telemetry.events import Event
-from engine.telemetry.stats import Stats
 
 HOST_LIMIT = 1024
-EVENT_LIMIT = 1000
 KEPT_LIMIT_BYTES = 256 << 20
 FIRST_REPEAT_SECONDS = 1.0
 LONGEST_REPEAT_SECONDS = 5.0
+KINDS: Final = ("status", "config", "event", "stats", "summary")
+"""What a reader follows; it works out for itself what advice there is."""
 
-_IN_FLIGHT = 32  # messages that a lost connection may bring twice
-
-
-class HostView:
-    """What is known of one host. ``events`` holds the last 1,000; ``events_dropped`` counts older ones.
-
-    ``received_monotonic`` is when stats last came (``time.monotonic``), None before the first.
-    ``stats_missed`` and ``events_missed`` count those that the engine numbered and this reader has not seen:
-    replaced by newer ones, here or at the engine, or not delivered.
-    """
-
-    def __init__(self, name: str, watcher: "Watcher") -> None:
-        self.name = name
-        self.status: Status | None = None
-        self.config: Config | None = None
-        self.received_monotonic: float | None = None
-        self.stats_received = 0
-        self.stats_missed = 0
-        self.events: deque[Event] = deque(maxlen=EVENT_LIMIT)
-        self._event_bytes: deque[int] = deque(maxlen=EVENT_LIMIT)
-        self.events_dropped = 0
-        self.events_missed = 0
-        self.kept_bytes: dict[str, int] = {}
-        self._watcher = watcher
-        self._stats: Stats | None = None
-        self._stats_payload: bytes | None = None
-
-    @property
-    def online(self) -> bool:
-        """Whether the engine says so, over a connection that stands."""
-        return (
-            self._watcher.state == "connected" and self.status is not None and self.status.state == "online"
-        )
-
-    @property
-    def stats(self) -> Stats | None:
-        """The latest stats. They are decoded when asked for: what nobody looks at costs nothing."""
-        payload, self._stats_payload = self._stats_payload, None
-        if payload is not None:
-            try:
-                stats = codec.decode(Stats, payload)
-            except BadMessage:
-                self._watcher.undecodable += 1
-            else:
-                if self._stats is not None:
-                    self.stats_missed += max(0, stats.seq - self._stats.seq - 1)
-                self._stats = stats
-        return self._stats
-
-    def take(self, kind: str, payload: bytes) -> None:
-        """Take in a message of this host. Raises ``BadMessage``."""
-        if kind == "stats":
-            self._stats_payload = payload
-            self.received_monotonic = time.monotonic()
-            self.stats_received += 1
-        elif kind == "event":
-            self._take_event(codec.decode(Event, payload), len(payload))
-        elif kind == "config":
-            self.config = codec.decode(Config, payload) if payload else None
-        else:
-            self.status = codec.decode(Status, payload) if payload else None
-
-    def bytes_with(self, kind: str, payload: bytes) -> int:
-        """How much is kept of a kind once this is: it takes the last one's place, an event the oldest's."""
-        if kind != "event":
-            return len(payload)
-        oldest = self._event_bytes[0] if len(self._event_bytes) == EVENT_LIMIT else 0
-        return sum(self._event_bytes) - oldest + len(payload)
-
-    def forget_event(self) -> bool:
-        """Drop the oldest event; whether there was one."""
-        if not self.events:
-            return False
-        self.events.popleft()
-        self._event_bytes.popleft()
-        self.events_dropped += 1
-        return True
-
-    def _take_event(self, event: Event, size_bytes: int) -> None:
-        """Keep an event, unless it is one of the last again: QoS 1 may deliver what was delivered."""
-        if self.events:
-            last = self.events[-1].seq
-            if event.seq <= last and event in islice(reversed(self.events), _IN_FLIGHT):
-                return
-            self.events_missed += max(0, event.seq - last - 1)
-        self.events_dropped += len(self.events) == EVENT_LIMIT
-        self.events.append(event)
-        self._event_bytes.append(size_bytes)
+_QOS: Final = {"status": 1, "config": 1, "event": 1}
+_FORGET_EVERY_S: Final = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -134,6 +45,8 @@ class _Asked:
 class Watcher:
     """Follows one host, or all of a broker, and asks on its own response topic.
 
+    It follows the messages of ``kinds``.
+
     An async context manager; entering returns at once, ``state`` tells how far it is: "connecting",
     "connected", or "lost" with ``why`` a sentence. After a change ``changed`` is set (whoever waits on it
     clears it) and ``on_change`` called, which must return at once; ``on_message`` is called with the host,
@@ -141,7 +54,8 @@ class Watcher:
 
     A reader that is behind is given the newest status, configuration and stats of each host. What it was not
     given is counted: ``replaced`` by newer ones, ``undecodable``, ``left_out`` for want of room (more hosts,
-    more waiting, or more kept than the bounds of this module and of the inbox allow).
+    more waiting, or more kept than the bounds of this module and of the inbox allow). Where there is no room,
+    hosts that are offline or silent are forgotten first, the one that is quiet longest before the others.
     """
 
     def __init__(
@@ -150,6 +64,7 @@ class Watcher:
         host: str | None = None,
         *,
         client: str | None = None,
+        kinds: Sequence[str] = KINDS,
         on_change: Callable[[], None] | None = None,
         on_message: Callable[[str, str, bytes], None] | None = None,
     ) -> None:
@@ -159,19 +74,17 @@ class Watcher:
         self.undecodable = 0
         self._answered = False
         self.left_out = 0
+        self._left_out_hosts: dict[str, float] = {}
+        """When a host there was no room for was last heard (``time.monotonic``)."""
+        self._no_host_gone_until = 0.0
         self._kept_bytes = 0
         self.changed = asyncio.Event()
         self._on_change = on_change
         self._on_telemetry = on_message
         self._waiting: set[asyncio.Event] = set()
         self._asked: dict[str, _Asked] = {}
-        subscriptions = [
-            (topics.status(name), 1),
-            (topics.config(name), 1),
-            (topics.event(name), 1),
-            (topics.stats(name), 0),
-            (topics.response(name, self.client), 1),
-        ]
+        subscriptions = [(topics.telemetry(name, kind), _QOS.get(kind, 0)) for kind in kinds]
+        subscriptions.append((topics.response(name, self.client), 1))
         self._connection = Connection(
             url,
             self.client,
@@ -200,6 +113,12 @@ class Watcher:
     def no_room(self) -> int:
         """Messages left out because they, or what waited, were too large or too many."""
         return self.left_out + self._connection.inbox.dropped
+
+    @property
+    def left_out_hosts(self) -> int:
+        """Hosts that there is no room for, of those heard lately; no more than ``HOST_LIMIT`` are counted."""
+        now = time.monotonic()
+        return sum(now - heard <= SILENT_S for heard in self._left_out_hosts.values())
 
     async def __aenter__(self) -> "Watcher":
         self._connection.start()
@@ -257,10 +176,9 @@ class Watcher:
         except TimeoutError:
             if not asked.begun:
                 raise NotConnected(self.why or f"{self._connection.url} took no request in time") from None
-            why = f"{host} did not answer {op!r} within {timeout:g} s"
-            if not self._answered:
-                why += " (a broker that lets you only watch keeps requests from it)"
-            raise RequestTimeout(why) from None
+            raise RequestTimeout(
+                f"{host} did not answer {op!r} within {timeout:g} s: {self._known_of(host)}"
+            ) from None
         finally:
             del self._asked[id]
             if asked.outgoing is not None:
@@ -273,6 +191,25 @@ class Watcher:
             self._repeat(asked)
             seconds = min(2 * seconds, LONGEST_REPEAT_SECONDS)
         return asked.answer.result()
+
+    def _known_of(self, host: str) -> str:
+        """What is known of a host that did not answer, in words."""
+        view = self.hosts.get(host)
+        if self.state != "connected":
+            return self.why
+        if view is None:
+            return "the broker has no message of it"
+        if view.status is None:
+            return "it has no status"
+        if view.status.state == "offline":
+            return "it is offline"
+        if not view.status.controls:
+            return "it is online and takes no requests"
+        quiet = f"{view.quiet_s(time.monotonic()):.0f} s"
+        if not view.heard_live:
+            return f"its status is online, and it has sent nothing for {quiet}"
+        answered = "has answered" if self._answered else "has not answered"
+        return f"it is online, its newest message is {quiet} old, and it {answered} this client before"
 
     def _repeat(self, asked: _Asked) -> None:
         """Ask again, unless it is answered or waits to be sent."""
@@ -295,25 +232,7 @@ class Watcher:
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
             if (host_and_kind := topics.split_telemetry(topic)) is not None:
-                host, kind = host_and_kind
-                if kind == "advice":  # readers work it out for themselves
-                    return
-                view = self.hosts.get(host)
-                if view is None:
-                    if not payload:
-                        return
-                    if len(self.hosts) >= HOST_LIMIT:
-                        self.left_out += 1
-                        return
-                    view = self.hosts[host] = HostView(host, self)
-                if not self._make_room(view, kind, payload):
-                    self.left_out += 1
-                    return
-                view.take(kind, payload)
-                if self._on_telemetry is not None:
-                    self._on_telemetry(host, kind, payload)
-                if kind == "status" and view.online:
-                    self._ask_again(host)
+                self._take(*host_and_kind, payload, retained)
             elif topics.host_of_response(topic, self.client) is not None:
                 response = codec.decode(Response, payload)
                 self._answered = True
@@ -324,9 +243,54 @@ class Watcher:
             self.undecodable += 1
         self._notify()
 
+    def _take(self, host: str, kind: str, payload: bytes, retained: bool) -> None:
+        """Take in a message of a host, if there is room. Raises ``BadMessage``."""
+        if kind not in KINDS:
+            return
+        view = self.hosts.get(host)
+        if view is None:
+            if not payload:
+                return
+            if len(self.hosts) >= HOST_LIMIT and not self._forget_a_host():
+                self.left_out += 1
+                if host in self._left_out_hosts or len(self._left_out_hosts) < HOST_LIMIT:
+                    self._left_out_hosts[host] = time.monotonic()
+                return
+            self._left_out_hosts.pop(host, None)
+            view = self.hosts[host] = HostView(host, self)
+        if kind == "status" and not payload and view.is_gone(time.monotonic()):
+            self._forget(view)  # its retained messages were cleared
+        elif not self._make_room(view, kind, payload):
+            self.left_out += 1
+            return
+        else:
+            view.take(kind, payload, retained=retained)
+        if self._on_telemetry is not None:
+            self._on_telemetry(host, kind, payload)
+        if kind == "status" and view.online:
+            self._ask_again(host)
+
+    def _forget(self, view: HostView) -> None:
+        del self.hosts[view.name]
+        self._kept_bytes -= sum(view.kept_bytes.values())
+
+    def _forget_a_host(self, but: HostView | None = None) -> bool:
+        """Forget the host that is gone longest; whether there was one."""
+        now = time.monotonic()
+        if now < self._no_host_gone_until:
+            return False
+        gone = [view for view in self.hosts.values() if view is not but and view.is_gone(now)]
+        if not gone:
+            self._no_host_gone_until = now + _FORGET_EVERY_S
+            return False
+        self._forget(max(gone, key=lambda view: view.quiet_s(now)))
+        return True
+
     def _make_room(self, view: HostView, kind: str, payload: bytes) -> bool:
-        """Whether there is room for a message; a host's oldest events make room for its newest."""
+        """Whether there is room for a message; hosts that are gone make some, then its own oldest events."""
         while not self._has_room(view, kind, view.bytes_with(kind, payload)):
+            if self._forget_a_host(but=view):
+                continue
             if kind != "event" or not view.forget_event():
                 return False
         return True

@@ -38,6 +38,7 @@ from engine.service.journal import Journal
 from engine.service.live import Listener, LiveLoop, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.sources import capture_source, interface_source, synthetic_source
+from engine.service.summaries import Summaries
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
@@ -85,6 +86,7 @@ class Engine:
         self.stopped = asyncio.Event()
         self.advised = asyncio.Event()
         self._adviser = Adviser(thresholds)
+        self._summaries = Summaries()
         self._first_reading = asyncio.Event()
         self._capture = capture
         self._loop_capture = loop
@@ -238,7 +240,11 @@ class Engine:
             return lambda what: self._tell(call, what)
 
         return Listener(
-            bring(self._on_stats), bring(self._on_config), bring(self._on_event), bring(self._on_failure)
+            stats=bring(self._on_stats),
+            summary=bring(self._on_summary),
+            config=bring(self._on_config),
+            event=bring(self._on_event),
+            failed=bring(self._on_failure),
         )
 
     def _tell(self, call: Callable[[T], None], what: T) -> None:
@@ -255,7 +261,13 @@ class Engine:
             self._tell_of_losses(self._bus)
             if (advice := self._adviser.read(stats)) is not None:
                 self._bus.publish_advice(advice)
+                self._summaries.advised(advice)
                 self.advised.set()
+
+    def _on_summary(self, stats: Stats) -> None:
+        summary = self._summaries.read(stats)
+        if self._bus is not None:
+            self._bus.publish_summary(summary)
 
     def _on_config(self, config: Config) -> None:
         self.config = config

@@ -1,8 +1,9 @@
 """The live loop: a thread that keeps a machine's simulated time on the wall clock.
 
 It is the conductor's thread, so everything that touches the machine happens in it: rounds, requests,
-readings. At each interval of simulated time it hands over the counters as they stand at that time; where
-simulated time is too slow for that, one and a half intervals of wall time after the last ones.
+readings. At each interval of simulated time, and each second of it for summaries, it hands over the counters
+as they stand at that time; where simulated time is too slow for that, one and a half intervals of wall time
+after the last ones.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from engine.service.pace import Pace
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
+from engine.telemetry.summary import SUMMARY_EVERY_NS
 from engine.traffic.batch import LiveSource
 
 T = TypeVar("T")
@@ -37,12 +39,36 @@ class LoopEndedError(Exception):
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told, in the loop's thread; must return at once."""
+    """Who is told, in the loop's thread; must return at once.
+
+    ``summary`` is given the reading that a summary is made from.
+    """
 
     stats: Callable[[Stats], None]
+    summary: Callable[[Stats], None]
     config: Callable[[Config], None]
     event: Callable[[Event], None]
     failed: Callable[[BaseException], None]
+
+
+class _Ticks:
+    """When readings of one kind are due: at each interval of simulated time, and at the latest one and a half
+    intervals of wall time after the last one."""
+
+    def __init__(self, interval_ns: int, wall_ns: int) -> None:
+        self._interval_ns = interval_ns
+        self._taken_wall_ns = wall_ns
+        self.at_ns = interval_ns
+
+    def take(self, sim_ns: int, wall_ns: int) -> bool:
+        """Whether a reading is due now; then the next is an interval later."""
+        on_time = sim_ns >= self.at_ns
+        due = on_time or 2 * (wall_ns - self._taken_wall_ns) >= 3 * self._interval_ns
+        if due:
+            self._taken_wall_ns = wall_ns
+        if on_time:
+            self.at_ns += self._interval_ns
+        return due
 
 
 class LiveLoop:
@@ -123,13 +149,21 @@ class LiveLoop:
 
     def _keep_time(self) -> None:
         machine = self.machine
-        read_ns = time.monotonic_ns()
-        pace = self._pace = Pace(read_ns)
-        reading_ns = self._interval_ns
-        self._listener.stats(self._read())
+        started_ns = time.monotonic_ns()
+        pace = self._pace = Pace(started_ns)
+        stats_ticks = _Ticks(self._interval_ns, started_ns)
+        summary_ticks = _Ticks(SUMMARY_EVERY_NS, started_ns)
+        first = self._read()
+        self._listener.stats(first)
+        self._listener.summary(first)
         while not self._stopping.is_set():
             step_ns = _IDLE_STEP_NS if self._conductor.source is None else pace.step_ns
-            horizon_ns = min(machine.plane.now_ns + step_ns, reading_ns, machine.balancing.due_ns)
+            horizon_ns = min(
+                machine.plane.now_ns + step_ns,
+                stats_ticks.at_ns,
+                summary_ticks.at_ns,
+                machine.balancing.due_ns,
+            )
             self._answer_until(pace.due_ns(horizon_ns))
             if self._stopping.is_set():
                 return
@@ -142,12 +176,14 @@ class LiveLoop:
             machine.balancing.settle()
             if fed and self._conductor.source is None:
                 self._tell_of_end()
-            due = horizon_ns == reading_ns
-            if due or 2 * (now_ns - read_ns) >= 3 * self._interval_ns:
-                read_ns = now_ns
-                self._listener.stats(self._read())
-            if due:
-                reading_ns += self._interval_ns
+            for_stats = stats_ticks.take(horizon_ns, now_ns)
+            for_summary = summary_ticks.take(horizon_ns, now_ns)
+            if for_stats or for_summary:
+                reading = self._read(numbered=for_stats)
+                if for_stats:
+                    self._listener.stats(reading)
+                if for_summary:
+                    self._listener.summary(reading)
             self._tell()
 
     def _after_round(self) -> None:
@@ -189,7 +225,7 @@ class LiveLoop:
             self._source = self._conductor.source = self._feed.source
             self._pace.start_over()
 
-    def _read(self) -> Stats:
+    def _read(self, *, numbered: bool = True) -> Stats:
         skipped_ns = self._source.skipped_ns if self._source is not None else 0
         if skipped_ns - self._skipped_ns > _SKIP_TOLD_NS:
             skipped_s = (skipped_ns - self._skipped_ns) / 1e9
@@ -197,7 +233,9 @@ class LiveLoop:
             self._skipped_ns = skipped_ns
         sim_ns, wall_ns = self.machine.plane.now_ns, time.monotonic_ns()
         return msgspec.structs.replace(
-            self.machine.stats(behind_ns=self._pace.behind_ns(sim_ns, wall_ns), skipped_ns=skipped_ns),
+            self.machine.stats(
+                behind_ns=self._pace.behind_ns(sim_ns, wall_ns), skipped_ns=skipped_ns, numbered=numbered
+            ),
             given_up_ns=self._pace.given_up_ns,
             real_time_ratio=self._pace.real_time_ratio(sim_ns, wall_ns),
         )

@@ -99,11 +99,14 @@ class Machine:
             incident = self.rounds.incidents.popleft()
             self.tell(incident.kind, incident.cause)
 
-    def stats(self, *, behind_ns: int = 0, skipped_ns: int = 0) -> Stats:
-        """Read every counter; drops that began or ended since the last reading become events."""
+    def stats(self, *, behind_ns: int = 0, skipped_ns: int = 0, numbered: bool = True) -> Stats:
+        """Read every counter; drops that began or ended since the last reading become events.
+
+        A reading that is not published, and so not ``numbered``, has the number of the one before.
+        """
         if self._rows[0] != self.host.revision:
             self._rows = (self.host.revision, self._adapter_rows())
-        self._stats_seq += 1
+        self._stats_seq += numbered
         stats = stats_of(
             self.plane.read(),
             self._rows[1],

@@ -15,6 +15,7 @@ from engine.ndis import counters
 from engine.telemetry.config import AdapterConfig, Config, FilterConfig, QueueConfig
 from engine.telemetry.events import Event
 from engine.telemetry.stats import AdapterStats, BusStats, Stats
+from engine.telemetry.summary import Summary
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "mqtt.md"
 
@@ -28,7 +29,7 @@ def table(header: str, *, below: str = "") -> dict[str, str]:
     return {first.strip("`"): second for first, second, *_ in cells}
 
 
-@pytest.mark.parametrize("message", [Status, Config, Stats, Event, Advice, Request, Response])
+@pytest.mark.parametrize("message", [Status, Config, Stats, Summary, Event, Advice, Request, Response])
 def test_every_key_of_a_message_is_in_its_table(message: type[msgspec.Struct]) -> None:
     schema = next(field.default for field in msgspec.structs.fields(message) if field.name == "schema")
     keys = table("key", below=f"### `{schema}`")
@@ -71,6 +72,7 @@ def test_the_topics_are_those_of_the_code() -> None:
         topics.status("HOST"),
         topics.config("HOST"),
         topics.stats("HOST"),
+        topics.summary("HOST"),
         topics.event("HOST"),
         topics.advice("HOST"),
         topics.request("HOST", "CLIENT"),

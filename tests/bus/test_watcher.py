@@ -7,7 +7,7 @@ from itertools import islice
 import msgspec
 import pytest
 
-from engine.bus import codec
+from engine.bus import codec, host_view
 from engine.bus import watcher as watcher_module
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.connection import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, Connection, backoff
@@ -122,7 +122,7 @@ async def test_a_request_without_a_broker_says_why_and_is_not_sent_later(
 async def test_events_are_bounded_and_the_dropped_ones_counted(
     monkeypatch: pytest.MonkeyPatch, broker_url: BrokerUrl, host: str, stand_in: EngineStandIn
 ) -> None:
-    monkeypatch.setattr(watcher_module, "EVENT_LIMIT", 10)
+    monkeypatch.setattr(host_view, "EVENT_LIMIT", 10)
     async with running_bus(broker_url, host, stand_in) as bus, Watcher(broker_url, host) as watcher:
         assert await watcher.wait_for(lambda: host in watcher.hosts, 5)
         view = watcher.hosts[host]
@@ -133,17 +133,8 @@ async def test_events_are_bounded_and_the_dropped_ones_counted(
         assert view.events_dropped == 15
 
 
-async def test_hosts_are_bounded_and_those_left_out_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher_module, "HOST_LIMIT", 3)
-    watcher = Watcher(BrokerUrl("127.0.0.1", 9))
-    for number in range(5):
-        watcher._on_message(f"vmq/v1/h{number}/event", codec.encode(event(1)), False)
-    assert sorted(watcher.hosts) == ["h0", "h1", "h2"]
-    assert watcher.left_out == 2
-
-
 async def test_events_kept_of_all_hosts_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher_module, "EVENT_LIMIT", 4)
+    monkeypatch.setattr(host_view, "EVENT_LIMIT", 4)
     monkeypatch.setattr(watcher_module, "KEPT_LIMIT_BYTES", 5000)
     watcher = Watcher(BrokerUrl("127.0.0.1", 9))
     for seq in range(6):

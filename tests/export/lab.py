@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.bus.codec import encode
+from engine.bus.host_view import HostView
 from engine.bus.messages import Status
-from engine.bus.watcher import HostView, Watcher
+from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
@@ -24,7 +25,7 @@ class Known:
     def __init__(self, *hosts: str, vms: Vms = VMS) -> None:
         self.hosts: dict[str, HostView] = {}
         self.state = "connected"
-        self.left_out = 0
+        self.left_out_hosts = 0
         self.undecodable = 0
         for host in hosts:
             self.add(host, full_stats(vms), make_config(vms))

@@ -134,6 +134,16 @@ def test_a_queue_comes_with_its_configuration_not_before() -> None:
     assert queues == {str(queue.queue_id) for queue in adapter.queues[:-1]}
 
 
+def test_a_host_whose_readings_cannot_be_read_is_down() -> None:
+    known = Known("hv01")
+    known.hosts["hv01"].take("stats", b"\xc1")
+    known.hosts["hv01"].received_monotonic = NOW
+    found = series(text(known))
+    assert value(found, "vmq_engine_up", host="hv01") == 0
+    assert value(found, "vmq_exporter_undecodable_messages_total") == 1
+    assert not any(name.startswith("vmq_queue") for name, _ in found)
+
+
 def test_series_are_bounded_and_hosts_left_out_are_counted() -> None:
     one = len(series(text(Known("hv01")))) - 3
     found = series(text(Known("hv01", "hv02", "hv03"), limit=2 * one))

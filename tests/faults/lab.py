@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from engine.bus.errors import BusError
-from engine.bus.watcher import HostView, Watcher
+from engine.bus.host_view import HostView
+from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
 from engine.service.engine import Engine
 from tests.faults.brokers import FaultyBroker

@@ -13,7 +13,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from engine.bus.watcher import HostView, Watcher
+from engine.bus.host_view import HostView
+from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads

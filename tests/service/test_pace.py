@@ -7,7 +7,8 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.bus.watcher import HostView, Watcher
+from engine.bus.host_view import HostView
+from engine.bus.watcher import Watcher
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service.pace import FIRST_STEP_NS, LONGEST_STEP_NS, MOST_BEHIND_NS, Pace

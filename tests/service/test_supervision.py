@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from engine.bus.watcher import HostView, Watcher
+from engine.bus.host_view import HostView
+from engine.bus.watcher import Watcher
 from engine.dataplane import replacements
 from engine.scenario.load import loads
 from engine.service import replay as replaying

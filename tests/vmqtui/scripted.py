@@ -278,7 +278,9 @@ class ScriptedHost:
     config: Config | None = None
     stats: Stats | None = None
     received: float | None = None
+    heard: float | None = None
     missed: int = 0
+    unreadable: int = 0
     events: tuple[Event, ...] = ()
 
 

@@ -106,7 +106,7 @@ def test_get_prints_a_line_a_row_and_nothing_that_moves_a_cursor(
     noun: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = snapshot().rows(noun, None)
-    output.print_table(noun, rows)
+    output.print_table(COLUMNS[noun], rows)
     printed = capsys.readouterr().out
     assert printed.count("\n") == len(rows) + 1
     assert not FORBIDDEN - {"\n"} & set(printed)

@@ -152,9 +152,12 @@ ONLINE = Status(state="online", interval_ns=SECOND // 4)
         ("connecting", ONLINE, 1.0, 2.0, "offline"),
         ("connected", None, None, 0.0, "empty"),
         ("connected", ONLINE, None, 0.0, "empty"),
-        ("connected", ONLINE, 10.0, 11.4, "live"),
-        ("connected", ONLINE, 10.0, 11.6, "stale"),
+        ("connected", ONLINE, 10.0, 12.9, "live"),
+        ("connected", ONLINE, 10.0, 13.1, "stale"),
         ("connected", Status(state="online", interval_ns=2 * SECOND), 10.0, 15.9, "live"),
+        ("connected", Status(state="online", interval_ns=2 * SECOND), 10.0, 16.1, "stale"),
+        ("connected", ONLINE, 10.0, 39.9, "stale"),
+        ("connected", ONLINE, 10.0, 40.1, "silent"),
         ("connected", Status(state="offline"), 10.0, 10.1, "offline"),
         ("lost", ONLINE, 10.0, 10.1, "offline"),
         ("lost", None, None, 0.0, "offline"),
@@ -164,6 +167,19 @@ def test_liveness(
     connection: str, status: Status | None, received: float | None, now: float, state: str
 ) -> None:
     assert liveness(connection, "", status, received, now).state == state  # type: ignore[arg-type]
+
+
+def test_a_host_that_sends_other_messages_is_not_silent() -> None:
+    alive = liveness("connected", "", ONLINE, 10.0, 100.0, heard=99.0)
+    assert (alive.state, alive.words) == ("stale", "no reading for 90 s")
+    slow = Status(state="online", interval_ns=60 * SECOND)
+    assert liveness("connected", "", slow, 10.0, 69.0, heard=68.5).state == "live"
+    assert liveness("connected", "", ONLINE, None, 100.0, heard=50.0).state == "silent"
+
+
+def test_a_host_whose_readings_cannot_be_read_is_not_live() -> None:
+    alive = liveness("connected", "", ONLINE, 10.0, 10.5, heard=10.5, unreadable=3)
+    assert (alive.state, alive.words) == ("unreadable", "the newest readings can't be read (3 came)")
 
 
 def test_snapshot_of_nothing_has_no_rows_and_no_errors() -> None:
@@ -193,7 +209,9 @@ def test_hosts_of_a_link_are_listed_with_their_states_and_rates() -> None:
         link.publish("hv01", stats=make_stats(seq))
         first = hosts.take()[0]
     assert (first.state, first.pps and round(first.pps, -5)) == ("live", 1_000_000)
-    link.now += 60
+    link.now += 20
     assert hosts.take()[0].state == "stale"
+    link.now += 20
+    assert hosts.take()[0].state == "silent"
     link.connection = "lost"
     assert hosts.take()[0].state == "offline"

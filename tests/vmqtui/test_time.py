@@ -72,7 +72,7 @@ async def test_the_past_is_not_changed(dashboard: Running, key: str) -> None:
 async def test_an_engine_that_went_is_seen_while_the_past_is_looked_at(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("space")
-        link.now += 60
+        link.now += 20
         app.draw_now()
         await pilot.pause()
         assert "now stale" in screen_text(app)

@@ -120,7 +120,7 @@ def _advise_live(
 
 async def _watch(broker: str | None, host: str | None, seconds: float) -> Evidence:
     """What an engine did in so much simulated time, or, where it is late, in thrice as much by the clock."""
-    from vmqtui.cli.get import ANSWER_S, find_host, open_watcher
+    from vmqtui.cli.attach import ANSWER_S, find_host, open_watcher
 
     trail = Trail()
     async with open_watcher(broker, host, user="viewer") as watcher:

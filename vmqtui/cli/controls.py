@@ -69,7 +69,7 @@ class Asking:
     ) -> int:
         import msgspec
 
-        from vmqtui.cli.get import find_host, open_watcher
+        from vmqtui.cli.attach import find_host, open_watcher
         from vmqtui.cli.output import print_json
 
         common = {"adapter": self.adapter, "driver": self.driver, "what_if": self.what_if or None}

@@ -56,7 +56,7 @@ def prometheus(
 
 
 async def _serve(broker: str | None, host: str | None, address: tuple[str, int], filters: bool) -> int:
-    from vmqtui.cli.get import open_watcher
+    from vmqtui.cli.attach import open_watcher
     from vmqtui.cli.run import on_signal
     from vmqtui.export.endpoint import Endpoint, is_loopback
 

@@ -3,8 +3,9 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Final, NoReturn
 
 from engine.logs import note
@@ -37,6 +38,13 @@ def unusable(sentence: object) -> NoReturn:
 def failed(sentence: object) -> NoReturn:
     """End with status 1: it ran and failed."""
     raise CommandError(str(sentence), FAILED)
+
+
+def not_one_of(given: str, fitting: Sequence[str], what: str) -> str:
+    """What to say of a name that is not known: the nearest that is, or all that are."""
+    nearest = get_close_matches(given, fitting, n=1, cutoff=0.5)
+    hint = f"(did you mean {nearest[0]}?)" if nearest else f"({', '.join(fitting)} fit)"
+    return f"{given!r} is not {what} {hint}"
 
 
 def warn(sentence: object) -> None:

@@ -1,141 +1,190 @@
-"""``vmqtui get``: tables of what running engines report, and the way to an engine for other commands."""
+"""``vmqtui get``: tables of what running engines report."""
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Final
 
-from engine.bus.discovery import unlisted_url
-from engine.bus.topics import random_client
-from engine.bus.watcher import HostView, Watcher
-from engine.telemetry.stats import Stats
-from vmqtui.cli.failures import DONE, failed, sentences, unusable
-from vmqtui.cli.output import print_json, print_table
-from vmqtui.cli.reach import broker_url
+from engine.bus.host_view import HostView
+from engine.bus.watcher import Watcher
+from vmqtui.cli.attach import ALL, ANSWER_S, find_host, find_hosts, open_watcher
+from vmqtui.cli.failures import DONE, failed, sentences, unusable, warn
+from vmqtui.cli.output import chosen_columns, print_json, print_table
 from vmqtui.cli.run import run_async
-from vmqtui.columns import COLUMNS
+from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.export import document
-from vmqtui.state.rows import Row
+from vmqtui.columns.of_hosts import OfHost, of_hosts
+from vmqtui.state.hosts import row_of_summary
 from vmqtui.state.snapshot import Snapshot
 
-ANSWER_S: Final = 5.0
-"""How long an engine may take to be found, and to answer."""
 _READINGS: Final = 2  # rates are differences
+_OF_FLEET: Final = ("status", "summary")
+_SUMMARY_S: Final = 1.0
+"""Every host sends a summary in so much time."""
 
 
 def run_get(
-    noun: str, *, broker: str | None, host: str | None, adapter: str | None, as_json: bool, watch: bool
-) -> int:
-    """Print a table, once or with every reading; the exit status."""
-    with sentences():
-        return run_async(_get(noun, broker, host, adapter, as_json, watch))
-
-
-def open_watcher(
+    noun: str,
+    *,
     broker: str | None,
     host: str | None,
-    on_message: Callable[[str, str, bytes], None] | None = None,
-    *,
-    user: str,
-) -> Watcher:
-    """A watcher on the broker named, or on the one that the newest engine of this user has announced, as
-    ``user`` of that."""
-    url = broker_url(broker, user=user)
-    if url is None:
-        if (there := unlisted_url(user=user)) is not None:
-            failed(f"no engine was found without --broker, but one listens at {there}: name that")
-        failed("no engine was found: start one with vmqtui engine, or name a broker with --broker")
-    client = random_client("viewer" if user == "viewer" else "vmq")
-    return Watcher(url, host, client=client, on_message=on_message)
-
-
-async def find_host(watcher: Watcher, host: str | None) -> str:
-    """The one host there is, or the one named; it has to be there and online."""
-
-    def found() -> bool:
-        return any(view.online for view in watcher.hosts.values())
-
-    if not await watcher.wait_for(found, ANSWER_S):
-        if watcher.state != "connected":
-            failed(watcher.why)
-        failed(f"{f'host {host}' if host else 'no engine'} did not answer within {ANSWER_S:g} s")
-    online = sorted(name for name, view in watcher.hosts.items() if view.online)
-    if len(online) > 1:
-        unusable(f"--host: the broker has several hosts; one of {', '.join(online)} fits")
-    return online[0]
-
-
-async def _get(
-    noun: str, broker: str | None, host: str | None, adapter: str | None, as_json: bool, watch: bool
+    adapter: str | None,
+    columns: str | None,
+    as_json: bool,
+    watch: bool,
 ) -> int:
-    async with open_watcher(broker, host, user="viewer") as watcher:
+    """Print a table, once or with every reading; the exit status."""
+    several = noun != "hosts" and host == ALL
+    known = of_hosts(COLUMNS[noun]) if several else COLUMNS[noun]
+    table = _Table(noun, chosen_columns(known, columns), columns is not None, as_json, watch)
+    with sentences():
         if noun == "hosts":
-            return await _get_hosts(watcher, as_json, watch)
-        view = watcher.hosts[await find_host(watcher, host)]
-        reading = _Reading(watcher, view)
-        await reading.next()
+            return run_async(_get_hosts(table, broker, None if host == ALL else host))
+        if several:
+            return run_async(_get_of_all(table, broker, adapter))
+        return run_async(_get(table, broker, host, adapter))
+
+
+class _Table:
+    """How a noun is printed: the columns, whether those were named, and the form."""
+
+    def __init__(
+        self, noun: str, columns: Sequence[Column[Any]], named: bool, as_json: bool, watch: bool
+    ) -> None:
+        self.noun = noun
+        self.watch = watch
+        self._columns = columns
+        self._named = named
+        self._as_json = as_json
+        self._printed = False
+
+    def print(self, rows: Sequence[Any], **about: Any) -> None:
+        """Print rows; ``about`` is what a document says of them beside. One table follows another after a
+        blank line."""
+        if self._as_json:
+            print_json(document(self.noun, self._columns, rows, **about))
+            return
+        if self._printed:
+            print()
+        self._printed = True
+        left_out = print_table(self._columns, rows, all_of_them=self._named)
+        if left_out and sys.stderr.isatty():
+            names = ", ".join(left_out)
+            print(f"({len(left_out)} columns don't fit; --columns A,B shows any: {names})", file=sys.stderr)
+
+
+async def _get(table: _Table, broker: str | None, host: str | None, adapter: str | None) -> int:
+    async with open_watcher(broker, host, user="viewer") as watcher:
+        name = await find_host(watcher, host, several=True)
+        readings = _Readings(watcher, name)
+        if not await readings.next(_READINGS):
+            failed(readings.why_none)
         while True:
-            snapshot = await reading.next()
+            snapshot = readings.snapshot
             if adapter is not None and adapter not in snapshot.adapter_names:
                 fitting = ", ".join(snapshot.adapter_names)
-                unusable(f"--adapter: {adapter!r} is not an adapter of {view.name}; {fitting} fits")
-            _print(noun, snapshot.rows(noun, adapter), as_json, view.name, snapshot.stats)
-            if not watch:
+                unusable(f"--adapter: {adapter!r} is not an adapter of {name}; {fitting} fits")
+            table.print(snapshot.rows(table.noun, adapter), host=name, stats=snapshot.stats)
+            if not table.watch:
                 return DONE
-            if not as_json:
-                print()
+            if not await readings.next():
+                failed(readings.why_none)
 
 
-async def _get_hosts(watcher: Watcher, as_json: bool, watch: bool) -> int:
-    await find_any(watcher)
-    readings = {name: _Reading(watcher, view) for name, view in watcher.hosts.items()}
-    while True:
-        rows: list[Row] = []
-        for name, view in sorted(watcher.hosts.items()):
-            reading = readings.setdefault(name, _Reading(watcher, view))
-            if view.online:
-                for _ in range(_READINGS if reading.snapshot is None else 1):
-                    await reading.next()
-            rows.append((reading.snapshot or Snapshot(name, status=view.status)).host_row)
-        _print("hosts", rows, as_json, None, None)
-        if not watch:
-            return DONE
-        if not as_json:
-            print()
+async def _get_of_all(table: _Table, broker: str | None, adapter: str | None) -> int:
+    """A table of the rows of all hosts that are online. A host that sends nothing fails nothing: it has no
+    rows, and a warning."""
+    known: dict[str, _Readings] = {}
+    async with open_watcher(broker, None, user="viewer") as watcher:
+        await find_hosts(watcher)
+        while True:
+            online = sorted(name for name, view in watcher.hosts.items() if view.online)
+            readings = [known.setdefault(name, _Readings(watcher, name)) for name in online]
+            count = 1 if any(one.seen for one in readings) else _READINGS
+            patience_s = {one: ANSWER_S if one.arrived or not one.tried else 0.0 for one in readings}
+            await asyncio.gather(*(one.next(count, within_s) for one, within_s in patience_s.items()))
+            if watcher.state != "connected":
+                failed(watcher.why)
+            rows = [
+                OfHost(one.name, row)
+                for one in readings
+                if one.arrived
+                for row in one.snapshot.rows(table.noun, adapter)
+            ]
+            if adapter is not None and not rows:
+                unusable(f"--adapter: {adapter!r} is not an adapter of any host")
+            table.print(rows, hosts=[one.name for one in readings if one.arrived])
+            for one in readings:
+                if not one.arrived:
+                    warn(one.why_none)
+            if not table.watch:
+                return DONE
 
 
-async def find_any(watcher: Watcher) -> None:
-    """Wait until some host, online or not, is known."""
-    if not await watcher.wait_for(lambda: any(view.status for view in watcher.hosts.values()), ANSWER_S):
-        if watcher.state != "connected":
-            failed(watcher.why)
-        failed(f"no engine answered within {ANSWER_S:g} s")
+async def _get_hosts(table: _Table, broker: str | None, host: str | None) -> int:
+    """A row for every host known: status and summary are read, of all hosts at once."""
+    async with open_watcher(broker, host, user="viewer", kinds=_OF_FLEET) as watcher:
+        await find_hosts(watcher)
+
+        def all_heard() -> bool:
+            return all(view.heard_live or not view.online for view in watcher.hosts.values())
+
+        while True:
+            await asyncio.sleep(_SUMMARY_S)
+            await watcher.wait_for(all_heard, _SUMMARY_S)
+            if watcher.state != "connected":
+                failed(watcher.why)
+            now = time.monotonic()
+            table.print([row_of_summary(view, now) for _, view in sorted(watcher.hosts.items())])
+            if watcher.left_out_hosts:
+                warn(f"{watcher.left_out_hosts} hosts or more are left out: there is no room for them")
+            if not table.watch:
+                return DONE
 
 
-class _Reading:
+class _Readings:
     """One host's readings, each joined with the one before it and the configuration it belongs to."""
 
-    def __init__(self, watcher: Watcher, view: HostView) -> None:
+    def __init__(self, watcher: Watcher, name: str) -> None:
+        self.name = name
+        self.snapshot = Snapshot(name)
+        self.arrived = False
+        """Whether the last reading that was waited for came."""
+        self.tried = False
+        self.seen = 0
         self._watcher = watcher
-        self._view = view
-        self._seen = 0
-        self.snapshot: Snapshot | None = None
 
-    async def next(self) -> Snapshot:
-        """The next reading, with its configuration."""
+    @property
+    def why_none(self) -> str:
+        """Why no reading came, in a sentence."""
+        view = self._watcher.hosts.get(self.name)
+        if view is not None and view.stats_unreadable:
+            return f"host {self.name}: its readings can't be read ({view.stats_unreadable} came)"
+        return f"host {self.name} sent no reading within {ANSWER_S:g} s"
+
+    async def next(self, count: int = 1, within_s: float = ANSWER_S) -> bool:
+        """Wait for so many readings, each up to ``within_s``, and take the last two; whether they came."""
+        self.arrived, self.tried = False, True
+        for _ in range(count):
+            if not await self._watcher.wait_for(self._came, within_s):
+                return False
+            view = self._view
+            assert view is not None
+            self.seen = view.stats_received
+            before = self.snapshot.stats
+            self.snapshot = Snapshot(
+                self.name, view.status, view.config, view.stats, before, tuple(view.events)
+            )
+        self.arrived = True
+        return True
+
+    @property
+    def _view(self) -> HostView | None:
+        return self._watcher.hosts.get(self.name)
+
+    def _came(self) -> bool:
         view = self._view
-
-        def arrived() -> bool:
-            return view.stats_received > self._seen and view.config is not None and view.stats is not None
-
-        if not await self._watcher.wait_for(arrived, ANSWER_S):
-            failed(f"host {view.name} sent no reading within {ANSWER_S:g} s")
-        self._seen = view.stats_received
-        before = self.snapshot.stats if self.snapshot else None
-        self.snapshot = Snapshot(view.name, view.status, view.config, view.stats, before, tuple(view.events))
-        return self.snapshot
-
-
-def _print(noun: str, rows: Sequence[Row], as_json: bool, host: str | None, stats: Stats | None) -> None:
-    if not as_json:
-        print_table(noun, rows)
-        return
-    print_json(document(noun, COLUMNS[noun], rows, host, stats))
+        if view is None or view.config is None or view.stats_received <= self.seen:
+            return False
+        return view.stats is not None and not view.stats_unreadable

@@ -42,6 +42,9 @@ Broker = Annotated[
 HostName = Annotated[
     str | None, typer.Option("--host", metavar="H", help="The host, where there are several.")
 ]
+HostOrAll = Annotated[
+    str | None, typer.Option("--host", metavar="H", help="The host, where there are several; all: every one.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 WorkerDeadline = Annotated[
     float | None,

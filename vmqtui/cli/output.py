@@ -1,13 +1,16 @@
 """What commands print: documents and tables."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from engine.bus.messages import Response
-from vmqtui.columns import COLUMNS
+from vmqtui.cli.failures import not_one_of, unusable
+from vmqtui.columns import Column
+from vmqtui.columns.layout import Layout, lay_out
+from vmqtui.draw import cells_of, fit
 from vmqtui.printable import as_json, printable
-from vmqtui.state.rows import Row
 
 
 def print_json(document: Any) -> None:
@@ -15,23 +18,53 @@ def print_json(document: Any) -> None:
     print(as_json(document), flush=True)
 
 
-def print_table(noun: str, rows: Sequence[Row]) -> None:
-    """Print a table of ``vmqtui.columns``; columns of which nothing is known in any row are left out."""
-    columns = [
-        column
-        for column in COLUMNS[noun]
-        if column.exported and (not rows or any(column.value(row) is not None for row in rows))
-    ]
-    lines = [[column.heading or column.title for column in columns]]
-    lines += [[column.text(row) for column in columns] for row in rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    for line in lines:
-        cells = [
-            text.rjust(width) if column.right else text.ljust(width)
-            for text, width, column in zip(line, widths, columns, strict=True)
+def terminal_columns() -> int | None:
+    """The width of the terminal that standard output is; None: it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def chosen_columns(known: Sequence[Column[Any]], names: str | None) -> Sequence[Column[Any]]:
+    """The columns of a table that can be printed, or those ``names`` lists, in its order: keys of JSON or
+    headings, separated by commas. Ends with 2 where one is neither."""
+    columns = [column for column in known if column.exported]
+    if names is None:
+        return columns
+    by_key = {column.key: column for column in columns}
+    by_heading = {column.heading: column for column in columns}
+    folded = {heading.lower(): column for heading, column in by_heading.items()}
+    by_name = folded | by_heading | by_key  # "name" is a queue's, "Name" the heading of its adapter
+    chosen = []
+    for name in filter(None, map(str.strip, names.split(","))):
+        column = by_name.get(name) or by_name.get(name.lower())
+        if column is None:
+            unusable(f"--columns: {not_one_of(name, [column.key for column in columns], 'a column')}")
+        chosen.append(column)
+    if not chosen:
+        unusable(f"--columns: names none of {', '.join(column.key for column in columns)}")
+    return chosen
+
+
+def print_table(
+    columns: Sequence[Column[Any]], rows: Sequence[Any], *, all_of_them: bool = False
+) -> list[str]:
+    """Print a table. Unless ``all_of_them`` are wanted, columns of which nothing is known in any row are left
+    out, and on a terminal those that don't fit its width, the least important first: the keys of these."""
+    columns = [column for column in columns if column.exported]
+    if not all_of_them:
+        columns = [
+            column for column in columns if not rows or any(column.value(row) is not None for row in rows)
         ]
-        print("  ".join(cells).rstrip())
+    texts = {column.key: [column.heading, *(column.text(row) for row in rows)] for column in columns}
+    needs = {key: max(map(cells_of, of_column)) for key, of_column in texts.items()}
+    layout = Layout([(column, needs[column.key]) for column in columns], gap=2)
+    if not all_of_them and (room := terminal_columns()) is not None:
+        layout = lay_out(columns, room, needs)
+    for line in range(len(rows) + 1):
+        cells = (fit(texts[column.key][line], width, right=column.right) for column, width in layout.columns)
+        print((" " * layout.gap).join(cells).rstrip())
     sys.stdout.flush()
+    shown = {column.key for column, _ in layout.columns}
+    return [column.key for column in columns if column.key not in shown]
 
 
 def print_result(response: Response) -> None:

@@ -11,13 +11,14 @@ from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.telemetry.recording.writer import AtLimit, LostFileError, Recorder, old_path
 from engine.telemetry.stats import Stats
+from vmqtui.cli.attach import find_hosts, open_watcher
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
-from vmqtui.cli.get import find_any, open_watcher
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.numbers import grouped, size
 from vmqtui.printable import printable
 
 _CHECK_S: Final = 1.0
+_RECORDED: Final = ("status", "config", "event", "stats")
 
 
 def run_record(
@@ -56,8 +57,8 @@ class _Recording:
         """Record; the exit status."""
         for number, status in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
             on_signal(number, partial(self._end, status))
-        async with open_watcher(broker, host, self._on_message, user="viewer") as watcher:
-            finding = asyncio.ensure_future(find_any(watcher))
+        async with open_watcher(broker, host, self._on_message, user="viewer", kinds=_RECORDED) as watcher:
+            finding = asyncio.ensure_future(find_hosts(watcher))
             ending = asyncio.ensure_future(self._ended.wait())
             await asyncio.wait({finding, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not finding.done():

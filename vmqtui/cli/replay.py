@@ -11,6 +11,7 @@ from engine.telemetry.config import Config
 from vmqtui.cli.failures import DONE, FAILED, engine_sentences, sentences, unusable, warn
 from vmqtui.cli.output import print_json, print_table
 from vmqtui.cli.start import prepare_kernels
+from vmqtui.columns import COLUMNS
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -126,9 +127,9 @@ def _print_report(done: "Replayed") -> None:
         snapshot = Snapshot(document["capture"], config=done.config, stats=done.stats)
         for noun in ("queues", "filters"):
             print()
-            print_table(noun, snapshot.rows(noun, name))
+            print_table(COLUMNS[noun], snapshot.rows(noun, name))
     print()
-    print_table("cpus", snapshot.rows("cpus"))
+    print_table(COLUMNS["cpus"], snapshot.rows("cpus"))
     if "balancer" in document:
         _print_moves(document["balancer"])
 

@@ -13,12 +13,20 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def document(
-    table: str, columns: Sequence[Column[Any]], rows: Sequence[Any], host: str | None, stats: Stats | None
+    table: str,
+    columns: Sequence[Column[Any]],
+    rows: Sequence[Any],
+    host: str | None = None,
+    stats: Stats | None = None,
+    *,
+    hosts: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """A table as JSON has it, with whose it is and of when."""
+    """A table as JSON has it, with the host or hosts it is of, and of when."""
     made: dict[str, Any] = {"schema": f"vmq.get.{table}/1"}
     if host is not None:
         made["host"] = host
+    if hosts is not None:
+        made["hosts"] = list(hosts)
     if stats is not None:
         made |= {"sim_time_ns": stats.sim_time_ns, "time_ns": stats.time_ns}
     return made | {table: [export_row(columns, row) for row in rows]}

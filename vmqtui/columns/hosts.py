@@ -5,7 +5,7 @@ from typing import Any
 
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import drops_level
-from vmqtui.numbers import UNKNOWN, clock, compact, decimal, grouped, percent, size
+from vmqtui.numbers import UNKNOWN, age, clock, compact, decimal, grouped, percent, size
 from vmqtui.state.rows import AdapterRow, HostRow
 
 ADAPTERS: tuple[Column[AdapterRow], ...] = (
@@ -228,6 +228,8 @@ _STATES: dict[str, tuple[str, Level]] = {
     "online": ("●", "good"),
     "live": ("●", "good"),
     "stale": ("◍", "warn"),
+    "unreadable": ("◍", "bad"),
+    "silent": ("○", "bad"),
     "offline": ("■", "bad"),
 }
 
@@ -245,10 +247,35 @@ HOSTS: tuple[Column[HostRow], ...] = (
         title="State",
         heading="State",
         width=9,
-        help="online, offline, or unknown; on the screen live, stale, offline or empty.",
+        help=(
+            "online (on the screen live), stale (its newest message is older than three intervals), silent "
+            "(older than 30 s), unreadable (its readings can't be decoded), offline (it has ended), unknown "
+            "or empty (it has no status, no reading yet)."
+        ),
         value=lambda row: row.state,
         format=lambda state: _STATES.get(state, ("○", ""))[0] + " " + plain(state),
         level=lambda row: _STATES.get(row.state, ("", "dim"))[1],
+    ),
+    Column(
+        key="age_s",
+        title="Age",
+        heading="LastMessage",
+        width=6,
+        unit="s",
+        help="How old its newest message is.",
+        value=lambda row: None if row.age_s is None else round(row.age_s, 3),
+        format=lambda seconds: UNKNOWN if seconds is None else age(seconds),
+        right=True,
+        priority=2,
+    ),
+    Column(
+        key="kind",
+        title="Kind",
+        heading="Kind",
+        width=8,
+        help="model, or measured: the numbers are those of a real host.",
+        value=lambda row: row.kind,
+        priority=5,
     ),
     Column(
         key="version",
@@ -276,7 +303,7 @@ HOSTS: tuple[Column[HostRow], ...] = (
             title=title,
             heading=title,
             width=8,
-            unit=title.lower() if key != "cpus" else "processors",
+            unit="processors" if key.startswith("cpus") else key,
             help=help_,
             value=lambda row, key=key: getattr(row, key),  # type: ignore[misc]
             right=True,
@@ -284,6 +311,7 @@ HOSTS: tuple[Column[HostRow], ...] = (
         )
         for key, title, help_ in (
             ("cpus", "CPUs", "Simulated processors."),
+            ("cpus_down", "Down", "Of these, processors without a worker."),
             ("adapters", "Adapters", "Adapters."),
             ("queues", "Queues", "Queues of all adapters, default queues included."),
             ("filters", "Filters", "Filters set."),
@@ -333,11 +361,76 @@ HOSTS: tuple[Column[HostRow], ...] = (
         heading="Drops/s",
         width=6,
         unit="frames/s",
-        help="Frames a second that found no free receive buffer.",
+        help=(
+            "Frames a second that were dropped: in `vmqtui get hosts` at any stage (`dropped_frames` of its "
+            "summary), on the screen those that found no free receive buffer."
+        ),
         value=lambda row: row.drops,
         format=compact,
         right=True,
         level=lambda row: drops_level(row.drops),
         priority=2,
+    ),
+    Column(
+        key="default_pps",
+        title="Default/s",
+        heading="Default/s",
+        width=9,
+        unit="frames/s",
+        help="Frames a second that default queues took.",
+        value=lambda row: row.default_pps,
+        format=compact,
+        right=True,
+        priority=4,
+    ),
+    Column(
+        key="busiest_load",
+        title="Busiest",
+        heading="Busiest",
+        width=7,
+        help="Load of its busiest processor over the last second.",
+        value=lambda row: row.busiest_load,
+        format=percent,
+        right=True,
+        priority=2,
+    ),
+    Column(
+        key="busiest_cpu",
+        title="CPU",
+        heading="BusiestCPU",
+        width=5,
+        help="That processor.",
+        value=lambda row: row.busiest_cpu,
+        right=True,
+        priority=4,
+    ),
+    *(
+        Column[HostRow](
+            key=key,
+            title=title,
+            heading=title,
+            width=5,
+            unit="findings",
+            help=help_,
+            value=lambda row, key=key: getattr(row, key),  # type: ignore[misc]
+            right=True,
+            level=(lambda row: "bad" if row.bad else "") if key == "bad" else None,
+            priority=3,
+        )
+        for key, title, help_ in (
+            ("bad", "Bad", "Findings of its advisor that cost frames."),
+            ("cost", "Cost", "Findings that cost something else."),
+            ("note", "Note", "Findings worth knowing."),
+        )
+    ),
+    Column(
+        key="worst",
+        title="Worst",
+        heading="WorstFinding",
+        width=24,
+        help="The worst finding.",
+        value=lambda row: row.worst,
+        prose=True,
+        priority=5,
     ),
 )

@@ -12,6 +12,12 @@ from vmqtui.state.model import Model
 from vmqtui.state.rows import HostRow
 from vmqtui.widgets.table import LiveTable
 
+_OF_SUMMARIES = (
+    "age_s", "kind", "cpus_down", "default_pps", "busiest_load", "busiest_cpu", "bad", "cost", "note",
+    "worst",
+)  # fmt: skip
+"""Columns that a row made of a whole reading does not have."""
+
 
 class HostDialog(Dialog[str]):
     """Ends with the name of a host, or None."""
@@ -25,7 +31,9 @@ class HostDialog(Dialog[str]):
         super().__init__()
         self._hosts = Hosts(model.link)
         self._model = model
-        self._table = LiveTable("hosts", widget_id="choose-host", without=("version", "started_at"))
+        self._table = LiveTable(
+            "hosts", widget_id="choose-host", without=("version", "started_at", *_OF_SUMMARIES)
+        )
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes="wide") as dialog:

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from engine.bus.watcher import HostView, Watcher
+from engine.bus.host_view import HostView
+from engine.bus.watcher import Watcher
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats
 from vmqtui.export import metrics
@@ -46,7 +47,7 @@ def exposition(watcher: Watcher, now: float, *, filters: bool = False, limit: in
         for metric, lines in (samples or {}).items():
             found[metric] += lines
     found[metrics.CONNECTED].append(_line(metrics.CONNECTED, (), int(watcher.state == "connected")))
-    found[metrics.LEFT_OUT].append(_line(metrics.LEFT_OUT, (), left_out + watcher.left_out))
+    found[metrics.LEFT_OUT].append(_line(metrics.LEFT_OUT, (), left_out + watcher.left_out_hosts))
     found[metrics.UNDECODABLE].append(_line(metrics.UNDECODABLE, (), watcher.undecodable))
     parts: list[str] = []
     for metric in metrics.METRICS:
@@ -57,8 +58,10 @@ def exposition(watcher: Watcher, now: float, *, filters: bool = False, limit: in
 
 
 def is_up(view: HostView, now: float) -> bool:
-    """Whether the host is online and its readings come."""
+    """Whether the host is online and its readings come, and can be read."""
     if not view.online or view.status is None or view.received_monotonic is None:
+        return False
+    if view.stats is None or view.stats_unreadable:
         return False
     return now - view.received_monotonic <= max(SILENT_S, 5e-9 * view.status.interval_ns)
 

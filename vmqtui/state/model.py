@@ -12,7 +12,7 @@ from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
 from vmqtui.state.curve import Curve, TapeCurve
 from vmqtui.state.history import History
-from vmqtui.state.liveness import Liveness, liveness
+from vmqtui.state.liveness import Liveness, liveness, liveness_of
 from vmqtui.state.moment import Moment, Tape
 from vmqtui.state.playhead import Playhead, Where
 from vmqtui.state.readings import Window
@@ -205,7 +205,7 @@ class Model:
                 f"waiting for host {self.host}" if self._wanted and link.connection == "connected" else ""
             )
             return liveness(link.connection, waiting or link.progress, None, None, link.clock())
-        return liveness(link.connection, link.progress, view.status, view.received, link.clock())
+        return liveness_of(link, view)
 
     @property
     def missed(self) -> int:

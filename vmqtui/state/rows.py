@@ -365,7 +365,7 @@ class AdapterRow(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class HostRow(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A host on the broker: whether it is there, and its totals."""
+    """A host on the broker: whether it is there, and its totals. What has a default is of summaries only."""
 
     host: str
     state: str
@@ -379,6 +379,16 @@ class HostRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     pps: float | None
     mbits: float | None
     drops: float | None
+    age_s: float | None = None
+    kind: str | None = None
+    cpus_down: int | None = None
+    busiest_cpu: int | None = None
+    busiest_load: float | None = None
+    default_pps: float | None = None
+    bad: int | None = None
+    cost: int | None = None
+    note: int | None = None
+    worst: str | None = None
 
     @property
     def identity(self) -> Hashable:

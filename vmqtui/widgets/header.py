@@ -20,6 +20,8 @@ _STATE = {
     "empty": ("○", "dim"),
     "live": ("●", "good"),
     "stale": ("◍", "warn"),
+    "unreadable": ("◍", "bad"),
+    "silent": ("○", "bad"),
     "offline": ("■", "bad"),
     "paused": ("‖", "!warn"),
     "playing": ("▶", "!warn"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vmqtui.cli.options import RECORDING_MB, Broker, HostName, Json, OnlyAdapter, Theme
+from vmqtui.cli.options import RECORDING_MB, Broker, HostName, HostOrAll, Json, OnlyAdapter, Theme
 from vmqtui.cli.reach import reaches
 
 Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
@@ -15,15 +15,21 @@ Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "por
 def get(
     noun: Annotated[Noun, typer.Argument(metavar="hosts|adapters|queues|filters|buffers|cpus|ports")],
     broker: Broker = None,
-    host: HostName = None,
+    host: HostOrAll = None,
     adapter: OnlyAdapter = None,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B,…", help="These columns only; default: all that fit."),
+    ] = None,
     json_: Json = False,
     watch: Annotated[bool, typer.Option("--watch", help="Print again with every reading.")] = False,
 ) -> None:
     """Print a table of what a running engine reports."""
     from vmqtui.cli.get import run_get
 
-    raise typer.Exit(run_get(noun, broker=broker, host=host, adapter=adapter, as_json=json_, watch=watch))
+    raise typer.Exit(
+        run_get(noun, broker=broker, host=host, adapter=adapter, columns=columns, as_json=json_, watch=watch)
+    )
 
 
 @reaches

@@ -1,0 +1,172 @@
+"""What a reader knows of one host."""
+
+import time
+from collections import deque
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+from engine.bus import codec
+from engine.bus.errors import BadMessage
+from engine.bus.messages import Status
+from engine.telemetry.config import Config
+from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
+from engine.telemetry.summary import Summary
+
+EVENT_LIMIT = 1000
+SILENT_S = 30.0
+"""A host whose newest message is older is silent, whatever its retained status says."""
+
+_IN_FLIGHT = 32  # messages that a lost connection may bring twice
+
+
+class Reader(Protocol):
+    """Who follows the host: how its connection stands, and what it could not decode."""
+
+    undecodable: int
+
+    @property
+    def state(self) -> str: ...
+
+
+class _Newest(NamedTuple):
+    """When the newest message was made, and whether it came as it was sent."""
+
+    made_monotonic: float
+    live: bool
+
+
+class HostView:
+    """What is known of one host. ``events`` holds the last 1,000; ``events_dropped`` counts older ones.
+
+    ``received_monotonic`` is when stats last came (``time.monotonic``), None before the first.
+    ``stats_missed`` and ``events_missed`` count those that the engine numbered and this reader has not seen:
+    replaced by newer ones, here or at the engine, or not delivered. ``stats_unreadable`` counts stats that
+    could not be decoded since the last that could.
+    """
+
+    def __init__(self, name: str, reader: Reader) -> None:
+        self.name = name
+        self.status: Status | None = None
+        self.config: Config | None = None
+        self.summary: Summary | None = None
+        self.summary_before: Summary | None = None
+        """The one before, of the same run of the engine."""
+        self._first_heard_monotonic = time.monotonic()
+        self._newest: _Newest | None = None
+        self.received_monotonic: float | None = None
+        self.stats_received = 0
+        self.stats_missed = 0
+        self.stats_unreadable = 0
+        self.events: deque[Event] = deque(maxlen=EVENT_LIMIT)
+        self._event_bytes: deque[int] = deque(maxlen=EVENT_LIMIT)
+        self.events_dropped = 0
+        self.events_missed = 0
+        self.kept_bytes: dict[str, int] = {}
+        self._reader = reader
+        self._stats: Stats | None = None
+        self._stats_payload: bytes | None = None
+
+    @property
+    def online(self) -> bool:
+        """Whether the engine says so, over a connection that stands."""
+        return self._reader.state == "connected" and self.status is not None and self.status.state == "online"
+
+    @property
+    def stats(self) -> Stats | None:
+        """The latest stats. They are decoded when asked for: what nobody looks at costs nothing."""
+        payload, self._stats_payload = self._stats_payload, None
+        if payload is not None:
+            try:
+                stats = codec.decode(Stats, payload)
+            except BadMessage:
+                self._reader.undecodable += 1
+                self.stats_unreadable += 1
+            else:
+                self.stats_unreadable = 0
+                if self._stats is not None:
+                    self.stats_missed += max(0, stats.seq - self._stats.seq - 1)
+                self._stats = stats
+        return self._stats
+
+    @property
+    def heard_monotonic(self) -> float | None:
+        """When its newest message was made (``time.monotonic``), as ``age_s`` has it."""
+        return None if self._newest is None else self._newest.made_monotonic
+
+    def age_s(self, now: float) -> float | None:
+        """How old its newest message is at ``now`` (``time.monotonic``); None: unknown.
+
+        A message that came as it was sent is as old as it is here. What was retained says when it was made,
+        by the clock of its host: a summary does, a status does not.
+        """
+        return None if self.heard_monotonic is None else max(0.0, now - self.heard_monotonic)
+
+    def quiet_s(self, now: float) -> float:
+        """How long it has sent nothing: the age of its newest message; where that is unknown, since when this
+        reader knows of the host."""
+        age_s = self.age_s(now)
+        return now - self._first_heard_monotonic if age_s is None else age_s
+
+    def is_gone(self, now: float) -> bool:
+        """Whether it is offline or silent."""
+        offline = self.status is not None and self.status.state == "offline"
+        return offline or self.quiet_s(now) > SILENT_S
+
+    @property
+    def heard_live(self) -> bool:
+        """Whether it has sent anything since this reader listens."""
+        return self._newest is not None and self._newest.live
+
+    def take(self, kind: str, payload: bytes, *, retained: bool = False) -> None:
+        """Take in a message of this host. Raises ``BadMessage``."""
+        if payload and not retained:
+            self._newest = _Newest(time.monotonic(), live=True)
+        if kind == "stats":
+            self._stats_payload = payload
+            self.received_monotonic = time.monotonic()
+            self.stats_received += 1
+        elif kind == "event":
+            self._take_event(codec.decode(Event, payload), len(payload))
+        elif kind == "summary":
+            self._take_summary(codec.decode(Summary, payload) if payload else None, retained)
+        elif kind == "config":
+            self.config = codec.decode(Config, payload) if payload else None
+        else:
+            self.status = codec.decode(Status, payload) if payload else None
+
+    def _take_summary(self, summary: Summary | None, retained: bool) -> None:
+        before = self.summary
+        if before is None or summary is None or summary.seq != before.seq:  # else it is retained, and known
+            same_run = before is not None and summary is not None and before.seq < summary.seq
+            self.summary, self.summary_before = summary, before if same_run else None
+        if summary is not None and retained and not self.heard_live:
+            age_s = max(0.0, time.time() - summary.time_ns / 1e9)
+            self._newest = _Newest(time.monotonic() - age_s, live=False)
+
+    def bytes_with(self, kind: str, payload: bytes) -> int:
+        """How much is kept of a kind once this is: it takes the last one's place, an event the oldest's."""
+        if kind != "event":
+            return len(payload)
+        oldest = self._event_bytes[0] if len(self._event_bytes) == EVENT_LIMIT else 0
+        return sum(self._event_bytes) - oldest + len(payload)
+
+    def forget_event(self) -> bool:
+        """Drop the oldest event; whether there was one."""
+        if not self.events:
+            return False
+        self.events.popleft()
+        self._event_bytes.popleft()
+        self.events_dropped += 1
+        return True
+
+    def _take_event(self, event: Event, size_bytes: int) -> None:
+        """Keep an event, unless it is one of the last again: QoS 1 may deliver what was delivered."""
+        if self.events:
+            last = self.events[-1].seq
+            if event.seq <= last and event in islice(reversed(self.events), _IN_FLIGHT):
+                return
+            self.events_missed += max(0, event.seq - last - 1)
+        self.events_dropped += len(self.events) == EVENT_LIMIT
+        self.events.append(event)
+        self._event_bytes.append(size_bytes)

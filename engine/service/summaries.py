@@ -1,0 +1,94 @@
+"""The summaries of a live engine, from its readings and its adviser's findings."""
+
+from collections import Counter
+from typing import Final
+
+from engine.advice.finding import Advice
+from engine.ndis.counters import DEFAULT_QUEUE_REASONS
+from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.summary import WORST_BYTES, FindingCounts, Summary
+
+_DROPS_OF_QUEUES: Final = ("dropped_no_buffer", "discarded_frames", "lost_frames", "switch_dropped_frames")
+_DROPS_OF_INTERFACES: Final = ("kernel_dropped_frames", "interface_dropped_frames")
+
+
+class Summaries:
+    """Makes each summary from a reading, the reading of the summary before, and the newest advice."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+        self._before: Stats | None = None
+        self._advice: Advice | None = None
+
+    def advised(self, advice: Advice) -> None:
+        """Take in what the advisor found."""
+        self._advice = advice
+
+    def read(self, stats: Stats) -> Summary:
+        """The summary of a reading."""
+        before, self._before = self._before, stats
+        self._seq += 1
+        adapters = stats.adapters.values()
+        busiest_cpu, busiest_load = _busiest(stats, before)
+        return Summary(
+            seq=self._seq,
+            time_ns=stats.time_ns,
+            sim_time_ns=stats.sim_time_ns,
+            cpus=len(stats.cpus["id"]),
+            cpus_down=sum(stats.cpus["down"]),
+            adapters=len(adapters),
+            queues=sum(len(one.queues["id"]) for one in adapters),
+            offered_frames=sum(one.port["offered_frames"] for one in adapters),
+            offered_bytes=sum(one.port["offered_bytes"] for one in adapters),
+            dropped_frames=sum(map(_dropped, adapters)),
+            default_queue_frames=sum(
+                one.default_queue[reason.name] for one in adapters for reason in DEFAULT_QUEUE_REASONS
+            ),
+            busiest_cpu=busiest_cpu,
+            busiest_load=busiest_load,
+            behind_ns=stats.behind_ns,
+            findings=self._findings(),
+            worst=self._worst(),
+        )
+
+    def _findings(self) -> FindingCounts | None:
+        if self._advice is None:
+            return None
+        counts = Counter(one.severity for one in self._advice.findings)
+        if self._advice.more:  # the worst are listed: what is left out is no worse than the last of these
+            counts[self._advice.findings[-1].severity] += self._advice.more
+        return FindingCounts(bad=counts["bad"], cost=counts["warn"], note=counts["note"])
+
+    def _worst(self) -> str | None:
+        if self._advice is None or not self._advice.findings:
+            return None
+        sentence = self._advice.findings[0].says.encode()
+        return sentence[:WORST_BYTES].decode(errors="ignore")
+
+
+def _dropped(adapter: AdapterStats) -> int:
+    of_queues = sum(sum(adapter.queues[name]) + adapter.freed[name] for name in _DROPS_OF_QUEUES)
+    if adapter.interface is None:
+        return of_queues
+    return of_queues + sum(adapter.interface[name] for name in _DROPS_OF_INTERFACES)
+
+
+def _busiest(stats: Stats, before: Stats | None) -> tuple[int | None, float | None]:
+    """The processor with the highest load between two readings, and that load; None: unknown."""
+    if before is None or stats.sim_time_ns <= before.sim_time_ns:
+        return None, None
+    now, then = stats.cpus, before.cpus
+    loads = [
+        (busy / budget, -cpu)
+        for cpu, busy, budget in zip(
+            now["id"],
+            (new - old for new, old in zip(now["busy_cycles"], then["busy_cycles"], strict=True)),
+            (new - old for new, old in zip(now["budget_cycles"], then["budget_cycles"], strict=True)),
+            strict=True,
+        )
+        if budget > 0
+    ]
+    if not loads:
+        return None, None
+    load, cpu = max(loads)
+    return -cpu, min(load, 1.0)

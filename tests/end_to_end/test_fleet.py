@@ -1,0 +1,180 @@
+"""``vmqtui get`` on a broker with many hosts, some of which say nothing any more."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import msgspec
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from engine.bus import codec, topics
+from engine.bus.messages import Status
+from engine.telemetry.summary import FindingCounts, Summary
+from tests.bus.conftest import make_config, make_stats
+from tests.end_to_end.conftest import Here
+from tests.end_to_end.program import wait_until
+
+SECOND = 1_000_000_000
+HOSTS = 300
+SILENT, OFFLINE = "hv017", "hv018"
+FRAMES = 1000
+"""Frames that each host receives a second."""
+ONLINE = Status(state="online", version="1", interval_ns=SECOND // 4)
+
+
+def summary(number: int, host: int, age_s: int = 0) -> Summary:
+    return Summary(
+        seq=number, time_ns=time.time_ns() - age_s * SECOND, sim_time_ns=number * SECOND, cpus=8, cpus_down=0,
+        adapters=1, queues=9, offered_frames=number * FRAMES, offered_bytes=number * FRAMES * 125,
+        dropped_frames=number * host, default_queue_frames=0, busiest_cpu=3, busiest_load=0.5, behind_ns=0,
+        findings=FindingCounts(cost=1), worst="queue 1 is busy",
+    )  # fmt: skip
+
+
+class Publisher:
+    """One MQTT client that publishes for any host."""
+
+    def __init__(self, url: str) -> None:
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        host, port = url.removeprefix("mqtt://").split(":")
+        self._client.max_queued_messages_set(0)
+        self._client.connect(host, int(port))
+        self._client.loop_start()
+
+    def publish(self, host: str, kind: str, message: codec.Message | None, *, retain: bool = True) -> None:
+        payload = b"" if message is None else codec.encode(message)
+        self._client.publish(topics.telemetry(host, kind), payload, retain=retain, qos=1).wait_for_publish(20)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture(scope="module")
+def publisher(mosquitto: str) -> Iterator[Publisher]:
+    publisher = Publisher(mosquitto)
+    yield publisher
+    publisher.close()
+
+
+class Fleet:
+    """Hosts that send a summary a second, but for one that has gone silent and one that is offline."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.names = [f"hv{number:03}" for number in range(HOSTS)]
+        self.rounds = 0
+        self._publisher = publisher
+        self._ended = threading.Event()
+        for number, name in enumerate(self.names):
+            offline = msgspec.structs.replace(ONLINE, state="offline")
+            publisher.publish(name, "status", offline if name == OFFLINE else ONLINE)
+            if name == SILENT:
+                publisher.publish(name, "summary", summary(1, number, age_s=60))
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        wait_until(lambda: self.rounds > 0, "summaries", 60)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            for number, name in enumerate(self.names):
+                if name not in (SILENT, OFFLINE):
+                    self._publisher.publish(name, "summary", summary(self.rounds + 1, number))
+            self.rounds += 1
+            self._ended.wait(1)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        for name in self.names:
+            for kind in ("status", "summary"):
+                self._publisher.publish(name, kind, None)
+
+
+@pytest.fixture
+def fleet(publisher: Publisher) -> Iterator[Fleet]:
+    fleet = Fleet(publisher)
+    yield fleet
+    fleet.close()
+
+
+def test_hosts_are_read_side_by_side_and_one_that_is_silent_is_marked(
+    mosquitto: str, fleet: Fleet, here: Here
+) -> None:
+    before = fleet.rounds
+    done = here("get", "hosts", "--broker", mosquitto, "--json")
+    assert (done.status, done.err) == (0, "")
+    assert fleet.rounds - before < HOSTS / 10, "hosts are waited for one after another"
+    rows = {row["host"]: row for row in done.document["hosts"]}
+    assert list(rows) == fleet.names
+    states = {name: row["state"] for name, row in rows.items()}
+    assert states.pop(SILENT) == "silent"
+    assert states.pop(OFFLINE) == "offline"
+    assert set(states.values()) == {"online"}
+    assert 60 <= rows[SILENT]["age_s"] < 120
+    assert rows[SILENT]["pps"] is None
+    assert rows[OFFLINE]["age_s"] is None
+    busy = rows["hv040"]
+    assert (busy["pps"], busy["mbits"], busy["drops_per_second"]) == (FRAMES, 1.0, 40)
+    assert (busy["kind"], busy["busiest_load"], busy["cost"], busy["worst"]) == (
+        "model", 0.5, 1, "queue 1 is busy",
+    )  # fmt: skip
+
+
+def test_the_table_has_a_line_a_host(mosquitto: str, fleet: Fleet, here: Here) -> None:
+    head, *lines = here("get", "hosts", "--broker", mosquitto).out.splitlines()
+    assert head.split()[:3] == ["Host", "State", "LastMessage"]
+    assert len(lines) == HOSTS
+    assert "○ silent" in lines[17]
+
+
+def test_one_host_can_be_asked_about(mosquitto: str, fleet: Fleet, here: Here) -> None:
+    done = here("get", "hosts", "--broker", mosquitto, "--host", SILENT, "--json")
+    assert [row["state"] for row in done.document["hosts"]] == ["silent"]
+
+
+@pytest.fixture
+def talking(publisher: Publisher) -> Iterator[list[str]]:
+    """Two hosts that send readings, and one that is online and sends none."""
+    names, ended = ["ta", "tb"], threading.Event()
+    for name in [*names, "mute"]:
+        publisher.publish(name, "status", ONLINE)
+        publisher.publish(name, "config", make_config(name))
+
+    def talk() -> None:
+        seq = 0
+        while not ended.wait(0.02):
+            seq += 1
+            for name in names:
+                publisher.publish(name, "stats", make_stats(seq), retain=False)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    yield names
+    ended.set()
+    thread.join()
+    for name in [*names, "mute"]:
+        for kind in ("status", "config"):
+            publisher.publish(name, kind, None)
+
+
+def test_other_tables_have_the_rows_of_all_hosts_that_report(
+    mosquitto: str, talking: list[str], here: Here
+) -> None:
+    done = here("get", "adapters", "--broker", mosquitto, "--host", "all", "--json")
+    assert done.status == 0
+    assert done.document["hosts"] == talking
+    assert [(row["host"], row["adapter"]) for row in done.document["adapters"]] == [
+        (name, "nic0") for name in talking
+    ]
+    assert all(row["pps"] == pytest.approx(40) for row in done.document["adapters"])
+    assert done.err == "warning: host mute sent no reading within 5 s\n"
+
+
+def test_several_hosts_and_none_named_is_an_error_that_names_all(
+    mosquitto: str, talking: list[str], here: Here
+) -> None:
+    done = here("get", "adapters", "--broker", mosquitto)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.endswith("one of mute, ta, tb, all fits\n")
