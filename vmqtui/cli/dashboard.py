@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import gc
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from engine.bus.discovery import own_url
+from engine.bus.discovery import ENVIRONMENT_VARIABLE, own_url
 from engine.bus.urls import BrokerUrl
 from engine.logs import Form
 from engine.scenario.load import load
@@ -77,7 +78,10 @@ def engine_options(
     ]
     of_engine = [name for name, value in given if value is not None]
     if broker is not None and of_engine:
-        unusable(f"{of_engine[0]}: is for an engine of this dashboard's own, which --broker leaves out")
+        unusable(
+            f"{of_engine[0]}: is for an engine of this dashboard's own,"
+            " which --broker and VMQTUI_BROKER leave out"
+        )
     if scenario is not None:
         load(scenario)
     check_source(capture, loop, interface, promiscuous)
@@ -177,6 +181,7 @@ class PrivateEngine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={name: value for name, value in os.environ.items() if name != ENVIRONMENT_VARIABLE},
             start_new_session=not windows,
             creationflags=0x200 if windows else 0,  # CREATE_NEW_PROCESS_GROUP
         )

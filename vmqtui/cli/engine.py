@@ -53,13 +53,13 @@ def run_engine(
     """Run an engine until its time is over or a signal comes; the exit status."""
     check_source(capture, loop, interface, promiscuous)
     if broker is not None and listen is not None:
-        unusable("--listen: an engine uses --broker or a broker of its own, not both")
+        unusable("--listen: an engine uses the broker of --broker or VMQTUI_BROKER, or its own, not both")
     for pattern in viewers:
         if not _CLIENTS.fullmatch(pattern):
             unusable(f"--viewer: {printable(pattern, 80)!r} is no client id, or pattern of some (view-*)")
     if broker is not None and (insecure or accounts is not None):
         name = "--insecure" if insecure else "--accounts"
-        unusable(f"{name}: is about an engine's own broker, which --broker leaves out")
+        unusable(f"{name}: is about an engine's own broker, which --broker and VMQTUI_BROKER leave out")
     with sentences():
         given = load(scenario) if scenario is not None else default_scenario()
         url = broker_url(broker, user="owner") if broker is not None else None

@@ -39,9 +39,7 @@ def dashboard(
     interface: Interface = None,
     promiscuous: Promiscuous = False,
     adapter: FedAdapter = None,
-    broker: Annotated[
-        str | None, typer.Option("--broker", metavar="URL", help="Attach to the engines of this MQTT broker.")
-    ] = None,
+    broker: Broker = None,
     host: HostName = None,
     theme: Theme = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Watch; offer no control.")] = False,
@@ -53,7 +51,7 @@ def dashboard(
     """Live dashboard for Virtual Machine Queues (VMQ), and the engine it watches.
 
     Without a command: the dashboard. It starts a private broker and engine, and ends them with itself;
-    with --broker it attaches to engines that run already.
+    with --broker (or VMQTUI_BROKER) it attaches to engines that run already.
     """
     if context.invoked_subcommand is not None:
         return

@@ -1,0 +1,67 @@
+"""The dashboard on a broker that is named: by option or by environment, which mean the same."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine.bus.discovery import ENVIRONMENT_VARIABLE
+from tests.end_to_end.conftest import Here
+from tests.end_to_end.program import wait_until
+from tests.end_to_end.test_readme import Terminal
+from vmqtui.cli.dashboard import PrivateEngine
+
+
+@pytest.fixture
+def terminal(lab: str, tmp_path: Path) -> Iterator[Terminal]:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    named = {ENVIRONMENT_VARIABLE: lab, "TERM": "xterm-256color", "XDG_CONFIG_HOME": str(tmp_path)}
+    terminal = Terminal((120, 40), tmp_path / "tmux", os.environ | named)
+    yield terminal
+    terminal.close()
+
+
+def test_bare_vmqtui_attaches_to_the_broker_that_the_environment_names(terminal: Terminal) -> None:
+    wait_until(lambda: "● live" in terminal.text, "a live screen", 60)
+    assert " lab " in terminal.text.splitlines()[0]
+    family = psutil.Process(terminal.pid).children(recursive=True)
+    assert not any("engine" in one.cmdline() for one in family)
+
+
+async def test_an_engine_of_the_dashboards_own_joins_no_broker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "mqtt://127.0.0.1:9")
+    private = PrivateEngine(["--duration", "0"], lambda sentence: None)
+    try:
+        url = await private.start()
+        assert url is not None
+        assert url.port != 9
+    finally:
+        private.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--scenario", "x.toml"], "--scenario"),
+        (["engine", "--listen", "127.0.0.1:0"], "--listen"),
+        (["engine", "--insecure"], "--insecure"),
+        (["serve", "--capture", "x.pcap"], "--capture"),
+    ],
+)
+def test_what_a_named_broker_rules_out_is_refused_whichever_way_it_is_named(
+    arguments: list[str], named: str, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [] if arguments[0].startswith("--") else arguments[:1]
+    option = here(*command, "--broker", "mqtt://127.0.0.1:9", *arguments[len(command) :])
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "mqtt://127.0.0.1:9")
+    environment = here(*arguments)
+    assert option == environment
+    assert (option.status, option.out) == (2, "")
+    assert option.err.startswith(f"error: {named}: ")
+    assert "VMQTUI_BROKER" in option.err
