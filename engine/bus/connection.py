@@ -130,14 +130,14 @@ class Connection:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1) -> Outgoing | None:
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> Outgoing | None:
         """Queue a message that must not be lost; None, and ``dropped`` counts, when the queue is full."""
         if not self._has_room(len(payload)):
             self._forget_withdrawn()
         if not self._has_room(len(payload)):
             self.dropped += 1
             return None
-        item = Outgoing(topic, payload, qos, False)
+        item = Outgoing(topic, payload, qos, retain)
         self._queue.append(item)
         self._queue_bytes += len(payload)
         self._wake.set()

@@ -14,6 +14,7 @@ from engine.bus.connection import Connection, Outgoing, State
 from engine.bus.errors import BadMessage, NotConnected, RequestTimeout
 from engine.bus.host_view import SILENT_S, HostView
 from engine.bus.messages import Request, Response
+from engine.bus.rules import RETAINED
 from engine.bus.urls import BrokerUrl
 
 HOST_LIMIT = 1024
@@ -183,6 +184,12 @@ class Watcher:
             del self._asked[id]
             if asked.outgoing is not None:
                 asked.outgoing.withdrawn = True
+
+    def clear(self, host: str) -> None:
+        """Clear what is retained of a host, as far as the broker lets this client; it is sent by the time
+        that the watcher is left."""
+        for kind in RETAINED:
+            self._connection.publish(topics.telemetry(host, kind), b"", retain=True)
 
     async def _answer_to(self, asked: _Asked) -> Response:
         seconds = FIRST_REPEAT_SECONDS

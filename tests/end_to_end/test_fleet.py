@@ -178,3 +178,41 @@ def test_several_hosts_and_none_named_is_an_error_that_names_all(
     done = here("get", "adapters", "--broker", mosquitto)
     assert (done.status, done.out) == (2, "")
     assert done.err.endswith("one of mute, ta, tb, all fits\n")
+
+
+@pytest.fixture
+def gone(publisher: Publisher) -> Iterator[str]:
+    """A host that was killed: what it retained is still there, and its status says that it is online."""
+    name = "gone"
+    messages: dict[str, codec.Message] = {
+        "status": ONLINE,
+        "config": make_config(name),
+        "summary": summary(1, 1, age_s=5),
+    }
+    for kind, message in messages.items():
+        publisher.publish(name, kind, message)
+    yield name
+    for kind in messages:
+        publisher.publish(name, kind, None)
+
+
+def test_a_host_that_is_gone_can_be_forgotten(mosquitto: str, gone: str, here: Here) -> None:
+    done = here("forget", gone, "--broker", mosquitto)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "cleared of host gone: status, config, summary, advice\n"
+    again = here("forget", gone, "--broker", mosquitto)
+    assert (again.status, again.out) == (1, "")
+    assert again.err == "error: nothing of host gone is retained on the broker\n"
+
+
+def test_a_host_that_sends_messages_is_not_forgotten(mosquitto: str, talking: list[str], here: Here) -> None:
+    done = here("forget", talking[0], "--broker", mosquitto)
+    assert (done.status, done.out) == (1, "")
+    assert "host ta is there" in done.err
+
+
+def test_an_engine_that_answers_is_not_forgotten(lab: str, here: Here) -> None:
+    done = here("forget", "lab", "--broker", lab)
+    assert (done.status, done.out) == (1, "")
+    assert "host lab is there" in done.err
+    assert here("forget", "a/b", "--broker", lab).status == 2

@@ -70,6 +70,7 @@ async def find_hosts(watcher: Watcher) -> None:
 
 async def _all_retained(watcher: Watcher) -> None:
     """Wait until no further host becomes known: what is retained comes at once, one after another."""
-    count = 0
-    while count != (count := len(watcher.hosts)):
-        await watcher.wait_for(lambda count=count: len(watcher.hosts) > count, _QUIET_S)  # type: ignore[misc]
+    more = True
+    while more:
+        count = len(watcher.hosts)
+        more = await watcher.wait_for(lambda count=count: len(watcher.hosts) > count, _QUIET_S)  # type: ignore[misc]

@@ -37,6 +37,7 @@ for command in (
     what_if.compare,
     what_if.advise,
     telemetry.get,
+    telemetry.forget,
     telemetry.record,
     telemetry.play,
     engines.serve,

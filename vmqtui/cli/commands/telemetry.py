@@ -1,4 +1,4 @@
-"""Commands about what engines report: ``get``, ``record``, ``play``."""
+"""Commands about what engines report: ``get``, ``forget``, ``record``, ``play``."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,6 +30,17 @@ def get(
     raise typer.Exit(
         run_get(noun, broker=broker, host=host, adapter=adapter, columns=columns, as_json=json_, watch=watch)
     )
+
+
+@reaches
+def forget(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The host that is gone.")],
+    broker: Broker = None,
+) -> None:
+    """Clear what a host that is gone left retained on the broker."""
+    from vmqtui.cli.forget import run_forget
+
+    raise typer.Exit(run_forget(host, broker))
 
 
 @reaches
