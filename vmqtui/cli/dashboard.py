@@ -19,7 +19,7 @@ from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.own import own_preferences
 from vmqtui.cli.reach import broker_url
-from vmqtui.cli.run import run_async, status_of
+from vmqtui.cli.run import run_app, run_async, status_of
 from vmqtui.preferences.model import Preferences
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ async def _show(
         app = VmqApp(link, theme=theme, read_only=read_only, host=host, preferences=preferences)
         if url is not None:
             await link.connect(url, host, read_only=read_only)
-            await app.run_async()
+            await run_app(app)
             return status_of(app)
         private = PrivateEngine(options, link.report)
         try:
             following = asyncio.create_task(_follow(private, user_of(read_only), link, app, deeds))
-            await app.run_async()
+            await run_app(app)
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following

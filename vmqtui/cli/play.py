@@ -8,7 +8,7 @@ from engine.telemetry.recording.reader import Recording
 from vmqtui.cli.failures import DONE, sentences, unusable, warn
 from vmqtui.cli.output import print_json
 from vmqtui.cli.own import own_preferences
-from vmqtui.cli.run import run_async, status_of
+from vmqtui.cli.run import run_app, run_async, status_of
 from vmqtui.preferences.model import Preferences
 
 
@@ -56,7 +56,7 @@ async def _play(
         notes=notes,
         preferences=preferences,
     )
-    await app.run_async()
+    await run_app(app)
     if recording.broken is not None:
         warn(f"{recording.broken}; it was played up to there")
     return status_of(app)

@@ -1,11 +1,13 @@
 """Running the event loop of a command."""
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vmqtui.cli.failures import DONE, internal
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from vmqtui.app import VmqApp
 
 T = TypeVar("T")
+
+_FAREWELL_S: Final = 15.0
+"""Longer than a private engine is given to end."""
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
@@ -35,6 +40,27 @@ def _held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+async def run_app(app: "VmqApp") -> None:
+    """Run a screen until it is left or a signal ends it; either way it gives its terminal back as it was.
+
+    Call it from the main thread. A screen that a signal can't end within ``_FAREWELL_S`` (its terminal takes
+    no more output) is ended with its process; what it started ends with that.
+    """
+    event_loop = asyncio.get_running_loop()
+
+    def end(number: int, frame: object) -> None:
+        status = 128 + number
+        event_loop.call_soon_threadsafe(lambda: app.exit(return_code=status))
+        last = threading.Timer(_FAREWELL_S, os._exit, (status,))
+        last.daemon = True
+        last.start()
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), end)
+    await app.run_async()
 
 
 def status_of(app: "VmqApp") -> int:
