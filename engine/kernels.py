@@ -33,7 +33,7 @@ OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
 
 _LOOK_AGAIN_S: Final = 0.2
 _LONGEST_S: Final = 600.0
-_NOT_KEPT: Final = 3
+_NO_ROOM_STATUS: Final = 3
 _COMPILE: Final = f"""
 import importlib, sys
 for module in sys.argv[1:]:
@@ -42,7 +42,7 @@ for module in sys.argv[1:]:
 jit = sys.modules.get("engine.jit")
 if jit is not None and jit.not_kept is not None:
     print(jit.not_kept.strerror)
-    sys.exit({_NOT_KEPT})
+    sys.exit({_NO_ROOM_STATUS})
 """
 
 
@@ -126,8 +126,8 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
             else:
                 said = line or said
         ends = {process.wait() for process in running}
-        if ends <= {0, _NOT_KEPT}:
-            if _NOT_KEPT in ends:
+        if ends <= {0, _NO_ROOM_STATUS}:
+            if _NO_ROOM_STATUS in ends:
                 raise _NotKeptError(said)
             return
         raise KernelError(f"kernels do not compile: {said}")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -106,50 +105,34 @@ async def _listen(
     """Listen until something of ``until`` happens."""
     from aiohttp import web
 
-    from vmqtui.web.crowd import KEEPALIVE_SECONDS, Crowd
+    from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
     from vmqtui.web.gate import AddressError, Gate, is_loopback
     from vmqtui.web.server import DashboardServer
 
-    listener = _socket(address)
-    host, port = address[0], listener.getsockname()[1]
+    try:
+        listening = listen_on(*address)
+    except OSError as error:
+        failed(f"--listen: {address[0]}:{address[1]}: {error.strerror or error}")
+    host, port = address[0], listening[0].getsockname()[1]
     try:
         gate = Gate.at(host, port, public_url)
     except AddressError as error:
-        listener.close()
+        for one in listening:
+            one.close()
         unusable(error)
     if not is_loopback(host) and not gate.secure:
         warn("without TLS the token can be read on the way; a proxy that has it belongs in front")
     server = DashboardServer(gate, wanted)
-    runner = web.AppRunner(
-        await server.application(port),
-        access_log=None,
-        shutdown_timeout=2.0,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-    )
+    runner = web.AppRunner(await server.application(port), shutdown_timeout=2.0, **RUNNER)
     await runner.setup()
-    listening = await asyncio.get_running_loop().create_server(Crowd(runner.server), sock=listener)
     try:
-        print(gate.url, flush=True)
-        note(_log, logging.INFO, "serving", at=gate.origins[0], read_only=wanted.read_only)
-        await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
+        async with ConnectionLimiter(runner.server, listening):
+            print(gate.url, flush=True)
+            note(_log, logging.INFO, "serving", at=gate.origins[0], read_only=wanted.read_only)
+            await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        listening.close()
         await server.close()
         await runner.cleanup()
-
-
-def _socket(address: tuple[str, int]) -> socket.socket:
-    """A socket that listens there, and on no more."""
-    host, port = address
-    try:
-        family, *_, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        if sys.platform != "win32":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(name)
-    except OSError as error:
-        failed(f"--listen: {host}:{port}: {error.strerror or error}")
-    return listener
 
 
 def parse_listen(listen: str) -> tuple[str, int]:

@@ -1,6 +1,5 @@
 """The HTTP endpoint that Prometheus scrapes: read-only, bounded, on loopback unless told otherwise."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -10,7 +9,7 @@ from aiohttp import web
 
 from engine.bus.watcher import Watcher
 from vmqtui.export.exposition import CONTENT_TYPE, exposition
-from vmqtui.web.crowd import KEEPALIVE_SECONDS, Crowd
+from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
 
 SHORTEST_S: Final = 0.1
 """Scrapes within this time get the same document, so that however many come cost little."""
@@ -33,8 +32,8 @@ class Endpoint:
         self._document = b""
         app = web.Application(middlewares=[self._guard], client_max_size=1024)
         app.add_routes([web.get("/metrics", self._metrics), web.get("/", self._index)])
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS)
-        self._listening: asyncio.Server | None = None
+        self._runner = web.AppRunner(app, **RUNNER)
+        self._limiter: ConnectionLimiter | None = None
 
     @property
     def url(self) -> str:
@@ -43,20 +42,15 @@ class Endpoint:
         return f"http://{host}:{self._port}/metrics"
 
     async def __aenter__(self) -> "Endpoint":
+        listening = listen_on(self._host, self._port)
+        self._port = listening[0].getsockname()[1]
         await self._runner.setup()
-        try:
-            self._listening = await asyncio.get_running_loop().create_server(
-                Crowd(self._runner.server), self._host, self._port
-            )
-        except OSError:
-            await self._runner.cleanup()
-            raise
-        self._port = self._listening.sockets[0].getsockname()[1]
+        self._limiter = await ConnectionLimiter(self._runner.server, listening).__aenter__()
         return self
 
     async def __aexit__(self, *why: object) -> None:
-        if self._listening is not None:
-            self._listening.close()
+        if self._limiter is not None:
+            await self._limiter.__aexit__(*why)
         await self._runner.cleanup()
 
     @web.middleware
@@ -70,7 +64,8 @@ class Endpoint:
     async def _metrics(self, request: web.Request) -> web.Response:
         now = time.monotonic()
         if now - self._made >= SHORTEST_S:
-            self._document = exposition(self._watcher, now, filters=self._filters).encode()
+            closed = 0 if self._limiter is None else self._limiter.closed
+            self._document = exposition(self._watcher, now, filters=self._filters, closed=closed).encode()
             self._made = time.monotonic()
         response = web.Response(body=self._document, headers={"Content-Type": CONTENT_TYPE, **_HEADERS})
         response.enable_compression()

@@ -28,8 +28,10 @@ Samples = dict[Metric, list[str]]
 """The lines of each metric."""
 
 
-def exposition(watcher: Watcher, now: float, *, filters: bool = False, limit: int = SERIES_LIMIT) -> str:
-    """Everything known, as one document; ``now`` is of ``time.monotonic``.
+def exposition(
+    watcher: Watcher, now: float, *, filters: bool = False, limit: int = SERIES_LIMIT, closed: int = 0
+) -> str:
+    """Everything known, as one document; ``now`` is of ``time.monotonic``, ``closed`` of the endpoint.
 
     Of a host that is offline or silent there is ``vmq_engine_up`` 0 and nothing else, so that its series end.
     """
@@ -49,6 +51,7 @@ def exposition(watcher: Watcher, now: float, *, filters: bool = False, limit: in
     found[metrics.CONNECTED].append(_line(metrics.CONNECTED, (), int(watcher.state == "connected")))
     found[metrics.LEFT_OUT].append(_line(metrics.LEFT_OUT, (), left_out + watcher.left_out_hosts))
     found[metrics.UNDECODABLE].append(_line(metrics.UNDECODABLE, (), watcher.undecodable))
+    found[metrics.CLOSED].append(_line(metrics.CLOSED, (), closed))
     parts: list[str] = []
     for metric in metrics.METRICS:
         if found.get(metric):

@@ -115,9 +115,12 @@ LEFT_OUT: Final = Metric(
 UNDECODABLE: Final = Metric(
     "vmq_exporter_undecodable_messages_total", "counter", "Messages that could not be read.", ()
 )
+CLOSED: Final = Metric(
+    "vmq_exporter_closed_connections_total", "counter", "Connections closed to make room for others.", ()
+)
 
 METRICS: Final = (
-    CONNECTED, LEFT_OUT, UNDECODABLE, UP, ENGINE_INFO, *HOST, LINK, *PORT, *INTERFACE, QUEUE_INFO, *QUEUE,
-    *FREED, REASON, *FILTER, *CPU,
+    CONNECTED, LEFT_OUT, UNDECODABLE, CLOSED, UP, ENGINE_INFO, *HOST, LINK, *PORT, *INTERFACE, QUEUE_INFO,
+    *QUEUE, *FREED, REASON, *FILTER, *CPU,
 )  # fmt: skip
 """All of them, in the order of the output."""

@@ -1,0 +1,183 @@
+"""Bounds the connections of a web server where they are accepted, so that they never take every descriptor.
+
+A connection that waits for a request makes room for a new one: first those that never sent a whole one, the
+oldest first, then those whose last answer is longest ago. So a request is answered, however many others wait.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from engine.logs import note
+
+CONNECTION_LIMIT: Final = 256
+KEEPALIVE_SECONDS: Final = 30
+"""A connection without a complete request is closed after this time."""
+RUNNER: Final[dict[str, Any]] = {
+    "access_log": None,
+    "keepalive_timeout": KEEPALIVE_SECONDS,
+    "lingering_time": 0,  # no request has a body here, and none is waited for
+}
+"""Options for the ``AppRunner`` of a server behind a limiter."""
+
+_OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE_S: Final = 0.1
+_REPORT_S: Final = 60.0
+_BACKLOG: Final = 128
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Connection:
+    socket: socket.socket
+    protocol: RequestHandler
+    since_s: float = field(default_factory=monotonic)
+    """When it came, or was last answered."""
+    asked: bool = False
+    served: int = 0
+    """Requests that are being answered."""
+
+
+class ConnectionLimiter:
+    """Accepts connections for an aiohttp server; a context manager, which closes the listening sockets.
+
+    ``closed`` counts connections that had to make room. At most half of the descriptors that this process may
+    have go to connections.
+    """
+
+    def __init__(
+        self, server: web.Server | None, listening: Iterable[socket.socket], limit: int = CONNECTION_LIMIT
+    ) -> None:
+        assert server is not None, "its runner is set up"
+        self.closed = 0
+        self._server = server
+        self._answer = server.request_handler
+        server.request_handler = self._serve
+        self._listening = list(listening)
+        self._limit = min(limit, _descriptors() // 2)
+        self._connections: dict[RequestHandler, _Connection] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reported_s = -_REPORT_S
+
+    async def __aenter__(self) -> "ConnectionLimiter":
+        for listener in self._listening:
+            listener.setblocking(False)
+            self._tasks.append(asyncio.create_task(self._accept(listener)))
+        return self
+
+    async def __aexit__(self, *why: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listener in self._listening:
+            listener.close()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        event_loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await event_loop.sock_accept(listener)
+            except OSError as error:  # which a client that has left again is, too
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._report(error.strerror)
+                    await asyncio.sleep(_PAUSE_S)
+                continue
+            try:
+                await self._make_room()
+                await event_loop.connect_accepted_socket(lambda: self._protocol(accepted), accepted)  # noqa: B023
+            except OSError:
+                accepted.close()
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
+
+    def _protocol(self, accepted: socket.socket) -> RequestHandler:
+        protocol = self._server()
+        self._connections[protocol] = _Connection(accepted, protocol)
+        return protocol
+
+    async def _make_room(self) -> None:
+        """Return when there is room for one more connection."""
+        while len(self._open()) >= self._limit:
+            self._report(None)
+            waiting = [one for one in self._open() if not one.served and one.protocol.transport is not None]
+            if not waiting:
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            oldest = min(waiting, key=lambda one: (one.asked, one.since_s))
+            del self._connections[oldest.protocol]
+            self.closed += 1
+            assert oldest.protocol.transport is not None
+            oldest.protocol.transport.abort()
+            await asyncio.sleep(0)  # it closes
+
+    def _open(self) -> list[_Connection]:
+        self._connections = {
+            protocol: one for protocol, one in self._connections.items() if one.socket.fileno() != -1
+        }
+        return [*self._connections.values()]
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = self._connections.get(request.protocol)
+        if connection is None:  # it has gone
+            return await self._answer(request)
+        connection.asked = True
+        connection.served += 1
+        try:
+            return await self._answer(request)
+        finally:
+            connection.served -= 1
+            connection.since_s = monotonic()
+
+    def _report(self, why: str | None) -> None:
+        """Log that there is no more room, once a minute."""
+        if monotonic() - self._reported_s >= _REPORT_S:
+            self._reported_s = monotonic()
+            note(_log, logging.WARNING, "connections_full", limit=self._limit, closed=self.closed, why=why)
+
+
+def listen_on(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets on every address of a host, on one port (0: a free one). Raises OSError."""
+    bound: list[socket.socket] = []
+    error: OSError | None = None
+    for family, kind, number, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        one = socket.socket(family, kind, number)
+        try:
+            if sys.platform != "win32":
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                with contextlib.suppress(AttributeError, OSError):
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind((address[0], bound[0].getsockname()[1] if bound else port, *address[2:]))
+            one.listen(_BACKLOG)
+            bound.append(one)
+        except OSError as failure:
+            one.close()
+            if failure.errno != errno.EADDRNOTAVAIL:  # as ::1 is where there is no IPv6
+                for other in bound:
+                    other.close()
+                raise
+            error = failure
+    if not bound:
+        raise error or OSError(errno.EADDRNOTAVAIL, "no such address")
+    return bound
+
+
+def _descriptors() -> int:
+    """How many descriptors this process may have."""
+    if sys.platform == "win32":
+        return 2 * CONNECTION_LIMIT
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2 * CONNECTION_LIMIT if soft == resource.RLIM_INFINITY else soft
