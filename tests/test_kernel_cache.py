@@ -114,6 +114,7 @@ def test_a_damaged_list_of_kernels_is_told(tmp_path: Path, damage: Callable[[Pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
+@pytest.mark.slow
 def test_what_is_damaged_is_compiled_again_and_said_so_and_never_an_error(program: Program) -> None:
     assert program.run()[-2:] == [COMPILED, "42"]
     flip(program.file("tiny.double-*.kernel"))
@@ -126,6 +127,7 @@ def test_what_is_damaged_is_compiled_again_and_said_so_and_never_an_error(progra
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
+@pytest.mark.slow
 def test_of_two_that_start_at_once_one_compiles(program: Program) -> None:
     both = [program.begin(), program.begin()]
     told = [one.communicate()[0].splitlines() for one in both]
@@ -134,6 +136,7 @@ def test_of_two_that_start_at_once_one_compiles(program: Program) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories, RLIMIT_FSIZE")
+@pytest.mark.slow
 def test_with_a_full_disk_it_says_so_and_runs(program: Program) -> None:
     told = program.run(SMALL_FILES + START)
     assert told[-1] == "42"

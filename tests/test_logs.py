@@ -153,7 +153,9 @@ def test_a_flood_of_one_event_is_cut_and_counted() -> None:
     assert logs.facts_of(after)["left_out"] == 98_288 - logs.RECORDS_A_SECOND
 
 
-@pytest.mark.parametrize("line", [b"", b"nonsense\n", b"[]\n", b'{"level": "no"}\n', b"\xff\n", b"[" * 9999])
+@pytest.mark.parametrize(
+    "line", [b"", b"nonsense\n", b"[]\n", b'{"level": "no"}\n', b"\xff\n", b"[" * 9999], ids=range(6)
+)
 def test_what_a_child_says_that_is_no_record_is_passed_over(line: bytes) -> None:
     logs.relayed(LOG, line)
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -33,12 +31,14 @@ def run(installed: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_plain_install_runs_and_is_the_one_that_runs(installed: Path) -> None:
     assert run(installed, "-m", "vmqtui", "--version").startswith("vmqtui ")
     where = run(installed, "-c", "import engine, vmqtui; print(engine.__file__, vmqtui.__file__)")
     assert all(path.startswith(str(installed)) for path in where.split())
 
 
+@pytest.mark.slow
 def test_a_plain_install_finds_its_data(installed: Path) -> None:
     load = "from engine.scenario.load import default_scenario; print(len(default_scenario().adapter))"
     assert run(installed, "-c", load).strip() == "1"

@@ -61,6 +61,7 @@ def test_a_scrape_shows_what_the_engine_reports(lab: str, reader: Reader) -> Non
     assert exporter.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.slow
 def test_a_taken_port_ends_with_a_sentence(lab: str) -> None:
     first = Running("export", "prometheus", "--broker", lab, "--listen", "127.0.0.1:0")
     address = first.first_line().removeprefix("http://").removesuffix("/metrics")

@@ -72,6 +72,7 @@ def test_missing_files_and_directories_are_refused(tmp_path: Path, here: Here) -
         refused(here("plan", path), path.name)
 
 
+@pytest.mark.slow
 def test_the_installed_command_refuses_without_a_traceback(tmp_path: Path) -> None:
     refused(run("replay", write(tmp_path / "text.pcap", b"#" * 99), "--json"), "text.pcap")
 

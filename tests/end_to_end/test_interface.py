@@ -23,6 +23,7 @@ CAPTURES = (
 )
 
 
+@pytest.mark.slow
 def test_what_goes_into_the_cable_is_what_is_offered(cable: Veth, captures: Path, tmp_path: Path) -> None:
     frames = [frame for name in CAPTURES for frame in read((captures / name).read_bytes())]
     scenario = scenario_for(frames).replace("[host]", '[host]\nname = "wire"')
@@ -76,6 +77,7 @@ def test_what_goes_into_the_cable_is_what_is_offered(cable: Veth, captures: Path
         assert engine.end() == 0
 
 
+@pytest.mark.slow
 def test_without_the_right_to_capture_a_sentence_says_what_to_do(cable: Veth) -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")

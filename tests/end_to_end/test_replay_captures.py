@@ -108,6 +108,7 @@ def test_replay_with_a_scenario_of_two_like_adapters_agrees_and_keeps_them_apart
 
 
 @pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.slow
 def test_the_installed_command_replays(captures: Path, *, as_json: bool) -> None:
     done = run("replay", captures / "vlan-packets.pcap", *["--json"] * as_json)
     assert (done.status, done.err) == (0, "")

@@ -9,6 +9,7 @@ from tests.end_to_end.program import run
 MODULES = ("json", "logging", "multiprocessing", "msgspec", "numba", "engine")
 
 
+@pytest.mark.slow
 def test_no_module_of_the_working_directory_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

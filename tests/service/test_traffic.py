@@ -150,6 +150,7 @@ async def test_a_capture_obeys_the_link_and_refuses_other_traffic(
     assert capped == pytest.approx(0.1e9 / (8 * 500), rel=0.005)
 
 
+@pytest.mark.slow
 async def test_the_commands_show_set_and_scale_traffic_and_change_the_adapter(
     vmq_engine: StartEngine, tmp_path: Path
 ) -> None:

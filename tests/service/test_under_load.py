@@ -317,6 +317,7 @@ class Order:
         self.machine.request(how, {"vm": f"vm-{queue_id}"})
 
 
+@pytest.mark.slow
 async def test_frames_stay_in_order_and_are_all_accounted_for(vmq_engine: StartEngine) -> None:
     queues = [
         f'[[adapter.queue]]\nvm = "vm-{flow + 1}"\ncpu = {flow % CPUS}\nreturn_delay_us = 30_000\n'

@@ -186,6 +186,7 @@ def test_beyond_4096_queues_the_least_seen_macs_are_left_out(planned: Planner) -
     assert loads(text, "plan") == result.scenario
 
 
+@pytest.mark.slow
 def test_beyond_65536_filters_the_least_seen_are_left_out(planned: Planner) -> None:
     once = [frame(0, ethernet(mac_of(n), vlan=vid, length=16)) for n in range(17) for vid in range(1, 4095)]
     often = [frame(0, ethernet(mac_of(16), vlan=vid, length=16)) for vid in range(4094, 3000, -1)]
