@@ -22,6 +22,8 @@ OF_NO_INPUT: Final = {
     "engine.ndis.operations._SHOWN_KEY_CHARACTERS",
     "engine.scenario.values._SHOWN_CHARACTERS",
     "engine.bus.connection._READ_AT_ONCE",
+    "engine.bus.gate._TOPICS_REMEMBERED",
+    "engine.mqtt.router._TOPICS_REMEMBERED",
     "vmqtui.dialogs.preview._MOST_STEPS",
     "vmqtui.dialogs.fields._MOST_CHARACTERS",
     "vmqtui.exports._MOST_ALIKE",

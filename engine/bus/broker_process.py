@@ -1,14 +1,9 @@
-"""The embedded broker's process: our listener in front, amqtt behind it.
+"""The embedded broker's process: ``engine.mqtt`` with the rules of access of the bus.
 
 Started by ``engine.bus.broker`` as ``python -m engine.bus.broker_process``. It reads its ``Settings``, one
 line of JSON, from stdin, and writes one to stdout, ``{"ports": [n, …]}`` or ``{"error": "…"}``, then what it
 logs, a line of JSON each. It ends when its stdin does, which the end of the parent brings about, however it
 ends.
-
-Alone, amqtt is no wall: a refused CONNECT with someone's client id ends that client's session, sizes and
-stalled readers are unbounded, the keep-alive is not enforced, messages still queued when their sender
-disconnects are dropped, and wills pass its topic filter. The listener sees to these before a byte reaches
-amqtt.
 """
 
 import asyncio
@@ -22,15 +17,14 @@ import time
 from typing import Any
 
 import msgspec
-from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
-from engine.bus.checked_broker import CheckedBroker
 from engine.bus.errors import BadTls
 from engine.bus.gate import Gate
-from engine.bus.listener import LISTENER, Listener
 from engine.bus.settings import Settings
+from engine.bus.tls import server_context
 from engine.ending import hear_of_parents_end
 from engine.logs import Flood, Relay
+from engine.mqtt.listener import Listener
 
 _LEAVE_SECONDS = 3.0
 
@@ -40,14 +34,12 @@ def _report(line: dict[str, Any]) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    config = BrokerConfig(listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={})
-    broker = CheckedBroker(config, settings.guests.host)
-    await broker.start()
-    listener = Listener(broker, Gate(settings.guests))
+    listener = Listener(Gate(settings.guests))
     ports = []
     for place in settings.places:
         try:
-            ports.append(await listener.serve(place))
+            context = None if place.tls is None else server_context(place.tls)
+            ports.append(await listener.serve(place.host, place.port, context))
         except (OSError, BadTls) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number and number > 0 else str(error)
@@ -57,7 +49,7 @@ async def _serve(settings: Settings) -> None:
     ended = asyncio.Event()
     threading.Thread(target=_await_end, args=(asyncio.get_running_loop(), ended), daemon=True).start()
     await ended.wait()
-    await listener.hand_out()
+    await listener.flush()
     os._exit(0)
 
 
@@ -70,23 +62,14 @@ def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
     os._exit(1)
 
 
-def tells_more_than_a_lost_reader(record: logging.LogRecord) -> bool:
-    """False of what amqtt says, as an error with a traceback, of each message whose reader went away."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, TimeoutError) and "PUBACK" in str(error))
-
-
 def main() -> None:
     """Run until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     hear_of_parents_end()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
     relay = Relay(sys.stdout.fileno())
-    relay.addFilter(tells_more_than_a_lost_reader)
     relay.addFilter(Flood())
     logging.basicConfig(level=logging.INFO, handlers=[relay])
-    logging.getLogger("amqtt").setLevel(logging.ERROR)
-    logging.getLogger("transitions").setLevel(logging.ERROR)
     asyncio.run(_serve(settings))
 
 

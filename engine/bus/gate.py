@@ -5,16 +5,31 @@ import hashlib
 import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Final
 
-from engine.bus import packets, topics
+from engine.bus import rules, topics
 from engine.bus.accounts import fits, hashed
-from engine.bus.packets import Connect, Refused
-from engine.bus.rules import Party, Role, may_publish
+from engine.bus.rules import Party, Role
 from engine.bus.settings import ENGINE, USERS, Account, Guests
+from engine.mqtt import packets
+from engine.mqtt.access import Grant
+from engine.mqtt.packets import Connect, Refused
+
+VIEWER_PACKET_LIMIT_BYTES = 64 << 10
+OPERATOR_PACKET_LIMIT_BYTES = 2 << 20
+PACKET_LIMIT_BYTES = 17 << 20
+
+_PACKET_BYTES: Final[dict[Role, int]] = {
+    "viewer": VIEWER_PACKET_LIMIT_BYTES,
+    "operator": OPERATOR_PACKET_LIMIT_BYTES,
+    "engine": PACKET_LIMIT_BYTES,
+}
+_TOPICS_REMEMBERED: Final = 64
 
 
 class Gate:
-    """Tells each CONNECT which ``Party`` it is, or refuses it."""
+    """The embedded broker's rules of access: ``rules``, for users with a password."""
 
     def __init__(self, guests: Guests) -> None:
         self._guests = guests
@@ -26,12 +41,8 @@ class Gate:
         self._hashing = ThreadPoolExecutor(1)
         """One at a time: who guesses passwords keeps one processor busy at most."""
 
-    def is_own_engine(self, party: Party) -> bool:
-        """Whether this is the engine that the broker is for."""
-        return party.client == self._guests.engine_client
-
-    async def admit(self, connect: Connect) -> Party:
-        """What ``connect`` may be, where nobody else is that. Raises ``Refused``."""
+    async def admit(self, connect: Connect) -> Grant:
+        """What a client may do. Raises ``Refused``."""
         role = await self._role(connect)
         own = connect.user == ENGINE
         if own != (connect.client == self._guests.engine_client):
@@ -40,13 +51,29 @@ class Gate:
         if role == "engine" and not own:
             host = self._claimed_host(connect)
         party = Party(role, connect.client, host)
-        if connect.will_topic is not None and not may_publish(party, connect.will_topic):
+        if connect.will is not None and not rules.may_publish(party, connect.will.topic):
             raise Refused(packets.NOT_AUTHORIZED, "a will on a topic that this client may not publish to")
-        return party
+        return Grant(
+            connect.client,
+            role,
+            may_publish=lru_cache(_TOPICS_REMEMBERED)(partial(rules.may_publish, party)),
+            may_subscribe=partial(rules.may_subscribe, party),
+            may_read=partial(rules.may_read, party),
+            packet_limit_bytes=_PACKET_BYTES[role],
+            exclusive=None if host is None else f"an engine of {host}",
+            trusted=host is not None,
+            reserved=own,
+        )
+
+    def may_retain(self, topic: str) -> bool:
+        """Whether a topic's messages are kept for clients that come later."""
+        host_and_kind = topics.split_telemetry(topic)
+        return host_and_kind is not None and host_and_kind[1] in rules.RETAINED
 
     def _claimed_host(self, connect: Connect) -> str | None:
         """The host whose engine a client is: the one whose status its will is."""
-        host, kind = topics.split_telemetry(connect.will_topic or "") or (None, None)
+        topic = "" if connect.will is None else connect.will.topic
+        host, kind = topics.split_telemetry(topic) or (None, None)
         return host if kind == "status" and host != self._guests.host else None
 
     async def _role(self, connect: Connect) -> Role:

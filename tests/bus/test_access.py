@@ -16,7 +16,7 @@ from engine.bus.watcher import Watcher
 from engine.logs import RECORDS_A_SECOND, facts_of
 from tests.bus.conftest import EngineStandIn, eventually, make_config, make_stats, running_bus
 from tests.bus.test_embedded_broker import answer_to, client_of, connecting, next_message
-from tests.bus.test_packets import connect_packet, text
+from tests.mqtt.test_packets import connect_packet, text
 
 WRONG_CREDENTIAL, OTHERS_ID, NOT_ALLOWED = (b"\x20\x02\x00" + bytes((code,)) for code in (4, 2, 5))
 
@@ -242,7 +242,6 @@ async def test_an_engine_refuses_requests_of_clients_it_was_told_are_viewers(
 
 
 async def test_garbage_at_the_listener_fills_no_log(embedded: EmbeddedBroker) -> None:
-    """amqtt alone wrote 98,288 lines."""
     noted = Noted()
     logger = logging.getLogger("engine.bus.broker")
     logger.addHandler(noted)

@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +13,6 @@ import aiomqtt
 import pytest
 
 from engine.bus import rules, topics
-from engine.bus.accounts import account_line
 from engine.bus.errors import RequestTimeout
 from engine.bus.rules import RULES
 from engine.bus.tls import TlsFiles, client_context
@@ -47,23 +45,11 @@ def mosquitto(room: Path) -> tuple[list[str], BrokerUrl]:
     return ["mosquitto", "-c", str(room / "mosquitto.conf")], url
 
 
-def amqtt(room: Path) -> tuple[list[str], BrokerUrl]:
-    port = free_port()
-    lines = [account_line(user, role, f"{user} knows") for user, role in USERS.items()]
-    (room / "accounts").write_text("\n".join(lines), encoding="utf-8")
-    (room / "accounts").chmod(0o600)
-    text = (SHOWN / "amqtt.yaml").read_text(encoding="utf-8")
-    text = text.replace("/etc/vmqtui", str(room)).replace(":1883", f":{port}")
-    (room / "amqtt.yaml").write_text(text, encoding="utf-8")
-    program = shutil.which("amqtt", path=str(Path(sys.executable).parent)) or "amqtt"
-    return [program, "-c", str(room / "amqtt.yaml")], BrokerUrl("127.0.0.1", port)
-
-
-@pytest.fixture(scope="module", params=[mosquitto, amqtt])
-def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerUrl]:
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerUrl]:
     """URL, without a user, of a broker that runs as its configuration is shown."""
     room = tmp_path_factory.mktemp("room")
-    command, url = request.param(room)
+    command, url = mosquitto(room)
     with (room / "log").open("wb") as log:
         broker = subprocess.Popen(command, stdout=log, stderr=log)
         try:
@@ -91,8 +77,7 @@ def as_user(url: BrokerUrl, user: str) -> BrokerUrl:
 
 def client(url: BrokerUrl, identifier: str, will: str | None = None) -> aiomqtt.Client:
     made = connecting(url, identifier, aiomqtt.Will(will, b"boo", 1) if will else None)
-    if url.tls:
-        made._client.tls_set_context(client_context(url.files))
+    made._client.tls_set_context(client_context(url.files))
     return made
 
 
@@ -136,8 +121,6 @@ async def test_nobody_speaks_as_another_or_reads_what_it_was_answered(shown: Bro
 
 
 async def test_an_engine_speaks_for_its_own_host_only(shown: BrokerUrl) -> None:
-    if not shown.tls:
-        pytest.skip("an account of amqtt's with the role engine may bring any host that has none")
     async with (
         client(as_user(shown, "hv01"), "another") as forger,
         Watcher(as_user(shown, "vic")) as watcher,
@@ -150,7 +133,6 @@ async def test_an_engine_speaks_for_its_own_host_only(shown: BrokerUrl) -> None:
 
 @pytest.mark.parametrize("user", ["vic", "ops"])
 async def test_a_will_that_its_client_may_not_publish_goes_nowhere(shown: BrokerUrl, user: str) -> None:
-    """amqtt's plugin refuses the CONNECT; Mosquitto refuses the will when its time has come."""
     stand_in = EngineStandIn()
     async with running_bus(as_user(shown, "hv01"), "hv01", stand_in):
         with contextlib.suppress(aiomqtt.MqttError):

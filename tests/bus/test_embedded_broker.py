@@ -17,13 +17,13 @@ import pytest
 
 from engine.bus import topics
 from engine.bus.broker import EmbeddedBroker
-from engine.bus.checked_streams import FILTERS_LIMIT
 from engine.bus.discovery import process_lives
 from engine.bus.errors import BrokerFailed
-from engine.bus.listener import CONNECTION_LIMIT, WAITING_LIMIT
 from engine.bus.urls import BrokerUrl
+from engine.mqtt.listener import CONNECTION_LIMIT, WAITING_LIMIT
+from engine.mqtt.session import FILTERS_LIMIT
 from tests.bus.conftest import eventually
-from tests.bus.test_packets import connect_packet, text
+from tests.mqtt.test_packets import connect_packet, text
 
 
 def client_of(

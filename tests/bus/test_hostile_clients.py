@@ -8,28 +8,21 @@ from collections.abc import AsyncIterator
 
 import aiomqtt
 import pytest
-from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
-from engine.bus import checked_broker, gate, topics
+from engine.bus import gate, topics
 from engine.bus.accounts import hashed
 from engine.bus.broker import EmbeddedBroker
-from engine.bus.checked_broker import CheckedBroker
-from engine.bus.checked_streams import (
-    ENGINE_BEHIND_LIMIT_BYTES,
-    OPERATOR_PACKET_LIMIT_BYTES,
-    PACKETS_AT_ONCE,
-    UNANSWERED_LIMIT,
-    VIEWER_PACKET_LIMIT_BYTES,
-)
-from engine.bus.gate import Gate
-from engine.bus.held import Held
-from engine.bus.listener import LISTENER, WAITING_LIMIT, Listener
-from engine.bus.packets import Refused, check_connect
-from engine.bus.settings import ENGINE, USERS, Account, Guests, Place
+from engine.bus.gate import OPERATOR_PACKET_LIMIT_BYTES, VIEWER_PACKET_LIMIT_BYTES, Gate
+from engine.bus.settings import ENGINE, USERS, Account, Guests
 from engine.bus.urls import BrokerUrl
+from engine.mqtt import outbox, packets, session
+from engine.mqtt.budget import ByteBudget
+from engine.mqtt.listener import WAITING_LIMIT, Listener
+from engine.mqtt.packets import Publish, Refused, parse_connect
+from engine.mqtt.session import PACKETS_AT_ONCE
 from tests.bus.conftest import eventually
 from tests.bus.test_embedded_broker import client_of, connecting, next_message, subscribe_packet
-from tests.bus.test_packets import connect_packet, text
+from tests.mqtt.test_packets import connect_packet, split, text
 
 ACCEPTED = b"\x20\x02\x00\x00"
 
@@ -69,22 +62,16 @@ async def raw(url: BrokerUrl, name: str = "", keepalive: int = 60) -> AsyncItera
 
 
 @contextlib.asynccontextmanager
-async def listening(guests: Guests) -> AsyncIterator[tuple[Listener, CheckedBroker, BrokerUrl]]:
+async def listening(
+    guests: Guests, budget: ByteBudget | None = None
+) -> AsyncIterator[tuple[Listener, BrokerUrl]]:
     """The broker, in this process."""
-    broker = CheckedBroker(
-        BrokerConfig(listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins={}),
-        guests.host,
-    )
-    await broker.start()
-    listener = Listener(broker, Gate(guests))
-    port = await listener.serve(Place("127.0.0.1", 0))
+    listener = Listener(Gate(guests), budget)
+    port = await listener.serve("127.0.0.1", 0)
     try:
-        yield listener, broker, BrokerUrl("127.0.0.1", port, user="owner", password="owner")
+        yield listener, BrokerUrl("127.0.0.1", port, user="owner", password="owner")
     finally:
-        for task in list(listener._tasks):
-            task.cancel()
-        await asyncio.gather(*listener._tasks, return_exceptions=True)
-        await broker.shutdown()
+        await listener.close()
 
 
 def guests(*accounts: Account) -> Guests:
@@ -168,72 +155,85 @@ async def test_a_role_has_so_much_to_say(embedded: EmbeddedBroker, user: str, mo
         assert await client.ended()
 
 
-async def test_operators_wait_for_an_engine_that_is_behind() -> None:
-    async with listening(guests()) as (listener, _, url):
+def publish_packet(topic: str, payload: bytes, packet_id: int) -> bytes:
+    return packets.publish(topic.encode(), payload, retain=False, packet_id=packet_id)
+
+
+async def test_an_operator_waits_for_an_engine_that_is_behind_with_its_requests_and_others_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "IN_FLIGHT_LIMIT", 1)
+    monkeypatch.setattr(session, "AHEAD_LIMIT_BYTES", 1000)
+    will = {"flags": 0b00001110, "tail": text(b"vmq/v1/slow/status") + text(b"gone")}
+    async with listening(guests()) as (_, url):
         operator = BrokerUrl(url.host, url.port, user="operator", password="operator")
-        async with raw(operator, "asker") as client:
-            listener._streams.engine_unread = lambda: ENGINE_BEHIND_LIMIT_BYTES + 1
-            await client.say(b"\xc0\0" * 2)
+        async with raw(url) as engine, raw(operator, "many") as many, raw(operator, "one") as one:
+            await engine.say(connect_packet(b"slow", url=url, **will))  # type: ignore[arg-type]
+            await engine.say(subscribe_packet([b"vmq/v1/slow/request/+"], qos=1))
             async with asyncio.timeout(5):
-                assert await client.reader.readexactly(2) == b"\xd0\0"  # that it was about to read
+                await engine.reader.readexactly(4 + 5)
+                for number in range(1, 5):
+                    await many.say(publish_packet("vmq/v1/slow/request/many", bytes(600), number))
+                for number in range(1, 4):  # one is sent to the engine, two wait: no more is read
+                    assert await many.reader.readexactly(4) == packets.puback(number)
+                await many.say(b"\xc0\0")
+                await one.say(publish_packet("vmq/v1/slow/request/one", b"", 1) + b"\xc0\0")
+                assert await one.reader.readexactly(6) == packets.puback(1) + b"\xd0\0"
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.1):
-                    await client.reader.readexactly(2)
-            listener._streams.engine_unread = lambda: ENGINE_BEHIND_LIMIT_BYTES
+                async with asyncio.timeout(0.05):
+                    await many.reader.readexactly(1)
+            came = []
             async with asyncio.timeout(5):
-                assert await client.reader.readexactly(2) == b"\xd0\0"
+                for packet_id in range(1, 6):
+                    came.append((await next_publish(engine)).topic.rpartition("/")[2])
+                    await engine.say(packets.puback(packet_id))
+                assert await many.reader.readexactly(6) == packets.puback(4) + b"\xd0\0"
+            assert came == ["many", "many", "one", "many", "many"]  # the senders in turn
 
 
-async def test_subscriptions_are_not_piled_up_by_who_acknowledges_nothing(embedded: EmbeddedBroker) -> None:
-    async with (
-        client_of(embedded, "keeper", engine_of="kept") as keeper,
-        raw(embedded.url_of("viewer"), "piler") as client,
-    ):
-        await keeper.publish(topics.config("kept"), b"kept", 1, retain=True)
-        packet = subscribe_packet([b"vmq/v1/kept/config"], qos=1)
-        with contextlib.suppress(ConnectionError):
-            await client.say(packet * (UNANSWERED_LIMIT + 9))
-        assert await client.ended()
+async def next_publish(client: Raw) -> Publish:
+    head = await client.reader.readexactly(2)
+    while packets.header(head) is None:
+        head += await client.reader.readexactly(1)
+    found = packets.header(head)
+    assert found is not None
+    published = packets.parse(head[0], await client.reader.readexactly(found[1]))
+    assert isinstance(published, Publish)
+    return published
+
+
+async def test_what_is_not_acknowledged_piles_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "UNREAD_LIMIT_BYTES", 4000)
+    keeper = {"flags": 0b00001110, "tail": text(b"vmq/v1/kept/status") + text(b"gone")}
+    async with listening(guests()) as (listener, url), raw(url) as engine:
+        await engine.say(connect_packet(b"keeper", url=url, **keeper))  # type: ignore[arg-type]
+        kept = packets.publish(b"vmq/v1/kept/config", b"kept", retain=True, packet_id=1)
+        await engine.say(kept)
+        async with asyncio.timeout(5):
+            await engine.reader.readexactly(8)
+        viewer = BrokerUrl(url.host, url.port, user="viewer", password="viewer")
+        async with raw(viewer, "piler") as client:
+            packet = subscribe_packet([b"vmq/v1/kept/config"], qos=1)
+            with contextlib.suppress(ConnectionError):
+                await client.say(packet * (outbox.IN_FLIGHT_LIMIT + 100))
+            assert await client.ended()
+            assert await eventually(lambda: list(listener.router.sessions) == ["keeper"])
 
 
 async def test_what_is_held_for_all_clients_is_bounded() -> None:
-    async with listening(guests()) as (listener, _, url):
-        listener._streams.held = Held(12 << 20)
-        async with contextlib.AsyncExitStack() as all_of_them:
-            slow = [await all_of_them.enter_async_context(raw(url, f"slow-{number}")) for number in range(3)]
-            for client in slow:
-                await client.say(head(4 << 20))
-            assert await eventually(lambda: listener._streams.held._seen_bytes == 12 << 20)
-            await slow[0].say(b"\0")
-            last = await all_of_them.enter_async_context(raw(url, "one-too-many"))
-            await last.say(head((4 << 20) + 1))
-            assert await last.ended()
-            assert len(listener._ended) >= 3
-            await slow[0].say(bytes(100))  # the others go on
-            assert not slow[0].reader.at_eof()
-
-
-async def test_retained_messages_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checked_broker, "RETAINED_LIMIT", 3)
-    monkeypatch.setattr(checked_broker, "RETAINED_LIMIT_BYTES", 100)
-    async with listening(guests()) as (_, broker, _url):
-
-        async def retained(topic: str, data: bytes) -> bool:
-            await broker.retain_message(None, topic, data, 1)
-            kept = broker._retained_messages.get(topic)
-            return kept is not None and kept.data == data
-
-        assert await retained(topics.config("a"), bytes(60))
-        assert not await retained(topics.config("b"), bytes(41))
-        assert await retained(topics.config("b"), bytes(40))
-        assert await retained(topics.config("a"), bytes(50))  # in place of 60
-        assert await retained(topics.status("a"), bytes(10))
-        assert not await retained(topics.status("b"), b"x")  # the fourth
-        assert not await retained(topics.config("a"), b"")  # let go of
-        assert await retained(topics.status("b"), bytes(50))
-        assert not await retained(topics.stats("a"), b"x")  # no topic for that
-        assert await retained(topics.config("own"), bytes(200))  # of the engine that the broker is for
-        assert await retained(topics.status("own"), b"online")
+    budget = ByteBudget(12 << 20)
+    async with listening(guests(), budget) as (listener, url), contextlib.AsyncExitStack() as all_of_them:
+        slow = [await all_of_them.enter_async_context(raw(url, f"slow-{number}")) for number in range(3)]
+        for client in slow:
+            await client.say(head(4 << 20))
+        assert await eventually(lambda: budget.seen_bytes == 12 << 20)
+        await slow[0].say(b"\0")
+        last = await all_of_them.enter_async_context(raw(url, "one-too-many"))
+        await last.say(head((4 << 20) + 1))
+        assert await last.ended()
+        assert listener.router.sessions.keys() == {"slow-0", "slow-1", "slow-2"}
+        await slow[0].say(bytes(100))  # the others go on
+        assert not slow[0].reader.at_eof()
 
 
 async def test_a_name_that_there_is_not_costs_as_much_as_one_that_there_is(
@@ -245,7 +245,7 @@ async def test_a_name_that_there_is_not_costs_as_much_as_one_that_there_is(
     for user in (b"ann", b"bob", b""):
         packet = connect_packet(b"who", flags=0xC2, tail=text(user) + text(b"wrong"))
         with pytest.raises(Refused, match="a wrong user or password"):
-            await door.admit(check_connect(packet))
+            await door.admit(parse_connect(*split(packet)))
     assert len(hashes) == 3
 
 
@@ -260,13 +260,15 @@ async def test_who_guesses_passwords_and_leaves_is_not_waited_for(monkeypatch: p
 
     monkeypatch.setattr(gate, "fits", slow)
     account = Account("ann", "operator", hashed("right"))
-    async with listening(guests(account)) as (listener, _, url):
+    async with listening(guests(account)) as (listener, url):
         async with contextlib.AsyncExitStack() as all_of_them:
             for number in range(2 * WAITING_LIMIT):
                 guess = BrokerUrl(url.host, url.port, user="ann", password=f"wrong-{number}")
                 client = await all_of_them.enter_async_context(raw(guess))
                 await client.say(connect_packet(b"guesser-%d" % number, url=guess))
-            assert await eventually(lambda: len(listener._outside) == len(listener._writers) == WAITING_LIMIT)
+            assert await eventually(
+                lambda: len(listener._outside) == len(listener._tasks) - 1 == WAITING_LIMIT
+            )
             right = BrokerUrl(url.host, url.port, user="ann", password="right")
             coming = asyncio.create_task(_come_in(right))
             assert await eventually(lambda: len(listener._outside) == WAITING_LIMIT)

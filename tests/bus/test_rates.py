@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.bus import engine_bus
 from engine.bus.answers import CLIENT_LIMIT
 from engine.bus.engine_bus import IN_PROGRESS_LIMIT, EngineBus
-from engine.bus.rates import REQUESTS_AT_ONCE, Bucket, RequestRates
+from engine.bus.rates import REQUESTS_AT_ONCE, RequestRates
 from engine.bus.urls import BrokerUrl
 from tests.bus.conftest import EngineStandIn
 
@@ -37,16 +37,6 @@ def test_a_client_may_ask_at_once_and_then_so_many_a_second(clock: Clock) -> Non
     assert [rates.take("a") for _ in range(7)] == [True] * 5 + [False] * 2
     clock.now += 3600
     assert [rates.take("a") for _ in range(31)] == [True] * 30 + [False]
-
-
-def test_what_is_owed_is_paid_first(clock: Clock) -> None:
-    bucket = Bucket(3, 1, clock)
-    assert bucket.take()
-    bucket.owe(5)
-    clock.now += 3.5
-    assert not bucket.take()
-    clock.now += 0.5
-    assert bucket.take()
 
 
 def test_one_client_takes_nothing_from_another(clock: Clock) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.bus import accounts, listener
+from engine.bus import accounts
 from engine.bus.accounts import account_line, read_accounts
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.errors import BadAccounts, BadTls
@@ -18,6 +18,7 @@ from engine.bus.settings import Account
 from engine.bus.tls import TlsFiles, client_context, server_context
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
+from engine.mqtt.listener import WAITING_LIMIT
 from tests.bus.conftest import EngineStandIn, running_bus
 from tests.certificates import Certificates, certificates
 
@@ -102,8 +103,7 @@ async def test_who_does_not_shake_hands_keeps_nobody_out(public: EmbeddedBroker,
     address = ("localhost", url.port)
     with contextlib.ExitStack() as all_of_them:
         idle = [
-            all_of_them.enter_context(socket.create_connection(address, 5))
-            for _ in range(listener.WAITING_LIMIT + 9)
+            all_of_them.enter_context(socket.create_connection(address, 5)) for _ in range(WAITING_LIMIT + 9)
         ]
         assert await asyncio.to_thread(idle[0].recv, 1) == b""
         async with Watcher(url) as watcher:

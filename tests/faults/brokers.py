@@ -65,9 +65,9 @@ class MosquittoProcess:
 
 
 class EmbeddedProcess:
-    """The embedded broker: amqtt behind our listener. It keeps nothing."""
+    """The embedded broker. It keeps nothing."""
 
-    name = "embedded (amqtt)"
+    name = "embedded"
     persistent = False
 
     def __init__(self) -> None:

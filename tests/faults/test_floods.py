@@ -11,8 +11,8 @@ from engine.bus.messages import Status
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from tests.bus.conftest import make_stats
-from tests.bus.test_packets import connect_packet, text
 from tests.faults.lab import Lab
+from tests.mqtt.test_packets import connect_packet, text
 
 FLOOD = 3000
 

@@ -11,12 +11,13 @@ import psutil
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from engine.bus import checked_streams, codec, topics
+from engine.bus import codec, topics
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
+from engine.mqtt.outbox import UNREAD_LIMIT_BYTES
 from tests.bus.conftest import EngineStandIn, make_stats, running_bus
-from tests.bus.test_packets import connect_packet, text
 from tests.faults.lab import Lab
+from tests.mqtt.test_packets import connect_packet, text
 
 STALLED = 2
 READINGS = 32
@@ -58,7 +59,7 @@ async def test_readers_that_do_not_read_cost_the_engine_and_other_readers_nothin
             assert bus.counters.readings_replaced == replaced
             assert bus.counters.connections == 1
             grown = process.memory_info().rss - before
-            assert grown < STALLED * checked_streams.UNSENT_LIMIT_BYTES + 32 * MEGABYTE
+            assert grown < STALLED * UNREAD_LIMIT_BYTES + 32 * MEGABYTE
 
 
 async def test_a_reader_that_is_behind_sees_the_newest_reading_and_counts_what_it_skipped(

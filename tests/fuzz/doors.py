@@ -6,17 +6,18 @@ import json
 import logging
 from typing import Any, Final
 
-from amqtt.mqtt import packet_class
-from amqtt.mqtt.packet import MQTTFixedHeader
-
-from engine.bus import packets, topics
+from engine.bus import topics
 from engine.bus.errors import BadUrl
 from engine.bus.rules import Party, may_publish, may_read, may_subscribe
-from engine.bus.subscriptions import fits, is_filter
 from engine.bus.urls import BrokerUrl
 from engine.logs import JsonForm, TextForm, relayed
+from engine.mqtt import packets
+from engine.mqtt.budget import ByteBudget
+from engine.mqtt.channel import Channel
+from engine.mqtt.router import Router
 from tests.fuzz.mutate import JSON, LINES
 from tests.fuzz.target import Target, check_sentence
+from tests.mqtt.wire import Client, OpenAccess, Wire
 from vmqtui.cli import engine, serve
 from vmqtui.cli.failures import CommandError
 from vmqtui.web.gate import AddressError, Gate
@@ -111,57 +112,65 @@ def _websocket(data: bytes) -> None:
 
 
 def _connect(data: bytes) -> None:
-    async def read() -> bytes:
-        reader = asyncio.StreamReader()
-        reader.feed_data(data)
-        reader.feed_eof()
-        return await packets.read_packet(reader, packets.CONNECT_LIMIT_BYTES, only=packets.CONNECT)
+    """The first packet of a connection, in two pieces."""
+
+    async def read() -> tuple[int, bytes]:
+        channel = Channel()
+        Wire(channel)
+        channel.data_received(data[: len(data) // 2])
+        channel.data_received(data[len(data) // 2 :])
+        channel.eof_received()
+        return await channel.first_packet()
 
     try:
-        checked = packets.check_connect(asyncio.run(read()))
+        checked = packets.parse_connect(*asyncio.run(read()))
     except (packets.BadPacket, packets.Refused) as error:
         check_sentence(error)
         return
     assert topics.valid_name(checked.client)
     assert 1 <= checked.keepalive_seconds <= packets.KEEPALIVE_LIMIT_SECONDS
-    body = packets.body_of(checked.packet)
-    assert bytes(body[8:12]) == bytes((0, 0, 0, len(checked.client)))
-    assert not body[7] & 0xC0
-
-
-class _Exactly:
-    """A reader of one packet, as amqtt reads."""
-
-    def __init__(self, packet: bytes) -> None:
-        self.left = packet
-
-    async def read(self, n: int = -1) -> bytes:
-        data, self.left = self.left[:n], self.left[n:]
-        return data
+    assert checked.will is None or not set("+#\0") & set(checked.will.topic)
+    assert checked.password is None or checked.user is not None
 
 
 def _packets(data: bytes) -> None:
-    """What comes within a session; a broker reads what passes to its last byte."""
+    """A session with another client there, which reads now and then, and what is left of both at the end."""
 
-    async def read() -> None:
-        reader = asyncio.StreamReader()
-        reader.feed_data(data)
-        reader.feed_eof()
-        while packet := await packets.read_packet(reader, 1 << 20):
-            packets.check(packet)
-            if packet[0] >> 4 in (packets.SUBSCRIBE, packets.UNSUBSCRIBE):
-                for one in packets.filters_of(packet):
-                    is_filter(one)
-                    fits(one, ["vmq", "v1", "h", "stats"])
-            taken = _Exactly(packet)
-            header = await MQTTFixedHeader.from_stream(taken)
-            await packet_class(header).from_stream(taken, fixed_header=header)
-            assert taken.left == b""
+    async def live() -> None:
+        router, budget = Router(OpenAccess()), ByteBudget()
+        other = Client(router, "other", budget=budget)
+        assert other.subscribe("#", "vmq/v1/+/stats", qos=1)[0] == 1
+        client = Client(router, "fuzzed", budget=budget, will=packets.Will("will", b"gone", 1, True))
+        sent = answered = 0
+        for at in range(0, len(data), 1000):
+            other.wire.blocked = at % 3 == 1
+            client.channel.data_received(data[at : at + 1000])
+            while client.channel._turn is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            for one in other.messages():
+                if one.qos:
+                    other.acknowledge(one.packet_id)
+                sent += 1
+            answered += sum(1 for first, _ in client.wire.take() if first >> 4 in _ANSWERS)
+        client.channel.eof_received()
+        ended = await client.channel.ended
+        if ended.why:
+            check_sentence(ended.why)
+        client.leave()
+        other.wire.blocked = False
+        other.wire.read()
+        sent += len(other.messages())
+        other.leave()
+        assert budget.seen_bytes == 0
+        assert not router.sessions
+        assert not router._subscriptions._of_filter
+        assert sent + other.session.outbox.skipped >= (client.session.will is not None)
+        assert answered <= len(data) // 2
 
-    try:
-        asyncio.run(read())
-    except packets.BadPacket as error:
-        check_sentence(error)
+    asyncio.run(live())
+
+
+_ANSWERS: Final = (4, 9, 11, 13)  # PUBACK, SUBACK, UNSUBACK, PINGRESP
 
 
 class _Kept(logging.Handler):

@@ -1,4 +1,4 @@
-"""Which topic filters fit which topics, and that nothing of them stays behind."""
+"""Which topic filters match which topics, and that nothing of them stays behind."""
 
 import re
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bus.subscriptions import Subscriptions, fits, is_filter
+from engine.mqtt.subscriptions import Subscriptions, is_filter, matches
 
-LEVEL = st.sampled_from(["a", "b", "+", ""])
-TOPIC = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=4).map("/".join)
+LEVEL = st.sampled_from(["a", "b", "+", "", "$a"])
+TOPIC = st.lists(st.sampled_from(["a", "b", "", "$a"]), min_size=1, max_size=4).map("/".join)
 FILTER = st.builds(
     lambda levels, tail: "/".join([*levels, *tail]),
     st.lists(LEVEL, min_size=1, max_size=3),
@@ -20,15 +20,16 @@ FILTER = st.builds(
 def pattern(topic_filter: str) -> str:
     """The same as a regular expression."""
     if topic_filter == "#":
-        return ".*"
+        return "(?![$]).*"
     body, tail = (topic_filter[:-2], "(/.*)?") if topic_filter.endswith("/#") else (topic_filter, "")
-    return "/".join("[^/]*" if level == "+" else re.escape(level) for level in body.split("/")) + tail
+    own = "(?![$])" if body[0:1] == "+" else ""
+    return own + "/".join("[^/]*" if level == "+" else re.escape(level) for level in body.split("/")) + tail
 
 
 @given(FILTER, TOPIC)
-def test_a_filter_fits_as_the_standard_says(topic_filter: str, topic: str) -> None:
+def test_a_filter_matches_as_the_standard_says(topic_filter: str, topic: str) -> None:
     assert is_filter(topic_filter)
-    assert fits(topic_filter, topic.split("/")) == bool(re.fullmatch(pattern(topic_filter), topic))
+    assert matches(topic_filter, topic.split("/")) == bool(re.fullmatch(pattern(topic_filter), topic))
 
 
 @pytest.mark.parametrize("bad", ["a+", "+a/b", "a/#/b", "#/a", "a#", "a/b#", "++"])
@@ -55,8 +56,9 @@ def test_each_client_is_found_once_with_its_highest_qos(
     for (client, topic_filter), qos in model.items():
         if re.fullmatch(pattern(topic_filter), topic):
             wanted[client] = max(qos, wanted.get(client, 0))
-    assert subscriptions.wanting(topic) == wanted
-    assert subscriptions.wanting(topic, "x") == {c: q for c, q in wanted.items() if c == "x"}
+    assert subscriptions.matching(topic) == wanted
+    for client in "xyz":
+        assert subscriptions.filters_of(client) == {one for name, one in model if name == client}
 
 
 def test_nothing_stays_of_filters_that_were_given_up() -> None:

@@ -1,10 +1,4 @@
-"""Who has subscribed to what: topic filters of clients, and whom a topic fits.
-
-amqtt's own table keeps every filter that anybody ever unsubscribed from, sends a message once for each filter
-that fits, and forgets the QoS of a filter that is subscribed again.
-"""
-
-from collections.abc import Iterable
+"""Topic filters of clients, and which of them match a topic (MQTT 4.7)."""
 
 
 class Subscriptions:
@@ -15,12 +9,12 @@ class Subscriptions:
         self._of_filter: dict[str, dict[str, int]] = {}
 
     def add(self, client: str, topic_filter: str, qos: int) -> None:
-        """Take note of a filter; of one that is there already, of its QoS."""
+        """Add a filter, or change its QoS."""
         self._of_client.setdefault(client, {})[topic_filter] = qos
         self._of_filter.setdefault(topic_filter, {})[client] = qos
 
     def remove(self, client: str, topic_filter: str) -> bool:
-        """Forget a filter of a client; whether it had it."""
+        """Remove a filter of a client; whether it had it."""
         filters = self._of_client.get(client, {})
         if topic_filter not in filters:
             return False
@@ -34,25 +28,20 @@ class Subscriptions:
         return True
 
     def forget(self, client: str) -> None:
-        """Forget a client."""
+        """Remove all filters of a client."""
         for topic_filter in list(self._of_client.get(client, ())):
             self.remove(client, topic_filter)
 
-    def wanting(self, topic: str, among: Iterable[str] | None = None) -> dict[str, int]:
-        """Clients with a filter that fits a topic, each once, and the highest QoS of these filters.
+    def filters_of(self, client: str) -> set[str]:
+        """The filters of a client."""
+        return set(self._of_client.get(client, ()))
 
-        ``among``: only these few clients, which spares looking at all filters of everybody.
-        """
+    def matching(self, topic: str) -> dict[str, int]:
+        """Clients with a filter that matches a topic, each once, and the highest QoS of these filters."""
         levels = topic.split("/")
         found: dict[str, int] = {}
-        if among is not None:
-            for client in among:
-                fitting = [qos for one, qos in self._of_client.get(client, {}).items() if fits(one, levels)]
-                if fitting:
-                    found[client] = max(fitting)
-            return found
         for topic_filter, clients in self._of_filter.items():
-            if fits(topic_filter, levels):
+            if matches(topic_filter, levels):
                 for client, qos in clients.items():
                     found[client] = max(qos, found.get(client, 0))
         return found
@@ -66,9 +55,14 @@ def is_filter(topic_filter: str) -> bool:
     )
 
 
-def fits(topic_filter: str, levels: list[str]) -> bool:
-    """Whether a filter matches the topic with these levels (MQTT 4.7; no topic here begins with ``$``)."""
+def matches(topic_filter: str, levels: list[str]) -> bool:
+    """Whether a filter matches the topic with these levels.
+
+    A wildcard at the beginning matches no topic that begins with ``$`` (MQTT 4.7.2).
+    """
     wanted = topic_filter.split("/")
+    if levels[0][:1] == "$" and wanted[0] in ("+", "#"):
+        return False
     if wanted[-1] == "#":
         wanted.pop()
         if len(levels) < len(wanted):

@@ -1,0 +1,212 @@
+"""What a client is sent: written at once while it reads, else kept in bounded memory."""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from typing import Final, Protocol
+
+from engine.mqtt import packets
+from engine.mqtt.channel import Channel
+
+UNREAD_LIMIT_BYTES = 17 << 20
+IN_FLIGHT_LIMIT = 64
+
+_ENTRY_BYTES: Final = 128
+"""A place in a queue, roughly."""
+_LAST_PACKET_ID: Final = 65_535
+_UNREAD: Final = f"does not read or acknowledge: more than {UNREAD_LIMIT_BYTES} bytes came meanwhile"
+
+
+class Sender(Protocol):
+    """A client that publishes; it is held back while much of what it sent waits for others."""
+
+    client: str
+
+    def waits(self, change_bytes: int) -> None:
+        """So many bytes more, or fewer, of this client's messages wait in outboxes."""
+        ...
+
+
+class Message:
+    """A published message; it is encoded once for all who get it with QoS 0."""
+
+    __slots__ = ("_plain", "payload", "qos", "sender", "size_bytes", "topic", "topic_bytes")
+
+    def __init__(self, topic: str, payload: bytes, qos: int, sender: Sender | None) -> None:
+        self.topic = topic
+        self.topic_bytes = topic.encode()
+        self.payload = payload
+        self.qos = qos
+        self.sender = sender
+        self.size_bytes = len(payload) + len(self.topic_bytes) + _ENTRY_BYTES
+        self._plain: bytes | None = None
+
+    def plain(self, *, retain: bool = False) -> bytes:
+        """The PUBLISH packet with QoS 0."""
+        if retain:
+            return packets.publish(self.topic_bytes, self.payload, retain=True)
+        if self._plain is None:
+            self._plain = packets.publish(self.topic_bytes, self.payload, retain=False)
+        return self._plain
+
+
+class Outbox:
+    """Messages to one client, by QoS.
+
+    QoS 1 has precedence. It is never dropped: up to ``IN_FLIGHT_LIMIT`` messages are sent ahead of their
+    acknowledgements, the rest waits, the senders in turn. Of QoS 0 only the newest message of each topic
+    waits; ``skipped`` counts the others. A client that took nothing while ``UNREAD_LIMIT_BYTES`` came for
+    it is disconnected.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._clock = asyncio.get_running_loop().time
+        self._in_flight: set[int] = set()
+        self._last_id = 0
+        self._waiting: OrderedDict[str, deque[tuple[Message, bool]]] = OrderedDict()  # by sender
+        self._newest: dict[str, tuple[bytes, int]] = {}  # by topic
+        self._waiting_bytes = 0
+        self._newest_bytes = 0
+        self._unsent_bytes = 0
+        self._came_bytes = 0  # since the client last took something
+        self._ended = False
+        self.read_at = self._clock()
+        self.skipped = 0
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the client was sent, or is to be sent, and did not read."""
+        return self._channel.unsent_bytes + self._waiting_bytes + self._newest_bytes
+
+    @property
+    def awaits_acknowledgement(self) -> bool:
+        """Whether nothing of QoS 1 is sent until the client acknowledges some."""
+        return len(self._in_flight) >= IN_FLIGHT_LIMIT and self._channel.can_write
+
+    @property
+    def idle(self) -> bool:
+        """Whether all was sent, and acknowledged where it has to be."""
+        return self._ended or not (self.unread_bytes or self._in_flight)
+
+    def answer(self, packet: bytes) -> None:
+        """Send what answers a packet of the client."""
+        self._channel.write(packet)
+        if not self._channel.can_write:
+            self._came(len(packet))
+
+    def send(self, message: Message, qos: int, *, retain: bool = False) -> bool:
+        """Send a message, now or later; whether it was kept for later."""
+        if self._ended:
+            return False
+        if qos:
+            if self._channel.can_write and not self._waiting and len(self._in_flight) < IN_FLIGHT_LIMIT:
+                self._send_acknowledged(message, retain)
+                return False
+            self._wait(message, retain)
+        elif self._channel.can_write and not self._newest:
+            self._channel.write(message.plain(retain=retain))
+            return False
+        else:
+            self._replace(message, retain)
+        self._came(message.size_bytes)
+        return True
+
+    def acknowledged(self, packet_id: int) -> None:
+        """The client has a message of QoS 1; ids of others are ignored."""
+        if packet_id in self._in_flight:
+            self._in_flight.discard(packet_id)
+            self._took_some()
+            self.pump()
+
+    def pump(self) -> None:
+        """Send what waits, as far as the client takes it."""
+        channel = self._channel
+        while self._waiting and channel.can_write and len(self._in_flight) < IN_FLIGHT_LIMIT:
+            name, queue = next(iter(self._waiting.items()))
+            message, retain = queue.popleft()
+            self._waiting.move_to_end(name)
+            if not queue:
+                del self._waiting[name]
+            self._let_go(message)
+            self._send_acknowledged(message, retain)
+        while self._newest and channel.can_write:
+            topic = next(iter(self._newest))
+            packet, size_bytes = self._newest.pop(topic)
+            self._newest_bytes -= size_bytes
+            channel.write(packet)
+
+    def writable(self) -> None:
+        """The client has read: there is room again."""
+        self._took_some()
+        self.pump()
+
+    def measure(self) -> None:
+        """Look whether the client has read something."""
+        unsent_bytes = self._channel.unsent_bytes
+        if unsent_bytes < self._unsent_bytes:
+            self._took_some()
+        self._unsent_bytes = unsent_bytes
+
+    def close(self) -> None:
+        """Drop everything that waits; the client has gone."""
+        self._ended = True
+        for queue in self._waiting.values():
+            for message, _ in queue:
+                self._let_go(message)
+        self._waiting.clear()
+        self._newest.clear()
+        self._newest_bytes = 0
+        self._in_flight.clear()
+
+    def _send_acknowledged(self, message: Message, retain: bool) -> None:
+        packet_id = self._last_id
+        while True:
+            packet_id = packet_id % _LAST_PACKET_ID + 1
+            if packet_id not in self._in_flight:
+                break
+        self._last_id = packet_id
+        self._in_flight.add(packet_id)
+        packet = packets.publish(message.topic_bytes, message.payload, retain=retain, packet_id=packet_id)
+        self._channel.write(packet)
+
+    def _wait(self, message: Message, retain: bool) -> None:
+        name = "" if message.sender is None else message.sender.client
+        self._waiting.setdefault(name, deque()).append((message, retain))
+        self._waiting_bytes += message.size_bytes
+        if message.sender is not None:
+            message.sender.waits(message.size_bytes)
+
+    def _let_go(self, message: Message) -> None:
+        self._waiting_bytes -= message.size_bytes
+        if message.sender is not None:
+            message.sender.waits(-message.size_bytes)
+
+    def _replace(self, message: Message, retain: bool) -> None:
+        """Keep a message of QoS 0 in place of the one before it on its topic."""
+        earlier = self._newest.pop(message.topic, None)
+        if earlier is not None:
+            self._newest_bytes -= earlier[1]
+            self.skipped += 1
+        if self._newest_bytes + message.size_bytes > UNREAD_LIMIT_BYTES:
+            self.skipped += 1
+            return
+        self._newest[message.topic] = (message.plain(retain=retain), message.size_bytes)
+        self._newest_bytes += message.size_bytes
+
+    def _came(self, size_bytes: int) -> None:
+        """Something came that the client does not take now.
+
+        Acknowledgements that the broker does not read, while it holds the client, are not missed.
+        """
+        self.measure()
+        if self._channel.on_hold and self.awaits_acknowledgement:
+            return
+        self._came_bytes += size_bytes
+        if self._came_bytes > UNREAD_LIMIT_BYTES and not self._ended:
+            self._channel.end(_UNREAD, logging.WARNING)
+            self.close()
+
+    def _took_some(self) -> None:
+        self._came_bytes = 0
+        self.read_at = self._clock()

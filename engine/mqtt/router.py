@@ -1,0 +1,115 @@
+"""Who gets which message: subscriptions, permissions, and what is retained."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from engine.logs import note
+from engine.mqtt.access import AccessControl
+from engine.mqtt.outbox import Message
+from engine.mqtt.packets import SUBSCRIPTION_REFUSED
+from engine.mqtt.session import Session
+from engine.mqtt.subscriptions import Subscriptions, is_filter, matches
+
+RETAINED_LIMIT = 3072
+RETAINED_LIMIT_BYTES = 256 << 20
+
+_TOPICS_REMEMBERED: Final = 1024
+
+_log = logging.getLogger(__name__)
+
+
+class Router:
+    """Hands each message to the clients that want it and may read it, at once and to each once."""
+
+    def __init__(self, access: AccessControl) -> None:
+        self.sessions: dict[str, Session] = {}
+        """The connected clients, by id."""
+        self._access = access
+        self._subscriptions = Subscriptions()
+        self._readers: dict[str, list[tuple[Session, int]]] = {}  # of the topics published to lately
+        self._retained: dict[str, tuple[Message, bool]] = {}
+        self._retained_bytes = 0
+        self._retained_count = 0
+
+    def join(self, session: Session) -> None:
+        """A client has come."""
+        self.sessions[session.client] = session
+
+    def leave(self, session: Session) -> None:
+        """A client has gone; its will is published, if it left one."""
+        del self.sessions[session.client]
+        self._subscriptions.forget(session.client)
+        self._readers.clear()
+        session.close()
+        if (will := session.will) is not None:
+            message = Message(will.topic, will.payload, will.qos, None)
+            self.publish(message, retain=will.retain, unbounded=session.grant.reserved)
+
+    def subscribe(self, session: Session, topic_filter: str, qos: int) -> int:
+        """Add a topic filter; the code that answers it."""
+        if not is_filter(topic_filter) or not session.grant.may_subscribe(topic_filter):
+            return SUBSCRIPTION_REFUSED
+        self._subscriptions.add(session.client, topic_filter, qos)
+        self._readers.clear()
+        return qos
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> None:
+        """Remove a topic filter, where the client has it."""
+        if self._subscriptions.remove(session.client, topic_filter):
+            self._readers.clear()
+
+    def filters_of(self, session: Session) -> set[str]:
+        """The topic filters of a client."""
+        return self._subscriptions.filters_of(session.client)
+
+    def publish(self, message: Message, *, retain: bool, unbounded: bool = False) -> None:
+        """Hand a message to its readers; ``unbounded``: retained outside the bounds on that."""
+        if retain and self._access.may_retain(message.topic):
+            self._retain(message, unbounded)
+        readers = self._readers.get(message.topic)
+        if readers is None:
+            readers = self._find_readers(message.topic)
+        for session, qos in readers:
+            session.send(message, min(qos, message.qos))
+
+    def retained(self, filters: Mapping[str, int]) -> Iterator[tuple[Message, int]]:
+        """Retained messages that match new filters, each once, with the highest QoS of these."""
+        for topic, (message, _) in list(self._retained.items()):
+            levels = topic.split("/")
+            fitting = [qos for one, qos in filters.items() if matches(one, levels)]
+            if fitting:
+                yield message, max(fitting)
+
+    def _find_readers(self, topic: str) -> list[tuple[Session, int]]:
+        found = []
+        for client, qos in self._subscriptions.matching(topic).items():
+            session = self.sessions[client]
+            if session.grant.may_read(topic):
+                found.append((session, qos))
+        if len(self._readers) >= _TOPICS_REMEMBERED:
+            self._readers.clear()
+        self._readers[topic] = found
+        return found
+
+    def _retain(self, message: Message, unbounded: bool) -> None:
+        topic, size_bytes = message.topic, len(message.payload)
+        earlier, was_unbounded = self._retained.get(topic, (None, True))
+        before_bytes = 0 if earlier is None or was_unbounded else len(earlier.payload)
+        count = self._retained_count - (not was_unbounded)
+        if size_bytes and not unbounded:
+            after_bytes = self._retained_bytes + size_bytes - before_bytes
+            if count >= RETAINED_LIMIT or after_bytes > RETAINED_LIMIT_BYTES:
+                why = "no more than this is retained"
+                note(_log, logging.WARNING, "retain_refused", topic=topic, why=why)
+                return
+            self._retained_bytes = after_bytes
+            self._retained_count = count + 1
+        else:
+            self._retained_bytes -= before_bytes
+            self._retained_count = count
+        if size_bytes:
+            kept = Message(topic, message.payload, message.qos, None)  # its sender waits for nobody's reading
+            self._retained[topic] = (kept, unbounded)
+        else:
+            self._retained.pop(topic, None)
