@@ -22,6 +22,7 @@ from typing import Any, Literal, cast
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from engine.bus.client import Client
 from engine.bus.errors import BadTls
 from engine.bus.inbox import INCOMING_LIMIT, Inbox
 from engine.bus.tls import client_context
@@ -78,6 +79,9 @@ class Connection:
     once. ``connected`` is told when the subscriptions stand and before anything is sent. Of topics of which
     ``newest_only(topic)`` holds, what was not handled before the next one came is not handled at all.
     ``inbox`` counts those, and what had no room; ``overwritten`` and ``dropped`` count what was not sent.
+
+    While ``may_come()`` does not hold, messages of QoS 1 are not acknowledged, so that the broker holds back
+    further ones; ``acknowledge`` tries again. ``on_sent`` is called when the broker has taken messages.
     """
 
     def __init__(
@@ -90,6 +94,8 @@ class Connection:
         *,
         will: aiomqtt.Will | None = None,
         newest_only: Callable[[str], bool] = lambda topic: False,
+        on_sent: Callable[[], None] = lambda: None,
+        may_come: Callable[[], bool] | None = None,
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
     ) -> None:
         self.url = url
@@ -104,6 +110,9 @@ class Connection:
         self._on_message = on_message
         self._on_state = on_state
         self._will = will
+        self._on_sent = on_sent
+        self._may_come = may_come
+        self._mqtt: Client | None = None
         self._publish_timeout_seconds = publish_timeout_seconds
         self._queue: deque[Outgoing] = deque()
         self._queue_bytes = 0
@@ -130,13 +139,23 @@ class Connection:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> Outgoing | None:
-        """Queue a message that must not be lost; None, and ``dropped`` counts, when the queue is full."""
-        if not self._has_room(len(payload)):
+    @property
+    def unsent(self) -> tuple[int, int]:
+        """How many messages that were published the broker does not have yet, and their bytes."""
+        return len(self._queue), self._queue_bytes
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, droppable: bool = True
+    ) -> Outgoing | None:
+        """Queue a message that must not be lost; None, and ``dropped`` counts, when the queue is full.
+
+        One that is not ``droppable`` is queued in any case: its sender looks at ``unsent`` before.
+        """
+        if droppable and not self._has_room(len(payload)):
             self._forget_withdrawn()
-        if not self._has_room(len(payload)):
-            self.dropped += 1
-            return None
+            if not self._has_room(len(payload)):
+                self.dropped += 1
+                return None
         item = Outgoing(topic, payload, qos, retain)
         self._queue.append(item)
         self._queue_bytes += len(payload)
@@ -147,8 +166,14 @@ class Connection:
         return len(self._queue) < QUEUE_LIMIT and self._queue_bytes + size_bytes <= QUEUE_LIMIT_BYTES
 
     def _forget_withdrawn(self) -> None:
+        withdrawn_bytes = sum(len(item.payload) for item in self._queue if item.withdrawn)
         self._queue = deque(item for item in self._queue if not item.withdrawn)
-        self._queue_bytes = sum(len(item.payload) for item in self._queue)
+        self._queue_bytes -= withdrawn_bytes
+
+    def acknowledge(self) -> None:
+        """Acknowledge what came, if more may come."""
+        if self._mqtt is not None:
+            self._mqtt.acknowledge()
 
     def offer(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
         """Let the newest payload of a topic be sent; ``overwritten`` counts those it replaces unsent."""
@@ -176,9 +201,10 @@ class Connection:
 
     async def _attempt(self) -> None:
         """One connection, from its beginning to its end."""
-        client = _Client(
+        client = self._mqtt = Client(
             self.url.host,
             self.url.port,
+            may_come=self._may_come,
             username=self.url.user,
             password=self.url.password,
             identifier=self.client,
@@ -195,10 +221,10 @@ class Connection:
                 try:
                     await self._session(client)
                 except BaseException:
-                    _cut(client)
+                    client.cut()
                     raise
         except BaseException:
-            _cut(client)
+            client.cut()
             raise
 
     async def _session(self, client: aiomqtt.Client) -> None:
@@ -234,7 +260,7 @@ class Connection:
             subscribing.cancel()
 
     async def _read(self) -> None:
-        """Handle what comes, but first let everything come that is there already.
+        """Handle what comes, but first let everything come that is there already and has room.
 
         The event loop takes one message from the socket at a time. One that is handled before the next is
         looked at would be the oldest of a client that is behind, and never the newest.
@@ -247,7 +273,7 @@ class Connection:
 
     async def _let_come(self) -> None:
         quiet, limit = 0, self.inbox.received + INCOMING_LIMIT
-        while quiet < _QUIET_TURNS and self.inbox.received < limit:
+        while quiet < _QUIET_TURNS and self.inbox.received < limit and not self.inbox.half_full:
             seen = self.inbox.received
             await asyncio.sleep(0)
             quiet = quiet + 1 if self.inbox.received == seen else 0
@@ -310,6 +336,7 @@ class Connection:
         finally:
             self._queue.extendleft(item for item in reversed(batch) if not item.sent)
             self._queue_bytes -= sum(len(item.payload) for item in batch if item.sent)
+            self._on_sent()
 
     async def _send_one(self, client: aiomqtt.Client, item: Outgoing) -> None:
         item.begun = True
@@ -326,48 +353,6 @@ class Connection:
             self._on_state(state, why)
         except Exception:
             _log.exception("a change of the connection was not handled")
-
-
-class _Client(aiomqtt.Client):
-    """aiomqtt's client, without its faults when a connection ends while it is being made or written to.
-
-    It waits out its time for a CONNACK that can't come any more. It watches a socket for writing a moment
-    after it was asked to: the socket may be closed by then, and its number another connection's.
-    """
-
-    def _on_disconnect(self, *arguments: Any) -> None:
-        if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError("the broker ended the connection at once"))
-            self._connected.exception()  # it may come when nobody waits for it any more
-        super()._on_disconnect(*arguments)
-
-    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        def write() -> None:
-            try:
-                client.loop_write()
-            except Exception as error:
-                if not self._disconnected.done():
-                    self._disconnected.set_exception(error)
-
-        def watch() -> None:
-            if client.socket() is sock:
-                self._loop.add_writer(sock, write)
-
-        self._loop.call_soon_threadsafe(watch)
-
-
-def _cut(client: aiomqtt.Client) -> None:
-    """End a connection without a word, so that nothing waits for a peer that no longer answers.
-
-    aiomqtt offers no such thing, and leaves the socket of a failed attempt open and watched.
-    """
-    peer = client._client.socket()
-    if isinstance(peer, socket.socket):
-        with contextlib.suppress(OSError):
-            peer.shutdown(socket.SHUT_RDWR)
-    ended = client._disconnected
-    if ended.done() and not ended.cancelled():
-        ended.exception()  # else asyncio reports it as never retrieved
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """The engine's side of the bus: telemetry out, requests in, each answered once."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ from engine.bus.connection import Connection, State
 from engine.bus.errors import BadMessage, HostTaken, NotConnected
 from engine.bus.messages import Request, Response, Status
 from engine.bus.rates import REQUESTS_A_SECOND, REQUESTS_AT_ONCE, RequestRates
+from engine.bus.request_queue import RequestQueue, Waiting
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.logs import note
@@ -27,6 +29,10 @@ from engine.telemetry.summary import Summary
 
 IN_PROGRESS_LIMIT = 1024
 IN_PROGRESS_LIMIT_BYTES = 16 << 20
+TAKEN_IN_LIMIT = 512
+AT_WORK_LIMIT = 16
+UNSENT_ANSWERS_LIMIT = 32
+UNSENT_ANSWERS_LIMIT_BYTES = 16 << 20
 
 _QUIET_SECONDS = 0.25
 _TOO_OFTEN = (
@@ -48,9 +54,12 @@ class EngineBus:
 
     ``client`` is its client id, a random one unless a broker expects another.
     ``on_bad_request(client, reason)`` is told of each request that cannot be decoded, which gets no
-    answer, unless its client sends more than ``rates`` let it. Handlers of several requests run at once,
-    begun in the order in which the requests came. ``viewers`` are patterns (``view-*``) of client ids whose
-    requests are refused.
+    answer, unless its client sends more than ``rates`` let it. ``viewers`` are patterns (``view-*``) of
+    client ids whose requests are refused.
+
+    Handlers of several requests run at once. They are begun in the order in which a client's requests came,
+    the clients in turn, and only while their answers have room on the way to the broker: an answer to a
+    request that was carried out is never dropped.
     """
 
     def __init__(
@@ -81,8 +90,10 @@ class EngineBus:
         self._answers = Answers()
         self._rates = rates or RequestRates()
         self._viewers = tuple(viewers)
-        self._in_progress: set[asyncio.Task[None]] = set()
-        self._in_progress_bytes = 0  # as they came; read they take several times that
+        self._waiting = RequestQueue()
+        self._at_work: set[asyncio.Task[None]] = set()
+        self._at_work_bytes = 0  # as they came; read they take several times that
+        self._idle = asyncio.Event()
         self._stopping = False
         self._connected = asyncio.Event()
         self._connection = Connection(
@@ -93,6 +104,8 @@ class EngineBus:
             self._on_state,
             will=aiomqtt.Will(topics.status(host), self._offline, qos=1, retain=True),
             newest_only=lambda topic: topic == topics.status(host),
+            on_sent=self._begin_some,
+            may_come=self._may_come,
         )
 
     @property
@@ -140,16 +153,19 @@ class EngineBus:
     async def stop(self, last_stats: Stats | None = None, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109
         """Answer what is in progress, publish the last stats and "offline", disconnect; in ``timeout`` s."""
         deadline = time.monotonic() + timeout
-        if self._in_progress:
-            await asyncio.wait(self._in_progress, timeout=timeout / 2)
+        if self._waiting or self._at_work:
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout / 2):
+                    await self._idle.wait()
         self._stopping = True
         if last_stats is not None:
             self.publish_stats(last_stats)
         self._connection.offer(topics.status(self.host), self._offline, qos=1, retain=True)
         await self._connection.stop(max(deadline - time.monotonic(), 0.1))
-        for task in self._in_progress:
+        for task in self._at_work:
             task.cancel()
-        await asyncio.gather(*self._in_progress, return_exceptions=True)
+        await asyncio.gather(*self._at_work, return_exceptions=True)
 
     def publish_config(self, config: Config) -> None:
         """Publish the configuration, retained; again after each reconnection."""
@@ -213,11 +229,11 @@ class EngineBus:
         except BadRequest as error:
             if self._is_new(client, error.id, error.fingerprint):
                 invalid = _error(error.id, "NDIS_STATUS_INVALID_PARAMETER", str(error))
-                self._answer(client, invalid)
+                self._answer(client, invalid, droppable=True)
             return
         except BadMessage as error:
             self.bad_requests += 1
-            if in_time and self._on_bad_request is not None:
+            if in_time and self._answers_fit() and self._on_bad_request is not None:
                 self._on_bad_request(client, str(error))
             return
         if not self._is_new(client, request.id, codec.fingerprint(request)):
@@ -229,22 +245,55 @@ class EngineBus:
         if not in_time:
             self._refuse(client, request.id, _TOO_OFTEN, "NDIS_STATUS_RESOURCES")
             return
-        if len(self._in_progress) >= IN_PROGRESS_LIMIT:
-            self._refuse(client, request.id, _TOO_MANY, "NDIS_STATUS_RESOURCES")
-            return
-        if self._in_progress_bytes + len(payload) > IN_PROGRESS_LIMIT_BYTES:
-            self._refuse(client, request.id, _TOO_LARGE, "NDIS_STATUS_RESOURCES")
-            return
-        self._set_to_work(client, request, len(payload))
+        waiting = Waiting(client, request, len(payload))
+        if self._make_room(waiting):
+            self._waiting.add(waiting)
+            self._begin_some()
 
-    def _set_to_work(self, client: str, request: Request, size: int) -> None:
-        task = asyncio.create_task(self._carry_out(client, request))
-        self._in_progress.add(task)
-        self._in_progress_bytes += size
+    def _make_room(self, new: Waiting) -> bool:
+        """Whether there is room for a request; who has most waiting makes room for others."""
+        waiting, at_work = self._waiting, self._at_work
+        while True:
+            if len(waiting) + len(at_work) >= IN_PROGRESS_LIMIT:
+                why, by_bytes = _TOO_MANY, False
+            elif waiting.size_bytes + self._at_work_bytes + new.size_bytes > IN_PROGRESS_LIMIT_BYTES:
+                why, by_bytes = _TOO_LARGE, True
+            else:
+                return True
+            displaced = waiting.displace(new.client, new.size_bytes, by_bytes=by_bytes)
+            refused = displaced or new
+            self._refuse(refused.client, refused.request.id, why, "NDIS_STATUS_RESOURCES")
+            if displaced is None:
+                return False
+
+    def _answers_fit(self) -> bool:
+        """Whether there is room for more answers, and events, on their way to the broker."""
+        unsent, unsent_bytes = self._connection.unsent
+        return unsent < UNSENT_ANSWERS_LIMIT and unsent_bytes < UNSENT_ANSWERS_LIMIT_BYTES
+
+    def _may_come(self) -> bool:
+        """Whether more requests may come; while not, the broker keeps them, and their clients wait."""
+        taken_in = len(self._waiting) + self._connection.inbox.qsize()
+        few_bytes = 2 * (self._waiting.size_bytes + self._at_work_bytes) <= IN_PROGRESS_LIMIT_BYTES
+        return taken_in < TAKEN_IN_LIMIT and few_bytes and self._answers_fit()
+
+    def _begin_some(self) -> None:
+        """Begin requests that wait, as far as there is room for them at work and for their answers."""
+        while self._waiting and len(self._at_work) < AT_WORK_LIMIT and self._answers_fit():
+            self._begin(self._waiting.take())
+        if not self._waiting and not self._at_work:
+            self._idle.set()
+        self._connection.acknowledge()
+
+    def _begin(self, waiting: Waiting) -> None:
+        task = asyncio.create_task(self._carry_out(waiting.client, waiting.request))
+        self._at_work.add(task)
+        self._at_work_bytes += waiting.size_bytes
 
         def done(_: asyncio.Task[None]) -> None:
-            self._in_progress.discard(task)
-            self._in_progress_bytes -= size
+            self._at_work.discard(task)
+            self._at_work_bytes -= waiting.size_bytes
+            self._begin_some()
 
         task.add_done_callback(done)
 
@@ -252,7 +301,7 @@ class EngineBus:
         """Answer a request that is not even looked at; a repetition of it gets the same answer."""
         self.refused_requests += 1
         note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
-        self._answer(client, _error(id, ndis_status, why))
+        self._answer(client, _error(id, ndis_status, why), droppable=True)
 
     def _correct_status(self, payload: bytes) -> None:
         """The will of a connection that died unnoticed may come after its successor went online."""
@@ -283,11 +332,11 @@ class EngineBus:
             message = f"the engine failed on {request.op!r}: {type(error).__name__}"
             self._answer(client, _error(request.id, "NDIS_STATUS_FAILURE", message))
 
-    def _answer(self, client: str, response: Response) -> None:
+    def _answer(self, client: str, response: Response, *, droppable: bool = False) -> None:
         """Give the one answer to a request, and keep it for its repetitions."""
         payload = codec.encode(response)
         self._answers.finish(client, response.id, payload)
-        self._connection.publish(topics.response(self.host, client), payload)
+        self._connection.publish(topics.response(self.host, client), payload, droppable=droppable)
 
 
 def _error(id: str, ndis_status: str, message: str) -> Response:  # noqa: A002

@@ -32,6 +32,11 @@ class Inbox(asyncio.Queue[aiomqtt.Message]):
         self._number = 0
         super().__init__()
 
+    @property
+    def half_full(self) -> bool:
+        """Whether it is time to handle messages before more come."""
+        return 2 * len(self._messages) > INCOMING_LIMIT or 2 * self.waiting_bytes > INCOMING_LIMIT_BYTES
+
     def put_nowait(self, item: aiomqtt.Message) -> None:
         """Take a message in, or count it; never raises ``QueueFull``."""
         self.received += 1

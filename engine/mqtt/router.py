@@ -11,7 +11,7 @@ from engine.mqtt.packets import SUBSCRIPTION_REFUSED
 from engine.mqtt.session import Session
 from engine.mqtt.subscriptions import Subscriptions, is_filter, matches
 
-RETAINED_LIMIT = 3072
+RETAINED_LIMIT = 4096
 RETAINED_LIMIT_BYTES = 256 << 20
 
 _TOPICS_REMEMBERED: Final = 1024

@@ -10,9 +10,10 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from engine.bus.engine_bus import EngineBus
+from engine.bus.engine_bus import TAKEN_IN_LIMIT, EngineBus
 from engine.bus.errors import HostTaken, NotConnected
 from engine.bus.urls import BrokerUrl
+from engine.bus.watcher import Watcher
 from engine.telemetry.events import Event
 from tests.bus.conftest import (
     EngineStandIn,
@@ -201,6 +202,32 @@ async def test_a_duplicate_of_a_request_in_progress_shares_its_one_answer(
         assert [(answer["id"], answer["result"]["number"]) for answer in answers] == [("1", 1), ("2", 2)]
         reader.ask("3", "ping")
         assert (await reader.answer())["id"] == "3"
+
+
+async def test_more_requests_than_an_engine_takes_in_wait_at_the_broker_and_are_all_answered(
+    broker_url: BrokerUrl, host: str, reader: Reader, stand_in: EngineStandIn
+) -> None:
+    count = TAKEN_IN_LIMIT + 200
+    async with running_bus(broker_url, host, stand_in) as bus:
+        stand_in.hold.clear()
+
+        def ask() -> None:
+            for number in range(count):
+                reader._client.publish(
+                    f"vmq/v1/{host}/request/{reader.client_id}",
+                    msgpack.packb({"id": str(number), "op": "ping", "params": {}}),
+                    1,
+                )
+
+        await asyncio.to_thread(ask)
+        assert await eventually(lambda: len(bus._waiting) >= TAKEN_IN_LIMIT)
+        async with Watcher(broker_url, host) as other:
+            asked = asyncio.create_task(other.request(host, "ping", timeout=30))
+            stand_in.hold.set()
+            assert (await asked).status == "ok"
+        numbers = [int((await reader.answer())["id"]) for _ in range(count)]
+        assert numbers == list(range(count))
+        assert (bus.counters.requests_refused, bus.counters.messages_dropped) == (0, 0)
 
 
 async def test_what_cannot_be_decoded_is_counted_and_told_but_not_answered(

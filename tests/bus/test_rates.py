@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from engine.bus import engine_bus
 from engine.bus.answers import CLIENT_LIMIT
-from engine.bus.engine_bus import IN_PROGRESS_LIMIT, EngineBus
+from engine.bus.connection import QUEUE_LIMIT
+from engine.bus.engine_bus import AT_WORK_LIMIT, IN_PROGRESS_LIMIT, UNSENT_ANSWERS_LIMIT, EngineBus
 from engine.bus.rates import REQUESTS_AT_ONCE, RequestRates
 from engine.bus.urls import BrokerUrl
 from tests.bus.conftest import EngineStandIn
@@ -81,10 +82,15 @@ class Bus(EngineBus):
 
     async def answers(self) -> list[dict[str, Any]]:
         """What was answered since the last time."""
-        await asyncio.gather(*self._in_progress)
-        sent = [msgpack.unpackb(one.payload) for one in self._connection._queue]
-        self._connection._queue.clear()
-        return sent
+        sent = []
+        while True:
+            await asyncio.gather(*self._at_work)
+            sent += [msgpack.unpackb(one.payload) for one in self._connection._queue]
+            self._connection._queue.clear()
+            self._connection._queue_bytes = 0
+            self._begin_some()
+            if not self._at_work:
+                return sent
 
 
 async def test_beyond_it_requests_are_refused_in_a_sentence_counted_and_not_carried_out(
@@ -169,3 +175,73 @@ async def test_more_than_can_be_at_work_are_refused_in_a_sentence(stand_in: Engi
     assert [one["ndis_status"] for one in refused] == ["NDIS_STATUS_RESOURCES"]
     assert refused[0]["message"].startswith(f"{IN_PROGRESS_LIMIT} requests are in progress")
     assert bus.counters.requests_refused == 1
+
+
+async def test_three_who_ask_much_keep_a_fourth_waiting_for_no_more_than_is_at_work(
+    stand_in: EngineStandIn,
+) -> None:
+    bus = Bus(stand_in)
+    stand_in.hold.clear()
+    for number in range(IN_PROGRESS_LIMIT // 3):
+        for client in ("one", "two", "three"):
+            bus.receive(f"{client}-{number}", client=client)
+    bus.receive("x", client="fourth")
+    stand_in.hold.set()
+    await bus.answers()
+    order = [client for client, _ in stand_in.requests]
+    assert len(order) == IN_PROGRESS_LIMIT
+    assert order.index("fourth") <= AT_WORK_LIMIT + 3
+
+
+async def test_who_has_most_requests_waiting_makes_room_for_another(stand_in: EngineStandIn) -> None:
+    bus = Bus(stand_in)
+    stand_in.hold.clear()
+    for number in range(IN_PROGRESS_LIMIT):
+        bus.receive(str(number), client="many")
+    bus.receive("x", client="one")
+    stand_in.hold.set()
+    answers = {one["id"]: one["status"] for one in await bus.answers()}
+    assert answers["x"] == "ok"
+    assert [one for one, status in answers.items() if status == "error"] == [str(IN_PROGRESS_LIMIT - 1)]
+    assert bus.counters.requests_refused == 1
+
+
+async def test_requests_wait_while_their_answers_have_no_room_and_no_answer_is_dropped(
+    stand_in: EngineStandIn,
+) -> None:
+    bus = Bus(stand_in)
+    for number in range(IN_PROGRESS_LIMIT):
+        bus.receive(str(number))
+    while bus._at_work:
+        await asyncio.gather(*bus._at_work)
+    unsent = len(bus._connection._queue)
+    assert UNSENT_ANSWERS_LIMIT <= unsent < UNSENT_ANSWERS_LIMIT + AT_WORK_LIMIT
+    assert len(stand_in.requests) == unsent  # the others are not begun
+    assert not bus._may_come()
+    answers = await bus.answers()
+    assert [int(one["id"]) for one in answers] == list(range(IN_PROGRESS_LIMIT))
+    assert bus.counters.messages_dropped == 0
+    assert bus._may_come()
+
+
+async def test_events_without_room_do_not_take_that_of_answers(stand_in: EngineStandIn) -> None:
+    bus = Bus(stand_in)
+    stand_in.hold.clear()
+    bus.receive("asked")
+    for _ in range(QUEUE_LIMIT + 9):
+        bus._connection.publish("event", b"\x80")
+    assert bus.counters.messages_dropped == 9
+    stand_in.hold.set()
+    assert [one.get("id") for one in await bus.answers()][-1] == "asked"
+    assert bus.counters.messages_dropped == 9
+
+
+async def test_a_flood_that_cannot_be_decoded_makes_no_more_events_than_can_be_sent(
+    stand_in: EngineStandIn,
+) -> None:
+    bus = Bus(stand_in)
+    bus._on_bad_request = lambda client, reason: bus._connection.publish("event", b"\x80") and None  # type: ignore[assignment]
+    for _ in range(REQUESTS_AT_ONCE):
+        bus.receive_raw(b"\xc1")
+    assert bus.counters.bad_requests == REQUESTS_AT_ONCE
+    assert bus.counters.messages_dropped == 0

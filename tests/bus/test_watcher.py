@@ -7,11 +7,13 @@ from itertools import islice
 import msgspec
 import pytest
 
-from engine.bus import codec, host_view
+from engine.bus import codec, host_view, inbox
 from engine.bus import watcher as watcher_module
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.connection import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, Connection, backoff
+from engine.bus.engine_bus import EngineBus
 from engine.bus.errors import BadName, NotConnected, RequestTimeout
+from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.telemetry.events import Event
@@ -20,6 +22,7 @@ from tests.bus.conftest import (
     Mosquitto,
     eventually,
     free_port,
+    make_config,
     make_stats,
     running_bus,
 )
@@ -117,6 +120,24 @@ async def test_a_request_without_a_broker_says_why_and_is_not_sent_later(
         assert watcher._connection._next_batch() == []
         with pytest.raises(BadName):
             await watcher.request("a/b", "ping")
+
+
+async def test_many_large_answers_at_once_all_have_room(
+    broker_url: BrokerUrl, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "INCOMING_LIMIT_BYTES", 200_000)
+    monkeypatch.setattr(watcher_module, "FIRST_REPEAT_SECONDS", 60.0)
+
+    async def large(client: str, request: Request) -> Response:
+        return Response(id=request.id, status="ok", ndis_status="", result={"large": bytes(10_000)})
+
+    bus = EngineBus(broker_url, host, large)
+    await bus.start(make_config(host), probe_seconds=0)
+    async with Watcher(broker_url, host) as watcher:
+        answers = await asyncio.gather(*(watcher.request(host, "ping", timeout=30) for _ in range(200)))
+        assert {one.status for one in answers} == {"ok"}
+        assert watcher.no_room == 0
+    await bus.stop()
 
 
 async def test_events_are_bounded_and_the_dropped_ones_counted(
