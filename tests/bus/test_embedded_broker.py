@@ -9,10 +9,10 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import aiomqtt
+import psutil
 import pytest
 
 from engine.bus import topics
@@ -64,17 +64,14 @@ def answer_to(url: BrokerUrl, packet: bytes) -> bytes:
         return connection.recv(4)
 
 
-async def test_it_starts_in_half_a_second_and_ends_with_its_context() -> None:
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        async with EmbeddedBroker() as broker:
-            took.append(time.monotonic() - began)
-            pid = broker.pid
-            assert pid is not None
-        assert not broker.running
-        assert not process_lives(pid)
-    assert min(took) < 0.5
+async def test_it_costs_half_a_second_of_a_processor_to_start_and_ends_with_its_context() -> None:
+    async with EmbeddedBroker() as broker:
+        pid = broker.pid
+        assert pid is not None
+        times = psutil.Process(pid).cpu_times()
+        assert times.user + times.system < 0.5
+    assert not broker.running
+    assert not process_lives(pid)
 
 
 async def test_a_port_in_use_is_said_so(embedded: EmbeddedBroker) -> None:
@@ -158,7 +155,9 @@ async def test_a_new_client_is_sent_nothing_it_has_not_subscribed_to(embedded: E
             assert (await next_message(newcomer)).payload == b"hello"
 
 
-async def test_megabyte_messages_at_4_hz_reach_several_readers(embedded: EmbeddedBroker) -> None:
+async def test_four_megabyte_messages_to_two_readers_cost_less_than_a_second_of_a_processor(
+    embedded: EmbeddedBroker,
+) -> None:
     payloads = [os.urandom(1 << 20) for _ in range(4)]
     async with (
         client_of(embedded, "big-1") as one,
@@ -167,12 +166,14 @@ async def test_megabyte_messages_at_4_hz_reach_several_readers(embedded: Embedde
     ):
         for reader in (one, two):
             await reader.subscribe(topics.stats("big"))
-        began = time.monotonic()
+        process = psutil.Process(embedded.pid)
+        before = process.cpu_times()
         for payload in payloads:
             await writer.publish(topics.stats("big"), payload, 0)
             assert (await next_message(one)).payload == payload
             assert (await next_message(two)).payload == payload
-        assert time.monotonic() - began < 1.0
+        after = process.cpu_times()
+        assert after.user + after.system - before.user - before.system < 1.0
 
 
 async def test_the_will_is_published_and_retained_when_a_client_vanishes(embedded: EmbeddedBroker) -> None:
