@@ -160,12 +160,9 @@ class Controls(Screen[None]):
         if isinstance(row, (PortRow, TopRow, NearMissRow)):
             self.action_give_queue()
             return
-        snapshot = self._model.snapshot
         self._with_adapter(
             "New queue on",
-            lambda one: self._ask_task(
-                queues.new_queue(one, len(snapshot.cpus), cpu=queues.coolest(snapshot))
-            ),
+            lambda one: self._ask_task(queues.new_queue(one, lambda: self._model.snapshot)),
         )
 
     def _with_adapter(self, title: str, then: Callable[[AdapterConfig], None]) -> None:
@@ -182,7 +179,7 @@ class Controls(Screen[None]):
 
     def action_give_queue(self) -> None:
         """Allocate a queue for the MAC and VLAN under the cursor."""
-        task = give_queue(self.view.subject, self._model.snapshot)
+        task = give_queue(self.view.subject, lambda: self._model.snapshot)
         if isinstance(task, str):
             self._tell(task)
         else:

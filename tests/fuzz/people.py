@@ -76,7 +76,7 @@ def all_tasks() -> tuple[Task, ...]:
     )
     assert not isinstance(now, str)
     return (
-        queues.new_queue(settings, 8),
+        queues.new_queue(settings, lambda: snapshot),
         queues.edit_queue(queue),
         queues.complete_queue(queue),
         queues.free_queue(queue),
@@ -134,7 +134,7 @@ def _answers(data: bytes) -> None:
         done: list[tuple[Step, Response]] = []
         for step in task.plan(values):
             refusal(step, response)
-            words, _ = foretold(step, response)
+            words = foretold(step, response).words
             assert is_plain(words)
             assert len(words) < 1 << 20
             with contextlib.suppress(KeyError, TypeError, ValueError):  # as the dialog does

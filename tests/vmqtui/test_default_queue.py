@@ -1,5 +1,7 @@
 """The default queue: whose frames land there, what nearly took them, and giving them a queue."""
 
+from itertools import pairwise
+
 import msgspec
 from textual.widgets import Input
 
@@ -8,7 +10,7 @@ from engine.telemetry.config import FilterConfig
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, notes, opened
-from tests.vmqtui.scripted import live_link, mac, make_config, make_stats
+from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, with_queue
 from vmqtui.columns import COLUMNS
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.state.top import TopRow
@@ -52,13 +54,59 @@ def test_near_miss_has_the_mac_and_another_vlan() -> None:
 
 
 def test_filter_without_a_vlan_test_is_missed_by_nothing() -> None:
-    config = make_config()
+    config = with_queue(make_config(), 6, state="paused")
     adapter = config.adapters[0]
     wide = FilterConfig(filter_id=14, queue_id=6, mac=mac(1), vlan=None, driver="vsp")
     adapter = msgspec.structs.replace(adapter, filters=[*adapter.filters, wide])
     config = msgspec.structs.replace(config, adapters=[adapter])
     found = Snapshot("hv01", None, config, make_stats(8), make_stats(4))
     assert [one.filter_id for one in pair(found, mac(1)).near] == [1]
+
+
+def given(address: str, vlan: int) -> Snapshot:
+    """Queue 6 takes a pair by now, and no frame of it came since the reading before."""
+    config = make_config()
+    adapter = config.adapters[0]
+    taker = FilterConfig(filter_id=14, queue_id=6, mac=address, vlan=vlan, driver="vsp")
+    adapter = msgspec.structs.replace(adapter, filters=[*adapter.filters, taker])
+    config = msgspec.structs.replace(config, adapters=[adapter])
+    after = make_stats(8)
+    pairs, before = after.adapters["nic0"].default_queue_top, make_stats(4).adapters["nic0"].default_queue_top
+    assert pairs is not None
+    assert before is not None
+    still = dict(zip(zip(before.mac, before.vlan, strict=True), before.frames, strict=True))[address, vlan]
+    at = list(zip(pairs.mac, pairs.vlan, strict=True)).index((address, vlan))
+    pairs.frames[at] = still
+    return Snapshot("hv01", None, config, after, make_stats(4))
+
+
+def test_pairs_are_listed_by_what_comes_now_not_by_what_came() -> None:
+    before = [row.mac for row in snapshot().top]
+    assert before[0] == mac(0x1001)
+    rows = given(mac(0x1001), 10).top
+    rates = [row.pps or 0.0 for row in rows]
+    assert max(row.frames for row in rows) == pair(given(mac(0x1001), 10), mac(0x1001)).frames
+    assert rates[0] > 0
+    assert rates.index(0.0) <= [row.mac for row in rows].index(mac(0x1001))
+    assert all(later < 1.5 * earlier for earlier, later in pairwise(rates) if earlier)
+
+
+def test_pair_that_has_a_queue_by_now_says_which_and_is_no_near_miss() -> None:
+    row = pair(given(mac(0x1001), 10), mac(0x1001))
+    assert row.queue_id == 6
+    column = next(one for one in COLUMNS["top"] if one.key == "queue_id")
+    assert column.written(row) == ("6", "good")
+    assert column.text(pair(snapshot(), mac(0x1001))) == "–"
+    found = given(mac(4), 10)
+    assert pair(found, mac(4)).near == ()
+    assert [one.pair.mac for one in found.near_misses] == [mac(1)]
+
+
+def test_queue_that_does_not_run_has_no_frames_of_a_pair() -> None:
+    found = given(mac(0x1001), 10)
+    assert found.config is not None
+    stopped = with_queue(found.config, 6, state="paused")
+    assert pair(Snapshot("hv01", None, stopped, found.stats, found.before), mac(0x1001)).queue_id is None
 
 
 def test_port_without_a_filter_is_a_near_miss_too() -> None:
@@ -134,10 +182,10 @@ async def test_both_vlans_of_a_near_miss_are_shown(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("6")
         await pilot.pause()
-        line = next(one for one in screen_text(app).splitlines() if "filter 1 of web-01" in one)
+        line = next(one for one in screen_text(app).splitlines() if "≠" in one and "web-01" in one)
         assert " 30 " in line
-        assert "≠" in line
         assert " 10 " in line
+        assert "filter 1 of web-01" in line
 
 
 async def test_of_an_engine_that_does_not_tell_there_are_the_ports(dashboard: Running) -> None:

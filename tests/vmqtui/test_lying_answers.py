@@ -42,9 +42,9 @@ def test_queues_of_an_answer_may_be_anything(value: Any) -> None:
     for op in ("complete_allocation", "remove_vm", "migrate_vm"):
         for result in ({"queues": value}, {"queues": [{"outstanding": value, "queue_id": value}]}):
             assert refusal(asked(op), answer(**result)) is None
-            words, fits = foretold(asked(op), answer(**result))
-            assert fits
-            assert words.isprintable()
+            told = foretold(asked(op), answer(**result))
+            assert told.fits
+            assert told.words.isprintable()
 
 
 @pytest.mark.parametrize("value", [one for one in NONSENSE if not isinstance(one, int)], ids=repr)

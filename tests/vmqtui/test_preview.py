@@ -2,9 +2,19 @@
 
 import asyncio
 
+import msgspec
+import pytest
+
+from engine.telemetry.config import FilterConfig, Vlan
 from tests.vmqtui.conftest import Running
 from tests.vmqtui.dialogs import flowing, opened, type_into, until
-from tests.vmqtui.scripted import foreseen, live_link, make_stats
+from tests.vmqtui.scripted import foreseen, live_link, mac, make_config, make_stats, with_queue
+from vmqtui.numbers import compact
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.tasks.filters import clear_filter, set_filter
+from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
+from vmqtui.tasks.queues import free_queue
+from vmqtui.tasks.task import Foreseen
 
 MOVED = foreseen(
     "queue 1 is served by processor 0:7",
@@ -121,12 +131,93 @@ async def test_nothing_is_asked_while_the_engine_is_offline(dashboard: Running) 
         assert link.asked == []
 
 
-async def test_new_queue_is_foreseen_and_so_is_whether_its_filter_is_free(dashboard: Running) -> None:
+async def test_new_queue_is_foreseen_with_what_it_takes_from_the_default_queue(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
-        link.foresee = lambda op, params: foreseen("queue 13 is allocated")
+        unmoved = {"sentence": "every frame would go where it goes now"}  # said of the stand-in, queue 0
+        link.foresee = lambda op, params: foreseen("queue 13 is allocated", steering=unmoved)
         await pilot.press("6", "n")
-        await until(pilot, app, "≈ queue 13 is allocated", "≈ no other filter has 00:15:5d:00:10:01, VLAN 10")
+        text = await until(
+            pilot,
+            app,
+            "≈ queue 13 is allocated ≈ it would take frames to 00:15:5d:00:10:01, VLAN 10 from the default "
+            "queue: 40.4k frames/s now, 57.9% of what lands there",
+            "≈ it would have 512 of the 9,216 buffers that no queue has",
+        )
+        assert "goes now" not in text
         assert [op for op, _ in link.wondered] == ["allocate_queue", "set_filter"]
         link.foresee = lambda op, params: foreseen("it is in filter 1", "NDIS_STATUS_INVALID_PARAMETER")
         await type_into(pilot, app, "mac", "00:15:5d:00:00:01")
         await until(pilot, app, "△ would be refused: it is in filter 1 (NDIS_STATUS_INVALID_PARAMETER)")
+
+
+def known(*changed: FilterConfig, **stats: object) -> Snapshot:
+    """A host whose queue 6, and queue 20 above the lowest free id, have filters of their own."""
+    config = make_config()
+    adapter = config.adapters[0]
+    late = msgspec.structs.replace(adapter.queues[12], queue_id=20, generation=99, name="late", vm="late-01")
+    adapter = msgspec.structs.replace(
+        adapter, queues=[*adapter.queues, late], filters=[*adapter.filters, *changed]
+    )
+    config = msgspec.structs.replace(config, adapters=[adapter])
+    return Snapshot("hv01", None, config, make_stats(8), make_stats(4))
+
+
+def set_on(queue_id: int, vlan: Vlan) -> FilterConfig:
+    return FilterConfig(filter_id=90 + queue_id, queue_id=queue_id, mac=mac(0x1001), vlan=vlan, driver="vsp")
+
+
+def test_a_new_queue_takes_nothing_from_a_lower_queue_that_runs() -> None:
+    told = taken_by_new(known(set_on(6, None)), "nic0", mac(0x1001), 10)
+    assert not told.fits
+    assert told.words == (
+        "it would take no frame: queue 6 (mail-01) takes those to 00:15:5d:00:10:01, VLAN 10, and comes first"
+    )
+
+
+def test_a_new_queue_takes_frames_from_a_higher_queue() -> None:
+    told = taken_by_new(known(set_on(20, None)), "nic0", mac(0x1001), 10)
+    assert told.words == ("it would take frames to 00:15:5d:00:10:01, VLAN 10 from queue 20 (late-01)")
+
+
+def test_a_filter_for_any_vlan_takes_all_pairs_of_its_mac() -> None:
+    landing = known()
+    rates = {row.vlan: row.pps or 0.0 for row in landing.top if row.mac == mac(4)}
+    assert rates.keys() == {10}
+    one, other = (taken_by_new(landing, "nic0", mac(4), vlan).words for vlan in (None, 30))
+    assert f"{compact(rates[10])} frames/s now" in one
+    assert other.endswith("VLAN 30 from the default queue")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "fits"),
+    [
+        (9216, "it would have 9,216 of the 9,216 buffers that no queue has", True),
+        (10_000, "it would have 9,216 buffers: no more are left", False),
+        (
+            65_536,
+            "its allocation could not be completed: 9,216 buffers are left, less than half of what it"
+            " asks for",
+            False,
+        ),
+    ],
+)
+def test_buffers_of_a_new_queue_are_those_that_are_left(asked: int, words: str, fits: bool) -> None:
+    snapshot = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
+    assert buffers_of_new(snapshot, "nic0", asked) == Foreseen(words, fits)
+
+
+def test_only_the_last_filter_of_a_queue_is_called_its_last() -> None:
+    snapshot = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
+    said = {
+        row.filter_id: "the queue's last" in clear_filter(row, snapshot.queues[row.queue_id or 0]).explanation
+        for row in snapshot.filters
+    }
+    assert [filter_id for filter_id, last in said.items() if not last] == [5, 6]  # the two of fw-01
+
+
+def test_a_queue_that_does_not_run_has_no_frames_to_lose() -> None:
+    for state, loses in (("running", True), ("allocated", False), ("paused", False)):
+        config = with_queue(make_config(), 1, state=state)
+        row = Snapshot("hv01", None, config, make_stats(8), make_stats(4)).queues[1]
+        assert ("go to the default queue" in free_queue(row).explanation) == loses
+        assert ("once its allocation is completed" in set_filter(row).explanation) == (state == "allocated")

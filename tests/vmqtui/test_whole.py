@@ -20,7 +20,7 @@ from engine.scenario.model import (
     TrafficSpec,
 )
 from tests.vmqtui.conftest import screen_text
-from tests.vmqtui.dialogs import opened
+from tests.vmqtui.dialogs import opened, until
 from vmqtui.app import VmqApp
 from vmqtui.bus_link import BusLink
 from vmqtui.state.rows import QueueRow
@@ -88,11 +88,19 @@ async def test_every_control_over_a_real_engine(vmq_engine: StartEngine) -> None
             await seen(pilot, lambda: bool((row := queue(app, "web-01")) and row.cpu == 1))
             await seen(pilot, lambda: bool(app.model.snapshot.cpus[1].rate("indicated_frames")))
 
-            await pilot.press("6", "n")
-            await opened(pilot, app)
+            await pilot.press("6")
+            await seen(pilot, lambda: bool(app.model.snapshot.top and app.model.snapshot.top[0].pps))
+            landing = app.model.snapshot.top[0].pps or 0.0
+            await pilot.press("n")
+            taken = "it would take frames to 00:15:5d:00:00:02, VLAN 10 from the default queue: "
+            await until(pilot, app, taken, " frames/s now, 100% of what lands there", "it would have 512 of")
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: bool((row := queue(app, "app-01")) and row.pps))
+            got = queue(app, "app-01")
+            assert got is not None
+            await seen(pilot, lambda: bool((row := queue(app, "app-01")) and landing / 2 < (row.pps or 0)))
+            assert [row.queue_id for row in app.model.snapshot.top] == [got.queue_id]
 
             await pilot.press("2", "end", "e")
             await opened(pilot, app)

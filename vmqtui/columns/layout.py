@@ -35,8 +35,8 @@ def lay_out(
 
     ``needs`` are the cells of the widest text of a column, by its key, where they are known. Columns that
     don't fit leave from the highest priority (rightmost first); those in ``always`` leave last. Before a name
-    is cut, pictures leave, then numbers, all but those of priority 0; then the widest names are cut. What is
-    left over goes to sentences until they are whole, then to pictures.
+    is cut, pictures leave, then numbers, all but those of priority 0; then the widest names are cut. Pictures
+    also leave where that makes sentences whole. What is left over goes to sentences, then to pictures.
     """
     chosen = [column for column in columns if column.key not in without or column.key in always]
     if room >= WIDE:
@@ -66,6 +66,7 @@ class _Shares:
     def layout(self) -> Layout:
         self._leave_for_room()
         self._leave_for_names()
+        self._leave_for_sentences()
         widths = self._cut()
         self._grow(widths)
         whole = all(widths[n] >= self._need(column) for n, column in enumerate(self._columns))
@@ -121,6 +122,22 @@ class _Shares:
             if not losable:
                 break
             del columns[max(losable, key=lambda n: (columns[n].is_drawn, columns[n].priority, n))]
+
+    def _leave_for_sentences(self) -> None:
+        """Pictures leave where that makes every sentence whole."""
+        columns = self._columns
+        losable = [
+            column
+            for column in columns
+            if column.is_drawn and column.priority > 0 and column.key not in self._always
+        ]
+        needs = [self._need(column) for column in columns]
+        if self._over(needs) - sum(column.width + self._gap for column in losable) > 0:
+            return
+        for column in sorted(losable, key=lambda column: -column.priority):
+            if self._over([self._need(column) for column in columns]) <= 0:
+                break
+            columns.remove(column)
 
     def _cut(self) -> list[int]:
         """Widths that fit: the widest names are cut, down to the least that is worth showing."""

@@ -61,6 +61,17 @@ TOP: tuple[Column[TopRow], ...] = (
         level=lambda row: REASON_LEVELS.get(row.reason, "dim"),
     ),
     Column(
+        key="queue_id",
+        title="Queue",
+        heading="QueueID",
+        width=5,
+        help="The queue that takes them now: they landed here before it did. – while they land here.",
+        value=lambda row: row.queue_id,
+        right=True,
+        priority=2,
+        level=lambda row: "dim" if row.queue_id is None else "good",
+    ),
+    Column(
         key="pps",
         title="pkt/s",
         heading="Packets/s",

@@ -11,7 +11,7 @@ from textual.widgets import Static
 from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.tasks.foresight import foretold
-from vmqtui.tasks.task import Step
+from vmqtui.tasks.task import Foreseen, Step
 from vmqtui.widgets.canvas import palette_of
 
 SETTLE_S: Final = 0.2
@@ -38,7 +38,7 @@ class Preview(Static):
 
     def ask(self, steps: Sequence[Step], *, at_once: bool = False) -> None:
         """Show what these steps would do, as far as that can be foreseen."""
-        steps = [step for step in steps if step.foresee is not None]
+        steps = [step for step in steps if step.foresee is not None or step.foreseen is not None]
         asked = tuple((step.op, repr(step.foresee)) for step in steps)
         if not steps:
             self.clear()
@@ -53,19 +53,25 @@ class Preview(Static):
         await asyncio.sleep(delay)
         lines = Text()
         for step in steps[:_MOST_STEPS]:
-            assert step.foresee is not None
             try:
-                response = await self._link.request(self._host, step.op, step.foresee | {"what_if": True})
+                told = await self._told(step)
             except (TimeoutError, ConnectionError) as error:
                 why = f"no answer from {self._host}" if isinstance(error, TimeoutError) else str(error)
                 self._asked = None
                 self.update(Text(f"no preview: {printable(why)}", palette_of(self).style("warn")))
                 return
-            words, fits = foretold(step, response)
             lines.append(
-                f"{'≈' if fits else '△'} {words}\n", palette_of(self).style("accent" if fits else "warn")
+                f"{'≈' if told.fits else '△'} {told.words}\n",
+                palette_of(self).style("accent" if told.fits else "warn"),
             )
         if len(steps) > _MOST_STEPS:
             lines.append(f"… and {len(steps) - _MOST_STEPS} more like it\n", palette_of(self).style("dim"))
         lines.right_crop(1)
         self.update(lines)
+
+    async def _told(self, step: Step) -> Foreseen:
+        """What a step would do: the engine's answer, or what is known without asking."""
+        if step.foresee is None and step.foreseen is not None:
+            return step.foreseen
+        assert step.foresee is not None
+        return foretold(step, await self._link.request(self._host, step.op, step.foresee | {"what_if": True}))

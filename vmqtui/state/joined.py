@@ -2,7 +2,15 @@
 
 from collections import defaultdict
 
-from engine.telemetry.config import AdapterConfig, Config, CpuConfig, FilterConfig, PortConfig, QueueConfig
+from engine.telemetry.config import (
+    AdapterConfig,
+    Config,
+    CpuConfig,
+    FilterConfig,
+    PortConfig,
+    QueueConfig,
+    Vlan,
+)
 
 
 class Joined:
@@ -57,6 +65,16 @@ class JoinedAdapter:
     def queue_of_port(self, port: PortConfig) -> QueueConfig | None:
         """The queue with a filter for a port's frames, if there is one."""
         return self._taken.get((port.mac, port.vlan)) or self._taken.get((port.mac, None))
+
+    def taker(self, mac: str, vlan: Vlan) -> QueueConfig | None:
+        """The queue that takes frames of a MAC and VLAN (contract 1, rule 4); None: the default queue."""
+        fitting = [
+            queue
+            for one in self.filters_of_mac.get(mac, ())
+            if one.vlan in (vlan, None) and one.queue_id != 0
+            if (queue := self.queues.get(one.queue_id)) is not None and queue.state == "running"
+        ]
+        return min(fitting, key=lambda queue: queue.queue_id, default=None)
 
 
 def _shadows(filters: list[FilterConfig], queues: dict[int, QueueConfig]) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """Who lands in the default queue: pairs of MAC and VLAN, their rates, and what nearly took them."""
 
 from collections.abc import Hashable, Iterator, Sequence
+from math import log2
 from typing import Literal
 
 import msgspec
@@ -46,6 +47,8 @@ class TopRow(msgspec.Struct, frozen=True, eq=False, gc=False):
     share: float | None
     vm: str | None
     near: Sequence[NearMiss]
+    queue_id: int | None
+    """The queue that takes its frames now, where one does since."""
 
     @property
     def identity(self) -> Hashable:
@@ -116,9 +119,27 @@ def top_rows(
     index: JoinedAdapter | None,
     default_rate: float | None,
 ) -> Iterator[TopRow]:
-    """The pairs of one adapter, most frames first."""
-    if now is None:
-        return
+    """The pairs of one adapter: those first of which most frames come now, then those of which most came.
+
+    Rates within a factor of 1.4 count as the same here, so that rows don't change places with every reading.
+    """
+    rows = _rows(adapter, now, before, seconds, index, default_rate) if now is not None else ()
+    yield from sorted(rows, key=lambda row: (-_magnitude(row.pps), -row.frames))
+
+
+def _magnitude(rate: float | None) -> int:
+    """Half powers of two; an unknown rate is above none, and below any that is known."""
+    return 0 if rate is None else -1 if rate <= 0 else 1 + max(0, round(2 * log2(rate)))
+
+
+def _rows(
+    adapter: str,
+    now: TopPairs,
+    before: TopPairs | None,
+    seconds: float | None,
+    index: JoinedAdapter | None,
+    default_rate: float | None,
+) -> Iterator[TopRow]:
     old: dict[Pair, tuple[int, int]] = {}
     if before is not None and seconds:
         old = {
@@ -133,7 +154,8 @@ def top_rows(
         was = old.get((mac, vlan))
         known = was is not None and was[1] == error and frames >= was[0] and seconds
         pps = (frames - was[0]) / seconds if known and was is not None and seconds else None
-        near = near_misses(mac, vlan, index) if reason == "vlan_mismatch" else ()
+        taker = index.taker(mac, vlan) if index is not None else None
+        near = near_misses(mac, vlan, index) if reason == "vlan_mismatch" and taker is None else ()
         yield TopRow(
             adapter,
             mac,
@@ -145,6 +167,7 @@ def top_rows(
             pps / default_rate if pps is not None and default_rate else None,
             _vm(mac, vlan, index, near),
             near,
+            None if taker is None else taker.queue_id,
         )
 
 

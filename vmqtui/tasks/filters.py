@@ -66,9 +66,11 @@ def set_filter(row: QueueRow, mac: str = "", vlan: str = "") -> Task:
     def plan(values: Values) -> Sequence[Step]:
         return [set_step(row.adapter, row.queue_id, values["mac"], values["vlan"], called(row), row.identity)]
 
+    waits = row.state in ("allocated", "set")
     return Task(
         "Set a filter",
-        f"Frames for this MAC and VLAN go to {called(row)} of {printable(row.adapter)}.",
+        f"Frames for this MAC and VLAN go to {called(row)} of {printable(row.adapter)}"
+        f"{' once its allocation is completed' if waits else ''}.",
         "Set filter",
         plan,
         [mac_field(mac), vlan_field(row.settings, vlan)],
@@ -80,7 +82,7 @@ def clear_filter(row: FilterRow, queue: QueueRow | None) -> Task:
     config = row.config
     what = f"filter {row.filter_id}"
     tests = f" ({config.mac}, VLAN {vlan_text(config.vlan)})" if config else ""
-    last = row.queue is not None and row.queue_id != 0
+    last = queue is not None and queue.queue_id != 0 and len(queue.filters) == 1
     on = f"queue {row.queue_id} ({printable(row.label)})"
     about = queue.identity if queue is not None else None
     params = {"adapter": row.adapter, "queue_id": row.queue_id, "filter_id": row.filter_id}
@@ -92,7 +94,7 @@ def clear_filter(row: FilterRow, queue: QueueRow | None) -> Task:
     return Task(
         "Clear a filter",
         f"Clear {what}{tests} of {on}?"
-        + (" If it is the queue's last, the queue pauses and discards what it holds." if last else ""),
+        + (" It is the queue's last: the queue pauses and discards what it holds." if last else ""),
         "Clear filter (y)",
         lambda values: [clear],
         destructive=True,

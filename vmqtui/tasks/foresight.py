@@ -1,23 +1,31 @@
-"""What is said of an answer to "what if": the effect of a change before it is made."""
+"""The effect of a change before it is made: as the engine answers "what if", and by what is known here."""
 
 from typing import Any
 
 from engine.bus.messages import Response
+from engine.ndis.memory import share_out
 from engine.scenario.keys import MAX_QUEUES
+from engine.telemetry.config import QueueConfig, Vlan
+from vmqtui.columns.shared import vlan_text
+from vmqtui.numbers import compact, grouped, percent
 from vmqtui.printable import printable
-from vmqtui.tasks.task import Step, refusal
+from vmqtui.state.rows import known_sum, ratio
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.tasks.task import Foreseen, Step, refusal
 
 _ABOUT_STEERING = frozenset({"set_filter", "clear_filter", "free_queue", "complete_allocation"})
 """Operations that are about where frames go: that none would go elsewhere is worth saying of them."""
 
 
-def foretold(step: Step, response: Response) -> tuple[str, bool]:
+def foretold(step: Step, response: Response) -> Foreseen:
     """Sentences on what a step would do, and whether it would be done."""
     refused = refusal(step, response)
     if refused is not None:
-        return f"would be refused: {refused}", False
+        return Foreseen(f"would be refused: {refused}", fits=False)
+    if step.foreseen is not None:
+        return step.foreseen
     result = response.result
-    parts = [step.foreseen or printable(response.message.removeprefix("what if: "))]
+    parts = [printable(response.message.removeprefix("what if: "))]
     if step.op == "complete_allocation":
         parts += [
             f"queue {_number(entry, 'queue_id')} would have {_number(entry, 'buffers')} buffers"
@@ -33,7 +41,7 @@ def foretold(step: Step, response: Response) -> tuple[str, bool]:
     held = sum(count for count in outstanding if isinstance(count, int))
     if step.op in ("remove_vm", "migrate_vm") and held > 0:
         parts.append(f"{held} buffers it holds would be returned")
-    return "; ".join(part for part in parts if part), True
+    return Foreseen("; ".join(part for part in parts if part))
 
 
 def _entries(value: Any) -> list[dict[str, Any]]:
@@ -53,3 +61,51 @@ def _steering(step: Step, steering: Any) -> list[str]:
     sentence = printable(steering["sentence"])
     elsewhere = "instead of" in sentence or "gone" in sentence
     return [sentence] if elsewhere or step.op in _ABOUT_STEERING else []
+
+
+def taken_by_new(snapshot: Snapshot, adapter: str, mac: str, vlan: Vlan) -> Foreseen:
+    """Which frames a new queue would take with a filter for this MAC and VLAN, and how many come now."""
+    tests = f"{mac}{'' if vlan is None else f', VLAN {vlan_text(vlan)}'}"
+    joined = snapshot.index.adapters.get(adapter)
+    if joined is None:
+        return Foreseen(f"no other filter has {tests}")
+    new = next(number for number in range(1, len(joined.queues) + 2) if number not in joined.queues)
+    now = joined.taker(mac, vlan)
+    if now is not None and now.queue_id < new:
+        return Foreseen(
+            f"it would take no frame: {_named(now)} takes those to {tests}, and comes first", False
+        )
+    words = f"it would take frames to {tests} from {_named(now) if now else 'the default queue'}"
+    if now is not None:
+        return Foreseen(words)
+    rows = [row for row in snapshot.top if row.adapter == adapter and row.mac == mac and row.queue_id is None]
+    rate = known_sum(row.pps for row in rows if vlan in (row.vlan, None))
+    if rate is not None:
+        landing = known_sum(one.default_pps for one in snapshot.adapters if one.adapter == adapter)
+        share = ratio(rate, landing)
+        words += f": {compact(rate)} frames/s now"
+        words += f", {percent(share)} of what lands there" if share else ""
+    return Foreseen(words)
+
+
+def _named(queue: QueueConfig) -> str:
+    return f"queue {queue.queue_id} ({printable(queue.vm or queue.name)})"
+
+
+def buffers_of_new(snapshot: Snapshot, adapter: str, asked: int) -> Foreseen | None:
+    """How many receive buffers a new queue would get of those that no queue has."""
+    known = next((one for one in snapshot.adapters if one.adapter == adapter), None)
+    given = known.buffers_given if known is not None else None
+    if known is None or known.config is None or given is None:
+        return None
+    left = max(0, known.config.buffers - given)
+    got = share_out([asked], left)[0]
+    if got == asked:
+        return Foreseen(f"it would have {grouped(asked)} of the {grouped(left)} buffers that no queue has")
+    if got:
+        return Foreseen(f"it would have {grouped(got)} buffers: no more are left", fits=False)
+    return Foreseen(
+        f"its allocation could not be completed: {grouped(left)} buffers are left, less than half of what it"
+        " asks for",
+        fits=False,
+    )

@@ -1,11 +1,10 @@
 """Allocating, completing, moving, changing and freeing queues."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
-from vmqtui.columns.shared import vlan_text
 from vmqtui.numbers import percent
 from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast
@@ -13,8 +12,10 @@ from vmqtui.state.rows import QueueRow, processor_name
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
-from vmqtui.tasks.task import Answers, Field, Step, Task, Values, called, number_in, step
+from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
+from vmqtui.tasks.task import Answers, Field, Foreseen, Step, Task, Values, called, number_in, step
 
+_LEAVES = " Its frames go to the default queue, but for those that another queue's filter takes."
 _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 
 
@@ -126,7 +127,7 @@ def free_queue(row: QueueRow) -> Task:
     return Task(
         "Free a queue",
         f"Free {called(row)} of {printable(row.adapter)}?{filters}"
-        f" Its frames fall to the default queue.{held}",
+        f"{_LEAVES if count and row.state == 'running' else ''}{held}",
         "Free queue (y)",
         lambda values: [*clears, free],
         destructive=True,
@@ -139,9 +140,11 @@ def coolest(snapshot: Snapshot) -> int:
     return min(cpus)[2] if cpus else 0
 
 
-def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None, cpu: int = 0) -> Task:
+def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortConfig | None = None) -> Task:
     """Allocate a queue, set its filter if one is given, and complete it; for ``port``, if one is given, and
-    served by ``cpu`` if nothing else is typed."""
+    served by the processor with least to do if nothing else is typed. ``now`` gives what is known when asked.
+    """
+    cpus, cpu = len(now().index.cpus), coolest(now())
     splits = settings.max_lookahead_bytes > 0
     fields = [
         Field("vm", "VM", check_name, port.vm if port else "", hint="the VM it belongs to"),
@@ -179,13 +182,15 @@ def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None
             )
         ]
         if values["mac"] is not None:
-            steps.append(_filter_of_new(settings.name, values, name))
+            foreseen = taken_by_new(now(), settings.name, values["mac"], values["vlan"])
+            steps.append(_filter_of_new(settings.name, values, name, foreseen))
         steps.append(
             Step(
                 "complete",
                 f"complete {printable(name)}",
                 "complete_allocation",
                 lambda answers: {"adapter": settings.name, "queue_ids": [_queue_id(answers)]},
+                foreseen=buffers_of_new(now(), settings.name, values["buffers"]),
             )
         )
         return steps
@@ -199,7 +204,7 @@ def new_queue(settings: AdapterConfig, cpus: int, port: PortConfig | None = None
     )
 
 
-def _filter_of_new(adapter: str, values: Values, name: str) -> Step:
+def _filter_of_new(adapter: str, values: Values, name: str, foreseen: Foreseen) -> Step:
     """Set the filter of a queue that is being allocated."""
     mac, vlan = values["mac"], values["vlan"]
 
@@ -219,7 +224,7 @@ def _filter_of_new(adapter: str, values: Values, name: str) -> Step:
         ("mac", "vlan"),
         # The queue is not there yet; whether its MAC and VLAN are free can be asked of queue 0.
         foresee=filter_params(adapter, 0, mac, vlan),
-        foreseen=f"no other filter has {mac}, VLAN {vlan_text(vlan)}",
+        foreseen=foreseen,
         undo=undo,
     )
 

@@ -29,6 +29,14 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Foreseen:
+    """What a step would do, in a sentence, and whether that is what it is for."""
+
+    words: str
+    fits: bool = True
+
+
+@dataclass(frozen=True)
 class Step:
     """One request. ``params`` may use the answers of the steps before it."""
 
@@ -39,9 +47,9 @@ class Step:
     uses: tuple[str, ...] = ()
     """Fields it sends: once it is done they can't be changed any more."""
     foresee: dict[str, Any] | None = None
-    """What to ask with ``what_if`` for its effect; None: it can't be foreseen before the others are done."""
-    foreseen: str = ""
-    """Said of its effect in place of the engine's words, where ``foresee`` asks about a stand-in."""
+    """What to ask with ``what_if`` for its effect; None: the engine can't tell before the others are done."""
+    foreseen: "Foreseen | None" = None
+    """Its effect by what is known here, where the engine can't tell or ``foresee`` asks about a stand-in."""
     undo: "Callable[[Answers], Step] | str | None" = None
     """Makes of its answer, and those before it, the step that takes it back, or says why there is none;
     None: nothing is needed, because what takes back the others takes back this one."""
