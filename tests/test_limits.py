@@ -41,10 +41,11 @@ OF_NO_INPUT: Final = {
     "vmqtui.actions.keymap._CHARACTERS",
     # what the model and its kernels reckon with
     "engine.dataplane.layout.ADAPTER_MAX_FRAME_BYTES",
-    "engine.dataplane.plane._MOST_CYCLES",
+    "engine.dataplane.costs._MOST_CYCLES",
     "engine.dataplane.rounds.MOST_AHEAD",
     "engine.dataplane.rounds.MOST_UNDER_WAY",
     "engine.kernel_cache._KEPT_S",
+    "engine.scenario.exact._MAX_PRODUCT",
     "engine.service.baselines._MAX_FRAME_BYTES",
     "engine.service.pace.MOST_BEHIND_NS",
     "engine.traffic.batch.MAX_CAPTURED_BYTES",

@@ -42,6 +42,7 @@ from engine.service.summaries import Summaries
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
+from engine.traffic.capture_file import CaptureFile
 
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
 
@@ -64,7 +65,7 @@ class Engine:
         self,
         scenario: Scenario | None = None,
         *,
-        capture: Path | None = None,
+        capture: CaptureFile | Path | None = None,
         loop: bool = False,
         interface: str | None = None,
         promiscuous: bool = False,

@@ -8,6 +8,7 @@ does not show segments as files, engines list theirs in the runtime directory.
 
 import os
 import re
+import shutil
 import time
 from contextlib import suppress
 from multiprocessing import shared_memory
@@ -16,6 +17,7 @@ from typing import Final
 
 from engine.bus.discovery import left_behind, process_lives, runtime_directory
 from engine.dataplane.memory import SHOWN_IN, is_held
+from engine.service.kept_capture import kept_captures_left
 
 _BLOCK: Final = re.compile(r"vmq-([0-9a-f]{1,8})-[0-9a-f]+")
 _LISTED: Final = "memory-"
@@ -32,6 +34,7 @@ def leftovers() -> list[Path]:
             match = _BLOCK.fullmatch(path.name.removeprefix(_LISTED))
             if match and not process_lives(int(match[1], 16)):
                 found.append(path)
+    found += kept_captures_left()
     with suppress(OSError):
         found += filter(_is_left, SHOWN_IN.iterdir())
     return sorted(found)
@@ -59,6 +62,8 @@ def remove(path: Path) -> None:
             memory = shared_memory.SharedMemory(path.name.removeprefix(_LISTED))
             memory.close()
             memory.unlink()
+    if path.is_dir():
+        shutil.rmtree(path)
     path.unlink(missing_ok=True)
 
 

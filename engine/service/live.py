@@ -242,8 +242,11 @@ class LiveLoop:
 
     def _tell_of_end(self) -> None:
         broken: Any = getattr(self._source, "broken", None)
+        skipped: Any = getattr(self._source, "skipped_frames", 0)
         event = "interface_ended" if isinstance(self._source, LiveSource) else "capture_ended"
-        self.machine.tell(event, broken or "the capture has ended; the engine goes on without frames")
+        cause = broken or "the capture has ended; the engine goes on without frames"
+        left_out = f"; frames of interfaces that are not Ethernet, left out: {skipped}" if skipped else ""
+        self.machine.tell(event, cause + left_out)
 
     def _tell(self) -> None:
         if self.machine.host.revision != self._revision:

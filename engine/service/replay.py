@@ -16,12 +16,13 @@ from engine.service.balancing import Balancing
 from engine.service.course import Course
 from engine.service.interrupts import whole
 from engine.service.machine import WORKER_DEADLINE_S, Machine
-from engine.service.sources import CaptureFrames, capture_source
+from engine.service.sources import CaptureFrames, Caveats, capture_source
 from engine.telemetry.config import Config
 from engine.telemetry.report import replay_report
 from engine.telemetry.stats import Stats
 from engine.traffic.batch import Source
 from engine.traffic.capture import CaptureSource
+from engine.traffic.capture_file import CaptureFile
 from engine.traffic.plan import Hardware, Plan, plan
 
 Pace = Literal["max", "real"]
@@ -59,29 +60,29 @@ class Moves:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay found: its document, the state it left, the sentence on a break, if any, and those on
-    workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep."""
+    """What a replay found: its document, the state it left, what it does not cover of the capture, and
+    sentences on workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep."""
 
     document: dict[str, Any]
     config: Config
     stats: Stats
-    broken: str | None
+    caveats: Caveats
     deaths: list[str]
     late_ns: int
 
 
-def plan_capture(capture: Path, hardware: Hardware | None = None) -> tuple[Plan, str | None]:
-    """A plan for a capture, and the sentence on its break, if any. Raises CaptureError, NoProcessorError."""
+def plan_capture(capture: CaptureFile | Path, hardware: Hardware | None = None) -> tuple[Plan, Caveats]:
+    """A plan for a capture. Raises CaptureError, NoProcessorError."""
     hardware = hardware or Hardware()
     source = CaptureSource(capture, adapter=0, link_gbps=hardware.link_gbps)
     try:
-        return plan(source, hardware), source.broken
+        return plan(source, hardware), Caveats.of(source)
     finally:
         source.close()
 
 
 def replay(
-    capture: Path,
+    capture: CaptureFile | Path,
     scenario: Scenario,
     adapter: str | None = None,
     *,
@@ -114,10 +115,11 @@ def replay(
         sim_seconds=source.last_arrival_ns / 1e9,
         wall_seconds=time.monotonic() - began,
         truncated=source.broken is not None,
+        skipped_frames=source.skipped_frames,
     )
     if ended.moves is not None:
         document["balancer"] = {"total_moves": ended.moves.total, "moves": ended.moves.first}
-    return Replayed(document, ended.config, ended.stats, source.broken, ended.deaths, ended.late_ns)
+    return Replayed(document, ended.config, ended.stats, Caveats.of(source), ended.deaths, ended.late_ns)
 
 
 def run(

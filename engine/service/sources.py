@@ -1,12 +1,14 @@
 """Which frames a host receives: those of a capture or interface, on one adapter, or of its own mixes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from engine.scenario.model import Scenario, TeamSpec
 from engine.traffic.capture import CaptureSource
+from engine.traffic.capture_file import CaptureFile
 from engine.traffic.synthetic import SyntheticSource
 
 if TYPE_CHECKING:
@@ -15,6 +17,20 @@ if TYPE_CHECKING:
 
 CaptureFrames = Union[CaptureSource, "TeamCapture"]
 Synthetic = Union[SyntheticSource, "TeamSource"]
+
+
+@dataclass(frozen=True)
+class Caveats:
+    """What a report does not cover of a capture: what comes after its break (a sentence on that, if there is
+    one), and frames of interfaces that are not Ethernet."""
+
+    broken: str | None = None
+    skipped_frames: int = 0
+
+    @classmethod
+    def of(cls, source: CaptureFrames) -> "Caveats":
+        """Those of a source that has ended."""
+        return cls(source.broken, source.skipped_frames)
 
 
 class ChoiceError(Exception):
@@ -38,7 +54,12 @@ def fed(scenario: Scenario, name: str | None, *, teams: bool = True) -> int | Te
 
 
 def capture_source(
-    capture: Path, scenario: Scenario, adapter: str | None, *, loop: bool = False, shorten_gaps: bool = False
+    capture: CaptureFile | Path,
+    scenario: Scenario,
+    adapter: str | None,
+    *,
+    loop: bool = False,
+    shorten_gaps: bool = False,
 ) -> CaptureFrames:
     """The frames of a capture, of a team's on its members. Raises ChoiceError, CaptureError."""
     target = fed(scenario, adapter)

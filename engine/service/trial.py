@@ -5,9 +5,8 @@ This is where advice gets its "before" and "after" from: the same model, fed the
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -23,8 +22,9 @@ from engine.service.course import Course
 from engine.service.feed import Feed
 from engine.service.interrupts import whole
 from engine.service.machine import Machine
-from engine.service.sources import CaptureFrames, Synthetic, capture_source, synthetic_source
+from engine.service.sources import Caveats, capture_source, synthetic_source
 from engine.service.stretches import Stretches
+from engine.traffic.capture_file import CaptureFile
 
 _WARM_UP: Final = 0.25
 """The part of a run before which nothing counts: queues fill, processors find their load."""
@@ -39,7 +39,7 @@ class Deed:
     params: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Trial:
     """What is tried: a scenario, fed by a capture to its end, or by its own traffic for ``seconds``.
 
@@ -51,9 +51,11 @@ class Trial:
 
     scenario: Scenario
     seconds: float = 1.0
-    capture: Path | None = None
+    capture: CaptureFile | None = None
     adapter: str | None = None
     deeds: Sequence[Deed] = ()
+    caveats: Caveats = field(default=Caveats(), init=False)
+    """What the last run did not cover of the capture."""
 
     def run(self, fix: Sequence[Request] = ()) -> Evidence:
         """Run it; what was seen at its end.
@@ -62,8 +64,10 @@ class Trial:
         ValueError for a scenario that can't be.
         """
         with ExitStack() as stack:
-            source = self._source()
-            feed = Feed(self.scenario, source)
+            capture = None
+            if self.capture is not None:
+                capture = capture_source(self.capture, self.scenario, self.adapter, shorten_gaps=True)
+            feed = Feed(self.scenario, capture or synthetic_source(self.scenario))
             stack.callback(feed.close)
             played = None if self.capture is None else f"capture {self.capture}"
             with whole():
@@ -73,18 +77,15 @@ class Trial:
             fix_first = all(one.op == "set_traffic" for one in self.deeds)
             if fix and fix_first:
                 run.apply(fix)
-            if self.capture is not None:
-                return run.to_the_end()
+            if capture is not None:
+                evidence = run.to_the_end()
+                self.caveats = Caveats.of(capture)
+                return evidence
             evidence = run.watch(self.seconds, self.deeds)
             if fix and not fix_first:
                 run.apply(fix)
                 evidence = run.watch(self.seconds)
             return evidence
-
-    def _source(self) -> CaptureFrames | Synthetic | None:
-        if self.capture is not None:
-            return capture_source(self.capture, self.scenario, self.adapter, shorten_gaps=True)
-        return synthetic_source(self.scenario)
 
 
 class TrialError(Exception):

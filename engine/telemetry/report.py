@@ -45,7 +45,14 @@ def _adapter(config: AdapterConfig, stats: AdapterStats) -> dict[str, Any]:
 
 
 def replay_report(
-    config: Config, stats: Stats, *, capture: str, sim_seconds: float, wall_seconds: float, truncated: bool
+    config: Config,
+    stats: Stats,
+    *,
+    capture: str,
+    sim_seconds: float,
+    wall_seconds: float,
+    truncated: bool,
+    skipped_frames: int,
 ) -> dict[str, Any]:
     """The document of a replay that has ended; ``stats`` must be of the revision of ``config``."""
     names = {cpu.id: cpu for cpu in config.cpus}
@@ -59,6 +66,8 @@ def replay_report(
     }
     if stats.skipped_ns:
         report["skipped_seconds"] = stats.skipped_ns / 1e9
+    if skipped_frames:
+        report["skipped_frames"] = skipped_frames
     if truncated:
         report["truncated"] = True
     return report

@@ -1,8 +1,6 @@
 """Capture files as a source of frames: opening, reading in pieces, looping, and what a break is."""
 
 import math
-import os
-import stat
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 from engine.scenario.values import one_line
 from engine.traffic import capture_kernels as k
 from engine.traffic.batch import Filled, FrameBatch
+from engine.traffic.capture_file import CaptureFile, capture_file, open_capture
 from engine.traffic.capture_forms import (
     MAX_INTERFACES,
     PCAP_HEADER_BYTES,
@@ -20,11 +19,14 @@ from engine.traffic.capture_forms import (
     interface_row,
     is_pcap,
     is_pcapng,
+    no_ethernet,
+    not_a_capture,
     pcap_form,
     section_header,
 )
 
 _CHUNK_BYTES = 1024 * 1024
+_SHOWN_BYTES = 16  # of a file that is no capture
 _MAX_RATE_DENOMINATOR = 10**6
 
 
@@ -39,16 +41,15 @@ class CaptureSource:
     occupies the wire (infinite: there is none, and frames arrive at their timestamps, also where these go
     back). ``loop`` starts again after the last whole frame, time going
     on; ``shorten_gaps`` ends idle gaps after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1
-    MiB, more (at most 16 MiB) only for a longer pcapng block. The file may be a FIFO, but not with ``loop``.
+    MiB, more (at most 16 MiB) only for a longer pcapng block. The file may be compressed with gzip.
 
-    Raises CaptureError, here or from ``fill``: missing, unreadable, no capture, without a whole frame, or
-    with frames or an interface that is not Ethernet. Anything wrong after the first whole frame is a
-    break: the source ends, and ``broken`` says where and why.
+    Raises CaptureError: missing, unreadable, no capture, or without a whole Ethernet frame. Anything wrong
+    after the first one is a break: the source ends, and ``broken`` says where and why.
     """
 
     def __init__(
         self,
-        path: Path | str,
+        path: CaptureFile | Path | str,
         *,
         adapter: int,
         link_gbps: float,
@@ -57,7 +58,8 @@ class CaptureSource:
     ) -> None:
         if not link_gbps > 0:
             raise ValueError(f"link_gbps {link_gbps} is not above 0")
-        self._path = one_line(str(path))
+        capture = capture_file(path)
+        self._path = one_line(capture.name)
         self._adapter = adapter
         self._loop = loop
         self._state = np.zeros(k.SLOTS, np.int64)
@@ -74,18 +76,14 @@ class CaptureSource:
         """Passes over the file that have ended."""
         self._ended = False
         self._broken: str | None = None
+        self._foreign_links: set[int] = set()
         try:
-            if Path(path).is_dir():
-                raise CaptureError(f"{self._path}: this is a directory; a pcap or pcapng file fits")
-            self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._file = open_capture(capture)
+        except FormError as error:
+            raise CaptureError(f"{self._path}: {error}") from None
         except OSError as error:
             raise CaptureError(f"{self._path}: {_reason(error)}; a readable capture file fits") from None
         try:
-            status = os.fstat(self._file.fileno())
-            self._regular = stat.S_ISREG(status.st_mode)
-            self._bytes_total = status.st_size if self._regular else 0
-            if loop and not self._file.seekable():
-                raise CaptureError(f"{self._path}: this can be read only once; a loop needs a regular file")
             self._find_first_frame()
         except BaseException:
             self._file.close()
@@ -103,13 +101,18 @@ class CaptureSource:
 
     @property
     def bytes_read(self) -> int:
-        """File bytes walked through so far, in this pass over the file."""
-        return self._buffer_offset + int(self._state[k.POS])
+        """File bytes read so far, in this pass over the file."""
+        return self._file.file_bytes
 
     @property
     def bytes_total(self) -> int:
-        """Size of the file when it was opened; 0 when that is unknown."""
-        return self._bytes_total
+        """Size of the file when it was opened."""
+        return self._file.total_bytes
+
+    @property
+    def skipped_frames(self) -> int:
+        """Frames left out so far: those of a pcapng file's interfaces that are not Ethernet."""
+        return int(self._state[k.LEFT_OUT])
 
     @property
     def frames(self) -> int:
@@ -124,8 +127,7 @@ class CaptureSource:
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
         """Write the next frames that arrive before ``until_ns``, as many as fit.
 
-        Raises CaptureError when an interface that is not Ethernet turns up, ValueError when not even one
-        frame fits the batch.
+        Raises ValueError when not even one frame fits the batch.
         """
         self._state[k.FRAMES] = 0
         self._state[k.USED] = 0
@@ -174,6 +176,8 @@ class CaptureSource:
         except FormError as error:
             raise CaptureError(f"{self._path}: {error}, and no whole frame comes before") from None
         if found is None:
+            if self.skipped_frames:
+                raise CaptureError(f"{self._path}: {no_ethernet(self._foreign_links)}")
             raise CaptureError(f"{self._path}: holds no frame; a capture of at least one whole frame fits")
 
     def _end_pass(self) -> None:
@@ -192,7 +196,7 @@ class CaptureSource:
         state[k.BASE_NS], state[k.BASE_PART] = state[k.END_NS], state[k.END_PART]
         self._buffer_offset = 0
         try:
-            self._file.seek(0)
+            self._file.rewind()
             self._read_form()
         except (OSError, FormError) as error:
             reason = _reason(error) if isinstance(error, OSError) else str(error)
@@ -212,8 +216,6 @@ class CaptureSource:
             if code in (k.BATCH_FULL, k.LATER):
                 return int(state[k.NEXT_NS])
             if code == k.MORE_BYTES:
-                if state[k.FRAMES] and not self._regular:
-                    return int(state[k.END_NS])  # a pipe may have nothing for long: hand over what is here
                 need = int(state[k.NEED])
                 if not self._has(need):
                     left = int(state[k.FILLED] - state[k.POS])
@@ -226,7 +228,7 @@ class CaptureSource:
                 raise FormError(f"{self._here()} {_wrong(code, int(state[k.DETAIL]))}")
 
     def _here(self) -> str:
-        return f"at byte {self.bytes_read}"
+        return self._file.place(self._buffer_offset + int(self._state[k.POS]))
 
     def _read_form(self) -> None:
         """Read the file's beginning and note what it is; leaves the walk at the first record."""
@@ -239,9 +241,8 @@ class CaptureSource:
             state[k.NG] = 1
             return
         if not is_pcap(magic):
-            begins = f"begins with {magic.hex(' ')}" if magic else "is empty"
-            hint = "; decompress it first" if magic[:2] == b"\x1f\x8b" else ""
-            raise CaptureError(f"{self._path}: {begins}; a pcap or pcapng file fits{hint}")
+            self._has(_SHOWN_BYTES)
+            raise CaptureError(f"{self._path}: {not_a_capture(self._bytes(_SHOWN_BYTES))}")
         if not self._has(PCAP_HEADER_BYTES):
             raise CaptureError(f"{self._path}: ends within its file header; a pcap file fits")
         try:
@@ -276,11 +277,11 @@ class CaptureSource:
         try:
             if count == MAX_INTERFACES:
                 raise FormError(f"a section describes more than {MAX_INTERFACES} interfaces")
-            row = interface_row(self._bytes(total), big)
+            link, row = interface_row(self._bytes(total), big)
         except FormError as error:
             raise FormError(f"{self._here()} {error}") from None
-        except LinkTypeError as error:
-            raise CaptureError(f"{self._path}: {error}") from None
+        if row[k.FOREIGN]:
+            self._foreign_links.add(link)
         if count == len(self._interfaces):
             self._interfaces = np.concatenate((self._interfaces, np.zeros_like(self._interfaces)))
         self._interfaces[count] = row
@@ -312,6 +313,8 @@ class CaptureSource:
                 got = self._file.readinto(self._buffer[filled:].data)
             except OSError as error:
                 raise FormError(f"{self._here()} reading fails: {_reason(error)}") from None
+            except FormError as error:
+                raise FormError(f"{self._here()} {error}") from None
             if not got:
                 return False
             filled += got

@@ -1,15 +1,20 @@
 """What a capture file says about itself: the pcap header, pcapng section headers and interfaces."""
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.scenario.values import show
 from engine.traffic import capture_kernels as k
 
 ETHERNET = 1
 """LINKTYPE_ETHERNET, the only link type an adapter of this model receives."""
+
+GZIP = b"\x1f\x8b"
+"""What gzip data begin with."""
 
 MAX_INTERFACES = 65_536
 """Most interfaces of one pcapng section."""
@@ -20,6 +25,7 @@ _INTERFACE_BYTES = 20
 _LINK_TYPE_MASK = 0x03FFFFFF  # the other bits say whether frames end in an FCS
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _MICROSECONDS, _NANOSECONDS, _KUZNETZOV = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
+_LEAST_TEXT = 4  # characters that are no chance
 _OPTION_END, _OPTION_RESOLUTION, _OPTION_OFFSET = 0, 9, 14
 
 
@@ -28,7 +34,88 @@ class FormError(Exception):
 
 
 class LinkTypeError(Exception):
-    """Frames of the file, or of one of its interfaces, are not Ethernet."""
+    """Frames of the file are not Ethernet but of ``link``."""
+
+    def __init__(self, link: int) -> None:
+        super().__init__(no_ethernet([link]))
+
+
+_LINK_TYPES = {
+    0: "BSD loopback",
+    6: "Token Ring",
+    9: "PPP",
+    10: "FDDI",
+    12: "raw IP",
+    14: "raw IP",
+    50: "PPP",
+    51: "PPP over Ethernet",
+    101: "raw IP",
+    104: "Cisco HDLC",
+    105: "Wi-Fi (IEEE 802.11)",
+    107: "frame relay",
+    108: "OpenBSD loopback",
+    113: "Linux cooked, as `tcpdump -i any` writes it",
+    119: "Wi-Fi with Prism headers",
+    127: "Wi-Fi with radiotap headers",
+    147: "a user's own link type",
+    163: "Wi-Fi with AVS headers",
+    187: "Bluetooth",
+    189: "Linux USB",
+    192: "packets with PPI headers",
+    195: "IEEE 802.15.4",
+    201: "Bluetooth",
+    220: "Linux USB",
+    227: "CAN",
+    228: "raw IPv4",
+    229: "raw IPv6",
+    230: "IEEE 802.15.4",
+    239: "Linux netfilter log messages",
+    247: "InfiniBand",
+    249: "USBPcap",
+    253: "Linux netlink messages",
+    276: "Linux cooked, as `tcpdump -i any` writes it",
+}
+"""What frames of a link type are called; numbers: https://www.tcpdump.org/linktypes.html."""
+
+
+def link_type(link: int) -> str:
+    """A link type in words, and its number."""
+    words = _LINK_TYPES.get(link)
+    return f"link type {link}" if words is None else f"{words} (link type {link})"
+
+
+def no_ethernet(links: Iterable[int]) -> str:
+    """What is wrong with a capture that has frames of these link types only."""
+    return (
+        f"holds no Ethernet frame but {' and '.join(map(link_type, sorted(links)))}; an Ethernet capture fits"
+    )
+
+
+_OTHER_FILES = {
+    GZIP: "gzip data within gzip data; decompress it once",
+    b"(\xb5/\xfd": "compressed with Zstandard; decompress it first",
+    b'\x04"M\x18': "compressed with LZ4; decompress it first",
+    b"\xfd7zXZ": "compressed with xz; decompress it first",
+    b"BZh": "compressed with bzip2; decompress it first",
+    b"PK\x03\x04": "a ZIP archive; a capture from it fits",
+    b"snoop": "a snoop capture; editcap turns it into pcap",
+    b"GMBU": "a Network Monitor capture; editcap turns it into pcap",
+    b"RTSS": "a Network Monitor capture; editcap turns it into pcap",
+    b"TRSNIFF": "a Sniffer capture; editcap turns it into pcap",
+}
+
+
+def not_a_capture(start: bytes) -> str:
+    """What a file is that begins with these bytes and is neither pcap nor pcapng."""
+    if not start:
+        return "is empty; a pcap or pcapng file fits"
+    known = next((words for magic, words in _OTHER_FILES.items() if start.startswith(magic)), "")
+    if known:
+        return f"is {known}"
+    text = start.split(b"\n")[0].rstrip(b"\r").decode("latin-1")
+    if text.isascii() and text.isprintable() and len(text) >= _LEAST_TEXT:
+        return f"begins with the text {show(text)}; a pcap or pcapng file fits"
+    return f"begins with {start[:4].hex(' ')}; a pcap or pcapng file fits"
 
 
 @dataclass(frozen=True)
@@ -60,6 +147,11 @@ def is_pcap(magic: bytes) -> bool:
     return int.from_bytes(magic, "big") in known or int.from_bytes(magic, "little") in known
 
 
+def is_capture(start: bytes) -> bool:
+    """Whether a file that begins with these bytes may be a capture, plain or compressed with gzip."""
+    return is_pcap(start[:4]) or is_pcapng(start[:4]) or start[:2] == GZIP
+
+
 def pcap_form(header: bytes) -> PcapForm:
     """Read a 24-byte pcap file header whose magic ``is_pcap``; versions are judged as libpcap does."""
     big = int.from_bytes(header[:4], "big") in (_MICROSECONDS, _NANOSECONDS, _KUZNETZOV)
@@ -73,7 +165,7 @@ def pcap_form(header: bytes) -> PcapForm:
     else:
         raise FormError(f"is a pcap file of version {major}.{minor}; 2.0 to 2.4 and 543.0 fit")
     if link & _LINK_TYPE_MASK != ETHERNET:
-        raise LinkTypeError(f"holds frames of link type {link & _LINK_TYPE_MASK}; only Ethernet (1) fits")
+        raise LinkTypeError(link & _LINK_TYPE_MASK)
     return PcapForm(
         big=big,
         header_bytes=24 if magic == _KUZNETZOV else 16,
@@ -107,8 +199,8 @@ def check_section(block: bytes, section: Section) -> None:
         raise FormError(f"a section is of pcapng version {major}.{minor}; 1.0 and 1.2 fit")
 
 
-def interface_row(block: bytes, big: bool) -> NDArray[np.uint64]:
-    """The interface table's row for a whole interface description block.
+def interface_row(block: bytes, big: bool) -> tuple[int, NDArray[np.uint64]]:
+    """The link type and the interface table's row for a whole interface description block.
 
     Options are read as far as they are well formed; what follows the first broken one is ignored, and
     so is a time option of the wrong length.
@@ -117,8 +209,6 @@ def interface_row(block: bytes, big: bool) -> NDArray[np.uint64]:
         raise FormError(f"an interface description of {len(block)} bytes is too short")
     order = ">" if big else "<"
     link, _, snaplen = struct.unpack_from(order + "HHI", block, 8)
-    if link != ETHERNET:
-        raise LinkTypeError(f"has an interface of link type {link}; only Ethernet (1) fits")
     resolution, offset_s = 6, 0
     at, end = 16, len(block) - 4
     while at + 4 <= end:
@@ -131,6 +221,7 @@ def interface_row(block: bytes, big: bool) -> NDArray[np.uint64]:
             (offset_s,) = struct.unpack_from(order + "q", block, at + 4)
         at += 4 + (length + 3) // 4 * 4
     row = np.zeros(k.COLUMNS, np.uint64)
+    row[k.FOREIGN] = link != ETHERNET
     row[k.SNAPLEN] = snaplen
     exponent = resolution & 0x7F
     if resolution & 0x80:
@@ -141,7 +232,7 @@ def interface_row(block: bytes, big: bool) -> NDArray[np.uint64]:
         row[k.SCALE] = 10 ** (9 - exponent) if exponent <= 9 else 0
         row[k.DIVISOR] = _fitting(10 ** (exponent - 9)) if exponent > 9 else 0
     row[k.OFFSET_S] = max(-k.MAX_SECONDS, min(k.MAX_SECONDS, offset_s)) & (2**64 - 1)
-    return row
+    return link, row
 
 
 def _fitting(number: int) -> int:

@@ -38,7 +38,8 @@ LAST_NS = 21  # arrival of the last frame written
 NEED = 22  # after MORE_BYTES: bytes needed from POS on
 NEXT_NS = 23  # after BATCH_FULL and LATER: arrival of the frame at POS
 DETAIL = 24  # after an error: the number at fault
-SLOTS = 25
+LEFT_OUT = 25  # frames of interfaces that are not Ethernet, so far
+SLOTS = 26
 
 IN_ORDER, SWAPPED, MAYBE_SWAPPED = 0, 1, 2
 
@@ -61,7 +62,8 @@ SCALE = 2  # ns of a unit; 0: a unit is less than 1 ns
 DIVISOR = 3  # units of 1 ns, where SCALE is 0; 0: more than fit 64 bits
 BINARY = 4  # 1 + exponent of a power-of-2 resolution; 0: a power of 10
 OFFSET_S = 5  # int64 seconds in two's complement
-COLUMNS = 6
+FOREIGN = 6  # 1: not Ethernet
+COLUMNS = 7
 
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
@@ -240,6 +242,10 @@ def walk(
                 need = row
                 code = BAD_INTERFACE
                 break
+            if interfaces[row, FOREIGN] != 0:
+                state[LEFT_OUT] += 1
+                pos += total
+                continue
             at = pos + 8 + fixed
             if kind == SIMPLE_PACKET:
                 stamped = False

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.scenario.model import Scenario, TeamSpec
-from engine.scenario.values import one_line, parse_mac
+from engine.scenario.values import parse_mac
 from engine.traffic import team_kernels as k
 from engine.traffic.batch import Filled, FrameBatch
-from engine.traffic.capture import CaptureError, CaptureSource
+from engine.traffic.capture import CaptureSource
+from engine.traffic.capture_file import CaptureFile
 
 _NEVER_NS: Final = 2**62
 _LANE_FRAMES: Final = 8192
@@ -238,7 +239,7 @@ def _wire_free(lane: NDArray[np.int64]) -> Fraction:
 class TeamCapture(TeamSource):
     """The frames of a capture file, spread over the members of a team; otherwise as ``CaptureSource``.
 
-    Every member reads the file for itself, so it must be a regular one. A timestamp that goes back delays no
+    Every member reads the file for itself. A timestamp that goes back delays no
     other member's frames, so each reads on to its own next frame, wherever in the file that is. Raises
     CaptureError.
     """
@@ -249,16 +250,11 @@ class TeamCapture(TeamSource):
         self,
         scenario: Scenario,
         team: TeamSpec,
-        path: Path | str,
+        path: CaptureFile | Path | str,
         *,
         loop: bool = False,
         shorten_gaps: bool = False,
     ) -> None:
-        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
-            raise CaptureError(
-                f"{one_line(str(path))}: each member of team {team.name} reads it, and this can be read only"
-                " once; a regular file fits"
-            )
         index = team_index(scenario, team)
         self._readers: list[CaptureSource] = []
         self._pass_of_last_frame = [0] * len(team.members)
@@ -284,6 +280,11 @@ class TeamCapture(TeamSource):
     def broken(self) -> str | None:
         """The sentence that says what is wrong after the last frame, once the source has ended there."""
         return next((reader.broken for reader in self._readers if reader.broken is not None), None)
+
+    @property
+    def skipped_frames(self) -> int:
+        """Frames left out so far, by the member that has come farthest."""
+        return max(reader.skipped_frames for reader in self._readers)
 
     @property
     def bytes_read(self) -> int:

@@ -1,6 +1,8 @@
 """Captures that are missing, cut or no captures end as CONTRACT 4 says; none ends in a traceback."""
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from tests.end_to_end.capture_forms import (
     write,
 )
 from tests.end_to_end.conftest import Here
-from tests.end_to_end.program import Done, run
+from tests.end_to_end.program import VMQTUI, Done, run
 
 MAC = "02:00:5e:10:00:0a"
 PACKETS = [packet(k * 1000, frame(MAC, size=60 + k)) for k in range(4)]
@@ -39,12 +41,7 @@ UNUSABLE = {
     "zeros.pcap": bytes(4096),
     "gzip.pcap": b"\x1f\x8b\x08\x00" + bytes(60),
     "wifi.pcap": pcap(PACKETS, link_type=WIFI),
-    "wifi-unused.pcapng": PCAPNG + interface(link_type=WIFI),
-    "wifi-in-a-later-section.pcapng": PCAPNG
-    + section(">")
-    + interface(">", link_type=WIFI)
-    + enhanced(1, frame(MAC), order=">"),
-    "wifi-beside.pcapng": section() + interface(link_type=WIFI) + interface() + enhanced(1, frame(MAC), of=1),
+    "wifi.pcapng": section() + interface(link_type=WIFI) + interface() + enhanced(1, frame(MAC)),
     "huge-first-frame.pcap": pcap([]) + struct.pack("<IIII", 0, 0, 0xFFFFFFFF, 0xFFFFFFFF) + bytes(100),
 }
 
@@ -75,6 +72,47 @@ def test_missing_files_and_directories_are_refused(tmp_path: Path, here: Here) -
 @pytest.mark.slow
 def test_the_installed_command_refuses_without_a_traceback(tmp_path: Path) -> None:
     refused(run("replay", write(tmp_path / "text.pcap", b"#" * 99), "--json"), "text.pcap")
+
+
+BESIDE = {
+    "wifi-unused.pcapng": (PCAPNG + interface(link_type=WIFI), 4, 0),
+    "wifi-in-a-later-section.pcapng": (
+        PCAPNG + section(">") + interface(">", link_type=WIFI) + enhanced(1, frame(MAC), order=">"),
+        4,
+        1,
+    ),
+    "wifi-first.pcapng": (
+        section()
+        + interface(link_type=WIFI)
+        + interface()
+        + enhanced(0, bytes(9)) * 2
+        + enhanced(1, frame(MAC), of=1),
+        1,
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(BESIDE))
+def test_frames_of_other_interfaces_are_left_out_with_a_warning(
+    name: str, tmp_path: Path, here: Here
+) -> None:
+    content, frames, left_out = BESIDE[name]
+    done = here("replay", write(tmp_path / name, content), "--json")
+    assert done.status == 0
+    assert done.document["adapters"][0]["port"]["offered_frames"] == frames
+    assert done.document.get("skipped_frames", 0) == left_out
+    warning = f"warning: frames of interfaces that are not Ethernet are left out: {left_out}\n"
+    assert done.err == (warning if left_out else "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of a shell")
+@pytest.mark.parametrize("command", [("replay", "-", "--json"), ("compare", "-", "--json"), ("plan", "-")])
+def test_standard_input_is_read_to_its_end_and_used_as_often_as_needed(command: tuple[str, ...]) -> None:
+    done = subprocess.run([VMQTUI, *command], input=PCAP, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(b"reading standard input, a pipe, to its end\n")
+    assert b"standard input" in done.stdout
 
 
 BROKEN = {

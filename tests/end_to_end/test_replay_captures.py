@@ -14,6 +14,7 @@ from tests.end_to_end.program import run
 
 ETHERNET_CAPTURES = (
     "many-protocols.pcap",
+    "ethernet-beside-other-interfaces.pcapng",
     "nhrp.pcapng",
     "oversize-claim.pcap",
     "pim-assortment.pcap",

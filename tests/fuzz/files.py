@@ -1,5 +1,6 @@
 """Files that a person names, or that lie where the program looks: each read from the disk, as it is."""
 
+import gzip
 import io
 import os
 from pathlib import Path
@@ -80,6 +81,13 @@ def _capture(data: bytes) -> None:
         read_bytes(data, room())
     except CaptureError as error:
         check_sentence(error)
+
+
+def _gzip_seeds() -> list[bytes]:
+    """Compressed captures: whole, in two members, and followed by what is none."""
+    seeds = capture_seeds()
+    whole = [gzip.compress(seed, mtime=0) for seed in seeds]
+    return [*whole, whole[0] + whole[-1], whole[0] + b"garbage", gzip.compress(whole[0], mtime=0)]
 
 
 def _recording(data: bytes) -> None:
@@ -228,6 +236,7 @@ TARGETS: Final = {
     ),
     "theme": Target(_theme, _theme_seeds, words=lambda: [*COLOURS, *ROLES, "[colours]", "[roles]"]),
     "capture": Target(_capture, capture_seeds),
+    "capture-gzip": Target(_capture, _gzip_seeds),
     "recording": Target(_recording, recording_seeds, form=RECORDING),
     "recorded": Target(_recorded, lambda: [codec.encode(make_stats(2, FEW))]),
     "accounts": Target(

@@ -18,6 +18,7 @@ from engine.ndis.statuses import NdisError
 from engine.scenario.load import ScenarioError
 from engine.service.compare.comparison import Plan, runs_of
 from engine.service.compare.sweep import MAX_RUNS, SweepError, axis
+from engine.traffic.capture_file import capture_file
 from tests.fuzz.messages import FEW
 from tests.fuzz.mutate import LINES, MESSAGE
 from tests.fuzz.target import Target, check_sentence
@@ -165,7 +166,8 @@ def _sweep(data: bytes) -> None:
     """A line a key to vary, of a scenario with one of everything."""
     try:
         axes = [axis(line) for line in data.decode("utf-8", "replace").split("\n")[:4]]
-        runs = runs_of([Plan("lab", tomllib.loads(_LAB))], axes, capture="x.pcap", adapter=None, seconds=1.0)
+        plans, capture = [Plan("lab", tomllib.loads(_LAB))], capture_file("x.pcap")
+        runs = runs_of(plans, axes, capture=capture, adapter=None, seconds=1.0)
     except (SweepError, ScenarioError) as error:
         check_sentence(error)
         return

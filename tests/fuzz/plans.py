@@ -48,12 +48,12 @@ def _plan(data: bytes) -> None:
         max_buffers=None if first[7] > 128 else 1 + first[7],
     )
     try:
-        planned, broken = plan_capture(written(data[8:], "planned"), hardware)
+        planned, caveats = plan_capture(written(data[8:], "planned"), hardware)
     except (CaptureError, NoProcessorError, MisfitError) as error:
         check_sentence(error)
         return
-    if broken is not None:
-        check_sentence(broken)
+    if caveats.broken is not None:
+        check_sentence(caveats.broken)
     text = to_toml(planned, "x")
     assert all(line.isprintable() for line in text.split("\n"))
     assert loads(text, "plan.toml") == planned.scenario

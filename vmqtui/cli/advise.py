@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from engine.scenario.document import unknown_key
 from engine.scenario.load import load
 from engine.scenario.values import show
 from vmqtui.advising import words
+from vmqtui.cli.captures import kept_capture
 from vmqtui.cli.failures import DONE, engine_sentences, failed, sentences, unusable, warn
 from vmqtui.cli.output import print_json
 from vmqtui.numbers import compact, percent
@@ -46,20 +48,20 @@ def run_advise(
     from vmqtui.cli.start import prepare_kernels
 
     prepare_kernels()
-    with engine_sentences(str(scenario or "the plan")):
+    held_capture = nullcontext() if capture is None else kept_capture(capture)
+    with engine_sentences(str(scenario or "the plan")), held_capture as held:
         from engine.service.replay import plan_capture
         from engine.service.trial import Trial
 
         if given is None:
-            assert capture is not None
-            given = plan_capture(capture)[0].scenario
+            assert held is not None
+            given = plan_capture(held)[0].scenario
         if capture is None and (given.traffic is None or not given.traffic.mix):
             unusable(
                 f"{scenario}: traffic: has no mix, so no frame would come (add one, or name a --capture)"
             )
-        trial = Trial(given, seconds, capture, adapter)
-        source = str(capture or scenario)
-    return print_trial(trial, thresholds, source, as_json)
+        trial = Trial(given, seconds, held, adapter)
+        return print_trial(trial, thresholds, str(held or scenario), as_json)
 
 
 def print_trial(trial: "Trial", thresholds: AdviceThresholds, source: str, as_json: bool) -> int:

@@ -2,15 +2,16 @@
 
 import os
 import shutil
-import stat
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.scenario.load import load_document
-from vmqtui.cli.failures import DONE, FAILED, engine_sentences, failed, sentences, unusable, warn
+from vmqtui.cli.captures import kept_capture, warn_of
+from vmqtui.cli.failures import engine_sentences, failed, sentences, unusable
 from vmqtui.cli.output import print_json
 from vmqtui.cli.start import prepare_kernels
 from vmqtui.printable import printable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from engine.service.compare.comparison import Comparison, Plan
     from engine.service.compare.pool import Progress
     from engine.service.compare.runs import Result, Run
+    from engine.traffic.capture_file import CaptureFile
 
 _SUFFIXES: Final = (".html", ".md", ".json")
 _PLAN: Final = "plan"
@@ -52,7 +54,8 @@ def run_compare(
     with sentences():
         documents = [load_document(path) for path in scenarios]
     prepare_kernels("engine.service.compare.task")
-    with engine_sentences("compare"):
+    held_capture = nullcontext() if capture is None else kept_capture(capture)
+    with engine_sentences("compare"), held_capture as held:
         from engine.service.compare.comparison import compare, runs_of
         from engine.service.compare.pool import RunFailedError
         from engine.service.compare.sweep import SweepError, axis
@@ -60,9 +63,9 @@ def run_compare(
         try:
             axes = [axis(one) for one in sweep]
             runs = runs_of(
-                _plans(scenarios, documents, capture, planned=planned or not scenarios),
+                _plans(scenarios, documents, held, planned=planned or not scenarios),
                 axes,
-                capture=None if capture is None else str(capture),
+                capture=held,
                 adapter=adapter,
                 seconds=10.0 if seconds is None else seconds,
             )
@@ -79,10 +82,7 @@ def run_compare(
         print_json(comparison.document())
     else:
         _print(comparison)
-    if comparison.broken is not None:
-        warn(f"{comparison.broken}; the comparison covers the frames before it")
-        return FAILED
-    return DONE
+    return warn_of(comparison.caveats, "the comparison")
 
 
 def _sort(files: Sequence[Path]) -> tuple[Path | None, list[Path]]:
@@ -91,17 +91,15 @@ def _sort(files: Sequence[Path]) -> tuple[Path | None, list[Path]]:
     others = [path for path in files if path not in scenarios]
     if len(others) > 1:
         unusable(f"{others[1]}: a second capture (scenarios end in .toml)")
-    if others:
-        try:
-            if not stat.S_ISREG(others[0].stat().st_mode) and not others[0].is_dir():
-                unusable(f"{others[0]}: not a regular file, and each plan reads it anew")
-        except OSError:
-            pass  # what is wrong with it is said by who reads it
     return (others[0] if others else None), scenarios
 
 
 def _plans(
-    paths: Sequence[Path], documents: Sequence[dict[str, Any]], capture: Path | None, *, planned: bool
+    paths: Sequence[Path],
+    documents: Sequence[dict[str, Any]],
+    capture: "CaptureFile | None",
+    *,
+    planned: bool,
 ) -> "list[Plan]":
     """The plans to compare, under names of their own."""
     from engine.service.compare.comparison import Plan

@@ -14,6 +14,7 @@ from engine.bus.discovery import ENVIRONMENT_VARIABLE, own_url
 from engine.bus.urls import BrokerUrl
 from engine.logs import Form
 from engine.scenario.load import load
+from vmqtui.cli.captures import is_stream
 from vmqtui.cli.engine import check_source
 from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
 from vmqtui.cli.logs import log_of_screen
@@ -85,6 +86,8 @@ def engine_options(
     if scenario is not None:
         load(scenario)
     check_source(capture, loop, interface, promiscuous)
+    if capture is not None and is_stream(capture):
+        unusable(f"--capture: {capture} is a pipe, which only vmqtui engine reads (a file fits)")
     options = [*(["--loop"] if loop else []), *(["--promiscuous"] if promiscuous else [])]
     for name, value in given:
         options += [name, str(value)] if value is not None else []

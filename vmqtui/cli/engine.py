@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +17,7 @@ from engine.ending import hear_of_parents_end
 from engine.kernels import OF_INTERFACE
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
+from vmqtui.cli.captures import kept_capture
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
 from vmqtui.cli.logs import log_of_engine
 from vmqtui.cli.reach import broker_url, listening_tls
@@ -28,6 +31,7 @@ _CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 if TYPE_CHECKING:
     from engine.bus.settings import Listen
     from engine.service.engine import Engine
+    from engine.traffic.capture_file import CaptureFile
 
 
 def run_engine(
@@ -71,13 +75,15 @@ def run_engine(
         from engine.service.engine import Engine
         from engine.service.machine import WORKER_DEADLINE_S
 
+        held_capture = nullcontext() if capture is None else kept_capture(capture)
+
         def say(sentence: str) -> None:
             print(sentence, file=sys.stderr, flush=True)
 
-        def build() -> Engine:
+        def build(held: "CaptureFile | None") -> Engine:
             return Engine(
                 given,
-                capture=capture,
+                capture=held,
                 loop=loop,
                 interface=interface,
                 promiscuous=promiscuous,
@@ -92,7 +98,8 @@ def run_engine(
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )
 
-        return run_async(_serve(build, duration, tied, own_broker=url is None))
+        with held_capture as held:
+            return run_async(_serve(partial(build, held), duration, tied, own_broker=url is None))
 
 
 def check_source(capture: Path | None, loop: bool, interface: str | None, promiscuous: bool) -> None:

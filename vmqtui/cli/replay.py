@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engine.scenario.load import load
 from engine.telemetry.config import Config
-from vmqtui.cli.failures import DONE, FAILED, engine_sentences, sentences, unusable, warn
+from vmqtui.cli.captures import kept_capture, warn_of
+from vmqtui.cli.failures import engine_sentences, sentences, unusable, warn
 from vmqtui.cli.output import print_json, print_table
 from vmqtui.cli.start import prepare_kernels
 from vmqtui.columns import COLUMNS
@@ -39,15 +40,15 @@ def run_replay(
     with sentences():
         given = load(scenario) if scenario is not None else None
     prepare_kernels()
-    with engine_sentences(str(scenario or "the plan")):
+    with engine_sentences(str(scenario or "the plan")), kept_capture(capture) as held:
         from engine.service.machine import WORKER_DEADLINE_S
         from engine.service.replay import plan_capture, replay
 
         if given is None:
-            given = plan_capture(capture)[0].scenario
+            given = plan_capture(held)[0].scenario
         report = _progress()
         done = replay(
-            capture,
+            held,
             given,
             adapter,
             pace=pace,
@@ -66,30 +67,24 @@ def run_replay(
         print_json(done.document)
     else:
         _print_report(done)
-    if done.broken is not None:
-        warn(f"{done.broken}; the report covers the frames before it")
-        return FAILED
-    return DONE
+    return warn_of(done.caveats, "the report")
 
 
 def run_plan(capture: Path, **hardware: Any) -> int:
     """Print a plan for a capture, and for ``hardware`` as ``Hardware`` takes it; the exit status."""
     prepare_kernels()
-    with engine_sentences(str(capture)):
+    with engine_sentences(str(capture)), kept_capture(capture) as held:
         from engine.scenario.relations import MisfitError
         from engine.service.replay import plan_capture
         from engine.traffic.plan import Hardware
         from engine.traffic.plan_text import to_toml
 
         try:
-            planned, broken = plan_capture(capture, Hardware(**hardware))
+            planned, caveats = plan_capture(held, Hardware(**hardware))
         except MisfitError as misfit:
             unusable(f"--{str(misfit.path[-1]).replace('_', '-')}: {misfit}")
-    print(to_toml(planned, str(capture)), end="")
-    if broken is not None:
-        warn(f"{broken}; the plan covers the frames before it")
-        return FAILED
-    return DONE
+    print(to_toml(planned, held.name), end="")
+    return warn_of(caveats, "the plan")
 
 
 def _progress() -> "Callable[[CaptureFrames], None]":

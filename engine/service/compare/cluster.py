@@ -18,6 +18,7 @@ from engine.scenario.values import one_line
 from engine.service.compare.pool import Progress, RunFailedError
 from engine.service.compare.runs import Result, Run
 from engine.service.compare.task import Failure, decode_answer, encode_run, with_capture
+from engine.traffic.capture_file import CaptureFile
 
 MAX_CAPTURE_BYTES: Final = 256 * 1024 * 1024
 """Largest capture that is sent."""
@@ -49,7 +50,7 @@ def run_on(
         except (OSError, ValueError) as error:
             raise RunFailedError(f"--dask: {url}: {_first_line(error)}", unusable=False) from None
         try:
-            held = {name: client.scatter(content) for name, content in captures.items()}
+            held = {capture: client.scatter(content) for capture, content in captures.items()}
             futures = {
                 client.submit(_carry_out, encode_run(run), held.get(run.capture), pure=False): number
                 for number, run in enumerate(runs)
@@ -65,19 +66,20 @@ def run_on(
     return [results[number] for number in range(len(runs))]
 
 
-def _captures(runs: Sequence[Run]) -> dict[str | None, bytes]:
+def _captures(runs: Sequence[Run]) -> dict[CaptureFile | None, bytes]:
     """The content of each capture that the runs read."""
-    found: dict[str | None, bytes] = {}
-    for name in {run.capture for run in runs if run.capture is not None}:
+    found: dict[CaptureFile | None, bytes] = {}
+    for capture in {run.capture for run in runs if run.capture is not None}:
+        name = capture.name
         try:
-            size = Path(name).stat().st_size
+            size = Path(capture.path).stat().st_size
             if size > MAX_CAPTURE_BYTES:
                 raise RunFailedError(
                     f"--dask: {one_line(name)}: {size:,} bytes are too many to send"
                     f" ({MAX_CAPTURE_BYTES:,} fit)",
                     unusable=True,
                 )
-            found[name] = Path(name).read_bytes()
+            found[capture] = Path(capture.path).read_bytes()
         except OSError as error:
             raise RunFailedError(f"{one_line(name)}: {error.strerror}", unusable=True) from None
     return found

@@ -14,6 +14,8 @@ from engine.scenario.relations import targets
 from engine.service.compare.measures import MEASURES, best
 from engine.service.compare.runs import Result, Run
 from engine.service.compare.sweep import MAX_RUNS, Axis, SweepError, combinations, varied
+from engine.service.sources import Caveats
+from engine.traffic.capture_file import CaptureFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Comparison:
     def traffic(self) -> str:
         """What went through each, in words."""
         first = self.runs[0]
-        return first.capture if first.capture is not None else "the plans' own traffic"
+        return first.capture.name if first.capture is not None else "the plans' own traffic"
 
     def values(self, key: str) -> list[float | None]:
         """One measure, by run."""
@@ -50,9 +52,10 @@ class Comparison:
         return {measure.key: best(measure, self.values(measure.key), delivered) for measure in MEASURES}
 
     @property
-    def broken(self) -> str | None:
-        """The sentence on the capture's break, if it has one."""
-        return next((result.broken for result in self.results if result.broken is not None), None)
+    def caveats(self) -> Caveats:
+        """What the runs did not cover of the capture."""
+        broken = next((result.broken for result in self.results if result.broken is not None), None)
+        return Caveats(broken, max(result.skipped_frames for result in self.results))
 
     def document(self) -> dict[str, Any]:
         """As ``vmqtui compare --json`` prints it."""
@@ -60,7 +63,7 @@ class Comparison:
         return {
             "schema": "vmq.compare/1",
             "version": __version__,
-            "capture": first.capture,
+            "capture": None if first.capture is None else first.capture.name,
             "seconds": None if first.capture is not None else first.seconds,
             "wall_seconds": self.wall_seconds,
             "where": self.where,
@@ -82,7 +85,7 @@ def runs_of(
     plans: Sequence[Plan],
     axes: Sequence[Axis],
     *,
-    capture: str | None,
+    capture: CaptureFile | None,
     adapter: str | None,
     seconds: float,
 ) -> list[Run]:

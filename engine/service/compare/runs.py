@@ -6,7 +6,6 @@ of a cluster, and the answer is the same.
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -14,7 +13,8 @@ import msgspec
 from engine.scenario.model import Scenario
 from engine.service.compare.measures import MEASURES, Observed, low_water
 from engine.service.replay import Ended, run
-from engine.service.sources import capture_source, synthetic_source
+from engine.service.sources import Caveats, capture_source, synthetic_source
+from engine.traffic.capture_file import CaptureFile
 from engine.traffic.until import Until
 
 _LOWEST_QUEUES: Final = 5
@@ -34,7 +34,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     settings: dict[str, str] = {}
     scenario: Scenario
-    capture: str | None = None
+    capture: CaptureFile | None = None
     adapter: str | None = None
     seconds: float = 0.0
 
@@ -78,7 +78,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run. ``values`` by measure, None for unknown; ``cpus`` the share of its cycles that each
     processor was busy; ``latency`` frames by bucket of ``engine.dataplane.latency``; ``lowest`` the queues
     whose buffers came nearest to running out; ``moves`` the first ones that the balancer made, None where it
-    was off. ``broken`` says where a capture is, if it is."""
+    was off. ``broken`` says where a capture is, if it is; ``skipped_frames`` were of interfaces that are not
+    Ethernet."""
 
     sim_seconds: float
     wall_seconds: float
@@ -88,6 +89,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     lowest: list[LowQueue]
     moves: list[Moved] | None = None
     broken: str | None = None
+    skipped_frames: int = 0
 
 
 def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
@@ -96,9 +98,9 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
     Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
     """
     began = time.monotonic()
-    broken = None
+    caveats = Caveats()
     if one.capture is not None:
-        capture = capture_source(Path(one.capture), one.scenario, one.adapter)
+        capture = capture_source(one.capture, one.scenario, one.adapter)
         try:
             ended = run(
                 one.scenario,
@@ -108,7 +110,7 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
             )
         finally:
             capture.close()
-        sim_seconds, broken = capture.last_arrival_ns / 1e9, capture.broken
+        sim_seconds, caveats = capture.last_arrival_ns / 1e9, Caveats.of(capture)
     else:
         traffic = synthetic_source(one.scenario)
         if traffic is None:
@@ -125,7 +127,8 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
         latency=seen.latency().tolist(),
         lowest=[LowQueue(*row) for row in low_water(seen)[:_LOWEST_QUEUES]],
         moves=_moves(ended),
-        broken=broken,
+        broken=caveats.broken,
+        skipped_frames=caveats.skipped_frames,
     )
 
 

@@ -17,6 +17,7 @@ from engine.dataplane.memory import NotEnoughMemoryError
 from engine.service.compare.runs import Progress, Result, Run, carry_out
 from engine.service.sources import ChoiceError
 from engine.traffic.capture import CaptureError
+from engine.traffic.capture_file import CaptureFile
 
 _TELL_EVERY_S: Final = 0.2
 
@@ -37,11 +38,8 @@ class _Share(msgspec.Struct, frozen=True, tag=True):
 
 
 class _Order(msgspec.Struct, frozen=True):
-    """``capture`` is where the run's capture lies for who carries it out, if that is elsewhere."""
-
     version: str
     run: Run
-    capture: str | None = None
 
 
 Answer = Result | Failure
@@ -57,7 +55,9 @@ def encode_run(run: Run) -> bytes:
 def with_capture(order: bytes, path: str) -> bytes:
     """The same order, where the capture lies elsewhere."""
     read = msgspec.msgpack.decode(order, type=_Order)
-    return _encode(msgspec.structs.replace(read, capture=path))
+    assert read.run.capture is not None
+    run = msgspec.structs.replace(read.run, capture=CaptureFile(path, read.run.capture.name))
+    return _encode(msgspec.structs.replace(read, run=run))
 
 
 def decode_answer(words: bytes) -> Answer | float:
@@ -89,29 +89,21 @@ def answer(order: bytes, tell: Callable[[bytes], None] = lambda words: None) -> 
             told = now
             tell(_encode(_Share(share)))
 
-    said = _carry_out(read, progress)
+    said = _carry_out(read.run, progress)
     if isinstance(said, Failure):
         return _encode(said)
     return _encode(_Done(said))
 
 
-def _carry_out(order: _Order, progress: Progress) -> Answer:
-    def here(sentence: str) -> str:
-        """As it reads where the run was asked for."""
-        return sentence if order.capture is None else sentence.replace(order.capture, str(order.run.capture))
-
-    run = order.run
-    if order.capture is not None:
-        run = msgspec.structs.replace(run, capture=order.capture)
+def _carry_out(run: Run, progress: Progress) -> Answer:
     try:
-        result = carry_out(run, progress)
+        return carry_out(run, progress)
     except (CaptureError, ChoiceError, ValueError) as error:
-        return Failure("unusable", here(str(error)))
+        return Failure("unusable", str(error))
     except NotEnoughMemoryError as error:
         return Failure("memory", str(error))
     except (WorkerDiedError, OSError) as error:
-        return Failure("failed", here(str(error)))
-    return msgspec.structs.replace(result, broken=here(result.broken) if result.broken else None)
+        return Failure("failed", str(error))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from engine.service.compare.runs import Result, Run, carry_out
 from engine.service.compare.task import Failure, answer, decode_answer, encode_run, with_capture
 from engine.service.leftovers import leftovers
 from engine.service.replay import replay
+from engine.traffic.capture_file import capture_file
 from tests.traffic.captures import ethernet, frame, pcap
 
 MACS = [f"00:15:5d:00:00:0{n}" for n in range(1, 4)]
@@ -33,7 +34,8 @@ def scenario(cpus: list[int], buffers: int = 16) -> str:
 
 def runs(capture: Path | None, *texts: str) -> list[Run]:
     plans = [Plan(f"plan{n}", tomllib.loads(text)) for n, text in enumerate(texts)]
-    return runs_of(plans, [], capture=None if capture is None else str(capture), adapter=None, seconds=0.01)
+    held = None if capture is None else capture_file(capture)
+    return runs_of(plans, [], capture=held, adapter=None, seconds=0.01)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from engine.scenario.load import ScenarioError
 from engine.service.compare.comparison import Plan, runs_of
 from engine.service.compare.runs import Run
 from engine.service.compare.sweep import MAX_RUNS, SweepError, axis, combinations, varied
+from engine.traffic.capture_file import capture_file
 
 TWO = """
 [[adapter]]
@@ -31,8 +32,9 @@ def changed(text: str, *sweeps: str) -> dict[str, Any]:
     return varied(tomllib.loads(text), combinations([axis(one) for one in sweeps])[0])
 
 
-def runs(text: str, *sweeps: str, capture: str | None = "x.pcap") -> list[Run]:
+def runs(text: str, *sweeps: str) -> list[Run]:
     plan = Plan("lab.toml", tomllib.loads(text))
+    capture = capture_file("x.pcap")
     return runs_of([plan], [axis(one) for one in sweeps], capture=capture, adapter=None, seconds=1.0)
 
 

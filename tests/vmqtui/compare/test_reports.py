@@ -13,6 +13,7 @@ from engine.scenario.model import Scenario
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
 from engine.service.compare.runs import LowQueue, Moved, Result, Run
+from engine.traffic.capture_file import capture_file
 from vmqtui.compare import plots
 from vmqtui.compare.grid import MOST_ACROSS, grid, verdicts
 from vmqtui.compare.markdown import markdown
@@ -36,7 +37,7 @@ def comparison(*names: str, **differing: list[float | None]) -> Comparison:
         )
         for n in range(len(names))
     ]
-    runs = [Run(name=name, scenario=Scenario(), capture="x.pcap") for name in names]
+    runs = [Run(name=name, scenario=Scenario(), capture=capture_file("x.pcap")) for name in names]
     return Comparison(runs, results, 1.5, "(2 at a time)")
 
 
