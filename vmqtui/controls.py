@@ -19,7 +19,7 @@ from vmqtui.tasks import adapters, advice, balancer, filters, queues, traffic, v
 from vmqtui.tasks.giving import give_queue
 from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Task, called
-from vmqtui.tasks.undo import Change, change_of, hindrance, undo
+from vmqtui.tasks.undo import Change, Changes, change_of, hindrance, undo
 from vmqtui.views.processors import ProcessorsView
 from vmqtui.views.view import View
 
@@ -29,7 +29,7 @@ class Controls(Screen[None]):
 
     _link: Link
     _model: Model
-    _last_change: Change | None = None
+    _changes: Changes
     _unanswered: Sequence[Submission] = ()
     """Of dialogs that were left while they waited."""
 
@@ -57,22 +57,32 @@ class Controls(Screen[None]):
         status = self._model.snapshot.status
         return status.started_at if status is not None else 0.0
 
-    def _ask(self, dialog: RequestDialog) -> None:
-        """Open a dialog, unless nobody is there to answer it; remember what it changed."""
+    def _refuses(self) -> bool:
+        """Whether nothing can be changed now; says why."""
         if self._model.past is not None:
             self._tell("this is the past, which can't be changed; Space goes back to now", "warning")
-            return
+            return True
         alive = self._model.liveness()
-        if alive.state in ("connecting", "empty", "offline"):
+        refuses = alive.state in ("connecting", "empty", "offline")
+        if refuses:
             self._tell(f"nothing can be changed now: {alive.words or alive.state}", "warning")
+        return refuses
+
+    def _ask(self, dialog: RequestDialog, takes_back: Change | None = None) -> None:
+        """Open a dialog, unless nothing can be changed now; remember what it changed, or took back."""
+        if self._refuses():
             return
-        host, started_at, submission = self._model.host, self._started_at(), dialog.submission
+        model, submission = self._model, dialog.submission
+        host, started_at, before = model.host, self._started_at(), model.snapshot.config
 
         def report(ending: Ending) -> None:
             if ending.words:
                 self._tell(ending.words)
-            change = change_of(ending, host, started_at, self._link.clock())
-            self._last_change = change or self._last_change
+            change = change_of(ending, host, started_at, self._link.clock(), before)
+            if takes_back is not None:
+                self._changes.taken_back(takes_back, ending, change)
+            elif change is not None:
+                self._changes.made(change)
 
         def left(_: None) -> None:
             self._unanswered = [one for one in (*self._unanswered, submission) if one.under_way]
@@ -89,15 +99,45 @@ class Controls(Screen[None]):
 
     def action_undo(self) -> None:
         """Take back the last change, if it can be."""
-        model, change = self._model, self._last_change
-        if any(one.under_way for one in self._unanswered):
-            self._tell("the last change waits for its answer; u takes it back after that", "warning")
+        self._take_back(undone=False)
+
+    def action_redo(self) -> None:
+        """Make the change again that was taken back last."""
+        self._take_back(undone=True)
+
+    def _take_back(self, *, undone: bool) -> None:
+        """Undo the last change on the host that is shown; ``undone``: the last that was undone."""
+        model, changes = self._model, self._changes
+        if self._refuses():
             return
-        why = hindrance(change, model.host, self._started_at(), model.snapshot)
-        if change is None or why is not None:
-            self._tell(f"nothing to undo: {why}")
-        else:
-            self._ask_task(undo(change, self._link.clock()))
+        if any(one.under_way for one in self._unanswered):
+            self._tell("the last change waits for its answer; it can be undone after that", "warning")
+            return
+        what = "make again" if undone else "undo"
+        change = changes.last(model.host, undone=undone)
+        if change is None:
+            other = changes.elsewhere(undone=undone)
+            why = (
+                f"the last change was on {other}; h goes there"
+                if other
+                else "nothing was changed from here yet"
+            )
+            self._tell(
+                f"nothing to {what}: {'nothing was undone from here' if undone and not other else why}"
+            )
+            return
+        following = changes.last(model.host, undone=undone, before=change)
+        hindered = hindrance(change, self._started_at(), model.snapshot)
+        if hindered is None:
+            task = undo(change, following, self._link.clock(), lambda: model.snapshot.config, again=undone)
+            self._ask(RequestDialog(self._link, model.host, task), change)
+            return
+        if hindered.lasting:
+            changes.forget(change)
+        then = (
+            f". The next to {what}: {following.words}" if hindered.lasting and following is not None else ""
+        )
+        self._tell(f"nothing to {what}: {change.words}: {hindered.words}{then}")
 
     def action_move_queue(self) -> None:
         """Choose the processor that serves the queue."""

@@ -20,6 +20,7 @@ from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
 from vmqtui.state.rows import QueueRow
 from vmqtui.table_actions import TableActions
+from vmqtui.tasks.undo import Changes
 from vmqtui.time_keys import TimeKeys
 from vmqtui.views.advice import AdviceView
 from vmqtui.views.default_queue import DefaultQueueView
@@ -55,6 +56,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
         self._link = link
         self._model = model
         self._offered = actions
+        self._changes = Changes()
         # Of this dashboard, not of the class: what is offered differs from one to the next.
         keys = BindingsMap(
             Binding(action.key, action.does, action.title, show=False, priority=action.priority)

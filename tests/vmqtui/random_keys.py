@@ -77,6 +77,7 @@ PHRASES: Final = (
     ("3 down x", "y"),
     ("u", "enter enter"),
     ("u", "u enter"),
+    ("ctrl+y", "enter enter"),
     ("C", "space enter enter"),
     ("t", "1 2 enter escape escape"),
     ("h", "down enter enter"),

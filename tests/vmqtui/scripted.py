@@ -343,7 +343,9 @@ class ScriptedLink:
             raise answer
         return answer
 
-    def answer(self, ndis_status: str = "NDIS_STATUS_SUCCESS", message: str = "", **result: Any) -> None:
+    def answer(
+        self, ndis_status: str = "NDIS_STATUS_SUCCESS", message: str = "", revision: int = 0, **result: Any
+    ) -> None:
         """The answer to the next request: an error unless SUCCESS or PENDING."""
         ok = ndis_status in ("NDIS_STATUS_SUCCESS", "NDIS_STATUS_PENDING")
         self.answers.put_nowait(
@@ -353,6 +355,7 @@ class ScriptedLink:
                 ndis_status=ndis_status,
                 message=message,
                 result=result,
+                revision=revision,
             )
         )
 

@@ -63,4 +63,5 @@ def test_read_only_offers_nothing_that_changes() -> None:
         "restart_worker",
         "set_balancer",
         "undo",
+        "redo",
     }

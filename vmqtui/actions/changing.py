@@ -157,9 +157,17 @@ CHANGING: tuple[Action, ...] = (
         "undo",
         "u",
         "Undo the last change",
-        "Take back what was changed last from here, where that can be; says why where it can't.",
+        "Take back what was changed last from here, then the change before it; says why where it can't.",
         "Queues",
         changes=True,
         bar="undo",
+    ),
+    Action(
+        "redo",
+        "ctrl+y",
+        "Make a change again",
+        "Make the change again that was undone last.",
+        "Queues",
+        changes=True,
     ),
 )

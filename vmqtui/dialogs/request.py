@@ -59,6 +59,8 @@ class RequestDialog(Dialog[None]):
             dialog.border_title = self.asked.title.replace("[", r"\[")
             if self.asked.explanation:
                 yield Static(Text(self.asked.explanation), id="explanation")
+            if self.asked.warning:
+                yield Static(Text(f"△ {self.asked.warning}", palette_of(self).style("warn")), id="warning")
             yield from self.compose_body()
             yield from self._lines_of_form
             yield self.preview

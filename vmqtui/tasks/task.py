@@ -71,6 +71,8 @@ class Task:
     plan: Callable[[Values], Sequence[Step]]
     fields: Sequence[Field] = ()
     destructive: bool = False
+    warning: str = ""
+    """A sentence that must be seen before it is done."""
 
 
 @dataclass(frozen=True)
