@@ -5,12 +5,17 @@ import os
 import secrets
 import shutil
 import sys
-from multiprocessing import shared_memory
+import warnings
+from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from engine.dataplane.layout import Sizes, Views, lay_out, total_bytes
+
+# A tracker that was killed is replaced, and what it knew is removed here all the same.
+warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")
 
 SHOWN_IN = Path("/dev/shm")
 """Where POSIX shared memory is a file system with a size of its own, which shows its segments as files."""
@@ -28,14 +33,19 @@ def free_bytes() -> int:
     return available
 
 
-def _hold(name: str) -> int | None:
-    """Lock a segment for as long as the descriptor that this gives is open: somebody uses it."""
+def own_name() -> str:
+    """A name for what this process makes and a later start removes, should this one be killed."""
+    return f"vmq-{os.getpid():x}-{secrets.token_hex(4)}"
+
+
+def hold(path: Path) -> int | None:
+    """Lock a segment, or a directory, for as long as the descriptor that this gives is open: it is in use."""
     if sys.platform != "linux":
         return None
     import fcntl
 
     try:
-        descriptor = os.open(SHOWN_IN / name, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -43,7 +53,7 @@ def _hold(name: str) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody uses a segment. Raises ``OSError``."""
+    """Whether a process holds a segment or a directory. Raises ``OSError``."""
     if sys.platform != "linux":
         return False
     import fcntl
@@ -56,6 +66,27 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _attach(name: str) -> shared_memory.SharedMemory:
+    """Attach to the segment of another process, which removes it.
+
+    The resource tracker does not know of it: one that this process had to start would remove the segment.
+    """
+    if sys.version_info >= (3, 13):
+        return shared_memory.SharedMemory(name, track=False)
+    tracker: Any = resource_tracker
+    register, tracker.register = tracker.register, lambda name, kind: None
+    try:
+        return shared_memory.SharedMemory(name)
+    finally:
+        tracker.register = register
+
+
+def _track(memory: shared_memory.SharedMemory) -> None:
+    """Make a segment of this process known to the resource tracker: a new one where the first was killed."""
+    if os.name == "posix":
+        resource_tracker.register(f"/{memory.name}", "shared_memory")
 
 
 class Block:
@@ -72,17 +103,15 @@ class Block:
             if needed > free:
                 raise NotEnoughMemoryError(f"needs {needed:,} bytes of shared memory; {free:,} are free")
             try:
-                self._memory = shared_memory.SharedMemory(
-                    f"vmq-{os.getpid():x}-{secrets.token_hex(4)}", create=True, size=needed
-                )
+                self._memory = shared_memory.SharedMemory(own_name(), create=True, size=needed)
             except OSError as error:
                 if error.errno not in (errno.ENOMEM, errno.ENOSPC):
                     raise
                 raise NotEnoughMemoryError(f"needs {needed:,} bytes of shared memory: {error}") from error
         else:
-            self._memory = shared_memory.SharedMemory(name)
+            self._memory = _attach(name)
         self._made = name is None
-        self._held = _hold(self._memory.name) if self._made else None
+        self._held = hold(SHOWN_IN / self._memory.name) if self._made else None
         memory = self._memory.buf
         assert memory is not None
         self.views: Views = lay_out(memory, sizes)
@@ -101,6 +130,7 @@ class Block:
             self._memory._buf = None  # type: ignore[attr-defined]
             self._memory._mmap = None  # type: ignore[attr-defined]
         if self._made:
+            _track(self._memory)
             self._memory.unlink()
         if self._held is not None:
             os.close(self._held)

@@ -1,11 +1,17 @@
 """How worker processes start. Light: it can run before anything heavy is imported."""
 
 import multiprocessing
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import util
 from multiprocessing.context import BaseContext
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+
+from engine.dataplane.memory import hold, own_name
 
 _PRELOADED: Final = ("engine.dataplane.shard", "engine.dataplane.fork_server")
 
@@ -14,9 +20,25 @@ def context() -> BaseContext:
     """Forked from a server that has the kernels loaded, where there is fork; else spawned."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    _make_place_of_sockets()
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(list(_PRELOADED))
     return forkserver
+
+
+def _make_place_of_sockets() -> None:
+    """Have multiprocessing make its sockets where a later start finds them, should this process be killed.
+
+    The name of its own directory (``pymp-…``) does not tell whose it is.
+    """
+    process: Any = multiprocessing.current_process()
+    if process._config.get("tempdir") is None:
+        directory = Path(tempfile.gettempdir()) / own_name()
+        with suppress(OSError):
+            directory.mkdir(mode=0o700)
+            hold(directory)
+            util.Finalize(None, shutil.rmtree, args=(directory, True), exitpriority=-100)
+            process._config["tempdir"] = str(directory)
 
 
 def warm_up(*also: str) -> None:

@@ -1,14 +1,15 @@
-"""What engines that are no more left behind: announcements, and shared memory that nobody holds.
+"""Files that engines left behind that were killed: announcements, shared memory, directories of sockets.
 
-An engine that is killed takes its shared memory with it, unless what watches over that is killed too. The
-name of a segment holds the engine's process id, and while it lives the engine holds a lock on it, so that
-neither an id that another process has by now, nor one of another container, can mislead. Where the system
-does not show segments as files, engines list theirs in the runtime directory.
+An engine that is killed takes its shared memory and sockets with it, unless the processes that see to that
+are killed too. The name of a segment or directory holds the engine's process id, and a living engine holds a
+lock on it, so that neither an id that another process has by now, nor one of another container, can mislead.
+Where the system does not show segments as files, engines list theirs in the runtime directory.
 """
 
 import os
 import re
 import shutil
+import tempfile
 import time
 from contextlib import suppress
 from multiprocessing import shared_memory
@@ -35,13 +36,14 @@ def leftovers() -> list[Path]:
             if match and not process_lives(int(match[1], 16)):
                 found.append(path)
     found += kept_captures_left()
-    with suppress(OSError):
-        found += filter(_is_left, SHOWN_IN.iterdir())
+    for place in (SHOWN_IN, Path(tempfile.gettempdir())):
+        with suppress(OSError):
+            found += filter(_is_left, place.glob("vmq-*"))
     return sorted(found)
 
 
 def _is_left(path: Path) -> bool:
-    """Whether a file is the shared memory of an engine that is no more."""
+    """Whether a file or directory is the shared memory or the sockets of an engine that is no more."""
     match = _BLOCK.fullmatch(path.name)
     if match is None:
         return False
@@ -62,9 +64,10 @@ def remove(path: Path) -> None:
             memory = shared_memory.SharedMemory(path.name.removeprefix(_LISTED))
             memory.close()
             memory.unlink()
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    path.unlink(missing_ok=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def clear() -> list[Path]:

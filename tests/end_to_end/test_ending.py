@@ -20,10 +20,10 @@ from tests.end_to_end.program import Running, shared_memory, wait_until
 pytestmark = pytest.mark.slow
 
 
-def engine(folder: Path, host: str, *arguments: str) -> Running:
+def engine(folder: Path, host: str, *arguments: str, **environment: str) -> Running:
     path = folder / f"{host}.toml"
     path.write_text(small(host), encoding="utf-8")
-    return Running("engine", "--scenario", path, "--interval", "0.05", *arguments)
+    return Running("engine", "--scenario", path, "--interval", "0.05", *arguments, **environment)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -151,8 +151,12 @@ def returned_more_than(reader: Reader, frames: int) -> bool:
 
 @pytest.mark.parametrize("state", ["running", "stopped"])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: Path, state: str) -> None:
-    killed = engine(tmp_path, "killed")
+def test_a_killed_engine_takes_its_workers_broker_memory_and_sockets_with_it(
+    tmp_path: Path, state: str
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    killed = engine(tmp_path, "killed", TMPDIR=str(temporary))
     reader = Reader(killed.first_line(), "killed")
     reader.last("stats")
     family = killed.family()
@@ -172,6 +176,7 @@ def test_a_killed_engine_takes_its_workers_broker_and_memory_with_it(tmp_path: P
     wait_until(lambda: gone(family), "the end of its processes", 2)
     wait_until(reader.lost.is_set, "the broker's end", 2)
     wait_until(lambda: not any(path.exists() for path in memory), "the end of shared memory", 5)
+    wait_until(lambda: not any(temporary.iterdir()), "the end of its sockets", 5)
     reader.close()
     killed.end()
 
@@ -205,7 +210,9 @@ def test_a_killed_dashboard_takes_its_engine_with_it_that_is_stopped(tmp_path: P
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory is shown as files")
 def test_a_later_start_clears_what_is_left_when_everything_is_killed_at_once(tmp_path: Path) -> None:
-    killed = engine(tmp_path, "killed-all")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    killed = engine(tmp_path, "killed-all", TMPDIR=str(temporary))
     killed.first_line()
     family = killed.family()
     memory = shared_memory(family)
@@ -214,11 +221,14 @@ def test_a_later_start_clears_what_is_left_when_everything_is_killed_at_once(tmp
     wait_until(lambda: gone(family), "the end of its processes", 2)
     killed.end()
     assert memory
+    sockets = [*temporary.iterdir()]
     assert all(path.exists() for path in memory), "killing everything is not enough any more"
-    later = engine(tmp_path, "later")
+    assert len(sockets) == 1, "killing everything is not enough any more"
+    later = engine(tmp_path, "later", TMPDIR=str(temporary))
     later.first_line()
-    assert not any(path.exists() for path in memory)
+    assert not any(path.exists() for path in (*memory, *sockets))
     assert later.end() == 0
+    assert not any(temporary.iterdir())
 
 
 @pytest.mark.parametrize(

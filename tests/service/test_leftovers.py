@@ -4,13 +4,14 @@ import fcntl
 import os
 import subprocess
 import sys
-from multiprocessing import shared_memory
+import tempfile
+from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
 
 import pytest
 
 from engine.dataplane.layout import AdapterSizes, Sizes
-from engine.dataplane.memory import SHOWN_IN, Block
+from engine.dataplane.memory import SHOWN_IN, Block, hold
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service import leftovers
@@ -90,6 +91,62 @@ def test_where_the_system_shows_no_segments_engines_list_theirs(
     memory.close()
     assert mine is not None
     assert mine.exists()
+
+
+def test_a_directory_of_sockets_is_left_by_a_dead_engine_and_not_by_a_living_one(
+    runtime: Path, dead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = runtime / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    left, living = temporary / f"vmq-{dead}-00000007", temporary / f"vmq-{os.getpid():x}-00000008"
+    for directory in (left, living, temporary / "vmq-else"):
+        directory.mkdir()
+        (directory / "listener-x").touch()
+    held = hold(living)
+    assert held is not None
+    monkeypatch.setattr(leftovers, "_YOUNG_S", 0.0)
+    assert [path for path in leftovers.leftovers() if path.parent == temporary] == [left]
+    leftovers.remove(left)
+    assert not left.exists()
+    os.close(held)
+    assert [path for path in leftovers.leftovers() if path.parent == temporary] == [living]
+
+
+WITHOUT_TRACKER = """
+import os, signal
+from multiprocessing import resource_tracker
+from engine.dataplane.layout import AdapterSizes, Sizes
+from engine.dataplane.memory import Block
+block = Block(Sizes(1, (AdapterSizes(1, 1, 2, 1, 1518, 1),), 8192, 65_536))
+os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)
+os.waitpid(resource_tracker._resource_tracker._pid, 0)
+block.close()
+print("closed")
+"""
+
+
+def test_a_resource_tracker_that_was_killed_is_no_error() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TRACKER], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "closed\n", "")
+
+
+def test_only_the_maker_of_shared_memory_has_it_tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tracker of a process that attaches would remove it when that process ends."""
+    told: list[str] = []
+    register = resource_tracker.register
+
+    def note(name: str, kind: str) -> None:
+        told.append(name)
+        register(name, kind)
+
+    monkeypatch.setattr(resource_tracker, "register", note)
+    block = Block(SMALL)
+    Block(SMALL, block.name).close()
+    assert told == [f"/{block.name}"]
+    block.close()
 
 
 async def test_an_engine_that_starts_clears_them(vmq_engine: StartEngine, dead: str) -> None:
