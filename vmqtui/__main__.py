@@ -38,6 +38,9 @@ def _import_nothing_from_here() -> None:
 def main() -> None:
     """Run the command line of this process and end with its status."""
     signal.signal(signal.SIGTERM, _terminate)
+    from vmqtui.cli.streams import prepare_streams
+
+    prepare_streams()
     _import_nothing_from_here()
     if any("@" in argument for argument in sys.argv[1:]):
         _conceal_passwords()

@@ -40,9 +40,10 @@ def is_plain(text: str) -> bool:
     return text.isprintable() or all(one.isprintable() or category(one) == "Zs" for one in text)
 
 
-def as_json(document: Any, indent: int | None = None) -> str:
-    """A document as JSON that is safe on a terminal: what would move a cursor or hide text is escaped."""
-    text = json.dumps(document, ensure_ascii=False, indent=indent).translate(_ESCAPED)
+def as_json(document: Any, indent: int | None = None, *, ascii_only: bool = False) -> str:
+    """A document as JSON that is safe on a terminal: what would move a cursor or hide text is escaped; with
+    ``ascii_only`` all that is not ASCII."""
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent).translate(_ESCAPED)
     if is_plain(text):
         return text
     return "".join(one if one == "\n" or is_plain(one) else json.dumps(one)[1:-1] for one in text)

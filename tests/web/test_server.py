@@ -1,5 +1,6 @@
 """The server, asked over real sockets: what is let in, what is sent with it, what a terminal may say."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -98,6 +99,36 @@ async def test_every_answer_is_strict(served: Served) -> None:
         _, _, headers = await get(served.base + path, cookies=served.cookies, headers=served.own)
         assert headers["X-Content-Type-Options"] == "nosniff", path
         assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://127.0.0.1:PORT/", 200),
+        ("http://LOCALHOST:PORT/", 200),
+        ("http://127.0.0.1/", 403),
+        ("http://other.example:PORT/", 403),
+        ("http://u:p@127.0.0.1:PORT/", 403),
+        ("http:///", 400),
+        ("//127.0.0.1:PORT/", 404),
+    ],
+)
+async def test_a_whole_url_as_target_is_held_to_the_same_rules(
+    served: Served, target: str, status: int
+) -> None:
+    port = served.base.rpartition(":")[2]
+    (name, token), *_ = served.cookies.items()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    lines = [
+        f"GET {target.replace('PORT', port)} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        f"Cookie: {name}={token}",
+        "Connection: close",
+    ]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.split()[1] == str(status).encode()
 
 
 @pytest.mark.parametrize("size", ["", "0", "5", "99", "x", "-3", "1e3", "٣٠", "9" * 5000, '"><script>'])

@@ -26,6 +26,7 @@ def show(
     from vmqtui.cli.failures import sentences
     from vmqtui.cli.output import print_json
     from vmqtui.cli.own import own_preferences
+    from vmqtui.cli.streams import write_in_utf8
     from vmqtui.preferences.load import config_path
     from vmqtui.preferences.model import Preferences
     from vmqtui.preferences.show import as_document, as_toml
@@ -38,5 +39,6 @@ def show(
         print_json({"schema": "vmq.preferences/1", "file": str(file)} | as_document(preferences))
         return
     there = "" if file.exists() else ": not there, these are the defaults"
+    write_in_utf8()
     print(f"# {'defaults' if defaults else printable(str(file)) + there}")
     print(as_toml(preferences), end="", flush=True)

@@ -11,6 +11,7 @@ import typer
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
 from vmqtui.cli.options import Broker
 from vmqtui.cli.reach import reaches
+from vmqtui.cli.streams import write_in_utf8
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def grafana() -> None:
     """Print a dashboard for Grafana over those metrics; import it there."""
     from importlib.resources import files
 
+    write_in_utf8()
     sys.stdout.write((files("vmqtui.export") / "grafana.json").read_text(encoding="utf-8"))
 
 
@@ -153,6 +155,7 @@ def _write_rows(rows: "Rows", table: "Table", output: Path | None, form: "Form")
     from vmqtui.export.tables import COLUMNS
 
     if output is None:
+        write_in_utf8()
         plain = _plain(rows) if sys.stdout.isatty() else rows
         return write_csv(sys.stdout, COLUMNS[table], plain)
     try:

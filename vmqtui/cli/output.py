@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.bus.messages import Response
 from vmqtui.cli.failures import not_one_of, unusable
+from vmqtui.cli.streams import is_utf8
 from vmqtui.columns import Column
 from vmqtui.columns.layout import Layout, lay_out
 from vmqtui.draw import cells_of, fit
@@ -15,7 +16,7 @@ from vmqtui.printable import as_json, printable
 
 def print_json(document: Any) -> None:
     """Print one JSON document on a line of its own."""
-    print(as_json(document), flush=True)
+    print(as_json(document, ascii_only=not is_utf8()), flush=True)
 
 
 def terminal_columns() -> int | None:

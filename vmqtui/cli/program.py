@@ -63,8 +63,10 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED
     except typer.Exit as ended:
         return int(ended.exit_code)
-    except BrokenPipeError:  # whoever read our output has gone
-        return DONE
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # the reader of our output has gone
+            return DONE
+        raise
     except OSError as error:
         say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return FAILED

@@ -12,6 +12,7 @@ from vmqtui.cli.captures import kept_capture, warn_of
 from vmqtui.cli.failures import engine_sentences, sentences, unusable, warn
 from vmqtui.cli.output import print_json, print_table
 from vmqtui.cli.start import prepare_kernels
+from vmqtui.cli.streams import write_in_utf8
 from vmqtui.columns import COLUMNS
 from vmqtui.state.snapshot import Snapshot
 
@@ -83,6 +84,7 @@ def run_plan(capture: Path, **hardware: Any) -> int:
             planned, caveats = plan_capture(held, Hardware(**hardware))
         except MisfitError as misfit:
             unusable(f"--{str(misfit.path[-1]).replace('_', '-')}: {misfit}")
+    write_in_utf8()
     print(to_toml(planned, held.name), end="")
     return warn_of(caveats, "the plan")
 

@@ -9,6 +9,7 @@ import typer
 
 from vmqtui.cli.failures import DONE, FAILED, unusable
 from vmqtui.cli.options import Json, Theme
+from vmqtui.cli.streams import write_in_utf8
 
 if TYPE_CHECKING:
     from vmqtui.library.lessons import Lesson
@@ -64,6 +65,7 @@ def show(
     """Print the lesson of a scenario: what people see, why, where to look, what to try."""
     lesson = lesson_of(name)
     if toml:
+        write_in_utf8()
         print(lesson.toml, end="")
         return
     print(lesson.text)

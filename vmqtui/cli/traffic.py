@@ -84,10 +84,12 @@ def scaled(now: "Response", rate: dict[str, float]) -> dict[str, Any]:
 
 def print_traffic(response: "Response") -> None:
     """Print an answer to ``query_traffic`` as a scenario writes it."""
+    from vmqtui.cli.streams import write_in_utf8
     from vmqtui.printable import printable
     from vmqtui.tasks.traffic import as_toml
 
     own = _table(response)
+    write_in_utf8()
     print(f"# {printable(response.message)}")
     if own is not None:
         print(as_toml(own), flush=True)
