@@ -1,7 +1,7 @@
 """Relief: a new worker for one that died, and which processors are down meanwhile.
 
-The first death is followed by a new worker at once, further ones after growing delays; a worker that keeps
-dying is given up, until somebody asks for it again.
+The first death is followed by a new worker at once, further ones after growing delays; that of a worker that
+keeps dying after growing pauses, of minutes at last, or when a request asks for it.
 """
 
 import math
@@ -15,7 +15,6 @@ from engine.dataplane import replacements
 from engine.dataplane.crew import Crew, WorkerDiedError
 from engine.dataplane.replacements import Replacements
 
-_NEVER_S: Final = math.inf
 _STARTING_S: Final = -math.inf
 _READY_WITHIN_S: Final = 20.0
 _AT_ONCE_S: Final = 3.0  # everyone waits for a worker so long; it is down until it is ready then
@@ -25,7 +24,7 @@ _AT_ONCE_S: Final = 3.0  # everyone waits for a worker so long; it is down until
 class Incident:
     """What happened to a worker, in words; ``kind`` is the event that tells of it."""
 
-    kind: Literal["worker_died", "worker_replaced", "worker_given_up"]
+    kind: Literal["worker_died", "worker_replaced", "worker_down"]
     cpu: int
     cause: str
     lost_frames: int = 0
@@ -50,13 +49,14 @@ class Relief:
         """A worker died and took frames with it: replace it now, or let its processor be down."""
         while True:
             cpu, now_s = death.cpu, time.monotonic()
+            was_dying = self._replacements.keeps_dying(cpu)
             delay_s = self._replacements.died(cpu, now_s)
             after = f"; the next one starts in {delay_s:g} s" if delay_s else ""
             cause = f"{death}; {lost_frames} frames are lost with it{after}"
             self.incidents.append(Incident("worker_died", cpu, cause, lost_frames))
-            self._down[cpu] = _NEVER_S if delay_s is None else now_s + delay_s
-            if delay_s is None:
-                self.incidents.append(Incident("worker_given_up", cpu, given_up(cpu)))
+            self._down[cpu] = now_s + delay_s
+            if self._replacements.keeps_dying(cpu) and not was_dying:
+                self.incidents.append(Incident("worker_down", cpu, keeps_dying(cpu)))
             if delay_s != 0.0:
                 return
             try:
@@ -106,10 +106,12 @@ class Relief:
         self.incidents.append(Incident("worker_replaced", cpu, f"CPU {cpu} has a new worker"))
 
 
-def given_up(cpu: int) -> str:
-    """What an operator is told of a processor that is given up."""
+def keeps_dying(cpu: int) -> str:
+    """What an operator is told of a processor whose workers keep dying."""
     deaths = f"{len(replacements.DELAYS_S) + 1} times within {replacements.WINDOW_S:.0f} s"
+    first, last = replacements.PAUSES_S[0], replacements.PAUSES_S[-1]
     return (
         f"CPU {cpu} is down: its worker died {deaths}; frames for its queues are lost until they are moved"
-        " away, or restart_worker brings it back"
+        f" away or a worker stays: the next one starts in {first:g} s, later ones after up to {last:g} s, or"
+        " when restart_worker asks for it"
     )

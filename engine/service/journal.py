@@ -18,7 +18,7 @@ _BACK_NS: Final = 100_000_000
 _LEVELS: Final = {
     "worker_died": logging.ERROR,
     "worker_replaced": logging.WARNING,
-    "worker_given_up": logging.ERROR,
+    "worker_down": logging.ERROR,
     "broker_restarted": logging.WARNING,
     "bad_request": logging.WARNING,
     "messages_dropped": logging.WARNING,

@@ -28,7 +28,7 @@ from engine.traffic.plan import Hardware, Plan, plan
 Pace = Literal["max", "real"]
 
 _STEP_NS: Final = 20_000_000
-_DEATHS: Final = ("worker_died", "worker_given_up")
+_DEATHS: Final = ("worker_died", "worker_down")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import pytest
 from engine.dataplane import crew, layout, relief, replacements, watch
 from engine.dataplane.conductor import Conductor
 from engine.dataplane.layout import NEVER_NS
-from engine.dataplane.replacements import DELAYS_S, WINDOW_S, Replacements
+from engine.dataplane.replacements import DELAYS_S, PAUSES_S, WINDOW_S, Replacements
 from engine.dataplane.rounds import Part, Rounds
 from engine.dataplane.steer import OFFERED_FRAMES, RUNT
 from engine.ndis.effects import MoveQueue
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are sto
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replacements, "DELAYS_S", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(replacements, "PAUSES_S", (1000.0,))
 
 
 def look_until(rounds: Rounds, holds: Callable[[], bool], seconds: float = 20) -> None:
@@ -40,9 +41,9 @@ def kinds(rounds: Rounds) -> list[str]:
     return [one.kind for one in rounds.incidents]
 
 
-def kill_until_given_up(rounds: Rounds, cpu: int) -> None:
+def kill_until_down(rounds: Rounds, cpu: int) -> None:
     """Kill each worker of a processor as soon as it is there."""
-    while "worker_given_up" not in [one.kind for one in rounds.incidents if one.cpu == cpu]:
+    while "worker_down" not in [one.kind for one in rounds.incidents if one.cpu == cpu]:
         process = rounds._crew._processes[cpu]
         process.kill()
         wait([process.sentinel])
@@ -55,24 +56,62 @@ def serve(rounds: Rounds, filters: list[int], start_ns: int, batch: int = 0) -> 
     rounds.end()
 
 
-def test_the_first_death_is_followed_at_once_and_others_later_until_the_worker_is_given_up() -> None:
+def test_the_first_death_is_followed_at_once_and_others_later() -> None:
     policy = Replacements()
-    delays = (0.0, 0.01, 0.02)
-    assert [policy.died(3, now) for now in (0.0, 1.0, 2.0)] == list(delays)
+    assert [policy.died(3, now) for now in (0.0, 1.0)] == [0.0, 0.01]
     assert policy.died(4, 2.0) == 0.0  # each processor for itself
-    assert policy.died(3, 3.0) is None
-    assert policy.died(3, WINDOW_S + 1.5) == 0.02  # the first two are forgotten
+    assert policy.died(3, 3.0) == 0.02
+    assert not policy.keeps_dying(3)
+    assert policy.died(3, WINDOW_S + 1.5) == 0.01  # the first two are forgotten
     policy.forgive(3)
     assert policy.died(3, WINDOW_S + 2) == 0.0
     assert sorted(DELAYS_S) == list(DELAYS_S)
     assert sum(DELAYS_S) < 10
 
 
+def test_a_worker_that_keeps_dying_is_tried_again_after_growing_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replacements, "PAUSES_S", (100.0, 200.0, 400.0))
+    policy = Replacements()
+    now = 0.0
+    for _ in range(3):
+        policy.died(3, now)
+    pauses = []
+    for _ in range(5):
+        pauses.append(policy.died(3, now))
+        assert policy.keeps_dying(3)
+        now += pauses[-1] + WINDOW_S - 1  # the next one lives for so long
+    assert pauses == [100.0, 200.0, 400.0, 400.0, 400.0]
+    assert policy.died(3, now + 2) == 0.0  # the last one stayed for more than a window
+    assert not policy.keeps_dying(3)
+    assert sorted(PAUSES_S) == list(PAUSES_S)
+    assert PAUSES_S[-1] <= 600
+
+
+def test_a_storm_of_deaths_leaves_no_processor_down_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacements, "PAUSES_S", (0.05, 0.1))
+    with two_queues() as rounds:
+        for cpu in (0, 1):
+            kill_until_down(rounds, cpu)
+        look_until(rounds, lambda: not rounds.down)
+        told = [(one.kind, one.cpu) for one in rounds.incidents]
+        for cpu in (0, 1):
+            assert told[told.index(("worker_down", cpu)) + 1 :].count(("worker_replaced", cpu)) == 1
+        Killer(rounds).kill(1)  # the one that came back dies, too
+        look_until(rounds, lambda: kinds(rounds).count("worker_died") == 9)
+        assert rounds.incidents[-1].cause.endswith("; the next one starts in 0.1 s")
+        assert kinds(rounds).count("worker_down") == 2
+        look_until(rounds, lambda: not rounds.down)
+        serve(rounds, [1] * 10 + [OTHER] * 10, 0)
+        assert [queue(rounds, one)["returned_frames"] for one in (1, 2)] == [10, 10]
+
+
 def test_a_processor_that_is_down_loses_its_frames_counted_and_others_lose_nothing() -> None:
     with two_queues() as rounds:
         plane = rounds.plane
         serve(rounds, [1] * 10 + [OTHER] * 10, 0)
-        kill_until_given_up(rounds, 1)
+        kill_until_down(rounds, 1)
         assert list(rounds.down) == [1]
         assert kinds(rounds).count("worker_died") == 4
         assert "restart_worker" in rounds.incidents[-1].cause
@@ -92,7 +131,7 @@ def test_what_a_vm_holds_of_a_processor_that_is_down_comes_back_when_it_is_due()
         rounds.begin(Part(0, 10), 12_000)  # indicated, and due 20 µs later
         rounds.end()
         assert queue(rounds, 1)["outstanding"] == 10
-        kill_until_given_up(rounds, 1)
+        kill_until_down(rounds, 1)
         rounds.begin(Part(1, 0), 13_000)
         rounds.end()
         assert queue(rounds, 1)["outstanding"] == 10
@@ -108,7 +147,7 @@ def test_what_a_vm_holds_of_a_processor_that_is_down_comes_back_when_it_is_due()
 
 def test_a_queue_moved_away_from_a_processor_that_is_down_goes_on() -> None:
     with two_queues() as rounds:
-        kill_until_given_up(rounds, 1)
+        kill_until_down(rounds, 1)
         rounds.plane.carry_out(MoveQueue(0, 1, 0))
         serve(rounds, [1] * 10, 0)
         assert (queue(rounds, 1)["returned_frames"], queue(rounds, 1)["lost_frames"]) == (10, 0)
@@ -120,7 +159,7 @@ def test_a_queue_moved_away_from_a_processor_that_is_down_goes_on() -> None:
 def test_a_dpc_of_a_queue_that_moves_to_a_processor_that_is_down_indicates_nothing() -> None:
     with two_queues() as rounds:
         plane = rounds.plane
-        kill_until_given_up(rounds, 1)
+        kill_until_down(rounds, 1)
         write(plane.batches[0], [OTHER] * 10, 0, 10)
         rounds.begin(Part(0, 10), 1_500)
         rounds.end()
@@ -134,7 +173,7 @@ def test_a_dpc_of_a_queue_that_moves_to_a_processor_that_is_down_indicates_nothi
 
 def test_restarting_brings_a_processor_back() -> None:
     with two_queues() as rounds:
-        kill_until_given_up(rounds, 1)
+        kill_until_down(rounds, 1)
         rounds.relief.restart(1)
         look_until(rounds, lambda: not rounds.down)
         assert kinds(rounds)[-1] == "worker_replaced"
@@ -149,7 +188,7 @@ def test_restarting_brings_a_processor_back() -> None:
 def test_with_every_processor_down_frames_are_still_steered_and_all_are_counted() -> None:
     with two_queues() as rounds:
         for cpu in (0, 1):
-            kill_until_given_up(rounds, cpu)
+            kill_until_down(rounds, cpu)
         Conductor(rounds, Pieces([[1, OTHER, 0] * 10_000, [1, OTHER, 0] * 5])).run_to_end()
         assert rounds.plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [30_015, 10_005]
         for one in (1, 2):

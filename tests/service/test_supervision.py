@@ -159,6 +159,7 @@ async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_b
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replacements, "DELAYS_S", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(replacements, "PAUSES_S", (1000.0,))
     mix = [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}]}]
     await guarded.ask("set_traffic", mix=mix)
     gone: set[int] = set()
@@ -168,10 +169,10 @@ async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_b
         if pid not in gone:
             gone.add(pid)
             os.kill(pid, signal.SIGKILL)
-        return any(one.event == "worker_given_up" for one in guarded.view.events)
+        return any(one.event == "worker_down" for one in guarded.view.events)
 
     assert await guarded.watcher.wait_for(given_up, 20)
-    told = await guarded.event("worker_given_up")
+    told = await guarded.event("worker_down")
     assert told.cause.startswith("CPU 1 is down: its worker died 4 times within 60 s")
     await guarded.stats_with(1, 1)
     before = guarded.queue("lost_frames"), guarded.queue("returned_frames")

@@ -56,7 +56,7 @@ class Faults:
             "garbage at the broker's port": self.garbage_connections,
             "worker killed (SIGKILL)": self.kill_worker,
             "worker stopped (SIGSTOP)": self.stop_worker,
-            "worker killed until given up": self.give_up_worker,
+            "worker killed until it is down": self.keep_killing_worker,
             "broker killed (SIGKILL)": lambda: self._broker_ends(signal.SIGKILL),
             "broker ended (SIGTERM)": lambda: self._broker_ends(signal.SIGTERM),
             "broker stopped (SIGSTOP)": self.stop_broker,
@@ -157,13 +157,13 @@ class Faults:
         raise AssertionError("there are no workers")
 
     def _comes_back(self, seen: int, cpu: int) -> None:
-        """The processor has a worker again: by itself, or, when it was given up, since it was asked for."""
+        """The processor has a worker again: by itself, or on request, when the next one would take long."""
 
         def up() -> bool:
             return cpu not in self._ledger.down() and self._of(seen, "worker_replaced", cpu)
 
         def settled() -> bool:
-            return up() or self._of(seen, "worker_given_up", cpu)
+            return up() or self._of(seen, "worker_down", cpu)
 
         assert self._ledger.wait_for(settled, RECOVERY_S), f"CPU {cpu} has no worker again"
         if not up():
@@ -184,7 +184,7 @@ class Faults:
         assert event is not None
         return event
 
-    def give_up_worker(self) -> Told:
+    def keep_killing_worker(self) -> Told:
         """Each worker of one processor is killed, until no more come; then one is asked for."""
         started = len(self._ledger.events)
         known = {worker.pid for worker in self._workers()}
@@ -193,7 +193,7 @@ class Faults:
         cpu = int(self._event(started, "worker_died")["cause"].split("CPU ")[1].split()[0])
 
         def given_up() -> bool:
-            return self._of(started, "worker_given_up", cpu)
+            return self._of(started, "worker_down", cpu)
 
         for _ in range(round(RECOVERY_S)):
             if self._ledger.wait_for(given_up, 0.5):

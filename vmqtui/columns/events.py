@@ -13,7 +13,7 @@ EVENT_LEVELS: dict[str, Level] = {
     "interface_drops_begin": "bad",
     "interface_ended": "bad",
     "worker_died": "bad",
-    "worker_given_up": "bad",
+    "worker_down": "bad",
     "broker_restarted": "warn",
     "queue_free_aborted": "bad",
     "bad_request": "warn",
