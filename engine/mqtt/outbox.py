@@ -14,7 +14,7 @@ IN_FLIGHT_LIMIT = 64
 _ENTRY_BYTES: Final = 128
 """A place in a queue, roughly."""
 _LAST_PACKET_ID: Final = 65_535
-_UNREAD: Final = f"does not read or acknowledge: more than {UNREAD_LIMIT_BYTES} bytes came meanwhile"
+_UNREAD: Final = f"does not read or acknowledge: more than {UNREAD_LIMIT_BYTES} bytes for it meanwhile"
 
 
 class Sender(Protocol):
@@ -69,7 +69,7 @@ class Outbox:
         self._waiting_bytes = 0
         self._newest_bytes = 0
         self._unsent_bytes = 0
-        self._came_bytes = 0  # since the client last took something
+        self._unread_since_progress_bytes = 0
         self._ended = False
         self.read_at = self._clock()
         self.skipped = 0
@@ -93,7 +93,7 @@ class Outbox:
         """Send what answers a packet of the client."""
         self._channel.write(packet)
         if not self._channel.can_write:
-            self._came(len(packet))
+            self._count_unread(len(packet))
 
     def send(self, message: Message, qos: int, *, retain: bool = False) -> bool:
         """Send a message, now or later; whether it was kept for later."""
@@ -109,14 +109,14 @@ class Outbox:
             return False
         else:
             self._replace(message, retain)
-        self._came(message.size_bytes)
+        self._count_unread(message.size_bytes)
         return True
 
     def acknowledged(self, packet_id: int) -> None:
-        """The client has a message of QoS 1; ids of others are ignored."""
+        """The client acknowledges a message of QoS 1; an id of none is ignored."""
         if packet_id in self._in_flight:
             self._in_flight.discard(packet_id)
-            self._took_some()
+            self._note_progress()
             self.pump()
 
     def pump(self) -> None:
@@ -128,7 +128,7 @@ class Outbox:
             self._waiting.move_to_end(name)
             if not queue:
                 del self._waiting[name]
-            self._let_go(message)
+            self._release(message)
             self._send_acknowledged(message, retain)
         while self._newest and channel.can_write:
             topic = next(iter(self._newest))
@@ -138,14 +138,14 @@ class Outbox:
 
     def writable(self) -> None:
         """The client has read: there is room again."""
-        self._took_some()
+        self._note_progress()
         self.pump()
 
     def measure(self) -> None:
-        """Look whether the client has read something."""
+        """Note progress if the client has read something."""
         unsent_bytes = self._channel.unsent_bytes
         if unsent_bytes < self._unsent_bytes:
-            self._took_some()
+            self._note_progress()
         self._unsent_bytes = unsent_bytes
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class Outbox:
         self._ended = True
         for queue in self._waiting.values():
             for message, _ in queue:
-                self._let_go(message)
+                self._release(message)
         self._waiting.clear()
         self._newest.clear()
         self._newest_bytes = 0
@@ -177,7 +177,7 @@ class Outbox:
         if message.sender is not None:
             message.sender.waits(message.size_bytes)
 
-    def _let_go(self, message: Message) -> None:
+    def _release(self, message: Message) -> None:
         self._waiting_bytes -= message.size_bytes
         if message.sender is not None:
             message.sender.waits(-message.size_bytes)
@@ -194,19 +194,19 @@ class Outbox:
         self._newest[message.topic] = (message.plain(retain=retain), message.size_bytes)
         self._newest_bytes += message.size_bytes
 
-    def _came(self, size_bytes: int) -> None:
-        """Something came that the client does not take now.
+    def _count_unread(self, size_bytes: int) -> None:
+        """Count bytes that the client does not take now; above the limit, end its connection.
 
         Acknowledgements that the broker does not read, while it holds the client, are not missed.
         """
         self.measure()
         if self._channel.on_hold and self.awaits_acknowledgement:
             return
-        self._came_bytes += size_bytes
-        if self._came_bytes > UNREAD_LIMIT_BYTES and not self._ended:
+        self._unread_since_progress_bytes += size_bytes
+        if self._unread_since_progress_bytes > UNREAD_LIMIT_BYTES and not self._ended:
             self._channel.end(_UNREAD, logging.WARNING)
             self.close()
 
-    def _took_some(self) -> None:
-        self._came_bytes = 0
+    def _note_progress(self) -> None:
+        self._unread_since_progress_bytes = 0
         self.read_at = self._clock()

@@ -25,6 +25,8 @@ class Router:
     def __init__(self, access: AccessControl) -> None:
         self.sessions: dict[str, Session] = {}
         """The connected clients, by id."""
+        self.tried = 0
+        """How often a topic filter was tried against a topic, which takes time."""
         self._access = access
         self._subscriptions = Subscriptions()
         self._readers: dict[str, list[tuple[Session, int]]] = {}  # of the topics published to lately
@@ -75,6 +77,7 @@ class Router:
 
     def retained(self, filters: Mapping[str, int]) -> Iterator[tuple[Message, int]]:
         """Retained messages that match new filters, each once, with the highest QoS of these."""
+        self.tried += len(filters) * len(self._retained)
         for topic, (message, _) in list(self._retained.items()):
             levels = topic.split("/")
             fitting = [qos for one, qos in filters.items() if matches(one, levels)]
@@ -82,6 +85,7 @@ class Router:
                 yield message, max(fitting)
 
     def _find_readers(self, topic: str) -> list[tuple[Session, int]]:
+        self.tried += self._subscriptions.filter_count
         found = []
         for client, qos in self._subscriptions.matching(topic).items():
             session = self.sessions[client]

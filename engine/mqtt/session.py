@@ -23,6 +23,8 @@ BEHIND_LIMIT_BYTES = 4 << 20
 AHEAD_LIMIT_BYTES = 256 << 10
 
 _TOO_MUCH: Final = "the broker holds more than it may for all clients, and most of it for this one"
+_MATCHES_A_TOKEN: Final = 100
+"""Filters tried against topics, in the time of a packet."""
 _AHEAD: Final = "its messages wait for others"
 _RATE: Final = "it sends too often"
 
@@ -46,7 +48,7 @@ class Session:
         self._ahead_bytes = 0
         self._incoming_bytes = 0
         self._budget = budget
-        self._share = Share(self._held_bytes, self._let_go)
+        self._share = Share(self._held_bytes, self._disconnect)
         if not grant.reserved:
             budget.add(self._share)
         self._silence_s = connect.keepalive_seconds * 1.5  # MQTT 3.1.2.10
@@ -141,7 +143,9 @@ class Session:
         if self.grant.may_publish(publish.topic):
             sender = None if self.grant.trusted else self
             message = Message(publish.topic, publish.payload, publish.qos, sender)
+            tried = self._router.tried
             self._router.publish(message, retain=publish.retain, unbounded=self.grant.reserved)
+            self._bucket.owe((self._router.tried - tried) / _MATCHES_A_TOKEN)
         else:
             self._refuse("publish", publish.topic)
         if publish.qos:
@@ -151,7 +155,6 @@ class Session:
         asked = {topic_filter for topic_filter, _ in wanted.filters}
         if len(self._router.filters_of(self) | asked) > FILTERS_LIMIT:  # each is tried for each new topic
             raise BadPacket(f"more than {FILTERS_LIMIT} topic filters")
-        self._bucket.owe(len(wanted.filters))  # each is tried for all that is retained
         codes = []
         for topic_filter, qos in wanted.filters:
             code = self._router.subscribe(self, topic_filter, min(qos, 1))
@@ -160,9 +163,11 @@ class Session:
             codes.append(code)
         self.outbox.answer(packets.suback(wanted.packet_id, codes))
         granted = {one: code for (one, _), code in zip(wanted.filters, codes, strict=True) if code < 2}
+        tried = self._router.tried
         for message, qos in self._router.retained(granted):
             if self.grant.may_read(message.topic):
                 self.send(message, min(qos, message.qos), retain=True)
+        self._bucket.owe(len(codes) + (self._router.tried - tried) / _MATCHES_A_TOKEN)
 
     def _refuse(self, action: str, topic: str) -> None:
         fields = {"client": self.client, "role": self.grant.role, "topic": topic}
@@ -171,7 +176,7 @@ class Session:
     def _held_bytes(self) -> int:
         return self.outbox.unread_bytes + self._incoming_bytes + self._ahead_bytes
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         self.channel.end(_TOO_MUCH, logging.WARNING)
         self.channel.abort()
         self.outbox.close()

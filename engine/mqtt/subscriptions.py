@@ -32,6 +32,11 @@ class Subscriptions:
         for topic_filter in list(self._of_client.get(client, ())):
             self.remove(client, topic_filter)
 
+    @property
+    def filter_count(self) -> int:
+        """How many different filters all clients have."""
+        return len(self._of_filter)
+
     def filters_of(self, client: str) -> set[str]:
         """The filters of a client."""
         return set(self._of_client.get(client, ()))

@@ -118,7 +118,7 @@ def sent_whole(wire: Wire) -> list[Publish]:
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-async def test_a_client_that_reads_nothing_is_let_go_of_once_too_much_came(qos: int) -> None:
+async def test_a_client_that_reads_nothing_is_disconnected_once_too_much_came(qos: int) -> None:
     box, wire = made()
     block(box, wire)
     came = 0
@@ -131,7 +131,7 @@ async def test_a_client_that_reads_nothing_is_let_go_of_once_too_much_came(qos: 
     assert not box.send(message("a"), qos)
 
 
-async def test_a_client_that_reads_and_acknowledges_nothing_is_let_go_of_too(
+async def test_a_client_that_reads_and_acknowledges_nothing_is_disconnected_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(outbox, "UNREAD_LIMIT_BYTES", 10_000)
@@ -195,7 +195,7 @@ async def test_readings_of_many_topics_are_bounded_in_bytes(monkeypatch: pytest.
     monkeypatch.setattr(outbox, "UNREAD_LIMIT_BYTES", 10_000)
     box, wire = made()
     block(box, wire)
-    box._came_bytes = -(1 << 30)  # it reads now and then
+    box._unread_since_progress_bytes = -(1 << 30)  # it reads now and then
     for number in range(100):
         box.send(message(f"topic-{number}", bytes(200)), 0)
     assert box._newest_bytes <= 10_000

@@ -114,13 +114,13 @@ async def test_a_client_that_disconnects_leaves_no_will() -> None:
     assert reader.messages() == []
 
 
-async def test_a_will_reaches_readers_of_whom_one_is_let_go_of_for_it() -> None:
+async def test_a_will_reaches_readers_of_whom_one_is_disconnected_by_it() -> None:
     router = Router(OpenAccess())
     reader, stuck = Client(router, "reader"), Client(router, "stuck")
     for one in (stuck, reader):
         one.subscribe("status", qos=1)
     stuck.wire.blocked = True
-    stuck.session.outbox._came_bytes = 1 << 30
+    stuck.session.outbox._unread_since_progress_bytes = 1 << 30
     stuck.channel.can_write = False
     Client(router, "dying", will=Will("status", b"gone", 1, False)).leave()
     assert stuck.channel.ended.done()

@@ -132,3 +132,21 @@ async def test_acknowledgements_that_the_broker_does_not_read_are_not_missed(
     for _ in range(2):
         other.publish("answer", bytes(600), qos=1)
     assert client.channel.ended.done()
+
+
+async def test_topics_and_filters_that_have_to_be_tried_count_as_packets() -> None:
+    router = Router(OpenAccess())
+    writer = Client(router, "writer", trusted=True)
+    for number in range(50):
+        writer.publish(f"kept/{number}", b"x", retain=True)
+    reader, operator = Client(router, "reader"), Client(router, "operator")
+    before = reader.session._bucket._left
+    reader.subscribe(*(f"+/{number}" for number in range(60)))
+    assert before - reader.session._bucket._left == pytest.approx(60 + 60 * 50 / 100, abs=1)
+    before = operator.session._bucket._left
+    for number in range(20):
+        operator.publish(f"new/{number}")
+    assert before - operator.session._bucket._left == pytest.approx(20 * 60 / 100, abs=1)
+    for _ in range(20):
+        operator.publish("new/0")  # known
+    assert before - operator.session._bucket._left == pytest.approx(20 * 60 / 100, abs=1)
