@@ -270,6 +270,7 @@ class Connection:
             await self._let_come()
             for _ in range(min(self.inbox.qsize(), _READ_AT_ONCE)):
                 self._handle(self.inbox.get_nowait())
+            self.acknowledge()
 
     async def _let_come(self) -> None:
         quiet, limit = 0, self.inbox.received + INCOMING_LIMIT

@@ -90,7 +90,7 @@ class Channel(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; without a bound here."""
-        if self._gone is None:
+        if not self.closed.done():
             self._transport.write(data)
 
     @property

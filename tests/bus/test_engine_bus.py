@@ -10,6 +10,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from engine.bus import engine_bus
 from engine.bus.engine_bus import TAKEN_IN_LIMIT, EngineBus
 from engine.bus.errors import HostTaken, NotConnected
 from engine.bus.urls import BrokerUrl
@@ -228,6 +229,22 @@ async def test_more_requests_than_an_engine_takes_in_wait_at_the_broker_and_are_
         numbers = [int((await reader.answer())["id"]) for _ in range(count)]
         assert numbers == list(range(count))
         assert (bus.counters.requests_refused, bus.counters.messages_dropped) == (0, 0)
+
+
+async def test_what_waited_to_be_looked_at_is_acknowledged_and_a_request_behind_it_answered(
+    broker_url: BrokerUrl,
+    host: str,
+    reader: Reader,
+    stand_in: EngineStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_bus, "TAKEN_IN_LIMIT", 1)
+    async with running_bus(broker_url, host, stand_in) as bus:
+        for _ in range(100):  # more than a broker sends without acknowledgements
+            reader._client.publish(f"vmq/v1/{host}/request/{reader.client_id}", b"\xc1", 1)
+        await asyncio.to_thread(reader.ask, "after", "ping")
+        assert (await reader.answer())["id"] == "after"
+        assert bus.counters.bad_requests == 100
 
 
 async def test_what_cannot_be_decoded_is_counted_and_told_but_not_answered(
