@@ -57,23 +57,25 @@ class Controls(Screen[None]):
         status = self._model.snapshot.status
         return status.started_at if status is not None else 0.0
 
-    def _refuses(self) -> bool:
-        """Whether nothing can be changed now; says why."""
-        if self._model.past is not None:
+    def _refuses(self, *, from_past: bool = False) -> bool:
+        """Whether nothing can be changed now; says why. ``from_past``: it was checked against now."""
+        if self._model.past is not None and not from_past:
             self._tell("this is the past, which can't be changed; Space goes back to now", "warning")
             return True
-        alive = self._model.liveness()
+        alive = self._model.live()
         refuses = alive.state in ("connecting", "empty", "offline")
         if refuses:
             self._tell(f"nothing can be changed now: {alive.words or alive.state}", "warning")
         return refuses
 
-    def _ask(self, dialog: RequestDialog, takes_back: Change | None = None) -> None:
+    def _ask(
+        self, dialog: RequestDialog, takes_back: Change | None = None, *, from_past: bool = False
+    ) -> None:
         """Open a dialog, unless nothing can be changed now; remember what it changed, or took back."""
-        if self._refuses():
+        if self._refuses(from_past=from_past):
             return
         model, submission = self._model, dialog.submission
-        host, started_at, before = model.host, self._started_at(), model.snapshot.config
+        host, started_at, before = model.host, self._started_at(), model.newest.config
 
         def report(ending: Ending) -> None:
             if ending.words:
@@ -290,11 +292,15 @@ class Controls(Screen[None]):
         if not isinstance(row, FindingRow):
             self._tell("the cursor is on no finding")
             return
-        task = advice.apply_fix(row.finding, self._model.snapshot)
+        shown, newest = self._model.snapshot.status, self._model.newest.status
+        if shown is not None and newest is not None and shown.started_at != newest.started_at:
+            self._tell("this fix is outdated: the engine was started again since")
+            return
+        task = advice.apply_fix(row.finding, self._model.newest)
         if isinstance(task, str):
             self._tell(task)
         else:
-            self._ask_task(task)
+            self._ask(RequestDialog(self._link, self._model.host, task), from_past=True)
 
     def action_set_adapter(self) -> None:
         """Change the settings of the adapter shown, or of one to be chosen."""

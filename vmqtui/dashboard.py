@@ -199,7 +199,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
             kept[0] = next((one for one in rows if one.identity == row.identity), kept[0])
             shown = kept[0]
             if isinstance(shown, FindingRow):
-                return finding_text(shown.finding, palette_of(self), min(104, self.app.size.width - 11))
+                return finding_text(shown, palette_of(self), min(104, self.app.size.width - 11))
             return details_text(shown, table.table, palette_of(self))
 
         name = getattr(row, "label", None)

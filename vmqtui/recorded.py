@@ -43,6 +43,18 @@ class RecordedTape:
     def time_ns(self, number: int) -> int:
         return self._index.times_ns[number]
 
+    def sim_time_ns(self, number: int) -> int:
+        return self._index.sim_times_ns[number]
+
+    def reading(self, number: int) -> tuple[Config | None, Stats]:
+        if not 0 <= number < len(self._index.offsets):
+            raise KeyError(number)
+        try:
+            stats = self._recording.stats(self._host, number)
+        except PackingError:
+            raise KeyError(number) from None
+        return self.config(number, stats), stats
+
     def moment(self, number: int) -> Moment:
         index = self._index
         if not 0 <= number < len(index.offsets):

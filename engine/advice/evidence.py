@@ -81,6 +81,11 @@ class QueueSeen:
         return self.config.queue_id
 
     @property
+    def key(self) -> str:
+        """Tells it from others of its adapter, also from those that had or will have its id."""
+        return f"queue {self.queue_id} generation {self.config.generation}"
+
+    @property
     def called(self) -> str:
         return f"queue {self.queue_id} ({self.config.vm or self.config.name})"
 
@@ -151,6 +156,13 @@ class CpuSeen:
     def up(self) -> bool:
         return not self.grown.count((self.id,), "down")
 
+    @property
+    def drops(self) -> float | None:
+        """Frames a second that its queues dropped; None when none tells."""
+        rates = [queue.rate("dropped_no_buffer") for queue in self.queues]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known else None
+
     def part(self, queue: QueueSeen) -> float | None:
         """What part of its cycles a queue takes, of those it spent."""
         load, total = self.load, self._cycles
@@ -215,11 +227,19 @@ class AdapterSeen:
     def free_queues(self) -> int:
         return self.config.max_queues - len(self.of_vms)
 
-    @property
+    @cached_property
     def buffers_left(self) -> int | None:
         """Buffers that no queue has; None where one does not tell."""
         counts = [one.count("total_buffers") for one in self.queues]
         return None if None in counts else self.config.buffers - sum(one or 0 for one in counts)
+
+    @cached_property
+    def unused_buffers(self) -> Sequence[tuple[QueueSeen, int]]:
+        """The running queues that never used all of their buffers, and how many not; most first."""
+        unused = [
+            (one, one.count("low_free_buffers") or 0) for one in self.queues if one.config.state == "running"
+        ]
+        return sorted(unused, key=lambda pair: (-pair[1], pair[0].queue_id))
 
     @property
     def next_queue_id(self) -> int:

@@ -20,11 +20,15 @@ MOST_REQUESTS: Final = 256
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request of a fix, as the control plane takes it. ``queue_from``: the place among the fix's requests
-    of the allocation whose answer has the ``queue_id``; the one in ``params`` is the id it should get."""
+    of the allocation whose answer has the ``queue_id``; the one in ``params`` is the id it should get.
+    ``generation`` (of the queue) and ``mac`` (of the filter) tell what the ids in ``params`` stood for: ids
+    are given out again."""
 
     op: Name
     params: dict[str, Any]
     queue_from: int | None = None
+    generation: int | None = None
+    mac: Name | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     ``value`` is the one number that the fix shall change (``measure`` names it); ``after`` what it is once
     the fix has been applied, ``cleared`` whether the finding is then gone; None: unknown, nobody tried.
     ``requests`` apply the fix, none where no request can; ``commands`` are what an administrator would type.
+    ``first_seen_ns`` and ``last_seen_ns`` are simulated times, ``lost_frames`` the frames that its queues
+    dropped while it was seen, within the window (``AdviceWindow``) or the time of the evidence.
     """
 
     rule: Name
@@ -56,23 +62,32 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """``after`` is worked out from what was measured; else the model ran again."""
     cpu: int | None = None
     queue_id: int | None = None
+    generation: int | None = None
+    """Of that queue."""
     vm: Name | None = None
     mac: Name | None = None
     vlan: Vlan = None
     filter_id: int | None = None
+    revision: int = 0
+    """Of the configuration that it was found in."""
+    first_seen_ns: int = 0
+    last_seen_ns: int = 0
+    lost_frames: int = 0
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """Tells it from others; the same in the next reading."""
+        """Tells it from others; the same as long as it is the same thing, whatever the numbers are."""
         return (self.rule, self.adapter, self.key)
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """The advice message: what there is to say of a host. ``more`` counts findings that are left out."""
+    """The advice message: what there is to say of a host. ``more`` counts findings that are left out;
+    ``window_s`` is the simulated time that was judged."""
 
     sim_time_ns: int
     time_ns: int
     revision: int
+    window_s: float = 0.0
     findings: Annotated[list[Finding], Meta(max_length=MOST_FINDINGS)]
     more: int = 0
     schema: Literal["vmq.advice/1"] = "vmq.advice/1"

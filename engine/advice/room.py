@@ -23,6 +23,10 @@ def eligible(evidence: Evidence, adapter: AdapterSeen) -> list[CpuSeen]:
     return [cpu for cpu in even if cpu.config.core != core] or even or near
 
 
+_MOST_DONORS = MOST_REQUESTS // 2
+"""Queues that a fix takes buffers from: it has room for its other requests, and costs a bounded time."""
+
+
 class Room:
     """What queues want of processors, as it would be after each move that is planned; may be above 1."""
 
@@ -70,17 +74,15 @@ def buffers_from(adapter: AdapterSeen, wanted: int, without: int | None = None) 
 
     From what no queue has; else from the queues that never used theirs, those with most of them first.
     """
-    found, requests = max(0, adapter.buffers_left or 0), []
-    spare = [
-        (max(0, (one.count("low_free_buffers") or 0) - MARGIN), one)
-        for one in adapter.queues
-        if one.queue_id != without and one.config.state == "running"
-    ]
-    for free, queue in sorted(spare, key=lambda pair: (-pair[0], pair[1].queue_id)):
-        if found >= wanted:
+    found = max(0, adapter.buffers_left or 0)
+    requests: list[Request] = []
+    for queue, unused in adapter.unused_buffers:
+        if found >= wanted or unused <= MARGIN or len(requests) == _MOST_DONORS:
             break
+        if queue.queue_id == without:
+            continue
         total = queue.count("total_buffers") or 0
-        take = min(free, wanted - found, total - 1)
+        take = min(unused - MARGIN, wanted - found, total - 1)
         if take > 0:
             found += take
             requests.append(_resize(adapter, queue.queue_id, total - take))

@@ -20,6 +20,7 @@ class AdviceThresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     uncompleted_s: float = 2.0
     churn_moves: int = 4
     churn_s: float = 30.0
+    window_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ THRESHOLDS: Final = (
     ),
     Threshold("churn_moves", 1, 1000, "moves", "So many moves of one queue within ``churn_s`` are too many."),
     Threshold("churn_s", 1, 3600, "s", "The time in which the moves of a queue are counted."),
+    Threshold(
+        "window_s",
+        2,
+        3600,
+        "s",
+        "A finding is listed for this long after it was last seen; frames lost are counted over it.",
+    ),
 )
 
 

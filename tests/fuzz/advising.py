@@ -5,8 +5,9 @@ from typing import Final
 import msgspec
 
 from engine.advice.evidence import Evidence
-from engine.advice.registry import advice
+from engine.advice.registry import findings
 from engine.advice.trail import Trail
+from engine.advice.window import AdviceWindow
 from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.telemetry.config import Config
@@ -31,10 +32,14 @@ def _advice(data: bytes) -> None:
     trail = Trail()
     trail.add(make_config(FEW), first.sim_time_ns)
     trace = trail.add(known, last.sim_time_ns)
-    for evidence in (Evidence(known, last, first, trace), Evidence(known, last)):
-        found = advice(evidence)
+    window = AdviceWindow()
+    for stats in (first, last):
+        window.add(known, stats)
+    if window.finish():
+        found = window.advice()
         msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=type(found))
-        for finding in found.findings:
+    for evidence in (Evidence(known, last, first, trace), Evidence(known, last)):
+        for finding in findings(evidence):
             for line in block(finding):
                 assert is_plain(line), line
             for request in finding.requests:

@@ -6,9 +6,10 @@ import aiomqtt
 import msgspec
 
 from engine.advice.finding import Advice
+from engine.advice.thresholds import AdviceThresholds
 from engine.bus import topics
 from engine.bus.codec import decode
-from engine.service.adviser import EVERY_NS, Adviser
+from engine.service.adviser import AGAIN_NS, Adviser
 from engine.service.engine import Engine
 from engine.telemetry.stats import Stats
 from tests.advice.lab import evidence
@@ -18,40 +19,54 @@ from vmqtui.library.lessons import LESSONS
 VMS = (("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0))
 
 
-def readings(adviser: Adviser, paused: bool, first: int, count: int) -> list[list[str] | None]:
-    """Rules that each of some readings, half of ``EVERY_NS`` apart, makes the adviser tell of."""
+SECOND = 1_000_000_000
+
+
+def readings(adviser: Adviser, paused: bool, first_s: int, count: int) -> list[tuple[int, list[str]]]:
+    """Rules that the adviser publishes, and at which second, of a reading a second."""
     config = make_config(VMS)
     config = msgspec.structs.replace(with_queue(config, 1, vm_paused=paused), revision=config.revision)
     adviser.configured(config)
-    told = []
-    for number in range(first, first + count):
-        stats: Stats = evidence(config, pps={1: 500 * number}).stats
-        found = adviser.read(msgspec.structs.replace(stats, sim_time_ns=number * EVERY_NS // 2))
-        told.append(None if found is None else [one.rule for one in found.findings])
-    return told
+    published = []
+    for at_s in range(first_s, first_s + count):
+        stats: Stats = evidence(config, pps={1: 500 * at_s}).stats
+        found = adviser.read(msgspec.structs.replace(stats, seq=at_s, sim_time_ns=at_s * SECOND))
+        if found is not None:
+            published.append((at_s, [one.rule for one in found.findings]))
+    return published
 
 
-def test_it_tells_once_and_again_when_it_is_something_else() -> None:
-    adviser = Adviser()
-    assert readings(adviser, True, 1, 5) == [None, None, ["vm-paused"], None, None]
-    assert readings(adviser, False, 6, 4) == [None, [], None, None]
+def test_what_is_found_is_published_when_it_comes_and_while_it_lasts_every_ten_seconds() -> None:
+    every_s = AGAIN_NS // SECOND
+    assert readings(Adviser(), True, 0, 2 + 2 * every_s + 1) == [
+        (2 + number * every_s, ["vm-paused"]) for number in range(3)
+    ]
 
 
-def test_that_nothing_is_wrong_is_told_too() -> None:
-    assert readings(Adviser(), False, 1, 3) == [None, None, []]
+def test_what_went_is_published_when_the_window_has_passed() -> None:
+    adviser = Adviser(AdviceThresholds(window_s=6))
+    assert readings(adviser, True, 0, 5) == [(2, ["vm-paused"])]
+    assert readings(adviser, False, 5, 15) == [(10, [])]
+
+
+def test_that_nothing_is_wrong_is_published_once() -> None:
+    assert readings(Adviser(), False, 0, 60) == [(2, [])]
 
 
 async def test_an_engine_publishes_it_retained_for_who_comes_later() -> None:
     async with Engine(LESSONS["vlan-near-miss"].scenario, interval_s=0.2) as engine:
         await asyncio.wait_for(engine.advised.wait(), 60)
         url = engine.url
-        async with aiomqtt.Client(
-            url.host, url.port, username=url.user, password=url.password, identifier="late"
-        ) as late:
-            await late.subscribe(topics.advice("lab"))
-            async with asyncio.timeout(10):
+        async with (
+            asyncio.timeout(60),
+            aiomqtt.Client(
+                url.host, url.port, username=url.user, password=url.password, identifier="late"
+            ) as late,
+        ):
+            message = None
+            while message is None or not message.retain:  # one that is on its way is none for who comes later
+                await late.subscribe(topics.advice("lab"))
                 message = await anext(aiter(late.messages))
     assert isinstance(message.payload, bytes)
     found = decode(Advice, message.payload)
-    assert message.retain
     assert [one.rule for one in found.findings] == ["near-miss-vlan"]

@@ -38,6 +38,13 @@ def numbers(finding: Finding) -> str:
     return " · ".join(f"{label(name)} {number(name, value)}" for name, value in finding.numbers.items())
 
 
+def seen(finding: Finding, unseen_s: float) -> str:
+    """When it was seen, and what it lost: ``last seen 4 s ago · 332 frames lost in the window``."""
+    when = f"last seen {unseen_s:.0f} s ago" if unseen_s else "now"
+    lost = f" · {grouped(finding.lost_frames)} frames lost in the window" if finding.lost_frames else ""
+    return when + lost
+
+
 def label(name: str) -> str:
     """The name of a number, without the unit that ``number`` writes."""
     for unit in ("_pps", "_mbits", "_gbps", "_s"):

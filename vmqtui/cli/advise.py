@@ -11,9 +11,8 @@ import msgspec
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
-from engine.advice.registry import findings
 from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
-from engine.advice.trail import Trail
+from engine.advice.window import AdviceWindow
 from engine.scenario.document import unknown_key
 from engine.scenario.load import load
 from engine.scenario.values import show
@@ -109,22 +108,24 @@ def _advise_live(
     """Watch a running engine for a while, and say what is found."""
     from vmqtui.cli.run import run_async
 
+    window = AdviceWindow(msgspec.structs.replace(thresholds, window_s=max(thresholds.window_s, seconds)))
     with sentences():
-        evidence = run_async(_watch(broker, host, seconds))
-    found = findings(evidence, thresholds)
+        evidence = run_async(_watch(broker, host, seconds, window))
     if as_json:
-        print_json(_document(evidence, found, thresholds, evidence.config.host))
+        print_json(_document(evidence, window.listed, thresholds, evidence.config.host))
     else:
         _print_head(evidence, evidence.config.host)
-        _print(evidence, found)
+        _print(evidence, window.listed)
     return DONE
 
 
-async def _watch(broker: str | None, host: str | None, seconds: float) -> Evidence:
-    """What an engine did in so much simulated time, or, where it is late, in thrice as much by the clock."""
+async def _watch(broker: str | None, host: str | None, seconds: float, window: AdviceWindow) -> Evidence:
+    """Judge an engine for so much simulated time, or, where it is late, for thrice as much by the clock.
+
+    What it did in all of that time.
+    """
     from vmqtui.cli.attach import ANSWER_S, find_host, open_watcher
 
-    trail = Trail()
     async with open_watcher(broker, host, user="viewer") as watcher:
         view = watcher.hosts[await find_host(watcher, host)]
         first = None
@@ -136,13 +137,14 @@ async def _watch(broker: str | None, host: str | None, seconds: float) -> Eviden
             stats, config = view.stats, view.config
             if stats is None or config is None:
                 continue
-            trace = trail.add(config, stats.sim_time_ns)
+            window.add(config, stats)
             if first is None or stats.sim_time_ns < first.sim_time_ns:
                 first, latest = stats, time.monotonic() + 3 * seconds
             elif config.revision == stats.revision and (
                 stats.sim_time_ns - first.sim_time_ns >= seconds * 1e9 or time.monotonic() >= latest
             ):
-                return Evidence(config, stats, first, trace)
+                window.finish()
+                return Evidence(config, stats, first)
 
 
 def _document(

@@ -5,7 +5,8 @@ from typing import Final
 from engine.advice.finding import Severity
 from vmqtui.advising.words import GLYPHS, effect, measured, numbers
 from vmqtui.columns.column import Column, Level
-from vmqtui.columns.shared import adapter_column
+from vmqtui.columns.shared import adapter_column, quiet
+from vmqtui.numbers import compact
 from vmqtui.state.advice import FindingRow
 
 LEVELS: Final[dict[Severity, Level]] = {"bad": "bad", "warn": "warn", "note": "dim"}
@@ -32,6 +33,32 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         priority=2,
         level=lambda row: LEVELS[row.finding.severity],
     ),
+    Column(
+        key="lost_frames",
+        title="Lost",
+        heading="Lost",
+        width=6,
+        unit="frames",
+        help="Frames lost within the window by what it is about, while it was seen.",
+        value=lambda row: row.finding.lost_frames,
+        format=compact,
+        right=True,
+        priority=1,
+        level=lambda row: quiet(row.finding.lost_frames),
+    ),
+    Column(
+        key="unseen_s",
+        title="Seen",
+        heading="Seen",
+        width=5,
+        unit="s",
+        help="now, or how long ago it was last seen; it goes when that is longer than the window.",
+        value=lambda row: row.unseen_s,
+        format=lambda unseen_s: f"-{unseen_s:.0f}s" if unseen_s else "now",
+        right=True,
+        priority=3,
+        level=lambda row: "dim" if row.unseen_s else "",
+    ),
     adapter_column(),
     Column(
         key="where",
@@ -53,11 +80,11 @@ ADVICE: tuple[Column[FindingRow], ...] = (
     ),
     Column(
         key="value",
-        title="Now",
-        heading="Now",
+        title="Value",
+        heading="Value",
         width=7,
         unit="as measure says",
-        help="The one number that the fix shall change.",
+        help="The one number that the fix improves, when it was last at its worst.",
         value=lambda row: row.finding.value,
         instead=lambda row: measured(row.finding, row.finding.value),
         right=True,

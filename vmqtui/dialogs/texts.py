@@ -6,11 +6,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from engine.advice.finding import Finding
 from vmqtui.actions import CURSOR, MATRIX, Action, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
 from vmqtui.printable import printable
+from vmqtui.state.advice import FindingRow
 from vmqtui.state.query import SYNTAX
 from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
@@ -100,10 +100,10 @@ def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:
     )
 
 
-def finding_text(finding: Finding, palette: Palette, width: int) -> Text:
+def finding_text(row: FindingRow, palette: Palette, width: int) -> Text:
     """Everything about a finding, in lines of at most ``width`` cells."""
     text = Text()
-    for line in finding_lines(finding, width):
+    for line in finding_lines(row, width):
         for words, role in line:
             text.append(words, palette.style(role))
         text.append("\n")

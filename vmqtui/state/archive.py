@@ -167,6 +167,14 @@ class Archive:
         ring, place = self._find(number)
         return ring.entries[place].time_ns
 
+    def sim_time_ns(self, number: int) -> int:
+        ring, place = self._find(number)
+        return ring.entries[place].sim_time_ns
+
+    def reading(self, number: int) -> tuple[Config | None, Stats]:
+        ring, place = self._find(number)
+        return self._config_of(ring.entries[place]), self._stats(ring, place)
+
     def moment(self, number: int) -> Moment:
         ring, place = self._find(number)
         entry = ring.entries[place]

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from engine.advice.thresholds import AdviceThresholds
-from engine.advice.trail import Trail
+from engine.advice.window import AdviceWindow
 from engine.telemetry.stats import Stats
 from vmqtui.link import Link
+from vmqtui.state.advice import Advised, TapeAdvice
 from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
 from vmqtui.state.curve import Curve, TapeCurve
@@ -51,7 +53,7 @@ class Model:
         self.mark: Stats | None = None
         self._newest = self.snapshot
         self._window = Window()
-        self._trail = Trail()
+        self._advice = AdviceWindow(self._thresholds)
         self._curve = Curve()
         self._archive = Archive()
         self._tape: Tape = self._archive
@@ -61,7 +63,8 @@ class Model:
             self._tape = self._tapes(host)
             self._tape_curve = TapeCurve(host, self._tape)
             self._playhead = Playhead(self._tape, recorded=True, speed=self._speed)
-            self._show_past()
+        self._tape_advice = TapeAdvice(self._tape, self._thresholds)
+        self._show_past()
 
     def choose_host(self, host: str) -> None:
         """Show another host of the link, from a clean sheet."""
@@ -86,15 +89,14 @@ class Model:
         before = old.before
         if view.stats is not None and view.stats is not old.stats:
             before = self._window.take(view.stats)
+            self._advice.add(view.config, view.stats)
         moment = Moment(view.status, view.config, view.stats, before, events)
         number = self._archive.add(moment)
         if self.mark is not None and view.stats and view.stats.sim_time_ns < self.mark.sim_time_ns:
             self.mark = None  # a new run: its counters began at 0
+        advised = Advised.of(self._advice)
         newest = Snapshot.of(self.host, moment, old, self.mark)
-        if view.config is not None and view.stats is not None:
-            trace = self._trail.add(view.config, view.stats.sim_time_ns)
-            newest = replace(newest, trace=trace, thresholds=self._thresholds)
-        self._newest = newest
+        self._newest = replace(newest, advise=lambda: advised)
         self._curve.add(self._newest, number)
         if self._playhead.number is None:
             self._show(self._newest)
@@ -117,6 +119,11 @@ class Model:
         adapters = snapshot.adapter_names
         if self.choices.adapter is not None and adapters and self.choices.adapter not in adapters:
             self.choices.adapter = None
+
+    @property
+    def newest(self) -> Snapshot:
+        """The newest moment of the host, whichever is shown."""
+        return self._newest if self._tapes is None else self.snapshot
 
     @property
     def past(self) -> Where | None:
@@ -183,7 +190,8 @@ class Model:
                 return
             moment = Moment()  # the file can't be read there: nothing is known of it
         snapshot = replace(
-            Snapshot.of(self.host, moment, self.snapshot, self.mark), thresholds=self._thresholds
+            Snapshot.of(self.host, moment, self.snapshot, self.mark),
+            advise=partial(self._tape_advice.at, number),
         )
         self._show(snapshot)
         if self._tape_curve is not None:

@@ -31,6 +31,12 @@ class Tape(Protocol):
     def time_ns(self, number: int) -> int:
         """When it was (Unix time)."""
 
+    def sim_time_ns(self, number: int) -> int:
+        """The simulated time of its reading."""
+
+    def reading(self, number: int) -> tuple[Config | None, Stats]:
+        """Its reading, and the configuration of that. Raises KeyError when there is none of that number."""
+
     def moment(self, number: int) -> Moment:
         """Everything about it. Raises KeyError when there is none of that number."""
 
@@ -54,6 +60,24 @@ def at_time(tape: Tape, time_ns: int) -> int:
     if not numbers:
         raise KeyError(time_ns)
     return numbers[max(bisect_right(numbers, time_ns, key=tape.time_ns) - 1, 0)]
+
+
+def lead(tape: Tape, number: int, span_ns: int) -> Sequence[int]:
+    """The moments of one run that lead to a moment: so much simulated time before it, itself the last.
+
+    Raises KeyError where it is not on the tape.
+    """
+    numbers = tape.numbers()
+    place = first = _place(numbers, number)
+    if not numbers or numbers[place] != number:
+        raise KeyError(number)
+    end_ns = later_ns = tape.sim_time_ns(number)
+    while first and end_ns - later_ns < span_ns:
+        earlier_ns = tape.sim_time_ns(numbers[first - 1])
+        if earlier_ns > later_ns:  # another run of the engine
+            break
+        first, later_ns = first - 1, earlier_ns
+    return numbers[first : place + 1]
 
 
 def _place(numbers: Sequence[int], number: int) -> int:

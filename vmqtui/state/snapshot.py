@@ -5,14 +5,12 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from engine.advice.thresholds import AdviceThresholds
-from engine.advice.trail import Trace
 from engine.bus.messages import Status
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import AdapterStats, Stats
-from vmqtui.state.advice import FindingRow, finding_rows
+from vmqtui.state.advice import Advised, FindingRow
 from vmqtui.state.joined import Joined
 from vmqtui.state.moment import Moment
 from vmqtui.state.readings import Readings, one_row
@@ -29,8 +27,6 @@ from vmqtui.state.rows import (
 )
 from vmqtui.state.top import NearMissRow, TopRow, top_rows
 
-_NO_TRACE = Trace()
-_DEFAULTS = AdviceThresholds()
 _NO_STATS = AdapterStats(port={}, queues={}, filters={}, freed={}, default_queue={})
 
 
@@ -53,10 +49,8 @@ class Snapshot:
     """The indexes of ``config``, when an earlier snapshot has made them."""
     mark: Stats | None = None
     """The reading that deltas are taken against; None: the engine's start."""
-    trace: Trace = _NO_TRACE
-    """What was seen of moves, frees and VMs that left; of a past moment nothing."""
-    thresholds: AdviceThresholds = _DEFAULTS
-    """Of the advisor."""
+    advise: Callable[[], Advised] = Advised
+    """What the advisor finds, worked out when it is asked for."""
 
     @classmethod
     def of(
@@ -289,9 +283,9 @@ class Snapshot:
         return tuple(NearMissRow(pair, near) for pair in self.top for near in pair.near)
 
     @cached_property
-    def findings(self) -> tuple[FindingRow, ...]:
+    def advised(self) -> Advised:
         """What the advisor has to say."""
-        return finding_rows(self.config, self.stats, self.before, self.trace, self.thresholds)
+        return self.advise()
 
     @cached_property
     def event_rows(self) -> tuple[EventRow, ...]:
@@ -375,7 +369,7 @@ class Snapshot:
             case "near_misses":
                 found = self.near_misses
             case "advice":
-                found = self.findings
+                found = self.advised.rows
             case "adapters":
                 found = self.adapters
             case "hosts":

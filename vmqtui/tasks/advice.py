@@ -22,12 +22,14 @@ _LISTED: Final = 8
 
 
 def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
-    """The requests of a fix, to be looked at and sent; a sentence where no request mends it."""
+    """The requests of a fix, to be checked and sent; a sentence where no request mends it, or no longer can.
+
+    ``snapshot`` is of now; the finding may be of a while ago.
+    """
     if not finding.requests:
         return f"no request mends this; {finding.fix}"
-    for one in finding.requests:
-        if "adapter" in one.params and _adapter(one, snapshot) is None:
-            return f"adapter {printable(str(one.params['adapter']))} is not known"
+    if (why := _outdated(finding, snapshot)) is not None:
+        return why
     steps = [
         _step(place, one, _adapter(one, snapshot), snapshot) for place, one in enumerate(finding.requests)
     ]
@@ -42,6 +44,66 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
         lambda values: steps,
         destructive=lasting,
     )
+
+
+def _outdated(finding: Finding, snapshot: Snapshot) -> str | None:
+    """Why a fix is not for the host as it is now: what it is about is gone, or it was applied already."""
+    already = []
+    for one in finding.requests:
+        adapter = _adapter(one, snapshot)
+        if "adapter" in one.params and adapter is None:
+            return f"adapter {printable(str(one.params['adapter']))} is not known"
+        if adapter is not None and (why := _missing(one, finding, adapter)) is not None:
+            return f"this fix is outdated: {printable(why)}"
+        already.append(_is_so(one, adapter, snapshot))
+    return "this fix was applied already" if all(already) else None
+
+
+def _missing(request: Request, finding: Finding, adapter: AdapterConfig) -> str | None:
+    """What a request needs of its adapter, and is not there as it was when the fix was found."""
+    params = request.params
+    queues = {queue.queue_id: queue for queue in adapter.queues}
+    if request.generation is not None:
+        queue = queues.get(params["queue_id"])
+        if queue is None or queue.generation != request.generation:
+            return f"queue {params['queue_id']} was freed"
+    match request.op:
+        case "clear_filter":
+            known = _filter(adapter.filters, params["filter_id"])
+            if known is None or (known.queue_id, known.mac) != (params["queue_id"], request.mac):
+                return f"filter {params['filter_id']} was cleared"
+        case "complete_allocation" if request.queue_from is None:
+            states = [queues[number].state for number in params["queue_ids"] if number in queues]
+            if any(state not in ("allocated", "set") for state in states) or not states:
+                return f"queue {finding.queue_id} waits for no completion"
+        case "allocate_queue" if finding.queue_id is None:
+            if any(queue.vm == params.get("vm") is not None for queue in adapter.queues):
+                return f"{params['vm']} has a queue"
+        case "remove_vm" | "resume_vm":
+            if all(queue.vm != params["vm"] for queue in adapter.queues):
+                return f"{params['vm']} has no queue"
+    return None
+
+
+def _is_so(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> bool:
+    """Whether everything is already as a request would have it."""
+    params = {key: value for key, value in request.params.items() if key not in ("adapter", "queue_id")}
+    if request.op == "set_balancer" and snapshot.config is not None:
+        return params.items() <= snapshot.config.balancer.items()
+    if adapter is None:
+        return False
+    match request.op:
+        case "set_adapter":
+            return all(getattr(adapter, key, None) == value for key, value in params.items())
+        case "set_queue_parameters":
+            queue = next(one for one in adapter.queues if one.queue_id == request.params["queue_id"])
+            return all(getattr(queue, key, None) == value for key, value in params.items())
+        case "set_filter" if request.queue_from is None:
+            wanted = (params["mac"], params.get("vlan"))
+            return any((one.mac, one.vlan) == wanted for one in adapter.filters)
+        case "resume_vm":
+            return not any(one.vm_paused for one in adapter.queues if one.vm == params["vm"])
+    return False
 
 
 def _adapter(request: Request, snapshot: Snapshot) -> AdapterConfig | None:

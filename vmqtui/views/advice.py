@@ -11,7 +11,11 @@ from vmqtui.widgets.table import LiveTable
 
 
 class AdviceView(TableView):
-    """Findings, worst first, and everything about the one under the cursor."""
+    """Findings, worst first, and everything about the one under the cursor.
+
+    The cursor is on a finding, not on a line: where its finding is listed no more, it is on none until it is
+    moved, so that a key never means another one.
+    """
 
     view_id = "advice"
     table_name = "advice"
@@ -21,6 +25,7 @@ class AdviceView(TableView):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
+        self._table.faithful = True
         self._panel = FindingPanel(model, "advice-finding")
 
     def compose(self) -> ComposeResult:
@@ -28,15 +33,24 @@ class AdviceView(TableView):
         yield titled(self._panel, "What shows it, why, and what to do")
 
     def draw(self) -> None:
-        told = self.model.snapshot.before is not None
-        self._table.empty = "nothing found" if told else "it takes two readings to say something"
+        judged = self.model.snapshot.advised.judged_ns is not None
+        self._table.empty = (
+            "nothing found" if judged else "nothing is judged yet: that takes some two seconds"
+        )
         super().draw()
         self._draw_panel()
+
+    def extra(self) -> str:
+        """The time that was judged."""
+        advised = self.model.snapshot.advised
+        if advised.judged_ns is None:
+            return ""
+        return f"over {advised.seconds:.3g} s" if advised.whole else f"over {advised.seconds:.3g} s so far"
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
         self._draw_panel()
 
     def _draw_panel(self) -> None:
         row = self._table.row
-        self._panel.finding = row.finding if isinstance(row, FindingRow) else None
+        self._panel.row = row if isinstance(row, FindingRow) else None
         self._panel.repaint()

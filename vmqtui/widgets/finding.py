@@ -2,17 +2,18 @@
 
 from textwrap import wrap
 
-from engine.advice.finding import Finding
 from vmqtui.advising import words
 from vmqtui.columns.advice import LEVELS
 from vmqtui.draw import Line
 from vmqtui.printable import printable
+from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
 from vmqtui.widgets.panels import ModelCanvas
 
 
-def finding_lines(finding: Finding, width: int) -> list[Line]:
+def finding_lines(row: FindingRow, width: int) -> list[Line]:
     """Everything about a finding, in lines of at most ``width`` cells."""
+    finding = row.finding
     lines: list[Line] = [
         [(f"{words.GLYPHS[finding.severity]} ", LEVELS[finding.severity]), (one, "strong")]
         if place == 0
@@ -20,6 +21,7 @@ def finding_lines(finding: Finding, width: int) -> list[Line]:
         for place, one in enumerate(wrap(printable(finding.says), max(10, width - 2)))
     ]
     for label, texts, role in (
+        ("seen", [words.seen(finding, row.unseen_s)], "dim" if row.unseen_s else "text"),
         ("shows", [words.numbers(finding)], "text"),
         ("cause", [printable(finding.cause)], "dim"),
         ("fix", [printable(finding.fix)], "good"),
@@ -39,12 +41,12 @@ class FindingPanel(ModelCanvas):
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
-        self.finding: Finding | None = None
+        self.row: FindingRow | None = None
 
     def paint(self, width: int, height: int) -> list[Line]:
-        if self.finding is None:
+        if self.row is None:
             return []
-        lines = finding_lines(self.finding, width - 1)
+        lines = finding_lines(self.row, width - 1)
         if len(lines) > height and height > 1:
             lines = [*lines[: height - 1], [("  … ⏎ shows all of it", "dim")]]
         return [[(" ", "text"), *line] for line in lines]

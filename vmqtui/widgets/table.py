@@ -85,6 +85,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._without = frozenset(without)
         self.empty = empty
         """What it says when there is no row."""
+        self.faithful = False
+        """Whether the cursor is on no row when its row is gone, until it is moved; else it takes the next."""
+        self._strayed = False
         self._rows: list[Row] = []
         self.arranged = Arranged([], 0)
         self._series: Series = lambda key, count: []
@@ -107,7 +110,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def row(self) -> Row | None:
         """The row under the cursor."""
-        return self._rows[self._cursor] if self._cursor < len(self._rows) else None
+        return self._rows[self._cursor] if self._cursor < len(self._rows) and not self._strayed else None
 
     @property
     def columns(self) -> tuple[Column[Any], ...]:
@@ -144,13 +147,14 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         deltas: bool = False,
     ) -> Arranged:
         """Show these rows as they are wanted: filtered, sorted, in the columns chosen."""
+        wanted_otherwise = choice != self._choice
         self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden
         if series is not None:
             self._series = series
         arranged = self.arranged = arrange(rows, self.columns, choice)
         self._rows = arranged.rows
         self._fitting.measure(self.columns, self._rows)
-        self._follow()
+        self._follow(wanted_otherwise)
         size = Size(self.size.width, len(self._rows) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
@@ -164,10 +168,17 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return self._cursor
         return next((at for at, row in enumerate(rows) if row.identity == identity), None)
 
-    def _follow(self) -> None:
+    def _follow(self, wanted_otherwise: bool) -> None:
         """Keep the cursor on its row, and the row on its line."""
         line = self._cursor - self.scroll_offset.y
         at = self._place_of(self._pinned) if self._pinned is not None else None
+        strayed, self._strayed = self._strayed, False
+        if not self._rows and self.faithful:
+            self._pinned = None
+        if at is None and self._pinned is not None and self.faithful and not wanted_otherwise:
+            self._strayed = True
+            if not strayed:
+                self.post_message(self.Moved())
         if at is None:
             at = max(0, min(self._cursor, len(self._rows) - 1))
         moved, self._cursor = at != self._cursor, at
@@ -198,7 +209,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         if not self._rows:
             return
         index = max(0, min(index, len(self._rows) - 1))
-        self._cursor = index
+        self._cursor, self._strayed = index, False
         if self._rows[index].identity != self._pinned:
             self._pinned = self._rows[index].identity
             self.post_message(self.Moved())
@@ -211,7 +222,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_cursor(self, step: int) -> None:
         """Move the cursor by so many rows."""
-        self.move_to(self._cursor + step)
+        self.move_to(self._cursor + (0 if self._strayed else step))
 
     def action_page(self, step: int) -> None:
         """Move the cursor by so many pages."""
@@ -265,7 +276,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 return False, []
             nothing = f"nothing matches {self._choice.filter}" if self._choice.filter else self.empty
             return False, [(f"  {printable(nothing)}", "dim")]
-        return index == self._cursor, self._cells(self._rows[index])
+        return index == self._cursor and not self._strayed, self._cells(self._rows[index])
 
     def _lines(self) -> dict[int, tuple[bool, Line]]:
         """What is on every line of the screen, in columns that cut nothing they have room for."""

@@ -40,7 +40,7 @@ def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 rule="vm-paused",
                 severity="bad" if drops else "warn",
                 adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
+                key=queue.key,
                 where=queue.called,
                 says=f"{vm} is paused and holds the buffers of {queue.called}, and frames come",
                 numbers={
@@ -86,7 +86,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 rule="too-few-buffers",
                 severity="bad" if drops else "warn",
                 adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
+                key=queue.key,
                 where=queue.called,
                 says=f"{queue.called} had {low} of its {total} buffers free at its worst"
                 + (", and dropped frames" if drops else ""),
@@ -123,7 +123,7 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
                 rule="fewer-than-suggested",
                 severity="bad" if drops else "note",
                 adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
+                key=queue.key,
                 where=queue.called,
                 says=f"{queue.called} suggested {wanted} buffers and got {total}",
                 numbers={

@@ -139,7 +139,7 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
                 rule="shadowed-filter",
                 severity="warn" if takes else "note",
                 adapter=adapter.name,
-                key=f"filter {one.filter_id}",
+                key=f"filter {one.filter_id} {one.mac} {one.vlan}",
                 where=f"filter {one.filter_id} of {here.config.vm or here.config.name}",
                 says=f"filter {one.filter_id} ({_vlan(one.vlan)}) of {here.called} never matches: filter "
                 f"{wide.filter_id} ({_vlan(wide.vlan)}) of {there.called} takes its frames",

@@ -66,10 +66,6 @@ def _half_a_core(evidence: Evidence, cpu: CpuSeen) -> bool:
     )
 
 
-def _drops(cpu: CpuSeen) -> float:
-    return sum(one.rate("dropped_no_buffer") or 0.0 for one in cpu.queues)
-
-
 def _found(
     evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, numbers: dict[str, Number], **words: Any
 ) -> Finding:
@@ -77,7 +73,7 @@ def _found(
         rule="full-processor",
         severity="bad",
         adapter=adapter.name,
-        numbers={"load": cpu.load, "drops_pps": _drops(cpu), **numbers},
+        numbers={"load": cpu.load, "drops_pps": cpu.drops, **numbers},
         measure="frames dropped for want of a buffer, in all",
         value=evidence.rate("dropped_no_buffer"),
         cpu=cpu.id,
@@ -116,7 +112,7 @@ def _uneven(
         fix="Move queues to processors that have less to do",
         requests=requests,
         commands=[powershell.adapter_vmq(adapter.name, sorted({cpu.id, *(one.id for one in others)}))],
-        after=max(0.0, drops - _drops(cpu)) if fits and drops is not None else None,
+        after=max(0.0, drops - (cpu.drops or 0.0)) if fits and drops is not None else None,
         estimated=True,
     )
 

@@ -45,7 +45,7 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
                 rule="affinity-churn",
                 severity="warn",
                 adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
+                key=queue.key,
                 where=queue.called,
                 says=f"{queue.called} was moved {len(moves)} times within {thresholds.churn_s:g} s{whose}",
                 numbers={

@@ -55,6 +55,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
             says=f"{len(queues)} busy queues share processor {cpu.config.name} with the default queue",
             numbers={
                 "load": cpu.load,
+                "drops_pps": cpu.drops,
                 "queues": len(queues),
                 "idle_processors": len(idle),
                 "default_queue_pps": default.pps if default else None,
@@ -103,7 +104,12 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
             key=f"cpu {cpu.id}",
             where=f"processor {cpu.config.name}",
             says=f"{len(busy)} busy queues on processor {cpu.config.name} alone",
-            numbers={"load": cpu.load, "queues": len(busy), "idle_processors": len(idle)},
+            numbers={
+                "load": cpu.load,
+                "drops_pps": cpu.drops,
+                "queues": len(busy),
+                "idle_processors": len(idle),
+            },
             cause="Queues were given to processors without regard to how many frames they bring; the adapter "
             "interrupts only the processor of a queue's affinity.",
             fix=f"Leave {heaviest.called} there, and move the others to idle processors",
@@ -135,7 +141,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             rule="one-queue-one-processor",
             severity="bad" if cpu.load >= 0.99 else "warn",
             adapter=adapter.name,
-            key=f"queue {queue.queue_id}",
+            key=queue.key,
             where=queue.called,
             says=f"{queue.called} fills processor {cpu.config.name}, and {len(idle)} others idle",
             numbers={

@@ -174,7 +174,7 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
                 rule="never-completed",
                 severity="warn",
                 adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
+                key=queue.key,
                 where=queue.called,
                 says=f"{queue.called} is {queue.config.state}: its allocation was never completed",
                 numbers={
@@ -227,7 +227,7 @@ def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                 rule="paused-queue",
                 severity="warn",
                 adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
+                key=queue.key,
                 where=queue.called,
                 says=f"{queue.called} is paused, without a filter, and frames for its VM come",
                 numbers={
@@ -285,7 +285,7 @@ def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                 rule="free-pending",
                 severity="warn",
                 adapter=adapter.name,
-                key=f"queue {queue.queue_id}",
+                key=queue.key,
                 where=queue.called,
                 says=f"{queue.called} is freeing and waits for {holder}, which holds its buffers",
                 numbers={"outstanding": held, "waited_s": waited_s, "vm_paused": "yes" if paused else "no"},

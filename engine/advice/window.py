@@ -1,0 +1,207 @@
+"""What is found of a host over the last while: each finding once, with when it was seen and what it cost."""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from engine.advice.evidence import Evidence
+from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding
+from engine.advice.registry import findings, place
+from engine.advice.thresholds import AdviceThresholds
+from engine.advice.trail import Trace, Trail
+from engine.telemetry.config import Config
+from engine.telemetry.stats import Stats
+
+STRETCH_NS: Final = 2_000_000_000
+"""The rules look at this much simulated time at once: long enough for rates, short enough to see a full
+processor. Stretches end at multiples of it, wherever the reader began, so that all readers see the same."""
+SHORTEST_NS: Final = 1_000_000_000
+"""A stretch that would be shorter than this goes on to the next end."""
+LONGEST_CUT_NS: Final = 5_000_000_000
+"""A change of the configuration begins a stretch again, as loads of before are not the new one's; where that
+keeps every stretch from its end for this long, as under a busy balancer, changes count no more."""
+
+
+class AdviceWindow:
+    """Follows one host by its configurations and readings, in order; simulated time alone decides.
+
+    The rules look at one stretch after another. A finding is listed while one of the stretches of the last
+    ``thresholds.window_s`` showed it, so that bursts, and values about a threshold, don't make it come and
+    go. It is kept as it was when it was worst, by the newest of such stretches, with when it was first and
+    last seen, and the frames it lost within the window. What was found of a queue goes with the queue; a
+    reading of another run of the engine begins the window again.
+
+    Bounds: one earlier reading, and for each finding two versions and a number for each stretch.
+    """
+
+    def __init__(self, thresholds: AdviceThresholds | None = None) -> None:
+        self.thresholds = thresholds or AdviceThresholds()
+        self._window_ns = round(self.thresholds.window_s * 1e9)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._trail = Trail()
+        self._trace = Trace()
+        self._config: Config | None = None
+        self._latest: Stats | None = None
+        self._base: Stats | None = None
+        self._began_ns = 0
+        self._seen: dict[tuple[str, str, str], _Seen] = {}
+        self.judged: Stats | None = None
+        """The reading that ended the newest stretch; None before there was one."""
+        self._ordered: list[_Seen] = []
+        self._listed: tuple[Finding, ...] | None = ()
+
+    @property
+    def seconds(self) -> float:
+        """Simulated time that the list covers: the window, or less when not so much was followed yet."""
+        if self.judged is None:
+            return 0.0
+        return min(self._window_ns, self.judged.sim_time_ns - self._began_ns) / 1e9
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a whole window was followed."""
+        return self.judged is not None and self.judged.sim_time_ns - self._began_ns >= self._window_ns
+
+    @property
+    def listed(self) -> tuple[Finding, ...]:
+        """What is found, worst first: most frames lost, then by severity."""
+        if self._listed is None:
+            self._listed = tuple(one.shown() for one in self._ordered)
+        return self._listed
+
+    def configured(self, config: Config) -> None:
+        """Take in a configuration. Those between two readings count, too: a queue may move several times."""
+        self._config = config
+        self._trace = self._trail.add(config, self._latest.sim_time_ns if self._latest is not None else 0)
+
+    def add(self, config: Config | None, stats: Stats) -> bool:
+        """Take in a reading, and the newest configuration; whether a stretch has ended, and was judged."""
+        latest = self._latest
+        if latest is not None and (stats.sim_time_ns < latest.sim_time_ns or stats.seq <= latest.seq):
+            self._begin()
+        self._latest = stats
+        if config is not None and config is not self._config:
+            self.configured(config)
+        config = self._config
+        if config is None or config.revision != stats.revision:
+            return False  # the one that it belongs to is on its way
+        base = self._base
+        if base is None:
+            self._base = stats
+            self._began_ns = stats.sim_time_ns
+            return False
+        now_ns = stats.sim_time_ns
+        judged_ns = self.judged.sim_time_ns if self.judged is not None else self._began_ns
+        if base.revision != stats.revision and now_ns - judged_ns < LONGEST_CUT_NS:
+            self._base = stats
+            return False
+        if now_ns < -(-(base.sim_time_ns + SHORTEST_NS) // STRETCH_NS) * STRETCH_NS:
+            return False
+        self._judge(Evidence(config, stats, base, self._trace))
+        return True
+
+    def finish(self) -> bool:
+        """Judge the time since the last stretch, unless that is short and there was one; whether it was."""
+        config, stats, base = self._config, self._latest, self._base
+        if config is None or stats is None or base is None or config.revision != stats.revision:
+            return False
+        rest_ns = stats.sim_time_ns - base.sim_time_ns
+        if rest_ns < (SHORTEST_NS if self.judged is not None else 1):
+            return False
+        self._judge(Evidence(config, stats, base, self._trace))
+        return True
+
+    def _judge(self, evidence: Evidence) -> None:
+        now_ns = evidence.stats.sim_time_ns
+        self.judged = self._base = evidence.stats
+        since_ns = now_ns - self._window_ns
+        for one in findings(evidence, self.thresholds):
+            known = self._seen.get(one.identity)
+            if known is None:
+                self._seen[one.identity] = _Seen(one)
+            else:
+                known.take(one, since_ns)
+        for identity, known in list(self._seen.items()):
+            known.forget(since_ns)
+            if known.latest.last_seen_ns <= since_ns or _is_gone(known.latest, evidence):
+                del self._seen[identity]
+        self._ordered = sorted(self._seen.values(), key=_Seen.place)
+        self._listed = None
+
+    def advice(self) -> Advice:
+        """The list as a message: at most ``MOST_FINDINGS``, the others counted; after the first stretch."""
+        assert self.judged is not None
+        return Advice(
+            sim_time_ns=self.judged.sim_time_ns,
+            time_ns=self.judged.time_ns,
+            revision=self.judged.revision,
+            window_s=self.seconds,
+            findings=[one.shown() for one in self._ordered[:MOST_FINDINGS]],
+            more=max(0, len(self._ordered) - MOST_FINDINGS),
+        )
+
+
+class _Seen:
+    """A finding within the window: as it was last seen, as it was at its worst, and what it lost."""
+
+    __slots__ = ("_first_ns", "_lost", "_worst", "latest")
+
+    def __init__(self, finding: Finding) -> None:
+        self._first_ns = finding.first_seen_ns
+        self.latest = self._worst = finding
+        self._lost: deque[tuple[int, int]] = deque()
+        self._note(finding)
+
+    def take(self, finding: Finding, since_ns: int) -> None:
+        """See it again."""
+        self.latest = finding
+        worst = self._worst
+        if (
+            _rank(finding) <= _rank(worst)
+            or worst.last_seen_ns <= since_ns
+            or worst.revision != finding.revision
+        ):
+            self._worst = finding
+        self._note(finding)
+
+    def _note(self, finding: Finding) -> None:
+        if finding.lost_frames:
+            self._lost.append((finding.last_seen_ns, finding.lost_frames))
+
+    def forget(self, since_ns: int) -> None:
+        """Drop what lies before the window."""
+        while self._lost and self._lost[0][0] <= since_ns:
+            self._lost.popleft()
+
+    @property
+    def _lost_frames(self) -> int:
+        return sum(frames for _, frames in self._lost)
+
+    def place(self) -> tuple[int, int, int, str]:
+        """Sorts it among others, worst first."""
+        return place(self._worst, self._lost_frames)
+
+    def shown(self) -> Finding:
+        """The finding as it is listed."""
+        return msgspec.structs.replace(
+            self._worst,
+            first_seen_ns=self._first_ns,
+            last_seen_ns=self.latest.last_seen_ns,
+            lost_frames=self._lost_frames,
+        )
+
+
+def _rank(finding: Finding) -> int:
+    return SEVERITIES.index(finding.severity)
+
+
+def _is_gone(finding: Finding, evidence: Evidence) -> bool:
+    """Whether the queue that it is about is there no more."""
+    if finding.queue_id is None:
+        return False
+    adapter = evidence.by_name.get(finding.adapter)
+    queue = adapter.by_id.get(finding.queue_id) if adapter is not None else None
+    return queue is None or queue.config.generation != finding.generation

@@ -1,0 +1,195 @@
+"""What is found over a while: listed once, as long as the window says, worst first."""
+
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+
+from engine.advice.thresholds import AdviceThresholds
+from engine.advice.window import LONGEST_CUT_NS, AdviceWindow
+from engine.telemetry.config import Config
+from engine.telemetry.stats import Stats
+from tests.advice.lab import changed, evidence
+from tests.vmqtui.scripted import make_config, with_queue
+
+SECOND = 1_000_000_000
+VMS = (("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0))
+CONFIG = make_config(VMS)
+
+
+def reading(
+    at_s: float,
+    drops: dict[int, int] | None = None,
+    config: Config = CONFIG,
+    busy_s: dict[int, float] | None = None,
+) -> Stats:
+    """A reading of queues that are short of buffers while they drop: drops by queue, and seconds that
+    processors were busy, both since the start."""
+    stats = evidence(
+        config,
+        loads=busy_s,
+        pps={1: round(1000 * at_s), 2: round(1000 * at_s)},
+        columns={"low_free_buffers": {1: 0, 2: 0}, "dropped_no_buffer": drops or {}},
+    ).stats
+    budget = [round(at_s * one) for one in stats.cpus["budget_cycles"]]
+    return msgspec.structs.replace(
+        stats,
+        seq=1 + round(at_s * 100),
+        sim_time_ns=round(at_s * SECOND),
+        cpus={**stats.cpus, "budget_cycles": budget},
+    )
+
+
+def bursts(until_s: float, every_s: float = 3.0, interval_s: float = 0.25) -> Iterable[Stats]:
+    """Queue 1 drops 100 frames at once, again and again."""
+    for number in range(round(until_s / interval_s) + 1):
+        at_s = number * interval_s
+        yield reading(at_s, {1: 100 * int(at_s / every_s)})
+
+
+def test_a_loss_in_bursts_stays_listed_once_it_was_found() -> None:
+    window, listed = AdviceWindow(), []
+    for stats in bursts(60):
+        window.add(CONFIG, stats)
+        listed.append([one.where for one in window.listed])
+    first = listed.index(["queue 1 (a)"])
+    assert first * 0.25 <= 5
+    assert all(one == ["queue 1 (a)"] for one in listed[first:])
+
+
+@pytest.mark.parametrize("window_s", [4, 30])
+def test_a_finding_goes_when_it_was_not_seen_for_a_window_and_says_when_it_was(window_s: int) -> None:
+    window = AdviceWindow(AdviceThresholds(window_s=window_s))
+    ages: list[float | None] = []
+    for at_s in range(60):
+        if window.add(CONFIG, reading(at_s, {1: 100 if at_s >= 3 else 0})):
+            assert window.judged is not None
+            seen = [(window.judged.sim_time_ns - one.last_seen_ns) / SECOND for one in window.listed]
+            ages.append(seen[0] if seen else None)
+    assert [one for one in ages if one is not None] == list(range(0, window_s, 2))
+    assert ages[-1] is None
+
+
+def test_frames_lost_are_those_of_the_window_and_most_come_first() -> None:
+    window = AdviceWindow(AdviceThresholds(window_s=10))
+    for at_s in range(0, 31):
+        window.add(CONFIG, reading(at_s, {1: 5 * at_s, 2: 70 if at_s >= 25 else 0}))
+    assert [(one.queue_id, one.lost_frames) for one in window.listed] == [(2, 70), (1, 50)]
+    for at_s in range(31, 33):
+        window.add(CONFIG, reading(at_s, {1: 5 * 30 + 500 * (at_s - 30), 2: 70}))
+    assert [(one.queue_id, one.lost_frames) for one in window.listed] == [(1, 1040), (2, 70)]
+
+
+def test_a_value_about_its_threshold_makes_nothing_come_and_go() -> None:
+    config = make_config((("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 1, 0)))
+    window, busy_s, listed = AdviceWindow(), 0.0, []
+    for at_s in range(40):
+        window.add(config, reading(at_s, config=config, busy_s={1: busy_s}))
+        busy_s += 0.82 if at_s // 2 % 2 else 0.78
+        listed.append([one.rule for one in window.listed])
+    first = listed.index(["piled-queues"])
+    assert all(one == ["piled-queues"] for one in listed[first:])
+
+
+def test_a_finding_is_kept_as_it_was_at_its_worst() -> None:
+    config = with_queue(CONFIG, 1, vm_paused=True)
+    config = msgspec.structs.replace(config, revision=CONFIG.revision)
+    window = AdviceWindow()
+    for at_s in range(21):
+        window.add(config, reading(at_s, {1: 40 if at_s >= 5 else 0}))
+    (finding,) = window.listed
+    assert (finding.severity, finding.numbers["drops_pps"], finding.lost_frames) == ("bad", 20, 40)
+    assert (finding.first_seen_ns, finding.last_seen_ns) == (2 * SECOND, 20 * SECOND)
+    for at_s in range(21, 41):
+        window.add(config, reading(at_s, {1: 40}))
+    (finding,) = window.listed
+    assert (finding.severity, finding.numbers["drops_pps"], finding.lost_frames) == ("warn", 0, 0)
+
+
+def test_what_was_found_of_a_queue_goes_with_it_and_is_not_the_next_ones_with_its_id() -> None:
+    window = AdviceWindow()
+    for stats in bursts(10):
+        window.add(CONFIG, stats)
+    (old,) = window.listed
+    again = with_queue(CONFIG, 1, generation=99)
+    for at_s in range(11, 15):
+        window.add(again, reading(at_s, {}, again))
+    assert not window.listed
+    for at_s in range(15, 17):
+        window.add(again, reading(at_s, {1: 9}, again))
+    (new,) = window.listed
+    assert new.where == old.where
+    assert new.identity != old.identity
+    assert (new.generation, new.requests[0].generation) == (99, 99)
+
+
+def test_a_restarted_engine_begins_the_window_again() -> None:
+    window = AdviceWindow()
+    for stats in bursts(40):
+        window.add(CONFIG, stats)
+    assert window.listed
+    assert (window.seconds, window.is_whole) == (30, True)
+    window.add(CONFIG, reading(0))
+    assert (window.listed, window.seconds) == ((), 0)
+    for at_s in range(1, 4):
+        window.add(CONFIG, reading(at_s))
+    assert (window.seconds, window.is_whole) == (2, False)
+
+
+@pytest.mark.parametrize("interval_s", [0.1, 0.25, 1.0])
+@pytest.mark.parametrize("begin_s", [0.0, 0.75, 3.5])
+def test_who_came_later_sees_the_same(begin_s: float, interval_s: float) -> None:
+    """Stretches end at the same times for every reader, so a moment of the past shows what it showed."""
+    early, late = AdviceWindow(), AdviceWindow()
+    for stats in bursts(50, interval_s=interval_s):
+        early.add(CONFIG, stats)
+        if stats.sim_time_ns >= begin_s * SECOND:
+            late.add(CONFIG, stats)
+    assert early.judged is late.judged
+    without_first = [msgspec.structs.replace(one, first_seen_ns=0) for one in early.listed]
+    assert without_first == [msgspec.structs.replace(one, first_seen_ns=0) for one in late.listed]
+
+
+def test_loads_of_before_a_change_are_not_judged_with_the_configuration_after_it() -> None:
+    piled = make_config((("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 1, 0)))
+    spread = with_queue(piled, 2, cpu=2)
+    window = AdviceWindow()
+
+    for quarter in range(4 * 4 + 4):  # up to 4.75 s
+        window.add(piled, reading(quarter / 4, config=piled, busy_s={1: quarter / 4}))
+    (finding,) = window.listed
+    for quarter in range(20, 41):
+        busy_s = 5 + (quarter / 4 - 5) * 0.3
+        window.add(spread, reading(quarter / 4, config=spread, busy_s={1: busy_s}))
+    (still,) = window.listed
+    assert still.last_seen_ns == finding.last_seen_ns == 4 * SECOND
+    assert still.revision == piled.revision
+
+
+def test_changes_that_do_not_end_keep_nothing_from_being_found() -> None:
+    window, config, found_s = AdviceWindow(), CONFIG, None
+    for number, stats in enumerate(bursts(20)):
+        config = changed(msgspec.structs.replace(config, revision=CONFIG.revision + number))
+        window.add(config, msgspec.structs.replace(stats, revision=config.revision))
+        if window.listed and found_s is None:
+            found_s = stats.sim_time_ns / SECOND
+    assert found_s is not None
+    assert found_s <= LONGEST_CUT_NS / SECOND + 4
+
+
+def test_a_reading_whose_configuration_is_on_its_way_is_not_judged() -> None:
+    window = AdviceWindow()
+    for stats in bursts(3):
+        window.add(CONFIG, stats)
+    for at_s in range(4, 10):
+        assert not window.add(CONFIG, msgspec.structs.replace(reading(at_s), revision=CONFIG.revision + 1))
+
+
+def test_the_rest_of_a_stretch_can_be_judged() -> None:
+    window = AdviceWindow()
+    window.add(CONFIG, reading(0))
+    assert not window.finish()
+    window.add(CONFIG, reading(0.5, {1: 3}))
+    assert window.finish()
+    assert [(one.queue_id, one.lost_frames) for one in window.listed] == [(1, 3)]
+    assert window.seconds == 0.5

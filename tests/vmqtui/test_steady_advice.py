@@ -1,0 +1,224 @@
+"""Findings that stay: the default lab's, as its readings come, while time is held, and on a recording."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.advice.thresholds import AdviceThresholds
+from engine.bus.codec import encode
+from engine.bus.messages import Status
+from engine.scenario.load import default_scenario
+from engine.telemetry.config import Config
+from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording.writer import Recorder
+from engine.telemetry.stats import Stats
+from tests.service.lab import lab
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.scripted import START_NS, ScriptedHost, ScriptedLink, with_queue
+from vmqtui.recorded import RecordedLink
+from vmqtui.state.advice import FindingRow
+from vmqtui.state.model import Model
+from vmqtui.tasks.advice import apply_fix
+from vmqtui.tasks.task import Task
+from vmqtui.views.advice import AdviceView
+
+INTERVAL_S = 0.25
+BURST_S = 3
+Seen = tuple[Config, Sequence[Stats]]
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """The default lab's configuration, and what it reports of its first 24 s."""
+    with lab(default_scenario()) as running:
+        return running.machine.config(), [
+            msgspec.structs.replace(one, time_ns=START_NS + one.sim_time_ns)
+            for one in running.readings(24, INTERVAL_S)
+        ]
+
+
+def watching(config: Config, window_s: float = 30) -> tuple[Model, ScriptedLink]:
+    link = ScriptedLink(connection="connected")
+    link.views["hv01"] = ScriptedHost(status=Status(state="online", started_at=1.0), config=config)
+    model = Model(link, "hv01", thresholds=AdviceThresholds(window_s=window_s))
+    model.take()
+    return model, link
+
+
+def listed(model: Model) -> list[str]:
+    return [row.label for row in model.snapshot.advised.rows]
+
+
+def backup(model: Model) -> FindingRow:
+    return next(row for row in model.snapshot.advised.rows if "backup-01" in row.label)
+
+
+def test_the_worst_loser_is_listed_first_from_when_it_is_found_and_its_fix_is_its_own(seen: Seen) -> None:
+    config, readings = seen
+    model, link = watching(config)
+    found_s, chosen = None, None
+    for stats in readings:
+        link.publish("hv01", stats=stats)
+        model.take()
+        if found_s is None and any("backup-01" in label for label in listed(model)):
+            found_s, chosen = stats.sim_time_ns / 1e9, backup(model).identity
+        if found_s is not None:
+            assert "backup-01" in listed(model)[0]
+            row = backup(model)
+            assert row.identity == chosen
+            assert row.unseen_s <= BURST_S
+            task = apply_fix(row.finding, model.newest)
+            assert isinstance(task, Task)
+            assert row.finding.queue_id is not None
+            assert {step.about for step in task.plan({})} == {
+                ("nic0", row.finding.queue_id, row.finding.generation)
+            }
+    assert found_s is not None
+    assert found_s <= 5
+    lost = backup(model).finding.lost_frames
+    columns = readings[-1].adapters["nic0"].queues
+    dropped = dict(zip(columns["id"], columns["dropped_no_buffer"], strict=True))
+    assert lost > 1000
+    assert lost <= dropped[backup(model).finding.queue_id or 0]
+
+
+@pytest.mark.parametrize("window_s", [6, 30])
+def test_a_moment_of_the_past_shows_what_it_showed(seen: Seen, window_s: int) -> None:
+    config, readings = seen
+    model, link = watching(config, window_s)
+    shown = {}
+    for stats in readings:
+        link.publish("hv01", stats=stats)
+        model.take()
+        shown[stats.seq] = [(row.identity, row.unseen_s, row.finding.lost_frames) for row in rows(model)]
+    model.pause()
+    for back in range(60):
+        assert model.snapshot.stats is not None
+        assert [(row.identity, row.unseen_s, row.finding.lost_frames) for row in rows(model)] == shown[
+            model.snapshot.stats.seq
+        ], back
+        model.step(-1)
+    for _ in range(60):
+        model.step(1)
+        assert model.snapshot.stats is not None
+        assert [(row.identity, row.unseen_s, row.finding.lost_frames) for row in rows(model)] == shown[
+            model.snapshot.stats.seq
+        ]
+
+
+def rows(model: Model) -> tuple[FindingRow, ...]:
+    return model.snapshot.advised.rows
+
+
+@pytest.mark.parametrize("skip_s", [0.25, 1.0, 11.0])
+def test_a_recording_shows_what_was_shown_at_any_speed_and_wherever_it_is_entered(
+    seen: Seen, tmp_path: Path, skip_s: float
+) -> None:
+    config, readings = seen
+    with Recorder(tmp_path / "lab.vmqrec", limit_bytes=1 << 30) as recorder:
+        recorder.message("hv01", "config", encode(config))
+        for stats in readings:
+            recorder.reading("hv01", stats)
+    link = RecordedLink(Recording(tmp_path / "lab.vmqrec"))
+    played = Model(link, "hv01", link.tape)
+    live, scripted = watching(config)
+    shown = {}
+    for stats in readings:
+        scripted.publish("hv01", stats=stats)
+        live.take()
+        shown[stats.seq] = [row.identity for row in rows(live)]
+    while played.snapshot.stats is not None:
+        seq = played.snapshot.stats.seq
+        assert [row.identity for row in rows(played)] == shown[seq]
+        played.skip(skip_s)
+        if played.snapshot.stats.seq == seq:
+            break
+
+
+async def test_f_opens_the_fix_of_the_finding_that_was_chosen_whenever_it_is_pressed(
+    dashboard: Running, seen: Seen
+) -> None:
+    config, readings = seen
+    _, link = watching(config)
+    async with dashboard(link, size=(140, 40)) as (app, pilot, _):
+        for stats in readings[: round(5 / INTERVAL_S)]:
+            link.publish("hv01", stats=stats)
+        await pilot.press("8")
+        app.draw_now()
+        await pilot.pause()
+        view = app.screen.query_one(AdviceView)
+        place = next(n for n, row in enumerate(view.table.rows) if "backup-01" in getattr(row, "label", ""))
+        view.table.move_to(place)
+        for stats in readings[round(5 / INTERVAL_S) : round(12 / INTERVAL_S)]:
+            link.publish("hv01", stats=stats)
+            app.draw_now()
+            await pilot.press("f")
+            await pilot.pause()
+            assert "(backup-01)" in screen_text(app) or "queue set 8" in screen_text(app)
+            assert len(app.screen_stack) == 2
+            await pilot.press("escape")
+            await pilot.pause()
+
+
+async def test_f_while_time_is_held_acts_on_now_if_what_it_is_about_is_still_there(
+    dashboard: Running, seen: Seen
+) -> None:
+    config, readings = seen
+    _, link = watching(config)
+    async with dashboard(link, size=(140, 40)) as (app, pilot, _):
+        for stats in readings[:40]:
+            link.publish("hv01", stats=stats)
+        await pilot.press("8")
+        app.draw_now()
+        await pilot.pause()
+        row = app.screen.query_one(AdviceView).table.row
+        assert isinstance(row, FindingRow)
+        assert row.finding.queue_id is not None
+        await pilot.press("space")
+        for stats in readings[40:60]:
+            link.publish("hv01", stats=stats)
+        await pilot.press("f")
+        await pilot.pause()
+        assert len(app.screen_stack) == 2
+        await pilot.press("escape")
+        again = with_queue(config, row.finding.queue_id, generation=99)
+        link.publish("hv01", config=again)
+        await pilot.press("f")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        assert [note.message for note in app._notifications][-1] == (
+            f"this fix is outdated: queue {row.finding.queue_id} was freed"
+        )
+
+
+async def test_the_cursor_is_on_no_finding_when_its_own_is_gone_until_it_is_moved(
+    dashboard: Running, seen: Seen
+) -> None:
+    config, readings = seen
+    _, link = watching(config)
+    async with dashboard(link, size=(140, 40)) as (app, pilot, _):
+        for stats in readings[:60]:
+            link.publish("hv01", stats=stats)
+        await pilot.press("8")
+        app.draw_now()
+        await pilot.pause()
+        table = app.screen.query_one(AdviceView).table
+        row = table.row
+        assert isinstance(row, FindingRow)
+        assert row.finding.queue_id is not None
+        again = with_queue(config, row.finding.queue_id, generation=99)
+        for stats in readings[60:75]:
+            stats = msgspec.structs.replace(stats, revision=again.revision)
+            link.publish("hv01", config=again, stats=stats)
+        app.draw_now()
+        await pilot.pause()
+        assert len(table.rows) > 1
+        assert table.row is None
+        await pilot.press("f")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        await pilot.press("down", "f")
+        await pilot.pause()
+        assert table.row is table.rows[0]
