@@ -99,10 +99,13 @@ class TableActions(Screen[None]):
                 self._choose(table, filter="")
 
     def action_back(self) -> None:
-        """Drop the table's filter."""
+        """Drop the table's filter; where there is none, its order."""
         table = self.view.table
-        if self._model.choices.of(table.id).filter:
+        choice = self._model.choices.of(table.id)
+        if choice.filter:
             self._choose(table, filter="")
+        elif choice.sort is not None:
+            self._choose(table, sort=None)
 
     def end_filter(self) -> None:
         """Put the line away, the filter kept: another view is shown."""

@@ -308,7 +308,9 @@ async def test_cursor_keeps_its_line_of_the_screen_in_a_long_table(dashboard: Ru
         assert table._cursor - table.scroll_offset.y == line
 
 
-async def test_click_on_a_heading_sorts_and_again_reverses(dashboard: Running) -> None:
+async def test_click_on_a_heading_sorts_then_reverses_then_leaves_rows_as_they_come(
+    dashboard: Running,
+) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2")
         table = app.screen.query_one("#queues-table", LiveTable)
@@ -320,6 +322,9 @@ async def test_click_on_a_heading_sorts_and_again_reverses(dashboard: Running) -
         await pilot.pause()
         assert app.model.choices.of("queues-table").sort == ("pps", False)
         assert "pkt/s↑" in screen_text(app)
+        await pilot.click(table, offset=(x + 1, 1))
+        await pilot.pause()
+        assert app.model.choices.of("queues-table").sort is None
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -57,6 +57,21 @@ async def test_escape_drops_the_filter(dashboard: Running) -> None:
         assert len(labels(app)) == 13
 
 
+async def test_escape_drops_the_order_when_there_is_no_filter_to_drop(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2")
+        as_they_come = labels(app)
+        await pilot.press("s", "s", "slash")
+        await typed(pilot, "-01")
+        await pilot.press("enter")
+        assert labels(app) != as_they_come
+        await pilot.press("escape")
+        assert len(labels(app)) == 13
+        assert labels(app) != as_they_come
+        await pilot.press("escape")
+        assert labels(app) == as_they_come
+
+
 async def test_wrong_filter_is_said_in_words_and_hides_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "slash")

@@ -59,7 +59,14 @@ TABLES: tuple[Action, ...] = (
         ALL_VIEWS,
     ),
     Action("reset_deltas", "Z", "Reset deltas", "Show counters since now.", "Table", ALL_VIEWS),
-    Action("back", "escape", "Back", "Leave a queue's page, or drop the table's filter.", "Table", ALL_VIEWS),
+    Action(
+        "back",
+        "escape",
+        "Back",
+        "Leave a queue's page, or drop the table's filter, then its order.",
+        "Table",
+        ALL_VIEWS,
+    ),
 )
 
 MATRIX: tuple[Action, ...] = tuple(

@@ -26,11 +26,12 @@ def _query(text: str, columns: tuple[Column[Any], ...]) -> Query:
     return parse(text, columns)
 
 
-def sorted_by(column: Column[Any], now: tuple[str, bool] | None) -> tuple[str, bool]:
-    """The order when a column is chosen: measures largest first; chosen again, the other way round."""
-    if now is not None and now[0] == column.key:
-        return column.key, not now[1]
-    return column.key, column.largest_first
+def sorted_by(column: Column[Any], now: tuple[str, bool] | None) -> tuple[str, bool] | None:
+    """The order when a column is chosen: measures largest first; chosen again, the other way round; chosen a
+    third time, None: as the rows come, which is worst first for findings."""
+    if now is None or now[0] != column.key:
+        return column.key, column.largest_first
+    return (column.key, not now[1]) if now[1] == column.largest_first else None
 
 
 def arrange(rows: Sequence[Any], columns: tuple[Column[Any], ...], choice: TableChoice) -> Arranged:
