@@ -7,6 +7,7 @@ from vmqtui.dialogs.columns import ColumnsDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.state.choices import TableChoice
 from vmqtui.state.model import Model
+from vmqtui.state.readings import STEADY_NS
 from vmqtui.views.view import View
 from vmqtui.widgets.filter_bar import FilterBar
 from vmqtui.widgets.table import LiveTable
@@ -78,7 +79,8 @@ class TableActions(Screen[None]):
         if arranged.problem:
             self._filter.say(arranged.problem, "warn")
         elif self._filtered.choice.filter:
-            self._filter.say(f"{len(arranged.rows)} of {arranged.total}  ⏎ keeps it, Esc drops it")
+            how = f" by rates over {STEADY_NS // 10**9} s" if arranged.of_rates else ""
+            self._filter.say(f"{len(arranged.rows)} of {arranged.total}{how}  ⏎ keeps it, Esc drops it")
         else:
             self._filter.say("⏎ done, Esc drops it")
 

@@ -1,15 +1,18 @@
 """Running the dashboard over a scripted link, and reading its screen."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from tests.vmqtui.scripted import ScriptedLink, live_link, play
+from engine.telemetry.config import Config
+from engine.telemetry.stats import Stats
+from tests.vmqtui.scripted import START_NS, ScriptedLink, live_link, play
 from vmqtui.app import VmqApp
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -61,3 +64,20 @@ Running = Callable[..., AbstractAsyncContextManager[tuple[VmqApp, Pilot[None], S
 def dashboard() -> Running:
     """How a test starts a dashboard."""
     return running
+
+
+LAB_INTERVAL_S = 0.25
+Seen = tuple[Config, Sequence[Stats]]
+
+
+@pytest.fixture(scope="session")
+def seen() -> Seen:
+    """The default lab's configuration, and what it reports of its first 24 s."""
+    from engine.scenario.load import default_scenario
+    from tests.service.lab import lab
+
+    with lab(default_scenario()) as running:
+        return running.machine.config(), [
+            msgspec.structs.replace(one, time_ns=START_NS + one.sim_time_ns)
+            for one in running.readings(24, LAB_INTERVAL_S)
+        ]

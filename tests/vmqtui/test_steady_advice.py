@@ -1,6 +1,5 @@
 """Findings that stay: the default lab's, as its readings come, while time is held, and on a recording."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,14 +8,12 @@ import pytest
 from engine.advice.thresholds import AdviceThresholds
 from engine.bus.codec import encode
 from engine.bus.messages import Status
-from engine.scenario.load import default_scenario
 from engine.telemetry.config import Config
 from engine.telemetry.recording.reader import Recording
 from engine.telemetry.recording.writer import Recorder
-from engine.telemetry.stats import Stats
-from tests.service.lab import lab
-from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.scripted import START_NS, ScriptedHost, ScriptedLink, with_queue
+from tests.vmqtui.conftest import LAB_INTERVAL_S as INTERVAL_S
+from tests.vmqtui.conftest import Running, Seen, screen_text
+from tests.vmqtui.scripted import ScriptedHost, ScriptedLink, with_queue
 from vmqtui.recorded import RecordedLink
 from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
@@ -24,19 +21,7 @@ from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task
 from vmqtui.views.advice import AdviceView
 
-INTERVAL_S = 0.25
 BURST_S = 3
-Seen = tuple[Config, Sequence[Stats]]
-
-
-@pytest.fixture(scope="module")
-def seen() -> Seen:
-    """The default lab's configuration, and what it reports of its first 24 s."""
-    with lab(default_scenario()) as running:
-        return running.machine.config(), [
-            msgspec.structs.replace(one, time_ns=START_NS + one.sim_time_ns)
-            for one in running.readings(24, INTERVAL_S)
-        ]
 
 
 def watching(config: Config, window_s: float = 30) -> tuple[Model, ScriptedLink]:

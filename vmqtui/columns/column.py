@@ -82,6 +82,11 @@ class Column(Generic[R]):
         return bool(self.unit) or self.fraction
 
     @property
+    def is_rate(self) -> bool:
+        """Whether it is computed from how counters grew, over some time."""
+        return "Δ" in self.computed
+
+    @property
     def largest_first(self) -> bool:
         """Whether sorting by it begins with the largest."""
         return self.is_measure or self.is_drawn
@@ -146,9 +151,15 @@ class Column(Generic[R]):
         return (False, 1, " ".join(f"{part:>5}" if isinstance(part, int) else str(part) for part in value))
 
 
-def ordered(rows: Sequence[R], column: Column[R], reverse: bool = False) -> list[R]:
-    """Rows by a column, stably; rows in which it is unknown last, whichever the direction."""
-    keys = [column.sort_key(row) for row in rows]
+def ordered(
+    rows: Sequence[R],
+    column: Column[R],
+    reverse: bool = False,
+    keys: Sequence[tuple[bool, int, Any]] | None = None,
+) -> list[R]:
+    """Rows by a column, stably; rows in which it is unknown last, whichever the direction. ``keys`` are what
+    each is sorted by, where that is not the column's own ``sort_key``."""
+    keys = [column.sort_key(row) for row in rows] if keys is None else keys
     known = [index for index, key in enumerate(keys) if not key[0]]
     known.sort(key=lambda index: keys[index], reverse=reverse)
     return [rows[index] for index in known] + [rows[i] for i, key in enumerate(keys) if key[0]]

@@ -106,6 +106,7 @@ CPUS: tuple[Column[CpuRow], ...] = (
         title="",
         width=10,
         help="Its load.",
+        computed="Δ busy_cycles / Δ budget_cycles",
         value=lambda row: None,
         sort=lambda row: row.load,
         gauge=_bar,

@@ -248,6 +248,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
         title="",
         width=6,
         help="Share of the frames steered on the adapter.",
+        computed="the queue's Δ steered_frames / the adapter's",
         value=lambda row: None,
         sort=lambda row: row.share,
         gauge=lambda row: gauge(row.share),

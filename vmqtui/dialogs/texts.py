@@ -12,6 +12,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.printable import printable
 from vmqtui.state.advice import FindingRow
 from vmqtui.state.query import SYNTAX
+from vmqtui.state.readings import STEADY_NS
 from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
 from vmqtui.widgets.finding import finding_lines
@@ -74,6 +75,10 @@ def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palet
         ),
         Text(),
         Text("– is unknown, which is not zero; △ and ▲ mark thresholds.", style("dim")),
+        Text(
+            f"Rates are of the last second; filters and orders go by rates over {STEADY_NS // 10**9} s.",
+            style("dim"),
+        ),
     ]
     return Group(*parts)
 

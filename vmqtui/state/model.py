@@ -15,9 +15,9 @@ from vmqtui.state.choices import Choices
 from vmqtui.state.curve import Curve, TapeCurve
 from vmqtui.state.history import History
 from vmqtui.state.liveness import Liveness, liveness, liveness_of
-from vmqtui.state.moment import Moment, Tape
+from vmqtui.state.moment import Moment, Tape, reading_before
 from vmqtui.state.playhead import Playhead, Where
-from vmqtui.state.readings import Window
+from vmqtui.state.readings import STEADY_NS, Window
 from vmqtui.state.snapshot import Snapshot
 
 _WORK_S: Final = 0.02
@@ -53,6 +53,8 @@ class Model:
         self.mark: Stats | None = None
         self._newest = self.snapshot
         self._window = Window()
+        self._steady_window = Window(STEADY_NS, 4)
+        self._steady_before: Stats | None = None
         self._advice = AdviceWindow(self._thresholds)
         self._curve = Curve()
         self._archive = Archive()
@@ -89,14 +91,15 @@ class Model:
         before = old.before
         if view.stats is not None and view.stats is not old.stats:
             before = self._window.take(view.stats)
+            self._steady_before = self._steady_window.take(view.stats)
             self._advice.add(view.config, view.stats)
         moment = Moment(view.status, view.config, view.stats, before, events)
         number = self._archive.add(moment)
         if self.mark is not None and view.stats and view.stats.sim_time_ns < self.mark.sim_time_ns:
             self.mark = None  # a new run: its counters began at 0
-        advised = Advised.of(self._advice)
+        advised, steady_before = Advised.of(self._advice), self._steady_before
         newest = Snapshot.of(self.host, moment, old, self.mark)
-        self._newest = replace(newest, advise=lambda: advised)
+        self._newest = replace(newest, advise=lambda: advised, steady_before=lambda: steady_before)
         self._curve.add(self._newest, number)
         if self._playhead.number is None:
             self._show(self._newest)
@@ -192,6 +195,7 @@ class Model:
         snapshot = replace(
             Snapshot.of(self.host, moment, self.snapshot, self.mark),
             advise=partial(self._tape_advice.at, number),
+            steady_before=partial(reading_before, self._tape, number, STEADY_NS),
         )
         self._show(snapshot)
         if self._tape_curve is not None:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,6 +79,14 @@ def lead(tape: Tape, number: int, span_ns: int) -> Sequence[int]:
             break
         first, later_ns = first - 1, earlier_ns
     return numbers[first : place + 1]
+
+
+def reading_before(tape: Tape, number: int, span_ns: int) -> Stats | None:
+    """The reading so much simulated time before a moment, or the oldest of its run; None: there is none."""
+    with suppress(KeyError):
+        first = lead(tape, number, span_ns)[0]
+        return tape.reading(first)[1] if first != number else None
+    return None
 
 
 def _place(numbers: Sequence[int], number: int) -> int:

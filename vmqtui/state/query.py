@@ -57,6 +57,8 @@ class Field(Protocol):
     @property
     def words(self) -> bool: ...
     @property
+    def is_rate(self) -> bool: ...
+    @property
     def value(self) -> Callable[[Any], Any]: ...
 
 
@@ -66,10 +68,11 @@ Test = Callable[[Any], bool]
 @dataclass(frozen=True)
 class Query:
     """A query made ready for a table: a row passes when every test does. ``problem`` is a sentence about
-    the first term that could not be used; the others still are."""
+    the first term that could not be used; the others still are. ``of_rates``: a test is of a rate."""
 
     tests: tuple[Test, ...] = ()
     problem: str = ""
+    of_rates: bool = False
 
     def matches(self, row: Any) -> bool:
         return all(test(row) for test in self.tests)
@@ -78,28 +81,36 @@ class Query:
 def parse(text: str, fields: Sequence[Field]) -> Query:
     """Read a query over some columns."""
     tests: list[Test] = []
-    problem = ""
+    problem, of_rates = "", False
     known = [field for field in fields if field.exported]
     for term in _SPLIT.findall(text[:LIMIT]):
         try:
-            tests.append(_test(term, known))
+            test, field = _test(term, known)
         except ValueError as error:
             problem = problem or str(error)
-    return Query(tuple(tests), problem)
+        else:
+            tests.append(test)
+            of_rates = of_rates or (field is not None and field.is_rate)
+    return Query(tuple(tests), problem, of_rates)
 
 
-def _test(term: str, fields: Sequence[Field]) -> Test:
+def _test(term: str, fields: Sequence[Field]) -> tuple[Test, Field | None]:
+    """The test of a term, and the column it is of; None: of words in any."""
     if term.startswith("!") and not term.startswith("!="):
         if len(term) == 1:
             raise ValueError("! wants something to leave out, like !web")
-        inner = _test(term[1:], fields)
-        return lambda row: not inner(row)
+        inner, field = _test(term[1:], fields)
+        return lambda row: not inner(row), field
     found = None if _ADDRESS.fullmatch(term) else _TERM.fullmatch(term)
     if found is None or found["key"] is None:
-        return _word(term.strip('"'), fields)
-    key, operator = found["key"], found["operator"]
-    field = _field(key, fields)
-    wanted = found["value"].strip('"')
+        return _word(term.strip('"'), fields), None
+    field = _field(found["key"], fields)
+    return _of_field(field, found["key"], found["operator"], found["value"]), field
+
+
+def _of_field(field: Field, key: str, operator: str, value: str) -> Test:
+    """The test of a column. Raises ValueError, in a sentence."""
+    wanted = value.strip('"')
     if not wanted:
         raise ValueError(f"{key}{operator} wants a value, like {key}{operator}{_example(operator)}")
     if operator == ":":

@@ -6,6 +6,9 @@ from engine.telemetry.stats import Columns, Stats
 
 WINDOW_NS = 1_000_000_000
 """Rates are taken over about this much simulated time, so that digits can be read."""
+STEADY_NS = 10_000_000_000
+"""Tables are filtered and sorted by rates over this much, so that bursts don't make rows come, go and change
+places: the frames of one second are no measure of a queue."""
 
 
 class Readings:
@@ -128,10 +131,13 @@ def one_row(counters: dict[str, int] | None) -> Columns:
 
 
 class Window:
-    """The readings that rates are taken against: those of about the last second, at most 16."""
+    """The readings that rates over ``span_ns`` are taken against: about ``marks`` of them, evenly spaced, so
+    a rate is over the span and up to a mark more."""
 
-    def __init__(self) -> None:
-        self._readings: deque[Stats] = deque(maxlen=16)
+    def __init__(self, span_ns: int = WINDOW_NS, marks: int = 8) -> None:
+        self._readings: deque[Stats] = deque(maxlen=2 * marks)
+        self._span_ns = span_ns
+        self._step_ns = span_ns // marks
 
     def take(self, stats: Stats) -> Stats | None:
         """Add a reading; the one to compare it with, or None after a restart or at the start.
@@ -141,9 +147,9 @@ class Window:
         readings = self._readings
         if readings and (stats.sim_time_ns < readings[-1].sim_time_ns or stats.seq <= readings[-1].seq):
             readings.clear()
-        while len(readings) > 1 and stats.sim_time_ns - readings[1].sim_time_ns >= WINDOW_NS:
+        while len(readings) > 1 and stats.sim_time_ns - readings[1].sim_time_ns >= self._span_ns:
             readings.popleft()
         before = readings[0] if readings else None
-        if not readings or stats.sim_time_ns - readings[-1].sim_time_ns >= WINDOW_NS // 8:
+        if not readings or stats.sim_time_ns - readings[-1].sim_time_ns >= self._step_ns:
             readings.append(stats)
         return before

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from engine.bus.messages import Status
@@ -51,6 +51,8 @@ class Snapshot:
     """The reading that deltas are taken against; None: the engine's start."""
     advise: Callable[[], Advised] = Advised
     """What the advisor finds, worked out when it is asked for."""
+    steady_before: Callable[[], Stats | None] | None = None
+    """The reading that steady rates are taken against, likewise; None: as for the others."""
 
     @classmethod
     def of(
@@ -281,6 +283,12 @@ class Snapshot:
     def near_misses(self) -> tuple[NearMissRow, ...]:
         """The pairs of those that only their VLAN keeps from a filter or a port, with what they missed."""
         return tuple(NearMissRow(pair, near) for pair in self.top for near in pair.near)
+
+    @cached_property
+    def steady(self) -> "Snapshot":
+        """The same moment with rates over ``STEADY_NS``: what tables are filtered and sorted by."""
+        before = self.steady_before() if self.steady_before is not None else None
+        return self if before is None else replace(self, before=before, joined=self.index)
 
     @cached_property
     def advised(self) -> Advised:

@@ -82,6 +82,7 @@ class View(Container):
             series=self.model.series,
             hidden=self.hidden_columns() | hidden,
             deltas=choices.deltas,
+            steady=lambda: {row.identity: row for row in self.model.snapshot.steady.rows(table.table)},
         )
         shown, total = len(arranged.rows), arranged.total
         parts = [f"{title} {grouped(shown)}" + (f" of {grouped(total)}" if shown != total else "")]

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from vmqtui.actions import CURSOR
 from vmqtui.columns import Column, columns_of
-from vmqtui.columns.arrange import Arranged, arrange
+from vmqtui.columns.arrange import Arranged, Steady, SteadyOrder, arrange
 from vmqtui.columns.fitting import Fitting
 from vmqtui.columns.layout import Layout
 from vmqtui.draw import Line, Span, bands, bar, cells_of, fit, join, spark
@@ -90,6 +90,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._strayed = False
         self._rows: list[Row] = []
         self.arranged = Arranged([], 0)
+        self._order = SteadyOrder()
         self._series: Series = lambda key, count: []
         self._choice = AS_IT_COMES
         self._deltas = False
@@ -145,13 +146,15 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         series: Series | None = None,
         hidden: frozenset[str] = frozenset(),
         deltas: bool = False,
+        steady: Steady | None = None,
     ) -> Arranged:
-        """Show these rows as they are wanted: filtered, sorted, in the columns chosen."""
+        """Show these rows as they are wanted: filtered, sorted, in the columns chosen; by the ``steady``
+        ones where rates decide."""
         wanted_otherwise = choice != self._choice
         self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden
         if series is not None:
             self._series = series
-        arranged = self.arranged = arrange(rows, self.columns, choice)
+        arranged = self.arranged = arrange(rows, self.columns, choice, steady, self._order)
         self._rows = arranged.rows
         self._fitting.measure(self.columns, self._rows)
         self._follow(wanted_otherwise)
