@@ -76,6 +76,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=40,
         help="What is wrong.",
         value=lambda row: row.finding.says,
+        level=lambda row: "dim" if row.unseen_s else "",
         prose=True,
     ),
     Column(
