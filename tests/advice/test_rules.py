@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Grown
 from engine.advice.finding import Finding
 from engine.advice.registry import RULES, findings
+from engine.advice.room import _MOST_DONORS, MARGIN
 from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
 from engine.advice.trail import Moved, Trace
 from engine.advice.window import AdviceWindow
@@ -305,3 +306,44 @@ def test_a_threshold_that_does_not_fit_says_what_would(name: str, value: float) 
     threshold = next(one for one in THRESHOLDS if one.name == name)
     with pytest.raises(ValueError, match="fits"):
         read_threshold(threshold, value)
+
+
+def _short(count: int, **columns: dict[int, int]) -> Evidence:
+    """So many queues that dropped for want of buffers, on processors that have time."""
+    vms = [("default", None, 0, 0), *((f"vm-{n}", f"vm-{n}", n, 0) for n in range(1, count))]
+    config = make_config(vms)
+    every = dict.fromkeys(range(1, count), 1)
+    short = {"low_free_buffers": dict.fromkeys(range(1, count), 0), "dropped_no_buffer": every}
+    return evidence(
+        changed(config, buffers=1024 + 512 * (count - 1)),
+        loads=dict.fromkeys(range(8), 0.1),
+        columns={**short, **columns},
+    )
+
+
+def test_the_work_grows_with_the_queues_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the engine's event loop that does it, and each queue looks for buffers that others can spare."""
+    reads = 0
+    count = Grown.count
+
+    def counting(self: Grown, key: tuple[int, ...], name: str) -> int | None:
+        nonlocal reads
+        reads += 1
+        return count(self, key, name)
+
+    monkeypatch.setattr(Grown, "count", counting)
+    work = []
+    for queues in (100, 400):
+        reads = 0
+        assert len(findings(_short(queues))) == queues - 1
+        work.append(reads)
+    assert work[1] < 5 * work[0]
+
+
+def test_buffers_are_taken_from_so_many_queues_at_once() -> None:
+    with_few = {"low_free_buffers": {1: 0, **dict.fromkeys(range(2, 400), MARGIN + 1)}}
+    with_few["dropped_no_buffer"] = {1: 5}
+    found = [one for one in findings(_short(400, **with_few)) if one.queue_id == 1]
+    assert [len(one.requests) for one in found] == [_MOST_DONORS + 1]
+    default_spares = 400 - MARGIN
+    assert found[0].numbers["buffers_to_be_had"] == default_spares + _MOST_DONORS - 1
