@@ -57,6 +57,7 @@ class Gate:
             connect.client,
             role,
             may_publish=lru_cache(_TOPICS_REMEMBERED)(partial(rules.may_publish, party)),
+            may_clear=partial(self._may_clear, party),
             may_subscribe=partial(rules.may_subscribe, party),
             may_read=partial(rules.may_read, party),
             packet_limit_bytes=_PACKET_BYTES[role],
@@ -69,6 +70,11 @@ class Gate:
         """Whether a topic's messages are kept for clients that come later."""
         host_and_kind = topics.split_telemetry(topic)
         return host_and_kind is not None and host_and_kind[1] in rules.RETAINED
+
+    def _may_clear(self, party: Party, topic: str) -> bool:
+        """By the rules, and not of the host whose engine the broker is for: that is there."""
+        host, _ = topics.split_telemetry(topic) or (None, None)
+        return host != self._guests.host and rules.may_clear(party, topic)
 
     def _claimed_host(self, connect: Connect) -> str | None:
         """The host whose engine a client is: the one whose status its will is."""

@@ -12,7 +12,8 @@ from typing import Final, Literal, get_args
 from engine.bus import topics
 
 Role = Literal["viewer", "operator", "engine"]
-Action = Literal["publish", "read"]
+Action = Literal["publish", "read", "clear"]
+"""To clear is to publish no bytes, retained: a broker then forgets what it retained."""
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 TELEMETRY: Final = ("status", "config", "stats", "summary", "event", "advice")
@@ -39,6 +40,7 @@ RULES: Final = (
     *(Rule("viewer", "read", f"{topics.PREFIX}/+/{kind}") for kind in TELEMETRY),
     Rule("viewer", "read", topics.response("+", CLIENT)),
     Rule("operator", "publish", topics.request("+", CLIENT)),
+    *(Rule("operator", "clear", f"{topics.PREFIX}/+/{kind}") for kind in RETAINED),
     *(Rule("engine", "publish", f"{topics.PREFIX}/{HOST}/{kind}") for kind in TELEMETRY),
     Rule("engine", "publish", topics.response(HOST, "+")),
     Rule("engine", "read", topics.request(HOST, "+")),
@@ -57,6 +59,11 @@ class Party:
 def may_publish(party: Party, topic: str) -> bool:
     """Whether ``party`` may publish to ``topic``, itself or by its will."""
     return any(_matches(allowed, topic) for allowed in _allowed(party, "publish"))
+
+
+def may_clear(party: Party, topic: str) -> bool:
+    """Whether ``party`` may clear what is retained on ``topic``."""
+    return any(_matches(allowed, topic) for allowed in _allowed(party, "clear"))
 
 
 def may_read(party: Party, topic: str) -> bool:

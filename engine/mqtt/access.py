@@ -11,6 +11,7 @@ from engine.mqtt.packets import Connect
 class Grant:
     """What an admitted client may do. The functions take a topic, ``may_subscribe`` a topic filter.
 
+    ``may_clear``: publish no bytes, retained, where it may not publish anything else.
     ``exclusive`` is a name that one connected client may hold at a time. A ``trusted`` client publishes at
     any rate. ``reserved`` is the client that the broker is for: there is always room for it.
     """
@@ -18,6 +19,7 @@ class Grant:
     client: str
     role: str
     may_publish: Callable[[str], bool]
+    may_clear: Callable[[str], bool]
     may_subscribe: Callable[[str], bool]
     may_read: Callable[[str], bool]
     packet_limit_bytes: int

@@ -140,7 +140,8 @@ class Session:
             self.channel.release(BEHIND)
 
     def _publish(self, publish: Publish) -> None:
-        if self.grant.may_publish(publish.topic):
+        clears = publish.retain and not publish.payload
+        if self.grant.may_publish(publish.topic) or (clears and self.grant.may_clear(publish.topic)):
             sender = None if self.grant.trusted else self
             message = Message(publish.topic, publish.payload, publish.qos, sender)
             tried = self._router.tried

@@ -157,6 +157,28 @@ async def test_a_viewer_watches_and_its_requests_reach_no_engine(
     assert [client for client, _ in stand_in.requests] == [other.client]
 
 
+async def test_an_operator_clears_what_a_host_left_and_publishes_nothing_else_for_it(host: str) -> None:
+    gone, stand_in = f"{host[:50]}-gone", EngineStandIn()
+    async with EmbeddedBroker(engine_of=host) as broker:
+        own = EngineBus(broker.engine_url, host, stand_in, client=broker.engine_client)
+        await own.start(make_config(host), probe_seconds=0)
+        async with running_bus(broker.url, gone, stand_in):
+            pass
+        for user, left in (("viewer", {gone, host}), ("operator", {host})):
+            async with Watcher(broker.url_of(user), gone) as watcher:
+                assert await watcher.wait_for(lambda watcher=watcher: gone in watcher.hosts, 5)  # type: ignore[misc]
+                watcher._connection.publish(topics.status(gone), b"junk", retain=True)
+                for name in (gone, host):
+                    watcher.clear(name)
+            async with Watcher(broker.url_of("viewer")) as reader:
+                assert await reader.wait_for(lambda reader=reader: host in reader.hosts, 5)  # type: ignore[misc]
+                view = reader.hosts[host]
+                assert await reader.wait_for(lambda view=view: view.online and view.config is not None, 5)  # type: ignore[misc]
+                assert await reader.wait_for(lambda reader=reader, left=left: reader.hosts.keys() == left, 5)  # type: ignore[misc]
+                assert reader.undecodable == 0
+        await own.stop()
+
+
 async def test_nobody_speaks_as_another(embedded: EmbeddedBroker, host: str, stand_in: EngineStandIn) -> None:
     async with (
         running_bus(embedded.url, host, stand_in) as bus,

@@ -158,7 +158,7 @@ def test_the_acl_of_mosquitto_has_the_rules_of_the_code() -> None:
     of_all = {
         f"pattern {words[rule.action]} {rule.topic.replace(rules.CLIENT, '%c')}"
         for rule in RULES
-        if rule.role != "engine"
+        if rule.role != "engine" and rule.action in words  # it knows no messages that clear
     }
     of_hv01 = {
         f"topic {words[rule.action]} {rule.topic.replace(rules.HOST, 'hv01')}"

@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bus import topics
-from engine.bus.rules import ROLES, TELEMETRY, Party, Role, may_publish, may_read, may_subscribe
+from engine.bus.rules import (
+    RETAINED,
+    ROLES,
+    TELEMETRY,
+    Party,
+    Role,
+    may_clear,
+    may_publish,
+    may_read,
+    may_subscribe,
+)
 
 VIEWER = Party("viewer", "v")
 OPERATOR = Party("operator", "o")
@@ -34,6 +44,14 @@ def test_an_operator_asks_every_host_under_its_own_name_only() -> None:
     assert not may_publish(OPERATOR, topics.request("hv01", "v"))
     assert not any(may_publish(OPERATOR, topic) for topic in OF_HV01)
     assert not may_publish(OPERATOR, topics.response("hv01", "v"))
+
+
+def test_an_operator_clears_what_hosts_retained_and_a_viewer_clears_nothing() -> None:
+    for kind in TELEMETRY:
+        topic = topics.telemetry("hv01", kind)
+        assert may_clear(OPERATOR, topic) == may_clear(ENGINE, topic) == (kind in RETAINED)
+        assert not may_clear(VIEWER, topic)
+    assert not may_clear(OPERATOR, topics.request("hv01", "o"))
 
 
 def test_an_engine_speaks_for_its_host_only() -> None:

@@ -115,6 +115,7 @@ def grant(client: str, **changes: Any) -> Grant:
     values: dict[str, Any] = {
         "role": "anyone",
         "may_publish": lambda topic: not topic.startswith("forbidden"),
+        "may_clear": lambda topic: topic.startswith("forbidden/left"),
         "may_subscribe": lambda topic_filter: not topic_filter.startswith("forbidden"),
         "may_read": lambda topic: not topic.startswith("secret"),
         "packet_limit_bytes": 1 << 20,
