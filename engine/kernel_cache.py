@@ -20,7 +20,7 @@ from typing import Final
 
 import platformdirs
 
-from engine.trusted import UntrustedError, open_trusted, trusted_path
+from engine.trusted import UntrustedError, make_trusted, open_trusted
 
 _PACKAGE: Final = Path(__file__).parent
 COMPLETE: Final = "complete"
@@ -67,10 +67,7 @@ def _cache_directory() -> tuple[Path | None, tuple[str, ...]]:
     name = f"kernels-{_sources_hash()}"
     for place in (_of_the_user(), _of_this_machine()):
         try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory = trusted_path(place) / name
-            directory.mkdir(mode=0o700, exist_ok=True)
-            trusted_path(directory)
+            directory = make_trusted(make_trusted(place) / name)
             if not (directory / COMPLETE).exists():
                 with tempfile.TemporaryFile(dir=directory):
                     pass

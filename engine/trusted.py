@@ -33,6 +33,25 @@ def trusted_path(path: Path) -> Path:
 
     Raises ``UntrustedError``, and OSError where there is no such path.
     """
+    real = _stable_path(path)
+    _check(real, real.lstat())
+    return real
+
+
+def make_trusted(directory: Path) -> Path:
+    """Make a directory for this user alone, and those above it that are missing; its path without links.
+
+    Nothing is made where another user could replace it. Raises ``UntrustedError``, and OSError.
+    """
+    _stable_path(next(above for above in (directory, *directory.absolute().parents) if above.exists()))
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return trusted_path(directory)
+
+
+def _stable_path(path: Path) -> Path:
+    """A path without symbolic links, no part of which another user can replace; its end may be a sticky
+    directory. Raises as ``trusted_path``.
+    """
     if sys.platform == "win32":
         return path
     path = path.absolute()
@@ -41,10 +60,10 @@ def trusted_path(path: Path) -> Path:
         if stat.S_ISLNK(link.st_mode) and link.st_uid not in _owners():
             raise UntrustedError(part, f"is a link of {_user(link.st_uid)}")
     real = path.resolve(strict=True)
-    _check(real, real.lstat())
-    for part in real.parents:
+    for part in (real, *real.parents):
         found = part.lstat()
-        _check(part, found, shared=bool(found.st_mode & stat.S_ISVTX))
+        shared = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+        _check(part, found, shared=shared)
     return real
 
 

@@ -107,6 +107,22 @@ def test_a_link_is_trusted_where_it_is_this_users_and_leads_to_what_is_trusted(
     assert why(link) == f"{link} is a link of user {OTHER}"
 
 
+def test_a_directory_is_made_with_those_above_it_and_for_this_user_alone(file: Path) -> None:
+    made = trusted.make_trusted(file.parent / "a" / "b")
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert trusted.make_trusted(made) == made
+    file.parent.chmod(0o1777)
+    assert trusted.make_trusted(file.parent / "c").is_dir()
+
+
+def test_nothing_is_made_where_another_user_could_replace_it(file: Path) -> None:
+    """As root with the home of another user would leave a directory there that its user can't write to."""
+    file.parent.chmod(0o777)
+    with pytest.raises(UntrustedError, match="every user"):
+        trusted.make_trusted(file.parent / "a" / "b")
+    assert not (file.parent / "a").exists()
+
+
 def test_what_was_checked_is_what_is_opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def replace(path: Path) -> Path:
         path.unlink()

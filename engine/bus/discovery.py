@@ -18,7 +18,7 @@ from typing import Any
 import platformdirs
 
 from engine.bus.urls import BrokerUrl, is_loopback
-from engine.trusted import open_trusted, trusted_path
+from engine.trusted import make_trusted, open_trusted
 
 ENVIRONMENT_VARIABLE = "VMQTUI_BROKER"
 
@@ -38,9 +38,7 @@ def runtime_directory() -> Path:
         own = platformdirs.user_runtime_path("vmqtui", appauthor=False)
     for directory in (own, platformdirs.user_state_path("vmqtui", appauthor=False) / "run"):
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if sys.platform != "win32":
-                _check_own(directory)
+            _make_own(directory)
         except OSError as error:
             reasons.append(f"{directory}: {error.strerror or error}")
         else:
@@ -189,11 +187,12 @@ def process_lives(pid: int) -> bool:
     return True
 
 
-def _check_own(directory: Path) -> None:
+def _make_own(directory: Path) -> None:
     if sys.platform != "win32":
-        found = directory.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise PermissionError(0, "it is not a directory of this user")
-        if found.st_mode & 0o077:
-            directory.chmod(0o700)
-        trusted_path(directory)
+        with contextlib.suppress(FileNotFoundError):
+            found = directory.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                raise PermissionError(0, "it is not a directory of this user")
+            if found.st_mode & 0o077:
+                directory.chmod(0o700)
+    make_trusted(directory)
