@@ -11,6 +11,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from engine.bus.messages import Status
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns.shared import use_thresholds
 from vmqtui.dashboard import Dashboard
@@ -92,6 +93,8 @@ class VmqApp(App[None]):
         self._drawn_at = 0.0
         self._draw_due = False
         self._drawn: Snapshot | None = None
+        self._caught_up: Status | None = None
+        """The status that a host announced itself with, for which events of before were asked for."""
         self.failure: Exception | None = None
         for loaded in self._themes.values():
             self.register_theme(loaded.textual)
@@ -115,11 +118,21 @@ class VmqApp(App[None]):
     def _changed(self) -> None:
         """Something arrived: read it at once, draw it when a drawing is due."""
         self.model.take()
+        self._catch_up()
         if not self._draw_due and self.is_running:
             self._draw_due = True
             # The link's callbacks come from tasks that are not the app's, where a Textual timer can't start.
             delay = max(0.001, self._drawn_at + DRAW_PERIOD - monotonic())
             asyncio.get_running_loop().call_later(delay, self.call_later, self._draw_changed)
+
+    def _catch_up(self) -> None:
+        """Ask for events of before when a host is shown, and at each connection of it or of the screen's."""
+        view = self._link.view(self.model.host) if self.model.host else None
+        status = view.status if view is not None else None
+        if status is not None and status.state == "online" and status is not self._caught_up:
+            self._caught_up = status
+            host = self.model.host
+            self.call_later(lambda: self.run_worker(self._link.catch_up(host)))
 
     def _draw_changed(self) -> None:
         """Draw, but a view that shows this moment already only says how old it is."""

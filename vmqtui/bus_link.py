@@ -1,5 +1,6 @@
 """The dashboard's link over MQTT: a ``Watcher`` as the screen needs it."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from math import inf
@@ -150,6 +151,12 @@ class BusLink:
             level, event, host, op, params, asked, ndis_status=response.ndis_status, message=response.message
         )
         return response
+
+    async def catch_up(self, host: str) -> None:
+        """As ``Link`` has it; a host that does not answer has those that come."""
+        if self._watcher is not None:
+            with contextlib.suppress(BusError):
+                await self._watcher.catch_up(host)
 
 
 def _note(

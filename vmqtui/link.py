@@ -66,6 +66,9 @@ class Link(Protocol):
         Asked again with the same ``request_id``, it is carried out once (contract 5).
         """
 
+    async def catch_up(self, host: str) -> None:
+        """Have the events that came before among the host's, where it can be asked for them."""
+
 
 class ReadOnlyLink:
     """A link that lets nothing be asked, whoever asks."""
@@ -99,3 +102,6 @@ class ReadOnlyLink:
     ) -> Response:
         """Refuses, as a connection that can't carry requests."""
         raise ConnectionError("this dashboard is read-only and asks for nothing")
+
+    async def catch_up(self, host: str) -> None:
+        """Asks for nothing: events are those that come."""

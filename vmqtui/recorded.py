@@ -175,3 +175,6 @@ class RecordedLink:
         self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
     ) -> Response:
         raise ConnectionError("a recording takes no requests")
+
+    async def catch_up(self, host: str) -> None:
+        """Every event is there."""

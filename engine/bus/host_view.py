@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from itertools import islice
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from engine.bus import codec
@@ -16,8 +17,6 @@ from engine.telemetry.summary import Summary
 EVENT_LIMIT = 1000
 SILENT_S = 30.0
 """A host whose newest message is older is silent, whatever its retained status says."""
-
-_IN_FLIGHT = 32  # messages that a lost connection may bring twice
 
 
 class Reader(Protocol):
@@ -160,13 +159,56 @@ class HostView:
         self.events_dropped += 1
         return True
 
+    def take_past(self, past: Sequence[tuple[Event, int]], has_room: Callable[[int], bool]) -> None:
+        """Put events that were asked for, with their bytes, among those that came: each once, in order.
+
+        ``past`` are of the engine's present run, by ascending ``seq``; events of an earlier run stay before
+        them. What counted as missed and is here now does so no longer. Without room the oldest go.
+        """
+        kept = list(zip(self.events, self._event_bytes, strict=True))
+        begin = _present_run([event for event, _ in kept], [event for event, _ in past])
+        earlier, run = kept[:begin], {event.seq: (event, size) for event, size in kept[begin:]}
+        present = [
+            one for _, one in sorted(({event.seq: (event, size) for event, size in past} | run).items())
+        ]
+        self.events_missed += _gaps(earlier) + _gaps(present) - _gaps(kept)
+        events = earlier + present
+        size_bytes = sum(size for _, size in events)
+        first = 0
+        while first < len(events) and (len(events) - first > EVENT_LIMIT or not has_room(size_bytes)):
+            size_bytes -= events[first][1]
+            first += 1
+        self.events_dropped += max(0, first - len(events) + len(kept))
+        self.events = deque((event for event, _ in events[first:]), EVENT_LIMIT)
+        self._event_bytes = deque((size for _, size in events[first:]), EVENT_LIMIT)
+
     def _take_event(self, event: Event, size_bytes: int) -> None:
-        """Keep an event, unless it is one of the last again: QoS 1 may deliver what was delivered."""
+        """Keep an event, unless it is here: QoS 1 may deliver one twice, and ``take_past`` may have it."""
         if self.events:
             last = self.events[-1].seq
-            if event.seq <= last and event in islice(reversed(self.events), _IN_FLIGHT):
+            if event.seq <= last and event in self.events:
                 return
             self.events_missed += max(0, event.seq - last - 1)
         self.events_dropped += len(self.events) == EVENT_LIMIT
         self.events.append(event)
         self._event_bytes.append(size_bytes)
+
+
+def _present_run(kept: Sequence[Event], past: Sequence[Event]) -> int:
+    """From which of ``kept`` on they are of the run that ``past`` is of, which leaves no number out."""
+    known = {event.seq: event for event in past}
+    span = range(past[0].seq, past[-1].seq + 1) if past else range(0)
+    begin, following = len(kept), None
+    while begin:
+        event = kept[begin - 1]
+        if following is not None and event.seq >= following.seq:
+            break
+        if event.seq in span and known.get(event.seq) != event:
+            break
+        begin, following = begin - 1, event
+    return begin
+
+
+def _gaps(events: Sequence[tuple[Event, int]]) -> int:
+    """How many numbers are missing between events that follow each other."""
+    return sum(max(0, after.seq - before.seq - 1) for (before, _), (after, _) in pairwise(events))

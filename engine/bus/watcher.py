@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
+import msgspec
+
 from engine.bus import codec, topics
 from engine.bus.connection import Connection, Outgoing, State
 from engine.bus.errors import BadMessage, NotConnected, RequestTimeout
-from engine.bus.host_view import SILENT_S, HostView
+from engine.bus.host_view import EVENT_LIMIT, SILENT_S, HostView
 from engine.bus.messages import Request, Response
 from engine.bus.rules import RETAINED
 from engine.bus.urls import BrokerUrl
+from engine.telemetry.events import Event
 
 HOST_LIMIT = 1024
 KEPT_LIMIT_BYTES = 256 << 20
@@ -190,6 +193,28 @@ class Watcher:
         that the watcher is left."""
         for kind in RETAINED:
             self._connection.publish(topics.telemetry(host, kind), b"", retain=True)
+
+    async def catch_up(self, host: str) -> None:
+        """Ask a host for its last events, and put among ``events`` those that did not come.
+
+        An engine that keeps none refuses, and nothing changes. Raises as ``request`` does.
+        """
+        response = await self.request(host, "query_events", {"limit": EVENT_LIMIT})
+        view, found = self.hosts.get(host), response.result.get("events")
+        if view is None or response.status != "ok" or not isinstance(found, list):
+            return
+        past: dict[int, tuple[Event, int]] = {}
+        for one in found[:EVENT_LIMIT]:
+            try:
+                event = msgspec.convert(one, Event)
+            except msgspec.ValidationError:
+                self.undecodable += 1
+            else:
+                past[event.seq] = event, len(codec.encode(event))
+        view.take_past(
+            [one for _, one in sorted(past.items())], lambda size: self._has_room(view, "event", size)
+        )
+        self._notify()
 
     async def _answer_to(self, asked: _Asked) -> Response:
         seconds = FIRST_REPEAT_SECONDS

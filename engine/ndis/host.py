@@ -12,6 +12,7 @@ from engine.ndis.outcome import Outcome
 from engine.ndis.queue import key_of
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
 from engine.ndis.team_ports import with_team_ports
+from engine.ndis.told import Told
 from engine.ndis.traffic import Traffic
 from engine.ndis.what_if import foresee, malformed
 from engine.scenario.model import AdapterSpec, Scenario
@@ -38,7 +39,8 @@ class Host:
 
     ``adapters`` are in the scenario's order. ``played`` says in words what feeds them in place of the
     scenario's traffic, where something does. ``revision`` counts the configurations: 1 after ``start``, one
-    more for each request that changed something, and for each queue that was freed later.
+    more for each request that changed something, and for each queue that was freed later. ``told`` has the
+    last events, for requests that ask for them; who publishes events adds them.
 
     Not thread-safe; requests are applied one after the other. The effects of one are carried out before the
     next is applied, so that what ``Observe`` shows is what the control plane believes.
@@ -51,6 +53,7 @@ class Host:
         ]
         self.traffic = Traffic(scenario.traffic, targets(scenario), played)
         self.balancing = Balancing(scenario.balancer)
+        self.told = Told()
         self.revision = 0
         self._stopping = False
 
@@ -80,11 +83,11 @@ class Host:
             traffic, balancing = self.traffic.copy(), self.balancing.copy()
             return foresee(
                 adapter,
-                lambda trial: _run(request, observe, trial, traffic, balancing),
+                lambda trial: _run(request, observe, trial, traffic, balancing, self.told),
                 request.values.get("queue_id"),
             )
         try:
-            outcome = _run(request, observe, adapter, self.traffic, self.balancing)
+            outcome = _run(request, observe, adapter, self.traffic, self.balancing, self.told)
         except NdisError as error:
             return Outcome(error.status, error.message)
         self.revision += outcome.changed
@@ -138,9 +141,9 @@ class Host:
 
 
 def _run(
-    request: Request, observe: Observe, adapter: Adapter, traffic: Traffic, balancing: Balancing
+    request: Request, observe: Observe, adapter: Adapter, traffic: Traffic, balancing: Balancing, told: Told
 ) -> Outcome:
-    subjects = {"adapter": adapter, "traffic": traffic, "balancer": balancing}
+    subjects = {"adapter": adapter, "traffic": traffic, "balancer": balancing, "told": told}
     return request.operation.run(subjects[request.operation.about], observe, request.driver, **request.values)
 
 

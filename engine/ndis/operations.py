@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
-from engine.ndis import balancer, queries, requests, settings, traffic, vms
+from engine.ndis import balancer, queries, requests, settings, told, traffic, vms
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
@@ -16,12 +16,14 @@ from engine.scenario.values import (
     check_flag,
     check_name,
     check_vlan,
+    check_whole,
     is_whole,
     parse_mac,
     show,
 )
 
 _SHOWN_KEY_CHARACTERS = 64
+_LAST_SEQ = (1 << 63) - 1
 
 
 class _TooLongError(ValueError):
@@ -49,7 +51,7 @@ class Operation:
     run: Callable[..., Outcome]
     parameters: Mapping[str, Parameter]
     needs_adapter: bool = True
-    about: Literal["adapter", "traffic", "balancer"] = "adapter"
+    about: Literal["adapter", "traffic", "balancer", "told"] = "adapter"
     fixed: frozenset[str] = frozenset()
 
 
@@ -78,6 +80,13 @@ def _whole(value: object) -> int:
     if isinstance(value, int) and is_whole(value):
         return value
     raise ValueError(f"{show(value)} is not a whole number")
+
+
+def _whole_in(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        return check_whole(value, low, high)
+
+    return check
 
 
 def _wholes(value: object) -> list[int]:
@@ -179,6 +188,17 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         settings.set_adapter,
         {name: _adapter_key(name) for name in settings.CHANGEABLE},
         fixed=frozenset(KEYS[AdapterSpec]) - frozenset(settings.CHANGEABLE),
+    ),
+    "query_events": Operation(
+        told.query_events,
+        {
+            "since_seq": Parameter(_whole_in(0, _LAST_SEQ), "an event's seq", required=False),
+            "limit": Parameter(
+                _whole_in(1, told.MAX_EVENTS), f"a number of events, 1..{told.MAX_EVENTS}", required=False
+            ),
+        },
+        needs_adapter=False,
+        about="told",
     ),
     "restart_worker": Operation(requests.restart_worker, {"cpu": _CPU}, needs_adapter=False),
     "ping": Operation(queries.ping, {}, needs_adapter=False),

@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from engine.dataplane.layout import I64
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.dataplane.rounds import Rounds
@@ -149,18 +151,18 @@ class Machine:
         if len(self._events) == _EVENTS_KEPT:
             self.events_dropped += 1
             del self._events[0]
-        self._events.append(
-            Event(
-                seq=self._event_seq,
-                sim_time_ns=self.plane.now_ns,
-                time_ns=time.time_ns(),
-                event=event,
-                adapter=adapter,
-                queue_id=queue_id,
-                state=state,
-                cause=cause,
-            )
+        told = Event(
+            seq=self._event_seq,
+            sim_time_ns=self.plane.now_ns,
+            time_ns=time.time_ns(),
+            event=event,
+            adapter=adapter,
+            queue_id=queue_id,
+            state=state,
+            cause=cause,
         )
+        self._events.append(told)
+        self.host.told.add(msgspec.to_builtins(told), len(msgspec.msgpack.encode(told)))
 
     def take_events(self) -> list[Event]:
         """The events since the last call."""

@@ -251,3 +251,22 @@ async def test_a_seed_gives_the_same_counters_at_the_same_simulated_time(vmq_eng
         one, other = calm[sim_time_ns], busy[sim_time_ns]
         assert one.cpus == other.cpus
         assert msgspec.to_builtins(one.adapters) == msgspec.to_builtins(other.adapters)
+
+
+async def test_a_reader_that_comes_late_is_given_the_events_of_before(vmq_engine: StartEngine) -> None:
+    engine = await vmq_engine(loads(SCENARIO, "lab.toml"))
+    for cpu in (2, 1):
+        assert (await engine.request("set_queue_parameters", queue_id=1, cpu=cpu)).status == "ok"
+    assert (await engine.request("pause_vm", vm="fast")).status == "ok"
+    async with Watcher(engine.url, engine.host) as watcher:
+        assert await watcher.wait_for(lambda: engine.host in watcher.hosts, 10)
+        view = watcher.hosts[engine.host]
+        await watcher.catch_up(engine.host)
+        before = [one.seq for one in view.events]
+        assert before == list(range(1, before[-1] + 1))
+        assert "vm_paused" in {one.event for one in view.events}
+        assert (await watcher.request(engine.host, "resume_vm", {"vm": "fast"})).status == "ok"
+        assert await watcher.wait_for(lambda: view.events[-1].event == "vm_resumed", 10)
+        await watcher.catch_up(engine.host)
+        assert [one.seq for one in view.events] == list(range(1, view.events[-1].seq + 1))
+        assert view.events_missed == 0

@@ -310,6 +310,7 @@ class ScriptedLink:
     now: float = 1000.0
     views: dict[str, ScriptedHost] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    caught_up: list[str] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
     wondered: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     foresee: Callable[[str, dict[str, Any]], Response] = lambda op, params: foreseen(f"{op} is done")
@@ -342,6 +343,9 @@ class ScriptedLink:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def catch_up(self, host: str) -> None:
+        self.caught_up.append(host)
 
     def answer(
         self, ndis_status: str = "NDIS_STATUS_SUCCESS", message: str = "", revision: int = 0, **result: Any

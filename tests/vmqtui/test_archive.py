@@ -247,3 +247,20 @@ def test_status_of_the_past_is_that_of_then() -> None:
     link.publish("hv01", status=msgspec.structs.replace(online, state="offline"))
     model.step(-1)
     assert model.snapshot.host_row.state == "online"
+
+
+def test_events_that_were_asked_for_go_among_those_that_came() -> None:
+    model, link = watched()
+    came = link.views["hv01"].events
+    older = [Event(seq=seq, sim_time_ns=0, time_ns=START_NS, event="queue_state") for seq in (5, 7)]
+    between = Event(seq=6, sim_time_ns=0, time_ns=START_NS, event="queue_state")
+    play(link, 1, 4)
+    model.take()
+    for events in ((older[0], *came), (older[0], between, *came), (older[0], between, older[1], *came)):
+        link.publish("hv01", events=events, stats=make_stats(5 + len(events)))
+        model.take()
+        assert model.snapshot.events == events
+        model.pause()
+        model.step(0)
+        assert model.snapshot.events == events
+        model.pause()

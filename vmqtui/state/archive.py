@@ -2,7 +2,7 @@
 
 import zlib
 from bisect import bisect_left
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -120,6 +120,7 @@ class Archive:
         self._configs: deque[_KnownConfig] = deque()
         self._config: Config | None = None
         self._events: deque[tuple[int, Event]] = deque(maxlen=_EVENTS_KEPT)
+        self._noted: tuple[Event, ...] = ()
         self._unpacked: dict[int, Stats] = {}
         self._unpacked_config: tuple[_KnownConfig | None, Config | None] = (None, None)
 
@@ -199,13 +200,28 @@ class Archive:
                 self._configs.pop()
             packed = zlib.compress(msgspec.msgpack.encode(moment.config), 3)
             self._configs.append(_KnownConfig(self._next, self._run, moment.config.revision, packed))
-        last = self._events[-1][1] if self._events else None
-        new: list[Event] = []
-        for event in reversed(moment.events):
-            if event is last:
-                break
-            new.append(event)
-        self._events.extend((self._next, event) for event in reversed(new))
+        if moment.events != self._noted:
+            self._noted = moment.events
+            self._note_events(moment.events)
+
+    def _note_events(self, events: tuple[Event, ...]) -> None:
+        """Keep the new ones in their places: those that were asked for come between those that were here."""
+        at = {id(event): place for place, (_, event) in enumerate(self._events)}
+        following = len(at)
+        new: dict[int, list[Event]] = defaultdict(list)
+        for event in reversed(events):
+            if id(event) in at:
+                following = at[id(event)]
+            else:
+                new[following].append(event)
+        if not new:
+            return
+        kept = [*self._events, None]
+        self._events.clear()
+        for place, one in enumerate(kept):
+            self._events.extend((self._next, event) for event in reversed(new.get(place, ())))
+            if one is not None:
+                self._events.append(one)
 
     def _forget(self) -> None:
         """Drop what only moments that are gone needed."""

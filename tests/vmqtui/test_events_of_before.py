@@ -1,0 +1,66 @@
+"""A dashboard asks for the events of before when its host is there, and again when either comes back."""
+
+import msgspec
+
+from engine.bus.messages import Status
+from engine.pytest_fixture import StartEngine
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.dialogs import closed, settled, until
+from tests.vmqtui.scripted import live_link, make_config, make_stats
+from tests.vmqtui.test_whole import SCENARIO, seen
+from vmqtui.app import VmqApp
+from vmqtui.bus_link import BusLink
+
+
+def announced(started_at: float = 1.0, state: str = "online") -> Status:
+    """A status as it comes at a connection: another object each time."""
+    return msgspec.convert({"state": state, "started_at": started_at, "interval_ns": 250_000_000}, Status)
+
+
+async def test_they_are_asked_for_at_each_connection_and_no_more_often(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await settled(pilot, app)
+        assert link.caught_up == ["hv01"]
+        link.publish("hv01", stats=make_stats(30))
+        link.publish("hv01", config=make_config(revision=9))
+        await settled(pilot, app)
+        assert link.caught_up == ["hv01"]
+        link.publish("hv01", status=announced(state="offline"))
+        await settled(pilot, app)
+        assert link.caught_up == ["hv01"]
+        link.publish("hv01", status=announced())
+        await settled(pilot, app)
+        assert link.caught_up == ["hv01", "hv01"]
+
+
+async def test_they_are_asked_for_of_another_host_that_is_chosen(dashboard: Running) -> None:
+    link = live_link()
+    link.publish("hv01", stats=make_stats(2))
+    link.publish("hv02", status=announced(), config=make_config(host="hv02"), stats=make_stats(2))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("h", "down", "enter")
+        await closed(pilot, app)
+        link.publish("hv02", stats=make_stats(3))
+        await settled(pilot, app)
+        assert link.caught_up == ["hv01", "hv02"]
+
+
+async def test_a_read_only_dashboard_asks_for_nothing(dashboard: Running) -> None:
+    async with dashboard(read_only=True) as (app, pilot, link):
+        await settled(pilot, app)
+        assert (link.caught_up, link.asked) == ([], [])
+
+
+async def test_a_dashboard_that_attaches_shows_what_happened_before(vmq_engine: StartEngine) -> None:
+    engine = await vmq_engine(SCENARIO)
+    assert (await engine.request("pause_vm", vm="web-01")).status == "ok"
+    assert (await engine.request("resume_vm", vm="web-01")).status == "ok"
+    async with BusLink() as link:
+        app = VmqApp(link)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await link.connect(engine.url)
+            await pilot.press("7")
+            await until(pilot, app, "vm paused", "vm resumed")
+            assert (await engine.request("pause_vm", vm="web-01")).status == "ok"
+            await seen(pilot, lambda: screen_text(app).count("vm paused") == 2)
+            assert screen_text(app).count("vm resumed") == 1
