@@ -10,6 +10,7 @@ from engine.bus.errors import BadMessage
 from engine.bus.messages import Request, Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
+from engine.telemetry.shape import check_shape
 from engine.telemetry.stats import Stats
 from engine.telemetry.summary import Summary
 
@@ -68,6 +69,7 @@ def decode(kind: type[T], payload: bytes) -> T:
     if len(payload) > MESSAGE_LIMIT_BYTES:
         raise BadMessage(f"a {kind.__name__} of {len(payload)} bytes (at most {MESSAGE_LIMIT_BYTES})")
     try:
+        check_shape(kind, payload)
         message: T = _decoders[kind].decode(payload)
     except _UNDECODABLE as error:
         raise BadMessage(f"not a {kind.__name__}: {_reason(error)}") from None

@@ -14,6 +14,14 @@ WORDS_CHARACTERS: Final = 16_384
 MAX_COLUMNS: Final = 256
 MAX_PORTS: Final = 1 << 17
 MAX_TOP_PAIRS: Final = 1024
+MAX_CELLS: Final = 1 << 20
+"""Of all columns of a stats message; a cell takes 40 bytes once it is decoded."""
+MAX_QUEUE_ROWS: Final = 1 << 15
+"""Queues of all adapters: a dashboard makes 40,000 rows a second of them."""
+MAX_FILTER_ROWS: Final = 1 << 18
+MAX_PORT_ROWS: Final = 1 << 18
+SETTINGS_LIMIT_BYTES: Final = 1 << 16
+"""Of the processors' model, and of the balancer: their values may be anything."""
 MAX_NANOSECONDS: Final = (1 << 63) - 1
 """The year 2262, as Unix time."""
 MAX_NUMBER: Final = 10**12

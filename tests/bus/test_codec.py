@@ -1,7 +1,10 @@
 import contextlib
+import re
+import tracemalloc
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +12,18 @@ from hypothesis import strategies as st
 from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Request, Response, Status
+from engine.ndis import counters
 from engine.scenario.keys import MAX_ADAPTERS, MAX_CPUS, MAX_FILTERS, MAX_QUEUES
-from engine.telemetry.bounds import MAX_COLUMNS, NAME_CHARACTERS, WORDS_CHARACTERS
+from engine.telemetry.bounds import (
+    MAX_CELLS,
+    MAX_COLUMNS,
+    MAX_FILTER_ROWS,
+    MAX_PORT_ROWS,
+    MAX_PORTS,
+    MAX_QUEUE_ROWS,
+    NAME_CHARACTERS,
+    WORDS_CHARACTERS,
+)
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
@@ -150,6 +163,82 @@ def test_more_rows_columns_or_characters_than_any_host_has_are_refused(
 ) -> None:
     with pytest.raises(BadMessage, match=f"length <= {bound} "):
         codec.decode(kind, msgpack.packb(message))
+
+
+def adapters(number: int, **table: Any) -> dict[str, dict[str, Any]]:
+    return {str(adapter): table for adapter in range(number)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "refusal"),
+    [
+        (
+            Stats,
+            {"adapters": adapters(9, queues={"id": [0] * MAX_QUEUES})},
+            f"{9 * MAX_QUEUES} queues of all adapters (at most {MAX_QUEUE_ROWS})",
+        ),
+        (
+            Stats,
+            {"adapters": adapters(5, filters={"id": [0] * MAX_FILTERS})},
+            f"{5 * MAX_FILTERS} filters of all adapters (at most {MAX_FILTER_ROWS})",
+        ),
+        (
+            Stats,
+            {"adapters": adapters(2, queues={str(n): [0] * (MAX_CELLS // 500) for n in range(255)})},
+            "cells of all adapters",
+        ),
+        (
+            Stats,
+            {"adapters": adapters(MAX_ADAPTERS, default_queue_top={"frames": [0] * (MAX_CELLS // 128)})},
+            "cells of all adapters",
+        ),
+        (
+            Config,
+            {"adapters": [{"queues": [{}] * MAX_QUEUES}] * 9},
+            f"{9 * MAX_QUEUES} queues of all adapters (at most {MAX_QUEUE_ROWS})",
+        ),
+        (
+            Config,
+            {"adapters": [{"filters": [{}] * MAX_FILTERS}] * 5},
+            f"{5 * MAX_FILTERS} filters of all adapters (at most {MAX_FILTER_ROWS})",
+        ),
+        (
+            Config,
+            {"adapters": [{"ports": [{}] * MAX_PORTS}] * 3},
+            f"{3 * MAX_PORTS} ports of all adapters (at most {MAX_PORT_ROWS})",
+        ),
+        (Config, {"cpu_model": {"x": [0] * (1 << 20)}}, "settings of 1048584 bytes (at most 65536)"),
+        (Config, {"balancer": {"x": "y" * 70_000}}, "settings of "),
+    ],
+)  # fmt: skip
+def test_more_rows_or_cells_of_all_adapters_than_can_be_shown_are_refused(
+    kind: Any, message: dict[str, Any], refusal: str
+) -> None:
+    with pytest.raises(BadMessage, match=re.escape(refusal)):
+        codec.decode(kind, msgpack.packb(message))
+
+
+def test_a_message_of_too_many_cells_is_refused_before_they_are_built() -> None:
+    columns = {str(column): [70_000] * MAX_QUEUES for column in range(255)}
+    payload = msgpack.packb({"adapters": adapters(3, queues=columns)})
+    assert len(payload) > codec.MESSAGE_LIMIT_BYTES * 3 // 4
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadMessage, match="cells of all adapters"):
+            codec.decode(Stats, payload)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 1 << 20
+
+
+def test_a_host_of_the_largest_adapter_can_be_read() -> None:
+    queues = {name: [1 << 62] * (MAX_QUEUES + 1) for name in counters.names(counters.QUEUE)}
+    filters = {"id": list(range(MAX_FILTERS)), "matched_frames": [1 << 62] * MAX_FILTERS}
+    stats = make_stats(1)
+    largest = msgspec.structs.replace(stats.adapters["nic0"], queues=queues, filters=filters)
+    stats = msgspec.structs.replace(stats, adapters={"nic0": largest})
+    assert codec.decode(Stats, codec.encode(stats)).adapters["nic0"].filters == filters
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """``vmqtui get`` on a broker with many hosts, some of which say nothing any more."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -44,7 +45,9 @@ class Publisher:
         self._client.loop_start()
 
     def publish(self, host: str, kind: str, message: codec.Message | None, *, retain: bool = True) -> None:
-        payload = b"" if message is None else codec.encode(message)
+        self.publish_bytes(host, kind, b"" if message is None else codec.encode(message), retain=retain)
+
+    def publish_bytes(self, host: str, kind: str, payload: bytes, *, retain: bool) -> None:
         self._client.publish(topics.telemetry(host, kind), payload, retain=retain, qos=1).wait_for_publish(20)
 
     def close(self) -> None:
@@ -178,6 +181,30 @@ def test_several_hosts_and_none_named_is_an_error_that_names_all(
     done = here("get", "adapters", "--broker", mosquitto)
     assert (done.status, done.out) == (2, "")
     assert done.err.endswith("one of mute, ta, tb, all fits\n")
+
+
+def test_a_host_whose_readings_cannot_be_read_is_an_error_that_says_how_many(
+    mosquitto: str, publisher: Publisher, talking: list[str], here: Here
+) -> None:
+    name, ended = "garbled", threading.Event()
+    publisher.publish(name, "status", ONLINE)
+    publisher.publish(name, "config", make_config(name))
+
+    def garble() -> None:
+        while not ended.wait(0.05):
+            publisher.publish_bytes(name, "stats", b"\xc1", retain=False)
+
+    thread = threading.Thread(target=garble)
+    thread.start()
+    try:
+        done = here("get", "queues", "--broker", mosquitto, "--host", name)
+    finally:
+        ended.set()
+        thread.join()
+        for kind in ("status", "config"):
+            publisher.publish(name, kind, None)
+    assert (done.status, done.out) == (1, "")
+    assert re.fullmatch(r"error: host garbled: its readings can't be read \(\d+ came\)\n", done.err)
 
 
 @pytest.fixture
