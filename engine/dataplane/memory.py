@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import shutil
 import sys
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 import psutil
 
 from engine.dataplane.layout import Sizes, Views, lay_out, total_bytes
+from engine.temporary import hold, own_name
 
 # A tracker that was killed is replaced, and what it knew is removed here all the same.
 warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")
@@ -31,41 +31,6 @@ def free_bytes() -> int:
     if sys.platform == "linux" and SHOWN_IN.is_dir():
         return min(available, shutil.disk_usage(SHOWN_IN).free)
     return available
-
-
-def own_name() -> str:
-    """A name for what this process makes and a later start removes, should this one be killed."""
-    return f"vmq-{os.getpid():x}-{secrets.token_hex(4)}"
-
-
-def hold(path: Path) -> int | None:
-    """Lock a segment, or a directory, for as long as the descriptor that this gives is open: it is in use."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    return descriptor
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process holds a segment or a directory. Raises ``OSError``."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _attach(name: str) -> shared_memory.SharedMemory:

@@ -1,17 +1,14 @@
 """How worker processes start. Light: it can run before anything heavy is imported."""
 
 import multiprocessing
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import util
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from typing import Any, Final
 
-from engine.dataplane.memory import hold, own_name
+from engine.temporary import own_directory
 
 _PRELOADED: Final = ("engine.dataplane.shard", "engine.dataplane.fork_server")
 
@@ -33,12 +30,9 @@ def _make_place_of_sockets() -> None:
     """
     process: Any = multiprocessing.current_process()
     if process._config.get("tempdir") is None:
-        directory = Path(tempfile.gettempdir()) / own_name()
-        with suppress(OSError):
-            directory.mkdir(mode=0o700)
-            hold(directory)
-            util.Finalize(None, shutil.rmtree, args=(directory, True), exitpriority=-100)
-            process._config["tempdir"] = str(directory)
+        with suppress(OSError), ExitStack() as stack:
+            process._config["tempdir"] = str(stack.enter_context(own_directory(short=True)))
+            util.Finalize(None, stack.pop_all().close, exitpriority=-100)  # as the library removes its own
 
 
 def warm_up(*also: str) -> None:

@@ -6,7 +6,6 @@ of their own in a process of its own.
 
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from engine.dataplane.layout import batch_frames_for
 from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
 from engine.service.replay import replay
 from engine.service.sources import CaptureFrames
+from engine.temporary import own_directory
 
 REPLAY_FRAMES: Final = 1 << 21
 REPLAY_RUNS: Final = 3
@@ -58,10 +58,10 @@ def _engine(
     command: Sequence[str], scenario: str, interval_s: float
 ) -> Iterator[tuple[psutil.Process, float]]:
     """A running engine process, and after how many seconds it said so."""
-    with tempfile.TemporaryDirectory(prefix="vmqtui-bench-") as directory:
-        path = Path(directory) / "bench.toml"
+    with own_directory() as directory:
+        path = directory / "bench.toml"
         path.write_text(scenario, encoding="utf-8")
-        log = Path(directory) / "stderr"
+        log = directory / "stderr"
         began = time.perf_counter()
         with log.open("w+", encoding="utf-8") as said:
             process = subprocess.Popen(
@@ -181,8 +181,8 @@ def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     rows = []
     for form, write in (("pcap", _pcap), ("pcapng", _pcapng)):
         progress(f"writing a {form} of {REPLAY_FRAMES:,} frames")
-        with tempfile.TemporaryDirectory(prefix="vmqtui-bench-") as directory:
-            path = Path(directory) / f"bench.{form}"
+        with own_directory() as directory:
+            path = directory / f"bench.{form}"
             write(path, settings)
             size = path.stat().st_size
             rates, walls = [], []

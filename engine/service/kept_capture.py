@@ -1,17 +1,13 @@
 """A capture from a pipe or standard input: read once to its end, and kept in a temporary file meanwhile."""
 
-import os
-import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from engine.bus.discovery import process_lives
 from engine.scenario.values import one_line
+from engine.temporary import own_directory
 from engine.traffic.capture import CaptureError
 from engine.traffic.capture_file import CaptureFile
 from engine.traffic.capture_forms import is_capture
@@ -20,8 +16,6 @@ STANDARD_INPUT: Final = "-"
 KEPT_BYTES_LIMIT: Final = 4 << 30
 """Most bytes of a pipe that are kept."""
 
-_PREFIX: Final = "vmqtui-capture-"
-_DIRECTORY: Final = re.compile(_PREFIX + r"([0-9]+)-.*")
 _CHUNK_BYTES: Final = 1 << 20
 _MAGIC_BYTES: Final = 16
 
@@ -37,11 +31,12 @@ def kept(
     """
     is_standard_input = str(path) == STANDARD_INPUT
     name = "standard input" if is_standard_input else str(path)
-    try:
-        directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    except OSError as error:
-        raise CaptureError(f"{one_line(name)}: can't be kept: {error} (set TMPDIR to a directory)") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(own_directory())
+        except OSError as error:
+            where = "set TMPDIR to a directory"
+            raise CaptureError(f"{one_line(name)}: can't be kept: {error} ({where})") from None
         copy = directory / ("standard input" if is_standard_input else path.name)
         progress(name, 0)
         try:
@@ -50,20 +45,6 @@ def kept(
         except OSError as error:
             raise CaptureError(f"{one_line(name)}: {error.strerror or error}; a capture fits") from None
         yield CaptureFile(str(copy), name)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def kept_captures_left() -> list[Path]:
-    """What processes that were killed left of this."""
-    found = []
-    with suppress(OSError):
-        for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-            match = _DIRECTORY.fullmatch(path.name)
-            is_ours = not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
-            if match and is_ours and not process_lives(int(match[1])):
-                found.append(path)
-    return found
 
 
 def _opened(path: Path) -> BinaryIO:

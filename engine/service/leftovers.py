@@ -1,15 +1,13 @@
-"""Files that engines left behind that were killed: announcements, shared memory, directories of sockets.
+"""What processes left behind that were killed: announcements, shared memory, temporary directories.
 
 An engine that is killed takes its shared memory and sockets with it, unless the processes that see to that
-are killed too. The name of a segment or directory holds the engine's process id, and a living engine holds a
-lock on it, so that neither an id that another process has by now, nor one of another container, can mislead.
-Where the system does not show segments as files, engines list theirs in the runtime directory.
+are killed too. How what is left is told from what is in use: ``engine.temporary``. Where the system does not
+show shared memory as files, engines list theirs in the runtime directory.
 """
 
 import os
-import re
 import shutil
-import tempfile
+import sys
 import time
 from contextlib import suppress
 from multiprocessing import shared_memory
@@ -17,10 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from engine.bus.discovery import left_behind, process_lives, runtime_directory
-from engine.dataplane.memory import SHOWN_IN, is_held
-from engine.service.kept_capture import kept_captures_left
+from engine.dataplane.memory import SHOWN_IN
+from engine.temporary import OWN_NAME, is_held, places
 
-_BLOCK: Final = re.compile(r"vmq-([0-9a-f]{1,8})-[0-9a-f]+")
 _LISTED: Final = "memory-"
 _YOUNG_S: Final = 60.0
 
@@ -32,29 +29,31 @@ def leftovers() -> list[Path]:
         runtime = runtime_directory()
         found += left_behind(runtime)
         for path in runtime.glob(f"{_LISTED}*"):
-            match = _BLOCK.fullmatch(path.name.removeprefix(_LISTED))
+            match = OWN_NAME.fullmatch(path.name.removeprefix(_LISTED))
             if match and not process_lives(int(match[1], 16)):
                 found.append(path)
-    found += kept_captures_left()
-    for place in (SHOWN_IN, Path(tempfile.gettempdir())):
+    for place in (SHOWN_IN, *places()):
         with suppress(OSError):
             found += filter(_is_left, place.glob("vmq-*"))
     return sorted(found)
 
 
 def _is_left(path: Path) -> bool:
-    """Whether a file or directory is the shared memory or the sockets of an engine that is no more."""
-    match = _BLOCK.fullmatch(path.name)
+    """Whether a file is the shared memory, or a directory a temporary one, of a process that is no more."""
+    match = OWN_NAME.fullmatch(path.name)
     if match is None:
         return False
+    lives = process_lives(int(match[1], 16))
+    if sys.platform == "win32":
+        return not lives
     try:
         found = path.lstat()
         if found.st_uid != os.getuid() or is_held(path):
             return False
-    except (OSError, AttributeError):
+    except OSError:
         return False
     is_young = time.time() - found.st_ctime < _YOUNG_S  # it may be about to be locked
-    return not (is_young and process_lives(int(match[1], 16)))
+    return not (is_young and lives)
 
 
 def remove(path: Path) -> None:

@@ -4,6 +4,8 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +42,13 @@ def alone(lab: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runni
         "get at a broker": Running("get", "queues", "--json", *nowhere),
         "get": Running("get", "queues", "--json", XDG_RUNTIME_DIR=str(runtime)),
     }
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A directory of temporary files, with a short path."""
+    with tempfile.TemporaryDirectory(dir="/tmp" if sys.platform != "win32" else None) as directory:
+        yield Path(directory)
 
 
 def gone(family: list[psutil.Process]) -> bool:
@@ -152,10 +161,8 @@ def returned_more_than(reader: Reader, frames: int) -> bool:
 @pytest.mark.parametrize("state", ["running", "stopped"])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_killed_engine_takes_its_workers_broker_memory_and_sockets_with_it(
-    tmp_path: Path, state: str
+    tmp_path: Path, temporary: Path, state: str
 ) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     killed = engine(tmp_path, "killed", TMPDIR=str(temporary))
     reader = Reader(killed.first_line(), "killed")
     reader.last("stats")
@@ -209,9 +216,9 @@ def test_a_killed_dashboard_takes_its_engine_with_it_that_is_stopped(tmp_path: P
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory is shown as files")
-def test_a_later_start_clears_what_is_left_when_everything_is_killed_at_once(tmp_path: Path) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+def test_a_later_start_clears_what_is_left_when_everything_is_killed_at_once(
+    tmp_path: Path, temporary: Path
+) -> None:
     killed = engine(tmp_path, "killed-all", TMPDIR=str(temporary))
     killed.first_line()
     family = killed.family()

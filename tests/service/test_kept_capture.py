@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.service import kept_capture
-from engine.service.kept_capture import kept, kept_captures_left
+from engine.service import kept_capture, leftovers
+from engine.service.kept_capture import kept
 from engine.traffic.capture import CaptureError
 from tests.traffic.captures import frame, pcap
 
@@ -98,10 +98,12 @@ def test_a_full_disk_is_reported_in_a_sentence(fifo: Path, monkeypatch: pytest.M
         pass
 
 
-def test_what_a_killed_process_kept_is_left_over_and_what_a_living_one_keeps_is_not(
-    fifo: Path, temporary: Path
+def test_what_a_living_process_keeps_is_not_left_over(
+    fifo: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = temporary / "vmqtui-capture-4194304999-abc"
+    monkeypatch.setattr(leftovers, "_YOUNG_S", 0.0)
+    gone = temporary / "vmq-fa000007-0a1b2c3d"
     gone.mkdir()
-    with kept(fifo):
-        assert kept_captures_left() == [gone]
+    with kept(fifo) as capture:
+        assert Path(capture.path).parent.parent == temporary
+        assert [path for path in leftovers.leftovers() if path.parent == temporary] == [gone]

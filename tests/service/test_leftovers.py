@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from engine.dataplane.layout import AdapterSizes, Sizes
-from engine.dataplane.memory import SHOWN_IN, Block, hold
+from engine.dataplane.memory import SHOWN_IN, Block
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service import leftovers
+from engine.temporary import hold, own_directory, places
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is shown as files")
 
@@ -93,7 +94,7 @@ def test_where_the_system_shows_no_segments_engines_list_theirs(
     assert mine.exists()
 
 
-def test_a_directory_of_sockets_is_left_by_a_dead_engine_and_not_by_a_living_one(
+def test_a_temporary_directory_is_left_by_a_dead_process_and_not_by_a_living_one(
     runtime: Path, dead: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = runtime / "temporary"
@@ -111,6 +112,19 @@ def test_a_directory_of_sockets_is_left_by_a_dead_engine_and_not_by_a_living_one
     assert not left.exists()
     os.close(held)
     assert [path for path in leftovers.leftovers() if path.parent == temporary] == [living]
+
+
+def test_sockets_have_room_for_their_path_where_that_of_temporary_files_is_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 15)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with own_directory() as kept, own_directory(short=True) as sockets:
+        assert kept.parent == long
+        assert len(str(sockets / "listener-12345678")) < 104
+        assert {kept.parent, sockets.parent} <= places()
+    assert not sockets.exists()
 
 
 WITHOUT_TRACKER = """

@@ -1,12 +1,11 @@
 """``vmqtui scenario list|show|run``: the library of scenarios."""
 
 import difflib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.temporary import own_directory
 from vmqtui.cli.failures import DONE, FAILED, unusable
 from vmqtui.cli.options import Json, Theme
 from vmqtui.cli.streams import write_in_utf8
@@ -112,8 +111,8 @@ def trial_of(lesson: "Lesson") -> Any:
 def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
     from vmqtui.cli.dashboard import show_dashboard
 
-    with tempfile.TemporaryDirectory(prefix="vmqtui-") as directory:
-        path = Path(directory) / f"{lesson.name}.toml"
+    with own_directory() as directory:
+        path = directory / f"{lesson.name}.toml"
         path.write_text(lesson.toml, encoding="utf-8")
         status = show_dashboard(
             scenario=path,

@@ -8,7 +8,6 @@ import hashlib
 import logging
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from engine.scenario.values import one_line
 from engine.service.compare.pool import Progress, RunFailedError
 from engine.service.compare.runs import Result, Run
 from engine.service.compare.task import Failure, decode_answer, encode_run, with_capture
+from engine.temporary import own_directory
 from engine.traffic.capture_file import CaptureFile
 
 MAX_CAPTURE_BYTES: Final = 256 * 1024 * 1024
@@ -102,9 +102,9 @@ def _first_line(error: Exception) -> str:
 
 def _carry_out(order: bytes, capture: bytes | None) -> bytes:
     """A worker's task: the run in a process of its own, since a worker's processes may have no children."""
-    with tempfile.TemporaryDirectory(prefix="vmqtui-") as directory:
+    with own_directory() as directory:
         if capture is not None:
-            path = Path(directory) / hashlib.sha256(capture).hexdigest()[:16]
+            path = directory / hashlib.sha256(capture).hexdigest()[:16]
             path.write_bytes(capture)
             order = with_capture(order, str(path))
         done = subprocess.run(
