@@ -24,6 +24,8 @@ IN_USE_GRACE_SECONDS = 0.5
 _TOO_MANY = f"more than {CONNECTION_LIMIT} clients"
 _TOO_MANY_WAIT = f"more than {WAITING_LIMIT} connections that have not sent their CONNECT"
 _BACKLOG: Final = 128
+_UNSENT_IN_KERNEL_BYTES: Final = 128 << 10
+"""Where the system can do that: else megabytes of readings would be in the way of a slow client's answers."""
 _CLOSE_TIMEOUT_S: Final = 2.0
 _FLUSH_S: Final = 1.0
 _PAUSE_S: Final = 0.01
@@ -203,6 +205,8 @@ async def _opened(connection: socket.socket, context: ssl.SSLContext | None) -> 
     timeout = None if context is None else CONNECT_TIMEOUT_SECONDS
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_IN_KERNEL_BYTES)
         _, channel = await event_loop.connect_accepted_socket(
             Channel, connection, ssl=context, ssl_handshake_timeout=timeout
         )

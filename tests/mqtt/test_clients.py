@@ -186,3 +186,32 @@ async def test_a_client_that_half_closes_is_heard_to_the_end(port: int) -> None:
             for _ in range(300):
                 assert (await anext(aiter(hears.messages))).payload == b"x"
         writer.close()
+
+
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system can't bound what it has unsent"
+)
+async def test_an_answer_to_a_client_that_is_behind_comes_before_most_readings(port: int) -> None:
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        slow.connect(("127.0.0.1", port))
+        slow.setblocking(False)
+        event_loop = asyncio.get_running_loop()
+        subscribe = b"\x82\x15\0\1\0\7reading\0\0\6answer\1"
+        await event_loop.sock_sendall(slow, connect_packet(b"slow") + subscribe)
+
+        async def read_until(end: bytes) -> bytes:
+            came = b""
+            while end not in came:
+                data = await event_loop.sock_recv(slow, 1 << 20)
+                assert data
+                came += data
+            return came
+
+        async with asyncio.timeout(20), aiomqtt.Client("127.0.0.1", port, identifier="writer") as writer:
+            await read_until(b"\x90\4\0\1\0\1")  # SUBACK
+            for _ in range(100):
+                await writer.publish("reading", bytes(100_000), 1)
+            await writer.publish("answer", b"the answer", 1)
+            came = await read_until(b"the answer")
+        assert len(came) < 1_500_000
