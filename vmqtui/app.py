@@ -24,6 +24,7 @@ from vmqtui.state.model import Model
 from vmqtui.state.moment import Tape
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.theme import Palette, load_themes, preferred
+from vmqtui.widgets.header import LEAST_SIZE
 
 DRAW_PERIOD = 0.1
 """Seconds between two drawings, at least."""
@@ -43,12 +44,14 @@ class VmqApp(App[None]):
     TITLE = "vmqtui"
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
-        (0, "-narrow"),
+        (0, "-tiny"),
+        (LEAST_SIZE[0], "-narrow"),
         (100, "-wide"),
         (160, "-xwide"),
     ]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
-        (0, "-short"),
+        (0, "-flat"),
+        (LEAST_SIZE[1], "-short"),
         (32, "-tall"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -31,7 +31,7 @@ from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.filter_bar import FilterBar
-from vmqtui.widgets.header import Header, KeyBar, Tabs
+from vmqtui.widgets.header import Header, KeyBar, Tabs, TooSmall
 from vmqtui.widgets.table import LiveTable
 from vmqtui.widgets.timeline import Timeline
 
@@ -70,6 +70,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
         self._filter = FilterBar()
         self._timeline = Timeline(model)
         self._keys = KeyBar(self._offered)
+        self._too_small = TooSmall(self._offered)
         self._views = {view.view_id: view(model) for view in _VIEWS}
         self._view = self._tab = next(iter(VIEWS))
 
@@ -81,6 +82,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
             yield from self._views.values()
         yield self._filter
         yield self._keys
+        yield self._too_small
 
     def on_mount(self) -> None:
         self._mounted = True
@@ -127,7 +129,8 @@ class Dashboard(TimeKeys, TableActions, Exports):
             return False
         if not known:
             return all(one.does != name for one in ACTIONS)
-        return known[0].applies(self._view)
+        seen = not self._too_small.display or known[0].id == "quit"  # nothing is done unseen
+        return known[0].applies(self._view) and seen
 
     def commands(self) -> Iterator[SystemCommand]:
         """The actions that can be done here, for the palette."""

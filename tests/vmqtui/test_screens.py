@@ -364,6 +364,34 @@ async def test_measures_are_sorted_largest_first_and_names_from_a(dashboard: Run
         assert {"pps", "drops_per_second", "use_bar", "share", "pending"} <= orders.keys() - names
 
 
+@pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 4), (1, 1)])
+async def test_a_terminal_that_is_too_small_says_what_it_needs_and_comes_back(
+    dashboard: Running, size: tuple[int, int]
+) -> None:
+    async with dashboard(size=(60, 16)) as (app, pilot, _):
+        await pilot.press("2", "down")
+        await pilot.pause()
+        before = screen_text(app)
+        assert "needs" not in before
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        words = " ".join(screen_text(app).split())
+        if size > (1, 1):
+            assert words.startswith(
+                f"The dashboard needs 60×16 cells; this terminal has {size[0]}×{size[1]}."
+            )
+        await pilot.press("m", "d", "enter")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        await pilot.resize_terminal(60, 16)
+        await pilot.pause()
+        assert screen_text(app) == before
+        assert app.screen.focused is app.screen.query_one("#queues-table")
+        await pilot.press("q")
+        await pilot.pause()
+        assert app.return_code == 0
+
+
 async def test_click_on_a_tab_shows_its_view(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.click(Tabs, offset=(20, 0))

@@ -1,7 +1,9 @@
-"""The two lines at the top, the line of tabs, and the line of keys at the bottom."""
+"""The two lines at the top, the line of tabs, the line of keys at the bottom; and what stands in place of the
+screen where it has no room."""
 
 from collections import Counter
 from collections.abc import Sequence
+from textwrap import wrap
 
 from textual import events
 from textual.message import Message
@@ -157,6 +159,27 @@ class Header(Canvas):
         if errors:
             line += [(f"{compact(errors):>5}", "warn"), (" port err/s ", "dim")]
         return line
+
+
+LEAST_SIZE = (60, 16)
+"""Columns and lines below which the screen can't be used."""
+
+
+class TooSmall(Canvas):
+    """Covers a screen that is too small to be used, and says which size is needed."""
+
+    DEFAULT_CSS = "TooSmall { layer: over; width: 100%; height: 100%; }"
+
+    def __init__(self, actions: Sequence[Action]) -> None:
+        super().__init__("too-small")
+        self._leave = next((first_key(action) for action in actions if action.id == "quit"), "q")
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        needs, has = ("×".join(map(str, size)) for size in (LEAST_SIZE, (width, height)))
+        words = f"The dashboard needs {needs} cells; this terminal has {has}."
+        words += f" Enlarge it, or leave with {self._leave}."
+        lines: list[Line] = [[(line, "warn")] for line in wrap(words, max(1, width - 2))]
+        return [[(" ", "text"), *line] for line in lines[:height]]
 
 
 _SHORT = {"processors": "CPUs", "default": "Default"}
