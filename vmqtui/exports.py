@@ -9,6 +9,7 @@ from typing import Final, Literal
 import platformdirs
 from textual.screen import Screen
 
+from engine.counted import counted
 from vmqtui.columns.export import as_csv, document
 from vmqtui.printable import as_json, printable
 from vmqtui.state.model import Model
@@ -73,7 +74,7 @@ class Exports(Screen[None]):
             if self._model.choices.deltas:
                 made["deltas"] = True
             text = as_json(made, indent=1) + "\n"
-        what = f"{len(rows)} row{'' if len(rows) == 1 else 's'}, {len(columns)} columns of {table.table}"
+        what = f"{counted(len(rows), 'row')}, {counted(len(columns), 'column')} of {table.table}"
         self._write(table.table, form, text, what)
 
     def action_screenshot(self) -> None:

@@ -80,7 +80,8 @@ class TableActions(Screen[None]):
             self._filter.say(arranged.problem, "warn")
         elif self._filtered.choice.filter:
             how = f" by rates over {STEADY_NS // 10**9} s" if arranged.of_rates else ""
-            self._filter.say(f"{len(arranged.rows)} of {arranged.total}{how}  ⏎ keeps it, Esc drops it")
+            found = f"{len(arranged.rows):,} of {arranged.total:,}{how}"
+            self._filter.say(f"{found}  ⏎ keeps it, Esc drops it")
         else:
             self._filter.say("⏎ done, Esc drops it")
 

@@ -58,7 +58,7 @@ def read_accounts(path: Path) -> list[Account]:
             raise BadAccounts(f"{path}: line {number}: {error}") from None
         accounts[account.name] = account
     if not 1 <= len(accounts) <= ACCOUNT_LIMIT or len(content) > _FILE_BYTES:
-        raise BadAccounts(f"{path}: holds {len(accounts)} accounts (1 to {ACCOUNT_LIMIT}, a line each, fit)")
+        raise BadAccounts(f"{path}: {len(accounts)} in it (1 to {ACCOUNT_LIMIT} accounts, a line each, fit)")
     return list(accounts.values())
 
 

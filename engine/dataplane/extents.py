@@ -37,7 +37,7 @@ class Extents:
                 taken.append((extent, piece))
                 count -= piece
             elif piece == 1:
-                raise MemoryError(f"{count} buffers of {stride} bytes do not fit into guest memory")
+                raise MemoryError(f"no room in guest memory: buffers left {count}, bytes of each {stride}")
             else:
                 piece //= 2
         return taken

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from engine.counted import counted
 from engine.dataplane import replacements
 from engine.dataplane.crew import Crew, WorkerDiedError
 from engine.dataplane.replacements import Replacements
@@ -52,7 +53,7 @@ class Relief:
             was_dying = self._replacements.keeps_dying(cpu)
             delay_s = self._replacements.died(cpu, now_s)
             after = f"; the next one starts in {delay_s:g} s" if delay_s else ""
-            cause = f"{death}; {lost_frames} frames are lost with it{after}"
+            cause = f"{death}; {counted(lost_frames, 'frame is', 'frames are')} lost with it{after}"
             self.incidents.append(Incident("worker_died", cpu, cause, lost_frames))
             self._down[cpu] = now_s + delay_s
             if self._replacements.keeps_dying(cpu) and not was_dying:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
 
+from engine.counted import counted
 from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
 from engine.ndis.ids import Ids
 from engine.ndis.memory import Budget, TotalOf
@@ -319,7 +320,7 @@ class Adapter:
             return
         if len(self.vms) >= self.max_vms:
             raise exhausted(
-                f"vm: {self.title} knows {self.max_vms} VMs already, so {show(vm)} does not fit"
+                f"vm: {self.title} knows {counted(self.max_vms, 'VM')} already, so {show(vm)} does not fit"
                 " (remove_vm one that is gone)"
             )
         self.vms[vm] = self._vm_indices.take()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from engine.counted import counted
 from engine.ndis.adapter import Adapter, id_ranges
 from engine.ndis.effects import Observe
 from engine.ndis.outcome import Outcome, answer
@@ -15,7 +16,7 @@ from engine.scenario.values import show
 def enum_queues(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
     """Every queue, whoever asks, by id."""
     queues = [_describe(adapter, observe, queue) for _, queue in sorted(adapter.queues.items())]
-    return answer(f"{len(queues)} queues", {"queues": queues})
+    return answer(counted(len(queues), "queue"), {"queues": queues})
 
 
 def enum_filters(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
@@ -24,7 +25,7 @@ def enum_filters(adapter: Adapter, observe: Observe, driver: str, *, queue_id: i
     filters = [
         {"filter_id": filter_id, **describe_key(one.key)} for filter_id, one in sorted(queue.filters.items())
     ]
-    return answer(f"{len(filters)} filters", {"filters": filters})
+    return answer(counted(len(filters), "filter"), {"filters": filters})
 
 
 def query_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
@@ -48,7 +49,7 @@ def query_capabilities(adapter: Adapter, observe: Observe, driver: str) -> Outco
     """What the adapter can do, and how much of it is in use."""
     spec = adapter.spec
     return answer(
-        f"{adapter.title} has {spec.max_queues} queues and {spec.max_filters} filters",
+        f"{adapter.title} has {counted(spec.max_queues, 'queue')} and {counted(spec.max_filters, 'filter')}",
         {
             "name": spec.name,
             "ndis_version": spec.ndis_version,

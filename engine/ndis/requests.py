@@ -6,6 +6,7 @@ Every function checks all it needs before it changes anything, so a request that
 
 from collections.abc import Iterable, Sequence
 
+from engine.counted import counted
 from engine.ndis.adapter import Adapter, id_ranges
 from engine.ndis.effects import (
     CloseQueue,
@@ -88,7 +89,7 @@ def complete_allocation(
         if not share:
             refused[place] = exhausted(
                 f"buffers: {queue.suggested_buffers} is over twice what queue {queue.queue_id} could have"
-                f" ({left} of {adapter.title} are left for the batch)"
+                f" ({counted(left, 'buffer')} of {adapter.title} left for the batch)"
             )
             continue
         adapter.budget.give(queue.queue_id, share)
@@ -96,7 +97,9 @@ def complete_allocation(
         if queue.guest_memory:
             effects.append(SplitBuffers(adapter.index, queue.queue_id, queue.lookahead_bytes))
         effects.append(SetBuffers(adapter.index, queue.queue_id, share))
-        indications += adapter.move(queue, Event.COMPLETE, f"completed by {driver} with {share} buffers")
+        indications += adapter.move(
+            queue, Event.COMPLETE, f"completed by {driver} with {counted(share, 'buffer')}"
+        )
     if any(queue.takes_frames for queue in batch.values()):
         effects.append(SteeringChanged(adapter.index))
     entries = []
@@ -112,7 +115,7 @@ def complete_allocation(
         )
     completed = len(queue_ids) - len(refused)
     return done(
-        f"{completed} of {len(queue_ids)} queues are completed",
+        f"{completed:,} of {counted(len(queue_ids), 'queue is', 'queues are')} completed",
         result={"queues": entries},
         effects=effects,
         indications=indications,
@@ -160,9 +163,9 @@ def set_queue_parameters(
     if buffers is not None and owned not in (0, buffers):
         adapter.budget.give(queue_id, buffers)
         effects.append(SetBuffers(adapter.index, queue_id, buffers))
-        changes.append(f"has {buffers} buffers")
+        changes.append(f"has {counted(buffers, 'buffer')}")
     elif buffers is not None and buffers != queue.suggested_buffers:
-        changes.append(f"suggests {buffers} buffers")
+        changes.append(f"suggests {counted(buffers, 'buffer')}")
     if buffers is not None:
         queue.suggested_buffers = buffers
     if name is not None and name != queue.name:
@@ -187,11 +190,12 @@ def free_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int
     if adapter.budget.share(queue_id):
         gauges = observe.gauges(adapter.index, queue_id)
         waiting = gauges.pending + gauges.outstanding
-    indications = stop_dma(adapter, queue, f"freed by {driver}", f"{waiting} buffers outstanding")
+    indications = stop_dma(adapter, queue, f"freed by {driver}", f"{counted(waiting, 'buffer')} outstanding")
     adapter.freeing.add(queue_id)
     if waiting:
         return done(
-            f"queue {queue_id} is gone when {holder(adapter, queue)} has returned {waiting} buffers",
+            f"queue {queue_id} is gone when {holder(adapter, queue)} has returned"
+            f" {counted(waiting, 'buffer')}",
             indications=indications,
             status=NdisStatus.PENDING,
         )

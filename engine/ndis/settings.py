@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from engine.counted import counted
 from engine.ndis.adapter import Adapter
 from engine.ndis.effects import Effect, Observe, SetLink
 from engine.ndis.outcome import Outcome, done
@@ -44,8 +45,8 @@ def set_adapter(
     spec = adapter.spec = msgspec.structs.replace(before, **given)
     words = {
         "link_gbps": f"has a link of {spec.link_gbps:.12g} Gbit/s",
-        "max_queues": f"has {spec.max_queues} queues",
-        "max_filters": f"has {spec.max_filters} filters",
+        "max_queues": f"has {counted(spec.max_queues, 'queue')}",
+        "max_filters": f"has {counted(spec.max_filters, 'filter')}",
         "vlan_filtering": f"has VLAN filtering {'on' if spec.vlan_filtering else 'off'}",
     }
     changes = [words[key] for key in CHANGEABLE if getattr(spec, key) != getattr(before, key)]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
+from engine.counted import counted
 from engine.ndis.effects import Observe
 from engine.ndis.outcome import Outcome, answer
 
@@ -39,4 +40,4 @@ def query_events(
 ) -> Outcome:
     """The events kept after one, oldest first."""
     events = told.since(since_seq, limit)
-    return answer(f"{len(events)} events", {"events": events})
+    return answer(f"{counted(len(events), 'event')}", {"events": events})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from engine.counted import counted
 from engine.ndis.adapter import Adapter
 from engine.ndis.outcome import Outcome
 from engine.ndis.processors import processor_name
@@ -87,7 +88,7 @@ def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
         for key, source, target in moved[:_TOLD]
     ]
     if len(moved) > _TOLD:
-        told.append(f"{len(moved) - _TOLD} more would go elsewhere")
+        told.append(f"{len(moved) - _TOLD:,} more would go elsewhere")
     for queue_id, queue in after.queues.items():
         known = before.queues.get(queue_id)
         if known is not None and known.cpu != queue.cpu:
@@ -97,7 +98,7 @@ def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
             )
     gone = before.ports.keys() - after.ports.keys()
     if gone:
-        told.append(f"{len(gone)} of the switch's ports would be gone")
+        told.append(f"{counted(len(gone), 'port')} of the switch would be gone")
     return {
         "sentence": "; ".join(told) or _UNMOVED,
         "changes": [

@@ -1,5 +1,6 @@
 """What the values of a scenario must be to each other (contract 3, NDIS.md "Bad input")."""
 
+from engine.counted import counted
 from engine.scenario.exact import inexact_key
 from engine.scenario.keys import KeyPath
 from engine.scenario.model import (
@@ -116,7 +117,8 @@ def _check_host(host: HostSpec) -> None:
         divisors = [str(n) for n in range(1, host.cpus + 1) if host.cpus % n == 0]
         raise MisfitError(
             ("host", "numa_nodes"),
-            f"{host.numa_nodes} does not divide the {host.cpus} processors ({', '.join(divisors)} fits)",
+            f"{host.numa_nodes} does not divide the {counted(host.cpus, 'processor')}"
+            f" ({', '.join(divisors)} fits)",
         )
 
 

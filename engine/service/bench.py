@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from engine.counted import counted
 from engine.dataplane.conductor import Conductor
 from engine.dataplane.steer import PORT_COUNTERS, scratch_for_block, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
@@ -55,7 +56,8 @@ class Settings:
 
     def __str__(self) -> str:
         return (
-            f"{self.cpus} CPUs, {self.queues} queues, {self.filters} filters, {self.frame_bytes}-byte frames"
+            f"{counted(self.cpus, 'CPU')}, {counted(self.queues, 'queue')},"
+            f" {counted(self.filters, 'filter')}, {self.frame_bytes}-byte frames"
         )
 
     @property
@@ -208,7 +210,10 @@ def _check(stats: Stats) -> None:
     dropped = sum(adapter.queues["dropped_no_buffer"])
     unsteered = adapter.queues["steered_frames"][0] + adapter.port["runt"] + adapter.port["oversize"]
     if dropped or unsteered:
-        raise BenchFailedError(f"{dropped} frames were dropped and {unsteered} found no queue of theirs")
+        raise BenchFailedError(
+            f"{counted(dropped, 'frame was', 'frames were')} dropped"
+            f" and {unsteered:,} found no queue of their own"
+        )
 
 
 class _Memcpy:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
+from engine.counted import counted
 from engine.dataplane.layout import batch_frames_for
 from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
 from engine.service.replay import replay
@@ -118,13 +119,13 @@ def telemetry_share(command: Sequence[str], queues: int, progress: Progress) -> 
     """
     scenario = telemetry_scenario(queues)
     often, rarely, found = [], [], []
-    progress(f"telemetry of {queues} queues: starting two engines")
+    progress(f"telemetry of {counted(queues, 'queue')}: starting two engines")
     with (
         _engine(command, scenario, 1 / TELEMETRY_HZ) as (busy, _),
         _engine(command, scenario, _RARELY_S) as (quiet, _),
     ):
         for run in range(TELEMETRY_RUNS):
-            progress(f"telemetry of {queues} queues, run {run + 1} of {TELEMETRY_RUNS}")
+            progress(f"telemetry of {counted(queues, 'queue')}, run {run + 1} of {TELEMETRY_RUNS}")
             before = [_cpu_seconds(busy), _cpu_seconds(quiet)]
             began = time.perf_counter()
             time.sleep(_TELEMETRY_SECONDS)

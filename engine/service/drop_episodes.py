@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from engine.counted import counted
 from engine.telemetry.stats import Stats
 
 QUIET_NS: Final = 2_000_000_000
@@ -76,10 +77,14 @@ class DropEpisodes:
             elif one.going_on and self._now_ns - one.last_ns >= QUIET_NS:
                 one.going_on = False
                 if one.reported:
-                    yield _end(key, f"{dropped - one.before} frames were dropped")
+                    yield _end(key, f"{counted(dropped - one.before, 'frame was', 'frames were')} dropped")
         for key, one in self._known.items():
             if one.going_on and one.reported:
-                yield _end(key, f"it is gone; {one.count - one.before} frames were dropped, or more")
+                yield _end(
+                    key,
+                    "it is gone; at least "
+                    f"{counted(one.count - one.before, 'frame was', 'frames were')} dropped",
+                )
         self._known = known
         if self._unreported and self._now_ns - self._summed_ns >= SUMMARY_NS:
             yield self._summary()
@@ -97,7 +102,7 @@ class DropEpisodes:
         self._summed_ns = self._now_ns
         return DropEvent(
             "drops_unreported",
-            f"drops began {count} more times than events say; so far these cost {frames} frames",
+            f"drops began {count:,} times more than events say; so far these cost {counted(frames, 'frame')}",
         )
 
 
@@ -107,7 +112,7 @@ def _kind(key: _Key) -> str:
 
 def _begin(key: _Key, frames: int) -> DropEvent:
     why = "were lost before they were read" if key[1] is None else "found no buffer"
-    return DropEvent(f"{_kind(key)}_begin", f"{frames} frames {why}", key[0], key[1])
+    return DropEvent(f"{_kind(key)}_begin", f"{counted(frames, 'frame')} {why}", key[0], key[1])
 
 
 def _end(key: _Key, cause: str) -> DropEvent:

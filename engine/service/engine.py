@@ -24,6 +24,7 @@ from engine.bus.engine_bus import EngineBus
 from engine.bus.messages import Request, Response
 from engine.bus.settings import USERS, Listen
 from engine.bus.urls import BrokerUrl
+from engine.counted import counted
 from engine.dataplane.start import warm_up
 from engine.kernels import OF_INTERFACE, prepare
 from engine.ndis.outcome import Outcome
@@ -306,7 +307,9 @@ class Engine:
         if self._live is None or bus.state != "connected" or not (messages or requests):
             return
         self._losses_told = now
-        machine, cause = self._live.machine, f"no room for {messages} events and answers, {requests} requests"
+        machine = self._live.machine
+        lost = counted(messages, "event or answer", "events and answers"), counted(requests, "request")
+        cause = f"no room for {', '.join(lost)}"
         self._live.submit(lambda: machine.tell("messages_dropped", cause))
 
     def _note_broker(self, sentence: str) -> None:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from engine.counted import counted
 from engine.scenario.model import Scenario, TeamSpec
 from engine.traffic.capture import CaptureSource
 from engine.traffic.capture_file import CaptureFile
@@ -44,7 +45,9 @@ def fed(scenario: Scenario, name: str | None, *, teams: bool = True) -> int | Te
     fitting = ", ".join([*names, *known])
     if name is None:
         if len(names) > 1:
-            raise ChoiceError(f"--adapter: the scenario has {len(names)} adapters; one of {fitting} fits")
+            raise ChoiceError(
+                f"--adapter: the scenario has {counted(len(names), 'adapter')}; one of {fitting} fits"
+            )
         return 0
     if name in known:
         return known[name]

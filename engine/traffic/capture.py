@@ -146,7 +146,7 @@ class CaptureSource:
             self._end_pass()
         written = int(self._state[k.FRAMES])
         if next_ns is not None and written == 0 and next_ns < until_ns:
-            raise ValueError(f"a batch of {len(batch.offset)} frames, {len(batch.data)} bytes holds no frame")
+            raise ValueError(f"a batch for {len(batch.offset)}, of {len(batch.data)} bytes, holds no frame")
         return Filled(written, next_ns)
 
     def set_link(self, adapter: int, link_gbps: float) -> None:

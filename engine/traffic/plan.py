@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from engine.counted import counted
 from engine.scenario.load import machine_name
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario, Vlan
 from engine.scenario.relations import check_relations
@@ -176,8 +177,8 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
     notes = left.notes(hardware)
     if seen.forgotten:
         notes.append(
-            f"Too many destinations to count at a time: {seen.forgotten:,} frames of the least seen ones"
-            " are the default queue's."
+            f"Too many destinations to count at a time: {counted(seen.forgotten, 'frame')} of the least"
+            " seen ones left to the default queue."
         )
     return Plan(
         scenario=Scenario(host=host, adapter=[adapter]),
@@ -231,11 +232,11 @@ class _LeftOut:
             (self.unusable_vid, "No filter can have the reserved VLAN id 4095"),
             (
                 self.filters,
-                f"Beyond the {hardware.filter_limit:,} filters this adapter has, least seen first left out",
+                f"Beyond the adapter's {counted(hardware.filter_limit, 'filter')}, least seen first left out",
             ),
             (
                 self.queues,
-                f"Beyond the {hardware.queue_limit:,} queues this adapter has, least seen first left out",
+                f"Beyond the adapter's {counted(hardware.queue_limit, 'queue')}, least seen first left out",
             ),
         )
         return [

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.counted import counted
 from engine.scenario.model import CpuSpec
 from engine.traffic import plan_kernels as k
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch, Source
@@ -43,7 +44,7 @@ class Load:
         return self.frames * cost.cycles_per_frame + self.wire_bytes * cost.cycles_per_byte
 
     def __str__(self) -> str:
-        return f"{self.frames:,} frame{'s' * (self.frames != 1)}, {self.wire_bytes:,} bytes"
+        return f"{counted(self.frames, 'frame')}, {counted(self.wire_bytes, 'byte')}"
 
 
 def total(loads: list[Load]) -> Load:

@@ -1,5 +1,6 @@
 """A plan as a scenario file, with the reason of each decision beside it."""
 
+from engine.counted import counted
 from engine.scenario.values import one_line
 from engine.traffic.plan import Plan, QueueReason
 from engine.traffic.plan_buffers import MARGIN, MAX_BUFFER_BYTES, MAX_BUFFERS
@@ -74,15 +75,16 @@ def _method(planned: Plan) -> list[str]:
         "with the processor that has least to do; what frames cost is by the defaults of [cpu].",
         *([f"Only {', and '.join(kinds)}."] if kinds else []),
         f"Shares of all work: {', '.join(f'{cpu}: {one:.1%}' for cpu, one in planned.processors.items())};"
-        f" the busiest has {even:.2f} times the mean.",
+        f" the busiest has {even:.2f}× the mean.",
         f"The default queue is on processor {adapter.default_queue_cpu}"
         f"{', and is placed first.' if shared else ', which is left to it and to the host.'}",
         f"Buffers: {MARGIN} times the frames that would have waited at once at a processor of its own, as a",
         "power of two, 16 to 4,096 (default queue: 64 to 8,192).",
         *(
             [
-                f"They were cut so that all fit {planned.hardware.max_buffers or MAX_BUFFERS:,} buffers and"
-                f" {MAX_BUFFER_BYTES >> 20} MiB."
+                "They were cut so that all fit"
+                f" {counted(planned.hardware.max_buffers or MAX_BUFFERS, 'buffer')}"
+                f" and {MAX_BUFFER_BYTES >> 20} MiB."
             ]
             if planned.buffers_bounded
             else []

@@ -156,7 +156,7 @@ class TeamSource:
                 rooms.data, rooms.offset, rooms.captured, rooms.wire, rooms.arrival_ns, rooms.adapter,
             )  # fmt: skip
         if stopped == k.FULL and not frames:
-            raise ValueError(f"a batch of {len(batch.offset)} frames, {len(batch.data)} bytes holds no frame")
+            raise ValueError(f"a batch for {len(batch.offset)}, of {len(batch.data)} bytes, holds no frame")
         if frames:
             self.frames += frames
             self.last_arrival_ns = int(batch.arrival_ns[frames - 1])

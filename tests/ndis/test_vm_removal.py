@@ -355,7 +355,7 @@ def test_what_if_tells_the_next_state_of_each_queue_and_changes_nothing(op: str,
         assert steering["sentence"] == "every frame would go where it goes now"
     else:
         assert steering["changes"] == [{"mac": MAC, "vlan": 10, "from_queue": queue_id, "to_queue": 0}]
-        assert steering["sentence"].endswith("2 of the switch's ports would be gone")
+        assert steering["sentence"].endswith("2 ports of the switch would be gone")
 
 
 def test_what_if_of_an_unknown_vm_answers_that_it_is() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,22 @@ def test_unknown_looks_like_nothing_else() -> None:
     column = next(column for column in COLUMNS["queues"] if column.key == "pps")
     assert (column.text(BARE.queues[1]), column.value(BARE.queues[1])) == ("–", None)
     assert column.text(FULL.queues[12]) == "0"
+
+
+def test_an_amount_has_its_unit_once_and_in_the_right_number() -> None:
+    row = FULL.queues[1]
+    amounts = {column.key: column.amount(row) for column in COLUMNS["queues"] if column.exported}
+    assert amounts["steered_frames"] == "1,215,529 frames"
+    assert amounts["pps"] == "342k frames/s"
+    assert (amounts["share"], amounts["processor"]) == ("36.3%", "0:2")
+    one = msgspec.structs.replace(make_stats(9).adapters["nic0"])
+    one.queues["interrupts"][1] = one.queues["pending"][1] = 1
+    one.queues["latency_p50_ns"] = [12_300] * len(one.queues["id"])
+    now = msgspec.structs.replace(make_stats(9), adapters={"nic0": one})
+    row = Snapshot("hv01", config=make_config(), stats=now, before=make_stats(5)).queues[1]
+    amounts = {column.key: column.amount(row) for column in COLUMNS["queues"] if column.exported}
+    assert (amounts["interrupts"], amounts["pending"]) == ("1", "1 frame")
+    assert amounts["latency_p50"] == "12.3 µs"
 
 
 def test_order_is_by_value_with_unknown_last_both_ways() -> None:

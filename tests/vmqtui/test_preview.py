@@ -195,8 +195,7 @@ def test_a_filter_for_any_vlan_takes_all_pairs_of_its_mac() -> None:
         (10_000, "it would have 9,216 buffers: no more are left", False),
         (
             65_536,
-            "its allocation could not be completed: 9,216 buffers are left, less than half of what it"
-            " asks for",
+            "its allocation could not be completed: 9,216 buffers left, less than half of what it asks for",
             False,
         ),
     ],

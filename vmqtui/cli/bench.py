@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from engine.counted import counted
 from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable
 from vmqtui.cli.output import print_json
 from vmqtui.cli.start import prepare_kernels
@@ -83,9 +84,10 @@ class _Progress:
 
 def _print(document: dict[str, Any]) -> None:
     print(
-        f"{document['cpus']} CPUs, {document['queues']} queues, {document['filters']} filters,"
-        f" {document['frame_bytes']}-byte frames, on {document['cores']} cores;"
-        f" median of {document['runs']} runs, ± half their spread"
+        f"{counted(document['cpus'], 'CPU')}, {counted(document['queues'], 'queue')},"
+        f" {counted(document['filters'], 'filter')},"
+        f" {document['frame_bytes']}-byte frames, on {counted(document['cores'], 'core')};"
+        f" median of {counted(document['runs'], 'run')}, ± half their spread"
     )
     for title, text in (
         ("whole path", _rate(document["frames_per_second"], document["frames_per_second_spread"])),
@@ -123,8 +125,8 @@ def _print_baselines(document: dict[str, Any]) -> None:
 
 def _print_sweep(document: dict[str, Any]) -> None:
     print(
-        f"on {document['cores']} cores; median of {document['runs']} runs, ± half their spread;"
-        " rows of a group take turns, memcpy is measured before each run\n"
+        f"on {counted(document['cores'], 'core')}; median of {counted(document['runs'], 'run')},"
+        " ± half their spread; rows of a group take turns, memcpy is measured before each run\n"
     )
     heads = (
         "group", "CPUs", "queues", "filters", "bytes", "frames/s", "±", "Gbit/s", "of memcpy", "× first"
@@ -178,7 +180,7 @@ def _print_sweep(document: dict[str, Any]) -> None:
             (
                 f"replay, {row['form']}",
                 f"{_rate(row['frames_per_second'], row['frames_per_second_spread'])};"
-                f" {row['frames']:,} frames in {row['wall_seconds']:.2f} s with start and end",
+                f" {counted(row['frames'], 'frame')} in {row['wall_seconds']:.2f} s with start and end",
             )
             for row in document["replays"]
         ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from engine.counted import counted
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
 from vmqtui.cli.options import Broker
 from vmqtui.cli.reach import reaches
@@ -138,9 +139,9 @@ def _write(path: Path, table: str, host: str | None, output: Path | None, force:
         if recording.broken is not None:
             warn(f"{recording.broken}; what is before was written")
         if rows.unreadable:
-            warn(f"{path}: {rows.unreadable} records could not be read and are left out")
+            warn(f"{path}: left out {counted(rows.unreadable, 'record')} that can't be read")
     if output is not None:
-        print(f"{output}: {count:,} rows of {table}")
+        print(f"{output}: {counted(count, 'row')} of {table}")
     return DONE
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
+from engine.counted import counted
 from vmqtui.cli.attach import ALL, ANSWER_S, find_host, find_hosts, open_watcher
 from vmqtui.cli.failures import DONE, failed, sentences, unusable, warn
 from vmqtui.cli.output import chosen_columns, print_json, print_table
@@ -71,7 +72,10 @@ class _Table:
         left_out = print_table(self._columns, rows, all_of_them=self._named)
         if left_out and sys.stderr.isatty():
             names = ", ".join(left_out)
-            print(f"({len(left_out)} columns don't fit; --columns A,B shows any: {names})", file=sys.stderr)
+            print(
+                f"({counted(len(left_out), 'column')} left out for room; --columns A,B shows any: {names})",
+                file=sys.stderr,
+            )
 
 
 async def _get(table: _Table, broker: str | None, host: str | None, adapter: str | None) -> int:
@@ -138,7 +142,10 @@ async def _get_hosts(table: _Table, broker: str | None, host: str | None) -> int
             now = time.monotonic()
             table.print([row_of_summary(view, now) for _, view in sorted(watcher.hosts.items())])
             if watcher.left_out_hosts:
-                warn(f"{watcher.left_out_hosts} hosts or more are left out: there is no room for them")
+                warn(
+                    f"at least {counted(watcher.left_out_hosts, 'host is', 'hosts are')} left out:"
+                    " there is no room for more"
+                )
             if not table.watch:
                 return DONE
 

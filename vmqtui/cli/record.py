@@ -9,12 +9,13 @@ from typing import Final
 
 from engine.bus import codec
 from engine.bus.errors import BadMessage
+from engine.counted import counted
 from engine.telemetry.recording.writer import AtLimit, LostFileError, Recorder, old_path
 from engine.telemetry.stats import Stats
 from vmqtui.cli.attach import find_hosts, open_watcher
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
 from vmqtui.cli.run import on_signal, run_async
-from vmqtui.numbers import grouped, size
+from vmqtui.numbers import size
 from vmqtui.printable import printable
 
 _CHECK_S: Final = 1.0
@@ -80,9 +81,9 @@ class _Recording:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         print(printable(self._summary()), flush=True)
         if left_out := watcher.replaced + watcher.no_room:
-            warn(f"{left_out} messages came faster than they could be recorded and are left out")
+            warn(f"left out {counted(left_out, 'message')} that came faster than this could record")
         if self._undecodable:
-            warn(f"{self._undecodable} readings could not be decoded and are left out")
+            warn(f"left out {counted(self._undecodable, 'reading')} that can't be decoded")
         if self._recorder.full:
             warn(f"{self._path} is as large as --max-mb allows; what came after is not in it")
         return self._status
@@ -133,7 +134,7 @@ class _Recording:
             return f"{self._path}: nothing yet"
         hosts = ", ".join(sorted(recorder.hosts)) or "no host"
         return (
-            f"{self._path}: {grouped(recorder.readings)} readings and {grouped(recorder.events)} events"
+            f"{self._path}: {counted(recorder.readings, 'reading')} and {counted(recorder.events, 'event')}"
             f" of {hosts}, {size(recorder.size)}"
         )
 

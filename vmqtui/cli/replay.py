@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from engine.counted import counted
 from engine.scenario.load import load
 from engine.telemetry.config import Config
 from vmqtui.cli.captures import kept_capture, warn_of
@@ -102,7 +103,7 @@ def _progress() -> "Callable[[CaptureFrames], None]":
             return
         told = now
         share = f" ({source.bytes_read / source.bytes_total:.0%})" if source.bytes_total else ""
-        line = f"{source.frames:,} frames, {source.last_arrival_ns / 1e9:,.3f} s{share}"
+        line = f"{counted(source.frames, 'frame')}, {source.last_arrival_ns / 1e9:,.3f} s{share}"
         print(
             f"\r\x1b[K{line}" if in_place else line, end="" if in_place else "\n", file=sys.stderr, flush=True
         )
@@ -140,7 +141,7 @@ def _of_team(config: Config, name: str) -> str:
 def _print_moves(told: dict[str, Any]) -> None:
     """What the balancer did, the first moves in full."""
     total, moves = told["total_moves"], told["moves"][:_MOVES]
-    print(f"\nbalancer: {total:,} move{'s' * (total != 1)}")
+    print(f"\nbalancer: {counted(total, 'move')}")
     for one in moves:
         cause = one["cause"].removeprefix("balancer, ")
         when = f"{one['sim_time_ns'] / 1e9:,.3f} s"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.counted import counted
 from vmqtui.cli.controls import Asking, Driver, OnAdapter, Send, WhatIf
 from vmqtui.cli.failures import failed, sentences, unusable
 from vmqtui.cli.options import Broker, HostName, Json
@@ -77,7 +78,10 @@ def scaled(now: "Response", rate: dict[str, float]) -> dict[str, Any]:
     mixes = [] if own is None else own.get("mix", [])
     if len(mixes) != 1:
         option = "--" + "".join(rate).replace("_", "-")
-        unusable(f"{option}: the traffic has {len(mixes)} mixes; it scales the only one (FILE fits)")
+        unusable(
+            f"{option}: the traffic has {counted(len(mixes), 'mix', 'mixes')}; it scales the only one"
+            " (FILE fits)"
+        )
     kept = {key: value for key, value in mixes[0].items() if key not in ("rate_pps", "rate_gbps")}
     return {"mix": [kept | rate]}
 

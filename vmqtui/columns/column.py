@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from vmqtui.draw import cells_of, fit
-from vmqtui.numbers import UNKNOWN, percent
+from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent
 from vmqtui.printable import printable
 
 R = TypeVar("R")
@@ -21,6 +21,10 @@ def plain(value: Any) -> str:
     if value is None:
         return UNKNOWN
     return printable(value) if isinstance(value, str) else str(value)
+
+
+_BARE = (plain, compact, grouped, decimal)
+"""Formats that write a number without a unit."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,15 @@ class Column(Generic[R]):
     def is_measure(self) -> bool:
         """Whether it says how much: measures have a unit or are a share, names and ids are not."""
         return bool(self.unit) or self.fraction
+
+    def amount(self, row: R) -> str:
+        """The text with its unit, where a number alone is shown: ``1 frame``, ``12.3k frames/s``."""
+        text, value = self.text(row), self.value(row)
+        if not self.right or value is None or self.format not in _BARE or self.unit == "count":
+            return text
+        what, slash, per = self.unit.partition("/")
+        what = what.removesuffix("s") if value == 1 else what
+        return f"{text} {what}{slash}{per}".rstrip()
 
     @property
     def is_rate(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from engine.counted import counted
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES, Measure
 from engine.service.compare.runs import Run
@@ -101,12 +102,11 @@ def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
 
 def summary(comparison: Comparison) -> str:
     """What went through how many runs, and how long that took."""
-    runs = len(comparison.runs)
     sim_seconds = max(result.sim_seconds for result in comparison.results)
     lasts = f"{sim_seconds:,.0f}" if sim_seconds >= 1000 else f"{sim_seconds:.6g}"
     return (
-        f"{printable(comparison.traffic, 200)}, {lasts} s of simulated time, through {runs:,}"
-        f" run{'s' * (runs != 1)} in {comparison.wall_seconds:.1f} s {comparison.where}"
+        f"{printable(comparison.traffic, 200)}, {lasts} s of simulated time, through"
+        f" {counted(len(comparison.runs), 'run')} in {comparison.wall_seconds:.1f} s {comparison.where}"
     )
 
 

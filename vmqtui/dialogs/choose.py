@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from engine.counted import counted
 from vmqtui.dialogs.dialog import Dialog
 from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
@@ -143,7 +144,7 @@ class MoveDialog(RequestDialog):
             self.preview.ask([move_queue(self._row, row.cpu)])
             self.say(
                 f"{printable(f'{self._row.processor} → {row.processor}')}, now at {percent(row.load)}"
-                f" with {len(row.queues)} queue{'' if len(row.queues) == 1 else 's'}",
+                f" with {counted(len(row.queues), 'queue')}",
                 "accent",
             )
 

@@ -126,13 +126,12 @@ def details_text(row: Row, table: str, palette: Palette) -> Table:
         if isinstance(value, list):
             shown = ", ".join("any" if part is None else printable(str(part)) for part in value) or "–"
         else:
-            shown = column.text(row)
+            shown = column.amount(row)
         level = column.level(row) if column.level else ""
-        unit = f" {column.unit}" if column.unit and column.right and value is not None else ""
         lines.append(
             (
                 Text(column.heading or column.title, style("dim")),
-                Text(shown + unit, style(level or "strong")),
+                Text(shown, style(level or "strong")),
                 Text(column.help, style("dim")),
             )
         )

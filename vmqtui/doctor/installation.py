@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Final
 
+from engine.counted import counted
 from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE, REFUSED, faults
 from engine.kernels import MODULES, why_at_every_start
 from vmqtui.doctor.finding import Finding
@@ -104,4 +105,6 @@ def kernels() -> Iterator[Finding]:
         yield from (Finding("kernels", "note", why, advice) for why in found)
     else:
         count = len(MODULES)
-        yield Finding("kernels", "ok", f"all {count} modules are compiled and whole, in {CACHE_DIRECTORY}")
+        yield Finding(
+            "kernels", "ok", f"all {counted(count, 'module')} compiled and whole, in {CACHE_DIRECTORY}"
+        )

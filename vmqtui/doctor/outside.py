@@ -12,6 +12,7 @@ from engine.bus.discovery import own_url
 from engine.bus.errors import BadUrl, BrokerFailed
 from engine.bus.urls import BrokerUrl, is_loopback
 from engine.bus.watcher import Watcher
+from engine.counted import counted
 from vmqtui.doctor.finding import Finding
 
 _ANSWER_S: Final = 6.0
@@ -66,7 +67,7 @@ def terminal() -> Iterator[Finding]:
 
 def terminal_size(columns: int, lines: int) -> Finding:
     """Whether the screen has room."""
-    found = f"{columns} columns, {lines} lines"
+    found = f"{counted(columns, 'column')}, {counted(lines, 'line')}"
     if columns >= _LEAST[0] and lines >= _LEAST[1]:
         return Finding("terminal size", "ok", found)
     return Finding("terminal size", "note", found, f"enlarge it to {_LEAST[0]} by {_LEAST[1]}, or more")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from engine.bus.messages import Response
+from engine.counted import counted
 from engine.ndis.memory import share_out
 from engine.scenario.keys import MAX_QUEUES
 from engine.telemetry.config import QueueConfig, Vlan
@@ -28,7 +29,7 @@ def foretold(step: Step, response: Response) -> Foreseen:
     parts = [printable(response.message.removeprefix("what if: "))]
     if step.op == "complete_allocation":
         parts += [
-            f"queue {_number(entry, 'queue_id')} would have {_number(entry, 'buffers')} buffers"
+            f"queue {_number(entry, 'queue_id')} would have {_buffers(entry)}"
             for entry in _entries(result.get("queues"))
         ]
     steering = _steering(step, result.get("steering"))
@@ -40,7 +41,7 @@ def foretold(step: Step, response: Response) -> Foreseen:
     outstanding = [entry.get("outstanding") for entry in _entries(result.get("queues"))]
     held = sum(count for count in outstanding if isinstance(count, int))
     if step.op in ("remove_vm", "migrate_vm") and held > 0:
-        parts.append(f"{held} buffers it holds would be returned")
+        parts.append(f"it would return {counted(held, 'buffer')} that it holds")
     return Foreseen("; ".join(part for part in parts if part))
 
 
@@ -52,6 +53,11 @@ def _entries(value: Any) -> list[dict[str, Any]]:
 def _number(entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     return str(value) if isinstance(value, int) else "?"
+
+
+def _buffers(entry: dict[str, Any]) -> str:
+    value = entry.get("buffers")
+    return counted(value if isinstance(value, int) else None, "buffer")
 
 
 def _steering(step: Step, steering: Any) -> list[str]:
@@ -103,9 +109,9 @@ def buffers_of_new(snapshot: Snapshot, adapter: str, asked: int) -> Foreseen | N
     if got == asked:
         return Foreseen(f"it would have {grouped(asked)} of the {grouped(left)} buffers that no queue has")
     if got:
-        return Foreseen(f"it would have {grouped(got)} buffers: no more are left", fits=False)
+        return Foreseen(f"it would have {counted(got, 'buffer')}: no more are left", fits=False)
     return Foreseen(
-        f"its allocation could not be completed: {grouped(left)} buffers are left, less than half of what it"
+        f"its allocation could not be completed: {counted(left, 'buffer')} left, less than half of what it"
         " asks for",
         fits=False,
     )

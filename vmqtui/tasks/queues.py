@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from engine.counted import counted
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
 from vmqtui.numbers import percent
@@ -74,7 +75,7 @@ def edit_queue(row: QueueRow) -> Task:
 
 def _change(row: QueueRow, wanted: dict[str, Any], before: dict[str, Any]) -> Step:
     words = " and ".join(
-        f"name it {printable(str(value))}" if key == "name" else f"give it {value} buffers"
+        f"name it {printable(str(value))}" if key == "name" else f"give it {counted(value, 'buffer')}"
         for key, value in wanted.items()
     )
     return step(
@@ -89,7 +90,7 @@ def _change(row: QueueRow, wanted: dict[str, Any], before: dict[str, Any]) -> St
 
 def complete_queue(row: QueueRow) -> Task:
     """Give an allocated queue its buffers."""
-    asked = row.config.buffers if row.config else "its"
+    asked = counted(row.config.buffers, "receive buffer") if row.config else "its receive buffers"
     complete = step(
         "complete",
         f"complete {called(row)}",
@@ -99,7 +100,7 @@ def complete_queue(row: QueueRow) -> Task:
     )
     return Task(
         "Complete allocation",
-        f"Give {called(row)} {asked} receive buffers; it runs if it has a filter, else it is paused.",
+        f"Give {called(row)} {asked}; it runs if it has a filter, else it is paused.",
         "Complete",
         lambda values: [complete],
     )
@@ -119,10 +120,13 @@ def free_queue(row: QueueRow) -> Task:
         undo=_GONE,
     )
     count = len(row.filters)
-    filters = "" if not count else f" Its {count} filter{'s are' if count > 1 else ' is'} cleared first."
+    filters = "" if not count else f" Its {counted(count, 'filter is', 'filters are')} cleared first."
     outstanding = row.count("outstanding") or 0
     held = (
-        f" {outstanding} buffers are outstanding: it is gone when they are returned." if outstanding else ""
+        f" It is gone when its {counted(outstanding, 'outstanding buffer is', 'outstanding buffers are')}"
+        " returned."
+        if outstanding
+        else ""
     )
     return Task(
         "Free a queue",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
 from engine.bus.messages import Response
+from engine.counted import counted
 from engine.scenario.keys import KEYS, Key
 from engine.scenario.load import ScenarioError, loads_traffic, read_traffic, traffic_table
 from engine.scenario.model import MixSpec, TrafficSpec
@@ -62,7 +63,7 @@ def mix_words(mix: dict[str, Any]) -> str:
     flows = len(mix.get("flow", ()))
     return (
         f"{mix.get('adapter', 'the adapter')}: {mix.get(key, 0):,.12g} {unit},"
-        f" {mix.get('pattern', 'steady')}, {flows} flow{'' if flows == 1 else 's'}"
+        f" {mix.get('pattern', 'steady')}, {counted(flows, 'flow')}"
     )
 
 
@@ -125,7 +126,9 @@ def edit_traffic(now: Received) -> Task:
             return []
         mixes = table.get("mix", now.mixes)
         flows = sum(len(mix.get("flow", ())) for mix in mixes)
-        return [_set_step(table, before, f"{len(mixes)} mixes of {flows} flows")]
+        return [
+            _set_step(table, before, f"{counted(len(mixes), 'mix', 'mixes')} of {counted(flows, 'flow')}")
+        ]
 
     return Task(
         "Traffic mix",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.counted import noun
 from engine.telemetry.config import AdapterConfig, Config
 from vmqtui.printable import printable
 from vmqtui.tasks.task import Step, Task, step
@@ -31,7 +32,7 @@ class Vm:
     def words(self) -> str:
         """Its queues and whether it is paused."""
         queues = (
-            f"queue{'s' if len(self.queue_ids) > 1 else ''} {', '.join(map(str, self.queue_ids[:8]))}"
+            f"{noun(len(self.queue_ids), 'queue')} {', '.join(map(str, self.queue_ids[:8]))}"
             if self.queue_ids
             else "no queue"
         )

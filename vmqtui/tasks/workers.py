@@ -1,5 +1,6 @@
 """Bringing back the worker of a processor that is down."""
 
+from engine.counted import counted
 from vmqtui.state.rows import CpuRow
 from vmqtui.tasks.task import Step, Task, step
 
@@ -9,7 +10,7 @@ def restart_worker(cpu: CpuRow) -> Task:
     return Task(
         f"Restart the worker of {cpu.processor}",
         f"Start a worker for {cpu.processor}, which is down: its worker kept dying, and frames for its"
-        f" {len(cpu.queues)} queues are lost. The events say what it died of.",
+        f" {counted(len(cpu.queues), 'queue')} are lost. The events say what it died of.",
         "Start it",
         lambda values: [_step(cpu)],
     )

@@ -3,7 +3,8 @@
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from vmqtui.numbers import grouped, percent
+from engine.counted import counted
+from vmqtui.numbers import percent
 from vmqtui.state.model import Model
 from vmqtui.state.rows import known_sum, ratio
 from vmqtui.views.view import View, set_title, titled
@@ -60,7 +61,7 @@ class DefaultQueueView(View):
             self._ports,
             without,
             "Ports without a queue",
-            f"{grouped(len(ports))} ports in all",
+            f"{counted(len(ports), 'port')} in all",
             frozenset({"queue_id"}),
         )
 

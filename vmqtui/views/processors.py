@@ -3,7 +3,7 @@
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from vmqtui.numbers import grouped
+from engine.counted import counted
 from vmqtui.state.balancer import balancer_words
 from vmqtui.state.model import Model
 from vmqtui.state.moves import Move, followed, intended
@@ -60,7 +60,7 @@ class ProcessorsView(View):
         snapshot = self.model.snapshot
         self._matrix.set_queues(snapshot.queues, snapshot.config.cpu_model if snapshot.config else {})
         balancer = balancer_words(snapshot)
-        queues = f"{grouped(len(snapshot.queues))} queues"
+        queues = counted(len(snapshot.queues), "queue")
         self.fill(self._matrix, "Processors", f"{queues} · {balancer}" if balancer else queues)
         self._matrix.border_subtitle = self._matrix.seen_words
         if self._move is not None:

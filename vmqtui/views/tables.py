@@ -82,7 +82,9 @@ class FiltersView(TableView):
             if chosen in (None, row.adapter)
         )
         parts = [f"at most {grouped(most)}"] if most else []
-        return " · ".join(parts + [f"{counts[key]} {what}" for key, what in words.items() if counts[key]])
+        return " · ".join(
+            parts + [f"{grouped(counts[key])} {what}" for key, what in words.items() if counts[key]]
+        )
 
 
 class BuffersView(TableView):

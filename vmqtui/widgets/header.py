@@ -8,6 +8,7 @@ from textwrap import wrap
 from textual import events
 from textual.message import Message
 
+from engine.counted import counted
 from vmqtui.actions import VIEWS, Action, first_key
 from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, clip, spark, spread, width_of
@@ -46,10 +47,10 @@ def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
 def _in_teams(rows: Sequence[AdapterRow]) -> str:
     """How many adapters these are, and of which teams."""
     teams = Counter(row.team_words for row in rows if row.team)
-    words = [f"{printable(team)}: {count} adapters" for team, count in teams.items()]
+    words = [f"{printable(team)}: {counted(count, 'adapter')}" for team, count in teams.items()]
     alone = len(rows) - teams.total()
     if alone or not words:
-        words.append(f"{alone} {'other ' * bool(words)}adapter{'s' * (alone != 1)}")
+        words.append(counted(alone, f"{'other ' * bool(words)}adapter"))
     return " · ".join(words)
 
 

@@ -162,7 +162,7 @@ class MatrixTable(LiveTable):
         seen = self._seen()
         if len(seen) == len(self._queues):
             return ""
-        return f"queues {seen.start + 1} to {seen.stop} of {len(self._queues)} across"
+        return f"queues {seen.start + 1:,} to {seen.stop:,} of {len(self._queues):,} across"
 
     def _heading(self) -> Line:
         line = super()._heading()

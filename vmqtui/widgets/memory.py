@@ -1,5 +1,6 @@
 """Where memory lives, drawn: an adapter's buffers, and a queue's in host and guest memory."""
 
+from engine.counted import counted
 from vmqtui.columns.shared import low_level, use_level
 from vmqtui.draw import FREE as FREE_GLYPH
 from vmqtui.draw import Line, bands, clip, fit
@@ -23,7 +24,7 @@ def queue_memory(queue: QueueRow, width: int) -> list[Line]:
         [
             (f" {printable(queue.label)}", "strong"),
             (f"  queue {queue.queue_id}  ", "title"),
-            (f"{grouped(total)} buffers", "text"),
+            (counted(total, "buffer"), "text"),
             (f"  {grouped(queue.count('free_buffers'))} free now", "dim"),
             ("  fewest free ", "dim"),
             (f"{'▲' if level == 'bad' else '△' if level == 'warn' else ''}{grouped(low)}", level or "text"),
@@ -79,7 +80,7 @@ class MemoryMap(ModelCanvas):
                     (f" {printable(adapter.adapter)}", "strong"),
                     ("  host address space", "title"),
                     (f", NUMA node {'–' if node is None else node}", "dim"),
-                    (f"  {grouped(buffers.total)} buffers × {grouped(buffers.bytes_each)} B", "text"),
+                    (f"  {counted(buffers.total, 'buffer')} × {grouped(buffers.bytes_each)} B", "text"),
                     (f" = {size(total)}", "strong"),
                 ]
             )

@@ -1,5 +1,6 @@
 """Before and after: what a move would do to two processors, and what it did."""
 
+from engine.counted import counted
 from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, bar, clip, fit
 from vmqtui.numbers import compact, percent
@@ -75,7 +76,7 @@ class MovePanel(ModelCanvas):
             level = load_level(load)
             parts = [(load, level or "bar")] if load is not None else []
             line += [*bar(parts, room), (f"{percent(load):>7} ", level or "text")]
-        return [*line, (f" {side.queues_before} → {side.queues_after} queues", "dim")]
+        return [*line, (f" {side.queues_before} → {counted(side.queues_after, 'queue')}", "dim")]
 
     def _done(self, move: Move, width: int) -> list[Line]:
         words: Line = [

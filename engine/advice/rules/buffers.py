@@ -9,6 +9,7 @@ from engine.advice.room import buffers_from, resize
 from engine.advice.rules.rule import Rule
 from engine.advice.rules.swings import swings
 from engine.advice.thresholds import AdviceThresholds
+from engine.counted import counted
 from engine.scenario.values import MAX_BUFFERS
 
 _GROWTH_OF_DROPPING = 8
@@ -88,7 +89,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 adapter=adapter.name,
                 key=queue.key,
                 where=queue.called,
-                says=f"{queue.called} had {low} of its {total} buffers free at its worst"
+                says=f"{queue.called} had {low:,} of its {counted(total, 'buffer')} free at its worst"
                 + (", and dropped frames" if drops else ""),
                 numbers={
                     "total_buffers": total,
@@ -99,7 +100,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 },
                 cause="Frames come in bursts larger than the queue, or the VM keeps them long; the processor "
                 "has time, so more of them would bridge it.",
-                fix=f"Give it {total + more} buffers" if more else "The adapter has no more to give",
+                fix=f"Give it {counted(total + more, 'buffer')}" if more else "The adapter has none to give",
                 requests=requests,
                 commands=[powershell.receive_buffers(adapter.name, total + more)] if more else [],
                 measure="frames dropped for want of a buffer",
@@ -125,7 +126,7 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
                 adapter=adapter.name,
                 key=queue.key,
                 where=queue.called,
-                says=f"{queue.called} suggested {wanted} buffers and got {total}",
+                says=f"{queue.called} suggested {counted(wanted, 'buffer')} and got {total:,}",
                 numbers={
                     "suggested_buffers": wanted,
                     "total_buffers": total,

@@ -13,6 +13,7 @@ from engine.advice.rules.processors import cpu_load
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.balance.decide import Move
+from engine.counted import noun
 from engine.ndis.processors import processor_name, processor_names
 
 _LONGEST_REST_MS = 3_600_000
@@ -128,8 +129,8 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         adapter=adapter.name,
         key="host",
         where=f"processor {cpu.config.name}",
-        says="the balancer is off; it would move queues of processor"
-        f"{'s' * (len(moves) > 1)} {processor_names(moves)} to others that have less to do",
+        says=f"the balancer is off; it would move queues of {noun(len(moves), 'processor')}"
+        f" {processor_names(moves)} to others that have less to do",
         numbers={
             "load": cpu.load,
             "full_processors": len(moves),

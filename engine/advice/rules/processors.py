@@ -9,6 +9,7 @@ from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
 from engine.advice.rules.rule import Rule
 from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
+from engine.counted import counted
 from engine.telemetry.config import FilterConfig
 
 
@@ -225,7 +226,8 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
             adapter=adapter.name,
             key="odd",
             where=adapter.name,
-            says=f"{len(odd)} queues on odd processors, {sharing} of which share a core with a busy sibling",
+            says=f"{counted(len(odd), 'queue')} on odd processors, {sharing:,} of which share a core with a"
+            " busy sibling",
             numbers={"queues": len(odd), "sharing_a_core": sharing, "load": slowest},
             cause="Under hyper-threading processors 2k and 2k+1 are one core, so each slows the other down; "
             "Windows gives queues to even processors only, and an odd base leaves half of them unused.",
@@ -268,7 +270,8 @@ def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             adapter=adapter.name,
             key="node",
             where=adapter.name,
-            says=f"{len(far)} queues are served away from the adapter's NUMA node {node}",
+            says=f"{counted(len(far), 'queue is', 'queues are')} served away from the adapter's NUMA node"
+            f" {node}",
             numbers={"queues": len(far), "copied_from_afar_mbits": bytes_far * 8e-6, "numa_node": node},
             cause="Receive buffers live on the adapter's node; a processor of another one copies each byte "
             "over the link between them, which takes longer and varies.",

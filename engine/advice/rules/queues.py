@@ -8,6 +8,7 @@ from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize, take_away
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
+from engine.counted import counted
 
 _BUFFERS = 512
 _FEWEST = 16
@@ -122,7 +123,8 @@ def _swapped(adapter: AdapterSeen, pair: PairSeen, queue: QueueSeen, idle: bool)
         where=vm,
         says=f"{holder} holds {queue.called} and gets no frames; {vm} is busy and has none"
         if idle
-        else f"{vms} VMs, {adapter.config.max_queues} queues: {vm} has none and is busier than {holder}",
+        else f"{counted(vms, 'VM')}, {counted(adapter.config.max_queues, 'queue')}: {vm} has none and is"
+        f" busier than {holder}",
         numbers={
             "pps": pair.pps,
             "holder_pps": queue.pps,

@@ -11,6 +11,7 @@ from engine.advice.room import eligible
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.balance.decide import Move
+from engine.counted import noun
 from engine.ndis.processors import processor_name, processor_names
 
 
@@ -58,7 +59,7 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
         adapter=adapter.name,
         key="host",
         where=f"processor {cpu.config.name}",
-        says=f"processor{'s' * (len(found) > 1)} {processor_names(found)} dropped frames while full for a "
+        says=f"{noun(len(found), 'processor')} {processor_names(found)} dropped frames while full for a "
         "time; on the whole there is room",
         numbers={
             "load": cpu.load,

@@ -11,6 +11,7 @@ from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, eligible
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
+from engine.counted import counted, noun
 from engine.ndis.processors import processor_names
 
 _Thing = TypeVar("_Thing")
@@ -37,7 +38,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             adapter=team.members[0].name,
             key=f"team {team.name}",
             where=f"team {team.name}",
-            says=f"{team.name} (sum of queues): members share processor{'s' * (len(shared) > 1)} "
+            says=f"{team.name} (sum of queues): members share {noun(len(shared), 'processor')} "
             f"{processor_names(shared)}",
             numbers={
                 "members": len(team.members),
@@ -51,8 +52,8 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             "work of both (event 106).",
             fix=f"Give each member processors of its own: {words}"
             if parts
-            else f"There are fewer processors than the {len(team.members)} members need: take one out of the "
-            "team, or give the host more",
+            else f"There are fewer processors than the {counted(len(team.members), 'member')} need: take one"
+            " out of the team, or give the host more",
             requests=_into(evidence, team, parts),
             commands=[powershell.adapter_vmq(name, sorted(cpus)) for name, cpus in parts.items()],
             measure="processors that members share",

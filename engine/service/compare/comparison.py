@@ -95,8 +95,8 @@ def runs_of(
     Raises ScenarioError, SweepError.
     """
     ways = combinations(axes)
-    if len(plans) * len(ways) > MAX_RUNS:
-        raise SweepError(f"{len(plans) * len(ways):,} runs are too many ({MAX_RUNS} at most)")
+    if (count := len(plans) * len(ways)) > MAX_RUNS:
+        raise SweepError(f"{count:,} are too many runs ({MAX_RUNS:,} at most)")
     runs = []
     for plan in plans:
         read_scenario(plan.document, plan.name)
