@@ -125,7 +125,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
             1,
             (MAX_QUEUES + 1) * values.MAX_BUFFERS,
             "receive buffers in all; at least `default_queue_buffers`",
-            "as many as the queues and the default queue ask for",
+            "what the queues ask for, and 8192 for those that come later",
         ),
         "default_queue_buffers": _whole(1, values.MAX_BUFFERS, "receive buffers of the default queue"),
         "default_queue_cpu": Key(_check_index, "integer below `host.cpus`", "processor of the default queue"),

@@ -4,12 +4,16 @@ These types hold a scenario that has already been checked; ``load`` makes them f
 what is wrong with it. Defaults stand here and nowhere else.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 Vlan = int | Literal["untagged"] | None
 """A filter's VLAN test: 1..4094, "untagged" (also passes VID 0), or None for any tagging."""
+
+
+BUFFERS_FOR_LATER: Final = 8192
+"""Receive buffers of an adapter, by default, for queues that come later."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +48,7 @@ class QueueSpec(_Table, frozen=True, kw_only=True):
 
 
 class AdapterSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter]]``. ``buffers`` None: as many as its queues and the default queue ask for."""
+    """``[[adapter]]``. ``buffers`` None: what its queues ask for, and BUFFERS_FOR_LATER."""
 
     name: str = "nic0"
     ndis_version: str = "6.30"
@@ -65,8 +69,11 @@ class AdapterSpec(_Table, frozen=True, kw_only=True):
     @property
     def total_buffers(self) -> int:
         """Receive buffers of the adapter in all."""
-        if self.buffers is not None:
-            return self.buffers
+        return self.asked_buffers + BUFFERS_FOR_LATER if self.buffers is None else self.buffers
+
+    @property
+    def asked_buffers(self) -> int:
+        """What its queues and the default queue ask for."""
         return self.default_queue_buffers + sum(queue.buffers for queue in self.queue)
 
     @property

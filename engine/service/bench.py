@@ -29,6 +29,7 @@ from engine.traffic.batch import Filled, FrameBatch
 
 RUNS: Final = 5
 LINK_GBPS: Final = 10.0
+_DEFAULT_QUEUE_BUFFERS: Final = 16
 _FIRST_MAC: Final = 0x0015_5D00_0001
 _ETHERTYPE: Final = (0x88, 0xB5)  # for local experiments (IEEE 802): nobody looks further into the frame
 _BATCHES: Final = 64  # in one step of simulated time, whose first and last batches overlap with less
@@ -85,7 +86,8 @@ class Settings:
             max_queues=self.queues,
             max_filters=self.filters,
             max_frame_bytes=max(1518, self.frame_bytes),
-            default_queue_buffers=16,
+            buffers=_DEFAULT_QUEUE_BUFFERS + self.queues * self.buffers,
+            default_queue_buffers=_DEFAULT_QUEUE_BUFFERS,
             queue=queues,
         )
         return Scenario(

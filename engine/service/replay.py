@@ -8,6 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
+
 from engine.balance.decide import REASONS, Reason
 from engine.dataplane.conductor import Conductor
 from engine.dataplane.layout import I64
@@ -138,7 +140,11 @@ def run(
     """
     with ExitStack() as stack:
         with whole():
-            machine = Machine(scenario, played, deadline_s=worker_deadline_s if pace == "real" else None)
+            machine = Machine(
+                _without_spare_buffers(scenario),
+                played,
+                deadline_s=worker_deadline_s if pace == "real" else None,
+            )
             stack.callback(_close, machine)
         conductor = Conductor(machine.rounds, source)
 
@@ -164,6 +170,16 @@ def run(
             late_ns=late_ns,
             moves=_moves(machine.balancing) if scenario.balancer.mode != "off" else None,
         )
+
+
+def _without_spare_buffers(scenario: Scenario) -> Scenario:
+    """The scenario for a run in which no queue comes later."""
+    replace = msgspec.structs.replace
+    adapters = [
+        replace(adapter, buffers=adapter.asked_buffers) if adapter.buffers is None else adapter
+        for adapter in scenario.adapter
+    ]
+    return replace(scenario, adapter=adapters)
 
 
 class _Clock:

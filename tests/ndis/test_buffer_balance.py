@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from engine.ndis.effects import SetBuffers
 from engine.ndis.memory import share_out
+from engine.scenario.model import QueueSpec
 from tests.ndis.lab import lab
 
 
@@ -150,3 +151,16 @@ def test_the_default_queue_grows_and_shrinks_too() -> None:
     assert outcome.effects == (SetBuffers(0, 0, 100),)
     host.accept("set_queue_parameters", queue_id=0, buffers=1)
     assert host.accept("query_capabilities").result["buffers_left"] == 99
+
+
+def test_a_scenario_leaves_buffers_for_queues_that_come_later() -> None:
+    """Contract 3: what the queues ask for, and 8,192 besides."""
+    host = lab(max_queues=20, buffers=None, queue=[QueueSpec(buffers=700)])
+    assert host.accept("query_capabilities").result["buffers_left"] == 8192
+    for number in range(16):
+        queue_id = host.accept(
+            "allocate_queue", name=f"n{number}", vm=f"vm{number}", cpu=0, buffers=512
+        ).result["queue_id"]
+        [answer] = host.accept("complete_allocation", queue_ids=[queue_id]).result["queues"]
+        assert (answer["ndis_status"], answer["buffers"]) == ("NDIS_STATUS_SUCCESS", 512)
+    assert host.accept("query_capabilities").result["buffers_left"] == 0

@@ -70,7 +70,7 @@ def test_an_adapter_describes_itself_with_the_keys_of_the_config_message() -> No
         (3, 3, OTHER_MAC, "untagged"),
     ]
     assert [(p.vm, p.mac, p.vlan) for p in config.ports] == [("db", OTHER_MAC, 20), ("web", MAC, 10)]
-    assert config.buffers == 1024 + 64 + 512 + 512
+    assert config.buffers == 1024 + 64 + 512 + 512 + 8192
     of_teams = {"team", "team_mode"}  # no adapter knows of them
     assert set(host.adapters[0].describe()) | of_teams == set(AdapterConfig.__struct_fields__)
 
