@@ -79,7 +79,7 @@ class Controls(Screen[None]):
 
         def report(ending: Ending) -> None:
             if ending.words:
-                self._tell(ending.words)
+                self._tell(ending.words, "warning" if ending.failed else "information")
             change = change_of(ending, host, started_at, self._link.clock(), before)
             if takes_back is not None:
                 self._changes.taken_back(takes_back, ending, change)

@@ -126,6 +126,7 @@ async def test_refusal_after_the_dialog_has_gone_is_said_and_the_rest_undone(das
         link.answer(queue_id=13)
         link.answer("NDIS_STATUS_RESOURCES", "128 filters are set")
         await told(pilot, app, "allocate app-01, then set filter", "128 filters are set")
+        assert [note.severity for note in app._notifications][-1] == "warning"
         link.publish("hv01", config=make_config((*VMS, ("app-01", "app-01", 0, 0)), revision=8))
         app.draw_now()
         await pilot.press("u")

@@ -226,6 +226,7 @@ async def test_change_without_an_answer_is_not_taken_back(dashboard: Running) ->
         await until(pilot, app, "no answer from hv01")
         await pilot.press("escape")
         await closed(pilot, app)
+        await told(pilot, app, "from 0:2 to 0:7: no answer; it may still take effect")
         await pilot.press("u")
         await told(pilot, app, "was not answered, so it is not known what there is to take back")
 
@@ -286,7 +287,7 @@ async def test_a_new_change_leaves_nothing_to_make_again(dashboard: Running) -> 
 
 
 CHANGED_BY_OTHERS: dict[str, tuple[dict[str, Any], str]] = {
-    "processor": ({"cpu": 3}, "queue 1: cpu 0:7 → 0:3"),
+    "processor": ({"cpu": 3}, "queue 1: processor 0:7 → 0:3"),
     "buffers": ({"cpu": 7, "buffers": 300}, "queue 1: buffers 512 → 300"),
     "name": ({"cpu": 7, "name": "shop"}, "queue 1: name web-01 → shop"),
 }
@@ -336,7 +337,7 @@ async def test_what_others_change_while_undo_asks_is_not_overwritten_unseen(dash
         await opened(pilot, app)
         publish(app, link, 1, cpu=3)
         await pilot.press("enter")
-        await until(pilot, app, "changed while this is open: queue 1: cpu 0:7 → 0:3")
+        await until(pilot, app, "changed while this is open: queue 1: processor 0:7 → 0:3")
         assert len(link.asked) == 1
 
 

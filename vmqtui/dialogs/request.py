@@ -125,8 +125,8 @@ class RequestDialog(Dialog[None]):
         if not self.submission.under_way:
             self._report("left" if self.submission.done else "")
 
-    def _report(self, then: str = "") -> None:
-        ending = self.submission.ending(then)
+    def _report(self, failed: str) -> None:
+        ending = self.submission.ending(failed)
         if ending is not None:
             self.report(ending)
 

@@ -18,6 +18,7 @@ Values = dict[str, Any]
 """Of a queue ``cpu``, ``buffers``, ``name`` and ``filters`` (MAC and VLAN each); else settings by key."""
 
 _OF_QUEUE = ("cpu", "buffers", "name")
+_WORDS = {"cpu": "processor"}
 
 
 def left_by(before: Config | None, done: Sequence[tuple[Step, Response]]) -> dict[Thing, Values]:
@@ -99,7 +100,7 @@ def _changes(thing: Thing, values: Values, config: Config | None) -> Iterator[st
         if key == "filters":
             yield from _of_filters(called, value, now[key])
         elif key in now and now[key] != value:
-            yield f"{called}: {key} {_shown(key, value)} → {_shown(key, now[key])}"
+            yield f"{called}: {_WORDS.get(key, key)} {_shown(key, value)} → {_shown(key, now[key])}"
 
 
 def _of_filters(called: str, before: frozenset[Any], now: frozenset[Any]) -> Iterator[str]:

@@ -85,12 +85,15 @@ class Submission:
             for step, response in self.done
         ]
 
-    def ending(self, then: str = "") -> Ending | None:
-        """What there is to say and to take back, or None; ``then``: what came after the last step done."""
+    def ending(self, failed: str = "") -> Ending | None:
+        """What there is to say and to take back, or None; ``failed``: why a step was not done."""
         unanswered = "; ".join(self._open.values())
         words = "; ".join(self.titles())
-        if then:
-            words = f"{words}, then {then}" if words else then
+        if failed:
+            words = f"{words}, then {failed}" if words else failed
         elif note := next((response.message for _, response in reversed(self.done) if response.message), ""):
             words += f" · {note}"
-        return Ending(words, tuple(self.done), unanswered) if words or unanswered else None
+        if not words and not unanswered:
+            return None
+        words = words or f"{unanswered}: no answer; it may still take effect"
+        return Ending(words, tuple(self.done), unanswered, failed=bool(failed))

@@ -77,12 +77,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a dialog ended: what is said of it, the steps that were carried out, each with its answer, and the
-    title of one whose answer did not come."""
+    """How a dialog ended: what is said of it, the steps that were carried out, each with its answer, the
+    title of one whose answer did not come, and whether one was not done."""
 
     words: str
     done: tuple[tuple[Step, Response], ...] = ()
     unanswered: str = ""
+    failed: bool = False
 
 
 def step(
