@@ -92,6 +92,8 @@ def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Call
                     time.sleep(_LOOK_AGAIN_S)
             found = faults(done)
             if found != []:
+                for why in REFUSED:
+                    progress(f"compiled kernels are kept in {directory}: {why}")
                 if found:
                     progress(f"kernels are compiled again: {found[0]}")
                 _compile_all(modules, progress)

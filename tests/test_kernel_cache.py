@@ -172,6 +172,20 @@ sys.stdin.read()
     assert told[0].startswith("compiling kernels: 0 of 1")
 
 
+def test_where_kernels_are_kept_is_said_where_that_is_not_the_first_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(kernels, "REFUSED", ("/home can be written by every user",))
+    monkeypatch.setattr(kernels, "MODULES", ("json",))
+    told: list[str] = []
+    kernels.prepare(told.append)
+    assert told[0] == f"compiled kernels are kept in {tmp_path}: /home can be written by every user"
+    told.clear()
+    kernels.prepare(told.append)
+    assert told == []
+
+
 def test_what_was_never_written_whole_goes(tmp_path: Path) -> None:
     (tmp_path / "kernels-mine").mkdir()
     for name, age_s in ((".new-old", 7200), (".new-young", 0)):
