@@ -88,7 +88,7 @@ def empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
-def test_a_damaged_kernel_counts_as_missing_and_is_told(
+def test_a_damaged_kernel_counts_as_missing_and_is_reported(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     done = tmp_path / kernel_cache.COMPLETE
@@ -105,7 +105,7 @@ def test_a_damaged_kernel_counts_as_missing_and_is_told(
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
-def test_a_damaged_list_of_kernels_is_told(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_list_of_kernels_is_reported(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     done = tmp_path / kernel_cache.COMPLETE
     kernel_cache.keep(tmp_path, "one", b"1")
     kernel_cache.complete(done)
@@ -115,7 +115,7 @@ def test_a_damaged_list_of_kernels_is_told(tmp_path: Path, damage: Callable[[Pat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
 @pytest.mark.slow
-def test_what_is_damaged_is_compiled_again_and_said_so_and_never_an_error(program: Program) -> None:
+def test_a_damaged_kernel_is_compiled_again_and_reported_and_never_an_error(program: Program) -> None:
     assert program.run()[-2:] == [COMPILED, "42"]
     flip(program.file("tiny.double-*.kernel"))
     told = program.run()
@@ -128,7 +128,7 @@ def test_what_is_damaged_is_compiled_again_and_said_so_and_never_an_error(progra
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
 @pytest.mark.slow
-def test_of_two_that_start_at_once_one_compiles(program: Program) -> None:
+def test_of_two_processes_that_start_at_once_one_compiles(program: Program) -> None:
     both = [program.begin(), program.begin()]
     told = [one.communicate()[0].splitlines() for one in both]
     assert [lines[-1] for lines in told] == ["42", "42"]
@@ -146,7 +146,7 @@ def test_with_a_full_disk_it_says_so_and_runs(program: Program) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_one_that_is_killed_while_it_compiles_keeps_nobody_waiting(
+def test_a_process_that_is_killed_while_it_compiles_delays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold = f"""
@@ -172,7 +172,7 @@ sys.stdin.read()
     assert told[0].startswith("compiling kernels: 0 of 1")
 
 
-def test_where_kernels_are_kept_is_said_where_that_is_not_the_first_place(
+def test_a_cache_that_is_not_in_the_first_place_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)

@@ -171,7 +171,7 @@ def read_configuration(path: Path) -> None:
         (read_configuration, PreferencesError),
     ],
 )
-def test_what_decides_whom_to_believe_is_read_from_trusted_files_only(
+def test_credentials_and_trust_anchors_are_read_from_trusted_files_only(
     file: Path, read: Callable[[Path], None], error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VMQTUI_CONFIG", str(file))
@@ -180,7 +180,7 @@ def test_what_decides_whom_to_believe_is_read_from_trusted_files_only(
         read(file)
 
 
-def test_a_configuration_without_brokers_may_be_anybodys(file: Path) -> None:
+def test_a_configuration_without_brokers_may_be_writable_by_others(file: Path) -> None:
     file.write_text("interval_s = 2\n", encoding="utf-8")
     file.chmod(0o666)
     assert load_preferences(file).interval_s == 2

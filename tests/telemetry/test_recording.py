@@ -235,7 +235,7 @@ def test_a_file_that_is_being_recorded_is_refused_and_stays(tmp_path: Path) -> N
     ],
     ids=["deleted", "renamed", "replaced", "emptied"],
 )
-def test_a_recorder_that_lost_its_file_says_so(
+def test_a_recorder_that_lost_its_file_reports_it(
     tmp_path: Path, lose: Callable[[Path], None], what: str
 ) -> None:
     recorder = Recorder(tmp_path / "a", limit_bytes=GENEROUS)

@@ -38,7 +38,7 @@ class Served:
         writer.close()
 
     async def ask(self) -> None:
-        """See that one who asks is answered."""
+        """Send a request and receive its answer."""
         async with self.connected() as (reader, writer):
             writer.write(GET % b"/quick")
             assert b"200 OK" in await reader.readuntil(b"quick")
@@ -60,7 +60,7 @@ async def serving(limit: int) -> AsyncIterator[tuple[Served, ConnectionLimiter]]
         await runner.cleanup()
 
 
-async def test_who_asks_for_nothing_makes_room_and_who_is_served_stays() -> None:
+async def test_a_silent_connection_makes_room_and_one_that_is_served_stays() -> None:
     async with serving(3) as (served, limiter), AsyncExitStack() as stack:
         slow, asking = await stack.enter_async_context(served.connected())
         asking.write(GET % b"/slow")
@@ -75,7 +75,7 @@ async def test_who_asks_for_nothing_makes_room_and_who_is_served_stays() -> None
         assert b"200 OK" in await slow.readuntil(b"slow")
 
 
-async def test_who_never_asked_goes_before_who_was_answered() -> None:
+async def test_a_connection_that_never_asked_goes_before_one_that_was_answered() -> None:
     async with serving(2) as (served, _), AsyncExitStack() as stack:
         answered, asking = await stack.enter_async_context(served.connected())
         asking.write(GET % b"/quick")

@@ -25,9 +25,9 @@ from engine.telemetry.stats import Stats
 _CHUNK_BYTES: Final = 1 << 18
 _HOST_LIMIT: Final = 1024
 _UNPACKED: Final = 4
-"""Readings that are kept unpacked, where they are small, for who sees them in another order."""
+"""Small readings that stay unpacked: a dashboard asks for a few of them in turn."""
 _UNPACKED_CELLS: Final = 1 << 20
-"""Cells of all of them; of larger ones the last is kept, which the next may hang on."""
+"""Cells of all of them; beyond that only the last stays, which the next may be stored against."""
 
 
 @dataclass
