@@ -25,6 +25,7 @@ OF_NO_INPUT: Final = {
     "engine.bus.gate._TOPICS_REMEMBERED",
     "engine.mqtt.router._TOPICS_REMEMBERED",
     "vmqtui.dialogs.preview._MOST_STEPS",
+    "vmqtui.preferences.load.MOST_MISTAKES",
     "vmqtui.dialogs.fields._MOST_CHARACTERS",
     "vmqtui.exports._MOST_ALIKE",
     "vmqtui.compare.grid.MOST_ACROSS",

@@ -68,3 +68,13 @@ def test_theme_whose_file_is_broken_is_no_error(file: Path, monkeypatch: pytest.
     monkeypatch.setenv("VMQTUI_CONFIG", str(file))
     file.write_text('theme = "mine"\n', encoding="utf-8")
     assert own_preferences().theme == "mine"
+
+
+def test_a_file_with_several_mistakes_has_a_line_for_each(file: Path) -> None:
+    file.write_text("theme = 5\ninterval_s = 900\n", encoding="utf-8")
+    printed = run("config", "show", VMQTUI_CONFIG=str(file))
+    assert (printed.status, printed.out) == (2, "")
+    assert [line.split(": ")[:3] for line in printed.err.splitlines()] == [
+        ["error", str(file), "theme"],
+        ["error", str(file), "interval_s"],
+    ]

@@ -13,6 +13,7 @@ from vmqtui.columns.shared import drops_level, load_level, use_level, use_thresh
 from vmqtui.preferences.keys import KEYS, PLACES
 from vmqtui.preferences.load import (
     ENVIRONMENT_VARIABLE,
+    MOST_MISTAKES,
     PreferencesError,
     config_path,
     load_preferences,
@@ -92,6 +93,42 @@ def test_what_does_not_fit_is_said_with_file_key_value_and_what_would(text: str,
         loads(text, "config.toml")
     assert str(refused.value).startswith(f"config.toml: {sentence}")
     assert "\n" not in str(refused.value)
+
+
+SEVERAL = """
+theme = 5
+interval_s = 900
+colour = "x"
+[keymap]
+undo = "mm"
+quit = ["q", "f99"]
+[columns.queues-table]
+show = ["pps", "ppps", "vm", "vmm", "mac", "brd"]
+[thresholds]
+load_warn = 0.9
+load_bad = 0.2
+[broker]
+tls_c = "x"
+"""
+
+
+def test_every_mistake_of_a_file_is_told_at_its_place() -> None:
+    with pytest.raises(PreferencesError) as refused:
+        loads(SEVERAL, "config.toml")
+    places = [mistake.split(": ")[1] for mistake in refused.value.mistakes]
+    assert sorted(places) == sorted(
+        [
+            "theme", "interval_s", "colour", "keymap.undo", "keymap.quit", "columns.queues-table.show[1]",
+            "columns.queues-table.show[3]", "columns.queues-table.show[5]", "thresholds.load_warn",
+            "broker.tls_c",
+        ]
+    )  # fmt: skip
+
+
+def test_mistakes_that_are_told_at_once_are_bounded() -> None:
+    with pytest.raises(PreferencesError) as refused:
+        loads("\n".join(f"key{number} = 1" for number in range(1000)), "config.toml")
+    assert len(refused.value.mistakes) == MOST_MISTAKES
 
 
 def test_no_file_is_no_error_but_a_named_one_that_is_missing_is(

@@ -123,7 +123,7 @@ async def _show(
         finally:
             await asyncio.to_thread(private.stop)
     if private.error is not None:
-        raise CommandError(private.error, private.status or FAILED)
+        raise CommandError(private.error, status=private.status or FAILED)
     return status_of(app)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from engine.counted import counted
-from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
+from vmqtui.cli.failures import DONE, INTERRUPTED, failed, not_one_of, sentences, unusable, warn
 from vmqtui.cli.options import Broker
 from vmqtui.cli.reach import reaches
 from vmqtui.cli.streams import write_in_utf8
@@ -122,7 +122,7 @@ def _write(path: Path, table: str, host: str | None, output: Path | None, force:
     from vmqtui.export.tables import COLUMNS, Rows
 
     if table not in COLUMNS:
-        unusable(f"--table: {table!r} is not a table; {', '.join(COLUMNS)} fit")
+        unusable(f"--table: {not_one_of(table, list(COLUMNS), 'a table')}")
     if output is not None and output.exists() and not force:
         unusable(f"{output}: is there already; another name, or --force to replace it")
     try:

@@ -23,21 +23,22 @@ TRACEBACK_VARIABLE: Final = "VMQTUI_TRACEBACK"
 
 
 class CommandError(Exception):
-    """A command ends with ``status``; the text is the sentence on stderr."""
+    """A command ends with ``status``; ``sentences`` are the lines on stderr: one, or a file's mistakes."""
 
-    def __init__(self, sentence: str, status: int) -> None:
-        super().__init__(sentence)
+    def __init__(self, *sentences: str, status: int) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences
         self.status = status
 
 
 def unusable(sentence: object) -> NoReturn:
     """End with status 2: arguments, scenario or capture can't be used."""
-    raise CommandError(str(sentence), UNUSABLE)
+    raise CommandError(str(sentence), status=UNUSABLE)
 
 
 def failed(sentence: object) -> NoReturn:
     """End with status 1: it ran and failed."""
-    raise CommandError(str(sentence), FAILED)
+    raise CommandError(str(sentence), status=FAILED)
 
 
 def not_one_of(given: str, fitting: Sequence[str], what: str) -> str:
@@ -67,7 +68,9 @@ def sentences() -> Iterator[None]:
 
     try:
         yield
-    except (BadAccounts, BadUrl, BadName, BadTls, ScenarioError, PreferencesError) as error:
+    except PreferencesError as error:
+        raise CommandError(*error.mistakes, status=UNUSABLE) from None
+    except (BadAccounts, BadUrl, BadName, BadTls, ScenarioError) as error:
         unusable(error)
     except BusError as error:
         failed(error)

@@ -72,12 +72,29 @@ def print_result(response: Response) -> None:
     """Print an answer: its status and sentence, then what it found, a line each."""
     print(f"{printable(response.ndis_status)}: {printable(response.message)}")
     for name, value in response.result.items():
-        lines = value if isinstance(value, list) else [value]
-        for line in lines:
-            text = (
-                ", ".join(f"{printable(str(key))} {printable(str(one))}" for key, one in line.items())
-                if isinstance(line, dict)
-                else printable(str(line))
-            )
-            print(f"  {printable(name)}: {text}")
+        if value is None or (name == "ndis_status" and value == response.ndis_status):
+            continue
+        for text in _texts(value):
+            print(f"  {printable(str(name))}: {text}")
     sys.stdout.flush()
+
+
+def _texts(value: Any) -> list[str]:
+    """A value of a result, a line each: an element of a list, or a change that "what if" foresees."""
+    if isinstance(value, list):
+        return [_text(one) for one in value]
+    if isinstance(value, dict) and isinstance(changes := value.get("changes"), list):
+        more = value.get("total_changes", 0) - len(changes)
+        sentence = _text(value.get("sentence"))
+        return [sentence, *map(_text, changes), *([f"and {more} more"] if more > 0 else [])]
+    return [_text(value)]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "any"
+    if isinstance(value, dict):
+        return ", ".join(f"{printable(str(key))} {_text(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return printable(str(value))

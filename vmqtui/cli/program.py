@@ -1,5 +1,7 @@
 """The program: the list of its commands, and how a command line is run."""
 
+from typing import Final
+
 import typer
 from typer.exceptions import TyperException
 
@@ -7,9 +9,13 @@ from vmqtui.cli import config, controls, export, logs, traffic
 from vmqtui.cli import scenario as library
 from vmqtui.cli.commands import engines, machine, telemetry, what_if
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, UNUSABLE, CommandError, internal, say_error
+from vmqtui.cli.grammar import Commands, usage_sentence
+
+NAME: Final = "vmqtui"
 
 app = typer.Typer(
-    name="vmqtui",
+    name=NAME,
+    cls=Commands,
     help="Live dashboard for Virtual Machine Queues (VMQ), and the engine it watches.",
     add_completion=False,
     rich_markup_mode=None,
@@ -17,17 +23,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(controls.queue, name="queue")
-app.add_typer(controls.filter_, name="filter")
-app.add_typer(controls.vm, name="vm")
-app.add_typer(controls.adapter_, name="adapter")
-app.add_typer(controls.balancer, name="balancer")
-app.add_typer(controls.worker, name="worker")
-app.add_typer(traffic.traffic, name="traffic")
-app.add_typer(config.config, name="config")
-app.add_typer(logs.logs, name="logs")
-app.add_typer(library.scenario, name="scenario")
-app.add_typer(export.export, name="export")
+app.add_typer(controls.queue, name="queue", cls=Commands)
+app.add_typer(controls.filter_, name="filter", cls=Commands)
+app.add_typer(controls.vm, name="vm", cls=Commands)
+app.add_typer(controls.adapter_, name="adapter", cls=Commands)
+app.add_typer(controls.balancer, name="balancer", cls=Commands)
+app.add_typer(controls.worker, name="worker", cls=Commands)
+app.add_typer(traffic.traffic, name="traffic", cls=Commands)
+app.add_typer(config.config, name="config", cls=Commands)
+app.add_typer(logs.logs, name="logs", cls=Commands)
+app.add_typer(library.scenario, name="scenario", cls=Commands)
+app.add_typer(export.export, name="export", cls=Commands)
 
 app.callback(invoke_without_command=True)(engines.dashboard)
 for command in (
@@ -51,13 +57,13 @@ for command in (
 def run(arguments: list[str]) -> int:
     """Run a command line; its exit status. Nothing raised here reaches a user as a traceback."""
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(arguments, standalone_mode=False, prog_name=NAME)
     except CommandError as error:
-        say_error(error)
+        for sentence in error.sentences:
+            say_error(sentence)
         return error.status
     except TyperException as error:
-        describe = getattr(error, "format_message", error.__str__)
-        say_error(f"{' '.join(describe().split())} (vmqtui --help shows what fits)")
+        say_error(usage_sentence(error, app, arguments))
         return UNUSABLE
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

@@ -93,7 +93,7 @@ async def _serve(
                 {stopping, lasting},
             )
         if not ended.is_set():
-            raise CommandError(private.error or "the engine has ended", private.status or FAILED)
+            raise CommandError(private.error or "the engine has ended", status=private.status or FAILED)
     finally:
         await asyncio.to_thread(private.stop)
     return status

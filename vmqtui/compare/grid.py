@@ -8,7 +8,7 @@ from engine.counted import counted
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES, Measure
 from engine.service.compare.runs import Run
-from vmqtui.numbers import UNKNOWN, grouped, percent, wait
+from vmqtui.numbers import UNKNOWN, decimal, grouped, percent, wait
 from vmqtui.printable import printable
 
 WINNER: Final = "*"
@@ -17,6 +17,8 @@ MOST_ACROSS: Final = 6
 """Runs that stand side by side, a column each; more stand below each other, a row each."""
 
 _LABEL_CHARACTERS: Final = 120
+_UNITS_NAMED: Final = ("frames/s",)
+"""Units that stand beside the name of a measure; others are in the name, or with the value."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,14 @@ def words(measure: Measure, value: float | None) -> str:
         case "ns":
             return wait(value)
         case "frames/s":
-            return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+            return f"{value:,.0f}" if value >= 100 else decimal(value)
         case _:
             return grouped(value)
+
+
+def _with_unit(name: str, measure: Measure, between: str) -> str:
+    """The name of a measure, with its unit where values don't have one."""
+    return f"{name}{between}{measure.unit}" if measure.unit in _UNITS_NAMED else name
 
 
 def shown(comparison: Comparison) -> list[Measure]:
@@ -76,15 +83,19 @@ def grid(comparison: Comparison) -> Grid:
     }
     names = labels(comparison)
     if len(names) <= MOST_ACROSS:
-        rows = [(f"{measure.title}", *cells[measure.key]) for measure in shown(comparison)]
+        rows = [
+            (_with_unit(measure.title, measure, ", "), *cells[measure.key]) for measure in shown(comparison)
+        ]
         heads = ["\n".join(printable(word) for word in _label_lines(run)) for run in comparison.runs]
         return Grid(("", *heads), tuple(rows), ())
     differ = [measure for measure in shown(comparison) if len(set(cells[measure.key])) > 1]
     return Grid(
-        ("", *(measure.short for measure in differ)),
+        ("", *(_with_unit(measure.short, measure, "\n") for measure in differ)),
         tuple((name, *(cells[measure.key][n] for measure in differ)) for n, name in enumerate(names)),
         tuple(
-            (measure.title, cells[measure.key][0]) for measure in shown(comparison) if measure not in differ
+            (measure.title, _with_unit(cells[measure.key][0], measure, " "))
+            for measure in shown(comparison)
+            if measure not in differ
         ),
     )
 
@@ -103,9 +114,11 @@ def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
 def summary(comparison: Comparison) -> str:
     """What went through how many runs, and how long that took."""
     sim_seconds = max(result.sim_seconds for result in comparison.results)
-    lasts = f"{sim_seconds:,.0f}" if sim_seconds >= 1000 else f"{sim_seconds:.6g}"
+    lasts = wait(sim_seconds * 1e9) if sim_seconds < 1 else f"{sim_seconds:,.6g} s"
+    if sim_seconds >= 1000:
+        lasts = f"{sim_seconds:,.0f} s"
     return (
-        f"{printable(comparison.traffic, 200)}, {lasts} s of simulated time, through"
+        f"{printable(comparison.traffic, 200)}, {lasts} of simulated time, through"
         f" {counted(len(comparison.runs), 'run')} in {comparison.wall_seconds:.1f} s {comparison.where}"
     )
 

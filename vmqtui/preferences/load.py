@@ -1,6 +1,7 @@
 """Reading the configuration file: from TOML to checked ``Preferences``, or the sentence that says why not."""
 
 import os
+from bisect import insort
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,16 @@ from vmqtui.preferences.model import Broker, Preferences, TableColumns, Threshol
 
 ENVIRONMENT_VARIABLE: Final = "VMQTUI_CONFIG"
 """Names another file."""
+MOST_MISTAKES: Final = 20
+"""Of one file that are reported at once."""
 
 
 class PreferencesError(Exception):
-    """A file that can't be used: ``FILE: KEY PATH: the value and what would fit``, on one line."""
+    """A file that can't be used; each of ``mistakes`` is ``FILE: KEY PATH: the value and what would fit``."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = mistakes
 
 
 _FILE: Final = Document("a configuration", KEYS, PreferencesError)
@@ -45,23 +52,73 @@ def load_preferences(path: Path | None = None) -> Preferences:
 
 
 def loads(text: str, name: str) -> Preferences:
-    """What a TOML text says; ``name`` stands for the file in the ``PreferencesError`` it may raise."""
+    """What a TOML text says; ``name`` stands for the file in the ``PreferencesError`` it may raise, which has
+    every mistake: what does not fit is left out, and the rest is read again."""
     document = _FILE.parse(text, name)
-    try:
-        read: Preferences = _FILE.read_table(Preferences, document, ())
-        _check_thresholds(read.thresholds)
-        return Preferences(
-            theme=read.theme,
-            interval_s=read.interval_s,
-            exports=read.exports,
-            keymap=_keymap(document.get("keymap", {})),
-            columns=_columns(document.get("columns", {})),
-            thresholds=read.thresholds,
-            advice=read.advice,
-            broker=read.broker,
-        )
-    except MisfitError as misfit:
-        raise _FILE.misfit(name, misfit) from None
+    mistakes: dict[KeyPath, str] = {}
+    left_out = _LeftOut(document)
+    while True:
+        try:
+            preferences = _read(document)
+        except MisfitError as misfit:
+            path = left_out.original(misfit.path)
+            mistakes.setdefault(path, str(_FILE.misfit(name, MisfitError(path, str(misfit)))))
+            if len(mistakes) < MOST_MISTAKES and left_out.leave_out(misfit.path):
+                continue
+        if mistakes:
+            raise PreferencesError(*mistakes.values())
+        return preferences
+
+
+def _read(document: dict[str, Any]) -> Preferences:
+    """Preferences of plain tables. Raises ``MisfitError`` for the first value that does not fit."""
+    read: Preferences = _FILE.read_table(Preferences, document, ())
+    _check_thresholds(read.thresholds)
+    return Preferences(
+        theme=read.theme,
+        interval_s=read.interval_s,
+        exports=read.exports,
+        keymap=_keymap(document.get("keymap", {})),
+        columns=_columns(document.get("columns", {})),
+        thresholds=read.thresholds,
+        advice=read.advice,
+        broker=read.broker,
+    )
+
+
+class _LeftOut:
+    """Takes out of a document what does not fit, and knows where in its arrays the rest was."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._gone: dict[KeyPath, list[int]] = {}
+
+    def original(self, path: KeyPath) -> KeyPath:
+        """A path as it was in the file."""
+        if not path or not isinstance(place := path[-1], int):
+            return path
+        for gone in self._gone.get(path[:-1], ()):  # in ascending order
+            place += gone <= place
+        return (*path[:-1], place)
+
+    def leave_out(self, path: KeyPath) -> bool:
+        """Take out what is at a path, or what holds it where that is not there; whether anything was."""
+        holder: Any = self._document
+        for part in path[:-1]:
+            try:
+                holder = holder[part]
+            except (KeyError, IndexError, TypeError):
+                return self.leave_out(path[:-1])
+        if isinstance(holder, list):
+            place, original = path[-1], self.original(path)[-1]
+            assert isinstance(place, int)
+            assert isinstance(original, int)
+            insort(self._gone.setdefault(path[:-1], []), original)
+            del holder[place]
+            return True
+        if not isinstance(holder, dict) or not path:
+            return False
+        return holder.pop(path[-1], None) is not None or self.leave_out(path[:-1])
 
 
 def _check_trusted(path: Path) -> None:

@@ -152,7 +152,7 @@ def low_water(run: Observed) -> list[tuple[str, str, int, int]]:
 
 MEASURES: Final = (
     Measure(
-        "offered", "offered", "offered", "frames", "",
+        "offered", "offered frames", "offered", "frames", "",
         "Frames that arrived at the ports.",
         lambda run: run.port("offered_frames"),
     ),

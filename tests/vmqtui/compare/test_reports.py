@@ -53,7 +53,7 @@ def test_measures_stand_down_and_plans_across_the_best_marked_the_unknown_unlike
     assert rows["processors' Gini"] == ("0.900", "0.100 *")
     assert rows["interrupts"] == ("10 *", "20")
     assert rows["latency p99"] == ("–", "12.3 µs")
-    assert rows["offered"] == ("1", "1")
+    assert rows["offered frames"] == ("1", "1")
 
 
 def test_what_the_balancer_did_is_told_where_a_plan_has_one() -> None:
