@@ -53,15 +53,48 @@ _mqtt_log.setLevel(logging.ERROR)
 @dataclass(eq=False, slots=True)
 class Outgoing:
     """A message on its way. Once ``withdrawn`` it is not sent any more; ``sent`` means the broker has it,
-    ``begun`` that it may have it."""
+    ``begun`` that it may have it. ``first``: it has precedence."""
 
     topic: str
     payload: bytes
     qos: int
     retain: bool
+    first: bool = False
     begun: bool = False
     sent: bool = False
     withdrawn: bool = False
+
+
+class _Queue:
+    """Messages that wait, in order, with their bytes; ``size_bytes`` includes those being sent."""
+
+    def __init__(self) -> None:
+        self.items: deque[Outgoing] = deque()
+        self.size_bytes = 0
+
+    def append(self, item: Outgoing) -> None:
+        self.items.append(item)
+        self.size_bytes += len(item.payload)
+
+    def forget_withdrawn(self) -> None:
+        self.size_bytes -= sum(len(item.payload) for item in self.items if item.withdrawn)
+        self.items = deque(item for item in self.items if not item.withdrawn)
+
+    def take(self, most: int) -> list[Outgoing]:
+        """The next ones that are not withdrawn."""
+        taken: list[Outgoing] = []
+        while self.items and len(taken) < most:
+            item = self.items.popleft()
+            if item.withdrawn:
+                self.size_bytes -= len(item.payload)
+            else:
+                taken.append(item)
+        return taken
+
+    def put_back(self, taken: list[Outgoing]) -> None:
+        """Keep those that were not sent."""
+        self.items.extendleft(item for item in reversed(taken) if not item.sent)
+        self.size_bytes -= sum(len(item.payload) for item in taken if item.sent)
 
 
 def backoff() -> Iterator[float]:
@@ -82,6 +115,7 @@ class Connection:
 
     While ``may_come()`` does not hold, messages of QoS 1 are not acknowledged, so that the broker holds back
     further ones; ``acknowledge`` tries again. ``on_sent`` is called when the broker has taken messages.
+    ``receive_buffer_bytes`` is what the system keeps of what came.
     """
 
     def __init__(
@@ -96,6 +130,7 @@ class Connection:
         newest_only: Callable[[str], bool] = lambda topic: False,
         on_sent: Callable[[], None] = lambda: None,
         may_come: Callable[[], bool] | None = None,
+        receive_buffer_bytes: int | None = None,
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
     ) -> None:
         self.url = url
@@ -112,10 +147,13 @@ class Connection:
         self._will = will
         self._on_sent = on_sent
         self._may_come = may_come
+        self._socket_options = list(_NO_DELAY)
+        if receive_buffer_bytes is not None:
+            self._socket_options.append((socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes))
         self._mqtt: Client | None = None
         self._publish_timeout_seconds = publish_timeout_seconds
-        self._queue: deque[Outgoing] = deque()
-        self._queue_bytes = 0
+        self._first = _Queue()
+        self._queue = _Queue()
         self._newest: dict[str, Outgoing] = {}
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
@@ -140,35 +178,40 @@ class Connection:
                 await self._task
 
     @property
-    def unsent(self) -> tuple[int, int]:
-        """How many messages that were published the broker does not have yet, and their bytes."""
-        return len(self._queue), self._queue_bytes
+    def unsent_first(self) -> tuple[int, int]:
+        """How many messages with precedence the broker does not have yet, and their bytes."""
+        return len(self._first.items), self._first.size_bytes
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the queue of messages without precedence is half full."""
+        queue = self._queue
+        return 2 * len(queue.items) >= QUEUE_LIMIT or 2 * queue.size_bytes >= QUEUE_LIMIT_BYTES
 
     def publish(
-        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, droppable: bool = True
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, first: bool = False
     ) -> Outgoing | None:
         """Queue a message that must not be lost; None, and ``dropped`` counts, when the queue is full.
 
-        One that is not ``droppable`` is queued in any case: its sender looks at ``unsent`` before.
+        With ``first`` it goes before all without, and is queued in any case: its sender is to look at
+        ``unsent_first`` before.
         """
-        if droppable and not self._has_room(len(payload)):
-            self._forget_withdrawn()
+        item = Outgoing(topic, payload, qos, retain, first)
+        if first:
+            self._first.append(item)
+        else:
             if not self._has_room(len(payload)):
-                self.dropped += 1
-                return None
-        item = Outgoing(topic, payload, qos, retain)
-        self._queue.append(item)
-        self._queue_bytes += len(payload)
+                self._queue.forget_withdrawn()
+                if not self._has_room(len(payload)):
+                    self.dropped += 1
+                    return None
+            self._queue.append(item)
         self._wake.set()
         return item
 
     def _has_room(self, size_bytes: int) -> bool:
-        return len(self._queue) < QUEUE_LIMIT and self._queue_bytes + size_bytes <= QUEUE_LIMIT_BYTES
-
-    def _forget_withdrawn(self) -> None:
-        withdrawn_bytes = sum(len(item.payload) for item in self._queue if item.withdrawn)
-        self._queue = deque(item for item in self._queue if not item.withdrawn)
-        self._queue_bytes -= withdrawn_bytes
+        queue = self._queue
+        return len(queue.items) < QUEUE_LIMIT and queue.size_bytes + size_bytes <= QUEUE_LIMIT_BYTES
 
     def acknowledge(self) -> None:
         """Acknowledge what came, if more may come."""
@@ -214,7 +257,7 @@ class Connection:
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: self.inbox),
             tls_context=client_context(self.url.files) if self.url.tls else None,
             logger=_mqtt_log,
-            socket_options=_NO_DELAY,
+            socket_options=self._socket_options,
         )
         try:
             async with client:
@@ -296,10 +339,11 @@ class Connection:
         while True:
             if batch := self._next_batch():
                 await self._send(client, batch)
-            if self._newest and not (self._queue and self._closing.is_set()):
+            queued = self._first.items or self._queue.items
+            if self._newest and not (queued and self._closing.is_set()):
                 for topic in list(self._newest):
                     await self._send_newest(client, topic)
-            elif not self._queue:
+            elif not queued:
                 if self._closing.is_set():
                     return
                 self._wake.clear()
@@ -317,14 +361,8 @@ class Connection:
             raise
 
     def _next_batch(self) -> list[Outgoing]:
-        batch: list[Outgoing] = []
-        while self._queue and len(batch) < _BATCH:
-            item = self._queue.popleft()
-            if item.withdrawn:
-                self._queue_bytes -= len(item.payload)
-            else:
-                batch.append(item)
-        return batch
+        batch = self._first.take(_BATCH)
+        return batch + self._queue.take(_BATCH - len(batch))
 
     async def _send(self, client: aiomqtt.Client, batch: list[Outgoing]) -> None:
         try:
@@ -335,8 +373,8 @@ class Connection:
                 if outcome is not None:
                     raise outcome
         finally:
-            self._queue.extendleft(item for item in reversed(batch) if not item.sent)
-            self._queue_bytes -= sum(len(item.payload) for item in batch if item.sent)
+            self._first.put_back([item for item in batch if item.first])
+            self._queue.put_back([item for item in batch if not item.first])
             self._on_sent()
 
     async def _send_one(self, client: aiomqtt.Client, item: Outgoing) -> None:

@@ -35,6 +35,7 @@ UNSENT_ANSWERS_LIMIT = 32
 UNSENT_ANSWERS_LIMIT_BYTES = 16 << 20
 
 _QUIET_SECONDS = 0.25
+_RECEIVE_BUFFER_BYTES = 64 << 10  # what of one client is in it, others wait for
 _TOO_OFTEN = (
     f"more requests than a client may send ({REQUESTS_AT_ONCE} at once, then {REQUESTS_A_SECOND} a second);"
     " ask again later, with a new id"
@@ -106,6 +107,7 @@ class EngineBus:
             newest_only=lambda topic: topic == topics.status(host),
             on_sent=self._begin_some,
             may_come=self._may_come,
+            receive_buffer_bytes=_RECEIVE_BUFFER_BYTES,
         )
 
     @property
@@ -229,11 +231,11 @@ class EngineBus:
         except BadRequest as error:
             if self._is_new(client, error.id, error.fingerprint):
                 invalid = _error(error.id, "NDIS_STATUS_INVALID_PARAMETER", str(error))
-                self._answer(client, invalid, droppable=True)
+                self._answer(client, invalid, first=False)
             return
         except BadMessage as error:
             self.bad_requests += 1
-            if in_time and self._answers_fit() and self._on_bad_request is not None:
+            if in_time and not self._connection.crowded and self._on_bad_request is not None:
                 self._on_bad_request(client, str(error))
             return
         if not self._is_new(client, request.id, codec.fingerprint(request)):
@@ -267,15 +269,17 @@ class EngineBus:
                 return False
 
     def _answers_fit(self) -> bool:
-        """Whether there is room for more answers, and events, on their way to the broker."""
-        unsent, unsent_bytes = self._connection.unsent
+        """Whether there is room for more answers on their way to the broker."""
+        unsent, unsent_bytes = self._connection.unsent_first
         return unsent < UNSENT_ANSWERS_LIMIT and unsent_bytes < UNSENT_ANSWERS_LIMIT_BYTES
 
     def _may_come(self) -> bool:
         """Whether more requests may come; while not, the broker keeps them, and their clients wait."""
         taken_in = len(self._waiting) + self._connection.inbox.qsize()
         few_bytes = 2 * (self._waiting.size_bytes + self._at_work_bytes) <= IN_PROGRESS_LIMIT_BYTES
-        return taken_in < TAKEN_IN_LIMIT and few_bytes and self._answers_fit()
+        return (
+            taken_in < TAKEN_IN_LIMIT and few_bytes and self._answers_fit() and not self._connection.crowded
+        )
 
     def _begin_some(self) -> None:
         """Begin requests that wait, as far as there is room for them at work and for their answers."""
@@ -301,7 +305,7 @@ class EngineBus:
         """Answer a request that is not even looked at; a repetition of it gets the same answer."""
         self.refused_requests += 1
         note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
-        self._answer(client, _error(id, ndis_status, why), droppable=True)
+        self._answer(client, _error(id, ndis_status, why), first=False)
 
     def _correct_status(self, payload: bytes) -> None:
         """The will of a connection that died unnoticed may come after its successor went online."""
@@ -332,11 +336,11 @@ class EngineBus:
             message = f"the engine failed on {request.op!r}: {type(error).__name__}"
             self._answer(client, _error(request.id, "NDIS_STATUS_FAILURE", message))
 
-    def _answer(self, client: str, response: Response, *, droppable: bool = False) -> None:
+    def _answer(self, client: str, response: Response, *, first: bool = True) -> None:
         """Give the one answer to a request, and keep it for its repetitions."""
         payload = codec.encode(response)
         self._answers.finish(client, response.id, payload)
-        self._connection.publish(topics.response(self.host, client), payload, droppable=droppable)
+        self._connection.publish(topics.response(self.host, client), payload, first=first)
 
 
 def _error(id: str, ndis_status: str, message: str) -> Response:  # noqa: A002

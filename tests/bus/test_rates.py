@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.bus import engine_bus
 from engine.bus.answers import CLIENT_LIMIT
-from engine.bus.connection import QUEUE_LIMIT
+from engine.bus.connection import QUEUE_LIMIT, Outgoing, _Queue
 from engine.bus.engine_bus import AT_WORK_LIMIT, IN_PROGRESS_LIMIT, UNSENT_ANSWERS_LIMIT, EngineBus
 from engine.bus.rates import REQUESTS_AT_ONCE, RequestRates
 from engine.bus.urls import BrokerUrl
@@ -85,9 +85,12 @@ class Bus(EngineBus):
         sent = []
         while True:
             await asyncio.gather(*self._at_work)
-            sent += [msgpack.unpackb(one.payload) for one in self._connection._queue]
-            self._connection._queue.clear()
-            self._connection._queue_bytes = 0
+            while batch := self._connection._next_batch():
+                sent += [msgpack.unpackb(one.payload) for one in batch]
+                for one in batch:
+                    one.sent = True
+                self._connection._first.put_back([one for one in batch if one.first])
+                self._connection._queue.put_back([one for one in batch if not one.first])
             self._begin_some()
             if not self._at_work:
                 return sent
@@ -214,7 +217,7 @@ async def test_requests_wait_while_their_answers_have_no_room_and_no_answer_is_d
         bus.receive(str(number))
     while bus._at_work:
         await asyncio.gather(*bus._at_work)
-    unsent = len(bus._connection._queue)
+    unsent, _ = bus._connection.unsent_first
     assert UNSENT_ANSWERS_LIMIT <= unsent < UNSENT_ANSWERS_LIMIT + AT_WORK_LIMIT
     assert len(stand_in.requests) == unsent  # the others are not begun
     assert not bus._may_come()
@@ -232,7 +235,8 @@ async def test_events_without_room_do_not_take_that_of_answers(stand_in: EngineS
         bus._connection.publish("event", b"\x80")
     assert bus.counters.messages_dropped == 9
     stand_in.hold.set()
-    assert [one.get("id") for one in await bus.answers()][-1] == "asked"
+    await asyncio.gather(*bus._at_work)
+    assert (await bus.answers())[0]["id"] == "asked"  # and it goes before them
     assert bus.counters.messages_dropped == 9
 
 
@@ -245,3 +249,32 @@ async def test_a_flood_that_cannot_be_decoded_makes_no_more_events_than_can_be_s
         bus.receive_raw(b"\xc1")
     assert bus.counters.bad_requests == REQUESTS_AT_ONCE
     assert bus.counters.messages_dropped == 0
+
+
+async def test_refusals_of_who_asks_too_often_keep_no_other_client_waiting(
+    stand_in: EngineStandIn, clock: Clock
+) -> None:
+    bus = Bus(stand_in, RequestRates(1, 1, clock))
+    for number in range(QUEUE_LIMIT + 9):
+        bus.receive(f"too-often-{number}", client="floods")
+    bus.receive("x", client="another")
+    await asyncio.gather(*bus._at_work)
+    assert {one["id"] for one in (await bus.answers())[:2]} == {"too-often-0", "x"}
+    assert bus.counters.requests_refused == QUEUE_LIMIT + 8
+    assert bus.counters.messages_dropped == 8
+
+
+def test_messages_that_wait_and_their_bytes_are_counted_as_they_are() -> None:
+    queue = _Queue()
+    items = [Outgoing("t", bytes(number), 1, False) for number in range(1, 11)]
+    for item in items:
+        queue.append(item)
+    items[0].withdrawn = items[9].withdrawn = True
+    taken = queue.take(3)
+    assert taken == items[1:4]
+    queue.forget_withdrawn()
+    assert queue.size_bytes == sum(range(2, 10))
+    taken[0].sent = True
+    queue.put_back(taken)
+    assert list(queue.items) == items[2:9]
+    assert queue.size_bytes == sum(range(3, 10))

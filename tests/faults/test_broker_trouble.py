@@ -102,7 +102,7 @@ async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_th
     ask, queue = lab.engine.request, {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
     made = await asyncio.gather(*(ask("allocate_queue", **queue) for _ in range(connection.QUEUE_LIMIT // 2)))
     await asyncio.gather(*(ask("free_queue", queue_id=one.result["queue_id"]) for one in made))
-    assert len(bus_of(lab.engine)._queue) <= connection.QUEUE_LIMIT
+    assert len(bus_of(lab.engine)._queue.items) <= connection.QUEUE_LIMIT
     asking = asyncio.create_task(ask_many(lab))
     await lab.of_engine.accept()
     await asking
