@@ -149,7 +149,7 @@ GOOD = account_line("ann", "viewer", "sesame")
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "0 accounts"),
+        ("", ": 0 in it"),
         ("ann viewer", "NAME ROLE HASH"),
         (GOOD.replace("viewer", "admin"), "viewer, operator, engine fit"),
         (GOOD.replace("ann", "owner"), "another name fits"),
@@ -174,7 +174,7 @@ def test_an_accounts_file_that_is_too_large_is_said_so(tmp_path: Path) -> None:
     for text in (many, GOOD + "\n" + "#" * accounts._FILE_BYTES):
         path.write_text(text)
         path.chmod(0o600)
-        with pytest.raises(BadAccounts, match="1 to 1024, a line each"):
+        with pytest.raises(BadAccounts, match="1 to 1024 accounts, a line each"):
             read_accounts(path)
 
 
