@@ -21,8 +21,8 @@ from vmqtui.state.snapshot import Snapshot
 
 _READINGS: Final = 2  # rates are differences
 _OF_FLEET: Final = ("status", "summary")
-_SUMMARY_S: Final = 1.0
-"""Every host sends a summary in so much time."""
+_SUMMARY_S: Final = 1.25
+"""A host that is there sends a summary in so much time."""
 
 
 def run_get(
@@ -134,9 +134,13 @@ async def _get_hosts(table: _Table, broker: str | None, host: str | None) -> int
         def all_heard() -> bool:
             return all(view.heard_live or not view.online for view in watcher.hosts.values())
 
+        def all_heard_or_gone() -> bool:
+            now = time.monotonic()
+            return all(view.heard_live or view.is_gone(now) for view in watcher.hosts.values())
+
+        if not await watcher.wait_for(all_heard, _SUMMARY_S):
+            await watcher.wait_for(all_heard_or_gone, _SUMMARY_S)
         while True:
-            await asyncio.sleep(_SUMMARY_S)
-            await watcher.wait_for(all_heard, _SUMMARY_S)
             if watcher.state != "connected":
                 failed(watcher.why)
             now = time.monotonic()
@@ -148,6 +152,7 @@ async def _get_hosts(table: _Table, broker: str | None, host: str | None) -> int
                 )
             if not table.watch:
                 return DONE
+            await asyncio.sleep(_SUMMARY_S)
 
 
 class _Readings:
