@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.advice.thresholds import AdviceThresholds
 from engine.telemetry.bounds import Name, Words
 from engine.telemetry.config import Vlan
 
@@ -82,12 +83,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
     """The advice message: what there is to say of a host. ``more`` counts findings that are left out;
-    ``window_s`` is the simulated time that was judged."""
+    ``counts`` has them all by severity. ``window_s`` of simulated time were judged, by ``thresholds``."""
 
     sim_time_ns: int
     time_ns: int
     revision: int
     window_s: float = 0.0
+    counts: dict[Severity, int] = {}
+    thresholds: AdviceThresholds | None = None
     findings: Annotated[list[Finding], Meta(max_length=MOST_FINDINGS)]
     more: int = 0
     schema: Literal["vmq.advice/1"] = "vmq.advice/1"

@@ -1,13 +1,13 @@
 """What is found of a host over the last while: each finding once, with when it was seen and what it cost."""
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 import msgspec
 
 from engine.advice.evidence import Evidence
-from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding
-from engine.advice.registry import findings, place
+from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity
+from engine.advice.registry import RULES, findings, place
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.trail import Trace, Trail
 from engine.telemetry.config import Config
@@ -114,6 +114,32 @@ class AdviceWindow:
         self._judge(Evidence(config, stats, base, self._trace))
         return True
 
+    def take_over(self, advice: Advice) -> None:
+        """List, too, what the engine found of itself within the window: it has watched for longer.
+
+        Nothing is taken from one that judges by other thresholds, nor before a stretch was judged here.
+        """
+        judged, theirs = self.judged, advice.thresholds
+        if judged is None or theirs is None or advice.sim_time_ns > judged.sim_time_ns + self._window_ns:
+            return
+        if msgspec.structs.replace(theirs, window_s=self.thresholds.window_s) != self.thresholds:
+            return
+        since_ns = judged.sim_time_ns - self._window_ns
+        for one in advice.findings:
+            if one.last_seen_ns <= since_ns or one.rule not in RULES:
+                continue
+            known = self._seen.get(one.identity)
+            if known is None:
+                self._seen[one.identity] = _Seen(one)
+            else:
+                known.join(one, advice.sim_time_ns)
+        self._began_ns = min(self._began_ns, advice.sim_time_ns - round(advice.window_s * 1e9))
+        self._order()
+
+    def _order(self) -> None:
+        self._ordered = sorted(self._seen.values(), key=_Seen.place)
+        self._listed = None
+
     def _judge(self, evidence: Evidence) -> None:
         now_ns = evidence.stats.sim_time_ns
         self.judged = self._base = evidence.stats
@@ -128,8 +154,7 @@ class AdviceWindow:
             known.forget(since_ns)
             if known.latest.last_seen_ns <= since_ns or _is_gone(known.latest, evidence):
                 del self._seen[identity]
-        self._ordered = sorted(self._seen.values(), key=_Seen.place)
-        self._listed = None
+        self._order()
 
     def advice(self) -> Advice:
         """The list as a message: at most ``MOST_FINDINGS``, the others counted; after the first stretch."""
@@ -139,6 +164,8 @@ class AdviceWindow:
             time_ns=self.judged.time_ns,
             revision=self.judged.revision,
             window_s=self.seconds,
+            counts=dict(Counter(one.severity for one in self._ordered)),
+            thresholds=self.thresholds,
             findings=[one.shown() for one in self._ordered[:MOST_FINDINGS]],
             more=max(0, len(self._ordered) - MOST_FINDINGS),
         )
@@ -167,6 +194,16 @@ class _Seen:
             self._worst = finding
         self._note(finding)
 
+    def join(self, other: Finding, at_ns: int) -> None:
+        """Add what another reader has seen of it up to a time; what both have seen counts once."""
+        self._first_ns = min(self._first_ns, other.first_seen_ns)
+        if other.last_seen_ns > self.latest.last_seen_ns:
+            self.latest = other
+        if _rank(other) < _rank(self._worst):
+            self._worst = other
+        later = [(lost_ns, frames) for lost_ns, frames in self._lost if lost_ns > at_ns]
+        self._lost = deque([(other.last_seen_ns, other.lost_frames), *later])
+
     def _note(self, finding: Finding) -> None:
         if finding.lost_frames:
             self._lost.append((finding.last_seen_ns, finding.lost_frames))
@@ -175,6 +212,10 @@ class _Seen:
         """Drop what lies before the window."""
         while self._lost and self._lost[0][0] <= since_ns:
             self._lost.popleft()
+
+    @property
+    def severity(self) -> Severity:
+        return self._worst.severity
 
     @property
     def _lost_frames(self) -> int:

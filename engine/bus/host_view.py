@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
+from engine.advice.finding import Advice
 from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Status
@@ -48,6 +49,8 @@ class HostView:
         self.name = name
         self.status: Status | None = None
         self.config: Config | None = None
+        self.advice: Advice | None = None
+        """What the engine finds of itself; of a reader that follows that kind, too."""
         self.summary: Summary | None = None
         self.summary_before: Summary | None = None
         """The one before, of the same run of the engine."""
@@ -129,6 +132,8 @@ class HostView:
             self._take_event(codec.decode(Event, payload), len(payload))
         elif kind == "summary":
             self._take_summary(codec.decode(Summary, payload) if payload else None, retained)
+        elif kind == "advice":
+            self.advice = codec.decode(Advice, payload) if payload else None
         elif kind == "config":
             self.config = codec.decode(Config, payload) if payload else None
         else:

@@ -25,7 +25,7 @@ KEPT_LIMIT_BYTES = 256 << 20
 FIRST_REPEAT_SECONDS = 1.0
 LONGEST_REPEAT_SECONDS = 5.0
 KINDS: Final = ("status", "config", "event", "stats", "summary")
-"""What a reader follows; it works out for itself what advice there is."""
+"""What a reader follows; most work out for themselves what advice there is."""
 
 _QOS: Final = {"status": 1, "config": 1, "event": 1}
 _FORGET_EVERY_S: Final = 1.0
@@ -87,6 +87,7 @@ class Watcher:
         self._on_telemetry = on_message
         self._waiting: set[asyncio.Event] = set()
         self._asked: dict[str, _Asked] = {}
+        self._kinds = frozenset(kinds)
         subscriptions = [(topics.telemetry(name, kind), _QOS.get(kind, 0)) for kind in kinds]
         subscriptions.append((topics.response(name, self.client), 1))
         self._connection = Connection(
@@ -277,7 +278,7 @@ class Watcher:
 
     def _take(self, host: str, kind: str, payload: bytes, retained: bool) -> None:
         """Take in a message of a host, if there is room. Raises ``BadMessage``."""
-        if kind not in KINDS:
+        if kind not in self._kinds:
             return
         view = self.hosts.get(host)
         if view is None:

@@ -1,6 +1,5 @@
 """The summaries of a live engine, from its readings and its adviser's findings."""
 
-from collections import Counter
 from typing import Final
 
 from engine.advice.finding import Advice
@@ -54,10 +53,8 @@ class Summaries:
     def _findings(self) -> FindingCounts | None:
         if self._advice is None:
             return None
-        counts = Counter(one.severity for one in self._advice.findings)
-        if self._advice.more:  # the worst are listed: what is left out is no worse than the last of these
-            counts[self._advice.findings[-1].severity] += self._advice.more
-        return FindingCounts(bad=counts["bad"], cost=counts["warn"], note=counts["note"])
+        counts = self._advice.counts
+        return FindingCounts(bad=counts.get("bad", 0), cost=counts.get("warn", 0), note=counts.get("note", 0))
 
     def _worst(self) -> str | None:
         if self._advice is None or not self._advice.findings:

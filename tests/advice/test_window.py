@@ -193,3 +193,43 @@ def test_the_rest_of_a_stretch_can_be_judged() -> None:
     assert window.finish()
     assert [(one.queue_id, one.lost_frames) for one in window.listed] == [(1, 3)]
     assert window.seconds == 0.5
+
+
+def test_who_comes_later_takes_over_what_the_engine_found_and_counts_nothing_twice() -> None:
+    engine, reader, whole = AdviceWindow(), AdviceWindow(), AdviceWindow()
+    told = None
+    for at_s in range(40):
+        stats = reading(at_s, {1: 5 * at_s, 2: 70 if at_s >= 22 else 0})
+        if engine.add(CONFIG, stats) and at_s <= 36:
+            told = engine.advice()
+        whole.add(CONFIG, stats)
+        if at_s >= 30:
+            reader.add(CONFIG, stats)
+    assert [one.queue_id for one in reader.listed] == [1]
+    assert told is not None
+    reader.take_over(told)
+    assert [one.identity for one in reader.listed] == [one.identity for one in whole.listed]
+    assert [one.last_seen_ns for one in reader.listed] == [one.last_seen_ns for one in whole.listed]
+    assert abs(reader.listed[0].lost_frames - whole.listed[0].lost_frames) <= 10
+    assert reader.is_whole
+
+
+def test_nothing_is_taken_over_from_what_judges_by_other_thresholds_or_of_before_the_window() -> None:
+    engine = AdviceWindow(AdviceThresholds(busy_load=0.7))
+    old = AdviceWindow()
+    for stats in bursts(20):
+        engine.add(CONFIG, stats)
+        old.add(CONFIG, stats)
+    reader = AdviceWindow()
+    for at_s in range(60, 70):
+        reader.add(CONFIG, reading(at_s, {1: 600}))
+    reader.take_over(engine.advice())
+    reader.take_over(old.advice())
+    assert not reader.listed
+
+
+def test_the_message_counts_every_finding_by_severity() -> None:
+    window = AdviceWindow()
+    for at_s in range(4):
+        window.add(CONFIG, reading(at_s, {1: 5 * at_s, 2: 7 * at_s}))
+    assert window.advice().counts == {"bad": 2}

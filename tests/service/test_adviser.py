@@ -9,6 +9,7 @@ from engine.advice.finding import Advice
 from engine.advice.thresholds import AdviceThresholds
 from engine.bus import topics
 from engine.bus.codec import decode
+from engine.bus.watcher import KINDS, Watcher
 from engine.service.adviser import AGAIN_NS, Adviser
 from engine.service.engine import Engine
 from engine.telemetry.stats import Stats
@@ -67,6 +68,12 @@ async def test_an_engine_publishes_it_retained_for_who_comes_later() -> None:
             while message is None or not message.retain:  # one that is on its way is none for who comes later
                 await late.subscribe(topics.advice("lab"))
                 message = await anext(aiter(late.messages))
+            async with Watcher(url, kinds=(*KINDS, "advice")) as watcher:
+                assert await watcher.wait_for(lambda: any(one.advice for one in watcher.hosts.values()), 30)
+                followed = watcher.hosts["lab"].advice
     assert isinstance(message.payload, bytes)
     found = decode(Advice, message.payload)
+    assert followed is not None
+    assert [one.identity for one in followed.findings] == [one.identity for one in found.findings]
+    assert followed.thresholds == AdviceThresholds()
     assert [one.rule for one in found.findings] == ["near-miss-vlan"]

@@ -29,8 +29,8 @@ def finding(severity: Severity, says: str = "queue 3 drops") -> Finding:
     )  # fmt: skip
 
 
-def advice(*findings: Finding, more: int = 0) -> Advice:
-    return Advice(sim_time_ns=0, time_ns=0, revision=1, findings=list(findings), more=more)
+def advice(*findings: Finding, counts: dict[Severity, int] | None = None) -> Advice:
+    return Advice(sim_time_ns=0, time_ns=0, revision=1, findings=list(findings), counts=counts or {})
 
 
 def test_counters_are_sums_over_all_queues_and_adapters() -> None:
@@ -74,7 +74,8 @@ def test_the_busiest_processor_is_that_of_the_time_since_the_summary_before() ->
 def test_findings_are_counted_by_severity_and_the_worst_is_in_words() -> None:
     summaries = Summaries()
     assert summaries.read(full_stats()).findings is None
-    summaries.advised(advice(finding("bad", "queue 3 drops"), finding("warn"), finding("note"), more=2))
+    every: dict[Severity, int] = {"bad": 1, "warn": 1, "note": 3}
+    summaries.advised(advice(finding("bad", "queue 3 drops"), finding("warn"), finding("note"), counts=every))
     summary = summaries.read(full_stats())
     assert summary.findings == FindingCounts(bad=1, cost=1, note=3)
     assert summary.worst == "queue 3 drops"
@@ -85,7 +86,7 @@ def test_findings_are_counted_by_severity_and_the_worst_is_in_words() -> None:
 
 def test_it_is_under_a_kibibyte_whatever_the_host() -> None:
     summaries = Summaries()
-    summaries.advised(advice(*[finding("bad", "ß€𝛼" * 4000)] * MOST_FINDINGS, more=MOST))
+    summaries.advised(advice(*[finding("bad", "ß€𝛼" * 4000)] * MOST_FINDINGS, counts={"bad": MOST}))
     summary = summaries.read(full_stats())
     largest = msgspec.structs.replace(
         summary,

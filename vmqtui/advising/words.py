@@ -40,8 +40,9 @@ def numbers(finding: Finding) -> str:
 
 def seen(finding: Finding, unseen_s: float) -> str:
     """When it was seen, and what it lost: ``last seen 4 s ago · 332 frames lost in the window``."""
-    when = f"last seen {unseen_s:.0f} s ago" if unseen_s else "now"
-    lost = f" · {grouped(finding.lost_frames)} frames lost in the window" if finding.lost_frames else ""
+    when = f"last seen {max(1, round(unseen_s))} s ago" if unseen_s else "now"
+    count = finding.lost_frames
+    lost = f" · {grouped(count)} frame{'s' * (count != 1)} lost in the window" if count else ""
     return when + lost
 
 

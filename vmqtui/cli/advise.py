@@ -112,21 +112,23 @@ def _advise_live(
     with sentences():
         evidence = run_async(_watch(broker, host, seconds, window))
     if as_json:
-        print_json(_document(evidence, window.listed, thresholds, evidence.config.host))
+        print_json(_document(evidence, window.listed, thresholds, evidence.config.host, window.seconds))
     else:
-        _print_head(evidence, evidence.config.host)
-        _print(evidence, window.listed)
+        _print_head(evidence, evidence.config.host, window)
+        _print(evidence, window.listed, window)
     return DONE
 
 
 async def _watch(broker: str | None, host: str | None, seconds: float, window: AdviceWindow) -> Evidence:
-    """Judge an engine for so much simulated time, or, where it is late, for thrice as much by the clock.
+    """Judge an engine for so much simulated time, or, where it is late, for thrice as much by the clock; with
+    what it has found of itself before.
 
     What it did in all of that time.
     """
+    from engine.bus.watcher import KINDS
     from vmqtui.cli.attach import ANSWER_S, find_host, open_watcher
 
-    async with open_watcher(broker, host, user="viewer") as watcher:
+    async with open_watcher(broker, host, user="viewer", kinds=(*KINDS, "advice")) as watcher:
         view = watcher.hosts[await find_host(watcher, host)]
         first = None
         latest = 0.0
@@ -144,11 +146,17 @@ async def _watch(broker: str | None, host: str | None, seconds: float, window: A
                 stats.sim_time_ns - first.sim_time_ns >= seconds * 1e9 or time.monotonic() >= latest
             ):
                 window.finish()
+                if view.advice is not None:
+                    window.take_over(view.advice)
                 return Evidence(config, stats, first)
 
 
 def _document(
-    evidence: Evidence, found: Sequence["Tried | Finding"], thresholds: AdviceThresholds, source: str
+    evidence: Evidence,
+    found: Sequence["Tried | Finding"],
+    thresholds: AdviceThresholds,
+    source: str,
+    window_s: float | None = None,
 ) -> dict[str, Any]:
     listed = []
     for one in found:
@@ -164,6 +172,7 @@ def _document(
         "source": source,
         "host": evidence.config.host,
         "seconds": evidence.seconds,
+        "window_s": evidence.seconds if window_s is None else window_s,
         "totals": totals(evidence),
         "thresholds": msgspec.to_builtins(thresholds),
         "findings": listed,
@@ -184,7 +193,7 @@ def _progress(sentence: str) -> None:
         print(f"\r\x1b[K{printable(sentence)}", end="", file=sys.stderr, flush=True)
 
 
-def _print_head(evidence: Evidence, source: str) -> None:
+def _print_head(evidence: Evidence, source: str, window: AdviceWindow | None = None) -> None:
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     told = totals(evidence)
@@ -192,24 +201,29 @@ def _print_head(evidence: Evidence, source: str) -> None:
         f"{printable(source)}: {evidence.seconds:.3g} s looked at, {compact(told['delivered_pps'])} frames/s "
         f"delivered, {compact(told['drops_pps'])}/s dropped, busiest processor "
         f"{percent(told['busiest_load'])}"
+        + (f"; findings of {window.seconds:.3g} s" if window is not None else "")
     )
 
 
-def _print(evidence: Evidence, found: Sequence[Finding]) -> None:
+def _print(evidence: Evidence, found: Sequence[Finding], window: AdviceWindow | None = None) -> None:
     """Findings, a block each."""
     if not found:
         print("nothing found" if evidence.usable else "no time passed, so nothing can be said")
     for finding in found:
         print()
-        for line in block(finding):
+        judged = window.judged if window is not None else None
+        unseen_s = None if judged is None else max(0, judged.sim_time_ns - finding.last_seen_ns) / 1e9
+        for line in block(finding, unseen_s):
             print(line)
     sys.stdout.flush()
 
 
-def block(finding: Finding) -> list[str]:
-    """A finding as lines."""
+def block(finding: Finding, unseen_s: float | None = None) -> list[str]:
+    """A finding as lines; ``unseen_s``: for how long it was not seen, where a window was judged."""
+    seen = [] if unseen_s is None else [f"    seen    {words.seen(finding, unseen_s)}"]
     lines = [
         f"{words.GLYPHS[finding.severity]} {finding.rule} · {printable(finding.says)}",
+        *seen,
         f"    shows   {words.numbers(finding)}",
         f"    cause   {printable(finding.cause)}",
         f"    fix     {printable(finding.fix)}",
