@@ -21,6 +21,10 @@ SHORTEST_NS: Final = 1_000_000_000
 LONGEST_CUT_NS: Final = 5_000_000_000
 """A change of the configuration begins a stretch again, as loads of before are not the new one's; where that
 keeps every stretch from its end for this long, as under a busy balancer, changes count no more."""
+_ALWAYS: Final = 5
+"""Stretches, one after another, that show what is there all the time;"""
+_CLEARED: Final = 2
+"""and those after a change of the configuration that don't show it, and tell that it was fixed."""
 
 
 class AdviceWindow:
@@ -48,6 +52,7 @@ class AdviceWindow:
         self._base: Stats | None = None
         self._began_ns = 0
         self._seen: dict[tuple[str, str, str], _Seen] = {}
+        self._stretches = 0
         self.judged: Stats | None = None
         """The reading that ended the newest stretch; None before there was one."""
         self._ordered: list[_Seen] = []
@@ -143,16 +148,19 @@ class AdviceWindow:
     def _judge(self, evidence: Evidence) -> None:
         now_ns = evidence.stats.sim_time_ns
         self.judged = self._base = evidence.stats
+        self._stretches += 1
         since_ns = now_ns - self._window_ns
         for one in findings(evidence, self.thresholds):
             known = self._seen.get(one.identity)
             if known is None:
-                self._seen[one.identity] = _Seen(one)
+                known = self._seen[one.identity] = _Seen(one)
             else:
                 known.take(one, since_ns)
+            known.count(self._stretches)
         for identity, known in list(self._seen.items()):
             known.forget(since_ns)
-            if known.latest.last_seen_ns <= since_ns or _is_gone(known.latest, evidence):
+            over = known.latest.last_seen_ns <= since_ns or known.was_fixed(self._stretches, evidence)
+            if over or _is_gone(known.latest, evidence):
                 del self._seen[identity]
         self._order()
 
@@ -174,13 +182,24 @@ class AdviceWindow:
 class _Seen:
     """A finding within the window: as it was last seen, as it was at its worst, and what it lost."""
 
-    __slots__ = ("_first_ns", "_lost", "_worst", "latest")
+    __slots__ = ("_first_ns", "_lost", "_streak", "_stretch", "_worst", "latest")
 
     def __init__(self, finding: Finding) -> None:
         self._first_ns = finding.first_seen_ns
         self.latest = self._worst = finding
         self._lost: deque[tuple[int, int]] = deque()
+        self._stretch = self._streak = 0
         self._note(finding)
+
+    def count(self, stretch: int) -> None:
+        """Count how many stretches showed it, one after another, up to this one."""
+        self._streak = self._streak + 1 if stretch == self._stretch + 1 else 1
+        self._stretch = stretch
+
+    def was_fixed(self, stretch: int, evidence: Evidence) -> bool:
+        """Whether it was there all the time until the configuration changed, and has not been since."""
+        changed = self.latest.revision != evidence.stats.revision
+        return changed and self._streak >= _ALWAYS and stretch - self._stretch >= _CLEARED
 
     def take(self, finding: Finding, since_ns: int) -> None:
         """See it again."""

@@ -233,3 +233,27 @@ def test_the_message_counts_every_finding_by_severity() -> None:
     for at_s in range(4):
         window.add(CONFIG, reading(at_s, {1: 5 * at_s, 2: 7 * at_s}))
     assert window.advice().counts == {"bad": 2}
+
+
+def test_what_was_always_there_goes_soon_after_the_change_that_fixed_it() -> None:
+    piled = make_config((("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 1, 0)))
+    spread = with_queue(piled, 2, cpu=2)
+    window = AdviceWindow()
+    for at_s in range(15):
+        window.add(piled, reading(at_s, config=piled, busy_s={1: at_s}))
+    assert [one.rule for one in window.listed] == ["piled-queues"]
+    gone_s = None
+    for at_s in range(15, 30):
+        window.add(spread, reading(at_s, config=spread, busy_s={1: 14 + (at_s - 14) * 0.3}))
+        if not window.listed and gone_s is None:
+            gone_s = at_s
+    assert gone_s == 18
+
+
+def test_what_comes_in_bursts_outlives_a_change_that_did_not_fix_it() -> None:
+    window, other = AdviceWindow(), msgspec.structs.replace(CONFIG, revision=CONFIG.revision + 1)
+    for stats in bursts(60, every_s=7):
+        config = CONFIG if stats.sim_time_ns < 30 * SECOND else other
+        window.add(config, msgspec.structs.replace(stats, revision=config.revision))
+        if stats.sim_time_ns > 10 * SECOND:
+            assert [one.where for one in window.listed] == ["queue 1 (a)"]
