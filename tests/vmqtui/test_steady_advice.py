@@ -13,7 +13,7 @@ from engine.telemetry.recording.reader import Recording
 from engine.telemetry.recording.writer import Recorder
 from tests.vmqtui.conftest import LAB_INTERVAL_S as INTERVAL_S
 from tests.vmqtui.conftest import Running, Seen, screen_text
-from tests.vmqtui.scripted import ScriptedHost, ScriptedLink, with_queue
+from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, with_queue
 from vmqtui.recorded import RecordedLink
 from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
@@ -95,6 +95,23 @@ def test_a_moment_of_the_past_shows_what_it_showed(seen: Seen, window_s: int) ->
 
 def rows(model: Model) -> tuple[FindingRow, ...]:
     return model.snapshot.advised.rows
+
+
+def test_a_restart_of_the_engine_is_seen_in_the_past_too(seen: Seen) -> None:
+    config, readings = seen
+    model, link = watching(config)
+    restarted = [msgspec.structs.replace(one, time_ns=one.time_ns + 60 * SECOND) for one in readings[:30]]
+    shown = []
+    for stats in [*readings[:60], *restarted]:
+        link.publish("hv01", stats=stats)
+        model.take()
+        shown.append([row.identity for row in rows(model)])
+    assert shown[59]
+    assert not shown[60]
+    model.pause()
+    for number in reversed(range(20, 90)):
+        assert [row.identity for row in rows(model)] == shown[number], number
+        model.step(-1)
 
 
 @pytest.mark.parametrize("skip_s", [0.25, 1.0, 11.0])

@@ -1,5 +1,7 @@
 """Findings as rows of a table: of now, and of moments of the past."""
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +17,10 @@ from vmqtui.state.moment import Tape, lead
 
 _THINNED_NS: Final = 200_000_000
 """Of the readings that led to a moment, so much apart are enough."""
+_MARGIN_NS: Final = 10_000_000_000
+"""How far one may go back from a moment without judging again what led to it."""
+_KEPT: Final = 32
+"""Stretches whose findings are at hand."""
 
 
 class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -70,31 +76,47 @@ class Advised:
 class TapeAdvice:
     """What the advisor found at moments of a tape: the readings that led to one are judged again, in order.
 
-    Going on from one moment to a later one judges what lies between.
+    Going on from one moment to a later one judges what lies between; going back by a little judges nothing.
     """
 
     def __init__(self, tape: Tape, thresholds: AdviceThresholds) -> None:
         self._tape = tape
         self._thresholds = thresholds
+        self._span_ns = round(thresholds.window_s * 1e9) + LONGEST_CUT_NS
         self._window = AdviceWindow(thresholds)
-        self._number: int | None = None
+        self._first = self._reached = -1
+        self._found: deque[tuple[int, Advised]] = deque(maxlen=_KEPT)
 
     def at(self, number: int) -> Advised:
         """What was found at a moment; nothing of one that is not on the tape."""
         with suppress(KeyError):
-            leading = lead(self._tape, number, round(self._thresholds.window_s * 1e9) + LONGEST_CUT_NS)
-            reached = self._number
-            if reached is None or not leading[0] <= reached <= number:
-                self._window, reached = AdviceWindow(self._thresholds), None
-            last_ns = None if reached is None else self._tape.sim_time_ns(reached)
-            for one in leading:
-                if reached is not None and one <= reached:
-                    continue
-                at_ns = self._tape.sim_time_ns(one)
-                if one == number or last_ns is None or not 0 <= at_ns - last_ns < _THINNED_NS:
-                    last_ns = at_ns
-                    with suppress(KeyError):  # what can't be read is left out
-                        self._window.add(*self._tape.reading(one))
-            self._number = number
-            return Advised.of(self._window)
+            leading = lead(self._tape, number, self._span_ns)
+            known = self._first <= leading[0] <= self._reached
+            if not known or not self._found or self._found[0][0] > number:
+                self._begin(lead(self._tape, number, self._span_ns + _MARGIN_NS)[0])
+            self._go_on(number)
+            return next(found for since, found in reversed(self._found) if since <= number)
         return Advised()
+
+    def _begin(self, number: int) -> None:
+        """Judge from a moment on."""
+        self._window = AdviceWindow(self._thresholds)
+        self._first, self._reached = number, number - 1
+        self._found.clear()
+        self._found.append((number, Advised()))
+
+    def _go_on(self, number: int) -> None:
+        """Judge up to a moment."""
+        numbers, tape, window = self._tape.numbers(), self._tape, self._window
+        last_ns: int | None = None
+        for one in numbers[bisect_right(numbers, self._reached) : bisect_right(numbers, number)]:
+            at_ns = tape.sim_time_ns(one)
+            if one != number and last_ns is not None and 0 <= at_ns - last_ns < _THINNED_NS:
+                continue
+            last_ns = at_ns
+            with suppress(KeyError):  # what can't be read is left out
+                judged = window.add(*tape.reading(one))
+                restarted = window.judged is None and self._found[-1][1].judged_ns is not None
+                if judged or restarted:
+                    self._found.append((one, Advised.of(window)))
+        self._reached = max(self._reached, number)
