@@ -26,6 +26,7 @@ OF_NO_INPUT: Final = {
     "engine.mqtt.router._TOPICS_REMEMBERED",
     "vmqtui.dialogs.preview._MOST_STEPS",
     "vmqtui.preferences.load.MOST_MISTAKES",
+    "vmqtui.state.advice._KEPT",
     "vmqtui.dialogs.fields._MOST_CHARACTERS",
     "vmqtui.exports._MOST_ALIKE",
     "vmqtui.compare.grid.MOST_ACROSS",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.advice.window import AdviceWindow
 from engine.bus.messages import Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
@@ -18,6 +19,7 @@ from vmqtui.cli import output
 from vmqtui.columns import COLUMNS
 from vmqtui.preferences.model import Preferences
 from vmqtui.printable import as_json
+from vmqtui.state.advice import Advised
 from vmqtui.state.snapshot import Snapshot
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\n\t\x08\u202e[@click=app.quit]x[/][red]\x7f"
@@ -88,7 +90,11 @@ def hostile_link() -> ScriptedLink:
 
 
 def snapshot() -> Snapshot:
-    return Snapshot("hv01", STATUS, hostile_config(), hostile_stats(9), hostile_stats(1), EVENTS)
+    config, before, now, window = hostile_config(), hostile_stats(1), hostile_stats(9), AdviceWindow()
+    window.add(config, before)
+    window.add(config, now)
+    found = Advised.of(window)
+    return Snapshot("hv01", STATUS, config, now, before, EVENTS, advise=lambda: found)
 
 
 def test_every_column_of_every_table_shows_them() -> None:
