@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final
 
 from textual import events
+from textual.pilot import Pilot
 
 from engine.bus.messages import Response
 from tests.vmqtui.scripted import (
@@ -228,7 +229,8 @@ class Dashboards:
         """Start a dashboard, deliver so many bursts and end it. Raises ``BrokenError``."""
         self.last = []
         link = self._link()
-        app = _Early(link, preferences=Preferences(exports=str(self._exports)))
+        preferences = Preferences(exports=str(self._exports))
+        app = _Early(link, preferences=preferences, read_only=self.random.random() < 0.1)
         app.early, _ = next(self.bursts)
         app.animation_level = "none"
         try:
@@ -240,7 +242,7 @@ class Dashboards:
                     self.last.append(burst)
                     self.pressed += 1
                     deliver(app, burst)
-                    await self._meanwhile(link)
+                    await self._meanwhile(pilot, link)
                     if settles:
                         await pilot.pause()
                     if self.random.random() < NOW and app.model.past is not None:
@@ -263,7 +265,7 @@ class Dashboards:
         )
         return link
 
-    async def _meanwhile(self, link: Pressed) -> None:
+    async def _meanwhile(self, pilot: Pilot[None], link: Pressed) -> None:
         """Let nothing or a little be handled, while the host goes on."""
         random, host = self.random, link.views["hv01"]
         match random.randrange(12):
@@ -275,7 +277,9 @@ class Dashboards:
             case 2:
                 link.connection = "lost" if random.random() < 0.05 else "connected"
                 link.notify()
-            case 3 | 4 | 5:
+            case 3 if random.random() < 0.3:
+                await pilot.resize_terminal(random.randint(20, 160), random.randint(5, 50))
+            case 4 | 5:
                 await asyncio.sleep(random.choice((0.0, 0.001, 0.01)))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.vmqtui.random_keys import Dashboards
 
 BURSTS = 100
-SEED = 20
+SEED = 21
 
 
 async def test_bursts_of_random_keys_leave_the_dashboard_running(tmp_path: Path) -> None:
