@@ -15,6 +15,8 @@ from engine.dataplane.layout import Sizes
 from engine.dataplane.start import context
 from engine.dataplane.watch import Watch
 
+WAIT_AT_ONCE: Final = 60
+"""Processes or pipes that are waited for by one call: Windows takes 63 before Python 3.13."""
 _FIRST_READY_S: Final = 60.0  # all start at once, on a machine that may be busy
 _FAREWELL_S: Final = 5.0
 _ASK_AFTER: Final = 0.2  # of a deadline
@@ -184,7 +186,10 @@ class Crew:
     def dead(self) -> Iterable[int]:
         """Processors whose worker has ended."""
         cpus = {process.sentinel: cpu for cpu, process in enumerate(self._processes)}
-        return sorted(cpus[sentinel] for sentinel in wait(list(cpus), timeout=0) if isinstance(sentinel, int))
+        sentinels = list(cpus)
+        groups = [sentinels[k : k + WAIT_AT_ONCE] for k in range(0, len(sentinels), WAIT_AT_ONCE)]
+        ended = [sentinel for group in groups for sentinel in wait(group, timeout=0)]
+        return sorted(cpus[sentinel] for sentinel in ended if isinstance(sentinel, int))
 
     def deaths(self, away: Iterable[int] = ()) -> list[WorkerDiedError]:
         """Who has died, or hung and been killed, while it waited for an order; no order may be out.

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
 
+from engine.dataplane.crew import WAIT_AT_ONCE
 from engine.dataplane.start import context
 from engine.ending import end_with_parent, let_fork_server_end
 from engine.service.compare.runs import Result, Run
@@ -58,6 +59,7 @@ def run_here(
     again: deque[int] = deque()  # for want of memory
     alone: set[int] = set()
     results: dict[int, Result] = {}
+    jobs = min(jobs, WAIT_AT_ONCE) if os.name == "nt" else jobs
     started: dict[Connection, _Started] = {}
     so_far = Progress(0, len(runs), {})
     try:
