@@ -88,10 +88,8 @@ def kernels() -> Iterator[Finding]:
         yield Finding("kernels", "note", f"{why_at_every_start()}: some 20 s", advice)
         return
     for why in REFUSED:
-        advice = f"take write permission from others, or leave it: {CACHE_DIRECTORY} is used"
-        yield Finding(
-            "kernels", "note", f"compiled kernels are not kept in the first place that fits: {why}", advice
-        )
+        advice = f"nothing, or give it to its user alone: {CACHE_DIRECTORY} is used"
+        yield Finding("kernels", "note", f"the first cache directory is not used: {why}", advice)
     found = faults(CACHE_DIRECTORY / COMPLETE)
     if found is None:
         yield Finding(
