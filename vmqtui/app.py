@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
 
 from engine.bus.messages import Status
 from vmqtui.actions.keymap import Keymap
@@ -84,6 +87,7 @@ class VmqApp(App[None]):
             self._problems.append(f"no theme {theme!r}; there are {', '.join(self._themes)}")
         self.palette = Palette(self._themes[self._theme_name].roles)
         super().__init__()
+        self._typed_into: WeakKeyDictionary[events.Key, Widget | None] = WeakKeyDictionary()
         link = ReadOnlyLink(link) if read_only else link
         self.model = Model(link, host, tapes, speed, self.preferences.advice)
         self._plays = tapes is not None
@@ -172,7 +176,20 @@ class VmqApp(App[None]):
         # What is typed after the key that leaves has no effect, and soon no screen to go to.
         if isinstance(event, (events.InputEvent, events.Paste)) and (self._exit or not self.screen_stack):
             return
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            self._typed_into[event] = self.focused
         await super().on_event(event)
+
+    def on_key(self, event: events.Key) -> None:
+        """Give a key to the text that has the focus, where the key was typed before that got it.
+
+        Keys that come in one read, as over a slow line, go to what has the focus before the first of them has
+        taken effect; so of ``/drops>0`` all but the first would be commands.
+        """
+        focused = self.focused
+        if isinstance(focused, Input) and self._typed_into.get(event, focused) is not focused:
+            event.prevent_default()
+            focused.post_message(events.Key(event.key, event.character))
 
     def _handle_exception(self, error: Exception) -> None:
         self.failure = self.failure or error

@@ -97,7 +97,7 @@ class TableActions(Screen[None]):
         table, self._filtered = self._filtered, None
         self._filter.close()
         if table is not None:
-            table.focus()
+            self.set_focus(table)
             if not event.kept:
                 self._choose(table, filter="")
 

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from engine.telemetry.config import Config, FilterConfig
@@ -42,6 +43,22 @@ async def test_filter_works_while_it_is_typed_and_is_kept_by_enter(dashboard: Ru
         play(link, 21, 24)
         app.draw_now()
         assert labels(app) == ["sql-01", "sql-02"]
+
+
+async def test_a_filter_typed_ahead_is_a_filter_and_no_commands(dashboard: Running) -> None:
+    """On a slow line, or pasted, all its keys come in one read."""
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2")
+        for character in "/drops>0\r":
+            key = {"/": "slash", ">": "greater_than_sign", "\r": "enter"}.get(character, character)
+            app.post_message(Key(key, character))
+        await pilot.pause()
+        assert app.model.choices.of("queues-table").filter == "drops>0"
+        assert labels(app) == ["file-01"]
+        assert app.model.past is None
+        assert len(app.screen_stack) == 1
+        await pilot.press("escape")
+        assert len(labels(app)) == 13
 
 
 async def test_escape_drops_the_filter(dashboard: Running) -> None:

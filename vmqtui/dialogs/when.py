@@ -35,7 +35,7 @@ class WhenDialog(Dialog[int]):
             yield self._answer
 
     def on_mount(self) -> None:
-        self._input.focus()
+        self.set_focus(self._input)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._say("")

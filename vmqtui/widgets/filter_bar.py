@@ -73,11 +73,11 @@ class FilterBar(Horizontal):
         return self.has_class("-open")
 
     def begin(self, text: str) -> None:
-        """Open it over a filter."""
+        """Open it over a filter. It has the focus at once, so that keys typed ahead are not commands."""
         self._input.value = text
         self._input.cursor_position = len(text)
         self.add_class("-open")
-        self._input.focus()
+        self.screen.set_focus(self._input)
 
     def say(self, words: str, role: str = "dim") -> None:
         """What the filter found, or what could not be used of it."""
