@@ -58,7 +58,7 @@ def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
     while sys.stdin.buffer.read(4096):
         pass
     event_loop.call_soon_threadsafe(ended.set)
-    time.sleep(_LEAVE_SECONDS)  # a daemon's: whoever is done before takes it along
+    time.sleep(_LEAVE_SECONDS)  # a daemon thread: it dies with the process
     os._exit(1)
 
 

@@ -37,7 +37,7 @@ class Client(aiomqtt.Client):
     def _on_disconnect(self, *arguments: Any) -> None:
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError("the broker ended the connection at once"))
-            self._connected.exception()  # it may come when nobody waits for it any more
+            self._connected.exception()  # nothing may wait for it any more
         super()._on_disconnect(*arguments)
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:

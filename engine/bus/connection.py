@@ -4,7 +4,7 @@ It never waits to read: what comes goes to a bounded inbox, from which a reader 
 callback that returns at once; a publisher task sends from a bounded queue and from slots that keep only what
 is newest. A lost connection is made again, with a new aiomqtt client each time, after a delay that doubles up
 to ``LONGEST_DELAY_SECONDS``; half of each delay is random, so that many clients don't come back at once. On
-Windows aiomqtt needs a selector event loop; choosing it is the matter of whoever runs the loop.
+Windows aiomqtt needs a selector event loop; the program that runs the loop chooses it.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ QUEUE_LIMIT_BYTES = 64 << 20
 
 _BATCH = 8
 _READ_AT_ONCE = 64
-_QUIET_TURNS = 3  # of the event loop, without a message; a socket is looked at in each
+_QUIET_TURNS = 3  # of the event loop, without a message; each polls the socket
 _SLOW_BYTES = 1 << 20  # a message has PUBLISH_TIMEOUT_SECONDS, and as much again for each so many bytes
 _NO_DELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # else an answer takes 90 ms, not 2
 
@@ -109,7 +109,7 @@ class Connection:
     """Connects as ``client``, subscribes to ``subscriptions`` (filter, QoS), and stays so.
 
     ``on_message(topic, payload, retained)`` and ``on_state(state, why)`` run in the loop and return at
-    once. ``connected`` is told when the subscriptions stand and before anything is sent. Of topics of which
+    once. ``connected`` is reported when the subscriptions stand, before anything is sent. Of topics of which
     ``newest_only(topic)`` holds, what was not handled before the next one came is not handled at all.
     ``inbox`` counts those, and what had no room; ``overwritten`` and ``dropped`` count what was not sent.
 
@@ -285,7 +285,7 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            while not self.inbox.empty():  # acknowledged, so that nobody sends it again
+            while not self.inbox.empty():  # acknowledged: the broker does not send it again
                 self._handle(self.inbox.get_nowait())
         for ended in done:
             ended.result()
@@ -306,7 +306,7 @@ class Connection:
         """Handle what comes, but first let everything come that is there already and has room.
 
         The event loop takes one message from the socket at a time. One that is handled before the next is
-        looked at would be the oldest of a client that is behind, and never the newest.
+        read would be the oldest of a client that is behind, and never the newest.
         """
         while True:
             await self.inbox.filled.wait()

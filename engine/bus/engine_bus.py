@@ -54,7 +54,7 @@ class EngineBus:
     """Publishes for ``host`` and hands its requests to ``handler(client, request)``.
 
     ``client`` is its client id, a random one unless a broker expects another.
-    ``on_bad_request(client, reason)`` is told of each request that cannot be decoded, which gets no
+    ``on_bad_request(client, reason)`` is called for each request that cannot be decoded, which gets no
     answer, unless its client sends more than ``rates`` let it. ``viewers`` are patterns (``view-*``) of
     client ids whose requests are refused.
 
@@ -122,7 +122,7 @@ class EngineBus:
 
     @property
     def counters(self) -> BusStats:
-        """What became of what went out and came in."""
+        """Counters of sent, received and dropped messages."""
         connection = self._connection
         return BusStats(
             connections=connection.connections,
@@ -253,7 +253,7 @@ class EngineBus:
             self._begin_some()
 
     def _make_room(self, new: Waiting) -> bool:
-        """Whether there is room for a request; who has most waiting makes room for others."""
+        """Make room for a request, at the cost of the client with most waiting; whether there is room."""
         waiting, at_work = self._waiting, self._at_work
         while True:
             if len(waiting) + len(at_work) >= IN_PROGRESS_LIMIT:
@@ -302,7 +302,7 @@ class EngineBus:
         task.add_done_callback(done)
 
     def _refuse(self, client: str, id: str, why: str, ndis_status: str) -> None:  # noqa: A002
-        """Answer a request that is not even looked at; a repetition of it gets the same answer."""
+        """Refuse a request; a repetition of it gets the same answer."""
         self.refused_requests += 1
         note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
         self._answer(client, _error(id, ndis_status, why), first=False)
@@ -317,7 +317,7 @@ class EngineBus:
             self._offer_status()
 
     def _is_new(self, client: str, id: str, fingerprint: bytes) -> bool:  # noqa: A002
-        """Whether a request is to be carried out; answers it when it is not, unless it is in progress."""
+        """Whether a request has not come before; one that has is answered again, unless it is in progress."""
         known = self._answers.begin(client, id, fingerprint)
         if isinstance(known, bytes):
             self._connection.publish(topics.response(self.host, client), known)

@@ -1,4 +1,4 @@
-"""Who may connect to the embedded broker, and as what: decided by what CONNECT says."""
+"""Which clients may connect to the embedded broker, and in which role: decided by their CONNECT."""
 
 import asyncio
 import hashlib
@@ -35,11 +35,11 @@ class Gate:
         self._guests = guests
         self._accounts = {account.name: account for account in guests.accounts}
         self._nobody = Account("", "viewer", hashed(secrets.token_hex())) if guests.accounts else None
-        """Whose password nobody knows: a name that there is not takes as long as one that there is."""
+        """Its password is random: a name without an account takes as long to refuse as one with."""
         self._known: dict[str, bytes] = {}
         """Digest of the password that an account came in with: hashing it again would cost 50 ms."""
         self._hashing = ThreadPoolExecutor(1)
-        """One at a time: who guesses passwords keeps one processor busy at most."""
+        """One at a time: guessing passwords keeps at most one processor busy."""
 
     async def admit(self, connect: Connect) -> Grant:
         """What a client may do. Raises ``Refused``."""

@@ -1,4 +1,4 @@
 """The embedded broker: MQTT 3.1.1, QoS 0 and 1, clean sessions, retained messages, wills, TLS, bounds.
 
-Not here: what the topics mean or who may use them; an ``access.AccessControl`` that it is given knows that.
+Not here: the meaning of topics, and the rights of clients; those come from an ``access.AccessControl``.
 """

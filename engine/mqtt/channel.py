@@ -116,7 +116,7 @@ class Channel(asyncio.Protocol):
                 self._schedule()
 
     def end(self, why: str, level: int = logging.INFO) -> None:
-        """End the connection: receive nothing more. Whoever waits for ``ended`` closes it."""
+        """End the connection: receive nothing more. The listener, which waits for ``ended``, closes it."""
         if not self.ended.done():
             self.ended.set_result(End(why, level))
             if self._watching is not None:

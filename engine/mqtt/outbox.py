@@ -28,7 +28,7 @@ class Sender(Protocol):
 
 
 class Message:
-    """A published message; it is encoded once for all who get it with QoS 0."""
+    """A published message; it is encoded once for all clients that get it with QoS 0."""
 
     __slots__ = ("_plain", "payload", "qos", "sender", "size_bytes", "topic", "topic_bytes")
 
@@ -76,7 +76,7 @@ class Outbox:
 
     @property
     def unread_bytes(self) -> int:
-        """What the client was sent, or is to be sent, and did not read."""
+        """Bytes for the client that it has not read, sent or waiting."""
         return self._channel.unsent_bytes + self._waiting_bytes + self._newest_bytes
 
     @property

@@ -103,7 +103,7 @@ def header(buffer: bytes | bytearray, at: int = 0) -> tuple[int, int] | None:
 def parse_connect(first: int, body: bytes) -> Connect:
     """Check the first packet of a connection: its first byte, and what follows the fixed header.
 
-    Raises ``Refused`` for a client that can be told why not, ``BadPacket`` for anything else.
+    Raises ``Refused`` where a CONNACK can give the reason, ``BadPacket`` for anything else.
     """
     if first >> 4 != CONNECT:
         raise BadPacket(f"a packet of type {first >> 4} in place of a CONNECT")

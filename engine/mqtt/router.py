@@ -1,4 +1,4 @@
-"""Who gets which message: subscriptions, permissions, and what is retained."""
+"""Which client gets which message: subscriptions, permissions, and retained messages."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -113,7 +113,7 @@ class Router:
             self._retained_bytes -= before_bytes
             self._retained_count = count
         if size_bytes:
-            kept = Message(topic, message.payload, message.qos, None)  # its sender waits for nobody's reading
+            kept = Message(topic, message.payload, message.qos, None)  # not one that its sender waits for
             self._retained[topic] = (kept, unbounded)
         else:
             self._retained.pop(topic, None)
