@@ -30,12 +30,12 @@ NO_MOUSE = "\x1b[?1000l"
 class Terminal:
     """A pseudo-terminal with a program on it, which is its session's leader."""
 
-    def __init__(self, *arguments: str | Path, **environment: str) -> None:
+    def __init__(self, *command: str, **environment: str) -> None:
         self._master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, b"\x28\x00\x78\x00\x00\x00\x00\x00")
         self.mode_before = self.mode()
         self.process = subprocess.Popen(
-            [VMQTUI, *map(str, arguments)],
+            command,
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
@@ -84,7 +84,7 @@ def _own_terminal() -> None:
 @pytest.fixture
 def dashboard(tmp_path: Path) -> Iterator[Terminal]:
     """A dashboard on a terminal, with its private engine, once it is live."""
-    terminal = Terminal(XDG_RUNTIME_DIR=str(tmp_path), VMQTUI_BROKER="")
+    terminal = Terminal(VMQTUI, XDG_RUNTIME_DIR=str(tmp_path), VMQTUI_BROKER="")
     try:
         terminal.shows(ALTERNATE_SCREEN, "live")
         assert terminal.mode() != terminal.mode_before
@@ -112,6 +112,36 @@ def test_dashboard_ends_with_its_terminal_and_leaves_no_engine(dashboard: Termin
     dashboard.hang_up()
     dashboard.process.wait(30)
     wait_until(lambda: not any(_runs(each) for each in family), "the engine's end", 30)
+
+
+STUCK = """
+import asyncio, time, tty
+from vmqtui.cli import run
+
+class Stuck:
+    def exit(self, return_code): pass
+
+    async def run_async(self):
+        tty.setraw(0)
+        print("stuck", flush=True)
+        while True:
+            time.sleep(1)
+
+run._FAREWELL_S = 0.1
+asyncio.run(run.run_app(Stuck()))
+"""
+"""A screen that no longer does anything, as one whose terminal takes no more output."""
+
+
+def test_screen_that_is_stuck_ends_with_its_process_and_restores_the_mode() -> None:
+    terminal = Terminal(sys.executable, "-c", STUCK)
+    try:
+        terminal.shows("stuck")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(30) == 128 + signal.SIGTERM
+        assert terminal.mode() == terminal.mode_before
+    finally:
+        terminal.end()
 
 
 def _runs(process: psutil.Process) -> bool:

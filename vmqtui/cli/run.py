@@ -49,11 +49,18 @@ async def run_app(app: "VmqApp") -> None:
     no more output) is ended with its process; what it started ends with that.
     """
     event_loop = asyncio.get_running_loop()
+    restore = _terminal_mode()
+
+    def give_up(status: int) -> None:
+        try:
+            restore()
+        finally:
+            os._exit(status)
 
     def end(number: int, frame: object) -> None:
         status = 128 + number
         event_loop.call_soon_threadsafe(lambda: app.exit(return_code=status))
-        last = threading.Timer(_FAREWELL_S, os._exit, (status,))
+        last = threading.Timer(_FAREWELL_S, give_up, (status,))
         last.daemon = True
         last.start()
 
@@ -61,6 +68,20 @@ async def run_app(app: "VmqApp") -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), end)
     await app.run_async()
+
+
+def _terminal_mode() -> Callable[[], object]:
+    """What makes the terminal take what is typed as it does now."""
+    if sys.platform == "win32":
+        return lambda: None
+    import termios
+
+    file = sys.stdin.fileno()
+    try:
+        mode = termios.tcgetattr(file)
+    except termios.error:  # it is no terminal
+        return lambda: None
+    return lambda: termios.tcsetattr(file, termios.TCSANOW, mode)
 
 
 def status_of(app: "VmqApp") -> int:
