@@ -48,7 +48,10 @@ from engine.dataplane.layout import (
     INDICATED,
     INDICATED_ROUND,
     INTERRUPTS,
+    LATENCY_BUCKETS,
+    LATENCY_FROM,
     LATENCY_MAX_NS,
+    LATENCY_TO,
     LENGTH_MASK,
     LOOKAHEAD_BYTES,
     NEXT,
@@ -143,13 +146,16 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
     dropped = 0
     returned = 0
     buffer = queue[PENDING_HEAD]
+    bucket: Int = np.int64(LATENCY_BUCKETS)
     if frames > 0:
         longest_ns = end_ns - rows[np.uint64(buffer), ARRIVED_NS]  # the first one came first
         queue[LATENCY_MAX_NS] = max(queue[LATENCY_MAX_NS], longest_ns)
+        queue[LATENCY_TO] = max(queue[LATENCY_TO], bucket_of(longest_ns) + 1)
     for _ in range(frames):
         row = rows[np.uint64(buffer)]
         following = row[NEXT]
-        latency[np.uint64(bucket_of(end_ns - row[ARRIVED_NS]))] += 1
+        bucket = bucket_of(end_ns - row[ARRIVED_NS])
+        latency[np.uint64(bucket)] += 1
         vm = row[PORT_VM]
         if vm == NONE:
             dropped += 1
@@ -174,6 +180,7 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
                 rows[np.uint64(queue[OUTSTANDING_TAIL]), NEXT] = buffer
             queue[OUTSTANDING_TAIL] = buffer
         buffer = following
+    queue[LATENCY_FROM] = min(queue[LATENCY_FROM], bucket)  # the last one waited shortest
     queue[PENDING_HEAD] = buffer
     if buffer == NONE:
         queue[PENDING_TAIL] = NONE

@@ -58,6 +58,8 @@ QUEUE_COLUMNS: Final = (
     # The rest.
     "outstanding",
     "latency_max_ns",  # longest that a frame waited to be indicated
+    "latency_from",  # the buckets of ``latency`` that are in use: from this one
+    "latency_to",  # up to this one, exclusive
     "outstanding_tail",
     "surrendered_head",  # buffers given up by a queue that shrinks, for the conductor to collect
     "discarded_frames",
@@ -99,6 +101,8 @@ QUEUE_COLUMNS: Final = (
     ADAPTER,
     OUTSTANDING,
     LATENCY_MAX_NS,
+    LATENCY_FROM,
+    LATENCY_TO,
     OUTSTANDING_TAIL,
     SURRENDERED_HEAD,
     DISCARDED,

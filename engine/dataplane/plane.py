@@ -191,7 +191,8 @@ class Plane:
         self.steering_version += 1
         row = self.row(slot)
         row[:] = 0
-        self.latency(slot)[:] = 0
+        self.views.latency[:, slot] = 0
+        row[layout.LATENCY_FROM] = layout.LATENCY_BUCKETS
         row[list(_CHAINS)] = NONE
         row[[layout.ARMED_NS, layout.DPC_CPU]] = NONE
         sizes, adapter = self.sizes.adapters[effect.adapter], self.views.adapters[effect.adapter]

@@ -360,6 +360,7 @@ class Rounds:
             places = of_default[:, layout.FRAME_PLACE] & layout.OFFSET_MASK
             note_all(plane.top(int(row[layout.ADAPTER])), data, places, reason[reason > 0] - 1)
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
+            views.latency[1 - plane.bank[cpu], slot] = 0  # what the dead worker counted there
             plane.collect(slot)
         plane.wake(cpu)
         return lost

@@ -50,7 +50,8 @@ from engine.dataplane.layout import (
     HOST_AT,
     I32,
     I64,
-    LATENCY_BUCKETS,
+    LATENCY_FROM,
+    LATENCY_TO,
     LENGTH_MASK,
     LOOKAHEAD_BYTES,
     LOW_FREE,
@@ -157,7 +158,7 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
             queue = views.queues[1 - bank, slot]
             for column in range(queue.shape[0]):
                 queue[column] = before[column]
-            for bucket in range(LATENCY_BUCKETS):
+            for bucket in range(queue[LATENCY_FROM], queue[LATENCY_TO]):  # the others are zero in both banks
                 views.latency[1 - bank, slot, bucket] = views.latency[bank, slot, bucket]
             adapter = queue[ADAPTER]
             if slot == views.adapters[adapter, ADAPTER_SLOT_BASE]:
