@@ -79,11 +79,12 @@ def _destination(value: object) -> str:
 def _members(value: object) -> list[str]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_MEMBERS:
         raise ValueError(f"{values.show(value)} is not an array of 1..{MAX_MEMBERS} adapters' names")
-    return [values.check_identifier(one) for one in value]
+    return [values.check_adapter_name(one) for one in value]
 
 
 _IDENTIFIER = "1..64 of A-Z a-z 0-9 _ . -"
 _NAME = "1..256 printable characters"
+_ADAPTER_NAME = f"{_NAME}, no blank at either end"
 _VLAN = Key(
     values.check_vlan, '1..4094, "untagged"', "the VLAN test; `untagged` also passes VID 0", "any tagging"
 )
@@ -110,7 +111,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
         "numa_nodes": _whole(1, MAX_CPUS, "processors are split evenly among the nodes; divides `cpus`"),
     },
     model.AdapterSpec: {
-        "name": Key(values.check_identifier, _IDENTIFIER, "unique on the host"),
+        "name": Key(values.check_adapter_name, _ADAPTER_NAME, "unique on the host"),
         "ndis_version": Key(
             values.check_ndis_version, '"6.20".."6.99"', "before 6.30 an adapter may split lookahead"
         ),
@@ -161,7 +162,7 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
     },
     model.FilterSpec: {"mac": _MAC, "vlan": _VLAN},
     model.TeamSpec: {
-        "name": Key(values.check_identifier, _IDENTIFIER, "unique on the host, among its adapters' too"),
+        "name": Key(values.check_adapter_name, _ADAPTER_NAME, "unique on the host, among its adapters' too"),
         "members": Key(_members, "1..32 adapters' names", "its adapters; each is in one team"),
         "mode": _choice(
             ("sum", "min"),
@@ -201,7 +202,10 @@ KEYS: Final[Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]] = {
     },
     model.MixSpec: {
         "adapter": Key(
-            values.check_identifier, _IDENTIFIER, "the adapter's or team's name", "the host's only adapter"
+            values.check_adapter_name,
+            _ADAPTER_NAME,
+            "the adapter's or team's name",
+            "the host's only adapter",
         ),
         "rate_pps": _number(0.001, 1e9, "frames per second; this or `rate_gbps`", "none"),
         "rate_gbps": _number(1e-6, 10_000, "Gbit/s of frames, without FCS, preamble and gap", "none"),

@@ -122,8 +122,18 @@ def check_name(value: object) -> str:
     raise ValueError(f"{show(value)} is not a name (1..{MAX_NAME_CHARACTERS} printable characters)")
 
 
+def check_adapter_name(value: object) -> str:
+    """The name of an adapter or a team, as hosts have them ("Ethernet 2")."""
+    is_name = isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
+    if isinstance(value, str) and is_name and value == value.strip():
+        return value
+    raise ValueError(
+        f"{show(value)} is not a name (1..{MAX_NAME_CHARACTERS} printable characters, no blank at either end)"
+    )
+
+
 def check_identifier(value: object) -> str:
-    """The name of a host or an adapter: [A-Za-z0-9_.-]{1,64}."""
+    """The name of a host: [A-Za-z0-9_.-]{1,64}."""
     if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
         return value
     raise ValueError(f"{show(value)} is not a name (1..64 of A-Z a-z 0-9 _ . -)")

@@ -115,6 +115,9 @@ def test_left_out_names_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
         "[host]\ncpus = 256\nnuma_nodes = 256",
         "[[adapter]]\nmax_queues = 0\nmax_filters = 0",
         '[[adapter]]\nndis_version = "6.89"',
+        '[[adapter]]\nname = "Ethernet 2"\n[[adapter]]\nname = "SLOT 3 Port 1"\n[[team]]\nname = "Both of them"\n'
+        'members = ["Ethernet 2", "SLOT 3 Port 1"]\n[[traffic.mix]]\nadapter = "Both of them"\nrate_pps = 1\n'
+        'flow = [{ kind = "broadcast" }]',
         queue(f'vm = "{"ü" * 256}"'),
         # NDIS divides what buffers there are among the queues; some may fail to complete.
         queue("buffers = 65536", "buffers = 1024"),
@@ -171,6 +174,13 @@ MISFITS = [
     ('[host]\nname = "hv/01"', 'host.name: "hv/01" is not a name (1..64 of A-Z a-z 0-9 _ . -)'),
     ('[host]\nname = "a\\nb"', 'host.name: "a\\nb" is not a name (1..64 of A-Z a-z 0-9 _ . -)'),
     (f'[host]\nname = "{"a" * 65}"', f'host.name: "{"a" * 65}" is not a name (1..64 of A-Z a-z 0-9 _ . -)'),
+    *(
+        (
+            f'[[adapter]]\nname = "{name}"',
+            f'adapter[0].name: "{name}" is not a name (1..256 printable characters, no blank at either end)',
+        )
+        for name in ("", " nic0", "nic0 ")
+    ),
     ("[[adapter]]\nlink_gbps = 0", "adapter[0].link_gbps: 0 is not a number in 0.001..10000"),
     ("[[adapter]]\nlink_gbps = nan", "adapter[0].link_gbps: nan is not a number in 0.001..10000"),
     ("[[adapter]]\nlink_gbps = inf", "adapter[0].link_gbps: inf is not a number in 0.001..10000"),
