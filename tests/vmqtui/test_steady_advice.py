@@ -218,6 +218,7 @@ async def test_the_cursor_is_on_no_finding_when_its_own_is_gone_until_it_is_move
         await pilot.pause()
         assert len(table.rows) > 1
         assert table.row is None
+        assert "the finding that the cursor was on is gone" in screen_text(app)
         await pilot.press("f")
         await pilot.pause()
         assert len(app.screen_stack) == 1

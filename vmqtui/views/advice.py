@@ -53,4 +53,5 @@ class AdviceView(TableView):
     def _draw_panel(self) -> None:
         row = self._table.row
         self._panel.row = row if isinstance(row, FindingRow) else None
+        self._panel.is_gone = row is None and bool(self._table.rows)
         self._panel.repaint()

@@ -42,10 +42,13 @@ class FindingPanel(ModelCanvas):
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
         self.row: FindingRow | None = None
+        self.is_gone = False
+        """Whether there is none because it is listed no more, and others are."""
 
     def paint(self, width: int, height: int) -> list[Line]:
         if self.row is None:
-            return []
+            gone = "the finding that the cursor was on is gone; ↑ ↓ choose another"
+            return [[(f"  {gone}", "dim")]] if self.is_gone else []
         lines = finding_lines(self.row, width - 1)
         if len(lines) > height and height > 1:
             lines = [*lines[: height - 1], [("  … ⏎ shows all of it", "dim")]]
