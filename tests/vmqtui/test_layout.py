@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.vmqtui.conftest import Running
+from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.hosts import SHAPES, link_to, snapshot_of
+from tests.vmqtui.scripted import live_link, make_stats
 from vmqtui.actions import VIEWS
 from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.layout import Layout, lay_out
@@ -108,6 +109,14 @@ async def test_tables_on_the_screen_keep_to_it(dashboard: Running, host: str, si
                     keep_to_it(table)
                     seen.add(table.id)
         assert len(seen) >= 9
+
+
+async def test_events_on_the_overview_name_their_queue_in_full(dashboard: Running) -> None:
+    vms = SHAPES["ten queues with long names"].vms
+    link = live_link(vms=vms)
+    link.publish("hv01", stats=make_stats(4, vms=vms))
+    async with dashboard(link, size=(120, 40)) as (app, _, _):
+        assert f" drops begin {vms[7][0]} every" in " ".join(screen_text(app).split())
 
 
 def keep_to_it(table: LiveTable) -> None:

@@ -276,10 +276,30 @@ async def test_click_chooses_queue_and_processor(dashboard: Running) -> None:
         await pilot.pause()
         table = matrix(app)
         edge = 1 + table._room + 3
-        await pilot.click(table, offset=(1 + edge + 3 * table._cell, 1 + 8))
+        await pilot.click(table, offset=(1 + edge + sum(table._across()[0][:3]), 1 + 8))
         await pilot.pause()
         assert table.queue is not None
         assert (table.queue.label, table.target) == ("web-01", 7)
+
+
+@pytest.mark.parametrize("cells", [9, 20, 40, 64])
+@pytest.mark.parametrize("size", [(120, 40), (200, 60)], ids=["120x40", "200x60"])
+async def test_no_name_across_is_cut_beside_empty_space(
+    dashboard: Running, size: tuple[int, int], cells: int
+) -> None:
+    vms = [("default", None, 0, 9), *((name := f"vm-{n}".ljust(cells, "x"), name, n, n) for n in range(1, 5))]
+    link = live_link(vms=vms)
+    link.publish("hv01", stats=make_stats(3, vms=vms))
+    async with dashboard(link, size=size) as (app, pilot, _):
+        await pilot.press("5")
+        await pilot.pause()
+        table = matrix(app)
+        heading = "".join(text for text, _ in table._heading()).rstrip()
+        whole = [name for name, *_ in vms if f"{name} " in f"{heading} "]
+        needs = sum(len(name) for name, *_ in vms) + len(vms)
+        assert len(whole) == len(vms) or sum(table._across()[0]) == table._width - table._room - 3
+        assert len(whole) == len(vms) or needs > table._width - 34 - 3
+        assert "default" in whole
 
 
 async def test_thousand_queues_scroll_with_the_cursor(dashboard: Running) -> None:
@@ -290,7 +310,7 @@ async def test_thousand_queues_scroll_with_the_cursor(dashboard: Running) -> Non
     async with dashboard(link) as (app, pilot, _):
         await pilot.press("5")
         await pilot.pause()
-        assert "of 1024 across" in str(matrix(app).border_subtitle)
+        assert "of 1,024 across" in str(matrix(app).border_subtitle)
         for _ in range(30):
             await pilot.press("right")
         assert matrix(app)._column in matrix(app)._seen()

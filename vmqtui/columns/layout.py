@@ -8,6 +8,8 @@ from vmqtui.columns.column import Column
 
 WIDE: Final = 150
 """Cells from which two blanks stand between columns, where nothing is cut for it."""
+_SECOND: Final = 5
+"""Columns above this priority leave before a name is cut, also where they are names."""
 _EXTRA: Final = 10
 """Columns from this priority on are shown only where all others have the room they want."""
 _EASE: Final = 3
@@ -117,7 +119,7 @@ class _Shares:
                 for n, column in enumerate(columns)
                 if column.priority > 0
                 and column.key not in self._always
-                and (column.is_drawn or column.is_measure)
+                and (column.is_drawn or column.is_measure or column.priority > _SECOND)
             ]
             if not losable:
                 break

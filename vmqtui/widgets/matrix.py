@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import Any, ClassVar
 
 from textual import events
@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from vmqtui.actions import MATRIX
 from vmqtui.columns.shared import load_level
-from vmqtui.draw import Line, fit, join
+from vmqtui.draw import Line, cells_of, fit, join
 from vmqtui.numbers import percent
 from vmqtui.printable import printable
 from vmqtui.state.placement import loads_of
@@ -22,6 +22,15 @@ _MARK = 3
 """Cells that tell a queue's adapter there."""
 _NAMED = 8
 """Cells from which a queue's column is headed by its name, not its id."""
+_MOST_NAME = 256
+_MOST_BAR = 5
+_LEAST_ROOM, _MOST_ROOM = 34, 66
+"""Cells of the table of processors."""
+
+
+def _blanks(widths: Iterable[int]) -> str:
+    """Columns of queues that a processor does not serve."""
+    return "".join(["·" + " " * (width - 1) for width in widths])
 
 
 def _marks(adapters: Iterable[str]) -> dict[str, str]:
@@ -63,6 +72,9 @@ class MatrixTable(LiveTable):
         self._column = 0
         self._queue_pinned: Hashable = None
         self._first = 0
+        self._names: list[int] = []
+        self._columns: tuple[list[int], bool] = [], False
+        self._columns_for = -1
         self._marks: dict[str, str] = {}
         self._homes: dict[int, list[int]] = {}
         self._left: dict[int, list[int]] = {}
@@ -87,6 +99,8 @@ class MatrixTable(LiveTable):
         self._model = model
         self._queues = sorted(queues, key=_across)
         self._marks = _marks(row.adapter for row in queues)
+        self._names = [max(_NAMED, cells_of(self._name_of(row, _MOST_NAME)) + 1) for row in self._queues]
+        self._columns_for = -1
         at = next((n for n, row in enumerate(self._queues) if row.identity == self._queue_pinned), None)
         self._column = min(self._column, max(0, len(self._queues) - 1)) if at is None else at
         if self.queue is not None:
@@ -128,8 +142,9 @@ class MatrixTable(LiveTable):
         at = event.get_content_offset(self)
         edge = 1 + self._room + 3
         if at is not None and at.x >= edge:
-            column = self._first + (at.x - edge) // self._cell
-            if column < len(self._queues):
+            ends = accumulate(self._across()[0][self._first :])
+            column = next((n for n, end in enumerate(ends, self._first) if at.x - edge < end), None)
+            if column is not None:
                 self._choose(column)
         super().on_click(event)
 
@@ -139,18 +154,33 @@ class MatrixTable(LiveTable):
 
     @property
     def _room(self) -> int:
-        return max(34, min(66, self._width // 2))
+        """Cells of the table of processors: what the names of the queues leave it, where all fit."""
+        left = self._width - 3 - sum(self._names)
+        return max(_LEAST_ROOM, min(_MOST_ROOM, left if left >= _LEAST_ROOM else self._width // 2))
 
-    @property
-    def _cell(self) -> int:
-        """Cells of a queue's column."""
-        ids = max((len(self._id_of(row)) for row in self._queues), default=1)
-        wide = (self._width - self._room - 3) // max(1, len(self._queues))
-        return max(3, ids + 1, min(12, wide))
+    def _across(self) -> tuple[list[int], bool]:
+        """Cells of each queue's column with the blank behind it, and whether names have room in them.
+
+        Where all can have a name, none is cut beside a shorter one that has more than it needs.
+        """
+        room = self._width - self._room - 3
+        if self._columns_for != room:
+            self._columns_for = room
+            count = len(self._queues)
+            if named := 0 < count * _NAMED <= room:
+                widths = list(self._names)
+                for _ in range(sum(widths) - room):
+                    widths[max(range(count), key=widths.__getitem__)] -= 1
+            else:
+                ids = max((len(self._id_of(row)) for row in self._queues), default=1)
+                widths = [max(3, ids + 1, min(_NAMED - 1, room // max(1, count)))] * count
+            self._columns = widths, named
+        return self._columns
 
     def _seen(self) -> range:
         """The queues whose columns are in sight; the cursor's always is."""
-        fits = max(1, (self._width - self._room - 3) // self._cell)
+        widths, named = self._across()
+        fits = len(widths) if named or not widths else max(1, (self._width - self._room - 3) // widths[0])
         if self._column < self._first or self._column >= self._first + fits:
             self._first = max(0, self._column - fits // 2)
         self._first = max(0, min(self._first, len(self._queues) - fits))
@@ -167,10 +197,10 @@ class MatrixTable(LiveTable):
     def _heading(self) -> Line:
         line = super()._heading()
         line.append((" │ ", "border"))
-        cell = self._cell
+        widths, named = self._across()
         for n in self._seen():
-            row = self._queues[n]
-            name = self._name_of(row, cell - 1) if cell >= _NAMED else self._id_of(row)
+            row, cell = self._queues[n], widths[n]
+            name = self._name_of(row, cell - 1) if named else self._id_of(row)
             line.append((fit(name, cell - 1), "accent" if n == self._column else "header"))
             line.append((" ", "text"))
         return line
@@ -182,14 +212,14 @@ class MatrixTable(LiveTable):
 
     def _name_of(self, row: QueueRow, width: int) -> str:
         """A queue's name, before its adapter's mark where there are several."""
-        mark, label = self._marks.get(row.adapter), printable(row.label)
-        return f"{label[: width - 1 - len(mark[-_MARK:])]}·{mark[-_MARK:]}" if mark else label
+        mark, label = self._marks.get(row.adapter, "")[-_MARK:], printable(row.label)
+        room = width - len(mark) - bool(mark)
+        return f"{fit(label, min(room, cells_of(label)))}·{mark}" if mark else label
 
     def _cells(self, row: Any) -> Line:
         line = super()._cells(row)
         line.append((" │ ", "border"))
-        cell = self._cell
-        blank = "·" + " " * (cell - 1)
+        widths = self._across()[0]
         seen = self._seen()
         lit = [n for n in self._homes.get(row.cpu, ()) if n in seen]
         here = self.row is row
@@ -198,7 +228,8 @@ class MatrixTable(LiveTable):
         loads = loads_of(row, self._model) if lit else {}
         at = seen.start
         for n in marks:
-            line.append((blank * (n - at), "faint"))
+            line.append((_blanks(widths[at:n]), "faint"))
+            cell = widths[n]
             load = loads.get(self._queues[n].identity)
             cursor = here and n == self._column
             if n in left and not cursor:
@@ -206,7 +237,7 @@ class MatrixTable(LiveTable):
             else:
                 line += self._mark(n, load, cell, cursor, n in lit)
             at = n + 1
-        line.append((blank * (seen.stop - at), "faint"))
+        line.append((_blanks(widths[at : seen.stop]), "faint"))
         return join(line)
 
     def _mark(self, n: int, load: float | None, cell: int, cursor: bool, home: bool) -> Line:
@@ -216,7 +247,8 @@ class MatrixTable(LiveTable):
             return [(fit("◇", cell - 1), "!accent"), (" ", "text")]
         glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
         role = "bad" if queue.drops else load_level(load) or ("bar" if load else "dim")
-        text = f"{glyph * (cell - 7)}{percent(load):>6}" if cell >= _NAMED else glyph * (cell - 1)
+        bar = glyph * min(_MOST_BAR, cell - 7)
+        text = fit(f"{bar}{percent(load):>6}", cell - 1) if self._across()[1] else glyph * (cell - 1)
         if queue.drops:
             text = "▲" + text[1:]
         return [(text, f"!{role}" if cursor else role), (" ", "text")]

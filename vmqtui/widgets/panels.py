@@ -7,11 +7,11 @@ from textual.geometry import Size
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from vmqtui.columns.events import EVENT_LEVELS
 from vmqtui.columns.shared import load_level
-from vmqtui.draw import Line, bar, clip, fit, spark, stacked
+from vmqtui.draw import Line, bar, cells_of, clip, fit, spark, stacked
 from vmqtui.numbers import clock, compact, grouped, percent
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
-from vmqtui.state.rows import AdapterRow, CpuRow, known_sum, ratio
+from vmqtui.state.rows import AdapterRow, CpuRow, EventRow, known_sum, ratio
 from vmqtui.widgets.canvas import Canvas
 
 REASON_ROLES = {reason.name: f"reason{number}" for number, reason in enumerate(DEFAULT_QUEUE_REASONS, 1)}
@@ -218,29 +218,32 @@ class EventTail(ModelCanvas):
     """The last events, newest first."""
 
     def paint(self, width: int, height: int) -> list[Line]:
-        chosen = self.model.choices.adapter
-        rows = self.model.snapshot.events_of(chosen)
+        rows = self.model.snapshot.events_of(self.model.choices.adapter)[:height]
         if not rows:
             return [[(" no events", "dim")]]
-        lines: list[Line] = []
         several = len(self.adapters()) > 1
-        for row in rows[:height]:
-            event = row.event
-            what = printable(event.event).replace("_", " ")
-            who = printable(row.queue or event.adapter or "")
-            if row.queue is None and event.queue_id is not None:
-                who = f"queue {event.queue_id}"
-            if several and event.queue_id is not None:
-                who += f" {printable(event.adapter or '')}"
-            lines.append(
-                clip(
-                    [
-                        (f" {clock(event.sim_time_ns):>8} ", "dim"),
-                        (fit(what, 13), EVENT_LEVELS.get(event.event, "") or "text"),
-                        (f" {fit(who, 18 if several else 12)} ", "title"),
-                        (printable(event.cause), "dim"),
-                    ],
-                    width,
-                )
+        what = [printable(row.event.event).replace("_", " ") for row in rows]
+        whom = [_whom(row, several) for row in rows]
+        wide, named = max(12, *map(cells_of, what)), max(12, *map(cells_of, whom))
+        return [
+            clip(
+                [
+                    (f" {clock(row.event.sim_time_ns):>8} ", "dim"),
+                    (fit(event, wide), EVENT_LEVELS.get(row.event.event, "") or "text"),
+                    (f" {fit(name, named)} ", "title"),
+                    (printable(row.event.cause), "dim"),
+                ],
+                width,
             )
-        return lines
+            for row, event, name in zip(rows, what, whom, strict=True)
+        ]
+
+
+def _whom(row: EventRow, several: bool) -> str:
+    """The queue that an event is about, and its adapter where there are several."""
+    event = row.event
+    adapter = printable(event.adapter or "")
+    if event.queue_id is None:
+        return printable(row.queue or "") or adapter
+    whose = printable(row.queue) if row.queue is not None else f"queue {event.queue_id}"
+    return f"{whose} {adapter}" if several else whose
