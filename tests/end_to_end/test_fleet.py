@@ -16,6 +16,7 @@ from engine.telemetry.summary import FindingCounts, Summary
 from tests.bus.conftest import make_config, make_stats
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.program import wait_until
+from vmqtui.cli import get
 
 SECOND = 1_000_000_000
 HOSTS = 300
@@ -173,6 +174,26 @@ def test_other_tables_have_the_rows_of_all_hosts_that_report(
     ]
     assert all(row["pps"] == pytest.approx(40) for row in done.document["adapters"])
     assert done.err == "warning: host mute sent no reading within 5 s\n"
+
+
+def test_a_watch_of_hosts_that_send_nothing_waits_for_them_and_warns_once(
+    mosquitto: str, publisher: Publisher, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.publish("mute", "status", ONLINE)
+    monkeypatch.setattr(get, "ANSWER_S", 0.3)
+    printed: list[float] = []
+
+    def note(*_: object, **__: object) -> None:
+        printed.append(time.monotonic())
+        if len(printed) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(get, "print_json", note)
+    done = here("get", "queues", "--broker", mosquitto, "--host", "all", "--watch", "--json")
+    publisher.publish("mute", "status", None)
+    assert done.status == 130
+    assert printed[2] - printed[0] >= 0.6
+    assert done.err == "warning: host mute sent no reading within 0.3 s\n"
 
 
 def test_several_hosts_and_none_named_is_an_error_that_names_all(

@@ -100,14 +100,18 @@ async def _get_of_all(table: _Table, broker: str | None, adapter: str | None) ->
     """A table of the rows of all hosts that are online. A host that sends nothing fails nothing: it has no
     rows, and a warning."""
     known: dict[str, _Readings] = {}
+    warned: set[str] = set()
     async with open_watcher(broker, None, user="viewer") as watcher:
         await find_hosts(watcher)
         while True:
             online = sorted(name for name, view in watcher.hosts.items() if view.online)
             readings = [known.setdefault(name, _Readings(watcher, name)) for name in online]
             count = 1 if any(one.seen for one in readings) else _READINGS
-            patience_s = {one: ANSWER_S if one.arrived or not one.tried else 0.0 for one in readings}
-            await asyncio.gather(*(one.next(count, within_s) for one, within_s in patience_s.items()))
+            awaited = [one for one in readings if one.arrived or not one.tried] or readings
+            await asyncio.gather(
+                *(one.next(count, ANSWER_S if one in awaited else 0.0) for one in readings),
+                asyncio.sleep(ANSWER_S if table.watch and not readings else 0),
+            )
             if watcher.state != "connected":
                 failed(watcher.why)
             rows = [
@@ -120,8 +124,9 @@ async def _get_of_all(table: _Table, broker: str | None, adapter: str | None) ->
                 unusable(f"--adapter: {adapter!r} is not an adapter of any host")
             table.print(rows, hosts=[one.name for one in readings if one.arrived])
             for one in readings:
-                if not one.arrived:
+                if not one.arrived and one.name not in warned:
                     warn(one.why_none)
+            warned = {one.name for one in readings if not one.arrived}
             if not table.watch:
                 return DONE
 
