@@ -36,12 +36,15 @@ OF_NO_INPUT: Final = {
     "vmqtui.compare.plots._CHARACTERS",
     "vmqtui.compare.plots._MOST_TICKS",
     "vmqtui.widgets.table._MOST_KEPT",
+    "vmqtui.widgets.matrix._MOST_BAR",
+    "vmqtui.widgets.matrix._MOST_NAME",
     "vmqtui.state.archive._EVENTS_KEPT",
     "vmqtui.state.trail.POINTS",
     # names of keys, not how many there may be
     "vmqtui.actions.action.KEY_CHARACTERS",
     "vmqtui.actions.keymap._CHARACTERS",
     # what the model and its kernels reckon with
+    "engine.dataplane.crew.WAIT_AT_ONCE",
     "engine.dataplane.layout.ADAPTER_MAX_FRAME_BYTES",
     "engine.dataplane.costs._MOST_CYCLES",
     "engine.dataplane.rounds.MOST_AHEAD",
