@@ -400,3 +400,15 @@ def test_a_worker_that_is_slow_to_start_keeps_nobody_waiting(monkeypatch: pytest
         look_until(rounds, lambda: not rounds.down)
         serve(rounds, [1] * 10, 1_000_000)
         assert queue(rounds, 1)["returned_frames"] == 10
+
+
+def test_latencies_that_a_dead_worker_counted_in_a_round_it_did_not_end_do_not_count() -> None:
+    with two_queues() as rounds:
+        serve(rounds, [1] * 10, 0)
+        plane = rounds.plane
+        plane.views.latency[1 - plane.bank[1], 1] += 7
+        Killer(rounds).kill(1)
+        rounds.replace_dead()
+        look_until(rounds, lambda: not rounds.down)
+        serve(rounds, [1] * 5, 1_000_000)
+        assert plane.latency(1).sum() == queue(rounds, 1)["indicated_frames"] == 15
