@@ -8,9 +8,19 @@ import pytest
 from engine.advice.finding import Finding, Request
 from engine.bus.messages import Status
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, make_config, play, with_queue
+from tests.vmqtui.scripted import (
+    SECOND,
+    ScriptedHost,
+    ScriptedLink,
+    mac,
+    make_config,
+    make_stats,
+    play,
+    with_queue,
+)
 from vmqtui.advising import words
 from vmqtui.state.advice import FindingRow
+from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task
 
@@ -120,6 +130,23 @@ async def test_what_an_allocation_answers_is_what_the_requests_after_it_are_abou
         answers = {allocate.key: await link.request("hv01", allocate.op, {})}
         assert set_filter.params(answers)["queue_id"] == 9
         assert complete.params(answers)["queue_ids"] == [9]
+
+
+def test_a_fix_that_gives_a_queue_previews_what_that_takes() -> None:
+    snapshot = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
+    filter_params = {"adapter": "nic0", "queue_id": 13, "mac": mac(0x1001), "vlan": 10}
+    task = apply_fix(
+        finding(
+            Request(op="allocate_queue", params={"adapter": "nic0", "name": "x", "cpu": 1, "buffers": 8}),
+            Request(op="set_filter", params=filter_params, queue_from=0),
+        ),
+        snapshot,
+    )
+    assert isinstance(task, Task)
+    foreseen = task.plan({})[1].foreseen
+    assert foreseen is not None
+    assert "from the default queue: " in foreseen.words
+    assert " frames/s now" in foreseen.words
 
 
 @pytest.mark.parametrize(

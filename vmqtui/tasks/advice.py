@@ -8,7 +8,8 @@ from engine.telemetry.config import AdapterConfig, FilterConfig, QueueConfig
 from vmqtui.advising.words import command, effect
 from vmqtui.printable import printable
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks.task import Answers, Step, Task, number_in
+from vmqtui.tasks.foresight import taken_by_new
+from vmqtui.tasks.task import Answers, Foreseen, Step, Task, number_in
 
 _FINAL: Final[Mapping[str, str]] = {
     "free_queue": "a freed queue is gone, and its counters with it",
@@ -133,9 +134,17 @@ def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot:
         request.op,
         lambda answers: _params(request, answers),
         foresee=dict(request.params) if alone and request.queue_from is None else None,
+        foreseen=_taken(request, adapter, snapshot),
         undo=_undo(place, request, adapter, queue, snapshot),
         about=about if fixed else None,
     )
+
+
+def _taken(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Foreseen | None:
+    """Which frames a queue that is still to be allocated would take."""
+    if request.op != "set_filter" or request.queue_from is None or adapter is None:
+        return None
+    return taken_by_new(snapshot, adapter.name, request.params["mac"], request.params.get("vlan"))
 
 
 def _key(place: int) -> str:
