@@ -295,3 +295,22 @@ def test_a_gap_of_300_years_is_a_break_that_is_said(tmp_path: Path, here: Here) 
     assert "146 years" in done.err
     assert done.document["truncated"] is True
     assert all(row["pending"] == 0 for row in done.document["adapters"][0]["queues"])
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "adapter", "queue", "p50_ns", "longest_ns"),
+    [
+        ("team-backward-time", ("--adapter", "team0"), 1, 1, 51_000, 51_000),
+        ("slow-latency", (), 0, 1, 151_286_500, 301_520_500),
+    ],
+)
+def test_cases_that_went_wrong_are_right(
+    name: str, more: tuple[str, ...], adapter: int, queue: int, p50_ns: int, longest_ns: int,
+    captures: Path, here: Here,
+) -> None:  # fmt: skip
+    case = captures.parent / "cases" / name
+    done = here("replay", f"{case}.pcap", "--scenario", f"{case}.toml", "--json", *more)
+    assert done.status == 0
+    row = done.document["adapters"][adapter]["queues"][queue]
+    assert p50_ns <= row["latency_p50_ns"] <= 1.25 * p50_ns
+    assert row["latency_max_ns"] == longest_ns

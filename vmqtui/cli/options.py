@@ -13,9 +13,12 @@ ScenarioFile = Annotated[
     typer.Option("--scenario", metavar="F", help="Scenario file (TOML); default: one that ships."),
 ]
 CaptureFile = Annotated[
-    Path | None, typer.Option("--capture", metavar="F", help="Receive this pcap or pcapng file's frames.")
+    Path | None,
+    typer.Option("--capture", metavar="F", help="Receive the frames of this capture (pcap, pcapng)."),
 ]
-CaptureArgument = Annotated[Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file.")]
+CaptureArgument = Annotated[
+    Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file, also gzipped; - is standard input.")
+]
 Loop = Annotated[bool, typer.Option("--loop", help="Start the capture again when it ends.")]
 Interface = Annotated[
     str | None,
