@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import paho.mqtt.client as mqtt
@@ -12,11 +13,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from engine.bus import codec, topics
 from engine.bus.messages import Status
+from engine.telemetry.config import Config
 from engine.telemetry.summary import FindingCounts, Summary
 from tests.bus.conftest import make_config, make_stats
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.program import wait_until
-from vmqtui.cli import get
+from vmqtui.cli import get, readings
 
 SECOND = 1_000_000_000
 HOSTS = 300
@@ -180,7 +182,8 @@ def test_a_watch_of_hosts_that_send_nothing_waits_for_them_and_warns_once(
     mosquitto: str, publisher: Publisher, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher.publish("mute", "status", ONLINE)
-    monkeypatch.setattr(get, "ANSWER_S", 0.3)
+    for module in (get, readings):
+        monkeypatch.setattr(module, "ANSWER_S", 0.3)
     printed: list[float] = []
 
     def note(*_: object, **__: object) -> None:
@@ -204,28 +207,58 @@ def test_several_hosts_and_none_named_is_an_error_that_names_all(
     assert done.err.endswith("one of mute, ta, tb, all fits\n")
 
 
-def test_a_host_whose_readings_cannot_be_read_is_an_error_that_says_how_many(
-    mosquitto: str, publisher: Publisher, talking: list[str], here: Here
-) -> None:
-    name, ended = "garbled", threading.Event()
+@contextmanager
+def publishing(publisher: Publisher, name: str, stats: bytes, config: Config | None) -> Iterator[None]:
+    """A host that publishes the same reading again and again."""
+    ended = threading.Event()
     publisher.publish(name, "status", ONLINE)
-    publisher.publish(name, "config", make_config(name))
+    if config is not None:
+        publisher.publish(name, "config", config)
 
-    def garble() -> None:
+    def publish() -> None:
         while not ended.wait(0.05):
-            publisher.publish_bytes(name, "stats", b"\xc1", retain=False)
+            publisher.publish_bytes(name, "stats", stats, retain=False)
 
-    thread = threading.Thread(target=garble)
+    thread = threading.Thread(target=publish)
     thread.start()
     try:
-        done = here("get", "queues", "--broker", mosquitto, "--host", name)
+        yield
     finally:
         ended.set()
         thread.join()
         for kind in ("status", "config"):
             publisher.publish(name, kind, None)
+
+
+@pytest.mark.parametrize("command", ["get queues", "advise"])
+@pytest.mark.parametrize("config", [make_config("garbled"), None])
+def test_a_host_whose_readings_cannot_be_read_is_an_error_that_says_how_many(
+    command: str, config: Config | None, mosquitto: str, publisher: Publisher, here: Here
+) -> None:
+    with publishing(publisher, "garbled", b"\xc1", config):
+        done = here(*command.split(), "--broker", mosquitto, "--host", "garbled")
     assert (done.status, done.out) == (1, "")
     assert re.fullmatch(r"error: host garbled: its readings can't be read \(\d+ came\)\n", done.err)
+
+
+@pytest.mark.parametrize(
+    ("command", "config", "sentence"),
+    [
+        ("get queues", None, "host bare sent no configuration that can be read within 5 s"),
+        ("advise", None, "host bare sent no configuration that can be read within 5 s"),
+        (
+            "advise",
+            make_config("bare", revision=9),
+            "host bare sent no configuration for its readings in 5 s",
+        ),
+    ],
+)
+def test_a_host_without_a_configuration_for_its_readings_is_an_error(
+    command: str, config: Config | None, sentence: str, mosquitto: str, publisher: Publisher, here: Here
+) -> None:
+    with publishing(publisher, "bare", codec.encode(make_stats(1)), config):
+        done = here(*command.split(), "--broker", mosquitto, "--host", "bare")
+    assert (done.status, done.out, done.err) == (1, "", f"error: {sentence}\n")
 
 
 @pytest.fixture

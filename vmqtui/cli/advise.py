@@ -127,27 +127,32 @@ async def _watch(broker: str | None, host: str | None, seconds: float, window: A
     """
     from engine.bus.watcher import KINDS
     from vmqtui.cli.attach import ANSWER_S, find_host, open_watcher
+    from vmqtui.cli.readings import Readings
 
     async with open_watcher(broker, host, user="viewer", kinds=(*KINDS, "advice")) as watcher:
-        view = watcher.hosts[await find_host(watcher, host)]
+        readings = Readings(watcher, await find_host(watcher, host))
         first = None
         latest = 0.0
+        matched = time.monotonic()
         while True:
-            seen = view.stats_received
-            if not await watcher.wait_for(lambda seen=seen: view.stats_received > seen, ANSWER_S):  # type: ignore[misc]
-                failed(f"{view.name} sent no reading within {ANSWER_S:g} s")
-            stats, config = view.stats, view.config
-            if stats is None or config is None:
-                continue
+            if not await readings.next():
+                failed(readings.why_none)
+            stats, config = readings.snapshot.stats, readings.snapshot.config
+            assert stats is not None
+            assert config is not None
             window.add(config, stats)
+            now = time.monotonic()
+            if config.revision != stats.revision:
+                if now - matched > ANSWER_S:
+                    failed(f"host {readings.name} sent no configuration for its readings in {ANSWER_S:g} s")
+                continue
+            matched = now
             if first is None or stats.sim_time_ns < first.sim_time_ns:
-                first, latest = stats, time.monotonic() + 3 * seconds
-            elif config.revision == stats.revision and (
-                stats.sim_time_ns - first.sim_time_ns >= seconds * 1e9 or time.monotonic() >= latest
-            ):
+                first, latest = stats, now + 3 * seconds
+            elif stats.sim_time_ns - first.sim_time_ns >= seconds * 1e9 or now >= latest:
                 window.finish()
-                if view.advice is not None:
-                    window.take_over(view.advice)
+                if readings.view is not None and readings.view.advice is not None:
+                    window.take_over(readings.view.advice)
                 return Evidence(config, stats, first)
 
 

@@ -6,18 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from engine.bus.host_view import HostView
-from engine.bus.watcher import Watcher
 from engine.counted import counted
 from vmqtui.cli.attach import ALL, ANSWER_S, find_host, find_hosts, open_watcher
 from vmqtui.cli.failures import DONE, failed, sentences, unusable, warn
 from vmqtui.cli.output import chosen_columns, print_json, print_table
+from vmqtui.cli.readings import Readings
 from vmqtui.cli.run import run_async
 from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.export import document
 from vmqtui.columns.of_hosts import OfHost, of_hosts
 from vmqtui.state.hosts import row_of_summary
-from vmqtui.state.snapshot import Snapshot
 
 _READINGS: Final = 2  # rates are differences
 _OF_FLEET: Final = ("status", "summary")
@@ -81,7 +79,7 @@ class _Table:
 async def _get(table: _Table, broker: str | None, host: str | None, adapter: str | None) -> int:
     async with open_watcher(broker, host, user="viewer") as watcher:
         name = await find_host(watcher, host, several=True)
-        readings = _Readings(watcher, name)
+        readings = Readings(watcher, name)
         if not await readings.next(_READINGS):
             failed(readings.why_none)
         while True:
@@ -99,13 +97,13 @@ async def _get(table: _Table, broker: str | None, host: str | None, adapter: str
 async def _get_of_all(table: _Table, broker: str | None, adapter: str | None) -> int:
     """A table of the rows of all hosts that are online. A host that sends nothing fails nothing: it has no
     rows, and a warning."""
-    known: dict[str, _Readings] = {}
+    known: dict[str, Readings] = {}
     warned: set[str] = set()
     async with open_watcher(broker, None, user="viewer") as watcher:
         await find_hosts(watcher)
         while True:
             online = sorted(name for name, view in watcher.hosts.items() if view.online)
-            readings = [known.setdefault(name, _Readings(watcher, name)) for name in online]
+            readings = [known.setdefault(name, Readings(watcher, name)) for name in online]
             count = 1 if any(one.seen for one in readings) else _READINGS
             awaited = [one for one in readings if one.arrived or not one.tried] or readings
             await asyncio.gather(
@@ -158,50 +156,3 @@ async def _get_hosts(table: _Table, broker: str | None, host: str | None) -> int
             if not table.watch:
                 return DONE
             await asyncio.sleep(_SUMMARY_S)
-
-
-class _Readings:
-    """One host's readings, each joined with the one before it and the configuration it belongs to."""
-
-    def __init__(self, watcher: Watcher, name: str) -> None:
-        self.name = name
-        self.snapshot = Snapshot(name)
-        self.arrived = False
-        """Whether the last reading that was waited for came."""
-        self.tried = False
-        self.seen = 0
-        self._watcher = watcher
-
-    @property
-    def why_none(self) -> str:
-        """Why no reading came, in a sentence."""
-        view = self._watcher.hosts.get(self.name)
-        if view is not None and view.stats_unreadable:
-            return f"host {self.name}: its readings can't be read ({view.stats_unreadable} came)"
-        return f"host {self.name} sent no reading within {ANSWER_S:g} s"
-
-    async def next(self, count: int = 1, within_s: float = ANSWER_S) -> bool:
-        """Wait for so many readings, each up to ``within_s``, and take the last two; whether they came."""
-        self.arrived, self.tried = False, True
-        for _ in range(count):
-            if not await self._watcher.wait_for(self._came, within_s):
-                return False
-            view = self._view
-            assert view is not None
-            self.seen = view.stats_received
-            before = self.snapshot.stats
-            self.snapshot = Snapshot(
-                self.name, view.status, view.config, view.stats, before, tuple(view.events)
-            )
-        self.arrived = True
-        return True
-
-    @property
-    def _view(self) -> HostView | None:
-        return self._watcher.hosts.get(self.name)
-
-    def _came(self) -> bool:
-        view = self._view
-        if view is None or view.config is None or view.stats_received <= self.seen:
-            return False
-        return view.stats is not None and not view.stats_unreadable
