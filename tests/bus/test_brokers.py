@@ -89,9 +89,9 @@ async def test_an_operator_asks_and_a_viewer_only_watches(shown: BrokerUrl) -> N
         Watcher(as_user(shown, "vic"), "hv01") as viewer,
     ):
         assert (await operator.request("hv01", "ping")).status == "ok"
-        assert await viewer.wait_for(lambda: "hv01" in viewer.hosts and viewer.hosts["hv01"].online, 5)
+        assert await viewer.wait_for(lambda: "hv01" in viewer.hosts and viewer.hosts["hv01"].online, 60)
         bus.publish_stats(make_stats(7))
-        assert await viewer.wait_for(lambda: viewer.hosts["hv01"].stats_received > 0, 5)
+        assert await viewer.wait_for(lambda: viewer.hosts["hv01"].stats_received > 0, 60)
         with pytest.raises(RequestTimeout):
             await viewer.request("hv01", "ping", timeout=0.3)
         assert (await operator.request("hv01", "ping")).status == "ok"
@@ -127,7 +127,7 @@ async def test_an_engine_speaks_for_its_own_host_only(shown: BrokerUrl) -> None:
         running_bus(as_user(shown, "hv01"), "hv01", EngineStandIn()),
     ):
         await forger.publish(topics.status("hv02"), b"forged", 1, retain=True)
-        assert await watcher.wait_for(lambda: "hv01" in watcher.hosts, 5)
+        assert await watcher.wait_for(lambda: "hv01" in watcher.hosts, 60)
         assert list(watcher.hosts) == ["hv01"]
 
 
@@ -149,7 +149,7 @@ async def test_a_will_that_its_client_may_not_publish_goes_nowhere(shown: Broker
 async def test_a_wrong_password_and_none_are_refused(shown: BrokerUrl) -> None:
     for url in (replace(shown, user="ops", password="guess"), shown):
         async with Watcher(url) as watcher:
-            assert await watcher.wait_for(lambda: watcher.state == "lost", 10)
+            assert await watcher.wait_for(lambda: watcher.state == "lost", 60)
             assert "authori" in watcher.why.lower()
 
 

@@ -183,7 +183,7 @@ async def test_the_sentence_is_that_of_the_request(
 ) -> None:
     stand_in.hold.clear()
     async with running_bus(mosquitto.url, host, stand_in), Watcher(mosquitto.url, host) as watcher:
-        assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 5)
+        assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 60)
         with pytest.raises(
             RequestTimeout, match=f"{host} did not answer 'ping' within 0.2 s: it(s status)? is online"
         ):

@@ -111,11 +111,11 @@ async def test_an_engine_is_asked_and_what_fits_no_event_is_counted(broker_url: 
         return Response(id=request.id, status="ok", ndis_status="", result={"events": found})
 
     async with engine_bus(broker_url, host, answer) as bus, Watcher(broker_url, host) as watcher:
-        assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 5)
+        assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 60)
         view = watcher.hosts[host]
         await watcher.catch_up(host)
         bus.publish_event(event(3))
-        assert await watcher.wait_for(lambda: len(view.events) == 3, 5)
+        assert await watcher.wait_for(lambda: len(view.events) == 3, 60)
         assert (seqs(view), watcher.undecodable) == ([1, 2, 3], 2)
 
 
@@ -124,9 +124,9 @@ async def test_an_engine_that_keeps_no_events_changes_nothing(broker_url: Broker
         return Response(id=request.id, status="error", ndis_status="NDIS_STATUS_NOT_SUPPORTED")
 
     async with engine_bus(broker_url, host, refuse) as bus, Watcher(broker_url, host) as watcher:
-        assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 5)
+        assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 60)
         bus.publish_event(event(3))
-        assert await watcher.wait_for(lambda: bool(watcher.hosts[host].events), 5)
+        assert await watcher.wait_for(lambda: bool(watcher.hosts[host].events), 60)
         await watcher.catch_up(host)
         assert seqs(watcher.hosts[host]) == [3]
 

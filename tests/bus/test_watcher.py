@@ -45,16 +45,16 @@ async def test_a_watcher_sees_a_host_from_its_config_to_its_end(
 ) -> None:
     async with Watcher(broker_url, host) as watcher:
         async with running_bus(broker_url, host, stand_in) as bus:
-            assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 5)
+            assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 60)
             view = watcher.hosts[host]
-            assert await watcher.wait_for(lambda: view.config is not None, 5)
+            assert await watcher.wait_for(lambda: view.config is not None, 60)
             bus.publish_stats(make_stats(5))
             bus.publish_event(event(1))
-            assert await watcher.wait_for(lambda: view.stats is not None and len(view.events) == 1, 5)
+            assert await watcher.wait_for(lambda: view.stats is not None and len(view.events) == 1, 60)
             assert view.stats is not None
             assert view.stats.adapters["nic0"].queues["steered_frames"] == [0, 5, 10, 15]
             assert view.received_monotonic is not None
-        assert await watcher.wait_for(lambda: not view.online, 5)
+        assert await watcher.wait_for(lambda: not view.online, 60)
         assert view.status is not None
         assert view.status.state == "offline"
 
@@ -96,8 +96,8 @@ async def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(
 ) -> None:
     async with running_bus(embedded.url, host, stand_in), Watcher(embedded.url, host) as watcher:
         await watcher.request(host, "ping")
-        took = []
-        for _ in range(10):
+        took = [1.0]
+        while min(took) >= 0.035 and len(took) < 200:  # a busy machine has a quick one among many
             began = time.monotonic()
             await watcher.request(host, "ping")
             took.append(time.monotonic() - began)
@@ -145,11 +145,11 @@ async def test_events_are_bounded_and_the_dropped_ones_counted(
 ) -> None:
     monkeypatch.setattr(host_view, "EVENT_LIMIT", 10)
     async with running_bus(broker_url, host, stand_in) as bus, Watcher(broker_url, host) as watcher:
-        assert await watcher.wait_for(lambda: host in watcher.hosts, 5)
+        assert await watcher.wait_for(lambda: host in watcher.hosts, 60)
         view = watcher.hosts[host]
         for seq in range(25):
             bus.publish_event(event(seq))
-        assert await watcher.wait_for(lambda: bool(view.events) and view.events[-1].seq == 24, 5)
+        assert await watcher.wait_for(lambda: bool(view.events) and view.events[-1].seq == 24, 60)
         assert [event.seq for event in view.events] == list(range(15, 25))
         assert view.events_dropped == 15
 
@@ -172,14 +172,14 @@ async def test_what_does_not_decode_is_counted_and_changes_nothing(
     broker_url: BrokerUrl, host: str, stand_in: EngineStandIn
 ) -> None:
     async with running_bus(broker_url, host, stand_in) as bus, Watcher(broker_url, host) as watcher:
-        assert await watcher.wait_for(lambda: watcher.state == "connected" and host in watcher.hosts, 5)
+        assert await watcher.wait_for(lambda: watcher.state == "connected" and host in watcher.hosts, 60)
         view = watcher.hosts[host]
         bus.publish_stats(make_stats(1))
-        assert await watcher.wait_for(lambda: view.stats is not None and view.config is not None, 5)
+        assert await watcher.wait_for(lambda: view.stats is not None and view.config is not None, 60)
         before = view.config
         bus._connection.offer(f"vmq/v1/{host}/config", b"\x81\xa1x\x01")
         bus._connection.offer(f"vmq/v1/{host}/stats", b"\xc1")
-        assert await watcher.wait_for(lambda: view.stats is not None and watcher.undecodable == 2, 5)
+        assert await watcher.wait_for(lambda: view.stats is not None and watcher.undecodable == 2, 60)
         assert view.config is not None
         assert before is not None
         assert view.config.revision == before.revision
@@ -194,11 +194,11 @@ async def test_both_sides_find_each_other_again_when_the_broker_restarts(
     broker.start()
     try:
         async with running_bus(broker.url, host, stand_in) as bus, Watcher(broker.url, host) as watcher:
-            assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 5)
+            assert await watcher.wait_for(lambda: host in watcher.hosts and watcher.hosts[host].online, 60)
             view = watcher.hosts[host]
             await watcher.request(host, "ping", id="before")
             broker.kill()
-            assert await watcher.wait_for(lambda: watcher.state == "lost", 5)
+            assert await watcher.wait_for(lambda: watcher.state == "lost", 60)
             assert not view.online
             assert "no connection to" in watcher.why
             for seq in range(1, 6):
@@ -211,8 +211,8 @@ async def test_both_sides_find_each_other_again_when_the_broker_restarts(
             assert answer.result == {"number": 2}
             assert bus.counters.readings_replaced >= 4
             bus.publish_stats(make_stats(6))
-            assert await watcher.wait_for(lambda: view.online and view.stats is not None, 5)
-            assert await watcher.wait_for(lambda: view.stats is not None and view.stats.seq == 6, 5)
+            assert await watcher.wait_for(lambda: view.online and view.stats is not None, 60)
+            assert await watcher.wait_for(lambda: view.stats is not None and view.stats.seq == 6, 60)
             again = await watcher.request(host, "ping", id="before")
             assert again.result == {"number": 1}
             assert len(stand_in.requests) == 2
@@ -291,7 +291,7 @@ async def test_a_refused_subscription_is_told(host: str) -> None:
 
     server = await asyncio.start_server(refusing_broker, "127.0.0.1", 0)
     async with Watcher(BrokerUrl("127.0.0.1", server.sockets[0].getsockname()[1]), host) as watcher:
-        assert await watcher.wait_for(lambda: watcher.state == "lost", 5)
+        assert await watcher.wait_for(lambda: watcher.state == "lost", 60)
         assert f"refuses the subscription to vmq/v1/{host}/config" in watcher.why
     server.close()
 
@@ -307,6 +307,6 @@ async def test_a_broker_that_refuses_the_credentials_is_quoted(
     server = await asyncio.start_server(refusing_broker, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with Watcher(BrokerUrl("127.0.0.1", port, user="ann", password="sesame")) as watcher:
-        assert await watcher.wait_for(lambda: watcher.state == "lost", 5)
+        assert await watcher.wait_for(lambda: watcher.state == "lost", 60)
         assert watcher.why == f"no connection to mqtt://ann@127.0.0.1:{port}: Not authorized"
     server.close()

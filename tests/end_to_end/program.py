@@ -56,7 +56,7 @@ def shared_memory(family: list[psutil.Process]) -> set[Path]:
     return {path for path in paths if path.is_relative_to("/dev/shm") and path.exists()}
 
 
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 10) -> None:
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Return when ``holds()`` is true; fail after ``seconds``."""
     end = time.monotonic() + seconds
     pause = threading.Event()
@@ -116,7 +116,7 @@ class Running:
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
-    def end(self, number: int = signal.SIGTERM, seconds: float = 10) -> int:
+    def end(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """Send a signal if it still runs, wait for its end, give its status."""
         if self.process.poll() is None:
             self.process.send_signal(number)

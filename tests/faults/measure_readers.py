@@ -39,9 +39,9 @@ async def measure(broker: FaultyBroker, stalled: int, queues: int, seconds: floa
                 reading = stalled_reader(broker.url, topics.stats("lab"), number)
                 readers.enter_context(contextlib.closing(reading))
             async with Watcher(broker.url, "lab") as watcher:
-                assert await watcher.wait_for(lambda: "lab" in watcher.hosts, 10)
+                assert await watcher.wait_for(lambda: "lab" in watcher.hosts, 60)
                 view = watcher.hosts["lab"]
-                assert await watcher.wait_for(lambda: view.stats_received > 0, 10)
+                assert await watcher.wait_for(lambda: view.stats_received > 0, 60)
                 assert engine._bus is not None
                 came, cpu, began = view.stats_received, engine_process.cpu_times(), time.monotonic()
                 replaced = engine._bus.counters.readings_replaced

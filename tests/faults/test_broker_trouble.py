@@ -69,11 +69,11 @@ async def test_a_dashboard_is_stale_then_offline_then_live_when_its_broker_hangs
         seen.clear()
         lab.broker.signal(signal.SIGSTOP)
         try:
-            assert await eventually(lambda: shows("offline"), 15)
+            assert await eventually(lambda: shows("offline"), 60)
             assert "no connection to" in model.live().words
         finally:
             lab.broker.signal(signal.SIGCONT)
-        assert await eventually(lambda: shows("live"), 15)
+        assert await eventually(lambda: shows("live"), 60)
         assert seen[:3] == ["live", "stale", "offline"]
 
 

@@ -17,7 +17,7 @@ from tests.service.live_history import HOST, Exchange, Recorder
 CPUS: Final = 4
 FLOWS: Final = 12
 VLAN: Final = 10
-PATIENCE_S: Final = 20
+PATIENCE_S: Final = 60
 BURSTS: Final = 45
 BURST: Final = 6
 SHARED: Final = "pool"

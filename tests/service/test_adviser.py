@@ -69,7 +69,7 @@ async def test_an_engine_publishes_it_retained_for_who_comes_later() -> None:
                 await late.subscribe(topics.advice("lab"))
                 message = await anext(aiter(late.messages))
             async with Watcher(url, kinds=(*KINDS, "advice")) as watcher:
-                assert await watcher.wait_for(lambda: any(one.advice for one in watcher.hosts.values()), 30)
+                assert await watcher.wait_for(lambda: any(one.advice for one in watcher.hosts.values()), 60)
                 followed = watcher.hosts["lab"].advice
     assert isinstance(message.payload, bytes)
     found = decode(Advice, message.payload)

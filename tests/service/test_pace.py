@@ -127,7 +127,7 @@ async def test_an_engine_that_cannot_keep_up_says_so_stays_usable_and_recovers(
     readings: list[Stats] = []
     while_waiting: list[int] = []
     async with Watcher(engine.url) as watcher:
-        assert await watcher.wait_for(lambda: "lab" in watcher.hosts, 10)
+        assert await watcher.wait_for(lambda: "lab" in watcher.hosts, 60)
         view = watcher.hosts["lab"]
 
         async def ask(op: str, params: dict[str, Any]) -> None:

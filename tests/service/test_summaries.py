@@ -106,7 +106,7 @@ async def test_an_engine_sends_one_every_second_whatever_its_interval(interval_s
     found: list[Summary] = []
     numbers: list[int] = []
     async with Engine(default_scenario(), interval_s=interval_s) as engine, reader(engine) as early:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found) < 3:
                 message = await anext(early.messages)
                 assert isinstance(message.payload, bytes)

@@ -85,7 +85,7 @@ class Guarded:
             check_identities(stats)
             return stats.cpus["down"][cpu] == down
 
-        assert await self.watcher.wait_for(says, 20)
+        assert await self.watcher.wait_for(says, 60)
 
     def queue(self, name: str) -> int:
         stats = self.view.stats
@@ -101,7 +101,7 @@ async def guarded() -> AsyncIterator[Guarded]:
         Engine(scenario, interval_s=INTERVAL_S, worker_deadline_s=DEADLINE_S) as engine,
         Watcher(engine.url, "guarded") as watcher,
     ):
-        assert await watcher.wait_for(lambda: "guarded" in watcher.hosts, 20)
+        assert await watcher.wait_for(lambda: "guarded" in watcher.hosts, 60)
         yield Guarded(engine, watcher)
 
 
@@ -171,16 +171,16 @@ async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_b
             os.kill(pid, signal.SIGKILL)
         return any(one.event == "worker_down" for one in guarded.view.events)
 
-    assert await guarded.watcher.wait_for(given_up, 20)
+    assert await guarded.watcher.wait_for(given_up, 60)
     told = await guarded.event("worker_down")
     assert told.cause.startswith("CPU 1 is down: its worker died 4 times within 60 s")
     await guarded.stats_with(1, 1)
     before = guarded.queue("lost_frames"), guarded.queue("returned_frames")
-    assert await guarded.watcher.wait_for(lambda: guarded.queue("lost_frames") > before[0] + 100, 20)
+    assert await guarded.watcher.wait_for(lambda: guarded.queue("lost_frames") > before[0] + 100, 60)
     assert guarded.queue("returned_frames") == before[1]
 
     await guarded.ask("set_queue_parameters", queue_id=1, cpu=0)  # moved away it goes on
-    assert await guarded.watcher.wait_for(lambda: guarded.queue("returned_frames") > before[1] + 100, 20)
+    assert await guarded.watcher.wait_for(lambda: guarded.queue("returned_frames") > before[1] + 100, 60)
     await guarded.ask("set_queue_parameters", queue_id=1, cpu=1)
 
     assert (await guarded.watcher.request("guarded", "restart_worker", {"cpu": 2})).status == "error"
@@ -188,7 +188,7 @@ async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_b
     await guarded.event("worker_replaced")
     await guarded.stats_with(1, 0)
     returned = guarded.queue("returned_frames")
-    assert await guarded.watcher.wait_for(lambda: guarded.queue("returned_frames") > returned + 100, 20)
+    assert await guarded.watcher.wait_for(lambda: guarded.queue("returned_frames") > returned + 100, 60)
 
 
 @pytest.mark.parametrize("pace", ["max", "real"])

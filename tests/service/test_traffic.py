@@ -43,7 +43,7 @@ class Reader:
 
     async def next(self) -> Stats:
         view = self.watcher.hosts["changing"]
-        assert await self.watcher.wait_for(_more_than(view.stats_received, lambda: view.stats_received), 10)
+        assert await self.watcher.wait_for(_more_than(view.stats_received, lambda: view.stats_received), 60)
         assert view.stats is not None
         check_identities(view.stats)
         return view.stats

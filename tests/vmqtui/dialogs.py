@@ -9,7 +9,7 @@ from tests.vmqtui.conftest import screen_text
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.fields import Choice
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 """How long what is waited for may take, on a machine that is busy."""
 
 

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.vmqtui.random_keys import Dashboards
 
-BURSTS = 100
-SEED = 21
 
-
-async def test_bursts_of_random_keys_leave_the_dashboard_running(tmp_path: Path) -> None:
-    dashboards = Dashboards(SEED, tmp_path)
-    await dashboards.press(BURSTS)
-    assert dashboards.pressed == BURSTS
+@pytest.mark.parametrize(("bursts", "seed"), [(100, 21), pytest.param(2_000, 22, marks=pytest.mark.slow)])
+async def test_bursts_of_random_keys_leave_the_dashboard_running(
+    bursts: int, seed: int, tmp_path: Path
+) -> None:
+    dashboards = Dashboards(seed, tmp_path)
+    await dashboards.press(bursts)
+    assert dashboards.pressed == bursts

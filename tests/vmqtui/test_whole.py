@@ -53,7 +53,7 @@ SCENARIO = Scenario(
 
 async def seen(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
     """Wait until it holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await pilot.pause(0.02)
 
@@ -63,7 +63,7 @@ def queue(app: VmqApp, label: str) -> QueueRow | None:
 
 
 async def closed(pilot: Pilot[None], app: VmqApp) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(app.screen_stack) > 1:
             assert "✗" not in screen_text(app), screen_text(app)
             await pilot.pause(0.02)

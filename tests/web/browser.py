@@ -65,7 +65,7 @@ class Page:
         self._last += 1
         answer = self._answers[self._last] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": self._last, "method": method, "params": params})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             said = await answer
         assert "error" not in said, said
         result: dict[str, Any] = said["result"]
@@ -94,7 +94,7 @@ class Page:
     async def until(self, holds: Callable[[], object], what: str) -> None:
         """Wait for something to be heard."""
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not holds():
                     self._news.clear()
                     await self._news.wait()

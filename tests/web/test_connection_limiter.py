@@ -54,7 +54,7 @@ async def serving(limit: int) -> AsyncIterator[tuple[Served, ConnectionLimiter]]
     listening = listen_on("127.0.0.1", 0)
     served.port = listening[0].getsockname()[1]
     try:
-        async with asyncio.timeout(10), ConnectionLimiter(runner.server, listening, limit) as limiter:
+        async with asyncio.timeout(60), ConnectionLimiter(runner.server, listening, limit) as limiter:
             yield served, limiter
     finally:
         await runner.cleanup()
