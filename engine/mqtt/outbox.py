@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from engine.mqtt import packets
@@ -56,15 +57,18 @@ class Outbox:
     QoS 1 has precedence. It is never dropped: up to ``IN_FLIGHT_LIMIT`` messages are sent ahead of their
     acknowledgements, the rest waits, the senders in turn. Of QoS 0 only the newest message of each topic
     waits; ``skipped`` counts the others. A client that took nothing while ``UNREAD_LIMIT_BYTES`` came for
-    it is disconnected.
+    it is disconnected. Retained messages are no part of that: only their topics wait, and ``retained``
+    gives a topic's message, or None, when there is room for it.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, retained: Callable[[str], Message | None]) -> None:
         self._channel = channel
+        self._retained = retained
+        self._retained_due: dict[str, int] = {}  # QoS by topic
         self._clock = asyncio.get_running_loop().time
         self._in_flight: set[int] = set()
         self._last_id = 0
-        self._waiting: OrderedDict[str, deque[tuple[Message, bool]]] = OrderedDict()  # by sender
+        self._waiting: OrderedDict[str, deque[Message]] = OrderedDict()  # by sender
         self._newest: dict[str, tuple[bytes, int]] = {}  # by topic
         self._waiting_bytes = 0
         self._newest_bytes = 0
@@ -87,7 +91,7 @@ class Outbox:
     @property
     def idle(self) -> bool:
         """Whether all was sent, and acknowledged where it has to be."""
-        return self._ended or not (self.unread_bytes or self._in_flight)
+        return self._ended or not (self.unread_bytes or self._in_flight or self._retained_due)
 
     def answer(self, packet: bytes) -> None:
         """Send what answers a packet of the client."""
@@ -95,20 +99,27 @@ class Outbox:
         if not self._channel.can_write:
             self._count_unread(len(packet))
 
-    def send(self, message: Message, qos: int, *, retain: bool = False) -> bool:
+    def send_retained(self, wanted: Mapping[str, int]) -> None:
+        """Send what is retained on topics, with a QoS each, as the client reads."""
+        if not self._ended:
+            for topic, qos in wanted.items():
+                self._retained_due[topic] = max(qos, self._retained_due.get(topic, 0))
+            self.pump()
+
+    def send(self, message: Message, qos: int) -> bool:
         """Send a message, now or later; whether it was kept for later."""
         if self._ended:
             return False
         if qos:
             if self._channel.can_write and not self._waiting and len(self._in_flight) < IN_FLIGHT_LIMIT:
-                self._send_acknowledged(message, retain)
+                self._send_acknowledged(message)
                 return False
-            self._wait(message, retain)
+            self._wait(message)
         elif self._channel.can_write and not self._newest:
-            self._channel.write(message.plain(retain=retain))
+            self._channel.write(message.plain())
             return False
         else:
-            self._replace(message, retain)
+            self._replace(message)
         self._count_unread(message.size_bytes)
         return True
 
@@ -124,12 +135,23 @@ class Outbox:
         channel = self._channel
         while self._waiting and channel.can_write and len(self._in_flight) < IN_FLIGHT_LIMIT:
             name, queue = next(iter(self._waiting.items()))
-            message, retain = queue.popleft()
+            message = queue.popleft()
             self._waiting.move_to_end(name)
             if not queue:
                 del self._waiting[name]
             self._release(message)
-            self._send_acknowledged(message, retain)
+            self._send_acknowledged(message)
+        # After what waits, so that no older message of its topic follows it.
+        while self._retained_due and channel.can_write and len(self._in_flight) < IN_FLIGHT_LIMIT:
+            topic = next(iter(self._retained_due))
+            qos = self._retained_due.pop(topic)
+            found = self._retained(topic)
+            if found is None:
+                continue
+            if min(qos, found.qos):
+                self._send_acknowledged(found, retain=True)
+            else:
+                channel.write(found.plain(retain=True))
         while self._newest and channel.can_write:
             topic = next(iter(self._newest))
             packet, size_bytes = self._newest.pop(topic)
@@ -152,14 +174,15 @@ class Outbox:
         """Drop everything that waits; the client has gone."""
         self._ended = True
         for queue in self._waiting.values():
-            for message, _ in queue:
+            for message in queue:
                 self._release(message)
         self._waiting.clear()
+        self._retained_due.clear()
         self._newest.clear()
         self._newest_bytes = 0
         self._in_flight.clear()
 
-    def _send_acknowledged(self, message: Message, retain: bool) -> None:
+    def _send_acknowledged(self, message: Message, *, retain: bool = False) -> None:
         packet_id = self._last_id
         while True:
             packet_id = packet_id % _LAST_PACKET_ID + 1
@@ -170,9 +193,9 @@ class Outbox:
         packet = packets.publish(message.topic_bytes, message.payload, retain=retain, packet_id=packet_id)
         self._channel.write(packet)
 
-    def _wait(self, message: Message, retain: bool) -> None:
+    def _wait(self, message: Message) -> None:
         name = "" if message.sender is None else message.sender.client
-        self._waiting.setdefault(name, deque()).append((message, retain))
+        self._waiting.setdefault(name, deque()).append(message)
         self._waiting_bytes += message.size_bytes
         if message.sender is not None:
             message.sender.waits(message.size_bytes)
@@ -182,7 +205,7 @@ class Outbox:
         if message.sender is not None:
             message.sender.waits(-message.size_bytes)
 
-    def _replace(self, message: Message, retain: bool) -> None:
+    def _replace(self, message: Message) -> None:
         """Keep a message of QoS 0 in place of the one before it on its topic."""
         earlier = self._newest.pop(message.topic, None)
         if earlier is not None:
@@ -191,7 +214,7 @@ class Outbox:
         if self._newest_bytes + message.size_bytes > UNREAD_LIMIT_BYTES:
             self.skipped += 1
             return
-        self._newest[message.topic] = (message.plain(retain=retain), message.size_bytes)
+        self._newest[message.topic] = (message.plain(), message.size_bytes)
         self._newest_bytes += message.size_bytes
 
     def _count_unread(self, size_bytes: int) -> None:

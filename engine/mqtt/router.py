@@ -75,14 +75,19 @@ class Router:
         for session, qos in readers:
             session.send(message, min(qos, message.qos))
 
-    def retained(self, filters: Mapping[str, int]) -> Iterator[tuple[Message, int]]:
-        """Retained messages that match new filters, each once, with the highest QoS of these."""
+    def kept(self, topic: str) -> Message | None:
+        """The message that is retained on a topic."""
+        message, _ = self._retained.get(topic, (None, False))
+        return message
+
+    def retained(self, filters: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+        """Topics of retained messages that match new filters, with the highest QoS of these."""
         self.tried += len(filters) * len(self._retained)
-        for topic, (message, _) in list(self._retained.items()):
+        for topic in self._retained:
             levels = topic.split("/")
             fitting = [qos for one, qos in filters.items() if matches(one, levels)]
             if fitting:
-                yield message, max(fitting)
+                yield topic, max(fitting)
 
     def _find_readers(self, topic: str) -> list[tuple[Session, int]]:
         self.tried += self._subscriptions.filter_count

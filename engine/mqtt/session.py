@@ -41,7 +41,7 @@ class Session:
         self.grant = grant
         self.will = connect.will
         self.channel = channel
-        self.outbox = Outbox(channel)
+        self.outbox = Outbox(channel, router.kept)
         self._router = router
         self._bucket = TokenBucket(PACKETS_AT_ONCE, PACKETS_A_SECOND)
         self._loop = asyncio.get_running_loop()
@@ -63,10 +63,10 @@ class Session:
         self.outbox.close()
         self._budget.remove(self._share)
 
-    def send(self, message: Message, qos: int, *, retain: bool = False) -> None:
+    def send(self, message: Message, qos: int) -> None:
         """Send a message to the client."""
         skipped = self.outbox.skipped
-        if self.outbox.send(message, qos, retain=retain):
+        if self.outbox.send(message, qos):
             self._budget.update(self._share)
             if not skipped and self.outbox.skipped:
                 why = "it reads slower than messages of QoS 0 come: it gets the newest of each topic"
@@ -165,9 +165,9 @@ class Session:
         self.outbox.answer(packets.suback(wanted.packet_id, codes))
         granted = {one: code for (one, _), code in zip(wanted.filters, codes, strict=True) if code < 2}
         tried = self._router.tried
-        for message, qos in self._router.retained(granted):
-            if self.grant.may_read(message.topic):
-                self.send(message, min(qos, message.qos), retain=True)
+        retained = self._router.retained(granted)
+        self.outbox.send_retained({topic: qos for topic, qos in retained if self.grant.may_read(topic)})
+        self._budget.update(self._share)
         self._bucket.owe(len(codes) + (self._router.tried - tried) / _MATCHES_A_TOKEN)
 
     def _refuse(self, action: str, topic: str) -> None:

@@ -212,10 +212,15 @@ async def test_what_is_not_acknowledged_piles_up_to_a_bound(monkeypatch: pytest.
         async with asyncio.timeout(60):
             await engine.reader.readexactly(8)
         viewer = BrokerUrl(url.host, url.port, user="viewer", password="viewer")
+        session_of = listener.router.sessions.__getitem__
         async with raw(viewer, "piler") as client:
             packet = subscribe_packet([b"vmq/v1/kept/config"], qos=1)
-            with contextlib.suppress(ConnectionError):
-                await client.say(packet * (outbox.IN_FLIGHT_LIMIT + 100))
+            await client.say(packet * (outbox.IN_FLIGHT_LIMIT + 100))  # what is retained waits once
+            assert await eventually(
+                lambda: len(session_of("piler").outbox._in_flight) == outbox.IN_FLIGHT_LIMIT
+            )
+            assert session_of("piler").outbox.unread_bytes == 0
+            await engine.say(kept * 100)
             assert await client.ended()
             assert await eventually(lambda: list(listener.router.sessions) == ["keeper"])
 

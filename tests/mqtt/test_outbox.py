@@ -24,10 +24,10 @@ class From:
         self.waiting_bytes += change_bytes
 
 
-def made() -> tuple[Outbox, Wire]:
+def made(retained: dict[str, Message] | None = None) -> tuple[Outbox, Wire]:
     channel = Channel()
     wire = Wire(channel)
-    box = Outbox(channel)
+    box = Outbox(channel, (retained or {}).get)
 
     class Receiver:
         writable = box.writable
@@ -142,6 +142,37 @@ async def test_a_client_that_reads_and_acknowledges_nothing_is_disconnected_too(
     while not box._channel.ended.done():
         box.send(message("a"), 1)
     assert box.idle
+
+
+async def test_a_client_is_sent_any_amount_that_is_retained_as_it_reads() -> None:
+    count = 2 * UNREAD_LIMIT_BYTES // MEGABYTE
+    retained = {f"kept/{number}": message(f"kept/{number}", bytes(MEGABYTE)) for number in range(count)}
+    box, wire = made(retained)
+    wire.blocked = True
+    box.send_retained(dict.fromkeys(retained, 1))
+    got: list[Publish] = []
+    while not box.idle:
+        assert box.unread_bytes < 2 * MEGABYTE
+        wire.read(MEGABYTE)
+        for one in sent_whole(wire):
+            got.append(one)
+            box.acknowledged(one.packet_id)
+    assert [(one.topic, one.retain) for one in got] == [(topic, True) for topic in retained]
+    assert not box._channel.ended.done()
+
+
+async def test_what_is_retained_is_sent_as_it_is_then_after_what_waits_and_once() -> None:
+    retained = {topic: message(topic, b"old") for topic in ("cleared", "renewed")}
+    box, wire = made(retained)
+    block(box, wire)
+    box.send_retained({"cleared": 1, "renewed": 0})
+    box.send_retained({"renewed": 1})
+    del retained["cleared"]
+    box.send(message("renewed", b"between"), 1)
+    retained["renewed"] = message("renewed", b"new")
+    read_again(wire)
+    after = [(one.topic, one.payload, one.retain, one.qos) for one in sent(wire)[1:]]
+    assert after == [("renewed", b"between", False, 1), ("renewed", b"new", True, 1)]
 
 
 async def test_answers_to_packets_that_are_not_read_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
