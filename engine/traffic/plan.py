@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from engine.counted import counted
 from engine.scenario.load import machine_name
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario, Vlan
 from engine.scenario.relations import check_relations
 from engine.traffic.batch import Source
-from engine.traffic.plan_buffers import size
+from engine.traffic.plan_buffers import MAX_BUFFER_BYTES, size
 from engine.traffic.plan_count import VLAN_BITS, Load, count, total
 from engine.traffic.plan_spread import eligible, home, spread
 
@@ -174,6 +176,10 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
         numa_node=hardware.numa_node,
         queue=queues,
     )
+    if adapter.total_buffers * adapter.max_frame_bytes > MAX_BUFFER_BYTES and adapter.buffers is None:
+        # Fewer than the default for queues that come later.
+        within = max(adapter.asked_buffers, MAX_BUFFER_BYTES // adapter.max_frame_bytes)
+        adapter = msgspec.structs.replace(adapter, buffers=within)
     notes = left.notes(hardware)
     if seen.forgotten:
         notes.append(

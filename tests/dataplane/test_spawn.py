@@ -68,6 +68,7 @@ OF_NUMBA: Final = {"cffi", "pycparser", "yaml", "colorama", "scipy"}
 NOT_NEEDED: Final = {"asyncio", "concurrent", "http", "ssl", "sqlite3", "tkinter", "unittest", "xml"}
 
 
+@pytest.mark.slow
 def test_a_spawned_worker_imports_kernels_and_what_they_need(tmp_path: Path) -> None:
     script = tmp_path / "spawning.py"
     script.write_text(SPAWNING, encoding="utf-8")
@@ -109,6 +110,7 @@ def test_the_ends_of_more_workers_than_windows_waits_for_at_once_are_noticed(
 
 
 @pytest.mark.skipif(context().get_start_method() == "spawn", reason="workers are spawned anyway")
+@pytest.mark.slow
 def test_spawned_workers_serve_as_forked_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "context", lambda: multiprocessing.get_context("spawn"))
     with two_queues() as rounds:

@@ -50,8 +50,10 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     # On a busy machine a short replay may take long enough to print its progress.
     monkeypatch.setattr("vmqtui.cli.replay._QUIET_PROGRESS_S", math.inf)
 
-    def call(*arguments: str | Path) -> Done:
+    def call(*arguments: str | Path, **environment: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["vmqtui", *map(str, arguments)])
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # which the program sets
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:

@@ -32,6 +32,7 @@ def test_bare_vmqtui_attaches_to_the_broker_that_the_environment_names(terminal:
     assert not any("engine" in one.cmdline() for one in family)
 
 
+@pytest.mark.slow
 async def test_an_engine_of_the_dashboards_own_joins_no_broker(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.program import run
+from tests.end_to_end.conftest import Here
 from vmqtui.cli.own import own_preferences
 from vmqtui.preferences.load import loads
 
@@ -14,47 +14,49 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
-def test_path_is_printed_whether_or_not_there_is_a_file(file: Path) -> None:
-    printed = run("config", "path", VMQTUI_CONFIG=str(file))
+def test_path_is_printed_whether_or_not_there_is_a_file(here: Here, file: Path) -> None:
+    printed = here("config", "path", VMQTUI_CONFIG=str(file))
     assert (printed.status, printed.out, printed.err) == (0, f"{file}\n", "")
 
 
-def test_path_is_the_platforms_own() -> None:
-    path = Path(run("config", "path", VMQTUI_CONFIG="").out.strip())
+def test_path_is_the_platforms_own(here: Here) -> None:
+    path = Path(here("config", "path", VMQTUI_CONFIG="").out.strip())
     assert path.is_absolute()
     assert path.parts[-2:] == ("vmqtui", "config.toml")
 
 
-def test_what_holds_is_printed_as_a_file_would_say_it(file: Path) -> None:
+def test_what_holds_is_printed_as_a_file_would_say_it(here: Here, file: Path) -> None:
     file.write_text('theme = "light"\n[keymap]\nundo = "U"\n', encoding="utf-8")
-    shown = run("config", "show", VMQTUI_CONFIG=str(file))
+    shown = here("config", "show", VMQTUI_CONFIG=str(file))
     assert (shown.status, shown.err) == (0, "")
     assert shown.out.startswith(f"# {file}\n")
     again = loads(shown.out, "shown")
     assert (again.theme, again.keymap["undo"], again.keymap["move_queue"]) == ("light", ("U",), ("m",))
-    document = run("config", "show", "--json", VMQTUI_CONFIG=str(file)).document
+    document = here("config", "show", "--json", VMQTUI_CONFIG=str(file)).document
     assert document["schema"] == "vmq.preferences/1"
     assert (document["theme"], document["keymap"]["undo"]) == ("light", ["U"])
-    assert 'undo = "u"' in run("config", "show", "--defaults", VMQTUI_CONFIG=str(file)).out
+    assert 'undo = "u"' in here("config", "show", "--defaults", VMQTUI_CONFIG=str(file)).out
 
 
 @pytest.mark.parametrize("command", [("config", "show"), ()], ids=["config show", "dashboard"])
-def test_file_that_does_not_fit_ends_the_program_with_one_line(file: Path, command: tuple[str, ...]) -> None:
+def test_file_that_does_not_fit_ends_the_program_with_one_line(
+    here: Here, file: Path, command: tuple[str, ...]
+) -> None:
     file.write_text('[keymap]\nundo = "m"\n', encoding="utf-8")
-    ended = run(*command, VMQTUI_CONFIG=str(file))
+    ended = here(*command, VMQTUI_CONFIG=str(file))
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(f'error: {file}: keymap.undo: "m" is the key of "Move queue to a CPU"')
     assert len(ended.err.splitlines()) == 1
 
 
-def test_named_file_that_is_missing_is_an_error(file: Path) -> None:
-    ended = run("config", "show", VMQTUI_CONFIG=str(file))
+def test_named_file_that_is_missing_is_an_error(here: Here, file: Path) -> None:
+    ended = here("config", "show", VMQTUI_CONFIG=str(file))
     assert (ended.status, ended.err) == (2, f"error: {file}: no such file\n")
 
 
-def test_theme_that_is_not_there_is_refused_with_those_that_are(file: Path) -> None:
+def test_theme_that_is_not_there_is_refused_with_those_that_are(here: Here, file: Path) -> None:
     file.write_text('theme = "pink"\n', encoding="utf-8")
-    ended = run("config", "show", VMQTUI_CONFIG=str(file))
+    ended = here("config", "show", VMQTUI_CONFIG=str(file))
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(f'error: {file}: theme: "pink" is not a theme (')
     assert "dark" in ended.err
@@ -70,9 +72,9 @@ def test_theme_whose_file_is_broken_is_no_error(file: Path, monkeypatch: pytest.
     assert own_preferences().theme == "mine"
 
 
-def test_a_file_with_several_mistakes_has_a_line_for_each(file: Path) -> None:
+def test_a_file_with_several_mistakes_has_a_line_for_each(here: Here, file: Path) -> None:
     file.write_text("theme = 5\ninterval_s = 900\n", encoding="utf-8")
-    printed = run("config", "show", VMQTUI_CONFIG=str(file))
+    printed = here("config", "show", VMQTUI_CONFIG=str(file))
     assert (printed.status, printed.out) == (2, "")
     assert [line.split(": ")[:3] for line in printed.err.splitlines()] == [
         ["error", str(file), "theme"],

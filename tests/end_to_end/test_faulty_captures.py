@@ -108,6 +108,7 @@ def test_frames_of_other_interfaces_are_left_out_with_a_warning(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of a shell")
 @pytest.mark.parametrize("command", [("replay", "-", "--json"), ("compare", "-", "--json"), ("plan", "-")])
+@pytest.mark.slow
 def test_standard_input_is_read_to_its_end_and_used_as_often_as_needed(command: tuple[str, ...]) -> None:
     done = subprocess.run([VMQTUI, *command], input=PCAP, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr

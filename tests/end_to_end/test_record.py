@@ -64,7 +64,7 @@ def test_bad_files_get_a_sentence(here: Here, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello", encoding="utf-8")
     (tmp_path / "empty").touch()
     for name in ("text", "empty", "missing", "."):
-        done = run("play", tmp_path / name, "--json")
+        done = here("play", tmp_path / name, "--json")
         assert (done.status, done.out, done.err.count("\n")) == (2, "", 1), name
         assert done.err.startswith("error: ")
 
@@ -86,6 +86,7 @@ def test_a_place_that_can_not_be_written_is_told(lab: str, here: Here, tmp_path:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="open files stay in their place there")
+@pytest.mark.slow
 def test_a_recorder_that_loses_its_file_to_another_program_ends_with_1(
     lab: str, reader: Reader, tmp_path: Path
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_reader_that_goes_ends_a_command_quietly(words: dict[str, str]) -> Non
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full device is not here")
+@pytest.mark.slow
 def test_output_that_has_no_room_is_an_error_in_a_sentence(words: dict[str, str]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([VMQTUI, "scenario", "list"], stdout=full, stderr=subprocess.PIPE, timeout=60)

@@ -21,6 +21,8 @@ import fcntl
 import pty
 import termios
 
+pytestmark = pytest.mark.slow
+
 ALTERNATE_SCREEN = "\x1b[?1049h"
 OWN_SCREEN = "\x1b[?1049l"
 CURSOR = "\x1b[?25h"

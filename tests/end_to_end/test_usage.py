@@ -57,6 +57,7 @@ def test_help_lists_commands_in_whole_sentences(group: str, here: Here) -> None:
     assert all(summary.endswith(".") for summary in summaries), summaries
 
 
+@pytest.mark.slow
 def test_an_answer_is_printed_in_words(lab: str, here: Here) -> None:
     done = here(
         "filter",

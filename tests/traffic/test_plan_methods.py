@@ -179,7 +179,7 @@ def test_limits_of_the_adapter_leave_the_least_seen_to_the_default_queue(planned
     assert [queue.filter[0].mac for queue in adapter.queue] == [mac_of(n) for n in (9, 8, 7, 6)]
     assert adapter.max_queues == 4
     assert result.default_queue.frames == sum(range(1, 7))
-    assert "Beyond the 4 queues this adapter has" in to_toml(result)
+    assert "Beyond the adapter's 4 queues" in to_toml(result)
 
     by_filters = loads(to_toml(planned(frames, max_filters=3)), "plan").adapter[0]
     assert (len(by_filters.queue), by_filters.max_filters) == (3, 3)

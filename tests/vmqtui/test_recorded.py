@@ -21,6 +21,7 @@ from tests.vmqtui.scripted import (
 )
 from tests.vmqtui.test_archive import everything, pps_seen, seq_seen, watched
 from vmqtui import recorded
+from vmqtui.app import VmqApp
 from vmqtui.recorded import RecordedLink
 from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
@@ -218,13 +219,16 @@ def test_a_time_nobody_can_have_is_shown_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-async def test_a_recording_on_the_screen(path: Path, size: tuple[int, int]) -> None:
+async def test_a_recording_on_the_screen(
+    path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(VmqApp, "notify", lambda app, message, **options: told.append(message))
     link = StillLink(Recording(path))
     note = "hv01.vmqrec was cut after byte 9; it plays up to there"
     options = {"tapes": link.tape, "read_only": True, "notes": [note]}
     async with running(link, size=size, **options) as (app, pilot, _):  # type: ignore[arg-type]
-        assert [one.message for one in app._notifications] == [note]
-        app.clear_notifications()
+        assert told == [note]
         await pilot.press("space", "greater_than_sign", "greater_than_sign")
         for _ in range(1000):
             if app.model.tick():

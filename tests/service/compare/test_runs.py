@@ -17,6 +17,7 @@ from engine.service.compare.task import Failure, answer, decode_answer, encode_r
 from engine.service.leftovers import leftovers
 from engine.service.replay import replay
 from engine.traffic.capture_file import capture_file
+from tests.end_to_end.program import wait_until
 from tests.traffic.captures import ethernet, frame, pcap
 
 MACS = [f"00:15:5d:00:00:0{n}" for n in range(1, 4)]
@@ -200,8 +201,8 @@ def test_who_gives_up_leaves_no_process(capture: Path) -> None:
         if progress.done:
             raise KeyboardInterrupt
 
-    before = family()
+    before, before_left = family(), {*leftovers()}
     with pytest.raises(KeyboardInterrupt):
         run_here(runs(capture, *[scenario([0, 1])] * 3), 2, give_up)
     assert family() == before
-    assert not leftovers()
+    wait_until(lambda: {*leftovers()} <= before_left, "memory that is freed")  # others' comes and goes
