@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from engine.bus.watcher import Watcher
 from vmqtui.export.exposition import CONTENT_TYPE, exposition
 from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
+from vmqtui.web.gate import is_loopback
+from vmqtui.web.requests import host_of
 
 SHORTEST_S: Final = 0.1
 """Scrapes within this time get the same document, so that however many come cost little."""
@@ -57,7 +59,7 @@ class Endpoint:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if is_loopback(self._host) and not is_loopback(request.url.host or ""):
+        if is_loopback(self._host) and not is_loopback(_hostname(request)):
             return web.Response(status=421, text="this endpoint is for its own machine\n", headers=_HEADERS)
         return await handler(request)
 
@@ -75,9 +77,9 @@ class Endpoint:
         return web.Response(text="vmqtui: metrics are at /metrics\n", headers=_HEADERS)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host, by name or address, is this machine and nothing else."""
+def _hostname(request: web.Request) -> str:
+    """The name or address that a request is for; "" where it names none that can be read."""
     try:
-        return ip_address(host).is_loopback
+        return urlsplit(f"//{host_of(request) or ''}").hostname or ""
     except ValueError:
-        return host == "localhost"
+        return ""

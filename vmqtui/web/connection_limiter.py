@@ -19,6 +19,9 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from engine.logs import note
+from vmqtui.web.requests import RequestLog
+
+_log = logging.getLogger(__name__)
 
 CONNECTION_LIMIT: Final = 256
 KEEPALIVE_SECONDS: Final = 30
@@ -26,6 +29,7 @@ KEEPALIVE_SECONDS: Final = 30
 RUNNER: Final[dict[str, Any]] = {
     "access_log": None,
     "keepalive_timeout": KEEPALIVE_SECONDS,
+    "logger": RequestLog(_log),
     "lingering_time": 0,  # no request has a body here, and none is waited for
 }
 """Options for the ``AppRunner`` of a server behind a limiter."""
@@ -34,7 +38,6 @@ _OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENO
 _PAUSE_S: Final = 0.1
 _REPORT_S: Final = 60.0
 _BACKLOG: Final = 128
-_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)

@@ -10,7 +10,6 @@ from importlib.resources import files
 from string import Template
 from time import monotonic
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -19,6 +18,7 @@ from textual_serve.server import Server
 
 from engine.logs import note
 from vmqtui.web.gate import Gate
+from vmqtui.web.requests import host_of
 from vmqtui.web.session import DRIVER, VARIABLE, Wanted
 
 SESSIONS: Final = 16
@@ -100,7 +100,7 @@ class DashboardServer(Server):
         """Let in who may come in."""
         gate = self._gate
         origin = request.headers.get("Origin")
-        refusal = gate.refusal(_host_of(request), origin, own_page_only=request.path == "/ws")
+        refusal = gate.refusal(host_of(request), origin, own_page_only=request.path == "/ws")
         response: web.StreamResponse
         if refusal is not None:
             response = _refused(request, refusal)
@@ -144,7 +144,7 @@ class DashboardServer(Server):
 
     async def handle_index(self, request: web.Request) -> web.Response:
         """The page: ours, which asks for nothing from outside."""
-        host = (_host_of(request) or "").lower()
+        host = (host_of(request) or "").lower()
         origin = next(one for one in self._gate.origins if one.endswith(f"//{host}"))
         size = request.query.get("fontsize", "")
         page = Template(_page("page.html")).substitute(
@@ -237,15 +237,6 @@ def _within(value: Any, default: int, least: int, most: int) -> int:
 
 def _page(name: str) -> str:
     return files("vmqtui.web").joinpath(name).read_text(encoding="utf-8")
-
-
-def _host_of(request: web.Request) -> str | None:
-    """The host and port that a request is for: those of its target where it is a whole URL, else of its Host
-    header (RFC 9112, 3.2.2)."""
-    target = request.raw_path
-    if target.startswith("/") or "://" not in target:
-        return request.headers.get("Host")
-    return urlsplit(target).netloc
 
 
 def _refused(request: web.Request, sentence: str) -> web.Response:
