@@ -12,7 +12,9 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from engine.bus import codec, topics
+from engine.bus.errors import RequestTimeout
 from engine.bus.messages import Status
+from engine.bus.watcher import Watcher
 from engine.telemetry.config import Config
 from engine.telemetry.summary import FindingCounts, Summary
 from tests.bus.conftest import make_config, make_stats
@@ -284,6 +286,21 @@ def test_a_host_that_is_gone_can_be_forgotten(mosquitto: str, gone: str, here: H
     again = here("forget", gone, "--broker", mosquitto)
     assert (again.status, again.out) == (1, "")
     assert again.err == "error: nothing of host gone is retained on the broker\n"
+
+
+def test_a_host_that_goes_while_it_is_forgotten_is_an_error_in_a_sentence(
+    mosquitto: str, publisher: Publisher, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go(watcher: Watcher, host: str, *_: object, **__: object) -> None:
+        publisher.publish(host, "status", None)
+        assert await watcher.wait_for(lambda: host not in watcher.hosts, 20)
+        raise RequestTimeout("no answer")
+
+    publisher.publish("going", "status", Status(state="offline", version="1"))
+    monkeypatch.setattr(Watcher, "request", go)
+    done = here("forget", "going", "--broker", mosquitto)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == "error: nothing of host going is retained on the broker\n"
 
 
 def test_a_host_that_sends_messages_is_not_forgotten(mosquitto: str, talking: list[str], here: Here) -> None:

@@ -30,7 +30,10 @@ async def _forget(host: str, broker: str | None) -> int:
             await watcher.request(host, "ping", timeout=_PING_S)
             there = True
         except RequestTimeout:
-            there = watcher.hosts[host].heard_live
+            view = watcher.hosts.get(host)
+            if view is None:  # it was cleared meanwhile
+                failed(f"nothing of host {host} is retained on the broker")
+            there = view.heard_live
         if there:
             failed(f"host {host} is there, and would publish again what is cleared: end its engine first")
         watcher.clear(host)
