@@ -35,7 +35,10 @@ def own_name() -> str:
 
 
 def hold(path: Path) -> int | None:
-    """Lock a file or a directory for as long as the descriptor that this gives is open: it is in use."""
+    """Lock a file or a directory for as long as the descriptor that this gives is open: it is in use.
+
+    None where it can't be locked, as on file systems without locks.
+    """
     if sys.platform == "win32":
         return None
     import fcntl
@@ -44,7 +47,11 @@ def hold(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError:
+        os.close(descriptor)
+        return None
     return descriptor
 
 
@@ -73,8 +80,9 @@ def own_directory(*, short: bool = False) -> Iterator[Path]:
     place = Path(tempfile.gettempdir())
     directory = (_SHORT if short and len(os.fsencode(place)) > _SHORT_BYTES else place) / own_name()
     directory.mkdir(mode=0o700)
-    held = hold(directory)
+    held = None
     try:
+        held = hold(directory)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,5 +1,6 @@
 """What crashed engines left: found, removed at a start, and never taken from an engine that lives."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -52,6 +53,20 @@ def test_the_memory_of_a_dead_engine_is_left_and_that_of_a_living_one_is_not(
         left.unlink(missing_ok=True)
         block.close()
     assert not (SHOWN_IN / block.name).exists()
+
+
+def test_a_directory_where_files_can_not_be_locked_is_made_and_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with own_directory() as directory:
+        assert hold(directory) is None
+        assert directory.parent == tmp_path
+    assert not directory.exists()
 
 
 def test_what_is_held_is_not_left_whatever_process_id_it_names(runtime: Path, dead: str) -> None:
