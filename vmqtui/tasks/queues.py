@@ -14,7 +14,7 @@ from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
 from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
-from vmqtui.tasks.task import Answers, Field, Foreseen, Step, Task, Values, called, number_in, step
+from vmqtui.tasks.task import Answers, Field, Foreseen, NewQueue, Step, Task, Values, called, number_in, step
 
 _LEAVES = " Its frames go to the default queue, but for those that another queue's filter takes."
 _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
@@ -218,7 +218,9 @@ def _filter_of_new(adapter: str, values: Values, name: str, foreseen: Foreseen) 
     def undo(answers: Answers) -> Step:
         queue_id = _queue_id(answers)
         one = filter_of(answers["filter"], queue_id, mac, vlan)
-        return clear_step(adapter, one, f"queue {queue_id} ({printable(name)})", (adapter, queue_id, name))
+        return clear_step(
+            adapter, one, f"queue {queue_id} ({printable(name)})", NewQueue(adapter, queue_id, name)
+        )
 
     return Step(
         "filter",
@@ -243,7 +245,7 @@ def _free_again(adapter: str, queue_id: int, name: str) -> Step:
         "free_queue",
         lambda answers: params,
         undo=_GONE,
-        about=(adapter, queue_id, name),
+        about=NewQueue(adapter, queue_id, name),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.bus.messages import Response
 from vmqtui.printable import printable
@@ -36,6 +36,14 @@ class Foreseen:
     fits: bool = True
 
 
+class NewQueue(NamedTuple):
+    """A queue as it was allocated: an answer does not say its generation."""
+
+    adapter: str
+    queue_id: int
+    name: str
+
+
 @dataclass(frozen=True)
 class Step:
     """One request. ``params`` may use the answers of the steps before it."""
@@ -54,7 +62,7 @@ class Step:
     """Makes of its answer, and those before it, the step that takes it back, or says why there is none;
     None: nothing is needed, because what takes back the others takes back this one."""
     about: Hashable = None
-    """The identity of the queue it changes, where it changes one that was there."""
+    """The identity of the queue it changes, where it changes one that was there; or a ``NewQueue``."""
 
 
 @dataclass(frozen=True)

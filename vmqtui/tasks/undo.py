@@ -1,16 +1,17 @@
 """Taking back changes, the last first, and making them again: which requests do it, and why none can."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from engine.bus.messages import Response
 from engine.telemetry.config import Config
 from vmqtui.numbers import age
+from vmqtui.printable import printable
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.left import Thing, Values, changed_since, left_by
-from vmqtui.tasks.task import Ending, Step, Task
+from vmqtui.tasks.task import Ending, NewQueue, Step, Task
 from vmqtui.tasks.task import Values as Fields
 
 MAX_CHANGES: Final = 100
@@ -136,11 +137,24 @@ def hindrance(change: Change, started_at: float, snapshot: Snapshot) -> Hindranc
         return Hindrance(
             "the engine's new configuration has not arrived yet; u again in a moment", lasting=False
         )
-    known: set[Hashable] = {row.identity for row in snapshot.queues}
-    known |= {(row.adapter, row.queue_id, row.name) for row in snapshot.queues}
-    if any(step.about is not None and step.about not in known for step in change.steps):
-        return Hindrance("that queue is gone, or has another name now")
-    return None
+    return next((found for step in change.steps if (found := _missing(step, snapshot.config))), None)
+
+
+def _missing(step: Step, config: Config) -> Hindrance | None:
+    """What is wrong with the queue that a step changes: known by its generation or, where it was allocated
+    by the change, by its name, which may come back."""
+    about = step.about
+    if about is None:
+        return None
+    for adapter in config.adapters:
+        for queue in adapter.queues:
+            place = adapter.name, queue.queue_id
+            if about in ((*place, queue.generation), (*place, queue.name)):
+                return None
+            if isinstance(about, NewQueue) and about[:2] == place:
+                names = f"{printable(queue.name)} now, not {printable(about.name)}"
+                return Hindrance(f"queue {queue.queue_id} is called {names}", lasting=False)
+    return Hindrance("that queue is gone")
 
 
 def undo(
