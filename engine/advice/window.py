@@ -122,23 +122,29 @@ class AdviceWindow:
     def take_over(self, advice: Advice) -> None:
         """List, too, what the engine found of itself within the window: it has watched for longer.
 
-        Nothing is taken from one that judges by other thresholds, nor before a stretch was judged here.
+        Nothing is taken from one that judges by other thresholds, nor over a longer window, as the frames
+        that it lost within this one are unknown; nor before a stretch was judged here.
         """
-        judged, theirs = self.judged, advice.thresholds
-        if judged is None or theirs is None or advice.sim_time_ns > judged.sim_time_ns + self._window_ns:
+        judged, config, theirs = self.judged, self._config, advice.thresholds
+        if judged is None or config is None or theirs is None:
+            return
+        their_window_ns = round(advice.window_s * 1e9)
+        if their_window_ns > self._window_ns or advice.sim_time_ns > judged.sim_time_ns + self._window_ns:
             return
         if msgspec.structs.replace(theirs, window_s=self.thresholds.window_s) != self.thresholds:
             return
         since_ns = judged.sim_time_ns - self._window_ns
+        their_begin_ns = advice.sim_time_ns - their_window_ns
+        evidence = Evidence(config, judged, judged)
         for one in advice.findings:
-            if one.last_seen_ns <= since_ns or one.rule not in RULES:
+            if one.last_seen_ns <= since_ns or one.rule not in RULES or _is_gone(one, evidence):
                 continue
             known = self._seen.get(one.identity)
             if known is None:
                 self._seen[one.identity] = _Seen(one)
             else:
-                known.join(one, advice.sim_time_ns)
-        self._began_ns = min(self._began_ns, advice.sim_time_ns - round(advice.window_s * 1e9))
+                known.join(one, their_begin_ns, advice.sim_time_ns)
+        self._began_ns = min(self._began_ns, their_begin_ns)
         self._order()
 
     def _order(self) -> None:
@@ -213,15 +219,16 @@ class _Seen:
             self._worst = finding
         self._note(finding)
 
-    def join(self, other: Finding, at_ns: int) -> None:
-        """Add what another reader has seen of it up to a time; what both have seen counts once."""
+    def join(self, other: Finding, since_ns: int, until_ns: int) -> None:
+        """Add what another reader has seen of it in a time; what both have seen counts once."""
         self._first_ns = min(self._first_ns, other.first_seen_ns)
         if other.last_seen_ns > self.latest.last_seen_ns:
             self.latest = other
         if _rank(other) < _rank(self._worst):
             self._worst = other
-        later = [(lost_ns, frames) for lost_ns, frames in self._lost if lost_ns > at_ns]
-        self._lost = deque([(other.last_seen_ns, other.lost_frames), *later])
+        earlier = [(lost_ns, frames) for lost_ns, frames in self._lost if lost_ns <= since_ns]
+        later = [(lost_ns, frames) for lost_ns, frames in self._lost if lost_ns > until_ns]
+        self._lost = deque([*earlier, (other.last_seen_ns, other.lost_frames), *later])
 
     def _note(self, finding: Finding) -> None:
         if finding.lost_frames:

@@ -214,6 +214,41 @@ def test_who_comes_later_takes_over_what_the_engine_found_and_counts_nothing_twi
     assert reader.is_whole
 
 
+def test_who_looks_back_further_than_the_engine_keeps_the_frames_lost_before_its_window() -> None:
+    engine, reader = AdviceWindow(), AdviceWindow(AdviceThresholds(window_s=120))
+    for at_s in range(101):
+        stats = reading(at_s, {1: 5 * at_s})
+        engine.add(CONFIG, stats)
+        reader.add(CONFIG, stats)
+    before = reader.listed
+    assert before[0].lost_frames == 500
+    reader.take_over(engine.advice())
+    assert reader.listed == before
+
+
+def test_nothing_is_taken_over_from_a_longer_window() -> None:
+    engine, reader = AdviceWindow(), AdviceWindow(AdviceThresholds(window_s=4))
+    for at_s in range(41):
+        stats = reading(at_s, {1: 5 * at_s})
+        engine.add(CONFIG, stats)
+        reader.add(CONFIG, stats)
+    reader.take_over(engine.advice())
+    assert [one.lost_frames for one in reader.listed] == [20]
+
+
+def test_findings_of_a_queue_that_was_freed_since_are_not_taken_over() -> None:
+    engine, reader = AdviceWindow(), AdviceWindow()
+    for stats in bursts(20):
+        engine.add(CONFIG, stats)
+    assert [one.queue_id for one in engine.listed] == [1]
+    freed = make_config((VMS[0], ("other", "other", 1, 0), VMS[2]))
+    freed = msgspec.structs.replace(with_queue(freed, 1, generation=99), revision=CONFIG.revision)
+    for at_s in range(21, 30):
+        reader.add(freed, reading(at_s, config=freed))
+    reader.take_over(engine.advice())
+    assert not reader.listed
+
+
 def test_nothing_is_taken_over_from_what_judges_by_other_thresholds_or_of_before_the_window() -> None:
     engine = AdviceWindow(AdviceThresholds(busy_load=0.7))
     old = AdviceWindow()
