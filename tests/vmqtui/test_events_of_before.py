@@ -45,9 +45,10 @@ async def test_they_are_asked_for_of_another_host_that_is_chosen(dashboard: Runn
         assert link.caught_up == ["hv01", "hv02"]
 
 
-async def test_a_read_only_dashboard_asks_for_nothing(dashboard: Running) -> None:
-    async with dashboard(read_only=True) as (app, pilot, link):
-        await settled(pilot, app)
+async def test_a_read_only_dashboard_asks_for_nothing_and_says_so(dashboard: Running) -> None:
+    async with dashboard(read_only=True, size=(80, 24)) as (app, pilot, link):
+        await pilot.press("7")
+        await until(pilot, app, "read-only: earlier events are not asked for")
         assert (link.caught_up, link.asked) == ([], [])
 
 
@@ -61,6 +62,7 @@ async def test_a_dashboard_that_attaches_shows_what_happened_before(vmq_engine: 
             await link.connect(engine.url)
             await pilot.press("7")
             await until(pilot, app, "vm paused", "vm resumed")
+            assert "not asked for" not in screen_text(app)
             assert (await engine.request("pause_vm", vm="web-01")).status == "ok"
             await seen(pilot, lambda: screen_text(app).count("vm paused") == 2)
             assert screen_text(app).count("vm resumed") == 1

@@ -8,7 +8,7 @@ from typing import Final
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.telemetry.stats import Stats
-from vmqtui.link import Link
+from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.state.advice import Advised, TapeAdvice
 from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
@@ -67,6 +67,11 @@ class Model:
             self._playhead = Playhead(self._tape, recorded=True, speed=self._speed)
         self._tape_advice = TapeAdvice(self._tape, self._thresholds)
         self._show_past()
+
+    @property
+    def asks_for_past_events(self) -> bool:
+        """Whether events from before this attached are asked for, or are in the recording."""
+        return self._tapes is not None or not isinstance(self.link, ReadOnlyLink)
 
     def choose_host(self, host: str) -> None:
         """Show another host of the link, from a clean sheet."""

@@ -27,7 +27,8 @@ class QueueView(View):
         self._rates = QueueRates(model, "queue-rates")
         self._memory = QueueMemory(model, "queue-memory")
         self._filters = LiveTable("filters", widget_id="queue-filters", empty="no filter is set on it")
-        self._events = LiveTable("events", widget_id="queue-events", empty="nothing happened to it yet")
+        empty = "nothing happened to it" + (" yet" if model.asks_for_past_events else " since this attached")
+        self._events = LiveTable("events", widget_id="queue-events", empty=empty)
 
     def compose(self) -> ComposeResult:
         with Container(id="queue-top"):

@@ -131,3 +131,7 @@ class EventsView(TableView):
     table_name = "events"
     title = "Events"
     empty = "no events"
+
+    def extra(self) -> str:
+        """That the list begins when a read-only dashboard attached."""
+        return "" if self.model.asks_for_past_events else "read-only: earlier events are not asked for"
