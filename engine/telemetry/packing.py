@@ -8,14 +8,14 @@ scheme (another set of rows, numbers beyond 64 bits) becomes a key.
 import sys
 import zlib
 from array import array
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from operator import add, sub
 from types import GenericAlias
 from typing import Any, Final
 
 import msgspec
 
-from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
+from engine.telemetry.stats import AdapterStats, Columns, Stats
 
 LIMIT_BYTES: Final = 17 << 20
 """No packed reading unpacks to more than a message has, and what packing adds: a larger one is damaged."""
@@ -84,14 +84,9 @@ def unpack_key(packed: bytes) -> Stats:
 def pack_delta(before: Stats, now: Stats) -> bytes | None:
     """What turns ``before`` into ``now``; None when they have other rows, and a key is needed."""
     kinds, planes = bytearray(), bytearray()
-    if before.adapters.keys() != now.adapters.keys():
+    if list(before.adapters) != list(now.adapters):
         return None
-    pairs = {
-        name: adapter.default_queue_top
-        for name, adapter in now.adapters.items()
-        if not _same_pairs(before.adapters[name].default_queue_top, adapter.default_queue_top)
-    }
-    for old, new in zip(_tables(before, pairs), _tables(now, pairs), strict=True):
+    for old, new in zip(_tables(before), _tables(now), strict=True):
         if not _pack_table(old, new, kinds, planes):
             return None
     try:
@@ -116,7 +111,7 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
         stats = _stats_beside_decoder.decode(delta.stats)
         adapters = _adapters_beside_decoder.decode(delta.adapters)
         reader = _Reader(delta.kinds, delta.planes)
-        return msgspec.structs.replace(
+        reading = msgspec.structs.replace(
             before,
             **{name: getattr(stats, name) for name in _OF_STATS},
             cpus=reader.table(before.cpus),
@@ -132,8 +127,10 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
                 for (name, adapter), beside in zip(before.adapters.items(), adapters, strict=True)
             },
         )
+        reader.check_end()
     except (msgspec.MsgspecError, ValueError, IndexError, RecursionError) as error:
         raise PackingError(str(error)) from None
+    return reading
 
 
 def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
@@ -148,32 +145,15 @@ def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
     return data
 
 
-def _same_pairs(old: TopPairs | None, new: TopPairs | None) -> bool:
-    """Whether only their numbers differ."""
-    if old is None or new is None:
-        return old is new
-    return (old.mac, old.vlan, old.reason) == (new.mac, new.vlan, new.reason)
-
-
-def _grown(pairs: TopPairs | None, reader: "_Reader") -> TopPairs | None:
-    return None if pairs is None else msgspec.structs.replace(pairs, **reader.table(_numbers_of(pairs)))
-
-
-def _numbers_of(pairs: TopPairs) -> Columns:
-    return {"frames": pairs.frames, "error": pairs.error}
-
-
-def _tables(stats: Stats, other_pairs: Container[str]) -> Iterator[Columns]:
+def _tables(stats: Stats) -> Iterator[Columns]:
     """Every table of a reading, single counters as tables of one row."""
     yield stats.cpus
-    for name, adapter in stats.adapters.items():
+    for adapter in stats.adapters.values():
         yield _column_each(adapter.port)
         yield adapter.queues
         yield adapter.filters
         yield _column_each(adapter.freed)
         yield _column_each(adapter.default_queue)
-        if adapter.default_queue_top is not None and name not in other_pairs:
-            yield _numbers_of(adapter.default_queue_top)
 
 
 def _column_each(counters: dict[str, int]) -> Columns:
@@ -203,7 +183,7 @@ def _implied(column: str, grown: Columns, length: int) -> list[int] | None:
 
 
 def _pack_table(old: Columns, new: Columns, kinds: bytearray, planes: bytearray) -> bool:
-    if old.keys() != new.keys():
+    if list(old) != list(new):
         return False
     grown: Columns = {}
     for column in _in_order(old):
@@ -258,6 +238,11 @@ class _Reader:
             grown[column] = growth
             now[column] = list(map(add, old, growth))
         return now
+
+    def check_end(self) -> None:
+        """Raise ``ValueError`` unless every table was taken: else they were of other rows."""
+        if next(self._kinds, None) is not None or self._at != len(self._planes):
+            raise ValueError("more columns than the reading before it has")
 
     def _numbers(self, kind: int | None, count: int) -> list[int]:
         code = chr(kind or 0)

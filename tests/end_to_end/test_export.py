@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.telemetry.recording.reader import Recording
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.program import Running, wait_until
+from vmqtui.library.lessons import LESSONS
 
 
 def scrape(url: str, **headers: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -98,6 +100,30 @@ def test_a_recording_becomes_tables(lab: str, here: Here, tmp_path: Path) -> Non
         "error: --table: 'queue' is not"
     )
     assert here("export", "csv", recording, "--host", "x").err.startswith("error: --host: 'x' is not in")
+
+
+def test_a_recording_of_two_adapters_is_exported_without_a_reading_left_out(
+    here: Here, tmp_path: Path
+) -> None:
+    recording = tmp_path / "team.vmqrec"
+    scenario = tmp_path / "team.toml"
+    scenario.write_text(LESSONS["team-overlap"].toml, encoding="utf-8")
+    engine = Running("engine", "--scenario", scenario, "--interval", "0.05")
+    assert here("record", recording, "--broker", engine.first_line(), "--duration", "1.5").status == 0
+    assert engine.end() == 0
+    with Recording(recording) as opened:
+        seqs = [opened.stats("lab", place).seq for place in range(len(opened.hosts["lab"].offsets))]
+    assert len(seqs) >= 3
+    printed = here("export", "csv", recording)
+    assert (printed.status, printed.err) == (0, "")
+    rows = list(csv.DictReader(printed.out.splitlines()))
+    for adapter in ("nic0", "nic1"):
+        queue = [row for row in rows if (row["adapter"], row["queue_id"]) == (adapter, "1")]
+        assert [int(row["seq"]) for row in queue] == seqs
+        assert len({row["generation"] for row in queue}) == 1
+        steered = [int(row["steered_frames"]) for row in queue]
+        assert steered[-1] > 0
+        assert steered == sorted(steered)
 
 
 def test_the_dashboard_for_grafana_is_one_document(here: Here) -> None:

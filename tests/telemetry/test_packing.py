@@ -1,11 +1,12 @@
 """Packed readings: what comes out is what went in, whatever the counters did; damage is told, not shown."""
 
 import zlib
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.telemetry import packing
@@ -63,6 +64,113 @@ def test_pairs_of_the_default_queue_come_back_whether_they_changed_or_not() -> N
             packed = pack_delta(one, other)
             assert packed is not None
             assert same(unpack_delta(one, packed), other)
+
+
+class Shape(NamedTuple):
+    """An adapter's rows: of queues, of filters, and the MACs of its default queue's pairs, if it tells."""
+
+    queues: int
+    filters: int
+    macs: tuple[str, ...] | None
+
+
+ROWS = st.integers(0, 2)
+SHAPES = st.builds(Shape, ROWS, ROWS, st.none() | st.sampled_from([(), ("aa",), ("bb",), ("aa", "bb")]))
+HOSTS = st.dictionaries(st.sampled_from(["nic0", "nic1", "nic2"]), SHAPES, min_size=1)
+
+
+@st.composite
+def adapter_stats(draw: st.DrawFn, shape: Shape) -> AdapterStats:
+    number = st.integers(0, 300)
+
+    def column(length: int) -> list[int]:
+        return draw(st.lists(number, min_size=length, max_size=length))
+
+    top, macs = None, shape.macs
+    if macs is not None:
+        count = len(macs)
+        reasons, frames, errors = ["broadcast"] * count, column(count), column(count)
+        top = TopPairs(mac=list(macs), vlan=[10] * count, reason=reasons, frames=frames, error=errors)
+    return AdapterStats(
+        port={"offered_frames": draw(number)},
+        queues={name: column(shape.queues) for name in ("id", "generation", "steered_frames")},
+        filters={name: column(shape.filters) for name in ("id", "matched_frames")},
+        freed={"steered_frames": draw(number)},
+        default_queue={"broadcast": draw(number)},
+        default_queue_top=top,
+        interface=draw(st.none() | st.just({"kernel_received_frames": 7})),
+    )
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> list[Stats]:
+    """Readings in turn of up to three adapters; now and then adapters, queues, filters or pairs change."""
+    hosts = draw(st.lists(HOSTS, min_size=1, max_size=2))
+    found = []
+    for seq in range(draw(st.integers(2, 5))):
+        host = draw(st.sampled_from(hosts))
+        each = {name: draw(adapter_stats(shape)) for name, shape in host.items()}
+        found.append(
+            Stats(seq=seq, sim_time_ns=seq, time_ns=seq, revision=1, cpus={"id": [0]}, adapters=each)
+        )
+    return found
+
+
+@settings(deadline=None)
+@given(readings())
+def test_readings_of_several_adapters_come_back_whatever_changed_between_them(found: list[Stats]) -> None:
+    for before, now in pairwise(found):
+        packed = pack_delta(before, now)
+        if packed is not None:
+            assert same(unpack_delta(before, packed), now)
+
+
+def adapter_of(frames: int, queues: int = 1, mac: str = "00:00:00:00:00:01") -> AdapterStats:
+    top = TopPairs(mac=[mac], vlan=[10], reason=["broadcast"], frames=[frames], error=[0])
+    return AdapterStats(
+        port={"offered_frames": frames},
+        queues={"id": list(range(queues)), "steered_frames": [frames] * queues},
+        filters={"id": [1], "matched_frames": [frames // 3]},
+        freed={"steered_frames": frames // 7},
+        default_queue={"broadcast": frames},
+        default_queue_top=top,
+    )
+
+
+def host_of(seq: int, *adapters: AdapterStats, names: str = "abc") -> Stats:
+    each = dict(zip(names, adapters, strict=False))
+    return Stats(seq=seq, sim_time_ns=seq, time_ns=seq, revision=1, cpus={"id": [0]}, adapters=each)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("mac", ["00:00:00:00:00:01", "00:00:00:00:00:02"], ids=["same pair", "another pair"])
+def test_counters_of_each_of_several_adapters_are_its_own(count: int, mac: str) -> None:
+    before = host_of(1, *(adapter_of(10 * (3**place), queues=place + 1) for place in range(count)))
+    now = host_of(2, *(adapter_of(25 * (7**place), queues=place + 1, mac=mac) for place in range(count)))
+    packed = pack_delta(before, now)
+    assert packed is not None
+    assert same(unpack_delta(before, packed), now)
+
+
+def test_a_queue_that_came_or_went_on_any_adapter_needs_a_key() -> None:
+    before = host_of(1, adapter_of(10), adapter_of(30, queues=2))
+    for queues in (1, 3):
+        assert pack_delta(before, host_of(2, adapter_of(25), adapter_of(75, queues=queues))) is None
+
+
+def test_adapters_in_another_order_need_a_key() -> None:
+    before = host_of(1, adapter_of(10), adapter_of(30))
+    assert pack_delta(before, host_of(2, adapter_of(75), adapter_of(25), names="ba")) is None
+
+
+def test_a_delta_that_holds_more_than_its_reading_is_damaged() -> None:
+    before = host_of(1, adapter_of(10), adapter_of(30))
+    packed: Any = pack_delta(before, host_of(2, adapter_of(25), adapter_of(75)))
+    delta = msgspec.msgpack.decode(zlib.decompress(packed))
+    for more in ({"kinds": delta["kinds"] + b"\0"}, {"planes": delta["planes"] + b"\0"}):
+        longer = zlib.compress(msgspec.msgpack.encode(delta | more))
+        with pytest.raises(PackingError, match="more columns"):
+            unpack_delta(before, longer)
 
 
 def test_a_delta_keeps_all_that_a_reading_says_beside_its_tables() -> None:
