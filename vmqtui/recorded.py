@@ -36,6 +36,11 @@ class RecordedTape:
         self._decoded: dict[tuple[str, int], tuple[Any, int]] = {}
         """Messages, and of how many bytes each was decoded."""
         self._decoded_bytes = 0
+        self._unreadable: set[int] = set()
+
+    @property
+    def unreadable(self) -> int:
+        return len(self._unreadable)
 
     def numbers(self) -> Sequence[int]:
         return range(len(self._index.offsets))
@@ -49,10 +54,7 @@ class RecordedTape:
     def reading(self, number: int) -> tuple[Config | None, Stats]:
         if not 0 <= number < len(self._index.offsets):
             raise KeyError(number)
-        try:
-            stats = self._recording.stats(self._host, number)
-        except PackingError:
-            raise KeyError(number) from None
+        stats = self._stats(number)
         return self.config(number, stats), stats
 
     def moment(self, number: int) -> Moment:
@@ -64,11 +66,8 @@ class RecordedTape:
             before -= 1
             if index.sim_times_ns[number] - index.sim_times_ns[before] >= WINDOW_NS:
                 break
-        try:
-            prior = self._recording.stats(self._host, before) if before < number else None
-            stats = self._recording.stats(self._host, number)
-        except PackingError:
-            raise KeyError(number) from None
+        prior = self._stats(before) if before < number else None
+        stats = self._stats(number)
         last = bisect_right(index.since["event"], number)
         events = (self._message(Event, "event", place) for place in range(max(0, last - EVENTS), last))
         return Moment(
@@ -91,6 +90,13 @@ class RecordedTape:
     def event(self, place: int) -> Event | None:
         """An event by its place among the host's; None when it can't be read."""
         return self._message(Event, "event", place)
+
+    def _stats(self, number: int) -> Stats:
+        try:
+            return self._recording.stats(self._host, number)
+        except PackingError:
+            self._unreadable.add(number)
+            raise KeyError(number) from None
 
     def _message(self, kind: type[T], name: str, place: int) -> T | None:
         if not 0 <= place < len(self._index.messages[name]):

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
 from tests.vmqtui.scripted import (
     SECOND,
     START_NS,
@@ -237,6 +238,49 @@ def test_a_moment_held_until_it_is_gone_stays_on_the_screen_with_its_own_time() 
     assert model.snapshot is held
     model.step(1)
     assert seq_seen(model) == model._archive.numbers()[1] + 1
+
+
+def two_adapters(seq: int) -> Stats:
+    """A reading of two adapters whose counters grow apart."""
+    one, other = make_stats(seq, FEW), make_stats(seq * 5, FEW)
+    return msgspec.structs.replace(
+        one, adapters={"nic0": one.adapters["nic0"], "nic1": other.adapters["nic0"]}
+    )
+
+
+def test_the_past_of_two_adapters_is_what_was_seen() -> None:
+    archive = Archive()
+    seen = [two_adapters(seq) for seq in range(1, 40)]
+    for stats in seen:
+        archive.add(Moment(stats=stats))
+    for number in reversed(archive.numbers()):
+        found = archive.moment(number).stats
+        assert msgspec.msgpack.encode(found) == msgspec.msgpack.encode(seen[number])
+    assert archive.unreadable == 0
+
+
+def damage(archive: Archive, number: int) -> None:
+    """Spoil the packed bytes of a reading."""
+    for ring in (archive._fine, archive._coarse):
+        ring.entries[:] = [
+            msgspec.structs.replace(one, packed=b"?") if one.number == number else one for one in ring.entries
+        ]
+
+
+def test_a_moment_that_cannot_be_unpacked_is_empty_and_counted_once() -> None:
+    model, link = watched(live_link(vms=FEW))
+    play(link, 1, 40, vms=FEW)
+    damage(model._archive, 31)  # a delta, the last of its chain
+    model.pause()
+    model.step(31 - 39)
+    assert (model.snapshot.stats, model.missed) == (None, 1)
+    assert model.snapshot.host == "hv01"
+    model.step(0)
+    assert model.missed == 1
+    model.step(-1)
+    assert (seq_seen(model), model.missed) == (31, 1)
+    model.pause()
+    assert (seq_seen(model), model.missed) == (40, 1)
 
 
 def test_status_of_the_past_is_that_of_then() -> None:

@@ -1,10 +1,14 @@
 """The keys of time, on the screen: every view shows the moment held, and says that it is not now."""
 
+import msgspec
 import pytest
 
+from engine.telemetry.packing import PackingError
+from engine.telemetry.stats import Stats
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
-from tests.vmqtui.scripted import play
+from tests.vmqtui.scripted import live_link, make_stats, play
 from vmqtui.actions import VIEWS
+from vmqtui.state import archive
 from vmqtui.views.tables import QueuesView
 from vmqtui.widgets.timeline import Timeline
 
@@ -90,3 +94,37 @@ async def test_a_held_view_is_not_drawn_again_for_readings_behind_it(
         assert drawn == []
         await pilot.press("space")
         assert len(drawn) == 1
+
+
+async def test_a_moment_that_cannot_be_unpacked_does_not_end_the_dashboard(
+    dashboard: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> Stats:
+        raise PackingError("damaged")
+
+    async with dashboard(readings=40) as (app, pilot, _):
+        monkeypatch.setattr(archive, "unpack_key", damaged)
+        monkeypatch.setattr(archive, "unpack_delta", damaged)
+        await pilot.press("space")
+        for number, _ in enumerate(VIEWS, 1):
+            await pilot.press("comma", str(number))
+            await pilot.pause()
+            assert "readings missed" in screen_text(app).splitlines()[0]
+        assert app.model.snapshot.stats is None
+        await pilot.press("space")
+        assert app.model.snapshot.stats is not None
+
+
+async def test_space_holds_a_host_of_two_adapters(dashboard: Running) -> None:
+    names = ("nic0", "nic1")
+    async with dashboard(live_link(adapters=names)) as (app, pilot, link):
+        for seq in (1, 2, 3):
+            stats, other = make_stats(seq, adapters=names), make_stats(seq * 5)
+            adapters = stats.adapters | {"nic1": other.adapters["nic0"]}
+            link.publish("hv01", stats=msgspec.structs.replace(stats, adapters=adapters))
+            app.draw_now()
+        await pilot.press("space", "comma", "full_stop")
+        held = app.model.snapshot.stats
+        assert held is not None
+        assert msgspec.msgpack.encode(held) == msgspec.msgpack.encode(link.views["hv01"].stats)
+        assert app.model.missed == 0

@@ -11,7 +11,7 @@ import msgspec
 from engine.bus.messages import Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
-from engine.telemetry.packing import pack_delta, pack_key, unpack_delta, unpack_key
+from engine.telemetry.packing import PackingError, pack_delta, pack_key, unpack_delta, unpack_key
 from engine.telemetry.stats import Stats
 from vmqtui.state.moment import Moment
 from vmqtui.state.readings import WINDOW_NS
@@ -122,6 +122,7 @@ class Archive:
         self._events: deque[tuple[int, Event]] = deque(maxlen=_EVENTS_KEPT)
         self._noted: tuple[Event, ...] = ()
         self._unpacked: dict[int, Stats] = {}
+        self._unreadable: set[int] = set()
         self._unpacked_config: tuple[_KnownConfig | None, Config | None] = (None, None)
 
     def add(self, moment: Moment) -> int | None:
@@ -160,6 +161,10 @@ class Archive:
             + sum(len(one.packed) + _OVERHEAD_BYTES for one in self._configs)
             + len(self._events) * _OVERHEAD_BYTES
         )
+
+    @property
+    def unreadable(self) -> int:
+        return len(self._unreadable)
 
     def numbers(self) -> Sequence[int]:
         return [one.number for one in self._entries()]
@@ -226,6 +231,7 @@ class Archive:
     def _forget(self) -> None:
         """Drop what only moments that are gone needed."""
         first = min(ring.entries[0].number for ring in (self._fine, self._coarse))
+        self._unreadable = {number for number in self._unreadable if number >= first}
         while len(self._configs) > 1 and self._configs[1].since <= first:
             self._configs.popleft()
         while len(self._statuses) > 1 and self._statuses[1][0] <= first:
@@ -260,16 +266,24 @@ class Archive:
         return self._stats(*self._find(found.number)) if found is not None else None
 
     def _stats(self, ring: _Ring, place: int) -> Stats:
-        """Unpack a reading: from its key on, or from a later one of the chain that is still at hand."""
+        """Unpack a reading: from its key on, or from a later one of the chain that is still at hand.
+
+        Raises KeyError, and counts it, when it can't be unpacked.
+        """
         entries = ring.entries
         first = place
         while entries[first].number not in self._unpacked and not entries[first].key:
             first -= 1
-        stats = self._unpacked.get(entries[first].number) or unpack_key(entries[first].packed)
-        for entry in entries[first + 1 : place + 1]:
-            stats = unpack_delta(stats, entry.packed)
-        self._unpacked.pop(entries[place].number, None)
-        self._unpacked[entries[place].number] = stats
+        number = entries[place].number
+        try:
+            stats = self._unpacked.get(entries[first].number) or unpack_key(entries[first].packed)
+            for entry in entries[first + 1 : place + 1]:
+                stats = unpack_delta(stats, entry.packed)
+        except PackingError:
+            self._unreadable.add(number)
+            raise KeyError(number) from None
+        self._unpacked.pop(number, None)
+        self._unpacked[number] = stats
         if len(self._unpacked) > _UNPACKED:
             del self._unpacked[next(iter(self._unpacked))]
         return stats

@@ -194,9 +194,9 @@ class Model:
         try:
             moment = self._tape.moment(number)
         except KeyError:
-            if self._tape_curve is None:  # held so long that it is gone; it stays on the screen
+            if number not in self._tape.numbers():  # held so long that it is gone; it stays on the screen
                 return
-            moment = Moment()  # the file can't be read there: nothing is known of it
+            moment = Moment()  # it can't be unpacked: nothing is known of it
         snapshot = replace(
             Snapshot.of(self.host, moment, self.snapshot, self.mark),
             advise=partial(self._tape_advice.at, number),
@@ -226,9 +226,9 @@ class Model:
 
     @property
     def missed(self) -> int:
-        """Readings of the host that the engine numbered and this dashboard never saw."""
+        """Readings of the host that this dashboard never saw, or kept and can't unpack."""
         view = self.link.view(self.host) if self.host else None
-        return 0 if view is None else view.missed
+        return self._tape.unreadable + (0 if view is None else view.missed)
 
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
         """The last points of a series of the history, as it stood at the moment that is shown."""

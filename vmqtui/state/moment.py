@@ -26,6 +26,10 @@ class Moment:
 class Tape(Protocol):
     """Moments of one host, by ascending numbers that stay theirs."""
 
+    @property
+    def unreadable(self) -> int:
+        """Readings that were asked for and could not be unpacked."""
+
     def numbers(self) -> Sequence[int]:
         """The numbers of all moments there are, ascending."""
 
@@ -36,10 +40,10 @@ class Tape(Protocol):
         """The simulated time of its reading."""
 
     def reading(self, number: int) -> tuple[Config | None, Stats]:
-        """Its reading, and the configuration of that. Raises KeyError when there is none of that number."""
+        """Its reading, and the configuration of that. Raises KeyError where it is gone or unreadable."""
 
     def moment(self, number: int) -> Moment:
-        """Everything about it. Raises KeyError when there is none of that number."""
+        """Everything about it. Raises KeyError where it is gone or unreadable."""
 
 
 def step(tape: Tape, number: int, by: int) -> int:
