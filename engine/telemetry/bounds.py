@@ -12,6 +12,8 @@ from engine.scenario.keys import MAX_ADAPTERS, MAX_CPUS, MAX_FILTERS, MAX_QUEUES
 NAME_CHARACTERS: Final = 1024
 WORDS_CHARACTERS: Final = 16_384
 MAX_COLUMNS: Final = 256
+MAX_KEYS: Final = 256
+"""Of a map of a reading or of a configuration: fields, also those that this version does not know."""
 MAX_PORTS: Final = 1 << 17
 MAX_TOP_PAIRS: Final = 1024
 MAX_CELLS: Final = 1 << 20

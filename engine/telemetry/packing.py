@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.telemetry.shape import check_pairs, check_shape
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 
 LIMIT_BYTES: Final = 17 << 20
@@ -76,7 +77,9 @@ def pack_key(stats: Stats) -> bytes:
 def unpack_key(packed: bytes) -> Stats:
     """The reading of ``pack_key``. Raises ``PackingError``."""
     try:
-        return _stats_decoder.decode(inflate(packed))
+        payload = inflate(packed)
+        check_shape(Stats, payload)
+        return _stats_decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
         raise PackingError(str(error)) from None
 
@@ -109,6 +112,7 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
     try:
         delta = _delta_decoder.decode(inflate(packed))
         stats = _stats_beside_decoder.decode(delta.stats)
+        check_pairs(delta.adapters)
         adapters = _adapters_beside_decoder.decode(delta.adapters)
         reader = _Reader(delta.kinds, delta.planes)
         reading = msgspec.structs.replace(

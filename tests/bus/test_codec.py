@@ -232,6 +232,81 @@ def test_a_message_of_too_many_cells_is_refused_before_they_are_built() -> None:
     assert most_bytes < 1 << 20
 
 
+def packed_map(*items: tuple[str, Any]) -> bytes:
+    """A map as MessagePack, whose keys may be repeated; values of bytes are packed already."""
+    parts = [msgpack.Packer().pack_map_header(len(items))]
+    for key, value in items:
+        parts += [msgpack.packb(key), value if isinstance(value, bytes) else msgpack.packb(value)]
+    return b"".join(parts)
+
+
+COLUMN = [70_000] * 400
+MANY_COLUMNS = {str(column): COLUMN for column in range(255)}
+ONE_QUEUE = {"id": [0]}
+ADAPTER_TWICE = packed_map(("a", {"queues": MANY_COLUMNS}), ("a", {"queues": ONE_QUEUE}))
+QUEUES_TWICE = packed_map(("queues", MANY_COLUMNS), ("queues", ONE_QUEUE))
+TOP_TWICE = packed_map(
+    ("default_queue_top", MANY_COLUMNS), ("queues", ONE_QUEUE), ("default_queue_top", None)
+)
+COLUMN_TWICE = packed_map(*[("id", COLUMN)] * 200)
+MANY_KEYS = {f"{key:x}": 0 for key in range(1 << 16)}
+REPEATS = "a map that repeats a key"
+TOO_MANY_KEYS = "a map of 65536 keys (at most 256)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "refusal"),
+    [
+        (Stats, packed_map(("cpus", MANY_COLUMNS), ("cpus", {})), REPEATS),
+        (Stats, packed_map(("adapters", {"a": {"queues": MANY_COLUMNS}}), ("adapters", {})), REPEATS),
+        (Stats, packed_map(("adapters", ADAPTER_TWICE)), REPEATS),
+        (Stats, packed_map(("adapters", packed_map(("a", QUEUES_TWICE)))), REPEATS),
+        (Stats, packed_map(("adapters", packed_map(("a", TOP_TWICE)))), REPEATS),
+        (
+            Stats,
+            packed_map(("adapters", packed_map(("a", packed_map(("queues", COLUMN_TWICE)))))),
+            REPEATS,
+        ),
+        (
+            Config,
+            packed_map(("adapters", [{"queues": [{}] * MAX_QUEUES}] * 9), ("adapters", [])),
+            REPEATS,
+        ),
+        (
+            Config,
+            b"\x81" + msgpack.packb("adapters") + b"\x91"
+            + packed_map(("ports", [{}] * MAX_PORTS), ("ports", [])),
+            REPEATS,
+        ),
+        (Config, packed_map(("cpu_model", {"x": "y" * 70_000}), ("cpu_model", {})), REPEATS),
+        (Stats, msgpack.packb(MANY_KEYS), TOO_MANY_KEYS),
+        (Stats, msgpack.packb({"adapters": {"a": {"filters": MANY_KEYS}}}), TOO_MANY_KEYS),
+        (Config, packed_map(("adapters", [{}] * (1 << 16))), "65536 adapters (at most 256)"),
+    ],
+    ids=[
+        "processors", "adapters", "an adapter", "queues", "pairs", "a column", "adapters of a configuration",
+        "ports", "settings", "many keys", "many columns", "many adapters",
+    ],
+)  # fmt: skip
+def test_maps_that_repeat_a_key_or_have_too_many_are_refused_before_they_are_built(
+    kind: Any, payload: bytes, refusal: str
+) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadMessage, match=re.escape(refusal)):
+            codec.decode(kind, payload)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 1 << 20
+
+
+def test_a_large_message_may_have_keys_that_this_version_does_not_know() -> None:
+    later = msgspec.msgpack.decode(codec.encode(make_stats(1))) | {"later": {str(n): n for n in range(9999)}}
+    payload = msgpack.packb(later)
+    assert codec.decode(Stats, payload).seq == 1
+
+
 def test_a_host_of_the_largest_adapter_can_be_read() -> None:
     queues = {name: [1 << 62] * (MAX_QUEUES + 1) for name in counters.names(counters.QUEUE)}
     filters = {"id": list(range(MAX_FILTERS)), "matched_frames": [1 << 62] * MAX_FILTERS}

@@ -1,6 +1,8 @@
 """Packed readings: what comes out is what went in, whatever the counters did; damage is told, not shown."""
 
+import tracemalloc
 import zlib
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -9,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.scenario.keys import MAX_ADAPTERS, MAX_FILTERS
 from engine.telemetry import packing
-from engine.telemetry.packing import PackingError, pack_delta, pack_key, unpack_delta, unpack_key
+from engine.telemetry.bounds import MAX_CELLS
+from engine.telemetry.packing import LIMIT_BYTES, PackingError, pack_delta, pack_key, unpack_delta, unpack_key
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from tests.vmqtui.scripted import make_stats
 
@@ -243,6 +247,39 @@ def test_a_delta_on_other_rows_is_told() -> None:
     packed: Any = pack_delta(make_stats(1), make_stats(2))
     with pytest.raises(PackingError):
         unpack_delta(make_stats(1, VMS[:40], cpus=1), packed)
+
+
+def most_memory(unpack: Callable[[], object], refusal: str) -> int:
+    tracemalloc.start()
+    try:
+        with pytest.raises(PackingError, match=refusal):
+            unpack()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_reading_of_more_cells_than_a_message_may_have_is_not_unpacked() -> None:
+    wide = msgspec.structs.replace(
+        adapter_of(1), filters={str(column): [70] * MAX_FILTERS for column in range(200)}
+    )
+    packed = pack_key(host_of(1, wide))
+    assert len(packed) < 1 << 20
+    assert most_memory(lambda: unpack_key(packed), "cells of all adapters") < 2 * LIMIT_BYTES
+
+
+def test_what_a_delta_holds_beside_its_tables_is_bounded() -> None:
+    before = host_of(1, adapter_of(1))
+    packed: Any = pack_delta(before, host_of(2, adapter_of(2)))
+    delta = msgspec.msgpack.decode(zlib.decompress(packed))
+    pairs = {name: [1] * (MAX_CELLS // 1000) for name in ("vlan", "frames", "error", "mac", "reason")}
+    for adapters, refusal in (
+        ([{}] * (1 << 20), "1048576 adapters"),
+        ([{"default_queue_top": pairs}] * MAX_ADAPTERS, "cells of all adapters"),
+    ):
+        large = zlib.compress(msgspec.msgpack.encode(delta | {"adapters": adapters}))
+        most_bytes = most_memory(lambda data=large: unpack_delta(before, data), refusal)  # type: ignore[misc]
+        assert most_bytes < 2 * LIMIT_BYTES
 
 
 def test_what_claims_to_be_huge_is_not_unpacked() -> None:
