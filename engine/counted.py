@@ -1,4 +1,4 @@
-"""Numbers in sentences, with their nouns: everything that is said counts in the same way."""
+"""Numbers in sentences, with their nouns: every message counts in the same way."""
 
 
 def counted(count: float | None, one: str, plural: str = "") -> str:

@@ -193,7 +193,7 @@ class Connection:
     ) -> Outgoing | None:
         """Queue a message that must not be lost; None, and ``dropped`` counts, when the queue is full.
 
-        With ``first`` it goes before all without, and is queued in any case: its sender is to look at
+        With ``first`` it goes before all without, and is queued in any case: its sender checks
         ``unsent_first`` before.
         """
         item = Outgoing(topic, payload, qos, retain, first)

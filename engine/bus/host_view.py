@@ -21,7 +21,7 @@ SILENT_S = 30.0
 
 
 class Reader(Protocol):
-    """Who follows the host: how its connection stands, and what it could not decode."""
+    """A reader of the host: how its connection stands, and how many messages it could not decode."""
 
     undecodable: int
 
@@ -76,7 +76,7 @@ class HostView:
 
     @property
     def stats(self) -> Stats | None:
-        """The latest stats. They are decoded when asked for: what nobody looks at costs nothing."""
+        """The latest stats. They are decoded when they are read, so unread ones cost nothing."""
         payload, self._stats_payload = self._stats_payload, None
         if payload is not None:
             try:

@@ -108,7 +108,7 @@ class Relief:
 
 
 def keeps_dying(cpu: int) -> str:
-    """What an operator is told of a processor whose workers keep dying."""
+    """The message for an operator about a processor whose workers keep dying."""
     deaths = f"{len(replacements.DELAYS_S) + 1} times within {replacements.WINDOW_S:.0f} s"
     first, last = replacements.PAUSES_S[0], replacements.PAUSES_S[-1]
     return (

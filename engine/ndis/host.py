@@ -7,12 +7,12 @@ from engine.ndis import requests
 from engine.ndis.adapter import DEFAULT_DRIVER, Adapter
 from engine.ndis.balancer import Balancing
 from engine.ndis.effects import Effect, Indication, Observe, QueueGauges, SetBuffers, SteeringChanged
+from engine.ndis.event_history import EventHistory
 from engine.ndis.operations import Request, decode
 from engine.ndis.outcome import Outcome
 from engine.ndis.queue import key_of
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
 from engine.ndis.team_ports import with_team_ports
-from engine.ndis.told import Told
 from engine.ndis.traffic import Traffic
 from engine.ndis.what_if import foresee, malformed
 from engine.scenario.model import AdapterSpec, Scenario
@@ -39,11 +39,8 @@ class Host:
 
     ``adapters`` are in the scenario's order. ``played`` says in words what feeds them in place of the
     scenario's traffic, where something does. ``revision`` counts the configurations: 1 after ``start``, one
-    more for each request that changed something, and for each queue that was freed later. ``told`` has the
-    last events, for requests that ask for them; who publishes events adds them.
-
-    Not thread-safe; requests are applied one after the other. The effects of one are carried out before the
-    next is applied, so that what ``Observe`` shows is what the control plane believes.
+    more for each request that changed something, and for each queue that was freed later.
+    ``event_history`` has the last events, for requests that ask for them; their publisher adds them.
     """
 
     def __init__(self, scenario: Scenario, played: str | None = None) -> None:
@@ -53,7 +50,7 @@ class Host:
         ]
         self.traffic = Traffic(scenario.traffic, targets(scenario), played)
         self.balancing = Balancing(scenario.balancer)
-        self.told = Told()
+        self.event_history = EventHistory()
         self.revision = 0
         self._stopping = False
 
@@ -83,11 +80,11 @@ class Host:
             traffic, balancing = self.traffic.copy(), self.balancing.copy()
             return foresee(
                 adapter,
-                lambda trial: _run(request, observe, trial, traffic, balancing, self.told),
+                lambda trial: _run(request, observe, trial, traffic, balancing, self.event_history),
                 request.values.get("queue_id"),
             )
         try:
-            outcome = _run(request, observe, adapter, self.traffic, self.balancing, self.told)
+            outcome = _run(request, observe, adapter, self.traffic, self.balancing, self.event_history)
         except NdisError as error:
             return Outcome(error.status, error.message)
         self.revision += outcome.changed
@@ -141,9 +138,14 @@ class Host:
 
 
 def _run(
-    request: Request, observe: Observe, adapter: Adapter, traffic: Traffic, balancing: Balancing, told: Told
+    request: Request,
+    observe: Observe,
+    adapter: Adapter,
+    traffic: Traffic,
+    balancing: Balancing,
+    history: EventHistory,
 ) -> Outcome:
-    subjects = {"adapter": adapter, "traffic": traffic, "balancer": balancing, "told": told}
+    subjects = {"adapter": adapter, "traffic": traffic, "balancer": balancing, "event_history": history}
     return request.operation.run(subjects[request.operation.about], observe, request.driver, **request.values)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
-from engine.ndis import balancer, queries, requests, settings, told, traffic, vms
+from engine.ndis import balancer, event_history, queries, requests, settings, traffic, vms
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisError, NdisStatus, invalid
@@ -51,7 +51,7 @@ class Operation:
     run: Callable[..., Outcome]
     parameters: Mapping[str, Parameter]
     needs_adapter: bool = True
-    about: Literal["adapter", "traffic", "balancer", "told"] = "adapter"
+    about: Literal["adapter", "traffic", "balancer", "event_history"] = "adapter"
     fixed: frozenset[str] = frozenset()
 
 
@@ -190,15 +190,17 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         fixed=frozenset(KEYS[AdapterSpec]) - frozenset(settings.CHANGEABLE),
     ),
     "query_events": Operation(
-        told.query_events,
+        event_history.query_events,
         {
             "since_seq": Parameter(_whole_in(0, _LAST_SEQ), "an event's seq", required=False),
             "limit": Parameter(
-                _whole_in(1, told.MAX_EVENTS), f"a number of events, 1..{told.MAX_EVENTS}", required=False
+                _whole_in(1, event_history.MAX_EVENTS),
+                f"a number of events, 1..{event_history.MAX_EVENTS}",
+                required=False,
             ),
         },
         needs_adapter=False,
-        about="told",
+        about="event_history",
     ),
     "restart_worker": Operation(requests.restart_worker, {"cpu": _CPU}, needs_adapter=False),
     "ping": Operation(queries.ping, {}, needs_adapter=False),

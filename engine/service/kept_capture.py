@@ -26,8 +26,8 @@ def kept(
 ) -> Iterator[CaptureFile]:
     """A copy of what a pipe gives, until the end of the context; ``path`` "-" is standard input.
 
-    ``progress`` is told what is read, and how many bytes so far, before the first and often. Raises
-    CaptureError.
+    ``progress`` is called with the name of what is read and the bytes so far, before the first and
+    often. Raises CaptureError.
     """
     is_standard_input = str(path) == STANDARD_INPUT
     name = "standard input" if is_standard_input else str(path)

@@ -1,7 +1,7 @@
 """What processes left behind that were killed: announcements, shared memory, temporary directories.
 
 An engine that is killed takes its shared memory and sockets with it, unless the processes that see to that
-are killed too. How what is left is told from what is in use: ``engine.temporary``. Where the system does not
+are killed too. ``engine.temporary`` tells which of them are in use. Where the system does not
 show shared memory as files, engines list theirs in the runtime directory.
 """
 

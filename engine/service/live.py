@@ -39,7 +39,7 @@ class LoopEndedError(Exception):
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told, in the loop's thread; must return at once.
+    """Receivers of what the engine reports, called in the loop's thread; they must return at once.
 
     ``summary`` is given the reading that a summary is made from.
     """

@@ -151,7 +151,7 @@ class Machine:
         if len(self._events) == _EVENTS_KEPT:
             self.events_dropped += 1
             del self._events[0]
-        told = Event(
+        published = Event(
             seq=self._event_seq,
             sim_time_ns=self.plane.now_ns,
             time_ns=time.time_ns(),
@@ -161,8 +161,8 @@ class Machine:
             state=state,
             cause=cause,
         )
-        self._events.append(told)
-        self.host.told.add(msgspec.to_builtins(told), len(msgspec.msgpack.encode(told)))
+        self._events.append(published)
+        self.host.event_history.add(msgspec.to_builtins(published), len(msgspec.msgpack.encode(published)))
 
     def take_events(self) -> list[Event]:
         """The events since the last call."""

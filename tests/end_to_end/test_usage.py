@@ -1,4 +1,4 @@
-"""What is said of a command line that does not fit: the value, what would, and the help that has more."""
+"""Errors of a command line that does not fit: the value, what would fit, and the help that has more."""
 
 import re
 

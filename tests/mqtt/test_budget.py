@@ -37,7 +37,7 @@ def test_what_was_read_meanwhile_does_not_count() -> None:
     budget = ByteBudget(100)
     one, two = Reader(budget), Reader(budget)
     one.has(90)
-    one.unread = 0  # it has read, and nobody was told
+    one.unread = 0  # it has read, and the budget does not know yet
     two.has(90)
     assert not one.disconnected
     assert not two.disconnected

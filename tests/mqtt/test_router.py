@@ -1,4 +1,4 @@
-"""Who gets which message, what is retained, and what happens to wills."""
+"""Delivery of messages to subscribers, retained messages, and wills."""
 
 import asyncio
 

@@ -65,7 +65,7 @@ async def test_an_engine_publishes_it_retained_for_who_comes_later() -> None:
             ) as late,
         ):
             message = None
-            while message is None or not message.retain:  # one that is on its way is none for who comes later
+            while message is None or not message.retain:  # a live message is not the retained one
                 await late.subscribe(topics.advice("lab"))
                 message = await anext(aiter(late.messages))
             async with Watcher(url, kinds=(*KINDS, "advice")) as watcher:

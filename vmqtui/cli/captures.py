@@ -22,7 +22,7 @@ def is_stream(path: Path) -> bool:
     """Whether a path is standard input ("-"), or anything else that can be read only once."""
     try:
         mode = path.stat().st_mode
-    except OSError:  # what is wrong with it is reported by who opens it
+    except OSError:  # opening it reports what is wrong
         return str(path) == "-"
     return str(path) == "-" or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 

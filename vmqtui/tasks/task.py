@@ -85,7 +85,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a dialog ended: what is said of it, the steps that were carried out, each with its answer, the
+    """How a dialog ended: its message, the steps that were carried out, each with its answer, the
     title of one whose answer did not come, and whether one was not done."""
 
     words: str

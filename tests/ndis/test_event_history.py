@@ -4,37 +4,37 @@ from typing import Any
 
 import pytest
 
-from engine.ndis.told import EVENTS_LIMIT_BYTES, MAX_EVENTS, Told
+from engine.ndis.event_history import EVENTS_LIMIT_BYTES, MAX_EVENTS, EventHistory
 from tests.ndis.lab import lab
 
 
-def told(count: int, size_bytes: int = 100) -> Told:
-    events = Told()
+def history(count: int, size_bytes: int = 100) -> EventHistory:
+    events = EventHistory()
     for seq in range(1, count + 1):
         events.add({"seq": seq}, size_bytes)
     return events
 
 
-def seqs(events: Told, since: int = 0, limit: int = MAX_EVENTS) -> list[int]:
+def seqs(events: EventHistory, since: int = 0, limit: int = MAX_EVENTS) -> list[int]:
     return [one["seq"] for one in events.since(since, limit)]
 
 
 def test_the_last_thousand_events_are_kept() -> None:
-    assert seqs(told(MAX_EVENTS + 5)) == list(range(6, MAX_EVENTS + 6))
+    assert seqs(history(MAX_EVENTS + 5)) == list(range(6, MAX_EVENTS + 6))
 
 
 def test_events_kept_are_bounded_in_bytes_and_the_oldest_go() -> None:
-    assert seqs(told(10, EVENTS_LIMIT_BYTES // 4)) == [7, 8, 9, 10]
+    assert seqs(history(10, EVENTS_LIMIT_BYTES // 4)) == [7, 8, 9, 10]
 
 
 def test_events_after_one_come_oldest_first_as_many_as_are_asked_for() -> None:
-    assert seqs(told(10), since=4, limit=3) == [5, 6, 7]
-    assert seqs(told(10), since=10) == []
+    assert seqs(history(10), since=4, limit=3) == [5, 6, 7]
+    assert seqs(history(10), since=10) == []
 
 
 def test_a_request_asks_for_the_first_256_unless_it_says_otherwise() -> None:
     host = lab()
-    host.host.told = told(300)
+    host.host.event_history = history(300)
     assert [one["seq"] for one in host.accept("query_events").result["events"]] == list(range(1, 257))
     events = host.accept("query_events", since_seq=100, limit=2).result["events"]
     assert [one["seq"] for one in events] == [101, 102]

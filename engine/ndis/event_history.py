@@ -1,4 +1,4 @@
-"""The last events that were told, as they are published, for who asks what happened before."""
+"""The newest events that the engine has published, kept for ``query_events``."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ EVENTS_LIMIT_BYTES: Final = 1 << 20
 """Bytes of the events kept."""
 
 
-class Told:
+class EventHistory:
     """Events by ascending ``seq``, bounded in number and in bytes: the oldest go."""
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class Told:
 
 
 def query_events(
-    told: Told, observe: Observe, driver: str, *, since_seq: int = 0, limit: int = 256
+    history: EventHistory, observe: Observe, driver: str, *, since_seq: int = 0, limit: int = 256
 ) -> Outcome:
     """The events kept after one, oldest first."""
-    events = told.since(since_seq, limit)
+    events = history.since(since_seq, limit)
     return answer(f"{counted(len(events), 'event')}", {"events": events})
