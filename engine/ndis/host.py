@@ -41,6 +41,9 @@ class Host:
     scenario's traffic, where something does. ``revision`` counts the configurations: 1 after ``start``, one
     more for each request that changed something, and for each queue that was freed later.
     ``event_history`` has the last events, for requests that ask for them; their publisher adds them.
+
+    Not thread-safe; requests are applied one after the other. The effects of one are carried out before the
+    next is applied, so that what ``Observe`` shows is what the control plane believes.
     """
 
     def __init__(self, scenario: Scenario, played: str | None = None) -> None:
