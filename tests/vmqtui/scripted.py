@@ -21,6 +21,7 @@ from engine.telemetry.config import (
 from engine.telemetry.events import Event
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from vmqtui.link import Connection
+from vmqtui.tasks.submission import ASKED_FOR_SECONDS
 
 SECOND = 1_000_000_000
 START_NS = 1_767_225_600 * SECOND
@@ -340,12 +341,18 @@ class ScriptedLink:
         self.asked.append((host, op, params))
         self.ids.append(request_id)
         answer = await self.answers.get()
+        if isinstance(answer, TimeoutError):
+            self.now += answer.args[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def catch_up(self, host: str) -> None:
         self.caught_up.append(host)
+
+    def leave_unanswered(self, seconds: float = ASKED_FOR_SECONDS) -> None:
+        """No answer to the next request, for so long on the clock: by default until it is given up."""
+        self.answers.put_nowait(TimeoutError(seconds))
 
     def answer(
         self, ndis_status: str = "NDIS_STATUS_SUCCESS", message: str = "", revision: int = 0, **result: Any

@@ -63,7 +63,7 @@ async def test_waiting_is_shown_until_answered(dashboard: Running) -> None:
 
 async def test_no_answer_is_said_to_be_uncertain(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
-        link.answers.put_nowait(TimeoutError())
+        link.leave_unanswered()
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
         await pilot.press("end", "enter")

@@ -1,5 +1,6 @@
 """A dialog ends once, and what it asked for goes on without it: no answer is lost, none asked for twice."""
 
+import msgspec
 from textual import events
 from textual.pilot import Pilot
 
@@ -133,11 +134,50 @@ async def test_refusal_after_the_dialog_has_gone_is_said_and_the_rest_undone(das
         await until(pilot, app, "To take it back: free queue 13 (app-01)")
 
 
+async def test_a_late_answer_is_still_waited_for_and_the_dialog_says_so(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await make_a_queue(pilot, app)
+        link.leave_unanswered(5.0)
+        await until(pilot, app, "allocate app-01: no answer from hv01 for 5 s; still asking")
+        await pilot.press("escape")
+        await closed(pilot, app)
+        link.leave_unanswered(5.0)
+        answer_the_rest(link)
+        await told(pilot, app, "allocate app-01; set filter 00:15:5d:00:10:01; complete app-01")
+        assert len(set(link.ids[:3])) == 1  # the engine carries it out once
+        assert link.answers.empty()
+
+
+async def test_an_engine_that_was_started_since_is_not_asked_for_a_late_answer(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await make_a_queue(pilot, app)
+        status = link.views["hv01"].status
+        assert status is not None
+        link.publish("hv01", status=msgspec.structs.replace(status, started_at=status.started_at + 1))
+        link.leave_unanswered(5.0)
+        await until(pilot, app, "no answer from hv01; it may still take effect")
+        assert len(link.asked) == 1
+
+
+async def test_a_step_without_an_answer_is_named_when_its_dialog_is_left(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await make_a_queue(pilot, app)
+        link.answer(queue_id=13)
+        link.leave_unanswered()
+        await until(pilot, app, "no answer from hv01")
+        await pilot.press("escape")
+        await told(
+            pilot,
+            app,
+            "allocate app-01, then left; set filter 00:15:5d:00:10:01: no answer; it may still take effect",
+        )
+
+
 async def test_request_without_an_answer_is_repeated_under_its_id(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
-        link.answers.put_nowait(TimeoutError())
+        link.leave_unanswered()
         await pilot.press("end", "enter")
         await until(pilot, app, "no answer from hv01")
         link.answer("NDIS_STATUS_FAILURE")

@@ -224,7 +224,7 @@ async def test_change_without_an_answer_is_not_taken_back(dashboard: Running) ->
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
-        link.answers.put_nowait(TimeoutError())
+        link.leave_unanswered()
         await pilot.press("end", "enter")
         await until(pilot, app, "no answer from hv01")
         await pilot.press("escape")

@@ -190,7 +190,7 @@ async def test_no_traffic_at_all_can_be_written_but_has_no_rate(dashboard: Runni
 
 async def test_question_about_traffic_that_is_not_answered_is_said(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
-        link.answers.put_nowait(TimeoutError())
+        link.leave_unanswered()
         await pilot.press("T")
         await told(pilot, app, "no answer from hv01")
 

@@ -4,9 +4,12 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from engine.bus.messages import Response
+from engine.bus.messages import Response, Status
 from vmqtui.link import Link
 from vmqtui.tasks.task import Answers, Ending, Step, refusal
+
+ASKED_FOR_SECONDS = 60.0
+"""How long a request without an answer is repeated."""
 
 _PENDING = "NDIS_STATUS_PENDING"
 
@@ -15,7 +18,8 @@ class Submission:
     """What one dialog asks of ``host``. It has no part in the dialog: it goes on when that has gone.
 
     A step that was answered is not sent again. One without an answer is repeated under the id it had, so
-    that the engine carries it out once (contract 5); one that was refused is a new request.
+    that the engine carries it out once (contract 5), for up to ``ASKED_FOR_SECONDS`` and while the engine
+    is the one that was asked; one that was refused is a new request.
     """
 
     def __init__(self, link: Link, host: str) -> None:
@@ -35,7 +39,7 @@ class Submission:
         """Send the steps that are not done yet, in order; why one of them was not done, or "".
 
         It is under way at once, not when the coroutine starts. ``waits`` is called with a sentence on each
-        request before it is sent.
+        request before it is sent, and each time that it was not answered.
         """
         self.under_way = True
         return self._send_all(steps, waits)
@@ -46,13 +50,13 @@ class Submission:
                 if step.key in self.answers:
                     continue
                 waits(f"{step.title}: waiting for {self.host}")
-                if failed := await self._send(step):
+                if failed := await self._send(step, waits):
                     return f"{step.title}: {failed}"
         finally:
             self.under_way = False
         return ""
 
-    async def _send(self, step: Step) -> str:
+    async def _send(self, step: Step, waits: Callable[[str], None]) -> str:
         try:
             params = step.params(self.answers)
         except (KeyError, TypeError, ValueError):
@@ -64,7 +68,7 @@ class Submission:
         request_id = self._ids[known]
         self._open[request_id] = step.title
         try:
-            response = await self._link.request(self.host, step.op, params, request_id)
+            response = await self._answer_to(step, params, request_id, waits)
         except TimeoutError:
             return f"no answer from {self.host}; it may still take effect"
         except ConnectionError as error:
@@ -78,6 +82,24 @@ class Submission:
         self.done.append((step, response))
         return ""
 
+    async def _answer_to(
+        self, step: Step, params: dict[str, Any], request_id: str, waits: Callable[[str], None]
+    ) -> Response:
+        """The answer to a request, which is repeated. Raises TimeoutError or ConnectionError."""
+        asked_at, asked = self._link.clock(), self._status()
+        while True:
+            try:
+                return await self._link.request(self.host, step.op, params, request_id)
+            except TimeoutError:
+                waited = self._link.clock() - asked_at
+                if waited >= ASKED_FOR_SECONDS or not _may_answer(asked, self._status()):
+                    raise
+                waits(f"{step.title}: no answer from {self.host} for {waited:.0f} s; still asking")
+
+    def _status(self) -> Status | None:
+        view = self._link.view(self.host)
+        return view.status if view is not None else None
+
     def titles(self) -> list[str]:
         """What is done, a phrase a step."""
         return [
@@ -88,6 +110,7 @@ class Submission:
     def ending(self, failed: str = "") -> Ending | None:
         """What there is to say and to take back, or None; ``failed``: why a step was not done."""
         unanswered = "; ".join(self._open.values())
+        unmentioned = "; ".join(one for one in self._open.values() if not failed.startswith(f"{one}: "))
         words = "; ".join(self.titles())
         if failed:
             words = f"{words}, then {failed}" if words else failed
@@ -95,5 +118,13 @@ class Submission:
             words += f" · {note}"
         if not words and not unanswered:
             return None
-        words = words or f"{unanswered}: no answer; it may still take effect"
+        if unmentioned:
+            words += f"{'; ' if words else ''}{unmentioned}: no answer; it may still take effect"
         return Ending(words, tuple(self.done), unanswered, failed=bool(failed))
+
+
+def _may_answer(asked: Status | None, now: Status | None) -> bool:
+    """Whether the engine that was asked may still answer: one that was started since does not know the id."""
+    if now is None:
+        return True  # of a connection that is just made
+    return now.state == "online" and (asked is None or now.started_at == asked.started_at)
