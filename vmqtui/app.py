@@ -187,7 +187,12 @@ class VmqApp(App[None]):
         taken effect; so of ``/drops>0`` all but the first would be commands.
         """
         focused = self.focused
-        if isinstance(focused, Input) and self._typed_into.get(event, focused) is not focused:
+        typed_into = self._typed_into.get(event, focused)
+        if not isinstance(focused, Input) or typed_into is focused:
+            return
+        of_dialog = not isinstance(self.screen, Dashboard)
+        within_it = typed_into is not None and self.screen in typed_into.ancestors
+        if not (of_dialog and within_it):  # there Tab gave the text the focus, after this key was typed
             event.prevent_default()
             focused.post_message(events.Key(event.key, event.character))
 
