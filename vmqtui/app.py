@@ -14,7 +14,6 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from engine.bus.messages import Status
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns.shared import use_thresholds
 from vmqtui.dashboard import Dashboard
@@ -100,8 +99,8 @@ class VmqApp(App[None]):
         self._drawn_at = 0.0
         self._draw_due = False
         self._drawn: Snapshot | None = None
-        self._caught_up: Status | None = None
-        """The status that a host announced itself with, for which events of before were asked for."""
+        self._caught_up: tuple[str, float] | None = None
+        """The host whose events of before were asked for, and when its engine began."""
         self.failure: Exception | None = None
         for loaded in self._themes.values():
             self.register_theme(loaded.textual)
@@ -134,12 +133,17 @@ class VmqApp(App[None]):
 
     def _catch_up(self) -> None:
         """Ask for events of before when a host is shown, and at each connection of it or of the screen's."""
-        view = self._link.view(self.model.host) if self.model.host else None
+        host = self.model.host
+        view = self._link.view(host) if host else None
         status = view.status if view is not None else None
-        if status is not None and status.state == "online" and status is not self._caught_up:
-            self._caught_up = status
-            host = self.model.host
-            self.call_later(lambda: self.run_worker(self._link.catch_up(host)))
+        if status is None or status.state != "online":
+            self._caught_up = None  # a connection ended
+        elif (host, status.started_at) != self._caught_up:
+            self._caught_up = host, status.started_at
+            self.call_later(self._ask_for_events, host)
+
+    def _ask_for_events(self, host: str) -> None:
+        self.run_worker(self._link.catch_up(host), group=f"events of {host}", exclusive=True)
 
     def _draw_changed(self) -> None:
         """Draw, but a view that shows this moment already only says how old it is."""

@@ -1,5 +1,8 @@
 """A dashboard asks for the events of before when its host is there, and again when either comes back."""
 
+import asyncio
+from typing import Any
+
 import msgspec
 
 from engine.bus.messages import Status
@@ -25,12 +28,38 @@ async def test_they_are_asked_for_at_each_connection_and_no_more_often(dashboard
         link.publish("hv01", config=make_config(revision=9))
         await settled(pilot, app)
         assert link.caught_up == ["hv01"]
+        began = link.views["hv01"].status
+        assert began is not None
+        for _ in range(20):
+            link.publish("hv01", status=announced(began.started_at))
+        await settled(pilot, app)
+        assert link.caught_up == ["hv01"]
         link.publish("hv01", status=announced(state="offline"))
         await settled(pilot, app)
         assert link.caught_up == ["hv01"]
         link.publish("hv01", status=announced())
         await settled(pilot, app)
         assert link.caught_up == ["hv01", "hv01"]
+
+
+async def test_a_host_whose_engine_comes_and_goes_is_asked_one_thing_at_a_time(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await settled(pilot, app)
+        asked: set[asyncio.Task[Any] | None] = set()
+
+        async def catch_up(host: str) -> None:
+            task = asyncio.current_task()
+            asked.add(task)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                asked.discard(task)
+
+        link.catch_up = catch_up  # type: ignore[method-assign]
+        for number in range(20):
+            link.publish("hv01", status=announced(number + 2.0))
+            await settled(pilot, app)
+        assert len(asked) == 1
 
 
 async def test_they_are_asked_for_of_another_host_that_is_chosen(dashboard: Running) -> None:
