@@ -111,7 +111,7 @@ class Dashboard(TimeKeys, TableActions, Exports):
             return
         self._header.repaint()
         state = self._model.liveness().state
-        self.query_one("#views").set_class(state in ("stale", "unreadable", "silent", "offline"), "-past")
+        self.query("#views").set_class(state in ("stale", "unreadable", "silent", "offline"), "-past")
         self.set_class(state in ("paused", "playing"), "-held")
         self._timeline.set_class(state in ("paused", "playing"), "-past")
         self._timeline.repaint()
