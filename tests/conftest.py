@@ -32,6 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
         kernels.prepare(print)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long bytes by their argument: each process must collect the same ids, and people read them."""
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
