@@ -26,7 +26,7 @@ class Router:
         self.sessions: dict[str, Session] = {}
         """The connected clients, by id."""
         self.tried = 0
-        """How often a topic filter was tried against a topic, which takes time."""
+        """How often a topic filter, or a client's rights, was tried against a topic, which takes time."""
         self._access = access
         self._subscriptions = Subscriptions()
         self._readers: dict[str, list[tuple[Session, int]]] = {}  # of the topics published to lately
@@ -74,6 +74,12 @@ class Router:
             readers = self._find_readers(message.topic)
         for session, qos in readers:
             session.send(message, min(qos, message.qos))
+
+    def is_owned(self, topic: str) -> bool:
+        """Whether a connected client that is exclusive may publish to a topic."""
+        self.tried += len(self.sessions)
+        grants = (session.grant for session in self.sessions.values())
+        return any(grant.exclusive is not None and grant.may_publish(topic) for grant in grants)
 
     def kept(self, topic: str) -> Message | None:
         """The message that is retained on a topic."""

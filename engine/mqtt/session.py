@@ -141,16 +141,20 @@ class Session:
 
     def _publish(self, publish: Publish) -> None:
         clears = publish.retain and not publish.payload
-        if self.grant.may_publish(publish.topic) or (clears and self.grant.may_clear(publish.topic)):
+        tried = self._router.tried
+        if self.grant.may_publish(publish.topic) or (clears and self._may_clear(publish.topic)):
             sender = None if self.grant.trusted else self
             message = Message(publish.topic, publish.payload, publish.qos, sender)
-            tried = self._router.tried
             self._router.publish(message, retain=publish.retain, unbounded=self.grant.reserved)
-            self._bucket.owe((self._router.tried - tried) / _MATCHES_A_TOKEN)
         else:
             self._refuse("publish", publish.topic)
+        self._bucket.owe((self._router.tried - tried) / _MATCHES_A_TOKEN)
         if publish.qos:
             self.outbox.answer(packets.puback(publish.packet_id))
+
+    def _may_clear(self, topic: str) -> bool:
+        """By its rights, but not what a connected exclusive client, such as an engine, retained."""
+        return self.grant.may_clear(topic) and not self._router.is_owned(topic)
 
     def _subscribe(self, wanted: Filters) -> None:
         asked = {topic_filter for topic_filter, _ in wanted.filters}

@@ -157,6 +157,23 @@ async def test_a_viewer_watches_and_its_requests_reach_no_engine(
     assert [client for client, _ in stand_in.requests] == [other.client]
 
 
+async def test_an_operator_clears_nothing_of_a_host_that_is_there(host: str) -> None:
+    there, gone = f"{host[:50]}-there", f"{host[:50]}-gone"
+    async with EmbeddedBroker(engine_of=host) as broker:
+        async with running_bus(broker.url, gone, EngineStandIn()):
+            pass
+        async with running_bus(broker.url, there, EngineStandIn()):
+            async with Watcher(broker.url_of("operator")) as operator:
+                assert await operator.wait_for(lambda: {there, gone} <= operator.hosts.keys(), 5)
+                operator.clear(there)
+                operator.clear(gone)
+                assert await operator.wait_for(lambda: gone not in operator.hosts, 5)
+            async with Watcher(broker.url_of("viewer")) as reader:
+                assert await reader.wait_for(
+                    lambda: there in reader.hosts and reader.hosts[there].config is not None, 5
+                )
+
+
 async def test_an_operator_clears_what_a_host_left_and_publishes_nothing_else_for_it(host: str) -> None:
     gone, stand_in = f"{host[:50]}-gone", EngineStandIn()
     async with EmbeddedBroker(engine_of=host) as broker:

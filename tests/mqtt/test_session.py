@@ -134,6 +134,19 @@ async def test_acknowledgements_that_the_broker_does_not_read_are_not_missed(
     assert client.channel.ended.done()
 
 
+async def test_what_a_connected_exclusive_client_retains_is_cleared_by_no_other() -> None:
+    router = Router(OpenAccess())
+    topic = "forbidden/left/config"
+    owner = Client(router, "owner", exclusive="it", may_publish=lambda one: one == topic)
+    operator = Client(router, "operator")
+    owner.publish(topic, b"kept", retain=True)
+    operator.publish(topic, retain=True)
+    assert router.kept(topic) is not None
+    owner.leave()
+    operator.publish(topic, retain=True)
+    assert router.kept(topic) is None
+
+
 async def test_topics_and_filters_that_have_to_be_tried_count_as_packets() -> None:
     router = Router(OpenAccess())
     writer = Client(router, "writer", trusted=True)
