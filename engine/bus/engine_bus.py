@@ -41,6 +41,7 @@ _TOO_OFTEN = (
     " ask again later, with a new id"
 )
 _TOO_MANY = f"{IN_PROGRESS_LIMIT} requests are in progress; ask again later, with a new id"
+_STOPPING = "the engine is stopping and takes no more requests"
 _TOO_LARGE = (
     "the requests in progress have as many bytes as there is room for; ask again later, with a new id"
 )
@@ -153,7 +154,10 @@ class EngineBus:
             raise
 
     async def stop(self, last_stats: Stats | None = None, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109
-        """Answer what is in progress, publish the last stats and "offline", disconnect; in ``timeout`` s."""
+        """Answer what is in progress, publish the last stats and "offline", disconnect; in ``timeout`` s.
+
+        Requests that are not begun after half of it are refused, as those that come after it are.
+        """
         deadline = time.monotonic() + timeout
         if self._waiting or self._at_work:
             self._idle.clear()
@@ -161,6 +165,9 @@ class EngineBus:
                 async with asyncio.timeout(timeout / 2):
                     await self._idle.wait()
         self._stopping = True
+        while self._waiting:
+            waiting = self._waiting.take()
+            self._refuse(waiting.client, waiting.request.id, _STOPPING, "NDIS_STATUS_NOT_ACCEPTED")
         if last_stats is not None:
             self.publish_stats(last_stats)
         self._connection.offer(topics.status(self.host), self._offline, qos=1, retain=True)
@@ -246,6 +253,9 @@ class EngineBus:
             return
         if not in_time:
             self._refuse(client, request.id, _TOO_OFTEN, "NDIS_STATUS_RESOURCES")
+            return
+        if self._stopping:
+            self._refuse(client, request.id, _STOPPING, "NDIS_STATUS_NOT_ACCEPTED")
             return
         waiting = Waiting(client, request, len(payload))
         if self._make_room(waiting):

@@ -11,7 +11,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from engine.bus import engine_bus
-from engine.bus.engine_bus import TAKEN_IN_LIMIT, EngineBus
+from engine.bus.broker import EmbeddedBroker
+from engine.bus.engine_bus import AT_WORK_LIMIT, TAKEN_IN_LIMIT, EngineBus
 from engine.bus.errors import HostTaken, NotConnected
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
@@ -129,6 +130,29 @@ async def test_a_clean_stop_sends_the_last_stats_and_then_offline(
     assert stats["seq"] == 99
     _, status = await reader.next("status")
     assert status["state"] == "offline"
+
+
+async def test_what_is_not_begun_when_an_engine_stops_is_refused_and_never_begun(
+    embedded: EmbeddedBroker, host: str, stand_in: EngineStandIn
+) -> None:
+    bus = EngineBus(embedded.url, host, stand_in)
+    await bus.start(make_config(host), probe_seconds=0)
+    stand_in.hold.clear()
+    async with Watcher(embedded.url, host) as watcher:
+        assert await watcher.wait_for(lambda: host in watcher.hosts, 5)
+        asked = [
+            asyncio.create_task(watcher.request(host, "ping", timeout=30)) for _ in range(AT_WORK_LIMIT + 5)
+        ]
+        assert await eventually(lambda: len(bus._waiting) == 5)
+        await bus.stop(timeout=1.0)
+        assert await eventually(lambda: sum(one.done() for one in asked) == 5)
+        refused = [one.result() for one in asked if one.done()]
+        assert {one.ndis_status for one in refused} == {"NDIS_STATUS_NOT_ACCEPTED"}
+        assert len(stand_in.requests) == AT_WORK_LIMIT
+        assert bus.counters.requests_refused == 5
+        for one in asked:
+            one.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def test_an_engine_that_vanishes_is_offline_by_its_will(
