@@ -64,8 +64,6 @@ async def _serve(broker: str | None, host: str | None, address: tuple[str, int],
     from vmqtui.export.endpoint import Endpoint
     from vmqtui.web.gate import is_loopback
 
-    write_to_stderr("text")
-
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def end(status: int) -> None:
@@ -80,6 +78,7 @@ async def _serve(broker: str | None, host: str | None, address: tuple[str, int],
                 if not is_loopback(address[0]):
                     warn("whoever reaches this address can read every number and name; it asks for nothing")
                 print(endpoint.url, flush=True)
+                write_to_stderr("text")  # from here on: an error before is a sentence by itself
                 return await ended
         except OSError as error:
             failed(f"--listen: {address[0]}:{address[1]}: {error.strerror or error}")
