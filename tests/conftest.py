@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import logging
 import os
 import re
 from collections.abc import Generator, Iterator
@@ -7,7 +8,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from engine import kernels
+from engine import kernels, logs
 from tests.veth import Veth, veth
 
 # A busy machine is no reason to fail: how long an example takes says nothing of what it shows.
@@ -47,6 +48,23 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, with {_NO_SKIPS} set: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process has set up."""
+    yield
+    for room in logs._ROOMS:
+        logger = logging.getLogger(room)
+        if logger.propagate:
+            continue
+        for handler in logger.handlers[:]:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+        logger.addHandler(logging.NullHandler())
+    logging.raiseExceptions = True
 
 
 @pytest.fixture

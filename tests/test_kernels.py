@@ -96,6 +96,7 @@ def test_a_read_only_install_compiles_once_says_how_far_it_is_and_runs(tmp_path:
         "bench",
     ],
 )
+@pytest.mark.slow
 def test_every_command_sees_to_the_kernels_before_it_imports_any(command: str, tmp_path: Path) -> None:
     """What is imported first compiles without a word, in a process that keeps the compiler's memory."""
     (tmp_path / "one.pcap").write_bytes(pcap([frame(0, ethernet("00:15:5d:00:00:01"))]))

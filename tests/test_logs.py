@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,8 @@ LOG = logging.getLogger("engine.test")
 
 
 @pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(logs.DIRECTORY_VARIABLE, str(tmp_path / "logs"))
-    yield
-    for room in logs._ROOMS:
-        logger = logging.getLogger(room)
-        for handler in logger.handlers[:]:
-            logger.removeHandler(handler)
-            handler.close()
-        logger.propagate = True
-        logger.setLevel(logging.NOTSET)
-        logger.addHandler(logging.NullHandler())
-    logging.raiseExceptions = True
 
 
 Lines = Callable[[], list[str]]

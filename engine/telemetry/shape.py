@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.counted import counted
 from engine.scenario.keys import MAX_ADAPTERS
 from engine.telemetry.bounds import (
     MAX_CELLS,
@@ -99,7 +100,7 @@ def _map(value: msgspec.Raw) -> _Map:
 def _list_of_maps(value: msgspec.Raw) -> list[_Map]:
     length = _length(value, _ARRAY)
     if length > MAX_ADAPTERS:
-        raise ValueError(f"{length} adapters (at most {MAX_ADAPTERS})")
+        raise ValueError(f"{counted(length, 'adapter')} (at most {MAX_ADAPTERS})")
     return [_map(one) for one in _list_decoder.decode(value)] if length else []
 
 

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.program import run
 
 
+@pytest.mark.slow
 def test_a_sound_installation_passes() -> None:
     done = run("doctor")
     assert (done.status, done.err) == (0, "")
@@ -13,6 +16,7 @@ def test_a_sound_installation_passes() -> None:
         assert f"  {subject}: " in done.out
 
 
+@pytest.mark.slow
 def test_what_fails_is_said_with_what_to_do_and_ends_with_1(tmp_path: Path) -> None:
     bad = tmp_path / "config.toml"
     bad.write_text("no toml", encoding="utf-8")
@@ -24,6 +28,7 @@ def test_what_fails_is_said_with_what_to_do_and_ends_with_1(tmp_path: Path) -> N
     assert "hunter2" not in done.out + done.err
 
 
+@pytest.mark.slow
 def test_json_is_one_document_with_every_check() -> None:
     done = run("doctor", "--json")
     assert done.document["schema"] == "vmq.doctor/1"

@@ -117,6 +117,7 @@ def test_the_installed_command_replays(captures: Path, *, as_json: bool) -> None
     assert not as_json or done.document["schema"] == "vmq.replay/1"
 
 
+@pytest.mark.slow
 def test_a_capture_that_is_not_ethernet_is_refused(captures: Path) -> None:
     done = run("replay", captures / "not-ethernet.pcap", "--json")
     assert (done.status, done.out) == (2, "")

@@ -124,6 +124,7 @@ def test_documents_lose_nothing_in_any_encoding(encoding: str, printed: Print) -
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes them")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 @pytest.mark.parametrize("command", ["get queues", "scenario list", "no-such-command"])
+@pytest.mark.slow
 def test_closed_streams_are_no_error(closed: str, command: str, words: dict[str, str]) -> None:
     broker = f"VMQTUI_BROKER='{words['URL']}'" if command.startswith("get") else ""
     done = subprocess.run(
@@ -134,6 +135,7 @@ def test_closed_streams_are_no_error(closed: str, command: str, words: dict[str,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell joins them")
+@pytest.mark.slow
 def test_a_reader_that_goes_ends_a_command_quietly(words: dict[str, str]) -> None:
     command = f"'{VMQTUI}' get queues --broker '{words['URL']}' --watch | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=60)

@@ -195,6 +195,7 @@ def test_columns_need_neither_textual_nor_numba() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_dashboard_never_loads_numba_or_the_data_plane() -> None:
     code = (
         "import sys, vmqtui.app, vmqtui.bus_link;"
