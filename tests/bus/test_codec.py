@@ -281,7 +281,7 @@ TOO_MANY_KEYS = "a map of 65536 keys (at most 256)"
         (Config, packed_map(("cpu_model", {"x": "y" * 70_000}), ("cpu_model", {})), REPEATS),
         (Stats, msgpack.packb(MANY_KEYS), TOO_MANY_KEYS),
         (Stats, msgpack.packb({"adapters": {"a": {"filters": MANY_KEYS}}}), TOO_MANY_KEYS),
-        (Config, packed_map(("adapters", [{}] * (1 << 16))), "65536 adapters (at most 256)"),
+        (Config, packed_map(("adapters", [{}] * (1 << 16))), "65,536 adapters (at most 256)"),
     ],
     ids=[
         "processors", "adapters", "an adapter", "queues", "pairs", "a column", "adapters of a configuration",

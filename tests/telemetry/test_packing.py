@@ -274,7 +274,7 @@ def test_what_a_delta_holds_beside_its_tables_is_bounded() -> None:
     delta = msgspec.msgpack.decode(zlib.decompress(packed))
     pairs = {name: [1] * (MAX_CELLS // 1000) for name in ("vlan", "frames", "error", "mac", "reason")}
     for adapters, refusal in (
-        ([{}] * (1 << 20), "1048576 adapters"),
+        ([{}] * (1 << 20), "1,048,576 adapters"),
         ([{"default_queue_top": pairs}] * MAX_ADAPTERS, "cells of all adapters"),
     ):
         large = zlib.compress(msgspec.msgpack.encode(delta | {"adapters": adapters}))
