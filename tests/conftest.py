@@ -23,8 +23,8 @@ _MOST_PROCESSES = 8
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process more than processors: tests wait for brokers and engines more than they compute."""
-    return min(_MOST_PROCESSES, (os.cpu_count() or 1) + 1)
+    """Two processes a processor: tests wait for brokers and engines, too."""
+    return min(_MOST_PROCESSES, 2 * (os.cpu_count() or 1))
 
 
 def pytest_configure(config: pytest.Config) -> None:

