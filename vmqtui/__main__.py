@@ -7,9 +7,18 @@ from pathlib import Path
 from types import FrameType
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """End as on Ctrl-C, cleaning up; an engine's end is status 0 (contract 4), also before it is up."""
-    raise SystemExit(0 if sys.argv[1:2] == ["engine"] else 128 + number)
+class _Terminate:
+    """End as on Ctrl-C, cleaning up; an engine's end is status 0 (contract 4), also before it is up.
+
+    ``came`` tells a later handler of the signal that it came before: a library that catches everything while
+    it is imported swallows what a handler raises.
+    """
+
+    came = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        raise SystemExit(0 if sys.argv[1:2] == ["engine"] else 128 + number)
 
 
 def _conceal_passwords() -> None:
@@ -37,7 +46,7 @@ def _import_nothing_from_here() -> None:
 
 def main() -> None:
     """Run the command line of this process and end with its status."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _Terminate())
     from vmqtui.cli.streams import prepare_streams
 
     prepare_streams()

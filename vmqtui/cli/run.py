@@ -90,9 +90,12 @@ def status_of(app: "VmqApp") -> int:
 
 
 def on_signal(number: int, call: Callable[[], object]) -> None:
-    """Have the running event loop call something when a signal comes."""
+    """Have the running event loop call something when a signal comes, or came before and ended nothing."""
     event_loop = asyncio.get_running_loop()
+    before = signal.getsignal(number)
     if sys.platform == "win32":
         signal.signal(number, lambda *_: event_loop.call_soon_threadsafe(call))
     else:
         event_loop.add_signal_handler(number, call)
+    if getattr(before, "came", False):
+        event_loop.call_soon(call)
