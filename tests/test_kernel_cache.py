@@ -32,7 +32,11 @@ print(tiny.double(21))
 """
 """A start of a program with one kernel."""
 COMPILED: Final = "compiling kernels: 1 of 1"
-SMALL_FILES: Final = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+SMALL_FILES: Final = """
+import resource, sys
+sys.dont_write_bytecode = True  # importlib would keep the first 100 bytes of a module and then fail on them
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+"""
 """Of every file there is room for 100 bytes, as on a disk that is full."""
 
 

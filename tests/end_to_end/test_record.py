@@ -18,11 +18,14 @@ def readings(path: Path) -> int:
 
 
 def test_a_recording_has_readings_configuration_and_status(
-    lab: str, reader: Reader, here: Here, tmp_path: Path
+    lab: str, reader: Reader, here: Here, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "lab.vmqrec"
     done = here("record", path, "--broker", lab, "--duration", "1.5")
-    assert (done.status, done.err) == (0, "")
+    assert done.status == 0
+    warned = done.err.splitlines()  # a busy machine may not record as fast as they come
+    assert not [line for line in warned if not line.startswith("warning: left out ")]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert "readings" in done.out
     listed = here("play", path, "--json")
     assert (listed.status, listed.err) == (0, "")

@@ -72,6 +72,7 @@ class _Recording:
                         self._recorder.message(name, kind, payload)
                     watching = asyncio.ensure_future(self._watch(self._recorder))
                     await asyncio.wait({ending}, timeout=duration)
+                    self._ended.set()
                     watching.cancel()
                     if self._error is not None:
                         raise self._error
@@ -93,6 +94,8 @@ class _Recording:
         self._ended.set()
 
     def _on_message(self, host: str, kind: str, payload: bytes) -> None:
+        if self._ended.is_set():  # the file is closed before the connection
+            return
         recorder = self._recorder
         if recorder is None:
             if kind in ("status", "config"):
