@@ -33,8 +33,10 @@ print(tiny.double(21))
 """A start of a program with one kernel."""
 COMPILED: Final = "compiling kernels: 1 of 1"
 SMALL_FILES: Final = """
-import resource, sys
-sys.dont_write_bytecode = True  # importlib would keep the first 100 bytes of a module and then fail on them
+import os, resource, sys
+# importlib would keep the first 100 bytes of a module and fail on them later.
+sys.dont_write_bytecode = True
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 """
 """Of every file there is room for 100 bytes, as on a disk that is full."""
