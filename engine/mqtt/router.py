@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from engine.logs import note
-from engine.mqtt.access import AccessControl
-from engine.mqtt.outbox import Message
-from engine.mqtt.packets import SUBSCRIPTION_REFUSED
-from engine.mqtt.session import Session
+from engine.mqtt.access import AccessControl, Grant
+from engine.mqtt.outbox import Message, Outbox
+from engine.mqtt.packets import SUBSCRIPTION_REFUSED, Will
 from engine.mqtt.subscriptions import Subscriptions, is_filter, matches
 
 RETAINED_LIMIT = 4096
@@ -19,26 +18,41 @@ _TOPICS_REMEMBERED: Final = 1024
 _log = logging.getLogger(__name__)
 
 
+class RoutedClient(Protocol):
+    """A connected client: its rights, its will, and where its messages go."""
+
+    client: str
+    grant: Grant
+    will: Will | None
+    outbox: Outbox
+
+    def send(self, message: Message, qos: int) -> None:
+        """Send a message to the client."""
+
+    def close(self) -> None:
+        """Release what is held for the client."""
+
+
 class Router:
     """Hands each message to the clients that want it and may read it, at once and to each once."""
 
     def __init__(self, access: AccessControl) -> None:
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, RoutedClient] = {}
         """The connected clients, by id."""
         self.tried = 0
         """How often a topic filter, or a client's rights, was tried against a topic, which takes time."""
         self._access = access
         self._subscriptions = Subscriptions()
-        self._readers: dict[str, list[tuple[Session, int]]] = {}  # of the topics published to lately
+        self._readers: dict[str, list[tuple[RoutedClient, int]]] = {}  # of the topics published to lately
         self._retained: dict[str, tuple[Message, bool]] = {}
         self._retained_bytes = 0
         self._retained_count = 0
 
-    def join(self, session: Session) -> None:
+    def join(self, session: RoutedClient) -> None:
         """A client has come."""
         self.sessions[session.client] = session
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: RoutedClient) -> None:
         """A client has gone; its will is published, if it left one."""
         del self.sessions[session.client]
         self._subscriptions.forget(session.client)
@@ -48,7 +62,7 @@ class Router:
             message = Message(will.topic, will.payload, will.qos, None)
             self.publish(message, retain=will.retain, unbounded=session.grant.reserved)
 
-    def subscribe(self, session: Session, topic_filter: str, qos: int) -> int:
+    def subscribe(self, session: RoutedClient, topic_filter: str, qos: int) -> int:
         """Add a topic filter; the code that answers it."""
         if not is_filter(topic_filter) or not session.grant.may_subscribe(topic_filter):
             return SUBSCRIPTION_REFUSED
@@ -56,12 +70,12 @@ class Router:
         self._readers.clear()
         return qos
 
-    def unsubscribe(self, session: Session, topic_filter: str) -> None:
+    def unsubscribe(self, session: RoutedClient, topic_filter: str) -> None:
         """Remove a topic filter, where the client has it."""
         if self._subscriptions.remove(session.client, topic_filter):
             self._readers.clear()
 
-    def filters_of(self, session: Session) -> set[str]:
+    def filters_of(self, session: RoutedClient) -> set[str]:
         """The topic filters of a client."""
         return self._subscriptions.filters_of(session.client)
 
@@ -95,7 +109,7 @@ class Router:
             if fitting:
                 yield topic, max(fitting)
 
-    def _find_readers(self, topic: str) -> list[tuple[Session, int]]:
+    def _find_readers(self, topic: str) -> list[tuple[RoutedClient, int]]:
         self.tried += self._subscriptions.filter_count
         found = []
         for client, qos in self._subscriptions.matching(topic).items():

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from engine.logs import note
 from engine.mqtt import packets
@@ -12,9 +12,7 @@ from engine.mqtt.channel import BEHIND, Channel
 from engine.mqtt.outbox import Message, Outbox
 from engine.mqtt.packets import BadPacket, Connect, Filters, Publish
 from engine.mqtt.rate_limit import TokenBucket
-
-if TYPE_CHECKING:
-    from engine.mqtt.router import Router
+from engine.mqtt.router import Router
 
 PACKETS_AT_ONCE = 8192
 PACKETS_A_SECOND = 2048
@@ -35,7 +33,7 @@ class Session:
     """One client, from CONNACK to the end of its connection. ``will`` is left to be published."""
 
     def __init__(
-        self, channel: Channel, connect: Connect, grant: Grant, router: "Router", budget: ByteBudget
+        self, channel: Channel, connect: Connect, grant: Grant, router: Router, budget: ByteBudget
     ) -> None:
         self.client = grant.client
         self.grant = grant

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
 
+import numpy as np
+
 from engine.counted import counted
 from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
 from engine.ndis.ids import Ids
@@ -14,6 +16,7 @@ from engine.ndis.memory import Budget, TotalOf
 from engine.ndis.queue import DEFAULT_QUEUE, Filter, Port, Queue, describe_key
 from engine.ndis.states import TRANSITIONS, Event, State
 from engine.ndis.statuses import exhausted, invalid
+from engine.ndis.steering import KEY_KNOWN_MAC, NONE, SteeringRows
 from engine.scenario.model import AdapterSpec
 from engine.scenario.values import show
 
@@ -89,7 +92,7 @@ class Adapter:
 
     @property
     def max_steering_rows(self) -> int:
-        """Most rows ``steering.compile_rows`` can make: each key, and its MAC."""
+        """Most rows ``steering_rows`` can make: each key, and its MAC."""
         return 2 * (self.max_ports + self.started.max_filters)
 
     def total_of(self, observe: Observe) -> TotalOf:
@@ -248,6 +251,35 @@ class Adapter:
         self._know(vm)
         self.ports.pop(port, None)
         self.ports[port] = None
+
+    def steering_rows(self) -> SteeringRows:
+        """Compile the steering rows (contract 1, rules 3 and 4, and the reasons of contract 2).
+
+        Two filters never share a key; of several ports with one key, the one set last counts.
+        """
+        filters = self.filters.values()
+        count = len(filters)
+        key = np.fromiter((one.key for one in filters), np.uint64, count)
+        queue = np.fromiter((one.queue_id for one in filters), np.int32, count)
+        filter_id = np.fromiter((one.filter_id for one in filters), np.int32, count)
+        ports = {port.key: self.vms[port.vm] for port in self.ports}
+        port_key = np.fromiter(ports.keys(), np.uint64, len(ports))
+        port_vm = np.fromiter(ports.values(), np.int32, len(ports))
+
+        test_bits = np.uint64(16)
+        known = np.concatenate((key[queue != 0], port_key)) >> test_bits << test_bits
+        known |= np.uint64(KEY_KNOWN_MAC)
+        rows, place = np.unique(np.concatenate((key, port_key, known)), return_inverse=True)
+        of_filter, of_port = place[:count], place[count : count + len(ports)]
+        taking = [one.queue_id for one in self.queues.values() if one.takes_frames]
+        takes = np.isin(queue, np.array(taking, np.int32))
+        columns = np.full((4, len(rows)), NONE, np.int32)
+        row_queue, row_filter, row_default_filter, row_port_vm = columns
+        row_queue[of_filter[takes]] = queue[takes]
+        row_filter[of_filter[takes]] = filter_id[takes]
+        row_default_filter[of_filter[queue == 0]] = filter_id[queue == 0]
+        row_port_vm[of_port] = port_vm
+        return SteeringRows(rows, row_queue, row_filter, row_default_filter, row_port_vm)
 
     # --- VMs --------------------------------------------------------------------------------------
 

@@ -7,13 +7,10 @@ rows into a hash table is the data plane's business.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from engine.ndis.adapter import Adapter
 
 TEST_UNTAGGED: Final = 0
 """Test of frames without a customer tag, or with VID 0 (VLAN_UNTAGGED_OR_ZERO). 1..4094: that VID."""
@@ -40,32 +37,3 @@ class SteeringRows:
     filter: NDArray[np.int32]
     default_filter: NDArray[np.int32]
     port_vm: NDArray[np.int32]
-
-
-def compile_rows(adapter: "Adapter") -> SteeringRows:
-    """Make the steering rows of an adapter (contract 1, rules 3 and 4, and the reasons of contract 2).
-
-    Two filters of an adapter never share a key; of several ports with one key, the one set last counts.
-    """
-    filters = adapter.filters.values()
-    count = len(filters)
-    key = np.fromiter((one.key for one in filters), np.uint64, count)
-    queue = np.fromiter((one.queue_id for one in filters), np.int32, count)
-    filter_id = np.fromiter((one.filter_id for one in filters), np.int32, count)
-    ports = {port.key: adapter.vms[port.vm] for port in adapter.ports}
-    port_key = np.fromiter(ports.keys(), np.uint64, len(ports))
-    port_vm = np.fromiter(ports.values(), np.int32, len(ports))
-
-    test_bits = np.uint64(16)
-    known = np.concatenate((key[queue != 0], port_key)) >> test_bits << test_bits | np.uint64(KEY_KNOWN_MAC)
-    rows, place = np.unique(np.concatenate((key, port_key, known)), return_inverse=True)
-    of_filter, of_port = place[:count], place[count : count + len(ports)]
-    taking = [one.queue_id for one in adapter.queues.values() if one.takes_frames]
-    takes = np.isin(queue, np.array(taking, np.int32))
-    columns = np.full((4, len(rows)), NONE, np.int32)
-    row_queue, row_filter, row_default_filter, row_port_vm = columns
-    row_queue[of_filter[takes]] = queue[takes]
-    row_filter[of_filter[takes]] = filter_id[takes]
-    row_default_filter[of_filter[queue == 0]] = filter_id[queue == 0]
-    row_port_vm[of_port] = port_vm
-    return SteeringRows(rows, row_queue, row_filter, row_default_filter, row_port_vm)

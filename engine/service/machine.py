@@ -25,7 +25,6 @@ from engine.ndis.effects import (
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.ndis.states import State
-from engine.ndis.steering import compile_rows
 from engine.scenario.model import Scenario
 from engine.service.balancing import Balancing
 from engine.service.drop_episodes import DropEpisodes
@@ -193,7 +192,7 @@ class Machine:
             else:
                 self.plane.carry_out(effect)
         for adapter in changed:
-            self.plane.write_steering(adapter, compile_rows(self.host.adapters[adapter]))
+            self.plane.write_steering(adapter, self.host.adapters[adapter].steering_rows())
         self.rounds.held_apart = bool(self.host.freeing())
         if effects:
             self.plane.set_speeds(

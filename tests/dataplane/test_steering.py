@@ -28,7 +28,6 @@ from engine.ndis.adapter import Adapter
 from engine.ndis.effects import QueueGauges
 from engine.ndis.host import Host
 from engine.ndis.states import State
-from engine.ndis.steering import compile_rows
 from engine.scenario.model import AdapterSpec, HostSpec, Scenario
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch
 from engine.traffic.capture import CaptureSource
@@ -87,7 +86,7 @@ def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndar
         adapter[layout.ADAPTER_TABLE_BASE] = a * TABLE_ROWS
         adapter[layout.ADAPTER_TABLE_MASK] = TABLE_ROWS - 1
         adapter[layout.ADAPTER_MAX_FRAME_BYTES] = longest
-        rows = compile_rows(host.adapters[a])
+        rows = host.adapters[a].steering_rows()
         columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
         write_table(views.table, adapter, columns)
     port = np.zeros((len(LONGEST), PORT_COUNTERS), np.int64)

@@ -8,7 +8,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engine.ndis.effects import SteeringChanged
 from engine.ndis.outcome import Outcome
-from engine.ndis.steering import compile_rows
 from tests.ndis.lab import lab, snapshot
 from tests.ndis.table_model import STEPS, WRITTEN, Model
 
@@ -185,7 +184,7 @@ class ControlPlane(RuleBasedStateMachine):
 
     def compiled(self) -> list[list[Any]]:
         """The steering rows as they would be compiled now."""
-        rows = compile_rows(self.lab.host.adapters[0])
+        rows = self.lab.host.adapters[0].steering_rows()
         columns = (rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
         return [column.tolist() for column in columns]
 

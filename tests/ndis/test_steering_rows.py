@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.ndis.adapter import Adapter
-from engine.ndis.steering import KEY_KNOWN_MAC, NONE, TEST_ANY, SteeringRows, compile_rows
+from engine.ndis.steering import KEY_KNOWN_MAC, NONE, TEST_ANY, SteeringRows
 from engine.scenario.model import AdapterSpec, FilterSpec, PortSpec, QueueSpec, Scenario
 from tests.ndis.lab import lab, start
 
@@ -79,7 +79,7 @@ def look_up(rows: SteeringRows, vms: dict[str, int], mac: str, vid: int | None) 
 
 
 def check(adapter: Adapter) -> None:
-    rows, config = compile_rows(adapter), adapter.describe()
+    rows, config = adapter.steering_rows(), adapter.describe()
     assert len(rows.key) <= adapter.max_steering_rows
     for mac in MACS:
         for vid in FRAME_VIDS:
@@ -122,7 +122,7 @@ def test_only_running_queues_take_frames_but_every_filters_mac_is_known() -> Non
     host.accept("set_filter", queue_id=host.allocate(vm=None), mac=MACS[0], vlan=1)
     host.accept("set_filter", queue_id=0, mac=MACS[1], vlan=1)
     adapter = host.host.adapters[0]
-    rows = compile_rows(adapter)
+    rows = adapter.steering_rows()
 
     assert look_up(rows, adapter.vms, MACS[0], 1) == Verdict(0, None, None, "vlan_mismatch")
     assert look_up(rows, adapter.vms, MACS[1], 1) == Verdict(0, 2, None, "unknown_unicast")
@@ -134,15 +134,15 @@ def test_of_two_vms_with_the_same_port_the_one_set_last_gets_the_frames() -> Non
     host.accept("clear_filter", queue_id=first, filter_id=1)
     host.running(vm="b", mac=MACS[0], vlan=1)
     adapter = host.host.adapters[0]
-    assert look_up(compile_rows(adapter), adapter.vms, MACS[0], 1).vm == "b"
+    assert look_up(adapter.steering_rows(), adapter.vms, MACS[0], 1).vm == "b"
 
     host.accept("clear_filter", queue_id=2, filter_id=1)
     host.accept("set_filter", queue_id=first, mac=MACS[0], vlan=1)
-    assert look_up(compile_rows(adapter), adapter.vms, MACS[0], 1).vm == "a"
+    assert look_up(adapter.steering_rows(), adapter.vms, MACS[0], 1).vm == "a"
 
 
 def test_rows_of_an_adapter_without_filters_are_empty() -> None:
-    assert len(compile_rows(lab().host.adapters[0]).key) == 0
+    assert len(lab().host.adapters[0].steering_rows().key) == 0
 
 
 def test_the_largest_adapter_compiles_quickly() -> None:
@@ -155,7 +155,7 @@ def test_the_largest_adapter_compiles_quickly() -> None:
     adapter = start(Scenario(adapter=[spec])).host.adapters[0]
 
     begin = time.process_time()
-    rows = compile_rows(adapter)
+    rows = adapter.steering_rows()
     took_s = time.process_time() - begin
 
     assert took_s < 5  # of this process alone; 0.05 on a quiet machine, hours if it were quadratic

@@ -5,7 +5,6 @@ import pytest
 
 from engine.ndis.effects import HoldBuffers, OpenQueue, SteeringChanged
 from engine.ndis.statuses import NdisStatus
-from engine.ndis.steering import compile_rows
 from engine.scenario.model import PortSpec
 from engine.telemetry.config import QueueConfig
 from tests.ndis.lab import MAC, OTHER_MAC, lab, snapshot, told
@@ -31,13 +30,13 @@ def test_a_paused_vm_keeps_the_buffers_of_all_its_queues_and_of_no_other() -> No
 def test_pausing_changes_no_state_and_no_steering() -> None:
     host = lab()
     queue_id = host.running()
-    before = compile_rows(host.host.adapters[0])
+    before = host.host.adapters[0].steering_rows()
 
     outcome = host.accept("pause_vm", vm="web")
 
     assert host.state(queue_id) == "running"
     assert SteeringChanged(0) not in outcome.effects
-    after = compile_rows(host.host.adapters[0])
+    after = host.host.adapters[0].steering_rows()
     assert after.queue.tolist() == before.queue.tolist()
     assert after.port_vm.tolist() == before.port_vm.tolist()
 

@@ -15,7 +15,6 @@ from engine.ndis.effects import (
     SteeringChanged,
 )
 from engine.ndis.statuses import NdisStatus
-from engine.ndis.steering import compile_rows
 from engine.scenario.model import AdapterSpec, FilterSpec, PortSpec, QueueSpec, Scenario
 from tests.ndis.lab import MAC, OTHER_MAC, Lab, lab, snapshot, start, told
 from tests.ndis.test_steering_rows import Verdict, look_up
@@ -27,7 +26,7 @@ THIRD_MAC = "00:15:5d:00:00:03"
 def destination(host: Lab, mac: str, vid: int | None) -> Verdict:
     """Where a frame goes."""
     adapter = host.host.adapters[0]
-    return look_up(compile_rows(adapter), adapter.vms, mac, vid)
+    return look_up(adapter.steering_rows(), adapter.vms, mac, vid)
 
 
 # --- remove ---------------------------------------------------------------------------------------
