@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from engine.bus.answers import CLIENT_LIMIT
-from engine.mqtt.rate_limit import TokenBucket
+from engine.mqtt.limits import TokenBucket
 
 REQUESTS_A_SECOND = 1024
 REQUESTS_AT_ONCE = 4096

@@ -1,4 +1,4 @@
-"""What the broker asks of the rules of access that it is given."""
+"""The interface of access control: the broker calls it, ``engine.bus`` implements it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from engine.mqtt.packets import Connect
 
 @dataclass(frozen=True, eq=False)
 class Grant:
-    """What an admitted client may do. The functions take a topic, ``may_subscribe`` a topic filter.
+    """The rights of an admitted client. The functions take a topic, ``may_subscribe`` a topic filter.
 
-    ``may_clear``: publish no bytes, retained, where it may not publish anything else.
-    ``exclusive`` is a name that one connected client may hold at a time. A ``trusted`` client publishes at
-    any rate. ``reserved`` is the client that the broker is for: there is always room for it.
+    ``may_clear``: publish an empty retained message, which clears the retained one, on a topic that the
+    client may not publish to otherwise. ``exclusive`` is a name that one connected client may hold at a time.
+    A ``trusted`` client has no rate limit. A ``reserved`` client is admitted even when the broker is full.
     """
 
     client: str
@@ -29,7 +29,7 @@ class Grant:
 
 
 class AccessControl(Protocol):
-    """Rules of access."""
+    """Decides which clients connect, with which rights."""
 
     async def admit(self, connect: Connect) -> Grant:
         """Identify a client by its CONNECT. Raises ``packets.Refused``."""

@@ -1,4 +1,4 @@
-"""One connection of the broker: whole, bounded packets in, bytes out."""
+"""One connection of the broker: bytes in, whole packets of bounded size out to a receiver; bytes to send."""
 
 import asyncio
 import logging
@@ -17,14 +17,14 @@ _LATE_S: Final = 1.0
 
 @dataclass(frozen=True)
 class End:
-    """How a connection ended; ``why`` is empty where the client disconnected as it should."""
+    """How a connection ended; ``why`` is empty after a DISCONNECT."""
 
     why: str
     level: int = logging.INFO
 
 
 class Receiver(Protocol):
-    """What a channel calls."""
+    """The owner of a channel, which receives its packets."""
 
     def ready_for(self, kind: int) -> bool:
         """Whether a packet of a type may be received now; if not, the channel was put on hold."""
@@ -43,14 +43,14 @@ class Receiver(Protocol):
         ...
 
     def read_at(self) -> float:
-        """When the client last took some of what it was sent."""
+        """When the client last read some of what it was sent."""
         ...
 
 
 class Channel(asyncio.Protocol):
-    """Reads packets in turns, so that no client keeps others waiting, and not while it is on ``hold``.
+    """Reads a few packets a turn, so that no client delays the others, and none while it is on ``hold``.
 
-    ``ended`` is done once the client has gone, fell silent or broke the protocol, or ``end`` was called.
+    ``ended`` is done once the client disconnected, fell silent or broke the protocol, or ``end`` was called.
     """
 
     def __init__(self) -> None:
@@ -89,13 +89,13 @@ class Channel(asyncio.Protocol):
         self._schedule()
 
     def write(self, data: bytes) -> None:
-        """Send bytes; without a bound here."""
+        """Send bytes. Not bounded here: the caller checks ``unsent_bytes``."""
         if not self.closed.done():
             self._transport.write(data)
 
     @property
     def unsent_bytes(self) -> int:
-        """What was written and not yet sent."""
+        """Bytes written and not yet sent."""
         return self._transport.get_write_buffer_size()
 
     @property
@@ -109,7 +109,7 @@ class Channel(asyncio.Protocol):
         self._adjust_reading()
 
     def release(self, why: str) -> None:
-        """Remove a reason to hold."""
+        """Remove a reason to hold; without reasons, packets are received again."""
         if why in self._holds:
             self._holds.discard(why)
             if not self._holds:
@@ -124,11 +124,11 @@ class Channel(asyncio.Protocol):
             self._adjust_reading()
 
     def abort(self) -> None:
-        """Close at once, with what is unsent."""
+        """Close at once and drop unsent bytes."""
         self._transport.abort()
 
     async def close(self, timeout_s: float) -> None:
-        """Send what is unsent, for so long, and close."""
+        """Send unsent bytes, for up to ``timeout_s``, and close."""
         self._transport.close()
         try:
             async with asyncio.timeout(timeout_s):
@@ -167,7 +167,7 @@ class Channel(asyncio.Protocol):
             self._receiver.writable()
 
     def _lose(self, why: str) -> None:
-        """The client has gone: packets that it sent before are still received, held or not."""
+        """The connection is lost: packets that came before are still received, on hold or not."""
         if self._gone is None:
             self._gone = why
             self._schedule()
@@ -186,7 +186,7 @@ class Channel(asyncio.Protocol):
             (self._transport.resume_reading if reading else self._transport.pause_reading)()
 
     def _take_turn(self) -> None:
-        """Receive the next packets; after so many of them it is another client's turn."""
+        """Receive up to ``_PACKETS_A_TURN`` packets, then let other clients have their turn."""
         self._turn = None
         try:
             more = self._receive_some() if self._receiver is not None else self._receive_first()
@@ -201,7 +201,7 @@ class Channel(asyncio.Protocol):
             self._adjust_reading()
 
     def _fail(self, why: str, level: int = logging.INFO) -> None:
-        """End a session; before there is one, what waits for the first packet does it."""
+        """End the session; without one, fail ``first_packet``."""
         if self._receiver is not None:
             self.end(why, level)
         elif not self._first.done():
@@ -246,7 +246,7 @@ class Channel(asyncio.Protocol):
             del buffer[:at]
 
     def _next(self, at: int) -> tuple[int, int] | None:
-        """Where the body of the packet at a place begins and ends; None: its header is incomplete."""
+        """Begin and end of the body of the packet at ``at``; None while its header is incomplete."""
         if at >= len(self._buffer) or (found := packets.header(self._buffer, at)) is None:
             return None
         header, length = found
@@ -255,7 +255,7 @@ class Channel(asyncio.Protocol):
         return at + header, at + header + length
 
     def _watch(self, silence_s: float) -> None:
-        """Look again when the client would have been silent for too long."""
+        """Schedule the check for silence at the time at which it would be due."""
         due = self._packet_at + silence_s
         self._watching = self._loop.call_at(due, self._check_silence, silence_s, due)
 
@@ -265,7 +265,7 @@ class Channel(asyncio.Protocol):
         now = self._loop.time()
         assert self._receiver is not None
         if self._holds or self._turn is not None or now - due > _LATE_S:
-            # Not the client's silence, unless it does not read and is held for that.
+            # The broker paused reading, which is not the client's silence, unless the client does not read.
             behind = self._holds == {BEHIND}
             self._packet_at = max(self._packet_at, self._receiver.read_at() if behind else now)
         if now - self._packet_at >= silence_s:

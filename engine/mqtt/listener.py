@@ -1,4 +1,4 @@
-"""Takes connections, has each CONNECT checked, and serves the sessions of the clients that are let in."""
+"""Accepts connections, checks each CONNECT, and serves the sessions of admitted clients."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from typing import Final
 from engine.logs import note
 from engine.mqtt import packets
 from engine.mqtt.access import AccessControl, Grant
-from engine.mqtt.budget import ByteBudget
 from engine.mqtt.channel import Channel
+from engine.mqtt.limits import ByteBudget
 from engine.mqtt.router import Router
 from engine.mqtt.session import Session
 
@@ -25,7 +25,7 @@ _TOO_MANY = f"more than {CONNECTION_LIMIT} clients"
 _TOO_MANY_WAIT = f"more than {WAITING_LIMIT} connections that have not sent their CONNECT"
 _BACKLOG: Final = 128
 _UNSENT_IN_KERNEL_BYTES: Final = 128 << 10
-"""Where the system can do that: else megabytes of readings would be in the way of a slow client's answers."""
+"""TCP_NOTSENT_LOWAT, if the system has it: else megabytes of readings delay a slow client's answers."""
 _CLOSE_TIMEOUT_S: Final = 2.0
 _FLUSH_S: Final = 1.0
 _PAUSE_S: Final = 0.01
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Takes connections and lets in whom ``access`` admits."""
+    """Accepts connections and serves the clients that ``access`` admits."""
 
     def __init__(self, access: AccessControl, budget: ByteBudget | None = None) -> None:
         self.router = Router(access)
@@ -52,14 +52,14 @@ class Listener:
         return int(sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """End all connections at once, and listen no more."""
+        """Stop listening and end all connections at once."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def flush(self) -> None:
-        """Wait until clients have what was sent to them, but not for long."""
+        """Wait until clients have received everything sent to them, for up to ``_FLUSH_S``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
                 while not all(session.outbox.idle for session in self.router.sessions.values()):  # noqa: ASYNC110
@@ -70,7 +70,7 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
 
     async def _accept(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Take connections one by one, so that each is served before many others are taken."""
+        """Accept connections one by one, so that each is served before many others are accepted."""
         event_loop = asyncio.get_running_loop()
         with listening:
             while True:
@@ -105,14 +105,14 @@ class Listener:
             return
         try:
             await self._serve(task, channel)
-            self._outside[task] = None  # not for long, but those that end must not become many
+            self._outside[task] = None  # for a short time; closing connections count against the bound too
             await channel.close(_CLOSE_TIMEOUT_S)
         finally:
             channel.abort()
             self._outside.pop(task, None)
 
     async def _serve(self, task: asyncio.Task[None], channel: Channel) -> None:
-        """A connection as far as its client is let in."""
+        """Admit the client of a connection and serve its session to the end."""
         peer = task.get_name()
         try:
             session = await self._let_in(task, channel)
@@ -157,7 +157,7 @@ class Listener:
         return session
 
     async def _wait_for_place(self, grant: Grant) -> None:
-        """Wait a moment for a client that is just leaving. Raises ``Refused``."""
+        """Wait a moment for a client that is about to leave. Raises ``Refused``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IN_USE_GRACE_SECONDS):
                 while self._in_the_way(grant) is not None:
@@ -166,7 +166,7 @@ class Listener:
             raise refusal
 
     def _in_the_way(self, grant: Grant) -> packets.Refused | None:
-        """Why a client can't be let in now."""
+        """Why a client can't be admitted now; None: it can."""
         sessions = self.router.sessions
         if grant.client in sessions:
             return packets.Refused(packets.IDENTIFIER_REJECTED, "a client id that is connected already")
@@ -200,7 +200,7 @@ def _listening(host: str, port: int) -> list[socket.socket]:
 
 
 async def _opened(connection: socket.socket, context: ssl.SSLContext | None) -> Channel:
-    """A connection, after the TLS handshake where there is one. Raises ``OSError``."""
+    """Open a channel on a connection, after the TLS handshake if there is one. Raises ``OSError``."""
     event_loop = asyncio.get_running_loop()
     timeout = None if context is None else CONNECT_TIMEOUT_SECONDS
     try:

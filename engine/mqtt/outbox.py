@@ -1,4 +1,4 @@
-"""What a client is sent: written at once while it reads, else kept in bounded memory."""
+"""Messages to one client: written at once while the client reads, else queued in bounded memory."""
 
 import asyncio
 import logging
@@ -13,13 +13,13 @@ UNREAD_LIMIT_BYTES = 17 << 20
 IN_FLIGHT_LIMIT = 64
 
 _ENTRY_BYTES: Final = 128
-"""A place in a queue, roughly."""
+"""Roughly the memory of a queue entry."""
 _LAST_PACKET_ID: Final = 65_535
 _UNREAD: Final = f"does not read or acknowledge: more than {UNREAD_LIMIT_BYTES} bytes for it meanwhile"
 
 
 class Sender(Protocol):
-    """A client that publishes; it is held back while much of what it sent waits for others."""
+    """A client that publishes; it is read from no further while many of its bytes wait in outboxes."""
 
     client: str
 
@@ -29,7 +29,7 @@ class Sender(Protocol):
 
 
 class Message:
-    """A published message; it is encoded once for all clients that get it with QoS 0."""
+    """A published message; encoded once for all clients that receive it with QoS 0."""
 
     __slots__ = ("_plain", "payload", "qos", "sender", "size_bytes", "topic", "topic_bytes")
 
@@ -54,11 +54,11 @@ class Message:
 class Outbox:
     """Messages to one client, by QoS.
 
-    QoS 1 has precedence. It is never dropped: up to ``IN_FLIGHT_LIMIT`` messages are sent ahead of their
-    acknowledgements, the rest waits, the senders in turn. Of QoS 0 only the newest message of each topic
-    waits; ``skipped`` counts the others. A client that took nothing while ``UNREAD_LIMIT_BYTES`` came for
-    it is disconnected. Retained messages are no part of that: only their topics wait, and ``retained``
-    gives a topic's message, or None, when there is room for it.
+    QoS 1 goes first and is never dropped: up to ``IN_FLIGHT_LIMIT`` messages are sent ahead of their
+    acknowledgements, the rest wait, taken from the senders in turn. Of QoS 0 only the newest message of each
+    topic waits; ``skipped`` counts the others. A client that reads nothing while ``UNREAD_LIMIT_BYTES``
+    arrive for it is disconnected. Retained messages don't count: only their topics wait, and ``retained``
+    returns a topic's message, or None, when it can be sent.
     """
 
     def __init__(self, channel: Channel, retained: Callable[[str], Message | None]) -> None:
@@ -85,22 +85,22 @@ class Outbox:
 
     @property
     def awaits_acknowledgement(self) -> bool:
-        """Whether nothing of QoS 1 is sent until the client acknowledges some."""
+        """Whether no QoS 1 message is sent until the client acknowledges some."""
         return len(self._in_flight) >= IN_FLIGHT_LIMIT and self._channel.can_write
 
     @property
     def idle(self) -> bool:
-        """Whether all was sent, and acknowledged where it has to be."""
+        """Whether every message was sent, and acknowledged if of QoS 1."""
         return self._ended or not (self.unread_bytes or self._in_flight or self._retained_due)
 
     def answer(self, packet: bytes) -> None:
-        """Send what answers a packet of the client."""
+        """Send the answer to a packet of the client."""
         self._channel.write(packet)
         if not self._channel.can_write:
             self._count_unread(len(packet))
 
     def send_retained(self, wanted: Mapping[str, int]) -> None:
-        """Send what is retained on topics, with a QoS each, as the client reads."""
+        """Send the retained messages of topics, each with its QoS, as the client reads."""
         if not self._ended:
             for topic, qos in wanted.items():
                 self._retained_due[topic] = max(qos, self._retained_due.get(topic, 0))
@@ -124,14 +124,14 @@ class Outbox:
         return True
 
     def acknowledged(self, packet_id: int) -> None:
-        """The client acknowledges a message of QoS 1; an id of none is ignored."""
+        """The client acknowledges a message of QoS 1; an unknown id is ignored."""
         if packet_id in self._in_flight:
             self._in_flight.discard(packet_id)
             self._note_progress()
             self.pump()
 
     def pump(self) -> None:
-        """Send what waits, as far as the client takes it."""
+        """Send waiting messages while the client reads."""
         channel = self._channel
         while self._waiting and channel.can_write and len(self._in_flight) < IN_FLIGHT_LIMIT:
             name, queue = next(iter(self._waiting.items()))
@@ -141,7 +141,7 @@ class Outbox:
                 del self._waiting[name]
             self._release(message)
             self._send_acknowledged(message)
-        # After what waits, so that no older message of its topic follows it.
+        # After the waiting messages, so that no older message of a topic follows its retained one.
         while self._retained_due and channel.can_write and len(self._in_flight) < IN_FLIGHT_LIMIT:
             topic = next(iter(self._retained_due))
             qos = self._retained_due.pop(topic)
@@ -171,7 +171,7 @@ class Outbox:
         self._unsent_bytes = unsent_bytes
 
     def close(self) -> None:
-        """Drop everything that waits; the client has gone."""
+        """Drop all waiting messages; the client is gone."""
         self._ended = True
         for queue in self._waiting.values():
             for message in queue:
@@ -206,7 +206,7 @@ class Outbox:
             message.sender.waits(-message.size_bytes)
 
     def _replace(self, message: Message) -> None:
-        """Keep a message of QoS 0 in place of the one before it on its topic."""
+        """Let a message of QoS 0 replace the waiting one of its topic."""
         earlier = self._newest.pop(message.topic, None)
         if earlier is not None:
             self._newest_bytes -= earlier[1]
@@ -218,9 +218,9 @@ class Outbox:
         self._newest_bytes += message.size_bytes
 
     def _count_unread(self, size_bytes: int) -> None:
-        """Count bytes that the client does not take now; above the limit, end its connection.
+        """Count bytes that the client does not read now; above the limit, end its connection.
 
-        Acknowledgements that the broker does not read, while it holds the client, are not missed.
+        Not while the client is on hold: then the broker itself does not read its acknowledgements.
         """
         self.measure()
         if self._channel.on_hold and self.awaits_acknowledgement:

@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets: framing, parsing of what clients send, and what the broker sends.
+"""MQTT 3.1.1 packets: framing, parsing of clients' packets, and building of the broker's.
 
 Source: OASIS MQTT 3.1.1, sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNACK), 3.3 (PUBLISH),
 3.4 (PUBACK), 3.8 (SUBSCRIBE), 3.9 (SUBACK), 3.10 (UNSUBSCRIBE), 3.11 (UNSUBACK), 3.12 (PINGREQ),
@@ -42,7 +42,7 @@ class Refused(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Will:
-    """The message that a client leaves for when its connection ends without a DISCONNECT."""
+    """The message that the broker publishes when a connection ends without a DISCONNECT."""
 
     topic: str
     payload: bytes = field(repr=False)
@@ -52,7 +52,7 @@ class Will:
 
 @dataclass(frozen=True)
 class Connect:
-    """A checked CONNECT; ``client`` is a random id where the client sent none."""
+    """A checked CONNECT; ``client`` is a random id if the client sent none."""
 
     client: str
     keepalive_seconds: int
@@ -76,7 +76,7 @@ class Publish:
 class Filters:
     """A checked SUBSCRIBE or UNSUBSCRIBE; ``filters`` pairs each topic filter with its QoS.
 
-    Wildcards may stand in the wrong places: ``subscriptions.is_filter`` tells.
+    Places of wildcards are not checked here: ``router.is_filter`` does that.
     """
 
     packet_id: int
@@ -101,9 +101,9 @@ def header(buffer: bytes | bytearray, at: int = 0) -> tuple[int, int] | None:
 
 
 def parse_connect(first: int, body: bytes) -> Connect:
-    """Check the first packet of a connection: its first byte, and what follows the fixed header.
+    """Check the first packet of a connection, given its first byte and the bytes after the fixed header.
 
-    Raises ``Refused`` where a CONNACK can give the reason, ``BadPacket`` for anything else.
+    Raises ``Refused`` if a CONNACK can give the reason, else ``BadPacket``.
     """
     if first >> 4 != CONNECT:
         raise BadPacket(f"a packet of type {first >> 4} in place of a CONNECT")
@@ -144,7 +144,7 @@ def parse_connect(first: int, body: bytes) -> Connect:
 def parse(first: int, body: bytes) -> Publish | Filters | int:
     """Check a packet within a session to its last byte; an int is the id of a PUBACK, or 0.
 
-    ``first`` is its first byte, ``body`` what follows the fixed header. Raises ``BadPacket``.
+    ``first`` is its first byte, ``body`` the bytes after the fixed header. Raises ``BadPacket``.
     """
     kind, flags = first >> 4, first & 0x0F
     if kind == PUBLISH:
@@ -224,7 +224,7 @@ def _packet_id(packet_id: int) -> int:
 
 
 def _topic(topic_bytes: bytes) -> str:
-    """A topic or topic filter of a length that fits."""
+    """A topic or topic filter, its length checked."""
     if not 1 <= len(topic_bytes) <= TOPIC_LIMIT_BYTES:
         raise BadPacket(f"a topic of {len(topic_bytes)} bytes (1 to {TOPIC_LIMIT_BYTES} fit)")
     return _text(topic_bytes)

@@ -1,4 +1,4 @@
-"""Which client gets which message: subscriptions, permissions, and retained messages."""
+"""Which client receives which message: topic filters (MQTT 4.7), permissions, and retained messages."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,6 @@ from engine.logs import note
 from engine.mqtt.access import AccessControl, Grant
 from engine.mqtt.outbox import Message, Outbox
 from engine.mqtt.packets import SUBSCRIPTION_REFUSED, Will
-from engine.mqtt.subscriptions import Subscriptions, is_filter, matches
 
 RETAINED_LIMIT = 4096
 RETAINED_LIMIT_BYTES = 256 << 20
@@ -34,13 +33,13 @@ class RoutedClient(Protocol):
 
 
 class Router:
-    """Hands each message to the clients that want it and may read it, at once and to each once."""
+    """Hands each message at once to every client that subscribed to it and may read it, once to each."""
 
     def __init__(self, access: AccessControl) -> None:
         self.sessions: dict[str, RoutedClient] = {}
         """The connected clients, by id."""
         self.tried = 0
-        """How often a topic filter, or a client's rights, was tried against a topic, which takes time."""
+        """How often a topic filter or a client's rights were matched with a topic: the cost of routing."""
         self._access = access
         self._subscriptions = Subscriptions()
         self._readers: dict[str, list[tuple[RoutedClient, int]]] = {}  # of the topics published to lately
@@ -49,11 +48,11 @@ class Router:
         self._retained_count = 0
 
     def join(self, session: RoutedClient) -> None:
-        """A client has come."""
+        """Add a client."""
         self.sessions[session.client] = session
 
     def leave(self, session: RoutedClient) -> None:
-        """A client has gone; its will is published, if it left one."""
+        """Remove a client; publish its will, if it left one."""
         del self.sessions[session.client]
         self._subscriptions.forget(session.client)
         self._readers.clear()
@@ -63,7 +62,7 @@ class Router:
             self.publish(message, retain=will.retain, unbounded=session.grant.reserved)
 
     def subscribe(self, session: RoutedClient, topic_filter: str, qos: int) -> int:
-        """Add a topic filter; the code that answers it."""
+        """Add a topic filter; return its SUBACK code."""
         if not is_filter(topic_filter) or not session.grant.may_subscribe(topic_filter):
             return SUBSCRIPTION_REFUSED
         self._subscriptions.add(session.client, topic_filter, qos)
@@ -71,7 +70,7 @@ class Router:
         return qos
 
     def unsubscribe(self, session: RoutedClient, topic_filter: str) -> None:
-        """Remove a topic filter, where the client has it."""
+        """Remove a topic filter of a client, if it has it."""
         if self._subscriptions.remove(session.client, topic_filter):
             self._readers.clear()
 
@@ -80,7 +79,7 @@ class Router:
         return self._subscriptions.filters_of(session.client)
 
     def publish(self, message: Message, *, retain: bool, unbounded: bool = False) -> None:
-        """Hand a message to its readers; ``unbounded``: retained outside the bounds on that."""
+        """Hand a message to its readers; ``unbounded``: the bounds on retained messages don't apply."""
         if retain and self._access.may_retain(message.topic):
             self._retain(message, unbounded)
         readers = self._readers.get(message.topic)
@@ -101,7 +100,7 @@ class Router:
         return message
 
     def retained(self, filters: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-        """Topics of retained messages that match new filters, with the highest QoS of these."""
+        """Topics of retained messages that match new filters, with the highest QoS of the matching ones."""
         self.tried += len(filters) * len(self._retained)
         for topic in self._retained:
             levels = topic.split("/")
@@ -138,7 +137,83 @@ class Router:
             self._retained_bytes -= before_bytes
             self._retained_count = count
         if size_bytes:
-            kept = Message(topic, message.payload, message.qos, None)  # not one that its sender waits for
+            kept = Message(topic, message.payload, message.qos, None)  # no sender, so no one is held for it
             self._retained[topic] = (kept, unbounded)
         else:
             self._retained.pop(topic, None)
+
+
+class Subscriptions:
+    """The topic filters of each client, with the QoS it asked for."""
+
+    def __init__(self) -> None:
+        self._of_client: dict[str, dict[str, int]] = {}
+        self._of_filter: dict[str, dict[str, int]] = {}
+
+    def add(self, client: str, topic_filter: str, qos: int) -> None:
+        """Add a filter, or change its QoS."""
+        self._of_client.setdefault(client, {})[topic_filter] = qos
+        self._of_filter.setdefault(topic_filter, {})[client] = qos
+
+    def remove(self, client: str, topic_filter: str) -> bool:
+        """Remove a filter of a client; return whether the client had it."""
+        filters = self._of_client.get(client, {})
+        if topic_filter not in filters:
+            return False
+        del filters[topic_filter]
+        if not filters:
+            del self._of_client[client]
+        clients = self._of_filter[topic_filter]
+        del clients[client]
+        if not clients:
+            del self._of_filter[topic_filter]
+        return True
+
+    def forget(self, client: str) -> None:
+        """Remove all filters of a client."""
+        for topic_filter in list(self._of_client.get(client, ())):
+            self.remove(client, topic_filter)
+
+    @property
+    def filter_count(self) -> int:
+        """Number of different filters of all clients."""
+        return len(self._of_filter)
+
+    def filters_of(self, client: str) -> set[str]:
+        """The filters of a client."""
+        return set(self._of_client.get(client, ()))
+
+    def matching(self, topic: str) -> dict[str, int]:
+        """Clients with filters that match a topic, each with the highest QoS of its matching filters."""
+        levels = topic.split("/")
+        found: dict[str, int] = {}
+        for topic_filter, clients in self._of_filter.items():
+            if matches(topic_filter, levels):
+                for client, qos in clients.items():
+                    found[client] = max(qos, found.get(client, 0))
+        return found
+
+
+def is_filter(topic_filter: str) -> bool:
+    """Whether wildcards are in valid places: ``+`` as a whole level, ``#`` as the last one (MQTT 4.7.1)."""
+    *levels, last = topic_filter.split("/")
+    return all(level == "+" or not set("+#") & set(level) for level in levels) and (
+        last in ("+", "#") or not set("+#") & set(last)
+    )
+
+
+def matches(topic_filter: str, levels: list[str]) -> bool:
+    """Whether a filter matches the topic with these levels.
+
+    A wildcard at the beginning matches no topic that begins with ``$`` (MQTT 4.7.2).
+    """
+    wanted = topic_filter.split("/")
+    if levels[0][:1] == "$" and wanted[0] in ("+", "#"):
+        return False
+    if wanted[-1] == "#":
+        wanted.pop()
+        if len(levels) < len(wanted):
+            return False
+    elif len(wanted) != len(levels):
+        return False
+    return all(mine in ("+", its) for mine, its in zip(wanted, levels, strict=False))

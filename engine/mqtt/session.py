@@ -1,4 +1,4 @@
-"""The session of a client that was let in: its packets, held to its rights and bounds."""
+"""The session of an admitted client: handles its packets within its rights and bounds."""
 
 import asyncio
 import logging
@@ -7,11 +7,10 @@ from typing import Final
 from engine.logs import note
 from engine.mqtt import packets
 from engine.mqtt.access import Grant
-from engine.mqtt.budget import ByteBudget, Share
 from engine.mqtt.channel import BEHIND, Channel
+from engine.mqtt.limits import ByteBudget, Share, TokenBucket
 from engine.mqtt.outbox import Message, Outbox
 from engine.mqtt.packets import BadPacket, Connect, Filters, Publish
-from engine.mqtt.rate_limit import TokenBucket
 from engine.mqtt.router import Router
 
 PACKETS_AT_ONCE = 8192
@@ -22,7 +21,7 @@ AHEAD_LIMIT_BYTES = 256 << 10
 
 _TOO_MUCH: Final = "the broker holds more than it may for all clients, and most of it for this one"
 _MATCHES_A_TOKEN: Final = 100
-"""Filters tried against topics, in the time of a packet."""
+"""Matches of a filter with a topic that cost one token of the rate limit."""
 _AHEAD: Final = "its messages wait for others"
 _RATE: Final = "it sends too often"
 
@@ -30,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Session:
-    """One client, from CONNACK to the end of its connection. ``will`` is left to be published."""
+    """One client, from CONNACK to the end of its connection. ``will`` is None after a DISCONNECT."""
 
     def __init__(
         self, channel: Channel, connect: Connect, grant: Grant, router: Router, budget: ByteBudget
@@ -52,12 +51,12 @@ class Session:
         self._silence_s = connect.keepalive_seconds * 1.5  # MQTT 3.1.2.10
 
     def open(self) -> None:
-        """Accept the client, and receive what it sends."""
+        """Send CONNACK and start to receive packets."""
         self.channel.write(packets.connack(packets.ACCEPTED))
         self.channel.open(self, self.grant.packet_limit_bytes, self._silence_s)
 
     def close(self) -> None:
-        """Give up what is held for the client."""
+        """Free everything held for the client."""
         self.outbox.close()
         self._budget.remove(self._share)
 
@@ -71,7 +70,7 @@ class Session:
                 note(_log, logging.WARNING, "client_behind", client=self.client, why=why)
 
     def waits(self, change_bytes: int) -> None:
-        """So many bytes more, or fewer, of this client's messages wait in outboxes of others."""
+        """Count bytes of this client's messages that wait in outboxes of others: more, or fewer."""
         self._ahead_bytes += change_bytes
         if change_bytes > 0:
             self._budget.update(self._share)
@@ -79,7 +78,7 @@ class Session:
             self.channel.release(_AHEAD)
 
     def ready_for(self, kind: int) -> bool:
-        """Whether a packet may be received now; else the client is held until it may."""
+        """Whether a packet may be received now; if not, the client is put on hold until it may."""
         if self.grant.trusted:
             return True
         if kind in (packets.PUBLISH, packets.SUBSCRIBE):
@@ -133,7 +132,7 @@ class Session:
         return self.outbox.read_at
 
     def _catch_up(self) -> None:
-        """Receive again; acknowledgements that have to come may be behind the packet that was held."""
+        """Receive again, also to read acknowledgements that come after the packet that was held."""
         if 2 * self.outbox.unread_bytes <= BEHIND_LIMIT_BYTES or self.outbox.awaits_acknowledgement:
             self.channel.release(BEHIND)
 
@@ -151,7 +150,7 @@ class Session:
             self.outbox.answer(packets.puback(publish.packet_id))
 
     def _may_clear(self, topic: str) -> bool:
-        """By its rights, but not what a connected exclusive client, such as an engine, retained."""
+        """Whether the client may clear a retained message, by its rights, and its owner is not connected."""
         return self.grant.may_clear(topic) and not self._router.is_owned(topic)
 
     def _subscribe(self, wanted: Filters) -> None:

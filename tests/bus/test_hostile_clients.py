@@ -16,7 +16,7 @@ from engine.bus.gate import OPERATOR_PACKET_LIMIT_BYTES, VIEWER_PACKET_LIMIT_BYT
 from engine.bus.settings import ENGINE, USERS, Account, Guests
 from engine.bus.urls import BrokerUrl
 from engine.mqtt import outbox, packets, session
-from engine.mqtt.budget import ByteBudget
+from engine.mqtt.limits import ByteBudget
 from engine.mqtt.listener import WAITING_LIMIT, Listener
 from engine.mqtt.packets import Publish, Refused, parse_connect
 from engine.mqtt.session import PACKETS_AT_ONCE

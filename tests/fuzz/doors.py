@@ -12,8 +12,8 @@ from engine.bus.rules import Party, may_publish, may_read, may_subscribe
 from engine.bus.urls import BrokerUrl
 from engine.logs import JsonForm, TextForm, relayed
 from engine.mqtt import packets
-from engine.mqtt.budget import ByteBudget
 from engine.mqtt.channel import Channel
+from engine.mqtt.limits import ByteBudget
 from engine.mqtt.router import Router
 from tests.fuzz.mutate import JSON, LINES
 from tests.fuzz.target import Target, check_sentence

@@ -1,6 +1,6 @@
 """The bound on what is held for all clients together."""
 
-from engine.mqtt.budget import ByteBudget, Share
+from engine.mqtt.limits import ByteBudget, Share
 
 
 class Reader:

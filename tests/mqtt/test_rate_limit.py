@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.mqtt.rate_limit import TokenBucket
+from engine.mqtt.limits import TokenBucket
 
 
 class Clock:

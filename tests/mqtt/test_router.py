@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from engine.mqtt import router as router_module
 from engine.mqtt import session as session_module
 from engine.mqtt.packets import Publish, Will
-from engine.mqtt.router import Router
-from engine.mqtt.subscriptions import matches
+from engine.mqtt.router import Router, matches
 from tests.mqtt.wire import Client, OpenAccess
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from engine.mqtt import outbox, packets, session
-from engine.mqtt.budget import ByteBudget
+from engine.mqtt.limits import ByteBudget
 from engine.mqtt.router import Router
 from tests.mqtt.wire import Client, OpenAccess
 

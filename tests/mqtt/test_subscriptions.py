@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.mqtt.subscriptions import Subscriptions, is_filter, matches
+from engine.mqtt.router import Subscriptions, is_filter, matches
 
 LEVEL = st.sampled_from(["a", "b", "+", "", "$a"])
 TOPIC = st.lists(st.sampled_from(["a", "b", "", "$a"]), min_size=1, max_size=4).map("/".join)

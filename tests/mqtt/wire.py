@@ -6,8 +6,8 @@ from typing import Any
 
 from engine.mqtt import packets
 from engine.mqtt.access import Grant
-from engine.mqtt.budget import ByteBudget
 from engine.mqtt.channel import Channel
+from engine.mqtt.limits import ByteBudget
 from engine.mqtt.packets import Connect, Will
 from engine.mqtt.router import Router
 from engine.mqtt.session import Session
