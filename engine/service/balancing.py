@@ -29,7 +29,7 @@ class Balancing:
     """Lets a machine's queues be balanced, while its scenario or a request says so.
 
     ``request`` is the machine's; ``tell`` notes an event. ``moves`` holds the first MOVES_KEPT moves, as a
-    replay's document has them, of ``total_moves``; ``by_reason`` counts all.
+    replay's document has them; ``by_reason`` counts all moves.
     """
 
     def __init__(
@@ -47,11 +47,6 @@ class Balancing:
         self.moves: list[dict[str, Any]] = []
         self.by_reason: Counter[Reason] = Counter()
         self.begin()
-
-    @property
-    def total_moves(self) -> int:
-        """How many moves were made."""
-        return self.by_reason.total()
 
     @property
     def due_ns(self) -> int:

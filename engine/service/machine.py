@@ -67,7 +67,6 @@ class Machine:
         except BaseException:
             self.plane.close()
             raise
-        self.events_dropped = 0
         self._events: list[Event] = []
         self._event_seq = 0
         self._stats_seq = 0
@@ -145,10 +144,9 @@ class Machine:
         queue_id: int | None = None,
         state: str | None = None,
     ) -> None:
-        """Note an event; the oldest untold one goes, counted, when there are too many."""
+        """Note an event; the oldest unpublished one goes when there are too many."""
         self._event_seq += 1
         if len(self._events) == _EVENTS_KEPT:
-            self.events_dropped += 1
             del self._events[0]
         published = Event(
             seq=self._event_seq,

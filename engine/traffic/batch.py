@@ -1,13 +1,18 @@
 """A batch of frames in memory, and what it means to be a source of them."""
 
+import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from fractions import Fraction
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_CAPTURED_BYTES = 65_535
 """Most bytes of one frame kept in a batch. A longer frame is oversize on every adapter (contract 3)."""
+
+MAX_RATE_DENOMINATOR: Final = 1_000_000
+"""Rates and link speeds are fractions with at most this denominator."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,3 +72,44 @@ class LiveSource(Source, Protocol):
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
         """Let the link have another speed from the next frame on."""
+
+
+class Until:
+    """The frames of another source that arrive before ``end_ns``, which is above 0.
+
+    It gives an endless source an end.
+    """
+
+    def __init__(self, source: Source, end_ns: int) -> None:
+        self._source = source
+        self._end_ns = end_ns
+        self._reached_ns = 0
+
+    @property
+    def share(self) -> float:
+        """How much of the time until its end has been filled."""
+        return self._reached_ns / self._end_ns
+
+    @property
+    def skipped_ns(self) -> int:
+        """What the other source took out of its gaps."""
+        return self._source.skipped_ns
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        """Write the next frames that arrive before ``until_ns``, as many as fit."""
+        filled = self._source.fill(batch, min(until_ns, self._end_ns))
+        self._reached_ns = min(self._end_ns, self._end_ns if filled.next_ns is None else filled.next_ns)
+        if filled.next_ns is None or filled.next_ns >= self._end_ns:
+            return Filled(filled.frames, None)
+        return filled
+
+    def close(self) -> None:
+        """Close the other source."""
+        self._source.close()
+
+
+def byte_time_ns(link_gbps: float) -> Fraction:
+    """Time of one byte on a link; 0 at infinite speed, which a team has: its members have the wires."""
+    if math.isinf(link_gbps):
+        return Fraction(0)
+    return 8 / Fraction(str(link_gbps)).limit_denominator(MAX_RATE_DENOMINATOR)

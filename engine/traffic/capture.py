@@ -1,14 +1,12 @@
 """Capture files as a source of frames: opening, reading in pieces, looping, and what a break is."""
 
-import math
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from engine.scenario.values import one_line
 from engine.traffic import capture_kernels as k
-from engine.traffic.batch import Filled, FrameBatch
+from engine.traffic.batch import Filled, FrameBatch, byte_time_ns
 from engine.traffic.capture_file import CaptureFile, capture_file, open_capture
 from engine.traffic.capture_forms import (
     MAX_INTERFACES,
@@ -27,7 +25,6 @@ from engine.traffic.capture_forms import (
 
 _CHUNK_BYTES = 1024 * 1024
 _SHOWN_BYTES = 16  # of a file that is no capture
-_MAX_RATE_DENOMINATOR = 10**6
 
 
 class CaptureError(Exception):
@@ -63,7 +60,7 @@ class CaptureSource:
         self._adapter = adapter
         self._loop = loop
         self._state = np.zeros(k.SLOTS, np.int64)
-        byte_ns = _byte_time_ns(link_gbps)
+        byte_ns = byte_time_ns(link_gbps)
         self._state[k.NUMERATOR] = byte_ns.numerator
         self._state[k.DENOMINATOR] = byte_ns.denominator
         self._state[k.SHORTEN] = shorten_gaps
@@ -154,7 +151,7 @@ class CaptureSource:
         if adapter != self._adapter:
             return
         state = self._state
-        byte_ns = _byte_time_ns(link_gbps)
+        byte_ns = byte_time_ns(link_gbps)
         before = int(state[k.DENOMINATOR])
         for part in (k.END_PART, k.BASE_PART):
             state[part] = int(state[part]) * byte_ns.denominator // before
@@ -320,12 +317,6 @@ class CaptureSource:
             filled += got
             state[k.FILLED] = filled
         return True
-
-
-def _byte_time_ns(link_gbps: float) -> Fraction:
-    if math.isinf(link_gbps):
-        return Fraction(0)
-    return 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
 
 
 def _reason(error: OSError) -> str:

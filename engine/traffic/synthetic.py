@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from engine.scenario.model import FlowSpec, MixSpec, Scenario
 from engine.scenario.values import BROADCAST, parse_address
 from engine.traffic import synthetic_kernel as k
-from engine.traffic.batch import Filled, FrameBatch
+from engine.traffic.batch import MAX_RATE_DENOMINATOR, Filled, FrameBatch, byte_time_ns
 
 IMIX: Final = ((60, 7), (590, 4), (1514, 1))
 """(bytes without FCS and tag, share) of the simple Internet mix."""
 
 _PATTERNS = {"steady": k.STEADY, "random": k.RANDOM, "bursts": k.BURSTS}
-_MAX_RATE_DENOMINATOR = 1_000_000
 _BYTES = np.arange(k.HEADER_BYTES * 1024, dtype=np.uint64).astype(np.uint8)
 _WORDS_BEFORE = np.concatenate(([0], np.cumsum(_BYTES.view(">u2"), dtype=np.int64)))
 _IPV4_HEADER = struct.Struct(">BBHHHBBHII")
@@ -149,13 +148,6 @@ class SyntheticSource:
         """Nothing to let go of."""
 
 
-def byte_time_ns(link_gbps: float) -> Fraction:
-    """How long a byte takes on a wire; no time where the speed is infinite: a team's members have wires."""
-    if math.isinf(link_gbps):
-        return Fraction(0)
-    return 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
-
-
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
     """Fill in how long a byte takes on a lane, and when its wire is free."""
     byte_ns = byte_time_ns(link_gbps)
@@ -176,7 +168,7 @@ def _plan_mix(plan: NDArray[np.int64], mix: MixSpec, rows: list[_Row], key: int,
     else:
         mean_bytes = Fraction(sum(row.weight * row.length for row in rows)) / sum(row.weight for row in rows)
         rate = Fraction(str(mix.rate_gbps)) * 1_000_000_000 / (8 * mean_bytes)
-    slot_ns = 1_000_000_000 / rate.limit_denominator(_MAX_RATE_DENOMINATOR)
+    slot_ns = 1_000_000_000 / rate.limit_denominator(MAX_RATE_DENOMINATOR)
     plan[k.KEY] = key
     plan[k.FIRST_ROW] = first_row
     plan[k.ROWS] = len(rows)

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from engine.scenario.model import Scenario, TeamSpec
 from engine.scenario.values import parse_mac
 from engine.traffic import team_kernels as k
-from engine.traffic.batch import Filled, FrameBatch
+from engine.traffic.batch import Filled, FrameBatch, byte_time_ns
 from engine.traffic.capture import CaptureSource
 from engine.traffic.capture_file import CaptureFile
 
 _NEVER_NS: Final = 2**62
 _LANE_FRAMES: Final = 8192
 _LANE_BYTES: Final = 4 << 20
-_MAX_RATE_DENOMINATOR: Final = 10**6
 
 
 class Reader(Protocol):
@@ -225,7 +224,7 @@ class TeamSource:
 
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
     """Fill in how long a byte takes on a member's wire, and when that is free."""
-    byte_ns = 8 / Fraction(str(link_gbps)).limit_denominator(_MAX_RATE_DENOMINATOR)
+    byte_ns = byte_time_ns(link_gbps)
     lane[k.NUMERATOR] = byte_ns.numerator
     lane[k.DENOMINATOR] = byte_ns.denominator
     lane[k.END_NS], part = divmod(wire_free, 1)

@@ -58,11 +58,11 @@ def prometheus(
 
 
 async def _serve(broker: str | None, host: str | None, address: tuple[str, int], filters: bool) -> int:
+    from engine.bus.urls import is_loopback
     from engine.logs import write_to_stderr
     from vmqtui.cli.attach import open_watcher
     from vmqtui.cli.run import on_signal
     from vmqtui.export.endpoint import Endpoint
-    from vmqtui.web.gate import is_loopback
 
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

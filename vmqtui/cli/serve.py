@@ -105,8 +105,9 @@ async def _listen(
     """Listen until something of ``until`` happens."""
     from aiohttp import web
 
+    from engine.bus.urls import is_loopback
     from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
-    from vmqtui.web.gate import AddressError, Gate, is_loopback
+    from vmqtui.web.gate import AddressError, Gate
     from vmqtui.web.server import DashboardServer
 
     try:

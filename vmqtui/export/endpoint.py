@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from engine.bus.urls import is_loopback
 from engine.bus.watcher import Watcher
 from vmqtui.export.exposition import CONTENT_TYPE, exposition
 from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
-from vmqtui.web.gate import is_loopback
 from vmqtui.web.requests import host_of
 
 SHORTEST_S: Final = 0.1

@@ -4,8 +4,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from engine.ndis.processors import processor_name
 from engine.scenario.values import check_number
-from vmqtui.state.rows import CpuRow, QueueRow, known_sum, processor_name, ratio
+from vmqtui.state.rows import CpuRow, QueueRow, known_sum, ratio
 from vmqtui.state.snapshot import Snapshot
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from engine.ndis.processors import processor_name
 from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
 from engine.telemetry.events import Event
 from engine.telemetry.stats import TopPairs
@@ -24,11 +25,6 @@ def ratio(part: float | None, whole: float | None) -> float | None:
 
 Trouble = Literal["shadowed", "stopped", "unmatched"]
 """What may be wrong with a filter: another one takes its frames, its queue does not run, it never matched."""
-
-
-def processor_name(cpu: int) -> str:
-    """group:number, 64 processors to a group."""
-    return f"{cpu // 64}:{cpu % 64}"
 
 
 class QueueRow(msgspec.Struct, frozen=True, eq=False, gc=False):

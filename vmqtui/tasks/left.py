@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from engine.bus.messages import Response
+from engine.ndis.processors import processor_name
 from engine.telemetry.config import AdapterConfig, Config
 from vmqtui.columns.shared import vlan_text
 from vmqtui.printable import printable
-from vmqtui.state.rows import processor_name
 from vmqtui.tasks.task import Step, number_in
 
 Thing = tuple[str, int | None]

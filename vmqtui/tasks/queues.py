@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.counted import counted
+from engine.ndis.processors import processor_name
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
 from vmqtui.numbers import percent
 from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast
-from vmqtui.state.rows import QueueRow, processor_name
+from vmqtui.state.rows import QueueRow
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field

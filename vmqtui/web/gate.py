@@ -9,8 +9,10 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
+
+from engine.bus.urls import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,252}")
@@ -72,14 +74,6 @@ class Gate:
         if origin is None:
             return "that is for this server's own page" if own_page_only else None
         return None if origin.lower() in self.origins else "that is for this server's own page"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _names_host(host: str) -> bool:

@@ -4,7 +4,7 @@ Tables, reports, plots and the reference page read it. A value of None is unknow
 measure.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -267,8 +267,6 @@ MEASURES: Final = (
     ),
 )  # fmt: skip
 """In the order they are shown."""
-
-BY_KEY: Final[Mapping[str, Measure]] = {measure.key: measure for measure in MEASURES}
 
 _ALIKE: Final = 0.001
 

@@ -14,8 +14,8 @@ from engine.scenario.model import Scenario
 from engine.service.compare.measures import MEASURES, Observed, low_water
 from engine.service.replay import Ended, run
 from engine.service.sources import Caveats, capture_source, synthetic_source
+from engine.traffic.batch import Until
 from engine.traffic.capture_file import CaptureFile
-from engine.traffic.until import Until
 
 _LOWEST_QUEUES: Final = 5
 _MOVES_TOLD: Final = 100

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.service.compare.measures import BY_KEY, MEASURES, best, gini, max_over_mean
+from engine.service.compare.measures import MEASURES, best, gini, max_over_mean
+
+BY_KEY = {measure.key: measure for measure in MEASURES}
 
 loads = st.lists(st.integers(0, 10**12), min_size=1, max_size=40)
 
