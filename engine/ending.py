@@ -1,7 +1,7 @@
 """How the processes that an engine starts end with it, also those that are stopped or spin just then.
 
 A process that can run ends when its pipe does. One that cannot is ended, or let run, by others: by the
-system, where that offers it (Linux), and workers by their fork server (``engine.dataplane.fork_server``). It
+system, where that offers it (Linux), and workers by their fork server (``engine.workers.fork_server``). It
 ends when nobody holds its pipe any more but workers, and those let go of it here.
 """
 

@@ -8,7 +8,8 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from engine import kernels, logs
+from engine import logs
+from engine.kernels import prepare as kernels
 from tests.veth import Veth, veth
 
 # Programs that tests start keep their bytecode: each would compile the packages again.

@@ -12,19 +12,20 @@ from typing import Final
 
 import pytest
 
-from engine import kernel_cache, kernels
 from engine.file_lock import try_lock
+from engine.kernels import cache as kernel_cache
+from engine.kernels import prepare as kernels
 
 ROOT: Final = Path(__file__).parent.parent
 TINY: Final = """
-from engine.jit import kernel
+from engine.kernels.jit import kernel
 
 @kernel("int64(int64)")
 def double(number):
     return 2 * number
 """
 START: Final = """
-from engine import kernels
+from engine.kernels import prepare as kernels
 kernels.MODULES = ("tiny",)
 kernels.prepare(lambda sentence: print(sentence, flush=True))
 import tiny

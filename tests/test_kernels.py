@@ -10,20 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from engine import kernel_cache, kernels
+from engine.kernels import cache as kernel_cache
+from engine.kernels import prepare as kernels
 from tests.traffic.captures import ethernet, frame, pcap
 
 ROOT = Path(__file__).parent.parent
-PREPARE = "from engine.kernels import prepare; prepare(print)"
+PREPARE = "from engine.kernels.prepare import prepare; prepare(print)"
 REACHED = """
 import json, sys
-from engine import kernels
+from engine.kernels import prepare as kernels
 
 class Reached(BaseException):
     pass
 
 def prepare(*given):
-    raise Reached("engine.jit" in sys.modules)
+    raise Reached("engine.kernels.jit" in sys.modules)
 
 kernels.prepare = prepare
 from vmqtui.cli.program import run
@@ -33,7 +34,7 @@ except Reached as reached:
     print(reached)
 """
 """Prints whether anything with kernels was imported before a command saw to it that they are compiled."""
-WHY = "from engine.kernels import why_at_every_start; print(why_at_every_start())"
+WHY = "from engine.kernels.prepare import why_at_every_start; print(why_at_every_start())"
 
 
 def install(directory: Path) -> Path:
@@ -128,7 +129,7 @@ def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: 
 
 def test_each_installation_has_a_cache_of_its_own(tmp_path: Path) -> None:
     """Numba keeps what it compiles apart by path: one copy's kernels are no use to another."""
-    where = "from engine.kernel_cache import CACHE_DIRECTORY; print(CACHE_DIRECTORY)"
+    where = "from engine.kernels.cache import CACHE_DIRECTORY; print(CACHE_DIRECTORY)"
     found = {run(install(tmp_path / name), tmp_path, "-c", where) for name in ("one", "other")}
     assert len(found) == 2
 

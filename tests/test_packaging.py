@@ -55,7 +55,7 @@ LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
     ("imported", "banned"),
     [
         ("import engine.service.engine", ("textual", "typer", "rich")),
-        ("import engine.dataplane.shard", ("textual", "typer", "rich", "aiomqtt", "paho")),
+        ("import engine.workers.shard", ("textual", "typer", "rich", "aiomqtt", "paho")),
         ("import vmqtui.cli.get", ("numba", "textual")),
         ("import vmqtui.app, vmqtui.bus_link", ("numba",)),
         ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),

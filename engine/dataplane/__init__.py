@@ -1,4 +1,4 @@
-"""The receive path: shared-memory layout, kernels, one shard process per CPU, and their conductor.
+"""The shared memory of the receive path, and who owns which rows, receive buffers and guest memory.
 
-Not here: requests (``ndis``), names for people and messages (``telemetry``).
+Not here: kernels and layout (``kernels``), workers and rounds (``workers``), requests (``ndis``).
 """

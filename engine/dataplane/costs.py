@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane import layout
-from engine.dataplane.layout import I64
+from engine.kernels import layout
+from engine.kernels.layout import I64
 from engine.scenario.exact import as_written, remote_cycles_per_byte, shared_clock_ghz
 from engine.scenario.model import CpuSpec, HostSpec
 

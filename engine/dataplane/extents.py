@@ -8,7 +8,7 @@ is always found. A long extent that does not fit anywhere is given as several sh
 from bisect import insort
 from dataclasses import dataclass
 
-from engine.dataplane.layout import PAGE_BYTES
+from engine.kernels.layout import PAGE_BYTES
 
 
 @dataclass(frozen=True, order=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.dataplane import layout
 from engine.dataplane.extents import Extent, Extents
-from engine.dataplane.layout import I64, NONE, Sizes, Views
+from engine.kernels import layout
+from engine.kernels.layout import I64, NONE, Sizes, Views
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from engine.dataplane.layout import Sizes, Views, lay_out, total_bytes
+from engine.kernels.layout import Sizes, Views, lay_out, total_bytes
 from engine.temporary import hold, own_name
 
 # A tracker that was killed is replaced, and what it knew is removed here all the same.

@@ -6,7 +6,7 @@ that owns each buffer or NONE, which is what makes a buffer an adapter's spare.
 
 import numpy as np
 
-from engine.dataplane.layout import (
+from engine.kernels.layout import (
     ARMED_NS,
     DISCARDED,
     DPC_CPU,

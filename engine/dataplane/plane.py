@@ -10,13 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane import layout, ownership
+from engine.dataplane import ownership
 from engine.dataplane.costs import Costs
 from engine.dataplane.guests import Guests, read
-from engine.dataplane.layout import I64, NEVER_NS, NONE, AdapterSizes, Sizes
 from engine.dataplane.memory import Block
 from engine.dataplane.reading import Reading
-from engine.dataplane.steer import PORT_COUNTERS, Rows, write_table
+from engine.kernels import layout
+from engine.kernels.layout import I64, NEVER_NS, NONE, AdapterSizes, Sizes
+from engine.kernels.steer import PORT_COUNTERS, Rows, write_table
 from engine.ndis.effects import (
     CloseQueue,
     DiscardPending,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from engine.dataplane.layout import I32, I64
+from engine.kernels.layout import I32, I64
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from typing import Any, Final
 from engine.balance.balancer import Balancer, Counters, QueueCounters
 from engine.balance.decide import Move, QueueKey, Reason
 from engine.balance.teams import barred
-from engine.dataplane import layout
 from engine.dataplane.plane import Plane
+from engine.kernels import layout
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome

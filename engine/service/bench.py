@@ -18,14 +18,14 @@ import psutil
 from numpy.typing import NDArray
 
 from engine.counted import counted
-from engine.dataplane.conductor import Conductor
-from engine.dataplane.steer import PORT_COUNTERS, scratch_for_block, steer
+from engine.kernels.steer import PORT_COUNTERS, scratch_for_block, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.values import format_mac
 from engine.service.interrupts import whole
 from engine.service.machine import Machine
 from engine.telemetry.stats import Stats
 from engine.traffic.batch import Filled, FrameBatch
+from engine.workers.conductor import Conductor
 
 RUNS: Final = 5
 LINK_GBPS: Final = 10.0

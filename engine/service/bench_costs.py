@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 from engine.counted import counted
-from engine.dataplane.layout import batch_frames_for
+from engine.kernels.layout import batch_frames_for
 from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
 from engine.service.replay import replay
 from engine.service.sources import CaptureFrames

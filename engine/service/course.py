@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from engine.dataplane.conductor import Conductor
-from engine.dataplane.layout import NEVER_NS
+from engine.kernels.layout import NEVER_NS
 from engine.service.machine import Machine
+from engine.workers.conductor import Conductor
 
 
 def _nothing() -> None:

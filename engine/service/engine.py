@@ -25,8 +25,7 @@ from engine.bus.messages import Request, Response
 from engine.bus.settings import USERS, Listen
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
-from engine.dataplane.start import warm_up
-from engine.kernels import OF_INTERFACE, prepare
+from engine.kernels.prepare import OF_INTERFACE, prepare
 from engine.ndis.outcome import Outcome
 from engine.ndis.statuses import NdisStatus
 from engine.scenario.load import default_scenario
@@ -44,6 +43,7 @@ from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
 from engine.traffic.capture_file import CaptureFile
+from engine.workers.start import warm_up
 
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
 

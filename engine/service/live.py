@@ -17,7 +17,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine.dataplane.conductor import Conductor
 from engine.service.feed import Feed
 from engine.service.machine import Machine
 from engine.service.pace import Pace
@@ -26,6 +25,7 @@ from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
 from engine.telemetry.summary import SUMMARY_EVERY_NS
 from engine.traffic.batch import LiveSource
+from engine.workers.conductor import Conductor
 
 T = TypeVar("T")
 

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.dataplane.layout import I64
 from engine.dataplane.plane import AdapterNeeds, Plane
-from engine.dataplane.rounds import Rounds
+from engine.kernels.layout import I64
 from engine.ndis.effects import (
     Effect,
     Indication,
@@ -34,6 +33,7 @@ from engine.telemetry.describe import config_of
 from engine.telemetry.events import Event
 from engine.telemetry.snapshot import AdapterRows, stats_of
 from engine.telemetry.stats import Stats
+from engine.workers.rounds import Rounds
 
 WORKER_DEADLINE_S: Final = 5.0
 """A worker that hangs is killed within this time, unless another is set."""

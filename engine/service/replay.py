@@ -11,8 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from engine.balance.decide import REASONS, Reason
-from engine.dataplane.conductor import Conductor
-from engine.dataplane.layout import I64
+from engine.kernels.layout import I64
 from engine.scenario.model import Scenario
 from engine.service.balancing import Balancing
 from engine.service.course import Course
@@ -26,6 +25,7 @@ from engine.traffic.batch import Source
 from engine.traffic.capture import CaptureSource
 from engine.traffic.capture_file import CaptureFile
 from engine.traffic.plan import Hardware, Plan, plan
+from engine.workers.conductor import Conductor
 
 Pace = Literal["max", "real"]
 

@@ -16,7 +16,6 @@ from engine.advice.finding import Finding, Request
 from engine.advice.registry import RULES, findings
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.trail import Trail
-from engine.dataplane.conductor import Conductor
 from engine.scenario.model import Scenario
 from engine.service.course import Course
 from engine.service.feed import Feed
@@ -25,6 +24,7 @@ from engine.service.machine import Machine
 from engine.service.sources import Caveats, capture_source, synthetic_source
 from engine.service.stretches import Stretches
 from engine.traffic.capture_file import CaptureFile
+from engine.workers.conductor import Conductor
 
 _WARM_UP: Final = 0.25
 """The part of a run before which nothing counts: queues fill, processors find their load."""

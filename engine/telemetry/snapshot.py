@@ -6,11 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane import layout
-from engine.dataplane.latency import percentiles_ns
 from engine.dataplane.reading import Reading
-from engine.dataplane.steer import PORT_COUNTERS
-from engine.dataplane.top import most_frequent
+from engine.kernels import layout
+from engine.kernels.latency import percentiles_ns
+from engine.kernels.steer import PORT_COUNTERS
+from engine.kernels.top import most_frequent
 from engine.ndis import counters
 from engine.scenario.values import format_mac
 from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs

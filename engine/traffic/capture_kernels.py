@@ -9,7 +9,7 @@ contract 1, "Time".
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import copy_bytes, inlined, kernel, load_little_word_32
+from engine.kernels.jit import copy_bytes, inlined, kernel, load_little_word_32
 from engine.traffic.batch import MAX_CAPTURED_BYTES
 
 # Slots of the state: where the walk stands, what the file is, and the clock of the wire.

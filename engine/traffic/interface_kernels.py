@@ -9,7 +9,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import callback, copy_bytes, copy_memory, kernel
+from engine.kernels.jit import callback, copy_bytes, copy_memory, kernel
 from engine.traffic.batch import MAX_CAPTURED_BYTES
 from engine.traffic.capture_kernels import STUB_BYTES, WIRE_OVERHEAD_BYTES
 

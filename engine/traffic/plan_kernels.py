@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from engine.jit import kernel
+from engine.kernels.jit import kernel
 
 KEY, START_NS, DONE_NS, PEAK = range(4)
 ROW_COLUMNS: Final = 4

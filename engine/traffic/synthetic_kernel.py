@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import copy_bytes, inlined, kernel
+from engine.kernels.jit import copy_bytes, inlined, kernel
 
 HEADER_BYTES: Final = 64
 """Bytes of a row's header template: all headers, and the payload's first bytes."""

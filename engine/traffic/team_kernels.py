@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import copy_bytes, inlined, kernel
+from engine.kernels.jit import copy_bytes, inlined, kernel
 from engine.traffic.batch import MAX_CAPTURED_BYTES
 from engine.traffic.capture_kernels import STUB_BYTES, WIRE_OVERHEAD_BYTES
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 import pytest
 
-from engine.dataplane.rounds import Rounds
-from engine.dataplane.shard import ORDER
+from engine.workers.rounds import Rounds
+from engine.workers.shard import ORDER
 
 When = Literal["found dead", "handed an order", "idle"]
 

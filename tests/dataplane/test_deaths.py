@@ -12,18 +12,18 @@ import numpy as np
 import psutil
 import pytest
 
-from engine.dataplane import layout
-from engine.dataplane.conductor import Conductor
-from engine.dataplane.crew import Crew, WorkerDiedError
-from engine.dataplane.layout import NEVER_NS
 from engine.dataplane.plane import AdapterNeeds, Plane
-from engine.dataplane.rounds import Part, Rounds
-from engine.dataplane.steer import OFFERED_FRAMES, RUNT
+from engine.kernels import layout
+from engine.kernels.layout import NEVER_NS
+from engine.kernels.steer import OFFERED_FRAMES, RUNT
 from engine.ndis import counters
 from engine.ndis.effects import MoveQueue, OpenQueue, SetBuffers
 from engine.ndis.steering import SteeringRows
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.traffic.batch import Filled, FrameBatch
+from engine.workers.conductor import Conductor
+from engine.workers.pool import Crew, WorkerDiedError
+from engine.workers.rounds import Part, Rounds
 from tests.dataplane.killer import Killer, When
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")

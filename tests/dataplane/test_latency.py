@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dataplane.latency import HIGHEST_NS, bucket_of, percentiles_ns
-from engine.dataplane.layout import LATENCY_BUCKETS
-from engine.jit import kernel, types
+from engine.kernels.jit import kernel, types
+from engine.kernels.latency import HIGHEST_NS, bucket_of, percentiles_ns
+from engine.kernels.layout import LATENCY_BUCKETS
 
 
 @kernel(types.int64(types.int64))

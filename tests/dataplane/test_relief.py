@@ -9,13 +9,16 @@ from multiprocessing.connection import wait
 
 import pytest
 
-from engine.dataplane import crew, layout, relief, replacements, watch
-from engine.dataplane.conductor import Conductor
-from engine.dataplane.layout import NEVER_NS
-from engine.dataplane.replacements import DELAYS_S, PAUSES_S, WINDOW_S, Replacements
-from engine.dataplane.rounds import Part, Rounds
-from engine.dataplane.steer import OFFERED_FRAMES, RUNT
+from engine.kernels import layout
+from engine.kernels.layout import NEVER_NS
+from engine.kernels.steer import OFFERED_FRAMES, RUNT
 from engine.ndis.effects import MoveQueue
+from engine.workers import pool as crew
+from engine.workers import replacements, watch
+from engine.workers import supervision as relief
+from engine.workers.conductor import Conductor
+from engine.workers.replacements import DELAYS_S, PAUSES_S, WINDOW_S, Replacements
+from engine.workers.rounds import Part, Rounds
 from tests.dataplane.killer import Killer
 from tests.dataplane.test_deaths import BUFFERS, OTHER, Pieces, lost, queue, two_queues, write
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.dataplane import layout
 from engine.dataplane.plane import AdapterNeeds, Plane
-from engine.dataplane.rounds import Part, Rounds
-from engine.dataplane.steer import OFFERED_FRAMES, RUNT
+from engine.kernels import layout
+from engine.kernels.steer import OFFERED_FRAMES, RUNT
 from engine.ndis import counters
 from engine.ndis.effects import CloseQueue, DiscardPending, HoldBuffers, MoveQueue, OpenQueue, SetBuffers
 from engine.ndis.steering import SteeringRows
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
+from engine.workers.rounds import Part, Rounds
 from tests.dataplane.killer import Killer, When
 from tests.dataplane.reference import Costs, Model, Queue
 

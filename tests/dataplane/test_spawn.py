@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import pytest
 
-from engine.dataplane import crew
-from engine.dataplane.crew import Crew
-from engine.dataplane.start import context
+from engine.workers import pool as crew
+from engine.workers.pool import Crew
+from engine.workers.start import context
 from tests.dataplane.test_deaths import OTHER, queue, two_queues
 from tests.dataplane.test_relief import serve
 
@@ -27,7 +27,7 @@ def report(target, pipe):
     pipe.send(sorted(sys.modules))
 
 if __name__ == "__main__":
-    from engine.dataplane import shard
+    from engine.workers import shard
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=report, args=(shard.main, theirs))
@@ -38,29 +38,20 @@ if __name__ == "__main__":
 ENGINE: Final = {
     "engine",
     "engine.dataplane",
-    *(
-        f"engine.dataplane.{name}"
-        for name in [
-            "armed",
-            "dpc",
-            "kernel_views",
-            "latency",
-            "layout",
-            "memory",
-            "serve",
-            "shard",
-            "steer",
-            "top",
-        ]
-    ),
+    "engine.dataplane.memory",
     "engine.ending",
-    "engine.jit",
-    "engine.kernel_cache",
+    "engine.kernels",
+    *(
+        f"engine.kernels.{name}"
+        for name in ["armed", "cache", "dpc", "jit", "latency", "layout", "serve", "steer", "top", "views"]
+    ),
     "engine.ndis",
     "engine.ndis.counters",
     "engine.ndis.steering",
     "engine.temporary",
     "engine.trusted",
+    "engine.workers",
+    "engine.workers.shard",
 }
 PACKAGES: Final = {"llvmlite", "numba", "numpy", "platformdirs", "psutil"}
 OF_NUMBA: Final = {"cffi", "pycparser", "yaml", "colorama", "scipy"}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.dataplane import layout
-from engine.dataplane.layout import AdapterSizes, Sizes, Views, lay_out, total_bytes
-from engine.dataplane.steer import (
+from engine.kernels import layout
+from engine.kernels.layout import AdapterSizes, Sizes, Views, lay_out, total_bytes
+from engine.kernels.steer import (
     OFFERED_BYTES,
     OFFERED_FRAMES,
     OVERSIZE,

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from engine.dataplane.layout import TOP_ERROR, TOP_FRAMES, TOP_KEY, TOP_PAIRS, TOP_REASON, TOP_ROW
-from engine.dataplane.top import most_frequent, note_all
+from engine.kernels.layout import TOP_ERROR, TOP_FRAMES, TOP_KEY, TOP_PAIRS, TOP_REASON, TOP_ROW
+from engine.kernels.top import most_frequent, note_all
 
 STRIDE = 18
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.dataplane.conductor import Conductor
+from engine.workers.conductor import Conductor
 from tests.end_to_end.capture_forms import enhanced, frame, interface, packet, pcap, section, write
 from tests.end_to_end.checks import replay_document, without
 from tests.end_to_end.conftest import Here

@@ -18,11 +18,11 @@ from pathlib import Path
 LONGEST_INPUT_BYTES = 65_536
 ENGINE = Path(__file__).parents[2] / "engine"
 KERNELS = [
-    "engine.jit",
+    "engine.kernels.jit",
     *(
         ".".join(path.relative_to(ENGINE.parent).with_suffix("").parts)
         for path in ENGINE.rglob("*.py")
-        if "from engine.jit import" in path.read_text(encoding="utf-8")
+        if "from engine.kernels.jit import" in path.read_text(encoding="utf-8")
     ),
 ]
 """What Numba compiles: it takes no instrumented code."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from engine.dataplane.conductor import Conductor
 from engine.scenario.model import Scenario
 from engine.service.feed import Feed
 from engine.service.machine import Machine
 from engine.service.sources import synthetic_source
 from engine.telemetry.stats import Stats
+from engine.workers.conductor import Conductor
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.dataplane import layout
+from engine.kernels import layout
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.scenario.model import BalancerSpec, Scenario

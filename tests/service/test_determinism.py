@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.dataplane.conductor import Conductor
-from engine.dataplane.layout import NEVER_NS
+from engine.kernels.layout import NEVER_NS
 from engine.scenario.load import loads
 from engine.scenario.model import Scenario
 from engine.service.machine import Machine
@@ -20,6 +19,7 @@ from engine.telemetry.stats import Stats
 from engine.traffic.batch import Filled, FrameBatch, Source
 from engine.traffic.capture import CaptureSource
 from engine.traffic.synthetic import SyntheticSource
+from engine.workers.conductor import Conductor
 from tests.service.test_engine import check_identities, every_core_taken
 from tests.traffic.captures import ethernet, frame, pcap
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.dataplane.layout import AdapterSizes, Sizes
 from engine.dataplane.memory import SHOWN_IN, Block
+from engine.kernels.layout import AdapterSizes, Sizes
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service import leftovers
@@ -145,7 +145,7 @@ def test_sockets_have_room_for_their_path_where_that_of_temporary_files_is_long(
 WITHOUT_TRACKER = """
 import os, signal
 from multiprocessing import resource_tracker
-from engine.dataplane.layout import AdapterSizes, Sizes
+from engine.kernels.layout import AdapterSizes, Sizes
 from engine.dataplane.memory import Block
 block = Block(Sizes(1, (AdapterSizes(1, 1, 2, 1, 1518, 1),), 8192, 65_536))
 os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)

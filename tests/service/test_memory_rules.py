@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.dataplane.extents import Extent
-from engine.dataplane.layout import BATCHES
-from engine.dataplane.rounds import Part
+from engine.kernels.layout import BATCHES
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.service.machine import Machine
+from engine.workers.rounds import Part
 from tests.service.test_engine import check_identities
 
 LOOKAHEAD = 64

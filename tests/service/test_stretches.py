@@ -2,7 +2,7 @@
 
 from itertools import islice, pairwise
 
-from engine.dataplane import layout
+from engine.kernels import layout
 from engine.scenario.load import loads
 from engine.service.machine import Machine
 from engine.service.stretches import Stretches

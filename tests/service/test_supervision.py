@@ -14,12 +14,12 @@ import pytest_asyncio
 
 from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
-from engine.dataplane import replacements
 from engine.scenario.load import loads
 from engine.service import replay as replaying
 from engine.service.engine import Engine
 from engine.service.machine import Machine
 from engine.telemetry.events import Event
+from engine.workers import replacements
 from tests.service.test_engine import check_identities
 from tests.traffic.captures import frame, pcap
 

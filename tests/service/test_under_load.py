@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.bus.messages import Response
 from engine.bus.urls import BrokerUrl
-from engine.dataplane import layout
+from engine.kernels import layout
 from engine.ndis import counters
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads

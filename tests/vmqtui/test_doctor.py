@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine import kernel_cache
 from engine.bus import discovery
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.urls import BrokerUrl
+from engine.kernels import cache as kernel_cache
 from engine.scenario.load import default_scenario
 from engine.service import leftovers
 from engine.service.machine import Machine
@@ -31,7 +31,7 @@ def ended_pid() -> int:
 def test_what_the_default_scenario_needs_is_what_an_engine_of_it_makes() -> None:
     made = Machine(default_scenario())
     try:
-        from engine.dataplane.layout import total_bytes
+        from engine.kernels.layout import total_bytes
 
         assert machine.default_bytes() == total_bytes(made.plane.sizes)
     finally:

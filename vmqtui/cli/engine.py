@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from engine.ending import hear_of_parents_end
-from engine.kernels import OF_INTERFACE
+from engine.kernels.prepare import OF_INTERFACE
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
 from vmqtui.cli.captures import kept_capture

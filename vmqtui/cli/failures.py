@@ -79,13 +79,13 @@ def sentences() -> Iterator[None]:
 @contextmanager
 def engine_sentences(scenario: str) -> Iterator[None]:
     """The same for commands that run frames; ``scenario`` names the file in errors that are about it."""
-    from engine.dataplane.crew import WorkerDiedError
     from engine.dataplane.memory import NotEnoughMemoryError
-    from engine.kernels import KernelError
+    from engine.kernels.prepare import KernelError
     from engine.service.sources import ChoiceError
     from engine.traffic.capture import CaptureError
     from engine.traffic.libpcap import InterfaceError
     from engine.traffic.plan_spread import NoProcessorError
+    from engine.workers.pool import WorkerDiedError
 
     with sentences():
         try:

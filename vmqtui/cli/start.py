@@ -13,8 +13,8 @@ def prepare_kernels(*also: str, kernels: Sequence[str] = (), tell: bool = False)
     It loads the modules ``also``. How far it is goes to stderr, on a terminal or with ``tell``. Ends the
     command where they don't compile.
     """
-    from engine.dataplane.start import warm_up
-    from engine.kernels import KernelError, prepare, why_at_every_start
+    from engine.kernels.prepare import KernelError, prepare, why_at_every_start
+    from engine.workers.start import warm_up
 
     tell = tell or sys.stderr.isatty()
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from engine.dataplane.latency import HIGHEST_NS
+from engine.kernels.latency import HIGHEST_NS
 from vmqtui.numbers import percent, wait
 
 MOST_CURVES: Final = 8

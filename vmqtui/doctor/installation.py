@@ -8,8 +8,8 @@ from importlib import metadata
 from typing import Final
 
 from engine.counted import counted
-from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE, REFUSED, faults
-from engine.kernels import MODULES, why_at_every_start
+from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, REFUSED, faults
+from engine.kernels.prepare import MODULES, why_at_every_start
 from vmqtui.doctor.finding import Finding
 
 _OLDEST: Final = (3, 11)

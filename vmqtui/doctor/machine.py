@@ -4,8 +4,8 @@ import tempfile
 from collections.abc import Iterator
 
 from engine.bus.discovery import runtime_directory
-from engine.dataplane.layout import AdapterSizes, Sizes, batch_frames_for, total_bytes
 from engine.dataplane.memory import free_bytes
+from engine.kernels.layout import AdapterSizes, Sizes, batch_frames_for, total_bytes
 from engine.logs import log_directory
 from engine.ndis.host import Host
 from engine.scenario.load import default_scenario

@@ -11,8 +11,8 @@ from typing import Final, Literal
 import numpy as np
 
 from engine.balance.decide import Reason
-from engine.dataplane.latency import percentiles_ns
-from engine.dataplane.layout import I64, LATENCY_BUCKETS
+from engine.kernels.latency import percentiles_ns
+from engine.kernels.layout import I64, LATENCY_BUCKETS
 from engine.service.replay import Ended
 from engine.telemetry.stats import AdapterStats
 

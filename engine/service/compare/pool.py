@@ -14,12 +14,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from engine.dataplane.crew import WAIT_AT_ONCE
-from engine.dataplane.start import context
 from engine.ending import end_with_parent, let_fork_server_end
 from engine.service.compare.runs import Result, Run
 from engine.service.compare.task import Answer, Failure, answer, decode_answer, encode_run
 from engine.service.interrupts import whole
+from engine.workers.pool import WAIT_AT_ONCE
+from engine.workers.start import context
 
 _FAREWELL_S: Final = 10.0
 

@@ -76,7 +76,7 @@ class Moved(msgspec.Struct, frozen=True):
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run. ``values`` by measure, None for unknown; ``cpus`` the share of its cycles that each
-    processor was busy; ``latency`` frames by bucket of ``engine.dataplane.latency``; ``lowest`` the queues
+    processor was busy; ``latency`` frames by bucket of ``engine.kernels.latency``; ``lowest`` the queues
     whose buffers came nearest to running out; ``moves`` the first ones that the balancer made, None where it
     was off. ``broken`` says where a capture is, if it is; ``skipped_frames`` were of interfaces that are not
     Ethernet."""

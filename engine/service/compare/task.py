@@ -12,12 +12,12 @@ from typing import Final, Literal
 import msgspec
 
 from engine import __version__
-from engine.dataplane.crew import WorkerDiedError
 from engine.dataplane.memory import NotEnoughMemoryError
 from engine.service.compare.runs import Progress, Result, Run, carry_out
 from engine.service.sources import ChoiceError
 from engine.traffic.capture import CaptureError
 from engine.traffic.capture_file import CaptureFile
+from engine.workers.pool import WorkerDiedError
 
 _TELL_EVERY_S: Final = 0.2
 
@@ -107,7 +107,7 @@ def _carry_out(run: Run, progress: Progress) -> Answer:
 
 
 if __name__ == "__main__":
-    from engine.kernels import prepare
+    from engine.kernels.prepare import prepare
 
     prepare(lambda sentence: None)
     sys.stdout.buffer.write(answer(sys.stdin.buffer.read()))

@@ -8,7 +8,6 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.dataplane.start import warm_up
 from engine.service.compare import pool
 from engine.service.compare.comparison import Plan, runs_of
 from engine.service.compare.pool import Progress, RunFailedError, run_here
@@ -17,6 +16,7 @@ from engine.service.compare.task import Failure, answer, decode_answer, encode_r
 from engine.service.leftovers import leftovers
 from engine.service.replay import replay
 from engine.traffic.capture_file import capture_file
+from engine.workers.start import warm_up
 from tests.end_to_end.program import wait_until
 from tests.traffic.captures import ethernet, frame, pcap
 

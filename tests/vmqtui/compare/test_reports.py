@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from engine.dataplane.latency import highest_ns
-from engine.dataplane.layout import LATENCY_BUCKETS
+from engine.kernels.latency import highest_ns
+from engine.kernels.layout import LATENCY_BUCKETS
 from engine.scenario.model import Scenario
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES

@@ -10,10 +10,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from engine.dataplane import shard
-from engine.dataplane.layout import Sizes
-from engine.dataplane.start import context
-from engine.dataplane.watch import Watch
+from engine.kernels.layout import Sizes
+from engine.workers import shard
+from engine.workers.start import context
+from engine.workers.watch import Watch
 
 WAIT_AT_ONCE: Final = 60
 """Processes or pipes that are waited for by one call: Windows takes 63 before Python 3.13."""

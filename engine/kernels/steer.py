@@ -11,8 +11,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.dataplane.kernel_views import VIEWS, of_constant_widths
-from engine.dataplane.layout import (
+from engine.kernels.jit import (
+    constant_widths,
+    inlined,
+    kernel,
+    load_network_word,
+    take_ticket,
+    tuple_type,
+    types,
+)
+from engine.kernels.layout import (
     ADAPTER_FILTER_BASE,
     ADAPTER_MAX_FRAME_BYTES,
     ADAPTER_SLOT_BASE,
@@ -43,7 +51,7 @@ from engine.dataplane.layout import (
     Int,
     Views,
 )
-from engine.jit import constant_widths, inlined, kernel, load_network_word, take_ticket, tuple_type, types
+from engine.kernels.views import VIEWS, of_constant_widths
 from engine.ndis.steering import KEY_KNOWN_MAC, TEST_ANY, TEST_UNTAGGED
 
 OFFERED_FRAMES, OFFERED_BYTES, RUNT, OVERSIZE, PORT_COUNTERS = range(5)

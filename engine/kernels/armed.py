@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.dataplane.layout import I32, I64, NEVER_NS, Int
-from engine.jit import inlined, tuple_type, types
+from engine.kernels.jit import inlined, tuple_type, types
+from engine.kernels.layout import I32, I64, NEVER_NS, Int
 
 BY_DPC: Final = 0
 BY_FRAME: Final = 1

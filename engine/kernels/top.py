@@ -9,8 +9,8 @@ search for the rarest short.
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.dataplane.layout import I64, TOP_ERROR, TOP_FRAMES, TOP_KEY, TOP_PAIRS, TOP_REASON, Int
-from engine.jit import inlined, kernel, load_network_word, types
+from engine.kernels.jit import inlined, kernel, load_network_word, types
+from engine.kernels.layout import I64, TOP_ERROR, TOP_FRAMES, TOP_KEY, TOP_PAIRS, TOP_REASON, Int
 
 _WAYS = 8
 _SET_BITS = (TOP_PAIRS // _WAYS - 1).bit_length()

@@ -19,7 +19,7 @@ import numba.core.serialize
 import numba.core.sigutils
 import numba.extending
 
-from engine import kernel_cache
+from engine.kernels import cache as kernel_cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 

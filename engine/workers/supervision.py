@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from engine.counted import counted
-from engine.dataplane import replacements
-from engine.dataplane.crew import Crew, WorkerDiedError
-from engine.dataplane.replacements import Replacements
+from engine.workers import replacements
+from engine.workers.pool import Crew, WorkerDiedError
+from engine.workers.replacements import Replacements
 
 _STARTING_S: Final = -math.inf
 _READY_WITHIN_S: Final = 20.0

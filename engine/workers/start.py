@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from engine.temporary import own_directory
 
-_PRELOADED: Final = ("engine.dataplane.shard", "engine.dataplane.fork_server")
+_PRELOADED: Final = ("engine.workers.shard", "engine.workers.fork_server")
 
 
 def context() -> BaseContext:

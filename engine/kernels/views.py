@@ -5,8 +5,8 @@ from typing import Any, Final, cast
 
 import numba
 
-from engine.dataplane.layout import AdapterSizes, Sizes, Views, dtypes, shapes
-from engine.jit import constant_widths, tuple_type, types
+from engine.kernels.jit import constant_widths, tuple_type, types
+from engine.kernels.layout import AdapterSizes, Sizes, Views, dtypes, shapes
 
 _SOME = shapes(Sizes(2, (AdapterSizes(3, 5, 7, 11, 13, 17),), 1 << 16, 1 << 24))
 _OTHER = shapes(Sizes(19, (AdapterSizes(23, 29, 31, 37, 41, 43),) * 3, 1 << 17, 1 << 25))

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.dataplane.layout import I64, LATENCY_BUCKETS, Int
-from engine.jit import entry, inlined, kernel, leading_zeros
+from engine.kernels.jit import entry, inlined, kernel, leading_zeros
+from engine.kernels.layout import I64, LATENCY_BUCKETS, Int
 
 F64 = NDArray[np.float64]
 

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.dataplane.layout import BATCHES, NEVER_NS
-from engine.dataplane.rounds import MOST_AHEAD, MOST_UNDER_WAY, Part, Rounds
+from engine.kernels.layout import BATCHES, NEVER_NS
 from engine.traffic.batch import Source
+from engine.workers.rounds import MOST_AHEAD, MOST_UNDER_WAY, Part, Rounds
 
 
 @dataclass(frozen=True)

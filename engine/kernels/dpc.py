@@ -6,8 +6,9 @@ A DPC takes frames when it starts, and indicates them when its cycles are spent.
 
 import numpy as np
 
-from engine.dataplane.latency import bucket_of
-from engine.dataplane.layout import (
+from engine.kernels.jit import copy_bytes, inlined
+from engine.kernels.latency import bucket_of
+from engine.kernels.layout import (
     ADAPTER,
     ADAPTER_NUMA_NODE,
     ADAPTER_VM_BASE,
@@ -78,7 +79,6 @@ from engine.dataplane.layout import (
     Int,
     Views,
 )
-from engine.jit import copy_bytes, inlined
 
 
 @inlined

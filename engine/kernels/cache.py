@@ -22,7 +22,7 @@ import platformdirs
 
 from engine.trusted import UntrustedError, make_trusted, open_trusted
 
-_PACKAGE: Final = Path(__file__).parent
+_PACKAGE: Final = Path(__file__).parent.parent
 COMPLETE: Final = "complete"
 """A file in the cache, which lists kernels that are all there; its time is that of the last start."""
 
@@ -32,12 +32,10 @@ _NEW: Final = ".new-"
 _SUFFIX: Final = ".kernel"
 _DIGEST_BYTES: Final = 32
 _SOURCES: Final = (
-    "jit.py",
-    "kernel_cache.py",
+    "kernels/*.py",
     "ndis/counters.py",
     "ndis/steering.py",
     "traffic/*.py",
-    "dataplane/*.py",
 )
 
 
@@ -45,7 +43,7 @@ def _sources_hash() -> str:
     digest = hashlib.sha256(str(_PACKAGE).encode())
     for pattern in _SOURCES:
         for source in sorted(_PACKAGE.glob(pattern)):
-            digest.update(source.name.encode())
+            digest.update(source.relative_to(_PACKAGE).as_posix().encode())
             digest.update(source.read_bytes())
     versions = (platform.python_version(), metadata.version("numba"), metadata.version("numpy"))
     digest.update(" ".join((*versions, platform.machine(), _processor())).encode())

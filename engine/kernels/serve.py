@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.dataplane import armed as order
-from engine.dataplane.armed import ARMED, BY_DPC, BY_FRAME, Armed
-from engine.dataplane.dpc import indicate, start_dpc, take_back
-from engine.dataplane.kernel_views import VIEWS, of_constant_widths
-from engine.dataplane.layout import (
+from engine.kernels import armed as order
+from engine.kernels.armed import ARMED, BY_DPC, BY_FRAME, Armed
+from engine.kernels.dpc import indicate, start_dpc, take_back
+from engine.kernels.jit import copy_bytes, inlined, kernel, prefetch, tuple_type, types
+from engine.kernels.layout import (
     ADAPTER,
     ADAPTER_SLOT_BASE,
     ARMED_BY_INTERRUPT,
@@ -81,8 +81,8 @@ from engine.dataplane.layout import (
     Int,
     Views,
 )
-from engine.dataplane.top import note, pair_of
-from engine.jit import copy_bytes, inlined, kernel, prefetch, tuple_type, types
+from engine.kernels.top import note, pair_of
+from engine.kernels.views import VIEWS, of_constant_widths
 
 _AHEAD = np.uint64(8)  # frames between asking for a frame's bytes and copying them
 

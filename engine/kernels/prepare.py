@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from engine.file_lock import try_lock
-from engine.kernel_cache import CACHE_DIRECTORY, COMPLETE, REFUSED, complete, faults, forget_old
+from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, REFUSED, complete, faults, forget_old
 
 MODULES: Final = (
-    "engine.dataplane.serve",
+    "engine.kernels.serve",
     "engine.traffic.synthetic_kernel",
     "engine.traffic.capture_kernels",
     "engine.traffic.plan_kernels",
     "engine.traffic.team_kernels",
-    "engine.dataplane.steer",
+    "engine.kernels.steer",
 )
 """Modules that compile kernels when imported, the slowest first."""
 
@@ -39,7 +39,7 @@ import importlib, sys
 for module in sys.argv[1:]:
     importlib.import_module(module)
     print(module, flush=True)
-jit = sys.modules.get("engine.jit")
+jit = sys.modules.get("engine.kernels.jit")
 if jit is not None and jit.not_kept is not None:
     print(jit.not_kept.strerror)
     sys.exit({_NO_ROOM_STATUS})
@@ -162,5 +162,5 @@ def _compile(modules: list[str]) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
     )

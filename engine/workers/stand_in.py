@@ -6,10 +6,11 @@ which is counted (``lost_frames``); its queues' buffers that VMs hold come back 
 
 import numpy as np
 
-from engine.dataplane import layout, ownership
-from engine.dataplane.layout import I64, NEVER_NS, NONE
+from engine.dataplane import ownership
 from engine.dataplane.plane import Plane
-from engine.dataplane.steer import scratch_for_block, steer
+from engine.kernels import layout
+from engine.kernels.layout import I64, NEVER_NS, NONE
+from engine.kernels.steer import scratch_for_block, steer
 
 
 class StandIn:

@@ -14,14 +14,15 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane import layout, ownership
-from engine.dataplane.crew import Crew, WorkerDiedError
-from engine.dataplane.layout import I64, NONE
+from engine.dataplane import ownership
 from engine.dataplane.plane import Plane
-from engine.dataplane.relief import Incident, Relief
-from engine.dataplane.shard import ORDER
-from engine.dataplane.stand_in import StandIn
-from engine.dataplane.top import note_all
+from engine.kernels import layout
+from engine.kernels.layout import I64, NONE
+from engine.kernels.top import note_all
+from engine.workers.pool import Crew, WorkerDiedError
+from engine.workers.shard import ORDER
+from engine.workers.stand_in import StandIn
+from engine.workers.supervision import Incident, Relief
 
 MOST_UNDER_WAY: Final = 2
 """Rounds under way at a time: published rows stay as they are for one round more, and no longer."""
