@@ -24,7 +24,7 @@ OF_NO_INPUT: Final = {
     "engine.bus.connection._READ_AT_ONCE",
     "engine.bus.gate._TOPICS_REMEMBERED",
     "engine.mqtt.router._TOPICS_REMEMBERED",
-    "vmqtui.dialogs.preview._MOST_STEPS",
+    "vmqtui.dialogs.request._MOST_STEPS",
     "vmqtui.preferences.load.MOST_MISTAKES",
     "vmqtui.state.advice._KEPT",
     "vmqtui.dialogs.fields._MOST_CHARACTERS",

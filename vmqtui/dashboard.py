@@ -10,24 +10,19 @@ from textual.widgets import ContentSwitcher
 
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
 from vmqtui.actions.action import QUEUE, TITLES
-from vmqtui.dialogs.choose import ChooseDialog, TextDialog
+from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
-from vmqtui.dialogs.hosts import HostDialog
-from vmqtui.dialogs.texts import details_text, finding_text, help_text
+from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text
 from vmqtui.exports import Exports
 from vmqtui.link import Link
 from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
 from vmqtui.state.rows import QueueRow
-from vmqtui.table_actions import TableActions
 from vmqtui.tasks.undo import Changes
-from vmqtui.time_keys import TimeKeys
-from vmqtui.views.advice import AdviceView
-from vmqtui.views.default_queue import DefaultQueueView
-from vmqtui.views.overview import OverviewView
+from vmqtui.view_actions import ViewActions
+from vmqtui.views.pages import DefaultQueueView, OverviewView, QueueView
 from vmqtui.views.processors import ProcessorsView
-from vmqtui.views.queue import QueueView
-from vmqtui.views.tables import BuffersView, EventsView, FiltersView, QueuesView
+from vmqtui.views.tables import AdviceView, BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.filter_bar import FilterBar
@@ -48,7 +43,7 @@ _VIEWS: tuple[type[View], ...] = (
 )
 
 
-class Dashboard(TimeKeys, TableActions, Exports):
+class Dashboard(ViewActions, Exports):
     """Shows the model and carries out the actions of the registry. Only the seen view draws."""
 
     def __init__(self, link: Link, model: Model, actions: tuple[Action, ...], *, read_only: bool) -> None:

@@ -31,7 +31,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.printable import is_plain
 from vmqtui.state.query import parse
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks import adapters, filters, queues, traffic, vms
+from vmqtui.tasks import filters, host_settings, queues, traffic
 from vmqtui.tasks.foresight import foretold
 from vmqtui.tasks.task import Ending, Step, Task, refusal
 from vmqtui.tasks.undo import change_of
@@ -83,10 +83,10 @@ def all_tasks() -> tuple[Task, ...]:
         queues.free_queue(queue),
         filters.set_filter(queue),
         filters.clear_filter(snapshot.filters[0], queue),
-        adapters.set_adapter(settings),
+        host_settings.set_adapter(settings),
         traffic.set_rate(now, 0),
         traffic.edit_traffic(now),
-        vms.change_vm(vms.known_vms(snapshot.config)[0], "migrate"),
+        host_settings.change_vm(host_settings.known_vms(snapshot.config)[0], "migrate"),
     )
 
 

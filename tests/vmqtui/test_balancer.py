@@ -8,7 +8,7 @@ from tests.vmqtui.dialogs import closed, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
 from vmqtui.state.balancer import balancer_words
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks.balancer import set_balancer
+from vmqtui.tasks.host_settings import set_balancer
 
 OFF = {
     "mode": "off",

@@ -19,7 +19,7 @@ from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
 from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task
-from vmqtui.views.advice import AdviceView
+from vmqtui.views.tables import AdviceView
 
 BURST_S = 3
 

@@ -8,9 +8,9 @@ from rich.color import ColorType
 from textual.geometry import Region
 
 from tests.vmqtui.conftest import running
+from tests.vmqtui.contrast import contrast, difference, shortfalls
 from vmqtui.actions import VIEWS
 from vmqtui.app import VmqApp
-from vmqtui.contrast import contrast, difference, shortfalls
 from vmqtui.theme import (
     LoadedTheme,
     load_themes,

@@ -1,16 +1,14 @@
-"""Dialogs that choose from a list: anything by its name, or a processor by its load."""
+"""Dialogs that end with a choice: from a list, an action, a processor by its load, a host, a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.console import RenderableType
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.command import CommandList, CommandPalette
-from textual.containers import Vertical
-from textual.widgets import OptionList, Static
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.counted import counted
@@ -19,10 +17,13 @@ from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
+from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
-from vmqtui.state.rows import CpuRow, QueueRow
+from vmqtui.state.rows import CpuRow, HostRow, QueueRow
+from vmqtui.state.when import FITS, ends, read_when
 from vmqtui.tasks.queues import move_queue
 from vmqtui.tasks.task import Task, called
+from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
 
 
@@ -163,38 +164,89 @@ class MoveDialog(RequestDialog):
             self.submit()
 
 
-class TextDialog(Dialog[None]):
-    """Text to read, and to scroll where it is long; ``make`` writes it anew at every drawing."""
+_OF_SUMMARIES = (
+    "age_s", "kind", "cpus_down", "default_pps", "busiest_load", "busiest_cpu", "bad", "cost", "note",
+    "worst",
+)  # fmt: skip
+"""Columns that a row made of a whole reading does not have."""
+
+
+class HostDialog(Dialog[str]):
+    """Ends with the name of a host, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter,question_mark", "dismiss", "Close", show=False),
-        Binding("down,j", "scroll(1)", "Down", show=False),
-        Binding("up,k", "scroll(-1)", "Up", show=False),
-        Binding("pagedown,space", "scroll(10)", "Page down", show=False),
-        Binding("pageup", "scroll(-10)", "Page up", show=False),
+        Binding("escape,q", "dismiss(None)", "Close", show=False),
+        Binding("enter", "choose", "Choose", show=False),
     ]
 
-    def __init__(self, title: str, make: Callable[[], RenderableType]) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self._title = title
-        self._make = make
-        self._text = Static(id="text")
-        self._box = Vertical(self._text, id="dialog", classes="wide")
+        self._hosts = Hosts(model.link)
+        self._model = model
+        self._table = LiveTable(
+            "hosts", widget_id="choose-host", without=("version", "started_at", *_OF_SUMMARIES)
+        )
 
     def compose(self) -> ComposeResult:
-        self._box.border_title = printable(self._title).replace("[", r"\[")
-        self._box.border_subtitle = "esc closes"
-        self._box.can_focus = True
+        with Vertical(id="dialog", classes="wide") as dialog:
+            dialog.border_title = "Hosts of this broker"
+            dialog.border_subtitle = "⏎ shows one, esc closes"
+            yield self._table
+
+    def on_mount(self) -> None:
         self.draw()
-        yield self._box
+        names = [row.host for row in self._table.rows if isinstance(row, HostRow)]
+        if self._model.host in names:
+            self._table.move_to(names.index(self._model.host))
+        self._table.focus()
 
     def draw(self) -> None:
-        self._text.update(self._make())
+        rows = self._hosts.take(self._model.snapshot)
+        self._table.styles.height = max(2, min(len(rows) + 1, self.app.size.height - 6))
+        self._table.show(rows)
 
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by so many lines."""
-        self._box.scroll_relative(y=lines, animate=False)
+    def on_live_table_chosen(self, event: LiveTable.Chosen) -> None:
+        self.action_choose()
 
-    def on_click(self, event: events.Click) -> None:
-        if event.widget is self:
-            self.dismiss()
+    def action_choose(self) -> None:
+        """End with the host under the cursor."""
+        row = self._table.row
+        self.dismiss(row.host if isinstance(row, HostRow) else None)
+
+
+class WhenDialog(Dialog[int]):
+    """Ends with a moment between two others (Unix time in ns), or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close", show=False)]
+
+    def __init__(self, first_ns: int, last_ns: int) -> None:
+        super().__init__()
+        self._ends = first_ns, last_ns
+        self._input = Input(placeholder="14:03:20", id="when", compact=True, max_length=40)
+        self._answer = Static("", id="answer")
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = "Go to a time"
+            dialog.border_subtitle = "⏎ goes there, esc closes"
+            yield Static(Text(f"There is {ends(*self._ends)}. What fits: {FITS}."), id="explanation")
+            with Horizontal(classes="field"):
+                yield Label("Time", classes="label")
+                yield self._input
+            yield self._answer
+
+    def on_mount(self) -> None:
+        self.set_focus(self._input)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._say("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        try:
+            self.dismiss(read_when(event.value, *self._ends))
+        except ValueError as error:
+            self._say(str(error))
+
+    def _say(self, words: str) -> None:
+        self._answer.display = bool(words)
+        self._answer.update(Text(words, palette_of(self).style("warn")))

@@ -1,21 +1,65 @@
-"""Help and details, made from the registries."""
+"""A dialog with text to read; help and details, made from the registries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Static
 
 from vmqtui.actions import CURSOR, MATRIX, Action, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
+from vmqtui.dialogs.dialog import Dialog
 from vmqtui.printable import printable
 from vmqtui.state.advice import FindingRow
 from vmqtui.state.query import SYNTAX
 from vmqtui.state.readings import STEADY_NS
 from vmqtui.state.rows import Row
 from vmqtui.theme import Palette
-from vmqtui.widgets.finding import finding_lines
+from vmqtui.widgets.panels import finding_lines
+
+
+class TextDialog(Dialog[None]):
+    """Text to read, and to scroll where it is long; ``make`` writes it anew at every drawing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter,question_mark", "dismiss", "Close", show=False),
+        Binding("down,j", "scroll(1)", "Down", show=False),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
+        Binding("pagedown,space", "scroll(10)", "Page down", show=False),
+        Binding("pageup", "scroll(-10)", "Page up", show=False),
+    ]
+
+    def __init__(self, title: str, make: Callable[[], RenderableType]) -> None:
+        super().__init__()
+        self._title = title
+        self._make = make
+        self._text = Static(id="text")
+        self._box = Vertical(self._text, id="dialog", classes="wide")
+
+    def compose(self) -> ComposeResult:
+        self._box.border_title = printable(self._title).replace("[", r"\[")
+        self._box.border_subtitle = "esc closes"
+        self._box.can_focus = True
+        self.draw()
+        yield self._box
+
+    def draw(self) -> None:
+        self._text.update(self._make())
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by so many lines."""
+        self._box.scroll_relative(y=lines, animate=False)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is self:
+            self.dismiss()
 
 
 def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:

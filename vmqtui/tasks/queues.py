@@ -10,8 +10,9 @@ from engine.telemetry.config import AdapterConfig, PortConfig
 from vmqtui.numbers import percent
 from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast
-from vmqtui.state.rows import QueueRow
+from vmqtui.state.rows import PortRow, QueueRow, Row
 from vmqtui.state.snapshot import Snapshot
+from vmqtui.state.top import NearMissRow, TopRow
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
 from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
@@ -252,3 +253,23 @@ def _free_again(adapter: str, queue_id: int, name: str) -> Step:
 
 def _queue_id(answers: Answers) -> int:
     return number_in(answers["allocate"], "queue_id")
+
+
+def give_queue(row: Row | None, now: Callable[[], Snapshot]) -> Task | str:
+    """Allocate a queue for the MAC and VLAN of a row, set their filter and complete it.
+
+    It is served by the processor with least to do. A sentence where there is nothing to be given.
+    """
+    pair = row.pair if isinstance(row, NearMissRow) else row
+    if not isinstance(pair, (PortRow, TopRow)):
+        return "the cursor is on no MAC and VLAN; Tab goes to the next panel"
+    if isinstance(pair, PortRow):
+        port = pair.config
+    elif pair.steerable:
+        port = PortConfig(vm=pair.vm or "", mac=pair.mac, vlan=pair.vlan)
+    else:
+        return f"{pair.mac} is a {pair.reason} address: a filter takes unicast addresses only"
+    known = now().index.adapters.get(pair.adapter)
+    if known is None:
+        return f"adapter {pair.adapter} is not known yet"
+    return new_queue(known.settings, now, port)

@@ -10,8 +10,7 @@ from vmqtui.state.moves import Move, followed, intended
 from vmqtui.state.placement import Forecast, forecast, load_of
 from vmqtui.state.rows import CpuRow, QueueRow, Row
 from vmqtui.views.view import View, titled
-from vmqtui.widgets.matrix import MatrixTable
-from vmqtui.widgets.move_panel import MovePanel
+from vmqtui.widgets.matrix import MatrixTable, MovePanel
 from vmqtui.widgets.table import LiveTable
 
 

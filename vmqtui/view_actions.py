@@ -1,30 +1,23 @@
-"""What keys do to a table: order, filter, columns, deltas. The dashboard is one of these."""
-
-from textual.screen import Screen
+"""Actions that change only what is shown: order, filter, columns and deltas of a table; the moment."""
 
 from vmqtui.columns.arrange import sorted_by
+from vmqtui.controls import Controls
+from vmqtui.dialogs.choose import WhenDialog
 from vmqtui.dialogs.columns import ColumnsDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.state.choices import TableChoice
-from vmqtui.state.model import Model
 from vmqtui.state.readings import STEADY_NS
-from vmqtui.views.view import View
 from vmqtui.widgets.filter_bar import FilterBar
 from vmqtui.widgets.table import LiveTable
+from vmqtui.widgets.timeline import Timeline
 
 
-class TableActions(Screen[None]):
-    """A screen that carries out the actions on the table with the focus."""
+class ViewActions(Controls):
+    """A screen whose tables are ordered and filtered, and whose views can be held at a moment."""
 
-    _model: Model
     _filter: FilterBar
     _filtered: LiveTable | None = None
     """The table whose filter is being typed."""
-
-    @property
-    def view(self) -> View:
-        """The view that is seen."""
-        raise NotImplementedError
 
     def draw(self) -> None:
         """Show the model as it is now."""
@@ -140,3 +133,45 @@ class TableActions(Screen[None]):
         self._model.choices.deltas = True
         self._model.reset_deltas()
         self.draw()
+
+    def _went(self, done: bool) -> None:
+        if done:
+            self.draw()
+        else:
+            self._tell("there is no reading yet")
+
+    def action_pause(self) -> None:
+        """Hold what is shown, or go on."""
+        self._went(self._model.pause())
+
+    def action_step(self, by: int) -> None:
+        """Show the reading before or after."""
+        self._went(self._model.step(by))
+
+    def action_skip(self, seconds: int) -> None:
+        """Show what was so many seconds later, or earlier."""
+        self._went(self._model.skip(seconds))
+
+    def action_go_to_time(self) -> None:
+        """Show what was at a time that is typed."""
+        ends = self._model.ends()
+        if ends is None:
+            self._went(False)
+            return
+
+        def typed(time_ns: int | None) -> None:
+            if time_ns is not None:
+                self._went(self._model.go_to(time_ns))
+
+        open_dialog(self, WhenDialog(*ends), typed)
+
+    def action_change_speed(self, step: int) -> None:
+        """Play a recording faster, or slower."""
+        speed = self._model.change_speed(step)
+        if speed is None:
+            self._tell("only a recording plays faster or slower; what is seen here is live")
+        else:
+            self.draw()
+
+    def on_timeline_scrubbed(self, event: Timeline.Scrubbed) -> None:
+        self._went(self._model.scrub(event.fraction))

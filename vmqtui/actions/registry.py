@@ -1,0 +1,372 @@
+"""Every action and its key: moving, tables, changing, time, the program.
+
+``CHANGING`` asks the engine for something else; none of it is in a read-only dashboard.
+"""
+
+from vmqtui.actions.action import ALL_VIEWS, QUEUE_VIEWS, VIEWS, Action
+from vmqtui.tasks.host_settings import VERBS
+
+MOVING: tuple[Action, ...] = (
+    *(
+        Action(
+            f"view_{view}",
+            str(number),
+            f"View: {title}",
+            f"Show {title.lower()}.",
+            "Views",
+            call=f"view('{view}')",
+        )
+        for number, (view, title) in enumerate(VIEWS.items(), 1)
+    ),
+    Action("next_view", "right_square_bracket,right", "Next view", "Show the next view.", "Views"),
+    Action("previous_view", "left_square_bracket,left", "Previous view", "Show the one before.", "Views"),
+)
+
+TABLES: tuple[Action, ...] = (
+    Action("details", "enter", "Details", "A queue's page; of others all that is known.", "Table", ALL_VIEWS),
+    Action(
+        "sort_next", "s", "Sort by the next column", "Or click a heading.", "Table", ALL_VIEWS, bar="sort"
+    ),
+    Action("sort_previous", "S", "Sort by the column before", "Or click a heading.", "Table", ALL_VIEWS),
+    Action(
+        "reverse",
+        "r",
+        "Reverse the order",
+        "Or click the heading again.",
+        "Table",
+        ALL_VIEWS,
+        bar="reverse",
+    ),
+    Action(
+        "filter_rows",
+        "slash",
+        "Filter the rows",
+        "Type words, key:word or comparisons (drops>0); it works while you type.",
+        "Table",
+        ALL_VIEWS,
+        bar="search",
+    ),
+    Action(
+        "choose_columns",
+        "C",
+        "Choose columns",
+        "Which columns are shown; every view keeps its own.",
+        "Table",
+        ALL_VIEWS,
+    ),
+    Action(
+        "toggle_deltas",
+        "z",
+        "Totals or deltas",
+        "Show counters in total, or since the last reset.",
+        "Table",
+        ALL_VIEWS,
+    ),
+    Action("reset_deltas", "Z", "Reset deltas", "Show counters since now.", "Table", ALL_VIEWS),
+    Action(
+        "back",
+        "escape",
+        "Back",
+        "Leave a queue's page, or drop the table's filter, then its order.",
+        "Table",
+        ALL_VIEWS,
+    ),
+)
+
+MATRIX: tuple[Action, ...] = tuple(
+    Action(f"queue_{name}", key, f"Queue {name}", help_, "Cursor", frozenset({"processors"}), call=call)
+    for name, key, help_, call in (
+        ("before", "left", "In the matrix: the queue at the left.", "queue(-1)"),
+        ("after", "right", "In the matrix: the queue at the right.", "queue(1)"),
+    )
+)
+"""What the matrix of processors and queues does, when it has the focus, instead of changing the view."""
+
+CURSOR: tuple[Action, ...] = (
+    Action("cursor_up", "up,k", "Up", "The row above.", "Cursor", call="cursor(-1)"),
+    Action("cursor_down", "down,j", "Down", "The row below.", "Cursor", call="cursor(1)"),
+    Action("page_up", "pageup", "Page up", "A page of rows up.", "Cursor", call="page(-1)"),
+    Action("page_down", "pagedown", "Page down", "A page of rows down.", "Cursor", call="page(1)"),
+    Action("cursor_first", "home,g", "First", "The first row.", "Cursor", call="cursor(-1000000)"),
+    Action("cursor_last", "end,G", "Last", "The last row.", "Cursor", call="cursor(1000000)"),
+)
+"""What a table itself does, when it has the focus. These keys are fixed, and taken in every view."""
+
+
+CHANGING: tuple[Action, ...] = (
+    Action(
+        "move_queue",
+        "m",
+        "Move queue to a CPU",
+        "Choose the processor that serves the queue under the cursor.",
+        "Queues",
+        QUEUE_VIEWS,
+        changes=True,
+        bar="move",
+    ),
+    Action(
+        "set_filter",
+        "f",
+        "Set a filter",
+        "Steer a MAC and VLAN to the queue under the cursor.",
+        "Queues",
+        QUEUE_VIEWS | {"filters"},
+        changes=True,
+        bar="filter",
+    ),
+    Action(
+        "clear_filter",
+        "x",
+        "Clear a filter",
+        "Clear the filter under the cursor, or one of the queue under it; asks first.",
+        "Queues",
+        QUEUE_VIEWS | {"filters"},
+        changes=True,
+        bar="clear",
+    ),
+    Action(
+        "new_queue",
+        "n",
+        "New queue",
+        "Allocate a queue, set its filter and complete it; each answer is shown.",
+        "Queues",
+        changes=True,
+        bar="new",
+    ),
+    Action(
+        "give_queue",
+        "plus",
+        "Give it a queue",
+        "Allocate a queue for the MAC and VLAN under the cursor, set their filter, and complete it.",
+        "Queues",
+        frozenset({"default"}),
+        changes=True,
+        bar="give it a queue",
+    ),
+    Action(
+        "complete_queue",
+        "c",
+        "Complete allocation",
+        "Give the allocated queue under the cursor its buffers.",
+        "Queues",
+        QUEUE_VIEWS,
+        changes=True,
+    ),
+    Action(
+        "edit_queue",
+        "e",
+        "Rename or resize",
+        "Change the name and the number of receive buffers of the queue under the cursor.",
+        "Queues",
+        QUEUE_VIEWS,
+        changes=True,
+        bar="edit",
+    ),
+    Action(
+        "free_queue",
+        "d",
+        "Free queue",
+        "Free the queue under the cursor, clearing its filters first; asks first.",
+        "Queues",
+        QUEUE_VIEWS,
+        changes=True,
+        bar="free",
+    ),
+    Action(
+        "change_vm",
+        "v",
+        "VM: pause, resume, migrate, remove",
+        "Choose what is done with the VM under the cursor, or with one from a list.",
+        "VMs",
+        changes=True,
+        bar="VM",
+    ),
+    *(
+        Action(
+            f"{verb}_vm",
+            "",
+            f"{verb.capitalize()} a VM",
+            f"Of the VM under the cursor, or one from a list: {what}.",
+            "VMs",
+            changes=True,
+            call=f"change_vm('{verb}')",
+        )
+        for verb, what in VERBS.items()
+    ),
+    Action(
+        "set_rate",
+        "R",
+        "Traffic rate",
+        "How many frames a second a mix brings, and in what pattern.",
+        "Traffic",
+        changes=True,
+    ),
+    Action(
+        "edit_traffic",
+        "T",
+        "Traffic mix",
+        "Seed, mixes and flows of what the engine receives, as a scenario has them.",
+        "Traffic",
+        changes=True,
+    ),
+    Action(
+        "set_adapter",
+        "A",
+        "Adapter settings",
+        "Link speed, limits and VLAN filtering of an adapter.",
+        "Host",
+        changes=True,
+    ),
+    Action(
+        "restart_worker",
+        "b",
+        "Bring back a CPU",
+        "Start the worker of a processor that is down: of the one under the cursor, or the first.",
+        "Host",
+        changes=True,
+    ),
+    Action(
+        "apply_fix",
+        "f",
+        "Apply the fix",
+        "Send the requests that put right what is under the cursor; shows them, and asks first.",
+        "Advice",
+        frozenset({"advice"}),
+        changes=True,
+        bar="apply the fix",
+    ),
+    Action(
+        "set_balancer",
+        "B",
+        "Balancer",
+        "Turn it on or off, or change what it goes by: queues that move between processors as load changes.",
+        "Host",
+        changes=True,
+    ),
+    Action(
+        "undo",
+        "u",
+        "Undo the last change",
+        "Take back what was changed last from here, then the change before it; says why where it can't.",
+        "Queues",
+        changes=True,
+        bar="undo",
+    ),
+    Action(
+        "redo",
+        "ctrl+y",
+        "Make a change again",
+        "Make the change again that was undone last.",
+        "Queues",
+        changes=True,
+    ),
+)
+
+
+TIME: tuple[Action, ...] = (
+    Action(
+        "pause",
+        "space",
+        "Pause, or go on",
+        "Hold this moment in every view; again: back to now (a recording: play on).",
+        "Time",
+        bar="pause",
+    ),
+    Action("step_back", "comma", "Step back", "The reading before.", "Time", call="step(-1)"),
+    Action("step_forward", "full_stop", "Step forward", "The reading after.", "Time", call="step(1)"),
+    Action(
+        "skip_back", "less_than_sign", "Ten seconds back", "Ten seconds earlier.", "Time", call="skip(-10)"
+    ),
+    Action(
+        "skip_forward",
+        "greater_than_sign",
+        "Ten seconds forward",
+        "Ten seconds later, if that was before now.",
+        "Time",
+        call="skip(10)",
+    ),
+    Action(
+        "minutes_back",
+        "left_curly_bracket",
+        "Five minutes back",
+        "Five minutes earlier. A click on the time line goes anywhere.",
+        "Time",
+        call="skip(-300)",
+    ),
+    Action(
+        "minutes_forward",
+        "right_curly_bracket",
+        "Five minutes forward",
+        "Five minutes later, if that was before now.",
+        "Time",
+        call="skip(300)",
+    ),
+    Action("go_to_time", "at", "Go to a time", "Type a time of day, or how far from either end.", "Time"),
+    Action(
+        "slower",
+        "left_parenthesis",
+        "Slower",
+        "Play a recording at the speed below.",
+        "Time",
+        call="change_speed(-1)",
+    ),
+    Action(
+        "faster",
+        "right_parenthesis",
+        "Faster",
+        "Play a recording at the speed above.",
+        "Time",
+        call="change_speed(1)",
+    ),
+)
+
+
+PROGRAM: tuple[Action, ...] = (
+    Action("choose_adapter", "a", "Choose an adapter", "Show one adapter, or all.", "Host", bar="adapter"),
+    Action("choose_host", "h", "Choose a host", "Show another host of the broker.", "Host"),
+    Action(
+        "export_csv",
+        "w",
+        "Write table, CSV",
+        "Write the table with the focus, as filtered, sorted and in its columns, into a file.",
+        "Files",
+        call="export('csv')",
+        writes=True,
+    ),
+    Action(
+        "export_json",
+        "W",
+        "Write table, JSON",
+        "The same in JSON.",
+        "Files",
+        call="export('json')",
+        writes=True,
+    ),
+    Action(
+        "screenshot",
+        "P",
+        "Write a picture",
+        "Write the screen as a picture (SVG) into a file.",
+        "Files",
+        writes=True,
+    ),
+    Action("next_theme", "t", "Next theme", "Change the colours.", "Program", bar="theme"),
+    Action("help", "question_mark", "Help", "What the keys do.", "Program", bar="help"),
+    Action(
+        "command_palette",
+        "ctrl+p",
+        "Command palette",
+        "Every action by name.",
+        "Program",
+        priority=True,
+        call="app.command_palette",
+    ),
+    Action("quit", "q,ctrl+c", "Quit", "Leave the dashboard.", "Program", bar="quit"),
+)
+
+ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *PROGRAM)
+
+
+def by_id(action_id: str) -> Action:
+    """The action of that id."""
+    return next(action for action in ACTIONS if action.id == action_id)

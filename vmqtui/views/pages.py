@@ -1,0 +1,180 @@
+"""Views of several panels: the overview, the default queue, the page of one queue."""
+
+from collections.abc import Hashable
+
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from engine.counted import counted
+from vmqtui.numbers import percent
+from vmqtui.state.model import Model
+from vmqtui.state.rows import FilterRow, QueueRow, Row, known_sum, ratio
+from vmqtui.views.view import View, set_title, titled
+from vmqtui.widgets.panels import CpuPanel, EventTail, ReasonChart, ReasonPanel
+from vmqtui.widgets.queue_panels import QueueFacts, QueueMemory, QueueRates
+from vmqtui.widgets.table import LiveTable
+
+
+class OverviewView(View):
+    """Everything at a glance."""
+
+    view_id = "overview"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._queues = LiveTable("queues", widget_id="overview-queues", empty="no queues yet")
+        self._cpus = CpuPanel(model, "overview-cpus")
+        self._reasons = ReasonPanel(model, "overview-reasons")
+        self._chart = ReasonChart(model, "overview-chart")
+        self._events = EventTail(model, "overview-events")
+
+    def compose(self) -> ComposeResult:
+        yield titled(self._queues, "Queues")
+        with Container(id="overview-side"):
+            yield titled(self._cpus, "Processors")
+            yield titled(self._reasons, "Default queue")
+            yield titled(self._chart, "Default queue, pkt/s by reason")
+            yield titled(self._events, "Events")
+
+    @property
+    def main(self) -> LiveTable:
+        return self._queues
+
+    def draw(self) -> None:
+        self.fill(self._queues, "Queues")
+        set_title(self._cpus, f"Processors {len(self.model.snapshot.cpus)}")
+        self._cpus.fit_height()
+        self._chart.repaint()
+        self._cpus.repaint()
+        self._reasons.repaint()
+        self._events.repaint()
+
+
+class DefaultQueueView(View):
+    """What no filter took: by reason over time, by pair of MAC and VLAN, and what missed by a VLAN."""
+
+    view_id = "default"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._reasons = ReasonPanel(model, "default-reasons")
+        self._chart = ReasonChart(model, "default-chart")
+        self._top = LiveTable("top", widget_id="default-top")
+        self._near = LiveTable("near_misses", widget_id="default-near", empty="no MAC misses by its VLAN")
+        self._ports = LiveTable("ports", widget_id="default-ports", empty="every port has a queue")
+
+    def compose(self) -> ComposeResult:
+        with Container(id="default-why"):
+            yield titled(self._reasons, "Default queue by reason")
+            yield titled(self._chart, "pkt/s over time, by reason")
+        yield titled(self._top, "Who lands here")
+        with Container(id="default-rest"):
+            yield titled(self._near, "Near misses")
+            yield titled(self._ports, "Ports without a queue")
+
+    @property
+    def main(self) -> LiveTable:
+        return self._ports if self.has_class("-silent") else self._top
+
+    def draw(self) -> None:
+        self._reasons.repaint()
+        self._chart.repaint()
+        model = self.model
+        adapters = [row for row in model.snapshot.adapters if model.choices.adapter in (None, row.adapter)]
+        default = known_sum(row.default_pps for row in adapters)
+        steered = known_sum(row.steered_rate for row in adapters)
+        share = ratio(default, steered)
+        set_title(
+            self._reasons,
+            "Default queue by reason" + (f" · {percent(share)} of all steered" if share is not None else ""),
+        )
+        told = any(row.top_known for row in adapters)
+        self.set_class(bool(adapters) and not told, "-silent")
+        self._top.empty = "no frame fell to it" if told else "no reading yet"
+        self.fill(self._top, "Who lands here", self._explained(default) if told else "")
+        self.fill(self._near, "Near misses", "the MAC fits, the VLAN does not")
+        ports = [row for row in model.snapshot.ports if model.choices.adapter in (None, row.adapter)]
+        without = [row for row in ports if row.queue is None]
+        self.show(
+            self._ports,
+            without,
+            "Ports without a queue",
+            f"{counted(len(ports), 'port')} in all",
+            frozenset({"queue_id"}),
+        )
+
+    def _explained(self, default: float | None) -> str:
+        """How much of the default queue the listed pairs explain."""
+        chosen = self.model.choices.adapter
+        rows = [row for row in self.model.snapshot.top if chosen in (None, row.adapter)]
+        known = known_sum(row.pps for row in rows)
+        share = ratio(known, default)
+        return "" if share is None else f"{percent(min(1.0, share))} of its frames"
+
+
+_SAID_BEFORE = frozenset({"adapter", "queue_id", "queue"})
+
+
+class QueueView(View):
+    """What a queue is, its rates, its memory, its filters, and what happened to it."""
+
+    view_id = "queue"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._identity: Hashable = None
+        self._row: QueueRow | None = None
+        self._facts = QueueFacts(model, "queue-facts")
+        self._rates = QueueRates(model, "queue-rates")
+        self._memory = QueueMemory(model, "queue-memory")
+        self._filters = LiveTable("filters", widget_id="queue-filters", empty="no filter is set on it")
+        empty = "nothing happened to it" + (" yet" if model.asks_for_past_events else " since this attached")
+        self._events = LiveTable("events", widget_id="queue-events", empty=empty)
+
+    def compose(self) -> ComposeResult:
+        with Container(id="queue-top"):
+            yield titled(self._facts, "Queue")
+            yield titled(self._rates, "Rates over time")
+        yield titled(self._memory, "Buffers")
+        with Container(id="queue-rest"):
+            yield titled(self._filters, "Filters")
+            yield titled(self._events, "State history")
+
+    @property
+    def main(self) -> LiveTable:
+        return self._filters
+
+    @property
+    def subject(self) -> Row | None:
+        row = self.table.row
+        return row if isinstance(row, FilterRow) else self._row
+
+    @property
+    def queue(self) -> QueueRow | None:
+        """The queue that is shown."""
+        return self._row
+
+    def look_at(self, row: QueueRow) -> None:
+        """Show another queue."""
+        self._identity, self._row = row.identity, row
+
+    def draw(self) -> None:
+        snapshot = self.model.snapshot
+        found = next((row for row in snapshot.queues if row.identity == self._identity), None)
+        self._row = found or self._row
+        row, gone = self._row, found is None
+        for panel in (self._facts, self._rates, self._memory):
+            panel.queue, panel.gone = row, gone
+        self._rates.note()
+        if row is not None:
+            set_title(self._facts, f"Queue {row.queue_id} of {row.adapter} · {row.label}")
+            its = [one for one in snapshot.filters if self._is_its(one)]
+            self.show(self._filters, its, "Filters", hidden=frozenset({"adapter", "queue_id", "vm"}))
+            events = snapshot.events_of_queue(row.adapter, row.queue_id, gone)
+            self.show(self._events, events, "State history", hidden=_SAID_BEFORE)
+        for panel in (self._facts, self._rates, self._memory):
+            panel.repaint()
+
+    def _is_its(self, one: FilterRow) -> bool:
+        row = self._row
+        return row is not None and (one.adapter, one.queue_id) == (row.adapter, row.queue_id)
