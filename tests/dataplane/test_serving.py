@@ -249,6 +249,7 @@ times_to_die: st.SearchStrategy[When] = st.sampled_from(get_args(When))
     plan=rounds_with(st.just({}) | st.dictionaries(st.integers(0, CPUS - 1), times_to_die, max_size=2)),
     runts=runts,
 )
+@pytest.mark.slow
 def test_a_death_takes_what_its_worker_had_in_hand_and_nothing_else(
     rounds: Rounds, specs: list[Spec], plan: list[Round], runts: int
 ) -> None:

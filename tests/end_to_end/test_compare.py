@@ -46,6 +46,7 @@ def test_the_better_spread_wins_at_balance_in_every_report(files: Path, here: He
         assert "processors' Gini" in report.read_text(encoding="utf-8").replace("&#x27;", "'")
 
 
+@pytest.mark.slow
 def test_settings_vary_and_a_table_says_who_wins(files: Path, here: Here) -> None:
     done = here("compare", files / "trace.pcap", files / "two.toml", "--sweep", "cpu.moderation_us=0,200")
     assert (done.status, done.err) == (0, "")

@@ -102,6 +102,7 @@ def test_a_recording_becomes_tables(lab: str, here: Here, tmp_path: Path) -> Non
     assert here("export", "csv", recording, "--host", "x").err.startswith("error: --host: 'x' is not in")
 
 
+@pytest.mark.slow
 def test_a_recording_of_two_adapters_is_exported_without_a_reading_left_out(
     here: Here, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from engine.telemetry.summary import FindingCounts, Summary
 from tests.bus.conftest import make_config, make_stats
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.program import wait_until
+from tests.slow import slow_but
 from vmqtui.cli import get, readings
 
 SECOND = 1_000_000_000
@@ -232,8 +233,8 @@ def publishing(publisher: Publisher, name: str, stats: bytes, config: Config | N
             publisher.publish(name, kind, None)
 
 
-@pytest.mark.parametrize("command", ["get queues", "advise"])
-@pytest.mark.parametrize("config", [make_config("garbled"), None])
+@pytest.mark.parametrize("command", slow_but(["get queues"], ["get queues", "advise"]))
+@pytest.mark.parametrize("config", slow_but([None], [make_config("garbled"), None]))
 def test_a_host_whose_readings_cannot_be_read_is_an_error_that_says_how_many(
     command: str, config: Config | None, mosquitto: str, publisher: Publisher, here: Here
 ) -> None:

@@ -11,6 +11,7 @@ from tests.end_to_end.checks import planned_as_the_contract_says, replay_documen
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.oracle import Frame, adapters_of, read
 from tests.end_to_end.program import run
+from tests.slow import slow_but
 
 ETHERNET_CAPTURES = (
     "many-protocols.pcap",
@@ -74,7 +75,7 @@ def scenario_for(frames: list[Frame]) -> str:
     )
 
 
-@pytest.mark.parametrize("name", ETHERNET_CAPTURES)
+@pytest.mark.parametrize("name", slow_but(ETHERNET_CAPTURES[:3], ETHERNET_CAPTURES))
 def test_replay_without_a_scenario_agrees_with_both_oracles(name: str, captures: Path, here: Here) -> None:
     plan, replay = here("plan", captures / name), here("replay", captures / name, "--json")
     assert plan.status == replay.status == 0
@@ -94,7 +95,10 @@ def test_plan_gives_each_unicast_destination_one_filter_and_each_mac_one_queue(
     planned_as_the_contract_says(here("plan", captures / name).out, tshark_frames(captures / name))
 
 
-@pytest.mark.parametrize(("place", "name"), list(enumerate(ETHERNET_CAPTURES)))
+@pytest.mark.parametrize(
+    ("place", "name"),
+    slow_but([*enumerate(ETHERNET_CAPTURES)][:2], enumerate(ETHERNET_CAPTURES), unpack=True),
+)
 def test_replay_with_a_scenario_of_two_like_adapters_agrees_and_keeps_them_apart(
     place: int, name: str, captures: Path, tmp_path: Path, here: Here
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.end_to_end.capture_forms import frame, packet, pcap
 from tests.end_to_end.program import VMQTUI, Running
+from tests.slow import slow_but
 from vmqtui.__main__ import main
 
 ENCODINGS = ("cp1252", "ascii", "cp437")
@@ -86,7 +87,7 @@ def printed(words: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Print:
     return run
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", slow_but(COMMANDS[:4], COMMANDS))
 def test_every_command_prints_in_every_encoding(command: str, printed: Print) -> None:
     reference = printed(command, "utf-8")
     assert reference.out or reference.err

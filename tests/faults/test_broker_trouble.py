@@ -48,6 +48,7 @@ async def test_requests_to_a_broker_that_pauses_are_carried_out_once(lab: Lab) -
 
 
 @needs_signals
+@pytest.mark.slow
 async def test_a_dashboard_is_stale_then_offline_then_live_when_its_broker_hangs(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

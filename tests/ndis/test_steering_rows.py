@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +146,7 @@ def test_rows_of_an_adapter_without_filters_are_empty() -> None:
     assert len(lab().host.adapters[0].steering_rows().key) == 0
 
 
+@pytest.mark.slow
 def test_the_largest_adapter_compiles_quickly() -> None:
     filters = [
         FilterSpec(mac=f"02:00:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}", vlan=1 + n % 4094)

@@ -116,6 +116,7 @@ INTERVAL_S = 0.1
 OVERLOADED_READINGS = 20
 
 
+@pytest.mark.slow
 async def test_an_engine_that_cannot_keep_up_says_so_stays_usable_and_recovers(
     vmq_engine: StartEngine,
 ) -> None:

@@ -109,6 +109,7 @@ async def open_broker(tmp_path: Path) -> AsyncIterator[BrokerUrl]:
     await broker.kill()
 
 
+@pytest.mark.slow
 async def test_many_clients_at_once_are_each_answered_as_the_tables_have_it(
     vmq_engine: StartEngine, open_broker: BrokerUrl
 ) -> None:

@@ -102,6 +102,7 @@ link_gbps = 3
 """
 
 
+@pytest.mark.slow
 def test_frames_are_well_formed_by_scapy() -> None:
     seen: Counter[str] = Counter()
     for frame in first(default_scenario(), 3000):

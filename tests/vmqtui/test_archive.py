@@ -148,6 +148,7 @@ def moment(seq: int, step_ns: int = SECOND // 4) -> Moment:
     return Moment(stats=stats)
 
 
+@pytest.mark.slow
 def test_ten_minutes_are_kept_at_four_a_second_and_the_hour_before_at_one() -> None:
     archive = Archive()
     last = 90 * 60 * 4

@@ -5,6 +5,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from engine.bus.messages import Status
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
 from tests.vmqtui.dialogs import closed, notes, opened, told, type_into, until
 from tests.vmqtui.scripted import ScriptedHost, ScriptedLink, foreseen, make_config, make_stats
@@ -95,7 +96,7 @@ DIALOGS = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", DIALOGS)
 async def test_dialog(dashboard: Running, name: str, size: tuple[int, int]) -> None:
     async with dashboard(size=size) as (app, pilot, link):

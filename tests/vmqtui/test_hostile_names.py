@@ -13,6 +13,7 @@ from engine.bus.messages import Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import AdapterStats, Stats
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running
 from tests.vmqtui.scripted import START_NS, ScriptedHost, ScriptedLink, make_config, make_stats
 from vmqtui.cli import output
@@ -141,7 +142,7 @@ def obeyed(app: Any) -> list[str]:
     return [segment.text for strip in strips for segment in strip if FORBIDDEN & set(segment.text)]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+@pytest.mark.parametrize("size", slow_but([(80, 24)], [(80, 24), (200, 60)]))
 async def test_no_view_of_the_dashboard_obeys_them(dashboard: Running, size: tuple[int, int]) -> None:
     async with dashboard(hostile_link(), size=size) as (app, pilot, link):
         for seq in range(1, 6):
@@ -154,7 +155,7 @@ async def test_no_view_of_the_dashboard_obeys_them(dashboard: Running, size: tup
         assert app.is_running
 
 
-@pytest.mark.parametrize("key", ["m", "f", "+", "n", "p", "g", "H"])
+@pytest.mark.parametrize("key", slow_but(["m"], ["m", "f", "+", "n", "p", "g", "H"]))
 async def test_no_dialog_obeys_them(dashboard: Running, key: str) -> None:
     async with dashboard(hostile_link()) as (app, pilot, link):
         link.foresee = lambda op, params: Response(

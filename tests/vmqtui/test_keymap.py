@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import until
 from vmqtui.actions import ACTIONS, Action, key_names
@@ -131,7 +132,7 @@ def help_of(offered: tuple[Action, ...], view: str) -> str:
 
 
 @pytest.mark.parametrize("preferences", [Preferences(), SWAPPED], ids=["default", "chosen"])
-@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("read_only", slow_but([False], [False, True]))
 async def test_every_action_has_a_key_or_a_place_in_the_palette_and_help(
     dashboard: Running, preferences: Preferences, read_only: bool
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from textual.app import ComposeResult
 
 from engine.bus.messages import Status
+from tests.slow import slow_but
 from tests.vmqtui.conftest import SNAPSHOTS, Running, same_as_snapshot, screen_text
 from tests.vmqtui.scripted import (
     EVENTS,
@@ -33,7 +34,7 @@ from vmqtui.widgets.table import LiveTable
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_views_of_a_live_host(dashboard: Running, size: tuple[int, int]) -> None:
     async with dashboard(size=size, readings=60) as (app, pilot, _):
         for number, view in enumerate(VIEWS, 1):
@@ -42,7 +43,7 @@ async def test_views_of_a_live_host(dashboard: Running, size: tuple[int, int]) -
             same_as_snapshot(f"{view}-live-{size[0]}x{size[1]}", screen_text(app))
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_page_of_a_queue(dashboard: Running, size: tuple[int, int]) -> None:
     async with dashboard(size=size, readings=30) as (app, pilot, link):
         await pilot.press("2", *["down"] * 7, "enter")
@@ -78,7 +79,7 @@ def _offline() -> ScriptedLink:
 STATES = {"connecting": _connecting, "empty": _empty, "stale": _stale, "offline": _offline}
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES[:2]), ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("state", STATES)
 async def test_overview_when_not_live(dashboard: Running, state: str, size: tuple[int, int]) -> None:
     async with dashboard(STATES[state](), size=size) as (app, _, _):
@@ -87,7 +88,7 @@ async def test_overview_when_not_live(dashboard: Running, state: str, size: tupl
         same_as_snapshot(f"overview-{state}-{size[0]}x{size[1]}", text)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("state", STATES)
 async def test_every_view_when_not_live(dashboard: Running, state: str, size: tuple[int, int]) -> None:
     """All views of a state stand in one file, one below the other."""
@@ -182,7 +183,7 @@ async def test_hostile_names_are_shown_not_obeyed(dashboard: Running) -> None:
         assert "vm�[bold]␊x" in str(app.screen.query_one("#dialog").border_title).replace("\\", "")
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES[:2]), ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("cpus", [8, 64, 256])
 async def test_every_processor_is_on_the_overview(
     dashboard: Running, size: tuple[int, int], cpus: int
@@ -328,7 +329,7 @@ async def test_click_on_a_heading_sorts_then_reverses_then_leaves_rows_as_they_c
         assert app.model.choices.of("queues-table").sort is None
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_headings_keep_their_names_and_places_whichever_is_sorted_by(
     dashboard: Running, size: tuple[int, int]
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_recording_shows_what_was_shown_at_any_speed_and_wherever_it_is_entere
             break
 
 
+@pytest.mark.slow
 async def test_f_opens_the_fix_of_the_finding_that_was_chosen_whenever_it_is_pressed(
     dashboard: Running, seen: Seen
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from engine.telemetry.packing import PackingError
 from engine.telemetry.stats import Stats
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
 from tests.vmqtui.scripted import live_link, make_stats, play
 from vmqtui.actions import VIEWS
@@ -15,7 +16,7 @@ from vmqtui.widgets.timeline import Timeline
 SIZES = ((80, 24), (120, 40), (200, 60))
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_a_held_moment(dashboard: Running, size: tuple[int, int]) -> None:
     async with dashboard(size=size, readings=400) as (app, pilot, _):
         await pilot.press("less_than_sign", "less_than_sign", "comma")

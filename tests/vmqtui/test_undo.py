@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from engine.bus.messages import Status
 from engine.telemetry.config import Config, FilterConfig
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running
 from tests.vmqtui.dialogs import closed, notes, opened, told, type_into, until
 from tests.vmqtui.scripted import VMS, ScriptedLink, make_config, with_queue
@@ -296,7 +297,11 @@ CHANGED_BY_OTHERS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("changes", "words"), CHANGED_BY_OTHERS.values(), ids=CHANGED_BY_OTHERS)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    slow_but([*CHANGED_BY_OTHERS.values()][:1], CHANGED_BY_OTHERS.values(), unpack=True),
+    ids=CHANGED_BY_OTHERS,
+)
 async def test_undo_says_what_others_changed_since_and_asks_first(
     dashboard: Running, changes: dict[str, Any], words: str
 ) -> None:

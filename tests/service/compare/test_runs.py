@@ -169,6 +169,7 @@ def test_a_run_that_fails_ends_the_others_and_says_which_it_was(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.slow
 def test_a_run_without_memory_beside_others_is_tried_once_more_alone(
     capture: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_run_without_memory_beside_others_is_tried_once_more_alone(
     assert beside[-2:] == [1, 2]
 
 
+@pytest.mark.slow
 def test_who_gives_up_leaves_no_process(capture: Path) -> None:
     def give_up(progress: Progress) -> None:
         if progress.done:

@@ -1,0 +1,17 @@
+"""Cases that only CI's slow step runs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+
+def slow_but(quick: Sequence[Any], cases: Iterable[Any], *, unpack: bool = False) -> list[Any]:
+    """Parameters of a test: those in ``quick`` run for everybody, the others are marked slow.
+
+    ``unpack``: a case is a tuple of several arguments, not one argument.
+    """
+    return [
+        case if case in quick else pytest.param(*(case if unpack else [case]), marks=pytest.mark.slow)
+        for case in cases
+    ]
