@@ -23,6 +23,7 @@ from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.workers.rounds import Part, Rounds
 from tests.dataplane.killer import Killer, When
 from tests.dataplane.reference import Costs, Model, Queue
+from tests.slow import examples
 
 CPUS, ADAPTERS, QUEUES = 3, 2, 4  # queues 1..QUEUES of each adapter, and queue 0
 PLACES = [(a, q) for a in range(ADAPTERS) for q in range(QUEUES + 1)]
@@ -231,7 +232,7 @@ def rounds_with(deaths: st.SearchStrategy[dict[int, When]]) -> st.SearchStrategy
 specifications = st.lists(queues, min_size=len(PLACES), max_size=len(PLACES))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(specs=specifications, plan=rounds_with(st.just({})), runts=runts)
 def test_every_counter_is_the_models_at_every_horizon(
     rounds: Rounds, specs: list[Spec], plan: list[Round], runts: int
@@ -243,7 +244,7 @@ times_to_die: st.SearchStrategy[When] = st.sampled_from(get_args(When))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     specs=specifications,
     plan=rounds_with(st.just({}) | st.dictionaries(st.integers(0, CPUS - 1), times_to_die, max_size=2)),

@@ -32,6 +32,7 @@ from engine.scenario.model import AdapterSpec, HostSpec, Scenario
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch
 from engine.traffic.capture import CaptureSource
 from tests.dataplane import steering_reference as reference
+from tests.slow import examples
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 REASONS = counters.names(counters.DEFAULT_QUEUE_REASONS)
@@ -242,7 +243,7 @@ runts = st.sampled_from([0, layout.BLOCK_FRAMES - 100, layout.BLOCK_FRAMES - 5])
 """Frames for nobody in front of the others, which so are in two blocks."""
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(requests, requests, frame_lists, runts)
 def test_frames_go_where_an_ordered_scan_sends_them(
     one: list[Request], other: list[Request], frames: list[Frame], runts: int

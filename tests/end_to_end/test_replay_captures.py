@@ -88,7 +88,7 @@ def test_replay_without_a_scenario_agrees_with_both_oracles(name: str, captures:
         replay_document(document, adapters_of(plan.out), "nic0", frames)
 
 
-@pytest.mark.parametrize("name", ETHERNET_CAPTURES)
+@pytest.mark.parametrize("name", slow_but(ETHERNET_CAPTURES[:3], ETHERNET_CAPTURES))
 def test_plan_gives_each_unicast_destination_one_filter_and_each_mac_one_queue(
     name: str, captures: Path, here: Here
 ) -> None:

@@ -10,6 +10,7 @@ from engine.bus import connection
 from engine.service.engine import Engine
 from tests.bus.conftest import eventually
 from tests.faults.lab import Lab
+from tests.slow import slow_but
 from vmqtui.bus_link import BusLink
 from vmqtui.state.model import Model
 
@@ -78,7 +79,7 @@ async def test_a_dashboard_is_stale_then_offline_then_live_when_its_broker_hangs
         assert seen[:3] == ["live", "stale", "offline"]
 
 
-@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("direction", slow_but(["down"], ["up", "down"]))
 async def test_what_a_stalled_connection_held_up_is_carried_out_once(
     lab: Lab, direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from engine.ndis.effects import SteeringChanged
 from engine.ndis.outcome import Outcome
 from tests.ndis.lab import lab, snapshot
 from tests.ndis.table_model import STEPS, WRITTEN, Model
+from tests.slow import examples
 
 LIMITS: dict[str, Any] = {"max_queues": 3, "max_filters": 5, "buffers": 24}
 DEFAULT_BUFFERS = 4
@@ -289,4 +290,4 @@ class ControlPlane(RuleBasedStateMachine):
 
 
 TestControlPlane = ControlPlane.TestCase
-TestControlPlane.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestControlPlane.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)

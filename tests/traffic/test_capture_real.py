@@ -9,6 +9,7 @@ import pytest
 from scapy.utils import RawPcapReader
 
 from engine.traffic.capture import CaptureError, CaptureSource
+from tests.slow import slow_but
 from tests.traffic.captures import SECOND, arrivals
 from tests.traffic.reading import Read, read_all
 
@@ -69,7 +70,7 @@ def test_real_captures_read_as_scapy_reads_them(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not here")
-@pytest.mark.parametrize("name", ETHERNET_SAMPLES)
+@pytest.mark.parametrize("name", slow_but(ETHERNET_SAMPLES[:3], ETHERNET_SAMPLES))
 def test_real_captures_read_as_tshark_reads_them(name: str) -> None:
     fields = ["frame.time_epoch", "frame.len", "frame.cap_len"]
     command = [

@@ -17,6 +17,7 @@ from engine.traffic.capture import CaptureSource
 from engine.traffic.plan import Hardware, Plan, plan
 from engine.traffic.plan_count import Load
 from engine.traffic.plan_text import to_toml
+from tests.slow import slow_but
 from tests.traffic.captures import Frame, ethernet, frame, pcap
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
@@ -260,8 +261,11 @@ def test_a_host_name_and_processors_given_are_written(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not here")
 @pytest.mark.parametrize(
     "name",
-    ["many-protocols.pcap", "vlan-packets.pcap", "various-gre.pcap", "pim-assortment.pcap", "nhrp.pcapng",
-     "qinq-8021ad.pcapng", "trunk-native-vlan5.pcap"],
+    slow_but(
+        ["vlan-packets.pcap", "qinq-8021ad.pcapng"],
+        ["many-protocols.pcap", "vlan-packets.pcap", "various-gre.pcap", "pim-assortment.pcap", "nhrp.pcapng",
+         "qinq-8021ad.pcapng", "trunk-native-vlan5.pcap"],
+    ),
 )  # fmt: skip
 def test_real_captures_are_planned_as_tshark_counts_them(name: str) -> None:
     path = CAPTURES / name

@@ -131,7 +131,9 @@ def help_of(offered: tuple[Action, ...], view: str) -> str:
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize("preferences", [Preferences(), SWAPPED], ids=["default", "chosen"])
+@pytest.mark.parametrize(
+    "preferences", slow_but([Preferences()], [Preferences(), SWAPPED]), ids=["default", "chosen"]
+)
 @pytest.mark.parametrize("read_only", slow_but([False], [False, True]))
 async def test_every_action_has_a_key_or_a_place_in_the_palette_and_help(
     dashboard: Running, preferences: Preferences, read_only: bool

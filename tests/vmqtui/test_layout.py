@@ -100,7 +100,9 @@ def test_a_wide_terminal_shows_who_a_queue_is_in_full(host: str, room: int) -> N
 @pytest.mark.parametrize(
     "size", slow_but([(120, 40)], [(80, 24), (120, 40), (200, 60)]), ids=lambda size: f"{size[0]}x{size[1]}"
 )
-@pytest.mark.parametrize("host", [host for host in SHAPES if host != "1,024 queues"])
+@pytest.mark.parametrize(
+    "host", slow_but(["ten queues with long names"], [host for host in SHAPES if host != "1,024 queues"])
+)
 async def test_tables_on_the_screen_keep_to_it(dashboard: Running, host: str, size: tuple[int, int]) -> None:
     async with dashboard(link_to(host), size=size) as (app, pilot, _):
         seen = set()

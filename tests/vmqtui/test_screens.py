@@ -89,7 +89,7 @@ async def test_overview_when_not_live(dashboard: Running, state: str, size: tupl
 
 
 @pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", slow_but(["connecting", "stale"], STATES))
 async def test_every_view_when_not_live(dashboard: Running, state: str, size: tuple[int, int]) -> None:
     """All views of a state stand in one file, one below the other."""
     async with dashboard(STATES[state](), size=size) as (app, pilot, _):
@@ -365,7 +365,7 @@ async def test_measures_are_sorted_largest_first_and_names_from_a(dashboard: Run
         assert {"pps", "drops_per_second", "use_bar", "share", "pending"} <= orders.keys() - names
 
 
-@pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 4), (1, 1)])
+@pytest.mark.parametrize("size", slow_but([(59, 24)], [(59, 24), (80, 15), (20, 4), (1, 1)]))
 async def test_a_terminal_that_is_too_small_says_what_it_needs_and_comes_back(
     dashboard: Running, size: tuple[int, int]
 ) -> None:

@@ -87,7 +87,7 @@ def test_the_monochrome_theme_has_no_colour() -> None:
         assert colour[1:3] == colour[3:5] == colour[5:7]
 
 
-@pytest.mark.parametrize("name", slow_but(["dark", "light"], NAMES))
+@pytest.mark.parametrize("name", slow_but(["light"], NAMES))
 async def test_whatever_is_written_on_the_screen_can_be_read(name: str) -> None:
     words, _ = AT_LEAST.get(name, (4.5, 3.0))
     async with running(theme=name, size=(140, 40)) as (app, pilot, _link):

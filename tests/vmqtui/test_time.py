@@ -65,7 +65,7 @@ async def test_before_the_first_reading_there_is_nothing_to_hold(dashboard: Runn
         assert [note.message for note in app._notifications] == ["there is no reading yet"]
 
 
-@pytest.mark.parametrize("key", ["m", "f", "e", "d", "n"])
+@pytest.mark.parametrize("key", slow_but(["m", "n"], ["m", "f", "e", "d", "n"]))
 async def test_the_past_is_not_changed(dashboard: Running, key: str) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "space", key)
