@@ -1,6 +1,6 @@
 """An adapter: its queues, filters, ports and buffers, and the rules that every request keeps to.
 
-What each request does is in ``requests``; this is what they do it to. Checks raise ``NdisError``.
+``queue_requests`` and ``vm_requests`` change it. Checks raise ``NdisError``.
 """
 
 from collections.abc import Iterable
@@ -11,11 +11,10 @@ import numpy as np
 
 from engine.counted import counted
 from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
-from engine.ndis.ids import Ids
-from engine.ndis.memory import Budget, TotalOf
+from engine.ndis.outcome import exhausted, invalid
 from engine.ndis.queue import DEFAULT_QUEUE, Filter, Port, Queue, describe_key
+from engine.ndis.resources import BufferBudget, IdPool, TotalOf
 from engine.ndis.states import TRANSITIONS, Event, State
-from engine.ndis.statuses import exhausted, invalid
 from engine.ndis.steering import KEY_KNOWN_MAC, NONE, SteeringRows
 from engine.scenario.model import AdapterSpec
 from engine.scenario.values import show
@@ -52,10 +51,10 @@ class Adapter:
         self.vms: dict[str, int] = {}
         self.paused_vms: set[str] = set()
         self.freeing: set[int] = set()
-        self.budget = Budget(spec.total_buffers)
-        self._queue_ids = Ids()
-        self._filter_ids = Ids()
-        self._vm_indices = Ids(first=0)
+        self.budget = BufferBudget(spec.total_buffers)
+        self._queue_ids = IdPool()
+        self._filter_ids = IdPool()
+        self._vm_indices = IdPool(first=0)
         self._generation = 0
 
     # --- what it is -------------------------------------------------------------------------------

@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engine.ndis import requests
+import msgspec
+
+from engine.ndis import queue_requests
 from engine.ndis.adapter import DEFAULT_DRIVER, Adapter
-from engine.ndis.balancer import Balancing
+from engine.ndis.dry_run import foresee, malformed
 from engine.ndis.effects import Effect, Indication, Observe, QueueGauges, SetBuffers, SteeringChanged
-from engine.ndis.event_history import EventHistory
+from engine.ndis.host_settings import BalancerSettings, TrafficSettings
 from engine.ndis.operations import Request, decode
-from engine.ndis.outcome import Outcome
+from engine.ndis.outcome import NdisError, NdisStatus, Outcome, invalid
+from engine.ndis.queries import EventHistory
 from engine.ndis.queue import key_of
-from engine.ndis.statuses import NdisError, NdisStatus, invalid
-from engine.ndis.team_ports import with_team_ports
-from engine.ndis.traffic import Traffic
-from engine.ndis.what_if import foresee, malformed
-from engine.scenario.model import AdapterSpec, Scenario
+from engine.scenario.model import AdapterSpec, PortSpec, Scenario
 from engine.scenario.relations import targets
 from engine.scenario.values import parse_mac, show
 
@@ -27,7 +26,7 @@ class FreeingQueue(NamedTuple):
     queue_id: int
 
 
-class _NothingYet:
+class _EmptyDataPlane:
     """A data plane that has not received a frame."""
 
     def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
@@ -51,8 +50,8 @@ class Host:
         self.adapters = [
             Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(with_team_ports(scenario))
         ]
-        self.traffic = Traffic(scenario.traffic, targets(scenario), played)
-        self.balancing = Balancing(scenario.balancer)
+        self.traffic = TrafficSettings(scenario.traffic, targets(scenario), played)
+        self.balancing = BalancerSettings(scenario.balancer)
         self.event_history = EventHistory()
         self.revision = 0
         self._stopping = False
@@ -104,7 +103,7 @@ class Host:
     def returned(self, adapter: int, queue_id: int) -> Outcome:
         """A freeing queue has nothing pending or outstanding any more: complete its free."""
         try:
-            outcome = requests.returned(self.adapters[adapter], queue_id)
+            outcome = queue_requests.returned(self.adapters[adapter], queue_id)
         except NdisError as error:
             return Outcome(error.status, error.message)
         self.revision += 1
@@ -119,7 +118,7 @@ class Host:
                 queue = adapter.queues[queue_id]
                 cause = (
                     f"{NdisStatus.REQUEST_ABORTED}: the engine stops while"
-                    f" {requests.holder(adapter, queue)} holds buffers of the queue"
+                    f" {queue_requests.holder(adapter, queue)} holds buffers of the queue"
                 )
                 aborted.append(adapter.indicate(queue, cause, "queue_free_aborted"))
             adapter.freeing.clear()
@@ -144,8 +143,8 @@ def _run(
     request: Request,
     observe: Observe,
     adapter: Adapter,
-    traffic: Traffic,
-    balancing: Balancing,
+    traffic: TrafficSettings,
+    balancing: BalancerSettings,
     history: EventHistory,
 ) -> Outcome:
     subjects = {"adapter": adapter, "traffic": traffic, "balancer": balancing, "event_history": history}
@@ -154,7 +153,7 @@ def _run(
 
 def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
     """Bring one adapter up as its table of the scenario says."""
-    observe = _NothingYet()
+    observe = _EmptyDataPlane()
     place = f"adapter[{adapter.index}]"
     try:
         default = adapter.add_default_queue()
@@ -168,7 +167,7 @@ def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
         queue_ids = []
         for number, queue in enumerate(spec.queue):
             place = f"adapter[{adapter.index}].queue[{number}]"
-            allocated = requests.allocate_queue(
+            allocated = queue_requests.allocate_queue(
                 adapter,
                 observe,
                 DEFAULT_DRIVER,
@@ -185,13 +184,48 @@ def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
             for filter_number, one in enumerate(queue.filter):
                 place = f"adapter[{adapter.index}].queue[{number}].filter[{filter_number}]"
                 mac = parse_mac(one.mac)
-                was_set = requests.set_filter(
+                was_set = queue_requests.set_filter(
                     adapter, observe, DEFAULT_DRIVER, queue_id=queue_id, mac=mac, vlan=one.vlan
                 )
                 effects += was_set.effects
-        effects += requests.complete_allocation(adapter, observe, DEFAULT_DRIVER, queue_ids=queue_ids).effects
+        effects += queue_requests.complete_allocation(
+            adapter, observe, DEFAULT_DRIVER, queue_ids=queue_ids
+        ).effects
     except (NdisError, ValueError) as error:
         raise ValueError(f"{place}.{error}") from None
     # The table is compiled once, when all is set.
     effects = [effect for effect in effects if not isinstance(effect, SteeringChanged)]
     return [*effects, SteeringChanged(adapter.index)]
+
+
+def with_team_ports(scenario: Scenario) -> list[AdapterSpec]:
+    """The adapters; a member of a team in mode "min" has the other members' ports after its own.
+
+    The switch behind a team is one, and a VM's frames may arrive on any member. In mode "sum" they arrive
+    where the VM's port is.
+    """
+    adapters = {adapter.name: adapter for adapter in scenario.adapter}
+    for team in scenario.team:
+        if team.mode == "min":
+            ports = [port for name in team.members for port in _ports(adapters[name])]
+            for name in team.members:
+                adapters[name] = _knowing(adapters[name], ports)
+    return list(adapters.values())
+
+
+def _ports(adapter: AdapterSpec) -> list[PortSpec]:
+    """Its ports: those it names, and those that its VMs' filters imply."""
+    implied = [
+        PortSpec(vm=queue.vm, mac=one.mac, vlan=one.vlan)
+        for queue in adapter.queue
+        if queue.vm is not None
+        for one in queue.filter
+    ]
+    return [*adapter.port, *implied]
+
+
+def _knowing(adapter: AdapterSpec, ports: list[PortSpec]) -> AdapterSpec:
+    """The adapter with ports that it does not have; what it says itself of a MAC and VLAN counts."""
+    known = {(port.mac, port.vlan) for port in _ports(adapter)}
+    new = {(port.mac, port.vlan): port for port in reversed(ports) if (port.mac, port.vlan) not in known}
+    return msgspec.structs.replace(adapter, port=[*adapter.port, *reversed(new.values())])

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
-from engine.ndis import balancer, event_history, queries, requests, settings, traffic, vms
+from engine.ndis import host_settings, queries, queue_requests, vm_requests
 from engine.ndis.adapter import DEFAULT_DRIVER
-from engine.ndis.outcome import Outcome
-from engine.ndis.statuses import NdisError, NdisStatus, invalid
+from engine.ndis.outcome import NdisError, NdisStatus, Outcome, invalid
 from engine.scenario.keys import KEYS, Key
 from engine.scenario.model import AdapterSpec, BalancerSpec
 from engine.scenario.values import (
@@ -127,7 +126,7 @@ COMMON: Final[Mapping[str, Parameter]] = {
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "allocate_queue": Operation(
-        requests.allocate_queue,
+        queue_requests.allocate_queue,
         {
             "name": _NAME,
             "vm": Parameter(_name_or_nothing, "a VM's name, or nothing"),
@@ -137,10 +136,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         },
     ),
     "complete_allocation": Operation(
-        requests.complete_allocation, {"queue_ids": Parameter(_wholes, "an array of queue ids")}
+        queue_requests.complete_allocation, {"queue_ids": Parameter(_wholes, "an array of queue ids")}
     ),
     "set_queue_parameters": Operation(
-        requests.set_queue_parameters,
+        queue_requests.set_queue_parameters,
         {
             "queue_id": _QUEUE_ID,
             "cpu": _optional(_CPU),
@@ -149,28 +148,28 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "keep_home": Parameter(check_flag, "true or false", required=False),
         },
     ),
-    "free_queue": Operation(requests.free_queue, {"queue_id": _QUEUE_ID}),
+    "free_queue": Operation(queue_requests.free_queue, {"queue_id": _QUEUE_ID}),
     "set_filter": Operation(
-        requests.set_filter,
+        queue_requests.set_filter,
         {
             "queue_id": _QUEUE_ID,
             "mac": Parameter(parse_mac, 'a unicast MAC, like "00:15:5d:00:00:01"'),
             "vlan": Parameter(check_vlan, '1..4094, "untagged", or left out', required=False),
         },
     ),
-    "clear_filter": Operation(requests.clear_filter, {"queue_id": _QUEUE_ID, "filter_id": _FILTER_ID}),
+    "clear_filter": Operation(queue_requests.clear_filter, {"queue_id": _QUEUE_ID, "filter_id": _FILTER_ID}),
     "enum_queues": Operation(queries.enum_queues, {}),
     "enum_filters": Operation(queries.enum_filters, {"queue_id": _QUEUE_ID}),
     "query_queue": Operation(queries.query_queue, {"queue_id": _QUEUE_ID}),
     "query_filter": Operation(queries.query_filter, {"filter_id": _FILTER_ID}),
     "query_capabilities": Operation(queries.query_capabilities, {}),
-    "pause_vm": Operation(vms.pause_vm, {"vm": _VM}),
-    "resume_vm": Operation(vms.resume_vm, {"vm": _VM}),
-    "remove_vm": Operation(vms.remove_vm, {"vm": _VM}),
-    "migrate_vm": Operation(vms.migrate_vm, {"vm": _VM}),
-    "query_traffic": Operation(traffic.query_traffic, {}, needs_adapter=False, about="traffic"),
+    "pause_vm": Operation(vm_requests.pause_vm, {"vm": _VM}),
+    "resume_vm": Operation(vm_requests.resume_vm, {"vm": _VM}),
+    "remove_vm": Operation(vm_requests.remove_vm, {"vm": _VM}),
+    "migrate_vm": Operation(vm_requests.migrate_vm, {"vm": _VM}),
+    "query_traffic": Operation(host_settings.query_traffic, {}, needs_adapter=False, about="traffic"),
     "set_traffic": Operation(
-        traffic.set_traffic,
+        host_settings.set_traffic,
         {
             "seed": Parameter(_as_it_is, "a seed", required=False),
             "mix": Parameter(_as_it_is, "an array of mixes", required=False),
@@ -179,30 +178,30 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         about="traffic",
     ),
     "set_balancer": Operation(
-        balancer.set_balancer,
+        host_settings.set_balancer,
         {name: Parameter(_as_it_is, "a key of [balancer]", required=False) for name in KEYS[BalancerSpec]},
         needs_adapter=False,
         about="balancer",
     ),
     "set_adapter": Operation(
-        settings.set_adapter,
-        {name: _adapter_key(name) for name in settings.CHANGEABLE},
-        fixed=frozenset(KEYS[AdapterSpec]) - frozenset(settings.CHANGEABLE),
+        host_settings.set_adapter,
+        {name: _adapter_key(name) for name in host_settings.CHANGEABLE},
+        fixed=frozenset(KEYS[AdapterSpec]) - frozenset(host_settings.CHANGEABLE),
     ),
     "query_events": Operation(
-        event_history.query_events,
+        queries.query_events,
         {
             "since_seq": Parameter(_whole_in(0, _LAST_SEQ), "an event's seq", required=False),
             "limit": Parameter(
-                _whole_in(1, event_history.MAX_EVENTS),
-                f"a number of events, 1..{event_history.MAX_EVENTS}",
+                _whole_in(1, queries.MAX_EVENTS),
+                f"a number of events, 1..{queries.MAX_EVENTS}",
                 required=False,
             ),
         },
         needs_adapter=False,
         about="event_history",
     ),
-    "restart_worker": Operation(requests.restart_worker, {"cpu": _CPU}, needs_adapter=False),
+    "restart_worker": Operation(queue_requests.restart_worker, {"cpu": _CPU}, needs_adapter=False),
     "ping": Operation(queries.ping, {}, needs_adapter=False),
 }
 """Every operation by name."""

@@ -1,18 +1,66 @@
-"""What came of a request."""
+"""The answer to a request: an NDIS status, a sentence, a result, and effects. Statuses by name and code."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 from engine.ndis.effects import Effect, Indication
-from engine.ndis.statuses import NdisStatus
+
+
+class NdisStatus(StrEnum):
+    """A status (ndis.h, ntstatus.h). Its value is its name on the wire; ``code`` is its 32-bit number."""
+
+    code: int
+
+    def __new__(cls, wire: str, code: int) -> "NdisStatus":
+        status = str.__new__(cls, wire)
+        status._value_ = wire
+        status.code = code
+        return status
+
+    SUCCESS = "NDIS_STATUS_SUCCESS", 0x00000000
+    PENDING = "NDIS_STATUS_PENDING", 0x00000103
+    NOT_ACCEPTED = "NDIS_STATUS_NOT_ACCEPTED", 0x00010003
+    RECEIVE_QUEUE_STATE = "NDIS_STATUS_RECEIVE_QUEUE_STATE", 0x4002000D
+    FAILURE = "NDIS_STATUS_FAILURE", 0xC0000001
+    INVALID_PARAMETER = "NDIS_STATUS_INVALID_PARAMETER", 0xC000000D
+    RESOURCES = "NDIS_STATUS_RESOURCES", 0xC000009A
+    NOT_SUPPORTED = "NDIS_STATUS_NOT_SUPPORTED", 0xC00000BB
+    REQUEST_ABORTED = "NDIS_STATUS_REQUEST_ABORTED", 0xC001000C
+    INVALID_LENGTH = "NDIS_STATUS_INVALID_LENGTH", 0xC0010014
+    FILE_NOT_FOUND = "NDIS_STATUS_FILE_NOT_FOUND", 0xC001001B
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether a request with this status was accepted."""
+        return self in (NdisStatus.SUCCESS, NdisStatus.PENDING)
+
+
+class NdisError(Exception):
+    """A refused request: its status, and the sentence for the client that sent it."""
+
+    def __init__(self, status: NdisStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def invalid(message: str) -> NdisError:
+    """The error of most bad input: INVALID_PARAMETER."""
+    return NdisError(NdisStatus.INVALID_PARAMETER, message)
+
+
+def exhausted(message: str) -> NdisError:
+    """The error where no queue, filter, buffer, port or VM index is left: RESOURCES."""
+    return NdisError(NdisStatus.RESOURCES, message)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer to a request, and what it makes the data plane do and the engine publish.
+    """The answer to a request, the effects on the data plane, and the events to publish.
 
-    ``message`` is a sentence for the person who asked. ``effects`` are to be carried out in order before the
-    next request is applied. ``changed``: the configuration is another one, under a new revision.
+    ``message`` is a sentence for the client. The data plane carries out ``effects``, in order, before the
+    next request is applied. ``changed``: the configuration differs, under a new revision.
     """
 
     ndis_status: NdisStatus
@@ -29,7 +77,7 @@ class Outcome:
 
 
 def answer(message: str, result: dict[str, Any]) -> Outcome:
-    """The outcome of a request that asks and changes nothing."""
+    """The outcome of a query, which changes nothing."""
     return Outcome(NdisStatus.SUCCESS, message, result)
 
 

@@ -77,7 +77,7 @@ class Queue:
 
     ``home_cpu`` is the processor it was given by whoever plans; ``cpu`` is another one while a balancer has
     it elsewhere. ``suggested_buffers`` is what its driver asks for; what it got is in the adapter's
-    ``Budget``. ``guest_memory``, decided at completion: its frames are split, the part behind
+    ``BufferBudget``. ``guest_memory``, decided at completion: its frames are split, the part behind
     ``lookahead_bytes`` lies in its VM's memory. ``filters`` by id.
     """
 

@@ -26,8 +26,7 @@ from engine.bus.settings import USERS, Listen
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
 from engine.kernels.prepare import OF_INTERFACE, prepare
-from engine.ndis.outcome import Outcome
-from engine.ndis.statuses import NdisStatus
+from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
 from engine.service import leftovers

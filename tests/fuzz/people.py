@@ -14,7 +14,7 @@ from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Response, Status
 from engine.ndis.operations import decode
-from engine.ndis.statuses import NdisError
+from engine.ndis.outcome import NdisError
 from engine.scenario.load import ScenarioError
 from engine.service.compare.comparison import Plan, runs_of
 from engine.service.compare.sweep import MAX_RUNS, SweepError, axis

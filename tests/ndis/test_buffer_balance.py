@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ndis.effects import SetBuffers
-from engine.ndis.memory import share_out
+from engine.ndis.resources import share_out
 from engine.scenario.model import QueueSpec
 from tests.ndis.lab import lab
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.ndis.event_history import EVENTS_LIMIT_BYTES, MAX_EVENTS, EventHistory
+from engine.ndis.queries import EVENTS_LIMIT_BYTES, MAX_EVENTS, EventHistory
 from tests.ndis.lab import lab
 
 

@@ -14,7 +14,7 @@ from engine.ndis.effects import (
     SplitBuffers,
     SteeringChanged,
 )
-from engine.ndis.statuses import NdisStatus
+from engine.ndis.outcome import NdisStatus
 from tests.ndis.lab import MAC, OTHER_MAC, Lab, lab
 
 SPLIT = {"ndis_version": "6.20", "min_lookahead_bytes": 64, "max_lookahead_bytes": 128}

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from engine.ndis.operations import COMMON, OPERATIONS
+from engine.ndis.outcome import NdisStatus
 from engine.ndis.states import OPERATIONAL, TRANSITIONS, Event, State
-from engine.ndis.statuses import NdisStatus
 from tests.ndis.table_model import NEXT, WRITTEN
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "ndis.md"

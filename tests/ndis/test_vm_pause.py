@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from engine.ndis.effects import HoldBuffers, OpenQueue, SteeringChanged
-from engine.ndis.statuses import NdisStatus
+from engine.ndis.outcome import NdisStatus
 from engine.scenario.model import PortSpec
 from engine.telemetry.config import QueueConfig
 from tests.ndis.lab import MAC, OTHER_MAC, lab, snapshot, told

@@ -14,7 +14,7 @@ from engine.ndis.effects import (
     SetBuffers,
     SteeringChanged,
 )
-from engine.ndis.statuses import NdisStatus
+from engine.ndis.outcome import NdisStatus
 from engine.scenario.model import AdapterSpec, FilterSpec, PortSpec, QueueSpec, Scenario
 from tests.ndis.lab import MAC, OTHER_MAC, Lab, lab, snapshot, start, told
 from tests.ndis.test_steering_rows import Verdict, look_up

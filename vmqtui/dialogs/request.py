@@ -12,7 +12,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Button, Input, Static, TextArea
 
 from engine.ndis.operations import decode
-from engine.ndis.statuses import NdisError
+from engine.ndis.outcome import NdisError
 from vmqtui.dialogs.dialog import Dialog
 from vmqtui.dialogs.fields import Choice, FieldLine
 from vmqtui.link import Link

@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.bus.messages import Response
 from engine.counted import counted
-from engine.ndis.memory import share_out
+from engine.ndis.resources import share_out
 from engine.scenario.keys import MAX_QUEUES
 from engine.telemetry.config import QueueConfig, Vlan
 from vmqtui.columns.shared import vlan_text

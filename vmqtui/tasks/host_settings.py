@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from engine.counted import counted, noun
-from engine.ndis.settings import CHANGEABLE
+from engine.ndis.host_settings import CHANGEABLE
 from engine.scenario.keys import KEYS, Key
 from engine.scenario.load import ScenarioError, read_balancer
 from engine.scenario.model import AdapterSpec, BalancerSpec

@@ -17,7 +17,7 @@ from engine.ndis.effects import (
     SteeringChanged,
 )
 from engine.ndis.outcome import Outcome, answer, done
-from engine.ndis.requests import returned, stop_dma, take_off
+from engine.ndis.queue_requests import returned, stop_dma, take_off
 from engine.ndis.states import State
 from engine.scenario.values import show
 

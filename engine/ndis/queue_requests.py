@@ -1,4 +1,4 @@
-"""What each request that changes something does (NDIS, "Queue States and Operations").
+"""Requests that change queues and filters (NDIS, "Queue States and Operations").
 
 Every function checks all it needs before it changes anything, so a request that is refused
 (``NdisError``) changes nothing. Parameters have the right types already (``operations``).
@@ -21,12 +21,11 @@ from engine.ndis.effects import (
     SplitBuffers,
     SteeringChanged,
 )
-from engine.ndis.memory import share_out
-from engine.ndis.outcome import Outcome, done
+from engine.ndis.outcome import NdisError, NdisStatus, Outcome, done, exhausted, invalid
 from engine.ndis.processors import processor_name
 from engine.ndis.queue import DEFAULT_QUEUE, Filter, Queue, key_in_words, key_of, vlan_of
+from engine.ndis.resources import share_out
 from engine.ndis.states import Event, State
-from engine.ndis.statuses import NdisError, NdisStatus, exhausted, invalid
 from engine.scenario.model import Vlan
 from engine.scenario.values import MAX_BUFFERS, check_filter_vlan, show
 

@@ -1,6 +1,7 @@
-"""An adapter's receive buffers: how many each queue owns, and how a batch shares what is left."""
+"""Limited resources of an adapter: receive buffers, by owning queue, and identifiers."""
 
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 
 TotalOf = Callable[[int], int]
 """Buffers a queue owns right now, by its id: the gauge ``total_buffers``."""
@@ -26,7 +27,7 @@ def share_out(suggested: Sequence[int], left: int) -> list[int]:
     return [share * left // asked for share in shares]
 
 
-class Budget:
+class BufferBudget:
     """The receive buffers of an adapter, by the queue that owns them.
 
     A queue that shrinks gives up its taken buffers only as they come back: until then it holds more than
@@ -71,10 +72,36 @@ class Budget:
         self._promised -= self._shares.pop(queue_id, 0)
         self._shrinking.discard(queue_id)
 
-    def copy(self) -> "Budget":
+    def copy(self) -> "BufferBudget":
         """A budget that can be changed without changing this one."""
-        budget = Budget(self.total)
+        budget = BufferBudget(self.total)
         budget._shares = dict(self._shares)
         budget._promised = self._promised
         budget._shrinking = set(self._shrinking)
         return budget
+
+
+class IdPool:
+    """Gives out the lowest unused identifier, from ``first``."""
+
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
+        self._freed: list[int] = []
+
+    def take(self) -> int:
+        """The lowest unused identifier, now in use."""
+        if self._freed:
+            return heappop(self._freed)
+        self._next += 1
+        return self._next - 1
+
+    def give_back(self, identifier: int) -> None:
+        """Put an identifier out of use."""
+        heappush(self._freed, identifier)
+
+    def copy(self) -> "IdPool":
+        """Identifiers that can be taken without taking these."""
+        pool = IdPool()
+        pool._next = self._next
+        pool._freed = list(self._freed)
+        return pool

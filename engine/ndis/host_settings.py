@@ -1,0 +1,195 @@
+"""Settings of a running host and the requests that change them: adapter limits, traffic, balancer.
+
+``engine.balance`` decides which queues the balancer moves, and when.
+"""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from engine.counted import counted
+from engine.ndis.adapter import Adapter
+from engine.ndis.effects import Effect, Observe, SetBalancer, SetLink, SetTraffic
+from engine.ndis.outcome import NdisError, NdisStatus, Outcome, answer, done, invalid
+from engine.ndis.queue import key_in_words, vlan_of
+from engine.scenario.keys import KEYS
+from engine.scenario.load import ScenarioError, read_balancer, read_traffic
+from engine.scenario.model import BalancerSpec, TrafficSpec
+
+CHANGEABLE: Final = ("link_gbps", "max_queues", "max_filters", "vlan_filtering")
+"""Keys of ``[[adapter]]`` that are not fixed while the engine runs."""
+
+
+def set_adapter(
+    adapter: Adapter,
+    observe: Observe,
+    driver: str,
+    *,
+    link_gbps: float | None = None,
+    max_queues: int | None = None,
+    max_filters: int | None = None,
+    vlan_filtering: bool | None = None,
+) -> Outcome:
+    """Change an adapter's link speed, its limits within its memory, or whether it filters VLANs."""
+    wanted = {
+        "link_gbps": link_gbps,
+        "max_queues": max_queues,
+        "max_filters": max_filters,
+        "vlan_filtering": vlan_filtering,
+    }
+    given = {key: value for key, value in wanted.items() if value is not None}
+    if not given:
+        raise invalid(f"params: nothing to change ({', '.join(CHANGEABLE)} fit)")
+    if max_queues is not None:
+        _check_limit("max_queues", max_queues, len(adapter.queues) - 1, adapter.started.max_queues)
+    if max_filters is not None:
+        _check_limit("max_filters", max_filters, len(adapter.filters), adapter.started.max_filters)
+    if vlan_filtering is False:
+        _check_no_vlan_number(adapter)
+    before = adapter.spec
+    spec = adapter.spec = msgspec.structs.replace(before, **given)
+    words = {
+        "link_gbps": f"has a link of {spec.link_gbps:.12g} Gbit/s",
+        "max_queues": f"has {counted(spec.max_queues, 'queue')}",
+        "max_filters": f"has {counted(spec.max_filters, 'filter')}",
+        "vlan_filtering": f"has VLAN filtering {'on' if spec.vlan_filtering else 'off'}",
+    }
+    changes = [words[key] for key in CHANGEABLE if getattr(spec, key) != getattr(before, key)]
+    effects: list[Effect] = []
+    if spec.link_gbps != before.link_gbps:
+        effects.append(SetLink(adapter.index, spec.link_gbps))
+    what = " and ".join(changes) or "is as it was"
+    return done(f"{adapter.title} {what}", effects=effects, changed=bool(changes))
+
+
+def _check_limit(key: str, value: int, in_use: int, most: int) -> None:
+    """Memory is sized at the start, and what is in use stays."""
+    if value < in_use:
+        raise invalid(f"{key}: {value} is less than the {in_use} in use ({in_use}..{most} fits)")
+    if value > most:
+        raise invalid(f"{key}: {value} is more than the engine was started with ({in_use}..{most} fits)")
+
+
+def _check_no_vlan_number(adapter: Adapter) -> None:
+    numbered = [one for _, one in sorted(adapter.filters.items()) if isinstance(vlan_of(one.key), int)]
+    if numbered:
+        first = numbered[0]
+        others = f", and {len(numbered) - 1} more with a VLAN number" if len(numbered) > 1 else ""
+        raise invalid(
+            f"vlan_filtering: false does not fit while filter {first.filter_id} ({key_in_words(first.key)})"
+            f" of queue {first.queue_id} is set{others} (true fits, or clear_filter first)"
+        )
+
+
+_DOES = {"capture": "plays a capture", "interface": "reads a live interface"}
+
+
+class TrafficSettings:
+    """Where the frames of all adapters of a host come from.
+
+    ``spec`` is the host's own traffic, None for none; ``played`` says in words what feeds it instead, such as
+    a capture, and is None otherwise. ``adapters`` are their names.
+    """
+
+    def __init__(self, spec: TrafficSpec | None, adapters: list[str], played: str | None = None) -> None:
+        self.spec = spec
+        self.adapters = adapters
+        self.played = played
+
+    @property
+    def source(self) -> Literal["capture", "interface", "synthetic", "none"]:
+        """What kind of source it is."""
+        if self.played is not None:
+            return "interface" if self.played.startswith("interface ") else "capture"
+        return "synthetic" if self.spec is not None and self.spec.mix else "none"
+
+    @property
+    def words(self) -> str:
+        """Where the frames come from, as the config message says it."""
+        return self.source if self.played is None else self.played
+
+    def copy(self) -> "TrafficSettings":
+        """One that can be changed without changing this one."""
+        return TrafficSettings(self.spec, self.adapters, self.played)
+
+
+def query_traffic(traffic: TrafficSettings, observe: Observe, driver: str) -> Outcome:
+    """The traffic with the keys of a scenario, defaults filled in, as ``set_traffic`` takes them."""
+    own = None if traffic.played is not None or traffic.spec is None else _plain(traffic.spec)
+    return answer(f"frames come from: {traffic.words}", {"source": traffic.source, "traffic": own})
+
+
+def set_traffic(traffic: TrafficSettings, observe: Observe, driver: str, **given: Any) -> Outcome:
+    """Let other traffic begin; each key replaces what was there, an empty ``mix`` ends the frames."""
+    if traffic.played is not None:
+        raise NdisError(
+            NdisStatus.NOT_SUPPORTED,
+            f"op: set_traffic does not fit an engine that {_DOES[traffic.source]}"
+            " (one started without it fits)",
+        )
+    if not given:
+        raise invalid("params: nothing to change (seed and mix fit)")
+    before = traffic.spec or TrafficSpec()
+    try:
+        after = read_traffic(given, before, traffic.adapters)
+    except ScenarioError as error:
+        raise invalid(str(error)) from None
+    if after == before:
+        return done("the traffic is as it was", changed=False)
+    traffic.spec = after
+    flows = sum(len(mix.flow) for mix in after.mix)
+    what = f"{_count(len(after.mix), 'mix', 'mixes')} of {_count(flows, 'flow', 'flows')}, seed {after.seed}"
+    return done(
+        f"the traffic is {what}, from the next round on"
+        if after.mix
+        else "the traffic has no mix, so no frames come",
+        effects=[SetTraffic(after)],
+    )
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
+
+
+def _plain(traffic: TrafficSpec) -> dict[str, Any]:
+    """As plain data; a key without a value is left out, as a file leaves it out."""
+    plain: dict[str, Any] = _without_nothing(msgspec.to_builtins(traffic))
+    return plain
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nothing(one) for key, one in value.items() if one is not None}
+    return [_without_nothing(one) for one in value] if isinstance(value, list) else value
+
+
+class BalancerSettings:
+    """The host's ``[balancer]`` as it is now."""
+
+    def __init__(self, spec: BalancerSpec) -> None:
+        self.spec = spec
+
+    def copy(self) -> "BalancerSettings":
+        """One that can be changed without changing this one."""
+        return BalancerSettings(self.spec)
+
+
+def set_balancer(balancing: BalancerSettings, observe: Observe, driver: str, **given: Any) -> Outcome:
+    """Turn the balancer on or off, or change what it goes by; queues stay where they are."""
+    if not given:
+        raise invalid(f"params: nothing to change ({', '.join(KEYS[BalancerSpec])} fit)")
+    try:
+        after = read_balancer(given, balancing.spec)
+    except ScenarioError as error:
+        raise invalid(str(error)) from None
+    if after == balancing.spec:
+        return done("the balancer is as it was", changed=False)
+    balancing.spec = after
+    if after.mode == "off":
+        words = "the balancer is off; queues stay where they are"
+    else:
+        words = (
+            f"the balancer looks every {after.interval_ms} ms: from {after.scale_out:.0%} load on queues move"
+            f" to other processors, up to {after.scale_in:.0%} they move home"
+        )
+    return done(words, effects=[SetBalancer(after)])
