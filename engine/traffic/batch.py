@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 MAX_CAPTURED_BYTES = 65_535
 """Most bytes of one frame kept in a batch. A longer frame is oversize on every adapter (contract 3)."""
 
-MAX_RATE_DENOMINATOR: Final = 1_000_000
+RATE_DENOMINATOR: Final = 1_000_000
 """Rates and link speeds are fractions with at most this denominator."""
 
 
@@ -112,4 +112,4 @@ def byte_time_ns(link_gbps: float) -> Fraction:
     """Time of one byte on a link; 0 at infinite speed, which a team has: its members have the wires."""
     if math.isinf(link_gbps):
         return Fraction(0)
-    return 8 / Fraction(str(link_gbps)).limit_denominator(MAX_RATE_DENOMINATOR)
+    return 8 / Fraction(str(link_gbps)).limit_denominator(RATE_DENOMINATOR)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine.scenario.model import FlowSpec, MixSpec, Scenario
 from engine.scenario.values import BROADCAST, parse_address
 from engine.traffic import synthetic_kernel as k
-from engine.traffic.batch import MAX_RATE_DENOMINATOR, Filled, FrameBatch, byte_time_ns
+from engine.traffic.batch import RATE_DENOMINATOR, Filled, FrameBatch, byte_time_ns
 
 IMIX: Final = ((60, 7), (590, 4), (1514, 1))
 """(bytes without FCS and tag, share) of the simple Internet mix."""
@@ -168,7 +168,7 @@ def _plan_mix(plan: NDArray[np.int64], mix: MixSpec, rows: list[_Row], key: int,
     else:
         mean_bytes = Fraction(sum(row.weight * row.length for row in rows)) / sum(row.weight for row in rows)
         rate = Fraction(str(mix.rate_gbps)) * 1_000_000_000 / (8 * mean_bytes)
-    slot_ns = 1_000_000_000 / rate.limit_denominator(MAX_RATE_DENOMINATOR)
+    slot_ns = 1_000_000_000 / rate.limit_denominator(RATE_DENOMINATOR)
     plan[k.KEY] = key
     plan[k.FIRST_ROW] = first_row
     plan[k.ROWS] = len(rows)
