@@ -54,12 +54,9 @@ OF_NO_INPUT: Final = {
     "engine.service.baselines._MAX_FRAME_BYTES",
     "engine.service.pace.MOST_BEHIND_NS",
     "engine.traffic.batch.MAX_CAPTURED_BYTES",
-    "engine.traffic.capture._MAX_RATE_DENOMINATOR",
     "engine.traffic.capture_kernels.MAX_ARRIVAL_NS",
     "engine.traffic.capture_kernels.MAX_SECONDS",
     "engine.traffic.capture_kernels._MAX_GAP_S",
-    "engine.traffic.synthetic._MAX_RATE_DENOMINATOR",
-    "engine.traffic.team._MAX_RATE_DENOMINATOR",
     # the broker's process is ours, and so is what it says
     "engine.bus.broker._LINE_LIMIT_BYTES",
     # a scenario's bounds, as a plan keeps to them
