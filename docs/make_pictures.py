@@ -13,8 +13,8 @@ from pathlib import Path
 
 from engine.bus.urls import BrokerUrl
 from vmqtui.app import VmqApp
-from vmqtui.bus_link import BusLink
 from vmqtui.exports import without_outside
+from vmqtui.link import BusLink
 
 IMAGES = Path(__file__).parent / "images"
 PICTURES = {

@@ -57,7 +57,7 @@ LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
         ("import engine.service.engine", ("textual", "typer", "rich")),
         ("import engine.workers.shard", ("textual", "typer", "rich", "aiomqtt", "paho")),
         ("import vmqtui.cli.get", ("numba", "textual")),
-        ("import vmqtui.app, vmqtui.bus_link", ("numba",)),
+        ("import vmqtui.app, vmqtui.link", ("numba",)),
         ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),
     ],
 )

@@ -3,22 +3,24 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.bus.codec import decode
 from engine.bus.errors import BadMessage
+from engine.bus.host_view import HostView
 from engine.bus.messages import Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
 from engine.telemetry.recording.reader import Recording
 from engine.telemetry.stats import Stats
-from vmqtui.link import Connection
 from vmqtui.state.archive import EVENTS
 from vmqtui.state.moment import Moment
 from vmqtui.state.readings import WINDOW_NS
+
+if TYPE_CHECKING:
+    from engine.bus.connection import State
 
 T = TypeVar("T", Status, Config, Event)
 _MESSAGE_BYTES = 256  # at least, of any message
@@ -122,22 +124,10 @@ class RecordedTape:
             self._decoded_bytes -= self._decoded.pop(next(iter(self._decoded)))[1]
 
 
-@dataclass(frozen=True)
-class RecordedHost:
-    """What is known of a host of a recording before it is played."""
-
-    status: Status | None
-    config: Config | None
-    stats: Stats | None
-    received: float | None = None
-    heard: float | None = None
-    missed: int = 0
-    unreadable: int = 0
-    events: Sequence[Event] = ()
-
-
 class RecordedLink:
     """The hosts of a recording that have readings, as a link: always connected, never changing."""
+
+    read_only = False
 
     def __init__(self, recording: Recording) -> None:
         self._tapes = {
@@ -147,7 +137,7 @@ class RecordedLink:
         }
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> "State":
         return "connected"
 
     @property
@@ -162,14 +152,16 @@ class RecordedLink:
         """The tape of one of ``hosts``."""
         return self._tapes[host]
 
-    def view(self, host: str) -> RecordedHost | None:
+    def view(self, host: str) -> HostView | None:
         tape = self._tapes.get(host)
         if tape is None:
             return None
         first = Moment()
         with suppress(KeyError):
             first = tape.moment(0)
-        return RecordedHost(first.status, first.config, first.stats)
+        known = HostView(host)
+        known.status, known.config, known.stats = first.status, first.config, first.stats
+        return known
 
     def clock(self) -> float:
         return monotonic()

@@ -1,10 +1,10 @@
-"""What a reader knows of one host."""
+"""One host as a reader sees it: its newest messages, its events, how old they are."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from engine.advice.finding import Advice
 from engine.bus import codec
@@ -29,33 +29,29 @@ class Reader(Protocol):
     def state(self) -> str: ...
 
 
-class _Newest(NamedTuple):
-    """When the newest message was made, and whether it came as it was sent."""
-
-    made_monotonic: float
-    live: bool
-
-
 class HostView:
-    """What is known of one host. ``events`` holds the last 1,000; ``events_dropped`` counts older ones.
+    """The latest of one host. ``events`` holds the last 1,000; ``events_dropped`` counts older ones.
 
     ``received_monotonic`` is when stats last came (``time.monotonic``), None before the first.
     ``stats_missed`` and ``events_missed`` count those that the engine numbered and this reader has not seen:
     replaced by newer ones, here or at the engine, or not delivered. ``stats_unreadable`` counts stats that
-    could not be decoded since the last that could.
+    could not be decoded since the last that could. Without a ``reader``, as of a recording, nothing comes.
     """
 
-    def __init__(self, name: str, reader: Reader) -> None:
+    def __init__(self, name: str, reader: Reader | None = None) -> None:
         self.name = name
         self.status: Status | None = None
         self.config: Config | None = None
         self.advice: Advice | None = None
-        """What the engine finds of itself; of a reader that follows that kind, too."""
+        """The findings of the engine's own adviser, where the reader follows that kind."""
         self.summary: Summary | None = None
         self.summary_before: Summary | None = None
-        """The one before, of the same run of the engine."""
+        """The previous one, of the same run of the engine."""
         self._first_heard_monotonic = time.monotonic()
-        self._newest: _Newest | None = None
+        self.heard_monotonic: float | None = None
+        """When its newest message was made (``time.monotonic``), as ``age_s`` has it."""
+        self.heard_live = False
+        """Whether it has sent anything since this reader subscribed."""
         self.received_monotonic: float | None = None
         self.stats_received = 0
         self.stats_missed = 0
@@ -71,8 +67,9 @@ class HostView:
 
     @property
     def online(self) -> bool:
-        """Whether the engine says so, over a connection that stands."""
-        return self._reader.state == "connected" and self.status is not None and self.status.state == "online"
+        """Whether its status is online and the reader is connected."""
+        connected = self._reader is not None and self._reader.state == "connected"
+        return connected and self.status is not None and self.status.state == "online"
 
     @property
     def stats(self) -> Stats | None:
@@ -82,7 +79,8 @@ class HostView:
             try:
                 stats = codec.decode(Stats, payload)
             except BadMessage:
-                self._reader.undecodable += 1
+                if self._reader is not None:
+                    self._reader.undecodable += 1
                 self.stats_unreadable += 1
             else:
                 self.stats_unreadable = 0
@@ -91,22 +89,21 @@ class HostView:
                 self._stats = stats
         return self._stats
 
-    @property
-    def heard_monotonic(self) -> float | None:
-        """When its newest message was made (``time.monotonic``), as ``age_s`` has it."""
-        return None if self._newest is None else self._newest.made_monotonic
+    @stats.setter
+    def stats(self, stats: Stats | None) -> None:
+        self._stats, self._stats_payload = stats, None
 
     def age_s(self, now: float) -> float | None:
-        """How old its newest message is at ``now`` (``time.monotonic``); None: unknown.
+        """The age of its newest message at ``now`` (``time.monotonic``); None: unknown.
 
-        A message that came as it was sent is as old as it is here. What was retained says when it was made,
-        by the clock of its host: a summary does, a status does not.
+        A live message is as old as it is here. Of retained messages only a summary has the time it was made,
+        by the clock of its host.
         """
         return None if self.heard_monotonic is None else max(0.0, now - self.heard_monotonic)
 
     def quiet_s(self, now: float) -> float:
-        """How long it has sent nothing: the age of its newest message; where that is unknown, since when this
-        reader knows of the host."""
+        """Seconds without a message: the age of the newest; where that is unknown, the time since this reader
+        first saw the host."""
         age_s = self.age_s(now)
         return now - self._first_heard_monotonic if age_s is None else age_s
 
@@ -115,15 +112,10 @@ class HostView:
         offline = self.status is not None and self.status.state == "offline"
         return offline or self.quiet_s(now) > SILENT_S
 
-    @property
-    def heard_live(self) -> bool:
-        """Whether it has sent anything since this reader listens."""
-        return self._newest is not None and self._newest.live
-
     def take(self, kind: str, payload: bytes, *, retained: bool = False) -> None:
-        """Take in a message of this host. Raises ``BadMessage``."""
+        """Store a message of this host. Raises ``BadMessage``."""
         if payload and not retained:
-            self._newest = _Newest(time.monotonic(), live=True)
+            self.heard_monotonic, self.heard_live = time.monotonic(), True
         if kind == "stats":
             self._stats_payload = payload
             self.received_monotonic = time.monotonic()
@@ -146,10 +138,10 @@ class HostView:
             self.summary, self.summary_before = summary, before if same_run else None
         if summary is not None and retained and not self.heard_live:
             age_s = max(0.0, time.time() - summary.time_ns / 1e9)
-            self._newest = _Newest(time.monotonic() - age_s, live=False)
+            self.heard_monotonic = time.monotonic() - age_s
 
     def bytes_with(self, kind: str, payload: bytes) -> int:
-        """How much is kept of a kind once this is: it takes the last one's place, an event the oldest's."""
+        """Bytes kept of a kind with this payload, which replaces the last one, or the oldest event."""
         if kind != "event":
             return len(payload)
         oldest = self._event_bytes[0] if len(self._event_bytes) == EVENT_LIMIT else 0
@@ -165,10 +157,10 @@ class HostView:
         return True
 
     def take_past(self, past: Sequence[tuple[Event, int]], has_room: Callable[[int], bool]) -> None:
-        """Put events that were asked for, with their bytes, among those that came: each once, in order.
+        """Merge queried events, with their sizes in bytes, into those that came: each once, in order.
 
         ``past`` are of the engine's present run, by ascending ``seq``; events of an earlier run stay before
-        them. What counted as missed and is here now does so no longer. Without room the oldest go.
+        them. Events that counted as missed and are here now no longer do. Without room the oldest go.
         """
         kept = list(zip(self.events, self._event_bytes, strict=True))
         begin = _present_run([event for event, _ in kept], [event for event, _ in past])
@@ -188,7 +180,7 @@ class HostView:
         self._event_bytes = deque((size for _, size in events[first:]), EVENT_LIMIT)
 
     def _take_event(self, event: Event, size_bytes: int) -> None:
-        """Keep an event, unless it is here: QoS 1 may deliver one twice, and ``take_past`` may have it."""
+        """Keep an event, unless it is here: QoS 1 may deliver one twice, and ``take_past`` may hold it."""
         if self.events:
             last = self.events[-1].seq
             if event.seq <= last and event in self.events:
@@ -200,7 +192,7 @@ class HostView:
 
 
 def _present_run(kept: Sequence[Event], past: Sequence[Event]) -> int:
-    """From which of ``kept`` on they are of the run that ``past`` is of, which leaves no number out."""
+    """The index in ``kept`` where the run of ``past`` begins; ``past`` has every number of its span."""
     known = {event.seq: event for event in past}
     span = range(past[0].seq, past[-1].seq + 1) if past else range(0)
     begin, following = len(kept), None

@@ -11,7 +11,7 @@ from engine.service.engine import Engine
 from tests.bus.conftest import eventually
 from tests.faults.lab import Lab
 from tests.slow import slow_but
-from vmqtui.bus_link import BusLink
+from vmqtui.link import BusLink
 from vmqtui.state.model import Model
 
 REQUESTS = 12

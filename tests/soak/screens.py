@@ -11,7 +11,7 @@ from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from tests.soak.lab import HOST, Address
 from vmqtui.app import VmqApp
-from vmqtui.bus_link import BusLink
+from vmqtui.link import BusLink
 
 KEYS = ["1", "2", "3", "4", "5", "6", "7", "down", "up", "right", "left", "s", "space", "space", "tab", "d"]
 WATCHERS = 3

@@ -66,7 +66,7 @@ async def refresh_ms(count: int, refreshes: int) -> dict[str, float]:
             at = [process_time()]
             stats = codec.decode(Stats, payload)
             at.append(process_time())
-            view.stats, view.received = stats, link.now
+            view.stats, view.received_monotonic = stats, link.now
             app.model.take()
             at.append(process_time())
             app.screen.view.draw()  # type: ignore[attr-defined]

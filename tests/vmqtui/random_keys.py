@@ -261,7 +261,7 @@ class Dashboards:
             status=live.views["hv01"].status,
             config=make_config(host="hv02"),
             stats=make_stats(1),
-            received=link.now,
+            received_monotonic=link.now,
         )
         return link
 

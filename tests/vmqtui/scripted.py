@@ -1,13 +1,16 @@
 """A scripted link with fixed numbers and a fixed clock: what the dashboard is tested and pictured with."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import sin
 from typing import Any, Literal
 
 import msgspec
 
+from engine.bus.connection import State
+from engine.bus.host_view import HostView
 from engine.bus.messages import Response, Status
 from engine.ndis.counters import CPU, DEFAULT_QUEUE_REASONS, QUEUE, names
 from engine.telemetry.config import (
@@ -20,7 +23,6 @@ from engine.telemetry.config import (
 )
 from engine.telemetry.events import Event
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
-from vmqtui.link import Connection
 from vmqtui.tasks.submission import ASKED_FOR_SECONDS
 
 SECOND = 1_000_000_000
@@ -271,18 +273,22 @@ EVENTS = (
 )
 
 
-@dataclass
-class ScriptedHost:
+class ScriptedHost(HostView):
     """One host as the script has it."""
 
-    status: Status | None = None
-    config: Config | None = None
-    stats: Stats | None = None
-    received: float | None = None
-    heard: float | None = None
-    missed: int = 0
-    unreadable: int = 0
-    events: tuple[Event, ...] = ()
+    def __init__(
+        self,
+        status: Status | None = None,
+        config: Config | None = None,
+        stats: Stats | None = None,
+        received_monotonic: float | None = None,
+        stats_missed: int = 0,
+        events: Iterable[Event] = (),
+    ) -> None:
+        super().__init__("scripted")
+        self.status, self.config, self.stats = status, config, stats
+        self.received_monotonic, self.stats_missed = received_monotonic, stats_missed
+        self.events = deque(events)
 
 
 def foreseen(message: str, ndis_status: str = "NDIS_STATUS_SUCCESS", **result: Any) -> Response:
@@ -306,7 +312,8 @@ class ScriptedLink:
     ``wondered``, without their ``what_if``, and answered at once by ``foresee``.
     """
 
-    connection: Connection = "connecting"
+    connection: State = "connecting"
+    read_only: bool = False
     progress: str = ""
     now: float = 1000.0
     views: dict[str, ScriptedHost] = field(default_factory=dict)
@@ -376,7 +383,7 @@ class ScriptedLink:
         for name, value in changes.items():
             setattr(view, name, value)
         if "stats" in changes:
-            view.received = self.now
+            view.received_monotonic = self.now
         self.notify()
 
 

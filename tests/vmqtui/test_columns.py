@@ -198,7 +198,7 @@ def test_columns_need_neither_textual_nor_numba() -> None:
 @pytest.mark.slow
 def test_dashboard_never_loads_numba_or_the_data_plane() -> None:
     code = (
-        "import sys, vmqtui.app, vmqtui.bus_link;"
+        "import sys, vmqtui.app, vmqtui.link;"
         "rooms = ('dataplane', 'kernels', 'service', 'traffic', 'workers');"
         "bad = ('numba', *(f'engine.{room}' for room in rooms));"
         "print([name for name in sys.modules if name.startswith(bad)])"

@@ -12,7 +12,7 @@ from tests.vmqtui.dialogs import closed, settled, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats
 from tests.vmqtui.test_whole import SCENARIO, seen
 from vmqtui.app import VmqApp
-from vmqtui.bus_link import BusLink
+from vmqtui.link import BusLink
 
 
 def announced(started_at: float = 1.0, state: str = "online") -> Status:

@@ -9,8 +9,8 @@ from engine.bus.errors import NotConnected, RequestTimeout
 from engine.bus.messages import Response
 from tests.vmqtui.scripted import ScriptedLink
 from vmqtui.app import VmqApp
-from vmqtui.bus_link import BusLink
 from vmqtui.cli.run import status_of
+from vmqtui.link import BusLink
 
 Noted = list[tuple[str, dict[str, Any]]]
 
@@ -18,9 +18,7 @@ Noted = list[tuple[str, dict[str, Any]]]
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
     found: Noted = []
-    monkeypatch.setattr(
-        "vmqtui.bus_link.note", lambda log, level, event, **fields: found.append((event, fields))
-    )
+    monkeypatch.setattr("vmqtui.link.note", lambda log, level, event, **fields: found.append((event, fields)))
     return found
 
 

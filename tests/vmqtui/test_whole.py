@@ -22,7 +22,7 @@ from engine.scenario.model import (
 from tests.vmqtui.conftest import screen_text
 from tests.vmqtui.dialogs import opened, until
 from vmqtui.app import VmqApp
-from vmqtui.bus_link import BusLink
+from vmqtui.link import BusLink
 from vmqtui.state.rows import QueueRow
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from tests.vmqtui.conftest import screen_text
 from tests.vmqtui.dialogs import closed, opened, told, type_into, until
 from tests.vmqtui.test_whole import MAC, SCENARIO, queue, seen
 from vmqtui.app import VmqApp
-from vmqtui.bus_link import BusLink
+from vmqtui.link import BusLink
 
 pytestmark = pytest.mark.slow
 

@@ -25,8 +25,8 @@ from vmqtui.preferences.model import Preferences
 
 if TYPE_CHECKING:
     from vmqtui.app import VmqApp
-    from vmqtui.bus_link import BusLink
     from vmqtui.library.lessons import Deed
+    from vmqtui.link import BusLink
 
 _FAREWELL_S: Final = 10.0
 
@@ -104,7 +104,7 @@ async def _show(
     deeds: "Iterable[Deed]",
 ) -> int:
     from vmqtui.app import VmqApp
-    from vmqtui.bus_link import BusLink
+    from vmqtui.link import BusLink
 
     spare_the_collector()
     async with BusLink() as link:

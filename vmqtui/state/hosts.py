@@ -1,21 +1,25 @@
 """Every host of a broker at a glance: who is there, and how busy."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from engine.bus.host_view import HostView
 from engine.telemetry.stats import Stats
 from engine.telemetry.summary import Summary
-from vmqtui.link import Link
 from vmqtui.state.liveness import liveness_of, state_by_age
 from vmqtui.state.readings import Window
 from vmqtui.state.rows import HostRow
 from vmqtui.state.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from vmqtui.link import Link
+
 
 class Hosts:
     """The hosts of a link. Rates are known of a host once a second of readings was taken."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: "Link") -> None:
         self._link = link
         self._windows: dict[str, Window] = {}
         self._readings: dict[str, tuple[Stats, Stats | None]] = {}
@@ -38,7 +42,9 @@ class Hosts:
             if shown is not None and shown.host == host and shown.stats is view.stats:
                 snapshot = shown
             row = snapshot.host_row
-            if view.received is not None or now is None:  # else it is of a recording, which is never live
+            if (
+                view.received_monotonic is not None or now is None
+            ):  # else it is of a recording, which is never live
                 row = msgspec.structs.replace(row, state=liveness_of(link, view).state)
             rows.append(row)
         return rows

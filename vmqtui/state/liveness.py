@@ -1,12 +1,15 @@
 """Whether what is on the screen is now: the honest states."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from engine.bus.host_view import SILENT_S
+from engine.bus.host_view import SILENT_S, HostView
 from engine.bus.messages import Status
-from vmqtui.link import Connection, HostView, Link
 from vmqtui.numbers import age
+
+if TYPE_CHECKING:
+    from engine.bus.connection import State as Connection
+    from vmqtui.link import Link
 
 State = Literal[
     "connecting", "empty", "live", "stale", "unreadable", "silent", "offline", "paused", "playing"
@@ -42,7 +45,7 @@ class Liveness:
 
 
 def liveness(
-    connection: Connection,
+    connection: "Connection",
     progress: str,
     status: Status | None,
     received: float | None,
@@ -76,14 +79,14 @@ def liveness(
     return Liveness("live", "")
 
 
-def liveness_of(link: Link, view: HostView) -> Liveness:
+def liveness_of(link: "Link", view: HostView) -> Liveness:
     """What may be believed of a host of a link."""
     return liveness(
         link.connection,
         link.progress,
         view.status,
-        view.received,
+        view.received_monotonic,
         link.clock(),
-        view.heard,
-        view.unreadable,
+        view.heard_monotonic,
+        view.stats_unreadable,
     )

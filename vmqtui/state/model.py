@@ -3,12 +3,11 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.telemetry.stats import Stats
-from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.state.advice import Advised, TapeAdvice
 from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
@@ -19,6 +18,9 @@ from vmqtui.state.moment import Moment, Tape, reading_before
 from vmqtui.state.playhead import Playhead, Where
 from vmqtui.state.readings import STEADY_NS, Window
 from vmqtui.state.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from vmqtui.link import Link
 
 _WORK_S: Final = 0.02
 """Of every tick, for the history of a recording."""
@@ -33,7 +35,7 @@ class Model:
 
     def __init__(
         self,
-        link: Link,
+        link: "Link",
         host: str | None = None,
         tapes: Callable[[str], Tape] | None = None,
         speed: float = 1.0,
@@ -71,7 +73,7 @@ class Model:
     @property
     def asks_for_past_events(self) -> bool:
         """Whether events from before this attached are asked for, or are in the recording."""
-        return self._tapes is not None or not isinstance(self.link, ReadOnlyLink)
+        return self._tapes is not None or not self.link.read_only
 
     def choose_host(self, host: str) -> None:
         """Show another host of the link, from a clean sheet."""
@@ -228,7 +230,7 @@ class Model:
     def missed(self) -> int:
         """Readings of the host that this dashboard never saw, or kept and can't unpack."""
         view = self.link.view(self.host) if self.host else None
-        return self._tape.unreadable + (0 if view is None else view.missed)
+        return self._tape.unreadable + (0 if view is None else view.stats_missed)
 
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
         """The last points of a series of the history, as it stood at the moment that is shown."""

@@ -2,11 +2,13 @@
 
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.bus.messages import Response, Status
-from vmqtui.link import Link
 from vmqtui.tasks.task import Answers, Ending, Step, refusal
+
+if TYPE_CHECKING:
+    from vmqtui.link import Link
 
 ASKED_FOR_SECONDS = 60.0
 """How long a request without an answer is repeated."""
@@ -22,7 +24,7 @@ class Submission:
     is the one that was asked; one that was refused is a new request.
     """
 
-    def __init__(self, link: Link, host: str) -> None:
+    def __init__(self, link: "Link", host: str) -> None:
         self.host = host
         self.answers: Answers = {}
         self.done: list[tuple[Step, Response]] = []
