@@ -6,7 +6,7 @@ from engine.advice.evidence import Evidence
 from engine.balance.decide import Move, Processor, QueueKey, Served, decide
 from engine.balance.teams import barred
 from engine.ndis.adapter import DEFAULT_DRIVER
-from engine.scenario.keys import KEYS
+from engine.scenario.keys import keys_of
 from engine.scenario.load import ScenarioError, read_balancer
 from engine.scenario.model import BalancerSpec
 from engine.scenario.values import check_number
@@ -14,7 +14,7 @@ from engine.scenario.values import check_number
 
 def if_on(evidence: Evidence) -> BalancerSpec | None:
     """What the balancer would go by, where it is off; None where it is on, or there is none."""
-    told = {key: value for key, value in evidence.config.balancer.items() if key in KEYS[BalancerSpec]}
+    told = {key: value for key, value in evidence.config.balancer.items() if key in keys_of(BalancerSpec)}
     try:
         spec = read_balancer(told, BalancerSpec())
     except ScenarioError:

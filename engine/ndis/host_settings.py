@@ -12,7 +12,7 @@ from engine.ndis.adapter import Adapter
 from engine.ndis.effects import Effect, Observe, SetBalancer, SetLink, SetTraffic
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, answer, done, invalid
 from engine.ndis.queue import key_in_words, vlan_of
-from engine.scenario.keys import KEYS
+from engine.scenario.keys import keys_of
 from engine.scenario.load import ScenarioError, read_balancer, read_traffic
 from engine.scenario.model import BalancerSpec, TrafficSpec
 
@@ -177,7 +177,7 @@ class BalancerSettings:
 def set_balancer(balancing: BalancerSettings, observe: Observe, driver: str, **given: Any) -> Outcome:
     """Turn the balancer on or off, or change what it goes by; queues stay where they are."""
     if not given:
-        raise invalid(f"params: nothing to change ({', '.join(KEYS[BalancerSpec])} fit)")
+        raise invalid(f"params: nothing to change ({', '.join(keys_of(BalancerSpec))} fit)")
     try:
         after = read_balancer(given, balancing.spec)
     except ScenarioError as error:

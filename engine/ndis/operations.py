@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from engine.ndis import host_settings, queries, queue_requests, vm_requests
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, invalid
-from engine.scenario.keys import KEYS, Key
+from engine.scenario.keys import Key, keys_of
 from engine.scenario.model import AdapterSpec, BalancerSpec
 from engine.scenario.values import (
     MAX_NAME_CHARACTERS,
@@ -100,7 +100,7 @@ def _as_it_is(value: object) -> object:
 
 def _adapter_key(name: str) -> Parameter:
     """A key of the scenario's ``[[adapter]]``, read as there."""
-    key = KEYS[AdapterSpec][name]
+    key = keys_of(AdapterSpec)[name]
     assert isinstance(key, Key)
     return Parameter(key.read, key.fits, required=False)
 
@@ -179,14 +179,14 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     ),
     "set_balancer": Operation(
         host_settings.set_balancer,
-        {name: Parameter(_as_it_is, "a key of [balancer]", required=False) for name in KEYS[BalancerSpec]},
+        {name: Parameter(_as_it_is, "a key of [balancer]", required=False) for name in keys_of(BalancerSpec)},
         needs_adapter=False,
         about="balancer",
     ),
     "set_adapter": Operation(
         host_settings.set_adapter,
         {name: _adapter_key(name) for name in host_settings.CHANGEABLE},
-        fixed=frozenset(KEYS[AdapterSpec]) - frozenset(host_settings.CHANGEABLE),
+        fixed=frozenset(keys_of(AdapterSpec)) - frozenset(host_settings.CHANGEABLE),
     ),
     "query_events": Operation(
         queries.query_events,

@@ -5,8 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from engine.ndis.states import OPERATIONAL, State
 from engine.ndis.steering import TEST_ANY, TEST_UNTAGGED
-from engine.scenario.model import Vlan
-from engine.scenario.values import format_mac
+from engine.scenario.values import Vlan, format_mac
 
 DEFAULT_QUEUE: Final = 0
 """Id of the queue that gets what passes no other queue's filters."""

@@ -26,8 +26,7 @@ from engine.ndis.processors import processor_name
 from engine.ndis.queue import DEFAULT_QUEUE, Filter, Queue, key_in_words, key_of, vlan_of
 from engine.ndis.resources import share_out
 from engine.ndis.states import Event, State
-from engine.scenario.model import Vlan
-from engine.scenario.values import MAX_BUFFERS, check_filter_vlan, show
+from engine.scenario.values import MAX_BUFFERS, Vlan, check_filter_vlan, show
 
 
 def allocate_queue(

@@ -1,19 +1,19 @@
-"""Reading a TOML file by a registry of keys: to checked tables, or to the one sentence that says why not.
+"""Read a TOML file into tables whose fields describe its keys, or report in one sentence why it does not fit.
 
-A scenario is such a file. Whoever has another one with its own registry reads it the same way.
+A scenario is such a file, and so is the configuration of the dashboard.
 """
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from engine.scenario.keys import Key, KeyPath, Tables
+from engine.scenario.keys import KeyPath, Tables, keys_of
 from engine.scenario.relations import MisfitError
 from engine.scenario.values import one_line, show
 
@@ -24,11 +24,9 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 @dataclass(frozen=True)
 class Document:
-    """A kind of file: ``what`` it is, "a scenario"; its keys by type of table; the error that says what is
-    wrong with one."""
+    """A kind of file: ``what`` it is, "a scenario", and the error that reports what is wrong with one."""
 
     what: str
-    keys: Mapping[type[msgspec.Struct], Mapping[str, Key | Tables]]
     error: type[Exception]
 
     def read_text(self, path: Path | str) -> str:
@@ -65,10 +63,10 @@ class Document:
             raise self.error(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
 
     def read_table(self, row: type[msgspec.Struct], table: object, path: KeyPath) -> Any:
-        """One table as its type; every key by its entry in the registry. Raises ``MisfitError``."""
+        """One table as its type; every key as its field describes it. Raises ``MisfitError``."""
         if not isinstance(table, dict):
             raise MisfitError(path, f"{show(table)} is not a table")
-        keys = self.keys[row]
+        keys = keys_of(row)
         fields: dict[str, object] = {}
         for word, value in table.items():
             name = word if isinstance(word, str) else show(word)  # a message's map may have other keys

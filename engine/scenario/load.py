@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from engine.scenario.document import Document, dotted
-from engine.scenario.keys import KEYS
 from engine.scenario.model import BalancerSpec, Scenario, TrafficSpec
 from engine.scenario.relations import MisfitError, check_balancer, check_relations, check_traffic, targets
 from engine.scenario.values import one_line
@@ -20,7 +19,7 @@ class ScenarioError(Exception):
     """A scenario that can't be used: ``FILE: KEY PATH: the value and what would fit``, on one line."""
 
 
-_SCENARIO: Final = Document("a scenario", KEYS, ScenarioError)
+_SCENARIO: Final = Document("a scenario", ScenarioError)
 
 
 def load(path: Path | str) -> Scenario:

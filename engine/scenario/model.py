@@ -1,16 +1,42 @@
 """The scenario: what a host, its adapters, its processors and its traffic are (contract 3).
 
-These types hold a scenario that has already been checked; ``load`` makes them from a file and says
-what is wrong with it. Defaults stand here and nowhere else.
+These types hold a checked scenario; ``load`` reads a file into them. Each key is described once, at its
+field: how its value is read, what fits, what it means, its default. The loader, the error sentences and the
+reference page read that (``keys.keys_of``).
 """
 
-from typing import Final, Literal
+from functools import partial
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-Vlan = int | Literal["untagged"] | None
-"""A filter's VLAN test: 1..4094, "untagged" (also passes VID 0), or None for any tagging."""
+from engine.scenario import values
+from engine.scenario.keys import (
+    MAX_ADAPTERS,
+    MAX_CPUS,
+    MAX_FILTERS,
+    MAX_FLOWS,
+    MAX_MIXES,
+    MAX_QUEUES,
+    Choice,
+    Key,
+    Tables,
+    destination,
+    flag,
+    index,
+    members,
+    number,
+    whole,
+)
+from engine.scenario.values import Vlan
 
+_IDENTIFIER = "1..64 of A-Z a-z 0-9 _ . -"
+_NAME = "1..256 printable characters"
+_ADAPTER_NAME = f"{_NAME}, no blank at either end"
+_VLAN = Key(
+    values.check_vlan, '1..4094, "untagged"', "the VLAN test; `untagged` also passes VID 0", "any tagging"
+)
+_MAC = Key(values.normal_mac, "unicast MAC, colons or dashes", "the destination MAC")
 
 BUFFERS_FOR_LATER: Final = 8192
 """Receive buffers of an adapter, by default, for queues that come later."""
@@ -23,48 +49,87 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class FilterSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter.queue.filter]]``. ``mac`` is lower case with colons once loaded."""
 
-    mac: str
-    vlan: Vlan = None
+    mac: Annotated[str, _MAC]
+    vlan: Annotated[Vlan, _VLAN] = None
 
 
 class PortSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter.port]]``: a VM the switch knows, with or without a queue."""
 
-    vm: str
-    mac: str
-    vlan: Vlan = None
+    vm: Annotated[str, Key(values.check_name, _NAME, "the VM behind the port")]
+    mac: Annotated[str, _MAC]
+    vlan: Annotated[Vlan, _VLAN] = None
 
 
 class QueueSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter.queue]]``. ``name`` defaults to the VM's, else to "queue N"."""
 
-    name: str = ""
-    vm: str | None = None
-    cpu: int = 0
-    buffers: int = 512
-    lookahead_bytes: int = 0
-    return_delay_us: int = 0
-    filter: list[FilterSpec] = []
+    name: Annotated[str, Key(values.check_name, _NAME, "the queue's name", "the VM's, else `queue N`")] = ""
+    vm: Annotated[str | None, Key(values.check_name, _NAME, "the VM whose frames these are", "none")] = None
+    cpu: Annotated[
+        int, Key(index, "integer below `host.cpus`", "processor affinity: whose DPC serves the queue")
+    ] = 0
+    buffers: Annotated[int, whole(1, values.MAX_BUFFERS, "receive buffers it suggests")] = 512
+    lookahead_bytes: Annotated[
+        int, whole(0, values.MAX_FRAME_BYTES, "above 0 asks for the split, before NDIS 6.30")
+    ] = 0
+    return_delay_us: Annotated[
+        int, whole(0, 60_000_000, "the VM returns a buffer so long after its indication; 0: in the same DPC")
+    ] = 0
+    filter: Annotated[
+        list[FilterSpec], Tables("a frame that passes any of them is the queue's", most=MAX_FILTERS)
+    ] = []
 
 
 class AdapterSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter]]``. ``buffers`` None: what its queues ask for, and BUFFERS_FOR_LATER."""
 
-    name: str = "nic0"
-    ndis_version: str = "6.30"
-    link_gbps: float = 10.0
-    max_queues: int = 64
-    max_filters: int = 128
-    max_frame_bytes: int = 1518
-    vlan_filtering: bool = True
-    buffers: int | None = None
-    default_queue_buffers: int = 1024
-    default_queue_cpu: int = 0
-    min_lookahead_bytes: int = 0
-    max_lookahead_bytes: int = 0
-    numa_node: int = 0
-    port: list[PortSpec] = []
-    queue: list[QueueSpec] = []
+    name: Annotated[str, Key(values.check_adapter_name, _ADAPTER_NAME, "unique on the host")] = "nic0"
+    ndis_version: Annotated[
+        str, Key(values.check_ndis_version, '"6.20".."6.99"', "before 6.30 an adapter may split lookahead")
+    ] = "6.30"
+    link_gbps: Annotated[
+        float, number(0.001, 10_000, "link speed; a frame occupies (bytes + 20) × 8 / link_gbps ns")
+    ] = 10.0
+    max_queues: Annotated[int, whole(0, MAX_QUEUES, "receive queues besides the default queue")] = 64
+    max_filters: Annotated[int, whole(0, MAX_FILTERS, "filters on all queues together")] = 128
+    max_frame_bytes: Annotated[
+        int, whole(60, values.MAX_FRAME_BYTES, "a longer frame is oversize; a buffer holds so much")
+    ] = 1518
+    vlan_filtering: Annotated[bool, flag("whether a filter may have a VLAN number")] = True
+    buffers: Annotated[
+        int | None,
+        whole(
+            1,
+            (MAX_QUEUES + 1) * values.MAX_BUFFERS,
+            "receive buffers in all; at least `default_queue_buffers`",
+            "what the queues ask for, and 8192 for those that come later",
+        ),
+    ] = None
+    default_queue_buffers: Annotated[
+        int, whole(1, values.MAX_BUFFERS, "receive buffers of the default queue")
+    ] = 1024
+    default_queue_cpu: Annotated[
+        int, Key(index, "integer below `host.cpus`", "processor of the default queue")
+    ] = 0
+    min_lookahead_bytes: Annotated[
+        int, whole(0, values.MAX_FRAME_BYTES, "smallest lookahead split, before NDIS 6.30")
+    ] = 0
+    max_lookahead_bytes: Annotated[
+        int,
+        whole(
+            0, values.MAX_FRAME_BYTES, "largest lookahead split, before NDIS 6.30; 0: the adapter splits none"
+        ),
+    ] = 0
+    numa_node: Annotated[
+        int, Key(index, "integer below `host.numa_nodes`", "node of its receive buffers")
+    ] = 0
+    port: Annotated[
+        list[PortSpec], Tables("switch ports besides those the queues' filters make", most=65_536)
+    ] = []
+    queue: Annotated[
+        list[QueueSpec], Tables("receive queues, ids from 1 in file order", most=MAX_QUEUES)
+    ] = []
 
     @property
     def total_buffers(self) -> int:
@@ -89,18 +154,35 @@ class TeamSpec(_Table, frozen=True, kw_only=True):
     in on the member of its port. "min" of queues: every other combination; they come in on any member.
     """
 
-    name: str = "team0"
-    members: list[str]
-    mode: Literal["sum", "min"] = "min"
+    name: Annotated[
+        str, Key(values.check_adapter_name, _ADAPTER_NAME, "unique on the host, among its adapters' too")
+    ] = "team0"
+    members: Annotated[list[str], Key(members, "1..32 adapters' names", "its adapters; each is in one team")]
+    mode: Annotated[
+        Literal["sum", "min"],
+        Choice(
+            "`sum`: a VM's frames come in on one member; `min`: on any, by the flow's addresses",
+        ),
+    ] = "min"
 
 
 class HostSpec(_Table, frozen=True, kw_only=True):
     """``[host]``. Processors ``2k`` and ``2k+1`` share a core under hyper-threading."""
 
-    name: str = ""
-    cpus: int = 8
-    hyperthreading: bool = False
-    numa_nodes: int = 1
+    name: Annotated[
+        str,
+        Key(
+            values.check_identifier,
+            _IDENTIFIER,
+            "the host's name, HOST in MQTT topics",
+            'this machine\'s host name, unfit characters replaced by "-"',
+        ),
+    ] = ""
+    cpus: Annotated[int, whole(1, MAX_CPUS, "simulated logical processors; each is a worker process")] = 8
+    hyperthreading: Annotated[bool, flag("processors 2k and 2k+1 share a core; needs an even `cpus`")] = False
+    numa_nodes: Annotated[
+        int, whole(1, MAX_CPUS, "processors are split evenly among the nodes; divides `cpus`")
+    ] = 1
 
 
 class CpuSpec(_Table, frozen=True, kw_only=True):
@@ -110,15 +192,27 @@ class CpuSpec(_Table, frozen=True, kw_only=True):
     that administrators report of a host without VMQ; each key's source is in the reference.
     """
 
-    clock_ghz: float = 2.6
-    cycles_per_interrupt: int = 2500
-    cycles_per_dpc: int = 1500
-    cycles_per_frame: int = 6000
-    cycles_per_byte: float = 1.0
-    moderation_us: float = 50.0
-    quota: int = 64
-    smt_share: float = 0.6
-    remote_copy_factor: float = 1.5
+    clock_ghz: Annotated[float, number(0.001, 1_000_000, "cycles per ns")] = 2.6
+    cycles_per_interrupt: Annotated[
+        int, whole(0, 1_000_000_000, "taking an interrupt and queueing its DPC")
+    ] = 2500
+    cycles_per_dpc: Annotated[int, whole(0, 1_000_000_000, "starting and ending a DPC")] = 1500
+    cycles_per_frame: Annotated[
+        int, whole(0, 1_000_000_000, "a frame's way up: NDIS, switch, delivery to its VM")
+    ] = 6000
+    cycles_per_byte: Annotated[
+        float, number(0, 1000, "copying: the whole frame, under a split the lookahead only")
+    ] = 1.0
+    moderation_us: Annotated[
+        float, number(0, 1_000_000, "from the first frame of an idle queue to its interrupt")
+    ] = 50.0
+    quota: Annotated[int, whole(1, 65_536, "most frames a DPC takes of a queue")] = 64
+    smt_share: Annotated[
+        float, number(0.01, 1, "share of the clock left while the hyper-thread sibling serves a queue")
+    ] = 0.6
+    remote_copy_factor: Annotated[
+        float, number(1, 100, "cost of a byte copied from another NUMA node's buffers")
+    ] = 1.5
 
 
 class BalancerSpec(_Table, frozen=True, kw_only=True):
@@ -127,12 +221,22 @@ class BalancerSpec(_Table, frozen=True, kw_only=True):
     Defaults are this project's own: Microsoft publishes the scheme of Dynamic VMQ, not its numbers.
     """
 
-    mode: Literal["off", "dynamic"] = "off"
-    interval_ms: int = 100
-    scale_out: float = 0.8
-    scale_in: float = 0.4
-    cooldown_ms: int = 1000
-    max_moves: int = 4
+    mode: Annotated[
+        Literal["off", "dynamic"], Choice("`dynamic`: queues move as load changes; `off`: only by request")
+    ] = "off"
+    interval_ms: Annotated[
+        int, whole(1, 3_600_000, "simulated time between decisions; loads are those since the last one")
+    ] = 100
+    scale_out: Annotated[
+        float, number(0.01, 1, "load of a processor from which on its queues move to others")
+    ] = 0.8
+    scale_in: Annotated[
+        float, number(0, 1, "load up to which a home processor takes its queues back; below `scale_out`")
+    ] = 0.4
+    cooldown_ms: Annotated[
+        int, whole(0, 3_600_000, "simulated time for which a queue stays where it moved to")
+    ] = 1000
+    max_moves: Annotated[int, whole(1, 4096, "most queues that move at once")] = 4
 
 
 class FlowSpec(_Table, frozen=True, kw_only=True):
@@ -143,11 +247,38 @@ class FlowSpec(_Table, frozen=True, kw_only=True):
     is the length without FCS: a number, or "imix" (7 × 60, 4 × 590, 1 × 1,514; a tag adds 4).
     """
 
-    kind: Literal["unicast", "broadcast", "multicast", "unknown"] = "unicast"
-    mac: str | None = None
-    vlan: int | None = None
-    weight: float = 1.0
-    frame_bytes: int | Literal["imix"] = "imix"
+    kind: Annotated[
+        Literal["unicast", "broadcast", "multicast", "unknown"], Choice("what the destination is")
+    ] = "unicast"
+    mac: Annotated[
+        str | None,
+        Key(
+            destination,
+            "MAC, colons or dashes",
+            "the destination MAC; needed for `unicast`",
+            "broadcast; 01:00:5e:00:00:fb for `multicast`; 256 addresses nobody has for `unknown`",
+        ),
+    ] = None
+    vlan: Annotated[
+        int | None,
+        Key(
+            partial(values.check_whole, low=0, high=values.MAX_VLAN),
+            "integer 0..4094",
+            "VID of the 802.1Q tag; 0: a priority tag",
+            "no tag",
+        ),
+    ] = None
+    weight: Annotated[
+        float, number(1e-6, 1e6, "its share of the mix's frames, against the other flows' weights")
+    ] = 1.0
+    frame_bytes: Annotated[
+        int | Literal["imix"],
+        Key(
+            values.check_frame_bytes,
+            'integer 60..65531, "imix"',
+            "length without FCS, a tag adds 4; `imix`: 7 × 60, 4 × 590, 1 × 1514",
+        ),
+    ] = "imix"
 
 
 class MixSpec(_Table, frozen=True, kw_only=True):
@@ -157,27 +288,50 @@ class MixSpec(_Table, frozen=True, kw_only=True):
     ``burst_frames`` back to back and then waits.
     """
 
-    adapter: str | None = None
-    rate_pps: float | None = None
-    rate_gbps: float | None = None
-    pattern: Literal["steady", "random", "bursts"] = "steady"
-    burst_frames: int = 32
-    flow: list[FlowSpec] = []
+    adapter: Annotated[
+        str | None,
+        Key(
+            values.check_adapter_name,
+            _ADAPTER_NAME,
+            "the adapter's or team's name",
+            "the host's only adapter",
+        ),
+    ] = None
+    rate_pps: Annotated[
+        float | None, number(0.001, 1e9, "frames per second; this or `rate_gbps`", "none")
+    ] = None
+    rate_gbps: Annotated[
+        float | None, number(1e-6, 10_000, "Gbit/s of frames, without FCS, preamble and gap", "none")
+    ] = None
+    pattern: Annotated[
+        Literal["steady", "random", "bursts"],
+        Choice(
+            "`steady`: evenly spaced; `random`: each anywhere in its slot; `bursts`: groups back to back",
+        ),
+    ] = "steady"
+    burst_frames: Annotated[int, whole(1, 65_536, "frames of a group, for `bursts`")] = 32
+    flow: Annotated[list[FlowSpec], Tables("what its frames are", most=MAX_FLOWS, least=1)] = []
 
 
 class TrafficSpec(_Table, frozen=True, kw_only=True):
     """``[traffic]``: what a live engine receives. Frame i of a mix is a function of (seed, i) alone."""
 
-    seed: int = 1
-    mix: list[MixSpec] = []
+    seed: Annotated[int, whole(0, 2**63 - 1, "the same seed makes the same frames")] = 1
+    mix: Annotated[
+        list[MixSpec], Tables("what an adapter receives; several of one adapter add up", most=MAX_MIXES)
+    ] = []
 
 
 class Scenario(_Table, frozen=True, kw_only=True):
     """A whole scenario file."""
 
-    host: HostSpec = HostSpec()
-    adapter: list[AdapterSpec] = msgspec.field(default_factory=lambda: [AdapterSpec()])
-    team: list[TeamSpec] = []
-    cpu: CpuSpec = CpuSpec()
-    balancer: BalancerSpec = BalancerSpec()
-    traffic: TrafficSpec | None = None
+    host: Annotated[HostSpec, Tables("the host and its processors")] = HostSpec()
+    adapter: Annotated[list[AdapterSpec], Tables("its adapters", most=MAX_ADAPTERS, least=1)] = msgspec.field(
+        default_factory=lambda: [AdapterSpec()]
+    )
+    team: Annotated[list[TeamSpec], Tables("teams of its adapters", most=MAX_ADAPTERS)] = []
+    cpu: Annotated[CpuSpec, Tables("what serving frames costs a processor")] = CpuSpec()
+    balancer: Annotated[BalancerSpec, Tables("whether queues move between processors as load changes")] = (
+        BalancerSpec()
+    )
+    traffic: Annotated[TrafficSpec | None, Tables("what a live engine receives; left out: no frames")] = None

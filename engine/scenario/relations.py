@@ -14,9 +14,8 @@ from engine.scenario.model import (
     Scenario,
     TeamSpec,
     TrafficSpec,
-    Vlan,
 )
-from engine.scenario.values import BROADCAST, check_filter_vlan, parse_address, show
+from engine.scenario.values import BROADCAST, Vlan, check_filter_vlan, parse_address, show
 
 
 class MisfitError(Exception):

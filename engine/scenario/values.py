@@ -8,7 +8,8 @@ and the control plane share them.
 import re
 from typing import Final, Literal, TypeVar
 
-from engine.scenario.model import Vlan
+Vlan = int | Literal["untagged"] | None
+"""A filter's VLAN test: 1..4094, "untagged" (also passes VID 0), or None for any tagging."""
 
 MAX_NAME_CHARACTERS: Final = 256
 MAX_VLAN: Final = 4094

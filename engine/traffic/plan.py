@@ -6,8 +6,9 @@ import msgspec
 
 from engine.counted import counted
 from engine.scenario.load import machine_name
-from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario, Vlan
+from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.relations import check_relations
+from engine.scenario.values import Vlan
 from engine.traffic.batch import Source
 from engine.traffic.plan_buffers import MAX_BUFFER_BYTES, size
 from engine.traffic.plan_count import VLAN_BITS, Load, count, total

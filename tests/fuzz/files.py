@@ -13,9 +13,9 @@ from engine.bus.errors import BadAccounts, BadMessage, BadUrl
 from engine.bus.messages import Status
 from engine.bus.settings import ENGINE, USERS
 from engine.ndis.host import Host
-from engine.scenario.keys import KEYS
+from engine.scenario.keys import keys_of, rows_of
 from engine.scenario.load import ScenarioError, load, load_traffic, read_traffic
-from engine.scenario.model import TrafficSpec
+from engine.scenario.model import Scenario, TrafficSpec
 from engine.telemetry.packing import PackingError
 from engine.telemetry.recording.form import RecordingError
 from engine.telemetry.recording.reader import Recording
@@ -32,8 +32,8 @@ from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.actions import ACTIONS
 from vmqtui.export.files import write_csv
 from vmqtui.export.tables import COLUMNS, Rows
-from vmqtui.preferences.keys import KEYS as PREFERENCES
 from vmqtui.preferences.load import PreferencesError, load_preferences
+from vmqtui.preferences.model import Preferences, TableColumns
 from vmqtui.recorded import RecordedLink
 from vmqtui.state.model import Model
 from vmqtui.theme import COLOURS, ROLES, read_theme, themes_directory
@@ -191,13 +191,13 @@ def recording_seeds() -> list[bytes]:
 
 
 def _scenario_words() -> list[str]:
-    names = {name for keys in KEYS.values() for name in keys}
+    names = {name for row in rows_of(Scenario) for name in keys_of(row)}
     headings = ("[host]", "[[adapter]]", "[[adapter.queue]]", "[[adapter.queue.filter]]", "[[adapter.port]]")
     return [*names, *headings, "[traffic]", "[[traffic.mix]]", "[[traffic.mix.flow]]", "[cpu]", "untagged"]
 
 
 def _config_words() -> list[str]:
-    names = {name for keys in PREFERENCES.values() for name in keys}
+    names = {name for row in (*rows_of(Preferences), TableColumns) for name in keys_of(row)}
     return [*names, *(action.id for action in ACTIONS), "[keymap]", "[columns.queues-table]"]
 
 

@@ -8,10 +8,9 @@ import msgspec
 import pytest
 
 from engine.advice.thresholds import AdviceThresholds
-from engine.scenario.keys import Tables
-from vmqtui.preferences.keys import KEYS, PLACES
+from engine.scenario.keys import Tables, keys_of
 from vmqtui.preferences.load import loads
-from vmqtui.preferences.model import Broker, Preferences, TableColumns, Thresholds
+from vmqtui.preferences.model import PLACES, Broker, Preferences, TableColumns, Thresholds
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 PREFIXES: dict[type[msgspec.Struct], str] = {
@@ -27,7 +26,7 @@ def preferences() -> str:
     lines = ["| Key | Fits | Default | |", "| --- | --- | --- | --- |"]
     for row, prefix in PREFIXES.items():
         for field in msgspec.structs.fields(row):
-            key = KEYS[row][field.name]
+            key = keys_of(row)[field.name]
             if isinstance(key, Tables) or key.default == "empty":
                 continue
             default = key.default or f"`{msgspec.json.encode(field.default).decode()}`"

@@ -5,12 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.scenario.keys import Tables
+from engine.scenario.keys import Tables, keys_of, rows_of
 from tests.vmqtui.conftest import Running, screen_text
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.shared import drops_level, load_level, use_level, use_thresholds
-from vmqtui.preferences.keys import KEYS, PLACES
 from vmqtui.preferences.load import (
     ENVIRONMENT_VARIABLE,
     MOST_MISTAKES,
@@ -19,7 +18,7 @@ from vmqtui.preferences.load import (
     load_preferences,
     loads,
 )
-from vmqtui.preferences.model import Preferences, TableColumns, Thresholds
+from vmqtui.preferences.model import PLACES, Preferences, TableColumns, Thresholds
 from vmqtui.preferences.show import as_toml
 from vmqtui.widgets.table import LiveTable
 
@@ -152,11 +151,11 @@ def test_what_is_shown_can_be_read_again_and_means_the_same(preferences: Prefere
     assert {action.id: set(action.keys) for action in Keymap(again.keymap).actions} == keys
 
 
-def test_registry_has_exactly_the_keys_of_the_model_and_defaults_fit() -> None:
-    for row, keys in KEYS.items():
-        assert list(keys) == [field.name for field in msgspec.structs.fields(row)]
+def test_every_key_is_described_at_its_field_and_defaults_fit() -> None:
+    rows: list[type[msgspec.Struct]] = [*rows_of(Preferences), TableColumns]
+    for row in rows:
         for field in msgspec.structs.fields(row):
-            key = keys[field.name]
+            key = keys_of(row)[field.name]
             if not isinstance(key, Tables) and isinstance(field.default, int | float):
                 assert key.read(field.default) == field.default
 

@@ -14,8 +14,7 @@ from engine.scenario.values import one_line, show
 from engine.trusted import trusted_path
 from vmqtui.actions.keymap import Keymap, KeymapError, read_keys
 from vmqtui.columns import COLUMNS
-from vmqtui.preferences.keys import KEYS, PLACES
-from vmqtui.preferences.model import Broker, Preferences, TableColumns, Thresholds
+from vmqtui.preferences.model import PLACES, Broker, Preferences, TableColumns, Thresholds
 
 ENVIRONMENT_VARIABLE: Final = "VMQTUI_CONFIG"
 """Names another file."""
@@ -31,7 +30,7 @@ class PreferencesError(Exception):
         self.mistakes = mistakes
 
 
-_FILE: Final = Document("a configuration", KEYS, PreferencesError)
+_FILE: Final = Document("a configuration", PreferencesError)
 
 
 def config_path() -> Path:

@@ -8,7 +8,7 @@ import msgspec
 
 from engine.counted import counted, noun
 from engine.ndis.host_settings import CHANGEABLE
-from engine.scenario.keys import KEYS, Key
+from engine.scenario.keys import Key, keys_of
 from engine.scenario.load import ScenarioError, read_balancer
 from engine.scenario.model import AdapterSpec, BalancerSpec
 from engine.telemetry.config import AdapterConfig, Config
@@ -47,7 +47,7 @@ def set_adapter(settings: AdapterConfig) -> Task:
 
 
 def _adapter_field(key: str, value: Any) -> Field:
-    entry = KEYS[AdapterSpec][key]
+    entry = keys_of(AdapterSpec)[key]
     assert isinstance(entry, Key)
     if isinstance(value, bool):
         return Field(
@@ -92,7 +92,7 @@ MODES: Final = ("off", "dynamic")
 
 def set_balancer(config: Config) -> Task | str:
     """Turn it on or off, or change what it goes by; a sentence where the engine has none."""
-    told = {key: value for key, value in config.balancer.items() if key in KEYS[BalancerSpec]}
+    told = {key: value for key, value in config.balancer.items() if key in keys_of(BalancerSpec)}
     try:
         before = msgspec.to_builtins(read_balancer(told, BalancerSpec()))
     except ScenarioError as error:
@@ -119,7 +119,7 @@ def set_balancer(config: Config) -> Task | str:
 
 
 def _balancer_field(key: str, value: Any) -> Field:
-    entry = KEYS[BalancerSpec][key]
+    entry = keys_of(BalancerSpec)[key]
     assert isinstance(entry, Key)
     if key == "mode":
         return Field(key, _BALANCER_LABELS[key], entry.read, value, choices=MODES)

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from engine.bus.messages import Response
 from engine.counted import counted
-from engine.scenario.keys import KEYS, Key
+from engine.scenario.keys import Key, keys_of
 from engine.scenario.load import ScenarioError, loads_traffic, read_traffic, traffic_table
 from engine.scenario.model import MixSpec, TrafficSpec
 from vmqtui.tasks.checks import number_as_typed
@@ -178,7 +178,7 @@ def _check(given: dict[str, Any], now: Received) -> None:
 
 
 def _entry(name: str) -> Key:
-    entry = KEYS[MixSpec][name]
+    entry = keys_of(MixSpec)[name]
     assert isinstance(entry, Key)
     return entry
 

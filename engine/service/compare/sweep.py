@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.scenario.document import unknown_key
-from engine.scenario.keys import KEYS, Key, Tables
+from engine.scenario.keys import Key, Tables, keys_of
 from engine.scenario.model import Scenario
 from engine.scenario.values import show
 
@@ -90,7 +90,7 @@ def _tables(document: dict[str, Any], one: Axis) -> list[dict[str, Any]]:
     level: list[dict[str, Any]] = [document]
     *outer, (last, last_number) = one.parts
     for name, number in outer:
-        key = KEYS[row].get(name)
+        key = keys_of(row).get(name)
         if not isinstance(key, Tables) or (key.most is None and number is not None):
             raise SweepError(f"{one.name}: {name} is no {'table' if number is None else 'array of tables'}")
         row = key.row
@@ -101,9 +101,9 @@ def _tables(document: dict[str, Any], one: Axis) -> list[dict[str, Any]]:
         if number is not None and not any(number < len(array) for array in arrays):
             raise SweepError(f"{one.name}: there is no {name}[{number}]")
         level = [table for array in arrays for n, table in enumerate(array) if number in (None, n)]
-    if last_number is not None or not isinstance(KEYS[row].get(last), Key):
-        single = [name for name, key in KEYS[row].items() if isinstance(key, Key)]
-        if last in KEYS[row] or not single:
+    if last_number is not None or not isinstance(keys_of(row).get(last), Key):
+        single = [name for name, key in keys_of(row).items() if isinstance(key, Key)]
+        if last in keys_of(row) or not single:
             raise SweepError(f"{one.name}: not the path of a single value (like cpu.moderation_us)")
         raise SweepError(f"{one.name}: {unknown_key(last, single)}")
     return level
