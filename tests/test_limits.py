@@ -22,7 +22,7 @@ OF_NO_INPUT: Final = {
     "engine.ndis.operations._SHOWN_KEY_CHARACTERS",
     "engine.scenario.values._SHOWN_CHARACTERS",
     "engine.bus.connection._READ_AT_ONCE",
-    "engine.bus.gate._TOPICS_REMEMBERED",
+    "engine.bus.broker_process._TOPICS_REMEMBERED",
     "engine.mqtt.router._TOPICS_REMEMBERED",
     "vmqtui.dialogs.request._MOST_STEPS",
     "vmqtui.preferences.load.MOST_MISTAKES",

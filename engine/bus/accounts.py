@@ -1,6 +1,7 @@
-"""The accounts file: who may reach a broker that listens beyond loopback, and as what.
+"""Users of the embedded broker, the accounts file, and the settings that the broker's process starts with.
 
-A line each: ``NAME ROLE HASH``, separated by blanks; lines that begin with ``#`` say nothing.
+The accounts file has a line ``NAME ROLE HASH`` for each account, separated by blanks; lines that begin with
+``#`` are comments.
 """
 
 import base64
@@ -9,13 +10,75 @@ import hashlib
 import hmac
 import re
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
+from engine.bus.access_rules import ROLES, Role
 from engine.bus.errors import BadAccounts
-from engine.bus.rules import ROLES
-from engine.bus.settings import ENGINE, USERS, Account
+from engine.bus.tls import TlsFiles
+from engine.bus.urls import is_loopback
 from engine.trusted import check_private, open_trusted
+
+USERS: Final[dict[str, Role]] = {"viewer": "viewer", "operator": "operator", "owner": "engine"}
+"""Users with a password that is made for this run, and their roles."""
+
+ENGINE: Final = "engine"
+"""The user name of the broker's own engine; no account may have it."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A user of an accounts file: its role and the hash of its password (``hashed``)."""
+
+    name: str
+    role: Role
+    hash: str
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where an engine's own broker listens; port 0: a free one. Options as of ``EmbeddedBroker``."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    insecure: bool = False
+    tls: TlsFiles | None = None
+    accounts: tuple[Account, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether other machines can connect; commands of this machine then use another port."""
+        return self.tls is not None or not is_loopback(self.host)
+
+
+class AccessSettings(msgspec.Struct, frozen=True):
+    """Which clients may connect: the engine of ``host``, ``USERS`` and ``ENGINE`` by their passwords,
+    ``accounts``, and clients without a user name in the role ``anonymous``, if it is given.
+    """
+
+    host: str
+    engine_client: str
+    passwords: dict[str, str]
+    accounts: list[Account] = []
+    anonymous: Role | None = None
+
+
+class ListenAddress(msgspec.Struct, frozen=True):
+    """Where to listen; port 0: a free one. With ``tls`` only TLS is accepted."""
+
+    host: str
+    port: int
+    tls: TlsFiles | None = None
+
+
+class BrokerSettings(msgspec.Struct, frozen=True):
+    """Everything that the broker's process is started with."""
+
+    addresses: list[ListenAddress]
+    access: AccessSettings
+
 
 ACCOUNT_LIMIT: Final = 1024
 PASSWORD_LIMIT_BYTES: Final = 1024
@@ -89,7 +152,7 @@ def hashed(password: str) -> str:
 
 
 def fits(password: bytes, stored: str) -> bool:
-    """Whether ``stored`` is the hash of a password; takes some 50 ms."""
+    """Whether ``stored`` is the hash of a password; takes about 50 ms."""
     try:
         kind, salt, key = stored.split("$")
         raw_salt, raw_key = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)

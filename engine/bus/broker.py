@@ -1,4 +1,4 @@
-"""The embedded broker as its parent sees it: started, asked for its URL, stopped."""
+"""The embedded broker in its parent: start, URLs, restart, stop, and the supervisor that restarts it."""
 
 import asyncio
 import contextlib
@@ -11,15 +11,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Final
 
 import msgspec
 
+from engine.bus.accounts import ENGINE, USERS, AccessSettings, Account, BrokerSettings, ListenAddress
 from engine.bus.errors import BrokerFailed
-from engine.bus.settings import ENGINE, USERS, Account, Guests, Place, Settings
 from engine.bus.tls import TlsFiles
 from engine.bus.topics import random_client
 from engine.bus.urls import BrokerUrl, is_loopback
@@ -28,15 +29,20 @@ from engine.logs import note, relayed
 _log = logging.getLogger(__name__)
 
 _LINE_LIMIT_BYTES = 64 << 10
+_POLL_S: Final = 0.25
+_DELAYS_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
+_CALM_S: Final = 60.0
+HANGS_AFTER_S: Final = 15.0
+"""After this time without its engine a broker hangs: longer than a keep-alive and several attempts."""
 
 
 class EmbeddedBroker:
-    """An MQTT broker in a process of its own, which ends with this one, however this one ends.
+    """An MQTT broker in a process of its own, which ends with this process, however this one ends.
 
-    ``port`` 0 lets the system choose a free one. ``engine_of`` names the host that only ``engine_url`` and
-    ``engine_client`` can speak for. ``accounts`` are let in beside the users of this run; ``insecure`` lets
-    in who has no credential, where there are no accounts. Beyond loopback, and with ``tls``, it listens on
-    loopback too, for this machine. What it logs is logged by this process.
+    ``port`` 0 lets the system choose a free one. ``engine_of`` names the host that only a client with
+    ``engine_url`` and ``engine_client`` can publish for. ``accounts`` may connect beside the users of this
+    run; ``insecure`` admits clients without a credential, if there are no accounts. Beyond loopback, and with
+    ``tls``, it listens on loopback too, for this machine. Its log records are logged by this process.
     """
 
     def __init__(
@@ -50,16 +56,16 @@ class EmbeddedBroker:
         accounts: Sequence[Account] = (),
         deadline_seconds: float = 10.0,
     ) -> None:
-        self._places = [Place(host, port, tls)]
+        self._addresses = [ListenAddress(host, port, tls)]
         if tls is not None or not is_loopback(host):
-            self._places.insert(0, Place("127.0.0.1", 0))
+            self._addresses.insert(0, ListenAddress("127.0.0.1", 0))
         self._open = insecure and not accounts
         self._deadline_seconds = deadline_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: list[int] = []
         self._relay: threading.Thread | None = None
         self.engine_client = random_client("engine")
-        self._guests = Guests(
+        self._access_settings = AccessSettings(
             host=engine_of,
             engine_client=self.engine_client,
             passwords={user: secrets.token_hex(16) for user in (*USERS, ENGINE)},
@@ -69,31 +75,31 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> BrokerUrl:
-        """Where clients of this machine find it, once it is started: as its owner, who may do anything but
-        speak as another."""
+        """Its URL on this machine, once it is started, as its owner, who has all rights but those of another
+        host's engine."""
         return self.url_of("owner")
 
     @property
     def engine_url(self) -> BrokerUrl:
-        """The same for the engine it is for."""
+        """Its URL for the engine that it belongs to."""
         return self._as(ENGINE)
 
     def url_of(self, user: str) -> BrokerUrl:
-        """The same as one of ``settings.USERS``."""
+        """Its URL for one of ``accounts.USERS``."""
         return self._as(None if self._open else user)
 
     @property
     def public_url(self) -> BrokerUrl | None:
-        """Where clients of other machines find it, where they can; without a credential."""
-        if len(self._places) < 2:
+        """Its URL for other machines, without a credential; None if it listens on loopback only."""
+        if len(self._addresses) < 2:
             return None
-        place = self._places[-1]
-        host = socket.gethostname() if place.host in ("0.0.0.0", "::") else place.host
-        return BrokerUrl(host, self._started()[-1], tls=place.tls is not None)
+        address = self._addresses[-1]
+        host = socket.gethostname() if address.host in ("0.0.0.0", "::") else address.host
+        return BrokerUrl(host, self._started()[-1], tls=address.tls is not None)
 
     def _as(self, user: str | None) -> BrokerUrl:
-        password = None if user is None else self._guests.passwords[user]
-        return BrokerUrl(self._places[0].host, self._started()[0], user=user, password=password)
+        password = None if user is None else self._access_settings.passwords[user]
+        return BrokerUrl(self._addresses[0].host, self._started()[0], user=user, password=password)
 
     def _started(self) -> list[int]:
         if not self._ports:
@@ -102,19 +108,19 @@ class EmbeddedBroker:
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """Id of its process; None while there is none."""
         return None if self._process is None else self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
     async def start(self) -> BrokerUrl:
-        """Start it and wait until it listens. Raises ``BrokerFailed``."""
+        """Start the process and wait until it listens. Raises ``BrokerFailed``."""
         with tempfile.TemporaryFile() as errors:
             process = self._process = self._spawn(errors)
-            self._tell(process)
+            self._send_settings(process)
             # A thread, since the selector loop that aiomqtt needs on Windows has no subprocesses.
             reading = asyncio.create_task(asyncio.to_thread(process.stdout.readline))  # type: ignore[union-attr]
             try:
@@ -147,7 +153,7 @@ class EmbeddedBroker:
         return self.url
 
     async def stop(self) -> None:
-        """End the process and wait for its end."""
+        """End the process and wait until it has ended."""
         process = self._process
         if process is None:
             return
@@ -168,13 +174,14 @@ class EmbeddedBroker:
         self._ports = []
 
     async def restart(self) -> None:
-        """Start it again where it was, after its process ended; one that still runs is killed.
+        """Start it again on the same ports, after its process ended; a process that still runs is killed.
 
-        Raises ``BrokerFailed``; then it may be tried again.
+        Raises ``BrokerFailed``; the caller may try again.
         """
         ports = self._started()
-        self._places = [
-            msgspec.structs.replace(place, port=port) for place, port in zip(self._places, ports, strict=True)
+        self._addresses = [
+            msgspec.structs.replace(address, port=port)
+            for address, port in zip(self._addresses, ports, strict=True)
         ]
         if self._process is not None:
             self._process.kill()
@@ -194,9 +201,9 @@ class EmbeddedBroker:
     ) -> None:
         await self.stop()
 
-    def _tell(self, process: subprocess.Popen[bytes]) -> None:
-        """Hand over the settings, by the pipe: other users can read a command line."""
-        settings = Settings(self._places, self._guests)
+    def _send_settings(self, process: subprocess.Popen[bytes]) -> None:
+        """Send the settings by the pipe: other users can read a command line."""
+        settings = BrokerSettings(self._addresses, self._access_settings)
         with contextlib.suppress(OSError):  # it has ended already, and what it printed says why
             process.stdin.write(msgspec.json.encode(settings) + b"\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
@@ -227,7 +234,36 @@ class EmbeddedBroker:
 
 
 def _relay(lines: IO[bytes]) -> None:
-    """Log what the broker's process has to say, until it ends."""
+    """Log the records of the broker's process until it ends."""
     while line := lines.readline(_LINE_LIMIT_BYTES):
         relayed(_log, line)
     note(_log, logging.INFO, "broker_ended")
+
+
+async def supervise(
+    broker: EmbeddedBroker, connected: Callable[[], bool], report: Callable[[str], None]
+) -> None:
+    """Restart a broker when its process ends or hangs, until cancelled.
+
+    ``connected`` returns whether its engine is connected; ``report`` gets a sentence after each restart.
+    """
+    failures = 0
+    back_s = lost_s = time.monotonic()
+    while True:
+        await asyncio.sleep(_POLL_S)
+        now_s = time.monotonic()
+        if connected():
+            lost_s = now_s
+        if broker.running and now_s - lost_s < HANGS_AFTER_S:
+            continue
+        why = "hung" if broker.running else "ended"
+        note(_log, logging.ERROR, "broker_died", why=f"the embedded broker {why}; it is started again")
+        failures = 0 if now_s - back_s > _CALM_S else failures + 1
+        await asyncio.sleep(_DELAYS_S[min(failures, len(_DELAYS_S) - 1)])
+        try:
+            await broker.restart()
+        except BrokerFailed as error:
+            note(_log, logging.ERROR, "broker_failed", why=error)
+            continue
+        back_s = lost_s = time.monotonic()
+        report(f"the embedded broker {why} and was started again")

@@ -1,46 +1,140 @@
-"""An MQTT client: aiomqtt's, with what ``connection`` needs beyond it."""
+"""The MQTT client of ``connection``: aiomqtt's, with fixes, acknowledgement on demand and a bounded inbox."""
 
+import asyncio
 import contextlib
 import socket
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import aiomqtt
 
+from engine.bus.codec import MESSAGE_LIMIT_BYTES
 
-class Client(aiomqtt.Client):
-    """aiomqtt's client, without its faults when a connection ends while it is being made or written to.
+INCOMING_LIMIT = 4096
+INCOMING_LIMIT_BYTES = 64 << 20
 
-    It waits out its time for a CONNACK that can't come any more. It watches a socket for writing a moment
-    after it was asked to: the socket may be closed by then, and its number another connection's. With
-    ``may_come`` it acknowledges nothing while that does not hold.
+_MESSAGE_BYTES = 512  # an object, its topic and its place, roughly
+
+
+class Inbox:
+    """Received messages that are not handled yet, in order and in bounded memory.
+
+    Of a topic for which ``newest_only(topic)`` holds there is one message at most, the latest, in the place
+    of the first one not handled: ``replaced`` counts the others. A message for which there is no room, or
+    that is larger than any may be, is dropped, and counted in ``dropped``. ``filled`` is set while a message
+    waits.
     """
 
-    def __init__(self, *arguments: Any, may_come: Callable[[], bool] | None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._may_come = may_come
+    def __init__(self, newest_only: Callable[[str], bool]) -> None:
+        self.replaced = 0
+        self.dropped = 0
+        self.waiting_bytes = 0
+        self.received = 0
+        self.filled = asyncio.Event()
+        self._newest_only = newest_only
+        self._number = 0
+        self._messages: OrderedDict[str | int, aiomqtt.Message] = OrderedDict()
+        """By topic if only its newest message counts, else by a number."""
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def half_full(self) -> bool:
+        """Whether it is time to handle messages before more are received."""
+        return 2 * len(self._messages) > INCOMING_LIMIT or 2 * self.waiting_bytes > INCOMING_LIMIT_BYTES
+
+    def put_nowait(self, message: aiomqtt.Message) -> None:
+        """Take a message in, or count it as dropped; called by aiomqtt."""
+        self.received += 1
+        topic = message.topic.value
+        earlier = self._messages.get(topic)
+        size = _size(message)
+        waiting_bytes = self.waiting_bytes + size - (_size(earlier) if earlier is not None else 0)
+        if (
+            size > MESSAGE_LIMIT_BYTES + _MESSAGE_BYTES
+            or waiting_bytes > INCOMING_LIMIT_BYTES
+            or (earlier is None and len(self._messages) >= INCOMING_LIMIT)
+        ):
+            self.dropped += 1
+            return
+        self.waiting_bytes = waiting_bytes
+        self.replaced += earlier is not None
+        self._number += 1
+        self._messages[topic if self._newest_only(topic) else self._number] = message
+        self.filled.set()
+
+    def take(self) -> aiomqtt.Message:
+        """Remove the first message and return it. Raises ``KeyError`` if there is none."""
+        _, message = self._messages.popitem(last=False)
+        self.waiting_bytes -= _size(message)
+        if not self._messages:
+            self.filled.clear()
+        return message
+
+
+class Client(aiomqtt.Client):
+    """aiomqtt's client, which puts received messages into ``inbox``, without two faults of aiomqtt.
+
+    When a connection ends before its CONNACK, aiomqtt waits until its time-out. It watches a socket for
+    writing a moment after paho asked for it: by then the socket may be closed and its descriptor another
+    connection's. With ``may_receive``, messages of QoS 1 are acknowledged only while that holds.
+
+    No method of aiomqtt is overridden: the callbacks below go between paho's public ones and aiomqtt's.
+    Private attributes that this uses: ``_client`` (paho's client), ``_connected``, ``_disconnected``.
+    """
+
+    def __init__(
+        self, *arguments: Any, inbox: Inbox, may_receive: Callable[[], bool] | None, **options: Any
+    ) -> None:
+        queue = cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: inbox)
+        super().__init__(*arguments, queue_type=queue, **options)
+        self._may_receive = may_receive
         self._unacknowledged: deque[int] = deque()
-        self._client.manual_ack_set(may_come is not None)
+        self._event_loop = asyncio.get_running_loop()
+        paho = self._client
+        self._receive, self._end = paho.on_message, paho.on_disconnect
+        paho.on_message = self._received
+        paho.on_disconnect = self._ended
+        paho.on_socket_register_write = self._watch_for_writing
+        paho.manual_ack_set(may_receive is not None)
+
+    @property
+    def ended(self) -> "asyncio.Future[None]":
+        """Done when the connection has ended."""
+        return self._disconnected
 
     def acknowledge(self) -> None:
-        """Acknowledge what came, if more may come."""
-        while self._unacknowledged and self._may_come is not None and self._may_come():
+        """Acknowledge received messages while more may be received."""
+        while self._unacknowledged and self._may_receive is not None and self._may_receive():
             self._client.ack(self._unacknowledged.popleft(), 1)
 
-    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        super()._on_message(client, userdata, message)
-        if message.qos and self._may_come is not None:
+    def cut(self) -> None:
+        """End the connection without DISCONNECT, so that nothing waits for a peer that no longer answers.
+
+        aiomqtt has no such method, and leaves the socket of a failed attempt open and watched.
+        """
+        peer = self._client.socket()
+        if isinstance(peer, socket.socket):
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+        if self.ended.done() and not self.ended.cancelled():
+            self.ended.exception()  # else asyncio reports it as never retrieved
+
+    def _received(self, client: Any, userdata: Any, message: Any) -> None:
+        cast("Callable[..., None]", self._receive)(client, userdata, message)
+        if message.qos and self._may_receive is not None:
             self._unacknowledged.append(message.mid)
             self.acknowledge()
 
-    def _on_disconnect(self, *arguments: Any) -> None:
+    def _ended(self, *arguments: Any) -> None:
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError("the broker ended the connection at once"))
-            self._connected.exception()  # nothing may wait for it any more
-        super()._on_disconnect(*arguments)
+            self._connected.exception()  # else asyncio may report it as never retrieved
+        cast("Callable[..., None]", self._end)(*arguments)
 
-    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+    def _watch_for_writing(self, client: Any, userdata: Any, sock: Any) -> None:
         def write() -> None:
             try:
                 client.loop_write()
@@ -50,19 +144,11 @@ class Client(aiomqtt.Client):
 
         def watch() -> None:
             if client.socket() is sock:
-                self._loop.add_writer(sock, write)
+                self._event_loop.add_writer(sock, write)
 
-        self._loop.call_soon_threadsafe(watch)
+        self._event_loop.call_soon_threadsafe(watch)
 
-    def cut(self) -> None:
-        """End the connection without a word, so that nothing waits for a peer that no longer answers.
 
-        aiomqtt offers no such thing, and leaves the socket of a failed attempt open and watched.
-        """
-        peer = self._client.socket()
-        if isinstance(peer, socket.socket):
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
-        ended = self._disconnected
-        if ended.done() and not ended.cancelled():
-            ended.exception()  # else asyncio reports it as never retrieved
+def _size(message: aiomqtt.Message) -> int:
+    payload = message.payload
+    return _MESSAGE_BYTES + (len(payload) if isinstance(payload, bytes | bytearray) else 0)

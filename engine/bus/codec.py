@@ -1,4 +1,4 @@
-"""Messages to MessagePack and back, bounded in size and depth."""
+"""Messages to MessagePack and back, bounded in size, values and depth."""
 
 import hashlib
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ _ordered_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class _Envelope(msgspec.Struct, frozen=True):
-    """A request read only so far that it can be answered."""
+    """The part of a request that is needed to answer it."""
 
     id: str
     op: msgspec.Raw = msgspec.Raw(b"\xc0")

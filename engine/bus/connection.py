@@ -1,10 +1,10 @@
-"""One client's connection to a broker, for as long as the client lives.
+"""One client's connection to a broker, restored whenever it is lost.
 
-It never waits to read: what comes goes to a bounded inbox, from which a reader task hands each message to a
-callback that returns at once; a publisher task sends from a bounded queue and from slots that keep only what
-is newest. A lost connection is made again, with a new aiomqtt client each time, after a delay that doubles up
-to ``LONGEST_DELAY_SECONDS``; half of each delay is random, so that many clients don't come back at once. On
-Windows aiomqtt needs a selector event loop; the program that runs the loop chooses it.
+Reading never waits: received messages go to a bounded inbox, from which a reader task hands each to a
+callback that returns at once; a publisher task sends from a bounded queue and from slots that keep only the
+newest message of a topic. A lost connection is restored with a new aiomqtt client, after a delay that doubles
+up to ``LONGEST_DELAY_SECONDS``; half of each delay is random, so that many clients don't reconnect at once.
+On Windows aiomqtt needs a selector event loop; the program that runs the loop chooses it.
 """
 
 import asyncio
@@ -22,9 +22,8 @@ from typing import Any, Literal, cast
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
-from engine.bus.client import Client
+from engine.bus.client import INCOMING_LIMIT, Client, Inbox
 from engine.bus.errors import BadTls
-from engine.bus.inbox import INCOMING_LIMIT, Inbox
 from engine.bus.tls import client_context
 from engine.bus.urls import BrokerUrl
 from engine.logs import note
@@ -52,8 +51,8 @@ _mqtt_log.setLevel(logging.ERROR)
 
 @dataclass(eq=False, slots=True)
 class Outgoing:
-    """A message on its way. Once ``withdrawn`` it is not sent any more; ``sent`` means the broker has it,
-    ``begun`` that it may have it. ``first``: it has precedence."""
+    """A message to send. A ``withdrawn`` one is not sent; ``sent`` means the broker has it, ``begun`` that
+    it may have it. ``first``: it goes before messages without."""
 
     topic: str
     payload: bytes
@@ -66,7 +65,7 @@ class Outgoing:
 
 
 class _Queue:
-    """Messages that wait, in order, with their bytes; ``size_bytes`` includes those being sent."""
+    """Messages that wait, in order; ``size_bytes`` includes those being sent."""
 
     def __init__(self) -> None:
         self.items: deque[Outgoing] = deque()
@@ -81,7 +80,7 @@ class _Queue:
         self.items = deque(item for item in self.items if not item.withdrawn)
 
     def take(self, most: int) -> list[Outgoing]:
-        """The next ones that are not withdrawn."""
+        """Remove and return the next messages that are not withdrawn."""
         taken: list[Outgoing] = []
         while self.items and len(taken) < most:
             item = self.items.popleft()
@@ -92,13 +91,13 @@ class _Queue:
         return taken
 
     def put_back(self, taken: list[Outgoing]) -> None:
-        """Keep those that were not sent."""
+        """Put back the messages that were not sent."""
         self.items.extendleft(item for item in reversed(taken) if not item.sent)
         self.size_bytes -= sum(len(item.payload) for item in taken if item.sent)
 
 
 def backoff() -> Iterator[float]:
-    """Seconds to wait before each attempt, one after another."""
+    """Delays before each attempt to connect, in seconds."""
     delay_seconds = FIRST_DELAY_SECONDS
     while True:
         yield delay_seconds * random.uniform(0.5, 1.0)
@@ -106,16 +105,16 @@ def backoff() -> Iterator[float]:
 
 
 class Connection:
-    """Connects as ``client``, subscribes to ``subscriptions`` (filter, QoS), and stays so.
+    """Connects as ``client``, subscribes to ``subscriptions`` (filter, QoS), and reconnects when needed.
 
-    ``on_message(topic, payload, retained)`` and ``on_state(state, why)`` run in the loop and return at
-    once. ``connected`` is reported when the subscriptions stand, before anything is sent. Of topics of which
-    ``newest_only(topic)`` holds, what was not handled before the next one came is not handled at all.
-    ``inbox`` counts those, and what had no room; ``overwritten`` and ``dropped`` count what was not sent.
+    ``on_message(topic, payload, retained)`` and ``on_state(state, why)`` run in the event loop and return at
+    once. "connected" is reported when the subscriptions are granted, before anything is sent. Of a topic for
+    which ``newest_only(topic)`` holds, a message that is not handled before the next one comes is skipped.
+    ``inbox`` counts skipped and dropped ones; ``overwritten`` and ``dropped`` count messages not sent.
 
-    While ``may_come()`` does not hold, messages of QoS 1 are not acknowledged, so that the broker holds back
-    further ones; ``acknowledge`` tries again. ``on_sent`` is called when the broker has taken messages.
-    ``receive_buffer_bytes`` is what the system keeps of what came.
+    While ``may_receive()`` does not hold, messages of QoS 1 are not acknowledged, so that the broker holds
+    back further ones; ``acknowledge`` tries again. ``on_sent`` is called when the broker has taken messages.
+    ``receive_buffer_bytes`` sets the size of the socket's receive buffer.
     """
 
     def __init__(
@@ -129,7 +128,7 @@ class Connection:
         will: aiomqtt.Will | None = None,
         newest_only: Callable[[str], bool] = lambda topic: False,
         on_sent: Callable[[], None] = lambda: None,
-        may_come: Callable[[], bool] | None = None,
+        may_receive: Callable[[], bool] | None = None,
         receive_buffer_bytes: int | None = None,
         publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
     ) -> None:
@@ -146,7 +145,7 @@ class Connection:
         self._on_state = on_state
         self._will = will
         self._on_sent = on_sent
-        self._may_come = may_come
+        self._may_receive = may_receive
         self._socket_options = list(_NO_DELAY)
         if receive_buffer_bytes is not None:
             self._socket_options.append((socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes))
@@ -161,13 +160,13 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Start to connect; returns at once."""
         self._task = asyncio.create_task(self._run(), name=f"mqtt {self.client}")
 
     async def stop(self, timeout_seconds: float = 2.0) -> None:
-        """Send what is waiting and disconnect; after ``timeout_seconds`` just cut the connection.
+        """Send waiting messages and disconnect; after ``timeout_seconds`` close without DISCONNECT.
 
-        A cut connection makes the broker publish the will.
+        The broker then publishes the will.
         """
         self._closing.set()
         self._wake.set()
@@ -179,21 +178,21 @@ class Connection:
 
     @property
     def unsent_first(self) -> tuple[int, int]:
-        """How many messages with precedence the broker does not have yet, and their bytes."""
+        """Count and bytes of ``first`` messages that the broker does not have yet."""
         return len(self._first.items), self._first.size_bytes
 
     @property
     def crowded(self) -> bool:
-        """Whether the queue of messages without precedence is half full."""
+        """Whether the queue of other messages is half full."""
         queue = self._queue
         return 2 * len(queue.items) >= QUEUE_LIMIT or 2 * queue.size_bytes >= QUEUE_LIMIT_BYTES
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, first: bool = False
     ) -> Outgoing | None:
-        """Queue a message that must not be lost; None, and ``dropped`` counts, when the queue is full.
+        """Queue a message; None, counted in ``dropped``, if the queue is full.
 
-        With ``first`` it goes before all without, and is queued in any case: its sender checks
+        A ``first`` message goes before the others and is queued in any case: its sender checks
         ``unsent_first`` before.
         """
         item = Outgoing(topic, payload, qos, retain, first)
@@ -214,12 +213,12 @@ class Connection:
         return len(queue.items) < QUEUE_LIMIT and queue.size_bytes + size_bytes <= QUEUE_LIMIT_BYTES
 
     def acknowledge(self) -> None:
-        """Acknowledge what came, if more may come."""
+        """Acknowledge received messages while more may be received."""
         if self._mqtt is not None:
             self._mqtt.acknowledge()
 
     def offer(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Let the newest payload of a topic be sent; ``overwritten`` counts those it replaces unsent."""
+        """Send a payload unless a newer one of its topic replaces it first; ``overwritten`` counts those."""
         if self._newest.pop(topic, None) is not None:
             self.overwritten += 1
         self._newest[topic] = Outgoing(topic, payload, qos, retain)
@@ -247,14 +246,14 @@ class Connection:
         client = self._mqtt = Client(
             self.url.host,
             self.url.port,
-            may_come=self._may_come,
+            inbox=self.inbox,
+            may_receive=self._may_receive,
             username=self.url.user,
             password=self.url.password,
             identifier=self.client,
             will=self._will,
             keepalive=KEEPALIVE_SECONDS,
             timeout=CONNECT_TIMEOUT_SECONDS,
-            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: self.inbox),
             tls_context=client_context(self.url.files) if self.url.tls else None,
             logger=_mqtt_log,
             socket_options=self._socket_options,
@@ -270,7 +269,7 @@ class Connection:
             client.cut()
             raise
 
-    async def _session(self, client: aiomqtt.Client) -> None:
+    async def _session(self, client: Client) -> None:
         codes = await self._subscribe(client)
         for (topic, _), code in zip(self._subscriptions, codes, strict=False):
             if code.is_failure:
@@ -280,20 +279,20 @@ class Connection:
         self._set("connected", "")
         tasks = {asyncio.create_task(self._read()), asyncio.create_task(self._write(client))}
         try:
-            done, _ = await asyncio.wait({*tasks, client._disconnected}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*tasks, client.ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            while not self.inbox.empty():  # acknowledged: the broker does not send it again
-                self._handle(self.inbox.get_nowait())
+            while self.inbox:  # acknowledged: the broker does not send it again
+                self._handle(self.inbox.take())
         for ended in done:
             ended.result()
 
-    async def _subscribe(self, client: aiomqtt.Client) -> Sequence[ReasonCode]:
-        """Subscribe; a connection that ends meanwhile is not waited for."""
+    async def _subscribe(self, client: Client) -> Sequence[ReasonCode]:
+        """Subscribe; fail at once if the connection ends meanwhile."""
         subscribing: asyncio.Future[Any] = asyncio.ensure_future(client.subscribe(self._subscriptions))
-        ended: asyncio.Future[Any] = client._disconnected
+        ended: asyncio.Future[Any] = client.ended
         try:
             await asyncio.wait({subscribing, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not subscribing.done():
@@ -303,19 +302,19 @@ class Connection:
             subscribing.cancel()
 
     async def _read(self) -> None:
-        """Handle what comes, but first let everything come that is there already and has room.
+        """Handle messages, but first receive all that are there already and have room.
 
-        The event loop takes one message from the socket at a time. One that is handled before the next is
-        read would be the oldest of a client that is behind, and never the newest.
+        The event loop reads one message from the socket at a time. Without this, a reader that is behind
+        would handle the oldest message of a topic, not its newest.
         """
         while True:
             await self.inbox.filled.wait()
-            await self._let_come()
-            for _ in range(min(self.inbox.qsize(), _READ_AT_ONCE)):
-                self._handle(self.inbox.get_nowait())
+            await self._receive_waiting()
+            for _ in range(min(len(self.inbox), _READ_AT_ONCE)):
+                self._handle(self.inbox.take())
             self.acknowledge()
 
-    async def _let_come(self) -> None:
+    async def _receive_waiting(self) -> None:
         quiet, limit = 0, self.inbox.received + INCOMING_LIMIT
         while quiet < _QUIET_TURNS and self.inbox.received < limit and not self.inbox.half_full:
             seen = self.inbox.received
@@ -330,11 +329,11 @@ class Connection:
             except Exception:
                 _log.exception("a message on %s was not handled", message.topic)
 
-    async def _write(self, client: aiomqtt.Client) -> None:
-        """Send until the connection ends, or until all is sent after ``stop``.
+    async def _write(self, client: Client) -> None:
+        """Send until the connection ends, or after ``stop`` until everything is sent.
 
-        What is newest has its turn after each batch of the queue, which could go on for ever; at the end,
-        after all of it.
+        The newest messages have their turn after each batch of the queue, which may never be empty; after
+        ``stop`` they come last.
         """
         while True:
             if batch := self._next_batch():
@@ -349,7 +348,7 @@ class Connection:
                 self._wake.clear()
                 await self._wake.wait()
 
-    async def _send_newest(self, client: aiomqtt.Client, topic: str) -> None:
+    async def _send_newest(self, client: Client, topic: str) -> None:
         item = self._newest.pop(topic)
         try:
             await self._send_one(client, item)
@@ -364,7 +363,7 @@ class Connection:
         batch = self._first.take(_BATCH)
         return batch + self._queue.take(_BATCH - len(batch))
 
-    async def _send(self, client: aiomqtt.Client, batch: list[Outgoing]) -> None:
+    async def _send(self, client: Client, batch: list[Outgoing]) -> None:
         try:
             outcomes = await asyncio.gather(
                 *(self._send_one(client, item) for item in batch), return_exceptions=True
@@ -377,7 +376,7 @@ class Connection:
             self._queue.put_back([item for item in batch if not item.first])
             self._on_sent()
 
-    async def _send_one(self, client: aiomqtt.Client, item: Outgoing) -> None:
+    async def _send_one(self, client: Client, item: Outgoing) -> None:
         item.begun = True
         seconds = self._publish_timeout_seconds * (1 + len(item.payload) / _SLOW_BYTES)
         await client.publish(item.topic, item.payload, item.qos, item.retain, timeout=seconds)

@@ -1,6 +1,6 @@
 """How commands find a running engine: a file in the user's runtime directory holds its broker's URLs.
 
-A URL has the password of one of ``settings.USERS``, so that a command takes no more than it needs.
+Each URL has the password of one of ``accounts.USERS``, so that a command uses no more rights than it needs.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def runtime_directory() -> Path:
     """
     reasons = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a directory that platformdirs would rather have
+        warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is not set
         own = platformdirs.user_runtime_path("vmqtui", appauthor=False)
     for directory in (own, platformdirs.user_state_path("vmqtui", appauthor=False) / "run"):
         try:
@@ -77,10 +77,10 @@ def withdraw(path: Path) -> None:
 
 
 def find_url(explicit: str | None = None, *, user: str, directory: Path | None = None) -> BrokerUrl | None:
-    """The broker to talk to: ``explicit``, else ``VMQTUI_BROKER``, else the newest living engine's.
+    """The broker to connect to: ``explicit``, else ``VMQTUI_BROKER``, else that of the newest running engine.
 
-    An engine of this user is talked to as ``user``, one of ``settings.USERS``. Raises ``BadUrl`` for either
-    of the first two; a file that does not read is passed over.
+    The URL of an engine of this user is for ``user``, one of ``accounts.USERS``. Raises ``BadUrl`` for
+    either of the first two; a file that can't be read is skipped.
     """
     text = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if text:
@@ -93,7 +93,7 @@ def find_url(explicit: str | None = None, *, user: str, directory: Path | None =
 
 
 def unlisted_url(*, user: str, directory: Path | None = None) -> BrokerUrl | None:
-    """The broker of the newest living engine of this user that is not to be found without its name."""
+    """The broker of the newest running engine of this user that only commands naming it may use."""
     for announced in _read_all(directory):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             if not announced["found"]:
@@ -102,8 +102,8 @@ def unlisted_url(*, user: str, directory: Path | None = None) -> BrokerUrl | Non
 
 
 def own_url(url: BrokerUrl, *, user: str, directory: Path | None = None) -> BrokerUrl:
-    """The URL of ``user`` where ``url`` is an engine's of this user, without a credential or with its own;
-    else ``url`` as it is.
+    """The URL for ``user`` if ``url`` is that of an engine of this user, without a credential or with one of
+    its own; else ``url`` unchanged.
     """
     if url.tls or not is_loopback(url.host):
         return url
@@ -117,12 +117,12 @@ def own_url(url: BrokerUrl, *, user: str, directory: Path | None = None) -> Brok
 
 
 def left_behind(directory: Path) -> list[Path]:
-    """Files of engines that are no more."""
+    """Files of engines that have ended."""
     return [path for path, lives in _files(directory) if not lives]
 
 
 def _announced(directory: Path) -> Iterator[Path]:
-    """Files of living engines; those of dead ones are removed."""
+    """Files of running engines; those of ended ones are removed."""
     for path, lives in _files(directory):
         if lives:
             yield path
@@ -131,7 +131,7 @@ def _announced(directory: Path) -> Iterator[Path]:
 
 
 def _files(directory: Path) -> Iterator[tuple[Path, bool]]:
-    """Files that engines wrote, and whether theirs lives."""
+    """Files that engines wrote, and whether the engine's process runs."""
     for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
         pid = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
         if pid.isascii() and pid.isdigit() and len(pid) <= 10:
@@ -139,7 +139,7 @@ def _files(directory: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _read_all(directory: Path | None) -> Iterator[dict[str, Any]]:
-    """What living engines have written, the newest first."""
+    """Contents of the files of running engines, the newest first."""
     try:
         directory = runtime_directory() if directory is None else directory
         paths = sorted(_announced(directory), key=_written, reverse=True)
@@ -164,7 +164,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def process_lives(pid: int) -> bool:
-    """Whether there is a process of that id, whoever's it is."""
+    """Whether a process with that id runs, of any user."""
     if sys.platform == "win32":
         import ctypes
 
@@ -173,7 +173,7 @@ def process_lives(pid: int) -> bool:
         kernel32.OpenProcess.restype = ctypes.c_void_p
         process = ctypes.c_void_p(kernel32.OpenProcess(query, False, pid))
         if not process:
-            return ctypes.get_last_error() == 5  # ERROR_ACCESS_DENIED: it is somebody else's
+            return ctypes.get_last_error() == 5  # ERROR_ACCESS_DENIED: another user's
         code = ctypes.c_ulong()
         read = kernel32.GetExitCodeProcess(process, ctypes.byref(code))
         kernel32.CloseHandle(process)

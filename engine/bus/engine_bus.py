@@ -12,13 +12,18 @@ import msgspec
 
 from engine.advice.finding import Advice
 from engine.bus import codec, topics
-from engine.bus.answers import Answers
 from engine.bus.codec import BadRequest
 from engine.bus.connection import Connection, State
 from engine.bus.errors import BadMessage, HostTaken, NotConnected
 from engine.bus.messages import Request, Response, Status
-from engine.bus.rates import REQUESTS_A_SECOND, REQUESTS_AT_ONCE, RequestRates
-from engine.bus.request_queue import RequestQueue, Waiting
+from engine.bus.request_queue import (
+    REQUESTS_A_SECOND,
+    REQUESTS_AT_ONCE,
+    AnswerCache,
+    PendingRequest,
+    RequestQueue,
+    RequestRateLimit,
+)
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.logs import note
@@ -35,7 +40,7 @@ UNSENT_ANSWERS_LIMIT = 32
 UNSENT_ANSWERS_LIMIT_BYTES = 16 << 20
 
 _QUIET_SECONDS = 0.25
-_RECEIVE_BUFFER_BYTES = 64 << 10  # what of one client is in it, others wait for
+_RECEIVE_BUFFER_BYTES = 64 << 10  # small: one client's requests in it delay those of others
 _TOO_OFTEN = (
     f"more requests than a client may send ({REQUESTS_AT_ONCE} at once, then {REQUESTS_A_SECOND} a second);"
     " ask again later, with a new id"
@@ -52,16 +57,16 @@ _log = logging.getLogger(__name__)
 
 
 class EngineBus:
-    """Publishes for ``host`` and hands its requests to ``handler(client, request)``.
+    """Publishes the messages of ``host`` and passes its requests to ``handler(client, request)``.
 
-    ``client`` is its client id, a random one unless a broker expects another.
+    ``client`` is its client id, random unless the broker expects a certain one.
     ``on_bad_request(client, reason)`` is called for each request that cannot be decoded, which gets no
-    answer, unless its client sends more than ``rates`` let it. ``viewers`` are patterns (``view-*``) of
-    client ids whose requests are refused.
+    answer, unless its client exceeds ``rates``. ``viewers`` are patterns (``view-*``) of client ids whose
+    requests are refused.
 
-    Handlers of several requests run at once. They are begun in the order in which a client's requests came,
-    the clients in turn, and only while their answers have room on the way to the broker: an answer to a
-    request that was carried out is never dropped.
+    Several handlers run at once. Requests of a client are started in order, the clients in turn, and only
+    while there is room for their answers on the way to the broker: an answer to a request that was carried
+    out is never dropped.
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class EngineBus:
         version: str = "",
         interval_ns: int = 0,
         on_bad_request: Callable[[str, str], None] | None = None,
-        rates: RequestRates | None = None,
+        rates: RequestRateLimit | None = None,
         viewers: Sequence[str] = (),
     ) -> None:
         self.url = url
@@ -89,8 +94,8 @@ class EngineBus:
         self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
         self._config: bytes | None = None
         self._advice: bytes | None = None
-        self._answers = Answers()
-        self._rates = rates or RequestRates()
+        self._answers = AnswerCache()
+        self._rates = rates or RequestRateLimit()
         self._viewers = tuple(viewers)
         self._waiting = RequestQueue()
         self._at_work: set[asyncio.Task[None]] = set()
@@ -107,7 +112,7 @@ class EngineBus:
             will=aiomqtt.Will(topics.status(host), self._offline, qos=1, retain=True),
             newest_only=lambda topic: topic == topics.status(host),
             on_sent=self._begin_some,
-            may_come=self._may_come,
+            may_receive=self._may_receive,
             receive_buffer_bytes=_RECEIVE_BUFFER_BYTES,
         )
 
@@ -135,10 +140,10 @@ class EngineBus:
         )
 
     async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:  # noqa: ASYNC109
-        """Go online: status and ``config`` published, requests taken.
+        """Go online: publish the status and ``config``, accept requests.
 
-        Raises ``HostTaken`` when an engine of this name answers ``ping`` within ``probe_seconds`` (0: don't
-        ask, as on a broker of one's own), ``NotConnected`` when the broker is out of reach for ``timeout`` s.
+        Raises ``HostTaken`` if an engine of this name answers ``ping`` within ``probe_seconds`` (0: no probe,
+        as on the engine's own broker), ``NotConnected`` if the broker can't be reached within ``timeout`` s.
         """
         if probe_seconds > 0:
             await self._refuse_taken_host(timeout, probe_seconds)
@@ -154,9 +159,9 @@ class EngineBus:
             raise
 
     async def stop(self, last_stats: Stats | None = None, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109
-        """Answer what is in progress, publish the last stats and "offline", disconnect; in ``timeout`` s.
+        """Answer requests in progress, publish the last stats and "offline", disconnect; in ``timeout`` s.
 
-        Requests that are not begun after half of it are refused, as those that come after it are.
+        Requests that are not started after half of that time are refused, and so are later ones.
         """
         deadline = time.monotonic() + timeout
         if self._waiting or self._at_work:
@@ -177,22 +182,22 @@ class EngineBus:
         await asyncio.gather(*self._at_work, return_exceptions=True)
 
     def publish_config(self, config: Config) -> None:
-        """Publish the configuration, retained; again after each reconnection."""
+        """Publish the configuration, retained; repeated after each reconnection."""
         self._config = codec.encode(config)
         self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
 
     def publish_advice(self, advice: Advice) -> None:
-        """Publish what the advisor finds, retained; again after each reconnection."""
+        """Publish the advisor's findings, retained; repeated after each reconnection."""
         self._advice = codec.encode(advice)
         self._connection.offer(topics.advice(self.host), self._advice, qos=1, retain=True)
 
     def publish_stats(self, stats: Stats) -> None:
-        """Publish stats, with ``counters``; those not sent before the next ones are given up, and counted."""
+        """Publish stats, with ``counters``; the next ones replace them if they are not sent yet, counted."""
         stats = msgspec.structs.replace(stats, bus=self.counters)
         self._connection.offer(topics.stats(self.host), codec.encode(stats))
 
     def publish_summary(self, summary: Summary) -> None:
-        """Publish a summary, retained; one that was not sent before the next is replaced by it."""
+        """Publish a summary, retained; the next one replaces it if it is not sent yet."""
         self._connection.offer(topics.summary(self.host), codec.encode(summary), retain=True)
 
     def publish_event(self, event: Event) -> None:
@@ -257,13 +262,13 @@ class EngineBus:
         if self._stopping:
             self._refuse(client, request.id, _STOPPING, "NDIS_STATUS_NOT_ACCEPTED")
             return
-        waiting = Waiting(client, request, len(payload))
+        waiting = PendingRequest(client, request, len(payload))
         if self._make_room(waiting):
             self._waiting.add(waiting)
             self._begin_some()
 
-    def _make_room(self, new: Waiting) -> bool:
-        """Make room for a request, at the cost of the client with most waiting; whether there is room."""
+    def _make_room(self, new: PendingRequest) -> bool:
+        """Make room for a request by refusing one of the client with most waiting; whether there is room."""
         waiting, at_work = self._waiting, self._at_work
         while True:
             if len(waiting) + len(at_work) >= IN_PROGRESS_LIMIT:
@@ -279,27 +284,27 @@ class EngineBus:
                 return False
 
     def _answers_fit(self) -> bool:
-        """Whether there is room for more answers on their way to the broker."""
+        """Whether there is room for more answers to the broker."""
         unsent, unsent_bytes = self._connection.unsent_first
         return unsent < UNSENT_ANSWERS_LIMIT and unsent_bytes < UNSENT_ANSWERS_LIMIT_BYTES
 
-    def _may_come(self) -> bool:
-        """Whether more requests may come; while not, the broker keeps them, and their clients wait."""
-        taken_in = len(self._waiting) + self._connection.inbox.qsize()
+    def _may_receive(self) -> bool:
+        """Whether to receive more requests; if not, the broker keeps them, and their clients wait."""
+        taken_in = len(self._waiting) + len(self._connection.inbox)
         few_bytes = 2 * (self._waiting.size_bytes + self._at_work_bytes) <= IN_PROGRESS_LIMIT_BYTES
         return (
             taken_in < TAKEN_IN_LIMIT and few_bytes and self._answers_fit() and not self._connection.crowded
         )
 
     def _begin_some(self) -> None:
-        """Begin requests that wait, as far as there is room for them at work and for their answers."""
+        """Start waiting requests while there is room for them and for their answers."""
         while self._waiting and len(self._at_work) < AT_WORK_LIMIT and self._answers_fit():
             self._begin(self._waiting.take())
         if not self._waiting and not self._at_work:
             self._idle.set()
         self._connection.acknowledge()
 
-    def _begin(self, waiting: Waiting) -> None:
+    def _begin(self, waiting: PendingRequest) -> None:
         task = asyncio.create_task(self._carry_out(waiting.client, waiting.request))
         self._at_work.add(task)
         self._at_work_bytes += waiting.size_bytes
@@ -312,13 +317,13 @@ class EngineBus:
         task.add_done_callback(done)
 
     def _refuse(self, client: str, id: str, why: str, ndis_status: str) -> None:  # noqa: A002
-        """Refuse a request; a repetition of it gets the same answer."""
+        """Refuse a request; a repeated one gets the same answer."""
         self.refused_requests += 1
         note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
         self._answer(client, _error(id, ndis_status, why), first=False)
 
     def _correct_status(self, payload: bytes) -> None:
-        """The will of a connection that died unnoticed may come after its successor went online."""
+        """Publish the status again if another one came: the will of a lost connection may come late."""
         try:
             status = codec.decode(Status, payload)
         except BadMessage:
@@ -327,7 +332,7 @@ class EngineBus:
             self._offer_status()
 
     def _is_new(self, client: str, id: str, fingerprint: bytes) -> bool:  # noqa: A002
-        """Whether a request has not come before; one that has is answered again, unless it is in progress."""
+        """Whether a request is new; a repeated one is answered again, unless it is in progress."""
         known = self._answers.begin(client, id, fingerprint)
         if isinstance(known, bytes):
             self._connection.publish(topics.response(self.host, client), known)
@@ -347,7 +352,7 @@ class EngineBus:
             self._answer(client, _error(request.id, "NDIS_STATUS_FAILURE", message))
 
     def _answer(self, client: str, response: Response, *, first: bool = True) -> None:
-        """Give the one answer to a request, and keep it for its repetitions."""
+        """Send the answer to a request, and record it for repetitions of the request."""
         payload = codec.encode(response)
         self._answers.finish(client, response.id, payload)
         self._connection.publish(topics.response(self.host, client), payload, first=first)

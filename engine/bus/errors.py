@@ -1,5 +1,5 @@
-# ruff: noqa: N818 - they are caught and read as what happened
-"""What can go wrong between an engine and its readers, as sentences for the person who reads them."""
+# ruff: noqa: N818 - their names say what happened
+"""Errors between an engine and its readers; their texts are sentences for users."""
 
 
 class BusError(Exception):

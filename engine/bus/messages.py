@@ -1,4 +1,4 @@
-"""The messages that are of the bus itself: status, request, response."""
+"""The bus's own messages: status, request, response. Telemetry messages are in ``engine.telemetry``."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from engine.telemetry.summary import Kind
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an engine is there. ``state`` "offline" is also the engine's will.
+    """Whether an engine is online. ``state`` "offline" is also the engine's will.
 
     ``kind``: its numbers come from the model, or are measured on a real host. ``controls``: whether it takes
     requests.
@@ -25,7 +25,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation asked for by a client; ``id`` is at most 64 bytes and names it for ever."""
+    """A request for one operation; ``id``, at most 64 bytes, is never used for another request."""
 
     id: str
     op: str

@@ -1,4 +1,4 @@
-"""TLS: whom to believe, and what to show for oneself."""
+"""TLS contexts: which CA certificates to trust, and which certificate to present."""
 
 import ssl
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from engine.trusted import trusted_path
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files: ``ca`` certificates to believe (None: the system's), a certificate and its key."""
+    """PEM files: trusted ``ca`` certificates (None: the system's), a certificate and its key."""
 
     ca: str | None = None
     cert: str | None = None
@@ -22,23 +22,23 @@ NO_FILES = TlsFiles()
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """For a client: the server's certificate must be one of ``ca`` and name the host. Raises ``BadTls``."""
+    """For a client: requires a server certificate signed by ``ca`` for the host. Raises ``BadTls``."""
     ca = None if files.ca is None else _trusted(files.ca)
     try:
         context = ssl.create_default_context(cafile=ca)
     except ssl.SSLError:
         raise BadTls(f"{ca}: does not hold CA certificates in PEM form") from None
-    _show(context, files)
+    _present(context, files)
     return context
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """For a server: with ``ca``, clients must show a certificate of it. Raises ``BadTls``."""
+    """For a server: with ``ca``, clients must present a certificate signed by it. Raises ``BadTls``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if files.cert is None:
         raise BadTls("a server needs a certificate and its key (--tls-cert, --tls-key)")
-    _show(context, files)
+    _present(context, files)
     if files.ca is not None:
         try:
             context.load_verify_locations(_trusted(files.ca))
@@ -48,7 +48,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _show(context: ssl.SSLContext, files: TlsFiles) -> None:
+def _present(context: ssl.SSLContext, files: TlsFiles) -> None:
     if files.cert is None:
         if files.key is not None:
             raise BadTls(f"{files.key}: a key without its certificate (--tls-cert)")
@@ -64,12 +64,12 @@ def _show(context: ssl.SSLContext, files: TlsFiles) -> None:
 
 
 def _no_passphrase() -> NoReturn:
-    """Instead of a question on the terminal."""
+    """Called by OpenSSL for a passphrase; without it, OpenSSL would prompt on the terminal."""
     raise ValueError("the key has a passphrase")
 
 
 def _trusted(path: str) -> str:
-    """The file of CA certificates, which no other user can write to."""
+    """The path of a file of CA certificates, checked that no other user can write to it."""
     try:
         return _readable(str(trusted_path(Path(path))), "CA certificates")
     except OSError as error:

@@ -25,7 +25,7 @@ def checked_name(name: str, what: str) -> str:
 
 
 def random_client(prefix: str = "vmq") -> str:
-    """A client id nobody can guess (128 random bits)."""
+    """A client id that can't be guessed (128 random bits)."""
     return checked_name(f"{prefix}-{secrets.token_hex(16)}", "client id")
 
 
@@ -60,22 +60,22 @@ def advice(host: str) -> str:
 
 
 def telemetry(host: str, kind: str) -> str:
-    """Topic of what an engine reports under ``kind``, as ``split_telemetry`` gives it."""
+    """Topic of the messages of a ``kind``, as ``split_telemetry`` returns it."""
     return f"{PREFIX}/{host}/{kind}"
 
 
 def request(host: str, client: str) -> str:
-    """Topic on which ``client`` asks."""
+    """Topic of the requests of ``client``."""
     return f"{PREFIX}/{host}/request/{client}"
 
 
 def response(host: str, client: str) -> str:
-    """Topic on which ``client`` is answered."""
+    """Topic of the answers to ``client``."""
     return f"{PREFIX}/{host}/response/{client}"
 
 
 def split_telemetry(topic: str) -> tuple[str, str] | None:
-    """(host, kind) of a topic that an engine reports on, such as status or stats; None for any other."""
+    """(host, kind) of a telemetry topic, such as status or stats; None for any other."""
     match = _TOPIC.fullmatch(topic)
     return (match[1], match[2]) if match else None
 

@@ -14,7 +14,7 @@ _FORM = "mqtt://[user[:password]@]host[:port] or mqtts://…"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's to itself alone."""
+    """Whether a host name or address can be reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -23,7 +23,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class BrokerUrl:
-    """Where a broker is, who asks, and what TLS needs. ``str()`` and ``repr()`` leave the password out."""
+    """Address of a broker, a user and TLS files. ``str()`` and ``repr()`` leave the password out."""
 
     host: str
     port: int

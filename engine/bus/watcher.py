@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from engine.bus import codec, topics
+from engine.bus.access_rules import RETAINED
 from engine.bus.connection import Connection, Outgoing, State
 from engine.bus.errors import BadMessage, NotConnected, RequestTimeout
 from engine.bus.host_view import EVENT_LIMIT, SILENT_S, HostView
 from engine.bus.messages import Request, Response
-from engine.bus.rules import RETAINED
 from engine.bus.urls import BrokerUrl
 from engine.telemetry.events import Event
 
@@ -32,7 +32,7 @@ _FORGET_EVERY_S: Final = 1.0
 
 
 @dataclass(eq=False, slots=True)
-class _Asked:
+class _SentRequest:
     host: str
     topic: str
     payload: bytes
@@ -86,7 +86,7 @@ class Watcher:
         self._on_change = on_change
         self._on_telemetry = on_message
         self._waiting: set[asyncio.Event] = set()
-        self._asked: dict[str, _Asked] = {}
+        self._sent_requests: dict[str, _SentRequest] = {}
         self._kinds = frozenset(kinds)
         subscriptions = [(topics.telemetry(name, kind), _QOS.get(kind, 0)) for kind in kinds]
         subscriptions.append((topics.response(name, self.client), 1))
@@ -171,23 +171,23 @@ class Watcher:
             raise BadMessage(f"a request of {len(payload)} bytes (at most {codec.REQUEST_LIMIT_BYTES})")
         topic = topics.request(topics.checked_name(host, "host name"), self.client)
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        asked = _Asked(host, topic, payload, answer, self._connection.publish(topic, payload))
-        if asked.outgoing is None:
+        sent_request = _SentRequest(host, topic, payload, answer, self._connection.publish(topic, payload))
+        if sent_request.outgoing is None:
             raise NotConnected(f"too many messages wait for {self._connection.url}: {self.why}")
-        self._asked[id] = asked
+        self._sent_requests[id] = sent_request
         try:
             async with asyncio.timeout(timeout):
-                return await self._answer_to(asked)
+                return await self._answer_to(sent_request)
         except TimeoutError:
-            if not asked.begun:
+            if not sent_request.begun:
                 raise NotConnected(self.why or f"{self._connection.url} took no request in time") from None
             raise RequestTimeout(
                 f"{host} did not answer {op!r} within {timeout:g} s: {self._known_of(host)}"
             ) from None
         finally:
-            del self._asked[id]
-            if asked.outgoing is not None:
-                asked.outgoing.withdrawn = True
+            del self._sent_requests[id]
+            if sent_request.outgoing is not None:
+                sent_request.outgoing.withdrawn = True
 
     def clear(self, host: str) -> None:
         """Clear what is retained of a host, as far as the broker lets this client; it is sent by the time
@@ -217,13 +217,13 @@ class Watcher:
         )
         self._notify()
 
-    async def _answer_to(self, asked: _Asked) -> Response:
+    async def _answer_to(self, sent_request: _SentRequest) -> Response:
         seconds = FIRST_REPEAT_SECONDS
-        while not asked.answer.done():
-            await asyncio.wait({asked.answer}, timeout=seconds * random.uniform(1.0, 1.5))
-            self._repeat(asked)
+        while not sent_request.answer.done():
+            await asyncio.wait({sent_request.answer}, timeout=seconds * random.uniform(1.0, 1.5))
+            self._repeat(sent_request)
             seconds = min(2 * seconds, LONGEST_REPEAT_SECONDS)
-        return asked.answer.result()
+        return sent_request.answer.result()
 
     def _known_of(self, host: str) -> str:
         """What is known of a host that did not answer, in words."""
@@ -244,11 +244,11 @@ class Watcher:
         answered = "has answered" if self._answered else "has not answered"
         return f"it is online, its newest message is {quiet} old, and it {answered} this client before"
 
-    def _repeat(self, asked: _Asked) -> None:
+    def _repeat(self, sent_request: _SentRequest) -> None:
         """Ask again, unless it is answered or waits to be sent."""
-        if not asked.answer.done() and (asked.outgoing is None or asked.outgoing.sent):
-            asked.sent_before = True
-            asked.outgoing = self._connection.publish(asked.topic, asked.payload)
+        if not sent_request.answer.done() and (sent_request.outgoing is None or sent_request.outgoing.sent):
+            sent_request.sent_before = True
+            sent_request.outgoing = self._connection.publish(sent_request.topic, sent_request.payload)
 
     def _on_state(self, state: State, why: str) -> None:
         if state == "connected":
@@ -258,9 +258,9 @@ class Watcher:
 
     def _ask_again(self, host: str) -> None:
         """Repeat what is unanswered: the broker may have taken it while the engine was not there."""
-        for asked in self._asked.values():
-            if asked.host == host:
-                self._repeat(asked)
+        for sent_request in self._sent_requests.values():
+            if sent_request.host == host:
+                self._repeat(sent_request)
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
@@ -269,9 +269,9 @@ class Watcher:
             elif topics.host_of_response(topic, self.client) is not None:
                 response = codec.decode(Response, payload)
                 self._answered = True
-                asked = self._asked.get(response.id)
-                if asked is not None and not asked.answer.done():
-                    asked.answer.set_result(response)
+                sent_request = self._sent_requests.get(response.id)
+                if sent_request is not None and not sent_request.answer.done():
+                    sent_request.answer.set_result(response)
         except BadMessage:
             self.undecodable += 1
         self._notify()

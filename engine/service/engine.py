@@ -19,10 +19,10 @@ from typing import Any, Final, Literal, TypeVar
 from engine import __version__
 from engine.advice.thresholds import AdviceThresholds
 from engine.bus import discovery
-from engine.bus.broker import EmbeddedBroker
+from engine.bus.accounts import USERS, Listen
+from engine.bus.broker import EmbeddedBroker, supervise
 from engine.bus.engine_bus import EngineBus
 from engine.bus.messages import Request, Response
-from engine.bus.settings import USERS, Listen
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
 from engine.kernels.prepare import OF_INTERFACE, prepare
@@ -31,7 +31,6 @@ from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
 from engine.service import leftovers
 from engine.service.adviser import Adviser
-from engine.service.broker_keeper import keep
 from engine.service.feed import AnySource, Feed
 from engine.service.journal import Journal
 from engine.service.live import Listener, LiveLoop, LoopEndedError
@@ -192,7 +191,7 @@ class Engine:
             self._announce_broker(self._broker)
         if self._broker is not None:
             bus = self._bus
-            keeping = keep(self._broker, lambda: bus.state == "connected", self._note_broker)
+            keeping = supervise(self._broker, lambda: bus.state == "connected", self._note_broker)
             self._keeping = asyncio.create_task(keeping)
         live.start()
         await self._first_reading.wait()

@@ -1,10 +1,10 @@
-from engine.bus.answers import CLIENT_LIMIT, IDS_PER_CLIENT, Answers
+from engine.bus.request_queue import CLIENT_LIMIT, IDS_PER_CLIENT, AnswerCache
 
 ONE, OTHER = b"1" * 16, b"2" * 16
 
 
 def test_a_repeated_request_gets_its_first_answer() -> None:
-    answers = Answers()
+    answers = AnswerCache()
     assert answers.begin("me", "a", ONE) == "new"
     assert answers.begin("me", "a", ONE) == "in progress"
     answers.finish("me", "a", b"the answer")
@@ -14,7 +14,7 @@ def test_a_repeated_request_gets_its_first_answer() -> None:
 
 
 def test_exactly_the_last_1024_ids_of_a_client_are_kept() -> None:
-    answers = Answers()
+    answers = AnswerCache()
     for number in range(IDS_PER_CLIENT + 1):
         assert answers.begin("me", str(number), ONE) == "new"
         answers.finish("me", str(number), b"%d" % number)
@@ -24,7 +24,7 @@ def test_exactly_the_last_1024_ids_of_a_client_are_kept() -> None:
 
 
 def test_the_client_silent_longest_is_forgotten_when_there_are_too_many() -> None:
-    answers = Answers()
+    answers = AnswerCache()
     for number in range(CLIENT_LIMIT):
         answers.begin(str(number), "a", ONE)
         answers.finish(str(number), "a", b"done")
@@ -35,7 +35,7 @@ def test_the_client_silent_longest_is_forgotten_when_there_are_too_many() -> Non
 
 
 def test_a_request_in_progress_is_not_forgotten_whatever_comes_after_it() -> None:
-    answers = Answers(total_limit_bytes=100_000)
+    answers = AnswerCache(total_limit_bytes=100_000)
     assert answers.begin("me", "slow", ONE) == "new"
     for number in range(2 * IDS_PER_CLIENT):
         answers.begin("me", str(number), ONE)
@@ -48,7 +48,7 @@ def test_a_request_in_progress_is_not_forgotten_whatever_comes_after_it() -> Non
 
 
 def test_answers_are_forgotten_oldest_first_when_they_are_too_large() -> None:
-    answers = Answers(total_limit_bytes=5000)
+    answers = AnswerCache(total_limit_bytes=5000)
     noise = bytes(range(256)) * 4
     for number in range(100):
         answers.begin("me", str(number), ONE)

@@ -12,9 +12,10 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from engine.bus import rules, topics
+from engine.bus import access_rules as rules
+from engine.bus import topics
+from engine.bus.access_rules import RULES
 from engine.bus.errors import RequestTimeout
-from engine.bus.rules import RULES
 from engine.bus.tls import TlsFiles, client_context
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import aiomqtt
 import pytest
 
-from engine.bus import gate, topics
-from engine.bus.accounts import hashed
+from engine.bus import broker_process as gate
+from engine.bus import topics
+from engine.bus.accounts import ENGINE, USERS, AccessSettings, Account, hashed
 from engine.bus.broker import EmbeddedBroker
-from engine.bus.gate import OPERATOR_PACKET_LIMIT_BYTES, VIEWER_PACKET_LIMIT_BYTES, Gate
-from engine.bus.settings import ENGINE, USERS, Account, Guests
+from engine.bus.broker_process import OPERATOR_PACKET_LIMIT_BYTES, VIEWER_PACKET_LIMIT_BYTES, BrokerAccess
 from engine.bus.urls import BrokerUrl
 from engine.mqtt import outbox, packets, session
 from engine.mqtt.limits import ByteBudget
@@ -63,10 +63,10 @@ async def raw(url: BrokerUrl, name: str = "", keepalive: int = 60) -> AsyncItera
 
 @contextlib.asynccontextmanager
 async def listening(
-    guests: Guests, budget: ByteBudget | None = None
+    guests: AccessSettings, budget: ByteBudget | None = None
 ) -> AsyncIterator[tuple[Listener, BrokerUrl]]:
     """The broker, in this process."""
-    listener = Listener(Gate(guests), budget)
+    listener = Listener(BrokerAccess(guests), budget)
     port = await listener.serve("127.0.0.1", 0)
     try:
         yield listener, BrokerUrl("127.0.0.1", port, user="owner", password="owner")
@@ -74,9 +74,11 @@ async def listening(
         await listener.close()
 
 
-def guests(*accounts: Account) -> Guests:
+def guests(*accounts: Account) -> AccessSettings:
     passwords = {user: user for user in (*USERS, ENGINE)}
-    return Guests(host="own", engine_client="own-engine", passwords=passwords, accounts=list(accounts))
+    return AccessSettings(
+        host="own", engine_client="own-engine", passwords=passwords, accounts=list(accounts)
+    )
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,7 @@ async def test_a_name_that_there_is_not_costs_as_much_as_one_that_there_is(
 ) -> None:
     hashes: list[str] = []
     monkeypatch.setattr(gate, "fits", lambda password, stored: hashes.append(stored))
-    door = Gate(guests(Account("ann", "operator", hashed("right"))))
+    door = BrokerAccess(guests(Account("ann", "operator", hashed("right"))))
     for user in (b"ann", b"bob", b""):
         packet = connect_packet(b"who", flags=0xC2, tail=text(user) + text(b"wrong"))
         with pytest.raises(Refused, match="a wrong user or password"):

@@ -3,9 +3,9 @@
 import aiomqtt
 import pytest
 
-from engine.bus import inbox as inbox_module
+from engine.bus import client as inbox_module
+from engine.bus.client import Inbox
 from engine.bus.codec import MESSAGE_LIMIT_BYTES
-from engine.bus.inbox import Inbox
 
 
 def message(topic: str, payload: bytes = b"") -> aiomqtt.Message:
@@ -15,8 +15,8 @@ def message(topic: str, payload: bytes = b"") -> aiomqtt.Message:
 def drained(inbox: Inbox) -> list[tuple[str, bytes]]:
     """All that waits, in order."""
     found = []
-    while not inbox.empty():
-        one = inbox.get_nowait()
+    while inbox:
+        one = inbox.take()
         found.append((one.topic.value, one.payload))
     return found
 
@@ -53,11 +53,13 @@ def test_bytes_are_bounded_too_and_no_message_is_larger_than_any_may_be(inbox: I
     assert inbox.waiting_bytes <= inbox_module.INCOMING_LIMIT_BYTES
     assert (len(drained(inbox)), inbox.replaced, inbox.dropped) == (3, 4, 3)
     inbox.put_nowait(message("all", bytes(MESSAGE_LIMIT_BYTES + 1)))
-    assert (inbox.empty(), inbox.dropped) == (True, 4)
+    assert (len(inbox), inbox.dropped) == (0, 4)
 
 
-async def test_who_waits_is_given_the_next_one(inbox: Inbox) -> None:
+async def test_it_is_filled_while_a_message_waits(inbox: Inbox) -> None:
+    assert not inbox.filled.is_set()
     inbox.put_nowait(message("new/a", b"1"))
     inbox.put_nowait(message("new/a", b"2"))
-    assert (inbox.filled.is_set(), (await inbox.get()).payload) == (True, b"2")
+    await inbox.filled.wait()
+    assert inbox.take().payload == b"2"
     assert not inbox.filled.is_set()

@@ -6,10 +6,8 @@ import msgspec
 import pytest
 
 from engine.advice.finding import Advice
-from engine.bus import (
-    rules,
-    topics,
-)
+from engine.bus import access_rules as rules
+from engine.bus import topics
 from engine.bus.messages import Request, Response, Status
 from engine.ndis import counters
 from engine.telemetry.config import AdapterConfig, Config, FilterConfig, QueueConfig

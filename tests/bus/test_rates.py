@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bus import engine_bus
-from engine.bus.answers import CLIENT_LIMIT
 from engine.bus.connection import QUEUE_LIMIT, Outgoing, _Queue
 from engine.bus.engine_bus import AT_WORK_LIMIT, IN_PROGRESS_LIMIT, UNSENT_ANSWERS_LIMIT, EngineBus
-from engine.bus.rates import REQUESTS_AT_ONCE, RequestRates
+from engine.bus.request_queue import CLIENT_LIMIT, REQUESTS_AT_ONCE, RequestRateLimit
 from engine.bus.urls import BrokerUrl
 from tests.bus.conftest import EngineStandIn
 
@@ -32,7 +31,7 @@ def clock() -> Clock:
 
 
 def test_a_client_may_ask_at_once_and_then_so_many_a_second(clock: Clock) -> None:
-    rates = RequestRates(10, 30, clock)
+    rates = RequestRateLimit(10, 30, clock)
     assert [rates.take("a") for _ in range(32)] == [True] * 30 + [False] * 2
     clock.now += 0.5
     assert [rates.take("a") for _ in range(7)] == [True] * 5 + [False] * 2
@@ -41,14 +40,14 @@ def test_a_client_may_ask_at_once_and_then_so_many_a_second(clock: Clock) -> Non
 
 
 def test_one_client_takes_nothing_from_another(clock: Clock) -> None:
-    rates = RequestRates(1, 1, clock)
+    rates = RequestRateLimit(1, 1, clock)
     assert rates.take("a")
     assert not rates.take("a")
     assert rates.take("b")
 
 
 def test_what_is_known_of_clients_is_bounded(clock: Clock) -> None:
-    rates = RequestRates(1, 1, clock)
+    rates = RequestRateLimit(1, 1, clock)
     assert rates.take("a")
     for number in range(CLIENT_LIMIT - 1):
         assert rates.take(f"other-{number}")
@@ -61,7 +60,7 @@ def test_what_is_known_of_clients_is_bounded(clock: Clock) -> None:
 @given(st.lists(st.floats(0, 5), max_size=60))
 def test_never_more_than_the_bucket_and_what_ran_in(pauses: list[float]) -> None:
     clock = Clock()
-    rates, taken = RequestRates(2, 5, clock), 0
+    rates, taken = RequestRateLimit(2, 5, clock), 0
     for pause in pauses:
         clock.now += pause
         taken += rates.take("a")
@@ -71,7 +70,7 @@ def test_never_more_than_the_bucket_and_what_ran_in(pauses: list[float]) -> None
 class Bus(EngineBus):
     """An engine's bus without a broker: what it would send is kept."""
 
-    def __init__(self, stand_in: EngineStandIn, rates: RequestRates | None = None) -> None:
+    def __init__(self, stand_in: EngineStandIn, rates: RequestRateLimit | None = None) -> None:
         super().__init__(NOWHERE, "hv01", stand_in, on_bad_request=stand_in.note_bad, rates=rates)
 
     def receive(self, id: str, op: str = "ping", client: str = "c") -> None:  # noqa: A002
@@ -99,7 +98,7 @@ class Bus(EngineBus):
 async def test_beyond_it_requests_are_refused_in_a_sentence_counted_and_not_carried_out(
     stand_in: EngineStandIn, clock: Clock
 ) -> None:
-    bus = Bus(stand_in, RequestRates(1, 3, clock))
+    bus = Bus(stand_in, RequestRateLimit(1, 3, clock))
     for number in range(5):
         bus.receive(str(number))
     answers = {one["id"]: one for one in await bus.answers()}
@@ -123,7 +122,7 @@ async def test_beyond_it_requests_are_refused_in_a_sentence_counted_and_not_carr
 async def test_beyond_it_what_cannot_be_decoded_is_counted_and_makes_no_event(
     stand_in: EngineStandIn, clock: Clock
 ) -> None:
-    bus = Bus(stand_in, RequestRates(1, 3, clock))
+    bus = Bus(stand_in, RequestRateLimit(1, 3, clock))
     for _ in range(5):
         bus.receive_raw(b"\xc1")
     assert bus.counters.bad_requests == 5
@@ -133,7 +132,7 @@ async def test_beyond_it_what_cannot_be_decoded_is_counted_and_makes_no_event(
 async def test_a_request_at_work_stays_so_when_it_is_repeated_too_often(
     stand_in: EngineStandIn, clock: Clock
 ) -> None:
-    bus = Bus(stand_in, RequestRates(1, 1, clock))
+    bus = Bus(stand_in, RequestRateLimit(1, 1, clock))
     stand_in.hold.clear()
     for _ in range(3):
         bus.receive("1", "free_queue")
@@ -220,11 +219,11 @@ async def test_requests_wait_while_their_answers_have_no_room_and_no_answer_is_d
     unsent, _ = bus._connection.unsent_first
     assert UNSENT_ANSWERS_LIMIT <= unsent < UNSENT_ANSWERS_LIMIT + AT_WORK_LIMIT
     assert len(stand_in.requests) == unsent  # the others are not begun
-    assert not bus._may_come()
+    assert not bus._may_receive()
     answers = await bus.answers()
     assert [int(one["id"]) for one in answers] == list(range(IN_PROGRESS_LIMIT))
     assert bus.counters.messages_dropped == 0
-    assert bus._may_come()
+    assert bus._may_receive()
 
 
 async def test_events_without_room_do_not_take_that_of_answers(stand_in: EngineStandIn) -> None:
@@ -254,7 +253,7 @@ async def test_a_flood_that_cannot_be_decoded_makes_no_more_events_than_can_be_s
 async def test_refusals_of_who_asks_too_often_keep_no_other_client_waiting(
     stand_in: EngineStandIn, clock: Clock
 ) -> None:
-    bus = Bus(stand_in, RequestRates(1, 1, clock))
+    bus = Bus(stand_in, RequestRateLimit(1, 1, clock))
     for number in range(QUEUE_LIMIT + 9):
         bus.receive(f"too-often-{number}", client="floods")
     bus.receive("x", client="another")

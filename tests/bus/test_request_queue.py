@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bus.messages import Request
-from engine.bus.request_queue import RequestQueue, Waiting
+from engine.bus.request_queue import PendingRequest, RequestQueue
 
 
-def waiting(client: str, number: int = 0, size_bytes: int = 1) -> Waiting:
-    return Waiting(client, Request(id=str(number), op="ping"), size_bytes)
+def waiting(client: str, number: int = 0, size_bytes: int = 1) -> PendingRequest:
+    return PendingRequest(client, Request(id=str(number), op="ping"), size_bytes)
 
 
 def test_a_client_that_asks_once_has_its_turn_after_one_request_of_each_other() -> None:

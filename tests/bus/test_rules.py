@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bus import topics
-from engine.bus.rules import (
+from engine.bus.access_rules import (
     RETAINED,
     ROLES,
     TELEMETRY,
-    Party,
+    Principal,
     Role,
     may_clear,
     may_publish,
@@ -17,15 +17,15 @@ from engine.bus.rules import (
     may_subscribe,
 )
 
-VIEWER = Party("viewer", "v")
-OPERATOR = Party("operator", "o")
-ENGINE = Party("engine", "e", "hv01")
+VIEWER = Principal("viewer", "v")
+OPERATOR = Principal("operator", "o")
+ENGINE = Principal("engine", "e", "hv01")
 
 OF_HV01 = [f"vmq/v1/hv01/{kind}" for kind in TELEMETRY]
 
 
-@pytest.mark.parametrize("party", [VIEWER, OPERATOR, ENGINE, Party("engine", "unclaimed")])
-def test_everyone_reads_the_telemetry_of_every_host_and_the_answers_to_itself(party: Party) -> None:
+@pytest.mark.parametrize("party", [VIEWER, OPERATOR, ENGINE, Principal("engine", "unclaimed")])
+def test_everyone_reads_the_telemetry_of_every_host_and_the_answers_to_itself(party: Principal) -> None:
     for host in ("hv01", "hv02"):
         assert all(may_read(party, f"vmq/v1/{host}/{kind}") for kind in TELEMETRY)
         assert may_read(party, topics.response(host, party.client))
@@ -60,11 +60,11 @@ def test_an_engine_speaks_for_its_host_only() -> None:
     assert may_read(ENGINE, topics.request("hv01", "anyone"))
     assert not may_read(ENGINE, topics.request("hv02", "anyone"))
     assert not may_publish(ENGINE, "vmq/v1/hv02/stats")
-    assert not any(may_publish(Party("engine", "unclaimed"), topic) for topic in OF_HV01)
+    assert not any(may_publish(Principal("engine", "unclaimed"), topic) for topic in OF_HV01)
 
 
 @pytest.mark.parametrize("party", [VIEWER, OPERATOR])
-def test_nobody_else_reads_requests(party: Party) -> None:
+def test_nobody_else_reads_requests(party: Principal) -> None:
     assert not may_read(party, topics.request("hv01", party.client))
     assert not may_subscribe(party, topics.request("+", "+"))
 
@@ -89,6 +89,6 @@ kinds = st.sampled_from(["status", "config", "stats", "event", "request/a", "res
 def test_a_topic_one_may_read_may_be_subscribed_to_by_its_name(
     role: Role, client: str, host: str, kind: str
 ) -> None:
-    party = Party(role, client, host)
+    party = Principal(role, client, host)
     topic = f"vmq/v1/{host}/{kind}"
     assert may_subscribe(party, topic) or not may_read(party, topic)

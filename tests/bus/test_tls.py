@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.bus import accounts
-from engine.bus.accounts import account_line, read_accounts
+from engine.bus.accounts import Account, account_line, read_accounts
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.errors import BadAccounts, BadTls
-from engine.bus.settings import Account
 from engine.bus.tls import TlsFiles, client_context, server_context
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher

@@ -7,7 +7,7 @@ from itertools import islice
 import msgspec
 import pytest
 
-from engine.bus import codec, host_view, inbox
+from engine.bus import client, codec, host_view
 from engine.bus import watcher as watcher_module
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.connection import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, Connection, backoff
@@ -125,7 +125,7 @@ async def test_a_request_without_a_broker_says_why_and_is_not_sent_later(
 async def test_many_large_answers_at_once_all_have_room(
     broker_url: BrokerUrl, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "INCOMING_LIMIT_BYTES", 200_000)
+    monkeypatch.setattr(client, "INCOMING_LIMIT_BYTES", 200_000)
     monkeypatch.setattr(watcher_module, "FIRST_REPEAT_SECONDS", 60.0)
 
     async def large(client: str, request: Request) -> Response:

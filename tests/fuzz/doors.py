@@ -7,8 +7,8 @@ import logging
 from typing import Any, Final
 
 from engine.bus import topics
+from engine.bus.access_rules import Principal, may_publish, may_read, may_subscribe
 from engine.bus.errors import BadUrl
-from engine.bus.rules import Party, may_publish, may_read, may_subscribe
 from engine.bus.urls import BrokerUrl
 from engine.logs import JsonForm, TextForm, relayed
 from engine.mqtt import packets
@@ -38,8 +38,8 @@ def _topic(data: bytes) -> None:
 def _access(data: bytes) -> None:
     """A topic, or a filter of topics, and what each role may do with it."""
     text = data.decode("utf-8", "replace")
-    viewer, operator = Party("viewer", "c"), Party("operator", "c")
-    for party in (viewer, operator, Party("engine", "e", "hv01"), Party("engine", "o")):
+    viewer, operator = Principal("viewer", "c"), Principal("operator", "c")
+    for party in (viewer, operator, Principal("engine", "e", "hv01"), Principal("engine", "o")):
         reads, publishes = may_read(party, text), may_publish(party, text)
         if not set("+#") & set(text):
             assert may_subscribe(party, text) or not reads

@@ -8,10 +8,9 @@ from typing import Final
 
 import engine.scenario
 from engine.bus import codec, discovery
-from engine.bus.accounts import ACCOUNT_LIMIT, read_accounts
+from engine.bus.accounts import ACCOUNT_LIMIT, ENGINE, USERS, read_accounts
 from engine.bus.errors import BadAccounts, BadMessage, BadUrl
 from engine.bus.messages import Status
-from engine.bus.settings import ENGINE, USERS
 from engine.ndis.host import Host
 from engine.scenario.keys import keys_of, rows_of
 from engine.scenario.load import ScenarioError, load, load_traffic, read_traffic

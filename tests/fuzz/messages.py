@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from engine.bus import codec
-from engine.bus.answers import Answers
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Response, Status
+from engine.bus.request_queue import AnswerCache
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.scenario.load import loads
@@ -131,7 +131,7 @@ def _answer(outcome: Outcome, id: str) -> bytes:  # noqa: A002
 
 def _requests(data: bytes) -> None:
     """A client's requests, one after the other, to one host: each answered, none half done."""
-    host, plane, answers = Host(_few_queues()), Buffers(), Answers(total_limit_bytes=65_536)
+    host, plane, answers = Host(_few_queues()), Buffers(), AnswerCache(total_limit_bytes=65_536)
     plane.carry_out(host.start())
     try:
         several = STREAM.read(data)[:32]

@@ -29,7 +29,7 @@ from vmqtui.printable import printable
 _CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 
 if TYPE_CHECKING:
-    from engine.bus.settings import Listen
+    from engine.bus.accounts import Listen
     from engine.service.engine import Engine
     from engine.traffic.capture_file import CaptureFile
 
@@ -164,7 +164,7 @@ def _await_close(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) ->
 
 def parse_listen(listen: str | None, insecure: bool = False, accounts: Path | None = None) -> "Listen | None":
     """Where an engine's own broker listens, None where nothing is said. Ends with 2 when it does not read."""
-    from engine.bus.settings import Listen
+    from engine.bus.accounts import Listen
 
     if listen is None:
         if accounts is not None:
@@ -188,8 +188,7 @@ def parse_listen(listen: str | None, insecure: bool = False, accounts: Path | No
 
 def _listening(host: str, port: int, insecure: bool, accounts: Path | None) -> "Listen":
     """Where to listen, with what is needed there. Ends with 2 where something is missing."""
-    from engine.bus.accounts import read_accounts
-    from engine.bus.settings import Listen
+    from engine.bus.accounts import Listen, read_accounts
     from engine.bus.tls import NO_FILES, server_context
     from engine.bus.urls import is_loopback
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from engine.bus.access_rules import RETAINED
 from engine.bus.errors import RequestTimeout
-from engine.bus.rules import RETAINED
 from engine.bus.topics import checked_name
 from engine.bus.watcher import Watcher
 from vmqtui.cli.attach import ANSWER_S, open_watcher

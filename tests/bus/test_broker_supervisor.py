@@ -7,12 +7,12 @@ import sys
 import psutil
 import pytest
 
+from engine.bus import broker as broker_module
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.errors import BrokerFailed
 from engine.bus.watcher import Watcher
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
-from engine.service import broker_keeper
 from engine.service.engine import Engine
 
 
@@ -61,9 +61,9 @@ class StandIn(EmbeddedBroker):
 async def test_a_broker_that_lets_nobody_connect_is_started_again_until_that_succeeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker_keeper, "HANGS_AFTER_S", 0.05)
-    monkeypatch.setattr(broker_keeper, "_LOOK_S", 0.01)
-    monkeypatch.setattr(broker_keeper, "_DELAYS_S", (0.0,))
+    monkeypatch.setattr(broker_module, "HANGS_AFTER_S", 0.05)
+    monkeypatch.setattr(broker_module, "_POLL_S", 0.01)
+    monkeypatch.setattr(broker_module, "_DELAYS_S", (0.0,))
     broker, back = StandIn(failures=2), asyncio.Event()
     told: list[str] = []
 
@@ -71,7 +71,7 @@ async def test_a_broker_that_lets_nobody_connect_is_started_again_until_that_suc
         told.append(sentence)
         back.set()
 
-    keeping = asyncio.create_task(broker_keeper.keep(broker, back.is_set, tell))
+    keeping = asyncio.create_task(broker_module.supervise(broker, back.is_set, tell))
     async with asyncio.timeout(60):
         await back.wait()
     keeping.cancel()

@@ -1,8 +1,7 @@
-"""Who may publish and read what: the rules of access, as data.
+"""Access rules, as data: which role may publish and read which topics.
 
-The embedded broker asks them for every message; the configurations for other brokers that docs/access.md
-shows are held to them by tests. Roles include each other: an engine may do what an operator may, an
-operator what a viewer may.
+The embedded broker applies them to every message; tests compare the configurations for other brokers in
+docs/access.md with them. Roles are nested: an operator has the rights of a viewer, an engine those of both.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from engine.bus import topics
 
 Role = Literal["viewer", "operator", "engine"]
 Action = Literal["publish", "read", "clear"]
-"""To clear is to publish no bytes, retained: a broker then forgets what it retained."""
+""""clear": publish an empty retained message, which removes the retained one."""
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 TELEMETRY: Final = ("status", "config", "stats", "summary", "event", "advice")
 RETAINED: Final = ("status", "config", "summary", "advice")
-"""What a broker keeps for those who come later; anything else that says it is to be retained is not."""
+"""Kinds of messages that a broker retains; it delivers any other message without retaining it."""
 
 HOST: Final = "HOST"
 CLIENT: Final = "CLIENT"
@@ -26,9 +25,9 @@ CLIENT: Final = "CLIENT"
 
 @dataclass(frozen=True)
 class Rule:
-    """``role``, and those above it, may do ``action`` with ``topic``.
+    """``role``, and roles above it, may do ``action`` with ``topic``.
 
-    In it ``CLIENT`` is the client's own id, ``HOST`` the host whose engine it is, ``+`` any.
+    In a topic ``CLIENT`` is the client's own id, ``HOST`` the host whose engine it is, ``+`` any name.
     """
 
     role: Role
@@ -48,7 +47,7 @@ RULES: Final = (
 
 
 @dataclass(frozen=True)
-class Party:
+class Principal:
     """A client with its role; ``host`` is the one it is the engine of, if any."""
 
     role: Role
@@ -56,30 +55,30 @@ class Party:
     host: str | None = None
 
 
-def may_publish(party: Party, topic: str) -> bool:
-    """Whether ``party`` may publish to ``topic``, itself or by its will."""
-    return any(_matches(allowed, topic) for allowed in _allowed(party, "publish"))
+def may_publish(principal: Principal, topic: str) -> bool:
+    """Whether ``principal`` may publish to ``topic``, also by its will."""
+    return any(_matches(allowed, topic) for allowed in _allowed(principal, "publish"))
 
 
-def may_clear(party: Party, topic: str) -> bool:
-    """Whether ``party`` may clear what is retained on ``topic``."""
-    return any(_matches(allowed, topic) for allowed in _allowed(party, "clear"))
+def may_clear(principal: Principal, topic: str) -> bool:
+    """Whether ``principal`` may clear the retained message of ``topic``."""
+    return any(_matches(allowed, topic) for allowed in _allowed(principal, "clear"))
 
 
-def may_read(party: Party, topic: str) -> bool:
-    """Whether a message on ``topic`` may be given to ``party``, whatever it has subscribed to."""
-    return any(_matches(allowed, topic) for allowed in _allowed(party, "read"))
+def may_read(principal: Principal, topic: str) -> bool:
+    """Whether ``principal`` may receive messages on ``topic``, whichever filters it subscribed to."""
+    return any(_matches(allowed, topic) for allowed in _allowed(principal, "read"))
 
 
-def may_subscribe(party: Party, topic_filter: str) -> bool:
-    """Whether ``topic_filter`` matches anything that ``party`` may read; the rest is not given to it."""
-    return any(_overlap(allowed, topic_filter) for allowed in _allowed(party, "read"))
+def may_subscribe(principal: Principal, topic_filter: str) -> bool:
+    """Whether ``topic_filter`` matches any topic that ``principal`` may read; it receives only those."""
+    return any(_overlap(allowed, topic_filter) for allowed in _allowed(principal, "read"))
 
 
 @lru_cache(maxsize=1024)
-def _allowed(party: Party, action: Action) -> tuple[str, ...]:
-    rank = ROLES.index(party.role)
-    names = {CLIENT: party.client, HOST: party.host}
+def _allowed(principal: Principal, action: Action) -> tuple[str, ...]:
+    rank = ROLES.index(principal.role)
+    names = {CLIENT: principal.client, HOST: principal.host}
     allowed = []
     for rule in RULES:
         levels = [names.get(level, level) for level in rule.topic.split("/")]
@@ -89,7 +88,7 @@ def _allowed(party: Party, action: Action) -> tuple[str, ...]:
 
 
 def _matches(allowed: str, topic: str) -> bool:
-    """Whether a topic, which has no wildcards, fits; a level that ``+`` stands for is a name."""
+    """Whether a topic without wildcards matches a rule's; ``+`` stands for a valid name."""
     rule, levels = allowed.split("/"), topic.split("/")
     return len(rule) == len(levels) and all(
         mine == its or (mine == "+" and topics.valid_name(its))
