@@ -18,7 +18,7 @@ from engine.bus.urls import BrokerUrl
 from engine.trusted import UntrustedError, open_trusted, trusted_path
 from vmqtui.cli import reach
 from vmqtui.cli.failures import CommandError
-from vmqtui.preferences.load import PreferencesError, load_preferences
+from vmqtui.preferences.file import PreferencesError, load_preferences
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 as_root = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.conftest import Here
 from vmqtui.cli.own import own_preferences
-from vmqtui.preferences.load import loads
+from vmqtui.preferences.file import loads
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.actions import ACTIONS
 from vmqtui.export.files import write_csv
 from vmqtui.export.tables import COLUMNS, Rows
-from vmqtui.preferences.load import PreferencesError, load_preferences
+from vmqtui.preferences.file import PreferencesError, load_preferences
 from vmqtui.preferences.model import Preferences, TableColumns
 from vmqtui.recorded import RecordedLink
 from vmqtui.state.model import Model

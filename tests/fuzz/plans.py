@@ -25,9 +25,8 @@ from tests.fuzz.target import Target, check_sentence, room, written
 from tests.vmqtui.compare.test_reports import comparison
 from vmqtui.cli.advise import read_settings
 from vmqtui.cli.failures import CommandError
-from vmqtui.compare.markdown import markdown
 from vmqtui.compare.page import page
-from vmqtui.compare.terminal import lines
+from vmqtui.compare.text import lines, markdown
 from vmqtui.export.files import UnfitValueError, write_parquet
 from vmqtui.export.tables import COLUMNS, Rows
 from vmqtui.printable import is_plain

@@ -9,7 +9,7 @@ import pytest
 
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.keys import Tables, keys_of
-from vmqtui.preferences.load import loads
+from vmqtui.preferences.file import loads
 from vmqtui.preferences.model import PLACES, Broker, Preferences, TableColumns, Thresholds
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"

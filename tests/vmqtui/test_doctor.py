@@ -16,8 +16,8 @@ from engine.kernels import cache as kernel_cache
 from engine.scenario.load import default_scenario
 from engine.service import leftovers
 from engine.service.machine import Machine
-from vmqtui.doctor import installation, machine, outside
-from vmqtui.doctor.finding import Finding
+from vmqtui import doctor
+from vmqtui.doctor import Finding
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def test_what_the_default_scenario_needs_is_what_an_engine_of_it_makes() -> None
     try:
         from engine.kernels.layout import total_bytes
 
-        assert machine.default_bytes() == total_bytes(made.plane.sizes)
+        assert doctor.default_bytes() == total_bytes(made.plane.sizes)
     finally:
         made.close()
 
 
 def test_too_little_shared_memory_fails_and_says_how_much_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "free_bytes", lambda: 1_000)
-    [found] = machine.shared_memory()
+    monkeypatch.setattr(doctor, "free_bytes", lambda: 1_000)
+    [found] = doctor.shared_memory()
     assert (found.verdict, found.found[:22]) == ("failed", "1,000 bytes are free, ")
     assert "--shm-size" in found.advice
 
@@ -54,10 +54,10 @@ def test_a_package_that_is_missing_or_of_another_version_is_named(monkeypatch: p
         return versions[name]
 
     monkeypatch.setattr(metadata, "version", version)
-    assert installation.misfit("numpy>=2") == "numpy 1.26.4 is not >=2"
-    assert installation.misfit("textual<9,>=8") == "textual 9.0.0 is not <9,>=8"
-    assert installation.misfit("aiomqtt<3,>=2.4") == ""
-    assert installation.misfit("psutil>=6; extra == 'x'") == "psutil is missing"
+    assert doctor.misfit("numpy>=2") == "numpy 1.26.4 is not >=2"
+    assert doctor.misfit("textual<9,>=8") == "textual 9.0.0 is not <9,>=8"
+    assert doctor.misfit("aiomqtt<3,>=2.4") == ""
+    assert doctor.misfit("psutil>=6; extra == 'x'") == "psutil is missing"
 
 
 @pytest.mark.parametrize(
@@ -72,23 +72,23 @@ def test_a_package_that_is_missing_or_of_another_version_is_named(monkeypatch: p
     ],
 )
 def test_colours_are_what_the_terminal_says_of_itself(environment: dict[str, str], verdict: str) -> None:
-    assert outside.colours(environment, windows=False).verdict == verdict
+    assert doctor.colours(environment, windows=False).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("encoding", "verdict"), [("utf-8", "ok"), ("ascii", "failed"), ("no such", "failed")]
 )
 def test_a_terminal_has_to_have_box_drawing_characters(encoding: str, verdict: str) -> None:
-    assert outside.characters(encoding).verdict == verdict
+    assert doctor.characters(encoding).verdict == verdict
 
 
 @pytest.mark.parametrize(("size", "verdict"), [((80, 24), "ok"), ((79, 24), "note"), ((80, 23), "note")])
 def test_80_by_24_is_room_enough(size: tuple[int, int], verdict: str) -> None:
-    assert outside.terminal_size(*size).verdict == verdict
+    assert doctor.terminal_size(*size).verdict == verdict
 
 
 async def named(url: str) -> list[Finding]:
-    return [one async for one in outside.named_broker(url, lambda each: each)]
+    return [one async for one in doctor.named_broker(url, lambda each: each)]
 
 
 async def test_a_broker_that_answers_is_ok_and_one_that_does_not_is_said_why() -> None:
@@ -109,7 +109,7 @@ async def test_a_broker_beyond_loopback_without_tls_is_noted(monkeypatch: pytest
     async def reached(subject: str, url: BrokerUrl, advice: str) -> Finding:
         return Finding(subject, "ok", "")
 
-    monkeypatch.setattr(outside, "_reached", reached)
+    monkeypatch.setattr(doctor, "_reached", reached)
     assert [one.verdict for one in await named("mqtt://192.0.2.1")] == ["ok", "note"]
     assert [one.verdict for one in await named("mqtts://192.0.2.1")] == ["ok"]
     assert [one.verdict for one in await named("mqtt://[::1]")] == ["ok"]
@@ -129,41 +129,41 @@ def test_files_of_dead_engines_are_found_and_removed_when_asked(
     for path in (*dead, *others):
         path.touch()
 
-    found = list(machine.stale(clean=False))
+    found = list(doctor.stale(clean=False))
     assert [one.verdict for one in found] == ["note", "note"]
     assert all("--clean" in one.advice for one in found)
     assert all(path.exists() for path in dead)
 
-    assert [one.verdict for one in machine.stale(clean=True)] == ["ok", "ok"]
+    assert [one.verdict for one in doctor.stale(clean=True)] == ["ok", "ok"]
     assert not any(path.exists() for path in dead)
     assert all(path.exists() for path in (living, *others))
-    assert [one.found for one in machine.stale(clean=True)] == ["crashed engines left nothing behind"]
+    assert [one.found for one in doctor.stale(clean=True)] == ["crashed engines left nothing behind"]
 
 
 def test_without_a_place_for_kernels_every_start_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     place: Any = None
-    monkeypatch.setattr(installation, "CACHE_DIRECTORY", place)
-    [found] = installation.kernels()
+    monkeypatch.setattr(doctor, "CACHE_DIRECTORY", place)
+    [found] = doctor.kernels()
     assert found.verdict == "note"
     assert "XDG_CACHE_HOME" in found.advice
 
 
 def test_the_content_of_the_kernel_cache_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "CACHE_DIRECTORY", tmp_path)
-    monkeypatch.setattr(installation, "REFUSED", ())
+    monkeypatch.setattr(doctor, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(doctor, "REFUSED", ())
     kernel_cache.keep(tmp_path, "one", b"machine code")
     kernel_cache.complete(tmp_path / kernel_cache.COMPLETE)
-    assert [one.verdict for one in installation.kernels()] == ["ok"]
+    assert [one.verdict for one in doctor.kernels()] == ["ok"]
     os.truncate(tmp_path / "one.kernel", 40)
-    [found] = installation.kernels()
+    [found] = doctor.kernels()
     assert (found.verdict, found.found) == ("note", f"{tmp_path / 'one.kernel'}: is damaged")
 
 
 def test_a_cache_that_others_can_write_is_told_with_the_one_that_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installation, "CACHE_DIRECTORY", tmp_path)
-    monkeypatch.setattr(installation, "REFUSED", ("/home can be written by every user",))
-    refused, _ = installation.kernels()
+    monkeypatch.setattr(doctor, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(doctor, "REFUSED", ("/home can be written by every user",))
+    refused, _ = doctor.kernels()
     assert (refused.verdict, refused.found.endswith(": /home can be written by every user")) == ("note", True)
     assert str(tmp_path) in refused.advice

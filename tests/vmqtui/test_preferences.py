@@ -10,16 +10,16 @@ from tests.vmqtui.conftest import Running, screen_text
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.shared import drops_level, load_level, use_level, use_thresholds
-from vmqtui.preferences.load import (
+from vmqtui.preferences.file import (
     ENVIRONMENT_VARIABLE,
     MOST_MISTAKES,
     PreferencesError,
+    as_toml,
     config_path,
     load_preferences,
     loads,
 )
 from vmqtui.preferences.model import PLACES, Preferences, TableColumns, Thresholds
-from vmqtui.preferences.show import as_toml
 from vmqtui.widgets.table import LiveTable
 
 WHOLE = """

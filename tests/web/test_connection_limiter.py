@@ -9,8 +9,8 @@ import psutil
 import pytest
 from aiohttp import web
 
-from vmqtui.web import connection_limiter
-from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
+from vmqtui.web import connections
+from vmqtui.web.connections import RUNNER, ConnectionLimiter, listen_on
 
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /quick HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
@@ -151,7 +151,7 @@ async def test_without_descriptors_it_waits_in_silence_and_goes_on(
             return await accept(listener)  # type: ignore[arg-type]
 
         monkeypatch.setattr(event_loop, "sock_accept", scarce)
-        monkeypatch.setattr(connection_limiter, "_PAUSE_S", 0.0)
+        monkeypatch.setattr(connections, "_PAUSE_S", 0.0)
         await served.ask()
         await served.ask()
     assert [record.message for record in caplog.records] == ["connections_full"]

@@ -168,7 +168,7 @@ class _Progress:
 
 
 def _print(comparison: "Comparison") -> None:
-    from vmqtui.compare.terminal import lines
+    from vmqtui.compare.text import lines
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print("\n".join(lines(comparison, width)))
@@ -176,8 +176,8 @@ def _print(comparison: "Comparison") -> None:
 
 def _write(comparison: "Comparison", path: Path) -> None:
     """Write a report in the form that its name says."""
-    from vmqtui.compare.markdown import markdown
     from vmqtui.compare.page import page
+    from vmqtui.compare.text import markdown
     from vmqtui.printable import as_json
 
     match path.suffix.lower():

@@ -12,7 +12,7 @@ config = typer.Typer(help="Find and show the configuration file.", rich_markup_m
 @config.command()
 def path() -> None:
     """Print where the configuration file is, whether or not there is one."""
-    from vmqtui.preferences.load import config_path
+    from vmqtui.preferences.file import config_path
 
     print(config_path())
 
@@ -27,9 +27,8 @@ def show(
     from vmqtui.cli.output import print_json
     from vmqtui.cli.own import own_preferences
     from vmqtui.cli.streams import write_in_utf8
-    from vmqtui.preferences.load import config_path
+    from vmqtui.preferences.file import as_document, as_toml, config_path
     from vmqtui.preferences.model import Preferences
-    from vmqtui.preferences.show import as_document, as_toml
     from vmqtui.printable import printable
 
     file = config_path()

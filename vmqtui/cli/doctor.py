@@ -4,12 +4,12 @@ import dataclasses
 import sys
 from typing import Final
 
+from vmqtui import doctor
 from vmqtui.cli.failures import DONE, FAILED
 from vmqtui.cli.output import print_json
 from vmqtui.cli.reach import completed
 from vmqtui.cli.run import run_async
-from vmqtui.doctor import installation, machine, outside
-from vmqtui.doctor.finding import Finding, Verdict
+from vmqtui.doctor import Finding, Verdict
 from vmqtui.printable import printable
 
 _MARKS: Final[dict[Verdict, str]] = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
@@ -35,18 +35,18 @@ async def _examine(broker: str | None, clean: bool, *, tell: bool) -> list[Findi
         if tell:
             _print(one)
 
-    for check in (installation.python, installation.packages, installation.kernels, machine.shared_memory):
+    for check in (doctor.python, doctor.packages, doctor.kernels, doctor.shared_memory):
         for one in check():
             add(one)
-    async for one in outside.embedded_broker():
+    async for one in doctor.embedded_broker():
         add(one)
     if broker is not None:
-        async for one in outside.named_broker(broker, completed):
+        async for one in doctor.named_broker(broker, completed):
             add(one)
-    for check in (outside.terminal, machine.directories):
+    for check in (doctor.terminal, doctor.directories):
         for one in check():
             add(one)
-    for one in machine.stale(clean=clean):
+    for one in doctor.stale(clean=clean):
         add(one)
     return findings
 

@@ -23,7 +23,7 @@ from vmqtui.cli.logs import log_of_engine
 from vmqtui.cli.reach import broker_url, listening_tls
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.cli.start import prepare_kernels
-from vmqtui.preferences.load import load_preferences
+from vmqtui.preferences.file import load_preferences
 from vmqtui.printable import printable
 
 _CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")

@@ -64,7 +64,7 @@ def sentences() -> Iterator[None]:
     """Turn what the engine's rooms raise into the end of a command."""
     from engine.bus.errors import BadAccounts, BadName, BadTls, BadUrl, BusError
     from engine.scenario.load import ScenarioError
-    from vmqtui.preferences.load import PreferencesError
+    from vmqtui.preferences.file import PreferencesError
 
     try:
         yield

@@ -1,7 +1,7 @@
 """What a person has set, for the commands that show a screen."""
 
 from engine.scenario.values import show
-from vmqtui.preferences.load import PreferencesError, config_path, load_preferences
+from vmqtui.preferences.file import PreferencesError, config_path, load_preferences
 from vmqtui.preferences.model import Preferences
 
 

@@ -111,7 +111,7 @@ def completed(url: BrokerUrl) -> BrokerUrl:
         unusable(f"--tls-ca, --tls-cert, --tls-key: are for mqtts://, and {url} is not encrypted")
     if not url.tls and url.password is not None:
         return url
-    from vmqtui.preferences.load import load_preferences
+    from vmqtui.preferences.file import load_preferences
 
     with sentences():
         written = load_preferences().broker

@@ -106,7 +106,7 @@ async def _listen(
     from aiohttp import web
 
     from engine.bus.urls import is_loopback
-    from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
+    from vmqtui.web.connections import RUNNER, ConnectionLimiter, listen_on
     from vmqtui.web.gate import AddressError, Gate
     from vmqtui.web.server import DashboardServer
 

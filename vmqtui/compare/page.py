@@ -1,15 +1,19 @@
-"""A comparison as one HTML page that needs nothing else: style and plots are inside; there is no script."""
+"""A comparison as one HTML page, with its style and its plots (SVG) inside, and without scripts.
 
+Colours are classes, which the page's style sheet names.
+"""
+
+import math
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from typing import Final
 
 from engine import __version__
+from engine.kernels.latency import HIGHEST_NS
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
-from vmqtui.compare import plots
-from vmqtui.compare.grid import (
+from vmqtui.compare.text import (
     WHAT_WINS,
     WINNER,
     grid,
@@ -21,7 +25,7 @@ from vmqtui.compare.grid import (
     verdicts,
     words,
 )
-from vmqtui.numbers import percent
+from vmqtui.numbers import percent, wait
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -76,17 +80,15 @@ def _plots(comparison: Comparison, names: Sequence[str]) -> list[str]:
             winners = comparison.winners[measure.key]
             if winners or (measure.better and len(set(texts)) > 1):
                 parts.append(f"<h3>{escape(measure.title)} ({measure.better} is better)</h3>")
-                parts.append(plots.bars(shown, values, texts, winners))
+                parts.append(bars(shown, values, texts, winners))
     results = comparison.results[:MOST_PLOTTED]
     fullest = percent(max((load for result in results for load in result.cpus), default=0.0))
     parts.append(f"<h3>busy share of each processor (the fullest cell: {fullest})</h3>")
-    parts.append(plots.loads(shown, [result.cpus for result in results]))
-    curves = plots.curves(
-        shown[: plots.MOST_CURVES], [result.latency for result in results[: plots.MOST_CURVES]]
-    )
-    if curves:
-        few = f", the first {plots.MOST_CURVES} runs" if len(shown) > plots.MOST_CURVES else ""
-        parts.append(f"<h3>frames indicated within a time of their arrival{few}</h3>{curves}")
+    parts.append(loads(shown, [result.cpus for result in results]))
+    drawn = curves(shown[:MOST_CURVES], [result.latency for result in results[:MOST_CURVES]])
+    if drawn:
+        few = f", the first {MOST_CURVES} runs" if len(shown) > MOST_CURVES else ""
+        parts.append(f"<h3>frames indicated within a time of their arrival{few}</h3>{drawn}")
     return parts
 
 
@@ -115,3 +117,141 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, words_only: b
         )
         lines.append(f"<tr>{cells}</tr>")
     return f'<div class="wide"><table{" class=words" if words_only else ""}>{"".join(lines)}</table></div>'
+
+
+MOST_CURVES: Final = 8
+"""Curves of one plot: as many colours as are told apart."""
+
+_ROW: Final = 24
+_WIDTH: Final = 720
+_NAME: Final = 250
+_VALUE: Final = 110
+_CHARACTERS: Final = 34
+_NUMBER: Final = 24
+_CURVE_HEIGHT: Final = 240
+_LEFT, _RIGHT, _BOTTOM, _TOP = 48, 16, 36, 12
+_LEAST_DECADES: Final = 0.5
+_MOST_TICKS: Final = 8
+_TAIL: Final = 0.001
+
+
+def bars(
+    names: Sequence[str], values: Sequence[float | None], texts: Sequence[str], winners: Sequence[int]
+) -> str:
+    """A bar a run, from 0; the winners' stand out. A run of which nothing is known has no bar."""
+    most = max((value for value in values if value is not None), default=0.0) or 1.0
+    room = _WIDTH - _NAME - _VALUE
+    parts = []
+    for n, (name, value, text) in enumerate(zip(names, values, texts, strict=True)):
+        y = n * _ROW
+        length = 0.0 if value is None else max(0.0, room * value / most)
+        kind = "winner" if n in winners else "bar"
+        parts.append(
+            f'<text class="name" x="{_NAME - 10}" y="{y + 16}">{_cut(name)}</text>'
+            f'<rect class="{kind}" x="{_NAME}" y="{y + 4}" width="{length:.1f}" height="{_ROW - 8}" rx="2">'
+            f"<title>{escape(name)}: {escape(text)}</title></rect>"
+            f'<text x="{_NAME + length + 6:.1f}" y="{y + 16}">{escape(text)}</text>'
+        )
+    return _svg(_WIDTH, len(names) * _ROW, parts)
+
+
+def loads(names: Sequence[str], cpus: Sequence[Sequence[float]]) -> str:
+    """A cell a processor, a row a run, numbers below; the darker the busier, against the busiest of all."""
+    most = max((max(row, default=0.0) for row in cpus), default=0.0) or 1.0
+    count = max(map(len, cpus), default=1)
+    room = _WIDTH - _NAME
+    side = min(28.0, room / count)
+    parts = []
+    for n, (name, row) in enumerate(zip(names, cpus, strict=True)):
+        y = n * _ROW
+        parts.append(f'<text class="name" x="{_NAME - 10}" y="{y + 16}">{_cut(name)}</text>')
+        for cpu, load in enumerate(row):
+            x = _NAME + cpu * side
+            size = f'width="{max(side - 1, 0.5):.2f}" height="{_ROW - 4}"'
+            parts.append(f'<rect class="cell" x="{x:.2f}" y="{y + 2}" {size}/>')
+            parts.append(
+                f'<rect class="load" x="{x:.2f}" y="{y + 2}" {size} fill-opacity="{load / most:.3f}">'
+                f"<title>{escape(name)}: processor {cpu} {percent(load)}</title></rect>"
+            )
+    step = next(step for step in (1, 2, 4, 8, 16, 32, 64) if step * side >= _NUMBER or step == 64)
+    for cpu in range(0, count, step):
+        x = _NAME + cpu * side + (side - 1) / 2
+        parts.append(f'<text class="tick x" x="{x:.2f}" y="{len(names) * _ROW + 14}">{cpu}</text>')
+    return _svg(_WIDTH, (len(names) + 1) * _ROW, parts)
+
+
+def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:
+    """What share of the frames was indicated within a time: a curve a run, time on a logarithmic axis."""
+    first_bucket, last_bucket = _shown(histograms)
+    if last_bucket < 0:
+        return ""
+    first, last = (math.log10(max(HIGHEST_NS[bucket], 1)) for bucket in (first_bucket, last_bucket))
+    last = max(last, first + _LEAST_DECADES)
+    width, height = _WIDTH - _LEFT - _RIGHT, _CURVE_HEIGHT
+
+    def x(nanoseconds: float) -> float:
+        return _LEFT + width * (math.log10(max(nanoseconds, 1)) - first) / (last - first)
+
+    def y(share: float) -> float:
+        return _TOP + height * (1 - share)
+
+    parts = []
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(f'<path class="grid" d="M{_LEFT} {y(share):.1f}H{_LEFT + width}"/>')
+        parts.append(f'<text class="tick y" x="{_LEFT - 6}" y="{y(share) + 4:.1f}">{share:.0%}</text>')
+    for tick in _ticks(first, last):
+        parts.append(f'<path class="grid" d="M{x(tick):.1f} {_TOP}V{_TOP + height}"/>')
+        label = escape(wait(tick))
+        parts.append(f'<text class="tick x" x="{x(tick):.1f}" y="{_TOP + height + 18}">{label}</text>')
+    for n, (name, histogram) in enumerate(zip(names, histograms, strict=True)):
+        total = sum(histogram)
+        if not total:
+            continue
+        reached, path = 0, f"M{_LEFT} {y(0):.1f}"
+        for bucket, frames in enumerate(histogram):
+            reached += frames
+            if frames and bucket >= first_bucket:
+                path += f"L{x(HIGHEST_NS[bucket]):.1f} {y(reached / total):.1f}"
+        parts.append(
+            f'<path class="curve c{n}" d="{path}H{_LEFT + width}"><title>{escape(name)}</title></path>'
+        )
+    bottom = _TOP + height + _BOTTOM
+    for n, name in enumerate(names):
+        left, top = _LEFT + n % 2 * width // 2, bottom + n // 2 * 20
+        parts.append(f'<path class="curve c{n}" d="M{left} {top}h24"/>')
+        parts.append(f'<text x="{left + 30}" y="{top + 4}">{_cut(name)}</text>')
+    return _svg(_WIDTH, bottom + (len(names) + 1) // 2 * 20, parts)
+
+
+def _shown(histograms: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """From which bucket to which a plot goes: below, every curve is still under 0.1 %. The last is -1 where
+    no frame is in any."""
+    first, last = len(HIGHEST_NS) - 1, -1
+    for histogram in histograms:
+        reached, total = 0, sum(histogram)
+        for bucket, frames in enumerate(histogram):
+            reached += frames
+            if frames:
+                last = max(last, bucket)
+                if reached > _TAIL * total:
+                    first = min(first, max(bucket - 1, 0))
+    return first, last
+
+
+def _ticks(first: float, last: float) -> list[float]:
+    """Round times between two powers of ten: 1, 2 and 5 of each where there is room, else 1 of each."""
+    decades = range(math.floor(first), math.ceil(last) + 1)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [digit * 10.0**power for power in decades for digit in digits]
+        ticks = [tick for tick in ticks if first <= math.log10(tick) <= last]
+        if len(ticks) <= _MOST_TICKS:
+            break
+    return ticks
+
+
+def _cut(name: str) -> str:
+    return escape(name if len(name) <= _CHARACTERS else name[: _CHARACTERS - 1] + "…")
+
+
+def _svg(width: int, height: int, parts: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'

@@ -10,8 +10,7 @@ from aiohttp import web
 from engine.bus.urls import is_loopback
 from engine.bus.watcher import Watcher
 from vmqtui.export.exposition import CONTENT_TYPE, exposition
-from vmqtui.web.connection_limiter import RUNNER, ConnectionLimiter, listen_on
-from vmqtui.web.requests import host_of
+from vmqtui.web.connections import RUNNER, ConnectionLimiter, host_of, listen_on
 
 SHORTEST_S: Final = 0.1
 """Scrapes within this time get the same document, so that however many come cost little."""

@@ -17,8 +17,8 @@ from textual_serve.app_service import AppService
 from textual_serve.server import Server
 
 from engine.logs import note
+from vmqtui.web.connections import host_of
 from vmqtui.web.gate import Gate
-from vmqtui.web.requests import host_of
 from vmqtui.web.session import DRIVER, VARIABLE, Wanted
 
 SESSIONS: Final = 16

@@ -34,7 +34,7 @@ class Wanted(msgspec.Struct, frozen=True):
 async def _show(wanted: Wanted) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.link import BusLink
-    from vmqtui.preferences.load import PreferencesError, load_preferences
+    from vmqtui.preferences.file import PreferencesError, load_preferences
     from vmqtui.preferences.model import Preferences
 
     notes = []

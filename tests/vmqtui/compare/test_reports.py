@@ -14,11 +14,8 @@ from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
 from engine.service.compare.runs import LowQueue, Moved, Result, Run
 from engine.traffic.capture_file import capture_file
-from vmqtui.compare import plots
-from vmqtui.compare.grid import MOST_ACROSS, grid, verdicts
-from vmqtui.compare.markdown import markdown
-from vmqtui.compare.page import page
-from vmqtui.compare.terminal import lines
+from vmqtui.compare.page import bars, curves, page
+from vmqtui.compare.text import MOST_ACROSS, grid, lines, markdown, verdicts
 
 
 def comparison(*names: str, **differing: list[float | None]) -> Comparison:
@@ -142,7 +139,7 @@ def pictures(text: str) -> list[ElementTree.Element]:
 
 
 def test_bars_are_as_long_as_their_values_and_the_unknown_has_none() -> None:
-    [picture] = pictures(plots.bars(["a", "b", "c"], [10, 5, None], ["10", "5", "–"], [1]))
+    [picture] = pictures(bars(["a", "b", "c"], [10, 5, None], ["10", "5", "–"], [1]))
     widths = [float(one.attrib["width"]) for one in picture.iter("rect")]
     assert widths[1] == pytest.approx(widths[0] / 2)
     assert widths[2] == 0
@@ -152,7 +149,7 @@ def test_bars_are_as_long_as_their_values_and_the_unknown_has_none() -> None:
 def test_a_curve_reaches_its_shares_where_the_buckets_end() -> None:
     histogram = [0] * LATENCY_BUCKETS
     histogram[8], histogram[16] = 3, 1
-    [picture] = pictures(plots.curves(["a"], [histogram]))
+    [picture] = pictures(curves(["a"], [histogram]))
     [path] = [one for one in picture.iter("path") if one.attrib["class"] == "curve c0"][:1]
     points = [tuple(map(float, pair.split())) for pair in re.findall(r"L([\d.]+ [\d.]+)", path.attrib["d"])]
     floor = float(path.attrib["d"].split("L")[0].split()[1])
@@ -160,7 +157,7 @@ def test_a_curve_reaches_its_shares_where_the_buckets_end() -> None:
     assert (floor - points[0][1]) / (floor - top) == pytest.approx(0.75)
     assert highest_ns(8) < highest_ns(16)
     assert points[0][0] < points[1][0]
-    assert plots.curves(["a"], [[0] * LATENCY_BUCKETS]) == ""
+    assert curves(["a"], [[0] * LATENCY_BUCKETS]) == ""
 
 
 def test_a_document_names_winners_by_label() -> None:

@@ -1,9 +1,11 @@
-"""What every form of a comparison says: the grid of runs and measures in words, and who wins at what."""
+"""A comparison in words, for a terminal and in Markdown: the grid of runs and measures, and the winners."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Final
 
+from engine import __version__
 from engine.counted import counted
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES, Measure
@@ -177,3 +179,101 @@ def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _marked(cell: str) -> str:
     return cell if cell.endswith(f" {WINNER}") else f"{cell}  "
+
+
+_MOVES_IN_TERMINAL: Final = 4
+
+
+def lines(comparison: Comparison, width: int | None) -> list[str]:
+    """The comparison in lines; columns that don't fit ``width`` (None: no bound) stand in tables below."""
+    made = grid(comparison)
+    out = [summary(comparison), ""]
+    for part in _tables(made, width):
+        out += [*aligned(part.heads, part.rows), ""]
+    if made.alike:
+        out += ["the same in all: " + ", ".join(f"{title} {value}" for title, value in made.alike), ""]
+    out += _moved(comparison, width)
+    found = verdicts(comparison)
+    if not found:
+        return [*out, "no run is better than another at anything" if len(comparison.runs) > 1 else ""]
+    for sentence in (f"{WINNER} {WHAT_WINS}", *(f"{name}: {wins}" for name, wins in found)):
+        out += [sentence] if width is None else wrap(sentence, width, subsequent_indent="    ")
+    return out
+
+
+def _moved(comparison: Comparison, width: int | None) -> list[str]:
+    """What the balancer moved first, and why."""
+    out = []
+    for name, sentence in moves(comparison, most=_MOVES_IN_TERMINAL):
+        if name:
+            out.append(f"{name}, moved by the balancer:")
+        line = f"  {sentence}"
+        out += [line] if width is None else wrap(line, width, subsequent_indent="      ")
+    return [*out, ""] if out else []
+
+
+def _tables(whole: Grid, width: int | None) -> list[Grid]:
+    """The grid in parts that fit, each with the first column."""
+    if width is None:
+        return [whole]
+    parts = []
+    columns = list(range(1, len(whole.heads)))
+    while columns:
+        count = len(columns)
+        while count > 1 and max(map(len, aligned(*_part(whole, columns[:count])))) > width:
+            count -= 1
+        parts.append(Grid(*_part(whole, columns[:count]), ()))
+        columns = columns[count:]
+    return parts
+
+
+def _part(whole: Grid, columns: list[int]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    places = [0, *columns]
+    return tuple(whole.heads[n] for n in places), tuple(tuple(row[n] for n in places) for row in whole.rows)
+
+
+_ESCAPED = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]<>|#~&"})
+
+
+def markdown(comparison: Comparison) -> str:
+    """The report: what was run, the table, who wins at what, the queues that were short of buffers."""
+    made = grid(comparison)
+    parts = [
+        "# Comparison",
+        _escaped(summary(comparison)) + f". Made by vmqtui {__version__}.",
+        _markdown_table([head.replace("\n", " ") for head in made.heads], made.rows),
+    ]
+    if made.alike:
+        parts.append(
+            "The same in all: " + ", ".join(f"{title} {_escaped(value)}" for title, value in made.alike) + "."
+        )
+    parts.append(f"{_escaped(WINNER)}: {WHAT_WINS}.")
+    parts.append("## Who wins at what")
+    parts.append(
+        "\n".join(f"- **{_escaped(name)}**: {wins}" for name, wins in verdicts(comparison))
+        or "No run is better than another at anything."
+    )
+    parts.append("## Queues nearest to running out of buffers")
+    parts.append(_markdown_table(("", "fewest that were free"), low_queues(comparison), "---"))
+    if moved := moves(comparison):
+        parts += ["## What the balancer moved", _markdown_table(("", "when, what and why"), moved, "---")]
+    parts.append("## What is measured")
+    parts.append(
+        _markdown_table(
+            ("", "unit", "better", ""),
+            [(one.title, one.unit, one.better or "–", one.help) for one in shown(comparison)],
+            "---",
+        )
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown takes for nothing else."""
+    return text.translate(_ESCAPED)
+
+
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---:") -> str:
+    lines = [heads, ["---", *[rule] * (len(heads) - 1)], *rows]
+    drawn = [[cell if n == 1 else _escaped(cell) for cell in line] for n, line in enumerate(lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in drawn)

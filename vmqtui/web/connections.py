@@ -1,7 +1,8 @@
-"""Bounds the connections of a web server where they are accepted, so that they never take every descriptor.
+"""Connections and requests of a web server: their bounds, the host a request is for, what is logged.
 
-A connection that waits for a request makes room for a new one: first those that never sent a whole one, the
-oldest first, then those whose last answer is longest ago. So a request is answered, however many others wait.
+Connections are bounded where they are accepted, so that they never take every descriptor. One that waits for
+a request makes room for a new one: first those that never sent a whole request, the oldest first, then those
+whose last answer is longest ago. So a request is answered, however many others wait.
 """
 
 import asyncio
@@ -14,14 +15,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from engine.logs import note
-from vmqtui.web.requests import RequestLog
 
 _log = logging.getLogger(__name__)
+
+
+class RequestLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp logs of requests: a malformed one is an event, without a trace and without what was sent,
+    which may hold a token."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **options: Any) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            peer = args[0] if args else None
+            note(self.logger, logging.WARNING, "request_malformed", peer=peer, why=type(exc_info).__name__)
+        else:
+            super().exception(msg, *args, exc_info=exc_info, **options)
+
 
 CONNECTION_LIMIT: Final = 256
 KEEPALIVE_SECONDS: Final = 30
@@ -184,3 +199,15 @@ def _descriptors() -> int:
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2 * CONNECTION_LIMIT if soft == resource.RLIM_INFINITY else soft
+
+
+def host_of(request: web.Request) -> str | None:
+    """The host and port that a request is for: those of its target where it is a whole URL, else of its Host
+    header (RFC 9112, 3.2.2)."""
+    target = request.raw_path
+    if target.startswith("/") or "://" not in target:
+        return request.headers.get("Host")
+    try:
+        return urlsplit(target).netloc
+    except ValueError:
+        return None
