@@ -6,15 +6,15 @@ from textual import work
 from textual.screen import Screen
 
 from engine.telemetry.config import AdapterConfig
+from engine.view.pairs import NearMissView, PairView
+from engine.view.rows import CpuView, FilterView, PortView, QueueView
 from vmqtui.dialogs.choose import ChooseDialog, MoveDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.request import AtOnceDialog, RequestDialog
 from vmqtui.link import Link
 from vmqtui.printable import printable
-from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
-from vmqtui.state.rows import CpuRow, FilterRow, PortRow, QueueRow
-from vmqtui.state.top import NearMissRow, TopRow
+from vmqtui.state.rows import FindingRow
 from vmqtui.tasks import advice, filters, host_settings, queues, traffic
 from vmqtui.tasks.queues import give_queue
 from vmqtui.tasks.submission import Submission
@@ -41,12 +41,12 @@ class Controls(Screen[None]):
     def _tell(self, words: str, severity: str = "information") -> None:
         self.app.notify(printable(words), severity=severity, markup=False, timeout=5)  # type: ignore[arg-type]
 
-    def _queue(self) -> QueueRow | None:
+    def _queue(self) -> QueueView | None:
         """The queue that a key means: the one under the cursor, or that of the filter under it."""
         row = self.view.subject
-        if isinstance(row, QueueRow):
+        if isinstance(row, QueueView):
             return row
-        if isinstance(row, FilterRow):
+        if isinstance(row, FilterView):
             found = (q for q in self._model.snapshot.queues if q.adapter == row.adapter)
             return next((queue for queue in found if queue.queue_id == row.queue_id), None)
         self._tell("the cursor is on no queue; Tab goes to the next panel")
@@ -157,7 +157,7 @@ class Controls(Screen[None]):
             self._tell("no processor is down")
             return
         row = self.view.table.row
-        here = next((cpu for cpu in down if isinstance(row, CpuRow) and cpu.cpu == row.cpu), down[0])
+        here = next((cpu for cpu in down if isinstance(row, CpuView) and cpu.cpu == row.cpu), down[0])
         self._ask_task(host_settings.restart_worker(here))
 
     def action_set_filter(self) -> None:
@@ -165,7 +165,7 @@ class Controls(Screen[None]):
         if (queue := self._queue()) is not None:
             self._ask_task(filters.set_filter(queue))
 
-    def _ask_clear(self, row: FilterRow) -> None:
+    def _ask_clear(self, row: FilterView) -> None:
         queues_of = (queue for queue in self._model.snapshot.queues if queue.adapter == row.adapter)
         queue = next((queue for queue in queues_of if queue.queue_id == row.queue_id), None)
         self._ask_task(filters.clear_filter(row, queue))
@@ -173,7 +173,7 @@ class Controls(Screen[None]):
     def action_clear_filter(self) -> None:
         """Clear the filter under the cursor, or one of the queue's."""
         row = self.view.subject
-        if isinstance(row, FilterRow):
+        if isinstance(row, FilterView):
             self._ask_clear(row)
             return
         queue = self._queue()
@@ -199,7 +199,7 @@ class Controls(Screen[None]):
     def action_new_queue(self) -> None:
         """Allocate a queue: for the port under the cursor, on the adapter shown, or on one to be chosen."""
         row = self.view.subject
-        if isinstance(row, (PortRow, TopRow, NearMissRow)):
+        if isinstance(row, (PortView, PairView, NearMissView)):
             self.action_give_queue()
             return
         self._with_adapter(
@@ -249,7 +249,7 @@ class Controls(Screen[None]):
         """Pause, resume, migrate or remove the VM under the cursor, or one to be chosen."""
         row = self.view.subject
         known = host_settings.known_vms(self._model.snapshot.config, self._model.choices.adapter)
-        name = row.config.vm if isinstance(row, PortRow) else getattr(row, "vm", None)
+        name = row.config.vm if isinstance(row, PortView) else getattr(row, "vm", None)
         adapter = getattr(row, "adapter", None)
         found = [vm for vm in known if vm.name == name and vm.adapter == adapter]
         if not known:

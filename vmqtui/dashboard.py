@@ -8,6 +8,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingsMap
 from textual.widgets import ContentSwitcher
 
+from engine.view.rows import QueueView
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
 from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.dialogs.choose import ChooseDialog, HostDialog
@@ -15,12 +16,11 @@ from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text
 from vmqtui.exports import Exports
 from vmqtui.link import Link
-from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
-from vmqtui.state.rows import QueueRow
+from vmqtui.state.rows import FindingRow
 from vmqtui.tasks.undo import Changes
 from vmqtui.view_actions import ViewActions
-from vmqtui.views.pages import DefaultQueueView, OverviewView, QueueView
+from vmqtui.views.pages import DefaultQueueView, OverviewView, QueuePage
 from vmqtui.views.processors import ProcessorsView
 from vmqtui.views.tables import AdviceView, BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
@@ -39,7 +39,7 @@ _VIEWS: tuple[type[View], ...] = (
     DefaultQueueView,
     EventsView,
     AdviceView,
-    QueueView,
+    QueuePage,
 )
 
 
@@ -182,7 +182,7 @@ class Dashboard(ViewActions, Exports):
     def action_details(self) -> None:
         """The page of the queue under the cursor; of another row everything that is known."""
         subject, page = self.view.subject, self._views[QUEUE]
-        if isinstance(subject, QueueRow) and isinstance(page, QueueView) and self.view is not page:
+        if isinstance(subject, QueueView) and isinstance(page, QueuePage) and self.view is not page:
             page.look_at(subject)
             self.action_view(QUEUE)
             return

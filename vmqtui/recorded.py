@@ -15,9 +15,9 @@ from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
 from engine.telemetry.recording.reader import Recording
 from engine.telemetry.stats import Stats
+from engine.view.rates import WINDOW_NS
 from vmqtui.state.archive import EVENTS
 from vmqtui.state.moment import Moment
-from vmqtui.state.readings import WINDOW_NS
 
 if TYPE_CHECKING:
     from engine.bus.connection import State

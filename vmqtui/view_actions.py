@@ -1,12 +1,12 @@
 """Actions that change only what is shown: order, filter, columns and deltas of a table; the moment."""
 
+from engine.view.rates import STEADY_NS
 from vmqtui.columns.arrange import sorted_by
 from vmqtui.controls import Controls
 from vmqtui.dialogs.choose import WhenDialog
 from vmqtui.dialogs.columns import ColumnsDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.state.choices import TableChoice
-from vmqtui.state.readings import STEADY_NS
 from vmqtui.widgets.filter_bar import FilterBar
 from vmqtui.widgets.table import LiveTable
 from vmqtui.widgets.timeline import Timeline

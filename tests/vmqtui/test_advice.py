@@ -19,7 +19,7 @@ from tests.vmqtui.scripted import (
     with_queue,
 )
 from vmqtui.advising import words
-from vmqtui.state.advice import FindingRow
+from vmqtui.state.rows import FindingRow
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task

@@ -8,12 +8,12 @@ from textual.widgets import Input
 from engine.bus import codec
 from engine.telemetry.config import FilterConfig
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
+from engine.view.pairs import PairView
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, notes, opened
 from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, with_queue
 from vmqtui.columns import COLUMNS
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.state.top import TopRow
 
 
 def snapshot(now: int = 8, before: int = 4, **changes: object) -> Snapshot:
@@ -27,7 +27,7 @@ def snapshot(now: int = 8, before: int = 4, **changes: object) -> Snapshot:
     return Snapshot("hv01", None, make_config(), stats, make_stats(before))
 
 
-def pair(of: Snapshot, address: str) -> TopRow:
+def pair(of: Snapshot, address: str) -> PairView:
     return next(row for row in of.top if row.mac == address)
 
 
@@ -123,7 +123,7 @@ def test_engine_that_does_not_tell_is_unknown_not_empty() -> None:
     stats = msgspec.structs.replace(make_stats(8), adapters={"nic0": silent})
     found = Snapshot("hv01", None, make_config(), stats)
     assert found.top == ()
-    assert not found.adapters[0].top_known
+    assert not found.adapters[0].pairs_known
     del stats.adapters["nic0"].queues["low_free_buffers"]
     assert codec.decode(Stats, codec.encode(stats)).adapters["nic0"].default_queue_top is None
 

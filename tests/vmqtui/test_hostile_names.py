@@ -20,7 +20,7 @@ from vmqtui.cli import output
 from vmqtui.columns import COLUMNS
 from vmqtui.preferences.model import Preferences
 from vmqtui.printable import as_json
-from vmqtui.state.advice import Advised
+from vmqtui.state.advice import advised
 from vmqtui.state.snapshot import Snapshot
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\n\t\x08\u202e[@click=app.quit]x[/][red]\x7f"
@@ -94,7 +94,7 @@ def snapshot() -> Snapshot:
     config, before, now, window = hostile_config(), hostile_stats(1), hostile_stats(9), AdviceWindow()
     window.add(config, before)
     window.add(config, now)
-    found = Advised.of(window)
+    found = advised(window)
     return Snapshot("hv01", STATUS, config, now, before, EVENTS, advise=lambda: found)
 
 

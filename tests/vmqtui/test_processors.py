@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from engine.view.rows import QueueView
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, opened, told, until
@@ -12,7 +13,6 @@ from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS
 from vmqtui.state.moves import followed, intended
 from vmqtui.state.placement import cost_of, forecast, load_of
-from vmqtui.state.rows import QueueRow
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.widgets.matrix import MatrixTable, _marks
 
@@ -23,7 +23,7 @@ PER_BYTE = dict.fromkeys(("cycles_per_frame", "cycles_per_dpc", "cycles_per_inte
 }
 
 
-def queue(snapshot: Snapshot, queue_id: int = WEB) -> QueueRow:
+def queue(snapshot: Snapshot, queue_id: int = WEB) -> QueueView:
     return next(row for row in snapshot.queues if row.queue_id == queue_id)
 
 
@@ -34,7 +34,7 @@ def matrix(app: VmqApp) -> MatrixTable:
 def test_loads_of_a_processors_queues_add_up_to_its_load() -> None:
     model = make_config().cpu_model
     for cpu in SNAPSHOT.cpus:
-        loads = [load_of(one, cpu, model) for one in cpu.served]
+        loads = [load_of(one, cpu, model) for one in cpu.queues]
         assert sum(load or 0.0 for load in loads) == pytest.approx(cpu.load)
 
 
@@ -158,7 +158,7 @@ def test_loads_after_a_move_are_shown_once_they_are_of_the_time_after_it() -> No
 def test_backlog_is_what_the_queues_hold() -> None:
     column = next(one for one in COLUMNS["cpus"] if one.key == "backlog")
     for cpu in SNAPSHOT.cpus:
-        assert column.value(cpu) == sum(one.count("pending") or 0 for one in cpu.served)
+        assert column.value(cpu) == sum(one.count("pending") or 0 for one in cpu.queues)
 
 
 def test_keys_of_the_matrix_stand_before_those_that_change_the_view_and_no_others() -> None:

@@ -4,19 +4,19 @@ import msgspec
 import pytest
 
 from engine.telemetry.events import Event
+from engine.view.rows import QueueView
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import opened, until
 from tests.vmqtui.scripted import SECOND, live_link, make_config, make_stats, with_queue
 from vmqtui.draw import bands, width_of
 from vmqtui.state.memory import pool, regions
-from vmqtui.state.rows import QueueRow
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.state.trail import Trail
 
 SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
 
 
-def queue(snapshot: Snapshot, queue_id: int) -> QueueRow:
+def queue(snapshot: Snapshot, queue_id: int) -> QueueView:
     return next(row for row in snapshot.queues if row.queue_id == queue_id)
 
 

@@ -11,6 +11,7 @@ import pytest
 from textual.app import ComposeResult
 
 from engine.bus.messages import Status
+from engine.view.rows import QueueView
 from tests.slow import slow_but
 from tests.vmqtui.conftest import SNAPSHOTS, Running, same_as_snapshot, screen_text
 from tests.vmqtui.scripted import (
@@ -26,7 +27,6 @@ from vmqtui.actions import VIEWS
 from vmqtui.app import DRAW_PERIOD, VmqApp
 from vmqtui.dashboard import Dashboard
 from vmqtui.draw import Line, width_of
-from vmqtui.state.rows import QueueRow
 from vmqtui.widgets.header import Tabs
 from vmqtui.widgets.panels import CpuPanel
 from vmqtui.widgets.table import LiveTable
@@ -305,7 +305,7 @@ async def test_cursor_keeps_its_line_of_the_screen_in_a_long_table(dashboard: Ru
         assert row is not None
         assert table.row is not None
         assert table.row.identity == row.identity
-        assert isinstance(row, QueueRow)
+        assert isinstance(row, QueueView)
         assert table._cursor == 299 - row.queue_id
         assert table._cursor - table.scroll_offset.y == line
 

@@ -15,8 +15,8 @@ from tests.vmqtui.conftest import LAB_INTERVAL_S as INTERVAL_S
 from tests.vmqtui.conftest import Running, Seen, screen_text
 from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, with_queue
 from vmqtui.recorded import RecordedLink
-from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
+from vmqtui.state.rows import FindingRow
 from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task
 from vmqtui.views.tables import AdviceView

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.bus.messages import Status
+from engine.view.rates import STEADY_NS
 from tests.vmqtui.conftest import LAB_INTERVAL_S, Running, Seen
 from tests.vmqtui.scripted import (
     SECOND,
@@ -20,7 +21,6 @@ from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import SteadyOrder, arrange
 from vmqtui.state.choices import TableChoice
 from vmqtui.state.model import Model
-from vmqtui.state.readings import STEADY_NS
 from vmqtui.views.tables import QueuesView
 
 
@@ -147,9 +147,9 @@ def test_what_is_shown_stays_the_rate_of_a_second() -> None:
         link.publish("hv01", stats=make_stats(number))
         model.take()
     snapshot = model.snapshot
-    assert snapshot.seconds == 1
-    assert snapshot.steady.seconds is not None
-    assert STEADY_NS / SECOND <= snapshot.steady.seconds <= 1.25 * STEADY_NS / SECOND + 0.25
+    assert snapshot.span_s == 1
+    assert snapshot.steady.span_s is not None
+    assert STEADY_NS / SECOND <= snapshot.steady.span_s <= 1.25 * STEADY_NS / SECOND + 0.25
 
 
 async def test_the_screen_filters_so(dashboard: Running, seen: Seen) -> None:

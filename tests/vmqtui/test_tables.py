@@ -6,10 +6,10 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from engine.telemetry.config import Config, FilterConfig
+from engine.view.rows import QueueView
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, play, with_queue
 from vmqtui.app import VmqApp
-from vmqtui.state.rows import QueueRow
 from vmqtui.widgets.filter_bar import FilterBar
 from vmqtui.widgets.table import LiveTable
 
@@ -140,7 +140,7 @@ async def test_a_column_is_sorted_by_from_the_chooser(dashboard: Running) -> Non
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "C", "end", "s", "s", "enter")
         await pilot.pause()
-        rows = [row for row in table(app).rows if isinstance(row, QueueRow)]
+        rows = [row for row in table(app).rows if isinstance(row, QueueView)]
         assert [row.generation for row in rows] == sorted((row.generation for row in rows), reverse=True)
 
 

@@ -19,11 +19,11 @@ from engine.scenario.model import (
     Scenario,
     TrafficSpec,
 )
+from engine.view.rows import QueueView
 from tests.vmqtui.conftest import screen_text
 from tests.vmqtui.dialogs import opened, until
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
-from vmqtui.state.rows import QueueRow
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ async def seen(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
             await pilot.pause(0.02)
 
 
-def queue(app: VmqApp, label: str) -> QueueRow | None:
+def queue(app: VmqApp, label: str) -> QueueView | None:
     return next((row for row in app.model.snapshot.queues if row.label == label), None)
 
 

@@ -1,6 +1,6 @@
 """Every column of every table, once: the screen, ``vmqtui get`` and the reference pages read this.
 
-Nothing here needs Textual. What a row is stands in ``vmqtui.state.rows``.
+Nothing here needs Textual. What a row is stands in ``engine.view.rows``.
 """
 
 from typing import Any

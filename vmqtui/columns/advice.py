@@ -7,7 +7,7 @@ from vmqtui.advising.words import GLYPHS, effect, measured, numbers
 from vmqtui.columns.column import Column, Level
 from vmqtui.columns.shared import adapter_column, quiet
 from vmqtui.numbers import compact
-from vmqtui.state.advice import FindingRow
+from vmqtui.state.rows import FindingRow
 
 LEVELS: Final[dict[Severity, Level]] = {"bad": "bad", "warn": "warn", "note": "dim"}
 

@@ -2,28 +2,28 @@
 
 from typing import Any
 
+from engine.view.rows import CpuView
 from vmqtui.columns.column import Column
 from vmqtui.columns.shared import load_level, quiet
 from vmqtui.numbers import UNKNOWN, compact, grouped, percent
 from vmqtui.printable import printable
-from vmqtui.state.rows import CpuRow
 
 
 def _names(names: Any) -> str:
     return "  ".join(printable(name) for name in names) if names else UNKNOWN
 
 
-def _worker(row: CpuRow) -> str | None:
+def _worker(row: CpuView) -> str | None:
     return None if row.down is None else "down" if row.down else "up"
 
 
-def _bar(row: CpuRow) -> list[tuple[float, str]] | None:
+def _bar(row: CpuView) -> list[tuple[float, str]] | None:
     if row.down:
         return []
     return None if row.load is None else [(row.load, load_level(row.load) or "bar")]
 
 
-def _cpu_rate(key: str, title: str, counter: str, help_: str, priority: int) -> Column[CpuRow]:
+def _cpu_rate(key: str, title: str, counter: str, help_: str, priority: int) -> Column[CpuView]:
     return Column(
         key=key,
         title=title,
@@ -40,7 +40,7 @@ def _cpu_rate(key: str, title: str, counter: str, help_: str, priority: int) -> 
     )
 
 
-def _cpu_total(name: str, unit: str, help_: str, priority: int) -> Column[CpuRow]:
+def _cpu_total(name: str, unit: str, help_: str, priority: int) -> Column[CpuView]:
     return Column(
         key=name,
         title=name.removesuffix("_frames").replace("_", " "),
@@ -57,7 +57,7 @@ def _cpu_total(name: str, unit: str, help_: str, priority: int) -> Column[CpuRow
     )
 
 
-CPUS: tuple[Column[CpuRow], ...] = (
+CPUS: tuple[Column[CpuView], ...] = (
     Column(
         key="processor",
         title="Proc",

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+from engine.view.rows import FilterView, PortView, Trouble
 from vmqtui.columns.column import Column, Level, Value
 from vmqtui.columns.shared import RATE, adapter_column, gauge, quiet, vlan_text
 from vmqtui.numbers import compact, grouped, percent
-from vmqtui.state.rows import FilterRow, PortRow, Trouble
 
 
-def _filter_value(read: Callable[[FilterRow], Value]) -> Callable[[FilterRow], Value]:
+def _filter_value(read: Callable[[FilterView], Value]) -> Callable[[FilterView], Value]:
     return lambda row: read(row) if row.config else None
 
 
@@ -19,12 +19,12 @@ _MARKS: dict[Trouble, tuple[str, str]] = {
 }
 
 
-def _trouble_level(row: FilterRow) -> Level:
+def _trouble_level(row: FilterView) -> Level:
     trouble = row.trouble
     return "bad" if trouble == "shadowed" else "warn" if trouble else "dim"
 
 
-FILTERS: tuple[Column[FilterRow], ...] = (
+FILTERS: tuple[Column[FilterView], ...] = (
     adapter_column(),
     Column(
         key="filter_id",
@@ -161,7 +161,7 @@ FILTERS: tuple[Column[FilterRow], ...] = (
     ),
 )
 
-PORTS: tuple[Column[PortRow], ...] = (
+PORTS: tuple[Column[PortView], ...] = (
     adapter_column(),
     Column(
         key="vm",

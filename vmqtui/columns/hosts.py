@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.view.rows import AdapterView
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import drops_level
 from vmqtui.numbers import UNKNOWN, age, clock, compact, decimal, grouped, percent, size
-from vmqtui.state.rows import AdapterRow, HostRow
+from vmqtui.state.rows import HostRow
 
-ADAPTERS: tuple[Column[AdapterRow], ...] = (
+ADAPTERS: tuple[Column[AdapterView], ...] = (
     Column(
         key="adapter",
         title="Adapter",
@@ -166,7 +167,7 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
         level=lambda row: drops_level(row.drops),
     ),
     *(
-        Column[AdapterRow](
+        Column[AdapterView](
             key=name,
             title=name.replace("_", " "),
             heading=name,
@@ -188,7 +189,7 @@ ADAPTERS: tuple[Column[AdapterRow], ...] = (
         )
     ),
     *(
-        Column[AdapterRow](
+        Column[AdapterView](
             key=name,
             title=title,
             heading=name,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from engine.ndis.counters import QUEUE, QUEUE_LATENCY, Counter
+from engine.view.rows import QueueView
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import (
     RATE,
@@ -19,7 +20,6 @@ from vmqtui.columns.shared import (
 )
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size, wait
 from vmqtui.printable import printable
-from vmqtui.state.rows import QueueRow
 
 STATE_GLYPHS = {
     "undefined": "◌",
@@ -32,23 +32,23 @@ STATE_GLYPHS = {
 }
 
 
-def state_level(row: QueueRow) -> Level:
+def state_level(row: QueueView) -> Level:
     """Running is as it should be and steps back; anything else deserves a look."""
     return "dim" if row.state in (None, "running") else "warn"
 
 
-def _vm_text(row: QueueRow) -> str:
+def _vm_text(row: QueueView) -> str:
     return printable(row.vm) if row.vm else f"({plain(row.name)})" if row.name else UNKNOWN
 
 
-class _VmColumn(Column[QueueRow]):
+class _VmColumn(Column[QueueView]):
     """The VM; a queue without one is shown by its own name, in brackets."""
 
-    def text(self, row: QueueRow) -> str:
+    def text(self, row: QueueView) -> str:
         return _vm_text(row)
 
 
-def _buffer_parts(row: QueueRow) -> Sequence[tuple[float, str]] | None:
+def _buffer_parts(row: QueueView) -> Sequence[tuple[float, str]] | None:
     pending, outstanding = row.pending_share, row.outstanding_share
     if pending is None or outstanding is None:
         return None
@@ -56,7 +56,7 @@ def _buffer_parts(row: QueueRow) -> Sequence[tuple[float, str]] | None:
     return [(outstanding, level or "bar2"), (pending, level or "bar")]
 
 
-def _latency(counter: Counter, title: str) -> Column[QueueRow]:
+def _latency(counter: Counter, title: str) -> Column[QueueView]:
     name = counter.name
     return Column(
         key=name.removesuffix("_ns"),
@@ -73,7 +73,7 @@ def _latency(counter: Counter, title: str) -> Column[QueueRow]:
     )
 
 
-def _counter(counter: Counter) -> Column[QueueRow]:
+def _counter(counter: Counter) -> Column[QueueView]:
     name = counter.name
     return Column(
         key=name,
@@ -92,7 +92,7 @@ def _counter(counter: Counter) -> Column[QueueRow]:
     )
 
 
-def _processor(priority: int = 0) -> Column[QueueRow]:
+def _processor(priority: int = 0) -> Column[QueueView]:
     return Column(
         key="processor",
         settled=True,
@@ -107,7 +107,7 @@ def _processor(priority: int = 0) -> Column[QueueRow]:
     )
 
 
-def _vm() -> Column[QueueRow]:
+def _vm() -> Column[QueueView]:
     return _VmColumn(
         key="vm",
         settled=True,
@@ -120,9 +120,9 @@ def _vm() -> Column[QueueRow]:
     )
 
 
-def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
+def _state() -> tuple[Column[QueueView], Column[QueueView]]:
     """The state as a glyph, which stays where there is little room, and in words."""
-    glyph = Column[QueueRow](
+    glyph = Column[QueueView](
         key="state_glyph",
         settled=True,
         title="",
@@ -133,7 +133,7 @@ def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
         level=lambda row: "good" if row.state == "running" else state_level(row),
         picture=True,
     )
-    words = Column[QueueRow](
+    words = Column[QueueView](
         key="state",
         settled=True,
         title="State",
@@ -147,7 +147,7 @@ def _state() -> tuple[Column[QueueRow], Column[QueueRow]]:
     return glyph, words
 
 
-_USE = Column[QueueRow](
+_USE = Column[QueueView](
     key="buffer_use",
     title="Use",
     heading="BufferUse",
@@ -161,7 +161,7 @@ _USE = Column[QueueRow](
     priority=2,
 )
 
-QUEUES: tuple[Column[QueueRow], ...] = (
+QUEUES: tuple[Column[QueueView], ...] = (
     adapter_column(),
     queue_id_column(),
     Column(
@@ -299,7 +299,7 @@ QUEUES: tuple[Column[QueueRow], ...] = (
     ),
 )
 
-BUFFERS: tuple[Column[QueueRow], ...] = (
+BUFFERS: tuple[Column[QueueView], ...] = (
     adapter_column(),
     queue_id_column(),
     _vm(),

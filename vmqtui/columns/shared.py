@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engine.view.rows import QueueView
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.numbers import UNKNOWN, compact, grouped
 from vmqtui.preferences.model import Thresholds
-from vmqtui.state.rows import QueueRow
 
 RATE = "Δ {} / Δ sim_time_ns"
 
@@ -77,7 +77,7 @@ def gauge(fraction: float | None) -> Sequence[tuple[float, str]] | None:
     return None if fraction is None else [(fraction, "bar")]
 
 
-def gauge_column(name: str, title: str, help_: str, priority: int) -> Column[QueueRow]:
+def gauge_column(name: str, title: str, help_: str, priority: int) -> Column[QueueView]:
     """A gauge of a queue, as it stands."""
     return Column(
         key=name,
@@ -124,7 +124,7 @@ def queue_id_column() -> Column[Any]:
     )
 
 
-def drops_column() -> Column[QueueRow]:
+def drops_column() -> Column[QueueView]:
     """A queue's drops a second."""
     return Column(
         key="drops_per_second",

@@ -1,26 +1,26 @@
 """Columns of the pairs that land in the default queue, and of near misses."""
 
+from engine.view.pairs import NearMissView, PairView
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import adapter_column, quiet, vlan_text
 from vmqtui.numbers import UNKNOWN, compact, grouped, percent
 from vmqtui.printable import printable
-from vmqtui.state.top import NearMissRow, TopRow
 
 REASON_LEVELS: dict[str, Level] = {"vlan_mismatch": "bad", "no_queue": "warn"}
 """What somebody could do something about."""
 
 
-class _WantedColumn(Column[TopRow]):
+class _WantedColumn(Column[PairView]):
     """The VLANs that would have fitted, and whose the first is."""
 
-    def text(self, row: TopRow) -> str:
+    def text(self, row: PairView) -> str:
         if not row.near:
             return UNKNOWN
         more = f" +{len(row.near) - 1}" if len(row.near) > 1 else ""
         return f"VLAN {vlan_text(row.near[0].vlan)}{more}: {printable(row.near[0].place)}"
 
 
-TOP: tuple[Column[TopRow], ...] = (
+TOP: tuple[Column[PairView], ...] = (
     adapter_column(),
     Column(
         key="mac",
@@ -148,7 +148,7 @@ TOP: tuple[Column[TopRow], ...] = (
     ),
 )
 
-NEAR_MISSES: tuple[Column[NearMissRow], ...] = (
+NEAR_MISSES: tuple[Column[NearMissView], ...] = (
     adapter_column(),
     Column(
         key="mac",

@@ -12,6 +12,7 @@ from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.counted import counted
+from engine.view.rows import CpuView, QueueView
 from vmqtui.dialogs.dialog import Dialog
 from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
@@ -19,7 +20,7 @@ from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
-from vmqtui.state.rows import CpuRow, HostRow, QueueRow
+from vmqtui.state.rows import HostRow
 from vmqtui.state.when import FITS, ends, read_when
 from vmqtui.tasks.queues import move_queue
 from vmqtui.tasks.task import Task, called
@@ -85,7 +86,7 @@ class MoveDialog(RequestDialog):
         Binding("up", "cursor(-1)", "Up", show=False),
     ]
 
-    def __init__(self, link: Link, host: str, row: QueueRow, model: Model) -> None:
+    def __init__(self, link: Link, host: str, row: QueueView, model: Model) -> None:
         self._row = row
         self._model = model
         of = f" of {printable(row.adapter)}" if len(model.snapshot.adapter_names) > 1 else ""
@@ -111,7 +112,11 @@ class MoveDialog(RequestDialog):
         self.draw()
         rows = self._cpus.rows
         here = next(
-            (index for index, row in enumerate(rows) if isinstance(row, CpuRow) and row.cpu == self._row.cpu),
+            (
+                index
+                for index, row in enumerate(rows)
+                if isinstance(row, CpuView) and row.cpu == self._row.cpu
+            ),
             0,
         )
         self._cpus.move_to(here)
@@ -120,7 +125,7 @@ class MoveDialog(RequestDialog):
     def _chosen(self) -> int | None:
         """The processor under the cursor; None before the list is there."""
         row = self._cpus.row
-        return row.cpu if isinstance(row, CpuRow) else None
+        return row.cpu if isinstance(row, CpuView) else None
 
     def draw(self) -> None:
         self._cpus.show(self._model.snapshot.cpus, series=self._model.series)
@@ -136,7 +141,7 @@ class MoveDialog(RequestDialog):
     def _preview(self) -> None:
         """What is known of the change before it is made."""
         row = self._cpus.row
-        if not isinstance(row, CpuRow) or self.ended or self.submission.under_way or self.refused:
+        if not isinstance(row, CpuView) or self.ended or self.submission.under_way or self.refused:
             return
         if row.cpu == self._row.cpu:
             self.preview.clear()

@@ -12,15 +12,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from engine.view.rates import STEADY_NS
 from vmqtui.actions import CURSOR, MATRIX, Action, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
 from vmqtui.dialogs.dialog import Dialog
 from vmqtui.printable import printable
-from vmqtui.state.advice import FindingRow
 from vmqtui.state.query import SYNTAX
-from vmqtui.state.readings import STEADY_NS
-from vmqtui.state.rows import Row
+from vmqtui.state.rows import FindingRow, Row
 from vmqtui.theme import Palette
 from vmqtui.widgets.panels import finding_lines
 

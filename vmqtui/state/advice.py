@@ -1,19 +1,14 @@
-"""Findings as rows of a table: of now, and of moments of the past."""
+"""Findings at a moment: of now, and of moments of the past."""
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Hashable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
-import msgspec
-
-from engine.advice.finding import SEVERITIES, Finding
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import LONGEST_CUT_NS, AdviceWindow
 from vmqtui.state.moment import Tape, lead
+from vmqtui.state.rows import Advised
 
 _THINNED_NS: Final = 200_000_000
 """Of the readings that led to a moment, so much apart are enough."""
@@ -23,54 +18,10 @@ _KEPT: Final = 32
 """Stretches whose findings are at hand."""
 
 
-class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A finding on the screen. ``unseen_s``: for how long (simulated) it was not seen; 0: it is seen now."""
-
-    finding: Finding
-    unseen_s: float = 0.0
-
-    @property
-    def identity(self) -> Hashable:
-        return self.finding.identity
-
-    @property
-    def adapter(self) -> str:
-        return self.finding.adapter
-
-    def concerns(self, adapter: str) -> bool:
-        """Whether it is about an adapter: its own, one that the fix changes, or all of a host."""
-        changed = {request.params.get("adapter") for request in self.finding.requests}
-        return adapter == self.adapter or bool(changed & {adapter, None})
-
-    @property
-    def label(self) -> str:
-        return self.finding.where
-
-    @property
-    def rank(self) -> int:
-        """How bad it is; 0 is worst."""
-        return SEVERITIES.index(self.finding.severity)
-
-
-@dataclass(frozen=True)
-class Advised:
-    """What the advisor finds at one moment, worst first. ``seconds`` of simulated time were judged, a whole
-    window where ``whole``. ``judged_ns`` is the simulated time of its end; None: nothing was judged yet."""
-
-    findings: tuple[Finding, ...] = ()
-    judged_ns: int | None = None
-    seconds: float = 0.0
-    whole: bool = False
-
-    @classmethod
-    def of(cls, window: AdviceWindow) -> "Advised":
-        judged_ns = window.judged.sim_time_ns if window.judged is not None else None
-        return cls(window.listed, judged_ns, window.seconds, window.is_whole)
-
-    @cached_property
-    def rows(self) -> tuple[FindingRow, ...]:
-        now_ns = self.judged_ns or 0
-        return tuple(FindingRow(one, (now_ns - one.last_seen_ns) / 1e9) for one in self.findings)
+def advised(window: AdviceWindow) -> Advised:
+    """The findings that a window lists now."""
+    judged_ns = window.judged.sim_time_ns if window.judged is not None else None
+    return Advised(window.listed, judged_ns, window.seconds, window.is_whole)
 
 
 class TapeAdvice:
@@ -118,5 +69,5 @@ class TapeAdvice:
                 judged = window.add(*tape.reading(one))
                 restarted = window.judged is None and self._found[-1][1].judged_ns is not None
                 if judged or restarted:
-                    self._found.append((one, Advised.of(window)))
+                    self._found.append((one, advised(window)))
         self._reached = max(self._reached, number)

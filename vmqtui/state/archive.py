@@ -13,8 +13,8 @@ from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError, pack_delta, pack_key, unpack_delta, unpack_key
 from engine.telemetry.stats import Stats
+from engine.view.rates import WINDOW_NS
 from vmqtui.state.moment import Moment
-from vmqtui.state.readings import WINDOW_NS
 
 LIMIT_BYTES: Final = 150_000_000
 """What all of it may take; where that is not enough for the spans below, the oldest goes first."""

@@ -5,9 +5,9 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Final
 
+from engine.view.rates import WINDOW_NS
 from vmqtui.state.history import History
 from vmqtui.state.moment import Tape, at_time
-from vmqtui.state.readings import WINDOW_NS
 from vmqtui.state.snapshot import Snapshot
 
 _REBUILT_NS: Final = 90 * WINDOW_NS

@@ -7,8 +7,8 @@ import msgspec
 from engine.bus.host_view import HostView
 from engine.telemetry.stats import Stats
 from engine.telemetry.summary import Summary
+from engine.view.rates import RateWindow
 from vmqtui.state.liveness import liveness_of, state_by_age
-from vmqtui.state.readings import Window
 from vmqtui.state.rows import HostRow
 from vmqtui.state.snapshot import Snapshot
 
@@ -21,7 +21,7 @@ class Hosts:
 
     def __init__(self, link: "Link") -> None:
         self._link = link
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[str, RateWindow] = {}
         self._readings: dict[str, tuple[Stats, Stats | None]] = {}
 
     def take(self, shown: Snapshot | None = None) -> list[HostRow]:
@@ -54,7 +54,7 @@ class Hosts:
             return None, None
         known = self._readings.get(host)
         if known is None or known[0] is not stats:
-            window = self._windows.setdefault(host, Window())
+            window = self._windows.setdefault(host, RateWindow())
             known = self._readings[host] = (stats, window.take(stats))
         return known
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from vmqtui.state.rows import AdapterRow, QueueRow, known_sum
+from engine.view.rates import known_sum
+from engine.view.rows import AdapterView, QueueView
 
 Space = Literal["host", "guest"]
 
@@ -26,7 +27,7 @@ class Region:
         return None if self.places is None else self.places * self.bytes_each
 
 
-def regions(queue: QueueRow) -> list[Region]:
+def regions(queue: QueueView) -> list[Region]:
     """The memory of a queue.
 
     From NDIS 6.30 on, and without a split, a buffer holds the whole frame in host memory, and the frame
@@ -67,7 +68,7 @@ class Pool:
         return max(0, (self.total or 0) - (self.outstanding or 0) - (self.pending or 0) - (self.free or 0))
 
 
-def pool(adapter: AdapterRow) -> Pool:
+def pool(adapter: AdapterView) -> Pool:
     """What an adapter's buffers are doing."""
 
     def of(name: str) -> int | None:

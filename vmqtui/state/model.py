@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.telemetry.stats import Stats
-from vmqtui.state.advice import Advised, TapeAdvice
+from engine.view.rates import STEADY_NS, RateWindow
+from vmqtui.state.advice import TapeAdvice, advised
 from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
 from vmqtui.state.curve import Curve, TapeCurve
@@ -16,7 +17,6 @@ from vmqtui.state.history import History
 from vmqtui.state.liveness import Liveness, liveness, liveness_of
 from vmqtui.state.moment import Moment, Tape, reading_before
 from vmqtui.state.playhead import Playhead, Where
-from vmqtui.state.readings import STEADY_NS, Window
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Model:
         self.snapshot = Snapshot(host)
         self.mark: Stats | None = None
         self._newest = self.snapshot
-        self._window = Window()
-        self._steady_window = Window(STEADY_NS, 4)
+        self._window = RateWindow()
+        self._steady_window = RateWindow(STEADY_NS, 4)
         self._steady_before: Stats | None = None
         self._advice = AdviceWindow(self._thresholds)
         self._curve = Curve()
@@ -104,9 +104,9 @@ class Model:
         number = self._archive.add(moment)
         if self.mark is not None and view.stats and view.stats.sim_time_ns < self.mark.sim_time_ns:
             self.mark = None  # a new run: its counters began at 0
-        advised, steady_before = Advised.of(self._advice), self._steady_before
+        found, steady_before = advised(self._advice), self._steady_before
         newest = Snapshot.of(self.host, moment, old, self.mark)
-        self._newest = replace(newest, advise=lambda: advised, steady_before=lambda: steady_before)
+        self._newest = replace(newest, advise=lambda: found, steady_before=lambda: steady_before)
         self._curve.add(self._newest, number)
         if self._playhead.number is None:
             self._show(self._newest)

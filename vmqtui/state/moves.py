@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from engine.view.rates import WINDOW_NS
+from engine.view.rows import CpuView
 from vmqtui.state.placement import Forecast, Side
-from vmqtui.state.readings import WINDOW_NS
-from vmqtui.state.rows import CpuRow
 from vmqtui.state.snapshot import Snapshot
 
 
@@ -44,7 +44,7 @@ def followed(move: Move, snapshot: Snapshot) -> Move:
     )
 
 
-def _now(side: Side, cpu: CpuRow | None, measured: bool) -> Side:
+def _now(side: Side, cpu: CpuView | None, measured: bool) -> Side:
     if cpu is None:
         return side
-    return replace(side, after=cpu.load if measured else None, queues_after=len(cpu.served))
+    return replace(side, after=cpu.load if measured else None, queues_after=len(cpu.queues))

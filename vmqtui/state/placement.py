@@ -6,7 +6,8 @@ from typing import Any
 
 from engine.ndis.processors import processor_name
 from engine.scenario.values import check_number
-from vmqtui.state.rows import CpuRow, QueueRow, known_sum, ratio
+from engine.view.rates import known_sum, ratio
+from engine.view.rows import CpuView, QueueView
 from vmqtui.state.snapshot import Snapshot
 
 
@@ -29,13 +30,13 @@ class Side:
 class Forecast:
     """A queue, the processor that serves it and another one; what is known to speak against it."""
 
-    queue: QueueRow
+    queue: QueueView
     source: Side
     target: Side
     warnings: tuple[str, ...] = ()
 
 
-def cost_of(queue: QueueRow, model: dict[str, Any], remote: bool) -> float | None:
+def cost_of(queue: QueueView, model: dict[str, Any], remote: bool) -> float | None:
     """Cycles a second that serving a queue takes by the host's CPU model; None when either is unknown.
 
     Interrupts and DPCs that several queues shared count in full for each, so costs are to be compared, not
@@ -64,7 +65,7 @@ def _cycles(model: dict[str, Any], key: str) -> float:
     return check_number(model.get(key), 0, 1e12)
 
 
-def _is_remote(queue: QueueRow, cpu: CpuRow) -> bool:
+def _is_remote(queue: QueueView, cpu: CpuView) -> bool:
     """Whether the adapter's buffers are on another NUMA node than a processor."""
     return (
         queue.settings is not None
@@ -73,10 +74,10 @@ def _is_remote(queue: QueueRow, cpu: CpuRow) -> bool:
     )
 
 
-def loads_of(cpu: CpuRow, model: dict[str, Any]) -> dict[Hashable, float | None]:
+def loads_of(cpu: CpuView, model: dict[str, Any]) -> dict[Hashable, float | None]:
     """What share of a processor's cycles each of its queues takes: its part of the measured load."""
     load = cpu.load
-    costs = {one.identity: cost_of(one, model, _is_remote(one, cpu)) for one in cpu.served}
+    costs = {one.identity: cost_of(one, model, _is_remote(one, cpu)) for one in cpu.queues}
     total = known_sum(costs.values())
     if load is None or total is None:
         return dict.fromkeys(costs)
@@ -86,12 +87,12 @@ def loads_of(cpu: CpuRow, model: dict[str, Any]) -> dict[Hashable, float | None]
     }
 
 
-def load_of(queue: QueueRow, cpu: CpuRow, model: dict[str, Any]) -> float | None:
+def load_of(queue: QueueView, cpu: CpuView, model: dict[str, Any]) -> float | None:
     """The same of one queue."""
     return loads_of(cpu, model).get(queue.identity)
 
 
-def forecast(snapshot: Snapshot, queue: QueueRow, target: int) -> Forecast | None:
+def forecast(snapshot: Snapshot, queue: QueueView, target: int) -> Forecast | None:
     """What moving ``queue`` to ``target`` would do; None when a processor is not known."""
     cpus = {cpu.cpu: cpu for cpu in snapshot.cpus}
     if queue.cpu is None or queue.cpu not in cpus or target not in cpus or snapshot.config is None:
@@ -102,7 +103,7 @@ def forecast(snapshot: Snapshot, queue: QueueRow, target: int) -> Forecast | Non
     budgets = ratio(here.rate("budget_cycles"), there.rate("budget_cycles"))
     dearer = ratio(far, near)
     given = taken * budgets * (dearer or 1.0) if taken is not None and budgets is not None else None
-    counts = len(here.served), len(there.served)
+    counts = len(here.queues), len(there.queues)
     moves = 0 if here.cpu == there.cpu else 1
     return Forecast(
         queue,
@@ -121,7 +122,7 @@ def _more(load: float | None, given: float | None, moves: int) -> float | None:
 
 
 def _warnings(
-    snapshot: Snapshot, queue: QueueRow, here: CpuRow, there: CpuRow, given: float | None
+    snapshot: Snapshot, queue: QueueView, here: CpuView, there: CpuView, given: float | None
 ) -> tuple[str, ...]:
     found: list[str] = []
     if here.cpu == there.cpu:
@@ -135,7 +136,7 @@ def _warnings(
     if there.config is not None and snapshot.config is not None and snapshot.config.hyperthreading:
         for other in snapshot.cpus:
             shares = other.config is not None and other.config.core == there.config.core
-            if shares and other.cpu != there.cpu and (set(other.served) - {queue}):
+            if shares and other.cpu != there.cpu and (set(other.queues) - {queue}):
                 found.append(f"{there.processor} shares a core with {other.processor}, which serves queues")
     if here.load is not None and here.load >= 0.95:
         found.append(f"{here.processor} is saturated: there is more to do than it shows")

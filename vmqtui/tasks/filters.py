@@ -6,9 +6,9 @@ from typing import Any
 from engine.bus.messages import Response
 from engine.scenario.values import normal_mac
 from engine.telemetry.config import AdapterConfig, FilterConfig, Vlan
+from engine.view.rows import FilterView, QueueView
 from vmqtui.columns.shared import vlan_text
 from vmqtui.printable import printable
-from vmqtui.state.rows import FilterRow, QueueRow
 from vmqtui.tasks.checks import vlan_test
 from vmqtui.tasks.task import Field, Step, Task, Values, called, number_in, step
 
@@ -60,7 +60,7 @@ def filter_of(response: Response, queue_id: int, mac: str, vlan: Vlan) -> Filter
     return FilterConfig(filter_id=filter_id, queue_id=queue_id, mac=mac, vlan=vlan, driver="")
 
 
-def set_filter(row: QueueRow, mac: str = "", vlan: str = "") -> Task:
+def set_filter(row: QueueView, mac: str = "", vlan: str = "") -> Task:
     """Steer a MAC and VLAN to a queue."""
 
     def plan(values: Values) -> Sequence[Step]:
@@ -77,7 +77,7 @@ def set_filter(row: QueueRow, mac: str = "", vlan: str = "") -> Task:
     )
 
 
-def clear_filter(row: FilterRow, queue: QueueRow | None) -> Task:
+def clear_filter(row: FilterView, queue: QueueView | None) -> Task:
     """Clear one filter, after asking; ``queue`` is the one it is set on."""
     config = row.config
     what = f"filter {row.filter_id}"

@@ -7,10 +7,10 @@ from engine.counted import counted
 from engine.ndis.resources import share_out
 from engine.scenario.keys import MAX_QUEUES
 from engine.telemetry.config import QueueConfig, Vlan
+from engine.view.rates import known_sum, ratio
 from vmqtui.columns.shared import vlan_text
 from vmqtui.numbers import compact, grouped, percent
 from vmqtui.printable import printable
-from vmqtui.state.rows import known_sum, ratio
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.task import Foreseen, Step, refusal
 

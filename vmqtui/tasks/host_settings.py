@@ -12,8 +12,8 @@ from engine.scenario.keys import Key, keys_of
 from engine.scenario.load import ScenarioError, read_balancer
 from engine.scenario.model import AdapterSpec, BalancerSpec
 from engine.telemetry.config import AdapterConfig, Config
+from engine.view.rows import CpuView
 from vmqtui.printable import printable
-from vmqtui.state.rows import CpuRow
 from vmqtui.tasks.checks import number_as_typed
 from vmqtui.tasks.task import Field, Step, Task, Values, step
 
@@ -215,7 +215,7 @@ def _vm_step(vm: Vm, verb: Verb) -> Step:
     )
 
 
-def restart_worker(cpu: CpuRow) -> Task:
+def restart_worker(cpu: CpuView) -> Task:
     """Start a worker for a processor."""
     return Task(
         f"Restart the worker of {cpu.processor}",
@@ -226,7 +226,7 @@ def restart_worker(cpu: CpuRow) -> Task:
     )
 
 
-def _restart_step(cpu: CpuRow) -> Step:
+def _restart_step(cpu: CpuView) -> Step:
     return step(
         "restart",
         f"start the worker of {cpu.processor}",

@@ -7,12 +7,13 @@ from engine.counted import counted
 from engine.ndis.processors import processor_name
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
+from engine.view.pairs import NearMissView, PairView
+from engine.view.rows import PortView, QueueView
 from vmqtui.numbers import percent
 from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast
-from vmqtui.state.rows import PortRow, QueueRow, Row
+from vmqtui.state.rows import Row
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.state.top import NearMissRow, TopRow
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
 from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
@@ -22,7 +23,7 @@ _LEAVES = " Its frames go to the default queue, but for those that another queue
 _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 
 
-def move_queue(row: QueueRow, cpu: int, away_from: int | None = None) -> Step:
+def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
     """Let another processor serve a queue."""
     here = row.cpu if away_from is None else away_from
     origin = processor_name(here) if here is not None else "where it is"
@@ -48,7 +49,7 @@ def move_to(proposal: Forecast) -> Task:
     )
 
 
-def edit_queue(row: QueueRow) -> Task:
+def edit_queue(row: QueueView) -> Task:
     """Rename or resize a queue."""
     name = row.name or ""
     buffers = row.config.buffers if row.config else 0
@@ -75,7 +76,7 @@ def edit_queue(row: QueueRow) -> Task:
     )
 
 
-def _change(row: QueueRow, wanted: dict[str, Any], before: dict[str, Any]) -> Step:
+def _change(row: QueueView, wanted: dict[str, Any], before: dict[str, Any]) -> Step:
     words = " and ".join(
         f"name it {printable(str(value))}" if key == "name" else f"give it {counted(value, 'buffer')}"
         for key, value in wanted.items()
@@ -90,7 +91,7 @@ def _change(row: QueueRow, wanted: dict[str, Any], before: dict[str, Any]) -> St
     )
 
 
-def complete_queue(row: QueueRow) -> Task:
+def complete_queue(row: QueueView) -> Task:
     """Give an allocated queue its buffers."""
     asked = counted(row.config.buffers, "receive buffer") if row.config else "its receive buffers"
     complete = step(
@@ -108,7 +109,7 @@ def complete_queue(row: QueueRow) -> Task:
     )
 
 
-def free_queue(row: QueueRow) -> Task:
+def free_queue(row: QueueView) -> Task:
     """Clear a queue's filters and free it, after asking."""
     base = {"adapter": row.adapter, "queue_id": row.queue_id}
     clears = [clear_step(row.adapter, one, called(row), row.identity) for one in row.filters]
@@ -260,10 +261,10 @@ def give_queue(row: Row | None, now: Callable[[], Snapshot]) -> Task | str:
 
     It is served by the processor with least to do. A sentence where there is nothing to be given.
     """
-    pair = row.pair if isinstance(row, NearMissRow) else row
-    if not isinstance(pair, (PortRow, TopRow)):
+    pair = row.pair if isinstance(row, NearMissView) else row
+    if not isinstance(pair, (PortView, PairView)):
         return "the cursor is on no MAC and VLAN; Tab goes to the next panel"
-    if isinstance(pair, PortRow):
+    if isinstance(pair, PortView):
         port = pair.config
     elif pair.steerable:
         port = PortConfig(vm=pair.vm or "", mac=pair.mac, vlan=pair.vlan)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from engine.bus.messages import Response
+from engine.view.rows import QueueView
 from vmqtui.printable import printable
-from vmqtui.state.rows import QueueRow
 
 Answers = dict[str, Response]
 Values = dict[str, Any]
@@ -148,6 +148,6 @@ MEANINGS = {
 }
 
 
-def called(row: QueueRow) -> str:
+def called(row: QueueView) -> str:
     """A queue as a person would name it."""
     return f"queue {row.queue_id} ({printable(row.label)})"

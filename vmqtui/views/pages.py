@@ -6,9 +6,11 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from engine.counted import counted
+from engine.view.rates import known_sum, ratio
+from engine.view.rows import FilterView, QueueView
 from vmqtui.numbers import percent
 from vmqtui.state.model import Model
-from vmqtui.state.rows import FilterRow, QueueRow, Row, known_sum, ratio
+from vmqtui.state.rows import Row
 from vmqtui.views.view import View, set_title, titled
 from vmqtui.widgets.panels import CpuPanel, EventTail, ReasonChart, ReasonPanel
 from vmqtui.widgets.queue_panels import QueueFacts, QueueMemory, QueueRates
@@ -88,7 +90,7 @@ class DefaultQueueView(View):
             self._reasons,
             "Default queue by reason" + (f" · {percent(share)} of all steered" if share is not None else ""),
         )
-        told = any(row.top_known for row in adapters)
+        told = any(row.pairs_known for row in adapters)
         self.set_class(bool(adapters) and not told, "-silent")
         self._top.empty = "no frame fell to it" if told else "no reading yet"
         self.fill(self._top, "Who lands here", self._explained(default) if told else "")
@@ -115,7 +117,7 @@ class DefaultQueueView(View):
 _SAID_BEFORE = frozenset({"adapter", "queue_id", "queue"})
 
 
-class QueueView(View):
+class QueuePage(View):
     """What a queue is, its rates, its memory, its filters, and what happened to it."""
 
     view_id = "queue"
@@ -123,7 +125,7 @@ class QueueView(View):
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         self._identity: Hashable = None
-        self._row: QueueRow | None = None
+        self._row: QueueView | None = None
         self._facts = QueueFacts(model, "queue-facts")
         self._rates = QueueRates(model, "queue-rates")
         self._memory = QueueMemory(model, "queue-memory")
@@ -147,14 +149,14 @@ class QueueView(View):
     @property
     def subject(self) -> Row | None:
         row = self.table.row
-        return row if isinstance(row, FilterRow) else self._row
+        return row if isinstance(row, FilterView) else self._row
 
     @property
-    def queue(self) -> QueueRow | None:
+    def queue(self) -> QueueView | None:
         """The queue that is shown."""
         return self._row
 
-    def look_at(self, row: QueueRow) -> None:
+    def look_at(self, row: QueueView) -> None:
         """Show another queue."""
         self._identity, self._row = row.identity, row
 
@@ -175,6 +177,6 @@ class QueueView(View):
         for panel in (self._facts, self._rates, self._memory):
             panel.repaint()
 
-    def _is_its(self, one: FilterRow) -> bool:
+    def _is_its(self, one: FilterView) -> bool:
         row = self._row
         return row is not None and (one.adapter, one.queue_id) == (row.adapter, row.queue_id)

@@ -4,11 +4,12 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from engine.counted import counted
+from engine.view.rows import CpuView, QueueView
 from vmqtui.state.balancer import balancer_words
 from vmqtui.state.model import Model
 from vmqtui.state.moves import Move, followed, intended
 from vmqtui.state.placement import Forecast, forecast, load_of
-from vmqtui.state.rows import CpuRow, QueueRow, Row
+from vmqtui.state.rows import Row
 from vmqtui.views.view import View, titled
 from vmqtui.widgets.matrix import MatrixTable, MovePanel
 from vmqtui.widgets.table import LiveTable
@@ -80,8 +81,8 @@ class ProcessorsView(View):
         panel.last = self._move if moved else None
         panel.repaint()
         row = self._matrix.row
-        queues: tuple[QueueRow, ...] = tuple(row.served) if isinstance(row, CpuRow) else ()
-        title = f"Queues of processor {row.processor} ·" if isinstance(row, CpuRow) else "Queues"
+        queues: tuple[QueueView, ...] = tuple(row.queues) if isinstance(row, CpuView) else ()
+        title = f"Queues of processor {row.processor} ·" if isinstance(row, CpuView) else "Queues"
         self.show(self._queues, queues, title, hidden=frozenset({"processor"}))
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:

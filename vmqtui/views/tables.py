@@ -4,10 +4,11 @@ from collections import Counter
 
 from textual.app import ComposeResult
 
+from engine.view.rates import known_sum
+from engine.view.rows import QueueView, Trouble
 from vmqtui.numbers import grouped
-from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
-from vmqtui.state.rows import QueueRow, Trouble, known_sum
+from vmqtui.state.rows import FindingRow
 from vmqtui.views.view import View, titled
 from vmqtui.widgets.panels import FindingPanel
 from vmqtui.widgets.queue_panels import MemoryMap
@@ -114,7 +115,7 @@ class BuffersView(TableView):
 
     def _draw_map(self) -> None:
         row = self._table.row
-        self._map.queue = row if isinstance(row, QueueRow) else None
+        self._map.queue = row if isinstance(row, QueueView) else None
         self._map.repaint()
 
     def extra(self) -> str:

@@ -9,13 +9,14 @@ from textual import events
 from textual.message import Message
 
 from engine.counted import counted
+from engine.view.rates import known_sum
+from engine.view.rows import AdapterView
 from vmqtui.actions import VIEWS, Action, first_key
 from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, clip, spark, spread, width_of
 from vmqtui.numbers import clock, compact, decimal, percent
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
-from vmqtui.state.rows import AdapterRow, known_sum
 from vmqtui.widgets.canvas import Canvas
 
 _STATE = {
@@ -44,7 +45,7 @@ def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
     return [(f"△ {speed}{clock(behind_ns)} behind  ", "warn")]
 
 
-def _in_teams(rows: Sequence[AdapterRow]) -> str:
+def _in_teams(rows: Sequence[AdapterView]) -> str:
     """How many adapters these are, and of which teams."""
     teams = Counter(row.team_words for row in rows if row.team)
     words = [f"{printable(team)}: {counted(count, 'adapter')}" for team, count in teams.items()]
@@ -130,7 +131,7 @@ class Header(Canvas):
             return []
         return [(f"▲ CPU {down[0]} is down  " if len(down) == 1 else f"▲ {len(down)} CPUs are down  ", "bad")]
 
-    def _totals(self, adapters: Sequence[AdapterRow], width: int) -> Line:
+    def _totals(self, adapters: Sequence[AdapterView], width: int) -> Line:
         mbits = known_sum(row.mbits for row in adapters)
         drops = known_sum(row.drops for row in adapters)
         errors = known_sum(row.port_errors for row in adapters)

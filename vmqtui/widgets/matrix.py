@@ -9,6 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from engine.counted import counted
+from engine.view.rows import CpuView, QueueView
 from vmqtui.actions import MATRIX
 from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, bar, cells_of, clip, fit, join
@@ -17,7 +18,6 @@ from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.moves import Move
 from vmqtui.state.placement import Forecast, Side, loads_of
-from vmqtui.state.rows import CpuRow, QueueRow
 from vmqtui.widgets.panels import ModelCanvas
 from vmqtui.widgets.table import LiveTable
 
@@ -49,7 +49,7 @@ def _marks(adapters: Iterable[str]) -> dict[str, str]:
     return {name: printable(name[common:]) for name in names}
 
 
-def _across(row: QueueRow) -> tuple[bool, int, str, int]:
+def _across(row: QueueView) -> tuple[bool, int, str, int]:
     """Queues of one processor side by side; those whose processor is not known last."""
     return row.cpu is None, row.cpu or 0, row.adapter, row.queue_id
 
@@ -72,7 +72,7 @@ class MatrixTable(LiveTable):
             without=("cpu", "trend", "queue_names", "pps"),
             empty="no processors yet",
         )
-        self._queues: list[QueueRow] = []
+        self._queues: list[QueueView] = []
         self._column = 0
         self._queue_pinned: Hashable = None
         self._first = 0
@@ -85,7 +85,7 @@ class MatrixTable(LiveTable):
         self._model: dict[str, Any] = {}
 
     @property
-    def queue(self) -> QueueRow | None:
+    def queue(self) -> QueueView | None:
         """The queue of the cursor's column."""
         return self._queues[self._column] if self._column < len(self._queues) else None
 
@@ -93,11 +93,11 @@ class MatrixTable(LiveTable):
     def target(self) -> int | None:
         """The processor of the cursor's row, where it is not the one that serves the queue."""
         row, queue = self.row, self.queue
-        if not isinstance(row, CpuRow) or queue is None or row.cpu == queue.cpu:
+        if not isinstance(row, CpuView) or queue is None or row.cpu == queue.cpu:
             return None
         return row.cpu
 
-    def set_queues(self, queues: Sequence[QueueRow], model: dict[str, Any]) -> None:
+    def set_queues(self, queues: Sequence[QueueView], model: dict[str, Any]) -> None:
         """The queues across, before ``show``. ``model`` is the host's CPU model."""
         first = not self._queues
         self._model = model
@@ -126,7 +126,7 @@ class MatrixTable(LiveTable):
         """Put the cursor on the processor that serves the queue: there is no proposal."""
         cpu = self.queue.cpu if self.queue is not None else None
         rows = enumerate(self.rows)
-        at = next((n for n, row in rows if isinstance(row, CpuRow) and row.cpu == cpu), None)
+        at = next((n for n, row in rows if isinstance(row, CpuView) and row.cpu == cpu), None)
         if at is not None:
             self.move_to(at)
         self._redraw()
@@ -209,12 +209,12 @@ class MatrixTable(LiveTable):
             line.append((" ", "text"))
         return line
 
-    def _id_of(self, row: QueueRow) -> str:
+    def _id_of(self, row: QueueView) -> str:
         """A queue's id, behind its adapter's mark where there are several."""
         mark = self._marks.get(row.adapter)
         return f"{mark[-_MARK:]}·{row.queue_id}" if mark else str(row.queue_id)
 
-    def _name_of(self, row: QueueRow, width: int) -> str:
+    def _name_of(self, row: QueueView, width: int) -> str:
         """A queue's name, before its adapter's mark where there are several."""
         mark, label = self._marks.get(row.adapter, "")[-_MARK:], printable(row.label)
         room = width - len(mark) - bool(mark)
@@ -263,7 +263,7 @@ class MovePanel(ModelCanvas):
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
-        self.queue: QueueRow | None = None
+        self.queue: QueueView | None = None
         self.load: float | None = None
         self.proposal: Forecast | None = None
         self.last: Move | None = None
@@ -296,7 +296,7 @@ class MovePanel(ModelCanvas):
             del lines[1]  # what speaks against it is worth more than a heading
         return [clip(line, width) for line in lines[:height]]
 
-    def _who(self, queue: QueueRow) -> Line:
+    def _who(self, queue: QueueView) -> Line:
         several = len(self.model.snapshot.adapter_names) > 1
         of = f" of {printable(queue.adapter)}" if several else ""
         return [

@@ -6,6 +6,8 @@ from textwrap import wrap
 from textual.geometry import Size
 
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
+from engine.view.rates import known_sum, ratio
+from engine.view.rows import AdapterView, CpuView
 from vmqtui.advising import words
 from vmqtui.columns.advice import LEVELS
 from vmqtui.columns.events import EVENT_LEVELS
@@ -13,9 +15,8 @@ from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, bar, cells_of, clip, fit, spark, stacked
 from vmqtui.numbers import clock, compact, grouped, percent
 from vmqtui.printable import printable
-from vmqtui.state.advice import FindingRow
 from vmqtui.state.model import Model
-from vmqtui.state.rows import AdapterRow, CpuRow, EventRow, known_sum, ratio
+from vmqtui.state.rows import EventRow, FindingRow
 from vmqtui.widgets.canvas import Canvas
 
 REASON_ROLES = {reason.name: f"reason{number}" for number, reason in enumerate(DEFAULT_QUEUE_REASONS, 1)}
@@ -29,7 +30,7 @@ class ModelCanvas(Canvas):
         super().__init__(widget_id)
         self.model = model
 
-    def adapters(self) -> list[AdapterRow]:
+    def adapters(self) -> list[AdapterView]:
         """The adapters that are shown."""
         chosen = self.model.choices.adapter
         return [row for row in self.model.snapshot.adapters if chosen in (None, row.adapter)]
@@ -74,7 +75,7 @@ class CpuPanel(ModelCanvas):
                 ]
         return self._cells(cpus, width, height)
 
-    def _bar(self, cpu: CpuRow, width: int) -> Line:
+    def _bar(self, cpu: CpuView, width: int) -> Line:
         load = cpu.load
         level = load_level(load)
         queues = f"{len(cpu.queues)}q" if width >= 24 else ""
@@ -93,7 +94,7 @@ class CpuPanel(ModelCanvas):
             line.append((f"{queues:>4} ", "dim"))
         return line
 
-    def _cells(self, cpus: tuple[CpuRow, ...], width: int, height: int) -> list[Line]:
+    def _cells(self, cpus: tuple[CpuView, ...], width: int, height: int) -> list[Line]:
         """Many processors: a short bar each, or a cell each, in lines named by their first one.
 
         Where there are more than cells, a cell is the hottest of two, four, … neighbours, or one down.

@@ -1,6 +1,8 @@
 """Panels of one queue: its facts, its rates over time, its buffers; and where receive buffers lie."""
 
 from engine.counted import counted
+from engine.view.rates import ratio
+from engine.view.rows import QueueView
 from vmqtui.columns.queues import STATE_GLYPHS, state_level
 from vmqtui.columns.shared import drops_level, load_level, low_level, use_level, vlan_text
 from vmqtui.draw import FREE as FREE_GLYPH
@@ -10,7 +12,6 @@ from vmqtui.printable import printable
 from vmqtui.state.memory import Region, pool, regions
 from vmqtui.state.model import Model
 from vmqtui.state.placement import load_of
-from vmqtui.state.rows import QueueRow, ratio
 from vmqtui.state.trail import Trail
 from vmqtui.widgets.panels import ModelCanvas
 
@@ -19,7 +20,7 @@ OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "trac
 _SPACES = {"host": "host ", "guest": "guest"}
 
 
-def queue_memory(queue: QueueRow, width: int) -> list[Line]:
+def queue_memory(queue: QueueView, width: int) -> list[Line]:
     """A queue's regions, a line each, with its low-water mark."""
     total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
     level = low_level(low, total)
@@ -41,7 +42,7 @@ def queue_memory(queue: QueueRow, width: int) -> list[Line]:
     return [clip(line, width) for line in lines]
 
 
-def _region(region: Region, queue: QueueRow, width: int, mark: float | None) -> Line:
+def _region(region: Region, queue: QueueView, width: int, mark: float | None) -> Line:
     owner = f" of {printable(queue.vm or '')}" if region.space == "guest" else ""
     room = max(8, width - 46 - len(owner))
     outstanding, pending = ratio(region.outstanding, region.places), ratio(region.pending, region.places)
@@ -66,7 +67,7 @@ def _region(region: Region, queue: QueueRow, width: int, mark: float | None) -> 
 class MemoryMap(ModelCanvas):
     """Every adapter's buffers, and below those of the queue under the cursor."""
 
-    queue: QueueRow | None = None
+    queue: QueueView | None = None
 
     def paint(self, width: int, height: int) -> list[Line]:
         own = queue_memory(self.queue, width) if self.queue is not None else []
@@ -125,7 +126,7 @@ _TROUBLE = frozenset({"dropped_no_buffer", "discarded_frames", "lost_frames", "s
 class QueueCanvas(ModelCanvas):
     """A canvas over the queue that is looked at."""
 
-    queue: QueueRow | None = None
+    queue: QueueView | None = None
     gone = False
     """Whether the queue is not there any more: what is shown is the last that was known."""
 
@@ -144,7 +145,7 @@ class QueueFacts(QueueCanvas):
             counters = [[], *counters]
         return [clip(line, width) for line in (*lines, *counters)][:height]
 
-    def _what(self, queue: QueueRow) -> Line:
+    def _what(self, queue: QueueView) -> Line:
         state, level = queue.state, state_level(queue)
         sign = STATE_GLYPHS.get(state or "", UNKNOWN)
         line: Line = [
@@ -158,7 +159,7 @@ class QueueFacts(QueueCanvas):
             return [(" ✗ freed: the last that was known  ", "bad"), *line]
         return line
 
-    def _whose(self, queue: QueueRow) -> Line:
+    def _whose(self, queue: QueueView) -> Line:
         if queue.vm is None:
             return [(" VM  ", "title"), ("none: it takes what no filter does", "dim")]
         others = [
@@ -177,7 +178,7 @@ class QueueFacts(QueueCanvas):
             line.append((f"  also queue {', '.join(map(str, others[:6]))}", "dim"))
         return line
 
-    def _where(self, queue: QueueRow) -> Line:
+    def _where(self, queue: QueueView) -> Line:
         snapshot = self.model.snapshot
         cpu = next((one for one in snapshot.cpus if one.cpu == queue.cpu), None)
         line: Line = [(" CPU ", "title"), (f"{queue.processor or UNKNOWN}", "strong")]
@@ -197,7 +198,7 @@ class QueueFacts(QueueCanvas):
         ]
         return line
 
-    def _known_as(self, queue: QueueRow) -> list[Line]:
+    def _known_as(self, queue: QueueView) -> list[Line]:
         """The VM's switch ports."""
         index = self.model.snapshot.index.adapters.get(queue.adapter)
         ports = [port for port in index.settings.ports if port.vm == queue.vm] if index and queue.vm else []
@@ -207,7 +208,7 @@ class QueueFacts(QueueCanvas):
         more = f"  and {len(ports) - 2} more" if len(ports) > 2 else ""
         return [[(" port", "title"), (f" {', '.join(shown)}{more}", "text")]]
 
-    def _counters(self, queue: QueueRow, width: int) -> list[Line]:
+    def _counters(self, queue: QueueView, width: int) -> list[Line]:
         deltas = self.model.choices.deltas
         across = 2 if width >= 56 else 1
         cells: list[Line] = []

@@ -1,4 +1,4 @@
-"""A configuration made ready for joining: what hangs on what, worked out once a revision."""
+"""A configuration indexed for joins with counters: built once for each revision."""
 
 from collections import defaultdict
 
@@ -13,23 +13,19 @@ from engine.telemetry.config import (
 )
 
 
-class Joined:
+class ConfigIndex:
     """Indexes over one configuration (or none)."""
 
     def __init__(self, config: Config | None) -> None:
         self.config = config
         self.cpus: dict[int, CpuConfig] = {cpu.id: cpu for cpu in config.cpus} if config else {}
-        self.adapters: dict[str, JoinedAdapter] = (
-            {one.name: JoinedAdapter(one) for one in config.adapters} if config else {}
+        self.adapters: dict[str, AdapterIndex] = (
+            {one.name: AdapterIndex(one) for one in config.adapters} if config else {}
         )
-        self.queues_of_cpu: defaultdict[int, list[tuple[str, QueueConfig]]] = defaultdict(list)
-        for name, adapter in self.adapters.items():
-            for queue in adapter.settings.queues:
-                self.queues_of_cpu[queue.cpu].append((name, queue))
 
 
-class JoinedAdapter:
-    """Indexes over one adapter's configuration."""
+class AdapterIndex:
+    """Indexes over the configuration of one adapter."""
 
     def __init__(self, settings: AdapterConfig) -> None:
         self.settings = settings
@@ -37,10 +33,9 @@ class JoinedAdapter:
         self.by_generation = {(queue.queue_id, queue.generation): queue for queue in settings.queues}
         self.filters = {one.filter_id: one for one in settings.filters}
         self.filters_of_queue: defaultdict[int, list[FilterConfig]] = defaultdict(list)
-        for one in settings.filters:
-            self.filters_of_queue[one.queue_id].append(one)
         self.filters_of_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
         for one in settings.filters:
+            self.filters_of_queue[one.queue_id].append(one)
             self.filters_of_mac[one.mac].append(one)
         self.ports_of_mac: defaultdict[str, list[PortConfig]] = defaultdict(list)
         for port in settings.ports:
@@ -63,8 +58,13 @@ class JoinedAdapter:
         }
 
     def queue_of_port(self, port: PortConfig) -> QueueConfig | None:
-        """The queue with a filter for a port's frames, if there is one."""
+        """The queue with a filter for the frames of a port, if there is one."""
         return self._taken.get((port.mac, port.vlan)) or self._taken.get((port.mac, None))
+
+    def vm_of_port(self, mac: str, vlan: Vlan) -> str | None:
+        """The VM whose port has a MAC and accepts a VLAN."""
+        ports = self.ports_of_mac.get(mac, ())
+        return next((port.vm for port in ports if port.vlan in (vlan, None)), None)
 
     def taker(self, mac: str, vlan: Vlan) -> QueueConfig | None:
         """The queue that takes frames of a MAC and VLAN (contract 1, rule 4); None: the default queue."""
@@ -78,7 +78,7 @@ class JoinedAdapter:
 
 
 def _shadows(filters: list[FilterConfig], queues: dict[int, QueueConfig]) -> dict[int, int]:
-    """Which filter takes every frame of which other one: same MAC, lower running queue, wider VLAN test."""
+    """Filters whose frames another filter takes first: same MAC, lower running queue, wider VLAN test."""
     by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
     for one in filters:
         queue = queues.get(one.queue_id)
