@@ -50,7 +50,7 @@ OF_NO_INPUT: Final = {
     "engine.workers.rounds.MOST_AHEAD",
     "engine.workers.rounds.MOST_UNDER_WAY",
     "engine.kernels.cache._KEPT_S",
-    "engine.scenario.exact._MAX_PRODUCT",
+    "engine.scenario.relations._MAX_PRODUCT",
     "engine.service.baselines._MAX_FRAME_BYTES",
     "engine.service.pace.MOST_BEHIND_NS",
     "engine.traffic.batch.MAX_CAPTURED_BYTES",
@@ -62,7 +62,7 @@ OF_NO_INPUT: Final = {
     # a scenario's bounds, as a plan keeps to them
     "engine.traffic.plan.MAX_QUEUES",
     "engine.traffic.plan.MAX_FILTERS",
-    "engine.traffic.plan_buffers.MAX_BUFFERS",
+    "engine.traffic.plan_placement.MAX_BUFFERS",
     "engine.traffic.plan_count.MIN_FRAME_BYTES_LIMIT",
     "engine.traffic.plan_count.MAX_FRAME_BYTES_LIMIT",
     "engine.traffic.plan_count._NO_LIMIT_NS",

@@ -3,8 +3,7 @@
 import msgspec
 
 from engine.advice.evidence import Evidence
-from engine.balance.decide import Move, Processor, QueueKey, Served, decide
-from engine.balance.teams import barred
+from engine.balance.decide import Move, Processor, QueueKey, Served, barred, decide
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.scenario.keys import keys_of
 from engine.scenario.load import ScenarioError, read_balancer

@@ -7,6 +7,7 @@ queue costs is reckoned from its frames and bytes by the host's CPU model.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -206,3 +207,15 @@ def _coolest(plan: _Plan, free: Sequence[Processor]) -> Callable[[Served], list[
         return [cpu for cpu in (here, there) if cpu is not None]
 
     return worth
+
+
+def barred(homes: Sequence[AbstractSet[int]], teams: Sequence[Sequence[int]]) -> list[frozenset[int]]:
+    """By adapter: the processors that its queues may not move away to.
+
+    ``homes`` are those of each adapter's VMs' queues, ``teams`` the members of each team in mode "sum".
+    """
+    found: list[frozenset[int]] = [frozenset()] * len(homes)
+    for members in teams:
+        for one in members:
+            found[one] = frozenset().union(*(homes[other] for other in members if other != one))
+    return found

@@ -8,8 +8,8 @@ import numpy as np
 
 from engine.kernels import layout
 from engine.kernels.layout import I64
-from engine.scenario.exact import as_written, remote_cycles_per_byte, shared_clock_ghz
 from engine.scenario.model import CpuSpec, HostSpec
+from engine.scenario.relations import as_written, remote_cycles_per_byte, shared_clock_ghz
 
 _MOST_CYCLES: Final = 2**64 - 1  # what a message can hold
 

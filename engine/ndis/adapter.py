@@ -12,9 +12,8 @@ import numpy as np
 from engine.counted import counted
 from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
 from engine.ndis.outcome import exhausted, invalid
-from engine.ndis.queue import DEFAULT_QUEUE, Filter, Port, Queue, describe_key
+from engine.ndis.queue import DEFAULT_QUEUE, TRANSITIONS, Event, Filter, Port, Queue, State, describe_key
 from engine.ndis.resources import BufferBudget, IdPool, TotalOf
-from engine.ndis.states import TRANSITIONS, Event, State
 from engine.ndis.steering import KEY_KNOWN_MAC, NONE, SteeringRows
 from engine.scenario.model import AdapterSpec
 from engine.scenario.values import show

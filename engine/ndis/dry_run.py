@@ -7,8 +7,7 @@ from engine.counted import counted
 from engine.ndis.adapter import Adapter
 from engine.ndis.outcome import NdisError, Outcome
 from engine.ndis.processors import processor_name
-from engine.ndis.queue import DEFAULT_QUEUE, describe_key, key_in_words
-from engine.ndis.states import State
+from engine.ndis.queue import DEFAULT_QUEUE, State, describe_key, key_in_words
 from engine.ndis.steering import TEST_ANY
 
 MAX_CHANGES: Final = 256

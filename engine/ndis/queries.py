@@ -10,8 +10,7 @@ from engine.ndis.adapter import Adapter, id_ranges
 from engine.ndis.effects import Observe
 from engine.ndis.outcome import Outcome, answer, invalid
 from engine.ndis.processors import processor_name
-from engine.ndis.queue import Queue, describe_key
-from engine.ndis.states import Event
+from engine.ndis.queue import Event, Queue, describe_key
 from engine.scenario.values import show
 
 

@@ -23,9 +23,8 @@ from engine.ndis.effects import (
 )
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, done, exhausted, invalid
 from engine.ndis.processors import processor_name
-from engine.ndis.queue import DEFAULT_QUEUE, Filter, Queue, key_in_words, key_of, vlan_of
+from engine.ndis.queue import DEFAULT_QUEUE, Event, Filter, Queue, State, key_in_words, key_of, vlan_of
 from engine.ndis.resources import share_out
-from engine.ndis.states import Event, State
 from engine.scenario.values import MAX_BUFFERS, Vlan, check_filter_vlan, show
 
 

@@ -17,8 +17,8 @@ from engine.ndis.effects import (
     SteeringChanged,
 )
 from engine.ndis.outcome import Outcome, answer, done
+from engine.ndis.queue import State
 from engine.ndis.queue_requests import returned, stop_dma, take_off
-from engine.ndis.states import State
 from engine.scenario.values import show
 
 

@@ -1,22 +1,114 @@
-"""Reading a scenario file: from TOML to a checked ``Scenario``, or the one sentence that says why not."""
+"""Read TOML files into tables whose fields describe their keys, or report in one sentence what does not fit.
 
+A scenario is such a file, and so is the configuration of the dashboard.
+"""
+
+import difflib
 import platform
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from engine.scenario.document import Document, dotted
+from engine.scenario.keys import KeyPath, Tables, keys_of
 from engine.scenario.model import BalancerSpec, Scenario, TrafficSpec
 from engine.scenario.relations import MisfitError, check_balancer, check_relations, check_traffic, targets
-from engine.scenario.values import one_line
+from engine.scenario.values import one_line, show
+
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class ScenarioError(Exception):
     """A scenario that can't be used: ``FILE: KEY PATH: the value and what would fit``, on one line."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A kind of file: ``what`` it is, "a scenario", and the error that reports what is wrong with one."""
+
+    what: str
+    error: type[Exception]
+
+    def read_text(self, path: Path | str) -> str:
+        """The text of a file. Raises ``error``, which names it."""
+        source = one_line(str(path))
+        try:
+            if Path(path).is_dir():
+                raise self.error(f"{source}: a directory, not {self.what} file")
+            with Path(path).open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except FileNotFoundError:
+            raise self.error(f"{source}: no such file") from None
+        except (OSError, ValueError) as error:
+            reason = one_line(getattr(error, "strerror", None) or str(error))
+            raise self.error(f"{source}: cannot be read: {reason}") from None
+        if len(content) > MAX_FILE_BYTES:
+            raise self.error(
+                f"{source}: larger than {MAX_FILE_BYTES} bytes, the most {self.what} file may have"
+            )
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise self.error(f"{source}: not UTF-8 text (line {line}, byte {error.start})") from None
+
+    def parse(self, text: str, name: str) -> dict[str, Any]:
+        """A TOML text as plain tables; ``name`` stands for the file. Raises ``error``."""
+        source = one_line(name)
+        try:
+            return tomllib.loads(text)
+        except RecursionError:
+            raise self.error(f"{source}: not {self.what}: nested too deeply") from None
+        except ValueError as error:
+            raise self.error(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
+
+    def read_table(self, row: type[msgspec.Struct], table: object, path: KeyPath) -> Any:
+        """One table as its type; every key as its field describes it. Raises ``MisfitError``."""
+        if not isinstance(table, dict):
+            raise MisfitError(path, f"{show(table)} is not a table")
+        keys = keys_of(row)
+        fields: dict[str, object] = {}
+        for word, value in table.items():
+            name = word if isinstance(word, str) else show(word)  # a message's map may have other keys
+            key = keys.get(name)
+            here = (*path, name)
+            if key is None:
+                raise MisfitError(here, unknown_key(name, list(keys)))
+            if isinstance(key, Tables):
+                fields[name] = self._read_tables(key, value, here)
+            else:
+                try:
+                    fields[name] = key.read(value)
+                except ValueError as error:
+                    raise MisfitError(here, str(error)) from None
+        for field in msgspec.structs.fields(row):
+            if field.required and field.name not in fields:
+                key = keys[field.name]
+                assert not isinstance(key, Tables)
+                raise MisfitError((*path, field.name), f"missing ({key.fits})")
+        return row(**fields)
+
+    def _read_tables(self, key: Tables, value: object, path: KeyPath) -> object:
+        if key.most is None:
+            return self.read_table(key.row, value, path)
+        if not isinstance(value, list):
+            headings = tuple(part for part in path if isinstance(part, str))
+            raise MisfitError(path, f"{show(value)} is not an array of tables ([[{dotted(headings)}]])")
+        if not key.least <= len(value) <= key.most:
+            raise MisfitError(path, f"{len(value)} tables, where {key.least}..{key.most} fit")
+        return [self.read_table(key.row, table, (*path, index)) for index, table in enumerate(value)]
+
+    def misfit(self, name: str, misfit: MisfitError) -> Exception:
+        """The error to raise for a value that does not fit; ``name`` stands for the file."""
+        place = (one_line(name), dotted(misfit.path))
+        return self.error(": ".join(filter(None, (*place, str(misfit)))))
 
 
 _SCENARIO: Final = Document("a scenario", ScenarioError)
@@ -144,3 +236,29 @@ def _with_names(scenario: Scenario) -> Scenario:
 def _with_adapter(traffic: TrafficSpec, only: str) -> TrafficSpec:
     replace = msgspec.structs.replace
     return replace(traffic, mix=[mix if mix.adapter else replace(mix, adapter=only) for mix in traffic.mix])
+
+
+def dotted(path: KeyPath) -> str:
+    """A key's path as a person reads it: ``adapter[0].queue[3]``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else show(part))
+    return text
+
+
+def unknown_key(name: str, known: Sequence[str]) -> str:
+    """What to say of a key that is not known: the nearest, or all that are."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if nearest:
+        return f'unknown key (did you mean "{nearest[0]}"?)'
+    return f"unknown key (known here: {', '.join(known)})"
+
+
+def _syntax_sentence(message: str, text: str) -> str:
+    """A TOML parser's message on one line, with line and column where it only says "end of document"."""
+    lines = text.split("\n")
+    end = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return one_line(message.replace("end of document)", f"{end}, the end of the file)"))

@@ -1,7 +1,12 @@
-"""What the values of a scenario must be to each other (contract 3, NDIS.md "Bad input")."""
+"""Rules between the values of a scenario (contract 3, NDIS.md "Bad input").
+
+The numbers of the CPU model are fractions here, exactly as written.
+"""
+
+from fractions import Fraction
+from typing import Final
 
 from engine.counted import counted
-from engine.scenario.exact import inexact_key
 from engine.scenario.keys import KeyPath
 from engine.scenario.model import (
     AdapterSpec,
@@ -15,7 +20,10 @@ from engine.scenario.model import (
     TeamSpec,
     TrafficSpec,
 )
-from engine.scenario.values import BROADCAST, Vlan, check_filter_vlan, parse_address, show
+from engine.scenario.values import BROADCAST, MAX_FRAME_BYTES, Vlan, check_filter_vlan, parse_address, show
+
+_MAX_PRODUCT: Final = 2**62
+"""The kernels' integers have 64 bits; a product with the largest DPC must fit."""
 
 
 class MisfitError(Exception):
@@ -240,3 +248,39 @@ def _check_destination(path: KeyPath, flow: FlowSpec) -> None:
             fits, what = not group and address != 0, "a unicast address (the first byte even, not all zero)"
     if not fits:
         raise MisfitError(path, f"{show(flow.mac)} is not {what}, as kind {show(flow.kind)} needs")
+
+
+def as_written(number: float) -> Fraction:
+    """A number of a scenario file, exactly: 0.1 is 1/10, not the float next to it."""
+    return Fraction(str(number))
+
+
+def shared_clock_ghz(cpu: CpuSpec) -> Fraction:
+    """Cycles per ns that the hyper-thread sibling of a busy processor leaves."""
+    return as_written(cpu.clock_ghz) * as_written(cpu.smt_share)
+
+
+def remote_cycles_per_byte(cpu: CpuSpec) -> Fraction:
+    """Cycles for copying a byte from another NUMA node."""
+    return as_written(cpu.cycles_per_byte) * as_written(cpu.remote_copy_factor)
+
+
+def inexact_key(cpu: CpuSpec) -> tuple[str, str] | None:
+    """The first key whose digits do not fit beside a DPC of ``quota`` of the longest frames, and why.
+
+    None: all fit.
+    """
+    most_bytes = cpu.quota * MAX_FRAME_BYTES
+    local, remote = as_written(cpu.cycles_per_byte), remote_cycles_per_byte(cpu)
+    for key, per_byte in (("cycles_per_byte", local), ("remote_copy_factor", remote)):
+        if most_bytes * max(per_byte.numerator, per_byte.denominator) >= _MAX_PRODUCT:
+            return key, f"{float(per_byte)} cycles per byte has too many digits to be kept exactly"
+    cycles = cpu.cycles_per_interrupt + cpu.cycles_per_dpc + cpu.quota * cpu.cycles_per_frame
+    cycles += int(most_bytes * max(local, remote))
+    clock, shared = as_written(cpu.clock_ghz), shared_clock_ghz(cpu)
+    for key, ghz in (("clock_ghz", clock), ("smt_share", shared)):
+        if max(cycles * ghz.denominator, ghz.numerator) >= _MAX_PRODUCT:
+            return key, (
+                f"a clock of {float(ghz)} GHz can't be kept exactly for a DPC of up to {cycles:,} cycles"
+            )
+    return None

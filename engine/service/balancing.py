@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from engine.balance.balancer import Balancer, Counters, QueueCounters
-from engine.balance.decide import Move, QueueKey, Reason
-from engine.balance.teams import barred
+from engine.balance.decide import Move, QueueKey, Reason, barred
 from engine.dataplane.plane import Plane
 from engine.kernels import layout
 from engine.ndis.adapter import DEFAULT_DRIVER

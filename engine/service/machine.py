@@ -23,7 +23,7 @@ from engine.ndis.effects import (
 )
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
-from engine.ndis.states import State
+from engine.ndis.queue import State
 from engine.scenario.model import Scenario
 from engine.service.balancing import Balancing
 from engine.service.drop_episodes import DropEpisodes

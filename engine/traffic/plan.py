@@ -10,9 +10,8 @@ from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, Qu
 from engine.scenario.relations import check_relations
 from engine.scenario.values import Vlan
 from engine.traffic.batch import Source
-from engine.traffic.plan_buffers import MAX_BUFFER_BYTES, size
 from engine.traffic.plan_count import VLAN_BITS, Load, count, total
-from engine.traffic.plan_spread import eligible, home, spread
+from engine.traffic.plan_placement import MAX_BUFFER_BYTES, eligible, home, size, spread
 
 MAX_QUEUES = 4096
 MAX_FILTERS = 65_536
@@ -94,9 +93,8 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
     """Read ``source`` to its end and plan a queue for every unicast MAC that passes the port checks, a
     filter for each VLAN it was seen with ("untagged" for none, VID 0 or an outer tag other than 0x8100).
 
-    Queues come with most frames first, by MAC where equal. Processors: ``plan_spread``; buffers:
-    ``plan_buffers``. What ``source`` raises passes. Raises NoProcessorError, and MisfitError for a host that
-    can't be.
+    Queues come with most frames first, by MAC where equal. Processors and buffers: ``plan_placement``.
+    What ``source`` raises passes. Raises NoProcessorError, and MisfitError for a host that can't be.
     """
     host = HostSpec(
         name=machine_name() if hardware.host_name is None else hardware.host_name,

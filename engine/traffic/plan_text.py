@@ -3,7 +3,7 @@
 from engine.counted import counted
 from engine.scenario.values import one_line
 from engine.traffic.plan import Plan, QueueReason
-from engine.traffic.plan_buffers import MARGIN, MAX_BUFFER_BYTES, MAX_BUFFERS
+from engine.traffic.plan_placement import MARGIN, MAX_BUFFER_BYTES, MAX_BUFFERS
 
 
 def to_toml(planned: Plan, title: str = "") -> str:

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from engine.balance.decide import LEAST_GAIN, Move, Processor, QueueKey, Served, decide
-from engine.balance.teams import barred
+from engine.balance.decide import LEAST_GAIN, Move, Processor, QueueKey, Served, barred, decide
 from engine.scenario.model import BalancerSpec
 
 SPEC = BalancerSpec(mode="dynamic", scale_out=0.8, scale_in=0.4, max_moves=4)

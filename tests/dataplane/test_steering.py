@@ -27,7 +27,7 @@ from engine.ndis import counters
 from engine.ndis.adapter import Adapter
 from engine.ndis.effects import QueueGauges
 from engine.ndis.host import Host
-from engine.ndis.states import State
+from engine.ndis.queue import State
 from engine.scenario.model import AdapterSpec, HostSpec, Scenario
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch
 from engine.traffic.capture import CaptureSource

@@ -17,7 +17,7 @@ from engine.telemetry.recording.form import RecordingError
 from engine.telemetry.recording.reader import Recording
 from engine.traffic.capture import CaptureError
 from engine.traffic.plan import Hardware
-from engine.traffic.plan_spread import NoProcessorError
+from engine.traffic.plan_placement import NoProcessorError
 from engine.traffic.plan_text import to_toml
 from tests.fuzz import files
 from tests.fuzz.mutate import RECORDING

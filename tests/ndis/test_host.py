@@ -6,7 +6,7 @@ import pytest
 from engine.ndis.effects import NewFilter, OpenQueue, SetBuffers, SteeringChanged
 from engine.ndis.host import Host
 from engine.ndis.processors import processor_name, processors
-from engine.ndis.states import OPERATIONAL, OperationalState, State
+from engine.ndis.queue import OPERATIONAL, OperationalState, State
 from engine.scenario.model import AdapterSpec, FilterSpec, HostSpec, PortSpec, QueueSpec, Scenario
 from engine.telemetry.config import AdapterConfig
 from tests.ndis.lab import MAC, OTHER_MAC, start

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from engine.ndis.operations import COMMON, OPERATIONS
 from engine.ndis.outcome import NdisStatus
-from engine.ndis.states import OPERATIONAL, TRANSITIONS, Event, State
+from engine.ndis.queue import OPERATIONAL, TRANSITIONS, Event, State
 from tests.ndis.table_model import NEXT, WRITTEN
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "ndis.md"

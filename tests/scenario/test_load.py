@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.scenario.document import MAX_FILE_BYTES
-from engine.scenario.load import ScenarioError, load, loads
+from engine.scenario.load import MAX_FILE_BYTES, ScenarioError, load, loads
 from engine.scenario.model import AdapterSpec, Scenario
 
 FILTER = 'mac = "00:15:5d:00:00:01"'

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.scenario.load import loads
 from engine.scenario.model import CpuSpec, Scenario
-from engine.traffic import plan_buffers, plan_count
+from engine.traffic import plan_count, plan_placement
 from engine.traffic.capture import CaptureSource
 from engine.traffic.plan import Hardware, Plan, plan
 from engine.traffic.plan_count import Load
@@ -224,7 +224,7 @@ def test_macs_beyond_those_whose_bursts_are_followed_get_their_queues_too(
 def test_buffers_of_long_frames_stay_within_their_memory(planned: Planner) -> None:
     frames = [frame(0, ethernet(mac_of(n % 8), length=14), 65_535) for n in range(8000)]
     adapter = planned(frames).scenario.adapter[0]
-    assert adapter.total_buffers * adapter.max_frame_bytes <= plan_buffers.MAX_BUFFER_BYTES
+    assert adapter.total_buffers * adapter.max_frame_bytes <= plan_placement.MAX_BUFFER_BYTES
     assert min(queue.buffers for queue in adapter.queue) >= 16
 
 

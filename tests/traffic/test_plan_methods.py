@@ -18,9 +18,8 @@ from engine.scenario.relations import MisfitError
 from engine.service.replay import plan_capture, replay
 from engine.traffic.capture import CaptureSource
 from engine.traffic.plan import Hardware, Plan, plan
-from engine.traffic.plan_buffers import size
 from engine.traffic.plan_count import count
-from engine.traffic.plan_spread import NoProcessorError, eligible, spread
+from engine.traffic.plan_placement import NoProcessorError, eligible, size, spread
 from engine.traffic.plan_text import to_toml
 from tests.traffic.captures import Frame, ethernet, frame, pcap
 

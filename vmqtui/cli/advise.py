@@ -13,8 +13,7 @@ from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
 from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
 from engine.advice.window import AdviceWindow
-from engine.scenario.document import unknown_key
-from engine.scenario.load import load
+from engine.scenario.load import load, unknown_key
 from engine.scenario.values import show
 from vmqtui.advising import words
 from vmqtui.cli.captures import kept_capture

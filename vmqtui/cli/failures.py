@@ -84,7 +84,7 @@ def engine_sentences(scenario: str) -> Iterator[None]:
     from engine.service.sources import ChoiceError
     from engine.traffic.capture import CaptureError
     from engine.traffic.libpcap import InterfaceError
-    from engine.traffic.plan_spread import NoProcessorError
+    from engine.traffic.plan_placement import NoProcessorError
     from engine.workers.pool import WorkerDiedError
 
     with sentences():

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 import platformdirs
 
-from engine.scenario.document import Document, unknown_key
 from engine.scenario.keys import KeyPath
+from engine.scenario.load import Document, unknown_key
 from engine.scenario.relations import MisfitError
 from engine.scenario.values import one_line, show
 from engine.trusted import trusted_path

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.scenario.document import unknown_key
 from engine.scenario.keys import Key, Tables, keys_of
+from engine.scenario.load import unknown_key
 from engine.scenario.model import Scenario
 from engine.scenario.values import show
 
