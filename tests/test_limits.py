@@ -45,7 +45,6 @@ OF_NO_INPUT: Final = {
     "vmqtui.actions.keymap._CHARACTERS",
     # what the model and its kernels reckon with
     "engine.workers.pool.WAIT_AT_ONCE",
-    "engine.kernels.layout.ADAPTER_MAX_FRAME_BYTES",
     "engine.dataplane.costs._MOST_CYCLES",
     "engine.workers.rounds.MOST_AHEAD",
     "engine.workers.rounds.MOST_UNDER_WAY",

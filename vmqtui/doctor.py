@@ -21,9 +21,9 @@ from engine.bus.errors import BadUrl, BrokerFailed
 from engine.bus.urls import BrokerUrl, is_loopback
 from engine.bus.watcher import Watcher
 from engine.counted import counted
-from engine.dataplane.memory import free_bytes
+from engine.dataplane.memory import free_bytes, total_bytes
 from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, REFUSED, faults
-from engine.kernels.layout import AdapterSizes, Sizes, batch_frames_for, total_bytes
+from engine.kernels.layout import AdapterSizes, Sizes, batch_frames_for
 from engine.kernels.prepare import MODULES, why_at_every_start
 from engine.logs import log_directory
 from engine.ndis.host import Host

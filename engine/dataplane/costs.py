@@ -6,8 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.kernels import layout
-from engine.kernels.layout import I64
+from engine.kernels.layout import COST, I64
 from engine.scenario.model import CpuSpec, HostSpec
 from engine.scenario.relations import as_written, remote_cycles_per_byte, shared_clock_ghz
 
@@ -28,23 +27,23 @@ class Costs:
         self._at_ns = 0
         local, remote = as_written(cpu.cycles_per_byte), remote_cycles_per_byte(cpu)
         divisor = lcm(local.denominator, remote.denominator)
-        rows[:, layout.COST_INTERRUPT] = cpu.cycles_per_interrupt
-        rows[:, layout.COST_DPC] = cpu.cycles_per_dpc
-        rows[:, layout.COST_FRAME] = cpu.cycles_per_frame
-        rows[:, layout.COST_BYTE] = int(local * divisor)
-        rows[:, layout.COST_REMOTE_BYTE] = int(remote * divisor)
-        rows[:, layout.COST_BYTE_DIVISOR] = divisor
-        rows[:, layout.COST_MODERATION_NS] = round(cpu.moderation_us * 1000)
-        rows[:, layout.COST_QUOTA] = cpu.quota
-        rows[:, layout.COST_NUMA_NODE] = np.arange(host.cpus) // (host.cpus // host.numa_nodes)
-        rows[:, [layout.COST_NS, layout.COST_NS_DIVISOR]] = clock.denominator, clock.numerator
+        rows[:, COST.interrupt] = cpu.cycles_per_interrupt
+        rows[:, COST.dpc] = cpu.cycles_per_dpc
+        rows[:, COST.frame] = cpu.cycles_per_frame
+        rows[:, COST.byte] = int(local * divisor)
+        rows[:, COST.remote_byte] = int(remote * divisor)
+        rows[:, COST.byte_divisor] = divisor
+        rows[:, COST.moderation_ns] = round(cpu.moderation_us * 1000)
+        rows[:, COST.quota] = cpu.quota
+        rows[:, COST.numa_node] = np.arange(host.cpus) // (host.cpus // host.numa_nodes)
+        rows[:, [COST.ns, COST.ns_divisor]] = clock.denominator, clock.numerator
 
     def set_speeds(self, serving: set[int], now_ns: int) -> None:
         """Say which processors serve a running queue: a hyper-thread next to one is slower."""
         self._settle(now_ns)
         for cpu, row in enumerate(self._rows):
             clock = self._clocks[self._hyperthreading and cpu ^ 1 in serving]
-            row[layout.COST_NS], row[layout.COST_NS_DIVISOR] = clock.denominator, clock.numerator
+            row[COST.ns], row[COST.ns_divisor] = clock.denominator, clock.numerator
             self._parts_a_ns[cpu] = int(clock * self._parts)
 
     def budgets(self, now_ns: int) -> list[int]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.dataplane.extents import Extent, Extents
-from engine.kernels import layout
-from engine.kernels.layout import I64, NONE, Sizes, Views
+from engine.kernels.layout import ADAPTER, BUFFER, I64, NONE, Sizes, Views
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Guests:
         self._lanes: dict[int, _Lane] = {}
         self._switch: dict[tuple[int, int], list[Extent]] = {}
         views.switch_at[:] = NONE
-        views.buffer_rows[:, layout.GUEST_AT] = NONE
+        views.buffer_rows[:, BUFFER.guest_at] = NONE
 
     def open(self, slot: int, adapter: int, vm: int) -> None:
         """A queue of a VM came into being; it has no buffer yet."""
@@ -50,26 +49,26 @@ class Guests:
         for extent, places in self._take(len(buffers) - len(lane.idle), stride):
             lane.extents.append(extent)
             lane.idle += range(extent.start, extent.start + places * stride, stride)
-        self._views.buffer_rows[buffers, layout.GUEST_AT] = lane.idle[: len(buffers)]
+        self._views.buffer_rows[buffers, BUFFER.guest_at] = lane.idle[: len(buffers)]
         del lane.idle[: len(buffers)]
 
     def take_back(self, slot: int, buffers: I64) -> None:
         """A queue gave up these buffers: their places wait for its next ones."""
         lane = self._lanes.get(slot)
         if lane is not None and len(buffers):
-            lane.idle += self._views.buffer_rows[buffers, layout.GUEST_AT].tolist()
-            self._views.buffer_rows[buffers, layout.GUEST_AT] = NONE
+            lane.idle += self._views.buffer_rows[buffers, BUFFER.guest_at].tolist()
+            self._views.buffer_rows[buffers, BUFFER.guest_at] = NONE
 
     def close(self, slot: int, buffers: I64) -> None:
         """A queue is gone, and its VM can't see that memory any more."""
-        self._views.buffer_rows[buffers, layout.GUEST_AT] = NONE
+        self._views.buffer_rows[buffers, BUFFER.guest_at] = NONE
         lane = self._lanes.pop(slot, None)
         if lane is not None:
             self._release(lane.extents)
 
     def connect(self, adapter: int, vms: list[int]) -> None:
         """See to it that each of these VMs, which have a switch port, has its places."""
-        base = int(self._views.adapters[adapter, layout.ADAPTER_VM_BASE])
+        base = int(self._views.adapters[adapter, ADAPTER.vm_base])
         for vm in vms:
             if (adapter, vm) not in self._switch:
                 size = self._sizes.switch_places * self._sizes.adapters[adapter].stride
@@ -79,7 +78,7 @@ class Guests:
 
     def forget(self, adapter: int, vm: int) -> None:
         """A VM is gone from an adapter's switch."""
-        base = int(self._views.adapters[adapter, layout.ADAPTER_VM_BASE])
+        base = int(self._views.adapters[adapter, ADAPTER.vm_base])
         self._views.switch_at[base + vm] = NONE
         self._release(self._switch.pop((adapter, vm), []))
 

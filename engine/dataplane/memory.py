@@ -5,13 +5,16 @@ import os
 import shutil
 import sys
 import warnings
+from math import prod
 from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
-from engine.kernels.layout import Sizes, Views, lay_out, total_bytes
+from engine.kernels.layout import PAGE_BYTES, Sizes, Views, dtypes, shapes
 from engine.temporary import hold, own_name
 
 # A tracker that was killed is replaced, and what it knew is removed here all the same.
@@ -52,6 +55,28 @@ def _track(memory: shared_memory.SharedMemory) -> None:
     """Make a segment of this process known to the resource tracker: a new one where the first was killed."""
     if os.name == "posix":
         resource_tracker.register(f"/{memory.name}", "shared_memory")
+
+
+def total_bytes(sizes: Sizes) -> int:
+    """Bytes of shared memory a host of these sizes takes."""
+    kinds = dtypes()
+    return sum(
+        -(-prod(shape) * kinds[name].itemsize // PAGE_BYTES) * PAGE_BYTES
+        for name, shape in shapes(sizes).items()
+    )
+
+
+def lay_out(memory: memoryview, sizes: Sizes) -> Views:
+    """The views of a block of ``total_bytes(sizes)`` bytes; each starts on a page of its own."""
+    kinds = dtypes()
+    views: dict[str, NDArray[np.generic]] = {}
+    offset = 0
+    for name, shape in shapes(sizes).items():
+        dtype = kinds[name]
+        size = prod(shape)
+        views[name] = np.frombuffer(memory, dtype, size, offset).reshape(shape)
+        offset += -(-size * dtype.itemsize // PAGE_BYTES) * PAGE_BYTES
+    return Views(**views)  # type: ignore[arg-type]  # the dtypes are the annotations' own
 
 
 class Block:

@@ -6,44 +6,15 @@ that owns each buffer or NONE, which is what makes a buffer an adapter's spare.
 
 import numpy as np
 
-from engine.kernels.layout import (
-    ARMED_NS,
-    DISCARDED,
-    DPC_CPU,
-    DPC_FRAMES,
-    DUE_NS,
-    FREE,
-    FREE_HEAD,
-    I32,
-    I64,
-    INDICATED_ROUND,
-    LOST,
-    LOW_FREE,
-    NEVER_NS,
-    NEXT,
-    NONE,
-    OUTSTANDING,
-    OUTSTANDING_HEAD,
-    OUTSTANDING_TAIL,
-    PENDING,
-    PENDING_BYTES,
-    PENDING_HEAD,
-    PENDING_TAIL,
-    RETURNED,
-    RETURNED_DUE_NS,
-    RETURNED_ROUND,
-    SURRENDERED_HEAD,
-    TARGET,
-    TOTAL,
-)
+from engine.kernels.layout import BUFFER, I32, I64, NEVER_NS, NONE, Q
 
 
 def _link(buffers: I64, members: I64, tail: int = NONE) -> int:
     """Chain buffers in the order given, ending in ``tail``; the head."""
     if len(members) == 0:
         return tail
-    buffers[members[:-1], NEXT] = members[1:]
-    buffers[members[-1], NEXT] = tail
+    buffers[members[:-1], BUFFER.next] = members[1:]
+    buffers[members[-1], BUFFER.next] = tail
     return int(members[0])
 
 
@@ -52,7 +23,7 @@ def _walk(buffers: I64, head: int, most: int) -> I64:
     members: list[int] = []
     while head != NONE and len(members) < most:
         members.append(head)
-        head = int(buffers[head, NEXT])
+        head = int(buffers[head, BUFFER.next])
     return np.array(members, np.int64)
 
 
@@ -62,56 +33,56 @@ def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: 
     It takes from ``spare`` (numbers of the adapter's spare buffers, at least as many as it lacks) at
     once; it gives up free buffers at once and the others as they come back.
     """
-    row[TARGET] = target
-    grow = max(0, target - int(row[TOTAL]))
+    row[Q.target_buffers] = target
+    grow = max(0, target - int(row[Q.total_buffers]))
     taken = spare[:grow]
     belongs[taken] = slot
-    buffers[taken, DUE_NS] = NONE
-    row[FREE_HEAD] = _link(buffers, taken, int(row[FREE_HEAD]))
-    shrink = min(max(0, int(row[TOTAL]) - target), int(row[FREE]))
-    given_up = _walk(buffers, int(row[FREE_HEAD]), shrink)
+    buffers[taken, BUFFER.due_ns] = NONE
+    row[Q.free_head] = _link(buffers, taken, int(row[Q.free_head]))
+    shrink = min(max(0, int(row[Q.total_buffers]) - target), int(row[Q.free_buffers]))
+    given_up = _walk(buffers, int(row[Q.free_head]), shrink)
     if shrink:
-        row[FREE_HEAD] = buffers[given_up[-1], NEXT]
+        row[Q.free_head] = buffers[given_up[-1], BUFFER.next]
         belongs[given_up] = NONE
-    row[FREE] += grow - shrink
-    row[TOTAL] += grow - shrink
-    row[LOW_FREE] = row[FREE]
+    row[Q.free_buffers] += grow - shrink
+    row[Q.total_buffers] += grow - shrink
+    row[Q.low_free_buffers] = row[Q.free_buffers]
     return taken, given_up
 
 
 def collect(row: I64, buffers: I64, belongs: I32) -> I64:
     """Make what a shrinking queue has given up since the last round the adapter's spare; which that is."""
-    given_up = _walk(buffers, int(row[SURRENDERED_HEAD]), len(belongs))
+    given_up = _walk(buffers, int(row[Q.surrendered_head]), len(belongs))
     belongs[given_up] = NONE
-    row[SURRENDERED_HEAD] = NONE
+    row[Q.surrendered_head] = NONE
     return given_up
 
 
 def _free_all_but_outstanding(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
     """Every buffer that is not outstanding is free, or given up by a queue that was to shrink."""
-    row[TOTAL] = min(row[TOTAL], max(row[TARGET], row[OUTSTANDING]))
+    row[Q.total_buffers] = min(row[Q.total_buffers], max(row[Q.target_buffers], row[Q.outstanding]))
     own = np.flatnonzero(belongs == slot)
-    idle = own[buffers[own, DUE_NS] == NONE]
-    free = int(row[TOTAL] - row[OUTSTANDING])
-    row[FREE_HEAD] = _link(buffers, idle[:free])
-    row[SURRENDERED_HEAD] = _link(buffers, idle[free:])
-    row[FREE] = free
-    row[[PENDING, PENDING_BYTES, DPC_FRAMES]] = 0
-    row[[PENDING_HEAD, PENDING_TAIL, ARMED_NS, DPC_CPU]] = NONE
+    idle = own[buffers[own, BUFFER.due_ns] == NONE]
+    free = int(row[Q.total_buffers] - row[Q.outstanding])
+    row[Q.free_head] = _link(buffers, idle[:free])
+    row[Q.surrendered_head] = _link(buffers, idle[free:])
+    row[Q.free_buffers] = free
+    row[[Q.pending, Q.pending_bytes, Q.dpc_frames]] = 0
+    row[[Q.pending_head, Q.pending_tail, Q.armed_ns, Q.dpc_cpu]] = NONE
 
 
 def discard_pending(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
     """Discard what a queue holds (NDIS: its last filter was cleared), a DPC in progress included."""
-    row[DISCARDED] += row[PENDING]
+    row[Q.discarded_frames] += row[Q.pending]
     _free_all_but_outstanding(row, buffers, belongs, slot)
 
 
 def return_all(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
     """Take back every outstanding buffer of a queue that has nothing pending."""
-    buffers[belongs == slot, DUE_NS] = NONE
-    row[RETURNED] += row[OUTSTANDING]
-    row[OUTSTANDING] = 0
-    row[[OUTSTANDING_HEAD, OUTSTANDING_TAIL]] = NONE
+    buffers[belongs == slot, BUFFER.due_ns] = NONE
+    row[Q.returned_frames] += row[Q.outstanding]
+    row[Q.outstanding] = 0
+    row[[Q.outstanding_head, Q.outstanding_tail]] = NONE
     _free_all_but_outstanding(row, buffers, belongs, slot)
 
 
@@ -120,25 +91,25 @@ def take_back(row: I64, buffers: I64, belongs: I32, slot: int, before_ns: int) -
 
     Returns when the next of the others is due; NEVER_NS: there is none.
     """
-    held = _walk(buffers, int(row[OUTSTANDING_HEAD]), int(row[OUTSTANDING]))
-    due = buffers[held, DUE_NS]
+    held = _walk(buffers, int(row[Q.outstanding_head]), int(row[Q.outstanding]))
+    due = buffers[held, BUFFER.due_ns]
     count = int((due < before_ns).sum())  # they are in order of return
     if count == 0:
         return int(due[0]) if len(due) else NEVER_NS
-    buffers[held[:count], DUE_NS] = NONE
-    row[RETURNED] += count
-    row[OUTSTANDING] -= count
+    buffers[held[:count], BUFFER.due_ns] = NONE
+    row[Q.returned_frames] += count
+    row[Q.outstanding] -= count
     left = held[count:]
-    row[OUTSTANDING_HEAD] = left[0] if len(left) else NONE
-    row[OUTSTANDING_TAIL] = left[-1] if len(left) else NONE
+    row[Q.outstanding_head] = left[0] if len(left) else NONE
+    row[Q.outstanding_tail] = left[-1] if len(left) else NONE
     _free_all_but_outstanding(row, buffers, belongs, slot)
     return int(due[count]) if len(left) else NEVER_NS
 
 
 def let_go(row: I64, buffers: I64, now_ns: int) -> None:
     """End a hold: what was due meanwhile is due now."""
-    held = _walk(buffers, int(row[OUTSTANDING_HEAD]), int(row[OUTSTANDING]))
-    buffers[held, DUE_NS] = np.maximum(buffers[held, DUE_NS], now_ns)
+    held = _walk(buffers, int(row[Q.outstanding_head]), int(row[Q.outstanding]))
+    buffers[held, BUFFER.due_ns] = np.maximum(buffers[held, BUFFER.due_ns], now_ns)
 
 
 def recover(row: I64, buffers: I64, belongs: I32, slot: int, round_number: int) -> None:
@@ -147,16 +118,16 @@ def recover(row: I64, buffers: I64, belongs: I32, slot: int, round_number: int) 
     What was pending is lost. What was outstanding is so again: buffers indicated before that round and
     not yet returned, and those which the round had returned.
     """
-    row[LOST] += row[PENDING]
+    row[Q.lost_frames] += row[Q.pending]
     own = np.flatnonzero(belongs == slot)
     mine = buffers[own]
-    mine[mine[:, INDICATED_ROUND] == round_number, DUE_NS] = NONE
-    undone = mine[:, RETURNED_ROUND] == round_number
-    mine[undone, DUE_NS] = mine[undone, RETURNED_DUE_NS]
-    mine[undone, INDICATED_ROUND] = round_number - 1
+    mine[mine[:, BUFFER.indicated_round] == round_number, BUFFER.due_ns] = NONE
+    undone = mine[:, BUFFER.returned_round] == round_number
+    mine[undone, BUFFER.due_ns] = mine[undone, BUFFER.returned_due_ns]
+    mine[undone, BUFFER.indicated_round] = round_number - 1
     buffers[own] = mine
-    held = mine[:, DUE_NS] != NONE
-    outstanding = own[held][np.argsort(mine[held, DUE_NS], kind="stable")]
-    row[OUTSTANDING_HEAD] = _link(buffers, outstanding)
-    row[OUTSTANDING_TAIL] = outstanding[-1] if len(outstanding) else NONE
+    held = mine[:, BUFFER.due_ns] != NONE
+    outstanding = own[held][np.argsort(mine[held, BUFFER.due_ns], kind="stable")]
+    row[Q.outstanding_head] = _link(buffers, outstanding)
+    row[Q.outstanding_tail] = outstanding[-1] if len(outstanding) else NONE
     _free_all_but_outstanding(row, buffers, belongs, slot)

@@ -16,8 +16,20 @@ from engine.dataplane.guests import Guests, read
 from engine.dataplane.memory import Block
 from engine.dataplane.reading import Reading
 from engine.kernels import layout
-from engine.kernels.layout import I64, NEVER_NS, NONE, AdapterSizes, Sizes
-from engine.kernels.steer import PORT_COUNTERS, Rows, write_table
+from engine.kernels.layout import (
+    ADAPTER,
+    BUFFER,
+    CPU,
+    I64,
+    NEVER_NS,
+    NONE,
+    PORT_COUNTERS,
+    TABLE,
+    AdapterSizes,
+    Q,
+    Sizes,
+)
+from engine.kernels.steer import Rows, write_table
 from engine.ndis.effects import (
     CloseQueue,
     DiscardPending,
@@ -37,12 +49,12 @@ from engine.scenario.model import Scenario
 from engine.traffic.batch import FrameBatch
 
 _CHAINS: Final = (
-    layout.FREE_HEAD,
-    layout.PENDING_HEAD,
-    layout.PENDING_TAIL,
-    layout.OUTSTANDING_HEAD,
-    layout.OUTSTANDING_TAIL,
-    layout.SURRENDERED_HEAD,
+    Q.free_head,
+    Q.pending_head,
+    Q.pending_tail,
+    Q.outstanding_head,
+    Q.outstanding_tail,
+    Q.surrendered_head,
 )
 
 
@@ -106,40 +118,40 @@ class Plane:
         views = self.views
         views.owner[:] = NONE
         views.belongs[:] = NONE
-        views.buffer_rows[:, layout.DUE_NS] = NONE
-        views.buffer_rows[:, layout.RETURNED_ROUND] = NONE
+        views.buffer_rows[:, BUFFER.due_ns] = NONE
+        views.buffer_rows[:, BUFFER.returned_round] = NONE
         slot = filters = table = buffers = octets = vms = 0
         for a, (spec, sizes) in enumerate(zip(scenario.adapter, self.sizes.adapters, strict=True)):
             row = views.adapters[a]
-            row[layout.ADAPTER_SLOT_BASE] = slot
-            row[layout.ADAPTER_FILTER_BASE] = filters
-            row[layout.ADAPTER_TABLE_BASE] = table
-            row[layout.ADAPTER_MAX_FRAME_BYTES] = sizes.max_frame_bytes
-            row[layout.ADAPTER_BUFFER_BASE] = buffers
-            row[layout.ADAPTER_BYTES_BASE] = octets
-            row[layout.ADAPTER_STRIDE] = sizes.stride
-            row[layout.ADAPTER_TAKES_TAG_OUT] = spec.ndis_minor >= 30
-            row[layout.ADAPTER_NUMA_NODE] = spec.numa_node
-            row[layout.ADAPTER_VM_BASE] = vms
-            views.table[table, layout.ROW_KEY] = layout.EMPTY_KEY
+            row[ADAPTER.slot_base] = slot
+            row[ADAPTER.filter_base] = filters
+            row[ADAPTER.table_base] = table
+            row[ADAPTER.max_frame_bytes] = sizes.max_frame_bytes
+            row[ADAPTER.buffer_base] = buffers
+            row[ADAPTER.bytes_base] = octets
+            row[ADAPTER.stride] = sizes.stride
+            row[ADAPTER.takes_tag_out] = spec.ndis_minor >= 30
+            row[ADAPTER.numa_node] = spec.numa_node
+            row[ADAPTER.vm_base] = vms
+            views.table[table, TABLE.key] = layout.EMPTY_KEY
             slot += sizes.queues
             filters += sizes.filters
             table += sizes.table_rows
             buffers += sizes.buffers
             octets += sizes.bytes
             vms += sizes.vms
-        views.cpus[:, :, layout.CPU_DPC_SLOT] = NONE
-        views.cpus[:, :, layout.CPU_NEXT_EVENT_NS] = NEVER_NS
+        views.cpus[:, :, CPU.dpc_slot] = NONE
+        views.cpus[:, :, CPU.next_event_ns] = NEVER_NS
 
     # --- between rounds ------------------------------------------------------------------------
 
     def slot(self, adapter: int, queue_id: int) -> int:
         """The slot of a queue."""
-        return int(self.views.adapters[adapter, layout.ADAPTER_SLOT_BASE]) + queue_id
+        return int(self.views.adapters[adapter, ADAPTER.slot_base]) + queue_id
 
     def filter_base(self, adapter: int) -> int:
         """Where an adapter's filters begin in ``Reading.matched``."""
-        return int(self.views.adapters[adapter, layout.ADAPTER_FILTER_BASE])
+        return int(self.views.adapters[adapter, ADAPTER.filter_base])
 
     def row(self, slot: int) -> I64:
         """The published row of an allocated queue."""
@@ -159,7 +171,7 @@ class Plane:
     def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
         """The gauges of an allocated queue, as of the last round."""
         row = self.row(self.slot(adapter, queue_id))
-        return QueueGauges(int(row[layout.PENDING]), int(row[layout.OUTSTANDING]), int(row[layout.TOTAL]))
+        return QueueGauges(int(row[Q.pending]), int(row[Q.outstanding]), int(row[Q.total_buffers]))
 
     def carry_out(self, effect: Effect) -> None:
         """Do what the control plane decided; SteeringChanged and speeds are the caller's to follow up."""
@@ -168,7 +180,7 @@ class Plane:
                 self._open(effect)
             case SplitBuffers():
                 row = self.row(self.slot(effect.adapter, effect.queue_id))
-                row[[layout.COPIED_BYTES_LIMIT, layout.LOOKAHEAD_BYTES]] = effect.lookahead_bytes
+                row[[Q.copied_bytes_limit, Q.lookahead_bytes]] = effect.lookahead_bytes
             case SetBuffers():
                 self._resize(self.slot(effect.adapter, effect.queue_id), effect.adapter, effect.count)
             case MoveQueue():
@@ -193,24 +205,22 @@ class Plane:
         row = self.row(slot)
         row[:] = 0
         self.views.latency[:, slot] = 0
-        row[layout.LATENCY_FROM] = layout.LATENCY_BUCKETS
+        row[Q.latency_from] = layout.LATENCY_BUCKETS
         row[list(_CHAINS)] = NONE
-        row[[layout.ARMED_NS, layout.DPC_CPU]] = NONE
+        row[[Q.armed_ns, Q.dpc_cpu]] = NONE
         sizes, adapter = self.sizes.adapters[effect.adapter], self.views.adapters[effect.adapter]
-        row[layout.ADAPTER] = effect.adapter
-        row[layout.STRIDE] = sizes.stride
-        row[layout.HOST_AT] = (
-            adapter[layout.ADAPTER_BYTES_BASE] - adapter[layout.ADAPTER_BUFFER_BASE] * sizes.stride
-        )
-        row[layout.RETURN_DELAY_NS] = effect.return_delay_ns
-        row[layout.COPIED_BYTES_LIMIT] = effect.copied_bytes_limit
-        row[layout.VM] = NONE if effect.vm is None else effect.vm
+        row[Q.adapter] = effect.adapter
+        row[Q.stride] = sizes.stride
+        row[Q.host_at] = adapter[ADAPTER.bytes_base] - adapter[ADAPTER.buffer_base] * sizes.stride
+        row[Q.return_delay_ns] = effect.return_delay_ns
+        row[Q.copied_bytes_limit] = effect.copied_bytes_limit
+        row[Q.vm] = NONE if effect.vm is None else effect.vm
         if effect.vm is not None:
             self._guests.open(slot, effect.adapter, effect.vm)
 
     def _resize(self, slot: int, adapter: int, count: int) -> None:
         views = self.views
-        first = int(views.adapters[adapter, layout.ADAPTER_BUFFER_BASE])
+        first = int(views.adapters[adapter, ADAPTER.buffer_base])
         last = first + self.sizes.adapters[adapter].buffers
         spare = first + np.flatnonzero(views.belongs[first:last] == NONE)
         row = self.row(slot)
@@ -222,27 +232,27 @@ class Plane:
     def _move(self, slot: int, cpu: int) -> None:
         """Let another processor serve a queue from now on."""
         old = self.row(slot).copy()
-        adapter = int(old[layout.ADAPTER])
+        adapter = int(old[Q.adapter])
         latency, top = self.latency(slot).copy(), self.top(adapter).copy()
         self.views.owner[slot] = cpu
         self.steering_version += 1
         row = self.row(slot)
         row[:] = old
-        if row[layout.ARMED_NS] >= 0:  # it waited for the old processor: the new one begins now, not then
-            row[layout.ARMED_NS] = max(row[layout.ARMED_NS], self.now_ns)
+        if row[Q.armed_ns] >= 0:  # it waited for the old processor: the new one begins now, not then
+            row[Q.armed_ns] = max(row[Q.armed_ns], self.now_ns)
         self.latency(slot)[:] = latency
         self.top(adapter)[:] = top
         self.wake(cpu)
 
     def wake(self, cpu: int) -> None:
         """Make a shard look for itself what happens next."""
-        self.views.cpus[self.bank[cpu], cpu, layout.CPU_NEXT_EVENT_NS] = 0
+        self.views.cpus[self.bank[cpu], cpu, CPU.next_event_ns] = 0
 
     def abort_dpc(self, slot: int) -> None:
         """The DPC in progress on a queue indicates nothing; its processor still spends the cycles."""
-        cpu = int(self.row(slot)[layout.DPC_CPU])
+        cpu = int(self.row(slot)[Q.dpc_cpu])
         if cpu != NONE:
-            self.views.cpus[self.bank[cpu], cpu, layout.CPU_DPC_FRAMES] = 0
+            self.views.cpus[self.bank[cpu], cpu, CPU.dpc_frames] = 0
 
     def collect(self, slot: int) -> None:
         """What a queue has given up is the adapter's spare from now on."""
@@ -256,9 +266,9 @@ class Plane:
 
     def _hold(self, slot: int, held: bool) -> None:
         row = self.row(slot)
-        if row[layout.HELD] and not held:
+        if row[Q.held] and not held:
             ownership.let_go(row, self.views.buffer_rows, self.now_ns)
-        row[layout.HELD] = held
+        row[Q.held] = held
         self.wake(int(self.views.owner[slot]))
 
     def _return(self, slot: int) -> None:
@@ -267,9 +277,9 @@ class Plane:
 
     def _forget(self, adapter: int, vm: int) -> None:
         """A VM is gone: what queue 0 still holds for it finds no port any more."""
-        first = int(self.views.adapters[adapter, layout.ADAPTER_BUFFER_BASE])
+        first = int(self.views.adapters[adapter, ADAPTER.buffer_base])
         last = first + self.sizes.adapters[adapter].buffers
-        port_vm = self.views.buffer_rows[first:last, layout.PORT_VM]
+        port_vm = self.views.buffer_rows[first:last, BUFFER.port_vm]
         port_vm[port_vm == vm] = NONE
         self._guests.forget(adapter, vm)
 
@@ -293,7 +303,7 @@ class Plane:
         self._guests.connect(adapter, np.unique(rows.port_vm[rows.port_vm != NONE]).tolist())
         row = self.views.adapters[adapter]
         used = min(self.sizes.adapters[adapter].table_rows, 1 << (4 * len(rows.key) | 15).bit_length())
-        row[layout.ADAPTER_TABLE_MASK] = used - 1
+        row[ADAPTER.table_mask] = used - 1
         columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
         write_table(self.views.table, row, columns)
         self.steering_version += 1
@@ -327,19 +337,19 @@ class Plane:
         """
         views = self.views
         frames = []
-        buffer = int(self.row(self.slot(adapter, queue_id))[layout.OUTSTANDING_HEAD])
+        buffer = int(self.row(self.slot(adapter, queue_id))[Q.outstanding_head])
         while buffer != NONE:
-            start = int(views.buffer_rows[buffer, layout.GUEST_AT])
-            size = int(views.buffer_rows[buffer, layout.FRAME]) & layout.LENGTH_MASK
+            start = int(views.buffer_rows[buffer, BUFFER.guest_at])
+            size = int(views.buffer_rows[buffer, BUFFER.frame]) & layout.LENGTH_MASK
             frames.append(views.guest_bytes[start : start + size].tobytes())
-            buffer = int(views.buffer_rows[buffer, layout.NEXT])
+            buffer = int(views.buffer_rows[buffer, BUFFER.next])
         return frames
 
     @property
     def next_event_ns(self) -> int:
         """A time before which nothing is armed, under way or due on any processor."""
         cpus = np.arange(self.sizes.cpus)
-        return int(self.views.cpus[self.bank, cpus, layout.CPU_NEXT_EVENT_NS].min())
+        return int(self.views.cpus[self.bank, cpus, CPU.next_event_ns].min())
 
     @property
     def block_name(self) -> str:
@@ -356,7 +366,7 @@ class Plane:
         for slot in list(self._shrinking):
             row = self.row(slot)
             self.collect(slot)
-            if row[layout.TOTAL] <= row[layout.TARGET]:
+            if row[Q.total_buffers] <= row[Q.target_buffers]:
                 self._shrinking.discard(slot)
 
     def settle_time(self, horizon_ns: int, last_arrival_ns: int = 0) -> None:
@@ -365,7 +375,7 @@ class Plane:
         if horizon_ns < NEVER_NS:
             self.now_ns = horizon_ns
         else:
-            ends = self.views.cpus[self.bank, np.arange(self.sizes.cpus), layout.CPU_FREE_NS]
+            ends = self.views.cpus[self.bank, np.arange(self.sizes.cpus), CPU.free_ns]
             self.now_ns = max(self.now_ns, last_arrival_ns, int(ends.max()))
 
     def close(self) -> None:

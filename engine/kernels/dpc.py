@@ -10,73 +10,18 @@ from engine.kernels.jit import copy_bytes, inlined
 from engine.kernels.latency import bucket_of
 from engine.kernels.layout import (
     ADAPTER,
-    ADAPTER_NUMA_NODE,
-    ADAPTER_VM_BASE,
-    ARMED_BY_INTERRUPT,
-    ARMED_NS,
-    ARRIVED_NS,
-    COPIED_BYTES_LIMIT,
-    COST_BYTE,
-    COST_BYTE_DIVISOR,
-    COST_DPC,
-    COST_FRAME,
-    COST_INTERRUPT,
-    COST_NS,
-    COST_NS_DIVISOR,
-    COST_NUMA_NODE,
-    COST_QUOTA,
-    COST_REMOTE_BYTE,
-    CPU_DPC_CYCLES,
-    CPU_DPC_FRAMES,
-    CPU_DPC_SLOT,
-    CPU_DPCS,
-    CPU_FREE_NS,
-    CPU_INTERRUPTS,
-    DPC_CPU,
-    DPC_END_NS,
-    DPC_FRAMES,
-    DPCS,
-    DUE_NS,
-    FRAME,
+    BUFFER,
+    COST,
+    CPU,
     FRAME_WIRE_SHIFT,
-    FREE,
-    FREE_HEAD,
-    GUEST_AT,
-    HELD,
-    HOST_AT,
     I64,
     IN_SERVICE,
-    INDICATED,
-    INDICATED_ROUND,
-    INTERRUPTS,
     LATENCY_BUCKETS,
-    LATENCY_FROM,
-    LATENCY_MAX_NS,
-    LATENCY_TO,
     LENGTH_MASK,
-    LOOKAHEAD_BYTES,
-    NEXT,
     NONE,
-    OUTSTANDING,
-    OUTSTANDING_HEAD,
-    OUTSTANDING_TAIL,
-    PENDING,
-    PENDING_BYTES,
-    PENDING_HEAD,
-    PENDING_TAIL,
-    PORT_VM,
-    RETURN_DELAY_NS,
-    RETURNED,
-    RETURNED_DUE_NS,
-    RETURNED_ROUND,
-    STRIDE,
-    SURRENDERED_HEAD,
-    SWITCH_DROPPED,
     SWITCH_PLACES,
-    TARGET,
-    TOTAL,
-    VM,
     Int,
+    Q,
     Views,
 )
 
@@ -85,42 +30,42 @@ from engine.kernels.layout import (
 def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: Int) -> None:
     """Start the DPC of an armed queue: what it takes, what it costs, when it ends."""
     costs = views.costs[me]
-    frames = queue[PENDING]
-    copied = queue[PENDING_BYTES]
-    if frames > costs[COST_QUOTA]:
-        frames = costs[COST_QUOTA]
+    frames = queue[Q.pending]
+    copied = queue[Q.pending_bytes]
+    if frames > costs[COST.quota]:
+        frames = costs[COST.quota]
         copied = 0
-        buffer = queue[PENDING_HEAD]
+        buffer = queue[Q.pending_head]
         for _ in range(frames):
             row = views.buffer_rows[np.uint64(buffer)]
-            copied += min((row[FRAME] >> FRAME_WIRE_SHIFT) & LENGTH_MASK, queue[COPIED_BYTES_LIMIT])
-            buffer = row[NEXT]
-    queue[PENDING_BYTES] -= copied
-    per_byte = costs[COST_BYTE]
-    if views.adapters[np.uint64(queue[ADAPTER]), ADAPTER_NUMA_NODE] != costs[COST_NUMA_NODE]:
-        per_byte = costs[COST_REMOTE_BYTE]
+            copied += min((row[BUFFER.frame] >> FRAME_WIRE_SHIFT) & LENGTH_MASK, queue[Q.copied_bytes_limit])
+            buffer = row[BUFFER.next]
+    queue[Q.pending_bytes] -= copied
+    per_byte = costs[COST.byte]
+    if views.adapters[np.uint64(queue[Q.adapter]), ADAPTER.numa_node] != costs[COST.numa_node]:
+        per_byte = costs[COST.remote_byte]
     cycles = (
-        costs[COST_DPC]
-        + frames * costs[COST_FRAME]
-        + np.int64(np.uint64(copied * per_byte) // np.uint64(costs[COST_BYTE_DIVISOR]))
+        costs[COST.dpc]
+        + frames * costs[COST.frame]
+        + np.int64(np.uint64(copied * per_byte) // np.uint64(costs[COST.byte_divisor]))
     )
-    if queue[ARMED_BY_INTERRUPT]:
-        cycles += costs[COST_INTERRUPT]
-        queue[INTERRUPTS] += 1
-        cpu[CPU_INTERRUPTS] += 1
+    if queue[Q.armed_by_interrupt]:
+        cycles += costs[COST.interrupt]
+        queue[Q.interrupts] += 1
+        cpu[CPU.interrupts] += 1
     # Unsigned, as both are positive: half the instructions of a division that rounds down.
-    divisor = np.uint64(costs[COST_NS_DIVISOR])
-    end_ns = start_ns + np.int64((np.uint64(cycles * costs[COST_NS]) + divisor - np.uint64(1)) // divisor)
-    queue[DPCS] += 1
-    queue[ARMED_NS] = IN_SERVICE
-    queue[DPC_CPU] = me
-    queue[DPC_END_NS] = end_ns
-    queue[DPC_FRAMES] = frames
-    cpu[CPU_DPCS] += 1
-    cpu[CPU_FREE_NS] = end_ns
-    cpu[CPU_DPC_SLOT] = slot
-    cpu[CPU_DPC_FRAMES] = frames
-    cpu[CPU_DPC_CYCLES] = cycles
+    divisor = np.uint64(costs[COST.ns_divisor])
+    end_ns = start_ns + np.int64((np.uint64(cycles * costs[COST.ns]) + divisor - np.uint64(1)) // divisor)
+    queue[Q.dpcs] += 1
+    queue[Q.armed_ns] = IN_SERVICE
+    queue[Q.dpc_cpu] = me
+    queue[Q.dpc_end_ns] = end_ns
+    queue[Q.dpc_frames] = frames
+    cpu[CPU.dpcs] += 1
+    cpu[CPU.free_ns] = end_ns
+    cpu[CPU.dpc_slot] = slot
+    cpu[CPU.dpc_frames] = frames
+    cpu[CPU.dpc_cycles] = cycles
 
 
 @inlined
@@ -134,34 +79,34 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
     place for this processor.
     """
     rows = views.buffer_rows
-    host_at = queue[HOST_AT]
-    stride = queue[STRIDE]
-    lookahead = queue[LOOKAHEAD_BYTES]
-    owned = queue[VM] != NONE
-    vm_base = views.adapters[np.uint64(queue[ADAPTER]), ADAPTER_VM_BASE]
-    end_ns = queue[DPC_END_NS]
-    due_ns = end_ns + queue[RETURN_DELAY_NS]
-    returns_at_once = queue[RETURN_DELAY_NS] == 0 and not queue[HELD]
-    frames = queue[DPC_FRAMES]
+    host_at = queue[Q.host_at]
+    stride = queue[Q.stride]
+    lookahead = queue[Q.lookahead_bytes]
+    owned = queue[Q.vm] != NONE
+    vm_base = views.adapters[np.uint64(queue[Q.adapter]), ADAPTER.vm_base]
+    end_ns = queue[Q.dpc_end_ns]
+    due_ns = end_ns + queue[Q.return_delay_ns]
+    returns_at_once = queue[Q.return_delay_ns] == 0 and not queue[Q.held]
+    frames = queue[Q.dpc_frames]
     dropped = 0
     returned = 0
-    buffer = queue[PENDING_HEAD]
+    buffer = queue[Q.pending_head]
     bucket: Int = np.int64(LATENCY_BUCKETS)
     if frames > 0:
-        longest_ns = end_ns - rows[np.uint64(buffer), ARRIVED_NS]  # the first one came first
-        queue[LATENCY_MAX_NS] = max(queue[LATENCY_MAX_NS], longest_ns)
-        queue[LATENCY_TO] = max(queue[LATENCY_TO], bucket_of(longest_ns) + 1)
+        longest_ns = end_ns - rows[np.uint64(buffer), BUFFER.arrived_ns]  # the first one came first
+        queue[Q.latency_max_ns] = max(queue[Q.latency_max_ns], longest_ns)
+        queue[Q.latency_to] = max(queue[Q.latency_to], bucket_of(longest_ns) + 1)
     for _ in range(frames):
         row = rows[np.uint64(buffer)]
-        following = row[NEXT]
-        bucket = bucket_of(end_ns - row[ARRIVED_NS])
+        following = row[BUFFER.next]
+        bucket = bucket_of(end_ns - row[BUFFER.arrived_ns])
         latency[np.uint64(bucket)] += 1
-        vm = row[PORT_VM]
+        vm = row[BUFFER.port_vm]
         if vm == NONE:
             dropped += 1
         else:
-            size = row[FRAME] & LENGTH_MASK
-            to = row[GUEST_AT]
+            size = row[BUFFER.frame] & LENGTH_MASK
+            to = row[BUFFER.guest_at]
             if not owned:
                 to = views.switch_at[vm_base + vm] + me % SWITCH_PLACES * stride
             elif lookahead > 0:
@@ -171,62 +116,62 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
             returned += 1
             give_back(queue, row, buffer)
         else:
-            row[DUE_NS] = due_ns
-            row[INDICATED_ROUND] = round_number
-            row[NEXT] = NONE
-            if queue[OUTSTANDING_HEAD] == NONE:
-                queue[OUTSTANDING_HEAD] = buffer
+            row[BUFFER.due_ns] = due_ns
+            row[BUFFER.indicated_round] = round_number
+            row[BUFFER.next] = NONE
+            if queue[Q.outstanding_head] == NONE:
+                queue[Q.outstanding_head] = buffer
             else:
-                rows[np.uint64(queue[OUTSTANDING_TAIL]), NEXT] = buffer
-            queue[OUTSTANDING_TAIL] = buffer
+                rows[np.uint64(queue[Q.outstanding_tail]), BUFFER.next] = buffer
+            queue[Q.outstanding_tail] = buffer
         buffer = following
-    queue[LATENCY_FROM] = min(queue[LATENCY_FROM], bucket)  # the last one waited shortest
-    queue[PENDING_HEAD] = buffer
+    queue[Q.latency_from] = min(queue[Q.latency_from], bucket)  # the last one waited shortest
+    queue[Q.pending_head] = buffer
     if buffer == NONE:
-        queue[PENDING_TAIL] = NONE
-    queue[PENDING] -= frames
-    queue[INDICATED] += frames
-    queue[SWITCH_DROPPED] += dropped
-    queue[RETURNED] += returned
-    queue[OUTSTANDING] += frames - returned
-    queue[ARMED_NS] = NONE
-    queue[DPC_CPU] = NONE
-    queue[DPC_FRAMES] = 0
+        queue[Q.pending_tail] = NONE
+    queue[Q.pending] -= frames
+    queue[Q.indicated_frames] += frames
+    queue[Q.switch_dropped_frames] += dropped
+    queue[Q.returned_frames] += returned
+    queue[Q.outstanding] += frames - returned
+    queue[Q.armed_ns] = NONE
+    queue[Q.dpc_cpu] = NONE
+    queue[Q.dpc_frames] = 0
 
 
 @inlined
 def give_back(queue: I64, row: I64, buffer: Int) -> None:
     """A returned buffer is free again, unless its queue is to shrink."""
-    if queue[TOTAL] > queue[TARGET]:
-        queue[TOTAL] -= 1
-        row[NEXT] = queue[SURRENDERED_HEAD]
-        queue[SURRENDERED_HEAD] = buffer
+    if queue[Q.total_buffers] > queue[Q.target_buffers]:
+        queue[Q.total_buffers] -= 1
+        row[BUFFER.next] = queue[Q.surrendered_head]
+        queue[Q.surrendered_head] = buffer
     else:
-        queue[FREE] += 1
-        row[NEXT] = queue[FREE_HEAD]
-        queue[FREE_HEAD] = buffer
+        queue[Q.free_buffers] += 1
+        row[BUFFER.next] = queue[Q.free_head]
+        queue[Q.free_head] = buffer
 
 
 @inlined
 def take_back(views: Views, queue: I64, before_ns: Int, round_number: Int) -> None:
     """Take back the outstanding buffers that are due before a time."""
-    if queue[HELD]:
+    if queue[Q.held]:
         return
-    buffer = queue[OUTSTANDING_HEAD]
+    buffer = queue[Q.outstanding_head]
     while buffer != NONE:
         row = views.buffer_rows[np.uint64(buffer)]
-        due_ns = row[DUE_NS]
+        due_ns = row[BUFFER.due_ns]
         if due_ns >= before_ns:
             break
-        following = row[NEXT]
-        if row[INDICATED_ROUND] != round_number:
-            row[RETURNED_ROUND] = round_number
-            row[RETURNED_DUE_NS] = due_ns
-        row[DUE_NS] = NONE
-        queue[OUTSTANDING] -= 1
-        queue[RETURNED] += 1
+        following = row[BUFFER.next]
+        if row[BUFFER.indicated_round] != round_number:
+            row[BUFFER.returned_round] = round_number
+            row[BUFFER.returned_due_ns] = due_ns
+        row[BUFFER.due_ns] = NONE
+        queue[Q.outstanding] -= 1
+        queue[Q.returned_frames] += 1
         give_back(queue, row, buffer)
         buffer = following
-    queue[OUTSTANDING_HEAD] = buffer
+    queue[Q.outstanding_head] = buffer
     if buffer == NONE:
-        queue[OUTSTANDING_TAIL] = NONE
+        queue[Q.outstanding_tail] = NONE

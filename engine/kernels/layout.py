@@ -10,7 +10,6 @@ the published rows as they were.
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
@@ -18,151 +17,151 @@ from numpy.typing import NDArray
 
 from engine.ndis import counters
 
-# --- a queue's row (int64) ---------------------------------------------------------------------
-QUEUE_COLUMNS: Final = (
+# Columns are fields of a named tuple, which kernels read as constants: ``queue[Q.pending]``.
+
+
+class QueueColumns(NamedTuple):
+    """A queue's row (int64)."""
+
     # One cache line: what every arriving frame touches.
-    "steered_frames",
-    "steered_bytes",
-    "received_frames",
-    "pending",
-    "pending_tail",
-    "free_buffers",
-    "free_head",  # stack of free buffers
-    "armed_ns",  # when its DPC was armed; NONE: idle; IN_SERVICE: in a DPC
+    steered_frames: int
+    steered_bytes: int
+    received_frames: int
+    pending: int
+    pending_tail: int
+    free_buffers: int
+    free_head: int  # stack of free buffers
+    armed_ns: int  # when its DPC was armed; NONE: idle; IN_SERVICE: in a DPC
     # What it reads besides.
-    "pending_bytes",  # bytes that DPCs will copy for what is pending
-    "copied_bytes_limit",  # most bytes of a frame a DPC copies
-    "low_free_buffers",  # fewest free since total_buffers last changed
-    "host_at",  # buffer b lies at host_at + b * stride
-    "stride",
-    "lookahead_bytes",  # split at this many bytes, the rest in guest memory; 0: no split
-    "outstanding_head",  # buffers with the VM, in order of return
-    "dropped_no_buffer",
+    pending_bytes: int  # bytes that DPCs will copy for what is pending
+    copied_bytes_limit: int  # most bytes of a frame a DPC copies
+    low_free_buffers: int  # fewest free since total_buffers last changed
+    host_at: int  # buffer b lies at host_at + b * stride
+    stride: int
+    lookahead_bytes: int  # split at this many bytes, the rest in guest memory; 0: no split
+    outstanding_head: int  # buffers with the VM, in order of return
+    dropped_no_buffer: int
     # What a DPC touches.
-    "pending_head",  # frames received, in order
-    "indicated_frames",
-    "returned_frames",
-    "switch_dropped_frames",
-    "dpc_end_ns",
-    "dpc_frames",  # frames that DPC will indicate
-    "armed_by_interrupt",  # 1: a frame armed it; 0: its last DPC left frames behind
-    "interrupts",
-    "dpcs",
-    "dpc_cpu",  # processor of the DPC in progress; NONE: none
-    "return_delay_ns",
-    "held",  # 1: its VM is paused and returns nothing
-    "vm",  # whose queue it is, an index of the adapter's; NONE: nobody's
-    "total_buffers",
-    "target_buffers",  # what total_buffers shrinks to
-    "adapter",
+    pending_head: int  # frames received, in order
+    indicated_frames: int
+    returned_frames: int
+    switch_dropped_frames: int
+    dpc_end_ns: int
+    dpc_frames: int  # frames that DPC will indicate
+    armed_by_interrupt: int  # 1: a frame armed it; 0: its last DPC left frames behind
+    interrupts: int
+    dpcs: int
+    dpc_cpu: int  # processor of the DPC in progress; NONE: none
+    return_delay_ns: int
+    held: int  # 1: its VM is paused and returns nothing
+    vm: int  # the VM that has the queue, an index of the adapter's; NONE: no VM has it
+    total_buffers: int
+    target_buffers: int  # what total_buffers shrinks to
+    adapter: int
     # The rest.
-    "outstanding",
-    "latency_max_ns",  # longest that a frame waited to be indicated
-    "latency_from",  # the buckets of ``latency`` that are in use: from this one
-    "latency_to",  # up to this one, exclusive
-    "outstanding_tail",
-    "surrendered_head",  # buffers given up by a queue that shrinks, for the conductor to collect
-    "discarded_frames",
-    "lost_frames",
-    *counters.names(counters.DEFAULT_QUEUE_REASONS),
-)
-(
-    STEERED_FRAMES,
-    STEERED_BYTES,
-    RECEIVED,
-    PENDING,
-    PENDING_TAIL,
-    FREE,
-    FREE_HEAD,
-    ARMED_NS,
-    PENDING_BYTES,
-    COPIED_BYTES_LIMIT,
-    LOW_FREE,
-    HOST_AT,
-    STRIDE,
-    LOOKAHEAD_BYTES,
-    OUTSTANDING_HEAD,
-    DROPPED,
-    PENDING_HEAD,
-    INDICATED,
-    RETURNED,
-    SWITCH_DROPPED,
-    DPC_END_NS,
-    DPC_FRAMES,
-    ARMED_BY_INTERRUPT,
-    INTERRUPTS,
-    DPCS,
-    DPC_CPU,
-    RETURN_DELAY_NS,
-    HELD,
-    VM,
-    TOTAL,
-    TARGET,
-    ADAPTER,
-    OUTSTANDING,
-    LATENCY_MAX_NS,
-    LATENCY_FROM,
-    LATENCY_TO,
-    OUTSTANDING_TAIL,
-    SURRENDERED_HEAD,
-    DISCARDED,
-    LOST,
-    BROADCAST,
-    MULTICAST,
-    NO_QUEUE,
-    VLAN_MISMATCH,
-    UNKNOWN_UNICAST,
-) = range(len(QUEUE_COLUMNS))
+    outstanding: int
+    latency_max_ns: int  # longest that a frame waited to be indicated
+    latency_from: int  # the buckets of ``latency`` that are in use: from this one
+    latency_to: int  # up to this one, exclusive
+    outstanding_tail: int
+    surrendered_head: int  # buffers given up by a queue that shrinks, for the conductor to collect
+    discarded_frames: int
+    lost_frames: int
+    # Frames that the default queue has, by reason: ``counters.DEFAULT_QUEUE_REASONS``, in its order.
+    broadcast: int
+    multicast: int
+    no_queue: int
+    vlan_mismatch: int
+    unknown_unicast: int
+
+
+Q: Final = QueueColumns(*range(len(QueueColumns._fields)))
+QUEUE_COLUMNS: Final = Q._fields
 QUEUE_COUNTERS: Final = tuple(QUEUE_COLUMNS.index(name) for name in counters.names(counters.QUEUE))
 """Where the counters of the registry are, in its order."""
-FIRST_REASON: Final = BROADCAST
+FIRST_REASON: Final = Q.broadcast
+assert QUEUE_COLUMNS[FIRST_REASON:] == counters.names(counters.DEFAULT_QUEUE_REASONS)
 QUEUE_ROW: Final = 48  # whole cache lines
 IN_SERVICE: Final = -2
 
-# --- a processor's row (int64) -----------------------------------------------------------------
-CPU_COLUMNS: Final = (
-    "busy_cycles",
-    "interrupts",
-    "dpcs",
-    "indicated_frames",
-    "free_ns",  # end of the DPC in progress, or of the last one
-    "dpc_slot",  # queue of the DPC in progress; NONE: none
-    "dpc_frames",
-    "dpc_cycles",
-    "next_event_ns",  # nothing of this shard happens before
-)
-(
-    CPU_BUSY_CYCLES,
-    CPU_INTERRUPTS,
-    CPU_DPCS,
-    CPU_INDICATED,
-    CPU_FREE_NS,
-    CPU_DPC_SLOT,
-    CPU_DPC_FRAMES,
-    CPU_DPC_CYCLES,
-    CPU_NEXT_EVENT_NS,
-) = range(len(CPU_COLUMNS))
+
+class ReasonCodes(NamedTuple):
+    """Why the default queue has a frame: the columns of ``counters.DEFAULT_QUEUE_REASONS`` from the first."""
+
+    broadcast: int
+    multicast: int
+    no_queue: int
+    vlan_mismatch: int
+    unknown_unicast: int
+
+
+REASON: Final = ReasonCodes(*range(len(ReasonCodes._fields)))
+assert REASON._fields == QUEUE_COLUMNS[FIRST_REASON:]
+
+
+class CpuColumns(NamedTuple):
+    """A processor's row (int64)."""
+
+    busy_cycles: int
+    interrupts: int
+    dpcs: int
+    indicated_frames: int
+    free_ns: int  # end of the DPC in progress, or of the last one
+    dpc_slot: int  # queue of the DPC in progress; NONE: none
+    dpc_frames: int
+    dpc_cycles: int
+    next_event_ns: int  # nothing of this shard happens before
+
+
+CPU: Final = CpuColumns(*range(len(CpuColumns._fields)))
+CPU_COLUMNS: Final = CPU._fields
 CPU_ROW: Final = 16
 
-# --- a receive buffer's row (int64) --------------------------------------------------------------
-NEXT: Final = 0  # next buffer of the list it is in
-FRAME: Final = 1  # bits 0-15: bytes held; 16-31: bytes on the wire; 32-48: tag taken out of it, plus one
-PORT_VM: Final = 2  # VM the switch gives the frame to, or NONE
-GUEST_AT: Final = 3  # where in guest memory its VM sees the frame; NONE: the queue is nobody's
-DUE_NS: Final = 4  # outstanding until; NONE: not outstanding
-INDICATED_ROUND: Final = 5  # of an outstanding one
-ARRIVED_NS: Final = 5  # of a pending one: when its frame arrived
-RETURNED_ROUND: Final = 6  # last round that returned a buffer indicated in an earlier round,
-RETURNED_DUE_NS: Final = 7  # and its due time: what undoes that round
+
+class PortColumns(NamedTuple):
+    """Counters of an adapter's port (int64), those of ``counters.PORT``."""
+
+    offered_frames: int
+    offered_bytes: int
+    runt: int
+    oversize: int
+
+
+PORT: Final = PortColumns(*range(len(PortColumns._fields)))
+PORT_COUNTERS: Final = len(PORT)
+assert PORT._fields == counters.names(counters.PORT)
+
+
+class BufferColumns(NamedTuple):
+    """A receive buffer's row (int64)."""
+
+    next: int = 0  # next buffer of the list it is in
+    frame: int = 1  # bits 0-15: bytes held; 16-31: bytes on the wire; 32-48: tag taken out of it, plus one
+    port_vm: int = 2  # VM the switch gives the frame to, or NONE
+    guest_at: int = 3  # where in guest memory its VM sees the frame; NONE: the queue has no VM
+    due_ns: int = 4  # outstanding until; NONE: not outstanding
+    indicated_round: int = 5  # of an outstanding one
+    arrived_ns: int = 5  # of a pending one: when its frame arrived
+    returned_round: int = 6  # last round that returned a buffer indicated in an earlier round,
+    returned_due_ns: int = 7  # and its due time: what undoes that round
+
+
+BUFFER: Final = BufferColumns()
 BUFFER_ROW: Final = 8
 FRAME_WIRE_SHIFT: Final = 16
 FRAME_TAG_SHIFT: Final = 32
 
-# --- a steered frame (int64): what its shard needs to know of it ----------------------------------
-FRAME_ARRIVAL_NS: Final = 0
-FRAME_PLACE: Final = 1  # bits 0-31: offset in the batch's data; 32-47: bytes captured; 48-63: on the wire
-FRAME_TARGET: Final = 2  # a target, as below
-FRAME_SWITCH: Final = 3  # a switch word, as below, and: bit 40: take the tag out; 48-63: owning processor
+
+class FrameColumns(NamedTuple):
+    """A steered frame (int64): what its shard needs to know of it."""
+
+    arrival_ns: int = 0
+    place: int = 1  # bits 0-31: offset in the batch's data; 32-47: bytes captured; 48-63: on the wire
+    target: int = 2  # a target, as below
+    switch: int = 3  # a switch word, as below, and: bit 40: take the tag out; 48-63: owning processor
+
+
+FRAME: Final = FrameColumns()
 FRAME_ROW: Final = 4  # half a cache line
 CAPTURED_SHIFT: Final = 32
 WIRE_SHIFT: Final = 48
@@ -177,52 +176,76 @@ SWITCH_TAKE_TAG_OUT: Final = 1 << 40
 SWITCH_OWNER_SHIFT: Final = 48
 BLOCK_FRAMES: Final = 8192
 """Frames are steered, and sorted by owner, so many at a time: what is noted of them stays in a core's cache,
-and with many shards each still gets a run of frames, whose bytes can be asked for ahead."""
+and with many shards each still gets a run of frames, whose bytes can be prefetched."""
 
-# --- a steering table's row (int64): a MAC, or a MAC and a test when it has several ----------------
-ROW_KEY: Final = 0
-ROW_TEST: Final = 1  # a row of a MAC: the only test of its own, or TEST_NONE, or TEST_MORE
-ROW_TARGET: Final = 2  # frames that pass that test: target and switch word
-ROW_SWITCH: Final = 3
-ROW_OTHER_TARGET: Final = 4  # frames of the MAC that don't
-ROW_OTHER_SWITCH: Final = 5
+
+class TableColumns(NamedTuple):
+    """A steering table's row (int64): a MAC, or a MAC and a test when it has several."""
+
+    key: int = 0
+    test: int = 1  # a row of a MAC: the only test of its own, or that it has none, or more than one
+    target: int = 2  # frames that pass that test: target and switch word
+    switch: int = 3
+    other_target: int = 4  # frames of the MAC that don't
+    other_switch: int = 5
+
+
+TABLE: Final = TableColumns()
 TABLE_ROW: Final = 8  # one cache line a probe
 EMPTY_KEY: Final = -1
 
-# --- a row of the sketch of what queue 0 takes (int64) ---------------------------------------------
-TOP_KEY: Final = 0  # MAC << 16 | VID
-TOP_FRAMES: Final = 1  # 0: the row is free
-TOP_ERROR: Final = 2
-TOP_REASON: Final = 3  # of the last frame
-TOP_ROW: Final = 4
+
+class TopColumns(NamedTuple):
+    """A row of the sketch of what queue 0 takes (int64)."""
+
+    key: int = 0  # MAC << 16 | VID
+    frames: int = 1  # 0: the row is free
+    error: int = 2
+    reason: int = 3  # of the last frame
+
+
+TOP: Final = TopColumns()
+TOP_ROW: Final = len(TOP)
 TOP_PAIRS: Final = 512
 
-# --- an adapter's row (int64): what shards need to know of it ------------------------------------
-ADAPTER_SLOT_BASE: Final = 0
-ADAPTER_FILTER_BASE: Final = 1
-ADAPTER_TABLE_BASE: Final = 2
-ADAPTER_TABLE_MASK: Final = 3
-ADAPTER_MAX_FRAME_BYTES: Final = 4
-ADAPTER_BUFFER_BASE: Final = 5
-ADAPTER_BYTES_BASE: Final = 6
-ADAPTER_STRIDE: Final = 7
-ADAPTER_TAKES_TAG_OUT: Final = 8  # 1: NDIS 6.30 and later
-ADAPTER_NUMA_NODE: Final = 9
-ADAPTER_VM_BASE: Final = 10
+
+class AdapterColumns(NamedTuple):
+    """An adapter's row (int64): what shards need to know of it."""
+
+    slot_base: int = 0
+    filter_base: int = 1
+    table_base: int = 2
+    table_mask: int = 3
+    max_frame_bytes: int = 4
+    buffer_base: int = 5
+    bytes_base: int = 6
+    stride: int = 7
+    takes_tag_out: int = 8  # 1: NDIS 6.30 and later
+    numa_node: int = 9
+    vm_base: int = 10
+
+
+ADAPTER: Final = AdapterColumns()
 ADAPTER_ROW: Final = 16
 
-# --- the cost of serving, a row a processor (int64) -----------------------------------------------
-COST_INTERRUPT: Final = 0
-COST_DPC: Final = 1
-COST_FRAME: Final = 2
-COST_BYTE: Final = 3  # copying a byte takes COST_BYTE / COST_BYTE_DIVISOR cycles,
-COST_REMOTE_BYTE: Final = 4  # one of another node COST_REMOTE_BYTE / COST_BYTE_DIVISOR
-COST_BYTE_DIVISOR: Final = 5
-COST_NS: Final = 6  # a cycle takes COST_NS / COST_NS_DIVISOR ns of what the sibling leaves of the clock
-COST_NS_DIVISOR: Final = 7
-COST_NUMA_NODE: Final = 8
-COST_MODERATION_NS: Final = 9
-COST_QUOTA: Final = 10
+
+class CostColumns(NamedTuple):
+    """The cost of serving, a row a processor (int64)."""
+
+    interrupt: int = 0
+    dpc: int = 1
+    frame: int = 2
+    byte: int = 3  # copying a byte takes byte / byte_divisor cycles,
+    remote_byte: int = 4  # one of another node remote_byte / byte_divisor
+    byte_divisor: int = 5
+    ns: int = 6  # a cycle takes ns / ns_divisor ns of what the sibling leaves of the clock
+    ns_divisor: int = 7
+    numa_node: int = 8
+    moderation_ns: int = 9
+    quota: int = 10
+
+
+COST: Final = CostColumns()
 COST_ROW: Final = 16
 
 LATENCY_BUCKETS: Final = 144  # of ``latency``: whole cache lines
@@ -385,25 +408,3 @@ def _scalar(kind: Any) -> Any:
     """The scalar type of an ``NDArray``, an alias that NumPy 2.5 no longer spells out."""
     last = get_args(kind)[-1]
     return get_args(last)[0] if get_args(last) else last
-
-
-def total_bytes(sizes: Sizes) -> int:
-    """Bytes of shared memory a host of these sizes takes."""
-    kinds = dtypes()
-    return sum(
-        -(-prod(shape) * kinds[name].itemsize // PAGE_BYTES) * PAGE_BYTES
-        for name, shape in shapes(sizes).items()
-    )
-
-
-def lay_out(memory: memoryview, sizes: Sizes) -> Views:
-    """The views of a block of ``total_bytes(sizes)`` bytes; each starts on a page of its own."""
-    kinds = dtypes()
-    views: dict[str, NDArray[np.generic]] = {}
-    offset = 0
-    for name, shape in shapes(sizes).items():
-        dtype = kinds[name]
-        size = prod(shape)
-        views[name] = np.frombuffer(memory, dtype, size, offset).reshape(shape)
-        offset += -(-size * dtype.itemsize // PAGE_BYTES) * PAGE_BYTES
-    return Views(**views)  # type: ignore[arg-type]  # the dtypes are the annotations' own

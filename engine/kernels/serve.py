@@ -17,58 +17,20 @@ from engine.kernels.dpc import indicate, start_dpc, take_back
 from engine.kernels.jit import copy_bytes, inlined, kernel, prefetch, tuple_type, types
 from engine.kernels.layout import (
     ADAPTER,
-    ADAPTER_SLOT_BASE,
-    ARMED_BY_INTERRUPT,
-    ARMED_NS,
-    ARRIVED_NS,
+    BUFFER,
     CAPTURED_SHIFT,
-    COPIED_BYTES_LIMIT,
-    COST_MODERATION_NS,
-    CPU_BUSY_CYCLES,
-    CPU_DPC_CYCLES,
-    CPU_DPC_FRAMES,
-    CPU_DPC_SLOT,
-    CPU_FREE_NS,
-    CPU_INDICATED,
-    CPU_NEXT_EVENT_NS,
-    DPC_CPU,
-    DPC_END_NS,
-    DROPPED,
-    DUE_NS,
+    COST,
+    CPU,
     FIRST_REASON,
     FRAME,
-    FRAME_ARRIVAL_NS,
-    FRAME_PLACE,
-    FRAME_SWITCH,
     FRAME_TAG_SHIFT,
-    FRAME_TARGET,
     FRAME_WIRE_SHIFT,
-    FREE,
-    FREE_HEAD,
-    GUEST_AT,
-    HELD,
-    HOST_AT,
     I32,
     I64,
-    LATENCY_FROM,
-    LATENCY_TO,
     LENGTH_MASK,
-    LOOKAHEAD_BYTES,
-    LOW_FREE,
     NEVER_NS,
-    NEXT,
     NONE,
     OFFSET_MASK,
-    OUTSTANDING_HEAD,
-    PENDING,
-    PENDING_BYTES,
-    PENDING_HEAD,
-    PENDING_TAIL,
-    PORT_VM,
-    RECEIVED,
-    STEERED_BYTES,
-    STEERED_FRAMES,
-    STRIDE,
     SWITCH_REASON_MASK,
     SWITCH_REASON_SHIFT,
     SWITCH_TAKE_TAG_OUT,
@@ -79,6 +41,7 @@ from engine.kernels.layout import (
     TOP_ROW,
     WIRE_SHIFT,
     Int,
+    Q,
     Views,
 )
 from engine.kernels.top import note, pair_of
@@ -116,8 +79,8 @@ def scratch_for(slots: int, credited: I64) -> Scratch:
 @inlined
 def _arm(armed: Armed, queue: I64, line: Int, ns: Int, slot: Int) -> None:
     """Arm a queue's DPC."""
-    queue[ARMED_NS] = ns
-    queue[ARMED_BY_INTERRUPT] = line
+    queue[Q.armed_ns] = ns
+    queue[Q.armed_by_interrupt] = line
     order.insert(armed, line, ns, slot)
 
 
@@ -126,7 +89,7 @@ def _first_to_end(queues: I64, foreign: I32, count: Int) -> Int:
     """Which of the queues still in a DPC of another processor ends it first."""
     best = 0
     for k in range(1, count):
-        if queues[foreign[k], DPC_END_NS] < queues[foreign[best], DPC_END_NS]:
+        if queues[foreign[k], Q.dpc_end_ns] < queues[foreign[best], Q.dpc_end_ns]:
             best = k
     return best
 
@@ -134,8 +97,8 @@ def _first_to_end(queues: I64, foreign: I32, count: Int) -> Int:
 @inlined
 def _next_own_ns(cpu: I64, armed: Armed) -> Int:
     """When the processor's DPC ends, or its next one starts."""
-    next_ns: Int = cpu[CPU_FREE_NS]
-    if cpu[CPU_DPC_SLOT] == NONE:
+    next_ns: Int = cpu[CPU.free_ns]
+    if cpu[CPU.dpc_slot] == NONE:
         armed_ns = order.next_armed_ns(armed)
         next_ns = max(armed_ns, next_ns) if armed_ns != NEVER_NS else armed_ns
     return next_ns
@@ -158,18 +121,19 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
             queue = views.queues[1 - bank, slot]
             for column in range(queue.shape[0]):
                 queue[column] = before[column]
-            for bucket in range(queue[LATENCY_FROM], queue[LATENCY_TO]):  # the others are zero in both banks
+            # The other buckets are zero in both banks.
+            for bucket in range(queue[Q.latency_from], queue[Q.latency_to]):
                 views.latency[1 - bank, slot, bucket] = views.latency[bank, slot, bucket]
-            adapter = queue[ADAPTER]
-            if slot == views.adapters[adapter, ADAPTER_SLOT_BASE]:
+            adapter = queue[Q.adapter]
+            if slot == views.adapters[adapter, ADAPTER.slot_base]:
                 for pair in range(TOP_PAIRS):
                     for column in range(TOP_ROW):
                         views.top[1 - bank, adapter, pair, column] = views.top[bank, adapter, pair, column]
             scratch.own[owned] = slot
             owned += 1
-            if queue[ARMED_NS] >= 0:
-                order.append(scratch.armed, queue[ARMED_NS], slot)
-            elif queue[DPC_CPU] != NONE and queue[DPC_CPU] != me:
+            if queue[Q.armed_ns] >= 0:
+                order.append(scratch.armed, queue[Q.armed_ns], slot)
+            elif queue[Q.dpc_cpu] != NONE and queue[Q.dpc_cpu] != me:
                 scratch.foreign[foreigners] = slot
                 foreigners += 1
     order.sort(scratch.armed)
@@ -180,15 +144,15 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
 def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int, now_ns: Int) -> None:
     """Move a frame into the free buffer on top, by DMA, and put it behind what is pending."""
     rows = views.buffer_rows
-    buffer = queue[FREE_HEAD]
+    buffer = queue[Q.free_head]
     row = rows[np.uint64(buffer)]
-    queue[FREE_HEAD] = row[NEXT]
-    queue[FREE] -= 1
+    queue[Q.free_head] = row[BUFFER.next]
+    queue[Q.free_buffers] -= 1
     start = place & OFFSET_MASK
     size = (place >> CAPTURED_SHIFT) & LENGTH_MASK
     wire = (place >> WIRE_SHIFT) & LENGTH_MASK
-    to = queue[HOST_AT] + buffer * queue[STRIDE]
-    lookahead = queue[LOOKAHEAD_BYTES]
+    to = queue[Q.host_at] + buffer * queue[Q.stride]
+    lookahead = queue[Q.lookahead_bytes]
     tag = np.int64(0)
     if switch & SWITCH_TAKE_TAG_OUT:
         tag = 1 + ((np.int64(data[start + 14]) << 8) | np.int64(data[start + 15]))
@@ -197,21 +161,22 @@ def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int, now_n
         size -= 4
     elif lookahead > 0 and size > lookahead:
         copy_bytes(views.buffer_bytes, to, data, start, lookahead)
-        copy_bytes(views.guest_bytes, row[GUEST_AT] + lookahead, data, start + lookahead, size - lookahead)
+        rest = row[BUFFER.guest_at] + lookahead
+        copy_bytes(views.guest_bytes, rest, data, start + lookahead, size - lookahead)
     else:
         copy_bytes(views.buffer_bytes, to, data, start, size)
-    row[FRAME] = (tag << FRAME_TAG_SHIFT) | (wire << FRAME_WIRE_SHIFT) | size
-    row[PORT_VM] = (switch & SWITCH_VM_MASK) - 1
-    row[ARRIVED_NS] = now_ns
-    row[NEXT] = NONE
-    if queue[PENDING] == 0:
-        queue[PENDING_HEAD] = buffer
+    row[BUFFER.frame] = (tag << FRAME_TAG_SHIFT) | (wire << FRAME_WIRE_SHIFT) | size
+    row[BUFFER.port_vm] = (switch & SWITCH_VM_MASK) - 1
+    row[BUFFER.arrived_ns] = now_ns
+    row[BUFFER.next] = NONE
+    if queue[Q.pending] == 0:
+        queue[Q.pending_head] = buffer
     else:
-        rows[np.uint64(queue[PENDING_TAIL]), NEXT] = buffer
-    queue[PENDING_TAIL] = buffer
-    queue[PENDING] += 1
-    queue[PENDING_BYTES] += min(wire, queue[COPIED_BYTES_LIMIT])
-    queue[RECEIVED] += 1
+        rows[np.uint64(queue[Q.pending_tail]), BUFFER.next] = buffer
+    queue[Q.pending_tail] = buffer
+    queue[Q.pending] += 1
+    queue[Q.pending_bytes] += min(wire, queue[Q.copied_bytes_limit])
+    queue[Q.received_frames] += 1
 
 
 @kernel(types.int64(VIEWS, SCRATCH, *[types.int64] * 6))
@@ -241,7 +206,7 @@ def serve(
     matched = scratch.matched
     data = views.data[batch]
     steered = views.steered[batch]
-    moderation_ns = views.costs[me, COST_MODERATION_NS]
+    moderation_ns = views.costs[me, COST.moderation_ns]
     credits_given = 0
     next_ns: Int = np.int64(0)  # nothing happens before
     for block in range(blocks + 1):
@@ -254,7 +219,7 @@ def serve(
             last = np.int64(views.bounds[batch, block, me + 1])
         for place in range(np.uint64(first), np.uint64(last)):
             frame = steered[place]
-            now_ns = horizon_ns if only_time else frame[FRAME_ARRIVAL_NS]
+            now_ns = horizon_ns if only_time else frame[FRAME.arrival_ns]
             while next_ns < now_ns:
                 next_ns = _next_own_ns(cpu, armed)
                 if foreigners > 0:
@@ -262,50 +227,50 @@ def serve(
                     k = _first_to_end(queues, foreign, foreigners)
                     slot = np.int64(foreign[k])
                     queue = queues[slot]
-                    if queue[DPC_END_NS] <= next_ns:
-                        next_ns = queue[DPC_END_NS]
+                    if queue[Q.dpc_end_ns] <= next_ns:
+                        next_ns = queue[Q.dpc_end_ns]
                         if next_ns < now_ns:
                             foreigners -= 1
                             foreign[k] = foreign[foreigners]
                             indicate(views, queue, latency[slot], me, round_number)
-                            if queue[PENDING] > 0:
+                            if queue[Q.pending] > 0:
                                 _arm(armed, queue, BY_DPC, next_ns, slot)
                         continue
                 if next_ns >= now_ns:
                     break
-                slot = np.int64(cpu[CPU_DPC_SLOT])
+                slot = np.int64(cpu[CPU.dpc_slot])
                 if slot == NONE:
                     slot = np.int64(order.take_next(armed))
                     start_dpc(views, queues[np.uint64(slot)], cpu, me, slot, next_ns)
                     if foreigners > 0:
                         continue  # from its start: another processor's DPC may end before it does
-                    next_ns = cpu[CPU_FREE_NS]
+                    next_ns = cpu[CPU.free_ns]
                     if next_ns >= now_ns:
                         break
-                cpu[CPU_DPC_SLOT] = NONE
-                cpu[CPU_BUSY_CYCLES] += cpu[CPU_DPC_CYCLES]
-                cpu[CPU_INDICATED] += cpu[CPU_DPC_FRAMES]
+                cpu[CPU.dpc_slot] = NONE
+                cpu[CPU.busy_cycles] += cpu[CPU.dpc_cycles]
+                cpu[CPU.indicated_frames] += cpu[CPU.dpc_frames]
                 # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
                 queue = queues[np.uint64(slot)]
                 if (
                     views.owner[np.uint64(slot)] == me
-                    and queue[DPC_CPU] == me
-                    and queue[DPC_END_NS] == next_ns
+                    and queue[Q.dpc_cpu] == me
+                    and queue[Q.dpc_end_ns] == next_ns
                 ):
                     indicate(views, queue, latency[np.uint64(slot)], me, round_number)
-                    if queue[PENDING] > 0:
+                    if queue[Q.pending] > 0:
                         _arm(armed, queue, BY_DPC, next_ns, slot)
             if only_time:
                 break
             if place + _AHEAD < np.uint64(last):
-                prefetch(data, steered[place + _AHEAD, FRAME_PLACE] & OFFSET_MASK)
-            where = frame[FRAME_PLACE]
-            target = frame[FRAME_TARGET]
-            switch = frame[FRAME_SWITCH]
+                prefetch(data, steered[place + _AHEAD, FRAME.place] & OFFSET_MASK)
+            where = frame[FRAME.place]
+            target = frame[FRAME.target]
+            switch = frame[FRAME.switch]
             slot = target >> TARGET_SLOT_SHIFT
             queue = queues[np.uint64(slot)]
-            queue[STEERED_FRAMES] += 1
-            queue[STEERED_BYTES] += (where >> WIRE_SHIFT) & LENGTH_MASK
+            queue[Q.steered_frames] += 1
+            queue[Q.steered_bytes] += (where >> WIRE_SHIFT) & LENGTH_MASK
             credit = target & TARGET_FILTER_MASK
             if credit > 0:
                 filter_at = np.uint64(credit - 1)
@@ -316,27 +281,27 @@ def serve(
             reason = (switch >> SWITCH_REASON_SHIFT) & SWITCH_REASON_MASK
             if reason > 0:
                 queue[FIRST_REASON + reason - 1] += 1
-                note(views.top[1 - bank, queue[ADAPTER]], pair_of(data, where & OFFSET_MASK), reason - 1)
-            if queue[FREE] <= queue[LOW_FREE]:
-                if queue[OUTSTANDING_HEAD] != NONE:
+                note(views.top[1 - bank, queue[Q.adapter]], pair_of(data, where & OFFSET_MASK), reason - 1)
+            if queue[Q.free_buffers] <= queue[Q.low_free_buffers]:
+                if queue[Q.outstanding_head] != NONE:
                     take_back(views, queue, now_ns, round_number)
-                queue[LOW_FREE] = min(queue[LOW_FREE], max(queue[FREE] - 1, 0))
-            if queue[FREE] == 0:
-                queue[DROPPED] += 1
+                queue[Q.low_free_buffers] = min(queue[Q.low_free_buffers], max(queue[Q.free_buffers] - 1, 0))
+            if queue[Q.free_buffers] == 0:
+                queue[Q.dropped_no_buffer] += 1
                 continue
             _receive(views, queue, data, where, switch, now_ns)
-            if queue[ARMED_NS] == NONE:
+            if queue[Q.armed_ns] == NONE:
                 due_ns = now_ns + moderation_ns
                 _arm(armed, queue, BY_FRAME, due_ns, slot)
-                next_ns = min(next_ns, max(due_ns, cpu[CPU_FREE_NS]))
+                next_ns = min(next_ns, max(due_ns, cpu[CPU.free_ns]))
 
     for k in range(owned):
         queue = queues[scratch.own[k]]
-        if queue[OUTSTANDING_HEAD] != NONE:
+        if queue[Q.outstanding_head] != NONE:
             take_back(views, queue, horizon_ns, round_number)
-            if queue[OUTSTANDING_HEAD] != NONE and not queue[HELD]:
-                next_ns = min(next_ns, views.buffer_rows[queue[OUTSTANDING_HEAD], DUE_NS])
-    cpu[CPU_NEXT_EVENT_NS] = next_ns
+            if queue[Q.outstanding_head] != NONE and not queue[Q.held]:
+                next_ns = min(next_ns, views.buffer_rows[queue[Q.outstanding_head], BUFFER.due_ns])
+    cpu[CPU.next_event_ns] = next_ns
     for k in range(credits_given):
         filter_at = np.uint64(scratch.credited[k, 0])
         scratch.credited[k, 1] = matched[filter_at]

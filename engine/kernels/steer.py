@@ -21,31 +21,20 @@ from engine.kernels.jit import (
     types,
 )
 from engine.kernels.layout import (
-    ADAPTER_FILTER_BASE,
-    ADAPTER_MAX_FRAME_BYTES,
-    ADAPTER_SLOT_BASE,
-    ADAPTER_TABLE_BASE,
-    ADAPTER_TABLE_MASK,
-    ADAPTER_TAKES_TAG_OUT,
+    ADAPTER,
     BLOCK_FRAMES,
     CAPTURED_SHIFT,
     EMPTY_KEY,
-    FRAME_ARRIVAL_NS,
-    FRAME_PLACE,
-    FRAME_SWITCH,
-    FRAME_TARGET,
+    FRAME,
     I32,
     I64,
     NONE,
-    ROW_KEY,
-    ROW_OTHER_SWITCH,
-    ROW_OTHER_TARGET,
-    ROW_SWITCH,
-    ROW_TARGET,
-    ROW_TEST,
+    PORT,
+    REASON,
     SWITCH_OWNER_SHIFT,
     SWITCH_REASON_SHIFT,
     SWITCH_TAKE_TAG_OUT,
+    TABLE,
     TARGET_SLOT_SHIFT,
     WIRE_SHIFT,
     Int,
@@ -54,15 +43,12 @@ from engine.kernels.layout import (
 from engine.kernels.views import VIEWS, of_constant_widths
 from engine.ndis.steering import KEY_KNOWN_MAC, TEST_ANY, TEST_UNTAGGED
 
-OFFERED_FRAMES, OFFERED_BYTES, RUNT, OVERSIZE, PORT_COUNTERS = range(5)
-REASON_BROADCAST, REASON_MULTICAST, REASON_NO_QUEUE, REASON_VLAN_MISMATCH, REASON_UNKNOWN_UNICAST = range(5)
-
 _HASH = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
 _BROADCAST = 0xFFFFFFFFFFFF
 _GROUP_BIT = 0x010000000000
 _TEST_BITS = 16
 _TEST_MASK = 0xFFFF
-_NO_TEST = -1  # in ROW_TEST: every frame of the MAC fares alike
+_NO_TEST = -1  # in TABLE.test: every frame of the MAC fares alike
 _MORE_TESTS = -2  # several tests: each has a row of its own
 
 
@@ -91,7 +77,7 @@ def _find(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> Int:
     place = _place(key, mask)
     while True:
         row = base + place
-        found = table[row, ROW_KEY]
+        found = table[row, TABLE.key]
         if found == key:
             return np.int64(row)
         if found == EMPTY_KEY:
@@ -103,9 +89,9 @@ def _find(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> Int:
 def _claim(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> np.uint64:
     """Take an empty row for a key."""
     place = _place(key, mask)
-    while table[base + place, ROW_KEY] != EMPTY_KEY:
+    while table[base + place, TABLE.key] != EMPTY_KEY:
         place = (place + np.uint64(1)) & mask
-    table[base + place, ROW_KEY] = key
+    table[base + place, TABLE.key] = key
     return base + place
 
 
@@ -114,8 +100,8 @@ def _target(adapter: I64, queue: Int, filter_id: Int) -> Int:
     """The target word of a queue and the filter credited (NONE: none)."""
     credit: Int = np.int64(0)
     if filter_id != NONE:
-        credit = adapter[ADAPTER_FILTER_BASE] + filter_id + 1
-    target: Int = ((adapter[ADAPTER_SLOT_BASE] + queue) << TARGET_SLOT_SHIFT) | credit
+        credit = adapter[ADAPTER.filter_base] + filter_id + 1
+    target: Int = ((adapter[ADAPTER.slot_base] + queue) << TARGET_SLOT_SHIFT) | credit
     return target
 
 
@@ -150,11 +136,11 @@ def _fate(adapter: I64, rows: Rows, own: Int, any_tag: Int, known: bool) -> tupl
             vm = np.int64(rows.port_vm[row])
     if to != 0:
         return _target(adapter, to, credit), vm + 1
-    reason = REASON_UNKNOWN_UNICAST
+    reason = REASON.unknown_unicast
     if vm != NONE:
-        reason = REASON_NO_QUEUE
+        reason = REASON.no_queue
     elif known:
-        reason = REASON_VLAN_MISMATCH
+        reason = REASON.vlan_mismatch
     return _target(adapter, to, of_default), _for_default_queue(vm, reason)
 
 
@@ -162,14 +148,14 @@ def _fate(adapter: I64, rows: Rows, own: Int, any_tag: Int, known: bool) -> tupl
 def write_table(table: I64, adapter: I64, rows: Rows) -> None:
     """Hash steering rows into the adapter's part of the table.
 
-    That part has ADAPTER_TABLE_MASK + 1 rows, a power of two well above their number. Open addressing, linear
+    That part has ``ADAPTER.table_mask`` + 1 rows, a power of two well above their number. Open addressing, linear
     probing. A MAC has a row, which says what becomes of frames that pass none of its own tests; where it has
     one test the row also says what becomes of those that pass it, where it has several each has a row.
     """
-    base = np.uint64(adapter[ADAPTER_TABLE_BASE])
-    mask = np.uint64(adapter[ADAPTER_TABLE_MASK])
+    base = np.uint64(adapter[ADAPTER.table_base])
+    mask = np.uint64(adapter[ADAPTER.table_mask])
     for empty in range(base, base + mask + np.uint64(1)):
-        table[empty, ROW_KEY] = EMPTY_KEY
+        table[empty, TABLE.key] = EMPTY_KEY
     first = 0
     while first < rows.key.shape[0]:
         mac = np.int64(rows.key[first] >> np.uint64(_TEST_BITS))
@@ -188,19 +174,19 @@ def write_table(table: I64, adapter: I64, rows: Rows) -> None:
             last += 1
         of_mac = table[_claim(table, base, mask, mac << _TEST_BITS)]
         target, switch = _fate(adapter, rows, np.int64(NONE), any_tag, known)
-        of_mac[ROW_OTHER_TARGET] = target
-        of_mac[ROW_OTHER_SWITCH] = switch
-        of_mac[ROW_TEST] = _NO_TEST if tests == 0 else _MORE_TESTS
+        of_mac[TABLE.other_target] = target
+        of_mac[TABLE.other_switch] = switch
+        of_mac[TABLE.test] = _NO_TEST if tests == 0 else _MORE_TESTS
         for own in range(first, first + tests):  # the other keys of a MAC are higher
             test = np.int64(rows.key[own]) & _TEST_MASK
             row = of_mac
             if tests == 1:
-                of_mac[ROW_TEST] = test
+                of_mac[TABLE.test] = test
             else:
                 row = table[_claim(table, base, mask, (mac << _TEST_BITS) | (test + 1))]
             target, switch = _fate(adapter, rows, np.int64(own), any_tag, known)
-            row[ROW_TARGET] = target
-            row[ROW_SWITCH] = switch
+            row[TABLE.target] = target
+            row[TABLE.switch] = switch
         first = last
 
 
@@ -210,23 +196,23 @@ def _words_of(
 ) -> tuple[Int, Int]:
     """The target and the switch word of a frame: one probe, two for a MAC of several tests."""
     if mac & _GROUP_BIT:
-        reason = REASON_BROADCAST if mac == _BROADCAST else REASON_MULTICAST
+        reason = REASON.broadcast if mac == _BROADCAST else REASON.multicast
         return nobody, _for_default_queue(np.int64(NONE), reason)
     row = _find(table, base, mask, mac << _TEST_BITS)
     if row == NONE:
-        return nobody, _for_default_queue(np.int64(NONE), REASON_UNKNOWN_UNICAST)
+        return nobody, _for_default_queue(np.int64(NONE), REASON.unknown_unicast)
     of_mac = table[np.uint64(row)]
-    only = of_mac[ROW_TEST]
+    only = of_mac[TABLE.test]
     if only == _NO_TEST:
-        return of_mac[ROW_OTHER_TARGET], of_mac[ROW_OTHER_SWITCH]
+        return of_mac[TABLE.other_target], of_mac[TABLE.other_switch]
     test = tag & 0xFFF if tagged else np.int64(TEST_UNTAGGED)
     if only == test:
-        return of_mac[ROW_TARGET], of_mac[ROW_SWITCH]
+        return of_mac[TABLE.target], of_mac[TABLE.switch]
     if only == _MORE_TESTS:
         row = _find(table, base, mask, (mac << _TEST_BITS) | (test + 1))
         if row != NONE:
-            return table[np.uint64(row), ROW_TARGET], table[np.uint64(row), ROW_SWITCH]
-    return of_mac[ROW_OTHER_TARGET], of_mac[ROW_OTHER_SWITCH]
+            return table[np.uint64(row), TABLE.target], table[np.uint64(row), TABLE.switch]
+    return of_mac[TABLE.other_target], of_mac[TABLE.other_switch]
 
 
 class BlockScratch(NamedTuple):
@@ -278,17 +264,17 @@ def _steer_block(
     for i in range(first, last):
         if adapter_of[i] != a:
             if a >= 0:
-                port[a, OFFERED_FRAMES] += np.int64(i - counted)
-                port[a, OFFERED_BYTES] += octets
+                port[a, PORT.offered_frames] += np.int64(i - counted)
+                port[a, PORT.offered_bytes] += octets
             counted = i
             octets = np.int64(0)
             a = np.int64(adapter_of[i])
             adapter = views.adapters[a]
-            longest = adapter[ADAPTER_MAX_FRAME_BYTES]
-            base = np.uint64(adapter[ADAPTER_TABLE_BASE])
-            mask = np.uint64(adapter[ADAPTER_TABLE_MASK])
+            longest = adapter[ADAPTER.max_frame_bytes]
+            base = np.uint64(adapter[ADAPTER.table_base])
+            mask = np.uint64(adapter[ADAPTER.table_mask])
             nobody = _target(adapter, np.int64(0), np.int64(NONE))
-            take_tag_out = SWITCH_TAKE_TAG_OUT * adapter[ADAPTER_TAKES_TAG_OUT]
+            take_tag_out = SWITCH_TAKE_TAG_OUT * adapter[ADAPTER.takes_tag_out]
         c = np.int64(captured[i])
         w = np.int64(wire[i])
         at = offset[i]
@@ -297,11 +283,11 @@ def _steer_block(
         behind = load_network_word(data, at + 8)  # bytes 8 to 15
         tagged = (behind >> 16) & 0xFFFF == 0x8100
         if c < 16 and (c < 14 or tagged):
-            port[a, RUNT] += 1
+            port[a, PORT.runt] += 1
             noted[0] = NONE
             continue
         if max(w, c) > longest:
-            port[a, OVERSIZE] += 1
+            port[a, PORT.oversize] += 1
             noted[0] = NONE
             continue
         mac = (load_network_word(data, at) >> 16) & _BROADCAST
@@ -314,8 +300,8 @@ def _steer_block(
         noted[2] = at | (c << CAPTURED_SHIFT) | (w << WIRE_SHIFT)
         cursor[np.uint64(shard) + np.uint64(1)] += 1
     if a >= 0:
-        port[a, OFFERED_FRAMES] += np.int64(last - counted)
-        port[a, OFFERED_BYTES] += octets
+        port[a, PORT.offered_frames] += np.int64(last - counted)
+        port[a, PORT.offered_bytes] += octets
 
     cursor[0] = np.int64(first)
     for k in range(cursor.shape[0] - 1):
@@ -331,10 +317,10 @@ def _steer_block(
             place = cursor[shard_of]
             cursor[shard_of] = place + 1
             frame = steered[np.uint64(place)]
-            frame[FRAME_ARRIVAL_NS] = arrival_ns[i]
-            frame[FRAME_PLACE] = noted[2]
-            frame[FRAME_TARGET] = noted[0]
-            frame[FRAME_SWITCH] = noted[1]
+            frame[FRAME.arrival_ns] = arrival_ns[i]
+            frame[FRAME.place] = noted[2]
+            frame[FRAME.target] = noted[0]
+            frame[FRAME.switch] = noted[1]
 
 
 @kernel(types.void(VIEWS, *[types.int64] * 2, _BLOCK_SCRATCH, types.int64[:, ::1]))

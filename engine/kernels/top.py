@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.kernels.jit import inlined, kernel, load_network_word, types
-from engine.kernels.layout import I64, TOP_ERROR, TOP_FRAMES, TOP_KEY, TOP_PAIRS, TOP_REASON, Int
+from engine.kernels.layout import I64, TOP, TOP_PAIRS, Int
 
 _WAYS = 8
 _SET_BITS = (TOP_PAIRS // _WAYS - 1).bit_length()
@@ -24,17 +24,17 @@ def note(top: I64, key: Int, reason: Int) -> None:
     rarest = first
     for way in range(_WAYS):
         row = top[first + np.uint64(way)]
-        if row[TOP_KEY] == key and row[TOP_FRAMES] > 0:
-            row[TOP_FRAMES] += 1
-            row[TOP_REASON] = reason
+        if row[TOP.key] == key and row[TOP.frames] > 0:
+            row[TOP.frames] += 1
+            row[TOP.reason] = reason
             return
-        if row[TOP_FRAMES] < top[rarest, TOP_FRAMES]:
+        if row[TOP.frames] < top[rarest, TOP.frames]:
             rarest = first + np.uint64(way)
     row = top[rarest]
-    row[TOP_KEY] = key
-    row[TOP_ERROR] = row[TOP_FRAMES]
-    row[TOP_FRAMES] += 1
-    row[TOP_REASON] = reason
+    row[TOP.key] = key
+    row[TOP.error] = row[TOP.frames]
+    row[TOP.frames] += 1
+    row[TOP.reason] = reason
 
 
 @inlined
@@ -55,6 +55,6 @@ def note_all(top: I64, data: NDArray[np.uint8], at: I64, reasons: I64) -> None:
 
 def most_frequent(top: I64, count: int) -> I64:
     """The rows of a sketch with most frames, at most ``count``, most first; ties by key."""
-    used = top[top[:, TOP_FRAMES] > 0]
-    order: NDArray[np.intp] = np.lexsort((used[:, TOP_KEY], -used[:, TOP_FRAMES]))
+    used = top[top[:, TOP.frames] > 0]
+    order: NDArray[np.intp] = np.lexsort((used[:, TOP.key], -used[:, TOP.frames]))
     return used[order[:count]]

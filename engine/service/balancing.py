@@ -7,7 +7,7 @@ from typing import Any, Final
 from engine.balance.balancer import Balancer, Counters, QueueCounters
 from engine.balance.decide import Move, QueueKey, Reason, barred
 from engine.dataplane.plane import Plane
-from engine.kernels import layout
+from engine.kernels.layout import CPU, Q
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
@@ -15,12 +15,12 @@ from engine.ndis.outcome import Outcome
 MOVES_KEPT: Final = 10_000
 
 _COLUMNS: Final = [
-    layout.STEERED_FRAMES,
-    layout.STEERED_BYTES,
-    layout.DROPPED,
-    layout.INTERRUPTS,
-    layout.DPCS,
-    layout.COPIED_BYTES_LIMIT,
+    Q.steered_frames,
+    Q.steered_bytes,
+    Q.dropped_no_buffer,
+    Q.interrupts,
+    Q.dpcs,
+    Q.copied_bytes_limit,
 ]
 
 
@@ -107,7 +107,7 @@ class Balancing:
                         barred=apart[adapter.index],
                     )
                 )
-        busy = reading.cpus[:, layout.CPU_BUSY_CYCLES].tolist()
+        busy = reading.cpus[:, CPU.busy_cycles].tolist()
         return Counters(reading.sim_time_ns, busy, reading.budget_cycles, queues)
 
     def _apart(self) -> list[frozenset[int]]:

@@ -18,7 +18,8 @@ import psutil
 from numpy.typing import NDArray
 
 from engine.counted import counted
-from engine.kernels.steer import PORT_COUNTERS, scratch_for_block, steer
+from engine.kernels.layout import PORT_COUNTERS
+from engine.kernels.steer import scratch_for_block, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.values import format_mac
 from engine.service.interrupts import whole

@@ -9,7 +9,7 @@ import numpy as np
 from engine.dataplane.reading import Reading
 from engine.kernels import layout
 from engine.kernels.latency import percentiles_ns
-from engine.kernels.steer import PORT_COUNTERS
+from engine.kernels.layout import TOP, Q
 from engine.kernels.top import most_frequent
 from engine.ndis import counters
 from engine.scenario.values import format_mac
@@ -25,8 +25,6 @@ _CPU_COLUMNS = [layout.CPU_COLUMNS.index(name) for name in _CPU_NAMES]
 
 _TOP_ROWS: Final = 64
 _MAC_MASK: Final = 2**48 - 1
-
-assert len(counters.PORT) == PORT_COUNTERS
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def _adapter(
     matched = reading.matched[rows.filter_base + np.asarray(rows.filter_ids, np.int64)]
     queues: Columns = {"id": list(rows.queue_ids), "generation": list(rows.generations)}
     queues.update(zip(_QUEUE_NAMES, own[:, _QUEUE_COLUMNS].T.tolist(), strict=True))
-    longest = own[:, layout.LATENCY_MAX_NS]
+    longest = own[:, Q.latency_max_ns]
     half, most = percentiles_ns(reading.latency[slots], longest, (0.5, 0.99))
     queues.update(zip(_LATENCY_NAMES, (half.tolist(), most.tolist(), longest.tolist()), strict=True))
     reasons = reading.queues[rows.slot_base, layout.FIRST_REASON : layout.FIRST_REASON + len(_REASONS)]
@@ -62,11 +60,11 @@ def _adapter(
         freed=dict(zip(_COUNTER_NAMES, freed.tolist(), strict=True)),
         default_queue=dict(zip(_REASONS, reasons.tolist(), strict=True)),
         default_queue_top=TopPairs(
-            mac=[format_mac(key >> 16 & _MAC_MASK) for key in top[:, layout.TOP_KEY].tolist()],
-            vlan=[key & 0xFFF or "untagged" for key in top[:, layout.TOP_KEY].tolist()],
-            reason=[_REASONS[reason] for reason in top[:, layout.TOP_REASON].tolist()],
-            frames=top[:, layout.TOP_FRAMES].tolist(),
-            error=top[:, layout.TOP_ERROR].tolist(),
+            mac=[format_mac(key >> 16 & _MAC_MASK) for key in top[:, TOP.key].tolist()],
+            vlan=[key & 0xFFF or "untagged" for key in top[:, TOP.key].tolist()],
+            reason=[_REASONS[reason] for reason in top[:, TOP.reason].tolist()],
+            frames=top[:, TOP.frames].tolist(),
+            error=top[:, TOP.error].tolist(),
         ),
         interface=interface,
     )

@@ -17,7 +17,7 @@ import numpy as np
 from engine.dataplane import ownership
 from engine.dataplane.plane import Plane
 from engine.kernels import layout
-from engine.kernels.layout import I64, NONE
+from engine.kernels.layout import CPU, FRAME, I64, NONE, Q
 from engine.kernels.top import note_all
 from engine.workers.pool import Crew, WorkerDiedError
 from engine.workers.shard import ORDER
@@ -160,7 +160,7 @@ class Rounds:
         """Processors with frames in a part, or something to do before a time."""
         bounds = self.plane.views.bounds[part.batch, : part.blocks]
         has_frames = (bounds[:, 1:] != bounds[:, :-1]).any(axis=0)
-        has_work = self.plane.views.cpus[self.plane.bank, self._cpus, layout.CPU_NEXT_EVENT_NS] < horizon_ns
+        has_work = self.plane.views.cpus[self.plane.bank, self._cpus, CPU.next_event_ns] < horizon_ns
         found: list[int] = (has_frames | has_work).nonzero()[0].tolist()
         return found
 
@@ -340,26 +340,26 @@ class Rounds:
             )
             parts = [steered[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(part.blocks)]
             frames = np.concatenate([frames, *parts])
-            credit = (frames[:, layout.FRAME_TARGET] & layout.TARGET_FILTER_MASK) - 1
+            credit = (frames[:, FRAME.target] & layout.TARGET_FILTER_MASK) - 1
             np.add.at(plane.matched, credit[credit != NONE], 1)
         for slot in np.flatnonzero(views.owner == cpu).tolist():
             row = plane.row(slot)
-            dpc_cpu = int(row[layout.DPC_CPU])
+            dpc_cpu = int(row[Q.dpc_cpu])
             if dpc_cpu == cpu:
                 plane.abort_dpc(slot)
             elif dpc_cpu != NONE:
-                dpc = _Orphan(dpc_cpu, slot, int(row[layout.DPC_END_NS]), int(row[layout.DPC_FRAMES]))
+                dpc = _Orphan(dpc_cpu, slot, int(row[Q.dpc_end_ns]), int(row[Q.dpc_frames]))
                 self._orphans.append(dpc)
-            mine = frames[frames[:, layout.FRAME_TARGET] >> layout.TARGET_SLOT_SHIFT == slot]
-            lost += len(mine) + int(row[layout.PENDING])
-            row[[layout.STEERED_FRAMES, layout.RECEIVED, layout.LOST]] += len(mine)
-            wire = mine[:, layout.FRAME_PLACE] >> layout.WIRE_SHIFT & layout.LENGTH_MASK
-            row[layout.STEERED_BYTES] += int(wire.sum())
-            reason = mine[:, layout.FRAME_SWITCH] >> layout.SWITCH_REASON_SHIFT & layout.SWITCH_REASON_MASK
+            mine = frames[frames[:, FRAME.target] >> layout.TARGET_SLOT_SHIFT == slot]
+            lost += len(mine) + int(row[Q.pending])
+            row[[Q.steered_frames, Q.received_frames, Q.lost_frames]] += len(mine)
+            wire = mine[:, FRAME.place] >> layout.WIRE_SHIFT & layout.LENGTH_MASK
+            row[Q.steered_bytes] += int(wire.sum())
+            reason = mine[:, FRAME.switch] >> layout.SWITCH_REASON_SHIFT & layout.SWITCH_REASON_MASK
             row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += np.bincount(reason, minlength=6)[1:]
             of_default = mine[reason > 0]
-            places = of_default[:, layout.FRAME_PLACE] & layout.OFFSET_MASK
-            note_all(plane.top(int(row[layout.ADAPTER])), data, places, reason[reason > 0] - 1)
+            places = of_default[:, FRAME.place] & layout.OFFSET_MASK
+            note_all(plane.top(int(row[Q.adapter])), data, places, reason[reason > 0] - 1)
             ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
             views.latency[1 - plane.bank[cpu], slot] = 0  # what the dead worker counted there
             plane.collect(slot)
@@ -373,8 +373,8 @@ class Rounds:
         """
         for dpc in self._orphans:
             row = self.plane.views.cpus[self.plane.bank[dpc.cpu], dpc.cpu]
-            if row[layout.CPU_DPC_SLOT] == dpc.slot and row[layout.CPU_FREE_NS] == dpc.end_ns:
-                row[layout.CPU_DPC_FRAMES] = 0
+            if row[CPU.dpc_slot] == dpc.slot and row[CPU.free_ns] == dpc.end_ns:
+                row[CPU.dpc_frames] = 0
             else:
-                row[layout.CPU_INDICATED] -= dpc.frames
+                row[CPU.indicated_frames] -= dpc.frames
         self._orphans.clear()

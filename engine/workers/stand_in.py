@@ -8,8 +8,7 @@ import numpy as np
 
 from engine.dataplane import ownership
 from engine.dataplane.plane import Plane
-from engine.kernels import layout
-from engine.kernels.layout import I64, NEVER_NS, NONE
+from engine.kernels.layout import CPU, I64, NEVER_NS, NONE, Q
 from engine.kernels.steer import scratch_for_block, steer
 
 
@@ -30,10 +29,10 @@ class StandIn:
         next_ns = NONE
         for slot in np.flatnonzero(views.owner == cpu).tolist():
             row = plane.row(slot)
-            if row[layout.HELD]:
+            if row[Q.held]:
                 continue
             due_ns = ownership.take_back(row, views.buffer_rows, views.belongs, slot, horizon_ns)
             next_ns = due_ns if next_ns == NONE else min(next_ns, due_ns)
             plane.collect(slot)
         own = views.cpus[plane.bank[cpu], cpu]
-        own[layout.CPU_NEXT_EVENT_NS] = NEVER_NS if next_ns == NONE else next_ns
+        own[CPU.next_event_ns] = NEVER_NS if next_ns == NONE else next_ns

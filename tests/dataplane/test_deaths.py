@@ -14,8 +14,7 @@ import pytest
 
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.kernels import layout
-from engine.kernels.layout import NEVER_NS
-from engine.kernels.steer import OFFERED_FRAMES, RUNT
+from engine.kernels.layout import BUFFER, CPU, NEVER_NS, PORT, Q
 from engine.ndis import counters
 from engine.ndis.effects import MoveQueue, OpenQueue, SetBuffers
 from engine.ndis.steering import SteeringRows
@@ -130,7 +129,7 @@ def test_all_that_a_worker_did_in_a_round_is_undone_when_it_dies_before_it_has_s
         assert (one["outstanding"], one["returned_frames"], one["free_buffers"]) == (10, 0, BUFFERS - 10)
         assert (two["returned_frames"], two["lost_frames"]) == (20, 0)
         assert plane.matched[1:].tolist() == [11, *[1] * (FILTERS - 1), 20]
-        held = [int(plane.views.buffer_rows[buffer, layout.DUE_NS]) for buffer in outstanding(plane, 1)]
+        held = [int(plane.views.buffer_rows[buffer, BUFFER.due_ns]) for buffer in outstanding(plane, 1)]
         assert held == sorted(held)
         assert len(held) == 10
         write(plane.batches[2], [5] * 3, 1_000_000, 10)
@@ -143,10 +142,10 @@ def test_all_that_a_worker_did_in_a_round_is_undone_when_it_dies_before_it_has_s
 def outstanding(plane: Plane, slot: int) -> list[int]:
     """The buffers a queue's VM holds, in order."""
     found = []
-    buffer = int(plane.row(slot)[layout.OUTSTANDING_HEAD])
+    buffer = int(plane.row(slot)[Q.outstanding_head])
     while buffer != layout.NONE:
         found.append(buffer)
-        buffer = int(plane.views.buffer_rows[buffer, layout.NEXT])
+        buffer = int(plane.views.buffer_rows[buffer, BUFFER.next])
     return found
 
 
@@ -160,11 +159,12 @@ def test_what_was_steered_ahead_with_the_help_of_a_worker_that_dies_is_steered_a
             rounds.begin(Part(0, 10), 10_000, Part(1, len(ahead)))
             rounds.end()
         assert (killer.hit, killer.served) == ({1}, set())
-        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [10, 0]  # the others are not served yet
+        # The others are not served yet.
+        assert plane.port[0, [PORT.offered_frames, PORT.runt]].tolist() == [10, 0]
         rounds.begin(Part(1, len(ahead)), NEVER_NS)
         rounds.end()
         assert lost(rounds) == [(1, 0)]
-        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [10 + len(ahead), len(ahead) // 3]
+        assert plane.port[0, [PORT.offered_frames, PORT.runt]].tolist() == [10 + len(ahead), len(ahead) // 3]
         assert queue(rounds, 1)["steered_frames"] == len(ahead) // 3
         assert queue(rounds, 2)["steered_frames"] == 10 + len(ahead) // 3
 
@@ -185,7 +185,7 @@ def test_what_a_worker_steered_that_dies_while_it_serves_is_steered_again() -> N
         rounds.begin(Part(1, len(ahead)), NEVER_NS)
         rounds.end()
         assert lost(rounds) == [(0, 0), (1, 10)]
-        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [20 + len(ahead), len(ahead) // 3]
+        assert plane.port[0, [PORT.offered_frames, PORT.runt]].tolist() == [20 + len(ahead), len(ahead) // 3]
         assert (
             queue(rounds, 1)["steered_frames"] == queue(rounds, 2)["steered_frames"] == 10 + len(ahead) // 3
         )
@@ -262,7 +262,7 @@ def overlapping(dies: bool) -> tuple[dict[str, int], dict[str, int], int]:
             Conductor(rounds, Pieces([[1, OTHER] * 10 for _ in range(40)])).run_to_end(after_round)
         assert sum(overlaps) > 10
         assert killer.hit == ({1} if dies else set())
-        assert rounds.plane.port[0, OFFERED_FRAMES] == 800
+        assert rounds.plane.port[0, PORT.offered_frames] == 800
         return queue(rounds, 1), queue(rounds, 2), found
 
 
@@ -281,7 +281,7 @@ def test_a_batch_filled_again_is_steered_again_however_alike_it_is() -> None:
             write(rounds.plane.batches[0], filters, start_ns, 10)
             rounds.begin(Part(0, 3), start_ns + 500_000)
             rounds.end()
-        assert rounds.plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [6, 3]
+        assert rounds.plane.port[0, [PORT.offered_frames, PORT.runt]].tolist() == [6, 3]
         assert [queue(rounds, number)["steered_frames"] for number in (1, 2)] == [2, 1]
 
 
@@ -296,7 +296,7 @@ def test_a_dpc_indicates_nothing_once_its_queue_moved_to_a_worker_that_dies(
         write(plane.batches[0], [1] * 10, 0, 10)
         rounds.begin(Part(0, 10), 1_500)
         rounds.end()
-        assert plane.row(1)[[layout.DPC_CPU, layout.DPC_FRAMES]].tolist() == [1, 10]
+        assert plane.row(1)[[Q.dpc_cpu, Q.dpc_frames]].tolist() == [1, 10]
         plane.carry_out(MoveQueue(0, 1, 0))
         write(plane.batches[1], [1, OTHER], 1_500, 10)
         rounds.begin(Part(2, 0), 1_500, Part(1, 2))
@@ -322,8 +322,8 @@ def test_a_dpc_indicates_nothing_once_its_queue_moved_to_a_worker_that_dies(
         assert killer.victims == set()
         assert queue(rounds, 1)["returned_frames"] == 1 - handed_out
         by_cpu = plane.read().cpus
-        assert by_cpu[:, layout.CPU_INDICATED].tolist() == [0 if handed_out else 2, 0]
-        assert by_cpu[1, layout.CPU_BUSY_CYCLES] > 0  # it was spent all the same
+        assert by_cpu[:, CPU.indicated_frames].tolist() == [0 if handed_out else 2, 0]
+        assert by_cpu[1, CPU.busy_cycles] > 0  # it was spent all the same
 
 
 def test_a_worker_that_hangs_is_killed_at_its_deadline_and_replaced() -> None:
@@ -375,7 +375,7 @@ def test_every_frame_of_a_source_is_received_however_it_ends(pieces: list[list[i
         conductor = Conductor(rounds, Pieces(list(pieces)))
         times: list[int] = []
         conductor.run_to_end(lambda: times.append(rounds.plane.now_ns))
-        assert rounds.plane.port[0, OFFERED_FRAMES] == wanted
+        assert rounds.plane.port[0, PORT.offered_frames] == wanted
         assert times == sorted(times)
         assert queue(rounds, 1)["outstanding"] == queue(rounds, 1)["pending"] == 0
 

@@ -10,8 +10,7 @@ from multiprocessing.connection import wait
 import pytest
 
 from engine.kernels import layout
-from engine.kernels.layout import NEVER_NS
-from engine.kernels.steer import OFFERED_FRAMES, RUNT
+from engine.kernels.layout import CPU, NEVER_NS, PORT, Q
 from engine.ndis.effects import MoveQueue
 from engine.workers import pool as crew
 from engine.workers import replacements, watch
@@ -123,7 +122,7 @@ def test_a_processor_that_is_down_loses_its_frames_counted_and_others_lose_nothi
         assert (one["steered_frames"], one["lost_frames"], one["returned_frames"]) == (15, 5, 10)
         assert (one["pending"], one["outstanding"], one["free_buffers"]) == (0, 0, BUFFERS)
         assert (two["returned_frames"], two["lost_frames"]) == (15, 0)
-        assert plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [31, 1]
+        assert plane.port[0, [PORT.offered_frames, PORT.runt]].tolist() == [31, 1]
         assert plane.matched[[1, OTHER]].tolist() == [15, 15]
 
 
@@ -166,12 +165,12 @@ def test_a_dpc_of_a_queue_that_moves_to_a_processor_that_is_down_indicates_nothi
         write(plane.batches[0], [OTHER] * 10, 0, 10)
         rounds.begin(Part(0, 10), 1_500)
         rounds.end()
-        assert plane.row(2)[[layout.DPC_CPU, layout.DPC_FRAMES]].tolist() == [0, 10]
+        assert plane.row(2)[[Q.dpc_cpu, Q.dpc_frames]].tolist() == [0, 10]
         plane.carry_out(MoveQueue(0, 2, 1))
         rounds.begin(Part(1, 0), NEVER_NS)
         rounds.end()
         assert (queue(rounds, 2)["lost_frames"], queue(rounds, 2)["indicated_frames"]) == (10, 0)
-        assert plane.read().cpus[:, layout.CPU_INDICATED].tolist() == [0, 0]
+        assert plane.read().cpus[:, CPU.indicated_frames].tolist() == [0, 0]
 
 
 def test_restarting_brings_a_processor_back() -> None:
@@ -193,7 +192,7 @@ def test_with_every_processor_down_frames_are_still_steered_and_all_are_counted(
         for cpu in (0, 1):
             kill_until_down(rounds, cpu)
         Conductor(rounds, Pieces([[1, OTHER, 0] * 10_000, [1, OTHER, 0] * 5])).run_to_end()
-        assert rounds.plane.port[0, [OFFERED_FRAMES, RUNT]].tolist() == [30_015, 10_005]
+        assert rounds.plane.port[0, [PORT.offered_frames, PORT.runt]].tolist() == [30_015, 10_005]
         for one in (1, 2):
             assert queue(rounds, one)["lost_frames"] == queue(rounds, one)["steered_frames"] == 10_005
 

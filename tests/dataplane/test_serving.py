@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.kernels import layout
-from engine.kernels.steer import OFFERED_FRAMES, RUNT
+from engine.kernels.layout import PORT, TOP, Q
 from engine.ndis import counters
 from engine.ndis.effects import CloseQueue, DiscardPending, HoldBuffers, MoveQueue, OpenQueue, SetBuffers
 from engine.ndis.steering import SteeringRows
@@ -149,7 +149,7 @@ class Case:
                 expected |= {name: counts[name] for name in LATER}
             assert counts == expected, place
             assert reading.latency[self.plane.slot(*place)].tolist() == histogram(queue.latencies_ns)
-            assert row[layout.LATENCY_MAX_NS] == max(queue.latencies_ns, default=0)
+            assert row[Q.latency_max_ns] == max(queue.latencies_ns, default=0)
         for number, (row, old, cpu) in enumerate(zip(self.cpus(), self.before, self.model.cpus, strict=True)):
             for name in ("busy_cycles", "interrupts", "dpcs", "indicated_frames"):
                 if number not in self.late:
@@ -299,15 +299,15 @@ def run(rounds: Rounds, specs: list[Spec], plan: list[Round], runts: int) -> Non
     lost = sum(queue.counts["lost_frames"] for queue in case.model.queues.values())
     assert sum(incident.lost_frames for incident in rounds.incidents) == lost
     offered = (plane.port - port).sum(axis=0)
-    assert offered[OFFERED_FRAMES] == sum(len(piece) + runts for piece in pieces)
-    assert offered[RUNT] == runts * len(pieces)
+    assert offered[PORT.offered_frames] == sum(len(piece) + runts for piece in pieces)
+    assert offered[PORT.runt] == runts * len(pieces)
     of_default = [case.model.queues[a, 0].counts["steered_frames"] for a in range(ADAPTERS)]
     assert (noted(plane) - top).tolist() == of_default
 
 
 def noted(plane: Plane) -> layout.I64:
     """Frames in the sketch of what queue 0 takes, by adapter."""
-    frames: layout.I64 = plane.read().top[:, :, layout.TOP_FRAMES].sum(axis=1)
+    frames: layout.I64 = plane.read().top[:, :, TOP.frames].sum(axis=1)
     return frames
 
 

@@ -10,19 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.dataplane.memory import lay_out, total_bytes
 from engine.kernels import layout
-from engine.kernels.layout import AdapterSizes, Sizes, Views, lay_out, total_bytes
-from engine.kernels.steer import (
-    OFFERED_BYTES,
-    OFFERED_FRAMES,
-    OVERSIZE,
-    PORT_COUNTERS,
-    RUNT,
-    Rows,
-    scratch_for_block,
-    steer,
-    write_table,
-)
+from engine.kernels.layout import ADAPTER, PORT, PORT_COUNTERS, AdapterSizes, Sizes, Views
+from engine.kernels.steer import Rows, scratch_for_block, steer, write_table
 from engine.ndis import counters
 from engine.ndis.adapter import Adapter
 from engine.ndis.effects import QueueGauges
@@ -82,11 +73,11 @@ def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndar
     views.owner[:] = np.arange(sizes.slots) % CPUS
     for a, longest in enumerate(LONGEST):
         adapter = views.adapters[a]
-        adapter[layout.ADAPTER_SLOT_BASE] = a * QUEUES
-        adapter[layout.ADAPTER_FILTER_BASE] = a * FILTERS
-        adapter[layout.ADAPTER_TABLE_BASE] = a * TABLE_ROWS
-        adapter[layout.ADAPTER_TABLE_MASK] = TABLE_ROWS - 1
-        adapter[layout.ADAPTER_MAX_FRAME_BYTES] = longest
+        adapter[ADAPTER.slot_base] = a * QUEUES
+        adapter[ADAPTER.filter_base] = a * FILTERS
+        adapter[ADAPTER.table_base] = a * TABLE_ROWS
+        adapter[ADAPTER.table_mask] = TABLE_ROWS - 1
+        adapter[ADAPTER.max_frame_bytes] = longest
         rows = host.adapters[a].steering_rows()
         columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
         write_table(views.table, adapter, columns)
@@ -145,9 +136,9 @@ def check(host: Host, frames: list[Frame], batch: FrameBatch | None = None) -> N
     taken = [0] * CPUS
     for i, (frame, wire, a) in enumerate(frames):
         expected = reference.steer(frame, wire, scans[a].queues, scans[a].ports, LONGEST[a])
-        counted.update({(a, OFFERED_FRAMES): 1, (a, OFFERED_BYTES): wire})
+        counted.update({(a, PORT.offered_frames): 1, (a, PORT.offered_bytes): wire})
         if expected.error:
-            counted[a, {"runt": RUNT, "oversize": OVERSIZE}[expected.error]] += 1
+            counted[a, {"runt": PORT.runt, "oversize": PORT.oversize}[expected.error]] += 1
             continue
         place = a * QUEUES + expected.queue
         cpu = place % CPUS

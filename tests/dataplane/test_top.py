@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from engine.kernels.layout import TOP_ERROR, TOP_FRAMES, TOP_KEY, TOP_PAIRS, TOP_REASON, TOP_ROW
+from engine.kernels.layout import TOP, TOP_PAIRS, TOP_ROW
 from engine.kernels.top import most_frequent, note_all
 
 STRIDE = 18
@@ -49,11 +49,11 @@ def test_many_pairs_are_bounded_from_both_sides_and_none_is_forgotten_that_is_fr
     pairs = [(0x0200_0000_0000 + int(rank) * 0x1_0001, int(rank) % 4094) for rank in ranks]
     exact = Counter(key_of(pair) for pair in pairs)
     rows = sketch_of(pairs)
-    assert sum(row[TOP_FRAMES] for row in rows) == len(pairs)
+    assert sum(row[TOP.frames] for row in rows) == len(pairs)
     assert len(rows) <= TOP_PAIRS
     for row in rows:
-        assert row[TOP_FRAMES] - row[TOP_ERROR] <= exact[row[TOP_KEY]] <= row[TOP_FRAMES]
-        assert 0 <= row[TOP_REASON] < 5
-    found = {row[TOP_KEY] for row in rows}
+        assert row[TOP.frames] - row[TOP.error] <= exact[row[TOP.key]] <= row[TOP.frames]
+        assert 0 <= row[TOP.reason] < 5
+    found = {row[TOP.key] for row in rows}
     assert {key for key, count in exact.most_common(20)} <= found
-    assert [row[TOP_FRAMES] for row in rows] == sorted((row[TOP_FRAMES] for row in rows), reverse=True)
+    assert [row[TOP.frames] for row in rows] == sorted((row[TOP.frames] for row in rows), reverse=True)

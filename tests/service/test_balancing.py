@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.kernels import layout
+from engine.kernels.layout import CPU, Q
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.scenario.model import BalancerSpec, Scenario
@@ -143,7 +143,7 @@ def overloaded() -> Iterator[Machine]:
     """A machine whose processor 1 was busy all through the first window."""
     machine = Machine(scenario("dynamic", interval_ms=20, scale_out=0.5, scale_in=0.1))
     try:
-        busy, steered = layout.CPU_BUSY_CYCLES, [layout.STEERED_FRAMES, layout.RECEIVED]
+        busy, steered = CPU.busy_cycles, [Q.steered_frames, Q.received_frames]
         machine.plane.views.cpus[:, 1, busy] = 2_000_000  # of 20 ms at 0.1 GHz
         for queue_id in range(1, 5):
             machine.plane.row(machine.plane.slot(0, queue_id))[steered] = 80

@@ -2,7 +2,7 @@
 
 from itertools import islice, pairwise
 
-from engine.kernels import layout
+from engine.kernels.layout import Q
 from engine.scenario.load import loads
 from engine.service.machine import Machine
 from engine.service.stretches import Stretches
@@ -34,7 +34,7 @@ def test_the_stretch_in_which_most_was_dropped_is_kept_by_processor() -> None:
         for at, drops in enumerate([(5, 0), (9, 2), (1, 7), (0, 0)], 1):
             for queue_id, count in enumerate(drops, 1):
                 row = machine.plane.row(machine.plane.slot(0, queue_id))
-                row[[layout.STEERED_FRAMES, layout.DROPPED]] += count
+                row[[Q.steered_frames, Q.dropped_no_buffer]] += count
             machine.plane.settle_time(at * 100 * MS)
             stretches.end()
         seen = {cpu: (one.stats.sim_time_ns, round(one.seconds, 9)) for cpu, one in stretches.worst.items()}

@@ -31,7 +31,7 @@ def ended_pid() -> int:
 def test_what_the_default_scenario_needs_is_what_an_engine_of_it_makes() -> None:
     made = Machine(default_scenario())
     try:
-        from engine.kernels.layout import total_bytes
+        from engine.dataplane.memory import total_bytes
 
         assert doctor.default_bytes() == total_bytes(made.plane.sizes)
     finally:
