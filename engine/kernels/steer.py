@@ -148,9 +148,9 @@ def _fate(adapter: I64, rows: Rows, own: Int, any_tag: Int, known: bool) -> tupl
 def write_table(table: I64, adapter: I64, rows: Rows) -> None:
     """Hash steering rows into the adapter's part of the table.
 
-    That part has ``ADAPTER.table_mask`` + 1 rows, a power of two well above their number. Open addressing, linear
-    probing. A MAC has a row, which says what becomes of frames that pass none of its own tests; where it has
-    one test the row also says what becomes of those that pass it, where it has several each has a row.
+    That part has ``ADAPTER.table_mask`` + 1 rows, a power of two well above their number. Open addressing,
+    linear probing. Each MAC has a row with the target of frames that pass none of its own tests. A MAC with
+    one test has the target of frames that pass it in the same row; each of several tests has its own row.
     """
     base = np.uint64(adapter[ADAPTER.table_base])
     mask = np.uint64(adapter[ADAPTER.table_mask])

@@ -82,7 +82,7 @@ class LiveLoop:
         self._feed = feed
         self._source = feed.source  # what the conductor was given
         self._conductor = Conductor(machine.rounds, feed.source)
-        machine.rounds.meanwhile = self._meanwhile
+        machine.rounds.while_waiting = self._meanwhile
         self._interval_ns = interval_ns
         self._listener = listener
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()

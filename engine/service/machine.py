@@ -84,7 +84,7 @@ class Machine:
 
     def settle(self) -> None:
         """After a round: complete the frees that waited for buffers, see to the workers, and tell of them."""
-        self.rounds.look_after()
+        self.rounds.supervise()
         for freeing in self.host.freeing():
             gauges = self.plane.gauges(*freeing)
             if gauges.pending == 0 and gauges.outstanding == 0:
@@ -184,7 +184,7 @@ class Machine:
                 if self._feed is not None:
                     self._feed.carry_out(effect, self.plane.now_ns)
             elif isinstance(effect, RestartWorker):
-                self.rounds.relief.restart(effect.cpu)
+                self.rounds.restarts.restart(effect.cpu)
             elif isinstance(effect, SetBalancer):
                 self.balancing.begin()
             else:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane.reading import Reading
+from engine.dataplane.plane import Reading
 from engine.kernels import layout
 from engine.kernels.latency import percentiles_ns
 from engine.kernels.layout import TOP, Q

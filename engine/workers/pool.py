@@ -1,9 +1,10 @@
-"""The worker processes of a host, one a processor, and the pipes to them."""
+"""The pool: the worker processes of a host, one a processor, the pipes to them, and their deadlines."""
 
 import contextlib
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
@@ -13,16 +14,19 @@ from typing import Final
 from engine.kernels.layout import Sizes
 from engine.workers import shard
 from engine.workers.start import context
-from engine.workers.watch import Watch
 
 WAIT_AT_ONCE: Final = 60
-"""Processes or pipes that are waited for by one call: Windows takes 63 before Python 3.13."""
+"""Processes or pipes that one call waits for: Windows takes 63 before Python 3.13."""
 _FIRST_READY_S: Final = 60.0  # all start at once, on a machine that may be busy
-_FAREWELL_S: Final = 5.0
-_ASK_AFTER: Final = 0.2  # of a deadline
-_LOOK_S: Final = 0.25  # between two looks at those that wait, at most, unless this process is not running
+_JOIN_S: Final = 5.0
+_PING_AFTER: Final = 0.2  # of a deadline
+_POLL_S: Final = 0.25  # between two polls of idle workers, at most, unless this process is not running
 _PAUSE_S: Final = 1.0
-_UNHEARD: Final = 255  # what the fork server's end makes of its children's
+_STATUS_UNKNOWN: Final = 255  # of workers, once the fork server has ended
+
+_CHECKS: Final = 10  # within a deadline
+_KILLED_AT: Final = 0.95  # of a deadline: by its end the death is noticed and reported
+_GRACE: Final = 0.1  # of a deadline, at least, once the reply is awaited: it may just be on its way
 
 
 class WorkerDiedError(Exception):
@@ -33,11 +37,11 @@ class WorkerDiedError(Exception):
         self.cpu = cpu
 
 
-class Crew:
+class WorkerPool:
     """One process and one pipe a processor. Used from one thread.
 
-    ``deadline_s``: who has hung for that long has been killed by then, None: nobody hangs. A worker that
-    waits for an order is asked several times within that time whether it is there: by an order to do nothing.
+    ``deadline_s``: a worker that hangs for that long has been killed by then; None: no bound. A worker that
+    waits for an order is pinged several times within that time.
     """
 
     def __init__(self, sizes: Sizes, block: str, deadline_s: float | None) -> None:
@@ -47,14 +51,14 @@ class Crew:
         self._context = context()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
-        self._polls: list[Callable[[float], bool]] = []  # whether a word comes within so many seconds
-        self._killed: set[int] = set()  # whose worker hung
-        self._heard_s = [time.monotonic()] * sizes.cpus  # when each last replied
-        self._owing: dict[int, float] = {}  # who was asked when, and has not answered
-        self._looked_s = time.monotonic()
+        self._polls: list[Callable[[float], bool]] = []  # poll for a reply for up to so many seconds
+        self._killed: set[int] = set()  # processors whose worker hung
+        self._replied_s = [time.monotonic()] * sizes.cpus  # when each last replied
+        self._pinged: dict[int, float] = {}  # when each was pinged that has not answered
+        self._polled_s = time.monotonic()
         self._orders_out = [0] * sizes.cpus
-        self._since_s = [0.0] * sizes.cpus  # when each came to owe its next reply, on the watch's clock
-        self._watch = None if deadline_s is None else Watch(deadline_s, self._kill)
+        self._since_s = [0.0] * sizes.cpus  # when each came to owe its next reply, by ``Watchdog.ran_s``
+        self._watchdog = None if deadline_s is None else Watchdog(deadline_s, self._kill)
         try:
             for cpu in range(sizes.cpus):
                 process, pipe = self._start(cpu)
@@ -86,13 +90,13 @@ class Crew:
         return process, ours
 
     def is_ready(self, cpu: int, within_s: float = 0.0) -> bool:
-        """Whether a worker that starts has said that it is ready, to be asked until it has."""
+        """Poll for a starting worker's message that it is ready; do not call it again after that."""
         try:
             ready = self._pipes[cpu].poll(within_s)
             if ready:
                 self._pipes[cpu].recv_bytes()
         except (EOFError, OSError) as error:
-            raise WorkerDiedError(cpu, f"ended while it started{self._how(cpu)}") from error
+            raise WorkerDiedError(cpu, f"ended while it started{self._exit_status(cpu)}") from error
         return ready
 
     def send(self, cpu: int, order: bytes) -> None:
@@ -101,60 +105,60 @@ class Crew:
             self._pipes[cpu].send_bytes(order)
         except OSError as error:
             raise self.death(cpu) from error
-        if self._watch is not None and not self._orders_out[cpu]:
-            self._since_s[cpu] = self._watch.ran_s()
+        if self._watchdog is not None and not self._orders_out[cpu]:
+            self._since_s[cpu] = self._watchdog.ran_s()
         self._orders_out[cpu] += 1
 
-    def has_word(self, cpu: int) -> bool:
-        """Whether a worker has replied, or ended, within a moment; to be asked until it has."""
-        if self._watch is not None:
-            self._watch.begin(cpu, self._since_s[cpu])
-        if not self._polls[cpu](_LOOK_S):
+    def has_reply(self, cpu: int) -> bool:
+        """Poll for a worker's reply, or its end, for a moment."""
+        if self._watchdog is not None:
+            self._watchdog.begin(cpu, self._since_s[cpu])
+        if not self._polls[cpu](_POLL_S):
             return False
-        with contextlib.suppress(EOFError, OSError):  # which is a word
-            if cpu in self._owing:
-                self._hear_answer(cpu)
+        with contextlib.suppress(EOFError, OSError):  # its end
+            if cpu in self._pinged:
+                self._receive_pong(cpu)
                 return self._polls[cpu](0.0)
         return True
 
-    def _hear_answer(self, cpu: int) -> None:
-        """The answer to an earlier question."""
+    def _receive_pong(self, cpu: int) -> None:
+        """The answer to an earlier ping."""
         self._pipes[cpu].recv_bytes()
-        del self._owing[cpu]
+        del self._pinged[cpu]
 
     def receive(self, cpu: int) -> bytes:
         """A worker's reply to its last order; raises WorkerDiedError, also past the deadline."""
-        if self._watch is not None:
-            self._watch.begin(cpu, self._since_s[cpu])
+        if self._watchdog is not None:
+            self._watchdog.begin(cpu, self._since_s[cpu])
         try:
-            if cpu in self._owing:
-                self._hear_answer(cpu)
+            if cpu in self._pinged:
+                self._receive_pong(cpu)
             reply = self._pipes[cpu].recv_bytes()
         except (EOFError, OSError) as error:
-            if self._watch is not None:
-                self._watch.end()
+            if self._watchdog is not None:
+                self._watchdog.end()
             raise self.death(cpu) from error
         self._orders_out[cpu] -= 1
-        if self._watch is not None:
-            self._watch.end()
-            self._since_s[cpu] = self._watch.ran_s()
+        if self._watchdog is not None:
+            self._watchdog.end()
+            self._since_s[cpu] = self._watchdog.ran_s()
         if len(reply) % shard.WORD:
             raise self.death(cpu, reply)
-        self._heard_s[cpu] = time.monotonic()
+        self._replied_s[cpu] = time.monotonic()
         return reply
 
     def death(self, cpu: int, last_words: bytes = b"") -> WorkerDiedError:
-        """What became of a worker; it has ended when this returns: rows are about to be mended."""
+        """The death of a worker; it has ended when this returns, so that its rows can be recovered."""
         self._end(self._processes[cpu])
-        if self._processes[cpu].exitcode == _UNHEARD:
-            self._end_unheard(cpu)
+        if self._processes[cpu].exitcode == _STATUS_UNKNOWN:
+            self._end_untracked(cpu)
         if cpu in self._killed:
             return WorkerDiedError(cpu, f"hung for {self._deadline_s:g} s and was killed")
-        said = f": {last_words.decode(errors='replace').strip()}" if last_words else self._how(cpu)
+        said = f": {last_words.decode(errors='replace').strip()}" if last_words else self._exit_status(cpu)
         return WorkerDiedError(cpu, f"died{said}")
 
-    def _how(self, cpu: int) -> str:
-        """How a process that has ended did, as far as the system tells."""
+    def _exit_status(self, cpu: int) -> str:
+        """The signal or status that a worker ended by, in brackets; empty where it is unknown."""
         code = self._processes[cpu].exitcode
         if code is None or code == 0:
             return ""
@@ -163,23 +167,23 @@ class Crew:
         return f" (status {code})"
 
     def _end(self, process: BaseProcess) -> None:
-        process.join(_FAREWELL_S)
+        process.join(_JOIN_S)
         if process.is_alive():
             process.kill()
-            process.join(_FAREWELL_S)
+            process.join(_JOIN_S)
 
-    def _end_unheard(self, cpu: int) -> None:
-        """Have a worker end of which nobody can tell whether it has: the fork server is gone."""
+    def _end_untracked(self, cpu: int) -> None:
+        """End a worker whose state is unknown, because the fork server has ended."""
         pid = self._processes[cpu].pid
         if pid is not None and os.name == "posix":
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(EOFError, OSError):
-            while self._polls[cpu](_FAREWELL_S):  # the end of its pipe: it runs no more
+            while self._polls[cpu](_JOIN_S):  # until its pipe ends: it does not run any more
                 self._pipes[cpu].recv_bytes()
 
     def _kill(self, cpu: int) -> None:
-        """Kill a worker that hangs; the watch's thread does that, too."""
+        """Kill a worker that hangs; the watchdog's thread calls this, too."""
         self._killed.add(cpu)
         self._processes[cpu].kill()
 
@@ -192,14 +196,14 @@ class Crew:
         return sorted(cpus[sentinel] for sentinel in ended if isinstance(sentinel, int))
 
     def deaths(self, away: Iterable[int] = ()) -> list[WorkerDiedError]:
-        """Who has died, or hung and been killed, while it waited for an order; no order may be out.
+        """Deaths of workers that waited for an order, those killed for hanging included; no order may be out.
 
-        ``away`` are processors that have no worker, which is known. To be called several times a second.
+        ``away`` are processors that are known to have no worker. Call it several times a second.
         """
-        return [self.death(cpu) for cpu in self.gone(away)]
+        return [self.death(cpu) for cpu in self.unresponsive(away)]
 
-    def gone(self, away: Iterable[int] = ()) -> list[int]:
-        """Processors whose worker has died, or hung and been killed; not those that are ``away``.
+    def unresponsive(self, away: Iterable[int] = ()) -> list[int]:
+        """Processors whose worker has died, or was killed for hanging; not those that are ``away``.
 
         Orders may be out, and replies may wait to be received.
         """
@@ -208,48 +212,48 @@ class Crew:
             return found
         others = [cpu for cpu in range(self._sizes.cpus) if cpu not in {*away, *found}]
         idle = [cpu for cpu in others if not self._orders_out[cpu]]
-        found += self._hung(idle, self._deadline_s)
+        found += self._ping(idle, self._deadline_s)
         for cpu in set(others).difference(idle):
-            late = self._watch is not None and self._watch.is_late(self._since_s[cpu])
+            late = self._watchdog is not None and self._watchdog.is_late(self._since_s[cpu])
             if late and not self._polls[cpu](0.0):
                 self._kill(cpu)
                 found.append(cpu)
         return found
 
-    def _hung(self, cpus: list[int], deadline_s: float) -> list[int]:
-        """Ask those that have not been heard of for a while; who has hung is killed."""
+    def _ping(self, cpus: list[int], deadline_s: float) -> list[int]:
+        """Ping idle workers that have not replied for a while; kill those that do not answer."""
         now_s = time.monotonic()
-        if now_s - self._looked_s > _PAUSE_S:  # this process was stopped, and so perhaps were they
-            pause_s = now_s - self._looked_s
-            self._heard_s = [at_s + pause_s for at_s in self._heard_s]
-            self._owing = {cpu: at_s + pause_s for cpu, at_s in self._owing.items()}
-        self._looked_s = now_s
+        if now_s - self._polled_s > _PAUSE_S:  # this process was stopped, and so perhaps were they
+            pause_s = now_s - self._polled_s
+            self._replied_s = [at_s + pause_s for at_s in self._replied_s]
+            self._pinged = {cpu: at_s + pause_s for cpu, at_s in self._pinged.items()}
+        self._polled_s = now_s
         found = []
         for cpu in cpus:
-            silent_s = now_s - self._heard_s[cpu]
-            with contextlib.suppress(EOFError, OSError):  # it dies just now, which the next look finds
-                if cpu not in self._owing:
-                    if silent_s > _ASK_AFTER * deadline_s:
-                        self._pipes[cpu].send_bytes(shard.NOTHING)
-                        self._owing[cpu] = now_s
+            silent_s = now_s - self._replied_s[cpu]
+            with contextlib.suppress(EOFError, OSError):  # it dies just now, which the next poll finds
+                if cpu not in self._pinged:
+                    if silent_s > _PING_AFTER * deadline_s:
+                        self._pipes[cpu].send_bytes(shard.PING)
+                        self._pinged[cpu] = now_s
                 elif self._pipes[cpu].poll():
-                    self._hear_answer(cpu)
-                    self._heard_s[cpu] = now_s
-                elif silent_s > deadline_s - _LOOK_S and now_s - self._owing[cpu] >= _LOOK_S / 2:
+                    self._receive_pong(cpu)
+                    self._replied_s[cpu] = now_s
+                elif silent_s > deadline_s - _POLL_S and now_s - self._pinged[cpu] >= _POLL_S / 2:
                     self._kill(cpu)
                     found.append(cpu)
         return found
 
     def start(self, cpu: int) -> None:
-        """Put a new worker in the place of one that died; ``is_ready`` tells when it can be given orders.
+        """Start a new worker in place of one that died; ``is_ready`` returns when it takes orders.
 
         Raises WorkerDiedError when the system lets no process start.
         """
         dead = self._processes[cpu]
         self._pipes[cpu].close()
         dead.kill()
-        dead.join(_FAREWELL_S)
-        self._owing.pop(cpu, None)
+        dead.join(_JOIN_S)
+        self._pinged.pop(cpu, None)
         self._killed.discard(cpu)
         try:
             self._processes[cpu], self._pipes[cpu] = self._start(cpu)
@@ -258,18 +262,18 @@ class Crew:
             raise WorkerDiedError(cpu, f"could not be started: {error}") from error
         with contextlib.suppress(ValueError):  # not even killing ended it
             dead.close()
-        self._heard_s[cpu] = time.monotonic()
+        self._replied_s[cpu] = time.monotonic()
         self._orders_out[cpu] = 0
 
     def close(self) -> None:
-        """End all workers: their pipes close, and who has not gone within a few seconds is killed."""
-        if self._watch is not None:
-            self._watch.close()
+        """End all workers: close their pipes, then kill those that have not ended within a few seconds."""
+        if self._watchdog is not None:
+            self._watchdog.close()
         for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.close()
         for kill in (False, True):
-            until_s = time.monotonic() + _FAREWELL_S
+            until_s = time.monotonic() + _JOIN_S
             left = [process for process in self._processes if process.is_alive()]
             for process in left:
                 if kill:
@@ -284,9 +288,76 @@ class Crew:
 
 
 def _poll_of(pipe: Connection) -> Callable[[float], bool]:
-    """``pipe.poll``, without what that makes anew each time it is called."""
+    """``pipe.poll`` without the poll object that it makes at each call."""
     if not hasattr(select, "poll"):
         return pipe.poll
     poll = select.poll()
     poll.register(pipe.fileno(), select.POLLIN)
     return lambda within_s: bool(poll.poll(within_s * 1000))
+
+
+class Watchdog:
+    """Kills the worker whose reply is awaited when nearly all of ``deadline_s`` has passed.
+
+    It calls ``kill`` in a thread of its own, so that waiting for a reply is one blocking read; the pipe of a
+    killed worker ends like a dead one's. Time in which this process did not run (it was stopped, its machine
+    slept) does not count.
+    """
+
+    def __init__(self, deadline_s: float, kill: Callable[[int], None]) -> None:
+        self._deadline_s = deadline_s
+        self._check_s = deadline_s / _CHECKS
+        self._kill = kill
+        self._ran: tuple[float, float] = (0.0, time.monotonic())  # seconds run, as of the last check
+        self._awaited: int | None = None
+        self._until_s = 0.0
+        self._hung = False
+        self._deciding = threading.Lock()  # a worker that has replied, or was replaced, is not killed
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vmq-watchdog", daemon=True)
+        self._thread.start()
+
+    def ran_s(self) -> float:
+        """Seconds that this process has run, without those in which it was stopped."""
+        ran_s, checked_s = self._ran
+        return ran_s + min(time.monotonic() - checked_s, 2 * self._check_s)
+
+    def begin(self, cpu: int, since_s: float) -> None:
+        """Await a reply that this worker has owed since a time of ``ran_s``, unless it is awaited already."""
+        with self._deciding:
+            if self._awaited == cpu:
+                return
+            self._hung = False
+            self._awaited = cpu
+            until_s = since_s + _KILLED_AT * self._deadline_s
+            self._until_s = max(until_s, self.ran_s() + _GRACE * self._deadline_s)
+
+    def is_late(self, since_s: float) -> bool:
+        """Whether nearly all of a deadline has passed since a time of ``ran_s``."""
+        return self.ran_s() >= since_s + _KILLED_AT * self._deadline_s
+
+    def end(self) -> bool:
+        """Await no reply any more; whether the worker was killed."""
+        with self._deciding:
+            self._awaited = None
+            return self._hung
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait_s = self._check_s
+        while not self._closing.wait(wait_s):
+            wait_s = self._check_s
+            with self._deciding:
+                ran_s = self.ran_s()
+                self._ran = (ran_s, time.monotonic())
+                if self._awaited is None:
+                    continue
+                if ran_s >= self._until_s:
+                    self._hung = True
+                    self._kill(self._awaited)
+                else:
+                    wait_s = min(wait_s, self._until_s - ran_s)

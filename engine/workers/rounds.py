@@ -1,7 +1,7 @@
-"""Rounds: the workers of a host, what is handed out to them, and what becomes of those that die.
+"""Rounds: orders to the workers of a host, their replies, and recovery from their deaths.
 
-One order a shard and round: serve your frames of this batch, then help steer a later one. Everything is
-called from the conductor's thread.
+One order a shard and round: serve its frames of this batch, then help steer a later one. Only the
+conductor's thread calls this.
 """
 
 import itertools
@@ -14,22 +14,18 @@ from typing import Final
 
 import numpy as np
 
-from engine.dataplane import ownership
 from engine.dataplane.plane import Plane
 from engine.kernels import layout
-from engine.kernels.layout import CPU, FRAME, I64, NONE, Q
-from engine.kernels.top import note_all
-from engine.workers.pool import Crew, WorkerDiedError
+from engine.kernels.layout import CPU, I64
+from engine.workers.pool import WorkerDiedError, WorkerPool
 from engine.workers.shard import ORDER
-from engine.workers.stand_in import StandIn
-from engine.workers.supervision import Incident, Relief
+from engine.workers.supervision import FallbackWorker, Incident, RestartPolicy
 
 MOST_UNDER_WAY: Final = 2
 """Rounds under way at a time: published rows stay as they are for one round more, and no longer."""
 MOST_AHEAD: Final = layout.BATCHES - MOST_UNDER_WAY
 """Batches steered, or being steered, that no round under way serves."""
-_LOOK_S: Final = 0.2
-_NO_ROUND: Final = -2
+_CHECK_S: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class _Steering:
-    """A part that is steered, or being steered: by which tables, and what is counted of it on the port."""
+    """A part that is steered, or being steered: the version of its tables, and its counts on the port."""
 
     part: Part
     version: int
@@ -56,9 +52,10 @@ class _Steering:
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """A round under way: who has yet to say that it served what was steered, or helped to steer meanwhile.
+    """A round under way: workers that have yet to reply, as they serve what was steered or help to steer.
 
-    ``missed`` have died before their order reached them. ``to_serve`` were to serve when it began.
+    ``missed`` are workers that died before they received the order; ``to_serve`` those of ``serving`` at the
+    round's begin.
     """
 
     number: int
@@ -71,54 +68,44 @@ class _Round:
     missed: set[int] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class _Orphan:
-    """A DPC in progress on ``cpu`` whose frames are lost: its queue had moved to a worker that died."""
-
-    cpu: int
-    slot: int
-    end_ns: int
-    frames: int
-
-
 class Rounds:
-    """Moves a plane on; ``deadline_s`` bounds a worker's round, None: it may take long.
+    """Moves a plane through rounds; ``deadline_s`` bounds a worker's round, None: no bound.
 
-    Two rounds may be under way at a time, so that a shard that has done with one finds the order for the next
-    in its pipe. While any is, the published rows may be neither read nor written by anyone else.
+    Two rounds may be under way at a time, so that a shard that has finished one finds the order for the next
+    in its pipe. While any is, only shards may read or write the published rows.
 
-    While a processor has no worker, frames for its queues are lost; while none has, they are steered here.
+    While a processor has no worker, frames for its queues are lost; while none has, the fallback worker
+    steers.
     """
 
     def __init__(self, plane: Plane, deadline_s: float | None = None) -> None:
         self.plane = plane
-        self.held_apart = False  # the caller has something to settle after every round
-        self.meanwhile: Callable[[], None] = lambda: None
-        """Called a few times a second while a reply is late: there may be incidents to tell of."""
-        self._crew = Crew(plane.sizes, plane.block_name, deadline_s)
-        self.relief = Relief(self._crew)
-        self._stand_in = StandIn(plane)
-        self._next_look_s = math.inf  # nobody looks after the workers yet
+        self.held_apart = False  # the caller has work to do after every round
+        self.while_waiting: Callable[[], None] = lambda: None
+        """Called a few times a second while a reply is late, so that the caller can report incidents."""
+        self._pool = WorkerPool(plane.sizes, plane.block_name, deadline_s)
+        self.restarts = RestartPolicy(self._pool)
+        self._fallback = FallbackWorker(plane)
+        self._next_check_s = math.inf  # workers are not supervised yet
         self._cpus = np.arange(plane.sizes.cpus)
         self._round = 0
         self._under_way: deque[_Round] = deque()
         self._steered: dict[int, _Steering] = {}  # by batch, until it is served
-        self._orphans: list[_Orphan] = []
 
     @property
     def incidents(self) -> deque[Incident]:
-        """What happened to workers and has not been taken note of."""
-        return self.relief.incidents
+        """Incidents of workers that the caller has not taken out yet."""
+        return self.restarts.incidents
 
     @property
     def down(self) -> Iterable[int]:
         """Processors without a worker."""
-        return self.relief.down
+        return self.restarts.down
 
     @property
     def worker_pids(self) -> list[int]:
         """Process ids of the workers, by processor."""
-        return self._crew.pids
+        return self._pool.pids
 
     @property
     def under_way(self) -> int:
@@ -127,9 +114,10 @@ class Rounds:
 
     @property
     def apart(self) -> bool:
-        """Whether a round has to end before the next one begins: something is to be settled between them."""
-        is_look_due = time.monotonic() > self._next_look_s
-        return bool(self.held_apart or self._orphans or self.incidents or self.plane.shrinking or is_look_due)
+        """Whether a round has to end before the next one begins: there is work to do between them."""
+        is_check_due = time.monotonic() > self._next_check_s
+        unsettled = self._fallback.has_orphans or self.incidents or self.plane.shrinking
+        return bool(self.held_apart or unsettled or is_check_due)
 
     def has_steered(self, part: Part) -> bool:
         """Whether a round that has ended steered this part, by the tables of now."""
@@ -149,7 +137,7 @@ class Rounds:
             self.steer(part)
             self.end()
         del self._steered[part.batch]
-        # What a round under way leaves its shards to do nobody knows yet.
+        # The work that a round under way leaves to its shards is not known yet.
         serving = set[int]().union(*(one.serving for one in self._under_way))
         if len(serving) < self.plane.sizes.cpus:
             serving.update(self._have_work(part, horizon_ns))
@@ -173,7 +161,7 @@ class Rounds:
         self._take_in(one)
         self._under_way.popleft()
         if not self._under_way:
-            self._settle_orphans()
+            self._fallback.settle_orphans()
             self.plane.settle_shrinking()
         if one.steered is None:
             return False
@@ -183,24 +171,24 @@ class Rounds:
         self.plane.settle_time(one.horizon_ns, int(last_arrival_ns))
         return True
 
-    def look_after(self) -> None:
-        """After every round: see to the workers, a few times a second, when no round is under way."""
+    def supervise(self) -> None:
+        """Restart workers where needed, a few times a second; call it after every round."""
         now_s = time.monotonic()
-        if not self._under_way and not now_s < self._next_look_s < math.inf:
-            self._next_look_s = now_s + _LOOK_S
+        if not self._under_way and not now_s < self._next_check_s < math.inf:
+            self._next_check_s = now_s + _CHECK_S
             self.replace_dead()
 
     def replace_dead(self) -> None:
-        """Replace workers that ended or hang without an order, and those whose time has come."""
-        for death in self._crew.deaths(self.down):
-            self._bury(death)
-        for cpu in self.relief.look():
+        """Restart workers that ended or hang without an order, and those whose delay has passed."""
+        for death in self._pool.deaths(self.down):
+            self._on_worker_death(death)
+        for cpu in self.restarts.poll():
             self.plane.wake(cpu)
-        self._settle_orphans()
+        self._fallback.settle_orphans()
 
     def close(self) -> None:
         """End the workers."""
-        self._crew.close()
+        self._pool.close()
 
     def _found_steered(self, part: Part) -> _Steering | None:
         """What a round that has ended steered of this part, by the tables of now."""
@@ -212,7 +200,7 @@ class Rounds:
     def _hand_out(
         self, horizon_ns: int, steered: _Steering | None, serving: set[int], ahead: Part | None
     ) -> None:
-        """Send everyone's orders."""
+        """Send the orders of a round."""
         following, steering = None, set[int]()
         if ahead is not None:
             following = _Steering(ahead, self.plane.steering_version, np.zeros_like(self.plane.port))
@@ -220,14 +208,14 @@ class Rounds:
             self.plane.views.next_block[ahead.batch] = 0
             self._steered[ahead.batch] = following
             if not steering:
-                self._stand_in.steer(ahead.batch, ahead.frames, following.port)
+                self._fallback.steer(ahead.batch, ahead.frames, following.port)
         one = _Round(self._round, horizon_ns, steered, frozenset(serving), serving, following, steering)
         self._under_way.append(one)
         for cpu in sorted(serving | steering):
             self._send(cpu, one)
 
     def _order(self, cpu: int, one: _Round) -> bytes:
-        """What a shard is to do in a round."""
+        """The order of a shard in a round."""
         serve = (-1, 0, 0, 0, 0)
         if one.steered is not None and cpu in one.serving:
             part = one.steered.part
@@ -240,56 +228,56 @@ class Rounds:
         return ORDER.pack(*serve, *steer)
 
     def _send(self, cpu: int, one: _Round) -> None:
-        """Send an order, if there is a worker. That it is dead is heard of where its reply is awaited."""
+        """Send an order, if there is a worker. Its death is handled where its reply is awaited."""
         one.missed.discard(cpu)
         if cpu in self.down:
             return
         try:
-            self._crew.send(cpu, self._order(cpu, one))
+            self._pool.send(cpu, self._order(cpu, one))
         except WorkerDiedError:
             one.missed.add(cpu)
 
     def _take_in(self, one: _Round) -> None:
-        """Wait for everyone's replies to the oldest round.
+        """Wait for all replies to the oldest round.
 
-        A worker that died is replaced. What it served is lost, and what was steered with its help is to be
-        steered again; its successor gets the orders that it had not come to. Where there is none, others do
-        its share of steering, and we stand in for the rest.
+        A worker that died is restarted. The frames it served are lost, parts that it helped to steer are
+        steered again, and its successor gets the orders that it had not begun. Without a successor, others
+        do its share of steering, and the fallback worker does the rest.
         """
         for cpu in sorted(one.to_serve | one.steering):
             while cpu not in self.down and (cpu in one.serving or cpu in one.steering):
-                if self._crew.has_word(cpu):
-                    self._hear(cpu, one)
+                if self._pool.has_reply(cpu):
+                    self._receive_reply(cpu, one)
                 else:
-                    self._see_to_others(cpu)
+                    self._supervise_others(cpu)
             if cpu in one.to_serve and cpu in self.down:
                 if cpu in one.serving:
-                    self._lose(cpu, one)
-                self._stand_in.return_due(cpu, one.horizon_ns)
+                    self._recover(cpu, one)
+                self._fallback.return_due(cpu, one.horizon_ns)
 
-    def _hear(self, cpu: int, one: _Round) -> bool:
-        """Take in a worker's reply for a round; False: it had died instead."""
+    def _receive_reply(self, cpu: int, one: _Round) -> bool:
+        """Receive a worker's reply for a round; False: it has died instead."""
         try:
-            self._count(self._crew.receive(cpu), cpu, one)
+            self._count(self._pool.receive(cpu), cpu, one)
         except WorkerDiedError as death:
             self._follow_up(death, None if cpu in one.missed else one)
             return False
         return True
 
-    def _see_to_others(self, awaited: int) -> None:
-        """While one worker keeps everyone waiting: replace others that died, or hang."""
-        for cpu in self._crew.gone({*self.down, awaited}):
+    def _supervise_others(self, awaited: int) -> None:
+        """While a reply is awaited: restart other workers that died, or hang."""
+        for cpu in self._pool.unresponsive({*self.down, awaited}):
             owed = [one for one in self._under_way if cpu in one.serving or cpu in one.steering]
-            if all(self._hear(cpu, one) for one in owed):
-                self._bury(self._crew.death(cpu))
-        self.meanwhile()
+            if all(self._receive_reply(cpu, one) for one in owed):
+                self._on_worker_death(self._pool.death(cpu))
+        self.while_waiting()
 
     def _follow_up(self, death: WorkerDiedError, during: _Round | None) -> None:
-        """Bury a worker, and pass on the orders that it had not come to."""
+        """Recover from a death, and pass on the orders that the worker had not begun."""
         cpu = death.cpu
         if during is not None:
             self._forget_steered(cpu, during)
-        self._bury(death, during)
+        self._on_worker_death(death, during)
         for one in self._under_way:
             if cpu in self.down:
                 self._forget_steered(cpu, one)
@@ -297,14 +285,14 @@ class Rounds:
                 self._send(cpu, one)
 
     def _forget_steered(self, cpu: int, one: _Round) -> None:
-        """Nobody can tell which blocks a worker that died had steered: they all are to be steered again."""
+        """Have all blocks steered again: which ones a worker that died had steered is unknown."""
         if cpu in one.steering:
             one.steering.remove(cpu)
             if one.ahead is not None and self._steered.get(one.ahead.part.batch) is one.ahead:
                 del self._steered[one.ahead.part.batch]
 
     def _count(self, reply: bytes, cpu: int, one: _Round) -> None:
-        """Let what a shard counted take effect: of what it steered, when that is served."""
+        """Add a shard's counts; those of what it steered are added when that is served."""
         counts = np.frombuffer(reply, np.int64)
         ports = self.plane.port.size
         if one.ahead is not None and cpu in one.steering:
@@ -315,66 +303,14 @@ class Rounds:
             self.plane.matched[counts[ports::2]] += counts[ports + 1 :: 2]
             self.plane.bank[cpu] ^= 1
 
-    def _bury(self, death: WorkerDiedError, during: _Round | None = None) -> None:
-        """Count what a dead worker held as lost, and replace it, now or later."""
-        self.relief.died(death, self._lose(death.cpu, during))
+    def _on_worker_death(self, death: WorkerDiedError, during: _Round | None = None) -> None:
+        """Count what a dead worker held as lost, and restart it, now or later."""
+        self.restarts.died(death, self._recover(death.cpu, during))
 
-    def _lose(self, cpu: int, during: _Round | None) -> int:
-        """Count what a processor has pending as lost, and free its buffers; how many frames that is.
-
-        Its frames of the round it was to serve, if any, are lost too.
-        """
-        plane, views = self.plane, self.plane.views
-        lost = 0
-        undone = _NO_ROUND
-        frames = np.empty((0, layout.FRAME_ROW), np.int64)
-        data = views.data[0]
-        if during is not None and during.steered is not None and cpu in during.serving:
-            during.serving.remove(cpu)
-            undone = during.number
-            part = during.steered.part
-            steered, bounds, data = (
-                views.steered[part.batch],
-                views.bounds[part.batch],
-                views.data[part.batch],
-            )
-            parts = [steered[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(part.blocks)]
-            frames = np.concatenate([frames, *parts])
-            credit = (frames[:, FRAME.target] & layout.TARGET_FILTER_MASK) - 1
-            np.add.at(plane.matched, credit[credit != NONE], 1)
-        for slot in np.flatnonzero(views.owner == cpu).tolist():
-            row = plane.row(slot)
-            dpc_cpu = int(row[Q.dpc_cpu])
-            if dpc_cpu == cpu:
-                plane.abort_dpc(slot)
-            elif dpc_cpu != NONE:
-                dpc = _Orphan(dpc_cpu, slot, int(row[Q.dpc_end_ns]), int(row[Q.dpc_frames]))
-                self._orphans.append(dpc)
-            mine = frames[frames[:, FRAME.target] >> layout.TARGET_SLOT_SHIFT == slot]
-            lost += len(mine) + int(row[Q.pending])
-            row[[Q.steered_frames, Q.received_frames, Q.lost_frames]] += len(mine)
-            wire = mine[:, FRAME.place] >> layout.WIRE_SHIFT & layout.LENGTH_MASK
-            row[Q.steered_bytes] += int(wire.sum())
-            reason = mine[:, FRAME.switch] >> layout.SWITCH_REASON_SHIFT & layout.SWITCH_REASON_MASK
-            row[layout.FIRST_REASON : layout.FIRST_REASON + 5] += np.bincount(reason, minlength=6)[1:]
-            of_default = mine[reason > 0]
-            places = of_default[:, FRAME.place] & layout.OFFSET_MASK
-            note_all(plane.top(int(row[Q.adapter])), data, places, reason[reason > 0] - 1)
-            ownership.recover(row, views.buffer_rows, views.belongs, slot, undone)
-            views.latency[1 - plane.bank[cpu], slot] = 0  # what the dead worker counted there
-            plane.collect(slot)
-        plane.wake(cpu)
-        return lost
-
-    def _settle_orphans(self) -> None:
-        """Take from processors the frames of DPCs whose queue had moved on to a worker that died.
-
-        They run on another processor, so this waits until no shard runs.
-        """
-        for dpc in self._orphans:
-            row = self.plane.views.cpus[self.plane.bank[dpc.cpu], dpc.cpu]
-            if row[CPU.dpc_slot] == dpc.slot and row[CPU.free_ns] == dpc.end_ns:
-                row[CPU.dpc_frames] = 0
-            else:
-                row[CPU.indicated_frames] -= dpc.frames
-        self._orphans.clear()
+    def _recover(self, cpu: int, during: _Round | None) -> int:
+        """Count frames of a processor as lost: pending ones, and those of the round that it was to serve."""
+        if during is None or during.steered is None or cpu not in during.serving:
+            return self._fallback.recover(cpu)
+        during.serving.remove(cpu)
+        part = during.steered.part
+        return self._fallback.recover(cpu, during.number, part.batch, part.blocks)

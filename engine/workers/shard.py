@@ -1,7 +1,7 @@
 """A shard: the worker process of one simulated processor.
 
-It waits for a message, runs a kernel, replies. Everything it knows is in shared memory. It ends when its
-pipe closes, ignores Ctrl-C (the engine's business) and writes nothing to the terminal.
+It waits for an order, runs kernels, replies. All its state is in shared memory. It ends when its pipe closes,
+ignores Ctrl-C (the engine handles that) and writes nothing to the terminal.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from engine.kernels.steer import scratch_for_block, steer
 
 ORDER: Final = struct.Struct("<7q")
 """To serve: batch, blocks, bank, round, horizon_ns; to help steer: batch, frames. Batch -1: nothing."""
-NOTHING: Final = ORDER.pack(-1, 0, 0, 0, 0, -1, 0)
-"""An order to do nothing, which asks whether somebody is there."""
+PING: Final = ORDER.pack(-1, 0, 0, 0, 0, -1, 0)
+"""An order to do nothing, which a worker that runs answers."""
 WORD: Final = 8
-"""Replies are whole words; the last words of a worker that fails are not."""
-_LAST_WORDS_BYTES: Final = 2048
+"""Replies are whole words of so many bytes; the sentence of a worker that fails is not."""
+_FAILURE_BYTES: Final = 2048
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker works: its processor, the block and its sizes."""
+    """A worker's processor, the shared block and its sizes."""
 
     cpu: int
     block: str
@@ -40,10 +40,10 @@ class Place:
 
 
 def main(place: Place, pipe: Connection) -> None:
-    """Say that it is ready with an empty message, then carry out orders until the pipe closes.
+    """Send an empty message when ready, then carry out orders until the pipe closes.
 
     A reply is int64 as bytes: the port counters to add, (adapters, PORT_COUNTERS), then the filters credited,
-    (n, 2) of (filter, frames). A worker that fails says why, in a message that is no whole number of words.
+    (n, 2) of (filter, frames). A worker that fails sends a sentence, whose length is no multiple of ``WORD``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
@@ -52,19 +52,19 @@ def main(place: Place, pipe: Connection) -> None:
     block = Block(place.sizes, place.block)
     try:
         _work(place, block, pipe)
-    except (EOFError, OSError):  # the engine has closed the pipe, or is gone
+    except (EOFError, OSError):  # the engine has closed the pipe, or has ended
         pass
     except Exception as error:
         with contextlib.suppress(OSError):
-            pipe.send_bytes(_last_words(error))
+            pipe.send_bytes(_failure_message(error))
     finally:
         block.close()
 
 
-def _last_words(error: Exception) -> bytes:
-    """A sentence, in bytes that can't be taken for a reply."""
-    said = f"{type(error).__name__}: {error}".encode(errors="replace")[:_LAST_WORDS_BYTES]
-    return said if len(said) % WORD else said + b" "
+def _failure_message(error: Exception) -> bytes:
+    """A sentence as bytes that are no reply."""
+    message = f"{type(error).__name__}: {error}".encode(errors="replace")[:_FAILURE_BYTES]
+    return message if len(message) % WORD else message + b" "
 
 
 def _work(place: Place, block: Block, pipe: Connection) -> None:

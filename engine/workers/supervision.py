@@ -1,29 +1,86 @@
-"""Relief: a new worker for one that died, and which processors are down meanwhile.
+"""Supervision: when the worker of a processor is restarted after a death, and what replaces it meanwhile.
 
-The first death is followed by a new worker at once, further ones after growing delays; that of a worker that
-keeps dying after growing pauses, of minutes at last, or when a request asks for it.
+The first death is followed by a restart at once, further ones by restarts after growing delays. A worker that
+keeps dying is restarted after growing pauses, of minutes at last, or when a request asks for it.
 """
 
 import math
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import numpy as np
+
 from engine.counted import counted
-from engine.workers import replacements
-from engine.workers.pool import Crew, WorkerDiedError
-from engine.workers.replacements import Replacements
+from engine.dataplane import ownership
+from engine.dataplane.plane import Plane
+from engine.kernels import layout
+from engine.kernels.layout import CPU, FRAME, I64, NEVER_NS, NONE, Q
+from engine.kernels.steer import scratch_for_block, steer
+from engine.kernels.top import note_all
+from engine.workers.pool import WorkerDiedError, WorkerPool
+
+DELAYS_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0)
+"""Delays of the first, second, … restart within a window."""
+WINDOW_S: Final = 60.0
+PAUSES_S: Final = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+"""Delays of the first, second, … restart after more deaths than that in a window; the last one recurs."""
 
 _STARTING_S: Final = -math.inf
 _READY_WITHIN_S: Final = 20.0
-_AT_ONCE_S: Final = 3.0  # everyone waits for a worker so long; it is down until it is ready then
+_AT_ONCE_S: Final = 3.0  # a round waits so long for a new worker; its processor is down until it is ready
+_NO_ROUND: Final = -2
+
+
+@dataclass
+class _Record:
+    """Deaths of a processor's workers: their times, the number of pauses since they kept dying, and when the
+    last of those restarts was due."""
+
+    deaths: "deque[float]" = field(default_factory=lambda: deque(maxlen=len(DELAYS_S)))
+    pauses: int = 0
+    due_s: float = 0.0
+
+
+class RestartBackoff:
+    """Delays of restarts, by processor; pure. ``now_s`` is on a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._records: defaultdict[int, _Record] = defaultdict(_Record)
+
+    def died(self, cpu: int, now_s: float) -> float:
+        """Record a death; seconds until the restart."""
+        record = self._records[cpu]
+        if record.pauses and now_s - record.due_s > WINDOW_S:  # the last one stayed for so long
+            record.pauses = 0
+            record.deaths.clear()
+        while record.deaths and now_s - record.deaths[0] > WINDOW_S:
+            record.deaths.popleft()
+        if not record.pauses and len(record.deaths) < len(DELAYS_S):
+            record.deaths.append(now_s)
+            return DELAYS_S[len(record.deaths) - 1]
+        delay_s = PAUSES_S[min(record.pauses, len(PAUSES_S) - 1)]
+        record.pauses += 1
+        record.due_s = now_s + delay_s
+        return delay_s
+
+    def keeps_dying(self, cpu: int) -> bool:
+        """Whether restarts of a processor's worker have pauses now."""
+        return self._records[cpu].pauses > 0
+
+    def forgive(self, cpu: int | None = None) -> None:
+        """Forget the deaths of a processor's workers, or of all."""
+        if cpu is None:
+            self._records.clear()
+        else:
+            self._records.pop(cpu, None)
 
 
 @dataclass(frozen=True)
 class Incident:
-    """What happened to a worker, in words; ``kind`` is the event that tells of it."""
+    """What happened to a worker, in words; ``kind`` is the event that reports it."""
 
     kind: Literal["worker_died", "worker_replaced", "worker_down"]
     cpu: int
@@ -31,13 +88,13 @@ class Incident:
     lost_frames: int = 0
 
 
-class Relief:
-    """Replaces workers of a crew. ``incidents`` are for whoever tells of them. The conductor's."""
+class RestartPolicy:
+    """Restarts workers of a pool. ``incidents`` wait for the caller to report them. The conductor's."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
         self.incidents: deque[Incident] = deque(maxlen=1024)
-        self._crew = crew
-        self._replacements = Replacements()
+        self._pool = pool
+        self._backoff = RestartBackoff()
         self._down: dict[int, float] = {}  # when the next worker starts
         self._ready_by: dict[int, float] = {}
 
@@ -47,36 +104,36 @@ class Relief:
         return self._down.keys()
 
     def died(self, death: WorkerDiedError, lost_frames: int) -> None:
-        """A worker died and took frames with it: replace it now, or let its processor be down."""
+        """A worker died and lost frames: restart it now, or mark its processor as down."""
         while True:
             cpu, now_s = death.cpu, time.monotonic()
-            was_dying = self._replacements.keeps_dying(cpu)
-            delay_s = self._replacements.died(cpu, now_s)
+            was_dying = self._backoff.keeps_dying(cpu)
+            delay_s = self._backoff.died(cpu, now_s)
             after = f"; the next one starts in {delay_s:g} s" if delay_s else ""
             cause = f"{death}; {counted(lost_frames, 'frame is', 'frames are')} lost with it{after}"
             self.incidents.append(Incident("worker_died", cpu, cause, lost_frames))
             self._down[cpu] = now_s + delay_s
-            if self._replacements.keeps_dying(cpu) and not was_dying:
+            if self._backoff.keeps_dying(cpu) and not was_dying:
                 self.incidents.append(Incident("worker_down", cpu, keeps_dying(cpu)))
             if delay_s != 0.0:
                 return
             try:
                 self._start(cpu)
-                if self._crew.is_ready(cpu, _AT_ONCE_S):
+                if self._pool.is_ready(cpu, _AT_ONCE_S):
                     self._is_up(cpu)
             except WorkerDiedError as another:
                 death, lost_frames = another, 0
                 continue
             return
 
-    def look(self) -> list[int]:
-        """Start the workers whose time has come; processors that have one again. To be called often."""
+    def poll(self) -> list[int]:
+        """Start the workers that are due; returns processors that have one again. Call it often."""
         back = []
         for cpu, due_s in list(self._down.items()):
             now_s = time.monotonic()
             try:
                 if due_s == _STARTING_S:
-                    if self._crew.is_ready(cpu):
+                    if self._pool.is_ready(cpu):
                         self._is_up(cpu)
                         back.append(cpu)
                     elif now_s > self._ready_by[cpu]:
@@ -88,17 +145,17 @@ class Relief:
         return back
 
     def restart(self, cpu: int) -> None:
-        """Let a processor that is down have a worker as soon as possible, whatever became of earlier ones."""
-        self._replacements.forgive(cpu)
+        """Give a processor that is down a worker as soon as possible, regardless of earlier deaths."""
+        self._backoff.forgive(cpu)
         if self._down.get(cpu, _STARTING_S) != _STARTING_S:
             self._down[cpu] = time.monotonic()
 
     def forgive(self) -> None:
         """Forget all deaths so far."""
-        self._replacements.forgive()
+        self._backoff.forgive()
 
     def _start(self, cpu: int) -> None:
-        self._crew.start(cpu)
+        self._pool.start(cpu)
         self._down[cpu] = _STARTING_S
         self._ready_by[cpu] = time.monotonic() + _READY_WITHIN_S
 
@@ -109,10 +166,115 @@ class Relief:
 
 def keeps_dying(cpu: int) -> str:
     """The message for an operator about a processor whose workers keep dying."""
-    deaths = f"{len(replacements.DELAYS_S) + 1} times within {replacements.WINDOW_S:.0f} s"
-    first, last = replacements.PAUSES_S[0], replacements.PAUSES_S[-1]
+    deaths = f"{len(DELAYS_S) + 1} times within {WINDOW_S:.0f} s"
+    first, last = PAUSES_S[0], PAUSES_S[-1]
     return (
         f"CPU {cpu} is down: its worker died {deaths}; frames for its queues are lost until they are moved"
         f" away or a worker stays: the next one starts in {first:g} s, later ones after up to {last:g} s, or"
         " when restart_worker asks for it"
     )
+
+
+@dataclass(frozen=True)
+class _Orphan:
+    """A DPC in progress on ``cpu`` whose frames are lost: its queue had moved to a worker that died."""
+
+    cpu: int
+    slot: int
+    end_ns: int
+    frames: int
+
+
+class FallbackWorker:
+    """The conductor's work for processors that have no worker, while none of their shards runs.
+
+    It steers where no worker is left. It serves no queue: frames for queues of a processor that is down are
+    lost and counted (``lost_frames``), and buffers that VMs hold come back when they are due.
+    """
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._scratch = scratch_for_block(plane.sizes.cpus)
+        self._orphans: list[_Orphan] = []
+
+    @property
+    def has_orphans(self) -> bool:
+        """Whether ``settle_orphans`` has work to do."""
+        return bool(self._orphans)
+
+    def steer(self, batch: int, frames: int, port: I64) -> None:
+        """Steer the first ``frames`` frames of a batch; ``port`` is added to."""
+        steer(self._plane.views, batch, frames, self._scratch, port)
+
+    def return_due(self, cpu: int, horizon_ns: int) -> None:
+        """Take back the buffers that VMs return to a processor's queues before a time; none is pending."""
+        plane, views = self._plane, self._plane.views
+        next_ns = NONE
+        for slot in np.flatnonzero(views.owner == cpu).tolist():
+            row = plane.row(slot)
+            if row[Q.held]:
+                continue
+            due_ns = ownership.take_back(row, views.buffer_rows, views.belongs, slot, horizon_ns)
+            next_ns = due_ns if next_ns == NONE else min(next_ns, due_ns)
+            plane.collect(slot)
+        own = views.cpus[plane.bank[cpu], cpu]
+        own[CPU.next_event_ns] = NEVER_NS if next_ns == NONE else next_ns
+
+    def recover(self, cpu: int, round_number: int = _NO_ROUND, batch: int = 0, blocks: int = 0) -> int:
+        """Count the frames that a worker held as lost, and free their buffers; returns how many frames.
+
+        ``round_number`` is the round that it died in, if it served one: frames for it in the first ``blocks``
+        blocks of ``batch`` are lost, too.
+        """
+        plane, views = self._plane, self._plane.views
+        steered, bounds = views.steered[batch], views.bounds[batch]
+        parts = [steered[bounds[k, cpu] : bounds[k, cpu + 1]] for k in range(blocks)]
+        frames = np.concatenate([np.empty((0, layout.FRAME_ROW), np.int64), *parts])
+        credit = (frames[:, FRAME.target] & layout.TARGET_FILTER_MASK) - 1
+        np.add.at(plane.matched, credit[credit != NONE], 1)
+        lost = 0
+        for slot in np.flatnonzero(views.owner == cpu).tolist():
+            row = plane.row(slot)
+            self._abort_dpc(cpu, slot, row)
+            mine = frames[frames[:, FRAME.target] >> layout.TARGET_SLOT_SHIFT == slot]
+            lost += len(mine) + int(row[Q.pending])
+            self._count_lost(row, mine, views.data[batch])
+            ownership.recover(row, views.buffer_rows, views.belongs, slot, round_number)
+            views.latency[1 - plane.bank[cpu], slot] = 0  # what the dead worker counted there
+            plane.collect(slot)
+        plane.wake(cpu)
+        return lost
+
+    def _abort_dpc(self, cpu: int, slot: int, row: I64) -> None:
+        """End the DPC in progress on a dead worker's queue: on this processor now, on another one later."""
+        dpc_cpu = int(row[Q.dpc_cpu])
+        if dpc_cpu == cpu:
+            self._plane.abort_dpc(slot)
+        elif dpc_cpu != NONE:
+            self._orphans.append(_Orphan(dpc_cpu, slot, int(row[Q.dpc_end_ns]), int(row[Q.dpc_frames])))
+
+    def _count_lost(self, row: I64, frames: I64, data: "np.ndarray[tuple[int], np.dtype[np.uint8]]") -> None:
+        """Count a queue's steered frames (n, FRAME_ROW) that no worker served."""
+        row[[Q.steered_frames, Q.received_frames, Q.lost_frames]] += len(frames)
+        wire = frames[:, FRAME.place] >> layout.WIRE_SHIFT & layout.LENGTH_MASK
+        row[Q.steered_bytes] += int(wire.sum())
+        reason = frames[:, FRAME.switch] >> layout.SWITCH_REASON_SHIFT & layout.SWITCH_REASON_MASK
+        reasons = len(layout.REASON)
+        counts = np.bincount(reason, minlength=reasons + 1)[1:]
+        row[layout.FIRST_REASON : layout.FIRST_REASON + reasons] += counts
+        of_default = frames[reason > 0]
+        places = of_default[:, FRAME.place] & layout.OFFSET_MASK
+        note_all(self._plane.top(int(row[Q.adapter])), data, places, reason[reason > 0] - 1)
+
+    def settle_orphans(self) -> None:
+        """Subtract from processors the frames of DPCs whose queue had moved on to a worker that died.
+
+        Those DPCs run on another processor, so this waits until no shard runs.
+        """
+        for dpc in self._orphans:
+            row = self._plane.views.cpus[self._plane.bank[dpc.cpu], dpc.cpu]
+            if row[CPU.dpc_slot] == dpc.slot and row[CPU.free_ns] == dpc.end_ns:
+                row[CPU.dpc_frames] = 0
+            else:
+                row[CPU.indicated_frames] -= dpc.frames
+        self._orphans.clear()

@@ -28,7 +28,7 @@ class Killer:
     @contextmanager
     def lurking(self) -> Iterator[None]:
         """Meanwhile victims die."""
-        send = self.rounds._crew.send
+        send = self.rounds._pool.send
 
         def kill_and_send(cpu: int, order: bytes) -> None:
             doomed = cpu in self.victims
@@ -37,13 +37,13 @@ class Killer:
                 self.stop(cpu)
             send(cpu, order)
             if doomed:
-                self.rounds._crew._processes[cpu].kill()
+                self.rounds._pool._processes[cpu].kill()
                 self.hit.add(cpu)
                 if ORDER.unpack(order)[0] >= 0:
                     self.served.add(cpu)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.rounds._crew, "send", kill_and_send)
+            patch.setattr(self.rounds._pool, "send", kill_and_send)
             yield
 
     def stop(self, cpu: int) -> None:
@@ -52,7 +52,7 @@ class Killer:
 
     def kill(self, cpu: int) -> None:
         """Kill a worker that waits for an order."""
-        process = self.rounds._crew._processes[cpu]
+        process = self.rounds._pool._processes[cpu]
         process.kill()
         wait([process.sentinel])  # not join(): that would take the news from who should hear of it
         self.hit.add(cpu)

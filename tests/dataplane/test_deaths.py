@@ -21,7 +21,7 @@ from engine.ndis.steering import SteeringRows
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.traffic.batch import Filled, FrameBatch
 from engine.workers.conductor import Conductor
-from engine.workers.pool import Crew, WorkerDiedError
+from engine.workers.pool import WorkerDiedError, WorkerPool
 from engine.workers.rounds import Part, Rounds
 from tests.dataplane.killer import Killer, When
 
@@ -120,8 +120,8 @@ def test_all_that_a_worker_did_in_a_round_is_undone_when_it_dies_before_it_has_s
         assert (queue(rounds, 1)["outstanding"], queue(rounds, 2)["returned_frames"]) == (10, 10)
         write(plane.batches[1], [*range(1, FILTERS + 1), *[OTHER] * 10], 10_000, 10)
         rounds.begin(Part(1, FILTERS + 10), 325_000)  # its VM holds some that it indicated
-        assert rounds._crew._pipes[1].poll(30)  # it has served, and says so, but that does not fit
-        rounds._crew._processes[1].kill()
+        assert rounds._pool._pipes[1].poll(30)  # it has served, and says so, but that does not fit
+        rounds._pool._processes[1].kill()
         rounds.end()
         assert lost(rounds) == [(1, FILTERS)]
         one, two = queue(rounds, 1), queue(rounds, 2)
@@ -230,7 +230,7 @@ def test_what_a_worker_did_in_the_first_of_two_rounds_stands_when_it_dies_in_the
         killer = Killer(rounds)
 
         def wait_for_reply() -> None:
-            assert rounds._crew._pipes[1].poll(30)
+            assert rounds._pool._pipes[1].poll(30)
             killer.stop(1)
             if when == "before the second order":
                 killer.kill(1)
@@ -252,7 +252,7 @@ def overlapping(dies: bool) -> tuple[dict[str, int], dict[str, int], int]:
         def after_round() -> None:
             nonlocal found
             overlaps.append(rounds.under_way)
-            rounds.relief.forgive()
+            rounds.restarts.forgive()
             while rounds.incidents:
                 found += rounds.incidents.popleft().lost_frames
             if dies and len(overlaps) % 5 == 3:
@@ -397,12 +397,12 @@ def test_a_worker_that_dies_while_the_first_ones_start_leaves_nothing(
 ) -> None:
     pids: set[int] = set()
     blocks: list[str] = []
-    start: Callable[[Crew, int], Any] = Crew._start
+    start: Callable[[WorkerPool, int], Any] = WorkerPool._start
 
-    def die(crew: Crew, cpu: int) -> Any:
-        process, pipe = start(crew, cpu)
+    def die(pool: WorkerPool, cpu: int) -> Any:
+        process, pipe = start(pool, cpu)
         pids.add(process.pid)
-        blocks.append(crew._block)
+        blocks.append(pool._block)
         if cpu == 1:
             process.kill()
             wait([process.sentinel])
@@ -410,7 +410,7 @@ def test_a_worker_that_dies_while_the_first_ones_start_leaves_nothing(
                 pipe.recv_bytes()
         return process, pipe
 
-    monkeypatch.setattr(Crew, "_start", die)
+    monkeypatch.setattr(WorkerPool, "_start", die)
     with pytest.raises(WorkerDiedError, match="the worker of CPU 1 ended while it started"), two_queues(60.0):
         pass
     assert len(pids) == 2

@@ -12,12 +12,10 @@ import pytest
 from engine.kernels import layout
 from engine.kernels.layout import CPU, NEVER_NS, PORT, Q
 from engine.ndis.effects import MoveQueue
-from engine.workers import pool as crew
-from engine.workers import replacements, watch
-from engine.workers import supervision as relief
+from engine.workers import pool, supervision
 from engine.workers.conductor import Conductor
-from engine.workers.replacements import DELAYS_S, PAUSES_S, WINDOW_S, Replacements
 from engine.workers.rounds import Part, Rounds
+from engine.workers.supervision import DELAYS_S, PAUSES_S, WINDOW_S, RestartBackoff
 from tests.dataplane.killer import Killer
 from tests.dataplane.test_deaths import BUFFERS, OTHER, Pieces, lost, queue, two_queues, write
 
@@ -26,8 +24,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are sto
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replacements, "DELAYS_S", (0.0, 0.01, 0.02))
-    monkeypatch.setattr(replacements, "PAUSES_S", (1000.0,))
+    monkeypatch.setattr(supervision, "DELAYS_S", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(supervision, "PAUSES_S", (1000.0,))
 
 
 def look_until(rounds: Rounds, holds: Callable[[], bool], seconds: float = 20) -> None:
@@ -46,7 +44,7 @@ def kinds(rounds: Rounds) -> list[str]:
 def kill_until_down(rounds: Rounds, cpu: int) -> None:
     """Kill each worker of a processor as soon as it is there."""
     while "worker_down" not in [one.kind for one in rounds.incidents if one.cpu == cpu]:
-        process = rounds._crew._processes[cpu]
+        process = rounds._pool._processes[cpu]
         process.kill()
         wait([process.sentinel])
         rounds.replace_dead()
@@ -59,7 +57,7 @@ def serve(rounds: Rounds, filters: list[int], start_ns: int, batch: int = 0) -> 
 
 
 def test_the_first_death_is_followed_at_once_and_others_later() -> None:
-    policy = Replacements()
+    policy = RestartBackoff()
     assert [policy.died(3, now) for now in (0.0, 1.0)] == [0.0, 0.01]
     assert policy.died(4, 2.0) == 0.0  # each processor for itself
     assert policy.died(3, 3.0) == 0.02
@@ -74,8 +72,8 @@ def test_the_first_death_is_followed_at_once_and_others_later() -> None:
 def test_a_worker_that_keeps_dying_is_tried_again_after_growing_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replacements, "PAUSES_S", (100.0, 200.0, 400.0))
-    policy = Replacements()
+    monkeypatch.setattr(supervision, "PAUSES_S", (100.0, 200.0, 400.0))
+    policy = RestartBackoff()
     now = 0.0
     for _ in range(3):
         policy.died(3, now)
@@ -92,7 +90,7 @@ def test_a_worker_that_keeps_dying_is_tried_again_after_growing_pauses(
 
 
 def test_a_storm_of_deaths_leaves_no_processor_down_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replacements, "PAUSES_S", (0.05, 0.1))
+    monkeypatch.setattr(supervision, "PAUSES_S", (0.05, 0.1))
     with two_queues() as rounds:
         for cpu in (0, 1):
             kill_until_down(rounds, cpu)
@@ -176,13 +174,13 @@ def test_a_dpc_of_a_queue_that_moves_to_a_processor_that_is_down_indicates_nothi
 def test_restarting_brings_a_processor_back() -> None:
     with two_queues() as rounds:
         kill_until_down(rounds, 1)
-        rounds.relief.restart(1)
+        rounds.restarts.restart(1)
         look_until(rounds, lambda: not rounds.down)
         assert kinds(rounds)[-1] == "worker_replaced"
         serve(rounds, [1] * 10, 0)
         assert (queue(rounds, 1)["returned_frames"], queue(rounds, 1)["lost_frames"]) == (10, 0)
         pid = rounds.worker_pids[1]
-        rounds.relief.restart(1)  # it is up: nothing to do
+        rounds.restarts.restart(1)  # it is up: nothing to do
         rounds.replace_dead()
         assert rounds.worker_pids[1] == pid
 
@@ -218,7 +216,7 @@ def test_a_run_whose_worker_dies_again_and_again_ends_with_every_frame_accounted
 
 def test_a_replacement_that_dies_while_it_starts_is_a_death_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
     with two_queues() as rounds:
-        start, tries = rounds._crew._start, []
+        start, tries = rounds._pool._start, []
 
         def die_at_first(cpu: int) -> object:
             process, pipe = start(cpu)
@@ -227,7 +225,7 @@ def test_a_replacement_that_dies_while_it_starts_is_a_death_like_any(monkeypatch
                 process.kill()
             return process, pipe
 
-        monkeypatch.setattr(rounds._crew, "_start", die_at_first)
+        monkeypatch.setattr(rounds._pool, "_start", die_at_first)
         Killer(rounds).kill(1)
         look_until(rounds, lambda: len(tries) == 3 and not rounds.down)
         assert rounds.worker_pids[1] == tries[2]
@@ -238,9 +236,9 @@ def test_a_replacement_that_dies_while_it_starts_is_a_death_like_any(monkeypatch
 def test_a_worker_that_fails_says_why() -> None:
     with two_queues() as rounds:
         serve(rounds, [1], 0)
-        rounds._crew.send(1, b"no order")
-        with pytest.raises(crew.WorkerDiedError, match="CPU 1 died: error: unpack requires a buffer of"):
-            rounds._crew.receive(1)
+        rounds._pool.send(1, b"no order")
+        with pytest.raises(pool.WorkerDiedError, match="CPU 1 died: error: unpack requires a buffer of"):
+            rounds._pool.receive(1)
 
 
 def test_how_a_worker_was_killed_is_told() -> None:
@@ -264,16 +262,16 @@ def test_a_worker_that_hangs_without_an_order_is_killed_within_its_deadline() ->
 def test_workers_that_are_asked_whether_they_are_there_serve_as_ever() -> None:
     with two_queues(deadline_s=0.5) as rounds:
         for turn in range(30):
-            rounds._crew._heard_s = [time.monotonic() - 0.2] * 2
+            rounds._pool._replied_s = [time.monotonic() - 0.2] * 2
             rounds.replace_dead()
-            assert rounds._crew._owing
+            assert rounds._pool._pinged
             serve(rounds, [1] * 3 + [OTHER], turn * 1_000_000, turn % layout.BATCHES)
         assert (queue(rounds, 1)["returned_frames"], queue(rounds, 2)["returned_frames"]) == (90, 30)
         assert not rounds.incidents
 
 
 def test_workers_that_don_t_go_have_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "_FAREWELL_S", 3.0)
+    monkeypatch.setattr(pool, "_JOIN_S", 3.0)
     with two_queues() as rounds:
         for pid in rounds.worker_pids:
             os.kill(pid, signal.SIGSTOP)
@@ -308,7 +306,7 @@ def test_workers_that_hang_at_once_have_one_deadline() -> None:
 def test_a_death_is_told_while_another_worker_hangs(second: str) -> None:
     with two_queues(deadline_s=1.0) as rounds:
         told: list[tuple[str, int]] = []
-        rounds.meanwhile = lambda: told.extend((one.kind, one.cpu) for one in rounds.incidents)
+        rounds.while_waiting = lambda: told.extend((one.kind, one.cpu) for one in rounds.incidents)
         part = Part(0, 20)
         write(
             rounds.plane.batches[0],
@@ -349,14 +347,13 @@ def test_who_has_replied_is_not_late_however_long_another_one_takes() -> None:
 
 def test_time_in_which_everything_stood_still_is_no_workers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
-    monkeypatch.setattr(crew, "time", clock)
+    monkeypatch.setattr(pool, "time", clock)
     killed: list[int] = []
-    watching = watch.Watch(0.6, killed.append)
+    watching = pool.Watchdog(0.6, killed.append)
     with two_queues(deadline_s=1.5) as rounds:
-        rounds._crew._heard_s = [clock.monotonic() - 1.0] * 2
+        rounds._pool._replied_s = [clock.monotonic() - 1.0] * 2
         rounds.replace_dead()
-        assert set(rounds._crew._owing) == {0, 1}
+        assert set(rounds._pool._pinged) == {0, 1}
         watching.begin(7, watching.ran_s())
         clock.stopped_s = 60.0
         rounds.replace_dead()
@@ -373,7 +370,7 @@ def test_time_in_which_everything_stood_still_is_no_workers_fault(monkeypatch: p
 
 def test_a_system_that_lets_no_process_start_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     with two_queues() as rounds:
-        start = rounds._crew._start
+        start = rounds._pool._start
         fails = [OSError("no more processes")]
 
         def refuse(cpu: int) -> object:
@@ -381,7 +378,7 @@ def test_a_system_that_lets_no_process_start_is_tried_again_later(monkeypatch: p
                 raise fails.pop()
             return start(cpu)
 
-        monkeypatch.setattr(rounds._crew, "_start", refuse)
+        monkeypatch.setattr(rounds._pool, "_start", refuse)
         Killer(rounds).kill(1)
         look_until(rounds, lambda: "worker_replaced" in kinds(rounds))
         assert any("could not be started: no more processes" in one.cause for one in rounds.incidents)
@@ -390,7 +387,7 @@ def test_a_system_that_lets_no_process_start_is_tried_again_later(monkeypatch: p
 
 
 def test_a_worker_that_is_slow_to_start_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relief, "_AT_ONCE_S", 0.0)
+    monkeypatch.setattr(supervision, "_AT_ONCE_S", 0.0)
     with two_queues() as rounds:
         Killer(rounds).kill(1)
         rounds.replace_dead()

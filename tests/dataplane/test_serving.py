@@ -316,14 +316,14 @@ def step(
 ) -> None:
     """One round of both."""
     rounds, model = case.rounds, case.model
-    rounds.relief.forgive()  # here they are no sign of something wrong
+    rounds.restarts.forgive()  # here they are no sign of something wrong
     killer = Killer(rounds, {cpu for cpu, when in dying.items() if when == "handed an order"})
     for cpu in [cpu for cpu, when in dying.items() if when == "found dead"]:
         killer.kill(cpu)
     with killer.lurking():
         rounds.begin(part, horizon, following)
         rounds.end()
-    if rounds._crew.dead():  # with no order for it, nobody has noticed
+    if rounds._pool.dead():  # with no order for it, nobody has noticed
         rounds.replace_dead()
     case.bury(killer.hit)
     for time_ns, adapter, queue, wire in piece:

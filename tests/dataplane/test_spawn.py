@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
-from engine.workers import pool as crew
-from engine.workers.pool import Crew
+from engine.workers import pool
+from engine.workers.pool import WorkerPool
 from engine.workers.start import context
 from tests.dataplane.test_deaths import OTHER, queue, two_queues
 from tests.dataplane.test_relief import serve
@@ -85,9 +85,9 @@ def test_the_ends_of_more_workers_than_windows_waits_for_at_once_are_noticed(
             raise ValueError("need at most 63 handles")
         return list(wait(handles, timeout))
 
-    monkeypatch.setattr(crew, "wait", wait_on_windows)
+    monkeypatch.setattr(pool, "wait", wait_on_windows)
     pipes = [os.pipe() for _ in range(200)]
-    many = object.__new__(Crew)
+    many = object.__new__(WorkerPool)
     many._processes = [SimpleNamespace(sentinel=ours) for ours, _ in pipes]  # type: ignore[misc]
     try:
         assert many.dead() == []
@@ -103,7 +103,7 @@ def test_the_ends_of_more_workers_than_windows_waits_for_at_once_are_noticed(
 @pytest.mark.skipif(context().get_start_method() == "spawn", reason="workers are spawned anyway")
 @pytest.mark.slow
 def test_spawned_workers_serve_as_forked_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "context", lambda: multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(pool, "context", lambda: multiprocessing.get_context("spawn"))
     with two_queues() as rounds:
         serve(rounds, [1] * 10 + [OTHER] * 10, 0)
         assert [queue(rounds, one)["returned_frames"] for one in (1, 2)] == [10, 10]

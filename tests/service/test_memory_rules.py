@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.dataplane.extents import Extent
+from engine.dataplane.guests import Extent
 from engine.kernels.layout import BATCHES
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.service.machine import Machine

@@ -60,8 +60,8 @@ def test_buffers_come_back_by_the_last_filters_clearing(machine: Machine) -> Non
 
 def test_buffers_come_back_by_the_workers_death(machine: Machine) -> None:
     lab = shrunk_with_pending(machine)
-    machine.rounds._crew._processes[0].kill()
-    wait_until(lambda: machine.rounds._crew.dead(), "the worker's end")
+    machine.rounds._pool._processes[0].kill()
+    wait_until(lambda: machine.rounds._pool.dead(), "the worker's end")
     machine.rounds.replace_dead()
     assert (machine.plane.gauges(1, 1).total_buffers, left(machine)) == (10, 256 - 16 - 10)
     lab.check()

@@ -19,7 +19,7 @@ from engine.service import replay as replaying
 from engine.service.engine import Engine
 from engine.service.machine import Machine
 from engine.telemetry.events import Event
-from engine.workers import replacements
+from engine.workers import supervision
 from tests.service.test_engine import check_identities
 from tests.traffic.captures import frame, pcap
 
@@ -110,7 +110,7 @@ async def guarded() -> AsyncIterator[Guarded]:
 async def test_a_death_is_noticed_within_a_second(guarded: Guarded, traffic: str, cpu: int) -> None:
     machine = guarded.engine._live
     assert machine is not None
-    machine.machine.rounds.relief.forgive()
+    machine.machine.rounds.restarts.forgive()
     mix = [] if traffic == "idle" else [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}]}]
     await guarded.ask("set_traffic", mix=mix)
     before = guarded.view.stats_received
@@ -127,7 +127,7 @@ async def test_a_death_is_noticed_within_a_second(guarded: Guarded, traffic: str
 async def test_a_hang_is_noticed_within_the_deadline(guarded: Guarded, traffic: str) -> None:
     live = guarded.engine._live
     assert live is not None
-    live.machine.rounds.relief.forgive()
+    live.machine.rounds.restarts.forgive()
     mix = [] if traffic == "idle" else [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}]}]
     await guarded.ask("set_traffic", mix=mix)
     stopped = time.time_ns()
@@ -141,7 +141,7 @@ async def test_a_hang_is_noticed_within_the_deadline(guarded: Guarded, traffic: 
 async def test_a_death_is_told_before_the_deadline_of_another_worker_that_hangs(guarded: Guarded) -> None:
     live = guarded.engine._live
     assert live is not None
-    live.machine.rounds.relief.forgive()
+    live.machine.rounds.restarts.forgive()
     mix = [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}, {"kind": "broadcast"}]}]
     await guarded.ask("set_traffic", mix=mix)
     hangs, dies = guarded.engine.worker_pids
@@ -158,8 +158,8 @@ async def test_a_death_is_told_before_the_deadline_of_another_worker_that_hangs(
 async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_back(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replacements, "DELAYS_S", (0.0, 0.01, 0.02))
-    monkeypatch.setattr(replacements, "PAUSES_S", (1000.0,))
+    monkeypatch.setattr(supervision, "DELAYS_S", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(supervision, "PAUSES_S", (1000.0,))
     mix = [{"rate_pps": 10_000, "flow": [{"mac": "00:15:5d:00:00:01"}]}]
     await guarded.ask("set_traffic", mix=mix)
     gone: set[int] = set()
@@ -210,7 +210,7 @@ def test_a_replay_notices_the_death_of_a_worker_that_has_nothing_to_do(
     def progress(source: object) -> None:
         [machine] = machines
         if not killed:
-            worker = machine.rounds._crew._processes[3]
+            worker = machine.rounds._pool._processes[3]
             killed.append(worker)
             worker.kill()
             wait([worker.sentinel])
