@@ -23,39 +23,37 @@ def if_on(evidence: Evidence) -> BalancerSpec | None:
 
 def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
     """What the balancer would do at once, on what was seen."""
-    seconds, hyperthreading = evidence.seconds, evidence.config.hyperthreading
+    seconds, hyperthreading = evidence.span_s, evidence.config.hyperthreading
     processors = [
         Processor(
             cpu=cpu.id,
-            numa_node=cpu.config.numa_node,
-            usable=cpu.up and not (hyperthreading and cpu.id % 2),
+            numa_node=cpu.known.numa_node,
+            usable=not cpu.down and not (hyperthreading and cpu.id % 2),
             load=cpu.load or 0.0,
-            budget_cycles=round((cpu.grown.rate((cpu.id,), "budget_cycles") or 0.0) * seconds),
+            budget_cycles=round((cpu.rate("budget_cycles") or 0.0) * seconds),
         )
         for cpu in evidence.cpus
     ]
     place = {adapter.name: number for number, adapter in enumerate(evidence.adapters)}
     apart = barred(
-        [{queue.home_cpu for queue in adapter.of_vms} for adapter in evidence.adapters],
-        [[place[one.name] for one in team.members] for team in evidence.teams if team.mode == "sum"],
+        [{queue.planned_cpu for queue in adapter.of_vms} for adapter in evidence.adapters],
+        [[place[one.adapter] for one in team.members] for team in evidence.teams if team.mode == "sum"],
     )
     queues = [
         Served(
-            key=QueueKey(number, queue.queue_id, queue.config.generation),
-            cpu=queue.config.cpu,
-            home_cpu=queue.home_cpu,
-            numa_node=adapter.config.numa_node,
+            key=QueueKey(number, queue.queue_id, queue.generation),
+            cpu=queue.known.cpu,
+            home_cpu=queue.planned_cpu,
+            numa_node=adapter.known.numa_node,
             cycles=(queue.cycles - queue.copy_cycles) * seconds,
             copy_cycles=queue.copy_cycles * seconds,
-            movable=queue.queue_id != 0
-            and queue.config.state == "running"
-            and queue.config.driver == DEFAULT_DRIVER,
+            movable=queue.queue_id != 0 and queue.state == "running" and queue.known.driver == DEFAULT_DRIVER,
             rested=True,
             barred=apart[number],
         )
         for number, adapter in enumerate(evidence.adapters)
         for queue in adapter.queues
-        if {queue.config.cpu, queue.home_cpu} <= evidence.cpu.keys()
+        if {queue.known.cpu, queue.planned_cpu} <= evidence.cpu.keys()
     ]
     try:
         dearer = check_number(evidence.config.cpu_model.get("remote_copy_factor"), 1, 1e6)

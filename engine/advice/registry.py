@@ -55,7 +55,7 @@ def _complete(finding: Finding, evidence: Evidence) -> Finding:
     if finding.queue_id is not None:
         known["generation"] = _generation(evidence, finding.adapter, finding.queue_id)
     if isinstance(lost_pps, (int, float)):
-        known["lost_frames"] = round(lost_pps * evidence.seconds)
+        known["lost_frames"] = round(lost_pps * evidence.span_s)
     return msgspec.structs.replace(
         finding, revision=evidence.stats.revision, first_seen_ns=at_ns, last_seen_ns=at_ns, **known
     )
@@ -64,7 +64,7 @@ def _complete(finding: Finding, evidence: Evidence) -> Finding:
 def _generation(evidence: Evidence, adapter: object, queue_id: object) -> int | None:
     seen = evidence.by_name.get(adapter) if isinstance(adapter, str) else None
     queue = seen.by_id.get(queue_id) if seen is not None and isinstance(queue_id, int) else None
-    return None if queue is None else queue.config.generation
+    return None if queue is None else queue.generation
 
 
 def _meant(request: Request, evidence: Evidence) -> Request:
@@ -75,6 +75,6 @@ def _meant(request: Request, evidence: Evidence) -> Request:
     generation = _generation(evidence, params.get("adapter"), params["queue_id"])
     mac = None
     if "filter_id" in params:
-        filters = evidence.by_name[params["adapter"]].config.filters
+        filters = evidence.by_name[params["adapter"]].known.filters
         mac = next((one.mac for one in filters if one.filter_id == params["filter_id"]), None)
     return msgspec.structs.replace(request, generation=generation, mac=mac)

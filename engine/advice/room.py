@@ -2,25 +2,27 @@
 
 from collections.abc import Iterable, Sequence
 
-from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen
+from engine.advice.evidence import Evidence
 from engine.advice.finding import MOST_REQUESTS, Request
+from engine.view.adapter import AdapterView
+from engine.view.rows import CpuView, QueueView
 
 MARGIN = 16
 """Buffers that a queue keeps beyond the most it ever used, when some are taken from it."""
 
 
-def eligible(evidence: Evidence, adapter: AdapterSeen) -> list[CpuSeen]:
+def eligible(evidence: Evidence, adapter: AdapterView) -> list[CpuView]:
     """Processors that queues of an adapter belong on: of its node, one a core, not the default queue's.
 
     All of the node where that leaves none.
     """
-    near = [cpu for cpu in evidence.cpus if cpu.up and cpu.config.numa_node == adapter.config.numa_node] or [
-        cpu for cpu in evidence.cpus if cpu.up
-    ]
+    near = [
+        cpu for cpu in evidence.cpus if not cpu.down and cpu.known.numa_node == adapter.known.numa_node
+    ] or [cpu for cpu in evidence.cpus if not cpu.down]
     even = [cpu for cpu in near if not evidence.config.hyperthreading or cpu.id % 2 == 0]
-    default = adapter.default.config.cpu if adapter.default else 0
-    core = evidence.cpu[default].config.core if default in evidence.cpu else -1
-    return [cpu for cpu in even if cpu.config.core != core] or even or near
+    default = adapter.default.known.cpu if adapter.default else 0
+    core = evidence.cpu[default].known.core if default in evidence.cpu else -1
+    return [cpu for cpu in even if cpu.known.core != core] or even or near
 
 
 _MOST_DONORS = MOST_REQUESTS // 2
@@ -32,23 +34,23 @@ class Room:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self.loads = dict(evidence.wanted)
+        self.loads = dict(evidence.demand)
         self._counts = {cpu.id: len(cpu.queues) for cpu in evidence.cpus}
 
-    def coolest(self, cpus: Iterable[CpuSeen]) -> int | None:
+    def coolest(self, cpus: Iterable[CpuView]) -> int | None:
         """The one with least to do: by load, then by queues, then the lowest."""
         return min(
             (cpu.id for cpu in cpus), key=lambda cpu: (self.loads[cpu], self._counts[cpu], cpu), default=None
         )
 
-    def cost(self, queue: QueueSeen) -> float:
+    def cost(self, queue: QueueView) -> float:
         """What part of a processor the queue wants where it is."""
-        cpu = self._evidence.cpu.get(queue.config.cpu)
-        return cpu.wanted(queue) if cpu else 0.0
+        cpu = self._evidence.cpu.get(queue.known.cpu)
+        return cpu.demand(queue) if cpu else 0.0
 
-    def move(self, queue: QueueSeen, target: int) -> Request:
+    def move(self, queue: QueueView, target: int) -> Request:
         """Plan a move."""
-        cost, source = self.cost(queue), queue.config.cpu
+        cost, source = self.cost(queue), queue.known.cpu
         if source in self.loads:
             self.loads[source] = max(0.0, self.loads[source] - cost)
             self._counts[source] -= 1
@@ -56,20 +58,20 @@ class Room:
         self._counts[target] += 1
         return Request(
             op="set_queue_parameters",
-            params={"adapter": queue.adapter.name, "queue_id": queue.queue_id, "cpu": target},
+            params={"adapter": queue.adapter, "queue_id": queue.queue_id, "cpu": target},
         )
 
-    def spread(self, queues: Sequence[QueueSeen], cpus: Sequence[CpuSeen]) -> list[Request]:
+    def spread(self, queues: Sequence[QueueView], cpus: Sequence[CpuView]) -> list[Request]:
         """Move queues over processors, the one that takes most first (longest processing time first)."""
         requests = []
         for queue in sorted(queues, key=lambda one: (-one.cycles, one.queue_id))[:MOST_REQUESTS]:
             target = self.coolest(cpus)
-            if target is not None and target != queue.config.cpu:
+            if target is not None and target != queue.known.cpu:
                 requests.append(self.move(queue, target))
         return requests
 
 
-def buffers_from(adapter: AdapterSeen, wanted: int, without: int | None = None) -> tuple[int, list[Request]]:
+def buffers_from(adapter: AdapterView, wanted: int, without: int | None = None) -> tuple[int, list[Request]]:
     """So many receive buffers, or fewer, and the requests that set them free first.
 
     From what no queue has; else from the queues that never used theirs, those with most of them first.
@@ -89,20 +91,20 @@ def buffers_from(adapter: AdapterSeen, wanted: int, without: int | None = None) 
     return min(found, wanted), requests
 
 
-def _resize(adapter: AdapterSeen, queue_id: int, buffers: int) -> Request:
+def _resize(adapter: AdapterView, queue_id: int, buffers: int) -> Request:
     return Request(
         op="set_queue_parameters",
         params={"adapter": adapter.name, "queue_id": queue_id, "buffers": buffers},
     )
 
 
-def resize(adapter: AdapterSeen, queue: QueueSeen, buffers: int) -> Request:
+def resize(adapter: AdapterView, queue: QueueView, buffers: int) -> Request:
     """Give a queue another number of buffers."""
     return _resize(adapter, queue.queue_id, buffers)
 
 
 def give_queue(
-    adapter: AdapterSeen,
+    adapter: AdapterView,
     vm: str,
     pairs: Sequence[tuple[str, int | str | None]],
     cpu: int,
@@ -138,7 +140,7 @@ def give_queue(
     return [*before, Request(op="allocate_queue", params=allocate), *between, *filters, complete]
 
 
-def take_away(adapter: AdapterSeen, queue: QueueSeen) -> list[Request]:
+def take_away(adapter: AdapterView, queue: QueueView) -> list[Request]:
     """Clear a queue's filters and free it."""
     name, queue_id = adapter.name, queue.queue_id
     clears = [

@@ -271,4 +271,4 @@ def _is_gone(finding: Finding, evidence: Evidence) -> bool:
         return False
     adapter = evidence.by_name.get(finding.adapter)
     queue = adapter.by_id.get(finding.queue_id) if adapter is not None else None
-    return queue is None or queue.config.generation != finding.generation
+    return queue is None or queue.generation != finding.generation

@@ -46,10 +46,10 @@ class Stretches:
         if before is not None and evidence.usable and _dropped(stats) > _dropped(before):
             for cpu in evidence.cpus:
                 drops = sum((queue.rate("dropped_no_buffer") or 0.0) for queue in cpu.queues)
-                dropped = round(drops * evidence.seconds)
-                if dropped > self._most[cpu.id]:
-                    self._most[cpu.id] = dropped
-                    self.worst[cpu.id] = evidence
+                dropped = round(drops * evidence.span_s)
+                if dropped > self._most[cpu.cpu]:
+                    self._most[cpu.cpu] = dropped
+                    self.worst[cpu.cpu] = evidence
         return stats
 
 

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from engine.telemetry.config import Config
 from engine.telemetry.stats import AdapterStats, Columns, Stats
+from engine.view.adapter import AdapterView
 from engine.view.index import AdapterIndex, ConfigIndex
 from engine.view.pairs import NearMissView, PairView, busiest_first
 from engine.view.rates import CounterTable, one_row
-from engine.view.rows import AdapterView, CpuView, FilterView, PortView, QueueTable, QueueView
+from engine.view.rows import CpuView, FilterView, PortView, QueueTable, QueueView
 
 _NO_STATS = AdapterStats(port={}, queues={}, filters={}, freed={}, default_queue={})
 

@@ -13,9 +13,6 @@ import msgspec
 from engine.ndis.processors import processor_name
 from engine.scenario.values import check_number
 from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
-from engine.telemetry.stats import AdapterStats
-from engine.view.index import AdapterIndex
-from engine.view.pairs import PairView, pairs_of
 from engine.view.rates import CounterTable, Table, known_sum, ratio
 
 Trouble = Literal["shadowed", "stopped", "unmatched"]
@@ -300,6 +297,10 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return self.config
 
     @property
+    def id(self) -> int:
+        return self.cpu
+
+    @property
     def identity(self) -> Hashable:
         return self.cpu
 
@@ -369,131 +370,3 @@ class PortView(msgspec.Struct, frozen=True, eq=False, gc=False):
     @property
     def identity(self) -> Hashable:
         return (self.adapter, self.config.vm, self.config.mac, self.config.vlan)
-
-
-class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """An adapter: its port's counters, the default queue's reasons and pairs, and sums over its queues."""
-
-    adapter: str
-    index: AdapterIndex | None
-    now: AdapterStats
-    before: AdapterStats | None
-    seconds: float | None
-    queues: Sequence[QueueView]
-    queue_table: QueueTable
-    port: CounterTable
-    reasons: CounterTable
-    interface: CounterTable | None = None
-    """The kernel's counters of the live interface that feeds it, if one does."""
-
-    @property
-    def config(self) -> AdapterConfig | None:
-        return self.index.settings if self.index else None
-
-    @property
-    def known(self) -> AdapterConfig:
-        """The configuration of an adapter that has one, as all of an ``Evidence`` do."""
-        assert self.index is not None
-        return self.index.settings
-
-    @property
-    def identity(self) -> Hashable:
-        return self.adapter
-
-    @property
-    def steered_rate(self) -> float | None:
-        return self.queue_table.total_rate("steered_frames")
-
-    def count(self, name: str) -> int | None:
-        return self.port.count(name, 0)
-
-    def since(self, name: str) -> int | None:
-        return self.port.since(name, 0)
-
-    @property
-    def pps(self) -> float | None:
-        return self.port.rate("offered_frames", 0)
-
-    @property
-    def mbits(self) -> float | None:
-        rate = self.port.rate("offered_bytes", 0)
-        return None if rate is None else rate * 8e-6
-
-    @property
-    def team(self) -> str | None:
-        """The team it is a member of, and its mode."""
-        config = self.config
-        return f"{config.team} {config.team_mode}" if config is not None and config.team else None
-
-    @property
-    def team_words(self) -> str:
-        """The same in words: ``team0, sum of queues``; "" where it is in none."""
-        config = self.config
-        return f"{config.team}, {config.team_mode} of queues" if config is not None and config.team else ""
-
-    @property
-    def link_use(self) -> float | None:
-        mbits = self.mbits
-        return ratio(mbits, self.config.link_gbps * 1000 if self.config else None)
-
-    @property
-    def drops(self) -> float | None:
-        return self.queue_table.total_rate("dropped_no_buffer")
-
-    @property
-    def lost(self) -> float | None:
-        """Frames a second lost with workers that died, or for want of one."""
-        return self.queue_table.total_rate("lost_frames")
-
-    @property
-    def unread(self) -> float | None:
-        """Frames per second that its live interface lost before they were read; None without one."""
-        if self.interface is None:
-            return None
-        counters = ("kernel_dropped_frames", "interface_dropped_frames")
-        return known_sum(self.interface.rate(name, 0) for name in counters)
-
-    @property
-    def port_errors(self) -> float | None:
-        return known_sum((self.port.rate("runt", 0), self.port.rate("oversize", 0)))
-
-    def reason(self, name: str) -> float | None:
-        """Frames per second that the default queue took for this reason."""
-        return self.reasons.rate(name, 0)
-
-    @property
-    def default(self) -> QueueView | None:
-        """The default queue."""
-        return next((queue for queue in self.queues if queue.queue_id == 0), None)
-
-    @property
-    def default_pps(self) -> float | None:
-        default = self.default
-        return default.pps if default else None
-
-    @property
-    def buffers_given(self) -> int | None:
-        total = known_sum(queue.count("total_buffers") for queue in self.queues)
-        return None if total is None else int(total)
-
-    @property
-    def pairs_known(self) -> bool:
-        """Whether the engine sends whose frames the default queue took."""
-        return self.now.default_queue_top is not None
-
-    @cached_property
-    def pairs(self) -> Sequence[PairView]:
-        """The pairs whose frames the default queue took, in the order of the engine's sketch."""
-        before = self.before.default_queue_top if self.before else None
-        top = self.now.default_queue_top
-        return pairs_of(self.adapter, top, before, self.seconds, self.index, self.default_pps)
-
-    @cached_property
-    def by_id(self) -> dict[int, QueueView]:
-        """Its queues by id."""
-        return {one.queue_id: one for one in self.queues}
-
-    @cached_property
-    def of_vms(self) -> Sequence[QueueView]:
-        """Every queue but the default one."""
-        return [one for one in self.queues if one.queue_id != 0]

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.advice.evidence import Evidence, Grown
+from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
 from engine.advice.registry import RULES, findings
 from engine.advice.room import _MOST_DONORS, MARGIN
@@ -13,6 +13,7 @@ from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshol
 from engine.advice.trail import Moved, Trace
 from engine.advice.window import AdviceWindow
 from engine.ndis.operations import decode
+from engine.view.rates import CounterTable
 from tests.advice.lab import changed, evidence
 from tests.vmqtui.scripted import make_config, with_queue
 
@@ -324,14 +325,14 @@ def _short(count: int, **columns: dict[int, int]) -> Evidence:
 def test_the_work_grows_with_the_queues_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the engine's event loop that does it, and each queue looks for buffers that others can spare."""
     reads = 0
-    count = Grown.count
+    count = CounterTable.count
 
-    def counting(self: Grown, key: tuple[int, ...], name: str) -> int | None:
+    def counting(self: CounterTable, name: str, row: int) -> int | None:
         nonlocal reads
         reads += 1
-        return count(self, key, name)
+        return count(self, name, row)
 
-    monkeypatch.setattr(Grown, "count", counting)
+    monkeypatch.setattr(CounterTable, "count", counting)
     work = []
     for queues in (100, 400):
         reads = 0

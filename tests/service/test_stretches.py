@@ -37,7 +37,7 @@ def test_the_stretch_in_which_most_was_dropped_is_kept_by_processor() -> None:
                 row[[Q.steered_frames, Q.dropped_no_buffer]] += count
             machine.plane.settle_time(at * 100 * MS)
             stretches.end()
-        seen = {cpu: (one.stats.sim_time_ns, round(one.seconds, 9)) for cpu, one in stretches.worst.items()}
+        seen = {cpu: (one.stats.sim_time_ns, round(one.span_s, 9)) for cpu, one in stretches.worst.items()}
         assert seen == {0: (200 * MS, 0.1), 1: (300 * MS, 0.1)}
     finally:
         machine.close()

@@ -175,8 +175,8 @@ def _document(
         "schema": "vmq.advise/1",
         "source": source,
         "host": evidence.config.host,
-        "seconds": evidence.seconds,
-        "window_s": evidence.seconds if window_s is None else window_s,
+        "seconds": evidence.span_s,
+        "window_s": evidence.span_s if window_s is None else window_s,
         "totals": totals(evidence),
         "thresholds": msgspec.to_builtins(thresholds),
         "findings": listed,
@@ -202,7 +202,7 @@ def _print_head(evidence: Evidence, source: str, window: AdviceWindow | None = N
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     told = totals(evidence)
     print(
-        f"{printable(source)}: {evidence.seconds:.3g} s looked at, {compact(told['delivered_pps'])} frames/s "
+        f"{printable(source)}: {evidence.span_s:.3g} s looked at, {compact(told['delivered_pps'])} frames/s "
         f"delivered, {compact(told['drops_pps'])}/s dropped, busiest processor "
         f"{percent(told['busiest_load'])}"
         + (f"; findings of {window.seconds:.3g} s" if window is not None else "")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.view.rows import AdapterView
+from engine.view.adapter import AdapterView
 from vmqtui.columns.column import Column, Level, plain
 from vmqtui.columns.shared import drops_level
 from vmqtui.numbers import UNKNOWN, age, clock, compact, decimal, grouped, percent, size

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum
-from engine.view.rows import AdapterView, QueueView
+from engine.view.rows import QueueView
 
 Space = Literal["host", "guest"]
 

@@ -8,8 +8,9 @@ import msgspec
 
 from engine.advice.finding import SEVERITIES, Finding
 from engine.telemetry.events import Event
+from engine.view.adapter import AdapterView
 from engine.view.pairs import NearMissView, PairView
-from engine.view.rows import AdapterView, CpuView, FilterView, PortView, QueueView
+from engine.view.rows import CpuView, FilterView, PortView, QueueView
 
 
 class HostRow(msgspec.Struct, frozen=True, eq=False, gc=False):

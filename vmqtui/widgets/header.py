@@ -9,8 +9,8 @@ from textual import events
 from textual.message import Message
 
 from engine.counted import counted
+from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum
-from engine.view.rows import AdapterView
 from vmqtui.actions import VIEWS, Action, first_key
 from vmqtui.columns.shared import load_level
 from vmqtui.draw import Line, clip, spark, spread, width_of

@@ -6,8 +6,9 @@ from textwrap import wrap
 from textual.geometry import Size
 
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
+from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum, ratio
-from engine.view.rows import AdapterView, CpuView
+from engine.view.rows import CpuView
 from vmqtui.advising import words
 from vmqtui.columns.advice import LEVELS
 from vmqtui.columns.events import EVENT_LEVELS

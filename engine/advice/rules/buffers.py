@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from engine.advice import powershell
-from engine.advice.evidence import Evidence, QueueSeen
+from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding, Request
 from engine.advice.room import buffers_from, resize
 from engine.advice.rules.rule import Rule
@@ -11,6 +11,7 @@ from engine.advice.rules.swings import swings
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.scenario.values import MAX_BUFFERS
+from engine.view.rows import QueueView
 
 _GROWTH_OF_DROPPING = 8
 """Counters tell how many frames were dropped, not how many at once: the fix gives plenty, to be cut later."""
@@ -22,7 +23,7 @@ def drops_pps(evidence: Evidence, finding: Finding) -> float | None:
     return queue.rate("dropped_no_buffer") if queue else None
 
 
-def _queue(evidence: Evidence, finding: Finding) -> QueueSeen | None:
+def _queue(evidence: Evidence, finding: Finding) -> QueueView | None:
     adapter = evidence.by_name.get(finding.adapter)
     return adapter.by_id.get(finding.queue_id) if adapter and finding.queue_id is not None else None
 
@@ -31,10 +32,10 @@ def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
     """A paused VM that gets frames: it returns no buffer, so soon there is none."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
-            vm = queue.config.vm
-            if not queue.config.vm_paused or vm is None or queue.pps < thresholds.idle_pps:
+            vm = queue.vm
+            if not queue.known.vm_paused or vm is None or queue.known_pps < thresholds.idle_pps:
                 continue
-            if queue.config.state != "running":
+            if queue.state != "running":
                 continue
             drops = queue.rate("dropped_no_buffer")
             yield Finding(
@@ -45,7 +46,7 @@ def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 where=queue.called,
                 says=f"{vm} is paused and holds the buffers of {queue.called}, and frames come",
                 numbers={
-                    "pps": queue.pps,
+                    "pps": queue.known_pps,
                     "drops_pps": drops,
                     "outstanding": queue.count("outstanding"),
                     "total_buffers": queue.count("total_buffers"),
@@ -70,11 +71,11 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
             if not total or low is None or low > thresholds.low_buffers_share * total:
                 continue
-            cpu = evidence.cpu.get(queue.config.cpu)
+            cpu = evidence.cpu.get(queue.known.cpu)
             busy = cpu is None or cpu.load is None or cpu.load >= thresholds.busy_load
-            if busy or queue.config.vm_paused or queue.config.state != "running":
+            if busy or queue.known.vm_paused or queue.state != "running":
                 continue
-            if queue.config.cpu in swinging:
+            if queue.known.cpu in swinging:
                 continue  # its processor had no time when it mattered
             drops = queue.rate("dropped_no_buffer")
             if not drops and not queue.fell("low_free_buffers"):
@@ -106,7 +107,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 measure="frames dropped for want of a buffer",
                 value=drops,
                 queue_id=queue.queue_id,
-                vm=queue.config.vm,
+                vm=queue.vm,
             )
 
 
@@ -114,8 +115,8 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
     """A queue got fewer buffers than it suggested."""
     for adapter in evidence.adapters:
         for queue in adapter.queues:
-            total, wanted = queue.count("total_buffers"), queue.config.buffers
-            if not total or total >= wanted or queue.config.state not in ("running", "paused"):
+            total, wanted = queue.count("total_buffers"), queue.known.buffers
+            if not total or total >= wanted or queue.state not in ("running", "paused"):
                 continue
             more, requests = buffers_from(adapter, wanted - total, without=queue.queue_id)
             requests.append(resize(adapter, queue, total + more))
@@ -144,7 +145,7 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
                 after=float(total + more),
                 estimated=True,
                 queue_id=queue.queue_id,
-                vm=queue.config.vm,
+                vm=queue.vm,
             )
 
 
@@ -157,7 +158,7 @@ def _total(evidence: Evidence, finding: Finding) -> float | None:
 def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """A link below 10 Gbit/s: Windows leaves VMQ off there."""
     for adapter in evidence.adapters:
-        gbps, use = adapter.config.link_gbps, _use(evidence, adapter.name)
+        gbps, use = adapter.known.link_gbps, _use(evidence, adapter.name)
         if gbps >= thresholds.slow_link_gbps or not adapter.of_vms:
             continue
         full = use is not None and use >= thresholds.busy_load
@@ -192,10 +193,10 @@ def _use(evidence: Evidence, adapter: str) -> float | None:
     seen = evidence.by_name.get(adapter)
     if seen is None:
         return None
-    size, frames = seen.port.rate((0,), "offered_bytes"), seen.port.rate((0,), "offered_frames")
-    if size is None or frames is None or seen.config.link_gbps <= 0:
+    size, frames = seen.port.rate("offered_bytes", 0), seen.port.rate("offered_frames", 0)
+    if size is None or frames is None or seen.known.link_gbps <= 0:
         return None
-    return min(1.0, (size + 20 * frames) * 8e-9 / seen.config.link_gbps)
+    return min(1.0, (size + 20 * frames) * 8e-9 / seen.known.link_gbps)
 
 
 RULES = (

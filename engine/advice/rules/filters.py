@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from engine.advice import powershell
-from engine.advice.evidence import AdapterSeen, Evidence, PairSeen
+from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue
 from engine.advice.rules.queues import pair_pps
@@ -12,6 +12,8 @@ from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.values import MAX_VLAN
 from engine.telemetry.config import FilterConfig, Vlan
+from engine.view.adapter import AdapterView
+from engine.view.pairs import PairView
 
 
 def _vlan(vlan: Vlan) -> str:
@@ -26,13 +28,13 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
     """Frames whose MAC a filter has, with another VLAN."""
     for adapter in evidence.adapters:
         for pair in adapter.pairs:
-            if pair.reason != "vlan_mismatch" or pair.pps < thresholds.stray_pps:
+            if pair.reason != "vlan_mismatch" or pair.least_pps < thresholds.stray_pps:
                 continue
-            near = [one for one in adapter.config.filters if one.mac == pair.mac and one.queue_id != 0]
-            ports = [one for one in adapter.config.ports if one.mac == pair.mac]
+            near = [one for one in adapter.known.filters if one.mac == pair.mac and one.queue_id != 0]
+            ports = [one for one in adapter.known.ports if one.mac == pair.mac]
             one = near[0] if near else None
             queue = adapter.by_id.get(one.queue_id) if one else None
-            vm = (queue.config.vm or queue.config.name) if queue else ports[0].vm if ports else pair.mac
+            vm = (queue.vm or queue.known.name) if queue else ports[0].vm if ports else pair.mac
             wanted = list(dict.fromkeys([each.vlan for each in near] + [each.vlan for each in ports]))
             has = " and ".join(_vlan(each) for each in wanted)
             reserved = isinstance(pair.vlan, int) and not 1 <= pair.vlan <= MAX_VLAN
@@ -45,7 +47,7 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 where=vm,
                 says=f"frames for {vm} come {_tag(pair.vlan)}, and its filter has {has}",
                 numbers={
-                    "pps": pair.pps,
+                    "pps": pair.least_pps,
                     "mac": pair.mac,
                     "frame_vlan": pair.vlan,
                     "filter_vlan": ", ".join(map(str, wanted)),
@@ -60,7 +62,7 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 requests=requests,
                 commands=[] if reserved else [powershell.vlan(vm, pair.vlan)],
                 measure="its frames in the default queue",
-                value=pair.pps,
+                value=pair.least_pps,
                 after=0.0 if requests else None,
                 estimated=True,
                 queue_id=one.queue_id if one else None,
@@ -71,12 +73,12 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             )
 
 
-def _let_in(adapter: AdapterSeen, pair: PairSeen, queue_id: int) -> list[Request]:
+def _let_in(adapter: AdapterView, pair: PairView, queue_id: int) -> list[Request]:
     """What sets a filter for a pair on a queue."""
     base = {"adapter": adapter.name}
     params = {**base, "queue_id": queue_id, "mac": pair.mac, "vlan": pair.vlan}
     filtering = [Request(op="set_adapter", params={**base, "vlan_filtering": True})]
-    needed = filtering if isinstance(pair.vlan, int) and not adapter.config.vlan_filtering else []
+    needed = filtering if isinstance(pair.vlan, int) and not adapter.known.vlan_filtering else []
     return [*needed, Request(op="set_filter", params=params)]
 
 
@@ -84,10 +86,10 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
     """Frames for a port of a VM whose queue has no filter for it."""
     for adapter in evidence.adapters:
         for pair in adapter.pairs:
-            queue = adapter.queue_of(pair.vm)
-            if pair.reason != "no_queue" or queue is None or pair.pps < thresholds.stray_pps:
+            queue = adapter.queue_of(pair.port_vm)
+            if pair.reason != "no_queue" or queue is None or pair.least_pps < thresholds.stray_pps:
                 continue
-            vm = pair.vm or queue.config.name
+            vm = pair.port_vm or queue.known.name
             yield Finding(
                 rule="missing-filter",
                 severity="warn",
@@ -97,7 +99,7 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
                 says=f"{vm} has {queue.called.partition(' (')[0]}, with no filter for its port {pair.mac}, "
                 f"{_vlan(pair.vlan)}: those frames go through the default queue",
                 numbers={
-                    "pps": pair.pps,
+                    "pps": pair.least_pps,
                     "mac": pair.mac,
                     "vlan": pair.vlan,
                     "filters": len(queue.filters),
@@ -108,7 +110,7 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
                 requests=_let_in(adapter, pair, queue.queue_id),
                 commands=[powershell.vmq_weight(vm, 100)],
                 measure="its frames in the default queue",
-                value=pair.pps,
+                value=pair.least_pps,
                 after=0.0,
                 estimated=True,
                 queue_id=queue.queue_id,
@@ -122,25 +124,25 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
     """A filter that can't match, because one of a lower queue takes all that it would."""
     for adapter in evidence.adapters:
         by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
-        for one in adapter.config.filters:
+        for one in adapter.known.filters:
             by_mac[one.mac].append(one)
-        for one in adapter.config.filters:
+        for one in adapter.known.filters:
             wide = _shadow_of(adapter, one, by_mac[one.mac])
             if wide is None:
                 continue
             here, there = adapter.by_id[one.queue_id], adapter.by_id[wide.queue_id]
-            matched = adapter.filters.rate((one.filter_id,), "matched_frames")
-            takes = adapter.filters.rate((wide.filter_id,), "matched_frames")
+            matched = adapter.matched_pps(one.filter_id)
+            takes = adapter.matched_pps(wide.filter_id)
             base = {"adapter": adapter.name, "queue_id": wide.queue_id}
             narrow = Request(op="set_filter", params={**base, "mac": wide.mac, "vlan": "untagged"})
             clear = Request(op="clear_filter", params={**base, "filter_id": wide.filter_id})
-            taken = any((each.mac, each.vlan) == (wide.mac, "untagged") for each in adapter.config.filters)
+            taken = any((each.mac, each.vlan) == (wide.mac, "untagged") for each in adapter.known.filters)
             yield Finding(
                 rule="shadowed-filter",
                 severity="warn" if takes else "note",
                 adapter=adapter.name,
                 key=f"filter {one.filter_id} {one.mac} {one.vlan}",
-                where=f"filter {one.filter_id} of {here.config.vm or here.config.name}",
+                where=f"filter {one.filter_id} of {here.vm or here.known.name}",
                 says=f"filter {one.filter_id} ({_vlan(one.vlan)}) of {here.called} never matches: filter "
                 f"{wide.filter_id} ({_vlan(wide.vlan)}) of {there.called} takes its frames",
                 numbers={"matched_pps": matched, "shadow_pps": takes, "mac": one.mac},
@@ -148,11 +150,11 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
                 "queue takes what the other one was meant for.",
                 fix="Let the wider filter pass untagged frames only, as a port without a VLAN should",
                 requests=[clear] if taken else [narrow, clear],
-                commands=[powershell.vlan(there.config.vm or there.config.name, "untagged")],
+                commands=[powershell.vlan(there.vm or there.known.name, "untagged")],
                 measure="frames it matches",
                 value=matched,
                 queue_id=one.queue_id,
-                vm=here.config.vm,
+                vm=here.vm,
                 mac=one.mac,
                 vlan=one.vlan,
                 filter_id=one.filter_id,
@@ -160,13 +162,13 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
 
 
 def _shadow_of(
-    adapter: AdapterSeen, one: FilterConfig, same_mac: Sequence[FilterConfig]
+    adapter: AdapterView, one: FilterConfig, same_mac: Sequence[FilterConfig]
 ) -> FilterConfig | None:
     """The filter of a lower running queue that passes every frame this one would."""
     for other in same_mac:
         if 0 < other.queue_id < one.queue_id and other.vlan in (None, one.vlan):
             queue = adapter.by_id.get(other.queue_id)
-            if queue is not None and queue.config.state == "running":
+            if queue is not None and queue.state == "running":
                 return other
     return None
 
@@ -175,7 +177,7 @@ def _matched(evidence: Evidence, finding: Finding) -> float | None:
     adapter = evidence.by_name.get(finding.adapter)
     if adapter is None or finding.filter_id is None:
         return None
-    return adapter.filters.rate((finding.filter_id,), "matched_frames")
+    return adapter.matched_pps(finding.filter_id)
 
 
 def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -185,8 +187,8 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             if name != adapter.name:
                 continue
             pairs = [one for one in adapter.pairs if one.mac == mac and vlan in (None, one.vlan)]
-            pair = max(pairs, key=lambda one: one.pps, default=None)
-            if pair is None or pair.pps < thresholds.stray_pps or pair.vm is not None:
+            pair = max(pairs, key=lambda one: one.least_pps, default=None)
+            if pair is None or pair.least_pps < thresholds.stray_pps or pair.port_vm is not None:
                 continue
             cpu = Room(evidence).coolest(eligible(evidence, adapter))
             buffers, before = buffers_from(adapter, 512)
@@ -198,7 +200,7 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 key=f"{mac} {vlan}",
                 where=vm,
                 says=f"{vm} left this host, and frames for it still come: the default queue has them",
-                numbers={"pps": pair.pps, "mac": mac, "vlan": pair.vlan, "reason": pair.reason},
+                numbers={"pps": pair.least_pps, "mac": mac, "vlan": pair.vlan, "reason": pair.reason},
                 cause="Its queue was cleared and freed when it left; until the network has learned where it "
                 "is now, its frames come here, find no filter and no port, and are dropped by the switch.",
                 fix="Nothing to mend here while it is elsewhere; if it is back, give it a queue again",
@@ -210,7 +212,7 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                     powershell.vmq_weight(vm, 100),
                 ],
                 measure="its frames in the default queue",
-                value=pair.pps,
+                value=pair.least_pps,
                 vm=vm,
                 mac=mac,
                 vlan=pair.vlan,

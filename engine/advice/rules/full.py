@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.advice import powershell
-from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen
+from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding, Number, Request
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default
@@ -12,6 +12,8 @@ from engine.advice.rules.queues import unserved
 from engine.advice.rules.rule import Rule
 from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
+from engine.view.adapter import AdapterView
+from engine.view.rows import CpuView, QueueView
 
 _WORTH_IT = 0.05
 """A move that makes the busier of two processors less busy by less than this is none to make."""
@@ -36,18 +38,18 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
     for cpu in evidence.cpus:
         if cpu.load is None or cpu.load < thresholds.busy_load or _half_a_core(evidence, cpu):
             continue
-        dropping = [one for one in cpu.queues if one.rate("dropped_no_buffer") and not one.config.vm_paused]
+        dropping = [one for one in cpu.queues if one.rate("dropped_no_buffer") and not one.known.vm_paused]
         if not dropping or is_of_team(evidence, dropping):
             continue
         heaviest = max(cpu.queues, key=lambda one: (one.cycles, -one.queue_id))
-        adapter = evidence.by_name[heaviest.adapter.name]
-        if heaviest.queue_id == 0 and (cpu.part(heaviest) or 0.0) >= thresholds.busy_load:
+        adapter = evidence.by_name[heaviest.adapter]
+        if heaviest.queue_id == 0 and (cpu.share(heaviest) or 0.0) >= thresholds.busy_load:
             if not unserved(adapter, thresholds):  # else those VMs are what is said
                 yield _full_of_strays(evidence, adapter, cpu, heaviest)
             continue
         if cpu.id in spread_out:
             continue
-        others = [one for one in eligible(evidence, adapter) if one.id != cpu.id]
+        others = [one for one in eligible(evidence, adapter) if one.cpu != cpu.id]
         room = Room(evidence)
         if requests := _evened(room, cpu, heaviest, others):
             yield _uneven(evidence, thresholds, adapter, cpu, others, requests, room)
@@ -58,16 +60,18 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
             yield _overload(evidence, adapter, cpu, others)
 
 
-def _half_a_core(evidence: Evidence, cpu: CpuSeen) -> bool:
+def _half_a_core(evidence: Evidence, cpu: CpuView) -> bool:
     """Whether it shares a core with a busy one, of which another rule tells."""
     sibling = evidence.cpu.get(cpu.id ^ 1)
     return (
-        evidence.config.hyperthreading and sibling is not None and any(one.pps > 0 for one in sibling.queues)
+        evidence.config.hyperthreading
+        and sibling is not None
+        and any(one.known_pps > 0 for one in sibling.queues)
     )
 
 
 def _found(
-    evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, numbers: dict[str, Number], **words: Any
+    evidence: Evidence, adapter: AdapterView, cpu: CpuView, numbers: dict[str, Number], **words: Any
 ) -> Finding:
     return Finding(
         rule="full-processor",
@@ -77,11 +81,11 @@ def _found(
         measure="frames dropped for want of a buffer, in all",
         value=evidence.rate("dropped_no_buffer"),
         cpu=cpu.id,
-        **{"key": f"cpu {cpu.id}", "where": f"processor {cpu.config.name}", **words},
+        **{"key": f"cpu {cpu.id}", "where": f"processor {cpu.known.name}", **words},
     )
 
 
-def _among(thresholds: AdviceThresholds, others: Sequence[CpuSeen]) -> tuple[str, dict[str, Number]]:
+def _among(thresholds: AdviceThresholds, others: Sequence[CpuView]) -> tuple[str, dict[str, Number]]:
     """How busy the other processors are: in words, and the numbers."""
     busy = sum((one.load or 0.0) >= thresholds.busy_load for one in others)
     idle = sum((one.load or 0.0) <= thresholds.idle_load for one in others)
@@ -92,9 +96,9 @@ def _among(thresholds: AdviceThresholds, others: Sequence[CpuSeen]) -> tuple[str
 def _uneven(
     evidence: Evidence,
     thresholds: AdviceThresholds,
-    adapter: AdapterSeen,
-    cpu: CpuSeen,
-    others: Sequence[CpuSeen],
+    adapter: AdapterView,
+    cpu: CpuView,
+    others: Sequence[CpuView],
     requests: list[Request],
     room: Room,
 ) -> Finding:
@@ -107,11 +111,11 @@ def _uneven(
         adapter,
         cpu,
         {"queues": len(cpu.queues), **numbers},
-        says=f"processor {cpu.config.name} has no time left and drops frames; {words}",
+        says=f"processor {cpu.known.name} has no time left and drops frames; {words}",
         cause="Queues were spread without regard to the frames they bring: others have less to do.",
         fix="Move queues to processors that have less to do",
         requests=requests,
-        commands=[powershell.adapter_vmq(adapter.name, sorted({cpu.id, *(one.id for one in others)}))],
+        commands=[powershell.adapter_vmq(adapter.name, sorted({cpu.id, *(one.cpu for one in others)}))],
         after=max(0.0, drops - (cpu.drops or 0.0)) if fits and drops is not None else None,
         estimated=True,
     )
@@ -120,26 +124,26 @@ def _uneven(
 def _one_that_fills(
     evidence: Evidence,
     thresholds: AdviceThresholds,
-    adapter: AdapterSeen,
-    cpu: CpuSeen,
-    others: Sequence[CpuSeen],
-    heaviest: QueueSeen,
+    adapter: AdapterView,
+    cpu: CpuView,
+    others: Sequence[CpuView],
+    heaviest: QueueView,
 ) -> Finding:
     words, numbers = _among(thresholds, others)
-    vm = heaviest.config.vm
+    vm = heaviest.vm
     return _found(
         evidence,
         adapter,
         cpu,
-        {"pps": heaviest.pps, **numbers},
-        says=f"{heaviest.called} has most of processor {cpu.config.name}, which drops frames; {words}",
+        {"pps": heaviest.known_pps, **numbers},
+        says=f"{heaviest.called} has most of processor {cpu.known.name}, which drops frames; {words}",
         cause="A queue uses exactly one processor, and no other one has room for what this one does.",
         fix="Let its VM have several queues (VMMQ) and spread its flows in the guest (vRSS)",
         commands=[powershell.multi_queue(vm, 4)] if vm else [],
     )
 
 
-def _overload(evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, others: Sequence[CpuSeen]) -> Finding:
+def _overload(evidence: Evidence, adapter: AdapterView, cpu: CpuView, others: Sequence[CpuView]) -> Finding:
     count = len(others) + 1
     return _found(
         evidence,
@@ -155,7 +159,7 @@ def _overload(evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, others: Se
     )
 
 
-def _evened(room: Room, cpu: CpuSeen, heaviest: QueueSeen, others: Sequence[CpuSeen]) -> list[Request]:
+def _evened(room: Room, cpu: CpuView, heaviest: QueueView, others: Sequence[CpuView]) -> list[Request]:
     """Moves of its queues, each to the processor with least to do, as long as that evens the two out.
 
     The heaviest stays, or, where there is one, the default queue.
@@ -170,16 +174,16 @@ def _evened(room: Room, cpu: CpuSeen, heaviest: QueueSeen, others: Sequence[CpuS
     return requests
 
 
-def _full_of_strays(evidence: Evidence, adapter: AdapterSeen, cpu: CpuSeen, default: QueueSeen) -> Finding:
+def _full_of_strays(evidence: Evidence, adapter: AdapterView, cpu: CpuView, default: QueueView) -> Finding:
     """Most of what it does is for the default queue."""
-    counts = {reason: adapter.reasons.rate((0,), reason) or 0.0 for reason in _FRAMES_OF}
+    counts = {reason: adapter.reason(reason) or 0.0 for reason in _FRAMES_OF}
     most = max(counts, key=lambda reason: counts[reason])
     return _found(
         evidence,
         adapter,
         cpu,
-        {"default_queue_pps": default.pps, f"{most}_pps": counts[most]},
-        says=f"the default queue fills processor {cpu.config.name}, most of it with {_FRAMES_OF[most]}",
+        {"default_queue_pps": default.known_pps, f"{most}_pps": counts[most]},
+        says=f"the default queue fills processor {cpu.known.name}, most of it with {_FRAMES_OF[most]}",
         cause="What no filter takes is the default queue's, and one processor sorts it all by software.",
         fix=f"Find out where the {_FRAMES_OF[most]} come from: no queue of a VM can take them",
         commands=[f"Get-NetAdapterStatistics -Name {powershell.quoted(adapter.name)} | Format-List *"],

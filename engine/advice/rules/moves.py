@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.advice import powershell
-from engine.advice.evidence import AdapterSeen, Evidence, QueueSeen
+from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding, Request
 from engine.advice.foresight import foreseen, if_on
 from engine.advice.room import Room, eligible
@@ -15,6 +15,8 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.balance.decide import Move
 from engine.counted import noun
 from engine.ndis.processors import processor_name, processor_names
+from engine.view.adapter import AdapterView
+from engine.view.rows import QueueView
 
 _LONGEST_REST_MS = 3_600_000
 
@@ -34,7 +36,7 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
     since_ns = evidence.stats.sim_time_ns - int(thresholds.churn_s * 1e9)
     for adapter in evidence.adapters:
         for queue in adapter.queues:
-            key = (adapter.name, queue.queue_id, queue.config.generation)
+            key = (adapter.name, queue.queue_id, queue.generation)
             moves = [one for one in evidence.trace.moves.get(key, ()) if one.at_ns >= since_ns]
             if len(moves) < thresholds.churn_moves:
                 continue
@@ -62,14 +64,14 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
                 measure="moves within the last while",
                 value=float(len(moves)),
                 queue_id=queue.queue_id,
-                vm=queue.config.vm,
+                vm=queue.vm,
             )
 
 
-def _home(evidence: Evidence, adapter: AdapterSeen, queue: QueueSeen) -> _Remedy:
+def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy:
     """Whoever moves it should stop."""
     cool = Room(evidence).coolest(eligible(evidence, adapter))
-    target = queue.config.cpu if cool is None else cool
+    target = queue.known.cpu if cool is None else cool
     return _Remedy(
         "Something moves the queue to follow its load, and the load follows the queue: caches are cold after "
         "each move, and nothing is gained.",
@@ -128,7 +130,7 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         severity="note",
         adapter=adapter.name,
         key="host",
-        where=f"processor {cpu.config.name}",
+        where=f"processor {cpu.known.name}",
         says=f"the balancer is off; it would move queues of {noun(len(moves), 'processor')}"
         f" {processor_names(moves)} to others that have less to do",
         numbers={
@@ -139,11 +141,11 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         },
         cause="A plan is made for some load. When the load is another, queues stay where they were put, "
         "however full their processor is, until somebody moves them.",
-        fix=f"Turn the balancer on: it would move {queue.called} of {adapter.name} from {cpu.config.name} to "
+        fix=f"Turn the balancer on: it would move {queue.called} of {adapter.name} from {cpu.known.name} to "
         f"{processor_name(first.target)} first",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
-        commands=[powershell.adapter_vmq(adapter.name, [one.id for one in eligible(evidence, adapter)])],
-        measure=f"load of processor {cpu.config.name}",
+        commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in eligible(evidence, adapter)])],
+        measure=f"load of processor {cpu.known.name}",
         value=cpu.load,
         after=min(1.0, made[-1].source_after),
         estimated=True,

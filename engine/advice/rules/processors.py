@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from engine.advice import powershell
-from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen
+from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
 from engine.advice.rules.rule import Rule
@@ -11,6 +11,8 @@ from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.telemetry.config import FilterConfig
+from engine.view.adapter import AdapterView
+from engine.view.rows import CpuView, QueueView
 
 
 def cpu_load(evidence: Evidence, finding: Finding) -> float | None:
@@ -19,7 +21,7 @@ def cpu_load(evidence: Evidence, finding: Finding) -> float | None:
     return cpu.load if cpu else None
 
 
-def _idle(evidence: Evidence, adapter: AdapterSeen, thresholds: AdviceThresholds) -> list[CpuSeen]:
+def _idle(evidence: Evidence, adapter: AdapterView, thresholds: AdviceThresholds) -> list[CpuView]:
     """Processors that could take a queue of the adapter."""
     return [
         cpu
@@ -36,13 +38,13 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
     """A busy processor serves the default queue and VMs' queues, while others idle."""
     for adapter in evidence.adapters:
         default = adapter.default
-        cpu = evidence.cpu.get(default.config.cpu) if default else None
+        cpu = evidence.cpu.get(default.known.cpu) if default else None
         if cpu is None or cpu.load is None or cpu.load < thresholds.busy_load:
             continue
         queues = [
-            one for one in adapter.of_vms if one.config.cpu == cpu.id and one.pps >= thresholds.idle_pps
+            one for one in adapter.of_vms if one.known.cpu == cpu.id and one.known_pps >= thresholds.idle_pps
         ]
-        idle = [one for one in _idle(evidence, adapter, thresholds) if one.id != cpu.id]
+        idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
         if not queues or not idle:
             continue
         room = Room(evidence)
@@ -52,14 +54,14 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
             severity="bad" if cpu.load >= 0.99 else "warn",
             adapter=adapter.name,
             key=f"cpu {cpu.id}",
-            where=f"processor {cpu.config.name}",
-            says=f"{len(queues)} busy queues share processor {cpu.config.name} with the default queue",
+            where=f"processor {cpu.known.name}",
+            says=f"{len(queues)} busy queues share processor {cpu.known.name} with the default queue",
             numbers={
                 "load": cpu.load,
                 "drops_pps": cpu.drops,
                 "queues": len(queues),
                 "idle_processors": len(idle),
-                "default_queue_pps": default.pps if default else None,
+                "default_queue_pps": default.known_pps if default else None,
             },
             cause=(
                 "The base processor was left at 0, where the default queue and the rest of the host work, so "
@@ -70,7 +72,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
             ),
             fix=f"Spread its queues over {len(idle)} idle processors",
             requests=requests,
-            commands=[powershell.adapter_vmq(adapter.name, [one.id for one in idle])],
+            commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in idle])],
             measure="load of the processor",
             value=cpu.load,
             after=_estimate(requests, room, cpu.id),
@@ -84,27 +86,29 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
     for cpu in evidence.cpus:
         if cpu.load is None or cpu.load < thresholds.busy_load:
             continue
-        busy = [one for one in cpu.queues if one.queue_id != 0 and one.pps >= thresholds.idle_pps]
-        if len(busy) < 2 or len(busy) < len([one for one in cpu.queues if one.pps >= thresholds.idle_pps]):
+        busy = [one for one in cpu.queues if one.queue_id != 0 and one.known_pps >= thresholds.idle_pps]
+        if len(busy) < 2 or len(busy) < len(
+            [one for one in cpu.queues if one.known_pps >= thresholds.idle_pps]
+        ):
             continue  # with the default queue it is another rule's
         if is_of_team(evidence, busy):
             continue  # likewise
-        adapter = evidence.by_name[busy[0].adapter.name]
-        idle = [one for one in _idle(evidence, adapter, thresholds) if one.id != cpu.id]
+        adapter = evidence.by_name[busy[0].adapter]
+        idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
         if not idle:
             continue
         room = Room(evidence)
         heaviest = max(busy, key=lambda one: (one.cycles, -one.queue_id))
         requests = room.spread([one for one in busy if one is not heaviest], idle)
         moved = dict.fromkeys(str(one.params["adapter"]) for one in requests) or [adapter.name]
-        processors = [cpu.id, *(one.id for one in idle)]
+        processors = [cpu.id, *(one.cpu for one in idle)]
         yield Finding(
             rule="piled-queues",
             severity="bad" if cpu.load >= 0.99 else "warn",
             adapter=adapter.name,
             key=f"cpu {cpu.id}",
-            where=f"processor {cpu.config.name}",
-            says=f"{len(busy)} busy queues on processor {cpu.config.name} alone",
+            where=f"processor {cpu.known.name}",
+            says=f"{len(busy)} busy queues on processor {cpu.known.name} alone",
             numbers={
                 "load": cpu.load,
                 "drops_pps": cpu.drops,
@@ -130,13 +134,13 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         if cpu.load is None or cpu.load < thresholds.busy_load:
             continue
         queue = max((one for one in cpu.queues if one.queue_id), key=lambda one: one.cycles, default=None)
-        if queue is None or (cpu.part(queue) or 0) < 0.9 * cpu.load:
+        if queue is None or (cpu.share(queue) or 0) < 0.9 * cpu.load:
             continue
-        adapter = evidence.by_name[queue.adapter.name]
-        idle = [one for one in _idle(evidence, adapter, thresholds) if one.id != cpu.id]
+        adapter = evidence.by_name[queue.adapter]
+        idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
         if not idle or (evidence.config.hyperthreading and _sibling_serves(evidence, queue)):
             continue  # with half a core nothing is said of the queue
-        vm = queue.config.vm
+        vm = queue.vm
         requests = _split(adapter, queue, Room(evidence).coolest(idle))
         yield Finding(
             rule="one-queue-one-processor",
@@ -144,7 +148,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             adapter=adapter.name,
             key=queue.key,
             where=queue.called,
-            says=f"{queue.called} fills processor {cpu.config.name}, and {len(idle)} others idle",
+            says=f"{queue.called} fills processor {cpu.known.name}, and {len(idle)} others idle",
             numbers={
                 "load": cpu.load,
                 "pps": queue.rate("steered_frames"),
@@ -161,7 +165,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             commands=[powershell.multi_queue(vm, 4)] if vm else [],
             measure="load of the processor",
             value=cpu.load,
-            after=min(1.0, cpu.wanted(queue) * _kept(adapter, queue)) if requests else None,
+            after=min(1.0, cpu.demand(queue) * _kept(adapter, queue)) if requests else None,
             estimated=True,
             cpu=cpu.id,
             queue_id=queue.queue_id,
@@ -169,41 +173,37 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         )
 
 
-def _kept(adapter: AdapterSeen, queue: QueueSeen) -> float:
+def _kept(adapter: AdapterView, queue: QueueView) -> float:
     """The part of its frames that a queue keeps when it is split."""
-    rates = [
-        adapter.filters.rate((one.filter_id,), "matched_frames") or 0.0 for one in _by_rate(adapter, queue)
-    ]
+    rates = [adapter.matched_pps(one.filter_id) or 0.0 for one in _by_rate(adapter, queue)]
     return sum(rates[0::2]) / sum(rates) if sum(rates) else 1.0
 
 
-def _by_rate(adapter: AdapterSeen, queue: QueueSeen) -> list[FilterConfig]:
+def _by_rate(adapter: AdapterView, queue: QueueView) -> list[FilterConfig]:
     """A queue's filters, the one that matches most first."""
-    return sorted(
-        queue.filters, key=lambda one: -(adapter.filters.rate((one.filter_id,), "matched_frames") or 0)
-    )
+    return sorted(queue.filters, key=lambda one: -(adapter.matched_pps(one.filter_id) or 0))
 
 
-def _split(adapter: AdapterSeen, queue: QueueSeen, target: int | None) -> list[Request]:
+def _split(adapter: AdapterView, queue: QueueView, target: int | None) -> list[Request]:
     """Give about half of what a queue's filters match to a queue of its own, on another processor."""
     filters = _by_rate(adapter, queue)
     if len(filters) < 2 or target is None or adapter.free_queues < 1:
         return []
     moved = filters[1::2]
-    buffers, before = buffers_from(adapter, queue.config.buffers, without=queue.queue_id)
-    if buffers < queue.config.buffers // 2:
-        buffers, before = queue.config.buffers // 2, [resize(adapter, queue, -(-queue.config.buffers // 2))]
+    buffers, before = buffers_from(adapter, queue.known.buffers, without=queue.queue_id)
+    if buffers < queue.known.buffers // 2:
+        buffers, before = queue.known.buffers // 2, [resize(adapter, queue, -(-queue.known.buffers // 2))]
     base = {"adapter": adapter.name, "queue_id": queue.queue_id}
     clears = [Request(op="clear_filter", params={**base, "filter_id": one.filter_id}) for one in moved]
     return give_queue(
         adapter,
-        queue.config.vm or queue.config.name,
+        queue.vm or queue.known.name,
         [(one.mac, one.vlan) for one in moved],
         target,
         max(1, buffers),
         before=before,
         between=clears,
-        name=f"{queue.config.name} 2"[:256],
+        name=f"{queue.known.name} 2"[:256],
     )
 
 
@@ -212,13 +212,13 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
     if not evidence.config.hyperthreading:
         return
     for adapter in evidence.adapters:
-        odd = [one for one in adapter.queues if one.config.cpu % 2]
+        odd = [one for one in adapter.queues if one.known.cpu % 2]
         if not odd:
             continue
         even = [cpu for cpu in eligible(evidence, adapter) if cpu.id % 2 == 0]
         sharing = sum(1 for one in odd if _sibling_serves(evidence, one))
         room = Room(evidence)
-        cpus = [evidence.cpu.get(one.config.cpu) for one in odd]
+        cpus = [evidence.cpu.get(one.known.cpu) for one in odd]
         slowest = max((cpu.load or 0.0 for cpu in cpus if cpu is not None), default=0.0)
         yield Finding(
             rule="odd-processors",
@@ -241,26 +241,26 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         )
 
 
-def _sibling_serves(evidence: Evidence, queue: QueueSeen) -> bool:
-    other = evidence.cpu.get(queue.config.cpu ^ 1)
-    return other is not None and any(one.pps > 0 for one in other.queues)
+def _sibling_serves(evidence: Evidence, queue: QueueView) -> bool:
+    other = evidence.cpu.get(queue.known.cpu ^ 1)
+    return other is not None and any(one.known_pps > 0 for one in other.queues)
 
 
 def _odd_count(evidence: Evidence, finding: Finding) -> float | None:
     adapter = evidence.by_name.get(finding.adapter)
-    return None if adapter is None else float(sum(one.config.cpu % 2 for one in adapter.queues))
+    return None if adapter is None else float(sum(one.known.cpu % 2 for one in adapter.queues))
 
 
 def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Queues on processors of another NUMA node than their adapter's."""
     for adapter in evidence.adapters:
-        node = adapter.config.numa_node
+        node = adapter.known.numa_node
         far = [
             one
             for one in adapter.queues
-            if one.config.cpu in evidence.cpu and evidence.cpu[one.config.cpu].config.numa_node != node
+            if one.known.cpu in evidence.cpu and evidence.cpu[one.known.cpu].known.numa_node != node
         ]
-        near = [cpu for cpu in eligible(evidence, adapter) if cpu.config.numa_node == node]
+        near = [cpu for cpu in eligible(evidence, adapter) if cpu.known.numa_node == node]
         if not far or not near:
             continue
         bytes_far = sum(one.rate("steered_bytes") or 0.0 for one in far)
@@ -289,8 +289,8 @@ def _far_count(evidence: Evidence, finding: Finding) -> float | None:
     adapter = evidence.by_name.get(finding.adapter)
     if adapter is None:
         return None
-    cpus = [evidence.cpu.get(one.config.cpu) for one in adapter.queues]
-    return float(sum(cpu is not None and cpu.config.numa_node != adapter.config.numa_node for cpu in cpus))
+    cpus = [evidence.cpu.get(one.known.cpu) for one in adapter.queues]
+    return float(sum(cpu is not None and cpu.known.numa_node != adapter.known.numa_node for cpu in cpus))
 
 
 RULES = (

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 from engine.advice import powershell
-from engine.advice.evidence import AdapterSeen, Evidence, PairSeen, QueueSeen
+from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize, take_away
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
+from engine.view.adapter import AdapterView
+from engine.view.pairs import PairView
+from engine.view.rows import QueueView
 
 _BUFFERS = 512
 _FEWEST = 16
@@ -20,21 +23,21 @@ def pair_pps(evidence: Evidence, finding: Finding) -> float | None:
     return None if adapter is None else adapter.pair_pps(finding.mac, finding.vlan)
 
 
-def unserved(adapter: AdapterSeen, thresholds: AdviceThresholds) -> list[PairSeen]:
+def unserved(adapter: AdapterView, thresholds: AdviceThresholds) -> list[PairView]:
     """Pairs of VMs that have no queue at all, most frames first."""
     found = [
         pair
         for pair in adapter.pairs
         if pair.reason == "no_queue"
-        and pair.vm is not None
-        and pair.pps >= thresholds.busy_vm_pps
-        and adapter.queue_of(pair.vm) is None
+        and pair.port_vm is not None
+        and pair.least_pps >= thresholds.busy_vm_pps
+        and adapter.queue_of(pair.port_vm) is None
     ]
-    return sorted(found, key=lambda pair: -pair.pps)
+    return sorted(found, key=lambda pair: -pair.least_pps)
 
 
-def _of_vm(pair: PairSeen, adapter: AdapterSeen) -> str:
-    return pair.vm or f"{pair.mac} on {adapter.name}"
+def _of_vm(pair: PairView, adapter: AdapterView) -> str:
+    return pair.port_vm or f"{pair.mac} on {adapter.name}"
 
 
 def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -43,7 +46,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
         if adapter.free_queues < 1:
             continue
         for pair in unserved(adapter, thresholds):
-            if any(one.config.vm == pair.vm and one.config.state != "running" for one in adapter.of_vms):
+            if any(one.vm == pair.port_vm and one.state != "running" for one in adapter.of_vms):
                 continue  # it has one that does not run: another rule's
             cpu = Room(evidence).coolest(eligible(evidence, adapter))
             buffers, before = buffers_from(adapter, _BUFFERS)
@@ -57,7 +60,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 where=vm,
                 says=f"{vm} has no queue: its frames go through the default queue",
                 numbers={
-                    "pps": pair.pps,
+                    "pps": pair.least_pps,
                     "queues_left": adapter.free_queues,
                     "mac": pair.mac,
                     "vlan": pair.vlan,
@@ -70,8 +73,8 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 else [],
                 commands=[powershell.vmq_weight(vm, 100)],
                 measure="its frames in the default queue",
-                value=pair.pps,
-                vm=pair.vm,
+                value=pair.least_pps,
+                vm=pair.port_vm,
                 mac=pair.mac,
                 vlan=pair.vlan,
             )
@@ -94,24 +97,24 @@ def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Itera
         if adapter.free_queues > 0 or not waiting:
             continue
         quiet = sorted(
-            (one for one in adapter.of_vms if one.config.state == "running" and one.config.vm is not None),
-            key=lambda one: (one.pps, one.queue_id),
+            (one for one in adapter.of_vms if one.state == "running" and one.vm is not None),
+            key=lambda one: (one.known_pps, one.queue_id),
         )
         for pair, queue in zip(waiting, quiet, strict=False):
-            if queue.pps >= pair.pps or (queue.pps < thresholds.idle_pps) is not idle:
+            if queue.known_pps >= pair.least_pps or (queue.known_pps < thresholds.idle_pps) is not idle:
                 continue
             yield _swapped(adapter, pair, queue, idle)
 
 
-def _swapped(adapter: AdapterSeen, pair: PairSeen, queue: QueueSeen, idle: bool) -> Finding:
-    vm, holder = _of_vm(pair, adapter), queue.config.vm or queue.config.name
-    vms = len({port.vm for port in adapter.config.ports})
+def _swapped(adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool) -> Finding:
+    vm, holder = _of_vm(pair, adapter), queue.vm or queue.known.name
+    vms = len({port.vm for port in adapter.known.ports})
     requests = give_queue(
         adapter,
         vm,
         [(pair.mac, pair.vlan)],
-        queue.config.cpu,
-        queue.config.buffers,
+        queue.known.cpu,
+        queue.known.buffers,
         before=take_away(adapter, queue),
         queue_id=min(queue.queue_id, adapter.next_queue_id),
     )
@@ -123,12 +126,12 @@ def _swapped(adapter: AdapterSeen, pair: PairSeen, queue: QueueSeen, idle: bool)
         where=vm,
         says=f"{holder} holds {queue.called} and gets no frames; {vm} is busy and has none"
         if idle
-        else f"{counted(vms, 'VM')}, {counted(adapter.config.max_queues, 'queue')}: {vm} has none and is"
+        else f"{counted(vms, 'VM')}, {counted(adapter.known.max_queues, 'queue')}: {vm} has none and is"
         f" busier than {holder}",
         numbers={
-            "pps": pair.pps,
-            "holder_pps": queue.pps,
-            "queues": adapter.config.max_queues,
+            "pps": pair.least_pps,
+            "holder_pps": queue.known_pps,
+            "queues": adapter.known.max_queues,
             "vms": vms,
         },
         cause="Queues go to VMs in the order in which they start, and stay with them, whatever they do."
@@ -139,9 +142,9 @@ def _swapped(adapter: AdapterSeen, pair: PairSeen, queue: QueueSeen, idle: bool)
         requests=requests,
         commands=[powershell.vmq_weight(holder, 0), powershell.vmq_weight(vm, 100)],
         measure="its frames in the default queue",
-        value=pair.pps,
+        value=pair.least_pps,
         queue_id=queue.queue_id,
-        vm=pair.vm,
+        vm=pair.port_vm,
         mac=pair.mac,
         vlan=pair.vlan,
     )
@@ -151,16 +154,14 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
     """A queue was allocated and never completed: it has no buffers and takes no frames."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
-            if queue.config.state not in ("allocated", "set"):
+            if queue.state not in ("allocated", "set"):
                 continue
-            since_ns = evidence.trace.uncompleted_since.get(
-                (adapter.name, queue.queue_id, queue.config.generation)
-            )
+            since_ns = evidence.trace.uncompleted_since.get((adapter.name, queue.queue_id, queue.generation))
             waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
             # What the start left so, at 0, nobody is about to complete.
             if since_ns and waited_s is not None and waited_s < thresholds.uncompleted_s:
                 continue
-            wanted, left = queue.config.buffers, adapter.buffers_left or 0
+            wanted, left = queue.known.buffers, adapter.buffers_left or 0
             buffers, requests = buffers_from(adapter, wanted, without=queue.queue_id)
             if _FEWEST <= buffers < wanted:
                 requests.append(resize(adapter, queue, buffers))
@@ -171,14 +172,14 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
                         params={"adapter": adapter.name, "queue_ids": [queue.queue_id]},
                     )
                 )
-            vm = queue.config.vm or queue.config.name
+            vm = queue.vm or queue.known.name
             yield Finding(
                 rule="never-completed",
                 severity="warn",
                 adapter=adapter.name,
                 key=queue.key,
                 where=queue.called,
-                says=f"{queue.called} is {queue.config.state}: its allocation was never completed",
+                says=f"{queue.called} is {queue.state}: its allocation was never completed",
                 numbers={
                     "waited_s": waited_s,
                     "suggested_buffers": wanted,
@@ -200,7 +201,7 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
                 after=float(min(buffers, wanted)) if requests else None,
                 estimated=True,
                 queue_id=queue.queue_id,
-                vm=queue.config.vm,
+                vm=queue.vm,
             )
 
 
@@ -215,16 +216,18 @@ def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
     """A paused queue (it has no filter) while frames for its VM fall to the default queue."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
-            if queue.config.state != "paused" or queue.config.vm is None:
+            if queue.state != "paused" or queue.vm is None:
                 continue
             pairs = [
                 one
                 for one in adapter.pairs
-                if one.reason == "no_queue" and one.vm == queue.config.vm and one.pps >= thresholds.stray_pps
+                if one.reason == "no_queue"
+                and one.port_vm == queue.vm
+                and one.least_pps >= thresholds.stray_pps
             ]
             if not pairs:
                 continue
-            first = max(pairs, key=lambda one: one.pps)
+            first = max(pairs, key=lambda one: one.least_pps)
             yield Finding(
                 rule="paused-queue",
                 severity="warn",
@@ -233,7 +236,7 @@ def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                 where=queue.called,
                 says=f"{queue.called} is paused, without a filter, and frames for its VM come",
                 numbers={
-                    "pps": sum(one.pps for one in pairs),
+                    "pps": sum(one.least_pps for one in pairs),
                     "buffers": queue.count("total_buffers"),
                     "mac": first.mac,
                     "vlan": first.vlan,
@@ -254,15 +257,15 @@ def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                     for one in pairs
                 ],
                 commands=[
-                    powershell.vmq_weight(queue.config.vm, 0),
-                    powershell.vmq_weight(queue.config.vm, 100),
+                    powershell.vmq_weight(queue.vm, 0),
+                    powershell.vmq_weight(queue.vm, 100),
                 ],
                 measure="its VM's frames in the default queue",
                 value=first.pps,
                 after=0.0,
                 estimated=True,
                 queue_id=queue.queue_id,
-                vm=queue.config.vm,
+                vm=queue.vm,
                 mac=first.mac,
                 vlan=first.vlan,
             )
@@ -272,15 +275,15 @@ def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
     """A free that waits for buffers which a VM does not return."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
-            if queue.config.state not in ("dma_stopped", "freeing"):
+            if queue.state not in ("dma_stopped", "freeing"):
                 continue
-            key = (adapter.name, queue.queue_id, queue.config.generation)
+            key = (adapter.name, queue.queue_id, queue.generation)
             since_ns = evidence.trace.freeing_since.get(key)
             waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
             if waited_s is not None and waited_s < thresholds.free_pending_s:
                 continue
-            vm, held = queue.config.vm, queue.count("outstanding")
-            paused = queue.config.vm_paused
+            vm, held = queue.vm, queue.count("outstanding")
+            paused = queue.known.vm_paused
             holder = vm or "its VM"
             op = "resume_vm" if paused else "remove_vm"
             yield Finding(
@@ -314,7 +317,7 @@ def _held(evidence: Evidence, finding: Finding) -> float | None:
     if adapter is None:
         return None
     queue = adapter.by_id.get(finding.queue_id if finding.queue_id is not None else -1)
-    if queue is None or queue.config.state not in ("dma_stopped", "freeing"):
+    if queue is None or queue.state not in ("dma_stopped", "freeing"):
         return 0.0  # it is gone
     count = queue.count("outstanding")
     return None if count is None else float(count)

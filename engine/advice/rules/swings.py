@@ -58,13 +58,13 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
         severity="bad",
         adapter=adapter.name,
         key="host",
-        where=f"processor {cpu.config.name}",
+        where=f"processor {cpu.known.name}",
         says=f"{noun(len(found), 'processor')} {processor_names(found)} dropped frames while full for a "
         "time; on the whole there is room",
         numbers={
             "load": cpu.load,
             "worst_load": then.cpu[number].load,
-            "from_s": end_s - then.seconds,
+            "from_s": end_s - then.span_s,
             "to_s": end_s,
             "worst_drops_pps": swing.drops_pps,
             "full_processors": len(found),
@@ -72,9 +72,9 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
         cause="The load swings between VMs: their processors have time enough on average and too little at "
         "the moment, and a queue stays on its processor whatever the others do.",
         fix=f"Turn the balancer on: then it would have moved {queue.called} of {adapter.name} from "
-        f"{cpu.config.name} to {processor_name(move.target)}",
+        f"{cpu.known.name} to {processor_name(move.target)}",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
-        commands=[powershell.adapter_vmq(adapter.name, [one.id for one in eligible(evidence, adapter)])],
+        commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in eligible(evidence, adapter)])],
         measure="frames dropped for want of a buffer, in all",
         value=evidence.rate("dropped_no_buffer"),
         cpu=number,

@@ -6,13 +6,15 @@ from itertools import pairwise
 from typing import TypeVar
 
 from engine.advice import powershell
-from engine.advice.evidence import AdapterSeen, CpuSeen, Evidence, QueueSeen, TeamSeen
+from engine.advice.evidence import Evidence, Team
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, eligible
 from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted, noun
 from engine.ndis.processors import processor_names
+from engine.view.adapter import AdapterView
+from engine.view.rows import CpuView, QueueView
 
 _Thing = TypeVar("_Thing")
 
@@ -26,7 +28,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
         shared = _shared(_sets(team))
         if not shared:
             continue
-        queues = [one for one in _queues(team) if one.home_cpu in shared]
+        queues = [one for one in _queues(team) if one.planned_cpu in shared]
         loads = [cpu.load for cpu in evidence.cpus if cpu.id in shared and cpu.load is not None]
         load = max(loads, default=None)
         busy = _by_busy_members(queues, thresholds)
@@ -35,7 +37,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
         yield Finding(
             rule="team-overlap",
             severity="note" if not busy else "bad" if load is not None and load >= 0.99 else "warn",
-            adapter=team.members[0].name,
+            adapter=team.members[0].adapter,
             key=f"team {team.name}",
             where=f"team {team.name}",
             says=f"{team.name} (sum of queues): members share {noun(len(shared), 'processor')} "
@@ -70,15 +72,17 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
         uncommon = _uncommon(sets)
         if not uncommon:
             continue
-        members = [one for one in team.members if sets.get(one.name)]
+        members = [one for one in team.members if sets.get(one.adapter)]
         target = _common(members, Room(evidence), evidence)
         split = _split_vms(members)
-        traffic = any(one.pps >= thresholds.idle_pps for one in _queues(team) if one.home_cpu in uncommon)
+        traffic = any(
+            one.known_pps >= thresholds.idle_pps for one in _queues(team) if one.planned_cpu in uncommon
+        )
         words = "; ".join(f"{name} {processor_names(cpus)}" for name, cpus in sets.items())
         yield Finding(
             rule="team-differs",
             severity="warn" if traffic else "note",
-            adapter=team.members[0].name,
+            adapter=team.members[0].adapter,
             key=f"team {team.name}",
             where=f"team {team.name}",
             says=f"{team.name} (min of queues): members use different processors: {words}",
@@ -95,7 +99,7 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
             fix=f"Let all members use processors {processor_names(set(target.values()))}, and a VM's queues "
             "the same one",
             requests=_onto(members, target),
-            commands=[powershell.adapter_vmq(one.name, sorted(set(target.values()))) for one in members],
+            commands=[powershell.adapter_vmq(one.adapter, sorted(set(target.values()))) for one in members],
             measure="processors that not every member uses",
             value=float(len(uncommon)),
             after=0.0,
@@ -106,33 +110,33 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
 # --- what there is --------------------------------------------------------------------------------
 
 
-def _teams(evidence: Evidence, mode: str) -> Iterator[TeamSeen]:
+def _teams(evidence: Evidence, mode: str) -> Iterator[Team]:
     """Teams of a mode, whose queues are all on processors that are told of."""
     for team in evidence.teams:
-        if team.mode == mode and all(one.home_cpu in evidence.cpu for one in _queues(team)):
+        if team.mode == mode and all(one.planned_cpu in evidence.cpu for one in _queues(team)):
             yield team
 
 
-def is_of_team(evidence: Evidence, queues: Sequence[QueueSeen]) -> bool:
+def is_of_team(evidence: Evidence, queues: Sequence[QueueView]) -> bool:
     """Whether queues of one processor are there only because members of a team in sum mode share it."""
-    names = [queue.adapter.name for queue in queues]
+    names = [queue.adapter for queue in queues]
     return len(set(names)) == len(names) > 1 and any(
         set(names) <= {member.name for member in team.members} for team in _teams(evidence, "sum")
     )
 
 
-def _queues(team: TeamSeen) -> list[QueueSeen]:
+def _queues(team: Team) -> list[QueueView]:
     """The VMs' queues of all members; those that are going no more."""
     return [queue for member in team.members for queue in _of_vms(member)]
 
 
-def _of_vms(member: AdapterSeen) -> list[QueueSeen]:
-    return [one for one in member.of_vms if one.config.state not in ("dma_stopped", "freeing")]
+def _of_vms(member: AdapterView) -> list[QueueView]:
+    return [one for one in member.of_vms if one.state not in ("dma_stopped", "freeing")]
 
 
-def _sets(team: TeamSeen) -> Sets:
+def _sets(team: Team) -> Sets:
     """By member that has queues: the processors they were given. What the balancer does is not the plan."""
-    sets = {one.name: frozenset(queue.home_cpu for queue in _of_vms(one)) for one in team.members}
+    sets = {one.adapter: frozenset(queue.planned_cpu for queue in _of_vms(one)) for one in team.members}
     return {name: cpus for name, cpus in sets.items() if cpus}
 
 
@@ -148,22 +152,22 @@ def _uncommon(sets: Sets) -> frozenset[int]:
     return frozenset().union(*every) - every[0].intersection(*every[1:]) if every else frozenset()
 
 
-def _called(queue: QueueSeen) -> str:
-    return queue.config.vm or queue.config.name
+def _called(queue: QueueView) -> str:
+    return queue.vm or queue.known.name
 
 
-def _by_busy_members(queues: Sequence[QueueSeen], thresholds: AdviceThresholds) -> int:
+def _by_busy_members(queues: Sequence[QueueView], thresholds: AdviceThresholds) -> int:
     """Processors to which more than one member brings frames."""
-    busy = {(one.home_cpu, one.adapter.name) for one in queues if one.pps >= thresholds.idle_pps}
+    busy = {(one.planned_cpu, one.adapter) for one in queues if one.known_pps >= thresholds.idle_pps}
     return sum(members > 1 for members in Counter(cpu for cpu, _ in busy).values())
 
 
-def _split_vms(members: Sequence[AdapterSeen]) -> set[str]:
+def _split_vms(members: Sequence[AdapterView]) -> set[str]:
     """VMs that are served by one processor here and by another there."""
     cpus: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for member in members:
         for queue in _of_vms(member):
-            cpus[_called(queue)][member.name].add(queue.home_cpu)
+            cpus[_called(queue)][member.name].add(queue.planned_cpu)
     return {vm for vm, used in cpus.items() if len({frozenset(one) for one in used.values()}) > 1}
 
 
@@ -175,14 +179,14 @@ def _sum(rates: Iterable[float | None]) -> float | None:
 # --- what to change -------------------------------------------------------------------------------
 
 
-def _parts(evidence: Evidence, team: TeamSeen) -> dict[str, list[int]]:
+def _parts(evidence: Evidence, team: Team) -> dict[str, list[int]]:
     """By member: neighbouring processors of its own, of its NUMA node; none where there are too few.
 
     Members keep to the order in which their queues lie now, so that as many as can be stay where they are.
     """
-    nodes: defaultdict[int, list[AdapterSeen]] = defaultdict(list)
+    nodes: defaultdict[int, list[AdapterView]] = defaultdict(list)
     for member in team.members:
-        nodes[member.config.numa_node].append(member)
+        nodes[member.known.numa_node].append(member)
     parts: dict[str, list[int]] = {}
     for members in nodes.values():
         cpus = _free_of_default(evidence, members)
@@ -196,7 +200,7 @@ def _parts(evidence: Evidence, team: TeamSeen) -> dict[str, list[int]]:
     return {member.name: parts[member.name] for member in team.members}
 
 
-def _free_of_default(evidence: Evidence, members: Sequence[AdapterSeen]) -> list[CpuSeen]:
+def _free_of_default(evidence: Evidence, members: Sequence[AdapterView]) -> list[CpuView]:
     """Processors that serve no member's default queue; where these are too few, those that some may use."""
     fitting = [{cpu.id for cpu in eligible(evidence, member)} for member in members]
     cpus = set.intersection(*fitting)
@@ -205,9 +209,9 @@ def _free_of_default(evidence: Evidence, members: Sequence[AdapterSeen]) -> list
     return [evidence.cpu[cpu] for cpu in sorted(cpus)]
 
 
-def _middle(member: AdapterSeen) -> float:
+def _middle(member: AdapterView) -> float:
     """Where a member's queues lie on average."""
-    cpus = [queue.home_cpu for queue in _of_vms(member)]
+    cpus = [queue.planned_cpu for queue in _of_vms(member)]
     return sum(cpus) / len(cpus) if cpus else float("inf")
 
 
@@ -217,12 +221,12 @@ def _cut(things: Sequence[_Thing], count: int) -> list[Sequence[_Thing]]:
     return [things[low:high] for low, high in pairwise(marks)]
 
 
-def _into(evidence: Evidence, team: TeamSeen, parts: Mapping[str, Sequence[int]]) -> list[Request]:
+def _into(evidence: Evidence, team: Team, parts: Mapping[str, Sequence[int]]) -> list[Request]:
     """Move what is outside of its member's part into it, the queue that takes most first."""
     room, requests = Room(evidence), []
     for member in team.members if parts else ():
         part = [evidence.cpu[cpu] for cpu in parts[member.name]]
-        outside = [one for one in _of_vms(member) if one.home_cpu not in parts[member.name]]
+        outside = [one for one in _of_vms(member) if one.planned_cpu not in parts[member.name]]
         for queue in sorted(outside, key=lambda one: (-one.cycles, one.queue_id)):
             target = room.coolest(part)
             assert target is not None
@@ -230,17 +234,17 @@ def _into(evidence: Evidence, team: TeamSeen, parts: Mapping[str, Sequence[int]]
     return requests
 
 
-def _common(members: Sequence[AdapterSeen], room: Room, evidence: Evidence) -> dict[tuple[str, int], int]:
+def _common(members: Sequence[AdapterView], room: Room, evidence: Evidence) -> dict[tuple[str, int], int]:
     """By adapter and queue: a processor, so that every member uses the same ones.
 
     A VM that has a queue on each member gets its processor on the member that uses most of them. The queues
     of others go to processors that are used so.
     """
-    first = max(members, key=lambda one: len({queue.home_cpu for queue in _of_vms(one)}))
+    first = max(members, key=lambda one: len({queue.planned_cpu for queue in _of_vms(one)}))
     everywhere = set.intersection(*(set(_numbered(member)) for member in members))
-    cpu_of = {unit: queue.home_cpu for unit, queue in _numbered(first).items() if unit in everywhere}
+    cpu_of = {unit: queue.planned_cpu for unit, queue in _numbered(first).items() if unit in everywhere}
     least = min(len(_of_vms(member)) for member in members)
-    cpus = sorted(set(cpu_of.values())) or sorted({one.home_cpu for one in _of_vms(first)})[:least]
+    cpus = sorted(set(cpu_of.values())) or sorted({one.planned_cpu for one in _of_vms(first)})[:least]
     target: dict[tuple[str, int], int] = {}
     for member in members:
         unused = [] if cpu_of else list(cpus)
@@ -254,7 +258,7 @@ def _common(members: Sequence[AdapterSeen], room: Room, evidence: Evidence) -> d
     return target
 
 
-def _numbered(member: AdapterSeen) -> dict[tuple[str, int], QueueSeen]:
+def _numbered(member: AdapterView) -> dict[tuple[str, int], QueueView]:
     """A member's queues by VM and, where that has several, their number."""
     counts: Counter[str] = Counter()
     queues = {}
@@ -264,7 +268,7 @@ def _numbered(member: AdapterSeen) -> dict[tuple[str, int], QueueSeen]:
     return queues
 
 
-def _onto(members: Sequence[AdapterSeen], target: Mapping[tuple[str, int], int]) -> list[Request]:
+def _onto(members: Sequence[AdapterView], target: Mapping[tuple[str, int], int]) -> list[Request]:
     """Move every queue that is elsewhere to its processor."""
     return [
         Request(
@@ -273,7 +277,7 @@ def _onto(members: Sequence[AdapterSeen], target: Mapping[tuple[str, int], int])
         )
         for member in members
         for queue in _of_vms(member)
-        if queue.home_cpu != (cpu := target[member.name, queue.queue_id])
+        if queue.planned_cpu != (cpu := target[member.name, queue.queue_id])
     ]
 
 

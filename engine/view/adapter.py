@@ -1,0 +1,188 @@
+"""An adapter at a moment: its port, its default queue, and what is left of its queues and buffers."""
+
+from collections.abc import Hashable, Sequence
+from functools import cached_property
+
+import msgspec
+
+from engine.telemetry.config import AdapterConfig, Vlan
+from engine.telemetry.stats import AdapterStats
+from engine.view.index import AdapterIndex
+from engine.view.pairs import PairView, pairs_of
+from engine.view.rates import CounterTable, known_sum, ratio
+from engine.view.rows import QueueTable, QueueView
+
+
+class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """An adapter: its port's counters, the default queue's reasons and pairs, and sums over its queues."""
+
+    adapter: str
+    index: AdapterIndex | None
+    now: AdapterStats
+    before: AdapterStats | None
+    seconds: float | None
+    queues: Sequence[QueueView]
+    queue_table: QueueTable
+    port: CounterTable
+    reasons: CounterTable
+    interface: CounterTable | None = None
+    """The kernel's counters of the live interface that feeds it, if one does."""
+
+    @property
+    def config(self) -> AdapterConfig | None:
+        return self.index.settings if self.index else None
+
+    @property
+    def known(self) -> AdapterConfig:
+        """The configuration of an adapter that has one, as all of an ``Evidence`` do."""
+        assert self.index is not None
+        return self.index.settings
+
+    @property
+    def name(self) -> str:
+        return self.adapter
+
+    @property
+    def identity(self) -> Hashable:
+        return self.adapter
+
+    @property
+    def steered_rate(self) -> float | None:
+        return self.queue_table.total_rate("steered_frames")
+
+    def count(self, name: str) -> int | None:
+        return self.port.count(name, 0)
+
+    def since(self, name: str) -> int | None:
+        return self.port.since(name, 0)
+
+    @property
+    def pps(self) -> float | None:
+        return self.port.rate("offered_frames", 0)
+
+    @property
+    def mbits(self) -> float | None:
+        rate = self.port.rate("offered_bytes", 0)
+        return None if rate is None else rate * 8e-6
+
+    @property
+    def team(self) -> str | None:
+        """The team it is a member of, and its mode."""
+        config = self.config
+        return f"{config.team} {config.team_mode}" if config is not None and config.team else None
+
+    @property
+    def team_words(self) -> str:
+        """The same in words: ``team0, sum of queues``; "" where it is in none."""
+        config = self.config
+        return f"{config.team}, {config.team_mode} of queues" if config is not None and config.team else ""
+
+    @property
+    def link_use(self) -> float | None:
+        mbits = self.mbits
+        return ratio(mbits, self.config.link_gbps * 1000 if self.config else None)
+
+    @property
+    def drops(self) -> float | None:
+        return self.queue_table.total_rate("dropped_no_buffer")
+
+    @property
+    def lost(self) -> float | None:
+        """Frames a second lost with workers that died, or for want of one."""
+        return self.queue_table.total_rate("lost_frames")
+
+    @property
+    def unread(self) -> float | None:
+        """Frames per second that its live interface lost before they were read; None without one."""
+        if self.interface is None:
+            return None
+        counters = ("kernel_dropped_frames", "interface_dropped_frames")
+        return known_sum(self.interface.rate(name, 0) for name in counters)
+
+    @property
+    def port_errors(self) -> float | None:
+        return known_sum((self.port.rate("runt", 0), self.port.rate("oversize", 0)))
+
+    def reason(self, name: str) -> float | None:
+        """Frames per second that the default queue took for this reason."""
+        return self.reasons.rate(name, 0)
+
+    @property
+    def default(self) -> QueueView | None:
+        """The default queue."""
+        return next((queue for queue in self.queues if queue.queue_id == 0), None)
+
+    @property
+    def default_pps(self) -> float | None:
+        default = self.default
+        return default.pps if default else None
+
+    @property
+    def buffers_given(self) -> int | None:
+        total = known_sum(queue.count("total_buffers") for queue in self.queues)
+        return None if total is None else int(total)
+
+    @property
+    def pairs_known(self) -> bool:
+        """Whether the engine sends whose frames the default queue took."""
+        return self.now.default_queue_top is not None
+
+    @cached_property
+    def pairs(self) -> Sequence[PairView]:
+        """The pairs whose frames the default queue took, in the order of the engine's sketch."""
+        before = self.before.default_queue_top if self.before else None
+        top = self.now.default_queue_top
+        return pairs_of(self.adapter, top, before, self.seconds, self.index, self.default_pps)
+
+    @cached_property
+    def by_id(self) -> dict[int, QueueView]:
+        """Its queues by id."""
+        return {one.queue_id: one for one in self.queues}
+
+    @cached_property
+    def of_vms(self) -> Sequence[QueueView]:
+        """Every queue but the default one."""
+        return [one for one in self.queues if one.queue_id != 0]
+
+    def queue_of(self, vm: str | None) -> QueueView | None:
+        """The first running queue of a VM."""
+        of_vm = (one for one in self.of_vms if one.vm == vm and vm is not None)
+        return next((one for one in of_vm if one.state == "running"), None)
+
+    @property
+    def free_queues(self) -> int:
+        """Queues that can still be allocated."""
+        return self.known.max_queues - len(self.of_vms)
+
+    @property
+    def next_queue_id(self) -> int:
+        """The id of the next queue: the lowest that is not in use."""
+        return next(number for number in range(1, len(self.by_id) + 2) if number not in self.by_id)
+
+    @cached_property
+    def buffers_left(self) -> int | None:
+        """Buffers that no queue has; None where that of a queue is unknown."""
+        counts = [one.count("total_buffers") for one in self.queues]
+        return None if None in counts else self.known.buffers - sum(one or 0 for one in counts)
+
+    @cached_property
+    def unused_buffers(self) -> Sequence[tuple[QueueView, int]]:
+        """Running queues, with the number of their buffers that were never used; most first."""
+        unused = [(one, one.count("low_free_buffers") or 0) for one in self.queues if one.state == "running"]
+        return sorted(unused, key=lambda pair: (-pair[1], pair[0].queue_id))
+
+    @cached_property
+    def _filter_table(self) -> CounterTable:
+        before = self.before.filters if self.before else None
+        return CounterTable(self.now.filters, before, self.seconds, from_zero=self.queue_table.from_zero)
+
+    def matched_pps(self, filter_id: int) -> float | None:
+        """Frames a second that a filter matched."""
+        table = self._filter_table
+        return table.rate("matched_frames", table.index.get((filter_id,), -1))
+
+    def pair_pps(self, mac: str | None, vlan: Vlan) -> float | None:
+        """Frames of a pair that fell to the default queue, a second; 0 when it is not in the sketch."""
+        if not self.pairs_known:
+            return None
+        return next((one.least_pps for one in self.pairs if (one.mac, one.vlan) == (mac, vlan)), 0.0)
