@@ -13,7 +13,7 @@ from engine.counted import counted
 from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
 from engine.ndis.outcome import exhausted, invalid
 from engine.ndis.queue import DEFAULT_QUEUE, TRANSITIONS, Event, Filter, Port, Queue, State, describe_key
-from engine.ndis.resources import BufferBudget, IdPool, TotalOf
+from engine.ndis.resources import BufferBudget, IdPool, QueueQuota, TotalOf
 from engine.ndis.steering import KEY_KNOWN_MAC, NONE, SteeringRows
 from engine.scenario.model import AdapterSpec
 from engine.scenario.values import show
@@ -35,10 +35,10 @@ class Adapter:
     the order they were last set. ``vms`` has every VM known, by name: its index, below ``max_vms``, in the
     steering table and in memory. ``paused_vms`` return no buffer of their queues. ``freeing`` are the
     queues that wait for their buffers. ``spec`` is what it is now; ``started`` what it was started as, which
-    decides how much memory there is.
+    decides how much memory there is. ``quota`` counts the queues of all adapters of the host.
     """
 
-    def __init__(self, index: int, spec: AdapterSpec, cpus: int) -> None:
+    def __init__(self, index: int, spec: AdapterSpec, cpus: int, quota: QueueQuota) -> None:
         self.index = index
         self.spec = spec
         self.started = spec
@@ -51,6 +51,7 @@ class Adapter:
         self.paused_vms: set[str] = set()
         self.freeing: set[int] = set()
         self.budget = BufferBudget(spec.total_buffers)
+        self._quota = quota
         self._queue_ids = IdPool()
         self._filter_ids = IdPool()
         self._vm_indices = IdPool(first=0)
@@ -150,6 +151,7 @@ class Adapter:
         """A new queue under the lowest unused id, allocated. ``name`` None: its VM's, else "queue N"."""
         if len(self.queues) > self.spec.max_queues:
             raise exhausted(f"no queue is left: all {self.spec.max_queues} of {self.title} are in use")
+        self._quota.check()
         if vm is not None:
             self._know(vm)
         queue_id = self._queue_ids.take()
@@ -170,6 +172,7 @@ class Adapter:
 
     def add_default_queue(self) -> Queue:
         """Queue 0: running, with its buffers, from the start."""
+        self._quota.check()
         buffers = self.spec.default_queue_buffers
         if buffers > self.spec.total_buffers:
             raise ValueError(
@@ -196,6 +199,7 @@ class Adapter:
         self.freeing.discard(queue.queue_id)
         self.budget.release(queue.queue_id)
         self._queue_ids.give_back(queue.queue_id)
+        self._quota.give_back()
 
     def open(self, queue: Queue) -> list[Effect]:
         """What the data plane must know of a new queue."""
@@ -301,7 +305,7 @@ class Adapter:
 
     def copy(self) -> "Adapter":
         """An adapter that can be changed without changing this one."""
-        other = Adapter(self.index, self.started, self.cpus)
+        other = Adapter(self.index, self.started, self.cpus, self._quota.copy())
         other.spec = self.spec
         other.queues = {queue_id: queue.copy() for queue_id, queue in self.queues.items()}
         other.filters = dict(self.filters)
@@ -339,6 +343,7 @@ class Adapter:
 
     def _enter(self, queue: Queue) -> Queue:
         self.queues[queue.queue_id] = queue
+        self._quota.take()
         return queue
 
     def _next_generation(self) -> int:

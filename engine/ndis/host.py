@@ -14,6 +14,7 @@ from engine.ndis.operations import Request, decode
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, invalid
 from engine.ndis.queries import EventHistory
 from engine.ndis.queue import key_of
+from engine.ndis.resources import QueueQuota
 from engine.scenario.model import AdapterSpec, PortSpec, Scenario
 from engine.scenario.relations import targets
 from engine.scenario.values import parse_mac, show
@@ -47,8 +48,10 @@ class Host:
 
     def __init__(self, scenario: Scenario, played: str | None = None) -> None:
         self.scenario = scenario
+        quota = QueueQuota()
         self.adapters = [
-            Adapter(index, spec, scenario.host.cpus) for index, spec in enumerate(with_team_ports(scenario))
+            Adapter(index, spec, scenario.host.cpus, quota)
+            for index, spec in enumerate(with_team_ports(scenario))
         ]
         self.traffic = TrafficSettings(scenario.traffic, targets(scenario), played)
         self.balancing = BalancerSettings(scenario.balancer)

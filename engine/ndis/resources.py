@@ -1,7 +1,10 @@
-"""Limited resources of an adapter: receive buffers, by owning queue, and identifiers."""
+"""Limited resources: an adapter's receive buffers and identifiers, and the queues of its host."""
 
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+
+from engine.ndis.outcome import exhausted
+from engine.scenario.keys import MAX_HOST_QUEUES
 
 TotalOf = Callable[[int], int]
 """Buffers a queue owns right now, by its id: the gauge ``total_buffers``."""
@@ -79,6 +82,35 @@ class BufferBudget:
         budget._promised = self._promised
         budget._shrinking = set(self._shrinking)
         return budget
+
+
+class QueueQuota:
+    """The queues of all adapters of a host, at most ``MAX_HOST_QUEUES``."""
+
+    def __init__(self) -> None:
+        self._in_use = 0
+
+    def check(self) -> None:
+        """Raise ``NdisError`` where the host has no queue left."""
+        if self._in_use >= MAX_HOST_QUEUES:
+            raise exhausted(
+                f"no queue is left: all {MAX_HOST_QUEUES:,} of the host are in use, each adapter's default"
+                " queue included"
+            )
+
+    def take(self) -> None:
+        """Count one more queue."""
+        self._in_use += 1
+
+    def give_back(self) -> None:
+        """Count one queue less."""
+        self._in_use -= 1
+
+    def copy(self) -> "QueueQuota":
+        """A quota that can be used without using this one."""
+        quota = QueueQuota()
+        quota._in_use = self._in_use
+        return quota
 
 
 class IdPool:

@@ -20,6 +20,8 @@ KeyPath = tuple[str | int, ...]
 
 MAX_CPUS: Final = 256
 MAX_QUEUES: Final = 4096
+MAX_HOST_QUEUES: Final = 32_768
+"""Queues of all adapters of a host, default queues included. A reader refuses a reading of more."""
 MAX_FILTERS: Final = 65_536
 MAX_ADAPTERS: Final = 256
 MAX_MIXES: Final = 256

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from engine.counted import counted
-from engine.scenario.keys import KeyPath
+from engine.scenario.keys import MAX_HOST_QUEUES, KeyPath
 from engine.scenario.model import (
     AdapterSpec,
     BalancerSpec,
@@ -46,6 +46,7 @@ def check_relations(scenario: Scenario) -> None:
                 f"{show(adapter.name)} is the name of adapter[{first}] already (a name of its own fits)",
             )
         _check_adapter(("adapter", a), adapter, scenario.host)
+    _check_queues(scenario.adapter)
     _check_teams(scenario.team, names)
     _check_cpu(scenario.cpu)
     check_balancer(scenario.balancer)
@@ -59,6 +60,19 @@ def targets(scenario: Scenario) -> list[str]:
     teamed = {name for team in scenario.team for name in team.members}
     alone = [adapter.name for adapter in scenario.adapter if adapter.name not in teamed]
     return [*alone, *(team.name for team in scenario.team)]
+
+
+def _check_queues(adapters: list[AdapterSpec]) -> None:
+    """Raise ``MisfitError`` at the adapter whose queues are more than a reading of the host can have."""
+    total = 0
+    for a, adapter in enumerate(adapters):
+        total += 1 + len(adapter.queue)
+        if total > MAX_HOST_QUEUES:
+            raise MisfitError(
+                ("adapter", a, "queue"),
+                f"{counted(len(adapter.queue), 'queue')} make {total:,} on the host, each adapter's default"
+                f" queue included ({MAX_HOST_QUEUES:,} of all adapters fit)",
+            )
 
 
 def _check_no_member(scenario: Scenario) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from engine.scenario.keys import MAX_ADAPTERS, MAX_CPUS, MAX_FILTERS, MAX_QUEUES
+from engine.scenario.keys import MAX_ADAPTERS, MAX_CPUS, MAX_FILTERS, MAX_HOST_QUEUES, MAX_QUEUES
 
 NAME_CHARACTERS: Final = 1024
 WORDS_CHARACTERS: Final = 16_384
@@ -18,7 +18,7 @@ MAX_PORTS: Final = 1 << 17
 MAX_TOP_PAIRS: Final = 1024
 MAX_CELLS: Final = 1 << 20
 """Of all columns of a stats message; a cell takes 40 bytes once it is decoded."""
-MAX_QUEUE_ROWS: Final = 1 << 15
+MAX_QUEUE_ROWS: Final = MAX_HOST_QUEUES
 """Queues of all adapters: a dashboard makes 40,000 rows a second of them."""
 MAX_FILTER_ROWS: Final = 1 << 18
 MAX_PORT_ROWS: Final = 1 << 18

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from engine.ndis import resources
 from engine.ndis.effects import NewFilter, OpenQueue, SetBuffers, SteeringChanged
 from engine.ndis.host import Host
 from engine.ndis.processors import processor_name, processors
@@ -144,3 +145,30 @@ def test_the_operational_state_is_ndis_own_of_four() -> None:
         "dma_stopped": "dma_stopped",
         "freeing": "dma_stopped",
     }
+
+
+def test_a_host_allocates_no_more_queues_than_a_reader_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "MAX_HOST_QUEUES", 5)
+    host = start(Scenario(adapter=[AdapterSpec(name="nic0"), AdapterSpec(name="nic1")]))
+    queue = {"name": "web", "vm": None, "cpu": 0, "buffers": 8}
+    first = host.accept("allocate_queue", adapter="nic0", **queue).result["queue_id"]
+    for adapter in ("nic0", "nic1"):
+        assert host.accept("allocate_queue", adapter=adapter, what_if=True, **queue).result["queue_id"] > 0
+        host.accept("allocate_queue", adapter=adapter, **queue)
+    sentence = "no queue is left: all 5 of the host are in use, each adapter's default queue included"
+    for adapter in ("nic0", "nic1"):
+        assert host.refuse("allocate_queue", adapter=adapter, **queue) == ("RESOURCES", sentence)
+        assert host.refuse("allocate_queue", adapter=adapter, what_if=True, **queue)[0] == "RESOURCES"
+    host.accept("free_queue", adapter="nic0", queue_id=first)
+    host.accept("allocate_queue", adapter="nic1", **queue)
+    assert host.refuse("allocate_queue", adapter="nic0", **queue)[0] == "RESOURCES"
+
+
+def test_a_refused_queue_takes_no_place_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "MAX_HOST_QUEUES", 2)
+    monkeypatch.setattr("engine.ndis.adapter.VMS_REMEMBERED", 0)
+    host = start(Scenario(adapter=[AdapterSpec(max_queues=1)]))
+    host.accept("allocate_queue", name="web", vm="web", cpu=0, buffers=8)
+    host.accept("free_queue", queue_id=1)
+    assert host.refuse("allocate_queue", name="db", vm="db", cpu=0, buffers=8)[0] == "RESOURCES"  # VMs
+    host.accept("allocate_queue", name="web", vm="web", cpu=0, buffers=8)

@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.scenario import relations
+from engine.scenario.keys import MAX_HOST_QUEUES, MAX_QUEUES
 from engine.scenario.load import MAX_FILE_BYTES, ScenarioError, load, loads
-from engine.scenario.model import AdapterSpec, Scenario
+from engine.scenario.model import AdapterSpec, QueueSpec, Scenario
+from engine.scenario.relations import MisfitError, check_relations
+from engine.telemetry.bounds import MAX_QUEUE_ROWS
 
 FILTER = 'mac = "00:15:5d:00:00:01"'
 UNICAST = '"00:15:5d:00:00:01"'
@@ -343,6 +347,41 @@ MISFITS = [
 @pytest.mark.parametrize(("text", "sentence"), MISFITS, ids=[sentence[:60] for _, sentence in MISFITS])
 def test_misfit_names_key_value_and_what_would_fit(text: str, sentence: str) -> None:
     assert problem(text) == sentence
+
+
+def host_of(queues: list[int]) -> Scenario:
+    """A host whose adapters have so many queues each, beside the default queue."""
+    return Scenario(
+        adapter=[
+            AdapterSpec(name=f"nic{index}", max_queues=MAX_QUEUES, queue=[QueueSpec()] * count)
+            for index, count in enumerate(queues)
+        ]
+    )
+
+
+def test_a_host_has_as_many_queues_as_a_reader_takes() -> None:
+    check_relations(host_of([MAX_QUEUES - 1] * 8))
+    assert 8 * MAX_QUEUES == MAX_HOST_QUEUES == MAX_QUEUE_ROWS
+
+
+def test_more_queues_than_a_reader_takes_are_refused_at_the_adapter_that_has_one_too_many() -> None:
+    with pytest.raises(MisfitError) as refused:
+        check_relations(host_of([MAX_QUEUES - 1] * 7 + [MAX_QUEUES, 1]))
+    assert refused.value.path == ("adapter", 7, "queue")
+    assert str(refused.value) == (
+        "4,096 queues make 32,769 on the host, each adapter's default queue included"
+        " (32,768 of all adapters fit)"
+    )
+
+
+def test_a_file_with_more_queues_than_a_reader_takes_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relations, "MAX_HOST_QUEUES", 3)
+    assert problem('[[adapter]]\nname = "a"\n' + queue(adapter='name = "b"') + "[[adapter.queue]]") == (
+        "adapter[1].queue: 2 queues make 4 on the host, each adapter's default queue included"
+        " (3 of all adapters fit)"
+    )
 
 
 def test_endless_nesting_is_refused() -> None:
