@@ -8,9 +8,9 @@ from textual.screen import Screen
 from engine.telemetry.config import AdapterConfig
 from engine.view.pairs import NearMissView, PairView
 from engine.view.rows import CpuView, FilterView, PortView, QueueView
-from vmqtui.dialogs.choose import ChooseDialog, MoveDialog
+from vmqtui.dialogs.choose import ChooseDialog
 from vmqtui.dialogs.dialog import open_dialog
-from vmqtui.dialogs.request import AtOnceDialog, RequestDialog
+from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
@@ -146,9 +146,9 @@ class Controls(Screen[None]):
         view = self.view
         if isinstance(view, ProcessorsView) and (proposal := view.proposal) is not None:
             view.move_asked(proposal)
-            self._ask(AtOnceDialog(self._link, self._model.host, queues.move_to(proposal)))
+            self._ask_task(queues.move_to(proposal))
         elif (queue := self._queue()) is not None:
-            self._ask(MoveDialog(self._link, self._model.host, queue, self._model))
+            self._ask_task(queues.choose_processor(queue, lambda: self._model.snapshot))
 
     def action_restart_worker(self) -> None:
         """Start the worker of a processor that is down."""

@@ -114,7 +114,7 @@ async def test_controls_are_reached_by_mouse(dashboard: Running) -> None:
         await pilot.press("2", "down")
         await pilot.click(KeyBar, offset=(2, 0))
         await until(pilot, app, "Move queue 1 (web-01)")
-        table = app.screen.query_one("#move-cpus", LiveTable)
+        table = app.screen.query_one("#field-cpu", LiveTable)
         await pilot.click(table, offset=(5, 4))
         await until(pilot, app, "0:2 → 0:3")
         link.answer()

@@ -1,10 +1,12 @@
 """What a change would do is asked of the engine, and shown before it is made."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
 
+from engine.bus.messages import Response
 from engine.telemetry.config import FilterConfig, Vlan
 from tests.vmqtui.conftest import Running
 from tests.vmqtui.dialogs import flowing, opened, type_into, until
@@ -30,6 +32,24 @@ async def test_effect_of_a_move_is_shown_and_nothing_is_changed(dashboard: Runni
         await until(pilot, app, "≈ queue 1 would be served by processor 0:7 instead of 0:2")
         assert link.wondered == [("set_queue_parameters", {"adapter": "nic0", "queue_id": 1, "cpu": 7})]
         assert link.asked == []
+
+
+async def test_effect_is_asked_when_the_cursor_moves_not_at_every_drawing(dashboard: Running) -> None:
+    def unanswered(op: str, params: dict[str, Any]) -> Response:
+        raise TimeoutError
+
+    async with dashboard() as (app, pilot, link):
+        link.foresee = unanswered
+        await pilot.press("2", "down", "m", "end")
+        await until(pilot, app, "no preview: no answer")
+        for _ in range(3):
+            app.draw_now()
+            await pilot.pause()
+        assert len(link.wondered) == 1
+        link.foresee = lambda op, params: MOVED
+        await pilot.press("up")
+        await until(pilot, app, "≈ queue 1 would be served by processor 0:7")
+        assert len(link.wondered) == 2
 
 
 async def test_what_would_be_refused_is_said_before_it_is_asked_for(dashboard: Running) -> None:

@@ -1,4 +1,4 @@
-"""Dialogs that end with a choice: from a list, an action, a processor by its load, a host, a time."""
+"""Dialogs that end with a choice: from a list, an action, a host, a time."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,19 +11,12 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.counted import counted
-from engine.view.rows import CpuView, QueueView
 from vmqtui.dialogs.dialog import Dialog
-from vmqtui.dialogs.request import RequestDialog
-from vmqtui.link import Link
-from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
 from vmqtui.state.rows import HostRow
 from vmqtui.state.when import FITS, ends, read_when
-from vmqtui.tasks.queues import move_queue
-from vmqtui.tasks.task import Task, called
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
 
@@ -74,99 +67,6 @@ class ActionPalette(CommandPalette, Dialog[None]):
         ):
             return False  # as of ``Choices``
         return super().check_action(action, parameters)
-
-
-class MoveDialog(RequestDialog):
-    """Choose the processor that serves a queue, from a list with their loads as they are now."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        # None before the others, so that keys which arrive together keep their order.
-        Binding("enter", "submit", "Move", show=False),
-        Binding("down", "cursor(1)", "Down", show=False),
-        Binding("up", "cursor(-1)", "Up", show=False),
-    ]
-
-    def __init__(self, link: Link, host: str, row: QueueView, model: Model) -> None:
-        self._row = row
-        self._model = model
-        of = f" of {printable(row.adapter)}" if len(model.snapshot.adapter_names) > 1 else ""
-        self._cpus = LiveTable("cpus", widget_id="move-cpus", without=("core", "trend"))
-        super().__init__(
-            link,
-            host,
-            Task(
-                f"Move {called(row)}{of}",
-                f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."
-                " Choose the one that shall serve it; no frame is lost or reordered.",
-                "Move (⏎)",
-                lambda values: [] if (cpu := self._chosen()) in (None, row.cpu) else [move_queue(row, cpu)],
-            ),
-        )
-
-    def compose_body(self) -> ComposeResult:
-        yield self._cpus
-
-    def on_mount(self) -> None:
-        room = max(4, self.app.size.height - 14)
-        self._cpus.styles.height = min(12, room, len(self._model.snapshot.cpus) + 1)
-        self.draw()
-        rows = self._cpus.rows
-        here = next(
-            (
-                index
-                for index, row in enumerate(rows)
-                if isinstance(row, CpuView) and row.cpu == self._row.cpu
-            ),
-            0,
-        )
-        self._cpus.move_to(here)
-        self._cpus.focus()
-
-    def _chosen(self) -> int | None:
-        """The processor under the cursor; None before the list is there."""
-        row = self._cpus.row
-        return row.cpu if isinstance(row, CpuView) else None
-
-    def draw(self) -> None:
-        self._cpus.show(self._model.snapshot.cpus, series=self._model.series)
-        self._preview()
-
-    def on_live_table_moved(self, event: LiveTable.Moved) -> None:
-        self.refused = False
-        self._preview()
-
-    def on_live_table_chosen(self, event: LiveTable.Chosen) -> None:
-        self.submit()
-
-    def _preview(self) -> None:
-        """What is known of the change before it is made."""
-        row = self._cpus.row
-        if not isinstance(row, CpuView) or self.ended or self.submission.under_way or self.refused:
-            return
-        if row.cpu == self._row.cpu:
-            self.preview.clear()
-            self.say("it is served there now", "dim")
-        else:
-            self.preview.ask([move_queue(self._row, row.cpu)])
-            self.say(
-                f"{printable(f'{self._row.processor} → {row.processor}')}, now at {percent(row.load)}"
-                f" with {counted(len(row.queues), 'queue')}",
-                "accent",
-            )
-
-    def action_cursor(self, step: int) -> None:
-        """Move the cursor of the list, whatever has the focus."""
-        self.call_later(self._cpus.action_cursor, step)  # after the list is there
-
-    def action_submit(self) -> None:
-        """Move the queue."""
-        self.call_later(self._decide)
-
-    def _decide(self) -> None:
-        if self._chosen() == self._row.cpu:
-            self.action_close()
-        else:
-            self.submit()
 
 
 _OF_SUMMARIES = (

@@ -1,4 +1,4 @@
-"""What a form's fields look like: a line, a choice, a text of several lines, each with its mark."""
+"""The fields of a form: a line, a choice, a text of several lines, each with its mark; rows of a table."""
 
 from typing import ClassVar
 
@@ -11,8 +11,9 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Label, Static, TextArea
 
-from vmqtui.tasks.task import Field
+from vmqtui.tasks.task import Field, RowChoices
 from vmqtui.widgets.canvas import palette_of
+from vmqtui.widgets.table import LiveTable
 
 _MOST_CHARACTERS = 300
 
@@ -95,3 +96,38 @@ class FieldLine(Horizontal):
     def mark(self, glyph: str, role: str) -> None:
         """Show whether it fits."""
         self._mark.update(Text(glyph, palette_of(self).style(role)))
+
+
+class RowField(LiveTable):
+    """A field that is filled in by moving the cursor over rows, which stay as they are now."""
+
+    def __init__(self, field: Field, choices: RowChoices) -> None:
+        super().__init__(choices.table, widget_id=f"field-{field.key}", without=choices.without)
+        self.field = field
+        self._choices = choices
+
+    @property
+    def editor(self) -> LiveTable:
+        """What is filled in stands here itself."""
+        return self
+
+    @property
+    def text(self) -> str:
+        """The value of the row under the cursor; "" before the rows are there."""
+        return self._choices.value(self.row) if self.row is not None else ""
+
+    def begin(self) -> None:
+        """Show the rows, with the cursor on the field's value."""
+        room = max(4, self.app.size.height - 14)
+        self.styles.height = min(12, room, len(self._choices.rows()) + 1)
+        self.draw()
+        values = [self._choices.value(row) for row in self.rows]
+        self.move_to(values.index(self.field.value) if self.field.value in values else 0)
+        self.focus()
+
+    def draw(self) -> None:
+        """Show the rows as they are now."""
+        self.show(self._choices.rows())
+
+    def mark(self, glyph: str, role: str) -> None:
+        """Every row fits."""

@@ -14,13 +14,14 @@ from textual.widgets import Button, Input, Static, TextArea
 from engine.ndis.operations import decode
 from engine.ndis.outcome import NdisError
 from vmqtui.dialogs.dialog import Dialog
-from vmqtui.dialogs.fields import Choice, FieldLine
+from vmqtui.dialogs.fields import Choice, FieldLine, RowField
 from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.tasks.foresight import foretold
 from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Foreseen, Step, Task, Values, in_words
 from vmqtui.widgets.canvas import palette_of
+from vmqtui.widgets.table import LiveTable
 
 SETTLE_S: Final = 0.2
 """How long typing must rest before the engine is asked."""
@@ -99,6 +100,10 @@ class RequestDialog(Dialog[None]):
         Binding("shift+tab", "app.focus_previous", "Previous", show=False, priority=True),
         Binding("down", "step(1)", "Next", show=False, priority=True),
         Binding("up", "step(-1)", "Previous", show=False, priority=True),
+        # Of rows none before the others, so that keys which arrive together keep their order.
+        Binding("down", "row(1)", "Down", show=False),
+        Binding("up", "row(-1)", "Up", show=False),
+        Binding("enter", "take_row", "Do it", show=False),
     ]
 
     def __init__(self, link: Link, host: str, task: Task) -> None:
@@ -111,7 +116,11 @@ class RequestDialog(Dialog[None]):
         """What to call with what was done."""
         self.refused = False
         """Whether the last thing said is a refusal."""
-        self._lines_of_form = [FieldLine(field) for field in task.fields]
+        self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
+        self._lines_of_form = [
+            FieldLine(field) if field.rows is None or self._rows is None else self._rows
+            for field in task.fields
+        ]
         self._answer = Static("", id="answer")
         self._do = Button(Text(task.verb), id="do", compact=True)
         self.cancel = Button("Cancel", id="cancel", compact=True)
@@ -124,7 +133,6 @@ class RequestDialog(Dialog[None]):
                 yield Static(Text(self.asked.explanation), id="explanation")
             if self.asked.warning:
                 yield Static(Text(f"△ {self.asked.warning}", palette_of(self).style("warn")), id="warning")
-            yield from self.compose_body()
             yield from self._lines_of_form
             yield self.preview
             yield self._answer
@@ -132,15 +140,22 @@ class RequestDialog(Dialog[None]):
                 yield self._do
                 yield self.cancel
 
-    def compose_body(self) -> ComposeResult:
-        """Widgets between explanation and fields."""
-        yield from ()
-
     def on_mount(self) -> None:
         if self.asked.destructive:
             self._do.add_class("destructive")
             self.cancel.focus()
+        if self._rows is not None:
+            self._rows.begin()
         self.check(at_once=True)
+        if self.asked.at_once:
+            self.submit()
+
+    def draw(self) -> None:
+        if self._rows is None:
+            return
+        self._rows.draw()
+        if not self.ended and not self.submission.under_way and not self.refused:
+            self._review()
 
     def on_key(self, event: events.Key) -> None:
         if self.asked.destructive and event.key == "y" and not self.asked.fields:
@@ -156,6 +171,13 @@ class RequestDialog(Dialog[None]):
     def on_choice_changed(self, event: Choice.Changed) -> None:
         self.check()
 
+    def on_live_table_moved(self, event: LiveTable.Moved) -> None:
+        if not self.submission.under_way:
+            self.check()
+
+    def on_live_table_chosen(self, event: LiveTable.Chosen) -> None:
+        self.submit()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.submit()
 
@@ -169,8 +191,10 @@ class RequestDialog(Dialog[None]):
             self.action_close()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "step" and isinstance(self.focused, TextArea):
-            return False  # in a text of several lines the arrows move the cursor
+        if action == "step" and (isinstance(self.focused, TextArea) or self._rows is not None):
+            return False  # there the arrows move the cursor
+        if action in ("row", "take_row") and self._rows is None:
+            return False
         return super().check_action(action, parameters)
 
     def action_step(self, step: int) -> None:
@@ -179,6 +203,21 @@ class RequestDialog(Dialog[None]):
             self.app.action_focus_next()
         else:
             self.app.action_focus_previous()
+
+    def action_row(self, step: int) -> None:
+        """Move the cursor of the rows, whatever has the focus."""
+        if self._rows is not None:
+            self.call_later(self._rows.action_cursor, step)  # after the rows are there
+
+    def action_take_row(self) -> None:
+        """Do what the row under the cursor stands for; where that is so already, leave."""
+        self.call_later(self._take_row)
+
+    def _take_row(self) -> None:
+        if self._rows is not None and self._rows.text == self._rows.field.value:
+            self.action_close()
+        else:
+            self.submit()
 
     def action_close(self) -> None:
         """Leave; what was asked for goes on."""
@@ -196,13 +235,21 @@ class RequestDialog(Dialog[None]):
     def check(self, submitted: bool = False, at_once: bool = False) -> Sequence[Step]:
         """Check every field by itself, then what they make together, and ask for its effect.
 
-        The first complaint is shown; one about an empty field only when the form is ``submitted``. Gives
-        the requests to send; none when something does not fit or nothing would change.
+        Gives the requests to send; none when something does not fit or nothing would change.
         """
         if self.ended:
             return ()
+        steps = self._review(submitted)
+        self.preview.ask([step for step in steps if step.key not in self.submission.answers], at_once=at_once)
+        return steps
+
+    def _review(self, submitted: bool = False) -> Sequence[Step]:
+        """Say what does not fit, or the remark on what does; the requests that the fields make.
+
+        The first complaint is shown; one about an empty field only when the form is ``submitted``.
+        """
         values: Values = {}
-        complaint: tuple[FieldLine, str] | None = None
+        complaint: tuple[FieldLine | RowField, str] | None = None
         for line in self._lines_of_form:
             field = line.field
             try:
@@ -218,10 +265,12 @@ class RequestDialog(Dialog[None]):
         words = complaint[1] if complaint else ""
         if len(values) == len(self.asked.fields):
             steps, words = self._plan(values, submitted)
+            if not words and self.asked.remark is not None:
+                self.say(self.asked.remark(values), "accent" if steps else "dim")
+                return steps
         self.say(words, "warn")
         if complaint is not None and submitted:
             complaint[0].editor.focus()
-        self.preview.ask([step for step in steps if step.key not in self.submission.answers], at_once=at_once)
         return steps
 
     def _plan(self, values: Values, submitted: bool) -> tuple[Sequence[Step], str]:
@@ -278,11 +327,3 @@ class RequestDialog(Dialog[None]):
         else:
             self.dismiss()
             self._report(failed)
-
-
-class AtOnceDialog(RequestDialog):
-    """Asks for nothing: what it is for was chosen where it came from. It stays only after a refusal."""
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.submit()

@@ -8,8 +8,8 @@ from engine.ndis.processors import processor_name
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
 from engine.view.pairs import NearMissView, PairView
-from engine.view.rows import PortView, QueueView
-from vmqtui.numbers import percent
+from engine.view.rows import CpuView, PortView, QueueView
+from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast
 from vmqtui.state.rows import Row
@@ -17,7 +17,19 @@ from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
 from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
-from vmqtui.tasks.task import Answers, Field, Foreseen, NewQueue, Step, Task, Values, called, number_in, step
+from vmqtui.tasks.task import (
+    Answers,
+    Field,
+    Foreseen,
+    NewQueue,
+    RowChoices,
+    Step,
+    Task,
+    Values,
+    called,
+    number_in,
+    step,
+)
 
 _LEAVES = " Its frames go to the default queue, but for those that another queue's filter takes."
 _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
@@ -37,6 +49,39 @@ def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
     )
 
 
+def choose_processor(row: QueueView, now: Callable[[], Snapshot]) -> Task:
+    """Let a processor that is chosen from a list serve a queue; ``now`` gives what is known when asked."""
+
+    def plan(values: Values) -> Sequence[Step]:
+        cpu: int | None = values["cpu"]
+        return [] if cpu in (None, row.cpu) else [move_queue(row, cpu)]
+
+    def remark(values: Values) -> str:
+        if values["cpu"] == row.cpu:
+            return "it is served there now"
+        target = next((one for one in now().cpus if one.cpu == values["cpu"]), None)
+        if target is None:
+            return ""
+        queues = counted(len(target.queues), "queue")
+        return f"{row.processor} → {target.processor}, now at {percent(target.load)} with {queues}"
+
+    of = f" of {printable(row.adapter)}" if len(now().adapter_names) > 1 else ""
+    rows = RowChoices("cpus", lambda: now().cpus, _cpu_of, ("core", "trend"))
+    return Task(
+        f"Move {called(row)}{of}",
+        f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."
+        " Choose the one that shall serve it; no frame is lost or reordered.",
+        "Move (⏎)",
+        plan,
+        [Field("cpu", "", lambda text: int(text) if text else None, str(row.cpu), rows=rows)],
+        remark=remark,
+    )
+
+
+def _cpu_of(row: Row) -> str:
+    return str(row.cpu) if isinstance(row, CpuView) else ""
+
+
 def move_to(proposal: Forecast) -> Task:
     """Let another processor serve a queue, as it was proposed in the matrix."""
     queue, source, target = proposal.queue, proposal.source, proposal.target
@@ -46,6 +91,7 @@ def move_to(proposal: Forecast) -> Task:
         f"{target.processor} at {percent(target.before)} → about {percent(target.after)}.",
         "Move",
         lambda values: [move_queue(queue, target.cpu)],
+        at_once=True,
     )
 
 

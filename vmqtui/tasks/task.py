@@ -7,14 +7,27 @@ from typing import Any, NamedTuple
 from engine.bus.messages import Response
 from engine.view.rows import QueueView
 from vmqtui.printable import printable
+from vmqtui.state.rows import Row
 
 Answers = dict[str, Response]
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class RowChoices:
+    """The rows to choose from: those of a ``table`` of the column registry as they are now."""
+
+    table: str
+    rows: Callable[[], Sequence[Row]]
+    value: Callable[[Row], str]
+    """The value that a row stands for, as text."""
+    without: tuple[str, ...] = ()
+    """Columns that are left out."""
+
+
+@dataclass(frozen=True)
 class Field:
-    """Something to fill in: a line; one of ``choices``; or a text of ``several_lines``.
+    """Something to fill in: a line; one of ``choices``; a text of ``several_lines``; or one of ``rows``.
 
     ``check`` returns the value to send, or raises ValueError with a sentence.
     """
@@ -26,6 +39,7 @@ class Field:
     hint: str = ""
     choices: tuple[str, ...] = ()
     several_lines: bool = False
+    rows: RowChoices | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,10 @@ class Task:
     destructive: bool = False
     warning: str = ""
     """A sentence that must be seen before it is done."""
+    remark: Callable[[Values], str] | None = None
+    """A sentence on values that fit, as things are now."""
+    at_once: bool = False
+    """Sent when the dialog opens: its values were chosen before. The dialog stays only after a refusal."""
 
 
 @dataclass(frozen=True)
