@@ -4,12 +4,13 @@ import io
 
 import pytest
 from rich.console import Console
+from textual.binding import Binding
 
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import until
 from vmqtui.actions import ACTIONS, Action, key_names
-from vmqtui.actions.action import TITLES
+from vmqtui.actions.action import KEY_CHARACTERS, TITLES
 from vmqtui.actions.keymap import Keymap, KeymapError, first_clash, read_keys
 from vmqtui.dialogs.texts import help_text
 from vmqtui.preferences.model import Preferences
@@ -36,6 +37,12 @@ from vmqtui.theme import _FALLBACK_ROLES, Palette
 )
 def test_key_is_read_as_people_write_it(written: object, keys: tuple[str, ...]) -> None:
     assert read_keys(written) == keys
+
+
+def test_characters_are_called_as_textual_calls_them() -> None:
+    for key, character in KEY_CHARACTERS.items():
+        if character != ",":  # separates keys there
+            assert [one.key for one in Binding.make_bindings([(character, "act")])] == [key]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """What an action is, and how its keys are called."""
 
+import string
+import unicodedata
 from dataclasses import dataclass
+from typing import Final
 
 VIEWS: dict[str, str] = {
     "overview": "Overview",
@@ -64,9 +67,6 @@ class Action:
 
 
 _KEY_NAMES = {
-    "question_mark": "?",
-    "right_square_bracket": "]",
-    "left_square_bracket": "[",
     "right": "→",
     "left": "←",
     "up": "↑",
@@ -80,41 +80,24 @@ _KEY_NAMES = {
     "space": "Space",
     "tab": "Tab",
 }
-KEY_CHARACTERS = {
-    "exclamation_mark": "!",
-    "quotation_mark": '"',
-    "number_sign": "#",
-    "dollar_sign": "$",
-    "percent_sign": "%",
-    "ampersand": "&",
-    "apostrophe": "'",
-    "left_parenthesis": "(",
-    "right_parenthesis": ")",
-    "asterisk": "*",
-    "plus": "+",
-    "comma": ",",
-    "minus": "-",
-    "full_stop": ".",
-    "slash": "/",
-    "colon": ":",
-    "semicolon": ";",
-    "less_than_sign": "<",
-    "equals_sign": "=",
-    "greater_than_sign": ">",
-    "question_mark": "?",
-    "at": "@",
-    "left_square_bracket": "[",
-    "backslash": "\\",
-    "right_square_bracket": "]",
-    "circumflex_accent": "^",
-    "underscore": "_",
-    "grave_accent": "`",
-    "left_curly_bracket": "{",
-    "vertical_line": "|",
-    "right_curly_bracket": "}",
-    "tilde": "~",
+_RENAMED = {
+    "solidus": "slash",
+    "reverse_solidus": "backslash",
+    "commercial_at": "at",
+    "hyphen_minus": "minus",
+    "plus_sign": "plus",
+    "low_line": "underscore",
 }
-"""Names that Textual has for characters that are neither letters nor digits."""
+
+
+def _key_of(character: str) -> str:
+    """Textual's name of a character that is neither a letter nor a digit: Unicode's, but for six."""
+    name = unicodedata.name(character).lower().replace("-", "_").replace(" ", "_")
+    return _RENAMED.get(name, name)
+
+
+KEY_CHARACTERS: Final = {_key_of(character): character for character in string.punctuation}
+"""Characters that are neither letters nor digits, by Textual's names."""
 
 
 def key_name(key: str) -> str:
