@@ -28,12 +28,12 @@ from engine.bus.access_rules import Principal, Role
 from engine.bus.accounts import ENGINE, USERS, AccessSettings, Account, BrokerSettings, fits, hashed
 from engine.bus.errors import BadTls
 from engine.bus.tls import server_context
-from engine.ending import hear_of_parents_end
 from engine.logs import Flood, Relay
 from engine.mqtt import packets
 from engine.mqtt.access import Grant
 from engine.mqtt.listener import Listener
 from engine.mqtt.packets import Connect, Refused
+from engine.signals import resume_when_orphaned
 
 VIEWER_PACKET_LIMIT_BYTES = 64 << 10
 OPERATOR_PACKET_LIMIT_BYTES = 2 << 20
@@ -167,7 +167,7 @@ def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
 def main() -> None:
     """Run until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    hear_of_parents_end()
+    resume_when_orphaned()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=BrokerSettings)
     relay = Relay(sys.stdout.fileno())
     relay.addFilter(Flood())

@@ -1,4 +1,4 @@
-"""The balancer at work: readings of a machine in, requests to its control plane out."""
+"""Drives the balancer of a machine: readings in, requests to the control plane out."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,10 +24,10 @@ _COLUMNS: Final = [
 ]
 
 
-class Balancing:
-    """Lets a machine's queues be balanced, while its scenario or a request says so.
+class BalancerDriver:
+    """Balances a machine's queues while its scenario or a request enables that.
 
-    ``request`` is the machine's; ``tell`` notes an event. ``moves`` holds the first MOVES_KEPT moves, as a
+    ``request`` and ``add_event`` are the machine's. ``moves`` holds the first MOVES_KEPT moves, as a
     replay's document has them; ``by_reason`` counts all moves.
     """
 
@@ -36,12 +36,12 @@ class Balancing:
         host: Host,
         plane: Plane,
         request: Callable[[str, Mapping[str, Any]], Outcome],
-        tell: Callable[[str, str, str, int, str], None],
+        add_event: Callable[[str, str, str, int, str], None],
     ) -> None:
         self._host = host
         self._plane = plane
         self._request = request
-        self._tell = tell
+        self._add_event = add_event
         self._balancer = Balancer(host.scenario.host, host.scenario.cpu)
         self.moves: list[dict[str, Any]] = []
         self.by_reason: Counter[Reason] = Counter()
@@ -49,11 +49,11 @@ class Balancing:
 
     @property
     def due_ns(self) -> int:
-        """The simulated time at which ``settle`` is to be called; never, while it is off."""
+        """The simulated time of the next decision; ``NEVER_NS`` while the balancer is off."""
         return self._balancer.due_ns
 
     def begin(self) -> None:
-        """Go by the control plane's settings from now on."""
+        """Apply the control plane's settings from now on."""
         spec = self._host.balancing.spec
         if spec.mode == "off":
             self._balancer.begin(spec, Counters(self._plane.now_ns, [], [], []))
@@ -61,11 +61,11 @@ class Balancing:
             self._balancer.begin(spec, self._counters())
 
     def skip_to(self, event_ns: int) -> None:
-        """Nothing happens before a simulated time."""
+        """Skip decisions before a simulated time: nothing happens until then."""
         self._balancer.skip_to(event_ns)
 
     def settle(self) -> None:
-        """Between rounds: make the moves that are due."""
+        """Make the moves that are due; called between rounds."""
         if self._plane.now_ns < self.due_ns:
             return
         for move in self._balancer.look(self._counters()):
@@ -76,7 +76,7 @@ class Balancing:
             if self._request("set_queue_parameters", params).status != "ok":
                 continue
             self._balancer.moved(move, now_ns)
-            self._tell("queue_moved", move.words, name, key.queue_id, str(queue.state))
+            self._add_event("queue_moved", move.words, name, key.queue_id, str(queue.state))
             self.by_reason[move.reason] += 1
             if len(self.moves) < MOVES_KEPT:
                 self.moves.append(_described(move, name, now_ns))
@@ -111,7 +111,7 @@ class Balancing:
         return Counters(reading.sim_time_ns, busy, reading.budget_cycles, queues)
 
     def _apart(self) -> list[frozenset[int]]:
-        """By adapter: the processors that belong to other members of its team."""
+        """By adapter, the processors that belong to other members of its team."""
         adapters = self._host.adapters
         index = {adapter.spec.name: adapter.index for adapter in adapters}
         teams = [

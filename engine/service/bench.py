@@ -22,8 +22,8 @@ from engine.kernels.layout import PORT_COUNTERS
 from engine.kernels.steer import scratch_for_block, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.values import format_mac
-from engine.service.interrupts import whole
 from engine.service.machine import Machine
+from engine.signals import interrupts_deferred
 from engine.telemetry.stats import Stats
 from engine.traffic.batch import Filled, FrameBatch
 from engine.workers.conductor import Conductor
@@ -204,7 +204,7 @@ class Rig:
 
     def close(self) -> None:
         """End the workers."""
-        with whole():
+        with interrupts_deferred():
             self.machine.close()
 
 
@@ -314,7 +314,7 @@ def measure(
         rigs: list[Rig] = []
         for settings in group:
             progress(f"starting: {settings}")
-            with whole():
+            with interrupts_deferred():
                 rigs.append(Rig(settings))
                 stack.callback(rigs[-1].close)
             rigs[-1].run(_WARM_SECONDS)

@@ -1,4 +1,4 @@
-"""Episodes of drops: when the frames that a queue, or a live interface, drops become events."""
+"""Drop episodes: turns counters of dropped frames, of queues and live interfaces, into events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from engine.telemetry.stats import Stats
 QUIET_NS: Final = 2_000_000_000
 """An episode has ended when the queue dropped nothing for this long (simulated time)."""
 MOST_AT_ONCE: Final = 64
-"""Episodes that are reported one by one, however close together they begin;"""
+"""Burst of episodes that are reported one by one."""
 EPISODES_PER_S: Final = 2
-"""and, after so many, this many a second. The others are counted, and reported in sum."""
+"""Rate of episodes reported one by one after a burst; the others are counted and reported in sum."""
 SUMMARY_NS: Final = 10_000_000_000
-"""Least time between two reports of what was not reported one by one."""
+"""Shortest time between two ``drops_unreported`` events."""
 
 _Key = tuple[str, int | None, int]
 """Adapter, queue and its generation; no queue for the live interface that feeds the adapter."""
@@ -31,7 +31,7 @@ class DropEvent(NamedTuple):
 
 @dataclass
 class _Dropping:
-    """One counter of drops; ``before`` is what it was when the episode that goes on began."""
+    """One counter of drops; ``before`` is its value when the current episode began."""
 
     count: int = 0
     before: int = 0

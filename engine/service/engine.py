@@ -30,13 +30,11 @@ from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import default_scenario
 from engine.scenario.model import Scenario
 from engine.service import leftovers
-from engine.service.adviser import Adviser
-from engine.service.feed import AnySource, Feed
-from engine.service.journal import Journal
-from engine.service.live import Listener, LiveLoop, LoopEndedError
+from engine.service.engine_log import EngineLog
+from engine.service.live import LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
-from engine.service.sources import capture_source, interface_source, synthetic_source
-from engine.service.summaries import Summaries
+from engine.service.publishing import AdvicePublisher, SummaryBuilder
+from engine.service.sources import ActiveSource, AnySource, capture_source, interface_source, synthetic_source
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
@@ -51,13 +49,13 @@ T = TypeVar("T")
 class Engine:
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
-    ``capture``, or what the network ``interface`` receives, replaces the scenario's traffic, on ``adapter``;
-    ``interval_s`` is the time between stats; a worker that hangs for ``worker_deadline_s`` is killed and
-    replaced. ``announce`` lets this user's commands have the credentials of its own broker: of the newest
-    that is "found", or of one "named" to them. ``viewers`` are patterns of client ids
-    whose requests are refused. ``thresholds`` are the advisor's, ``advised`` is set when it has spoken.
-    Entering raises what a bad scenario, capture or broker deserves (ValueError, NotEnoughMemoryError,
-    CaptureError, InterfaceError, ChoiceError, BusError, KernelError) and leaves nothing behind then.
+    ``capture``, or the frames that the network ``interface`` receives, replace the scenario's traffic, on
+    ``adapter``; ``interval_s`` is the time between stats; a worker that hangs for ``worker_deadline_s`` is
+    killed and replaced. ``announce`` gives this user's commands credentials of its own broker: "found" if the
+    newest engine is meant, "named" only if a command names it. ``viewers`` are patterns of client ids whose
+    requests are refused. ``thresholds`` are the advisor's; ``advised`` is set when it has published findings.
+    Entering raises ValueError, NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or
+    KernelError for a bad scenario, capture or broker, and leaves nothing behind then.
     """
 
     def __init__(
@@ -79,14 +77,14 @@ class Engine:
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.scenario = scenario or default_scenario()
-        self._journal = Journal(self.scenario)
+        self._engine_log = EngineLog(self.scenario)
         self.stats: Stats | None = None
         self.config: Config | None = None
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
         self.advised = asyncio.Event()
-        self._adviser = Adviser(thresholds)
-        self._summaries = Summaries()
+        self._advice_publisher = AdvicePublisher(thresholds)
+        self._summary_builder = SummaryBuilder()
         self._first_reading = asyncio.Event()
         self._capture = capture
         self._loop_capture = loop
@@ -106,8 +104,8 @@ class Engine:
         self._announced: Path | None = None
         self._listed: Path | None = None
         self._keeping: asyncio.Task[None] | None = None
-        self._telling: Future[None] | None = None
-        self._losses_told = BusStats()
+        self._reporting: Future[None] | None = None
+        self._losses_reported = BusStats()
         self._event_loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -117,7 +115,7 @@ class Engine:
 
     @property
     def url(self) -> BrokerUrl:
-        """Where clients find it; with a credential for everything where the broker is its own."""
+        """The broker's URL; of its own broker with the owner's credential."""
         if self._broker_url is not None:
             return self._broker_url
         assert self._broker is not None
@@ -125,7 +123,7 @@ class Engine:
 
     @property
     def public_url(self) -> BrokerUrl | None:
-        """Where clients of other machines find its own broker, where they can; without a credential."""
+        """The URL of its own broker for other machines, without a credential; None if they can't connect."""
         return None if self._broker is None else self._broker.public_url
 
     @property
@@ -135,7 +133,7 @@ class Engine:
         return self._live.machine.rounds.worker_pids
 
     async def request(self, op: str, **params: Any) -> Response:
-        """Ask the engine directly, without the bus."""
+        """Carry out a request, without the bus."""
         return await self._handle("", Request(id="-", op=op, params=params))
 
     async def __aenter__(self) -> "Engine":
@@ -168,7 +166,7 @@ class Engine:
         try:
             live = self._live = await asyncio.shield(building)
         except BaseException:
-            # What is being built, in its thread, is to be taken down again.
+            # Wait until the thread has built the machine, so that it can be closed.
             (built, *_) = await asyncio.gather(building, *filter(None, [broker]), return_exceptions=True)
             self._live = built if isinstance(built, LiveLoop) else None
             raise
@@ -185,7 +183,7 @@ class Engine:
             on_bad_request=self._note_bad_request,
         )
         self.config = live.machine.config()
-        self._adviser.configured(self.config)
+        self._advice_publisher.configured(self.config)
         await self._bus.start(self.config, probe_seconds=1.0 if self._broker is None else 0.0)
         if self._broker is not None and self._announce != "no":
             self._announce_broker(self._broker)
@@ -195,10 +193,10 @@ class Engine:
             self._keeping = asyncio.create_task(keeping)
         live.start()
         await self._first_reading.wait()
-        self._journal.started(self.url, own_broker=self._broker is not None)
+        self._engine_log.started(self.url, own_broker=self._broker is not None)
 
     def _announce_broker(self, broker: EmbeddedBroker) -> None:
-        """Let this user's commands find the broker, or, where it was named to them, just its credentials."""
+        """Announce the broker to this user's commands: to all, or only to those that name it."""
         urls = {user: broker.url_of(user) for user in USERS}
         try:
             self._announced = discovery.announce(urls, self.host, found=self._announce == "found")
@@ -206,8 +204,8 @@ class Engine:
             self._progress(f"other commands need VMQTUI_BROKER set to find this engine: {error}")
 
     def _build(self) -> LiveLoop:
-        """Everything that takes long and blocks; runs in a thread."""
-        self._journal.cleared(leftovers.clear())
+        """Build kernels, source and machine, which blocks; runs in a thread."""
+        self._engine_log.cleared(leftovers.clear())
         prepare(self._progress, OF_INTERFACE if self._interface is not None else ())
         warm_up()
         source: AnySource | None
@@ -224,96 +222,98 @@ class Engine:
             played = f"interface {self._interface}{', promiscuous' if self._promiscuous else ''}"
         else:
             source = synthetic_source(self.scenario)
-        feed = Feed(self.scenario, source)
+        active = ActiveSource(self.scenario, source)
         try:
-            machine = Machine(self.scenario, played, feed=feed, deadline_s=self._worker_deadline_s)
+            machine = Machine(self.scenario, played, active=active, deadline_s=self._worker_deadline_s)
         except BaseException:
-            feed.close()
+            active.close()
             raise
         self._listed = leftovers.enlist(machine.plane.block_name)
-        return LiveLoop(machine, feed, self._interval_ns, self._listener())
+        return LiveLoop(machine, active, self._interval_ns, self._callbacks())
 
-    def _listener(self) -> Listener:
-        """What the loop's thread calls, brought over to the event loop."""
+    def _callbacks(self) -> LoopCallbacks:
+        """Callbacks for the loop's thread that run in the event loop."""
 
-        def bring(call: Callable[[T], None]) -> Callable[[T], None]:
-            return lambda what: self._tell(call, what)
+        def relay(call: Callable[[T], None]) -> Callable[[T], None]:
+            return lambda argument: self._call_in_event_loop(call, argument)
 
-        return Listener(
-            stats=bring(self._on_stats),
-            summary=bring(self._on_summary),
-            config=bring(self._on_config),
-            event=bring(self._on_event),
-            failed=bring(self._on_failure),
+        return LoopCallbacks(
+            stats=relay(self._on_stats),
+            summary=relay(self._on_summary),
+            config=relay(self._on_config),
+            event=relay(self._on_event),
+            failed=relay(self._on_failure),
         )
 
-    def _tell(self, call: Callable[[T], None], what: T) -> None:
+    def _call_in_event_loop(self, call: Callable[[T], None], argument: T) -> None:
         assert self._event_loop is not None
         with contextlib.suppress(RuntimeError):  # the event loop has ended
-            self._event_loop.call_soon_threadsafe(call, what)
+            self._event_loop.call_soon_threadsafe(call, argument)
 
     def _on_stats(self, stats: Stats) -> None:
         self.stats = stats
-        self._journal.read(stats)
+        self._engine_log.read(stats)
         self._first_reading.set()
         if self._bus is not None:
             self._bus.publish_stats(stats)
-            self._tell_of_losses(self._bus)
-            if (advice := self._adviser.read(stats)) is not None:
+            self._report_losses(self._bus)
+            if (advice := self._advice_publisher.read(stats)) is not None:
                 self._bus.publish_advice(advice)
-                self._summaries.advised(advice)
+                self._summary_builder.advised(advice)
                 self.advised.set()
 
     def _on_summary(self, stats: Stats) -> None:
-        summary = self._summaries.read(stats)
+        summary = self._summary_builder.read(stats)
         if self._bus is not None:
             self._bus.publish_summary(summary)
 
     def _on_config(self, config: Config) -> None:
         self.config = config
-        self._adviser.configured(config)
+        self._advice_publisher.configured(config)
         if self._bus is not None:
             self._bus.publish_config(config)
 
     def _on_event(self, event: Event) -> None:
-        self._journal.happened(event)
+        self._engine_log.happened(event)
         if self._bus is not None:
             self._bus.publish_event(event)
 
     def _on_failure(self, failure: BaseException) -> None:
-        self._journal.failed(failure)
+        self._engine_log.failed(failure)
         self.failure = failure
         self._first_reading.set()
         self.stopped.set()
 
     def _note_bad_request(self, client: str, reason: str) -> None:
-        """Log whose it was, and tell everyone what was wrong, as a client's id is nobody else's business.
+        """Log a request that could not be decoded; publish an event without the client's id.
 
-        While the last one is still to be told, this one is not: a flood of them makes no flood of events.
+        No event while the last one waits to be published: a flood of bad requests makes no flood of events.
         """
-        self._journal.not_decoded(client, reason)
-        if self._live is None or (self._telling is not None and not self._telling.done()):
+        self._engine_log.not_decoded(client, reason)
+        if self._live is None or (self._reporting is not None and not self._reporting.done()):
             return
         machine = self._live.machine
-        self._telling = self._live.submit(lambda: machine.tell("bad_request", f"not decoded: {reason}"))
+        self._reporting = self._live.submit(
+            lambda: machine.add_event("bad_request", f"not decoded: {reason}")
+        )
 
-    def _tell_of_losses(self, bus: EngineBus) -> None:
-        """Say so when messages were dropped, once the broker takes some again."""
-        now, told = bus.counters, self._losses_told
-        messages = now.messages_dropped - told.messages_dropped
-        requests = now.requests_dropped - told.requests_dropped
+    def _report_losses(self, bus: EngineBus) -> None:
+        """Add an event on dropped messages, once the broker is connected again."""
+        now, reported = bus.counters, self._losses_reported
+        messages = now.messages_dropped - reported.messages_dropped
+        requests = now.requests_dropped - reported.requests_dropped
         if self._live is None or bus.state != "connected" or not (messages or requests):
             return
-        self._losses_told = now
+        self._losses_reported = now
         machine = self._live.machine
         lost = counted(messages, "event or answer", "events and answers"), counted(requests, "request")
         cause = f"no room for {', '.join(lost)}"
-        self._live.submit(lambda: machine.tell("messages_dropped", cause))
+        self._live.submit(lambda: machine.add_event("messages_dropped", cause))
 
     def _note_broker(self, sentence: str) -> None:
         if self._live is not None:
             machine = self._live.machine
-            self._live.submit(lambda: machine.tell("broker_restarted", sentence))
+            self._live.submit(lambda: machine.add_event("broker_restarted", sentence))
 
     async def _end(self) -> None:
         last: Stats | None = None
@@ -331,7 +331,7 @@ class Engine:
         if self._broker is not None:
             await self._broker.stop()
         if self._bus is not None:
-            self._journal.ended(last)
+            self._engine_log.ended(last)
         self.stopped.set()
 
     async def _handle(self, client: str, request: Request) -> Response:
@@ -345,7 +345,7 @@ class Engine:
             outcome, revision = await asyncio.wrap_future(self._live.submit(apply))
         except LoopEndedError as error:
             return Response(id=request.id, status="error", ndis_status=_NOT_ACCEPTED, message=str(error))
-        self._journal.answered(client, request.op, bool(request.params.get("what_if")), outcome)
+        self._engine_log.answered(client, request.op, bool(request.params.get("what_if")), outcome)
         return Response(
             id=request.id,
             status=outcome.status,

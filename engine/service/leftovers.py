@@ -1,8 +1,8 @@
-"""What processes left behind that were killed: announcements, shared memory, temporary directories.
+"""Files left by killed processes: announcements, shared memory, temporary directories.
 
-An engine that is killed takes its shared memory and sockets with it, unless the processes that see to that
-are killed too. ``engine.temporary`` tells which of them are in use. Where the system does not
-show shared memory as files, engines list theirs in the runtime directory.
+The shared memory and sockets of a killed engine are removed by its other processes, unless those are killed
+too. ``engine.temporary`` knows which are in use. On systems that don't show shared memory as files, engines
+list theirs in the runtime directory.
 """
 
 import os
@@ -23,7 +23,7 @@ _YOUNG_S: Final = 60.0
 
 
 def leftovers() -> list[Path]:
-    """Files of engines that are no more, and of this user."""
+    """Files of this user's engines that have ended."""
     found: list[Path] = []
     with suppress(OSError):
         runtime = runtime_directory()
@@ -39,7 +39,7 @@ def leftovers() -> list[Path]:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether a file is the shared memory, or a directory a temporary one, of a process that is no more."""
+    """Whether a file (shared memory) or a temporary directory belongs to a process that has ended."""
     match = OWN_NAME.fullmatch(path.name)
     if match is None:
         return False
@@ -70,7 +70,7 @@ def remove(path: Path) -> None:
 
 
 def clear() -> list[Path]:
-    """Remove what there is; what that was."""
+    """Remove all of them; return those removed."""
     removed = []
     for path in leftovers():
         with suppress(OSError):
@@ -80,7 +80,7 @@ def clear() -> list[Path]:
 
 
 def enlist(block: str) -> Path | None:
-    """Note this process's shared memory where a later start finds it only so; the file, if one is needed."""
+    """List this process's shared memory for later starts, if the system does not show it; return the file."""
     if SHOWN_IN.is_dir() or os.name != "posix":
         return None
     with suppress(OSError):

@@ -1,15 +1,15 @@
-"""The live loop: a thread that keeps a machine's simulated time on the wall clock.
+"""The live loop: a thread that advances a machine's simulated time with the wall clock.
 
-It is the conductor's thread, so everything that touches the machine happens in it: rounds, requests,
-readings. At each interval of simulated time, and each second of it for summaries, it hands over the counters
-as they stand at that time; where simulated time is too slow for that, one and a half intervals of wall time
-after the last ones.
+It is the conductor's thread: rounds, requests and readings all happen in it. It takes a reading at each
+interval of simulated time, and each second for summaries; if simulated time is too slow for that, one and a
+half intervals of wall time after the last reading.
 """
 
 import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,9 +17,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine.service.feed import Feed
 from engine.service.machine import Machine
-from engine.service.pace import Pace
+from engine.service.sources import ActiveSource
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
@@ -27,21 +26,81 @@ from engine.telemetry.summary import SUMMARY_EVERY_NS
 from engine.traffic.batch import LiveSource
 from engine.workers.conductor import Conductor
 
+MOST_BEHIND_NS: Final = 1_000_000_000
+"""Simulated time catches up with this much delay; further delay is given up."""
+
+FIRST_STEP_NS: Final = 100_000
+LONGEST_STEP_NS: Final = 20_000_000
+_LONG_NS: Final = 50_000_000
+_RATIO_OVER_NS: Final = 1_000_000_000
+_MARKS: Final = 1024
+
+
+class RealTimePacer:
+    """Deadlines of simulated time on the wall clock. All times are ns, ``wall_ns`` on a monotonic clock.
+
+    If the machine is too slow for its traffic, simulated time runs as fast as it can, catches up with up to a
+    second of delay, and gives up the rest, counted: the time that passed is always simulated time +
+    ``behind_ns`` + ``given_up_ns``.
+
+    ``step_ns`` is how far simulated time should advance at once: at most 50 ms of wall time, so that requests
+    and readings have their turn, but at least a whole round, as a shorter one costs nearly as much.
+    """
+
+    def __init__(self, wall_ns: int) -> None:
+        self.given_up_ns = 0
+        self.step_ns = FIRST_STEP_NS
+        self._zero_ns = wall_ns  # when simulated time 0 was due, later by what was given up
+        self._marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
+
+    def due_ns(self, sim_ns: int) -> int:
+        """The wall time at which a simulated time is due."""
+        return self._zero_ns + sim_ns
+
+    def behind_ns(self, sim_ns: int, wall_ns: int) -> int:
+        """How far simulated time is behind the wall clock."""
+        return max(0, wall_ns - self.due_ns(sim_ns))
+
+    def stepped(self, sim_ns: int, wall_ns: int, took_ns: int, rounds: int) -> None:
+        """Record a step to ``sim_ns``, of ``rounds`` rounds; adapt ``step_ns`` and ``given_up_ns``."""
+        if took_ns > _LONG_NS and rounds > 1:
+            self.step_ns = max(self.step_ns * _LONG_NS // took_ns, self.step_ns // rounds, 1)
+        elif took_ns < _LONG_NS // 2 or rounds <= 1:  # one round, however slow, may well have room for more
+            self.step_ns = min(2 * self.step_ns, LONGEST_STEP_NS)
+        late_ns = wall_ns - self.due_ns(sim_ns) - MOST_BEHIND_NS
+        if late_ns > 0:
+            self.given_up_ns += late_ns
+            self._zero_ns += late_ns
+
+    def start_over(self) -> None:
+        """The traffic has changed: forget how long steps take."""
+        self.step_ns = FIRST_STEP_NS
+
+    def real_time_ratio(self, sim_ns: int, wall_ns: int) -> float | None:
+        """Simulated time per wall time over about the last second; None at the first call."""
+        while len(self._marks) > 1 and wall_ns - self._marks[1][0] >= _RATIO_OVER_NS:
+            self._marks.popleft()
+        self._marks.append((wall_ns, sim_ns))
+        since_wall_ns, since_sim_ns = self._marks[0]
+        elapsed_ns = wall_ns - since_wall_ns
+        return (sim_ns - since_sim_ns) / elapsed_ns if elapsed_ns else None
+
+
 T = TypeVar("T")
 
 _IDLE_STEP_NS: Final = 250_000_000
-_SKIP_TOLD_NS: Final = 1_000_000
+_SKIP_REPORTED_NS: Final = 1_000_000
 
 
 class LoopEndedError(Exception):
-    """What was submitted was not run: simulated time has ended."""
+    """A submitted call was not run: simulated time has ended."""
 
 
 @dataclass(frozen=True)
-class Listener:
-    """Receivers of what the engine reports, called in the loop's thread; they must return at once.
+class LoopCallbacks:
+    """Callbacks of the loop, called in its thread; they must return at once.
 
-    ``summary`` is given the reading that a summary is made from.
+    ``summary`` gets the reading to summarize, ``failed`` the error that ended the loop.
     """
 
     stats: Callable[[Stats], None]
@@ -72,34 +131,36 @@ class _Ticks:
 
 
 class LiveLoop:
-    """Runs until ``stop``. ``interval_ns`` is the time between readings, of the simulated clock.
+    """Runs a machine until ``stop``; ``interval_ns`` is the simulated time between readings.
 
-    ``Pace`` says what becomes of a machine that is too slow for its traffic.
+    ``RealTimePacer`` handles a machine that is too slow for its traffic.
     """
 
-    def __init__(self, machine: Machine, feed: Feed, interval_ns: int, listener: Listener) -> None:
+    def __init__(
+        self, machine: Machine, active: ActiveSource, interval_ns: int, callbacks: LoopCallbacks
+    ) -> None:
         self.machine = machine
-        self._feed = feed
-        self._source = feed.source  # what the conductor was given
-        self._conductor = Conductor(machine.rounds, feed.source)
+        self._active = active
+        self._source = active.source  # what the conductor was given
+        self._conductor = Conductor(machine.rounds, active.source)
         machine.rounds.while_waiting = self._meanwhile
         self._interval_ns = interval_ns
-        self._listener = listener
+        self._callbacks = callbacks
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vmq-conductor", daemon=True)
         self._revision = machine.host.revision
         self._skipped_ns = 0
-        self._pace = Pace(0)
+        self._pacer = RealTimePacer(0)
         self._rounds = 0
 
     def start(self) -> None:
-        """Let simulated time begin."""
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, call: Callable[[], T]) -> "Future[T]":
-        """Run something in the loop's thread, between two rounds; LoopEndedError when there is none more."""
+        """Run a call in the loop's thread, between two rounds; LoopEndedError if the loop has ended."""
         future: Future[T] = Future()
         self._calls.put((future, call))
         if self._ended.is_set():
@@ -107,14 +168,14 @@ class LiveLoop:
         return future
 
     def stop(self) -> Stats | None:
-        """End simulated time and the machine's workers; the last counters, if it had not ended before."""
+        """Stop the loop and the machine's workers; return the last reading, unless the loop had failed."""
         last: list[Stats] = []
 
         def finish() -> None:
             self._stopping.set()
             self.machine.stop()
             last.append(self._read())
-            self._tell()
+            self._report()
 
         if self._thread.ident is None:
             self._close()
@@ -128,7 +189,7 @@ class LiveLoop:
         try:
             self._keep_time()
         except BaseException as error:
-            self._listener.failed(error)
+            self._callbacks.failed(error)
         finally:
             self._close()
 
@@ -136,7 +197,7 @@ class LiveLoop:
         self._ended.set()
         self._refuse_calls()
         self.machine.close()
-        self._feed.close()
+        self._active.close()
 
     def _refuse_calls(self) -> None:
         while True:
@@ -150,21 +211,21 @@ class LiveLoop:
     def _keep_time(self) -> None:
         machine = self.machine
         started_ns = time.monotonic_ns()
-        pace = self._pace = Pace(started_ns)
+        pacer = self._pacer = RealTimePacer(started_ns)
         stats_ticks = _Ticks(self._interval_ns, started_ns)
         summary_ticks = _Ticks(SUMMARY_EVERY_NS, started_ns)
         first = self._read()
-        self._listener.stats(first)
-        self._listener.summary(first)
+        self._callbacks.stats(first)
+        self._callbacks.summary(first)
         while not self._stopping.is_set():
-            step_ns = _IDLE_STEP_NS if self._conductor.source is None else pace.step_ns
+            step_ns = _IDLE_STEP_NS if self._conductor.source is None else pacer.step_ns
             horizon_ns = min(
                 machine.plane.now_ns + step_ns,
                 stats_ticks.at_ns,
                 summary_ticks.at_ns,
                 machine.balancing.due_ns,
             )
-            self._answer_until(pace.due_ns(horizon_ns))
+            self._answer_until(pacer.due_ns(horizon_ns))
             if self._stopping.is_set():
                 return
             fed = self._conductor.source is not None
@@ -172,33 +233,33 @@ class LiveLoop:
             began_ns = time.monotonic_ns()
             self._conductor.run_to(horizon_ns, self._after_round)
             now_ns = time.monotonic_ns()
-            pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
+            pacer.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
             machine.balancing.settle()
             if fed and self._conductor.source is None:
-                self._tell_of_end()
+                self._report_end()
             for_stats = stats_ticks.take(horizon_ns, now_ns)
             for_summary = summary_ticks.take(horizon_ns, now_ns)
             if for_stats or for_summary:
                 reading = self._read(numbered=for_stats)
                 if for_stats:
-                    self._listener.stats(reading)
+                    self._callbacks.stats(reading)
                 if for_summary:
-                    self._listener.summary(reading)
-            self._tell()
+                    self._callbacks.summary(reading)
+            self._report()
 
     def _after_round(self) -> None:
         self._rounds += 1
         self.machine.settle()
 
     def _meanwhile(self) -> None:
-        """While a worker hangs: tell of others."""
-        self.machine.tell_of_workers()
-        self._tell_events()
+        """Called while a worker hangs: report incidents of other workers."""
+        self.machine.report_workers()
+        self._report_events()
 
     def _answer_until(self, due_ns: int) -> None:
-        """Run what was submitted; wait for more until a time. Past it, run what waits then and no more.
+        """Run submitted calls until a wall time; if it has passed, run only those that wait now.
 
-        So requests, however many come, don't keep simulated time from going on.
+        So requests can't stop simulated time, however many arrive.
         """
         waiting: int | None = None
         while not self._stopping.is_set():
@@ -217,43 +278,43 @@ class LiveLoop:
                 except BaseException as error:
                     future.set_exception(error)
                 self._take_source()
-            self._tell()
+            self._report()
 
     def _take_source(self) -> None:
-        """A request may have put another source in the feed."""
-        if self._feed.source is not self._source:
-            self._source = self._conductor.source = self._feed.source
-            self._pace.start_over()
+        """A request may have put another source into ``active``."""
+        if self._active.source is not self._source:
+            self._source = self._conductor.source = self._active.source
+            self._pacer.start_over()
 
     def _read(self, *, numbered: bool = True) -> Stats:
         skipped_ns = self._source.skipped_ns if self._source is not None else 0
-        if skipped_ns - self._skipped_ns > _SKIP_TOLD_NS:
+        if skipped_ns - self._skipped_ns > _SKIP_REPORTED_NS:
             skipped_s = (skipped_ns - self._skipped_ns) / 1e9
-            self.machine.tell("gap_shortened", f"{skipped_s:.3f} s were cut out of gaps of over 1 s")
+            self.machine.add_event("gap_shortened", f"{skipped_s:.3f} s were cut out of gaps of over 1 s")
             self._skipped_ns = skipped_ns
         sim_ns, wall_ns = self.machine.plane.now_ns, time.monotonic_ns()
         return msgspec.structs.replace(
             self.machine.stats(
-                behind_ns=self._pace.behind_ns(sim_ns, wall_ns), skipped_ns=skipped_ns, numbered=numbered
+                behind_ns=self._pacer.behind_ns(sim_ns, wall_ns), skipped_ns=skipped_ns, numbered=numbered
             ),
-            given_up_ns=self._pace.given_up_ns,
-            real_time_ratio=self._pace.real_time_ratio(sim_ns, wall_ns),
+            given_up_ns=self._pacer.given_up_ns,
+            real_time_ratio=self._pacer.real_time_ratio(sim_ns, wall_ns),
         )
 
-    def _tell_of_end(self) -> None:
+    def _report_end(self) -> None:
         broken: Any = getattr(self._source, "broken", None)
         skipped: Any = getattr(self._source, "skipped_frames", 0)
         event = "interface_ended" if isinstance(self._source, LiveSource) else "capture_ended"
         cause = broken or "the capture has ended; the engine goes on without frames"
         left_out = f"; frames of interfaces that are not Ethernet, left out: {skipped}" if skipped else ""
-        self.machine.tell(event, cause + left_out)
+        self.machine.add_event(event, cause + left_out)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.machine.host.revision != self._revision:
             self._revision = self.machine.host.revision
-            self._listener.config(self.machine.config())
-        self._tell_events()
+            self._callbacks.config(self.machine.config())
+        self._report_events()
 
-    def _tell_events(self) -> None:
+    def _report_events(self) -> None:
         for event in self.machine.take_events():
-            self._listener.event(event)
+            self._callbacks.event(event)

@@ -1,17 +1,17 @@
-"""A machine: the control plane and the data plane of one host as one thing.
+"""A machine: control plane and data plane of one host together; and the clock that advances it.
 
-One thread's, and between two rounds unless said otherwise: requests go in, effects are carried out,
-counters and events come out.
+Used by one thread, between two rounds unless stated otherwise: requests in; effects are carried out; counters
+and events out.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from engine.dataplane.plane import AdapterNeeds, Plane
-from engine.kernels.layout import I64
+from engine.kernels.layout import I64, NEVER_NS
 from engine.ndis.effects import (
     Effect,
     Indication,
@@ -25,18 +25,19 @@ from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.ndis.queue import State
 from engine.scenario.model import Scenario
-from engine.service.balancing import Balancing
+from engine.service.balancing import BalancerDriver
 from engine.service.drop_episodes import DropEpisodes
-from engine.service.feed import Feed
+from engine.service.sources import ActiveSource
 from engine.telemetry.config import Config
 from engine.telemetry.describe import config_of
 from engine.telemetry.events import Event
 from engine.telemetry.snapshot import AdapterRows, stats_of
 from engine.telemetry.stats import Stats
+from engine.workers.conductor import Conductor
 from engine.workers.rounds import Rounds
 
 WORKER_DEADLINE_S: Final = 5.0
-"""A worker that hangs is killed within this time, unless another is set."""
+"""Default time after which a worker that hangs is killed."""
 
 _EVENTS_KEPT: Final = 10_000
 
@@ -44,9 +45,9 @@ _EVENTS_KEPT: Final = 10_000
 class Machine:
     """A host that is up. Raises NotEnoughMemoryError, or ValueError for a scenario that can't be.
 
-    ``played`` says in words what feeds it in place of the scenario's traffic. ``feed`` is told when requests
-    change the traffic or a link. ``deadline_s`` bounds the time a worker may take for a round; None: as long
-    as it takes.
+    ``played`` describes the source that replaces the scenario's traffic, in words. Requests that change the
+    traffic or a link change ``active``. ``deadline_s`` bounds the time a worker may take for a round; None:
+    no bound.
     """
 
     def __init__(
@@ -54,12 +55,12 @@ class Machine:
         scenario: Scenario,
         played: str | None = None,
         *,
-        feed: Feed | None = None,
+        active: ActiveSource | None = None,
         deadline_s: float | None = None,
     ) -> None:
         self.host = Host(scenario, played)
         effects = self.host.start()
-        self._feed = feed
+        self._active = active
         needs = [AdapterNeeds(one.max_steering_rows, one.max_vms) for one in self.host.adapters]
         self.plane = Plane(scenario, needs)
         try:
@@ -73,7 +74,7 @@ class Machine:
         self._rows: tuple[int, list[AdapterRows]] = (-1, [])
         self._drop_episodes = DropEpisodes()
         self._carry_out(effects)
-        self.balancing = Balancing(self.host, self.plane, self.request, self.tell)
+        self.balancing = BalancerDriver(self.host, self.plane, self.request, self.add_event)
 
     def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
         """Apply a request: refused, or carried out when this returns."""
@@ -83,7 +84,7 @@ class Machine:
         return outcome
 
     def settle(self) -> None:
-        """After a round: complete the frees that waited for buffers, see to the workers, and tell of them."""
+        """After a round: complete frees that waited for buffers, restart workers, and report on them."""
         self.rounds.supervise()
         for freeing in self.host.freeing():
             gauges = self.plane.gauges(*freeing)
@@ -91,16 +92,16 @@ class Machine:
                 outcome = self.host.returned(*freeing)
                 self._carry_out(outcome.effects)
                 self._publish(outcome.indications)
-        self.tell_of_workers()
+        self.report_workers()
 
-    def tell_of_workers(self) -> None:
-        """Tell of what happened to workers; also while a round is under way."""
+    def report_workers(self) -> None:
+        """Add an event for each incident of a worker; also while a round is under way."""
         while self.rounds.incidents:
             incident = self.rounds.incidents.popleft()
-            self.tell(incident.kind, incident.cause)
+            self.add_event(incident.kind, incident.cause)
 
     def stats(self, *, behind_ns: int = 0, skipped_ns: int = 0, numbered: bool = True) -> Stats:
-        """Read every counter; drops that began or ended since the last reading become events.
+        """Read every counter; add an event for drops that began or ended since the last reading.
 
         A reading that is not published, and so not ``numbered``, has the number of the one before.
         """
@@ -116,10 +117,10 @@ class Machine:
             down=self.rounds.down,
             behind_ns=behind_ns,
             skipped_ns=skipped_ns,
-            interfaces=self._feed.interface_counters() if self._feed is not None else None,
+            interfaces=self._active.interface_counters() if self._active is not None else None,
         )
-        for told in self._drop_episodes.take(stats):
-            self.tell(*told)
+        for event in self._drop_episodes.take(stats):
+            self.add_event(*event)
         return stats
 
     def latency(self) -> dict[str, dict[int, I64]]:
@@ -136,7 +137,7 @@ class Machine:
         """The configuration as it is now."""
         return config_of(self.host)
 
-    def tell(
+    def add_event(
         self,
         event: str,
         cause: str,
@@ -167,7 +168,7 @@ class Machine:
         return events
 
     def stop(self) -> None:
-        """Take no more requests; frees that are pending are aborted, and said to be."""
+        """Refuse further requests; abort pending frees, with an event each."""
         self._publish(self.host.stop())
 
     def close(self) -> None:
@@ -181,8 +182,8 @@ class Machine:
             if isinstance(effect, SteeringChanged):
                 changed[effect.adapter] = None
             elif isinstance(effect, SetTraffic | SetLink):
-                if self._feed is not None:
-                    self._feed.carry_out(effect, self.plane.now_ns)
+                if self._active is not None:
+                    self._active.carry_out(effect, self.plane.now_ns)
             elif isinstance(effect, RestartWorker):
                 self.rounds.restarts.restart(effect.cpu)
             elif isinstance(effect, SetBalancer):
@@ -205,7 +206,7 @@ class Machine:
     def _publish(self, indications: tuple[Indication, ...]) -> None:
         for one in indications:
             name = self.host.adapters[one.adapter].spec.name
-            self.tell(one.event, one.cause, name, one.queue_id, one.state)
+            self.add_event(one.event, one.cause, name, one.queue_id, one.state)
 
     def _adapter_rows(self) -> list[AdapterRows]:
         rows = []
@@ -222,3 +223,65 @@ class Machine:
                 )
             )
         return rows
+
+
+def _nothing() -> None:
+    """Default of the callbacks."""
+
+
+class SimClock:
+    """Advances a machine through simulated time as fast as possible, and lets its balancer decide when due.
+
+    ``after_round`` is called between rounds, ``after_decision`` after each decision of the balancer.
+    """
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        machine: Machine,
+        after_round: Callable[[], None] = _nothing,
+        after_decision: Callable[[], None] = _nothing,
+    ) -> None:
+        self._conductor = conductor
+        self._machine = machine
+        self._after_round = after_round
+        self._after_decision = after_decision
+
+    def advance_to(self, horizon_ns: int) -> None:
+        """Advance to a time; a decision due at that very time is left to the next call."""
+        while (due_ns := self._machine.balancing.due_ns) < horizon_ns:
+            self._conductor.run_to(due_ns, self._after_round)
+            self._decide()
+        self._conductor.run_to(horizon_ns, self._after_round)
+
+    def advance_to_end(
+        self, pauses: Iterator[int] | None = None, at_pause: Callable[[], object] = _nothing
+    ) -> None:
+        """Advance to the last frame, and on until nothing is pending or outstanding.
+
+        The balancer decides, and ``at_pause`` is called at ``pauses`` (ns, ascending), only while frames
+        arrive, so neither delays the end.
+        """
+        pauses = iter(()) if pauses is None else pauses
+        pause_ns = next(pauses, NEVER_NS)
+        while self._conductor.next_arrival_ns < NEVER_NS:
+            due_ns = self._machine.balancing.due_ns
+            stop_ns = min(due_ns, pause_ns)
+            if stop_ns == NEVER_NS:
+                break
+            self._conductor.run_to(stop_ns, self._after_round, or_to_end=True)
+            if self._conductor.next_arrival_ns == NEVER_NS:
+                break
+            if stop_ns == due_ns:
+                self._decide()
+            if stop_ns == pause_ns:
+                at_pause()
+                pause_ns = next(pauses, NEVER_NS)
+        self._conductor.run_to_end(self._after_round)
+
+    def _decide(self) -> None:
+        """Let the balancer decide; skip decisions until the next frame or event."""
+        balancing = self._machine.balancing
+        balancing.settle()
+        balancing.skip_to(min(self._conductor.next_arrival_ns, self._machine.plane.next_event_ns))
+        self._after_decision()

@@ -1,4 +1,4 @@
-"""A replay: one capture through the model, from its first frame until nothing is pending."""
+"""A replay: a capture run through the model until nothing is pending, and its document (contract 4)."""
 
 import time
 from collections.abc import Callable
@@ -13,19 +13,83 @@ import msgspec
 from engine.balance.decide import REASONS, Reason
 from engine.kernels.layout import I64
 from engine.scenario.model import Scenario
-from engine.service.balancing import Balancing
-from engine.service.course import Course
-from engine.service.interrupts import whole
-from engine.service.machine import WORKER_DEADLINE_S, Machine
+from engine.service.balancing import BalancerDriver
+from engine.service.machine import WORKER_DEADLINE_S, Machine, SimClock
 from engine.service.sources import CaptureFrames, Caveats, capture_source
-from engine.telemetry.config import Config
-from engine.telemetry.report import replay_report
-from engine.telemetry.stats import Stats
+from engine.signals import interrupts_deferred
+from engine.telemetry.config import AdapterConfig, Config
+from engine.telemetry.stats import AdapterStats, Columns, Stats
 from engine.traffic.batch import Source
 from engine.traffic.capture import CaptureSource
 from engine.traffic.capture_file import CaptureFile
 from engine.traffic.plan import Hardware, Plan, plan
 from engine.workers.conductor import Conductor
+
+
+def _rows(columns: Columns) -> list[dict[str, int]]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _adapter(config: AdapterConfig, stats: AdapterStats) -> dict[str, Any]:
+    counters = {row["id"]: row for row in _rows(stats.queues)}
+    matched = {row["id"]: row["matched_frames"] for row in _rows(stats.filters)}
+    return {
+        "name": config.name,
+        "port": stats.port,
+        "queues": [
+            {
+                "id": queue.queue_id,
+                "name": queue.name,
+                "vm": queue.vm,
+                "cpu": queue.cpu,
+                "state": queue.state,
+                **counters[queue.queue_id],
+            }
+            for queue in config.queues
+        ],
+        "freed": stats.freed,
+        "filters": [
+            {
+                "id": one.filter_id,
+                "queue": one.queue_id,
+                "mac": one.mac,
+                "vlan": one.vlan,
+                "matched_frames": matched[one.filter_id],
+            }
+            for one in config.filters
+        ],
+        "default_queue": stats.default_queue,
+    }
+
+
+def replay_report(
+    config: Config,
+    stats: Stats,
+    *,
+    capture: str,
+    sim_seconds: float,
+    wall_seconds: float,
+    truncated: bool,
+    skipped_frames: int,
+) -> dict[str, Any]:
+    """The document of a replay that has ended; ``stats`` must be of the revision of ``config``."""
+    names = {cpu.id: cpu for cpu in config.cpus}
+    report: dict[str, Any] = {
+        "schema": "vmq.replay/1",
+        "capture": capture,
+        "sim_seconds": sim_seconds,
+        "wall_seconds": wall_seconds,
+        "cpus": [msgspec.to_builtins(names[row["id"]]) | row for row in _rows(stats.cpus)],
+        "adapters": [_adapter(one, stats.adapters[one.name]) for one in config.adapters],
+    }
+    if stats.skipped_ns:
+        report["skipped_seconds"] = stats.skipped_ns / 1e9
+    if skipped_frames:
+        report["skipped_frames"] = skipped_frames
+    if truncated:
+        report["truncated"] = True
+    return report
+
 
 Pace = Literal["max", "real"]
 
@@ -34,10 +98,10 @@ _DEATHS: Final = ("worker_died", "worker_down")
 
 
 @dataclass(frozen=True, eq=False)
-class Ended:
-    """What a run left: its state, how long frames waited to be indicated (by adapter and queue id, a
-    histogram (LATENCY_BUCKETS,)), sentences on workers that died, how far behind the clock it was, if it had
-    one, and what its balancer did: None where it was off."""
+class FinishedRun:
+    """The end of a run: state and counters; latencies (by adapter and queue id, a histogram
+    (LATENCY_BUCKETS,)); sentences on workers that died; the delay to the wall clock, at pace "real"; and the
+    balancer's moves, None if it was off."""
 
     config: Config
     stats: Stats
@@ -49,21 +113,21 @@ class Ended:
 
 @dataclass(frozen=True)
 class Moves:
-    """What a balancer did: the first moves, as a replay's document has them, and how many of each reason."""
+    """A balancer's moves: the first ones, as in a replay's document, and the number of each reason."""
 
     first: list[dict[str, Any]]
     by_reason: dict[Reason, int]
 
     @property
     def total(self) -> int:
-        """How many there were in all."""
+        """Number of all moves."""
         return sum(self.by_reason.values())
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """What a replay found: its document, the state it left, what it does not cover of the capture, and
-    sentences on workers that died; ``late_ns``, how far behind the clock it ended, if it had one to keep."""
+class ReplayResult:
+    """A replay's document, final state, caveats and sentences on workers that died; ``late_ns`` is its delay
+    to the wall clock at pace "real"."""
 
     document: dict[str, Any]
     config: Config
@@ -91,9 +155,9 @@ def replay(
     pace: Pace = "max",
     worker_deadline_s: float = WORKER_DEADLINE_S,
     progress: Callable[[CaptureFrames], None] = lambda source: None,
-) -> Replayed:
-    """Run a capture through a scenario; ``progress`` is called between rounds. At pace "real" a
-    worker that hangs for ``worker_deadline_s`` is killed and replaced; at "max" none hangs.
+) -> ReplayResult:
+    """Run a capture through a scenario; ``progress`` is called between rounds. At pace "real" a worker that
+    hangs for ``worker_deadline_s`` is killed and replaced; at "max" there is no deadline.
 
     Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
     """
@@ -121,7 +185,7 @@ def replay(
     )
     if ended.moves is not None:
         document["balancer"] = {"total_moves": ended.moves.total, "moves": ended.moves.first}
-    return Replayed(document, ended.config, ended.stats, Caveats.of(source), ended.deaths, ended.late_ns)
+    return ReplayResult(document, ended.config, ended.stats, Caveats.of(source), ended.deaths, ended.late_ns)
 
 
 def run(
@@ -132,14 +196,14 @@ def run(
     pace: Pace = "max",
     worker_deadline_s: float = WORKER_DEADLINE_S,
     progress: Callable[[], None] = lambda: None,
-) -> Ended:
+) -> FinishedRun:
     """Run a source's frames through a scenario until nothing is pending or outstanding.
 
-    ``played`` says in words what feeds it in place of the scenario's traffic; the source is closed by who
-    made it. Raises what the source does, NotEnoughMemoryError, ValueError for a scenario that can't be.
+    ``played`` describes the source that replaces the scenario's traffic; the caller closes the source. Raises
+    what the source raises, NotEnoughMemoryError, ValueError for an impossible scenario.
     """
     with ExitStack() as stack:
-        with whole():
+        with interrupts_deferred():
             machine = Machine(
                 _without_spare_buffers(scenario),
                 played,
@@ -152,17 +216,17 @@ def run(
             machine.settle()
             progress()
 
-        course = Course(conductor, machine, after_round)
+        sim_clock = SimClock(conductor, machine, after_round)
         late_ns = 0
         if pace == "real":
-            clock = _Clock()
-            course.go_to_end(count(0, _STEP_NS), clock.wait_for_next_step)
+            clock = _WallClock()
+            sim_clock.advance_to_end(count(0, _STEP_NS), clock.wait_for_next_step)
             late_ns = clock.behind_ns
         else:
-            course.go_to_end()
+            sim_clock.advance_to_end()
         machine.rounds.replace_dead()  # it may have been too short to notice
         machine.settle()
-        return Ended(
+        return FinishedRun(
             config=machine.config(),
             stats=machine.stats(skipped_ns=source.skipped_ns),
             latency=machine.latency(),
@@ -173,7 +237,7 @@ def run(
 
 
 def _without_spare_buffers(scenario: Scenario) -> Scenario:
-    """The scenario for a run in which no queue comes later."""
+    """The scenario without spare buffers: no queue is allocated during the run."""
     replace = msgspec.structs.replace
     adapters = [
         replace(adapter, buffers=adapter.asked_buffers) if adapter.buffers is None else adapter
@@ -182,15 +246,15 @@ def _without_spare_buffers(scenario: Scenario) -> Scenario:
     return replace(scenario, adapter=adapters)
 
 
-class _Clock:
-    """The wall clock, in steps of ``_STEP_NS``: a step is simulated when its time has passed."""
+class _WallClock:
+    """The wall clock in steps of ``_STEP_NS``: a step is simulated after its time has passed."""
 
     def __init__(self) -> None:
         self._due_ns = time.monotonic_ns()
 
     @property
     def behind_ns(self) -> int:
-        """How long ago the time of the last step passed."""
+        """Delay of the last step."""
         return max(0, time.monotonic_ns() - self._due_ns)
 
     def wait_for_next_step(self) -> None:
@@ -199,10 +263,10 @@ class _Clock:
         time.sleep(max(0, self._due_ns - time.monotonic_ns()) / 1e9)
 
 
-def _moves(balancing: Balancing) -> Moves:
+def _moves(balancing: BalancerDriver) -> Moves:
     return Moves(balancing.moves, {reason: balancing.by_reason[reason] for reason in REASONS})
 
 
 def _close(machine: Machine) -> None:
-    with whole():
+    with interrupts_deferred():
         machine.close()

@@ -1,4 +1,4 @@
-"""Which frames a host receives: those of a capture or interface, on one adapter, or of its own mixes."""
+"""Sources of a host's frames: a capture (also from a pipe), a live interface, or synthetic traffic."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,19 @@ from engine.traffic.synthetic import SyntheticSource
 if TYPE_CHECKING:
     from engine.traffic.interface import InterfaceSource
     from engine.traffic.team import TeamCapture, TeamSource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, Final
+
+import msgspec
+
+from engine.ndis.effects import SetLink, SetTraffic
+from engine.scenario.values import one_line
+from engine.temporary import own_directory
+from engine.traffic.batch import LiveSource
+from engine.traffic.capture import CaptureError
+from engine.traffic.capture_forms import is_capture
 
 CaptureFrames = Union[CaptureSource, "TeamCapture"]
 Synthetic = Union[SyntheticSource, "TeamSource"]
@@ -22,24 +35,24 @@ Synthetic = Union[SyntheticSource, "TeamSource"]
 
 @dataclass(frozen=True)
 class Caveats:
-    """What a report does not cover of a capture: what comes after its break (a sentence on that, if there is
-    one), and frames of interfaces that are not Ethernet."""
+    """Parts of a capture that a report does not cover: frames after damage (``broken`` is a sentence on that)
+    and ``skipped_frames`` of interfaces that are not Ethernet."""
 
     broken: str | None = None
     skipped_frames: int = 0
 
     @classmethod
     def of(cls, source: CaptureFrames) -> "Caveats":
-        """Those of a source that has ended."""
+        """The caveats of a source that has ended."""
         return cls(source.broken, source.skipped_frames)
 
 
 class ChoiceError(Exception):
-    """The adapter that a capture or an interface shall feed is not clear; a sentence for status 2."""
+    """The adapter that a capture or an interface feeds is ambiguous; a sentence for status 2."""
 
 
 def fed(scenario: Scenario, name: str | None, *, teams: bool = True) -> int | TeamSpec:
-    """What a capture feeds: the index of an adapter, or a team; the only one there is, or the one named."""
+    """The adapter (its index) or team that a capture feeds: the named one, else the only one there is."""
     names = [adapter.name for adapter in scenario.adapter]
     known = {team.name: team for team in scenario.team if teams}
     fitting = ", ".join([*names, *known])
@@ -64,7 +77,7 @@ def capture_source(
     loop: bool = False,
     shorten_gaps: bool = False,
 ) -> CaptureFrames:
-    """The frames of a capture, of a team's on its members. Raises ChoiceError, CaptureError."""
+    """The frames of a capture, for an adapter or the members of a team. Raises ChoiceError, CaptureError."""
     target = fed(scenario, adapter)
     if isinstance(target, TeamSpec):
         from engine.traffic.team import TeamCapture  # compiles kernels that most engines never use
@@ -115,3 +128,124 @@ def synthetic_source(
 
     beside = len(fed_by_mix) > len(teams)
     return TeamSource(scenario, teams, opened, beside=beside, wire_free=wire_free)
+
+
+AnySource = CaptureFrames | Synthetic | LiveSource
+
+
+class ActiveSource:
+    """The source in use, or None; requests replace or change it, in the loop's thread between two rounds.
+
+    ``scenario`` is the one that the source was made from; the next source is made from it and its changes.
+    """
+
+    def __init__(self, scenario: Scenario, source: AnySource | None) -> None:
+        self.source = source
+        self._scenario = scenario
+        self._wire_free: dict[int, Fraction] = {}
+
+    def carry_out(self, effect: SetTraffic | SetLink, now_ns: int) -> None:
+        """Carry out an effect of the control plane, from the simulated time ``now_ns`` on."""
+        match effect:
+            case SetTraffic():
+                self._scenario = msgspec.structs.replace(self._scenario, traffic=effect.traffic)
+                self._begin(now_ns)
+            case SetLink():
+                adapters = list(self._scenario.adapter)
+                adapters[effect.adapter] = msgspec.structs.replace(
+                    adapters[effect.adapter], link_gbps=effect.link_gbps
+                )
+                self._scenario = msgspec.structs.replace(self._scenario, adapter=adapters)
+                if self.source is not None:
+                    self.source.set_link(effect.adapter, effect.link_gbps)
+
+    def interface_counters(self) -> dict[int, dict[str, int]]:
+        """The kernel's counters of a live interface, by the index of the adapter that it feeds."""
+        source = self.source
+        return {source.adapter: source.counters()} if isinstance(source, LiveSource) else {}
+
+    def close(self) -> None:
+        """Close the source."""
+        if self.source is not None:
+            self.source.close()
+
+    def _begin(self, now_ns: int) -> None:
+        """Replace the source by a synthetic one; the old source's last frame may still be on the wire."""
+        old = self.source
+        if old is not None and hasattr(old, "wire_free"):
+            self._wire_free |= old.wire_free()
+        self.source = synthetic_source(self._scenario, start_ns=now_ns, wire_free=self._wire_free)
+        if old is not None:
+            old.close()
+
+
+STANDARD_INPUT: Final = "-"
+KEPT_BYTES_LIMIT: Final = 4 << 30
+"""Most bytes of a pipe that are kept."""
+
+_CHUNK_BYTES: Final = 1 << 20
+_MAGIC_BYTES: Final = 16
+
+
+@contextmanager
+def piped_capture(
+    path: Path, progress: Callable[[str, int], None] = lambda name, read_bytes: None
+) -> Iterator[CaptureFile]:
+    """Copy a capture from a pipe to a temporary file, kept until the end of the context.
+
+    ``path`` "-" is standard input. ``progress`` is called with the name of the pipe and the bytes read,
+    at the start and often. Raises CaptureError.
+    """
+    is_standard_input = str(path) == STANDARD_INPUT
+    name = "standard input" if is_standard_input else str(path)
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(own_directory())
+        except OSError as error:
+            where = "set TMPDIR to a directory"
+            raise CaptureError(f"{one_line(name)}: can't be kept: {error} ({where})") from None
+        copy = directory / ("standard input" if is_standard_input else path.name)
+        progress(name, 0)
+        try:
+            with _opened(path) as stream:
+                _copy(stream, copy, name, lambda read_bytes: progress(name, read_bytes))
+        except OSError as error:
+            raise CaptureError(f"{one_line(name)}: {error.strerror or error}; a capture fits") from None
+        yield CaptureFile(str(copy), name)
+
+
+def _opened(path: Path) -> BinaryIO:
+    if str(path) != STANDARD_INPUT:
+        return path.open("rb", buffering=0)
+    if sys.stdin is None or sys.stdin.closed:
+        raise OSError("is closed")
+    if sys.stdin.isatty():
+        raise OSError("is a terminal")
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def _copy(stream: BinaryIO, copy: Path, name: str, progress: Callable[[int], None]) -> None:
+    """Copy a stream to its end, or stop once its first bytes show that it is no capture: its reader reports
+    that."""
+    read_bytes = 0
+    start = b""
+    with copy.open("wb") as file:
+        while chunk := stream.read(_CHUNK_BYTES):
+            read_bytes += len(chunk)
+            if read_bytes > KEPT_BYTES_LIMIT:
+                raise CaptureError(
+                    f"{one_line(name)}: is longer than the {KEPT_BYTES_LIMIT >> 30} GiB that are kept of a"
+                    " pipe (save it, and name the file)"
+                )
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise CaptureError(
+                    f"{one_line(name)}: can't be kept in {copy.parent}: {error.strerror} (set TMPDIR to a"
+                    " directory with room for it)"
+                ) from None
+            if len(start) < _MAGIC_BYTES:
+                start += chunk[:_MAGIC_BYTES]
+                if len(start) >= _MAGIC_BYTES and not is_capture(start):
+                    return
+            progress(read_bytes)

@@ -1,8 +1,9 @@
-"""A trial: a scenario run through the real model for a while, and again with what somebody would change.
+"""A trial: a scenario run through the model for a while, and again with each fix that the advisor proposes.
 
-This is where advice gets its "before" and "after" from: the same model, fed the same frames.
+It gives advice its values "before" and "after": from the same model, fed with the same frames.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,22 +18,69 @@ from engine.advice.registry import RULES, findings
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.trail import Trail
 from engine.scenario.model import Scenario
-from engine.service.course import Course
-from engine.service.feed import Feed
-from engine.service.interrupts import whole
-from engine.service.machine import Machine
-from engine.service.sources import Caveats, capture_source, synthetic_source
-from engine.service.stretches import Stretches
+from engine.service.machine import Machine, SimClock
+from engine.service.sources import ActiveSource, Caveats, capture_source, synthetic_source
+from engine.signals import interrupts_deferred
+from engine.telemetry.stats import Stats
 from engine.traffic.capture_file import CaptureFile
 from engine.workers.conductor import Conductor
 
+_SHORTEST_NS: Final = 100_000_000
+_SO_MANY: Final = 256
+"""Intervals of one length; then the length doubles, to bound the readings of a long run."""
+
+
+class WorstIntervals:
+    """Reads a machine in short intervals. ``worst`` has, by processor, the evidence of the interval in which
+    its queues dropped most."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._before: Stats | None = None
+        self._most: Counter[int] = Counter()
+        self.worst: dict[int, Evidence] = {}
+
+    @staticmethod
+    def pauses(start_ns: int) -> Iterator[int]:
+        """The times at which intervals end, the first of which begins at ``start_ns``."""
+        length_ns = _SHORTEST_NS
+        while True:
+            for _ in range(_SO_MANY):
+                start_ns += length_ns
+                yield start_ns
+            length_ns *= 2
+
+    def begin(self) -> Stats:
+        """Begin the first interval; return its reading."""
+        self._before = self._machine.stats()
+        return self._before
+
+    def end(self) -> Stats:
+        """End an interval and begin the next; return the reading."""
+        before, stats = self._before, self._machine.stats()
+        self._before = stats
+        evidence = Evidence(self._machine.config(), stats, before)
+        if before is not None and evidence.usable and _dropped(stats) > _dropped(before):
+            for cpu in evidence.cpus:
+                drops = sum((queue.rate("dropped_no_buffer") or 0.0) for queue in cpu.queues)
+                dropped = round(drops * evidence.span_s)
+                if dropped > self._most[cpu.cpu]:
+                    self._most[cpu.cpu] = dropped
+                    self.worst[cpu.cpu] = evidence
+        return stats
+
+
+def _dropped(stats: Stats) -> int:
+    return sum(sum(one.queues["dropped_no_buffer"]) for one in stats.adapters.values())
+
+
 _WARM_UP: Final = 0.25
-"""The part of a run before which nothing counts: queues fill, processors find their load."""
+"""The share of a run that is not measured: queues fill, loads settle."""
 
 
 @dataclass(frozen=True)
-class Deed:
-    """A request made at a simulated time: what happens to a host while it is watched."""
+class Intervention:
+    """A request made at a simulated time during a run."""
 
     at_s: float
     op: str
@@ -41,47 +89,47 @@ class Deed:
 
 @dataclass(eq=False)
 class Trial:
-    """What is tried: a scenario, fed by a capture to its end, or by its own traffic for ``seconds``.
+    """A scenario to run, fed by a capture to its end, or by its own traffic for ``seconds``.
 
-    Gaps of over 1 s in a capture are shortened to 1 s, as in a live engine: rates over years say nothing.
+    Gaps of over 1 s in a capture are shortened to 1 s, as in a live engine: rates over years mean nothing.
 
-    ``deeds`` happen on the way. A fix is applied before the first frame where nothing but its traffic is
-    changed meanwhile; otherwise at the end, and the host is watched once more for as long.
+    ``interventions`` are made during the run. A fix is applied before the first frame if they change only
+    the traffic; otherwise at the end, and the host is run once more for as long.
     """
 
     scenario: Scenario
     seconds: float = 1.0
     capture: CaptureFile | None = None
     adapter: str | None = None
-    deeds: Sequence[Deed] = ()
+    interventions: Sequence[Intervention] = ()
     caveats: Caveats = field(default=Caveats(), init=False)
-    """What the last run did not cover of the capture."""
+    """Parts of the capture that the last run did not cover."""
 
     def run(self, fix: Sequence[Request] = ()) -> Evidence:
-        """Run it; what was seen at its end.
+        """Run it; return the evidence at its end.
 
-        Raises CaptureError, ChoiceError, NotEnoughMemoryError, ``TrialError`` when a deed or fix is refused,
-        ValueError for a scenario that can't be.
+        Raises CaptureError, ChoiceError, NotEnoughMemoryError, ``TrialError`` if an intervention or fix is
+        refused, ValueError for an impossible scenario.
         """
         with ExitStack() as stack:
             capture = None
             if self.capture is not None:
                 capture = capture_source(self.capture, self.scenario, self.adapter, shorten_gaps=True)
-            feed = Feed(self.scenario, capture or synthetic_source(self.scenario))
-            stack.callback(feed.close)
+            active = ActiveSource(self.scenario, capture or synthetic_source(self.scenario))
+            stack.callback(active.close)
             played = None if self.capture is None else f"capture {self.capture}"
-            with whole():
-                machine = Machine(self.scenario, played, feed=feed)
+            with interrupts_deferred():
+                machine = Machine(self.scenario, played, active=active)
                 stack.callback(_close, machine)
-            run = _Run(machine, feed)
-            fix_first = all(one.op == "set_traffic" for one in self.deeds)
+            run = _Run(machine, active)
+            fix_first = all(one.op == "set_traffic" for one in self.interventions)
             if fix and fix_first:
                 run.apply(fix)
             if capture is not None:
                 evidence = run.to_the_end()
                 self.caveats = Caveats.of(capture)
                 return evidence
-            evidence = run.watch(self.seconds, self.deeds)
+            evidence = run.watch(self.seconds, self.interventions)
             if fix and not fix_first:
                 run.apply(fix)
                 evidence = run.watch(self.seconds)
@@ -93,66 +141,68 @@ class TrialError(Exception):
 
 
 class _Run:
-    """One machine on its way through simulated time."""
+    """One run of a machine, and the evidence it collects."""
 
-    def __init__(self, machine: Machine, feed: Feed) -> None:
+    def __init__(self, machine: Machine, active: ActiveSource) -> None:
         self._machine = machine
-        self._feed = feed
-        self._conductor = Conductor(machine.rounds, feed.source)
-        self._course = Course(self._conductor, machine, machine.settle, self._look_again)
+        self._active = active
+        self._conductor = Conductor(machine.rounds, active.source)
+        self._sim_clock = SimClock(self._conductor, machine, machine.settle, self._record_moves)
         self._trail = Trail()
-        self._look()
+        self._record_config()
 
-    def _look(self) -> None:
+    def _record_config(self) -> None:
         self._revision = self._machine.host.revision
         self._trace = self._trail.add(self._machine.config(), self._machine.plane.now_ns)
 
-    def _look_again(self) -> None:
-        """The balancer may have moved queues."""
+    def _record_moves(self) -> None:
+        """Record the configuration again if the balancer has moved queues."""
         if self._machine.host.revision != self._revision:
-            self._look()
+            self._record_config()
 
-    def watch(self, seconds: float, deeds: Sequence[Deed] = ()) -> Evidence:
-        """Go on for so long, with what is to be done meanwhile; rates are taken after the warm-up."""
+    def watch(self, seconds: float, interventions: Sequence[Intervention] = ()) -> Evidence:
+        """Run for ``seconds``, with interventions; rates are taken after the warm-up."""
         start_ns = self._machine.plane.now_ns
         warm_ns, end_ns = (start_ns + round(part * seconds * 1e9) for part in (_WARM_UP, 1.0))
         before = None
-        stretches = Stretches(self._machine)
-        pauses = set(takewhile(lambda pause_ns: pause_ns < end_ns, stretches.pauses(warm_ns)))
-        marks = sorted({warm_ns, end_ns, *pauses, *(start_ns + round(one.at_s * 1e9) for one in deeds)})
+        intervals = WorstIntervals(self._machine)
+        pauses = set(takewhile(lambda pause_ns: pause_ns < end_ns, intervals.pauses(warm_ns)))
+        marks = sorted(
+            {warm_ns, end_ns, *pauses, *(start_ns + round(one.at_s * 1e9) for one in interventions)}
+        )
         for mark_ns in marks:
             if mark_ns > end_ns:
                 break
-            self._course.go_to(mark_ns)
-            for one in deeds:
+            self._sim_clock.advance_to(mark_ns)
+            for one in interventions:
                 if start_ns + round(one.at_s * 1e9) == mark_ns:
-                    self._ask(one.op, dict(one.params))
+                    self._request(one.op, dict(one.params))
             if mark_ns == warm_ns:
-                before = stretches.begin()
+                before = intervals.begin()
             elif mark_ns in pauses:
-                stretches.end()
-        self._look()
-        stats = stretches.end()
-        return Evidence(self._machine.config(), stats, before, self._trace, stretches.worst)
+                intervals.end()
+        self._record_config()
+        stats = intervals.end()
+        return Evidence(self._machine.config(), stats, before, self._trace, intervals.worst)
 
     def to_the_end(self) -> Evidence:
-        """Go on until the source has no more frames and nothing is pending; rates are over all of it."""
-        stretches = Stretches(self._machine)
-        stretches.begin()
-        self._course.go_to_end(stretches.pauses(self._machine.plane.now_ns), stretches.end)
+        """Run until the source has no more frames and nothing is pending; rates are over the whole run."""
+        intervals = WorstIntervals(self._machine)
+        intervals.begin()
+        self._sim_clock.advance_to_end(intervals.pauses(self._machine.plane.now_ns), intervals.end)
         self._machine.rounds.replace_dead()
         self._machine.settle()
-        self._look()
-        stats = stretches.end()
-        return Evidence(self._machine.config(), stats, None, self._trace, stretches.worst)
+        self._record_config()
+        stats = intervals.end()
+        return Evidence(self._machine.config(), stats, None, self._trace, intervals.worst)
 
     def apply(self, fix: Sequence[Request]) -> None:
         """Carry out the requests of a fix, in order."""
         answers: list[Mapping[str, Any]] = []
         for one in fix:
-            answers.append(self._ask(one.op, filled_in(one, answers)))
+            answers.append(self._request(one.op, filled_in(one, answers)))
 
-    def _ask(self, op: str, params: dict[str, Any]) -> Mapping[str, Any]:
+    def _request(self, op: str, params: dict[str, Any]) -> Mapping[str, Any]:
         outcome = self._machine.request(op, params)
         refused = [
             f"queue {one.get('queue_id')}: {one.get('ndis_status')}"
@@ -161,13 +211,13 @@ class _Run:
         ]
         if outcome.status != "ok" or refused:
             raise TrialError(f"{op}: {outcome.ndis_status}: {', '.join(refused) or outcome.message}")
-        self._conductor.source = self._feed.source
-        self._look()
+        self._conductor.source = self._active.source
+        self._record_config()
         return outcome.result
 
 
 def filled_in(request: Request, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The parameters of a request, with the queue's id that an earlier one was given."""
+    """The parameters of a request, with the id of the queue that an earlier request allocated."""
     params = dict(request.params)
     if request.queue_from is not None:
         queue_id = answers[request.queue_from]["queue_id"]
@@ -176,8 +226,8 @@ def filled_in(request: Request, answers: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
-    """A finding whose fix was tried: what was seen with it, or why it could not be."""
+class TriedFix:
+    """A finding whose fix was tried: the evidence with it, or why it was refused."""
 
     finding: Finding
     after: Evidence | None = None
@@ -190,10 +240,10 @@ def diagnose(
     *,
     most_tries: int = 16,
     progress: Callable[[str], None] = lambda sentence: None,
-) -> tuple[Evidence, list[Tried]]:
-    """Run a trial, look for what is wrong, and run it again with each fix: at most ``most_tries`` of them.
+) -> tuple[Evidence, list[TriedFix]]:
+    """Run a trial, find what is wrong, and run it again with each fix, for at most ``most_tries`` fixes.
 
-    Findings beyond that keep their "after" unknown. Raises what ``Trial.run`` does.
+    The "after" of further findings stays unknown. Raises what ``Trial.run`` does.
     """
     evidence = trial.run()
     found = findings(evidence, thresholds)
@@ -206,19 +256,19 @@ def _tried(
     thresholds: AdviceThresholds | None,
     most_tries: int,
     progress: Callable[[str], None],
-) -> Iterator[Tried]:
+) -> Iterator[TriedFix]:
     tries = 0
     for finding in found:
         unknown = msgspec.structs.replace(finding, after=None, cleared=None, estimated=False)
         if not finding.requests or tries >= most_tries:
-            yield Tried(unknown)
+            yield TriedFix(unknown)
             continue
         tries += 1
         progress(f"trying the fix of {finding.rule}, {finding.where}")
         try:
             after = trial.run(finding.requests)
         except TrialError as error:
-            yield Tried(unknown, refused=str(error))
+            yield TriedFix(unknown, refused=str(error))
             continue
         left = {one.identity for one in findings(after, thresholds)}
         measured = msgspec.structs.replace(
@@ -226,9 +276,9 @@ def _tried(
             after=RULES[finding.rule].measure(after, finding),
             cleared=finding.identity not in left,
         )
-        yield Tried(measured, after)
+        yield TriedFix(measured, after)
 
 
 def _close(machine: Machine) -> None:
-    with whole():
+    with interrupts_deferred():
         machine.close()

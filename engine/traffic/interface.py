@@ -151,7 +151,7 @@ class InterfaceSource:
         """See to it that what arrives now is due ``DELAY_NS`` after the time that is asked for.
 
         Later by up to a second: the model is behind and makes up for it. Beyond that it has given up time
-        (``engine.service.pace``), or the system's clock was set.
+        (``engine.service.live``), or the system's clock was set.
         """
         room = self._room
         ahead_ns = time.time_ns() - int(room[k.ZERO_NS]) - until_ns

@@ -1,6 +1,6 @@
 """What the fork server does besides starting workers: when it ends, they do. Only the server imports this.
 
-It ends with the engine (``engine.ending``). Workers that can run end by themselves then; this is for those
+It ends with the engine (``engine.signals``). Workers that can run end by themselves then; this is for those
 that are stopped, or spin, and for the socket and its directory, which an engine that is killed leaves.
 """
 

@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 
 from engine.dataplane.memory import Block
-from engine.ending import end_with_parent, let_fork_server_end
 from engine.kernels.jit import entry
 from engine.kernels.layout import PORT_COUNTERS, Sizes
 from engine.kernels.serve import scratch_for, serve
 from engine.kernels.steer import scratch_for_block, steer
+from engine.signals import end_with_parent, let_fork_server_end
 
 ORDER: Final = struct.Struct("<7q")
 """To serve: batch, blocks, bank, round, horizon_ns; to help steer: batch, frames. Batch -1: nothing."""

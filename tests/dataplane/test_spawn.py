@@ -39,7 +39,7 @@ ENGINE: Final = {
     "engine",
     "engine.dataplane",
     "engine.dataplane.memory",
-    "engine.ending",
+    "engine.signals",
     "engine.kernels",
     *(
         f"engine.kernels.{name}"

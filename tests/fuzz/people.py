@@ -16,8 +16,7 @@ from engine.bus.messages import Response, Status
 from engine.ndis.operations import decode
 from engine.ndis.outcome import NdisError
 from engine.scenario.load import ScenarioError
-from engine.service.compare.comparison import Plan, runs_of
-from engine.service.compare.sweep import MAX_RUNS, SweepError, axis
+from engine.service.compare.comparison import MAX_RUNS, Plan, SweepError, axis, runs_of
 from engine.traffic.capture_file import capture_file
 from tests.fuzz.messages import FEW
 from tests.fuzz.mutate import LINES, MESSAGE

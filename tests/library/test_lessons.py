@@ -6,19 +6,19 @@ import pytest
 
 from engine.advice.registry import RULES
 from engine.scenario.load import loads
-from engine.service.trial import Tried, diagnose
+from engine.service.trial import TriedFix, diagnose
 from vmqtui.cli.scenario import trial_of
 from vmqtui.library.lessons import LESSONS
 
 
 @pytest.fixture(scope="module", params=LESSONS)
-def tried(request: pytest.FixtureRequest) -> tuple[str, list[Tried]]:
+def tried(request: pytest.FixtureRequest) -> tuple[str, list[TriedFix]]:
     """A scenario's name, and what came of looking at it."""
     name: str = request.param
     return name, diagnose(trial_of(LESSONS[name]))[1]
 
 
-def test_a_scenario_raises_its_finding_and_the_fix_clears_it(tried: tuple[str, list[Tried]]) -> None:
+def test_a_scenario_raises_its_finding_and_the_fix_clears_it(tried: tuple[str, list[TriedFix]]) -> None:
     name, found = tried
     wanted = [one for one in found if one.finding.rule == LESSONS[name].rule]
     assert wanted, f"found only {[one.finding.rule for one in found]}"
@@ -32,7 +32,7 @@ def test_a_scenario_raises_its_finding_and_the_fix_clears_it(tried: tuple[str, l
         assert after < before if better == "lower" else after > before
 
 
-def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list[Tried]]) -> None:
+def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list[TriedFix]]) -> None:
     name, found = tried
     beside = {one.finding.rule for one in found} - {LESSONS[name].rule}
     of_the_same_cause = {
@@ -55,7 +55,7 @@ def test_every_rule_and_every_row_has_a_scenario() -> None:
 
 def test_what_is_done_is_done_once_on_a_screen_or_again_and_again() -> None:
     once, swings = LESSONS["paused-vm"], LESSONS["swinging-load"]
-    assert list(once.on_screen()) == list(once.deeds)
+    assert list(once.on_screen()) == list(once.interventions)
     assert [one.at_s for one in islice(swings.on_screen(), 6)] == [3, 6, 9, 12, 15, 18]
 
 

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from engine.scenario.model import Scenario
-from engine.service.feed import Feed
 from engine.service.machine import Machine
-from engine.service.sources import synthetic_source
+from engine.service.sources import ActiveSource, synthetic_source
 from engine.telemetry.stats import Stats
 from engine.workers.conductor import Conductor
 
@@ -36,10 +35,10 @@ class Lab:
 def lab(scenario: Scenario) -> Iterator[Lab]:
     """A machine that is up, and taken down again."""
     source = synthetic_source(scenario)
-    feed = Feed(scenario, source)
-    machine = Machine(scenario, feed=feed)
+    active = ActiveSource(scenario, source)
+    machine = Machine(scenario, active=active)
     try:
         yield Lab(machine, Conductor(machine.rounds, source))
     finally:
         machine.close()
-        feed.close()
+        active.close()

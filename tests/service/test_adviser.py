@@ -10,8 +10,8 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.bus import topics
 from engine.bus.codec import decode
 from engine.bus.watcher import KINDS, Watcher
-from engine.service.adviser import AGAIN_NS, Adviser
 from engine.service.engine import Engine
+from engine.service.publishing import AGAIN_NS, AdvicePublisher
 from engine.telemetry.stats import Stats
 from tests.advice.lab import evidence
 from tests.vmqtui.scripted import make_config, with_queue
@@ -23,15 +23,17 @@ VMS = (("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0))
 SECOND = 1_000_000_000
 
 
-def readings(adviser: Adviser, paused: bool, first_s: int, count: int) -> list[tuple[int, list[str]]]:
-    """Rules that the adviser publishes, and at which second, of a reading a second."""
+def readings(
+    publisher: AdvicePublisher, paused: bool, first_s: int, count: int
+) -> list[tuple[int, list[str]]]:
+    """Rules that the publisher publishes, and at which second, of a reading a second."""
     config = make_config(VMS)
     config = msgspec.structs.replace(with_queue(config, 1, vm_paused=paused), revision=config.revision)
-    adviser.configured(config)
+    publisher.configured(config)
     published = []
     for at_s in range(first_s, first_s + count):
         stats: Stats = evidence(config, pps={1: 500 * at_s}).stats
-        found = adviser.read(msgspec.structs.replace(stats, seq=at_s, sim_time_ns=at_s * SECOND))
+        found = publisher.read(msgspec.structs.replace(stats, seq=at_s, sim_time_ns=at_s * SECOND))
         if found is not None:
             published.append((at_s, [one.rule for one in found.findings]))
     return published
@@ -39,19 +41,19 @@ def readings(adviser: Adviser, paused: bool, first_s: int, count: int) -> list[t
 
 def test_what_is_found_is_published_when_it_comes_and_while_it_lasts_every_ten_seconds() -> None:
     every_s = AGAIN_NS // SECOND
-    assert readings(Adviser(), True, 0, 2 + 2 * every_s + 1) == [
+    assert readings(AdvicePublisher(), True, 0, 2 + 2 * every_s + 1) == [
         (2 + number * every_s, ["vm-paused"]) for number in range(3)
     ]
 
 
 def test_what_went_is_published_when_the_window_has_passed() -> None:
-    adviser = Adviser(AdviceThresholds(window_s=6))
-    assert readings(adviser, True, 0, 5) == [(2, ["vm-paused"])]
-    assert readings(adviser, False, 5, 15) == [(10, [])]
+    publisher = AdvicePublisher(AdviceThresholds(window_s=6))
+    assert readings(publisher, True, 0, 5) == [(2, ["vm-paused"])]
+    assert readings(publisher, False, 5, 15) == [(10, [])]
 
 
 def test_that_nothing_is_wrong_is_published_once() -> None:
-    assert readings(Adviser(), False, 0, 60) == [(2, [])]
+    assert readings(AdvicePublisher(), False, 0, 60) == [(2, [])]
 
 
 async def test_an_engine_publishes_it_retained_for_who_comes_later() -> None:

@@ -13,7 +13,7 @@ from engine.scenario.load import loads
 from engine.scenario.model import BalancerSpec, Scenario
 from engine.service import balancing
 from engine.service.machine import Machine
-from engine.service.replay import Replayed, replay
+from engine.service.replay import ReplayResult, replay
 from tests.traffic.captures import ethernet, frame, pcap
 
 MS = 1_000_000
@@ -42,26 +42,28 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def balanced(capture: Path) -> Replayed:
+def balanced(capture: Path) -> ReplayResult:
     return replay(capture, scenario("dynamic", interval_ms=20, cooldown_ms=100))
 
 
 @pytest.fixture(scope="module")
-def static(capture: Path) -> Replayed:
+def static(capture: Path) -> ReplayResult:
     return replay(capture, scenario("off"))
 
 
-def dropped(replayed: Replayed) -> int:
+def dropped(replayed: ReplayResult) -> int:
     return sum(queue["dropped_no_buffer"] for queue in replayed.document["adapters"][0]["queues"])
 
 
-def test_balancing_lets_processors_do_what_one_could_not(balanced: Replayed, static: Replayed) -> None:
+def test_balancing_lets_processors_do_what_one_could_not(
+    balanced: ReplayResult, static: ReplayResult
+) -> None:
     assert dropped(static) > 1_500
     assert dropped(balanced) < dropped(static) / 5
     assert sum(cpu["indicated_frames"] > 0 for cpu in balanced.document["cpus"]) >= 3
 
 
-def test_the_document_tells_every_move_with_its_numbers(balanced: Replayed) -> None:
+def test_the_document_tells_every_move_with_its_numbers(balanced: ReplayResult) -> None:
     told = balanced.document["balancer"]
     assert told["total_moves"] == len(told["moves"]) > 0
     where = dict.fromkeys(range(1, 5), 1)
@@ -76,18 +78,20 @@ def test_the_document_tells_every_move_with_its_numbers(balanced: Replayed) -> N
     assert {queue["id"]: queue["cpu"] for queue in queues[1:]} == where == dict.fromkeys(range(1, 5), 1)
 
 
-def test_two_replays_make_the_same_moves(capture: Path, balanced: Replayed) -> None:
+def test_two_replays_make_the_same_moves(capture: Path, balanced: ReplayResult) -> None:
     again = replay(capture, scenario("dynamic", interval_ms=20, cooldown_ms=100))
     assert again.document | {"wall_seconds": 0} == balanced.document | {"wall_seconds": 0}
 
 
-def test_a_balancer_that_finds_nothing_to_do_changes_nothing(capture: Path, static: Replayed) -> None:
+def test_a_balancer_that_finds_nothing_to_do_changes_nothing(capture: Path, static: ReplayResult) -> None:
     idle = replay(capture, scenario("dynamic", scale_out=1.0, scale_in=0.0, interval_ms=3_600_000)).document
     assert idle.pop("balancer") == {"total_moves": 0, "moves": []}
     assert idle | {"wall_seconds": 0} == static.document | {"wall_seconds": 0}
 
 
-def test_a_replay_ends_with_its_capture_whoever_is_due_later(balanced: Replayed, static: Replayed) -> None:
+def test_a_replay_ends_with_its_capture_whoever_is_due_later(
+    balanced: ReplayResult, static: ReplayResult
+) -> None:
     ends = [
         [cpu["budget_cycles"] for cpu in replayed.document["cpus"]] + [replayed.stats.sim_time_ns]
         for replayed in (balanced, static)

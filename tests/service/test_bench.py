@@ -9,9 +9,9 @@ import numpy as np
 import psutil
 import pytest
 
-from engine.service import baselines, bench, bench_costs, sweep
+from engine.service import bench, bench_costs, bench_sweep
 from engine.service.bench import BenchFailedError, Row, Settings
-from engine.service.sweep import Target
+from engine.service.bench_sweep import Target
 from engine.traffic.capture import CaptureSource
 from tests.traffic.reading import read_all
 
@@ -51,9 +51,9 @@ def test_a_sweep_measures_every_row_and_everything_that_is_wanted(monkeypatch: p
         "queues": [Settings(2, queues, 16, 64) for queues in (2, 4, 16)],
         "filters": [Settings(2, 4, filters, 64) for filters in (4, 8, 64)],
     }
-    monkeypatch.setattr(sweep, "GROUPS", groups)
-    monkeypatch.setattr(sweep, "MANY_CPUS", 4)
-    monkeypatch.setattr(sweep, "MANY_QUEUES", 16)
+    monkeypatch.setattr(bench_sweep, "GROUPS", groups)
+    monkeypatch.setattr(bench_sweep, "MANY_CPUS", 4)
+    monkeypatch.setattr(bench_sweep, "MANY_QUEUES", 16)
     monkeypatch.setattr(bench_costs, "REPLAY_FRAMES", 200_000)
     monkeypatch.setattr(bench_costs, "REPLAY_RUNS", 1)
     monkeypatch.setattr(bench_costs, "START_RUNS", 1)
@@ -63,9 +63,9 @@ def test_a_sweep_measures_every_row_and_everything_that_is_wanted(monkeypatch: p
     monkeypatch.setattr(bench, "_BATCHES", 4)
     monkeypatch.setattr(bench, "_MEMCPY_BYTES", 1 << 20)
     monkeypatch.setattr(bench, "RUNS", 3)
-    monkeypatch.setattr(baselines, "RUNS", 3)
+    monkeypatch.setattr(bench_sweep, "RUNS", 3)
     told: list[str] = []
-    document = sweep.sweep(0.1, [sys.executable, "-m", "vmqtui", "engine"], told.append)
+    document = bench_sweep.sweep(0.1, [sys.executable, "-m", "vmqtui", "engine"], told.append)
     assert json.loads(json.dumps(document)) == document
     check_row(document)
     assert [row["group"] for row in document["rows"]] == [name for name in groups for _ in groups[name]]
@@ -124,16 +124,16 @@ def test_the_captures_that_are_replayed_hold_the_benchmarks_frames(
 
 
 def test_python_on_the_same_frames_finds_the_same_queues(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = baselines.baselines(Settings(2, 3, 7, 64), 1e6, 2e6, quiet)
+    rows = bench_sweep.baselines(Settings(2, 3, 7, 64), 1e6, 2e6, quiet)
     assert rows[0]["times_slower_than_steering"] == pytest.approx(2 * rows[0]["times_slower"])
-    monkeypatch.setattr(baselines, "_plain", lambda frames, filters, longest: {})
+    monkeypatch.setattr(bench_sweep, "_plain", lambda frames, filters, longest: {})
     with pytest.raises(BenchFailedError, match="other queues"):
-        baselines.baselines(Settings(2, 3, 7, 64), 1e6, 2e6, quiet)
+        bench_sweep.baselines(Settings(2, 3, 7, 64), 1e6, 2e6, quiet)
 
 
 def test_python_without_dpkt_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dpkt", None)
-    _, row = baselines.baselines(Settings(2, 3, 7, 64), 1e6, 2e6, quiet)
+    _, row = bench_sweep.baselines(Settings(2, 3, 7, 64), 1e6, 2e6, quiet)
     assert "dpkt is not installed" in row["is_missing"]
 
 

@@ -151,7 +151,7 @@ async def test_events_that_are_not_taken_are_bounded_and_the_oldest_go(lab: Lab)
         machine = live.machine
         waiting = machine.take_events()
         for number in range(_EVENTS_KEPT + 3):
-            machine.tell("queue_state", f"number {number}")
+            machine.add_event("queue_state", f"number {number}")
         kept, machine._events = machine.take_events(), waiting
         return len(kept), int(kept[0].cause.removeprefix("number "))
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from engine.service.interrupts import whole
+from engine.signals import interrupts_deferred
 
 
 def test_an_interrupt_takes_effect_when_the_thing_is_whole() -> None:
@@ -12,7 +12,7 @@ def test_an_interrupt_takes_effect_when_the_thing_is_whole() -> None:
     before = signal.getsignal(signal.SIGINT)
 
     def build() -> None:
-        with whole():
+        with interrupts_deferred():
             signal.raise_signal(signal.SIGINT)
             done.append("built")
             signal.raise_signal(signal.SIGINT)
@@ -26,6 +26,6 @@ def test_an_interrupt_takes_effect_when_the_thing_is_whole() -> None:
 
 def test_without_an_interrupt_nothing_happens() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ValueError, match="its own"), whole():
+    with pytest.raises(ValueError, match="its own"), interrupts_deferred():
         raise ValueError("its own")
     assert signal.getsignal(signal.SIGINT) is before

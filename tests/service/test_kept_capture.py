@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.service import kept_capture, leftovers
-from engine.service.kept_capture import kept
+from engine.service import leftovers, sources
+from engine.service.sources import piped_capture
 from engine.traffic.capture import CaptureError
 from tests.traffic.captures import frame, pcap
 
@@ -46,7 +46,7 @@ def fifo(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_pipe_can_be_read_again_and_leaves_nothing(fifo: Path, temporary: Path) -> None:
     told: list[int] = []
-    with kept(fifo, lambda name, read_bytes: told.append(read_bytes)) as capture:
+    with piped_capture(fifo, lambda name, read_bytes: told.append(read_bytes)) as capture:
         assert str(capture) == capture.name == str(fifo)
         for _ in range(2):
             assert Path(capture.path).read_bytes() == CONTENT
@@ -58,7 +58,7 @@ def test_standard_input_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (tmp_path / "input").write_bytes(CONTENT)
     with (tmp_path / "input").open() as file:
         monkeypatch.setattr(sys, "stdin", file)
-        with kept(Path("-")) as capture:
+        with piped_capture(Path("-")) as capture:
             assert capture.name == "standard input"
             assert Path(capture.path).read_bytes() == CONTENT
 
@@ -67,21 +67,24 @@ def test_a_closed_standard_input_is_refused_in_a_sentence(monkeypatch: pytest.Mo
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdin", closed)
-    with pytest.raises(CaptureError, match=r"^standard input: is closed"), kept(Path("-")):
+    with pytest.raises(CaptureError, match=r"^standard input: is closed"), piped_capture(Path("-")):
         pass
 
 
 def test_a_pipe_that_is_too_long_is_refused_and_leaves_nothing(
     fifo: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_capture, "KEPT_BYTES_LIMIT", len(CONTENT) - 1)
-    with pytest.raises(CaptureError, match=r"fifo: is longer than the 0 GiB that are kept"), kept(fifo):
+    monkeypatch.setattr(sources, "KEPT_BYTES_LIMIT", len(CONTENT) - 1)
+    with (
+        pytest.raises(CaptureError, match=r"fifo: is longer than the 0 GiB that are kept"),
+        piped_capture(fifo),
+    ):
         pass
     assert list(temporary.iterdir()) == []
 
 
 def test_no_more_is_kept_of_what_is_no_capture(temporary: Path) -> None:
-    with kept(Path("/dev/zero")) as capture:
+    with piped_capture(Path("/dev/zero")) as capture:
         assert Path(capture.path).stat().st_size <= 1 << 20
 
 
@@ -94,7 +97,10 @@ def test_a_full_disk_is_reported_in_a_sentence(fifo: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         Path, "open", lambda path, mode, **more: Full() if mode == "wb" else opened(path, mode, **more)
     )
-    with pytest.raises(CaptureError, match=r"can't be kept in .*No space left .* TMPDIR"), kept(fifo):
+    with (
+        pytest.raises(CaptureError, match=r"can't be kept in .*No space left .* TMPDIR"),
+        piped_capture(fifo),
+    ):
         pass
 
 
@@ -104,6 +110,6 @@ def test_what_a_living_process_keeps_is_not_left_over(
     monkeypatch.setattr(leftovers, "_YOUNG_S", 0.0)
     gone = temporary / "vmq-fa000007-0a1b2c3d"
     gone.mkdir()
-    with kept(fifo) as capture:
+    with piped_capture(fifo) as capture:
         assert Path(capture.path).parent.parent == temporary
         assert [path for path in leftovers.leftovers() if path.parent == temporary] == [gone]

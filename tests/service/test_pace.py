@@ -11,7 +11,7 @@ from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
-from engine.service.pace import FIRST_STEP_NS, LONGEST_STEP_NS, MOST_BEHIND_NS, Pace
+from engine.service.live import FIRST_STEP_NS, LONGEST_STEP_NS, MOST_BEHIND_NS, RealTimePacer
 from engine.telemetry.stats import Stats
 from tests.service.test_engine import check_identities
 
@@ -21,71 +21,71 @@ START = 5 * S
 
 
 def test_simulated_time_is_due_as_long_after_the_start_as_it_says() -> None:
-    pace = Pace(START)
-    assert pace.due_ns(0) == START
-    assert pace.due_ns(3 * S) == START + 3 * S
-    assert pace.behind_ns(3 * S, START + 3 * S + 7) == 7
-    assert pace.behind_ns(3 * S, START + 2 * S) == 0
+    pacer = RealTimePacer(START)
+    assert pacer.due_ns(0) == START
+    assert pacer.due_ns(3 * S) == START + 3 * S
+    assert pacer.behind_ns(3 * S, START + 3 * S + 7) == 7
+    assert pacer.behind_ns(3 * S, START + 2 * S) == 0
 
 
 def test_up_to_a_second_of_delay_is_made_up_for() -> None:
-    pace = Pace(START)
-    pace.stepped(S, START + 2 * S, 5 * MS, 1)
-    assert pace.given_up_ns == 0
-    assert pace.due_ns(2 * S) == START + 2 * S
+    pacer = RealTimePacer(START)
+    pacer.stepped(S, START + 2 * S, 5 * MS, 1)
+    assert pacer.given_up_ns == 0
+    assert pacer.due_ns(2 * S) == START + 2 * S
 
 
 def test_delay_beyond_a_second_is_given_up_and_counted() -> None:
-    pace = Pace(START)
+    pacer = RealTimePacer(START)
     wall = START
     for step in range(1, 101):
         wall += 10 * S
-        pace.stepped(step * S, wall, 5 * MS, 1)
-        assert pace.behind_ns(step * S, wall) <= MOST_BEHIND_NS
-        assert step * S + pace.behind_ns(step * S, wall) + pace.given_up_ns == wall - START
+        pacer.stepped(step * S, wall, 5 * MS, 1)
+        assert pacer.behind_ns(step * S, wall) <= MOST_BEHIND_NS
+        assert step * S + pacer.behind_ns(step * S, wall) + pacer.given_up_ns == wall - START
     # On time again after one second, not after the quarter of an hour that was lost.
-    assert pace.due_ns(101 * S) == wall
+    assert pacer.due_ns(101 * S) == wall
 
 
 def test_steps_grow_while_they_are_short_and_shrink_to_what_takes_50_ms() -> None:
-    pace = Pace(START)
-    assert pace.step_ns == FIRST_STEP_NS
+    pacer = RealTimePacer(START)
+    assert pacer.step_ns == FIRST_STEP_NS
     for _ in range(20):
-        pace.stepped(0, START, MS, 1)
-    assert pace.step_ns == LONGEST_STEP_NS
-    pace.stepped(0, START, 500 * MS, 100)
-    assert pace.step_ns == LONGEST_STEP_NS // 10
-    pace.start_over()
-    assert pace.step_ns == FIRST_STEP_NS
+        pacer.stepped(0, START, MS, 1)
+    assert pacer.step_ns == LONGEST_STEP_NS
+    pacer.stepped(0, START, 500 * MS, 100)
+    assert pacer.step_ns == LONGEST_STEP_NS // 10
+    pacer.start_over()
+    assert pacer.step_ns == FIRST_STEP_NS
 
 
 def test_a_step_is_never_cut_below_one_round_however_long_that_takes() -> None:
     """On a machine that is busy with other things, shorter steps would do less for the same price."""
-    pace = Pace(START)
+    pacer = RealTimePacer(START)
     for _ in range(10):
-        pace.stepped(0, START, MS, 1)
-    before = pace.step_ns
+        pacer.stepped(0, START, MS, 1)
+    before = pacer.step_ns
     for _ in range(100):
-        pace.stepped(0, START, 10 * S, 1)
-    assert pace.step_ns == before
-    pace.stepped(0, START, 10 * S, 4)
-    assert pace.step_ns == before // 4
+        pacer.stepped(0, START, 10 * S, 1)
+    assert pacer.step_ns == before
+    pacer.stepped(0, START, 10 * S, 4)
+    assert pacer.step_ns == before // 4
 
 
 def test_steps_grow_on_a_machine_on_which_even_the_shortest_is_slow() -> None:
-    pace = Pace(START)
+    pacer = RealTimePacer(START)
     for _ in range(20):
-        pace.stepped(0, START, 10 * S, 1)
-    assert pace.step_ns == LONGEST_STEP_NS
+        pacer.stepped(0, START, 10 * S, 1)
+    assert pacer.step_ns == LONGEST_STEP_NS
 
 
 def test_the_ratio_is_that_of_the_last_second() -> None:
-    pace = Pace(START)
-    assert pace.real_time_ratio(0, START) is None
+    pacer = RealTimePacer(START)
+    assert pacer.real_time_ratio(0, START) is None
     sim = 0
     for tick in range(1, 31):
         sim += 100 * MS if tick <= 15 else 25 * MS
-        ratio = pace.real_time_ratio(sim, START + tick * 100 * MS)
+        ratio = pacer.real_time_ratio(sim, START + tick * 100 * MS)
         if tick <= 15:
             assert ratio == 1
     assert ratio == 0.25

@@ -12,7 +12,7 @@ from engine.advice.finding import MOST_FINDINGS, Advice, Finding, Severity
 from engine.bus import codec, topics
 from engine.scenario.load import default_scenario
 from engine.service.engine import Engine
-from engine.service.summaries import Summaries
+from engine.service.publishing import SummaryBuilder
 from engine.telemetry.stats import Stats
 from engine.telemetry.summary import FindingCounts, Summary
 from tests.export.lab import INTERFACE, full_stats
@@ -40,7 +40,7 @@ def test_counters_are_sums_over_all_queues_and_adapters() -> None:
         one, freed=one.freed | {"lost_frames": 7, "switch_dropped_frames": 11}, interface=None
     )
     stats = msgspec.structs.replace(stats, adapters={"nic0": one, "nic1": two})
-    summary = Summaries().read(stats)
+    summary = SummaryBuilder().read(stats)
     kinds = ("dropped_no_buffer", "discarded_frames", "lost_frames", "switch_dropped_frames")
     of_queues = sum(sum(one.queues[kind]) + one.freed[kind] for kind in kinds)
     of_interface = INTERFACE["kernel_dropped_frames"] + INTERFACE["interface_dropped_frames"]
@@ -63,7 +63,7 @@ def test_the_busiest_processor_is_that_of_the_time_since_the_summary_before() ->
         sim_time_ns=before.sim_time_ns + SECOND,
         cpus=before.cpus | {"busy_cycles": busy, "budget_cycles": budget},
     )
-    summaries = Summaries()
+    summaries = SummaryBuilder()
     assert summaries.read(before).busiest_load is None
     summary = summaries.read(now)
     assert summary.busiest_cpu == cpus - 1
@@ -72,7 +72,7 @@ def test_the_busiest_processor_is_that_of_the_time_since_the_summary_before() ->
 
 
 def test_findings_are_counted_by_severity_and_the_worst_is_in_words() -> None:
-    summaries = Summaries()
+    summaries = SummaryBuilder()
     assert summaries.read(full_stats()).findings is None
     every: dict[Severity, int] = {"bad": 1, "warn": 1, "note": 3}
     summaries.advised(advice(finding("bad", "queue 3 drops"), finding("warn"), finding("note"), counts=every))
@@ -85,7 +85,7 @@ def test_findings_are_counted_by_severity_and_the_worst_is_in_words() -> None:
 
 
 def test_it_is_under_a_kibibyte_whatever_the_host() -> None:
-    summaries = Summaries()
+    summaries = SummaryBuilder()
     summaries.advised(advice(*[finding("bad", "ß€𝛼" * 4000)] * MOST_FINDINGS, counts={"bad": MOST}))
     summary = summaries.read(full_stats())
     largest = msgspec.structs.replace(

@@ -1,7 +1,7 @@
 """Requests while a team's frames come in: where a VM's frames go when its queue is freed or is elsewhere."""
 
 from engine.scenario.load import loads
-from engine.service.trial import Deed, Trial
+from engine.service.trial import Intervention, Trial
 from engine.telemetry.stats import Stats
 
 MAC = "00:15:5d:00:00:01"
@@ -33,19 +33,21 @@ flow = [
 """
 
 
-def seen(mode: str, *deeds: Deed) -> Stats:
+def seen(mode: str, *interventions: Intervention) -> Stats:
     text = SCENARIO.replace('name = "t"', f'name = "t"\nmode = "{mode}"')
-    return Trial(loads(text, "test"), 0.1, deeds=deeds).run().stats
+    return Trial(loads(text, "test"), 0.1, interventions=interventions).run().stats
 
 
 FREED = (
-    Deed(0.02, "clear_filter", {"adapter": "a", "queue_id": 1, "filter_id": 1}),
-    Deed(0.02, "free_queue", {"adapter": "a", "queue_id": 1}),
+    Intervention(0.02, "clear_filter", {"adapter": "a", "queue_id": 1, "filter_id": 1}),
+    Intervention(0.02, "free_queue", {"adapter": "a", "queue_id": 1}),
 )
 ELSEWHERE = (
-    Deed(0.02, "allocate_queue", {"adapter": "b", "vm": "web", "name": "web", "cpu": 0, "buffers": 64}),
-    Deed(0.02, "set_filter", {"adapter": "b", "queue_id": 1, "mac": MAC}),
-    Deed(0.02, "complete_allocation", {"adapter": "b", "queue_ids": [1]}),
+    Intervention(
+        0.02, "allocate_queue", {"adapter": "b", "vm": "web", "name": "web", "cpu": 0, "buffers": 64}
+    ),
+    Intervention(0.02, "set_filter", {"adapter": "b", "queue_id": 1, "mac": MAC}),
+    Intervention(0.02, "complete_allocation", {"adapter": "b", "queue_ids": [1]}),
 )
 
 

@@ -23,7 +23,7 @@ from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
-    from engine.service.trial import Trial, Tried
+    from engine.service.trial import Trial, TriedFix
 
 
 def run_advise(
@@ -157,7 +157,7 @@ async def _watch(broker: str | None, host: str | None, seconds: float, window: A
 
 def _document(
     evidence: Evidence,
-    found: Sequence["Tried | Finding"],
+    found: Sequence["TriedFix | Finding"],
     thresholds: AdviceThresholds,
     source: str,
     window_s: float | None = None,

@@ -45,14 +45,14 @@ def run_bench(
         unusable(f"--filters: {given['filters']} is less than one a queue (--queues {given['queues']})")
     prepare_kernels()
     with engine_sentences("bench"), _Progress() as progress:
-        from engine.service import sweep as account
+        from engine.service import bench_sweep
         from engine.service.bench import BenchFailedError, Settings
 
         try:
             if sweep:
-                document = account.sweep(seconds or _SWEEP_SECONDS, _ENGINE, progress.tell)
+                document = bench_sweep.sweep(seconds or _SWEEP_SECONDS, _ENGINE, progress.tell)
             else:
-                document = account.bench(Settings(**given), seconds or _SECONDS, progress.tell)
+                document = bench_sweep.bench(Settings(**given), seconds or _SECONDS, progress.tell)
         except BenchFailedError as error:
             failed(error)
     if as_json:

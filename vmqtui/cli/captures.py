@@ -33,7 +33,7 @@ def kept_capture(path: Path) -> "Iterator[CaptureFile]":
 
     Raises CaptureError.
     """
-    from engine.service.kept_capture import kept
+    from engine.service.sources import piped_capture
     from engine.traffic.capture_file import capture_file
 
     if not is_stream(path):
@@ -49,7 +49,7 @@ def kept_capture(path: Path) -> "Iterator[CaptureFile]":
         so_far = f": {read_bytes / 1e6:,.1f} MB so far" if read_bytes else ", a pipe, to its end"
         print(f"reading {printable(name)}{so_far}", file=sys.stderr, flush=True)
 
-    with kept(path, progress) as capture:
+    with piped_capture(path, progress) as capture:
         yield capture
 
 

@@ -18,7 +18,7 @@ from vmqtui.printable import printable
 
 if TYPE_CHECKING:
     from engine.service.compare.comparison import Comparison, Plan
-    from engine.service.compare.pool import Progress
+    from engine.service.compare.runners import Progress
     from engine.service.compare.runs import Result, Run
     from engine.traffic.capture_file import CaptureFile
 
@@ -53,12 +53,11 @@ def run_compare(
         unusable("--seconds: a capture is replayed to its end (without one it fits)")
     with sentences():
         documents = [load_document(path) for path in scenarios]
-    prepare_kernels("engine.service.compare.task")
+    prepare_kernels("engine.service.compare.runs")
     held_capture = nullcontext() if capture is None else kept_capture(capture)
     with engine_sentences("compare"), held_capture as held:
-        from engine.service.compare.comparison import compare, runs_of
-        from engine.service.compare.pool import RunFailedError
-        from engine.service.compare.sweep import SweepError, axis
+        from engine.service.compare.comparison import SweepError, axis, compare, runs_of
+        from engine.service.compare.runners import RunFailedError
 
         try:
             axes = [axis(one) for one in sweep]
@@ -135,11 +134,10 @@ def _means(
     jobs: int | None, dask: str | None, progress: "_Progress"
 ) -> "tuple[Callable[[Sequence[Run]], list[Result]], str]":
     """How runs are carried out, and that in words."""
-    from engine.service.compare import cluster
-    from engine.service.compare.pool import run_here
+    from engine.service.compare.runners import run_here, run_on
 
     if dask is not None:
-        return lambda runs: cluster.run_on(dask, runs, progress.tell), f"(on {dask})"
+        return lambda runs: run_on(dask, runs, progress.tell), f"(on {dask})"
     at_a_time = jobs or os.cpu_count() or 1
     return lambda runs: run_here(runs, at_a_time, progress.tell), f"({at_a_time} at a time)"
 

@@ -25,7 +25,7 @@ from vmqtui.preferences.model import Preferences
 
 if TYPE_CHECKING:
     from vmqtui.app import VmqApp
-    from vmqtui.library.lessons import Deed
+    from vmqtui.library.lessons import Intervention
     from vmqtui.link import BusLink
 
 _FAREWELL_S: Final = 10.0
@@ -44,9 +44,9 @@ def show_dashboard(
     theme: str | None,
     read_only: bool,
     log_form: Form,
-    deeds: "Iterable[Deed]" = (),
+    interventions: "Iterable[Intervention]" = (),
 ) -> int:
-    """Show the dashboard until it is left; the exit status. ``deeds`` are done once the engine is up."""
+    """Show the dashboard until it is left; exit status. ``interventions`` are made once the engine is up."""
     with sentences():
         preferences = own_preferences()
         options = engine_options(
@@ -57,7 +57,7 @@ def show_dashboard(
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
         log_of_screen("dashboard", log_form)
-        return run_async(_show(url, host, theme, read_only, options, preferences, deeds))
+        return run_async(_show(url, host, theme, read_only, options, preferences, interventions))
 
 
 def engine_options(
@@ -101,7 +101,7 @@ async def _show(
     read_only: bool,
     options: list[str],
     preferences: Preferences,
-    deeds: "Iterable[Deed]",
+    interventions: "Iterable[Intervention]",
 ) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.link import BusLink
@@ -115,7 +115,7 @@ async def _show(
             return status_of(app)
         private = PrivateEngine(options, link.report)
         try:
-            following = asyncio.create_task(_follow(private, user_of(read_only), link, app, deeds))
+            following = asyncio.create_task(_follow(private, user_of(read_only), link, app, interventions))
             await run_app(app)
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -143,7 +143,11 @@ def user_of(read_only: bool) -> str:
 
 
 async def _follow(
-    private: "PrivateEngine", user: str, link: "BusLink", app: "VmqApp", deeds: "Iterable[Deed]"
+    private: "PrivateEngine",
+    user: str,
+    link: "BusLink",
+    app: "VmqApp",
+    interventions: "Iterable[Intervention]",
 ) -> None:
     """Attach the screen to the engine once it is there; leave the screen when the engine can't start."""
     url = await private.start()
@@ -151,21 +155,21 @@ async def _follow(
         app.exit()
         return
     await link.connect(own_url(url, user=user), read_only=user == "viewer")
-    doing = asyncio.create_task(_do(link, deeds)) if deeds else None
+    doing = asyncio.create_task(_do(link, interventions)) if interventions else None
     await asyncio.to_thread(private.wait)
     if doing is not None:
         doing.cancel()
     link.report(private.error or "the engine has ended", failed=True)
 
 
-async def _do(link: "BusLink", deeds: "Iterable[Deed]") -> None:
+async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
     """Ask for what a lesson wants done, each so long after the first reading."""
     host = await link.first_reading()
     began = asyncio.get_running_loop().time()
-    for deed in deeds:
-        await asyncio.sleep(max(0.0, began + deed.at_s - asyncio.get_running_loop().time()))
+    for intervention in interventions:
+        await asyncio.sleep(max(0.0, began + intervention.at_s - asyncio.get_running_loop().time()))
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await link.request(host, deed.op, dict(deed.params))
+            await link.request(host, intervention.op, dict(intervention.params))
 
 
 class PrivateEngine:

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from engine.ending import hear_of_parents_end
 from engine.kernels.prepare import OF_INTERFACE
 from engine.logs import Form
 from engine.scenario.load import default_scenario, load
+from engine.signals import resume_when_orphaned
 from vmqtui.cli.captures import kept_capture
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
 from vmqtui.cli.logs import log_of_engine
@@ -130,7 +130,7 @@ async def _serve(
     on_signal(signal.SIGINT, interrupt)
     on_signal(signal.SIGTERM, ended.set)
     if tied:
-        hear_of_parents_end()
+        resume_when_orphaned()
         threading.Thread(target=_await_close, args=(event_loop, ended), daemon=True).start()
     starting = asyncio.ensure_future(engine.__aenter__())
     stopping = asyncio.ensure_future(ended.wait())

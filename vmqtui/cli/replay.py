@@ -18,7 +18,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from engine.service.replay import Replayed
+    from engine.service.replay import ReplayResult
     from engine.service.sources import CaptureFrames
 
 _PROGRESS_S: Final = 0.2
@@ -113,7 +113,7 @@ def _progress() -> "Callable[[CaptureFrames], None]":
     return tell
 
 
-def _print_report(done: "Replayed") -> None:
+def _print_report(done: "ReplayResult") -> None:
     document = done.document
     simulated, wall = document["sim_seconds"], document["wall_seconds"]
     print(f"{document['capture']}: {simulated:.6f} s of traffic in {wall:.3f} s")

@@ -102,10 +102,10 @@ def _run_headless(lesson: "Lesson", as_json: bool) -> int:
 
 def trial_of(lesson: "Lesson") -> Any:
     """What the model is to run for a lesson."""
-    from engine.service.trial import Deed, Trial
+    from engine.service.trial import Intervention, Trial
 
-    deeds = [Deed(one.at_s, one.op, one.params) for one in lesson.deeds]
-    return Trial(lesson.scenario, lesson.seconds, deeds=deeds)
+    interventions = [Intervention(one.at_s, one.op, one.params) for one in lesson.interventions]
+    return Trial(lesson.scenario, lesson.seconds, interventions=interventions)
 
 
 def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
@@ -124,6 +124,6 @@ def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
             theme=theme,
             read_only=False,
             log_form="text",
-            deeds=lesson.on_screen() if lesson.deeds else (),
+            interventions=lesson.on_screen() if lesson.interventions else (),
         )
     return status or DONE if status != FAILED else FAILED

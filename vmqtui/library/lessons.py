@@ -12,7 +12,7 @@ from engine.scenario.model import Scenario
 
 
 @dataclass(frozen=True)
-class Deed:
+class Intervention:
     """A request that is made so many seconds after the start."""
 
     at_s: float
@@ -23,21 +23,23 @@ class Deed:
 @dataclass(frozen=True)
 class Lesson:
     """A scenario of the library. ``rows`` are those of "What goes wrong in practice" that it shows; ``rule``
-    finds it, within ``seconds`` of simulated time. On a screen its ``deeds`` are done again after
+    finds it, within ``seconds`` of simulated time. On a screen its ``interventions`` are done again after
     ``again_s``, for as long as somebody looks; None: once."""
 
     name: str
     rows: tuple[int, ...]
     rule: str
     seconds: float = 0.4
-    deeds: Sequence[Deed] = ()
+    interventions: Sequence[Intervention] = ()
     again_s: float | None = None
 
-    def on_screen(self) -> Iterator[Deed]:
+    def on_screen(self) -> Iterator[Intervention]:
         """What is done while somebody looks, in order."""
         for lap in count() if self.again_s is not None else (0,):
-            for deed in self.deeds:
-                yield Deed(lap * (self.again_s or 0.0) + deed.at_s, deed.op, deed.params)
+            for intervention in self.interventions:
+                yield Intervention(
+                    lap * (self.again_s or 0.0) + intervention.at_s, intervention.op, intervention.params
+                )
 
     @cached_property
     def toml(self) -> str:
@@ -66,14 +68,14 @@ class Lesson:
         return self.text.partition("\n")[0]
 
 
-def _moves(queue_id: int, cpus: Sequence[int], every_s: float) -> tuple[Deed, ...]:
+def _moves(queue_id: int, cpus: Sequence[int], every_s: float) -> tuple[Intervention, ...]:
     return tuple(
-        Deed(place * every_s, "set_queue_parameters", {"queue_id": queue_id, "cpu": cpu})
+        Intervention(place * every_s, "set_queue_parameters", {"queue_id": queue_id, "cpu": cpu})
         for place, cpu in enumerate(cpus, 1)
     )
 
 
-def _load(at_s: float, flows: Mapping[int, tuple[int, int]]) -> Deed:
+def _load(at_s: float, flows: Mapping[int, tuple[int, int]]) -> Intervention:
     """Other traffic: by a MAC's last octet its VLAN and thousand frames a second; broadcasts too."""
     flow: list[dict[str, Any]] = [
         {"mac": f"00:15:5d:00:00:{octet:02x}", "vlan": vlan, "weight": kpps}
@@ -81,7 +83,9 @@ def _load(at_s: float, flows: Mapping[int, tuple[int, int]]) -> Deed:
     ]
     flow.append({"kind": "broadcast", "vlan": 10, "weight": 1, "frame_bytes": 60})
     rate_pps = 1000 * sum(one["weight"] for one in flow)
-    return Deed(at_s, "set_traffic", {"mix": [{"rate_pps": rate_pps, "pattern": "random", "flow": flow}]})
+    return Intervention(
+        at_s, "set_traffic", {"mix": [{"rate_pps": rate_pps, "pattern": "random", "flow": flow}]}
+    )
 
 
 LESSONS: Final[dict[str, Lesson]] = {
@@ -95,14 +99,14 @@ LESSONS: Final[dict[str, Lesson]] = {
             (1,),
             "balancer-off",
             seconds=0.5,
-            deeds=(_load(0.05, {1: (10, 230), 2: (40, 230), 3: (10, 15), 4: (30, 24)}),),
+            interventions=(_load(0.05, {1: (10, 230), 2: (40, 230), 3: (10, 15), 4: (30, 24)}),),
         ),
         Lesson(
             "swinging-load",
             (1, 8),
             "load-swings",
             seconds=12.0,
-            deeds=tuple(
+            interventions=tuple(
                 _load(at_s, {1: (10, first), 2: (40, first), 3: (10, second), 4: (30, second)})
                 for at_s, first, second in ((3, 1, 18), (6, 18, 1), (9, 1, 18), (12, 18, 1))
             ),
@@ -121,7 +125,7 @@ LESSONS: Final[dict[str, Lesson]] = {
             (6,),
             "affinity-churn",
             seconds=32.0,
-            deeds=_moves(1, (3, 5, 1, 6, 3), every_s=5.0),
+            interventions=_moves(1, (3, 5, 1, 6, 3), every_s=5.0),
         ),
         Lesson("vlan-near-miss", (7,), "near-miss-vlan"),
         Lesson("second-port", (7,), "missing-filter"),
@@ -130,19 +134,26 @@ LESSONS: Final[dict[str, Lesson]] = {
         Lesson("few-buffers", (8,), "too-few-buffers"),
         Lesson("shared-out-buffers", (8,), "fewer-than-suggested"),
         Lesson("allocation-failed", (8,), "never-completed"),
-        Lesson("paused-vm", (8,), "vm-paused", deeds=(Deed(0.05, "pause_vm", {"vm": "sql-01"}),)),
+        Lesson(
+            "paused-vm", (8,), "vm-paused", interventions=(Intervention(0.05, "pause_vm", {"vm": "sql-01"}),)
+        ),
         Lesson(
             "stuck-free",
             (9,),
             "free-pending",
             seconds=3.0,
-            deeds=(
-                Deed(0.2, "pause_vm", {"vm": "file-01"}),
-                Deed(0.3, "clear_filter", {"queue_id": 1, "filter_id": 1}),
-                Deed(0.3, "free_queue", {"queue_id": 1}),
+            interventions=(
+                Intervention(0.2, "pause_vm", {"vm": "file-01"}),
+                Intervention(0.3, "clear_filter", {"queue_id": 1, "filter_id": 1}),
+                Intervention(0.3, "free_queue", {"queue_id": 1}),
             ),
         ),
-        Lesson("after-migration", (10,), "vm-left", deeds=(Deed(0.05, "migrate_vm", {"vm": "vdi-01"}),)),
+        Lesson(
+            "after-migration",
+            (10,),
+            "vm-left",
+            interventions=(Intervention(0.05, "migrate_vm", {"vm": "vdi-01"}),),
+        ),
         Lesson("slow-link", (1,), "slow-link"),
     )
 }

@@ -13,7 +13,7 @@ import numpy as np
 from engine.balance.decide import Reason
 from engine.kernels.latency import percentiles_ns
 from engine.kernels.layout import I64, LATENCY_BUCKETS
-from engine.service.replay import Ended
+from engine.service.replay import FinishedRun
 from engine.telemetry.stats import AdapterStats
 
 Better = Literal["higher", "lower", ""]
@@ -24,7 +24,7 @@ Unit = Literal["frames", "frames/s", "share", "ratio", "ns", "cycles", "buffers"
 class Observed:
     """One run, ended: its counters, its histogram of latencies over all queues, the time its traffic took."""
 
-    ended: Ended
+    ended: FinishedRun
     sim_seconds: float
 
     @property

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.service.compare.cluster import MAX_CAPTURE_BYTES, run_on
-from engine.service.compare.pool import Progress, RunFailedError
+from engine.service.compare.runners import MAX_CAPTURE_BYTES, Progress, RunFailedError, run_on
 from engine.service.compare.runs import carry_out
 from tests.service.compare.test_runs import capture, runs, same, scenario
 

@@ -8,11 +8,19 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.service.compare import pool
+from engine.service.compare import runners
 from engine.service.compare.comparison import Plan, runs_of
-from engine.service.compare.pool import Progress, RunFailedError, run_here
-from engine.service.compare.runs import Result, Run, carry_out
-from engine.service.compare.task import Failure, answer, decode_answer, encode_run, with_capture
+from engine.service.compare.runners import Progress, RunFailedError, run_here
+from engine.service.compare.runs import (
+    Failure,
+    Result,
+    Run,
+    answer,
+    carry_out,
+    decode_answer,
+    encode_run,
+    with_capture,
+)
 from engine.service.leftovers import leftovers
 from engine.service.replay import replay
 from engine.traffic.capture_file import capture_file
@@ -185,8 +193,8 @@ def test_a_run_without_memory_beside_others_is_tried_once_more_alone(
             return Failure("memory", "needs 9 bytes of shared memory; 8 are free")
         return said
 
-    truly = pool._hear
-    monkeypatch.setattr(pool, "_hear", hear)
+    truly = runners._hear
+    monkeypatch.setattr(runners, "_hear", hear)
     if times == 2:
         with pytest.raises(RunFailedError, match="plan0: needs 9 bytes") as failed:
             run_here(asked, 2)

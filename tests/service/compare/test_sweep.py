@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from engine.scenario.load import ScenarioError
-from engine.service.compare.comparison import Plan, runs_of
+from engine.service.compare.comparison import MAX_RUNS, Plan, SweepError, axis, combinations, runs_of, varied
 from engine.service.compare.runs import Run
-from engine.service.compare.sweep import MAX_RUNS, SweepError, axis, combinations, varied
 from engine.traffic.capture_file import capture_file
 
 TWO = """

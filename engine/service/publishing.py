@@ -1,18 +1,52 @@
-"""The summaries of a live engine, from its readings and its adviser's findings."""
+"""Messages that a live engine makes from its readings: advice, when it has changed, and summaries."""
 
 from typing import Final
 
 from engine.advice.finding import Advice
+from engine.advice.thresholds import AdviceThresholds
+from engine.advice.window import AdviceWindow
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
+from engine.telemetry.config import Config
 from engine.telemetry.stats import AdapterStats, Stats
 from engine.telemetry.summary import WORST_BYTES, FindingCounts, Summary
+
+AGAIN_NS: Final = 10_000_000_000
+"""While there are findings, advice is repeated after this much simulated time, to update its numbers."""
+
+
+class AdvicePublisher:
+    """Follows the configurations and readings of an engine. ``read`` returns advice to publish: when findings
+    appear, disappear or change their severity, and every ``AGAIN_NS`` while there are any."""
+
+    def __init__(self, thresholds: AdviceThresholds | None = None) -> None:
+        self._window = AdviceWindow(thresholds)
+        self._published: frozenset[tuple[object, ...]] | None = None
+        self._published_ns = 0
+
+    def configured(self, config: Config) -> None:
+        """Take in a configuration."""
+        self._window.configured(config)
+
+    def read(self, stats: Stats) -> Advice | None:
+        """Take in a reading."""
+        window = self._window
+        if not window.add(None, stats):
+            return None
+        found = window.advice()
+        content = frozenset((one.identity, one.severity) for one in found.findings) | {(found.more > 0,)}
+        old = found.findings and stats.sim_time_ns - self._published_ns >= AGAIN_NS
+        if content == self._published and not old:
+            return None
+        self._published, self._published_ns = content, stats.sim_time_ns
+        return found
+
 
 _DROPS_OF_QUEUES: Final = ("dropped_no_buffer", "discarded_frames", "lost_frames", "switch_dropped_frames")
 _DROPS_OF_INTERFACES: Final = ("kernel_dropped_frames", "interface_dropped_frames")
 
 
-class Summaries:
-    """Makes each summary from a reading, the reading of the summary before, and the newest advice."""
+class SummaryBuilder:
+    """Makes summaries: each from a reading, the reading of the previous summary, and the newest advice."""
 
     def __init__(self) -> None:
         self._seq = 0
@@ -20,7 +54,7 @@ class Summaries:
         self._advice: Advice | None = None
 
     def advised(self, advice: Advice) -> None:
-        """Take in what the advisor found."""
+        """Take in the newest advice."""
         self._advice = advice
 
     def read(self, stats: Stats) -> Summary:

@@ -1,4 +1,4 @@
-"""What an engine tells its operator's log: start and end, events, refusals, falling behind."""
+"""Log records of an engine: start and end, events, refused requests, delays."""
 
 import logging
 from pathlib import Path
@@ -28,15 +28,15 @@ _LEVELS: Final = {
 _log = logging.getLogger(__name__)
 
 
-class Journal:
-    """The log of one engine."""
+class EngineLog:
+    """Writes the log records of one engine."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._behind = False
 
     def started(self, url: BrokerUrl, own_broker: bool) -> None:
-        """It is up: what it is and where."""
+        """The engine is up, at ``url``."""
         host = self._scenario.host
         note(
             _log,
@@ -51,17 +51,17 @@ class Journal:
         )
 
     def cleared(self, removed: list[Path]) -> None:
-        """What crashed engines had left is gone."""
+        """Files left by crashed engines were removed."""
         if removed:
             note(_log, logging.WARNING, "leftovers_removed", files=", ".join(map(str, removed)))
 
     def ended(self, last: Stats | None) -> None:
-        """It is down."""
+        """The engine has ended."""
         sim_s = None if last is None else round(last.sim_time_ns / 1e9, 3)
         note(_log, logging.INFO, "engine_ended", host=self._scenario.host.name, sim_seconds=sim_s)
 
     def failed(self, failure: BaseException) -> None:
-        """It ends without having been told to."""
+        """The engine ends by an error."""
         _log.error("engine_failed", exc_info=failure)
 
     def happened(self, event: Event) -> None:
@@ -77,11 +77,11 @@ class Journal:
         )
 
     def not_decoded(self, client: str, reason: str) -> None:
-        """A request that is no request."""
+        """A request could not be decoded."""
         note(_log, logging.WARNING, "request_not_decoded", client=client, why=reason)
 
     def answered(self, client: str, op: str, what_if: bool, outcome: Outcome) -> None:
-        """A request: refusals always, what was done where it changed something."""
+        """A request was answered: logged if it was refused or changed something."""
         refused = outcome.status != "ok"
         if not refused and (what_if or not outcome.effects):
             return
@@ -96,7 +96,7 @@ class Journal:
         )
 
     def read(self, stats: Stats) -> None:
-        """A reading: when the engine falls behind its clock, and when it is back."""
+        """A reading: logs when the engine falls behind the clock, and when it has caught up."""
         if self._behind != (stats.behind_ns > (_BACK_NS if self._behind else _BEHIND_NS)):
             self._behind = not self._behind
             note(

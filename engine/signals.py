@@ -1,0 +1,69 @@
+"""Ending with the parent process, and deferring Ctrl-C.
+
+A child process ends when its pipe to the parent closes. One that is stopped or spins can't notice that: on
+Linux the kernel sends it a signal when its parent ends, and the fork server (``engine.workers.fork_server``)
+kills workers. The fork server ends when its pipe closes, for which its workers close their copies here.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """On Linux, have the kernel kill this process when the thread that started it has ended."""
+    if sys.platform == "linux":
+        _get_when_alone(signal.SIGKILL)
+
+
+def resume_when_orphaned() -> None:
+    """On Linux, have the kernel continue this process then, if it is stopped, so that it reads its pipe."""
+    if sys.platform == "linux":
+        _get_when_alone(signal.SIGCONT)
+
+
+def _get_when_alone(number: signal.Signals) -> None:
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def let_fork_server_end() -> None:
+    """Close this child's copy of the fork server's pipe, which would keep the server from ending."""
+    if os.name != "posix":
+        return
+    from multiprocessing import forkserver
+
+    server: Any = forkserver._forkserver
+    descriptor = getattr(server, "_forkserver_alive_fd", None)
+    if descriptor is not None and getattr(server, "_forkserver_pid", None) is None:
+        os.close(descriptor)
+        server._forkserver_alive_fd = None
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Defer a Ctrl-C to the end of the context.
+
+    For building and removing processes and shared memory: a KeyboardInterrupt may come between any two
+    instructions, and shared memory that is not registered yet would stay for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple[Any, ...]] = []
+    signal.signal(signal.SIGINT, lambda *how: came.append(how))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[0])
