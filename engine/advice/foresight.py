@@ -3,7 +3,7 @@
 import msgspec
 
 from engine.advice.evidence import Evidence
-from engine.balance.decide import Move, Processor, QueueKey, Served, barred, decide
+from engine.balance.decide import Move, ProcessorLoad, QueueKey, QueueLoad, barred, decide
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.scenario.keys import keys_of
 from engine.scenario.load import ScenarioError, read_balancer
@@ -25,7 +25,7 @@ def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
     """What the balancer would do at once, on what was seen."""
     seconds, hyperthreading = evidence.span_s, evidence.config.hyperthreading
     processors = [
-        Processor(
+        ProcessorLoad(
             cpu=cpu.id,
             numa_node=cpu.known.numa_node,
             usable=not cpu.down and not (hyperthreading and cpu.id % 2),
@@ -40,7 +40,7 @@ def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
         [[place[one.adapter] for one in team.members] for team in evidence.teams if team.mode == "sum"],
     )
     queues = [
-        Served(
+        QueueLoad(
             key=QueueKey(number, queue.queue_id, queue.generation),
             cpu=queue.known.cpu,
             home_cpu=queue.planned_cpu,

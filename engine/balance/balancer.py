@@ -1,4 +1,4 @@
-"""The balancer of a host: what it remembers between decisions, and when the next one is due.
+"""The balancer of a host: its memory between decisions, and the time of the next one.
 
 All times are simulated, so the same frames give the same moves on every run.
 """
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.balance.decide import Move, Processor, QueueKey, Served, decide
+from engine.balance.decide import Move, ProcessorLoad, QueueKey, QueueLoad, decide
 from engine.scenario.model import BalancerSpec, CpuSpec, HostSpec
 
 NEVER_NS: Final = 2**62
 LONGEST_REST: Final = 32
-"""A queue that keeps going back rests at most so many cool-downs."""
+"""Limit of the rest of a queue that keeps moving back and forth, in cool-downs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class QueueCounters:
 
 
 @dataclass(frozen=True)
-class Counters:
+class BalancerReading:
     """A host at a moment: processors by number, and queues in order of key."""
 
     now_ns: int
@@ -46,8 +46,8 @@ class Counters:
 
 
 @dataclass(frozen=True)
-class _Stay:
-    """Where a queue came from, when, and for how long it stays at least."""
+class _LastMove:
+    """The last move of a queue: from where, when, and how long the queue rests after it."""
 
     cpu: int
     came_from: int | None
@@ -61,11 +61,12 @@ def usable_cpus(host: HostSpec) -> list[bool]:
 
 
 class Balancer:
-    """Decides at multiples of ``spec.interval_ms`` on what was counted since the decision before.
+    """Decides at multiples of ``spec.interval_ms``, on the counts since the last decision.
 
-    A queue that moved, by whomever, rests for ``spec.cooldown_ms``. One that goes back to where it just came
-    from rests twice as long as the last time, up to LONGEST_REST cool-downs: what swings with the load
-    moves ever less. Resting well for four times that ends it.
+    A queue rests for ``spec.cooldown_ms`` after a move, also after one by request. If it moves back to the
+    processor that it just left, it rests twice as long as the last time, up to LONGEST_REST cool-downs, so
+    that a queue that swings with the load moves less and less. After four rests without such a move, it rests
+    for one cool-down again.
     """
 
     def __init__(self, host: HostSpec, cpu: CpuSpec) -> None:
@@ -73,33 +74,33 @@ class Balancer:
         self._cpu = cpu
         self._usable = usable_cpus(host)
         self._spec = BalancerSpec()
-        self._before: Counters | None = None
-        self._stays: dict[QueueKey, _Stay] = {}
+        self._before: BalancerReading | None = None
+        self._last_moves: dict[QueueKey, _LastMove] = {}
         self._at_rest = False
         self.due_ns = NEVER_NS
 
-    def begin(self, spec: BalancerSpec, counters: Counters) -> None:
-        """Go by ``spec`` from now on; the first window begins now."""
+    def begin(self, spec: BalancerSpec, counters: BalancerReading) -> None:
+        """Start with the settings ``spec``; the first window starts now."""
         self._spec = spec
         self._before = counters
-        self._stays = {one.key: _Stay(one.cpu, None, -NEVER_NS, 0) for one in counters.queues}
+        self._last_moves = {one.key: _LastMove(one.cpu, None, -NEVER_NS, 0) for one in counters.queues}
         self._at_rest = False
         self.due_ns = NEVER_NS
         if spec.mode == "dynamic":
             self.due_ns = self._next(counters.now_ns)
 
     def skip_to(self, event_ns: int) -> None:
-        """Nothing at all happens before ``event_ns``: leave out decisions that would find nothing to do."""
+        """Skip decisions before ``event_ns``, up to which nothing happens, if they would move nothing."""
         if self._at_rest and event_ns < NEVER_NS:
             interval_ns = self._spec.interval_ms * 1_000_000
             self.due_ns = max(self.due_ns, event_ns // interval_ns * interval_ns)
 
-    def look(self, counters: Counters) -> list[Move]:
-        """Decide, at ``due_ns`` or later; ``moved`` is to be told of each move that was made."""
+    def poll(self, counters: BalancerReading) -> list[Move]:
+        """Decide, at ``due_ns`` or later. Call ``moved`` for each move that was carried out."""
         before, self._before = self._before, counters
         self.due_ns = self._next(counters.now_ns)
         assert before is not None
-        self._follow(counters)
+        self._update_last_moves(counters)
         processors = self._processors(before, counters)
         queues = self._queues(before, counters, processors)
         moves = decide(self._spec, processors, queues, self._cpu.remote_copy_factor)
@@ -108,29 +109,29 @@ class Balancer:
         return moves
 
     def moved(self, move: Move, now_ns: int) -> None:
-        """A move was made."""
-        self._stays[move.key] = self._after(self._stays[move.key], move.target, now_ns)
+        """Note a move that was carried out."""
+        self._last_moves[move.key] = self._after(self._last_moves[move.key], move.target, now_ns)
 
     def _next(self, now_ns: int) -> int:
         interval_ns = self._spec.interval_ms * 1_000_000
         return (now_ns // interval_ns + 1) * interval_ns
 
-    def _after(self, stay: _Stay, cpu: int, now_ns: int) -> _Stay:
+    def _after(self, last: _LastMove, cpu: int, now_ns: int) -> _LastMove:
         cooldown_ns = self._spec.cooldown_ms * 1_000_000
         rest_ns = cooldown_ns
-        if cpu == stay.came_from and now_ns - stay.since_ns < 4 * stay.rest_ns:
-            rest_ns = min(2 * stay.rest_ns, LONGEST_REST * cooldown_ns)
-        return _Stay(cpu, stay.cpu, now_ns, rest_ns)
+        if cpu == last.came_from and now_ns - last.since_ns < 4 * last.rest_ns:
+            rest_ns = min(2 * last.rest_ns, LONGEST_REST * cooldown_ns)
+        return _LastMove(cpu, last.cpu, now_ns, rest_ns)
 
-    def _follow(self, counters: Counters) -> None:
-        """Queues come and go, and others move them too."""
-        stays: dict[QueueKey, _Stay] = {}
+    def _update_last_moves(self, counters: BalancerReading) -> None:
+        """Update the last moves: queues are allocated and freed, and requests move them too."""
+        last_moves: dict[QueueKey, _LastMove] = {}
         for one in counters.queues:
-            stay = self._stays.get(one.key) or _Stay(one.cpu, None, -NEVER_NS, 0)
-            stays[one.key] = stay if stay.cpu == one.cpu else self._after(stay, one.cpu, counters.now_ns)
-        self._stays = stays
+            last = self._last_moves.get(one.key) or _LastMove(one.cpu, None, -NEVER_NS, 0)
+            last_moves[one.key] = last if last.cpu == one.cpu else self._after(last, one.cpu, counters.now_ns)
+        self._last_moves = last_moves
 
-    def _processors(self, before: Counters, now: Counters) -> list[Processor]:
+    def _processors(self, before: BalancerReading, now: BalancerReading) -> list[ProcessorLoad]:
         host = self._host
         found = []
         for cpu in range(host.cpus):
@@ -138,11 +139,16 @@ class Balancer:
             budget = now.budget_cycles[cpu] - before.budget_cycles[cpu]
             load = busy / budget if budget > 0 else 0.0
             node = cpu * host.numa_nodes // host.cpus
-            found.append(Processor(cpu, node, self._usable[cpu], load, max(0, budget)))
+            found.append(ProcessorLoad(cpu, node, self._usable[cpu], load, max(0, budget)))
         return found
 
-    def _queues(self, before: Counters, now: Counters, processors: Sequence[Processor]) -> list[Served]:
-        """What each queue asked for. Frames that found no buffer count where the processor is to blame."""
+    def _queues(
+        self, before: BalancerReading, now: BalancerReading, processors: Sequence[ProcessorLoad]
+    ) -> list[QueueLoad]:
+        """The load of each queue.
+
+        Frames dropped for want of a buffer count where the processor is overloaded: it had no time for them.
+        """
         model = self._cpu
         known = {one.key: one for one in before.queues}
         found = []
@@ -154,9 +160,9 @@ class Balancer:
             if one.is_held or processors[one.cpu].load < self._spec.scale_out:
                 frames -= one.dropped_no_buffer - (old.dropped_no_buffer if old else 0)
             copied = min(octets * frames / steered, frames * one.copied_bytes_limit) if steered else 0.0
-            stay = self._stays[one.key]
+            last = self._last_moves[one.key]
             found.append(
-                Served(
+                QueueLoad(
                     key=one.key,
                     cpu=one.cpu,
                     home_cpu=one.home_cpu,
@@ -166,7 +172,7 @@ class Balancer:
                     + frames * model.cycles_per_frame,
                     copy_cycles=copied * model.cycles_per_byte,
                     movable=one.movable,
-                    rested=now.now_ns - stay.since_ns >= stay.rest_ns,
+                    rested=now.now_ns - last.since_ns >= last.rest_ns,
                     barred=one.barred,
                 )
             )

@@ -1,8 +1,8 @@
-"""What to move, and where: a pure function of what processors and queues did since the last decision.
+"""Decide which queues move, and where: a pure function of the loads since the last decision.
 
-The scheme is Dynamic VMQ's (Windows Server 2012 R2): a queue has a home processor, moves away from it while
-that has too much to do, and back when it has little. A processor's load is busy by budget cycles; what a
-queue costs is reckoned from its frames and bytes by the host's CPU model.
+The scheme is Dynamic VMQ's (Windows Server 2012 R2): a queue has a home processor, moves away while that is
+overloaded, and back when its load is low. A processor's load is busy cycles by budget cycles; the cost of a
+queue is estimated from its frames and bytes with the host's CPU model.
 """
 
 from collections import Counter
@@ -15,14 +15,14 @@ from engine.ndis.processors import processor_name
 from engine.scenario.model import BalancerSpec
 
 LEAST_GAIN: Final = 0.05
-"""A move must lower the higher of the two loads by so much of a processor: less is noise."""
+"""The least by which a move must lower the higher of the two loads; less is noise."""
 
 Reason = Literal["scale_out", "scale_in"]
 REASONS: Final[tuple[Reason, ...]] = ("scale_out", "scale_in")
 
 
 class QueueKey(NamedTuple):
-    """A queue for as long as it exists: adapter's index, id, generation."""
+    """A queue, told apart from later ones with its id: adapter's index, id, generation."""
 
     adapter: int
     queue_id: int
@@ -30,8 +30,8 @@ class QueueKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Processor:
-    """A processor over a window. ``load`` is busy by budget cycles; ``usable``: VMQ may use it."""
+class ProcessorLoad:
+    """The load of a processor in a window: busy by budget cycles. ``usable``: VMQ may use it."""
 
     cpu: int
     numa_node: int
@@ -41,10 +41,10 @@ class Processor:
 
 
 @dataclass(frozen=True)
-class Served:
-    """A queue over a window: cycles that all that came for it takes, those that copy bytes apart, as on its
-    adapter's own NUMA node. ``rested``: it may move again; ``movable``: it may move at all; ``barred``: it
-    moves to none of these, but home."""
+class QueueLoad:
+    """The load of a queue in a window: the cycles that its frames take, and those for copying bytes, on its
+    adapter's own NUMA node. ``rested``: it may move again; ``movable``: it may move at all; ``barred``: the
+    processors that it may not move to, except home."""
 
     key: QueueKey
     cpu: int
@@ -59,8 +59,8 @@ class Served:
 
 @dataclass(frozen=True)
 class Move:
-    """A queue's move and the numbers it was decided by: shares of a processor's cycles in the window, those
-    after it foreseen."""
+    """A queue's move and the loads it was decided on: shares of a processor's cycles in the window, and
+    those expected after the move."""
 
     key: QueueKey
     source: int
@@ -74,7 +74,7 @@ class Move:
 
     @property
     def words(self) -> str:
-        """Why, in a sentence."""
+        """The reason, in a sentence."""
         source, target = processor_name(self.source), processor_name(self.target)
         moved = (
             f"from {source} ({self.source_load:.0%} → {self.source_after:.0%})"
@@ -85,11 +85,11 @@ class Move:
         return f"balancer, scale-in: {self.queue_load:.0%} of load home {moved}"
 
 
-class _Plan:
-    """The loads as they would be after the moves so far."""
+class _PlannedLoads:
+    """The loads expected after the moves planned so far."""
 
     def __init__(
-        self, processors: Sequence[Processor], queues: Sequence[Served], remote_copy_factor: float
+        self, processors: Sequence[ProcessorLoad], queues: Sequence[QueueLoad], remote_copy_factor: float
     ) -> None:
         self.processors = {one.cpu: one for one in processors}
         self.queues = queues
@@ -99,23 +99,23 @@ class _Plan:
         asked = dict.fromkeys(self.processors, 0.0)
         for queue in queues:
             asked[queue.cpu] += self.share(queue, queue.cpu)
-        # Where more comes than a processor can do, its load stops at 1 and does not tell how much more.
+        # The measured load of an overloaded processor stops at 1; the sum of its queues does not.
         self.loads = {one.cpu: max(one.load, asked[one.cpu]) for one in processors}
 
-    def share(self, queue: Served, cpu: int) -> float:
-        """A queue's part of a processor's cycles, if that served it."""
+    def share(self, queue: QueueLoad, cpu: int) -> float:
+        """The share of a processor's cycles that a queue would take there."""
         processor = self.processors[cpu]
         if not processor.budget_cycles:
             return 0.0
         dearer = self._remote if processor.numa_node != queue.numa_node else 1.0
         return (queue.cycles + queue.copy_cycles * dearer) / processor.budget_cycles
 
-    def may_move(self, queue: Served) -> bool:
+    def may_move(self, queue: QueueLoad) -> bool:
         """Whether a queue can be moved now."""
         return queue.movable and queue.rested and queue.key not in self._moved
 
-    def foreseen(self, queue: Served, target: int, reason: Reason) -> Move:
-        """What moving a queue would do."""
+    def foreseen(self, queue: QueueLoad, target: int, reason: Reason) -> Move:
+        """The move of a queue, with the loads expected after it."""
         here, there = self.share(queue, queue.cpu), self.share(queue, target)
         source_load, target_load = self.loads[queue.cpu], self.loads[target]
         source_after = max(0.0, source_load - here)
@@ -125,7 +125,7 @@ class _Plan:
         )  # fmt: skip
 
     def make(self, move: Move) -> None:
-        """Count on a move from here on."""
+        """Add a move to the plan."""
         self._moved.add(move.key)
         self.loads[move.source], self.loads[move.target] = move.source_after, move.target_after
         self.moves.append(move)
@@ -133,8 +133,8 @@ class _Plan:
 
 def decide(
     spec: BalancerSpec,
-    processors: Sequence[Processor],
-    queues: Sequence[Served],
+    processors: Sequence[ProcessorLoad],
+    queues: Sequence[QueueLoad],
     remote_copy_factor: float = 1.0,
 ) -> list[Move]:
     """The moves to make now, at most ``spec.max_moves``, each queue once; the urgent ones first.
@@ -145,7 +145,7 @@ def decide(
     where its home comes to ``spec.scale_in`` at most with it. Where moves are equal, a processor of fewer
     queues counts, and then the lowest number.
     """
-    plan = _Plan(processors, queues, remote_copy_factor)
+    plan = _PlannedLoads(processors, queues, remote_copy_factor)
     for source in sorted(processors, key=lambda one: (-plan.loads[one.cpu], one.cpu)):
         if source.load < spec.scale_out:
             continue
@@ -168,7 +168,7 @@ def decide(
     return plan.moves
 
 
-def _best_out(spec: BalancerSpec, plan: _Plan, source: Processor) -> Move | None:
+def _best_out(spec: BalancerSpec, plan: _PlannedLoads, source: ProcessorLoad) -> Move | None:
     gone = {move.key for move in plan.moves}
     busy = [one for one in plan.queues if one.cpu == source.cpu and one.cycles > 0 and one.key not in gone]
     if len(busy) < 2:
@@ -195,12 +195,12 @@ def _best_out(spec: BalancerSpec, plan: _Plan, source: Processor) -> Move | None
     return best[1] if best else None
 
 
-def _coolest(plan: _Plan, free: Sequence[Processor]) -> Callable[[Served], list[int]]:
-    """The processors worth a look for a queue: the least loaded of its NUMA node, and elsewhere."""
+def _coolest(plan: _PlannedLoads, free: Sequence[ProcessorLoad]) -> Callable[[QueueLoad], list[int]]:
+    """Candidate processors of a queue: the least loaded one of its NUMA node, and of the other nodes."""
     serving = Counter(queue.cpu for queue in plan.queues)
     by_load = sorted(free, key=lambda one: (plan.loads[one.cpu], serving[one.cpu], one.cpu))
 
-    def worth(queue: Served) -> list[int]:
+    def worth(queue: QueueLoad) -> list[int]:
         fitting = [one for one in by_load if one.cpu not in queue.barred] if queue.barred else by_load
         here = next((one.cpu for one in fitting if one.numa_node == queue.numa_node), None)
         there = next((one.cpu for one in fitting if one.numa_node != queue.numa_node), None)

@@ -1,4 +1,4 @@
 """The control plane: queues, filters, states, memory budgets, and the compiled steering table.
 
-Pure: requests in, new state and effects out. No I/O, no processes, no clock, no kernels.
+Pure functions: requests in, new state and effects out. No I/O, no processes, no clock, no kernels.
 """

@@ -1,4 +1,4 @@
-"""An adapter: its queues, filters, ports and buffers, and the rules that every request keeps to.
+"""The state of an adapter: queues, filters, ports, VMs, buffers; and the rules that all requests obey.
 
 ``queue_requests`` and ``vm_requests`` change it. Checks raise ``NdisError``.
 """
@@ -19,10 +19,10 @@ from engine.scenario.model import AdapterSpec
 from engine.scenario.values import show
 
 DEFAULT_DRIVER: Final = "vsp"
-"""The overlying driver that owns the scenario's queues, and acts where a request names none."""
+"""The overlying driver that owns the scenario's queues, and the default of requests."""
 
 PORTS_REMEMBERED: Final = 16_384
-"""Ports an adapter keeps of filters that are gone."""
+"""Ports that an adapter keeps after their filters were cleared."""
 VMS_REMEMBERED: Final = 1024
 """VMs an adapter knows beyond one for each port of its scenario and each queue. Each costs memory."""
 _NAMED: Final = 8
@@ -34,8 +34,8 @@ class Adapter:
     ``queues`` and ``filters`` are by id; ``filter_of`` finds a filter by its steering key. ``ports`` are in
     the order they were last set. ``vms`` has every VM known, by name: its index, below ``max_vms``, in the
     steering table and in memory. ``paused_vms`` return no buffer of their queues. ``freeing`` are the
-    queues that wait for their buffers. ``spec`` is what it is now; ``started`` what it was started as, which
-    decides how much memory there is. ``quota`` counts the queues of all adapters of the host.
+    queues that wait for their buffers. ``spec`` has the present settings; ``started`` those of the start,
+    which determine the size of memory. ``quota`` counts the queues of all adapters of the host.
     """
 
     def __init__(self, index: int, spec: AdapterSpec, cpus: int, quota: QueueQuota) -> None:
@@ -57,16 +57,16 @@ class Adapter:
         self._vm_indices = IdPool(first=0)
         self._generation = 0
 
-    # --- what it is -------------------------------------------------------------------------------
+    # --- properties -------------------------------------------------------------------------------
 
     @property
     def title(self) -> str:
-        """The adapter in a sentence."""
+        """The adapter's name, for a sentence."""
         return f"adapter {show(self.spec.name)}"
 
     @property
     def can_split(self) -> bool:
-        """Whether this NDIS knows the lookahead split, and so wants a VLAN test of every filter."""
+        """Whether its NDIS version has the lookahead split; then every filter needs a VLAN test."""
         return self.spec.ndis_minor < 30
 
     @property
@@ -81,17 +81,17 @@ class Adapter:
 
     @property
     def max_ports(self) -> int:
-        """Most switch ports; a filter that would need one more is refused."""
+        """Limit of switch ports; a filter that would add another is refused."""
         return len(self.started.port) + self.started.max_filters + PORTS_REMEMBERED
 
     @property
     def max_vms(self) -> int:
-        """Most VMs; a queue that would introduce one more is refused."""
+        """Limit of VMs; a queue that would add another is refused."""
         return len(self.started.port) + self.started.max_queues + VMS_REMEMBERED
 
     @property
     def max_steering_rows(self) -> int:
-        """Most rows ``steering_rows`` can make: each key, and its MAC."""
+        """Limit of rows of ``steering_rows``: one for each key, one for its MAC."""
         return 2 * (self.max_ports + self.started.max_filters)
 
     def total_of(self, observe: Observe) -> TotalOf:
@@ -110,7 +110,7 @@ class Adapter:
         return queue
 
     def find_for(self, queue_id: int, event: Event, driver: str | None = None) -> Queue:
-        """The queue with an id, if the event is valid in its state and the driver, when given, owns it."""
+        """The queue with an id; the event must be valid in its state, and ``driver``, if given, its owner."""
         queue = self.find(queue_id)
         if queue.state not in TRANSITIONS[event]:
             fitting = ", ".join(TRANSITIONS[event])
@@ -122,14 +122,14 @@ class Adapter:
         return queue
 
     def check_owner(self, queue: Queue, driver: str) -> None:
-        """Only who allocated a queue may change it; anyone may change queue 0."""
+        """Check that a driver may change a queue: the one that allocated it; for queue 0, any."""
         if queue.driver != driver and not queue.is_default:
             raise invalid(
                 f"driver: queue {queue.queue_id} belongs to {show(queue.driver)}, not to {show(driver)}"
             )
 
     def check_vm(self, vm: str) -> None:
-        """Whether a VM is known: a port or a queue introduced it, and it was not removed since."""
+        """Check that a VM is known: a port or queue introduced it, and no request removed it since."""
         if vm not in self.vms:
             names = [show(known) for known in islice(self.vms, _NAMED)] + ["…"] * (len(self.vms) > _NAMED)
             fitting = ", ".join(names) or "there is none"
@@ -148,7 +148,7 @@ class Adapter:
         lookahead_bytes: int = 0,
         return_delay_us: int = 0,
     ) -> Queue:
-        """A new queue under the lowest unused id, allocated. ``name`` None: its VM's, else "queue N"."""
+        """Allocate a queue with the lowest unused id. ``name`` None: its VM's, else "queue N"."""
         if len(self.queues) > self.spec.max_queues:
             raise exhausted(f"no queue is left: all {self.spec.max_queues} of {self.title} are in use")
         self._quota.check()
@@ -171,7 +171,7 @@ class Adapter:
         )
 
     def add_default_queue(self) -> Queue:
-        """Queue 0: running, with its buffers, from the start."""
+        """Create queue 0: it runs, and owns its buffers, from the start."""
         self._quota.check()
         buffers = self.spec.default_queue_buffers
         if buffers > self.spec.total_buffers:
@@ -194,7 +194,7 @@ class Adapter:
         )
 
     def remove_queue(self, queue: Queue) -> None:
-        """Forget a queue and take its buffers back; its id is unused from now on."""
+        """Remove a queue and take its buffers back; its id becomes free."""
         del self.queues[queue.queue_id]
         self.freeing.discard(queue.queue_id)
         self.budget.release(queue.queue_id)
@@ -202,7 +202,7 @@ class Adapter:
         self._quota.give_back()
 
     def open(self, queue: Queue) -> list[Effect]:
-        """What the data plane must know of a new queue."""
+        """The effects that create a new queue in the data plane."""
         opened = OpenQueue(
             self.index,
             queue.queue_id,
@@ -217,19 +217,19 @@ class Adapter:
         return [opened]
 
     def move(self, queue: Queue, event: Event, cause: str) -> list[Indication]:
-        """Let an event that is valid happen to a queue; what to publish if its state is another one."""
+        """Apply a valid event to a queue; return the state change to publish, if any."""
         before = queue.state
         queue.state = TRANSITIONS[event][before]
         return [] if queue.state is before else [self.indicate(queue, cause)]
 
     def indicate(self, queue: Queue, cause: str, event: str = "queue_state") -> Indication:
-        """The event to publish about a queue and its state."""
+        """An event to publish, with a queue's state."""
         return Indication(event, self.index, queue.queue_id, str(queue.state), cause)
 
     # --- filters and ports ------------------------------------------------------------------------
 
     def add_filter(self, queue: Queue, key: int, driver: str) -> Filter:
-        """A new filter on a queue under the lowest unused id, and the port of the queue's VM it implies."""
+        """Set a filter with the lowest unused id on a queue; it also adds a port of the queue's VM."""
         if len(self.filters) >= self.spec.max_filters:
             raise exhausted(f"no filter is left: all {self.spec.max_filters} of {self.title} are in use")
         if queue.vm is not None:
@@ -241,12 +241,12 @@ class Adapter:
         return new
 
     def remove_filter(self, queue: Queue, old: Filter) -> None:
-        """Forget a filter; its id is unused from now on."""
+        """Remove a filter; its id becomes free."""
         del self.filters[old.filter_id], self.filter_of[old.key], queue.filters[old.filter_id]
         self._filter_ids.give_back(old.filter_id)
 
     def add_port(self, vm: str, key: int) -> None:
-        """Let the switch give frames of this MAC and VLAN to a VM; of several, the VM set last gets them."""
+        """Add a switch port: frames of this MAC and VLAN go to this VM, and no longer to one set earlier."""
         port = Port(vm, key)
         if port not in self.ports and len(self.ports) >= self.max_ports:
             raise exhausted(f"no switch port is left: all {self.max_ports} of {self.title} are in use")
@@ -286,7 +286,7 @@ class Adapter:
     # --- VMs --------------------------------------------------------------------------------------
 
     def queues_of(self, vm: str) -> list[Queue]:
-        """The queues of a VM by id, in whatever state."""
+        """All queues of a VM, by id, in any state."""
         return [queue for _, queue in sorted(self.queues.items()) if queue.vm == vm]
 
     def is_vm_paused(self, queue: Queue) -> bool:
@@ -294,7 +294,7 @@ class Adapter:
         return queue.vm in self.paused_vms
 
     def forget_vm(self, vm: str) -> int:
-        """Forget a VM without queues, and its ports; its index, which is unused from now on."""
+        """Remove a VM that has no queues, and its ports. Returns its index, which becomes free."""
         self.ports = {port: None for port in self.ports if port.vm != vm}
         self.paused_vms.discard(vm)
         index = self.vms.pop(vm)
@@ -304,7 +304,7 @@ class Adapter:
     # --- as a whole -------------------------------------------------------------------------------
 
     def copy(self) -> "Adapter":
-        """An adapter that can be changed without changing this one."""
+        """An independent copy."""
         other = Adapter(self.index, self.started, self.cpus, self._quota.copy())
         other.spec = self.spec
         other.queues = {queue_id: queue.copy() for queue_id, queue in self.queues.items()}
@@ -322,7 +322,7 @@ class Adapter:
         return other
 
     def describe(self) -> dict[str, Any]:
-        """Its whole configuration as plain data, with the keys of the config message."""
+        """Its configuration as plain data, with the keys of the config message."""
         spec = self.spec
         return {
             "name": spec.name,
@@ -362,7 +362,7 @@ class Adapter:
 
 
 def id_ranges(ids: Iterable[int]) -> str:
-    """Identifiers as few words: "0..3, 7"."""
+    """Identifiers as ranges: "0..3, 7"."""
     ranges: list[list[int]] = []
     for one in sorted(ids):
         if ranges and one == ranges[-1][1] + 1:

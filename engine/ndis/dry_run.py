@@ -1,4 +1,4 @@
-"""What a request would do: its answer, the queue's next state, and which frames would go elsewhere."""
+"""Dry runs of requests (``what_if``): the answer, the queue's next state, and changes of steering."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,10 +18,10 @@ _UNMOVED = "every frame would go where it goes now"
 
 
 def foresee(adapter: Adapter, run: Callable[[Adapter], Outcome], queue_id: int | None) -> Outcome:
-    """The answer ``run`` would give, carried out on a copy: nothing is changed.
+    """The answer that ``run`` gives on a copy of the adapter; the adapter stays as it is.
 
-    Its result has, beside what the request would answer: ``ndis_status``; ``next_state`` of the queue
-    that the request is about (null where it is about none, or several); and ``steering``.
+    The result has, beside that of the request: ``ndis_status``; ``next_state`` of the queue that the
+    request names (null for none or several); and ``steering``.
     """
     trial = adapter.copy()
     try:
@@ -41,7 +41,7 @@ def foresee(adapter: Adapter, run: Callable[[Adapter], Outcome], queue_id: int |
 
 
 def malformed(error: NdisError) -> Outcome:
-    """The answer to a what-if that is refused before it is known what it is about."""
+    """The answer to a dry run of a request that could not be decoded."""
     steering = {"sentence": _UNMOVED, "changes": [], "total_changes": 0}
     result = {"ndis_status": str(error.status), "next_state": None, "steering": steering}
     return Outcome(error.status, error.message, result)
@@ -53,7 +53,7 @@ def _state(adapter: Adapter, queue_id: int) -> str:
 
 
 def _destination(adapter: Adapter, key: int) -> int:
-    """The queue that takes the frames of a key (contract 1, rule 4). TEST_ANY: of all other VLANs."""
+    """The queue that takes the frames of a key (contract 1, rule 4). TEST_ANY: those of all other VLANs."""
     filters = (adapter.filter_of.get(candidate) for candidate in {key, key | TEST_ANY})
     return min(
         (one.queue_id for one in filters if one is not None and adapter.queues[one.queue_id].takes_frames),
@@ -62,7 +62,7 @@ def _destination(adapter: Adapter, key: int) -> int:
 
 
 def _touched_macs(before: Adapter, after: Adapter) -> set[int]:
-    """MACs in filters that come, go, or begin or cease to take frames."""
+    """MACs of filters that are set or cleared, or whose queue starts or stops taking frames."""
     keys = set(before.filter_of.items()) ^ set(after.filter_of.items())
     macs = {key >> 16 for key, _ in keys}
     for queue_id, queue in after.queues.items():
@@ -73,7 +73,7 @@ def _touched_macs(before: Adapter, after: Adapter) -> set[int]:
 
 
 def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
-    """Which MACs and VLANs would go to another queue, which queues to another processor; ports gone."""
+    """Changes of steering: MACs and VLANs by queue, queues by processor, and ports that end."""
     macs = _touched_macs(before, after)
     keys = {key for adapter in (before, after) for key in adapter.filter_of if key >> 16 in macs}
     moved = []

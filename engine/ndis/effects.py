@@ -1,4 +1,4 @@
-"""What a request makes the data plane do, and what the control plane may ask it.
+"""Effects of requests on the data plane, and the gauges that the control plane reads of it.
 
 The control plane decides; the data plane carries out effects in order, between two rounds.
 Queues are named by (adapter index, queue id); ids follow the scenario's order.
@@ -12,7 +12,7 @@ from engine.scenario.model import BalancerSpec, TrafficSpec
 
 @dataclass(frozen=True)
 class QueueGauges:
-    """Buffers of one queue right now."""
+    """Buffers of one queue, now."""
 
     pending: int
     outstanding: int
@@ -20,7 +20,7 @@ class QueueGauges:
 
 
 class Observe(Protocol):
-    """How the control plane looks at the data plane; reads only."""
+    """The control plane's read access to the data plane."""
 
     def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
         """The gauges of an allocated queue."""
@@ -38,13 +38,13 @@ class OpenQueue:
     vm: int | None
     """Index of the VM it is for, in the adapter's ``vms``."""
     copied_bytes_limit: int
-    """Most bytes of a frame the CPU copies: ``max_frame_bytes``, until ``SplitBuffers`` says less."""
+    """Limit of bytes that the CPU copies of a frame: ``max_frame_bytes``, or less after ``SplitBuffers``."""
 
 
 @dataclass(frozen=True)
 class SplitBuffers:
     """The queue's allocation was completed with a lookahead split: the CPU copies at most ``lookahead_bytes``
-    of a frame, the rest lies in its VM's memory. Comes before the queue's first ``SetBuffers``."""
+    of a frame, the rest is in its VM's memory. It precedes the queue's first ``SetBuffers``."""
 
     adapter: int
     queue_id: int
@@ -53,8 +53,8 @@ class SplitBuffers:
 
 @dataclass(frozen=True)
 class SetBuffers:
-    """A queue shall own ``count`` buffers. Growth is at once; shrinking takes free buffers at once and
-    the others as they come back."""
+    """Set the number of buffers that a queue owns. Growth is immediate; shrinking takes free buffers at
+    once and the others when they are returned."""
 
     adapter: int
     queue_id: int
@@ -63,7 +63,7 @@ class SetBuffers:
 
 @dataclass(frozen=True)
 class MoveQueue:
-    """A queue's affinity is now ``cpu``; nothing of it is lost or reordered."""
+    """Move a queue to processor ``cpu``; none of its frames is lost or reordered."""
 
     adapter: int
     queue_id: int
@@ -72,7 +72,7 @@ class MoveQueue:
 
 @dataclass(frozen=True)
 class DiscardPending:
-    """The queue's last filter was cleared while it was running: what is pending is discarded."""
+    """Discard the queue's pending frames: its last filter was cleared while it was running."""
 
     adapter: int
     queue_id: int
@@ -80,7 +80,7 @@ class DiscardPending:
 
 @dataclass(frozen=True)
 class HoldBuffers:
-    """The queue's VM returns no buffer while ``held``; what is due by then comes back when it resumes."""
+    """The queue's VM returns no buffer while ``held``; buffers due meanwhile are returned when it resumes."""
 
     adapter: int
     queue_id: int
@@ -89,7 +89,7 @@ class HoldBuffers:
 
 @dataclass(frozen=True)
 class ReturnBuffers:
-    """The switch gives back every outstanding buffer of the queue, since its VM is gone."""
+    """The switch returns every outstanding buffer of the queue, whose VM was removed."""
 
     adapter: int
     queue_id: int
@@ -97,7 +97,7 @@ class ReturnBuffers:
 
 @dataclass(frozen=True)
 class ForgetVm:
-    """A VM has no port and no queue any more: its memory is released. ``vm`` is its index."""
+    """Release the memory of a VM that has no port and no queue left. ``vm`` is its index."""
 
     adapter: int
     vm: int
@@ -105,7 +105,7 @@ class ForgetVm:
 
 @dataclass(frozen=True)
 class CloseQueue:
-    """The queue is gone: its counters join the adapter's ``freed``, its buffers the adapter's spare."""
+    """Remove a freed queue: its counters are added to the adapter's ``freed``, its buffers become spare."""
 
     adapter: int
     queue_id: int
@@ -113,7 +113,7 @@ class CloseQueue:
 
 @dataclass(frozen=True)
 class NewFilter:
-    """A filter id came into use: its ``matched_frames`` starts at 0."""
+    """A filter id is in use from now on: its ``matched_frames`` starts at 0."""
 
     adapter: int
     filter_id: int
@@ -121,28 +121,28 @@ class NewFilter:
 
 @dataclass(frozen=True)
 class SteeringChanged:
-    """The adapter's steering table must be compiled anew (after all other effects of the request)."""
+    """Compile the adapter's steering table again, after all other effects of the request."""
 
     adapter: int
 
 
 @dataclass(frozen=True)
 class SetTraffic:
-    """The host's own traffic is another one, and begins now; the old one ends."""
+    """Replace the host's own traffic: the old one ends, the new one starts."""
 
     traffic: TrafficSpec
 
 
 @dataclass(frozen=True)
 class SetBalancer:
-    """The host's balancer goes by this from now on, and begins anew."""
+    """Restart the host's balancer with these settings."""
 
     balancer: BalancerSpec
 
 
 @dataclass(frozen=True)
 class SetLink:
-    """The adapter's link has another speed, from the next frame on."""
+    """Change the speed of the adapter's link, from the next frame on."""
 
     adapter: int
     link_gbps: float
@@ -150,7 +150,7 @@ class SetLink:
 
 @dataclass(frozen=True)
 class RestartWorker:
-    """A processor that is down shall have a worker again."""
+    """Restart the worker of a processor that is down."""
 
     cpu: int
 

@@ -1,4 +1,4 @@
-"""A host's control plane: its adapters, and the one door for requests."""
+"""A host's control plane: its adapters, and the one place that takes requests."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class FreeingQueue(NamedTuple):
 
 
 class _EmptyDataPlane:
-    """A data plane that has not received a frame."""
+    """The gauges of a data plane that has received no frame."""
 
     def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
         return QueueGauges(0, 0, 0)
@@ -37,13 +37,13 @@ class _EmptyDataPlane:
 class Host:
     """The control plane of one host.
 
-    ``adapters`` are in the scenario's order. ``played`` says in words what feeds them in place of the
-    scenario's traffic, where something does. ``revision`` counts the configurations: 1 after ``start``, one
-    more for each request that changed something, and for each queue that was freed later.
-    ``event_history`` has the last events, for requests that ask for them; their publisher adds them.
+    ``adapters`` are in the scenario's order. ``played`` describes a source that replaces the scenario's
+    traffic, such as a capture. ``revision`` counts configurations: 1 after ``start``, one more for each
+    request that changed something, and for each queue whose free completed later. ``event_history`` has
+    the last events, for ``query_events``; the publisher of events adds them.
 
-    Not thread-safe; requests are applied one after the other. The effects of one are carried out before the
-    next is applied, so that what ``Observe`` shows is what the control plane believes.
+    Not thread-safe: requests are applied one after the other, and the effects of each are carried out before
+    the next is applied, so that the gauges of ``Observe`` agree with the control plane.
     """
 
     def __init__(self, scenario: Scenario, played: str | None = None) -> None:
@@ -62,8 +62,8 @@ class Host:
     def start(self) -> tuple[Effect, ...]:
         """Bring up the default queues and all that the scenario sets, one batch an adapter.
 
-        A queue whose buffers the adapter does not have stays as it is, without any. Raises ``ValueError``,
-        naming the key, for a scenario that asks for what can't be.
+        A queue that the adapter has too few buffers for stays allocated, without buffers. Raises
+        ``ValueError``, with the key, for a scenario that is impossible.
         """
         effects: list[Effect] = []
         for adapter in self.adapters:
@@ -72,7 +72,7 @@ class Host:
         return tuple(effects)
 
     def apply(self, op: str, params: Mapping[str, Any], observe: Observe) -> Outcome:
-        """Carry out a request, or refuse it; one that is refused, or asks "what if", changes nothing."""
+        """Carry out a request, or refuse it. A refused request and a dry run change nothing."""
         if self._stopping:
             return Outcome(NdisStatus.NOT_ACCEPTED, "the engine is stopping and takes no more requests")
         try:
@@ -96,7 +96,7 @@ class Host:
         return outcome
 
     def freeing(self) -> tuple[FreeingQueue, ...]:
-        """Queues whose free is pending; ``returned`` is to be called when they hold no buffer any more."""
+        """Queues whose free is pending; call ``returned`` when one holds no buffer any more."""
         return tuple(
             FreeingQueue(adapter.index, queue_id)
             for adapter in self.adapters
@@ -104,7 +104,7 @@ class Host:
         )
 
     def returned(self, adapter: int, queue_id: int) -> Outcome:
-        """A freeing queue has nothing pending or outstanding any more: complete its free."""
+        """Complete the free of a queue that has no pending frame and no outstanding buffer left."""
         try:
             outcome = queue_requests.returned(self.adapters[adapter], queue_id)
         except NdisError as error:
@@ -113,7 +113,7 @@ class Host:
         return outcome
 
     def stop(self) -> tuple[Indication, ...]:
-        """Take no more requests; the pending frees are aborted."""
+        """Refuse requests from now on, and abort pending frees."""
         self._stopping = True
         aborted = []
         for adapter in self.adapters:
@@ -155,7 +155,7 @@ def _run(
 
 
 def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
-    """Bring one adapter up as its table of the scenario says."""
+    """Set up one adapter from its table of the scenario."""
     observe = _EmptyDataPlane()
     place = f"adapter[{adapter.index}]"
     try:
@@ -212,12 +212,12 @@ def with_team_ports(scenario: Scenario) -> list[AdapterSpec]:
         if team.mode == "min":
             ports = [port for name in team.members for port in _ports(adapters[name])]
             for name in team.members:
-                adapters[name] = _knowing(adapters[name], ports)
+                adapters[name] = _with_ports(adapters[name], ports)
     return list(adapters.values())
 
 
 def _ports(adapter: AdapterSpec) -> list[PortSpec]:
-    """Its ports: those it names, and those that its VMs' filters imply."""
+    """Its ports: those of the scenario, and those that its VMs' filters add."""
     implied = [
         PortSpec(vm=queue.vm, mac=one.mac, vlan=one.vlan)
         for queue in adapter.queue
@@ -227,8 +227,8 @@ def _ports(adapter: AdapterSpec) -> list[PortSpec]:
     return [*adapter.port, *implied]
 
 
-def _knowing(adapter: AdapterSpec, ports: list[PortSpec]) -> AdapterSpec:
-    """The adapter with ports that it does not have; what it says itself of a MAC and VLAN counts."""
+def _with_ports(adapter: AdapterSpec, ports: list[PortSpec]) -> AdapterSpec:
+    """The adapter with further ports, except for a MAC and VLAN that it has a port for."""
     known = {(port.mac, port.vlan) for port in _ports(adapter)}
     new = {(port.mac, port.vlan): port for port in reversed(ports) if (port.mac, port.vlan) not in known}
     return msgspec.structs.replace(adapter, port=[*adapter.port, *reversed(new.values())])

@@ -17,7 +17,7 @@ from engine.scenario.load import ScenarioError, read_balancer, read_traffic
 from engine.scenario.model import BalancerSpec, TrafficSpec
 
 CHANGEABLE: Final = ("link_gbps", "max_queues", "max_filters", "vlan_filtering")
-"""Keys of ``[[adapter]]`` that are not fixed while the engine runs."""
+"""Keys of ``[[adapter]]`` that can change while the engine runs."""
 
 
 def set_adapter(
@@ -30,7 +30,7 @@ def set_adapter(
     max_filters: int | None = None,
     vlan_filtering: bool | None = None,
 ) -> Outcome:
-    """Change an adapter's link speed, its limits within its memory, or whether it filters VLANs."""
+    """Change an adapter's link speed, its limits (up to those of the start), or its VLAN filtering."""
     wanted = {
         "link_gbps": link_gbps,
         "max_queues": max_queues,
@@ -63,7 +63,7 @@ def set_adapter(
 
 
 def _check_limit(key: str, value: int, in_use: int, most: int) -> None:
-    """Memory is sized at the start, and what is in use stays."""
+    """Check a limit: not below the number in use, nor above that of the start, which sized memory."""
     if value < in_use:
         raise invalid(f"{key}: {value} is less than the {in_use} in use ({in_use}..{most} fits)")
     if value > most:
@@ -85,10 +85,10 @@ _DOES = {"capture": "plays a capture", "interface": "reads a live interface"}
 
 
 class TrafficSettings:
-    """Where the frames of all adapters of a host come from.
+    """The source of the frames of all adapters of a host.
 
-    ``spec`` is the host's own traffic, None for none; ``played`` says in words what feeds it instead, such as
-    a capture, and is None otherwise. ``adapters`` are their names.
+    ``spec`` is the host's own traffic, None for none; ``played`` describes a source that replaces it, such
+    as a capture, and is None otherwise. ``adapters`` are the names of adapters.
     """
 
     def __init__(self, spec: TrafficSpec | None, adapters: list[str], played: str | None = None) -> None:
@@ -98,29 +98,29 @@ class TrafficSettings:
 
     @property
     def source(self) -> Literal["capture", "interface", "synthetic", "none"]:
-        """What kind of source it is."""
+        """The kind of source."""
         if self.played is not None:
             return "interface" if self.played.startswith("interface ") else "capture"
         return "synthetic" if self.spec is not None and self.spec.mix else "none"
 
     @property
     def words(self) -> str:
-        """Where the frames come from, as the config message says it."""
+        """The source, as the config message describes it."""
         return self.source if self.played is None else self.played
 
     def copy(self) -> "TrafficSettings":
-        """One that can be changed without changing this one."""
+        """An independent copy."""
         return TrafficSettings(self.spec, self.adapters, self.played)
 
 
 def query_traffic(traffic: TrafficSettings, observe: Observe, driver: str) -> Outcome:
-    """The traffic with the keys of a scenario, defaults filled in, as ``set_traffic`` takes them."""
+    """The traffic with the keys of a scenario and their defaults, as ``set_traffic`` takes them."""
     own = None if traffic.played is not None or traffic.spec is None else _plain(traffic.spec)
     return answer(f"frames come from: {traffic.words}", {"source": traffic.source, "traffic": own})
 
 
 def set_traffic(traffic: TrafficSettings, observe: Observe, driver: str, **given: Any) -> Outcome:
-    """Let other traffic begin; each key replaces what was there, an empty ``mix`` ends the frames."""
+    """Replace keys of the traffic, which starts again; with an empty ``mix`` no frames arrive."""
     if traffic.played is not None:
         raise NdisError(
             NdisStatus.NOT_SUPPORTED,
@@ -152,7 +152,7 @@ def _count(number: int, one: str, several: str) -> str:
 
 
 def _plain(traffic: TrafficSpec) -> dict[str, Any]:
-    """As plain data; a key without a value is left out, as a file leaves it out."""
+    """The traffic as plain data, without keys that have no value, as in a file."""
     plain: dict[str, Any] = _without_nothing(msgspec.to_builtins(traffic))
     return plain
 
@@ -164,18 +164,18 @@ def _without_nothing(value: Any) -> Any:
 
 
 class BalancerSettings:
-    """The host's ``[balancer]`` as it is now."""
+    """The host's present ``[balancer]``."""
 
     def __init__(self, spec: BalancerSpec) -> None:
         self.spec = spec
 
     def copy(self) -> "BalancerSettings":
-        """One that can be changed without changing this one."""
+        """An independent copy."""
         return BalancerSettings(self.spec)
 
 
 def set_balancer(balancing: BalancerSettings, observe: Observe, driver: str, **given: Any) -> Outcome:
-    """Turn the balancer on or off, or change what it goes by; queues stay where they are."""
+    """Turn the balancer on or off, or change its settings; queues stay on their processors."""
     if not given:
         raise invalid(f"params: nothing to change ({', '.join(keys_of(BalancerSpec))} fit)")
     try:

@@ -1,4 +1,4 @@
-"""The operations of contract 5: their parameters, and the function that carries each one out."""
+"""The registry of operations (contract 5): the parameters and the function of each; decoding of requests."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _LAST_SEQ = (1 << 63) - 1
 
 
 class _TooLongError(ValueError):
-    """A name of more characters than NDIS takes."""
+    """A name of more characters than NDIS allows."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: the check that makes a value of it, and what fits, for who left it out."""
+    """One parameter: the check that returns its value, and the values that fit, for an error sentence."""
 
     check: Callable[[object], Any]
     fits: str
@@ -40,11 +40,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: its parameters beside the common ones, and what carries it out.
+    """One operation: its parameters beside the common ones, and its function.
 
-    ``run`` takes the adapter, how to look at the data plane, the driver, and the parameters given.
-    ``needs_adapter``: which adapter it is about matters. ``about``: what ``run`` takes, the adapter or what
-    the host has in its place. ``fixed`` are names known here that can't be given.
+    ``run`` takes the object that ``about`` names, the data plane's gauges, the driver, and the parameters.
+    ``needs_adapter``: on a host with several adapters, the request must name one. ``fixed`` are keys of the
+    adapter that no request can change.
     """
 
     run: Callable[..., Outcome]
@@ -56,7 +56,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that is well formed; whether it fits the adapter's state is still to be seen."""
+    """A well-formed request, not yet checked against the adapter's state."""
 
     operation: Operation
     adapter: str | None
@@ -208,7 +208,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 
 
 def decode(op: str, params: object) -> Request:
-    """Make a request of what was received, or raise ``NdisError``."""
+    """Decode a received request. Raises ``NdisError``."""
     operation = OPERATIONS.get(op)
     if operation is None:
         raise NdisError(
@@ -248,6 +248,6 @@ def decode(op: str, params: object) -> Request:
 
 
 def _nearest(word: object, known: Mapping[str, object]) -> str:
-    """The known name most like a word."""
+    """The known name that is most similar to a word."""
     nearest = get_close_matches(str(word)[:_SHOWN_KEY_CHARACTERS], list(known), n=1, cutoff=0.0)
     return show(nearest[0])

@@ -27,7 +27,7 @@ def processor_name(cpu: int) -> str:
 
 
 def processor_names(cpus: Iterable[int]) -> str:
-    """Processors in few words: ``0:1..0:3, 0:6``."""
+    """Processors as ranges: ``0:1..0:3, 0:6``."""
     runs: list[list[int]] = []
     for cpu in sorted(cpus):
         if runs and cpu == runs[-1][1] + 1:

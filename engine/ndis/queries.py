@@ -15,7 +15,7 @@ from engine.scenario.values import show
 
 
 def enum_queues(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
-    """Every queue, whoever asks, by id."""
+    """All queues, of every driver, by id."""
     queues = [_describe(adapter, observe, queue) for _, queue in sorted(adapter.queues.items())]
     return answer(counted(len(queues), "queue"), {"queues": queues})
 
@@ -36,7 +36,7 @@ def query_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: in
 
 
 def query_filter(adapter: Adapter, observe: Observe, driver: str, *, filter_id: int) -> Outcome:
-    """One filter: its tests, its queue and who set it."""
+    """One filter: its tests, its queue, and the driver that set it."""
     one = adapter.filters.get(filter_id)
     if one is None:
         raise invalid(
@@ -47,7 +47,7 @@ def query_filter(adapter: Adapter, observe: Observe, driver: str, *, filter_id: 
 
 
 def query_capabilities(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
-    """What the adapter can do, and how much of it is in use."""
+    """The adapter's capabilities, and how many of its resources are in use."""
     spec = adapter.spec
     return answer(
         f"{adapter.title} has {counted(spec.max_queues, 'queue')} and {counted(spec.max_filters, 'filter')}",
@@ -73,7 +73,7 @@ def query_capabilities(adapter: Adapter, observe: Observe, driver: str) -> Outco
 
 
 def ping(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
-    """That the engine is there."""
+    """An answer that proves the engine runs."""
     return answer("the engine is there", {})
 
 
@@ -93,14 +93,14 @@ EVENTS_LIMIT_BYTES: Final = 1 << 20
 
 
 class EventHistory:
-    """Events by ascending ``seq``, bounded in number and in bytes: the oldest go."""
+    """The last published events by ascending ``seq``, bounded in number and bytes; the oldest are removed."""
 
     def __init__(self) -> None:
         self._events: deque[tuple[Mapping[str, Any], int]] = deque()
         self._bytes = 0
 
     def add(self, event: Mapping[str, Any], size_bytes: int) -> None:
-        """Keep an event, which takes so many bytes as a message."""
+        """Add an event; ``size_bytes`` is the size of its message."""
         self._events.append((event, size_bytes))
         self._bytes += size_bytes
         while len(self._events) > MAX_EVENTS or self._bytes > EVENTS_LIMIT_BYTES:
@@ -115,6 +115,6 @@ class EventHistory:
 def query_events(
     history: EventHistory, observe: Observe, driver: str, *, since_seq: int = 0, limit: int = 256
 ) -> Outcome:
-    """The events kept after one, oldest first."""
+    """The kept events after ``since_seq``, oldest first."""
     events = history.since(since_seq, limit)
     return answer(f"{counted(len(events), 'event')}", {"events": events})

@@ -12,7 +12,7 @@ from engine.ndis.steering import TEST_ANY, TEST_UNTAGGED
 from engine.scenario.values import Vlan, format_mac
 
 DEFAULT_QUEUE: Final = 0
-"""Id of the queue that gets what passes no other queue's filters."""
+"""Id of the queue that takes the frames that pass no other queue's filters."""
 
 
 class State(StrEnum):
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 
 class OperationalState(Enum):
-    """What NDIS reports of a queue: NDIS_RECEIVE_QUEUE_OPERATIONAL_STATE."""
+    """The state that NDIS reports: NDIS_RECEIVE_QUEUE_OPERATIONAL_STATE."""
 
     UNDEFINED = 0
     RUNNING = 1
@@ -40,7 +40,7 @@ class OperationalState(Enum):
 
 
 class Event(StrEnum):
-    """What can happen to a queue: requests, and what the data plane reports."""
+    """Events of a queue: requests, and reports of the data plane."""
 
     ALLOCATE = "allocate_queue"
     QUERY = "query_queue"
@@ -100,7 +100,7 @@ def vlan_test(vlan: Vlan) -> int:
 
 
 def vlan_of(key: int) -> Vlan:
-    """The VLAN test of a steering key, as people write it."""
+    """The VLAN test of a steering key, as in a scenario."""
     test = key & 0xFFFF
     if test == TEST_ANY:
         return None
@@ -145,7 +145,7 @@ class Filter:
 
 
 class Port(NamedTuple):
-    """A switch port: a VM that the switch gives frames of this MAC and VLAN to."""
+    """A switch port: the VM that gets the frames of this MAC and VLAN from the switch."""
 
     vm: str
     key: int
@@ -155,10 +155,10 @@ class Port(NamedTuple):
 class Queue:
     """One receive queue.
 
-    ``home_cpu`` is the processor it was given by whoever plans; ``cpu`` is another one while a balancer has
-    it elsewhere. ``suggested_buffers`` is what its driver asks for; what it got is in the adapter's
-    ``BufferBudget``. ``guest_memory``, decided at completion: its frames are split, the part behind
-    ``lookahead_bytes`` lies in its VM's memory. ``filters`` by id.
+    ``home_cpu`` is the processor of the scenario or the last request; ``cpu`` is another one while a balancer
+    has moved the queue. ``suggested_buffers`` is the number that its driver requested; the adapter's
+    ``BufferBudget`` has the number it owns. ``guest_memory``, set at completion: its frames are split, the
+    part after ``lookahead_bytes`` is in its VM's memory. ``filters`` by id.
     """
 
     queue_id: int
@@ -186,11 +186,11 @@ class Queue:
         return self.state is State.RUNNING and not self.is_default
 
     def copy(self) -> "Queue":
-        """A queue that can be changed without changing this one."""
+        """An independent copy."""
         return replace(self, filters=dict(self.filters))
 
     def describe(self, vm_paused: bool) -> dict[str, Any]:
-        """Its configuration, as in the config message (``buffers`` is what it suggested)."""
+        """Its configuration, as in the config message (``buffers`` is the suggested number)."""
         return {
             "queue_id": self.queue_id,
             "generation": self.generation,

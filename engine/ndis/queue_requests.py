@@ -40,7 +40,7 @@ def allocate_queue(
     lookahead_bytes: int = 0,
     return_delay_us: int = 0,
 ) -> Outcome:
-    """Allocate a queue; it gets its buffers when its allocation completes."""
+    """Allocate a queue; it gets its buffers when its allocation is completed."""
     _check_cpu(adapter, cpu)
     _check_buffers(buffers)
     queue = adapter.add_queue(
@@ -63,9 +63,9 @@ def allocate_queue(
 def complete_allocation(
     adapter: Adapter, observe: Observe, driver: str, *, queue_ids: Sequence[int]
 ) -> Outcome:
-    """Complete a batch: balance the buffers left over its queues, and start those that have filters.
+    """Complete a batch: share the unowned buffers among its queues, and start those that have filters.
 
-    Answers in the order of ``queue_ids``, an entry each; of an id that is repeated the first one counts.
+    The answer has an entry for each of ``queue_ids``, in order; an id is refused where it is repeated.
     """
     refused: dict[int, NdisError] = {}  # by place in the batch
     batch: dict[int, Queue] = {}
@@ -131,9 +131,9 @@ def set_queue_parameters(
     name: str | None = None,
     keep_home: bool = False,
 ) -> Outcome:
-    """Change a queue's affinity, suggested buffers or name; anyone may change queue 0's first two.
+    """Change a queue's affinity, suggested buffers or name; any driver may change queue 0's first two.
 
-    A new affinity is its home from then on, unless it is to ``keep_home``.
+    A new affinity becomes its home, unless ``keep_home``.
     """
     queue = adapter.find_for(queue_id, Event.SET_PARAMETERS, driver)
     if cpu is None and buffers is None and name is None:
@@ -173,7 +173,7 @@ def set_queue_parameters(
 
 
 def free_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
-    """Stop a queue's DMA and free it, now or (PENDING) when its last buffer has come back."""
+    """Stop a queue's DMA and free it, now or (PENDING) when its last buffer is returned."""
     if queue_id == DEFAULT_QUEUE:
         raise invalid("queue_id: 0 is the default queue, which can't be freed")
     queue = adapter.find(queue_id)
@@ -201,13 +201,13 @@ def free_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int
 
 
 def stop_dma(adapter: Adapter, queue: Queue, cause: str, waiting: str) -> list[Indication]:
-    """Stop a queue's DMA, and so begin its free; ``waiting`` says what becomes of its buffers."""
+    """Stop a queue's DMA, the first step of its free; ``waiting`` is the cause of the second event."""
     stopped = adapter.move(queue, Event.FREE, f"{cause} ({NdisStatus.RECEIVE_QUEUE_STATE}: DmaStopped)")
     return [*stopped, *adapter.move(queue, Event.DMA_STOPPED, waiting)]
 
 
 def returned(adapter: Adapter, queue_id: int) -> Outcome:
-    """A freeing queue's last buffer came back: its memory is freed and the queue is gone."""
+    """Free the memory of a queue whose last buffer was returned, and remove the queue."""
     queue = adapter.find_for(queue_id, Event.RETURNED)
     adapter.move(queue, Event.RETURNED, "")
     adapter.remove_queue(queue)
@@ -222,7 +222,7 @@ def returned(adapter: Adapter, queue_id: int) -> Outcome:
 def set_filter(
     adapter: Adapter, observe: Observe, driver: str, *, queue_id: int, mac: int, vlan: Vlan = None
 ) -> Outcome:
-    """Set a filter; on a queue with a VM, its MAC and VLAN become a port of that VM."""
+    """Set a filter; on a queue with a VM, its MAC and VLAN also become a port of that VM."""
     queue = adapter.find_for(queue_id, Event.SET_FILTER, driver)
     try:
         check_filter_vlan(vlan, adapter.spec.ndis_minor, adapter.spec.vlan_filtering)
@@ -251,7 +251,7 @@ def set_filter(
 def clear_filter(
     adapter: Adapter, observe: Observe, driver: str, *, queue_id: int, filter_id: int
 ) -> Outcome:
-    """Clear a filter; the last one of a running queue pauses it and discards what it holds."""
+    """Clear a filter. A running queue without filters pauses and discards its pending frames."""
     queue = adapter.find(queue_id)
     if queue.state in (State.DMA_STOPPED, State.FREEING):
         raise invalid(f"queue_id: queue {queue_id} is {queue.state} (a queue with filters fits)")
@@ -264,7 +264,7 @@ def clear_filter(
         )
     if old.driver != driver:
         raise invalid(f"driver: filter {filter_id} belongs to {show(old.driver)}, not to {show(driver)}")
-    effects, indications = take_off(adapter, queue, [old], f"last filter cleared by {driver}")
+    effects, indications = clear_filters(adapter, queue, [old], f"last filter cleared by {driver}")
     return done(
         f"filter {filter_id} ({key_in_words(old.key)}) is cleared from queue {queue_id}",
         effects=[*effects, SteeringChanged(adapter.index)],
@@ -272,10 +272,10 @@ def clear_filter(
     )
 
 
-def take_off(
+def clear_filters(
     adapter: Adapter, queue: Queue, filters: Iterable[Filter], cause: str
 ) -> tuple[list[Effect], list[Indication]]:
-    """Take filters off a queue; without its last one a running queue pauses and discards what it holds."""
+    """Clear filters of a queue. A running queue without filters pauses and discards its pending frames."""
     took_frames = queue.takes_frames
     for one in filters:
         adapter.remove_filter(queue, one)
@@ -286,7 +286,7 @@ def take_off(
 
 
 def holder(adapter: Adapter, queue: Queue) -> str:
-    """Who holds a queue's outstanding buffers, in a sentence."""
+    """The holder of a queue's outstanding buffers, for a sentence."""
     if queue.vm is None:
         return "the switch"
     return f"the paused VM {show(queue.vm)}" if adapter.is_vm_paused(queue) else f"VM {show(queue.vm)}"
@@ -303,7 +303,7 @@ def _check_buffers(buffers: int) -> None:
 
 
 def _check_growth(adapter: Adapter, observe: Observe, queue_id: int, buffers: int) -> None:
-    """Whether the adapter has the buffers left that a completed queue now asks for."""
+    """Check that the adapter has enough buffers left for a completed queue to grow."""
     total_of = adapter.total_of(observe)
     held = adapter.budget.held(queue_id, total_of)
     left = adapter.budget.left(total_of)
@@ -315,7 +315,7 @@ def _check_growth(adapter: Adapter, observe: Observe, queue_id: int, buffers: in
 
 
 def restart_worker(adapter: Adapter, observe: Observe, driver: str, *, cpu: int) -> Outcome:
-    """Let a processor whose worker was given up have one again; which has one keeps it."""
+    """Restart the worker of a processor that is down; a running worker is left alone."""
     _check_cpu(adapter, cpu)
     return done(
         f"processor {processor_name(cpu)} gets a new worker, if it is down",
@@ -325,7 +325,7 @@ def restart_worker(adapter: Adapter, observe: Observe, driver: str, *, cpu: int)
 
 
 def _usable_lookahead(adapter: Adapter, lookahead_bytes: int) -> int:
-    """The lookahead the adapter will use for what was asked: 0, or within what it can split at."""
+    """The lookahead to use for a requested one: 0, or one within the adapter's bounds."""
     asked = f"lookahead_bytes: {show(lookahead_bytes)}"
     if lookahead_bytes == 0:
         return 0
@@ -342,7 +342,7 @@ def _usable_lookahead(adapter: Adapter, lookahead_bytes: int) -> int:
 
 
 def _may_use_guest_memory(adapter: Adapter, queue: Queue) -> bool:
-    """Whether a queue's frames may go to its VM's memory: only what a VLAN number lets in ever does."""
+    """Whether a queue's frames may be stored in its VM's memory: all its filters need a VLAN number."""
     return (
         queue.lookahead_bytes > 0
         and queue.vm is not None

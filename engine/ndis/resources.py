@@ -11,14 +11,15 @@ TotalOf = Callable[[int], int]
 
 
 def share_out(suggested: Sequence[int], left: int) -> list[int]:
-    """Balance ``left`` buffers over a batch of queues; 0 for a queue that gets none and fails.
+    """Share ``left`` buffers among a batch of queues; 0 for a queue that fails.
 
-    With enough left each gets what it suggests. Otherwise each gets floor(suggested × left / sum); who
-    gets less than half of what it suggested, last in the batch first, fails, and the rest is divided anew.
+    With enough left each queue gets the number it suggests. Otherwise each gets
+    floor(suggested × left / sum). A queue that would get less than half of its suggestion, last in the batch
+    first, fails, and the buffers are shared among the others.
     """
     shares = list(suggested)
     asked = sum(suggested)
-    # One pass from the end will do: every failure leaves more for the rest, so who passed still passes.
+    # One pass from the end suffices: a failure leaves more for the others, so no later one fails for it.
     for place in range(len(shares) - 1, -1, -1):
         if asked <= left:
             break
@@ -33,8 +34,8 @@ def share_out(suggested: Sequence[int], left: int) -> list[int]:
 class BufferBudget:
     """The receive buffers of an adapter, by the queue that owns them.
 
-    A queue that shrinks gives up its taken buffers only as they come back: until then it holds more than
-    its share, and what is left is less. ``total_of`` says how many it still has.
+    A queue that shrinks gives up buffers in use only when they are returned: until then it holds more than
+    its share, and fewer are left. ``total_of`` returns the number that it still holds.
     """
 
     def __init__(self, total: int) -> None:
@@ -44,7 +45,7 @@ class BufferBudget:
         self._shrinking: set[int] = set()
 
     def share(self, queue_id: int) -> int:
-        """Buffers the queue owns, or will when it has shrunk."""
+        """Buffers the queue owns, or will own when it has shrunk."""
         return self._shares.get(queue_id, 0)
 
     def held(self, queue_id: int, total_of: TotalOf) -> int:
@@ -71,12 +72,12 @@ class BufferBudget:
         self._shares[queue_id] = count
 
     def release(self, queue_id: int) -> None:
-        """Take back all that the queue owns: it is gone."""
+        """Take back all buffers of a queue that is removed."""
         self._promised -= self._shares.pop(queue_id, 0)
         self._shrinking.discard(queue_id)
 
     def copy(self) -> "BufferBudget":
-        """A budget that can be changed without changing this one."""
+        """An independent copy."""
         budget = BufferBudget(self.total)
         budget._shares = dict(self._shares)
         budget._promised = self._promised
@@ -107,32 +108,32 @@ class QueueQuota:
         self._in_use -= 1
 
     def copy(self) -> "QueueQuota":
-        """A quota that can be used without using this one."""
+        """An independent copy."""
         quota = QueueQuota()
         quota._in_use = self._in_use
         return quota
 
 
 class IdPool:
-    """Gives out the lowest unused identifier, from ``first``."""
+    """A pool of identifiers from ``first`` on, the lowest unused one first."""
 
     def __init__(self, first: int = 1) -> None:
         self._next = first
         self._freed: list[int] = []
 
     def take(self) -> int:
-        """The lowest unused identifier, now in use."""
+        """Take the lowest unused identifier."""
         if self._freed:
             return heappop(self._freed)
         self._next += 1
         return self._next - 1
 
     def give_back(self, identifier: int) -> None:
-        """Put an identifier out of use."""
+        """Return an identifier to the pool."""
         heappush(self._freed, identifier)
 
     def copy(self) -> "IdPool":
-        """Identifiers that can be taken without taking these."""
+        """An independent copy."""
         pool = IdPool()
         pool._next = self._next
         pool._freed = list(self._freed)

@@ -1,7 +1,7 @@
-"""What each request about a VM does: pause, resume, remove, migrate (NDIS.md, "Live migration").
+"""Requests about a VM: pause, resume, remove, migrate (NDIS.md, "Live migration").
 
-They are the switch's own, not an overlying driver's: they reach every queue of the VM on this adapter, in
-whatever state and whoever's, and its ports; never queue 0.
+They act for the switch, not for an overlying driver: they apply to all queues of the VM on this adapter, in
+any state and of any driver, and to its ports; never to queue 0.
 """
 
 from typing import Any, Literal
@@ -18,12 +18,12 @@ from engine.ndis.effects import (
 )
 from engine.ndis.outcome import Outcome, answer, done
 from engine.ndis.queue import State
-from engine.ndis.queue_requests import returned, stop_dma, take_off
+from engine.ndis.queue_requests import clear_filters, returned, stop_dma
 from engine.scenario.values import show
 
 
 def pause_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
-    """Let a VM return no buffer of its queues, those it gets later too; nothing to do if it is paused."""
+    """Stop a VM from returning buffers of its queues, present and later ones. No effect on a paused VM."""
     adapter.check_vm(vm)
     result = _result(adapter, observe, vm)
     if vm in adapter.paused_vms:
@@ -38,7 +38,7 @@ def pause_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Out
 
 
 def resume_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
-    """Let a paused VM return buffers again; nothing to do if it is not paused."""
+    """Let a paused VM return buffers again. No effect on a VM that is not paused."""
     adapter.check_vm(vm)
     result = _result(adapter, observe, vm)
     if vm not in adapter.paused_vms:
@@ -53,13 +53,13 @@ def resume_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Ou
 
 
 def remove_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
-    """Tear a VM down: its buffers are returned, its queues cleared and freed, its ports gone."""
+    """Remove a VM: return its buffers, clear and free its queues, remove its ports."""
     adapter.check_vm(vm)
     return _tear_down(adapter, observe, driver, vm, "removed")
 
 
 def migrate_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
-    """Pause a VM, unless it is, and tear it down: it goes on elsewhere."""
+    """Pause a VM, unless it is paused, and remove it: it continues on another host."""
     adapter.check_vm(vm)
     effects: list[Effect] = []
     indications: list[Indication] = []
@@ -96,7 +96,7 @@ def _tear_down(
     for queue in queues:
         if queue.filters:
             filters = list(queue.filters.values())
-            cleared, told = take_off(adapter, queue, filters, f"filters cleared: {gone.cause}")
+            cleared, told = clear_filters(adapter, queue, filters, f"filters cleared: {gone.cause}")
             effects += cleared
             indications += told
         effects.append(ReturnBuffers(adapter.index, queue.queue_id))
@@ -120,7 +120,7 @@ def _its_queues(adapter: Adapter, vm: str) -> str:
 
 
 def _result(adapter: Adapter, observe: Observe, vm: str) -> dict[str, Any]:
-    """The VM's queues, and how many buffers of each it held when the request came."""
+    """The VM's queues, with the buffers of each that it held when the request arrived."""
     return {
         "queues": [
             {

@@ -1,4 +1,4 @@
-"""How the key of a file is described at its field: how its value is read, what fits, and what it means.
+"""Descriptions of the keys of a file, at their fields: how a value is read, which values fit, the meaning.
 
 The tables are ``msgspec`` structs; a field of one is ``Annotated`` with a ``Key``, ``Tables`` or
 another description (``Described``).
@@ -119,7 +119,7 @@ def flag(text: str) -> Key:
 
 
 def index(value: object) -> int:
-    """Any integer; what it counts bounds it (``relations``)."""
+    """Any integer; ``relations`` checks it against the number of things it counts."""
     if isinstance(value, int) and values.is_whole(value):
         return value
     raise ValueError(f"{values.show(value)} is not a whole number")

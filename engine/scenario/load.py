@@ -1,4 +1,4 @@
-"""Read TOML files into tables whose fields describe their keys, or report in one sentence what does not fit.
+"""Read TOML files into tables whose fields describe their keys, or report in one sentence why one is refused.
 
 A scenario is such a file, and so is the configuration of the dashboard.
 """
@@ -31,7 +31,7 @@ class ScenarioError(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """A kind of file: ``what`` it is, "a scenario", and the error that reports what is wrong with one."""
+    """A kind of file: ``what`` names it, as "a scenario"; ``error`` is raised for a file that is refused."""
 
     what: str
     error: type[Exception]
@@ -120,15 +120,15 @@ def load(path: Path | str) -> Scenario:
 
 
 def load_traffic(path: Path | str) -> dict[str, Any]:
-    """The table ``[traffic]`` of a TOML file, as ``loads_traffic`` has it of a text."""
+    """The table ``[traffic]`` of a TOML file, as ``loads_traffic`` reads it from a text."""
     return loads_traffic(_SCENARIO.read_text(path), str(path))
 
 
 def loads_traffic(text: str, name: str) -> dict[str, Any]:
-    """The table ``[traffic]`` of a TOML text as it stands there, its values checked one by one.
+    """The table ``[traffic]`` of a TOML text, as plain data, each value checked alone.
 
-    What they must be to each other and to the host is ``read_traffic``'s. ``name`` stands for the file in
-    the ``ScenarioError`` it may raise.
+    ``read_traffic`` checks the values against each other and the host. ``name`` stands for the file in the
+    ``ScenarioError`` it may raise.
     """
     source = one_line(name)
     document = _SCENARIO.parse(text, name)
@@ -138,9 +138,9 @@ def loads_traffic(text: str, name: str) -> dict[str, Any]:
 
 
 def traffic_table(table: object, name: str) -> dict[str, Any]:
-    """``table`` itself, when it is a table ``[traffic]``, its values checked one by one.
+    """Return ``table`` if it is a table ``[traffic]``, each value checked alone.
 
-    ``name`` stands for where it is from in the ``ScenarioError`` it may raise.
+    ``name`` stands for its origin in the ``ScenarioError`` it may raise.
     """
     try:
         _SCENARIO.read_table(TrafficSpec, table, ("traffic",))
@@ -153,19 +153,19 @@ def traffic_table(table: object, name: str) -> dict[str, Any]:
 def loads(text: str, name: str) -> Scenario:
     """The scenario in a TOML text; ``name`` stands for the file in the ``ScenarioError`` it may raise.
 
-    Of several problems the first in file order is reported; single values come before what they must
-    be to each other.
+    Of several problems it reports the first in file order; those of single values come before those between
+    values.
     """
     return read_scenario(_SCENARIO.parse(text, name), name)
 
 
 def load_document(path: Path | str) -> dict[str, Any]:
-    """A TOML file's tables, as they stand there. Raises ``ScenarioError``."""
+    """A TOML file's tables as plain data. Raises ``ScenarioError``."""
     return _SCENARIO.parse(_SCENARIO.read_text(path), str(path))
 
 
 def read_scenario(document: object, name: str) -> Scenario:
-    """The scenario that a file's tables are, as ``loads`` has it of a text."""
+    """The scenario of a file's tables, as ``loads`` reads it from a text."""
     try:
         scenario: Scenario = _SCENARIO.read_table(Scenario, document, ())
         check_relations(scenario)
@@ -175,7 +175,7 @@ def read_scenario(document: object, name: str) -> Scenario:
 
 
 def read_traffic(given: Mapping[str, object], before: TrafficSpec, adapters: list[str]) -> TrafficSpec:
-    """``before`` with the keys of ``[traffic]`` that are given in place of its own, for these adapters.
+    """``before`` with the given keys of ``[traffic]`` replaced, for these adapters.
 
     Raises ``ScenarioError``: ``KEY PATH: the value and what would fit``, the path without "traffic".
     """
@@ -189,7 +189,7 @@ def read_traffic(given: Mapping[str, object], before: TrafficSpec, adapters: lis
 
 
 def read_balancer(given: Mapping[str, object], before: BalancerSpec) -> BalancerSpec:
-    """``before`` with the keys of ``[balancer]`` that are given in place of its own.
+    """``before`` with the given keys of ``[balancer]`` replaced.
 
     Raises ``ScenarioError``: ``KEY: the value and what would fit``.
     """
@@ -203,7 +203,7 @@ def read_balancer(given: Mapping[str, object], before: BalancerSpec) -> Balancer
 
 
 def default_scenario() -> Scenario:
-    """The scenario that ships with the package: what runs when none is named."""
+    """The scenario of the package, the default."""
     resource = resources.files("engine.scenario").joinpath("default.toml")
     return loads(resource.read_text(encoding="utf-8"), "default.toml")
 
@@ -214,7 +214,7 @@ def machine_name() -> str:
 
 
 def _with_names(scenario: Scenario) -> Scenario:
-    """Fill in what a file may leave out and what depends on its surroundings: host, queue, mix names."""
+    """Fill in names that a file may leave out: the host's, queues', and the adapter of mixes."""
     replace = msgspec.structs.replace
     host = scenario.host if scenario.host.name else replace(scenario.host, name=machine_name())
     adapters = [
@@ -239,7 +239,7 @@ def _with_adapter(traffic: TrafficSpec, only: str) -> TrafficSpec:
 
 
 def dotted(path: KeyPath) -> str:
-    """A key's path as a person reads it: ``adapter[0].queue[3]``."""
+    """A key's path as text: ``adapter[0].queue[3]``."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -250,7 +250,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def unknown_key(name: str, known: Sequence[str]) -> str:
-    """What to say of a key that is not known: the nearest, or all that are."""
+    """The sentence for an unknown key: the nearest known key, or all of them."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if nearest:
         return f'unknown key (did you mean "{nearest[0]}"?)'
@@ -258,7 +258,7 @@ def unknown_key(name: str, known: Sequence[str]) -> str:
 
 
 def _syntax_sentence(message: str, text: str) -> str:
-    """A TOML parser's message on one line, with line and column where it only says "end of document"."""
+    """A TOML parser's message on one line, with line and column in place of "end of document"."""
     lines = text.split("\n")
     end = f"line {len(lines)}, column {len(lines[-1]) + 1}"
     return one_line(message.replace("end of document)", f"{end}, the end of the file)"))

@@ -1,8 +1,8 @@
-"""The scenario: what a host, its adapters, its processors and its traffic are (contract 3).
+"""The types of a scenario: a host, its adapters, processors and traffic (contract 3).
 
 These types hold a checked scenario; ``load`` reads a file into them. Each key is described once, at its
-field: how its value is read, what fits, what it means, its default. The loader, the error sentences and the
-reference page read that (``keys.keys_of``).
+field: how its value is read, which values fit, the meaning, the default. The loader, the error sentences
+and the reference page read that (``keys.keys_of``).
 """
 
 from functools import partial
@@ -82,7 +82,7 @@ class QueueSpec(_Table, frozen=True, kw_only=True):
 
 
 class AdapterSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter]]``. ``buffers`` None: what its queues ask for, and BUFFERS_FOR_LATER."""
+    """``[[adapter]]``. ``buffers`` None: the number its queues request, and BUFFERS_FOR_LATER."""
 
     name: Annotated[str, Key(values.check_adapter_name, _ADAPTER_NAME, "unique on the host")] = "nic0"
     ndis_version: Annotated[
@@ -138,7 +138,7 @@ class AdapterSpec(_Table, frozen=True, kw_only=True):
 
     @property
     def asked_buffers(self) -> int:
-        """What its queues and the default queue ask for."""
+        """The number that its queues and the default queue request."""
         return self.default_queue_buffers + sum(queue.buffers for queue in self.queue)
 
     @property

@@ -27,7 +27,7 @@ _MAX_PRODUCT: Final = 2**62
 
 
 class MisfitError(Exception):
-    """A value that does not fit: where, and the sentence that says so."""
+    """A value that does not fit: its path, and the reason as a sentence."""
 
     def __init__(self, path: KeyPath, sentence: str) -> None:
         super().__init__(sentence)
@@ -56,7 +56,7 @@ def check_relations(scenario: Scenario) -> None:
 
 
 def targets(scenario: Scenario) -> list[str]:
-    """What frames can be sent to: the names of adapters that are in no team, and of teams."""
+    """The destinations of traffic: names of adapters that are in no team, and of teams."""
     teamed = {name for team in scenario.team for name in team.members}
     alone = [adapter.name for adapter in scenario.adapter if adapter.name not in teamed]
     return [*alone, *(team.name for team in scenario.team)]
@@ -76,7 +76,7 @@ def _check_queues(adapters: list[AdapterSpec]) -> None:
 
 
 def _check_no_member(scenario: Scenario) -> None:
-    """A mix feeds a team as a whole."""
+    """Check that no mix feeds a single member of a team."""
     team_of = {name: team.name for team in scenario.team for name in team.members}
     for m, mix in enumerate(scenario.traffic.mix if scenario.traffic is not None else ()):
         if mix.adapter in team_of:
@@ -114,7 +114,7 @@ def _check_cpu(cpu: CpuSpec) -> None:
 
 
 def check_balancer(balancer: BalancerSpec) -> None:
-    """Raise ``MisfitError`` where a queue taken back could be sent away again at once."""
+    """Raise ``MisfitError`` where a queue that moved home could move away again at once."""
     if balancer.scale_in >= balancer.scale_out:
         raise MisfitError(
             ("balancer", "scale_in"),
@@ -280,7 +280,7 @@ def remote_cycles_per_byte(cpu: CpuSpec) -> Fraction:
 
 
 def inexact_key(cpu: CpuSpec) -> tuple[str, str] | None:
-    """The first key whose digits do not fit beside a DPC of ``quota`` of the longest frames, and why.
+    """The first key with too many digits for a DPC of ``quota`` of the longest frames, and the reason.
 
     None: all fit.
     """

@@ -1,7 +1,7 @@
 """Rules for single values: addresses, VLAN tests, names, numbers, and how a value is shown in an error.
 
-Every check takes what was given, of any type, and returns the value to use, or raises ``ValueError``
-whose text is the sentence for the person who gave it: the value and what would fit. The scenario's loader
+Every check takes a value of any type and returns the one to use, or raises ``ValueError`` with a sentence
+for the user: the value, and the values that fit. The scenario's loader
 and the control plane share them.
 """
 
@@ -26,7 +26,7 @@ C = TypeVar("C", bound=str)
 
 
 def one_line(text: str) -> str:
-    """``text`` with whatever can't be printed escaped."""
+    """``text`` with unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -35,7 +35,7 @@ def _cut(text: str) -> str:
 
 
 def show(value: object) -> str:
-    """``value`` as its writer would know it again, short and on one line."""
+    """``value`` as its author wrote it, shortened, on one line."""
     match value:
         case None:
             return "nothing"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from engine.balance.balancer import Balancer, Counters, QueueCounters
+from engine.balance.balancer import Balancer, BalancerReading, QueueCounters
 from engine.balance.decide import Move, QueueKey, Reason, barred
 from engine.dataplane.plane import Plane
 from engine.kernels.layout import CPU, Q
@@ -56,7 +56,7 @@ class BalancerDriver:
         """Apply the control plane's settings from now on."""
         spec = self._host.balancing.spec
         if spec.mode == "off":
-            self._balancer.begin(spec, Counters(self._plane.now_ns, [], [], []))
+            self._balancer.begin(spec, BalancerReading(self._plane.now_ns, [], [], []))
         else:
             self._balancer.begin(spec, self._counters())
 
@@ -68,7 +68,7 @@ class BalancerDriver:
         """Make the moves that are due; called between rounds."""
         if self._plane.now_ns < self.due_ns:
             return
-        for move in self._balancer.look(self._counters()):
+        for move in self._balancer.poll(self._counters()):
             key, now_ns = move.key, self._plane.now_ns
             name = self._host.adapters[key.adapter].spec.name
             queue = self._host.adapters[key.adapter].queues[key.queue_id]
@@ -81,7 +81,7 @@ class BalancerDriver:
             if len(self.moves) < MOVES_KEPT:
                 self.moves.append(_described(move, name, now_ns))
 
-    def _counters(self) -> Counters:
+    def _counters(self) -> BalancerReading:
         reading = self._plane.read()
         queues = []
         apart = self._apart()
@@ -108,7 +108,7 @@ class BalancerDriver:
                     )
                 )
         busy = reading.cpus[:, CPU.busy_cycles].tolist()
-        return Counters(reading.sim_time_ns, busy, reading.budget_cycles, queues)
+        return BalancerReading(reading.sim_time_ns, busy, reading.budget_cycles, queues)
 
     def _apart(self) -> list[frozenset[int]]:
         """By adapter, the processors that belong to other members of its team."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.balance.balancer import LONGEST_REST, NEVER_NS, Balancer, Counters, QueueCounters
+from engine.balance.balancer import LONGEST_REST, NEVER_NS, Balancer, BalancerReading, QueueCounters
 from engine.balance.decide import Move, QueueKey
 from engine.scenario.model import BalancerSpec, CpuSpec, HostSpec
 
@@ -33,7 +33,7 @@ class Lab:
         self.balancer = Balancer(self.host, CPU)
         self.balancer.begin(self.spec, self.counters())
 
-    def counters(self) -> Counters:
+    def counters(self) -> BalancerReading:
         queues = [
             QueueCounters(
                 QueueKey(0, number, number), cpu, home, 0,
@@ -43,7 +43,7 @@ class Lab:
             for number, (cpu, home, frames) in enumerate(zip(self.cpus, self.homes, self.frames, strict=True))
         ]  # fmt: skip
         budgets = [BUDGET * self.now_ns // (self.spec.interval_ms * MS)] * self.host.cpus
-        return Counters(self.now_ns, list(self.busy), budgets, queues)
+        return BalancerReading(self.now_ns, list(self.busy), budgets, queues)
 
     def loads(self, frames: list[int]) -> list[int]:
         loads = [0] * self.host.cpus
@@ -57,7 +57,7 @@ class Lab:
             self.busy[cpu] += min(load, BUDGET)
         self.frames = [old + new for old, new in zip(self.frames, frames, strict=True)]
         self.now_ns = self.balancer.due_ns
-        moves = self.balancer.look(self.counters())
+        moves = self.balancer.poll(self.counters())
         for move in moves:
             assert self.cpus[move.key.queue_id] == move.source
             self.cpus[move.key.queue_id] = move.target
@@ -196,7 +196,7 @@ def test_frames_without_a_buffer_count_only_where_the_processor_is_to_blame() ->
         ]
         balancer = Balancer(lab.host, CPU)
         balancer.begin(lab.spec, counters)
-        return balancer.look(Counters(100 * MS, [BUDGET, 0], [BUDGET, BUDGET], dropping))
+        return balancer.poll(BalancerReading(100 * MS, [BUDGET, 0], [BUDGET, BUDGET], dropping))
 
     assert [move.queue_load for move in with_drops(is_held=False)] == [2.0]
     assert [move.queue_load for move in with_drops(is_held=True)] == [0.5]

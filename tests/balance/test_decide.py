@@ -2,22 +2,23 @@
 
 from dataclasses import replace
 
-from engine.balance.decide import LEAST_GAIN, Move, Processor, QueueKey, Served, barred, decide
+from engine.balance.decide import LEAST_GAIN, Move, ProcessorLoad, QueueKey, QueueLoad, barred, decide
 from engine.scenario.model import BalancerSpec
 
 SPEC = BalancerSpec(mode="dynamic", scale_out=0.8, scale_in=0.4, max_moves=4)
 
 
-def processors(*loads: float, nodes: int = 1, threads: int = 1) -> list[Processor]:
+def processors(*loads: float, nodes: int = 1, threads: int = 1) -> list[ProcessorLoad]:
     count = len(loads)
     return [
-        Processor(cpu, cpu * nodes // count, cpu % threads == 0, load, 100) for cpu, load in enumerate(loads)
+        ProcessorLoad(cpu, cpu * nodes // count, cpu % threads == 0, load, 100)
+        for cpu, load in enumerate(loads)
     ]
 
 
-def queue(number: int, cpu: int, cycles: float, *, home: int | None = None, node: int = 0) -> Served:
+def queue(number: int, cpu: int, cycles: float, *, home: int | None = None, node: int = 0) -> QueueLoad:
     key = QueueKey(0, number, number)
-    return Served(key, cpu, cpu if home is None else home, node, cycles, 0.0, movable=True, rested=True)
+    return QueueLoad(key, cpu, cpu if home is None else home, node, cycles, 0.0, movable=True, rested=True)
 
 
 def made(moves: list[Move]) -> list[tuple[int, int, int, str]]:
