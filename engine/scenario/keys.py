@@ -133,5 +133,6 @@ def destination(value: object) -> str:
 def members(value: object) -> list[str]:
     """The adapters' names of a team."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_MEMBERS:
-        raise ValueError(f"{values.show(value)} is not an array of 1..{MAX_MEMBERS} adapters' names")
+        shown = f"an array of {len(value)}" if isinstance(value, list) else values.show(value)
+        raise ValueError(f"{shown} is not an array of 1..{MAX_MEMBERS} adapters' names")
     return [values.check_adapter_name(one) for one in value]

@@ -216,7 +216,7 @@ def test_a_live_interface_is_the_wire_of_one_member() -> None:
             '[[team]]\nmembers = ["nic0"]\n[[team]]\nname = "u"\nmembers = ["nic0"]',
             'team[1].members[0]: "nic0" is in team[0] already',
         ),
-        ("[[team]]\nmembers = []", "team[0].members: an array is not an array of 1..32 adapters' names"),
+        ("[[team]]\nmembers = []", "team[0].members: an array of 0 is not an array of 1..32 adapters' names"),
         ('[[team]]\nname = "t"', "team[0].members: missing"),
         ('[[team]]\nmembers = ["nic0"]\nmode = "max"', 'team[0].mode: "max" is not one of "sum", "min"'),
         (

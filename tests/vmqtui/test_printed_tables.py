@@ -44,6 +44,15 @@ def test_what_is_no_terminal_gets_every_column(noun: str, capsys: pytest.Capture
     assert [text.strip() for text in head if text] == [column.heading for column in shown]
 
 
+def test_queues_have_the_columns_that_people_know_where_no_queue_has_a_vm(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(COLUMNS["queues"], [row for row in FULL.queues if row.vm is None])
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split()[:6] == ["Name", "QueueID", "MacAddress", "VlanID", "Processor", "VmFriendlyName"]
+    assert line.split()[:6] == ["nic0", "0", "–", "–", "0:0", "(default)"]
+
+
 @pytest.mark.parametrize("terminal", [80], indirect=True)
 def test_columns_that_are_named_are_printed_in_their_order_and_never_left_out(
     terminal: int, capsys: pytest.CaptureFixture[str]

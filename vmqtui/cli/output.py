@@ -48,12 +48,18 @@ def chosen_columns(known: Sequence[Column[Any]], names: str | None) -> Sequence[
 def print_table(
     columns: Sequence[Column[Any]], rows: Sequence[Any], *, all_of_them: bool = False
 ) -> list[str]:
-    """Print a table. Unless ``all_of_them`` are wanted, columns of which nothing is known in any row are left
-    out, and on a terminal those that don't fit its width, the least important first: the keys of these."""
+    """Print a table; return the keys of the columns that it leaves out.
+
+    Unless ``all_of_them`` are wanted, a column that is unknown in every row is left out (those of priority 0
+    stay, so that scripts find them); on a terminal so are those that don't fit its width, the least important
+    first.
+    """
     columns = [column for column in columns if column.exported]
     if not all_of_them:
         columns = [
-            column for column in columns if not rows or any(column.value(row) is not None for row in rows)
+            column
+            for column in columns
+            if column.priority == 0 or not rows or any(column.value(row) is not None for row in rows)
         ]
     texts = {column.key: [column.heading, *(column.text(row) for row in rows)] for column in columns}
     needs = {key: max(map(cells_of, of_column)) for key, of_column in texts.items()}
