@@ -26,7 +26,7 @@ OF_NO_INPUT: Final = {
     "engine.mqtt.router._TOPICS_REMEMBERED",
     "vmqtui.dialogs.request._MOST_STEPS",
     "vmqtui.preferences.file.MOST_MISTAKES",
-    "vmqtui.state.advice._KEPT",
+    "vmqtui.state.history._KEPT",
     "vmqtui.dialogs.fields._MOST_CHARACTERS",
     "vmqtui.exports._MOST_ALIKE",
     "vmqtui.compare.text.MOST_ACROSS",
@@ -39,7 +39,6 @@ OF_NO_INPUT: Final = {
     "vmqtui.widgets.matrix._MOST_BAR",
     "vmqtui.widgets.matrix._MOST_NAME",
     "vmqtui.state.archive._EVENTS_KEPT",
-    "vmqtui.state.trail.POINTS",
     # names of keys, not how many there may be
     "vmqtui.actions.action.KEY_CHARACTERS",
     "vmqtui.actions.keymap._CHARACTERS",

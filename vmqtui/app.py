@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from vmqtui.actions.keymap import Keymap
-from vmqtui.columns.shared import use_thresholds
+from vmqtui.columns.column import use_thresholds
 from vmqtui.dashboard import Dashboard
 from vmqtui.dialogs.choose import ActionPalette
 from vmqtui.dialogs.dialog import Dialog, open_dialog

@@ -17,7 +17,7 @@ from engine.bus.messages import Status
 from engine.ndis import counters
 from tests.export.lab import INTERFACE, NOW, Known, full_stats
 from tests.vmqtui.scripted import VMS, make_config
-from vmqtui.export import metrics
+from vmqtui.export import exposition as metrics
 from vmqtui.export.exposition import SILENT_S, exposition
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]

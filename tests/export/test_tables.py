@@ -13,8 +13,7 @@ from engine.telemetry.recording.reader import Recording
 from engine.telemetry.recording.writer import Recorder
 from tests.export.lab import INTERFACE, full_stats
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
-from vmqtui.export.files import UnfitValueError, put_in_place, write_csv, write_parquet
-from vmqtui.export.tables import COLUMNS, Rows, Table
+from vmqtui.export.tables import COLUMNS, Rows, Table, UnfitValueError, put_in_place, write_csv, write_parquet
 
 READINGS = 5
 

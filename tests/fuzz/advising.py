@@ -16,8 +16,8 @@ from tests.fuzz.messages import FEW
 from tests.fuzz.mutate import STREAM
 from tests.fuzz.target import Target
 from tests.vmqtui.scripted import VMS, make_config, make_stats
-from vmqtui.advising import words
 from vmqtui.cli.advise import block
+from vmqtui.columns import advice as words
 from vmqtui.printable import is_plain
 
 

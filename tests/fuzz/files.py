@@ -29,8 +29,7 @@ from tests.traffic import captures
 from tests.traffic.reading import read_bytes
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.actions import ACTIONS
-from vmqtui.export.files import write_csv
-from vmqtui.export.tables import COLUMNS, Rows
+from vmqtui.export.tables import COLUMNS, Rows, write_csv
 from vmqtui.preferences.file import PreferencesError, load_preferences
 from vmqtui.preferences.model import Preferences, TableColumns
 from vmqtui.recorded import RecordedLink

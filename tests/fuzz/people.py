@@ -27,8 +27,8 @@ from vmqtui.cli.output import print_result
 from vmqtui.cli.program import app
 from vmqtui.cli.traffic import print_traffic, scaled
 from vmqtui.columns import COLUMNS
+from vmqtui.columns.arrange import parse
 from vmqtui.printable import is_plain
-from vmqtui.state.query import parse
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks import filters, host_settings, queues, traffic
 from vmqtui.tasks.foresight import foretold

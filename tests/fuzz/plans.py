@@ -27,8 +27,7 @@ from vmqtui.cli.advise import read_settings
 from vmqtui.cli.failures import CommandError
 from vmqtui.compare.page import page
 from vmqtui.compare.text import lines, markdown
-from vmqtui.export.files import UnfitValueError, write_parquet
-from vmqtui.export.tables import COLUMNS, Rows
+from vmqtui.export.tables import COLUMNS, Rows, UnfitValueError, write_parquet
 from vmqtui.printable import is_plain
 
 

@@ -18,7 +18,7 @@ from tests.vmqtui.scripted import (
     play,
     with_queue,
 )
-from vmqtui.advising import words
+from vmqtui.columns import advice as words
 from vmqtui.state.rows import FindingRow
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.advice import apply_fix

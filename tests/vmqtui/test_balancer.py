@@ -6,7 +6,7 @@ import pytest
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
-from vmqtui.state.balancer import balancer_words
+from vmqtui.state.placement import balancer_words
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.host_settings import set_balancer
 

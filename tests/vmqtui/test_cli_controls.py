@@ -7,9 +7,9 @@ import pytest
 
 from engine.advice.finding import Request
 from engine.ndis.operations import OPERATIONS, decode
-from vmqtui.advising import words
 from vmqtui.cli.controls import Asking
 from vmqtui.cli.program import run
+from vmqtui.columns import advice as words
 
 COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     "queue allocate --name web --vm web-01 --cpu 2": (

@@ -9,7 +9,7 @@ import pytest
 
 from vmqtui.actions import ACTIONS, VIEWS, key_names
 from vmqtui.columns import COLUMNS
-from vmqtui.state.query import SYNTAX
+from vmqtui.columns.arrange import SYNTAX
 
 PAGE = Path(__file__).parents[2] / "docs" / "dashboard.md"
 

@@ -20,7 +20,7 @@ from vmqtui.cli import output
 from vmqtui.columns import COLUMNS
 from vmqtui.preferences.model import Preferences
 from vmqtui.printable import as_json
-from vmqtui.state.advice import advised
+from vmqtui.state.history import advised
 from vmqtui.state.snapshot import Snapshot
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\n\t\x08\u202e[@click=app.quit]x[/][red]\x7f"

@@ -9,7 +9,7 @@ from engine.scenario.keys import Tables, keys_of, rows_of
 from tests.vmqtui.conftest import Running, screen_text
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns import COLUMNS
-from vmqtui.columns.shared import drops_level, load_level, use_level, use_thresholds
+from vmqtui.columns.column import drops_level, load_level, use_level, use_thresholds
 from vmqtui.preferences.file import (
     ENVIRONMENT_VARIABLE,
     MOST_MISTAKES,

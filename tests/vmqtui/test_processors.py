@@ -11,8 +11,7 @@ from tests.vmqtui.scripted import live_link, make_config, make_stats, play, with
 from vmqtui.actions import ACTIONS, MATRIX
 from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS
-from vmqtui.state.moves import followed, intended
-from vmqtui.state.placement import cost_of, forecast, load_of
+from vmqtui.state.placement import cost_of, followed, forecast, intended, load_of
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.widgets.matrix import MatrixTable, _marks
 

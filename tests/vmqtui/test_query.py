@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from tests.vmqtui.scripted import make_config, make_stats
 from vmqtui.columns import COLUMNS
-from vmqtui.columns.arrange import arrange
+from vmqtui.columns.arrange import SYNTAX, arrange, parse
 from vmqtui.state.choices import TableChoice
-from vmqtui.state.query import SYNTAX, parse
 from vmqtui.state.snapshot import Snapshot
 
 QUEUES = COLUMNS["queues"]

@@ -9,9 +9,9 @@ from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import opened, until
 from tests.vmqtui.scripted import SECOND, live_link, make_config, make_stats, with_queue
 from vmqtui.draw import bands, width_of
-from vmqtui.state.memory import pool, regions
+from vmqtui.state.buffer_memory import pool, regions
+from vmqtui.state.history import ShortHistory
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.state.trail import Trail
 
 SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
 
@@ -76,7 +76,7 @@ def test_mark_never_stands_before_what_is_filled_now() -> None:
 
 
 def test_trail_knows_the_seconds_that_were_looked_at_and_no_others() -> None:
-    trail = Trail()
+    trail = ShortHistory()
     for second, value in ((3, 1.0), (4, 2.0), (6, 4.0)):
         trail.note("web", second * SECOND, {"pps": value})
     assert trail.last("pps", 5, 6 * SECOND) == [None, 1.0, 2.0, None, 4.0]

@@ -15,8 +15,7 @@ from tests.vmqtui.scripted import (
     play,
     with_queue,
 )
-from vmqtui.state.hosts import Hosts
-from vmqtui.state.liveness import liveness
+from vmqtui.state.hosts import Hosts, liveness
 from vmqtui.state.model import Model
 from vmqtui.state.snapshot import Snapshot
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmqtui.state.when import ends, read_when
+from vmqtui.state.moment import ends, read_when
 
 
 def ns(text: str) -> int:

@@ -15,10 +15,10 @@ from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshol
 from engine.advice.window import AdviceWindow
 from engine.scenario.load import load, unknown_key
 from engine.scenario.values import show
-from vmqtui.advising import words
 from vmqtui.cli.captures import kept_capture
 from vmqtui.cli.failures import DONE, engine_sentences, failed, sentences, unusable, warn
 from vmqtui.cli.output import print_json
+from vmqtui.columns import advice as words
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 

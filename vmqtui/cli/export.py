@@ -149,14 +149,14 @@ def _write(path: Path, table: str, host: str | None, output: Path | None, force:
 
 
 def _write_rows(rows: "Rows", table: "Table", output: Path | None, form: "Form") -> int:
-    from vmqtui.export.files import (
+    from vmqtui.export.tables import (
+        COLUMNS,
         MissingLibraryError,
         UnfitValueError,
         put_in_place,
         write_csv,
         write_parquet,
     )
-    from vmqtui.export.tables import COLUMNS
 
     if output is None:
         write_in_utf8()

@@ -13,8 +13,7 @@ from vmqtui.cli.output import chosen_columns, print_json, print_table
 from vmqtui.cli.readings import Readings
 from vmqtui.cli.run import run_async
 from vmqtui.columns import COLUMNS, Column
-from vmqtui.columns.export import document
-from vmqtui.columns.of_hosts import OfHost, of_hosts
+from vmqtui.columns.export import OfHost, document, of_hosts
 from vmqtui.state.hosts import row_of_summary
 
 _READINGS: Final = 2  # rates are differences

@@ -7,10 +7,9 @@ from typing import Any
 
 from vmqtui.columns.advice import ADVICE
 from vmqtui.columns.column import Column, Level, Value, export_row, ordered
-from vmqtui.columns.cpus import CPUS
-from vmqtui.columns.events import EVENTS
 from vmqtui.columns.filters import FILTERS, PORTS
-from vmqtui.columns.hosts import ADAPTERS, HOSTS
+from vmqtui.columns.hardware import ADAPTERS, CPUS
+from vmqtui.columns.hosts import EVENTS, HOSTS
 from vmqtui.columns.queues import BUFFERS, QUEUES
 from vmqtui.columns.top import NEAR_MISSES, TOP
 

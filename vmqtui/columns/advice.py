@@ -1,13 +1,127 @@
-"""Columns of findings."""
+"""Findings in words, and the columns of their table: the view, the command and exports read this."""
 
-from typing import Final
+import shlex
+from typing import Any, Final
 
-from engine.advice.finding import Severity
-from vmqtui.advising.words import GLYPHS, effect, measured, numbers
-from vmqtui.columns.column import Column, Level
-from vmqtui.columns.shared import adapter_column, quiet
-from vmqtui.numbers import compact
+from engine.advice.finding import Finding, Number, Request, Severity
+from vmqtui.columns.column import Column, Level, adapter_column, quiet
+from vmqtui.numbers import UNKNOWN, compact, grouped, percent
+from vmqtui.printable import printable
 from vmqtui.state.rows import FindingRow
+
+GLYPHS: Final[dict[Severity, str]] = {"bad": "▲", "warn": "△", "note": "·"}
+"""What a severity looks like beside its colour."""
+
+
+def number(name: str, value: Number) -> str:
+    """One of a finding's numbers, by the unit in its name."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, str):
+        return printable(value)
+    if name.endswith("pps"):
+        return f"{compact(value)}/s"
+    if name.endswith(("load", "share", "use")):
+        return percent(value)
+    if name.endswith("mbits"):
+        return f"{compact(value)} Mbit/s"
+    if name.endswith("gbps"):
+        return f"{value:g} Gbit/s"
+    if name.endswith(("vlan", "node")):
+        return str(value)  # a name, not a count
+    if name.endswith("_s"):
+        return f"{value:.1f} s"
+    return grouped(value)
+
+
+def numbers(finding: Finding) -> str:
+    """All numbers of a finding, on one line."""
+    return " · ".join(f"{label(name)} {number(name, value)}" for name, value in finding.numbers.items())
+
+
+def seen(finding: Finding, unseen_s: float) -> str:
+    """When it was seen, and what it lost: ``last seen 4 s ago · 332 frames lost in the window``."""
+    when = f"last seen {max(1, round(unseen_s))} s ago" if unseen_s else "now"
+    count = finding.lost_frames
+    lost = f" · {grouped(count)} frame{'s' * (count != 1)} lost in the window" if count else ""
+    return when + lost
+
+
+def label(name: str) -> str:
+    """The name of a number, without the unit that ``number`` writes."""
+    for unit in ("_pps", "_mbits", "_gbps", "_s"):
+        name = name.removesuffix(unit)
+    return {"pps": "frames", "mac": "MAC", "vlan": "VLAN"}.get(name, name.replace("_", " "))
+
+
+def measured(finding: Finding, value: float | None) -> str:
+    """The value of a finding's measure, with its unit."""
+    if value is None:
+        return UNKNOWN
+    from engine.advice.registry import RULES  # with NumPy, which commands that print no findings don't need
+
+    rule = RULES.get(finding.rule)
+    match rule.unit if rule else "":
+        case "load" | "share":
+            return percent(value)
+        case "frames/s":
+            return f"{compact(value)}/s"
+    return grouped(value)
+
+
+def effect(finding: Finding) -> str:
+    """What the fix changes: ``load of the processor: 100% → 53%``, and how that is known."""
+    measure, before = printable(finding.measure), measured(finding, finding.value)
+    if finding.after is None:
+        return f"{measure}: {before} → unknown"
+    how = "estimated" if finding.estimated else "the model ran again"
+    text = f"{measure}: {before} → {measured(finding, finding.after)} ({how})"
+    return text + {True: ", cleared", False: ", not cleared", None: ""}[finding.cleared]
+
+
+def command(request: Request) -> str:
+    """A request as a command of this program."""
+    values = dict(request.params)
+    adapter = values.pop("adapter", None)
+    words = [*_words(request.op, values)]
+    if adapter is not None:
+        words += ["--adapter", str(adapter)]
+    return "vmqtui " + " ".join(shlex.quote(printable(word)) for word in words)
+
+
+_COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "allocate_queue": ("queue", "allocate"),
+    "complete_allocation": ("queue", "complete"),
+    "set_queue_parameters": ("queue", "set"),
+    "free_queue": ("queue", "free"),
+    "set_filter": ("filter", "set"),
+    "clear_filter": ("filter", "clear"),
+    "resume_vm": ("vm", "resume"),
+    "pause_vm": ("vm", "pause"),
+    "remove_vm": ("vm", "remove"),
+    "migrate_vm": ("vm", "migrate"),
+    "set_adapter": ("adapter", "set"),
+    "set_balancer": ("balancer", "set"),
+}
+_ARGUMENTS: Final = ("queue_id", "filter_id", "mac", "queue_ids")
+
+
+def _words(op: str, values: dict[str, Any]) -> list[str]:
+    words = list(_COMMANDS.get(op, (op,)))
+    for name in _ARGUMENTS:
+        value = values.pop(name, None)
+        if value is not None:
+            words += [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    if op.endswith("_vm"):
+        words.append(str(values.pop("vm")))
+    for name, value in values.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value).removesuffix(".0")]
+    return words
+
 
 LEVELS: Final[dict[Severity, Level]] = {"bad": "bad", "warn": "warn", "note": "dim"}
 

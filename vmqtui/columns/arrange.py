@@ -1,13 +1,224 @@
-"""Rows as the viewer wants them: filtered by a query, then sorted by a column."""
+"""Rows filtered by a query, then sorted by a column.
 
+A query is words, ``key:word``, and comparisons; one that can't be parsed is reported, never fatal:
+
+    web drops>0            rows with "web" in any of their words that drop frames
+    vm:sql load>=80%       a word in one column; k, M, G and % after numbers
+    !state:running         the others
+    vm:"two words"         quotes keep blanks together
+
+A key is a column's export name, its heading or title, or the beginning of one of them.
+"""
+
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, Final
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any, Final, Protocol
 
 from vmqtui.columns.column import Column, ordered
 from vmqtui.state.choices import TableChoice
-from vmqtui.state.query import Query, parse
+
+SYNTAX = (
+    ("web", "a name, an address or a state holds the word; an id is the number"),
+    ("vm:web", "the word is in that column"),
+    ("drops>0 load>=80% pps<1.5k", "comparisons: > >= < <= = !=; k, M, G and % after numbers"),
+    ("!state:running", "the others"),
+    ('vm:"a b"', "quotes keep blanks together"),
+)
+"""Each kind of term, by an example, and the rows that pass."""
+LIMIT = 200
+"""Characters of a query that are read."""
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": ge,
+    "<=": le,
+    "!=": ne,
+    ">": gt,
+    "<": lt,
+    "=": eq,
+    ":": eq,
+}
+_TERM = re.compile(r'(?P<key>[^\W\d][\w/]*)(?P<operator>>=|<=|!=|[><=:])(?P<value>"[^"]*"?|\S*)|\S+')
+_SPLIT = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_NUMBER = re.compile(r"([+-]?(?:\d[\d,_]*\.?\d*|\.\d+))([kKMGT%]?)")
+_ADDRESS = re.compile(r"[0-9a-f]{1,2}([:-][0-9a-f]{0,2})+", re.IGNORECASE)
+_SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 0.01}
+
+
+class Field(Protocol):
+    """What a query needs of a column."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def heading(self) -> str: ...
+    @property
+    def exported(self) -> bool: ...
+    @property
+    def fraction(self) -> bool: ...
+    @property
+    def words(self) -> bool: ...
+    @property
+    def is_rate(self) -> bool: ...
+    @property
+    def value(self) -> Callable[[Any], Any]: ...
+
+
+Test = Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query made ready for a table: a row passes when every test does. ``problem`` is a sentence about
+    the first term that could not be used; the others still are. ``of_rates``: a test is of a rate."""
+
+    tests: tuple[Test, ...] = ()
+    problem: str = ""
+    of_rates: bool = False
+
+    def matches(self, row: Any) -> bool:
+        return all(test(row) for test in self.tests)
+
+
+def parse(text: str, fields: Sequence[Field]) -> Query:
+    """Read a query over some columns."""
+    tests: list[Test] = []
+    problem, of_rates = "", False
+    known = [field for field in fields if field.exported]
+    for term in _SPLIT.findall(text[:LIMIT]):
+        try:
+            test, field = _test(term, known)
+        except ValueError as error:
+            problem = problem or str(error)
+        else:
+            tests.append(test)
+            of_rates = of_rates or (field is not None and field.is_rate)
+    return Query(tuple(tests), problem, of_rates)
+
+
+def _test(term: str, fields: Sequence[Field]) -> tuple[Test, Field | None]:
+    """The test of a term, and the column it is of; None: of words in any."""
+    if term.startswith("!") and not term.startswith("!="):
+        if len(term) == 1:
+            raise ValueError("! wants something to leave out, like !web")
+        inner, field = _test(term[1:], fields)
+        return lambda row: not inner(row), field
+    found = None if _ADDRESS.fullmatch(term) else _TERM.fullmatch(term)
+    if found is None or found["key"] is None:
+        return _word(term.strip('"'), fields), None
+    field = _field(found["key"], fields)
+    return _of_field(field, found["key"], found["operator"], found["value"]), field
+
+
+def _of_field(field: Field, key: str, operator: str, value: str) -> Test:
+    """The test of a column. Raises ValueError, in a sentence."""
+    wanted = value.strip('"')
+    if not wanted:
+        raise ValueError(f"{key}{operator} wants a value, like {key}{operator}{_example(operator)}")
+    if operator == ":":
+        return _contains(field, wanted)
+    number = _number(wanted, field)
+    if operator in ("=", "!="):
+        return _equals(field, wanted, number, operator == "=")
+    if number is None:
+        raise ValueError(f"{key}{operator}{wanted}: {wanted} is not a number (like 80, 1.5k or 80%)")
+    return _compares(field, _OPERATORS[operator], number)
+
+
+def _example(operator: str) -> str:
+    return "web" if operator == ":" else "0"
+
+
+def _field(key: str, fields: Sequence[Field]) -> Field:
+    """The column that a key means. Raises ValueError, in a sentence."""
+    wanted = key.lower()
+    exact = [field for field in fields if wanted in _names(field)]
+    if exact:
+        return exact[0]
+    begun = [field for field in fields if any(name.startswith(wanted) for name in _names(field))]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise ValueError(f"{key} could be {', '.join(field.key for field in begun[:4])}")
+    near = get_close_matches(wanted, [field.key for field in fields], 1, 0.5)
+    raise ValueError(f"no column {key}" + (f"; is it {near[0]}?" if near else ""))
+
+
+def _names(field: Field) -> tuple[str, ...]:
+    return tuple(name.lower() for name in (field.key, field.heading, field.title) if name)
+
+
+def _number(text: str, field: Field) -> float | None:
+    """A number with its suffix; for a share of something, 80 means 80 %."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    number = float(found[1].replace(",", "").replace("_", "")) * _SCALE[found[2]]
+    return number / 100 if field.fraction and not found[2] and abs(number) > 1 else number
+
+
+def _values(value: Any) -> Sequence[Any]:
+    if isinstance(value, (list, tuple)):
+        return ["any" if part is None else part for part in value]
+    return () if value is None else (value,)
+
+
+def _word(word: str, fields: Sequence[Field]) -> Test:
+    wanted = word.lower()
+    reads = [field.value for field in fields if field.words]
+
+    def test(row: Any) -> bool:
+        for read in reads:
+            value = read(row)
+            if isinstance(value, str):
+                if wanted in value.lower():
+                    return True
+            elif any(
+                wanted in part.lower() if isinstance(part, str) else str(part) == wanted
+                for part in _values(value)
+            ):
+                return True
+        return False
+
+    return test
+
+
+def _contains(field: Field, word: str) -> Test:
+    """In text a part is enough; a number is the whole number."""
+    wanted, number, read = word.lower(), _number(word, field), field.value
+
+    def test(row: Any) -> bool:
+        return any(
+            wanted in part.lower() if isinstance(part, str) else part == number for part in _values(read(row))
+        )
+
+    return test
+
+
+def _equals(field: Field, word: str, number: float | None, same: bool) -> Test:
+    wanted, read = word.lower(), field.value
+
+    def test(row: Any) -> bool:
+        parts = _values(read(row))
+        found = any(part.lower() == wanted if isinstance(part, str) else part == number for part in parts)
+        return found if same else bool(parts) and not found
+
+    return test
+
+
+def _compares(field: Field, operator: Callable[[Any, Any], bool], number: float) -> Test:
+    """What is unknown passes no comparison."""
+    read = field.value
+
+    def test(row: Any) -> bool:
+        return any(not isinstance(part, str) and operator(part, number) for part in _values(read(row)))
+
+    return test
+
 
 _NOTHING = Query()
 _SAME: Final = 0.1

@@ -3,7 +3,8 @@
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from engine.telemetry.stats import Stats
 from vmqtui.columns.column import Column, Value, export_row
@@ -56,3 +57,51 @@ def cell(value: Value) -> str | int | float:
         return value
     text = value if isinstance(value, str) else " ".join("any" if one is None else str(one) for one in value)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class OfHost(Generic[R]):
+    """A row, and the host it is of."""
+
+    host: str
+    row: R
+
+
+@dataclass(frozen=True)
+class _OfHostColumn(Column[OfHost[Any]]):
+    """A column of the rows themselves."""
+
+    of_row: Column[Any] | None = None
+
+    def text(self, row: OfHost[Any]) -> str:
+        assert self.of_row is not None
+        return self.of_row.text(row.row)
+
+
+def of_hosts(columns: Sequence[Column[R]]) -> tuple[Column[OfHost[R]], ...]:
+    """The same columns, without pictures, for rows of several hosts; a column ``host`` is before them."""
+    host = Column[OfHost[R]](
+        key="host", title="Host", heading="Host", width=12, help="The host.", value=lambda of: of.host
+    )
+    return (host, *(_of_host(column) for column in columns if column.exported))
+
+
+def _of_host(column: Column[Any]) -> Column[OfHost[Any]]:
+    def value(row: OfHost[Any]) -> Value:
+        return column.value(row.row)
+
+    return _OfHostColumn(
+        key=column.key,
+        title=column.title,
+        width=column.width,
+        help=column.help,
+        value=value,
+        heading=column.heading,
+        unit=column.unit,
+        right=column.right,
+        priority=column.priority,
+        of_row=column,
+    )

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from engine.view.rows import FilterView, PortView, Trouble
-from vmqtui.columns.column import Column, Level, Value
-from vmqtui.columns.shared import RATE, adapter_column, gauge, quiet, vlan_text
+from vmqtui.columns.column import RATE, Column, Level, Value, adapter_column, gauge, quiet, vlan_text
 from vmqtui.numbers import compact, grouped, percent
 
 

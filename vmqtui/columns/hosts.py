@@ -1,219 +1,11 @@
-"""Columns of adapters and of hosts."""
+"""Columns of hosts and of events."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.view.adapter import AdapterView
-from vmqtui.columns.column import Column, Level, plain
-from vmqtui.columns.shared import drops_level
-from vmqtui.numbers import UNKNOWN, age, clock, compact, decimal, grouped, percent, size
-from vmqtui.state.rows import HostRow
-
-ADAPTERS: tuple[Column[AdapterView], ...] = (
-    Column(
-        key="adapter",
-        title="Adapter",
-        heading="Name",
-        width=10,
-        help="The adapter.",
-        value=lambda row: row.adapter,
-    ),
-    Column(
-        key="team",
-        title="Team",
-        heading="Team",
-        width=9,
-        help="The team it is a member of, and whether a VM's queues are summed or on every member (min).",
-        value=lambda row: row.team,
-        priority=5,
-        level=lambda row: "" if row.team else "dim",
-    ),
-    Column(
-        key="ndis_version",
-        title="NDIS",
-        heading="NdisVersion",
-        width=5,
-        help="The NDIS version it keeps to.",
-        value=lambda row: row.config.ndis_version if row.config else None,
-        priority=3,
-    ),
-    Column(
-        key="link_gbps",
-        title="Link",
-        heading="Gbit/s",
-        width=6,
-        unit="Gbit/s",
-        help="Its link speed.",
-        value=lambda row: row.config.link_gbps if row.config else None,
-        format=decimal,
-        right=True,
-        priority=2,
-    ),
-    Column(
-        key="queues",
-        title="Queues",
-        heading="Queues",
-        width=6,
-        unit="queues",
-        help="Its queues, without the default queue.",
-        value=lambda row: len(row.config.queues) - 1 if row.config else None,
-        right=True,
-    ),
-    Column(
-        key="max_queues",
-        title="of",
-        heading="MaxQueues",
-        width=5,
-        unit="queues",
-        help="The queues it has, without the default queue.",
-        value=lambda row: row.config.max_queues if row.config else None,
-        right=True,
-        priority=2,
-    ),
-    Column(
-        key="filters",
-        title="Filters",
-        heading="Filters",
-        width=7,
-        unit="filters",
-        help="Filters set.",
-        value=lambda row: len(row.config.filters) if row.config else None,
-        right=True,
-        priority=2,
-    ),
-    Column(
-        key="max_filters",
-        title="of",
-        heading="MaxFilters",
-        width=5,
-        unit="filters",
-        help="The filters it has.",
-        value=lambda row: row.config.max_filters if row.config else None,
-        right=True,
-        priority=4,
-    ),
-    Column(
-        key="buffers_given",
-        title="Buffers",
-        heading="BuffersInQueues",
-        width=8,
-        unit="buffers",
-        help="Receive buffers its queues own.",
-        computed="sum of total_buffers",
-        value=lambda row: row.buffers_given,
-        format=grouped,
-        right=True,
-        priority=3,
-    ),
-    Column(
-        key="buffers",
-        title="of",
-        heading="MaxBuffers",
-        width=8,
-        unit="buffers",
-        help="Receive buffers it has in all.",
-        value=lambda row: row.config.buffers if row.config else None,
-        format=grouped,
-        right=True,
-        priority=4,
-    ),
-    Column(
-        key="pps",
-        title="pkt/s",
-        heading="Packets/s",
-        width=6,
-        unit="frames/s",
-        help="Frames a second that arrived at the port.",
-        computed="Δ offered_frames / Δ sim_time_ns",
-        value=lambda row: row.pps,
-        format=compact,
-        right=True,
-    ),
-    Column(
-        key="mbits",
-        title="Mbit/s",
-        heading="Mbit/s",
-        width=6,
-        unit="Mbit/s",
-        help="The same in megabits a second.",
-        computed="8 × Δ offered_bytes / Δ sim_time_ns",
-        value=lambda row: row.mbits,
-        format=decimal,
-        right=True,
-    ),
-    Column(
-        key="link_use",
-        title="Use",
-        heading="LinkUse",
-        width=6,
-        help="Of the link's speed.",
-        computed="Mbit/s / (1000 × link_gbps)",
-        value=lambda row: row.link_use,
-        format=percent,
-        right=True,
-        priority=1,
-    ),
-    Column(
-        key="drops_per_second",
-        title="Drop/s",
-        heading="Drops/s",
-        width=6,
-        unit="frames/s",
-        help="Frames a second that found no free receive buffer in their queue.",
-        computed="sum of the queues'",
-        value=lambda row: row.drops,
-        format=compact,
-        right=True,
-        level=lambda row: drops_level(row.drops),
-    ),
-    *(
-        Column[AdapterView](
-            key=name,
-            title=name.replace("_", " "),
-            heading=name,
-            width=14,
-            unit=unit,
-            help=help_,
-            computed=name,
-            value=lambda row, name=name: row.count(name),  # type: ignore[misc]
-            since=lambda row, name=name: row.since(name),  # type: ignore[misc]
-            format=size if unit == "bytes" else grouped,
-            right=True,
-            priority=6,
-        )
-        for name, unit, help_ in (
-            ("offered_frames", "frames", "Frames that arrived at the port."),
-            ("offered_bytes", "bytes", "Their length on the wire."),
-            ("runt", "frames", "Too short for an Ethernet header or their tag; not steered."),
-            ("oversize", "frames", "Longer than max_frame_bytes; not steered."),
-        )
-    ),
-    *(
-        Column[AdapterView](
-            key=name,
-            title=title,
-            heading=name,
-            width=14,
-            unit="frames",
-            help=help_,
-            computed=name,
-            value=lambda row, name=name: row.interface and row.interface.count(name, 0),  # type: ignore[misc]
-            since=lambda row, name=name: row.interface and row.interface.since(name, 0),  # type: ignore[misc]
-            format=grouped,
-            right=True,
-            priority=6,
-        )
-        for name, title, help_ in (
-            (
-                "kernel_received_frames",
-                "kernel recv",
-                "Frames the kernel had from its live interface.",
-            ),
-            ("kernel_dropped_frames", "kernel drops", "Of those, frames the engine did not read in time."),
-            ("interface_dropped_frames", "if drops", "Frames that interface says it dropped."),
-        )
-    ),
-)
+from vmqtui.columns.column import Column, Level, drops_level, plain
+from vmqtui.numbers import UNKNOWN, age, clock, compact, decimal, percent
+from vmqtui.state.rows import EventRow, HostRow
 
 
 def _when(seconds: Any) -> str:
@@ -433,5 +225,115 @@ HOSTS: tuple[Column[HostRow], ...] = (
         value=lambda row: row.worst,
         prose=True,
         priority=5,
+    ),
+)
+
+
+EVENT_LEVELS: dict[str, Level] = {
+    "drops_begin": "bad",
+    "drops_unreported": "bad",
+    "interface_drops_begin": "bad",
+    "interface_ended": "bad",
+    "worker_died": "bad",
+    "worker_down": "bad",
+    "broker_restarted": "warn",
+    "queue_free_aborted": "bad",
+    "bad_request": "warn",
+    "messages_dropped": "warn",
+    "gap_shortened": "dim",
+    "drops_end": "good",
+    "interface_drops_end": "good",
+    "worker_replaced": "good",
+}
+
+
+def _event_time(value: Any) -> str:
+    try:
+        return datetime.fromtimestamp(value / 1e9, UTC).strftime("%H:%M:%S")
+    except (OverflowError, OSError, ValueError):
+        return UNKNOWN
+
+
+EVENTS: tuple[Column[EventRow], ...] = (
+    Column(
+        key="time_ns",
+        title="UTC",
+        heading="Time",
+        width=8,
+        unit="ns",
+        help="When it was published (Unix time; shown in UTC).",
+        value=lambda row: row.event.time_ns,
+        format=_event_time,
+        level=lambda row: "dim",
+    ),
+    Column(
+        key="sim_time_ns",
+        title="Sim",
+        heading="SimTime",
+        width=8,
+        unit="ns",
+        help="When it happened in simulated time.",
+        value=lambda row: row.event.sim_time_ns,
+        format=clock,
+        right=True,
+        priority=3,
+        level=lambda row: "dim",
+    ),
+    Column(
+        key="event",
+        title="Event",
+        heading="Event",
+        width=16,
+        help="What happened.",
+        value=lambda row: row.event.event,
+        format=lambda name: plain(name).replace("_", " "),
+        level=lambda row: EVENT_LEVELS.get(row.event.event, ""),
+    ),
+    Column(
+        key="adapter",
+        title="Adapter",
+        heading="Name",
+        width=7,
+        help="The adapter.",
+        value=lambda row: row.event.adapter,
+        priority=2,
+        level=lambda row: "dim",
+    ),
+    Column(
+        key="queue_id",
+        title="Queue",
+        heading="QueueID",
+        width=5,
+        help="The queue.",
+        value=lambda row: row.event.queue_id,
+        right=True,
+        priority=1,
+    ),
+    Column(
+        key="queue",
+        title="VM",
+        heading="VmFriendlyName",
+        width=10,
+        help="What that queue is called now.",
+        value=lambda row: row.queue,
+        priority=2,
+    ),
+    Column(
+        key="state",
+        title="State",
+        heading="State",
+        width=9,
+        help="The queue's state after it.",
+        value=lambda row: row.event.state,
+        priority=4,
+    ),
+    Column(
+        key="cause",
+        title="Cause",
+        heading="Cause",
+        width=20,
+        help="Why, in words.",
+        value=lambda row: row.event.cause,
+        prose=True,
     ),
 )

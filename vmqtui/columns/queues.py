@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 from engine.ndis.counters import QUEUE, QUEUE_LATENCY, Counter
 from engine.view.rows import QueueView
-from vmqtui.columns.column import Column, Level, plain
-from vmqtui.columns.shared import (
+from vmqtui.columns.column import (
     RATE,
+    Column,
+    Level,
     adapter_column,
     drops_column,
     gauge,
     gauge_column,
     low_level,
+    plain,
     queue_id_column,
     quiet,
     several,

@@ -1,8 +1,7 @@
 """Columns of the pairs that land in the default queue, and of near misses."""
 
 from engine.view.pairs import NearMissView, PairView
-from vmqtui.columns.column import Column, Level, plain
-from vmqtui.columns.shared import adapter_column, quiet, vlan_text
+from vmqtui.columns.column import Column, Level, adapter_column, plain, quiet, vlan_text
 from vmqtui.numbers import UNKNOWN, compact, grouped, percent
 from vmqtui.printable import printable
 

@@ -15,8 +15,8 @@ from vmqtui.dialogs.dialog import Dialog
 from vmqtui.printable import printable
 from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
+from vmqtui.state.moment import FITS, ends, read_when
 from vmqtui.state.rows import HostRow
-from vmqtui.state.when import FITS, ends, read_when
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
 

@@ -16,9 +16,9 @@ from engine.view.rates import STEADY_NS
 from vmqtui.actions import CURSOR, MATRIX, Action, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
+from vmqtui.columns.arrange import SYNTAX
 from vmqtui.dialogs.dialog import Dialog
 from vmqtui.printable import printable
-from vmqtui.state.query import SYNTAX
 from vmqtui.state.rows import FindingRow, Row
 from vmqtui.theme import Palette
 from vmqtui.widgets.panels import finding_lines

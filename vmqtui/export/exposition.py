@@ -1,4 +1,8 @@
-"""What engines report as Prometheus's text format, version 0.0.4.
+"""Prometheus: the registry of metrics, and readings in its text format, version 0.0.4.
+
+Each metric is a counter of ``engine.ndis.counters`` under a name by Prometheus's conventions: counters end
+in ``_total``, units are base units and part of the name, and what is counted stands before them:
+``vmq_queue_steered_frames_total``. (https://prometheus.io/docs/practices/naming/)
 
 Written here and not by ``prometheus_client``, which makes an object of every sample: 1,024 queues take it
 ten times as long. That library's parser and ``promtool`` are the tests' judges.
@@ -6,14 +10,130 @@ ten times as long. That library's parser and ``promtool`` are the tests' judges.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
+from engine.ndis import counters
+from engine.ndis.counters import Counter
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats
-from vmqtui.export import metrics
-from vmqtui.export.metrics import Metric
+
+Kind = Literal["counter", "gauge"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A family of series: ``name`` with the labels ``labels``; ``source`` is the counter it shows.
+
+    Its value is the counter's by ``scale``.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+    source: str = ""
+    scale: float | None = None
+
+
+_UNITS: Final = ("frames", "bytes", "cycles", "buffers", "queues")
+_OF_ADAPTER: Final = ("host", "adapter")
+_OF_QUEUE: Final = (*_OF_ADAPTER, "queue", "vm")
+_NANO: Final = 1e-9
+
+
+def _named(prefix: str, counter: Counter) -> str:
+    name = counter.name.removeprefix(f"{prefix}_")
+    if name.endswith("_ns"):
+        return f"vmq_{prefix}_{name.removesuffix('_ns')}_seconds"
+    if counter.unit in _UNITS and counter.unit not in name:
+        name = f"{name}_{counter.unit}"
+    return f"vmq_{prefix}_{name}{'' if counter.gauge else '_total'}"
+
+
+def _family(prefix: str, labels: tuple[str, ...], of: Iterable[Counter]) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(
+            _named(prefix, one),
+            "gauge" if one.gauge else "counter",
+            one.help,
+            labels,
+            one.name,
+            _NANO if one.unit == "ns" else None,
+        )
+        for one in of
+    )
+
+
+PORT: Final = _family("port", _OF_ADAPTER, counters.PORT)
+INTERFACE: Final = _family("interface", _OF_ADAPTER, counters.INTERFACE)
+QUEUE: Final = _family("queue", _OF_QUEUE, (*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY))
+FREED: Final = tuple(
+    replace(one, help=f"Of all queues freed so far: {one.help}")
+    for one in _family("freed_queues", _OF_ADAPTER, counters.QUEUE)
+)
+FILTER: Final = _family("filter", (*_OF_QUEUE, "filter"), counters.FILTER)
+CPU: Final = _family("cpu", ("host", "cpu"), (*counters.CPU, *counters.CPU_GAUGES))
+REASON: Final = Metric(
+    "vmq_default_queue_frames_total",
+    "counter",
+    "Frames that the default queue took, by the reason that no other queue did.",
+    (*_OF_ADAPTER, "reason"),
+)
+QUEUE_INFO: Final = Metric(
+    "vmq_queue_info",
+    "gauge",
+    "What a queue is now; always 1. Join it on host, adapter and queue.",
+    (*_OF_QUEUE, "name", "cpu", "state", "generation"),
+)
+LINK: Final = Metric("vmq_adapter_link_speed_bytes", "gauge", "Bytes a second of the link.", _OF_ADAPTER)
+UP: Final = Metric("vmq_engine_up", "gauge", "1: the engine reports; 0: it is offline or silent.", ("host",))
+ENGINE_INFO: Final = Metric("vmq_engine_info", "gauge", "The engine; always 1.", ("host", "version"))
+
+HOST: Final = (
+    Metric(
+        "vmq_simulated_seconds_total", "counter", "Simulated time since the engine started.", ("host",),
+        "sim_time_ns", _NANO,
+    ),
+    Metric(
+        "vmq_reading_timestamp_seconds", "gauge", "When these numbers were read (Unix time).", ("host",),
+        "time_ns", _NANO,
+    ),
+    Metric(
+        "vmq_behind_seconds", "gauge", "How late simulated time is.", ("host",), "behind_ns", _NANO
+    ),
+    Metric(
+        "vmq_given_up_seconds_total", "counter", "Simulated time that was given up.", ("host",),
+        "given_up_ns", _NANO,
+    ),
+    Metric(
+        "vmq_skipped_seconds_total", "counter", "Simulated time cut out of gaps.", ("host",),
+        "skipped_ns", _NANO,
+    ),
+    Metric(
+        "vmq_real_time_ratio", "gauge", "Simulated by wall time, lately.", ("host",), "real_time_ratio"
+    ),
+)  # fmt: skip
+
+CONNECTED: Final = Metric("vmq_exporter_connected", "gauge", "1: the broker is there.", ())
+LEFT_OUT: Final = Metric(
+    "vmq_exporter_left_out_hosts", "gauge", "Hosts without series here, as there would be too many.", ()
+)
+UNDECODABLE: Final = Metric(
+    "vmq_exporter_undecodable_messages_total", "counter", "Messages that could not be read.", ()
+)
+CLOSED: Final = Metric(
+    "vmq_exporter_closed_connections_total", "counter", "Connections closed to make room for others.", ()
+)
+
+METRICS: Final = (
+    CONNECTED, LEFT_OUT, UNDECODABLE, CLOSED, UP, ENGINE_INFO, *HOST, LINK, *PORT, *INTERFACE, QUEUE_INFO,
+    *QUEUE, *FREED, REASON, *FILTER, *CPU,
+)  # fmt: skip
+"""All of them, in the order of the output."""
+
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SERIES_LIMIT: Final = 250_000
@@ -45,15 +165,15 @@ def exposition(
             left_out += 1
             continue
         series += count
-        found[metrics.UP].append(_line(metrics.UP, (name,), int(samples is not None)))
+        found[UP].append(_line(UP, (name,), int(samples is not None)))
         for metric, lines in (samples or {}).items():
             found[metric] += lines
-    found[metrics.CONNECTED].append(_line(metrics.CONNECTED, (), int(watcher.state == "connected")))
-    found[metrics.LEFT_OUT].append(_line(metrics.LEFT_OUT, (), left_out + watcher.left_out_hosts))
-    found[metrics.UNDECODABLE].append(_line(metrics.UNDECODABLE, (), watcher.undecodable))
-    found[metrics.CLOSED].append(_line(metrics.CLOSED, (), closed))
+    found[CONNECTED].append(_line(CONNECTED, (), int(watcher.state == "connected")))
+    found[LEFT_OUT].append(_line(LEFT_OUT, (), left_out + watcher.left_out_hosts))
+    found[UNDECODABLE].append(_line(UNDECODABLE, (), watcher.undecodable))
+    found[CLOSED].append(_line(CLOSED, (), closed))
     parts: list[str] = []
-    for metric in metrics.METRICS:
+    for metric in METRICS:
         if found.get(metric):
             parts += (f"# HELP {metric.name} {_help(metric.help)}", f"# TYPE {metric.name} {metric.kind}")
             parts += found[metric]
@@ -76,29 +196,29 @@ def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
         return None
     found: Samples = defaultdict(list)
     version = view.status.version if view.status is not None else ""
-    found[metrics.ENGINE_INFO].append(_line(metrics.ENGINE_INFO, (host, version), 1))
-    for metric in metrics.HOST:
+    found[ENGINE_INFO].append(_line(ENGINE_INFO, (host, version), 1))
+    for metric in HOST:
         if (value := getattr(stats, metric.source)) is not None:
             found[metric].append(_line(metric, (host,), _scaled(value, metric)))
     cpus = [f'{{host="{_escaped(host)}",cpu="{cpu}"}}' for cpu in stats.cpus.get("id", [])]
-    _columns(found, metrics.CPU, stats.cpus, cpus)
+    _columns(found, CPU, stats.cpus, cpus)
     for name, adapter in stats.adapters.items():
         labels = (host, name)
         for family, values in (
-            (metrics.PORT, adapter.port),
-            (metrics.INTERFACE, adapter.interface or {}),
-            (metrics.FREED, adapter.freed),
+            (PORT, adapter.port),
+            (INTERFACE, adapter.interface or {}),
+            (FREED, adapter.freed),
         ):
             for metric in family:
                 if metric.source in values:
                     found[metric].append(_line(metric, labels, values[metric.source]))
-        found[metrics.REASON] += [
-            _line(metrics.REASON, (*labels, reason), count) for reason, count in adapter.default_queue.items()
+        found[REASON] += [
+            _line(REASON, (*labels, reason), count) for reason, count in adapter.default_queue.items()
         ]
         settings = _settings(config, name)
         if settings is not None:
             bytes_a_second = settings.link_gbps * 1e9 / 8
-            found[metrics.LINK].append(_line(metrics.LINK, labels, bytes_a_second))
+            found[LINK].append(_line(LINK, labels, bytes_a_second))
             _queues(found, labels, adapter, settings)
             if filters:
                 _filters(found, labels, adapter, settings)
@@ -122,20 +242,20 @@ def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, sett
             continue
         vm = queue.vm or ""
         rows.append(f'{{host="{host}",adapter="{name}",queue="{queue.queue_id}",vm="{_escaped(vm)}"}}')
-        found[metrics.QUEUE_INFO].append(
+        found[QUEUE_INFO].append(
             _line(
-                metrics.QUEUE_INFO,
+                QUEUE_INFO,
                 (*labels, queue.queue_id, vm, queue.name, queue.cpu, queue.state, queue.generation),
                 1,
             )
         )
-    _columns(found, metrics.QUEUE, adapter.queues, rows)
+    _columns(found, QUEUE, adapter.queues, rows)
 
 
 def _filters(found: Samples, labels: tuple[str, str], adapter: AdapterStats, settings: AdapterConfig) -> None:
     vms = {queue.queue_id: queue.vm or "" for queue in settings.queues}
     queue_of = {one.filter_id: one.queue_id for one in settings.filters}
-    (metric,) = metrics.FILTER
+    (metric,) = FILTER
     for number, count in zip(
         adapter.filters.get("id", []), adapter.filters.get(metric.source, []), strict=False
     ):

@@ -1,4 +1,5 @@
-"""What the screen knows: snapshots, rates, bounded history, rows; pure, without widgets or I/O.
+"""State of the screen: moments, archive, playhead, history, the viewer's choices. Pure: no widgets, no I/O.
 
-Not here: how it arrives (``vmqtui.link``), how it is written (``vmqtui.columns``) or drawn.
+Not here: rates and rows (``engine.view``), how messages arrive (``engine.bus``), how rows are written
+(``vmqtui.columns``) or drawn.
 """

@@ -1,10 +1,21 @@
-"""Bounded history of the rates that sparklines and charts show: one point a second."""
+"""Bounded history: rates at one point a second for sparklines and charts, and findings at past moments."""
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isnan, nan
+from time import perf_counter
+from typing import Final
+
+from engine.advice.thresholds import AdviceThresholds
+from engine.advice.window import LONGEST_CUT_NS, AdviceWindow
+from engine.view.rates import WINDOW_NS
+from vmqtui.state.moment import Tape, at_time, lead
+from vmqtui.state.rows import Advised
+from vmqtui.state.snapshot import Snapshot
 
 POINTS = 4200
 """Points kept of each series: seventy minutes, as long as readings are kept."""
@@ -95,3 +106,173 @@ class History:
         """Points of this run."""
         first = max(self._run_starts[self._run], self._dropped)
         return min(self._points, self._dropped + len(self._moments) - first)
+
+
+_REBUILT_NS: Final = 90 * WINDOW_NS
+"""What is worked out after a jump: as much as the longest sparkline shows."""
+
+
+class Curve:
+    """A history with one point for each second of simulated time."""
+
+    def __init__(self) -> None:
+        self.history = History()
+        self._at_ns: int | None = None
+
+    def add(self, snapshot: Snapshot, number: int | None) -> None:
+        """Take a reading in, if a second has passed since the last point."""
+        stats = snapshot.stats
+        if stats is None or (old := self._at_ns) == stats.sim_time_ns:
+            return
+        if old is not None and stats.sim_time_ns < old:
+            self.history.begin_run()
+            old = None
+        if old is None or stats.sim_time_ns - old >= WINDOW_NS:
+            self._at_ns = stats.sim_time_ns
+            self.history.add(snapshot.series(), number)
+
+    def is_next(self, snapshot: Snapshot) -> bool:
+        """Whether a reading goes on from the last point."""
+        if snapshot.stats is None or self._at_ns is None:
+            return False
+        return 0 <= snapshot.stats.sim_time_ns - self._at_ns <= 3 * WINDOW_NS
+
+
+class TapeCurve:
+    """The history that led to the moment seen on a tape; where it is not known yet there are gaps."""
+
+    def __init__(self, host: str, tape: Tape) -> None:
+        self._host = host
+        self._tape = tape
+        self._curve = Curve()
+        self._working: Iterator[Curve] | None = None
+
+    @property
+    def history(self) -> History:
+        return self._curve.history
+
+    def follow(self, snapshot: Snapshot, number: int) -> None:
+        """See a moment: it is known already, or the next point, or a jump."""
+        if self._working is None and self._curve.history.covers(number):
+            return
+        if self._working is None and self._curve.is_next(snapshot):
+            self._curve.add(snapshot, number)
+            return
+        self._curve = Curve()
+        self._working = self._lead_to(number)
+
+    def work(self, budget_s: float) -> bool:
+        """Work on what a jump left to do, for so long; whether there is more to see now."""
+        if self._working is None:
+            return False
+        end = perf_counter() + budget_s
+        for curve in self._working:
+            if curve is not self._curve:
+                self._curve, self._working = curve, None
+                return True
+            if perf_counter() > end:
+                break
+        return False
+
+    def _lead_to(self, number: int) -> Iterator[Curve]:
+        tape, made, snapshot = self._tape, Curve(), None
+        numbers = tape.numbers()
+        first = at_time(tape, tape.time_ns(number) - _REBUILT_NS)
+        last_ns = 0
+        for one in numbers[numbers.index(first) : numbers.index(number) + 1]:
+            if 0 <= tape.time_ns(one) - last_ns < WINDOW_NS // 2:
+                continue
+            last_ns = tape.time_ns(one)
+            with suppress(KeyError):  # what can't be read is a gap
+                snapshot = Snapshot.of(self._host, tape.moment(one), snapshot)
+                made.add(snapshot, one)
+            yield self._curve
+        yield made
+
+
+_THINNED_NS: Final = 200_000_000
+"""Of the readings that led to a moment, so much apart are enough."""
+_MARGIN_NS: Final = 10_000_000_000
+"""How far one may go back from a moment without judging again what led to it."""
+_KEPT: Final = 32
+"""Stretches whose findings are at hand."""
+
+
+def advised(window: AdviceWindow) -> Advised:
+    """The findings that a window lists now."""
+    judged_ns = window.judged.sim_time_ns if window.judged is not None else None
+    return Advised(window.listed, judged_ns, window.seconds, window.is_whole)
+
+
+class TapeAdvice:
+    """What the advisor found at moments of a tape: the readings that led to one are judged again, in order.
+
+    Going on from one moment to a later one judges what lies between; going back by a little judges nothing.
+    """
+
+    def __init__(self, tape: Tape, thresholds: AdviceThresholds) -> None:
+        self._tape = tape
+        self._thresholds = thresholds
+        self._span_ns = round(thresholds.window_s * 1e9) + LONGEST_CUT_NS
+        self._window = AdviceWindow(thresholds)
+        self._first = self._reached = -1
+        self._found: deque[tuple[int, Advised]] = deque(maxlen=_KEPT)
+
+    def at(self, number: int) -> Advised:
+        """What was found at a moment; nothing of one that is not on the tape."""
+        with suppress(KeyError):
+            leading = lead(self._tape, number, self._span_ns)
+            known = self._first <= leading[0] <= self._reached
+            if not known or not self._found or self._found[0][0] > number:
+                self._begin(lead(self._tape, number, self._span_ns + _MARGIN_NS)[0])
+            self._go_on(number)
+            return next(found for since, found in reversed(self._found) if since <= number)
+        return Advised()
+
+    def _begin(self, number: int) -> None:
+        """Judge from a moment on."""
+        self._window = AdviceWindow(self._thresholds)
+        self._first, self._reached = number, number - 1
+        self._found.clear()
+        self._found.append((number, Advised()))
+
+    def _go_on(self, number: int) -> None:
+        """Judge up to a moment."""
+        numbers, tape, window = self._tape.numbers(), self._tape, self._window
+        last_ns: int | None = None
+        for one in numbers[bisect_right(numbers, self._reached) : bisect_right(numbers, number)]:
+            at_ns = tape.sim_time_ns(one)
+            if one != number and last_ns is not None and 0 <= at_ns - last_ns < _THINNED_NS:
+                continue
+            last_ns = at_ns
+            with suppress(KeyError):  # what can't be read is left out
+                judged = window.add(*tape.reading(one))
+                restarted = window.judged is None and self._found[-1][1].judged_ns is not None
+                if judged or restarted:
+                    self._found.append((one, advised(window)))
+        self._reached = max(self._reached, number)
+
+
+SECOND_NS = 1_000_000_000
+
+
+class ShortHistory:
+    """What one thing showed while it was viewed: values by name, at seconds of simulated time."""
+
+    def __init__(self) -> None:
+        self._of: Hashable = None
+        self._seen: OrderedDict[int, dict[str, float | None]] = OrderedDict()
+
+    def note(self, of: Hashable, sim_time_ns: int, values: dict[str, float | None]) -> None:
+        """Note what is shown of something now; of another thing, or of a new run, it begins anew."""
+        if of != self._of:
+            self._of = of
+            self._seen.clear()
+        self._seen[sim_time_ns // SECOND_NS] = values
+        while len(self._seen) > POINTS:
+            self._seen.popitem(last=False)
+
+    def last(self, name: str, count: int, sim_time_ns: int) -> Sequence[float | None]:
+        """The ``count`` seconds up to a moment, oldest first; None where nobody looked."""
+        end = sim_time_ns // SECOND_NS
+        return [self._seen.get(at, {}).get(name) for at in range(end - count + 1, end + 1)]

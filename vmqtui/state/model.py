@@ -9,14 +9,11 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.telemetry.stats import Stats
 from engine.view.rates import STEADY_NS, RateWindow
-from vmqtui.state.advice import TapeAdvice, advised
 from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
-from vmqtui.state.curve import Curve, TapeCurve
-from vmqtui.state.history import History
-from vmqtui.state.liveness import Liveness, liveness, liveness_of
-from vmqtui.state.moment import Moment, Tape, reading_before
-from vmqtui.state.playhead import Playhead, Where
+from vmqtui.state.history import Curve, History, TapeAdvice, TapeCurve, advised
+from vmqtui.state.hosts import Liveness, liveness, liveness_of
+from vmqtui.state.moment import Moment, Playhead, Tape, Where, reading_before
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:

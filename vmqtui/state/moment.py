@@ -1,15 +1,18 @@
-"""One moment of a host, live or past: what a snapshot is made of; and what moments can be looked up in."""
+"""Moments of a host, live or past; tapes of moments, the playhead on a tape, and typed times."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 from engine.bus.messages import Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
+from vmqtui.numbers import UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +98,211 @@ def reading_before(tape: Tape, number: int, span_ns: int) -> Stats | None:
 
 def _place(numbers: Sequence[int], number: int) -> int:
     return max(bisect_right(numbers, number) - 1, 0)
+
+
+SPEEDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0)
+"""Speeds that a key goes through; a recording may be begun at another."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """The moment that is seen, and the ends of what can be seen. Times are Unix time in ns."""
+
+    playing: bool
+    recorded: bool
+    """Of a recording, whose end is no "now"."""
+    time_ns: int
+    first_ns: int
+    last_ns: int
+    speed: float
+
+    @property
+    def fraction(self) -> float:
+        """How far between the ends, 0..1."""
+        length = self.last_ns - self.first_ns
+        return min(1.0, max(0.0, (self.time_ns - self.first_ns) / length)) if length > 0 else 1.0
+
+
+class Playhead:
+    """A place on a tape. ``number`` is the moment that is seen, or None: whatever is newest.
+
+    A recording is never seen "now": it is played from its first moment, as fast as it was made times
+    ``speed``.
+    """
+
+    def __init__(self, tape: Tape, *, recorded: bool = False, speed: float = 1.0) -> None:
+        self._tape = tape
+        self._recorded = recorded
+        self.speed = speed
+        self.playing = False
+        self.number: int | None = None
+        self._seen_ns = 0
+        """When the moment was; it may be gone from the tape since."""
+        self._played_ns = 0
+        """How far it is played: between that moment and the next."""
+        self._ticked: float | None = None
+        if recorded and tape.numbers():
+            self._go(tape.numbers()[0])
+            self.playing = True
+
+    def where(self) -> Where | None:
+        """The moment that is seen; None: now."""
+        numbers = self._tape.numbers()
+        if self.number is None or not numbers:
+            return None
+        first, last = self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])
+        return Where(self.playing, self._recorded, self._seen_ns, first, last, self.speed)
+
+    def toggle(self) -> bool:
+        """Hold, or go on: with what is now, or with playing. Whether there is anything to hold."""
+        numbers = self._tape.numbers()
+        if not numbers:
+            return False
+        if self._recorded:
+            self.playing = not self.playing
+            self._ticked = None
+            if self.playing and self.number == numbers[-1]:
+                self._go(numbers[0])
+        elif self.number is None:
+            self._go(numbers[-1])
+        else:
+            self.number = None
+        return True
+
+    def step(self, by: int) -> bool:
+        """Hold at the moment so many after (before, when negative). Whether there is one to hold."""
+        numbers = self._tape.numbers()
+        if not numbers:
+            return False
+        self.playing = False
+        self._go(step(self._tape, numbers[-1] if self.number is None else self.number, by))
+        return True
+
+    def skip(self, seconds: float) -> bool:
+        """Go so many seconds forward, or back when negative; a recording goes on playing if it did."""
+        where = self.where()
+        numbers = self._tape.numbers()
+        if not numbers:
+            return False
+        here = self._tape.time_ns(numbers[-1]) if where is None else where.time_ns
+        self._go(at_time(self._tape, here + int(seconds * 1e9)))
+        return True
+
+    def scrub(self, fraction: float) -> bool:
+        """Go to a place between the ends, 0..1."""
+        numbers = self._tape.numbers()
+        if not numbers:
+            return False
+        first, last = self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])
+        self._go(at_time(self._tape, first + int((last - first) * fraction)))
+        return True
+
+    def ends(self) -> tuple[int, int] | None:
+        """When the first moment and the last one were; None: there is none."""
+        numbers = self._tape.numbers()
+        return (self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])) if numbers else None
+
+    def go_to(self, time_ns: int) -> bool:
+        """Go to the last moment at or before a time."""
+        if not self._tape.numbers():
+            return False
+        self._go(at_time(self._tape, time_ns))
+        return True
+
+    def change_speed(self, step: int) -> float | None:
+        """Play at the next speed of ``SPEEDS``, or the one before; None: only a recording has a speed."""
+        if not self._recorded:
+            return None
+        others = [one for one in SPEEDS if (one > self.speed if step > 0 else one < self.speed)]
+        if others:
+            self.speed = min(others) if step > 0 else max(others)
+        return self.speed
+
+    def tick(self, now: float) -> bool:
+        """Play on to the time ``now``, seconds on any clock; whether another moment is seen."""
+        ticked, self._ticked = self._ticked, now
+        if not self.playing or ticked is None or self.number is None:
+            return False
+        self._played_ns += int((now - ticked) * self.speed * 1e9)
+        number = at_time(self._tape, self._played_ns)
+        last = self._tape.numbers()[-1]
+        if number >= last:
+            self.playing = False
+        if number == self.number:
+            return False
+        self.number = number
+        self._seen_ns = self._tape.time_ns(number)
+        return True
+
+    def _go(self, number: int) -> None:
+        self.number = number
+        self._seen_ns = self._played_ns = self._tape.time_ns(number)
+
+
+_DAY: Final = r"(?:(\d{4})-(\d\d)-(\d\d)[T ])?"
+_CLOCK: Final = re.compile(_DAY + r"(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d{1,9})?))?")
+_AWAY: Final = re.compile(
+    r"([+-])(?:(\d{1,6}(?:\.\d{1,9})?) ?(s|min|m|h)?|(?:(\d{1,4}):)?(\d{1,4}):(\d\d(?:\.\d{1,9})?))"
+)
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+FITS: Final = (
+    "14:03, 14:03:20, 2026-11-26 14:03:20 (UTC), +90 or +1:30 after the beginning, -30 before the end"
+)
+
+
+def read_when(text: str, first_ns: int, last_ns: int) -> int:
+    """The Unix time in ns that is meant; a time of day without a date is the last such before ``last_ns``.
+
+    Raises ValueError (``FITS`` says what would do), also where it is not between the ends.
+    """
+    text = text.strip()
+    if away := _AWAY.fullmatch(text):
+        sign, number, unit, hours, minutes, seconds = away.groups(default="")
+        length = float(number) * _SECONDS[unit] if number else _length(hours, minutes, seconds)
+        at_ns = first_ns + round(length * 1e9) if sign == "+" else last_ns - round(length * 1e9)
+    elif clock := _CLOCK.fullmatch(text):
+        at_ns = _of_day(clock, last_ns)
+    else:
+        raise ValueError("not a time")
+    # What was typed to the second means all of that second.
+    if at_ns < first_ns - 1_000_000_000 or at_ns > last_ns + 1_000_000_000:
+        raise ValueError(
+            f"{'before' if at_ns < first_ns else 'after'} all there is: {ends(first_ns, last_ns)}"
+        )
+    return min(max(at_ns, first_ns), last_ns)
+
+
+def _length(hours: str, minutes: str, seconds: str) -> float:
+    return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def _of_day(clock: "re.Match[str]", last_ns: int) -> int:
+    year, month, day, hour, minute, second = clock.groups(default="")
+    last = _date(last_ns)
+    if last is None:
+        raise ValueError("its times are no dates (+90 or -30 fits)")
+    try:
+        date = datetime(int(year), int(month), int(day), tzinfo=UTC) if year else last
+        at = date.replace(hour=int(hour), minute=int(minute), second=int(float(second or 0)), microsecond=0)
+    except ValueError as error:
+        raise ValueError(f"not a time: {error}") from None
+    if not year and at > last + timedelta(seconds=1):
+        at -= timedelta(days=1)
+    return round(at.timestamp()) * 1_000_000_000 + round(float(second or 0) % 1 * 1e9)
+
+
+def _date(time_ns: int) -> datetime | None:
+    """To the second; None where it is none, as a file may claim anything."""
+    try:
+        return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def ends(first_ns: int, last_ns: int) -> str:
+    """From when to when there are readings, in words."""
+    first, last = _date(first_ns), _date(last_ns)
+    same_day = first is not None and last is not None and first.date() == last.date()
+    until = UNKNOWN if last is None else f"{last:%H:%M:%S}" if same_day else f"{last:%Y-%m-%d %H:%M:%S}"
+    return f"{UNKNOWN if first is None else f'{first:%Y-%m-%d %H:%M:%S}'} to {until} UTC"

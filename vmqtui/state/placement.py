@@ -1,12 +1,12 @@
-"""What moving a queue to another processor would do to both, estimated from what is measured."""
+"""Moves of queues between processors: forecasts from measured loads, moves made, moves of the balancer."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.ndis.processors import processor_name
 from engine.scenario.values import check_number
-from engine.view.rates import known_sum, ratio
+from engine.view.rates import WINDOW_NS, known_sum, ratio
 from engine.view.rows import CpuView, QueueView
 from vmqtui.state.snapshot import Snapshot
 
@@ -143,3 +143,53 @@ def _warnings(
     if given is not None and there.load is not None and there.load + given >= 0.95:
         found.append(f"{there.processor} would be saturated")
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A queue's move from ``source`` to ``target``, each before and now. ``at_ns`` is the simulated time at
+    which the configuration first showed it; until rates are of the time after it, it is not ``measured``."""
+
+    identity: object
+    label: str
+    source: Side
+    target: Side
+    at_ns: int | None = None
+    measured: bool = False
+
+
+def intended(forecast: Forecast) -> Move:
+    """A move that is asked for."""
+    return Move(forecast.queue.identity, forecast.queue.label, forecast.source, forecast.target)
+
+
+def followed(move: Move, snapshot: Snapshot) -> Move:
+    """The same move as it stands in a newer snapshot."""
+    stats = snapshot.stats
+    queue = next((row for row in snapshot.queues if row.identity == move.identity), None)
+    if stats is None or queue is None or queue.cpu != move.target.cpu:
+        return replace(move, at_ns=None, measured=False)
+    at_ns = stats.sim_time_ns if move.at_ns is None else move.at_ns
+    measured = stats.sim_time_ns - at_ns >= WINDOW_NS
+    cpus = {cpu.cpu: cpu for cpu in snapshot.cpus}
+    return replace(
+        move,
+        at_ns=at_ns,
+        measured=measured,
+        source=_now(move.source, cpus.get(move.source.cpu), measured),
+        target=_now(move.target, cpus.get(move.target.cpu), measured),
+    )
+
+
+def _now(side: Side, cpu: CpuView | None, measured: bool) -> Side:
+    if cpu is None:
+        return side
+    return replace(side, after=cpu.load if measured else None, queues_after=len(cpu.queues))
+
+
+def balancer_words(snapshot: Snapshot) -> str:
+    """That it is on, and how many queues it has away from home; "" while it is off or not told of."""
+    if snapshot.config is None or snapshot.config.balancer.get("mode", "off") == "off":
+        return ""
+    away = sum(row.home_cpu not in (None, row.cpu) for row in snapshot.queues)
+    return f"balancer on, {away} away from home (⌂)" if away else "balancer on"

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from engine.advice.finding import Finding, Request
 from engine.telemetry.config import AdapterConfig, FilterConfig, QueueConfig
-from vmqtui.advising.words import command, effect
+from vmqtui.columns.advice import command, effect
 from vmqtui.printable import printable
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.foresight import taken_by_new

@@ -7,7 +7,7 @@ from engine.bus.messages import Response
 from engine.scenario.values import normal_mac
 from engine.telemetry.config import AdapterConfig, FilterConfig, Vlan
 from engine.view.rows import FilterView, QueueView
-from vmqtui.columns.shared import vlan_text
+from vmqtui.columns.column import vlan_text
 from vmqtui.printable import printable
 from vmqtui.tasks.checks import vlan_test
 from vmqtui.tasks.task import Field, Step, Task, Values, called, number_in, step

@@ -8,7 +8,7 @@ from engine.ndis.resources import share_out
 from engine.scenario.keys import MAX_QUEUES
 from engine.telemetry.config import QueueConfig, Vlan
 from engine.view.rates import known_sum, ratio
-from vmqtui.columns.shared import vlan_text
+from vmqtui.columns.column import vlan_text
 from vmqtui.numbers import compact, grouped, percent
 from vmqtui.printable import printable
 from vmqtui.state.snapshot import Snapshot

@@ -10,7 +10,7 @@ import msgspec
 from engine.bus.messages import Response
 from engine.ndis.processors import processor_name
 from engine.telemetry.config import AdapterConfig, Config
-from vmqtui.columns.shared import vlan_text
+from vmqtui.columns.column import vlan_text
 from vmqtui.numbers import age
 from vmqtui.printable import printable
 from vmqtui.state.snapshot import Snapshot

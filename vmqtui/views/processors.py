@@ -5,10 +5,8 @@ from textual.containers import Container
 
 from engine.counted import counted
 from engine.view.rows import CpuView, QueueView
-from vmqtui.state.balancer import balancer_words
 from vmqtui.state.model import Model
-from vmqtui.state.moves import Move, followed, intended
-from vmqtui.state.placement import Forecast, forecast, load_of
+from vmqtui.state.placement import Forecast, Move, balancer_words, followed, forecast, intended, load_of
 from vmqtui.state.rows import Row
 from vmqtui.views.view import View, titled
 from vmqtui.widgets.matrix import MatrixTable, MovePanel

@@ -9,8 +9,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
+from vmqtui.columns.arrange import LIMIT
 from vmqtui.printable import printable
-from vmqtui.state.query import LIMIT
 from vmqtui.widgets.canvas import palette_of
 
 

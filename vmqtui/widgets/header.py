@@ -12,7 +12,7 @@ from engine.counted import counted
 from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum
 from vmqtui.actions import VIEWS, Action, first_key
-from vmqtui.columns.shared import load_level
+from vmqtui.columns.column import load_level
 from vmqtui.draw import Line, clip, spark, spread, width_of
 from vmqtui.numbers import clock, compact, decimal, percent
 from vmqtui.printable import printable

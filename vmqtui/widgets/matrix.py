@@ -11,13 +11,12 @@ from textual.binding import Binding, BindingType
 from engine.counted import counted
 from engine.view.rows import CpuView, QueueView
 from vmqtui.actions import MATRIX
-from vmqtui.columns.shared import load_level
+from vmqtui.columns.column import load_level
 from vmqtui.draw import Line, bar, cells_of, clip, fit, join
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
-from vmqtui.state.moves import Move
-from vmqtui.state.placement import Forecast, Side, loads_of
+from vmqtui.state.placement import Forecast, Move, Side, loads_of
 from vmqtui.widgets.panels import ModelCanvas
 from vmqtui.widgets.table import LiveTable
 

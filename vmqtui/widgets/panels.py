@@ -9,10 +9,10 @@ from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum, ratio
 from engine.view.rows import CpuView
-from vmqtui.advising import words
+from vmqtui.columns import advice as words
 from vmqtui.columns.advice import LEVELS
-from vmqtui.columns.events import EVENT_LEVELS
-from vmqtui.columns.shared import load_level
+from vmqtui.columns.column import load_level
+from vmqtui.columns.hosts import EVENT_LEVELS
 from vmqtui.draw import Line, bar, cells_of, clip, fit, spark, stacked
 from vmqtui.numbers import clock, compact, grouped, percent
 from vmqtui.printable import printable

@@ -3,16 +3,16 @@
 from engine.counted import counted
 from engine.view.rates import ratio
 from engine.view.rows import QueueView
+from vmqtui.columns.column import drops_level, load_level, low_level, use_level, vlan_text
 from vmqtui.columns.queues import STATE_GLYPHS, state_level
-from vmqtui.columns.shared import drops_level, load_level, low_level, use_level, vlan_text
 from vmqtui.draw import FREE as FREE_GLYPH
 from vmqtui.draw import Line, bands, clip, fit, spark, stacked
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
 from vmqtui.printable import printable
-from vmqtui.state.memory import Region, pool, regions
+from vmqtui.state.buffer_memory import Region, pool, regions
+from vmqtui.state.history import ShortHistory
 from vmqtui.state.model import Model
 from vmqtui.state.placement import load_of
-from vmqtui.state.trail import Trail
 from vmqtui.widgets.panels import ModelCanvas
 
 OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "track")
@@ -231,7 +231,7 @@ class QueueRates(QueueCanvas):
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
-        self._trail = Trail()
+        self._trail = ShortHistory()
 
     def note(self) -> None:
         """Remember what is shown now of what the history does not keep."""

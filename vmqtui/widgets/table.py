@@ -15,8 +15,7 @@ from textual.strip import Strip
 from vmqtui.actions import CURSOR
 from vmqtui.columns import Column, columns_of
 from vmqtui.columns.arrange import Arranged, Steady, SteadyOrder, arrange
-from vmqtui.columns.fitting import Fitting
-from vmqtui.columns.layout import Layout
+from vmqtui.columns.layout import Fitting, Layout
 from vmqtui.draw import Line, Span, bands, bar, cells_of, fit, join, spark
 from vmqtui.numbers import UNKNOWN
 from vmqtui.printable import printable, shown

@@ -8,7 +8,7 @@ from textual.message import Message
 from vmqtui.draw import Line, clip, width_of
 from vmqtui.numbers import UNKNOWN, clock
 from vmqtui.state.model import Model
-from vmqtui.state.playhead import Where
+from vmqtui.state.moment import Where
 from vmqtui.widgets.canvas import Canvas
 
 _LEAST_BAR = 12
