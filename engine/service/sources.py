@@ -27,7 +27,7 @@ from engine.scenario.values import one_line
 from engine.temporary import own_directory
 from engine.traffic.batch import LiveSource
 from engine.traffic.capture import CaptureError
-from engine.traffic.capture_forms import is_capture
+from engine.traffic.capture_formats import is_capture
 
 CaptureFrames = Union[CaptureSource, "TeamCapture"]
 Synthetic = Union[SyntheticSource, "TeamSource"]

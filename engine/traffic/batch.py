@@ -1,4 +1,4 @@
-"""A batch of frames in memory, and what it means to be a source of them."""
+"""Batches of frames in memory, and the interface of their sources."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CAPTURED_BYTES = 65_535
-"""Most bytes of one frame kept in a batch. A longer frame is oversize on every adapter (contract 3)."""
+"""Limit of bytes of a frame in a batch. A longer frame is oversize on every adapter (contract 3)."""
 
 RATE_DENOMINATOR: Final = 1_000_000
 """Rates and link speeds are fractions with at most this denominator."""
@@ -36,7 +36,7 @@ class FrameBatch:
 
 @dataclass(frozen=True)
 class Filled:
-    """What a source wrote: ``frames`` into the batch, and what comes next.
+    """The result of ``fill``: the number of frames written to the batch.
 
     ``next_ns`` is a lower bound of the next frame's arrival, None when the source has ended.
     """
@@ -46,7 +46,7 @@ class Filled:
 
 
 class Source(Protocol):
-    """Where frames come from. Called from one thread, never from two at once."""
+    """A source of frames. It is used by one thread at a time."""
 
     @property
     def skipped_ns(self) -> int:
@@ -56,22 +56,22 @@ class Source(Protocol):
         """Write the next frames that arrive before ``until_ns``, as many as fit."""
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close files."""
 
 
 @runtime_checkable
 class LiveSource(Source, Protocol):
-    """A source that the system feeds, and that may lose frames before they are read."""
+    """A source that the system fills; frames may be lost before they are read."""
 
     @property
     def adapter(self) -> int:
         """The index of the adapter that it feeds."""
 
     def counters(self) -> dict[str, int]:
-        """What the system received for it, and dropped, since the start (``ndis.counters.INTERFACE``)."""
+        """Frames that the system received and dropped, since the start (``ndis.counters.INTERFACE``)."""
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Let the link have another speed from the next frame on."""
+        """Change the link's speed from the next frame on."""
 
 
 class Until:
@@ -87,12 +87,12 @@ class Until:
 
     @property
     def share(self) -> float:
-        """How much of the time until its end has been filled."""
+        """The share of the time up to ``end_ns`` that was filled."""
         return self._reached_ns / self._end_ns
 
     @property
     def skipped_ns(self) -> int:
-        """What the other source took out of its gaps."""
+        """Simulated time that the other source took out of gaps."""
         return self._source.skipped_ns
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:

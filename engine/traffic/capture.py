@@ -1,4 +1,4 @@
-"""Capture files as a source of frames: opening, reading in pieces, looping, and what a break is."""
+"""Capture files as a source of frames: opening, reading in chunks, looping, and damage after a frame."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from engine.scenario.values import one_line
 from engine.traffic import capture_kernels as k
 from engine.traffic.batch import Filled, FrameBatch, byte_time_ns
 from engine.traffic.capture_file import CaptureFile, capture_file, open_capture
-from engine.traffic.capture_forms import (
+from engine.traffic.capture_formats import (
     MAX_INTERFACES,
     PCAP_HEADER_BYTES,
-    FormError,
+    FormatError,
     LinkTypeError,
     check_section,
     interface_row,
@@ -19,7 +19,7 @@ from engine.traffic.capture_forms import (
     is_pcapng,
     no_ethernet,
     not_a_capture,
-    pcap_form,
+    pcap_format,
     section_header,
 )
 
@@ -34,14 +34,14 @@ class CaptureError(Exception):
 class CaptureSource:
     """The frames of a pcap or pcapng file, in file order, at their simulated arrival times.
 
-    ``adapter`` is the index written beside each frame, ``link_gbps`` (0.001..10,000) how long a frame
-    occupies the wire (infinite: there is none, and frames arrive at their timestamps, also where these go
-    back). ``loop`` starts again after the last whole frame, time going
-    on; ``shorten_gaps`` ends idle gaps after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1
-    MiB, more (at most 16 MiB) only for a longer pcapng block. The file may be compressed with gzip.
+    ``adapter`` is the index to write beside each frame. ``link_gbps`` (0.001..10,000) determines how long a
+    frame occupies the wire; if it is infinite, frames arrive at their timestamps, even at ones that go back.
+    ``loop`` starts again after the last whole frame, while time continues; ``shorten_gaps`` ends idle gaps
+    after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1 MiB, more (at most 16 MiB) only for a
+    longer pcapng block. The file may be compressed with gzip.
 
-    Raises CaptureError: missing, unreadable, no capture, or without a whole Ethernet frame. Anything wrong
-    after the first one is a break: the source ends, and ``broken`` says where and why.
+    Raises CaptureError: missing, unreadable, no capture, or without a whole Ethernet frame. An error after
+    the first frame is a break: the source ends, and ``broken`` has the position and the reason.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class CaptureSource:
         self._frames = 0
         self._frames_before_pass = 0
         self.passes = 0
-        """Passes over the file that have ended."""
+        """Completed passes over the file."""
         self._ended = False
         self._broken: str | None = None
         self._foreign_links: set[int] = set()
         try:
             self._file = open_capture(capture)
-        except FormError as error:
+        except FormatError as error:
             raise CaptureError(f"{self._path}: {error}") from None
         except OSError as error:
             raise CaptureError(f"{self._path}: {_reason(error)}; a readable capture file fits") from None
@@ -93,7 +93,7 @@ class CaptureSource:
 
     @property
     def broken(self) -> str | None:
-        """The sentence that says what is wrong after the last frame, once the source has ended there."""
+        """Where and why the capture breaks, in a sentence, once the source has ended there."""
         return self._broken
 
     @property
@@ -113,12 +113,12 @@ class CaptureSource:
 
     @property
     def frames(self) -> int:
-        """Frames given out so far."""
+        """Frames written to batches so far."""
         return self._frames
 
     @property
     def last_arrival_ns(self) -> int:
-        """Arrival of the last frame given out; the first one's is 0."""
+        """Arrival of the last frame written to a batch; that of the first frame is 0."""
         return int(self._state[k.LAST_NS])
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
@@ -133,7 +133,7 @@ class CaptureSource:
         while not self._ended:
             try:
                 next_ns = self._walk(batch, until_ns)
-            except FormError as error:
+            except FormatError as error:
                 next_ns = None
                 if not self._loop:
                     self._broken = f"{self._path}: {error}"
@@ -147,7 +147,7 @@ class CaptureSource:
         return Filled(written, next_ns)
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Let the link have another speed from the next frame on; the last one keeps its time."""
+        """Change the link's speed from the next frame on; the last frame keeps its end."""
         if adapter != self._adapter:
             return
         state = self._state
@@ -168,9 +168,9 @@ class CaptureSource:
         columns = np.empty(0, np.int64), np.empty(0, np.uint32)
         no_room = FrameBatch(none, columns[0], columns[1], columns[1], columns[0], np.empty(0, np.uint16))
         try:
-            self._read_form()
+            self._read_header()
             found = self._walk(no_room, k.MAX_ARRIVAL_NS)
-        except FormError as error:
+        except FormatError as error:
             raise CaptureError(f"{self._path}: {error}, and no whole frame comes before") from None
         if found is None:
             if self.skipped_frames:
@@ -178,7 +178,7 @@ class CaptureSource:
             raise CaptureError(f"{self._path}: holds no frame; a capture of at least one whole frame fits")
 
     def _end_pass(self) -> None:
-        """The file has no more whole frames: begin again, or end."""
+        """At the end of the file: start again, or end."""
         if not self._loop:
             self._ended = True
             return
@@ -194,15 +194,15 @@ class CaptureSource:
         self._buffer_offset = 0
         try:
             self._file.rewind()
-            self._read_form()
-        except (OSError, FormError) as error:
+            self._read_header()
+        except (OSError, FormatError) as error:
             reason = _reason(error) if isinstance(error, OSError) else str(error)
             self._broken = f"{self._path}: {reason}, when read again"
             self._ended = True
 
     def _walk(self, batch: FrameBatch, until_ns: int) -> int | None:
-        """Walk on until the batch or ``until_ns`` ends it; a lower bound of the next arrival, None at the
-        end of the file. Raises FormError at a break."""
+        """Read frames until the batch is full or ``until_ns`` is reached. Returns a lower bound of the next
+        arrival, None at the end of the file. Raises FormatError at a break."""
         state = self._state
         while True:
             code = k.walk(
@@ -218,17 +218,17 @@ class CaptureSource:
                     left = int(state[k.FILLED] - state[k.POS])
                     if left == 0:
                         return None
-                    raise FormError(f"{self._here()} a record of {need} bytes or more ends after {left}")
+                    raise FormatError(f"{self._here()} a record of {need} bytes or more ends after {left}")
             elif code == k.CONTROL_BLOCK:
                 self._read_control_block()
             else:
-                raise FormError(f"{self._here()} {_wrong(code, int(state[k.DETAIL]))}")
+                raise FormatError(f"{self._here()} {_wrong(code, int(state[k.DETAIL]))}")
 
     def _here(self) -> str:
         return self._file.place(self._buffer_offset + int(self._state[k.POS]))
 
-    def _read_form(self) -> None:
-        """Read the file's beginning and note what it is; leaves the walk at the first record."""
+    def _read_header(self) -> None:
+        """Read the file header, which determines the format; the walk is then at the first record."""
         state = self._state
         self._has(4)
         magic = self._bytes(4)
@@ -243,7 +243,7 @@ class CaptureSource:
         if not self._has(PCAP_HEADER_BYTES):
             raise CaptureError(f"{self._path}: ends within its file header; a pcap file fits")
         try:
-            form = pcap_form(self._bytes(PCAP_HEADER_BYTES))
+            form = pcap_format(self._bytes(PCAP_HEADER_BYTES))
         except LinkTypeError as error:
             raise CaptureError(f"{self._path}: {error}") from None
         state[k.BIG] = form.big
@@ -253,17 +253,17 @@ class CaptureSource:
         state[k.POS] += PCAP_HEADER_BYTES
 
     def _read_control_block(self) -> None:
-        """Take in the section header or interface description that the walk stands at."""
+        """Read the section header or interface description at the walk's position."""
         state = self._state
         start = self._bytes(12)
         if is_pcapng(start[:4]):
             try:
                 section = section_header(start)
                 if not self._has(section.total_bytes):
-                    raise FormError("a section header is cut short")
+                    raise FormatError("a section header is cut short")
                 check_section(self._bytes(section.total_bytes), section)
-            except FormError as error:
-                raise FormError(f"{self._here()} {error}") from None
+            except FormatError as error:
+                raise FormatError(f"{self._here()} {error}") from None
             state[k.BIG] = section.big
             state[k.INTERFACES] = 0
             state[k.POS] += section.total_bytes
@@ -273,10 +273,10 @@ class CaptureSource:
         count = int(state[k.INTERFACES])
         try:
             if count == MAX_INTERFACES:
-                raise FormError(f"a section describes more than {MAX_INTERFACES} interfaces")
+                raise FormatError(f"a section describes more than {MAX_INTERFACES} interfaces")
             link, row = interface_row(self._bytes(total), big)
-        except FormError as error:
-            raise FormError(f"{self._here()} {error}") from None
+        except FormatError as error:
+            raise FormatError(f"{self._here()} {error}") from None
         if row[k.FOREIGN]:
             self._foreign_links.add(link)
         if count == len(self._interfaces):
@@ -290,9 +290,9 @@ class CaptureSource:
         return self._buffer[pos : min(pos + count, filled)].tobytes()
 
     def _has(self, need: int) -> bool:
-        """Read until ``need`` bytes from the walk's position on are there; False when the file ends before.
+        """Read until the buffer has ``need`` bytes from the walk's position on; False if the file has fewer.
 
-        A read error ends the file too: with a frame before it that is a break, else the capture is unusable.
+        A read error is a break if a whole frame precedes it; else the capture is unusable.
         """
         state = self._state
         pos, filled = int(state[k.POS]), int(state[k.FILLED])
@@ -309,9 +309,9 @@ class CaptureSource:
             try:
                 got = self._file.readinto(self._buffer[filled:].data)
             except OSError as error:
-                raise FormError(f"{self._here()} reading fails: {_reason(error)}") from None
-            except FormError as error:
-                raise FormError(f"{self._here()} {error}") from None
+                raise FormatError(f"{self._here()} reading fails: {_reason(error)}") from None
+            except FormatError as error:
+                raise FormatError(f"{self._here()} {error}") from None
             if not got:
                 return False
             filled += got

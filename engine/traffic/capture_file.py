@@ -1,4 +1,4 @@
-"""A capture file's bytes, as they are or decompressed from gzip, in bounded memory."""
+"""The bytes of a capture file, plain or decompressed from gzip, in bounded memory."""
 
 import os
 import stat
@@ -8,17 +8,17 @@ from typing import Final, Protocol
 
 import msgspec
 
-from engine.traffic.capture_forms import GZIP, FormError
+from engine.traffic.capture_formats import GZIP, FormatError
 
 DECOMPRESSED_LIMIT: Final = 16 << 30
-"""Most bytes that a compressed capture may decompress to: gzip packs up to 1,032 bytes into one."""
+"""Limit of decompressed bytes of a capture: gzip packs up to 1,032 bytes into one."""
 
 _GZIP_BITS: Final = 31  # zlib's way to ask for a gzip header and trailer
 _COMPRESSED_BYTES: Final = 1 << 16
 
 
 class CaptureFile(msgspec.Struct, frozen=True):
-    """A capture: where it lies, and what messages call it."""
+    """A capture: its path, and its name in messages."""
 
     path: str
     name: str
@@ -28,12 +28,12 @@ class CaptureFile(msgspec.Struct, frozen=True):
 
 
 def capture_file(capture: "CaptureFile | Path | str") -> CaptureFile:
-    """A capture that is called by its path, unless it has a name."""
+    """A capture, named by its path unless it has a name."""
     return capture if isinstance(capture, CaptureFile) else CaptureFile(str(capture), str(capture))
 
 
 class CaptureBytes(Protocol):
-    """The bytes of a capture. Raises OSError, and FormError where compressed data break their format."""
+    """The bytes of a capture. Raises OSError, and FormatError where compressed data break their format."""
 
     total_bytes: int
     """Size of the file when it was opened."""
@@ -43,25 +43,25 @@ class CaptureBytes(Protocol):
         """Bytes of the file that have been read."""
 
     def readinto(self, room: memoryview) -> int:
-        """Read the next bytes into ``room``, as many as there are at once; 0 at the end."""
+        """Read some of the next bytes into ``room``; returns their number, 0 at the end."""
 
     def place(self, position: int) -> str:
-        """Where a byte that was read is, in words."""
+        """The position of a byte, for a sentence."""
 
     def rewind(self) -> None:
-        """Begin again."""
+        """Go back to the first byte."""
 
     def close(self) -> None:
         """Close the file."""
 
 
 def open_capture(capture: CaptureFile) -> CaptureBytes:
-    """Open a regular file. Raises OSError, FormError."""
+    """Open a regular file. Raises OSError, FormatError."""
     path = Path(capture.path)
     if path.is_dir():
-        raise FormError("this is a directory; a pcap or pcapng file fits")
+        raise FormatError("this is a directory; a pcap or pcapng file fits")
     if path.exists() and not path.is_file():
-        raise FormError("this is not a regular file, and a capture is read more than once; a file fits")
+        raise FormatError("this is not a regular file, and a capture is read more than once; a file fits")
     plain = _Plain(path)
     try:
         is_gzip = plain.read(len(GZIP)) == GZIP
@@ -101,7 +101,7 @@ class _Plain:
 
 
 class _Gzip:
-    """Decompresses; one member or several, zeros behind them being padding."""
+    """Decompresses gzip data of one or several members; zeros after a member are padding."""
 
     def __init__(self, file: _Plain) -> None:
         self._file = file
@@ -136,7 +136,7 @@ class _Gzip:
             if not self._within_member:
                 self._waiting = self._waiting.lstrip(b"\0")
                 if self._waiting and not GZIP.startswith(self._waiting[:2]):
-                    raise FormError("what follows the compressed data is no gzip member")
+                    raise FormatError("what follows the compressed data is no gzip member")
                 if at_end:
                     return 0
                 self._within_member = bool(self._waiting)
@@ -146,13 +146,13 @@ class _Gzip:
                 room[: len(found)] = found
                 self._decompressed += len(found)
                 if self._decompressed > DECOMPRESSED_LIMIT:
-                    raise FormError(f"decompresses to more than {DECOMPRESSED_LIMIT >> 30} GiB")
+                    raise FormatError(f"decompresses to more than {DECOMPRESSED_LIMIT >> 30} GiB")
                 return len(found)
             if at_end:
-                raise FormError("the compressed data are cut short")
+                raise FormatError("the compressed data are cut short")
 
     def _decompress(self, most: int) -> bytes:
-        """The next decompressed bytes, up to where the compressed data are damaged."""
+        """The next decompressed bytes, up to the first damage."""
         before = self._decoder.copy()
         try:
             found = self._decoder.decompress(self._waiting, most)
@@ -166,7 +166,7 @@ class _Gzip:
         return found
 
     def _before_damage(self, decoder: "zlib._Decompress", most: int) -> bytes:
-        """A byte at a time: zlib keeps back what it found in the call that failed."""
+        """Decompress byte by byte up to the damage: a call of zlib that fails returns nothing."""
         found = bytearray()
         used = 0
         try:
@@ -176,6 +176,6 @@ class _Gzip:
         except zlib.error as error:
             if not found:
                 reason = str(error).rpartition(": ")[2]
-                raise FormError(f"the compressed data are damaged ({reason})") from None
+                raise FormatError(f"the compressed data are damaged ({reason})") from None
         self._decoder, self._waiting = decoder, self._waiting[used:]
         return bytes(found)

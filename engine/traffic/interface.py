@@ -1,21 +1,20 @@
-"""A live network interface as a source of frames: libpcap's buffer, and the clock of what arrives."""
+"""A live network interface as a source of frames: libpcap's buffer, and the time of arrivals."""
 
 import time
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
 
 from engine.scenario.values import one_line
 from engine.traffic import interface_kernels as k
-from engine.traffic.batch import MAX_CAPTURED_BYTES, Filled, FrameBatch
+from engine.traffic.batch import MAX_CAPTURED_BYTES, Filled, FrameBatch, byte_time_ns
 from engine.traffic.libpcap import InterfaceError, OpenInterface
 
 DELAY_NS: Final = 30_000_000
-"""Frames arrive in the model so long after they did at the interface.
+"""Delay of a frame's arrival in the model after its arrival at the interface.
 
-The kernel hands over a block of frames when it is full or ``_HAND_OVER_MS`` old, so what is younger may be
-unknown yet; with the delay each frame is known before the simulated time at which it arrives.
+The kernel hands over a block of frames when it is full or ``_HAND_OVER_MS`` old. With the delay each frame is
+known before the simulated time at which it arrives.
 """
 
 _HAND_OVER_MS: Final = 10
@@ -23,19 +22,18 @@ _BEHIND_NS: Final = 1_000_000_000
 KERNEL_LIMIT_BYTES: Final = 64 << 20
 WAITING_LIMIT_FRAMES: Final = 131_072
 WAITING_LIMIT_BYTES: Final = 32 << 20
-_RATE_DENOMINATOR: Final = 10**6
 _WRAP: Final = 1 << 32
 
 
 class InterfaceSource:
-    """The frames that a network interface receives, for one adapter, at the times the kernel stamped on them.
+    """The frames that a network interface receives, for one adapter, at the kernel's timestamps.
 
-    Simulated time is the wall's, ``DELAY_NS`` later. When the model gave up time it can't make up for, or the
-    system's clock was set, what waits follows at once. What the system drops is in ``counters``. Memory is
+    Simulated time is wall time plus ``DELAY_NS``. When the model has skipped time, or the system's clock was
+    set, frames that wait arrive at once. ``counters`` has the frames that the system dropped. Memory is
     bounded: ``kernel_bytes`` in the kernel, 36 MiB here.
 
-    Raises InterfaceError: no libpcap, no such interface, not Ethernet, no right to capture. When the
-    interface goes away the source ends, and ``broken`` says so.
+    Raises InterfaceError: no libpcap, no such interface, not Ethernet, no permission to capture. When the
+    interface disappears the source ends, and ``broken`` has the reason.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class InterfaceSource:
         room = self._room
         room[k.FRAME_ROOM], room[k.BYTE_ROOM] = WAITING_LIMIT_FRAMES, WAITING_LIMIT_BYTES
         room[k.ADDRESS] = self._bytes.ctypes.data
-        byte_ns = _byte_ns(link_gbps)
+        byte_ns = byte_time_ns(link_gbps)
         room[k.NUMERATOR], room[k.DENOMINATOR] = byte_ns.numerator, byte_ns.denominator
         self._interface = OpenInterface(
             self.name,
@@ -78,16 +76,16 @@ class InterfaceSource:
 
     @property
     def skipped_ns(self) -> int:
-        """Nothing: simulated time goes on with the wall's, whether frames come or not."""
+        """Always 0: simulated time follows wall time, with or without frames."""
         return 0
 
     @property
     def broken(self) -> str | None:
-        """The sentence that says why no more frames come, once that is so."""
+        """Why no more frames arrive, in a sentence, once the interface has failed."""
         return self._broken
 
     def counters(self) -> dict[str, int]:
-        """What the system received for us, and dropped, since the start (``ndis.counters.INTERFACE``)."""
+        """Frames that the system received and dropped, since the start (``ndis.counters.INTERFACE``)."""
         self._begin()
         now = None if self._ended else self._interface.counters()
         if now is not None:
@@ -121,23 +119,23 @@ class InterfaceSource:
         return Filled(int(room[k.FRAMES]), None if self._ended else until_ns)
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Let the link have another speed from the next frame on; the last one keeps its time."""
+        """Change the link's speed from the next frame on; the last frame keeps its end."""
         if adapter != self._adapter:
             return
         room = self._room
-        byte_ns = _byte_ns(link_gbps)
+        byte_ns = byte_time_ns(link_gbps)
         room[k.END_PART] = int(room[k.END_PART]) * byte_ns.denominator // int(room[k.DENOMINATOR])
         room[k.NUMERATOR], room[k.DENOMINATOR] = byte_ns.numerator, byte_ns.denominator
 
     def close(self) -> None:
-        """Let go of the interface."""
+        """Close the interface."""
         if not self._ended:
             self.counters()
         self._ended = True
         self._interface.close()
 
     def _begin(self) -> None:
-        """Leave out what came before simulated time began: while workers started, say."""
+        """Discard frames that arrived before simulated time started, as while workers started."""
         if self._begun:
             return
         self._begun = True
@@ -148,9 +146,9 @@ class InterfaceSource:
             self._counted = self._interface.counters() or self._counted
 
     def _keep_clock(self, until_ns: int) -> None:
-        """See to it that what arrives now is due ``DELAY_NS`` after the time that is asked for.
+        """Adjust the clock: a frame that arrives now is due ``DELAY_NS`` after ``until_ns``.
 
-        Later by up to a second: the model is behind and makes up for it. Beyond that it has given up time
+        A model that is up to a second behind catches up. Beyond that it has skipped time
         (``engine.service.live``), or the system's clock was set.
         """
         room = self._room
@@ -163,7 +161,7 @@ class InterfaceSource:
 
     @property
     def _half_given(self) -> bool:
-        """Whether half of the waiting room, or all that is in it, is of no more use."""
+        """Whether the used frames take half of the buffer, or are all that it holds."""
         room = self._room
         given, waiting = int(room[k.GIVEN]), int(room[k.WAITING])
         if given == waiting:
@@ -172,7 +170,7 @@ class InterfaceSource:
         return 2 * given >= WAITING_LIMIT_FRAMES or 2 * given_bytes >= WAITING_LIMIT_BYTES
 
     def _read(self) -> bool:
-        """Take in what the kernel has, as far as there is room; whether there may be more."""
+        """Read frames from the kernel while there is room; returns whether there may be more."""
         room = self._room
         if self._half_given:
             k.move_up(room, self._bytes)
@@ -190,7 +188,3 @@ class InterfaceSource:
                 self._broken = f"{error}; no more frames come from it"
                 self.close()
         return False
-
-
-def _byte_ns(link_gbps: float) -> Fraction:
-    return 8 / Fraction(str(link_gbps)).limit_denominator(_RATE_DENOMINATOR)

@@ -1,8 +1,8 @@
-"""libpcap's functions, as far as reading a live interface needs them, over ctypes.
+"""The functions of libpcap that reading a live interface needs, called through ctypes.
 
-Bindings hand each frame to Python; here libpcap calls a compiled kernel for each instead, so all that is
-needed of it are these dozen functions, whose interface has been the same since 1.5 (2013). The library is the
-system's own, and is loaded when an interface is opened.
+Bindings pass each frame to Python; here libpcap calls a compiled kernel for each. So a dozen functions
+suffice; their interface has not changed since 1.5 (2013). The library is the system's, loaded when an
+interface is opened.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ ETHERNET: Final = 1
 _ERROR_BYTES: Final = 256
 _NANOSECONDS: Final = 1
 
-# What ``pcap_activate`` returns (pcap/pcap.h).
+# Results of ``pcap_activate`` (pcap/pcap.h).
 _NO_SUCH_DEVICE: Final = -5
 _NOT_SUPPORTED: Final = -7
 _NO_PERMISSION: Final = -8
@@ -36,12 +36,12 @@ class _Statistics(ctypes.Structure):
         ("received", ctypes.c_uint),
         ("dropped", ctypes.c_uint),
         ("interface_dropped", ctypes.c_uint),
-        ("captured", ctypes.c_uint),  # Windows only; room for it hurts nobody
+        ("captured", ctypes.c_uint),  # Windows only
     )
 
 
 def _load() -> Any:
-    """The library with the types of what is called. Raises InterfaceError."""
+    """Load the library and declare its functions. Raises InterfaceError."""
     if sys.platform == "win32" or ctypes.sizeof(ctypes.c_void_p) != 8:
         raise InterfaceError("--interface: reading a live interface needs libpcap on 64-bit Linux or macOS")
     name = ctypes.util.find_library("pcap")
@@ -75,8 +75,8 @@ def _load() -> Any:
 class OpenInterface:
     """An interface open for reading, without ever waiting for a frame. Raises InterfaceError.
 
-    ``nanoseconds`` says what the fraction of its timestamps is in (else microseconds). Frames that the
-    machine itself sends are left out, where the system can tell them apart.
+    ``nanoseconds``: its timestamps have nanoseconds, else microseconds. Frames that this machine sends are
+    left out, where the system can tell them apart.
     """
 
     def __init__(
@@ -108,30 +108,30 @@ class OpenInterface:
             raise
 
     def dispatch(self, frames: int, callback: int, state: int) -> int:
-        """Have the kernel at address ``callback`` called, with ``state``, for at most ``frames`` that wait.
+        """Call the kernel at address ``callback``, with ``state``, for at most ``frames`` frames that wait.
 
-        Returns how many there were. Raises InterfaceError when the interface can't be read any more.
+        Returns their number. Raises InterfaceError when the interface can't be read any more.
         """
         count: int = self._library.pcap_dispatch(self._handle, frames, callback, state)
         if count < 0:
-            raise InterfaceError(f"{self._name}: {self._said()}")
+            raise InterfaceError(f"{self._name}: {self._last_error()}")
         return count
 
     def counters(self) -> tuple[int, int, int] | None:
         """Frames received, dropped for want of room, and dropped by the interface, as 32-bit counters that
-        wrap; None when the system does not tell."""
+        wrap; None if the system does not count."""
         counted = _Statistics()
         if self._handle is None or self._library.pcap_stats(self._handle, ctypes.byref(counted)) != 0:
             return None
         return counted.received, counted.dropped, counted.interface_dropped
 
     def close(self) -> None:
-        """Let go of the interface; again does nothing."""
+        """Close the interface; a second call does nothing."""
         handle, self._handle = self._handle, None
         if handle is not None:
             self._library.pcap_close(handle)
 
-    def _said(self) -> str:
+    def _last_error(self) -> str:
         return _text(self._library.pcap_geterr(self._handle))
 
     def _why_not(self, status: int) -> str:
@@ -143,7 +143,7 @@ class OpenInterface:
             return f"{where}: there is no such interface; {_fitting()} fits"
         if status == _NOT_UP:
             return f"{where}: is down; bring it up first (ip link set {self._name} up)"
-        said = self._said() or _text(self._library.pcap_statustostr(status))
+        said = self._last_error() or _text(self._library.pcap_statustostr(status))
         return f"{where}: {said}"
 
 

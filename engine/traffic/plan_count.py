@@ -1,4 +1,4 @@
-"""What a source holds, counted for a plan: frames, bytes and bursts by destination, in bounded memory."""
+"""Count a source's frames, bytes and bursts by destination, for a plan, in bounded memory."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,10 +12,10 @@ from engine.traffic import plan_kernels as k
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch, Source
 
 MAX_DESTINATIONS = 1 << 20
-"""Most pairs of MAC and VLAN counted at a time; beyond that the least seen are forgotten, with a note."""
+"""Limit of pairs of MAC and VLAN counted at a time; beyond it the rarest are forgotten, with a note."""
 
 MAX_FOLLOWED: Final = 1 << 16
-"""MACs whose bursts are followed: the first so many that are seen."""
+"""Limit of MACs whose bursts are followed: the first ones."""
 
 MIN_FRAME_BYTES_LIMIT: Final = 1518
 MAX_FRAME_BYTES_LIMIT: Final = 65_535
@@ -34,13 +34,13 @@ _Columns = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArr
 
 @dataclass(frozen=True)
 class Load:
-    """What a queue or a filter would have taken."""
+    """The frames and bytes that a queue or filter would take."""
 
     frames: int
     wire_bytes: int
 
     def cycles(self, cost: CpuSpec) -> float:
-        """What serving it costs a processor, interrupts and DPCs aside."""
+        """The cycles for serving it, without interrupts and DPCs."""
         return self.frames * cost.cycles_per_frame + self.wire_bytes * cost.cycles_per_byte
 
     def __str__(self) -> str:
@@ -48,12 +48,12 @@ class Load:
 
 
 def total(loads: list[Load]) -> Load:
-    """All of them together."""
+    """The sum of loads."""
     return Load(sum(load.frames for load in loads), sum(load.wire_bytes for load in loads))
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class TrafficCount:
     """The count of a whole source. ``keys`` (n,) uint64 are MAC << 12 | VLAN (0: untagged); ``others``
     passed the port checks but have no unicast destination; ``forgotten`` frames are among them.
 
@@ -71,8 +71,8 @@ class Seen:
     others_peak: int
 
 
-def count(source: Source, cost: CpuSpec) -> Seen:
-    """Read ``source`` to its end; what it raises passes. ``cost`` says how long serving a frame takes."""
+def count(source: Source, cost: CpuSpec) -> TrafficCount:
+    """Count ``source`` to its end; its exceptions pass. ``cost`` gives the time of serving a frame."""
     # 16 bytes more than the batch may use: destination and tag are gathered in words that may overhang.
     data = np.zeros(_BATCH_BYTES + 16, np.uint8)
     batch = FrameBatch(
@@ -85,7 +85,7 @@ def count(source: Source, cost: CpuSpec) -> Seen:
     )
     words8: NDArray[np.uint64] = np.ndarray((_BATCH_BYTES + 1,), ">u8", data, strides=(1,))
     words4: NDArray[np.uint32] = np.ndarray((_BATCH_BYTES + 1,), ">u4", data, offset=12, strides=(1,))
-    tally = _Tally()
+    tally = _DestinationCounts()
     bursts = _Bursts(cost)
     longest = MIN_FRAME_BYTES_LIMIT
     next_ns: int | None = 0
@@ -114,7 +114,7 @@ def count(source: Source, cost: CpuSpec) -> Seen:
     group_rows = fitting & ~unicast
     of_groups = Load(int(tally.frames[group_rows].sum()), int(tally.wire_bytes[group_rows].sum()))
     peaks = bursts.peaks()
-    return Seen(
+    return TrafficCount(
         *_by_key(tally, unicast),
         others=total([of_groups, tally.forgotten]),
         forgotten=tally.forgotten.frames,
@@ -125,7 +125,7 @@ def count(source: Source, cost: CpuSpec) -> Seen:
 
 
 class _Bursts:
-    """How many frames of each destination MAC would have waited at once, at most."""
+    """The most frames of each destination MAC that would wait at once."""
 
     def __init__(self, cost: CpuSpec) -> None:
         self._cost = cost
@@ -149,15 +149,15 @@ class _Bursts:
         )
 
     def peaks(self) -> dict[int, int]:
-        """The most that waited at once, by MAC."""
+        """The most frames that waited at once, by MAC."""
         taken = self._rows[self._rows[:, k.KEY] != 0]
         return dict(zip((taken[:, k.KEY] - 1).tolist(), taken[:, k.PEAK].tolist(), strict=True))
 
 
-class _Tally:
-    """Frames and bytes by destination, and by captured length where that decides whether they count.
+class _DestinationCounts:
+    """Frames and bytes by destination, and by captured length where the count depends on it.
 
-    Columns are sorted by (key, captured) after ``merge``; ``captured`` is 0 for frames that count for sure.
+    Columns are sorted by (key, captured) after ``merge``; ``captured`` is 0 for frames that count anyway.
     """
 
     def __init__(self) -> None:
@@ -178,7 +178,7 @@ class _Tally:
             self.merge()
 
     def merge(self) -> None:
-        """Bring what was added into the columns, and those under their bound."""
+        """Merge the added rows into the columns, and cut these to their limit."""
         columns = zip((self.keys, self.captured, self.frames, self.wire_bytes), *self._pending, strict=True)
         keys, captured, frames, wire_bytes = _reduced(*(np.concatenate(column) for column in columns))
         self._pending = []
@@ -214,7 +214,7 @@ def _reduced(
 
 
 def _by_key(
-    tally: _Tally, rows: NDArray[np.bool_]
+    tally: _DestinationCounts, rows: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
     keys = tally.keys[rows]
     merged = _reduced(keys, np.zeros(len(keys), np.int64), tally.frames[rows], tally.wire_bytes[rows])

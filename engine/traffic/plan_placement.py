@@ -8,18 +8,18 @@ from engine.scenario.model import HostSpec
 
 MAX_BUFFERS: Final = 65_536
 MAX_BUFFER_BYTES: Final = 64 * 1024 * 1024
-"""What all receive buffers of a plan should take at most, so that it runs where shared memory is small."""
+"""Limit of memory for all receive buffers of a plan, so that it runs where shared memory is small."""
 
 MARGIN: Final = 2
-"""Buffers for so many times the frames that would wait at once: a DPC holds what it works on to its end, and
-a processor that serves several queues lets each wait for the others."""
+"""Buffers per frame that would wait at once: a DPC holds its buffers to its end, and a processor that serves
+several queues lets each wait for the others."""
 
 _LEAST, _MOST = 16, 4096
 _LEAST_OF_DEFAULT, _MOST_OF_DEFAULT = 64, 8192
 
 
 class NoProcessorError(ValueError):
-    """None is left to choose from; a sentence that says what left none."""
+    """No processor is eligible; the message is the reason, in a sentence."""
 
 
 def home(host: HostSpec, numa_node: int) -> list[int]:

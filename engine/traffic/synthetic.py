@@ -1,7 +1,6 @@
 """Synthetic traffic: the mixes of a scenario as real Ethernet frames, IPv4 and UDP inside.
 
-Frame i of a mix, its flow, size and timestamp since the source began, is a function of (seed, mix index, i)
-alone. A frame's
+Frame i of a mix, with its flow, size and timestamp, is a function of (seed, mix index, i) alone. A frame's
 payload begins with its flow's sequence number, 8 bytes big-endian; after it, byte k of the frame is
 k mod 256.
 """
@@ -108,7 +107,7 @@ class SyntheticSource:
 
     @property
     def skipped_ns(self) -> int:
-        """Always 0: a mix keeps the gaps its rate makes."""
+        """Always 0: the gaps of a mix follow from its rate."""
         return 0
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
@@ -139,17 +138,17 @@ class SyntheticSource:
         return {int(lane[k.LANE_ADAPTER]): _wire_free(lane) for lane in self._lanes}
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Let an adapter's link have another speed from the next frame on; the last one keeps its time."""
+        """Change the speed of an adapter's link from the next frame on; the last frame keeps its end."""
         for lane in self._lanes:
             if lane[k.LANE_ADAPTER] == adapter:
                 _set_link(lane, link_gbps, _wire_free(lane))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to close."""
 
 
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
-    """Fill in how long a byte takes on a lane, and when its wire is free."""
+    """Set the time of a byte on a lane, and when its wire is free."""
     byte_ns = byte_time_ns(link_gbps)
     lane[k.BYTE_NS] = byte_ns.numerator
     lane[k.BYTE_PARTS] = byte_ns.denominator

@@ -1,8 +1,8 @@
-"""Teams: a source whose frames for a team come in on its members, each over the member's own wire.
+"""Teams: a source whose frames for a team arrive on its members, each over the member's own wire.
 
-Sum of queues (switch independent with Hyper-V port or dynamic distribution): the switch outside knows a VM's
-MAC on one member only, that of the VM's port, so all of its frames come in there. Min of queues (every other
-combination): the switch outside spreads flows over the members by their addresses.
+Sum of queues (switch independent with Hyper-V port or dynamic distribution): the physical switch knows a VM's
+MAC on one member only, that of the VM's port, so all of its frames arrive there. Min of queues (every other
+combination): the physical switch spreads flows over the members by their addresses.
 """
 
 import math
@@ -35,13 +35,13 @@ class Reader(Protocol):
         """Simulated time cut out of gaps."""
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
-        """As of a ``Source``."""
+        """See ``Source``."""
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Another speed for an adapter's link."""
+        """Change the speed of an adapter's link."""
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close files."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class TeamSource:
     """The frames of a source, those for teams spread over their members.
 
     ``open_reader`` opens it, with teams' frames under ``team_index`` and without a wire of their own. Each
-    member has a reader of its own, so that it can be as far behind as its wire is, in bounded memory; one
-    more has what is for no team, where ``beside`` says there is any. Frames are in order of arrival, ties by
+    member has its own reader, so that it can lag as far behind as its wire does, in bounded memory; with
+    ``beside`` one more reads the frames for no team. Frames are in order of arrival, ties by
     member. ``wire_free`` has, by adapter, the exact ns at which the last frame before these ends.
     """
 
@@ -139,7 +139,7 @@ class TeamSource:
 
     @property
     def skipped_ns(self) -> int:
-        """Simulated time cut out of gaps so far, by the reader that has come least far."""
+        """Simulated time cut out of gaps so far, by the reader that has read least."""
         going_on = [r for r, ns in zip(self.readers, self._unknown_ns, strict=True) if ns < _NEVER_NS]
         return min(reader.skipped_ns for reader in going_on or self.readers)
 
@@ -180,7 +180,7 @@ class TeamSource:
         return free
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Let an adapter's link have another speed, from the frames on that are not read ahead yet."""
+        """Change the speed of an adapter's link, from the first frame on that was not read ahead."""
         for lane in self._lanes:
             if lane[k.TAKES] != k.ALL_BELOW and lane[k.GIVES] == adapter:
                 _set_link(lane, link_gbps, _wire_free(lane))
@@ -188,18 +188,18 @@ class TeamSource:
             reader.set_link(adapter, link_gbps)
 
     def close(self) -> None:
-        """Let go of the readers."""
+        """Close the readers."""
         for reader in self.readers:
             reader.close()
 
     @property
     def _adapters(self) -> int:
-        """How many adapters the host has."""
+        """The number of adapters of the host."""
         takes = [int(lane[k.TAKES]) for lane in self._lanes if lane[k.TAKES] != k.ALL_BELOW]
         return min(takes)
 
     def _read(self, number: int, until_ns: int) -> None:
-        """Let a lane have frames that wait, or know that none comes before ``until_ns``."""
+        """Read frames for a lane, until one waits or none can arrive before ``until_ns``."""
         lane, rooms, ports = self._lanes[number], self._rooms, self._ports[number]
         room = FrameBatch(
             rooms.data[number], rooms.offset[number], rooms.captured[number],
@@ -214,16 +214,16 @@ class TeamSource:
             self._unknown_ns[number] = self._next_ns(number, filled)
 
     def _next_ns(self, number: int, filled: Filled) -> int:
-        """A time before which a lane's reader brings it no further frame, after what it filled last.
+        """A time before which no further frame of a lane's reader arrives, after the last ``fill``.
 
-        A reader that has ended has nothing more to be awaited, whatever its wire still carries.
+        A reader that has ended has no further frame, even if its wire is still busy.
         """
         wire_free_ns = int(self._lanes[number, k.END_NS])
         return _NEVER_NS if filled.next_ns is None else max(filled.next_ns, wire_free_ns)
 
 
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
-    """Fill in how long a byte takes on a member's wire, and when that is free."""
+    """Set the time of a byte on a member's wire, and when that is free."""
     byte_ns = byte_time_ns(link_gbps)
     lane[k.NUMERATOR] = byte_ns.numerator
     lane[k.DENOMINATOR] = byte_ns.denominator
@@ -238,9 +238,8 @@ def _wire_free(lane: NDArray[np.int64]) -> Fraction:
 class TeamCapture(TeamSource):
     """The frames of a capture file, spread over the members of a team; otherwise as ``CaptureSource``.
 
-    Every member reads the file for itself. A timestamp that goes back delays no
-    other member's frames, so each reads on to its own next frame, wherever in the file that is. Raises
-    CaptureError.
+    Every member reads the file for itself: a timestamp that goes back must not delay other members' frames,
+    so each reads on to its own next frame. Raises CaptureError.
     """
 
     _in_order = False
@@ -268,7 +267,7 @@ class TeamCapture(TeamSource):
         super().__init__(scenario, [team], opened)
 
     def _next_ns(self, number: int, filled: Filled) -> int:
-        """As of any team; a member to which a whole pass over the file brought no frame is sent none."""
+        """See ``TeamSource``; a member that got no frame in a whole pass over the file gets none."""
         lane, passes = self._lanes[number], self._readers[number].passes
         if lane[k.COUNT]:
             self._pass_of_last_frame[number] = passes
@@ -277,12 +276,12 @@ class TeamCapture(TeamSource):
 
     @property
     def broken(self) -> str | None:
-        """The sentence that says what is wrong after the last frame, once the source has ended there."""
+        """Where and why the capture breaks, in a sentence, once the source has ended there."""
         return next((reader.broken for reader in self._readers if reader.broken is not None), None)
 
     @property
     def skipped_frames(self) -> int:
-        """Frames left out so far, by the member that has come farthest."""
+        """Frames left out so far, by the member that has read farthest."""
         return max(reader.skipped_frames for reader in self._readers)
 
     @property

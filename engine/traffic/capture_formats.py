@@ -1,4 +1,4 @@
-"""What a capture file says about itself: the pcap header, pcapng section headers and interfaces."""
+"""The headers of capture files: the pcap header, pcapng section headers and interface descriptions."""
 
 import struct
 from collections.abc import Iterable
@@ -14,27 +14,27 @@ ETHERNET = 1
 """LINKTYPE_ETHERNET, the only link type an adapter of this model receives."""
 
 GZIP = b"\x1f\x8b"
-"""What gzip data begin with."""
+"""The first bytes of gzip data."""
 
 MAX_INTERFACES = 65_536
-"""Most interfaces of one pcapng section."""
+"""Limit of interfaces in a pcapng section."""
 
 PCAP_HEADER_BYTES = 24
 SECTION_HEADER_BYTES = 28
 _INTERFACE_BYTES = 20
-_LINK_TYPE_MASK = 0x03FFFFFF  # the other bits say whether frames end in an FCS
+_LINK_TYPE_MASK = 0x03FFFFFF  # the other bits: whether frames end in an FCS
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _MICROSECONDS, _NANOSECONDS, _KUZNETZOV = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
-_LEAST_TEXT = 4  # characters that are no chance
+_LEAST_TEXT = 4  # characters; fewer may be a coincidence
 _OPTION_END, _OPTION_RESOLUTION, _OPTION_OFFSET = 0, 9, 14
 
 
-class FormError(Exception):
-    """A header or block breaks its format's rules; the message says which, without the file's name."""
+class FormatError(Exception):
+    """A header or block that breaks the rules of its format; the message does not name the file."""
 
 
 class LinkTypeError(Exception):
-    """Frames of the file are not Ethernet but of ``link``."""
+    """The frames of the file are of link type ``link``, not Ethernet."""
 
     def __init__(self, link: int) -> None:
         super().__init__(no_ethernet([link]))
@@ -75,17 +75,17 @@ _LINK_TYPES = {
     253: "Linux netlink messages",
     276: "Linux cooked, as `tcpdump -i any` writes it",
 }
-"""What frames of a link type are called; numbers: https://www.tcpdump.org/linktypes.html."""
+"""Names of link types; numbers: https://www.tcpdump.org/linktypes.html."""
 
 
 def link_type(link: int) -> str:
-    """A link type in words, and its number."""
+    """A link type's name and number."""
     words = _LINK_TYPES.get(link)
     return f"link type {link}" if words is None else f"{words} (link type {link})"
 
 
 def no_ethernet(links: Iterable[int]) -> str:
-    """What is wrong with a capture that has frames of these link types only."""
+    """The sentence for a capture that has only frames of these link types."""
     return (
         f"holds no Ethernet frame but {' and '.join(map(link_type, sorted(links)))}; an Ethernet capture fits"
     )
@@ -106,7 +106,7 @@ _OTHER_FILES = {
 
 
 def not_a_capture(start: bytes) -> str:
-    """What a file is that begins with these bytes and is neither pcap nor pcapng."""
+    """The sentence for a file with these first bytes that is neither pcap nor pcapng."""
     if not start:
         return "is empty; a pcap or pcapng file fits"
     known = next((words for magic, words in _OTHER_FILES.items() if start.startswith(magic)), "")
@@ -119,8 +119,8 @@ def not_a_capture(start: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class PcapForm:
-    """How the records of a pcap file are written; the fields are those of the walk's state."""
+class PcapFormat:
+    """The record format of a pcap file, as columns of the walk's state."""
 
     big: bool
     header_bytes: int
@@ -137,23 +137,23 @@ class Section:
 
 
 def is_pcapng(magic: bytes) -> bool:
-    """Whether a file that begins with these 4 bytes is a pcapng file, or nothing we know."""
+    """Whether these 4 bytes begin a pcapng file."""
     return magic == b"\n\r\r\n"
 
 
 def is_pcap(magic: bytes) -> bool:
-    """Whether a file that begins with these 4 bytes is a pcap file of any kind."""
+    """Whether these 4 bytes begin a pcap file of any kind."""
     known = (_MICROSECONDS, _NANOSECONDS, _KUZNETZOV)
     return int.from_bytes(magic, "big") in known or int.from_bytes(magic, "little") in known
 
 
 def is_capture(start: bytes) -> bool:
-    """Whether a file that begins with these bytes may be a capture, plain or compressed with gzip."""
+    """Whether these bytes may begin a capture, plain or compressed with gzip."""
     return is_pcap(start[:4]) or is_pcapng(start[:4]) or start[:2] == GZIP
 
 
-def pcap_form(header: bytes) -> PcapForm:
-    """Read a 24-byte pcap file header whose magic ``is_pcap``; versions are judged as libpcap does."""
+def pcap_format(header: bytes) -> PcapFormat:
+    """Read a 24-byte pcap file header whose magic ``is_pcap``; accepted versions are those of libpcap."""
     big = int.from_bytes(header[:4], "big") in (_MICROSECONDS, _NANOSECONDS, _KUZNETZOV)
     magic, major, minor, _, _, _, link = struct.unpack(">IHHIIII" if big else "<IHHIIII", header)
     if (major, minor) == (543, 0) or (major == 2 and minor < 3):
@@ -163,10 +163,10 @@ def pcap_form(header: bytes) -> PcapForm:
     elif (major, minor) == (2, 4):
         lengths = k.IN_ORDER
     else:
-        raise FormError(f"is a pcap file of version {major}.{minor}; 2.0 to 2.4 and 543.0 fit")
+        raise FormatError(f"is a pcap file of version {major}.{minor}; 2.0 to 2.4 and 543.0 fit")
     if link & _LINK_TYPE_MASK != ETHERNET:
         raise LinkTypeError(link & _LINK_TYPE_MASK)
-    return PcapForm(
+    return PcapFormat(
         big=big,
         header_bytes=24 if magic == _KUZNETZOV else 16,
         tick_ns=1 if magic == _NANOSECONDS else 1000,
@@ -181,32 +181,31 @@ def section_header(start: bytes) -> Section:
     elif int.from_bytes(start[8:12], "little") == _BYTE_ORDER_MAGIC:
         big = False
     else:
-        raise FormError(f"a section header has the byte-order magic {start[8:12].hex(' ')}")
+        raise FormatError(f"a section header has the byte-order magic {start[8:12].hex(' ')}")
     total = int.from_bytes(start[4:8], "big" if big else "little")
     if total < SECTION_HEADER_BYTES or total % 4 or total > k.MAX_BLOCK_BYTES:
-        raise FormError(f"a section header claims a length of {total} bytes")
+        raise FormatError(f"a section header claims a length of {total} bytes")
     return Section(big, total)
 
 
 def check_section(block: bytes, section: Section) -> None:
-    """Hold a whole section header block against its own trailer and the versions known."""
+    """Check the trailer and the version of a whole section header block."""
     order = ">" if section.big else "<"
     major, minor = struct.unpack_from(order + "HH", block, 12)
     (trailer,) = struct.unpack_from(order + "I", block, section.total_bytes - 4)
     if trailer != section.total_bytes:
-        raise FormError(f"a section header of {section.total_bytes} bytes ends saying {trailer}")
+        raise FormatError(f"a section header of {section.total_bytes} bytes ends saying {trailer}")
     if major != 1 or minor not in (0, 2):
-        raise FormError(f"a section is of pcapng version {major}.{minor}; 1.0 and 1.2 fit")
+        raise FormatError(f"a section is of pcapng version {major}.{minor}; 1.0 and 1.2 fit")
 
 
 def interface_row(block: bytes, big: bool) -> tuple[int, NDArray[np.uint64]]:
-    """The link type and the interface table's row for a whole interface description block.
+    """The link type, and the row of the interface table, of a whole interface description block.
 
-    Options are read as far as they are well formed; what follows the first broken one is ignored, and
-    so is a time option of the wrong length.
+    Options after the first malformed one are ignored, and so is a time option of the wrong length.
     """
     if len(block) < _INTERFACE_BYTES:
-        raise FormError(f"an interface description of {len(block)} bytes is too short")
+        raise FormatError(f"an interface description of {len(block)} bytes is too short")
     order = ">" if big else "<"
     link, _, snaplen = struct.unpack_from(order + "HHI", block, 8)
     resolution, offset_s = 6, 0
