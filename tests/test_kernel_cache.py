@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from engine.file_lock import try_lock
+from engine.files import try_lock
 from engine.kernels import cache as kernel_cache
 from engine.kernels import prepare as kernels
 
@@ -158,7 +158,7 @@ def test_a_process_that_is_killed_while_it_compiles_delays_no_other(
 ) -> None:
     hold = f"""
 import sys
-from engine.file_lock import try_lock
+from engine.files import try_lock
 file = open({str(tmp_path / "compiling")!r}, "ab")
 print(try_lock(file), flush=True)
 sys.stdin.read()

@@ -13,7 +13,7 @@ from engine.bus.messages import Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording import Recording
 from engine.telemetry.stats import Stats
 from engine.view.rates import WINDOW_NS
 from vmqtui.state.archive import EVENTS

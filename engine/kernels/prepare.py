@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from engine.file_lock import try_lock
+from engine.files import try_lock
 from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, REFUSED, complete, faults, forget_old
 
 MODULES: Final = (

@@ -16,11 +16,11 @@ import numpy as np
 import psutil
 
 from engine.counted import counted
+from engine.files import own_directory
 from engine.kernels.layout import batch_frames_for
 from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
 from engine.service.replay import replay
 from engine.service.sources import CaptureFrames
-from engine.temporary import own_directory
 
 REPLAY_FRAMES: Final = 1 << 21
 REPLAY_RUNS: Final = 3

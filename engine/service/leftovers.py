@@ -1,7 +1,7 @@
 """Files left by killed processes: announcements, shared memory, temporary directories.
 
 The shared memory and sockets of a killed engine are removed by its other processes, unless those are killed
-too. ``engine.temporary`` knows which are in use. On systems that don't show shared memory as files, engines
+too. ``engine.files`` knows which are in use. On systems that don't show shared memory as files, engines
 list theirs in the runtime directory.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 
 from engine.bus.discovery import left_behind, process_lives, runtime_directory
 from engine.dataplane.memory import SHOWN_IN
-from engine.temporary import OWN_NAME, is_held, places
+from engine.files import OWN_NAME, is_held, places
 
 _LISTED: Final = "memory-"
 _YOUNG_S: Final = 60.0

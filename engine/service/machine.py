@@ -29,9 +29,8 @@ from engine.service.balancing import BalancerDriver
 from engine.service.drop_episodes import DropEpisodes
 from engine.service.sources import ActiveSource
 from engine.telemetry.config import Config
-from engine.telemetry.describe import config_of
 from engine.telemetry.events import Event
-from engine.telemetry.snapshot import AdapterRows, stats_of
+from engine.telemetry.snapshot import AdapterRows, config_of, stats_of
 from engine.telemetry.stats import Stats
 from engine.workers.conductor import Conductor
 from engine.workers.rounds import Rounds

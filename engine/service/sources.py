@@ -22,9 +22,9 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from engine.files import own_directory
 from engine.ndis.effects import SetLink, SetTraffic
 from engine.scenario.values import one_line
-from engine.temporary import own_directory
 from engine.traffic.batch import LiveSource
 from engine.traffic.capture import CaptureError
 from engine.traffic.capture_formats import is_capture

@@ -1,4 +1,4 @@
-"""Facts for people: snapshots of counters, the configuration, events, rates and reports.
+"""Telemetry messages (stats, config, events, summaries), how they are made, packed and recorded.
 
-Not here: how they travel (``bus``) or how they are drawn (``vmqtui``).
+Not here: how they are sent (``bus``) or drawn (``vmqtui``).
 """

@@ -1,6 +1,6 @@
-"""How much a message of telemetry may hold, and of its numbers which.
+"""Bounds of telemetry messages: rows, columns, characters and numbers.
 
-Readers check it while they decode, whoever wrote the message.
+Readers check them while they decode a message.
 """
 
 from typing import Annotated, Final
@@ -13,17 +13,17 @@ NAME_CHARACTERS: Final = 1024
 WORDS_CHARACTERS: Final = 16_384
 MAX_COLUMNS: Final = 256
 MAX_KEYS: Final = 256
-"""Of a map of a reading or of a configuration: fields, also those that this version does not know."""
+"""Keys of a map in a reading or a configuration, including fields that this version does not know."""
 MAX_PORTS: Final = 1 << 17
 MAX_TOP_PAIRS: Final = 1024
 MAX_CELLS: Final = 1 << 20
 """Of all columns of a stats message; a cell takes 40 bytes once it is decoded."""
 MAX_QUEUE_ROWS: Final = MAX_HOST_QUEUES
-"""Queues of all adapters: a dashboard makes 40,000 rows a second of them."""
+"""Queues of all adapters: a dashboard builds 40,000 rows a second."""
 MAX_FILTER_ROWS: Final = 1 << 18
 MAX_PORT_ROWS: Final = 1 << 18
 SETTINGS_LIMIT_BYTES: Final = 1 << 16
-"""Of the processors' model, and of the balancer: their values may be anything."""
+"""Of the settings of the processor model, and of the balancer, whose values may be anything."""
 MAX_NANOSECONDS: Final = (1 << 63) - 1
 """The year 2262, as Unix time."""
 MAX_NUMBER: Final = 10**12

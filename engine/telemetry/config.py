@@ -21,12 +21,12 @@ Vlan = int | Literal["untagged"] | None
 
 
 class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One queue as it stands. ``buffers`` is what it suggested, ``total_buffers`` in stats what it got.
+    """One queue. ``buffers`` is the number it suggested, ``total_buffers`` in stats the number it got.
 
-    ``guest_memory``: its frames are split, the part behind ``lookahead_bytes`` lies in its VM's memory; None
-    from a writer that does not tell. ``home_cpu``: where it was put by whoever plans, None from a writer that
-    does not tell; ``cpu`` is another one while the balancer has it elsewhere. ``vm_paused``: its VM returns
-    no buffer of it. A property of the VM; the queue's ``state`` does not tell.
+    ``guest_memory``: its frames are split, the part after ``lookahead_bytes`` is in its VM's memory; None
+    from an older writer. ``home_cpu``: the processor that the plan gives it, None from an older writer;
+    ``cpu`` differs while the balancer has moved it. ``vm_paused``: its VM returns no buffers; a property of
+    the VM that the queue's ``state`` does not show.
     """
 
     queue_id: Count
@@ -64,8 +64,8 @@ class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One adapter: its settings, the team it is a member of and that one's mode, if any, its queues by id
-    (the default queue first), filters by id, ports."""
+    """One adapter: its settings, its team and the team's mode, if any, its queues by id (the default queue
+    first), filters by id, ports."""
 
     name: Name
     ndis_version: Name
@@ -86,7 +86,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One processor: ``name`` is group:number; processors of one ``core`` are hyper-threads of it."""
+    """One processor: ``name`` is group:number; processors with the same ``core`` are its hyper-threads."""
 
     id: Count
     name: Name
@@ -95,9 +95,9 @@ class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The whole configuration of a host. ``traffic`` says where frames come from, in words;
-    ``cpu_model`` holds the keys of the scenario's ``[cpu]``, ``balancer`` those of ``[balancer]``, none
-    from a writer that does not tell."""
+    """The whole configuration of a host. ``traffic`` describes the source of frames, in words; ``cpu_model``
+    has the keys of the scenario's ``[cpu]``, ``balancer`` those of ``[balancer]``, none from an older
+    writer."""
 
     revision: Count
     host: Name

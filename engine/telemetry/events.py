@@ -1,4 +1,4 @@
-"""The event message: state changes, drops beginning and ending, worker deaths."""
+"""The event message: state changes, drops that begin and end, deaths of workers."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from engine.telemetry.bounds import Count, Name, Nanoseconds, Words
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened, once. ``cause`` is a sentence for people.
+    """One event of a host. ``cause`` is a sentence for users.
 
     Kinds: ``queue_state`` (with ``state``), ``queue_freed``, ``queue_free_aborted``, ``vm_paused``,
     ``vm_resumed``, ``vm_removed``, ``vm_migrated`` (``cause`` names the VM), ``drops_begin``, ``drops_end``,

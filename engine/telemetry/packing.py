@@ -1,8 +1,9 @@
-"""Readings as compressed deltas: a key stands alone, a delta is what changed since the reading before it.
+"""Readings as compressed key frames and deltas: a key is a complete reading, a delta the change since the
+last.
 
-Counters of neighbouring readings differ by small numbers, and some columns follow from others (contract 2),
-so a delta of 1,024 queues takes some 7 KB where the message takes 45. Nothing is lost: what does not fit the
-scheme (another set of rows, numbers beyond 64 bits) becomes a key.
+Counters of consecutive readings differ by small numbers, and some columns follow from others (contract 2): a
+delta of 1,024 queues takes about 7 KB, the message 45 KB. Nothing is lost: a reading that has no delta (other
+rows, numbers beyond 64 bits) becomes a key.
 """
 
 import sys
@@ -19,27 +20,27 @@ from engine.telemetry.shape import check_pairs, check_shape
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 
 LIMIT_BYTES: Final = 17 << 20
-"""No packed reading unpacks to more than a message has, and what packing adds: a larger one is damaged."""
+"""Of an unpacked reading: the largest message and the overhead of packing. A larger one is damaged."""
 
 _LEVEL: Final = 3
 _SAME: Final = 0
 _IMPLIED: Final = 1
 _WIDTHS: Final = {"b": 8, "h": 16, "i": 32, "q": 64}
-"""What a column's growth is stored in: type codes of ``array``, whose number is the column's kind."""
+"""Widths in which a column's growth is stored, by type code of ``array``, which is also the column's kind."""
 _DERIVED_FROM: Final = {
     "received_frames": ("steered_frames", ("dropped_no_buffer",)),
     "indicated_frames": ("received_frames", ("discarded_frames", "lost_frames", "pending")),
     "returned_frames": ("indicated_frames", ("outstanding",)),
     "free_buffers": ("total_buffers", ("pending", "outstanding")),
 }
-"""Columns that, by contract 2, are another less the sum of some; so is their growth."""
+"""Columns that, by contract 2, are another column less the sum of some; so is their growth."""
 
 _TABLES: Final = ("port", "queues", "filters", "freed", "default_queue")
-"""Of an adapter: what is packed as growth. What else a message has, or will have, is packed as it is."""
+"""Fields of an adapter that are packed as growth. Any other field is packed unchanged."""
 
 
 def _beside(kind: type[msgspec.Struct], tables: tuple[str, ...]) -> tuple[Any, list[str]]:
-    """A type for what a message holds beside its tables, as the message has it, and its names."""
+    """A type with the fields of a message beside its tables, and the names of these fields."""
     fields = [one for one in msgspec.structs.fields(kind) if one.name not in tables]
     made = [(one.name, one.type, one.default) for one in fields]
     return msgspec.defstruct(f"{kind.__name__}Beside", made, frozen=True, kw_only=True), [
@@ -66,16 +67,16 @@ _delta_decoder = msgspec.msgpack.Decoder(_Delta)
 
 
 class PackingError(ValueError):
-    """Packed bytes that are no reading."""
+    """Packed bytes that can't be unpacked to a reading."""
 
 
 def pack_key(stats: Stats) -> bytes:
-    """A reading that stands alone."""
+    """Pack a complete reading."""
     return zlib.compress(_encoder.encode(stats), _LEVEL)
 
 
 def unpack_key(packed: bytes) -> Stats:
-    """The reading of ``pack_key``. Raises ``PackingError``."""
+    """Undo ``pack_key``. Raises ``PackingError``."""
     try:
         payload = inflate(packed)
         check_shape(Stats, payload)
@@ -85,7 +86,7 @@ def unpack_key(packed: bytes) -> Stats:
 
 
 def pack_delta(before: Stats, now: Stats) -> bytes | None:
-    """What turns ``before`` into ``now``; None when they have other rows, and a key is needed."""
+    """Pack the difference of two readings; None if they have different rows, so that a key is needed."""
     kinds, planes = bytearray(), bytearray()
     if list(before.adapters) != list(now.adapters):
         return None
@@ -108,7 +109,7 @@ def pack_delta(before: Stats, now: Stats) -> bytes | None:
 
 
 def unpack_delta(before: Stats, packed: bytes) -> Stats:
-    """The reading that ``pack_delta`` made of ``before``. Raises ``PackingError``."""
+    """The reading ``now`` of ``pack_delta``. Raises ``PackingError``."""
     try:
         delta = _delta_decoder.decode(inflate(packed))
         stats = _stats_beside_decoder.decode(delta.stats)
@@ -138,7 +139,7 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
 
 
 def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
-    """Undo zlib, up to ``limit`` bytes. Raises ``PackingError``."""
+    """Decompress zlib data to up to ``limit`` bytes. Raises ``PackingError``."""
     inflator = zlib.decompressobj()
     try:
         data = inflator.decompress(packed, limit)
@@ -150,7 +151,7 @@ def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
 
 
 def _tables(stats: Stats) -> Iterator[Columns]:
-    """Every table of a reading, single counters as tables of one row."""
+    """All tables of a reading; single counters as tables of one row."""
     yield stats.cpus
     for adapter in stats.adapters.values():
         yield _column_each(adapter.port)
@@ -169,7 +170,7 @@ def _single(columns: Columns) -> dict[str, int]:
 
 
 def _in_order(columns: Columns) -> list[str]:
-    """Names of columns, those that may follow from others after them."""
+    """Names of columns; those that may follow from others come last."""
     free = [name for name in columns if name not in _DERIVED_FROM]
     return free + [name for name in _DERIVED_FROM if name in columns]
 
@@ -244,7 +245,7 @@ class _Reader:
         return now
 
     def check_end(self) -> None:
-        """Raise ``ValueError`` unless every table was taken: else they were of other rows."""
+        """Raise ``ValueError`` unless all bytes were used: else the delta belongs to other rows."""
         if next(self._kinds, None) is not None or self._at != len(self._planes):
             raise ValueError("more columns than the reading before it has")
 

@@ -1,9 +1,10 @@
-"""From the data plane's columns to the stats message."""
+"""Makes the messages of a host: stats from the data plane's columns, config from the control plane."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from engine.dataplane.plane import Reading
@@ -12,7 +13,10 @@ from engine.kernels.latency import percentiles_ns
 from engine.kernels.layout import TOP, Q
 from engine.kernels.top import most_frequent
 from engine.ndis import counters
+from engine.ndis.host import Host
+from engine.ndis.processors import processors
 from engine.scenario.values import format_mac
+from engine.telemetry.config import AdapterConfig, Config, CpuConfig
 from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
 
 _QUEUE_NAMES = counters.names(counters.QUEUE + counters.QUEUE_GAUGES)
@@ -29,7 +33,7 @@ _MAC_MASK: Final = 2**48 - 1
 
 @dataclass(frozen=True)
 class AdapterRows:
-    """Which rows of a reading are whose: the ids in use on one adapter, ascending."""
+    """The rows of a reading that belong to one adapter: its ids in use, ascending."""
 
     name: str
     slot_base: int
@@ -104,4 +108,28 @@ def stats_of(
             rows.name: _adapter(reading, index, rows, (interfaces or {}).get(index))
             for index, rows in enumerate(adapters)
         },
+    )
+
+
+def config_of(host: Host) -> Config:
+    """The whole configuration of a host."""
+    scenario = host.scenario
+    teams = {
+        name: {"team": team.name, "team_mode": team.mode} for team in scenario.team for name in team.members
+    }
+    return Config(
+        revision=host.revision,
+        host=scenario.host.name,
+        cpus=[
+            CpuConfig(id=one.id, name=one.name, core=one.core, numa_node=one.numa_node)
+            for one in processors(scenario.host)
+        ],
+        hyperthreading=scenario.host.hyperthreading,
+        numa_nodes=scenario.host.numa_nodes,
+        cpu_model=msgspec.to_builtins(scenario.cpu),
+        balancer=msgspec.to_builtins(host.balancing.spec),
+        traffic=host.traffic.words,
+        adapters=msgspec.convert(
+            [one.describe() | teams.get(one.spec.name, {}) for one in host.adapters], list[AdapterConfig]
+        ),
     )

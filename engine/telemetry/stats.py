@@ -44,13 +44,13 @@ class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     freed: Annotated[dict[Name, int], OfColumns]
     default_queue: Annotated[dict[Name, int], OfColumns]
     default_queue_top: TopPairs | None = None
-    """None from an engine that does not tell."""
+    """None from an older engine."""
     interface: Annotated[dict[Name, int], OfColumns] | None = None
-    """What the kernel says of the live interface that feeds the adapter; None where there is none."""
+    """The kernel's counters of the live interface that feeds the adapter, if there is one."""
 
 
 class BusStats(msgspec.Struct, frozen=True):
-    """What became of the engine's messages and of those to it, since it started."""
+    """Counters of sent, received and dropped messages since the engine started."""
 
     connections: Count = 0
     readings_replaced: Count = 0
@@ -63,10 +63,10 @@ class BusStats(msgspec.Struct, frozen=True):
 class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Every counter of a host at ``sim_time_ns``; compared by identity: a new reading is a new object.
 
-    ``time_ns`` is Unix time. ``behind_ns`` says how far simulated time is behind the clock it should
-    keep, ``given_up_ns`` how much of the time that passed it won't make up for, ``real_time_ratio`` how
-    fast it went lately (simulated by wall time; None: unknown), ``skipped_ns`` how much was cut out of gaps
-    of over 1 s. ``revision`` is the configuration that these rows belong to.
+    ``time_ns`` is Unix time. ``behind_ns`` is the delay of simulated time to the wall clock, ``given_up_ns``
+    the delay that it won't catch up with, ``real_time_ratio`` its recent speed (simulated per wall time;
+    None: unknown), ``skipped_ns`` the time cut out of gaps of over 1 s. ``revision`` is that of the
+    configuration that these rows belong to.
     """
 
     seq: Count
@@ -80,5 +80,5 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     real_time_ratio: Number | None = None
     skipped_ns: Nanoseconds = 0
     bus: BusStats | None = None
-    """None from an engine that does not tell."""
+    """None from an older engine."""
     schema: Literal["vmq.stats/1"] = "vmq.stats/1"

@@ -1,4 +1,4 @@
-"""The summary message: what a table of many hosts needs of one of them, in under 1 KiB."""
+"""The summary message: one host in a table of many, in under 1 KiB."""
 
 from typing import Annotated, Final, Literal
 
@@ -15,7 +15,7 @@ WORST_BYTES: Final = 256
 
 
 class FindingCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many findings the advisor has of each severity: frames are lost, something costs, worth knowing."""
+    """The number of findings of each severity: frames are lost, something costs, worth knowing."""
 
     bad: Count = 0
     cost: Count = 0

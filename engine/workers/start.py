@@ -8,7 +8,7 @@ from multiprocessing import util
 from multiprocessing.context import BaseContext
 from typing import Any, Final
 
-from engine.temporary import own_directory
+from engine.files import own_directory
 
 _PRELOADED: Final = ("engine.workers.shard", "engine.workers.fork_server")
 

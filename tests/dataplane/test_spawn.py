@@ -48,7 +48,7 @@ ENGINE: Final = {
     "engine.ndis",
     "engine.ndis.counters",
     "engine.ndis.steering",
-    "engine.temporary",
+    "engine.files",
     "engine.trusted",
     "engine.workers",
     "engine.workers.shard",

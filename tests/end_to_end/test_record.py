@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording import Recording
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.program import Running, run, wait_until

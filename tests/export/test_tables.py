@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from engine.bus.codec import encode
-from engine.telemetry.recording.reader import Recording
-from engine.telemetry.recording.writer import Recorder
+from engine.telemetry.recorder import Recorder
+from engine.telemetry.recording import Recording
 from tests.export.lab import INTERFACE, full_stats
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
 from vmqtui.export.tables import COLUMNS, Rows, Table, UnfitValueError, put_in_place, write_csv, write_parquet

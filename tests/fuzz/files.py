@@ -16,9 +16,8 @@ from engine.scenario.keys import keys_of, rows_of
 from engine.scenario.load import ScenarioError, load, load_traffic, read_traffic
 from engine.scenario.model import Scenario, TrafficSpec
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording.form import RecordingError
-from engine.telemetry.recording.reader import Recording
-from engine.telemetry.recording.writer import Recorder
+from engine.telemetry.recorder import Recorder
+from engine.telemetry.recording import Recording, RecordingError
 from engine.telemetry.stats import Stats
 from engine.traffic.capture import CaptureError
 from tests.fuzz.messages import FEW, check_tables

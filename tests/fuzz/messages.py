@@ -166,7 +166,7 @@ _NOT_OF_BUFFERS: Final = ("SetTraffic", "SetLink")
 
 
 def _config_of(host: Host) -> Config:
-    from engine.telemetry.describe import config_of
+    from engine.telemetry.snapshot import config_of
 
     return codec.decode(Config, codec.encode(config_of(host)))
 

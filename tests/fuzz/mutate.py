@@ -16,7 +16,7 @@ import msgpack
 import msgspec
 
 from engine.telemetry.packing import PackingError, inflate
-from engine.telemetry.recording.form import Head
+from engine.telemetry.recording import Head
 
 PACKED_LIMIT_BYTES: Final = 1 << 20
 VALUES: Final[tuple[Any, ...]] = (

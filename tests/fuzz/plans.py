@@ -13,8 +13,7 @@ from engine.service.compare.comparison import Comparison
 from engine.service.compare.runs import LowQueue
 from engine.service.replay import plan_capture
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording.form import RecordingError
-from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording import Recording, RecordingError
 from engine.traffic.capture import CaptureError
 from engine.traffic.plan import Hardware
 from engine.traffic.plan_placement import NoProcessorError

@@ -7,7 +7,7 @@ import pytest
 
 from engine.ndis.effects import SetLink
 from engine.scenario.model import AdapterSpec
-from engine.telemetry.describe import config_of
+from engine.telemetry.snapshot import config_of
 from tests.ndis.lab import MAC, OTHER_MAC, lab, snapshot
 
 

@@ -8,7 +8,7 @@ from engine.ndis.effects import SetTraffic
 from engine.ndis.host import Host
 from engine.scenario.load import ScenarioError, loads
 from engine.scenario.model import AdapterSpec, FlowSpec, HostSpec, MixSpec, Scenario, TrafficSpec
-from engine.telemetry.describe import config_of
+from engine.telemetry.snapshot import config_of
 from tests.ndis.lab import MAC, Buffers, Lab, lab, start
 
 FLOW = {"mac": "00-15-5D-00-00-01"}

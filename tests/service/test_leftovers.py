@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from engine.dataplane.memory import SHOWN_IN, Block
+from engine.files import hold, own_directory, places
 from engine.kernels.layout import AdapterSizes, Sizes
 from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service import leftovers
-from engine.temporary import hold, own_directory, places
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is shown as files")
 

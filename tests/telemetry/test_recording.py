@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from engine.bus.codec import MESSAGE_LIMIT_BYTES, encode
 from engine.bus.messages import Status
 from engine.telemetry import packing
+from engine.telemetry import recording as recording_module
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording import reader
-from engine.telemetry.recording.form import (
+from engine.telemetry.recorder import LostFileError, Recorder
+from engine.telemetry.recording import (
     CHAIN_LIMIT,
     LIMIT_BYTES,
     SMALL_LIMIT_BYTES,
     Head,
+    Recording,
     RecordingError,
 )
-from engine.telemetry.recording.reader import Recording
-from engine.telemetry.recording.writer import LostFileError, Recorder
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
 
 FEW = VMS[:3]
@@ -302,8 +302,8 @@ def test_of_large_readings_one_is_in_memory(tmp_path: Path, monkeypatch: pytest.
     with Recording(tmp_path / "a") as recording:
         for number in range(40):
             recording.stats("hv01", number)
-        assert len(recording._unpacked) == reader._UNPACKED
-        monkeypatch.setattr(reader, "_UNPACKED_CELLS", 1)
+        assert len(recording._unpacked) == recording_module._UNPACKED
+        monkeypatch.setattr(recording_module, "_UNPACKED_CELLS", 1)
         for number in range(40):
             assert recording.stats("hv01", number).seq == number + 1
             assert len(recording._unpacked) == 1

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from engine.bus.codec import encode
-from engine.telemetry.recording.reader import Recording
-from engine.telemetry.recording.writer import Recorder
+from engine.telemetry.recorder import Recorder
+from engine.telemetry.recording import Recording
 from tests.vmqtui.conftest import running, same_as_snapshot, screen_text
 from tests.vmqtui.scripted import (
     EVENTS,

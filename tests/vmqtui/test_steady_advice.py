@@ -9,8 +9,8 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.bus.codec import encode
 from engine.bus.messages import Status
 from engine.telemetry.config import Config
-from engine.telemetry.recording.reader import Recording
-from engine.telemetry.recording.writer import Recorder
+from engine.telemetry.recorder import Recorder
+from engine.telemetry.recording import Recording
 from tests.vmqtui.conftest import LAB_INTERVAL_S as INTERVAL_S
 from tests.vmqtui.conftest import Running, Seen, screen_text
 from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, with_queue

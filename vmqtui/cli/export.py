@@ -120,8 +120,7 @@ def parquet(
 
 
 def _write(path: Path, table: str, host: str | None, output: Path | None, force: bool, form: "Form") -> int:
-    from engine.telemetry.recording.form import RecordingError
-    from engine.telemetry.recording.reader import Recording
+    from engine.telemetry.recording import Recording, RecordingError
     from vmqtui.export.tables import COLUMNS, Rows
 
     if table not in COLUMNS:

@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from engine.telemetry.recording.form import RecordingError
-from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording import Recording, RecordingError
 from vmqtui.cli.failures import DONE, sentences, unusable, warn
 from vmqtui.cli.output import print_json
 from vmqtui.cli.own import own_preferences

@@ -10,7 +10,7 @@ from typing import Final
 from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.counted import counted
-from engine.telemetry.recording.writer import AtLimit, LostFileError, Recorder, old_path
+from engine.telemetry.recorder import AtLimit, LostFileError, Recorder, old_path
 from engine.telemetry.stats import Stats
 from vmqtui.cli.attach import find_hosts, open_watcher
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn

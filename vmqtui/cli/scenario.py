@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.temporary import own_directory
+from engine.files import own_directory
 from vmqtui.cli.failures import DONE, FAILED, unusable
 from vmqtui.cli.options import Json, Theme
 from vmqtui.cli.streams import write_in_utf8

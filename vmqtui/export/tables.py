@@ -16,7 +16,7 @@ from engine.ndis import counters
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording.reader import Recording
+from engine.telemetry.recording import Recording
 from engine.telemetry.stats import AdapterStats, Stats
 from vmqtui.columns.export import cell
 from vmqtui.recorded import RecordedTape

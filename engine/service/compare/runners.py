@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
+from engine.files import own_directory
 from engine.scenario.values import one_line
 from engine.service.compare.runs import (
     Answer,
@@ -31,7 +32,6 @@ from engine.service.compare.runs import (
     with_capture,
 )
 from engine.signals import end_with_parent, interrupts_deferred, let_fork_server_end
-from engine.temporary import own_directory
 from engine.traffic.capture_file import CaptureFile
 from engine.workers.pool import WAIT_AT_ONCE
 from engine.workers.start import context

@@ -1,60 +1,99 @@
-"""Reading a recording: an index over all of it first, then any of it."""
+"""The format of a recording, and its reader. A recording is one MessagePack stream, heads and data in turn:
 
+    {"format": "vmq.recording/1", "version": ..., "time_ns": ...}
+    [kind, host, time_ns, checksum, sim_time_ns, seq], data (bin, zlib)                for each record
+    ["end", "", time_ns, checksum, 0, 0], b""                          at the end, unless the file was cut
+
+Kinds are ``status``, ``config`` and ``event`` (the payload as received), ``stats`` (a complete reading) and
+``delta`` (a reading as the difference from the host's previous one; ``engine.telemetry.packing``). A head and
+its data are written at once, so a file cut anywhere is valid up to its last complete record.
+"""
+
+import zlib
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
 from engine.telemetry.packing import PackingError, inflate, unpack_delta, unpack_key
-from engine.telemetry.recording.form import (
-    CHAIN_LIMIT,
-    END,
-    FORMAT,
-    LIMIT_BYTES,
-    MESSAGES,
-    READINGS,
-    SMALL_LIMIT_BYTES,
-    Head,
-    RecordingError,
-)
 from engine.telemetry.stats import Stats
+
+FORMAT: Final = "vmq.recording/1"
+MESSAGES: Final = ("status", "config", "event")
+READINGS: Final = ("stats", "delta")
+END: Final = "end"
+CHAIN_LIMIT: Final = 16
+"""Most readings from one complete reading to the next: as many are unpacked, at most, to read one."""
+LIMIT_BYTES: Final = 17 << 20
+"""Of a record, packed or unpacked: a message has up to 16 MiB."""
+SMALL_LIMIT_BYTES: Final = 1 << 20
+"""Of a status or an event, unpacked."""
+
+
+class RecordingError(ValueError):
+    """A file is not a recording; the text is a sentence that names the file."""
+
+
+class Head(NamedTuple):
+    """The head of a record.
+
+    ``time_ns`` (Unix time), ``sim_time_ns`` and ``seq`` are those of a reading; any other record has the time
+    at which it was received, and zeros.
+    """
+
+    kind: str
+    host: str
+    time_ns: int
+    checksum: int = 0
+    sim_time_ns: int = 0
+    seq: int = 0
+
+    def sealed(self, data: bytes) -> "Head":
+        """The head with the checksum of itself and its data."""
+        said = f"{self.kind}\0{self.host}\0{self.time_ns}\0{self.sim_time_ns}\0{self.seq}"
+        return self._replace(checksum=zlib.crc32(data, zlib.crc32(said.encode())))
+
+    def fits(self, data: bytes) -> bool:
+        """Whether the checksum of head and data is right."""
+        return self.sealed(data).checksum == self.checksum
+
 
 _CHUNK_BYTES: Final = 1 << 18
 _HOST_LIMIT: Final = 1024
 _UNPACKED: Final = 4
-"""Small readings that stay unpacked: a dashboard asks for a few of them in turn."""
+"""Unpacked readings that are cached: a dashboard reads a few of them in turn."""
 _UNPACKED_CELLS: Final = 1 << 20
-"""Cells of all of them; beyond that only the last stays, which the next may be stored against."""
+"""Cells of all cached readings; above it only the last stays, from which the next one may be unpacked."""
 
 
 @dataclass
 class HostIndex:
-    """Where a host's records are. Readings are numbered from 0; ``since`` of a message is the number of the
+    """Offsets of a host's records. Readings are numbered from 0; ``since`` of a message is the number of the
     reading after it."""
 
     times_ns: "array[int]" = field(default_factory=lambda: array("q"))
     sim_times_ns: "array[int]" = field(default_factory=lambda: array("q"))
     runs: "array[int]" = field(default_factory=lambda: array("l"))
-    """Which run of the engine each reading is of."""
+    """The run of the engine that each reading belongs to."""
     offsets: "array[int]" = field(default_factory=lambda: array("q"))
     keys: bytearray = field(default_factory=bytearray)
-    """Whether each reading stands alone."""
+    """Whether each reading is complete."""
     last_seq: int = 0
     chained: int = 0
-    """How many readings hang on the last that stands alone, itself counted."""
+    """Number of readings since the last complete one, which is counted too."""
     messages: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
     since: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
 
 
 class Recording:
-    """A recording, open to be read; a context manager.
+    """A recording opened for reading; a context manager.
 
-    Opening reads all of it once and checks every record. What comes after a cut or damage is left out, and
-    ``broken`` says so in a sentence. Raises ``RecordingError`` for a file that is no recording, OSError for
-    one that can't be read.
+    Opening it reads the whole file once and checks every record. Records after a cut or damage are left out,
+    and ``broken`` says so in a sentence. Raises ``RecordingError`` for a file that is not a recording,
+    OSError for one that can't be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +102,7 @@ class Recording:
         self.version = ""
         self.broken: str | None = None
         self._unpacked: dict[tuple[str, int], tuple[Stats, int]] = {}
-        """Readings, and how many cells each has."""
+        """Cached readings with their numbers of cells."""
         self._file = path.open("rb")
         try:
             self._scan()
@@ -121,7 +160,7 @@ class Recording:
             return data
 
     def _scan(self) -> None:
-        """Index every record, and see that it is whole."""
+        """Index and check every record."""
         unpacker, ended, whole = _unpacker(), False, 0
         begun: Any = None
         head: Head | None = None
@@ -157,7 +196,7 @@ class Recording:
         self.version = str(begun.get("version", ""))[:60]
 
     def _take(self, head: Head, data: Any, offset: int) -> bool:
-        """Index a record; whether it is the end. Raises ValueError for damage; unknown kinds are left out."""
+        """Index a record, unless its kind is unknown; whether it is the end. Raises ValueError for damage."""
         if not isinstance(data, bytes) or not head.fits(data):
             raise ValueError("a checksum does not fit")
         if head.kind not in (*MESSAGES, *READINGS):
@@ -196,7 +235,7 @@ _UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError, msgpack.Unp
 
 
 def _unpacker() -> Any:
-    """Fed in chunks: its bound does not hold for files that it reads itself."""
+    """An unpacker to feed with chunks: its bounds don't hold for a file object."""
     return msgpack.Unpacker(
         max_buffer_size=LIMIT_BYTES + _CHUNK_BYTES,
         max_bin_len=LIMIT_BYTES,

@@ -1,7 +1,7 @@
-"""What this process makes for as long as it runs, named and held so that a later start removes it.
+"""Temporary directories that a later start removes if their process was killed; locks on files.
 
-A process that is killed removes nothing. The name holds its id, and while it lives it holds a lock, so that
-neither an id that another process has by now, nor one of another container, can mislead.
+The name of a directory contains the process id, and its process holds a lock on it: an id that was reused, or
+that belongs to another container, does not mislead a later start.
 """
 
 import os
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 OWN_NAME: Final = re.compile(r"vmq-([0-9a-f]{1,8})-[0-9a-f]+")
 """Names of ``own_name``; the group is the process id, in hexadecimal."""
@@ -21,11 +21,11 @@ OWN_NAME: Final = re.compile(r"vmq-([0-9a-f]{1,8})-[0-9a-f]+")
 
 _SHORT: Final = Path("/tmp")
 _SHORT_BYTES: Final = 60
-"""Of a directory whose sockets have paths that fit: 108 bytes do on Linux, 104 on macOS."""
+"""Longest path of a directory for sockets: a socket's path has up to 108 bytes on Linux, 104 on macOS."""
 
 
 def places() -> set[Path]:
-    """Directories that may hold directories of ``own_directory``."""
+    """Parents that directories of ``own_directory`` may have."""
     return {Path(tempfile.gettempdir()), _SHORT}
 
 
@@ -35,9 +35,9 @@ def own_name() -> str:
 
 
 def hold(path: Path) -> int | None:
-    """Lock a file or a directory for as long as the descriptor that this gives is open: it is in use.
+    """Lock a file or a directory as being in use, until the returned descriptor is closed.
 
-    None where it can't be locked, as on file systems without locks.
+    None if it can't be locked, as on file systems without locks.
     """
     if sys.platform == "win32":
         return None
@@ -56,7 +56,7 @@ def hold(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds a file or a directory. Raises ``OSError``."""
+    """Whether a process has locked a file or a directory with ``hold``. Raises ``OSError``."""
     if sys.platform == "win32":
         return False
     import fcntl
@@ -73,9 +73,9 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def own_directory(*, short: bool = False) -> Iterator[Path]:
-    """A temporary directory of this user alone, until the end of the context. Raises ``OSError``.
+    """A temporary directory for this user only, until the end of the context. Raises ``OSError``.
 
-    ``short``: in a place with a short path where TMPDIR is too long for sockets.
+    ``short``: under a short path if TMPDIR is too long for sockets.
     """
     place = Path(tempfile.gettempdir())
     directory = (_SHORT if short and len(os.fsencode(place)) > _SHORT_BYTES else place) / own_name()
@@ -88,3 +88,33 @@ def own_directory(*, short: bool = False) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
         if held is not None:
             os.close(held)
+
+
+_PLACE = 0x7FFF_FFFE
+"""Windows locks bytes, which others can't read then: this place is beyond the end of the file."""
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file until it is closed; False if another process or open file has the lock.
+
+    True also on file systems without locks.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            place = file.tell()
+            file.seek(_PLACE)
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            finally:
+                file.seek(place)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return sys.platform != "win32"  # msvcrt has the same error for a lock that is held
+    return True

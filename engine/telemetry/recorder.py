@@ -1,4 +1,4 @@
-"""Writing a recording: bounded, and whole up to its last record at any moment."""
+"""Writes a recording: of bounded size, and valid up to its last record at any moment."""
 
 import errno
 import os
@@ -12,32 +12,32 @@ from typing import BinaryIO, Literal
 import msgpack
 
 from engine import __version__
-from engine.file_lock import try_lock
+from engine.files import try_lock
 from engine.telemetry.packing import pack_delta, pack_key
-from engine.telemetry.recording.form import CHAIN_LIMIT, END, FORMAT, MESSAGES, Head
+from engine.telemetry.recording import CHAIN_LIMIT, END, FORMAT, MESSAGES, Head
 from engine.telemetry.stats import Stats
 
 AtLimit = Literal["stop", "keep-newest"]
 
 
 def old_path(path: Path) -> Path:
-    """Where the older half of a recording is, with "keep-newest"."""
+    """The file of a recording's older half, with "keep-newest"."""
     return path.with_name(f"{path.name}.old")
 
 
 class LostFileError(OSError):
-    """The file that is being written is no longer there, or no longer only this recorder's."""
+    """The file that is being written was deleted, replaced or changed."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(errno.ESTALE, f"{what} while it was being recorded", str(path))
 
 
 class Recorder:
-    """Writes a recording; a context manager. Raises OSError when the file can't be written, and when another
-    recorder writes it.
+    """Writes a recording; a context manager. Raises OSError if the file can't be written or another recorder
+    writes it.
 
-    At ``limit_bytes`` it stops (``full``), or with "keep-newest" goes on: whenever the file has half of that
-    it becomes FILE.old, in place of an older one, and a new one begins, which needs nothing of the old.
+    At ``limit_bytes`` it stops (``full``), or with "keep-newest" goes on: at half of that size the file is
+    renamed FILE.old, replacing an older one, and a new file begins, which can be read without the old.
     """
 
     def __init__(
@@ -53,19 +53,19 @@ class Recorder:
         self._size = 0
         self._packer = msgpack.Packer()
         self._last: dict[str, tuple[Stats, int]] = {}
-        """Each host's last reading, and how many hang on the last that stands alone."""
+        """Each host's last reading, and the number of readings since its last complete one."""
         self._known: dict[tuple[str, str], bytes] = {}
-        """The latest status and configuration of each host: what a new file begins with."""
+        """The latest status and configuration of each host, with which a new file begins."""
         self._file = self._open(replace)
         self._begin()
 
     @property
     def size(self) -> int:
-        """Bytes written to the present file."""
+        """Bytes written to the current file."""
         return self._size
 
     def message(self, host: str, kind: str, payload: bytes) -> None:
-        """Take a status, a configuration or an event in, as it came."""
+        """Record a status, a configuration or an event as received."""
         if kind not in MESSAGES:
             raise ValueError(f"no message of kind {kind!r}")
         if kind != "event":
@@ -76,7 +76,7 @@ class Recorder:
             self._put(Head(kind, host, time.time_ns()), zlib.compress(payload))
 
     def reading(self, host: str, stats: Stats) -> None:
-        """Take a reading in."""
+        """Record a reading."""
         if not self._room():
             return
         last, chained = self._last.get(host, (None, CHAIN_LIMIT))
@@ -90,7 +90,7 @@ class Recorder:
         self.readings += 1
 
     def check(self) -> None:
-        """See that the file is still there, as it was written. Raises ``LostFileError``."""
+        """Check that the file is there, as it was written. Raises ``LostFileError``."""
         mine = os.fstat(self._file.fileno())
         if not stat.S_ISREG(mine.st_mode):
             return
@@ -104,7 +104,7 @@ class Recorder:
             raise LostFileError(self.path, "was changed by another program")
 
     def close(self) -> None:
-        """End the recording, so that a reader knows it was not cut."""
+        """Write the end record and close the file."""
         try:
             self._put(Head(END, "", time.time_ns()), b"")
         finally:
@@ -122,7 +122,7 @@ class Recorder:
             self.close()
 
     def _room(self) -> bool:
-        """Whether there is room for a record; makes it, where that is what shall be done."""
+        """Whether there is room for a record; begins a new file first, with "keep-newest"."""
         if self._at_limit == "stop":
             self.full = self._size >= self._limit_bytes
         elif self._size >= self._limit_bytes // 2:
@@ -133,7 +133,7 @@ class Recorder:
         return not self.full
 
     def _open(self, replace: bool) -> BinaryIO:
-        """An empty file that no other recorder writes; one that is there is emptied with ``replace``."""
+        """Open and lock an empty file; an existing one is emptied with ``replace``."""
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | (0 if replace else os.O_EXCL)
         file = os.fdopen(os.open(self.path, flags, 0o666), "r+b", buffering=0)
         try:
@@ -158,7 +158,7 @@ class Recorder:
         self._write(self._packer.pack(head.sealed(data)) + self._packer.pack(data))
 
     def _write(self, record: bytes) -> None:
-        """In one piece: an unbuffered file may take less at a time, on a full disk."""
+        """Write a whole record: an unbuffered file may take a part of it, on a full disk."""
         self.check()
         done = 0
         while done < len(record):
