@@ -10,7 +10,7 @@ from engine.bus.errors import BadMessage
 from engine.bus.messages import Request, Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
-from engine.telemetry.shape import check_shape
+from engine.telemetry.shape import check_shape, check_values
 from engine.telemetry.stats import Stats
 from engine.telemetry.summary import Summary
 
@@ -41,6 +41,9 @@ _decoders: dict[type[Any], msgspec.msgpack.Decoder[Any]] = {
     kind: msgspec.msgpack.Decoder(kind) for kind in (Status, Config, Stats, Summary, Event, Advice, Response)
 }
 
+_OF_ANY_VALUES = (Response, Advice)
+"""Messages with fields that may be anything: results of requests, parameters of the requests of a fix."""
+
 # msgspec raises RecursionError on deep nesting and plain ValueError or OverflowError on odd timestamps.
 _UNDECODABLE = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
 
@@ -69,6 +72,8 @@ def decode(kind: type[T], payload: bytes) -> T:
     if len(payload) > MESSAGE_LIMIT_BYTES:
         raise BadMessage(f"a {kind.__name__} of {len(payload)} bytes (at most {MESSAGE_LIMIT_BYTES})")
     try:
+        if kind in _OF_ANY_VALUES:
+            check_values(payload)
         check_shape(kind, payload)
         message: T = _decoders[kind].decode(payload)
     except _UNDECODABLE as error:

@@ -39,6 +39,8 @@ class _SentRequest:
     answer: asyncio.Future[Response]
     outgoing: Outgoing | None
     sent_before: bool = False
+    unreadable: str = ""
+    """Why an answer of the host, perhaps to this request, could not be decoded."""
 
     @property
     def begun(self) -> bool:
@@ -181,8 +183,9 @@ class Watcher:
         except TimeoutError:
             if not sent_request.begun:
                 raise NotConnected(self.why or f"{self._connection.url} took no request in time") from None
+            unreadable = sent_request.unreadable and f"an answer can't be read: {sent_request.unreadable}"
             raise RequestTimeout(
-                f"{host} did not answer {op!r} within {timeout:g} s: {self._known_of(host)}"
+                f"{host} did not answer {op!r} within {timeout:g} s: {unreadable or self._known_of(host)}"
             ) from None
         finally:
             del self._sent_requests[id]
@@ -272,8 +275,12 @@ class Watcher:
                 sent_request = self._sent_requests.get(response.id)
                 if sent_request is not None and not sent_request.answer.done():
                     sent_request.answer.set_result(response)
-        except BadMessage:
+        except BadMessage as error:
             self.undecodable += 1
+            host = topics.host_of_response(topic, self.client)
+            for sent_request in self._sent_requests.values():
+                if sent_request.host == host:
+                    sent_request.unreadable = str(error)
         self._notify()
 
     def _take(self, host: str, kind: str, payload: bytes, retained: bool) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from engine.kernels.layout import PAGE_BYTES, Sizes, Views, dtypes, shapes
 from engine.files import hold, own_name
+from engine.kernels.layout import PAGE_BYTES, Sizes, Views, dtypes, shapes
 
 # A tracker that was killed is replaced, and what it knew is removed here all the same.
 warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")

@@ -24,6 +24,11 @@ MAX_FILTER_ROWS: Final = 1 << 18
 MAX_PORT_ROWS: Final = 1 << 18
 SETTINGS_LIMIT_BYTES: Final = 1 << 16
 """Of the settings of the processor model, and of the balancer, whose values may be anything."""
+MAX_VALUES: Final = 1 << 20
+"""Of an answer or of advice, keys included: their fields may be anything. A value takes up to 100 bytes
+decoded."""
+MAX_DEPTH: Final = 32
+"""Of an answer or of advice: how deeply lists and maps may be nested."""
 MAX_NANOSECONDS: Final = (1 << 63) - 1
 """The year 2262, as Unix time."""
 MAX_NUMBER: Final = 10**12

@@ -1,4 +1,4 @@
-"""How many rows and cells a message holds, found without building them.
+"""Checks the number of rows, cells and values of a message without building them.
 
 A message of 16 MiB may hold 16 million numbers, which take forty times as much once they are decoded. Columns
 are read as the bytes they are: only the length at their beginning is used. A decoder builds every value of a
@@ -13,10 +13,12 @@ from engine.counted import counted
 from engine.scenario.keys import MAX_ADAPTERS
 from engine.telemetry.bounds import (
     MAX_CELLS,
+    MAX_DEPTH,
     MAX_FILTER_ROWS,
     MAX_KEYS,
     MAX_PORT_ROWS,
     MAX_QUEUE_ROWS,
+    MAX_VALUES,
     SETTINGS_LIMIT_BYTES,
 )
 from engine.telemetry.config import Config
@@ -30,6 +32,18 @@ _MAP: Final = (0x80, 0xDE, 0xDF)
 
 _SMALLEST_BYTES: Final = min(MAX_CELLS, MAX_QUEUE_ROWS, MAX_FILTER_ROWS, MAX_PORT_ROWS)
 """A smaller message has room for none of the bounds: an element takes a byte at least."""
+
+_LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+"""Of values with a length (binary, extension, string): how many bytes the length takes."""
+_EXTENSIONS: Final = (0xC7, 0xC8, 0xC9)
+_FIXED_BYTES: Final = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC3, *range(0x80), *range(0xE0, 0x100)), 1),
+    **{0xA0 + length: 1 + length for length in range(32)},
+    **{0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9},
+    **{0xD4: 3, 0xD5: 4, 0xD6: 6, 0xD7: 10, 0xD8: 18},
+}
+"""Size of a value by its first byte, if that tells it: numbers, short strings, fixed extensions."""
+_SIZES: Final = [_FIXED_BYTES.get(first, 0) for first in range(256)]
 
 _map_decoder = msgspec.msgpack.Decoder(_Map)
 _list_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -50,6 +64,46 @@ def check_pairs(adapters: msgspec.Raw) -> None:
     """Raise as ``check_shape`` where the ``default_queue_top`` of a list of adapters have too many cells."""
     tables = (_map(one.get("default_queue_top", _NULL)) for one in _list_of_maps(adapters))
     _check("cells", sum(map(_cells, tables)), MAX_CELLS)
+
+
+def check_values(payload: bytes) -> None:
+    """Raise ``ValueError`` if a message has more than ``MAX_VALUES`` values, keys included, or is nested more
+    than ``MAX_DEPTH`` deep. Bytes that are not well formed are left to the decoder."""
+    at, count, left = 0, 1, 1
+    outer: list[int] = []
+    """How many values are left in each list or map around the current one."""
+    try:
+        while True:
+            left -= 1
+            first = payload[at]
+            if size := _SIZES[first]:
+                at += size
+            elif first in _LENGTH_BYTES:
+                begin = at + 1 + _LENGTH_BYTES[first]
+                at = begin + int.from_bytes(payload[at + 1 : begin], "big") + (first in _EXTENSIONS)
+            else:
+                length, at = _inside(payload, at)
+                count += length
+                if count > MAX_VALUES:
+                    raise ValueError(f"more than {MAX_VALUES} values")
+                outer.append(left)
+                if len(outer) > MAX_DEPTH:
+                    raise ValueError(f"nested more than {MAX_DEPTH} deep")
+                left = length
+            while not left:
+                left = outer.pop()
+    except IndexError:
+        return  # the end of the message
+
+
+def _inside(payload: bytes, at: int) -> tuple[int, int]:
+    """How many values the list or map at a place holds, keys included, and where the first one is."""
+    first = payload[at]
+    if first < 0xA0:
+        return (first & 0x0F) * (1 if first & 0x10 else 2), at + 1
+    begin = at + (3 if first in (0xDC, 0xDE) else 5)
+    length = int.from_bytes(payload[at + 1 : begin], "big")
+    return length * (1 if first in (0xDC, 0xDD) else 2), begin
 
 
 def _check_stats(stats: _Map) -> None:

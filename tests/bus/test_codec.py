@@ -1,5 +1,7 @@
 import contextlib
 import re
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.advice.finding import Advice, Finding
+from engine.advice.finding import Request as Fix
 from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Request, Response, Status
@@ -17,15 +21,18 @@ from engine.scenario.keys import MAX_ADAPTERS, MAX_CPUS, MAX_FILTERS, MAX_QUEUES
 from engine.telemetry.bounds import (
     MAX_CELLS,
     MAX_COLUMNS,
+    MAX_DEPTH,
     MAX_FILTER_ROWS,
     MAX_PORT_ROWS,
     MAX_PORTS,
     MAX_QUEUE_ROWS,
+    MAX_VALUES,
     NAME_CHARACTERS,
     WORDS_CHARACTERS,
 )
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
+from engine.telemetry.shape import check_values
 from engine.telemetry.stats import Stats
 from tests.bus.conftest import make_config, make_stats
 
@@ -333,3 +340,104 @@ def test_a_host_of_the_largest_adapter_can_be_read() -> None:
 def test_numbers_that_no_host_has_are_refused(kind: Any, message: dict[str, Any]) -> None:
     with pytest.raises(BadMessage, match=r"Expected `(int|float)` [<>]= "):
         codec.decode(kind, msgpack.packb(message))
+
+
+def answer(result: Any) -> bytes:
+    return codec.encode(Response(id="a", status="ok", ndis_status="NDIS_STATUS_SUCCESS", result=result))
+
+
+def advice(params: dict[str, Any]) -> bytes:
+    finding = Finding(
+        rule="r",
+        severity="bad",
+        adapter="nic0",
+        key="k",
+        where="w",
+        says="s",
+        numbers={},
+        cause="c",
+        fix="f",
+        requests=[Fix(op="set_filter", params=params)],
+        measure="m",
+    )
+    return codec.encode(Advice(sim_time_ns=0, time_ns=0, revision=0, findings=[finding]))
+
+
+@pytest.mark.parametrize(("kind", "message"), [(Response, answer), (Advice, advice)])
+def test_messages_of_any_content_are_bounded_in_values_and_depth(kind: Any, message: Any) -> None:
+    with pytest.raises(BadMessage, match=f"more than {MAX_VALUES} values"):
+        codec.decode(kind, message({"all": [{}] * MAX_VALUES}))
+    with pytest.raises(BadMessage, match=f"more than {MAX_VALUES} values"):
+        codec.decode(kind, message({"all": [[0, 0, 0]] * (MAX_VALUES // 4)}))
+    deep: list[Any] = []
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+    with pytest.raises(BadMessage, match=f"nested more than {MAX_DEPTH} deep"):
+        codec.decode(kind, message({"deep": deep}))
+
+
+def test_the_answer_with_the_most_filters_there_can_be_is_read() -> None:
+    filters = [{"filter_id": n, "queue_id": 1, "mac": f"{n:012x}", "vlan": None} for n in range(MAX_FILTERS)]
+    read = codec.decode(Response, answer({"filters": filters}))
+    assert read.result["filters"] == filters
+
+
+IN_A_CHILD = """
+import resource, sys
+from engine.bus import codec
+from engine.bus.errors import BadMessage
+from engine.bus.messages import Response
+begin, one, count = eval(sys.stdin.readline())
+payload = begin + one * count
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    codec.decode(Response, payload)
+except BadMessage:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no resource module")
+@pytest.mark.parametrize("one", [b"\x80", b"\x90", b"\x81\xa1a\x00", b"\xcb" + bytes(8)])
+def test_an_answer_of_15_mib_takes_no_more_memory_than_its_bytes(one: bytes) -> None:
+    count = (15 << 20) // len(one)
+    begin = b"\x84\xa2id\xa1a\xa6status\xa2ok\xabndis_status\xa1s\xa6result\x81\xa1a\xdd" + count.to_bytes(
+        4, "big"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", IN_A_CHILD],
+        input=repr((begin, one, count)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    grown_bytes = int(child.stdout) * (1 if sys.platform == "darwin" else 1024)
+    assert grown_bytes < 15 << 20
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.floats()
+    | st.text()
+    | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def count_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(count_of(one) for one in (*value.keys(), *value.values()))
+    return 1 + sum(map(count_of, value)) if isinstance(value, list) else 1
+
+
+@given(VALUES)
+def test_values_are_counted_as_a_decoder_builds_them(value: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.telemetry.shape.MAX_VALUES", count_of(value))
+        check_values(msgpack.packb(value))
+        patch.setattr("engine.telemetry.shape.MAX_VALUES", count_of(value) - 1)
+        if isinstance(value, list | dict) and value:
+            with pytest.raises(ValueError, match="more than"):
+                check_values(msgpack.packb(value))

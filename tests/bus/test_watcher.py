@@ -16,6 +16,7 @@ from engine.bus.errors import BadName, NotConnected, RequestTimeout
 from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
+from engine.telemetry.bounds import MAX_VALUES
 from engine.telemetry.events import Event
 from tests.bus.conftest import (
     EngineStandIn,
@@ -108,6 +109,21 @@ async def test_a_request_nobody_answers_times_out_with_a_sentence(broker_url: Br
     async with Watcher(broker_url, host) as watcher:
         with pytest.raises(RequestTimeout, match=f"{host} did not answer 'ping' within 0.3 s"):
             await watcher.request(host, "ping", timeout=0.3)
+
+
+async def test_an_answer_that_cannot_be_read_is_counted_and_the_time_out_says_so(
+    broker_url: BrokerUrl, host: str
+) -> None:
+    async def large(client: str, request: Request) -> Response:
+        return Response(id=request.id, status="ok", ndis_status="", result={"all": [{}] * MAX_VALUES})
+
+    bus = EngineBus(broker_url, host, large)
+    await bus.start(make_config(host), probe_seconds=0)
+    async with Watcher(broker_url, host) as watcher:
+        with pytest.raises(RequestTimeout, match=f"an answer can't be read: .*more than {MAX_VALUES} values"):
+            await watcher.request(host, "ping", timeout=5)
+        assert watcher.undecodable > 0
+    await bus.stop()
 
 
 async def test_a_request_without_a_broker_says_why_and_is_not_sent_later(
