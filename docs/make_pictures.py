@@ -13,8 +13,8 @@ from pathlib import Path
 
 from engine.bus.urls import BrokerUrl
 from vmqtui.app import VmqApp
-from vmqtui.exports import without_outside
 from vmqtui.link import BusLink
+from vmqtui.view_actions import without_outside
 
 IMAGES = Path(__file__).parent / "images"
 PICTURES = {

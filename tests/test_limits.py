@@ -28,7 +28,7 @@ OF_NO_INPUT: Final = {
     "vmqtui.preferences.file.MOST_MISTAKES",
     "vmqtui.state.history._KEPT",
     "vmqtui.dialogs.fields._MOST_CHARACTERS",
-    "vmqtui.exports._MOST_ALIKE",
+    "vmqtui.view_actions._MOST_ALIKE",
     "vmqtui.compare.text.MOST_ACROSS",
     "vmqtui.compare.text._LABEL_CHARACTERS",
     "vmqtui.compare.page.MOST_PLOTTED",

@@ -20,7 +20,7 @@ from vmqtui.tasks.queues import give_queue
 from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Change, Changes, change_of, hindrance, undo
-from vmqtui.views.processors import ProcessorsView
+from vmqtui.views.pages import ProcessorsView
 from vmqtui.views.view import View
 
 

@@ -14,21 +14,18 @@ from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text
-from vmqtui.exports import Exports
 from vmqtui.link import Link
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
 from vmqtui.tasks.undo import Changes
 from vmqtui.view_actions import ViewActions
-from vmqtui.views.pages import DefaultQueueView, OverviewView, QueuePage
-from vmqtui.views.processors import ProcessorsView
+from vmqtui.views.pages import DefaultQueueView, OverviewView, ProcessorsView, QueuePage
 from vmqtui.views.tables import AdviceView, BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
+from vmqtui.widgets.bars import FilterBar, Timeline
 from vmqtui.widgets.canvas import palette_of
-from vmqtui.widgets.filter_bar import FilterBar
 from vmqtui.widgets.header import Header, KeyBar, Tabs, TooSmall
 from vmqtui.widgets.table import LiveTable
-from vmqtui.widgets.timeline import Timeline
 
 _VIEWS: tuple[type[View], ...] = (
     OverviewView,
@@ -43,7 +40,7 @@ _VIEWS: tuple[type[View], ...] = (
 )
 
 
-class Dashboard(ViewActions, Exports):
+class Dashboard(ViewActions):
     """Shows the model and carries out the actions of the registry. Only the seen view draws."""
 
     def __init__(self, link: Link, model: Model, actions: tuple[Action, ...], *, read_only: bool) -> None:

@@ -148,7 +148,7 @@ async def test_failure_to_write_does_not_end_the_dashboard(
     def refuse(*given: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("vmqtui.exports.write_new", refuse)
+    monkeypatch.setattr("vmqtui.view_actions.write_new", refuse)
     async with dashboard() as (app, pilot, _):
         await pilot.press("w")
         await told(pilot, app, "nothing was written: ", "Permission denied")

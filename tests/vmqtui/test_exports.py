@@ -12,9 +12,9 @@ from tests.vmqtui.dialogs import notes
 from tests.vmqtui.scripted import live_link, make_config, make_stats
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.export import as_csv
-from vmqtui.exports import exports_directory, write_new
 from vmqtui.preferences.model import Preferences, TableColumns
 from vmqtui.state.snapshot import Snapshot
+from vmqtui.view_actions import exports_directory, write_new
 
 
 def written(directory: Path) -> list[Path]:

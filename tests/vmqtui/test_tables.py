@@ -10,7 +10,7 @@ from engine.view.rows import QueueView
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, play, with_queue
 from vmqtui.app import VmqApp
-from vmqtui.widgets.filter_bar import FilterBar
+from vmqtui.widgets.bars import FilterBar
 from vmqtui.widgets.table import LiveTable
 
 

@@ -11,7 +11,7 @@ from tests.vmqtui.scripted import live_link, make_stats, play
 from vmqtui.actions import VIEWS
 from vmqtui.state import archive
 from vmqtui.views.tables import QueuesView
-from vmqtui.widgets.timeline import Timeline
+from vmqtui.widgets.bars import Timeline
 
 SIZES = ((80, 24), (120, 40), (200, 60))
 

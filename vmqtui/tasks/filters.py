@@ -9,8 +9,7 @@ from engine.telemetry.config import AdapterConfig, FilterConfig, Vlan
 from engine.view.rows import FilterView, QueueView
 from vmqtui.columns.column import vlan_text
 from vmqtui.printable import printable
-from vmqtui.tasks.checks import vlan_test
-from vmqtui.tasks.task import Field, Step, Task, Values, called, number_in, step
+from vmqtui.tasks.task import Field, Step, Task, Values, called, number_in, step, vlan_test
 
 
 def mac_field(value: str = "") -> Field:

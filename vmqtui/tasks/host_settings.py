@@ -14,8 +14,7 @@ from engine.scenario.model import AdapterSpec, BalancerSpec
 from engine.telemetry.config import AdapterConfig, Config
 from engine.view.rows import CpuView
 from vmqtui.printable import printable
-from vmqtui.tasks.checks import number_as_typed
-from vmqtui.tasks.task import Field, Step, Task, Values, step
+from vmqtui.tasks.task import Field, Step, Task, Values, number_as_typed, step
 
 _ADAPTER_LABELS: Final = {
     "link_gbps": "Link Gbit/s",

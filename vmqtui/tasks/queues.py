@@ -14,7 +14,6 @@ from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast
 from vmqtui.state.rows import Row
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks.checks import optional_mac, optional_name, processor, whole
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
 from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
 from vmqtui.tasks.task import (
@@ -28,7 +27,11 @@ from vmqtui.tasks.task import (
     Values,
     called,
     number_in,
+    optional_mac,
+    optional_name,
+    processor,
     step,
+    whole,
 )
 
 _LEAVES = " Its frames go to the default queue, but for those that another queue's filter takes."

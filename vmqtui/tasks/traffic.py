@@ -9,8 +9,7 @@ from engine.counted import counted
 from engine.scenario.keys import Key, keys_of
 from engine.scenario.load import ScenarioError, loads_traffic, read_traffic, traffic_table
 from engine.scenario.model import MixSpec, TrafficSpec
-from vmqtui.tasks.checks import number_as_typed
-from vmqtui.tasks.task import Field, Step, Task, Values, step
+from vmqtui.tasks.task import Field, Step, Task, Values, number_as_typed, step
 
 UNITS: Final = {"pkt/s": "rate_pps", "Gbit/s": "rate_gbps"}
 """How a mix's rate may be given: by the unit, the key that holds it."""
