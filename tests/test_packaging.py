@@ -48,6 +48,8 @@ def test_a_plain_install_finds_its_data(installed: Path) -> None:
     assert (installed / "engine/py.typed").exists()
 
 
+GET = "import vmqtui.cli.get, vmqtui.columns.export, engine.bus.watcher, vmqtui.state.hosts"
+"""What ``vmqtui get`` imports."""
 LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
 
 
@@ -56,7 +58,8 @@ LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
     [
         ("import engine.service.engine", ("textual", "typer", "rich")),
         ("import engine.workers.shard", ("textual", "typer", "rich", "aiomqtt", "paho")),
-        ("import vmqtui.cli.get", ("numba", "textual")),
+        ("import vmqtui.cli.program", ("numba", "numpy", "textual", "msgspec", "aiomqtt", "aiohttp")),
+        (GET, ("numba", "textual")),
         ("import vmqtui.app, vmqtui.link", ("numba",)),
         ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),
     ],

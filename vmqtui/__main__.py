@@ -22,7 +22,7 @@ class _Terminate:
 
 
 def _conceal_passwords() -> None:
-    from vmqtui.cli.conceal import conceal, has_password
+    from vmqtui.cli.startup import conceal, has_password
 
     if has_password(sys.argv[1:]) and (not conceal() or sys.stderr.isatty()):
         from vmqtui.cli.failures import warn
@@ -47,7 +47,7 @@ def _import_nothing_from_here() -> None:
 def main() -> None:
     """Run the command line of this process and end with its status."""
     signal.signal(signal.SIGTERM, _Terminate())
-    from vmqtui.cli.streams import prepare_streams
+    from vmqtui.cli.startup import prepare_streams
 
     prepare_streams()
     _import_nothing_from_here()

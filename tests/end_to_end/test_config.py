@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Here
-from vmqtui.cli.own import own_preferences
+from vmqtui.cli.config import own_preferences
 from vmqtui.preferences.file import loads
 
 

@@ -21,7 +21,7 @@ from tests.bus.conftest import make_config, make_stats
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.program import wait_until
 from tests.slow import slow_but
-from vmqtui.cli import get, readings
+from vmqtui.cli import attach, get
 
 SECOND = 1_000_000_000
 HOSTS = 300
@@ -185,7 +185,7 @@ def test_a_watch_of_hosts_that_send_nothing_waits_for_them_and_warns_once(
     mosquitto: str, publisher: Publisher, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher.publish("mute", "status", ONLINE)
-    for module in (get, readings):
+    for module in (get, attach):
         monkeypatch.setattr(module, "ANSWER_S", 0.3)
     printed: list[float] = []
 

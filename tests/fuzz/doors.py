@@ -9,6 +9,7 @@ from typing import Any, Final
 from engine.bus import topics
 from engine.bus.access_rules import Principal, may_publish, may_read, may_subscribe
 from engine.bus.errors import BadUrl
+from engine.bus.tls import NO_FILES
 from engine.bus.urls import BrokerUrl
 from engine.logs import JsonForm, TextForm, relayed
 from engine.mqtt import packets
@@ -18,7 +19,7 @@ from engine.mqtt.router import Router
 from tests.fuzz.mutate import JSON, LINES
 from tests.fuzz.target import Target, check_sentence
 from tests.mqtt.wire import Client, OpenAccess, Wire
-from vmqtui.cli import engine, serve
+from vmqtui.cli.engine import OwnBrokerOptions
 from vmqtui.cli.failures import CommandError
 from vmqtui.web.gate import AddressError, Gate
 from vmqtui.web.server import MESSAGE_LIMIT_BYTES, obey
@@ -63,9 +64,9 @@ def _url(data: bytes) -> None:
 def _address(data: bytes) -> None:
     """What ``--listen`` and ``--public-url`` are given."""
     text = data.decode("utf-8", "surrogateescape")
-    for read in (engine.parse_listen, serve.parse_listen):
+    for listen in (text, f"{text}:0"):
         with contextlib.suppress(CommandError):
-            read(text)
+            OwnBrokerOptions(listen=listen).listening(NO_FILES)
     try:
         gate = Gate.at("127.0.0.1", 8000, text)
     except AddressError:

@@ -57,8 +57,8 @@ def test_command_asks_for_its_operation(line: str, monkeypatch: pytest.MonkeyPat
     (plain, op, params), (full, *again) = asked
     assert (op, params) == COMMANDS[line]
     assert tuple(again) == (op, params)
-    assert plain == Asking(None, None, None, None, what_if=False, as_json=False)
-    assert full == Asking("mqtt://b", "hv01", "nic1", "d", what_if=True, as_json=True)
+    assert plain == Asking(None, None, None, None, what_if=False, json_=False)
+    assert full == Asking("mqtt://b", "hv01", "nic1", "d", what_if=True, json_=True)
     decode(op, params)  # the engine takes it
 
 

@@ -3,51 +3,60 @@
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
+import typer
 
-from engine.advice.evidence import Evidence
-from engine.advice.finding import Finding
-from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
-from engine.advice.window import AdviceWindow
-from engine.scenario.load import load, unknown_key
-from engine.scenario.values import show
-from vmqtui.cli.captures import kept_capture
 from vmqtui.cli.failures import DONE, engine_sentences, failed, sentences, unusable, warn
-from vmqtui.cli.output import print_json
-from vmqtui.columns import advice as words
+from vmqtui.cli.frames import CaptureOption, kept_capture_if, prepare_kernels
+from vmqtui.cli.options import AdapterThatIsFed, Json
+from vmqtui.cli.output import ProgressLine, print_json
+from vmqtui.cli.reach import HostOptions
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
+    from engine.advice.evidence import Evidence
+    from engine.advice.finding import Finding
+    from engine.advice.thresholds import AdviceThresholds
+    from engine.advice.window import AdviceWindow
     from engine.service.trial import Trial, TriedFix
 
 
-def run_advise(
+def advise(
     *,
-    scenario: Path | None,
-    capture: Path | None,
-    adapter: str | None,
-    broker: str | None,
-    host: str | None,
-    seconds: float,
-    settings: Sequence[str],
-    as_json: bool,
+    scenario: Annotated[
+        Path | None,
+        typer.Option("--scenario", metavar="F", help="Run this scenario file; default: a running engine."),
+    ] = None,
+    capture: CaptureOption = None,
+    adapter: AdapterThatIsFed = None,
+    at: HostOptions,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", metavar="S", min=0.1, max=3600, help="How long to look; a capture: to its end."
+        ),
+    ] = 2.0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Another threshold, as in docs/advice.md; repeatable."
+        ),
+    ] = None,
+    json_: Json = False,
 ) -> int:
-    """Look for what is wrong, and print it with what to do; the exit status."""
+    """Say what is wrong with a host, what shows it, what to change, and what that would change."""
+    from engine.scenario.load import load
+
     with sentences():
-        thresholds = read_settings(settings)
+        thresholds = read_settings(set_ or ())
         given = load(scenario) if scenario is not None else None
     if given is None and capture is None:
-        return _advise_live(broker, host, seconds, thresholds, as_json)
-    from vmqtui.cli.start import prepare_kernels
-
+        return _advise_live(at, seconds, thresholds, json_)
     prepare_kernels()
-    held_capture = nullcontext() if capture is None else kept_capture(capture)
-    with engine_sentences(str(scenario or "the plan")), held_capture as held:
+    with engine_sentences(str(scenario or "the plan")), kept_capture_if(capture) as held:
         from engine.service.replay import plan_capture
         from engine.service.trial import Trial
 
@@ -59,16 +68,16 @@ def run_advise(
                 f"{scenario}: traffic: has no mix, so no frame would come (add one, or name a --capture)"
             )
         trial = Trial(given, seconds, held, adapter)
-        return print_trial(trial, thresholds, str(held or scenario), as_json)
+        return print_trial(trial, thresholds, str(held or scenario), json_)
 
 
-def print_trial(trial: "Trial", thresholds: AdviceThresholds, source: str, as_json: bool) -> int:
+def print_trial(trial: "Trial", thresholds: "AdviceThresholds", source: str, as_json: bool) -> int:
     """Run a trial and print what is found; the exit status."""
     with engine_sentences(source):
         from engine.service.trial import TrialError, diagnose
 
         try:
-            evidence, tried = diagnose(trial, thresholds, progress=_progress)
+            evidence, tried = diagnose(trial, thresholds, progress=ProgressLine().show)
         except TrialError as error:
             failed(error)
     if as_json:
@@ -82,9 +91,14 @@ def print_trial(trial: "Trial", thresholds: AdviceThresholds, source: str, as_js
     return DONE
 
 
-def read_settings(settings: Sequence[str]) -> AdviceThresholds:
+def read_settings(settings: Sequence[str]) -> "AdviceThresholds":
     """``NAME=VALUE`` each, over those of the configuration file."""
-    from vmqtui.cli.own import own_preferences
+    import msgspec
+
+    from engine.advice.thresholds import THRESHOLDS, read_threshold
+    from engine.scenario.load import unknown_key
+    from engine.scenario.values import show
+    from vmqtui.cli.config import own_preferences
 
     known = {one.name: one for one in THRESHOLDS}
     changed: dict[str, Any] = {}
@@ -101,15 +115,16 @@ def read_settings(settings: Sequence[str]) -> AdviceThresholds:
     return msgspec.structs.replace(own_preferences().advice, **changed)
 
 
-def _advise_live(
-    broker: str | None, host: str | None, seconds: float, thresholds: AdviceThresholds, as_json: bool
-) -> int:
-    """Watch a running engine for a while, and say what is found."""
+def _advise_live(at: HostOptions, seconds: float, thresholds: "AdviceThresholds", as_json: bool) -> int:
+    """Watch a running engine for a while, and report what is found."""
+    import msgspec
+
+    from engine.advice.window import AdviceWindow
     from vmqtui.cli.run import run_async
 
     window = AdviceWindow(msgspec.structs.replace(thresholds, window_s=max(thresholds.window_s, seconds)))
     with sentences():
-        evidence = run_async(_watch(broker, host, seconds, window))
+        evidence = run_async(_watch(at, seconds, window))
     if as_json:
         print_json(_document(evidence, window.listed, thresholds, evidence.config.host, window.seconds))
     else:
@@ -118,18 +133,15 @@ def _advise_live(
     return DONE
 
 
-async def _watch(broker: str | None, host: str | None, seconds: float, window: AdviceWindow) -> Evidence:
-    """Judge an engine for so much simulated time, or, where it is late, for thrice as much by the clock; with
-    what it has found of itself before.
-
-    What it did in all of that time.
-    """
+async def _watch(at: HostOptions, seconds: float, window: "AdviceWindow") -> "Evidence":
+    """Judge an engine for so much simulated time, or, where it is late, for three times as much by the clock,
+    and take over what it has found of itself before. Returns its counters over that time."""
+    from engine.advice.evidence import Evidence
     from engine.bus.watcher import KINDS
-    from vmqtui.cli.attach import ANSWER_S, find_host, open_watcher
-    from vmqtui.cli.readings import Readings
+    from vmqtui.cli.attach import ANSWER_S, Readings, find_host, open_watcher
 
-    async with open_watcher(broker, host, user="viewer", kinds=(*KINDS, "advice")) as watcher:
-        readings = Readings(watcher, await find_host(watcher, host))
+    async with open_watcher(at, at.host, user="viewer", kinds=(*KINDS, "advice")) as watcher:
+        readings = Readings(watcher, await find_host(watcher, at.host))
         first = None
         latest = 0.0
         matched = time.monotonic()
@@ -156,12 +168,16 @@ async def _watch(broker: str | None, host: str | None, seconds: float, window: A
 
 
 def _document(
-    evidence: Evidence,
-    found: Sequence["TriedFix | Finding"],
-    thresholds: AdviceThresholds,
+    evidence: "Evidence",
+    found: "Sequence[TriedFix | Finding]",
+    thresholds: "AdviceThresholds",
     source: str,
     window_s: float | None = None,
 ) -> dict[str, Any]:
+    import msgspec
+
+    from engine.advice.finding import Finding
+
     listed = []
     for one in found:
         finding = one if isinstance(one, Finding) else one.finding
@@ -183,7 +199,7 @@ def _document(
     }
 
 
-def totals(evidence: Evidence) -> dict[str, float | None]:
+def totals(evidence: "Evidence") -> dict[str, float | None]:
     """What a host did in all."""
     return {
         "delivered_pps": evidence.rate("indicated_frames"),
@@ -192,14 +208,8 @@ def totals(evidence: Evidence) -> dict[str, float | None]:
     }
 
 
-def _progress(sentence: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{printable(sentence)}", end="", file=sys.stderr, flush=True)
-
-
-def _print_head(evidence: Evidence, source: str, window: AdviceWindow | None = None) -> None:
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None" = None) -> None:
+    ProgressLine().show("")
     told = totals(evidence)
     print(
         f"{printable(source)}: {evidence.span_s:.3g} s looked at, {compact(told['delivered_pps'])} frames/s "
@@ -209,7 +219,7 @@ def _print_head(evidence: Evidence, source: str, window: AdviceWindow | None = N
     )
 
 
-def _print(evidence: Evidence, found: Sequence[Finding], window: AdviceWindow | None = None) -> None:
+def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWindow | None" = None) -> None:
     """Findings, a block each."""
     if not found:
         print("nothing found" if evidence.usable else "no time passed, so nothing can be said")
@@ -222,8 +232,10 @@ def _print(evidence: Evidence, found: Sequence[Finding], window: AdviceWindow | 
     sys.stdout.flush()
 
 
-def block(finding: Finding, unseen_s: float | None = None) -> list[str]:
+def block(finding: "Finding", unseen_s: float | None = None) -> list[str]:
     """A finding as lines; ``unseen_s``: for how long it was not seen, where a window was judged."""
+    from vmqtui.columns import advice as words
+
     seen = [] if unseen_s is None else [f"    seen    {words.seen(finding, unseen_s)}"]
     lines = [
         f"{words.GLYPHS[finding.severity]} {finding.rule} · {printable(finding.says)}",

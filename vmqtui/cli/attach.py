@@ -1,13 +1,14 @@
-"""How commands attach to engines: a reader of the broker, and the host that a command is about."""
+"""How commands attach to engines: a reader of the broker, the host a command is about, and its readings."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from engine.bus.discovery import unlisted_url
-from engine.bus.topics import random_client
-from engine.bus.watcher import KINDS, Watcher
 from vmqtui.cli.failures import failed, unusable
-from vmqtui.cli.reach import broker_url
+from vmqtui.cli.reach import BrokerOptions
+
+if TYPE_CHECKING:
+    from engine.bus.host_view import HostView
+    from engine.bus.watcher import Watcher
 
 ANSWER_S: Final = 5.0
 """How long an engine may take to be found, and to answer."""
@@ -18,25 +19,29 @@ ALL: Final = "all"
 
 
 def open_watcher(
-    broker: str | None,
+    at: BrokerOptions,
     host: str | None,
     on_message: Callable[[str, str, bytes], None] | None = None,
     *,
     user: str,
-    kinds: Sequence[str] = KINDS,
-) -> Watcher:
+    kinds: Sequence[str] | None = None,
+) -> "Watcher":
     """A watcher on the broker named, or on the one that the newest engine of this user has announced, as
-    ``user`` of that."""
-    url = broker_url(broker, user=user)
+    ``user`` of that. It reads all kinds of messages, or those of ``kinds``."""
+    from engine.bus.discovery import unlisted_url
+    from engine.bus.topics import random_client
+    from engine.bus.watcher import KINDS, Watcher
+
+    url = at.find(user=user)
     if url is None:
         if (there := unlisted_url(user=user)) is not None:
             failed(f"no engine was found without --broker, but one listens at {there}: name that")
         failed("no engine was found: start one with vmqtui engine, or name a broker with --broker")
     client = random_client("viewer" if user == "viewer" else "vmq")
-    return Watcher(url, host, client=client, on_message=on_message, kinds=kinds)
+    return Watcher(url, host, client=client, on_message=on_message, kinds=kinds or KINDS)
 
 
-async def find_host(watcher: Watcher, host: str | None, *, several: bool = False) -> str:
+async def find_host(watcher: "Watcher", host: str | None, *, several: bool = False) -> str:
     """The one host there is, or the one named; it has to be there and online.
 
     ``several``: the command could be about all of them, which the error for several then says.
@@ -59,7 +64,7 @@ async def find_host(watcher: Watcher, host: str | None, *, several: bool = False
     return online[0]
 
 
-async def find_hosts(watcher: Watcher) -> None:
+async def find_hosts(watcher: "Watcher") -> None:
     """Wait until hosts are known, online or not: all those that the broker retains anything of."""
     if not await watcher.wait_for(lambda: bool(watcher.hosts), ANSWER_S):
         if watcher.state != "connected":
@@ -68,9 +73,67 @@ async def find_hosts(watcher: Watcher) -> None:
     await _all_retained(watcher)
 
 
-async def _all_retained(watcher: Watcher) -> None:
+async def _all_retained(watcher: "Watcher") -> None:
     """Wait until no further host becomes known: what is retained comes at once, one after another."""
     more = True
     while more:
         count = len(watcher.hosts)
         more = await watcher.wait_for(lambda count=count: len(watcher.hosts) > count, _QUIET_S)  # type: ignore[misc]
+
+
+class Readings:
+    """One host's readings, each joined with the one before it and the newest configuration."""
+
+    def __init__(self, watcher: "Watcher", name: str) -> None:
+        from vmqtui.state.snapshot import Snapshot
+
+        self.name = name
+        self.snapshot = Snapshot(name)
+        self.arrived = False
+        """Whether the last reading that was waited for came."""
+        self.tried = False
+        self.seen = 0
+        self._watcher = watcher
+
+    @property
+    def view(self) -> "HostView | None":
+        """What the watcher knows of the host; None while it knows nothing."""
+        return self._watcher.hosts.get(self.name)
+
+    @property
+    def why_none(self) -> str:
+        """Why no reading came, in a sentence."""
+        view = self.view
+        if self._watcher.state != "connected":
+            return self._watcher.why
+        if view is not None and view.stats_unreadable:
+            return f"host {self.name}: its readings can't be read ({view.stats_unreadable} came)"
+        if view is not None and view.config is None and view.stats_received > self.seen:
+            return f"host {self.name} sent no configuration that can be read within {ANSWER_S:g} s"
+        return f"host {self.name} sent no reading within {ANSWER_S:g} s"
+
+    async def next(self, count: int = 1, within_s: float = ANSWER_S) -> bool:
+        """Wait for so many readings, each up to ``within_s``, and take the last two; whether they came."""
+        from vmqtui.state.snapshot import Snapshot
+
+        self.arrived, self.tried = False, True
+        for _ in range(count):
+            if not await self._watcher.wait_for(self._came, within_s):
+                return False
+            view = self.view
+            assert view is not None
+            self.seen = view.stats_received
+            before = self.snapshot.stats
+            self.snapshot = Snapshot(
+                self.name, view.status, view.config, view.stats, before, tuple(view.events)
+            )
+        self.arrived = True
+        return True
+
+    def _came(self) -> bool:
+        """Whether a reading that can be read came, and a configuration. Each is decoded, so that one that
+        can't be is counted."""
+        view = self.view
+        if view is None or view.stats_received <= self.seen:
+            return False
+        return view.stats is not None and view.config is not None and not view.stats_unreadable

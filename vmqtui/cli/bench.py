@@ -1,14 +1,17 @@
-"""``vmqtui bench``."""
+"""``vmqtui bench``: the whole receive path, measured."""
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final
+
+import typer
 
 from engine.counted import counted
 from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable
-from vmqtui.cli.output import print_json
-from vmqtui.cli.start import prepare_kernels
+from vmqtui.cli.frames import prepare_kernels
+from vmqtui.cli.options import Json
+from vmqtui.cli.output import ProgressLine, print_json
 
 _SECONDS: Final = 6.0
 _SWEEP_SECONDS: Final = 3.0
@@ -16,27 +19,48 @@ _QUIET_SHARE: Final = 0.1
 _ENGINE: Final = (sys.executable, "-m", "vmqtui", "engine")
 
 
-def run_bench(
-    cpus: int | None,
-    queues: int | None,
-    filters: int | None,
-    frame_bytes: int | None,
-    seconds: float | None,
+@dataclass(frozen=True)
+class SettingOptions:
+    """What is measured, as ``engine.service.bench.Settings`` has it."""
+
+    cpus: Annotated[
+        int | None,
+        typer.Option("--cpus", metavar="N", min=1, max=256, help="Simulated processors; default: 8."),
+    ] = None
+    queues: Annotated[
+        int | None, typer.Option("--queues", metavar="N", min=1, max=4096, help="Default: 64.")
+    ] = None
+    filters: Annotated[
+        int | None, typer.Option("--filters", metavar="N", min=1, max=65_536, help="Default: one a queue.")
+    ] = None
+    frame_bytes: Annotated[
+        int | None, typer.Option("--frame-bytes", metavar="N", min=14, max=65_535, help="Default: 64.")
+    ] = None
+
+
+def bench(
     *,
-    sweep: bool,
-    as_json: bool,
+    setting: SettingOptions,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=0.1,
+            max=3600,
+            help="For all runs of a setting; default: 6, with --sweep 3.",
+        ),
+    ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="A table over CPUs, queues, filters and frame sizes, and what is wanted."
+        ),
+    ] = False,
+    json_: Json = False,
 ) -> int:
-    """Measure and print; the exit status."""
-    given = {
-        name: value
-        for name, value in (
-            ("cpus", cpus),
-            ("queues", queues),
-            ("filters", filters),
-            ("frame_bytes", frame_bytes),
-        )
-        if value is not None
-    }
+    """Measure the whole receive path in real worker processes, and how fast this machine copies memory."""
+    given = {name: value for name, value in asdict(setting).items() if value is not None}
     if sweep and given:
         unusable(f"--{next(iter(given)).replace('_', '-')}: --sweep has settings of its own")
     given.setdefault("queues", 64)
@@ -44,42 +68,24 @@ def run_bench(
     if given["filters"] < given["queues"]:
         unusable(f"--filters: {given['filters']} is less than one a queue (--queues {given['queues']})")
     prepare_kernels()
-    with engine_sentences("bench"), _Progress() as progress:
+    with engine_sentences("bench"), ProgressLine() as line:
         from engine.service import bench_sweep
         from engine.service.bench import BenchFailedError, Settings
 
         try:
             if sweep:
-                document = bench_sweep.sweep(seconds or _SWEEP_SECONDS, _ENGINE, progress.tell)
+                document = bench_sweep.sweep(seconds or _SWEEP_SECONDS, _ENGINE, line.show)
             else:
-                document = bench_sweep.bench(Settings(**given), seconds or _SECONDS, progress.tell)
+                document = bench_sweep.bench(Settings(**given), seconds or _SECONDS, line.show)
         except BenchFailedError as error:
             failed(error)
-    if as_json:
+    if json_:
         print_json(document)
     elif sweep:
         _print_sweep(document)
     else:
         _print(document)
     return DONE
-
-
-class _Progress:
-    """What goes on, in one line of a terminal's stderr that is gone at the end; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.tell("")
-
-    def tell(self, sentence: str) -> None:
-        if self._shown:
-            room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-            print(f"\r\x1b[K{sentence[: room - 1]}", end="", file=sys.stderr, flush=True)
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -1,19 +1,20 @@
-"""``vmqtui compare``."""
+"""``vmqtui compare``: the same frames through several plans."""
 
 import os
 import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from engine.scenario.load import load_document
-from vmqtui.cli.captures import kept_capture, warn_of
+import typer
+
 from vmqtui.cli.failures import engine_sentences, failed, sentences, unusable
-from vmqtui.cli.output import print_json
-from vmqtui.cli.start import prepare_kernels
+from vmqtui.cli.frames import kept_capture_if, prepare_kernels, warn_of
+from vmqtui.cli.options import AdapterThatIsFed, Json
+from vmqtui.cli.output import ProgressLine, print_json
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -26,41 +27,94 @@ _SUFFIXES: Final = (".html", ".md", ".json")
 _PLAN: Final = "plan"
 
 
-def run_compare(
-    files: Sequence[Path],
+@dataclass(frozen=True)
+class Means:
+    """Where runs are carried out, and how many at a time."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, max=256, help="Runs at a time; default: one a core."),
+    ] = None
+    dask: Annotated[
+        str | None, typer.Option("--dask", metavar="URL", help="Run on a Dask cluster: tcp://host:8786")
+    ] = None
+
+    def check(self) -> None:
+        """End with 2 where these options don't fit each other."""
+        if self.dask is not None and self.jobs is not None:
+            unusable("--jobs: a cluster decides itself how much runs at a time (without --dask it fits)")
+
+    def carry_out(
+        self, tell: "Callable[[Progress], None]"
+    ) -> "tuple[Callable[[Sequence[Run]], list[Result]], str]":
+        """What carries runs out, and that in words."""
+        from engine.service.compare.runners import run_here, run_on
+
+        if (url := self.dask) is not None:
+            return lambda runs: run_on(url, runs, tell), f"(on {url})"
+        at_a_time = self.jobs or os.cpu_count() or 1
+        return lambda runs: run_here(runs, at_a_time, tell), f"({at_a_time} at a time)"
+
+
+def compare(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[CAPTURE] [PLAN.toml]...",
+            help="A capture, and scenarios; without a capture, each scenario's own traffic.",
+        ),
+    ],
     *,
-    adapter: str | None,
-    planned: bool,
-    sweep: Sequence[str],
-    seconds: float | None,
-    jobs: int | None,
-    dask: str | None,
-    reports: Sequence[Path],
-    as_json: bool,
+    adapter: AdapterThatIsFed = None,
+    planned: Annotated[
+        bool, typer.Option("--plan", help="Also what `vmqtui plan` makes of the capture.")
+    ] = False,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep", metavar="KEY=A,B", help="Vary a key of the scenarios; several: all combinations."
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", metavar="S", min=0.001, max=86_400, help="Of own traffic, simulated; default: 10."
+        ),
+    ] = None,
+    means: Means,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Also write it: .html (with plots), .md or .json; several fit."
+        ),
+    ] = None,
+    json_: Json = False,
 ) -> int:
-    """Compare and print; the exit status."""
+    """Put the same frames through several plans, and say which wins at what."""
+    from engine.scenario.load import load_document
+
     capture, scenarios = _sort(files)
-    for report in reports:
-        if report.suffix.lower() not in _SUFFIXES:
-            unusable(f"--report: {report} ends in none of {', '.join(_SUFFIXES)}")
-        if not report.absolute().parent.is_dir():
-            unusable(f"--report: {report.absolute().parent} is no directory")
+    reports = report or []
+    for one in reports:
+        if one.suffix.lower() not in _SUFFIXES:
+            unusable(f"--report: {one} ends in none of {', '.join(_SUFFIXES)}")
+        if not one.absolute().parent.is_dir():
+            unusable(f"--report: {one.absolute().parent} is no directory")
     if capture is None and (planned or not scenarios):
         unusable("a capture is missing: it is what plans are made from")
-    if dask is not None and jobs is not None:
-        unusable("--jobs: a cluster decides itself how much runs at a time (without --dask it fits)")
+    means.check()
     if capture is not None and seconds is not None:
         unusable("--seconds: a capture is replayed to its end (without one it fits)")
     with sentences():
         documents = [load_document(path) for path in scenarios]
     prepare_kernels("engine.service.compare.runs")
-    held_capture = nullcontext() if capture is None else kept_capture(capture)
-    with engine_sentences("compare"), held_capture as held:
-        from engine.service.compare.comparison import SweepError, axis, compare, runs_of
+    with engine_sentences("compare"), kept_capture_if(capture) as held:
+        from engine.service.compare.comparison import SweepError, axis, runs_of
+        from engine.service.compare.comparison import compare as compare_runs
         from engine.service.compare.runners import RunFailedError
 
         try:
-            axes = [axis(one) for one in sweep]
+            axes = [axis(one) for one in sweep or ()]
             runs = runs_of(
                 _plans(scenarios, documents, held, planned=planned or not scenarios),
                 axes,
@@ -71,13 +125,13 @@ def run_compare(
         except SweepError as error:
             unusable(f"--sweep: {error}")
         try:
-            with _Progress() as progress:
-                comparison = compare(runs, *_means(jobs, dask, progress))
+            with ProgressLine() as line:
+                comparison = compare_runs(runs, *means.carry_out(lambda progress: _tell(line, progress)))
         except RunFailedError as error:
             (unusable if error.unusable else failed)(error)
-    for report in reports:
-        _write(comparison, report)
-    if as_json:
+    for one in reports:
+        _write(comparison, one)
+    if json_:
         print_json(comparison.document())
     else:
         _print(comparison)
@@ -130,39 +184,11 @@ def told_apart(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
             lengths[n] += 1
 
 
-def _means(
-    jobs: int | None, dask: str | None, progress: "_Progress"
-) -> "tuple[Callable[[Sequence[Run]], list[Result]], str]":
-    """How runs are carried out, and that in words."""
-    from engine.service.compare.runners import run_here, run_on
-
-    if dask is not None:
-        return lambda runs: run_on(dask, runs, progress.tell), f"(on {dask})"
-    at_a_time = jobs or os.cpu_count() or 1
-    return lambda runs: run_here(runs, at_a_time, progress.tell), f"({at_a_time} at a time)"
-
-
-class _Progress:
-    """What goes on, in one line of a terminal's stderr that is gone at the end; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def tell(self, progress: "Progress") -> None:
-        """Say how far it is."""
-        if not self._shown:
-            return
-        parts = [f"{progress.done} of {progress.total} done"]
-        parts += [f"{printable(label)} {share:.0%}" for label, share in progress.under_way.items()]
-        room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        print(f"\r\x1b[K{'; '.join(parts)[: room - 1]}", end="", file=sys.stderr, flush=True)
+def _tell(line: ProgressLine, progress: "Progress") -> None:
+    """Show how many runs are done, and how far the others are."""
+    parts = [f"{progress.done} of {progress.total} done"]
+    parts += [f"{printable(label)} {share:.0%}" for label, share in progress.under_way.items()]
+    line.show("; ".join(parts))
 
 
 def _print(comparison: "Comparison") -> None:

@@ -1,12 +1,40 @@
 """``vmqtui config …``: where the configuration file is, and what holds."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmqtui.cli.failures import sentences
 from vmqtui.cli.options import Json
+from vmqtui.cli.output import print_json, write_in_utf8
+from vmqtui.printable import printable
+
+if TYPE_CHECKING:
+    from vmqtui.preferences.model import Preferences
 
 config = typer.Typer(help="Find and show the configuration file.", rich_markup_mode=None)
+
+
+def own_preferences() -> "Preferences":
+    """The configuration, its theme being one that there is. Raises ``PreferencesError``.
+
+    A theme whose file is broken is no error here: the screen reports it, and goes on with another.
+    """
+    from engine.scenario.values import show as shown
+    from vmqtui.preferences.file import PreferencesError, config_path, load_preferences
+
+    preferences = load_preferences()
+    if preferences.theme is not None:
+        from vmqtui.theme import load_themes
+
+        themes, problems = load_themes()
+        broken = any(f"{preferences.theme}.toml" in problem for problem in problems)
+        if preferences.theme not in themes and not broken:
+            fitting = ", ".join(themes)
+            raise PreferencesError(
+                f"{config_path()}: theme: {shown(preferences.theme)} is not a theme ({fitting} fits)"
+            )
+    return preferences
 
 
 @config.command()
@@ -23,13 +51,8 @@ def show(
     defaults: Annotated[bool, typer.Option("--defaults", help="What holds without a file.")] = False,
 ) -> None:
     """Print the configuration that holds, defaults too, as the file would say it."""
-    from vmqtui.cli.failures import sentences
-    from vmqtui.cli.output import print_json
-    from vmqtui.cli.own import own_preferences
-    from vmqtui.cli.streams import write_in_utf8
     from vmqtui.preferences.file import as_document, as_toml, config_path
     from vmqtui.preferences.model import Preferences
-    from vmqtui.printable import printable
 
     file = config_path()
     with sentences():

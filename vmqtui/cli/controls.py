@@ -3,13 +3,16 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmqtui.cli.attach import find_host, open_watcher
 from vmqtui.cli.failures import DONE, failed, sentences
-from vmqtui.cli.options import Broker, HostName, Json
-from vmqtui.cli.reach import reaches
+from vmqtui.cli.options import Json, grouped
+from vmqtui.cli.output import print_json, print_result
+from vmqtui.cli.reach import HostOptions
+from vmqtui.cli.run import run_async
 
 if TYPE_CHECKING:
     from engine.bus.messages import Response
@@ -21,13 +24,6 @@ adapter_ = typer.Typer(help="Change a running adapter.", rich_markup_mode=None)
 balancer = typer.Typer(help="Let queues move between processors as load changes.", rich_markup_mode=None)
 worker = typer.Typer(help="Bring back the worker of a processor that is down.", rich_markup_mode=None)
 
-OnAdapter = Annotated[
-    str | None, typer.Option("--adapter", metavar="A", help="The adapter; default: the host's only one.")
-]
-Driver = Annotated[
-    str | None, typer.Option("--driver", metavar="D", help="The overlying driver it is for; default: vsp.")
-]
-WhatIf = Annotated[bool, typer.Option("--what-if", help="Say what would happen, and change nothing.")]
 Asked = tuple[str, dict[str, Any]]
 """An operation and its own parameters."""
 QueueId = Annotated[int, typer.Argument(metavar="QUEUE_ID")]
@@ -39,62 +35,51 @@ Send = Callable[[str, dict[str, Any]], Awaitable["Response"]]
 
 
 @dataclass(frozen=True)
-class Asking:
-    """Whom to ask, on whose behalf, and how to print the answer."""
+class Asking(HostOptions):
+    """The host to ask, on whose behalf, and how to print the answer."""
 
-    broker: str | None
-    host: str | None
-    adapter: str | None
-    driver: str | None
-    what_if: bool
-    as_json: bool
+    adapter: Annotated[
+        str | None,
+        typer.Option("--adapter", metavar="A", help="The adapter; default: the host's only one."),
+    ] = None
+    driver: Annotated[
+        str | None,
+        typer.Option("--driver", metavar="D", help="The overlying driver it is for; default: vsp."),
+    ] = None
+    what_if: Annotated[bool, typer.Option("--what-if", help="Say what would happen, and change nothing.")] = (
+        False
+    )
+    json_: Json = False
 
-    def ask(self, op: str, params: dict[str, Any]) -> None:
-        """Send a request and print its answer. Ends with 1 when it is refused."""
-        from vmqtui.cli.output import print_result
-
-        self.talk(lambda send: send(op, params), print_result)
+    def ask(self, op: str, params: dict[str, Any]) -> int:
+        """Send a request and print its answer; the exit status. Ends with 1 when it is refused."""
+        return self.talk(lambda send: send(op, params), print_result)
 
     def talk(
         self, talk: Callable[[Send], Awaitable["Response"]], print_answer: Callable[["Response"], None]
-    ) -> None:
-        """Let ``talk`` send requests, and print its last answer. Ends with 1 when that is a refusal."""
-        from vmqtui.cli.run import run_async
-
+    ) -> int:
+        """Let ``talk`` send requests, and print its last answer; the exit status. Ends with 1 when that is a
+        refusal."""
         with sentences():
-            raise typer.Exit(run_async(self._talk(talk, print_answer)))
+            return run_async(self._talk(talk, print_answer))
 
     async def _talk(
         self, talk: Callable[[Send], Awaitable["Response"]], print_answer: Callable[["Response"], None]
     ) -> int:
         import msgspec
 
-        from vmqtui.cli.attach import find_host, open_watcher
-        from vmqtui.cli.output import print_json
-
         common = {"adapter": self.adapter, "driver": self.driver, "what_if": self.what_if or None}
         shared = {name: value for name, value in common.items() if value is not None}
-        async with open_watcher(self.broker, self.host, user="operator") as watcher:
+        async with open_watcher(self, self.host, user="operator") as watcher:
             host = await find_host(watcher, self.host)
             response = await talk(lambda op, params: watcher.request(host, op, params | shared))
-        if self.as_json:
+        if self.json_:
             print_json(msgspec.to_builtins(response))
         elif response.status == "ok":
             print_answer(response)
         if response.status == "error":
             failed(f"{response.ndis_status}: {response.message}")
         return DONE
-
-
-_OPTIONS: Final = {
-    "broker": (Broker, None),
-    "host": (HostName, None),
-    "adapter": (OnAdapter, None),
-    "driver": (Driver, None),
-    "what_if": (WhatIf, False),
-    "json_": (Json, False),
-}
-"""What every request's command takes beside its own parameters: annotation and default."""
 
 
 def asks(
@@ -107,20 +92,16 @@ def asks(
     """
 
     def decorate(make: Callable[..., Asked]) -> Callable[..., Asked]:
-        def command(**given: Any) -> None:
-            broker, host, adapter, driver, what_if, as_json = (given.pop(name) for name in _OPTIONS)
-            Asking(broker, host, adapter, driver, what_if, as_json).ask(*make(**given))
+        def command(*, asking: Asking, **given: Any) -> int:
+            return asking.ask(*make(**given))
 
-        options = [
-            Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-            for name, (annotation, default) in _OPTIONS.items()
-        ]
         own = signature(make, eval_str=True)
+        asking = Parameter("asking", Parameter.KEYWORD_ONLY, annotation=Asking)
         command.__signature__ = own.replace(  # type: ignore[attr-defined]
-            parameters=[*own.parameters.values(), *options], return_annotation=None
+            parameters=[*own.parameters.values(), asking]
         )
         command.__name__, command.__doc__ = make.__name__, make.__doc__
-        group.command(name)(reaches(command))
+        group.command(name)(grouped(command))
         return make
 
     return decorate

@@ -7,108 +7,98 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Annotated, Final, cast
+
+import typer
 
 from engine.bus.discovery import ENVIRONMENT_VARIABLE, own_url
 from engine.bus.urls import BrokerUrl
-from engine.logs import Form
-from engine.scenario.load import load
-from vmqtui.cli.captures import is_stream
-from vmqtui.cli.engine import check_source
+from vmqtui.cli.config import own_preferences
 from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
+from vmqtui.cli.frames import SourceOptions
 from vmqtui.cli.logs import log_of_screen
-from vmqtui.cli.own import own_preferences
-from vmqtui.cli.reach import broker_url
+from vmqtui.cli.options import LogFormat, Theme
+from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import run_app, run_async, status_of
-from vmqtui.preferences.model import Preferences
 
 if TYPE_CHECKING:
     from vmqtui.app import VmqApp
     from vmqtui.library.lessons import Intervention
     from vmqtui.link import BusLink
+    from vmqtui.preferences.model import Preferences
 
 _FAREWELL_S: Final = 10.0
 
 
-def show_dashboard(
+@dataclass(frozen=True)
+class ScreenOptions:
+    """How the screen looks, and what it offers."""
+
+    theme: Theme = None
+    read_only: Annotated[bool, typer.Option("--read-only", help="Watch; offer no control.")] = False
+    log_format: LogFormat = "text"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from engine import __version__
+
+        print(f"vmqtui {__version__}")
+        raise typer.Exit
+
+
+def dashboard(
     *,
-    scenario: Path | None,
-    capture: Path | None,
-    loop: bool,
-    interface: str | None = None,
-    promiscuous: bool = False,
-    adapter: str | None,
-    broker: str | None,
-    host: str | None,
-    theme: str | None,
-    read_only: bool,
-    log_form: Form,
+    context: typer.Context,
+    source: SourceOptions,
+    at: HostOptions,
+    screen: ScreenOptions,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> int | None:
+    """Live dashboard for Virtual Machine Queues (VMQ), and the engine it watches.
+
+    Without a command: the dashboard. It starts a private broker and engine, and ends them with itself;
+    with --broker (or VMQTUI_BROKER) it attaches to engines that run already.
+    """
+    return None if context.invoked_subcommand is not None else show_dashboard(source, at, screen)
+
+
+def show_dashboard(
+    source: SourceOptions,
+    at: HostOptions,
+    screen: ScreenOptions,
     interventions: "Iterable[Intervention]" = (),
 ) -> int:
     """Show the dashboard until it is left; exit status. ``interventions`` are made once the engine is up."""
     with sentences():
         preferences = own_preferences()
-        options = engine_options(
-            scenario, capture, loop, adapter, broker, interface=interface, promiscuous=promiscuous
-        )
-        options += ["--interval", f"{preferences.interval_s:g}", "--log-format", log_form]
-        url = broker_url(broker, user=user_of(read_only)) if broker is not None else None
+        options = source.of_private_engine(at.broker)
+        options += ["--interval", f"{preferences.interval_s:g}", "--log-format", screen.log_format]
+        url = at.named(user=user_of(screen.read_only))
         if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
-        log_of_screen("dashboard", log_form)
-        return run_async(_show(url, host, theme, read_only, options, preferences, interventions))
-
-
-def engine_options(
-    scenario: Path | None,
-    capture: Path | None,
-    loop: bool,
-    adapter: str | None,
-    broker: str | None,
-    *,
-    interface: str | None = None,
-    promiscuous: bool = False,
-) -> list[str]:
-    """The options of an engine of one's own. What is wrong with them is said before anything is started."""
-    given = [
-        ("--scenario", scenario),
-        ("--capture", capture),
-        ("--interface", interface),
-        ("--adapter", adapter),
-    ]
-    of_engine = [name for name, value in given if value is not None]
-    if broker is not None and of_engine:
-        unusable(
-            f"{of_engine[0]}: is for an engine of this dashboard's own,"
-            " which --broker and VMQTUI_BROKER leave out"
-        )
-    if scenario is not None:
-        load(scenario)
-    check_source(capture, loop, interface, promiscuous)
-    if capture is not None and is_stream(capture):
-        unusable(f"--capture: {capture} is a pipe, which only vmqtui engine reads (a file fits)")
-    options = [*(["--loop"] if loop else []), *(["--promiscuous"] if promiscuous else [])]
-    for name, value in given:
-        options += [name, str(value)] if value is not None else []
-    return options
+        log_of_screen("dashboard", screen.log_format)
+        return run_async(_show(url, at.host, screen, options, preferences, interventions))
 
 
 async def _show(
     url: BrokerUrl | None,
     host: str | None,
-    theme: str | None,
-    read_only: bool,
+    screen: ScreenOptions,
     options: list[str],
-    preferences: Preferences,
+    preferences: "Preferences",
     interventions: "Iterable[Intervention]",
 ) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.link import BusLink
 
+    read_only = screen.read_only
     spare_the_collector()
     async with BusLink() as link:
-        app = VmqApp(link, theme=theme, read_only=read_only, host=host, preferences=preferences)
+        app = VmqApp(link, theme=screen.theme, read_only=read_only, host=host, preferences=preferences)
         if url is not None:
             await link.connect(url, host, read_only=read_only)
             await run_app(app)
@@ -128,7 +118,7 @@ async def _show(
 
 
 def spare_the_collector() -> None:
-    """Have the garbage collector leave alone what is loaded by now, and look at the rest less often.
+    """Exclude what is loaded by now from garbage collection, and collect the rest less often.
 
     A full collection over everything takes some 60 ms here, in which no key is answered.
     """
@@ -138,7 +128,7 @@ def spare_the_collector() -> None:
 
 
 def user_of(read_only: bool) -> str:
-    """Whom a dashboard is to an engine of this user."""
+    """The user that a dashboard is, to an engine of the same person."""
     return "viewer" if read_only else "operator"
 
 

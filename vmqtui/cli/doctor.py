@@ -2,24 +2,32 @@
 
 import dataclasses
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from vmqtui import doctor
+import typer
+
 from vmqtui.cli.failures import DONE, FAILED
+from vmqtui.cli.options import Json
 from vmqtui.cli.output import print_json
-from vmqtui.cli.reach import completed
+from vmqtui.cli.reach import BrokerOptions
 from vmqtui.cli.run import run_async
-from vmqtui.doctor import Finding, Verdict
 from vmqtui.printable import printable
 
-_MARKS: Final[dict[Verdict, str]] = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
+if TYPE_CHECKING:
+    from vmqtui.doctor import Finding, Verdict
+
+_MARKS: Final[dict["Verdict", str]] = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
 
 
-def run_doctor(*, broker: str | None, clean: bool, as_json: bool) -> int:
-    """Check, print what was found, a line each; 1 when something failed."""
-    findings = run_async(_examine(broker, clean, tell=not as_json))
+def doctor(
+    at: BrokerOptions,
+    clean: Annotated[bool, typer.Option("--clean", help="Remove what crashed engines left behind.")] = False,
+    json_: Json = False,
+) -> int:
+    """Check this installation, and say what to do where something is wrong."""
+    findings = run_async(_examine(at, clean, tell=not json_))
     failures = sum(one.verdict == "failed" for one in findings)
-    if as_json:
+    if json_:
         checks = [dataclasses.asdict(one) for one in findings]
         print_json({"schema": "vmq.doctor/1", "ok": not failures, "checks": checks})
     else:
@@ -27,31 +35,33 @@ def run_doctor(*, broker: str | None, clean: bool, as_json: bool) -> int:
     return FAILED if failures else DONE
 
 
-async def _examine(broker: str | None, clean: bool, *, tell: bool) -> list[Finding]:
+async def _examine(at: BrokerOptions, clean: bool, *, tell: bool) -> "list[Finding]":
+    from vmqtui import doctor as checks
+
     findings: list[Finding] = []
 
-    def add(one: Finding) -> None:
+    def add(one: "Finding") -> None:
         findings.append(one)
         if tell:
             _print(one)
 
-    for check in (doctor.python, doctor.packages, doctor.kernels, doctor.shared_memory):
+    for check in (checks.python, checks.packages, checks.kernels, checks.shared_memory):
         for one in check():
             add(one)
-    async for one in doctor.embedded_broker():
+    async for one in checks.embedded_broker():
         add(one)
-    if broker is not None:
-        async for one in doctor.named_broker(broker, completed):
+    if at.broker is not None:
+        async for one in checks.named_broker(at.broker, at.complete):
             add(one)
-    for check in (doctor.terminal, doctor.directories):
+    for check in (checks.terminal, checks.directories):
         for one in check():
             add(one)
-    for one in doctor.stale(clean=clean):
+    for one in checks.stale(clean=clean):
         add(one)
     return findings
 
 
-def _print(one: Finding) -> None:
+def _print(one: "Finding") -> None:
     print(f"{_MARKS[one.verdict]}  {one.subject}: {printable(one.found)}")
     if one.advice:
         print(f"{'':8}→ {printable(one.advice)}")

@@ -1,4 +1,4 @@
-"""``vmqtui engine``: the engine without a screen."""
+"""``vmqtui engine``: the engine without a screen. ``vmqtui account``: a line for its ``--accounts``."""
 
 import asyncio
 import contextlib
@@ -8,74 +8,114 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from engine.kernels.prepare import OF_INTERFACE
-from engine.logs import Form
-from engine.scenario.load import default_scenario, load
-from engine.signals import resume_when_orphaned
-from vmqtui.cli.captures import kept_capture
+import typer
+
 from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
-from vmqtui.cli.logs import log_of_engine
-from vmqtui.cli.reach import broker_url, listening_tls
+from vmqtui.cli.frames import SourceOptions, kept_capture_if, prepare_kernels
+from vmqtui.cli.logs import EngineLogOptions
+from vmqtui.cli.options import WorkerDeadline, address_of
+from vmqtui.cli.reach import BrokerOptions
 from vmqtui.cli.run import on_signal, run_async
-from vmqtui.cli.start import prepare_kernels
-from vmqtui.preferences.file import load_preferences
 from vmqtui.printable import printable
 
 _CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 
 if TYPE_CHECKING:
     from engine.bus.accounts import Listen
+    from engine.bus.tls import TlsFiles
     from engine.service.engine import Engine
     from engine.traffic.capture_file import CaptureFile
 
 
-def run_engine(
+@dataclass(frozen=True)
+class OwnBrokerOptions:
+    """The broker that an engine starts: where it listens, and who may use it."""
+
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where its own broker listens.")
+    ] = None
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Its own broker lets everyone in, beyond loopback too."),
+    ] = False
+    accounts: Annotated[
+        Path | None,
+        typer.Option("--accounts", metavar="F", help="Who else may use its own broker (vmqtui account)."),
+    ] = None
+    viewer: Annotated[
+        list[str] | None,
+        typer.Option("--viewer", metavar="ID", help="A client, or pattern (view-*), that asks for nothing."),
+    ] = None
+
+    def listening(self, tls: "TlsFiles") -> "Listen | None":
+        """Where the broker listens, None where no option says. Ends with 2 where something does not fit."""
+        from engine.bus.accounts import Listen, read_accounts
+        from engine.bus.tls import NO_FILES, server_context
+        from engine.bus.urls import is_loopback
+
+        if self.listen is None:
+            if self.accounts is not None:
+                unusable("--accounts: are for a broker that others reach, by --listen")
+            return Listen(insecure=True) if self.insecure else None
+        host, port = address_of(self.listen, "127.0.0.1:1883")
+        if not is_loopback(host) and not self.insecure and (tls.cert is None or self.accounts is None):
+            unusable(
+                f"--listen: {host!r} is beyond loopback, which takes --tls-cert, --tls-key and --accounts;"
+                " or --insecure, which lets in whoever reaches it"
+            )
+        with sentences():
+            known = tuple(read_accounts(self.accounts)) if self.accounts is not None else ()
+            if tls != NO_FILES:
+                server_context(tls)
+        return Listen(host, port, self.insecure, tls if tls != NO_FILES else None, known)
+
+
+def engine(
     *,
-    scenario: Path | None,
-    capture: Path | None,
-    loop: bool,
-    interface: str | None = None,
-    promiscuous: bool = False,
-    adapter: str | None,
-    broker: str | None,
-    listen: str | None,
-    insecure: bool,
-    accounts: Path | None,
-    viewers: list[str],
-    duration: float | None,
-    interval: float,
-    worker_deadline: float | None,
-    log_form: Form | None,
-    log_file: Path | None,
-    tied: bool,
+    source: SourceOptions,
+    at: BrokerOptions,
+    own: OwnBrokerOptions,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
+    ] = None,
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="S", min=0.02, max=60, help="Seconds between stats.")
+    ] = 0.25,
+    worker_deadline: WorkerDeadline = None,
+    log: EngineLogOptions,
+    tied: Annotated[
+        bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")
+    ] = False,
 ) -> int:
-    """Run an engine until its time is over or a signal comes; the exit status."""
-    check_source(capture, loop, interface, promiscuous)
-    if broker is not None and listen is not None:
+    """Run the engine headless. Its first line is the URL of its broker."""
+    from engine.kernels.prepare import OF_INTERFACE
+    from engine.scenario.load import default_scenario, load
+    from vmqtui.preferences.file import load_preferences
+
+    source.check()
+    if at.broker is not None and own.listen is not None:
         unusable("--listen: an engine uses the broker of --broker or VMQTUI_BROKER, or its own, not both")
-    for pattern in viewers:
+    for pattern in own.viewer or ():
         if not _CLIENTS.fullmatch(pattern):
             unusable(f"--viewer: {printable(pattern, 80)!r} is no client id, or pattern of some (view-*)")
-    if broker is not None and (insecure or accounts is not None):
-        name = "--insecure" if insecure else "--accounts"
+    if at.broker is not None and (own.insecure or own.accounts is not None):
+        name = "--insecure" if own.insecure else "--accounts"
         unusable(f"{name}: is about an engine's own broker, which --broker and VMQTUI_BROKER leave out")
     with sentences():
-        given = load(scenario) if scenario is not None else default_scenario()
-        url = broker_url(broker, user="owner") if broker is not None else None
+        given = load(source.scenario) if source.scenario is not None else default_scenario()
+        url = at.named(user="owner")
         thresholds = load_preferences().advice
-    listening = parse_listen(listen, insecure, accounts)
-    log_of_engine(log_form, log_file, tied=tied)
-    prepare_kernels(kernels=OF_INTERFACE if interface is not None else (), tell=tied)
-    with engine_sentences(str(scenario or "the default scenario")):
+    listening = own.listening(at.listening_tls())
+    log.begin(tied=tied)
+    prepare_kernels(kernels=OF_INTERFACE if source.interface is not None else (), tell=tied)
+    with engine_sentences(str(source.scenario or "the default scenario")):
         from engine.service.engine import Engine
         from engine.service.machine import WORKER_DEADLINE_S
-
-        held_capture = nullcontext() if capture is None else kept_capture(capture)
 
         def say(sentence: str) -> None:
             print(sentence, file=sys.stderr, flush=True)
@@ -84,34 +124,22 @@ def run_engine(
             return Engine(
                 given,
                 capture=held,
-                loop=loop,
-                interface=interface,
-                promiscuous=promiscuous,
-                adapter=adapter,
+                loop=source.loop,
+                interface=source.interface,
+                promiscuous=source.promiscuous,
+                adapter=source.adapter,
                 broker=url,
                 listen=listening,
                 interval_s=interval,
                 worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
-                announce="found" if listen is None or (listening and listening.public) else "named",
-                viewers=viewers,
+                announce="found" if own.listen is None or (listening and listening.public) else "named",
+                viewers=own.viewer or [],
                 thresholds=thresholds,
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )
 
-        with held_capture as held:
+        with kept_capture_if(source.capture) as held:
             return run_async(_serve(partial(build, held), duration, tied, own_broker=url is None))
-
-
-def check_source(capture: Path | None, loop: bool, interface: str | None, promiscuous: bool) -> None:
-    """See that the options that say where frames come from fit each other."""
-    if capture is not None and interface is not None:
-        unusable("--interface: frames come from it or from --capture, not both")
-    if loop and capture is None:
-        unusable("--loop: there is no --capture to loop")
-    if promiscuous and interface is None:
-        unusable("--promiscuous: there is no --interface")
-    if interface == "":
-        unusable("--interface: is empty; the name of an Ethernet interface fits")
 
 
 async def _serve(
@@ -130,6 +158,8 @@ async def _serve(
     on_signal(signal.SIGINT, interrupt)
     on_signal(signal.SIGTERM, ended.set)
     if tied:
+        from engine.signals import resume_when_orphaned
+
         resume_when_orphaned()
         threading.Thread(target=_await_close, args=(event_loop, ended), daemon=True).start()
     starting = asyncio.ensure_future(engine.__aenter__())
@@ -162,44 +192,27 @@ def _await_close(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) ->
         event_loop.call_soon_threadsafe(ended.set)
 
 
-def parse_listen(listen: str | None, insecure: bool = False, accounts: Path | None = None) -> "Listen | None":
-    """Where an engine's own broker listens, None where nothing is said. Ends with 2 when it does not read."""
-    from engine.bus.accounts import Listen
+def account(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
+    role: Annotated[str, typer.Argument(metavar="viewer|operator|engine", help="What it may do.")],
+) -> int:
+    """Print a line for the file that engine --accounts takes. It asks for the password, or reads a pipe."""
+    from engine.bus.accounts import account_line
 
-    if listen is None:
-        if accounts is not None:
-            unusable("--accounts: are for a broker that others reach, by --listen")
-        return Listen(insecure=True) if insecure else None
-    host, colon, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if (
-        not colon
-        or not host
-        or not port.isascii()
-        or not port.isdigit()
-        or len(port) > 5
-        or int(port) > 65_535
-    ):
-        unusable(
-            f"--listen: {printable(listen, 80)!r} is not HOST:PORT (127.0.0.1:1883, or port 0 for a free one)"
-        )
-    return _listening(host, int(port), insecure, accounts)
-
-
-def _listening(host: str, port: int, insecure: bool, accounts: Path | None) -> "Listen":
-    """Where to listen, with what is needed there. Ends with 2 where something is missing."""
-    from engine.bus.accounts import Listen, read_accounts
-    from engine.bus.tls import NO_FILES, server_context
-    from engine.bus.urls import is_loopback
-
-    tls = listening_tls()
-    if not is_loopback(host) and not insecure and (tls.cert is None or accounts is None):
-        unusable(
-            f"--listen: {host!r} is beyond loopback, which takes --tls-cert, --tls-key and --accounts;"
-            " or --insecure, which lets in whoever reaches it"
-        )
     with sentences():
-        known = tuple(read_accounts(accounts)) if accounts is not None else ()
-        if tls != NO_FILES:
-            server_context(tls)
-    return Listen(host, port, insecure, tls if tls != NO_FILES else None, known)
+        account_line(name, role, "-")  # what is wrong with the rest is said before the password is asked for
+        print(account_line(name, role, _password()))
+    return DONE
+
+
+def _password() -> str:
+    import getpass
+
+    from engine.bus.accounts import PASSWORD_LIMIT_BYTES
+
+    if not sys.stdin.isatty():
+        return sys.stdin.readline(PASSWORD_LIMIT_BYTES + 2).removesuffix("\n").removesuffix("\r")
+    password = getpass.getpass("password: ")
+    if getpass.getpass("again: ") != password:
+        unusable("the passwords differ")
+    return password

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from engine.counted import counted
+from vmqtui.cli.attach import open_watcher
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, not_one_of, sentences, unusable, warn
-from vmqtui.cli.options import Broker
-from vmqtui.cli.reach import reaches
-from vmqtui.cli.streams import write_in_utf8
+from vmqtui.cli.options import Force, address_of, grouped
+from vmqtui.cli.output import write_in_utf8
+from vmqtui.cli.reach import EVERY_HOST_HELP, EveryHostOptions
+from vmqtui.cli.run import on_signal, run_async
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -27,41 +29,33 @@ export = typer.Typer(
     help="Give other programs what engines report and recordings hold.", rich_markup_mode=None
 )
 
-OnlyHost = Annotated[
-    str | None, typer.Option("--host", metavar="H", help="Only this host; default: every host there is.")
-]
+OnlyHost = Annotated[str | None, typer.Option("--host", metavar="H", help=EVERY_HOST_HELP)]
 RecordingFile = Annotated[Path, typer.Argument(metavar="RECORDING", help="A file of vmqtui record.")]
 TableName = Annotated[
     str, typer.Option("--table", metavar="T", help="queues, filters, cpus, adapters or events.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 @export.command()
-@reaches
+@grouped
 def prometheus(
-    broker: Broker = None,
-    host: OnlyHost = None,
+    *,
+    at: EveryHostOptions,
     listen: Annotated[
         str, typer.Option("--listen", metavar="HOST:PORT", help="Where it listens; port 0: a free one.")
     ] = DEFAULT_LISTEN,
     filters: Annotated[
         bool, typer.Option("--filters", help="A series for each filter, too; there may be many.")
     ] = False,
-) -> None:
+) -> int:
     """Serve what engines report to Prometheus. Its first line is the address to scrape."""
-    from vmqtui.cli.run import run_async
-    from vmqtui.cli.serve import parse_listen
-
     with sentences():
-        raise typer.Exit(run_async(_serve(broker, host, parse_listen(listen), filters)))
+        return run_async(_serve(at, address_of(listen, "127.0.0.1:8000"), filters))
 
 
-async def _serve(broker: str | None, host: str | None, address: tuple[str, int], filters: bool) -> int:
+async def _serve(at: EveryHostOptions, address: tuple[str, int], filters: bool) -> int:
     from engine.bus.urls import is_loopback
     from engine.logs import write_to_stderr
-    from vmqtui.cli.attach import open_watcher
-    from vmqtui.cli.run import on_signal
     from vmqtui.export.endpoint import Endpoint
 
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -72,7 +66,7 @@ async def _serve(broker: str | None, host: str | None, address: tuple[str, int],
 
     on_signal(signal.SIGINT, lambda: end(INTERRUPTED))
     on_signal(signal.SIGTERM, lambda: end(DONE))
-    async with open_watcher(broker, host, user="viewer") as watcher:
+    async with open_watcher(at, at.host, user="viewer") as watcher:
         try:
             async with Endpoint(watcher, *address, filters=filters) as endpoint:
                 if not is_loopback(address[0]):
@@ -102,9 +96,9 @@ def csv(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.")
     ] = None,
     force: Force = False,
-) -> None:
+) -> int:
     """Write a table of a recording as CSV: every reading's rows, one after another."""
-    raise typer.Exit(_write(recording, table, host, output, force, "csv"))
+    return _write(recording, table, host, output, force, "csv")
 
 
 @export.command()
@@ -114,9 +108,9 @@ def parquet(
     table: TableName = "queues",
     host: OnlyHost = None,
     force: Force = False,
-) -> None:
+) -> int:
     """Write a table of a recording as Parquet (needs pyarrow: pip install 'vmqtui[parquet]')."""
-    raise typer.Exit(_write(recording, table, host, output, force, "parquet"))
+    return _write(recording, table, host, output, force, "parquet")
 
 
 def _write(path: Path, table: str, host: str | None, output: Path | None, force: bool, form: "Form") -> int:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Final, NoReturn
 
-from engine.logs import note
 from vmqtui.printable import printable
 
 DONE: Final = 0
@@ -55,6 +54,8 @@ def warn(sentence: object) -> None:
 
 def say_error(sentence: object) -> None:
     """The one line on stderr that says why a command ended; the log, where there is one, has it too."""
+    from engine.logs import note
+
     note(_log, logging.ERROR, "command_failed", why=sentence)
     print(f"error: {printable(str(sentence))}", file=sys.stderr)
 

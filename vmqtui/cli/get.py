@@ -1,20 +1,25 @@
-"""``vmqtui get``: tables of what running engines report."""
+"""``vmqtui get``: tables of what engines report. ``vmqtui forget``: clear what a host left retained."""
 
 import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
 
 from engine.counted import counted
-from vmqtui.cli.attach import ALL, ANSWER_S, find_host, find_hosts, open_watcher
+from vmqtui.cli.attach import ALL, ANSWER_S, Readings, find_host, find_hosts, open_watcher
 from vmqtui.cli.failures import DONE, failed, sentences, unusable, warn
+from vmqtui.cli.options import Json
 from vmqtui.cli.output import chosen_columns, print_json, print_table
-from vmqtui.cli.readings import Readings
+from vmqtui.cli.reach import BrokerOptions, HostOptions
 from vmqtui.cli.run import run_async
-from vmqtui.columns import COLUMNS, Column
-from vmqtui.columns.export import OfHost, document, of_hosts
-from vmqtui.state.hosts import row_of_summary
+
+if TYPE_CHECKING:
+    from engine.bus.watcher import Watcher
+    from vmqtui.columns import Column
 
 _READINGS: Final = 2  # rates are differences
 _OF_FLEET: Final = ("status", "summary")
@@ -22,51 +27,89 @@ _SUMMARY_S: Final = 1.25
 """A host that is there sends a summary in so much time."""
 
 
-def run_get(
-    noun: str,
-    *,
-    broker: str | None,
-    host: str | None,
-    adapter: str | None,
-    columns: str | None,
-    as_json: bool,
-    watch: bool,
+_PING_S: Final = 2.0
+_RETAINED_S: Final = 1.0
+"""Retained messages arrive within this time after the subscription."""
+
+Noun = Literal["hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports"]
+
+
+@dataclass(frozen=True)
+class OneOrAllHosts(HostOptions):
+    """A host of a broker, or all of them."""
+
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="H", help="The host, where there are several; all: every one."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Which rows and columns of a table are printed, in which form, and how often."""
+
+    adapter: Annotated[str | None, typer.Option("--adapter", metavar="A", help="Only this adapter.")] = None
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B,…", help="These columns only; default: all that fit."),
+    ] = None
+    json_: Json = False
+    watch: Annotated[bool, typer.Option("--watch", help="Print again with every reading.")] = False
+
+
+def get(
+    noun: Annotated[Noun, typer.Argument(metavar="hosts|adapters|queues|filters|buffers|cpus|ports")],
+    at: OneOrAllHosts,
+    options: TableOptions,
 ) -> int:
-    """Print a table, once or with every reading; the exit status."""
-    several = noun != "hosts" and host == ALL
+    """Print a table of what a running engine reports."""
+    from vmqtui.columns import COLUMNS
+    from vmqtui.columns.export import of_hosts
+
+    several = noun != "hosts" and at.host == ALL
     known = of_hosts(COLUMNS[noun]) if several else COLUMNS[noun]
-    table = _Table(noun, chosen_columns(known, columns), columns is not None, as_json, watch)
+    table = _Table(noun, chosen_columns(known, options.columns), options)
     with sentences():
         if noun == "hosts":
-            return run_async(_get_hosts(table, broker, None if host == ALL else host))
-        if several:
-            return run_async(_get_of_all(table, broker, adapter))
-        return run_async(_get(table, broker, host, adapter))
+            return run_async(_get_hosts(table, at))
+        return run_async(_get_of_all(table, at) if several else _get(table, at))
+
+
+def forget(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The host that is gone.")],
+    at: BrokerOptions,
+) -> int:
+    """Clear what a host that is gone left retained on the broker."""
+    from engine.bus.topics import checked_name
+
+    with sentences():
+        checked_name(host, "host name")
+        return run_async(_forget(host, at))
 
 
 class _Table:
-    """How a noun is printed: the columns, whether those were named, and the form."""
+    """How a noun is printed: its columns, and the options."""
 
-    def __init__(
-        self, noun: str, columns: Sequence[Column[Any]], named: bool, as_json: bool, watch: bool
-    ) -> None:
+    def __init__(self, noun: Noun, columns: "Sequence[Column[Any]]", options: TableOptions) -> None:
         self.noun = noun
-        self.watch = watch
+        self.adapter = options.adapter
+        self.watch = options.watch
         self._columns = columns
-        self._named = named
-        self._as_json = as_json
+        self._options = options
         self._printed = False
 
     def print(self, rows: Sequence[Any], **about: Any) -> None:
         """Print rows; ``about`` is what a document says of them beside. One table follows another after a
         blank line."""
-        if self._as_json:
+        if self._options.json_:
+            from vmqtui.columns.export import document
+
             print_json(document(self.noun, self._columns, rows, **about))
             return
         if self._printed:
             print()
         self._printed = True
-        left_out = print_table(self._columns, rows, all_of_them=self._named)
+        left_out = print_table(self._columns, rows, all_of_them=self._options.columns is not None)
         if left_out and sys.stderr.isatty():
             names = ", ".join(left_out)
             print(
@@ -75,9 +118,10 @@ class _Table:
             )
 
 
-async def _get(table: _Table, broker: str | None, host: str | None, adapter: str | None) -> int:
-    async with open_watcher(broker, host, user="viewer") as watcher:
-        name = await find_host(watcher, host, several=True)
+async def _get(table: _Table, at: HostOptions) -> int:
+    adapter = table.adapter
+    async with open_watcher(at, at.host, user="viewer") as watcher:
+        name = await find_host(watcher, at.host, several=True)
         readings = Readings(watcher, name)
         if not await readings.next(_READINGS):
             failed(readings.why_none)
@@ -93,12 +137,15 @@ async def _get(table: _Table, broker: str | None, host: str | None, adapter: str
                 failed(readings.why_none)
 
 
-async def _get_of_all(table: _Table, broker: str | None, adapter: str | None) -> int:
-    """A table of the rows of all hosts that are online. A host that sends nothing fails nothing: it has no
+async def _get_of_all(table: _Table, at: BrokerOptions) -> int:
+    """A table of the rows of all hosts that are online. A host that sends nothing is no failure: it has no
     rows, and a warning."""
+    from vmqtui.columns.export import OfHost
+
+    adapter = table.adapter
     known: dict[str, Readings] = {}
     warned: set[str] = set()
-    async with open_watcher(broker, None, user="viewer") as watcher:
+    async with open_watcher(at, None, user="viewer") as watcher:
         await find_hosts(watcher)
         while True:
             online = sorted(name for name, view in watcher.hosts.items() if view.online)
@@ -128,9 +175,12 @@ async def _get_of_all(table: _Table, broker: str | None, adapter: str | None) ->
                 return DONE
 
 
-async def _get_hosts(table: _Table, broker: str | None, host: str | None) -> int:
+async def _get_hosts(table: _Table, at: HostOptions) -> int:
     """A row for every host known: status and summary are read, of all hosts at once."""
-    async with open_watcher(broker, host, user="viewer", kinds=_OF_FLEET) as watcher:
+    from vmqtui.state.hosts import row_of_summary
+
+    host = None if at.host == ALL else at.host
+    async with open_watcher(at, host, user="viewer", kinds=_OF_FLEET) as watcher:
         await find_hosts(watcher)
 
         def all_heard() -> bool:
@@ -155,3 +205,35 @@ async def _get_hosts(table: _Table, broker: str | None, host: str | None) -> int
             if not table.watch:
                 return DONE
             await asyncio.sleep(_SUMMARY_S)
+
+
+async def _forget(host: str, at: BrokerOptions) -> int:
+    from engine.bus.access_rules import RETAINED
+    from engine.bus.errors import RequestTimeout
+
+    async with open_watcher(at, host, user="operator") as watcher:
+        if not await _is_retained(watcher, host):
+            failed(f"nothing of host {host} is retained on the broker")
+        try:
+            await watcher.request(host, "ping", timeout=_PING_S)
+            there = True
+        except RequestTimeout:
+            view = watcher.hosts.get(host)
+            if view is None:  # it was cleared meanwhile
+                failed(f"nothing of host {host} is retained on the broker")
+            there = view.heard_live
+        if there:
+            failed(f"host {host} is there, and would publish again what is cleared: end its engine first")
+        watcher.clear(host)
+    async with open_watcher(at, host, user="operator") as watcher:
+        if await _is_retained(watcher, host):
+            failed(f"the broker did not let this user clear the topics of host {host} (docs/access.md)")
+    print(f"cleared of host {host}: {', '.join(RETAINED)}")
+    return DONE
+
+
+async def _is_retained(watcher: "Watcher", host: str) -> bool:
+    """Whether the broker has anything of a host."""
+    if not await watcher.wait_for(lambda: watcher.state == "connected", ANSWER_S):
+        failed(watcher.why)
+    return await watcher.wait_for(lambda: host in watcher.hosts, _RETAINED_S)

@@ -1,12 +1,13 @@
 """Where commands log to, and ``vmqtui logs …``: finding and reading it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from engine.logs import Form, log_directory, log_files, write_beside, write_to_file, write_to_stderr
 from vmqtui.cli.failures import failed, unusable
+from vmqtui.cli.options import LogForm
 from vmqtui.printable import printable
 
 _TAIL_BYTES: Final = 1 << 20
@@ -14,36 +15,58 @@ _TAIL_BYTES: Final = 1 << 20
 logs = typer.Typer(help="Find and read what engines and dashboards log.", rich_markup_mode=None)
 
 
-def log_of_screen(role: str, form: Form) -> None:
+def log_of_screen(role: str, form: LogForm) -> None:
     """Log where it can't disturb a screen: to a file of this process in the log directory."""
+    from engine.logs import write_beside
+
     write_beside(role, form)
 
 
-def log_of_engine(form: Form | None, file: Path | None, *, tied: bool) -> None:
-    """Log to ``file``; to standard error where only a form is named; else into the log directory.
+@dataclass(frozen=True)
+class EngineLogOptions:
+    """Where an engine logs to, and in which form."""
 
-    An engine that is tied to a dashboard never writes to standard error: a screen is in use.
-    """
-    if file is not None:
-        try:
-            write_to_file(file, form or "text")
-        except OSError as error:
-            unusable(f"--log-file: {file}: {error.strerror or error}")
-    elif form is None or tied:
-        write_beside("engine", form or "text")
-    else:
-        write_to_stderr(form)
+    log_format: Annotated[
+        LogForm | None,
+        typer.Option("--log-format", help="Log to standard error (or FILE); default: a file, as text."),
+    ] = None
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", metavar="FILE", help="Log there; default: see vmqtui logs path."),
+    ] = None
+
+    def begin(self, *, tied: bool) -> None:
+        """Log to a named file; to standard error where only a form is named; else into the log directory.
+
+        An engine that is tied to a dashboard never writes to standard error: a screen is in use.
+        """
+        from engine.logs import write_beside, write_to_file, write_to_stderr
+
+        form, file = self.log_format, self.log_file
+        if file is not None:
+            try:
+                write_to_file(file, form or "text")
+            except OSError as error:
+                unusable(f"--log-file: {file}: {error.strerror or error}")
+        elif form is None or tied:
+            write_beside("engine", form or "text")
+        else:
+            write_to_stderr(form)
 
 
 @logs.command()
 def path() -> None:
     """Print the directory that logs are in, whether or not there are any."""
+    from engine.logs import log_directory
+
     print(log_directory())
 
 
 @logs.command("list")
 def list_() -> None:
     """Print the files there are, the newest first."""
+    from engine.logs import log_files
+
     for file in log_files():
         print(printable(str(file)))
 
@@ -56,6 +79,8 @@ def show(
     ] = None,
 ) -> None:
     """Print the last lines of the newest file."""
+    from engine.logs import log_directory, log_files
+
     files = [file for file in log_files() if role is None or file.name.startswith(f"{role}-")]
     if not files:
         failed(f"nothing is logged in {log_directory()}")

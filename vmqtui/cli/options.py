@@ -1,52 +1,25 @@
-"""Options that several commands have."""
+"""Options of several commands, and how a command takes options that travel together as one parameter.
 
-from pathlib import Path
-from typing import Annotated, Final, Literal
+Such a group is a frozen dataclass whose fields are annotated as Typer's parameters are.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, Final, Literal, TypeVar, get_type_hints
 
 import typer
 
-RECORDING_MB: Final = 1000.0
-"""How large a recording may become, unless it is said."""
+from vmqtui.cli.failures import unusable
+from vmqtui.printable import printable
 
-ScenarioFile = Annotated[
-    Path | None,
-    typer.Option("--scenario", metavar="F", help="Scenario file (TOML); default: one that ships."),
-]
-CaptureFile = Annotated[
-    Path | None,
-    typer.Option("--capture", metavar="F", help="Receive the frames of this capture (pcap, pcapng)."),
-]
-CaptureArgument = Annotated[
-    Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file, also gzipped; - is standard input.")
-]
-Loop = Annotated[bool, typer.Option("--loop", help="Start the capture again when it ends.")]
-Interface = Annotated[
-    str | None,
-    typer.Option("--interface", metavar="IF", help="Receive what this network interface receives."),
-]
-Promiscuous = Annotated[
-    bool, typer.Option("--promiscuous", help="Have the interface receive frames for others, too.")
-]
-FedAdapter = Annotated[
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_LARGEST_PORT: Final = 65_535
+
+AdapterThatIsFed = Annotated[
     str | None,
     typer.Option("--adapter", metavar="NAME", help="The adapter that the capture or interface feeds."),
-]
-OnlyAdapter = Annotated[str | None, typer.Option("--adapter", metavar="A", help="Only this adapter.")]
-Broker = Annotated[
-    str | None,
-    typer.Option(
-        "--broker",
-        metavar="URL",
-        envvar="VMQTUI_BROKER",
-        show_envvar=True,
-        help="MQTT broker: mqtt://[user[:password]@]host[:port], or mqtts://…",
-    ),
-]
-HostName = Annotated[
-    str | None, typer.Option("--host", metavar="H", help="The host, where there are several.")
-]
-HostOrAll = Annotated[
-    str | None, typer.Option("--host", metavar="H", help="The host, where there are several; all: every one.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 WorkerDeadline = Annotated[
@@ -60,7 +33,55 @@ WorkerDeadline = Annotated[
     ),
 ]
 Theme = Annotated[str | None, typer.Option("--theme", metavar="T", help="One of the themes.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 LogForm = Literal["json", "text"]
 LogFormat = Annotated[
     LogForm, typer.Option("--log-format", help="How its log file is written (vmqtui logs path).")
 ]
+
+
+def grouped(command: Command) -> Callable[..., Any]:
+    """The command as Typer reads it: in place of a group there are the group's fields.
+
+    Keyword-only fields of a group stand at the end of the command's help.
+    """
+    groups: dict[str, type[Any]] = {}
+    shown: list[Parameter] = []
+    last: list[Parameter] = []
+    for parameter in signature(command, eval_str=True).parameters.values():
+        group = parameter.annotation
+        if not is_dataclass(group):
+            shown.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
+            continue
+        assert isinstance(group, type)
+        groups[parameter.name] = group
+        hints = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            option = Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                annotation=hints[field.name],
+                default=Parameter.empty if field.default is MISSING else field.default,
+            )
+            (last if field.kw_only else shown).append(option)
+
+    def read(**given: Any) -> Any:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        return command(**given)
+
+    read.__name__, read.__doc__ = command.__name__, command.__doc__
+    read.__signature__ = Signature([*shown, *last])  # type: ignore[attr-defined]
+    return read
+
+
+def address_of(listen: str, example: str) -> tuple[str, int]:
+    """Host and port of ``--listen``. Ends with 2 where it is no address; ``example`` is one that fits."""
+    host, colon, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    digits = port.isascii() and port.isdigit() and len(port) <= len(str(_LARGEST_PORT))
+    if not colon or not host or not digits or int(port) > _LARGEST_PORT:
+        unusable(
+            f"--listen: {printable(listen, 80)!r} is not HOST:PORT ({example}, or port 0 for a free one)"
+        )
+    return host, int(port)

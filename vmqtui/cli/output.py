@@ -1,17 +1,19 @@
-"""What commands print: documents and tables."""
+"""What commands print: documents, tables, answers, and progress on a terminal."""
 
+import codecs
+import io
+import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.bus.messages import Response
 from vmqtui.cli.failures import not_one_of, unusable
-from vmqtui.cli.streams import is_utf8
-from vmqtui.columns import Column
-from vmqtui.columns.layout import Layout, lay_out
-from vmqtui.draw import cells_of, fit
 from vmqtui.printable import as_json, printable
+
+if TYPE_CHECKING:
+    from engine.bus.messages import Response
+    from vmqtui.columns import Column
 
 
 def print_json(document: Any) -> None:
@@ -19,12 +21,24 @@ def print_json(document: Any) -> None:
     print(as_json(document, ascii_only=not is_utf8()), flush=True)
 
 
+def write_in_utf8() -> None:
+    """Write what follows on standard output in UTF-8, as TOML and CSV are whatever the locale; on a terminal
+    as the terminal wants it."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
+def is_utf8() -> bool:
+    """Whether standard output takes every character."""
+    return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+
+
 def terminal_columns() -> int | None:
     """The width of the terminal that standard output is; None: it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def chosen_columns(known: Sequence[Column[Any]], names: str | None) -> Sequence[Column[Any]]:
+def chosen_columns(known: "Sequence[Column[Any]]", names: str | None) -> "Sequence[Column[Any]]":
     """The columns of a table that can be printed, or those ``names`` lists, in its order: keys of JSON or
     headings, separated by commas. Ends with 2 where one is neither."""
     columns = [column for column in known if column.exported]
@@ -46,7 +60,7 @@ def chosen_columns(known: Sequence[Column[Any]], names: str | None) -> Sequence[
 
 
 def print_table(
-    columns: Sequence[Column[Any]], rows: Sequence[Any], *, all_of_them: bool = False
+    columns: "Sequence[Column[Any]]", rows: Sequence[Any], *, all_of_them: bool = False
 ) -> list[str]:
     """Print a table; return the keys of the columns that it leaves out.
 
@@ -54,6 +68,9 @@ def print_table(
     stay, so that scripts find them); on a terminal so are those that don't fit its width, the least important
     first.
     """
+    from vmqtui.columns.layout import Layout, lay_out
+    from vmqtui.draw import cells_of, fit
+
     columns = [column for column in columns if column.exported]
     if not all_of_them:
         columns = [
@@ -74,7 +91,7 @@ def print_table(
     return [column.key for column in columns if column.key not in shown]
 
 
-def print_result(response: Response) -> None:
+def print_result(response: "Response") -> None:
     """Print an answer: its status and sentence, then what it found, a line each."""
     print(f"{printable(response.ndis_status)}: {printable(response.message)}")
     for name, value in response.result.items():
@@ -104,3 +121,22 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "none"
     return printable(str(value))
+
+
+class ProgressLine:
+    """Progress in one line of a terminal's stderr, which is cleared at the end; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+
+    def __enter__(self) -> "ProgressLine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.show("")
+
+    def show(self, sentence: str) -> None:
+        """Show a sentence in place of the one before."""
+        if self.shown:
+            room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            print(f"\r\x1b[K{printable(sentence)[: room - 1]}", end="", file=sys.stderr, flush=True)

@@ -1,15 +1,9 @@
-"""How a command reaches its broker: the URL, and what does not belong on a command line or in a URL.
-
-Every command that talks to a broker has these options (``reaches``); a process runs one command.
-"""
+"""How a command reaches its broker: the URL, and what does not belong on a command line or in a URL."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import wraps
-from inspect import Parameter, signature
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -22,12 +16,29 @@ from vmqtui.cli.failures import sentences, unusable
 if TYPE_CHECKING:
     from vmqtui.preferences.model import Broker
 
+HOST_HELP: Final = "The host, where there are several."
+EVERY_HOST_HELP: Final = "Only this host; default: every host there is."
 PASSWORD_VARIABLE: Final = "VMQTUI_PASSWORD"
 _PASSWORD_BYTES: Final = 1024
 _TLS_VARIABLES: Final = ("VMQTUI_TLS_CA", "VMQTUI_TLS_CERT", "VMQTUI_TLS_KEY")
 
-_OPTIONS: Final[dict[str, Any]] = {
-    "password_file": Annotated[
+
+@dataclass(frozen=True)
+class BrokerOptions:
+    """The broker of a command, and how to reach it."""
+
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            "--broker",
+            metavar="URL",
+            envvar="VMQTUI_BROKER",
+            show_envvar=True,
+            help="MQTT broker: mqtt://[user[:password]@]host[:port], or mqtts://…",
+        ),
+    ] = None
+    _: KW_ONLY
+    password_file: Annotated[
         Path | None,
         typer.Option(
             "--password-file",
@@ -35,118 +46,101 @@ _OPTIONS: Final[dict[str, Any]] = {
             envvar="VMQTUI_PASSWORD_FILE",
             help=f"File with the broker's password; or the variable {PASSWORD_VARIABLE}.",
         ),
-    ],
-    "tls_ca": Annotated[
+    ] = None
+    tls_ca: Annotated[
         Path | None,
         typer.Option(
             "--tls-ca", metavar="F", envvar="VMQTUI_TLS_CA", help="CA certificates to believe, for mqtts://."
         ),
-    ],
-    "tls_cert": Annotated[
+    ] = None
+    tls_cert: Annotated[
         Path | None,
         typer.Option("--tls-cert", metavar="F", envvar="VMQTUI_TLS_CERT", help="Certificate to show."),
-    ],
-    "tls_key": Annotated[
+    ] = None
+    tls_key: Annotated[
         Path | None,
         typer.Option("--tls-key", metavar="F", envvar="VMQTUI_TLS_KEY", help="Its private key."),
-    ],
-}
+    ] = None
+
+    def find(self, *, user: str) -> BrokerUrl | None:
+        """The broker to talk to, as ``discovery.find_url`` has it, with password and TLS files. Ends with 2
+        when they don't fit."""
+        with sentences():
+            url = find_url(self.broker, user=user)
+            return None if url is None else self.complete(url)
+
+    def named(self, *, user: str) -> BrokerUrl | None:
+        """The same, and None where no broker is named."""
+        return None if self.broker is None else self.find(user=user)
+
+    def complete(self, url: BrokerUrl) -> BrokerUrl:
+        """A URL with the password and the TLS files that it lacks. Ends with 2 when they don't fit."""
+        if self._typed and not url.tls:
+            unusable(f"--tls-ca, --tls-cert, --tls-key: are for mqtts://, and {url} is not encrypted")
+        if not url.tls and url.password is not None:
+            return url
+        from vmqtui.preferences.file import load_preferences
+
+        with sentences():
+            written = load_preferences().broker
+            if url.tls:
+                url = replace(url, files=self._tls_files(written))
+                client_context(url.files)
+        if url.password is not None:
+            return url
+        password = self._password(written, url)
+        if password is not None and url.user is None:
+            unusable(f"a password without a user: say who you are in the URL (mqtt://USER@{url.host})")
+        return replace(url, password=password)
+
+    def listening_tls(self) -> TlsFiles:
+        """The TLS files for a broker of one's own; a CA that the environment names is for other brokers."""
+        return self._tls if self._typed or self._tls.cert is not None else NO_FILES
+
+    @property
+    def _tls(self) -> TlsFiles:
+        files = (self.tls_ca, self.tls_cert, self.tls_key)
+        return TlsFiles(*(None if file is None else str(file) for file in files))
+
+    @property
+    def _typed(self) -> bool:
+        """Whether TLS files stand on the command line: then the connection has to be encrypted."""
+        return self._tls != TlsFiles(*map(os.environ.get, _TLS_VARIABLES))
+
+    def _tls_files(self, written: "Broker") -> TlsFiles:
+        """The given files; those of the configuration where none is given."""
+        ca, cert, key = (
+            None if file is None else str(Path(file).expanduser())
+            for file in (written.tls_ca, written.tls_cert, written.tls_key)
+        )
+        given = self._tls
+        if given.cert is not None or given.key is not None:
+            cert, key = given.cert, given.key
+        return TlsFiles(given.ca or ca, cert, key)
+
+    def _password(self, written: "Broker", url: BrokerUrl) -> str | None:
+        """From the option, the environment, or, for a URL with a user, the configuration."""
+        if self.password_file is not None:
+            return _first_line(self.password_file)
+        if PASSWORD_VARIABLE in os.environ:
+            return os.environ[PASSWORD_VARIABLE]
+        if written.password_file is None or url.user is None:
+            return None
+        return _first_line(Path(written.password_file).expanduser())
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a command line and its environment say, beside the URL."""
+class HostOptions(BrokerOptions):
+    """A host of a broker."""
 
-    password_file: Path | None = None
-    tls: TlsFiles = NO_FILES
-    typed: bool = False
-    """Whether TLS files stand on the command line: then somebody believes that a connection is encrypted."""
+    host: Annotated[str | None, typer.Option("--host", metavar="H", help=HOST_HELP)] = None
 
 
-_given = Given()
+@dataclass(frozen=True)
+class EveryHostOptions(HostOptions):
+    """All hosts of a broker, or one of them."""
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def reaches(command: Command) -> Command:
-    """Give a command the options about how its broker is reached."""
-    own = signature(command, eval_str=True)
-
-    @wraps(command)
-    def reached(*arguments: Any, **options: Any) -> Any:
-        global _given
-        password_file, *files = (options.pop(name) for name in _OPTIONS)
-        tls = TlsFiles(*(None if file is None else str(file) for file in files))
-        from_environment = TlsFiles(*map(os.environ.get, _TLS_VARIABLES))
-        _given = Given(password_file, tls, typed=tls != from_environment)
-        return command(*arguments, **options)
-
-    added = [
-        Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=None)
-        for name, annotation in _OPTIONS.items()
-    ]
-    reached.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[*own.parameters.values(), *added]
-    )
-    return cast("Command", reached)
-
-
-def listening_tls() -> TlsFiles:
-    """The TLS files for a broker of one's own; a CA that the environment names is for other brokers."""
-    return _given.tls if _given.typed or _given.tls.cert is not None else NO_FILES
-
-
-def broker_url(explicit: str | None, *, user: str) -> BrokerUrl | None:
-    """The broker to talk to, as ``discovery.find_url`` has it, with password and TLS files. Ends with 2 when
-    they don't fit.
-    """
-    with sentences():
-        url = find_url(explicit, user=user)
-        return None if url is None else completed(url)
-
-
-def completed(url: BrokerUrl) -> BrokerUrl:
-    """A URL with the password and the TLS files that it does not hold. Ends with 2 when they don't fit."""
-    if _given.typed and not url.tls:
-        unusable(f"--tls-ca, --tls-cert, --tls-key: are for mqtts://, and {url} is not encrypted")
-    if not url.tls and url.password is not None:
-        return url
-    from vmqtui.preferences.file import load_preferences
-
-    with sentences():
-        written = load_preferences().broker
-        if url.tls:
-            url = replace(url, files=_tls_files(written))
-            client_context(url.files)
-    if url.password is not None:
-        return url
-    password = _password(written, url)
-    if password is not None and url.user is None:
-        unusable(f"a password without a user: say who you are in the URL (mqtt://USER@{url.host})")
-    return replace(url, password=password)
-
-
-def _tls_files(written: "Broker") -> TlsFiles:
-    """The given files; those of the configuration where none is given."""
-    ca, cert, key = (
-        None if file is None else str(Path(file).expanduser())
-        for file in (written.tls_ca, written.tls_cert, written.tls_key)
-    )
-    given = _given.tls
-    if given.cert is not None or given.key is not None:
-        cert, key = given.cert, given.key
-    return TlsFiles(given.ca or ca, cert, key)
-
-
-def _password(written: "Broker", url: BrokerUrl) -> str | None:
-    """From the option, the environment, or, for a URL with a user, the configuration."""
-    if _given.password_file is not None:
-        return _first_line(_given.password_file)
-    if PASSWORD_VARIABLE in os.environ:
-        return os.environ[PASSWORD_VARIABLE]
-    if written.password_file is None or url.user is None:
-        return None
-    return _first_line(Path(written.password_file).expanduser())
+    host: Annotated[str | None, typer.Option("--host", metavar="H", help=EVERY_HOST_HELP)] = None
 
 
 def _first_line(path: Path) -> str:

@@ -1,25 +1,24 @@
-"""``vmqtui replay`` and ``vmqtui plan``."""
+"""``vmqtui replay``: a capture through the model. ``vmqtui plan``: a scenario for a capture."""
 
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
 
 from engine.counted import counted
-from engine.scenario.load import load
-from engine.telemetry.config import Config
-from vmqtui.cli.captures import kept_capture, warn_of
 from vmqtui.cli.failures import engine_sentences, sentences, unusable, warn
-from vmqtui.cli.output import print_json, print_table
-from vmqtui.cli.start import prepare_kernels
-from vmqtui.cli.streams import write_in_utf8
-from vmqtui.columns import COLUMNS
-from vmqtui.state.snapshot import Snapshot
+from vmqtui.cli.frames import CaptureArgument, kept_capture, prepare_kernels, warn_of
+from vmqtui.cli.options import AdapterThatIsFed, Json, WorkerDeadline
+from vmqtui.cli.output import print_json, print_table, write_in_utf8
 
 if TYPE_CHECKING:
     from engine.service.replay import ReplayResult
     from engine.service.sources import CaptureFrames
+    from engine.telemetry.config import Config
 
 _PROGRESS_S: Final = 0.2
 _QUIET_PROGRESS_S: Final = 10.0
@@ -27,16 +26,24 @@ _LATE_NS: Final = 500_000_000
 _MOVES: Final = 20
 
 
-def run_replay(
-    capture: Path,
-    scenario: Path | None,
-    adapter: str | None,
-    *,
-    as_json: bool,
-    pace: Literal["max", "real"],
-    worker_deadline: float | None,
+def replay(
+    capture: CaptureArgument,
+    scenario: Annotated[
+        Path | None,
+        typer.Option(
+            "--scenario", metavar="F", help="Scenario file (TOML); default: a plan for the capture."
+        ),
+    ] = None,
+    adapter: AdapterThatIsFed = None,
+    json_: Json = False,
+    pace: Annotated[
+        Literal["max", "real"], typer.Option("--pace", help="As fast as it goes, or by the capture's clock.")
+    ] = "max",
+    worker_deadline: WorkerDeadline = None,
 ) -> int:
-    """Replay a capture and print what came of it; the exit status."""
+    """Run a capture through the model to its end, and print every counter."""
+    from engine.scenario.load import load
+
     if worker_deadline is not None and pace == "max":
         unusable("--worker-deadline: no worker has one at --pace max (--pace real fits)")
     with sentences():
@@ -44,12 +51,13 @@ def run_replay(
     prepare_kernels()
     with engine_sentences(str(scenario or "the plan")), kept_capture(capture) as held:
         from engine.service.machine import WORKER_DEADLINE_S
-        from engine.service.replay import plan_capture, replay
+        from engine.service.replay import plan_capture
+        from engine.service.replay import replay as replay_capture
 
         if given is None:
             given = plan_capture(held)[0].scenario
         report = _progress()
-        done = replay(
+        done = replay_capture(
             held,
             given,
             adapter,
@@ -65,15 +73,67 @@ def run_replay(
         )
     for sentence in done.deaths:
         warn(sentence)
-    if as_json:
+    if json_:
         print_json(done.document)
     else:
         _print_report(done)
     return warn_of(done.caveats, "the report")
 
 
-def run_plan(capture: Path, **hardware: Any) -> int:
-    """Print a plan for a capture, and for ``hardware`` as ``Hardware`` takes it; the exit status."""
+@dataclass(frozen=True)
+class HardwareOptions:
+    """The host that a plan is for, field by field as ``engine.traffic.plan.Hardware`` has it."""
+
+    cpus: Annotated[
+        int, typer.Option("--cpus", metavar="N", min=1, max=256, help="Processors of the host.")
+    ] = 8
+    hyperthreading: Annotated[
+        bool, typer.Option("--hyperthreading", help="Two share a core: only even ones serve queues.")
+    ] = False
+    numa_nodes: Annotated[
+        int, typer.Option("--numa-nodes", metavar="N", min=1, max=256, help="NUMA nodes of the host.")
+    ] = 1
+    numa_node: Annotated[
+        int,
+        typer.Option(
+            "--numa-node", metavar="N", min=0, max=255, help="The adapter's: its processors serve the queues."
+        ),
+    ] = 0
+    base_cpu: Annotated[
+        int,
+        typer.Option(
+            "--base-cpu", metavar="N", min=0, max=255, help="First processor that serves VMs' queues."
+        ),
+    ] = 0
+    max_cpus: Annotated[
+        int | None,
+        typer.Option("--max-cpus", metavar="N", min=1, max=256, help="How many processors serve them."),
+    ] = None
+    max_queues: Annotated[
+        int | None,
+        typer.Option(
+            "--max-queues", metavar="N", min=0, max=4096, help="Queues the adapter has; default: as needed."
+        ),
+    ] = None
+    max_filters: Annotated[
+        int | None,
+        typer.Option(
+            "--max-filters", metavar="N", min=0, max=65_536, help="Filters it has; default: as needed."
+        ),
+    ] = None
+    max_buffers: Annotated[
+        int | None,
+        typer.Option(
+            "--buffers", metavar="N", min=1, max=65_536, help="Receive buffers it has; default: as needed."
+        ),
+    ] = None
+    link_gbps: Annotated[
+        float, typer.Option("--link-gbps", metavar="G", min=0.001, max=10_000, help="Speed of its link.")
+    ] = 10.0
+
+
+def plan(capture: CaptureArgument, hardware: HardwareOptions) -> int:
+    """Print a scenario that gives each destination seen in a capture its queue, and says why it is so."""
     prepare_kernels()
     with engine_sentences(str(capture)), kept_capture(capture) as held:
         from engine.scenario.relations import MisfitError
@@ -82,7 +142,7 @@ def run_plan(capture: Path, **hardware: Any) -> int:
         from engine.traffic.plan_text import to_toml
 
         try:
-            planned, caveats = plan_capture(held, Hardware(**hardware))
+            planned, caveats = plan_capture(held, Hardware(**asdict(hardware)))
         except MisfitError as misfit:
             unusable(f"--{str(misfit.path[-1]).replace('_', '-')}: {misfit}")
     write_in_utf8()
@@ -114,6 +174,9 @@ def _progress() -> "Callable[[CaptureFrames], None]":
 
 
 def _print_report(done: "ReplayResult") -> None:
+    from vmqtui.columns import COLUMNS
+    from vmqtui.state.snapshot import Snapshot
+
     document = done.document
     simulated, wall = document["sim_seconds"], document["wall_seconds"]
     print(f"{document['capture']}: {simulated:.6f} s of traffic in {wall:.3f} s")
@@ -132,7 +195,7 @@ def _print_report(done: "ReplayResult") -> None:
         _print_moves(document["balancer"])
 
 
-def _of_team(config: Config, name: str) -> str:
+def _of_team(config: "Config", name: str) -> str:
     """That an adapter is a member of a team, and of which mode."""
     adapter = next((one for one in config.adapters if one.name == name and one.team is not None), None)
     return "" if adapter is None else f", member of {adapter.team} ({adapter.team_mode} of queues)"

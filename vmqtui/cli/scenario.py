@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.files import own_directory
-from vmqtui.cli.failures import DONE, FAILED, unusable
+from vmqtui.cli.failures import DONE, FAILED, sentences, unusable
+from vmqtui.cli.frames import SourceOptions, prepare_kernels
 from vmqtui.cli.options import Json, Theme
-from vmqtui.cli.streams import write_in_utf8
+from vmqtui.cli.output import print_json, write_in_utf8
 
 if TYPE_CHECKING:
     from vmqtui.library.lessons import Lesson
@@ -34,7 +35,6 @@ def lesson_of(name: str) -> "Lesson":
 @scenario.command("list")
 def list_(json_: Json = False) -> None:
     """List the library: what each scenario shows, and the finding it raises."""
-    from vmqtui.cli.output import print_json
     from vmqtui.library.lessons import LESSONS
 
     if json_:
@@ -81,18 +81,16 @@ def run(
     ] = False,
     json_: Json = False,
     theme: Theme = None,
-) -> None:
+) -> int:
     """Open the dashboard on a scenario of the library."""
     lesson = lesson_of(name)
     if json_ and not headless:
         unusable("--json: is for --headless")
-    raise typer.Exit(_run_headless(lesson, json_) if headless else _run_dashboard(lesson, theme))
+    return _run_headless(lesson, json_) if headless else _run_dashboard(lesson, theme)
 
 
 def _run_headless(lesson: "Lesson", as_json: bool) -> int:
     from vmqtui.cli.advise import print_trial, read_settings
-    from vmqtui.cli.failures import sentences
-    from vmqtui.cli.start import prepare_kernels
 
     with sentences():
         thresholds = read_settings(())
@@ -109,21 +107,16 @@ def trial_of(lesson: "Lesson") -> Any:
 
 
 def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
-    from vmqtui.cli.dashboard import show_dashboard
+    from vmqtui.cli.dashboard import ScreenOptions, show_dashboard
+    from vmqtui.cli.reach import HostOptions
 
     with own_directory() as directory:
         path = directory / f"{lesson.name}.toml"
         path.write_text(lesson.toml, encoding="utf-8")
         status = show_dashboard(
-            scenario=path,
-            capture=None,
-            loop=False,
-            adapter=None,
-            broker=None,
-            host=None,
-            theme=theme,
-            read_only=False,
-            log_form="text",
-            interventions=lesson.on_screen() if lesson.interventions else (),
+            SourceOptions(scenario=path),
+            HostOptions(),
+            ScreenOptions(theme=theme),
+            lesson.on_screen() if lesson.interventions else (),
         )
     return status or DONE if status != FAILED else FAILED

@@ -4,20 +4,21 @@ import asyncio
 import logging
 import signal
 import sys
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
+import typer
 
 from engine.bus.discovery import own_url
 from engine.bus.tls import NO_FILES
-from engine.logs import Form, note
-from vmqtui.cli.dashboard import PrivateEngine, engine_options, user_of
+from vmqtui.cli.config import own_preferences
+from vmqtui.cli.dashboard import PrivateEngine, user_of
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
+from vmqtui.cli.frames import CaptureOption, Loop, ScenarioOption, SourceOptions
 from vmqtui.cli.logs import log_of_screen
-from vmqtui.cli.own import own_preferences
-from vmqtui.cli.reach import broker_url
+from vmqtui.cli.options import AdapterThatIsFed, LogFormat, Theme, address_of
+from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import on_signal
 from vmqtui.printable import printable
 
@@ -27,41 +28,64 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def run_serve(
+@dataclass(frozen=True)
+class ServedSourceOptions:
+    """What the engine behind the pages models, and where its frames come from."""
+
+    scenario: ScenarioOption = None
+    capture: CaptureOption = None
+    loop: Loop = False
+    adapter: AdapterThatIsFed = None
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Where the pages are served, and what they let browsers do."""
+
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where it listens; port 0: a free one.")
+    ] = "127.0.0.1:0"
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="How browsers reach it, where that is another way."),
+    ] = None
+    allow_control: Annotated[
+        bool, typer.Option("--allow-control", help="Let browsers change things; else they only look.")
+    ] = False
+
+
+def serve(
     *,
-    scenario: Path | None,
-    capture: Path | None,
-    loop: bool,
-    adapter: str | None,
-    broker: str | None,
-    host: str | None,
-    theme: str | None,
-    listen: str,
-    public_url: str | None,
-    allow_control: bool,
-    log_form: Form,
+    source: ServedSourceOptions,
+    at: HostOptions,
+    theme: Theme = None,
+    page: PageOptions,
+    log_format: LogFormat = "text",
 ) -> int:
-    """Serve until a signal comes; the exit status."""
+    """Serve the dashboard to browsers. Its first line is the address to open, which holds a secret."""
     from vmqtui.web.session import Wanted
 
+    read_only = not page.allow_control
     with sentences():
         interval_s = own_preferences().interval_s
-        options = engine_options(scenario, capture, loop, adapter, broker)
-        options += ["--interval", f"{interval_s:g}", "--log-format", log_form]
-        address = parse_listen(listen)
-        url = broker_url(broker, user=user_of(not allow_control)) if broker is not None else None
+        options = SourceOptions(**vars(source)).of_private_engine(at.broker)
+        options += ["--interval", f"{interval_s:g}", "--log-format", log_format]
+        address = address_of(page.listen, "127.0.0.1:8000")
+        url = at.named(user=user_of(read_only))
         named = url.with_password() if url is not None else ""
         tls = url.files if url is not None else NO_FILES
-        wanted = Wanted(named, host, theme, read_only=not allow_control, log_form=log_form, tls=tls)
-        log_of_screen("serve", log_form)
+        wanted = Wanted(named, at.host, theme, read_only=read_only, log_form=log_format, tls=tls)
+        log_of_screen("serve", log_format)
         with asyncio.Runner() as runner:
-            return runner.run(_serve(wanted, options, address, public_url))
+            return runner.run(_serve(wanted, options, address, page.public_url))
 
 
 async def _serve(
     wanted: "Wanted", options: list[str], address: tuple[str, int], public_url: str | None
 ) -> int:
     """Start an engine, unless there is a broker, and serve it."""
+    import msgspec
+
     ended = asyncio.Event()
     status = DONE
 
@@ -106,6 +130,7 @@ async def _listen(
     from aiohttp import web
 
     from engine.bus.urls import is_loopback
+    from engine.logs import note
     from vmqtui.web.connections import RUNNER, ConnectionLimiter, listen_on
     from vmqtui.web.gate import AddressError, Gate
     from vmqtui.web.server import DashboardServer
@@ -134,23 +159,6 @@ async def _listen(
     finally:
         await server.close()
         await runner.cleanup()
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    host, colon, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if (
-        not colon
-        or not host
-        or not port.isascii()
-        or not port.isdigit()
-        or len(port) > 5
-        or int(port) > 65_535
-    ):
-        unusable(
-            f"--listen: {printable(listen, 80)!r} is not HOST:PORT (127.0.0.1:8000, or port 0 for a free one)"
-        )
-    return host, int(port)
 
 
 def _say(sentence: str) -> None:

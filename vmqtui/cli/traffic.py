@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.counted import counted
-from vmqtui.cli.controls import Asking, Driver, OnAdapter, Send, WhatIf
+from vmqtui.cli.controls import Asking, Send
 from vmqtui.cli.failures import failed, sentences, unusable
-from vmqtui.cli.options import Broker, HostName, Json
-from vmqtui.cli.reach import reaches
+from vmqtui.cli.options import Json, grouped
+from vmqtui.cli.output import print_result, write_in_utf8
+from vmqtui.cli.reach import HostOptions
 
 if TYPE_CHECKING:
     from engine.bus.messages import Response
@@ -18,19 +19,17 @@ traffic = typer.Typer(help="Show and change what an engine receives.", rich_mark
 
 
 @traffic.command()
-@reaches
-def show(
-    broker: Broker = None,
-    host: HostName = None,
-    json_: Json = False,
-) -> None:
+@grouped
+def show(at: HostOptions, json_: Json = False) -> int:
     """Print the traffic as the table [traffic] of a scenario file, which "set" takes."""
-    Asking(broker, host, None, None, False, json_).talk(lambda send: send("query_traffic", {}), print_traffic)
+    asking = Asking(**vars(at), json_=json_)
+    return asking.talk(lambda send: send("query_traffic", {}), print_traffic)
 
 
 @traffic.command("set")
-@reaches
+@grouped
 def set_traffic(
+    *,
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="A TOML file with a table [traffic].")
     ] = None,
@@ -40,16 +39,10 @@ def set_traffic(
     rate_gbps: Annotated[
         float | None, typer.Option("--rate-gbps", metavar="G", help="The only mix's Gbit/s.")
     ] = None,
-    broker: Broker = None,
-    host: HostName = None,
-    adapter: OnAdapter = None,
-    driver: Driver = None,
-    what_if: WhatIf = False,
-    json_: Json = False,
-) -> None:
+    asking: Asking,
+) -> int:
     """Let other traffic begin: that of a file, or the only mix there is at another rate."""
     from engine.scenario.load import load_traffic
-    from vmqtui.cli.output import print_result
 
     rates = {"rate_pps": rate_pps, "rate_gbps": rate_gbps}
     given = {key: value for key, value in rates.items() if value is not None}
@@ -63,7 +56,7 @@ def set_traffic(
             return await send("set_traffic", wanted)
         return await _set_rate(send, given)
 
-    Asking(broker, host, adapter, driver, what_if, json_).talk(talk, print_result)
+    return asking.talk(talk, print_result)
 
 
 async def _set_rate(send: Send, rate: dict[str, float]) -> "Response":
@@ -88,7 +81,6 @@ def scaled(now: "Response", rate: dict[str, float]) -> dict[str, Any]:
 
 def print_traffic(response: "Response") -> None:
     """Print an answer to ``query_traffic`` as a scenario writes it."""
-    from vmqtui.cli.streams import write_in_utf8
     from vmqtui.printable import printable
     from vmqtui.tasks.traffic import as_toml
 

@@ -1,11 +1,22 @@
-"""Standard streams as commands need them: open, and never an error for a character that they can't write."""
+"""What this process does first: prepare its standard streams, and hide passwords among its arguments.
+
+Streams are open, and a character that they can't write is no error. Every user of the machine can read the
+arguments of a process, and a broker's URL may hold a password: it is overwritten at once where the system
+allows that (Linux); the better ways are the environment and files.
+"""
 
 import codecs
+import ctypes
 import io
 import os
+import re
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
+_PASSWORD: Final = re.compile(rb"\bmqtts?://[^\s/:@]*:([^\s]+)@", re.IGNORECASE)
+_ARG_START: Final = 45  # field 48 of /proc/PID/stat (proc_pid_stat(5)), counted from the third
 _DEGRADE: Final = "vmqtui.degrade"
 _PLAIN: Final = {
     **dict.fromkeys("●█▇▆■", "#"),
@@ -43,20 +54,32 @@ def prepare_streams() -> None:
             stream.reconfigure(errors=_DEGRADE)
 
 
-def write_in_utf8() -> None:
-    """Write what follows on standard output in UTF-8, as TOML and CSV are whatever the locale; on a terminal
-    as the terminal wants it."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8")
-
-
-def is_utf8() -> bool:
-    """Whether standard output takes every character."""
-    return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
-
-
 def _degraded(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
     return "".join(_PLAIN.get(character, "?") for character in lacking), error.end
+
+
+def has_password(arguments: Iterable[str]) -> bool:
+    """Whether there is a broker's password among the arguments."""
+    return any(_PASSWORD.search(argument.encode(errors="surrogateescape")) for argument in arguments)
+
+
+def conceal() -> bool:
+    """Overwrite the passwords of brokers in this process's arguments; whether none is left there."""
+    if sys.platform != "linux":
+        return False
+    try:
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
+    except (OSError, ValueError, IndexError):
+        return False
+    if not 0 < start < end:
+        return False
+    at = 0
+    for argument in ctypes.string_at(start, end - start).split(b"\0"):
+        if (password := _PASSWORD.search(argument)) is not None:
+            ctypes.memset(start + at + password.start(1), ord("x"), len(password[1]))
+        at += len(argument) + 1
+    return True

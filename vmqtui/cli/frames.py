@@ -1,0 +1,163 @@
+"""Where the frames of a command come from: options, captures from pipes, compiled kernels."""
+
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from vmqtui.cli.failures import DONE, FAILED, failed, unusable, warn
+from vmqtui.cli.options import AdapterThatIsFed
+from vmqtui.printable import printable
+
+if TYPE_CHECKING:
+    from engine.service.sources import Caveats
+    from engine.traffic.capture_file import CaptureFile
+
+_PROGRESS_S: Final = 2.0
+
+CaptureArgument = Annotated[
+    Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file, also gzipped; - is standard input.")
+]
+CaptureOption = Annotated[
+    Path | None,
+    typer.Option("--capture", metavar="F", help="Receive the frames of this capture (pcap, pcapng)."),
+]
+ScenarioOption = Annotated[
+    Path | None,
+    typer.Option("--scenario", metavar="F", help="Scenario file (TOML); default: one that ships."),
+]
+Loop = Annotated[bool, typer.Option("--loop", help="Start the capture again when it ends.")]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What an engine models, and where its frames come from."""
+
+    scenario: ScenarioOption = None
+    capture: CaptureOption = None
+    loop: Loop = False
+    interface: Annotated[
+        str | None,
+        typer.Option("--interface", metavar="IF", help="Receive what this network interface receives."),
+    ] = None
+    promiscuous: Annotated[
+        bool, typer.Option("--promiscuous", help="Have the interface receive frames for others, too.")
+    ] = False
+    adapter: AdapterThatIsFed = None
+
+    def check(self) -> None:
+        """End with 2 where these options don't fit each other."""
+        if self.capture is not None and self.interface is not None:
+            unusable("--interface: frames come from it or from --capture, not both")
+        if self.loop and self.capture is None:
+            unusable("--loop: there is no --capture to loop")
+        if self.promiscuous and self.interface is None:
+            unusable("--promiscuous: there is no --interface")
+        if self.interface == "":
+            unusable("--interface: is empty; the name of an Ethernet interface fits")
+
+    def of_private_engine(self, broker: str | None) -> list[str]:
+        """These options for the command line of an engine of one's own. Ends with 2 where they don't fit."""
+        from engine.scenario.load import load
+
+        given = [
+            ("--scenario", self.scenario),
+            ("--capture", self.capture),
+            ("--interface", self.interface),
+            ("--adapter", self.adapter),
+        ]
+        of_engine = [name for name, value in given if value is not None]
+        if broker is not None and of_engine:
+            unusable(
+                f"{of_engine[0]}: is for an engine of this dashboard's own,"
+                " which --broker and VMQTUI_BROKER leave out"
+            )
+        if self.scenario is not None:
+            load(self.scenario)
+        self.check()
+        if self.capture is not None and is_stream(self.capture):
+            unusable(f"--capture: {self.capture} is a pipe, which only vmqtui engine reads (a file fits)")
+        options = [*(["--loop"] if self.loop else []), *(["--promiscuous"] if self.promiscuous else [])]
+        for name, value in given:
+            options += [name, str(value)] if value is not None else []
+        return options
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is standard input ("-"), or anything else that can be read only once."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # opening it reports what is wrong
+        return str(path) == "-"
+    return str(path) == "-" or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@contextmanager
+def kept_capture(path: Path) -> "Iterator[CaptureFile]":
+    """The capture; if it is a pipe, what that gives to its end, with progress on stderr.
+
+    Raises CaptureError.
+    """
+    from engine.service.sources import piped_capture
+    from engine.traffic.capture_file import capture_file
+
+    if not is_stream(path):
+        yield capture_file(path)
+        return
+    reported_s = 0.0
+
+    def progress(name: str, read_bytes: int) -> None:
+        nonlocal reported_s
+        if time.monotonic() - reported_s < _PROGRESS_S:
+            return
+        reported_s = time.monotonic()
+        so_far = f": {read_bytes / 1e6:,.1f} MB so far" if read_bytes else ", a pipe, to its end"
+        print(f"reading {printable(name)}{so_far}", file=sys.stderr, flush=True)
+
+    with piped_capture(path, progress) as capture:
+        yield capture
+
+
+def warn_of(caveats: "Caveats", covering: str) -> int:
+    """Warn about what ``covering`` ("the report") does not cover of a capture; the exit status."""
+    if caveats.skipped_frames:
+        warn(f"frames of interfaces that are not Ethernet are left out: {caveats.skipped_frames:,}")
+    if caveats.broken is None:
+        return DONE
+    warn(f"{caveats.broken}; {covering} covers the frames before it")
+    return FAILED
+
+
+def kept_capture_if(path: Path | None) -> "AbstractContextManager[CaptureFile | None]":
+    """``kept_capture`` where a capture is named, else None."""
+    return nullcontext() if path is None else kept_capture(path)
+
+
+def prepare_kernels(*also: str, kernels: Sequence[str] = (), tell: bool = False) -> None:
+    """Compile kernels that are not compiled yet, with those of ``kernels``, and start the workers' server.
+
+    The server imports the modules ``also``. Progress goes to stderr, on a terminal or with ``tell``. Ends the
+    command where the kernels don't compile.
+    """
+    from engine.kernels.prepare import KernelError, prepare, why_at_every_start
+    from engine.workers.start import warm_up
+
+    tell = tell or sys.stderr.isatty()
+
+    def say(sentence: str) -> None:
+        if tell:
+            print(sentence, file=sys.stderr, flush=True)
+
+    if why := why_at_every_start():
+        say(why)
+    try:
+        prepare(say, kernels)
+    except KernelError as error:
+        failed(error)
+    warm_up(*also)
