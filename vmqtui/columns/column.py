@@ -254,24 +254,6 @@ def gauge(fraction: float | None) -> Sequence[tuple[float, str]] | None:
     return None if fraction is None else [(fraction, "bar")]
 
 
-def gauge_column(name: str, title: str, help_: str, priority: int) -> Column[QueueView]:
-    """A gauge of a queue, as it stands."""
-    return Column(
-        key=name,
-        title=title,
-        heading=name,
-        width=7,
-        unit="buffers" if name.endswith("buffers") else "frames",
-        help=help_,
-        computed=name,
-        value=lambda row: row.count(name),
-        format=grouped,
-        right=True,
-        priority=priority,
-        level=lambda row: quiet(row.count(name)),
-    )
-
-
 def adapter_column() -> Column[Any]:
     """The adapter of any row that has one."""
     return Column(
@@ -298,6 +280,110 @@ def queue_id_column() -> Column[Any]:
         help="The queue's id on its adapter; 0 is the default queue.",
         value=lambda row: row.queue_id,
         right=True,
+    )
+
+
+def vm_column(
+    help_: str,
+    value: Callable[[R], Value],
+    *,
+    settled: bool = True,
+    priority: int = 0,
+    level: Callable[[R], Level] | None = None,
+) -> Column[R]:
+    """The VM of a row."""
+    return Column(
+        key="vm",
+        settled=settled,
+        title="VM",
+        heading="VmFriendlyName",
+        width=10,
+        help=help_,
+        value=value,
+        priority=priority,
+        level=level,
+    )
+
+
+def mac_column(help_: str, value: Callable[[R], Value], *, settled: bool = True) -> Column[R]:
+    """The one MAC address of a row."""
+    return Column(
+        key="mac",
+        settled=settled,
+        title="MAC",
+        heading="MacAddress",
+        width=17,
+        help=help_,
+        value=value,
+    )
+
+
+def vlan_column(
+    help_: str,
+    value: Callable[[R], Value],
+    *,
+    settled: bool = True,
+    title: str = "VLAN",
+    right: bool = True,
+    level: Callable[[R], Level] | None = None,
+) -> Column[R]:
+    """The one VLAN, or VLAN test, of a row."""
+    return Column(
+        key="vlan",
+        settled=settled,
+        title=title,
+        heading="VlanID",
+        width=8,
+        help=help_,
+        value=value,
+        format=vlan_text,
+        right=right,
+        level=level,
+    )
+
+
+def rate_column(
+    help_: str,
+    computed: str,
+    value: Callable[[R], float | None],
+    *,
+    key: str = "pps",
+    title: str = "pkt/s",
+    heading: str = "Packets/s",
+    width: int = 6,
+    priority: int = 0,
+) -> Column[R]:
+    """Frames a second; none, or unknown, steps back."""
+    return Column(
+        key=key,
+        title=title,
+        heading=heading,
+        width=width,
+        unit="frames/s",
+        help=help_,
+        computed=computed,
+        value=value,
+        format=compact,
+        right=True,
+        priority=priority,
+        level=lambda row: quiet(value(row)),
+    )
+
+
+def share_column(help_: str, computed: str, value: Callable[[R], float | None], priority: int) -> Column[R]:
+    """A share of frames as a number; none, or unknown, steps back."""
+    return Column(
+        key="share",
+        title="Share",
+        heading="Share",
+        width=6,
+        help=help_,
+        computed=computed,
+        value=value,
+        format=percent,
+        right=True,
+        priority=priority,
+        level=lambda row: quiet(value(row)),
     )
 
 

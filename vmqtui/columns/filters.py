@@ -3,8 +3,21 @@
 from collections.abc import Callable
 
 from engine.view.rows import FilterView, PortView, Trouble
-from vmqtui.columns.column import RATE, Column, Level, Value, adapter_column, gauge, quiet, vlan_text
-from vmqtui.numbers import compact, grouped, percent
+from vmqtui.columns.column import (
+    RATE,
+    Column,
+    Level,
+    Value,
+    adapter_column,
+    gauge,
+    mac_column,
+    quiet,
+    rate_column,
+    share_column,
+    vlan_column,
+    vm_column,
+)
+from vmqtui.numbers import grouped
 
 
 def _filter_value(read: Callable[[FilterView], Value]) -> Callable[[FilterView], Value]:
@@ -55,48 +68,24 @@ FILTERS: tuple[Column[FilterView], ...] = (
         value=lambda row: row.queue_id,
         right=True,
     ),
-    Column(
-        key="vm",
-        settled=True,
-        title="VM",
-        heading="VmFriendlyName",
-        width=10,
-        help="The VM of that queue; the queue's own name where there is none.",
-        value=lambda row: row.label,
-        priority=1,
+    vm_column(
+        "The VM of that queue; the queue's own name where there is none.", lambda row: row.label, priority=1
     ),
-    Column(
-        key="mac",
-        settled=True,
-        title="MAC",
-        heading="MacAddress",
-        width=17,
-        help="The destination MAC it tests.",
-        value=_filter_value(lambda row: row.config.mac if row.config else None),
+    mac_column(
+        "The destination MAC it tests.", _filter_value(lambda row: row.config.mac if row.config else None)
     ),
-    Column(
-        key="vlan",
-        settled=True,
-        title="VLAN",
-        heading="VlanID",
-        width=8,
-        help="Its VLAN test: an id, untagged, or any (no test).",
-        value=_filter_value(lambda row: row.config.vlan if row.config else None),
-        format=vlan_text,
-        right=True,
+    vlan_column(
+        "Its VLAN test: an id, untagged, or any (no test).",
+        _filter_value(lambda row: row.config.vlan if row.config else None),
     ),
-    Column(
+    rate_column(
+        "Frames a second credited to the filter.",
+        RATE.format("matched_frames"),
+        lambda row: row.pps,
         key="matches_per_second",
         title="match/s",
         heading="Matches/s",
         width=7,
-        unit="frames/s",
-        help="Frames a second credited to the filter.",
-        computed=RATE.format("matched_frames"),
-        value=lambda row: row.pps,
-        format=compact,
-        right=True,
-        level=lambda row: quiet(row.pps),
     ),
     Column(
         key="share_bar",
@@ -109,18 +98,11 @@ FILTERS: tuple[Column[FilterView], ...] = (
         priority=5,
         grow=24,
     ),
-    Column(
-        key="share",
-        title="Share",
-        heading="Share",
-        width=6,
-        help="Share of all frames steered on the adapter.",
-        computed="Δ matched_frames / the adapter's Δ steered_frames",
-        value=lambda row: row.share,
-        format=percent,
-        right=True,
-        priority=4,
-        level=lambda row: quiet(row.share),
+    share_column(
+        "Share of all frames steered on the adapter.",
+        "Δ matched_frames / the adapter's Δ steered_frames",
+        lambda row: row.share,
+        4,
     ),
     Column(
         key="matched_frames",
@@ -162,35 +144,9 @@ FILTERS: tuple[Column[FilterView], ...] = (
 
 PORTS: tuple[Column[PortView], ...] = (
     adapter_column(),
-    Column(
-        key="vm",
-        settled=True,
-        title="VM",
-        heading="VmFriendlyName",
-        width=10,
-        help="The VM behind the switch port.",
-        value=lambda row: row.config.vm,
-    ),
-    Column(
-        key="mac",
-        settled=True,
-        title="MAC",
-        heading="MacAddress",
-        width=17,
-        help="The port's MAC address.",
-        value=lambda row: row.config.mac,
-    ),
-    Column(
-        key="vlan",
-        settled=True,
-        title="VLAN",
-        heading="VlanID",
-        width=8,
-        help="The port's VLAN: an id, untagged, or any.",
-        value=lambda row: row.config.vlan,
-        format=vlan_text,
-        right=True,
-    ),
+    vm_column("The VM behind the switch port.", lambda row: row.config.vm),
+    mac_column("The port's MAC address.", lambda row: row.config.mac),
+    vlan_column("The port's VLAN: an id, untagged, or any.", lambda row: row.config.vlan),
     Column(
         key="queue_id",
         title="Queue",

@@ -8,6 +8,41 @@ from vmqtui.columns.column import Column, drops_level, load_level, quiet
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
 from vmqtui.printable import printable
 
+
+def _port_counter(name: str, help_: str, unit: str) -> Column[AdapterView]:
+    return Column(
+        key=name,
+        title=name.replace("_", " "),
+        heading=name,
+        width=14,
+        unit=unit,
+        help=help_,
+        computed=name,
+        value=lambda row: row.count(name),
+        since=lambda row: row.since(name),
+        format=size if unit == "bytes" else grouped,
+        right=True,
+        priority=6,
+    )
+
+
+def _interface_counter(name: str, title: str, help_: str) -> Column[AdapterView]:
+    return Column(
+        key=name,
+        title=title,
+        heading=name,
+        width=14,
+        unit="frames",
+        help=help_,
+        computed=name,
+        value=lambda row: None if row.interface is None else row.interface.count(name, 0),
+        since=lambda row: None if row.interface is None else row.interface.since(name, 0),
+        format=grouped,
+        right=True,
+        priority=6,
+    )
+
+
 ADAPTERS: tuple[Column[AdapterView], ...] = (
     Column(
         key="adapter",
@@ -166,48 +201,18 @@ ADAPTERS: tuple[Column[AdapterView], ...] = (
         level=lambda row: drops_level(row.drops),
     ),
     *(
-        Column[AdapterView](
-            key=name,
-            title=name.replace("_", " "),
-            heading=name,
-            width=14,
-            unit=unit,
-            help=help_,
-            computed=name,
-            value=lambda row, name=name: row.count(name),  # type: ignore[misc]
-            since=lambda row, name=name: row.since(name),  # type: ignore[misc]
-            format=size if unit == "bytes" else grouped,
-            right=True,
-            priority=6,
-        )
-        for name, unit, help_ in (
-            ("offered_frames", "frames", "Frames that arrived at the port."),
-            ("offered_bytes", "bytes", "Their length on the wire."),
-            ("runt", "frames", "Too short for an Ethernet header or their tag; not steered."),
-            ("oversize", "frames", "Longer than max_frame_bytes; not steered."),
+        _port_counter(name, help_, "bytes" if name.endswith("_bytes") else "frames")
+        for name, help_ in (
+            ("offered_frames", "Frames that arrived at the port."),
+            ("offered_bytes", "Their length on the wire."),
+            ("runt", "Too short for an Ethernet header or their tag; not steered."),
+            ("oversize", "Longer than max_frame_bytes; not steered."),
         )
     ),
     *(
-        Column[AdapterView](
-            key=name,
-            title=title,
-            heading=name,
-            width=14,
-            unit="frames",
-            help=help_,
-            computed=name,
-            value=lambda row, name=name: row.interface and row.interface.count(name, 0),  # type: ignore[misc]
-            since=lambda row, name=name: row.interface and row.interface.since(name, 0),  # type: ignore[misc]
-            format=grouped,
-            right=True,
-            priority=6,
-        )
+        _interface_counter(name, title, help_)
         for name, title, help_ in (
-            (
-                "kernel_received_frames",
-                "kernel recv",
-                "Frames the kernel had from its live interface.",
-            ),
+            ("kernel_received_frames", "kernel recv", "Frames the kernel had from its live interface."),
             ("kernel_dropped_frames", "kernel drops", "Of those, frames the engine did not read in time."),
             ("interface_dropped_frames", "if drops", "Frames that interface says it dropped."),
         )

@@ -1,5 +1,6 @@
 """Columns of hosts and of events."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,35 @@ _STATES: dict[str, tuple[str, Level]] = {
     "silent": ("○", "bad"),
     "offline": ("■", "bad"),
 }
+
+
+def _bad_level(row: HostRow) -> Level:
+    return "bad" if row.bad else ""
+
+
+def _amount(
+    key: str,
+    title: str,
+    help_: str,
+    unit: str,
+    *,
+    width: int,
+    level: Callable[[HostRow], Level] | None = None,
+) -> Column[HostRow]:
+    """How many of something a host has."""
+    return Column(
+        key=key,
+        title=title,
+        heading=title,
+        width=width,
+        unit=unit,
+        help=help_,
+        value=lambda row: getattr(row, key),
+        right=True,
+        level=level,
+        priority=3,
+    )
+
 
 HOSTS: tuple[Column[HostRow], ...] = (
     Column(
@@ -91,17 +121,7 @@ HOSTS: tuple[Column[HostRow], ...] = (
         priority=5,
     ),
     *(
-        Column[HostRow](
-            key=key,
-            title=title,
-            heading=title,
-            width=8,
-            unit="processors" if key.startswith("cpus") else key,
-            help=help_,
-            value=lambda row, key=key: getattr(row, key),  # type: ignore[misc]
-            right=True,
-            priority=3,
-        )
+        _amount(key, title, help_, "processors" if key.startswith("cpus") else key, width=8)
         for key, title, help_ in (
             ("cpus", "CPUs", "Simulated processors."),
             ("cpus_down", "Down", "Of these, processors without a worker."),
@@ -198,18 +218,7 @@ HOSTS: tuple[Column[HostRow], ...] = (
         priority=4,
     ),
     *(
-        Column[HostRow](
-            key=key,
-            title=title,
-            heading=title,
-            width=5,
-            unit="findings",
-            help=help_,
-            value=lambda row, key=key: getattr(row, key),  # type: ignore[misc]
-            right=True,
-            level=(lambda row: "bad" if row.bad else "") if key == "bad" else None,
-            priority=3,
-        )
+        _amount(key, title, help_, "findings", width=5, level=_bad_level if key == "bad" else None)
         for key, title, help_ in (
             ("bad", "Bad", "Findings of its advisor that cost frames."),
             ("cost", "Cost", "Findings that cost something else."),

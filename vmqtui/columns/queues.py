@@ -11,16 +11,17 @@ from vmqtui.columns.column import (
     adapter_column,
     drops_column,
     gauge,
-    gauge_column,
     low_level,
     plain,
     queue_id_column,
     quiet,
+    rate_column,
     several,
+    share_column,
     use_level,
     vlans_text,
 )
-from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size, wait
+from vmqtui.numbers import UNKNOWN, decimal, grouped, percent, size, wait
 from vmqtui.printable import printable
 
 STATE_GLYPHS = {
@@ -48,6 +49,24 @@ class _VmColumn(Column[QueueView]):
 
     def text(self, row: QueueView) -> str:
         return _vm_text(row)
+
+
+def _gauge(name: str, title: str, help_: str, priority: int) -> Column[QueueView]:
+    """A gauge of a queue, as it stands."""
+    return Column(
+        key=name,
+        title=title,
+        heading=name,
+        width=7,
+        unit="buffers" if name.endswith("buffers") else "frames",
+        help=help_,
+        computed=name,
+        value=lambda row: row.count(name),
+        format=grouped,
+        right=True,
+        priority=priority,
+        level=lambda row: quiet(row.count(name)),
+    )
 
 
 def _buffer_parts(row: QueueView) -> Sequence[tuple[float, str]] | None:
@@ -194,18 +213,10 @@ QUEUES: tuple[Column[QueueView], ...] = (
     _processor(),
     _vm(),
     *_state(),
-    Column(
-        key="pps",
-        title="pkt/s",
-        heading="Packets/s",
-        width=6,
-        unit="frames/s",
-        help="Frames a second that the filters gave to the queue.",
-        computed=RATE.format("steered_frames"),
-        value=lambda row: row.pps,
-        format=compact,
-        right=True,
-        level=lambda row: quiet(row.pps),
+    rate_column(
+        "Frames a second that the filters gave to the queue.",
+        RATE.format("steered_frames"),
+        lambda row: row.pps,
     ),
     Column(
         key="mbits",
@@ -257,18 +268,11 @@ QUEUES: tuple[Column[QueueView], ...] = (
         priority=9,
         grow=6,
     ),
-    Column(
-        key="share",
-        title="Share",
-        heading="Share",
-        width=6,
-        help="Share of all frames steered on the adapter.",
-        computed="the queue's Δ steered_frames / the adapter's",
-        value=lambda row: row.share,
-        format=percent,
-        right=True,
-        priority=7,
-        level=lambda row: quiet(row.share),
+    share_column(
+        "Share of all frames steered on the adapter.",
+        "the queue's Δ steered_frames / the adapter's",
+        lambda row: row.share,
+        7,
     ),
     Column(
         key="name",
@@ -282,10 +286,10 @@ QUEUES: tuple[Column[QueueView], ...] = (
         level=lambda row: "dim",
     ),
     *(_counter(counter) for counter in QUEUE),
-    gauge_column("pending", "pending", "Received, not yet indicated.", 16),
-    gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 17),
-    gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 18),
-    gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 15),
+    _gauge("pending", "pending", "Received, not yet indicated.", 16),
+    _gauge("outstanding", "outst.", "Indicated, not yet returned by the VM.", 17),
+    _gauge("free_buffers", "free", "Receive buffers ready for a frame.", 18),
+    _gauge("total_buffers", "total", "Receive buffers the queue owns.", 15),
     *(_latency(counter, title) for counter, title in zip(QUEUE_LATENCY, ("p50", "p99", "max"), strict=True)),
     Column(
         key="generation",
@@ -320,7 +324,7 @@ BUFFERS: tuple[Column[QueueView], ...] = (
         grow=60,
     ),
     _USE,
-    gauge_column("free_buffers", "free", "Receive buffers ready for a frame.", 2),
+    _gauge("free_buffers", "free", "Receive buffers ready for a frame.", 2),
     Column(
         key="low_free_buffers",
         title="low",
@@ -335,9 +339,9 @@ BUFFERS: tuple[Column[QueueView], ...] = (
         priority=2,
         level=lambda row: low_level(row.count("low_free_buffers"), row.count("total_buffers")),
     ),
-    gauge_column("pending", "pending", "Received, not yet indicated.", 3),
-    gauge_column("outstanding", "outst.", "Indicated, not yet returned by the VM.", 3),
-    gauge_column("total_buffers", "total", "Receive buffers the queue owns.", 1),
+    _gauge("pending", "pending", "Received, not yet indicated.", 3),
+    _gauge("outstanding", "outst.", "Indicated, not yet returned by the VM.", 3),
+    _gauge("total_buffers", "total", "Receive buffers the queue owns.", 1),
     Column(
         key="suggested_buffers",
         title="asked",

@@ -1,8 +1,19 @@
 """Columns of the pairs that land in the default queue, and of near misses."""
 
 from engine.view.pairs import NearMissView, PairView
-from vmqtui.columns.column import Column, Level, adapter_column, plain, quiet, vlan_text
-from vmqtui.numbers import UNKNOWN, compact, grouped, percent
+from vmqtui.columns.column import (
+    Column,
+    Level,
+    adapter_column,
+    mac_column,
+    plain,
+    rate_column,
+    share_column,
+    vlan_column,
+    vlan_text,
+    vm_column,
+)
+from vmqtui.numbers import UNKNOWN, grouped
 from vmqtui.printable import printable
 
 REASON_LEVELS: dict[str, Level] = {"vlan_mismatch": "bad", "no_queue": "warn"}
@@ -21,31 +32,12 @@ class _WantedColumn(Column[PairView]):
 
 TOP: tuple[Column[PairView], ...] = (
     adapter_column(),
-    Column(
-        key="mac",
-        title="MAC",
-        heading="MacAddress",
-        width=17,
-        help="The destination MAC of the frames.",
-        value=lambda row: row.mac,
-    ),
-    Column(
-        key="vlan",
-        title="VLAN",
-        heading="VlanID",
-        width=8,
-        help="The VLAN of the frames, or untagged.",
-        value=lambda row: row.vlan,
-        format=vlan_text,
-        right=True,
-    ),
-    Column(
-        key="vm",
-        title="VM",
-        heading="VmFriendlyName",
-        width=10,
-        help="The VM that a switch port or a filter has this MAC for.",
-        value=lambda row: row.vm,
+    mac_column("The destination MAC of the frames.", lambda row: row.mac, settled=False),
+    vlan_column("The VLAN of the frames, or untagged.", lambda row: row.vlan, settled=False),
+    vm_column(
+        "The VM that a switch port or a filter has this MAC for.",
+        lambda row: row.vm,
+        settled=False,
         priority=2,
         level=lambda row: "" if row.vm else "dim",
     ),
@@ -70,31 +62,16 @@ TOP: tuple[Column[PairView], ...] = (
         priority=2,
         level=lambda row: "dim" if row.queue_id is None else "good",
     ),
-    Column(
-        key="pps",
-        title="pkt/s",
-        heading="Packets/s",
-        width=6,
-        unit="frames/s",
-        help="Frames a second; unknown where the pair took another's place in the sketch.",
-        computed="Δ frames / Δ sim_time_ns, while error stays",
-        value=lambda row: row.pps,
-        format=compact,
-        right=True,
-        level=lambda row: quiet(row.pps),
+    rate_column(
+        "Frames a second; unknown where the pair took another's place in the sketch.",
+        "Δ frames / Δ sim_time_ns, while error stays",
+        lambda row: row.pps,
     ),
-    Column(
-        key="share",
-        title="Share",
-        heading="Share",
-        width=6,
-        help="Share of the frames of the default queue.",
-        computed="its frames a second / the default queue's",
-        value=lambda row: row.share,
-        format=percent,
-        right=True,
-        priority=3,
-        level=lambda row: quiet(row.share),
+    share_column(
+        "Share of the frames of the default queue.",
+        "its frames a second / the default queue's",
+        lambda row: row.share,
+        3,
     ),
     Column(
         key="share_bar",
@@ -149,22 +126,13 @@ TOP: tuple[Column[PairView], ...] = (
 
 NEAR_MISSES: tuple[Column[NearMissView], ...] = (
     adapter_column(),
-    Column(
-        key="mac",
-        title="MAC",
-        heading="MacAddress",
-        width=17,
-        help="The MAC, which fits.",
-        value=lambda row: row.pair.mac,
-    ),
-    Column(
-        key="vlan",
+    mac_column("The MAC, which fits.", lambda row: row.pair.mac, settled=False),
+    vlan_column(
+        "The VLAN of the frames, which does not.",
+        lambda row: row.pair.vlan,
+        settled=False,
         title="frame's",
-        heading="VlanID",
-        width=8,
-        help="The VLAN of the frames, which does not.",
-        value=lambda row: row.pair.vlan,
-        format=vlan_text,
+        right=False,
         level=lambda row: "bad",
     ),
     Column(
@@ -204,19 +172,11 @@ NEAR_MISSES: tuple[Column[NearMissView], ...] = (
         right=True,
         priority=4,
     ),
-    Column(
-        key="pps",
-        title="pkt/s",
-        heading="Packets/s",
-        width=6,
-        unit="frames/s",
-        help="Frames a second that miss it.",
-        computed="Δ frames / Δ sim_time_ns, while error stays",
-        value=lambda row: row.pair.pps,
-        format=compact,
-        right=True,
+    rate_column(
+        "Frames a second that miss it.",
+        "Δ frames / Δ sim_time_ns, while error stays",
+        lambda row: row.pair.pps,
         priority=1,
-        level=lambda row: quiet(row.pair.pps),
     ),
     Column(
         key="frames",
