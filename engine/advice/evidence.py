@@ -1,17 +1,125 @@
-"""The input of the rules: one host at a moment, with the history that its counters don't show."""
+"""What a rule is, and its input: one host at a moment, with the history that its counters don't show."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
-from engine.advice.trail import Trace
-from engine.telemetry.config import Config
+from engine.advice.finding import Finding
+from engine.advice.thresholds import AdviceThresholds
+from engine.telemetry.config import Config, Vlan
 from engine.telemetry.stats import Stats
 from engine.view.adapter import AdapterView
 from engine.view.host import HostTables
 from engine.view.rates import known_sum
+
+MOST_MOVES: Final = 256
+MOST_GONE: Final = 256
+
+QueueKey = tuple[str, int, int]
+"""Adapter, queue id, generation."""
+Pair = tuple[str, str, Vlan]
+"""Adapter, MAC, VLAN."""
+
+
+class Moved(NamedTuple):
+    """When a queue was seen to have moved, where it was until then, and whether the balancer moved it: it
+    alone leaves a queue's home where it is."""
+
+    at_ns: int
+    cpu: int
+    by_balancer: bool = False
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The trail at one moment. Times are simulated ns."""
+
+    moves: Mapping[QueueKey, tuple[Moved, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Of each queue, the oldest first."""
+    freeing_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
+    uncompleted_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
+    gone: Mapping[Pair, str] = field(default_factory=lambda: MappingProxyType({}))
+    """MACs and VLANs whose port went with its VM, and that VM."""
+
+
+class Trail:
+    """Follows the configurations of one host; bounded by ``MOST_MOVES`` (of a queue) and ``MOST_GONE``."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._config: Config | None = None
+        self._now_ns = 0
+        self._places: dict[QueueKey, tuple[int, int | None]] = {}
+        self._moves: dict[QueueKey, deque[Moved]] = {}
+        self._freeing: dict[QueueKey, int] = {}
+        self._uncompleted: dict[QueueKey, int] = {}
+        self._ports: dict[Pair, str] = {}
+        self._gone: dict[Pair, str] = {}
+        self._trace = Trace()
+
+    def add(self, config: Config, sim_time_ns: int) -> Trace:
+        """Add a configuration and the time at which it held; return the trail so far.
+
+        Time that goes back begins a new trail.
+        """
+        if sim_time_ns < self._now_ns or (
+            self._config is not None and config.revision < self._config.revision
+        ):
+            self._start()
+        self._now_ns = sim_time_ns
+        if config is self._config:
+            return self._trace
+        self._config = config
+        self._take_queues(config, sim_time_ns)
+        self._take_ports(config)
+        self._trace = Trace(
+            {key: tuple(moves) for key, moves in self._moves.items()},
+            dict(self._freeing),
+            dict(self._uncompleted),
+            dict(self._gone),
+        )
+        return self._trace
+
+    def _take_queues(self, config: Config, now_ns: int) -> None:
+        places: dict[QueueKey, tuple[int, int | None]] = {}
+        freeing: dict[QueueKey, int] = {}
+        uncompleted: dict[QueueKey, int] = {}
+        balanced = config.balancer.get("mode", "off") != "off"
+        for adapter in config.adapters:
+            for queue in adapter.queues:
+                key = (adapter.name, queue.queue_id, queue.generation)
+                place = places[key] = (queue.cpu, queue.home_cpu)
+                cpu, home = self._places.get(key, place)
+                if cpu != queue.cpu:
+                    moved = Moved(now_ns, cpu, balanced and home is not None and home == queue.home_cpu)
+                    self._moves.setdefault(key, deque(maxlen=MOST_MOVES)).append(moved)
+                if queue.state in ("dma_stopped", "freeing"):
+                    freeing[key] = self._freeing.get(key, now_ns)
+                elif queue.state in ("allocated", "set"):
+                    uncompleted[key] = self._uncompleted.get(key, now_ns)
+        self._places, self._freeing, self._uncompleted = places, freeing, uncompleted
+        self._moves = {key: moves for key, moves in self._moves.items() if key in places}
+
+    def _take_ports(self, config: Config) -> None:
+        ports: dict[Pair, str] = {
+            (adapter.name, port.mac, port.vlan): port.vm
+            for adapter in config.adapters
+            for port in adapter.ports
+        }
+        for pair, vm in self._ports.items():
+            if pair not in ports:
+                self._gone[pair] = vm
+        for pair in list(self._gone):
+            if pair in ports:
+                del self._gone[pair]
+        while len(self._gone) > MOST_GONE:
+            del self._gone[next(iter(self._gone))]
+        self._ports = ports
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +188,27 @@ class Evidence(HostTables):
     def busiest(self) -> float | None:
         """The load of the processor that has most to do."""
         return max((one.load for one in self.cpus if one.load is not None), default=None)
+
+
+Look = Callable[[Evidence, AdviceThresholds], Iterator[Finding]]
+Measure = Callable[[Evidence, Finding], float | None]
+Unit = Literal["load", "frames/s", "queues", "buffers", "moves", "processors", "share"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule: ``symptom`` is what people report, ``rows`` where "What goes wrong in practice" has it.
+
+    ``look`` finds; ``measure`` reads the one metric that the fix improves, ``unit`` is its unit,
+    ``better`` the direction. ``thresholds`` names those it reads.
+    """
+
+    id: str
+    title: str
+    symptom: str
+    rows: tuple[int, ...]
+    look: Look
+    measure: Measure
+    unit: Unit
+    better: Literal["lower", "higher"] = "lower"
+    thresholds: tuple[str, ...] = ()

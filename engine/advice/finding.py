@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a rule found. ``numbers`` show it, units in their names; None is unknown.
 
-    ``value`` is the one number that the fix shall change (``measure`` names it); ``after`` what it is once
+    ``value`` is the one metric that the fix improves (``measure`` names it); ``after`` is its value once
     the fix has been applied, ``cleared`` whether the finding is then gone; None: unknown, nobody tried.
     ``requests`` apply the fix, none where no request can; ``commands`` are what an administrator would type.
     ``first_seen_ns`` and ``last_seen_ns`` are simulated times, ``lost_frames`` the frames that its queues

@@ -5,11 +5,10 @@ from typing import Final
 
 import msgspec
 
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Trace, Trail
 from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity
-from engine.advice.registry import RULES, findings, place
+from engine.advice.rules import RULES, findings, place
 from engine.advice.thresholds import AdviceThresholds
-from engine.advice.trail import Trace, Trail
 from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
 

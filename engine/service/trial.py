@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Trail
 from engine.advice.finding import Finding, Request
-from engine.advice.registry import RULES, findings
+from engine.advice.rules import RULES, findings
 from engine.advice.thresholds import AdviceThresholds
-from engine.advice.trail import Trail
 from engine.scenario.model import Scenario
 from engine.service.machine import Machine, SimClock
 from engine.service.sources import ActiveSource, Caveats, capture_source, synthetic_source

@@ -1,6 +1,8 @@
 """A configuration indexed for joins with counters: built once for each revision."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from engine.telemetry.config import (
     AdapterConfig,
@@ -25,35 +27,82 @@ class ConfigIndex:
 
 
 class AdapterIndex:
-    """Indexes over the configuration of one adapter."""
+    """Indexes over the configuration of one adapter, each built when it is first read."""
 
     def __init__(self, settings: AdapterConfig) -> None:
         self.settings = settings
-        self.queues = {queue.queue_id: queue for queue in settings.queues}
-        self.by_generation = {(queue.queue_id, queue.generation): queue for queue in settings.queues}
-        self.filters = {one.filter_id: one for one in settings.filters}
-        self.filters_of_queue: defaultdict[int, list[FilterConfig]] = defaultdict(list)
-        self.filters_of_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
-        for one in settings.filters:
-            self.filters_of_queue[one.queue_id].append(one)
-            self.filters_of_mac[one.mac].append(one)
-        self.ports_of_mac: defaultdict[str, list[PortConfig]] = defaultdict(list)
-        for port in settings.ports:
-            self.ports_of_mac[port.mac].append(port)
-        self.queue_order = sorted(self.by_generation)
+
+    @cached_property
+    def queues(self) -> dict[int, QueueConfig]:
+        """Queues by id."""
+        return {queue.queue_id: queue for queue in self.settings.queues}
+
+    @cached_property
+    def by_generation(self) -> dict[tuple[int, ...], QueueConfig]:
+        """Queues by id and generation."""
+        return {(queue.queue_id, queue.generation): queue for queue in self.settings.queues}
+
+    @cached_property
+    def filters(self) -> dict[int, FilterConfig]:
+        """Filters by id."""
+        return {one.filter_id: one for one in self.settings.filters}
+
+    @cached_property
+    def filters_of_queue(self) -> Mapping[int, list[FilterConfig]]:
+        """Filters by the id of their queue."""
+        found: defaultdict[int, list[FilterConfig]] = defaultdict(list)
+        for one in self.settings.filters:
+            found[one.queue_id].append(one)
+        return found
+
+    @cached_property
+    def filters_of_mac(self) -> Mapping[str, list[FilterConfig]]:
+        """Filters by their MAC."""
+        found: defaultdict[str, list[FilterConfig]] = defaultdict(list)
+        for one in self.settings.filters:
+            found[one.mac].append(one)
+        return found
+
+    @cached_property
+    def ports_of_mac(self) -> Mapping[str, list[PortConfig]]:
+        """Switch ports by their MAC."""
+        found: defaultdict[str, list[PortConfig]] = defaultdict(list)
+        for port in self.settings.ports:
+            found[port.mac].append(port)
+        return found
+
+    @cached_property
+    def queue_order(self) -> list[tuple[int, ...]]:
         """Keys of the queues, in the order of their rows."""
-        self.queues_in_order = [
-            (self.by_generation[key], tuple(self.filters_of_queue.get(key[0], ())))
-            for key in self.queue_order
-        ]
-        self.filter_order = [(filter_id,) for filter_id in sorted(self.filters)]
-        self.filters_in_order = [
-            (one, self.queues.get(one.queue_id)) for (n,) in self.filter_order for one in (self.filters[n],)
-        ]
-        self.shadows = _shadows(settings.filters, self.queues)
-        self._taken = {
+        return sorted(self.by_generation)
+
+    @cached_property
+    def queues_in_order(self) -> list[tuple[QueueConfig, Sequence[FilterConfig]]]:
+        """Queues with their filters, in the order of their rows."""
+        filters = self.filters_of_queue
+        return [(self.by_generation[key], tuple(filters.get(key[0], ()))) for key in self.queue_order]
+
+    @cached_property
+    def filter_order(self) -> list[tuple[int, ...]]:
+        """Keys of the filters, in the order of their rows."""
+        return [(filter_id,) for filter_id in sorted(self.filters)]
+
+    @cached_property
+    def filters_in_order(self) -> list[tuple[FilterConfig, QueueConfig | None]]:
+        """Filters with their queues, in the order of their rows."""
+        in_order = (self.filters[filter_id] for (filter_id,) in self.filter_order)
+        return [(one, self.queues.get(one.queue_id)) for one in in_order]
+
+    @cached_property
+    def shadows(self) -> dict[int, int]:
+        """By filter: the filter that takes its frames first."""
+        return _shadows(self.settings.filters, self.queues)
+
+    @cached_property
+    def _taken(self) -> dict[tuple[str, Vlan], QueueConfig | None]:
+        return {
             (one.mac, one.vlan): self.queues.get(one.queue_id)
-            for one in settings.filters
+            for one in self.settings.filters
             if one.queue_id != 0
         }
 

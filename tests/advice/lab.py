@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from engine.advice.evidence import Evidence
-from engine.advice.trail import Trace
+from engine.advice.evidence import Evidence, Trace
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from tests.vmqtui.scripted import make_config

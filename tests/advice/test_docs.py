@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.advice.registry import RULES
+from engine.advice.rules import RULES
 from engine.advice.thresholds import THRESHOLDS
 from vmqtui.library.lessons import LESSONS
 

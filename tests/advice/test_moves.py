@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Moved, Trace
 from engine.advice.finding import Finding
-from engine.advice.registry import findings
+from engine.advice.rules import findings
 from engine.advice.thresholds import AdviceThresholds
-from engine.advice.trail import Moved, Trace
 from engine.ndis.operations import decode
 from engine.telemetry.config import Config
 from tests.advice.lab import evidence

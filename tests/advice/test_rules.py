@@ -5,12 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Moved, Trace
 from engine.advice.finding import Finding
-from engine.advice.registry import RULES, findings
 from engine.advice.room import _MOST_DONORS, MARGIN
+from engine.advice.rules import RULES, findings
 from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
-from engine.advice.trail import Moved, Trace
 from engine.advice.window import AdviceWindow
 from engine.ndis.operations import decode
 from engine.view.rates import CounterTable

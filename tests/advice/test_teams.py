@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
-from engine.advice.registry import findings
+from engine.advice.rules import findings
 from engine.ndis.operations import decode
 from engine.telemetry.config import AdapterConfig, Config
 from tests.advice.lab import evidence

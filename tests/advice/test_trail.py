@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from engine.advice.trail import MOST_GONE, MOST_MOVES, Moved, Trail
+from engine.advice.evidence import MOST_GONE, MOST_MOVES, Moved, Trail
 from tests.vmqtui.scripted import make_config, with_queue
 
 

@@ -4,9 +4,8 @@ from typing import Final
 
 import msgspec
 
-from engine.advice.evidence import Evidence
-from engine.advice.registry import findings
-from engine.advice.trail import Trail
+from engine.advice.evidence import Evidence, Trail
+from engine.advice.rules import findings
 from engine.advice.window import AdviceWindow
 from engine.bus import codec
 from engine.bus.errors import BadMessage

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from engine.advice.registry import RULES
+from engine.advice.rules import RULES
 from engine.scenario.load import loads
 from engine.service.trial import TriedFix, diagnose
 from vmqtui.cli.scenario import trial_of

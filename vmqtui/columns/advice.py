@@ -58,7 +58,7 @@ def measured(finding: Finding, value: float | None) -> str:
     """The value of a finding's measure, with its unit."""
     if value is None:
         return UNKNOWN
-    from engine.advice.registry import RULES  # with NumPy, which commands that print no findings don't need
+    from engine.advice.rules import RULES  # with NumPy, which commands that print no findings don't need
 
     rule = RULES.get(finding.rule)
     match rule.unit if rule else "":

@@ -17,8 +17,8 @@ from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.ndis.counters import Counter
-from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats
+from engine.view.index import AdapterIndex, ConfigIndex
 
 Kind = Literal["counter", "gauge"]
 
@@ -191,7 +191,7 @@ def is_up(view: HostView, now: float) -> bool:
 
 def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
     """The series of a host; None before its first reading."""
-    stats, config = view.stats, view.config
+    stats, index = view.stats, ConfigIndex(view.config)
     if stats is None:
         return None
     found: Samples = defaultdict(list)
@@ -215,28 +215,23 @@ def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
         found[REASON] += [
             _line(REASON, (*labels, reason), count) for reason, count in adapter.default_queue.items()
         ]
-        settings = _settings(config, name)
-        if settings is not None:
-            bytes_a_second = settings.link_gbps * 1e9 / 8
+        known = index.adapters.get(name)
+        if known is not None:
+            bytes_a_second = known.settings.link_gbps * 1e9 / 8
             found[LINK].append(_line(LINK, labels, bytes_a_second))
-            _queues(found, labels, adapter, settings)
+            _queues(found, labels, adapter, known)
             if filters:
-                _filters(found, labels, adapter, settings)
+                _filters(found, labels, adapter, known)
     return found
 
 
-def _settings(config: Config | None, adapter: str) -> AdapterConfig | None:
-    return next((one for one in config.adapters if one.name == adapter), None) if config else None
-
-
-def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, settings: AdapterConfig) -> None:
+def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, index: AdapterIndex) -> None:
     """Series of the queues whose configuration is known; that of a new one comes a moment after it."""
-    known = {(queue.queue_id, queue.generation): queue for queue in settings.queues}
     host, name = map(_escaped, labels)
     rows: list[str | None] = []
     ids = adapter.queues.get("id", [])
     for key in zip(ids, adapter.queues.get("generation", []), strict=False):
-        queue = known.get(key)
+        queue = index.by_generation.get(key)
         if queue is None:
             rows.append(None)
             continue
@@ -252,15 +247,15 @@ def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, sett
     _columns(found, QUEUE, adapter.queues, rows)
 
 
-def _filters(found: Samples, labels: tuple[str, str], adapter: AdapterStats, settings: AdapterConfig) -> None:
-    vms = {queue.queue_id: queue.vm or "" for queue in settings.queues}
-    queue_of = {one.filter_id: one.queue_id for one in settings.filters}
+def _filters(found: Samples, labels: tuple[str, str], adapter: AdapterStats, index: AdapterIndex) -> None:
     (metric,) = FILTER
     for number, count in zip(
         adapter.filters.get("id", []), adapter.filters.get(metric.source, []), strict=False
     ):
-        if (queue := queue_of.get(number)) is not None:
-            found[metric].append(_line(metric, (*labels, queue, vms.get(queue, ""), number), count))
+        if (one := index.filters.get(number)) is not None:
+            queue = index.queues.get(one.queue_id)
+            vm = (queue.vm or "") if queue else ""
+            found[metric].append(_line(metric, (*labels, one.queue_id, vm, number), count))
 
 
 def _columns(

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from engine.ndis import counters
-from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
 from engine.telemetry.recording import Recording
-from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.stats import AdapterStats
+from engine.view.index import AdapterIndex, ConfigIndex
 from vmqtui.columns.export import cell
 from vmqtui.recorded import RecordedTape
 
@@ -95,11 +95,13 @@ class Rows:
             yield from _of_columns(reading, stats.cpus, ("id", *_CPU))
             return
         config = tape.config(number, stats)
+        is_its_own = config is not None and config.revision == stats.revision
+        known = ConfigIndex(config if is_its_own else None).adapters
         for name, adapter in stats.adapters.items():
-            yield from self._of_adapter((*reading, name), adapter, _settings(config, name, stats))
+            yield from self._of_adapter((*reading, name), adapter, known.get(name))
 
     def _of_adapter(
-        self, begin: tuple[Cell, ...], adapter: AdapterStats, settings: AdapterConfig | None
+        self, begin: tuple[Cell, ...], adapter: AdapterStats, index: AdapterIndex | None
     ) -> Iterator[Sequence[Cell]]:
         if self.table == "adapters":
             interface = adapter.interface or {}
@@ -111,14 +113,14 @@ class Rows:
                 *map(adapter.freed.get, _FREED),
             )
         elif self.table == "queues":
-            queues = {(one.queue_id, one.generation): one for one in settings.queues} if settings else {}
+            queues = index.by_generation if index else {}
             for row in _of_columns((), adapter.queues, ("id", "generation", *_QUEUE)):
                 number, generation, *counts = row
                 queue = queues.get((number, generation))  # type: ignore[arg-type]
                 known = (queue.name, queue.vm, queue.cpu, queue.state) if queue else (None,) * 4
                 yield (*begin, number, generation, *known, *counts)
         else:
-            filters = {one.filter_id: one for one in settings.filters} if settings else {}
+            filters = index.filters if index else {}
             for number, count in _of_columns((), adapter.filters, ("id", "matched_frames")):
                 one = filters.get(number)  # type: ignore[arg-type]
                 vlan = None if one is None or one.vlan is None else str(one.vlan)
@@ -139,13 +141,6 @@ class Rows:
 def _event(event: Event) -> tuple[Cell, ...]:
     where = (event.adapter, event.queue_id, event.state, event.cause)
     return (event.seq, event.time_ns, event.sim_time_ns, event.event, *where)
-
-
-def _settings(config: Config | None, adapter: str, stats: Stats) -> AdapterConfig | None:
-    """An adapter's configuration, if it is the one that these rows belong to."""
-    if config is None or config.revision != stats.revision:
-        return None
-    return next((one for one in config.adapters if one.name == adapter), None)
 
 
 def _of_columns(

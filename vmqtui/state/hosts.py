@@ -9,7 +9,7 @@ from engine.bus.host_view import SILENT_S, HostView
 from engine.bus.messages import Status
 from engine.telemetry.stats import Stats
 from engine.telemetry.summary import Summary
-from engine.view.rates import RateWindow
+from engine.view.rates import RateWindow, per_second
 from vmqtui.numbers import age
 from vmqtui.state.rows import HostRow
 from vmqtui.state.snapshot import Snapshot
@@ -181,8 +181,5 @@ def _rate(counter: str, view: HostView) -> float | None:
     """Growth a second of simulated time between the last two summaries; None: unknown."""
     if view.summary is None or view.summary_before is None:
         return None
-    passed_ns = view.summary.sim_time_ns - view.summary_before.sim_time_ns
-    now, before = getattr(view.summary, counter), getattr(view.summary_before, counter)
-    if now is None or before is None or now < before or passed_ns <= 0:
-        return None
-    return float(now - before) / passed_ns * 1e9
+    seconds = (view.summary.sim_time_ns - view.summary_before.sim_time_ns) / 1e9
+    return per_second(getattr(view.summary, counter), getattr(view.summary_before, counter), seconds)

@@ -1,1 +1,78 @@
-"""The rules, one function each, by what they are about. Not here: their list (``registry``)."""
+"""Every rule, once; a module for each subject. The command, the page and the topic read ``RULES``."""
+
+from typing import Any, Final
+
+import msgspec
+
+from engine.advice.evidence import Evidence, Rule
+from engine.advice.finding import MOST_REQUESTS, SEVERITIES, Finding, Request
+from engine.advice.rules import buffers, filters, full, moves, processors, queues, teams
+from engine.advice.thresholds import AdviceThresholds
+
+RULES: Final[dict[str, Rule]] = {
+    rule.id: rule
+    for rule in (
+        *processors.RULES,
+        *full.RULES,
+        *moves.RULES,
+        *teams.RULES,
+        *queues.RULES,
+        *filters.RULES,
+        *buffers.RULES,
+    )
+}
+_ORDER = {rule: place for place, rule in enumerate(RULES)}
+
+
+def findings(evidence: Evidence, thresholds: AdviceThresholds | None = None) -> list[Finding]:
+    """What every rule finds, worst first; nothing where the reading is of another configuration."""
+    if not evidence.usable:
+        return []
+    found = (
+        _complete(one, evidence)
+        for rule in RULES.values()
+        for one in rule.look(evidence, thresholds or AdviceThresholds())
+    )
+    return sorted(found, key=lambda one: place(one, one.lost_frames))
+
+
+def place(finding: Finding, lost_frames: int) -> tuple[int, int, int, str]:
+    """Sorts findings, worst first: by the frames they lost, then by severity, rule and adapter."""
+    return (-lost_frames, SEVERITIES.index(finding.severity), _ORDER[finding.rule], finding.adapter)
+
+
+def _complete(finding: Finding, evidence: Evidence) -> Finding:
+    """A finding with what holds of any rule's: when it was seen, what it cost, and what its ids stand for."""
+    lost_pps = finding.numbers.get("drops_pps")
+    at_ns = evidence.stats.sim_time_ns
+    known: dict[str, Any] = {}
+    if len(finding.requests) > MOST_REQUESTS:
+        known = {"requests": [], "after": None}
+    elif finding.requests:
+        known = {"requests": [_meant(one, evidence) for one in finding.requests]}
+    if finding.queue_id is not None:
+        known["generation"] = _generation(evidence, finding.adapter, finding.queue_id)
+    if isinstance(lost_pps, (int, float)):
+        known["lost_frames"] = round(lost_pps * evidence.span_s)
+    return msgspec.structs.replace(
+        finding, revision=evidence.stats.revision, first_seen_ns=at_ns, last_seen_ns=at_ns, **known
+    )
+
+
+def _generation(evidence: Evidence, adapter: object, queue_id: object) -> int | None:
+    seen = evidence.by_name.get(adapter) if isinstance(adapter, str) else None
+    queue = seen.by_id.get(queue_id) if seen is not None and isinstance(queue_id, int) else None
+    return None if queue is None else queue.generation
+
+
+def _meant(request: Request, evidence: Evidence) -> Request:
+    """The request with what its ids stand for; those of an allocation that comes before are known by then."""
+    params = request.params
+    if "queue_id" not in params or request.queue_from is not None:
+        return request
+    generation = _generation(evidence, params.get("adapter"), params["queue_id"])
+    mac = None
+    if "filter_id" in params:
+        filters = evidence.by_name[params["adapter"]].known.filters
+        mac = next((one.mac for one in filters if one.filter_id == params["filter_id"]), None)
+    return msgspec.structs.replace(request, generation=generation, mac=mac)

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 from engine.advice import powershell
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.room import buffers_from, resize
-from engine.advice.rules.rule import Rule
-from engine.advice.rules.swings import swings
+from engine.advice.rules.moves import swings
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.scenario.values import MAX_BUFFERS

@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from engine.advice import powershell
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue
 from engine.advice.rules.queues import pair_pps
-from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.values import MAX_VLAN
 from engine.telemetry.config import FilterConfig, Vlan

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.advice import powershell
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Number, Request
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default
 from engine.advice.rules.queues import unserved
-from engine.advice.rules.rule import Rule
 from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
 from engine.view.adapter import AdapterView

@@ -1,22 +1,146 @@
-"""Rules on queues that move between processors, and on those that nothing moves."""
+"""Rules on queues that move between processors, on those that nothing moves, and on load that swings; and a
+forecast of what the balancer would do if it were on."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from engine.advice import powershell
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
-from engine.advice.foresight import foreseen, if_on
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import cpu_load
-from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
-from engine.balance.decide import Move
+from engine.balance.decide import Move, ProcessorLoad, QueueKey, QueueLoad, barred, decide
 from engine.counted import noun
+from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.processors import processor_name, processor_names
+from engine.scenario.keys import keys_of
+from engine.scenario.load import ScenarioError, read_balancer
+from engine.scenario.model import BalancerSpec
+from engine.scenario.values import check_number
 from engine.view.adapter import AdapterView
 from engine.view.rows import QueueView
+
+
+@dataclass(frozen=True, eq=False)
+class Swing:
+    """The stretch in which a processor was full, and what the balancer would have moved first."""
+
+    then: Evidence
+    drops_pps: float
+    move: Move
+
+
+def swings(evidence: Evidence, thresholds: AdviceThresholds) -> dict[int, Swing]:
+    """By processor: it was full for a while and dropped frames, though on the whole it has time, and the
+    balancer, which is off, would have moved something; where most was dropped comes first."""
+    spec = if_on(evidence)
+    found: dict[int, Swing] = {}
+    for number, then in evidence.worst.items() if spec is not None else ():
+        now, full = evidence.cpu.get(number), then.cpu.get(number)
+        if now is None or full is None or not then.usable or spec is None:
+            continue
+        if (now.load or 0.0) >= thresholds.busy_load or (full.load or 0.0) < thresholds.busy_load:
+            continue
+        moves = [one for one in foreseen(then, spec) if (one.source, one.reason) == (number, "scale_out")]
+        drops = sum(queue.rate("dropped_no_buffer") or 0.0 for queue in full.queues)
+        if moves and drops:
+            found[number] = Swing(then, drops, moves[0])
+    return dict(sorted(found.items(), key=lambda item: -item[1].drops_pps))
+
+
+def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Processors that have time on the whole were full at times, while others were not."""
+    found = swings(evidence, thresholds)
+    if not found:
+        return
+    number, swing = next(iter(found.items()))
+    then, move = swing.then, swing.move
+    cpu = evidence.cpu[number]
+    adapter = then.adapters[move.key.adapter]
+    queue = adapter.by_id[move.key.queue_id]
+    end_s = then.stats.sim_time_ns / 1e9
+    yield Finding(
+        rule="load-swings",
+        severity="bad",
+        adapter=adapter.name,
+        key="host",
+        where=f"processor {cpu.known.name}",
+        says=f"{noun(len(found), 'processor')} {processor_names(found)} dropped frames while full for a "
+        "time; on the whole there is room",
+        numbers={
+            "load": cpu.load,
+            "worst_load": then.cpu[number].load,
+            "from_s": end_s - then.span_s,
+            "to_s": end_s,
+            "worst_drops_pps": swing.drops_pps,
+            "full_processors": len(found),
+        },
+        cause="The load swings between VMs: their processors have time enough on average and too little at "
+        "the moment, and a queue stays on its processor whatever the others do.",
+        fix=f"Turn the balancer on: then it would have moved {queue.called} of {adapter.name} from "
+        f"{cpu.known.name} to {processor_name(move.target)}",
+        requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
+        commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in eligible(evidence, adapter)])],
+        measure="frames dropped for want of a buffer, in all",
+        value=evidence.rate("dropped_no_buffer"),
+        cpu=number,
+    )
+
+
+def if_on(evidence: Evidence) -> BalancerSpec | None:
+    """What the balancer would go by, where it is off; None where it is on, or there is none."""
+    told = {key: value for key, value in evidence.config.balancer.items() if key in keys_of(BalancerSpec)}
+    try:
+        spec = read_balancer(told, BalancerSpec())
+    except ScenarioError:
+        return None  # another writer's, which says what can't be
+    return msgspec.structs.replace(spec, mode="dynamic") if told.get("mode") == "off" else None
+
+
+def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
+    """What the balancer would do at once, on what was seen."""
+    seconds, hyperthreading = evidence.span_s, evidence.config.hyperthreading
+    processors = [
+        ProcessorLoad(
+            cpu=cpu.id,
+            numa_node=cpu.known.numa_node,
+            usable=not cpu.down and not (hyperthreading and cpu.id % 2),
+            load=cpu.load or 0.0,
+            budget_cycles=round((cpu.rate("budget_cycles") or 0.0) * seconds),
+        )
+        for cpu in evidence.cpus
+    ]
+    place = {adapter.name: number for number, adapter in enumerate(evidence.adapters)}
+    apart = barred(
+        [{queue.planned_cpu for queue in adapter.of_vms} for adapter in evidence.adapters],
+        [[place[one.adapter] for one in team.members] for team in evidence.teams if team.mode == "sum"],
+    )
+    queues = [
+        QueueLoad(
+            key=QueueKey(number, queue.queue_id, queue.generation),
+            cpu=queue.known.cpu,
+            home_cpu=queue.planned_cpu,
+            numa_node=adapter.known.numa_node,
+            cycles=(queue.cycles - queue.copy_cycles) * seconds,
+            copy_cycles=queue.copy_cycles * seconds,
+            movable=queue.queue_id != 0 and queue.state == "running" and queue.known.driver == DEFAULT_DRIVER,
+            rested=True,
+            barred=apart[number],
+        )
+        for number, adapter in enumerate(evidence.adapters)
+        for queue in adapter.queues
+        if {queue.known.cpu, queue.planned_cpu} <= evidence.cpu.keys()
+    ]
+    try:
+        dearer = check_number(evidence.config.cpu_model.get("remote_copy_factor"), 1, 1e6)
+    except ValueError:
+        dearer = 1.0
+    return decide(spec, processors, queues, dearer)
+
 
 _LONGEST_REST_MS = 3_600_000
 
@@ -172,6 +296,16 @@ RULES = (
         balancer_off,
         cpu_load,
         "load",
+        thresholds=("busy_load",),
+    ),
+    Rule(
+        "load-swings",
+        "The load swings, and the balancer is off",
+        "drops at some moments, although no processor is busy on average",
+        (1, 8),
+        load_swings,
+        lambda evidence, finding: evidence.rate("dropped_no_buffer"),
+        "frames/s",
         thresholds=("busy_load",),
     ),
 )

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from engine.advice import powershell
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
-from engine.advice.rules.rule import Rule
 from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted

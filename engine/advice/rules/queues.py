@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from engine.advice import powershell
-from engine.advice.evidence import Evidence
+from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize, take_away
-from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.view.adapter import AdapterView

@@ -6,10 +6,9 @@ from itertools import pairwise
 from typing import TypeVar
 
 from engine.advice import powershell
-from engine.advice.evidence import Evidence, Team
+from engine.advice.evidence import Evidence, Rule, Team
 from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, eligible
-from engine.advice.rules.rule import Rule
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted, noun
 from engine.ndis.processors import processor_names
