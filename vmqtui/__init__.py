@@ -1,6 +1,6 @@
 """What people touch: the command line and the dashboard.
 
-Clients of the engine's bus like anybody's; no frame passes here.
+Both are ordinary clients of the engine's bus; no frame passes here.
 """
 
 import logging

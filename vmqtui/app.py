@@ -37,9 +37,9 @@ class VmqApp(App[None]):
 
     ``preferences`` are the configuration file's. ``theme`` names one of the themes; ``host`` is shown even
     before it reports (else the first that does); ``read_only`` has no action that changes anything. With
-    ``tapes``, a recording is played at ``speed`` times its own. ``notes`` are sentences to say at the start.
+    ``tapes``, a recording is played at ``speed`` times its own. ``notes`` are sentences to show at the start.
     Without ``writes_files`` no action writes one. The link's callbacks must come on the app's event loop.
-    ``failure`` is what ended it, where that was no person.
+    ``failure`` is the exception that ended it.
     """
 
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
@@ -100,7 +100,7 @@ class VmqApp(App[None]):
         self._draw_due = False
         self._drawn: Snapshot | None = None
         self._caught_up: tuple[str, float] | None = None
-        """The host whose events of before were asked for, and when its engine began."""
+        """The host whose earlier events were requested, and when its engine started."""
         self.failure: Exception | None = None
         for loaded in self._themes.values():
             self.register_theme(loaded.textual)
@@ -122,7 +122,7 @@ class VmqApp(App[None]):
             self.set_interval(DRAW_PERIOD, self._play_on)
 
     def _changed(self) -> None:
-        """Something arrived: read it at once, draw it when a drawing is due."""
+        """Read new messages at once; draw them when a drawing is due."""
         self.model.take()
         self._catch_up()
         if not self._draw_due and self.is_running:
@@ -132,7 +132,7 @@ class VmqApp(App[None]):
             asyncio.get_running_loop().call_later(delay, self.call_later, self._draw_changed)
 
     def _catch_up(self) -> None:
-        """Ask for events of before when a host is shown, and at each connection of it or of the screen's."""
+        """Request earlier events when a host is shown, and after each reconnection."""
         host = self.model.host
         view = self._link.view(host) if host else None
         status = view.status if view is not None else None
@@ -146,7 +146,7 @@ class VmqApp(App[None]):
         self.run_worker(self._link.catch_up(host), group=f"events of {host}", exclusive=True)
 
     def _draw_changed(self) -> None:
-        """Draw, but a view that shows this moment already only says how old it is."""
+        """Draw; where the view shows this moment already, update only its age."""
         if self.model.snapshot is not self._drawn:
             self.draw_now()
             return
@@ -157,7 +157,7 @@ class VmqApp(App[None]):
                 screen.draw_age()
 
     def draw_now(self) -> None:
-        """Draw what is known, without waiting for the next drawing."""
+        """Draw now, without waiting for the next drawing."""
         self._draw_due = False
         self._drawn_at = monotonic()
         self._drawn = self.model.snapshot
@@ -168,7 +168,7 @@ class VmqApp(App[None]):
                 screen.draw()
 
     def _notice_age(self) -> None:
-        """Readings grow stale without anything arriving."""
+        """Show that readings grow stale where no message comes."""
         if monotonic() - self._drawn_at >= 0.9:
             self._draw_changed()
 
@@ -177,7 +177,7 @@ class VmqApp(App[None]):
             self.draw_now()
 
     async def on_event(self, event: events.Event) -> None:
-        # What is typed after the key that leaves has no effect, and soon no screen to go to.
+        # Keys typed after the one that quits are dropped; there may be no screen for them.
         if isinstance(event, (events.InputEvent, events.Paste)) and (self._exit or not self.screen_stack):
             return
         if isinstance(event, events.Key) and not event.is_forwarded:
@@ -185,7 +185,7 @@ class VmqApp(App[None]):
         await super().on_event(event)
 
     def on_key(self, event: events.Key) -> None:
-        """Give a key to the text that has the focus, where the key was typed before that got it.
+        """Forward a key to the focused text field, where it was typed before that had the focus.
 
         Keys that come in one read, as over a slow line, go to what has the focus before the first of them has
         taken effect; so of ``/drops>0`` all but the first would be commands.
@@ -205,8 +205,8 @@ class VmqApp(App[None]):
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        """End; whoever runs the app says why. Textual prints the traceback with every local variable, be it a
-        password."""
+        """End without a traceback; the caller reports ``failure``. Textual's traceback shows every local
+        variable, passwords too."""
         self._close_messages_no_wait()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -1,4 +1,4 @@
-"""The controls: which request each is, for what is under the cursor. The dashboard is one of these."""
+"""Actions that send requests for the row under the cursor; the dashboard inherits them."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,13 +25,13 @@ from vmqtui.views.view import View
 
 
 class Controls(Screen[None]):
-    """A screen that carries out the actions which change something."""
+    """A screen with the actions that change something."""
 
     _link: Link
     _model: Model
     _changes: Changes
     _unanswered: Sequence[Submission] = ()
-    """Of dialogs that were left while they waited."""
+    """Of dialogs that were closed while they waited."""
 
     @property
     def view(self) -> View:
@@ -42,7 +42,7 @@ class Controls(Screen[None]):
         self.app.notify(printable(words), severity=severity, markup=False, timeout=5)  # type: ignore[arg-type]
 
     def _queue(self) -> QueueView | None:
-        """The queue that a key means: the one under the cursor, or that of the filter under it."""
+        """The queue that a key acts on: the one under the cursor, or that of the filter under it."""
         row = self.view.subject
         if isinstance(row, QueueView):
             return row
@@ -53,12 +53,12 @@ class Controls(Screen[None]):
         return None
 
     def _started_at(self) -> float:
-        """When the engine that is shown began."""
+        """When the engine that is shown was started."""
         status = self._model.snapshot.status
         return status.started_at if status is not None else 0.0
 
     def _refuses(self, *, from_past: bool = False) -> bool:
-        """Whether nothing can be changed now; says why. ``from_past``: it was checked against now."""
+        """Whether nothing can be changed now; shows why. ``from_past``: it was checked against now."""
         if self._model.past is not None and not from_past:
             self._tell("this is the past, which can't be changed; Space goes back to now", "warning")
             return True
@@ -71,7 +71,7 @@ class Controls(Screen[None]):
     def _ask(
         self, dialog: RequestDialog, takes_back: Change | None = None, *, from_past: bool = False
     ) -> None:
-        """Open a dialog, unless nothing can be changed now; remember what it changed, or took back."""
+        """Open a dialog, unless nothing can be changed now; record its change, or its undo."""
         if self._refuses(from_past=from_past):
             return
         model, submission = self._model, dialog.submission
@@ -197,7 +197,7 @@ class Controls(Screen[None]):
             self._pick("Clear which filter", lines, lambda index: self._ask_clear(rows[index]))
 
     def action_new_queue(self) -> None:
-        """Allocate a queue: for the port under the cursor, on the adapter shown, or on one to be chosen."""
+        """Allocate a queue: for the port under the cursor, on the adapter shown, or on a chosen one."""
         row = self.view.subject
         if isinstance(row, (PortView, PairView, NearMissView)):
             self.action_give_queue()
@@ -208,7 +208,7 @@ class Controls(Screen[None]):
         )
 
     def _with_adapter(self, title: str, then: Callable[[AdapterConfig], None]) -> None:
-        """Go on with the adapter that is shown, or one to be chosen."""
+        """Call ``then`` with the adapter that is shown, or one that the user chooses."""
         config = self._model.snapshot.config
         wanted = self._model.choices.adapter
         known = [one for one in config.adapters if wanted in (None, one.name)] if config is not None else []
@@ -246,7 +246,7 @@ class Controls(Screen[None]):
                 self._ask_task(queues.free_queue(queue))
 
     def action_change_vm(self, verb: str = "") -> None:
-        """Pause, resume, migrate or remove the VM under the cursor, or one to be chosen."""
+        """Pause, resume, migrate or remove the VM under the cursor, or one the user chooses."""
         row = self.view.subject
         known = host_settings.known_vms(self._model.snapshot.config, self._model.choices.adapter)
         name = row.config.vm if isinstance(row, PortView) else getattr(row, "vm", None)
@@ -278,7 +278,7 @@ class Controls(Screen[None]):
         )
 
     def _pick(self, title: str, lines: list[str], then: Callable[[int], None], at: int = 0) -> None:
-        """Let one of some lines be chosen, and go on with it."""
+        """Open a list of lines and call ``then`` with the index of the chosen one."""
 
         def chosen(index: int | None) -> None:
             if index is not None:
@@ -287,7 +287,7 @@ class Controls(Screen[None]):
         open_dialog(self, ChooseDialog(title, lines, at), chosen)
 
     def action_apply_fix(self) -> None:
-        """Put right what the finding under the cursor is about."""
+        """Apply the fix of the finding under the cursor."""
         row = self.view.subject
         if not isinstance(row, FindingRow):
             self._tell("the cursor is on no finding")
@@ -303,11 +303,11 @@ class Controls(Screen[None]):
             self._ask(RequestDialog(self._link, self._model.host, task), from_past=True)
 
     def action_set_adapter(self) -> None:
-        """Change the settings of the adapter shown, or of one to be chosen."""
+        """Change the settings of the adapter shown, or of one the user chooses."""
         self._with_adapter("Settings of", lambda one: self._ask_task(host_settings.set_adapter(one)))
 
     def action_set_balancer(self) -> None:
-        """Turn the balancer on or off, or change what it goes by."""
+        """Turn the balancer on or off, or change its settings."""
         config = self._model.snapshot.config
         task = "no host has reported yet" if config is None else host_settings.set_balancer(config)
         if isinstance(task, str):
@@ -316,7 +316,7 @@ class Controls(Screen[None]):
             self._ask_task(task)
 
     def action_set_rate(self) -> None:
-        """Let the traffic, or one mix of it, come at another rate."""
+        """Change the rate of the traffic, or of one mix of it."""
 
         def ask(now: traffic.Received) -> None:
             if not now.mixes:
@@ -332,12 +332,12 @@ class Controls(Screen[None]):
         self._with_traffic(ask)
 
     def action_edit_traffic(self) -> None:
-        """Write the traffic anew."""
+        """Edit the traffic."""
         self._with_traffic(lambda now: self._ask_task(traffic.edit_traffic(now)))
 
     @work(exclusive=True, group="traffic")
     async def _with_traffic(self, then: Callable[[traffic.Received], None]) -> None:
-        """Ask what the engine receives, and go on with it."""
+        """Query the engine's traffic, and call ``then`` with it."""
         host = self._model.host
         if not host:
             self._tell("no host has reported yet")

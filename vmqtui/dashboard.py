@@ -1,4 +1,4 @@
-"""The one screen: header, tabs, a view, the keys; and what the keys do."""
+"""The dashboard's screen: header, tabs, a view, the key bar; and its actions."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -41,7 +41,7 @@ _VIEWS: tuple[type[View], ...] = (
 
 
 class Dashboard(ViewActions):
-    """Shows the model and carries out the actions of the registry. Only the seen view draws."""
+    """Shows the model and carries out the actions of the registry. Only the visible view draws."""
 
     def __init__(self, link: Link, model: Model, actions: tuple[Action, ...], *, read_only: bool) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Dashboard(ViewActions):
         self._model = model
         self._offered = actions
         self._changes = Changes()
-        # Of this dashboard, not of the class: what is offered differs from one to the next.
+        # On the instance, not the class: actions differ between dashboards.
         keys = BindingsMap(
             Binding(action.key, action.does, action.title, show=False, priority=action.priority)
             for action in self._offered
@@ -86,11 +86,11 @@ class Dashboard(ViewActions):
 
     @property
     def view(self) -> View:
-        """The view that is seen."""
+        """The visible view."""
         return self._views[self._view]
 
     def draw(self) -> None:
-        """Show the model as it is now; before there is anything to draw on, nothing."""
+        """Show the model as it is now; does nothing before the screen is mounted."""
         if not self._mounted:
             return
         self.draw_age()
@@ -98,7 +98,7 @@ class Dashboard(ViewActions):
         self.say_filter()
 
     def draw_age(self) -> None:
-        """Show how old the model is; what it shows is drawn already."""
+        """Update the age of the model; its rows are drawn already."""
         if not self._mounted:
             return
         self._header.repaint()
@@ -109,7 +109,7 @@ class Dashboard(ViewActions):
         self._timeline.repaint()
 
     def refresh_colours(self) -> None:
-        """Draw everything anew after a change of theme."""
+        """Redraw everything after a change of theme."""
         for widget in self.query("*"):
             widget.notify_style_update()
             widget.refresh()
@@ -121,7 +121,7 @@ class Dashboard(ViewActions):
             return False
         if not known:
             return all(one.does != name for one in ACTIONS)
-        seen = not self._too_small.display or known[0].id == "quit"  # nothing is done unseen
+        seen = not self._too_small.display or known[0].id == "quit"  # no action while the screen is covered
         return known[0].applies(self._view) and seen
 
     def commands(self) -> Iterator[SystemCommand]:
@@ -177,7 +177,7 @@ class Dashboard(ViewActions):
             super().action_back()
 
     def action_details(self) -> None:
-        """The page of the queue under the cursor; of another row everything that is known."""
+        """Open the page of the queue under the cursor; of another row a dialog with all its columns."""
         subject, page = self.view.subject, self._views[QUEUE]
         if isinstance(subject, QueueView) and isinstance(page, QueuePage) and self.view is not page:
             page.look_at(subject)

@@ -12,7 +12,7 @@ _EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
 _EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"
 NO_POINT = "·"
 FREE = "▒"
-"""Of a bar's part that is there to be filled."""
+"""The glyph of a bar's empty part."""
 
 
 def cells_of(text: str) -> int:

@@ -29,11 +29,11 @@ class Link(Protocol):
 
     @property
     def connection(self) -> State:
-        """Whether the broker is there: not yet, yes, or no longer."""
+        """Whether the broker is connected: not yet, yes, or no longer."""
 
     @property
     def progress(self) -> str:
-        """What is going on while connecting, or why the broker was lost: a sentence."""
+        """The progress while connecting, or why the connection was lost: a sentence."""
 
     @property
     def read_only(self) -> bool:

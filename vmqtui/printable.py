@@ -28,7 +28,7 @@ def printable(text: str, limit: int = 1024) -> str:
 
 
 def shown(text: str) -> str:
-    """The last gate before the screen, for text of any length: whoever drew it may have forgotten a name."""
+    """The last gate before the screen, for text of any length: ``printable`` may have been forgotten."""
     if text.isprintable():
         return text
     known = text.translate(_SHOWN)
@@ -36,7 +36,7 @@ def shown(text: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether every character is one to see, or a blank: none that is obeyed, hidden, or not assigned."""
+    """Whether every character is visible or a blank: no control, hidden or unassigned one."""
     return text.isprintable() or all(one.isprintable() or category(one) == "Zs" for one in text)
 
 

@@ -1,4 +1,4 @@
-"""A recording as the dashboard needs it: a link that nothing comes over, and a tape for each host."""
+"""A recording as the dashboard needs it: a link without messages, and a tape for each host."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", Status, Config, Event)
 _MESSAGE_BYTES = 256  # at least, of any message
 _DECODED_BYTES = 16 << 20
-"""Messages, as they were recorded, of which the decoded form is kept."""
+"""Size of the recorded messages whose decoded form is kept."""
 
 
 class RecordedTape:
@@ -36,7 +36,7 @@ class RecordedTape:
         self._host = host
         self._index = recording.hosts[host]
         self._decoded: dict[tuple[str, int], tuple[Any, int]] = {}
-        """Messages, and of how many bytes each was decoded."""
+        """Decoded messages, each with the size it was decoded from."""
         self._decoded_bytes = 0
         self._unreadable: set[int] = set()
 
@@ -114,7 +114,7 @@ class RecordedTape:
         return known
 
     def _keep(self, key: tuple[str, int], message: Any, size: int) -> None:
-        """Keep a decoded message in place of the oldest ones, unless it is too large itself."""
+        """Cache a decoded message, evicting the oldest ones, unless it is too large itself."""
         size += _MESSAGE_BYTES
         if size > _DECODED_BYTES:
             return
@@ -167,7 +167,7 @@ class RecordedLink:
         return monotonic()
 
     def on_change(self, notify: Callable[[], None]) -> None:
-        """Nothing comes that could change."""
+        """Does nothing: a recording does not change."""
 
     async def request(
         self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
@@ -175,4 +175,4 @@ class RecordedLink:
         raise ConnectionError("a recording takes no requests")
 
     async def catch_up(self, host: str) -> None:
-        """Every event is there."""
+        """Does nothing: the recording has every event."""

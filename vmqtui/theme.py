@@ -60,7 +60,7 @@ _LIMIT_BYTES = 256 << 10
 
 @dataclass(frozen=True)
 class LoadedTheme:
-    """A theme file: ``textual`` for widgets and CSS (``$vmq-<role>``), ``roles`` for what we draw."""
+    """A theme file: ``textual`` for widgets and CSS (``$vmq-<role>``), ``roles`` for our own drawing."""
 
     name: str
     title: str
@@ -91,7 +91,7 @@ def themes_directory() -> Path | None:
 
 
 def own_themes_directory() -> Path:
-    """Where a user's own themes are looked for."""
+    """The directory of a user's own themes."""
     return platformdirs.user_config_path("vmqtui", appauthor=False) / "themes"
 
 
@@ -99,7 +99,7 @@ def load_themes(directory: Path | None = None) -> tuple[dict[str, LoadedTheme], 
     """Every theme by name, and a sentence for each file that could not be used.
 
     Those that ship, then the user's own, which may replace one by its name; or those of ``directory`` alone.
-    There is always a theme to go on with: without a usable file a plain grey one stands in.
+    Without a usable file there is a plain grey one.
     """
     shipped = themes_directory()
     own = own_themes_directory()
@@ -121,7 +121,7 @@ def load_themes(directory: Path | None = None) -> tuple[dict[str, LoadedTheme], 
 
 
 def preferred(themes: Mapping[str, LoadedTheme]) -> str:
-    """The theme to begin with where none is asked for: without colour where NO_COLOR says so."""
+    """The theme to start with where none is chosen: without colour where NO_COLOR is set."""
     first = MONOCHROME if os.environ.get("NO_COLOR") else DEFAULT
     return next((name for name in (first, DEFAULT) if name in themes), next(iter(themes)))
 

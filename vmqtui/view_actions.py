@@ -107,7 +107,7 @@ class ViewActions(Controls):
         self.say_filter()
 
     def say_filter(self) -> None:
-        """Say what the filter being typed finds."""
+        """Show what the filter being typed finds."""
         if not self._filter.open or self._filtered is None:
             return
         arranged = self._filtered.arranged
@@ -146,7 +146,7 @@ class ViewActions(Controls):
             self._choose(table, sort=None)
 
     def end_filter(self) -> None:
-        """Put the line away, the filter kept: another view is shown."""
+        """Close the filter's line and keep the filter: another view is shown."""
         self._filtered = None
         self._filter.close()
 
@@ -183,7 +183,7 @@ class ViewActions(Controls):
             self._tell("there is no reading yet")
 
     def action_pause(self) -> None:
-        """Hold what is shown, or go on."""
+        """Hold the moment that is shown, or go on."""
         self._went(self._model.pause())
 
     def action_step(self, by: int) -> None:
@@ -191,11 +191,11 @@ class ViewActions(Controls):
         self._went(self._model.step(by))
 
     def action_skip(self, seconds: int) -> None:
-        """Show what was so many seconds later, or earlier."""
+        """Show the moment so many seconds later, or earlier."""
         self._went(self._model.skip(seconds))
 
     def action_go_to_time(self) -> None:
-        """Show what was at a time that is typed."""
+        """Show the moment at a typed time."""
         ends = self._model.ends()
         if ends is None:
             self._went(False)

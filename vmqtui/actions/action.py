@@ -28,13 +28,13 @@ QUEUE_VIEWS = frozenset({"overview", "queues", "buffers", "processors", QUEUE})
 
 @dataclass(frozen=True)
 class Action:
-    """One thing a person can do. ``key`` is a Textual key name; several are separated by commas; empty: the
+    """One action of the user. ``key`` is a Textual key name; several are separated by commas; empty: the
     palette alone offers it.
 
     ``views`` is where it applies; empty means everywhere. ``changes``: it asks the engine to change
     something, so a read-only dashboard has no such action. ``bar`` is its short title in the key bar,
-    empty when it is not shown there. ``call`` is what carries it out where that is not ``id``: an action as
-    Textual writes it.
+    empty when it is not shown there. ``call`` is the Textual action that carries it out, where
+    that is not ``id``.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Action:
     changes: bool = False
     bar: str = ""
     priority: bool = False
-    """Works before whatever has the focus sees the key."""
+    """Handled before the focused widget sees the key."""
     call: str = ""
     writes: bool = False
     """It writes a file on the machine the dashboard runs on."""
@@ -108,7 +108,7 @@ def key_name(key: str) -> str:
 
 
 def first_key(action: Action) -> str:
-    """The one of its keys that is shown where there is room for one; "" without any."""
+    """The first of its keys, for places with room for one; "" without any."""
     return key_name(action.keys[0]) if action.keys else ""
 
 

@@ -1,4 +1,4 @@
-"""Which keys do what: the registry's own, with those a person has chosen in their place."""
+"""The keymap: the registry's keys, or those the user has chosen in their place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -106,7 +106,7 @@ class Keymap:
         )
 
     def _refuse_clashes(self, chosen: Mapping[str, tuple[str, ...]]) -> None:
-        """Whichever of two actions was given its key is at fault; of two that were, the later."""
+        """Report the action with a chosen key; of two such, the later."""
         clash = first_clash(self.actions)
         if clash is None:
             return

@@ -1,6 +1,6 @@
 """Every action and its key: moving, tables, changing, time, the program.
 
-``CHANGING`` asks the engine for something else; none of it is in a read-only dashboard.
+Actions of ``CHANGING`` send requests to the engine; a read-only dashboard has none of them.
 """
 
 from vmqtui.actions.action import ALL_VIEWS, QUEUE_VIEWS, VIEWS, Action
@@ -80,7 +80,7 @@ MATRIX: tuple[Action, ...] = tuple(
         ("after", "right", "In the matrix: the queue at the right.", "queue(1)"),
     )
 )
-"""What the matrix of processors and queues does, when it has the focus, instead of changing the view."""
+"""Actions of the focused matrix of processors and queues, in place of those that change the view."""
 
 CURSOR: tuple[Action, ...] = (
     Action("cursor_up", "up,k", "Up", "The row above.", "Cursor", call="cursor(-1)"),
@@ -90,7 +90,7 @@ CURSOR: tuple[Action, ...] = (
     Action("cursor_first", "home,g", "First", "The first row.", "Cursor", call="cursor(-1000000)"),
     Action("cursor_last", "end,G", "Last", "The last row.", "Cursor", call="cursor(1000000)"),
 )
-"""What a table itself does, when it has the focus. These keys are fixed, and taken in every view."""
+"""Actions of a focused table. These keys are fixed, and taken in every view."""
 
 
 CHANGING: tuple[Action, ...] = (

@@ -1,4 +1,4 @@
-"""Dialogs: ask for values, ask the engine, show its answer in words.
+"""Dialogs: forms and choices, previews, and the engine's answers in words.
 
 Not here: which key opens them (``vmqtui.actions``) or how requests travel (``vmqtui.link``).
 """

@@ -27,7 +27,7 @@ from vmqtui.widgets.table import LiveTable
 
 
 class Choices(OptionList):
-    """A list of options that takes keys before it has a size: Textual's fails to page then."""
+    """An option list that ignores paging keys before it has a size; Textual's fails then."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self.scrollable_content_region) or action not in ("page_up", "page_down")
@@ -78,7 +78,7 @@ _OF_SUMMARIES = (
     "age_s", "kind", "cpus_down", "default_pps", "busiest_load", "busiest_cpu", "bad", "cost", "note",
     "worst",
 )  # fmt: skip
-"""Columns that a row made of a whole reading does not have."""
+"""Columns of summaries only: rows made of full readings lack them."""
 
 
 class HostDialog(Dialog[str]):
@@ -163,7 +163,7 @@ class WhenDialog(Dialog[int]):
 
 
 class ColumnsDialog(Dialog[TableChoice]):
-    """Ends with how the table is wanted. Columns that nobody chose come and go with the room there is."""
+    """Ends with the choice of columns and order. Columns left to themselves are shown where there is room."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,C", "done", "Done", show=False, priority=True),
@@ -228,7 +228,7 @@ class ColumnsDialog(Dialog[TableChoice]):
         return self._columns[self._list.highlighted or 0]
 
     def action_show_or_hide(self) -> None:
-        """Show the column whatever room there is, or never."""
+        """Always show the column, or never."""
         key, choice = self._at().key, self._choice
         shown = key in choice.always or (key in self._shown and key not in choice.never)
         self._choice = replace(
@@ -244,7 +244,7 @@ class ColumnsDialog(Dialog[TableChoice]):
         self._fill()
 
     def action_reset(self) -> None:
-        """Forget what was chosen."""
+        """Reset the choice."""
         self._choice = replace(self._choice, always=frozenset(), never=frozenset(), sort=None)
         self._fill()
 
@@ -253,7 +253,7 @@ class ColumnsDialog(Dialog[TableChoice]):
         self._list.highlighted = ((self._list.highlighted or 0) + step) % len(self._columns)
 
     def action_done(self) -> None:
-        """Take what was chosen."""
+        """End with the choice."""
         self.dismiss(self._choice)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

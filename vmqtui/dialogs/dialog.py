@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class Dialog(ModalScreen[Result | None], Generic[Result]):
-    """Ends once, with the first result; None when it was left without one.
+    """Ends once, with the first result; None when it was closed without one.
 
     Keys that arrive together reach a dialog before the first of them is handled, and an answer may arrive
     at the moment of an Esc. So ``dismiss`` decides here when a dialog ends: later calls have no effect, and
@@ -22,7 +22,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     """Whether it has its result. It may still be on the screen for a moment."""
 
     def draw(self) -> None:
-        """Show the model as it is now; a dialog that shows none of it has nothing to do."""
+        """Show the model as it is now; does nothing unless a dialog overrides it."""
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """End with a result, unless it has ended."""
@@ -40,7 +40,7 @@ def open_dialog(
 ) -> bool:
     """Open a dialog over a screen and call ``then`` with its result; whether it was opened.
 
-    Over another dialog none is: keys that arrive together, or a late answer, may ask for a second one.
+    It is not opened over another dialog: keys that arrive together, or a late answer, may ask for a second.
     """
     opens = over.app.screen is over
     if opens:

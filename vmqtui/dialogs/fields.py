@@ -28,10 +28,10 @@ class Choice(Static, can_focus=True):
     value: reactive[str] = reactive("")
 
     class Changed(Message):
-        """Another word is chosen."""
+        """Posted when another word is chosen."""
 
     class Submitted(Message):
-        """Enter was pressed."""
+        """Posted when Enter is pressed."""
 
     def __init__(self, words: tuple[str, ...], value: str, widget_id: str) -> None:
         super().__init__(id=widget_id)
@@ -63,7 +63,7 @@ Editor = Input | Choice | TextArea
 
 
 class FieldLine(Horizontal):
-    """A field of a form: its label, what is filled in, and whether it fits."""
+    """A field of a form: its label, its editor, and a mark that shows whether the value fits."""
 
     def __init__(self, field: Field) -> None:
         super().__init__(classes="field text" if field.several_lines else "field")
@@ -88,7 +88,7 @@ class FieldLine(Horizontal):
 
     @property
     def text(self) -> str:
-        """What is filled in."""
+        """The text filled in."""
         if isinstance(self.editor, TextArea):
             return self.editor.text
         return self.editor.value.strip()
@@ -99,7 +99,7 @@ class FieldLine(Horizontal):
 
 
 class RowField(LiveTable):
-    """A field that is filled in by moving the cursor over rows, which stay as they are now."""
+    """A field whose value is the row under the cursor of a live table."""
 
     def __init__(self, field: Field, choices: RowChoices) -> None:
         super().__init__(choices.table, widget_id=f"field-{field.key}", without=choices.without)
@@ -108,7 +108,7 @@ class RowField(LiveTable):
 
     @property
     def editor(self) -> LiveTable:
-        """What is filled in stands here itself."""
+        """The table itself."""
         return self
 
     @property
@@ -130,4 +130,4 @@ class RowField(LiveTable):
         self.show(self._choices.rows())
 
     def mark(self, glyph: str, role: str) -> None:
-        """Every row fits."""
+        """Does nothing: every row fits."""

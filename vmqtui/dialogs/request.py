@@ -24,12 +24,12 @@ from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
 
 SETTLE_S: Final = 0.2
-"""How long typing must rest before the engine is asked."""
+"""Pause in typing before the engine is asked."""
 _MOST_STEPS: Final = 3
 
 
 class Preview(Static):
-    """Asks what if, and shows the answer; a newer question takes the place of an older one."""
+    """Sends "what if" requests and shows the answers; a newer question replaces an older one."""
 
     def __init__(self, link: Link, host: str) -> None:
         super().__init__("", id="preview")
@@ -39,14 +39,14 @@ class Preview(Static):
         self._asked: tuple[object, ...] | None = None
 
     def clear(self) -> None:
-        """There is nothing to foresee."""
+        """Hide the preview and drop its question."""
         if self._asked is not None:
             self._asked = None
             self.workers.cancel_group(self, "preview")
             self.display = False
 
     def ask(self, steps: Sequence[Step], *, at_once: bool = False) -> None:
-        """Show what these steps would do, as far as that can be foreseen."""
+        """Show the effect of these steps, as far as it is known before they are done."""
         steps = [step for step in steps if step.foresee is not None or step.foreseen is not None]
         asked = tuple((step.op, repr(step.foresee)) for step in steps)
         if not steps:
@@ -79,7 +79,7 @@ class Preview(Static):
         self.update(lines)
 
     async def _told(self, step: Step) -> Foreseen:
-        """What a step would do: the engine's answer, or what is known without asking."""
+        """The effect of a step: the engine's answer, or what is known without it."""
         if step.foresee is None and step.foreseen is not None:
             return step.foreseen
         assert step.foresee is not None
@@ -87,20 +87,20 @@ class Preview(Static):
 
 
 class RequestDialog(Dialog[None]):
-    """Asks for values, sends the requests they make, and reports once what was done, if anything was.
+    """A form for a task: its fields, a preview, its requests; reports once which steps were done, if any.
 
-    What was typed stays after a refusal, and steps that were done are not done again. A dialog that is left
-    while it waits goes on without its screen, and reports when the last answer has come.
+    Typed text stays after a refusal, and steps that were done are not repeated. The requests of a dialog that
+    is closed while it waits go on, and it reports when the last answer has come.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", show=False),
-        # At once, so that what is typed or pasted right after goes into the next field.
+        # With priority, so that text typed or pasted right after goes into the next field.
         Binding("tab", "app.focus_next", "Next", show=False, priority=True),
         Binding("shift+tab", "app.focus_previous", "Previous", show=False, priority=True),
         Binding("down", "step(1)", "Next", show=False, priority=True),
         Binding("up", "step(-1)", "Previous", show=False, priority=True),
-        # Of rows none before the others, so that keys which arrive together keep their order.
+        # For rows none has priority, so that keys which arrive together keep their order.
         Binding("down", "row(1)", "Down", show=False),
         Binding("up", "row(-1)", "Up", show=False),
         Binding("enter", "take_row", "Do it", show=False),
@@ -110,12 +110,12 @@ class RequestDialog(Dialog[None]):
         super().__init__()
         self.asked = task
         self.preview = Preview(link, host)
-        """What the engine says the change would do."""
+        """The preview of the change."""
         self.submission = Submission(link, host)
         self.report: Callable[[Ending], None] = lambda ending: None
-        """What to call with what was done."""
+        """Called with the ending of the dialog."""
         self.refused = False
-        """Whether the last thing said is a refusal."""
+        """Whether the sentence shown is a refusal."""
         self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
         self._lines_of_form = [
             FieldLine(field) if field.rows is None or self._rows is None else self._rows
@@ -210,7 +210,7 @@ class RequestDialog(Dialog[None]):
             self.call_later(self._rows.action_cursor, step)  # after the rows are there
 
     def action_take_row(self) -> None:
-        """Do what the row under the cursor stands for; where that is so already, leave."""
+        """Submit the row under the cursor; close the dialog where it is the present value."""
         self.call_later(self._take_row)
 
     def _take_row(self) -> None:
@@ -220,7 +220,7 @@ class RequestDialog(Dialog[None]):
             self.submit()
 
     def action_close(self) -> None:
-        """Leave; what was asked for goes on."""
+        """Close; requests that were sent go on."""
         if self.ended:
             return
         self.dismiss()
@@ -233,9 +233,9 @@ class RequestDialog(Dialog[None]):
             self.report(ending)
 
     def check(self, submitted: bool = False, at_once: bool = False) -> Sequence[Step]:
-        """Check every field by itself, then what they make together, and ask for its effect.
+        """Check each field, then the requests they make together, and ask for their effect.
 
-        Gives the requests to send; none when something does not fit or nothing would change.
+        Returns the requests to send; none where a value does not fit or nothing would change.
         """
         if self.ended:
             return ()
@@ -244,9 +244,9 @@ class RequestDialog(Dialog[None]):
         return steps
 
     def _review(self, submitted: bool = False) -> Sequence[Step]:
-        """Say what does not fit, or the remark on what does; the requests that the fields make.
+        """Show the first complaint, or the task's remark; return the requests that the fields make.
 
-        The first complaint is shown; one about an empty field only when the form is ``submitted``.
+        A complaint about an empty field is shown only when the form is ``submitted``.
         """
         values: Values = {}
         complaint: tuple[FieldLine | RowField, str] | None = None
@@ -274,7 +274,7 @@ class RequestDialog(Dialog[None]):
         return steps
 
     def _plan(self, values: Values, submitted: bool) -> tuple[Sequence[Step], str]:
-        """The requests that values make, or why they make none."""
+        """The requests that the values make, or why they make none."""
         try:
             steps = self.asked.plan(values)
             for step in steps:
@@ -287,7 +287,7 @@ class RequestDialog(Dialog[None]):
         return steps, "" if steps or not submitted else "nothing is changed yet"
 
     def say(self, words: str, role: str) -> None:
-        """Show a sentence under the fields, after what is done already."""
+        """Show a sentence under the fields, below the steps that are done."""
         if self.ended:
             return
         self.refused = role == "bad"
@@ -304,7 +304,7 @@ class RequestDialog(Dialog[None]):
         if not self.submission.under_way and (steps := self.check(submitted=True)):
             self._do.disabled = True
             self.preview.clear()
-            # The app's, not this screen's: it goes on when the dialog is left.
+            # A worker of the app, not of this screen: it goes on when the dialog is closed.
             self.app.run_worker(self._run(self.submission.send(steps, self._wait)))
 
     def _wait(self, words: str) -> None:
@@ -312,7 +312,7 @@ class RequestDialog(Dialog[None]):
         self._lock_fields()
 
     def _lock_fields(self) -> None:
-        """What a step that is done has sent can't be changed any more."""
+        """Disable the fields that a completed step has sent."""
         sent = {key for step, _ in self.submission.done for key in step.uses}
         for line in self._lines_of_form:
             if line.field.key in sent:

@@ -25,7 +25,7 @@ from vmqtui.widgets.panels import finding_lines
 
 
 class TextDialog(Dialog[None]):
-    """Text to read, and to scroll where it is long; ``make`` writes it anew at every drawing."""
+    """Text to read and scroll; ``make`` is called for it at every drawing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,question_mark", "dismiss", "Close", show=False),
@@ -69,7 +69,7 @@ def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:
 
 
 def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palette) -> Group:
-    """What every key does in a view, what else there is, and what the columns of the present table mean."""
+    """Help for a view: its keys, keys of other views, the filter's syntax, the columns of a table."""
     style = palette.style
     parts: list[Text | Table] = []
     here = [action for action in actions if action.applies(view)]
@@ -159,7 +159,7 @@ def finding_text(row: FindingRow, palette: Palette, width: int) -> Text:
 
 
 def details_text(row: Row, table: str, palette: Palette) -> Table:
-    """Every column of a row, with what it means."""
+    """Every column of a row, with its help."""
     style = palette.style
     lines: list[tuple[Text, ...]] = []
     for column in COLUMNS[table]:

@@ -15,7 +15,7 @@ _FINAL: Final[Mapping[str, str]] = {
     "free_queue": "a freed queue is gone, and its counters with it",
     "remove_vm": "a VM that is removed is gone from this switch, and its queues with it",
 }
-"""What can't be taken back, and why."""
+"""Operations without an undo, and why."""
 
 
 _LISTED: Final = 8
@@ -23,7 +23,7 @@ _LISTED: Final = 8
 
 
 def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
-    """The requests of a fix, to be checked and sent; a sentence where no request mends it, or no longer can.
+    """A task of a finding's requests; a sentence where the finding has none, or they are outdated.
 
     ``snapshot`` is of now; the finding may be of a while ago.
     """
@@ -48,7 +48,7 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
 
 
 def _outdated(finding: Finding, snapshot: Snapshot) -> str | None:
-    """Why a fix is not for the host as it is now: what it is about is gone, or it was applied already."""
+    """Why a fix is outdated: its queue or filter is gone, or it was applied already."""
     already = []
     for one in finding.requests:
         adapter = _adapter(one, snapshot)
@@ -61,7 +61,7 @@ def _outdated(finding: Finding, snapshot: Snapshot) -> str | None:
 
 
 def _missing(request: Request, finding: Finding, adapter: AdapterConfig) -> str | None:
-    """What a request needs of its adapter, and is not there as it was when the fix was found."""
+    """What a request needs of its adapter that is gone, or is another one, since the fix was found."""
     params = request.params
     queues = {queue.queue_id: queue for queue in adapter.queues}
     if request.generation is not None:
@@ -87,7 +87,7 @@ def _missing(request: Request, finding: Finding, adapter: AdapterConfig) -> str 
 
 
 def _is_so(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> bool:
-    """Whether everything is already as a request would have it."""
+    """Whether a request would change nothing."""
     params = {key: value for key, value in request.params.items() if key not in ("adapter", "queue_id")}
     if request.op == "set_balancer" and snapshot.config is not None:
         return params.items() <= snapshot.config.balancer.items()
@@ -114,7 +114,7 @@ def _adapter(request: Request, snapshot: Snapshot) -> AdapterConfig | None:
 
 
 def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Step:
-    """One request; only what hangs on no other can be foreseen."""
+    """The step of one request; only one that depends on no other has a preview."""
     alone = place == 0 or (request.op == "set_queue_parameters" and "cpu" in request.params)
     title = command(request).removeprefix("vmqtui ")
     if adapter is not None and len(snapshot.adapter_names) == 1:
@@ -141,7 +141,7 @@ def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot:
 
 
 def _taken(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Foreseen | None:
-    """Which frames a queue that is still to be allocated would take."""
+    """The frames that a queue would take which is not allocated yet."""
     if request.op != "set_filter" or request.queue_from is None or adapter is None:
         return None
     return taken_by_new(snapshot, adapter.name, request.params["mac"], request.params.get("vlan"))
@@ -182,7 +182,7 @@ def _undo(
 
 
 def _undo_on(adapter: AdapterConfig, place: int, request: Request, queue: QueueConfig | None) -> Any:
-    """The same of a request for an adapter."""
+    """As ``_undo``, of a request for an adapter."""
     op, params = request.op, request.params
     match op:
         case "set_queue_parameters" if queue is not None:

@@ -13,12 +13,12 @@ from vmqtui.tasks.task import Field, Step, Task, Values, called, number_in, step
 
 
 def mac_field(value: str = "") -> Field:
-    """The MAC of a filter that is to be set."""
+    """The field for the MAC of a new filter."""
     return Field("mac", "MAC", normal_mac, value, hint="00:15:5d:00:00:01")
 
 
 def vlan_field(settings: AdapterConfig | None, value: str = "") -> Field:
-    """The VLAN test of a filter, as the adapter can set it."""
+    """The field for the VLAN test of a filter, as the adapter supports it."""
     return Field("vlan", "VLAN", vlan_test(settings), value, "1..4094, untagged, or empty for any")
 
 
@@ -29,7 +29,7 @@ def filter_params(adapter: str, queue_id: int, mac: str, vlan: Vlan) -> dict[str
 
 
 def set_step(adapter: str, queue_id: int, mac: str, vlan: Vlan, on: str, about: Hashable) -> Step:
-    """Set a filter; ``on`` is what its queue is called."""
+    """Set a filter; ``on`` is the name of its queue in a sentence."""
     key = f"set-{mac}-{vlan}"
     return step(
         key,
@@ -42,7 +42,7 @@ def set_step(adapter: str, queue_id: int, mac: str, vlan: Vlan, on: str, about: 
 
 
 def clear_step(adapter: str, one: FilterConfig, on: str, about: Hashable) -> Step:
-    """Clear a filter; ``on`` is what its queue is called."""
+    """Clear a filter; ``on`` is the name of its queue in a sentence."""
     return step(
         f"clear-{one.filter_id}",
         f"clear filter {one.filter_id} ({one.mac}, VLAN {vlan_text(one.vlan)}) of {on}",

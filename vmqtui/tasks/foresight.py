@@ -1,4 +1,4 @@
-"""The effect of a change before it is made: as the engine answers "what if", and by what is known here."""
+"""The effect of a change before it is made: the engine's answer to "what if", or worked out here."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.task import Foreseen, Step, refusal
 
 _ABOUT_STEERING = frozenset({"set_filter", "clear_filter", "free_queue", "complete_allocation"})
-"""Operations that are about where frames go: that none would go elsewhere is worth saying of them."""
+"""Operations that steer frames: of these, "no frame would go elsewhere" is shown too."""
 
 
 def foretold(step: Step, response: Response) -> Foreseen:
-    """Sentences on what a step would do, and whether it would be done."""
+    """The effect of a step in sentences, and whether it would be accepted."""
     refused = refusal(step, response)
     if refused is not None:
         return Foreseen(f"would be refused: {refused}", fits=False)
@@ -46,7 +46,7 @@ def foretold(step: Step, response: Response) -> Foreseen:
 
 
 def _entries(value: Any) -> list[dict[str, Any]]:
-    """Maps of a list, as another writer's answer may have them."""
+    """The maps in a list of an untrusted answer."""
     return [one for one in value[:MAX_QUEUES] if isinstance(one, dict)] if isinstance(value, list) else []
 
 
@@ -61,7 +61,7 @@ def _buffers(entry: dict[str, Any]) -> str:
 
 
 def _steering(step: Step, steering: Any) -> list[str]:
-    """What would go elsewhere, as the engine says it."""
+    """The engine's sentence on frames that would go elsewhere."""
     if not isinstance(steering, dict) or not isinstance(steering.get("sentence"), str):
         return []
     sentence = printable(steering["sentence"])
@@ -70,7 +70,7 @@ def _steering(step: Step, steering: Any) -> list[str]:
 
 
 def taken_by_new(snapshot: Snapshot, adapter: str, mac: str, vlan: Vlan) -> Foreseen:
-    """Which frames a new queue would take with a filter for this MAC and VLAN, and how many come now."""
+    """The frames that a new queue with this filter would take, and their present rate."""
     tests = f"{mac}{'' if vlan is None else f', VLAN {vlan_text(vlan)}'}"
     joined = snapshot.index.adapters.get(adapter)
     if joined is None:

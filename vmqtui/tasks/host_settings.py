@@ -90,7 +90,7 @@ MODES: Final = ("off", "dynamic")
 
 
 def set_balancer(config: Config) -> Task | str:
-    """Turn it on or off, or change what it goes by; a sentence where the engine has none."""
+    """Turn the balancer on or off, or change its settings; a sentence where the engine has none."""
     told = {key: value for key, value in config.balancer.items() if key in keys_of(BalancerSpec)}
     try:
         before = msgspec.to_builtins(read_balancer(told, BalancerSpec()))
@@ -143,7 +143,7 @@ VERBS: dict[Verb, str] = {
     "migrate": "it is paused, then its queues are freed and its ports go",
     "remove": "its queues are freed and its ports go",
 }
-"""What can be done with a VM, and what comes of it."""
+"""The operations on a VM, and their effects."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 
 
 def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
-    """Let another processor serve a queue."""
+    """Move a queue to another processor."""
     here = row.cpu if away_from is None else away_from
     origin = processor_name(here) if here is not None else "where it is"
     return step(
@@ -53,7 +53,7 @@ def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
 
 
 def choose_processor(row: QueueView, now: Callable[[], Snapshot]) -> Task:
-    """Let a processor that is chosen from a list serve a queue; ``now`` gives what is known when asked."""
+    """Move a queue to a processor chosen from a list; ``now`` gives the newest snapshot."""
 
     def plan(values: Values) -> Sequence[Step]:
         cpu: int | None = values["cpu"]
@@ -86,7 +86,7 @@ def _cpu_of(row: Row) -> str:
 
 
 def move_to(proposal: Forecast) -> Task:
-    """Let another processor serve a queue, as it was proposed in the matrix."""
+    """Move a queue to the processor proposed in the matrix."""
     queue, source, target = proposal.queue, proposal.source, proposal.target
     return Task(
         f"Move {called(queue)}",
@@ -167,7 +167,7 @@ def free_queue(row: QueueView) -> Task:
         f"free {called(row)}",
         "free_queue",
         lambda answers: base,
-        # With filters it would be refused as it stands; what clearing them does is what can be foreseen.
+        # With filters it would be refused until they are cleared; the preview is of clearing them.
         foresee=None if clears else base,
         undo=_GONE,
     )
@@ -191,14 +191,14 @@ def free_queue(row: QueueView) -> Task:
 
 
 def coolest(snapshot: Snapshot) -> int:
-    """The processor with least to do."""
+    """The least loaded processor."""
     cpus = [(cpu.load, len(cpu.queues), cpu.cpu) for cpu in snapshot.cpus if cpu.load is not None]
     return min(cpus)[2] if cpus else 0
 
 
 def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortConfig | None = None) -> Task:
     """Allocate a queue, set its filter if one is given, and complete it; for ``port``, if one is given, and
-    served by the processor with least to do if nothing else is typed. ``now`` gives what is known when asked.
+    served by the least loaded processor by default. ``now`` gives the newest snapshot.
     """
     cpus, cpu = len(now().index.cpus), coolest(now())
     splits = settings.max_lookahead_bytes > 0
@@ -280,7 +280,7 @@ def _filter_of_new(adapter: str, values: Values, name: str, foreseen: Foreseen) 
         "set_filter",
         params,
         ("mac", "vlan"),
-        # The queue is not there yet; whether its MAC and VLAN are free can be asked of queue 0.
+        # The queue does not exist yet; queue 0 stands in to check that MAC and VLAN are free.
         foresee=filter_params(adapter, 0, mac, vlan),
         foreseen=foreseen,
         undo=undo,
@@ -308,7 +308,7 @@ def _queue_id(answers: Answers) -> int:
 def give_queue(row: Row | None, now: Callable[[], Snapshot]) -> Task | str:
     """Allocate a queue for the MAC and VLAN of a row, set their filter and complete it.
 
-    It is served by the processor with least to do. A sentence where there is nothing to be given.
+    The least loaded processor serves it. A sentence where the row has no MAC and VLAN for a queue.
     """
     pair = row.pair if isinstance(row, NearMissView) else row
     if not isinstance(pair, (PortView, PairView)):

@@ -17,7 +17,7 @@ _PENDING = "NDIS_STATUS_PENDING"
 
 
 class Submission:
-    """What one dialog asks of ``host``. It has no part in the dialog: it goes on when that has gone.
+    """The requests of one dialog to ``host``. It outlives the dialog.
 
     A step that was answered is not sent again. One without an answer is repeated under the id it had, so
     that the engine carries it out once (contract 5), for up to ``ASKED_FOR_SECONDS`` and while the engine
@@ -38,7 +38,7 @@ class Submission:
         """Titles of the steps without an answer, by id."""
 
     def send(self, steps: Sequence[Step], waits: Callable[[str], None]) -> Coroutine[Any, Any, str]:
-        """Send the steps that are not done yet, in order; why one of them was not done, or "".
+        """Send the steps that are not done yet, in order; return why one of them was not done, or "".
 
         It is under way at once, not when the coroutine starts. ``waits`` is called with a sentence on each
         request before it is sent, and each time that it was not answered.
@@ -103,14 +103,14 @@ class Submission:
         return view.status if view is not None else None
 
     def titles(self) -> list[str]:
-        """What is done, a phrase a step."""
+        """The completed steps, a phrase each."""
         return [
             f"{step.title}: pending" if response.ndis_status == _PENDING else step.title
             for step, response in self.done
         ]
 
     def ending(self, failed: str = "") -> Ending | None:
-        """What there is to say and to take back, or None; ``failed``: why a step was not done."""
+        """The ending to report, or None; ``failed``: why a step was not done."""
         unanswered = "; ".join(self._open.values())
         unmentioned = "; ".join(one for one in self._open.values() if not failed.startswith(f"{one}: "))
         words = "; ".join(self.titles())
@@ -126,7 +126,7 @@ class Submission:
 
 
 def _may_answer(asked: Status | None, now: Status | None) -> bool:
-    """Whether the engine that was asked may still answer: one that was started since does not know the id."""
+    """Whether the engine that was asked may still answer: one restarted since does not know the id."""
     if now is None:
-        return True  # of a connection that is just made
+        return True  # the status has not come yet over a new connection
     return now.state == "online" and (asked is None or now.started_at == asked.started_at)

@@ -26,14 +26,14 @@ class RowChoices:
     table: str
     rows: Callable[[], Sequence[Row]]
     value: Callable[[Row], str]
-    """The value that a row stands for, as text."""
+    """The value of a row, as text."""
     without: tuple[str, ...] = ()
     """Columns that are left out."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """Something to fill in: a line; one of ``choices``; a text of ``several_lines``; or one of ``rows``.
+    """A field of a form: a line; one of ``choices``; a text of ``several_lines``; or one of ``rows``.
 
     ``check`` returns the value to send, or raises ValueError with a sentence.
     """
@@ -50,7 +50,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What a step would do, in a sentence, and whether that is what it is for."""
+    """The effect of a step in a sentence, and whether it is the intended one."""
 
     words: str
     fits: bool = True
@@ -75,9 +75,9 @@ class Step:
     uses: tuple[str, ...] = ()
     """Fields it sends: once it is done they can't be changed any more."""
     foresee: dict[str, Any] | None = None
-    """What to ask with ``what_if`` for its effect; None: the engine can't tell before the others are done."""
+    """Parameters of its ``what_if``; None: the engine can't tell before the others are done."""
     foreseen: "Foreseen | None" = None
-    """Its effect by what is known here, where the engine can't tell or ``foresee`` asks about a stand-in."""
+    """Its effect as worked out here, where the engine can't tell or ``foresee`` asks about a stand-in."""
     undo: "Callable[[Answers], Step] | str | None" = None
     """Makes of its answer, and those before it, the step that takes it back, or says why there is none;
     None: nothing is needed, because what takes back the others takes back this one."""
@@ -87,7 +87,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Task:
-    """What a dialog is for: its words, its fields, and the requests that the values make.
+    """The task of a dialog: its words, its fields, and the requests that the values make.
 
     ``plan`` makes no request where nothing would change. It raises ValueError, with a sentence, for values
     that don't fit each other.
@@ -173,7 +173,7 @@ MEANINGS = {
 
 
 def called(row: QueueView) -> str:
-    """A queue as a person would name it."""
+    """The name of a queue in a sentence."""
     return f"queue {row.queue_id} ({printable(row.label)})"
 
 

@@ -1,4 +1,4 @@
-"""Changing what an engine receives: how much of it comes, or what it is made of."""
+"""Changing the traffic of an engine: its rate, or its mixes and flows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from engine.scenario.model import MixSpec, TrafficSpec
 from vmqtui.tasks.task import Field, Step, Task, Values, number_as_typed, step
 
 UNITS: Final = {"pkt/s": "rate_pps", "Gbit/s": "rate_gbps"}
-"""How a mix's rate may be given: by the unit, the key that holds it."""
+"""The units of a mix's rate, each with its key."""
 PATTERNS: Final[tuple[str, ...]] = get_args(get_type_hints(MixSpec)["pattern"])
 
 
 @dataclass(frozen=True)
 class Received:
-    """What an engine receives: the table ``[traffic]`` with defaults filled in, for these adapters."""
+    """The traffic of an engine: the table ``[traffic]`` with defaults filled in, for these adapters."""
 
     table: dict[str, Any]
     adapters: list[str]
@@ -30,7 +30,7 @@ class Received:
 
 
 def received(response: Response, adapters: Sequence[str]) -> Received | str:
-    """What an answer to ``query_traffic`` says, or why that can't be changed."""
+    """The traffic in an answer to ``query_traffic``, or why it can't be changed."""
     if response.status != "ok":
         return f"{response.message} ({response.ndis_status})"
     does = {"capture": "plays a capture", "interface": "reads a live interface"}
@@ -46,7 +46,7 @@ def received(response: Response, adapters: Sequence[str]) -> Received | str:
 def table_of(response: Response) -> dict[str, Any] | None:
     """The table in an answer to ``query_traffic``; None where there is none.
 
-    Raises ValueError, in a sentence, for one that no scenario has: whoever answers may lie.
+    Raises ValueError, in a sentence, for a table that no scenario may have: the answer is untrusted.
     """
     own = response.result.get("traffic")
     try:
@@ -67,7 +67,7 @@ def mix_words(mix: dict[str, Any]) -> str:
 
 
 def set_rate(now: Received, number: int) -> Task:
-    """Let a mix come faster, slower, or in another pattern."""
+    """Change the rate or the pattern of a mix."""
     mix = now.mixes[number]
     key = "rate_gbps" if "rate_gbps" in mix else "rate_pps"
     unit = next(unit for unit, name in UNITS.items() if name == key)
@@ -108,7 +108,7 @@ def set_rate(now: Received, number: int) -> Task:
 
 
 def edit_traffic(now: Received) -> Task:
-    """Write the whole of it anew: seed, mixes, their rates and flows, as a scenario has them."""
+    """Edit the whole table: seed, mixes, their rates and flows, as a scenario has them."""
 
     def read(text: str) -> dict[str, Any]:
         try:
@@ -168,7 +168,7 @@ def _set_step(wanted: dict[str, Any], before: dict[str, Any], words: str) -> Ste
 
 
 def _check(given: dict[str, Any], now: Received) -> None:
-    """Whether the host can receive it, by the engine's rules. Raises ValueError."""
+    """Check by the engine's rules that the host can receive it. Raises ValueError."""
     try:
         before = read_traffic(now.table, TrafficSpec(), now.adapters)
         read_traffic(given, before, now.adapters)

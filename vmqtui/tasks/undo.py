@@ -27,7 +27,7 @@ _WORDS = {"cpu": "processor"}
 
 
 def left_by(before: Config | None, done: Sequence[tuple[Step, Response]]) -> dict[Thing, Values]:
-    """What steps left of the things they changed, worked out from the configuration before them.
+    """The values that steps left behind, worked out from the configuration before them.
 
     A queue is there with all its values, also those that no step changed; of other things those changed.
     """
@@ -38,7 +38,7 @@ def left_by(before: Config | None, done: Sequence[tuple[Step, Response]]) -> dic
             params = step.params(answers)
             _apply(left, before, step.op, params, response)
         except (KeyError, TypeError, ValueError):
-            continue  # an answer that says nothing usable: nothing is known of that step
+            continue  # an unusable answer: nothing is known of that step
     return left
 
 
@@ -85,7 +85,7 @@ def queue_values(config: Config | None, adapter: str, queue_id: int) -> Values |
 
 
 def changed_since(left: Mapping[Thing, Values], config: Config | None) -> list[str]:
-    """What is no longer as it was left, a phrase each."""
+    """The values that changed since, a phrase each."""
     return [words for thing, values in left.items() for words in _changes(thing, values, config)]
 
 
@@ -143,7 +143,7 @@ class Change:
 def change_of(
     ending: Ending, host: str, started_at: float, at: float, before: Config | None = None
 ) -> Change | None:
-    """What there is to undo after a dialog ended; None when nothing was done.
+    """The change to undo after a dialog ended; None when nothing was done.
 
     ``before`` is the configuration when the dialog was opened.
     """
@@ -183,7 +183,7 @@ class Changes:
         self._undone: deque[Change] = deque(maxlen=MAX_CHANGES)
 
     def made(self, change: Change) -> None:
-        """A change was made. What was undone on its host before it can't be made again after it."""
+        """Record a change. Changes undone on its host before it can't be redone after it."""
         self._made.append(change)
         kept = [one for one in self._undone if one.host != change.host]
         self._undone.clear()
@@ -201,13 +201,13 @@ class Changes:
         return changes[-1].host if changes else None
 
     def forget(self, change: Change) -> None:
-        """A change can never be taken back."""
+        """Drop a change that can never be taken back."""
         for changes in (self._made, self._undone):
             if change in changes:
                 changes.remove(change)
 
     def taken_back(self, change: Change, ending: Ending, reverse: Change | None) -> None:
-        """A change was taken back, as far as the dialog went; ``reverse`` is what makes it again."""
+        """Record that a change was taken back, as far as the dialog went; ``reverse`` redoes it."""
         undone = change in self._undone
         changes, others = (self._undone, self._made) if undone else (self._made, self._undone)
         if change not in changes:
@@ -234,7 +234,7 @@ class Hindrance:
 
 
 def hindrance(change: Change, started_at: float, snapshot: Snapshot) -> Hindrance | None:
-    """What keeps a change on the host that is shown from being undone now; None when it can be."""
+    """The hindrance to undoing a change now, on the host that is shown; None when there is none."""
     if change.why_not:
         return Hindrance(change.why_not)
     if change.started_at != started_at:
@@ -247,8 +247,8 @@ def hindrance(change: Change, started_at: float, snapshot: Snapshot) -> Hindranc
 
 
 def _missing(step: Step, config: Config) -> Hindrance | None:
-    """What is wrong with the queue that a step changes: known by its generation or, where it was allocated
-    by the change, by its name, which may come back."""
+    """The hindrance of the queue that a step changes. It is known by its generation or, where the change
+    allocated it, by its name, which may come back."""
     about = step.about
     if about is None:
         return None
@@ -271,7 +271,7 @@ def undo(
     *,
     again: bool = False,
 ) -> Task:
-    """Take a change back, or make it ``again``; ``following`` is the one that would be next.
+    """Take a change back, or make it ``again``; ``following`` is the change undone after it.
 
     ``config`` gives the configuration as it is. Where others changed what the change left, the dialog says
     so, and asks first.

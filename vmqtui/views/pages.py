@@ -55,7 +55,7 @@ class OverviewView(View):
 
 
 class DefaultQueueView(View):
-    """What no filter took: by reason over time, by pair of MAC and VLAN, and what missed by a VLAN."""
+    """Frames that no filter took: by reason over time, by pair of MAC and VLAN, and near misses by VLAN."""
 
     view_id = "default"
 
@@ -108,7 +108,7 @@ class DefaultQueueView(View):
         )
 
     def _explained(self, default: float | None) -> str:
-        """How much of the default queue the listed pairs explain."""
+        """The share of the default queue's frames in the listed pairs."""
         chosen = self.model.choices.adapter
         rows = [row for row in self.model.snapshot.top if chosen in (None, row.adapter)]
         known = known_sum(row.pps for row in rows)
@@ -120,7 +120,7 @@ _SAID_BEFORE = frozenset({"adapter", "queue_id", "queue"})
 
 
 class QueuePage(View):
-    """What a queue is, its rates, its memory, its filters, and what happened to it."""
+    """The facts, rates, memory, filters and events of one queue."""
 
     view_id = "queue"
 
@@ -215,14 +215,14 @@ class ProcessorsView(View):
 
     @property
     def proposal(self) -> Forecast | None:
-        """The move that the matrix's cursor stands for."""
+        """The move that the matrix's cursor proposes."""
         queue, target = self._matrix.queue, self._matrix.target
         if self.table is not self._matrix or queue is None or target is None:
             return None
         return forecast(self.model.snapshot, queue, target)
 
     def move_asked(self, proposal: Forecast) -> None:
-        """A move was asked for: show what comes of it."""
+        """Follow a move that was requested, to show its effect."""
         self._move = intended(proposal)
 
     def draw(self) -> None:

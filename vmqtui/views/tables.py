@@ -40,7 +40,7 @@ class TableView(View):
         self.fill(self._table, self.title, self.extra())
 
     def extra(self) -> str:
-        """What else the title says."""
+        """The rest of the title."""
         return ""
 
 
@@ -70,7 +70,7 @@ class FiltersView(TableView):
     empty = "no filters set"
 
     def extra(self) -> str:
-        """How many there may be, and how many deserve a look."""
+        """The limit, and the counts of filters in trouble."""
         chosen = self.model.choices.adapter
         snapshot = self.model.snapshot
         counts = Counter(row.trouble for row in snapshot.filters if chosen in (None, row.adapter))
@@ -91,7 +91,7 @@ class FiltersView(TableView):
 
 
 class BuffersView(TableView):
-    """Where memory lives: every adapter's buffers, those of the queue under the cursor, and every queue's."""
+    """Where receive buffers lie: those of adapters, of the queue under the cursor, and of every queue."""
 
     view_id = "buffers"
     table_name = "buffers"
@@ -128,7 +128,7 @@ class BuffersView(TableView):
 
 
 class EventsView(TableView):
-    """What happened, newest first."""
+    """Events, newest first."""
 
     view_id = "events"
     table_name = "events"
@@ -136,15 +136,15 @@ class EventsView(TableView):
     empty = "no events"
 
     def extra(self) -> str:
-        """That the list begins when a read-only dashboard attached."""
+        """A note that a read-only dashboard has no earlier events."""
         return "" if self.model.asks_for_past_events else "read-only: earlier events are not asked for"
 
 
 class AdviceView(TableView):
     """Findings, worst first, and everything about the one under the cursor.
 
-    The cursor is on a finding, not on a line: where its finding is listed no more, it is on none until it is
-    moved, so that a key never means another one.
+    The cursor stays on its finding, not on its line: when the finding goes, it is on none until it is moved,
+    so that a key never acts on another one.
     """
 
     view_id = "advice"
@@ -171,7 +171,7 @@ class AdviceView(TableView):
         self._draw_panel()
 
     def extra(self) -> str:
-        """The time that was judged."""
+        """The time that the findings cover."""
         advised = self.model.snapshot.advised
         if advised.judged_ns is None:
             return ""

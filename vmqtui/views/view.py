@@ -1,4 +1,4 @@
-"""What every view is: a container that draws the model when it is the one that is seen."""
+"""The base of views: a container that draws the model while it is visible."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -73,7 +73,7 @@ class View(Container):
         extra: str = "",
         hidden: frozenset[str] = frozenset(),
     ) -> None:
-        """Show rows in a table, and in its title how many, and what it shows of them."""
+        """Show rows in a table, and in its title their number, the filter and the deltas."""
         choices = self.model.choices
         choice = choices.of(table.id)
         arranged = table.show(
@@ -96,6 +96,6 @@ class View(Container):
         set_title(table, " · ".join(parts))
 
     def hidden_columns(self) -> frozenset[str]:
-        """The adapter's name says nothing where there is one."""
+        """Columns to hide: the adapter's name, where there is one adapter."""
         one = self.model.choices.adapter is not None or len(self.model.snapshot.adapter_names) < 2
         return frozenset({"adapter"}) if one else frozenset()

@@ -37,21 +37,21 @@ class FilterBar(Horizontal):
     ]
 
     class Changed(Message):
-        """Another filter stands there."""
+        """Posted when the filter's text changed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class Closed(Message):
-        """It is done with: the filter is kept, or dropped."""
+        """Posted when the line is closed: the filter is kept, or dropped."""
 
         def __init__(self, kept: bool) -> None:
             super().__init__()
             self.kept = kept
 
     class Moved(Message):
-        """The cursor of the table shall move by so many rows."""
+        """Posted to move the table's cursor by so many rows."""
 
         def __init__(self, step: int) -> None:
             super().__init__()
@@ -75,7 +75,7 @@ class FilterBar(Horizontal):
 
     @property
     def open(self) -> bool:
-        """Whether it is there."""
+        """Whether it is open."""
         return self.has_class("-open")
 
     def begin(self, text: str) -> None:
@@ -86,13 +86,13 @@ class FilterBar(Horizontal):
         self.screen.set_focus(self._input)
 
     def say(self, words: str, role: str = "dim") -> None:
-        """What the filter found, or what could not be used of it."""
+        """Show what the filter found, or its error."""
         if self._said != (words, role):
             self._said = (words, role)
             self._words.update(Text(printable(words), palette_of(self).style(role), no_wrap=True))
 
     def close(self) -> None:
-        """Put it away."""
+        """Close it."""
         self.remove_class("-open")
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -129,12 +129,12 @@ _SPEED: Line = [("  (", "accent"), (" ", "dim"), (")", "accent"), (" speed", "di
 
 
 class Timeline(Canvas):
-    """Seen only while a moment is held or played; a click or a drag goes to another."""
+    """Visible only while a moment is held or played; a click or a drag goes to another."""
 
     DEFAULT_CSS = "Timeline { height: 1; display: none; } Timeline.-past { display: block; }"
 
     class Scrubbed(Message):
-        """A place between the ends was pointed at, 0..1."""
+        """Posted when a place between the ends is pointed at, 0..1."""
 
         def __init__(self, fraction: float) -> None:
             super().__init__()
@@ -196,7 +196,7 @@ class Timeline(Canvas):
 
 
 def _moment(where: Where, *, day: bool) -> Line:
-    """Which moment it is, and how far from the end (live) or the beginning (a recording)."""
+    """The moment, and its distance from the end (live) or the beginning (a recording)."""
     try:
         at = datetime.fromtimestamp(where.time_ns / 1e9, UTC)
     except (OverflowError, OSError, ValueError):

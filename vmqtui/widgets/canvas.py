@@ -28,7 +28,7 @@ def strip_of(line: Sequence[tuple[str, str]], palette: Palette, base: Style, wid
 
 
 class Canvas(Widget):
-    """Base of widgets that paint text. Subclasses say what in ``paint``; ``repaint`` shows it."""
+    """Base of widgets that paint text. Subclasses override ``paint``; ``repaint`` shows its lines."""
 
     ALLOW_SELECT = False
 
@@ -41,7 +41,7 @@ class Canvas(Widget):
         raise NotImplementedError
 
     def repaint(self) -> None:
-        """Paint anew, and redraw the lines that differ."""
+        """Paint again, and redraw the lines that differ."""
         width, height = self.size
         if not width or not height:
             return

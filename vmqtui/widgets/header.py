@@ -1,5 +1,4 @@
-"""The two lines at the top, the line of tabs, the line of keys at the bottom; and what stands in place of the
-screen where it has no room."""
+"""The header, the tabs, the key bar; and the notice on a screen that is too small."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ _LATE_NS = 100_000_000
 
 
 def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
-    """That simulated time is late, by how much, and how fast it goes; nothing while it is on time."""
+    """How late simulated time is, and its speed; nothing while it is on time."""
     if behind_ns <= _LATE_NS:
         return []
     speed = ""
@@ -46,7 +45,7 @@ def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
 
 
 def _in_teams(rows: Sequence[AdapterView]) -> str:
-    """How many adapters these are, and of which teams."""
+    """The number of adapters, and their teams."""
     teams = Counter(row.team_words for row in rows if row.team)
     words = [f"{printable(team)}: {counted(count, 'adapter')}" for team, count in teams.items()]
     alone = len(rows) - teams.total()
@@ -56,7 +55,7 @@ def _in_teams(rows: Sequence[AdapterView]) -> str:
 
 
 class Header(Canvas):
-    """Who is watched, whether it is there, and what it does in all."""
+    """The host, its state, and its totals."""
 
     DEFAULT_CSS = "Header { height: 2; }"
 
@@ -125,7 +124,7 @@ class Header(Canvas):
         return spread(left, right, width)
 
     def _down(self) -> Line:
-        """Processors without a worker, which are worth more than any number."""
+        """Processors without a worker, which are shown before any number."""
         down = [cpu.processor for cpu in self._model.snapshot.cpus if cpu.down]
         if not down:
             return []
@@ -189,12 +188,12 @@ _SHORT = {"processors": "CPUs", "default": "Default"}
 
 
 class Tabs(Canvas):
-    """The views, the present one lit."""
+    """The tabs of the views, the present one lit."""
 
     DEFAULT_CSS = "Tabs { height: 1; }"
 
     class Chosen(Message):
-        """A tab was clicked."""
+        """Posted when a tab is clicked."""
 
         def __init__(self, view: str) -> None:
             super().__init__()
@@ -237,12 +236,12 @@ class Tabs(Canvas):
 
 
 class KeyBar(Canvas):
-    """What the keys do here; as many as fit."""
+    """The keys of the view and their actions; as many as fit."""
 
     DEFAULT_CSS = "KeyBar { height: 1; }"
 
     class Pressed(Message):
-        """A key's name was clicked."""
+        """Posted when a key's name is clicked."""
 
         def __init__(self, action: str) -> None:
             super().__init__()

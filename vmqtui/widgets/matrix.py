@@ -1,4 +1,4 @@
-"""Processors by queues: a column for every queue, lit where it is served; and what a move does."""
+"""Processors by queues: a column for every queue, lit where it is served; and the effect of a move."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -37,7 +37,7 @@ def _blanks(widths: Iterable[int]) -> str:
 
 
 def _marks(adapters: Iterable[str]) -> dict[str, str]:
-    """What tells adapters apart in a narrow column: the ends of their names; nothing where there is one."""
+    """Marks of adapters in a narrow column: the ends of their names; none for a single adapter."""
     names = sorted(set(adapters))
     if len(names) < 2:
         return dict.fromkeys(names, "")
@@ -258,7 +258,7 @@ class MatrixTable(LiveTable):
 
 
 class MovePanel(ModelCanvas):
-    """The queue under the matrix's cursor; a proposal with its forecast; else what the last move did."""
+    """The queue under the matrix's cursor; a proposal with its forecast; else the effect of the last move."""
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
@@ -292,7 +292,7 @@ class MovePanel(ModelCanvas):
                 ]
             )
         if self.proposal is not None and 4 + len(self.proposal.warnings) > height:
-            del lines[1]  # what speaks against it is worth more than a heading
+            del lines[1]  # warnings are worth more than a heading
         return [clip(line, width) for line in lines[:height]]
 
     def _who(self, queue: QueueView) -> Line:

@@ -287,7 +287,7 @@ class FindingPanel(ModelCanvas):
         super().__init__(model, widget_id)
         self.row: FindingRow | None = None
         self.is_gone = False
-        """Whether there is none because it is listed no more, and others are."""
+        """Whether the finding under the cursor went, while others are listed."""
 
     def paint(self, width: int, height: int) -> list[Line]:
         if self.row is None:

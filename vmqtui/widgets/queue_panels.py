@@ -16,7 +16,7 @@ from vmqtui.state.placement import load_of
 from vmqtui.widgets.panels import ModelCanvas
 
 OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "track")
-"""Glyph and role of what a buffer does."""
+"""Glyph and role of a buffer's state."""
 _SPACES = {"host": "host ", "guest": "guest"}
 
 
@@ -124,15 +124,15 @@ _TROUBLE = frozenset({"dropped_no_buffer", "discarded_frames", "lost_frames", "s
 
 
 class QueueCanvas(ModelCanvas):
-    """A canvas over the queue that is looked at."""
+    """A canvas over one queue."""
 
     queue: QueueView | None = None
     gone = False
-    """Whether the queue is not there any more: what is shown is the last that was known."""
+    """Whether the queue was freed: its last values are shown."""
 
 
 class QueueFacts(QueueCanvas):
-    """What it is, whose, where it is served, and its counters."""
+    """Its name, VM, processor, state and counters."""
 
     def paint(self, width: int, height: int) -> list[Line]:
         queue = self.queue
@@ -234,7 +234,7 @@ class QueueRates(QueueCanvas):
         self._trail = ShortHistory()
 
     def note(self) -> None:
-        """Remember what is shown now of what the history does not keep."""
+        """Record values that the history does not keep."""
         queue, stats = self.queue, self.model.snapshot.stats
         if queue is None or stats is None or self.gone:
             return

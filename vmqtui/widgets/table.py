@@ -30,7 +30,7 @@ Series = Callable[[Hashable, int], Sequence[float | None]]
 
 
 class _Styles(dict[str, Style]):
-    """Styles by role on one background, made when first asked for; of no role: the background itself."""
+    """Styles by role on one background, made on demand; for "": the background itself."""
 
     def __init__(self, palette: Palette, base: Style) -> None:
         super().__init__({"": base})
@@ -58,10 +58,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     ]
 
     class Moved(Message):
-        """The cursor is on another row."""
+        """Posted when the cursor is on another row."""
 
     class HeadingClicked(Message):
-        """Somebody wants the order of a column of this table."""
+        """Posted when the heading of a column is clicked."""
 
         def __init__(self, table: "LiveTable", column: Column[Any]) -> None:
             super().__init__()
@@ -69,7 +69,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.column = column
 
     class Chosen(Message):
-        """A row was double-clicked."""
+        """Posted when a row is double-clicked."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.table = table
         self._without = frozenset(without)
         self.empty = empty
-        """What it says when there is no row."""
+        """Shown when there is no row."""
         self.faithful = False
         """Whether the cursor is on no row when its row is gone, until it is moved; else it takes the next."""
         self._strayed = False
@@ -119,7 +119,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def choice(self) -> TableChoice:
-        """How it is wanted."""
+        """The user's choice of filter, order and columns."""
         return self._choice
 
     @property
@@ -147,8 +147,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         deltas: bool = False,
         steady: Steady | None = None,
     ) -> Arranged:
-        """Show these rows as they are wanted: filtered, sorted, in the columns chosen; by the ``steady``
-        ones where rates decide."""
+        """Show these rows filtered, sorted and in the columns chosen; by the ``steady`` rows where rates
+        decide."""
         wanted_otherwise = choice != self._choice
         self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden
         if series is not None:
@@ -164,7 +164,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return arranged
 
     def _place_of(self, identity: Hashable) -> int | None:
-        """Where a row is now; most often where it was."""
+        """The index of a row now; most often the one it had."""
         rows = self._rows
         if self._cursor < len(rows) and rows[self._cursor].identity == identity:
             return self._cursor
@@ -207,7 +207,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return self._fitting.layout
 
     def move_to(self, index: int) -> None:
-        """Put the cursor on a row, and that row in sight."""
+        """Put the cursor on a row, and scroll it into view."""
         if not self._rows:
             return
         index = max(0, min(index, len(self._rows) - 1))
@@ -269,7 +269,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def _line(self, y: int) -> tuple[bool, Line]:
-        """What is on a line of the screen, and whether the cursor is."""
+        """The content of a line of the screen, and whether the cursor is on it."""
         if y == 0:
             return False, self._heading()
         index = y - 1 + self.scroll_offset.y
@@ -281,7 +281,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return index == self._cursor and not self._strayed, self._cells(self._rows[index])
 
     def _lines(self) -> dict[int, tuple[bool, Line]]:
-        """What is on every line of the screen, in columns that cut nothing they have room for."""
+        """The content of every line, in columns that cut nothing they have room for."""
         while True:
             self._fit_columns()
             lines = {y: self._line(y) for y in range(self.size.height)}
@@ -313,7 +313,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._forget()
 
     def _forget(self) -> None:
-        """Whatever was drawn is not as it would be drawn now."""
+        """Drop the drawn lines: they would look different now."""
         self._drawn, self._strips, self._styles = {}, {}, {}
 
     def render_line(self, y: int) -> Strip:
@@ -334,7 +334,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip(segments).adjust_cell_length(self.size.width, styles[""])
 
     def _styles_on(self, ground: str) -> "_Styles":
-        """The style of every role on a background; making them is dear, and they seldom change."""
+        """The style of every role on a background; cached, because making them is slow."""
         styles = self._styles.get(ground)
         if styles is None:
             palette, base = palette_of(self), self.rich_style
@@ -354,7 +354,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             arrow = "↓" if sort[1] else "↑"
             if not column.right and len(title) < width:
                 title += arrow
-            else:  # beside the name, never in its place
+            else:  # beside the name, not in its place
                 space = arrow + space[1:]
             line.append((fit(title, width, right=column.right) + space, "accent"))
         return line
@@ -389,7 +389,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return join(line)
 
     def _settled(self, row: Row, layout: Layout) -> list[Span] | None:
-        """The cells of a row that stay as they are until it has another configuration."""
+        """The cells of a row that depend only on its configuration."""
         config = getattr(row, "config", None)
         if config is None:
             return None
