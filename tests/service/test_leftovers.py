@@ -1,4 +1,7 @@
-"""What crashed engines left: found, removed at a start, and never taken from an engine that lives."""
+"""Files of crashed engines: found, removed at a start, and never taken from a running engine.
+
+Files that only this test may remove are in its own directories: engines of other tests clear the real ones.
+"""
 
 import errno
 import fcntl
@@ -37,22 +40,34 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_memory_of_a_dead_engine_is_left_and_that_of_a_living_one_is_not(
-    runtime: Path, dead: str
-) -> None:
-    block = Block(SMALL)
-    left = SHOWN_IN / f"vmq-{dead}-00000001"
+@pytest.fixture
+def shown_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory in which this process looks for shared memory."""
+    directory = tmp_path / "shown"
+    directory.mkdir()
+    monkeypatch.setattr(leftovers, "SHOWN_IN", directory)
+    monkeypatch.setattr(leftovers, "places", set)
+    return directory
+
+
+def test_the_memory_of_a_dead_engine_is_left(runtime: Path, shown_in: Path, dead: str) -> None:
+    left = shown_in / f"vmq-{dead}-00000001"
     left.touch()
+    assert leftovers.leftovers() == [left]
+    assert leftovers.clear() == [left]
+    assert not left.exists()
+
+
+def test_the_memory_of_a_living_engine_is_not_left(runtime: Path) -> None:
+    block = Block(SMALL)
+    memory = SHOWN_IN / block.name
     try:
-        assert left in leftovers.leftovers()
-        assert SHOWN_IN / block.name not in leftovers.leftovers()
-        assert left in leftovers.clear()
-        assert not left.exists()
-        assert (SHOWN_IN / block.name).exists()
+        assert memory not in leftovers.leftovers()
+        assert memory not in leftovers.clear()
+        assert memory.exists()
     finally:
-        left.unlink(missing_ok=True)
         block.close()
-    assert not (SHOWN_IN / block.name).exists()
+    assert not memory.exists()
 
 
 def test_a_directory_where_files_can_not_be_locked_is_made_and_removed(
@@ -69,35 +84,36 @@ def test_a_directory_where_files_can_not_be_locked_is_made_and_removed(
     assert not directory.exists()
 
 
-def test_what_is_held_is_not_left_whatever_process_id_it_names(runtime: Path, dead: str) -> None:
+def test_what_is_held_is_not_left_whatever_process_id_it_names(
+    runtime: Path, shown_in: Path, dead: str
+) -> None:
     """An engine of another container that shares the memory, and not the process ids."""
-    foreign = SHOWN_IN / f"vmq-{dead}-00000002"
+    foreign = shown_in / f"vmq-{dead}-00000002"
     with foreign.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        assert foreign not in leftovers.leftovers()
-    assert foreign in leftovers.leftovers()
-    foreign.unlink()
+        assert leftovers.leftovers() == []
+    assert leftovers.leftovers() == [foreign]
 
 
 def test_a_process_id_in_use_again_hides_nothing_for_long(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Path, shown_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reused = SHOWN_IN / f"vmq-{os.getpid():x}-00000003"
+    reused = shown_in / f"vmq-{os.getpid():x}-00000003"
     reused.touch()
-    try:
-        assert reused not in leftovers.leftovers()  # it may be about to be held
-        monkeypatch.setattr(leftovers, "_YOUNG_S", 0.0)
-        assert reused in leftovers.leftovers()
-    finally:
-        reused.unlink()
+    assert leftovers.leftovers() == []  # it may be about to be held
+    monkeypatch.setattr(leftovers, "_YOUNG_S", 0.0)
+    assert leftovers.leftovers() == [reused]
 
 
 def test_where_the_system_shows_no_segments_engines_list_theirs(
     runtime: Path, dead: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leftovers, "SHOWN_IN", runtime / "nowhere")
+    monkeypatch.setattr(leftovers, "places", set)
     name = f"vmq-{dead}-00000004"
     memory = shared_memory.SharedMemory(name, create=True, size=4096)
+    held = hold(SHOWN_IN / name)  # so that no engine of another test removes it
+    assert held is not None
     listed = leftovers.enlist(name)
     assert listed is not None
     mine = leftovers.enlist(f"vmq-{os.getpid():x}-00000005")
@@ -105,6 +121,7 @@ def test_where_the_system_shows_no_segments_engines_list_theirs(
     assert leftovers.clear() == [listed]
     assert not (SHOWN_IN / name).exists()
     memory.close()
+    os.close(held)
     assert mine is not None
     assert mine.exists()
 
@@ -178,10 +195,14 @@ def test_only_the_maker_of_shared_memory_has_it_tracked(monkeypatch: pytest.Monk
     block.close()
 
 
-async def test_an_engine_that_starts_clears_them(vmq_engine: StartEngine, dead: str) -> None:
-    left = SHOWN_IN / f"vmq-{dead}-00000006"
+async def test_an_engine_that_starts_clears_them(
+    vmq_engine: StartEngine, dead: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / f"vmq-{dead}-00000006"
     left.touch()
-    one = await vmq_engine(loads('[host]\nname = "first"\ncpus = 1', "test"))
+    with monkeypatch.context() as patch:
+        patch.setattr(leftovers, "SHOWN_IN", tmp_path)
+        one = await vmq_engine(loads('[host]\nname = "first"\ncpus = 1', "test"))
     assert not left.exists()
     await vmq_engine(loads('[host]\nname = "second"\ncpus = 1', "test"))
     assert one._live is not None
