@@ -1,4 +1,4 @@
-"""A scenario planned from traffic: a queue for every unicast destination seen (contract 4, ``plan``)."""
+"""Plan a scenario from traffic: a queue for every unicast destination (contract 4, ``plan``)."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, Qu
 from engine.scenario.relations import check_relations
 from engine.scenario.values import Vlan
 from engine.traffic.batch import Source
-from engine.traffic.plan_count import VLAN_BITS, Load, count, total
+from engine.traffic.plan_count import VLAN_BITS, Load, TrafficCount, count, total
 from engine.traffic.plan_placement import MAX_BUFFER_BYTES, eligible, home, size, spread
 
 MAX_QUEUES = 4096
@@ -24,10 +24,10 @@ _Pairs = dict[int, list[tuple[int, Load]]]
 
 @dataclass(frozen=True)
 class Hardware:
-    """The host and adapter that a plan has to fit. ``host_name`` None: this machine's, left out of the file.
+    """The host and adapter to plan for. ``host_name`` None: this machine's, left out of the file.
 
-    ``max_queues``, ``max_filters`` and ``max_buffers`` None: what the traffic takes, within what an adapter
-    can have. ``base_cpu`` and ``max_cpus`` say which processors VMs' queues may use.
+    ``max_queues``, ``max_filters`` and ``max_buffers`` None: as many as the traffic needs, up to an adapter's
+    limits. ``base_cpu`` and ``max_cpus`` bound the processors that VMs' queues may use.
     """
 
     host_name: str | None = None
@@ -56,8 +56,12 @@ class Hardware:
 
 @dataclass(frozen=True)
 class QueueReason:
-    """Why a queue is as it is: what it would take, ``share`` of all work, which place it had when queues were
-    given processors (from 1), and how many of its frames would have waited at once (None: not followed)."""
+    """The reasons for a queue's settings.
+
+    Its load and those of its filters; its ``share`` of all work; its ``place`` in the order in which queues
+    were given processors, from 1; its ``peak``, the most of its frames that would wait at once (None: not
+    followed).
+    """
 
     load: Load
     filters: list[Load]
@@ -68,10 +72,12 @@ class QueueReason:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A scenario and why it is so. ``reasons`` are those of the adapter's queues, in order;
-    ``default_queue`` is what is left for queue 0. ``processors`` has the share of all work of each that
-    serves a queue or may; VMs' queues were spread over the ``eligible``. ``notes`` are sentences on what was
-    left out."""
+    """A scenario and its reasons.
+
+    ``reasons`` has those of the adapter's queues, in order; ``default_queue`` is the load of queue 0.
+    ``processors`` has the share of all work of each processor that serves a queue or may; VMs' queues were
+    spread over the ``eligible``. ``notes`` are sentences on destinations left out.
+    """
 
     scenario: Scenario
     hardware: Hardware
@@ -85,7 +91,7 @@ class Plan:
 
     @property
     def queues(self) -> list[Load]:
-        """What each queue would take."""
+        """The load of each queue."""
         return [reason.load for reason in self.reasons]
 
 
@@ -93,9 +99,58 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
     """Read ``source`` to its end and plan a queue for every unicast MAC that passes the port checks, a
     filter for each VLAN it was seen with ("untagged" for none, VID 0 or an outer tag other than 0x8100).
 
-    Queues come with most frames first, by MAC where equal. Processors and buffers: ``plan_placement``.
-    What ``source`` raises passes. Raises NoProcessorError, and MisfitError for a host that can't be.
+    Queues are in order of frames, most first, by MAC where equal. ``plan_placement`` chooses processors and
+    buffers. Exceptions of ``source`` pass. Raises NoProcessorError, and MisfitError for an impossible host.
     """
+    host = _host(hardware)
+    processors = eligible(host, hardware.numa_node, hardware.base_cpu, hardware.max_cpus)
+    default_cpu = home(host, hardware.numa_node)[0]
+    cost = CpuSpec()
+    counts = count(source, cost)
+    left = _LeftOut()
+    chosen = _choose(counts, hardware, left)
+    loads = [total([load for _, load in filters]) for filters in chosen.values()]
+    default = total([counts.others, *left.loads()])
+
+    cycles = [load.cycles(cost) for load in loads]
+    busy = dict.fromkeys(processors, 0.0) | {default_cpu: default.cycles(cost)}
+    cpus = spread(cycles, processors, busy)
+    work = sum(busy.values()) or 1.0
+    ranks = sorted(range(len(cycles)), key=lambda q: (-cycles[q], q))
+    places = {q: place for place, q in enumerate(ranks, 1)}
+
+    peaks = [counts.peaks.get(mac) for mac in chosen]
+    default_peak = counts.others_peak + sum(counts.peaks.get(mac, 0) for mac in left.macs())
+    buffers, default_buffers, bounded = size(
+        # Half of its frames where bursts were not followed: no more than all of them can wait at once.
+        [-(-load.frames // 2) if peak is None else peak for peak, load in zip(peaks, loads, strict=True)],
+        default_peak,
+        counts.max_frame_bytes,
+        hardware.max_buffers,
+    )
+    queues = [
+        _queue(mac, filters, cpu, of_queue)
+        for (mac, filters), cpu, of_queue in zip(chosen.items(), cpus, buffers, strict=True)
+    ]
+    adapter = _adapter(hardware, queues, counts.max_frame_bytes, default_cpu, default_buffers)
+    return Plan(
+        scenario=Scenario(host=host, adapter=[adapter]),
+        hardware=hardware,
+        reasons=[
+            QueueReason(load, [one for _, one in filters], cycles[q] / work, places[q], peaks[q])
+            for q, (load, filters) in enumerate(zip(loads, chosen.values(), strict=True))
+        ],
+        default_queue=default,
+        default_peak=default_peak,
+        processors={cpu: share / work for cpu, share in sorted(busy.items())},
+        eligible=processors,
+        buffers_bounded=bounded,
+        notes=[*left.notes(hardware), *_forgotten(counts)],
+    )
+
+
+def _host(hardware: Hardware) -> HostSpec:
+    """The planned host. Raises MisfitError where it is impossible."""
     host = HostSpec(
         name=machine_name() if hardware.host_name is None else hardware.host_name,
         cpus=hardware.cpus,
@@ -103,14 +158,14 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
         numa_nodes=hardware.numa_nodes,
     )
     check_relations(Scenario(host=host, adapter=[AdapterSpec(numa_node=hardware.numa_node)]))
-    processors = eligible(host, hardware.numa_node, hardware.base_cpu, hardware.max_cpus)
-    default_cpu = home(host, hardware.numa_node)[0]
-    cost = CpuSpec()
-    seen = count(source, cost)
-    left = _LeftOut()
+    return host
+
+
+def _choose(counts: TrafficCount, hardware: Hardware, left: "_LeftOut") -> _Pairs:
+    """The MACs that get a queue, in order of queues, each with its filters in order; the rest is ``left``."""
     per_mac: _Pairs = {}
     for key, frames, wire_bytes in zip(
-        seen.keys.tolist(), seen.frames.tolist(), seen.wire_bytes.tolist(), strict=True
+        counts.keys.tolist(), counts.frames.tolist(), counts.wire_bytes.tolist(), strict=True
     ):
         mac, vlan = key >> VLAN_BITS, key & (1 << VLAN_BITS) - 1
         load = Load(frames, wire_bytes)
@@ -121,88 +176,70 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
         else:
             per_mac.setdefault(mac, []).append((vlan, load))
     _leave_out_least(per_mac, hardware.filter_limit, left)
-    ranked = sorted(per_mac, key=lambda mac: (-total([load for _, load in per_mac[mac]]).frames, mac))
+    loads = {mac: total([load for _, load in pairs]) for mac, pairs in per_mac.items()}
+    ranked = sorted(per_mac, key=lambda mac: (-loads[mac].frames, mac))
     for mac in ranked[hardware.queue_limit :]:
-        left.queues.add(mac, total([load for _, load in per_mac[mac]]))
-    ranked = ranked[: hardware.queue_limit]
-    filters = [sorted(per_mac[mac], key=lambda item: (-item[1].frames, item[0])) for mac in ranked]
-    loads = [total([load for _, load in one]) for one in filters]
-    default = total([seen.others, *left.loads()])
-
-    cycles = [load.cycles(cost) for load in loads]
-    busy = dict.fromkeys(processors, 0.0) | {default_cpu: default.cycles(cost)}
-    chosen = spread(cycles, processors, busy)
-    work = sum(busy.values()) or 1.0
-    places = {
-        q: place for place, q in enumerate(sorted(range(len(cycles)), key=lambda q: (-cycles[q], q)), 1)
+        left.queues.add(mac, loads[mac])
+    return {
+        mac: sorted(per_mac[mac], key=lambda pair: (-pair[1].frames, pair[0]))
+        for mac in ranked[: hardware.queue_limit]
     }
 
-    peaks = [seen.peaks.get(mac) for mac in ranked]
-    default_peak = seen.others_peak + sum(seen.peaks.get(mac, 0) for mac in left.macs())
-    buffers, default_buffers, bounded = size(
-        # Half of what it has where nobody counted: no more than all of it can wait at once.
-        [-(-load.frames // 2) if peak is None else peak for peak, load in zip(peaks, loads, strict=True)],
-        default_peak,
-        seen.max_frame_bytes,
-        hardware.max_buffers,
+
+def _queue(mac: int, filters: list[tuple[int, Load]], cpu: int, buffers: int) -> QueueSpec:
+    name = f"vm-{_mac(mac, '-')}"
+    return QueueSpec(
+        name=name,
+        vm=name,
+        cpu=cpu,
+        buffers=buffers,
+        filter=[FilterSpec(mac=_mac(mac, ":"), vlan=_vlan(vlan)) for vlan, _ in filters],
     )
-    queues = [
-        QueueSpec(
-            name=f"vm-{_mac(mac, '-')}",
-            vm=f"vm-{_mac(mac, '-')}",
-            cpu=chosen[q],
-            buffers=buffers[q],
-            filter=[FilterSpec(mac=_mac(mac, ":"), vlan=_vlan(vlan)) for vlan, _ in filters[q]],
-        )
-        for q, mac in enumerate(ranked)
-    ]
+
+
+def _adapter(
+    hardware: Hardware,
+    queues: list[QueueSpec],
+    max_frame_bytes: int,
+    default_cpu: int,
+    default_buffers: int,
+) -> AdapterSpec:
+    """The planned adapter, with limits that fit its queues, and buffers that fit in memory."""
     defaults = AdapterSpec()
-    needed_filters = sum(len(one) for one in filters)
+    max_queues, max_filters = hardware.max_queues, hardware.max_filters
+    if max_queues is None:
+        max_queues = max(defaults.max_queues, len(queues))
+    if max_filters is None:
+        max_filters = max(defaults.max_filters, sum(len(queue.filter) for queue in queues))
     adapter = AdapterSpec(
         link_gbps=hardware.link_gbps,
-        max_queues=hardware.max_queues
-        if hardware.max_queues is not None
-        else max(defaults.max_queues, len(queues)),
-        max_filters=(
-            hardware.max_filters
-            if hardware.max_filters is not None
-            else max(defaults.max_filters, needed_filters)
-        ),
-        max_frame_bytes=seen.max_frame_bytes,
+        max_queues=max_queues,
+        max_filters=max_filters,
+        max_frame_bytes=max_frame_bytes,
         buffers=hardware.max_buffers,
         default_queue_buffers=default_buffers,
         default_queue_cpu=default_cpu,
         numa_node=hardware.numa_node,
         queue=queues,
     )
-    if adapter.total_buffers * adapter.max_frame_bytes > MAX_BUFFER_BYTES and adapter.buffers is None:
+    if adapter.total_buffers * max_frame_bytes > MAX_BUFFER_BYTES and adapter.buffers is None:
         # Fewer than the default for queues that come later.
-        within = max(adapter.asked_buffers, MAX_BUFFER_BYTES // adapter.max_frame_bytes)
-        adapter = msgspec.structs.replace(adapter, buffers=within)
-    notes = left.notes(hardware)
-    if seen.forgotten:
-        notes.append(
-            f"Too many destinations to count at a time: {counted(seen.forgotten, 'frame')} of the least"
-            " seen ones left to the default queue."
-        )
-    return Plan(
-        scenario=Scenario(host=host, adapter=[adapter]),
-        hardware=hardware,
-        reasons=[
-            QueueReason(loads[q], [load for _, load in filters[q]], cycles[q] / work, places[q], peaks[q])
-            for q in range(len(queues))
-        ],
-        default_queue=default,
-        default_peak=default_peak,
-        processors={cpu: share / work for cpu, share in sorted(busy.items())},
-        eligible=processors,
-        buffers_bounded=bounded,
-        notes=notes,
-    )
+        within = max(adapter.asked_buffers, MAX_BUFFER_BYTES // max_frame_bytes)
+        return msgspec.structs.replace(adapter, buffers=within)
+    return adapter
+
+
+def _forgotten(counts: TrafficCount) -> list[str]:
+    if not counts.forgotten:
+        return []
+    return [
+        f"Too many destinations to count at a time: {counted(counts.forgotten, 'frame')} of the least"
+        " seen ones left to the default queue."
+    ]
 
 
 @dataclass
-class _Some:
+class _Destinations:
     """Destinations that have no queue or filter, for one reason."""
 
     macs: set[int] = field(default_factory=set)
@@ -215,12 +252,12 @@ class _Some:
 
 @dataclass
 class _LeftOut:
-    """What can't have a queue or filter, by reason."""
+    """Destinations that get no queue or filter, by reason."""
 
-    zero_mac: _Some = field(default_factory=_Some)
-    unusable_vid: _Some = field(default_factory=_Some)
-    filters: _Some = field(default_factory=_Some)
-    queues: _Some = field(default_factory=_Some)
+    zero_mac: _Destinations = field(default_factory=_Destinations)
+    unusable_vid: _Destinations = field(default_factory=_Destinations)
+    filters: _Destinations = field(default_factory=_Destinations)
+    queues: _Destinations = field(default_factory=_Destinations)
 
     def loads(self) -> list[Load]:
         return [load for one in self._all() for load in one.loads]
@@ -228,7 +265,7 @@ class _LeftOut:
     def macs(self) -> set[int]:
         return set().union(*(one.macs for one in self._all()))
 
-    def _all(self) -> tuple[_Some, ...]:
+    def _all(self) -> tuple[_Destinations, ...]:
         return (self.zero_mac, self.unusable_vid, self.filters, self.queues)
 
     def notes(self, hardware: Hardware) -> list[str]:
@@ -252,7 +289,7 @@ class _LeftOut:
 
 
 def _leave_out_least(per_mac: _Pairs, most: int, left: _LeftOut) -> None:
-    """Keep the ``most`` pairs with most frames; a MAC without any goes."""
+    """Keep the ``most`` pairs with most frames, and no MAC without a pair."""
     pairs = [(mac, vlan, load) for mac, vlans in per_mac.items() for vlan, load in vlans]
     if len(pairs) <= most:
         return
