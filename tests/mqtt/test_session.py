@@ -22,6 +22,14 @@ def publish(payload: bytes = b"") -> bytes:
     return packets.publish(b"asked", payload, retain=False)
 
 
+def asks_and_answers() -> tuple[Client, Client]:
+    """A client that acknowledges answers, and the one that sends them."""
+    router = Router(OpenAccess())
+    client, other = Client(router, "asks"), Client(router, "answers")
+    client.subscribe("answer", qos=1)
+    return client, other
+
+
 async def test_a_client_that_does_not_read_is_read_from_no_further_until_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -104,9 +112,7 @@ async def test_a_client_is_not_held_while_acknowledgements_behind_its_packets_ar
 ) -> None:
     monkeypatch.setattr(session, "BEHIND_LIMIT_BYTES", 1000)
     monkeypatch.setattr(outbox, "IN_FLIGHT_LIMIT", 1)
-    router = Router(OpenAccess())
-    client, other = Client(router, "asks"), Client(router, "answers")
-    client.subscribe("answer", qos=1)
+    client, other = asks_and_answers()
     other.subscribe("asked")
     for _ in range(3):
         other.publish("answer", bytes(600), qos=1)
@@ -122,9 +128,7 @@ async def test_acknowledgements_that_the_broker_does_not_read_are_not_missed(
 ) -> None:
     monkeypatch.setattr(outbox, "UNREAD_LIMIT_BYTES", 1000)
     monkeypatch.setattr(outbox, "IN_FLIGHT_LIMIT", 1)
-    router = Router(OpenAccess())
-    client, other = Client(router, "asks"), Client(router, "answers")
-    client.subscribe("answer", qos=1)
+    client, other = asks_and_answers()
     client.channel.hold("its turn")
     for _ in range(3):
         other.publish("answer", bytes(600), qos=1)

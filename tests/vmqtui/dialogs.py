@@ -60,6 +60,13 @@ async def closed(pilot: Pilot[None], app: VmqApp) -> None:
             await pilot.pause(0.02)
 
 
+async def leave(pilot: Pilot[None], app: VmqApp, *words: str) -> None:
+    """Leave a dialog once it shows these words."""
+    await until(pilot, app, *words)
+    await pilot.press("escape")
+    await closed(pilot, app)
+
+
 async def settled(pilot: Pilot[None], app: VmqApp) -> None:
     """Wait until every message on the screen is handled, those that handling brings forth included."""
     for _ in range(3):

@@ -5,7 +5,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from tests.vmqtui.conftest import Running
-from tests.vmqtui.dialogs import closed, opened, settled, told, type_into, until
+from tests.vmqtui.dialogs import closed, leave, opened, settled, told, type_into, until
 from tests.vmqtui.scripted import VMS, ScriptedLink, make_config
 from tests.vmqtui.test_vms_traffic_adapters import TRAFFIC
 from vmqtui.app import VmqApp
@@ -138,9 +138,7 @@ async def test_a_late_answer_is_still_waited_for_and_the_dialog_says_so(dashboar
     async with dashboard() as (app, pilot, link):
         await make_a_queue(pilot, app)
         link.leave_unanswered(5.0)
-        await until(pilot, app, "allocate app-01: no answer from hv01 for 5 s; still asking")
-        await pilot.press("escape")
-        await closed(pilot, app)
+        await leave(pilot, app, "allocate app-01: no answer from hv01 for 5 s; still asking")
         link.leave_unanswered(5.0)
         answer_the_rest(link)
         await told(pilot, app, "allocate app-01; set filter 00:15:5d:00:10:01; complete app-01")

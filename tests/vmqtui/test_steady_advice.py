@@ -1,9 +1,11 @@
 """Findings that stay: the default lab's, as its readings come, while time is held, and on a recording."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
+from textual.pilot import Pilot
 
 from engine.advice.thresholds import AdviceThresholds
 from engine.bus.codec import encode
@@ -11,15 +13,18 @@ from engine.bus.messages import Status
 from engine.telemetry.config import Config
 from engine.telemetry.recorder import Recorder
 from engine.telemetry.recording import Recording
+from engine.telemetry.stats import Stats
 from tests.vmqtui.conftest import LAB_INTERVAL_S as INTERVAL_S
 from tests.vmqtui.conftest import Running, Seen, screen_text
 from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, with_queue
+from vmqtui.app import VmqApp
 from vmqtui.recorded import RecordedLink
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
 from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task
 from vmqtui.views.tables import AdviceView
+from vmqtui.widgets.table import LiveTable
 
 BURST_S = 3
 
@@ -30,6 +35,27 @@ def watching(config: Config, window_s: float = 30) -> tuple[Model, ScriptedLink]
     model = Model(link, "hv01", thresholds=AdviceThresholds(window_s=window_s))
     model.take()
     return model, link
+
+
+def publish(link: ScriptedLink, readings: Sequence[Stats]) -> None:
+    for stats in readings:
+        link.publish("hv01", stats=stats)
+
+
+async def open_advice(app: VmqApp, pilot: Pilot[None]) -> LiveTable:
+    """Open the view of findings; its table."""
+    await pilot.press("8")
+    app.draw_now()
+    await pilot.pause()
+    return app.screen.query_one(AdviceView).table
+
+
+def queue_of_chosen(table: LiveTable) -> int:
+    """The queue that the finding under the cursor is about."""
+    row = table.row
+    assert isinstance(row, FindingRow)
+    assert row.finding.queue_id is not None
+    return row.finding.queue_id
 
 
 def listed(model: Model) -> list[str]:
@@ -146,14 +172,9 @@ async def test_f_opens_the_fix_of_the_finding_that_was_chosen_whenever_it_is_pre
     config, readings = seen
     _, link = watching(config)
     async with dashboard(link, size=(140, 40)) as (app, pilot, _):
-        for stats in readings[: round(5 / INTERVAL_S)]:
-            link.publish("hv01", stats=stats)
-        await pilot.press("8")
-        app.draw_now()
-        await pilot.pause()
-        view = app.screen.query_one(AdviceView)
-        place = next(n for n, row in enumerate(view.table.rows) if "backup-01" in getattr(row, "label", ""))
-        view.table.move_to(place)
+        publish(link, readings[: round(5 / INTERVAL_S)])
+        table = await open_advice(app, pilot)
+        table.move_to(next(n for n, row in enumerate(table.rows) if "backup-01" in getattr(row, "label", "")))
         for stats in readings[round(5 / INTERVAL_S) : round(12 / INTERVAL_S)]:
             link.publish("hv01", stats=stats)
             app.draw_now()
@@ -171,28 +192,21 @@ async def test_f_while_time_is_held_acts_on_now_if_what_it_is_about_is_still_the
     config, readings = seen
     _, link = watching(config)
     async with dashboard(link, size=(140, 40)) as (app, pilot, _):
-        for stats in readings[:40]:
-            link.publish("hv01", stats=stats)
-        await pilot.press("8")
-        app.draw_now()
-        await pilot.pause()
-        row = app.screen.query_one(AdviceView).table.row
-        assert isinstance(row, FindingRow)
-        assert row.finding.queue_id is not None
+        publish(link, readings[:40])
+        queue_id = queue_of_chosen(await open_advice(app, pilot))
         await pilot.press("space")
-        for stats in readings[40:60]:
-            link.publish("hv01", stats=stats)
+        publish(link, readings[40:60])
         await pilot.press("f")
         await pilot.pause()
         assert len(app.screen_stack) == 2
         await pilot.press("escape")
-        again = with_queue(config, row.finding.queue_id, generation=99)
+        again = with_queue(config, queue_id, generation=99)
         link.publish("hv01", config=again)
         await pilot.press("f")
         await pilot.pause()
         assert len(app.screen_stack) == 1
         assert [note.message for note in app._notifications][-1] == (
-            f"this fix is outdated: queue {row.finding.queue_id} was freed"
+            f"this fix is outdated: queue {queue_id} was freed"
         )
 
 
@@ -202,16 +216,10 @@ async def test_the_cursor_is_on_no_finding_when_its_own_is_gone_until_it_is_move
     config, readings = seen
     _, link = watching(config)
     async with dashboard(link, size=(140, 40)) as (app, pilot, _):
-        for stats in readings[:60]:
-            link.publish("hv01", stats=stats)
-        await pilot.press("8")
-        app.draw_now()
-        await pilot.pause()
-        table = app.screen.query_one(AdviceView).table
-        row = table.row
-        assert isinstance(row, FindingRow)
-        assert row.finding.queue_id is not None
-        again = with_queue(config, row.finding.queue_id, generation=99)
+        publish(link, readings[:60])
+        table = await open_advice(app, pilot)
+        queue_id = queue_of_chosen(table)
+        again = with_queue(config, queue_id, generation=99)
         for stats in readings[60:75]:
             stats = msgspec.structs.replace(stats, revision=again.revision)
             link.publish("hv01", config=again, stats=stats)

@@ -10,7 +10,7 @@ from engine.bus.messages import Status
 from engine.telemetry.config import Config, FilterConfig
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running
-from tests.vmqtui.dialogs import closed, notes, opened, told, type_into, until
+from tests.vmqtui.dialogs import closed, leave, notes, opened, told, type_into, until
 from tests.vmqtui.scripted import VMS, ScriptedLink, make_config, with_queue
 from tests.vmqtui.test_vms_traffic_adapters import TRAFFIC
 from vmqtui.app import VmqApp
@@ -227,9 +227,7 @@ async def test_change_without_an_answer_is_not_taken_back(dashboard: Running) ->
         await opened(pilot, app)
         link.leave_unanswered()
         await pilot.press("end", "enter")
-        await until(pilot, app, "no answer from hv01")
-        await pilot.press("escape")
-        await closed(pilot, app)
+        await leave(pilot, app, "no answer from hv01")
         await told(pilot, app, "from 0:2 to 0:7: no answer; it may still take effect")
         await pilot.press("u")
         await told(pilot, app, "was not answered, so it is not known what there is to take back")
@@ -242,9 +240,7 @@ async def test_half_done_free_sets_nothing_back_but_its_filters(dashboard: Runni
         link.answer()
         link.answer("NDIS_STATUS_INVALID_PARAMETER", "queue 1 belongs to another driver")
         await pilot.press("y")
-        await until(pilot, app, "✗ free queue 1")
-        await pilot.press("escape")
-        await closed(pilot, app)
+        await leave(pilot, app, "✗ free queue 1")
         link.publish("hv01", config=without_filter(make_config(), 1))
         app.draw_now()
         await take_back(pilot, app, link, "set filter 00:15:5d:00:00:01, VLAN 10")
