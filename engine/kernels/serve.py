@@ -179,6 +179,127 @@ def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int, now_n
     queue[Q.received_frames] += 1
 
 
+@inlined
+def _count(queue: I64, top: Any, data: Any, frame: I64, scratch: Scratch, credits_given: Int) -> Int:
+    """Count an arriving frame: on its queue, its filter and, by reason, the default queue.
+
+    Returns how many rows of ``scratch.credited`` are in use then.
+    """
+    place = frame[FRAME.place]
+    target = frame[FRAME.target]
+    queue[Q.steered_frames] += 1
+    queue[Q.steered_bytes] += (place >> WIRE_SHIFT) & LENGTH_MASK
+    credit = target & TARGET_FILTER_MASK
+    if credit > 0:
+        filter_at = np.uint64(credit - 1)
+        if scratch.matched[filter_at] == 0:
+            scratch.credited[credits_given, 0] = credit - 1
+            credits_given += 1
+        scratch.matched[filter_at] += 1
+    reason = (frame[FRAME.switch] >> SWITCH_REASON_SHIFT) & SWITCH_REASON_MASK
+    if reason > 0:
+        queue[FIRST_REASON + reason - 1] += 1
+        note(top[queue[Q.adapter]], pair_of(data, place & OFFSET_MASK), reason - 1)
+    return credits_given
+
+
+@inlined
+def _find_buffer(views: Views, queue: I64, now_ns: Int, round_number: Int) -> bool:
+    """Whether a queue has a buffer for a frame; where few are free, VMs first return those that are due."""
+    if queue[Q.free_buffers] <= queue[Q.low_free_buffers]:
+        if queue[Q.outstanding_head] != NONE:
+            take_back(views, queue, now_ns, round_number)
+        queue[Q.low_free_buffers] = min(queue[Q.low_free_buffers], max(queue[Q.free_buffers] - 1, 0))
+    return bool(queue[Q.free_buffers] != 0)
+
+
+@inlined
+def _end_dpc(
+    views: Views, queue: I64, latency: I64, armed: Armed, me: Int, slot: Int, end_ns: Int, round_number: Int
+) -> None:
+    """End the DPC of a queue; arm the queue again where that left frames behind."""
+    indicate(views, queue, latency, me, round_number)
+    if queue[Q.pending] > 0:
+        _arm(armed, queue, BY_DPC, end_ns, slot)
+
+
+@inlined
+def _advance(
+    views: Views,
+    scratch: Scratch,
+    queues: Any,
+    latency: Any,
+    cpu: I64,
+    me: Int,
+    now_ns: Int,
+    next_ns: Int,
+    foreigners: Int,
+    round_number: Int,
+) -> tuple[Int, Int]:
+    """Start and end DPCs up to a time.
+
+    Returns a time before which nothing else happens, and how many of the processor's queues are still in a
+    DPC of another one; both are given as they were before.
+    """
+    armed = scratch.armed
+    foreign = scratch.foreign
+    while next_ns < now_ns:
+        next_ns = _next_own_ns(cpu, armed)
+        if foreigners > 0:
+            # A queue that moved here ends its last DPC at the old processor's time.
+            k = _first_to_end(queues, foreign, foreigners)
+            slot = np.int64(foreign[k])
+            queue = queues[slot]
+            if queue[Q.dpc_end_ns] <= next_ns:
+                next_ns = queue[Q.dpc_end_ns]
+                if next_ns < now_ns:
+                    foreigners -= 1
+                    foreign[k] = foreign[foreigners]
+                    _end_dpc(views, queue, latency[slot], armed, me, slot, next_ns, round_number)
+                continue
+        if next_ns >= now_ns:
+            break
+        slot = np.int64(cpu[CPU.dpc_slot])
+        if slot == NONE:
+            slot = np.int64(order.take_next(armed))
+            start_dpc(views, queues[np.uint64(slot)], cpu, me, slot, next_ns)
+            if foreigners > 0:
+                continue  # from its start: another processor's DPC may end before it does
+            next_ns = cpu[CPU.free_ns]
+            if next_ns >= now_ns:
+                break
+        cpu[CPU.dpc_slot] = NONE
+        cpu[CPU.busy_cycles] += cpu[CPU.dpc_cycles]
+        cpu[CPU.indicated_frames] += cpu[CPU.dpc_frames]
+        # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
+        queue = queues[np.uint64(slot)]
+        if views.owner[np.uint64(slot)] == me and queue[Q.dpc_cpu] == me and queue[Q.dpc_end_ns] == next_ns:
+            _end_dpc(views, queue, latency[np.uint64(slot)], armed, me, slot, next_ns, round_number)
+    return next_ns, foreigners
+
+
+@inlined
+def _return_due(views: Views, queues: Any, own: I32, count: Int, horizon_ns: Int, round_number: Int) -> Int:
+    """Take back what VMs return to the processor's queues up to the horizon; when the next buffer is due."""
+    next_ns: Int = np.int64(NEVER_NS)
+    for k in range(count):
+        queue = queues[own[k]]
+        if queue[Q.outstanding_head] != NONE:
+            take_back(views, queue, horizon_ns, round_number)
+            if queue[Q.outstanding_head] != NONE and not queue[Q.held]:
+                next_ns = min(next_ns, views.buffer_rows[queue[Q.outstanding_head], BUFFER.due_ns])
+    return next_ns
+
+
+@inlined
+def _take_out_credits(scratch: Scratch, count: Int) -> None:
+    """Move the frames credited to filters from ``matched``, which is all zero then, to ``credited``."""
+    for k in range(count):
+        filter_at = np.uint64(scratch.credited[k, 0])
+        scratch.credited[k, 1] = scratch.matched[filter_at]
+        scratch.matched[filter_at] = 0
+
+
 @kernel(types.int64(VIEWS, SCRATCH, *[types.int64] * 6))
 def serve(
     views: Views,
@@ -200,10 +321,8 @@ def serve(
     owned, foreigners = _take_rows(views, me, bank, scratch)
     queues = views.queues[1 - bank]
     latency = views.latency[1 - bank]
+    top = views.top[1 - bank]
     cpu = views.cpus[1 - bank, me]
-    armed = scratch.armed
-    foreign = scratch.foreign
-    matched = scratch.matched
     data = views.data[batch]
     steered = views.steered[batch]
     moderation_ns = views.costs[me, COST.moderation_ns]
@@ -220,90 +339,26 @@ def serve(
         for place in range(np.uint64(first), np.uint64(last)):
             frame = steered[place]
             now_ns = horizon_ns if only_time else frame[FRAME.arrival_ns]
-            while next_ns < now_ns:
-                next_ns = _next_own_ns(cpu, armed)
-                if foreigners > 0:
-                    # A queue that moved here ends its last DPC at the old processor's time.
-                    k = _first_to_end(queues, foreign, foreigners)
-                    slot = np.int64(foreign[k])
-                    queue = queues[slot]
-                    if queue[Q.dpc_end_ns] <= next_ns:
-                        next_ns = queue[Q.dpc_end_ns]
-                        if next_ns < now_ns:
-                            foreigners -= 1
-                            foreign[k] = foreign[foreigners]
-                            indicate(views, queue, latency[slot], me, round_number)
-                            if queue[Q.pending] > 0:
-                                _arm(armed, queue, BY_DPC, next_ns, slot)
-                        continue
-                if next_ns >= now_ns:
-                    break
-                slot = np.int64(cpu[CPU.dpc_slot])
-                if slot == NONE:
-                    slot = np.int64(order.take_next(armed))
-                    start_dpc(views, queues[np.uint64(slot)], cpu, me, slot, next_ns)
-                    if foreigners > 0:
-                        continue  # from its start: another processor's DPC may end before it does
-                    next_ns = cpu[CPU.free_ns]
-                    if next_ns >= now_ns:
-                        break
-                cpu[CPU.dpc_slot] = NONE
-                cpu[CPU.busy_cycles] += cpu[CPU.dpc_cycles]
-                cpu[CPU.indicated_frames] += cpu[CPU.dpc_frames]
-                # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
-                queue = queues[np.uint64(slot)]
-                if (
-                    views.owner[np.uint64(slot)] == me
-                    and queue[Q.dpc_cpu] == me
-                    and queue[Q.dpc_end_ns] == next_ns
-                ):
-                    indicate(views, queue, latency[np.uint64(slot)], me, round_number)
-                    if queue[Q.pending] > 0:
-                        _arm(armed, queue, BY_DPC, next_ns, slot)
+            next_ns, foreigners = _advance(
+                views, scratch, queues, latency, cpu, me, now_ns, next_ns, foreigners, round_number
+            )
             if only_time:
                 break
             if place + _AHEAD < np.uint64(last):
                 prefetch(data, steered[place + _AHEAD, FRAME.place] & OFFSET_MASK)
-            where = frame[FRAME.place]
-            target = frame[FRAME.target]
-            switch = frame[FRAME.switch]
-            slot = target >> TARGET_SLOT_SHIFT
+            slot = frame[FRAME.target] >> TARGET_SLOT_SHIFT
             queue = queues[np.uint64(slot)]
-            queue[Q.steered_frames] += 1
-            queue[Q.steered_bytes] += (where >> WIRE_SHIFT) & LENGTH_MASK
-            credit = target & TARGET_FILTER_MASK
-            if credit > 0:
-                filter_at = np.uint64(credit - 1)
-                if matched[filter_at] == 0:
-                    scratch.credited[credits_given, 0] = credit - 1
-                    credits_given += 1
-                matched[filter_at] += 1
-            reason = (switch >> SWITCH_REASON_SHIFT) & SWITCH_REASON_MASK
-            if reason > 0:
-                queue[FIRST_REASON + reason - 1] += 1
-                note(views.top[1 - bank, queue[Q.adapter]], pair_of(data, where & OFFSET_MASK), reason - 1)
-            if queue[Q.free_buffers] <= queue[Q.low_free_buffers]:
-                if queue[Q.outstanding_head] != NONE:
-                    take_back(views, queue, now_ns, round_number)
-                queue[Q.low_free_buffers] = min(queue[Q.low_free_buffers], max(queue[Q.free_buffers] - 1, 0))
-            if queue[Q.free_buffers] == 0:
+            credits_given = _count(queue, top, data, frame, scratch, credits_given)
+            if not _find_buffer(views, queue, now_ns, round_number):
                 queue[Q.dropped_no_buffer] += 1
                 continue
-            _receive(views, queue, data, where, switch, now_ns)
+            _receive(views, queue, data, frame[FRAME.place], frame[FRAME.switch], now_ns)
             if queue[Q.armed_ns] == NONE:
                 due_ns = now_ns + moderation_ns
-                _arm(armed, queue, BY_FRAME, due_ns, slot)
+                _arm(scratch.armed, queue, BY_FRAME, due_ns, slot)
                 next_ns = min(next_ns, max(due_ns, cpu[CPU.free_ns]))
 
-    for k in range(owned):
-        queue = queues[scratch.own[k]]
-        if queue[Q.outstanding_head] != NONE:
-            take_back(views, queue, horizon_ns, round_number)
-            if queue[Q.outstanding_head] != NONE and not queue[Q.held]:
-                next_ns = min(next_ns, views.buffer_rows[queue[Q.outstanding_head], BUFFER.due_ns])
-    cpu[CPU.next_event_ns] = next_ns
-    for k in range(credits_given):
-        filter_at = np.uint64(scratch.credited[k, 0])
-        scratch.credited[k, 1] = matched[filter_at]
-        matched[filter_at] = 0
+    due_ns = _return_due(views, queues, scratch.own, owned, horizon_ns, round_number)
+    cpu[CPU.next_event_ns] = min(next_ns, due_ns)
+    _take_out_credits(scratch, credits_given)
     return credits_given
