@@ -55,18 +55,19 @@ class Program:
         }
         self._room = room
 
-    def begin(self, code: str = START) -> "subprocess.Popen[str]":
+    def begin(self, code: str = START, **variables: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, "-c", code],
-            env=self._environment,
+            cwd=self._room,
+            env=self._environment | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, code: str = START) -> list[str]:
+    def run(self, code: str = START, **variables: str) -> list[str]:
         """Run it; the lines it printed."""
-        out, _ = self.begin(code).communicate()
+        out, _ = self.begin(code, **variables).communicate()
         return out.splitlines()
 
     def file(self, pattern: str) -> Path:
@@ -131,6 +132,17 @@ def test_a_damaged_kernel_is_compiled_again_and_reported_and_never_an_error(prog
     flip(program.file("tiny.double-*.kernel"))  # as if after the check
     assert program.run("import tiny; print(tiny.double(21))") == ["42"]
     assert program.run() == ["42"]
+
+
+@pytest.mark.parametrize("content", ["disable_jit: 1", "- not a mapping", "{"])
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
+@pytest.mark.slow
+def test_settings_that_keep_numba_from_compiling_are_ignored(
+    program: Program, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / ".numba_config.yaml").write_text(content, encoding="utf-8")
+    assert program.run(NUMBA_DISABLE_JIT="1")[-2:] == [COMPILED, "42"]
+    assert program.run(NUMBA_DISABLE_JIT="1") == ["42"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")

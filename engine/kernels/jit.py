@@ -3,27 +3,59 @@
 Numba's own cache unpickles whatever it finds, misses edits in imported files, and fails where it can't write.
 """
 
+import contextlib
+import os
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import llvmlite.ir
-import numba
-import numba.core.caching
-import numba.core.ccallback
-import numba.core.cgutils
-import numba.core.compiler
-import numba.core.serialize
-import numba.core.sigutils
-import numba.extending
 
 from engine.kernels import cache as kernel_cache
+
+
+@contextlib.contextmanager
+def _own_settings() -> Iterator[None]:
+    """Import Numba without the settings that would keep it from compiling.
+
+    It reads ``.numba_config.yaml`` in the working directory, where other users may write, and fails on a
+    malformed one. Without a YAML library it skips the file.
+    """
+    os.environ["NUMBA_DISABLE_JIT"] = "0"
+    yaml = sys.modules.get("yaml")
+    sys.modules["yaml"] = None  # type: ignore[assignment]  # what makes an import fail
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on a file that is skipped
+            yield
+    finally:
+        del sys.modules["yaml"]
+        if yaml is not None:
+            sys.modules["yaml"] = yaml
+
+
+with _own_settings():
+    import numba
+    import numba.core.caching
+    import numba.core.ccallback
+    import numba.core.cgutils
+    import numba.core.compiler
+    import numba.core.config
+    import numba.core.serialize
+    import numba.core.sigutils
+    import numba.extending
+
+_config: Any = numba.core.config
+_config.DISABLE_JIT = 0  # where another library has imported it before
+_config._config_fname = os.devnull  # it reads its file again before it compiles
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 types: Final = cast("Any", numba.types)
+from_dtype: Final = cast("Any", numba).from_dtype
 _njit: Final = cast("Any", numba.njit)
 _NullCache: Any = numba.core.caching.NullCache
 

@@ -180,7 +180,7 @@ def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int, now_n
 
 
 @inlined
-def _count(queue: I64, top: Any, data: Any, frame: I64, scratch: Scratch, credits_given: Int) -> Int:
+def _count(queue: I64, top: Any, data: Any, frame: I64, scratch: Scratch, credits_given: int) -> int:
     """Count an arriving frame: on its queue, its filter and, by reason, the default queue.
 
     Returns how many rows of ``scratch.credited`` are in use then.

@@ -1,11 +1,9 @@
 """The layout's views as kernels take them: whole, as one argument."""
 
 from itertools import takewhile
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import numba
-
-from engine.kernels.jit import constant_widths, tuple_type, types
+from engine.kernels.jit import constant_widths, from_dtype, tuple_type, types
 from engine.kernels.layout import AdapterSizes, Sizes, Views, dtypes, shapes
 
 _SOME = shapes(Sizes(2, (AdapterSizes(3, 5, 7, 11, 13, 17),), 1 << 16, 1 << 24))
@@ -13,10 +11,7 @@ _OTHER = shapes(Sizes(19, (AdapterSizes(23, 29, 31, 37, 41, 43),) * 3, 1 << 17, 
 
 VIEWS: Final[Any] = tuple_type(
     Views,
-    [
-        types.Array(cast("Any", numba).from_dtype(dtypes()[name]), len(_SOME[name]), "C")
-        for name in Views._fields
-    ],
+    [types.Array(from_dtype(dtypes()[name]), len(_SOME[name]), "C") for name in Views._fields],
 )
 
 
