@@ -1,4 +1,4 @@
-"""Diagnosis: what is wrong with a host, what shows it, and what to change. Pure: views in, findings out.
+"""Diagnosis: problems of a host, the numbers that show them, and fixes. Pure: views in, findings out.
 
 Not here: running the model again with a fix (``service.trial``), or how findings are drawn (``vmqtui``).
 """

@@ -12,7 +12,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.telemetry.config import Config, Vlan
 from engine.telemetry.stats import Stats
 from engine.view.adapter import AdapterView
-from engine.view.host import HostTables
+from engine.view.host_tables import HostTables
 from engine.view.rates import known_sum
 
 MOST_MOVES: Final = 256

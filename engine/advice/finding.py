@@ -1,4 +1,4 @@
-"""A finding: what is wrong, the numbers that show it, why, and what puts it right."""
+"""A finding: a problem, the numbers that show it, its cause and its fix."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -22,8 +22,8 @@ MOST_REQUESTS: Final = 256
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request of a fix, as the control plane takes it. ``queue_from``: the place among the fix's requests
     of the allocation whose answer has the ``queue_id``; the one in ``params`` is the id it should get.
-    ``generation`` (of the queue) and ``mac`` (of the filter) tell what the ids in ``params`` stood for: ids
-    are given out again."""
+    ``generation`` (of the queue) and ``mac`` (of the filter) identify the objects behind the ids in
+    ``params``: ids are given out again."""
 
     op: Name
     params: dict[str, Any]
@@ -36,8 +36,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a rule found. ``numbers`` show it, units in their names; None is unknown.
 
     ``value`` is the one metric that the fix improves (``measure`` names it); ``after`` is its value once
-    the fix has been applied, ``cleared`` whether the finding is then gone; None: unknown, nobody tried.
-    ``requests`` apply the fix, none where no request can; ``commands`` are what an administrator would type.
+    the fix has been applied, ``cleared`` whether the finding is then gone; None: unknown, not tried.
+    ``requests`` apply the fix, none where no request can; ``commands`` are PowerShell for an administrator.
     ``first_seen_ns`` and ``last_seen_ns`` are simulated times, ``lost_frames`` the frames that its queues
     dropped while it was seen, within the window (``AdviceWindow``) or the time of the evidence.
     """
@@ -46,7 +46,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     adapter: Name
     key: Words
-    """Of what it is, within the rule and the adapter; the same as long as it is the same thing."""
+    """Names its subject within the rule and the adapter; stable over time."""
     where: Words
     """The same for people: ``queue 3 (web-01)``."""
     says: Words
@@ -60,7 +60,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     after: float | None = None
     cleared: bool | None = None
     estimated: bool = False
-    """``after`` is worked out from what was measured; else the model ran again."""
+    """``after`` is estimated from measured values; else the model ran again."""
     cpu: int | None = None
     queue_id: int | None = None
     generation: int | None = None
@@ -82,7 +82,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """The advice message: what there is to say of a host. ``more`` counts findings that are left out;
+    """The advice message: the findings of a host. ``more`` counts findings that are left out;
     ``counts`` has them all by severity. ``window_s`` of simulated time were judged, by ``thresholds``."""
 
     sim_time_ns: int

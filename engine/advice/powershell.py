@@ -1,4 +1,4 @@
-"""What an administrator of a real host would type: one line of PowerShell each."""
+"""Commands for an administrator of a real host: one line of PowerShell each."""
 
 from collections.abc import Sequence
 

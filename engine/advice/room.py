@@ -1,4 +1,4 @@
-"""Where a queue could go, and where buffers could come from: what several rules need for their fixes."""
+"""Parts of fixes that several rules share: target processors for queues, and sources of buffers."""
 
 from collections.abc import Iterable, Sequence
 
@@ -30,7 +30,7 @@ _MOST_DONORS = MOST_REQUESTS // 2
 
 
 class Room:
-    """What queues want of processors, as it would be after each move that is planned; may be above 1."""
+    """The demand of queues on each processor after the moves planned so far; may be above 1."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
@@ -44,7 +44,7 @@ class Room:
         )
 
     def cost(self, queue: QueueView) -> float:
-        """What part of a processor the queue wants where it is."""
+        """The part of a processor that the queue would take where it is."""
         cpu = self._evidence.cpu.get(queue.known.cpu)
         return cpu.demand(queue) if cpu else 0.0
 
@@ -74,7 +74,7 @@ class Room:
 def buffers_from(adapter: AdapterView, wanted: int, without: int | None = None) -> tuple[int, list[Request]]:
     """So many receive buffers, or fewer, and the requests that set them free first.
 
-    From what no queue has; else from the queues that never used theirs, those with most of them first.
+    First from buffers that no queue has, then from queues that never used theirs, most unused first.
     """
     found = max(0, adapter.buffers_left or 0)
     requests: list[Request] = []

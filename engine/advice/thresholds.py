@@ -105,7 +105,7 @@ THRESHOLDS: Final = tuple(
 
 
 def read_threshold(threshold: Threshold, value: object) -> float:
-    """A value for it. Raises ValueError, with what would fit."""
+    """A value for it. Raises ValueError; its text says which values fit."""
     kind = "integer" if threshold.whole else "number"
     value = int(value) if threshold.whole and isinstance(value, float) and value.is_integer() else value
     good = isinstance(value, int if threshold.whole else (int, float)) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What is found of a host over the last while: each finding once, with when it was seen and what it cost."""
+"""The findings of a host within a window: each once, with the times it was seen and the frames it lost."""
 
 from collections import Counter, deque
 from typing import Final
@@ -21,9 +21,9 @@ LONGEST_CUT_NS: Final = 5_000_000_000
 """A change of the configuration begins a stretch again, as loads of before are not the new one's; where that
 keeps every stretch from its end for this long, as under a busy balancer, changes count no more."""
 _ALWAYS: Final = 5
-"""Stretches, one after another, that show what is there all the time;"""
+"""Consecutive stretches after which a finding counts as permanent;"""
 _CLEARED: Final = 2
-"""and those after a change of the configuration that don't show it, and tell that it was fixed."""
+"""and those without it, after a change of the configuration, after which it counts as fixed."""
 
 
 class AdviceWindow:
@@ -32,7 +32,7 @@ class AdviceWindow:
     The rules look at one stretch after another. A finding is listed while one of the stretches of the last
     ``thresholds.window_s`` showed it, so that bursts, and values about a threshold, don't make it come and
     go. It is kept as it was when it was worst, by the newest of such stretches, with when it was first and
-    last seen, and the frames it lost within the window. What was found of a queue goes with the queue; a
+    last seen, and the frames it lost within the window. A finding about a queue is dropped with the queue; a
     reading of another run of the engine begins the window again.
 
     Bounds: one earlier reading, and for each finding two versions and a number for each stretch.
@@ -71,7 +71,7 @@ class AdviceWindow:
 
     @property
     def listed(self) -> tuple[Finding, ...]:
-        """What is found, worst first: most frames lost, then by severity."""
+        """The findings, worst first: most frames lost, then by severity."""
         if self._listed is None:
             self._listed = tuple(one.shown() for one in self._ordered)
         return self._listed
@@ -119,7 +119,7 @@ class AdviceWindow:
         return True
 
     def take_over(self, advice: Advice) -> None:
-        """List, too, what the engine found of itself within the window: it has watched for longer.
+        """Add the engine's own findings within the window: it has followed the host for longer.
 
         Nothing is taken from one that judges by other thresholds, nor over a longer window, as the frames
         that it lost within this one are unknown; nor before a stretch was judged here.
@@ -185,7 +185,7 @@ class AdviceWindow:
 
 
 class _Seen:
-    """A finding within the window: as it was last seen, as it was at its worst, and what it lost."""
+    """A finding within the window: its newest and its worst version, and the frames it lost."""
 
     __slots__ = ("_first_ns", "_lost", "_streak", "_stretch", "_worst", "latest")
 
@@ -219,7 +219,7 @@ class _Seen:
         self._note(finding)
 
     def join(self, other: Finding, since_ns: int, until_ns: int) -> None:
-        """Add what another reader has seen of it in a time; what both have seen counts once."""
+        """Merge another reader's version from a span of time; losses that both have seen count once."""
         self._first_ns = min(self._first_ns, other.first_seen_ns)
         if other.last_seen_ns > self.latest.last_seen_ns:
             self.latest = other
@@ -234,7 +234,7 @@ class _Seen:
             self._lost.append((finding.last_seen_ns, finding.lost_frames))
 
     def forget(self, since_ns: int) -> None:
-        """Drop what lies before the window."""
+        """Drop losses from before the window."""
         while self._lost and self._lost[0][0] <= since_ns:
             self._lost.popleft()
 

@@ -1,4 +1,4 @@
-"""An adapter at a moment: its port, its default queue, and what is left of its queues and buffers."""
+"""An adapter at a moment: its port, its default queue, and its free queues and buffers."""
 
 from collections.abc import Hashable, Sequence
 from functools import cached_property

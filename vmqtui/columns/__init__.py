@@ -1,6 +1,6 @@
 """Every column of every table, once: the screen, ``vmqtui get`` and the reference pages read this.
 
-Nothing here needs Textual. What a row is stands in ``engine.view.rows``.
+Nothing here needs Textual. Rows are defined in ``engine.view`` and ``vmqtui.state.rows``.
 """
 
 from typing import Any

@@ -10,7 +10,7 @@ from vmqtui.printable import printable
 from vmqtui.state.rows import FindingRow
 
 GLYPHS: Final[dict[Severity, str]] = {"bad": "▲", "warn": "△", "note": "·"}
-"""What a severity looks like beside its colour."""
+"""The glyph of a severity, beside its colour."""
 
 
 def number(name: str, value: Number) -> str:
@@ -40,7 +40,7 @@ def numbers(finding: Finding) -> str:
 
 
 def seen(finding: Finding, unseen_s: float) -> str:
-    """When it was seen, and what it lost: ``last seen 4 s ago · 332 frames lost in the window``."""
+    """When it was seen, and the frames it lost: ``last seen 4 s ago · 332 frames lost in the window``."""
     when = f"last seen {max(1, round(unseen_s))} s ago" if unseen_s else "now"
     count = finding.lost_frames
     lost = f" · {grouped(count)} frame{'s' * (count != 1)} lost in the window" if count else ""
@@ -70,7 +70,7 @@ def measured(finding: Finding, value: float | None) -> str:
 
 
 def effect(finding: Finding) -> str:
-    """What the fix changes: ``load of the processor: 100% → 53%``, and how that is known."""
+    """The effect of the fix: ``load of the processor: 100% → 53%``, and how that is known."""
     measure, before = printable(finding.measure), measured(finding, finding.value)
     if finding.after is None:
         return f"{measure}: {before} → unknown"

@@ -48,7 +48,7 @@ _SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "%": 0.01}
 
 
 class Field(Protocol):
-    """What a query needs of a column."""
+    """The part of a column that a query reads."""
 
     @property
     def key(self) -> str: ...
@@ -211,7 +211,7 @@ def _equals(field: Field, word: str, number: float | None, same: bool) -> Test:
 
 
 def _compares(field: Field, operator: Callable[[Any, Any], bool], number: float) -> Test:
-    """What is unknown passes no comparison."""
+    """An unknown value passes no comparison."""
     read = field.value
 
     def test(row: Any) -> bool:
@@ -227,7 +227,7 @@ _SAME: Final = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Arranged:
-    """The rows that are left, in order; of how many; what could not be used of the filter; and whether that
+    """The filtered rows in order, their total, the unusable part of the filter, and whether the filter
     is of rates."""
 
     rows: list[Any]
@@ -264,7 +264,7 @@ class SteadyOrder:
     def keys(
         self, rows: Sequence[Any], column: Column[Any], sort: tuple[str, bool]
     ) -> list[tuple[bool, int, Any]]:
-        """What each row is sorted by."""
+        """The sort key of each row."""
         kept = self._kept if sort == self._sort else {}
         self._sort, self._kept = sort, {}
         keys = []

@@ -15,7 +15,7 @@ Scalar = str | int | float | bool | None
 Value = Scalar | Sequence[str | int | None]
 Level = Literal["", "good", "warn", "bad", "dim"]
 GLYPHS: dict[Level, str] = {"warn": "△", "bad": "▲"}
-"""What a threshold looks like beside its colour."""
+"""The glyph of a threshold, beside its colour."""
 
 
 def plain(value: Any) -> str:
@@ -59,7 +59,7 @@ class Column(Generic[R]):
     """A sentence, or a list of any length: it may be cut for other columns, as names may not."""
     level: Callable[[R], Level] | None = None
     picture: bool = False
-    """Says in a glyph what another column says in words; not exported."""
+    """A glyph for another column's words; not exported."""
     settled: bool = False
     """Follows from the row's configuration alone, so what is shown is kept until that is another."""
     sort: Callable[[R], Value] | None = None
@@ -84,7 +84,7 @@ class Column(Generic[R]):
 
     @property
     def is_measure(self) -> bool:
-        """Whether it says how much: measures have a unit or are a share, names and ids are not."""
+        """Whether it is a measure, with a unit or a share; names and ids are none."""
         return bool(self.unit) or self.fraction
 
     def amount(self, row: R) -> str:
@@ -134,7 +134,7 @@ class Column(Generic[R]):
         return word or self.format(self.value(row))
 
     def written(self, row: R) -> tuple[str, Level]:
-        """Text of any length behind a glyph that tells its threshold without colour; that threshold."""
+        """Text of any length behind the glyph of its threshold; that threshold."""
         level: Level = self.level(row) if self.level else ""
         glyph = GLYPHS.get(level, "") if self.right else ""
         return glyph + self.text(row), level
@@ -144,7 +144,7 @@ class Column(Generic[R]):
         return cells_of(self.written(row)[0])
 
     def fitted(self, text: str, level: Level, width: int) -> str:
-        """What ``written`` gave in exactly ``width`` cells; the glyph leaves before anything is cut."""
+        """Fit the text of ``written`` into ``width`` cells; the glyph goes before anything is cut."""
         if self.right and level in GLYPHS and len(text) > width:
             text = text[1:]
         return fit(text, width, right=self.right)
@@ -192,7 +192,7 @@ _limits = [Thresholds()]
 
 
 def use_thresholds(thresholds: Thresholds) -> None:
-    """Mark values by these from now on. They are the process's: one person looks at one screen."""
+    """Mark values by these from now on. They hold for the process, which has one screen."""
     _limits[0] = thresholds
 
 

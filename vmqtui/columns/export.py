@@ -10,7 +10,7 @@ from engine.telemetry.stats import Stats
 from vmqtui.columns.column import Column, Value, export_row
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Characters that begin a formula in a spreadsheet."""
 
 
 def document(

@@ -39,7 +39,7 @@ def lay_out(
     ``needs`` are the cells of the widest text of a column, by its key, where they are known. Columns that
     don't fit leave from the highest priority (rightmost first); those in ``always`` leave last. Before a name
     is cut, pictures leave, then numbers, all but those of priority 0; then the widest names are cut. Pictures
-    also leave where that makes sentences whole. What is left over goes to sentences, then to pictures.
+    also leave where that makes sentences whole. Cells left over go to sentences, then to pictures.
     """
     chosen = [column for column in columns if column.key not in without or column.key in always]
     if room >= WIDE:
@@ -156,7 +156,7 @@ class _Shares:
         return widths
 
     def _grow(self, widths: list[int]) -> None:
-        """Give away what is left over: to sentences, then to pictures, a cell to each in turns."""
+        """Give cells left over to sentences, then to pictures, one to each in turn."""
         left = -self._over(widths)
         for drawn in (False, True):
             most = {
@@ -174,7 +174,7 @@ class Fitting:
     """The layout of a table, made again when its rows outgrow it.
 
     Settled columns are measured in all rows, when a configuration changed. The others are measured where
-    they are drawn, and what they needed is kept until the table is wanted in another way: columns don't move
+    they are drawn, and their widths are kept until the table's choices change: columns don't move
     to and fro with the numbers in them.
     """
 

@@ -17,7 +17,7 @@ from vmqtui.numbers import UNKNOWN, grouped
 from vmqtui.printable import printable
 
 REASON_LEVELS: dict[str, Level] = {"vlan_mismatch": "bad", "no_queue": "warn"}
-"""What somebody could do something about."""
+"""Reasons that a filter or port could fix."""
 
 
 class _WantedColumn(Column[PairView]):

@@ -1,4 +1,4 @@
-"""What other programs take from engines and recordings: metrics for Prometheus, tables for analysis.
+"""Exports for other programs: metrics for Prometheus, tables of recordings for analysis.
 
-Not here: files that the dashboard writes of what it shows (``vmqtui.view_actions``).
+Not here: files that the dashboard writes of its tables (``vmqtui.view_actions``).
 """

@@ -1,4 +1,4 @@
-"""The HTTP endpoint that Prometheus scrapes: read-only, bounded, on loopback unless told otherwise."""
+"""The HTTP endpoint that Prometheus scrapes: read-only, bounded, on loopback by default."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosni
 
 
 class Endpoint:
-    """Serves what a watcher knows at ``/metrics``, on ``host`` and ``port`` (0: a free one).
+    """Serves a watcher's readings at ``/metrics``, on ``host`` and ``port`` (0: a free one).
 
     A context manager. On a loopback address only requests for one are answered, so a web page that has a name
     of its own lead here reads nothing.

@@ -142,7 +142,7 @@ SILENT_S: Final = 5.0
 """A host is down when no reading came for so long, or for five intervals where that is longer."""
 
 LABEL_CHARACTERS: Final = 256
-"""What is longer, which no engine's names are, is cut."""
+"""Longer labels, which no engine sends, are cut."""
 
 Samples = dict[Metric, list[str]]
 """The lines of each metric."""

@@ -154,7 +154,7 @@ def _of_columns(
 
 
 ROWS_AT_ONCE: Final = 32_768
-"""Rows of a group of a Parquet file: what is in memory at a time."""
+"""Rows of a group of a Parquet file, which is in memory at a time."""
 
 
 class UnfitValueError(Exception):
@@ -162,7 +162,7 @@ class UnfitValueError(Exception):
 
 
 class MissingLibraryError(Exception):
-    """An optional library is not installed; the text is a sentence that says which extra has it."""
+    """An optional library is not installed; the text names the extra that has it."""
 
 
 def write_csv(file: IO[str], columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]]) -> int:

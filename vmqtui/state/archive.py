@@ -17,7 +17,7 @@ from engine.view.rates import WINDOW_NS
 from vmqtui.state.moment import Moment
 
 LIMIT_BYTES: Final = 150_000_000
-"""What all of it may take; where that is not enough for the spans below, the oldest goes first."""
+"""Bytes of the whole archive; where the spans below need more, the oldest moments go first."""
 
 FINE: Final = (250_000_000, 600_000_000_000)
 """Period and span, ns: four readings a second for ten minutes,"""
@@ -28,7 +28,7 @@ EVENTS: Final = 1000
 """Events shown at a moment, as live."""
 _EVENTS_KEPT: Final = 10_000
 _CHAIN: Final = 16
-"""Readings from one key to the next: what is unpacked, at most, to see one of them."""
+"""Readings from one key to the next: at most so many are unpacked to show one."""
 _OVERHEAD_BYTES: Final = 400
 """Of an entry beside its packed bytes."""
 _EARLY: Final = 0.8

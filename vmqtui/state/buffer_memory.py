@@ -53,7 +53,7 @@ def regions(queue: QueueView) -> list[Region]:
 
 @dataclass(frozen=True)
 class Pool:
-    """An adapter's receive buffers by what they are doing; None: unknown."""
+    """An adapter's receive buffers by use; None: unknown."""
 
     total: int | None
     outstanding: int | None
@@ -70,7 +70,7 @@ class Pool:
 
 
 def pool(adapter: AdapterView) -> Pool:
-    """What an adapter's buffers are doing."""
+    """An adapter's buffers by use."""
 
     def of(name: str) -> int | None:
         total = known_sum(queue.count(name) for queue in adapter.queues)

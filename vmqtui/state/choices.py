@@ -1,4 +1,4 @@
-"""What the viewer chose: the adapter, and for each table its order, filter and columns."""
+"""The viewer's choices: the adapter, and for each table its order, filter and columns."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TableChoice:
-    """How one table is wanted. ``sort`` is the key of a column, and whether reversed; ``always`` and
+    """Choices for one table. ``sort`` is the key of a column, and whether reversed; ``always`` and
     ``never`` are keys of columns that are shown, or not, whatever there is room for."""
 
     sort: tuple[str, bool] | None = None
@@ -28,7 +28,7 @@ class Choices:
     """By the id of the table on the screen: every view has its own."""
 
     def of(self, table: str | None) -> TableChoice:
-        """What was chosen for a table."""
+        """The choices for a table."""
         return self.tables.get(table or "", AS_IT_COMES)
 
     def change(self, table: str | None, **changes: Any) -> None:

@@ -64,7 +64,7 @@ class History:
             series.values.append(nan if value is None else value)
 
     def begin_run(self) -> None:
-        """The engine has started anew: what follows does not go on from what was."""
+        """The engine has restarted: later points don't continue earlier ones."""
         if len(self):
             self._run += 1
             self._run_starts.append(self._dropped + len(self._moments))
@@ -109,7 +109,7 @@ class History:
 
 
 _REBUILT_NS: Final = 90 * WINDOW_NS
-"""What is worked out after a jump: as much as the longest sparkline shows."""
+"""The span that is computed after a jump: as much as the longest sparkline shows."""
 
 
 class Curve:
@@ -162,7 +162,7 @@ class TapeCurve:
         self._working = self._lead_to(number)
 
     def work(self, budget_s: float) -> bool:
-        """Work on what a jump left to do, for so long; whether there is more to see now."""
+        """Continue the work that a jump left, for up to ``budget_s``; return whether more can be drawn."""
         if self._working is None:
             return False
         end = perf_counter() + budget_s
@@ -183,7 +183,7 @@ class TapeCurve:
             if 0 <= tape.time_ns(one) - last_ns < WINDOW_NS // 2:
                 continue
             last_ns = tape.time_ns(one)
-            with suppress(KeyError):  # what can't be read is a gap
+            with suppress(KeyError):  # an unreadable moment is a gap
                 snapshot = Snapshot.of(self._host, tape.moment(one), snapshot)
                 made.add(snapshot, one)
             yield self._curve
@@ -193,7 +193,7 @@ class TapeCurve:
 _THINNED_NS: Final = 200_000_000
 """Of the readings that led to a moment, so much apart are enough."""
 _MARGIN_NS: Final = 10_000_000_000
-"""How far one may go back from a moment without judging again what led to it."""
+"""A step back by less than this judges no stretch again."""
 _KEPT: Final = 32
 """Stretches whose findings are at hand."""
 
@@ -205,9 +205,9 @@ def advised(window: AdviceWindow) -> Advised:
 
 
 class TapeAdvice:
-    """What the advisor found at moments of a tape: the readings that led to one are judged again, in order.
+    """The advisor's findings at moments of a tape: the readings that led to one are judged again, in order.
 
-    Going on from one moment to a later one judges what lies between; going back by a little judges nothing.
+    A step forward judges the readings in between; a short step back judges nothing.
     """
 
     def __init__(self, tape: Tape, thresholds: AdviceThresholds) -> None:
@@ -219,7 +219,7 @@ class TapeAdvice:
         self._found: deque[tuple[int, Advised]] = deque(maxlen=_KEPT)
 
     def at(self, number: int) -> Advised:
-        """What was found at a moment; nothing of one that is not on the tape."""
+        """The findings at a moment; none at one that is not on the tape."""
         with suppress(KeyError):
             leading = lead(self._tape, number, self._span_ns)
             known = self._first <= leading[0] <= self._reached
@@ -245,7 +245,7 @@ class TapeAdvice:
             if one != number and last_ns is not None and 0 <= at_ns - last_ns < _THINNED_NS:
                 continue
             last_ns = at_ns
-            with suppress(KeyError):  # what can't be read is left out
+            with suppress(KeyError):  # unreadable moments are left out
                 judged = window.add(*tape.reading(one))
                 restarted = window.judged is None and self._found[-1][1].judged_ns is not None
                 if judged or restarted:
@@ -264,7 +264,7 @@ class ShortHistory:
         self._seen: OrderedDict[int, dict[str, float | None]] = OrderedDict()
 
     def note(self, of: Hashable, sim_time_ns: int, values: dict[str, float | None]) -> None:
-        """Note what is shown of something now; of another thing, or of a new run, it begins anew."""
+        """Note the present values of a thing; those of another thing replace all."""
         if of != self._of:
             self._of = of
             self._seen.clear()
@@ -273,6 +273,6 @@ class ShortHistory:
             self._seen.popitem(last=False)
 
     def last(self, name: str, count: int, sim_time_ns: int) -> Sequence[float | None]:
-        """The ``count`` seconds up to a moment, oldest first; None where nobody looked."""
+        """The ``count`` seconds up to a moment, oldest first; None where it was not viewed."""
         end = sim_time_ns // SECOND_NS
         return [self._seen.get(at, {}).get(name) for at in range(end - count + 1, end + 1)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 State = Literal[
     "connecting", "empty", "live", "stale", "unreadable", "silent", "offline", "paused", "playing"
 ]
-"""The last two: what is shown is a moment of the past that the viewer chose."""
+"""The last two: the screen shows a moment of the past."""
 
 
 STALE_INTERVALS: Final = 3
@@ -48,7 +48,7 @@ def state_by_age(status: Status | None, age_s: float) -> str:
 
 @dataclass(frozen=True)
 class Liveness:
-    """The state of what is shown, and a sentence for people."""
+    """The state of the shown numbers, and a sentence for people."""
 
     state: State
     words: str
@@ -63,7 +63,7 @@ def liveness(
     heard: float | None = None,
     unreadable: int = 0,
 ) -> Liveness:
-    """What may be believed of a host's numbers.
+    """How current a host's numbers are.
 
     On the clock of ``now``: when its last reading came (``received``), and its newest message of any kind
     (``heard``). ``unreadable`` counts readings that could not be decoded since the last that could.
@@ -90,7 +90,7 @@ def liveness(
 
 
 def liveness_of(link: "Link", view: HostView) -> Liveness:
-    """What may be believed of a host of a link."""
+    """How current the numbers of a host are."""
     return liveness(
         link.connection,
         link.progress,
@@ -111,9 +111,9 @@ class Hosts:
         self._readings: dict[str, tuple[Stats, Stats | None]] = {}
 
     def take(self, shown: Snapshot | None = None) -> list[HostRow]:
-        """Read what is new; a row for each host, in order. ``state`` is one of the screen's.
+        """Take new readings; return a row for each host, in order. ``state`` is one of the screen's.
 
-        ``shown`` is what the screen knows of the host it shows: more than one reading.
+        ``shown`` is the snapshot on the screen, which has more than one reading.
         """
         link = self._link
         for host in self._readings.keys() - set(link.hosts):

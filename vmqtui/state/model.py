@@ -1,4 +1,4 @@
-"""What the screen shows and how: one host's snapshot, its history, the viewer's choices."""
+"""The model of the screen: one host's snapshot, its history, the viewer's choices."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ _WORK_S: Final = 0.02
 
 
 class Model:
-    """Follows one host of a link. ``take`` reads what is new; nothing here draws or waits.
+    """Follows one host of a link. ``take`` reads new messages; nothing here draws or waits.
 
     Live and past moments reach the views in one way, ``_show``. With ``tapes`` a host is not followed but
     played, from the tape of its name.
@@ -111,7 +111,7 @@ class Model:
 
     @property
     def history(self) -> History:
-        """The history of what is shown."""
+        """The history of the shown host."""
         return (self._tape_curve or self._curve).history
 
     def reset_deltas(self) -> None:
@@ -134,11 +134,11 @@ class Model:
 
     @property
     def past(self) -> Where | None:
-        """Where in the past the viewer is, or None: what is shown is now."""
+        """The viewer's place in the past; None: the screen shows the present."""
         return self._playhead.where()
 
     def pause(self) -> bool:
-        """Hold what is shown, or go on; whether there is anything to hold."""
+        """Pause, or resume; return whether there is anything to pause."""
         done = self._playhead.toggle()
         if self._playhead.number is None:
             self._show(self._newest)
@@ -151,7 +151,7 @@ class Model:
         return self._went(self._playhead.step(by))
 
     def skip(self, seconds: float) -> bool:
-        """Show what was so many seconds later (earlier, when negative)."""
+        """Show the moment so many seconds later (earlier, when negative)."""
         return self._went(self._playhead.skip(seconds))
 
     def scrub(self, fraction: float) -> bool:
@@ -163,17 +163,17 @@ class Model:
         return self._playhead.ends()
 
     def go_to(self, time_ns: int) -> bool:
-        """Show what was at a time (Unix time)."""
+        """Show the moment at a Unix time."""
         return self._went(self._playhead.go_to(time_ns))
 
     def change_speed(self, step: int) -> float | None:
-        """Play a recording faster, or slower; at what speed now. None: nothing is played."""
+        """Play a recording faster, or slower; return the new speed. None: nothing is played."""
         speed = self._playhead.change_speed(step)
         self._speed = self._speed if speed is None else speed
         return speed
 
     def tick(self) -> bool:
-        """Play on, where that is what is done; whether there is something else to draw."""
+        """Advance a recording that plays; return whether there is something new to draw."""
         played = self._playhead.tick(self.link.clock())
         if played:
             self._show_past()
@@ -206,7 +206,7 @@ class Model:
             self._tape_curve.follow(snapshot, number)
 
     def liveness(self) -> Liveness:
-        """Whether what is shown is now."""
+        """Whether the shown numbers are current."""
         where = self.past
         if where is not None:
             return Liveness("playing" if where.playing else "paused", "")

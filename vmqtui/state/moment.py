@@ -17,7 +17,7 @@ from vmqtui.numbers import UNKNOWN
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """What was known when a reading came; ``before`` is the reading that rates are taken against."""
+    """The state of a host at a reading; ``before`` is the reading that rates are taken against."""
 
     status: Status | None = None
     config: Config | None = None
@@ -154,7 +154,7 @@ class Playhead:
         return Where(self.playing, self._recorded, self._seen_ns, first, last, self.speed)
 
     def toggle(self) -> bool:
-        """Hold, or go on: with what is now, or with playing. Whether there is anything to hold."""
+        """Pause, or resume the present or the recording; return whether there is anything to pause."""
         numbers = self._tape.numbers()
         if not numbers:
             return False
@@ -254,7 +254,7 @@ FITS: Final = (
 def read_when(text: str, first_ns: int, last_ns: int) -> int:
     """The Unix time in ns that is meant; a time of day without a date is the last such before ``last_ns``.
 
-    Raises ValueError (``FITS`` says what would do), also where it is not between the ends.
+    Raises ValueError (``FITS`` lists what fits), also where it is not between the ends.
     """
     text = text.strip()
     if away := _AWAY.fullmatch(text):
@@ -265,7 +265,7 @@ def read_when(text: str, first_ns: int, last_ns: int) -> int:
         at_ns = _of_day(clock, last_ns)
     else:
         raise ValueError("not a time")
-    # What was typed to the second means all of that second.
+    # A time typed to the second means all of that second.
     if at_ns < first_ns - 1_000_000_000 or at_ns > last_ns + 1_000_000_000:
         raise ValueError(
             f"{'before' if at_ns < first_ns else 'after'} all there is: {ends(first_ns, last_ns)}"

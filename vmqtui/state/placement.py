@@ -28,7 +28,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A queue, the processor that serves it and another one; what is known to speak against it."""
+    """A move of a queue from its processor to another one, and reasons against it."""
 
     queue: QueueView
     source: Side
@@ -61,7 +61,7 @@ def cost_of(queue: QueueView, model: dict[str, Any], remote: bool) -> float | No
 
 
 def _cycles(model: dict[str, Any], key: str) -> float:
-    """A number of the CPU model, which another writer may not tell. Raises ValueError."""
+    """A number of the CPU model, which other writers may not send. Raises ValueError."""
     return check_number(model.get(key), 0, 1e12)
 
 
@@ -75,7 +75,7 @@ def _is_remote(queue: QueueView, cpu: CpuView) -> bool:
 
 
 def loads_of(cpu: CpuView, model: dict[str, Any]) -> dict[Hashable, float | None]:
-    """What share of a processor's cycles each of its queues takes: its part of the measured load."""
+    """By queue: the share of the processor's cycles that it takes, of the measured load."""
     load = cpu.load
     costs = {one.identity: cost_of(one, model, _is_remote(one, cpu)) for one in cpu.queues}
     total = known_sum(costs.values())
@@ -93,7 +93,7 @@ def load_of(queue: QueueView, cpu: CpuView, model: dict[str, Any]) -> float | No
 
 
 def forecast(snapshot: Snapshot, queue: QueueView, target: int) -> Forecast | None:
-    """What moving ``queue`` to ``target`` would do; None when a processor is not known."""
+    """The effect of moving ``queue`` to ``target``; None when a processor is not known."""
     cpus = {cpu.cpu: cpu for cpu in snapshot.cpus}
     if queue.cpu is None or queue.cpu not in cpus or target not in cpus or snapshot.config is None:
         return None
@@ -188,7 +188,7 @@ def _now(side: Side, cpu: CpuView | None, measured: bool) -> Side:
 
 
 def balancer_words(snapshot: Snapshot) -> str:
-    """That it is on, and how many queues it has away from home; "" while it is off or not told of."""
+    """The balancer's state and the number of queues away from home; "" while it is off or not sent."""
     if snapshot.config is None or snapshot.config.balancer.get("mode", "off") == "off":
         return ""
     away = sum(row.home_cpu not in (None, row.cpu) for row in snapshot.queues)

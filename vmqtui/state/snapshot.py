@@ -9,7 +9,7 @@ from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
-from engine.view.host import HostTables
+from engine.view.host_tables import HostTables
 from engine.view.index import ConfigIndex
 from engine.view.rates import known_sum
 from vmqtui.state.moment import Moment
@@ -59,13 +59,13 @@ class Snapshot(HostTables):
 
     @cached_property
     def steady(self) -> "Snapshot":
-        """The same moment with rates over ``STEADY_NS``: what tables are filtered and sorted by."""
+        """The same moment with rates over ``STEADY_NS``, by which tables are filtered and sorted."""
         before = self.steady_before() if self.steady_before is not None else None
         return self if before is None else replace(self, before=before, joined=self.index)
 
     @cached_property
     def advised(self) -> Advised:
-        """What the advisor has to say."""
+        """The advisor's findings."""
         return self.advise()
 
     @cached_property
@@ -80,9 +80,9 @@ class Snapshot(HostTables):
         return tuple(row for row in self.event_rows if row.event.adapter in (None, adapter))
 
     def events_of_queue(self, adapter: str, queue_id: int, gone: bool) -> list[EventRow]:
-        """What happened to a queue, newest first; not to an earlier one of its id.
+        """Events of a queue, newest first; not of an earlier one of its id.
 
-        ``gone``: it has been freed, and that is the last that is told.
+        ``gone``: it has been freed, and that event is its last.
         """
         found: list[EventRow] = []
         for row in self.event_rows:

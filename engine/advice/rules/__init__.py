@@ -25,7 +25,7 @@ _ORDER = {rule: place for place, rule in enumerate(RULES)}
 
 
 def findings(evidence: Evidence, thresholds: AdviceThresholds | None = None) -> list[Finding]:
-    """What every rule finds, worst first; nothing where the reading is of another configuration."""
+    """The findings of every rule, worst first; none where the reading is of another configuration."""
     if not evidence.usable:
         return []
     found = (
@@ -42,7 +42,7 @@ def place(finding: Finding, lost_frames: int) -> tuple[int, int, int, str]:
 
 
 def _complete(finding: Finding, evidence: Evidence) -> Finding:
-    """A finding with what holds of any rule's: when it was seen, what it cost, and what its ids stand for."""
+    """Complete a finding: when it was seen, the frames it lost, and the objects behind its ids."""
     lost_pps = finding.numbers.get("drops_pps")
     at_ns = evidence.stats.sim_time_ns
     known: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def _generation(evidence: Evidence, adapter: object, queue_id: object) -> int | 
 
 
 def _meant(request: Request, evidence: Evidence) -> Request:
-    """The request with what its ids stand for; those of an allocation that comes before are known by then."""
+    """The request with the objects behind its ids; an allocation before it resolves its own."""
     params = request.params
     if "queue_id" not in params or request.queue_from is not None:
         return request

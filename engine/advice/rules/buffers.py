@@ -13,7 +13,7 @@ from engine.scenario.values import MAX_BUFFERS
 from engine.view.rows import QueueView
 
 _GROWTH_OF_DROPPING = 8
-"""Counters tell how many frames were dropped, not how many at once: the fix gives plenty, to be cut later."""
+"""Counters have the dropped frames, not the size of a burst: the fix gives plenty, which can be cut later."""
 
 
 def drops_pps(evidence: Evidence, finding: Finding) -> float | None:

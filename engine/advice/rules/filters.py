@@ -73,7 +73,7 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
 
 
 def _let_in(adapter: AdapterView, pair: PairView, queue_id: int) -> list[Request]:
-    """What sets a filter for a pair on a queue."""
+    """Requests that set a filter for a pair on a queue."""
     base = {"adapter": adapter.name}
     params = {**base, "queue_id": queue_id, "mac": pair.mac, "vlan": pair.vlan}
     filtering = [Request(op="set_adapter", params={**base, "vlan_filtering": True})]

@@ -43,7 +43,7 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         heaviest = max(cpu.queues, key=lambda one: (one.cycles, -one.queue_id))
         adapter = evidence.by_name[heaviest.adapter]
         if heaviest.queue_id == 0 and (cpu.share(heaviest) or 0.0) >= thresholds.busy_load:
-            if not unserved(adapter, thresholds):  # else those VMs are what is said
+            if not unserved(adapter, thresholds):  # else another rule reports those VMs
                 yield _full_of_strays(evidence, adapter, cpu, heaviest)
             continue
         if cpu.id in spread_out:
@@ -60,7 +60,7 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
 
 
 def _half_a_core(evidence: Evidence, cpu: CpuView) -> bool:
-    """Whether it shares a core with a busy one, of which another rule tells."""
+    """Whether it shares a core with a busy one, which another rule reports."""
     sibling = evidence.cpu.get(cpu.id ^ 1)
     return (
         evidence.config.hyperthreading
@@ -174,7 +174,7 @@ def _evened(room: Room, cpu: CpuView, heaviest: QueueView, others: Sequence[CpuV
 
 
 def _full_of_strays(evidence: Evidence, adapter: AdapterView, cpu: CpuView, default: QueueView) -> Finding:
-    """Most of what it does is for the default queue."""
+    """Most of its work is for the default queue."""
     counts = {reason: adapter.reason(reason) or 0.0 for reason in _FRAMES_OF}
     most = max(counts, key=lambda reason: counts[reason])
     return _found(

@@ -27,7 +27,7 @@ from engine.view.rows import QueueView
 
 @dataclass(frozen=True, eq=False)
 class Swing:
-    """The stretch in which a processor was full, and what the balancer would have moved first."""
+    """The stretch in which a processor was full, and the balancer's first move for it."""
 
     then: Evidence
     drops_pps: float
@@ -92,17 +92,17 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
 
 
 def if_on(evidence: Evidence) -> BalancerSpec | None:
-    """What the balancer would go by, where it is off; None where it is on, or there is none."""
+    """The balancer's settings, where it is off; None where it is on, or there is none."""
     told = {key: value for key, value in evidence.config.balancer.items() if key in keys_of(BalancerSpec)}
     try:
         spec = read_balancer(told, BalancerSpec())
     except ScenarioError:
-        return None  # another writer's, which says what can't be
+        return None  # another writer's, with values out of range
     return msgspec.structs.replace(spec, mode="dynamic") if told.get("mode") == "off" else None
 
 
 def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
-    """What the balancer would do at once, on what was seen."""
+    """The moves that the balancer would make at once."""
     seconds, hyperthreading = evidence.span_s, evidence.config.hyperthreading
     processors = [
         ProcessorLoad(
@@ -147,7 +147,7 @@ _LONGEST_REST_MS = 3_600_000
 
 @dataclass(frozen=True)
 class _Remedy:
-    """Why a queue is moved about, and what ends it."""
+    """The cause of a queue's repeated moves, and its fix."""
 
     cause: str
     fix: str
@@ -193,7 +193,7 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
 
 
 def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy:
-    """Whoever moves it should stop."""
+    """Fix the queue to one processor."""
     cool = Room(evidence).coolest(eligible(evidence, adapter))
     target = queue.known.cpu if cool is None else cool
     return _Remedy(
@@ -209,7 +209,7 @@ def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy
 
 
 def _rest(thresholds: AdviceThresholds) -> _Remedy:
-    """The balancer should let it rest for so long that fewer moves fit into the time looked at."""
+    """A longer rest after a move: fewer moves than the threshold then fit into ``churn_s``."""
     least_ms = thresholds.churn_s * 1100 / max(1, thresholds.churn_moves - 1)
     rest_ms = min(_LONGEST_REST_MS, math.ceil(least_ms / 100) * 100)
     return _Remedy(

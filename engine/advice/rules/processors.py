@@ -138,7 +138,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         adapter = evidence.by_name[queue.adapter]
         idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
         if not idle or (evidence.config.hyperthreading and _sibling_serves(evidence, queue)):
-            continue  # with half a core nothing is said of the queue
+            continue  # half a core: the queue may be small
         vm = queue.vm
         requests = _split(adapter, queue, Room(evidence).coolest(idle))
         yield Finding(

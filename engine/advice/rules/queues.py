@@ -1,4 +1,4 @@
-"""Rules on who has a queue, and in what state it is."""
+"""Rules on VMs with and without queues, and on the states of queues."""
 
 from collections.abc import Iterator
 
@@ -157,7 +157,7 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
                 continue
             since_ns = evidence.trace.uncompleted_since.get((adapter.name, queue.queue_id, queue.generation))
             waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
-            # What the start left so, at 0, nobody is about to complete.
+            # A queue that the scenario's start left so, at 0, waits for no request that is under way.
             if since_ns and waited_s is not None and waited_s < thresholds.uncompleted_s:
                 continue
             wanted, left = queue.known.buffers, adapter.buffers_left or 0

@@ -106,11 +106,11 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
         )
 
 
-# --- what there is --------------------------------------------------------------------------------
+# --- teams and sets --------------------------------------------------------------------------------
 
 
 def _teams(evidence: Evidence, mode: str) -> Iterator[Team]:
-    """Teams of a mode, whose queues are all on processors that are told of."""
+    """Teams of a mode, with all queues on processors that the configuration has."""
     for team in evidence.teams:
         if team.mode == mode and all(one.planned_cpu in evidence.cpu for one in _queues(team)):
             yield team
@@ -134,7 +134,7 @@ def _of_vms(member: AdapterView) -> list[QueueView]:
 
 
 def _sets(team: Team) -> Sets:
-    """By member that has queues: the processors they were given. What the balancer does is not the plan."""
+    """By member that has queues: the processors they were given; the balancer's moves don't count."""
     sets = {one.adapter: frozenset(queue.planned_cpu for queue in _of_vms(one)) for one in team.members}
     return {name: cpus for name, cpus in sets.items() if cpus}
 

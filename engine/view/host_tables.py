@@ -231,5 +231,5 @@ class HostTables:
 
     @cached_property
     def near_misses(self) -> tuple[NearMissView, ...]:
-        """The pairs of those that only their VLAN keeps from a filter or a port, with what they missed."""
+        """The pairs of those that only their VLAN keeps from a filter or a port, with that filter or port."""
         return tuple(NearMissView(pair, near) for pair in self.top for near in pair.near)
