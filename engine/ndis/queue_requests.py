@@ -67,17 +67,7 @@ def complete_allocation(
 
     The answer has an entry for each of ``queue_ids``, in order; an id is refused where it is repeated.
     """
-    refused: dict[int, NdisError] = {}  # by place in the batch
-    batch: dict[int, Queue] = {}
-    seen: set[int] = set()
-    for place, queue_id in enumerate(queue_ids):
-        try:
-            if queue_id in seen:
-                raise invalid(f"queue_ids: {show(queue_id)} is in the batch twice")
-            seen.add(queue_id)
-            batch[place] = adapter.find_for(queue_id, Event.COMPLETE, driver)
-        except NdisError as error:
-            refused[place] = error
+    batch, refused = _find_batch(adapter, driver, queue_ids)
     left = adapter.budget.left(adapter.total_of(observe))
     shares = share_out([queue.suggested_buffers for queue in batch.values()], left)
     effects: list[Effect] = []
@@ -118,6 +108,24 @@ def complete_allocation(
         indications=indications,
         changed=completed > 0,
     )
+
+
+def _find_batch(
+    adapter: Adapter, driver: str, queue_ids: Sequence[int]
+) -> tuple[dict[int, Queue], dict[int, NdisError]]:
+    """The queues of a batch that can be completed, and the errors of the others, by place in the batch."""
+    batch: dict[int, Queue] = {}
+    refused: dict[int, NdisError] = {}
+    seen: set[int] = set()
+    for place, queue_id in enumerate(queue_ids):
+        try:
+            if queue_id in seen:
+                raise invalid(f"queue_ids: {show(queue_id)} is in the batch twice")
+            seen.add(queue_id)
+            batch[place] = adapter.find_for(queue_id, Event.COMPLETE, driver)
+        except NdisError as error:
+            refused[place] = error
+    return batch, refused
 
 
 def set_queue_parameters(
