@@ -1,7 +1,7 @@
 """Logs: one record a line, as JSON or text, bounded in size and rate, without secrets.
 
 A record is an event's name and fields: ``note(_log, WARNING, "broker_lost", url=url)``. A program calls
-``write_to_stderr``, ``write_to_file`` or ``write_beside``; a library's user who calls none gets nothing.
+``write_to_stderr``, ``write_to_file`` or ``write_beside``; without one of them nothing is written.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ import platformdirs
 Form = Literal["json", "text"]
 
 DIRECTORY_VARIABLE: Final = "VMQTUI_LOG_DIR"
-"""Names another directory."""
+"""Environment variable that names another directory for logs."""
 
 FILE_BYTES: Final = 1 << 20
 OLDER_FILES: Final = 3
-"""Of each process: it keeps so many full files beside the one it writes."""
+"""Full files that a process keeps beside the one it writes."""
 
 PROCESSES_KEPT: Final = 8
-"""Of processes that have ended, so many keep their files."""
+"""Ended processes whose files are kept."""
 
 RECORDS_A_SECOND: Final = 20
-"""Of one event; what comes beyond that is counted."""
+"""Records of one event; further ones are counted."""
 
 _TEXT_LIMIT: Final = 4096
 _TRACE_LIMIT: Final = 16_384
@@ -49,12 +49,12 @@ def note(log: logging.Logger, level: int, event: str, /, **fields: Any) -> None:
 
 
 def without_passwords(text: str) -> str:
-    """A text in which every URL has lost its password."""
+    """The text, with the password of every URL removed."""
     return _PASSWORD.sub(r"\1:***@", text)
 
 
 def log_directory() -> Path:
-    """Where logs are, whether or not there are any."""
+    """The directory for logs, which may not exist."""
     named = os.environ.get(DIRECTORY_VARIABLE)
     return Path(named) if named else platformdirs.user_log_path("vmqtui", appauthor=False)
 
@@ -65,7 +65,7 @@ def write_to_stderr(form: Form) -> None:
 
 
 def write_to_file(path: Path, form: Form) -> None:
-    """Log to a file from now on, rotated, only its user's. Raises ``OSError``."""
+    """Log to a file from now on; rotated, readable by its user only. Raises ``OSError``."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -76,13 +76,13 @@ def write_to_file(path: Path, form: Form) -> None:
 
 
 def write_beside(role: str, form: Form) -> Path | None:
-    """Log to a file of this process's own in the log directory; None where that can't be written.
+    """Log to a file of this process in the log directory; None if it can't be written.
 
-    Files of processes that ended longest ago are removed.
+    Removes the oldest files of ended processes.
     """
     path = log_directory() / f"{role}-{os.getpid()}.log"
     try:
-        forget_old()
+        remove_old()
         write_to_file(path, form)
     except OSError:
         return None
@@ -90,7 +90,7 @@ def write_beside(role: str, form: Form) -> Path | None:
 
 
 def log_files() -> list[Path]:
-    """The files in the log directory that processes of ours wrote, the newest first."""
+    """The log files in the log directory, the newest first."""
     found: list[tuple[float, Path]] = []
     with contextlib.suppress(OSError):
         for path in log_directory().iterdir():
@@ -100,8 +100,8 @@ def log_files() -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def forget_old() -> None:
-    """Remove the files of processes that ended, but of the last ones."""
+def remove_old() -> None:
+    """Remove the files of ended processes, except for the last ``PROCESSES_KEPT``."""
     import psutil
 
     kept: set[str] = set()
@@ -117,7 +117,7 @@ def forget_old() -> None:
 
 def _install(handler: logging.Handler, form: Form) -> None:
     handler.setFormatter(JsonForm() if form == "json" else TextForm())
-    handler.addFilter(Flood())
+    handler.addFilter(FloodFilter())
     for room in _ROOMS:
         logger = logging.getLogger(room)
         for other in logger.handlers[:]:
@@ -129,8 +129,8 @@ def _install(handler: logging.Handler, form: Form) -> None:
     logging.raiseExceptions = False  # a full disk must not write to the screen
 
 
-class Flood(logging.Filter):
-    """Lets so many records of an event through in a second; the next one then says how many were left out."""
+class FloodFilter(logging.Filter):
+    """Lets ``RECORDS_A_SECOND`` records of an event pass; a later record then has the number left out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class Flood(logging.Filter):
 
 
 def facts_of(record: logging.LogRecord) -> dict[str, Any]:
-    """A record as names and values, safe to write: no password, no control character, nothing endless."""
+    """A record as names and values that are safe to write: no password, no control character, bounded."""
     facts: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
@@ -206,9 +206,9 @@ def _quoted(value: Any) -> str:
 
 
 class Relay(logging.Handler):
-    """Hands records to another process as lines of JSON, without ever making the caller wait.
+    """Sends records to another process as lines of JSON, without blocking the caller.
 
-    Lines that the other doesn't take in time are left out, counted.
+    Lines that the other process doesn't read in time are dropped and counted.
     """
 
     def __init__(self, descriptor: int, waiting_limit: int = 256) -> None:
@@ -245,7 +245,7 @@ class Relay(logging.Handler):
 
 
 def relayed(log: logging.Logger, line: bytes) -> None:
-    """Log in the room ``log`` what a child's ``Relay`` sent; what is no such line is passed over."""
+    """Log a record that a child's ``Relay`` sent, with the logger ``log``; any other line is ignored."""
     try:
         facts = dict(json.loads(line))
         level = logging.getLevelNamesMapping()[str(facts.pop("level")).upper()]

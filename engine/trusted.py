@@ -1,13 +1,12 @@
-"""Files that this program trusts: only this user and root can have written them.
+"""Trusted files: those that only this user and root can have written.
 
-Machine code, credentials and lists of accounts are read from such files only. A file is trusted when it and
-every directory on its path belong to this user or to root, and no other user can write to them; in a sticky
-directory (``/tmp``) others can make files and not replace those of this user. Group write permission counts
-as the user's own where the group is the user's private one (same name, no other member), as Debian and Fedora
-set it up.
+Machine code, credentials and accounts are read from such files only. A file is trusted if it and every
+directory on its path belong to this user or root, and no other user can write to them; in a sticky directory
+(``/tmp``) other users can add files but not replace those of this user. Group write permission is allowed if
+the group is the user's private one (same name, no other member), as Debian and Fedora set it up.
 
-Not checked: access control lists beyond what the mode bits show of them, and on Windows anything: there a
-profile directory gives other users no access by default.
+Not checked: access control lists, beyond the mode bits; and nothing on Windows, where other users have no
+access to a profile directory by default.
 """
 
 import errno
@@ -29,9 +28,9 @@ class UntrustedError(PermissionError):
 
 
 def trusted_path(path: Path) -> Path:
-    """The path without symbolic links, which no other user can change or replace.
+    """The path without symbolic links, checked that no other user can change or replace it.
 
-    Raises ``UntrustedError``, and OSError where there is no such path.
+    Raises ``UntrustedError``, and OSError if there is no such path.
     """
     real = _stable_path(path)
     _check(real, real.lstat())
@@ -39,9 +38,9 @@ def trusted_path(path: Path) -> Path:
 
 
 def make_trusted(directory: Path) -> Path:
-    """Make a directory for this user alone, and those above it that are missing; its path without links.
+    """Make a directory for this user only, with missing parents; return its path without links.
 
-    Nothing is made where another user could replace it. Raises ``UntrustedError``, and OSError.
+    Nothing is made if another user could replace it. Raises ``UntrustedError``, and OSError.
     """
     _stable_path(next(above for above in (directory, *directory.absolute().parents) if above.exists()))
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,9 +67,9 @@ def _stable_path(path: Path) -> Path:
 
 
 def open_trusted(path: Path) -> BinaryIO:
-    """Open a trusted file to read it. What is opened is what was checked; a pipe of this user is trusted too.
+    """Open a trusted file for reading; the very file that was checked. A pipe of this user is trusted too.
 
-    Raises ``UntrustedError``, and OSError where it can't be opened.
+    Raises ``UntrustedError``, and OSError if it can't be opened.
     """
     file = path.open("rb")
     try:
@@ -87,7 +86,7 @@ def open_trusted(path: Path) -> BinaryIO:
 
 
 def check_private(path: Path, file: BinaryIO) -> None:
-    """See that no other user can read an open file. Raises ``UntrustedError``."""
+    """Check that no other user can read an open file. Raises ``UntrustedError``."""
     if sys.platform != "win32" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
         raise UntrustedError(path, f"can be read by other users (chmod 600 {path})")
 

@@ -111,7 +111,7 @@ def test_files_of_processes_that_ended_long_ago_go(tmp_path: Path) -> None:
     for kept in (ours, directory / "notes.txt"):
         kept.touch()
         os.utime(kept, (1, 1))
-    logs.forget_old()
+    logs.remove_old()
     left = {file.name for file in directory.iterdir()}
     newest = {f"engine-{pid}.log" for pid in range(first + 30 - logs.PROCESSES_KEPT, first + 30)}
     assert left == newest | {f"{name}.1" for name in newest} | {"notes.txt", ours.name}
@@ -128,7 +128,7 @@ def test_a_field_whose_name_is_no_name_is_left_out(lines: Lines) -> None:
 
 
 def test_a_flood_of_one_event_is_cut_and_counted() -> None:
-    flood = logs.Flood()
+    flood = logs.FloodFilter()
 
     def passes(event: str, at: float) -> logging.LogRecord | None:
         record = logging.LogRecord("engine.test", logging.INFO, "", 0, event, None, None)

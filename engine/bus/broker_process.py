@@ -28,7 +28,7 @@ from engine.bus.access_rules import Principal, Role
 from engine.bus.accounts import ENGINE, USERS, AccessSettings, Account, BrokerSettings, fits, hashed
 from engine.bus.errors import BadTls
 from engine.bus.tls import server_context
-from engine.logs import Flood, Relay
+from engine.logs import FloodFilter, Relay
 from engine.mqtt import packets
 from engine.mqtt.access import Grant
 from engine.mqtt.listener import Listener
@@ -170,7 +170,7 @@ def main() -> None:
     resume_when_orphaned()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=BrokerSettings)
     relay = Relay(sys.stdout.fileno())
-    relay.addFilter(Flood())
+    relay.addFilter(FloodFilter())
     logging.basicConfig(level=logging.INFO, handlers=[relay])
     asyncio.run(_serve(settings))
 

@@ -1,4 +1,8 @@
-"""A comparison: the runs that a few scenarios, settings and one traffic make, and all that came of them."""
+"""A comparison: plans, combined with settings to vary, as runs on the same traffic; and their results.
+
+A setting (``--sweep adapter.queue.buffers=64,256``) is an axis; axes are combined. An axis names a key as an
+error message does (``adapter[0].queue[3].buffers``); an array of tables without a number means each of them.
+"""
 
 import copy
 import itertools
@@ -31,13 +35,13 @@ _PART: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[([0-9]{1,6})\])?")
 
 
 class SweepError(Exception):
-    """Something that can't be varied so; a sentence for status 2."""
+    """An invalid setting to vary; a sentence for exit status 2."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A key, as the tables it is in (with a number, of an array) and at last its name; and the values it is
-    to have in turn, with the words they were typed in."""
+    """A key, as the names of its tables (with a number, for one of an array) and its own name; and its values
+    in turn, each with its text as typed."""
 
     name: str
     parts: tuple[tuple[str, int | None], ...]
@@ -62,7 +66,7 @@ def axis(text: str) -> Axis:
 
 
 def combinations(axes: Sequence[Axis]) -> list[list[tuple[Axis, str, Any]]]:
-    """Every way to take one value of each axis, the last axis varying fastest. Raises SweepError."""
+    """All combinations of one value of each axis, the last axis varying fastest. Raises SweepError."""
     count = 1
     for one in axes:
         count *= len(one.values)
@@ -77,7 +81,7 @@ def combinations(axes: Sequence[Axis]) -> list[list[tuple[Axis, str, Any]]]:
 def varied(document: Mapping[str, Any], chosen: Sequence[tuple[Axis, str, Any]]) -> dict[str, Any]:
     """A copy of a scenario's tables with the values that were chosen. Raises SweepError."""
     changed = copy.deepcopy(dict(document))
-    changed.setdefault("adapter", [{}])  # as a scenario has it that says nothing of any
+    changed.setdefault("adapter", [{}])  # the default of a scenario without adapters
     for one, _, value in chosen:
         tables = _tables(changed, one)
         if not tables:
@@ -88,7 +92,7 @@ def varied(document: Mapping[str, Any], chosen: Sequence[tuple[Axis, str, Any]])
 
 
 def _tables(document: dict[str, Any], one: Axis) -> list[dict[str, Any]]:
-    """Every table that an axis changes a key of; those that may be left out are made."""
+    """Every table in which an axis changes a key; missing optional tables are added."""
     row: type[msgspec.Struct] = Scenario
     level: list[dict[str, Any]] = [document]
     *outer, (last, last_number) = one.parts
@@ -141,7 +145,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs and what came of each, in order. ``jobs`` says in words where they ran."""
+    """Runs and their results, in order. ``where`` describes in words where they ran."""
 
     runs: Sequence[Run]
     results: Sequence[Result]
@@ -150,7 +154,7 @@ class Comparison:
 
     @property
     def traffic(self) -> str:
-        """What went through each, in words."""
+        """The traffic of each run, in words."""
         first = self.runs[0]
         return first.capture.name if first.capture is not None else "the plans' own traffic"
 
@@ -160,13 +164,13 @@ class Comparison:
 
     @property
     def winners(self) -> dict[str, list[int]]:
-        """Which runs are best at each measure; none where all are alike, or nobody can win."""
+        """The best runs by measure; none if all are alike, or the measure has no best."""
         delivered = self.values("delivered")
         return {measure.key: best(measure, self.values(measure.key), delivered) for measure in MEASURES}
 
     @property
     def caveats(self) -> Caveats:
-        """What the runs did not cover of the capture."""
+        """Parts of the capture that the runs did not cover."""
         broken = next((result.broken for result in self.results if result.broken is not None), None)
         return Caveats(broken, max(result.skipped_frames for result in self.results))
 
@@ -204,8 +208,8 @@ def runs_of(
 ) -> list[Run]:
     """Every plan with every combination of settings, plan by plan.
 
-    Without a capture each plan is fed by its own traffic, and one that has none by the first's that has.
-    Raises ScenarioError, SweepError.
+    Without a capture each plan is fed by its own traffic; a plan without traffic by that of the first plan
+    that has any. Raises ScenarioError, SweepError.
     """
     ways = combinations(axes)
     if (count := len(plans) * len(ways)) > MAX_RUNS:
@@ -232,7 +236,7 @@ def runs_of(
 
 
 def _fed(runs: list[Run]) -> list[Run]:
-    """The same, each with traffic of its own."""
+    """The runs, with traffic for those that have none."""
 
     def has(scenario: Scenario) -> bool:
         return scenario.traffic is not None and bool(scenario.traffic.mix)
@@ -260,7 +264,7 @@ def _fed(runs: list[Run]) -> list[Run]:
 def compare(
     runs: Sequence[Run], carry_out: Callable[[Sequence[Run]], list[Result]], where: str
 ) -> Comparison:
-    """Have runs carried out, and keep how long that took."""
+    """Carry out runs and measure the time they take."""
     began = time.monotonic()
     results = carry_out(runs)
     return Comparison(runs, results, time.monotonic() - began, where)

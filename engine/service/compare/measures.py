@@ -1,6 +1,6 @@
-"""What plans are compared by: every measure in one registry, computed from one run's counters.
+"""The measures that plans are compared by: one registry, computed from the counters of a run.
 
-Tables, reports, plots and the reference page read it. A value of None is unknown: nothing was there to
+Tables, reports, plots and the reference page read it. A value of None is unknown: there was nothing to
 measure.
 """
 
@@ -33,15 +33,15 @@ class Observed:
         return list(self.ended.stats.adapters.values())
 
     def port(self, counter: str) -> int:
-        """A counter of the ports together."""
+        """A counter, summed over the ports."""
         return sum(one.port[counter] for one in self.adapters)
 
     def queues(self, counter: str) -> int:
-        """A counter of all queues together, those freed meanwhile too."""
+        """A counter, summed over all queues, including queues that were freed."""
         return sum(sum(one.queues[counter]) + one.freed[counter] for one in self.adapters)
 
     def default_queues(self, counter: str) -> int:
-        """A counter of the default queues together."""
+        """A counter, summed over the default queues."""
         return sum(one.queues[counter][0] for one in self.adapters)
 
     def busy(self) -> list[int]:
@@ -97,7 +97,7 @@ def share(part: float, whole: float) -> float | None:
 
 
 def max_over_mean(values: Sequence[float]) -> float | None:
-    """How far the most is above the mean; 1 where all are the same, unknown where all are 0."""
+    """The largest value over the mean; 1 if all are equal, unknown if all are 0."""
     return share(max(values, default=0) * len(values), sum(values))
 
 

@@ -1,7 +1,8 @@
-"""Runs in processes side by side, so many at a time; each run in a process of its own.
+"""Carries out runs, each in a process of its own: several at a time here, or on a Dask cluster.
 
-A run starts worker processes itself, one a simulated processor, so what runs at a time is bounded by
-``jobs``, not by them.
+A run starts a worker process for each simulated processor, so ``jobs`` bounds the runs at a time, not the
+processes. On a cluster each run is a task with the same result; the capture is sent along, so workers need
+only this version of vmqtui. Dask is optional (the extra ``cluster``).
 """
 
 import hashlib
@@ -40,7 +41,7 @@ _FAREWELL_S: Final = 10.0
 
 
 class RunFailedError(Exception):
-    """A run did not come to its end; a sentence. ``unusable``: its scenario, capture or memory is why."""
+    """A run failed; a sentence. ``unusable``: because of its scenario, its capture or memory."""
 
     def __init__(self, sentence: str, *, unusable: bool) -> None:
         super().__init__(sentence)
@@ -49,7 +50,7 @@ class RunFailedError(Exception):
 
 @dataclass
 class Progress:
-    """How far a comparison is: runs done, and the shares of those under way by label."""
+    """Progress of a comparison: runs done, and by label the share done of the current ones."""
 
     done: int
     total: int
@@ -67,8 +68,8 @@ def run_here(
 ) -> list[Result]:
     """Carry out runs, at most ``jobs`` at a time; results in their order.
 
-    A run that finds too little memory beside others is tried again when it is alone. Raises RunFailedError at
-    the first that fails; the others are ended then.
+    A run that has too little memory beside others is run again alone. Raises RunFailedError at the first
+    failure; the other runs are ended then.
     """
     waiting = deque(range(len(runs)))
     again: deque[int] = deque()  # for want of memory
@@ -125,7 +126,7 @@ def _start(run: Run, number: int, started: dict[Connection, _Started]) -> None:
 
 
 def _hear(pipe: Connection, one: _Started) -> Answer | float:
-    """A share of the way, or what came of the run."""
+    """The next message of a run: its progress (a share), or its result or failure."""
     try:
         words = pipe.recv_bytes()
     except (EOFError, OSError):
@@ -147,7 +148,7 @@ def _end(pipe: Connection, started: dict[Connection, _Started]) -> None:
 
 
 def _end_all(started: dict[Connection, _Started]) -> None:
-    """Ask those under way to give up, so that they take down their workers and memory, and wait for that."""
+    """Interrupt the current runs, so that they remove their workers and memory, and wait for them."""
     for one in started.values():
         if one.process.pid is not None and one.process.is_alive():
             if sys.platform == "win32":
@@ -159,18 +160,19 @@ def _end_all(started: dict[Connection, _Started]) -> None:
 
 
 def main(run: bytes, pipe: Connection) -> None:
-    """The process of a run: says how far it is, and at last what came of it."""
+    """The process of a run: sends its progress, then its result or failure."""
     end_with_parent()
     let_fork_server_end()
     try:
         _hear_one_interrupt()
         pipe.send_bytes(answer(run, lambda words: pipe.send_bytes(words)))
     except (KeyboardInterrupt, BrokenPipeError):
-        sys.exit(1)  # whoever waited for it has gone, or wants no more of it
+        sys.exit(1)  # the parent has ended or cancelled the run
 
 
 def _hear_one_interrupt() -> None:
-    """A Ctrl-C, from the terminal or passed on, ends the run; a second one leaves it to clean up in peace."""
+    """Let the first SIGINT, from the terminal or the parent, end the run; ignore later ones during
+    cleanup."""
 
     def give_up(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -192,7 +194,7 @@ def run_on(
 ) -> list[Result]:
     """Carry out runs on the cluster whose scheduler is at ``url``; results in their order.
 
-    Raises RunFailedError, also where there is no Dask, nobody answers, or workers have another version.
+    Raises RunFailedError, also without Dask or a scheduler, or if workers have another version.
     """
     try:
         from distributed import Client, as_completed
@@ -200,7 +202,7 @@ def run_on(
         raise RunFailedError(
             "--dask: distributed is not installed (pip install 'vmqtui[cluster]' fits)", unusable=True
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said by us, once
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are reported once, by the caller
     captures = _captures(runs)
     so_far = Progress(0, len(runs), {})
     results: dict[int, Result] = {}
@@ -249,7 +251,7 @@ def _captures(runs: Sequence[Run]) -> dict[CaptureFile | None, bytes]:
 def _result(future: Any, run: Run) -> Result:
     try:
         said = decode_answer(future.result())
-    except Exception as error:  # whatever a worker raised, or became of it
+    except Exception as error:  # an error of a worker, of any kind, or its death
         raise RunFailedError(f"{run.label}: on a worker: {_first_line(error)}", unusable=False) from None
     if isinstance(said, Failure):
         raise RunFailedError(f"{run.label}: {said.sentence}", unusable=said.kind in ("unusable", "memory"))
@@ -262,7 +264,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _carry_out(order: bytes, capture: bytes | None) -> bytes:
-    """A worker's task: the run in a process of its own, since a worker's processes may have no children."""
+    """A worker's task: a run in a subprocess, as Dask's daemonic workers may have no child processes."""
     with own_directory() as directory:
         if capture is not None:
             path = directory / hashlib.sha256(capture).hexdigest()[:16]

@@ -1,7 +1,8 @@
-"""One run of a comparison: what is asked, and what came of it, small enough to send anywhere.
+"""One run of a comparison: its order and its result, as plain data (MessagePack).
 
-Both are plain data (MessagePack): a run may be carried out in this process, in one beside it, or on a machine
-of a cluster, and the answer is the same.
+A run may be carried out in this process, in another one or on a machine of a cluster, with the same result.
+As a program (``python -m engine.service.compare.runs``) it reads an order from standard input and writes the
+result to standard output.
 """
 
 import sys
@@ -24,16 +25,16 @@ from engine.workers.pool import WorkerDiedError
 
 _LOWEST_QUEUES: Final = 5
 _MOVES_TOLD: Final = 100
-"""Most moves by the balancer that the result of a run lists; it counts the others."""
+"""Moves by the balancer that a result lists; the others are counted."""
 
 Progress = Callable[[float], None]
-"""Told how far a run is, from 0 to 1; often."""
+"""Called often with the share of a run that is done, from 0 to 1."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A scenario to run, by a capture (fed to ``adapter``), or by its own traffic for ``seconds``.
+    """A scenario to run, fed with a capture (on ``adapter``) or with its own traffic for ``seconds``.
 
-    ``name`` and ``settings`` (key path and value, as typed) tell it from the others.
+    ``name`` and ``settings`` (key path and value, as typed) identify it.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> list[str]:
-        """Its settings, keys without the tables they are in where that tells them apart."""
+        """Its settings; keys without the names of their tables, if they are unique then."""
         names = [key.rpartition(".")[2] for key in self.settings]
         told_apart = len(set(names)) == len(names)
         keys = names if told_apart else list(self.settings)
@@ -80,8 +81,8 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a run. ``values`` by measure, None for unknown; ``cpus`` the share of its cycles that each
-    processor was busy; ``latency`` frames by bucket of ``engine.kernels.latency``; ``lowest`` the queues
+    """The result of a run. ``values`` by measure, None for unknown; ``cpus`` the share of its cycles that
+    each processor was busy; ``latency`` frames by bucket of ``engine.kernels.latency``; ``lowest`` the queues
     whose buffers came nearest to running out; ``moves`` the first ones that the balancer made, None where it
     was off. ``broken`` says where a capture is, if it is; ``skipped_frames`` were of interfaces that are not
     Ethernet."""
@@ -98,9 +99,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
-    """Do a run, here and now.
+    """Carry out a run in this process.
 
-    Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
+    Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for an impossible scenario.
     """
     began = time.monotonic()
     caveats = Caveats()
@@ -138,7 +139,7 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
 
 
 def _moves(ended: FinishedRun) -> list[Moved] | None:
-    """The first moves, with what the queues are called."""
+    """The first moves, with the names of the queues."""
     if ended.moves is None:
         return None
     called = {
@@ -163,7 +164,7 @@ _TELL_EVERY_S: Final = 0.2
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """A run that did not come to its end: why, as a kind and a sentence."""
+    """Why a run failed, as a kind and a sentence."""
 
     kind: Literal["unusable", "memory", "failed", "died"]
     sentence: str
@@ -188,12 +189,12 @@ _encode = msgspec.msgpack.encode
 
 
 def encode_run(run: Run) -> bytes:
-    """A run, with the version that is to carry it out."""
+    """Encode a run, with this version, which its worker must have."""
     return _encode(_Order(__version__, run))
 
 
 def with_capture(order: bytes, path: str) -> bytes:
-    """The same order, where the capture lies elsewhere."""
+    """The same order with another path of the capture."""
     read = msgspec.msgpack.decode(order, type=_Order)
     assert read.run.capture is not None
     run = msgspec.structs.replace(read.run, capture=CaptureFile(path, read.run.capture.name))
@@ -201,7 +202,7 @@ def with_capture(order: bytes, path: str) -> bytes:
 
 
 def decode_answer(words: bytes) -> Answer | float:
-    """What ``answer`` returned, or told meanwhile: a share of the way."""
+    """Decode a message of ``answer``: a result, a failure, or progress as a share."""
     said: _Done | _Share | Failure = msgspec.msgpack.decode(words, type=_Done | _Share | Failure)
     match said:
         case _Done():
@@ -213,7 +214,8 @@ def decode_answer(words: bytes) -> Answer | float:
 
 
 def answer(order: bytes, tell: Callable[[bytes], None] = lambda words: None) -> bytes:
-    """Carry out a run and encode what came of it; ``tell`` is told now and then how far it is."""
+    """Carry out an order; return the encoded result. ``tell`` is called with encoded progress now and
+    then."""
     try:
         read = msgspec.msgpack.decode(order, type=_Order)
     except (msgspec.MsgspecError, ValueError) as error:
