@@ -45,12 +45,14 @@ class VmqApp(App[None]):
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
     TITLE = "vmqtui"
     ENABLE_COMMAND_PALETTE = True
+    # A class variable here, of an instance in Textual.
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
         (0, "-tiny"),
         (LEAST_SIZE[0], "-narrow"),
         (100, "-wide"),
         (160, "-xwide"),
     ]
+    # A class variable here, of an instance in Textual.
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
         (0, "-flat"),
         (LEAST_SIZE[1], "-short"),
@@ -78,6 +80,7 @@ class VmqApp(App[None]):
         theme = theme or self.preferences.theme
         self._keymap_of_actions = Keymap(self.preferences.keymap)
         keys_of = {action.id: action.keys for action in self._keymap_of_actions.actions}
+        # A class variable in Textual, which reads it from the instance.
         self.COMMAND_PALETTE_BINDING = keys_of["command_palette"][0]  # type: ignore[misc]
         self._themes, self._problems = load_themes(themes)
         self._problems += notes

@@ -39,6 +39,7 @@ class Controls(Screen[None]):
         raise NotImplementedError
 
     def _tell(self, words: str, severity: str = "information") -> None:
+        # A severity of Textual.
         self.app.notify(printable(words), severity=severity, markup=False, timeout=5)  # type: ignore[arg-type]
 
     def _queue(self) -> QueueView | None:

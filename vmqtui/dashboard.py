@@ -211,7 +211,7 @@ class Dashboard(ViewActions):
 
     def action_next_theme(self) -> None:
         """Change the colours."""
-        self.app.action_next_theme()  # type: ignore[attr-defined]
+        self.app.action_next_theme()  # type: ignore[attr-defined]  # only VmqApp shows this screen
 
     def action_choose_adapter(self) -> None:
         """Show one adapter, or all."""

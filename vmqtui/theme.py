@@ -188,6 +188,7 @@ def _make(name: str, title: str, dark: bool, colours: dict[str, str], roles: dic
     return LoadedTheme(
         name,
         title,
+        # Colours and no other fields.
         Theme(name=name, dark=dark, variables=variables, **colours),  # type: ignore[arg-type]
         roles,
     )

@@ -108,7 +108,10 @@ def read_threshold(threshold: Threshold, value: object) -> float:
     """A value for it. Raises ValueError; its text says which values fit."""
     kind = "integer" if threshold.whole else "number"
     value = int(value) if threshold.whole and isinstance(value, float) and value.is_integer() else value
-    good = isinstance(value, int if threshold.whole else (int, float)) and not isinstance(value, bool)
-    if not good or not threshold.low <= value <= threshold.high:  # type: ignore[operator]
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int if threshold.whole else (int, float))
+        or not threshold.low <= value <= threshold.high
+    ):
         raise ValueError(f"{value!r} is not what fits ({kind} {threshold.low:g}..{threshold.high:g})")
-    return value  # type: ignore[return-value]
+    return value

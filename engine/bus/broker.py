@@ -122,6 +122,7 @@ class EmbeddedBroker:
             process = self._process = self._spawn(errors)
             self._send_settings(process)
             # A thread, since the selector loop that aiomqtt needs on Windows has no subprocesses.
+            # Popen was asked for this pipe.
             reading = asyncio.create_task(asyncio.to_thread(process.stdout.readline))  # type: ignore[union-attr]
             try:
                 line = await asyncio.wait_for(asyncio.shield(reading), self._deadline_seconds)
@@ -205,8 +206,9 @@ class EmbeddedBroker:
         """Send the settings by the pipe: other users can read a command line."""
         settings = BrokerSettings(self._addresses, self._access_settings)
         with contextlib.suppress(OSError):  # it has ended already, and what it printed says why
+            # Popen was asked for this pipe.
             process.stdin.write(msgspec.json.encode(settings) + b"\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]  # Popen was asked for this pipe
 
     def _spawn(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "engine.bus.broker_process"]

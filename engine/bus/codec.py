@@ -51,7 +51,7 @@ _UNDECODABLE = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
 class BadRequest(BadMessage):
     """A request that can be answered but not carried out; ``fingerprint`` stands for its op and params."""
 
-    def __init__(self, id: str, fingerprint: bytes, message: str) -> None:  # noqa: A002
+    def __init__(self, id: str, fingerprint: bytes, message: str) -> None:
         super().__init__(message)
         self.id = id
         self.fingerprint = fingerprint

@@ -139,7 +139,7 @@ class EngineBus:
             requests_refused=self.refused_requests,
         )
 
-    async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:  # noqa: ASYNC109
+    async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:
         """Go online: publish the status and ``config``, accept requests.
 
         Raises ``HostTaken`` if an engine of this name answers ``ping`` within ``probe_seconds`` (0: no probe,
@@ -158,7 +158,7 @@ class EngineBus:
                 raise NotConnected(self.why) from None
             raise
 
-    async def stop(self, last_stats: Stats | None = None, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109
+    async def stop(self, last_stats: Stats | None = None, *, timeout: float = 2.0) -> None:
         """Answer requests in progress, publish the last stats and "offline", disconnect; in ``timeout`` s.
 
         Requests that are not started after half of that time are refused, and so are later ones.
@@ -316,7 +316,7 @@ class EngineBus:
 
         task.add_done_callback(done)
 
-    def _refuse(self, client: str, id: str, why: str, ndis_status: str) -> None:  # noqa: A002
+    def _refuse(self, client: str, id: str, why: str, ndis_status: str) -> None:
         """Refuse a request; a repeated one gets the same answer."""
         self.refused_requests += 1
         note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
@@ -331,7 +331,7 @@ class EngineBus:
         if not self._stopping and (status is None or status.state == "offline"):
             self._offer_status()
 
-    def _is_new(self, client: str, id: str, fingerprint: bytes) -> bool:  # noqa: A002
+    def _is_new(self, client: str, id: str, fingerprint: bytes) -> bool:
         """Whether a request is new; a repeated one is answered again, unless it is in progress."""
         known = self._answers.begin(client, id, fingerprint)
         if isinstance(known, bytes):
@@ -358,5 +358,5 @@ class EngineBus:
         self._connection.publish(topics.response(self.host, client), payload, first=first)
 
 
-def _error(id: str, ndis_status: str, message: str) -> Response:  # noqa: A002
+def _error(id: str, ndis_status: str, message: str) -> Response:
     return Response(id=id, status="error", ndis_status=ndis_status, message=message)

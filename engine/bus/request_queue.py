@@ -42,7 +42,7 @@ class AnswerCache:
     def begin(
         self,
         client: str,
-        id: str,  # noqa: A002
+        id: str,
         fingerprint: bytes,
     ) -> Literal["new", "in progress", "mismatch"] | bytes:
         """Record a request; return the recorded answer if it was answered before.
@@ -61,7 +61,7 @@ class AnswerCache:
             return "mismatch"
         return "in progress" if entry.answer is None else zlib.decompress(entry.answer)
 
-    def finish(self, client: str, id: str, answer: bytes) -> None:  # noqa: A002
+    def finish(self, client: str, id: str, answer: bytes) -> None:
         """Record the answer to a request that has begun."""
         entry = self._clients.get(client, OrderedDict()).get(id)
         if entry is not None:
@@ -83,7 +83,7 @@ class AnswerCache:
 
     def _forget_oldest(self, entries: OrderedDict[str, _Entry]) -> bool:
         """Remove the oldest answer; return whether there was one."""
-        for id, entry in entries.items():  # noqa: A001
+        for id, entry in entries.items():
             if entry.answer is not None:
                 del entries[id]
                 self._total_bytes -= entry.size_bytes()

@@ -136,7 +136,7 @@ class Watcher:
     ) -> None:
         await self._connection.stop()
 
-    async def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:  # noqa: ASYNC109
+    async def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
         """Wait up to ``timeout`` s until ``predicate()`` holds, tried after every change; whether it does."""
         changed = asyncio.Event()
         self._waiting.add(changed)
@@ -157,8 +157,8 @@ class Watcher:
         op: str,
         params: dict[str, Any] | None = None,
         *,
-        timeout: float = 5.0,  # noqa: ASYNC109
-        id: str | None = None,  # noqa: A002
+        timeout: float = 5.0,
+        id: str | None = None,
     ) -> Response:
         """Ask an engine and wait for its answer; it is carried out once at most.
 
@@ -167,7 +167,7 @@ class Watcher:
         s and it was not sent, ``RequestTimeout`` when there is no answer, ``BadMessage`` for a request above
         1 MiB.
         """
-        id = secrets.token_hex(16) if id is None else id  # noqa: A001
+        id = secrets.token_hex(16) if id is None else id
         payload = codec.encode(Request(id=id, op=op, params=params or {}))
         if len(payload) > codec.REQUEST_LIMIT_BYTES:
             raise BadMessage(f"a request of {len(payload)} bytes (at most {codec.REQUEST_LIMIT_BYTES})")

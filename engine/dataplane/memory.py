@@ -117,7 +117,9 @@ class Block:
         try:
             self._memory.close()
         except BufferError:  # a view still lives in a traceback or a frame: the mapping ends with it
+            # Private: nothing public leaves the mapping to its views.
             self._memory._buf = None  # type: ignore[attr-defined]
+            # Private: nothing public leaves the mapping to its views.
             self._memory._mmap = None  # type: ignore[attr-defined]
         if self._made:
             _track(self._memory)

@@ -63,7 +63,7 @@ not_kept: OSError | None = None
 """Why the last kernel that was compiled here could not be kept."""
 
 
-class _KernelCache(_NullCache):  # type: ignore[misc]
+class _KernelCache(_NullCache):  # type: ignore[misc]  # numba has no types
     """Where Numba looks for a compiled function before it compiles, and puts it afterwards."""
 
     def __init__(self, directory: Path, function: Any) -> None:

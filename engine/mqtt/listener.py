@@ -62,6 +62,7 @@ class Listener:
         """Wait until clients have received everything sent to them, for up to ``_FLUSH_S``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
+                # Nothing signals that an outbox is idle.
                 while not all(session.outbox.idle for session in self.router.sessions.values()):  # noqa: ASYNC110
                     await asyncio.sleep(_PAUSE_S)
 

@@ -28,11 +28,11 @@ _LEVEL = 4
 _LENGTHS = {PUBACK: 2, PINGREQ: 0, DISCONNECT: 0}
 
 
-class BadPacket(Exception):  # noqa: N818
+class BadPacket(Exception):  # noqa: N818 - named for what arrived, as the protocol has it
     """Bytes that break the protocol, or a bound: the connection ends without an answer."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):  # noqa: N818 - named for what happened to the client
     """A CONNECT that is answered with a CONNACK of ``code`` and the end of the connection."""
 
     def __init__(self, code: int, why: str) -> None:

@@ -79,6 +79,7 @@ class WorkerPool:
 
     def _start(self, cpu: int) -> tuple[BaseProcess, Connection]:
         ours, theirs = self._context.Pipe()
+        # Typeshed leaves it out of BaseContext.
         process = self._context.Process(  # type: ignore[attr-defined]
             target=shard.main,
             args=(shard.Place(cpu, self._block, self._sizes), theirs),

@@ -81,6 +81,7 @@ def _counted(
         default_queue=reasons,
         default_queue_top=TopPairs(
             mac=[one[0] for one in pairs],
+            # The VLANs of pairs are numbers or "untagged".
             vlan=[one[1] for one in pairs],  # type: ignore[misc]
             reason=[one[2] for one in pairs],
             frames=[one[3] for one in pairs],

@@ -28,7 +28,7 @@ def free_port() -> int:
         return port
 
 
-async def eventually(holds: Callable[[], bool], timeout: float = 60.0) -> bool:  # noqa: ASYNC109
+async def eventually(holds: Callable[[], bool], timeout: float = 60.0) -> bool:
     """Whether ``holds()`` becomes true within ``timeout`` s."""
     deadline = time.monotonic() + timeout
     while not holds():

@@ -55,7 +55,7 @@ async def test_an_insecure_broker_lets_everyone_in_and_still_tells_them_apart() 
         async with connecting(broker.url, "anyone") as client:
             await client.subscribe(topics.status("lab"))
             codes = await client.subscribe([(topics.response("lab", "another"), 1)])
-            assert [code.value for code in codes] == [0x80]  # type: ignore[union-attr]
+            assert [code.value for code in codes] == [0x80]  # type: ignore[union-attr]  # None fails the test
         packet = connect_packet(broker.engine_client.encode())
         assert await refusal(broker, packet) == OTHERS_ID
         assert await refusal(broker, with_will("vmq/v1/lab/status")) == NOT_ALLOWED
@@ -111,6 +111,7 @@ async def test_a_viewer_has_no_will_at_all(embedded: EmbeddedBroker) -> None:
 async def test_the_right_credential_excuses_nothing(
     embedded: EmbeddedBroker, changes: dict[str, object], answer: bytes
 ) -> None:
+    # Options of any of its types.
     assert await refusal(embedded, connect_packet(url=embedded.url, **changes)) == answer  # type: ignore[arg-type]
 
 
@@ -183,14 +184,18 @@ async def test_an_operator_clears_what_a_host_left_and_publishes_nothing_else_fo
             pass
         for user, left in (("viewer", {gone, host}), ("operator", {host})):
             async with Watcher(broker.url_of(user), gone) as watcher:
+                # Mypy infers no lambda with defaults.
                 assert await watcher.wait_for(lambda watcher=watcher: gone in watcher.hosts, 60)  # type: ignore[misc]
                 watcher._connection.publish(topics.status(gone), b"junk", retain=True)
                 for name in (gone, host):
                     watcher.clear(name)
             async with Watcher(broker.url_of("viewer")) as reader:
+                # Mypy infers no lambda with defaults.
                 assert await reader.wait_for(lambda reader=reader: host in reader.hosts, 60)  # type: ignore[misc]
                 view = reader.hosts[host]
+                # Mypy infers no lambda with defaults.
                 assert await reader.wait_for(lambda view=view: view.online and view.config is not None, 60)  # type: ignore[misc]
+                # Mypy infers no lambda with defaults.
                 assert await reader.wait_for(lambda reader=reader, left=left: reader.hosts.keys() == left, 60)  # type: ignore[misc]
                 assert reader.undecodable == 0
         await own.stop()
@@ -231,7 +236,7 @@ async def test_nobody_reads_anothers_answers_or_requests(
             f"vmq/v1/{host}/request/#",
         ):
             codes = await spy.subscribe([(topic, 1)])
-            assert [code.value for code in codes] == [0x80]  # type: ignore[union-attr]
+            assert [code.value for code in codes] == [0x80]  # type: ignore[union-attr]  # None fails the test
         await spy.subscribe("#", 1)
         assert (await watcher.request(host, "ping")).status == "ok"
         bus.publish_stats(make_stats(1))

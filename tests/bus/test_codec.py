@@ -145,7 +145,7 @@ def test_any_map_is_a_request_or_an_error(request_map: dict[str, Any]) -> None:
 def test_any_bytes_are_a_message_or_an_error(payload: bytes) -> None:
     for kind in (Status, Stats, Event, Response):
         with contextlib.suppress(BadMessage):
-            codec.decode(kind, payload)  # type: ignore[type-var]
+            codec.decode(kind, payload)  # type: ignore[type-var]  # a message of any kind
     with contextlib.suppress(BadMessage):
         codec.fingerprint(codec.decode_request(payload))
 

@@ -68,7 +68,7 @@ class Reader:
         topic = f"vmq/v1/{self.host}/request/{self.client_id}"
         self._client.publish(topic, payload, 1, retain).wait_for_publish(5)
 
-    def ask(self, id: str, op: str, params: dict[str, Any] | None = None) -> None:  # noqa: A002
+    def ask(self, id: str, op: str, params: dict[str, Any] | None = None) -> None:
         self.ask_raw(msgpack.packb({"id": id, "op": op, "params": params or {}}))
 
 

@@ -170,6 +170,7 @@ async def test_an_operator_waits_for_an_engine_that_is_behind_with_its_requests_
     async with listening(guests()) as (_, url):
         operator = BrokerUrl(url.host, url.port, user="operator", password="operator")
         async with raw(url) as engine, raw(operator, "many") as many, raw(operator, "one") as one:
+            # Options of any of its types.
             await engine.say(connect_packet(b"slow", url=url, **will))  # type: ignore[arg-type]
             await engine.say(subscribe_packet([b"vmq/v1/slow/request/+"], qos=1))
             async with asyncio.timeout(60):
@@ -208,6 +209,7 @@ async def test_what_is_not_acknowledged_piles_up_to_a_bound(monkeypatch: pytest.
     monkeypatch.setattr(outbox, "UNREAD_LIMIT_BYTES", 4000)
     keeper = {"flags": 0b00001110, "tail": text(b"vmq/v1/kept/status") + text(b"gone")}
     async with listening(guests()) as (listener, url), raw(url) as engine:
+        # Options of any of its types.
         await engine.say(connect_packet(b"keeper", url=url, **keeper))  # type: ignore[arg-type]
         kept = packets.publish(b"vmq/v1/kept/config", b"kept", retain=True, packet_id=1)
         await engine.say(kept)

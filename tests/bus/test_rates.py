@@ -73,7 +73,7 @@ class Bus(EngineBus):
     def __init__(self, stand_in: EngineStandIn, rates: RequestRateLimit | None = None) -> None:
         super().__init__(NOWHERE, "hv01", stand_in, on_bad_request=stand_in.note_bad, rates=rates)
 
-    def receive(self, id: str, op: str = "ping", client: str = "c") -> None:  # noqa: A002
+    def receive(self, id: str, op: str = "ping", client: str = "c") -> None:
         self.receive_raw(msgpack.packb({"id": id, "op": op}), client)
 
     def receive_raw(self, payload: bytes, client: str = "c") -> None:
@@ -156,7 +156,7 @@ async def test_more_bytes_than_can_be_at_work_are_refused_in_a_sentence(
     monkeypatch.setattr(engine_bus, "IN_PROGRESS_LIMIT_BYTES", 100)
     bus = Bus(stand_in)
     stand_in.hold.clear()
-    for id in ("a" * 60, "b" * 60, "c"):  # noqa: A001
+    for id in ("a" * 60, "b" * 60, "c"):
         bus.receive(id)
     stand_in.hold.set()
     answers = {one["id"][0]: one for one in await bus.answers()}
@@ -243,6 +243,7 @@ async def test_a_flood_that_cannot_be_decoded_makes_no_more_events_than_can_be_s
     stand_in: EngineStandIn,
 ) -> None:
     bus = Bus(stand_in)
+    # A stand-in.
     bus._on_bad_request = lambda client, reason: bus._connection.publish("event", b"\x80") and None  # type: ignore[assignment]
     for _ in range(REQUESTS_AT_ONCE):
         bus.receive_raw(b"\xc1")

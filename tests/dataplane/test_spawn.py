@@ -88,6 +88,7 @@ def test_the_ends_of_more_workers_than_windows_waits_for_at_once_are_noticed(
     monkeypatch.setattr(pool, "wait", wait_on_windows)
     pipes = [os.pipe() for _ in range(200)]
     many = object.__new__(WorkerPool)
+    # A stand-in has what is waited for.
     many._processes = [SimpleNamespace(sentinel=ours) for ours, _ in pipes]  # type: ignore[misc]
     try:
         assert many.dead() == []

@@ -47,7 +47,7 @@ class Ledger:
     carried_out: int = 0
     """Checked and found to be there once."""
 
-    async def ask(self, watcher: Watcher, *, timeout: float = PATIENCE_S) -> None:  # noqa: ASYNC109
+    async def ask(self, watcher: Watcher, *, timeout: float = PATIENCE_S) -> None:
         """Ask for a queue, repeating until there is an answer or the time is over."""
         id_ = f"request-{next(_numbers)}"
         params = {"name": id_, "vm": id_, "cpu": 0, "buffers": 1}

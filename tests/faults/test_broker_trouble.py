@@ -87,6 +87,7 @@ async def test_what_a_stalled_connection_held_up_is_carried_out_once(
     of_engine = bus_of(lab.engine)
     monkeypatch.setattr(of_engine, "_publish_timeout_seconds", 0.2)
     for proxy in (lab.of_engine, lab.of_reader):
+        # Each parameter is one of the directions.
         proxy.stall(direction)  # type: ignore[arg-type]
         asking = asyncio.create_task(ask_many(lab))
         await asyncio.sleep(0.3)
@@ -98,7 +99,7 @@ async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_th
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "QUEUE_LIMIT", 64)
-    before = lab.engine._bus.counters  # type: ignore[union-attr]
+    before = lab.engine._bus.counters  # type: ignore[union-attr]  # the engine runs, so it has a bus
     await lab.of_engine.refuse()
     assert await eventually(lambda: bus_of(lab.engine).state == "lost")
     ask, queue = lab.engine.request, {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
@@ -122,6 +123,7 @@ async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_th
 async def test_a_slow_link_is_slow_and_nothing_else(lab: Lab) -> None:
     for proxy in (lab.of_engine, lab.of_reader):
         proxy.latency_s, proxy.bytes_per_second = 0.005, 100_000
+    # The engine runs, so it has a bus.
     before = lab.engine._bus.counters.connections  # type: ignore[union-attr]
     try:
         await ask_many(lab)
@@ -129,6 +131,7 @@ async def test_a_slow_link_is_slow_and_nothing_else(lab: Lab) -> None:
     finally:
         for proxy in (lab.of_engine, lab.of_reader):
             proxy.latency_s, proxy.bytes_per_second = 0.0, None
+    # The engine runs, so it has a bus.
     assert lab.engine._bus.counters.connections == before  # type: ignore[union-attr]
 
 

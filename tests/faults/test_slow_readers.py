@@ -54,6 +54,7 @@ async def test_readers_that_do_not_read_cost_the_engine_and_other_readers_nothin
             before, replaced = process.memory_info().rss, bus.counters.readings_replaced
             for number in range(READINGS):
                 bus._connection.offer(topic, payload)
+                # Mypy infers no lambda with defaults.
                 assert await watcher.wait_for(lambda number=number: view.stats_received > number, 60)  # type: ignore[misc]
             assert (await watcher.request(host, "ping")).status == "ok"
             assert bus.counters.readings_replaced == replaced

@@ -146,7 +146,7 @@ def _packets(data: bytes) -> None:
         for at in range(0, len(data), 1000):
             other.wire.blocked = at % 3 == 1
             client.channel.data_received(data[at : at + 1000])
-            while client.channel._turn is not None:  # noqa: ASYNC110
+            while client.channel._turn is not None:  # noqa: ASYNC110 - nothing signals it
                 await asyncio.sleep(0)
             for one in other.messages():
                 if one.qos:

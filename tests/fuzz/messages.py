@@ -102,7 +102,7 @@ def _configuration(data: bytes) -> None:
 def _small_messages(data: bytes) -> None:
     for kind in (Status, Event, Response):
         try:
-            decoded = codec.decode(kind, data)  # type: ignore[type-var]
+            decoded = codec.decode(kind, data)  # type: ignore[type-var]  # a message of any kind
         except BadMessage:
             continue
         if isinstance(decoded, Status):
@@ -117,7 +117,7 @@ def _few_queues() -> Scenario:
     return loads(f'[host]\ncpus = 2\n[[adapter]]\nname = "nic0"\n{queue}', "lab.toml")
 
 
-def _answer(outcome: Outcome, id: str) -> bytes:  # noqa: A002
+def _answer(outcome: Outcome, id: str) -> bytes:
     return codec.encode(
         Response(
             id=id,

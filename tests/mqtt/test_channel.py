@@ -51,7 +51,7 @@ def opened(limit_bytes: int = 1000, silence_s: float = 60.0) -> tuple[Channel, W
 
 async def turns(channel: Channel) -> None:
     """Until it has nothing more to do."""
-    while channel._turn is not None:  # noqa: ASYNC110
+    while channel._turn is not None:  # noqa: ASYNC110 - nothing signals it
         await asyncio.sleep(0)
 
 

@@ -14,7 +14,7 @@ PING = b"\xc0\0"
 
 async def settled(client: Client) -> None:
     """Until a client's packets are received, as far as they are."""
-    while client.channel._turn is not None:  # noqa: ASYNC110
+    while client.channel._turn is not None:  # noqa: ASYNC110 - nothing signals it
         await asyncio.sleep(0)
 
 

@@ -173,7 +173,7 @@ class Client:
             packets.parse(first, body) for first, body in self.wire.take() if first >> 4 == packets.PUBLISH
         ]
         assert all(isinstance(one, packets.Publish) for one in found)
-        return found  # type: ignore[return-value]
+        return found  # type: ignore[return-value]  # all() above says so
 
     def leave(self) -> None:
         self._router.leave(self.session)

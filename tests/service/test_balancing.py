@@ -25,7 +25,7 @@ def scenario(mode: str, **settings: Any) -> Scenario:
     text = '[host]\nname = "lab"\ncpus = 4\n[cpu]\nclock_ghz = 0.1\nmoderation_us = 20\n[[adapter]]\n'
     for mac in MACS:
         text += f'[[adapter.queue]]\ncpu = 1\nbuffers = 64\n[[adapter.queue.filter]]\nmac = "{mac}"\n'
-    balancer = BalancerSpec(mode=mode, **settings)  # type: ignore[arg-type]
+    balancer = BalancerSpec(mode=mode, **settings)  # type: ignore[arg-type]  # options of any of its types
     return msgspec.structs.replace(loads(text, "test"), balancer=balancer)
 
 

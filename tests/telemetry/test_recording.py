@@ -36,6 +36,7 @@ GENEROUS = 1 << 30
 
 def record(path: Path, readings: int = 40, **options: object) -> Recorder:
     """A recording of hv01: its status, configuration and events, and some readings."""
+    # Options of any of its types.
     with Recorder(path, **{"limit_bytes": GENEROUS, **options}) as recorder:  # type: ignore[arg-type]
         recorder.message("hv01", "status", encode(ONLINE))
         recorder.message("hv01", "config", encode(make_config(FEW)))

@@ -22,6 +22,7 @@ class Reading:
     """A source read as a live engine does: for as much simulated time as wall time has passed."""
 
     def __init__(self, interface: str, **options: object) -> None:
+        # Options of any of its types.
         self.source = InterfaceSource(interface, adapter=2, link_gbps=10.0, **options)  # type: ignore[arg-type]
         self.frames: list[bytes] = []
         self.arrivals: list[int] = []

@@ -69,7 +69,7 @@ async def refresh_ms(count: int, refreshes: int) -> dict[str, float]:
             view.stats, view.received_monotonic = stats, link.now
             app.model.take()
             at.append(process_time())
-            app.screen.view.draw()  # type: ignore[attr-defined]
+            app.screen.view.draw()  # type: ignore[attr-defined]  # an attribute of the class that is there
             at.append(process_time())
             for y in range(table.size.height):
                 table.render_line(y)
@@ -169,6 +169,7 @@ async def _keys(terminal: Terminal, presses: int) -> list[float]:
         wanted = terminal.mark + step
         began = monotonic()
         terminal.press(key)
+        # Mypy infers no lambda with defaults.
         await terminal.until(lambda wanted=wanted: terminal.mark == wanted)  # type: ignore[misc]
         delays.append(monotonic() - began)
     return delays

@@ -237,7 +237,7 @@ class Dashboards:
             async with app.run_test(size=self.random.choice(((80, 24), (120, 40)))) as pilot:
                 play(link, 1, 2)
                 for leaves in (app, app.screen_stack[0]):
-                    leaves.action_quit = _stays  # type: ignore[method-assign,union-attr]
+                    leaves.action_quit = _stays  # type: ignore[method-assign,union-attr]  # a stand-in
                 for burst, settles in islice(self.bursts, number):
                     self.last.append(burst)
                     self.pressed += 1

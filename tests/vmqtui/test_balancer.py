@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from engine.telemetry.config import Config
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
@@ -33,8 +34,8 @@ ON = msgspec.structs.replace(
     ],
     ids=["not told", "off", "on", "away"],
 )
-def test_what_is_said_of_it(config: object, words: str) -> None:
-    assert balancer_words(Snapshot("hv01", None, config, make_stats(8))) == words  # type: ignore[arg-type]
+def test_what_is_said_of_it(config: Config, words: str) -> None:
+    assert balancer_words(Snapshot("hv01", None, config, make_stats(8))) == words
 
 
 async def test_the_matrix_marks_the_home_of_a_queue_that_is_away(dashboard: Running) -> None:

@@ -21,6 +21,7 @@ def snapshot(now: int = 8, before: int = 4, **changes: object) -> Snapshot:
     stats = make_stats(now)
     if changes:
         adapter = stats.adapters["nic0"]
+        # These readings have pairs.
         pairs = msgspec.structs.replace(adapter.default_queue_top, **changes)  # type: ignore[type-var]
         adapter = msgspec.structs.replace(adapter, default_queue_top=pairs)
         stats = msgspec.structs.replace(stats, adapters={"nic0": adapter})

@@ -55,7 +55,7 @@ async def test_a_host_whose_engine_comes_and_goes_is_asked_one_thing_at_a_time(d
             finally:
                 asked.discard(task)
 
-        link.catch_up = catch_up  # type: ignore[method-assign]
+        link.catch_up = catch_up  # type: ignore[method-assign]  # a stand-in
         for number in range(20):
             link.publish("hv01", status=announced(number + 2.0))
             await settled(pilot, app)

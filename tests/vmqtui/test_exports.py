@@ -26,6 +26,7 @@ async def test_csv_has_the_rows_order_and_columns_of_the_screen(dashboard: Runni
     wanted = Preferences(exports=str(tmp_path), columns={"queues-table": TableColumns(hide=("mac", "share"))})
     async with dashboard(preferences=wanted) as (app, pilot, _):
         app.model.choices.change("queues-table", sort=("pps", True), filter="vm:web")
+        # An attribute of the class that is there.
         app.screen.action_view("queues")  # type: ignore[attr-defined]
         await pilot.press("w")
         (path,) = written(tmp_path)

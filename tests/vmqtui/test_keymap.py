@@ -150,6 +150,7 @@ async def test_every_action_has_a_key_or_a_place_in_the_palette_and_help(
     found: set[str] = set()
     async with dashboard(preferences=preferences, read_only=read_only, size=(80, 24)) as (app, pilot, _):
         for view in TITLES:
+            # An attribute of the class that is there.
             app.screen.action_view(view)  # type: ignore[attr-defined]
             await pilot.pause()
             titles = {command.title for command in app.get_system_commands(app.screen)}

@@ -69,6 +69,7 @@ async def test_what_is_typed_is_asked_about_once_it_rests(dashboard: Running) ->
         await pilot.press("2", "down", "e")
         await opened(pilot, app)
         for buffers in ("7", "77", "777"):
+            # An attribute of the class that is there.
             app.screen.query_one("#field-buffers").value = buffers  # type: ignore[attr-defined]
         await until(pilot, app, "set_queue_parameters is done")
         assert [params["buffers"] for _, params in link.wondered] == [777]
@@ -113,7 +114,7 @@ async def test_preview_that_does_not_come_is_said(dashboard: Running) -> None:
         def late(op: str, params: object) -> object:
             raise TimeoutError
 
-        link.foresee = late  # type: ignore[assignment]
+        link.foresee = late  # type: ignore[assignment]  # a stand-in
         await pilot.press("2", "down", "m", "end")
         await until(pilot, app, "no preview: no answer from hv01")
 

@@ -169,7 +169,7 @@ async def test_queue_is_moved_by_two_keys_and_before_and_after_are_shown(dashboa
     async with dashboard() as (app, pilot, link):
         await pilot.press("5", "right", "right", "right", "right", "right")
         assert matrix(app).queue is not None
-        assert matrix(app).queue.label == "sql-01"  # type: ignore[union-attr]
+        assert matrix(app).queue.label == "sql-01"  # type: ignore[union-attr]  # None fails the test
         assert matrix(app).target is None
         await pilot.press("down")
         text = screen_text(app)
@@ -187,7 +187,7 @@ async def test_queue_is_moved_by_two_keys_and_before_and_after_are_shown(dashboa
         await pilot.pause()
         assert "✓ sql-01 moved 0:2 → 0:3" in screen_text(app)
         assert "measuring" in screen_text(app)
-        assert matrix(app).queue.label == "sql-01"  # type: ignore[union-attr]
+        assert matrix(app).queue.label == "sql-01"  # type: ignore[union-attr]  # None fails the test
         play(link, 22, 26)
         app.draw_now()
         await pilot.pause()
@@ -252,7 +252,7 @@ async def test_going_to_another_queue_leaves_a_proposal(dashboard: Running) -> N
         assert matrix(app).target == 1
         await pilot.press("right")
         assert matrix(app).target is None
-        assert matrix(app).queue.label == "sql-02"  # type: ignore[union-attr]
+        assert matrix(app).queue.label == "sql-02"  # type: ignore[union-attr]  # None fails the test
 
 
 async def test_read_only_matrix_offers_no_move(dashboard: Running) -> None:
@@ -316,4 +316,4 @@ async def test_thousand_queues_scroll_with_the_cursor(dashboard: Running) -> Non
             await pilot.press("right")
         assert matrix(app)._column in matrix(app)._seen()
         assert matrix(app).row is not None
-        assert matrix(app).queue.cpu == matrix(app).row.cpu  # type: ignore[union-attr]
+        assert matrix(app).queue.cpu == matrix(app).row.cpu  # type: ignore[union-attr]  # None fails the test

@@ -107,6 +107,7 @@ async def test_enter_opens_the_page_and_escape_leaves_it(dashboard: Running, vie
         assert "Rates over time" in text
         assert "fewest free" in text
         assert "00:15:5d:00:00:01" in text
+        # An attribute of the class that is there.
         before = app.screen.view.view_id  # type: ignore[attr-defined]
         assert before == "queue"
         await pilot.press("escape")

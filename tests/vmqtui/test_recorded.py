@@ -227,6 +227,7 @@ async def test_a_recording_on_the_screen(
     link = StillLink(Recording(path))
     note = "hv01.vmqrec was cut after byte 9; it plays up to there"
     options = {"tapes": link.tape, "read_only": True, "notes": [note]}
+    # Options of any of its types.
     async with running(link, size=size, **options) as (app, pilot, _):  # type: ignore[arg-type]
         assert told == [note]
         await pilot.press("space", "greater_than_sign", "greater_than_sign")
@@ -244,6 +245,7 @@ async def test_a_recording_on_the_screen(
 
 async def test_a_time_is_typed_and_what_is_none_is_said(path: Path) -> None:
     link = StillLink(Recording(path))
+    # A link of the scripted kind is expected; this one plays a recording.
     async with running(link, tapes=link.tape, read_only=True) as (app, pilot, _):  # type: ignore[arg-type]
         await pilot.press("space", "at", *"noon", "enter")
         assert "not a time" in screen_text(app)

@@ -34,7 +34,7 @@ class Answering:
         op: str,
         params: dict[str, Any],
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
     ) -> Response:
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -43,7 +43,7 @@ class Answering:
 
 async def ask(answer: Response | Exception, op: str = "free_queue", **params: Any) -> None:
     link = BusLink()
-    link._watcher = Answering(answer)  # type: ignore[assignment]
+    link._watcher = Answering(answer)  # type: ignore[assignment]  # a stand-in
     await link.request("hv01", op, params)
 
 

@@ -278,7 +278,7 @@ async def test_cursor_stays_on_its_row_when_the_order_changes(dashboard: Running
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "down", "down", "down")
         table = app.screen.query_one("#queues-table", LiveTable)
-        pinned = table.row.identity  # type: ignore[union-attr]
+        pinned = table.row.identity  # type: ignore[union-attr]  # None fails the test
         app.model.choices.change("queues-table", sort=("pps", True))
         app.draw_now()
         await pilot.pause()
@@ -417,7 +417,7 @@ async def test_hidden_views_do_not_draw(dashboard: Running, monkeypatch: pytest.
 
     def spy(self: LiveTable, *args: object, **options: object) -> object:
         shown.append(self.id)
-        return real(self, *args, **options)  # type: ignore[arg-type]
+        return real(self, *args, **options)  # type: ignore[arg-type]  # options of any of its types
 
     monkeypatch.setattr(LiveTable, "show", spy)
     async with dashboard() as (app, pilot, _):

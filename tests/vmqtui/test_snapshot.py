@@ -23,9 +23,9 @@ from vmqtui.state.snapshot import Snapshot
 def snapshot(first: int = 4, second: int = 8, **shape: object) -> Snapshot:
     return Snapshot(
         "hv01",
-        config=make_config(**shape),  # type: ignore[arg-type]
-        stats=make_stats(second, **shape),  # type: ignore[arg-type]
-        before=make_stats(first, **shape),  # type: ignore[arg-type]
+        config=make_config(**shape),  # type: ignore[arg-type]  # options of any of its types
+        stats=make_stats(second, **shape),  # type: ignore[arg-type]  # options of any of its types
+        before=make_stats(first, **shape),  # type: ignore[arg-type]  # options of any of its types
     )
 
 
@@ -45,6 +45,7 @@ def test_two_adapters_with_the_same_queue_ids_stay_apart() -> None:
     both = snapshot(adapters=("nic0", "nic1"))
     assert len(both.queues) == 26
     assert len({row.identity for row in both.queues}) == 26
+    # The identity of a queue is a tuple.
     assert {row.identity[0] for row in both.rows("queues", "nic1")} == {"nic1"}  # type: ignore[index]
     assert len(both.cpus[2].queues) == 6
 
@@ -165,6 +166,7 @@ ONLINE = Status(state="online", interval_ns=SECOND // 4)
 def test_liveness(
     connection: str, status: Status | None, received: float | None, now: float, state: str
 ) -> None:
+    # Each parameter is one of the states of a connection.
     assert liveness(connection, "", status, received, now).state == state  # type: ignore[arg-type]
 
 

@@ -167,6 +167,7 @@ async def test_arrows_move_in_the_text_of_the_mix(dashboard: Running) -> None:
         await pilot.press("down", "down")
         assert app.focused is not None
         assert app.focused.id == "field-traffic"
+        # An attribute of the class that is there.
         assert app.focused.cursor_location[0] == 2  # type: ignore[attr-defined]
 
 

@@ -109,6 +109,7 @@ async def test_every_control_over_a_real_engine(vmq_engine: StartEngine) -> None
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: bool((row := queue(app, "app-01")) and row.name == "shop"))
+            # What is waited for may be None until it is there.
             await seen(pilot, lambda: (row := queue(app, "app-01")) and row.count("total_buffers") == 300)  # type: ignore[arg-type,return-value]
 
             await pilot.press("f")

@@ -148,6 +148,7 @@ async def test_without_descriptors_it_waits_in_silence_and_goes_on(
         async def scarce(listener: object) -> object:
             if next(failures, None) is not None:
                 raise OSError(24, "Too many open files")
+            # A stand-in passes what it is given.
             return await accept(listener)  # type: ignore[arg-type]
 
         monkeypatch.setattr(event_loop, "sock_accept", scarce)

@@ -1,6 +1,7 @@
 """How commands attach to engines: a reader of the broker, the host a command is about, and its readings."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vmqtui.cli.failures import failed, unusable
@@ -77,8 +78,11 @@ async def _all_retained(watcher: "Watcher") -> None:
     """Wait until no further host becomes known: what is retained comes at once, one after another."""
     more = True
     while more:
-        count = len(watcher.hosts)
-        more = await watcher.wait_for(lambda count=count: len(watcher.hosts) > count, _QUIET_S)  # type: ignore[misc]
+        more = await watcher.wait_for(partial(_more_hosts, watcher, len(watcher.hosts)), _QUIET_S)
+
+
+def _more_hosts(watcher: "Watcher", count: int) -> bool:
+    return len(watcher.hosts) > count
 
 
 class Readings:

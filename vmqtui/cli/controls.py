@@ -97,6 +97,7 @@ def asks(
 
         own = signature(make, eval_str=True)
         asking = Parameter("asking", Parameter.KEYWORD_ONLY, annotation=Asking)
+        # Typer reads it; typeshed has no such attribute.
         command.__signature__ = own.replace(  # type: ignore[attr-defined]
             parameters=[*own.parameters.values(), asking]
         )

@@ -71,7 +71,7 @@ def grouped(command: Command) -> Callable[..., Any]:
         return command(**given)
 
     read.__name__, read.__doc__ = command.__name__, command.__doc__
-    read.__signature__ = Signature([*shown, *last])  # type: ignore[attr-defined]
+    read.__signature__ = Signature([*shown, *last])  # type: ignore[attr-defined]  # typer reads it
     return read
 
 

@@ -116,13 +116,14 @@ class Rows:
             queues = index.by_generation if index else {}
             for row in _of_columns((), adapter.queues, ("id", "generation", *_QUEUE)):
                 number, generation, *counts = row
+                # A cell of a column of ids.
                 queue = queues.get((number, generation))  # type: ignore[arg-type]
                 known = (queue.name, queue.vm, queue.cpu, queue.state) if queue else (None,) * 4
                 yield (*begin, number, generation, *known, *counts)
         else:
             filters = index.filters if index else {}
             for number, count in _of_columns((), adapter.filters, ("id", "matched_frames")):
-                one = filters.get(number)  # type: ignore[arg-type]
+                one = filters.get(number)  # type: ignore[arg-type]  # a cell of a column of ids
                 vlan = None if one is None or one.vlan is None else str(one.vlan)
                 yield (*begin, number, *((one.queue_id, one.mac) if one else (None, None)), vlan, count)
 

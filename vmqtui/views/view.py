@@ -17,7 +17,7 @@ W = TypeVar("W")
 def titled(widget: W, title: str) -> W:
     """A panel with its title in the border."""
     set_title(widget, title)
-    widget.add_class("panel")  # type: ignore[attr-defined]
+    widget.add_class("panel")  # type: ignore[attr-defined]  # every caller passes a widget
     return widget
 
 
@@ -25,8 +25,8 @@ def set_title(widget: object, title: str) -> None:
     """Set a border title, which is markup to Textual: names in it are data."""
     text = printable(title).replace("[", r"\[")
     if getattr(widget, "_shown_title", None) != text:
-        widget._shown_title = text  # type: ignore[attr-defined]
-        widget.border_title = text  # type: ignore[attr-defined]
+        widget._shown_title = text  # type: ignore[attr-defined]  # what the widget shows, kept on it
+        widget.border_title = text  # type: ignore[attr-defined]  # every caller passes a widget
 
 
 class View(Container):

@@ -112,6 +112,7 @@ class ConnectionLimiter:
                 continue
             try:
                 await self._make_room()
+                # Awaited before the loop goes on.
                 await event_loop.connect_accepted_socket(lambda: self._protocol(accepted), accepted)  # noqa: B023
             except OSError:
                 accepted.close()

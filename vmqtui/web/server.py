@@ -157,6 +157,7 @@ class DashboardServer(Server):
         name = request.path.removeprefix("/")
         return web.Response(text=_page(name), content_type=_PAGES[name])
 
+    # Returns a response where the base returns a socket.
     async def handle_websocket(self, request: web.Request) -> web.StreamResponse:  # type: ignore[override]
         """A session: its process lives as long as the socket."""
         if len(self._sessions) >= SESSIONS:

@@ -117,7 +117,7 @@ def run_here(
 def _start(run: Run, number: int, started: dict[Connection, _Started]) -> None:
     with interrupts_deferred():
         ours, theirs = context().Pipe()
-        process = context().Process(  # type: ignore[attr-defined]
+        process = context().Process(  # type: ignore[attr-defined]  # typeshed leaves it out of BaseContext
             target=main, args=(encode_run(run), theirs), name=f"vmq-run{number}"
         )
         process.start()

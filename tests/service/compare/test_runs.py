@@ -163,6 +163,7 @@ def test_a_plan_with_a_balancer_tells_what_it_moved_and_one_without_that_it_has_
         0,
     )
     assert first.cause.startswith("balancer, scale-out: ")
+    # Both lists hold answers of runs.
     assert same([decode_answer(answer(encode_run(runs(path, balanced)[0])))]) == same([moving])  # type: ignore[list-item]
 
 
