@@ -7,8 +7,9 @@ from textual.pilot import Pilot
 
 from engine.telemetry.config import Config, FilterConfig
 from engine.view.rows import QueueView
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, play, with_queue
+from tests.vmqtui.scripted import EVENTS, live_link, mac, make_config, make_stats, play, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.widgets.bars import FilterBar
 from vmqtui.widgets.table import LiveTable
@@ -213,3 +214,116 @@ async def test_filters_that_take_nothing_have_a_glyph_a_colour_and_a_reason(dash
                 "warn",
                 "dim",
             ]
+
+
+async def test_cursor_stays_on_its_row_when_the_order_changes(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "down", "down", "down")
+        table = app.screen.query_one("#queues-table", LiveTable)
+        pinned = table.row.identity  # type: ignore[union-attr]  # None fails the test
+        app.model.choices.change("queues-table", sort=("pps", True))
+        app.draw_now()
+        await pilot.pause()
+        assert table.row is not None
+        assert table.row.identity == pinned
+        assert table.rows.index(table.row) == 3 or table.rows[3] is not table.row
+        steady = {row.identity: row.pps for row in app.model.snapshot.steady.queues}
+        rates = [steady[row.identity] for row in table.rows]
+        assert rates == sorted(rates, key=lambda rate: -(rate or 0))
+
+
+async def test_cursor_keeps_its_line_of_the_screen_in_a_long_table(dashboard: Running) -> None:
+    vms = [("default", None, 0, 9), *((f"vm-{n}", f"vm-{n}", n, n * 100) for n in range(1, 300))]
+    link = live_link(vms=vms)
+    link.publish("hv01", stats=make_stats(3, vms=vms))
+    link.publish("hv01", stats=make_stats(7, vms=vms))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("2", "pagedown", "pagedown")
+        table = app.screen.query_one("#queues-table", LiveTable)
+        line = table._cursor - table.scroll_offset.y
+        row = table.row
+        await pilot.press("r")
+        await pilot.pause()
+        assert row is not None
+        assert table.row is not None
+        assert table.row.identity == row.identity
+        assert isinstance(row, QueueView)
+        assert table._cursor == 299 - row.queue_id
+        assert table._cursor - table.scroll_offset.y == line
+
+
+async def test_click_on_a_heading_sorts_then_reverses_then_leaves_rows_as_they_come(
+    dashboard: Running,
+) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2")
+        table = app.screen.query_one("#queues-table", LiveTable)
+        x = next(i for i in range(200) if (c := table._column_at(i)) is not None and c.key == "pps")
+        await pilot.click(table, offset=(x + 1, 1))
+        assert app.model.choices.of("queues-table").sort == ("pps", True)
+        assert "pkt/s↓" in screen_text(app)
+        await pilot.click(table, offset=(x + 1, 1))
+        await pilot.pause()
+        assert app.model.choices.of("queues-table").sort == ("pps", False)
+        assert "pkt/s↑" in screen_text(app)
+        await pilot.click(table, offset=(x + 1, 1))
+        await pilot.pause()
+        assert app.model.choices.of("queues-table").sort is None
+
+
+@pytest.mark.parametrize(
+    "size", slow_but([(120, 40)], [(80, 24), (120, 40), (200, 60)]), ids=lambda size: f"{size[0]}x{size[1]}"
+)
+async def test_headings_keep_their_names_and_places_whichever_is_sorted_by(
+    dashboard: Running, size: tuple[int, int]
+) -> None:
+    async with dashboard(size=size) as (app, pilot, _):
+        await pilot.press("2")
+        await pilot.pause()
+        table = app.screen.query_one("#queues-table", LiveTable)
+        columns = table.shown_columns
+        heading = screen_text(app).splitlines()[4]
+        for column in columns:
+            app.model.choices.change("queues-table", sort=(column.key, True))
+            app.draw_now()
+            await pilot.pause()
+            assert table.shown_columns == columns
+            under = screen_text(app).splitlines()[4]
+            assert under.count("↓") == 1
+            assert under.replace("↓", " ").rstrip() == heading.rstrip()
+
+
+async def test_measures_are_sorted_largest_first_and_names_from_a(dashboard: Running) -> None:
+    async with dashboard(size=(200, 60)) as (app, pilot, _):
+        await pilot.press("2")
+        await pilot.pause()
+        table = app.screen.query_one("#queues-table", LiveTable)
+        orders = {}
+        for _ in table.shown_columns:
+            await pilot.press("s")
+            sort = app.model.choices.of("queues-table").sort
+            assert sort is not None
+            orders[sort[0]] = sort[1]
+        names = {"queue_id", "mac", "vlan", "processor", "vm", "state", "name"}
+        assert {key for key, largest_first in orders.items() if not largest_first} == names
+        assert {"pps", "drops_per_second", "use_bar", "share", "pending"} <= orders.keys() - names
+
+
+async def test_sort_keys_step_through_the_columns(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "s")
+        assert app.model.choices.of("queues-table").sort == ("mac", False)
+        await pilot.press("S", "S")
+        shown = app.screen.query_one("#queues-table", LiveTable).shown_columns
+        sort = app.model.choices.of("queues-table").sort
+        assert sort is not None
+        assert sort[0] == [c.key for c in shown if c.title][-1]
+
+
+async def test_events_are_listed_newest_first(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("7")
+        await pilot.pause()
+        text = screen_text(app)
+        assert text.index("bad request") < text.index("drops begin") < text.index("queue state")
+        assert EVENTS[1].cause in text
