@@ -16,7 +16,7 @@ from engine.files import try_lock
 from engine.kernels import cache as kernel_cache
 from engine.kernels import prepare as kernels
 
-ROOT: Final = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parents[2]
 TINY: Final = """
 from engine.kernels.jit import kernel
 

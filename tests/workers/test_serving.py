@@ -21,9 +21,9 @@ from engine.ndis.effects import CloseQueue, DiscardPending, HoldBuffers, MoveQue
 from engine.ndis.steering import SteeringRows
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.workers.rounds import Part, Rounds
-from tests.dataplane.killer import Killer, When
-from tests.dataplane.reference import Costs, Model, Queue
+from tests.kernels.serving_reference import Costs, Model, Queue
 from tests.slow import examples
+from tests.workers.killer import Killer, When
 
 CPUS, ADAPTERS, QUEUES = 3, 2, 4  # queues 1..QUEUES of each adapter, and queue 0
 PLACES = [(a, q) for a in range(ADAPTERS) for q in range(QUEUES + 1)]

@@ -23,7 +23,7 @@ from engine.traffic.batch import Filled, FrameBatch
 from engine.workers.conductor import Conductor
 from engine.workers.pool import WorkerDiedError, WorkerPool
 from engine.workers.rounds import Part, Rounds
-from tests.dataplane.killer import Killer, When
+from tests.workers.killer import Killer, When
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")
 

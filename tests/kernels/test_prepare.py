@@ -14,7 +14,7 @@ from engine.kernels import cache as kernel_cache
 from engine.kernels import prepare as kernels
 from tests.traffic.captures import ethernet, frame, pcap
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PREPARE = "from engine.kernels.prepare import prepare; prepare(print)"
 REACHED = """
 import json, sys

@@ -16,8 +16,8 @@ from engine.workers import pool, supervision
 from engine.workers.conductor import Conductor
 from engine.workers.rounds import Part, Rounds
 from engine.workers.supervision import DELAYS_S, PAUSES_S, WINDOW_S, RestartBackoff
-from tests.dataplane.killer import Killer
-from tests.dataplane.test_deaths import BUFFERS, OTHER, Pieces, lost, queue, two_queues, write
+from tests.workers.killer import Killer
+from tests.workers.test_deaths import BUFFERS, OTHER, Pieces, lost, queue, two_queues, write
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")
 

@@ -22,7 +22,7 @@ from engine.ndis.queue import State
 from engine.scenario.model import AdapterSpec, HostSpec, Scenario
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch
 from engine.traffic.capture import CaptureSource
-from tests.dataplane import steering_reference as reference
+from tests.kernels import steering_reference as reference
 from tests.slow import examples
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"

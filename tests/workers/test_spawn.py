@@ -16,8 +16,8 @@ import pytest
 from engine.workers import pool
 from engine.workers.pool import WorkerPool
 from engine.workers.start import context
-from tests.dataplane.test_deaths import OTHER, queue, two_queues
-from tests.dataplane.test_relief import serve
+from tests.workers.test_deaths import OTHER, queue, two_queues
+from tests.workers.test_restarts import serve
 
 SPAWNING: Final = """
 import json, multiprocessing, sys
