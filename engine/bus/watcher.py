@@ -1,4 +1,4 @@
-"""A reader of engines: what dashboards, ``get``, recorders and scripts see and ask through."""
+"""A client that reads the messages of engines and sends requests: dashboards, ``get``, recorders, scripts."""
 
 import asyncio
 import random
@@ -49,19 +49,17 @@ class _SentRequest:
 
 
 class Watcher:
-    """Follows one host, or all of a broker, and asks on its own response topic.
+    """Follows the messages of ``kinds`` of one host, or of all hosts of a broker, and sends requests.
 
-    It follows the messages of ``kinds``.
+    An async context manager; entering returns at once. ``state`` is "connecting", "connected", or "lost" with
+    a sentence in ``why``. After a change ``changed`` is set (its waiter clears it) and ``on_change`` called,
+    which must return at once; ``on_message`` is called with host, kind and payload of every telemetry message
+    that is taken in.
 
-    An async context manager; entering returns at once, ``state`` tells how far it is: "connecting",
-    "connected", or "lost" with ``why`` a sentence. After a change ``changed`` is set (whoever waits on it
-    clears it) and ``on_change`` called, which must return at once; ``on_message`` is called with the host,
-    the kind and the payload of every telemetry message that is taken in.
-
-    A reader that is behind is given the newest status, configuration and stats of each host. What it was not
-    given is counted: ``replaced`` by newer ones, ``undecodable``, ``left_out`` for want of room (more hosts,
-    more waiting, or more kept than the bounds of this module and of the inbox allow). Where there is no room,
-    hosts that are offline or silent are forgotten first, the one that is quiet longest before the others.
+    A reader that is behind gets the newest status, configuration and stats of each host. Other messages are
+    counted: ``replaced`` by newer ones, ``undecodable``, and ``left_out`` without room (above the bounds of
+    this module or of the inbox). To make room, hosts that are offline or silent are forgotten, the one silent
+    for longest first.
     """
 
     def __init__(
@@ -103,27 +101,27 @@ class Watcher:
 
     @property
     def state(self) -> State:
-        """How the connection stands."""
+        """State of the connection."""
         return self._connection.state
 
     @property
     def why(self) -> str:
-        """Why it does not, in a sentence."""
+        """Why there is no connection, in a sentence."""
         return self._connection.why
 
     @property
     def replaced(self) -> int:
-        """Messages that a newer one took the place of before they were looked at."""
+        """Messages that were replaced by newer ones before they were handled."""
         return self._connection.inbox.replaced
 
     @property
     def no_room(self) -> int:
-        """Messages left out because they, or what waited, were too large or too many."""
+        """Messages left out because they or the waiting ones were too large or too many."""
         return self.left_out + self._connection.inbox.dropped
 
     @property
     def left_out_hosts(self) -> int:
-        """Hosts that there is no room for, of those heard lately; no more than ``HOST_LIMIT`` are counted."""
+        """Recently active hosts without room; at most ``HOST_LIMIT`` are counted."""
         now = time.monotonic()
         return sum(now - heard <= SILENT_S for heard in self._left_out_hosts.values())
 
@@ -137,7 +135,8 @@ class Watcher:
         await self._connection.stop()
 
     async def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
-        """Wait up to ``timeout`` s until ``predicate()`` holds, tried after every change; whether it does."""
+        """Wait up to ``timeout`` s until ``predicate()`` holds, checked after every change; whether it
+        does."""
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:
@@ -160,12 +159,11 @@ class Watcher:
         timeout: float = 5.0,
         id: str | None = None,
     ) -> Response:
-        """Ask an engine and wait for its answer; it is carried out once at most.
+        """Send a request to an engine and wait for its answer; it is carried out at most once.
 
-        While there is none the request is repeated, with the same id, so that it comes over lost connections
-        and lost messages. Raises ``NotConnected`` when there is no connection to ask over within ``timeout``
-        s and it was not sent, ``RequestTimeout`` when there is no answer, ``BadMessage`` for a request above
-        1 MiB.
+        Until it is answered it is repeated with the same id, so that it survives lost connections and
+        messages. Raises ``NotConnected`` if it was not sent within ``timeout`` s, ``RequestTimeout`` if it
+        was not answered, ``BadMessage`` for a request above 1 MiB.
         """
         id = secrets.token_hex(16) if id is None else id
         payload = codec.encode(Request(id=id, op=op, params=params or {}))
@@ -193,15 +191,14 @@ class Watcher:
                 sent_request.outgoing.withdrawn = True
 
     def clear(self, host: str) -> None:
-        """Clear what is retained of a host, as far as the broker lets this client; it is sent by the time
-        that the watcher is left."""
+        """Clear the retained messages of a host, if the broker allows it; sent before the watcher is left."""
         for kind in RETAINED:
             self._connection.publish(topics.telemetry(host, kind), b"", retain=True)
 
     async def catch_up(self, host: str) -> None:
-        """Ask a host for its last events, and put among ``events`` those that did not come.
+        """Request the last events of a host and add the missing ones to ``events``.
 
-        An engine that keeps none refuses, and nothing changes. Raises as ``request`` does.
+        An engine that keeps none refuses, and nothing changes. Raises what ``request`` raises.
         """
         response = await self.request(host, "query_events", {"limit": EVENT_LIMIT})
         view, found = self.hosts.get(host), response.result.get("events")
@@ -229,7 +226,7 @@ class Watcher:
         return sent_request.answer.result()
 
     def _known_of(self, host: str) -> str:
-        """What is known of a host that did not answer, in words."""
+        """What is known of a host that does not answer, in words."""
         view = self.hosts.get(host)
         if self.state != "connected":
             return self.why
@@ -248,7 +245,7 @@ class Watcher:
         return f"it is online, its newest message is {quiet} old, and it {answered} this client before"
 
     def _repeat(self, sent_request: _SentRequest) -> None:
-        """Ask again, unless it is answered or waits to be sent."""
+        """Send a request again, unless it is answered or waits to be sent."""
         if not sent_request.answer.done() and (sent_request.outgoing is None or sent_request.outgoing.sent):
             sent_request.sent_before = True
             sent_request.outgoing = self._connection.publish(sent_request.topic, sent_request.payload)
@@ -260,7 +257,7 @@ class Watcher:
         self._notify()
 
     def _ask_again(self, host: str) -> None:
-        """Repeat what is unanswered: the broker may have taken it while the engine was not there."""
+        """Repeat unanswered requests: the broker may have taken them while the engine was not connected."""
         for sent_request in self._sent_requests.values():
             if sent_request.host == host:
                 self._repeat(sent_request)
@@ -315,7 +312,7 @@ class Watcher:
         self._kept_bytes -= sum(view.kept_bytes.values())
 
     def _forget_a_host(self, but: HostView | None = None) -> bool:
-        """Forget the host that is gone longest; whether there was one."""
+        """Forget the host that is offline or silent for longest; whether there was one."""
         now = time.monotonic()
         if now < self._no_host_gone_until:
             return False
@@ -327,7 +324,8 @@ class Watcher:
         return True
 
     def _make_room(self, view: HostView, kind: str, payload: bytes) -> bool:
-        """Whether there is room for a message; hosts that are gone make some, then its own oldest events."""
+        """Make room for a message: forget hosts that are gone, then its host's oldest events; whether it has
+        room."""
         while not self._has_room(view, kind, view.bytes_with(kind, payload)):
             if self._forget_a_host(but=view):
                 continue
@@ -336,7 +334,7 @@ class Watcher:
         return True
 
     def _has_room(self, view: HostView, kind: str, size_bytes: int) -> bool:
-        """Whether so much of a kind may be kept of a host; if so it is reckoned with."""
+        """Whether so many bytes of a kind may be kept of a host; if so they are counted."""
         kept_bytes = self._kept_bytes + size_bytes - view.kept_bytes.get(kind, 0)
         if kept_bytes > KEPT_LIMIT_BYTES:
             return False

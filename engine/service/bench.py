@@ -1,7 +1,7 @@
-"""How fast the receive path is: the real engine's, fed with frames that lie in memory already.
+"""Measures the speed of the receive path: of a real engine, fed with frames that are in memory already.
 
-What a run counts begins when workers are up, kernels compiled and memory touched; memcpy is measured
-beside every run, so that a ratio compares two things of one moment.
+A run is measured after workers are up, kernels compiled and memory touched; memcpy is measured beside every
+run, so that their ratio compares values of the same moment.
 """
 
 import os
@@ -44,12 +44,12 @@ Progress = Callable[[str], None]
 
 
 class BenchFailedError(Exception):
-    """A run that does not count: frames were dropped."""
+    """A run is invalid: frames were dropped."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured: simulated processors, queues, filters, bytes a frame."""
+    """The engine to measure: simulated processors, queues, filters, bytes a frame."""
 
     cpus: int = 8
     queues: int = 64
@@ -64,11 +64,11 @@ class Settings:
 
     @property
     def buffers(self) -> int:
-        """Receive buffers a queue: enough for what arrives while an interrupt is held back."""
+        """Receive buffers a queue: enough for the frames that arrive during interrupt moderation."""
         return max(64, min(4096, 65_536 // self.queues))
 
     def scenario(self) -> Scenario:
-        """Queues spread over the processors, filters over the queues, and clocks that never bind."""
+        """Queues spread over the processors, filters over the queues, and clocks that are never the limit."""
         filters: list[list[FilterSpec]] = [[] for _ in range(self.queues)]
         for number in range(self.filters):
             filters[number % self.queues].append(FilterSpec(mac=format_mac(_FIRST_MAC + number)))
@@ -191,7 +191,7 @@ class Rig:
         _check(self.machine.stats())
 
     def steer(self) -> float:
-        """Frames a second of steering alone, on one core: the kernel over the frames just received."""
+        """Frames a second of the steering kernel alone, on one core, over the frames just received."""
         views = self.machine.plane.views
         frames = self._frames
         block = scratch_for_block(self.machine.plane.sizes.cpus)
@@ -220,7 +220,7 @@ def _check(stats: Stats) -> None:
 
 
 class _Memcpy:
-    """How fast this machine copies memory, a thread a core, far beyond its caches."""
+    """Measures how fast this machine copies memory, with a thread a core, far beyond its caches."""
 
     def __init__(self) -> None:
         cores = os.cpu_count() or 1
@@ -229,7 +229,7 @@ class _Memcpy:
         self._threads = ThreadPoolExecutor(cores)
 
     def bytes_per_second(self) -> float:
-        """The best of a few passes: what is possible, not what others left of it."""
+        """The best of a few passes, so that other programs disturb it least."""
         best = float("inf")
         for _ in range(_MEMCPY_PASSES):
             began = time.perf_counter()
@@ -244,7 +244,7 @@ class _Memcpy:
 
 @dataclass
 class Row:
-    """What the runs of one setting found; the lists are by run, side by side with memcpy's."""
+    """The results of one setting; the lists are by run, and parallel to memcpy's."""
 
     settings: Settings
     ready_seconds: float
@@ -288,7 +288,7 @@ class Row:
 
 
 def busy_cores() -> float:
-    """How many cores others keep busy, seen for a moment in which nothing is done here."""
+    """How many cores other programs keep busy, measured for a moment while this one is idle."""
     return psutil.cpu_percent(_LOOK_AROUND_S) / 100 * (os.cpu_count() or 1)
 
 
@@ -305,8 +305,8 @@ def measure(
 ) -> list[Row]:
     """Measure some settings side by side, each for ``seconds`` in all; their runs take turns.
 
-    So a machine that is slower for a while is slower for all of them. ``look`` gets each engine once, warm.
-    Raises BenchFailedError when a frame was dropped, NotEnoughMemoryError.
+    So a machine that is slow for a while is slow for all of them. ``look`` is called with each warm engine
+    once. Raises BenchFailedError when a frame was dropped, NotEnoughMemoryError.
     """
     with ExitStack() as stack:
         memcpy = _Memcpy()

@@ -1,7 +1,7 @@
-"""What an engine costs besides frames: its start, its workers' memory, its telemetry; and a replay.
+"""Measures other costs of an engine: its start, its workers' memory, its telemetry; and a replay.
 
-Engines measured from outside are real ones, started by ``command``, as anybody starts them, with a broker
-of their own in a process of its own.
+Engines that are measured from outside are started by ``command``, as users start them, with their own broker
+in its own process.
 """
 
 import statistics
@@ -35,7 +35,7 @@ _BLOCK: Final = "/vmq-"  # how the path of a host's shared block begins, where s
 
 
 def private_bytes(rig: Rig) -> int:
-    """Memory that one more processor takes: a worker's own (USS), the host's shared block apart; median."""
+    """Memory of one more processor: a worker's own (USS), without the host's shared block; median."""
     found = []
     for pid in rig.machine.rounds.worker_pids:
         worker = psutil.Process(pid)
@@ -58,7 +58,7 @@ def private_bytes(rig: Rig) -> int:
 def _engine(
     command: Sequence[str], scenario: str, interval_s: float
 ) -> Iterator[tuple[psutil.Process, float]]:
-    """A running engine process, and after how many seconds it said so."""
+    """A running engine process, and the seconds until it printed its URL."""
     with own_directory() as directory:
         path = directory / "bench.toml"
         path.write_text(scenario, encoding="utf-8")
@@ -91,7 +91,7 @@ def _engine(
 
 
 def start_seconds(command: Sequence[str], cpus: int, progress: Progress) -> dict[str, Any]:
-    """From nothing to a first reading on the bus, with kernels compiled before."""
+    """Time from the start of a process to its first reading on the bus, with kernels compiled before."""
     scenario = f'[host]\nname = "bench"\ncpus = {cpus}\n[[adapter]]\nname = "nic0"\n'
     found = []
     for run in range(START_RUNS + 1):
@@ -147,7 +147,7 @@ def telemetry_share(command: Sequence[str], queues: int, progress: Progress) -> 
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """What a process has spent so far: to the nanosecond where Linux tells, else in ticks of the clock."""
+    """CPU time of a process so far: in nanoseconds on Linux, else in clock ticks."""
     spent_ns = 0
     with suppress(OSError, ValueError, IndexError):
         threads = Path(f"/proc/{process.pid}/task").iterdir()
