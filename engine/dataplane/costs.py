@@ -1,5 +1,5 @@
-"""What serving frames costs each processor, in integers that a kernel computes with exactly, and how many
-cycles its clock has given."""
+"""The cost of serving frames, by processor, in integers that a kernel computes with exactly, and the cycles
+that each clock has given."""
 
 from math import lcm
 from typing import Final

@@ -1,8 +1,8 @@
-"""What VMs can see: guest memory for the frames of their own queues, and for what the switch brings them.
+"""Guest memory: what each VM can see, for frames of its own queues and those that the switch brings.
 
 Every buffer of a VM's queue has a place in that VM's memory, where its frame appears when it is indicated
 (under a lookahead split all but the lookahead goes there at once, behind room for it). A VM with a switch
-port also has places for frames from queue 0 and other queues that are nobody's. Memory is cleared when it
+port also has places for frames from queue 0 and other queues without a VM. Memory is cleared when it
 changes hands.
 """
 
@@ -73,7 +73,7 @@ class Extents:
 
 @dataclass
 class _Lane:
-    """The memory behind one queue: whose it is, its extents, and the places no buffer has now."""
+    """The memory behind one queue: its VM, its extents, and the places no buffer has now."""
 
     adapter: int
     vm: int
@@ -94,7 +94,7 @@ class Guests:
         views.buffer_rows[:, BUFFER.guest_at] = NONE
 
     def open(self, slot: int, adapter: int, vm: int) -> None:
-        """A queue of a VM came into being; it has no buffer yet."""
+        """Add a queue of a VM, which has no buffer yet."""
         self._lanes[slot] = _Lane(adapter, vm)
 
     def give(self, slot: int, buffers: I64) -> None:
@@ -124,7 +124,7 @@ class Guests:
             self._release(lane.extents)
 
     def connect(self, adapter: int, vms: list[int]) -> None:
-        """See to it that each of these VMs, which have a switch port, has its places."""
+        """Give places to each of these VMs, which have a switch port."""
         base = int(self._views.adapters[adapter, ADAPTER.vm_base])
         for vm in vms:
             if (adapter, vm) not in self._switch:

@@ -108,7 +108,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """What a worker attaches to."""
+        """The name that workers attach to."""
         return self._memory.name
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Whose buffers are whose: what is done to a queue's row between two rounds, when no shard runs.
+"""Ownership of buffers: changes of a queue's row between two rounds, when no shard runs.
 
 Rows are the queue's published row (QUEUE_ROW,), buffers (all, BUFFER_ROW), ``belongs`` (all,) the slot
 that owns each buffer or NONE, which is what makes a buffer an adapter's spare.

@@ -1,4 +1,4 @@
-"""The data plane of a host between two rounds: its shared memory, and what requests and readings do with it.
+"""The data plane of a host between two rounds: its shared memory, effects of requests, and readings.
 
 Everything here is called from one thread, the conductor's, and only while no shard runs: during a round
 (``rounds``) the published rows may not be touched.
@@ -60,7 +60,7 @@ _CHAINS: Final = (
 
 @dataclass(frozen=True)
 class AdapterNeeds:
-    """What the control plane may come to need of one adapter: steering rows, and VMs with indices below."""
+    """Upper bounds of one adapter: steering rows, and indices of VMs."""
 
     steering_rows: int
     vms: int
@@ -89,7 +89,7 @@ class Reading:
 
 
 class Plane:
-    """Everything of the receive path that stands between two rounds, and what requests do to it.
+    """The state of the receive path between two rounds, and the effects of requests on it.
 
     Raises NotEnoughMemoryError before anything is allocated.
     """
@@ -136,7 +136,7 @@ class Plane:
         )
 
     def _describe(self, scenario: Scenario) -> None:
-        """Write what never changes: the rows of adapters."""
+        """Write the rows of adapters, which never change."""
         views = self.views
         views.owner[:] = NONE
         views.belongs[:] = NONE
@@ -196,7 +196,7 @@ class Plane:
         return QueueGauges(int(row[Q.pending]), int(row[Q.outstanding]), int(row[Q.total_buffers]))
 
     def carry_out(self, effect: Effect) -> None:
-        """Do what the control plane decided; SteeringChanged and speeds are the caller's to follow up."""
+        """Carry out an effect of the control plane; the caller handles SteeringChanged and speeds."""
         match effect:
             case OpenQueue():
                 self._open(effect)
@@ -267,7 +267,7 @@ class Plane:
         self.wake(cpu)
 
     def wake(self, cpu: int) -> None:
-        """Make a shard look for itself what happens next."""
+        """Have a shard find its next event itself."""
         self.views.cpus[self.bank[cpu], cpu, CPU.next_event_ns] = 0
 
     def abort_dpc(self, slot: int) -> None:
@@ -277,7 +277,7 @@ class Plane:
             self.views.cpus[self.bank[cpu], cpu, CPU.dpc_frames] = 0
 
     def collect(self, slot: int) -> None:
-        """What a queue has given up is the adapter's spare from now on."""
+        """Make buffers that a queue has given up the adapter's spare."""
         given_up = ownership.collect(self.row(slot), self.views.buffer_rows, self.views.belongs)
         self._guests.take_back(slot, given_up)
 
@@ -298,7 +298,7 @@ class Plane:
         self.collect(slot)
 
     def _forget(self, adapter: int, vm: int) -> None:
-        """A VM is gone: what queue 0 still holds for it finds no port any more."""
+        """Remove a VM: frames that queue 0 still holds for it have no port any more."""
         first = int(self.views.adapters[adapter, ADAPTER.buffer_base])
         last = first + self.sizes.adapters[adapter].buffers
         port_vm = self.views.buffer_rows[first:last, BUFFER.port_vm]
@@ -349,7 +349,7 @@ class Plane:
         )
 
     def guest_memory(self, adapter: int, vm: int) -> dict[int, bytes]:
-        """What a VM (its index) can see, as of the last round: bytes by where they begin."""
+        """The memory that a VM (its index) can see, as of the last round: bytes by address."""
         return {extent.start: read(self.views, extent) for extent in self._guests.of(adapter, vm)}
 
     def held(self, adapter: int, queue_id: int) -> list[bytes]:
@@ -375,7 +375,7 @@ class Plane:
 
     @property
     def block_name(self) -> str:
-        """What workers attach to."""
+        """The name of the shared memory, for workers."""
         return self._block.name
 
     @property

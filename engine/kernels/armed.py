@@ -1,8 +1,8 @@
 """The armed queues of a processor, in the order their DPCs start: by time armed, ties by slot.
 
-Two lines of them: those a frame armed, a fixed moderation after it came, and those armed again when a DPC
-left frames behind, at its end. Time only goes on, so each line is in order as it grows; only what is armed
-at one time needs sorting in. A queue is armed once at a time, so places for all slots and a gap are enough.
+There are two lines: queues armed by a frame, a fixed moderation after its arrival, and queues armed again at
+the end of a DPC that left frames behind. Time only increases, so each line stays in order; only queues armed
+at one time need sorting. A queue is armed once at a time, so places for all slots and a gap are enough.
 """
 
 from typing import Any, Final, NamedTuple

@@ -51,7 +51,7 @@ def _sources_hash() -> str:
 
 
 def _processor() -> str:
-    """What the processor can do: machines that share a home directory may differ in it."""
+    """The processor's features: machines that share a home directory may differ in them."""
     with contextlib.suppress(OSError):
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
         names = ("model name", "flags", "Features", "CPU implementer", "CPU part")
@@ -110,7 +110,7 @@ def complete(done: Path) -> None:
 
 
 def faults(done: Path) -> list[str] | None:
-    """What is wrong with the kernels that ``done`` lists, a sentence each; None where there is no list."""
+    """Faults of the kernels that ``done`` lists, a sentence each; None where there is no list."""
     try:
         with open_trusted(done) as file:
             names = json.loads(file.read())

@@ -1,4 +1,4 @@
-"""What a DPC does, and what VMs give back: the work of a processor between two frames.
+"""DPCs, and buffers that VMs return: the work of a processor between two frames.
 
 A DPC takes frames when it starts, and indicates them when its cycles are spent. Costs are the CPU model's
 (``costs`` rows); rules are contract 1, "Time", and NDIS.md, "Where receive buffers live".
@@ -28,7 +28,7 @@ from engine.kernels.layout import (
 
 @inlined
 def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: Int) -> None:
-    """Start the DPC of an armed queue: what it takes, what it costs, when it ends."""
+    """Start the DPC of an armed queue: compute its frames, its cycles and its end."""
     costs = views.costs[me]
     frames = queue[Q.pending]
     copied = queue[Q.pending_bytes]
@@ -72,7 +72,7 @@ def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: 
 def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int) -> None:
     """End a queue's DPC: hand up its frames; each buffer comes back now, or later from its VM.
 
-    How long they waited is counted in ``latency`` (LATENCY_BUCKETS,), and the longest time noted.
+    Their waiting times are counted in ``latency`` (LATENCY_BUCKETS,), and the longest is kept.
 
     The switch copies a frame into the memory of the VM whose port it fits: beside the buffer for a VM's
     own queue (under a split only the lookahead, into the room in front of the rest), else to the VM's
@@ -141,7 +141,7 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
 
 @inlined
 def give_back(queue: I64, row: I64, buffer: Int) -> None:
-    """A returned buffer is free again, unless its queue is to shrink."""
+    """A returned buffer is free again, unless its queue shrinks."""
     if queue[Q.total_buffers] > queue[Q.target_buffers]:
         queue[Q.total_buffers] -= 1
         row[BUFFER.next] = queue[Q.surrendered_head]

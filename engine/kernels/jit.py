@@ -84,7 +84,7 @@ class _KernelCache(_NullCache):  # type: ignore[misc]  # numba has no types
         return cast("Any", numba.core.compiler).CompileResult._rebuild(context, *pickle.loads(result))
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep a compile result, where that can be done."""
+        """Keep a compile result, where possible."""
         global not_kept
         dumps = cast("Any", numba.core.serialize).dumps
         key = self._key(signature, result.codegen)
@@ -105,8 +105,8 @@ def _keep(compiled: Any, function: Any) -> None:
 def kernel(signature: Any) -> Callable[[F], F]:
     """Compile a function now, for one signature (Numba's string or type), from the cache where there is one.
 
-    It runs without the GIL. Rows and slices of arrays are had at no cost, since nothing counts references
-    (``_nrt``): so a kernel makes no array of its own.
+    It runs without the GIL. Rows and slices of arrays cost nothing, as references are not counted
+    (``_nrt``); so a kernel can't allocate arrays.
     """
 
     def compile_now(function: F) -> F:
@@ -120,9 +120,9 @@ def kernel(signature: Any) -> Callable[[F], F]:
 
 
 def callback(signature: Any) -> Callable[[F], Any]:
-    """Compile a function that C calls by its ``address``; bounds and types are the caller's word.
+    """Compile a function that C calls by its ``address``; the caller guarantees bounds and types.
 
-    It needs no GIL and can raise nothing.
+    It needs no GIL and can't raise.
     """
     types_of = cast("Any", numba.core.sigutils).normalize_signature(signature)
     make = cast("Any", numba.core.ccallback).CFunc
@@ -139,7 +139,7 @@ def callback(signature: Any) -> Callable[[F], Any]:
 def entry(compiled: F) -> F:
     """A kernel of one signature, to be called without Numba's look-up of the arguments' types.
 
-    That look-up costs ten times as much as the call, and more where a process has just been switched to. The
+    That look-up costs ten times as much as the call, and more after a context switch. The
     arguments must be of the signature's types.
     """
     (overload,) = cast("Any", compiled).overloads.values()
@@ -147,7 +147,7 @@ def entry(compiled: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Mark a helper of kernels: its code becomes a part of theirs, so passing arrays costs nothing."""
+    """Compile a helper that is inlined into kernels, so that passing arrays costs nothing."""
     decorate = _njit(forceinline=True, nogil=True, error_model="numpy", _nrt=False)
     return cast("F", decorate(function))
 
@@ -161,13 +161,13 @@ def constant_widths(widths: Sequence[tuple[int, ...]]) -> Any:
     """A function for kernels: a tuple of C-ordered arrays as it is, but with constants for last dimensions.
 
     Where Numba reads the width of a row from the array, each element costs a multiplication, and a register
-    or a load for what it is multiplied by. ``widths``: of each array the last dimensions; that they are so
-    is the caller's word.
+    or a load for what it is multiplied by. ``widths``: of each array the last dimensions; the caller
+    guarantees them.
     """
 
     def type_of(typing_context: Any, arrays: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            util, told = cast("Any", numba.core.cgutils), []
+            util, typed = cast("Any", numba.core.cgutils), []
             for place, (kind, width) in enumerate(zip(arrays.types, widths, strict=True)):
                 given = builder.extract_value(arguments[0], place)
                 array = context.make_array(kind)(context, builder, given)
@@ -178,8 +178,8 @@ def constant_widths(widths: Sequence[tuple[int, ...]]) -> Any:
                     strides.insert(0, builder.mul(strides[0], one))
                 array.shape = util.pack_array(builder, shape)
                 array.strides = util.pack_array(builder, strides)
-                told.append(array._getvalue())
-            return context.make_tuple(builder, arrays, told)
+                typed.append(array._getvalue())
+            return context.make_tuple(builder, arrays, typed)
 
         return arrays(arrays), generate
 
@@ -218,7 +218,7 @@ _load = cast("Any", numba.extending.intrinsic(_type_load))
 
 
 def _type_prefetch(typing_context: Any, at: Any) -> Any:
-    """Ask for the cache line at an address, to be read soon."""
+    """Prefetch the cache line at an address."""
     signature = types.void(types.uintp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -237,13 +237,13 @@ _prefetch = cast("Any", numba.extending.intrinsic(_type_prefetch))
 
 @inlined
 def prefetch(array: Any, offset: Any) -> None:
-    """Have the cache line ``offset`` bytes into an array brought near. Bounds are the caller's."""
+    """Prefetch the cache line ``offset`` bytes into an array. The caller checks bounds."""
     _prefetch(types.uintp(array.ctypes.data + offset))
 
 
 @inlined
 def load_network_word(source: Any, offset: Any) -> Any:
-    """Eight bytes of a uint8 array as a big-endian int64. Bounds are the caller's."""
+    """Eight bytes of a uint8 array as a big-endian int64. The caller checks bounds."""
     return _load(types.uintp(source.ctypes.data + offset))
 
 
@@ -261,7 +261,7 @@ leading_zeros = cast("Any", numba.extending.intrinsic(_type_leading_zeros))
 
 
 def _type_take_ticket(typing_context: Any, at: Any) -> Any:
-    """Add one to the number at an address, at once for every process, and return what it was."""
+    """Increment the number at an address, atomically, and return it as it was."""
     signature = types.int64(types.uintp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -277,7 +277,7 @@ _take_ticket = cast("Any", numba.extending.intrinsic(_type_take_ticket))
 
 @inlined
 def take_ticket(counter: Any) -> Any:
-    """What the first number of an int64 array is; it is one higher then, for every process that shares it."""
+    """Increment the first number of an int64 array, for all processes that share it; returns it as it was."""
     return _take_ticket(types.uintp(counter.ctypes.data))
 
 
@@ -299,19 +299,19 @@ _load_32 = cast("Any", numba.extending.intrinsic(_type_load_32))
 
 @inlined
 def load_little_word_32(source: Any, offset: Any) -> Any:
-    """Four bytes of a uint8 array as a little-endian number, an int64. Bounds are the caller's."""
+    """Four bytes of a uint8 array as a little-endian number, an int64. The caller checks bounds."""
     return _load_32(types.uintp(source.ctypes.data + offset))
 
 
 @inlined
 def copy_memory(to: Any, source: Any, size: Any) -> None:
-    """Copy ``size`` bytes between two addresses, as C does. Bounds are the caller's."""
+    """Copy ``size`` bytes between two addresses, as C does. The caller checks bounds."""
     _memcpy(types.uintp(to), types.uintp(source), types.uintp(size))
 
 
 @inlined
 def copy_bytes(to: Any, to_offset: Any, source: Any, source_offset: Any, size: Any) -> None:
-    """Copy ``size`` bytes between uint8 arrays that do not overlap there. Bounds are the caller's."""
+    """Copy ``size`` bytes between uint8 arrays that do not overlap there. The caller checks bounds."""
     _memcpy(
         types.uintp(to.ctypes.data + to_offset),
         types.uintp(source.ctypes.data + source_offset),

@@ -1,4 +1,4 @@
-"""Where everything of the receive path lies in shared memory.
+"""The layout of the receive path in shared memory.
 
 Both sides compute the same offsets from the same ``Sizes``, so a worker needs a few names and sizes and
 nothing else. A *slot* is a (adapter, queue id) pair: ``slot_base[adapter] + queue_id``, so that slots
@@ -175,7 +175,7 @@ SWITCH_REASON_MASK: Final = 0xFF
 SWITCH_TAKE_TAG_OUT: Final = 1 << 40
 SWITCH_OWNER_SHIFT: Final = 48
 BLOCK_FRAMES: Final = 8192
-"""Frames are steered, and sorted by owner, so many at a time: what is noted of them stays in a core's cache,
+"""Frames are steered, and sorted by owner, so many at a time: their data stays in a core's cache,
 and with many shards each still gets a run of frames, whose bytes can be prefetched."""
 
 
@@ -253,7 +253,7 @@ NONE: Final = -1
 NEVER_NS: Final = 2**62
 PAGE_BYTES: Final = 4096
 SWITCH_PLACES: Final = 8
-"""Places a VM has for frames that the switch brings from nobody's queues, by processor, modulo this.
+"""Places a VM has for frames that the switch brings from queues without a VM, by processor, modulo this.
 
 Queue 0 alone needs one; the others keep more such queues, on other processors, apart from it.
 """
@@ -263,7 +263,7 @@ BATCHES: Final = 4
 
 @dataclass(frozen=True)
 class AdapterSizes:
-    """What one adapter needs room for."""
+    """How many rows and buffers one adapter has."""
 
     queues: int  # ids 0..queues-1
     filters: int  # ids 0..filters-1; 0 is never given out
@@ -292,7 +292,7 @@ def batch_frames_for(cpus: int) -> int:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a whole host needs room for."""
+    """How many rows and buffers a whole host has."""
 
     cpus: int
     adapters: tuple[AdapterSizes, ...]
@@ -318,7 +318,7 @@ class Sizes:
 
     @property
     def switch_places(self) -> int:
-        """How many of them can be in use."""
+        """How many of SWITCH_PLACES can be in use."""
         return min(self.cpus, SWITCH_PLACES)
 
     @property
@@ -362,7 +362,7 @@ class Views(NamedTuple):
     buffer_rows: I64  # (buffers, BUFFER_ROW)
     buffer_bytes: NDArray[np.uint8]  # the management OS's memory
     guest_bytes: NDArray[np.uint8]  # the VMs', in extents of whole pages
-    switch_at: I64  # (vms,) where in guest memory the switch puts what comes from nobody's queues
+    switch_at: I64  # (vms,) where the switch puts frames from queues without a VM
     data: NDArray[np.uint8]  # (BATCHES, batch_bytes), and so on: the batches of traffic.batch
     offset: I64
     captured: NDArray[np.uint32]

@@ -31,7 +31,7 @@ MODULES: Final = (
 OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
 """Those that only a live interface takes, compiled when there is one."""
 
-_LOOK_AGAIN_S: Final = 0.2
+_POLL_S: Final = 0.2
 _LONGEST_S: Final = 600.0
 _NO_ROOM_STATUS: Final = 3
 _COMPILE: Final = f"""
@@ -47,7 +47,7 @@ if jit is not None and jit.not_kept is not None:
 
 
 class KernelError(Exception):
-    """A kernel did not compile; the text holds what the compiler said last."""
+    """A kernel did not compile; the text has the compiler's last line."""
 
 
 class _NotKeptError(Exception):
@@ -89,7 +89,7 @@ def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Call
             if not try_lock(lock):
                 progress("another process compiles the kernels, once")
                 while not try_lock(lock) and time.monotonic() < until_s:
-                    time.sleep(_LOOK_AGAIN_S)
+                    time.sleep(_POLL_S)
             found = faults(done)
             if found != []:
                 for why in REFUSED:
@@ -106,33 +106,33 @@ def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Call
 def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> None:
     processes = min(len(modules), max(2, os.cpu_count() or 1))
     running: list[subprocess.Popen[str]] = []
-    heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # lines; None: a process has ended
+    output: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # lines; None: a process has ended
     left = [*modules]
-    said = ""
+    last_line = ""
     try:
         for first in range(processes):
-            # Dealt to and fro, so that who has the slowest has the quickest too.
+            # Dealt there and back, so that the process with the slowest module has the quickest, too.
             share = [*modules[first :: 2 * processes], *modules[2 * processes - 1 - first :: 2 * processes]]
             running.append(_compile(share))
             assert running[-1].stdout is not None
-            threading.Thread(target=_listen, args=(running[-1].stdout, heard), daemon=True).start()
+            threading.Thread(target=_listen, args=(running[-1].stdout, output), daemon=True).start()
         progress(_how_far(left, len(modules)))
         ended = 0
         while ended < processes:
-            line = heard.get()
+            line = output.get()
             if line is None:
                 ended += 1
             elif line in left:
                 left.remove(line)
                 progress(_how_far(left, len(modules)))
             else:
-                said = line or said
+                last_line = line or last_line
         ends = {process.wait() for process in running}
         if ends <= {0, _NO_ROOM_STATUS}:
             if _NO_ROOM_STATUS in ends:
-                raise _NotKeptError(said)
+                raise _NotKeptError(last_line)
             return
-        raise KernelError(f"kernels do not compile: {said}")
+        raise KernelError(f"kernels do not compile: {last_line}")
     finally:
         for process in running:
             process.kill()
@@ -146,12 +146,12 @@ def _how_far(left: list[str], count: int) -> str:
     return f"{done}; left: {', '.join(names)}" if left else done
 
 
-def _listen(lines: Iterable[str], heard: "queue.SimpleQueue[str | None]") -> None:
+def _listen(lines: Iterable[str], output: "queue.SimpleQueue[str | None]") -> None:
     try:
         for line in lines:
-            heard.put(line.strip())
+            output.put(line.strip())
     finally:
-        heard.put(None)
+        output.put(None)
 
 
 def _compile(modules: list[str]) -> "subprocess.Popen[str]":

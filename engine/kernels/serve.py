@@ -1,10 +1,10 @@
 """The serving kernel: one simulated processor, as a discrete-event model, over its own queues.
 
-Before each frame it does what the processor and the VMs would have done earlier: start DPCs, end them
-(indicate, return), take buffers back; then the frame asks for a buffer. Rules: contract 1, "Time", and
+Before each frame it carries out earlier events of the processor and the VMs: DPCs start and end (indicate,
+return), buffers come back; then the frame takes a buffer. Rules: contract 1, "Time", and
 the CPU model of the reference. At equal times a frame comes first; then DPCs in the order armed (ties:
 adapter, queue id). How frames are cut into rounds changes no counter: each event happens at its own
-simulated time, and what is under way at the horizon waits in the rows.
+simulated time, and the state at the horizon stays in the rows.
 """
 
 from typing import Any, Final, NamedTuple
@@ -51,7 +51,7 @@ _AHEAD = np.uint64(8)  # frames between asking for a frame's bytes and copying t
 
 
 class Scratch(NamedTuple):
-    """What a round needs beside the views; ``matched`` is all zero between rounds."""
+    """Scratch of a round; ``matched`` is all zero between rounds."""
 
     armed: Armed
     own: I32  # (slots,) the processor's queues
@@ -106,7 +106,7 @@ def _next_own_ns(cpu: I64, armed: Armed) -> Int:
 
 @inlined
 def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int, Int]:
-    """Copy the rows of a processor and its queues to the other bank, and see what goes on in them.
+    """Copy the rows of a processor and its queues to the other bank, and find armed queues.
 
     Returns how many queues are its own, and how many of them are in a DPC of another processor.
     """

@@ -1,9 +1,9 @@
 """Steering kernels: which queue each frame of a batch goes to, and whose shard that is.
 
-Rules: contract 1 (NDIS, "VMQ Receive Filters"). What a filter set says of a MAC is worked out when the table
-is written, so that a frame costs one probe: it takes the words that are ready in the row (the layout's
-target and switch word) along to its shard. Blocks of frames are steered, and left sorted, stably, by owning
-shard, so that each shard then reads its own frames in wire order.
+Rules: contract 1 (NDIS, "VMQ Receive Filters"). The result of a filter set for a MAC is computed when the
+table is written, so that a frame costs one probe: it takes the words of the row (the layout's target and
+switch word) to its shard. Blocks of frames are steered and sorted, stably, by owning shard, so that each
+shard then reads its own frames in wire order.
 """
 
 from typing import Any, Final, NamedTuple
@@ -48,7 +48,7 @@ _BROADCAST = 0xFFFFFFFFFFFF
 _GROUP_BIT = 0x010000000000
 _TEST_BITS = 16
 _TEST_MASK = 0xFFFF
-_NO_TEST = -1  # in TABLE.test: every frame of the MAC fares alike
+_NO_TEST = -1  # in TABLE.test: all frames of the MAC have one target
 _MORE_TESTS = -2  # several tests: each has a row of its own
 
 
@@ -113,7 +113,7 @@ def _for_default_queue(vm: Int, reason: Int) -> Int:
 
 @inlined
 def _fate(adapter: I64, rows: Rows, own: Int, any_tag: Int, known: bool) -> tuple[Int, Int]:
-    """The target and the switch word of frames that pass the test of row ``own`` and that of row ``any_tag``.
+    """The target and the switch word of frames that pass the tests of rows ``own`` and ``any_tag``.
 
     Either may be NONE. The lower queue takes the frame, its lower filter is credited (contract 1, rule 4).
     """
@@ -192,15 +192,15 @@ def write_table(table: I64, adapter: I64, rows: Rows) -> None:
 
 @inlined
 def _words_of(
-    table: I64, base: np.uint64, mask: np.uint64, nobody: Int, mac: Int, tagged: bool, tag: Int
+    table: I64, base: np.uint64, mask: np.uint64, default_target: Int, mac: Int, tagged: bool, tag: Int
 ) -> tuple[Int, Int]:
     """The target and the switch word of a frame: one probe, two for a MAC of several tests."""
     if mac & _GROUP_BIT:
         reason = REASON.broadcast if mac == _BROADCAST else REASON.multicast
-        return nobody, _for_default_queue(np.int64(NONE), reason)
+        return default_target, _for_default_queue(np.int64(NONE), reason)
     row = _find(table, base, mask, mac << _TEST_BITS)
     if row == NONE:
-        return nobody, _for_default_queue(np.int64(NONE), REASON.unknown_unicast)
+        return default_target, _for_default_queue(np.int64(NONE), REASON.unknown_unicast)
     of_mac = table[np.uint64(row)]
     only = of_mac[TABLE.test]
     if only == _NO_TEST:
@@ -216,10 +216,10 @@ def _words_of(
 
 
 class BlockScratch(NamedTuple):
-    """A shard's own notes of one block. What is counted per frame is counted here, not in ``bounds``, whose
-    cache lines other shards write at the same time."""
+    """A shard's own data of one block. Counts per frame are here, not in ``bounds``, whose cache lines other
+    shards write at the same time."""
 
-    words: I64  # (BLOCK_FRAMES, _NOTE) what the second pass needs of each frame
+    words: I64  # (BLOCK_FRAMES, _NOTE) of each frame, for the second pass
     cursor: I64  # (cpus + 1,) where each shard's part begins, then goes on
 
 
@@ -229,7 +229,7 @@ _of_constant_width = constant_widths([(_NOTE,), ()])
 
 
 def scratch_for_block(cpus: int) -> BlockScratch:
-    """Notes for a host of so many processors."""
+    """Scratch of ``steer`` for a host of so many processors."""
     return BlockScratch(np.empty((BLOCK_FRAMES, _NOTE), np.int64), np.empty(cpus + 1, np.int64))
 
 
@@ -259,7 +259,7 @@ def _steer_block(
     longest: Int = np.int64(0)
     base = np.uint64(0)
     mask = np.uint64(0)
-    nobody: Int = np.int64(0)
+    default_target: Int = np.int64(0)
     take_tag_out: Int = np.int64(0)
     for i in range(first, last):
         if adapter_of[i] != a:
@@ -273,7 +273,7 @@ def _steer_block(
             longest = adapter[ADAPTER.max_frame_bytes]
             base = np.uint64(adapter[ADAPTER.table_base])
             mask = np.uint64(adapter[ADAPTER.table_mask])
-            nobody = _target(adapter, np.int64(0), np.int64(NONE))
+            default_target = _target(adapter, np.int64(0), np.int64(NONE))
             take_tag_out = SWITCH_TAKE_TAG_OUT * adapter[ADAPTER.takes_tag_out]
         c = np.int64(captured[i])
         w = np.int64(wire[i])
@@ -291,7 +291,7 @@ def _steer_block(
             noted[0] = NONE
             continue
         mac = (load_network_word(data, at) >> 16) & _BROADCAST
-        target, switch = _words_of(views.table, base, mask, nobody, mac, tagged, behind)
+        target, switch = _words_of(views.table, base, mask, default_target, mac, tagged, behind)
         if tagged:
             switch |= take_tag_out
         shard = np.int64(views.owner[np.uint64(target >> TARGET_SLOT_SHIFT)])
@@ -325,10 +325,10 @@ def _steer_block(
 
 @kernel(types.void(VIEWS, *[types.int64] * 2, _BLOCK_SCRATCH, types.int64[:, ::1]))
 def steer(views: Views, batch: int, frames: int, scratch: BlockScratch, port: I64) -> None:
-    """Steer those of the first ``frames`` frames of a batch whose blocks nobody has taken yet.
+    """Steer those of the first ``frames`` frames of a batch whose blocks no shard has taken yet.
 
-    Shards take one block after the other while there are any, so who has less to serve steers more; who
-    does which changes nothing in what is found. The batch's ``data`` goes on for 16 bytes at least after the
+    Shards take one block after the other while there are any, so those with less to serve steer more;
+    which shard steers a block changes no result. The batch's ``data`` goes on for 16 bytes at least after the
     begin of the last frame. Written: ``steered`` and ``bounds`` of those blocks; shard k's frames of block b
     are ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``scratch`` is
     ``scratch_for_block``; ``port`` (adapters, PORT_COUNTERS) is added to.

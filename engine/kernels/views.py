@@ -22,4 +22,4 @@ def _width(name: str) -> tuple[int, ...]:
 
 
 of_constant_widths = constant_widths([_width(name) for name in Views._fields])
-"""The views for a kernel to use: the compiler is told how wide their rows are."""
+"""The views with row widths that the compiler knows; kernels use these."""

@@ -11,7 +11,7 @@ from engine.workers.rounds import MOST_AHEAD, MOST_UNDER_WAY, Part, Rounds
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a source wrote, and up to when that is all there is."""
+    """Frames of a source, and the time up to which they are complete."""
 
     part: Part
     until_ns: int
@@ -19,9 +19,9 @@ class _Batch:
 
 
 class Conductor:
-    """Moves a data plane through simulated time. One thread's; the source is closed by who made it.
+    """Moves a data plane through simulated time, in one thread; the caller closes the source.
 
-    After an error, the source's or another, it and its rounds are of no more use.
+    After an error, of the source or another, it and its rounds can't be used any more.
     """
 
     def __init__(self, rounds: Rounds, source: Source | None = None) -> None:
@@ -35,7 +35,7 @@ class Conductor:
     def run_to(
         self, horizon_ns: int, after_round: Callable[[], None] = lambda: None, *, or_to_end: bool = False
     ) -> None:
-        """Receive every frame that arrives before a time, and do all that happens before it.
+        """Receive every frame that arrives before a time, and carry out all events before it.
 
         ``or_to_end``: where no frame comes at that time or later, go on until nothing is pending or
         outstanding instead; ``next_arrival_ns`` is then NEVER_NS.
@@ -72,7 +72,7 @@ class Conductor:
             end_round()
 
     def run_to_end(self, after_round: Callable[[], None] = lambda: None) -> None:
-        """Receive every frame there is, and go on until nothing is pending or outstanding."""
+        """Receive all frames, and continue until none is pending or outstanding."""
         self.run_to(NEVER_NS, after_round)
         while self._plane.next_event_ns < NEVER_NS:  # a worker was replaced in the last round
             self.run_to(NEVER_NS, after_round)

@@ -1,4 +1,4 @@
-"""What the fork server does besides starting workers: when it ends, they do. Only the server imports this.
+"""Ends the workers with their fork server. Only the server imports this.
 
 It ends with the engine (``engine.signals``). Workers that can run end by themselves then; this is for those
 that are stopped, or spin, and for the socket and its directory, which an engine that is killed leaves.

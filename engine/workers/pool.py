@@ -148,15 +148,15 @@ class WorkerPool:
         self._replied_s[cpu] = time.monotonic()
         return reply
 
-    def death(self, cpu: int, last_words: bytes = b"") -> WorkerDiedError:
+    def death(self, cpu: int, failure: bytes = b"") -> WorkerDiedError:
         """The death of a worker; it has ended when this returns, so that its rows can be recovered."""
         self._end(self._processes[cpu])
         if self._processes[cpu].exitcode == _STATUS_UNKNOWN:
             self._end_untracked(cpu)
         if cpu in self._killed:
             return WorkerDiedError(cpu, f"hung for {self._deadline_s:g} s and was killed")
-        said = f": {last_words.decode(errors='replace').strip()}" if last_words else self._exit_status(cpu)
-        return WorkerDiedError(cpu, f"died{said}")
+        how = f": {failure.decode(errors='replace').strip()}" if failure else self._exit_status(cpu)
+        return WorkerDiedError(cpu, f"died{how}")
 
     def _exit_status(self, cpu: int) -> str:
         """The signal or status that a worker ended by, in brackets; empty where it is unknown."""

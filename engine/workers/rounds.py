@@ -120,7 +120,7 @@ class Rounds:
         return bool(self.held_apart or unsettled or is_check_due)
 
     def has_steered(self, part: Part) -> bool:
-        """Whether a round that has ended steered this part, by the tables of now."""
+        """Whether a round that has ended steered this part with the present tables."""
         return self._found_steered(part) is not None
 
     def steer(self, part: Part) -> None:
@@ -191,7 +191,7 @@ class Rounds:
         self._pool.close()
 
     def _found_steered(self, part: Part) -> _Steering | None:
-        """What a round that has ended steered of this part, by the tables of now."""
+        """The steering of this part by a round that has ended, with the present tables."""
         one = self._steered.get(part.batch)
         if one is None or (one.part, one.version) != (part, self.plane.steering_version):
             return None

@@ -14,7 +14,7 @@ _PRELOADED: Final = ("engine.workers.shard", "engine.workers.fork_server")
 
 
 def context() -> BaseContext:
-    """Forked from a server that has the kernels loaded, where there is fork; else spawned."""
+    """The start method of workers: a fork server with loaded kernels, where there is fork; else spawn."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     _make_place_of_sockets()
@@ -36,22 +36,22 @@ def _make_place_of_sockets() -> None:
 
 
 def warm_up(*also: str) -> None:
-    """Start that server now, so that it loads while we do, ``also`` with these modules; its kernels should be
-    in the cache."""
+    """Start the fork server now, so that it loads kernels and the modules ``also`` in the background; the
+    kernels should be in the cache."""
     if context().get_start_method() == "forkserver":
         from multiprocessing import forkserver, resource_tracker
 
         forkserver.set_forkserver_preload([*_PRELOADED, *also])
-        resource_tracker.ensure_running()  # or the server would start it, and hear again
-        with _deaf():
+        resource_tracker.ensure_running()  # or the server would start it, with Ctrl-C unblocked
+        with _ctrl_c_blocked():
             forkserver.ensure_running()
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """What is started meanwhile hears no Ctrl-C, nor do its children unless they want to.
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Block Ctrl-C in processes started meanwhile, and in their children until they unblock it.
 
-    It goes to all processes of a terminal, and one that still loads would tell with a traceback.
+    A terminal sends it to all processes, and one that is still importing would print a traceback.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -80,7 +80,7 @@ class RestartBackoff:
 
 @dataclass(frozen=True)
 class Incident:
-    """What happened to a worker, in words; ``kind`` is the event that reports it."""
+    """A death or restart of a worker; ``kind`` is the event that reports it, ``cause`` a sentence."""
 
     kind: Literal["worker_died", "worker_replaced", "worker_down"]
     cpu: int
