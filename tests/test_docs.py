@@ -36,9 +36,10 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_architecture_page_names_files_that_exist() -> None:
-    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:engine|vmqtui|themes|tests)/[\w/*.]*)`", page)
+@pytest.mark.parametrize("page", ["architecture", "internals"])
+def test_the_pages_on_the_code_name_files_that_exist(page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:engine|vmqtui|themes|tests)/[\w/*.]*)`", text)
     assert named
     for path in named:
         assert list(ROOT.glob(path)) or (ROOT / path).exists(), path
