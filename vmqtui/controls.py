@@ -15,7 +15,7 @@ from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
-from vmqtui.tasks import advice, filters, host_settings, queues, traffic
+from vmqtui.tasks import advice, filters, host_changes, queues, traffic
 from vmqtui.tasks.queues import give_queue
 from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Task, called
@@ -159,7 +159,7 @@ class Controls(Screen[None]):
             return
         row = self.view.table.row
         here = next((cpu for cpu in down if isinstance(row, CpuView) and cpu.cpu == row.cpu), down[0])
-        self._ask_task(host_settings.restart_worker(here))
+        self._ask_task(host_changes.restart_worker(here))
 
     def action_set_filter(self) -> None:
         """Steer a MAC and VLAN to the queue."""
@@ -249,7 +249,7 @@ class Controls(Screen[None]):
     def action_change_vm(self, verb: str = "") -> None:
         """Pause, resume, migrate or remove the VM under the cursor, or one the user chooses."""
         row = self.view.subject
-        known = host_settings.known_vms(self._model.snapshot.config, self._model.choices.adapter)
+        known = host_changes.known_vms(self._model.snapshot.config, self._model.choices.adapter)
         name = row.config.vm if isinstance(row, PortView) else getattr(row, "vm", None)
         adapter = getattr(row, "adapter", None)
         found = [vm for vm in known if vm.name == name and vm.adapter == adapter]
@@ -263,18 +263,18 @@ class Controls(Screen[None]):
             lines = [f"{vm.name:<{wide}}  {f'{vm.adapter}  ' if several else ''}{vm.words}" for vm in known]
             self._pick("Which VM", lines, lambda index: self._with_vm(known[index], verb))
 
-    def _with_vm(self, vm: host_settings.Vm, verb: str) -> None:
-        for one in host_settings.VERBS:
+    def _with_vm(self, vm: host_changes.Vm, verb: str) -> None:
+        for one in host_changes.VERBS:
             if one == verb:
-                self._ask_task(host_settings.change_vm(vm, one))
+                self._ask_task(host_changes.change_vm(vm, one))
                 return
-        names = list(host_settings.VERBS)
-        lines = [f"{one:<8} {what}" for one, what in host_settings.VERBS.items()]
+        names = list(host_changes.VERBS)
+        lines = [f"{one:<8} {what}" for one, what in host_changes.VERBS.items()]
         at = names.index("resume") if vm.paused else 0
         self._pick(
             f"VM {printable(vm.name)}: {vm.words}",
             lines,
-            lambda index: self._ask_task(host_settings.change_vm(vm, names[index])),
+            lambda index: self._ask_task(host_changes.change_vm(vm, names[index])),
             at,
         )
 
@@ -305,12 +305,12 @@ class Controls(Screen[None]):
 
     def action_set_adapter(self) -> None:
         """Change the settings of the adapter shown, or of one the user chooses."""
-        self._with_adapter("Settings of", lambda one: self._ask_task(host_settings.set_adapter(one)))
+        self._with_adapter("Settings of", lambda one: self._ask_task(host_changes.set_adapter(one)))
 
     def action_set_balancer(self) -> None:
         """Turn the balancer on or off, or change its settings."""
         config = self._model.snapshot.config
-        task = "no host has reported yet" if config is None else host_settings.set_balancer(config)
+        task = "no host has reported yet" if config is None else host_changes.set_balancer(config)
         if isinstance(task, str):
             self._tell(task)
         else:

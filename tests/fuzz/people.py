@@ -30,7 +30,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import parse
 from vmqtui.printable import is_plain
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks import filters, host_settings, queues, traffic
+from vmqtui.tasks import filters, host_changes, queues, traffic
 from vmqtui.tasks.foresight import foretold
 from vmqtui.tasks.task import Ending, Step, Task, refusal
 from vmqtui.tasks.undo import change_of
@@ -82,10 +82,10 @@ def all_tasks() -> tuple[Task, ...]:
         queues.free_queue(queue),
         filters.set_filter(queue),
         filters.clear_filter(snapshot.filters[0], queue),
-        host_settings.set_adapter(settings),
+        host_changes.set_adapter(settings),
         traffic.set_rate(now, 0),
         traffic.edit_traffic(now),
-        host_settings.change_vm(host_settings.known_vms(snapshot.config)[0], "migrate"),
+        host_changes.change_vm(host_changes.known_vms(snapshot.config)[0], "migrate"),
     )
 
 

@@ -9,7 +9,7 @@ from tests.vmqtui.dialogs import closed, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
 from vmqtui.state.placement import balancer_words
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks.host_settings import set_balancer
+from vmqtui.tasks.host_changes import set_balancer
 
 OFF = {
     "mode": "off",

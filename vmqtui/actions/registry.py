@@ -4,7 +4,7 @@ Actions of ``CHANGING`` send requests to the engine; a read-only dashboard has n
 """
 
 from vmqtui.actions.action import ALL_VIEWS, QUEUE_VIEWS, VIEWS, Action
-from vmqtui.tasks.host_settings import VERBS
+from vmqtui.tasks.host_changes import VERBS
 
 MOVING: tuple[Action, ...] = (
     *(
