@@ -58,7 +58,10 @@ LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
     [
         ("import engine.service.engine", ("textual", "typer", "rich")),
         ("import engine.workers.shard", ("textual", "typer", "rich", "aiomqtt", "paho")),
-        ("import vmqtui.cli.program", ("numba", "numpy", "textual", "msgspec", "aiomqtt", "aiohttp")),
+        (
+            "import vmqtui.cli.program",
+            ("numba", "numpy", "textual", "msgspec", "aiomqtt", "aiohttp", "asyncio"),
+        ),
         (GET, ("numba", "textual")),
         ("import vmqtui.app, vmqtui.link", ("numba",)),
         ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),

@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +154,8 @@ def _plans(
     planned: bool,
 ) -> "list[Plan]":
     """The plans to compare, under names of their own."""
+    import tomllib
+
     from engine.service.compare.comparison import Plan
     from engine.service.replay import plan_capture
     from engine.traffic.plan_text import to_toml

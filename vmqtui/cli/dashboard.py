@@ -1,10 +1,8 @@
 """Bare ``vmqtui``: the screen, and the private engine it starts where no broker is named."""
 
-import asyncio
 import contextlib
 import gc
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,8 +10,6 @@ from typing import IO, TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from engine.bus.discovery import ENVIRONMENT_VARIABLE, own_url
-from engine.bus.urls import BrokerUrl
 from vmqtui.cli.config import own_preferences
 from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
 from vmqtui.cli.frames import SourceOptions
@@ -23,6 +19,7 @@ from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import run_app, run_async, status_of
 
 if TYPE_CHECKING:
+    from engine.bus.urls import BrokerUrl
     from vmqtui.app import VmqApp
     from vmqtui.library.lessons import Intervention
     from vmqtui.link import BusLink
@@ -85,13 +82,15 @@ def show_dashboard(
 
 
 async def _show(
-    url: BrokerUrl | None,
+    url: "BrokerUrl | None",
     host: str | None,
     screen: ScreenOptions,
     options: list[str],
     preferences: "Preferences",
     interventions: "Iterable[Intervention]",
 ) -> int:
+    import asyncio
+
     from vmqtui.app import VmqApp
     from vmqtui.link import BusLink
 
@@ -140,6 +139,10 @@ async def _follow(
     interventions: "Iterable[Intervention]",
 ) -> None:
     """Attach the screen to the engine once it is there; leave the screen when the engine can't start."""
+    import asyncio
+
+    from engine.bus.discovery import own_url
+
     url = await private.start()
     if url is None:
         app.exit()
@@ -154,6 +157,8 @@ async def _follow(
 
 async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
     """Ask for what a lesson wants done, each so long after the first reading."""
+    import asyncio
+
     host = await link.first_reading()
     began = asyncio.get_running_loop().time()
     for intervention in interventions:
@@ -166,6 +171,11 @@ class PrivateEngine:
     """An engine in a process of its own, which ends when this one does, however this one ends."""
 
     def __init__(self, options: list[str], report: Callable[[str], None]) -> None:
+        import asyncio
+        import subprocess
+
+        from engine.bus.discovery import ENVIRONMENT_VARIABLE
+
         self.error: str | None = None
         self.status: int | None = None
         self._report = report
@@ -187,8 +197,12 @@ class PrivateEngine:
         self._stderr = cast("IO[str]", self._process.stderr)
         self._talking = asyncio.create_task(asyncio.to_thread(self._listen))
 
-    async def start(self) -> BrokerUrl | None:
+    async def start(self) -> "BrokerUrl | None":
         """Wait for its URL; None when it ended instead, and then ``error`` says why."""
+        import asyncio
+
+        from engine.bus.urls import BrokerUrl
+
         line = await asyncio.to_thread(self._stdout.readline)
         if line:
             return BrokerUrl.parse(line.strip())
@@ -203,6 +217,8 @@ class PrivateEngine:
 
     def stop(self) -> None:
         """End it: it goes when its standard input closes, and is killed when it does not."""
+        import subprocess
+
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:

@@ -1,6 +1,5 @@
 """``vmqtui engine``: the engine without a screen. ``vmqtui account``: a line for its ``--accounts``."""
 
-import asyncio
 import contextlib
 import os
 import re
@@ -26,6 +25,8 @@ from vmqtui.printable import printable
 _CLIENTS: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")
 
 if TYPE_CHECKING:
+    import asyncio
+
     from engine.bus.accounts import Listen
     from engine.bus.tls import TlsFiles
     from engine.service.engine import Engine
@@ -145,6 +146,8 @@ def engine(
 async def _serve(
     build: "Callable[[], Engine]", duration: float | None, tied: bool, *, own_broker: bool
 ) -> int:
+    import asyncio
+
     engine = build()
     ended = asyncio.Event()
     status = DONE
@@ -184,7 +187,7 @@ async def _serve(
     return status
 
 
-def _await_close(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+def _await_close(event_loop: "asyncio.AbstractEventLoop", ended: "asyncio.Event") -> None:
     """End the engine when whoever started it lets go of its standard input."""
     while os.read(sys.stdin.fileno(), 4096):
         pass

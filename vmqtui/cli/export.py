@@ -1,6 +1,5 @@
 """``vmqtui export …``: metrics for Prometheus, a dashboard for Grafana, tables of a recording."""
 
-import asyncio
 import signal
 import sys
 from pathlib import Path
@@ -54,6 +53,8 @@ def prometheus(
 
 
 async def _serve(at: EveryHostOptions, address: tuple[str, int], filters: bool) -> int:
+    import asyncio
+
     from engine.bus.urls import is_loopback
     from engine.logs import write_to_stderr
     from vmqtui.export.endpoint import Endpoint

@@ -1,6 +1,5 @@
 """``vmqtui get``: tables of what engines report. ``vmqtui forget``: clear what a host left retained."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -140,6 +139,8 @@ async def _get(table: _Table, at: HostOptions) -> int:
 async def _get_of_all(table: _Table, at: BrokerOptions) -> int:
     """A table of the rows of all hosts that are online. A host that sends nothing is no failure: it has no
     rows, and a warning."""
+    import asyncio
+
     from vmqtui.columns.export import OfHost
 
     adapter = table.adapter
@@ -177,6 +178,8 @@ async def _get_of_all(table: _Table, at: BrokerOptions) -> int:
 
 async def _get_hosts(table: _Table, at: HostOptions) -> int:
     """A row for every host known: status and summary are read, of all hosts at once."""
+    import asyncio
+
     from vmqtui.state.hosts import row_of_summary
 
     host = None if at.host == ALL else at.host

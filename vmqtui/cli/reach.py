@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from engine.bus.discovery import find_url
-from engine.bus.tls import NO_FILES, TlsFiles, client_context
-from engine.bus.urls import BrokerUrl
-from engine.trusted import check_private, open_trusted
 from vmqtui.cli.failures import sentences, unusable
 
 if TYPE_CHECKING:
+    from engine.bus.tls import TlsFiles
+    from engine.bus.urls import BrokerUrl
     from vmqtui.preferences.model import Broker
 
 HOST_HELP: Final = "The host, where there are several."
@@ -62,19 +60,23 @@ class BrokerOptions:
         typer.Option("--tls-key", metavar="F", envvar="VMQTUI_TLS_KEY", help="Its private key."),
     ] = None
 
-    def find(self, *, user: str) -> BrokerUrl | None:
+    def find(self, *, user: str) -> "BrokerUrl | None":
         """The broker to talk to, as ``discovery.find_url`` has it, with password and TLS files. Ends with 2
         when they don't fit."""
+        from engine.bus.discovery import find_url
+
         with sentences():
             url = find_url(self.broker, user=user)
             return None if url is None else self.complete(url)
 
-    def named(self, *, user: str) -> BrokerUrl | None:
+    def named(self, *, user: str) -> "BrokerUrl | None":
         """The same, and None where no broker is named."""
         return None if self.broker is None else self.find(user=user)
 
-    def complete(self, url: BrokerUrl) -> BrokerUrl:
+    def complete(self, url: "BrokerUrl") -> "BrokerUrl":
         """A URL with the password and the TLS files that it lacks. Ends with 2 when they don't fit."""
+        from engine.bus.tls import client_context
+
         if self._typed and not url.tls:
             unusable(f"--tls-ca, --tls-cert, --tls-key: are for mqtts://, and {url} is not encrypted")
         if not url.tls and url.password is not None:
@@ -93,22 +95,30 @@ class BrokerOptions:
             unusable(f"a password without a user: say who you are in the URL (mqtt://USER@{url.host})")
         return replace(url, password=password)
 
-    def listening_tls(self) -> TlsFiles:
+    def listening_tls(self) -> "TlsFiles":
         """The TLS files for a broker of one's own; a CA that the environment names is for other brokers."""
+        from engine.bus.tls import NO_FILES
+
         return self._tls if self._typed or self._tls.cert is not None else NO_FILES
 
     @property
-    def _tls(self) -> TlsFiles:
+    def _tls(self) -> "TlsFiles":
+        from engine.bus.tls import TlsFiles
+
         files = (self.tls_ca, self.tls_cert, self.tls_key)
         return TlsFiles(*(None if file is None else str(file) for file in files))
 
     @property
     def _typed(self) -> bool:
         """Whether TLS files stand on the command line: then the connection has to be encrypted."""
+        from engine.bus.tls import TlsFiles
+
         return self._tls != TlsFiles(*map(os.environ.get, _TLS_VARIABLES))
 
-    def _tls_files(self, written: "Broker") -> TlsFiles:
+    def _tls_files(self, written: "Broker") -> "TlsFiles":
         """The given files; those of the configuration where none is given."""
+        from engine.bus.tls import TlsFiles
+
         ca, cert, key = (
             None if file is None else str(Path(file).expanduser())
             for file in (written.tls_ca, written.tls_cert, written.tls_key)
@@ -118,7 +128,7 @@ class BrokerOptions:
             cert, key = given.cert, given.key
         return TlsFiles(given.ca or ca, cert, key)
 
-    def _password(self, written: "Broker", url: BrokerUrl) -> str | None:
+    def _password(self, written: "Broker", url: "BrokerUrl") -> str | None:
         """From the option, the environment, or, for a URL with a user, the configuration."""
         if self.password_file is not None:
             return _first_line(self.password_file)
@@ -144,6 +154,8 @@ class EveryHostOptions(HostOptions):
 
 
 def _first_line(path: Path) -> str:
+    from engine.trusted import check_private, open_trusted
+
     try:
         with open_trusted(path) as file:
             check_private(path, file)

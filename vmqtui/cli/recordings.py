@@ -1,6 +1,5 @@
 """``vmqtui record``: what engines report, into a file. ``vmqtui play``: such a file in the dashboard."""
 
-import asyncio
 import signal
 import sys
 from dataclasses import dataclass
@@ -69,6 +68,8 @@ class _Recording:
     """One run of the command. The file is made when there is something to record."""
 
     def __init__(self, path: Path, options: FileOptions) -> None:
+        import asyncio
+
         self._path = path
         self._options = options
         self._recorder: Recorder | None = None
@@ -81,6 +82,8 @@ class _Recording:
 
     async def run(self, at: EveryHostOptions) -> int:
         """Record; the exit status."""
+        import asyncio
+
         for number, status in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
             on_signal(number, partial(self._end, status))
         async with open_watcher(at, at.host, self._on_message, user="viewer", kinds=_RECORDED) as watcher:
@@ -159,6 +162,8 @@ class _Recording:
 
     async def _watch(self, recorder: "Recorder") -> None:
         """See that the file stays in its place, also where nothing comes; on a terminal, show progress."""
+        import asyncio
+
         shown = sys.stderr.isatty()
         if shown:
             print(f"recording to {self._path}; Ctrl-C ends it", file=sys.stderr)

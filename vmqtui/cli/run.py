@@ -1,6 +1,5 @@
 """Running the event loop of a command."""
 
-import asyncio
 import os
 import signal
 import sys
@@ -22,6 +21,8 @@ _FAREWELL_S: Final = 15.0
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work; on Windows on the selector loop, which the MQTT client needs."""
+    import asyncio
+
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
     with closing(work), asyncio.Runner(loop_factory=factory) as runner:
         with _held_back():  # half an event loop complains when it goes
@@ -48,6 +49,8 @@ async def run_app(app: "VmqApp") -> None:
     Call it from the main thread. A screen that a signal can't end within ``_FAREWELL_S`` (its terminal takes
     no more output) is ended with its process; what it started ends with that.
     """
+    import asyncio
+
     event_loop = asyncio.get_running_loop()
     restore = _terminal_mode()
 
@@ -91,6 +94,8 @@ def status_of(app: "VmqApp") -> int:
 
 def on_signal(number: int, call: Callable[[], object]) -> None:
     """Have the running event loop call something when a signal comes, or came before and ended nothing."""
+    import asyncio
+
     event_loop = asyncio.get_running_loop()
     before = signal.getsignal(number)
     if sys.platform == "win32":

@@ -1,6 +1,5 @@
 """``vmqtui serve``: the dashboard in browsers, all of them over one engine."""
 
-import asyncio
 import logging
 import signal
 import sys
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.bus.discovery import own_url
-from engine.bus.tls import NO_FILES
 from vmqtui.cli.config import own_preferences
 from vmqtui.cli.dashboard import PrivateEngine, user_of
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
@@ -23,6 +20,8 @@ from vmqtui.cli.run import on_signal
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
+    import asyncio
+
     from vmqtui.web.session import Wanted
 
 _log = logging.getLogger(__name__)
@@ -63,6 +62,9 @@ def serve(
     log_format: LogFormat = "text",
 ) -> int:
     """Serve the dashboard to browsers. Its first line is the address to open, which holds a secret."""
+    import asyncio
+
+    from engine.bus.tls import NO_FILES
     from vmqtui.web.session import Wanted
 
     read_only = not page.allow_control
@@ -84,7 +86,11 @@ async def _serve(
     wanted: "Wanted", options: list[str], address: tuple[str, int], public_url: str | None
 ) -> int:
     """Start an engine, unless there is a broker, and serve it."""
+    import asyncio
+
     import msgspec
+
+    from engine.bus.discovery import own_url
 
     ended = asyncio.Event()
     status = DONE
@@ -124,9 +130,11 @@ async def _serve(
 
 
 async def _listen(
-    wanted: "Wanted", address: tuple[str, int], public_url: str | None, until: set[asyncio.Future[Any]]
+    wanted: "Wanted", address: tuple[str, int], public_url: str | None, until: "set[asyncio.Future[Any]]"
 ) -> None:
     """Listen until something of ``until`` happens."""
+    import asyncio
+
     from aiohttp import web
 
     from engine.bus.urls import is_loopback
