@@ -48,7 +48,10 @@ def test_a_plain_install_finds_its_data(installed: Path) -> None:
     assert (installed / "engine/py.typed").exists()
 
 
-GET = "import vmqtui.cli.get, vmqtui.columns.export, engine.bus.watcher, vmqtui.state.hosts"
+GET = (
+    "import vmqtui.cli.get, vmqtui.columns.export, engine.bus.watcher, vmqtui.state.hosts, "
+    "vmqtui.preferences.file"
+)
 """What ``vmqtui get`` imports."""
 LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
 
@@ -62,7 +65,7 @@ LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
             "import vmqtui.cli.program",
             ("numba", "numpy", "textual", "msgspec", "aiomqtt", "aiohttp", "asyncio"),
         ),
-        (GET, ("numba", "textual")),
+        (GET, ("numba", "numpy", "textual", "engine.advice.rules", "engine.balance")),
         ("import vmqtui.app, vmqtui.link", ("numba",)),
         ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),
     ],

@@ -181,9 +181,9 @@ class Watcher:
         except TimeoutError:
             if not sent_request.begun:
                 raise NotConnected(self.why or f"{self._connection.url} took no request in time") from None
-            unreadable = sent_request.unreadable and f"an answer can't be read: {sent_request.unreadable}"
+            unreadable = sent_request.unreadable and f"an answer can't be read: {sent_request.unreadable}; "
             raise RequestTimeout(
-                f"{host} did not answer {op!r} within {timeout:g} s: {unreadable or self._known_of(host)}"
+                f"{host} did not answer {op!r} within {timeout:g} s: {unreadable}{self._known_of(host)}"
             ) from None
         finally:
             del self._sent_requests[id]

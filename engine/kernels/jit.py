@@ -1,4 +1,4 @@
-"""One way to compile a kernel: eager signatures, no GIL, and the cache of ``kernel_cache``.
+"""One way to compile a kernel: eager signatures, no GIL, and the cache of ``engine.kernels.cache``.
 
 Numba's own cache unpickles whatever it finds, misses edits in imported files, and fails where it can't write.
 """
@@ -22,8 +22,9 @@ def _own_settings() -> Iterator[None]:
     """Import Numba without the settings that would keep it from compiling.
 
     It reads ``.numba_config.yaml`` in the working directory, where other users may write, and fails on a
-    malformed one. Without a YAML library it skips the file.
+    malformed one. Without a YAML library it skips the file. Numba's settings are those of the process.
     """
+    before = os.environ.get("NUMBA_DISABLE_JIT")
     os.environ["NUMBA_DISABLE_JIT"] = "0"
     yaml = sys.modules.get("yaml")
     sys.modules["yaml"] = None  # type: ignore[assignment]  # what makes an import fail
@@ -32,9 +33,13 @@ def _own_settings() -> Iterator[None]:
             warnings.simplefilter("ignore")  # on a file that is skipped
             yield
     finally:
-        del sys.modules["yaml"]
+        sys.modules.pop("yaml", None)
         if yaml is not None:
             sys.modules["yaml"] = yaml
+        if before is None:
+            del os.environ["NUMBA_DISABLE_JIT"]
+        else:
+            os.environ["NUMBA_DISABLE_JIT"] = before
 
 
 with _own_settings():

@@ -3,7 +3,7 @@
 ``engine.balance`` decides which queues the balancer moves, and when.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,9 +14,8 @@ from engine.ndis.outcome import NdisError, NdisStatus, Outcome, answer, done, in
 from engine.ndis.queue import key_in_words, vlan_of
 from engine.scenario.keys import keys_of
 from engine.scenario.load import ScenarioError, read_balancer, read_traffic
-from engine.scenario.model import BalancerSpec, TrafficSpec
+from engine.scenario.model import CHANGEABLE, BalancerSpec, TrafficSpec
 
-CHANGEABLE: Final = ("link_gbps", "max_queues", "max_filters", "vlan_filtering")
 """Keys of ``[[adapter]]`` that can change while the engine runs."""
 
 

@@ -9,7 +9,7 @@ from engine.ndis import host_settings, queries, queue_requests, vm_requests
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, invalid
 from engine.scenario.keys import Key, keys_of
-from engine.scenario.model import AdapterSpec, BalancerSpec
+from engine.scenario.model import CHANGEABLE, AdapterSpec, BalancerSpec
 from engine.scenario.values import (
     MAX_NAME_CHARACTERS,
     check_flag,
@@ -185,8 +185,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     ),
     "set_adapter": Operation(
         host_settings.set_adapter,
-        {name: _adapter_key(name) for name in host_settings.CHANGEABLE},
-        fixed=frozenset(keys_of(AdapterSpec)) - frozenset(host_settings.CHANGEABLE),
+        {name: _adapter_key(name) for name in CHANGEABLE},
+        fixed=frozenset(keys_of(AdapterSpec)) - frozenset(CHANGEABLE),
     ),
     "query_events": Operation(
         queries.query_events,

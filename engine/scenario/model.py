@@ -38,6 +38,8 @@ _VLAN = Key(
 )
 _MAC = Key(values.normal_mac, "unicast MAC, colons or dashes", "the destination MAC")
 
+CHANGEABLE: Final = ("link_gbps", "max_queues", "max_filters", "vlan_filtering")
+"""Keys of an adapter that a request changes while the engine runs."""
 BUFFERS_FOR_LATER: Final = 8192
 """Receive buffers of an adapter, by default, for queues that come later."""
 

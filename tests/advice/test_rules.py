@@ -203,6 +203,16 @@ def test_an_allocation_that_is_under_way_is_not_forgotten() -> None:
         assert rules_of(seen, uncompleted_s=0.5) == found
 
 
+def test_the_rate_that_a_paused_queue_misses_is_known_without_an_earlier_reading() -> None:
+    config = make_config(VMS)
+    filters = [one for one in config.adapters[0].filters if one.queue_id != 2]
+    config = with_queue(changed(config, filters=filters), 2, vm="app-01", state="paused")
+    (finding,) = (
+        one for one in findings(evidence(config, pairs=[SECOND_PORT])) if one.rule == "paused-queue"
+    )
+    assert finding.value == 5000
+
+
 def test_with_every_queue_given_out_the_idle_one_goes_to_the_busy_vm() -> None:
     config = changed(make_config(VMS), max_queues=3)
     pair = ("00:15:5d:00:10:01", 10, "no_queue", 5000)

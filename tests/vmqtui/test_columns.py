@@ -195,16 +195,6 @@ def test_columns_need_neither_textual_nor_numba() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_get_loads_neither_numpy_nor_the_rules_of_the_advisor() -> None:
-    code = (
-        "import sys, vmqtui.cli.get;"
-        "bad = ('numpy', 'numba', 'textual', 'engine.advice.rules', 'engine.balance');"
-        "print([name for name in sys.modules if name.startswith(bad)])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 @pytest.mark.slow
 def test_dashboard_never_loads_numba_or_the_data_plane() -> None:
     code = (

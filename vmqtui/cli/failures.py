@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from typing import Final, NoReturn
 
@@ -54,10 +54,11 @@ def warn(sentence: object) -> None:
 
 def say_error(sentence: object) -> None:
     """The one line on stderr that says why a command ended; the log, where there is one, has it too."""
-    from engine.logs import note
-
-    note(_log, logging.ERROR, "command_failed", why=sentence)
     print(f"error: {printable(str(sentence))}", file=sys.stderr)
+    with suppress(ImportError, OSError):  # without descriptors no module can be read
+        from engine.logs import note
+
+        note(_log, logging.ERROR, "command_failed", why=sentence)
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from vmqtui.state.rows import HostRow
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from vmqtui.link import Link
-if TYPE_CHECKING:
     from engine.bus.connection import State as Connection
     from vmqtui.link import Link
 

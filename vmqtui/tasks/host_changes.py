@@ -7,10 +7,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from engine.counted import counted, noun
-from engine.ndis.host_settings import CHANGEABLE
 from engine.scenario.keys import Key, keys_of
 from engine.scenario.load import ScenarioError, read_balancer
-from engine.scenario.model import AdapterSpec, BalancerSpec
+from engine.scenario.model import CHANGEABLE, AdapterSpec, BalancerSpec
 from engine.telemetry.config import AdapterConfig, Config
 from engine.view.rows import CpuView
 from vmqtui.printable import printable

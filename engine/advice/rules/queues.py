@@ -260,7 +260,7 @@ def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                     powershell.vmq_weight(queue.vm, 100),
                 ],
                 measure="its VM's frames in the default queue",
-                value=first.pps,
+                value=first.least_pps,
                 after=0.0,
                 estimated=True,
                 queue_id=queue.queue_id,
