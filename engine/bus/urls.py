@@ -57,7 +57,7 @@ class BrokerUrl:
             raise BadUrl(
                 f"{shown!r} is not a broker URL: its host, port or escapes do not read ({_FORM})"
             ) from None
-        if not host or any(c.isspace() or not c.isprintable() for c in host):
+        if not host or any(c in "[]" or c.isspace() or not c.isprintable() for c in host):
             raise BadUrl(f"{shown!r} is not a broker URL: it names no host ({_FORM})")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise BadUrl(f"{shown!r} is not a broker URL: something follows the host and port ({_FORM})")

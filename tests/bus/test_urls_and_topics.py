@@ -40,6 +40,7 @@ def test_a_broker_url_reads_and_its_whole_text_reads_again(text: str, expected: 
         "mqtt://u:%ff@h",
         "mqtt://@h",
         "mqtt://h h",
+        "mqtt://[::]@]",
     ],
 )
 def test_what_is_no_broker_url_is_refused_with_a_sentence(text: str) -> None:
