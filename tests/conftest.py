@@ -11,13 +11,16 @@ from hypothesis import HealthCheck, settings
 
 from engine import logs
 from engine.kernels import prepare as kernels
+from tests.slow import examples
 from tests.veth import Veth, veth
 
 # Programs that tests start keep their bytecode: each would compile the packages again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A busy machine is no reason to fail: how long an example takes says nothing of what it shows.
-settings.register_profile("vmqtui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "vmqtui", deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("vmqtui")
 
 _NO_SKIPS = "VMQTUI_NO_SKIPS"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from engine.balance.balancer import LONGEST_REST, NEVER_NS, Balancer, BalancerReading, QueueCounters
 from engine.balance.decide import Move, QueueKey
 from engine.scenario.model import BalancerSpec, CpuSpec, HostSpec
+from tests.slow import examples
 
 MS = 1_000_000
 BUDGET = 1000
@@ -90,7 +91,7 @@ def usable(host: HostSpec) -> set[int]:
     return {cpu for cpu in range(host.cpus) if not host.hyperthreading or cpu % 2 == 0}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(labs(), st.data())
 def test_every_move_keeps_to_the_rules_whatever_comes(lab: Lab, data: st.DataObject) -> None:
     spec, last = lab.spec, dict[int, int]()
@@ -122,7 +123,7 @@ def test_every_move_keeps_to_the_rules_whatever_comes(lab: Lab, data: st.DataObj
                 assert move.target_after <= spec.scale_in
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(labs(), st.data())
 def test_under_a_steady_load_moves_come_to_an_end(lab: Lab, data: st.DataObject) -> None:
     amounts = st.lists(st.integers(0, 900), min_size=len(lab.cpus), max_size=len(lab.cpus))

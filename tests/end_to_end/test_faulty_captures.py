@@ -152,6 +152,7 @@ def test_a_plan_of_a_broken_capture_says_so(tmp_path: Path, here: Here) -> None:
     assert MAC in done.out
 
 
+@pytest.mark.slow
 def test_every_cut_of_a_small_capture_ends_with_the_right_status(tmp_path: Path, here: Here) -> None:
     """Cuts at each byte around the borders of headers and frames; ``plan`` reads as ``replay`` does."""
     for whole, borders in ((PCAP, (24, 40, 100, 116, 177)), (PCAPNG, (28, 60, 72, 152))):

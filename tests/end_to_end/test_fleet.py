@@ -235,6 +235,7 @@ def publishing(publisher: Publisher, name: str, stats: bytes, config: Config | N
 
 @pytest.mark.parametrize("command", slow_but(["get queues"], ["get queues", "advise"]))
 @pytest.mark.parametrize("config", slow_but([None], [make_config("garbled"), None]))
+@pytest.mark.slow
 def test_a_host_whose_readings_cannot_be_read_is_an_error_that_says_how_many(
     command: str, config: Config | None, mosquitto: str, publisher: Publisher, here: Here
 ) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.fuzz.mutate import Form, mutated
 from tests.fuzz.targets import TARGETS, check_seeds
+from tests.slow import examples
 
-QUICK = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=examples(25), suppress_health_check=list(HealthCheck))
 
 
 def edited(seed: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
@@ -61,7 +62,7 @@ FORMS = {name: target.form for name, target in TARGETS.items() if target.form is
 
 
 @pytest.mark.parametrize("name", FORMS)
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(which=st.integers(0, 100), chance=st.integers(0, 1 << 32), rounds=st.integers(1, 3))
 def test_what_is_well_formed_and_says_nonsense_is_taken_or_refused(
     name: str, which: int, chance: int, rounds: int

@@ -7,11 +7,12 @@ import pytest
 from engine.advice.rules import RULES
 from engine.scenario.load import loads
 from engine.service.trial import TriedFix, diagnose
+from tests.slow import slow_but
 from vmqtui.cli.scenario import trial_of
 from vmqtui.library.lessons import LESSONS
 
 
-@pytest.fixture(scope="module", params=LESSONS)
+@pytest.fixture(scope="module", params=slow_but([*LESSONS][:10], LESSONS))
 def tried(request: pytest.FixtureRequest) -> tuple[str, list[TriedFix]]:
     """A scenario's name, and what came of looking at it."""
     name: str = request.param

@@ -12,6 +12,7 @@ from engine.ndis.adapter import Adapter
 from engine.ndis.steering import KEY_KNOWN_MAC, NONE, TEST_ANY, SteeringRows
 from engine.scenario.model import AdapterSpec, FilterSpec, PortSpec, QueueSpec, Scenario
 from tests.ndis.lab import lab, start
+from tests.slow import examples
 
 MACS = [f"02:00:00:00:00:{n:02x}" for n in range(4)]
 VLANS: list[int | str | None] = [None, "untagged", 1, 2]
@@ -94,7 +95,7 @@ FILTERS = st.lists(st.tuples(st.integers(0, 4), st.sampled_from(MACS), st.sample
 CLEARS = st.lists(st.integers(1, 8), max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(QUEUES, FILTERS, FILTERS, CLEARS)
 def test_rows_send_every_frame_where_an_ordered_scan_does(
     queues: list[tuple[str | None, str]],

@@ -4,6 +4,7 @@ import asyncio
 
 import aiomqtt
 import msgspec
+import pytest
 
 from engine.advice.finding import Advice
 from engine.advice.thresholds import AdviceThresholds
@@ -56,6 +57,7 @@ def test_that_nothing_is_wrong_is_published_once() -> None:
     assert readings(AdvicePublisher(), False, 0, 60) == [(2, [])]
 
 
+@pytest.mark.slow
 async def test_an_engine_publishes_it_retained_for_who_comes_later() -> None:
     async with Engine(LESSONS["vlan-near-miss"].scenario, interval_s=0.2) as engine:
         await asyncio.wait_for(engine.advised.wait(), 60)

@@ -21,6 +21,7 @@ from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.service.machine import Machine
 from engine.workers.rounds import Part
 from tests.service.test_engine import check_identities
+from tests.slow import examples
 
 LOOKAHEAD = 64
 MARK = struct.Struct(">2sIH")
@@ -195,7 +196,7 @@ def clean(lab: Lab) -> None:
     assert lab.machine.plane._guests._extents._free == [Extent(0, lab.machine.plane.views.guest_bytes.size)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.one_of(bursts, changes), min_size=4, max_size=25))
 def test_no_vm_ever_sees_a_frame_that_is_not_its_own(machine: Machine, steps: list[Any]) -> None:
     lab = Lab(machine)
@@ -273,7 +274,7 @@ def test_a_vm_sees_nothing_of_the_vm_that_had_the_memory_before(machine: Machine
     clean(lab)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 6), st.sampled_from([100, 3_000, 12_000, 60_000]), st.integers(0, 1)),

@@ -102,6 +102,7 @@ def test_it_is_under_a_kibibyte_whatever_the_host() -> None:
 
 
 @pytest.mark.parametrize("interval_s", [0.25, 30.0])
+@pytest.mark.slow
 async def test_an_engine_sends_one_every_second_whatever_its_interval(interval_s: float) -> None:
     found: list[Summary] = []
     numbers: list[int] = []

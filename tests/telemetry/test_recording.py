@@ -27,6 +27,7 @@ from engine.telemetry.recording import (
     Recording,
     RecordingError,
 )
+from tests.slow import examples
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
 
 FEW = VMS[:3]
@@ -64,6 +65,7 @@ def test_what_was_recorded_comes_back(tmp_path: Path) -> None:
         assert list(recording.hosts["hv01"].since["event"]) == [10]
 
 
+@pytest.mark.slow
 def test_a_file_cut_anywhere_plays_up_to_the_cut_and_says_so(tmp_path: Path) -> None:
     cut, before = tmp_path / "cut", 20
     record(cut, readings=before)
@@ -85,7 +87,9 @@ def test_a_file_cut_anywhere_plays_up_to_the_cut_and_says_so(tmp_path: Path) -> 
     assert before == 0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(200)
+)
 @given(st.data())
 def test_a_damaged_byte_ends_it_before_or_is_harmless(tmp_path: Path, data: st.DataObject) -> None:
     whole = tmp_path / "whole"

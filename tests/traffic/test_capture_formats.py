@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.traffic.capture import CaptureError, CaptureSource
+from tests.slow import examples
 from tests.traffic.captures import (
     SECOND,
     Frame,
@@ -29,7 +30,7 @@ from tests.traffic.reading import Read, read_all, read_bytes
 
 ORDERS = ("<", ">")
 MAGICS = {"us": 0xA1B2C3D4, "ns": 0xA1B23C4D, "kuznetzov": 0xA1B2CD34}
-BRISK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+BRISK = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def plain(frames: list[Read]) -> list[tuple[bytes, int, int]]:
@@ -307,7 +308,7 @@ def a_pcapng(order: str) -> bytes:
     changes=st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), min_size=1, max_size=6),
     cut=st.integers(0, 100),
 )
-@settings(BRISK, max_examples=300)
+@settings(BRISK, max_examples=examples(300))
 def test_corrupted_bytes_never_crash_and_spare_the_frames_before(
     tmp_path: Path, start: bytes, changes: list[tuple[int, int]], cut: int
 ) -> None:
@@ -334,7 +335,7 @@ def test_corrupted_bytes_never_crash_and_spare_the_frames_before(
     data=st.binary(max_size=400),
     start=st.sampled_from([b"", pcap([]), section(), section(">") + interface(">")]),
 )
-@settings(BRISK, max_examples=200)
+@settings(BRISK, max_examples=examples(200))
 def test_noise_never_crashes(tmp_path: Path, data: bytes, start: bytes) -> None:
     try:
         frames, _ = read_bytes(start + data, tmp_path)

@@ -17,7 +17,7 @@ from engine.traffic.capture import CaptureSource
 from engine.traffic.plan import Hardware, Plan, plan
 from engine.traffic.plan_count import Load
 from engine.traffic.plan_text import to_toml
-from tests.slow import slow_but
+from tests.slow import examples, slow_but
 from tests.traffic.captures import Frame, ethernet, frame, pcap
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
@@ -153,7 +153,7 @@ any_frame = st.builds(
 
 
 @given(frames=st.lists(any_frame, min_size=1, max_size=40), batch=st.sampled_from([1, 3, 1 << 18]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_capture_is_planned_as_the_contract_reads(
     planned: Planner, monkeypatch: pytest.MonkeyPatch, frames: list[Frame], batch: int
 ) -> None:

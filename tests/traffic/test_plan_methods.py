@@ -21,6 +21,7 @@ from engine.traffic.plan import Hardware, Plan, plan
 from engine.traffic.plan_count import count
 from engine.traffic.plan_placement import NoProcessorError, eligible, size, spread
 from engine.traffic.plan_text import to_toml
+from tests.slow import examples
 from tests.traffic.captures import Frame, ethernet, frame, pcap
 
 COST = CpuSpec()
@@ -62,7 +63,7 @@ def most_waiting(arrivals_ns: list[int], service_ns: int, moderation_ns: int) ->
     macs=st.integers(1, 3),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_frames_that_wait_at_once_are_as_many_as_a_queue_of_single_frames_has(
     tmp_path: Path, gaps: list[int], macs: int, seed: int
 ) -> None:
@@ -124,7 +125,7 @@ costs = st.lists(st.integers(1, 1000), min_size=1, max_size=7)
 
 
 @given(cycles=costs, processors=st.integers(1, 3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_longest_processing_time_first_is_within_a_third_of_the_best(
     cycles: list[int], processors: int
 ) -> None:

@@ -16,6 +16,7 @@ from engine.scenario.load import default_scenario, loads
 from engine.scenario.model import Scenario
 from engine.traffic.batch import FrameBatch
 from engine.traffic.synthetic import SyntheticSource
+from tests.slow import examples
 
 NO_LIMIT = 2**62
 SECOND = 1_000_000_000
@@ -226,7 +227,7 @@ PARTS = [
 CUTS = st.tuples(st.integers(1, 400), st.integers(1534, 200_000), st.none() | st.integers(0, 400_000))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(CUTS, max_size=6))
 def test_how_batches_are_cut_changes_no_frame(cuts: list[tuple[int, int, int | None]]) -> None:
     whole = first(scenario(*PARTS, adapters=TWO_ADAPTERS), 1000)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
 from engine.bus.messages import Status
 from engine.pytest_fixture import StartEngine
@@ -42,6 +43,7 @@ async def test_they_are_asked_for_at_each_connection_and_no_more_often(dashboard
         assert link.caught_up == ["hv01", "hv01"]
 
 
+@pytest.mark.slow
 async def test_a_host_whose_engine_comes_and_goes_is_asked_one_thing_at_a_time(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await settled(pilot, app)

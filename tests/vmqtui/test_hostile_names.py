@@ -143,6 +143,7 @@ def obeyed(app: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("size", slow_but([(80, 24)], [(80, 24), (200, 60)]))
+@pytest.mark.slow
 async def test_no_view_of_the_dashboard_obeys_them(dashboard: Running, size: tuple[int, int]) -> None:
     async with dashboard(hostile_link(), size=size) as (app, pilot, link):
         for seq in range(1, 6):

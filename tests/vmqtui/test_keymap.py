@@ -166,6 +166,7 @@ async def test_every_action_has_a_key_or_a_place_in_the_palette_and_help(
     assert read_only == (len(offered) < len(ACTIONS))
 
 
+@pytest.mark.slow
 async def test_read_only_has_neither_key_nor_palette_nor_request(dashboard: Running) -> None:
     changing = [action for action in ACTIONS if action.changes]
     async with dashboard(read_only=True) as (app, pilot, link):

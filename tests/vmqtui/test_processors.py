@@ -89,6 +89,7 @@ def test_move_to_a_processor_that_is_down_says_what_becomes_of_the_frames() -> N
     assert found.warnings == ("0:7 is down: frames for its queues are lost",)
 
 
+@pytest.mark.slow
 async def test_a_processor_that_is_down_is_seen_at_every_size_and_brought_back(dashboard: Running) -> None:
     for size in ((80, 24), (120, 40), (200, 60)):
         link = live_link()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.slow import examples
 from tests.vmqtui.scripted import make_config, make_stats
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import SYNTAX, arrange, parse
@@ -98,7 +99,7 @@ def test_every_exported_column_can_be_named_by_its_export_name() -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_nothing_typed_is_ever_fatal(text: str) -> None:
     for table in ("queues", "cpus", "filters"):
         query = parse(text, COLUMNS[table])

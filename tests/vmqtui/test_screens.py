@@ -87,7 +87,7 @@ async def test_overview_when_not_live(dashboard: Running, state: str, size: tupl
 
 
 @pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("state", slow_but(["connecting", "stale"], STATES))
+@pytest.mark.parametrize("state", slow_but(["stale"], STATES))
 async def test_every_view_when_not_live(dashboard: Running, state: str, size: tuple[int, int]) -> None:
     """All views of a state stand in one file, one below the other."""
     async with dashboard(STATES[state](), size=size) as (app, pilot, _):
@@ -102,7 +102,7 @@ async def test_every_view_when_not_live(dashboard: Running, state: str, size: tu
         same_as_snapshot(f"views-{state}-{size[0]}x{size[1]}", "".join(screens))
 
 
-@pytest.mark.parametrize("view", [*VIEWS, "queue"])
+@pytest.mark.parametrize("view", slow_but(["overview", "queue", "advice"], [*VIEWS, "queue"]))
 async def test_picture_of_a_view(dashboard: Running, view: str) -> None:
     """Text, place and style of everything in the SVG; how it is written may change with Textual."""
     async with dashboard(size=(80, 24), readings=60) as (app, pilot, _):

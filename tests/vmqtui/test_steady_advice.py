@@ -66,6 +66,7 @@ def backup(model: Model) -> FindingRow:
     return next(row for row in model.snapshot.advised.rows if "backup-01" in row.label)
 
 
+@pytest.mark.slow
 def test_the_worst_loser_is_listed_first_from_when_it_is_found_and_its_fix_is_its_own(seen: Seen) -> None:
     config, readings = seen
     model, link = watching(config)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running
 from tests.vmqtui.dialogs import closed, notes, opened, told, type_into, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
@@ -27,7 +28,15 @@ TRAFFIC: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     ("place", "verb", "op", "confirm"),
-    [(0, "pause", "pause_vm", "enter"), (2, "migrate", "migrate_vm", "y"), (3, "remove", "remove_vm", "y")],
+    slow_but(
+        [(0, "pause", "pause_vm", "enter")],
+        [
+            (0, "pause", "pause_vm", "enter"),
+            (2, "migrate", "migrate_vm", "y"),
+            (3, "remove", "remove_vm", "y"),
+        ],
+        unpack=True,
+    ),
 )
 async def test_vm_under_the_cursor(dashboard: Running, place: int, verb: str, op: str, confirm: str) -> None:
     async with dashboard() as (app, pilot, link):

@@ -270,6 +270,7 @@ def test_workers_that_are_asked_whether_they_are_there_serve_as_ever() -> None:
         assert not rounds.incidents
 
 
+@pytest.mark.slow
 def test_workers_that_don_t_go_have_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_JOIN_S", 3.0)
     with two_queues() as rounds:

@@ -102,6 +102,7 @@ def test_latency_of_a_frame_alone_is_moderation_and_what_its_dpc_costs(tmp_path:
     assert values["throughput"] is None
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_find_what_each_finds_alone(capture: Path) -> None:
     asked = runs(capture, scenario([0, 1]), scenario([0, 0], buffers=64))
     told: list[tuple[int, int]] = []
