@@ -1,4 +1,4 @@
-"""What a rule is, and its input: one host at a moment, with the history that its counters don't show."""
+"""The type of a rule, and its input: one host at one moment, with history that its counters lack."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ Pair = tuple[str, str, Vlan]
 
 
 class Moved(NamedTuple):
-    """When a queue was seen to have moved, where it was until then, and whether the balancer moved it: it
-    alone leaves a queue's home where it is."""
+    """An observed move of a queue: its time, the processor before it, and whether the balancer made it. Moves
+    by the balancer leave the queue's home unchanged; moves by request change it."""
 
     at_ns: int
     cpu: int
@@ -35,18 +35,19 @@ class Moved(NamedTuple):
 
 @dataclass(frozen=True)
 class Trace:
-    """The trail at one moment. Times are simulated ns."""
+    """The history of a ``Trail`` at one moment. Times are simulated ns."""
 
     moves: Mapping[QueueKey, tuple[Moved, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """Of each queue, the oldest first."""
+    """The moves of each queue, oldest first."""
     freeing_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
     uncompleted_since: Mapping[QueueKey, int] = field(default_factory=lambda: MappingProxyType({}))
     gone: Mapping[Pair, str] = field(default_factory=lambda: MappingProxyType({}))
-    """MACs and VLANs whose port went with its VM, and that VM."""
+    """The MAC and VLAN of each removed switch port, with its VM."""
 
 
 class Trail:
-    """Follows the configurations of one host; bounded by ``MOST_MOVES`` (of a queue) and ``MOST_GONE``."""
+    """Records the history of one host's configurations; keeps up to ``MOST_MOVES`` moves per queue and up to
+    ``MOST_GONE`` removed ports."""
 
     def __init__(self) -> None:
         self._start()
@@ -63,9 +64,9 @@ class Trail:
         self._trace = Trace()
 
     def add(self, config: Config, sim_time_ns: int) -> Trace:
-        """Add a configuration and the time at which it held; return the trail so far.
+        """Add a configuration and a time at which it was valid; return the history so far.
 
-        Time that goes back begins a new trail.
+        A time or revision that goes back starts a new history.
         """
         if sim_time_ns < self._now_ns or (
             self._config is not None and config.revision < self._config.revision
@@ -124,7 +125,7 @@ class Trail:
 
 @dataclass(frozen=True, eq=False)
 class Team:
-    """Adapters that receive as one. ``mode`` is "sum" or "min", or another writer's word."""
+    """A NIC team. ``mode`` is "sum" or "min" of queues; other writers may send other values."""
 
     name: str
     mode: str
@@ -133,10 +134,10 @@ class Team:
 
 @dataclass(frozen=True, eq=False)
 class Evidence(HostTables):
-    """A host at one moment. Rates are since ``before``, or, without it, since the start.
+    """A host at one moment. Rates cover the time since ``before``, or since the start without it.
 
-    ``worst`` has, by processor, the short stretch of that time in which its queues dropped most; none where
-    stretches were not recorded or nothing was dropped.
+    ``worst`` maps a processor to the short stretch of that time in which its queues dropped most frames. It
+    lacks processors without drops, and is empty if stretches were not recorded.
     """
 
     known_only = True
@@ -149,12 +150,12 @@ class Evidence(HostTables):
 
     @cached_property
     def span_s(self) -> float:
-        """Simulated time that rates are taken over."""
+        """Simulated seconds that rates cover."""
         return (self.stats.sim_time_ns - (self.before.sim_time_ns if self.before else 0)) / 1e9
 
     @property
     def usable(self) -> bool:
-        """Whether configuration and reading are of one another, and time passed."""
+        """Whether configuration and reading have the same revision, and time passed."""
         return self.span_s > 0 and self.config.revision == self.stats.revision
 
     @cached_property
@@ -163,7 +164,7 @@ class Evidence(HostTables):
 
     @cached_property
     def teams(self) -> tuple[Team, ...]:
-        """The teams, in the order of their first members."""
+        """The teams, sorted by their first members."""
         members: defaultdict[tuple[str, str], list[AdapterView]] = defaultdict(list)
         for one in self.adapters:
             if one.known.team is not None:
@@ -177,16 +178,16 @@ class Evidence(HostTables):
 
     @cached_property
     def demand(self) -> dict[int, float]:
-        """By processor: the part of its cycles that its queues would take; may be above 1."""
+        """The part of each processor's cycles that its queues need; may be above 1."""
         return {cpu.id: max(cpu.load or 0.0, sum(cpu.demand(one) for one in cpu.queues)) for cpu in self.cpus}
 
     def rate(self, name: str) -> float | None:
-        """Of all queues together; None when it is known of none."""
+        """Return the sum of a counter's rates over all queues; None if unknown for all of them."""
         return known_sum(queue.rate(name) for queue in self.queues)
 
     @property
     def busiest(self) -> float | None:
-        """The load of the processor that has most to do."""
+        """The load of the busiest processor; None if no load is known."""
         return max((one.load for one in self.cpus if one.load is not None), default=None)
 
 
@@ -197,10 +198,10 @@ Unit = Literal["load", "frames/s", "queues", "buffers", "moves", "processors", "
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: ``symptom`` is what people report, ``rows`` where "What goes wrong in practice" has it.
+    """A rule. ``symptom`` is the usual complaint; ``rows`` are its rows in "What goes wrong in practice".
 
-    ``look`` finds; ``measure`` reads the one metric that the fix improves, ``unit`` is its unit,
-    ``better`` the direction. ``thresholds`` names those it reads.
+    ``look`` yields findings. ``measure`` reads the metric that the fix improves, in ``unit``; ``better`` is
+    the direction of improvement. ``thresholds`` are the names of those that the rule reads.
     """
 
     id: str

@@ -11,19 +11,19 @@ from engine.telemetry.config import Vlan
 
 Severity = Literal["bad", "warn", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("bad", "warn", "note")
-"""Worst first: frames are lost; something costs; worth knowing."""
+"""Worst first: frames are lost; performance or resources suffer; worth knowing."""
 Number = int | float | Words | None
 MOST_FINDINGS: Final = 64
-"""Most findings that an answer or a message lists; it counts the others."""
+"""Most findings in a response or message, which counts the others."""
 MOST_REQUESTS: Final = 256
-"""Most requests of a fix."""
+"""Most requests in a fix."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of a fix, as the control plane takes it. ``queue_from``: the place among the fix's requests
-    of the allocation whose answer has the ``queue_id``; the one in ``params`` is the id it should get.
+    """One request of a fix, in the form of the control plane. ``queue_from``: index, in its requests, of the
+    allocation that returns the actual ``queue_id``; the one in ``params`` is a prediction.
     ``generation`` (of the queue) and ``mac`` (of the filter) identify the objects behind the ids in
-    ``params``: ids are given out again."""
+    ``params``, because ids are reused."""
 
     op: Name
     params: dict[str, Any]
@@ -33,22 +33,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a rule found. ``numbers`` show it, units in their names; None is unknown.
+    """A problem that a rule found. ``numbers`` are its evidence, with units in their names; None is unknown.
 
-    ``value`` is the one metric that the fix improves (``measure`` names it); ``after`` is its value once
-    the fix has been applied, ``cleared`` whether the finding is then gone; None: unknown, not tried.
-    ``requests`` apply the fix, none where no request can; ``commands`` are PowerShell for an administrator.
-    ``first_seen_ns`` and ``last_seen_ns`` are simulated times, ``lost_frames`` the frames that its queues
-    dropped while it was seen, within the window (``AdviceWindow``) or the time of the evidence.
+    ``value`` is the metric that the fix improves (``measure`` names it), and ``after`` its value with the fix
+    applied; ``cleared``: the finding is then gone. None means unknown or not tried. ``requests`` apply the
+    fix, if requests can; ``commands`` are PowerShell for an administrator. ``first_seen_ns`` and
+    ``last_seen_ns`` are simulated times. ``lost_frames`` were dropped while the finding was present, within
+    the window (``AdviceWindow``) or the time of the evidence.
     """
 
     rule: Name
     severity: Severity
     adapter: Name
     key: Words
-    """Names its subject within the rule and the adapter; stable over time."""
+    """Identifies its subject within the rule and the adapter; stable over time."""
     where: Words
-    """The same for people: ``queue 3 (web-01)``."""
+    """Its subject in words: ``queue 3 (web-01)``."""
     says: Words
     numbers: Annotated[dict[Name, Number], Meta(max_length=64)]
     cause: Words
@@ -60,30 +60,30 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     after: float | None = None
     cleared: bool | None = None
     estimated: bool = False
-    """``after`` is estimated from measured values; else the model ran again."""
+    """Whether ``after`` is an estimate from measured values; if not, the model ran again with the fix."""
     cpu: int | None = None
     queue_id: int | None = None
     generation: int | None = None
-    """Of that queue."""
+    """The generation of that queue."""
     vm: Name | None = None
     mac: Name | None = None
     vlan: Vlan = None
     filter_id: int | None = None
     revision: int = 0
-    """Of the configuration that it was found in."""
+    """The revision of the configuration that has the problem."""
     first_seen_ns: int = 0
     last_seen_ns: int = 0
     lost_frames: int = 0
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """Tells it from others; the same as long as it is the same thing, whatever the numbers are."""
+        """Identifies the problem over time, independent of its numbers."""
         return (self.rule, self.adapter, self.key)
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """The advice message: the findings of a host. ``more`` counts findings that are left out;
-    ``counts`` has them all by severity. ``window_s`` of simulated time were judged, by ``thresholds``."""
+    """The advice message: the findings of a host over ``window_s`` of simulated time, by ``thresholds``.
+    ``more`` is the number of findings left out; ``counts`` has all of them, by severity."""
 
     sim_time_ns: int
     time_ns: int

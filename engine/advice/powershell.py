@@ -1,20 +1,20 @@
-"""Commands for an administrator of a real host: one line of PowerShell each."""
+"""PowerShell commands for the administrator of a real host, one line each."""
 
 from collections.abc import Sequence
 
 _QUOTES = "'\u2018\u2019\u201a\u201b"
-"""All of these end a single-quoted string in PowerShell; doubled, they stand for themselves."""
+"""Each of these ends a single-quoted string in PowerShell; doubled, it is a literal character."""
 
 
 def quoted(text: str) -> str:
-    """A name as a single-quoted string, in which nothing is expanded."""
+    """Quote a name with single quotes, so that PowerShell expands nothing in it."""
     return "'" + "".join(one * 2 if one in _QUOTES else one for one in text) + "'"
 
 
 def adapter_vmq(adapter: str, cpus: Sequence[int], *, numa_node: int | None = None) -> str:
-    """Which processors the queues of an adapter are spread over: from the first of ``cpus`` to the last.
+    """Set the processors of an adapter's queues: the range from the lowest of ``cpus`` to the highest.
 
-    They are of one group, the first one's: the cmdlet knows no other for the last.
+    Processors outside the group of the lowest are left out, because the cmdlet takes one group only.
     """
     first = min(cpus)
     group = [cpu for cpu in cpus if cpu // 64 == first // 64]
@@ -26,23 +26,23 @@ def adapter_vmq(adapter: str, cpus: Sequence[int], *, numa_node: int | None = No
 
 
 def vmq_weight(vm: str, weight: int) -> str:
-    """Whether a VM may have a queue: above 0 it may."""
+    """Allow a VM a queue (``weight`` above 0) or not (0)."""
     return f"Set-VMNetworkAdapter -VMName {quoted(vm)} -VmqWeight {weight}"
 
 
 def vlan(vm: str, number: int | str | None) -> str:
-    """The VLAN of a VM's port."""
+    """Set the VLAN of a VM's port; any ``number`` that is not an int means untagged."""
     tag = f"-Access -VlanId {number}" if isinstance(number, int) else "-Untagged"
     return f"Set-VMNetworkAdapterVlan -VMName {quoted(vm)} {tag}"
 
 
 def multi_queue(vm: str, pairs: int) -> str:
-    """Several queues for one VM (VMMQ, Windows Server 2016 and later)."""
+    """Give one VM several queues (VMMQ, Windows Server 2016 and later)."""
     return f"Set-VMNetworkAdapter -VMName {quoted(vm)} -VmmqEnabled $true -VmmqQueuePairs {pairs}"
 
 
 def receive_buffers(adapter: str, count: int) -> str:
-    """How many receive buffers the adapter gives."""
+    """Set the number of receive buffers of an adapter."""
     return (
         f"Set-NetAdapterAdvancedProperty -Name {quoted(adapter)} -RegistryKeyword '*ReceiveBuffers' "
         f"-RegistryValue {count}"
@@ -50,7 +50,7 @@ def receive_buffers(adapter: str, count: int) -> str:
 
 
 def resume(vm: str) -> str:
-    """Let a paused VM run."""
+    """Resume a paused VM."""
     return f"Resume-VM -Name {quoted(vm)}"
 
 
@@ -58,4 +58,4 @@ BELOW_TEN_GIGABIT = (
     r"New-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\VMSMP\Parameters' "
     "-Name BelowTenGigVmqEnabled -PropertyType DWord -Value 1 -Force"
 )
-"""Let Windows use VMQ on slower links, too."""
+"""Makes Windows use VMQ on links below 10 Gbit/s."""

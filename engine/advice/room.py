@@ -8,13 +8,14 @@ from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
 
 MARGIN = 16
-"""Buffers that a queue keeps beyond the most it ever used, when some are taken from it."""
+"""Spare buffers, beyond its highest use, that a queue keeps if a fix takes some from it."""
 
 
 def eligible(evidence: Evidence, adapter: AdapterView) -> list[CpuView]:
-    """Processors that queues of an adapter belong on: of its node, one a core, not the default queue's.
+    """Return the processors for an adapter's queues: on its NUMA node, one per core, off the default queue's
+    core.
 
-    All of the node where that leaves none.
+    If that leaves none, the default queue's core is included; if the node has none, all nodes are.
     """
     near = [
         cpu for cpu in evidence.cpus if not cpu.down and cpu.known.numa_node == adapter.known.numa_node
@@ -26,11 +27,11 @@ def eligible(evidence: Evidence, adapter: AdapterView) -> list[CpuView]:
 
 
 _MOST_DONORS = MOST_REQUESTS // 2
-"""Queues that a fix takes buffers from: it has room for its other requests, and costs a bounded time."""
+"""Most queues that a fix takes buffers from; leaves half of its requests for other steps."""
 
 
 class Room:
-    """The demand of queues on each processor after the moves planned so far; may be above 1."""
+    """The demand on each processor after the moves planned so far; may be above 1."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
@@ -38,18 +39,18 @@ class Room:
         self._counts = {cpu.id: len(cpu.queues) for cpu in evidence.cpus}
 
     def coolest(self, cpus: Iterable[CpuView]) -> int | None:
-        """The one with least to do: by load, then by queues, then the lowest."""
+        """Return the least loaded processor; ties go to fewer queues, then to the lower number."""
         return min(
             (cpu.id for cpu in cpus), key=lambda cpu: (self.loads[cpu], self._counts[cpu], cpu), default=None
         )
 
     def cost(self, queue: QueueView) -> float:
-        """The part of a processor that the queue would take where it is."""
+        """Return the part of its current processor that the queue needs."""
         cpu = self._evidence.cpu.get(queue.known.cpu)
         return cpu.demand(queue) if cpu else 0.0
 
     def move(self, queue: QueueView, target: int) -> Request:
-        """Plan a move."""
+        """Plan a move, and return its request."""
         cost, source = self.cost(queue), queue.known.cpu
         if source in self.loads:
             self.loads[source] = max(0.0, self.loads[source] - cost)
@@ -62,7 +63,7 @@ class Room:
         )
 
     def spread(self, queues: Sequence[QueueView], cpus: Sequence[CpuView]) -> list[Request]:
-        """Move queues over processors, the one that takes most first (longest processing time first)."""
+        """Distribute queues over processors, most expensive first (longest-processing-time-first)."""
         requests = []
         for queue in sorted(queues, key=lambda one: (-one.cycles, one.queue_id))[:MOST_REQUESTS]:
             target = self.coolest(cpus)
@@ -72,9 +73,10 @@ class Room:
 
 
 def buffers_from(adapter: AdapterView, wanted: int, without: int | None = None) -> tuple[int, list[Request]]:
-    """So many receive buffers, or fewer, and the requests that set them free first.
+    """Return how many of the ``wanted`` buffers are available, and the requests that free them.
 
-    First from buffers that no queue has, then from queues that never used theirs, most unused first.
+    Buffers in no queue come first, then never used ones of queues, largest number first, except those of
+    queue ``without``.
     """
     found = max(0, adapter.buffers_left or 0)
     requests: list[Request] = []
@@ -99,7 +101,7 @@ def _resize(adapter: AdapterView, queue_id: int, buffers: int) -> Request:
 
 
 def resize(adapter: AdapterView, queue: QueueView, buffers: int) -> Request:
-    """Give a queue another number of buffers."""
+    """Return the request that changes the number of a queue's buffers."""
     return _resize(adapter, queue.queue_id, buffers)
 
 
@@ -115,10 +117,10 @@ def give_queue(
     queue_id: int | None = None,
     name: str | None = None,
 ) -> list[Request]:
-    """Allocate a queue for a VM, set its filters and complete it; ``before`` is done first,
-    ``between`` when the queue is allocated and has no filter yet.
+    """Return the requests that allocate a queue for a VM, set its filters and complete it.
 
-    ``queue_id`` is the one it will get, where ``before`` frees one.
+    ``before`` run first, ``between`` after the allocation and before the filters. ``queue_id`` is the id that
+    the queue will get, if ``before`` frees one.
     """
     number = adapter.next_queue_id if queue_id is None else queue_id
     place = len(before)
@@ -141,7 +143,7 @@ def give_queue(
 
 
 def take_away(adapter: AdapterView, queue: QueueView) -> list[Request]:
-    """Clear a queue's filters and free it."""
+    """Return the requests that clear a queue's filters and free it."""
     name, queue_id = adapter.name, queue.queue_id
     clears = [
         Request(op="clear_filter", params={"adapter": name, "queue_id": queue_id, "filter_id": one.filter_id})

@@ -1,4 +1,4 @@
-"""From where on something is worth saying: every threshold of the rules, its default and why."""
+"""Every threshold of the rules, with its default and the reason for it."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ class Threshold(Described):
         return isinstance(self.default, int)
 
     def key(self, held: Any) -> Key:
-        """The key of the configuration file."""
+        """Return the key of the configuration file for this threshold; ``held()`` gives its default."""
         one = replace(self, default=held())
         kind = "integer" if one.whole else "number"
         help_ = one.help[0].lower() + one.help[1:].removesuffix(".")
@@ -105,7 +105,7 @@ THRESHOLDS: Final = tuple(
 
 
 def read_threshold(threshold: Threshold, value: object) -> float:
-    """A value for it. Raises ValueError; its text says which values fit."""
+    """Return the value of a threshold. Raises ValueError, whose text names the valid values."""
     kind = "integer" if threshold.whole else "number"
     value = int(value) if threshold.whole and isinstance(value, float) and value.is_integer() else value
     if (

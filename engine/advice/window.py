@@ -1,4 +1,4 @@
-"""The findings of a host within a window: each once, with the times it was seen and the frames it lost."""
+"""The findings of a host within a window: each once, with the times of its sightings and its lost frames."""
 
 from collections import Counter, deque
 from typing import Final
@@ -13,29 +13,29 @@ from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
 
 STRETCH_NS: Final = 2_000_000_000
-"""The rules look at this much simulated time at once: long enough for rates, short enough to see a full
-processor. Stretches end at multiples of it, wherever the reader began, so that all readers see the same."""
+"""The rules evaluate this much simulated time at once: long enough for rates, short enough to catch a full
+processor. Stretches end at multiples of it, so that readers with different starts get the same result."""
 SHORTEST_NS: Final = 1_000_000_000
-"""A stretch that would be shorter than this goes on to the next end."""
+"""Shortest stretch: a shorter one continues to the next multiple."""
 LONGEST_CUT_NS: Final = 5_000_000_000
-"""A change of the configuration begins a stretch again, as loads of before are not the new one's; where that
-keeps every stretch from its end for this long, as under a busy balancer, changes count no more."""
+"""A new configuration restarts the stretch, because earlier loads don't apply to it. If such restarts prevent
+any evaluation for this long, for example under a busy balancer, further changes are ignored."""
 _ALWAYS: Final = 5
-"""Consecutive stretches after which a finding counts as permanent;"""
+"""Consecutive stretches with a finding after which it counts as permanent."""
 _CLEARED: Final = 2
-"""and those without it, after a change of the configuration, after which it counts as fixed."""
+"""Stretches without a permanent finding, after a new configuration, after which it counts as fixed."""
 
 
 class AdviceWindow:
-    """Follows one host by its configurations and readings, in order; simulated time alone decides.
+    """Follows one host by its configurations and readings, in order, by simulated time only.
 
-    The rules look at one stretch after another. A finding is listed while one of the stretches of the last
-    ``thresholds.window_s`` showed it, so that bursts, and values about a threshold, don't make it come and
-    go. It is kept as it was when it was worst, by the newest of such stretches, with when it was first and
-    last seen, and the frames it lost within the window. A finding about a queue is dropped with the queue; a
-    reading of another run of the engine begins the window again.
+    The rules evaluate one stretch after another. A finding stays listed for ``thresholds.window_s`` after its
+    last stretch, so that bursts and values near a threshold don't make it flicker. It is listed in its worst
+    version (the newest if several are equal), with its first and last sighting and the frames it lost within
+    the window. A finding about a queue is dropped with the queue. A reading of another run of the engine
+    restarts the window.
 
-    Bounds: one earlier reading, and for each finding two versions and a number for each stretch.
+    Memory: one earlier reading, and for each finding two versions and a number per stretch.
     """
 
     def __init__(self, thresholds: AdviceThresholds | None = None) -> None:
@@ -53,20 +53,20 @@ class AdviceWindow:
         self._seen: dict[tuple[str, str, str], _Seen] = {}
         self._stretches = 0
         self.judged: Stats | None = None
-        """The reading that ended the newest stretch; None before there was one."""
+        """The reading that ended the latest stretch; None before the first."""
         self._ordered: list[_Seen] = []
         self._listed: tuple[Finding, ...] | None = ()
 
     @property
     def seconds(self) -> float:
-        """Simulated time that the list covers: the window, or less when not so much was followed yet."""
+        """Simulated seconds that the list covers: the window, or less soon after the start."""
         if self.judged is None:
             return 0.0
         return min(self._window_ns, self.judged.sim_time_ns - self._began_ns) / 1e9
 
     @property
     def is_whole(self) -> bool:
-        """Whether a whole window was followed."""
+        """Whether the list covers a whole window."""
         return self.judged is not None and self.judged.sim_time_ns - self._began_ns >= self._window_ns
 
     @property
@@ -77,12 +77,12 @@ class AdviceWindow:
         return self._listed
 
     def configured(self, config: Config) -> None:
-        """Take in a configuration. Those between two readings count, too: a queue may move several times."""
+        """Add a configuration; also between two readings, because a queue may move several times."""
         self._config = config
         self._trace = self._trail.add(config, self._latest.sim_time_ns if self._latest is not None else 0)
 
     def add(self, config: Config | None, stats: Stats) -> bool:
-        """Take in a reading, and the newest configuration; whether a stretch has ended, and was judged."""
+        """Add a reading and the newest configuration; return whether a stretch ended and was evaluated."""
         latest = self._latest
         if latest is not None and (stats.sim_time_ns < latest.sim_time_ns or stats.seq <= latest.seq):
             self._begin()
@@ -91,7 +91,7 @@ class AdviceWindow:
             self.configured(config)
         config = self._config
         if config is None or config.revision != stats.revision:
-            return False  # the one that it belongs to is on its way
+            return False  # its configuration has not arrived yet
         base = self._base
         if base is None:
             self._base = stats
@@ -108,7 +108,10 @@ class AdviceWindow:
         return True
 
     def finish(self) -> bool:
-        """Judge the time since the last stretch, unless that is short and there was one; whether it was."""
+        """Evaluate the time since the last stretch; return whether that was done.
+
+        A rest below ``SHORTEST_NS`` is skipped if there was a stretch before.
+        """
         config, stats, base = self._config, self._latest, self._base
         if config is None or stats is None or base is None or config.revision != stats.revision:
             return False
@@ -119,10 +122,10 @@ class AdviceWindow:
         return True
 
     def take_over(self, advice: Advice) -> None:
-        """Add the engine's own findings within the window: it has followed the host for longer.
+        """Merge the engine's own findings within the window, because it has followed the host for longer.
 
-        Nothing is taken from one that judges by other thresholds, nor over a longer window, as the frames
-        that it lost within this one are unknown; nor before a stretch was judged here.
+        Does nothing before the first stretch here, if the engine uses other thresholds, or if its window is
+        longer: the frames lost within this window are then unknown.
         """
         judged, config, theirs = self.judged, self._config, advice.thresholds
         if judged is None or config is None or theirs is None:
@@ -170,7 +173,10 @@ class AdviceWindow:
         self._order()
 
     def advice(self) -> Advice:
-        """The list as a message: at most ``MOST_FINDINGS``, the others counted; after the first stretch."""
+        """Return the list as a message: up to ``MOST_FINDINGS`` findings, and the number of the others.
+
+        Call it after the first stretch only.
+        """
         assert self.judged is not None
         return Advice(
             sim_time_ns=self.judged.sim_time_ns,
@@ -185,7 +191,7 @@ class AdviceWindow:
 
 
 class _Seen:
-    """A finding within the window: its newest and its worst version, and the frames it lost."""
+    """A finding within the window: its latest and its worst version, and the frames it lost."""
 
     __slots__ = ("_first_ns", "_lost", "_streak", "_stretch", "_worst", "latest")
 
@@ -197,17 +203,17 @@ class _Seen:
         self._note(finding)
 
     def count(self, stretch: int) -> None:
-        """Count how many stretches showed it, one after another, up to this one."""
+        """Record that stretch number ``stretch`` had the finding; counts consecutive ones."""
         self._streak = self._streak + 1 if stretch == self._stretch + 1 else 1
         self._stretch = stretch
 
     def was_fixed(self, stretch: int, evidence: Evidence) -> bool:
-        """Whether it was there all the time until the configuration changed, and has not been since."""
+        """Return whether a permanent finding has been absent long enough since the configuration changed."""
         changed = self.latest.revision != evidence.stats.revision
         return changed and self._streak >= _ALWAYS and stretch - self._stretch >= _CLEARED
 
     def take(self, finding: Finding, since_ns: int) -> None:
-        """See it again."""
+        """Record another sighting; it becomes the worst version unless that is worse and still valid."""
         self.latest = finding
         worst = self._worst
         if (
@@ -219,7 +225,7 @@ class _Seen:
         self._note(finding)
 
     def join(self, other: Finding, since_ns: int, until_ns: int) -> None:
-        """Merge another reader's version from a span of time; losses that both have seen count once."""
+        """Merge another reader's version; its losses replace those from ``since_ns`` to ``until_ns``."""
         self._first_ns = min(self._first_ns, other.first_seen_ns)
         if other.last_seen_ns > self.latest.last_seen_ns:
             self.latest = other
@@ -234,7 +240,7 @@ class _Seen:
             self._lost.append((finding.last_seen_ns, finding.lost_frames))
 
     def forget(self, since_ns: int) -> None:
-        """Drop losses from before the window."""
+        """Drop the losses before the window."""
         while self._lost and self._lost[0][0] <= since_ns:
             self._lost.popleft()
 
@@ -247,11 +253,11 @@ class _Seen:
         return sum(frames for _, frames in self._lost)
 
     def place(self) -> tuple[int, int, int, str]:
-        """Sorts it among others, worst first."""
+        """Return the sort key, worst first."""
         return place(self._worst, self._lost_frames)
 
     def shown(self) -> Finding:
-        """The finding as it is listed."""
+        """Return the listed finding: the worst version with times and losses of the window."""
         return msgspec.structs.replace(
             self._worst,
             first_seen_ns=self._first_ns,
@@ -265,7 +271,7 @@ def _rank(finding: Finding) -> int:
 
 
 def _is_gone(finding: Finding, evidence: Evidence) -> bool:
-    """Whether the queue that it is about is there no more."""
+    """Return whether the queue of the finding no longer exists; False if it is not about a queue."""
     if finding.queue_id is None:
         return False
     adapter = evidence.by_name.get(finding.adapter)

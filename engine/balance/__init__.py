@@ -1,4 +1,4 @@
-"""The balancer: which queues move between processors as load changes, decided from readings and nothing else.
+"""The balancer: decides from readings alone which queues move between processors as load changes.
 
-Not here: taking the readings and carrying the moves out (``engine.service.balancing``).
+Not here: taking the readings and applying the moves (``engine.service.balancing``).
 """

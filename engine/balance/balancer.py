@@ -1,4 +1,4 @@
-"""The balancer of a host: its memory between decisions, and the time of the next one.
+"""The balancer of a host: its state between decisions, and the time of the next decision.
 
 All times are simulated, so the same frames give the same moves on every run.
 """
@@ -12,13 +12,13 @@ from engine.scenario.model import BalancerSpec, CpuSpec, HostSpec
 
 NEVER_NS: Final = 2**62
 LONGEST_REST: Final = 32
-"""Limit of the rest of a queue that keeps moving back and forth, in cool-downs."""
+"""Longest rest of a queue that keeps moving back and forth, in cool-downs."""
 
 
 @dataclass(frozen=True)
 class QueueCounters:
-    """A queue at a moment: where it is, and its counters. ``is_held``: its VM returns no buffer, so that it
-    drops however little its processor has to do. ``barred``: processors it may not move away to."""
+    """A queue at one moment: its processor and counters. ``is_held``: its VM returns no buffers, so the queue
+    drops frames even on an idle processor. ``barred``: processors that it must not move to, except home."""
 
     key: QueueKey
     cpu: int
@@ -37,7 +37,7 @@ class QueueCounters:
 
 @dataclass(frozen=True)
 class BalancerReading:
-    """A host at a moment: processors by number, and queues in order of key."""
+    """A host at one moment. Cycle counts are indexed by processor number; queues are sorted by key."""
 
     now_ns: int
     busy_cycles: Sequence[int]
@@ -47,7 +47,7 @@ class BalancerReading:
 
 @dataclass(frozen=True)
 class _LastMove:
-    """The last move of a queue: from where, when, and how long the queue rests after it."""
+    """The last move of a queue: its target and source, its time, and the rest of the queue after it."""
 
     cpu: int
     came_from: int | None
@@ -56,17 +56,17 @@ class _LastMove:
 
 
 def usable_cpus(host: HostSpec) -> list[bool]:
-    """Whether VMQ may use each processor: of two hyper-threads only the even one."""
+    """Return whether VMQ may use each processor; with hyper-threading, it uses the even ones only."""
     return [not (host.hyperthreading and cpu % 2) for cpu in range(host.cpus)]
 
 
 class Balancer:
-    """Decides at multiples of ``spec.interval_ms``, on the counts since the last decision.
+    """Decides at multiples of ``spec.interval_ms``, from the counts since the last decision.
 
-    A queue rests for ``spec.cooldown_ms`` after a move, also after one by request. If it moves back to the
+    A queue rests for ``spec.cooldown_ms`` after a move, including one by request. If it moves back to the
     processor that it just left, it rests twice as long as the last time, up to LONGEST_REST cool-downs, so
-    that a queue that swings with the load moves less and less. After four rests without such a move, it rests
-    for one cool-down again.
+    a queue that follows a swinging load moves less and less often. If four rests pass before it moves back,
+    it rests for one cool-down again.
     """
 
     def __init__(self, host: HostSpec, cpu: CpuSpec) -> None:
@@ -90,13 +90,13 @@ class Balancer:
             self.due_ns = self._next(counters.now_ns)
 
     def skip_to(self, event_ns: int) -> None:
-        """Skip decisions before ``event_ns``, up to which nothing happens, if they would move nothing."""
+        """Skip the idle decisions before ``event_ns``, the time of the next event."""
         if self._at_rest and event_ns < NEVER_NS:
             interval_ns = self._spec.interval_ms * 1_000_000
             self.due_ns = max(self.due_ns, event_ns // interval_ns * interval_ns)
 
     def poll(self, counters: BalancerReading) -> list[Move]:
-        """Decide, at ``due_ns`` or later. Call ``moved`` for each move that was carried out."""
+        """Return the moves to make; call at ``due_ns`` or later, and then ``moved`` for each move applied."""
         before, self._before = self._before, counters
         self.due_ns = self._next(counters.now_ns)
         assert before is not None
@@ -109,7 +109,7 @@ class Balancer:
         return moves
 
     def moved(self, move: Move, now_ns: int) -> None:
-        """Note a move that was carried out."""
+        """Record a move that was applied."""
         self._last_moves[move.key] = self._after(self._last_moves[move.key], move.target, now_ns)
 
     def _next(self, now_ns: int) -> int:
@@ -124,7 +124,7 @@ class Balancer:
         return _LastMove(cpu, last.cpu, now_ns, rest_ns)
 
     def _update_last_moves(self, counters: BalancerReading) -> None:
-        """Update the last moves: queues are allocated and freed, and requests move them too."""
+        """Update the last moves, because requests also allocate, free and move queues."""
         last_moves: dict[QueueKey, _LastMove] = {}
         for one in counters.queues:
             last = self._last_moves.get(one.key) or _LastMove(one.cpu, None, -NEVER_NS, 0)
@@ -145,9 +145,9 @@ class Balancer:
     def _queues(
         self, before: BalancerReading, now: BalancerReading, processors: Sequence[ProcessorLoad]
     ) -> list[QueueLoad]:
-        """The load of each queue.
+        """Return the load of each queue.
 
-        Frames dropped for want of a buffer count where the processor is overloaded: it had no time for them.
+        Frames dropped without a free buffer count only if an overloaded processor is the cause.
         """
         model = self._cpu
         known = {one.key: one for one in before.queues}

@@ -1,8 +1,9 @@
 """Decide which queues move, and where: a pure function of the loads since the last decision.
 
-The scheme is Dynamic VMQ's (Windows Server 2012 R2): a queue has a home processor, moves away while that is
-overloaded, and back when its load is low. A processor's load is busy cycles by budget cycles; the cost of a
-queue is estimated from its frames and bytes with the host's CPU model.
+The scheme is that of Dynamic VMQ (Windows Server 2012 R2): a queue has a home processor, moves away while
+home is overloaded, and moves back when the load at home is low. The load of a processor is its busy cycles
+divided by its budget cycles. The cost of a queue is an estimate from its frames and bytes by the host's CPU
+model.
 """
 
 from collections import Counter
@@ -15,14 +16,14 @@ from engine.ndis.processors import processor_name
 from engine.scenario.model import BalancerSpec
 
 LEAST_GAIN: Final = 0.05
-"""The least by which a move must lower the higher of the two loads; less is noise."""
+"""Smallest reduction of the higher of the two loads that justifies a move; less is noise."""
 
 Reason = Literal["scale_out", "scale_in"]
 REASONS: Final[tuple[Reason, ...]] = ("scale_out", "scale_in")
 
 
 class QueueKey(NamedTuple):
-    """A queue, told apart from later ones with its id: adapter's index, id, generation."""
+    """Identity of a queue: adapter index, queue id and generation, because ids are reused."""
 
     adapter: int
     queue_id: int
@@ -31,7 +32,7 @@ class QueueKey(NamedTuple):
 
 @dataclass(frozen=True)
 class ProcessorLoad:
-    """The load of a processor in a window: busy by budget cycles. ``usable``: VMQ may use it."""
+    """A processor in a window. ``load`` is busy cycles / budget cycles; ``usable``: VMQ may use it."""
 
     cpu: int
     numa_node: int
@@ -42,9 +43,9 @@ class ProcessorLoad:
 
 @dataclass(frozen=True)
 class QueueLoad:
-    """The load of a queue in a window: the cycles that its frames take, and those for copying bytes, on its
-    adapter's own NUMA node. ``rested``: it may move again; ``movable``: it may move at all; ``barred``: the
-    processors that it may not move to, except home."""
+    """The cost of a queue in a window: ``cycles`` for interrupts, DPCs and frames, and ``copy_cycles`` for
+    copying bytes on the adapter's NUMA node. ``movable``: it may move at all; ``rested``: its rest after the
+    last move is over; ``barred``: processors that it must not move to, except home."""
 
     key: QueueKey
     cpu: int
@@ -59,8 +60,8 @@ class QueueLoad:
 
 @dataclass(frozen=True)
 class Move:
-    """A queue's move and the loads it was decided on: shares of a processor's cycles in the window, and
-    those expected after the move."""
+    """A move of a queue, with the loads before it and those expected after it, as shares of a processor's
+    cycles in the window."""
 
     key: QueueKey
     source: int
@@ -74,7 +75,7 @@ class Move:
 
     @property
     def words(self) -> str:
-        """The reason, in a sentence."""
+        """The reason and the loads, in one phrase."""
         source, target = processor_name(self.source), processor_name(self.target)
         moved = (
             f"from {source} ({self.source_load:.0%} → {self.source_after:.0%})"
@@ -103,7 +104,7 @@ class _PlannedLoads:
         self.loads = {one.cpu: max(one.load, asked[one.cpu]) for one in processors}
 
     def share(self, queue: QueueLoad, cpu: int) -> float:
-        """The share of a processor's cycles that a queue would take there."""
+        """Return the share of processor ``cpu``'s cycles that ``queue`` would take."""
         processor = self.processors[cpu]
         if not processor.budget_cycles:
             return 0.0
@@ -111,11 +112,11 @@ class _PlannedLoads:
         return (queue.cycles + queue.copy_cycles * dearer) / processor.budget_cycles
 
     def may_move(self, queue: QueueLoad) -> bool:
-        """Whether a queue can be moved now."""
+        """Return whether a queue can move now."""
         return queue.movable and queue.rested and queue.key not in self._moved
 
     def foreseen(self, queue: QueueLoad, target: int, reason: Reason) -> Move:
-        """The move of a queue, with the loads expected after it."""
+        """Return the move of ``queue`` to ``target``, with the loads expected after it."""
         here, there = self.share(queue, queue.cpu), self.share(queue, target)
         source_load, target_load = self.loads[queue.cpu], self.loads[target]
         source_after = max(0.0, source_load - here)
@@ -137,13 +138,13 @@ def decide(
     queues: Sequence[QueueLoad],
     remote_copy_factor: float = 1.0,
 ) -> list[Move]:
-    """The moves to make now, at most ``spec.max_moves``, each queue once; the urgent ones first.
+    """Return up to ``spec.max_moves`` moves to make now, at most one per queue, scale-out first.
 
-    Scale-out: while a processor's load is ``spec.scale_out`` or more, the queue moves whose move leaves the
-    higher of the two loads lowest: to a processor below that, on the adapter's NUMA node where one helps. Not
-    the only busy queue of a processor: it would have no more anywhere else. Scale-in: a queue moves home,
-    where its home comes to ``spec.scale_in`` at most with it. Where moves are equal, a processor of fewer
-    queues counts, and then the lowest number.
+    Scale-out: while the load of a processor is at least ``spec.scale_out``, move the queue that leaves the
+    higher of the two loads lowest. The target is below ``spec.scale_out``, and on the adapter's NUMA node if
+    a move there helps. The only busy queue of a processor stays, because no other processor has more cycles
+    for it. Scale-in: move a queue home if the load there stays within ``spec.scale_in``. Ties go to the
+    processor with fewer queues, then to the lower number.
     """
     plan = _PlannedLoads(processors, queues, remote_copy_factor)
     for source in sorted(processors, key=lambda one: (-plan.loads[one.cpu], one.cpu)):
@@ -196,7 +197,10 @@ def _best_out(spec: BalancerSpec, plan: _PlannedLoads, source: ProcessorLoad) ->
 
 
 def _coolest(plan: _PlannedLoads, free: Sequence[ProcessorLoad]) -> Callable[[QueueLoad], list[int]]:
-    """Candidate processors of a queue: the least loaded one of its NUMA node, and of the other nodes."""
+    """Return a function from a queue to its candidates: the least loaded processor near and far.
+
+    Near is on the NUMA node of the queue, far on any other node.
+    """
     serving = Counter(queue.cpu for queue in plan.queues)
     by_load = sorted(free, key=lambda one: (plan.loads[one.cpu], serving[one.cpu], one.cpu))
 
@@ -210,9 +214,10 @@ def _coolest(plan: _PlannedLoads, free: Sequence[ProcessorLoad]) -> Callable[[Qu
 
 
 def barred(homes: Sequence[AbstractSet[int]], teams: Sequence[Sequence[int]]) -> list[frozenset[int]]:
-    """By adapter: the processors that its queues may not move away to.
+    """Return, for each adapter, the homes of its team mates, to which its queues must not move.
 
-    ``homes`` are those of each adapter's VMs' queues, ``teams`` the members of each team in mode "sum".
+    ``homes`` has, for each adapter, the home processors of its VM queues; ``teams`` has the adapter indexes
+    of each team in mode "sum".
     """
     found: list[frozenset[int]] = [frozenset()] * len(homes)
     for members in teams:

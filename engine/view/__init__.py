@@ -1,5 +1,5 @@
-"""One host at a moment: its configuration joined with its counters, rates, and a row for each thing. Pure.
+"""One host at one moment: its configuration joined with its counters and rates, one row per object. Pure.
 
-Not here: the moments there are (``vmqtui.state``), what is wrong with a host (``engine.advice``), or how a
-row is written (``vmqtui.columns``).
+Not here: the choice of the moment (``vmqtui.state``), the diagnosis of a host (``engine.advice``), or the
+formatting of a row (``vmqtui.columns``).
 """

@@ -1,4 +1,4 @@
-"""An adapter at a moment: its port, its default queue, and its free queues and buffers."""
+"""An adapter at one moment: its port, its default queue, and its free queues and buffers."""
 
 from collections.abc import Hashable, Sequence
 from functools import cached_property
@@ -14,7 +14,7 @@ from engine.view.rows import QueueTable, QueueView
 
 
 class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """An adapter: its port's counters, the default queue's reasons and pairs, and sums over its queues."""
+    """An adapter: counters of its port, its default queue by reason and by pair, and sums over its queues."""
 
     adapter: str
     index: AdapterIndex | None
@@ -26,7 +26,7 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
     port: CounterTable
     reasons: CounterTable
     interface: CounterTable | None = None
-    """The kernel's counters of the live interface that feeds it, if one does."""
+    """The kernel's counters of the live interface that feeds the adapter, if any."""
 
     @property
     def config(self) -> AdapterConfig | None:
@@ -34,7 +34,7 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def known(self) -> AdapterConfig:
-        """The configuration of an adapter that has one, as all of an ``Evidence`` do."""
+        """The configuration; every adapter of an ``Evidence`` has one."""
         assert self.index is not None
         return self.index.settings
 
@@ -67,13 +67,13 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def team(self) -> str | None:
-        """The team it is a member of, and its mode."""
+        """Name and mode of its team; None if it is in none."""
         config = self.config
         return f"{config.team} {config.team_mode}" if config is not None and config.team else None
 
     @property
     def team_words(self) -> str:
-        """The same in words: ``team0, sum of queues``; "" where it is in none."""
+        """The team in words: ``team0, sum of queues``; "" if it is in none."""
         config = self.config
         return f"{config.team}, {config.team_mode} of queues" if config is not None and config.team else ""
 
@@ -88,12 +88,12 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def lost(self) -> float | None:
-        """Frames a second lost with workers that died, or for want of one."""
+        """Frames per second lost because the worker of a processor died or was down."""
         return self.queue_table.total_rate("lost_frames")
 
     @property
     def unread(self) -> float | None:
-        """Frames per second that its live interface lost before they were read; None without one."""
+        """Frames per second that its live interface lost before the engine read them; None without one."""
         if self.interface is None:
             return None
         counters = ("kernel_dropped_frames", "interface_dropped_frames")
@@ -104,7 +104,7 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return known_sum((self.port.rate("runt", 0), self.port.rate("oversize", 0)))
 
     def reason(self, name: str) -> float | None:
-        """Frames per second that the default queue took for this reason."""
+        """Return the frames per second that the default queue took for this reason."""
         return self.reasons.rate(name, 0)
 
     @property
@@ -124,7 +124,7 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def pairs_known(self) -> bool:
-        """Whether the engine sends whose frames the default queue took."""
+        """Whether the engine sends the MAC and VLAN pairs of the default queue."""
         return self.now.default_queue_top is not None
 
     @cached_property
@@ -145,29 +145,29 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return [one for one in self.queues if one.queue_id != 0]
 
     def queue_of(self, vm: str | None) -> QueueView | None:
-        """The first running queue of a VM."""
+        """Return the first running queue of a VM, if any."""
         of_vm = (one for one in self.of_vms if one.vm == vm and vm is not None)
         return next((one for one in of_vm if one.state == "running"), None)
 
     @property
     def free_queues(self) -> int:
-        """Queues that can still be allocated."""
+        """The number of queues that can still be allocated."""
         return self.known.max_queues - len(self.of_vms)
 
     @property
     def next_queue_id(self) -> int:
-        """The id of the next queue: the lowest that is not in use."""
+        """The id of the next queue: the lowest unused one."""
         return next(number for number in range(1, len(self.by_id) + 2) if number not in self.by_id)
 
     @cached_property
     def buffers_left(self) -> int | None:
-        """Buffers that no queue has; None where that of a queue is unknown."""
+        """The number of buffers in no queue; None if the count of any queue is unknown."""
         counts = [one.count("total_buffers") for one in self.queues]
         return None if None in counts else self.known.buffers - sum(one or 0 for one in counts)
 
     @cached_property
     def unused_buffers(self) -> Sequence[tuple[QueueView, int]]:
-        """Running queues, with the number of their buffers that were never used; most first."""
+        """Running queues with the number of their never used buffers, largest number first."""
         unused = [(one, one.count("low_free_buffers") or 0) for one in self.queues if one.state == "running"]
         return sorted(unused, key=lambda pair: (-pair[1], pair[0].queue_id))
 
@@ -177,12 +177,12 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return CounterTable(self.now.filters, before, self.seconds, from_zero=self.queue_table.from_zero)
 
     def matched_pps(self, filter_id: int) -> float | None:
-        """Frames a second that a filter matched."""
+        """Return the frames per second that a filter matched."""
         table = self._filter_table
         return table.rate("matched_frames", table.index.get((filter_id,), -1))
 
     def pair_pps(self, mac: str | None, vlan: Vlan) -> float | None:
-        """Frames of a pair that fell to the default queue, a second; 0 when it is not in the sketch."""
+        """Return a lower bound of a pair's frames/s in the default queue; 0 if the sketch lacks the pair."""
         if not self.pairs_known:
             return None
         return next((one.least_pps for one in self.pairs if (one.mac, one.vlan) == (mac, vlan)), 0.0)

@@ -1,4 +1,4 @@
-"""The tables of one host at a moment: a reading joined with the configuration it belongs to."""
+"""The tables of one host at one moment: a reading joined with its configuration."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -19,22 +19,22 @@ _NO_STATS = AdapterStats(port={}, queues={}, filters={}, freed={}, default_queue
 class HostTables:
     """Rows of a host's queues, filters, processors, ports, adapters and pairs.
 
-    A frozen dataclass that derives from it has the fields named here; rates are taken against the reading
-    ``before``. Rows are made when first read, so an unread table costs nothing. Queues are joined by
-    (adapter, id, generation), filters by (adapter, id). While the newest configuration is of another
-    revision than the reading, rows that only one of them has are shown with the rest unknown.
+    Subclasses are frozen dataclasses with the fields annotated here; rates are relative to the reading
+    ``before``. A table is built on first access, so an unread table costs nothing. Queues are joined by
+    (adapter, id, generation), filters by (adapter, id). While configuration and reading differ in revision,
+    a row that only one of them has is included, with its other values unknown.
     """
 
     config: Config | None
     stats: Stats | None
     before: Stats | None
     mark: Stats | None = None
-    """The reading that deltas are taken against; None: the engine's start."""
+    """The reading from which ``since`` counts; None: the engine's start."""
     joined: ConfigIndex | None = None
-    """The indexes of ``config``, when an earlier moment has made them."""
+    """The indexes of ``config``, if an earlier moment has built them."""
 
     known_only: ClassVar[bool] = False
-    """Rows are only those that the configuration has, and without ``before`` counters grew from 0."""
+    """If true, only objects in the configuration get rows, and without ``before`` counters grew from 0."""
 
     @cached_property
     def index(self) -> ConfigIndex:
@@ -45,14 +45,14 @@ class HostTables:
 
     @cached_property
     def span_s(self) -> float | None:
-        """Simulated time that rates are taken over; None: there is none."""
+        """Simulated seconds that rates cover; None if there is nothing to compare with."""
         if self.stats is None or (self.before is None and not self.known_only):
             return None
         return (self.stats.sim_time_ns - (self.before.sim_time_ns if self.before else 0)) / 1e9
 
     @cached_property
     def adapter_names(self) -> tuple[str, ...]:
-        """In the configuration's order; those only the counters know come last."""
+        """Adapters in the configuration's order, then those that only the counters have."""
         names = [adapter.name for adapter in self.config.adapters] if self.config else []
         counted = self.stats.adapters if self.stats else {}
         if self.known_only:
@@ -63,7 +63,7 @@ class HostTables:
         return self.stats.adapters.get(adapter, _NO_STATS) if self.stats else _NO_STATS
 
     def _earlier(self, adapter: str) -> AdapterStats | None:
-        """An adapter's counters at the reading before; none of them, where that did not have it."""
+        """Return an adapter's counters at the earlier reading; empty ones if it lacks the adapter."""
         return self.before.adapters.get(adapter, _NO_STATS) if self.before else None
 
     def _table(self, adapter: str, part: Callable[[AdapterStats], Columns]) -> CounterTable:
@@ -100,7 +100,7 @@ class HostTables:
         index = self.index.adapters.get(adapter)
         table = self._queue_tables[adapter]
         steered = table.total_rate("steered_frames")
-        if index is not None and table.keys == index.queue_order:  # the usual case, and fast
+        if index is not None and table.keys == index.queue_order:  # fast path for the usual case
             settings = index.settings
             yield from [
                 QueueView(
@@ -144,11 +144,11 @@ class HostTables:
         return tuple(row for adapter in self.adapter_names for row in self.filters_of(adapter))
 
     def filters_of(self, adapter: str) -> Iterator[FilterView]:
-        """The filters of one adapter."""
+        """Yield the filter rows of one adapter, by id."""
         index = self.index.adapters.get(adapter)
         table = self._table(adapter, lambda stats: stats.filters)
         steered = self._queue_tables[adapter].total_rate("steered_frames")
-        if index is not None and table.keys == index.filter_order:  # the usual case, and fast
+        if index is not None and table.keys == index.filter_order:  # fast path for the usual case
             shadows = index.shadows
             yield from [
                 FilterView(
@@ -226,10 +226,10 @@ class HostTables:
 
     @cached_property
     def top(self) -> tuple[PairView, ...]:
-        """Pairs of MAC and VLAN that the default queues took most frames of."""
+        """The MAC and VLAN pairs with the most frames in the default queues, by adapter, busiest first."""
         return tuple(pair for adapter in self.adapters for pair in busiest_first(adapter.pairs))
 
     @cached_property
     def near_misses(self) -> tuple[NearMissView, ...]:
-        """The pairs of those that only their VLAN keeps from a filter or a port, with that filter or port."""
+        """The pairs of ``top`` that miss a filter or port by their VLAN only, one row per filter or port."""
         return tuple(NearMissView(pair, near) for pair in self.top for near in pair.near)

@@ -1,4 +1,4 @@
-"""A configuration indexed for joins with counters: built once for each revision."""
+"""Indexes over a configuration for joins with counters, built once for each revision."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from engine.telemetry.config import (
 
 
 class ConfigIndex:
-    """Indexes over one configuration (or none)."""
+    """Indexes over one configuration; empty for None."""
 
     def __init__(self, config: Config | None) -> None:
         self.config = config
@@ -95,7 +95,7 @@ class AdapterIndex:
 
     @cached_property
     def shadows(self) -> dict[int, int]:
-        """By filter: the filter that takes its frames first."""
+        """For each shadowed filter id: the id of the filter that takes its frames first."""
         return _shadows(self.settings.filters, self.queues)
 
     @cached_property
@@ -107,16 +107,16 @@ class AdapterIndex:
         }
 
     def queue_of_port(self, port: PortConfig) -> QueueConfig | None:
-        """The queue with a filter for the frames of a port, if there is one."""
+        """Return the queue with a filter for the frames of a port, if any."""
         return self._taken.get((port.mac, port.vlan)) or self._taken.get((port.mac, None))
 
     def vm_of_port(self, mac: str, vlan: Vlan) -> str | None:
-        """The VM whose port has a MAC and accepts a VLAN."""
+        """Return the VM whose port has the MAC and accepts the VLAN, if any."""
         ports = self.ports_of_mac.get(mac, ())
         return next((port.vm for port in ports if port.vlan in (vlan, None)), None)
 
     def taker(self, mac: str, vlan: Vlan) -> QueueConfig | None:
-        """The queue that takes frames of a MAC and VLAN (contract 1, rule 4); None: the default queue."""
+        """Return the queue for frames of a MAC and VLAN (contract 1, rule 4); None: the default queue."""
         fitting = [
             queue
             for one in self.filters_of_mac.get(mac, ())
@@ -127,7 +127,8 @@ class AdapterIndex:
 
 
 def _shadows(filters: list[FilterConfig], queues: dict[int, QueueConfig]) -> dict[int, int]:
-    """Filters whose frames another filter takes first: same MAC, lower running queue, wider VLAN test."""
+    """Map each shadowed filter to the one that takes its frames: same MAC, lower running queue, and a VLAN
+    test that passes at least the same frames."""
     by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
     for one in filters:
         queue = queues.get(one.queue_id)

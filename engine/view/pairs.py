@@ -1,4 +1,4 @@
-"""Frames of the default queue by pairs of MAC and VLAN: their rates, and the filters and ports that nearly
+"""Frames of the default queue by MAC and VLAN pair: their rates, and the filters and ports that nearly
 matched."""
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -14,13 +14,13 @@ from engine.view.rates import per_second, ratio
 
 
 class NearMiss(msgspec.Struct, frozen=True, gc=False):
-    """A filter or port that has the MAC of a frame, and another VLAN. ``filter_id`` None: a port."""
+    """A filter or port with the MAC of a frame but another VLAN. ``filter_id`` is None for a port."""
 
     vlan: Vlan
     filter_id: int | None
     queue_id: int | None
     owner: str
-    """The VM, or the queue's name where there is none."""
+    """The VM, or the name of the queue if it has no VM."""
 
     @property
     def place(self) -> str:
@@ -31,11 +31,11 @@ class NearMiss(msgspec.Struct, frozen=True, gc=False):
 
 
 class PairView(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A pair of MAC and VLAN whose frames the default queue took, from the engine's sketch.
+    """A MAC and VLAN pair whose frames the default queue took, from the engine's Space-Saving sketch.
 
-    ``frames`` is an upper bound, and at most ``error`` of it belongs to another pair. ``pps`` is None where
-    the sketch can't tell: the pair was not there before, or took another's place since. ``least_pps`` is a
-    lower bound that is always known, so that no other pair's frames are counted.
+    ``frames`` is an upper bound: up to ``error`` of them belong to other pairs. ``pps`` is None if the sketch
+    can't tell, because the pair is new or replaced another pair since. ``least_pps`` is a lower bound, which
+    is always known and counts no frames of other pairs.
     """
 
     adapter: str
@@ -48,12 +48,12 @@ class PairView(msgspec.Struct, frozen=True, eq=False, gc=False):
     least_pps: float
     share: float | None
     vm: str | None
-    """The VM with this address; from a port or filter of another VLAN where none has both."""
+    """The VM with this MAC; from a port or filter of another VLAN if no port has both."""
     port_vm: str | None
     """The VM whose port accepts these frames."""
     near: Sequence[NearMiss]
     queue_id: int | None
-    """The queue that takes its frames now, where one does since."""
+    """The queue that takes its frames now, if a filter matches them."""
 
     @property
     def identity(self) -> Hashable:
@@ -65,17 +65,17 @@ class PairView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def wanted(self) -> list[Vlan]:
-        """The VLANs under which the MAC would have been taken."""
+        """The VLANs with which a filter or port would have matched the MAC."""
         return list(dict.fromkeys(one.vlan for one in self.near))
 
     @property
     def steerable(self) -> bool:
-        """Whether a filter could take it: filters test unicast addresses."""
+        """Whether a filter could match it: filters test unicast addresses only."""
         return self.reason not in ("broadcast", "multicast")
 
 
 class NearMissView(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A pair that lands in the default queue for its VLAN alone, beside one thing that has its MAC."""
+    """A pair that lands in the default queue because of its VLAN, with one filter or port of its MAC."""
 
     pair: PairView
     near: NearMiss
@@ -98,7 +98,7 @@ class NearMissView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 def near_misses(mac: str, vlan: Vlan, index: AdapterIndex | None) -> list[NearMiss]:
-    """Filters, then ports without such a filter, that have the MAC and do not fit the VLAN."""
+    """Return the filters, then the ports without such a filter, that match the MAC but not the VLAN."""
     if index is None:
         return []
     found: list[NearMiss] = []
@@ -124,20 +124,20 @@ def pairs_of(
     index: AdapterIndex | None,
     default_rate: float | None,
 ) -> list[PairView]:
-    """The pairs of one adapter, in the order of the sketch."""
+    """Return the pairs of one adapter, in the order of the sketch."""
     return [] if now is None else list(_pairs(adapter, now, before, seconds, index, default_rate))
 
 
 def busiest_first(pairs: Iterable[PairView]) -> list[PairView]:
-    """Pairs sorted by their present rate, then by frames.
+    """Return the pairs sorted by current rate, then by frames.
 
-    Rates within a factor of 1.4 count as the same, so that rows don't change places with every reading.
+    Rates are rounded to half powers of two, so that rows don't change places with every reading.
     """
     return sorted(pairs, key=lambda pair: (-_magnitude(pair.pps), -pair.frames))
 
 
 def _magnitude(rate: float | None) -> int:
-    """Half powers of two; an unknown rate is above none, and below any that is known."""
+    """Return the rate in half powers of two; an unknown rate sorts between 0 and any known positive one."""
     return 0 if rate is None else -1 if rate <= 0 else 1 + max(0, round(2 * log2(rate)))
 
 
@@ -160,7 +160,7 @@ def _pairs(
     ):
         frames_before, error_before = old.get((mac, vlan), (None, None))
         same = error_before == error
-        # With another error it has taken another pair's row since, and what it inherited is not its own.
+        # A changed error means that the pair replaced another one and inherited its count as ``error``.
         base = frames_before if same and frames_before is not None else error
         pps = per_second(frames, frames_before if same else None, seconds)
         taker = index.taker(mac, vlan) if index is not None else None
@@ -184,6 +184,6 @@ def _pairs(
 
 
 def _nearest_vm(mac: str, index: AdapterIndex | None, near: Sequence[NearMiss]) -> str | None:
-    """The VM that the switch knows by this address under another VLAN."""
+    """Return the VM that has this MAC with another VLAN, from a port or else a filter."""
     ports = index.ports_of_mac.get(mac, ()) if index else ()
     return next((port.vm for port in ports), None) or (near[0].owner if near else None)

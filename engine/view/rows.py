@@ -1,7 +1,7 @@
-"""One row of each table: a configuration entry joined with its counters, computed when asked for.
+"""The row types of the tables: a configuration entry joined with its counters, computed on access.
 
-Queues and filters are made by the thousand with every reading and refer to nothing that refers to them, so
-the garbage collector need not traverse them (``gc=False``).
+Every reading creates thousands of queue and filter rows. They are in no reference cycle, so the garbage
+collector need not track them (``gc=False``).
 """
 
 from collections.abc import Hashable, Sequence
@@ -16,13 +16,13 @@ from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, Port
 from engine.view.rates import CounterTable, Table, known_sum, ratio
 
 Trouble = Literal["shadowed", "stopped", "unmatched"]
-"""Why a filter may not work: another one takes its frames, its queue does not run, it never matched."""
+"""Why a filter may not work: another filter takes its frames, its queue is stopped, or it never matched."""
 _FULL = 0.95
-"""From this load on a processor has more work than its load shows."""
+"""At or above this load, a processor may have more work than its load shows."""
 
 
 class QueueTable(CounterTable):
-    """The counters of an adapter's queues, and the costs of their frames by the host's CPU model."""
+    """The counters of an adapter's queues, and the cycles of their frames by the host's CPU model."""
 
     __slots__ = ("_cycles_per_byte", "_cycles_per_frame", "_model")
 
@@ -41,20 +41,20 @@ class QueueTable(CounterTable):
         self._cycles_per_byte: float | None = None
 
     def copy_cycles(self, row: int) -> float:
-        """Cycles a second that copying the bytes of a queue takes; 0 where that is unknown."""
+        """Return the cycles per second for copying the bytes of a queue; 0 if unknown."""
         if self._cycles_per_byte is None:
             self._cycles_per_byte = _cost(self._model, "cycles_per_byte")
         return (self.rate("steered_bytes", row) or 0.0) * self._cycles_per_byte
 
     def cycles(self, row: int) -> float:
-        """Cycles a second that the frames of a queue take, without interrupts and DPCs; 0: unknown."""
+        """Return the cycles per second for a queue's frames, without interrupts and DPCs; 0 if unknown."""
         if self._cycles_per_frame is None:
             self._cycles_per_frame = _cost(self._model, "cycles_per_frame")
         return (self.rate("steered_frames", row) or 0.0) * self._cycles_per_frame + self.copy_cycles(row)
 
 
 def _cost(model: dict[str, Any], key: str) -> float:
-    """A number of the CPU model; 0 from a writer that does not send it."""
+    """Return a number of the CPU model; 0 if the writer does not send it, or if it is out of range."""
     try:
         return check_number(model.get(key), 0, 1e12)
     except ValueError:
@@ -62,8 +62,8 @@ def _cost(model: dict[str, Any], key: str) -> float:
 
 
 class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A queue of an adapter. ``config`` is None while the configuration of its revision is on its way;
-    ``row`` is -1 while its counters are."""
+    """A queue of an adapter. ``config`` is None until the configuration of its revision arrives; ``row`` is
+    -1 until its counters arrive."""
 
     adapter: str
     queue_id: int
@@ -74,11 +74,11 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
     table: QueueTable
     row: int
     steered_rate: float | None
-    """Frames per second steered on the whole adapter."""
+    """Frames per second steered to all queues of the adapter."""
 
     @property
     def known(self) -> QueueConfig:
-        """The configuration of a queue that has one, as all queues of an ``Evidence`` do."""
+        """The configuration; every queue of an ``Evidence`` has one."""
         assert self.config is not None
         return self.config
 
@@ -88,7 +88,7 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def key(self) -> str:
-        """Names it within its adapter, apart from earlier and later queues of its id."""
+        """A name that is unique within the adapter, although queue ids are reused."""
         return f"queue {self.queue_id} generation {self.generation}"
 
     def count(self, name: str) -> int | None:
@@ -101,7 +101,7 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.table.rate(name, self.row)
 
     def fell(self, name: str) -> bool:
-        """Whether a gauge is lower than it was at the reading before; without one, yes."""
+        """Return whether a gauge fell since the earlier reading; True if counters grow from 0 instead."""
         now = self.count(name)
         if now is None or self.table.from_zero:
             return now is not None
@@ -118,12 +118,12 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def label(self) -> str:
-        """The name that people use: the VM's, else the queue's own."""
+        """The display name: the VM's, else the queue's own."""
         return self.vm or self.name or f"queue {self.queue_id}"
 
     @property
     def called(self) -> str:
-        """The same behind its id, for sentences: ``queue 3 (web-01)``."""
+        """Id and name for use in sentences: ``queue 3 (web-01)``."""
         return f"queue {self.queue_id} ({self.vm or self.name})"
 
     @property
@@ -136,12 +136,12 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def home_cpu(self) -> int | None:
-        """The processor that the plan gave it; None: the writer does not send it."""
+        """The processor that the plan assigned; None if the writer does not send it."""
         return self.config.home_cpu if self.config else None
 
     @property
     def planned_cpu(self) -> int:
-        """The processor that the plan gave it; the present one, where the writer does not send that."""
+        """The processor that the plan assigned; the current one if the writer does not send it."""
         config = self.known
         return config.cpu if config.home_cpu is None else config.home_cpu
 
@@ -163,7 +163,7 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def known_pps(self) -> float:
-        """Frames a second; 0 where that is unknown."""
+        """Frames per second; 0 if unknown."""
         return self.rate("steered_frames") or 0.0
 
     @property
@@ -177,17 +177,17 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def cycles(self) -> float:
-        """Cycles a second that its frames take by the host's CPU model, without interrupts and DPCs."""
+        """Cycles per second for its frames by the host's CPU model, without interrupts and DPCs."""
         return self.table.cycles(self.row)
 
     @property
     def copy_cycles(self) -> float:
-        """Those of them that copy bytes."""
+        """The part of ``cycles`` that copies bytes."""
         return self.table.copy_cycles(self.row)
 
     @property
     def share(self) -> float | None:
-        """Of all frames steered on the adapter."""
+        """Its share of all frames steered on the adapter."""
         return ratio(self.pps, self.steered_rate)
 
     @property
@@ -200,13 +200,13 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def buffer_use(self) -> float | None:
-        """Pending and outstanding, of all buffers of the queue."""
+        """The share of the queue's buffers that are pending or outstanding."""
         pending, outstanding = self.pending_share, self.outstanding_share
         return None if pending is None or outstanding is None else pending + outstanding
 
     @property
     def high_water(self) -> float | None:
-        """The largest part of its buffers that was ever in use, since it has this many."""
+        """The largest share of its buffers ever in use at once, since it has had this many."""
         free = ratio(self.count("low_free_buffers"), self.count("total_buffers"))
         return None if free is None else 1 - free
 
@@ -217,7 +217,7 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A filter. ``shadowed_by`` is the id of a filter that takes every frame this one would."""
+    """A filter. ``shadowed_by`` is the id of a filter that takes all of its frames first."""
 
     adapter: str
     filter_id: int
@@ -261,7 +261,7 @@ class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def trouble(self) -> Trouble | None:
-        """Why it may not work as intended."""
+        """Why it may not work as intended; None if nothing suggests that."""
         if self.shadowed_by is not None:
             return "shadowed"
         if self.queue is not None and self.queue.state not in ("running", "set"):
@@ -270,7 +270,7 @@ class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def note(self) -> str:
-        """The same in words."""
+        """``trouble`` in words; "" if there is none."""
         match self.trouble:
             case "shadowed":
                 return f"shadowed by filter {self.shadowed_by}"
@@ -282,7 +282,7 @@ class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """A processor, the queues whose affinity it is, and its load."""
+    """A processor, its load, and the queues that have their affinity to it."""
 
     cpu: int
     config: CpuConfig | None
@@ -292,7 +292,7 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def known(self) -> CpuConfig:
-        """The configuration of a processor that has one, as all of an ``Evidence`` do."""
+        """The configuration; every processor of an ``Evidence`` has one."""
         assert self.config is not None
         return self.config
 
@@ -306,7 +306,7 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def backlog(self) -> int | None:
-        """Frames received and not yet indicated."""
+        """Frames received but not yet indicated."""
         total = known_sum(queue.count("pending") for queue in self.queues)
         return 0 if not self.queues and self.row >= 0 else None if total is None else int(total)
 
@@ -316,13 +316,13 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def down(self) -> bool | None:
-        """Whether it has no worker, so that frames for its queues are lost; None: not sent."""
+        """Whether its worker is down, so that frames for its queues are lost; None if not sent."""
         count = self.count("down")
         return None if count is None else count > 0
 
     @property
     def load(self) -> float | None:
-        """Busy cycles of those it had to spend."""
+        """Busy cycles / budget cycles."""
         busy = self.table.delta("busy_cycles", self.row)
         return ratio(busy, self.table.delta("budget_cycles", self.row))
 
@@ -341,27 +341,27 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def drops(self) -> float | None:
-        """Frames a second that its queues dropped; None when that is known of none."""
+        """Frames per second that its queues dropped; None if unknown for all of them."""
         return known_sum(queue.drops for queue in self.queues)
 
     @cached_property
     def _cycles(self) -> float:
-        """Cycles a second that all of its queues take."""
+        """Cycles per second for the frames of all its queues."""
         return sum(one.cycles for one in self.queues)
 
     def share(self, queue: QueueView) -> float | None:
-        """The part of its cycles that a queue takes, of those it spent."""
+        """Return the part of its load that a queue causes; None if the load is unknown."""
         load, total = self.load, self._cycles
         return None if load is None else load * queue.cycles / total if total else 0.0
 
     def demand(self, queue: QueueView) -> float:
-        """The part of its cycles that a queue would take: of a full processor more than it gets."""
+        """Return the part of its cycles that a queue needs; may exceed ``share`` on a full processor."""
         share, budget, load = self.share(queue) or 0.0, self.rate("budget_cycles"), self.load
         return max(share, queue.cycles / budget) if load is not None and load >= _FULL and budget else share
 
 
 class PortView(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A switch port: a VM's MAC and VLAN, and the queue that takes its frames, if one does."""
+    """A switch port: a VM's MAC and VLAN, and the queue with a filter for its frames, if any."""
 
     adapter: str
     config: PortConfig

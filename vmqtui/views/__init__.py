@@ -1,4 +1,4 @@
 """The views of the dashboard, one per tab: their tables and panels.
 
-Not here: how those are drawn (``vmqtui.widgets``) and what keys do (``vmqtui.dashboard``).
+Not here: drawing them (``vmqtui.widgets``), and key actions (``vmqtui.dashboard``).
 """

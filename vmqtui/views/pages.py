@@ -20,7 +20,7 @@ from vmqtui.widgets.table import LiveTable
 
 
 class OverviewView(View):
-    """Everything at a glance."""
+    """Queues, processors, the default queue and events on one page."""
 
     view_id = "overview"
 
@@ -55,7 +55,7 @@ class OverviewView(View):
 
 
 class DefaultQueueView(View):
-    """Frames that no filter took: by reason over time, by pair of MAC and VLAN, and near misses by VLAN."""
+    """Frames that no filter took: by reason over time, by MAC and VLAN pair, and near misses by VLAN."""
 
     view_id = "default"
 
@@ -108,7 +108,7 @@ class DefaultQueueView(View):
         )
 
     def _explained(self, default: float | None) -> str:
-        """The share of the default queue's frames in the listed pairs."""
+        """Return the share of the listed pairs in the default queue's frames, in words."""
         chosen = self.model.choices.adapter
         rows = [row for row in self.model.snapshot.top if chosen in (None, row.adapter)]
         known = known_sum(row.pps for row in rows)
@@ -159,7 +159,7 @@ class QueuePage(View):
         return self._row
 
     def look_at(self, row: QueueView) -> None:
-        """Show another queue."""
+        """Select the queue to show at the next ``draw``."""
         self._identity, self._row = row.identity, row
 
     def draw(self) -> None:
@@ -185,7 +185,7 @@ class QueuePage(View):
 
 
 class ProcessorsView(View):
-    """The matrix above; below it before and after of a move, and the queues of one processor."""
+    """The matrix; below it, loads before and after a move, and the queues of one processor."""
 
     view_id = "processors"
 
@@ -208,21 +208,21 @@ class ProcessorsView(View):
 
     @property
     def subject(self) -> Row | None:
-        """In the matrix: the queue of the cursor's column."""
+        """The queue of the cursor's column in the matrix, or the row of another focused table."""
         if self.table is self._matrix and self._matrix.queue is not None:
             return self._matrix.queue
         return super().subject
 
     @property
     def proposal(self) -> Forecast | None:
-        """The move that the matrix's cursor proposes."""
+        """The move that the cursor in the matrix proposes, if any."""
         queue, target = self._matrix.queue, self._matrix.target
         if self.table is not self._matrix or queue is None or target is None:
             return None
         return forecast(self.model.snapshot, queue, target)
 
     def move_asked(self, proposal: Forecast) -> None:
-        """Follow a move that was requested, to show its effect."""
+        """Track a requested move, to show its effect later."""
         self._move = intended(proposal)
 
     def draw(self) -> None:

@@ -16,7 +16,7 @@ from vmqtui.widgets.table import LiveTable
 
 
 class TableView(View):
-    """A view of one table, all of the screen."""
+    """Base of views with one table."""
 
     table_name = ""
     title = ""
@@ -40,12 +40,12 @@ class TableView(View):
         self.fill(self._table, self.title, self.extra())
 
     def extra(self) -> str:
-        """The rest of the title."""
+        """Return the text that follows the title and row count; "" for none."""
         return ""
 
 
 class QueuesView(TableView):
-    """Every queue."""
+    """All queues."""
 
     view_id = "queues"
     table_name = "queues"
@@ -62,7 +62,7 @@ class QueuesView(TableView):
 
 
 class FiltersView(TableView):
-    """Every filter and what it matches."""
+    """All filters and their matches."""
 
     view_id = "filters"
     table_name = "filters"
@@ -70,7 +70,7 @@ class FiltersView(TableView):
     empty = "no filters set"
 
     def extra(self) -> str:
-        """The limit, and the counts of filters in trouble."""
+        """Return the limit, and the counts of filters that don't work, by cause."""
         chosen = self.model.choices.adapter
         snapshot = self.model.snapshot
         counts = Counter(row.trouble for row in snapshot.filters if chosen in (None, row.adapter))
@@ -91,7 +91,7 @@ class FiltersView(TableView):
 
 
 class BuffersView(TableView):
-    """Where receive buffers lie: those of adapters, of the queue under the cursor, and of every queue."""
+    """Receive buffers: a map of those of each adapter and of the queue under the cursor, and a table."""
 
     view_id = "buffers"
     table_name = "buffers"
@@ -136,15 +136,15 @@ class EventsView(TableView):
     empty = "no events"
 
     def extra(self) -> str:
-        """A note that a read-only dashboard has no earlier events."""
+        """Return a note if the dashboard is read-only, because it then does not request earlier events."""
         return "" if self.model.asks_for_past_events else "read-only: earlier events are not asked for"
 
 
 class AdviceView(TableView):
-    """Findings, worst first, and everything about the one under the cursor.
+    """Findings, worst first, and the details of the one under the cursor.
 
-    The cursor stays on its finding, not on its line: when the finding goes, it is on none until it is moved,
-    so that a key never acts on another one.
+    The cursor follows its finding. If that finding disappears, no row is selected until the cursor moves, so
+    that a key never acts on another finding.
     """
 
     view_id = "advice"
@@ -171,7 +171,7 @@ class AdviceView(TableView):
         self._draw_panel()
 
     def extra(self) -> str:
-        """The time that the findings cover."""
+        """Return the simulated time that the findings cover, in words; "" before the first evaluation."""
         advised = self.model.snapshot.advised
         if advised.judged_ns is None:
             return ""

@@ -15,22 +15,22 @@ W = TypeVar("W")
 
 
 def titled(widget: W, title: str) -> W:
-    """A panel with its title in the border."""
+    """Make a widget a panel with its title in the border, and return it."""
     set_title(widget, title)
     widget.add_class("panel")  # type: ignore[attr-defined]  # every caller passes a widget
     return widget
 
 
 def set_title(widget: object, title: str) -> None:
-    """Set a border title, which is markup to Textual: names in it are data."""
+    """Set a border title; names in it are escaped, because Textual reads it as markup."""
     text = printable(title).replace("[", r"\[")
     if getattr(widget, "_shown_title", None) != text:
-        widget._shown_title = text  # type: ignore[attr-defined]  # what the widget shows, kept on it
+        widget._shown_title = text  # type: ignore[attr-defined]  # caches the shown title
         widget.border_title = text  # type: ignore[attr-defined]  # every caller passes a widget
 
 
 class View(Container):
-    """One tab. ``main`` is the table that has the focus first."""
+    """Base of views: the content of one tab."""
 
     view_id = ""
 
@@ -40,12 +40,12 @@ class View(Container):
 
     @property
     def main(self) -> LiveTable:
-        """The table that has the focus first."""
+        """The table that gets the focus first."""
         raise NotImplementedError
 
     @property
     def table(self) -> LiveTable:
-        """The table that keys act on: the one with the focus, else the main one."""
+        """The target table of keys: the focused one, else the main one."""
         focused = self.screen.focused
         if isinstance(focused, LiveTable) and self in focused.ancestors:
             return focused
@@ -53,15 +53,15 @@ class View(Container):
 
     @property
     def subject(self) -> Row | None:
-        """The row that keys act on: the one under the cursor."""
+        """The target row of keys: the one under the cursor."""
         return self.table.row
 
     def draw(self) -> None:
-        """Show the model as it is now."""
+        """Redraw from the current model."""
         raise NotImplementedError
 
     def fill(self, table: LiveTable, title: str, extra: str = "") -> None:
-        """Give a table its rows, and a title that counts them."""
+        """Show the model's rows in a table, and their number in its title."""
         model = self.model
         self.show(table, model.snapshot.rows(table.table, model.choices.adapter), title, extra)
 
@@ -73,7 +73,7 @@ class View(Container):
         extra: str = "",
         hidden: frozenset[str] = frozenset(),
     ) -> None:
-        """Show rows in a table, and in its title their number, the filter and the deltas."""
+        """Show rows in a table; its title has their number, the filter and the start of the deltas."""
         choices = self.model.choices
         choice = choices.of(table.id)
         arranged = table.show(
@@ -96,6 +96,6 @@ class View(Container):
         set_title(table, " · ".join(parts))
 
     def hidden_columns(self) -> frozenset[str]:
-        """Columns to hide: the adapter's name, where there is one adapter."""
+        """Return the columns to hide: the adapter's name, if only one adapter is shown."""
         one = self.model.choices.adapter is not None or len(self.model.snapshot.adapter_names) < 2
         return frozenset({"adapter"}) if one else frozenset()

@@ -1,4 +1,4 @@
 """Widgets that draw their own lines from view models: tables, bars, charts, header and key bar.
 
-Not here: where the numbers come from (``vmqtui.state``) and what a column is (``vmqtui.columns``).
+Not here: the source of the numbers (``vmqtui.state``), and the definition of columns (``vmqtui.columns``).
 """

@@ -1,4 +1,4 @@
-"""Lines that come and go: the filter that is typed, and the time line of the past."""
+"""Lines that are visible on demand: the filter input, and the timeline of the past."""
 
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -21,7 +21,7 @@ from vmqtui.widgets.canvas import Canvas, palette_of
 
 
 class FilterBar(Horizontal):
-    """Above the key bar while a filter is typed. Enter keeps it, Esc drops it; arrows move in the table."""
+    """The input of a filter, above the key bar. Enter keeps it, Esc drops it; ↑ ↓ move the table's cursor."""
 
     DEFAULT_CSS = """
     FilterBar { height: 1; display: none; }
@@ -44,14 +44,14 @@ class FilterBar(Horizontal):
             self.text = text
 
     class Closed(Message):
-        """Posted when the line is closed: the filter is kept, or dropped."""
+        """Posted when the input closes; ``kept``: whether the filter stays."""
 
         def __init__(self, kept: bool) -> None:
             super().__init__()
             self.kept = kept
 
     class Moved(Message):
-        """Posted to move the table's cursor by so many rows."""
+        """Posted to move the table's cursor by ``step`` rows."""
 
         def __init__(self, step: int) -> None:
             super().__init__()
@@ -75,24 +75,24 @@ class FilterBar(Horizontal):
 
     @property
     def open(self) -> bool:
-        """Whether it is open."""
+        """Whether the input is visible."""
         return self.has_class("-open")
 
     def begin(self, text: str) -> None:
-        """Open it over a filter. It has the focus at once, so that keys typed ahead are not commands."""
+        """Open the input with a filter. It takes the focus at once, so that type-ahead goes into it."""
         self._input.value = text
         self._input.cursor_position = len(text)
         self.add_class("-open")
         self.screen.set_focus(self._input)
 
     def say(self, words: str, role: str = "dim") -> None:
-        """Show what the filter found, or its error."""
+        """Show the result of the filter, or its error, beside the input."""
         if self._said != (words, role):
             self._said = (words, role)
             self._words.update(Text(printable(words), palette_of(self).style(role), no_wrap=True))
 
     def close(self) -> None:
-        """Close it."""
+        """Hide the input."""
         self.remove_class("-open")
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -105,11 +105,11 @@ class FilterBar(Horizontal):
         self.post_message(self.Closed(True))
 
     def action_close(self, kept: bool) -> None:
-        """End it."""
+        """Ask to close the input; ``kept``: whether the filter stays."""
         self.post_message(self.Closed(kept))
 
     def action_move(self, step: int) -> None:
-        """Move the table's cursor."""
+        """Ask to move the table's cursor by ``step`` rows."""
         self.post_message(self.Moved(step))
 
 
@@ -129,12 +129,12 @@ _SPEED: Line = [("  (", "accent"), (" ", "dim"), (")", "accent"), (" speed", "di
 
 
 class Timeline(Canvas):
-    """Visible only while a moment is held or played; a click or a drag goes to another."""
+    """A scrubber over the past, visible while it is held or replayed; a click or drag seeks."""
 
     DEFAULT_CSS = "Timeline { height: 1; display: none; } Timeline.-past { display: block; }"
 
     class Scrubbed(Message):
-        """Posted when a place between the ends is pointed at, 0..1."""
+        """Posted when the mouse seeks; ``fraction`` is 0 at the start and 1 at the end."""
 
         def __init__(self, fraction: float) -> None:
             super().__init__()
@@ -196,7 +196,7 @@ class Timeline(Canvas):
 
 
 def _moment(where: Where, *, day: bool) -> Line:
-    """The moment, and its distance from the end (live) or the beginning (a recording)."""
+    """Return the moment, and its distance from the end (live) or the start (recording)."""
     try:
         at = datetime.fromtimestamp(where.time_ns / 1e9, UTC)
     except (OverflowError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A widget that draws lines of (text, role), and only those lines that changed."""
+"""A widget that draws lines of (text, role) spans, and redraws only lines that changed."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -16,19 +16,19 @@ from vmqtui.theme import Palette, Themed
 
 
 def palette_of(widget: Widget) -> Palette:
-    """The palette of the app that a widget lives in."""
+    """Return the palette of the widget's app."""
     return cast("Themed", widget.app).palette
 
 
 def strip_of(line: Sequence[tuple[str, str]], palette: Palette, base: Style, width: int) -> Strip:
-    """A line as Textual draws it, exactly ``width`` cells wide."""
+    """Convert a line to a Textual strip, exactly ``width`` cells wide."""
     style = palette.style
     strip = Strip([Segment(shown(text), base + style(role)) for text, role in line])
     return strip.adjust_cell_length(width, base)
 
 
 class Canvas(Widget):
-    """Base of widgets that paint text. Subclasses override ``paint``; ``repaint`` shows its lines."""
+    """Base of widgets that paint text. Subclasses override ``paint``; ``repaint`` calls it."""
 
     ALLOW_SELECT = False
 
@@ -37,11 +37,11 @@ class Canvas(Widget):
         self._lines: list[Line] = []
 
     def paint(self, width: int, height: int) -> list[Line]:
-        """The lines to show; at most ``height`` of at most ``width`` cells."""
+        """Return up to ``height`` lines of up to ``width`` cells."""
         raise NotImplementedError
 
     def repaint(self) -> None:
-        """Paint again, and redraw the lines that differ."""
+        """Call ``paint``, and redraw the lines that differ."""
         width, height = self.size
         if not width or not height:
             return

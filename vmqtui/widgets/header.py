@@ -1,4 +1,4 @@
-"""The header, the tabs, the key bar; and the notice on a screen that is too small."""
+"""The header, the tabs, the key bar, and the notice on a screen that is too small."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _LATE_NS = 100_000_000
 
 
 def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
-    """How late simulated time is, and its speed; nothing while it is on time."""
+    """Return how far simulated time lags, and its speed; an empty line below ``_LATE_NS``."""
     if behind_ns <= _LATE_NS:
         return []
     speed = ""
@@ -45,7 +45,7 @@ def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
 
 
 def _in_teams(rows: Sequence[AdapterView]) -> str:
-    """The number of adapters, and their teams."""
+    """Return the numbers of adapters by team, in words."""
     teams = Counter(row.team_words for row in rows if row.team)
     words = [f"{printable(team)}: {counted(count, 'adapter')}" for team, count in teams.items()]
     alone = len(rows) - teams.total()
@@ -124,7 +124,7 @@ class Header(Canvas):
         return spread(left, right, width)
 
     def _down(self) -> Line:
-        """Processors without a worker, which are shown before any number."""
+        """Return a warning about processors without a worker, which comes before any number."""
         down = [cpu.processor for cpu in self._model.snapshot.cpus if cpu.down]
         if not down:
             return []
@@ -163,11 +163,11 @@ class Header(Canvas):
 
 
 LEAST_SIZE = (60, 16)
-"""Columns and lines below which the screen can't be used."""
+"""Smallest usable screen: columns, lines."""
 
 
 class TooSmall(Canvas):
-    """Covers a screen that is too small to be used, and says which size is needed."""
+    """Covers a screen smaller than ``LEAST_SIZE``, and shows the required size."""
 
     DEFAULT_CSS = "TooSmall { layer: over; width: 100%; height: 100%; }"
 
@@ -184,11 +184,11 @@ class TooSmall(Canvas):
 
 
 _SHORT = {"processors": "CPUs", "default": "Default"}
-"""Titles of tabs where there is little room."""
+"""Short titles of tabs for a narrow screen."""
 
 
 class Tabs(Canvas):
-    """The tabs of the views, the present one lit."""
+    """The tabs of the views; the current one is highlighted."""
 
     DEFAULT_CSS = "Tabs { height: 1; }"
 
@@ -236,7 +236,7 @@ class Tabs(Canvas):
 
 
 class KeyBar(Canvas):
-    """The keys of the view and their actions; as many as fit."""
+    """As many keys of the view and their actions as fit."""
 
     DEFAULT_CSS = "KeyBar { height: 1; }"
 

@@ -1,4 +1,4 @@
-"""Processors by queues: a column for every queue, lit where it is served; and the effect of a move."""
+"""A matrix of processors and queues that marks the processor of each queue, and the effect of a move."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -22,22 +22,22 @@ from vmqtui.widgets.table import LiveTable
 
 _HEAT = "▁▂▃▄▅▆▇█"
 _MARK = 3
-"""Cells that tell a queue's adapter there."""
+"""Most cells of an adapter's mark in the heading of a column."""
 _NAMED = 8
-"""Cells from which a queue's column is headed by its name, not its id."""
+"""Fewest cells of a column whose heading is the queue's name, not its id."""
 _MOST_NAME = 256
 _MOST_BAR = 5
 _LEAST_ROOM, _MOST_ROOM = 34, 66
-"""Cells of the table of processors."""
+"""Fewest and most cells of the table of processors."""
 
 
 def _blanks(widths: Iterable[int]) -> str:
-    """Columns of queues that a processor does not serve."""
+    """Return blank cells for columns of these widths: queues that a processor does not serve."""
     return "".join(["·" + " " * (width - 1) for width in widths])
 
 
 def _marks(adapters: Iterable[str]) -> dict[str, str]:
-    """Marks of adapters in a narrow column: the ends of their names; none for a single adapter."""
+    """Return a mark for each adapter: its name without the common prefix; "" for a single adapter."""
     names = sorted(set(adapters))
     if len(names) < 2:
         return dict.fromkeys(names, "")
@@ -49,15 +49,15 @@ def _marks(adapters: Iterable[str]) -> dict[str, str]:
 
 
 def _across(row: QueueView) -> tuple[bool, int, str, int]:
-    """Queues of one processor side by side; those whose processor is not known last."""
+    """Sort key of columns: by processor, then adapter and id; queues without a known processor last."""
     return row.cpu is None, row.cpu or 0, row.adapter, row.queue_id
 
 
 class MatrixTable(LiveTable):
-    """Processors down, queues across, in the order of the processors that serve them.
+    """One row per processor and one column per queue, sorted by the processor that serves it.
 
-    The cursor is on a queue's column and a processor's row. Where that processor does not serve the queue,
-    it is a proposal to move it there. Where the balancer has a queue away from its home, that is marked.
+    The cursor selects a queue's column and a processor's row. If that processor does not serve the queue, the
+    cell proposes a move. A mark shows the home of a queue that the balancer has moved away.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -90,14 +90,14 @@ class MatrixTable(LiveTable):
 
     @property
     def target(self) -> int | None:
-        """The processor of the cursor's row, where it is not the one that serves the queue."""
+        """The processor of the cursor's row; None if it serves the queue already."""
         row, queue = self.row, self.queue
         if not isinstance(row, CpuView) or queue is None or row.cpu == queue.cpu:
             return None
         return row.cpu
 
     def set_queues(self, queues: Sequence[QueueView], model: dict[str, Any]) -> None:
-        """The queues across, before ``show``. ``model`` is the host's CPU model."""
+        """Set the queues of the columns; call before ``show``. ``model`` is the host's CPU model."""
         first = not self._queues
         self._model = model
         self._queues = sorted(queues, key=_across)
@@ -122,7 +122,7 @@ class MatrixTable(LiveTable):
             self.call_after_refresh(self.go_home)
 
     def go_home(self) -> None:
-        """Put the cursor on the processor that serves the queue: there is no proposal."""
+        """Put the cursor on the processor that serves the queue, so that it proposes no move."""
         cpu = self.queue.cpu if self.queue is not None else None
         rows = enumerate(self.rows)
         at = next((n for n, row in rows if isinstance(row, CpuView) and row.cpu == cpu), None)
@@ -131,7 +131,7 @@ class MatrixTable(LiveTable):
         self._redraw()
 
     def action_queue(self, step: int) -> None:
-        """Go to another queue, on the processor that serves it."""
+        """Move the cursor by ``step`` queues, to the processor that serves the new one."""
         self._choose(max(0, min(self._column + step, len(self._queues) - 1)))
 
     def _choose(self, column: int) -> None:
@@ -157,14 +157,14 @@ class MatrixTable(LiveTable):
 
     @property
     def _room(self) -> int:
-        """Cells of the table of processors: what the names of the queues leave it, where all fit."""
+        """Cells for the table of processors: the rest beside the queues' names if all fit, else half."""
         left = self._width - 3 - sum(self._names)
         return max(_LEAST_ROOM, min(_MOST_ROOM, left if left >= _LEAST_ROOM else self._width // 2))
 
     def _across(self) -> tuple[list[int], bool]:
-        """Cells of each queue's column with the blank behind it, and whether names have room in them.
+        """Return the width of each queue's column with the blank after it, and whether names fit.
 
-        Where all can have a name, none is cut beside a shorter one that has more than it needs.
+        If names fit, the widest ones are cut first, so that no short name wastes cells.
         """
         room = self._width - self._room - 3
         if self._columns_for != room:
@@ -181,7 +181,7 @@ class MatrixTable(LiveTable):
         return self._columns
 
     def _seen(self) -> range:
-        """The queues whose columns are in sight; the cursor's always is."""
+        """Return the indexes of the visible columns; scroll if the cursor's is not among them."""
         widths, named = self._across()
         fits = len(widths) if named or not widths else max(1, (self._width - self._room - 3) // widths[0])
         if self._column < self._first or self._column >= self._first + fits:
@@ -191,7 +191,7 @@ class MatrixTable(LiveTable):
 
     @property
     def seen_words(self) -> str:
-        """Which of the queues are in sight, where not all are."""
+        """The range of visible queues, in words; "" if all are visible."""
         seen = self._seen()
         if len(seen) == len(self._queues):
             return ""
@@ -209,12 +209,12 @@ class MatrixTable(LiveTable):
         return line
 
     def _id_of(self, row: QueueView) -> str:
-        """A queue's id, behind its adapter's mark where there are several."""
+        """Return a queue's id, after the mark of its adapter if there are several adapters."""
         mark = self._marks.get(row.adapter)
         return f"{mark[-_MARK:]}·{row.queue_id}" if mark else str(row.queue_id)
 
     def _name_of(self, row: QueueView, width: int) -> str:
-        """A queue's name, before its adapter's mark where there are several."""
+        """Return a queue's name, before the mark of its adapter if there are several adapters."""
         mark, label = self._marks.get(row.adapter, "")[-_MARK:], printable(row.label)
         room = width - len(mark) - bool(mark)
         return f"{fit(label, min(room, cells_of(label)))}·{mark}" if mark else label
@@ -244,7 +244,7 @@ class MatrixTable(LiveTable):
         return join(line)
 
     def _mark(self, n: int, load: float | None, cell: int, cursor: bool, home: bool) -> Line:
-        """A queue on the processor that serves it, as high as its part of the load; or where it could go."""
+        """Return the cell of a queue: its part of the load if this processor serves it, else a proposal."""
         queue = self._queues[n]
         if not home:
             return [(fit("◇", cell - 1), "!accent"), (" ", "text")]
@@ -258,7 +258,7 @@ class MatrixTable(LiveTable):
 
 
 class MovePanel(ModelCanvas):
-    """The queue under the matrix's cursor; a proposal with its forecast; else the effect of the last move."""
+    """The queue under the cursor, with the forecast of the proposed move, else the effect of the last one."""
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
@@ -292,7 +292,7 @@ class MovePanel(ModelCanvas):
                 ]
             )
         if self.proposal is not None and 4 + len(self.proposal.warnings) > height:
-            del lines[1]  # warnings are worth more than a heading
+            del lines[1]  # warnings matter more than a heading
         return [clip(line, width) for line in lines[:height]]
 
     def _who(self, queue: QueueView) -> Line:

@@ -1,4 +1,4 @@
-"""Panels: processors at a glance, the default queue by reason, its chart, the last events, a finding."""
+"""Panels: processor loads, the default queue by reason, its chart, the last events, a finding."""
 
 from dataclasses import dataclass
 from textwrap import wrap
@@ -25,28 +25,28 @@ _HEAT = "▁▂▃▄▅▆▇█"
 
 
 class ModelCanvas(Canvas):
-    """A canvas over the model."""
+    """Base of canvases that read the model."""
 
     def __init__(self, model: Model, widget_id: str | None = None) -> None:
         super().__init__(widget_id)
         self.model = model
 
     def adapters(self) -> list[AdapterView]:
-        """The adapters that are shown."""
+        """Return the chosen adapter, or all of them."""
         chosen = self.model.choices.adapter
         return [row for row in self.model.snapshot.adapters if chosen in (None, row.adapter)]
 
 
 class CpuPanel(ModelCanvas):
-    """Every processor's load: bars while they fit, one cell each when there are many.
+    """The load of every processor: a labelled bar each if they fit, else a short bar or a cell.
 
-    Where the style sheet leaves its height open, it is a line for each processor, 18 at most.
+    With automatic height, it has one line per processor, up to 18.
     """
 
     _count = 0
 
     def fit_height(self) -> None:
-        """Take another height when the number of processors changed."""
+        """Lay out again if the number of processors changed."""
         count = len(self.model.snapshot.cpus)
         if count != self._count:
             self._count = count
@@ -96,9 +96,9 @@ class CpuPanel(ModelCanvas):
         return line
 
     def _cells(self, cpus: tuple[CpuView, ...], width: int, height: int) -> list[Line]:
-        """Many processors: a short bar each, or a cell each, in lines named by their first one.
+        """Return lines with a short bar or a cell for each of many processors, labelled by their first one.
 
-        Where there are more than cells, a cell is the hottest of two, four, … neighbours, or one down.
+        If cells run out, each stands for two, four, … neighbours: down if any is, else the highest load.
         """
         room = max(8, width - 8)
         group = 1
@@ -135,10 +135,10 @@ class _Reason:
 
 
 class ReasonPanel(ModelCanvas):
-    """The default queue's frames by reason: rate, share, and the last seconds."""
+    """The default queue's frames by reason: rate, share and trend."""
 
     def reasons(self) -> list[_Reason]:
-        """Each reason summed over the adapters shown."""
+        """Return each reason, summed over the shown adapters."""
         adapters = self.adapters()
         total = known_sum(adapter.reason(one.name) for adapter in adapters for one in DEFAULT_QUEUE_REASONS)
         rows: list[_Reason] = []
@@ -157,7 +157,7 @@ class ReasonPanel(ModelCanvas):
         return rows
 
     def series(self, reason: str, count: int) -> list[float | None]:
-        """A reason's history over the adapters shown."""
+        """Return up to ``count`` past rates of a reason, summed over the shown adapters."""
         parts = [self.model.series(("reason", row.adapter, reason), count) for row in self.adapters()]
         shortest = min((len(part) for part in parts), default=0)
         cut = [list(part)[len(part) - shortest :] for part in parts]
@@ -246,7 +246,7 @@ class EventTail(ModelCanvas):
 
 
 def _whom(row: EventRow, several: bool) -> str:
-    """The queue that an event is about, and its adapter where there are several."""
+    """Return the queue of an event, and its adapter if several are shown."""
     event = row.event
     adapter = printable(event.adapter or "")
     if event.queue_id is None:
@@ -256,7 +256,7 @@ def _whom(row: EventRow, several: bool) -> str:
 
 
 def finding_lines(row: FindingRow, width: int) -> list[Line]:
-    """Everything about a finding, in lines of at most ``width`` cells."""
+    """Return all fields of a finding, as lines of up to ``width`` cells."""
     finding = row.finding
     lines: list[Line] = [
         [(f"{words.GLYPHS[finding.severity]} ", LEVELS[finding.severity]), (one, "strong")]
@@ -287,7 +287,7 @@ class FindingPanel(ModelCanvas):
         super().__init__(model, widget_id)
         self.row: FindingRow | None = None
         self.is_gone = False
-        """Whether the finding under the cursor went, while others are listed."""
+        """Whether the finding under the cursor disappeared while others are listed."""
 
     def paint(self, width: int, height: int) -> list[Line]:
         if self.row is None:

@@ -1,4 +1,4 @@
-"""Panels of one queue: its facts, its rates over time, its buffers; and where receive buffers lie."""
+"""Panels of one queue (its facts, its rates over time, its buffers), and the map of receive buffers."""
 
 from engine.counted import counted
 from engine.view.rates import ratio
@@ -16,12 +16,12 @@ from vmqtui.state.placement import load_of
 from vmqtui.widgets.panels import ModelCanvas
 
 OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "track")
-"""Glyph and role of a buffer's state."""
+"""Glyph and colour role of each state of a buffer."""
 _SPACES = {"host": "host ", "guest": "guest"}
 
 
 def queue_memory(queue: QueueView, width: int) -> list[Line]:
-    """A queue's regions, a line each, with its low-water mark."""
+    """Return a heading and a line for each memory region of a queue, with the low-water mark."""
     total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
     level = low_level(low, total)
     mark = queue.high_water
@@ -65,7 +65,7 @@ def _region(region: Region, queue: QueueView, width: int, mark: float | None) ->
 
 
 class MemoryMap(ModelCanvas):
-    """Every adapter's buffers, and below those of the queue under the cursor."""
+    """The buffers of every adapter, and below them those of the queue under the cursor."""
 
     queue: QueueView | None = None
 
@@ -74,7 +74,7 @@ class MemoryMap(ModelCanvas):
         room = height - len(own)
         lines: list[Line] = []
         adapters = self.adapters()
-        if self.queue is not None:  # its own adapter first, where there is not room for all
+        if self.queue is not None:  # its adapter first, because not all may fit
             adapters.sort(key=lambda row: row.adapter != (self.queue.adapter if self.queue else ""))
         for adapter in adapters[: max(1, room // 3)]:
             buffers = pool(adapter)
@@ -124,15 +124,15 @@ _TROUBLE = frozenset({"dropped_no_buffer", "discarded_frames", "lost_frames", "s
 
 
 class QueueCanvas(ModelCanvas):
-    """A canvas over one queue."""
+    """Base of canvases that show one queue."""
 
     queue: QueueView | None = None
     gone = False
-    """Whether the queue was freed: its last values are shown."""
+    """Whether the queue was freed, so that the panel shows its last values."""
 
 
 class QueueFacts(QueueCanvas):
-    """Its name, VM, processor, state and counters."""
+    """The name, VM, processor, state and counters of a queue."""
 
     def paint(self, width: int, height: int) -> list[Line]:
         queue = self.queue
@@ -199,7 +199,7 @@ class QueueFacts(QueueCanvas):
         return line
 
     def _known_as(self, queue: QueueView) -> list[Line]:
-        """The VM's switch ports."""
+        """Return a line with the switch ports of the queue's VM; none if it has no port."""
         index = self.model.snapshot.index.adapters.get(queue.adapter)
         ports = [port for port in index.settings.ports if port.vm == queue.vm] if index and queue.vm else []
         if not ports:
@@ -227,14 +227,14 @@ class QueueFacts(QueueCanvas):
 
 
 class QueueRates(QueueCanvas):
-    """Rates over time, a cell a second: frames as a chart, the others as lines."""
+    """Rates over time, one cell per second: frames as a chart, the others as sparklines."""
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
         self._trail = ShortHistory()
 
     def note(self) -> None:
-        """Record values that the history does not keep."""
+        """Record the values that the model's history lacks."""
         queue, stats = self.queue, self.model.snapshot.stats
         if queue is None or stats is None or self.gone:
             return
@@ -295,7 +295,7 @@ class QueueRates(QueueCanvas):
 
 
 class QueueMemory(QueueCanvas):
-    """Its buffers in host and guest memory."""
+    """The buffers of a queue in host and guest memory."""
 
     def paint(self, width: int, height: int) -> list[Line]:
         return queue_memory(self.queue, width)[:height] if self.queue is not None else []

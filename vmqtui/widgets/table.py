@@ -1,4 +1,4 @@
-"""The live table: our own lines, because a DataTable costs ten times as much."""
+"""The live table. It draws its own lines, because Textual's DataTable costs ten times as much."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar
@@ -25,12 +25,12 @@ from vmqtui.theme import Palette
 from vmqtui.widgets.canvas import palette_of
 
 _MOST_KEPT = 4096
-"""Rows whose settled cells are kept."""
+"""Most rows whose settled cells are cached."""
 Series = Callable[[Hashable, int], Sequence[float | None]]
 
 
 class _Styles(dict[str, Style]):
-    """Styles by role on one background, made on demand; for "": the background itself."""
+    """Styles by role on one background, built on demand; "" is the background itself."""
 
     def __init__(self, palette: Palette, base: Style) -> None:
         super().__init__({"": base})
@@ -42,10 +42,10 @@ class _Styles(dict[str, Style]):
 
 
 class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """Rows of one table of the column registry, under a heading that stays.
+    """Rows of one table of the column registry, under a fixed heading.
 
-    The cursor stays on its row, by identity, wherever sorting takes it, and on its line of the screen
-    where that is possible. Columns that don't fit are left out by priority. Only lines that changed are
+    The cursor follows its row by identity when sorting moves it, and the table scrolls to keep it on the same
+    line of the screen if possible. Columns that don't fit are left out by priority. Only changed lines are
     redrawn.
     """
 
@@ -58,7 +58,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     ]
 
     class Moved(Message):
-        """Posted when the cursor is on another row."""
+        """Posted when the cursor moves to another row, or loses its row."""
 
     class HeadingClicked(Message):
         """Posted when the heading of a column is clicked."""
@@ -83,9 +83,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.table = table
         self._without = frozenset(without)
         self.empty = empty
-        """Shown when there is no row."""
+        """Text for a table without rows."""
         self.faithful = False
-        """Whether the cursor is on no row when its row is gone, until it is moved; else it takes the next."""
+        """If true, no row is selected once the cursor's row is gone, until it moves; else the next one is."""
         self._strayed = False
         self._rows: list[Row] = []
         self.arranged = Arranged([], 0)
@@ -104,17 +104,17 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def rows(self) -> Sequence[Row]:
-        """The rows in their present order."""
+        """The rows in their current order."""
         return self._rows
 
     @property
     def row(self) -> Row | None:
-        """The row under the cursor."""
+        """The row under the cursor, if any."""
         return self._rows[self._cursor] if self._cursor < len(self._rows) and not self._strayed else None
 
     @property
     def columns(self) -> tuple[Column[Any], ...]:
-        """The columns it may show."""
+        """All columns of the table, whether or not they are shown."""
         return columns_of(self.table, self._deltas)
 
     @property
@@ -124,12 +124,12 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def shown_columns(self) -> list[Column[Any]]:
-        """The columns it does show."""
+        """The columns that are shown."""
         return [column for column, _ in self._fit_columns().columns]
 
     @property
     def chosen_columns(self) -> list[Column[Any]]:
-        """The columns with a value that were not left out by choice, whether or not there is room."""
+        """The exportable columns that are not hidden, including those that don't fit."""
         left_out = self._hidden | self._choice.never
         return [
             column
@@ -147,8 +147,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         deltas: bool = False,
         steady: Steady | None = None,
     ) -> Arranged:
-        """Show these rows filtered, sorted and in the columns chosen; by the ``steady`` rows where rates
-        decide."""
+        """Show the rows with the filter, order and columns of ``choice``; ``steady`` rows decide on rates."""
         wanted_otherwise = choice != self._choice
         self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden
         if series is not None:
@@ -164,14 +163,14 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return arranged
 
     def _place_of(self, identity: Hashable) -> int | None:
-        """The index of a row now; most often the one it had."""
+        """Return the index of a row; fast if the cursor is still on it."""
         rows = self._rows
         if self._cursor < len(rows) and rows[self._cursor].identity == identity:
             return self._cursor
         return next((at for at, row in enumerate(rows) if row.identity == identity), None)
 
     def _follow(self, wanted_otherwise: bool) -> None:
-        """Keep the cursor on its row, and the row on its line."""
+        """Keep the cursor on its row, and the row on its line of the screen."""
         line = self._cursor - self.scroll_offset.y
         at = self._place_of(self._pinned) if self._pinned is not None else None
         strayed, self._strayed = self._strayed, False
@@ -198,7 +197,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _room(self) -> int:
-        """Cells that the columns may take."""
+        """Cells for the columns."""
         return self.scrollable_content_region.width - 2
 
     def _fit_columns(self) -> Layout:
@@ -223,11 +222,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._redraw()
 
     def action_cursor(self, step: int) -> None:
-        """Move the cursor by so many rows."""
+        """Move the cursor by ``step`` rows."""
         self.move_to(self._cursor + (0 if self._strayed else step))
 
     def action_page(self, step: int) -> None:
-        """Move the cursor by so many pages."""
+        """Move the cursor by ``step`` pages."""
         self.move_to(self._cursor + step * self._page)
 
     def on_click(self, event: events.Click) -> None:
@@ -269,7 +268,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def _line(self, y: int) -> tuple[bool, Line]:
-        """The content of a line of the screen, and whether the cursor is on it."""
+        """Return whether the cursor is on a line of the screen, and the line's content."""
         if y == 0:
             return False, self._heading()
         index = y - 1 + self.scroll_offset.y
@@ -281,7 +280,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return index == self._cursor and not self._strayed, self._cells(self._rows[index])
 
     def _lines(self) -> dict[int, tuple[bool, Line]]:
-        """The content of every line, in columns that cut nothing they have room for."""
+        """Return every line of the screen; lay out again while a cell has outgrown its column."""
         while True:
             self._fit_columns()
             lines = {y: self._line(y) for y in range(self.size.height)}
@@ -289,7 +288,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 return lines
 
     def _redraw(self) -> None:
-        """Redraw the lines that differ from what is on the screen."""
+        """Redraw the lines that differ from those on the screen."""
         if not self.is_attached or not self.size:
             return
         drawn, self._drawn = self._drawn, self._lines()
@@ -313,7 +312,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._forget()
 
     def _forget(self) -> None:
-        """Drop the drawn lines: they would look different now."""
+        """Drop the cached lines, because they would look different now."""
         self._drawn, self._strips, self._styles = {}, {}, {}
 
     def render_line(self, y: int) -> Strip:
@@ -323,7 +322,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return strip
 
     def _strip(self, y: int) -> Strip:
-        """A line with its colours."""
+        """Return a line of the screen with its colours."""
         if y not in self._drawn:
             self._drawn[y] = self._line(y)
         on_cursor, line = self._drawn[y]
@@ -334,7 +333,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip(segments).adjust_cell_length(self.size.width, styles[""])
 
     def _styles_on(self, ground: str) -> "_Styles":
-        """The style of every role on a background; cached, because making them is slow."""
+        """Return the styles by role on a background; cached, because building them is slow."""
         styles = self._styles.get(ground)
         if styles is None:
             palette, base = palette_of(self), self.rich_style
@@ -354,7 +353,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             arrow = "↓" if sort[1] else "↑"
             if not column.right and len(title) < width:
                 title += arrow
-            else:  # beside the name, not in its place
+            else:  # in the gap, so that the title is not cut
                 space = arrow + space[1:]
             line.append((fit(title, width, right=column.right) + space, "accent"))
         return line
@@ -389,7 +388,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return join(line)
 
     def _settled(self, row: Row, layout: Layout) -> list[Span] | None:
-        """The cells of a row that depend only on its configuration."""
+        """Return the cells of a row that depend only on its configuration; None if it has none."""
         config = getattr(row, "config", None)
         if config is None:
             return None

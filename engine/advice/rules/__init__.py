@@ -1,4 +1,4 @@
-"""Every rule, once; a module for each subject. The command, the page and the topic read ``RULES``."""
+"""The registry of rules, with one module per subject. The command, the page and the topic read ``RULES``."""
 
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ _ORDER = {rule: place for place, rule in enumerate(RULES)}
 
 
 def findings(evidence: Evidence, thresholds: AdviceThresholds | None = None) -> list[Finding]:
-    """The findings of every rule, worst first; none where the reading is of another configuration."""
+    """Return the findings of all rules, worst first; none if reading and configuration don't match."""
     if not evidence.usable:
         return []
     found = (
@@ -37,12 +37,12 @@ def findings(evidence: Evidence, thresholds: AdviceThresholds | None = None) -> 
 
 
 def place(finding: Finding, lost_frames: int) -> tuple[int, int, int, str]:
-    """Sorts findings, worst first: by the frames they lost, then by severity, rule and adapter."""
+    """Return the sort key of a finding, worst first: lost frames, then severity, rule and adapter."""
     return (-lost_frames, SEVERITIES.index(finding.severity), _ORDER[finding.rule], finding.adapter)
 
 
 def _complete(finding: Finding, evidence: Evidence) -> Finding:
-    """Complete a finding: when it was seen, the frames it lost, and the objects behind its ids."""
+    """Fill in the times, lost frames, revision and generations of a finding; drop a fix that is too long."""
     lost_pps = finding.numbers.get("drops_pps")
     at_ns = evidence.stats.sim_time_ns
     known: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def _generation(evidence: Evidence, adapter: object, queue_id: object) -> int | 
 
 
 def _meant(request: Request, evidence: Evidence) -> Request:
-    """The request with the objects behind its ids; an allocation before it resolves its own."""
+    """Add the generation and MAC behind a request's ids, unless an earlier allocation supplies its id."""
     params = request.params
     if "queue_id" not in params or request.queue_from is not None:
         return request

@@ -1,4 +1,4 @@
-"""Rules on receive buffers, and on the link they are filled from."""
+"""Rules about receive buffers, and about slow links."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ from engine.scenario.values import MAX_BUFFERS
 from engine.view.rows import QueueView
 
 _GROWTH_OF_DROPPING = 8
-"""Counters have the dropped frames, not the size of a burst: the fix gives plenty, which can be cut later."""
+"""Growth factor for a queue that drops: counters don't show the size of a burst, so the fix is generous."""
 
 
 def drops_pps(evidence: Evidence, finding: Finding) -> float | None:
-    """Frames that find no buffer of the finding's queue, a second."""
+    """Return the frames per second that the finding's queue drops without a free buffer."""
     queue = _queue(evidence, finding)
     return queue.rate("dropped_no_buffer") if queue else None
 
@@ -28,7 +28,7 @@ def _queue(evidence: Evidence, finding: Finding) -> QueueView | None:
 
 
 def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A paused VM that gets frames: it returns no buffer, so soon there is none."""
+    """Report a paused VM that gets frames: it returns no buffers, so its queue runs out of them."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
             vm = queue.vm
@@ -63,7 +63,7 @@ def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
 
 
 def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A queue ran short of buffers though its processor has time: a burst is larger than the queue."""
+    """Report a queue that ran short of buffers on a processor with time: bursts exceed its buffers."""
     swinging = swings(evidence, thresholds)
     for adapter in evidence.adapters:
         for queue in adapter.queues:
@@ -75,10 +75,10 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             if busy or queue.known.vm_paused or queue.state != "running":
                 continue
             if queue.known.cpu in swinging:
-                continue  # its processor had no time when it mattered
+                continue  # its processor was full at the time of the drops
             drops = queue.rate("dropped_no_buffer")
             if not drops and not queue.fell("low_free_buffers"):
-                continue  # that was before: the gauge keeps its lowest
+                continue  # the shortage is an old one, because the gauge keeps its minimum
             wanted = (_GROWTH_OF_DROPPING if drops else 2) * total
             more, requests = buffers_from(adapter, min(wanted, MAX_BUFFERS) - total, without=queue.queue_id)
             if more:
@@ -111,7 +111,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
 
 
 def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A queue got fewer buffers than it suggested."""
+    """Report a queue that got fewer buffers than it suggested."""
     for adapter in evidence.adapters:
         for queue in adapter.queues:
             total, wanted = queue.count("total_buffers"), queue.known.buffers
@@ -155,7 +155,7 @@ def _total(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A link below 10 Gbit/s: Windows leaves VMQ off there."""
+    """Report a link below ``slow_link_gbps``, on which Windows leaves VMQ off by default."""
     for adapter in evidence.adapters:
         gbps, use = adapter.known.link_gbps, _use(evidence, adapter.name)
         if gbps >= thresholds.slow_link_gbps or not adapter.of_vms:
@@ -188,7 +188,7 @@ def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
 
 
 def _use(evidence: Evidence, adapter: str) -> float | None:
-    """How much of a link is in use, preambles and gaps counted."""
+    """Return the used share of a link, including 20 bytes of preamble and gap per frame; None if unknown."""
     seen = evidence.by_name.get(adapter)
     if seen is None:
         return None

@@ -1,4 +1,4 @@
-"""Rules on filters: frames that miss theirs."""
+"""Rules about frames that miss the filter of their VM."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ def _tag(vlan: Vlan) -> str:
 
 
 def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Frames whose MAC a filter has, with another VLAN."""
+    """Report frames that match a filter or port by MAC but not by VLAN."""
     for adapter in evidence.adapters:
         for pair in adapter.pairs:
             if pair.reason != "vlan_mismatch" or pair.least_pps < thresholds.stray_pps:
@@ -73,7 +73,7 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
 
 
 def _let_in(adapter: AdapterView, pair: PairView, queue_id: int) -> list[Request]:
-    """Requests that set a filter for a pair on a queue."""
+    """Return the requests that set a filter for a pair on a queue, and enable VLAN filtering if needed."""
     base = {"adapter": adapter.name}
     params = {**base, "queue_id": queue_id, "mac": pair.mac, "vlan": pair.vlan}
     filtering = [Request(op="set_adapter", params={**base, "vlan_filtering": True})]
@@ -82,7 +82,7 @@ def _let_in(adapter: AdapterView, pair: PairView, queue_id: int) -> list[Request
 
 
 def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Frames for a port of a VM whose queue has no filter for it."""
+    """Report frames for a port of a VM whose queue has no filter for that port."""
     for adapter in evidence.adapters:
         for pair in adapter.pairs:
             queue = adapter.queue_of(pair.port_vm)
@@ -120,7 +120,7 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
 
 
 def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A filter that can't match, because one of a lower queue takes all that it would."""
+    """Report a filter that never matches, because one of a lower queue takes all of its frames first."""
     for adapter in evidence.adapters:
         by_mac: defaultdict[str, list[FilterConfig]] = defaultdict(list)
         for one in adapter.known.filters:
@@ -163,7 +163,7 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
 def _shadow_of(
     adapter: AdapterView, one: FilterConfig, same_mac: Sequence[FilterConfig]
 ) -> FilterConfig | None:
-    """The filter of a lower running queue that passes every frame this one would."""
+    """Return the filter of a lower running queue that passes every frame this one passes, if any."""
     for other in same_mac:
         if 0 < other.queue_id < one.queue_id and other.vlan in (None, one.vlan):
             queue = adapter.by_id.get(other.queue_id)
@@ -180,7 +180,7 @@ def _matched(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Frames for a VM that was migrated away, or removed: they are the default queue's."""
+    """Report frames in the default queue for a VM that was migrated away or removed."""
     for adapter in evidence.adapters:
         for (name, mac, vlan), vm in evidence.trace.gone.items():
             if name != adapter.name:

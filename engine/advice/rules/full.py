@@ -1,4 +1,4 @@
-"""Rules on processors that are full where no other one idles, so that no move alone explains the drops."""
+"""The rule about full processors whose drops no rule about idle processors explains."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
 
 _WORTH_IT = 0.05
-"""A move that makes the busier of two processors less busy by less than this is none to make."""
+"""Smallest load difference that justifies a move: source before it minus target after it."""
 
 _FRAMES_OF = {
     "broadcast": "broadcasts",
@@ -27,7 +27,10 @@ _FRAMES_OF = {
 
 
 def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A busy processor drops frames, and none is idle: the load is uneven, or there is too much of it."""
+    """Report a busy processor that drops frames if no rule about idle ones does.
+
+    The cause is uneven load, one heavy queue, strays in the default queue, or overload.
+    """
     spread_out = {
         one.cpu
         for look in (shared_with_default, piled_queues, one_queue)
@@ -43,7 +46,7 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         heaviest = max(cpu.queues, key=lambda one: (one.cycles, -one.queue_id))
         adapter = evidence.by_name[heaviest.adapter]
         if heaviest.queue_id == 0 and (cpu.share(heaviest) or 0.0) >= thresholds.busy_load:
-            if not unserved(adapter, thresholds):  # else another rule reports those VMs
+            if not unserved(adapter, thresholds):  # otherwise another rule reports those VMs
                 yield _full_of_strays(evidence, adapter, cpu, heaviest)
             continue
         if cpu.id in spread_out:
@@ -60,7 +63,7 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
 
 
 def _half_a_core(evidence: Evidence, cpu: CpuView) -> bool:
-    """Whether it shares a core with a busy one, which another rule reports."""
+    """Return whether it shares a core with a sibling that serves frames, which another rule reports."""
     sibling = evidence.cpu.get(cpu.id ^ 1)
     return (
         evidence.config.hyperthreading
@@ -85,7 +88,7 @@ def _found(
 
 
 def _among(thresholds: AdviceThresholds, others: Sequence[CpuView]) -> tuple[str, dict[str, Number]]:
-    """How busy the other processors are: in words, and the numbers."""
+    """Return the counts of busy and idle ones among other processors, in words and as numbers."""
     busy = sum((one.load or 0.0) >= thresholds.busy_load for one in others)
     idle = sum((one.load or 0.0) <= thresholds.idle_load for one in others)
     words = f"of {len(others)} others that may serve its queues {busy} are busy and {idle} idle"
@@ -159,9 +162,9 @@ def _overload(evidence: Evidence, adapter: AdapterView, cpu: CpuView, others: Se
 
 
 def _evened(room: Room, cpu: CpuView, heaviest: QueueView, others: Sequence[CpuView]) -> list[Request]:
-    """Moves of its queues, each to the processor with least to do, as long as that evens the two out.
+    """Return moves of its queues, each to the least loaded processor, if that evens out the two loads.
 
-    The heaviest stays, or, where there is one, the default queue.
+    The heaviest queue stays; if the default queue is here, that one stays instead.
     """
     requests: list[Request] = []
     with_default = any(one.queue_id == 0 for one in cpu.queues)
@@ -174,7 +177,7 @@ def _evened(room: Room, cpu: CpuView, heaviest: QueueView, others: Sequence[CpuV
 
 
 def _full_of_strays(evidence: Evidence, adapter: AdapterView, cpu: CpuView, default: QueueView) -> Finding:
-    """Most of its work is for the default queue."""
+    """Return the finding for a processor that the default queue fills."""
     counts = {reason: adapter.reason(reason) or 0.0 for reason in _FRAMES_OF}
     most = max(counts, key=lambda reason: counts[reason])
     return _found(

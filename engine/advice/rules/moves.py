@@ -1,5 +1,5 @@
-"""Rules on queues that move between processors, on those that nothing moves, and on load that swings; and a
-forecast of what the balancer would do if it were on."""
+"""Rules about queues that move too often or not at all, and about swinging load; and a forecast of the moves
+that the balancer would make if it were on."""
 
 import math
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from engine.view.rows import QueueView
 
 @dataclass(frozen=True, eq=False)
 class Swing:
-    """The stretch in which a processor was full, and the balancer's first move for it."""
+    """A stretch in which a processor was full, and the first move that the balancer would make for it."""
 
     then: Evidence
     drops_pps: float
@@ -35,8 +35,8 @@ class Swing:
 
 
 def swings(evidence: Evidence, thresholds: AdviceThresholds) -> dict[int, Swing]:
-    """By processor: it was full for a while and dropped frames, though on the whole it has time, and the
-    balancer, which is off, would have moved something; where most was dropped comes first."""
+    """Return processors that are not busy on average but were full for a while and dropped frames, if the
+    balancer is off and would have moved a queue; highest drop rate first."""
     spec = if_on(evidence)
     found: dict[int, Swing] = {}
     for number, then in evidence.worst.items() if spec is not None else ():
@@ -53,7 +53,7 @@ def swings(evidence: Evidence, thresholds: AdviceThresholds) -> dict[int, Swing]
 
 
 def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Processors that have time on the whole were full at times, while others were not."""
+    """Report processors that are not busy on average but were full at times, while others were not."""
     found = swings(evidence, thresholds)
     if not found:
         return
@@ -92,17 +92,17 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
 
 
 def if_on(evidence: Evidence) -> BalancerSpec | None:
-    """The balancer's settings, where it is off; None where it is on, or there is none."""
+    """Return the settings of a balancer that is off, with mode "dynamic"; None if it is on or absent."""
     told = {key: value for key, value in evidence.config.balancer.items() if key in keys_of(BalancerSpec)}
     try:
         spec = read_balancer(told, BalancerSpec())
     except ScenarioError:
-        return None  # another writer's, with values out of range
+        return None  # another writer sent values out of range
     return msgspec.structs.replace(spec, mode="dynamic") if told.get("mode") == "off" else None
 
 
 def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
-    """The moves that the balancer would make at once."""
+    """Return the moves that the balancer would make at once with ``spec``."""
     seconds, hyperthreading = evidence.span_s, evidence.config.hyperthreading
     processors = [
         ProcessorLoad(
@@ -156,7 +156,7 @@ class _Remedy:
 
 
 def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A queue that is moved again and again, by the balancer or by others."""
+    """Report a queue that is moved too often within ``churn_s``, by the balancer or by requests."""
     since_ns = evidence.stats.sim_time_ns - int(thresholds.churn_s * 1e9)
     for adapter in evidence.adapters:
         for queue in adapter.queues:
@@ -193,7 +193,7 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
 
 
 def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy:
-    """Fix the queue to one processor."""
+    """Return the remedy that pins the queue to the least loaded eligible processor."""
     cool = Room(evidence).coolest(eligible(evidence, adapter))
     target = queue.known.cpu if cool is None else cool
     return _Remedy(
@@ -209,7 +209,7 @@ def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy
 
 
 def _rest(thresholds: AdviceThresholds) -> _Remedy:
-    """A longer rest after a move: fewer moves than the threshold then fit into ``churn_s``."""
+    """Return the remedy of a longer rest, so that fewer moves than the threshold fit into ``churn_s``."""
     least_ms = thresholds.churn_s * 1100 / max(1, thresholds.churn_moves - 1)
     rest_ms = min(_LONGEST_REST_MS, math.ceil(least_ms / 100) * 100)
     return _Remedy(
@@ -234,7 +234,7 @@ def _moves(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Processors are full, and the balancer, if it were on, would move queues of them."""
+    """Report busy processors from which the balancer, if it were on, would move queues."""
     spec = if_on(evidence)
     if spec is None or (evidence.busiest or 0.0) < thresholds.busy_load:
         return
@@ -245,7 +245,7 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
             moves.setdefault(one.source, []).append(one)
     if not moves:
         return
-    source, made = next(iter(moves.items()))  # the fullest comes first
+    source, made = next(iter(moves.items()))  # the fullest processor comes first
     first, cpu = made[0], evidence.cpu[source]
     adapter = evidence.adapters[first.key.adapter]
     queue = adapter.by_id[first.key.queue_id]

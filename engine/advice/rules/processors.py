@@ -1,4 +1,4 @@
-"""Rules on which processors serve queues."""
+"""Rules about the assignment of queues to processors."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,13 +15,13 @@ from engine.view.rows import CpuView, QueueView
 
 
 def cpu_load(evidence: Evidence, finding: Finding) -> float | None:
-    """The load of the finding's processor."""
+    """Return the load of the finding's processor; None if unknown."""
     cpu = evidence.cpu.get(finding.cpu if finding.cpu is not None else -1)
     return cpu.load if cpu else None
 
 
 def _idle(evidence: Evidence, adapter: AdapterView, thresholds: AdviceThresholds) -> list[CpuView]:
-    """Processors that could take a queue of the adapter."""
+    """Return the eligible processors of the adapter that are idle."""
     return [
         cpu
         for cpu in eligible(evidence, adapter)
@@ -34,7 +34,7 @@ def _estimate(requests: Sequence[Request], room: Room, cpu: int) -> float | None
 
 
 def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A busy processor serves the default queue and VMs' queues, while others idle."""
+    """Report a busy processor that serves the default queue and VM queues while others are idle."""
     for adapter in evidence.adapters:
         default = adapter.default
         cpu = evidence.cpu.get(default.known.cpu) if default else None
@@ -81,7 +81,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
 
 
 def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Several busy queues on one busy processor, while others idle."""
+    """Report several busy queues on one busy processor while others are idle."""
     for cpu in evidence.cpus:
         if cpu.load is None or cpu.load < thresholds.busy_load:
             continue
@@ -89,9 +89,9 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         if len(busy) < 2 or len(busy) < len(
             [one for one in cpu.queues if one.known_pps >= thresholds.idle_pps]
         ):
-            continue  # with the default queue it is another rule's
+            continue  # the rule shared-with-default covers it
         if is_of_team(evidence, busy):
-            continue  # likewise
+            continue  # the rule team-overlap covers it
         adapter = evidence.by_name[busy[0].adapter]
         idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
         if not idle:
@@ -128,7 +128,7 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
 
 
 def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """One queue takes a whole processor: a queue uses exactly one."""
+    """Report a queue that fills its processor while others are idle: a queue uses exactly one."""
     for cpu in evidence.cpus:
         if cpu.load is None or cpu.load < thresholds.busy_load:
             continue
@@ -138,7 +138,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         adapter = evidence.by_name[queue.adapter]
         idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
         if not idle or (evidence.config.hyperthreading and _sibling_serves(evidence, queue)):
-            continue  # half a core: the queue may be small
+            continue  # a busy sibling halves the core, so the queue itself may be small
         vm = queue.vm
         requests = _split(adapter, queue, Room(evidence).coolest(idle))
         yield Finding(
@@ -173,18 +173,18 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
 
 
 def _kept(adapter: AdapterView, queue: QueueView) -> float:
-    """The part of its frames that a queue keeps when it is split."""
+    """Return the part of its frames that a queue keeps after ``_split``."""
     rates = [adapter.matched_pps(one.filter_id) or 0.0 for one in _by_rate(adapter, queue)]
     return sum(rates[0::2]) / sum(rates) if sum(rates) else 1.0
 
 
 def _by_rate(adapter: AdapterView, queue: QueueView) -> list[FilterConfig]:
-    """A queue's filters, the one that matches most first."""
+    """Return a queue's filters, highest match rate first."""
     return sorted(queue.filters, key=lambda one: -(adapter.matched_pps(one.filter_id) or 0))
 
 
 def _split(adapter: AdapterView, queue: QueueView, target: int | None) -> list[Request]:
-    """Give about half of what a queue's filters match to a queue of its own, on another processor."""
+    """Return the requests that move about half of a queue's frames to a new queue on another processor."""
     filters = _by_rate(adapter, queue)
     if len(filters) < 2 or target is None or adapter.free_queues < 1:
         return []
@@ -207,7 +207,7 @@ def _split(adapter: AdapterView, queue: QueueView, target: int | None) -> list[R
 
 
 def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Under hyper-threading, queues on odd processors: they share a core."""
+    """Report queues on odd processors with hyper-threading: each shares a core with an even one."""
     if not evidence.config.hyperthreading:
         return
     for adapter in evidence.adapters:
@@ -251,7 +251,7 @@ def _odd_count(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Queues on processors of another NUMA node than their adapter's."""
+    """Report queues on processors of another NUMA node than the adapter's."""
     for adapter in evidence.adapters:
         node = adapter.known.numa_node
         far = [

@@ -1,4 +1,4 @@
-"""Rules on VMs with and without queues, and on the states of queues."""
+"""Rules about VMs without queues, and about the states of queues."""
 
 from collections.abc import Iterator
 
@@ -17,13 +17,13 @@ _FEWEST = 16
 
 
 def pair_pps(evidence: Evidence, finding: Finding) -> float | None:
-    """Frames of the finding's MAC and VLAN that fall to the default queue, a second."""
+    """Return the default queue's frames per second of the finding's MAC and VLAN, a lower bound."""
     adapter = evidence.by_name.get(finding.adapter)
     return None if adapter is None else adapter.pair_pps(finding.mac, finding.vlan)
 
 
 def unserved(adapter: AdapterView, thresholds: AdviceThresholds) -> list[PairView]:
-    """Pairs of VMs that have no queue at all, most frames first."""
+    """Return the pairs of busy VMs without a running queue, highest rate first."""
     found = [
         pair
         for pair in adapter.pairs
@@ -40,13 +40,13 @@ def _of_vm(pair: PairView, adapter: AdapterView) -> str:
 
 
 def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A busy VM has no queue, though the adapter has one left."""
+    """Report a busy VM without a queue although the adapter has a free one."""
     for adapter in evidence.adapters:
         if adapter.free_queues < 1:
             continue
         for pair in unserved(adapter, thresholds):
             if any(one.vm == pair.port_vm and one.state != "running" for one in adapter.of_vms):
-                continue  # it has one that does not run: another rule's
+                continue  # it has a stopped queue; another rule covers that
             cpu = Room(evidence).coolest(eligible(evidence, adapter))
             buffers, before = buffers_from(adapter, _BUFFERS)
             vm = _of_vm(pair, adapter)
@@ -80,17 +80,17 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
 
 
 def idle_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Every queue is given out, one to a VM that gets no frames, and a busy VM has none."""
+    """Report a busy VM without a queue while an idle VM holds one and no queue is free."""
     yield from _swap(evidence, thresholds, idle=True)
 
 
 def more_vms(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """More busy VMs than queues: a VM that has none gets more frames than one that has."""
+    """Report a busy VM without a queue that gets more frames than a VM with one, which is not idle."""
     yield from _swap(evidence, thresholds, idle=False)
 
 
 def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Iterator[Finding]:
-    """Give the queues of the quietest VMs to the busiest that have none, one for one."""
+    """Pair the busiest VMs without a queue with the quietest queues, and report each pair."""
     for adapter in evidence.adapters:
         waiting = unserved(adapter, thresholds)
         if adapter.free_queues > 0 or not waiting:
@@ -150,14 +150,14 @@ def _swapped(adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool)
 
 
 def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A queue was allocated and never completed: it has no buffers and takes no frames."""
+    """Report a queue whose allocation was never completed: it has no buffers and takes no frames."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
             if queue.state not in ("allocated", "set"):
                 continue
             since_ns = evidence.trace.uncompleted_since.get((adapter.name, queue.queue_id, queue.generation))
             waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
-            # A queue that the scenario's start left so, at 0, waits for no request that is under way.
+            # The start of the scenario (time 0) left this queue incomplete, so no request is under way.
             if since_ns and waited_s is not None and waited_s < thresholds.uncompleted_s:
                 continue
             wanted, left = queue.known.buffers, adapter.buffers_left or 0
@@ -212,7 +212,7 @@ def _total_buffers(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A paused queue (it has no filter) while frames for its VM fall to the default queue."""
+    """Report a paused queue (one without filters) while the default queue gets frames for its VM."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
             if queue.state != "paused" or queue.vm is None:
@@ -271,7 +271,7 @@ def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
 
 
 def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """A free that waits for buffers which a VM does not return."""
+    """Report a queue whose free waits for buffers that its VM does not return."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
             if queue.state not in ("dma_stopped", "freeing"):
@@ -317,7 +317,7 @@ def _held(evidence: Evidence, finding: Finding) -> float | None:
         return None
     queue = adapter.by_id.get(finding.queue_id if finding.queue_id is not None else -1)
     if queue is None or queue.state not in ("dma_stopped", "freeing"):
-        return 0.0  # it is gone
+        return 0.0  # the free has completed
     count = queue.count("outstanding")
     return None if count is None else float(count)
 

@@ -1,4 +1,4 @@
-"""Rules on teams of adapters: which processors their members' queues may share (event 106)."""
+"""Rules about NIC teams: the processors of their members must be disjoint or equal, by mode (event 106)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,11 +18,11 @@ from engine.view.rows import CpuView, QueueView
 _Thing = TypeVar("_Thing")
 
 Sets = Mapping[str, frozenset[int]]
-"""By member: the processors of its VMs' queues."""
+"""For each member: the processors of its VM queues."""
 
 
 def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Sum of queues: members' queues are on the same processors."""
+    """Report a team in mode "sum" (sum of queues) whose members share processors."""
     for team in _teams(evidence, "sum"):
         shared = _shared(_sets(team))
         if not shared:
@@ -65,7 +65,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
 
 
 def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Min of queues: members' queues are on different processors."""
+    """Report a team in mode "min" (min of queues) whose members use different processors."""
     for team in _teams(evidence, "min"):
         sets = _sets(team)
         uncommon = _uncommon(sets)
@@ -106,18 +106,18 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
         )
 
 
-# --- teams and sets --------------------------------------------------------------------------------
+# --- teams and processor sets ----------------------------------------------------------------------
 
 
 def _teams(evidence: Evidence, mode: str) -> Iterator[Team]:
-    """Teams of a mode, with all queues on processors that the configuration has."""
+    """Yield the teams of a mode whose queues are all on processors in the configuration."""
     for team in evidence.teams:
         if team.mode == mode and all(one.planned_cpu in evidence.cpu for one in _queues(team)):
             yield team
 
 
 def is_of_team(evidence: Evidence, queues: Sequence[QueueView]) -> bool:
-    """Whether queues of one processor are there only because members of a team in sum mode share it."""
+    """Return whether queues of one processor belong to members of a team in mode "sum", one to each."""
     names = [queue.adapter for queue in queues]
     return len(set(names)) == len(names) > 1 and any(
         set(names) <= {member.name for member in team.members} for team in _teams(evidence, "sum")
@@ -125,7 +125,7 @@ def is_of_team(evidence: Evidence, queues: Sequence[QueueView]) -> bool:
 
 
 def _queues(team: Team) -> list[QueueView]:
-    """The VMs' queues of all members; those that are going no more."""
+    """Return the VM queues of all members, without those being freed."""
     return [queue for member in team.members for queue in _of_vms(member)]
 
 
@@ -134,19 +134,19 @@ def _of_vms(member: AdapterView) -> list[QueueView]:
 
 
 def _sets(team: Team) -> Sets:
-    """By member that has queues: the processors they were given; the balancer's moves don't count."""
+    """Return the planned processors of each member with queues; moves by the balancer don't count."""
     sets = {one.adapter: frozenset(queue.planned_cpu for queue in _of_vms(one)) for one in team.members}
     return {name: cpus for name, cpus in sets.items() if cpus}
 
 
 def _shared(sets: Sets) -> set[int]:
-    """Processors that more than one member uses."""
+    """Return the processors that more than one member uses."""
     counts = Counter(cpu for cpus in sets.values() for cpu in cpus)
     return {cpu for cpu, members in counts.items() if members > 1}
 
 
 def _uncommon(sets: Sets) -> frozenset[int]:
-    """Processors that some members use and others don't."""
+    """Return the processors that some members use and others don't."""
     every = list(sets.values())
     return frozenset().union(*every) - every[0].intersection(*every[1:]) if every else frozenset()
 
@@ -156,13 +156,13 @@ def _called(queue: QueueView) -> str:
 
 
 def _by_busy_members(queues: Sequence[QueueView], thresholds: AdviceThresholds) -> int:
-    """Processors to which more than one member brings frames."""
+    """Return the number of processors with busy queues of more than one member."""
     busy = {(one.planned_cpu, one.adapter) for one in queues if one.known_pps >= thresholds.idle_pps}
     return sum(members > 1 for members in Counter(cpu for cpu, _ in busy).values())
 
 
 def _split_vms(members: Sequence[AdapterView]) -> set[str]:
-    """VMs that are served by one processor here and by another there."""
+    """Return the VMs whose queues are on different processors on different members."""
     cpus: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for member in members:
         for queue in _of_vms(member):
@@ -175,13 +175,13 @@ def _sum(rates: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-# --- what to change -------------------------------------------------------------------------------
+# --- fixes ----------------------------------------------------------------------------------------
 
 
 def _parts(evidence: Evidence, team: Team) -> dict[str, list[int]]:
-    """By member: neighbouring processors of its own, of its NUMA node; none where there are too few.
+    """Return a run of processors of its own, on its NUMA node, for each member; {} if too few exist.
 
-    Members keep to the order in which their queues lie now, so that as many as can be stay where they are.
+    Members are ordered by the average processor of their queues, so that few queues move.
     """
     nodes: defaultdict[int, list[AdapterView]] = defaultdict(list)
     for member in team.members:
@@ -194,13 +194,13 @@ def _parts(evidence: Evidence, team: Team) -> dict[str, list[int]]:
         for member, part in zip(sorted(members, key=_middle), _cut(cpus, len(members)), strict=True):
             parts[member.name] = [cpu.id for cpu in part]
     used = [cpu for part in parts.values() for cpu in part]
-    if len(set(used)) < len(used):  # nodes without a processor took those of others
+    if len(set(used)) < len(used):  # a node without processors uses those of other nodes
         return {}
     return {member.name: parts[member.name] for member in team.members}
 
 
 def _free_of_default(evidence: Evidence, members: Sequence[AdapterView]) -> list[CpuView]:
-    """Processors that serve no member's default queue; where these are too few, those that some may use."""
+    """Return the processors that are eligible for every member; if too few, those for any member."""
     fitting = [{cpu.id for cpu in eligible(evidence, member)} for member in members]
     cpus = set.intersection(*fitting)
     if len(cpus) < len(members):
@@ -209,19 +209,19 @@ def _free_of_default(evidence: Evidence, members: Sequence[AdapterView]) -> list
 
 
 def _middle(member: AdapterView) -> float:
-    """Where a member's queues lie on average."""
+    """Return the average processor number of a member's queues; infinity without queues."""
     cpus = [queue.planned_cpu for queue in _of_vms(member)]
     return sum(cpus) / len(cpus) if cpus else float("inf")
 
 
 def _cut(things: Sequence[_Thing], count: int) -> list[Sequence[_Thing]]:
-    """In so many parts, as even as can be, in order."""
+    """Cut a sequence into ``count`` consecutive parts of nearly equal length."""
     marks = [place * len(things) // count for place in range(count + 1)]
     return [things[low:high] for low, high in pairwise(marks)]
 
 
 def _into(evidence: Evidence, team: Team, parts: Mapping[str, Sequence[int]]) -> list[Request]:
-    """Move what is outside of its member's part into it, the queue that takes most first."""
+    """Return the requests that move queues outside their member's part into it, most expensive first."""
     room, requests = Room(evidence), []
     for member in team.members if parts else ():
         part = [evidence.cpu[cpu] for cpu in parts[member.name]]
@@ -234,10 +234,11 @@ def _into(evidence: Evidence, team: Team, parts: Mapping[str, Sequence[int]]) ->
 
 
 def _common(members: Sequence[AdapterView], room: Room, evidence: Evidence) -> dict[tuple[str, int], int]:
-    """By adapter and queue: a processor, so that every member uses the same ones.
+    """Map each (adapter, queue id) to a processor, so that all members use the same processors.
 
-    A VM that has a queue on each member gets its processor on the member that uses most of them. The queues
-    of others go to processors that are used so.
+    A VM with a queue on every member gets its processor from the member that uses the most processors. Other
+    queues go to the least loaded of these. If no VM has one on every member, each member first uses every
+    processor of a common set once.
     """
     first = max(members, key=lambda one: len({queue.planned_cpu for queue in _of_vms(one)}))
     everywhere = set.intersection(*(set(_numbered(member)) for member in members))
@@ -258,7 +259,7 @@ def _common(members: Sequence[AdapterView], room: Room, evidence: Evidence) -> d
 
 
 def _numbered(member: AdapterView) -> dict[tuple[str, int], QueueView]:
-    """A member's queues by VM and, where that has several, their number."""
+    """Return a member's queues by VM and by running number within the VM, from 1."""
     counts: Counter[str] = Counter()
     queues = {}
     for queue in _of_vms(member):
@@ -268,7 +269,7 @@ def _numbered(member: AdapterView) -> dict[tuple[str, int], QueueView]:
 
 
 def _onto(members: Sequence[AdapterView], target: Mapping[tuple[str, int], int]) -> list[Request]:
-    """Move every queue that is elsewhere to its processor."""
+    """Return the requests that move queues to their target processors, if not planned there already."""
     return [
         Request(
             op="set_queue_parameters",
@@ -280,7 +281,7 @@ def _onto(members: Sequence[AdapterView], target: Mapping[tuple[str, int], int])
     ]
 
 
-# --- what a fix changes ---------------------------------------------------------------------------
+# --- metrics --------------------------------------------------------------------------------------
 
 
 def _measured(count: Callable[[Sets], Iterable[int]]) -> Callable[[Evidence, Finding], float | None]:
