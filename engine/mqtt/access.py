@@ -9,11 +9,12 @@ from engine.mqtt.packets import Connect
 
 @dataclass(frozen=True, eq=False)
 class Grant:
-    """The rights of an admitted client. The functions take a topic, ``may_subscribe`` a topic filter.
+    """The rights of an admitted client. The functions take a topic; ``may_subscribe`` takes a topic filter.
 
-    ``may_clear``: publish an empty retained message, which clears the retained one, on a topic that the
-    client may not publish to otherwise. ``exclusive`` is a name that one connected client may hold at a time.
-    A ``trusted`` client has no rate limit. A ``reserved`` client is admitted even when the broker is full.
+    ``may_clear`` allows an empty retained message, which deletes the retained one, on a topic that
+    ``may_publish`` forbids. Only one connected client may hold a given ``exclusive`` name. A ``trusted``
+    client is exempt from the rate limit and from backpressure; a ``reserved`` client is exempt from the
+    limits on connections, memory and retained messages.
     """
 
     client: str
@@ -32,9 +33,9 @@ class AccessControl(Protocol):
     """Decides which clients connect, with which rights."""
 
     async def admit(self, connect: Connect) -> Grant:
-        """Identify a client by its CONNECT. Raises ``packets.Refused``."""
+        """Return the rights of a client that sent this CONNECT. Raises ``packets.Refused``."""
         ...
 
     def may_retain(self, topic: str) -> bool:
-        """Whether messages of a topic are retained where their sender asks for it."""
+        """Return whether messages on a topic are retained if their RETAIN flag is set."""
         ...

@@ -1,4 +1,4 @@
-"""One connection of the broker: bytes in, whole packets of bounded size out to a receiver; bytes to send."""
+"""One connection of the broker: splits received bytes into packets of limited size, and sends bytes."""
 
 import asyncio
 import logging
@@ -17,40 +17,41 @@ _LATE_S: Final = 1.0
 
 @dataclass(frozen=True)
 class End:
-    """How a connection ended; ``why`` is empty after a DISCONNECT."""
+    """Why a connection ended; ``why`` is empty after a DISCONNECT."""
 
     why: str
     level: int = logging.INFO
 
 
 class Receiver(Protocol):
-    """The owner of a channel, which receives its packets."""
+    """Receives the packets of a channel."""
 
     def ready_for(self, kind: int) -> bool:
-        """Whether a packet of a type may be received now; if not, the channel was put on hold."""
+        """Return whether to receive a packet of this type now; if not, the receiver has called ``hold``."""
         ...
 
     def receive(self, first: int, body: bytes) -> None:
-        """Take a whole packet. Raises ``BadPacket``."""
+        """Handle a complete packet. Raises ``BadPacket``."""
         ...
 
     def incoming(self, length: int) -> None:
-        """A packet of so many bytes is on its way."""
+        """A packet with a body of ``length`` bytes has started to arrive."""
         ...
 
     def writable(self) -> None:
-        """The channel takes more to write."""
+        """The write buffer has room again."""
         ...
 
     def read_at(self) -> float:
-        """When the client last read some of what it was sent."""
+        """Return the event loop time at which the client last read some of the data sent to it."""
         ...
 
 
 class Channel(asyncio.Protocol):
-    """Reads a few packets a turn, so that no client delays the others, and none while it is on ``hold``.
+    """Delivers a few packets per event loop iteration, so that no client delays others; on ``hold``, none.
 
-    ``ended`` is done once the client disconnected, fell silent or broke the protocol, or ``end`` was called.
+    ``ended`` completes when the client disconnects, times out or violates the protocol, or when ``end`` is
+    called.
     """
 
     def __init__(self) -> None:
@@ -70,16 +71,16 @@ class Channel(asyncio.Protocol):
         self._packet_at = self._loop.time()
 
     async def first_packet(self) -> tuple[int, bytes]:
-        """The first byte and the body of the first packet; nothing more is received until ``open``.
+        """Return the first byte and the body of the first packet; later packets wait for ``open``.
 
         Raises ``BadPacket``.
         """
         return await self._first
 
     def open(self, receiver: Receiver, limit_bytes: int, silence_s: float) -> None:
-        """Hand all further packets, of up to ``limit_bytes``, to ``receiver``.
+        """Deliver all further packets, with bodies of up to ``limit_bytes``, to ``receiver``.
 
-        A client that completes no packet for ``silence_s`` has ended.
+        The connection ends if the client completes no packet for ``silence_s``.
         """
         self._receiver = receiver
         self._limit_bytes = limit_bytes
@@ -89,34 +90,34 @@ class Channel(asyncio.Protocol):
         self._schedule()
 
     def write(self, data: bytes) -> None:
-        """Send bytes. Not bounded here: the caller checks ``unsent_bytes``."""
+        """Send bytes. There is no limit here: the caller checks ``unsent_bytes``."""
         if not self.closed.done():
             self._transport.write(data)
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes written and not yet sent."""
+        """Bytes in the write buffer."""
         return self._transport.get_write_buffer_size()
 
     @property
     def on_hold(self) -> bool:
-        """Whether there is a reason to hold."""
+        """Whether at least one reason to hold is set."""
         return bool(self._holds)
 
     def hold(self, why: str) -> None:
-        """Receive nothing more until each reason is released."""
+        """Stop receiving packets until this reason and all others are released."""
         self._holds.add(why)
         self._adjust_reading()
 
     def release(self, why: str) -> None:
-        """Remove a reason to hold; without reasons, packets are received again."""
+        """Remove a reason to hold; without any reason left, packets are received again."""
         if why in self._holds:
             self._holds.discard(why)
             if not self._holds:
                 self._schedule()
 
     def end(self, why: str, level: int = logging.INFO) -> None:
-        """End the connection: receive nothing more. The listener, which waits for ``ended``, closes it."""
+        """Stop receiving and complete ``ended``; the listener, which awaits it, closes the connection."""
         if not self.ended.done():
             self.ended.set_result(End(why, level))
             if self._watching is not None:
@@ -124,11 +125,11 @@ class Channel(asyncio.Protocol):
             self._adjust_reading()
 
     def abort(self) -> None:
-        """Close at once and drop unsent bytes."""
+        """Close at once and discard unsent bytes."""
         self._transport.abort()
 
     async def close(self, timeout_s: float) -> None:
-        """Send unsent bytes, for up to ``timeout_s``, and close."""
+        """Send unsent bytes and close; after ``timeout_s`` discard the rest."""
         self._transport.close()
         try:
             async with asyncio.timeout(timeout_s):
@@ -149,7 +150,7 @@ class Channel(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._lose("connection closed")
-        return self._transport.get_extra_info("sslcontext") is None  # over TLS it closes in any case
+        return self._transport.get_extra_info("sslcontext") is None  # over TLS asyncio closes in any case
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -167,7 +168,7 @@ class Channel(asyncio.Protocol):
             self._receiver.writable()
 
     def _lose(self, why: str) -> None:
-        """The connection is lost: packets that came before are still received, on hold or not."""
+        """Mark the connection as lost; packets already buffered are still delivered, even while on hold."""
         if self._gone is None:
             self._gone = why
             self._schedule()
@@ -178,7 +179,7 @@ class Channel(asyncio.Protocol):
         self._adjust_reading()
 
     def _adjust_reading(self) -> None:
-        """Read from the socket while nothing holds and not too much waits for its turn."""
+        """Pause reading from the socket on hold, after the end, and while too many bytes are buffered."""
         waiting = len(self._buffer) > _READ_AHEAD_BYTES and self._turn is not None
         reading = not self._holds and not waiting and not self.ended.done()
         if reading != self._reading and self._gone is None:
@@ -186,7 +187,7 @@ class Channel(asyncio.Protocol):
             (self._transport.resume_reading if reading else self._transport.pause_reading)()
 
     def _take_turn(self) -> None:
-        """Receive up to ``_PACKETS_A_TURN`` packets, then let other clients have their turn."""
+        """Deliver up to ``_PACKETS_A_TURN`` packets, then yield to other clients."""
         self._turn = None
         try:
             more = self._receive_some() if self._receiver is not None else self._receive_first()
@@ -201,7 +202,7 @@ class Channel(asyncio.Protocol):
             self._adjust_reading()
 
     def _fail(self, why: str, level: int = logging.INFO) -> None:
-        """End the session; without one, fail ``first_packet``."""
+        """End the session; if there is none yet, fail ``first_packet``."""
         if self._receiver is not None:
             self.end(why, level)
         elif not self._first.done():
@@ -220,7 +221,7 @@ class Channel(asyncio.Protocol):
         return False
 
     def _receive_some(self) -> bool:
-        """Whether more packets wait."""
+        """Deliver packets; return True if the limit per turn was reached and bytes are left."""
         receiver, buffer, at = self._receiver, self._buffer, 0
         assert receiver is not None
         try:
@@ -246,7 +247,7 @@ class Channel(asyncio.Protocol):
             del buffer[:at]
 
     def _next(self, at: int) -> tuple[int, int] | None:
-        """Begin and end of the body of the packet at ``at``; None while its header is incomplete."""
+        """Return (begin, end) of the body of the packet at ``at``; None while its header is incomplete."""
         if at >= len(self._buffer) or (found := packets.header(self._buffer, at)) is None:
             return None
         header, length = found
@@ -255,7 +256,7 @@ class Channel(asyncio.Protocol):
         return at + header, at + header + length
 
     def _watch(self, silence_s: float) -> None:
-        """Schedule the check for silence at the time at which it would be due."""
+        """Schedule the silence check for the time at which the limit would be reached."""
         due = self._packet_at + silence_s
         self._watching = self._loop.call_at(due, self._check_silence, silence_s, due)
 
@@ -265,7 +266,8 @@ class Channel(asyncio.Protocol):
         now = self._loop.time()
         assert self._receiver is not None
         if self._holds or self._turn is not None or now - due > _LATE_S:
-            # The broker paused reading, which is not the client's silence, unless the client does not read.
+            # The broker paused reading or ran late, so the client was not silent. A client that is on hold
+            # only because it does not read times out nevertheless.
             behind = self._holds == {BEHIND}
             self._packet_at = max(self._packet_at, self._receiver.read_at() if behind else now)
         if now - self._packet_at >= silence_s:
@@ -275,4 +277,4 @@ class Channel(asyncio.Protocol):
 
 
 BEHIND: Final = "behind"
-"""The reason to hold a client that does not read what it is sent."""
+"""The reason to hold a client that does not read the data sent to it."""

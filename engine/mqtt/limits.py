@@ -1,16 +1,16 @@
-"""Limits on clients: bytes held for all of them together, packets a second for each."""
+"""Limits on clients: memory across all of them, and packets per second for each."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 HELD_LIMIT_BYTES = 256 << 20
-"""Bytes held for all clients; above it the client with the largest share is disconnected."""
+"""Memory limit across all clients; above it, the client that uses the most is disconnected."""
 
 
 @dataclass(eq=False)
 class Share:
-    """One client's share: ``held`` returns its bytes, ``disconnect`` ends its connection."""
+    """Memory used for one client: ``held`` returns its bytes, ``disconnect`` ends its connection."""
 
     held: Callable[[], int]
     disconnect: Callable[[], None]
@@ -18,17 +18,17 @@ class Share:
 
 
 class ByteBudget:
-    """The shares of all clients. A share is measured when it grows; all of them are when the sum may exceed
-    the limit."""
+    """Limits the bytes held for all clients. A share is measured when it grows; if the sum of the last
+    measurements exceeds the limit, all shares are measured again."""
 
     def __init__(self, limit_bytes: int = HELD_LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._shares: set[Share] = set()
         self.seen_bytes = 0
-        """An upper bound of the bytes held: a share that shrinks is measured later."""
+        """An upper bound of the bytes held, because a share that shrinks is measured later."""
 
     def add(self, share: Share) -> None:
-        """Count a client's bytes from now on."""
+        """Start counting a client's bytes."""
         self._shares.add(share)
 
     def remove(self, share: Share) -> None:
@@ -38,7 +38,7 @@ class ByteBudget:
         share.bytes_seen = 0
 
     def update(self, share: Share) -> None:
-        """Measure a share that grew; above the limit, disconnect the clients with most bytes."""
+        """Measure a share that grew; above the limit, disconnect the largest clients until the sum fits."""
         if share not in self._shares:
             return
         self._measure(share)
@@ -58,7 +58,7 @@ class ByteBudget:
 
 
 class TokenBucket:
-    """A token bucket: one token a packet or request, ``at_once`` tokens at most, refilled by ``a_second``."""
+    """A token bucket: holds up to ``at_once`` tokens, and gains ``a_second`` tokens per second."""
 
     def __init__(self, at_once: float, a_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._at_once = at_once
@@ -68,7 +68,7 @@ class TokenBucket:
         self._then = clock()
 
     def take(self) -> bool:
-        """Take a token, if there is one."""
+        """Take a token; return False if none is available."""
         now = self._clock()
         self._left = min(self._at_once, self._left + (now - self._then) * self._a_second)
         self._then = now
@@ -78,9 +78,9 @@ class TokenBucket:
         return True
 
     def wait_s(self) -> float:
-        """Seconds until there is a token."""
+        """Seconds until a token is available."""
         return max(0.0, (1 - self._left) / self._a_second - (self._clock() - self._then))
 
     def owe(self, tokens: float) -> None:
-        """Take tokens in advance; the bucket may go below zero."""
+        """Charge tokens for work already done; the balance may become negative."""
         self._left -= tokens

@@ -25,7 +25,7 @@ _TOO_MANY = f"more than {CONNECTION_LIMIT} clients"
 _TOO_MANY_WAIT = f"more than {WAITING_LIMIT} connections that have not sent their CONNECT"
 _BACKLOG: Final = 128
 _UNSENT_IN_KERNEL_BYTES: Final = 128 << 10
-"""TCP_NOTSENT_LOWAT, if the system has it: else megabytes of readings delay a slow client's answers."""
+"""TCP_NOTSENT_LOWAT, if supported; without it, megabytes of stats delay the replies to a slow client."""
 _CLOSE_TIMEOUT_S: Final = 2.0
 _FLUSH_S: Final = 1.0
 _PAUSE_S: Final = 0.01
@@ -40,12 +40,12 @@ class Listener:
         self.router = Router(access)
         self._access = access
         self._budget = budget or ByteBudget()
-        self._departure = asyncio.Event()  # replaced each time a client leaves
+        self._departure = asyncio.Event()  # set, then replaced, when a client leaves
         self._outside: dict[asyncio.Task[None], None] = {}  # connections without a session, oldest first
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
-        """Listen, over TLS with a ``context``; return the port. Raises ``OSError``."""
+        """Listen, with TLS if ``context`` is given; return the port. Raises ``OSError``."""
         sockets = _listening(host, port)
         for listening in sockets:
             self._keep(asyncio.create_task(self._accept(listening, context)))
@@ -59,10 +59,10 @@ class Listener:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def flush(self) -> None:
-        """Wait until clients have received everything sent to them, for up to ``_FLUSH_S``."""
+        """Wait up to ``_FLUSH_S`` until all messages are sent and, for QoS 1, acknowledged."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
-                # Nothing signals that an outbox is idle.
+                # No event signals that an outbox is idle.
                 while not all(session.outbox.idle for session in self.router.sessions.values()):  # noqa: ASYNC110
                     await asyncio.sleep(_PAUSE_S)
 
@@ -71,16 +71,16 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
 
     async def _accept(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Accept connections one by one, so that each is served before many others are accepted."""
+        """Accept one connection per event loop iteration, so that a burst does not delay existing clients."""
         event_loop = asyncio.get_running_loop()
         with listening:
             while True:
                 try:
                     connection, _ = await event_loop.sock_accept(listening)
-                except OSError:  # no descriptor left
+                except OSError:  # out of file descriptors
                     await asyncio.sleep(_PAUSE_S)
                     continue
-                if len(self._outside) >= WAITING_LIMIT:  # the oldest had its time
+                if len(self._outside) >= WAITING_LIMIT:  # evict the oldest, which had the most time
                     self._turn_away(next(iter(self._outside)))
                 task = asyncio.create_task(self._connected(connection, context), name=_peer(connection))
                 self._outside[task] = None
@@ -93,27 +93,27 @@ class Listener:
         oldest.cancel()
 
     async def _connected(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
-        """One connection, from its first byte to its end."""
+        """Handle one connection from its first byte to its end."""
         task = asyncio.current_task()
         assert task is not None
         peer = task.get_name()
         try:
             channel = await _opened(connection, context)
-        except OSError as error:  # a timeout is one
+        except OSError as error:  # includes TimeoutError
             why = str(error) or "no TLS handshake in time"
             note(_log, logging.WARNING, "connection_refused", peer=peer, why=why)
             self._outside.pop(task, None)
             return
         try:
             await self._serve(task, channel)
-            self._outside[task] = None  # for a short time; closing connections count against the bound too
+            self._outside[task] = None  # a closing connection counts against the limit too
             await channel.close(_CLOSE_TIMEOUT_S)
         finally:
             channel.abort()
             self._outside.pop(task, None)
 
     async def _serve(self, task: asyncio.Task[None], channel: Channel) -> None:
-        """Admit the client of a connection and serve its session to the end."""
+        """Admit the client of a connection and serve its session until it ends."""
         peer = task.get_name()
         try:
             session = await self._let_in(task, channel)
@@ -146,7 +146,7 @@ class Listener:
         note(_log, logging.INFO, "client_gone", client=session.client, peer=peer, skipped=skipped)
 
     async def _let_in(self, task: asyncio.Task[None], channel: Channel) -> Session:
-        """The session of a client. Raises ``Refused``, ``BadPacket``."""
+        """Admit a client and return its session. Raises ``Refused``, ``BadPacket``, ``TimeoutError``."""
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             first, body = await channel.first_packet()
         connect = packets.parse_connect(first, body)
@@ -158,7 +158,7 @@ class Listener:
         return session
 
     async def _wait_for_place(self, grant: Grant) -> None:
-        """Wait a moment for a client that is about to leave. Raises ``Refused``."""
+        """Wait up to ``IN_USE_GRACE_SECONDS`` for a conflicting client to leave. Raises ``Refused``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IN_USE_GRACE_SECONDS):
                 while self._in_the_way(grant) is not None:
@@ -167,7 +167,7 @@ class Listener:
             raise refusal
 
     def _in_the_way(self, grant: Grant) -> packets.Refused | None:
-        """Why a client can't be admitted now; None: it can."""
+        """Return why a client can't be admitted now, or None if it can."""
         sessions = self.router.sessions
         if grant.client in sessions:
             return packets.Refused(packets.IDENTIFIER_REJECTED, "a client id that is connected already")
@@ -180,7 +180,7 @@ class Listener:
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:
-    """Sockets at every address of a host, of one port. Raises ``OSError``."""
+    """Listen on every address of a host, all on the same port. Raises ``OSError``."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     missing = None
@@ -190,7 +190,7 @@ def _listening(host: str, port: int) -> list[socket.socket]:
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise
-            missing = error  # localhost has an IPv6 address on machines without IPv6, too
+            missing = error  # localhost may resolve to ::1 on a machine without IPv6
             continue
         listening.setblocking(False)
         port = int(listening.getsockname()[1])
@@ -201,7 +201,7 @@ def _listening(host: str, port: int) -> list[socket.socket]:
 
 
 async def _opened(connection: socket.socket, context: ssl.SSLContext | None) -> Channel:
-    """Open a channel on a connection, after the TLS handshake if there is one. Raises ``OSError``."""
+    """Open a channel on a connection, after a TLS handshake if ``context`` is given. Raises ``OSError``."""
     event_loop = asyncio.get_running_loop()
     timeout = None if context is None else CONNECT_TIMEOUT_SECONDS
     try:
@@ -220,6 +220,6 @@ async def _opened(connection: socket.socket, context: ssl.SSLContext | None) -> 
 def _peer(connection: socket.socket) -> str:
     try:
         name = connection.getpeername()
-    except OSError:  # it is gone already
+    except OSError:  # already disconnected
         return "unknown"
     return f"{name[0]}:{name[1]}"

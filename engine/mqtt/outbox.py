@@ -1,4 +1,4 @@
-"""Messages to one client: written at once while the client reads, else queued in bounded memory."""
+"""Messages to one client: written at once while the client reads, otherwise queued in limited memory."""
 
 import asyncio
 import logging
@@ -13,23 +13,23 @@ UNREAD_LIMIT_BYTES = 17 << 20
 IN_FLIGHT_LIMIT = 64
 
 _ENTRY_BYTES: Final = 128
-"""Roughly the memory of a queue entry."""
+"""Approximate memory of a queue entry."""
 _LAST_PACKET_ID: Final = 65_535
 _UNREAD: Final = f"does not read or acknowledge: more than {UNREAD_LIMIT_BYTES} bytes for it meanwhile"
 
 
 class Sender(Protocol):
-    """A client that publishes; it is read from no further while many of its bytes wait in outboxes."""
+    """A client that publishes; it is put on hold while too many of its bytes wait in outboxes."""
 
     client: str
 
     def waits(self, change_bytes: int) -> None:
-        """So many bytes more, or fewer, of this client's messages wait in outboxes."""
+        """Add ``change_bytes`` (may be negative) to the bytes of this client's messages in outboxes."""
         ...
 
 
 class Message:
-    """A published message; encoded once for all clients that receive it with QoS 0."""
+    """A published message; its QoS 0 packet is encoded once for all receivers."""
 
     __slots__ = ("_plain", "payload", "qos", "sender", "size_bytes", "topic", "topic_bytes")
 
@@ -43,7 +43,7 @@ class Message:
         self._plain: bytes | None = None
 
     def plain(self, *, retain: bool = False) -> bytes:
-        """The PUBLISH packet with QoS 0."""
+        """Return the PUBLISH packet for QoS 0."""
         if retain:
             return packets.publish(self.topic_bytes, self.payload, retain=True)
         if self._plain is None:
@@ -52,13 +52,13 @@ class Message:
 
 
 class Outbox:
-    """Messages to one client, by QoS.
+    """Queues of messages to one client, one for each QoS.
 
-    QoS 1 goes first and is never dropped: up to ``IN_FLIGHT_LIMIT`` messages are sent ahead of their
-    acknowledgements, the rest wait, taken from the senders in turn. Of QoS 0 only the newest message of each
-    topic waits; ``skipped`` counts the others. A client that reads nothing while ``UNREAD_LIMIT_BYTES``
-    arrive for it is disconnected. Retained messages don't count: only their topics wait, and ``retained``
-    returns a topic's message, or None, when it can be sent.
+    QoS 1 is sent first and never dropped: up to ``IN_FLIGHT_LIMIT`` messages await acknowledgement, the rest
+    are queued, and senders are served round-robin. For QoS 0 only the newest message of each topic is queued;
+    ``skipped`` counts the others. A client that reads and acknowledges nothing while ``UNREAD_LIMIT_BYTES``
+    arrive for it is disconnected. Retained messages don't count, because only their topics are queued:
+    ``retained`` returns the message of a topic, or None, when it can be sent.
     """
 
     def __init__(self, channel: Channel, retained: Callable[[str], Message | None]) -> None:
@@ -80,34 +80,34 @@ class Outbox:
 
     @property
     def unread_bytes(self) -> int:
-        """Bytes for the client that it has not read, sent or waiting."""
+        """Bytes in the queues and the write buffer."""
         return self._channel.unsent_bytes + self._waiting_bytes + self._newest_bytes
 
     @property
     def awaits_acknowledgement(self) -> bool:
-        """Whether no QoS 1 message is sent until the client acknowledges some."""
+        """Whether only the limit on unacknowledged messages, not the write buffer, blocks QoS 1."""
         return len(self._in_flight) >= IN_FLIGHT_LIMIT and self._channel.can_write
 
     @property
     def idle(self) -> bool:
-        """Whether every message was sent, and acknowledged if of QoS 1."""
+        """Whether every message is sent, and every QoS 1 message acknowledged."""
         return self._ended or not (self.unread_bytes or self._in_flight or self._retained_due)
 
     def answer(self, packet: bytes) -> None:
-        """Send the answer to a packet of the client."""
+        """Send the reply to a packet of the client."""
         self._channel.write(packet)
         if not self._channel.can_write:
             self._count_unread(len(packet))
 
     def send_retained(self, wanted: Mapping[str, int]) -> None:
-        """Send the retained messages of topics, each with its QoS, as the client reads."""
+        """Send the retained messages of ``wanted`` (QoS by topic) as fast as the client reads."""
         if not self._ended:
             for topic, qos in wanted.items():
                 self._retained_due[topic] = max(qos, self._retained_due.get(topic, 0))
             self.pump()
 
     def send(self, message: Message, qos: int) -> bool:
-        """Send a message, now or later; whether it was kept for later."""
+        """Send or queue a message; return True if it was not sent at once (False after ``close``)."""
         if self._ended:
             return False
         if qos:
@@ -124,14 +124,14 @@ class Outbox:
         return True
 
     def acknowledged(self, packet_id: int) -> None:
-        """The client acknowledges a message of QoS 1; an unknown id is ignored."""
+        """Handle the PUBACK of a QoS 1 message; an unknown id is ignored."""
         if packet_id in self._in_flight:
             self._in_flight.discard(packet_id)
             self._note_progress()
             self.pump()
 
     def pump(self) -> None:
-        """Send waiting messages while the client reads."""
+        """Send queued messages while the client reads."""
         channel = self._channel
         while self._waiting and channel.can_write and len(self._in_flight) < IN_FLIGHT_LIMIT:
             name, queue = next(iter(self._waiting.items()))
@@ -141,7 +141,7 @@ class Outbox:
                 del self._waiting[name]
             self._release(message)
             self._send_acknowledged(message)
-        # After the waiting messages, so that no older message of a topic follows its retained one.
+        # After the queued messages, so that no older message of a topic follows its retained one.
         while self._retained_due and channel.can_write and len(self._in_flight) < IN_FLIGHT_LIMIT:
             topic = next(iter(self._retained_due))
             qos = self._retained_due.pop(topic)
@@ -159,19 +159,19 @@ class Outbox:
             channel.write(packet)
 
     def writable(self) -> None:
-        """The client has read: there is room again."""
+        """The write buffer has room again, because the client has read."""
         self._note_progress()
         self.pump()
 
     def measure(self) -> None:
-        """Note progress if the client has read something."""
+        """Record progress if the write buffer has shrunk since the last call."""
         unsent_bytes = self._channel.unsent_bytes
         if unsent_bytes < self._unsent_bytes:
             self._note_progress()
         self._unsent_bytes = unsent_bytes
 
     def close(self) -> None:
-        """Drop all waiting messages; the client is gone."""
+        """Drop all queued messages when the connection ends."""
         self._ended = True
         for queue in self._waiting.values():
             for message in queue:
@@ -206,7 +206,7 @@ class Outbox:
             message.sender.waits(-message.size_bytes)
 
     def _replace(self, message: Message) -> None:
-        """Let a message of QoS 0 replace the waiting one of its topic."""
+        """Queue a QoS 0 message in place of an older one of its topic; drop it if the queue is full."""
         earlier = self._newest.pop(message.topic, None)
         if earlier is not None:
             self._newest_bytes -= earlier[1]
@@ -220,7 +220,8 @@ class Outbox:
     def _count_unread(self, size_bytes: int) -> None:
         """Count bytes that the client does not read now; above the limit, end its connection.
 
-        Not while the client is on hold: then the broker itself does not read its acknowledgements.
+        Bytes don't count while the client is on hold with too many unacknowledged messages: the broker then
+        does not read its acknowledgements.
         """
         self.measure()
         if self._channel.on_hold and self.awaits_acknowledgement:

@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets: framing, parsing of clients' packets, and building of the broker's.
+"""MQTT 3.1.1 packets: framing, parsing of client packets, and building of broker packets.
 
 Source: OASIS MQTT 3.1.1, sections 2.2 (fixed header), 3.1 (CONNECT), 3.2 (CONNACK), 3.3 (PUBLISH),
 3.4 (PUBACK), 3.8 (SUBSCRIBE), 3.9 (SUBACK), 3.10 (UNSUBSCRIBE), 3.11 (UNSUBACK), 3.12 (PINGREQ),
@@ -28,12 +28,12 @@ _LEVEL = 4
 _LENGTHS = {PUBACK: 2, PINGREQ: 0, DISCONNECT: 0}
 
 
-class BadPacket(Exception):  # noqa: N818 - named for what arrived, as the protocol has it
-    """Bytes that break the protocol, or a bound: the connection ends without an answer."""
+class BadPacket(Exception):  # noqa: N818 - names the malformed input
+    """Input that violates the protocol or a limit; the connection is closed without a reply."""
 
 
-class Refused(Exception):  # noqa: N818 - named for what happened to the client
-    """A CONNECT that is answered with a CONNACK of ``code`` and the end of the connection."""
+class Refused(Exception):  # noqa: N818 - names the outcome of the CONNECT
+    """A rejected CONNECT: the broker replies with a CONNACK of return code ``code`` and disconnects."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
@@ -52,7 +52,7 @@ class Will:
 
 @dataclass(frozen=True)
 class Connect:
-    """A checked CONNECT; ``client`` is a random id if the client sent none."""
+    """A validated CONNECT; ``client`` is a random id if the client sent none."""
 
     client: str
     keepalive_seconds: int
@@ -63,7 +63,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """A checked PUBLISH; ``packet_id`` is 0 for QoS 0."""
+    """A validated PUBLISH; ``packet_id`` is 0 for QoS 0."""
 
     topic: str
     payload: bytes
@@ -74,9 +74,9 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """A checked SUBSCRIBE or UNSUBSCRIBE; ``filters`` pairs each topic filter with its QoS.
+    """A validated SUBSCRIBE or UNSUBSCRIBE; ``filters`` pairs each topic filter with its QoS.
 
-    Places of wildcards are not checked here: ``router.is_filter`` does that.
+    Wildcard positions are not checked here: ``router.is_filter`` does that.
     """
 
     packet_id: int
@@ -84,9 +84,9 @@ class Filters:
 
 
 def header(buffer: bytes | bytearray, at: int = 0) -> tuple[int, int] | None:
-    """(length of the fixed header, remaining length) of the packet that begins at ``at``.
+    """Return (fixed header length, remaining length) of the packet at ``at``; None if more bytes are needed.
 
-    None: more bytes are needed. Raises ``BadPacket``.
+    Raises ``BadPacket``.
     """
     length = 0
     for number in range(4):
@@ -101,9 +101,9 @@ def header(buffer: bytes | bytearray, at: int = 0) -> tuple[int, int] | None:
 
 
 def parse_connect(first: int, body: bytes) -> Connect:
-    """Check the first packet of a connection, given its first byte and the bytes after the fixed header.
+    """Validate the first packet of a connection: its first byte, and the body after the fixed header.
 
-    Raises ``Refused`` if a CONNACK can give the reason, else ``BadPacket``.
+    Raises ``Refused`` if a CONNACK return code can give the reason, otherwise ``BadPacket``.
     """
     if first >> 4 != CONNECT:
         raise BadPacket(f"a packet of type {first >> 4} in place of a CONNECT")
@@ -113,7 +113,7 @@ def parse_connect(first: int, body: bytes) -> Connect:
     protocol = fields.take_string()
     level = fields.take(1)[0]
     if protocol != _PROTOCOL or level != _LEVEL:
-        # In the form of 3.1.1, which clients of version 5 understand too.
+        # Reply with a 3.1.1 CONNACK, which MQTT 5 clients understand too.
         raise Refused(BAD_PROTOCOL, f"protocol level {level}; only MQTT 3.1.1 (level {_LEVEL}) is supported")
     flags = fields.take(1)[0]
     user, password, will_retain = flags & 0x80, flags & 0x40, flags & 0x20
@@ -142,7 +142,7 @@ def parse_connect(first: int, body: bytes) -> Connect:
 
 
 def parse(first: int, body: bytes) -> Publish | Filters | int:
-    """Check a packet within a session to its last byte; an int is the id of a PUBACK, or 0.
+    """Validate a packet that follows the CONNECT; an int result is the packet id of a PUBACK, or else 0.
 
     ``first`` is its first byte, ``body`` the bytes after the fixed header. Raises ``BadPacket``.
     """
@@ -190,7 +190,7 @@ def _parse_filters(body: bytes, *, with_qos: bool) -> Filters:
 
 
 def connack(code: int) -> bytes:
-    """A CONNACK without a session."""
+    """A CONNACK with "session present" 0."""
     return bytes((0x20, 2, 0, code))
 
 
@@ -200,7 +200,7 @@ def puback(packet_id: int) -> bytes:
 
 
 def suback(packet_id: int, codes: list[int]) -> bytes:
-    """A SUBACK; a code is the QoS that is granted, or ``SUBSCRIPTION_REFUSED``."""
+    """A SUBACK; each code is the granted QoS or ``SUBSCRIPTION_REFUSED``."""
     return b"\x90" + _length(2 + len(codes)) + packet_id.to_bytes(2, "big") + bytes(codes)
 
 
@@ -210,7 +210,7 @@ def unsuback(packet_id: int) -> bytes:
 
 
 def publish(topic: bytes, payload: bytes, *, retain: bool, packet_id: int = 0) -> bytes:
-    """A PUBLISH, of QoS 1 with a packet id and else of QoS 0."""
+    """A PUBLISH: QoS 1 if ``packet_id`` is given, otherwise QoS 0."""
     tail = packet_id.to_bytes(2, "big") if packet_id else b""
     first = 0x30 | (2 if packet_id else 0) | retain
     length = _length(2 + len(topic) + len(tail) + len(payload))
@@ -224,7 +224,7 @@ def _packet_id(packet_id: int) -> int:
 
 
 def _topic(topic_bytes: bytes) -> str:
-    """A topic or topic filter, its length checked."""
+    """Decode a topic or topic filter after checking its length."""
     if not 1 <= len(topic_bytes) <= TOPIC_LIMIT_BYTES:
         raise BadPacket(f"a topic of {len(topic_bytes)} bytes (1 to {TOPIC_LIMIT_BYTES} fit)")
     return _text(topic_bytes)
@@ -238,7 +238,7 @@ def _will_topic(topic_bytes: bytes) -> str:
 
 
 def _text(data: bytes) -> str:
-    """UTF-8 without NUL (MQTT 1.5.3)."""
+    """Decode a UTF-8 string without NUL (MQTT 1.5.3)."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -258,7 +258,7 @@ def _length(length: int) -> bytes:
 
 
 class _Fields:
-    """Fields of a packet's body, taken from the front."""
+    """Reads the fields of a packet body from front to back."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -1,4 +1,4 @@
-"""Which client receives which message: topic filters (MQTT 4.7), permissions, and retained messages."""
+"""Routes messages to clients: topic filters (MQTT 4.7), permissions, and retained messages."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class RoutedClient(Protocol):
-    """A connected client: its rights, its will, and where its messages go."""
+    """A connected client: its rights, its will, and the queue of messages to it."""
 
     client: str
     grant: Grant
@@ -29,20 +29,20 @@ class RoutedClient(Protocol):
         """Send a message to the client."""
 
     def close(self) -> None:
-        """Release what is held for the client."""
+        """Release the client's queued messages and memory."""
 
 
 class Router:
-    """Hands each message at once to every client that subscribed to it and may read it, once to each."""
+    """Delivers each message once to every client that has a matching filter and may read the topic."""
 
     def __init__(self, access: AccessControl) -> None:
         self.sessions: dict[str, RoutedClient] = {}
-        """The connected clients, by id."""
+        """The connected clients, by client id."""
         self.tried = 0
-        """How often a topic filter or a client's rights were matched with a topic: the cost of routing."""
+        """Number of comparisons of a topic with a filter or a client's rights: the cost of routing."""
         self._access = access
         self._subscriptions = Subscriptions()
-        self._readers: dict[str, list[tuple[RoutedClient, int]]] = {}  # of the topics published to lately
+        self._readers: dict[str, list[tuple[RoutedClient, int]]] = {}  # cached for recently published topics
         self._retained: dict[str, tuple[Message, bool]] = {}
         self._retained_bytes = 0
         self._retained_count = 0
@@ -52,7 +52,7 @@ class Router:
         self.sessions[session.client] = session
 
     def leave(self, session: RoutedClient) -> None:
-        """Remove a client; publish its will, if it left one."""
+        """Remove a client; publish its will, if it has one."""
         del self.sessions[session.client]
         self._subscriptions.forget(session.client)
         self._readers.clear()
@@ -70,7 +70,7 @@ class Router:
         return qos
 
     def unsubscribe(self, session: RoutedClient, topic_filter: str) -> None:
-        """Remove a topic filter of a client, if it has it."""
+        """Remove a topic filter of a client, if present."""
         if self._subscriptions.remove(session.client, topic_filter):
             self._readers.clear()
 
@@ -79,7 +79,7 @@ class Router:
         return self._subscriptions.filters_of(session.client)
 
     def publish(self, message: Message, *, retain: bool, unbounded: bool = False) -> None:
-        """Hand a message to its readers; ``unbounded``: the bounds on retained messages don't apply."""
+        """Deliver a message to its readers; ``unbounded`` skips the limits on retained messages."""
         if retain and self._access.may_retain(message.topic):
             self._retain(message, unbounded)
         readers = self._readers.get(message.topic)
@@ -89,18 +89,18 @@ class Router:
             session.send(message, min(qos, message.qos))
 
     def is_owned(self, topic: str) -> bool:
-        """Whether a connected client that is exclusive may publish to a topic."""
+        """Return whether a connected client with an ``exclusive`` name may publish to a topic."""
         self.tried += len(self.sessions)
         grants = (session.grant for session in self.sessions.values())
         return any(grant.exclusive is not None and grant.may_publish(topic) for grant in grants)
 
     def kept(self, topic: str) -> Message | None:
-        """The message that is retained on a topic."""
+        """Return the retained message of a topic, or None."""
         message, _ = self._retained.get(topic, (None, False))
         return message
 
     def retained(self, filters: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-        """Topics of retained messages that match new filters, with the highest QoS of the matching ones."""
+        """Yield each retained topic that matches ``filters``, with the highest QoS of those that match."""
         self.tried += len(filters) * len(self._retained)
         for topic in self._retained:
             levels = topic.split("/")
@@ -137,14 +137,14 @@ class Router:
             self._retained_bytes -= before_bytes
             self._retained_count = count
         if size_bytes:
-            kept = Message(topic, message.payload, message.qos, None)  # no sender, so no one is held for it
+            kept = Message(topic, message.payload, message.qos, None)  # no sender to put on hold
             self._retained[topic] = (kept, unbounded)
         else:
             self._retained.pop(topic, None)
 
 
 class Subscriptions:
-    """The topic filters of each client, with the QoS it asked for."""
+    """The topic filters of each client, with the requested QoS."""
 
     def __init__(self) -> None:
         self._of_client: dict[str, dict[str, int]] = {}
@@ -176,7 +176,7 @@ class Subscriptions:
 
     @property
     def filter_count(self) -> int:
-        """Number of different filters of all clients."""
+        """Number of distinct filters across all clients."""
         return len(self._of_filter)
 
     def filters_of(self, client: str) -> set[str]:
@@ -184,7 +184,7 @@ class Subscriptions:
         return set(self._of_client.get(client, ()))
 
     def matching(self, topic: str) -> dict[str, int]:
-        """Clients with filters that match a topic, each with the highest QoS of its matching filters."""
+        """Return the clients with matching filters, each with the highest QoS of those filters."""
         levels = topic.split("/")
         found: dict[str, int] = {}
         for topic_filter, clients in self._of_filter.items():
@@ -195,7 +195,7 @@ class Subscriptions:
 
 
 def is_filter(topic_filter: str) -> bool:
-    """Whether wildcards are in valid places: ``+`` as a whole level, ``#`` as the last one (MQTT 4.7.1)."""
+    """Return whether wildcards are valid: ``+`` is a whole level, ``#`` is the last level (MQTT 4.7.1)."""
     *levels, last = topic_filter.split("/")
     return all(level == "+" or not set("+#") & set(level) for level in levels) and (
         last in ("+", "#") or not set("+#") & set(last)
@@ -203,9 +203,9 @@ def is_filter(topic_filter: str) -> bool:
 
 
 def matches(topic_filter: str, levels: list[str]) -> bool:
-    """Whether a filter matches the topic with these levels.
+    """Return whether a filter matches a topic, given as its levels.
 
-    A wildcard at the beginning matches no topic that begins with ``$`` (MQTT 4.7.2).
+    A leading wildcard does not match a topic that begins with ``$`` (MQTT 4.7.2).
     """
     wanted = topic_filter.split("/")
     if levels[0][:1] == "$" and wanted[0] in ("+", "#"):

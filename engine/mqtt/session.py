@@ -1,4 +1,4 @@
-"""The session of an admitted client: handles its packets within its rights and bounds."""
+"""The session of an admitted client: handles its packets within its rights and limits."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ AHEAD_LIMIT_BYTES = 256 << 10
 
 _TOO_MUCH: Final = "the broker holds more than it may for all clients, and most of it for this one"
 _MATCHES_A_TOKEN: Final = 100
-"""Matches of a filter with a topic that cost one token of the rate limit."""
+"""Number of comparisons of a filter with a topic that cost one token of the rate limit."""
 _AHEAD: Final = "its messages wait for others"
 _RATE: Final = "it sends too often"
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Session:
-    """One client, from CONNACK to the end of its connection. ``will`` is None after a DISCONNECT."""
+    """One client, from CONNACK to the end of its connection. A DISCONNECT sets ``will`` to None."""
 
     def __init__(
         self, channel: Channel, connect: Connect, grant: Grant, router: Router, budget: ByteBudget
@@ -51,17 +51,17 @@ class Session:
         self._silence_s = connect.keepalive_seconds * 1.5  # MQTT 3.1.2.10
 
     def open(self) -> None:
-        """Send CONNACK and start to receive packets."""
+        """Send CONNACK and start receiving packets."""
         self.channel.write(packets.connack(packets.ACCEPTED))
         self.channel.open(self, self.grant.packet_limit_bytes, self._silence_s)
 
     def close(self) -> None:
-        """Free everything held for the client."""
+        """Drop the client's queued messages and stop counting its memory."""
         self.outbox.close()
         self._budget.remove(self._share)
 
     def send(self, message: Message, qos: int) -> None:
-        """Send a message to the client."""
+        """Send or queue a message; log the first time that the client is too slow for QoS 0."""
         skipped = self.outbox.skipped
         if self.outbox.send(message, qos):
             self._budget.update(self._share)
@@ -70,7 +70,7 @@ class Session:
                 note(_log, logging.WARNING, "client_behind", client=self.client, why=why)
 
     def waits(self, change_bytes: int) -> None:
-        """Count bytes of this client's messages that wait in outboxes of others: more, or fewer."""
+        """Add ``change_bytes`` (may be negative) to this client's bytes in the outboxes of others."""
         self._ahead_bytes += change_bytes
         if change_bytes > 0:
             self._budget.update(self._share)
@@ -78,7 +78,7 @@ class Session:
             self.channel.release(_AHEAD)
 
     def ready_for(self, kind: int) -> bool:
-        """Whether a packet may be received now; if not, the client is put on hold until it may."""
+        """Return whether to receive a packet of this type now; if not, hold the channel until it may."""
         if self.grant.trusted:
             return True
         if kind in (packets.PUBLISH, packets.SUBSCRIBE):
@@ -95,12 +95,12 @@ class Session:
         return True
 
     def incoming(self, length: int) -> None:
-        """A packet of so many bytes is on its way."""
+        """A packet with a body of ``length`` bytes has started to arrive."""
         self._incoming_bytes = length
         self._budget.update(self._share)
 
     def receive(self, first: int, body: bytes) -> None:
-        """Take a packet. Raises ``BadPacket``."""
+        """Handle a packet. Raises ``BadPacket``."""
         self._incoming_bytes = 0
         kind = first >> 4
         match packets.parse(first, body):
@@ -122,17 +122,17 @@ class Session:
                 self.channel.end("")
 
     def writable(self) -> None:
-        """The client has read: there is room for more."""
+        """The write buffer has room again, because the client has read."""
         self.outbox.writable()
         self._catch_up()
 
     def read_at(self) -> float:
-        """When the client last took some of what it was sent."""
+        """Return the event loop time at which the client last read some of the data sent to it."""
         self.outbox.measure()
         return self.outbox.read_at
 
     def _catch_up(self) -> None:
-        """Receive again, also to read acknowledgements that come after the packet that was held."""
+        """Release a client that has read enough, or whose acknowledgements follow the packet on hold."""
         if 2 * self.outbox.unread_bytes <= BEHIND_LIMIT_BYTES or self.outbox.awaits_acknowledgement:
             self.channel.release(BEHIND)
 
@@ -150,12 +150,12 @@ class Session:
             self.outbox.answer(packets.puback(publish.packet_id))
 
     def _may_clear(self, topic: str) -> bool:
-        """Whether the client may clear a retained message, by its rights, and its owner is not connected."""
+        """Return whether the client has the right to clear a topic whose owner is not connected."""
         return self.grant.may_clear(topic) and not self._router.is_owned(topic)
 
     def _subscribe(self, wanted: Filters) -> None:
         asked = {topic_filter for topic_filter, _ in wanted.filters}
-        if len(self._router.filters_of(self) | asked) > FILTERS_LIMIT:  # each is tried for each new topic
+        if len(self._router.filters_of(self) | asked) > FILTERS_LIMIT:  # each is compared with each new topic
             raise BadPacket(f"more than {FILTERS_LIMIT} topic filters")
         codes = []
         for topic_filter, qos in wanted.filters:
