@@ -1,4 +1,4 @@
-"""MQTT, the only way in and out: topics, messages, clients, request server, embedded broker.
+"""MQTT, the engine's only interface: topics, messages, clients, request server and embedded broker.
 
-Not here: what the messages say (``telemetry``) or what a request does (``ndis``).
+Not here: the content of messages (``telemetry``) and the effect of requests (``ndis``).
 """

@@ -1,7 +1,7 @@
 """Access rules, as data: which role may publish and read which topics.
 
-The embedded broker applies them to every message; tests compare the configurations for other brokers in
-docs/access.md with them. Roles are nested: an operator has the rights of a viewer, an engine those of both.
+The embedded broker applies them to every message; tests compare them with the configurations for other
+brokers in docs/access.md. Roles are nested: an operator has the rights of a viewer, an engine those of both.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Action = Literal["publish", "read", "clear"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 TELEMETRY: Final = ("status", "config", "stats", "summary", "event", "advice")
 RETAINED: Final = ("status", "config", "summary", "advice")
-"""Kinds of messages that a broker retains; it delivers any other message without retaining it."""
+"""Kinds of messages that a broker retains; other messages are delivered but not retained."""
 
 HOST: Final = "HOST"
 CLIENT: Final = "CLIENT"
@@ -25,9 +25,10 @@ CLIENT: Final = "CLIENT"
 
 @dataclass(frozen=True)
 class Rule:
-    """``role``, and roles above it, may do ``action`` with ``topic``.
+    """Allows ``role``, and the roles above it, to perform ``action`` on ``topic``.
 
-    In a topic ``CLIENT`` is the client's own id, ``HOST`` the host whose engine it is, ``+`` any name.
+    In ``topic``, ``CLIENT`` stands for the client's own id, ``HOST`` for the host whose engine the client is,
+    and ``+`` for any name.
     """
 
     role: Role
@@ -48,7 +49,7 @@ RULES: Final = (
 
 @dataclass(frozen=True)
 class Principal:
-    """A client with its role; ``host`` is the one it is the engine of, if any."""
+    """A client and its role; ``host`` is the host whose engine it is, if any."""
 
     role: Role
     client: str
@@ -56,22 +57,22 @@ class Principal:
 
 
 def may_publish(principal: Principal, topic: str) -> bool:
-    """Whether ``principal`` may publish to ``topic``, also by its will."""
+    """Return whether ``principal`` may publish to ``topic``, including by its will."""
     return any(_matches(allowed, topic) for allowed in _allowed(principal, "publish"))
 
 
 def may_clear(principal: Principal, topic: str) -> bool:
-    """Whether ``principal`` may clear the retained message of ``topic``."""
+    """Return whether ``principal`` may clear the retained message of ``topic``."""
     return any(_matches(allowed, topic) for allowed in _allowed(principal, "clear"))
 
 
 def may_read(principal: Principal, topic: str) -> bool:
-    """Whether ``principal`` may receive messages on ``topic``, whichever filters it subscribed to."""
+    """Return whether ``principal`` may receive messages on ``topic``, regardless of its topic filters."""
     return any(_matches(allowed, topic) for allowed in _allowed(principal, "read"))
 
 
 def may_subscribe(principal: Principal, topic_filter: str) -> bool:
-    """Whether ``topic_filter`` matches any topic that ``principal`` may read; it receives only those."""
+    """Return whether ``topic_filter`` matches a topic that ``principal`` may read; it receives no other."""
     return any(_overlap(allowed, topic_filter) for allowed in _allowed(principal, "read"))
 
 
@@ -88,7 +89,7 @@ def _allowed(principal: Principal, action: Action) -> tuple[str, ...]:
 
 
 def _matches(allowed: str, topic: str) -> bool:
-    """Whether a topic without wildcards matches a rule's; ``+`` stands for a valid name."""
+    """Return whether a topic without wildcards matches a rule, where ``+`` stands for a valid name."""
     rule, levels = allowed.split("/"), topic.split("/")
     return len(rule) == len(levels) and all(
         mine == its or (mine == "+" and topics.valid_name(its))

@@ -1,6 +1,6 @@
-"""Users of the embedded broker, the accounts file, and the settings that the broker's process starts with.
+"""Users of the embedded broker, the accounts file, and the settings passed to the broker's process.
 
-The accounts file has a line ``NAME ROLE HASH`` for each account, separated by blanks; lines that begin with
+Each account is a line ``NAME ROLE HASH`` of the accounts file, separated by blanks; lines that begin with
 ``#`` are comments.
 """
 
@@ -23,14 +23,14 @@ from engine.bus.urls import is_loopback
 from engine.trusted import check_private, open_trusted
 
 USERS: Final[dict[str, Role]] = {"viewer": "viewer", "operator": "operator", "owner": "engine"}
-"""Users with a password that is made for this run, and their roles."""
+"""Users whose passwords are generated at each start, and their roles."""
 
 ENGINE: Final = "engine"
-"""The user name of the broker's own engine; no account may have it."""
+"""The user name of the engine that owns the broker; no account may use it."""
 
 
 class Account(msgspec.Struct, frozen=True):
-    """A user of an accounts file: its role and the hash of its password (``hashed``)."""
+    """An account of the accounts file: user name, role and password hash (see ``hashed``)."""
 
     name: str
     role: Role
@@ -39,7 +39,7 @@ class Account(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Listen:
-    """Where an engine's own broker listens; port 0: a free one. Options as of ``EmbeddedBroker``."""
+    """Where an engine's own broker listens (port 0: any free port). Options as for ``EmbeddedBroker``."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -49,13 +49,13 @@ class Listen:
 
     @property
     def public(self) -> bool:
-        """Whether other machines can connect; commands of this machine then use another port."""
+        """Whether it uses TLS or is not loopback; commands on this machine then use a separate port."""
         return self.tls is not None or not is_loopback(self.host)
 
 
 class AccessSettings(msgspec.Struct, frozen=True):
-    """Which clients may connect: the engine of ``host``, ``USERS`` and ``ENGINE`` by their passwords,
-    ``accounts``, and clients without a user name in the role ``anonymous``, if it is given.
+    """Clients that may connect: the engine of ``host``, ``USERS`` and ``ENGINE`` with ``passwords``,
+    ``accounts``, and clients without a user name, with the role ``anonymous``, if that is set.
     """
 
     host: str
@@ -66,7 +66,7 @@ class AccessSettings(msgspec.Struct, frozen=True):
 
 
 class ListenAddress(msgspec.Struct, frozen=True):
-    """Where to listen; port 0: a free one. With ``tls`` only TLS is accepted."""
+    """A listening address; port 0 means any free port. With ``tls``, only TLS is accepted."""
 
     host: str
     port: int
@@ -74,7 +74,7 @@ class ListenAddress(msgspec.Struct, frozen=True):
 
 
 class BrokerSettings(msgspec.Struct, frozen=True):
-    """Everything that the broker's process is started with."""
+    """The settings that the broker's process reads at its start."""
 
     addresses: list[ListenAddress]
     access: AccessSettings
@@ -91,7 +91,7 @@ _HASH: Final = re.compile(_KIND + r"\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{86}==")
 
 
 def account_line(name: str, role: str, password: str) -> str:
-    """The line of an account. Raises ``BadAccounts``."""
+    """Return the line of an account, with the password hashed. Raises ``BadAccounts``."""
     _check(name, role)
     if not 1 <= len(password.encode()) <= PASSWORD_LIMIT_BYTES:
         raise BadAccounts(f"a password has 1 to {PASSWORD_LIMIT_BYTES} bytes")
@@ -99,7 +99,7 @@ def account_line(name: str, role: str, password: str) -> str:
 
 
 def read_accounts(path: Path) -> list[Account]:
-    """The accounts of a file that only its user can read and write. Raises ``BadAccounts``."""
+    """Read an accounts file, which must be private to its user. Raises ``BadAccounts``."""
     try:
         with open_trusted(path) as file:
             check_private(path, file)
@@ -145,14 +145,14 @@ def _check(name: str, role: str) -> None:
 
 
 def hashed(password: str) -> str:
-    """``scrypt$SALT$HASH`` of a password."""
+    """Return ``scrypt$SALT$HASH`` of a password, with a random salt."""
     salt = secrets.token_bytes(16)
     key = hashlib.scrypt(password.encode(), salt=salt, **_COST)
     return "$".join((_KIND, base64.b64encode(salt).decode(), base64.b64encode(key).decode()))
 
 
 def fits(password: bytes, stored: str) -> bool:
-    """Whether ``stored`` is the hash of a password; takes about 50 ms."""
+    """Return whether a password matches the hash ``stored``; takes about 50 ms."""
     try:
         kind, salt, key = stored.split("$")
         raw_salt, raw_key = base64.b64decode(salt, validate=True), base64.b64decode(key, validate=True)

@@ -1,4 +1,4 @@
-"""The embedded broker in its parent: start, URLs, restart, stop, and the supervisor that restarts it."""
+"""The embedded broker, as its parent process controls it: start, stop, restart, URLs, and supervision."""
 
 import asyncio
 import contextlib
@@ -33,16 +33,17 @@ _POLL_S: Final = 0.25
 _DELAYS_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
 _CALM_S: Final = 60.0
 HANGS_AFTER_S: Final = 15.0
-"""After this time without its engine a broker hangs: longer than a keep-alive and several attempts."""
+"""A broker whose engine is not connected for this time counts as hung. It exceeds the keep-alive and
+several attempts to connect."""
 
 
 class EmbeddedBroker:
-    """An MQTT broker in a process of its own, which ends with this process, however this one ends.
+    """An MQTT broker in a child process, which ends with this process even if this one is killed.
 
-    ``port`` 0 lets the system choose a free one. ``engine_of`` names the host that only a client with
-    ``engine_url`` and ``engine_client`` can publish for. ``accounts`` may connect beside the users of this
-    run; ``insecure`` admits clients without a credential, if there are no accounts. Beyond loopback, and with
-    ``tls``, it listens on loopback too, for this machine. Its log records are logged by this process.
+    ``port`` 0 lets the system choose a free one. Only the client with ``engine_url`` and ``engine_client``
+    can publish for the host ``engine_of``. ``accounts`` may connect in addition to the users of this run;
+    ``insecure`` admits clients without credentials if there are no accounts. Beyond loopback, and with
+    ``tls``, it also listens on loopback, for clients on this machine. This process logs its log records.
     """
 
     def __init__(
@@ -75,22 +76,22 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> BrokerUrl:
-        """Its URL on this machine, once it is started, as its owner, who has all rights but those of another
-        host's engine."""
+        """URL on this machine, for the owner, who has all rights except to publish for ``engine_of``. Raises
+        ``BrokerFailed`` before the start."""
         return self.url_of("owner")
 
     @property
     def engine_url(self) -> BrokerUrl:
-        """Its URL for the engine that it belongs to."""
+        """URL for the engine that the broker belongs to."""
         return self._as(ENGINE)
 
     def url_of(self, user: str) -> BrokerUrl:
-        """Its URL for one of ``accounts.USERS``."""
+        """Return the URL for one of ``accounts.USERS``."""
         return self._as(None if self._open else user)
 
     @property
     def public_url(self) -> BrokerUrl | None:
-        """Its URL for other machines, without a credential; None if it listens on loopback only."""
+        """URL for other machines, without credentials; None if it is on loopback and without TLS."""
         if len(self._addresses) < 2:
             return None
         address = self._addresses[-1]
@@ -108,12 +109,12 @@ class EmbeddedBroker:
 
     @property
     def pid(self) -> int | None:
-        """Id of its process; None while there is none."""
+        """Id of the broker's process; None if there is no process."""
         return None if self._process is None else self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether its process runs."""
+        """Whether the broker's process runs."""
         return self._process is not None and self._process.poll() is None
 
     async def start(self) -> BrokerUrl:
@@ -121,8 +122,8 @@ class EmbeddedBroker:
         with tempfile.TemporaryFile() as errors:
             process = self._process = self._spawn(errors)
             self._send_settings(process)
-            # A thread, since the selector loop that aiomqtt needs on Windows has no subprocesses.
-            # Popen was asked for this pipe.
+            # In a thread, because the selector loop that aiomqtt needs on Windows can't run subprocesses.
+            # stdout is not None, because _spawn requests a pipe.
             reading = asyncio.create_task(asyncio.to_thread(process.stdout.readline))  # type: ignore[union-attr]
             try:
                 line = await asyncio.wait_for(asyncio.shield(reading), self._deadline_seconds)
@@ -175,7 +176,7 @@ class EmbeddedBroker:
         self._ports = []
 
     async def restart(self) -> None:
-        """Start it again on the same ports, after its process ended; a process that still runs is killed.
+        """Restart the broker on the same ports; kill its process if it still runs.
 
         Raises ``BrokerFailed``; the caller may try again.
         """
@@ -203,19 +204,19 @@ class EmbeddedBroker:
         await self.stop()
 
     def _send_settings(self, process: subprocess.Popen[bytes]) -> None:
-        """Send the settings by the pipe: other users can read a command line."""
+        """Send the settings through the pipe, because other users can read a command line."""
         settings = BrokerSettings(self._addresses, self._access_settings)
-        with contextlib.suppress(OSError):  # it has ended already, and what it printed says why
-            # Popen was asked for this pipe.
+        with contextlib.suppress(OSError):  # it has already ended; its output gives the reason
+            # stdin is not None, because _spawn requests a pipe.
             process.stdin.write(msgspec.json.encode(settings) + b"\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]  # Popen was asked for this pipe
+            process.stdin.flush()  # type: ignore[union-attr]
 
     def _spawn(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "engine.bus.broker_process"]
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
-        # A process group of its own keeps the terminal's Ctrl-C away from it.
+        # A separate process group does not receive the terminal's Ctrl-C.
         if sys.platform == "win32":
             return subprocess.Popen(
                 command,
@@ -236,7 +237,7 @@ class EmbeddedBroker:
 
 
 def _relay(lines: IO[bytes]) -> None:
-    """Log the records of the broker's process until it ends."""
+    """Log the records of the broker's process until its output ends."""
     while line := lines.readline(_LINE_LIMIT_BYTES):
         relayed(_log, line)
     note(_log, logging.INFO, "broker_ended")
@@ -245,9 +246,10 @@ def _relay(lines: IO[bytes]) -> None:
 async def supervise(
     broker: EmbeddedBroker, connected: Callable[[], bool], report: Callable[[str], None]
 ) -> None:
-    """Restart a broker when its process ends or hangs, until cancelled.
+    """Restart a broker whenever its process ends or hangs, until this task is cancelled.
 
-    ``connected`` returns whether its engine is connected; ``report`` gets a sentence after each restart.
+    ``connected`` returns whether its engine is connected; ``report`` is called with a sentence after each
+    restart.
     """
     failures = 0
     back_s = lost_s = time.monotonic()

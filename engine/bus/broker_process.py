@@ -1,8 +1,8 @@
 """The embedded broker's process: ``engine.mqtt`` with the access rules of the bus.
 
 Started by ``engine.bus.broker`` as ``python -m engine.bus.broker_process``. It reads ``BrokerSettings``, one
-line of JSON, from stdin, and writes one line to stdout, ``{"ports": [n, …]}`` or ``{"error": "…"}``, then its
-log records, a line of JSON each. It ends when its stdin is closed, as happens when the parent ends.
+line of JSON, from stdin. It writes one line to stdout, ``{"ports": [n, …]}`` or ``{"error": "…"}``, then
+its log records, each as a line of JSON. It ends when stdin is closed, which happens when the parent ends.
 """
 
 import asyncio
@@ -49,20 +49,20 @@ _LEAVE_SECONDS = 3.0
 
 
 class BrokerAccess:
-    """Access control of the embedded broker: checks passwords, and grants the rights of ``access_rules``."""
+    """Access control of the embedded broker: checks passwords and grants the rights of ``access_rules``."""
 
     def __init__(self, access: AccessSettings) -> None:
         self._access_settings = access
         self._accounts = {account.name: account for account in access.accounts}
         self._nobody = Account("", "viewer", hashed(secrets.token_hex())) if access.accounts else None
-        """Has a random password: an unknown name takes as long to refuse as a known one."""
+        """Has a random password that is checked for unknown names, so that refusing them takes as long."""
         self._known: dict[str, bytes] = {}
-        """Digests of passwords that were accepted: hashing one again would cost 50 ms."""
+        """Digests of accepted passwords by account, because checking a password hash again costs 50 ms."""
         self._hashing = ThreadPoolExecutor(1)
-        """One thread: guessing passwords keeps at most one processor busy."""
+        """A single thread, so that password guessing occupies only one processor."""
 
     async def admit(self, connect: Connect) -> Grant:
-        """The rights of a client. Raises ``Refused``."""
+        """Return the rights of a client. Raises ``Refused``."""
         role = await self._role(connect)
         own = connect.user == ENGINE
         if own != (connect.client == self._access_settings.engine_client):
@@ -87,23 +87,23 @@ class BrokerAccess:
         )
 
     def may_retain(self, topic: str) -> bool:
-        """Whether messages of a topic are retained."""
+        """Return whether messages on a topic are retained."""
         host_and_kind = topics.split_telemetry(topic)
         return host_and_kind is not None and host_and_kind[1] in rules.RETAINED
 
     def _may_clear(self, principal: Principal, topic: str) -> bool:
-        """By the rules, except for the host whose engine the broker belongs to, which is connected."""
+        """Return whether the rules allow it; never for the broker's own host, whose engine is connected."""
         host, _ = topics.split_telemetry(topic) or (None, None)
         return host != self._access_settings.host and rules.may_clear(principal, topic)
 
     def _claimed_host(self, connect: Connect) -> str | None:
-        """The host whose engine a client is: the one in the status topic of its will."""
+        """Return the host whose engine a client claims to be: the one in the status topic of its will."""
         topic = "" if connect.will is None else connect.will.topic
         host, kind = topics.split_telemetry(topic) or (None, None)
         return host if kind == "status" and host != self._access_settings.host else None
 
     async def _role(self, connect: Connect) -> Role:
-        """The role of a user whose password is right. Raises ``Refused``."""
+        """Return the role of a user whose password is correct. Raises ``Refused``."""
         user, password = connect.user, connect.password
         if user is None:
             if self._access_settings.anonymous is None:
@@ -156,7 +156,7 @@ async def _serve(settings: BrokerSettings) -> None:
 
 
 def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    """Wait until the parent closes stdin or ends, then stop; by force after ``_LEAVE_SECONDS``."""
+    """Wait until the parent closes stdin or ends, then request a stop; force it after ``_LEAVE_SECONDS``."""
     while sys.stdin.buffer.read(4096):
         pass
     event_loop.call_soon_threadsafe(ended.set)
@@ -165,7 +165,7 @@ def _await_end(event_loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> N
 
 
 def main() -> None:
-    """Run until stdin ends."""
+    """Run the broker until stdin is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resume_when_orphaned()
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=BrokerSettings)

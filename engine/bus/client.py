@@ -1,4 +1,4 @@
-"""The MQTT client of ``connection``: aiomqtt's, with fixes, acknowledgement on demand and a bounded inbox."""
+"""The MQTT client of ``connection``: aiomqtt with fixes, manual acknowledgement and a bounded inbox."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,15 @@ from engine.bus.codec import MESSAGE_LIMIT_BYTES
 INCOMING_LIMIT = 4096
 INCOMING_LIMIT_BYTES = 64 << 20
 
-_MESSAGE_BYTES = 512  # an object, its topic and its place, roughly
+_MESSAGE_BYTES = 512  # approximate memory of a message object, its topic and its inbox entry
 
 
 class Inbox:
-    """Received messages that are not handled yet, in order and in bounded memory.
+    """A bounded FIFO of received messages.
 
-    Of a topic for which ``newest_only(topic)`` holds there is one message at most, the latest, in the place
-    of the first one not handled: ``replaced`` counts the others. A message for which there is no room, or
-    that is larger than any may be, is dropped, and counted in ``dropped``. ``filled`` is set while a message
-    waits.
+    If ``newest_only(topic)`` is true, only the latest message of the topic is queued, at the position of the
+    first one not handled yet; ``replaced`` counts the others. A message that is too large or exceeds the
+    inbox limits is dropped and counted in ``dropped``. ``filled`` is set while messages are queued.
     """
 
     def __init__(self, newest_only: Callable[[str], bool]) -> None:
@@ -35,18 +34,18 @@ class Inbox:
         self._newest_only = newest_only
         self._number = 0
         self._messages: OrderedDict[str | int, aiomqtt.Message] = OrderedDict()
-        """By topic if only its newest message counts, else by a number."""
+        """Keyed by topic if only its newest message counts, otherwise by a sequence number."""
 
     def __len__(self) -> int:
         return len(self._messages)
 
     @property
     def half_full(self) -> bool:
-        """Whether it is time to handle messages before more are received."""
+        """Whether more than half of the inbox is used, so that messages should be handled first."""
         return 2 * len(self._messages) > INCOMING_LIMIT or 2 * self.waiting_bytes > INCOMING_LIMIT_BYTES
 
     def put_nowait(self, message: aiomqtt.Message) -> None:
-        """Take a message in, or count it as dropped; called by aiomqtt."""
+        """Add a message, or drop and count it; called by aiomqtt."""
         self.received += 1
         topic = message.topic.value
         earlier = self._messages.get(topic)
@@ -66,7 +65,7 @@ class Inbox:
         self.filled.set()
 
     def take(self) -> aiomqtt.Message:
-        """Remove the first message and return it. Raises ``KeyError`` if there is none."""
+        """Remove and return the first message. Raises ``KeyError`` if the inbox is empty."""
         _, message = self._messages.popitem(last=False)
         self.waiting_bytes -= _size(message)
         if not self._messages:
@@ -75,13 +74,13 @@ class Inbox:
 
 
 class Client(aiomqtt.Client):
-    """aiomqtt's client, which puts received messages into ``inbox``, without two faults of aiomqtt.
+    """An aiomqtt client that puts received messages into ``inbox`` and avoids two faults of aiomqtt.
 
-    When a connection ends before its CONNACK, aiomqtt waits until its time-out. It watches a socket for
-    writing a moment after paho asked for it: by then the socket may be closed and its descriptor another
-    connection's. With ``may_receive``, messages of QoS 1 are acknowledged only while that holds.
+    If a connection ends before its CONNACK, aiomqtt waits until its timeout. And it registers a socket for
+    writing some time after paho requests it, when the socket may be closed and its descriptor reused. With
+    ``may_receive``, QoS 1 messages are acknowledged only while it returns True.
 
-    No method of aiomqtt is overridden: the callbacks below go between paho's public ones and aiomqtt's.
+    No method of aiomqtt is overridden: the callbacks below, set in paho, wrap or replace those of aiomqtt.
     Private attributes that this uses: ``_client`` (paho's client), ``_connected``, ``_disconnected``.
     """
 
@@ -102,18 +101,18 @@ class Client(aiomqtt.Client):
 
     @property
     def ended(self) -> "asyncio.Future[None]":
-        """Done when the connection has ended."""
+        """Completes when the connection has ended."""
         return self._disconnected
 
     def acknowledge(self) -> None:
-        """Acknowledge received messages while more may be received."""
+        """Acknowledge received messages, in order, while ``may_receive()`` is true."""
         while self._unacknowledged and self._may_receive is not None and self._may_receive():
             self._client.ack(self._unacknowledged.popleft(), 1)
 
     def cut(self) -> None:
-        """End the connection without DISCONNECT, so that nothing waits for a peer that no longer answers.
+        """Shut the socket down without DISCONNECT, so that no task waits for a peer that no longer answers.
 
-        aiomqtt has no such method, and leaves the socket of a failed attempt open and watched.
+        aiomqtt has no such method, and leaves the socket of a failed attempt open and registered.
         """
         peer = self._client.socket()
         if isinstance(peer, socket.socket):

@@ -1,4 +1,4 @@
-"""Messages to MessagePack and back, bounded in size, values and depth."""
+"""Encodes and decodes messages as MessagePack, with limits on size, values and nesting depth."""
 
 import hashlib
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ _ordered_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class _Envelope(msgspec.Struct, frozen=True):
-    """The part of a request that is needed to answer it."""
+    """A request of which only ``id`` is decoded, so that an invalid one can be answered."""
 
     id: str
     op: msgspec.Raw = msgspec.Raw(b"\xc0")
@@ -42,14 +42,14 @@ _decoders: dict[type[Any], msgspec.msgpack.Decoder[Any]] = {
 }
 
 _OF_ANY_VALUES = (Response, Advice)
-"""Messages with fields that may be anything: results of requests, parameters of the requests of a fix."""
+"""Messages with free-form fields: results of requests, and parameters of the requests of a fix."""
 
-# msgspec raises RecursionError on deep nesting and plain ValueError or OverflowError on odd timestamps.
+# msgspec raises RecursionError on deep nesting, and ValueError or OverflowError on invalid timestamps.
 _UNDECODABLE = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
 
 
 class BadRequest(BadMessage):
-    """A request that can be answered but not carried out; ``fingerprint`` stands for its op and params."""
+    """An invalid request that can be answered; ``fingerprint`` is a digest of its op and params."""
 
     def __init__(self, id: str, fingerprint: bytes, message: str) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class BadRequest(BadMessage):
 
 
 def encode(message: Message) -> bytes:
-    """The payload of a message. Raises ``BadMessage`` when it is above 16 MiB."""
+    """Return the payload of a message. Raises ``BadMessage`` above 16 MiB."""
     payload = _encoder.encode(message)
     if len(payload) > MESSAGE_LIMIT_BYTES:
         raise BadMessage(
@@ -68,7 +68,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(kind: type[T], payload: bytes) -> T:
-    """Read a message of ``kind``; unknown keys are ignored. Raises ``BadMessage``."""
+    """Decode a message of ``kind``; unknown keys are ignored. Raises ``BadMessage``."""
     if len(payload) > MESSAGE_LIMIT_BYTES:
         raise BadMessage(f"a {kind.__name__} of {len(payload)} bytes (at most {MESSAGE_LIMIT_BYTES})")
     try:
@@ -82,9 +82,9 @@ def decode(kind: type[T], payload: bytes) -> T:
 
 
 def decode_request(payload: bytes) -> Request:
-    """Read a request; keys beside ``id``, ``op`` and ``params`` are ignored.
+    """Decode a request; keys other than ``id``, ``op`` and ``params`` are ignored.
 
-    Raises ``BadRequest`` when there is an ``id`` to answer to, else ``BadMessage``.
+    Raises ``BadRequest`` if the request has a valid ``id`` to answer to, otherwise ``BadMessage``.
     """
     if len(payload) > REQUEST_LIMIT_BYTES:
         raise BadMessage(f"a request of {len(payload)} bytes (at most {REQUEST_LIMIT_BYTES})")
@@ -107,10 +107,10 @@ def decode_request(payload: bytes) -> Request:
 
 
 def fingerprint(request: Request) -> bytes:
-    """The same 16 bytes for the same op and params, whatever the order of keys."""
+    """Return a 16-byte digest of op and params that does not depend on the order of keys."""
     try:
         ordered = _ordered_encoder.encode((request.op, request.params))
-    except (TypeError, *_UNDECODABLE):  # keys of several types cannot be ordered
+    except (TypeError, *_UNDECODABLE):  # keys of different types can't be sorted
         ordered = _encoder.encode((request.op, request.params))
     return _digest(ordered)
 

@@ -1,10 +1,10 @@
-"""One client's connection to a broker, restored whenever it is lost.
+"""One client's connection to a broker, with automatic reconnection.
 
-Reading never waits: received messages go to a bounded inbox, from which a reader task hands each to a
-callback that returns at once; a publisher task sends from a bounded queue and from slots that keep only the
-newest message of a topic. A lost connection is restored with a new aiomqtt client, after a delay that doubles
-up to ``LONGEST_DELAY_SECONDS``; half of each delay is random, so that many clients don't reconnect at once.
-On Windows aiomqtt needs a selector event loop; the program that runs the loop chooses it.
+Receiving never blocks: messages go to a bounded inbox, from which a reader task passes each to a callback
+that must return at once. A publisher task sends from a bounded queue, and from slots that hold only the
+newest message of a topic. After a connection is lost, a new aiomqtt client connects, after a delay that
+doubles up to ``LONGEST_DELAY_SECONDS``; half of each delay is random, so that many clients don't reconnect
+at once. On Windows aiomqtt needs a selector event loop, which the calling program must choose.
 """
 
 import asyncio
@@ -38,9 +38,9 @@ QUEUE_LIMIT_BYTES = 64 << 20
 
 _BATCH = 8
 _READ_AT_ONCE = 64
-_QUIET_TURNS = 3  # of the event loop, without a message; each polls the socket
-_SLOW_BYTES = 1 << 20  # a message has PUBLISH_TIMEOUT_SECONDS, and as much again for each so many bytes
-_NO_DELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # else an answer takes 90 ms, not 2
+_QUIET_TURNS = 3  # event loop iterations without a message; each polls the socket
+_SLOW_BYTES = 1 << 20  # the timeout grows by PUBLISH_TIMEOUT_SECONDS for each such amount of payload
+_NO_DELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # without it, an answer takes 90 ms instead of 2
 
 State = Literal["connecting", "connected", "lost"]
 
@@ -51,8 +51,8 @@ _mqtt_log.setLevel(logging.ERROR)
 
 @dataclass(eq=False, slots=True)
 class Outgoing:
-    """A message to send. A ``withdrawn`` one is not sent; ``sent`` means the broker has it, ``begun`` that
-    it may have it. ``first``: it goes before messages without."""
+    """A message to send. A ``withdrawn`` one is not sent. ``begun``: the broker may have received it;
+    ``sent``: it has. ``first``: it is sent before messages without this flag."""
 
     topic: str
     payload: bytes
@@ -65,7 +65,7 @@ class Outgoing:
 
 
 class _Queue:
-    """Messages that wait, in order; ``size_bytes`` includes those being sent."""
+    """A FIFO of messages; ``size_bytes`` includes those that are being sent."""
 
     def __init__(self) -> None:
         self.items: deque[Outgoing] = deque()
@@ -80,7 +80,7 @@ class _Queue:
         self.items = deque(item for item in self.items if not item.withdrawn)
 
     def take(self, most: int) -> list[Outgoing]:
-        """Remove and return the next messages that are not withdrawn."""
+        """Remove and return up to ``most`` messages; drop withdrawn ones."""
         taken: list[Outgoing] = []
         while self.items and len(taken) < most:
             item = self.items.popleft()
@@ -91,13 +91,13 @@ class _Queue:
         return taken
 
     def put_back(self, taken: list[Outgoing]) -> None:
-        """Put back the messages that were not sent."""
+        """Return unsent messages of ``taken`` to the front of the queue."""
         self.items.extendleft(item for item in reversed(taken) if not item.sent)
         self.size_bytes -= sum(len(item.payload) for item in taken if item.sent)
 
 
 def backoff() -> Iterator[float]:
-    """Delays before each attempt to connect, in seconds."""
+    """Yield the delay in seconds before each attempt to connect."""
     delay_seconds = FIRST_DELAY_SECONDS
     while True:
         yield delay_seconds * random.uniform(0.5, 1.0)
@@ -107,14 +107,14 @@ def backoff() -> Iterator[float]:
 class Connection:
     """Connects as ``client``, subscribes to ``subscriptions`` (filter, QoS), and reconnects when needed.
 
-    ``on_message(topic, payload, retained)`` and ``on_state(state, why)`` run in the event loop and return at
-    once. "connected" is reported when the subscriptions are granted, before anything is sent. Of a topic for
-    which ``newest_only(topic)`` holds, a message that is not handled before the next one comes is skipped.
-    ``inbox`` counts skipped and dropped ones; ``overwritten`` and ``dropped`` count messages not sent.
+    ``on_message(topic, payload, retained)`` and ``on_state(state, why)`` run in the event loop and must
+    return at once. "connected" is reported after the subscriptions are granted, before any message is sent.
+    If ``newest_only(topic)`` is true, a newer message of the topic replaces one that is not handled yet.
+    ``inbox`` counts replaced and dropped messages; ``overwritten`` and ``dropped`` count messages not sent.
 
-    While ``may_receive()`` does not hold, messages of QoS 1 are not acknowledged, so that the broker holds
-    back further ones; ``acknowledge`` tries again. ``on_sent`` is called when the broker has taken messages.
-    ``receive_buffer_bytes`` sets the size of the socket's receive buffer.
+    While ``may_receive()`` is false, QoS 1 messages are not acknowledged, so that the broker holds back
+    further ones; ``acknowledge`` checks again. ``on_sent`` is called after each attempt to send queued
+    messages. ``receive_buffer_bytes`` sets the size of the socket's receive buffer.
     """
 
     def __init__(
@@ -160,13 +160,13 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start to connect; returns at once."""
+        """Start a task that connects; returns at once."""
         self._task = asyncio.create_task(self._run(), name=f"mqtt {self.client}")
 
     async def stop(self, timeout_seconds: float = 2.0) -> None:
-        """Send waiting messages and disconnect; after ``timeout_seconds`` close without DISCONNECT.
+        """Send queued messages and disconnect; after ``timeout_seconds``, close without DISCONNECT.
 
-        The broker then publishes the will.
+        In that case the broker publishes the will.
         """
         self._closing.set()
         self._wake.set()
@@ -178,22 +178,22 @@ class Connection:
 
     @property
     def unsent_first(self) -> tuple[int, int]:
-        """Count and bytes of ``first`` messages that the broker does not have yet."""
+        """Number of queued ``first`` messages, and bytes of those queued or being sent."""
         return len(self._first.items), self._first.size_bytes
 
     @property
     def crowded(self) -> bool:
-        """Whether the queue of other messages is half full."""
+        """Whether the queue of messages without ``first`` is at least half full."""
         queue = self._queue
         return 2 * len(queue.items) >= QUEUE_LIMIT or 2 * queue.size_bytes >= QUEUE_LIMIT_BYTES
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, first: bool = False
     ) -> Outgoing | None:
-        """Queue a message; None, counted in ``dropped``, if the queue is full.
+        """Queue a message; if the queue is full, count it in ``dropped`` and return None.
 
-        A ``first`` message goes before the others and is queued in any case: its sender checks
-        ``unsent_first`` before.
+        A ``first`` message is sent before the others and has no limit: its sender must check
+        ``unsent_first``.
         """
         item = Outgoing(topic, payload, qos, retain, first)
         if first:
@@ -213,12 +213,12 @@ class Connection:
         return len(queue.items) < QUEUE_LIMIT and queue.size_bytes + size_bytes <= QUEUE_LIMIT_BYTES
 
     def acknowledge(self) -> None:
-        """Acknowledge received messages while more may be received."""
+        """Acknowledge received messages, in order, while ``may_receive()`` is true."""
         if self._mqtt is not None:
             self._mqtt.acknowledge()
 
     def offer(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Send a payload unless a newer one of its topic replaces it first; ``overwritten`` counts those."""
+        """Queue the newest payload of a topic; it replaces an unsent one, counted in ``overwritten``."""
         if self._newest.pop(topic, None) is not None:
             self.overwritten += 1
         self._newest[topic] = Outgoing(topic, payload, qos, retain)
@@ -242,7 +242,7 @@ class Connection:
                     await self._closing.wait()
 
     async def _attempt(self) -> None:
-        """One connection, from its beginning to its end."""
+        """Connect once, and return or raise when the connection ends."""
         client = self._mqtt = Client(
             self.url.host,
             self.url.port,
@@ -284,13 +284,13 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            while self.inbox:  # acknowledged: the broker does not send it again
+            while self.inbox:  # the broker does not send received messages again
                 self._handle(self.inbox.take())
         for ended in done:
             ended.result()
 
     async def _subscribe(self, client: Client) -> Sequence[ReasonCode]:
-        """Subscribe; fail at once if the connection ends meanwhile."""
+        """Subscribe; fail at once if the connection ends before the reply."""
         subscribing: asyncio.Future[Any] = asyncio.ensure_future(client.subscribe(self._subscriptions))
         ended: asyncio.Future[Any] = client.ended
         try:
@@ -302,10 +302,10 @@ class Connection:
             subscribing.cancel()
 
     async def _read(self) -> None:
-        """Handle messages, but first receive all that are there already and have room.
+        """Handle messages, after first receiving all that have already arrived and fit into the inbox.
 
-        The event loop reads one message from the socket at a time. Without this, a reader that is behind
-        would handle the oldest message of a topic, not its newest.
+        The event loop reads one message from the socket at a time. Without this, a slow reader would handle
+        the oldest message of a topic instead of its newest.
         """
         while True:
             await self.inbox.filled.wait()
@@ -330,10 +330,10 @@ class Connection:
                 _log.exception("a message on %s was not handled", message.topic)
 
     async def _write(self, client: Client) -> None:
-        """Send until the connection ends, or after ``stop`` until everything is sent.
+        """Send until the connection ends or, after ``stop``, until everything is sent.
 
-        The newest messages have their turn after each batch of the queue, which may never be empty; after
-        ``stop`` they come last.
+        The newest-only slots are sent after each batch of the queue, because the queue may never be empty;
+        after ``stop`` they are sent last.
         """
         while True:
             if batch := self._next_batch():

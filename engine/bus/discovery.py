@@ -1,6 +1,6 @@
 """How commands find a running engine: a file in the user's runtime directory holds its broker's URLs.
 
-Each URL has the password of one of ``accounts.USERS``, so that a command uses no more rights than it needs.
+Each URL contains the password of one of ``accounts.USERS``, so that a command uses only the rights it needs.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ _LIMIT_BYTES = 64 << 10
 
 
 def runtime_directory() -> Path:
-    """The user's runtime directory for vmqtui, made with mode 0700 where it is missing.
+    """Return the user's runtime directory for vmqtui; create it with mode 0700 if it is missing.
 
-    Raises ``OSError`` when there is none that belongs to the user alone.
+    Raises ``OSError`` if no directory is private to the user.
     """
     reasons = []
     with warnings.catch_warnings():
@@ -49,9 +49,9 @@ def runtime_directory() -> Path:
 def announce(
     urls: Mapping[str, BrokerUrl], host: str, *, found: bool = True, directory: Path | None = None
 ) -> Path:
-    """Write the URLs of this process's broker, by user, to a file only the user can read; the file's path.
+    """Write the URLs of this process's broker, by user, to a file private to the user; return its path.
 
-    Without ``found`` only commands that name the broker use it. Raises ``OSError``.
+    Without ``found``, only commands that name the broker use it. Raises ``OSError``.
     """
     directory = runtime_directory() if directory is None else directory
     path = directory / f"{_PREFIX}{os.getpid()}{_SUFFIX}"
@@ -71,16 +71,16 @@ def announce(
 
 
 def withdraw(path: Path) -> None:
-    """Remove what ``announce`` wrote."""
+    """Remove the file that ``announce`` wrote."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
 
 
 def find_url(explicit: str | None = None, *, user: str, directory: Path | None = None) -> BrokerUrl | None:
-    """The broker to connect to: ``explicit``, else ``VMQTUI_BROKER``, else that of the newest running engine.
+    """Return the URL to connect to: ``explicit``, else ``VMQTUI_BROKER``, else the newest running engine's.
 
-    The URL of an engine of this user is for ``user``, one of ``accounts.USERS``. Raises ``BadUrl`` for
-    either of the first two; a file that can't be read is skipped.
+    If the broker belongs to an engine of this user, the URL has the credentials of ``user``, one of
+    ``accounts.USERS``. Raises ``BadUrl`` for the first two sources; an unreadable file is skipped.
     """
     text = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if text:
@@ -93,7 +93,7 @@ def find_url(explicit: str | None = None, *, user: str, directory: Path | None =
 
 
 def unlisted_url(*, user: str, directory: Path | None = None) -> BrokerUrl | None:
-    """The broker of the newest running engine of this user that only commands naming it may use."""
+    """Return the URL of this user's newest running engine that was announced without ``found``."""
     for announced in _read_all(directory):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             if not announced["found"]:
@@ -102,8 +102,8 @@ def unlisted_url(*, user: str, directory: Path | None = None) -> BrokerUrl | Non
 
 
 def own_url(url: BrokerUrl, *, user: str, directory: Path | None = None) -> BrokerUrl:
-    """The URL for ``user`` if ``url`` is that of an engine of this user, without a credential or with one of
-    its own; else ``url`` unchanged.
+    """Return the URL for ``user`` if ``url`` points to an engine of this user and has either no user or valid
+    credentials; otherwise return ``url``.
     """
     if url.tls or not is_loopback(url.host):
         return url
@@ -117,12 +117,12 @@ def own_url(url: BrokerUrl, *, user: str, directory: Path | None = None) -> Brok
 
 
 def left_behind(directory: Path) -> list[Path]:
-    """Files of engines that have ended."""
+    """Return the files of engines that have ended."""
     return [path for path, lives in _files(directory) if not lives]
 
 
 def _announced(directory: Path) -> Iterator[Path]:
-    """Files of running engines; those of ended ones are removed."""
+    """Yield the files of running engines; remove those of ended ones."""
     for path, lives in _files(directory):
         if lives:
             yield path
@@ -131,7 +131,7 @@ def _announced(directory: Path) -> Iterator[Path]:
 
 
 def _files(directory: Path) -> Iterator[tuple[Path, bool]]:
-    """Files that engines wrote, and whether the engine's process runs."""
+    """Yield each file that an engine wrote, and whether that engine's process runs."""
     for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
         pid = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
         if pid.isascii() and pid.isdigit() and len(pid) <= 10:
@@ -139,7 +139,7 @@ def _files(directory: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _read_all(directory: Path | None) -> Iterator[dict[str, Any]]:
-    """Contents of the files of running engines, the newest first."""
+    """Yield the contents of the files of running engines, newest first."""
     try:
         directory = runtime_directory() if directory is None else directory
         paths = sorted(_announced(directory), key=_written, reverse=True)
@@ -164,7 +164,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def process_lives(pid: int) -> bool:
-    """Whether a process with that id runs, of any user."""
+    """Return whether a process with this id runs, under any user."""
     if sys.platform == "win32":
         import ctypes
 

@@ -1,4 +1,4 @@
-"""The engine's side of the bus: telemetry out, requests in, each answered once."""
+"""The engine's side of the bus: publishes telemetry, receives requests, and answers each once."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ UNSENT_ANSWERS_LIMIT = 32
 UNSENT_ANSWERS_LIMIT_BYTES = 16 << 20
 
 _QUIET_SECONDS = 0.25
-_RECEIVE_BUFFER_BYTES = 64 << 10  # small: one client's requests in it delay those of others
+_RECEIVE_BUFFER_BYTES = 64 << 10  # small, because requests of one client in it delay those of others
 _TOO_OFTEN = (
     f"more requests than a client may send ({REQUESTS_AT_ONCE} at once, then {REQUESTS_A_SECOND} a second);"
     " ask again later, with a new id"
@@ -59,14 +59,14 @@ _log = logging.getLogger(__name__)
 class EngineBus:
     """Publishes the messages of ``host`` and passes its requests to ``handler(client, request)``.
 
-    ``client`` is its client id, random unless the broker expects a certain one.
-    ``on_bad_request(client, reason)`` is called for each request that cannot be decoded, which gets no
-    answer, unless its client exceeds ``rates``. ``viewers`` are patterns (``view-*``) of client ids whose
-    requests are refused.
+    ``client`` is its client id, random unless the broker requires a specific one. A request that is too
+    large or has no valid ``id`` gets no answer; ``on_bad_request(client, reason)`` is called for it, unless
+    its client exceeds ``rates`` or the send queue is half full. ``viewers`` are patterns (``view-*``) of
+    client ids whose requests are refused.
 
-    Several handlers run at once. Requests of a client are started in order, the clients in turn, and only
-    while there is room for their answers on the way to the broker: an answer to a request that was carried
-    out is never dropped.
+    Several handlers run concurrently. Requests start in FIFO order for each client, round-robin across
+    clients, and only while their answers fit into the queue to the broker: the answer to a request that was
+    carried out is never dropped.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class EngineBus:
         self._viewers = tuple(viewers)
         self._waiting = RequestQueue()
         self._at_work: set[asyncio.Task[None]] = set()
-        self._at_work_bytes = 0  # as they came; read they take several times that
+        self._at_work_bytes = 0  # of the encoded requests; decoded ones take several times as much
         self._idle = asyncio.Event()
         self._stopping = False
         self._connected = asyncio.Event()
@@ -118,12 +118,12 @@ class EngineBus:
 
     @property
     def state(self) -> State:
-        """How the connection stands."""
+        """State of the connection."""
         return self._connection.state
 
     @property
     def why(self) -> str:
-        """Why it does not, in a sentence."""
+        """Why there is no connection, as a sentence."""
         return self._connection.why
 
     @property
@@ -140,7 +140,7 @@ class EngineBus:
         )
 
     async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:
-        """Go online: publish the status and ``config``, accept requests.
+        """Connect, publish the status and ``config``, and accept requests.
 
         Raises ``HostTaken`` if an engine of this name answers ``ping`` within ``probe_seconds`` (0: no probe,
         as on the engine's own broker), ``NotConnected`` if the broker can't be reached within ``timeout`` s.
@@ -159,9 +159,10 @@ class EngineBus:
             raise
 
     async def stop(self, last_stats: Stats | None = None, *, timeout: float = 2.0) -> None:
-        """Answer requests in progress, publish the last stats and "offline", disconnect; in ``timeout`` s.
+        """Answer requests in progress, publish the last stats and "offline", and disconnect.
 
-        Requests that are not started after half of that time are refused, and so are later ones.
+        This takes up to ``timeout`` s. Requests that have not started after half of it, and later ones, are
+        refused.
         """
         deadline = time.monotonic() + timeout
         if self._waiting or self._at_work:
@@ -182,26 +183,26 @@ class EngineBus:
         await asyncio.gather(*self._at_work, return_exceptions=True)
 
     def publish_config(self, config: Config) -> None:
-        """Publish the configuration, retained; repeated after each reconnection."""
+        """Publish the configuration, retained, and again after each reconnection."""
         self._config = codec.encode(config)
         self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
 
     def publish_advice(self, advice: Advice) -> None:
-        """Publish the advisor's findings, retained; repeated after each reconnection."""
+        """Publish the advisor's findings, retained, and again after each reconnection."""
         self._advice = codec.encode(advice)
         self._connection.offer(topics.advice(self.host), self._advice, qos=1, retain=True)
 
     def publish_stats(self, stats: Stats) -> None:
-        """Publish stats, with ``counters``; the next ones replace them if they are not sent yet, counted."""
+        """Publish stats with ``counters``; they replace unsent stats, which are counted."""
         stats = msgspec.structs.replace(stats, bus=self.counters)
         self._connection.offer(topics.stats(self.host), codec.encode(stats))
 
     def publish_summary(self, summary: Summary) -> None:
-        """Publish a summary, retained; the next one replaces it if it is not sent yet."""
+        """Publish a summary, retained; it replaces an unsent one."""
         self._connection.offer(topics.summary(self.host), codec.encode(summary), retain=True)
 
     def publish_event(self, event: Event) -> None:
-        """Publish an event; it waits, in a bounded queue, while there is no connection."""
+        """Publish an event; without a connection it waits in a bounded queue."""
         self._connection.publish(topics.event(self.host), codec.encode(event))
 
     async def _refuse_taken_host(self, timeout_seconds: float, probe_seconds: float) -> None:
@@ -235,7 +236,7 @@ class EngineBus:
             self._correct_status(payload)
             return
         client = topics.client_of(topic, self.host, "request")
-        if client is None or retained:  # a retained request would be carried out at every start
+        if client is None or retained:  # a retained request would run again at every start
             return
         in_time = self._rates.take(client)
         try:
@@ -268,7 +269,7 @@ class EngineBus:
             self._begin_some()
 
     def _make_room(self, new: PendingRequest) -> bool:
-        """Make room for a request by refusing one of the client with most waiting; whether there is room."""
+        """Make room for a request by refusing one of the client with the most; return whether it fits."""
         waiting, at_work = self._waiting, self._at_work
         while True:
             if len(waiting) + len(at_work) >= IN_PROGRESS_LIMIT:
@@ -284,12 +285,12 @@ class EngineBus:
                 return False
 
     def _answers_fit(self) -> bool:
-        """Whether there is room for more answers to the broker."""
+        """Return whether the queue to the broker has room for more answers."""
         unsent, unsent_bytes = self._connection.unsent_first
         return unsent < UNSENT_ANSWERS_LIMIT and unsent_bytes < UNSENT_ANSWERS_LIMIT_BYTES
 
     def _may_receive(self) -> bool:
-        """Whether to receive more requests; if not, the broker keeps them, and their clients wait."""
+        """Return whether to receive more requests; if not, the broker holds them back."""
         taken_in = len(self._waiting) + len(self._connection.inbox)
         few_bytes = 2 * (self._waiting.size_bytes + self._at_work_bytes) <= IN_PROGRESS_LIMIT_BYTES
         return (
@@ -297,7 +298,7 @@ class EngineBus:
         )
 
     def _begin_some(self) -> None:
-        """Start waiting requests while there is room for them and for their answers."""
+        """Start queued requests while there is room for them and for their answers."""
         while self._waiting and len(self._at_work) < AT_WORK_LIMIT and self._answers_fit():
             self._begin(self._waiting.take())
         if not self._waiting and not self._at_work:
@@ -317,13 +318,13 @@ class EngineBus:
         task.add_done_callback(done)
 
     def _refuse(self, client: str, id: str, why: str, ndis_status: str) -> None:
-        """Refuse a request; a repeated one gets the same answer."""
+        """Refuse a request; the refusal is cached, so that a repeated request gets the same answer."""
         self.refused_requests += 1
         note(_log, logging.WARNING, "request_not_taken", client=client, why=why)
         self._answer(client, _error(id, ndis_status, why), first=False)
 
     def _correct_status(self, payload: bytes) -> None:
-        """Publish the status again if another one came: the will of a lost connection may come late."""
+        """Publish the status again after an "offline" one: the will of a lost connection may arrive late."""
         try:
             status = codec.decode(Status, payload)
         except BadMessage:
@@ -332,7 +333,7 @@ class EngineBus:
             self._offer_status()
 
     def _is_new(self, client: str, id: str, fingerprint: bytes) -> bool:
-        """Whether a request is new; a repeated one is answered again, unless it is in progress."""
+        """Return whether a request is new; otherwise answer it from the cache, unless it is in progress."""
         known = self._answers.begin(client, id, fingerprint)
         if isinstance(known, bytes):
             self._connection.publish(topics.response(self.host, client), known)
@@ -352,7 +353,7 @@ class EngineBus:
             self._answer(client, _error(request.id, "NDIS_STATUS_FAILURE", message))
 
     def _answer(self, client: str, response: Response, *, first: bool = True) -> None:
-        """Send the answer to a request, and record it for repetitions of the request."""
+        """Send the answer to a request, and cache it for repeated requests."""
         payload = codec.encode(response)
         self._answers.finish(client, response.id, payload)
         self._connection.publish(topics.response(self.host, client), payload, first=first)

@@ -1,13 +1,13 @@
-# ruff: noqa: N818 - their names say what happened
-"""Errors between an engine and its readers; their texts are sentences for users."""
+# ruff: noqa: N818 - the names state the problem
+"""Errors of the bus between engines and readers; their texts are sentences for users."""
 
 
 class BusError(Exception):
-    """Anything that went wrong on the bus; its text is a sentence and holds no password."""
+    """Base class of bus errors; the text is a sentence and contains no password."""
 
 
 class BadUrl(BusError, ValueError):
-    """A broker URL that is none."""
+    """Text that is not a valid broker URL."""
 
 
 class BadTls(BusError, ValueError):
@@ -23,7 +23,7 @@ class BadName(BusError, ValueError):
 
 
 class BadMessage(BusError, ValueError):
-    """A payload that is not the message it should be."""
+    """A payload that is too large or can't be decoded as the expected message."""
 
 
 class BrokerFailed(BusError):
@@ -39,4 +39,4 @@ class NotConnected(BusError):
 
 
 class RequestTimeout(BusError):
-    """The engine did not answer in time; whether it did the work is unknown."""
+    """The engine did not answer in time; it may have carried out the request."""

@@ -1,4 +1,4 @@
-"""One host as a reader sees it: its newest messages, its events, how old they are."""
+"""A reader's view of one host: its newest messages, its events, and their age."""
 
 import time
 from collections import deque
@@ -17,11 +17,11 @@ from engine.telemetry.summary import Summary
 
 EVENT_LIMIT = 1000
 SILENT_S = 30.0
-"""A host whose newest message is older is silent, whatever its retained status says."""
+"""A host whose newest message is older counts as silent, even if its retained status is online."""
 
 
 class Reader(Protocol):
-    """A reader of the host: how its connection stands, and how many messages it could not decode."""
+    """The reader of a host: the state of its connection, and a counter of messages it could not decode."""
 
     undecodable: int
 
@@ -30,12 +30,12 @@ class Reader(Protocol):
 
 
 class HostView:
-    """The latest of one host. ``events`` holds the last 1,000; ``events_dropped`` counts older ones.
+    """The latest state of one host. ``events`` holds up to 1,000; ``events_dropped`` counts those removed.
 
-    ``received_monotonic`` is when stats last came (``time.monotonic``), None before the first.
-    ``stats_missed`` and ``events_missed`` count those that the engine numbered and this reader has not seen:
-    replaced by newer ones, here or at the engine, or not delivered. ``stats_unreadable`` counts stats that
-    could not be decoded since the last that could. Without a ``reader``, as of a recording, nothing comes.
+    ``received_monotonic`` is the arrival time of the last stats (``time.monotonic``), or None.
+    ``stats_missed`` and ``events_missed`` count gaps in sequence numbers: messages replaced by newer ones,
+    here or at the engine, or not delivered. ``stats_unreadable`` counts undecodable stats since the last
+    decodable ones. Without a ``reader``, as for a recording, the host is never online.
     """
 
     def __init__(self, name: str, reader: Reader | None = None) -> None:
@@ -43,15 +43,15 @@ class HostView:
         self.status: Status | None = None
         self.config: Config | None = None
         self.advice: Advice | None = None
-        """The findings of the engine's own adviser, where the reader follows that kind."""
+        """Findings of the engine's own advisor, if the reader subscribes to that kind."""
         self.summary: Summary | None = None
         self.summary_before: Summary | None = None
-        """The previous one, of the same run of the engine."""
+        """The previous summary, if it is from the same run of the engine."""
         self._first_heard_monotonic = time.monotonic()
         self.heard_monotonic: float | None = None
-        """When its newest message was made (``time.monotonic``), as ``age_s`` has it."""
+        """Time of the newest message (``time.monotonic``), determined as in ``age_s``."""
         self.heard_live = False
-        """Whether it has sent anything since this reader subscribed."""
+        """Whether a message that is not retained has arrived from this host."""
         self.received_monotonic: float | None = None
         self.stats_received = 0
         self.stats_missed = 0
@@ -73,7 +73,7 @@ class HostView:
 
     @property
     def stats(self) -> Stats | None:
-        """The latest stats. They are decoded when they are read, so unread ones cost nothing."""
+        """The latest stats, decoded on first access, so that unread ones cost nothing."""
         payload, self._stats_payload = self._stats_payload, None
         if payload is not None:
             try:
@@ -94,21 +94,21 @@ class HostView:
         self._stats, self._stats_payload = stats, None
 
     def age_s(self, now: float) -> float | None:
-        """The age of its newest message at ``now`` (``time.monotonic``); None: unknown.
+        """Return the age in seconds of the newest message at ``now`` (``time.monotonic``); None if unknown.
 
-        A live message is as old as it is here. Of retained messages only a summary has the time it was made,
-        by the clock of its host.
+        The age of a live message counts from its arrival. Among retained messages, only a summary contains
+        its creation time, which is by the host's clock.
         """
         return None if self.heard_monotonic is None else max(0.0, now - self.heard_monotonic)
 
     def quiet_s(self, now: float) -> float:
-        """Seconds without a message: the age of the newest; where that is unknown, the time since this reader
-        first saw the host."""
+        """Return the seconds since the newest message or, if its age is unknown, since this reader first saw
+        the host."""
         age_s = self.age_s(now)
         return now - self._first_heard_monotonic if age_s is None else age_s
 
     def is_gone(self, now: float) -> bool:
-        """Whether it is offline or silent."""
+        """Return whether the host is offline or silent."""
         offline = self.status is not None and self.status.state == "offline"
         return offline or self.quiet_s(now) > SILENT_S
 
@@ -133,7 +133,7 @@ class HostView:
 
     def _take_summary(self, summary: Summary | None, retained: bool) -> None:
         before = self.summary
-        if before is None or summary is None or summary.seq != before.seq:  # else it is retained, and known
+        if before is None or summary is None or summary.seq != before.seq:  # otherwise a retained duplicate
             same_run = before is not None and summary is not None and before.seq < summary.seq
             self.summary, self.summary_before = summary, before if same_run else None
         if summary is not None and retained and not self.heard_live:
@@ -141,14 +141,15 @@ class HostView:
             self.heard_monotonic = time.monotonic() - age_s
 
     def bytes_with(self, kind: str, payload: bytes) -> int:
-        """Bytes kept of a kind with this payload, which replaces the last one, or the oldest event."""
+        """Return the bytes of a kind after adding this payload, which replaces the last one, or the oldest of
+        1,000 events."""
         if kind != "event":
             return len(payload)
         oldest = self._event_bytes[0] if len(self._event_bytes) == EVENT_LIMIT else 0
         return sum(self._event_bytes) - oldest + len(payload)
 
     def forget_event(self) -> bool:
-        """Drop the oldest event; whether there was one."""
+        """Drop the oldest event; return whether there was one."""
         if not self.events:
             return False
         self.events.popleft()
@@ -157,10 +158,11 @@ class HostView:
         return True
 
     def take_past(self, past: Sequence[tuple[Event, int]], has_room: Callable[[int], bool]) -> None:
-        """Merge queried events, with their sizes in bytes, into those that came: each once, in order.
+        """Merge queried events, with their sizes in bytes, into the received ones, in order and without
+        duplicates.
 
-        ``past`` are of the engine's present run, by ascending ``seq``; events of an earlier run stay before
-        them. Events that counted as missed and are here now no longer do. Without room the oldest go.
+        ``past`` holds events of the engine's current run, by ascending ``seq``; events of an earlier run stay
+        before them. Events added here no longer count as missed. Without room, the oldest are dropped.
         """
         kept = list(zip(self.events, self._event_bytes, strict=True))
         begin = _present_run([event for event, _ in kept], [event for event, _ in past])
@@ -180,7 +182,7 @@ class HostView:
         self._event_bytes = deque((size for _, size in events[first:]), EVENT_LIMIT)
 
     def _take_event(self, event: Event, size_bytes: int) -> None:
-        """Keep an event, unless it is here: QoS 1 may deliver one twice, and ``take_past`` may hold it."""
+        """Store an event unless it is a duplicate, from QoS 1 delivery or from ``take_past``."""
         if self.events:
             last = self.events[-1].seq
             if event.seq <= last and event in self.events:
@@ -192,7 +194,7 @@ class HostView:
 
 
 def _present_run(kept: Sequence[Event], past: Sequence[Event]) -> int:
-    """The index in ``kept`` where the run of ``past`` begins; ``past`` has every number of its span."""
+    """Return the index in ``kept`` where the run of ``past`` begins; ``past`` has no gaps in ``seq``."""
     known = {event.seq: event for event in past}
     span = range(past[0].seq, past[-1].seq + 1) if past else range(0)
     begin, following = len(kept), None
@@ -207,5 +209,5 @@ def _present_run(kept: Sequence[Event], past: Sequence[Event]) -> int:
 
 
 def _gaps(events: Sequence[tuple[Event, int]]) -> int:
-    """How many numbers are missing between events that follow each other."""
+    """Return the number of missing sequence numbers between consecutive events."""
     return sum(max(0, after.seq - before.seq - 1) for (before, _), (after, _) in pairwise(events))

@@ -9,9 +9,9 @@ from engine.telemetry.summary import Kind
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an engine is online. ``state`` "offline" is also the engine's will.
+    """Whether an engine is online. The engine's will is a status with ``state`` "offline".
 
-    ``kind``: its numbers come from the model, or are measured on a real host. ``controls``: whether it takes
+    ``kind``: whether its numbers come from the model or from a real host. ``controls``: whether it accepts
     requests.
     """
 
@@ -25,7 +25,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for one operation; ``id``, at most 64 bytes, is never used for another request."""
+    """A request for one operation; ``id`` has up to 64 bytes and is never used for another request."""
 
     id: str
     op: str
@@ -34,7 +34,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """The one answer to a request."""
+    """The answer to the request with the same ``id``."""
 
     id: str
     status: Literal["ok", "error"]

@@ -1,4 +1,4 @@
-"""An engine's requests: rate limits by client, the fair queue of waiting ones, and the cache of answers."""
+"""An engine's requests: rate limits by client, a fair queue, and a cache of answers."""
 
 import time
 import zlib
@@ -27,11 +27,11 @@ class _Entry:
 
 
 class AnswerCache:
-    """The last 1,024 request ids of each client with their answers, so that a repeated request is answered
+    """The last 1,024 requests of each client with their answers, so that a repeated request is answered
     and not carried out again.
 
-    Above the bounds on clients and bytes, the answers of the client silent for longest are removed first. A
-    request that is being carried out is never removed.
+    Above the limits on clients and bytes, answers of the least recently active client are evicted first. A
+    request in progress is never evicted.
     """
 
     def __init__(self, total_limit_bytes: int = TOTAL_LIMIT_BYTES) -> None:
@@ -45,9 +45,9 @@ class AnswerCache:
         id: str,
         fingerprint: bytes,
     ) -> Literal["new", "in progress", "mismatch"] | bytes:
-        """Record a request; return the recorded answer if it was answered before.
+        """Record a request; if it was answered before, return the cached answer.
 
-        "mismatch": the id was used for a request with another op or params.
+        "mismatch": the client has used the id for a request with another op or params.
         """
         entries = self._clients.setdefault(client, OrderedDict())
         self._clients.move_to_end(client)
@@ -62,7 +62,7 @@ class AnswerCache:
         return "in progress" if entry.answer is None else zlib.decompress(entry.answer)
 
     def finish(self, client: str, id: str, answer: bytes) -> None:
-        """Record the answer to a request that has begun."""
+        """Cache the answer to a request that ``begin`` recorded."""
         entry = self._clients.get(client, OrderedDict()).get(id)
         if entry is not None:
             entry.answer = zlib.compress(answer, 1)
@@ -82,7 +82,7 @@ class AnswerCache:
                 del self._clients[client]
 
     def _forget_oldest(self, entries: OrderedDict[str, _Entry]) -> bool:
-        """Remove the oldest answer; return whether there was one."""
+        """Remove the oldest answered request; return whether there was one."""
         for id, entry in entries.items():
             if entry.answer is not None:
                 del entries[id]
@@ -96,9 +96,9 @@ REQUESTS_AT_ONCE = 4096
 
 
 class RequestRateLimit:
-    """Limits the requests of each client: ``at_once`` in a burst, ``a_second`` in the long run.
+    """Limits the requests of each client: bursts of up to ``at_once``, and on average ``a_second``.
 
-    The 1,024 clients that sent requests last are tracked; any other has its full burst.
+    The 1,024 most recently active clients are tracked; any other client starts with a full token bucket.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class RequestRateLimit:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, client: str) -> bool:
-        """Whether a client may send a request now; counts it if so."""
+        """Count a request of a client; return False if it exceeds the client's limit."""
         bucket = self._buckets.pop(client, None) or TokenBucket(self._at_once, self._a_second, self._clock)
         self._buckets[client] = bucket
         if len(self._buckets) > CLIENT_LIMIT:
@@ -123,7 +123,7 @@ class RequestRateLimit:
 
 @dataclass(frozen=True, slots=True)
 class PendingRequest:
-    """A request that waits, with its size as received."""
+    """A queued request with its encoded size."""
 
     client: str
     request: Request
@@ -131,11 +131,11 @@ class PendingRequest:
 
 
 class RequestQueue:
-    """Requests not begun yet: each client's in order, the clients in turn, so that a busy client delays no
-    other."""
+    """Requests that have not started: FIFO for each client, round-robin across clients, so that a busy client
+    delays no other."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[str, deque[PendingRequest]] = OrderedDict()  # the next turn first
+        self._queues: OrderedDict[str, deque[PendingRequest]] = OrderedDict()  # next client first
         self._bytes: dict[str, int] = {}
         self._count = 0
         self.size_bytes = 0
@@ -144,12 +144,12 @@ class RequestQueue:
         return self._count
 
     def add(self, waiting: PendingRequest) -> None:
-        """Queue a request after those of its client; a client without requests gets the last turn."""
+        """Append a request to its client's queue; a client without one joins the round-robin at its end."""
         self._queues.setdefault(waiting.client, deque()).append(waiting)
         self._note(waiting, 1)
 
     def take(self) -> PendingRequest:
-        """Remove and return the oldest request of the client whose turn it is. Raises ``StopIteration``."""
+        """Remove and return the oldest request of the next client. Raises ``StopIteration`` if empty."""
         client, queue = next(iter(self._queues.items()))
         waiting = queue.popleft()
         self._queues.move_to_end(client)
@@ -157,9 +157,9 @@ class RequestQueue:
         return waiting
 
     def displace(self, client: str, size_bytes: int, *, by_bytes: bool) -> PendingRequest | None:
-        """Remove the newest request of the client with most of them, to make room for one of ``client``.
+        """Remove and return the newest request of the client with the most, to make room for ``client``.
 
-        None if ``client`` itself would have most then.
+        "Most" is by bytes or by number. None if no client has more than ``client`` with its new request.
         """
 
         def amount(name: str) -> int:

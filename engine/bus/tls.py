@@ -64,12 +64,12 @@ def _present(context: ssl.SSLContext, files: TlsFiles) -> None:
 
 
 def _no_passphrase() -> NoReturn:
-    """Called by OpenSSL for a passphrase; without it, OpenSSL would prompt on the terminal."""
+    """Raise when OpenSSL requests a passphrase; without this callback, OpenSSL prompts on the terminal."""
     raise ValueError("the key has a passphrase")
 
 
 def _trusted(path: str) -> str:
-    """The path of a file of CA certificates, checked that no other user can write to it."""
+    """Check that no other user can write to a file of CA certificates; return its path."""
     try:
         return _readable(str(trusted_path(Path(path))), "CA certificates")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Topic names, and the names that may stand in them."""
+"""Topic names, and validation of the names in them."""
 
 import re
 import secrets
@@ -13,12 +13,12 @@ _TOPIC = re.compile(rf"{PREFIX}/({NAME_PATTERN})/(status|config|stats|summary|ev
 
 
 def valid_name(name: str) -> bool:
-    """Whether ``name`` may be a HOST or a CLIENT."""
+    """Return whether ``name`` is valid as HOST or CLIENT."""
     return _NAME.fullmatch(name) is not None
 
 
 def checked_name(name: str, what: str) -> str:
-    """Give ``name`` back, or raise ``BadName`` naming ``what`` it should have been."""
+    """Return ``name`` if it is valid, else raise ``BadName``; ``what`` names its kind in the error."""
     if not valid_name(name):
         raise BadName(f"{name!r} is not a {what} (1 to 64 of A-Z a-z 0-9 _ . -)")
     return name
@@ -55,39 +55,39 @@ def event(host: str) -> str:
 
 
 def advice(host: str) -> str:
-    """Topic of the retained findings of the advisor."""
+    """Topic of the advisor's retained findings."""
     return f"{PREFIX}/{host}/advice"
 
 
 def telemetry(host: str, kind: str) -> str:
-    """Topic of the messages of a ``kind``, as ``split_telemetry`` returns it."""
+    """Topic of messages of a ``kind``, one of those that ``split_telemetry`` returns."""
     return f"{PREFIX}/{host}/{kind}"
 
 
 def request(host: str, client: str) -> str:
-    """Topic of the requests of ``client``."""
+    """Topic of requests from ``client`` to ``host``."""
     return f"{PREFIX}/{host}/request/{client}"
 
 
 def response(host: str, client: str) -> str:
-    """Topic of the answers to ``client``."""
+    """Topic of answers from ``host`` to ``client``."""
     return f"{PREFIX}/{host}/response/{client}"
 
 
 def split_telemetry(topic: str) -> tuple[str, str] | None:
-    """(host, kind) of a telemetry topic, such as status or stats; None for any other."""
+    """Return (host, kind) of a telemetry topic, such as status or stats; None for any other topic."""
     match = _TOPIC.fullmatch(topic)
     return (match[1], match[2]) if match else None
 
 
 def client_of(topic: str, host: str, kind: str) -> str | None:
-    """CLIENT of a request or response (``kind``) topic of ``host``; None for any other topic."""
+    """Return CLIENT of a topic of ``host``, of ``kind`` request or response; None for any other topic."""
     prefix = f"{PREFIX}/{host}/{kind}/"
     client = topic.removeprefix(prefix)
     return client if topic.startswith(prefix) and valid_name(client) else None
 
 
 def host_of_response(topic: str, client: str) -> str | None:
-    """HOST of a response topic of ``client``; None for any other topic."""
+    """Return HOST of a response topic of ``client``; None for any other topic."""
     host = topic.removeprefix(f"{PREFIX}/").removesuffix(f"/response/{client}")
     return host if topic == response(host, client) and valid_name(host) else None

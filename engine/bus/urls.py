@@ -9,12 +9,12 @@ from engine.bus.tls import NO_FILES, TlsFiles
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
-_SHOWN = 256  # characters of a text that is no URL
+_SHOWN = 256  # characters of an invalid URL in an error message
 _FORM = "mqtt://[user[:password]@]host[:port] or mqtts://…"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can be reached from this machine only."""
+    """Return whether a host name or address can be reached only from this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -23,7 +23,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class BrokerUrl:
-    """Address of a broker, a user and TLS files. ``str()`` and ``repr()`` leave the password out."""
+    """Address of a broker, a user and TLS files. ``str()`` and ``repr()`` omit the password."""
 
     host: str
     port: int
@@ -34,16 +34,16 @@ class BrokerUrl:
 
     @classmethod
     def parse(cls, text: str) -> "BrokerUrl":
-        """Read a URL. User and password are percent-decoded, an IPv6 address stands in brackets.
+        """Parse a URL. User and password are percent-decoded; an IPv6 address must be in brackets.
 
-        Raises ``BadUrl``; its text never repeats what stands before the ``@``.
+        Raises ``BadUrl``; its text never contains the part before the ``@``.
         """
         text = text.strip()
         shown = text.rpartition("@")[2] if "@" in text else text
         shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
         try:
             text.encode()
-        except UnicodeEncodeError:  # bytes of the environment that are no UTF-8
+        except UnicodeEncodeError:  # from bytes in the environment that are not UTF-8
             raise BadUrl(f"{shown!r} is not a broker URL: it is not UTF-8 text ({_FORM})") from None
         scheme, separator, rest = text.partition("://")
         if not separator or scheme.lower() not in DEFAULT_PORTS:
@@ -72,7 +72,7 @@ class BrokerUrl:
         return self._text(with_password=False)
 
     def with_password(self) -> str:
-        """The whole URL, password included: for a file only its user can read, never for a log."""
+        """Return the complete URL with its password: for a file private to the user, never for a log."""
         return self._text(with_password=True)
 
     def _text(self, *, with_password: bool) -> str:

@@ -1,4 +1,4 @@
-"""A client that reads the messages of engines and sends requests: dashboards, ``get``, recorders, scripts."""
+"""A client that reads engines' messages and sends requests: for dashboards, ``get``, recorders, scripts."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ KEPT_LIMIT_BYTES = 256 << 20
 FIRST_REPEAT_SECONDS = 1.0
 LONGEST_REPEAT_SECONDS = 5.0
 KINDS: Final = ("status", "config", "event", "stats", "summary")
-"""What a reader follows; most work out for themselves what advice there is."""
+"""Kinds that a reader subscribes to by default, without advice: most readers compute that themselves."""
 
 _QOS: Final = {"status": 1, "config": 1, "event": 1}
 _FORGET_EVERY_S: Final = 1.0
@@ -40,26 +40,25 @@ class _SentRequest:
     outgoing: Outgoing | None
     sent_before: bool = False
     unreadable: str = ""
-    """Why an answer of the host, perhaps to this request, could not be decoded."""
+    """Why a response from the host, possibly to this request, could not be decoded."""
 
     @property
     def begun(self) -> bool:
-        """Whether the engine may have it."""
+        """Whether the engine may have received the request."""
         return self.sent_before or (self.outgoing is not None and self.outgoing.begun)
 
 
 class Watcher:
-    """Follows the messages of ``kinds`` of one host, or of all hosts of a broker, and sends requests.
+    """Subscribes to messages of ``kinds`` from one host, or all hosts of a broker, and sends requests.
 
     An async context manager; entering returns at once. ``state`` is "connecting", "connected", or "lost" with
-    a sentence in ``why``. After a change ``changed`` is set (its waiter clears it) and ``on_change`` called,
-    which must return at once; ``on_message`` is called with host, kind and payload of every telemetry message
-    that is taken in.
+    a sentence in ``why``. After a change, ``changed`` is set (its waiter clears it) and ``on_change`` is
+    called, which must return at once. ``on_message`` is called with host, kind and payload of every
+    telemetry message that is stored or that removes a host.
 
-    A reader that is behind gets the newest status, configuration and stats of each host. Other messages are
-    counted: ``replaced`` by newer ones, ``undecodable``, and ``left_out`` without room (above the bounds of
-    this module or of the inbox). To make room, hosts that are offline or silent are forgotten, the one silent
-    for longest first.
+    A slow reader gets only the newest message of each host and kind, except events. Other messages are
+    counted: ``replaced`` by newer ones, ``undecodable``, or ``no_room`` (above the limits of this module or
+    of the inbox). To make room, hosts that are offline or silent are removed, the longest silent first.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class Watcher:
         self._answered = False
         self.left_out = 0
         self._left_out_hosts: dict[str, float] = {}
-        """When a host there was no room for was last heard (``time.monotonic``)."""
+        """Time (``time.monotonic``) of the last message of each host that there was no room for."""
         self._no_host_gone_until = 0.0
         self._kept_bytes = 0
         self.changed = asyncio.Event()
@@ -106,7 +105,7 @@ class Watcher:
 
     @property
     def why(self) -> str:
-        """Why there is no connection, in a sentence."""
+        """Why there is no connection, as a sentence."""
         return self._connection.why
 
     @property
@@ -116,12 +115,12 @@ class Watcher:
 
     @property
     def no_room(self) -> int:
-        """Messages left out because they or the waiting ones were too large or too many."""
+        """Messages discarded because of the limits of this module or of the inbox."""
         return self.left_out + self._connection.inbox.dropped
 
     @property
     def left_out_hosts(self) -> int:
-        """Recently active hosts without room; at most ``HOST_LIMIT`` are counted."""
+        """Number of recently active hosts that there was no room for, counted up to ``HOST_LIMIT``."""
         now = time.monotonic()
         return sum(now - heard <= SILENT_S for heard in self._left_out_hosts.values())
 
@@ -135,8 +134,8 @@ class Watcher:
         await self._connection.stop()
 
     async def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
-        """Wait up to ``timeout`` s until ``predicate()`` holds, checked after every change; whether it
-        does."""
+        """Wait up to ``timeout`` s until ``predicate()`` is true, checking after every change; return its
+        last result."""
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:
@@ -159,9 +158,9 @@ class Watcher:
         timeout: float = 5.0,
         id: str | None = None,
     ) -> Response:
-        """Send a request to an engine and wait for its answer; it is carried out at most once.
+        """Send a request to an engine and return its answer; it is carried out at most once.
 
-        Until it is answered it is repeated with the same id, so that it survives lost connections and
+        Until it is answered, it is repeated with the same id, so that it survives lost connections and
         messages. Raises ``NotConnected`` if it was not sent within ``timeout`` s, ``RequestTimeout`` if it
         was not answered, ``BadMessage`` for a request above 1 MiB.
         """
@@ -191,14 +190,14 @@ class Watcher:
                 sent_request.outgoing.withdrawn = True
 
     def clear(self, host: str) -> None:
-        """Clear the retained messages of a host, if the broker allows it; sent before the watcher is left."""
+        """Clear the retained messages of a host, if the broker allows it; sent before the watcher closes."""
         for kind in RETAINED:
             self._connection.publish(topics.telemetry(host, kind), b"", retain=True)
 
     async def catch_up(self, host: str) -> None:
         """Request the last events of a host and add the missing ones to ``events``.
 
-        An engine that keeps none refuses, and nothing changes. Raises what ``request`` raises.
+        An engine that stores no events refuses, and nothing changes. Raises the errors of ``request``.
         """
         response = await self.request(host, "query_events", {"limit": EVENT_LIMIT})
         view, found = self.hosts.get(host), response.result.get("events")
@@ -226,7 +225,7 @@ class Watcher:
         return sent_request.answer.result()
 
     def _known_of(self, host: str) -> str:
-        """What is known of a host that does not answer, in words."""
+        """Describe the last known state of a host that does not answer."""
         view = self.hosts.get(host)
         if self.state != "connected":
             return self.why
@@ -245,7 +244,7 @@ class Watcher:
         return f"it is online, its newest message is {quiet} old, and it {answered} this client before"
 
     def _repeat(self, sent_request: _SentRequest) -> None:
-        """Send a request again, unless it is answered or waits to be sent."""
+        """Send a request again, unless it is answered or still queued."""
         if not sent_request.answer.done() and (sent_request.outgoing is None or sent_request.outgoing.sent):
             sent_request.sent_before = True
             sent_request.outgoing = self._connection.publish(sent_request.topic, sent_request.payload)
@@ -253,11 +252,11 @@ class Watcher:
     def _on_state(self, state: State, why: str) -> None:
         if state == "connected":
             for view in self.hosts.values():
-                view.status = None  # the retained one comes again
+                view.status = None  # the broker sends the retained status again
         self._notify()
 
     def _ask_again(self, host: str) -> None:
-        """Repeat unanswered requests: the broker may have taken them while the engine was not connected."""
+        """Repeat unanswered requests: the broker may have received them while the engine was offline."""
         for sent_request in self._sent_requests.values():
             if sent_request.host == host:
                 self._repeat(sent_request)
@@ -281,7 +280,7 @@ class Watcher:
         self._notify()
 
     def _take(self, host: str, kind: str, payload: bytes, retained: bool) -> None:
-        """Take in a message of a host, if there is room. Raises ``BadMessage``."""
+        """Store a message of a host, if there is room. Raises ``BadMessage``."""
         if kind not in self._kinds:
             return
         view = self.hosts.get(host)
@@ -312,7 +311,7 @@ class Watcher:
         self._kept_bytes -= sum(view.kept_bytes.values())
 
     def _forget_a_host(self, but: HostView | None = None) -> bool:
-        """Forget the host that is offline or silent for longest; whether there was one."""
+        """Remove the longest silent of the hosts that are offline or silent; return whether there was one."""
         now = time.monotonic()
         if now < self._no_host_gone_until:
             return False
@@ -324,8 +323,8 @@ class Watcher:
         return True
 
     def _make_room(self, view: HostView, kind: str, payload: bytes) -> bool:
-        """Make room for a message: forget hosts that are gone, then its host's oldest events; whether it has
-        room."""
+        """Make room for a message: remove offline or silent hosts, then the oldest events of its host. Return
+        whether it fits."""
         while not self._has_room(view, kind, view.bytes_with(kind, payload)):
             if self._forget_a_host(but=view):
                 continue
@@ -334,7 +333,7 @@ class Watcher:
         return True
 
     def _has_room(self, view: HostView, kind: str, size_bytes: int) -> bool:
-        """Whether so many bytes of a kind may be kept of a host; if so they are counted."""
+        """Return whether ``size_bytes`` of a kind fit for a host; if so, they replace the old size."""
         kept_bytes = self._kept_bytes + size_bytes - view.kept_bytes.get(kind, 0)
         if kept_bytes > KEPT_LIMIT_BYTES:
             return False
