@@ -1,6 +1,6 @@
-"""The state of an adapter: queues, filters, ports, VMs, buffers; and the rules that all requests obey.
+"""The state of an adapter (queues, filters, ports, VMs, buffers) and the rules common to all requests.
 
-``queue_requests`` and ``vm_requests`` change it. Checks raise ``NdisError``.
+``queue_requests`` and ``vm_requests`` change this state. Checks raise ``NdisError``.
 """
 
 from collections.abc import Iterable
@@ -19,23 +19,23 @@ from engine.scenario.model import AdapterSpec
 from engine.scenario.values import show
 
 DEFAULT_DRIVER: Final = "vsp"
-"""The overlying driver that owns the scenario's queues, and the default of requests."""
+"""The overlying driver that owns the scenario's queues, and the default ``driver`` of requests."""
 
 PORTS_REMEMBERED: Final = 16_384
-"""Ports that an adapter keeps after their filters were cleared."""
+"""Limit of ports that an adapter retains after their filters are cleared."""
 VMS_REMEMBERED: Final = 1024
-"""VMs an adapter knows beyond one for each port of its scenario and each queue. Each costs memory."""
+"""VMs allowed on an adapter in addition to one per scenario port and one per queue; each takes memory."""
 _NAMED: Final = 8
 
 
 class Adapter:
-    """One adapter of a host, number ``index`` in the scenario's order.
+    """One adapter of a host; ``index`` is its position in the scenario.
 
-    ``queues`` and ``filters`` are by id; ``filter_of`` finds a filter by its steering key. ``ports`` are in
-    the order they were last set. ``vms`` has every VM known, by name: its index, below ``max_vms``, in the
-    steering table and in memory. ``paused_vms`` return no buffer of their queues. ``freeing`` are the
-    queues that wait for their buffers. ``spec`` has the present settings; ``started`` those of the start,
-    which determine the size of memory. ``quota`` counts the queues of all adapters of the host.
+    ``queues`` and ``filters`` are keyed by id, ``filter_of`` by steering key. ``ports`` are ordered by the
+    time they were last set. ``vms`` maps the name of each known VM to its index, below ``max_vms``, in the
+    steering table and in memory. ``paused_vms`` return no buffers. ``freeing`` contains the ids of queues
+    that are freed once their buffers are returned. ``spec`` has the current settings; ``started`` has those
+    at start, which determine the size of memory. ``quota`` counts the queues of all adapters of the host.
     """
 
     def __init__(self, index: int, spec: AdapterSpec, cpus: int, quota: QueueQuota) -> None:
@@ -61,22 +61,22 @@ class Adapter:
 
     @property
     def title(self) -> str:
-        """The adapter's name, for a sentence."""
+        """The adapter as messages name it: ``adapter "nic0"``."""
         return f"adapter {show(self.spec.name)}"
 
     @property
     def can_split(self) -> bool:
-        """Whether its NDIS version has the lookahead split; then every filter needs a VLAN test."""
+        """Whether the NDIS version (before 6.30) has the lookahead split; if so, filters need a VLAN test."""
         return self.spec.ndis_minor < 30
 
     @property
     def min_lookahead_bytes(self) -> int:
-        """The smallest lookahead it can split at; 0 from NDIS 6.30 on."""
+        """The smallest lookahead that the adapter supports; 0 from NDIS 6.30 on."""
         return self.spec.min_lookahead_bytes if self.can_split else 0
 
     @property
     def max_lookahead_bytes(self) -> int:
-        """The largest lookahead it can split at; 0 from NDIS 6.30 on."""
+        """The largest lookahead that the adapter supports; 0 from NDIS 6.30 on."""
         return self.spec.max_lookahead_bytes if self.can_split else 0
 
     @property
@@ -91,17 +91,17 @@ class Adapter:
 
     @property
     def max_steering_rows(self) -> int:
-        """Limit of rows of ``steering_rows``: one for each key, one for its MAC."""
+        """Limit of rows of ``steering_rows``: one row per key and one per MAC."""
         return 2 * (self.max_ports + self.started.max_filters)
 
     def total_of(self, observe: Observe) -> TotalOf:
-        """The gauge ``total_buffers`` by queue id."""
+        """Return a function that reads a queue's gauge ``total_buffers``."""
         return lambda queue_id: observe.gauges(self.index, queue_id).total_buffers
 
     # --- checks -----------------------------------------------------------------------------------
 
     def find(self, queue_id: int) -> Queue:
-        """The queue with an id."""
+        """Return the queue with this id, or raise ``NdisError``."""
         queue = self.queues.get(queue_id)
         if queue is None:
             raise invalid(
@@ -110,7 +110,7 @@ class Adapter:
         return queue
 
     def find_for(self, queue_id: int, event: Event, driver: str | None = None) -> Queue:
-        """The queue with an id; the event must be valid in its state, and ``driver``, if given, its owner."""
+        """Find a queue; check that ``event`` is valid in its state and that ``driver``, if given, owns it."""
         queue = self.find(queue_id)
         if queue.state not in TRANSITIONS[event]:
             fitting = ", ".join(TRANSITIONS[event])
@@ -122,14 +122,14 @@ class Adapter:
         return queue
 
     def check_owner(self, queue: Queue, driver: str) -> None:
-        """Check that a driver may change a queue: the one that allocated it; for queue 0, any."""
+        """Check that the driver allocated this queue; any driver may change queue 0."""
         if queue.driver != driver and not queue.is_default:
             raise invalid(
                 f"driver: queue {queue.queue_id} belongs to {show(queue.driver)}, not to {show(driver)}"
             )
 
     def check_vm(self, vm: str) -> None:
-        """Check that a VM is known: a port or queue introduced it, and no request removed it since."""
+        """Check that a VM is known: a port or queue has named it, and no later request removed it."""
         if vm not in self.vms:
             names = [show(known) for known in islice(self.vms, _NAMED)] + ["…"] * (len(self.vms) > _NAMED)
             fitting = ", ".join(names) or "there is none"
@@ -148,7 +148,7 @@ class Adapter:
         lookahead_bytes: int = 0,
         return_delay_us: int = 0,
     ) -> Queue:
-        """Allocate a queue with the lowest unused id. ``name`` None: its VM's, else "queue N"."""
+        """Allocate a queue with the lowest unused id; ``name`` defaults to the VM's name, else "queue N"."""
         if len(self.queues) > self.spec.max_queues:
             raise exhausted(f"no queue is left: all {self.spec.max_queues} of {self.title} are in use")
         self._quota.check()
@@ -171,7 +171,7 @@ class Adapter:
         )
 
     def add_default_queue(self) -> Queue:
-        """Create queue 0: it runs, and owns its buffers, from the start."""
+        """Create queue 0, which is running and owns its buffers at once. Raises ``ValueError``."""
         self._quota.check()
         buffers = self.spec.default_queue_buffers
         if buffers > self.spec.total_buffers:
@@ -194,7 +194,7 @@ class Adapter:
         )
 
     def remove_queue(self, queue: Queue) -> None:
-        """Remove a queue and take its buffers back; its id becomes free."""
+        """Remove a queue; release its buffers and its id."""
         del self.queues[queue.queue_id]
         self.freeing.discard(queue.queue_id)
         self.budget.release(queue.queue_id)
@@ -202,7 +202,7 @@ class Adapter:
         self._quota.give_back()
 
     def open(self, queue: Queue) -> list[Effect]:
-        """The effects that create a new queue in the data plane."""
+        """Return the effects that create a new queue in the data plane."""
         opened = OpenQueue(
             self.index,
             queue.queue_id,
@@ -223,13 +223,13 @@ class Adapter:
         return [] if queue.state is before else [self.indicate(queue, cause)]
 
     def indicate(self, queue: Queue, cause: str, event: str = "queue_state") -> Indication:
-        """An event to publish, with a queue's state."""
+        """Return an event that publishes a queue's state."""
         return Indication(event, self.index, queue.queue_id, str(queue.state), cause)
 
     # --- filters and ports ------------------------------------------------------------------------
 
     def add_filter(self, queue: Queue, key: int, driver: str) -> Filter:
-        """Set a filter with the lowest unused id on a queue; it also adds a port of the queue's VM."""
+        """Set a filter with the lowest unused id on a queue; if the queue has a VM, also add its port."""
         if len(self.filters) >= self.spec.max_filters:
             raise exhausted(f"no filter is left: all {self.spec.max_filters} of {self.title} are in use")
         if queue.vm is not None:
@@ -241,12 +241,12 @@ class Adapter:
         return new
 
     def remove_filter(self, queue: Queue, old: Filter) -> None:
-        """Remove a filter; its id becomes free."""
+        """Remove a filter and release its id."""
         del self.filters[old.filter_id], self.filter_of[old.key], queue.filters[old.filter_id]
         self._filter_ids.give_back(old.filter_id)
 
     def add_port(self, vm: str, key: int) -> None:
-        """Add a switch port: frames of this MAC and VLAN go to this VM, and no longer to one set earlier."""
+        """Add a switch port: this VM gets the frames of the key, instead of the VM of an earlier port."""
         port = Port(vm, key)
         if port not in self.ports and len(self.ports) >= self.max_ports:
             raise exhausted(f"no switch port is left: all {self.max_ports} of {self.title} are in use")
@@ -257,7 +257,7 @@ class Adapter:
     def steering_rows(self) -> SteeringRows:
         """Compile the steering rows (contract 1, rules 3 and 4, and the reasons of contract 2).
 
-        Two filters never share a key; of several ports with one key, the one set last counts.
+        Two filters never have the same key; if several ports do, the port set last is used.
         """
         filters = self.filters.values()
         count = len(filters)
@@ -286,7 +286,7 @@ class Adapter:
     # --- VMs --------------------------------------------------------------------------------------
 
     def queues_of(self, vm: str) -> list[Queue]:
-        """All queues of a VM, by id, in any state."""
+        """Return all queues of a VM, in any state, sorted by id."""
         return [queue for _, queue in sorted(self.queues.items()) if queue.vm == vm]
 
     def is_vm_paused(self, queue: Queue) -> bool:
@@ -294,7 +294,7 @@ class Adapter:
         return queue.vm in self.paused_vms
 
     def forget_vm(self, vm: str) -> int:
-        """Remove a VM that has no queues, and its ports. Returns its index, which becomes free."""
+        """Remove a VM without queues, and its ports; release its index and return it."""
         self.ports = {port: None for port in self.ports if port.vm != vm}
         self.paused_vms.discard(vm)
         index = self.vms.pop(vm)
@@ -322,7 +322,7 @@ class Adapter:
         return other
 
     def describe(self) -> dict[str, Any]:
-        """Its configuration as plain data, with the keys of the config message."""
+        """Return the adapter's configuration as plain data, with the keys of the config message."""
         spec = self.spec
         return {
             "name": spec.name,
@@ -362,7 +362,7 @@ class Adapter:
 
 
 def id_ranges(ids: Iterable[int]) -> str:
-    """Identifiers as ranges: "0..3, 7"."""
+    """Format identifiers as ranges: "0..3, 7"."""
     ranges: list[list[int]] = []
     for one in sorted(ids):
         if ranges and one == ranges[-1][1] + 1:

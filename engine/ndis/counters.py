@@ -1,7 +1,7 @@
-"""The counters of the contract, in one registry: names, units and what each one means.
+"""The registry of the contract's counters: names, units and meanings.
 
-The shared-memory layout, the messages, the reports, the screen and the reference pages all read
-this; nothing else spells a counter's name in a list of its own.
+The shared-memory layout, the messages, the reports, the screen and the reference pages all read this
+registry; no other module has a list of counter names.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Unit = Literal["frames", "bytes", "count", "cycles", "buffers", "queues", "ns", 
 
 @dataclass(frozen=True)
 class Counter:
-    """One counter or gauge: its name on the wire, its unit, and a sentence of help."""
+    """One counter or gauge: its name in messages, its unit, and a help sentence."""
 
     name: str
     unit: Unit
@@ -32,7 +32,7 @@ INTERFACE = (
     Counter("kernel_dropped_frames", "frames", "Of those, frames not read in time, and lost."),
     Counter("interface_dropped_frames", "frames", "Frames the interface, or its driver, says it dropped."),
 )
-"""Of an adapter that a live interface feeds; the kernel's counts, from when the engine began to read."""
+"""The kernel's counts for an adapter fed by a live interface, since the engine began to read from it."""
 
 QUEUE = (
     Counter("steered_frames", "frames", "Frames the filters gave to this queue."),
@@ -63,8 +63,8 @@ QUEUE_LATENCY = (
     Counter("latency_p99_ns", "ns", "99 % of the frames indicated had waited no longer.", gauge=True),
     Counter("latency_max_ns", "ns", "The longest that one had waited; 0: none was indicated.", gauge=True),
 )
-"""From arrival to indication, over all frames indicated so far. Percentiles are ends of the histogram's
-buckets: at most 25 % above what they stand for."""
+"""Time from arrival to indication, over all frames indicated so far. A percentile is the highest
+value of a histogram bucket, up to 25 % above the exact percentile."""
 
 FILTER = (Counter("matched_frames", "frames", "Frames credited to this filter."),)
 
@@ -91,5 +91,5 @@ DEFAULT_QUEUE_REASONS = (
 
 
 def names(counters: tuple[Counter, ...]) -> tuple[str, ...]:
-    """The names of some counters, in registry order."""
+    """Return the names of ``counters``, in the same order."""
     return tuple(counter.name for counter in counters)

@@ -1,4 +1,4 @@
-"""Dry runs of requests (``what_if``): the answer, the queue's next state, and changes of steering."""
+"""Dry runs of requests (``what_if``): the answer, the queue's next state, and the steering changes."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,17 +11,17 @@ from engine.ndis.queue import DEFAULT_QUEUE, State, describe_key, key_in_words
 from engine.ndis.steering import TEST_ANY
 
 MAX_CHANGES: Final = 256
-"""Most changes of steering that an answer lists; it counts the others."""
+"""Limit of steering changes listed in an answer; ``total_changes`` counts all of them."""
 
 _TOLD = 3
 _UNMOVED = "every frame would go where it goes now"
 
 
 def foresee(adapter: Adapter, run: Callable[[Adapter], Outcome], queue_id: int | None) -> Outcome:
-    """The answer that ``run`` gives on a copy of the adapter; the adapter stays as it is.
+    """Apply ``run`` to a copy of the adapter and return its answer; the adapter itself is unchanged.
 
-    The result has, beside that of the request: ``ndis_status``; ``next_state`` of the queue that the
-    request names (null for none or several); and ``steering``.
+    These fields are added to the request's result: ``ndis_status``; ``next_state`` of the queue that the
+    request names (None if it names none or several); and ``steering``.
     """
     trial = adapter.copy()
     try:
@@ -41,7 +41,7 @@ def foresee(adapter: Adapter, run: Callable[[Adapter], Outcome], queue_id: int |
 
 
 def malformed(error: NdisError) -> Outcome:
-    """The answer to a dry run of a request that could not be decoded."""
+    """Return the answer to a dry run of a request that could not be decoded."""
     steering = {"sentence": _UNMOVED, "changes": [], "total_changes": 0}
     result = {"ndis_status": str(error.status), "next_state": None, "steering": steering}
     return Outcome(error.status, error.message, result)
@@ -53,7 +53,7 @@ def _state(adapter: Adapter, queue_id: int) -> str:
 
 
 def _destination(adapter: Adapter, key: int) -> int:
-    """The queue that takes the frames of a key (contract 1, rule 4). TEST_ANY: those of all other VLANs."""
+    """Return the queue for a key (contract 1, rule 4). TEST_ANY covers VLANs without a key of their own."""
     filters = (adapter.filter_of.get(candidate) for candidate in {key, key | TEST_ANY})
     return min(
         (one.queue_id for one in filters if one is not None and adapter.queues[one.queue_id].takes_frames),
@@ -62,7 +62,7 @@ def _destination(adapter: Adapter, key: int) -> int:
 
 
 def _touched_macs(before: Adapter, after: Adapter) -> set[int]:
-    """MACs of filters that are set or cleared, or whose queue starts or stops taking frames."""
+    """Return the MACs of filters that are set or cleared, or whose queue starts or stops taking frames."""
     keys = set(before.filter_of.items()) ^ set(after.filter_of.items())
     macs = {key >> 16 for key, _ in keys}
     for queue_id, queue in after.queues.items():
@@ -73,7 +73,7 @@ def _touched_macs(before: Adapter, after: Adapter) -> set[int]:
 
 
 def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
-    """Changes of steering: MACs and VLANs by queue, queues by processor, and ports that end."""
+    """Describe the changes: MACs and VLANs that change queue, queues that change processor, lost ports."""
     macs = _touched_macs(before, after)
     keys = {key for adapter in (before, after) for key in adapter.filter_of if key >> 16 in macs}
     moved = []

@@ -1,7 +1,7 @@
-"""Effects of requests on the data plane, and the gauges that the control plane reads of it.
+"""Effects of requests on the data plane, and the data plane's gauges that the control plane reads.
 
-The control plane decides; the data plane carries out effects in order, between two rounds.
-Queues are named by (adapter index, queue id); ids follow the scenario's order.
+The control plane decides; the data plane carries out the effects in order, between two rounds.
+Effects identify a queue by adapter index (position in the scenario) and queue id.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from engine.scenario.model import BalancerSpec, TrafficSpec
 
 @dataclass(frozen=True)
 class QueueGauges:
-    """Buffers of one queue, now."""
+    """The current numbers of a queue's buffers."""
 
     pending: int
     outstanding: int
@@ -23,12 +23,12 @@ class Observe(Protocol):
     """The control plane's read access to the data plane."""
 
     def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
-        """The gauges of an allocated queue."""
+        """Return the gauges of an allocated queue."""
 
 
 @dataclass(frozen=True)
 class OpenQueue:
-    """A queue was allocated: its counters start at 0, it owns no buffer yet."""
+    """Create an allocated queue: its counters start at 0, and it owns no buffer yet."""
 
     adapter: int
     queue_id: int
@@ -36,15 +36,15 @@ class OpenQueue:
     cpu: int
     return_delay_ns: int
     vm: int | None
-    """Index of the VM it is for, in the adapter's ``vms``."""
+    """Index of the queue's VM in the adapter's ``vms``."""
     copied_bytes_limit: int
-    """Limit of bytes that the CPU copies of a frame: ``max_frame_bytes``, or less after ``SplitBuffers``."""
+    """Limit of bytes of a frame that the CPU copies: ``max_frame_bytes``, or less after ``SplitBuffers``."""
 
 
 @dataclass(frozen=True)
 class SplitBuffers:
-    """The queue's allocation was completed with a lookahead split: the CPU copies at most ``lookahead_bytes``
-    of a frame, the rest is in its VM's memory. It precedes the queue's first ``SetBuffers``."""
+    """Split the frames of a queue: the CPU copies up to ``lookahead_bytes`` of a frame; the rest is in the
+    VM's memory. It comes when the allocation is completed, before the queue's first ``SetBuffers``."""
 
     adapter: int
     queue_id: int
@@ -53,7 +53,7 @@ class SplitBuffers:
 
 @dataclass(frozen=True)
 class SetBuffers:
-    """Set the number of buffers that a queue owns. Growth is immediate; shrinking takes free buffers at
+    """Set the number of buffers that a queue owns. Growth is immediate; shrinking removes free buffers at
     once and the others when they are returned."""
 
     adapter: int
@@ -80,7 +80,7 @@ class DiscardPending:
 
 @dataclass(frozen=True)
 class HoldBuffers:
-    """The queue's VM returns no buffer while ``held``; buffers due meanwhile are returned when it resumes."""
+    """While ``held``, the queue's VM returns no buffers; when it resumes, it returns all that are due."""
 
     adapter: int
     queue_id: int
@@ -89,7 +89,7 @@ class HoldBuffers:
 
 @dataclass(frozen=True)
 class ReturnBuffers:
-    """The switch returns every outstanding buffer of the queue, whose VM was removed."""
+    """Return every outstanding buffer of a queue whose VM was removed, in place of that VM."""
 
     adapter: int
     queue_id: int
@@ -97,7 +97,7 @@ class ReturnBuffers:
 
 @dataclass(frozen=True)
 class ForgetVm:
-    """Release the memory of a VM that has no port and no queue left. ``vm`` is its index."""
+    """Release the memory of a VM that has no port and no queue left; ``vm`` is its index."""
 
     adapter: int
     vm: int
@@ -105,7 +105,7 @@ class ForgetVm:
 
 @dataclass(frozen=True)
 class CloseQueue:
-    """Remove a freed queue: its counters are added to the adapter's ``freed``, its buffers become spare."""
+    """Remove a freed queue: add its counters to the adapter's ``freed`` and release its buffers."""
 
     adapter: int
     queue_id: int
@@ -113,7 +113,7 @@ class CloseQueue:
 
 @dataclass(frozen=True)
 class NewFilter:
-    """A filter id is in use from now on: its ``matched_frames`` starts at 0."""
+    """Begin to use a filter id: its ``matched_frames`` starts at 0."""
 
     adapter: int
     filter_id: int
@@ -121,14 +121,14 @@ class NewFilter:
 
 @dataclass(frozen=True)
 class SteeringChanged:
-    """Compile the adapter's steering table again, after all other effects of the request."""
+    """Recompile the adapter's steering table, after all other effects of the request."""
 
     adapter: int
 
 
 @dataclass(frozen=True)
 class SetTraffic:
-    """Replace the host's own traffic: the old one ends, the new one starts."""
+    """Replace the host's own traffic: the old traffic ends, the new one starts."""
 
     traffic: TrafficSpec
 
@@ -176,9 +176,9 @@ Effect = (
 
 @dataclass(frozen=True)
 class Indication:
-    """A change to publish as an event; ``event`` and ``cause`` as in the event message.
+    """A change to publish as an event; ``event`` and ``cause`` are those of the event message.
 
-    ``queue_id`` and its ``state`` are None where the event is a VM's, which ``cause`` names.
+    In an event about a VM, which ``cause`` names, ``queue_id`` and ``state`` are None.
     """
 
     event: str

@@ -1,4 +1,4 @@
-"""A host's control plane: its adapters, and the one place that takes requests."""
+"""A host's control plane: its adapters, and the one entry point for requests."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from engine.scenario.values import parse_mac, show
 
 
 class FreeingQueue(NamedTuple):
-    """A queue that waits for its buffers: adapter's index and queue id."""
+    """A queue that is freed once its buffers are returned: adapter index and queue id."""
 
     adapter: int
     queue_id: int
@@ -37,13 +37,13 @@ class _EmptyDataPlane:
 class Host:
     """The control plane of one host.
 
-    ``adapters`` are in the scenario's order. ``played`` describes a source that replaces the scenario's
-    traffic, such as a capture. ``revision`` counts configurations: 1 after ``start``, one more for each
-    request that changed something, and for each queue whose free completed later. ``event_history`` has
-    the last events, for ``query_events``; the publisher of events adds them.
+    ``adapters`` are in the scenario's order. ``played`` describes a source, such as a capture, that replaces
+    the scenario's traffic. ``revision`` counts configurations: it is 1 after ``start`` and grows by one with
+    each request that changes something and with each free that completes later. ``event_history`` has the
+    latest events for ``query_events``; the publisher of events adds them.
 
-    Not thread-safe: requests are applied one after the other, and the effects of each are carried out before
-    the next is applied, so that the gauges of ``Observe`` agree with the control plane.
+    Not thread-safe. Carry out the effects of each request before the next one is applied, so that the gauges
+    of ``Observe`` agree with the control plane.
     """
 
     def __init__(self, scenario: Scenario, played: str | None = None) -> None:
@@ -60,10 +60,10 @@ class Host:
         self._stopping = False
 
     def start(self) -> tuple[Effect, ...]:
-        """Bring up the default queues and all that the scenario sets, one batch an adapter.
+        """Set up the default queues and the scenario's ports, queues and filters, one batch per adapter.
 
-        A queue that the adapter has too few buffers for stays allocated, without buffers. Raises
-        ``ValueError``, with the key, for a scenario that is impossible.
+        If an adapter has too few buffers for a queue, the queue stays allocated, without buffers. Raises
+        ``ValueError``, with the key, if the scenario is impossible.
         """
         effects: list[Effect] = []
         for adapter in self.adapters:
@@ -72,7 +72,7 @@ class Host:
         return tuple(effects)
 
     def apply(self, op: str, params: Mapping[str, Any], observe: Observe) -> Outcome:
-        """Carry out a request, or refuse it. A refused request and a dry run change nothing."""
+        """Carry out or refuse a request. A refused request and a dry run change nothing."""
         if self._stopping:
             return Outcome(NdisStatus.NOT_ACCEPTED, "the engine is stopping and takes no more requests")
         try:
@@ -96,7 +96,7 @@ class Host:
         return outcome
 
     def freeing(self) -> tuple[FreeingQueue, ...]:
-        """Queues whose free is pending; call ``returned`` when one holds no buffer any more."""
+        """Return the queues whose free is pending; call ``returned`` when all buffers of one are returned."""
         return tuple(
             FreeingQueue(adapter.index, queue_id)
             for adapter in self.adapters
@@ -104,7 +104,7 @@ class Host:
         )
 
     def returned(self, adapter: int, queue_id: int) -> Outcome:
-        """Complete the free of a queue that has no pending frame and no outstanding buffer left."""
+        """Complete the free of a queue that has no pending frames and no outstanding buffers left."""
         try:
             outcome = queue_requests.returned(self.adapters[adapter], queue_id)
         except NdisError as error:
@@ -113,7 +113,7 @@ class Host:
         return outcome
 
     def stop(self) -> tuple[Indication, ...]:
-        """Refuse requests from now on, and abort pending frees."""
+        """Refuse requests from now on and abort pending frees; return the events to publish."""
         self._stopping = True
         aborted = []
         for adapter in self.adapters:
@@ -155,7 +155,7 @@ def _run(
 
 
 def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
-    """Set up one adapter from its table of the scenario."""
+    """Set up one adapter from its table in the scenario."""
     observe = _EmptyDataPlane()
     place = f"adapter[{adapter.index}]"
     try:
@@ -196,16 +196,16 @@ def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
         ).effects
     except (NdisError, ValueError) as error:
         raise ValueError(f"{place}.{error}") from None
-    # The table is compiled once, when all is set.
+    # Compile the table once, after all filters and ports are set.
     effects = [effect for effect in effects if not isinstance(effect, SteeringChanged)]
     return [*effects, SteeringChanged(adapter.index)]
 
 
 def with_team_ports(scenario: Scenario) -> list[AdapterSpec]:
-    """The adapters; a member of a team in mode "min" has the other members' ports after its own.
+    """Return the adapters; add to each member of a team in mode "min" the other members' ports.
 
-    The switch behind a team is one, and a VM's frames may arrive on any member. In mode "sum" they arrive
-    where the VM's port is.
+    All members lead to the same switch. In mode "min", a VM's frames may arrive on any member; in mode
+    "sum", they arrive on the member that has the VM's port.
     """
     adapters = {adapter.name: adapter for adapter in scenario.adapter}
     for team in scenario.team:
@@ -217,7 +217,7 @@ def with_team_ports(scenario: Scenario) -> list[AdapterSpec]:
 
 
 def _ports(adapter: AdapterSpec) -> list[PortSpec]:
-    """Its ports: those of the scenario, and those that its VMs' filters add."""
+    """Return the ports that the scenario lists and those that the filters of VMs' queues add."""
     implied = [
         PortSpec(vm=queue.vm, mac=one.mac, vlan=one.vlan)
         for queue in adapter.queue
@@ -228,7 +228,7 @@ def _ports(adapter: AdapterSpec) -> list[PortSpec]:
 
 
 def _with_ports(adapter: AdapterSpec, ports: list[PortSpec]) -> AdapterSpec:
-    """The adapter with further ports, except for a MAC and VLAN that it has a port for."""
+    """Add ports to an adapter, except those whose MAC and VLAN already have a port."""
     known = {(port.mac, port.vlan) for port in _ports(adapter)}
     new = {(port.mac, port.vlan): port for port in reversed(ports) if (port.mac, port.vlan) not in known}
     return msgspec.structs.replace(adapter, port=[*adapter.port, *reversed(new.values())])

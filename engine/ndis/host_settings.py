@@ -1,6 +1,6 @@
 """Settings of a running host and the requests that change them: adapter limits, traffic, balancer.
 
-``engine.balance`` decides which queues the balancer moves, and when.
+``engine.balance`` decides when the balancer moves which queues.
 """
 
 from typing import Any, Literal
@@ -29,7 +29,7 @@ def set_adapter(
     max_filters: int | None = None,
     vlan_filtering: bool | None = None,
 ) -> Outcome:
-    """Change an adapter's link speed, its limits (up to those of the start), or its VLAN filtering."""
+    """Change an adapter's link speed, its limits (up to their values at start), or its VLAN filtering."""
     wanted = {
         "link_gbps": link_gbps,
         "max_queues": max_queues,
@@ -62,7 +62,7 @@ def set_adapter(
 
 
 def _check_limit(key: str, value: int, in_use: int, most: int) -> None:
-    """Check a limit: not below the number in use, nor above that of the start, which sized memory."""
+    """Check that a limit is not below the number in use, nor above its value at start, which sized memory."""
     if value < in_use:
         raise invalid(f"{key}: {value} is less than the {in_use} in use ({in_use}..{most} fits)")
     if value > most:
@@ -86,8 +86,8 @@ _DOES = {"capture": "plays a capture", "interface": "reads a live interface"}
 class TrafficSettings:
     """The source of the frames of all adapters of a host.
 
-    ``spec`` is the host's own traffic, None for none; ``played`` describes a source that replaces it, such
-    as a capture, and is None otherwise. ``adapters`` are the names of adapters.
+    ``spec`` is the host's own traffic, if any. ``played`` describes a source, such as a capture, that
+    replaces it, or is None. ``adapters`` has the names of the adapters and teams that traffic may name.
     """
 
     def __init__(self, spec: TrafficSpec | None, adapters: list[str], played: str | None = None) -> None:
@@ -97,14 +97,14 @@ class TrafficSettings:
 
     @property
     def source(self) -> Literal["capture", "interface", "synthetic", "none"]:
-        """The kind of source."""
+        """The kind of source; "none" if no frames arrive."""
         if self.played is not None:
             return "interface" if self.played.startswith("interface ") else "capture"
         return "synthetic" if self.spec is not None and self.spec.mix else "none"
 
     @property
     def words(self) -> str:
-        """The source, as the config message describes it."""
+        """The description of the source in the config message."""
         return self.source if self.played is None else self.played
 
     def copy(self) -> "TrafficSettings":
@@ -113,13 +113,13 @@ class TrafficSettings:
 
 
 def query_traffic(traffic: TrafficSettings, observe: Observe, driver: str) -> Outcome:
-    """The traffic with the keys of a scenario and their defaults, as ``set_traffic`` takes them."""
+    """Return the traffic, defaults included, with the keys of a scenario, which ``set_traffic`` accepts."""
     own = None if traffic.played is not None or traffic.spec is None else _plain(traffic.spec)
     return answer(f"frames come from: {traffic.words}", {"source": traffic.source, "traffic": own})
 
 
 def set_traffic(traffic: TrafficSettings, observe: Observe, driver: str, **given: Any) -> Outcome:
-    """Replace keys of the traffic, which starts again; with an empty ``mix`` no frames arrive."""
+    """Replace keys of the traffic and restart it; with an empty ``mix``, no frames arrive."""
     if traffic.played is not None:
         raise NdisError(
             NdisStatus.NOT_SUPPORTED,
@@ -151,7 +151,7 @@ def _count(number: int, one: str, several: str) -> str:
 
 
 def _plain(traffic: TrafficSpec) -> dict[str, Any]:
-    """The traffic as plain data, without keys that have no value, as in a file."""
+    """Return the traffic as plain data; as in a file, keys without a value are left out."""
     plain: dict[str, Any] = _without_nothing(msgspec.to_builtins(traffic))
     return plain
 
@@ -163,7 +163,7 @@ def _without_nothing(value: Any) -> Any:
 
 
 class BalancerSettings:
-    """The host's present ``[balancer]``."""
+    """The host's current ``[balancer]`` settings."""
 
     def __init__(self, spec: BalancerSpec) -> None:
         self.spec = spec

@@ -1,4 +1,4 @@
-"""The registry of operations (contract 5): the parameters and the function of each; decoding of requests."""
+"""The registry of operations (contract 5), with their parameters and functions; decoding of requests."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _LAST_SEQ = (1 << 63) - 1
 
 
 class _TooLongError(ValueError):
-    """A name of more characters than NDIS allows."""
+    """A name has more characters than NDIS allows."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: the check that returns its value, and the values that fit, for an error sentence."""
+    """One parameter: a check that returns its value or raises ValueError; ``fits`` names the valid values."""
 
     check: Callable[[object], Any]
     fits: str
@@ -40,11 +40,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: its parameters beside the common ones, and its function.
+    """One operation: its function, and its parameters in addition to the common ones.
 
-    ``run`` takes the object that ``about`` names, the data plane's gauges, the driver, and the parameters.
-    ``needs_adapter``: on a host with several adapters, the request must name one. ``fixed`` are keys of the
-    adapter that no request can change.
+    ``run`` gets the object that ``about`` names, the data plane's gauges, the driver, and the parameters.
+    ``needs_adapter``: on a host with several adapters, the request must name one. ``fixed`` lists keys of
+    ``[[adapter]]`` that no request can change.
     """
 
     run: Callable[..., Outcome]
@@ -99,7 +99,7 @@ def _as_it_is(value: object) -> object:
 
 
 def _adapter_key(name: str) -> Parameter:
-    """A key of the scenario's ``[[adapter]]``, read as there."""
+    """Return the parameter for a key of ``[[adapter]]``, checked as in a scenario file."""
     key = keys_of(AdapterSpec)[name]
     assert isinstance(key, Key)
     return Parameter(key.read, key.fits, required=False)
@@ -248,6 +248,6 @@ def decode(op: str, params: object) -> Request:
 
 
 def _nearest(word: object, known: Mapping[str, object]) -> str:
-    """The known name that is most similar to a word."""
+    """Return the known name that is most similar to ``word``."""
     nearest = get_close_matches(str(word)[:_SHOWN_KEY_CHARACTERS], list(known), n=1, cutoff=0.0)
     return show(nearest[0])

@@ -1,4 +1,4 @@
-"""The answer to a request: an NDIS status, a sentence, a result, and effects. Statuses by name and code."""
+"""The answer to a request: an NDIS status, a sentence, a result, and effects; names and codes of statuses."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,7 +8,7 @@ from engine.ndis.effects import Effect, Indication
 
 
 class NdisStatus(StrEnum):
-    """A status (ndis.h, ntstatus.h). Its value is its name on the wire; ``code`` is its 32-bit number."""
+    """A status (ndis.h, ntstatus.h). Its value is its name in messages; ``code`` is its 32-bit number."""
 
     code: int
 
@@ -32,12 +32,12 @@ class NdisStatus(StrEnum):
 
     @property
     def is_ok(self) -> bool:
-        """Whether a request with this status was accepted."""
+        """Whether a request with this status was accepted: SUCCESS or PENDING."""
         return self in (NdisStatus.SUCCESS, NdisStatus.PENDING)
 
 
 class NdisError(Exception):
-    """A refused request: its status, and the sentence for the client that sent it."""
+    """A refused request: its status, and a sentence for the client that sent it."""
 
     def __init__(self, status: NdisStatus, message: str) -> None:
         super().__init__(message)
@@ -46,12 +46,12 @@ class NdisError(Exception):
 
 
 def invalid(message: str) -> NdisError:
-    """The error of most bad input: INVALID_PARAMETER."""
+    """Return the error for most bad input: INVALID_PARAMETER."""
     return NdisError(NdisStatus.INVALID_PARAMETER, message)
 
 
 def exhausted(message: str) -> NdisError:
-    """The error where no queue, filter, buffer, port or VM index is left: RESOURCES."""
+    """Return the error for a lack of queues, filters, buffers, ports or VM indices: RESOURCES."""
     return NdisError(NdisStatus.RESOURCES, message)
 
 
@@ -60,7 +60,7 @@ class Outcome:
     """The answer to a request, the effects on the data plane, and the events to publish.
 
     ``message`` is a sentence for the client. The data plane carries out ``effects``, in order, before the
-    next request is applied. ``changed``: the configuration differs, under a new revision.
+    next request is applied. ``changed``: the request changed the configuration, which gets a new revision.
     """
 
     ndis_status: NdisStatus
@@ -77,7 +77,7 @@ class Outcome:
 
 
 def answer(message: str, result: dict[str, Any]) -> Outcome:
-    """The outcome of a query, which changes nothing."""
+    """Return the outcome of a query, which changes nothing."""
     return Outcome(NdisStatus.SUCCESS, message, result)
 
 
@@ -90,5 +90,5 @@ def done(
     status: NdisStatus = NdisStatus.SUCCESS,
     changed: bool = True,
 ) -> Outcome:
-    """The outcome of a request that was carried out."""
+    """Return the outcome of a request that was carried out."""
     return Outcome(status, message, result or {}, tuple(effects or ()), tuple(indications or ()), changed)

@@ -7,13 +7,13 @@ from typing import Final
 from engine.scenario.model import HostSpec
 
 GROUP_SIZE: Final = 64
-"""Processors of a Windows processor group."""
+"""The number of processors in a Windows processor group."""
 _NAMED: Final = 8
 
 
 @dataclass(frozen=True)
 class Processor:
-    """One processor. Processors with the same ``core`` are hyper-threads of it."""
+    """One logical processor. Processors with the same ``core`` are its hyper-threads."""
 
     id: int
     name: str
@@ -22,12 +22,12 @@ class Processor:
 
 
 def processor_name(cpu: int) -> str:
-    """A processor as group:number: 17 is ``0:17``, 70 is ``1:6``."""
+    """Format a processor as group:number: 17 is ``0:17``, 70 is ``1:6``."""
     return f"{cpu // GROUP_SIZE}:{cpu % GROUP_SIZE}"
 
 
 def processor_names(cpus: Iterable[int]) -> str:
-    """Processors as ranges: ``0:1..0:3, 0:6``."""
+    """Format processors as ranges: ``0:1..0:3, 0:6``."""
     runs: list[list[int]] = []
     for cpu in sorted(cpus):
         if runs and cpu == runs[-1][1] + 1:
@@ -42,7 +42,7 @@ def processor_names(cpus: Iterable[int]) -> str:
 
 
 def processors(host: HostSpec) -> tuple[Processor, ...]:
-    """The processors of a host by id, split evenly among its NUMA nodes in order."""
+    """Return a host's processors in order of id, split evenly among its NUMA nodes."""
     threads = 2 if host.hyperthreading else 1
     return tuple(
         Processor(cpu, processor_name(cpu), cpu // threads, cpu * host.numa_nodes // host.cpus)

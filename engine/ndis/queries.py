@@ -15,13 +15,13 @@ from engine.scenario.values import show
 
 
 def enum_queues(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
-    """All queues, of every driver, by id."""
+    """Return the queues of all drivers, sorted by id."""
     queues = [_describe(adapter, observe, queue) for _, queue in sorted(adapter.queues.items())]
     return answer(counted(len(queues), "queue"), {"queues": queues})
 
 
 def enum_filters(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
-    """The filters of a queue by id."""
+    """Return the filters of a queue, sorted by id."""
     queue = adapter.find_for(queue_id, Event.ENUM_FILTERS)
     filters = [
         {"filter_id": filter_id, **describe_key(one.key)} for filter_id, one in sorted(queue.filters.items())
@@ -30,13 +30,13 @@ def enum_filters(adapter: Adapter, observe: Observe, driver: str, *, queue_id: i
 
 
 def query_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
-    """One queue, as ``enum_queues`` lists it."""
+    """Return one queue, with the fields of ``enum_queues``."""
     queue = adapter.find_for(queue_id, Event.QUERY)
     return answer(f"queue {queue_id} is {queue.state}", _describe(adapter, observe, queue))
 
 
 def query_filter(adapter: Adapter, observe: Observe, driver: str, *, filter_id: int) -> Outcome:
-    """One filter: its tests, its queue, and the driver that set it."""
+    """Return one filter: its tests, its queue, and the driver that set it."""
     one = adapter.filters.get(filter_id)
     if one is None:
         raise invalid(
@@ -47,7 +47,7 @@ def query_filter(adapter: Adapter, observe: Observe, driver: str, *, filter_id: 
 
 
 def query_capabilities(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
-    """The adapter's capabilities, and how many of its resources are in use."""
+    """Return the adapter's capabilities and the numbers of its resources in use."""
     spec = adapter.spec
     return answer(
         f"{adapter.title} has {counted(spec.max_queues, 'queue')} and {counted(spec.max_filters, 'filter')}",
@@ -73,7 +73,7 @@ def query_capabilities(adapter: Adapter, observe: Observe, driver: str) -> Outco
 
 
 def ping(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
-    """An answer that proves the engine runs."""
+    """Return an answer, which proves that the engine runs."""
     return answer("the engine is there", {})
 
 
@@ -87,13 +87,13 @@ def _describe(adapter: Adapter, observe: Observe, queue: Queue) -> dict[str, Any
 
 
 MAX_EVENTS: Final = 1000
-"""Events kept, and the most that one answer has."""
+"""Limit of retained events, and of events in one answer."""
 EVENTS_LIMIT_BYTES: Final = 1 << 20
-"""Bytes of the events kept."""
+"""Limit of bytes of all retained events."""
 
 
 class EventHistory:
-    """The last published events by ascending ``seq``, bounded in number and bytes; the oldest are removed."""
+    """The latest published events by ascending ``seq``, limited in number and bytes, oldest dropped first."""
 
     def __init__(self) -> None:
         self._events: deque[tuple[Mapping[str, Any], int]] = deque()
@@ -108,13 +108,13 @@ class EventHistory:
             self._bytes -= size_bytes
 
     def since(self, seq: int, limit: int) -> list[Mapping[str, Any]]:
-        """The first ``limit`` events after ``seq``, oldest first."""
+        """Return the first ``limit`` events after ``seq``, oldest first."""
         return list(islice((event for event, _ in self._events if event["seq"] > seq), limit))
 
 
 def query_events(
     history: EventHistory, observe: Observe, driver: str, *, since_seq: int = 0, limit: int = 256
 ) -> Outcome:
-    """The kept events after ``since_seq``, oldest first."""
+    """Return up to ``limit`` of the retained events after ``since_seq``, oldest first."""
     events = history.since(since_seq, limit)
     return answer(f"{counted(len(events), 'event')}", {"events": events})

@@ -1,7 +1,7 @@
 """Receive queues and their states, the filters set on them, and the switch's ports.
 
-``TRANSITIONS`` is the one table of queue states (NDIS, "Queue States and Operations"). The default queue has
-rules of its own (``adapter``).
+``TRANSITIONS`` is the only table of queue states (NDIS, "Queue States and Operations"). ``adapter`` has the
+special rules of the default queue.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,11 +12,11 @@ from engine.ndis.steering import TEST_ANY, TEST_UNTAGGED
 from engine.scenario.values import Vlan, format_mac
 
 DEFAULT_QUEUE: Final = 0
-"""Id of the queue that takes the frames that pass no other queue's filters."""
+"""Id of the queue for frames that pass no other queue's filters."""
 
 
 class State(StrEnum):
-    """A receive queue's state."""
+    """A receive queue's state (NDIS, "Queue States and Operations")."""
 
     UNDEFINED = "undefined"
     ALLOCATED = "allocated"
@@ -40,7 +40,7 @@ class OperationalState(Enum):
 
 
 class Event(StrEnum):
-    """Events of a queue: requests, and reports of the data plane."""
+    """Events of a queue: requests, and reports from the data plane."""
 
     ALLOCATE = "allocate_queue"
     QUERY = "query_queue"
@@ -79,7 +79,7 @@ TRANSITIONS: Final[dict[Event, dict[State, State]]] = {
     Event.DMA_STOPPED: {State.DMA_STOPPED: State.FREEING},
     Event.RETURNED: {State.FREEING: State.UNDEFINED},
 }
-"""The next state by event and state. An event without an entry for a state is invalid in it."""
+"""The next state by event and current state. If a state has no entry, the event is invalid in that state."""
 
 OPERATIONAL: Final[dict[State, OperationalState]] = {
     State.UNDEFINED: OperationalState.UNDEFINED,
@@ -93,14 +93,14 @@ OPERATIONAL: Final[dict[State, OperationalState]] = {
 
 
 def vlan_test(vlan: Vlan) -> int:
-    """A VLAN test as the low 16 bits of a steering key."""
+    """Return the low 16 bits of a steering key for a VLAN test."""
     if vlan is None:
         return TEST_ANY
     return TEST_UNTAGGED if vlan == "untagged" else vlan
 
 
 def vlan_of(key: int) -> Vlan:
-    """The VLAN test of a steering key, as in a scenario."""
+    """Return the VLAN test of a steering key, in the form of a scenario."""
     test = key & 0xFFFF
     if test == TEST_ANY:
         return None
@@ -108,17 +108,17 @@ def vlan_of(key: int) -> Vlan:
 
 
 def key_of(mac: int, vlan: Vlan) -> int:
-    """The steering key of a MAC, a 48-bit big-endian number, and a VLAN test."""
+    """Return the steering key of a MAC (a 48-bit big-endian number) and a VLAN test."""
     return mac << 16 | vlan_test(vlan)
 
 
 def describe_key(key: int) -> dict[str, Any]:
-    """A steering key as ``mac`` and ``vlan``, as the messages write them."""
+    """Return a steering key as the ``mac`` and ``vlan`` of messages."""
     return {"mac": format_mac(key >> 16), "vlan": vlan_of(key)}
 
 
 def key_in_words(key: int) -> str:
-    """A steering key in a sentence."""
+    """Format a steering key for a sentence: "00:15:5d:00:00:01 VLAN 10"."""
     vlan = vlan_of(key)
     if vlan is None:
         return f"{format_mac(key >> 16)} any VLAN"
@@ -135,7 +135,7 @@ class Filter:
     driver: str
 
     def describe(self) -> dict[str, Any]:
-        """Its configuration, as in the config message."""
+        """Return the filter with the keys of the config message."""
         return {
             "filter_id": self.filter_id,
             "queue_id": self.queue_id,
@@ -145,7 +145,7 @@ class Filter:
 
 
 class Port(NamedTuple):
-    """A switch port: the VM that gets the frames of this MAC and VLAN from the switch."""
+    """A switch port: the VM to which the switch delivers the frames of this MAC and VLAN."""
 
     vm: str
     key: int
@@ -155,10 +155,10 @@ class Port(NamedTuple):
 class Queue:
     """One receive queue.
 
-    ``home_cpu`` is the processor of the scenario or the last request; ``cpu`` is another one while a balancer
-    has moved the queue. ``suggested_buffers`` is the number that its driver requested; the adapter's
-    ``BufferBudget`` has the number it owns. ``guest_memory``, set at completion: its frames are split, the
-    part after ``lookahead_bytes`` is in its VM's memory. ``filters`` by id.
+    ``home_cpu`` is the processor from the scenario or the last request; ``cpu`` differs while a balancer has
+    moved the queue. ``suggested_buffers`` is the number that the driver requested; the adapter's
+    ``BufferBudget`` has the number that the queue owns. ``guest_memory``, set at completion: frames are
+    split, and the part after ``lookahead_bytes`` is in the VM's memory. ``filters`` is keyed by id.
     """
 
     queue_id: int
@@ -182,7 +182,7 @@ class Queue:
 
     @property
     def takes_frames(self) -> bool:
-        """Whether its filters take frames from the default queue."""
+        """Whether frames that pass this queue's filters go to it instead of the default queue."""
         return self.state is State.RUNNING and not self.is_default
 
     def copy(self) -> "Queue":
@@ -190,7 +190,7 @@ class Queue:
         return replace(self, filters=dict(self.filters))
 
     def describe(self, vm_paused: bool) -> dict[str, Any]:
-        """Its configuration, as in the config message (``buffers`` is the suggested number)."""
+        """Return the queue with the keys of the config message; ``buffers`` is the suggested number."""
         return {
             "queue_id": self.queue_id,
             "generation": self.generation,

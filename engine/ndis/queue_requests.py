@@ -1,7 +1,7 @@
 """Requests that change queues and filters (NDIS, "Queue States and Operations").
 
-Every function checks all it needs before it changes anything, so a request that is refused
-(``NdisError``) changes nothing. Parameters have the right types already (``operations``).
+Every function makes all checks before any change, so that a refused request (``NdisError``) changes
+nothing. ``operations`` has already checked the types of the parameters.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ def allocate_queue(
     lookahead_bytes: int = 0,
     return_delay_us: int = 0,
 ) -> Outcome:
-    """Allocate a queue; it gets its buffers when its allocation is completed."""
+    """Allocate a queue; ``complete_allocation`` gives it buffers later."""
     _check_cpu(adapter, cpu)
     _check_buffers(buffers)
     queue = adapter.add_queue(
@@ -63,9 +63,9 @@ def allocate_queue(
 def complete_allocation(
     adapter: Adapter, observe: Observe, driver: str, *, queue_ids: Sequence[int]
 ) -> Outcome:
-    """Complete a batch: share the unowned buffers among its queues, and start those that have filters.
+    """Complete a batch: share the unowned buffers among its queues, and start the queues that have filters.
 
-    The answer has an entry for each of ``queue_ids``, in order; an id is refused where it is repeated.
+    The answer has an entry for each of ``queue_ids``, in order; a repetition of an id is refused.
     """
     batch, refused = _find_batch(adapter, driver, queue_ids)
     left = adapter.budget.left(adapter.total_of(observe))
@@ -113,7 +113,7 @@ def complete_allocation(
 def _find_batch(
     adapter: Adapter, driver: str, queue_ids: Sequence[int]
 ) -> tuple[dict[int, Queue], dict[int, NdisError]]:
-    """The queues of a batch that can be completed, and the errors of the others, by place in the batch."""
+    """Return the queues that can be completed and the errors of the others, keyed by place in the batch."""
     batch: dict[int, Queue] = {}
     refused: dict[int, NdisError] = {}
     seen: set[int] = set()
@@ -139,9 +139,9 @@ def set_queue_parameters(
     name: str | None = None,
     keep_home: bool = False,
 ) -> Outcome:
-    """Change a queue's affinity, suggested buffers or name; any driver may change queue 0's first two.
+    """Change a queue's affinity, suggested buffers or name. Any driver may change the first two of queue 0.
 
-    A new affinity becomes its home, unless ``keep_home``.
+    Unless ``keep_home``, the new processor also becomes the queue's home.
     """
     queue = adapter.find_for(queue_id, Event.SET_PARAMETERS, driver)
     if cpu is None and buffers is None and name is None:
@@ -181,7 +181,7 @@ def set_queue_parameters(
 
 
 def free_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
-    """Stop a queue's DMA and free it, now or (PENDING) when its last buffer is returned."""
+    """Stop a queue's DMA and free it: now, or when its last buffer is returned (status PENDING)."""
     if queue_id == DEFAULT_QUEUE:
         raise invalid("queue_id: 0 is the default queue, which can't be freed")
     queue = adapter.find(queue_id)
@@ -215,7 +215,7 @@ def stop_dma(adapter: Adapter, queue: Queue, cause: str, waiting: str) -> list[I
 
 
 def returned(adapter: Adapter, queue_id: int) -> Outcome:
-    """Free the memory of a queue whose last buffer was returned, and remove the queue."""
+    """Remove a queue whose last buffer was returned, and free its memory."""
     queue = adapter.find_for(queue_id, Event.RETURNED)
     adapter.move(queue, Event.RETURNED, "")
     adapter.remove_queue(queue)
@@ -230,7 +230,7 @@ def returned(adapter: Adapter, queue_id: int) -> Outcome:
 def set_filter(
     adapter: Adapter, observe: Observe, driver: str, *, queue_id: int, mac: int, vlan: Vlan = None
 ) -> Outcome:
-    """Set a filter; on a queue with a VM, its MAC and VLAN also become a port of that VM."""
+    """Set a filter; if the queue has a VM, the filter's MAC and VLAN also become a port of that VM."""
     queue = adapter.find_for(queue_id, Event.SET_FILTER, driver)
     try:
         check_filter_vlan(vlan, adapter.spec.ndis_minor, adapter.spec.vlan_filtering)
@@ -259,7 +259,7 @@ def set_filter(
 def clear_filter(
     adapter: Adapter, observe: Observe, driver: str, *, queue_id: int, filter_id: int
 ) -> Outcome:
-    """Clear a filter. A running queue without filters pauses and discards its pending frames."""
+    """Clear a filter. A running queue without filters pauses, and its pending frames are discarded."""
     queue = adapter.find(queue_id)
     if queue.state in (State.DMA_STOPPED, State.FREEING):
         raise invalid(f"queue_id: queue {queue_id} is {queue.state} (a queue with filters fits)")
@@ -283,7 +283,7 @@ def clear_filter(
 def clear_filters(
     adapter: Adapter, queue: Queue, filters: Iterable[Filter], cause: str
 ) -> tuple[list[Effect], list[Indication]]:
-    """Clear filters of a queue. A running queue without filters pauses and discards its pending frames."""
+    """Clear filters of a queue, as ``clear_filter`` does; return the effects and the events to publish."""
     took_frames = queue.takes_frames
     for one in filters:
         adapter.remove_filter(queue, one)
@@ -294,7 +294,7 @@ def clear_filters(
 
 
 def holder(adapter: Adapter, queue: Queue) -> str:
-    """The holder of a queue's outstanding buffers, for a sentence."""
+    """Name the holder of a queue's outstanding buffers (the VM or the switch) for a sentence."""
     if queue.vm is None:
         return "the switch"
     return f"the paused VM {show(queue.vm)}" if adapter.is_vm_paused(queue) else f"VM {show(queue.vm)}"
@@ -311,7 +311,7 @@ def _check_buffers(buffers: int) -> None:
 
 
 def _check_growth(adapter: Adapter, observe: Observe, queue_id: int, buffers: int) -> None:
-    """Check that the adapter has enough buffers left for a completed queue to grow."""
+    """Check that the adapter has enough free buffers for a completed queue to own ``buffers``."""
     total_of = adapter.total_of(observe)
     held = adapter.budget.held(queue_id, total_of)
     left = adapter.budget.left(total_of)
@@ -323,7 +323,7 @@ def _check_growth(adapter: Adapter, observe: Observe, queue_id: int, buffers: in
 
 
 def restart_worker(adapter: Adapter, observe: Observe, driver: str, *, cpu: int) -> Outcome:
-    """Restart the worker of a processor that is down; a running worker is left alone."""
+    """Restart the worker of a processor that is down; a running worker is not affected."""
     _check_cpu(adapter, cpu)
     return done(
         f"processor {processor_name(cpu)} gets a new worker, if it is down",
@@ -333,7 +333,7 @@ def restart_worker(adapter: Adapter, observe: Observe, driver: str, *, cpu: int)
 
 
 def _usable_lookahead(adapter: Adapter, lookahead_bytes: int) -> int:
-    """The lookahead to use for a requested one: 0, or one within the adapter's bounds."""
+    """Return the lookahead to use for a requested one: 0, or at least the adapter's minimum."""
     asked = f"lookahead_bytes: {show(lookahead_bytes)}"
     if lookahead_bytes == 0:
         return 0
@@ -350,7 +350,7 @@ def _usable_lookahead(adapter: Adapter, lookahead_bytes: int) -> int:
 
 
 def _may_use_guest_memory(adapter: Adapter, queue: Queue) -> bool:
-    """Whether a queue's frames may be stored in its VM's memory: all its filters need a VLAN number."""
+    """Return whether a queue's frames may be in its VM's memory: all its filters need a VLAN number."""
     return (
         queue.lookahead_bytes > 0
         and queue.vm is not None

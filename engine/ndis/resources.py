@@ -1,4 +1,4 @@
-"""Limited resources: an adapter's receive buffers and identifiers, and the queues of its host."""
+"""Limited resources: an adapter's receive buffers and identifiers, and the number of queues of a host."""
 
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
@@ -7,19 +7,19 @@ from engine.ndis.outcome import exhausted
 from engine.scenario.keys import MAX_HOST_QUEUES
 
 TotalOf = Callable[[int], int]
-"""Buffers a queue owns right now, by its id: the gauge ``total_buffers``."""
+"""Returns the gauge ``total_buffers``, the buffers that a queue owns now, for a queue id."""
 
 
 def share_out(suggested: Sequence[int], left: int) -> list[int]:
-    """Share ``left`` buffers among a batch of queues; 0 for a queue that fails.
+    """Share ``left`` buffers among a batch of queues; return 0 for a queue that fails.
 
-    With enough left each queue gets the number it suggests. Otherwise each gets
-    floor(suggested × left / sum). A queue that would get less than half of its suggestion, last in the batch
-    first, fails, and the buffers are shared among the others.
+    If enough buffers are left, each queue gets the number it suggests. Otherwise each gets
+    floor(suggested × left / sum). From the end of the batch, a queue that would get less than half of its
+    suggestion fails, and the buffers are shared among the others.
     """
     shares = list(suggested)
     asked = sum(suggested)
-    # One pass from the end suffices: a failure leaves more for the others, so no later one fails for it.
+    # One pass from the end suffices: a failure increases the other shares, so it makes no other queue fail.
     for place in range(len(shares) - 1, -1, -1):
         if asked <= left:
             break
@@ -32,10 +32,10 @@ def share_out(suggested: Sequence[int], left: int) -> list[int]:
 
 
 class BufferBudget:
-    """The receive buffers of an adapter, by the queue that owns them.
+    """The receive buffers of an adapter, and the share of each queue.
 
-    A queue that shrinks gives up buffers in use only when they are returned: until then it holds more than
-    its share, and fewer are left. ``total_of`` returns the number that it still holds.
+    A queue that shrinks releases the buffers in use only when they are returned. Until then it owns more than
+    its share, and fewer buffers are left; ``total_of`` returns the number that it still owns.
     """
 
     def __init__(self, total: int) -> None:
@@ -45,11 +45,11 @@ class BufferBudget:
         self._shrinking: set[int] = set()
 
     def share(self, queue_id: int) -> int:
-        """Buffers the queue owns, or will own when it has shrunk."""
+        """Return the number of buffers that the queue owns, or will own when it has shrunk."""
         return self._shares.get(queue_id, 0)
 
     def held(self, queue_id: int, total_of: TotalOf) -> int:
-        """Buffers the queue owns now."""
+        """Return the number of buffers that the queue owns now."""
         share = self.share(queue_id)
         if queue_id not in self._shrinking:
             return share
@@ -59,12 +59,12 @@ class BufferBudget:
         return max(share, total)
 
     def left(self, total_of: TotalOf) -> int:
-        """Buffers that no queue owns."""
+        """Return the number of buffers that no queue owns."""
         waiting = sum(self.held(queue, total_of) - self.share(queue) for queue in tuple(self._shrinking))
         return self.total - self._promised - waiting
 
     def give(self, queue_id: int, count: int) -> None:
-        """Make ``count`` the queue's share."""
+        """Set the queue's share to ``count`` buffers."""
         before = self.share(queue_id)
         if count < before:
             self._shrinking.add(queue_id)
@@ -72,7 +72,7 @@ class BufferBudget:
         self._shares[queue_id] = count
 
     def release(self, queue_id: int) -> None:
-        """Take back all buffers of a queue that is removed."""
+        """Release all buffers of a removed queue."""
         self._promised -= self._shares.pop(queue_id, 0)
         self._shrinking.discard(queue_id)
 
@@ -86,13 +86,13 @@ class BufferBudget:
 
 
 class QueueQuota:
-    """The queues of all adapters of a host, at most ``MAX_HOST_QUEUES``."""
+    """The number of queues on all adapters of a host; the limit is ``MAX_HOST_QUEUES``."""
 
     def __init__(self) -> None:
         self._in_use = 0
 
     def check(self) -> None:
-        """Raise ``NdisError`` where the host has no queue left."""
+        """Raise ``NdisError`` if the host has no queue left."""
         if self._in_use >= MAX_HOST_QUEUES:
             raise exhausted(
                 f"no queue is left: all {MAX_HOST_QUEUES:,} of the host are in use, each adapter's default"
@@ -115,14 +115,14 @@ class QueueQuota:
 
 
 class IdPool:
-    """A pool of identifiers from ``first`` on, the lowest unused one first."""
+    """A pool of identifiers from ``first`` on; the lowest unused one is allocated first."""
 
     def __init__(self, first: int = 1) -> None:
         self._next = first
         self._freed: list[int] = []
 
     def take(self) -> int:
-        """Take the lowest unused identifier."""
+        """Allocate the lowest unused identifier."""
         if self._freed:
             return heappop(self._freed)
         self._next += 1

@@ -1,8 +1,8 @@
-"""The layout of the compiled steering table: all that a shard needs of an adapter's filters and ports.
+"""The layout of the compiled steering table: an adapter's filters and ports, in the form that a shard reads.
 
-A frame is looked up by destination MAC and VLAN tag: the lookup key is ``mac << 16 | test``, the MAC as a
-48-bit big-endian number. At most two tests fit a frame: that of its own VLAN, and "any". ``Adapter`` compiles
-the rows, sorted by key; the data plane makes a hash table of them.
+Frames are looked up by destination MAC and VLAN tag: the lookup key is ``mac << 16 | test``, with the MAC as
+a 48-bit big-endian number. A frame can pass two tests: the one for its own VLAN, and "any". ``Adapter``
+compiles the rows, sorted by key; the data plane builds a hash table from them.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEST_UNTAGGED: Final = 0
-"""Test of frames without a customer tag, or with VID 0 (VLAN_UNTAGGED_OR_ZERO). 1..4094: that VID."""
+"""The test for frames without a customer tag or with VID 0 (VLAN_UNTAGGED_OR_ZERO). 1..4094 tests a VID."""
 TEST_ANY: Final = 0xFFFF
-"""Test that frames of any tagging pass (no ``vlan``)."""
+"""The test of a filter without ``vlan``: all frames pass it, tagged or not."""
 KEY_KNOWN_MAC: Final = 0xFFFE
-"""Not a test: a row with it marks a MAC that is in some filter (of a queue other than 0) or port."""
+"""Not a test: its row marks a MAC that a port or a filter (of a queue other than 0) has."""
 
 NONE: Final = -1
 
@@ -25,10 +25,9 @@ NONE: Final = -1
 class SteeringRows:
     """One row for each distinct key; columns of shape (n,), sorted by key.
 
-    ``key`` uint64. ``queue`` int32: the running queue other than 0 whose filter has this key, or NONE;
-    ``filter`` int32: that filter's id. ``default_filter`` int32: the id of queue 0's filter with this key, or
-    NONE. ``port_vm`` int32: index of the VM whose switch port has this key, or NONE. A row with test
-    ``KEY_KNOWN_MAC`` carries nothing else.
+    ``queue`` is the running queue other than 0 whose filter has this key, and ``filter`` is that filter's id.
+    ``default_filter`` is the id of queue 0's filter with this key. ``port_vm`` is the index of the VM whose
+    switch port has this key. Each is NONE if there is none; in a row with test ``KEY_KNOWN_MAC``, all are.
     """
 
     key: NDArray[np.uint64]

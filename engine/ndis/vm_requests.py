@@ -1,7 +1,7 @@
 """Requests about a VM: pause, resume, remove, migrate (NDIS.md, "Live migration").
 
-They act for the switch, not for an overlying driver: they apply to all queues of the VM on this adapter, in
-any state and of any driver, and to its ports; never to queue 0.
+They act for the switch, not for an overlying driver: they apply to the VM's ports and to all of its queues on
+this adapter, in any state and of any driver, but never to queue 0.
 """
 
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from engine.scenario.values import show
 
 
 def pause_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
-    """Stop a VM from returning buffers of its queues, present and later ones. No effect on a paused VM."""
+    """Stop a VM from returning buffers of its queues, including queues allocated later. Idempotent."""
     adapter.check_vm(vm)
     result = _result(adapter, observe, vm)
     if vm in adapter.paused_vms:
@@ -38,7 +38,7 @@ def pause_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Out
 
 
 def resume_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
-    """Let a paused VM return buffers again. No effect on a VM that is not paused."""
+    """Let a paused VM return buffers again. Idempotent."""
     adapter.check_vm(vm)
     result = _result(adapter, observe, vm)
     if vm not in adapter.paused_vms:
@@ -59,7 +59,7 @@ def remove_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Ou
 
 
 def migrate_vm(adapter: Adapter, observe: Observe, driver: str, *, vm: str) -> Outcome:
-    """Pause a VM, unless it is paused, and remove it: it continues on another host."""
+    """Pause a VM, if it is not paused already, and remove it: it continues on another host."""
     adapter.check_vm(vm)
     effects: list[Effect] = []
     indications: list[Indication] = []
@@ -120,7 +120,7 @@ def _its_queues(adapter: Adapter, vm: str) -> str:
 
 
 def _result(adapter: Adapter, observe: Observe, vm: str) -> dict[str, Any]:
-    """The VM's queues, with the buffers of each that it held when the request arrived."""
+    """Return the VM's queues, each with its outstanding buffers when the request arrived."""
     return {
         "queues": [
             {

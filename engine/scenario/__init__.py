@@ -1,4 +1,4 @@
 """The scenario file a user writes: its model, its validation, its defaults.
 
-No I/O beyond reading that file, and nothing about how frames or queues work.
+It reads that file and does no other I/O; it does not model frames or queues.
 """

@@ -1,7 +1,7 @@
-"""Descriptions of the keys of a file, at their fields: how a value is read, which values fit, the meaning.
+"""Descriptions of a file's keys: how a value is read, which values fit, and the key's meaning.
 
-The tables are ``msgspec`` structs; a field of one is ``Annotated`` with a ``Key``, ``Tables`` or
-another description (``Described``).
+Tables are ``msgspec`` structs; each of their fields is ``Annotated`` with a ``Key``, a ``Tables`` or another
+description (``Described``).
 """
 
 from abc import ABC, abstractmethod
@@ -16,12 +16,12 @@ import msgspec
 from engine.scenario import values
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: ("adapter", 0, "queue", 3) is ``adapter[0].queue[3]``."""
+"""The path to a value: ("adapter", 0, "queue", 3) is ``adapter[0].queue[3]``."""
 
 MAX_CPUS: Final = 256
 MAX_QUEUES: Final = 4096
 MAX_HOST_QUEUES: Final = 32_768
-"""Queues of all adapters of a host, default queues included. A reader refuses a reading of more."""
+"""Limit of queues on all adapters of a host, default queues included; readers refuse a reading with more."""
 MAX_FILTERS: Final = 65_536
 MAX_ADAPTERS: Final = 256
 MAX_MIXES: Final = 256
@@ -33,7 +33,7 @@ MAX_FLOWS: Final = 4096
 class Key:
     """A key with a single value. ``read`` returns the value to use or raises ``ValueError``.
 
-    ``default`` describes the value of a key that is left out, where the field's default does not show it.
+    ``default`` describes the default in words, if the field's own default does not show it.
     """
 
     read: Callable[[object], object]
@@ -43,11 +43,11 @@ class Key:
 
 
 class Described(ABC):
-    """A description that makes a ``Key`` with the field's type."""
+    """A description that needs the field's type to make a ``Key``."""
 
     @abstractmethod
     def key(self, held: Any) -> Key:
-        """The key of a field that holds the type ``held``."""
+        """Return the key for a field of type ``held``."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Choice(Described):
     help: str
 
     def key(self, held: Any) -> Key:
-        """The key whose values are those of a ``Literal``."""
+        """Return a key whose values are those of the ``Literal`` ``held``."""
         choices: tuple[str, ...] = get_args(held)
         fits = ", ".join(f'"{one}"' for one in choices)
         return Key(partial(values.check_choice, choices=choices), fits, self.help)
@@ -65,9 +65,9 @@ class Choice(Described):
 
 @dataclass(frozen=True)
 class Tables:
-    """A key that holds tables: an array of at most ``most``, or a single one where that is None.
+    """A key for an array of ``least`` to ``most`` tables, or for a single table if ``most`` is None.
 
-    ``row``, the type of a table, is that of the field; ``keys_of`` fills it in.
+    ``keys_of`` sets ``row``, the type of a table, from the field's type.
     """
 
     help: str
@@ -78,12 +78,12 @@ class Tables:
 
 @cache
 def keys_of(row: type[msgspec.Struct]) -> Mapping[str, Key | Tables]:
-    """The keys of a table in the order of its fields, as the fields describe them."""
+    """Return the keys of a table by name, in the order of its fields."""
     return {field.name: _key_of(field.type) for field in msgspec.structs.fields(row)}
 
 
 def rows_of(row: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
-    """The type of a file's outermost table, and those of all tables in it."""
+    """Return ``row``, the type of a file's outermost table, and the types of all tables inside it."""
     within = [key.row for key in keys_of(row).values() if isinstance(key, Tables)]
     return list(dict.fromkeys([row, *(one for inner in within for one in rows_of(inner))]))
 
@@ -102,36 +102,36 @@ def _key_of(annotation: Any) -> Key | Tables:
 
 
 def whole(low: int, high: int, text: str, default: str = "") -> Key:
-    """A key for an integer."""
+    """Return a key for an integer in low..high."""
     return Key(partial(values.check_whole, low=low, high=high), f"integer {low}..{high}", text, default)
 
 
 def number(low: float, high: float, text: str, default: str = "") -> Key:
-    """A key for a number."""
+    """Return a key for a number in low..high."""
     return Key(
         partial(values.check_number, low=low, high=high), f"number {low:.12g}..{high:.12g}", text, default
     )
 
 
 def flag(text: str) -> Key:
-    """A key for true or false."""
+    """Return a key for true or false."""
     return Key(values.check_flag, "true, false", text)
 
 
 def index(value: object) -> int:
-    """Any integer; ``relations`` checks it against the number of things it counts."""
+    """Check that a value is an integer; ``relations`` checks its range, which depends on other values."""
     if isinstance(value, int) and values.is_whole(value):
         return value
     raise ValueError(f"{values.show(value)} is not a whole number")
 
 
 def destination(value: object) -> str:
-    """Any MAC address, in lower case with colons."""
+    """Check a MAC address of any kind; return it in lower case with colons."""
     return values.format_mac(values.parse_address(value))
 
 
 def members(value: object) -> list[str]:
-    """The adapters' names of a team."""
+    """Check the names of a team's adapters."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_MEMBERS:
         shown = f"an array of {len(value)}" if isinstance(value, list) else values.show(value)
         raise ValueError(f"{shown} is not an array of 1..{MAX_MEMBERS} adapters' names")

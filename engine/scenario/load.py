@@ -1,6 +1,6 @@
-"""Read TOML files into tables whose fields describe their keys, or report in one sentence why one is refused.
+"""Read TOML files into tables whose fields describe their keys; report in one sentence why a file is refused.
 
-A scenario is such a file, and so is the configuration of the dashboard.
+Scenarios and the configuration of the dashboard are such files.
 """
 
 import difflib
@@ -26,18 +26,18 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class ScenarioError(Exception):
-    """A scenario that can't be used: ``FILE: KEY PATH: the value and what would fit``, on one line."""
+    """A scenario is refused: ``FILE: KEY PATH: the value and the values that fit``, on one line."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A kind of file: ``what`` names it, as "a scenario"; ``error`` is raised for a file that is refused."""
+    """A kind of file. ``what`` names it, like "a scenario"; ``error`` is raised if a file is refused."""
 
     what: str
     error: type[Exception]
 
     def read_text(self, path: Path | str) -> str:
-        """The text of a file. Raises ``error``, which names it."""
+        """Read a file of UTF-8 text, with or without a BOM. Raises ``error``, which names the file."""
         source = one_line(str(path))
         try:
             if Path(path).is_dir():
@@ -60,7 +60,7 @@ class Document:
             raise self.error(f"{source}: not UTF-8 text (line {line}, byte {error.start})") from None
 
     def parse(self, text: str, name: str) -> dict[str, Any]:
-        """A TOML text as plain tables; ``name`` stands for the file. Raises ``error``."""
+        """Parse a TOML text into plain data. Raises ``error``, in which ``name`` stands for the file."""
         source = one_line(name)
         try:
             return tomllib.loads(text)
@@ -70,7 +70,7 @@ class Document:
             raise self.error(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
 
     def read_table(self, row: type[msgspec.Struct], table: object, path: KeyPath) -> Any:
-        """One table as its type; every key as its field describes it. Raises ``MisfitError``."""
+        """Convert a table to the type ``row``, with the checks of its fields. Raises ``MisfitError``."""
         if not isinstance(table, dict):
             raise MisfitError(path, f"{show(table)} is not a table")
         keys = keys_of(row)
@@ -106,7 +106,7 @@ class Document:
         return [self.read_table(key.row, table, (*path, index)) for index, table in enumerate(value)]
 
     def misfit(self, name: str, misfit: MisfitError) -> Exception:
-        """The error to raise for a value that does not fit; ``name`` stands for the file."""
+        """Return the error to raise for a value that does not fit; ``name`` stands for the file."""
         place = (one_line(name), dotted(misfit.path))
         return self.error(": ".join(filter(None, (*place, str(misfit)))))
 
@@ -115,20 +115,20 @@ _SCENARIO: Final = Document("a scenario", ScenarioError)
 
 
 def load(path: Path | str) -> Scenario:
-    """The scenario in a TOML file. Raises ``ScenarioError``, its FILE being ``path`` as given."""
+    """Read a scenario from a TOML file. Raises ``ScenarioError``, with ``path`` as its FILE."""
     return loads(_SCENARIO.read_text(path), str(path))
 
 
 def load_traffic(path: Path | str) -> dict[str, Any]:
-    """The table ``[traffic]`` of a TOML file, as ``loads_traffic`` reads it from a text."""
+    """Read the table ``[traffic]`` of a TOML file, as ``loads_traffic`` does from a text."""
     return loads_traffic(_SCENARIO.read_text(path), str(path))
 
 
 def loads_traffic(text: str, name: str) -> dict[str, Any]:
-    """The table ``[traffic]`` of a TOML text, as plain data, each value checked alone.
+    """Return the table ``[traffic]`` of a TOML text as plain data, after a check of each value by itself.
 
-    ``read_traffic`` checks the values against each other and the host. ``name`` stands for the file in the
-    ``ScenarioError`` it may raise.
+    ``read_traffic`` checks the values against each other and the host. Raises ``ScenarioError``, in which
+    ``name`` stands for the file.
     """
     source = one_line(name)
     document = _SCENARIO.parse(text, name)
@@ -138,9 +138,9 @@ def loads_traffic(text: str, name: str) -> dict[str, Any]:
 
 
 def traffic_table(table: object, name: str) -> dict[str, Any]:
-    """Return ``table`` if it is a table ``[traffic]``, each value checked alone.
+    """Check each value of a table ``[traffic]`` by itself; return the table.
 
-    ``name`` stands for its origin in the ``ScenarioError`` it may raise.
+    Raises ``ScenarioError``, in which ``name`` stands for the table's origin.
     """
     try:
         _SCENARIO.read_table(TrafficSpec, table, ("traffic",))
@@ -151,21 +151,21 @@ def traffic_table(table: object, name: str) -> dict[str, Any]:
 
 
 def loads(text: str, name: str) -> Scenario:
-    """The scenario in a TOML text; ``name`` stands for the file in the ``ScenarioError`` it may raise.
+    """Read a scenario from a TOML text. Raises ``ScenarioError``, in which ``name`` stands for the file.
 
-    Of several problems it reports the first in file order; those of single values come before those between
-    values.
+    The error is about the first problem in file order; problems of single values come before conflicts
+    between values.
     """
     return read_scenario(_SCENARIO.parse(text, name), name)
 
 
 def load_document(path: Path | str) -> dict[str, Any]:
-    """A TOML file's tables as plain data. Raises ``ScenarioError``."""
+    """Read a TOML file into plain data. Raises ``ScenarioError``."""
     return _SCENARIO.parse(_SCENARIO.read_text(path), str(path))
 
 
 def read_scenario(document: object, name: str) -> Scenario:
-    """The scenario of a file's tables, as ``loads`` reads it from a text."""
+    """Convert a file's plain data to a scenario, with the checks and errors of ``loads``."""
     try:
         scenario: Scenario = _SCENARIO.read_table(Scenario, document, ())
         check_relations(scenario)
@@ -175,9 +175,9 @@ def read_scenario(document: object, name: str) -> Scenario:
 
 
 def read_traffic(given: Mapping[str, object], before: TrafficSpec, adapters: list[str]) -> TrafficSpec:
-    """``before`` with the given keys of ``[traffic]`` replaced, for these adapters.
+    """Replace the given keys of ``[traffic]`` in ``before``; traffic may name these adapters.
 
-    Raises ``ScenarioError``: ``KEY PATH: the value and what would fit``, the path without "traffic".
+    Raises ``ScenarioError``: ``KEY PATH: the value and the values that fit``; the path omits "traffic".
     """
     try:
         read: TrafficSpec = _SCENARIO.read_table(TrafficSpec, dict(given), ("traffic",))
@@ -189,9 +189,9 @@ def read_traffic(given: Mapping[str, object], before: TrafficSpec, adapters: lis
 
 
 def read_balancer(given: Mapping[str, object], before: BalancerSpec) -> BalancerSpec:
-    """``before`` with the given keys of ``[balancer]`` replaced.
+    """Replace the given keys of ``[balancer]`` in ``before``.
 
-    Raises ``ScenarioError``: ``KEY: the value and what would fit``.
+    Raises ``ScenarioError``: ``KEY: the value and the values that fit``.
     """
     try:
         read: BalancerSpec = _SCENARIO.read_table(BalancerSpec, dict(given), ("balancer",))
@@ -203,18 +203,18 @@ def read_balancer(given: Mapping[str, object], before: BalancerSpec) -> Balancer
 
 
 def default_scenario() -> Scenario:
-    """The scenario of the package, the default."""
+    """Read the default scenario, which is part of the package."""
     resource = resources.files("engine.scenario").joinpath("default.toml")
     return loads(resource.read_text(encoding="utf-8"), "default.toml")
 
 
 def machine_name() -> str:
-    """This machine's host name as a scenario's: unfit characters replaced by "-", at most 64."""
+    """Return this machine's host name in up to 64 characters, with invalid ones replaced by "-"."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", platform.node())[:64] or "host"
 
 
 def _with_names(scenario: Scenario) -> Scenario:
-    """Fill in names that a file may leave out: the host's, queues', and the adapter of mixes."""
+    """Fill in the names that a file may omit: those of the host, of queues, and of the adapter of a mix."""
     replace = msgspec.structs.replace
     host = scenario.host if scenario.host.name else replace(scenario.host, name=machine_name())
     adapters = [
@@ -239,7 +239,7 @@ def _with_adapter(traffic: TrafficSpec, only: str) -> TrafficSpec:
 
 
 def dotted(path: KeyPath) -> str:
-    """A key's path as text: ``adapter[0].queue[3]``."""
+    """Format a key's path: ``adapter[0].queue[3]``."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -250,7 +250,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def unknown_key(name: str, known: Sequence[str]) -> str:
-    """The sentence for an unknown key: the nearest known key, or all of them."""
+    """Return the message for an unknown key, with the most similar known key, else all known keys."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if nearest:
         return f'unknown key (did you mean "{nearest[0]}"?)'
@@ -258,7 +258,7 @@ def unknown_key(name: str, known: Sequence[str]) -> str:
 
 
 def _syntax_sentence(message: str, text: str) -> str:
-    """A TOML parser's message on one line, with line and column in place of "end of document"."""
+    """Return a TOML parser's message on one line, with line and column in place of "end of document"."""
     lines = text.split("\n")
     end = f"line {len(lines)}, column {len(lines[-1]) + 1}"
     return one_line(message.replace("end of document)", f"{end}, the end of the file)"))

@@ -1,8 +1,8 @@
 """The types of a scenario: a host, its adapters, processors and traffic (contract 3).
 
-These types hold a checked scenario; ``load`` reads a file into them. Each key is described once, at its
-field: how its value is read, which values fit, the meaning, the default. The loader, the error sentences
-and the reference page read that (``keys.keys_of``).
+``load`` reads a file into these types and checks it. Each key is described once, at its field: how its value
+is read, which values fit, its meaning and its default. The loader, the error messages and the reference page
+read these descriptions (``keys.keys_of``).
 """
 
 from functools import partial
@@ -41,7 +41,7 @@ _MAC = Key(values.normal_mac, "unicast MAC, colons or dashes", "the destination 
 CHANGEABLE: Final = ("link_gbps", "max_queues", "max_filters", "vlan_filtering")
 """Keys of an adapter that a request changes while the engine runs."""
 BUFFERS_FOR_LATER: Final = 8192
-"""Receive buffers of an adapter, by default, for queues that come later."""
+"""Receive buffers that an adapter has by default for queues allocated later."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,14 +49,14 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FilterSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter.queue.filter]]``. ``mac`` is lower case with colons once loaded."""
+    """``[[adapter.queue.filter]]``. Once loaded, ``mac`` is in lower case with colons."""
 
     mac: Annotated[str, _MAC]
     vlan: Annotated[Vlan, _VLAN] = None
 
 
 class PortSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter.port]]``: a VM the switch knows, with or without a queue."""
+    """``[[adapter.port]]``: a switch port of a VM, which may or may not have a queue."""
 
     vm: Annotated[str, Key(values.check_name, _NAME, "the VM behind the port")]
     mac: Annotated[str, _MAC]
@@ -64,7 +64,7 @@ class PortSpec(_Table, frozen=True, kw_only=True):
 
 
 class QueueSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter.queue]]``. ``name`` defaults to the VM's, else to "queue N"."""
+    """``[[adapter.queue]]``. ``name`` defaults to the VM's name, else to "queue N"."""
 
     name: Annotated[str, Key(values.check_name, _NAME, "the queue's name", "the VM's, else `queue N`")] = ""
     vm: Annotated[str | None, Key(values.check_name, _NAME, "the VM whose frames these are", "none")] = None
@@ -84,7 +84,7 @@ class QueueSpec(_Table, frozen=True, kw_only=True):
 
 
 class AdapterSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter]]``. ``buffers`` None: the number its queues request, and BUFFERS_FOR_LATER."""
+    """``[[adapter]]``. ``buffers`` defaults to the number that all queues request plus BUFFERS_FOR_LATER."""
 
     name: Annotated[str, Key(values.check_adapter_name, _ADAPTER_NAME, "unique on the host")] = "nic0"
     ndis_version: Annotated[
@@ -135,25 +135,25 @@ class AdapterSpec(_Table, frozen=True, kw_only=True):
 
     @property
     def total_buffers(self) -> int:
-        """Receive buffers of the adapter in all."""
+        """The number of all receive buffers of the adapter."""
         return self.asked_buffers + BUFFERS_FOR_LATER if self.buffers is None else self.buffers
 
     @property
     def asked_buffers(self) -> int:
-        """The number that its queues and the default queue request."""
+        """The number of buffers that the scenario's queues and the default queue request."""
         return self.default_queue_buffers + sum(queue.buffers for queue in self.queue)
 
     @property
     def ndis_minor(self) -> int:
-        """The NN of NDIS 6.NN."""
+        """The minor version: NN of NDIS 6.NN."""
         return int(self.ndis_version.split(".")[1])
 
 
 class TeamSpec(_Table, frozen=True, kw_only=True):
-    """``[[team]]``: adapters that receive as one. ``mode`` says which queues can serve a VM.
+    """``[[team]]``: adapters that receive as one. ``mode`` determines which queues can serve a VM.
 
-    "sum" of queues: switch independent teaming with Hyper-V port or dynamic distribution; a VM's frames come
-    in on the member of its port. "min" of queues: every other combination; they come in on any member.
+    "sum" of queues: switch independent teaming with Hyper-V port or dynamic distribution; a VM's frames
+    arrive on the member that has its port. "min" of queues: any other combination; they arrive on any member.
     """
 
     name: Annotated[
@@ -169,7 +169,7 @@ class TeamSpec(_Table, frozen=True, kw_only=True):
 
 
 class HostSpec(_Table, frozen=True, kw_only=True):
-    """``[host]``. Processors ``2k`` and ``2k+1`` share a core under hyper-threading."""
+    """``[host]``. With hyper-threading, processors ``2k`` and ``2k+1`` share a core."""
 
     name: Annotated[
         str,
@@ -188,10 +188,10 @@ class HostSpec(_Table, frozen=True, kw_only=True):
 
 
 class CpuSpec(_Table, frozen=True, kw_only=True):
-    """``[cpu]``: what serving frames costs a simulated processor.
+    """``[cpu]``: the cost model of receive processing on a simulated processor.
 
-    Chosen so that one processor saturates near 4 Gbit/s of 1,514-byte frames, the middle of the 3 to 5
-    that administrators report of a host without VMQ; each key's source is in the reference.
+    With the defaults, one processor saturates near 4 Gbit/s of 1,514-byte frames, the middle of the 3 to 5
+    Gbit/s that administrators report for hosts without VMQ. The reference page has each key's source.
     """
 
     clock_ghz: Annotated[float, number(0.001, 1_000_000, "cycles per ns")] = 2.6
@@ -218,9 +218,9 @@ class CpuSpec(_Table, frozen=True, kw_only=True):
 
 
 class BalancerSpec(_Table, frozen=True, kw_only=True):
-    """``[balancer]``: whether and how queues are moved between processors as load changes.
+    """``[balancer]``: whether and how queues move between processors when load changes.
 
-    Defaults are this project's own: Microsoft publishes the scheme of Dynamic VMQ, not its numbers.
+    The defaults are this project's own: Microsoft publishes the scheme of Dynamic VMQ but not its values.
     """
 
     mode: Annotated[
@@ -244,9 +244,9 @@ class BalancerSpec(_Table, frozen=True, kw_only=True):
 class FlowSpec(_Table, frozen=True, kw_only=True):
     """``[[traffic.mix.flow]]``: a share of a mix's frames.
 
-    ``mac`` is the destination (left out: broadcast for kind "broadcast", a group address for "multicast",
-    and addresses nobody has for "unknown"). ``vlan`` None: untagged; 0: a priority tag. ``frame_bytes``
-    is the length without FCS: a number, or "imix" (7 × 60, 4 × 590, 1 × 1,514; a tag adds 4).
+    ``mac`` is the destination. Without it, kind "broadcast" uses the broadcast address, "multicast" a group
+    address, and "unknown" addresses that no VM has. ``vlan`` None: untagged; 0: a priority tag.
+    ``frame_bytes`` is the length without FCS: a number, or "imix" (7 × 60, 4 × 590, 1 × 1,514; a tag adds 4).
     """
 
     kind: Annotated[
@@ -284,10 +284,10 @@ class FlowSpec(_Table, frozen=True, kw_only=True):
 
 
 class MixSpec(_Table, frozen=True, kw_only=True):
-    """``[[traffic.mix]]``: what one adapter receives; exactly one of ``rate_pps`` and ``rate_gbps``.
+    """``[[traffic.mix]]``: traffic to one adapter or team; set either ``rate_pps`` or ``rate_gbps``.
 
-    ``pattern``: "steady" spaces frames evenly, "random" jitters each within its slot, "bursts" sends
-    ``burst_frames`` back to back and then waits.
+    ``pattern``: "steady" spaces frames evenly, "random" puts each frame at a random time within its slot,
+    "bursts" sends ``burst_frames`` back to back and then waits.
     """
 
     adapter: Annotated[
@@ -316,7 +316,7 @@ class MixSpec(_Table, frozen=True, kw_only=True):
 
 
 class TrafficSpec(_Table, frozen=True, kw_only=True):
-    """``[traffic]``: what a live engine receives. Frame i of a mix is a function of (seed, i) alone."""
+    """``[traffic]``: a live engine's traffic. Frame i of a mix depends only on the seed, the mix and i."""
 
     seed: Annotated[int, whole(0, 2**63 - 1, "the same seed makes the same frames")] = 1
     mix: Annotated[

@@ -1,6 +1,6 @@
 """Rules between the values of a scenario (contract 3, NDIS.md "Bad input").
 
-The numbers of the CPU model are fractions here, exactly as written.
+The numbers of the CPU model are exact fractions here, not floats.
 """
 
 from fractions import Fraction
@@ -23,11 +23,11 @@ from engine.scenario.model import (
 from engine.scenario.values import BROADCAST, MAX_FRAME_BYTES, Vlan, check_filter_vlan, parse_address, show
 
 _MAX_PRODUCT: Final = 2**62
-"""The kernels' integers have 64 bits; a product with the largest DPC must fit."""
+"""The kernels use 64-bit integers; the products of the cost model for the largest DPC must fit."""
 
 
 class MisfitError(Exception):
-    """A value that does not fit: its path, and the reason as a sentence."""
+    """A value does not fit: its path, and the reason as a sentence."""
 
     def __init__(self, path: KeyPath, sentence: str) -> None:
         super().__init__(sentence)
@@ -35,7 +35,7 @@ class MisfitError(Exception):
 
 
 def check_relations(scenario: Scenario) -> None:
-    """Raise ``MisfitError`` for the first value that does not fit the others, in the model's order."""
+    """Raise ``MisfitError`` for the first value, in the model's order, that conflicts with the others."""
     _check_host(scenario.host)
     names: dict[str, int] = {}
     for a, adapter in enumerate(scenario.adapter):
@@ -56,14 +56,14 @@ def check_relations(scenario: Scenario) -> None:
 
 
 def targets(scenario: Scenario) -> list[str]:
-    """The destinations of traffic: names of adapters that are in no team, and of teams."""
+    """Return the names that traffic may be sent to: adapters that are in no team, then teams."""
     teamed = {name for team in scenario.team for name in team.members}
     alone = [adapter.name for adapter in scenario.adapter if adapter.name not in teamed]
     return [*alone, *(team.name for team in scenario.team)]
 
 
 def _check_queues(adapters: list[AdapterSpec]) -> None:
-    """Raise ``MisfitError`` at the adapter whose queues are more than a reading of the host can have."""
+    """Raise ``MisfitError`` for the adapter whose queues exceed the host's limit, ``MAX_HOST_QUEUES``."""
     total = 0
     for a, adapter in enumerate(adapters):
         total += 1 + len(adapter.queue)
@@ -114,7 +114,7 @@ def _check_cpu(cpu: CpuSpec) -> None:
 
 
 def check_balancer(balancer: BalancerSpec) -> None:
-    """Raise ``MisfitError`` where a queue that moved home could move away again at once."""
+    """Raise ``MisfitError`` if a queue that moved home could move away again at once."""
     if balancer.scale_in >= balancer.scale_out:
         raise MisfitError(
             ("balancer", "scale_in"),
@@ -124,7 +124,7 @@ def check_balancer(balancer: BalancerSpec) -> None:
 
 
 def check_traffic(traffic: TrafficSpec, adapters: list[str]) -> None:
-    """Raise ``MisfitError`` for the first value of ``[traffic]`` that does not fit the others or the host."""
+    """Raise ``MisfitError`` for the first value of ``[traffic]`` that conflicts with others or the host."""
     for m, mix in enumerate(traffic.mix):
         _check_mix(("traffic", "mix", m), mix, adapters)
 
@@ -265,24 +265,24 @@ def _check_destination(path: KeyPath, flow: FlowSpec) -> None:
 
 
 def as_written(number: float) -> Fraction:
-    """A number of a scenario file, exactly: 0.1 is 1/10, not the float next to it."""
+    """Return a number from a scenario file as an exact fraction: 0.1 is 1/10, not the nearest float."""
     return Fraction(str(number))
 
 
 def shared_clock_ghz(cpu: CpuSpec) -> Fraction:
-    """Cycles per ns that the hyper-thread sibling of a busy processor leaves."""
+    """Return the cycles per ns that a processor has while its hyper-thread sibling is busy."""
     return as_written(cpu.clock_ghz) * as_written(cpu.smt_share)
 
 
 def remote_cycles_per_byte(cpu: CpuSpec) -> Fraction:
-    """Cycles for copying a byte from another NUMA node."""
+    """Return the cycles that it takes to copy a byte from another NUMA node."""
     return as_written(cpu.cycles_per_byte) * as_written(cpu.remote_copy_factor)
 
 
 def inexact_key(cpu: CpuSpec) -> tuple[str, str] | None:
-    """The first key with too many digits for a DPC of ``quota`` of the longest frames, and the reason.
+    """Return the first key that has too many digits for exact arithmetic, and the reason; None if all fit.
 
-    None: all fit.
+    The arithmetic must be exact for a DPC of ``quota`` frames of the largest size.
     """
     most_bytes = cpu.quota * MAX_FRAME_BYTES
     local, remote = as_written(cpu.cycles_per_byte), remote_cycles_per_byte(cpu)

@@ -1,8 +1,7 @@
-"""Rules for single values: addresses, VLAN tests, names, numbers, and how a value is shown in an error.
+"""Checks of single values (addresses, VLAN tests, names, numbers); the format of values in error messages.
 
-Every check takes a value of any type and returns the one to use, or raises ``ValueError`` with a sentence
-for the user: the value, and the values that fit. The scenario's loader
-and the control plane share them.
+Every check takes a value of any type and returns the value to use, or raises ``ValueError`` with a sentence
+for the user: the value, and the values that fit. The scenario loader and the control plane share the checks.
 """
 
 import re
@@ -26,7 +25,7 @@ C = TypeVar("C", bound=str)
 
 
 def one_line(text: str) -> str:
-    """``text`` with unprintable characters escaped."""
+    """Return ``text`` with unprintable characters, line breaks included, escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -35,7 +34,7 @@ def _cut(text: str) -> str:
 
 
 def show(value: object) -> str:
-    """``value`` as its author wrote it, shortened, on one line."""
+    """Format a value for an error message: as its author wrote it, on one line, shortened."""
     match value:
         case None:
             return "nothing"
@@ -59,29 +58,29 @@ def show(value: object) -> str:
 def _digits(value: int) -> str:
     try:
         return str(value)
-    except ValueError:  # more digits than Python writes, or reads: so it was written in hex
+    except ValueError:  # above Python's limit of decimal digits, so its author wrote it in hex
         return hex(value)
 
 
 def format_mac(address: int) -> str:
-    """A 48-bit MAC address in lower case with colons."""
+    """Format a 48-bit MAC address in lower case with colons."""
     return address.to_bytes(6, "big").hex(":")
 
 
 def parse_address(value: object) -> int:
-    """Any MAC address, colons or dashes, as a 48-bit big-endian number."""
+    """Parse any MAC address, with colons or dashes, to a 48-bit big-endian number."""
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         raise ValueError(f'{show(value)} is not a MAC address (like "00:15:5d:00:00:01")')
     return int(value.replace(":", "").replace("-", ""), 16)
 
 
 def normal_mac(value: object) -> str:
-    """A unicast MAC address as a scenario and a message write it."""
+    """Check a unicast MAC address; return it in lower case with colons."""
     return format_mac(parse_mac(value))
 
 
 def parse_mac(value: object) -> int:
-    """A unicast MAC address that is not zero, as a 48-bit big-endian number (contract 3)."""
+    """Parse a unicast MAC address that is not zero to a 48-bit big-endian number (contract 3)."""
     address = parse_address(value)
     if address == 0:
         raise ValueError(f'{show(value)} is the zero address (a unicast MAC fits, like "00:15:5d:00:00:01")')
@@ -91,12 +90,12 @@ def parse_mac(value: object) -> int:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is an integer; true and false are not."""
+    """Return whether a value is an integer; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_vlan(value: object) -> Vlan:
-    """A filter's VLAN test: 1..4094, "untagged", or None."""
+    """Check a filter's VLAN test: 1..4094, "untagged", or None."""
     if value is None:
         return None
     if value == "untagged":
@@ -107,7 +106,7 @@ def check_vlan(value: object) -> Vlan:
 
 
 def check_filter_vlan(vlan: Vlan, ndis_minor: int, vlan_filtering: bool) -> None:
-    """Whether an adapter can set a filter with this VLAN test (NDIS.md, "Bad input")."""
+    """Raise ``ValueError`` if an adapter can't set a filter with this VLAN test (NDIS.md, "Bad input")."""
     if vlan is None and ndis_minor < 30:
         raise ValueError(
             f'NDIS 6.{ndis_minor} sets no filter without a VLAN test (1..{MAX_VLAN} or "untagged" fits)'
@@ -117,14 +116,14 @@ def check_filter_vlan(vlan: Vlan, ndis_minor: int, vlan_filtering: bool) -> None
 
 
 def check_name(value: object) -> str:
-    """The name of a queue or a VM: 1..256 printable characters."""
+    """Check the name of a queue or a VM: 1..256 printable characters."""
     if isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable():
         return value
     raise ValueError(f"{show(value)} is not a name (1..{MAX_NAME_CHARACTERS} printable characters)")
 
 
 def check_adapter_name(value: object) -> str:
-    """The name of an adapter or a team, as hosts have them ("Ethernet 2")."""
+    """Check the name of an adapter or a team, such as "Ethernet 2": no blank at either end."""
     is_name = isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
     if isinstance(value, str) and is_name and value == value.strip():
         return value
@@ -134,42 +133,42 @@ def check_adapter_name(value: object) -> str:
 
 
 def check_identifier(value: object) -> str:
-    """The name of a host: [A-Za-z0-9_.-]{1,64}."""
+    """Check the name of a host: [A-Za-z0-9_.-]{1,64}."""
     if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
         return value
     raise ValueError(f"{show(value)} is not a name (1..64 of A-Z a-z 0-9 _ . -)")
 
 
 def check_ndis_version(value: object) -> str:
-    """An NDIS version that has VMQ: 6.20 and later."""
+    """Check that an NDIS version has VMQ: "6.20" to "6.99"."""
     if isinstance(value, str) and _NDIS_VERSION.fullmatch(value) and value >= "6.20":
         return value
     raise ValueError(f'{show(value)} is not an NDIS version with VMQ ("6.20" to "6.99")')
 
 
 def check_whole(value: object, low: int, high: int) -> int:
-    """An integer in low..high."""
+    """Check an integer in low..high."""
     if isinstance(value, int) and is_whole(value) and low <= value <= high:
         return value
     raise ValueError(f"{show(value)} is not a whole number in {low}..{high}")
 
 
 def check_number(value: object, low: float, high: float) -> float:
-    """An integer or a finite float in low..high."""
+    """Check an integer or a finite float in low..high; return a float."""
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return float(value)
     raise ValueError(f"{show(value)} is not a number in {low:.12g}..{high:.12g}")
 
 
 def check_flag(value: object) -> bool:
-    """True or false."""
+    """Check that a value is true or false."""
     if isinstance(value, bool):
         return value
     raise ValueError(f"{show(value)} is not true or false")
 
 
 def check_choice(value: object, choices: tuple[C, ...]) -> C:
-    """One of some words."""
+    """Check that a value is one of ``choices``."""
     for choice in choices:
         if value == choice:
             return choice
@@ -177,10 +176,10 @@ def check_choice(value: object, choices: tuple[C, ...]) -> C:
 
 
 def check_frame_bytes(value: object) -> int | Literal["imix"]:
-    """The size of a flow's frames: a number of bytes or "imix"."""
+    """Check the size of a flow's frames: a number of bytes, without a tag, or "imix"."""
     if value == "imix":
         return "imix"
-    # A tag adds 4 to the largest.
+    # A tag adds 4 bytes, which must fit too.
     if isinstance(value, int) and is_whole(value) and 60 <= value <= MAX_FRAME_BYTES - 4:
         return value
     raise ValueError(f'{show(value)} is not a frame size (60..{MAX_FRAME_BYTES - 4} bytes, or "imix")')

@@ -1,4 +1,4 @@
-"""Telemetry messages (stats, config, events, summaries), how they are made, packed and recorded.
+"""Telemetry messages (stats, config, events, summaries): their types, how they are made, packed and recorded.
 
-Not here: how they are sent (``bus``) or drawn (``vmqtui``).
+``bus`` sends them, ``vmqtui`` draws them.
 """

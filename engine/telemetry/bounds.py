@@ -13,24 +13,24 @@ NAME_CHARACTERS: Final = 1024
 WORDS_CHARACTERS: Final = 16_384
 MAX_COLUMNS: Final = 256
 MAX_KEYS: Final = 256
-"""Keys of a map in a reading or a configuration, including fields that this version does not know."""
+"""Limit of keys in a map of a stats or config message, including fields unknown to this version."""
 MAX_PORTS: Final = 1 << 17
 MAX_TOP_PAIRS: Final = 1024
 MAX_CELLS: Final = 1 << 20
-"""Of all columns of a stats message; a cell takes 40 bytes once it is decoded."""
+"""Limit of cells in all columns of a stats message; a decoded cell takes 40 bytes."""
 MAX_QUEUE_ROWS: Final = MAX_HOST_QUEUES
-"""Queues of all adapters: a dashboard builds 40,000 rows a second."""
+"""Limit of queues on all adapters; a dashboard builds 40,000 rows a second."""
 MAX_FILTER_ROWS: Final = 1 << 18
 MAX_PORT_ROWS: Final = 1 << 18
 SETTINGS_LIMIT_BYTES: Final = 1 << 16
-"""Of the settings of the processor model, and of the balancer, whose values may be anything."""
+"""Limit of each of ``cpu_model`` and ``balancer`` in a config message, because their values have any type."""
 MAX_VALUES: Final = 1 << 20
-"""Of an answer or of advice, keys included: their fields may be anything. A value takes up to 100 bytes
-decoded."""
+"""Limit of values, keys included, in a response or advice, whose fields have any type. A decoded value takes
+up to 100 bytes."""
 MAX_DEPTH: Final = 32
-"""Of an answer or of advice: how deeply lists and maps may be nested."""
+"""Limit of nested lists and maps in a response or advice."""
 MAX_NANOSECONDS: Final = (1 << 63) - 1
-"""The year 2262, as Unix time."""
+"""Limit of times; as Unix time, it is in the year 2262."""
 MAX_NUMBER: Final = 10**12
 
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS)]

@@ -1,4 +1,4 @@
-"""The config message: everything about a host that is not a counter, under one revision."""
+"""The config message: the configuration of a host, identified by a revision; counters are in ``stats``."""
 
 from typing import Annotated, Any, Literal
 
@@ -21,12 +21,12 @@ Vlan = int | Literal["untagged"] | None
 
 
 class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One queue. ``buffers`` is the number it suggested, ``total_buffers`` in stats the number it got.
+    """One queue. ``buffers`` is the number it suggests; ``total_buffers`` in stats is the number it owns.
 
-    ``guest_memory``: its frames are split, the part after ``lookahead_bytes`` is in its VM's memory; None
-    from an older writer. ``home_cpu``: the processor that the plan gives it, None from an older writer;
-    ``cpu`` differs while the balancer has moved it. ``vm_paused``: its VM returns no buffers; a property of
-    the VM that the queue's ``state`` does not show.
+    ``guest_memory``: its frames are split, and the part after ``lookahead_bytes`` is in the VM's memory.
+    ``home_cpu`` is the processor from the scenario or the last request; ``cpu`` differs while the balancer
+    has moved the queue. Both are None from an older writer. ``vm_paused``: the VM returns no buffers, which
+    the queue's ``state`` does not show.
     """
 
     queue_id: Count
@@ -56,7 +56,7 @@ class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A switch port: a VM the switch knows."""
+    """A switch port: the VM to which the switch delivers the frames of this MAC and VLAN."""
 
     vm: Name
     mac: Name
@@ -64,8 +64,8 @@ class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One adapter: its settings, its team and the team's mode, if any, its queues by id (the default queue
-    first), filters by id, ports."""
+    """One adapter: its settings; the name and mode of its team, if any; its queues (the default queue first)
+    and filters in order of id; its ports."""
 
     name: Name
     ndis_version: Name
@@ -86,7 +86,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One processor: ``name`` is group:number; processors with the same ``core`` are its hyper-threads."""
+    """One processor. ``name`` is group:number; processors with the same ``core`` are its hyper-threads."""
 
     id: Count
     name: Name
@@ -95,9 +95,9 @@ class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The whole configuration of a host. ``traffic`` describes the source of frames, in words; ``cpu_model``
-    has the keys of the scenario's ``[cpu]``, ``balancer`` those of ``[balancer]``, none from an older
-    writer."""
+    """The whole configuration of a host. ``traffic`` describes the source of frames in words. ``cpu_model``
+    has the keys of the scenario's ``[cpu]``, ``balancer`` those of ``[balancer]`` (none from an older
+    writer)."""
 
     revision: Count
     host: Name

@@ -1,4 +1,4 @@
-"""The event message: state changes, drops that begin and end, deaths of workers."""
+"""The event message: state changes, the beginning and end of drops, deaths of workers, and others."""
 
 from typing import Literal
 
@@ -12,9 +12,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     Kinds: ``queue_state`` (with ``state``), ``queue_freed``, ``queue_free_aborted``, ``vm_paused``,
     ``vm_resumed``, ``vm_removed``, ``vm_migrated`` (``cause`` names the VM), ``drops_begin``, ``drops_end``,
-    ``drops_unreported`` (there were too many to report each), ``worker_died``, ``worker_replaced``,
-    ``worker_down``, ``broker_restarted`` (the embedded one), ``gap_shortened``, ``capture_ended``,
-    ``queue_moved`` (by the balancer), ``bad_request``, ``messages_dropped`` (of the bus: no room for them).
+    ``drops_unreported`` (too many to report each), ``worker_died``, ``worker_replaced``, ``worker_down``,
+    ``broker_restarted`` (the embedded broker), ``gap_shortened``, ``capture_ended``, ``queue_moved`` (by the
+    balancer), ``bad_request``, ``messages_dropped`` (the send queue was full).
     """
 
     seq: Count

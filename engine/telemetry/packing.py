@@ -1,9 +1,8 @@
-"""Readings as compressed key frames and deltas: a key is a complete reading, a delta the change since the
-last.
+"""Lossless packing of readings: a key frame is a complete reading, a delta the change since the previous one.
 
-Counters of consecutive readings differ by small numbers, and some columns follow from others (contract 2): a
-delta of 1,024 queues takes about 7 KB, the message 45 KB. Nothing is lost: a reading that has no delta (other
-rows, numbers beyond 64 bits) becomes a key.
+Counters of consecutive readings differ by small numbers, and some columns can be computed from others
+(contract 2): a delta of 1,024 queues takes about 7 KB, the message 45 KB. If no delta is possible (other
+rows, numbers beyond 64 bits), the reading becomes a key frame.
 """
 
 import sys
@@ -20,27 +19,27 @@ from engine.telemetry.shape import check_pairs, check_shape
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 
 LIMIT_BYTES: Final = 17 << 20
-"""Of an unpacked reading: the largest message and the overhead of packing. A larger one is damaged."""
+"""Limit of an unpacked reading: the largest message plus the overhead of packing."""
 
 _LEVEL: Final = 3
 _SAME: Final = 0
 _IMPLIED: Final = 1
 _WIDTHS: Final = {"b": 8, "h": 16, "i": 32, "q": 64}
-"""Widths in which a column's growth is stored, by type code of ``array``, which is also the column's kind."""
+"""Bits of the integers for a column's growth, by type code of ``array``, which is also the column's kind."""
 _DERIVED_FROM: Final = {
     "received_frames": ("steered_frames", ("dropped_no_buffer",)),
     "indicated_frames": ("received_frames", ("discarded_frames", "lost_frames", "pending")),
     "returned_frames": ("indicated_frames", ("outstanding",)),
     "free_buffers": ("total_buffers", ("pending", "outstanding")),
 }
-"""Columns that, by contract 2, are another column less the sum of some; so is their growth."""
+"""Columns that, by contract 2, equal one column minus the sum of others; the same holds for their growth."""
 
 _TABLES: Final = ("port", "queues", "filters", "freed", "default_queue")
-"""Fields of an adapter that are packed as growth. Any other field is packed unchanged."""
+"""Fields of an adapter that are packed as growth. All other fields are packed unchanged."""
 
 
 def _beside(kind: type[msgspec.Struct], tables: tuple[str, ...]) -> tuple[Any, list[str]]:
-    """A type with the fields of a message beside its tables, and the names of these fields."""
+    """Return a type with the fields of a message except its tables, and the names of these fields."""
     fields = [one for one in msgspec.structs.fields(kind) if one.name not in tables]
     made = [(one.name, one.type, one.default) for one in fields]
     return msgspec.defstruct(f"{kind.__name__}Beside", made, frozen=True, kw_only=True), [
@@ -67,7 +66,7 @@ _delta_decoder = msgspec.msgpack.Decoder(_Delta)
 
 
 class PackingError(ValueError):
-    """Packed bytes that can't be unpacked to a reading."""
+    """Packed bytes can't be unpacked to a reading."""
 
 
 def pack_key(stats: Stats) -> bytes:
@@ -76,7 +75,7 @@ def pack_key(stats: Stats) -> bytes:
 
 
 def unpack_key(packed: bytes) -> Stats:
-    """Undo ``pack_key``. Raises ``PackingError``."""
+    """Unpack a reading from ``pack_key``. Raises ``PackingError``."""
     try:
         payload = inflate(packed)
         check_shape(Stats, payload)
@@ -86,7 +85,7 @@ def unpack_key(packed: bytes) -> Stats:
 
 
 def pack_delta(before: Stats, now: Stats) -> bytes | None:
-    """Pack the difference of two readings; None if they have different rows, so that a key is needed."""
+    """Pack the difference of two readings; return None if the second one needs a key frame."""
     kinds, planes = bytearray(), bytearray()
     if list(before.adapters) != list(now.adapters):
         return None
@@ -109,7 +108,7 @@ def pack_delta(before: Stats, now: Stats) -> bytes | None:
 
 
 def unpack_delta(before: Stats, packed: bytes) -> Stats:
-    """The reading ``now`` of ``pack_delta``. Raises ``PackingError``."""
+    """Return the reading ``now`` of ``pack_delta``. Raises ``PackingError``."""
     try:
         delta = _delta_decoder.decode(inflate(packed))
         stats = _stats_beside_decoder.decode(delta.stats)
@@ -139,7 +138,7 @@ def unpack_delta(before: Stats, packed: bytes) -> Stats:
 
 
 def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
-    """Decompress zlib data to up to ``limit`` bytes. Raises ``PackingError``."""
+    """Decompress zlib data. Raises ``PackingError`` if it is damaged or gives more than ``limit`` bytes."""
     inflator = zlib.decompressobj()
     try:
         data = inflator.decompress(packed, limit)
@@ -151,7 +150,7 @@ def inflate(packed: bytes, limit: int = LIMIT_BYTES) -> bytes:
 
 
 def _tables(stats: Stats) -> Iterator[Columns]:
-    """All tables of a reading; single counters as tables of one row."""
+    """Yield all tables of a reading, with single counters as tables of one row."""
     yield stats.cpus
     for adapter in stats.adapters.values():
         yield _column_each(adapter.port)
@@ -170,13 +169,14 @@ def _single(columns: Columns) -> dict[str, int]:
 
 
 def _in_order(columns: Columns) -> list[str]:
-    """Names of columns; those that may follow from others come last."""
+    """Return the names of columns; the columns in ``_DERIVED_FROM`` come last."""
     free = [name for name in columns if name not in _DERIVED_FROM]
     return free + [name for name in _DERIVED_FROM if name in columns]
 
 
 def _implied(column: str, grown: Columns, length: int) -> list[int] | None:
-    """The growth that other columns imply for this one; a column without growth is absent there."""
+    """Compute a column's growth from that of others; ``grown`` omits columns without growth. None if lengths
+    differ."""
     plus, minus = _DERIVED_FROM[column]
     total = grown.get(plus) or [0] * length
     for name in minus:
@@ -211,14 +211,14 @@ def _pack_table(old: Columns, new: Columns, kinds: bytearray, planes: bytearray)
         if sys.byteorder == "big":
             values.byteswap()
         raw = values.tobytes()
-        # The bytes of small numbers compress better by place: all lowest, then all next.
+        # Small numbers compress better byte by byte: first the lowest byte of each, then the next.
         for place in range(values.itemsize):
             planes += raw[place :: values.itemsize]
     return True
 
 
 class _Reader:
-    """Takes tables from a delta, in the order they were packed."""
+    """Reads the tables of a delta, in the order in which they were packed."""
 
     def __init__(self, kinds: bytes, planes: bytes) -> None:
         self._kinds = iter(kinds)
@@ -245,7 +245,7 @@ class _Reader:
         return now
 
     def check_end(self) -> None:
-        """Raise ``ValueError`` unless all bytes were used: else the delta belongs to other rows."""
+        """Raise ``ValueError`` if bytes are left, because then the delta belongs to other rows."""
         if next(self._kinds, None) is not None or self._at != len(self._planes):
             raise ValueError("more columns than the reading before it has")
 

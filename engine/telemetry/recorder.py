@@ -1,4 +1,4 @@
-"""Writes a recording: of bounded size, and valid up to its last record at any moment."""
+"""Writes a recording of limited size, which is valid up to its last record at any time."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ AtLimit = Literal["stop", "keep-newest"]
 
 
 def old_path(path: Path) -> Path:
-    """The file of a recording's older half, with "keep-newest"."""
+    """Return the path of a recording's older half, for "keep-newest"."""
     return path.with_name(f"{path.name}.old")
 
 
@@ -34,10 +34,10 @@ class LostFileError(OSError):
 
 class Recorder:
     """Writes a recording; a context manager. Raises OSError if the file can't be written or another recorder
-    writes it.
+    is writing it.
 
-    At ``limit_bytes`` it stops (``full``), or with "keep-newest" goes on: at half of that size the file is
-    renamed FILE.old, replacing an older one, and a new file begins, which can be read without the old.
+    At ``limit_bytes`` it stops (``full``). With "keep-newest" it continues instead: at half of that size it
+    renames the file to FILE.old, which replaces an older one, and starts a new file, which can be read alone.
     """
 
     def __init__(
@@ -53,19 +53,19 @@ class Recorder:
         self._size = 0
         self._packer = msgpack.Packer()
         self._last: dict[str, tuple[Stats, int]] = {}
-        """Each host's last reading, and the number of readings since its last complete one."""
+        """Each host's last reading, and the number of readings from its last key frame on, inclusive."""
         self._known: dict[tuple[str, str], bytes] = {}
-        """The latest status and configuration of each host, with which a new file begins."""
+        """The latest status and configuration of each host; each new file begins with them."""
         self._file = self._open(replace)
         self._begin()
 
     @property
     def size(self) -> int:
-        """Bytes written to the current file."""
+        """The number of bytes written to the current file."""
         return self._size
 
     def message(self, host: str, kind: str, payload: bytes) -> None:
-        """Record a status, a configuration or an event as received."""
+        """Record the payload of a received status, configuration or event; do nothing if ``full``."""
         if kind not in MESSAGES:
             raise ValueError(f"no message of kind {kind!r}")
         if kind != "event":
@@ -76,7 +76,7 @@ class Recorder:
             self._put(Head(kind, host, time.time_ns()), zlib.compress(payload))
 
     def reading(self, host: str, stats: Stats) -> None:
-        """Record a reading."""
+        """Record a reading as a delta if possible, else as a key frame; do nothing if ``full``."""
         if not self._room():
             return
         last, chained = self._last.get(host, (None, CHAIN_LIMIT))
@@ -90,7 +90,7 @@ class Recorder:
         self.readings += 1
 
     def check(self) -> None:
-        """Check that the file is there, as it was written. Raises ``LostFileError``."""
+        """Check that the file still exists as it was written. Raises ``LostFileError``."""
         mine = os.fstat(self._file.fileno())
         if not stat.S_ISREG(mine.st_mode):
             return
@@ -122,7 +122,7 @@ class Recorder:
             self.close()
 
     def _room(self) -> bool:
-        """Whether there is room for a record; begins a new file first, with "keep-newest"."""
+        """Return whether the limit permits a record. With "keep-newest", start a new file when needed."""
         if self._at_limit == "stop":
             self.full = self._size >= self._limit_bytes
         elif self._size >= self._limit_bytes // 2:
@@ -133,7 +133,7 @@ class Recorder:
         return not self.full
 
     def _open(self, replace: bool) -> BinaryIO:
-        """Open and lock an empty file; an existing one is emptied with ``replace``."""
+        """Create and lock an empty file; ``replace`` allows an existing one, which is truncated."""
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | (0 if replace else os.O_EXCL)
         file = os.fdopen(os.open(self.path, flags, 0o666), "r+b", buffering=0)
         try:
@@ -158,7 +158,7 @@ class Recorder:
         self._write(self._packer.pack(head.sealed(data)) + self._packer.pack(data))
 
     def _write(self, record: bytes) -> None:
-        """Write a whole record: an unbuffered file may take a part of it, on a full disk."""
+        """Write a whole record. On a full disk, one write of an unbuffered file may write only a part."""
         self.check()
         done = 0
         while done < len(record):

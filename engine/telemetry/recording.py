@@ -1,12 +1,12 @@
-"""The format of a recording, and its reader. A recording is one MessagePack stream, heads and data in turn:
+"""The format of a recording, and its reader. A recording is a MessagePack stream; heads and data alternate:
 
     {"format": "vmq.recording/1", "version": ..., "time_ns": ...}
     [kind, host, time_ns, checksum, sim_time_ns, seq], data (bin, zlib)                for each record
     ["end", "", time_ns, checksum, 0, 0], b""                          at the end, unless the file was cut
 
 Kinds are ``status``, ``config`` and ``event`` (the payload as received), ``stats`` (a complete reading) and
-``delta`` (a reading as the difference from the host's previous one; ``engine.telemetry.packing``). A head and
-its data are written at once, so a file cut anywhere is valid up to its last complete record.
+``delta`` (the difference from the host's previous reading; ``engine.telemetry.packing``). A head and its data
+are written together, so a file cut anywhere is valid up to its last complete record.
 """
 
 import zlib
@@ -26,22 +26,23 @@ MESSAGES: Final = ("status", "config", "event")
 READINGS: Final = ("stats", "delta")
 END: Final = "end"
 CHAIN_LIMIT: Final = 16
-"""Most readings from one complete reading to the next: as many are unpacked, at most, to read one."""
+"""Limit of readings in a chain: a complete reading and the deltas after it. To read one, up to this many are
+unpacked."""
 LIMIT_BYTES: Final = 17 << 20
-"""Of a record, packed or unpacked: a message has up to 16 MiB."""
+"""Limit of a record, packed or unpacked; a message has up to 16 MiB."""
 SMALL_LIMIT_BYTES: Final = 1 << 20
-"""Of a status or an event, unpacked."""
+"""Limit of an unpacked status or event."""
 
 
 class RecordingError(ValueError):
-    """A file is not a recording; the text is a sentence that names the file."""
+    """A file is not a recording; the message is a sentence that names the file."""
 
 
 class Head(NamedTuple):
     """The head of a record.
 
-    ``time_ns`` (Unix time), ``sim_time_ns`` and ``seq`` are those of a reading; any other record has the time
-    at which it was received, and zeros.
+    For a reading, ``time_ns`` (Unix time), ``sim_time_ns`` and ``seq`` are the reading's own. For any other
+    record, ``time_ns`` is the time at which it was recorded, and the other two are 0.
     """
 
     kind: str
@@ -52,38 +53,38 @@ class Head(NamedTuple):
     seq: int = 0
 
     def sealed(self, data: bytes) -> "Head":
-        """The head with the checksum of itself and its data."""
+        """Return the head with the CRC-32 of its other fields and its data as ``checksum``."""
         said = f"{self.kind}\0{self.host}\0{self.time_ns}\0{self.sim_time_ns}\0{self.seq}"
         return self._replace(checksum=zlib.crc32(data, zlib.crc32(said.encode())))
 
     def fits(self, data: bytes) -> bool:
-        """Whether the checksum of head and data is right."""
+        """Return whether ``checksum`` is right for the head and its data."""
         return self.sealed(data).checksum == self.checksum
 
 
 _CHUNK_BYTES: Final = 1 << 18
 _HOST_LIMIT: Final = 1024
 _UNPACKED: Final = 4
-"""Unpacked readings that are cached: a dashboard reads a few of them in turn."""
+"""Limit of cached unpacked readings; a dashboard reads the same few repeatedly."""
 _UNPACKED_CELLS: Final = 1 << 20
-"""Cells of all cached readings; above it only the last stays, from which the next one may be unpacked."""
+"""Limit of cells in all cached readings; if they exceed it, the next reading replaces them all."""
 
 
 @dataclass
 class HostIndex:
-    """Offsets of a host's records. Readings are numbered from 0; ``since`` of a message is the number of the
-    reading after it."""
+    """Offsets of a host's records. Readings are numbered from 0; ``since`` has, for each message, the number
+    of the reading that follows it."""
 
     times_ns: "array[int]" = field(default_factory=lambda: array("q"))
     sim_times_ns: "array[int]" = field(default_factory=lambda: array("q"))
     runs: "array[int]" = field(default_factory=lambda: array("l"))
-    """The run of the engine that each reading belongs to."""
+    """For each reading, the number of the engine run, which grows when the engine restarts."""
     offsets: "array[int]" = field(default_factory=lambda: array("q"))
     keys: bytearray = field(default_factory=bytearray)
-    """Whether each reading is complete."""
+    """For each reading, 1 if it is complete and 0 if it is a delta."""
     last_seq: int = 0
     chained: int = 0
-    """Number of readings since the last complete one, which is counted too."""
+    """The number of readings from the last complete one on, inclusive."""
     messages: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
     since: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
 
@@ -91,9 +92,9 @@ class HostIndex:
 class Recording:
     """A recording opened for reading; a context manager.
 
-    Opening it reads the whole file once and checks every record. Records after a cut or damage are left out,
-    and ``broken`` says so in a sentence. Raises ``RecordingError`` for a file that is not a recording,
-    OSError for one that can't be read.
+    Opening it reads the whole file once and checks every record. Records after a cut or damage are ignored,
+    and ``broken`` describes this in a sentence. Raises ``RecordingError`` if the file is not a recording,
+    OSError if it can't be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +103,7 @@ class Recording:
         self.version = ""
         self.broken: str | None = None
         self._unpacked: dict[tuple[str, int], tuple[Stats, int]] = {}
-        """Cached readings with their numbers of cells."""
+        """Cached readings by host and number, each with its number of cells."""
         self._file = path.open("rb")
         try:
             self._scan()
@@ -119,7 +120,8 @@ class Recording:
         self._file.close()
 
     def stats(self, host: str, number: int) -> Stats:
-        """A reading of a host. Raises IndexError, or ``PackingError`` when the file has changed."""
+        """Return a reading of a host by its number. Raises IndexError, or ``PackingError`` if the file has
+        changed."""
         index = self.hosts[host]
         first = range(len(index.offsets))[number]
         while not index.keys[first] and (host, first) not in self._unpacked:
@@ -137,7 +139,8 @@ class Recording:
         return stats
 
     def message(self, host: str, kind: str, place: int) -> bytes:
-        """The payload of a message, by its place among the host's of that kind. Raises as ``stats``."""
+        """Return the payload of a message, by its place among the host's messages of that kind. Raises as
+        ``stats``."""
         limit_bytes = LIMIT_BYTES if kind == "config" else SMALL_LIMIT_BYTES
         return inflate(self._data(self.hosts[host].messages[kind][place]), limit_bytes)
 
@@ -196,7 +199,8 @@ class Recording:
         self.version = str(begun.get("version", ""))[:60]
 
     def _take(self, head: Head, data: Any, offset: int) -> bool:
-        """Index a record, unless its kind is unknown; whether it is the end. Raises ValueError for damage."""
+        """Index a record, unless its kind is unknown; return whether it is the end record. Raises ValueError
+        if it is damaged."""
         if not isinstance(data, bytes) or not head.fits(data):
             raise ValueError("a checksum does not fit")
         if head.kind not in (*MESSAGES, *READINGS):
@@ -235,7 +239,7 @@ _UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError, msgpack.Unp
 
 
 def _unpacker() -> Any:
-    """An unpacker to feed with chunks: its bounds don't hold for a file object."""
+    """Return an unpacker to feed with chunks; for a file object, msgpack ignores these limits."""
     return msgpack.Unpacker(
         max_buffer_size=LIMIT_BYTES + _CHUNK_BYTES,
         max_bin_len=LIMIT_BYTES,

@@ -1,8 +1,8 @@
-"""Checks the number of rows, cells and values of a message without building them.
+"""Checks of the number of rows, cells and values in a message, without decoding them.
 
-A message of 16 MiB may hold 16 million numbers, which take forty times as much once they are decoded. Columns
-are read as the bytes they are: only the length at their beginning is used. A decoder builds every value of a
-repeated key and keeps the last, so a map that repeats a key is refused.
+A message of 16 MiB may have 16 million numbers, which take forty times as much memory when decoded. Columns
+stay raw bytes: only the length at the start of each is read. For a repeated key, a decoder builds every value
+and discards all but the last, so a map that repeats a key is refused.
 """
 
 from typing import Any, Final
@@ -28,13 +28,13 @@ _Map = dict[str, msgspec.Raw]
 _NULL: Final = msgspec.Raw(b"\xc0")
 _ARRAY: Final = (0x90, 0xDC, 0xDD)
 _MAP: Final = (0x80, 0xDE, 0xDF)
-"""How MessagePack begins an array, and a map: up to 15 elements, a length of two bytes, a length of four."""
+"""First bytes of MessagePack arrays and maps: up to 15 elements, a 2-byte length, a 4-byte length."""
 
 _SMALLEST_BYTES: Final = min(MAX_CELLS, MAX_QUEUE_ROWS, MAX_FILTER_ROWS, MAX_PORT_ROWS)
-"""A smaller message has room for none of the bounds: an element takes a byte at least."""
+"""A message of up to this size can't exceed a bound on rows or cells, because each takes at least a byte."""
 
 _LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
-"""Of values with a length (binary, extension, string): how many bytes the length takes."""
+"""Size of the length field by a value's first byte, for binary values, extensions and strings."""
 _EXTENSIONS: Final = (0xC7, 0xC8, 0xC9)
 _FIXED_BYTES: Final = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC3, *range(0x80), *range(0xE0, 0x100)), 1),
@@ -42,7 +42,7 @@ _FIXED_BYTES: Final = {
     **{0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9},
     **{0xD4: 3, 0xD5: 4, 0xD6: 6, 0xD7: 10, 0xD8: 18},
 }
-"""Size of a value by its first byte, if that tells it: numbers, short strings, fixed extensions."""
+"""Size of a value by its first byte, for values whose first byte determines it."""
 _SIZES: Final = [_FIXED_BYTES.get(first, 0) for first in range(256)]
 
 _map_decoder = msgspec.msgpack.Decoder(_Map)
@@ -50,8 +50,8 @@ _list_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 def check_shape(kind: type[Any], payload: bytes) -> None:
-    """Raise ``ValueError`` where a message of ``kind`` repeats a key or has more keys, rows or cells than the
-    bounds allow, and what msgspec raises where it is not well formed."""
+    """Raise ``ValueError`` if a message of ``kind`` repeats a key or exceeds the bounds on keys, rows or
+    cells, or msgspec's error if it is malformed. Messages of up to ``_SMALLEST_BYTES`` are not checked."""
     if len(payload) <= _SMALLEST_BYTES:
         return
     if kind is Stats:
@@ -61,17 +61,17 @@ def check_shape(kind: type[Any], payload: bytes) -> None:
 
 
 def check_pairs(adapters: msgspec.Raw) -> None:
-    """Raise as ``check_shape`` where the ``default_queue_top`` of a list of adapters have too many cells."""
+    """Raise as ``check_shape`` if the ``default_queue_top`` of a list of adapters have too many cells."""
     tables = (_map(one.get("default_queue_top", _NULL)) for one in _list_of_maps(adapters))
     _check("cells", sum(map(_cells, tables)), MAX_CELLS)
 
 
 def check_values(payload: bytes) -> None:
-    """Raise ``ValueError`` if a message has more than ``MAX_VALUES`` values, keys included, or is nested more
-    than ``MAX_DEPTH`` deep. Bytes that are not well formed are left to the decoder."""
+    """Raise ``ValueError`` if a message has more than ``MAX_VALUES`` values, keys included, or more than
+    ``MAX_DEPTH`` nested levels. The decoder detects malformed bytes."""
     at, count, left = 0, 1, 1
     outer: list[int] = []
-    """How many values are left in each list or map around the current one."""
+    """The number of values left in each list or map that encloses the current one."""
     try:
         while True:
             left -= 1
@@ -97,7 +97,7 @@ def check_values(payload: bytes) -> None:
 
 
 def _inside(payload: bytes, at: int) -> tuple[int, int]:
-    """How many values the list or map at a place holds, keys included, and where the first one is."""
+    """Return the number of values, keys included, in a list or map, and the offset of the first one."""
     first = payload[at]
     if first < 0xA0:
         return (first & 0x0F) * (1 if first & 0x10 else 2), at + 1
@@ -141,7 +141,7 @@ def _cells(table: _Map) -> int:
 
 
 def _map(value: msgspec.Raw) -> _Map:
-    """A map by its keys; empty for null and for anything else, which the decoder of the message refuses."""
+    """Return a map with raw values. Other types give an empty map: the message's decoder refuses them."""
     length = _length(value, _MAP)
     if length > MAX_KEYS:
         raise ValueError(f"a map of {length} keys (at most {MAX_KEYS})")
@@ -159,7 +159,7 @@ def _list_of_maps(value: msgspec.Raw) -> list[_Map]:
 
 
 def _length(value: msgspec.Raw, heads: tuple[int, int, int]) -> int:
-    """Elements of an array or of a map; 0 of anything else."""
+    """Return the number of elements of an array (``_ARRAY``) or map (``_MAP``); 0 for any other type."""
     fixed, short, long = heads
     head = bytes(memoryview(value)[:5])
     if head[0] == short:

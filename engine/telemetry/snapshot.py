@@ -1,4 +1,4 @@
-"""Makes the messages of a host: stats from the data plane's columns, config from the control plane."""
+"""Builds a host's messages: stats from the data plane's columns, config from the control plane."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _MAC_MASK: Final = 2**48 - 1
 
 @dataclass(frozen=True)
 class AdapterRows:
-    """The rows of a reading that belong to one adapter: its ids in use, ascending."""
+    """The rows of a reading that belong to one adapter: the ids in use, ascending, and their base rows."""
 
     name: str
     slot_base: int
@@ -86,8 +86,8 @@ def stats_of(
     skipped_ns: int = 0,
     interfaces: Mapping[int, dict[str, int]] | None = None,
 ) -> Stats:
-    """The stats message of a reading; ``down`` are the processors without a worker, ``interfaces`` what the
-    kernel counts of live interfaces, by the index of the adapter that each feeds."""
+    """Build the stats message of a reading. ``down`` lists the processors without a worker. ``interfaces``
+    has the kernel's counters of live interfaces, by the index of the adapter that each feeds."""
     cpus: Columns = {"id": list(range(len(reading.cpus)))}
     cpus.update(zip(_CPU_NAMES, reading.cpus[:, _CPU_COLUMNS].T.tolist(), strict=True))
     cpus["budget_cycles"] = reading.budget_cycles
@@ -112,7 +112,7 @@ def stats_of(
 
 
 def config_of(host: Host) -> Config:
-    """The whole configuration of a host."""
+    """Build the config message of a host."""
     scenario = host.scenario
     teams = {
         name: {"team": team.name, "team_mode": team.mode} for team in scenario.team for name in team.members

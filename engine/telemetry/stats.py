@@ -1,4 +1,4 @@
-"""The stats message: the counters of contract 2 at one simulated time, as columns."""
+"""The stats message: the counters of contract 2 at one simulated time, in columns."""
 
 from typing import Annotated, Literal
 
@@ -21,10 +21,10 @@ Columns = dict[str, list[int]]
 
 
 class TopPairs(msgspec.Struct, frozen=True, eq=False):
-    """Pairs of destination MAC and VLAN that the default queue took most frames of, as columns.
+    """The pairs of destination MAC and VLAN with the most frames in the default queue, as columns.
 
-    Most frames first, at most 64 rows, from a Space-Saving sketch: ``frames`` is an upper bound, and up to
-    ``error`` of it may be another pair's. ``reason`` is that of the pair's last frame.
+    The pairs come from a Space-Saving sketch, up to 64 rows, most frames first. ``frames`` is an upper bound:
+    up to ``error`` of it may belong to other pairs. ``reason`` is that of the pair's last frame.
     """
 
     mac: Annotated[list[Name], OfPairs]
@@ -35,8 +35,8 @@ class TopPairs(msgspec.Struct, frozen=True, eq=False):
 
 
 class AdapterStats(msgspec.Struct, frozen=True, eq=False):
-    """Counters of one adapter. Rows of ``queues`` and ``filters`` are named by their ``id`` column;
-    ``queues`` also has ``generation``, which tells apart queues that had the same id."""
+    """Counters of one adapter. The column ``id`` identifies the rows of ``queues`` and ``filters``; in
+    ``queues``, the column ``generation`` distinguishes successive queues with the same id."""
 
     port: Annotated[dict[Name, int], OfColumns]
     queues: Annotated[dict[Name, Annotated[list[int], OfQueues]], OfColumns]
@@ -44,9 +44,9 @@ class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     freed: Annotated[dict[Name, int], OfColumns]
     default_queue: Annotated[dict[Name, int], OfColumns]
     default_queue_top: TopPairs | None = None
-    """None from an older engine."""
+    """An older engine sends None."""
     interface: Annotated[dict[Name, int], OfColumns] | None = None
-    """The kernel's counters of the live interface that feeds the adapter, if there is one."""
+    """The kernel's counters of the live interface that feeds the adapter, if any."""
 
 
 class BusStats(msgspec.Struct, frozen=True):
@@ -63,10 +63,10 @@ class BusStats(msgspec.Struct, frozen=True):
 class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Every counter of a host at ``sim_time_ns``; compared by identity: a new reading is a new object.
 
-    ``time_ns`` is Unix time. ``behind_ns`` is the delay of simulated time to the wall clock, ``given_up_ns``
-    the delay that it won't catch up with, ``real_time_ratio`` its recent speed (simulated per wall time;
-    None: unknown), ``skipped_ns`` the time cut out of gaps of over 1 s. ``revision`` is that of the
-    configuration that these rows belong to.
+    ``time_ns`` is Unix time. ``behind_ns`` is the lag of simulated time behind the wall clock, and
+    ``given_up_ns`` is the lag that it won't make up. ``real_time_ratio`` is its recent speed (simulated time
+    per wall time; None: unknown). ``skipped_ns`` is the time cut out of gaps over 1 s. ``revision``
+    identifies the configuration that has these rows.
     """
 
     seq: Count
@@ -80,5 +80,5 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     real_time_ratio: Number | None = None
     skipped_ns: Nanoseconds = 0
     bus: BusStats | None = None
-    """None from an older engine."""
+    """An older engine sends None."""
     schema: Literal["vmq.stats/1"] = "vmq.stats/1"

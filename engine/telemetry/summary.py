@@ -1,4 +1,4 @@
-"""The summary message: one host in a table of many, in under 1 KiB."""
+"""The summary message, under 1 KiB: one host's row in a table of hosts."""
 
 from typing import Annotated, Final, Literal
 
@@ -7,7 +7,7 @@ import msgspec
 from engine.telemetry.bounds import Count, Nanoseconds, Number
 
 Kind = Literal["model", "measured"]
-"""Whether a host's numbers come from the model or from a real host."""
+"""The origin of a host's numbers: the model or a real host."""
 
 SUMMARY_EVERY_NS: Final = 1_000_000_000
 
@@ -15,7 +15,8 @@ WORST_BYTES: Final = 256
 
 
 class FindingCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """The number of findings of each severity: frames are lost, something costs, worth knowing."""
+    """The numbers of findings by severity: ``bad`` (frames are lost), ``cost`` (something costs resources),
+    ``note`` (worth knowing)."""
 
     bad: Count = 0
     cost: Count = 0
@@ -23,11 +24,11 @@ class FindingCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """A host in a few numbers. Counters are sums over its adapters and cumulative, as in stats.
+    """A host in a few numbers. Counters are cumulative, as in stats, and summed over its adapters.
 
-    ``dropped_frames`` are all frames that were dropped or lost on their way, queues that were freed included.
-    ``busiest_load`` (0..1) is ``busiest_cpu``'s since the summary before; None: unknown. ``worst`` is the
-    worst finding in a sentence, None where there is none.
+    ``dropped_frames`` counts all frames dropped or lost, including those of freed queues. ``busiest_load``
+    (0..1) is the load of ``busiest_cpu`` since the previous summary; None: unknown. ``worst`` is the worst
+    finding in a sentence, or None.
     """
 
     seq: Count
