@@ -1,5 +1,5 @@
-"""The cost of serving frames, by processor, in integers that a kernel computes with exactly, and the cycles
-that each clock has given."""
+"""The costs of serving frames by processor, as integer fractions so that kernels are exact, and the cycles
+available on each processor so far."""
 
 from math import lcm
 from typing import Final
@@ -10,18 +10,18 @@ from engine.kernels.layout import COST, I64
 from engine.scenario.model import CpuSpec, HostSpec
 from engine.scenario.relations import as_written, remote_cycles_per_byte, shared_clock_ghz
 
-_MOST_CYCLES: Final = 2**64 - 1  # what a message can hold
+_MOST_CYCLES: Final = 2**64 - 1  # limit of an integer in a message
 
 
 class Costs:
-    """Writes the ``costs`` rows (cpus, COST_ROW) of a host, and counts cycles; times are simulated."""
+    """Writes a host's ``costs`` rows (cpus, COST_ROW), and counts available cycles in simulated time."""
 
     def __init__(self, cpu: CpuSpec, host: HostSpec, rows: I64) -> None:
         self._rows = rows
         self._hyperthreading = host.hyperthreading
         clock, shared = as_written(cpu.clock_ghz), shared_clock_ghz(cpu)
         self._clocks = (clock, shared)
-        self._parts = lcm(clock.denominator, shared.denominator)  # of a cycle, that budgets are counted in
+        self._parts = lcm(clock.denominator, shared.denominator)  # budgets count 1/_parts of a cycle
         self._parts_a_ns = [int(clock * self._parts)] * host.cpus
         self._budgets = [0] * host.cpus
         self._at_ns = 0
@@ -39,7 +39,7 @@ class Costs:
         rows[:, [COST.ns, COST.ns_divisor]] = clock.denominator, clock.numerator
 
     def set_speeds(self, serving: set[int], now_ns: int) -> None:
-        """Say which processors serve a running queue: a hyper-thread next to one is slower."""
+        """Set each processor's clock, which is slower if its sibling hyper-thread is in ``serving``."""
         self._settle(now_ns)
         for cpu, row in enumerate(self._rows):
             clock = self._clocks[self._hyperthreading and cpu ^ 1 in serving]
@@ -47,7 +47,7 @@ class Costs:
             self._parts_a_ns[cpu] = int(clock * self._parts)
 
     def budgets(self, now_ns: int) -> list[int]:
-        """Whole cycles that each processor's clock has given."""
+        """Return the whole cycles that each processor has had available up to ``now_ns``."""
         self._settle(now_ns)
         return [min(parts // self._parts, _MOST_CYCLES) for parts in self._budgets]
 

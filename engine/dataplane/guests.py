@@ -1,9 +1,9 @@
-"""Guest memory: what each VM can see, for frames of its own queues and those that the switch brings.
+"""Guest memory: the memory that each VM can see, for frames of its own queues and frames from the switch.
 
 Every buffer of a VM's queue has a place in that VM's memory, where its frame appears when it is indicated
-(under a lookahead split all but the lookahead goes there at once, behind room for it). A VM with a switch
-port also has places for frames from queue 0 and other queues without a VM. Memory is cleared when it
-changes hands.
+(with a lookahead split, the part after the lookahead is written there on arrival). A VM with a switch
+port also has places for frames from queue 0 and other queues without a VM. Memory is zeroed before a queue
+or VM gets it.
 """
 
 from bisect import insort
@@ -16,25 +16,28 @@ from engine.kernels.layout import ADAPTER, BUFFER, I64, NONE, PAGE_BYTES, Sizes,
 
 @dataclass(frozen=True, order=True)
 class Extent:
-    """A range of guest memory, in bytes; both are multiples of the page."""
+    """A range of guest memory, in bytes; start and size are multiples of the page size."""
 
     start: int
     size: int
 
 
 class Extents:
-    """The free ranges of guest memory, in whole pages.
+    """The allocator of guest memory, first fit, in whole pages.
 
-    Extents never overlap. Used pages are at most half of all (``layout.Sizes.guest_pages``): each extent is
-    at least as long as a buffer, so the gaps too short for one can't take the other half, and room for a
-    buffer is always found. A long extent that does not fit anywhere is given as several shorter ones.
+    At most half of the pages are in use (``layout.Sizes.guest_pages``), and each extent is at least as long
+    as a buffer, so gaps too short for a buffer can't fill the other half, and an allocation of one buffer
+    never fails. If no gap is long enough for an extent, ``take`` splits it into shorter ones.
     """
 
     def __init__(self, pages: int) -> None:
         self._free = [Extent(0, pages * PAGE_BYTES)]
 
     def take(self, count: int, stride: int) -> list[tuple[Extent, int]]:
-        """Room for ``count`` buffers of ``stride`` bytes: extents, and how many buffers each holds."""
+        """Allocate ``count`` buffers of ``stride`` bytes; return extents and the number of buffers in each.
+
+        Raises MemoryError.
+        """
         taken = []
         piece = count
         while count:
@@ -61,7 +64,7 @@ class Extents:
         return None
 
     def give_back(self, extent: Extent) -> None:
-        """Make a range free again, joined with its free neighbours."""
+        """Free a range and merge it with its free neighbours."""
         insort(self._free, extent)
         place = self._free.index(extent)
         for at in (place, place - 1):
@@ -73,7 +76,7 @@ class Extents:
 
 @dataclass
 class _Lane:
-    """The memory behind one queue: its VM, its extents, and the places no buffer has now."""
+    """The guest memory of one queue: its VM, its extents, and the ``idle`` places that no buffer uses."""
 
     adapter: int
     vm: int
@@ -82,7 +85,7 @@ class _Lane:
 
 
 class Guests:
-    """Hands out guest memory. The conductor's, between rounds."""
+    """Assigns guest memory to VMs; used in the conductor's thread, between rounds."""
 
     def __init__(self, sizes: Sizes, views: Views) -> None:
         self._sizes = sizes
@@ -94,11 +97,11 @@ class Guests:
         views.buffer_rows[:, BUFFER.guest_at] = NONE
 
     def open(self, slot: int, adapter: int, vm: int) -> None:
-        """Add a queue of a VM, which has no buffer yet."""
+        """Add a VM's queue, without buffers yet."""
         self._lanes[slot] = _Lane(adapter, vm)
 
     def give(self, slot: int, buffers: I64) -> None:
-        """Find a place for each buffer that a queue took, if it is a VM's."""
+        """Assign a place to each buffer that a queue took; nothing if the queue has no VM."""
         lane = self._lanes.get(slot)
         if lane is None or len(buffers) == 0:
             return
@@ -110,21 +113,21 @@ class Guests:
         del lane.idle[: len(buffers)]
 
     def take_back(self, slot: int, buffers: I64) -> None:
-        """A queue gave up these buffers: their places wait for its next ones."""
+        """Make the places of buffers that a queue gave up idle; its next buffers reuse them."""
         lane = self._lanes.get(slot)
         if lane is not None and len(buffers):
             lane.idle += self._views.buffer_rows[buffers, BUFFER.guest_at].tolist()
             self._views.buffer_rows[buffers, BUFFER.guest_at] = NONE
 
     def close(self, slot: int, buffers: I64) -> None:
-        """A queue is gone, and its VM can't see that memory any more."""
+        """Remove a queue and free its guest memory, which its VM can't see any more."""
         self._views.buffer_rows[buffers, BUFFER.guest_at] = NONE
         lane = self._lanes.pop(slot, None)
         if lane is not None:
             self._release(lane.extents)
 
     def connect(self, adapter: int, vms: list[int]) -> None:
-        """Give places to each of these VMs, which have a switch port."""
+        """Allocate places for frames from the switch for each of these VMs that has none yet."""
         base = int(self._views.adapters[adapter, ADAPTER.vm_base])
         for vm in vms:
             if (adapter, vm) not in self._switch:
@@ -134,13 +137,13 @@ class Guests:
                 self._views.switch_at[base + vm] = extents[0].start
 
     def forget(self, adapter: int, vm: int) -> None:
-        """A VM is gone from an adapter's switch."""
+        """Free the places of a VM that left an adapter's switch."""
         base = int(self._views.adapters[adapter, ADAPTER.vm_base])
         self._views.switch_at[base + vm] = NONE
         self._release(self._switch.pop((adapter, vm), []))
 
     def of(self, adapter: int, vm: int) -> list[Extent]:
-        """The memory of a VM, as it can see it."""
+        """Return the extents that a VM can see, by address."""
         own = [lane for lane in self._lanes.values() if (lane.adapter, lane.vm) == (adapter, vm)]
         return sorted(
             [extent for lane in own for extent in lane.extents] + self._switch.get((adapter, vm), [])
@@ -158,5 +161,5 @@ class Guests:
 
 
 def read(views: Views, extent: Extent) -> bytes:
-    """The bytes of a range of guest memory."""
+    """Return the bytes of a range of guest memory."""
     return np.asarray(views.guest_bytes[extent.start : extent.start + extent.size]).tobytes()

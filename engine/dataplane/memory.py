@@ -1,4 +1,4 @@
-"""The block of shared memory that an engine and its workers work in."""
+"""The block of shared memory of an engine and its workers."""
 
 import errno
 import os
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from engine.files import hold, own_name
 from engine.kernels.layout import PAGE_BYTES, Sizes, Views, dtypes, shapes
 
-# A tracker that was killed is replaced, and what it knew is removed here all the same.
+# A killed resource tracker is replaced, and ``Block.close`` removes the segments that it tracked.
 warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")
 
 SHOWN_IN = Path("/dev/shm")
-"""Where POSIX shared memory is a file system with a size of its own, which shows its segments as files."""
+"""The file system of POSIX shared memory on Linux, which has its own size and one file for each segment."""
 
 
 class NotEnoughMemoryError(Exception):
@@ -29,7 +29,7 @@ class NotEnoughMemoryError(Exception):
 
 
 def free_bytes() -> int:
-    """Shared memory that can still be allocated."""
+    """Return the bytes of shared memory that can still be allocated."""
     available: int = psutil.virtual_memory().available
     if sys.platform == "linux" and SHOWN_IN.is_dir():
         return min(available, shutil.disk_usage(SHOWN_IN).free)
@@ -37,9 +37,9 @@ def free_bytes() -> int:
 
 
 def _attach(name: str) -> shared_memory.SharedMemory:
-    """Attach to the segment of another process, which removes it.
+    """Attach to a segment that another process owns and removes.
 
-    The resource tracker does not know of it: one that this process had to start would remove the segment.
+    Don't register it: this process might have to start a resource tracker, which would remove the segment.
     """
     if sys.version_info >= (3, 13):
         return shared_memory.SharedMemory(name, track=False)
@@ -52,13 +52,13 @@ def _attach(name: str) -> shared_memory.SharedMemory:
 
 
 def _track(memory: shared_memory.SharedMemory) -> None:
-    """Make a segment of this process known to the resource tracker: a new one where the first was killed."""
+    """Register this process's segment with the resource tracker again, in case the first one was killed."""
     if os.name == "posix":
         resource_tracker.register(f"/{memory.name}", "shared_memory")
 
 
 def total_bytes(sizes: Sizes) -> int:
-    """Bytes of shared memory a host of these sizes takes."""
+    """Return the bytes of shared memory for a host of these sizes."""
     kinds = dtypes()
     return sum(
         -(-prod(shape) * kinds[name].itemsize // PAGE_BYTES) * PAGE_BYTES
@@ -67,7 +67,7 @@ def total_bytes(sizes: Sizes) -> int:
 
 
 def lay_out(memory: memoryview, sizes: Sizes) -> Views:
-    """The views of a block of ``total_bytes(sizes)`` bytes; each starts on a page of its own."""
+    """Return the views of a block of ``total_bytes(sizes)`` bytes; each view is aligned to a page."""
     kinds = dtypes()
     views: dict[str, NDArray[np.generic]] = {}
     offset = 0
@@ -76,13 +76,14 @@ def lay_out(memory: memoryview, sizes: Sizes) -> Views:
         size = prod(shape)
         views[name] = np.frombuffer(memory, dtype, size, offset).reshape(shape)
         offset += -(-size * dtype.itemsize // PAGE_BYTES) * PAGE_BYTES
-    return Views(**views)  # type: ignore[arg-type]  # the dtypes are the annotations' own
+    return Views(**views)  # type: ignore[arg-type]  # the dtypes come from the annotations
 
 
 class Block:
-    """One named block, laid out; ``views`` are its arrays.
+    """One named block of shared memory; ``views`` are its arrays.
 
-    The engine makes it and removes it; workers attach by name. Views must not be used after ``close``.
+    The engine creates it (``name`` None) and removes it; workers attach by name. Views must not be used after
+    ``close``. Raises NotEnoughMemoryError.
     """
 
     def __init__(self, sizes: Sizes, name: str | None = None) -> None:
@@ -112,14 +113,14 @@ class Block:
         return self._memory.name
 
     def close(self) -> None:
-        """Let go; the maker also removes the block. The views are gone after this."""
+        """Close the block and its views; the process that created the block also removes it."""
         del self.views
         try:
             self._memory.close()
-        except BufferError:  # a view still lives in a traceback or a frame: the mapping ends with it
-            # Private: nothing public leaves the mapping to its views.
+        except BufferError:  # a traceback or frame still refers to a view: the mapping ends with that view
+            # Private: no public API leaves the mapping to its views.
             self._memory._buf = None  # type: ignore[attr-defined]
-            # Private: nothing public leaves the mapping to its views.
+            # Private: no public API leaves the mapping to its views.
             self._memory._mmap = None  # type: ignore[attr-defined]
         if self._made:
             _track(self._memory)

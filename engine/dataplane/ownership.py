@@ -1,7 +1,7 @@
 """Ownership of buffers: changes of a queue's row between two rounds, when no shard runs.
 
-Rows are the queue's published row (QUEUE_ROW,), buffers (all, BUFFER_ROW), ``belongs`` (all,) the slot
-that owns each buffer or NONE, which is what makes a buffer an adapter's spare.
+In all functions ``row`` is the queue's published row (QUEUE_ROW,), ``buffers`` are all rows (n, BUFFER_ROW),
+and ``belongs`` (n,) has the slot that owns each buffer, or NONE for a spare buffer of the adapter.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from engine.kernels.layout import BUFFER, I32, I64, NEVER_NS, NONE, Q
 
 
 def _link(buffers: I64, members: I64, tail: int = NONE) -> int:
-    """Chain buffers in the order given, ending in ``tail``; the head."""
+    """Link buffers into a list in the given order, followed by ``tail``; return its head."""
     if len(members) == 0:
         return tail
     buffers[members[:-1], BUFFER.next] = members[1:]
@@ -19,7 +19,7 @@ def _link(buffers: I64, members: I64, tail: int = NONE) -> int:
 
 
 def _walk(buffers: I64, head: int, most: int) -> I64:
-    """The first ``most`` buffers of a chain."""
+    """Return up to ``most`` buffers of a linked list, from its head."""
     members: list[int] = []
     while head != NONE and len(members) < most:
         members.append(head)
@@ -28,10 +28,10 @@ def _walk(buffers: I64, head: int, most: int) -> I64:
 
 
 def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: I64) -> tuple[I64, I64]:
-    """Let a queue own ``target`` buffers; which ones it took, and which it gave up.
+    """Change a queue's number of buffers to ``target``; return the buffers it took and those it gave up.
 
-    It takes from ``spare`` (numbers of the adapter's spare buffers, at least as many as it lacks) at
-    once; it gives up free buffers at once and the others as they come back.
+    It takes missing buffers from ``spare`` (numbers of the adapter's spare buffers, enough for the growth)
+    immediately; it gives up free buffers immediately and the others when they are returned.
     """
     row[Q.target_buffers] = target
     grow = max(0, target - int(row[Q.total_buffers]))
@@ -51,7 +51,7 @@ def resize(row: I64, buffers: I64, belongs: I32, slot: int, target: int, spare: 
 
 
 def collect(row: I64, buffers: I64, belongs: I32) -> I64:
-    """Make what a shrinking queue has given up since the last round the adapter's spare; which that is."""
+    """Make the buffers that a shrinking queue surrendered in the last rounds spare ones; return them."""
     given_up = _walk(buffers, int(row[Q.surrendered_head]), len(belongs))
     belongs[given_up] = NONE
     row[Q.surrendered_head] = NONE
@@ -59,7 +59,7 @@ def collect(row: I64, buffers: I64, belongs: I32) -> I64:
 
 
 def _free_all_but_outstanding(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
-    """Every buffer that is not outstanding is free, or given up by a queue that was to shrink."""
+    """Free every buffer that is not outstanding, or surrender it if the queue shrinks; nothing is pending."""
     row[Q.total_buffers] = min(row[Q.total_buffers], max(row[Q.target_buffers], row[Q.outstanding]))
     own = np.flatnonzero(belongs == slot)
     idle = own[buffers[own, BUFFER.due_ns] == NONE]
@@ -72,13 +72,13 @@ def _free_all_but_outstanding(row: I64, buffers: I64, belongs: I32, slot: int) -
 
 
 def discard_pending(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
-    """Discard what a queue holds (NDIS: its last filter was cleared), a DPC in progress included."""
+    """Discard a queue's pending frames, including a DPC's (NDIS: its last filter was cleared)."""
     row[Q.discarded_frames] += row[Q.pending]
     _free_all_but_outstanding(row, buffers, belongs, slot)
 
 
 def return_all(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
-    """Take back every outstanding buffer of a queue that has nothing pending."""
+    """Take back every outstanding buffer of a queue without pending frames."""
     buffers[belongs == slot, BUFFER.due_ns] = NONE
     row[Q.returned_frames] += row[Q.outstanding]
     row[Q.outstanding] = 0
@@ -87,13 +87,13 @@ def return_all(row: I64, buffers: I64, belongs: I32, slot: int) -> None:
 
 
 def take_back(row: I64, buffers: I64, belongs: I32, slot: int, before_ns: int) -> int:
-    """Take back the outstanding buffers due before a time, of a queue that has nothing pending.
+    """Take back the outstanding buffers due before a time, of a queue without pending frames.
 
-    Returns when the next of the others is due; NEVER_NS: there is none.
+    Returns when the next outstanding buffer is due, or NEVER_NS if none is left.
     """
     held = _walk(buffers, int(row[Q.outstanding_head]), int(row[Q.outstanding]))
     due = buffers[held, BUFFER.due_ns]
-    count = int((due < before_ns).sum())  # they are in order of return
+    count = int((due < before_ns).sum())  # sorted by due time
     if count == 0:
         return int(due[0]) if len(due) else NEVER_NS
     buffers[held[:count], BUFFER.due_ns] = NONE
@@ -107,16 +107,16 @@ def take_back(row: I64, buffers: I64, belongs: I32, slot: int, before_ns: int) -
 
 
 def let_go(row: I64, buffers: I64, now_ns: int) -> None:
-    """End a hold: what was due meanwhile is due now."""
+    """End a hold: buffers that became due during it are due now."""
     held = _walk(buffers, int(row[Q.outstanding_head]), int(row[Q.outstanding]))
     buffers[held, BUFFER.due_ns] = np.maximum(buffers[held, BUFFER.due_ns], now_ns)
 
 
 def recover(row: I64, buffers: I64, belongs: I32, slot: int, round_number: int) -> None:
-    """Undo what a shard that died in a round did to a queue's buffers; the row is as last published.
+    """Undo the changes that a shard made to a queue's buffers in the round in which it died.
 
-    What was pending is lost. What was outstanding is so again: buffers indicated before that round and
-    not yet returned, and those which the round had returned.
+    ``row`` is the last published one. Its pending frames are lost. Buffers that were outstanding when the
+    round began are outstanding again, including those that the round had taken back.
     """
     row[Q.lost_frames] += row[Q.pending]
     own = np.flatnonzero(belongs == slot)

@@ -1,7 +1,7 @@
 """The data plane of a host between two rounds: its shared memory, effects of requests, and readings.
 
-Everything here is called from one thread, the conductor's, and only while no shard runs: during a round
-(``rounds``) the published rows may not be touched.
+Call everything here from the conductor's thread, and only while no shard runs: during a round
+(``workers.rounds``) the published rows must not be accessed.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ _CHAINS: Final = (
 
 @dataclass(frozen=True)
 class AdapterNeeds:
-    """Upper bounds of one adapter: steering rows, and indices of VMs."""
+    """Upper bounds for one adapter: the numbers of steering rows and of VMs."""
 
     steering_rows: int
     vms: int
@@ -70,10 +70,10 @@ class AdapterNeeds:
 class Reading:
     """Counters of a host at one simulated time: copies, in the layout's columns.
 
-    ``queues`` (slots, QUEUE_ROW), ``latency`` (slots, LATENCY_BUCKETS), ``freed`` (adapters, QUEUE_ROW),
-    ``cpus`` (cpus, CPU_ROW), ``top`` (adapters, TOP_PAIRS, TOP_ROW) the sketches of what queues 0 take,
-    ``budget_cycles`` by processor (they end at 2**64 - 1, 224 years at 2.6 GHz), ``owner`` (slots,) processor
-    or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,).
+    ``queues`` (slots, QUEUE_ROW), ``latency`` (slots, LATENCY_BUCKETS), ``freed`` (adapters, QUEUE_ROW) the
+    sums of freed queues, ``cpus`` (cpus, CPU_ROW), ``top`` (adapters, TOP_PAIRS, TOP_ROW) the sketches of
+    queue 0, ``budget_cycles`` by processor (they saturate at 2**64 - 1, 224 years at 2.6 GHz), ``owner``
+    (slots,) processor or NONE, ``port`` (adapters, PORT_COUNTERS), ``matched`` (filters,) frames.
     """
 
     sim_time_ns: int
@@ -91,7 +91,7 @@ class Reading:
 class Plane:
     """The state of the receive path between two rounds, and the effects of requests on it.
 
-    Raises NotEnoughMemoryError before anything is allocated.
+    Raises NotEnoughMemoryError before it allocates anything.
     """
 
     def __init__(self, scenario: Scenario, needs: Sequence[AdapterNeeds]) -> None:
@@ -111,7 +111,7 @@ class Plane:
             layout.batch_frames_for(scenario.host.cpus),
         )
         self.now_ns = 0
-        self.steering_version = 0  # goes up when what is steered already must be steered again
+        self.steering_version = 0  # incremented when steered batches must be steered again
         self._block = Block(self.sizes)
         self.views = self._block.views
         cpus, adapters = self.sizes.cpus, len(self.sizes.adapters)
@@ -136,7 +136,7 @@ class Plane:
         )
 
     def _describe(self, scenario: Scenario) -> None:
-        """Write the rows of adapters, which never change."""
+        """Write the constant rows of adapters, and initialize the other tables."""
         views = self.views
         views.owner[:] = NONE
         views.belongs[:] = NONE
@@ -168,35 +168,35 @@ class Plane:
     # --- between rounds ------------------------------------------------------------------------
 
     def slot(self, adapter: int, queue_id: int) -> int:
-        """The slot of a queue."""
+        """Return the slot of a queue."""
         return int(self.views.adapters[adapter, ADAPTER.slot_base]) + queue_id
 
     def filter_base(self, adapter: int) -> int:
-        """Where an adapter's filters begin in ``Reading.matched``."""
+        """Return the index of an adapter's first filter in ``Reading.matched``."""
         return int(self.views.adapters[adapter, ADAPTER.filter_base])
 
     def row(self, slot: int) -> I64:
-        """The published row of an allocated queue."""
+        """Return the published row of an allocated queue, as a view."""
         row: I64 = self.views.queues[self.bank[self.views.owner[slot]], slot]
         return row
 
     def latency(self, slot: int) -> I64:
-        """The published histogram of an allocated queue."""
+        """Return the published latency histogram of an allocated queue, as a view."""
         latency: I64 = self.views.latency[self.bank[self.views.owner[slot]], slot]
         return latency
 
     def top(self, adapter: int) -> I64:
-        """The published sketch of what an adapter's queue 0 takes."""
+        """Return the published sketch of destinations in an adapter's queue 0, as a view."""
         top: I64 = self.views.top[self.bank[self.views.owner[self.slot(adapter, 0)]], adapter]
         return top
 
     def gauges(self, adapter: int, queue_id: int) -> QueueGauges:
-        """The gauges of an allocated queue, as of the last round."""
+        """Return the gauges of an allocated queue, as of the last round."""
         row = self.row(self.slot(adapter, queue_id))
         return QueueGauges(int(row[Q.pending]), int(row[Q.outstanding]), int(row[Q.total_buffers]))
 
     def carry_out(self, effect: Effect) -> None:
-        """Carry out an effect of the control plane; the caller handles SteeringChanged and speeds."""
+        """Apply an effect of the control plane; the caller handles SteeringChanged and speeds."""
         match effect:
             case OpenQueue():
                 self._open(effect)
@@ -252,7 +252,7 @@ class Plane:
         self._shrinking.add(slot)
 
     def _move(self, slot: int, cpu: int) -> None:
-        """Let another processor serve a queue from now on."""
+        """Move a queue to another processor."""
         old = self.row(slot).copy()
         adapter = int(old[Q.adapter])
         latency, top = self.latency(slot).copy(), self.top(adapter).copy()
@@ -260,24 +260,24 @@ class Plane:
         self.steering_version += 1
         row = self.row(slot)
         row[:] = old
-        if row[Q.armed_ns] >= 0:  # it waited for the old processor: the new one begins now, not then
+        if row[Q.armed_ns] >= 0:  # the new processor can't serve it earlier than now
             row[Q.armed_ns] = max(row[Q.armed_ns], self.now_ns)
         self.latency(slot)[:] = latency
         self.top(adapter)[:] = top
         self.wake(cpu)
 
     def wake(self, cpu: int) -> None:
-        """Have a shard find its next event itself."""
+        """Make a shard run in the next round and compute its next event."""
         self.views.cpus[self.bank[cpu], cpu, CPU.next_event_ns] = 0
 
     def abort_dpc(self, slot: int) -> None:
-        """The DPC in progress on a queue indicates nothing; its processor still spends the cycles."""
+        """Make a queue's DPC in progress indicate no frames; its processor still spends the cycles."""
         cpu = int(self.row(slot)[Q.dpc_cpu])
         if cpu != NONE:
             self.views.cpus[self.bank[cpu], cpu, CPU.dpc_frames] = 0
 
     def collect(self, slot: int) -> None:
-        """Make buffers that a queue has given up the adapter's spare."""
+        """Make the buffers that a queue surrendered spare ones of the adapter."""
         given_up = ownership.collect(self.row(slot), self.views.buffer_rows, self.views.belongs)
         self._guests.take_back(slot, given_up)
 
@@ -298,7 +298,7 @@ class Plane:
         self.collect(slot)
 
     def _forget(self, adapter: int, vm: int) -> None:
-        """Remove a VM: frames that queue 0 still holds for it have no port any more."""
+        """Remove a VM: the switch will drop frames for it that are still pending."""
         first = int(self.views.adapters[adapter, ADAPTER.buffer_base])
         last = first + self.sizes.adapters[adapter].buffers
         port_vm = self.views.buffer_rows[first:last, BUFFER.port_vm]
@@ -317,7 +317,7 @@ class Plane:
         self._shrinking.discard(slot)
 
     def set_speeds(self, serving: set[int]) -> None:
-        """Say which processors serve a running queue: a hyper-thread next to one is slower."""
+        """Set the processors that serve a running queue; they slow their sibling hyper-threads."""
         self._costs.set_speeds(serving, self.now_ns)
 
     def write_steering(self, adapter: int, rows: SteeringRows) -> None:
@@ -331,7 +331,7 @@ class Plane:
         self.steering_version += 1
 
     def read(self) -> Reading:
-        """The counters as of the last round."""
+        """Return a copy of the counters as of the last round."""
         views = self.views
         allocated = views.owner != NONE
         bank_of_slot = np.where(allocated, self.bank[views.owner], 0)
@@ -349,13 +349,13 @@ class Plane:
         )
 
     def guest_memory(self, adapter: int, vm: int) -> dict[int, bytes]:
-        """The memory that a VM (its index) can see, as of the last round: bytes by address."""
+        """Return the memory that a VM (an index) can see, as of the last round: bytes by address."""
         return {extent.start: read(self.views, extent) for extent in self._guests.of(adapter, vm)}
 
     def held(self, adapter: int, queue_id: int) -> list[bytes]:
-        """The frames that the VM of a queue holds, as it sees them, in the order they were indicated.
+        """Return the frames that a queue's VM has yet to return, from its memory, in order of indication.
 
-        After a worker's death, those due back at one time come in any order.
+        After a worker's death, frames with the same due time may be in any order.
         """
         views = self.views
         frames = []
@@ -369,7 +369,7 @@ class Plane:
 
     @property
     def next_event_ns(self) -> int:
-        """A time before which nothing is armed, under way or due on any processor."""
+        """A lower bound of the time of the next event on any processor."""
         cpus = np.arange(self.sizes.cpus)
         return int(self.views.cpus[self.bank, cpus, CPU.next_event_ns].min())
 
@@ -380,11 +380,11 @@ class Plane:
 
     @property
     def shrinking(self) -> bool:
-        """Whether a queue has yet to give up buffers."""
+        """Whether any queue has yet to give up buffers."""
         return bool(self._shrinking)
 
     def settle_shrinking(self) -> None:
-        """After a round: what shrinking queues gave up in it is their adapter's spare."""
+        """After a round, make the buffers that shrinking queues surrendered in it spare ones."""
         for slot in list(self._shrinking):
             row = self.row(slot)
             self.collect(slot)
@@ -392,8 +392,8 @@ class Plane:
                 self._shrinking.discard(slot)
 
     def settle_time(self, horizon_ns: int, last_arrival_ns: int = 0) -> None:
-        """After a round: it is ``horizon_ns`` now, or, without a horizon, the last arrival or the end of the
-        last DPC (contract 1, "Time"): processors have no idle time while VMs give back what they hold."""
+        """After a round, set the time to ``horizon_ns``, or, without a horizon, to the last arrival or the
+        end of the last DPC (contract 1, "Time"), so that later buffer returns add no idle time."""
         if horizon_ns < NEVER_NS:
             self.now_ns = horizon_ns
         else:
@@ -401,7 +401,7 @@ class Plane:
             self.now_ns = max(self.now_ns, last_arrival_ns, int(ends.max()))
 
     def close(self) -> None:
-        """Remove the shared memory; no worker may be left."""
+        """Remove the shared memory; end all workers first."""
         self.batches = ()
         del self._guests
         del self.views

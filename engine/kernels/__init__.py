@@ -1,4 +1,4 @@
-"""Compiled code, the layout of the rows it works on, and how it is compiled and cached.
+"""Compiled kernels, the layout of the rows they process, and their compilation and cache.
 
-Not here: traffic sources' kernels (``traffic``), the shared memory (``dataplane``), processes (``workers``).
+Not here: kernels of traffic sources (``traffic``), shared memory (``dataplane``), processes (``workers``).
 """

@@ -1,8 +1,8 @@
 """The armed queues of a processor, in the order their DPCs start: by time armed, ties by slot.
 
-There are two lines: queues armed by a frame, a fixed moderation after its arrival, and queues armed again at
-the end of a DPC that left frames behind. Time only increases, so each line stays in order; only queues armed
-at one time need sorting. A queue is armed once at a time, so places for all slots and a gap are enough.
+There are two FIFOs ("lines"): queues armed by a frame, a fixed moderation after its arrival, and queues armed
+again at the end of a DPC that left frames pending. Time only increases, so each line stays in order; only
+queues armed at the same time need sorting. A queue is in one line at a time, so rings of slots + 1 suffice.
 """
 
 from typing import Any, Final, NamedTuple
@@ -17,12 +17,12 @@ BY_FRAME: Final = 1
 
 
 class Armed(NamedTuple):
-    """Both lines, as rings; scratch of one round."""
+    """Both lines, as ring buffers; valid for one round."""
 
     ns: I64  # (2, slots + 1)
     slot: I32  # (2, slots + 1)
-    first: I64  # (2,) place of each line's first queue
-    last: I64  # (2,) the place behind its last one
+    first: I64  # (2,) index of each line's first queue
+    last: I64  # (2,) index after its last one
 
 
 ARMED: Final[Any] = tuple_type(
@@ -31,7 +31,7 @@ ARMED: Final[Any] = tuple_type(
 
 
 def room_for(slots: int) -> Armed:
-    """Lines for the queues of so many slots."""
+    """Return empty lines with capacity for ``slots`` queues."""
     places = (2, slots + 1)
     return Armed(
         np.empty(places, np.int64), np.empty(places, np.int32), np.zeros(2, np.int64), np.zeros(2, np.int64)
@@ -40,7 +40,7 @@ def room_for(slots: int) -> Armed:
 
 @inlined
 def _before(armed: Armed, line: Int, place: Int, ns: Int, slot: Int) -> bool:
-    """Whether the queue at a place comes before another."""
+    """Return whether the queue at ``place`` comes before the one armed at ``ns`` with number ``slot``."""
     at = armed.ns[line, np.uint64(place)]
     return bool(at < ns or (at == ns and armed.slot[line, np.uint64(place)] < slot))
 
@@ -61,7 +61,7 @@ def begin(armed: Armed) -> None:
 
 @inlined
 def append(armed: Armed, ns: Int, slot: Int) -> None:
-    """Put a queue at the end of a line that ``sort`` will put in order."""
+    """Append a queue to the ``BY_FRAME`` line, unsorted; call ``sort`` before any other function."""
     place = armed.last[BY_FRAME]
     _put(armed, BY_FRAME, place, ns, slot)
     armed.last[BY_FRAME] = place + 1
@@ -69,10 +69,10 @@ def append(armed: Armed, ns: Int, slot: Int) -> None:
 
 @inlined
 def sort(armed: Armed) -> None:
-    """Put in order what was appended since ``begin``: a heap sort."""
+    """Sort the queues appended since ``begin``, by heapsort."""
     count = armed.last[BY_FRAME]
     for turn in range(count + count // 2):
-        # First each parent sinks into the heap; then the heap's first, the latest, goes behind it.
+        # First build the heap by sifting each parent down; then move its root, the latest, behind its end.
         end = count
         hole = count // 2 - 1 - turn
         if hole < 0:
@@ -102,7 +102,7 @@ def sort(armed: Armed) -> None:
 
 @inlined
 def insert(armed: Armed, line: Int, ns: Int, slot: Int) -> None:
-    """Put a queue in its place in a line, which is at its end or near it."""
+    """Insert a queue into a line in order, searching from the end, because its place is there or close."""
     places = armed.ns.shape[1]
     place = armed.last[line]
     armed.last[line] = 0 if place + 1 == places else place + 1
@@ -117,7 +117,7 @@ def insert(armed: Armed, line: Int, ns: Int, slot: Int) -> None:
 
 @inlined
 def next_armed_ns(armed: Armed) -> Int:
-    """When the next queue of all was armed; NEVER_NS: none is."""
+    """Return the time for which the next queue of both lines is armed, or NEVER_NS if both are empty."""
     next_ns: Int = np.int64(NEVER_NS)
     for line in range(2):
         if armed.first[line] != armed.last[line]:
@@ -127,7 +127,7 @@ def next_armed_ns(armed: Armed) -> Int:
 
 @inlined
 def take_next(armed: Armed) -> Int:
-    """Take out the next queue of all, which there is; its slot."""
+    """Remove the next queue of both lines and return its slot; at least one line must not be empty."""
     line = np.int64(BY_FRAME)
     place = armed.first[BY_FRAME]
     by_dpc = armed.first[BY_DPC]

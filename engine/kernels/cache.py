@@ -1,8 +1,8 @@
-"""Where compiled kernels are kept, and how: whole, and trusted, or compiled again.
+"""The on-disk cache of compiled kernels; damaged or untrusted files are compiled again.
 
-The directory is named by a hash of every kernel source, of where they are, and of the versions and the
-processor that shape the machine code. A file holds a kernel after its digest; one that is damaged counts as
-missing. Kernels are executed, so the directory must be trusted (``engine.trusted``).
+The directory's name is a hash of the kernel sources, their path, the Python, Numba and NumPy versions and the
+processor. A file holds a digest, then the kernel; a damaged file counts as missing. The cached code is
+executed, so the directory must be trusted (``engine.trusted``).
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from engine.trusted import UntrustedError, make_trusted, open_trusted
 
 _PACKAGE: Final = Path(__file__).parent.parent
 COMPLETE: Final = "complete"
-"""A file in the cache, which lists kernels that are all there; its time is that of the last start."""
+"""A file in the cache that lists its kernels once all are written; its mtime is the last start."""
 
 _KEPT_S: Final = 30 * 24 * 3600.0
 _WRITING_S: Final = 3600.0
@@ -51,7 +51,7 @@ def _sources_hash() -> str:
 
 
 def _processor() -> str:
-    """The processor's features: machines that share a home directory may differ in them."""
+    """Return the processor's model and features, which may differ between machines that share a home."""
     with contextlib.suppress(OSError):
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
         names = ("model name", "flags", "Features", "CPU implementer", "CPU part")
@@ -60,7 +60,7 @@ def _processor() -> str:
 
 
 def _cache_directory() -> tuple[Path | None, tuple[str, ...]]:
-    """The directory, and why others that come before it are not used."""
+    """Return the cache directory, or None, and for each preferred directory the reason it is unusable."""
     refused = []
     name = f"kernels-{_sources_hash()}"
     for place in (_of_the_user(), _of_this_machine()):
@@ -83,13 +83,13 @@ def _of_the_user() -> Path:
 
 
 def _of_this_machine() -> Path:
-    """For users without a home."""
+    """Return a directory below the temporary one, for users without a home directory."""
     user = "" if sys.platform == "win32" else f"-{os.getuid()}"
     return Path(tempfile.gettempdir()) / f"vmqtui{user}"
 
 
 def load(directory: Path, name: str) -> bytes | None:
-    """The kernel that was kept by that name; None where there is none that is whole and trusted."""
+    """Return the cached kernel with that name, or None if it is missing, damaged or untrusted."""
     try:
         return _payload(directory / f"{name}{_SUFFIX}")
     except (OSError, _DamagedError):
@@ -97,20 +97,20 @@ def load(directory: Path, name: str) -> bytes | None:
 
 
 def keep(directory: Path, name: str, payload: bytes) -> None:
-    """Keep a kernel: it is there, whole, after a crash at any moment, or not at all. Raises OSError."""
+    """Cache a kernel atomically: a crash leaves a complete file or none. Raises OSError."""
     _write(
         directory / f"{name}{_SUFFIX}", hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest() + payload
     )
 
 
 def complete(done: Path) -> None:
-    """Note in the file ``done`` that every kernel of its directory is there now. Raises OSError."""
+    """List all kernels of a directory in its file ``done``, which marks them as complete. Raises OSError."""
     names = sorted(path.name for path in done.parent.glob(f"*{_SUFFIX}"))
     _write(done, json.dumps(names).encode())
 
 
 def faults(done: Path) -> list[str] | None:
-    """Faults of the kernels that ``done`` lists, a sentence each; None where there is no list."""
+    """Return a sentence for each damaged or unreadable kernel listed in ``done``; None: no list."""
     try:
         with open_trusted(done) as file:
             names = json.loads(file.read())
@@ -131,7 +131,7 @@ def faults(done: Path) -> list[str] | None:
 
 
 class _DamagedError(Exception):
-    """A file's content does not fit its digest."""
+    """A file's content does not match its digest."""
 
 
 def _payload(path: Path) -> bytes:
@@ -144,7 +144,7 @@ def _payload(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Put a file in place, whole and on the disk."""
+    """Write a file atomically and sync it to disk."""
     descriptor, new = tempfile.mkstemp(dir=path.parent, prefix=_NEW)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -159,7 +159,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def forget_old(directory: Path) -> None:
-    """Remove kernels of other sources that no start used for a month, and files that were never finished."""
+    """Remove kernels of other sources unused for 30 days, and unfinished files older than an hour."""
     for new in directory.glob(f"{_NEW}*"):
         with contextlib.suppress(OSError):
             if time.time() - new.stat().st_mtime > _WRITING_S:
@@ -174,4 +174,4 @@ def forget_old(directory: Path) -> None:
 
 
 CACHE_DIRECTORY, REFUSED = _cache_directory()
-"""The kernel cache of these sources, None where no directory can be used; why others before it are not."""
+"""The kernel cache for these sources (None: no directory is usable), and why preferred ones are unusable."""

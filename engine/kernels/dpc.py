@@ -1,7 +1,7 @@
-"""DPCs, and buffers that VMs return: the work of a processor between two frames.
+"""A processor's work between two frames: DPCs, and buffers that VMs return.
 
-A DPC takes frames when it starts, and indicates them when its cycles are spent. Costs are the CPU model's
-(``costs`` rows); rules are contract 1, "Time", and NDIS.md, "Where receive buffers live".
+A DPC fixes its number of frames when it starts, and indicates them when its cycles are spent. Costs come from
+the CPU model (``costs`` rows); rules: contract 1, "Time", and NDIS.md, "Where receive buffers live".
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: 
         cycles += costs[COST.interrupt]
         queue[Q.interrupts] += 1
         cpu[CPU.interrupts] += 1
-    # Unsigned, as both are positive: half the instructions of a division that rounds down.
+    # Both are positive, so divide unsigned: half the instructions of a signed floor division.
     divisor = np.uint64(costs[COST.ns_divisor])
     end_ns = start_ns + np.int64((np.uint64(cycles * costs[COST.ns]) + divisor - np.uint64(1)) // divisor)
     queue[Q.dpcs] += 1
@@ -70,13 +70,13 @@ def start_dpc(views: Views, queue: I64, cpu: I64, me: Int, slot: Int, start_ns: 
 
 @inlined
 def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int) -> None:
-    """End a queue's DPC: hand up its frames; each buffer comes back now, or later from its VM.
+    """End a queue's DPC: indicate its frames; each buffer is returned now, or later by its VM.
 
-    Their waiting times are counted in ``latency`` (LATENCY_BUCKETS,), and the longest is kept.
+    Waiting times are counted in ``latency`` (LATENCY_BUCKETS,), and the queue's maximum is updated.
 
-    The switch copies a frame into the memory of the VM whose port it fits: beside the buffer for a VM's
-    own queue (under a split only the lookahead, into the room in front of the rest), else to the VM's
-    place for this processor.
+    The switch copies a frame into the memory of the VM whose port matches: to ``guest_at`` for a VM's own
+    queue (with a lookahead split only the lookahead, in front of the rest), else to the VM's place for this
+    processor.
     """
     rows = views.buffer_rows
     host_at = queue[Q.host_at]
@@ -93,7 +93,7 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
     buffer = queue[Q.pending_head]
     bucket: Int = np.int64(LATENCY_BUCKETS)
     if frames > 0:
-        longest_ns = end_ns - rows[np.uint64(buffer), BUFFER.arrived_ns]  # the first one came first
+        longest_ns = end_ns - rows[np.uint64(buffer), BUFFER.arrived_ns]  # the head arrived first
         queue[Q.latency_max_ns] = max(queue[Q.latency_max_ns], longest_ns)
         queue[Q.latency_to] = max(queue[Q.latency_to], bucket_of(longest_ns) + 1)
     for _ in range(frames):
@@ -125,7 +125,7 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
                 rows[np.uint64(queue[Q.outstanding_tail]), BUFFER.next] = buffer
             queue[Q.outstanding_tail] = buffer
         buffer = following
-    queue[Q.latency_from] = min(queue[Q.latency_from], bucket)  # the last one waited shortest
+    queue[Q.latency_from] = min(queue[Q.latency_from], bucket)  # the last frame waited shortest
     queue[Q.pending_head] = buffer
     if buffer == NONE:
         queue[Q.pending_tail] = NONE
@@ -141,7 +141,7 @@ def indicate(views: Views, queue: I64, latency: I64, me: Int, round_number: Int)
 
 @inlined
 def give_back(queue: I64, row: I64, buffer: Int) -> None:
-    """A returned buffer is free again, unless its queue shrinks."""
+    """Free a returned buffer, or surrender it if its queue shrinks."""
     if queue[Q.total_buffers] > queue[Q.target_buffers]:
         queue[Q.total_buffers] -= 1
         row[BUFFER.next] = queue[Q.surrendered_head]

@@ -1,6 +1,6 @@
-"""One way to compile a kernel: eager signatures, no GIL, and the cache of ``engine.kernels.cache``.
+"""Compile kernels: eagerly, without the GIL, and with our own cache (``engine.kernels.cache``).
 
-Numba's own cache unpickles whatever it finds, misses edits in imported files, and fails where it can't write.
+Numba's own cache unpickles untrusted files, misses edits in imported files, and fails if it can't write.
 """
 
 import contextlib
@@ -19,18 +19,18 @@ from engine.kernels import cache as kernel_cache
 
 @contextlib.contextmanager
 def _own_settings() -> Iterator[None]:
-    """Import Numba without the settings that would keep it from compiling.
+    """Import Numba while ignoring settings that would disable compilation.
 
-    It reads ``.numba_config.yaml`` in the working directory, where other users may write, and fails on a
-    malformed one. Without a YAML library it skips the file. Numba's settings are those of the process.
+    Numba reads ``.numba_config.yaml`` from the working directory, which other users may be able to write, and
+    fails on a malformed one. Without a YAML library it skips the file. Its settings apply to the process.
     """
     before = os.environ.get("NUMBA_DISABLE_JIT")
     os.environ["NUMBA_DISABLE_JIT"] = "0"
     yaml = sys.modules.get("yaml")
-    sys.modules["yaml"] = None  # type: ignore[assignment]  # what makes an import fail
+    sys.modules["yaml"] = None  # type: ignore[assignment]  # makes `import yaml` fail
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on a file that is skipped
+            warnings.simplefilter("ignore")  # Numba warns about the skipped file
             yield
     finally:
         sys.modules.pop("yaml", None)
@@ -54,8 +54,8 @@ with _own_settings():
     import numba.extending
 
 _config: Any = numba.core.config
-_config.DISABLE_JIT = 0  # where another library has imported it before
-_config._config_fname = os.devnull  # it reads its file again before it compiles
+_config.DISABLE_JIT = 0  # another library may have imported Numba before
+_config._config_fname = os.devnull  # Numba reads the file again before each compilation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,11 +65,11 @@ _njit: Final = cast("Any", numba.njit)
 _NullCache: Any = numba.core.caching.NullCache
 
 not_kept: OSError | None = None
-"""Why the last kernel that was compiled here could not be kept."""
+"""The last error that prevented caching of a kernel compiled in this process; None: no error."""
 
 
 class _KernelCache(_NullCache):  # type: ignore[misc]  # numba has no types
-    """Where Numba looks for a compiled function before it compiles, and puts it afterwards."""
+    """The cache that Numba reads before it compiles a function and writes afterwards."""
 
     def __init__(self, directory: Path, function: Any) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _KernelCache(_NullCache):  # type: ignore[misc]  # numba has no types
         self._code = function.__code__.co_code
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        """The compile result for a signature; None where it is not kept."""
+        """Return the cached compile result for a signature, or None."""
         context.refresh()
         kept = kernel_cache.load(self._directory, self._name)
         if kept is None:
@@ -89,7 +89,7 @@ class _KernelCache(_NullCache):  # type: ignore[misc]  # numba has no types
         return cast("Any", numba.core.compiler).CompileResult._rebuild(context, *pickle.loads(result))
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep a compile result, where possible."""
+        """Cache a compile result; an OSError is recorded in ``not_kept``."""
         global not_kept
         dumps = cast("Any", numba.core.serialize).dumps
         key = self._key(signature, result.codegen)
@@ -108,10 +108,10 @@ def _keep(compiled: Any, function: Any) -> None:
 
 
 def kernel(signature: Any) -> Callable[[F], F]:
-    """Compile a function now, for one signature (Numba's string or type), from the cache where there is one.
+    """Compile a function now, for one signature (Numba's string or type), or load it from the cache.
 
-    It runs without the GIL. Rows and slices of arrays cost nothing, as references are not counted
-    (``_nrt``); so a kernel can't allocate arrays.
+    It runs without the GIL. References are not counted (``_nrt=False``), so rows and slices of arrays cost
+    nothing, but a kernel can't allocate arrays.
     """
 
     def compile_now(function: F) -> F:
@@ -125,7 +125,7 @@ def kernel(signature: Any) -> Callable[[F], F]:
 
 
 def callback(signature: Any) -> Callable[[F], Any]:
-    """Compile a function that C calls by its ``address``; the caller guarantees bounds and types.
+    """Compile a function that C calls by its ``address``; the C caller guarantees bounds and types.
 
     It needs no GIL and can't raise.
     """
@@ -142,10 +142,10 @@ def callback(signature: Any) -> Callable[[F], Any]:
 
 
 def entry(compiled: F) -> F:
-    """A kernel of one signature, to be called without Numba's look-up of the arguments' types.
+    """Return the entry point of a one-signature kernel, which skips Numba's dispatch on argument types.
 
-    That look-up costs ten times as much as the call, and more after a context switch. The
-    arguments must be of the signature's types.
+    The dispatch costs ten times as much as the call, and more after a context switch. Arguments must have
+    exactly the signature's types.
     """
     (overload,) = cast("Any", compiled).overloads.values()
     return cast("F", overload.entry_point)
@@ -158,16 +158,16 @@ def inlined(function: F) -> F:
 
 
 def tuple_type(cls: type, members: Iterable[Any]) -> Any:
-    """The Numba type of a named tuple whose members have these types."""
+    """Return the Numba type of a named tuple whose members have these types."""
     return types.NamedTuple(tuple(members), cls)
 
 
 def constant_widths(widths: Sequence[tuple[int, ...]]) -> Any:
-    """A function for kernels: a tuple of C-ordered arrays as it is, but with constants for last dimensions.
+    """Return a kernel function that makes the last dimensions of a tuple of C-ordered arrays constants.
 
-    Where Numba reads the width of a row from the array, each element costs a multiplication, and a register
-    or a load for what it is multiplied by. ``widths``: of each array the last dimensions; the caller
-    guarantees them.
+    If Numba reads a row's width from the array, each element access costs a multiplication, and a register
+    or a load for the factor. ``widths`` has the last dimensions of each array; the caller guarantees
+    that they are right.
     """
 
     def type_of(typing_context: Any, arrays: Any) -> Any:
@@ -209,7 +209,7 @@ _memcpy = cast("Any", numba.extending.intrinsic(_type_memcpy))
 
 
 def _type_load(typing_context: Any, at: Any) -> Any:
-    """The eight bytes at an address, of any alignment, as a big-endian number."""
+    """Load the eight bytes at an address, of any alignment, as a big-endian number."""
     signature = types.int64(types.uintp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -248,12 +248,12 @@ def prefetch(array: Any, offset: Any) -> None:
 
 @inlined
 def load_network_word(source: Any, offset: Any) -> Any:
-    """Eight bytes of a uint8 array as a big-endian int64. The caller checks bounds."""
+    """Load eight bytes of a uint8 array as a big-endian int64. The caller checks bounds."""
     return _load(types.uintp(source.ctypes.data + offset))
 
 
 def _type_leading_zeros(typing_context: Any, number: Any) -> Any:
-    """How many of the 64 bits of a number are zero in front of the first one."""
+    """Count the leading zeros of a 64-bit number."""
     signature = types.int64(types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -266,7 +266,7 @@ leading_zeros = cast("Any", numba.extending.intrinsic(_type_leading_zeros))
 
 
 def _type_take_ticket(typing_context: Any, at: Any) -> Any:
-    """Increment the number at an address, atomically, and return it as it was."""
+    """Atomically increment the number at an address and return its old value."""
     signature = types.int64(types.uintp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -282,12 +282,12 @@ _take_ticket = cast("Any", numba.extending.intrinsic(_type_take_ticket))
 
 @inlined
 def take_ticket(counter: Any) -> Any:
-    """Increment the first number of an int64 array, for all processes that share it; returns it as it was."""
+    """Atomically increment the first number of a shared int64 array, and return its old value."""
     return _take_ticket(types.uintp(counter.ctypes.data))
 
 
 def _type_load_32(typing_context: Any, at: Any) -> Any:
-    """The four bytes at an address, of any alignment, as a little-endian number."""
+    """Load the four bytes at an address, of any alignment, as a little-endian number."""
     signature = types.int64(types.uintp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -304,13 +304,13 @@ _load_32 = cast("Any", numba.extending.intrinsic(_type_load_32))
 
 @inlined
 def load_little_word_32(source: Any, offset: Any) -> Any:
-    """Four bytes of a uint8 array as a little-endian number, an int64. The caller checks bounds."""
+    """Load four bytes of a uint8 array as a little-endian number, as int64. The caller checks bounds."""
     return _load_32(types.uintp(source.ctypes.data + offset))
 
 
 @inlined
 def copy_memory(to: Any, source: Any, size: Any) -> None:
-    """Copy ``size`` bytes between two addresses, as C does. The caller checks bounds."""
+    """Copy ``size`` bytes between two addresses, like C's memcpy. The caller checks bounds."""
     _memcpy(types.uintp(to), types.uintp(source), types.uintp(size))
 
 

@@ -1,7 +1,7 @@
-"""How long frames wait in a queue, from arrival to indication: a histogram a queue, in buckets of 1/4 octave.
+"""A latency histogram for each queue: time from a frame's arrival to its indication, in quarter octaves.
 
-Up to 7 ns each has a bucket of its own; from there on four to an octave, so that a bucket's end is at most
-25 % above its begin, up to 120 s. The last bucket has no upper end.
+Each value up to 7 ns has its own bucket; above that an octave has four buckets, so a bucket's upper bound is
+at most 25 % above its lower bound, up to 120 s. The last bucket is unbounded.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ F64 = NDArray[np.float64]
 
 @inlined
 def bucket_of(latency_ns: Int) -> Int:
-    """The bucket of a latency."""
+    """Return the index of the bucket that counts a latency."""
     if latency_ns < 4:
         return latency_ns
     top_bit = 63 - leading_zeros(latency_ns)
@@ -27,7 +27,7 @@ def bucket_of(latency_ns: Int) -> Int:
 
 
 def highest_ns(bucket: int) -> int:
-    """The highest latency in a bucket; of the last one, which has none, the lowest."""
+    """Return the highest latency in a bucket; for the last, unbounded one its lowest."""
     if bucket == LATENCY_BUCKETS - 1:
         return highest_ns(bucket - 1) + 1
     octave, quarter = divmod(bucket + 1, 4)
@@ -59,10 +59,10 @@ _percentiles_of = entry(_percentiles)
 
 
 def percentiles_ns(latency: I64, longest_ns: I64, shares: Sequence[float]) -> list[I64]:
-    """Within which time shares of the frames of each histogram were indicated; 0 where there are none.
+    """Return, for each share (0 to 1), that percentile of n histograms: (n,) in ns, 0 for an empty histogram.
 
-    ``latency`` (n, LATENCY_BUCKETS), ``longest_ns`` (n,); of each share (n,) ns: the highest latency of the
-    bucket in which the last of these frames is, or the longest time of all if that is shorter.
+    ``latency`` is (n, LATENCY_BUCKETS), ``longest_ns`` (n,). A percentile is the upper bound of its bucket,
+    or the histogram's longest time if that is shorter.
     """
     found = np.empty((len(shares), len(longest_ns)), np.int64)
     _percentiles_of(

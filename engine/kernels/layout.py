@@ -1,12 +1,12 @@
 """The layout of the receive path in shared memory.
 
-Both sides compute the same offsets from the same ``Sizes``, so a worker needs a few names and sizes and
-nothing else. A *slot* is a (adapter, queue id) pair: ``slot_base[adapter] + queue_id``, so that slots
-sort as (adapter, queue id). Buffers and filters of all adapters are numbered the same way.
+The engine and its workers compute the same offsets from the same ``Sizes``, so a worker needs only the name
+of the shared block and the sizes. A *slot* numbers an (adapter, queue id) pair: ``slot_base[adapter] +
+queue_id``, so slots sort by adapter, then queue id. Buffers and filters are numbered the same way.
 
-Rows of queues and processors are kept in two *banks*. A shard reads its rows from the published bank,
-works on the other, and the conductor switches when the shard has replied: a shard that dies leaves
-the published rows as they were.
+Rows of queues and processors are double-buffered in two *banks*. A shard reads its rows from the published
+bank and writes the other; the conductor switches banks after the shard's reply. So a shard that dies
+leaves the published rows unchanged.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from engine.ndis import counters
 
-# Columns are fields of a named tuple, which kernels read as constants: ``queue[Q.pending]``.
+# Columns are fields of a named tuple; kernels compile them as constants: ``queue[Q.pending]``.
 
 
 class QueueColumns(NamedTuple):
     """A queue's row (int64)."""
 
-    # One cache line: what every arriving frame touches.
+    # One cache line: columns that every arriving frame touches.
     steered_frames: int
     steered_bytes: int
     received_frames: int
@@ -32,17 +32,17 @@ class QueueColumns(NamedTuple):
     free_buffers: int
     free_head: int  # stack of free buffers
     armed_ns: int  # when its DPC was armed; NONE: idle; IN_SERVICE: in a DPC
-    # What it reads besides.
-    pending_bytes: int  # bytes that DPCs will copy for what is pending
-    copied_bytes_limit: int  # most bytes of a frame a DPC copies
+    # Other columns that an arriving frame reads.
+    pending_bytes: int  # bytes that DPCs will copy for the pending frames
+    copied_bytes_limit: int  # maximum of bytes that a DPC copies of a frame
     low_free_buffers: int  # fewest free since total_buffers last changed
-    host_at: int  # buffer b lies at host_at + b * stride
+    host_at: int  # buffer b begins at host_at + b * stride
     stride: int
     lookahead_bytes: int  # split at this many bytes, the rest in guest memory; 0: no split
-    outstanding_head: int  # buffers with the VM, in order of return
+    outstanding_head: int  # FIFO of buffers that the VM has yet to return
     dropped_no_buffer: int
-    # What a DPC touches.
-    pending_head: int  # frames received, in order
+    # Columns that a DPC touches.
+    pending_head: int  # FIFO of received frames
     indicated_frames: int
     returned_frames: int
     switch_dropped_frames: int
@@ -54,20 +54,20 @@ class QueueColumns(NamedTuple):
     dpc_cpu: int  # processor of the DPC in progress; NONE: none
     return_delay_ns: int
     held: int  # 1: its VM is paused and returns nothing
-    vm: int  # the VM that has the queue, an index of the adapter's; NONE: no VM has it
+    vm: int  # the VM that owns the queue, an index within its adapter; NONE: no VM
     total_buffers: int
-    target_buffers: int  # what total_buffers shrinks to
+    target_buffers: int  # the number that total_buffers shrinks to
     adapter: int
-    # The rest.
+    # Other columns.
     outstanding: int
-    latency_max_ns: int  # longest that a frame waited to be indicated
-    latency_from: int  # the buckets of ``latency`` that are in use: from this one
-    latency_to: int  # up to this one, exclusive
+    latency_max_ns: int  # longest time from a frame's arrival to its indication
+    latency_from: int  # first bucket of ``latency`` in use
+    latency_to: int  # end of the buckets in use, exclusive
     outstanding_tail: int
     surrendered_head: int  # buffers given up by a queue that shrinks, for the conductor to collect
     discarded_frames: int
     lost_frames: int
-    # Frames that the default queue has, by reason: ``counters.DEFAULT_QUEUE_REASONS``, in its order.
+    # Frames steered to the default queue, by reason, in the order of ``counters.DEFAULT_QUEUE_REASONS``.
     broadcast: int
     multicast: int
     no_queue: int
@@ -78,7 +78,7 @@ class QueueColumns(NamedTuple):
 Q: Final = QueueColumns(*range(len(QueueColumns._fields)))
 QUEUE_COLUMNS: Final = Q._fields
 QUEUE_COUNTERS: Final = tuple(QUEUE_COLUMNS.index(name) for name in counters.names(counters.QUEUE))
-"""Where the counters of the registry are, in its order."""
+"""Column of each queue counter of the registry, in its order."""
 FIRST_REASON: Final = Q.broadcast
 assert QUEUE_COLUMNS[FIRST_REASON:] == counters.names(counters.DEFAULT_QUEUE_REASONS)
 QUEUE_ROW: Final = 48  # whole cache lines
@@ -86,7 +86,7 @@ IN_SERVICE: Final = -2
 
 
 class ReasonCodes(NamedTuple):
-    """Why the default queue has a frame: the columns of ``counters.DEFAULT_QUEUE_REASONS`` from the first."""
+    """Why a frame goes to the default queue, as an index into ``counters.DEFAULT_QUEUE_REASONS``."""
 
     broadcast: int
     multicast: int
@@ -110,7 +110,7 @@ class CpuColumns(NamedTuple):
     dpc_slot: int  # queue of the DPC in progress; NONE: none
     dpc_frames: int
     dpc_cycles: int
-    next_event_ns: int  # nothing of this shard happens before
+    next_event_ns: int  # this shard has no event before this time
 
 
 CPU: Final = CpuColumns(*range(len(CpuColumns._fields)))
@@ -119,7 +119,7 @@ CPU_ROW: Final = 16
 
 
 class PortColumns(NamedTuple):
-    """Counters of an adapter's port (int64), those of ``counters.PORT``."""
+    """Counters of an adapter's port (int64), in the order of ``counters.PORT``."""
 
     offered_frames: int
     offered_bytes: int
@@ -135,15 +135,15 @@ assert PORT._fields == counters.names(counters.PORT)
 class BufferColumns(NamedTuple):
     """A receive buffer's row (int64)."""
 
-    next: int = 0  # next buffer of the list it is in
-    frame: int = 1  # bits 0-15: bytes held; 16-31: bytes on the wire; 32-48: tag taken out of it, plus one
-    port_vm: int = 2  # VM the switch gives the frame to, or NONE
-    guest_at: int = 3  # where in guest memory its VM sees the frame; NONE: the queue has no VM
-    due_ns: int = 4  # outstanding until; NONE: not outstanding
-    indicated_round: int = 5  # of an outstanding one
-    arrived_ns: int = 5  # of a pending one: when its frame arrived
-    returned_round: int = 6  # last round that returned a buffer indicated in an earlier round,
-    returned_due_ns: int = 7  # and its due time: what undoes that round
+    next: int = 0  # next buffer in the same linked list
+    frame: int = 1  # bits 0-15: bytes stored; 16-31: bytes on the wire; 32-48: removed VLAN tag plus one
+    port_vm: int = 2  # VM that the switch delivers the frame to, or NONE
+    guest_at: int = 3  # offset in guest memory where the VM sees the frame; NONE: the queue has no VM
+    due_ns: int = 4  # time of its return; NONE: not outstanding
+    indicated_round: int = 5  # if outstanding: the round that indicated it
+    arrived_ns: int = 5  # if pending: its frame's arrival time
+    returned_round: int = 6  # last round that returned this buffer after an earlier round indicated it,
+    returned_due_ns: int = 7  # and its due time then: needed to undo that round
 
 
 BUFFER: Final = BufferColumns()
@@ -153,12 +153,12 @@ FRAME_TAG_SHIFT: Final = 32
 
 
 class FrameColumns(NamedTuple):
-    """A steered frame (int64): what its shard needs to know of it."""
+    """A steered frame's row (int64), as its shard reads it."""
 
     arrival_ns: int = 0
     place: int = 1  # bits 0-31: offset in the batch's data; 32-47: bytes captured; 48-63: on the wire
-    target: int = 2  # a target, as below
-    switch: int = 3  # a switch word, as below, and: bit 40: take the tag out; 48-63: owning processor
+    target: int = 2  # a target word, as below
+    switch: int = 3  # a switch word, as below, with bit 40: remove the VLAN tag; 48-63: owning processor
 
 
 FRAME: Final = FrameColumns()
@@ -167,41 +167,41 @@ CAPTURED_SHIFT: Final = 32
 WIRE_SHIFT: Final = 48
 OFFSET_MASK: Final = 0xFFFFFFFF
 LENGTH_MASK: Final = 0xFFFF
-TARGET_SLOT_SHIFT: Final = 32  # of a target: the queue's slot; below it the filter credited, plus one
+TARGET_SLOT_SHIFT: Final = 32  # target word: the queue's slot; below it the credited filter plus one
 TARGET_FILTER_MASK: Final = 0xFFFFFFFF
-SWITCH_VM_MASK: Final = 0xFFFFFFFF  # of a switch word: the VM whose port fits, plus one
-SWITCH_REASON_SHIFT: Final = 32  # why the default queue has it, plus one; 0: another queue has it
+SWITCH_VM_MASK: Final = 0xFFFFFFFF  # switch word: the VM whose port matches, plus one
+SWITCH_REASON_SHIFT: Final = 32  # the reason for the default queue, plus one; 0: not the default queue
 SWITCH_REASON_MASK: Final = 0xFF
 SWITCH_TAKE_TAG_OUT: Final = 1 << 40
 SWITCH_OWNER_SHIFT: Final = 48
 BLOCK_FRAMES: Final = 8192
-"""Frames are steered, and sorted by owner, so many at a time: their data stays in a core's cache,
-and with many shards each still gets a run of frames, whose bytes can be prefetched."""
+"""Frames that are steered and sorted by owner at a time: few enough that their data stays in a core's cache,
+many enough that each of many shards gets a run of frames, whose bytes can be prefetched."""
 
 
 class TableColumns(NamedTuple):
-    """A steering table's row (int64): a MAC, or a MAC and a test when it has several."""
+    """A steering table's row (int64) for a MAC, or for a MAC and one of its several VLAN tests."""
 
     key: int = 0
-    test: int = 1  # a row of a MAC: the only test of its own, or that it has none, or more than one
-    target: int = 2  # frames that pass that test: target and switch word
+    test: int = 1  # in a MAC's row: its only test, or a negative code for "no test" or "several tests"
+    target: int = 2  # target and switch word of frames that pass that test
     switch: int = 3
-    other_target: int = 4  # frames of the MAC that don't
+    other_target: int = 4  # the same for frames of the MAC that pass no test
     other_switch: int = 5
 
 
 TABLE: Final = TableColumns()
-TABLE_ROW: Final = 8  # one cache line a probe
+TABLE_ROW: Final = 8  # one cache line, so that a probe reads one
 EMPTY_KEY: Final = -1
 
 
 class TopColumns(NamedTuple):
-    """A row of the sketch of what queue 0 takes (int64)."""
+    """A row of the sketch of destinations in queue 0 (int64, ``engine.kernels.top``)."""
 
     key: int = 0  # MAC << 16 | VID
     frames: int = 1  # 0: the row is free
-    error: int = 2
-    reason: int = 3  # of the last frame
+    error: int = 2  # frames that may belong to other keys
+    reason: int = 3  # reason of the last frame
 
 
 TOP: Final = TopColumns()
@@ -210,7 +210,7 @@ TOP_PAIRS: Final = 512
 
 
 class AdapterColumns(NamedTuple):
-    """An adapter's row (int64): what shards need to know of it."""
+    """An adapter's row (int64), read by shards."""
 
     slot_base: int = 0
     filter_base: int = 1
@@ -220,7 +220,7 @@ class AdapterColumns(NamedTuple):
     buffer_base: int = 5
     bytes_base: int = 6
     stride: int = 7
-    takes_tag_out: int = 8  # 1: NDIS 6.30 and later
+    takes_tag_out: int = 8  # 1: removes VLAN tags (NDIS 6.30 and later)
     numa_node: int = 9
     vm_base: int = 10
 
@@ -230,15 +230,15 @@ ADAPTER_ROW: Final = 16
 
 
 class CostColumns(NamedTuple):
-    """The cost of serving, a row a processor (int64)."""
+    """A processor's row of the CPU model's parameters (int64); costs are in cycles."""
 
     interrupt: int = 0
     dpc: int = 1
     frame: int = 2
     byte: int = 3  # copying a byte takes byte / byte_divisor cycles,
-    remote_byte: int = 4  # one of another node remote_byte / byte_divisor
+    remote_byte: int = 4  # from another NUMA node remote_byte / byte_divisor
     byte_divisor: int = 5
-    ns: int = 6  # a cycle takes ns / ns_divisor ns of what the sibling leaves of the clock
+    ns: int = 6  # a cycle takes ns / ns_divisor ns, with the SMT sibling's share of the clock subtracted
     ns_divisor: int = 7
     numa_node: int = 8
     moderation_ns: int = 9
@@ -248,25 +248,25 @@ class CostColumns(NamedTuple):
 COST: Final = CostColumns()
 COST_ROW: Final = 16
 
-LATENCY_BUCKETS: Final = 144  # of ``latency``: whole cache lines
+LATENCY_BUCKETS: Final = 144  # buckets of a histogram, whole cache lines
 NONE: Final = -1
 NEVER_NS: Final = 2**62
 PAGE_BYTES: Final = 4096
 SWITCH_PLACES: Final = 8
-"""Places a VM has for frames that the switch brings from queues without a VM, by processor, modulo this.
+"""Places in a VM's memory for frames that the switch copies from queues without a VM; index: cpu modulo this.
 
-Queue 0 alone needs one; the others keep more such queues, on other processors, apart from it.
+Queue 0 alone needs one place; the others separate further such queues, which run on other processors.
 """
 BATCHES: Final = 4
-"""Frame batches: two rounds under way serve one each, the next is steered, one more is filled and steered."""
+"""Frame batches: two rounds in progress serve one each, the next is steered, one more is filled."""
 
 
 @dataclass(frozen=True)
 class AdapterSizes:
-    """How many rows and buffers one adapter has."""
+    """Numbers of rows and buffers of one adapter."""
 
     queues: int  # ids 0..queues-1
-    filters: int  # ids 0..filters-1; 0 is never given out
+    filters: int  # ids 0..filters-1; 0 is never assigned
     table_rows: int  # a power of two
     buffers: int
     max_frame_bytes: int
@@ -274,8 +274,8 @@ class AdapterSizes:
 
     @property
     def stride(self) -> int:
-        """Bytes from one receive buffer to the next: an odd number of cache lines, so that their first
-        lines, which every frame touches, spread over all sets of a cache."""
+        """Bytes from one receive buffer to the next: an odd number of cache lines, so that the first lines
+        of the buffers, which every frame touches, spread over all sets of a cache."""
         return (-(-self.max_frame_bytes // 64) | 1) * 64
 
     @property
@@ -285,14 +285,14 @@ class AdapterSizes:
 
 
 def batch_frames_for(cpus: int) -> int:
-    """Frames a batch has room for: more for many shards, as a hand-over costs each of them the same; few for
-    few, so that the batches under way stay in a cache of some 32 MiB."""
+    """Return a batch's capacity in frames: larger for many shards, because each round costs a shard the same;
+    small for few shards, so that the batches in progress fit a cache of about 32 MiB."""
     return 32_768 * min(8, max(1, cpus // 8 * 2))
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many rows and buffers a whole host has."""
+    """Numbers of rows and buffers of a whole host."""
 
     cpus: int
     adapters: tuple[AdapterSizes, ...]
@@ -306,7 +306,7 @@ class Sizes:
 
     @property
     def guest_pages(self) -> int:
-        """Pages of guest memory: enough that no pattern of frees leaves a gap too small (``extents``)."""
+        """Pages of guest memory: twice the pages in use, so that no allocation fails (``Extents``)."""
         per_buffer = max(-(-adapter.stride // PAGE_BYTES) for adapter in self.adapters)
         used = sum(
             adapter.bytes // PAGE_BYTES
@@ -318,7 +318,7 @@ class Sizes:
 
     @property
     def switch_places(self) -> int:
-        """How many of SWITCH_PLACES can be in use."""
+        """The number of SWITCH_PLACES in use: fewer if there are fewer processors."""
         return min(self.cpus, SWITCH_PLACES)
 
     @property
@@ -348,21 +348,21 @@ I32 = NDArray[np.int32]
 
 
 class Views(NamedTuple):
-    """Every array of the receive path, as views of shared memory; kernels take it whole."""
+    """All arrays of the receive path, as views of shared memory; kernels take it as one argument."""
 
     queues: I64  # (2, slots, QUEUE_ROW)
-    latency: I64  # (2, slots, LATENCY_BUCKETS) frames indicated, by how long they had waited
+    latency: I64  # (2, slots, LATENCY_BUCKETS) indicated frames by waiting time
     cpus: I64  # (2, cpus, CPU_ROW)
-    top: I64  # (2, adapters, TOP_PAIRS, TOP_ROW) banks as of the processor of queue 0
+    top: I64  # (2, adapters, TOP_PAIRS, TOP_ROW) the bank is that of queue 0's processor
     costs: I64  # (cpus, COST_ROW)
     adapters: I64  # (adapters, ADAPTER_ROW)
     owner: I32  # (slots,) processor of each queue, NONE when not allocated
-    belongs: I32  # (buffers,) slot that owns each buffer, NONE: the adapter's spare
+    belongs: I32  # (buffers,) slot that owns each buffer, NONE: a spare one of the adapter
     table: I64  # (rows, TABLE_ROW)
     buffer_rows: I64  # (buffers, BUFFER_ROW)
     buffer_bytes: NDArray[np.uint8]  # the management OS's memory
     guest_bytes: NDArray[np.uint8]  # the VMs', in extents of whole pages
-    switch_at: I64  # (vms,) where the switch puts frames from queues without a VM
+    switch_at: I64  # (vms,) guest memory offset of frames from queues without a VM
     data: NDArray[np.uint8]  # (BATCHES, batch_bytes), and so on: the batches of traffic.batch
     offset: I64
     captured: NDArray[np.uint32]
@@ -370,7 +370,7 @@ class Views(NamedTuple):
     arrival_ns: I64
     adapter: NDArray[np.uint16]
     steered: I64  # (BATCHES, batch_frames, FRAME_ROW) frames of each block, by owning shard, in wire order
-    next_block: I64  # (BATCHES, 8) first of a cache line: the first block that no shard has taken to steer
+    next_block: I64  # (BATCHES, 8) [:, 0]: the next block to steer; the rest pads a cache line
     bounds: I32  # (BATCHES, blocks, cpus + 1) where each shard's part of each block begins in ``steered``
 
 
@@ -400,11 +400,11 @@ def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 
 def dtypes() -> dict[str, np.dtype[np.generic]]:
-    """The dtype each view is annotated with: one home for shape's other half."""
+    """Return the dtype of each view, from its annotation in ``Views``."""
     return {name: np.dtype(_scalar(kind)) for name, kind in Views.__annotations__.items()}
 
 
 def _scalar(kind: Any) -> Any:
-    """The scalar type of an ``NDArray``, an alias that NumPy 2.5 no longer spells out."""
+    """Return the scalar type of an ``NDArray``, whose type arguments differ from NumPy 2.5 on."""
     last = get_args(kind)[-1]
     return get_args(last)[0] if get_args(last) else last

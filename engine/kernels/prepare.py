@@ -1,7 +1,7 @@
-"""Compile every kernel before it is needed: several at once, with a word on how far it is.
+"""Compile every kernel before it is needed, in parallel processes, and report progress.
 
-Light: nothing of Numba is loaded here. Where kernels can't be kept there is nothing to prepare, and each
-process compiles for itself, which ``why_at_every_start`` and the sentences of ``prepare`` tell.
+This module does not import Numba. If kernels can't be cached there is nothing to prepare: each process
+compiles its own, and ``why_at_every_start`` and the messages of ``prepare`` say so.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ MODULES: Final = (
 """Modules that compile kernels when imported, the slowest first."""
 
 OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
-"""Those that only a live interface takes, compiled when there is one."""
+"""Modules that only a live interface needs; pass them as ``also`` if there is one."""
 
 _POLL_S: Final = 0.2
 _LONGEST_S: Final = 600.0
@@ -51,28 +51,28 @@ class KernelError(Exception):
 
 
 class _NotKeptError(Exception):
-    """Kernels compile and can't be kept; the text says why."""
+    """Kernels compile but can't be cached; the text says why."""
 
 
 def why_at_every_start() -> str | None:
-    """The sentence on kernels that can't be kept; None where they can."""
+    """Return a sentence that says why kernels can't be cached, or None if they can."""
     if CACHE_DIRECTORY is not None:
         return None
     return f"no directory can keep compiled kernels: they are compiled at every start ({'; '.join(REFUSED)})"
 
 
 def prepare(progress: Callable[[str], None], also: Sequence[str] = ()) -> None:
-    """Make sure that every kernel is in the cache, whole, those of the modules ``also``, too.
+    """Make sure that the cache has every kernel undamaged, including those of the modules ``also``.
 
-    ``progress`` gets sentences while that takes time, and where they can't be kept.
+    ``progress`` receives sentences while kernels compile, and if they can't be cached.
 
-    Of several processes that start at once, one compiles and the others wait. Raises KernelError.
+    If several processes start together, one compiles and the others wait. Raises KernelError.
     """
     if CACHE_DIRECTORY is None:
         return
     try:
         _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / COMPLETE, MODULES, progress)
-        for module in also:  # one after another: they share kernels with those before
+        for module in also:  # in sequence, because they share kernels with earlier modules
             _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / module, (module,), progress)
     except (OSError, _NotKeptError) as error:
         progress(
@@ -81,7 +81,7 @@ def prepare(progress: Callable[[str], None], also: Sequence[str] = ()) -> None:
 
 
 def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Callable[[str], None]) -> None:
-    """Have modules compiled, by this process or another; the file ``done`` lists their kernels then."""
+    """Compile modules, or wait for a process that does; then the file ``done`` lists their kernels."""
     found = faults(done)
     if found != []:
         until_s = time.monotonic() + _LONGEST_S
@@ -100,7 +100,7 @@ def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Call
                 complete(done)
                 forget_old(directory)
     with contextlib.suppress(OSError):
-        done.touch()  # in use, still
+        done.touch()  # its mtime marks the cache as in use
 
 
 def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> None:
@@ -111,7 +111,7 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
     last_line = ""
     try:
         for first in range(processes):
-            # Dealt there and back, so that the process with the slowest module has the quickest, too.
+            # Deal in a zigzag, so that the process with the slowest module also gets the fastest.
             share = [*modules[first :: 2 * processes], *modules[2 * processes - 1 - first :: 2 * processes]]
             running.append(_compile(share))
             assert running[-1].stdout is not None
@@ -140,7 +140,7 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
 
 
 def _how_far(left: list[str], count: int) -> str:
-    """A sentence that fits a terminal of 80 columns."""
+    """Return a progress message that fits a terminal of 80 columns."""
     done = f"compiling kernels: {count - len(left)} of {count}"
     names = [name.rpartition(".")[2].removesuffix("s").removesuffix("_kernel") for name in left]
     return f"{done}; left: {', '.join(names)}" if left else done

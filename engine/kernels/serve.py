@@ -1,10 +1,10 @@
-"""The serving kernel: one simulated processor, as a discrete-event model, over its own queues.
+"""The serving kernel: a discrete-event model of one simulated processor and its queues.
 
-Before each frame it carries out earlier events of the processor and the VMs: DPCs start and end (indicate,
-return), buffers come back; then the frame takes a buffer. Rules: contract 1, "Time", and
+Before each frame it processes the earlier events of the processor and the VMs: DPCs start and end (indicate,
+return), and VMs return buffers; then the frame takes a buffer. Rules: contract 1, "Time", and
 the CPU model of the reference. At equal times a frame comes first; then DPCs in the order armed (ties:
-adapter, queue id). How frames are cut into rounds changes no counter: each event happens at its own
-simulated time, and the state at the horizon stays in the rows.
+adapter, queue id). The division of frames into rounds changes no counter: each event happens at its own
+simulated time, and the state at the horizon is stored in the rows.
 """
 
 from typing import Any, Final, NamedTuple
@@ -47,7 +47,7 @@ from engine.kernels.layout import (
 from engine.kernels.top import note, pair_of
 from engine.kernels.views import VIEWS, of_constant_widths
 
-_AHEAD = np.uint64(8)  # frames between asking for a frame's bytes and copying them
+_AHEAD = np.uint64(8)  # prefetch the bytes of the frame this many places ahead
 
 
 class Scratch(NamedTuple):
@@ -55,9 +55,9 @@ class Scratch(NamedTuple):
 
     armed: Armed
     own: I32  # (slots,) the processor's queues
-    foreign: I32  # (slots,) those of them still in a DPC of another processor
-    matched: I64  # (filters,) frames credited
-    credited: I64  # (filters, 2) the filters where that is not zero, and at last how many frames
+    foreign: I32  # (slots,) those of them with a DPC in progress on another processor
+    matched: I64  # (filters,) frames credited to each filter
+    credited: I64  # (filters, 2) filters with credited frames, and at the end of the round their number
 
 
 SCRATCH: Final[Any] = tuple_type(
@@ -66,7 +66,7 @@ SCRATCH: Final[Any] = tuple_type(
 
 
 def scratch_for(slots: int, credited: I64) -> Scratch:
-    """Scratch for a host with so many slots, and as many filters as ``credited`` (filters, 2) has rows."""
+    """Return scratch for a host with ``slots`` slots; ``credited`` (filters, 2) has a row for each filter."""
     return Scratch(
         order.room_for(slots),
         np.empty(slots, np.int32),
@@ -78,7 +78,7 @@ def scratch_for(slots: int, credited: I64) -> Scratch:
 
 @inlined
 def _arm(armed: Armed, queue: I64, line: Int, ns: Int, slot: Int) -> None:
-    """Arm a queue's DPC."""
+    """Arm a queue's DPC in a line, ``BY_FRAME`` or ``BY_DPC``."""
     queue[Q.armed_ns] = ns
     queue[Q.armed_by_interrupt] = line
     order.insert(armed, line, ns, slot)
@@ -86,7 +86,7 @@ def _arm(armed: Armed, queue: I64, line: Int, ns: Int, slot: Int) -> None:
 
 @inlined
 def _first_to_end(queues: I64, foreign: I32, count: Int) -> Int:
-    """Which of the queues still in a DPC of another processor ends it first."""
+    """Return the index in ``foreign`` of the queue whose DPC on another processor ends first."""
     best = 0
     for k in range(1, count):
         if queues[foreign[k], Q.dpc_end_ns] < queues[foreign[best], Q.dpc_end_ns]:
@@ -96,7 +96,7 @@ def _first_to_end(queues: I64, foreign: I32, count: Int) -> Int:
 
 @inlined
 def _next_own_ns(cpu: I64, armed: Armed) -> Int:
-    """When the processor's DPC ends, or its next one starts."""
+    """Return when the processor's DPC ends, or, if it is idle, when its next one starts."""
     next_ns: Int = cpu[CPU.free_ns]
     if cpu[CPU.dpc_slot] == NONE:
         armed_ns = order.next_armed_ns(armed)
@@ -108,9 +108,9 @@ def _next_own_ns(cpu: I64, armed: Armed) -> Int:
 def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int, Int]:
     """Copy the rows of a processor and its queues to the other bank, and find armed queues.
 
-    Returns how many queues are its own, and how many of them are in a DPC of another processor.
+    Returns the number of its queues, and of those with a DPC in progress on another processor.
     """
-    for column in range(views.cpus.shape[2]):  # loops: numba's slice assignment compiles for seconds
+    for column in range(views.cpus.shape[2]):  # loops: Numba compiles slice assignment for seconds
         views.cpus[1 - bank, me, column] = views.cpus[bank, me, column]
     order.begin(scratch.armed)
     owned = 0
@@ -121,7 +121,7 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
             queue = views.queues[1 - bank, slot]
             for column in range(queue.shape[0]):
                 queue[column] = before[column]
-            # The other buckets are zero in both banks.
+            # All other buckets are zero in both banks.
             for bucket in range(queue[Q.latency_from], queue[Q.latency_to]):
                 views.latency[1 - bank, slot, bucket] = views.latency[bank, slot, bucket]
             adapter = queue[Q.adapter]
@@ -142,7 +142,7 @@ def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int,
 
 @inlined
 def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int, now_ns: Int) -> None:
-    """Move a frame into the free buffer on top, by DMA, and put it behind what is pending."""
+    """Write a frame into the top free buffer, as DMA does, and append it to the pending FIFO."""
     rows = views.buffer_rows
     buffer = queue[Q.free_head]
     row = rows[np.uint64(buffer)]
@@ -181,9 +181,9 @@ def _receive(views: Views, queue: I64, data: Any, place: Int, switch: Int, now_n
 
 @inlined
 def _count(queue: I64, top: Any, data: Any, frame: I64, scratch: Scratch, credits_given: int) -> int:
-    """Count an arriving frame: on its queue, its filter and, by reason, the default queue.
+    """Count an arriving frame for its queue, its filter and, in the default queue, its reason.
 
-    Returns how many rows of ``scratch.credited`` are in use then.
+    Returns the number of rows of ``scratch.credited`` in use afterwards.
     """
     place = frame[FRAME.place]
     target = frame[FRAME.target]
@@ -205,7 +205,7 @@ def _count(queue: I64, top: Any, data: Any, frame: I64, scratch: Scratch, credit
 
 @inlined
 def _find_buffer(views: Views, queue: I64, now_ns: Int, round_number: Int) -> bool:
-    """Whether a queue has a buffer for a frame; where few are free, VMs first return those that are due."""
+    """Return whether a queue has a free buffer; if few are free, first take back those due."""
     if queue[Q.free_buffers] <= queue[Q.low_free_buffers]:
         if queue[Q.outstanding_head] != NONE:
             take_back(views, queue, now_ns, round_number)
@@ -217,7 +217,7 @@ def _find_buffer(views: Views, queue: I64, now_ns: Int, round_number: Int) -> bo
 def _end_dpc(
     views: Views, queue: I64, latency: I64, armed: Armed, me: Int, slot: Int, end_ns: Int, round_number: Int
 ) -> None:
-    """End the DPC of a queue; arm the queue again where that left frames behind."""
+    """End the DPC of a queue; arm the queue again if frames are still pending."""
     indicate(views, queue, latency, me, round_number)
     if queue[Q.pending] > 0:
         _arm(armed, queue, BY_DPC, end_ns, slot)
@@ -236,10 +236,10 @@ def _advance(
     foreigners: Int,
     round_number: Int,
 ) -> tuple[Int, Int]:
-    """Start and end DPCs up to a time.
+    """Start and end DPCs up to ``now_ns``.
 
-    Returns a time before which nothing else happens, and how many of the processor's queues are still in a
-    DPC of another one; both are given as they were before.
+    ``next_ns`` is a time before which no event happens; ``foreigners`` the number of the processor's queues
+    with a DPC in progress on another processor. Returns both, updated.
     """
     armed = scratch.armed
     foreign = scratch.foreign
@@ -264,14 +264,14 @@ def _advance(
             slot = np.int64(order.take_next(armed))
             start_dpc(views, queues[np.uint64(slot)], cpu, me, slot, next_ns)
             if foreigners > 0:
-                continue  # from its start: another processor's DPC may end before it does
+                continue  # another processor's DPC may end before this one does
             next_ns = cpu[CPU.free_ns]
             if next_ns >= now_ns:
                 break
         cpu[CPU.dpc_slot] = NONE
         cpu[CPU.busy_cycles] += cpu[CPU.dpc_cycles]
         cpu[CPU.indicated_frames] += cpu[CPU.dpc_frames]
-        # The queue may have moved on, or lost its frames to a cleared filter, meanwhile.
+        # Since the start, the queue may have moved, or a cleared filter may have discarded its frames.
         queue = queues[np.uint64(slot)]
         if views.owner[np.uint64(slot)] == me and queue[Q.dpc_cpu] == me and queue[Q.dpc_end_ns] == next_ns:
             _end_dpc(views, queue, latency[np.uint64(slot)], armed, me, slot, next_ns, round_number)
@@ -280,7 +280,7 @@ def _advance(
 
 @inlined
 def _return_due(views: Views, queues: Any, own: I32, count: Int, horizon_ns: Int, round_number: Int) -> Int:
-    """Take back what VMs return to the processor's queues up to the horizon; when the next buffer is due."""
+    """Take back the processor's buffers due before the horizon; return when the next one is due."""
     next_ns: Int = np.int64(NEVER_NS)
     for k in range(count):
         queue = queues[own[k]]
@@ -293,7 +293,7 @@ def _return_due(views: Views, queues: Any, own: I32, count: Int, horizon_ns: Int
 
 @inlined
 def _take_out_credits(scratch: Scratch, count: Int) -> None:
-    """Move the frames credited to filters from ``matched``, which is all zero then, to ``credited``."""
+    """Move the counts of credited frames from ``matched``, which becomes all zero, to ``credited``."""
     for k in range(count):
         filter_at = np.uint64(scratch.credited[k, 0])
         scratch.credited[k, 1] = scratch.matched[filter_at]
@@ -313,9 +313,9 @@ def serve(
 ) -> int:
     """Receive this shard's frames of a round and serve its queues up to ``horizon_ns``.
 
-    Reads the rows of its queues and processor from ``bank``, leaves the new ones in the other bank. Its
-    frames are those of the first ``blocks`` blocks of the batch. Of ``scratch.credited`` it writes as many
-    rows as it returns.
+    Reads the rows of its queues and processor from ``bank`` and writes the new ones to the other bank. Its
+    frames are those in the first ``blocks`` blocks of the batch. Returns the number of rows that it wrote to
+    ``scratch.credited``.
     """
     views = of_constant_widths(views)
     owned, foreigners = _take_rows(views, me, bank, scratch)
@@ -327,9 +327,9 @@ def serve(
     steered = views.steered[batch]
     moderation_ns = views.costs[me, COST.moderation_ns]
     credits_given = 0
-    next_ns: Int = np.int64(0)  # nothing happens before
+    next_ns: Int = np.int64(0)  # no event happens before this time
     for block in range(blocks + 1):
-        # After the last frame only time passes: one turn up to the horizon.
+        # After the last frame, one more iteration advances the time to the horizon.
         only_time = block == blocks
         first = np.int64(0)
         last = np.int64(1)

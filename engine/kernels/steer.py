@@ -1,9 +1,9 @@
-"""Steering kernels: which queue each frame of a batch goes to, and whose shard that is.
+"""Steering kernels: find the queue of each frame of a batch, and the shard that owns the queue.
 
-Rules: contract 1 (NDIS, "VMQ Receive Filters"). The result of a filter set for a MAC is computed when the
-table is written, so that a frame costs one probe: it takes the words of the row (the layout's target and
-switch word) to its shard. Blocks of frames are steered and sorted, stably, by owning shard, so that each
-shard then reads its own frames in wire order.
+Rules: contract 1 (NDIS, "VMQ Receive Filters"). The result of the filters for a MAC is computed when the
+table is written, so that a frame usually costs one probe: it copies the row's target and switch word (see
+``layout``). Blocks of frames are steered and stably sorted by owning shard, so that each shard reads its
+own frames in wire order.
 """
 
 from typing import Any, Final, NamedTuple
@@ -48,12 +48,12 @@ _BROADCAST = 0xFFFFFFFFFFFF
 _GROUP_BIT = 0x010000000000
 _TEST_BITS = 16
 _TEST_MASK = 0xFFFF
-_NO_TEST = -1  # in TABLE.test: all frames of the MAC have one target
-_MORE_TESTS = -2  # several tests: each has a row of its own
+_NO_TEST = -1  # in TABLE.test: all frames of the MAC have the same target
+_MORE_TESTS = -2  # in TABLE.test: several tests, each with its own row
 
 
 class Rows(NamedTuple):
-    """The columns of ``SteeringRows``, in order of key."""
+    """The columns of ``SteeringRows``, sorted by key."""
 
     key: NDArray[np.uint64]
     queue: I32
@@ -67,13 +67,13 @@ _ROWS: Final[Any] = tuple_type(Rows, [types.uint64[::1], *[types.int32[::1]] * 4
 
 @inlined
 def _place(key: Int, mask: np.uint64) -> np.uint64:
-    """Where a key's search begins."""
+    """Return the table index where the probe for a key begins."""
     return ((np.uint64(key) * _HASH) >> np.uint64(29)) & mask
 
 
 @inlined
 def _find(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> Int:
-    """The table row of a key, or NONE. Unsigned throughout: an index that can't be negative costs less."""
+    """Return the table row of a key, or NONE. Indices are unsigned, because those skip the negative case."""
     place = _place(key, mask)
     while True:
         row = base + place
@@ -87,7 +87,7 @@ def _find(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> Int:
 
 @inlined
 def _claim(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> np.uint64:
-    """Take an empty row for a key."""
+    """Write a key to the first empty row of its probe sequence; return the row."""
     place = _place(key, mask)
     while table[base + place, TABLE.key] != EMPTY_KEY:
         place = (place + np.uint64(1)) & mask
@@ -97,7 +97,7 @@ def _claim(table: I64, base: np.uint64, mask: np.uint64, key: Int) -> np.uint64:
 
 @inlined
 def _target(adapter: I64, queue: Int, filter_id: Int) -> Int:
-    """The target word of a queue and the filter credited (NONE: none)."""
+    """Return the target word for a queue and its credited filter (NONE: no filter)."""
     credit: Int = np.int64(0)
     if filter_id != NONE:
         credit = adapter[ADAPTER.filter_base] + filter_id + 1
@@ -107,15 +107,16 @@ def _target(adapter: I64, queue: Int, filter_id: Int) -> Int:
 
 @inlined
 def _for_default_queue(vm: Int, reason: Int) -> Int:
-    """The switch word of a frame for queue 0."""
+    """Return the switch word of a frame for queue 0; ``vm`` may be NONE."""
     return (vm + 1) | ((reason + 1) << SWITCH_REASON_SHIFT)
 
 
 @inlined
 def _fate(adapter: I64, rows: Rows, own: Int, any_tag: Int, known: bool) -> tuple[Int, Int]:
-    """The target and the switch word of frames that pass the tests of rows ``own`` and ``any_tag``.
+    """Return the target and the switch word of frames that pass the tests of rows ``own`` and ``any_tag``.
 
-    Either may be NONE. The lower queue takes the frame, its lower filter is credited (contract 1, rule 4).
+    Either may be NONE. The queue with the lower id gets the frame and the lower of its matching filters
+    the credit (contract 1, rule 4).
     """
     to = np.int64(0)
     credit = np.int64(NONE)
@@ -146,11 +147,11 @@ def _fate(adapter: I64, rows: Rows, own: Int, any_tag: Int, known: bool) -> tupl
 
 @kernel(types.void(types.int64[:, ::1], types.int64[::1], _ROWS))
 def write_table(table: I64, adapter: I64, rows: Rows) -> None:
-    """Hash steering rows into the adapter's part of the table.
+    """Hash steering rows into the adapter's part of the table, by open addressing with linear probing.
 
-    That part has ``ADAPTER.table_mask`` + 1 rows, a power of two well above their number. Open addressing,
-    linear probing. Each MAC has a row with the target of frames that pass none of its own tests. A MAC with
-    one test has the target of frames that pass it in the same row; each of several tests has its own row.
+    That part has ``ADAPTER.table_mask`` + 1 rows, a power of two well above the number of ``rows``. Each MAC
+    has a row with the target of frames that pass none of its tests. If the MAC has one test, the same
+    row has the target of frames that pass it; if it has several, each test has its own row.
     """
     base = np.uint64(adapter[ADAPTER.table_base])
     mask = np.uint64(adapter[ADAPTER.table_mask])
@@ -177,7 +178,7 @@ def write_table(table: I64, adapter: I64, rows: Rows) -> None:
         of_mac[TABLE.other_target] = target
         of_mac[TABLE.other_switch] = switch
         of_mac[TABLE.test] = _NO_TEST if tests == 0 else _MORE_TESTS
-        for own in range(first, first + tests):  # the other keys of a MAC are higher
+        for own in range(first, first + tests):  # the MAC's other keys sort after these
             test = np.int64(rows.key[own]) & _TEST_MASK
             row = of_mac
             if tests == 1:
@@ -194,7 +195,7 @@ def write_table(table: I64, adapter: I64, rows: Rows) -> None:
 def _words_of(
     table: I64, base: np.uint64, mask: np.uint64, default_target: Int, mac: Int, tagged: bool, tag: Int
 ) -> tuple[Int, Int]:
-    """The target and the switch word of a frame: one probe, two for a MAC of several tests."""
+    """Return the target and the switch word of a frame: one probe, or two if its MAC has several tests."""
     if mac & _GROUP_BIT:
         reason = REASON.broadcast if mac == _BROADCAST else REASON.multicast
         return default_target, _for_default_queue(np.int64(NONE), reason)
@@ -216,11 +217,11 @@ def _words_of(
 
 
 class BlockScratch(NamedTuple):
-    """A shard's own data of one block. Counts per frame are here, not in ``bounds``, whose cache lines other
+    """A shard's private scratch for one block. It counts here and not in ``bounds``, whose cache lines other
     shards write at the same time."""
 
-    words: I64  # (BLOCK_FRAMES, _NOTE) of each frame, for the second pass
-    cursor: I64  # (cpus + 1,) where each shard's part begins, then goes on
+    words: I64  # (BLOCK_FRAMES, _NOTE) results of the first pass for the second, by frame
+    cursor: I64  # (cpus + 1,) write position in each shard's part
 
 
 _NOTE: Final = 4
@@ -229,7 +230,7 @@ _of_constant_width = constant_widths([(_NOTE,), ()])
 
 
 def scratch_for_block(cpus: int) -> BlockScratch:
-    """Scratch of ``steer`` for a host of so many processors."""
+    """Return scratch for ``steer`` on a host with ``cpus`` processors."""
     return BlockScratch(np.empty((BLOCK_FRAMES, _NOTE), np.int64), np.empty(cpus + 1, np.int64))
 
 
@@ -325,13 +326,13 @@ def _steer_block(
 
 @kernel(types.void(VIEWS, *[types.int64] * 2, _BLOCK_SCRATCH, types.int64[:, ::1]))
 def steer(views: Views, batch: int, frames: int, scratch: BlockScratch, port: I64) -> None:
-    """Steer those of the first ``frames`` frames of a batch whose blocks no shard has taken yet.
+    """Steer blocks of the first ``frames`` frames of a batch until no unclaimed block is left.
 
-    Shards take one block after the other while there are any, so those with less to serve steer more;
-    which shard steers a block changes no result. The batch's ``data`` goes on for 16 bytes at least after the
-    begin of the last frame. Written: ``steered`` and ``bounds`` of those blocks; shard k's frames of block b
-    are ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``scratch`` is
-    ``scratch_for_block``; ``port`` (adapters, PORT_COUNTERS) is added to.
+    Shards claim blocks one by one, so a shard with less to serve steers more; the result does not depend on
+    which shard steers a block. The batch's ``data`` must have at least 16 bytes from the start of the last
+    frame. Writes ``steered`` and ``bounds`` of its blocks; shard k's frames of block b are
+    ``steered[batch, bounds[batch, b, k] : bounds[batch, b, k + 1]]``. ``scratch`` comes from
+    ``scratch_for_block``; counts are added to ``port`` (adapters, PORT_COUNTERS).
     """
     views = of_constant_widths(views)
     scratch = _of_constant_width(scratch)

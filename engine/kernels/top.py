@@ -1,9 +1,9 @@
-"""Which destinations land in the default queue most: a Space-Saving sketch of bounded size for each adapter.
+"""The most frequent destinations in the default queue: a Space-Saving sketch of fixed size for each adapter.
 
 (Metwally, Agrawal, El Abbadi, "Efficient Computation of Frequent and Top-k Elements in Data Streams", 2005.)
-Every frame of queue 0 counts in exactly one row. A pair without a row takes the one of the rarest pair of its
-set and inherits its count, which is then how much of its own may be another's. Sets of eight keep the
-search for the rarest short.
+Every frame of queue 0 counts in exactly one row. A new (MAC, VID) pair replaces the rarest pair of its set
+and inherits its count, which becomes the row's error bound. Sets of eight rows keep the search for the
+rarest pair short.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ _HASH = np.uint64(0x9E3779B97F4A7C15)
 
 @inlined
 def note(top: I64, key: Int, reason: Int) -> None:
-    """Count a frame: ``key`` is its MAC << 16 | VID (0: untagged), ``reason`` why queue 0 has it."""
+    """Count a frame of queue 0: ``key`` is MAC << 16 | VID (0: untagged), ``reason`` a ``REASON`` code."""
     first = np.uint64(_WAYS) * ((np.uint64(key) * _HASH) >> np.uint64(64 - _SET_BITS))
     rarest = first
     for way in range(_WAYS):
@@ -39,7 +39,7 @@ def note(top: I64, key: Int, reason: Int) -> None:
 
 @inlined
 def pair_of(data: NDArray[np.uint8], at: Int) -> Int:
-    """The key of the frame at an offset."""
+    """Return the (MAC, VID) key of the frame at an offset of ``data``."""
     behind = load_network_word(data, at + 8)
     vid = behind & 0xFFF if (behind >> 16) & 0xFFFF == 0x8100 else np.int64(0)
     key: Int = (load_network_word(data, at) >> 16) << 16 | vid
@@ -48,13 +48,13 @@ def pair_of(data: NDArray[np.uint8], at: Int) -> Int:
 
 @kernel(types.void(types.int64[:, ::1], types.uint8[::1], types.int64[::1], types.int64[::1]))
 def note_all(top: I64, data: NDArray[np.uint8], at: I64, reasons: I64) -> None:
-    """Count the frames at offsets ``at`` (n,)."""
+    """Count the frames at offsets ``at`` (n,), with their ``reasons`` (n,)."""
     for k in range(at.shape[0]):
         note(top, pair_of(data, at[k]), reasons[k])
 
 
 def most_frequent(top: I64, count: int) -> I64:
-    """The rows of a sketch with most frames, at most ``count``, most first; ties by key."""
+    """Return up to ``count`` rows of a sketch, by descending frames; ties by key."""
     used = top[top[:, TOP.frames] > 0]
     order: NDArray[np.intp] = np.lexsort((used[:, TOP.key], -used[:, TOP.frames]))
     return used[order[:count]]

@@ -1,4 +1,4 @@
-"""The layout's views as kernels take them: whole, as one argument."""
+"""The Numba type of the layout's ``Views``, which kernels take as one argument."""
 
 from itertools import takewhile
 from typing import Any, Final
@@ -16,10 +16,10 @@ VIEWS: Final[Any] = tuple_type(
 
 
 def _width(name: str) -> tuple[int, ...]:
-    """The last dimensions of a view, as far as they are the same on every host."""
+    """Return the trailing dimensions of a view that are the same on every host."""
     pairs = zip(reversed(_SOME[name][1:]), reversed(_OTHER[name][1:]), strict=True)
     return tuple(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))[::-1]
 
 
 of_constant_widths = constant_widths([_width(name) for name in Views._fields])
-"""The views with row widths that the compiler knows; kernels use these."""
+"""Return the views with row widths as compile-time constants; kernels call it first."""

@@ -1,4 +1,4 @@
-"""Where frames come from: capture files and synthetic mixes, written into a frame batch.
+"""Sources of frames (capture files, live interfaces, synthetic mixes, teams), and scenario plans from them.
 
-Not here: what happens to a frame after it has arrived.
+Not here: processing of a frame after its arrival (``kernels``).
 """

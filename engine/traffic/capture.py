@@ -1,4 +1,4 @@
-"""Capture files as a source of frames: opening, reading in chunks, looping, and damage after a frame."""
+"""Capture files as a source of frames: opening, reading in chunks, looping, and breaks after a frame."""
 
 from pathlib import Path
 
@@ -24,23 +24,23 @@ from engine.traffic.capture_formats import (
 )
 
 _CHUNK_BYTES = 1024 * 1024
-_SHOWN_BYTES = 16  # of a file that is no capture
+_SHOWN_BYTES = 16  # bytes in the message about a file that is no capture
 
 
 class CaptureError(Exception):
-    """A capture that can't be used at all; the message is a sentence that names the file."""
+    """A capture is unusable; the message is a sentence that names the file."""
 
 
 class CaptureSource:
     """The frames of a pcap or pcapng file, in file order, at their simulated arrival times.
 
-    ``adapter`` is the index to write beside each frame. ``link_gbps`` (0.001..10,000) determines how long a
-    frame occupies the wire; if it is infinite, frames arrive at their timestamps, even at ones that go back.
-    ``loop`` starts again after the last whole frame, while time continues; ``shorten_gaps`` ends idle gaps
-    after 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1 MiB, more (at most 16 MiB) only for a
+    ``adapter`` is the adapter index of each frame. ``link_gbps`` (0.001..10,000) determines how long a
+    frame occupies the wire; if it is infinite, frames arrive at their timestamps, even if those decrease.
+    ``loop`` restarts the file after the last complete frame, while time continues; ``shorten_gaps`` cuts idle
+    gaps to 1 s and adds the rest to ``skipped_ns``. Memory is bounded: 1 MiB, or up to 16 MiB for a
     longer pcapng block. The file may be compressed with gzip.
 
-    Raises CaptureError: missing, unreadable, no capture, or without a whole Ethernet frame. An error after
+    Raises CaptureError: missing, unreadable, no capture, or without a complete Ethernet frame. An error after
     the first frame is a break: the source ends, and ``broken`` has the position and the reason.
     """
 
@@ -93,7 +93,7 @@ class CaptureSource:
 
     @property
     def broken(self) -> str | None:
-        """Where and why the capture breaks, in a sentence, once the source has ended there."""
+        """A sentence with the position and reason of a break at which the source has ended; else None."""
         return self._broken
 
     @property
@@ -108,7 +108,7 @@ class CaptureSource:
 
     @property
     def skipped_frames(self) -> int:
-        """Frames left out so far: those of a pcapng file's interfaces that are not Ethernet."""
+        """Frames skipped so far, because their pcapng interface is not Ethernet."""
         return int(self._state[k.LEFT_OUT])
 
     @property
@@ -118,13 +118,13 @@ class CaptureSource:
 
     @property
     def last_arrival_ns(self) -> int:
-        """Arrival of the last frame written to a batch; that of the first frame is 0."""
+        """Arrival of the last frame written to a batch; the first frame arrives at 0."""
         return int(self._state[k.LAST_NS])
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
         """Write the next frames that arrive before ``until_ns``, as many as fit.
 
-        Raises ValueError when not even one frame fits the batch.
+        Raises ValueError if not even one frame fits the batch.
         """
         self._state[k.FRAMES] = 0
         self._state[k.USED] = 0
@@ -147,7 +147,7 @@ class CaptureSource:
         return Filled(written, next_ns)
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Change the link's speed from the next frame on; the last frame keeps its end."""
+        """Change the link's speed from the next frame on; the last frame's end on the wire stays."""
         if adapter != self._adapter:
             return
         state = self._state
@@ -178,7 +178,7 @@ class CaptureSource:
             raise CaptureError(f"{self._path}: holds no frame; a capture of at least one whole frame fits")
 
     def _end_pass(self) -> None:
-        """At the end of the file: start again, or end."""
+        """At the end of the file, rewind it if ``loop`` is set, else end the source."""
         if not self._loop:
             self._ended = True
             return
@@ -201,8 +201,8 @@ class CaptureSource:
             self._ended = True
 
     def _walk(self, batch: FrameBatch, until_ns: int) -> int | None:
-        """Read frames until the batch is full or ``until_ns`` is reached. Returns a lower bound of the next
-        arrival, None at the end of the file. Raises FormatError at a break."""
+        """Read frames until the batch is full or ``until_ns`` is reached. Return a lower bound of the next
+        arrival, or None at the end of the file. Raises FormatError at a break."""
         state = self._state
         while True:
             code = k.walk(
@@ -228,7 +228,7 @@ class CaptureSource:
         return self._file.place(self._buffer_offset + int(self._state[k.POS]))
 
     def _read_header(self) -> None:
-        """Read the file header, which determines the format; the walk is then at the first record."""
+        """Read the file header, determine the format, and move the walk to the first record."""
         state = self._state
         self._has(4)
         magic = self._bytes(4)
@@ -290,9 +290,9 @@ class CaptureSource:
         return self._buffer[pos : min(pos + count, filled)].tobytes()
 
     def _has(self, need: int) -> bool:
-        """Read until the buffer has ``need`` bytes from the walk's position on; False if the file has fewer.
+        """Read until the buffer has ``need`` bytes from the walk's position on; False: the file has fewer.
 
-        A read error is a break if a whole frame precedes it; else the capture is unusable.
+        A read error raises FormatError: a break, or, before the first complete frame, an unusable capture.
         """
         state = self._state
         pos, filled = int(state[k.POS]), int(state[k.FILLED])

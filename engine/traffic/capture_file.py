@@ -11,9 +11,9 @@ import msgspec
 from engine.traffic.capture_formats import GZIP, FormatError
 
 DECOMPRESSED_LIMIT: Final = 16 << 30
-"""Limit of decompressed bytes of a capture: gzip packs up to 1,032 bytes into one."""
+"""Limit of a capture's decompressed bytes: gzip compresses by up to 1,032 to 1."""
 
-_GZIP_BITS: Final = 31  # zlib's way to ask for a gzip header and trailer
+_GZIP_BITS: Final = 31  # makes zlib expect a gzip header and trailer
 _COMPRESSED_BYTES: Final = 1 << 16
 
 
@@ -28,25 +28,25 @@ class CaptureFile(msgspec.Struct, frozen=True):
 
 
 def capture_file(capture: "CaptureFile | Path | str") -> CaptureFile:
-    """A capture, named by its path unless it has a name."""
+    """Return a capture; one given by its path is named by that path."""
     return capture if isinstance(capture, CaptureFile) else CaptureFile(str(capture), str(capture))
 
 
 class CaptureBytes(Protocol):
-    """The bytes of a capture. Raises OSError, and FormatError where compressed data break their format."""
+    """The bytes of a capture. Raises OSError, and FormatError if compressed data are malformed."""
 
     total_bytes: int
     """Size of the file when it was opened."""
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the file that have been read."""
+        """Bytes of the file read so far; of a compressed file, those decompressed."""
 
     def readinto(self, room: memoryview) -> int:
-        """Read some of the next bytes into ``room``; returns their number, 0 at the end."""
+        """Read some of the next bytes into ``room``; return their number, 0 at the end."""
 
     def place(self, position: int) -> str:
-        """The position of a byte, for a sentence."""
+        """Return the words for a byte's position in messages ("at byte 24")."""
 
     def rewind(self) -> None:
         """Go back to the first byte."""
@@ -152,7 +152,7 @@ class _Gzip:
                 raise FormatError("the compressed data are cut short")
 
     def _decompress(self, most: int) -> bytes:
-        """The next decompressed bytes, up to the first damage."""
+        """Return up to ``most`` decompressed bytes, or those before damaged data."""
         before = self._decoder.copy()
         try:
             found = self._decoder.decompress(self._waiting, most)
@@ -166,7 +166,7 @@ class _Gzip:
         return found
 
     def _before_damage(self, decoder: "zlib._Decompress", most: int) -> bytes:
-        """Decompress byte by byte up to the damage: a call of zlib that fails returns nothing."""
+        """Decompress byte by byte up to the damage, because a zlib call that fails returns no bytes."""
         found = bytearray()
         used = 0
         try:

@@ -11,26 +11,26 @@ from engine.scenario.values import show
 from engine.traffic import capture_kernels as k
 
 ETHERNET = 1
-"""LINKTYPE_ETHERNET, the only link type an adapter of this model receives."""
+"""LINKTYPE_ETHERNET, the only supported link type."""
 
 GZIP = b"\x1f\x8b"
 """The first bytes of gzip data."""
 
 MAX_INTERFACES = 65_536
-"""Limit of interfaces in a pcapng section."""
+"""Limit of interfaces in one pcapng section."""
 
 PCAP_HEADER_BYTES = 24
 SECTION_HEADER_BYTES = 28
 _INTERFACE_BYTES = 20
-_LINK_TYPE_MASK = 0x03FFFFFF  # the other bits: whether frames end in an FCS
+_LINK_TYPE_MASK = 0x03FFFFFF  # the other bits describe the FCS
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
 _MICROSECONDS, _NANOSECONDS, _KUZNETZOV = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
-_LEAST_TEXT = 4  # characters; fewer may be a coincidence
+_LEAST_TEXT = 4  # printable characters; fewer may be a coincidence
 _OPTION_END, _OPTION_RESOLUTION, _OPTION_OFFSET = 0, 9, 14
 
 
 class FormatError(Exception):
-    """A header or block that breaks the rules of its format; the message does not name the file."""
+    """A header or block violates its format; the message does not name the file."""
 
 
 class LinkTypeError(Exception):
@@ -79,13 +79,13 @@ _LINK_TYPES = {
 
 
 def link_type(link: int) -> str:
-    """A link type's name and number."""
+    """Return a link type's name, if known, and number for messages."""
     words = _LINK_TYPES.get(link)
     return f"link type {link}" if words is None else f"{words} (link type {link})"
 
 
 def no_ethernet(links: Iterable[int]) -> str:
-    """The sentence for a capture that has only frames of these link types."""
+    """Return the message for a capture that has only frames of these link types."""
     return (
         f"holds no Ethernet frame but {' and '.join(map(link_type, sorted(links)))}; an Ethernet capture fits"
     )
@@ -106,7 +106,7 @@ _OTHER_FILES = {
 
 
 def not_a_capture(start: bytes) -> str:
-    """The sentence for a file with these first bytes that is neither pcap nor pcapng."""
+    """Return the message for a file that begins with these bytes and is neither pcap nor pcapng."""
     if not start:
         return "is empty; a pcap or pcapng file fits"
     known = next((words for magic, words in _OTHER_FILES.items() if start.startswith(magic)), "")
@@ -137,23 +137,23 @@ class Section:
 
 
 def is_pcapng(magic: bytes) -> bool:
-    """Whether these 4 bytes begin a pcapng file."""
+    """Return whether these 4 bytes begin a pcapng section header."""
     return magic == b"\n\r\r\n"
 
 
 def is_pcap(magic: bytes) -> bool:
-    """Whether these 4 bytes begin a pcap file of any kind."""
+    """Return whether these 4 bytes begin a pcap file of any variant and byte order."""
     known = (_MICROSECONDS, _NANOSECONDS, _KUZNETZOV)
     return int.from_bytes(magic, "big") in known or int.from_bytes(magic, "little") in known
 
 
 def is_capture(start: bytes) -> bool:
-    """Whether these bytes may begin a capture, plain or compressed with gzip."""
+    """Return whether these bytes may begin a capture, plain or compressed with gzip."""
     return is_pcap(start[:4]) or is_pcapng(start[:4]) or start[:2] == GZIP
 
 
 def pcap_format(header: bytes) -> PcapFormat:
-    """Read a 24-byte pcap file header whose magic ``is_pcap``; accepted versions are those of libpcap."""
+    """Parse a 24-byte pcap file header, which passed ``is_pcap``; accepts the same versions as libpcap."""
     big = int.from_bytes(header[:4], "big") in (_MICROSECONDS, _NANOSECONDS, _KUZNETZOV)
     magic, major, minor, _, _, _, link = struct.unpack(">IHHIIII" if big else "<IHHIIII", header)
     if (major, minor) == (543, 0) or (major == 2 and minor < 3):
@@ -175,7 +175,7 @@ def pcap_format(header: bytes) -> PcapFormat:
 
 
 def section_header(start: bytes) -> Section:
-    """Read the first 12 bytes of a section header block: its byte order and length."""
+    """Parse the first 12 bytes of a section header block: its byte order and length."""
     if int.from_bytes(start[8:12], "big") == _BYTE_ORDER_MAGIC:
         big = True
     elif int.from_bytes(start[8:12], "little") == _BYTE_ORDER_MAGIC:
@@ -189,7 +189,7 @@ def section_header(start: bytes) -> Section:
 
 
 def check_section(block: bytes, section: Section) -> None:
-    """Check the trailer and the version of a whole section header block."""
+    """Check the trailer and the version of a complete section header block."""
     order = ">" if section.big else "<"
     major, minor = struct.unpack_from(order + "HH", block, 12)
     (trailer,) = struct.unpack_from(order + "I", block, section.total_bytes - 4)
@@ -200,9 +200,9 @@ def check_section(block: bytes, section: Section) -> None:
 
 
 def interface_row(block: bytes, big: bool) -> tuple[int, NDArray[np.uint64]]:
-    """The link type, and the row of the interface table, of a whole interface description block.
+    """Return the link type and the interface table's row for a complete interface description block.
 
-    Options after the first malformed one are ignored, and so is a time option of the wrong length.
+    Options after the first malformed one are ignored, and so are time options of the wrong length.
     """
     if len(block) < _INTERFACE_BYTES:
         raise FormatError(f"an interface description of {len(block)} bytes is too short")

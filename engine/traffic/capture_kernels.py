@@ -1,8 +1,8 @@
-"""The walk over the bytes of a capture file: records to frames of a batch, and when each one arrives.
+"""The walk over the bytes of a capture file: parse records into frames of a batch, with arrival times.
 
-A capture is read in pieces; ``walk`` goes through what is in the buffer and says why it stopped. Where it
-stands is an int64 array of named slots, so it can stop anywhere and go on. Rules: the pcap and pcapng
-drafts of the IETF opsawg and, where they are silent, libpcap's sf-pcap.c and sf-pcapng.c; time is
+A capture is read in chunks; ``walk`` parses the records in the buffer and returns why it stopped. Its state
+is an int64 array of named slots, so that it can stop and resume at any record. Rules: the pcap and pcapng
+drafts of the IETF opsawg and, if they are silent, libpcap's sf-pcap.c and sf-pcapng.c; for time,
 contract 1, "Time".
 """
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from engine.kernels.jit import copy_bytes, inlined, kernel, load_little_word_32
 from engine.traffic.batch import MAX_CAPTURED_BYTES
 
-# Slots of the state: where the walk stands, what the file is, and the clock of the wire.
+# Slots of the state: the walk's position, the file's format, and the clock of the wire.
 POS = 0  # next byte of the buffer
-FILLED = 1  # bytes of the buffer that hold file bytes
+FILLED = 1  # number of file bytes in the buffer
 NG = 2  # 1: pcapng, 0: pcap
 BIG = 3  # 1: big-endian
 HEADER = 4  # pcap: bytes of a record header
@@ -24,21 +24,21 @@ INTERFACES = 7  # pcapng: interfaces of this section so far
 STAMPED = 8  # 1: FIRST_S and FIRST_NS hold the first timestamp of this pass over the file
 FIRST_S = 9
 FIRST_NS = 10
-BASE_NS = 11  # simulated time of that timestamp, less what was cut out of gaps; may be negative
+BASE_NS = 11  # simulated time of that timestamp, minus time cut out of gaps; may be negative
 BASE_PART = 12  # its fraction, in 1/DENOMINATOR ns
 END_NS = 13  # when the wire is free again
 END_PART = 14
-NUMERATOR = 15  # a byte takes NUMERATOR / DENOMINATOR ns on the wire; 0: there is none to wait for
+NUMERATOR = 15  # a byte takes NUMERATOR / DENOMINATOR ns on the wire; 0: no wire to wait for
 DENOMINATOR = 16
-SHORTEN = 17  # 1: idle gaps end after GAP_NS
-SKIPPED_NS = 18  # cut out of gaps so far
+SHORTEN = 17  # 1: idle gaps are cut to GAP_NS
+SKIPPED_NS = 18  # time cut out of gaps so far
 FRAMES = 19  # frames written into the batch
-USED = 20  # bytes of the batch's data taken
+USED = 20  # bytes of the batch's data in use
 LAST_NS = 21  # arrival of the last frame written
 NEED = 22  # after MORE_BYTES: bytes needed from POS on
 NEXT_NS = 23  # after BATCH_FULL and LATER: arrival of the frame at POS
-DETAIL = 24  # after an error: the number at fault
-LEFT_OUT = 25  # frames of interfaces that are not Ethernet, so far
+DETAIL = 24  # after an error: the wrong number
+LEFT_OUT = 25  # frames skipped so far, because their interface is not Ethernet
 SLOTS = 26
 
 IN_ORDER, SWAPPED, MAYBE_SWAPPED = 0, 1, 2
@@ -47,7 +47,7 @@ IN_ORDER, SWAPPED, MAYBE_SWAPPED = 0, 1, 2
 BATCH_FULL = 0
 LATER = 1
 MORE_BYTES = 2
-CONTROL_BLOCK = 3  # pcapng: a section header, or a whole interface description, is at POS
+CONTROL_BLOCK = 3  # pcapng: a section header, or a complete interface description, is at POS
 BAD_CAPTURED = 10
 BAD_BLOCK_LENGTH = 11
 BAD_TRAILER = 12
@@ -57,9 +57,9 @@ BAD_TIME = 15
 
 # Columns of the interface table, uint64.
 SNAPLEN = 0  # 0: no limit
-UNITS = 1  # timestamp units in a second; 0: more than fit 64 bits
-SCALE = 2  # ns of a unit; 0: a unit is less than 1 ns
-DIVISOR = 3  # units of 1 ns, where SCALE is 0; 0: more than fit 64 bits
+UNITS = 1  # timestamp units in a second; 0: exceeds 64 bits
+SCALE = 2  # ns in a unit; 0: a unit is less than 1 ns
+DIVISOR = 3  # units in 1 ns, if SCALE is 0; 0: exceeds 64 bits
 BINARY = 4  # 1 + exponent of a power-of-2 resolution; 0: a power of 10
 OFFSET_S = 5  # int64 seconds in two's complement
 FOREIGN = 6  # 1: not Ethernet
@@ -72,17 +72,17 @@ SIMPLE_PACKET = 3
 ENHANCED_PACKET = 6
 
 MAX_RECORD_BYTES = 262_144
-"""Most captured bytes a record may claim: the limit of libpcap and Wireshark for Ethernet."""
+"""Limit of a record's captured bytes, as in libpcap and Wireshark for Ethernet."""
 
 MAX_BLOCK_BYTES = 16 * 1024 * 1024
-"""Longest pcapng block read: libpcap's limit."""
+"""Limit of a pcapng block, as in libpcap."""
 
 STUB_BYTES = 64
-"""What is kept of a frame captured longer than ``MAX_CAPTURED_BYTES``."""
+"""Bytes copied of a frame captured longer than ``MAX_CAPTURED_BYTES``."""
 
 MAX_ARRIVAL_NS = 2**62 - 2**50
-"""The last moment at which a frame may arrive (146 years): a little below the 2**62 that callers use for
-"no limit", so that what follows a frame still comes before it."""
+"""Limit of arrival times (146 years): a little below 2**62, which callers use for "no limit", so that events
+after the last frame are still below that."""
 
 GAP_NS = 1_000_000_000
 WIRE_OVERHEAD_BYTES = 20  # preamble, start of frame, gap between frames (contract 1)
@@ -110,7 +110,7 @@ def _u32(buffer: NDArray[np.uint8], at: Integer, big: Integer) -> np.int64:
 
 @inlined
 def _timestamp(high: np.int64, low: np.int64, interface: NDArray[np.uint64]) -> tuple[np.int64, np.int64]:
-    """Seconds, within ±2 × MAX_SECONDS, and whole ns of a 64-bit pcapng timestamp."""
+    """Convert a 64-bit pcapng timestamp to seconds, within ±2 × MAX_SECONDS, and whole ns."""
     units = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
     per_second = interface[UNITS]
     seconds = np.uint64(0)
@@ -118,7 +118,7 @@ def _timestamp(high: np.int64, low: np.int64, interface: NDArray[np.uint64]) -> 
         seconds = units // per_second
         units -= seconds * per_second
     if interface[BINARY] != 0:
-        # units × 10^9 / 2^exponent with a 96-bit product, the low 32 bits of which are kept apart.
+        # units × 10^9 / 2^exponent: ``product`` has bits 32 and up of a 96-bit product.
         exponent = interface[BINARY] - np.uint64(1)
         low_product = (units & np.uint64(0xFFFFFFFF)) * np.uint64(_SECOND_NS)
         product = (units >> np.uint64(32)) * np.uint64(_SECOND_NS) + (low_product >> np.uint64(32))
@@ -152,12 +152,12 @@ def walk(
     adapter_index: int,
     until_ns: int,
 ) -> int:
-    """Copy the frames at ``state[POS]`` on into the batch; returns why it stopped.
+    """Copy frames from ``state[POS]`` on into the batch; return the reason for stopping.
 
-    Stops before a frame that does not fit (BATCH_FULL), that arrives at ``until_ns`` or later (LATER),
-    or that is not whole in the buffer (MORE_BYTES), and before anything wrong; frames before it stand.
-    Without a wire a frame arrives at its timestamp, which may go back; at 0 where it has none.
-    A frame's stamp and the clock move only when it is written, so stopping and going on changes nothing.
+    Stops before a frame that does not fit (BATCH_FULL), arrives at ``until_ns`` or later (LATER),
+    or is incomplete in the buffer (MORE_BYTES), and before an error; earlier frames stay written.
+    Without a wire a frame arrives at its timestamp, which may decrease, or at 0 if it has none.
+    The clock advances only when a frame is written, so stopping and resuming does not change the result.
     ``interfaces`` has shape (n, COLUMNS).
     """
     pos = state[POS]

@@ -1,4 +1,4 @@
-"""A live network interface as a source of frames: libpcap's buffer, and the time of arrivals."""
+"""A live network interface as a source of frames: reading through libpcap, and simulated arrival times."""
 
 import time
 from typing import Final
@@ -13,8 +13,8 @@ from engine.traffic.libpcap import InterfaceError, OpenInterface
 DELAY_NS: Final = 30_000_000
 """Delay of a frame's arrival in the model after its arrival at the interface.
 
-The kernel hands over a block of frames when it is full or ``_HAND_OVER_MS`` old. With the delay each frame is
-known before the simulated time at which it arrives.
+The operating system delivers a block of frames when it is full or ``_HAND_OVER_MS`` old. The delay lets each
+frame be read before its simulated arrival.
 """
 
 _HAND_OVER_MS: Final = 10
@@ -28,12 +28,12 @@ _WRAP: Final = 1 << 32
 class InterfaceSource:
     """The frames that a network interface receives, for one adapter, at the kernel's timestamps.
 
-    Simulated time is wall time plus ``DELAY_NS``. When the model has skipped time, or the system's clock was
-    set, frames that wait arrive at once. ``counters`` has the frames that the system dropped. Memory is
-    bounded: ``kernel_bytes`` in the kernel, 36 MiB here.
+    A frame's simulated arrival is ``DELAY_NS`` after its timestamp. After the model has skipped time, or the
+    system's clock was set, buffered frames arrive immediately. ``counters`` has the frames that the system
+    dropped. Memory is bounded: ``kernel_bytes`` in the kernel, 36 MiB here.
 
-    Raises InterfaceError: no libpcap, no such interface, not Ethernet, no permission to capture. When the
-    interface disappears the source ends, and ``broken`` has the reason.
+    Raises InterfaceError: no libpcap, no such interface, not Ethernet, or no permission to capture. If the
+    interface disappears, the source ends, and ``broken`` has the reason.
     """
 
     def __init__(
@@ -71,21 +71,21 @@ class InterfaceSource:
 
     @property
     def adapter(self) -> int:
-        """The index of the adapter that it feeds."""
+        """Index of the adapter that receives its frames."""
         return self._adapter
 
     @property
     def skipped_ns(self) -> int:
-        """Always 0: simulated time follows wall time, with or without frames."""
+        """Always 0, because simulated time follows wall time, with or without frames."""
         return 0
 
     @property
     def broken(self) -> str | None:
-        """Why no more frames arrive, in a sentence, once the interface has failed."""
+        """A sentence with the reason if the interface has failed; else None."""
         return self._broken
 
     def counters(self) -> dict[str, int]:
-        """Frames that the system received and dropped, since the start (``ndis.counters.INTERFACE``)."""
+        """Return counts of frames received and dropped since the start (``ndis.counters.INTERFACE``)."""
         self._begin()
         now = None if self._ended else self._interface.counters()
         if now is not None:
@@ -119,7 +119,7 @@ class InterfaceSource:
         return Filled(int(room[k.FRAMES]), None if self._ended else until_ns)
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Change the link's speed from the next frame on; the last frame keeps its end."""
+        """Change the link's speed from the next frame on; the last frame's end on the wire stays."""
         if adapter != self._adapter:
             return
         room = self._room
@@ -135,7 +135,7 @@ class InterfaceSource:
         self._interface.close()
 
     def _begin(self) -> None:
-        """Discard frames that arrived before simulated time started, as while workers started."""
+        """At the first call, discard frames that arrived before simulated time started (during start-up)."""
         if self._begun:
             return
         self._begun = True
@@ -146,10 +146,10 @@ class InterfaceSource:
             self._counted = self._interface.counters() or self._counted
 
     def _keep_clock(self, until_ns: int) -> None:
-        """Adjust the clock: a frame that arrives now is due ``DELAY_NS`` after ``until_ns``.
+        """Align the clocks: a frame that arrives now is due ``DELAY_NS`` after ``until_ns``.
 
-        A model that is up to a second behind catches up. Beyond that it has skipped time
-        (``engine.service.live``), or the system's clock was set.
+        A model that lags by up to a second catches up. A larger lag means that the model skipped time
+        (``engine.service.live``) or that the system's clock was set; the lag is then reduced to a second.
         """
         room = self._room
         ahead_ns = time.time_ns() - int(room[k.ZERO_NS]) - until_ns
@@ -161,7 +161,7 @@ class InterfaceSource:
 
     @property
     def _half_given(self) -> bool:
-        """Whether the used frames take half of the buffer, or are all that it holds."""
+        """Whether the frames already copied to batches take half of the buffer, or are all of its frames."""
         room = self._room
         given, waiting = int(room[k.GIVEN]), int(room[k.WAITING])
         if given == waiting:
@@ -170,7 +170,7 @@ class InterfaceSource:
         return 2 * given >= WAITING_LIMIT_FRAMES or 2 * given_bytes >= WAITING_LIMIT_BYTES
 
     def _read(self) -> bool:
-        """Read frames from the kernel while there is room; returns whether there may be more."""
+        """Read frames from the system until there are none or the buffer is full; True: it is full."""
         room = self._room
         if self._half_given:
             k.move_up(room, self._bytes)

@@ -1,7 +1,7 @@
-"""Frames of a live interface: libpcap calls ``take`` for each, ``release`` gives to a batch what is due.
+"""Kernels of a live interface: libpcap calls ``take`` for each frame; ``release`` copies due ones to a batch.
 
-Between the two lies the waiting room: one int64 array of named slots and, from ``ROWS`` on, a row for each
-frame that waits; its bytes are in an array of their own. Time is contract 1, "Time".
+Between the two is the receive buffer (``room``): an int64 array of named slots and, from ``ROWS`` on, a row
+for each frame; the frames' bytes are in another array. Rules for time: contract 1, "Time".
 """
 
 import sys
@@ -13,36 +13,36 @@ from engine.kernels.jit import callback, copy_bytes, copy_memory, kernel
 from engine.traffic.batch import MAX_CAPTURED_BYTES
 from engine.traffic.capture_kernels import STUB_BYTES, WIRE_OVERHEAD_BYTES
 
-WAITING = 0  # frames in the waiting room, given out or not
-GIVEN = 1  # of them, those that a batch has
-BYTES = 2  # bytes of the waiting room taken
-FRAME_ROOM = 3
-BYTE_ROOM = 4
-ADDRESS = 5  # of the bytes
+WAITING = 0  # frames in the buffer, including those already copied to a batch
+GIVEN = 1  # those of them already copied to a batch
+BYTES = 2  # bytes of the buffer in use
+FRAME_ROOM = 3  # capacity in frames
+BYTE_ROOM = 4  # capacity in bytes
+ADDRESS = 5  # address of the frames' bytes
 TICK_NS = 6  # ns of one unit of a timestamp's fraction
-NO_ROOM = 7  # frames that found no room here; libpcap is asked for no more than fit, so none should
+NO_ROOM = 7  # frames dropped because the buffer was full; normally 0, because no more than fit are requested
 ZERO_NS = 8  # Unix time of simulated time 0
-FLOOR_NS = 9  # what is before that simulated time is over
+FLOOR_NS = 9  # simulated time that has passed: later frames can't arrive before it
 END_NS = 10  # when the wire is free again
 END_PART = 11  # its fraction, in 1/DENOMINATOR ns
 NUMERATOR = 12  # a byte takes NUMERATOR / DENOMINATOR ns on the wire
 DENOMINATOR = 13
 FRAMES = 14  # frames written into the batch
-USED = 15  # bytes of the batch's data taken
+USED = 15  # bytes of the batch's data in use
 NEXT_NS = 16  # after BATCH_FULL and LATER: arrival of the next frame
-LAST_NS = 17  # arrival of the last frame given out
+LAST_NS = 17  # arrival of the last frame copied to a batch
 ROWS = 24
 
 STAMP_NS = 0  # Unix time
 LENGTHS = 1  # captured in bits 0-31, on the wire in bits 32-63
-OFFSET = 2  # of its bytes
+OFFSET = 2  # offset of its bytes
 ROW = 3
 
 BATCH_FULL = 0
 LATER = 1
 EMPTY = 2
 
-# struct pcap_pkthdr in 32-bit words, where pointers have 64 bits: struct timeval, captured, on the wire.
+# struct pcap_pkthdr in 32-bit words on 64-bit systems: struct timeval, captured and wire lengths.
 _LOW, _HIGH, _FRACTION = (0, 1, 2) if sys.byteorder == "little" else (1, 0, 3)
 _CAPTURED, _WIRE = 4, 5
 _SECOND_NS = 1_000_000_000
@@ -50,7 +50,7 @@ _SECOND_NS = 1_000_000_000
 
 @callback("void(CPointer(int64), CPointer(uint32), uintp)")
 def take(room: NDArray[np.int64], header: NDArray[np.uint32], frame: int) -> None:
-    """Put a frame into the waiting room: what ``pcap_dispatch`` calls."""
+    """Append a frame to the receive buffer; the callback of ``pcap_dispatch``."""
     captured = np.int64(header[_CAPTURED])
     kept = captured
     if captured > MAX_CAPTURED_BYTES:
@@ -81,9 +81,9 @@ def release(
     adapter_index: int,
     until_ns: int,
 ) -> int:
-    """Copy the frames that wait, and arrive before ``until_ns``, into the batch; returns why it stopped.
+    """Copy the buffered frames that arrive before ``until_ns`` into the batch; return why it stopped.
 
-    A frame arrives at its timestamp, when the wire is free, or, if its time is over, at once.
+    A frame arrives at its timestamp, but not before the wire is free nor before ``FLOOR_NS``.
     """
     frames = room[FRAMES]
     used = room[USED]
@@ -130,7 +130,7 @@ def release(
 
 @kernel("void(i8[::1], u1[::1])")
 def move_up(room: NDArray[np.int64], waiting: NDArray[np.uint8]) -> None:
-    """Let the frames that still wait have the beginning of the waiting room; some have been given out."""
+    """Remove copied frames from the buffer: move the others to its beginning. ``GIVEN`` must be above 0."""
     given = room[GIVEN]
     left = room[WAITING] - given
     first = room[BYTES]
@@ -144,7 +144,7 @@ def move_up(room: NDArray[np.int64], waiting: NDArray[np.uint8]) -> None:
         room[row + OFFSET] = room[old + OFFSET] - first
     size = room[BYTES] - first
     moved = np.int64(0)
-    while moved < size:  # no part overlaps where it goes
+    while moved < size:  # in parts that don't overlap their destination
         part = min(first, size - moved)
         copy_bytes(waiting, moved, waiting, first + moved, part)
         moved += part

@@ -1,8 +1,7 @@
-"""The functions of libpcap that reading a live interface needs, called through ctypes.
+"""A minimal ctypes binding of libpcap for reading a live interface.
 
-Bindings pass each frame to Python; here libpcap calls a compiled kernel for each. So a dozen functions
-suffice; their interface has not changed since 1.5 (2013). The library is the system's, loaded when an
-interface is opened.
+Other bindings pass each frame to Python; here libpcap calls a compiled kernel for each frame. The functions
+used have not changed since libpcap 1.5 (2013). The system's library is loaded when an interface is opened.
 """
 
 import ctypes
@@ -28,7 +27,7 @@ _NO_PROMISCUOUS_PERMISSION: Final = -11
 
 
 class InterfaceError(Exception):
-    """An interface that can't be read; the message is a sentence that names it."""
+    """An interface can't be read; the message is a sentence that names it."""
 
 
 class _Statistics(ctypes.Structure):
@@ -73,10 +72,10 @@ def _load() -> Any:
 
 
 class OpenInterface:
-    """An interface open for reading, without ever waiting for a frame. Raises InterfaceError.
+    """An interface open for non-blocking reads. Raises InterfaceError.
 
-    ``nanoseconds``: its timestamps have nanoseconds, else microseconds. Frames that this machine sends are
-    left out, where the system can tell them apart.
+    ``nanoseconds``: True if timestamps have nanoseconds, False if microseconds. Frames sent by this machine
+    are excluded if the system supports that.
     """
 
     def __init__(
@@ -108,9 +107,9 @@ class OpenInterface:
             raise
 
     def dispatch(self, frames: int, callback: int, state: int) -> int:
-        """Call the kernel at address ``callback``, with ``state``, for at most ``frames`` frames that wait.
+        """Call the kernel at address ``callback`` with ``state`` for up to ``frames`` available frames.
 
-        Returns their number. Raises InterfaceError when the interface can't be read any more.
+        Returns their number. Raises InterfaceError if the interface can't be read any more.
         """
         count: int = self._library.pcap_dispatch(self._handle, frames, callback, state)
         if count < 0:
@@ -118,8 +117,8 @@ class OpenInterface:
         return count
 
     def counters(self) -> tuple[int, int, int] | None:
-        """Frames received, dropped for want of room, and dropped by the interface, as 32-bit counters that
-        wrap; None if the system does not count."""
+        """Return counts of frames received, dropped because the buffer was full, and dropped by the
+        interface, as 32-bit counters that wrap; None if the system does not count."""
         counted = _Statistics()
         if self._handle is None or self._library.pcap_stats(self._handle, ctypes.byref(counted)) != 0:
             return None

@@ -16,7 +16,7 @@ from engine.traffic.plan_placement import MAX_BUFFER_BYTES, eligible, home, size
 MAX_QUEUES = 4096
 MAX_FILTERS = 65_536
 
-_UNUSABLE_VID = 4095  # tagged with it: no filter can ask for it (802.1Q reserves it)
+_UNUSABLE_VID = 4095  # reserved by 802.1Q, so that no filter can have it
 
 _Pairs = dict[int, list[tuple[int, Load]]]
 """VLANs (0: untagged) and loads, by MAC."""
@@ -24,10 +24,10 @@ _Pairs = dict[int, list[tuple[int, Load]]]
 
 @dataclass(frozen=True)
 class Hardware:
-    """The host and adapter to plan for. ``host_name`` None: this machine's, left out of the file.
+    """The host and adapter to plan for. ``host_name`` None: this machine's name, not written to the file.
 
     ``max_queues``, ``max_filters`` and ``max_buffers`` None: as many as the traffic needs, up to an adapter's
-    limits. ``base_cpu`` and ``max_cpus`` bound the processors that VMs' queues may use.
+    limits. ``base_cpu`` and ``max_cpus`` limit the processors of VMs' queues.
     """
 
     host_name: str | None = None
@@ -44,13 +44,13 @@ class Hardware:
 
     @property
     def queue_limit(self) -> int:
-        """Most queues besides the default queue; each needs a buffer."""
+        """Limit of queues without the default queue; each queue, including that one, needs a buffer."""
         most = MAX_QUEUES if self.max_queues is None else self.max_queues
         return most if self.max_buffers is None else min(most, self.max_buffers - 1)
 
     @property
     def filter_limit(self) -> int:
-        """Most filters."""
+        """Limit of filters."""
         return MAX_FILTERS if self.max_filters is None else self.max_filters
 
 
@@ -58,9 +58,9 @@ class Hardware:
 class QueueReason:
     """The reasons for a queue's settings.
 
-    Its load and those of its filters; its ``share`` of all work; its ``place`` in the order in which queues
-    were given processors, from 1; its ``peak``, the most of its frames that would wait at once (None: not
-    followed).
+    Its load and those of its filters; its ``share`` of all work; its ``place``, from 1, in the order in which
+    queues were assigned to processors; its ``peak``, the maximum of its frames waiting at one time (None: not
+    tracked).
     """
 
     load: Load
@@ -74,9 +74,9 @@ class QueueReason:
 class Plan:
     """A scenario and its reasons.
 
-    ``reasons`` has those of the adapter's queues, in order; ``default_queue`` is the load of queue 0.
-    ``processors`` has the share of all work of each processor that serves a queue or may; VMs' queues were
-    spread over the ``eligible``. ``notes`` are sentences on destinations left out.
+    ``reasons`` has one entry for each of the adapter's queues, in order; ``default_queue`` is the load of
+    queue 0. ``processors`` has the share of all work of each processor that serves or may serve a queue; VMs'
+    queues were spread over the ``eligible`` ones. ``notes`` are sentences about destinations left out.
     """
 
     scenario: Scenario
@@ -96,11 +96,11 @@ class Plan:
 
 
 def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
-    """Read ``source`` to its end and plan a queue for every unicast MAC that passes the port checks, a
-    filter for each VLAN it was seen with ("untagged" for none, VID 0 or an outer tag other than 0x8100).
+    """Read ``source`` to its end and plan a queue for every unicast MAC in frames that pass the port checks.
 
-    Queues are in order of frames, most first, by MAC where equal. ``plan_placement`` chooses processors and
-    buffers. Exceptions of ``source`` pass. Raises NoProcessorError, and MisfitError for an impossible host.
+    A queue gets a filter for each VLAN of its MAC ("untagged": no tag, VID 0, or an outer tag other than
+    0x8100). Queues are sorted by descending frames, ties by MAC. ``plan_placement`` chooses processors and
+    buffers. Raises exceptions of ``source``, NoProcessorError, and MisfitError for an impossible host.
     """
     host = _host(hardware)
     processors = eligible(host, hardware.numa_node, hardware.base_cpu, hardware.max_cpus)
@@ -122,7 +122,7 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
     peaks = [counts.peaks.get(mac) for mac in chosen]
     default_peak = counts.others_peak + sum(counts.peaks.get(mac, 0) for mac in left.macs())
     buffers, default_buffers, bounded = size(
-        # Half of its frames where bursts were not followed: no more than all of them can wait at once.
+        # Without a tracked peak, use half of the frames: ``MARGIN`` doubles it to all of them, the maximum.
         [-(-load.frames // 2) if peak is None else peak for peak, load in zip(peaks, loads, strict=True)],
         default_peak,
         counts.max_frame_bytes,
@@ -150,7 +150,7 @@ def plan(source: Source, hardware: Hardware = Hardware()) -> Plan:
 
 
 def _host(hardware: Hardware) -> HostSpec:
-    """The planned host. Raises MisfitError where it is impossible."""
+    """Return the planned host. Raises MisfitError if it is impossible."""
     host = HostSpec(
         name=machine_name() if hardware.host_name is None else hardware.host_name,
         cpus=hardware.cpus,
@@ -162,7 +162,7 @@ def _host(hardware: Hardware) -> HostSpec:
 
 
 def _choose(counts: TrafficCount, hardware: Hardware, left: "_LeftOut") -> _Pairs:
-    """The MACs that get a queue, in order of queues, each with its filters in order; the rest is ``left``."""
+    """Return the MACs that get a queue, in order, each with its filters; add the others to ``left``."""
     per_mac: _Pairs = {}
     for key, frames, wire_bytes in zip(
         counts.keys.tolist(), counts.frames.tolist(), counts.wire_bytes.tolist(), strict=True
@@ -204,7 +204,7 @@ def _adapter(
     default_cpu: int,
     default_buffers: int,
 ) -> AdapterSpec:
-    """The planned adapter, with limits that fit its queues, and buffers that fit in memory."""
+    """Return the planned adapter, with limits that fit its queues, and buffers that fit in memory."""
     defaults = AdapterSpec()
     max_queues, max_filters = hardware.max_queues, hardware.max_filters
     if max_queues is None:
@@ -223,7 +223,7 @@ def _adapter(
         queue=queues,
     )
     if adapter.total_buffers * max_frame_bytes > MAX_BUFFER_BYTES and adapter.buffers is None:
-        # Fewer than the default for queues that come later.
+        # Plan fewer spare buffers for later queues than the default.
         within = max(adapter.asked_buffers, MAX_BUFFER_BYTES // max_frame_bytes)
         return msgspec.structs.replace(adapter, buffers=within)
     return adapter
@@ -240,7 +240,7 @@ def _forgotten(counts: TrafficCount) -> list[str]:
 
 @dataclass
 class _Destinations:
-    """Destinations that have no queue or filter, for one reason."""
+    """Destinations without a queue or filter for one reason."""
 
     macs: set[int] = field(default_factory=set)
     loads: list[Load] = field(default_factory=list)
@@ -252,7 +252,7 @@ class _Destinations:
 
 @dataclass
 class _LeftOut:
-    """Destinations that get no queue or filter, by reason."""
+    """Destinations without a queue or filter, by reason."""
 
     zero_mac: _Destinations = field(default_factory=_Destinations)
     unusable_vid: _Destinations = field(default_factory=_Destinations)
@@ -289,7 +289,7 @@ class _LeftOut:
 
 
 def _leave_out_least(per_mac: _Pairs, most: int, left: _LeftOut) -> None:
-    """Keep the ``most`` pairs with most frames, and no MAC without a pair."""
+    """Keep the ``most`` pairs with the most frames, in place; add the others to ``left``."""
     pairs = [(mac, vlan, load) for mac, vlans in per_mac.items() for vlan, load in vlans]
     if len(pairs) <= most:
         return

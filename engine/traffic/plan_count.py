@@ -12,10 +12,10 @@ from engine.traffic import plan_kernels as k
 from engine.traffic.batch import MAX_CAPTURED_BYTES, FrameBatch, Source
 
 MAX_DESTINATIONS = 1 << 20
-"""Limit of pairs of MAC and VLAN counted at a time; beyond it the rarest are forgotten, with a note."""
+"""Limit of pairs of MAC and VLAN counted at one time; above it the rarest are dropped, with a note."""
 
 MAX_FOLLOWED: Final = 1 << 16
-"""Limit of MACs whose bursts are followed: the first ones."""
+"""Limit of MACs whose bursts are tracked: the first ones."""
 
 MIN_FRAME_BYTES_LIMIT: Final = 1518
 MAX_FRAME_BYTES_LIMIT: Final = 65_535
@@ -24,8 +24,8 @@ VLAN_BITS: Final = 12
 _NO_LIMIT_NS = 2**62
 _BATCH_FRAMES = 1 << 18
 _BATCH_BYTES = 32 * 1024 * 1024
-_GROUP = np.uint64(2**64 - 1)  # the key of all group addresses together: they have no queue
-_ALL_GROUPS = 1 << 48  # the same where bursts are followed
+_GROUP = np.uint64(2**64 - 1)  # the common key of all group addresses, which have no queue
+_ALL_GROUPS = 1 << 48  # their common key for bursts
 _PENDING_ROWS = 1 << 18
 
 _Columns = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -34,13 +34,13 @@ _Columns = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArr
 
 @dataclass(frozen=True)
 class Load:
-    """The frames and bytes that a queue or filter would take."""
+    """The frames and bytes that a queue or filter would receive."""
 
     frames: int
     wire_bytes: int
 
     def cycles(self, cost: CpuSpec) -> float:
-        """The cycles for serving it, without interrupts and DPCs."""
+        """Return the cycles to serve this load, without those of interrupts and DPCs."""
         return self.frames * cost.cycles_per_frame + self.wire_bytes * cost.cycles_per_byte
 
     def __str__(self) -> str:
@@ -48,17 +48,17 @@ class Load:
 
 
 def total(loads: list[Load]) -> Load:
-    """The sum of loads."""
+    """Return the sum of loads."""
     return Load(sum(load.frames for load in loads), sum(load.wire_bytes for load in loads))
 
 
 @dataclass(frozen=True, eq=False)
 class TrafficCount:
-    """The count of a whole source. ``keys`` (n,) uint64 are MAC << 12 | VLAN (0: untagged); ``others``
-    passed the port checks but have no unicast destination; ``forgotten`` frames are among them.
+    """The counts of a whole source. ``keys`` (n,) uint64 are MAC << 12 | VLAN (0: untagged).
 
-    ``peaks`` has the most frames of a MAC that would have waited at once at a processor of its own;
-    ``others_peak`` those of ``others``.
+    ``others`` counts frames that passed the port checks but have a group destination or a dropped key; the
+    latter are ``forgotten`` frames. ``peaks`` has the maximum of each MAC's frames waiting at one time, if a
+    processor served that MAC only; ``others_peak`` is that of group addresses.
     """
 
     keys: NDArray[np.uint64]
@@ -72,8 +72,8 @@ class TrafficCount:
 
 
 def count(source: Source, cost: CpuSpec) -> TrafficCount:
-    """Count ``source`` to its end; its exceptions pass. ``cost`` gives the time of serving a frame."""
-    # 16 bytes more than the batch may use: destination and tag are gathered in words that may overhang.
+    """Count the frames of ``source`` to its end. ``cost`` determines the time to serve a frame."""
+    # 16 bytes more than the batch may use, because words read for destination and tag may exceed a frame.
     data = np.zeros(_BATCH_BYTES + 16, np.uint8)
     batch = FrameBatch(
         data=data[:_BATCH_BYTES],
@@ -104,7 +104,7 @@ def count(source: Source, cost: CpuSpec) -> TrafficCount:
         vlan = np.where(tagged, tag & 0xFFF, 0).astype(np.uint64)
         group = (mac >> np.uint64(40)) & np.uint64(1) != 0
         bursts.add(np.where(group, _ALL_GROUPS, mac.astype(np.int64)), batch.arrival_ns[:frames][fits], wire)
-        # Longer than any frame on the wire so far: whether it is oversize shows at the end.
+        # Frames captured longer than any wire length so far keep their length: the end decides on oversize.
         captured[captured <= longest] = 0
         keys = np.where(group, _GROUP, mac << np.uint64(VLAN_BITS) | vlan)
         tally.add(keys, captured, wire)
@@ -125,7 +125,7 @@ def count(source: Source, cost: CpuSpec) -> TrafficCount:
 
 
 class _Bursts:
-    """The most frames of each destination MAC that would wait at once."""
+    """The maximum of frames waiting at one time, by destination MAC."""
 
     def __init__(self, cost: CpuSpec) -> None:
         self._cost = cost
@@ -134,11 +134,11 @@ class _Bursts:
         self._used = 0
 
     def add(self, macs: NDArray[np.int64], arrival_ns: NDArray[np.int64], wire: NDArray[np.int64]) -> None:
-        """One row a frame, in order of arrival."""
+        """Add frames, one a row, in order of arrival."""
         cycles = self._cost.cycles_per_frame + wire * self._cost.cycles_per_byte
         service_ns = np.ceil(cycles / self._cost.clock_ghz).astype(np.int64)
         self._used = k.follow(
-            macs + 1,  # a table's 0 is an empty row
+            macs + 1,  # key 0 marks an empty row
             arrival_ns,
             service_ns,
             int(self._cost.moderation_us * 1000),
@@ -149,15 +149,15 @@ class _Bursts:
         )
 
     def peaks(self) -> dict[int, int]:
-        """The most frames that waited at once, by MAC."""
+        """Return the maximum of frames waiting at one time, by MAC."""
         taken = self._rows[self._rows[:, k.KEY] != 0]
         return dict(zip((taken[:, k.KEY] - 1).tolist(), taken[:, k.PEAK].tolist(), strict=True))
 
 
 class _DestinationCounts:
-    """Frames and bytes by destination, and by captured length where the count depends on it.
+    """Frames and bytes by destination, and by captured length if that may make a frame oversize.
 
-    Columns are sorted by (key, captured) after ``merge``; ``captured`` is 0 for frames that count anyway.
+    Columns are sorted by (key, captured) after ``merge``; ``captured`` is 0 for frames known to pass.
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class _DestinationCounts:
         self._pending_rows = 0
 
     def add(self, keys: NDArray[np.uint64], captured: NDArray[np.int64], wire: NDArray[np.int64]) -> None:
-        """One row a frame."""
+        """Add frames, one a row."""
         reduced = _reduced(keys, captured, np.ones(len(keys), np.int64), wire)
         self._pending.append(reduced)
         self._pending_rows += len(reduced[0])
@@ -178,7 +178,7 @@ class _DestinationCounts:
             self.merge()
 
     def merge(self) -> None:
-        """Merge the added rows into the columns, and cut these to their limit."""
+        """Merge the added rows into the columns, and drop the rarest above the limit."""
         columns = zip((self.keys, self.captured, self.frames, self.wire_bytes), *self._pending, strict=True)
         keys, captured, frames, wire_bytes = _reduced(*(np.concatenate(column) for column in columns))
         self._pending = []
@@ -198,7 +198,7 @@ def _reduced(
     frames: NDArray[np.int64],
     wire_bytes: NDArray[np.int64],
 ) -> _Columns:
-    """The same columns, one row for each (key, captured), sorted."""
+    """Return the columns summed to one row for each (key, captured), sorted."""
     if not len(keys):
         return keys, captured, frames, wire_bytes
     order = np.lexsort((captured, keys)) if captured.any() else np.argsort(keys)

@@ -1,4 +1,4 @@
-"""The kernel of planning: how many frames of each destination would wait at once."""
+"""The kernel for plans: the maximum of frames of each destination waiting at one time."""
 
 from typing import Any, Final
 
@@ -20,13 +20,13 @@ def follow(
     used: Any,
     most: Any,
 ) -> Any:
-    """Let frames arrive, in order, each at a processor that serves its destination alone.
+    """Simulate arrivals, in order, with one processor for each destination.
 
-    ``keys`` (n,) are above 0; ``service_ns`` what each frame takes. ``rows`` (2^k, ROW_COLUMNS) is a hash
-    table by key, all 0 at first, ``waiting`` (2^k,) the frames of each row that are not served yet. An idle
-    processor begins ``moderation_ns`` after the first frame. What is served of those that wait is taken to be
-    as long as their mean, so that no list of them is needed: exact where they all take as long. ``used`` rows
-    are taken, and no more than ``most`` will be: later keys are not followed. Returns the rows taken then.
+    ``keys`` (n,) are above 0; ``service_ns`` (n,) is each frame's service time. ``rows`` (2^k, ROW_COLUMNS)
+    is a hash table by key, all 0 at first; ``waiting`` (2^k,) has the unserved frames of each row. An idle
+    processor begins ``moderation_ns`` after the first frame. Waiting frames are treated as if all took the
+    mean time, which avoids a list of them and is exact if their times are equal. ``used`` rows are in use;
+    above ``most`` rows, new keys are not tracked. Returns the rows in use afterwards.
     """
     mask = rows.shape[0] - 1
     for n in range(keys.shape[0]):
@@ -50,7 +50,7 @@ def follow(
             rows[place, START_NS] = now
         waiting[place] += 1.0
         rows[place, DONE_NS] += service_ns[n]
-        # The one being served holds its buffer to the end; the margin is for rounding.
+        # Count a partly served frame, which keeps its buffer, as whole; 0.999999 tolerates rounding errors.
         whole = int(waiting[place] + 0.999999)
         if whole > rows[place, PEAK]:
             rows[place, PEAK] = whole

@@ -1,4 +1,4 @@
-"""The processor and the buffers of each queue of a plan."""
+"""Choose the processor and the number of buffers of each queue of a plan."""
 
 import heapq
 from collections.abc import Sequence
@@ -8,30 +8,30 @@ from engine.scenario.model import HostSpec
 
 MAX_BUFFERS: Final = 65_536
 MAX_BUFFER_BYTES: Final = 64 * 1024 * 1024
-"""Limit of memory for all receive buffers of a plan, so that it runs where shared memory is small."""
+"""Limit of memory for all receive buffers of a plan, so that it runs with little shared memory."""
 
 MARGIN: Final = 2
-"""Buffers per frame that would wait at once: a DPC holds its buffers to its end, and a processor that serves
-several queues lets each wait for the others."""
+"""Buffers for each frame of the peak: a DPC uses its buffers until it ends, and a processor that serves
+several queues delays each of them."""
 
 _LEAST, _MOST = 16, 4096
 _LEAST_OF_DEFAULT, _MOST_OF_DEFAULT = 64, 8192
 
 
 class NoProcessorError(ValueError):
-    """No processor is eligible; the message is the reason, in a sentence."""
+    """No processor is eligible; the message is a sentence with the reason."""
 
 
 def home(host: HostSpec, numa_node: int) -> list[int]:
-    """The processors that may serve an adapter's queues at all: those of its NUMA node, and of two
-    hyper-threads the even one, the only one that VMQ uses."""
+    """Return the processors that may serve an adapter's queues: those of its NUMA node; with hyper-threading
+    only even ones, because VMQ uses no others."""
     step = 2 if host.hyperthreading else 1
     return [cpu for cpu in range(0, host.cpus, step) if cpu * host.numa_nodes // host.cpus == numa_node]
 
 
 def eligible(host: HostSpec, numa_node: int, base_cpu: int, max_cpus: int | None) -> list[int]:
-    """Of those, ``max_cpus`` from ``base_cpu`` on, as Set-NetAdapterVmq's BaseProcessorNumber and
-    MaxProcessors choose them. Raises NoProcessorError."""
+    """Return up to ``max_cpus`` processors of ``home`` from ``base_cpu`` on, like Set-NetAdapterVmq's
+    MaxProcessors and BaseProcessorNumber. Raises NoProcessorError."""
     usable = home(host, numa_node)
     if not usable:
         raise NoProcessorError(
@@ -45,12 +45,11 @@ def eligible(host: HostSpec, numa_node: int, base_cpu: int, max_cpus: int | None
 
 
 def spread(cycles: Sequence[float], processors: Sequence[int], busy: dict[int, float]) -> list[int]:
-    """A processor for each queue by longest processing time first: the costliest queue is placed first, each
-    with the processor that has least to do so far, the lowest where equal.
+    """Return a processor for each queue, by longest processing time first (LPT).
 
-    With nothing to do before, the busiest has at most 4/3 of what it has in the best spread (R. L. Graham,
-    "Bounds on multiprocessing timing anomalies", 1969). ``busy`` is what processors have to
-    do before, and is brought up to date.
+    Queues are placed in descending order of cycles, each on the least loaded processor, ties on the lowest.
+    ``busy`` has the initial cycles of processors, and is updated. If it is empty, the highest load is at
+    most 4/3 of the optimum (R. L. Graham, "Bounds on multiprocessing timing anomalies", 1969).
     """
     heap = [(busy.get(cpu, 0.0), cpu) for cpu in processors]
     heapq.heapify(heap)
@@ -66,11 +65,11 @@ def spread(cycles: Sequence[float], processors: Sequence[int], busy: dict[int, f
 def size(
     peaks: Sequence[int], default_peak: int, max_frame_bytes: int, limit: int | None
 ) -> tuple[list[int], int, bool]:
-    """Buffers of each queue, those of the default queue, and whether bounds had to come down for all to fit.
+    """Return the buffers of each queue, those of the default queue, and whether bounds were lowered to fit.
 
-    ``MARGIN`` times the frames that wait at once, rounded up to a power of two, within 16 to 4,096 (default
-    queue: 64 to 8,192); the upper bounds halve until all fit ``limit`` (none: MAX_BUFFERS) and, down to 16
-    each, MAX_BUFFER_BYTES. ``limit`` is more than there are queues.
+    A queue gets ``MARGIN`` times its peak, rounded up to a power of two, within 16 to 4,096 (default queue:
+    64 to 8,192). The upper bounds are halved until all fit ``limit`` (None: MAX_BUFFERS) and, down to 16
+    for each queue, MAX_BUFFER_BYTES. ``limit`` must exceed the number of queues.
     """
     most = _MOST
     of_default_most = _MOST_OF_DEFAULT

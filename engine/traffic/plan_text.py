@@ -1,4 +1,4 @@
-"""A plan as a scenario file, with the reason of each decision beside it."""
+"""Write a plan as a scenario file, with the reason for each decision as a comment."""
 
 from engine.counted import counted
 from engine.scenario.values import one_line
@@ -7,7 +7,7 @@ from engine.traffic.plan_placement import MARGIN, MAX_BUFFER_BYTES, MAX_BUFFERS
 
 
 def to_toml(planned: Plan, title: str = "") -> str:
-    """The plan as TOML that ``loads`` reads back as its scenario; ``title`` is the first comment."""
+    """Return the plan as TOML, which ``loads`` parses to its scenario; ``title`` is the first comment."""
     host, adapter = planned.scenario.host, planned.scenario.adapter[0]
     hardware = planned.hardware
     lines = [f"# {one_line(title)}"] if title else []
@@ -59,7 +59,7 @@ def _waiting(reason: QueueReason) -> str:
 
 
 def _method(planned: Plan) -> list[str]:
-    """How it was decided, a sentence a line."""
+    """Return sentences that explain the decisions, as lines."""
     host, adapter = planned.scenario.host, planned.scenario.adapter[0]
     shared = adapter.default_queue_cpu in planned.eligible
     shares = planned.processors.values()

@@ -1,6 +1,6 @@
-"""Synthetic traffic: the mixes of a scenario as real Ethernet frames, IPv4 and UDP inside.
+"""Synthetic traffic: the mixes of a scenario as real Ethernet frames with IPv4 and UDP.
 
-Frame i of a mix, with its flow, size and timestamp, is a function of (seed, mix index, i) alone. A frame's
+Frame i of a mix, with its flow, size and timestamp, depends only on (seed, mix index, i). A frame's
 payload begins with its flow's sequence number, 8 bytes big-endian; after it, byte k of the frame is
 k mod 256.
 """
@@ -36,7 +36,7 @@ _SOURCE_PREFIX = 0x0276_0000_0000
 
 @dataclass(frozen=True)
 class _Row:
-    """A kind of frame: one flow of a mix at one size; ``weight`` against the other rows of the mix."""
+    """A kind of frame: one flow of a mix at one size; ``weight`` is relative to the other rows of the mix."""
 
     length: int
     flow: int
@@ -48,16 +48,16 @@ class _Row:
 
 
 class SyntheticSource:
-    """The frames of a scenario's mixes, of all adapters, in order of arrival; without end.
+    """An endless source of the frames of a scenario's mixes, for all adapters, in order of arrival.
 
-    ``scenario`` has traffic. ``batch.data`` must have room for the longest frame at least. A rate is taken
-    to a millionth of a frame per second; ``rate_gbps`` counts the bits of frames without FCS, preamble and
-    gap, and becomes a frame rate by the mix's mean frame. A rate above the link's is cut by the link.
+    ``scenario`` must have traffic. ``batch.data`` must have space for the longest frame. Rates are rounded to
+    fractions (``RATE_DENOMINATOR``); ``rate_gbps`` counts the bits of frames without FCS, preamble and gap,
+    and is converted to a frame rate with the mix's mean frame length. The link limits higher rates.
 
-    Frames for a team come under an index behind those of the adapters, and wait for no wire (``team``).
+    Frames for a team have an index above those of the adapters, and wait for no wire (``team``).
 
-    It begins at ``start_ns``. ``wire_free`` has, by adapter, the exact ns at which the last frame of a source
-    before it ends.
+    The source begins at ``start_ns``. ``wire_free`` has, by adapter, the exact ns at which the last frame of
+    a previous source ends.
     """
 
     def __init__(
@@ -107,11 +107,14 @@ class SyntheticSource:
 
     @property
     def skipped_ns(self) -> int:
-        """Always 0: the gaps of a mix follow from its rate."""
+        """Always 0: synthetic mixes have no gaps to cut."""
         return 0
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
-        """Write the next frames that arrive before ``until_ns``, as many as fit."""
+        """Write the next frames that arrive before ``until_ns``, as many as fit.
+
+        Raises ValueError if not even one frame fits the batch.
+        """
         if not len(self._lanes):
             return Filled(0, None)
         frames, next_ns = k.generate(
@@ -134,21 +137,21 @@ class SyntheticSource:
         return Filled(frames, next_ns)
 
     def wire_free(self) -> dict[int, Fraction]:
-        """When the last frame so far ends, in ns, by adapter."""
+        """Return the exact ns at which the last frame so far ends, by adapter."""
         return {int(lane[k.LANE_ADAPTER]): _wire_free(lane) for lane in self._lanes}
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Change the speed of an adapter's link from the next frame on; the last frame keeps its end."""
+        """Change the speed of an adapter's link from the next frame on; the last frame's end stays."""
         for lane in self._lanes:
             if lane[k.LANE_ADAPTER] == adapter:
                 _set_link(lane, link_gbps, _wire_free(lane))
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there are no files."""
 
 
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
-    """Set the time of a byte on a lane, and when its wire is free."""
+    """Set the time of a byte on a lane's wire, and the time when the wire is free."""
     byte_ns = byte_time_ns(link_gbps)
     lane[k.BYTE_NS] = byte_ns.numerator
     lane[k.BYTE_PARTS] = byte_ns.denominator
@@ -178,14 +181,14 @@ def _plan_mix(plan: NDArray[np.int64], mix: MixSpec, rows: list[_Row], key: int,
 
 
 def _mix_key(seed: int, index: int) -> int:
-    """The hash key of a mix as a signed 64-bit number; mixes of one seed are far apart."""
+    """Return the hash key of a mix as a signed 64-bit number; keys with the same seed are far apart."""
     key = (seed * 0xD1342543DE82EF95 + (index + 1) * 0x2545F4914F6CDD1D) & (2**64 - 1)
     key ^= key >> 32
     return key - 2**64 if key >> 63 else key
 
 
 def _free_prefix(scenario: Scenario) -> int:
-    """A locally administered MAC whose first five bytes no filter, port or flow of the scenario has."""
+    """Return a locally administered MAC whose first five bytes no filter, port or flow uses."""
     named = (
         [
             *(port.mac for adapter in scenario.adapter for port in adapter.port),
@@ -203,7 +206,7 @@ def _free_prefix(scenario: Scenario) -> int:
 
 
 def _rows(flow: FlowSpec, index: int, unknown: int) -> list[_Row]:
-    """The kinds of frames of the flow with this index over all mixes."""
+    """Return the kinds of frames of a flow; ``index`` counts the flows of all mixes."""
     sizes = IMIX if flow.frame_bytes == "imix" else ((flow.frame_bytes, 1),)
     shares = sum(share for _, share in sizes)
     if flow.mac is not None:
@@ -236,13 +239,13 @@ def _rows(flow: FlowSpec, index: int, unknown: int) -> list[_Row]:
 
 
 def _words(first: int, last: int) -> int:
-    """Sum of the 16-bit words of the payload pattern in frame bytes ``first`` (even) to before ``last``."""
+    """Return the sum of the payload pattern's 16-bit words from byte ``first`` (even) to before ``last``."""
     total = int(_WORDS_BEFORE[last // 2] - _WORDS_BEFORE[first // 2])
     return total + (int(_BYTES[last - 1]) << 8 if last % 2 else 0)
 
 
 def _ip_and_udp(ip_bytes: int, destination: int, flow: int) -> tuple[bytes, int]:
-    """IPv4 and UDP headers of a packet, and the sum its UDP checksum has but for the payload."""
+    """Return a packet's IPv4 and UDP headers, and the sum for its UDP checksum without the payload."""
     source_ip = 0x0A00_0000 | (flow + 1) & 0xFF_FFFF
     if destination == BROADCAST:
         destination_ip = 0xFFFF_FFFF
@@ -250,7 +253,7 @@ def _ip_and_udp(ip_bytes: int, destination: int, flow: int) -> tuple[bytes, int]
         destination_ip = 0xE000_0000 | destination & 0x7F_FFFF  # RFC 1112, 6.4
     else:
         destination_ip = 0xAC10_0000 | destination & 0xF_FFFF
-    # Never fragmented and so marked: the identification may stay 0 (RFC 6864).
+    # The identification may be 0, because "don't fragment" is set (RFC 6864).
     fields = (0x45, 0, ip_bytes, 0, 0x4000, 64, 17, 0, source_ip, destination_ip)
     checksum = _checksum(_IPV4_HEADER.pack(*fields))
     ip = _IPV4_HEADER.pack(*fields[:7], checksum, *fields[8:])
@@ -271,10 +274,10 @@ def _checksum(content: bytes) -> int:
 
 
 def _alias(weights: list[Fraction]) -> list[tuple[int, int]]:
-    """(coin, other) of each: Vose's alias method, in integers, so that it is the same on every machine.
+    """Return (coin, other) for each weight: Vose's alias method.
 
-    Drawing one uniformly, keeping it with probability coin / 2^32 and else taking ``other`` gives each its
-    weight.
+    To sample by weight: draw an index uniformly, keep it with probability coin / 2^32, else use ``other``.
+    The method uses integers, so that results are the same on every machine.
     """
     scale = math.lcm(*(weight.denominator for weight in weights))
     shares = [int(weight * scale) * len(weights) for weight in weights]

@@ -1,7 +1,7 @@
-"""The kernel that writes the frames of synthetic mixes into a batch, in the order they arrive.
+"""The kernel that writes the frames of synthetic mixes into a batch, in order of arrival.
 
-A *lane* is an adapter with traffic: the wire its frames queue for. A *row* is a kind of frame of a mix: one
-flow at one size. The tables are int64 arrays with named columns; plan and state share a row.
+A *lane* is the wire of an adapter with traffic, for which its frames queue. A *row* is a kind of frame: one
+flow of a mix at one size. The tables are int64 arrays with named columns, for parameters and state.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.kernels.jit import copy_bytes, inlined, kernel
 
 HEADER_BYTES: Final = 64
-"""Bytes of a row's header template: all headers, and the payload's first bytes."""
+"""Length of a row's header template: all headers and the payload's first bytes."""
 
 # Columns of the lanes.
 LANE_ADAPTER = 0
@@ -22,12 +22,12 @@ BYTE_NS = 3  # a byte takes BYTE_NS / BYTE_PARTS ns on the wire
 BYTE_PARTS = 4
 END_NS = 5  # when the wire is free again: END_NS + END_PART / BYTE_PARTS
 END_PART = 6
-NEXT_MIX = 7  # whose frame is next; below 0 before the first frame
-ARRIVAL_NS = 8  # and when it arrives
+NEXT_MIX = 7  # mix of the next frame; negative before the first call
+ARRIVAL_NS = 8  # arrival of that frame
 LANE_COLUMNS = 9
 
 # Columns of the mixes.
-KEY = 0  # of the hash, from seed and mix index
+KEY = 0  # hash key, from seed and mix index
 FIRST_ROW = 1
 ROWS = 2
 PATTERN = 3
@@ -36,9 +36,9 @@ STEP_NS = 5  # a frame's slot is STEP_NS + STEP_PART / STEP_PARTS ns long
 STEP_PART = 6
 STEP_PARTS = 7
 INDEX = 8  # the next frame's number
-SLOT_NS = 9  # where its slot begins: floor(INDEX × 10^9 / rate), and the rest in 1/STEP_PARTS ns
-SLOT_PART = 10
-TIMESTAMP_NS = 11  # when it is sent
+SLOT_NS = 9  # start of its slot: INDEX × 10^9 / rate, rounded down
+SLOT_PART = 10  # the remainder in 1/STEP_PARTS ns
+TIMESTAMP_NS = 11  # its sending time
 MIX_COLUMNS = 12
 
 STEADY, RANDOM, BURSTS = 0, 1, 2
@@ -46,9 +46,9 @@ STEADY, RANDOM, BURSTS = 0, 1, 2
 # Columns of the rows.
 LENGTH = 0
 FLOW = 1
-SEQUENCE_AT = 2  # where the payload begins; the UDP checksum stands two bytes before
-UDP_SUM = 3  # of all 16-bit words the checksum covers, sequence number 0
-ANY_HOST = 4  # 1: the last byte of the destination MAC differs from frame to frame
+SEQUENCE_AT = 2  # offset of the payload; the UDP checksum is two bytes before it
+UDP_SUM = 3  # sum of all 16-bit words that the checksum covers, for sequence number 0
+ANY_HOST = 4  # 1: the last byte of the destination MAC is random in each frame
 COIN = 5  # the row is taken with probability COIN / 2^32, else the row OTHER
 OTHER = 6
 ROW_COLUMNS = 7
@@ -62,7 +62,7 @@ _U32 = np.uint64(0xFFFFFFFF)
 
 @inlined
 def _hash(key: np.uint64, index: np.int64) -> np.uint64:
-    """The ``index``-th number of the SplitMix64 generator with state ``key`` (Steele, Lea, Flood 2014)."""
+    """Return number ``index`` of a SplitMix64 generator with state ``key`` (Steele, Lea, Flood 2014)."""
     z = key + (np.uint64(index) + np.uint64(1)) * _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -87,7 +87,7 @@ def _stamp(mixes: NDArray[np.int64], m: int) -> None:
 
 @inlined
 def _advance(mixes: NDArray[np.int64], m: int) -> None:
-    """Go on to the mix's next frame."""
+    """Advance a mix to its next frame."""
     mixes[m, INDEX] += 1
     mixes[m, SLOT_NS] += mixes[m, STEP_NS]
     mixes[m, SLOT_PART] += mixes[m, STEP_PART]
@@ -99,7 +99,7 @@ def _advance(mixes: NDArray[np.int64], m: int) -> None:
 
 @inlined
 def _choose(lanes: NDArray[np.int64], a: int, mixes: NDArray[np.int64]) -> None:
-    """Set which mix of a lane has the next frame, and when that arrives."""
+    """Set a lane's ``NEXT_MIX``, the mix with the earliest frame, and that frame's ``ARRIVAL_NS``."""
     best = lanes[a, LANE_FIRST_MIX]
     for m in range(best + 1, best + lanes[a, LANE_MIXES]):
         if mixes[m, TIMESTAMP_NS] < mixes[best, TIMESTAMP_NS]:
@@ -110,7 +110,7 @@ def _choose(lanes: NDArray[np.int64], a: int, mixes: NDArray[np.int64]) -> None:
 
 @inlined
 def _occupy(lanes: NDArray[np.int64], a: int, timestamp_ns: int, length: int) -> None:
-    """Let the next frame of a lane take its time on the wire."""
+    """Occupy a lane's wire with its next frame: compute when the wire is free again."""
     parts = np.uint64(length + _WIRE_OVERHEAD_BYTES) * np.uint64(lanes[a, BYTE_NS])
     if timestamp_ns <= lanes[a, END_NS]:
         parts += np.uint64(lanes[a, END_PART])
@@ -129,7 +129,7 @@ def _write(
     pattern: NDArray[np.uint8],
     sequence: int,
 ) -> None:
-    """Write a frame of row ``r`` at ``data[at]``, where it fits."""
+    """Write a frame of row ``r`` at ``data[at]``; the caller checks that it fits."""
     length = rows[r, LENGTH]
     if at + HEADER_BYTES <= data.size:
         copy_bytes(data, at, headers, r * HEADER_BYTES, HEADER_BYTES)
@@ -147,7 +147,7 @@ def _write(
     while total > _U16:
         total = (total & _U16) + (total >> np.uint64(16))
     checksum = total ^ _U16
-    if checksum == 0:  # which in UDP means "none"
+    if checksum == 0:  # in UDP 0 means "no checksum"
         checksum = _U16
     data[payload - 2] = checksum >> np.uint64(8)
     data[payload - 1] = checksum & _U8
@@ -172,11 +172,11 @@ def generate(
     pattern: NDArray[np.uint8],
     sequences: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Write the frames that arrive before ``until_ns`` and fit; returns how many, and when the next arrives.
+    """Write the frames that arrive before ``until_ns`` and fit; return their number and the next arrival.
 
-    Between adapters frames are in order of whole ns; ties go to the lower lane. ``headers`` has
-    HEADER_BYTES a row; ``pattern`` is what payload bytes are by their place in the frame; ``sequences``
-    the next number of every flow.
+    Frames of all adapters are sorted by arrival in whole ns, ties by lane. ``headers`` has HEADER_BYTES for
+    each row; ``pattern`` has the payload byte for each offset in a frame; ``sequences`` the next sequence
+    number of each flow.
     """
     if lanes[0, NEXT_MIX] < 0:
         for m in range(mixes.shape[0]):

@@ -1,8 +1,8 @@
-"""Teams: a source whose frames for a team arrive on its members, each over the member's own wire.
+"""NIC teams: a source that distributes a team's frames over its members, each with its own wire.
 
-Sum of queues (switch independent with Hyper-V port or dynamic distribution): the physical switch knows a VM's
-MAC on one member only, that of the VM's port, so all of its frames arrive there. Min of queues (every other
-combination): the physical switch spreads flows over the members by their addresses.
+Sum of queues (switch independent with Hyper-V port or dynamic distribution): the physical switch has learned
+a VM's MAC on one member only, that of the VM's port, so all of its frames arrive there. Min of queues (every
+other combination): the physical switch distributes flows over the members by their addresses.
 """
 
 import math
@@ -28,7 +28,7 @@ _LANE_BYTES: Final = 4 << 20
 
 
 class Reader(Protocol):
-    """A source that can be opened several times and gives the same frames each time."""
+    """A source that can be opened several times and yields the same frames each time."""
 
     @property
     def skipped_ns(self) -> int:
@@ -46,15 +46,15 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """Which member has the port of a MAC: columns, in order of ``mac``."""
+    """The member that has the port of each MAC: columns, sorted by ``mac``."""
 
     mac: NDArray[np.int64]
     member: NDArray[np.int64]
 
 
 def ports_of(scenario: Scenario, team: TeamSpec) -> Ports:
-    """Where a team's VMs have their ports: on the first member that the scenario gives a queue's filter, or
-    else a port, of their MAC."""
+    """Return the member of each MAC's port: the first member with a queue's filter for the MAC, or else the
+    first with a port of that MAC."""
     found: dict[int, int] = {}
     specs = {adapter.name: adapter for adapter in scenario.adapter}
     members = [specs[name] for name in team.members]
@@ -70,21 +70,21 @@ def ports_of(scenario: Scenario, team: TeamSpec) -> Ports:
 
 
 def team_index(scenario: Scenario, team: TeamSpec) -> int:
-    """The index that a source writes beside frames for a team: after those of the adapters."""
+    """Return the adapter index that sources write for a team's frames: above those of the adapters."""
     return len(scenario.adapter) + scenario.team.index(team)
 
 
 class TeamSource:
-    """The frames of a source, those for teams spread over their members.
+    """The frames of a source, with those for teams distributed over the members.
 
-    ``open_reader`` opens it, with teams' frames under ``team_index`` and without a wire of their own. Each
-    member has its own reader, so that it can lag as far behind as its wire does, in bounded memory; with
-    ``beside`` one more reads the frames for no team. Frames are in order of arrival, ties by
-    member. ``wire_free`` has, by adapter, the exact ns at which the last frame before these ends.
+    ``open_reader`` opens the source; its frames for teams have ``team_index`` and no wire. Each member has
+    its own reader, which may lag as far as the member's wire does, so that memory is bounded; with ``beside``
+    one more reader has the frames for no team. Frames are in order of arrival, ties by member. ``wire_free``
+    has, by adapter, the exact ns at which the last frame of a previous source ends.
     """
 
     _in_order = True
-    """Whether readers give frames in order of arrival, and so can stop at a time."""
+    """Whether readers yield frames in order of arrival, so that a ``fill`` can stop at ``until_ns``."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class TeamSource:
 
     @property
     def skipped_ns(self) -> int:
-        """Simulated time cut out of gaps so far, by the reader that has read least."""
+        """Simulated time cut out of gaps so far: the minimum over readers that have not ended."""
         going_on = [r for r, ns in zip(self.readers, self._unknown_ns, strict=True) if ns < _NEVER_NS]
         return min(reader.skipped_ns for reader in going_on or self.readers)
 
@@ -168,7 +168,7 @@ class TeamSource:
         return Filled(frames, None if next_ns >= _NEVER_NS else next_ns)
 
     def wire_free(self) -> dict[int, Fraction]:
-        """When the last frame so far ends, in ns, by adapter."""
+        """Return the exact ns at which the last frame so far ends, by adapter."""
         free: dict[int, Fraction] = {}
         for lane, reader in zip(self._lanes, self.readers, strict=True):
             if lane[k.TAKES] == k.ALL_BELOW:
@@ -180,7 +180,7 @@ class TeamSource:
         return free
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
-        """Change the speed of an adapter's link, from the first frame on that was not read ahead."""
+        """Change the speed of an adapter's link; frames already read ahead keep their arrival times."""
         for lane in self._lanes:
             if lane[k.TAKES] != k.ALL_BELOW and lane[k.GIVES] == adapter:
                 _set_link(lane, link_gbps, _wire_free(lane))
@@ -194,12 +194,12 @@ class TeamSource:
 
     @property
     def _adapters(self) -> int:
-        """The number of adapters of the host."""
+        """The lowest team index: adapters have lower indices."""
         takes = [int(lane[k.TAKES]) for lane in self._lanes if lane[k.TAKES] != k.ALL_BELOW]
         return min(takes)
 
     def _read(self, number: int, until_ns: int) -> None:
-        """Read frames for a lane, until one waits or none can arrive before ``until_ns``."""
+        """Read frames for a lane until it has one, or until no further one can arrive before ``until_ns``."""
         lane, rooms, ports = self._lanes[number], self._rooms, self._ports[number]
         room = FrameBatch(
             rooms.data[number], rooms.offset[number], rooms.captured[number],
@@ -214,7 +214,7 @@ class TeamSource:
             self._unknown_ns[number] = self._next_ns(number, filled)
 
     def _next_ns(self, number: int, filled: Filled) -> int:
-        """A time before which no further frame of a lane's reader arrives, after the last ``fill``.
+        """Return a lower bound of the arrival of a lane's next unread frame.
 
         A reader that has ended has no further frame, even if its wire is still busy.
         """
@@ -223,7 +223,7 @@ class TeamSource:
 
 
 def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
-    """Set the time of a byte on a member's wire, and when that is free."""
+    """Set the time of a byte on a member's wire, and the time when the wire is free."""
     byte_ns = byte_time_ns(link_gbps)
     lane[k.NUMERATOR] = byte_ns.numerator
     lane[k.DENOMINATOR] = byte_ns.denominator
@@ -236,10 +236,10 @@ def _wire_free(lane: NDArray[np.int64]) -> Fraction:
 
 
 class TeamCapture(TeamSource):
-    """The frames of a capture file, spread over the members of a team; otherwise as ``CaptureSource``.
+    """The frames of a capture file, distributed over the members of a team; otherwise like ``CaptureSource``.
 
-    Every member reads the file for itself: a timestamp that goes back must not delay other members' frames,
-    so each reads on to its own next frame. Raises CaptureError.
+    Each member reads the file independently up to its own next frame, so that decreasing timestamps don't
+    delay other members' frames. Raises CaptureError.
     """
 
     _in_order = False
@@ -267,7 +267,7 @@ class TeamCapture(TeamSource):
         super().__init__(scenario, [team], opened)
 
     def _next_ns(self, number: int, filled: Filled) -> int:
-        """See ``TeamSource``; a member that got no frame in a whole pass over the file gets none."""
+        """See ``TeamSource``; a member without a frame in a whole pass over the file has ended."""
         lane, passes = self._lanes[number], self._readers[number].passes
         if lane[k.COUNT]:
             self._pass_of_last_frame[number] = passes
@@ -276,17 +276,17 @@ class TeamCapture(TeamSource):
 
     @property
     def broken(self) -> str | None:
-        """Where and why the capture breaks, in a sentence, once the source has ended there."""
+        """A sentence with the position and reason of a break at which a reader has ended; else None."""
         return next((reader.broken for reader in self._readers if reader.broken is not None), None)
 
     @property
     def skipped_frames(self) -> int:
-        """Frames left out so far, by the member that has read farthest."""
+        """Frames skipped so far, because their interface is not Ethernet: the maximum over readers."""
         return max(reader.skipped_frames for reader in self._readers)
 
     @property
     def bytes_read(self) -> int:
-        """File bytes walked through so far by every member."""
+        """File bytes read so far in this pass: the minimum over readers."""
         return min(reader.bytes_read for reader in self._readers)
 
     @property

@@ -1,4 +1,4 @@
-"""Kernels of teams: which member of a team a frame comes in on, when, and members' frames in one order."""
+"""Kernels of teams: select each frame's member, compute its arrival there, and merge members' frames."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,18 +7,18 @@ from engine.kernels.jit import copy_bytes, inlined, kernel
 from engine.traffic.batch import MAX_CAPTURED_BYTES
 from engine.traffic.capture_kernels import STUB_BYTES, WIRE_OVERHEAD_BYTES
 
-# A lane: what one reader of a team's frames takes of them. Columns, int64.
-TAKES = 0  # the adapter index its frames come under; ALL_BELOW: those of every adapter below GIVES
-GIVES = 1  # the adapter index they leave under
+# Columns (int64) of a lane: the frames that one reader selects.
+TAKES = 0  # adapter index of its input frames; ALL_BELOW: every index below GIVES
+GIVES = 1  # adapter index of its output frames
 MODE = 2  # SUM or MIN
 MEMBER = 3
 MEMBERS = 4
 NUMERATOR = 5  # a byte takes NUMERATOR / DENOMINATOR ns on the member's wire
 DENOMINATOR = 6
-END_NS = 7  # when that is free again
-END_PART = 8  # and its fraction, in 1/DENOMINATOR ns
-POS = 9  # the next frame that waits
-COUNT = 10  # frames taken
+END_NS = 7  # when the wire is free again
+END_PART = 8  # its fraction, in 1/DENOMINATOR ns
+POS = 9  # index of the next frame to merge
+COUNT = 10  # frames selected
 LANE_COLUMNS = 11
 
 Int = int | np.int64
@@ -35,7 +35,7 @@ _TAGS = (0x8100, 0x88A8)
 
 @inlined
 def _mixed(state: np.uint64, word: np.uint64) -> np.uint64:
-    """``word`` mixed into ``state`` by SplitMix64's finalizer (Steele, Lea, Flood 2014)."""
+    """Mix ``word`` into ``state`` by SplitMix64's finalizer (Steele, Lea, Flood 2014)."""
     z = (state ^ word) + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -44,7 +44,7 @@ def _mixed(state: np.uint64, word: np.uint64) -> np.uint64:
 
 @inlined
 def _word(data: NDArray[np.uint8], at: Int, first: int, count: int, kept: Int) -> np.uint64:
-    """``count`` bytes of a frame from ``first`` on as a big-endian number; those not captured are 0."""
+    """Return ``count`` bytes of a frame from ``first`` on as a big-endian number; uncaptured bytes are 0."""
     word = np.uint64(0)
     for k in range(first, first + count):
         word = word << np.uint64(8)
@@ -55,7 +55,7 @@ def _word(data: NDArray[np.uint8], at: Int, first: int, count: int, kept: Int) -
 
 @inlined
 def _flow_hash(data: NDArray[np.uint8], at: Int, kept: Int) -> np.uint64:
-    """A hash of a frame's MAC and IP addresses; not of its ports, which fragments don't have."""
+    """Hash a frame's MAC and IP addresses, but not its ports, which are missing from fragments."""
     state = _mixed(np.uint64(0), _word(data, at, 0, 6, kept))
     state = _mixed(state, _word(data, at, 6, 6, kept))
     place = 12
@@ -82,7 +82,7 @@ def _member_of(
     port_mac: NDArray[np.int64],
     port_member: NDArray[np.int64],
 ) -> np.int64:
-    """Which member of a team a frame comes in on."""
+    """Return the number of the team's member on which a frame arrives."""
     if mode == MIN:
         state = _flow_hash(data, at, kept)
     else:
@@ -113,7 +113,7 @@ def take(
     port_mac: NDArray[np.int64],
     port_member: NDArray[np.int64],
 ) -> None:
-    """Keep of a batch's first ``frames`` those that are a lane's, at the times its wire brings them."""
+    """Select a lane's frames of a batch's first ``frames``, in place, with their arrivals over its wire."""
     kept_frames = 0
     for i in range(frames):
         now_ns = arrival_ns[i]
@@ -172,10 +172,10 @@ def merge(
     of_arrival_ns: NDArray[np.int64],
     of_adapter: NDArray[np.uint16],
 ) -> tuple[int, int, int]:
-    """Write what waits in the lanes and arrives before ``limit_ns``, in order, ties by lane, while it fits.
+    """Write the lanes' frames that arrive before ``limit_ns``, by arrival, ties by lane, while they fit.
 
-    ``frames`` and ``used`` are what the batch has already; returns both, and why it stopped: ALL_WRITTEN,
-    LANE_EMPTY (the next frame may be one that the lane has yet to read) or FULL.
+    ``frames`` and ``used`` are the batch's frames and data bytes so far. Returns both and why it stopped:
+    ALL_WRITTEN, LANE_EMPTY (that lane's reader may have the next frame) or FULL.
     """
     while True:
         best = -1

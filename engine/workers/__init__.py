@@ -1,4 +1,4 @@
-"""Worker processes, one a simulated processor: the pool, rounds, the shard's loop, supervision, start.
+"""Worker processes, one for each simulated processor: start, pool, rounds, the shard's loop, supervision.
 
-Not here: kernels that workers run (``kernels``), the shared memory they work in (``dataplane``).
+Not here: the workers' kernels (``kernels``) and shared memory (``dataplane``).
 """

@@ -1,4 +1,4 @@
-"""The conductor: takes frames from a source and hands them to the shards, round after round."""
+"""The conductor: reads frames from a source and distributes them to the shards, round by round."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from engine.workers.rounds import MOST_AHEAD, MOST_UNDER_WAY, Part, Rounds
 
 @dataclass(frozen=True)
 class _Batch:
-    """Frames of a source, and the time up to which they are complete."""
+    """Frames of a source; no other frame arrives before ``until_ns``."""
 
     part: Part
     until_ns: int
@@ -21,7 +21,7 @@ class _Batch:
 class Conductor:
     """Moves a data plane through simulated time, in one thread; the caller closes the source.
 
-    After an error, of the source or another, it and its rounds can't be used any more.
+    After any exception, it and its rounds must not be used any more.
     """
 
     def __init__(self, rounds: Rounds, source: Source | None = None) -> None:
@@ -30,19 +30,19 @@ class Conductor:
         self._next_batch = 0
         self.source = source
         self.next_arrival_ns = 0
-        """No frame that has not been received arrives before."""
+        """A lower bound of the arrival of the first frame not received yet."""
 
     def run_to(
         self, horizon_ns: int, after_round: Callable[[], None] = lambda: None, *, or_to_end: bool = False
     ) -> None:
-        """Receive every frame that arrives before a time, and carry out all events before it.
+        """Receive every frame that arrives before ``horizon_ns``, and process all events before it.
 
-        ``or_to_end``: where no frame comes at that time or later, go on until nothing is pending or
-        outstanding instead; ``next_arrival_ns`` is then NEVER_NS.
+        ``or_to_end``: if the source ends before that time, continue until nothing is pending or outstanding;
+        ``next_arrival_ns`` is then NEVER_NS.
 
-        The shards serve one batch and steer the one after the next, which has been steered already; so orders
-        for two rounds are out at a time, and no shard waits for another. Meanwhile the source fills one more.
-        ``after_round`` runs after each round; the plane is at rest then if ``Rounds.held_apart`` is set.
+        In a round the shards serve batch n and steer batch n + 2; batch n + 1 has been steered already. So
+        orders for two rounds can be out, no shard waits for another, and the source fills one more batch.
+        ``after_round`` runs after each round; no shard runs then if ``Rounds.held_apart`` is set.
         """
         rounds = self._rounds
         ahead: deque[_Batch] = deque()  # steered, or being steered
@@ -72,7 +72,7 @@ class Conductor:
             end_round()
 
     def run_to_end(self, after_round: Callable[[], None] = lambda: None) -> None:
-        """Receive all frames, and continue until none is pending or outstanding."""
+        """Receive all frames, and continue until none is pending and no buffer is outstanding."""
         self.run_to(NEVER_NS, after_round)
         while self._plane.next_event_ns < NEVER_NS:  # a worker was replaced in the last round
             self.run_to(NEVER_NS, after_round)

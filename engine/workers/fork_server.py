@@ -1,7 +1,7 @@
-"""Ends the workers with their fork server. Only the server imports this.
+"""Kill the workers when their fork server exits. Only the server imports this.
 
-It ends with the engine (``engine.signals``). Workers that can run end by themselves then; this is for those
-that are stopped, or spin, and for the socket and its directory, which an engine that is killed leaves.
+The server exits with the engine (``engine.signals``). Most workers then exit by themselves; this kills those
+that are stopped or in an endless loop, and removes the socket and directory that a killed engine leaves.
 """
 
 import atexit
@@ -13,7 +13,7 @@ import psutil
 
 
 def _end_children(server: int) -> None:
-    if os.getpid() != server:  # a child of it ends
+    if os.getpid() != server:  # a child of the server exits
         return
     for child in psutil.Process(server).children():
         with suppress(psutil.NoSuchProcess):

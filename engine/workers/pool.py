@@ -1,4 +1,4 @@
-"""The pool: the worker processes of a host, one a processor, the pipes to them, and their deadlines."""
+"""The pool: a worker process for each simulated processor, its pipe and its deadline."""
 
 import contextlib
 import os
@@ -16,17 +16,17 @@ from engine.workers import shard
 from engine.workers.start import context
 
 WAIT_AT_ONCE: Final = 60
-"""Processes or pipes that one call waits for: Windows takes 63 before Python 3.13."""
-_FIRST_READY_S: Final = 60.0  # all start at once, on a machine that may be busy
+"""Limit of processes or pipes for one ``wait`` call: before Python 3.13, Windows allows 63."""
+_FIRST_READY_S: Final = 60.0  # all start together, on a machine that may be busy
 _JOIN_S: Final = 5.0
-_PING_AFTER: Final = 0.2  # of a deadline
-_POLL_S: Final = 0.25  # between two polls of idle workers, at most, unless this process is not running
+_PING_AFTER: Final = 0.2  # fraction of the deadline
+_POLL_S: Final = 0.25  # maximum between two polls of idle workers, unless this process is stopped
 _PAUSE_S: Final = 1.0
-_STATUS_UNKNOWN: Final = 255  # of workers, once the fork server has ended
+_STATUS_UNKNOWN: Final = 255  # exit code of workers after the fork server has exited
 
-_CHECKS: Final = 10  # within a deadline
-_KILLED_AT: Final = 0.95  # of a deadline: by its end the death is noticed and reported
-_GRACE: Final = 0.1  # of a deadline, at least, once the reply is awaited: it may just be on its way
+_CHECKS: Final = 10  # watchdog checks within a deadline
+_KILLED_AT: Final = 0.95  # fraction of the deadline, so that the death is reported by its end
+_GRACE: Final = 0.1  # fraction of the deadline that an awaited reply gets at least: it may be on its way
 
 
 class WorkerDiedError(Exception):
@@ -38,10 +38,10 @@ class WorkerDiedError(Exception):
 
 
 class WorkerPool:
-    """One process and one pipe a processor. Used from one thread.
+    """One process and one pipe for each processor. Use it from one thread.
 
-    ``deadline_s``: a worker that hangs for that long has been killed by then; None: no bound. A worker that
-    waits for an order is pinged several times within that time.
+    A worker that hangs is killed within ``deadline_s``; None: never. A worker that waits for an order is
+    pinged within that time.
     """
 
     def __init__(self, sizes: Sizes, block: str, deadline_s: float | None) -> None:
@@ -51,13 +51,13 @@ class WorkerPool:
         self._context = context()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
-        self._polls: list[Callable[[float], bool]] = []  # poll for a reply for up to so many seconds
-        self._killed: set[int] = set()  # processors whose worker hung
+        self._polls: list[Callable[[float], bool]] = []  # poll for a reply, up to a timeout in seconds
+        self._killed: set[int] = set()  # processors whose worker was killed because it hung
         self._replied_s = [time.monotonic()] * sizes.cpus  # when each last replied
-        self._pinged: dict[int, float] = {}  # when each was pinged that has not answered
+        self._pinged: dict[int, float] = {}  # time of each ping that has no reply yet
         self._polled_s = time.monotonic()
         self._orders_out = [0] * sizes.cpus
-        self._since_s = [0.0] * sizes.cpus  # when each came to owe its next reply, by ``Watchdog.ran_s``
+        self._since_s = [0.0] * sizes.cpus  # since when each owes its next reply, in ``Watchdog.ran_s``
         self._watchdog = None if deadline_s is None else Watchdog(deadline_s, self._kill)
         try:
             for cpu in range(sizes.cpus):
@@ -79,7 +79,7 @@ class WorkerPool:
 
     def _start(self, cpu: int) -> tuple[BaseProcess, Connection]:
         ours, theirs = self._context.Pipe()
-        # Typeshed leaves it out of BaseContext.
+        # Typeshed's BaseContext lacks ``Process``.
         process = self._context.Process(  # type: ignore[attr-defined]
             target=shard.main,
             args=(shard.Place(cpu, self._block, self._sizes), theirs),
@@ -91,7 +91,7 @@ class WorkerPool:
         return process, ours
 
     def is_ready(self, cpu: int, within_s: float = 0.0) -> bool:
-        """Poll for a starting worker's message that it is ready; do not call it again after that."""
+        """Poll for a starting worker's ready message; don't call it again after True."""
         try:
             ready = self._pipes[cpu].poll(within_s)
             if ready:
@@ -101,7 +101,7 @@ class WorkerPool:
         return ready
 
     def send(self, cpu: int, order: bytes) -> None:
-        """Give a worker an order; raises WorkerDiedError."""
+        """Send a worker an order; raises WorkerDiedError."""
         try:
             self._pipes[cpu].send_bytes(order)
         except OSError as error:
@@ -111,24 +111,24 @@ class WorkerPool:
         self._orders_out[cpu] += 1
 
     def has_reply(self, cpu: int) -> bool:
-        """Poll for a worker's reply, or its end, for a moment."""
+        """Poll for a worker's reply or death for up to ``_POLL_S``; True: ``receive`` won't block."""
         if self._watchdog is not None:
             self._watchdog.begin(cpu, self._since_s[cpu])
         if not self._polls[cpu](_POLL_S):
             return False
-        with contextlib.suppress(EOFError, OSError):  # its end
+        with contextlib.suppress(EOFError, OSError):  # the worker has died
             if cpu in self._pinged:
                 self._receive_pong(cpu)
                 return self._polls[cpu](0.0)
         return True
 
     def _receive_pong(self, cpu: int) -> None:
-        """The answer to an earlier ping."""
+        """Receive the reply to an earlier ping."""
         self._pipes[cpu].recv_bytes()
         del self._pinged[cpu]
 
     def receive(self, cpu: int) -> bytes:
-        """A worker's reply to its last order; raises WorkerDiedError, also past the deadline."""
+        """Receive a worker's next reply; raises WorkerDiedError, also after the deadline."""
         if self._watchdog is not None:
             self._watchdog.begin(cpu, self._since_s[cpu])
         try:
@@ -149,7 +149,7 @@ class WorkerPool:
         return reply
 
     def death(self, cpu: int, failure: bytes = b"") -> WorkerDiedError:
-        """The death of a worker; it has ended when this returns, so that its rows can be recovered."""
+        """End a dying worker and return the error; afterwards its rows can be recovered."""
         self._end(self._processes[cpu])
         if self._processes[cpu].exitcode == _STATUS_UNKNOWN:
             self._end_untracked(cpu)
@@ -159,7 +159,7 @@ class WorkerPool:
         return WorkerDiedError(cpu, f"died{how}")
 
     def _exit_status(self, cpu: int) -> str:
-        """The signal or status that a worker ended by, in brackets; empty where it is unknown."""
+        """Return a worker's signal or exit status in brackets, or "" if it is 0 or unknown."""
         code = self._processes[cpu].exitcode
         if code is None or code == 0:
             return ""
@@ -174,22 +174,22 @@ class WorkerPool:
             process.join(_JOIN_S)
 
     def _end_untracked(self, cpu: int) -> None:
-        """End a worker whose state is unknown, because the fork server has ended."""
+        """Kill a worker whose state is unknown because the fork server has exited."""
         pid = self._processes[cpu].pid
         if pid is not None and os.name == "posix":
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(EOFError, OSError):
-            while self._polls[cpu](_JOIN_S):  # until its pipe ends: it does not run any more
+            while self._polls[cpu](_JOIN_S):  # until EOF: the worker has exited
                 self._pipes[cpu].recv_bytes()
 
     def _kill(self, cpu: int) -> None:
-        """Kill a worker that hangs; the watchdog's thread calls this, too."""
+        """Kill a worker that hangs; also called in the watchdog's thread."""
         self._killed.add(cpu)
         self._processes[cpu].kill()
 
     def dead(self) -> Iterable[int]:
-        """Processors whose worker has ended."""
+        """Return the processors whose worker has exited."""
         cpus = {process.sentinel: cpu for cpu, process in enumerate(self._processes)}
         sentinels = list(cpus)
         groups = [sentinels[k : k + WAIT_AT_ONCE] for k in range(0, len(sentinels), WAIT_AT_ONCE)]
@@ -197,16 +197,16 @@ class WorkerPool:
         return sorted(cpus[sentinel] for sentinel in ended if isinstance(sentinel, int))
 
     def deaths(self, away: Iterable[int] = ()) -> list[WorkerDiedError]:
-        """Deaths of workers that waited for an order, those killed for hanging included; no order may be out.
+        """Return the deaths of idle workers, including those killed here because they hang.
 
-        ``away`` are processors that are known to have no worker. Call it several times a second.
+        No order may be out. ``away`` are processors known to have no worker. Call it several times a second.
         """
         return [self.death(cpu) for cpu in self.unresponsive(away)]
 
     def unresponsive(self, away: Iterable[int] = ()) -> list[int]:
-        """Processors whose worker has died, or was killed for hanging; not those that are ``away``.
+        """Return the processors whose worker has died or was killed here because it hangs, without ``away``.
 
-        Orders may be out, and replies may wait to be received.
+        Orders may be out, and replies may be in the pipes.
         """
         found = [cpu for cpu in self.dead() if cpu not in away]
         if self._deadline_s is None:
@@ -222,9 +222,9 @@ class WorkerPool:
         return found
 
     def _ping(self, cpus: list[int], deadline_s: float) -> list[int]:
-        """Ping idle workers that have not replied for a while; kill those that do not answer."""
+        """Ping idle workers that have not replied for a while; kill and return those that do not reply."""
         now_s = time.monotonic()
-        if now_s - self._polled_s > _PAUSE_S:  # this process was stopped, and so perhaps were they
+        if now_s - self._polled_s > _PAUSE_S:  # this process was stopped, and perhaps the workers, too
             pause_s = now_s - self._polled_s
             self._replied_s = [at_s + pause_s for at_s in self._replied_s]
             self._pinged = {cpu: at_s + pause_s for cpu, at_s in self._pinged.items()}
@@ -232,7 +232,7 @@ class WorkerPool:
         found = []
         for cpu in cpus:
             silent_s = now_s - self._replied_s[cpu]
-            with contextlib.suppress(EOFError, OSError):  # it dies just now, which the next poll finds
+            with contextlib.suppress(EOFError, OSError):  # it has just died; the next poll finds that
                 if cpu not in self._pinged:
                     if silent_s > _PING_AFTER * deadline_s:
                         self._pipes[cpu].send_bytes(shard.PING)
@@ -246,9 +246,9 @@ class WorkerPool:
         return found
 
     def start(self, cpu: int) -> None:
-        """Start a new worker in place of one that died; ``is_ready`` returns when it takes orders.
+        """Start a new worker in place of one that died; send it orders only after ``is_ready``.
 
-        Raises WorkerDiedError when the system lets no process start.
+        Raises WorkerDiedError when the system can't start a process.
         """
         dead = self._processes[cpu]
         self._pipes[cpu].close()
@@ -261,13 +261,13 @@ class WorkerPool:
             self._polls[cpu] = _poll_of(self._pipes[cpu])
         except (OSError, EOFError) as error:
             raise WorkerDiedError(cpu, f"could not be started: {error}") from error
-        with contextlib.suppress(ValueError):  # not even killing ended it
+        with contextlib.suppress(ValueError):  # still alive although killed
             dead.close()
         self._replied_s[cpu] = time.monotonic()
         self._orders_out[cpu] = 0
 
     def close(self) -> None:
-        """End all workers: close their pipes, then kill those that have not ended within a few seconds."""
+        """End all workers: close their pipes, then kill those still running after a few seconds."""
         if self._watchdog is not None:
             self._watchdog.close()
         for pipe in self._pipes:
@@ -289,7 +289,7 @@ class WorkerPool:
 
 
 def _poll_of(pipe: Connection) -> Callable[[float], bool]:
-    """``pipe.poll`` without the poll object that it makes at each call."""
+    """Return a faster ``pipe.poll``, which does not create a poll object at each call."""
     if not hasattr(select, "poll"):
         return pipe.poll
     poll = select.poll()
@@ -300,9 +300,8 @@ def _poll_of(pipe: Connection) -> Callable[[float], bool]:
 class Watchdog:
     """Kills the worker whose reply is awaited when nearly all of ``deadline_s`` has passed.
 
-    It calls ``kill`` in a thread of its own, so that waiting for a reply is one blocking read; the pipe of a
-    killed worker ends like a dead one's. Time in which this process did not run (it was stopped, its machine
-    slept) does not count.
+    It calls ``kill`` in its own thread, so that the caller can wait in one blocking read, which raises
+    EOFError after the kill. Time in which this process was stopped or its machine slept does not count.
     """
 
     def __init__(self, deadline_s: float, kill: Callable[[int], None]) -> None:
@@ -313,18 +312,18 @@ class Watchdog:
         self._awaited: int | None = None
         self._until_s = 0.0
         self._hung = False
-        self._deciding = threading.Lock()  # a worker that has replied, or was replaced, is not killed
+        self._deciding = threading.Lock()  # so that a worker is not killed after it replied or was replaced
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vmq-watchdog", daemon=True)
         self._thread.start()
 
     def ran_s(self) -> float:
-        """Seconds that this process has run, without those in which it was stopped."""
+        """Return the seconds that this process has run, without those in which it was stopped."""
         ran_s, checked_s = self._ran
         return ran_s + min(time.monotonic() - checked_s, 2 * self._check_s)
 
     def begin(self, cpu: int, since_s: float) -> None:
-        """Await a reply that this worker has owed since a time of ``ran_s``, unless it is awaited already."""
+        """Await a worker's reply, owed since ``since_s`` in ``ran_s``; no effect if already awaited."""
         with self._deciding:
             if self._awaited == cpu:
                 return
@@ -334,11 +333,11 @@ class Watchdog:
             self._until_s = max(until_s, self.ran_s() + _GRACE * self._deadline_s)
 
     def is_late(self, since_s: float) -> bool:
-        """Whether nearly all of a deadline has passed since a time of ``ran_s``."""
+        """Return whether nearly all of the deadline has passed since ``since_s``, a time of ``ran_s``."""
         return self.ran_s() >= since_s + _KILLED_AT * self._deadline_s
 
     def end(self) -> bool:
-        """Await no reply any more; whether the worker was killed."""
+        """Stop awaiting a reply; return whether the worker was killed."""
         with self._deciding:
             self._awaited = None
             return self._hung

@@ -1,6 +1,6 @@
 """Rounds: orders to the workers of a host, their replies, and recovery from their deaths.
 
-One order a shard and round: serve its frames of this batch, then help steer a later one. Only the
+A shard gets one order in a round: serve its frames of one batch, then help steer a later one. Only the
 conductor's thread calls this.
 """
 
@@ -22,9 +22,9 @@ from engine.workers.shard import ORDER
 from engine.workers.supervision import FallbackWorker, Incident, RestartPolicy
 
 MOST_UNDER_WAY: Final = 2
-"""Rounds under way at a time: published rows stay as they are for one round more, and no longer."""
+"""Limit of rounds in progress: with two banks, published rows stay unchanged for only one further round."""
 MOST_AHEAD: Final = layout.BATCHES - MOST_UNDER_WAY
-"""Batches steered, or being steered, that no round under way serves."""
+"""Limit of batches steered, or being steered, that no round in progress serves."""
 _CHECK_S: Final = 0.2
 
 
@@ -37,13 +37,13 @@ class Part:
 
     @property
     def blocks(self) -> int:
-        """Blocks these frames are steered in."""
+        """The number of blocks that these frames take."""
         return -(-self.frames // layout.BLOCK_FRAMES)
 
 
 @dataclass(frozen=True, eq=False)
 class _Steering:
-    """A part that is steered, or being steered: the version of its tables, and its counts on the port."""
+    """A part that is steered or being steered: ``version`` of its tables, ``port`` counters to add later."""
 
     part: Part
     version: int
@@ -52,10 +52,10 @@ class _Steering:
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """A round under way: workers that have yet to reply, as they serve what was steered or help to steer.
+    """A round in progress: ``serving`` and ``steering`` are the processors whose workers have yet to reply.
 
-    ``missed`` are workers that died before they received the order; ``to_serve`` those of ``serving`` at the
-    round's begin.
+    ``steered`` is the part they serve, ``ahead`` the part they steer. ``missed`` are workers that died before
+    they received the order; ``to_serve`` is ``serving`` as it was at the round's start.
     """
 
     number: int
@@ -69,18 +69,18 @@ class _Round:
 
 
 class Rounds:
-    """Moves a plane through rounds; ``deadline_s`` bounds a worker's round, None: no bound.
+    """Runs the rounds of a plane; ``deadline_s`` bounds a worker's round, None: no bound.
 
-    Two rounds may be under way at a time, so that a shard that has finished one finds the order for the next
-    in its pipe. While any is, only shards may read or write the published rows.
+    Two rounds may be in progress, so that a shard that has finished one finds the order for the next in its
+    pipe. During a round, only shards may read or write the published rows.
 
-    While a processor has no worker, frames for its queues are lost; while none has, the fallback worker
-    steers.
+    While a processor has no worker, frames for its queues are lost; while no processor has one, the fallback
+    worker steers.
     """
 
     def __init__(self, plane: Plane, deadline_s: float | None = None) -> None:
         self.plane = plane
-        self.held_apart = False  # the caller has work to do after every round
+        self.held_apart = False  # True: rounds don't overlap, because the caller has work after each
         self.while_waiting: Callable[[], None] = lambda: None
         """Called a few times a second while a reply is late, so that the caller can report incidents."""
         self._pool = WorkerPool(plane.sizes, plane.block_name, deadline_s)
@@ -90,11 +90,11 @@ class Rounds:
         self._cpus = np.arange(plane.sizes.cpus)
         self._round = 0
         self._under_way: deque[_Round] = deque()
-        self._steered: dict[int, _Steering] = {}  # by batch, until it is served
+        self._steered: dict[int, _Steering] = {}  # by batch, until a round serves it
 
     @property
     def incidents(self) -> deque[Incident]:
-        """Incidents of workers that the caller has not taken out yet."""
+        """Incidents of workers; the caller removes those that it has reported."""
         return self.restarts.incidents
 
     @property
@@ -109,35 +109,35 @@ class Rounds:
 
     @property
     def under_way(self) -> int:
-        """How many rounds have begun and not ended."""
+        """Number of rounds in progress."""
         return len(self._under_way)
 
     @property
     def apart(self) -> bool:
-        """Whether a round has to end before the next one begins: there is work to do between them."""
+        """Whether each round must end before the next begins, because there is work to do between them."""
         is_check_due = time.monotonic() > self._next_check_s
         unsettled = self._fallback.has_orphans or self.incidents or self.plane.shrinking
         return bool(self.held_apart or unsettled or is_check_due)
 
     def has_steered(self, part: Part) -> bool:
-        """Whether a round that has ended steered this part with the present tables."""
+        """Return whether a round that has ended steered this part with the current tables."""
         return self._found_steered(part) is not None
 
     def steer(self, part: Part) -> None:
-        """Let shards steer a part; until ``end`` it may not be touched."""
+        """Let shards steer a part; the caller must not modify its batch until ``end``."""
         self._hand_out(0, None, set(), part)
 
     def begin(self, part: Part, horizon_ns: int, ahead: Part | None = None) -> None:
-        """Let shards serve the frames of a part up to a time, and meanwhile steer another one.
+        """Let shards serve the frames of a part up to a time, and steer the part ``ahead``.
 
-        With a round under way the part must have been steered; without, that is done now. Until ``end``,
-        neither part may be touched.
+        During another round the part must have been steered already; otherwise this steers it first. The
+        caller must not modify either batch until ``end``.
         """
         while (steered := self._found_steered(part)) is None:
             self.steer(part)
             self.end()
         del self._steered[part.batch]
-        # The work that a round under way leaves to its shards is not known yet.
+        # Shards of a round in progress may have work left after it; that is not known yet.
         serving = set[int]().union(*(one.serving for one in self._under_way))
         if len(serving) < self.plane.sizes.cpus:
             serving.update(self._have_work(part, horizon_ns))
@@ -145,7 +145,7 @@ class Rounds:
         self._hand_out(horizon_ns, steered, serving, ahead)
 
     def _have_work(self, part: Part, horizon_ns: int) -> list[int]:
-        """Processors with frames in a part, or something to do before a time."""
+        """Return the processors with frames in a part, or with an event before a time."""
         bounds = self.plane.views.bounds[part.batch, : part.blocks]
         has_frames = (bounds[:, 1:] != bounds[:, :-1]).any(axis=0)
         has_work = self.plane.views.cpus[self.plane.bank, self._cpus, CPU.next_event_ns] < horizon_ns
@@ -153,9 +153,9 @@ class Rounds:
         return found
 
     def end(self) -> bool:
-        """Wait for the shards to end the oldest round; what they counted takes effect together.
+        """Wait for the shards to end the oldest round, and publish its counts together.
 
-        Whether it was one in which they served frames or time.
+        Returns whether the round served a part; False: it only steered.
         """
         one = self._under_way[0]
         self._take_in(one)
@@ -172,14 +172,14 @@ class Rounds:
         return True
 
     def supervise(self) -> None:
-        """Restart workers where needed, a few times a second; call it after every round."""
+        """Restart dead workers, a few times a second at most; call it after every round."""
         now_s = time.monotonic()
         if not self._under_way and not now_s < self._next_check_s < math.inf:
             self._next_check_s = now_s + _CHECK_S
             self.replace_dead()
 
     def replace_dead(self) -> None:
-        """Restart workers that ended or hang without an order, and those whose delay has passed."""
+        """Restart workers that died or hang while idle, and those whose restart delay has passed."""
         for death in self._pool.deaths(self.down):
             self._on_worker_death(death)
         for cpu in self.restarts.poll():
@@ -191,7 +191,7 @@ class Rounds:
         self._pool.close()
 
     def _found_steered(self, part: Part) -> _Steering | None:
-        """The steering of this part by a round that has ended, with the present tables."""
+        """Return the steering of this part with the current tables, if its round has ended; else None."""
         one = self._steered.get(part.batch)
         if one is None or (one.part, one.version) != (part, self.plane.steering_version):
             return None
@@ -200,7 +200,7 @@ class Rounds:
     def _hand_out(
         self, horizon_ns: int, steered: _Steering | None, serving: set[int], ahead: Part | None
     ) -> None:
-        """Send the orders of a round."""
+        """Start a round: send its orders."""
         following, steering = None, set[int]()
         if ahead is not None:
             following = _Steering(ahead, self.plane.steering_version, np.zeros_like(self.plane.port))
@@ -215,7 +215,7 @@ class Rounds:
             self._send(cpu, one)
 
     def _order(self, cpu: int, one: _Round) -> bytes:
-        """The order of a shard in a round."""
+        """Return the order of a shard in a round, packed."""
         serve = (-1, 0, 0, 0, 0)
         if one.steered is not None and cpu in one.serving:
             part = one.steered.part
@@ -228,7 +228,7 @@ class Rounds:
         return ORDER.pack(*serve, *steer)
 
     def _send(self, cpu: int, one: _Round) -> None:
-        """Send an order, if there is a worker. Its death is handled where its reply is awaited."""
+        """Send an order, if the processor has a worker. Its death is handled when its reply is awaited."""
         one.missed.discard(cpu)
         if cpu in self.down:
             return
@@ -240,9 +240,9 @@ class Rounds:
     def _take_in(self, one: _Round) -> None:
         """Wait for all replies to the oldest round.
 
-        A worker that died is restarted. The frames it served are lost, parts that it helped to steer are
-        steered again, and its successor gets the orders that it had not begun. Without a successor, others
-        do its share of steering, and the fallback worker does the rest.
+        A worker that died is restarted: the frames that it served are lost, parts that it helped to steer are
+        steered again, and the new worker gets the orders that the old one had not begun. Without a new
+        worker, others do its share of steering, and the fallback worker takes back its due buffers.
         """
         for cpu in sorted(one.to_serve | one.steering):
             while cpu not in self.down and (cpu in one.serving or cpu in one.steering):
@@ -256,7 +256,7 @@ class Rounds:
                 self._fallback.return_due(cpu, one.horizon_ns)
 
     def _receive_reply(self, cpu: int, one: _Round) -> bool:
-        """Receive a worker's reply for a round; False: it has died instead."""
+        """Receive a worker's reply for a round; return False if the worker has died."""
         try:
             self._count(self._pool.receive(cpu), cpu, one)
         except WorkerDiedError as death:
@@ -265,7 +265,7 @@ class Rounds:
         return True
 
     def _supervise_others(self, awaited: int) -> None:
-        """While a reply is awaited: restart other workers that died, or hang."""
+        """While a reply is awaited, restart other workers that died or hang."""
         for cpu in self._pool.unresponsive({*self.down, awaited}):
             owed = [one for one in self._under_way if cpu in one.serving or cpu in one.steering]
             if all(self._receive_reply(cpu, one) for one in owed):
@@ -273,7 +273,7 @@ class Rounds:
         self.while_waiting()
 
     def _follow_up(self, death: WorkerDiedError, during: _Round | None) -> None:
-        """Recover from a death, and pass on the orders that the worker had not begun."""
+        """Recover from a death, and resend the orders that the worker had not begun to its replacement."""
         cpu = death.cpu
         if during is not None:
             self._forget_steered(cpu, during)
@@ -285,14 +285,14 @@ class Rounds:
                 self._send(cpu, one)
 
     def _forget_steered(self, cpu: int, one: _Round) -> None:
-        """Have all blocks steered again: which ones a worker that died had steered is unknown."""
+        """Mark a round's part as not steered, because the blocks that the dead worker steered are unknown."""
         if cpu in one.steering:
             one.steering.remove(cpu)
             if one.ahead is not None and self._steered.get(one.ahead.part.batch) is one.ahead:
                 del self._steered[one.ahead.part.batch]
 
     def _count(self, reply: bytes, cpu: int, one: _Round) -> None:
-        """Add a shard's counts; those of what it steered are added when that is served."""
+        """Add a shard's counts; port counters of a part it steered take effect when that part is served."""
         counts = np.frombuffer(reply, np.int64)
         ports = self.plane.port.size
         if one.ahead is not None and cpu in one.steering:
@@ -304,11 +304,11 @@ class Rounds:
             self.plane.bank[cpu] ^= 1
 
     def _on_worker_death(self, death: WorkerDiedError, during: _Round | None = None) -> None:
-        """Count what a dead worker held as lost, and restart it, now or later."""
+        """Count a dead worker's frames as lost, and restart it, now or later."""
         self.restarts.died(death, self._recover(death.cpu, during))
 
     def _recover(self, cpu: int, during: _Round | None) -> int:
-        """Count frames of a processor as lost: pending ones, and those of the round that it was to serve."""
+        """Count a processor's frames as lost, pending ones and those of its round; return their number."""
         if during is None or during.steered is None or cpu not in during.serving:
             return self._fallback.recover(cpu)
         during.serving.remove(cpu)

@@ -1,7 +1,7 @@
 """A shard: the worker process of one simulated processor.
 
-It waits for an order, runs kernels, replies. All its state is in shared memory. It ends when its pipe closes,
-ignores Ctrl-C (the engine handles that) and writes nothing to the terminal.
+It waits for an order, runs kernels and replies. All its state is in shared memory. It exits when its pipe
+closes, ignores Ctrl-C (the engine handles that) and writes nothing to the terminal.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from engine.kernels.steer import scratch_for_block, steer
 from engine.signals import end_with_parent, let_fork_server_end
 
 ORDER: Final = struct.Struct("<7q")
-"""To serve: batch, blocks, bank, round, horizon_ns; to help steer: batch, frames. Batch -1: nothing."""
+"""To serve: batch, blocks, bank, round, horizon_ns; to steer: batch, frames. Batch -1: nothing to do."""
 PING: Final = ORDER.pack(-1, 0, 0, 0, 0, -1, 0)
-"""An order to do nothing, which a worker that runs answers."""
+"""An order without work, to check that a worker replies."""
 WORD: Final = 8
-"""Replies are whole words of so many bytes; the sentence of a worker that fails is not."""
+"""The length of a reply in bytes is a multiple of this; that of a failure message is not."""
 _FAILURE_BYTES: Final = 2048
 
 
@@ -42,17 +42,17 @@ class Place:
 def main(place: Place, pipe: Connection) -> None:
     """Send an empty message when ready, then carry out orders until the pipe closes.
 
-    A reply is int64 as bytes: the port counters to add, (adapters, PORT_COUNTERS), then the filters credited,
+    A reply is int64 as bytes: the port counters to add, (adapters, PORT_COUNTERS), then the credited filters,
     (n, 2) of (filter, frames). A worker that fails sends a sentence, whose length is no multiple of ``WORD``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     let_fork_server_end()
-    gc.disable()  # nothing here makes cycles; a collection would copy every page shared with the fork server
+    gc.disable()  # there are no reference cycles; a collection would copy pages shared with the fork server
     block = Block(place.sizes, place.block)
     try:
         _work(place, block, pipe)
-    except (EOFError, OSError):  # the engine has closed the pipe, or has ended
+    except (EOFError, OSError):  # the engine has closed the pipe or exited
         pass
     except Exception as error:
         with contextlib.suppress(OSError):
@@ -62,7 +62,7 @@ def main(place: Place, pipe: Connection) -> None:
 
 
 def _failure_message(error: Exception) -> bytes:
-    """A sentence as bytes that are no reply."""
+    """Encode an error as bytes whose length distinguishes them from a reply."""
     message = f"{type(error).__name__}: {error}".encode(errors="replace")[:_FAILURE_BYTES]
     return message if len(message) % WORD else message + b" "
 

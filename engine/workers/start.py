@@ -1,4 +1,4 @@
-"""How worker processes start. Light: it can run before anything heavy is imported."""
+"""Start worker processes. This module imports nothing heavy, so that it can run first."""
 
 import multiprocessing
 import signal
@@ -14,7 +14,7 @@ _PRELOADED: Final = ("engine.workers.shard", "engine.workers.fork_server")
 
 
 def context() -> BaseContext:
-    """The start method of workers: a fork server with loaded kernels, where there is fork; else spawn."""
+    """Return the start method of workers: a fork server with loaded kernels; without fork, spawn."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     _make_place_of_sockets()
@@ -24,9 +24,9 @@ def context() -> BaseContext:
 
 
 def _make_place_of_sockets() -> None:
-    """Have multiprocessing make its sockets where a later start finds them, should this process be killed.
+    """Make multiprocessing create its sockets where a later start can remove them if this process is killed.
 
-    The name of its own directory (``pymp-…``) does not tell whose it is.
+    The name of its default directory (``pymp-…``) does not identify the process.
     """
     process: Any = multiprocessing.current_process()
     if process._config.get("tempdir") is None:
@@ -36,22 +36,24 @@ def _make_place_of_sockets() -> None:
 
 
 def warm_up(*also: str) -> None:
-    """Start the fork server now, so that it loads kernels and the modules ``also`` in the background; the
-    kernels should be in the cache."""
+    """Start the fork server now, so that it loads kernels and the modules ``also`` in the background.
+
+    The kernels should already be cached.
+    """
     if context().get_start_method() == "forkserver":
         from multiprocessing import forkserver, resource_tracker
 
         forkserver.set_forkserver_preload([*_PRELOADED, *also])
-        resource_tracker.ensure_running()  # or the server would start it, with Ctrl-C unblocked
+        resource_tracker.ensure_running()  # else the server starts it, with Ctrl-C unblocked
         with _ctrl_c_blocked():
             forkserver.ensure_running()
 
 
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Block Ctrl-C in processes started meanwhile, and in their children until they unblock it.
+    """Block SIGINT in processes started within the context, and in their children until they unblock it.
 
-    A terminal sends it to all processes, and one that is still importing would print a traceback.
+    A terminal sends Ctrl-C to all processes, and one that is still importing would print a traceback.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,7 +1,7 @@
-"""Supervision: when the worker of a processor is restarted after a death, and what replaces it meanwhile.
+"""Supervision: restarts of dead workers with backoff, and a fallback while a processor has no worker.
 
-The first death is followed by a restart at once, further ones by restarts after growing delays. A worker that
-keeps dying is restarted after growing pauses, of minutes at last, or when a request asks for it.
+After the first death the worker restarts immediately, after further deaths with growing delays. A worker that
+keeps dying restarts after growing pauses, up to minutes, or on request.
 """
 
 import math
@@ -26,18 +26,18 @@ DELAYS_S: Final = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Delays of the first, second, … restart within a window."""
 WINDOW_S: Final = 60.0
 PAUSES_S: Final = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
-"""Delays of the first, second, … restart after more deaths than that in a window; the last one recurs."""
+"""Delays of restarts after more than ``len(DELAYS_S)`` deaths in a window; the last one repeats."""
 
 _STARTING_S: Final = -math.inf
 _READY_WITHIN_S: Final = 20.0
-_AT_ONCE_S: Final = 3.0  # a round waits so long for a new worker; its processor is down until it is ready
+_AT_ONCE_S: Final = 3.0  # a round waits this long for a new worker, then treats its processor as down
 _NO_ROUND: Final = -2
 
 
 @dataclass
 class _Record:
-    """Deaths of a processor's workers: their times, the number of pauses since they kept dying, and when the
-    last of those restarts was due."""
+    """Recent deaths of a processor's workers: their times, the number of ``PAUSES_S`` used so far, and the
+    due time of the last restart after a pause."""
 
     deaths: "deque[float]" = field(default_factory=lambda: deque(maxlen=len(DELAYS_S)))
     pauses: int = 0
@@ -45,15 +45,15 @@ class _Record:
 
 
 class RestartBackoff:
-    """Delays of restarts, by processor; pure. ``now_s`` is on a monotonic clock."""
+    """Restart delays by processor, without I/O. ``now_s`` is monotonic time."""
 
     def __init__(self) -> None:
         self._records: defaultdict[int, _Record] = defaultdict(_Record)
 
     def died(self, cpu: int, now_s: float) -> float:
-        """Record a death; seconds until the restart."""
+        """Record a death; return the seconds until the restart."""
         record = self._records[cpu]
-        if record.pauses and now_s - record.due_s > WINDOW_S:  # the last one stayed for so long
+        if record.pauses and now_s - record.due_s > WINDOW_S:  # the last worker lived that long
             record.pauses = 0
             record.deaths.clear()
         while record.deaths and now_s - record.deaths[0] > WINDOW_S:
@@ -67,11 +67,11 @@ class RestartBackoff:
         return delay_s
 
     def keeps_dying(self, cpu: int) -> bool:
-        """Whether restarts of a processor's worker have pauses now."""
+        """Return whether a processor's worker died so often that restarts use ``PAUSES_S``."""
         return self._records[cpu].pauses > 0
 
     def forgive(self, cpu: int | None = None) -> None:
-        """Forget the deaths of a processor's workers, or of all."""
+        """Forget the deaths of a processor's workers, or of all workers."""
         if cpu is None:
             self._records.clear()
         else:
@@ -80,7 +80,7 @@ class RestartBackoff:
 
 @dataclass(frozen=True)
 class Incident:
-    """A death or restart of a worker; ``kind`` is the event that reports it, ``cause`` a sentence."""
+    """A death or restart of a worker; ``kind`` is the name of the event, ``cause`` a sentence."""
 
     kind: Literal["worker_died", "worker_replaced", "worker_down"]
     cpu: int
@@ -89,13 +89,13 @@ class Incident:
 
 
 class RestartPolicy:
-    """Restarts workers of a pool. ``incidents`` wait for the caller to report them. The conductor's."""
+    """Restarts workers of a pool, in the conductor's thread. The caller reports and removes ``incidents``."""
 
     def __init__(self, pool: WorkerPool) -> None:
         self.incidents: deque[Incident] = deque(maxlen=1024)
         self._pool = pool
         self._backoff = RestartBackoff()
-        self._down: dict[int, float] = {}  # when the next worker starts
+        self._down: dict[int, float] = {}  # start time of the next worker, by processor
         self._ready_by: dict[int, float] = {}
 
     @property
@@ -104,7 +104,7 @@ class RestartPolicy:
         return self._down.keys()
 
     def died(self, death: WorkerDiedError, lost_frames: int) -> None:
-        """A worker died and lost frames: restart it now, or mark its processor as down."""
+        """Handle a worker's death: restart it now, or mark its processor as down."""
         while True:
             cpu, now_s = death.cpu, time.monotonic()
             was_dying = self._backoff.keeps_dying(cpu)
@@ -127,7 +127,7 @@ class RestartPolicy:
             return
 
     def poll(self) -> list[int]:
-        """Start the workers that are due; returns processors that have one again. Call it often."""
+        """Start the workers that are due; return the processors that have a worker again. Call it often."""
         back = []
         for cpu, due_s in list(self._down.items()):
             now_s = time.monotonic()
@@ -145,7 +145,7 @@ class RestartPolicy:
         return back
 
     def restart(self, cpu: int) -> None:
-        """Give a processor that is down a worker as soon as possible, regardless of earlier deaths."""
+        """Schedule a worker for a processor that is down at the next ``poll``, and forget its deaths."""
         self._backoff.forgive(cpu)
         if self._down.get(cpu, _STARTING_S) != _STARTING_S:
             self._down[cpu] = time.monotonic()
@@ -165,7 +165,7 @@ class RestartPolicy:
 
 
 def keeps_dying(cpu: int) -> str:
-    """The message for an operator about a processor whose workers keep dying."""
+    """Return the operator's message about a processor whose workers keep dying."""
     deaths = f"{len(DELAYS_S) + 1} times within {WINDOW_S:.0f} s"
     first, last = PAUSES_S[0], PAUSES_S[-1]
     return (
@@ -177,7 +177,7 @@ def keeps_dying(cpu: int) -> str:
 
 @dataclass(frozen=True)
 class _Orphan:
-    """A DPC in progress on ``cpu`` whose frames are lost: its queue had moved to a worker that died."""
+    """A DPC in progress on ``cpu`` whose frames are lost: its queue has moved to a worker that died."""
 
     cpu: int
     slot: int
@@ -186,10 +186,10 @@ class _Orphan:
 
 
 class FallbackWorker:
-    """The conductor's work for processors that have no worker, while none of their shards runs.
+    """The conductor's work for processors without a worker, whose rows no shard uses meanwhile.
 
-    It steers where no worker is left. It serves no queue: frames for queues of a processor that is down are
-    lost and counted (``lost_frames``), and buffers that VMs hold come back when they are due.
+    It steers if no worker is left. It serves no queue: frames for queues of a processor that is down are
+    counted as lost (``lost_frames``), and buffers that VMs hold are taken back when due.
     """
 
     def __init__(self, plane: Plane) -> None:
@@ -203,11 +203,11 @@ class FallbackWorker:
         return bool(self._orphans)
 
     def steer(self, batch: int, frames: int, port: I64) -> None:
-        """Steer the first ``frames`` frames of a batch; ``port`` is added to."""
+        """Steer the first ``frames`` frames of a batch; add the counts to ``port``."""
         steer(self._plane.views, batch, frames, self._scratch, port)
 
     def return_due(self, cpu: int, horizon_ns: int) -> None:
-        """Take back the buffers that VMs return to a processor's queues before a time; none is pending."""
+        """Take back a processor's buffers that are due before a time; its queues have no pending frames."""
         plane, views = self._plane, self._plane.views
         next_ns = NONE
         for slot in np.flatnonzero(views.owner == cpu).tolist():
@@ -221,10 +221,10 @@ class FallbackWorker:
         own[CPU.next_event_ns] = NEVER_NS if next_ns == NONE else next_ns
 
     def recover(self, cpu: int, round_number: int = _NO_ROUND, batch: int = 0, blocks: int = 0) -> int:
-        """Count the frames that a worker held as lost, and free their buffers; returns how many frames.
+        """Count a dead worker's frames as lost, and free their buffers; return the number of frames.
 
-        ``round_number`` is the round that it died in, if it served one: frames for it in the first ``blocks``
-        blocks of ``batch`` are lost, too.
+        ``round_number`` is the round that the worker died in, if it served one: its frames in the first
+        ``blocks`` blocks of ``batch`` are lost, too.
         """
         plane, views = self._plane, self._plane.views
         steered, bounds = views.steered[batch], views.bounds[batch]
@@ -240,13 +240,13 @@ class FallbackWorker:
             lost += len(mine) + int(row[Q.pending])
             self._count_lost(row, mine, views.data[batch])
             ownership.recover(row, views.buffer_rows, views.belongs, slot, round_number)
-            views.latency[1 - plane.bank[cpu], slot] = 0  # what the dead worker counted there
+            views.latency[1 - plane.bank[cpu], slot] = 0  # the dead worker may have counted there
             plane.collect(slot)
         plane.wake(cpu)
         return lost
 
     def _abort_dpc(self, cpu: int, slot: int, row: I64) -> None:
-        """End the DPC in progress on a dead worker's queue: on this processor now, on another one later."""
+        """Abort a queue's DPC in progress: now if it runs on the dead worker's processor, else later."""
         dpc_cpu = int(row[Q.dpc_cpu])
         if dpc_cpu == cpu:
             self._plane.abort_dpc(slot)
@@ -267,9 +267,9 @@ class FallbackWorker:
         note_all(self._plane.top(int(row[Q.adapter])), data, places, reason[reason > 0] - 1)
 
     def settle_orphans(self) -> None:
-        """Subtract from processors the frames of DPCs whose queue had moved on to a worker that died.
+        """Remove the lost frames of orphaned DPCs from the counts of the processors that run them.
 
-        Those DPCs run on another processor, so this waits until no shard runs.
+        Those processors have live shards, so call this only while no shard runs.
         """
         for dpc in self._orphans:
             row = self._plane.views.cpus[self._plane.bank[dpc.cpu], dpc.cpu]
