@@ -1,11 +1,11 @@
 """The engine: a NIC model sharded over processes, its control plane, its telemetry and its bus.
 
-Nothing here imports the screen. Nothing here draws a number that a frame did not make.
+It does not import the screen (``vmqtui``). Every counter it reports results from frames it processed.
 """
 
 import logging
 
-# Without this, Python writes warnings to a screen that may be in use; who wants logs sets up ``engine.logs``.
+# Without a handler Python would print warnings over the terminal UI; ``engine.logs`` sets up real logging.
 logging.getLogger("engine").addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """Temporary directories that a later start removes if their process was killed; locks on files.
 
-The name of a directory contains the process id, and its process holds a lock on it: an id that was reused, or
-that belongs to another container, does not mislead a later start.
+A directory's name contains the process id, and its process holds a lock on it. Because of the lock a later
+start is not misled by an id that was reused or that belongs to another container.
 """
 
 import os
@@ -16,28 +16,28 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 OWN_NAME: Final = re.compile(r"vmq-([0-9a-f]{1,8})-[0-9a-f]+")
-"""Names of ``own_name``; the group is the process id, in hexadecimal."""
+"""Pattern of names from ``own_name``; the group is the process id in hexadecimal."""
 
 
 _SHORT: Final = Path("/tmp")
 _SHORT_BYTES: Final = 60
-"""Longest path of a directory for sockets: a socket's path has up to 108 bytes on Linux, 104 on macOS."""
+"""Longest path of a directory for sockets: a socket's path is limited to 108 bytes on Linux, 104 on macOS."""
 
 
 def places() -> set[Path]:
-    """Parents that directories of ``own_directory`` may have."""
+    """Directories in which ``own_directory`` creates its directories."""
     return {Path(tempfile.gettempdir()), _SHORT}
 
 
 def own_name() -> str:
-    """A name for a file, a directory or shared memory of this process."""
+    """Return a new name for a file, a directory or shared memory of this process."""
     return f"vmq-{os.getpid():x}-{secrets.token_hex(4)}"
 
 
 def hold(path: Path) -> int | None:
-    """Lock a file or a directory as being in use, until the returned descriptor is closed.
+    """Mark a file or directory as in use: take a shared lock until the returned descriptor is closed.
 
-    None if it can't be locked, as on file systems without locks.
+    None if it can't be locked: on Windows, and on file systems without locks.
     """
     if sys.platform == "win32":
         return None
@@ -56,7 +56,7 @@ def hold(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process has locked a file or a directory with ``hold``. Raises ``OSError``."""
+    """Return whether a process has locked a file or directory with ``hold``. Raises ``OSError``."""
     if sys.platform == "win32":
         return False
     import fcntl
@@ -73,9 +73,9 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def own_directory(*, short: bool = False) -> Iterator[Path]:
-    """A temporary directory for this user only, until the end of the context. Raises ``OSError``.
+    """Create a temporary directory that only this user can access; remove it at the end of the context.
 
-    ``short``: under a short path if TMPDIR is too long for sockets.
+    ``short``: in ``/tmp`` if the path of TMPDIR is too long for sockets. Raises ``OSError``.
     """
     place = Path(tempfile.gettempdir())
     directory = (_SHORT if short and len(os.fsencode(place)) > _SHORT_BYTES else place) / own_name()
@@ -91,13 +91,13 @@ def own_directory(*, short: bool = False) -> Iterator[Path]:
 
 
 _PLACE = 0x7FFF_FFFE
-"""Windows locks bytes, which others can't read then: this place is beyond the end of the file."""
+"""Offset of the byte to lock on Windows: beyond the end of the file, as others can't read a locked byte."""
 
 
 def try_lock(file: IO[Any]) -> bool:
-    """Lock an open file until it is closed; False if another process or open file has the lock.
+    """Lock an open file until it is closed; return False if another process or open file has the lock.
 
-    True also on file systems without locks.
+    Returns True on file systems without locks, too.
     """
     try:
         if sys.platform == "win32":
@@ -116,5 +116,5 @@ def try_lock(file: IO[Any]) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return sys.platform != "win32"  # msvcrt has the same error for a lock that is held
+        return sys.platform != "win32"  # msvcrt raises the same error if another process has the lock
     return True

@@ -1,7 +1,7 @@
-"""Logs: one record a line, as JSON or text, bounded in size and rate, without secrets.
+"""Logs: one record per line, as JSON or text, limited in size and rate, without passwords.
 
-A record is an event's name and fields: ``note(_log, WARNING, "broker_lost", url=url)``. A program calls
-``write_to_stderr``, ``write_to_file`` or ``write_beside``; without one of them nothing is written.
+A record is an event's name and fields: ``note(_log, WARNING, "broker_lost", url=url)``. Records are written
+only after the program has called ``write_to_stderr``, ``write_to_file`` or ``write_beside``.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ import platformdirs
 Form = Literal["json", "text"]
 
 DIRECTORY_VARIABLE: Final = "VMQTUI_LOG_DIR"
-"""Environment variable that names another directory for logs."""
+"""Environment variable that overrides the directory for logs."""
 
 FILE_BYTES: Final = 1 << 20
 OLDER_FILES: Final = 3
-"""Full files that a process keeps beside the one it writes."""
+"""Number of rotated files that a process keeps in addition to its current one."""
 
 PROCESSES_KEPT: Final = 8
-"""Ended processes whose files are kept."""
+"""Number of ended processes whose files are kept."""
 
 RECORDS_A_SECOND: Final = 20
-"""Records of one event; further ones are counted."""
+"""Limit of records per event and second; further ones are only counted."""
 
 _TEXT_LIMIT: Final = 4096
 _TRACE_LIMIT: Final = 16_384
@@ -44,17 +44,17 @@ _FILE: Final = re.compile(r"[a-z]+-(\d{1,10})\.log(?:\.\d+)?")
 
 
 def note(log: logging.Logger, level: int, event: str, /, **fields: Any) -> None:
-    """Log an event; its fields are numbers, short texts or None."""
+    """Log an event; field values are numbers, short texts or None."""
     log.log(level, event, extra={_FIELDS: fields})
 
 
 def without_passwords(text: str) -> str:
-    """The text, with the password of every URL removed."""
+    """Return the text with the password of every URL replaced by ``***``."""
     return _PASSWORD.sub(r"\1:***@", text)
 
 
 def log_directory() -> Path:
-    """The directory for logs, which may not exist."""
+    """The directory for logs; it may not exist yet."""
     named = os.environ.get(DIRECTORY_VARIABLE)
     return Path(named) if named else platformdirs.user_log_path("vmqtui", appauthor=False)
 
@@ -65,7 +65,7 @@ def write_to_stderr(form: Form) -> None:
 
 
 def write_to_file(path: Path, form: Form) -> None:
-    """Log to a file from now on; rotated, readable by its user only. Raises ``OSError``."""
+    """Log to a file from now on; it is rotated and only its user can read it. Raises ``OSError``."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -76,9 +76,9 @@ def write_to_file(path: Path, form: Form) -> None:
 
 
 def write_beside(role: str, form: Form) -> Path | None:
-    """Log to a file of this process in the log directory; None if it can't be written.
+    """Log to this process's own file in the log directory; return its path, None if it can't be written.
 
-    Removes the oldest files of ended processes.
+    Removes the oldest files of ended processes first.
     """
     path = log_directory() / f"{role}-{os.getpid()}.log"
     try:
@@ -90,7 +90,7 @@ def write_beside(role: str, form: Form) -> Path | None:
 
 
 def log_files() -> list[Path]:
-    """The log files in the log directory, the newest first."""
+    """The log files in the log directory, newest first."""
     found: list[tuple[float, Path]] = []
     with contextlib.suppress(OSError):
         for path in log_directory().iterdir():
@@ -101,7 +101,7 @@ def log_files() -> list[Path]:
 
 
 def remove_old() -> None:
-    """Remove the files of ended processes, except for the last ``PROCESSES_KEPT``."""
+    """Remove the files of ended processes, except for the newest ``PROCESSES_KEPT`` processes."""
     import psutil
 
     kept: set[str] = set()
@@ -126,11 +126,12 @@ def _install(handler: logging.Handler, form: Form) -> None:
         logger.addHandler(handler)
         logger.propagate = False
         logger.setLevel(logging.WARNING if room == "asyncio" else logging.INFO)
-    logging.raiseExceptions = False  # a full disk must not write to the screen
+    logging.raiseExceptions = False  # else logging prints to the screen when the disk is full
 
 
 class FloodFilter(logging.Filter):
-    """Lets ``RECORDS_A_SECOND`` records of an event pass; a later record then has the number left out."""
+    """Passes ``RECORDS_A_SECOND`` records per event and second; the first record of a later second carries
+    the number of dropped ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +154,10 @@ class FloodFilter(logging.Filter):
 
 
 def facts_of(record: logging.LogRecord) -> dict[str, Any]:
-    """A record as names and values that are safe to write: no password, no control character, bounded."""
+    """Return a record as names and values, with passwords removed and texts limited in length.
+
+    Control characters are left to the formatters to escape.
+    """
     facts: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
@@ -182,14 +186,15 @@ def _safe(value: Any, limit: int = _TEXT_LIMIT) -> Any:
 
 
 class JsonForm(logging.Formatter):
-    """One JSON object a line, in ASCII, so that nothing in it can move a cursor or end a line."""
+    """One JSON object per line, in ASCII: text in a record can't move the cursor or end the line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(facts_of(record), ensure_ascii=True)
 
 
 class TextForm(logging.Formatter):
-    """One line a record: time, level, event, then ``name=value``; texts that need it are quoted."""
+    """One line per record: time, level, event, then ``name=value``; quotes texts with spaces or control
+    characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         facts = facts_of(record)
@@ -208,7 +213,7 @@ def _quoted(value: Any) -> str:
 class Relay(logging.Handler):
     """Sends records to another process as lines of JSON, without blocking the caller.
 
-    Lines that the other process doesn't read in time are dropped and counted.
+    At most ``waiting_limit`` lines wait to be sent; further records are dropped and counted.
     """
 
     def __init__(self, descriptor: int, waiting_limit: int = 256) -> None:
@@ -245,7 +250,7 @@ class Relay(logging.Handler):
 
 
 def relayed(log: logging.Logger, line: bytes) -> None:
-    """Log a record that a child's ``Relay`` sent, with the logger ``log``; any other line is ignored."""
+    """Log a line from a child's ``Relay`` with the logger ``log``; ignore a line that is not a record."""
     try:
         facts = dict(json.loads(line))
         level = logging.getLevelNamesMapping()[str(facts.pop("level")).upper()]

@@ -1,4 +1,6 @@
-"""The engine as a pytest plugin: fixtures for other people's tests. Light until one is asked for.
+"""A pytest plugin with a fixture that starts engines, for tests of other projects.
+
+The engine's modules are imported only if a test uses the fixture.
 
     async def test_my_reader(vmq_engine):
         engine = await vmq_engine(my_scenario)
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 async_fixture: Any = pytest.fixture
-with suppress(ImportError):  # this plugin is loaded wherever vmqtui is installed
+with suppress(ImportError):  # pytest loads this plugin wherever vmqtui is installed
     async_fixture = import_module("pytest_asyncio").fixture
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ StartEngine = Callable[..., Awaitable["Engine"]]
 
 @async_fixture
 async def vmq_engine() -> AsyncIterator[StartEngine]:
-    """Start engines with the arguments of ``engine.service.engine.Engine``; all end with the test."""
+    """A coroutine function that starts an ``Engine`` with its arguments; all engines end with the test."""
     from engine.service.engine import Engine
 
     async with AsyncExitStack() as engines:

@@ -1,8 +1,9 @@
-"""Ending with the parent process, and deferring Ctrl-C.
+"""Makes child processes end with their parent, and defers Ctrl-C.
 
-A child process ends when its pipe to the parent closes. One that is stopped or spins can't notice that: on
-Linux the kernel sends it a signal when its parent ends, and the fork server (``engine.workers.fork_server``)
-kills workers. The fork server ends when its pipe closes, for which its workers close their copies here.
+A child process ends when its pipe to the parent closes. A child that is stopped or in an endless loop does
+not notice that; therefore on Linux the kernel sends it a signal when its parent ends, and the fork server
+(``engine.workers.fork_server``) kills workers. The fork server itself ends when its pipe closes; that
+requires its workers to close their copies of the pipe.
 """
 
 import os
@@ -17,13 +18,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """On Linux, have the kernel kill this process when the thread that started it has ended."""
+    """On Linux, have the kernel kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         _get_when_alone(signal.SIGKILL)
 
 
 def resume_when_orphaned() -> None:
-    """On Linux, have the kernel continue this process then, if it is stopped, so that it reads its pipe."""
+    """On Linux, have the kernel send SIGCONT when the thread that started this process ends.
+
+    If this process is stopped, it continues and notices that its pipe is closed.
+    """
     if sys.platform == "linux":
         _get_when_alone(signal.SIGCONT)
 
@@ -36,7 +40,7 @@ def _get_when_alone(number: signal.Signals) -> None:
 
 
 def let_fork_server_end() -> None:
-    """Close this child's copy of the fork server's pipe, which would keep the server from ending."""
+    """Close this child's copy of the fork server's pipe: an open copy would keep the server running."""
     if os.name != "posix":
         return
     from multiprocessing import forkserver
@@ -50,10 +54,10 @@ def let_fork_server_end() -> None:
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Defer a Ctrl-C to the end of the context.
+    """Defer a Ctrl-C to the end of the context, in the main thread; elsewhere do nothing.
 
-    For building and removing processes and shared memory: a KeyboardInterrupt may come between any two
-    instructions, and shared memory that is not registered yet would stay for ever.
+    Use it to create and remove processes and shared memory: a KeyboardInterrupt can come between any two
+    instructions, and would leak shared memory that is not registered yet.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

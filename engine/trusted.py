@@ -1,11 +1,12 @@
-"""Trusted files: those that only this user and root can have written.
+"""Trusted files: files that only this user and root can have written.
 
-Machine code, credentials and accounts are read from such files only. A file is trusted if it and every
-directory on its path belong to this user or root, and no other user can write to them; in a sticky directory
-(``/tmp``) other users can add files but not replace those of this user. Group write permission is allowed if
-the group is the user's private one (same name, no other member), as Debian and Fedora set it up.
+Machine code, credentials and accounts are read only from trusted files. A file is trusted if it and every
+directory on its path belong to this user or root, and no other user can write to them. A sticky directory
+(``/tmp``) on the path is allowed: other users can add files to it, but not replace this user's. Group write
+permission is allowed if the group is the user's private one (same name, no other member), as Debian and
+Fedora set it up.
 
-Not checked: access control lists, beyond the mode bits; and nothing on Windows, where other users have no
+Access control lists are not checked, only mode bits. On Windows nothing is checked: there other users have no
 access to a profile directory by default.
 """
 
@@ -21,16 +22,16 @@ _ROOT = 0
 
 
 class UntrustedError(PermissionError):
-    """Another user can change a file; ``strerror`` is a sentence that names the part of the path and why."""
+    """Another user can change a file; ``strerror`` is a sentence with the part of the path and the reason."""
 
     def __init__(self, part: Path, why: str) -> None:
         super().__init__(errno.EPERM, f"{part} {why}")
 
 
 def trusted_path(path: Path) -> Path:
-    """The path without symbolic links, checked that no other user can change or replace it.
+    """Resolve symbolic links; check that no other user can change or replace the path; return it.
 
-    Raises ``UntrustedError``, and OSError if there is no such path.
+    Raises ``UntrustedError``, OSError if the path does not exist.
     """
     real = _stable_path(path)
     _check(real, real.lstat())
@@ -38,9 +39,9 @@ def trusted_path(path: Path) -> Path:
 
 
 def make_trusted(directory: Path) -> Path:
-    """Make a directory for this user only, with missing parents; return its path without links.
+    """Create a directory that only this user can access, with missing parents; return its resolved path.
 
-    Nothing is made if another user could replace it. Raises ``UntrustedError``, and OSError.
+    Checks first that no other user could replace it. Raises ``UntrustedError``, OSError.
     """
     _stable_path(next(above for above in (directory, *directory.absolute().parents) if above.exists()))
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,8 +49,9 @@ def make_trusted(directory: Path) -> Path:
 
 
 def _stable_path(path: Path) -> Path:
-    """A path without symbolic links, no part of which another user can replace; its end may be a sticky
-    directory. Raises as ``trusted_path``.
+    """Resolve symbolic links; check that no other user can replace any part of the path; return it.
+
+    The path itself may be a sticky directory. Raises the errors of ``trusted_path``.
     """
     if sys.platform == "win32":
         return path
@@ -67,9 +69,10 @@ def _stable_path(path: Path) -> Path:
 
 
 def open_trusted(path: Path) -> BinaryIO:
-    """Open a trusted file for reading; the very file that was checked. A pipe of this user is trusted too.
+    """Open a trusted file for reading, without a race between check and open.
 
-    Raises ``UntrustedError``, and OSError if it can't be opened.
+    A pipe that only this user or root can write to is trusted too. Raises ``UntrustedError``, OSError if it
+    can't be opened.
     """
     file = path.open("rb")
     try:
@@ -92,7 +95,7 @@ def check_private(path: Path, file: BinaryIO) -> None:
 
 
 def _check(part: Path, found: os.stat_result, *, shared: bool = False) -> None:
-    """``shared``: a sticky directory, which others may write to."""
+    """Check a path's owner and mode. ``shared``: a sticky directory, to which other users may write."""
     if found.st_uid not in _owners():
         raise UntrustedError(part, f"belongs to {_user(found.st_uid)}")
     if found.st_mode & stat.S_IWOTH and not shared:
@@ -111,7 +114,7 @@ def _is_own(found: os.stat_result) -> bool:
 
 @cache
 def _is_private(gid: int) -> bool:
-    """Whether a group is this user's private one."""
+    """Return whether a group is this user's private one: same name, no other member."""
     import grp
     import pwd
 

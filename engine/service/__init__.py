@@ -1,4 +1,4 @@
-"""What wires the rooms together: a machine, its live loop, a replay, and the asyncio engine.
+"""Wires the packages of ``engine`` together: a machine, its live loop, a replay, and the asyncio engine.
 
-The only place that knows all the others; nothing below imports it.
+This package may import all the others; none of them imports it.
 """

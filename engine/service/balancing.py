@@ -1,4 +1,4 @@
-"""Drives the balancer of a machine: readings in, requests to the control plane out."""
+"""Drives a machine's balancer: feeds it readings, and turns its moves into control plane requests."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,8 +27,8 @@ _COLUMNS: Final = [
 class BalancerDriver:
     """Balances a machine's queues while its scenario or a request enables that.
 
-    ``request`` and ``add_event`` are the machine's. ``moves`` holds the first MOVES_KEPT moves, as a
-    replay's document has them; ``by_reason`` counts all moves.
+    ``request`` and ``add_event`` are methods of the machine. ``moves`` holds the first MOVES_KEPT moves in
+    the form of a replay's document; ``by_reason`` counts all moves.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class BalancerDriver:
             self._balancer.begin(spec, self._counters())
 
     def skip_to(self, event_ns: int) -> None:
-        """Skip decisions before a simulated time: nothing happens until then."""
+        """Skip the decisions before ``event_ns`` (simulated time): no frame or event comes earlier."""
         self._balancer.skip_to(event_ns)
 
     def settle(self) -> None:
-        """Make the moves that are due; called between rounds."""
+        """Request the moves that are due; call it between rounds."""
         if self._plane.now_ns < self.due_ns:
             return
         for move in self._balancer.poll(self._counters()):
@@ -111,7 +111,7 @@ class BalancerDriver:
         return BalancerReading(reading.sim_time_ns, busy, reading.budget_cycles, queues)
 
     def _apart(self) -> list[frozenset[int]]:
-        """By adapter, the processors that belong to other members of its team."""
+        """The processors that belong to other members of an adapter's team, by adapter index."""
         adapters = self._host.adapters
         index = {adapter.spec.name: adapter.index for adapter in adapters}
         teams = [

@@ -1,7 +1,7 @@
-"""Measures the speed of the receive path: of a real engine, fed with frames that are in memory already.
+"""Measures the speed of a real engine's receive path, fed with frames that are already in memory.
 
-A run is measured after workers are up, kernels compiled and memory touched; memcpy is measured beside every
-run, so that their ratio compares values of the same moment.
+Measurement starts after the workers are up, the kernels are compiled and memory is touched. memcpy is
+measured next to every run, so that their ratio compares values of the same moment.
 """
 
 import os
@@ -32,8 +32,8 @@ RUNS: Final = 5
 LINK_GBPS: Final = 10.0
 _DEFAULT_QUEUE_BUFFERS: Final = 16
 _FIRST_MAC: Final = 0x0015_5D00_0001
-_ETHERTYPE: Final = (0x88, 0xB5)  # for local experiments (IEEE 802): nobody looks further into the frame
-_BATCHES: Final = 64  # in one step of simulated time, whose first and last batches overlap with less
+_ETHERTYPE: Final = (0x88, 0xB5)  # for local experiments (IEEE 802): the engine parses no further
+_BATCHES: Final = 64  # in a step of simulated time: its first and last batch overlap with little other work
 _WARM_SECONDS: Final = 0.2
 _LOOK_AROUND_S: Final = 0.5
 _STEER_PASSES: Final = 20
@@ -44,12 +44,12 @@ Progress = Callable[[str], None]
 
 
 class BenchFailedError(Exception):
-    """A run is invalid: frames were dropped."""
+    """A measurement failed or is invalid, for example because frames were dropped; the text is a sentence."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The engine to measure: simulated processors, queues, filters, bytes a frame."""
+    """The engine to measure: number of simulated processors, queues and filters; frame size in bytes."""
 
     cpus: int = 8
     queues: int = 64
@@ -64,11 +64,11 @@ class Settings:
 
     @property
     def buffers(self) -> int:
-        """Receive buffers a queue: enough for the frames that arrive during interrupt moderation."""
+        """Receive buffers per queue: enough for the frames that arrive during interrupt moderation."""
         return max(64, min(4096, 65_536 // self.queues))
 
     def scenario(self) -> Scenario:
-        """Queues spread over the processors, filters over the queues, and clocks that are never the limit."""
+        """Assign queues to processors and filters to queues round-robin; clocks are never the limit."""
         filters: list[list[FilterSpec]] = [[] for _ in range(self.queues)]
         for number in range(self.filters):
             filters[number % self.queues].append(FilterSpec(mac=format_mac(_FIRST_MAC + number)))
@@ -96,7 +96,7 @@ class Settings:
         )
 
     def frames(self, count: int, first: int = 0) -> NDArray[np.uint8]:
-        """Frames ``first`` to ``first + count``, evenly over the filters: (count, frame_bytes)."""
+        """``count`` frames from number ``first`` on, round-robin over the filters: (count, frame_bytes)."""
         frames = np.zeros((count, self.frame_bytes), np.uint8)
         macs = _FIRST_MAC + (first + np.arange(count)) % self.filters
         frames[:, 0:6] = macs.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 2:]
@@ -105,14 +105,14 @@ class Settings:
         return frames
 
     def arrivals(self, count: int) -> NDArray[np.int64]:
-        """When so many frames arrive at line rate, in ns."""
+        """Arrival times in ns of ``count`` frames at line rate."""
         return np.floor(np.arange(count) * (self.frame_bytes + 20) * 8 / LINK_GBPS).astype(np.int64)
 
 
 class _Frames:
-    """The same frames again and again, at line rate on the simulated clock.
+    """A source that repeats the same frames at line rate on the simulated clock.
 
-    They are written into each batch once; from then on only their arrival is new.
+    Frames are written into each batch once; later fills update only the arrival times.
     """
 
     skipped_ns = 0
@@ -123,10 +123,10 @@ class _Frames:
         *arrivals, self.batch_ns = settings.arrivals(frames + 1).tolist()
         self._arrivals = np.array(arrivals, np.int64)
         self._now_ns = 0
-        self._written: dict[int, int] = {}  # by batch, when the first of its frames arrives
+        self._written: dict[int, int] = {}  # arrival time of the first frame, by batch
 
     def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
-        """A whole batch, or what arrives before ``until_ns``."""
+        """Fill a whole batch, or with the frames that arrive before ``until_ns``."""
         written_ns = self._written.get(id(batch))
         if written_ns is None:
             written_ns = 0
@@ -152,16 +152,16 @@ class _Frames:
         batch.arrival_ns[: self._count] = self._arrivals
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the source has nothing to close."""
 
 
 def stride_of(settings: Settings) -> int:
-    """Bytes from one frame of a batch to the next."""
+    """Bytes from one frame of a batch to the next: the frame size, rounded up to a multiple of 8."""
     return -(-settings.frame_bytes // 8) * 8
 
 
 class Rig:
-    """An engine that is up and warm; raises NotEnoughMemoryError."""
+    """A running engine with its frame source. Raises NotEnoughMemoryError."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -175,7 +175,7 @@ class Rig:
         self._conductor = Conductor(self.machine.rounds, source)
 
     def run(self, seconds: float) -> float:
-        """Frames returned by VMs a wall second, over so many seconds."""
+        """Run for ``seconds`` of wall time; return the rate of frames that VMs returned, per wall second."""
         before = self._returned()
         began = now = time.perf_counter()
         while now - began < seconds:
@@ -187,11 +187,11 @@ class Rig:
         return sum(self.machine.stats().adapters["nic0"].queues["returned_frames"])
 
     def check(self) -> None:
-        """Raise BenchFailedError unless every frame so far went to a queue of its own."""
+        """Raise BenchFailedError if a frame was dropped, or not steered to a VM's queue."""
         _check(self.machine.stats())
 
     def steer(self) -> float:
-        """Frames a second of the steering kernel alone, on one core, over the frames just received."""
+        """Measure the steering kernel alone, on one core and the last batch; return frames per second."""
         views = self.machine.plane.views
         frames = self._frames
         block = scratch_for_block(self.machine.plane.sizes.cpus)
@@ -220,7 +220,7 @@ def _check(stats: Stats) -> None:
 
 
 class _Memcpy:
-    """Measures how fast this machine copies memory, with a thread a core, far beyond its caches."""
+    """Measures how fast this machine copies memory larger than its caches, with one thread per core."""
 
     def __init__(self) -> None:
         cores = os.cpu_count() or 1
@@ -229,7 +229,7 @@ class _Memcpy:
         self._threads = ThreadPoolExecutor(cores)
 
     def bytes_per_second(self) -> float:
-        """The best of a few passes, so that other programs disturb it least."""
+        """The highest rate of a few passes: the one that other programs disturbed least."""
         best = float("inf")
         for _ in range(_MEMCPY_PASSES):
             began = time.perf_counter()
@@ -244,7 +244,7 @@ class _Memcpy:
 
 @dataclass
 class Row:
-    """The results of one setting; the lists are by run, and parallel to memcpy's."""
+    """The results of one setting; each list has one value per run, in the same order."""
 
     settings: Settings
     ready_seconds: float
@@ -253,18 +253,18 @@ class Row:
     memcpy_bytes_per_second: list[float] = field(default_factory=list)
 
     def over(self, base: "Row") -> float:
-        """How many times as fast as another row, whose runs took turns with these."""
+        """Median speed relative to another row, run by run; the runs of both rows must have alternated."""
         pairs = zip(self.frames_per_second, base.frames_per_second, strict=True)
         return statistics.median(own / other for own, other in pairs)
 
     @property
     def copy_ratio(self) -> float:
-        """Bytes copied, twice a frame, by what memcpy copies."""
+        """Rate of bytes copied (each frame twice), relative to memcpy's rate; median over the runs."""
         pairs = zip(self.frames_per_second, self.memcpy_bytes_per_second, strict=True)
         return statistics.median(2 * rate * self.settings.frame_bytes / memcpy for rate, memcpy in pairs)
 
     def document(self) -> dict[str, Any]:
-        """The keys of contract 4, and the spreads."""
+        """The row as JSON: the keys of contract 4, and spreads."""
         rate = statistics.median(self.frames_per_second)
         size = self.settings.frame_bytes
         return {
@@ -288,12 +288,12 @@ class Row:
 
 
 def busy_cores() -> float:
-    """How many cores other programs keep busy, measured for a moment while this one is idle."""
+    """Number of cores that other programs keep busy, sampled briefly while this program is idle."""
     return psutil.cpu_percent(_LOOK_AROUND_S) / 100 * (os.cpu_count() or 1)
 
 
 def spread(values: Sequence[float]) -> float:
-    """From the least to the most, as a share of the median."""
+    """The range (maximum − minimum) as a share of the median."""
     return (max(values) - min(values)) / statistics.median(values)
 
 
@@ -303,10 +303,10 @@ def measure(
     progress: Progress,
     look: Callable[[Rig], None] = lambda rig: None,
 ) -> list[Row]:
-    """Measure some settings side by side, each for ``seconds`` in all; their runs take turns.
+    """Measure some settings, each for ``seconds`` in all; return a row per setting.
 
-    So a machine that is slow for a while is slow for all of them. ``look`` is called with each warm engine
-    once. Raises BenchFailedError when a frame was dropped, NotEnoughMemoryError.
+    Their runs alternate, so that a period in which the machine is slow affects all of them. ``look`` is
+    called once with each warm engine. Raises BenchFailedError if a frame was dropped, NotEnoughMemoryError.
     """
     with ExitStack() as stack:
         memcpy = _Memcpy()

@@ -1,7 +1,7 @@
-"""Measures other costs of an engine: its start, its workers' memory, its telemetry; and a replay.
+"""Measures other costs of an engine: start time, workers' memory, telemetry; and the speed of a replay.
 
-Engines that are measured from outside are started by ``command``, as users start them, with their own broker
-in its own process.
+Start time and telemetry are measured from outside: ``command`` starts the engine as a user would, with its
+own broker in a separate process.
 """
 
 import statistics
@@ -29,19 +29,19 @@ TELEMETRY_HZ: Final = 10
 TELEMETRY_RUNS: Final = 4
 _TELEMETRY_SECONDS: Final = 2.0
 _TELEMETRY_PPS: Final = 50_000
-_RARELY_S: Final = 60  # the longest interval there is: once in a measurement, or not at all
+_RARELY_S: Final = 60  # the longest interval allowed: at most one reading during a measurement
 _END_DEADLINE_S: Final = 20.0
-_BLOCK: Final = "/vmq-"  # how the path of a host's shared block begins, where such blocks have paths
+_BLOCK: Final = "/vmq-"  # prefix of the shared block's path, on systems where shared memory has one
 
 
 def private_bytes(rig: Rig) -> int:
-    """Memory of one more processor: a worker's own (USS), without the host's shared block; median."""
+    """Bytes of memory per additional processor: a worker's USS without the shared block; median."""
     found = []
     for pid in rig.machine.rounds.worker_pids:
         worker = psutil.Process(pid)
         own = worker.memory_full_info().uss
         if hasattr(psutil.Process, "memory_maps"):
-            # A page of the block that only this worker has touched looks private to the system.
+            # The system counts a page of the block as private if only this worker has touched it.
             own -= sum(
                 area.private_clean + area.private_dirty
                 for area in worker.memory_maps()
@@ -58,7 +58,7 @@ def private_bytes(rig: Rig) -> int:
 def _engine(
     command: Sequence[str], scenario: str, interval_s: float
 ) -> Iterator[tuple[psutil.Process, float]]:
-    """A running engine process, and the seconds until it printed its URL."""
+    """Run an engine process; yield it, and the seconds it took to print its URL."""
     with own_directory() as directory:
         path = directory / "bench.toml"
         path.write_text(scenario, encoding="utf-8")
@@ -74,7 +74,7 @@ def _engine(
             )
             assert process.stdout is not None
             try:
-                line = process.stdout.readline()  # its URL, when it is ready
+                line = process.stdout.readline()  # an engine prints its URL when it is ready
                 seconds = time.perf_counter() - began
                 if not line:
                     said.seek(0)
@@ -91,7 +91,7 @@ def _engine(
 
 
 def start_seconds(command: Sequence[str], cpus: int, progress: Progress) -> dict[str, Any]:
-    """Time from the start of a process to its first reading on the bus, with kernels compiled before."""
+    """Measure the time from process start to the first reading on the bus, with kernels already compiled."""
     scenario = f'[host]\nname = "bench"\ncpus = {cpus}\n[[adapter]]\nname = "nic0"\n'
     found = []
     for run in range(START_RUNS + 1):
@@ -99,7 +99,7 @@ def start_seconds(command: Sequence[str], cpus: int, progress: Progress) -> dict
         progress(f"start of an engine with {cpus} CPUs, {which}")
         with _engine(command, scenario, 0.25) as (_, seconds):
             found.append(seconds)
-    del found[0]  # reads files for the first time
+    del found[0]  # the first start reads files that are not cached yet
     return {
         "cpus": cpus,
         "runs": START_RUNS,
@@ -112,10 +112,10 @@ def start_seconds(command: Sequence[str], cpus: int, progress: Progress) -> dict
 
 
 def telemetry_share(command: Sequence[str], queues: int, progress: Progress) -> dict[str, Any]:
-    """CPU seconds a second that an engine's process spends on readings, without its broker and workers.
+    """CPU seconds per second that an engine's process spends on readings, without its broker and workers.
 
-    Two engines run side by side on the same traffic, over all queues; one publishes ten readings a second,
-    the other next to none: the difference of what their processes spend is the telemetry's.
+    Two engines run side by side on the same traffic, over all queues. One publishes ten readings a second,
+    the other almost none; the difference of their CPU times is the cost of telemetry.
     """
     scenario = telemetry_scenario(queues)
     often, rarely, found = [], [], []
@@ -147,7 +147,7 @@ def telemetry_share(command: Sequence[str], queues: int, progress: Progress) -> 
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """CPU time of a process so far: in nanoseconds on Linux, else in clock ticks."""
+    """CPU seconds of a process so far; the resolution is 1 ns on Linux, else a clock tick."""
     spent_ns = 0
     with suppress(OSError, ValueError, IndexError):
         threads = Path(f"/proc/{process.pid}/task").iterdir()
@@ -174,10 +174,11 @@ def telemetry_scenario(queues: int) -> str:
 
 
 def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
-    """Frames a second of ``replay --pace max`` on a pcap and a pcapng, the scenario given.
+    """Measure ``replay --pace max`` of a pcap and a pcapng through the scenario; one row per format.
 
-    Counted from the end of the first round to that of the last: reading is in it, the start of workers is
-    not (``wall_seconds`` has both). The file was just written, so the system has it in memory.
+    The rate is taken from the end of the first round to the end of the last: it includes reading the file,
+    but not the start of workers (``wall_seconds`` includes both). The file is in the page cache, because it
+    was just written.
     """
     rows = []
     for form, write in (("pcap", _pcap), ("pcapng", _pcapng)):
@@ -217,12 +218,12 @@ def _replay(path: Path, settings: Settings) -> tuple[float, float]:
     returned = sum(queues["returned_frames"][1:])
     if returned != REPLAY_FRAMES:
         raise BenchFailedError(f"{returned:,} of {REPLAY_FRAMES:,} frames replayed came through")
-    served = REPLAY_FRAMES - batch_frames_for(settings.cpus)  # after the first round, which was full
+    served = REPLAY_FRAMES - batch_frames_for(settings.cpus)  # without the first round, a full batch
     return served / (rounds[-1] - rounds[0]), float(done.document["wall_seconds"])
 
 
 def _write_records(path: Path, settings: Settings, head: bytes, record: np.dtype[Any], fill: "_Fill") -> None:
-    """Records of one layout, a piece at a time; ``fill`` writes what differs from frame to frame."""
+    """Write a capture file in chunks of records; ``fill`` sets the fields around the frame's bytes."""
     piece = 1 << 16
     arrivals = settings.arrivals(REPLAY_FRAMES)
     with path.open("wb") as file:
@@ -239,7 +240,7 @@ _Fill = Callable[[np.ndarray[Any, np.dtype[Any]], np.ndarray[Any, np.dtype[np.in
 
 
 def _pcap(path: Path, settings: Settings) -> None:
-    """Nanoseconds, little-endian."""
+    """Write a pcap file: nanosecond timestamps, little-endian."""
     size = settings.frame_bytes
     head = np.array([0xA1B23C4D, 4 << 16 | 2, 0, 0, 65_535, 1], "<u4").tobytes()
     record = np.dtype(
@@ -254,7 +255,7 @@ def _pcap(path: Path, settings: Settings) -> None:
 
 
 def _pcapng(path: Path, settings: Settings) -> None:
-    """One section, one interface of nanoseconds, an enhanced packet block a frame."""
+    """Write a pcapng file: one section, one interface in nanoseconds, an enhanced packet block per frame."""
     size = settings.frame_bytes
     padded = -(-size // 4) * 4
     whole = 32 + padded

@@ -1,7 +1,7 @@
 """The documents of ``vmqtui bench``: its rows, targets, and baselines in plain Python and dpkt on one core.
 
-A baseline does a part of the engine's work: rules 1 to 4 of the contract (port checks, tag, filter), and
-counters of frames and bytes by queue. It copies, queues, indicates and returns no frame.
+A baseline does part of the engine's work: rules 1 to 4 of the contract (port checks, tag, filter), and
+counters of frames and bytes per queue. It does not copy, queue, indicate or return frames.
 """
 
 import os
@@ -28,13 +28,13 @@ _FRAMES: Final = 20_000
 _MAX_FRAME_BYTES: Final = 1518
 
 Filters = dict[tuple[bytes, int | None], int]
-"""Queue by MAC and VLAN id, None for untagged."""
+"""Queue id by MAC and VLAN id (None: untagged)."""
 Counts = dict[int, list[int]]
-"""Frames and bytes by queue."""
+"""[frames, bytes] by queue id."""
 
 
 def _plain(frames: list[bytes], filters: Filters, longest: int) -> Counts:
-    """Slices and a dictionary."""
+    """Count frames and bytes per queue with slices of the frame and a dictionary."""
     counts: Counts = {}
     for frame in frames:
         size = len(frame)
@@ -52,7 +52,7 @@ def _plain(frames: list[bytes], filters: Filters, longest: int) -> Counts:
 
 
 def _dpkt(frames: list[bytes], filters: Filters, longest: int) -> Counts:
-    """A parser made for it, and a dictionary; raises ImportError."""
+    """Count frames and bytes per queue with dpkt's parser and a dictionary. Raises ImportError."""
     from dpkt import UnpackError
     from dpkt.ethernet import Ethernet
 
@@ -76,8 +76,11 @@ def _dpkt(frames: list[bytes], filters: Filters, longest: int) -> Counts:
 def baselines(
     settings: Settings, engine_rate: float, steering_rate: float, progress: Progress
 ) -> list[dict[str, Any]]:
-    """A row for each, with its ``name``; frames a second and their spread, and how many times slower that is
-    than the engine's whole path and than its steering on one core; or why it ``is_missing``."""
+    """Measure each baseline; return a row for each.
+
+    A row has the rate and its spread, and the ratios of the engine's rate (whole path; steering on one core)
+    to it; or, in ``is_missing``, why the baseline can't run.
+    """
     frames = [frame.tobytes() for frame in settings.frames(_FRAMES)]
     filters: Filters = {
         (frame[:6], None): 1 + number % settings.queues
@@ -109,7 +112,7 @@ def baselines(
 def _rates(
     count: Callable[[list[bytes], Filters, int], Counts], frames: list[bytes], filters: Filters, longest: int
 ) -> list[float]:
-    counts = count(frames, filters, longest)  # warms up, too
+    counts = count(frames, filters, longest)  # also the warm-up
     expected: Counts = {}
     for frame in frames:
         one = expected.setdefault(filters[frame[:6], None], [0, 0])
@@ -129,7 +132,7 @@ BASE: Final = Settings()
 GROUPS: Final = {
     "frame bytes": [BASE, Settings(frame_bytes=512), Settings(frame_bytes=1514)],
     "CPUs": [Settings(cpus=cpus) for cpus in (1, 2, 8, 64)],
-    # One traffic for all rows of a group: the same 1,024 destinations, the same 4 queues.
+    # A group varies one thing only: "queues" always has 1,024 destinations, "filters" always 4 queues.
     "queues": [Settings(queues=queues, filters=1024) for queues in (8, 64, 1024)],
     "filters": [Settings(queues=4, filters=filters) for filters in (4, 64, 4096)],
 }
@@ -141,9 +144,9 @@ Unit = Literal["frames/s", "Gbit/s", "times", "s", "bytes", "core"]
 
 @dataclass(frozen=True)
 class Target:
-    """Something wanted: ``at_least`` so good, the ``aim`` better still; ``measured`` here and now.
+    """A performance target: the minimum ``at_least``, the better ``aim``, and the value ``measured`` now.
 
-    Of a cost, ``lower_is_better``.
+    ``lower_is_better`` for costs, whose limits are upper limits.
     """
 
     what: str
@@ -155,19 +158,19 @@ class Target:
 
     @property
     def reached(self) -> Literal["aim", "at least", "no"]:
-        """How far it is reached."""
+        """The better of the two levels that the measured value reaches, or "no"."""
         sign = -1 if self.lower_is_better else 1
         if sign * self.measured >= sign * self.aim:
             return "aim"
         return "at least" if sign * self.measured >= sign * self.at_least else "no"
 
     def document(self) -> dict[str, Any]:
-        """As the benchmark prints it."""
+        """The target as the benchmark's JSON has it."""
         return {**asdict(self), "reached": self.reached}
 
 
 def document_of(rows: Sequence[Row], seconds: float, busy: float, progress: Progress) -> dict[str, Any]:
-    """What both forms of the benchmark begin with: the first row, and Python on the same frames."""
+    """The part that both forms of the benchmark share: the first row, and baselines on the same frames."""
     base = rows[0].document()
     return {
         "schema": "vmq.bench/1",
@@ -187,7 +190,7 @@ def document_of(rows: Sequence[Row], seconds: float, busy: float, progress: Prog
 def bench(settings: Settings, seconds: float, progress: Progress) -> dict[str, Any]:
     """The document of ``vmqtui bench`` (contract 4), from runs of ``seconds`` in all.
 
-    Raises BenchFailedError when a frame was dropped, NotEnoughMemoryError.
+    Raises BenchFailedError if a frame was dropped, NotEnoughMemoryError.
     """
     busy = busy_cores()
     return document_of(measure([settings], seconds, progress), seconds, busy, progress)
@@ -196,7 +199,7 @@ def bench(settings: Settings, seconds: float, progress: Progress) -> dict[str, A
 def sweep(seconds: float, engine_command: Sequence[str], progress: Progress) -> dict[str, Any]:
     """The document of ``vmqtui bench --sweep``; each row runs for ``seconds`` in all.
 
-    ``engine_command`` starts an engine in a process of its own. Raises what ``bench`` does.
+    ``engine_command`` starts an engine in a separate process. Raises the errors of ``bench``.
     """
     busy = busy_cores()
     private: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Drop episodes: turns counters of dropped frames, of queues and live interfaces, into events."""
+"""Drop episodes: turns the drop counters of queues and live interfaces into events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from engine.counted import counted
 from engine.telemetry.stats import Stats
 
 QUIET_NS: Final = 2_000_000_000
-"""An episode has ended when the queue dropped nothing for this long (simulated time)."""
+"""An episode ends when its counter has not grown for this long (simulated time)."""
 MOST_AT_ONCE: Final = 64
-"""Burst of episodes that are reported one by one."""
+"""Largest burst of episodes that are reported individually (size of the token bucket)."""
 EPISODES_PER_S: Final = 2
-"""Rate of episodes reported one by one after a burst; the others are counted and reported in sum."""
+"""Rate at which episodes are reported individually after a burst; the others are reported as a sum."""
 SUMMARY_NS: Final = 10_000_000_000
 """Shortest time between two ``drops_unreported`` events."""
 
 _Key = tuple[str, int | None, int]
-"""Adapter, queue and its generation; no queue for the live interface that feeds the adapter."""
+"""(adapter name, queue id, queue generation); the queue id is None for the adapter's live interface."""
 
 
 class DropEvent(NamedTuple):
@@ -31,7 +31,7 @@ class DropEvent(NamedTuple):
 
 @dataclass
 class _Dropping:
-    """One counter of drops; ``before`` is its value when the current episode began."""
+    """State of one drop counter; ``before`` is its value just before the current episode."""
 
     count: int = 0
     before: int = 0
@@ -41,11 +41,11 @@ class _Dropping:
 
 
 class DropEpisodes:
-    """Follows the counters of drops of one host, a reading at a time.
+    """Follows one host's drop counters from reading to reading.
 
-    An episode that is reported gets both its events, ``drops_begin`` and ``drops_end``
-    (``interface_drops_begin`` and ``_end``); one that is not gets neither, and is counted in the next
-    ``drops_unreported``.
+    A reported episode gets both events, ``drops_begin`` and ``drops_end`` (for an interface,
+    ``interface_drops_begin`` and ``_end``). Any other episode gets neither; the next ``drops_unreported``
+    counts it.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class DropEpisodes:
         self._unreported_frames = 0
 
     def take(self, stats: Stats) -> Iterator[DropEvent]:
-        """The episodes that began or ended since the reading before."""
+        """Process a reading; yield events for episodes that began or ended since the previous one."""
         elapsed_s = (stats.sim_time_ns - self._now_ns) / 1e9
         self._now_ns = stats.sim_time_ns
         self._budget = min(MOST_AT_ONCE, self._budget + elapsed_s * EPISODES_PER_S)
@@ -120,7 +120,7 @@ def _end(key: _Key, cause: str) -> DropEvent:
 
 
 def _counters(stats: Stats) -> Iterator[tuple[_Key, int]]:
-    """Counters of drops that are not 0: of queues, and of live interfaces."""
+    """The nonzero drop counters of queues and live interfaces."""
     for name, adapter in stats.adapters.items():
         columns = adapter.queues
         for queue_id, generation, dropped in zip(

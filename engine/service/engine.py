@@ -1,11 +1,11 @@
 """The engine: a live machine on a bus, as an async context manager.
 
     async with Engine(scenario) as engine:
-        ...  # engine.url.with_password() is where dashboards, scripts and tests find it
+        ...  # dashboards, scripts and tests connect to engine.url.with_password()
 
-The same class serves ``vmqtui engine`` and other people's tests (fixture ``vmq_engine``). Workers
-re-import the main script, as always with multiprocessing, so a script that starts an engine wants the
-``if __name__ == "__main__":`` guard.
+``vmqtui engine`` and the pytest fixture ``vmq_engine`` use the same class. Workers re-import the main script,
+as always with multiprocessing, so a script that starts an engine needs the ``if __name__ == "__main__":``
+guard.
 """
 
 import asyncio
@@ -49,13 +49,14 @@ T = TypeVar("T")
 class Engine:
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
-    ``capture``, or the frames that the network ``interface`` receives, replace the scenario's traffic, on
-    ``adapter``; ``interval_s`` is the time between stats; a worker that hangs for ``worker_deadline_s`` is
-    killed and replaced. ``announce`` gives this user's commands credentials of its own broker: "found" if the
-    newest engine is meant, "named" only if a command names it. ``viewers`` are patterns of client ids whose
-    requests are refused. ``thresholds`` are the advisor's; ``advised`` is set when it has published findings.
-    Entering raises ValueError, NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or
-    KernelError for a bad scenario, capture or broker, and leaves nothing behind then.
+    ``capture``, or the frames that the network ``interface`` receives, replace the scenario's traffic on
+    ``adapter``. ``interval_s`` is the simulated time between stats messages. A worker that hangs for
+    ``worker_deadline_s`` is killed and replaced. ``announce`` gives this user's commands the credentials of
+    the engine's own broker: with "found" they connect to the newest engine by default, with "named" only if
+    they name this one. ``viewers`` are patterns of client ids whose requests are refused. ``thresholds`` are
+    the advisor's; ``advised`` is set once its advice is published. Entering the context raises ValueError,
+    NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or KernelError for a bad
+    scenario, capture or broker, after stopping what it had started.
     """
 
     def __init__(
@@ -110,12 +111,12 @@ class Engine:
 
     @property
     def host(self) -> str:
-        """The name of the host, as in the topics."""
+        """The host's name, as it appears in topics."""
         return self.scenario.host.name
 
     @property
     def url(self) -> BrokerUrl:
-        """The broker's URL; of its own broker with the owner's credential."""
+        """The broker's URL; for the engine's own broker it includes the owner's credential."""
         if self._broker_url is not None:
             return self._broker_url
         assert self._broker is not None
@@ -123,12 +124,12 @@ class Engine:
 
     @property
     def public_url(self) -> BrokerUrl | None:
-        """The URL of its own broker for other machines, without a credential; None if they can't connect."""
+        """URL of its own broker for other machines, without credential; None if they can't connect."""
         return None if self._broker is None else self._broker.public_url
 
     @property
     def worker_pids(self) -> list[int]:
-        """Process ids of the workers, by processor."""
+        """Process ids of the workers, indexed by processor."""
         assert self._live is not None
         return self._live.machine.rounds.worker_pids
 
@@ -166,7 +167,7 @@ class Engine:
         try:
             live = self._live = await asyncio.shield(building)
         except BaseException:
-            # Wait until the thread has built the machine, so that it can be closed.
+            # Wait until the thread has built the machine: only then can it be closed.
             (built, *_) = await asyncio.gather(building, *filter(None, [broker]), return_exceptions=True)
             self._live = built if isinstance(built, LiveLoop) else None
             raise
@@ -196,7 +197,7 @@ class Engine:
         self._engine_log.started(self.url, own_broker=self._broker is not None)
 
     def _announce_broker(self, broker: EmbeddedBroker) -> None:
-        """Announce the broker to this user's commands: to all, or only to those that name it."""
+        """Announce the broker to this user's commands, as the argument ``announce`` of the class requests."""
         urls = {user: broker.url_of(user) for user in USERS}
         try:
             self._announced = discovery.announce(urls, self.host, found=self._announce == "found")
@@ -204,7 +205,7 @@ class Engine:
             self._progress(f"other commands need VMQTUI_BROKER set to find this engine: {error}")
 
     def _build(self) -> LiveLoop:
-        """Build kernels, source and machine, which blocks; runs in a thread."""
+        """Build kernels, source and machine. It blocks, so it runs in a thread."""
         self._engine_log.cleared(leftovers.clear())
         prepare(self._progress, OF_INTERFACE if self._interface is not None else ())
         warm_up()
@@ -232,7 +233,7 @@ class Engine:
         return LiveLoop(machine, active, self._interval_ns, self._callbacks())
 
     def _callbacks(self) -> LoopCallbacks:
-        """Callbacks for the loop's thread that run in the event loop."""
+        """Callbacks that the live loop's thread can call; each one runs in the event loop."""
 
         def relay(call: Callable[[T], None]) -> Callable[[T], None]:
             return lambda argument: self._call_in_event_loop(call, argument)
@@ -287,7 +288,8 @@ class Engine:
     def _note_bad_request(self, client: str, reason: str) -> None:
         """Log a request that could not be decoded; publish an event without the client's id.
 
-        No event while the last one waits to be published: a flood of bad requests makes no flood of events.
+        While the previous such event waits to be published, no other is added: a flood of bad requests must
+        not cause a flood of events.
         """
         self._engine_log.not_decoded(client, reason)
         if self._live is None or (self._reporting is not None and not self._reporting.done()):
@@ -298,7 +300,7 @@ class Engine:
         )
 
     def _report_losses(self, bus: EngineBus) -> None:
-        """Add an event on dropped messages, once the broker is connected again."""
+        """Add an event on newly dropped messages; while the broker is disconnected, wait."""
         now, reported = bus.counters, self._losses_reported
         messages = now.messages_dropped - reported.messages_dropped
         requests = now.requests_dropped - reported.requests_dropped

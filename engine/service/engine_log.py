@@ -36,7 +36,7 @@ class EngineLog:
         self._behind = False
 
     def started(self, url: BrokerUrl, own_broker: bool) -> None:
-        """The engine is up, at ``url``."""
+        """Log that the engine is running, connected to the broker at ``url``."""
         host = self._scenario.host
         note(
             _log,
@@ -51,21 +51,21 @@ class EngineLog:
         )
 
     def cleared(self, removed: list[Path]) -> None:
-        """Files left by crashed engines were removed."""
+        """Log the removed files that crashed engines had left; nothing if there were none."""
         if removed:
             note(_log, logging.WARNING, "leftovers_removed", files=", ".join(map(str, removed)))
 
     def ended(self, last: Stats | None) -> None:
-        """The engine has ended."""
+        """Log the end of the engine, with the simulated time of its last reading."""
         sim_s = None if last is None else round(last.sim_time_ns / 1e9, 3)
         note(_log, logging.INFO, "engine_ended", host=self._scenario.host.name, sim_seconds=sim_s)
 
     def failed(self, failure: BaseException) -> None:
-        """The engine ends by an error."""
+        """Log the error that ends the engine, with its traceback."""
         _log.error("engine_failed", exc_info=failure)
 
     def happened(self, event: Event) -> None:
-        """An event that is also published."""
+        """Log an event that is also published, at the level of its kind."""
         note(
             _log,
             _LEVELS.get(event.event, logging.INFO),
@@ -77,11 +77,11 @@ class EngineLog:
         )
 
     def not_decoded(self, client: str, reason: str) -> None:
-        """A request could not be decoded."""
+        """Log a request that could not be decoded."""
         note(_log, logging.WARNING, "request_not_decoded", client=client, why=reason)
 
     def answered(self, client: str, op: str, what_if: bool, outcome: Outcome) -> None:
-        """A request was answered: logged if it was refused or changed something."""
+        """Log an answered request if it was refused or changed something."""
         refused = outcome.status != "ok"
         if not refused and (what_if or not outcome.effects):
             return
@@ -96,7 +96,7 @@ class EngineLog:
         )
 
     def read(self, stats: Stats) -> None:
-        """A reading: logs when the engine falls behind the clock, and when it has caught up."""
+        """Process a reading: log when the engine falls behind the wall clock, and when it has caught up."""
         if self._behind != (stats.behind_ns > (_BACK_NS if self._behind else _BEHIND_NS)):
             self._behind = not self._behind
             note(

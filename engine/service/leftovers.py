@@ -1,8 +1,8 @@
 """Files left by killed processes: announcements, shared memory, temporary directories.
 
-The shared memory and sockets of a killed engine are removed by its other processes, unless those are killed
-too. ``engine.files`` knows which are in use. On systems that don't show shared memory as files, engines
-list theirs in the runtime directory.
+When an engine is killed, its other processes remove its shared memory and sockets, unless they are killed
+too. The locks of ``engine.files`` mark what is in use. On systems that don't show shared memory as files,
+engines list their blocks in the runtime directory.
 """
 
 import os
@@ -23,7 +23,7 @@ _YOUNG_S: Final = 60.0
 
 
 def leftovers() -> list[Path]:
-    """Files of this user's engines that have ended."""
+    """Files that ended engines of this user have left, sorted."""
     found: list[Path] = []
     with suppress(OSError):
         runtime = runtime_directory()
@@ -39,7 +39,7 @@ def leftovers() -> list[Path]:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether a file (shared memory) or a temporary directory belongs to a process that has ended."""
+    """Return whether a file (shared memory) or temporary directory belongs to a process that has ended."""
     match = OWN_NAME.fullmatch(path.name)
     if match is None:
         return False
@@ -52,12 +52,12 @@ def _is_left(path: Path) -> bool:
             return False
     except OSError:
         return False
-    is_young = time.time() - found.st_ctime < _YOUNG_S  # it may be about to be locked
+    is_young = time.time() - found.st_ctime < _YOUNG_S  # its owner may not have locked it yet
     return not (is_young and lives)
 
 
 def remove(path: Path) -> None:
-    """Remove one of ``leftovers``. Raises ``OSError``."""
+    """Remove one path of ``leftovers``. Raises ``OSError``."""
     if path.name.startswith(_LISTED):
         with suppress(FileNotFoundError):
             memory = shared_memory.SharedMemory(path.name.removeprefix(_LISTED))
@@ -70,7 +70,7 @@ def remove(path: Path) -> None:
 
 
 def clear() -> list[Path]:
-    """Remove all of them; return those removed."""
+    """Remove all leftovers that can be removed; return their paths."""
     removed = []
     for path in leftovers():
         with suppress(OSError):
@@ -80,7 +80,10 @@ def clear() -> list[Path]:
 
 
 def enlist(block: str) -> Path | None:
-    """List this process's shared memory for later starts, if the system does not show it; return the file."""
+    """Record this process's shared memory block for ``leftovers``; return the file that names it.
+
+    None if the system shows shared memory as files, or if the file can't be written.
+    """
     if SHOWN_IN.is_dir() or os.name != "posix":
         return None
     with suppress(OSError):

@@ -1,8 +1,8 @@
 """The live loop: a thread that advances a machine's simulated time with the wall clock.
 
-It is the conductor's thread: rounds, requests and readings all happen in it. It takes a reading at each
-interval of simulated time, and each second for summaries; if simulated time is too slow for that, one and a
-half intervals of wall time after the last reading.
+Rounds, requests and readings all run in this thread. It takes a reading at each interval of simulated time,
+and another each second for summaries. If simulated time runs too slowly for that, it takes the reading one
+and a half intervals of wall time after the previous one.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from engine.traffic.batch import LiveSource
 from engine.workers.conductor import Conductor
 
 MOST_BEHIND_NS: Final = 1_000_000_000
-"""Simulated time catches up with this much delay; further delay is given up."""
+"""Largest delay that simulated time catches up with; any further delay is given up."""
 
 FIRST_STEP_NS: Final = 100_000
 LONGEST_STEP_NS: Final = 20_000_000
@@ -37,20 +37,20 @@ _MARKS: Final = 1024
 
 
 class RealTimePacer:
-    """Deadlines of simulated time on the wall clock. All times are ns, ``wall_ns`` on a monotonic clock.
+    """Maps simulated time to the wall clock. All times are in ns; ``wall_ns`` is monotonic time.
 
-    If the machine is too slow for its traffic, simulated time runs as fast as it can, catches up with up to a
-    second of delay, and gives up the rest, counted: the time that passed is always simulated time +
+    If the machine is too slow for its traffic, simulated time runs as fast as it can. It catches up with up
+    to a second of delay and gives up the rest, so that the elapsed wall time always equals simulated time +
     ``behind_ns`` + ``given_up_ns``.
 
-    ``step_ns`` is how far simulated time should advance at once: at most 50 ms of wall time, so that requests
-    and readings have their turn, but at least a whole round, as a shorter one costs nearly as much.
+    ``step_ns`` is how far to advance simulated time in one step: at most 50 ms of wall time, so that requests
+    and readings are not delayed, but at least a whole round, because a shorter one costs nearly as much.
     """
 
     def __init__(self, wall_ns: int) -> None:
         self.given_up_ns = 0
         self.step_ns = FIRST_STEP_NS
-        self._zero_ns = wall_ns  # when simulated time 0 was due, later by what was given up
+        self._zero_ns = wall_ns  # due time of simulated time 0, plus given_up_ns
         self._marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
 
     def due_ns(self, sim_ns: int) -> int:
@@ -58,14 +58,14 @@ class RealTimePacer:
         return self._zero_ns + sim_ns
 
     def behind_ns(self, sim_ns: int, wall_ns: int) -> int:
-        """How far simulated time is behind the wall clock."""
+        """Delay of simulated time behind the wall clock, 0 if it is on time."""
         return max(0, wall_ns - self.due_ns(sim_ns))
 
     def stepped(self, sim_ns: int, wall_ns: int, took_ns: int, rounds: int) -> None:
-        """Record a step to ``sim_ns``, of ``rounds`` rounds; adapt ``step_ns`` and ``given_up_ns``."""
+        """Record a step to ``sim_ns`` that took ``rounds`` rounds; adapt ``step_ns`` and ``given_up_ns``."""
         if took_ns > _LONG_NS and rounds > 1:
             self.step_ns = max(self.step_ns * _LONG_NS // took_ns, self.step_ns // rounds, 1)
-        elif took_ns < _LONG_NS // 2 or rounds <= 1:  # one round, however slow, may well have room for more
+        elif took_ns < _LONG_NS // 2 or rounds <= 1:  # even a slow round may not have been full
             self.step_ns = min(2 * self.step_ns, LONGEST_STEP_NS)
         late_ns = wall_ns - self.due_ns(sim_ns) - MOST_BEHIND_NS
         if late_ns > 0:
@@ -73,11 +73,11 @@ class RealTimePacer:
             self._zero_ns += late_ns
 
     def start_over(self) -> None:
-        """The traffic has changed: forget how long steps take."""
+        """Reset the step length because the traffic has changed."""
         self.step_ns = FIRST_STEP_NS
 
     def real_time_ratio(self, sim_ns: int, wall_ns: int) -> float | None:
-        """Simulated time per wall time over about the last second; None at the first call."""
+        """Simulated time / wall time over about the last second; None at the first call."""
         while len(self._marks) > 1 and wall_ns - self._marks[1][0] >= _RATIO_OVER_NS:
             self._marks.popleft()
         self._marks.append((wall_ns, sim_ns))
@@ -93,12 +93,12 @@ _SKIP_REPORTED_NS: Final = 1_000_000
 
 
 class LoopEndedError(Exception):
-    """A submitted call was not run: simulated time has ended."""
+    """A submitted call was not run because the loop has ended."""
 
 
 @dataclass(frozen=True)
 class LoopCallbacks:
-    """Callbacks of the loop, called in its thread; they must return at once.
+    """Callbacks of the loop, called in its thread; they must not block.
 
     ``summary`` gets the reading to summarize, ``failed`` the error that ended the loop.
     """
@@ -111,8 +111,8 @@ class LoopCallbacks:
 
 
 class _Ticks:
-    """When readings of one kind are due: at each interval of simulated time, and at the latest one and a half
-    intervals of wall time after the last one."""
+    """Due times of one kind of reading: each interval of simulated time, and at the latest one and a half
+    intervals of wall time after the previous reading."""
 
     def __init__(self, interval_ns: int, wall_ns: int) -> None:
         self._interval_ns = interval_ns
@@ -120,7 +120,7 @@ class _Ticks:
         self.at_ns = interval_ns
 
     def take(self, sim_ns: int, wall_ns: int) -> bool:
-        """Whether a reading is due now; then the next is an interval later."""
+        """Return whether a reading is due now; if so, schedule the next one."""
         on_time = sim_ns >= self.at_ns
         due = on_time or 2 * (wall_ns - self._taken_wall_ns) >= 3 * self._interval_ns
         if due:
@@ -141,7 +141,7 @@ class LiveLoop:
     ) -> None:
         self.machine = machine
         self._active = active
-        self._source = active.source  # what the conductor was given
+        self._source = active.source  # the conductor's current source
         self._conductor = Conductor(machine.rounds, active.source)
         machine.rounds.while_waiting = self._meanwhile
         self._interval_ns = interval_ns
@@ -160,7 +160,8 @@ class LiveLoop:
         self._thread.start()
 
     def submit(self, call: Callable[[], T]) -> "Future[T]":
-        """Run a call in the loop's thread, between two rounds; LoopEndedError if the loop has ended."""
+        """Run a call in the loop's thread, between two rounds; the future fails with LoopEndedError if the
+        loop has ended."""
         future: Future[T] = Future()
         self._calls.put((future, call))
         if self._ended.is_set():
@@ -168,7 +169,8 @@ class LiveLoop:
         return future
 
     def stop(self) -> Stats | None:
-        """Stop the loop and the machine's workers; return the last reading, unless the loop had failed."""
+        """Stop the loop and the machine's workers; return the last reading, None if the loop did not start or
+        had failed."""
         last: list[Stats] = []
 
         def finish() -> None:
@@ -252,14 +254,14 @@ class LiveLoop:
         self.machine.settle()
 
     def _meanwhile(self) -> None:
-        """Called while a worker hangs: report incidents of other workers."""
+        """Report incidents of other workers; called while a worker hangs."""
         self.machine.report_workers()
         self._report_events()
 
     def _answer_until(self, due_ns: int) -> None:
-        """Run submitted calls until a wall time; if it has passed, run only those that wait now.
+        """Run submitted calls until a wall time; if it has passed, run only the calls already in the queue.
 
-        So requests can't stop simulated time, however many arrive.
+        This keeps a flood of requests from stopping simulated time.
         """
         waiting: int | None = None
         while not self._stopping.is_set():
@@ -281,7 +283,7 @@ class LiveLoop:
             self._report()
 
     def _take_source(self) -> None:
-        """A request may have put another source into ``active``."""
+        """Give the conductor the active source, which a request may have replaced."""
         if self._active.source is not self._source:
             self._source = self._conductor.source = self._active.source
             self._pacer.start_over()

@@ -1,7 +1,7 @@
-"""A machine: control plane and data plane of one host together; and the clock that advances it.
+"""A machine: the control plane and data plane of one host; and the clock that advances it.
 
-Used by one thread, between two rounds unless stated otherwise: requests in; effects are carried out; counters
-and events out.
+It accepts requests, applies their effects, and returns counters and events. Only one thread may use it, and
+only between two rounds unless stated otherwise.
 """
 
 import time
@@ -42,11 +42,11 @@ _EVENTS_KEPT: Final = 10_000
 
 
 class Machine:
-    """A host that is up. Raises NotEnoughMemoryError, or ValueError for a scenario that can't be.
+    """A running host. Raises NotEnoughMemoryError, ValueError for an impossible scenario.
 
-    ``played`` describes the source that replaces the scenario's traffic, in words. Requests that change the
-    traffic or a link change ``active``. ``deadline_s`` bounds the time a worker may take for a round; None:
-    no bound.
+    ``played`` is a description of the source that replaces the scenario's traffic. Requests that change the
+    traffic or a link are applied to ``active``. ``deadline_s`` limits the time a worker may take for a round;
+    None: no limit.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class Machine:
         self.balancing = BalancerDriver(self.host, self.plane, self.request, self.add_event)
 
     def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
-        """Apply a request: refused, or carried out when this returns."""
+        """Apply a request; when this returns, its effects are carried out, or it was refused."""
         outcome = self.host.apply(op, params, self.plane)
         self._carry_out(outcome.effects)
         self._publish(outcome.indications)
         return outcome
 
     def settle(self) -> None:
-        """After a round: complete frees that waited for buffers, restart workers, and report on them."""
+        """After a round: restart dead workers, complete frees that waited for buffers, add events on both."""
         self.rounds.supervise()
         for freeing in self.host.freeing():
             gauges = self.plane.gauges(*freeing)
@@ -94,15 +94,15 @@ class Machine:
         self.report_workers()
 
     def report_workers(self) -> None:
-        """Add an event for each incident of a worker; also while a round is under way."""
+        """Add an event for each worker incident; may be called during a round."""
         while self.rounds.incidents:
             incident = self.rounds.incidents.popleft()
             self.add_event(incident.kind, incident.cause)
 
     def stats(self, *, behind_ns: int = 0, skipped_ns: int = 0, numbered: bool = True) -> Stats:
-        """Read every counter; add an event for drops that began or ended since the last reading.
+        """Read every counter; add events for drop episodes that began or ended since the last reading.
 
-        A reading that is not published, and so not ``numbered``, has the number of the one before.
+        A reading that is not published is not ``numbered``: it repeats the previous sequence number.
         """
         if self._rows[0] != self.host.revision:
             self._rows = (self.host.revision, self._adapter_rows())
@@ -123,7 +123,7 @@ class Machine:
         return stats
 
     def latency(self) -> dict[str, dict[int, I64]]:
-        """How long frames waited to be indicated: by adapter and queue id, a histogram (LATENCY_BUCKETS,)."""
+        """Histograms (LATENCY_BUCKETS,) of the time from arrival to indication, by adapter and queue id."""
         return {
             adapter.spec.name: {
                 queue_id: self.plane.latency(self.plane.slot(adapter.index, queue_id)).copy()
@@ -133,7 +133,7 @@ class Machine:
         }
 
     def config(self) -> Config:
-        """The configuration as it is now."""
+        """The host's current configuration."""
         return config_of(self.host)
 
     def add_event(
@@ -144,7 +144,7 @@ class Machine:
         queue_id: int | None = None,
         state: str | None = None,
     ) -> None:
-        """Note an event; the oldest unpublished one goes when there are too many."""
+        """Record an event; at ``_EVENTS_KEPT`` unpublished events, drop the oldest one."""
         self._event_seq += 1
         if len(self._events) == _EVENTS_KEPT:
             del self._events[0]
@@ -162,12 +162,12 @@ class Machine:
         self.host.event_history.add(msgspec.to_builtins(published), len(msgspec.msgpack.encode(published)))
 
     def take_events(self) -> list[Event]:
-        """The events since the last call."""
+        """Return and clear the events added since the last call."""
         events, self._events = self._events, []
         return events
 
     def stop(self) -> None:
-        """Refuse further requests; abort pending frees, with an event each."""
+        """Refuse further requests; abort each pending queue free, with an event."""
         self._publish(self.host.stop())
 
     def close(self) -> None:
@@ -225,11 +225,11 @@ class Machine:
 
 
 def _nothing() -> None:
-    """Default of the callbacks."""
+    """The default callback."""
 
 
 class SimClock:
-    """Advances a machine through simulated time as fast as possible, and lets its balancer decide when due.
+    """Advances a machine through simulated time as fast as possible; runs its balancer at the due times.
 
     ``after_round`` is called between rounds, ``after_decision`` after each decision of the balancer.
     """
@@ -247,7 +247,7 @@ class SimClock:
         self._after_decision = after_decision
 
     def advance_to(self, horizon_ns: int) -> None:
-        """Advance to a time; a decision due at that very time is left to the next call."""
+        """Advance to ``horizon_ns``; a decision due exactly then is left to the next call."""
         while (due_ns := self._machine.balancing.due_ns) < horizon_ns:
             self._conductor.run_to(due_ns, self._after_round)
             self._decide()
@@ -256,10 +256,10 @@ class SimClock:
     def advance_to_end(
         self, pauses: Iterator[int] | None = None, at_pause: Callable[[], object] = _nothing
     ) -> None:
-        """Advance to the last frame, and on until nothing is pending or outstanding.
+        """Advance to the last frame, then until no frame is pending or outstanding.
 
-        The balancer decides, and ``at_pause`` is called at ``pauses`` (ns, ascending), only while frames
-        arrive, so neither delays the end.
+        ``at_pause`` is called at each time of ``pauses`` (ns, ascending). This and the balancer's decisions
+        stop with the last frame, so that neither delays the end.
         """
         pauses = iter(()) if pauses is None else pauses
         pause_ns = next(pauses, NEVER_NS)
@@ -279,7 +279,7 @@ class SimClock:
         self._conductor.run_to_end(self._after_round)
 
     def _decide(self) -> None:
-        """Let the balancer decide; skip decisions until the next frame or event."""
+        """Run the balancer's decision that is due; skip those before the next frame or event."""
         balancing = self._machine.balancing
         balancing.settle()
         balancing.skip_to(min(self._conductor.next_arrival_ns, self._machine.plane.next_event_ns))

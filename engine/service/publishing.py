@@ -1,4 +1,4 @@
-"""Messages that a live engine makes from its readings: advice, when it has changed, and summaries."""
+"""Messages that a live engine derives from its readings: advice, when it changes, and summaries."""
 
 from typing import Final
 
@@ -11,12 +11,15 @@ from engine.telemetry.stats import AdapterStats, Stats
 from engine.telemetry.summary import WORST_BYTES, FindingCounts, Summary
 
 AGAIN_NS: Final = 10_000_000_000
-"""While there are findings, advice is repeated after this much simulated time, to update its numbers."""
+"""While there are findings, advice is published again after this much simulated time, with new numbers."""
 
 
 class AdvicePublisher:
-    """Follows the configurations and readings of an engine. ``read`` returns advice to publish: when findings
-    appear, disappear or change their severity, and every ``AGAIN_NS`` while there are any."""
+    """Follows an engine's configurations and readings; decides when to publish advice.
+
+    Advice is due when a finding appears, disappears or changes severity, and every ``AGAIN_NS`` while there
+    are findings.
+    """
 
     def __init__(self, thresholds: AdviceThresholds | None = None) -> None:
         self._window = AdviceWindow(thresholds)
@@ -24,11 +27,11 @@ class AdvicePublisher:
         self._published_ns = 0
 
     def configured(self, config: Config) -> None:
-        """Take in a configuration."""
+        """Use a new configuration for the readings that follow."""
         self._window.configured(config)
 
     def read(self, stats: Stats) -> Advice | None:
-        """Take in a reading."""
+        """Process a reading; return the advice if it is due, else None."""
         window = self._window
         if not window.add(None, stats):
             return None
@@ -46,7 +49,7 @@ _DROPS_OF_INTERFACES: Final = ("kernel_dropped_frames", "interface_dropped_frame
 
 
 class SummaryBuilder:
-    """Makes summaries: each from a reading, the reading of the previous summary, and the newest advice."""
+    """Builds each summary from a reading, the previous summary's reading, and the newest advice."""
 
     def __init__(self) -> None:
         self._seq = 0
@@ -54,11 +57,11 @@ class SummaryBuilder:
         self._advice: Advice | None = None
 
     def advised(self, advice: Advice) -> None:
-        """Take in the newest advice."""
+        """Use this advice in the summaries that follow."""
         self._advice = advice
 
     def read(self, stats: Stats) -> Summary:
-        """The summary of a reading."""
+        """Build the summary of a reading."""
         before, self._before = self._before, stats
         self._seq += 1
         adapters = stats.adapters.values()
@@ -105,7 +108,7 @@ def _dropped(adapter: AdapterStats) -> int:
 
 
 def _busiest(stats: Stats, before: Stats | None) -> tuple[int | None, float | None]:
-    """The processor with the highest load between two readings, and that load; None: unknown."""
+    """The processor with the highest load between two readings, and that load (0..1); None if unknown."""
     if before is None or stats.sim_time_ns <= before.sim_time_ns:
         return None, None
     now, then = stats.cpus, before.cpus

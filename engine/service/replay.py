@@ -1,4 +1,4 @@
-"""A replay: a capture run through the model until nothing is pending, and its document (contract 4)."""
+"""A replay: runs a capture through the model until no frame is pending; and its document (contract 4)."""
 
 import time
 from collections.abc import Callable
@@ -72,7 +72,7 @@ def replay_report(
     truncated: bool,
     skipped_frames: int,
 ) -> dict[str, Any]:
-    """The document of a replay that has ended; ``stats`` must be of the revision of ``config``."""
+    """Build the document of a finished replay; ``stats`` and ``config`` must have the same revision."""
     names = {cpu.id: cpu for cpu in config.cpus}
     report: dict[str, Any] = {
         "schema": "vmq.replay/1",
@@ -99,9 +99,12 @@ _DEATHS: Final = ("worker_died", "worker_down")
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """The end of a run: state and counters; latencies (by adapter and queue id, a histogram
-    (LATENCY_BUCKETS,)); sentences on workers that died; the delay to the wall clock, at pace "real"; and the
-    balancer's moves, None if it was off."""
+    """A finished run: its final configuration and counters.
+
+    ``latency`` has a histogram (LATENCY_BUCKETS,) by adapter and queue id; ``deaths`` sentences on workers
+    that died; ``late_ns`` the delay behind the wall clock at pace "real"; ``moves`` is None if the balancer
+    was off.
+    """
 
     config: Config
     stats: Stats
@@ -113,7 +116,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Moves:
-    """A balancer's moves: the first ones, as in a replay's document, and the number of each reason."""
+    """A balancer's moves: the first ones in the form of a replay's document, and all counted by reason."""
 
     first: list[dict[str, Any]]
     by_reason: dict[Reason, int]
@@ -126,8 +129,11 @@ class Moves:
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """A replay's document, final state, caveats and sentences on workers that died; ``late_ns`` is its delay
-    to the wall clock at pace "real"."""
+    """A replay's document, final state and caveats.
+
+    ``deaths`` are sentences on workers that died; ``late_ns`` is the delay behind the wall clock at pace
+    "real".
+    """
 
     document: dict[str, Any]
     config: Config
@@ -138,7 +144,7 @@ class ReplayResult:
 
 
 def plan_capture(capture: CaptureFile | Path, hardware: Hardware | None = None) -> tuple[Plan, Caveats]:
-    """A plan for a capture. Raises CaptureError, NoProcessorError."""
+    """Plan queues for a capture's traffic. Raises CaptureError, NoProcessorError."""
     hardware = hardware or Hardware()
     source = CaptureSource(capture, adapter=0, link_gbps=hardware.link_gbps)
     try:
@@ -156,10 +162,10 @@ def replay(
     worker_deadline_s: float = WORKER_DEADLINE_S,
     progress: Callable[[CaptureFrames], None] = lambda source: None,
 ) -> ReplayResult:
-    """Run a capture through a scenario; ``progress`` is called between rounds. At pace "real" a worker that
-    hangs for ``worker_deadline_s`` is killed and replaced; at "max" there is no deadline.
+    """Run a capture through a scenario; call ``progress`` between rounds.
 
-    Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for a scenario that can't be.
+    At pace "real" a worker that hangs for ``worker_deadline_s`` is killed and replaced; at "max" there is no
+    deadline. Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for an impossible scenario.
     """
     began = time.monotonic()
     source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
@@ -197,10 +203,10 @@ def run(
     worker_deadline_s: float = WORKER_DEADLINE_S,
     progress: Callable[[], None] = lambda: None,
 ) -> FinishedRun:
-    """Run a source's frames through a scenario until nothing is pending or outstanding.
+    """Run a source's frames through a scenario until no frame is pending or outstanding.
 
     ``played`` describes the source that replaces the scenario's traffic; the caller closes the source. Raises
-    what the source raises, NotEnoughMemoryError, ValueError for an impossible scenario.
+    the source's errors, NotEnoughMemoryError, ValueError for an impossible scenario.
     """
     with ExitStack() as stack:
         with interrupts_deferred():
@@ -224,7 +230,7 @@ def run(
             late_ns = clock.behind_ns
         else:
             sim_clock.advance_to_end()
-        machine.rounds.replace_dead()  # it may have been too short to notice
+        machine.rounds.replace_dead()  # in a short run no death may have been noticed
         machine.settle()
         return FinishedRun(
             config=machine.config(),
@@ -237,7 +243,7 @@ def run(
 
 
 def _without_spare_buffers(scenario: Scenario) -> Scenario:
-    """The scenario without spare buffers: no queue is allocated during the run."""
+    """The scenario without spare buffers, because no queue is allocated during the run."""
     replace = msgspec.structs.replace
     adapters = [
         replace(adapter, buffers=adapter.asked_buffers) if adapter.buffers is None else adapter
@@ -247,18 +253,18 @@ def _without_spare_buffers(scenario: Scenario) -> Scenario:
 
 
 class _WallClock:
-    """The wall clock in steps of ``_STEP_NS``: a step is simulated after its time has passed."""
+    """Paces a run by the wall clock: each step of ``_STEP_NS`` is simulated once its time has passed."""
 
     def __init__(self) -> None:
         self._due_ns = time.monotonic_ns()
 
     @property
     def behind_ns(self) -> int:
-        """Delay of the last step."""
+        """Wall time since the current step was due, at least 0."""
         return max(0, time.monotonic_ns() - self._due_ns)
 
     def wait_for_next_step(self) -> None:
-        """Sleep until the time of the next step has passed."""
+        """Sleep until the next step's time has passed."""
         self._due_ns += _STEP_NS
         time.sleep(max(0, self._due_ns - time.monotonic_ns()) / 1e9)
 

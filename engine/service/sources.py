@@ -1,4 +1,4 @@
-"""Sources of a host's frames: a capture (also from a pipe), a live interface, or synthetic traffic."""
+"""Sources of a host's frames: a capture (file or pipe), a live interface, or synthetic traffic."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,24 +35,31 @@ Synthetic = Union[SyntheticSource, "TeamSource"]
 
 @dataclass(frozen=True)
 class Caveats:
-    """Parts of a capture that a report does not cover: frames after damage (``broken`` is a sentence on that)
-    and ``skipped_frames`` of interfaces that are not Ethernet."""
+    """Parts of a capture that a report does not cover.
+
+    ``broken`` is a sentence on damage in the file, after which no frame was read; ``skipped_frames`` counts
+    frames of non-Ethernet interfaces.
+    """
 
     broken: str | None = None
     skipped_frames: int = 0
 
     @classmethod
     def of(cls, source: CaptureFrames) -> "Caveats":
-        """The caveats of a source that has ended."""
+        """The caveats of a source that was read to its end."""
         return cls(source.broken, source.skipped_frames)
 
 
 class ChoiceError(Exception):
-    """The adapter that a capture or an interface feeds is ambiguous; a sentence for status 2."""
+    """The adapter for a capture or interface is unknown or ambiguous; a sentence for exit status 2."""
 
 
 def fed(scenario: Scenario, name: str | None, *, teams: bool = True) -> int | TeamSpec:
-    """The adapter (its index) or team that a capture feeds: the named one, else the only one there is."""
+    """Return the index of the adapter, or the team, that a capture feeds: the named one, else the only
+    adapter.
+
+    ``teams`` False: a team is no valid choice. Raises ChoiceError.
+    """
     names = [adapter.name for adapter in scenario.adapter]
     known = {team.name: team for team in scenario.team if teams}
     fitting = ", ".join([*names, *known])
@@ -77,7 +84,7 @@ def capture_source(
     loop: bool = False,
     shorten_gaps: bool = False,
 ) -> CaptureFrames:
-    """The frames of a capture, for an adapter or the members of a team. Raises ChoiceError, CaptureError."""
+    """Open a capture as the source of an adapter or a team. Raises ChoiceError, CaptureError."""
     target = fed(scenario, adapter)
     if isinstance(target, TeamSpec):
         from engine.traffic.team import TeamCapture  # compiles kernels that most engines never use
@@ -95,7 +102,7 @@ def capture_source(
 def interface_source(
     name: str, scenario: Scenario, adapter: str | None, *, promiscuous: bool = False
 ) -> "InterfaceSource":
-    """The frames of a live interface. Raises ChoiceError, InterfaceError."""
+    """Open a live interface as the source of an adapter. Raises ChoiceError, InterfaceError."""
     from engine.traffic.interface import InterfaceSource  # compiles kernels that most engines never use
 
     team = next((one for one in scenario.team if one.name == adapter), None)
@@ -113,7 +120,7 @@ def interface_source(
 def synthetic_source(
     scenario: Scenario, *, start_ns: int = 0, wire_free: Mapping[int, Fraction] | None = None
 ) -> Synthetic | None:
-    """The frames of a scenario's own traffic, if it has any, as of ``SyntheticSource``."""
+    """Return a source of the scenario's own traffic, or None; the options are those of SyntheticSource."""
     if scenario.traffic is None or not scenario.traffic.mix:
         return None
     fed_by_mix = {mix.adapter for mix in scenario.traffic.mix}
@@ -124,7 +131,7 @@ def synthetic_source(
 
     if not teams:
         return opened()
-    from engine.traffic.team import TeamSource  # likewise
+    from engine.traffic.team import TeamSource  # compiles kernels that most engines never use
 
     beside = len(fed_by_mix) > len(teams)
     return TeamSource(scenario, teams, opened, beside=beside, wire_free=wire_free)
@@ -134,9 +141,9 @@ AnySource = CaptureFrames | Synthetic | LiveSource
 
 
 class ActiveSource:
-    """The source in use, or None; requests replace or change it, in the loop's thread between two rounds.
+    """The current source, or None; requests replace or change it, in the loop's thread between two rounds.
 
-    ``scenario`` is the one that the source was made from; the next source is made from it and its changes.
+    The source was made from ``scenario``; the next one is made from it and the changes since.
     """
 
     def __init__(self, scenario: Scenario, source: AnySource | None) -> None:
@@ -145,7 +152,7 @@ class ActiveSource:
         self._wire_free: dict[int, Fraction] = {}
 
     def carry_out(self, effect: SetTraffic | SetLink, now_ns: int) -> None:
-        """Carry out an effect of the control plane, from the simulated time ``now_ns`` on."""
+        """Apply an effect of the control plane; new traffic starts at the simulated time ``now_ns``."""
         match effect:
             case SetTraffic():
                 self._scenario = msgspec.structs.replace(self._scenario, traffic=effect.traffic)
@@ -160,7 +167,7 @@ class ActiveSource:
                     self.source.set_link(effect.adapter, effect.link_gbps)
 
     def interface_counters(self) -> dict[int, dict[str, int]]:
-        """The kernel's counters of a live interface, by the index of the adapter that it feeds."""
+        """The kernel's counters of a live interface, by adapter index; empty for any other source."""
         source = self.source
         return {source.adapter: source.counters()} if isinstance(source, LiveSource) else {}
 
@@ -170,7 +177,7 @@ class ActiveSource:
             self.source.close()
 
     def _begin(self, now_ns: int) -> None:
-        """Replace the source by a synthetic one; the old source's last frame may still be on the wire."""
+        """Replace the source by a synthetic one, which starts after the old source's last frame is sent."""
         old = self.source
         if old is not None and hasattr(old, "wire_free"):
             self._wire_free |= old.wire_free()
@@ -181,7 +188,7 @@ class ActiveSource:
 
 STANDARD_INPUT: Final = "-"
 KEPT_BYTES_LIMIT: Final = 4 << 30
-"""Most bytes of a pipe that are kept."""
+"""Largest capture accepted from a pipe."""
 
 _CHUNK_BYTES: Final = 1 << 20
 _MAGIC_BYTES: Final = 16
@@ -191,10 +198,10 @@ _MAGIC_BYTES: Final = 16
 def piped_capture(
     path: Path, progress: Callable[[str, int], None] = lambda name, read_bytes: None
 ) -> Iterator[CaptureFile]:
-    """Copy a capture from a pipe to a temporary file, kept until the end of the context.
+    """Copy a capture from a pipe to a temporary file, which is removed at the end of the context.
 
-    ``path`` "-" is standard input. ``progress`` is called with the name of the pipe and the bytes read,
-    at the start and often. Raises CaptureError.
+    ``path`` "-" is standard input. ``progress`` is called with the pipe's name and the bytes read so far, at
+    the start and after each chunk. Raises CaptureError.
     """
     is_standard_input = str(path) == STANDARD_INPUT
     name = "standard input" if is_standard_input else str(path)
@@ -225,8 +232,8 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _copy(stream: BinaryIO, copy: Path, name: str, progress: Callable[[int], None]) -> None:
-    """Copy a stream to its end, or stop once its first bytes show that it is no capture: its reader reports
-    that."""
+    """Copy a stream to its end. Stop early if its first bytes are not those of a capture: the reader of the
+    copy reports that error."""
     read_bytes = 0
     start = b""
     with copy.open("wb") as file:

@@ -1,6 +1,6 @@
-"""A trial: a scenario run through the model for a while, and again with each fix that the advisor proposes.
+"""A trial: runs a scenario through the model, and again with each fix that the advisor proposes.
 
-It gives advice its values "before" and "after": from the same model, fed with the same frames.
+It provides the values "before" and "after" of advice, from the same model and the same frames.
 """
 
 from collections import Counter
@@ -26,12 +26,14 @@ from engine.workers.conductor import Conductor
 
 _SHORTEST_NS: Final = 100_000_000
 _SO_MANY: Final = 256
-"""Intervals of one length; then the length doubles, to bound the readings of a long run."""
+"""Number of intervals of one length; then the length doubles, to limit the readings of a long run."""
 
 
 class WorstIntervals:
-    """Reads a machine in short intervals. ``worst`` has, by processor, the evidence of the interval in which
-    its queues dropped most."""
+    """Reads a machine at the ends of short intervals.
+
+    ``worst`` has, by processor, the evidence of the interval in which its queues dropped the most frames.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -41,7 +43,7 @@ class WorstIntervals:
 
     @staticmethod
     def pauses(start_ns: int) -> Iterator[int]:
-        """The times at which intervals end, the first of which begins at ``start_ns``."""
+        """Yield the end times of the intervals; the first interval begins at ``start_ns``. Endless."""
         length_ns = _SHORTEST_NS
         while True:
             for _ in range(_SO_MANY):
@@ -74,7 +76,7 @@ def _dropped(stats: Stats) -> int:
 
 
 _WARM_UP: Final = 0.25
-"""The share of a run that is not measured: queues fill, loads settle."""
+"""The share of a run before measurement starts, while queues fill and loads settle."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,13 @@ class Intervention:
 
 @dataclass(eq=False)
 class Trial:
-    """A scenario to run, fed by a capture to its end, or by its own traffic for ``seconds``.
+    """A scenario to run, fed by a whole capture, or by its own traffic for ``seconds`` of simulated time.
 
-    Gaps of over 1 s in a capture are shortened to 1 s, as in a live engine: rates over years mean nothing.
+    Gaps of over 1 s in a capture are shortened to 1 s, as in a live engine: long gaps make rates meaningless.
 
-    ``interventions`` are made during the run. A fix is applied before the first frame if they change only
-    the traffic; otherwise at the end, and the host is run once more for as long.
+    ``interventions`` are requests made during a run without a capture. If they change only the traffic, a fix
+    is applied before the first frame; otherwise it is applied at the end, and the run continues for
+    ``seconds``.
     """
 
     scenario: Scenario
@@ -105,7 +108,7 @@ class Trial:
     """Parts of the capture that the last run did not cover."""
 
     def run(self, fix: Sequence[Request] = ()) -> Evidence:
-        """Run it; return the evidence at its end.
+        """Run the scenario, with a fix if given; return the evidence at the end of the run.
 
         Raises CaptureError, ChoiceError, NotEnoughMemoryError, ``TrialError`` if an intervention or fix is
         refused, ValueError for an impossible scenario.
@@ -136,11 +139,11 @@ class Trial:
 
 
 class TrialError(Exception):
-    """A request of a trial was refused; a sentence."""
+    """An intervention or fix was refused; the text is a sentence."""
 
 
 class _Run:
-    """One run of a machine, and the evidence it collects."""
+    """Runs a machine once and collects evidence."""
 
     def __init__(self, machine: Machine, active: ActiveSource) -> None:
         self._machine = machine
@@ -160,7 +163,7 @@ class _Run:
             self._record_config()
 
     def watch(self, seconds: float, interventions: Sequence[Intervention] = ()) -> Evidence:
-        """Run for ``seconds``, with interventions; rates are taken after the warm-up."""
+        """Run for ``seconds`` of simulated time, with interventions; rates exclude the warm-up."""
         start_ns = self._machine.plane.now_ns
         warm_ns, end_ns = (start_ns + round(part * seconds * 1e9) for part in (_WARM_UP, 1.0))
         before = None
@@ -185,7 +188,7 @@ class _Run:
         return Evidence(self._machine.config(), stats, before, self._trace, intervals.worst)
 
     def to_the_end(self) -> Evidence:
-        """Run until the source has no more frames and nothing is pending; rates are over the whole run."""
+        """Run until the source has no more frames and none is pending; rates are over the whole run."""
         intervals = WorstIntervals(self._machine)
         intervals.begin()
         self._sim_clock.advance_to_end(intervals.pauses(self._machine.plane.now_ns), intervals.end)
@@ -216,7 +219,7 @@ class _Run:
 
 
 def filled_in(request: Request, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The parameters of a request, with the id of the queue that an earlier request allocated."""
+    """Return a request's parameters, with the queue id from the answer to the request it refers to."""
     params = dict(request.params)
     if request.queue_from is not None:
         queue_id = answers[request.queue_from]["queue_id"]
@@ -226,7 +229,7 @@ def filled_in(request: Request, answers: Sequence[Mapping[str, Any]]) -> dict[st
 
 @dataclass(frozen=True, eq=False)
 class TriedFix:
-    """A finding whose fix was tried: the evidence with it, or why it was refused."""
+    """A finding, with the evidence after its fix (None if not tried), or why the fix was ``refused``."""
 
     finding: Finding
     after: Evidence | None = None
@@ -240,9 +243,10 @@ def diagnose(
     most_tries: int = 16,
     progress: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[Evidence, list[TriedFix]]:
-    """Run a trial, find what is wrong, and run it again with each fix, for at most ``most_tries`` fixes.
+    """Run a trial, apply the advisor's rules, and run it again with the fix of each finding.
 
-    The "after" of further findings stays unknown. Raises what ``Trial.run`` does.
+    Only the first ``most_tries`` fixes are tried; for other findings "after" stays unknown. Raises the errors
+    of ``Trial.run``, but a refused fix is returned as such.
     """
     evidence = trial.run()
     found = findings(evidence, thresholds)

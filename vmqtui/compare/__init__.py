@@ -1,4 +1,4 @@
-"""A comparison as people read it: one grid of words, drawn for a terminal, in Markdown, as a page with plots.
+"""Presents a comparison: one grid of text for the terminal, Markdown, and an HTML page with plots.
 
-Not here: what is measured, and how runs are carried out (``engine.service.compare``).
+Not here: the measures, and the execution of runs (``engine.service.compare``).
 """

@@ -1,6 +1,6 @@
-"""A comparison as one HTML page, with its style and its plots (SVG) inside, and without scripts.
+"""A comparison as one HTML page: style sheet and plots (SVG) are inline, and there are no scripts.
 
-Colours are classes, which the page's style sheet names.
+Plots use CSS classes; the style sheet defines their colours.
 """
 
 import math
@@ -30,11 +30,11 @@ from vmqtui.numbers import percent, wait
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 MOST_PLOTTED: Final = 40
-"""Runs of one plot; of more, the first so many are plotted, which the page says."""
+"""Limit of runs in a plot. If there are more, only the first ones are plotted, and the page states that."""
 
 
 def page(comparison: Comparison) -> str:
-    """The whole page."""
+    """The whole page as HTML."""
     names = labels(comparison)
     made = grid(comparison)
     body = [
@@ -120,7 +120,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, words_only: b
 
 
 MOST_CURVES: Final = 8
-"""Curves of one plot: as many colours as are told apart."""
+"""Limit of curves in a plot: the number of colours that readers can tell apart."""
 
 _ROW: Final = 24
 _WIDTH: Final = 720
@@ -138,7 +138,7 @@ _TAIL: Final = 0.001
 def bars(
     names: Sequence[str], values: Sequence[float | None], texts: Sequence[str], winners: Sequence[int]
 ) -> str:
-    """A bar a run, from 0; the winners' stand out. A run of which nothing is known has no bar."""
+    """An SVG bar chart: one bar per run, starting at 0, winners highlighted; no bar for an unknown value."""
     most = max((value for value in values if value is not None), default=0.0) or 1.0
     room = _WIDTH - _NAME - _VALUE
     parts = []
@@ -156,7 +156,7 @@ def bars(
 
 
 def loads(names: Sequence[str], cpus: Sequence[Sequence[float]]) -> str:
-    """A cell a processor, a row a run, numbers below; the darker the busier, against the busiest of all."""
+    """An SVG heat map: a row per run, a cell per processor; opacity is load relative to the highest load."""
     most = max((max(row, default=0.0) for row in cpus), default=0.0) or 1.0
     count = max(map(len, cpus), default=1)
     room = _WIDTH - _NAME
@@ -181,7 +181,7 @@ def loads(names: Sequence[str], cpus: Sequence[Sequence[float]]) -> str:
 
 
 def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:
-    """What share of the frames was indicated within a time: a curve a run, time on a logarithmic axis."""
+    """An SVG plot of each run's cumulative latency distribution, on a logarithmic time axis; "" if empty."""
     first_bucket, last_bucket = _shown(histograms)
     if last_bucket < 0:
         return ""
@@ -224,8 +224,8 @@ def curves(names: Sequence[str], histograms: Sequence[Sequence[int]]) -> str:
 
 
 def _shown(histograms: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """From which bucket to which a plot goes: below, every curve is still under 0.1 %. The last is -1 where
-    no frame is in any."""
+    """The first and last bucket to plot; in those before the first, every curve is below 0.1 %. The last is
+    -1 if all histograms are empty."""
     first, last = len(HIGHEST_NS) - 1, -1
     for histogram in histograms:
         reached, total = 0, sum(histogram)
@@ -239,7 +239,8 @@ def _shown(histograms: Sequence[Sequence[int]]) -> tuple[int, int]:
 
 
 def _ticks(first: float, last: float) -> list[float]:
-    """Round times between two powers of ten: 1, 2 and 5 of each where there is room, else 1 of each."""
+    """Round times in ns for ticks between two powers of ten (exponents): with digits 1, 2 and 5 in each
+    decade, with 1 and 3 or with 1 only if those are too many."""
     decades = range(math.floor(first), math.ceil(last) + 1)
     for digits in ((1, 2, 5), (1, 3), (1,)):
         ticks = [digit * 10.0**power for power in decades for digit in digits]

@@ -1,4 +1,4 @@
-"""A comparison in words, for a terminal and in Markdown: the grid of runs and measures, and the winners."""
+"""A comparison as text, for a terminal and in Markdown: the grid of runs and measures, and the winners."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,19 @@ from vmqtui.printable import printable
 WINNER: Final = "*"
 WHAT_WINS: Final = "best, within 0.1 %; in load, latency and buffers, of those that deliver most"
 MOST_ACROSS: Final = 6
-"""Runs that stand side by side, a column each; more stand below each other, a row each."""
+"""Up to this number of runs, each run is a column of the grid; with more, each is a row."""
 
 _LABEL_CHARACTERS: Final = 120
 _UNITS_NAMED: Final = ("frames/s",)
-"""Units that stand beside the name of a measure; others are in the name, or with the value."""
+"""Units shown next to a measure's name; other units are part of the name or of the value."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Heads, of one line or more, and rows of cells; the first column is of names. ``alike`` are the measures
-    that are the same in every run, with their one value, where they are not among the rows or columns."""
+    """A table of text: heads (of one or more lines) and rows; the first column has names.
+
+    ``alike`` has (title, value) of the measures left out of the table because all runs have the same value.
+    """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -34,7 +36,7 @@ class Grid:
 
 
 def words(measure: Measure, value: float | None) -> str:
-    """A value of a measure as people read it."""
+    """Format a value of a measure, "–" if unknown."""
     if value is None:
         return UNKNOWN
     match measure.unit:
@@ -51,12 +53,12 @@ def words(measure: Measure, value: float | None) -> str:
 
 
 def _with_unit(name: str, measure: Measure, between: str) -> str:
-    """The name of a measure, with its unit where values don't have one."""
+    """Append the measure's unit to a text if its formatted values have none."""
     return f"{name}{between}{measure.unit}" if measure.unit in _UNITS_NAMED else name
 
 
 def shown(comparison: Comparison) -> list[Measure]:
-    """The measures, without those that none of these plans has."""
+    """The measures to show: all but the optional ones that no run has."""
     return [
         measure
         for measure in MEASURES
@@ -65,17 +67,17 @@ def shown(comparison: Comparison) -> list[Measure]:
 
 
 def _label_lines(run: Run) -> list[str]:
-    """A label in lines: the plan, and each setting."""
+    """A run's label in lines: the plan, then each setting."""
     return [run.name, *run.words]
 
 
 def labels(comparison: Comparison) -> list[str]:
-    """A name for each run, safe to print."""
+    """The label of each run, safe to print."""
     return [printable(run.label, _LABEL_CHARACTERS) for run in comparison.runs]
 
 
 def grid(comparison: Comparison) -> Grid:
-    """The comparison in words: measures down and runs across, or the other way where there are many runs."""
+    """The comparison as a grid: a row per measure and a column per run; transposed if there are many runs."""
     cells = {
         measure.key: [
             words(measure, value) + (f" {WINNER}" if n in comparison.winners[measure.key] else "")
@@ -103,7 +105,7 @@ def grid(comparison: Comparison) -> Grid:
 
 
 def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
-    """Each run that wins at something, and at what; most wins first."""
+    """(label, titles of the measures it wins) of each run that wins any; most wins first."""
     names = labels(comparison)
     wins: dict[int, list[str]] = {}
     for measure in MEASURES:
@@ -114,7 +116,7 @@ def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def summary(comparison: Comparison) -> str:
-    """What went through how many runs, and how long that took."""
+    """A sentence: traffic, simulated time, number of runs, wall time and place of execution."""
     sim_seconds = max(result.sim_seconds for result in comparison.results)
     lasts = wait(sim_seconds * 1e9) if sim_seconds < 1 else f"{sim_seconds:,.6g} s"
     if sim_seconds >= 1000:
@@ -126,7 +128,7 @@ def summary(comparison: Comparison) -> str:
 
 
 def low_queues(comparison: Comparison, most: int = 3) -> list[tuple[str, str]]:
-    """Of each run, the queues whose buffers came nearest to running out."""
+    """(label, queues with the lowest share of free buffers) of each run; ``most`` queues per run."""
     return [
         (
             name,
@@ -141,7 +143,8 @@ def low_queues(comparison: Comparison, most: int = 3) -> list[tuple[str, str]]:
 
 
 def moves(comparison: Comparison, most: int = 12) -> list[tuple[str, str]]:
-    """Of each run with a balancer, what it moved and why: its first moves, a line each."""
+    """(label, sentence) of the first ``most`` moves of each run with a balancer; only a run's first line has
+    its label."""
     found = []
     for name, result in zip(labels(comparison), comparison.results, strict=True):
         if result.moves is None:
@@ -159,8 +162,8 @@ def moves(comparison: Comparison, most: int = 12) -> list[tuple[str, str]]:
 
 
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right, numbers above each other
-    though a winner's mark follows some."""
+    """The lines of a table: first column left-aligned, others right-aligned. Cells without the winner's mark
+    are padded by its width, so that numbers align."""
     broken = [head.split("\n") for head in heads]
     stacked = [
         [f"{lines[n] if n < len(lines) else ''}{'  ' * bool(place)}" for place, lines in enumerate(broken)]
@@ -185,7 +188,7 @@ _MOVES_IN_TERMINAL: Final = 4
 
 
 def lines(comparison: Comparison, width: int | None) -> list[str]:
-    """The comparison in lines; columns that don't fit ``width`` (None: no bound) stand in tables below."""
+    """The comparison as lines; columns that don't fit ``width`` (None: no limit) move to tables below."""
     made = grid(comparison)
     out = [summary(comparison), ""]
     for part in _tables(made, width):
@@ -202,7 +205,7 @@ def lines(comparison: Comparison, width: int | None) -> list[str]:
 
 
 def _moved(comparison: Comparison, width: int | None) -> list[str]:
-    """What the balancer moved first, and why."""
+    """Lines with the balancer's first moves and their reasons."""
     out = []
     for name, sentence in moves(comparison, most=_MOVES_IN_TERMINAL):
         if name:
@@ -213,7 +216,7 @@ def _moved(comparison: Comparison, width: int | None) -> list[str]:
 
 
 def _tables(whole: Grid, width: int | None) -> list[Grid]:
-    """The grid in parts that fit, each with the first column."""
+    """Split the grid into parts that fit ``width``; each part repeats the first column."""
     if width is None:
         return [whole]
     parts = []
@@ -236,7 +239,7 @@ _ESCAPED = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[
 
 
 def markdown(comparison: Comparison) -> str:
-    """The report: what was run, the table, who wins at what, the queues that were short of buffers."""
+    """The report in Markdown: summary, table, winners, queues short of buffers, moves, list of measures."""
     made = grid(comparison)
     parts = [
         "# Comparison",
@@ -269,7 +272,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown takes for nothing else."""
+    """Escape the characters that have a meaning in Markdown."""
     return text.translate(_ESCAPED)
 
 

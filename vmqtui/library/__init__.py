@@ -1,4 +1,4 @@
-"""Scenarios to learn from: each shows one thing that goes wrong, which a rule finds and its fix puts right.
+"""Example scenarios: each shows one problem that a rule of the advisor finds and its fix solves.
 
 Here: the scenario files, each with its lesson, and their list. Not here: the rules (``engine.advice``).
 """

@@ -1,4 +1,4 @@
-"""The list of scenarios: what each shows, the finding it must raise, and what happens while it is watched."""
+"""The list of scenarios: the problem each shows, the rule that must find it, the requests made meanwhile."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from engine.scenario.model import Scenario
 
 @dataclass(frozen=True)
 class Intervention:
-    """A request that is made so many seconds after the start."""
+    """A request made ``at_s`` seconds after the start."""
 
     at_s: float
     op: str
@@ -22,9 +22,12 @@ class Intervention:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A scenario of the library. ``rows`` are those of "What goes wrong in practice" that it shows; ``rule``
-    finds it, within ``seconds`` of simulated time. On a screen its ``interventions`` are done again after
-    ``again_s``, for as long as somebody looks; None: once."""
+    """A scenario of the library.
+
+    ``rows`` are the rows of "What goes wrong in practice" that it shows; ``rule`` finds the problem within
+    ``seconds`` of simulated time. On a screen its ``interventions`` repeat every ``again_s``; None: made
+    once.
+    """
 
     name: str
     rows: tuple[int, ...]
@@ -34,7 +37,7 @@ class Lesson:
     again_s: float | None = None
 
     def on_screen(self) -> Iterator[Intervention]:
-        """What is done while somebody looks, in order."""
+        """The interventions to make on a screen, in order of time; endless if they repeat."""
         for lap in count() if self.again_s is not None else (0,):
             for intervention in self.interventions:
                 yield Intervention(
@@ -43,18 +46,18 @@ class Lesson:
 
     @cached_property
     def toml(self) -> str:
-        """Its scenario file, the lesson in comments at its head."""
+        """The text of the scenario file; the comments at its start are the lesson."""
         path = resources.files("vmqtui.library").joinpath("scenarios", f"{self.name}.toml")
         return path.read_text(encoding="utf-8")
 
     @property
     def scenario(self) -> Scenario:
-        """The scenario."""
+        """The loaded scenario file."""
         return loads(self.toml, f"{self.name}.toml")
 
     @cached_property
     def text(self) -> str:
-        """The lesson: title, what people see, why, where to look, what to try."""
+        """The lesson: title, symptoms, cause, where to look, what to try."""
         lines: list[str] = []
         for line in self.toml.splitlines():
             if not line.startswith("#"):
@@ -64,7 +67,7 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """Its first line."""
+        """The first line of the lesson."""
         return self.text.partition("\n")[0]
 
 
@@ -76,7 +79,8 @@ def _moves(queue_id: int, cpus: Sequence[int], every_s: float) -> tuple[Interven
 
 
 def _load(at_s: float, flows: Mapping[int, tuple[int, int]]) -> Intervention:
-    """Other traffic: by a MAC's last octet its VLAN and thousand frames a second; broadcasts too."""
+    """A change of traffic at ``at_s``: ``flows`` maps a MAC's last octet to (VLAN id, thousand frames/s);
+    1,000 broadcasts/s are added."""
     flow: list[dict[str, Any]] = [
         {"mac": f"00:15:5d:00:00:{octet:02x}", "vlan": vlan, "weight": kpps}
         for octet, (vlan, kpps) in flows.items()
@@ -157,4 +161,4 @@ LESSONS: Final[dict[str, Lesson]] = {
         Lesson("slow-link", (1,), "slow-link"),
     )
 }
-"""By name, in the order of the rows they show."""
+"""The lessons by name, roughly in the order of the rows they show."""

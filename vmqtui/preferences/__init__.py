@@ -1,4 +1,4 @@
-"""What a person has set for good: the configuration file, its keys and what they mean.
+"""Permanent settings of the user: the configuration file, its keys and their meaning.
 
-Not here: what was chosen on the screen, which ends with it (``vmqtui.state.choices``).
+Not here: choices made on the screen, which are lost at its end (``vmqtui.state.choices``).
 """

@@ -1,4 +1,4 @@
-"""The configuration file: TOML to checked ``Preferences``, or the sentences that say why not; and back."""
+"""The configuration file: parses TOML into checked ``Preferences``, or reports its errors; writes it back."""
 
 import os
 from bisect import insort
@@ -20,13 +20,13 @@ from vmqtui.columns import COLUMNS
 from vmqtui.preferences.model import PLACES, Broker, Preferences, TableColumns, Thresholds
 
 ENVIRONMENT_VARIABLE: Final = "VMQTUI_CONFIG"
-"""Names another file."""
+"""Environment variable with the path of another configuration file."""
 MOST_MISTAKES: Final = 20
-"""Of one file that are reported at once."""
+"""Limit of mistakes reported for one file."""
 
 
 class PreferencesError(Exception):
-    """A file that can't be used; each of ``mistakes`` is ``FILE: KEY PATH: the value and what would fit``."""
+    """The file can't be used; each of ``mistakes`` is ``FILE: KEY PATH: the value and what would fit``."""
 
     def __init__(self, *mistakes: str) -> None:
         super().__init__("; ".join(mistakes))
@@ -37,13 +37,16 @@ _FILE: Final = Document("a configuration", PreferencesError)
 
 
 def config_path() -> Path:
-    """Where the file is, whether or not there is one."""
+    """The path of the configuration file, which may not exist."""
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     return Path(named) if named else platformdirs.user_config_path("vmqtui", appauthor=False) / "config.toml"
 
 
 def load_preferences(path: Path | None = None) -> Preferences:
-    """What the file says; defaults where none is in the usual place. Raises ``PreferencesError``."""
+    """Read the configuration file; return defaults if it does not exist. Raises ``PreferencesError``.
+
+    A file named by ``ENVIRONMENT_VARIABLE`` must exist.
+    """
     path = path or config_path()
     if not os.environ.get(ENVIRONMENT_VARIABLE) and not path.exists():
         return Preferences()
@@ -54,8 +57,11 @@ def load_preferences(path: Path | None = None) -> Preferences:
 
 
 def loads(text: str, name: str) -> Preferences:
-    """What a TOML text says; ``name`` stands for the file in the ``PreferencesError`` it may raise, which has
-    every mistake: what does not fit is left out, and the rest is read again."""
+    """Parse a TOML text. Raises ``PreferencesError`` with all mistakes (up to ``MOST_MISTAKES``).
+
+    ``name`` is the file's name in errors. To find all mistakes, each invalid value is removed and the rest is
+    parsed again.
+    """
     document = _FILE.parse(text, name)
     mistakes: dict[KeyPath, str] = {}
     left_out = _LeftOut(document)
@@ -73,7 +79,7 @@ def loads(text: str, name: str) -> Preferences:
 
 
 def _read(document: dict[str, Any]) -> Preferences:
-    """Preferences of plain tables. Raises ``MisfitError`` for the first value that does not fit."""
+    """Convert plain tables to ``Preferences``. Raises ``MisfitError`` for the first invalid value."""
     read: Preferences = _FILE.read_table(Preferences, document, ())
     _check_thresholds(read.thresholds)
     return Preferences(
@@ -89,14 +95,14 @@ def _read(document: dict[str, Any]) -> Preferences:
 
 
 class _LeftOut:
-    """Takes out of a document what does not fit, and knows where in its arrays the rest was."""
+    """Removes invalid values from a document; maps positions in shortened arrays to the original ones."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
         self._gone: dict[KeyPath, list[int]] = {}
 
     def original(self, path: KeyPath) -> KeyPath:
-        """A path as it was in the file."""
+        """Return the path that a value had in the file, before earlier elements of its array were removed."""
         if not path or not isinstance(place := path[-1], int):
             return path
         for gone in self._gone.get(path[:-1], ()):  # in ascending order
@@ -104,7 +110,8 @@ class _LeftOut:
         return (*path[:-1], place)
 
     def leave_out(self, path: KeyPath) -> bool:
-        """Take out what is at a path, or what holds it where that is not there; whether anything was."""
+        """Remove the value at a path, or its container if it has no such value; return whether anything was
+        removed."""
         holder: Any = self._document
         for part in path[:-1]:
             try:
@@ -124,7 +131,7 @@ class _LeftOut:
 
 
 def _check_trusted(path: Path) -> None:
-    """Whom to believe, and what to show for it, is not for other users to choose."""
+    """Raise PreferencesError if other users can write the file: they could choose CAs and credentials."""
     try:
         trusted_path(path)
     except OSError as error:
@@ -144,7 +151,7 @@ def _check_thresholds(thresholds: Thresholds) -> None:
 
 
 def _keymap(table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The table ``[keymap]``, each value an array of keys, none of which means two things."""
+    """Parse the table ``[keymap]`` into keys by action. Raises ``MisfitError``, also for an ambiguous key."""
     chosen: dict[str, tuple[str, ...]] = {}
     for action, value in table.items():
         try:
@@ -177,12 +184,12 @@ def _columns(table: dict[str, Any]) -> dict[str, TableColumns]:
 
 
 def as_toml(preferences: Preferences) -> str:
-    """All of it as the file would say it; what is not set and has no value stands in a comment."""
+    """All preferences as a configuration file; keys without a value are commented out."""
     return "\n".join(_lines(preferences)) + "\n"
 
 
 def as_document(preferences: Preferences) -> dict[str, Any]:
-    """All of it as JSON has it."""
+    """All preferences, and the keys of all actions, as JSON-compatible values."""
     plain: dict[str, Any] = msgspec.to_builtins(preferences)
     return plain | {
         "keymap": {action.id: list(map(key_text, action.keys)) for action in _actions(preferences)}
@@ -190,7 +197,7 @@ def as_document(preferences: Preferences) -> dict[str, Any]:
 
 
 def key_text(key: str) -> str:
-    """A key as the file writes it."""
+    """A key in the file's notation: the character itself instead of Textual's name for it."""
     *modifiers, base = key.split("+")
     return "+".join([*modifiers, KEY_CHARACTERS.get(base, base)])
 

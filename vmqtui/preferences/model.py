@@ -1,6 +1,6 @@
-"""The configuration file: its tables, with each key described once, at its field.
+"""The tables of the configuration file; each key is described once, at its field.
 
-These types hold checked values. The loader and the reference page read the descriptions (``keys_of``).
+Instances hold checked values. The loader and the reference page read the descriptions (``keys_of``).
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ PLACES: Final[Mapping[str, str]] = {
     "events-table": "events",
     "advice-table": "advice",
 }
-"""Every table of the screen, by its place: the table of ``vmqtui.columns`` that is shown there."""
+"""Key in ``vmqtui.columns`` of each table on the screen, by the table's place."""
 
 
 def _share(text: str) -> Key:
@@ -68,7 +68,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Thresholds(_Table, frozen=True, kw_only=True):
-    """``[thresholds]``: from where on a value is worth a look (△) or bad (▲)."""
+    """``[thresholds]``: the values from which a number is marked as a warning (△) or bad (▲)."""
 
     buffers_warn: Annotated[float, _share("share of a queue's buffers in use from which it is marked △")] = (
         0.75
@@ -83,7 +83,7 @@ class Thresholds(_Table, frozen=True, kw_only=True):
 
 
 class TableColumns(_Table, frozen=True, kw_only=True):
-    """``[columns.TABLE]``: columns shown, or left out, whatever there is room for."""
+    """``[columns.TABLE]``: columns to show or hide, regardless of the available width."""
 
     show: Annotated[
         tuple[str, ...],
@@ -93,7 +93,7 @@ class TableColumns(_Table, frozen=True, kw_only=True):
 
 
 class Broker(_Table, frozen=True, kw_only=True):
-    """``[broker]``: how brokers by URL are reached, where neither an option nor the environment says."""
+    """``[broker]``: password and TLS files for brokers by URL; options and the environment override them."""
 
     password_file: Annotated[str | None, _file("whose first line is the password, as `--password-file`")] = (
         None
@@ -106,7 +106,7 @@ class Broker(_Table, frozen=True, kw_only=True):
 
 
 class Preferences(_Table, frozen=True, kw_only=True):
-    """The whole file. ``theme`` and ``exports`` None: as the program decides."""
+    """The whole file. If ``theme`` or ``exports`` is None, the program uses its default."""
 
     theme: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""The dashboard in a browser: who may come in, the page, and a session's own process.
+"""The dashboard in a browser: access control, the page, and a process for each session.
 
-Not here: the command (``vmqtui.cli.serve``), and the dashboard itself, which is the very same.
+Not here: the command (``vmqtui.cli.serve``), and the dashboard itself, which is the one of the terminal.
 """

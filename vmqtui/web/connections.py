@@ -1,8 +1,9 @@
-"""Connections and requests of a web server: their bounds, the host a request is for, what is logged.
+"""Connections and requests of a web server: their limits, the host a request addresses, and their log
+records.
 
-Connections are bounded where they are accepted, so that they never take every descriptor. One that waits for
-a request makes room for a new one: first those that never sent a whole request, the oldest first, then those
-whose last answer is longest ago. So a request is answered, however many others wait.
+The limit is enforced when a connection is accepted, so that connections never use up all file descriptors. At
+the limit, a new connection replaces an idle one: the oldest without a complete request, else the one with the
+oldest last response. Idle connections therefore can't keep the server from answering.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLog(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp logs of requests: a malformed one is an event, without a trace and without what was sent,
-    which may hold a token."""
+    """aiohttp's logger: logs a malformed request as an event, without a trace and without the request's
+    content, which may contain a token."""
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **options: Any) -> None:
         if isinstance(exc_info, HttpProcessingError):
@@ -45,7 +46,7 @@ RUNNER: Final[dict[str, Any]] = {
     "access_log": None,
     "keepalive_timeout": KEEPALIVE_SECONDS,
     "logger": RequestLog(_log),
-    "lingering_time": 0,  # no request has a body here, and none is waited for
+    "lingering_time": 0,  # requests have no body here, so don't wait for one
 }
 """Options for the ``AppRunner`` of a server behind a limiter."""
 
@@ -60,17 +61,18 @@ class _Connection:
     socket: socket.socket
     protocol: RequestHandler
     since_s: float = field(default_factory=monotonic)
-    """When it came, or was last answered."""
+    """Monotonic time of its accept or its last response."""
     asked: bool = False
     served: int = 0
-    """Requests that are being answered."""
+    """Number of requests in progress."""
 
 
 class ConnectionLimiter:
-    """Accepts connections for an aiohttp server; a context manager, which closes the listening sockets.
+    """Accepts at most ``limit`` connections for an aiohttp server, and at most half the process's
+    descriptors.
 
-    ``closed`` counts connections that had to make room. At most half of the descriptors that this process may
-    have go to connections.
+    A context manager; its exit closes the listening sockets. ``closed`` counts the idle connections that were
+    closed in favour of new ones.
     """
 
     def __init__(
@@ -105,14 +107,14 @@ class ConnectionLimiter:
         while True:
             try:
                 accepted, _ = await event_loop.sock_accept(listener)
-            except OSError as error:  # which a client that has left again is, too
+            except OSError as error:  # also if the client has already disconnected
                 if error.errno in _OUT_OF_RESOURCES:
                     self._report(error.strerror)
                     await asyncio.sleep(_PAUSE_S)
                 continue
             try:
                 await self._make_room()
-                # Awaited before the loop goes on.
+                # The lambda runs before ``accepted`` changes: the call is awaited here.
                 await event_loop.connect_accepted_socket(lambda: self._protocol(accepted), accepted)  # noqa: B023
             except OSError:
                 accepted.close()
@@ -126,7 +128,7 @@ class ConnectionLimiter:
         return protocol
 
     async def _make_room(self) -> None:
-        """Return when there is room for one more connection."""
+        """Wait until one more connection is allowed; close idle connections if necessary."""
         while len(self._open()) >= self._limit:
             self._report(None)
             waiting = [one for one in self._open() if not one.served and one.protocol.transport is not None]
@@ -138,7 +140,7 @@ class ConnectionLimiter:
             self.closed += 1
             assert oldest.protocol.transport is not None
             oldest.protocol.transport.abort()
-            await asyncio.sleep(0)  # it closes
+            await asyncio.sleep(0)  # let the transport close
 
     def _open(self) -> list[_Connection]:
         self._connections = {
@@ -148,7 +150,7 @@ class ConnectionLimiter:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = self._connections.get(request.protocol)
-        if connection is None:  # it has gone
+        if connection is None:  # the limiter has just closed it
             return await self._answer(request)
         connection.asked = True
         connection.served += 1
@@ -159,14 +161,14 @@ class ConnectionLimiter:
             connection.since_s = monotonic()
 
     def _report(self, why: str | None) -> None:
-        """Log that there is no more room, once a minute."""
+        """Log that the limit is reached, at most once a minute."""
         if monotonic() - self._reported_s >= _REPORT_S:
             self._reported_s = monotonic()
             note(_log, logging.WARNING, "connections_full", limit=self._limit, closed=self.closed, why=why)
 
 
 def listen_on(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets on every address of a host, on one port (0: a free one). Raises OSError."""
+    """Open listening sockets on every address of a host, on one port (0: a free one). Raises OSError."""
     bound: list[socket.socket] = []
     error: OSError | None = None
     for family, kind, number, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
@@ -182,7 +184,7 @@ def listen_on(host: str, port: int) -> list[socket.socket]:
             bound.append(one)
         except OSError as failure:
             one.close()
-            if failure.errno != errno.EADDRNOTAVAIL:  # as ::1 is where there is no IPv6
+            if failure.errno != errno.EADDRNOTAVAIL:  # ::1 is not available without IPv6
                 for other in bound:
                     other.close()
                 raise
@@ -193,7 +195,7 @@ def listen_on(host: str, port: int) -> list[socket.socket]:
 
 
 def _descriptors() -> int:
-    """How many descriptors this process may have."""
+    """The limit of open file descriptors of this process."""
     if sys.platform == "win32":
         return 2 * CONNECTION_LIMIT
     import resource
@@ -203,8 +205,10 @@ def _descriptors() -> int:
 
 
 def host_of(request: web.Request) -> str | None:
-    """The host and port that a request is for: those of its target where it is a whole URL, else of its Host
-    header (RFC 9112, 3.2.2)."""
+    """The host and port that a request addresses, None if invalid or missing.
+
+    They are those of the request target if it is an absolute URL, else of the Host header (RFC 9112, 3.2.2).
+    """
     target = request.raw_path
     if target.startswith("/") or "://" not in target:
         return request.headers.get("Host")

@@ -1,8 +1,8 @@
-"""Who may come in: whoever has the token, at this address, from this address's own pages; pure.
+"""Access control of the web server by token, Host and Origin; pure functions without I/O.
 
-A web server on loopback is reached by every user of the machine and by every page in their browsers. The
-token keeps users out; Host keeps out names that were made to lead here (DNS rebinding); Origin keeps out
-other pages, whose requests would carry the cookie.
+Every user of the machine, and every web page in their browsers, can connect to a web server on loopback. The
+token excludes other users. The check of Host excludes foreign names that resolve to this address (DNS
+rebinding). The check of Origin excludes foreign pages, whose requests would carry the cookie.
 """
 
 import hmac
@@ -19,21 +19,22 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,252}")
 
 
 class AddressError(ValueError):
-    """An address that can't be served at; the text is a sentence."""
+    """The server can't use an address; the text is a sentence."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a request must show. ``origins`` are the addresses it serves at; people are told the first."""
+    """Checks requests. ``origins`` are the valid addresses of the server; the first one is shown to users."""
 
     token: str
     origins: tuple[str, ...]
 
     @classmethod
     def at(cls, host: str, port: int, public_url: str | None = None) -> "Gate":
-        """The gate of a server that listens there, reached by ``public_url`` too, where there is one.
+        """Create the gate, with a new token, of a server that listens on ``host`` and ``port``.
 
-        Raises ``AddressError``: beyond loopback nobody but its owner knows how a server is reached.
+        ``public_url`` is another address of the server. Raises ``AddressError`` if it is missing and ``host``
+        is not on loopback: the server can't find out its own public address.
         """
         origins: list[str] = [] if public_url is None else [_origin(public_url)]
         if host == "localhost":
@@ -51,23 +52,23 @@ class Gate:
 
     @property
     def url(self) -> str:
-        """What a person opens."""
+        """The address to open in a browser, with the token."""
         return f"{self.origins[0]}/?token={self.token}"
 
     @property
     def secure(self) -> bool:
-        """Whether it is reached by TLS, so that the cookie goes no other way."""
+        """Return whether browsers reach the server by TLS; if so, the cookie is restricted to TLS."""
         return self.origins[0].startswith("https:")
 
     def fits(self, shown: str | None) -> bool:
-        """Whether a token is the one; takes the same time for all that are not."""
+        """Return whether a token is correct; compares in constant time."""
         return shown is not None and hmac.compare_digest(shown.encode(errors="replace"), self.token.encode())
 
     def refusal(self, host: str | None, origin: str | None, *, own_page_only: bool) -> str | None:
-        """Why a request with these headers is refused, in a sentence, or None.
+        """Return a sentence on why a request with these headers is refused, or None if it is allowed.
 
-        ``own_page_only``: it must come from a page of this server, as a websocket must; else a request
-        without Origin, as people's own are, is let in.
+        ``own_page_only``: the request must come from a page of this server, as a websocket must. Otherwise a
+        request without Origin is allowed, because browsers omit it when the user opens an address.
         """
         if not any(host is not None and host.lower() == urlsplit(one).netloc for one in self.origins):
             return "this server does not go by that name"
@@ -77,7 +78,7 @@ class Gate:
 
 
 def _names_host(host: str) -> bool:
-    """Whether a browser would send it as it stands: a name in ASCII, or an address."""
+    """Return whether browsers send a host unchanged: an ASCII name, or an address without scope."""
     if ":" not in host:
         return _NAME.fullmatch(host) is not None
     try:
@@ -87,7 +88,7 @@ def _names_host(host: str) -> bool:
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port as browsers write them. Raises ``AddressError``."""
+    """The origin of a URL (scheme, host, port) in the form that browsers send. Raises ``AddressError``."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,4 +1,5 @@
-"""The web server: the page, the terminal's files, and a websocket for each session, all behind the gate."""
+"""The web server: serves the page, the terminal's files, and a websocket per session; the gate checks all
+requests."""
 
 import asyncio
 import contextlib
@@ -22,7 +23,7 @@ from vmqtui.web.gate import Gate
 from vmqtui.web.session import DRIVER, VARIABLE, Wanted
 
 SESSIONS: Final = 16
-"""Dashboards at a time; each is a process."""
+"""Limit of concurrent sessions; each has a process."""
 MESSAGE_LIMIT_BYTES: Final = 1 << 20
 _FAREWELL_S: Final = 5.0
 _log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ _PAGES: Final = {"page.js": "text/javascript", "page.css": "text/css"}
 
 
 class SessionService(AppService):
-    """Textual-serve's line to a process, which here gets its orders by the environment and always ends."""
+    """Runs a session's process with textual-serve; passes its settings by the environment, and ensures that
+    it ends."""
 
     def __init__(self, wanted: Wanted, **line: Any) -> None:
         super().__init__(f"{sys.executable} -m vmqtui.web.session", **line)
@@ -49,13 +51,13 @@ class SessionService(AppService):
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment,
-            start_new_session=sys.platform != "win32",  # a Ctrl-C on the terminal is the server's
+            start_new_session=sys.platform != "win32",  # a Ctrl-C on the terminal must reach only the server
         )
         self._stdin = self._process.stdin
         return self._process
 
     async def stop(self) -> None:
-        """Ask the process to end, and see that it does."""
+        """Ask the process to end; kill it after a timeout."""
         process = self._process
         try:
             async with asyncio.timeout(_FAREWELL_S):
@@ -70,7 +72,7 @@ class SessionService(AppService):
 
 
 class DashboardServer(Server):
-    """Serves one engine's dashboards to whoever passes the gate."""
+    """Serves one engine's dashboard to every client that the gate admits."""
 
     def __init__(self, gate: Gate, wanted: Wanted) -> None:
         super().__init__("vmqtui", public_url=gate.origins[0], title="vmqtui")
@@ -80,8 +82,8 @@ class DashboardServer(Server):
         self._cookie = "vmqtui"
 
     async def application(self, port: int) -> web.Application:
-        """The aiohttp application of a server on that port."""
-        self._cookie = f"vmqtui-{port}"  # cookies know hosts, not ports
+        """Build the aiohttp application of a server on ``port``."""
+        self._cookie = f"vmqtui-{port}"  # cookies are per host: servers on other ports would share a name
         app = web.Application(middlewares=[self._guard], client_max_size=1024)
         app.on_response_prepare.append(self._be_strict)
         app.add_routes(
@@ -97,7 +99,7 @@ class DashboardServer(Server):
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Let in who may come in."""
+        """Middleware: pass on a request that the gate admits; refuse any other."""
         gate = self._gate
         origin = request.headers.get("Origin")
         refusal = gate.refusal(host_of(request), origin, own_page_only=request.path == "/ws")
@@ -113,7 +115,7 @@ class DashboardServer(Server):
         return response
 
     def _welcome(self, request: web.Request) -> web.Response:
-        """Take a token for the cookie, so that it does not stay in the address bar."""
+        """Move the token from the URL into a cookie, so that it does not stay in the address bar."""
         token = request.query["token"]
         if not self._gate.fits(token):
             return _refused(request, "that is not the token; open the address that vmqtui serve has printed")
@@ -125,7 +127,7 @@ class DashboardServer(Server):
         return response
 
     async def _be_strict(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Tell browsers to be, with every answer."""
+        """Add the security headers to every response."""
         response.headers.update(self._strict())
 
     def _strict(self) -> dict[str, str]:
@@ -143,7 +145,7 @@ class DashboardServer(Server):
         }
 
     async def handle_index(self, request: web.Request) -> web.Response:
-        """The page: ours, which asks for nothing from outside."""
+        """Serve the page; unlike textual-serve's, it loads nothing from other servers."""
         host = (host_of(request) or "").lower()
         origin = next(one for one in self._gate.origins if one.endswith(f"//{host}"))
         size = request.query.get("fontsize", "")
@@ -157,9 +159,9 @@ class DashboardServer(Server):
         name = request.path.removeprefix("/")
         return web.Response(text=_page(name), content_type=_PAGES[name])
 
-    # Returns a response where the base returns a socket.
+    # The base class returns a WebSocketResponse only; this also returns an error response.
     async def handle_websocket(self, request: web.Request) -> web.StreamResponse:  # type: ignore[override]
-        """A session: its process lives as long as the socket."""
+        """Run a session; its process ends with the websocket."""
         if len(self._sessions) >= SESSIONS:
             why = f"there are {SESSIONS} sessions already"
             note(_log, logging.WARNING, "session_refused", peer=request.remote, why=why)
@@ -210,7 +212,7 @@ class DashboardServer(Server):
 
 
 async def obey(text: str, service: SessionService, websocket: web.WebSocketResponse) -> None:
-    """Pass on what a terminal may say: keys, its size, whether it is looked at. Anything else is dropped."""
+    """Process a message of the terminal: forward keys, size and focus; answer a ping; ignore any other."""
     try:
         kind, *rest = json.loads(text)
     except (ValueError, TypeError, RecursionError):
@@ -241,6 +243,6 @@ def _page(name: str) -> str:
 
 
 def _refused(request: web.Request, sentence: str) -> web.Response:
-    """Refuse, and log it: without the query, which may hold a token, and without cookies."""
+    """Log and return a refusal; the log has neither query nor cookies, which may contain a token."""
     note(_log, logging.WARNING, "browser_refused", peer=request.remote, path=request.path[:256], why=sentence)
     return web.Response(status=403, text=f"vmqtui: {sentence}\n")

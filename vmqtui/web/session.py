@@ -1,6 +1,6 @@
-"""A session: the dashboard in a process of its own, drawn to the server that started it.
+"""A session: the dashboard in a separate process, whose screen goes to the server that started it.
 
-What to show comes by the environment, not by the command line, which every user of the machine can read.
+Its settings come by the environment, because every user of the machine can read a command line.
 """
 
 import os
@@ -21,7 +21,7 @@ DRIVER: Final = "vmqtui.web.driver:SessionDriver"
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a session shows."""
+    """The settings of a session: broker, host, theme, permissions, log form, TLS files."""
 
     broker: str
     host: str | None = None
@@ -40,7 +40,7 @@ async def _show(wanted: Wanted) -> int:
     notes = []
     try:
         preferences = load_preferences()
-    except PreferencesError as error:  # it was whole when the server began
+    except PreferencesError as error:  # the file has changed since the server started
         preferences, notes = Preferences(), [str(error)]
     async with BusLink() as link:
         app = VmqApp(
@@ -50,7 +50,7 @@ async def _show(wanted: Wanted) -> int:
             host=wanted.host,
             notes=notes,
             preferences=preferences,
-            writes_files=False,  # whoever looks from elsewhere has no use for files here
+            writes_files=False,  # a remote viewer can't read this machine's files
         )
         url = replace(BrokerUrl.parse(wanted.broker), files=wanted.tls)
         await link.connect(url, wanted.host, read_only=wanted.read_only)

@@ -1,4 +1,4 @@
-"""Comparing plans: the same frames through each, in processes side by side or on a cluster; who wins at what.
+"""Compares plans: runs the same frames through each, in local processes or on a cluster; computes measures.
 
-Not here: how a comparison is shown (``vmqtui.compare``).
+Not here: the presentation of a comparison (``vmqtui.compare``).
 """

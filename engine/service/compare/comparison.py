@@ -1,7 +1,8 @@
-"""A comparison: plans, combined with settings to vary, as runs on the same traffic; and their results.
+"""A comparison: runs of plans, with all combinations of varied settings, on the same traffic; and results.
 
-A setting (``--sweep adapter.queue.buffers=64,256``) is an axis; axes are combined. An axis names a key as an
-error message does (``adapter[0].queue[3].buffers``); an array of tables without a number means each of them.
+A varied setting (``--sweep adapter.queue.buffers=64,256``) is an axis; the runs cover all combinations of
+axes. An axis names a key as error messages do (``adapter[0].queue[3].buffers``); an array of tables without
+an index means all its tables.
 """
 
 import copy
@@ -29,19 +30,22 @@ from engine.traffic.capture_file import CaptureFile
 MAX_RUNS: Final = 500
 
 MAX_CHARACTERS: Final = 2000
-"""Of an axis."""
+"""Longest text of an axis."""
 
 _PART: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[([0-9]{1,6})\])?")
 
 
 class SweepError(Exception):
-    """An invalid setting to vary; a sentence for exit status 2."""
+    """An axis is invalid; a sentence for exit status 2."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A key, as the names of its tables (with a number, for one of an array) and its own name; and its values
-    in turn, each with its text as typed."""
+    """A key and the values it takes.
+
+    ``parts`` are the names of the key's tables and its own, each with an index or None; ``values`` are pairs
+    of the text as typed and the value.
+    """
 
     name: str
     parts: tuple[tuple[str, int | None], ...]
@@ -49,7 +53,7 @@ class Axis:
 
 
 def axis(text: str) -> Axis:
-    """``KEY=VALUE,VALUE,…``; values as in TOML, or bare words. Raises SweepError."""
+    """Parse ``KEY=VALUE,VALUE,…``; a value that is not valid TOML is a string. Raises SweepError."""
     key, equals, listed = text.partition("=")
     values = tuple((word, _value(word)) for word in _split(listed))
     if len(text) > MAX_CHARACTERS or not text.isprintable():
@@ -66,7 +70,7 @@ def axis(text: str) -> Axis:
 
 
 def combinations(axes: Sequence[Axis]) -> list[list[tuple[Axis, str, Any]]]:
-    """All combinations of one value of each axis, the last axis varying fastest. Raises SweepError."""
+    """The Cartesian product of the axes' values; the last axis varies fastest. Raises SweepError."""
     count = 1
     for one in axes:
         count *= len(one.values)
@@ -79,7 +83,7 @@ def combinations(axes: Sequence[Axis]) -> list[list[tuple[Axis, str, Any]]]:
 
 
 def varied(document: Mapping[str, Any], chosen: Sequence[tuple[Axis, str, Any]]) -> dict[str, Any]:
-    """A copy of a scenario's tables with the values that were chosen. Raises SweepError."""
+    """Return a copy of a scenario's tables with the chosen values set. Raises SweepError."""
     changed = copy.deepcopy(dict(document))
     changed.setdefault("adapter", [{}])  # the default of a scenario without adapters
     for one, _, value in chosen:
@@ -92,7 +96,7 @@ def varied(document: Mapping[str, Any], chosen: Sequence[tuple[Axis, str, Any]])
 
 
 def _tables(document: dict[str, Any], one: Axis) -> list[dict[str, Any]]:
-    """Every table in which an axis changes a key; missing optional tables are added."""
+    """Return every table in which an axis sets its key; add single tables that are missing."""
     row: type[msgspec.Struct] = Scenario
     level: list[dict[str, Any]] = [document]
     *outer, (last, last_number) = one.parts
@@ -117,7 +121,7 @@ def _tables(document: dict[str, Any], one: Axis) -> list[dict[str, Any]]:
 
 
 def _split(listed: str) -> list[str]:
-    """At commas outside quotes."""
+    """Split a text at commas outside quotes."""
     words, quoted = [""], False
     for character in listed:
         quoted ^= character == '"'
@@ -137,7 +141,7 @@ def _value(word: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A scenario to compare, as its file's tables; ``name`` tells it from the others."""
+    """A scenario to compare, as the tables of its file; ``name`` is unique among the plans."""
 
     name: str
     document: Mapping[str, Any]
@@ -145,7 +149,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs and their results, in order. ``where`` describes in words where they ran."""
+    """Runs and their results, in the same order; ``where`` describes where they ran."""
 
     runs: Sequence[Run]
     results: Sequence[Result]
@@ -154,17 +158,17 @@ class Comparison:
 
     @property
     def traffic(self) -> str:
-        """The traffic of each run, in words."""
+        """A description of the runs' traffic."""
         first = self.runs[0]
         return first.capture.name if first.capture is not None else "the plans' own traffic"
 
     def values(self, key: str) -> list[float | None]:
-        """One measure, by run."""
+        """The values of a measure, in the order of the runs; None: unknown."""
         return [result.values[key] for result in self.results]
 
     @property
     def winners(self) -> dict[str, list[int]]:
-        """The best runs by measure; none if all are alike, or the measure has no best."""
+        """Indices of the best runs, by key of the measure; see ``best``."""
         delivered = self.values("delivered")
         return {measure.key: best(measure, self.values(measure.key), delivered) for measure in MEASURES}
 
@@ -175,7 +179,7 @@ class Comparison:
         return Caveats(broken, max(result.skipped_frames for result in self.results))
 
     def document(self) -> dict[str, Any]:
-        """As ``vmqtui compare --json`` prints it."""
+        """The comparison as ``vmqtui compare --json`` prints it."""
         first = self.runs[0]
         return {
             "schema": "vmq.compare/1",
@@ -206,10 +210,10 @@ def runs_of(
     adapter: str | None,
     seconds: float,
 ) -> list[Run]:
-    """Every plan with every combination of settings, plan by plan.
+    """Return a run for each plan and combination of settings, plan by plan.
 
-    Without a capture each plan is fed by its own traffic; a plan without traffic by that of the first plan
-    that has any. Raises ScenarioError, SweepError.
+    Without a capture each plan uses its own traffic; a plan without traffic uses that of the first plan that
+    has some. Raises ScenarioError, SweepError.
     """
     ways = combinations(axes)
     if (count := len(plans) * len(ways)) > MAX_RUNS:
@@ -236,7 +240,7 @@ def runs_of(
 
 
 def _fed(runs: list[Run]) -> list[Run]:
-    """The runs, with traffic for those that have none."""
+    """Return the runs; those without traffic get that of the first run that has some."""
 
     def has(scenario: Scenario) -> bool:
         return scenario.traffic is not None and bool(scenario.traffic.mix)
@@ -264,7 +268,7 @@ def _fed(runs: list[Run]) -> list[Run]:
 def compare(
     runs: Sequence[Run], carry_out: Callable[[Sequence[Run]], list[Result]], where: str
 ) -> Comparison:
-    """Carry out runs and measure the time they take."""
+    """Execute the runs with ``carry_out`` and measure their wall time."""
     began = time.monotonic()
     results = carry_out(runs)
     return Comparison(runs, results, time.monotonic() - began, where)

@@ -1,6 +1,6 @@
-"""The measures that plans are compared by: one registry, computed from the counters of a run.
+"""The registry of measures by which plans are compared, each computed from the counters of a run.
 
-Tables, reports, plots and the reference page read it. A value of None is unknown: there was nothing to
+Tables, reports, plots and the reference page read it. A value of None is unknown: the run had nothing to
 measure.
 """
 
@@ -22,34 +22,34 @@ Unit = Literal["frames", "frames/s", "share", "ratio", "ns", "cycles", "buffers"
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """One run, ended: its counters, its histogram of latencies over all queues, the time its traffic took."""
+    """A finished run as the measures read it: counters, latencies, and the duration of its traffic."""
 
     ended: FinishedRun
     sim_seconds: float
 
     @property
     def adapters(self) -> list[AdapterStats]:
-        """Counters of each adapter."""
+        """The counters of each adapter."""
         return list(self.ended.stats.adapters.values())
 
     def port(self, counter: str) -> int:
-        """A counter, summed over the ports."""
+        """The sum of a counter over the ports."""
         return sum(one.port[counter] for one in self.adapters)
 
     def queues(self, counter: str) -> int:
-        """A counter, summed over all queues, including queues that were freed."""
+        """The sum of a counter over all queues, including freed ones."""
         return sum(sum(one.queues[counter]) + one.freed[counter] for one in self.adapters)
 
     def default_queues(self, counter: str) -> int:
-        """A counter, summed over the default queues."""
+        """The sum of a counter over the default queues."""
         return sum(one.queues[counter][0] for one in self.adapters)
 
     def busy(self) -> list[int]:
-        """Cycles each processor of the host was busy."""
+        """Busy cycles of each processor of the host."""
         return self.ended.stats.cpus["busy_cycles"]
 
     def loads(self) -> list[float]:
-        """The share of its cycles that each processor was busy."""
+        """Load of each processor: busy cycles / available cycles."""
         cpus = self.ended.stats.cpus
         return [
             busy / budget if budget else 0.0
@@ -57,7 +57,7 @@ class Observed:
         ]
 
     def latency(self) -> I64:
-        """How long frames waited to be indicated, over all queues: (LATENCY_BUCKETS,)."""
+        """Histogram of the time from arrival to indication over all queues; shape (LATENCY_BUCKETS,)."""
         histogram = np.zeros(LATENCY_BUCKETS, np.int64)
         for queues in self.ended.latency.values():
             for one in queues.values():
@@ -65,20 +65,23 @@ class Observed:
         return histogram
 
     def moves(self, reason: Reason) -> int | None:
-        """How many moves the balancer made for a reason; None where it is off."""
+        """Number of moves the balancer made for a reason; None if it was off."""
         moves = self.ended.moves
         return None if moves is None else moves.by_reason[reason]
 
     def longest_ns(self) -> int:
-        """The longest that a frame waited to be indicated."""
+        """The longest time from arrival to indication."""
         return max(max(one.queues["latency_max_ns"]) for one in self.adapters)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing to compare by. ``short`` fits the head of a narrow column; ``better`` is "" where no plan
-    can win; ``value`` computes it, None for unknown. ``easier``: dropping frames makes it better, so only
-    plans that deliver most can win. One that ``some`` plans only can have is not shown where none has it."""
+    """A quantity by which plans are compared.
+
+    ``short`` fits the head of a narrow column. ``better`` is "" if no plan can win. ``value`` computes it,
+    None for unknown. ``easier``: dropping frames improves it, so only the plans that deliver most can win.
+    ``some``: not every plan has it, and it is hidden if none has.
+    """
 
     key: str
     title: str
@@ -92,19 +95,19 @@ class Measure:
 
 
 def share(part: float, whole: float) -> float | None:
-    """A part of a whole; unknown where there is no whole."""
+    """``part / whole``; None if ``whole`` is 0."""
     return part / whole if whole else None
 
 
 def max_over_mean(values: Sequence[float]) -> float | None:
-    """The largest value over the mean; 1 if all are equal, unknown if all are 0."""
+    """The maximum divided by the mean: 1 if all values are equal, None if all are 0."""
     return share(max(values, default=0) * len(values), sum(values))
 
 
 def gini(values: Sequence[float]) -> float | None:
-    """The Gini coefficient: 0 where all are the same, (n - 1) / n where one has everything.
+    """The Gini coefficient: 0 if all n values are equal, (n - 1) / n if only one is not 0; None if all are 0.
 
-    Half the mean difference between any two of n values, over their mean; unknown where all are 0.
+    Definition: the mean absolute difference between all pairs of values, divided by twice their mean.
     """
     ordered = sorted(values)
     weighted = sum((2 * rank - len(ordered) - 1) * value for rank, value in enumerate(ordered, 1))
@@ -130,8 +133,8 @@ def _lowest_share(run: Observed) -> float | None:
 
 
 def low_water(run: Observed) -> list[tuple[str, str, int, int]]:
-    """Queues as (adapter, name, fewest buffers that were free, buffers), the lowest share first; those
-    without a frame are left out."""
+    """Queues as (adapter, name, lowest number of free buffers, total buffers), the lowest share of free
+    buffers first. Queues that received no frame are left out."""
     rows = []
     for config in run.ended.config.adapters:
         columns = run.ended.stats.adapters[config.name].queues
@@ -266,7 +269,7 @@ MEASURES: Final = (
         lambda run: run.moves("scale_in"), some=True,
     ),
 )  # fmt: skip
-"""In the order they are shown."""
+"""In display order."""
 
 _ALIKE: Final = 0.001
 
@@ -274,11 +277,10 @@ _ALIKE: Final = 0.001
 def best(
     measure: Measure, values: Sequence[float | None], delivered: Sequence[float | None] = ()
 ) -> list[int]:
-    """Which of some runs win at a measure: those within 0.1 % of the best. None where all are alike, or
-    no run can win.
+    """Return the indices of the runs within 0.1 % of the best value; none if all runs are, or no run can win.
 
-    ``delivered`` is what share of the frames each delivered: at what dropping them makes easier, those that
-    delivered most are compared, and they alone.
+    ``delivered`` is the share of frames that each run delivered. For an ``easier`` measure only the runs that
+    delivered the most (within 0.1 %) are compared.
     """
     most = max((value for value in delivered if value is not None), default=None)
     known = {

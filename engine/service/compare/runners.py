@@ -1,7 +1,7 @@
-"""Carries out runs, each in a process of its own: several at a time here, or on a Dask cluster.
+"""Executes runs, each in a separate process: several in parallel on this machine, or on a Dask cluster.
 
-A run starts a worker process for each simulated processor, so ``jobs`` bounds the runs at a time, not the
-processes. On a cluster each run is a task with the same result; the capture is sent along, so workers need
+A run starts a worker process for each simulated processor, so ``jobs`` limits concurrent runs, not processes.
+On a cluster each run is a task with the same result; the capture is sent along, so the cluster's workers need
 only this version of vmqtui. Dask is optional (the extra ``cluster``).
 """
 
@@ -41,7 +41,7 @@ _FAREWELL_S: Final = 10.0
 
 
 class RunFailedError(Exception):
-    """A run failed; a sentence. ``unusable``: because of its scenario, its capture or memory."""
+    """A run failed; the text is a sentence. ``unusable``: because of its scenario, capture or memory."""
 
     def __init__(self, sentence: str, *, unusable: bool) -> None:
         super().__init__(sentence)
@@ -50,7 +50,7 @@ class RunFailedError(Exception):
 
 @dataclass
 class Progress:
-    """Progress of a comparison: runs done, and by label the share done of the current ones."""
+    """Progress of a comparison: finished runs, and the finished share (0..1) of current runs by label."""
 
     done: int
     total: int
@@ -66,13 +66,13 @@ class _Started:
 def run_here(
     runs: Sequence[Run], jobs: int, progress: Callable[[Progress], None] = lambda progress: None
 ) -> list[Result]:
-    """Carry out runs, at most ``jobs`` at a time; results in their order.
+    """Execute at most ``jobs`` runs at a time; return the results in the order of the runs.
 
-    A run that has too little memory beside others is run again alone. Raises RunFailedError at the first
-    failure; the other runs are ended then.
+    A run that fails for lack of memory next to others is repeated alone. Raises RunFailedError at the first
+    other failure, after ending the other runs.
     """
     waiting = deque(range(len(runs)))
-    again: deque[int] = deque()  # for want of memory
+    again: deque[int] = deque()  # runs to repeat alone, after failing for lack of memory
     alone: set[int] = set()
     results: dict[int, Result] = {}
     jobs = min(jobs, WAIT_AT_ONCE) if os.name == "nt" else jobs
@@ -126,7 +126,7 @@ def _start(run: Run, number: int, started: dict[Connection, _Started]) -> None:
 
 
 def _hear(pipe: Connection, one: _Started) -> Answer | float:
-    """The next message of a run: its progress (a share), or its result or failure."""
+    """Receive the next message of a run: its progress (0..1), its result or its failure."""
     try:
         words = pipe.recv_bytes()
     except (EOFError, OSError):
@@ -148,7 +148,7 @@ def _end(pipe: Connection, started: dict[Connection, _Started]) -> None:
 
 
 def _end_all(started: dict[Connection, _Started]) -> None:
-    """Interrupt the current runs, so that they remove their workers and memory, and wait for them."""
+    """Interrupt the current runs, so that they end their workers and remove their memory; wait for them."""
     for one in started.values():
         if one.process.pid is not None and one.process.is_alive():
             if sys.platform == "win32":
@@ -160,7 +160,7 @@ def _end_all(started: dict[Connection, _Started]) -> None:
 
 
 def main(run: bytes, pipe: Connection) -> None:
-    """The process of a run: sends its progress, then its result or failure."""
+    """Entry point of a run's process: send progress, then the result or failure, through ``pipe``."""
     end_with_parent()
     let_fork_server_end()
     try:
@@ -184,7 +184,7 @@ def _hear_one_interrupt() -> None:
 
 
 MAX_CAPTURE_BYTES: Final = 256 * 1024 * 1024
-"""Largest capture that is sent."""
+"""Largest capture that is sent to a cluster."""
 
 _CONNECT_S: Final = 10
 
@@ -192,9 +192,10 @@ _CONNECT_S: Final = 10
 def run_on(
     url: str, runs: Sequence[Run], progress: Callable[[Progress], None] = lambda progress: None
 ) -> list[Result]:
-    """Carry out runs on the cluster whose scheduler is at ``url``; results in their order.
+    """Execute runs on the Dask cluster with the scheduler at ``url``; return results in the order of the
+    runs.
 
-    Raises RunFailedError, also without Dask or a scheduler, or if workers have another version.
+    Raises RunFailedError, also if Dask or the scheduler is missing or the workers have another version.
     """
     try:
         from distributed import Client, as_completed
@@ -202,7 +203,7 @@ def run_on(
         raise RunFailedError(
             "--dask: distributed is not installed (pip install 'vmqtui[cluster]' fits)", unusable=True
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are reported once, by the caller
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # only the caller reports errors
     captures = _captures(runs)
     so_far = Progress(0, len(runs), {})
     results: dict[int, Result] = {}
@@ -225,12 +226,12 @@ def run_on(
                 so_far.done += 1
                 progress(so_far)
         finally:
-            client.close()  # which gives up what it waits for
+            client.close()  # which cancels unfinished tasks
     return [results[number] for number in range(len(runs))]
 
 
 def _captures(runs: Sequence[Run]) -> dict[CaptureFile | None, bytes]:
-    """The content of each capture that the runs read."""
+    """Read each capture that the runs use. Raises RunFailedError if one is too large or unreadable."""
     found: dict[CaptureFile | None, bytes] = {}
     for capture in {run.capture for run in runs if run.capture is not None}:
         name = capture.name
@@ -251,7 +252,7 @@ def _captures(runs: Sequence[Run]) -> dict[CaptureFile | None, bytes]:
 def _result(future: Any, run: Run) -> Result:
     try:
         said = decode_answer(future.result())
-    except Exception as error:  # an error of a worker, of any kind, or its death
+    except Exception as error:  # any error of a Dask worker, or its death
         raise RunFailedError(f"{run.label}: on a worker: {_first_line(error)}", unusable=False) from None
     if isinstance(said, Failure):
         raise RunFailedError(f"{run.label}: {said.sentence}", unusable=said.kind in ("unusable", "memory"))
@@ -264,7 +265,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _carry_out(order: bytes, capture: bytes | None) -> bytes:
-    """A worker's task: a run in a subprocess, as Dask's daemonic workers may have no child processes."""
+    """A Dask task: a run in a subprocess, because Dask's daemonic workers may not have child processes."""
     with own_directory() as directory:
         if capture is not None:
             path = directory / hashlib.sha256(capture).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""One run of a comparison: its order and its result, as plain data (MessagePack).
+"""A run of a comparison: executes it, and encodes its order (the job description) and result as MessagePack.
 
-A run may be carried out in this process, in another one or on a machine of a cluster, with the same result.
-As a program (``python -m engine.service.compare.runs``) it reads an order from standard input and writes the
+The result is the same in this process, in another one or on a machine of a cluster. As a program
+(``python -m engine.service.compare.runs``) this module reads an order from standard input and writes the
 result to standard output.
 """
 
@@ -25,16 +25,16 @@ from engine.workers.pool import WorkerDiedError
 
 _LOWEST_QUEUES: Final = 5
 _MOVES_TOLD: Final = 100
-"""Moves by the balancer that a result lists; the others are counted."""
+"""Number of balancer moves that a result lists; further ones are only counted."""
 
 Progress = Callable[[float], None]
-"""Called often with the share of a run that is done, from 0 to 1."""
+"""Callback with the finished share of a run, from 0 to 1; called often."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A scenario to run, fed with a capture (on ``adapter``) or with its own traffic for ``seconds``.
 
-    ``name`` and ``settings`` (key path and value, as typed) identify it.
+    ``name`` and ``settings`` (key path and value, as typed) identify the run.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> list[str]:
-        """Its settings; keys without the names of their tables, if they are unique then."""
+        """The settings as ``key=value``; keys without table names if that leaves them unique."""
         names = [key.rpartition(".")[2] for key in self.settings]
         told_apart = len(set(names)) == len(names)
         keys = names if told_apart else list(self.settings)
@@ -54,12 +54,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """Its name and settings."""
+        """The name and settings, on one line."""
         return " ".join([self.name, *self.words])
 
 
 class LowQueue(msgspec.Struct, frozen=True):
-    """A queue, the fewest buffers of it that were ever free, and how many it has."""
+    """A queue, the lowest number of free buffers during the run, and its total number of buffers."""
 
     adapter: str
     queue: str
@@ -68,7 +68,7 @@ class LowQueue(msgspec.Struct, frozen=True):
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """A move by the balancer: when, of which queue, what that is called, and why, in a sentence."""
+    """A move by the balancer; ``queue`` is the VM's or queue's name, ``cause`` a sentence."""
 
     sim_time_ns: int
     adapter: str
@@ -81,11 +81,13 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a run. ``values`` by measure, None for unknown; ``cpus`` the share of its cycles that
-    each processor was busy; ``latency`` frames by bucket of ``engine.kernels.latency``; ``lowest`` the queues
-    whose buffers came nearest to running out; ``moves`` the first ones that the balancer made, None where it
-    was off. ``broken`` says where a capture is, if it is; ``skipped_frames`` were of interfaces that are not
-    Ethernet."""
+    """The result of a run.
+
+    ``values`` by measure, None for unknown; ``cpus`` the load of each processor (0..1); ``latency`` the
+    number of frames by bucket of ``engine.kernels.latency``; ``lowest`` the queues with the lowest share of
+    free buffers; ``moves`` the balancer's first moves, None if it was off; ``broken`` a sentence on damage in
+    the capture; ``skipped_frames`` the number of frames of non-Ethernet interfaces.
+    """
 
     sim_seconds: float
     wall_seconds: float
@@ -99,7 +101,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
-    """Carry out a run in this process.
+    """Execute a run in this process.
 
     Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for an impossible scenario.
     """
@@ -139,7 +141,7 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
 
 
 def _moves(ended: FinishedRun) -> list[Moved] | None:
-    """The first moves, with the names of the queues."""
+    """The balancer's first moves, with the queues' names; None if it was off."""
     if ended.moves is None:
         return None
     called = {
@@ -164,7 +166,7 @@ _TELL_EVERY_S: Final = 0.2
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """Why a run failed, as a kind and a sentence."""
+    """The reason why a run failed: a kind and a sentence."""
 
     kind: Literal["unusable", "memory", "failed", "died"]
     sentence: str
@@ -189,12 +191,12 @@ _encode = msgspec.msgpack.encode
 
 
 def encode_run(run: Run) -> bytes:
-    """Encode a run, with this version, which its worker must have."""
+    """Encode a run as an order, with this program's version, which the worker must have, too."""
     return _encode(_Order(__version__, run))
 
 
 def with_capture(order: bytes, path: str) -> bytes:
-    """The same order with another path of the capture."""
+    """Return the order with another path of its capture; the capture's name stays."""
     read = msgspec.msgpack.decode(order, type=_Order)
     assert read.run.capture is not None
     run = msgspec.structs.replace(read.run, capture=CaptureFile(path, read.run.capture.name))
@@ -202,7 +204,7 @@ def with_capture(order: bytes, path: str) -> bytes:
 
 
 def decode_answer(words: bytes) -> Answer | float:
-    """Decode a message of ``answer``: a result, a failure, or progress as a share."""
+    """Decode a message from ``answer``: a result, a failure, or progress (0..1)."""
     said: _Done | _Share | Failure = msgspec.msgpack.decode(words, type=_Done | _Share | Failure)
     match said:
         case _Done():
@@ -214,8 +216,8 @@ def decode_answer(words: bytes) -> Answer | float:
 
 
 def answer(order: bytes, tell: Callable[[bytes], None] = lambda words: None) -> bytes:
-    """Carry out an order; return the encoded result. ``tell`` is called with encoded progress now and
-    then."""
+    """Execute an order; return the encoded result or failure. ``tell`` is called with encoded progress at
+    most every ``_TELL_EVERY_S``."""
     try:
         read = msgspec.msgpack.decode(order, type=_Order)
     except (msgspec.MsgspecError, ValueError) as error:
