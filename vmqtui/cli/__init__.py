@@ -1,4 +1,4 @@
-"""The command line: arguments in, documents and tables out, sentences for what went wrong.
+"""The command line: parse arguments, print documents and tables, report errors as sentences.
 
-Each command imports what it needs when it runs. Not here: the dashboard.
+Each command imports its dependencies when it runs. Not here: the dashboard.
 """

@@ -1,4 +1,4 @@
-"""``vmqtui advise``: what is wrong with a host, and what to change."""
+"""``vmqtui advise``: print the problems of a host, and the changes that fix them."""
 
 import sys
 import time
@@ -72,7 +72,7 @@ def advise(
 
 
 def print_trial(trial: "Trial", thresholds: "AdviceThresholds", source: str, as_json: bool) -> int:
-    """Run a trial and print what is found; the exit status."""
+    """Run a trial and print its findings; return the exit status."""
     with engine_sentences(source):
         from engine.service.trial import TrialError, diagnose
 
@@ -92,7 +92,7 @@ def print_trial(trial: "Trial", thresholds: "AdviceThresholds", source: str, as_
 
 
 def read_settings(settings: Sequence[str]) -> "AdviceThresholds":
-    """``NAME=VALUE`` each, over those of the configuration file."""
+    """Return the configured thresholds, overridden by ``settings``, each ``NAME=VALUE``."""
     import msgspec
 
     from engine.advice.thresholds import THRESHOLDS, read_threshold
@@ -116,7 +116,7 @@ def read_settings(settings: Sequence[str]) -> "AdviceThresholds":
 
 
 def _advise_live(at: HostOptions, seconds: float, thresholds: "AdviceThresholds", as_json: bool) -> int:
-    """Watch a running engine for a while, and report what is found."""
+    """Watch a running engine for ``seconds``, and print the findings."""
     import msgspec
 
     from engine.advice.window import AdviceWindow
@@ -134,8 +134,9 @@ def _advise_live(at: HostOptions, seconds: float, thresholds: "AdviceThresholds"
 
 
 async def _watch(at: HostOptions, seconds: float, window: "AdviceWindow") -> "Evidence":
-    """Judge an engine for so much simulated time, or, where it is late, for three times as much by the clock,
-    and take over what it has found of itself before. Returns its counters over that time."""
+    """Feed an engine's readings to ``window`` for ``seconds`` of simulated time, or three times as long by
+    the wall clock if the engine is late; then add the engine's own earlier findings. Returns the counters
+    over that time."""
     from engine.advice.evidence import Evidence
     from engine.bus.watcher import KINDS
     from vmqtui.cli.attach import ANSWER_S, Readings, find_host, open_watcher
@@ -200,7 +201,7 @@ def _document(
 
 
 def totals(evidence: "Evidence") -> dict[str, float | None]:
-    """What a host did in all."""
+    """Return the host's total rates of delivered and dropped frames, and its highest processor load."""
     return {
         "delivered_pps": evidence.rate("indicated_frames"),
         "drops_pps": evidence.rate("dropped_no_buffer"),
@@ -220,7 +221,7 @@ def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None"
 
 
 def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWindow | None" = None) -> None:
-    """Findings, a block each."""
+    """Print each finding as a block of lines."""
     if not found:
         print("nothing found" if evidence.usable else "no time passed, so nothing can be said")
     for finding in found:
@@ -233,7 +234,7 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
 
 
 def block(finding: "Finding", unseen_s: float | None = None) -> list[str]:
-    """A finding as lines; ``unseen_s``: for how long it was not seen, where a window was judged."""
+    """Return a finding as lines. ``unseen_s``: seconds since it was last seen; None without a window."""
     from vmqtui.columns import advice as words
 
     seen = [] if unseen_s is None else [f"    seen    {words.seen(finding, unseen_s)}"]

@@ -1,4 +1,4 @@
-"""How commands attach to engines: a reader of the broker, the host a command is about, and its readings."""
+"""Attach commands to engines: connect to the broker, find the host, and wait for its readings."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from engine.bus.watcher import Watcher
 
 ANSWER_S: Final = 5.0
-"""How long an engine may take to be found, and to answer."""
+"""Timeout for finding an engine, and for its answer."""
 _QUIET_S: Final = 0.15
 _NAMED: Final = 8
 ALL: Final = "all"
-"""``--host all`` where a command can be about several hosts."""
+"""The value of ``--host`` that selects all hosts, for commands that support several."""
 
 
 def open_watcher(
@@ -27,8 +27,10 @@ def open_watcher(
     user: str,
     kinds: Sequence[str] | None = None,
 ) -> "Watcher":
-    """A watcher on the broker named, or on the one that the newest engine of this user has announced, as
-    ``user`` of that. It reads all kinds of messages, or those of ``kinds``."""
+    """Return a watcher on the named broker, or else on that of this person's newest engine.
+
+    ``user`` is its user on that engine's broker. It subscribes to all kinds of messages, or to ``kinds``.
+    """
     from engine.bus.discovery import unlisted_url
     from engine.bus.topics import random_client
     from engine.bus.watcher import KINDS, Watcher
@@ -43,9 +45,9 @@ def open_watcher(
 
 
 async def find_host(watcher: "Watcher", host: str | None, *, several: bool = False) -> str:
-    """The one host there is, or the one named; it has to be there and online.
+    """Wait for the named host, or the only one, to be online, and return its name.
 
-    ``several``: the command could be about all of them, which the error for several then says.
+    ``several``: the command supports all hosts, so the error for several hosts suggests ``--host all``.
     """
 
     def found() -> bool:
@@ -66,7 +68,7 @@ async def find_host(watcher: "Watcher", host: str | None, *, several: bool = Fal
 
 
 async def find_hosts(watcher: "Watcher") -> None:
-    """Wait until hosts are known, online or not: all those that the broker retains anything of."""
+    """Wait until all hosts with retained messages on the broker are known, online or not."""
     if not await watcher.wait_for(lambda: bool(watcher.hosts), ANSWER_S):
         if watcher.state != "connected":
             failed(watcher.why)
@@ -75,7 +77,7 @@ async def find_hosts(watcher: "Watcher") -> None:
 
 
 async def _all_retained(watcher: "Watcher") -> None:
-    """Wait until no further host becomes known: what is retained comes at once, one after another."""
+    """Wait until no new host appears for ``_QUIET_S``: retained messages arrive in one burst."""
     more = True
     while more:
         more = await watcher.wait_for(partial(_more_hosts, watcher, len(watcher.hosts)), _QUIET_S)
@@ -94,19 +96,19 @@ class Readings:
         self.name = name
         self.snapshot = Snapshot(name)
         self.arrived = False
-        """Whether the last reading that was waited for came."""
+        """Whether the last call of ``next`` got its readings."""
         self.tried = False
         self.seen = 0
         self._watcher = watcher
 
     @property
     def view(self) -> "HostView | None":
-        """What the watcher knows of the host; None while it knows nothing."""
+        """The watcher's view of the host; None while the host is unknown."""
         return self._watcher.hosts.get(self.name)
 
     @property
     def why_none(self) -> str:
-        """Why no reading came, in a sentence."""
+        """A sentence that explains why no reading arrived."""
         view = self.view
         if self._watcher.state != "connected":
             return self._watcher.why
@@ -117,7 +119,8 @@ class Readings:
         return f"host {self.name} sent no reading within {ANSWER_S:g} s"
 
     async def next(self, count: int = 1, within_s: float = ANSWER_S) -> bool:
-        """Wait for so many readings, each up to ``within_s``, and take the last two; whether they came."""
+        """Wait for ``count`` readings, each up to ``within_s``, and keep the last two in ``snapshot``; return
+        whether all arrived."""
         from vmqtui.state.snapshot import Snapshot
 
         self.arrived, self.tried = False, True
@@ -135,8 +138,8 @@ class Readings:
         return True
 
     def _came(self) -> bool:
-        """Whether a reading that can be read came, and a configuration. Each is decoded, so that one that
-        can't be is counted."""
+        """Whether a new readable reading and a configuration arrived. Accessing them decodes them, which
+        counts unreadable ones."""
         view = self.view
         if view is None or view.stats_received <= self.seen:
             return False

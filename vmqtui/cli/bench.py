@@ -1,4 +1,4 @@
-"""``vmqtui bench``: the whole receive path, measured."""
+"""``vmqtui bench``: measure the whole receive path."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _ENGINE: Final = (sys.executable, "-m", "vmqtui", "engine")
 
 @dataclass(frozen=True)
 class SettingOptions:
-    """What is measured, as ``engine.service.bench.Settings`` has it."""
+    """The setting to measure, with the fields of ``engine.service.bench.Settings``."""
 
     cpus: Annotated[
         int | None,
@@ -111,7 +111,7 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _print_company(document: dict[str, Any]) -> None:
-    """That others used the machine, which makes every number lower than it could be."""
+    """Print a note if other programs kept the machine busy, which lowers every result."""
     busy, cores = document["busy_cores_before"], document["cores"]
     if busy > _QUIET_SHARE * cores:
         print(
@@ -197,7 +197,7 @@ def _print_sweep(document: dict[str, Any]) -> None:
 
 
 def _print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """The first column to the left, the others to the right."""
+    """Print aligned columns: the first left-aligned, the others right-aligned."""
     lines = [heads, *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
     for first, *others in lines:

@@ -1,4 +1,4 @@
-"""``vmqtui compare``: the same frames through several plans."""
+"""``vmqtui compare``: run the same frames through several plans."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ _PLAN: Final = "plan"
 
 @dataclass(frozen=True)
 class Means:
-    """Where runs are carried out, and how many at a time."""
+    """The options for executing runs: their place, and their number at a time."""
 
     jobs: Annotated[
         int | None,
@@ -39,14 +39,14 @@ class Means:
     ] = None
 
     def check(self) -> None:
-        """End with 2 where these options don't fit each other."""
+        """End with status 2 if these options conflict."""
         if self.dask is not None and self.jobs is not None:
             unusable("--jobs: a cluster decides itself how much runs at a time (without --dask it fits)")
 
     def carry_out(
         self, tell: "Callable[[Progress], None]"
     ) -> "tuple[Callable[[Sequence[Run]], list[Result]], str]":
-        """What carries runs out, and that in words."""
+        """Return a function that executes runs, and its description for the report."""
         from engine.service.compare.runners import run_here, run_on
 
         if (url := self.dask) is not None:
@@ -138,7 +138,7 @@ def compare(
 
 
 def _sort(files: Sequence[Path]) -> tuple[Path | None, list[Path]]:
-    """The capture, if there is one, which comes first; and the scenarios."""
+    """Split the files into the capture, or None, and the scenarios (files that end in .toml)."""
     scenarios = [path for path in files if path.suffix.lower() == ".toml"]
     others = [path for path in files if path not in scenarios]
     if len(others) > 1:
@@ -153,7 +153,7 @@ def _plans(
     *,
     planned: bool,
 ) -> "list[Plan]":
-    """The plans to compare, under names of their own."""
+    """Return the plans to compare, with unique names."""
     import tomllib
 
     from engine.service.compare.comparison import Plan
@@ -169,7 +169,7 @@ def _plans(
 
 
 def told_apart(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
-    """A name for each file: its stem, with as many of its directories as tell it from the others."""
+    """Return a unique name for each file: its stem, preceded by as many parent directories as needed."""
     parts = [path.absolute().with_suffix("").parts[1:] for path in paths]
     lengths = [1] * len(paths)
     while True:
@@ -186,7 +186,7 @@ def told_apart(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
 
 
 def _tell(line: ProgressLine, progress: "Progress") -> None:
-    """Show how many runs are done, and how far the others are."""
+    """Show the number of finished runs, and the progress of the others."""
     parts = [f"{progress.done} of {progress.total} done"]
     parts += [f"{printable(label)} {share:.0%}" for label, share in progress.under_way.items()]
     line.show("; ".join(parts))
@@ -200,7 +200,7 @@ def _print(comparison: "Comparison") -> None:
 
 
 def _write(comparison: "Comparison", path: Path) -> None:
-    """Write a report in the form that its name says."""
+    """Write a report in the format of the path's suffix; HTML for any other."""
     from vmqtui.compare.page import page
     from vmqtui.compare.text import markdown
     from vmqtui.printable import as_json

@@ -1,4 +1,4 @@
-"""``vmqtui config …``: where the configuration file is, and what holds."""
+"""``vmqtui config …``: print the path of the configuration file, and the effective configuration."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +16,9 @@ config = typer.Typer(help="Find and show the configuration file.", rich_markup_m
 
 
 def own_preferences() -> "Preferences":
-    """The configuration, its theme being one that there is. Raises ``PreferencesError``.
+    """Load the configuration and check that its theme exists. Raises ``PreferencesError``.
 
-    A theme whose file is broken is no error here: the screen reports it, and goes on with another.
+    A theme with a broken file is no error here: the screen reports it and uses another.
     """
     from engine.scenario.values import show as shown
     from vmqtui.preferences.file import PreferencesError, config_path, load_preferences

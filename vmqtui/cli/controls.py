@@ -1,4 +1,4 @@
-"""``vmqtui queue …``, ``filter …``, ``vm …``, ``adapter …``, ``balancer …``, ``worker …``: the requests."""
+"""``vmqtui queue …``, ``filter …``, ``vm …``, ``adapter …``, ``balancer …``, ``worker …``: send requests."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ balancer = typer.Typer(help="Let queues move between processors as load changes.
 worker = typer.Typer(help="Bring back the worker of a processor that is down.", rich_markup_mode=None)
 
 Asked = tuple[str, dict[str, Any]]
-"""An operation and its own parameters."""
+"""An operation and its specific parameters."""
 QueueId = Annotated[int, typer.Argument(metavar="QUEUE_ID")]
 VmName = Annotated[str, typer.Argument(metavar="VM")]
 
 
 Send = Callable[[str, dict[str, Any]], Awaitable["Response"]]
-"""Sends a request, an operation and its own parameters, and gives the answer."""
+"""Sends an operation with its specific parameters, and returns the response."""
 
 
 @dataclass(frozen=True)
 class Asking(HostOptions):
-    """The host to ask, on whose behalf, and how to print the answer."""
+    """The host to send requests to, the parameters that all requests share, and how to print the response."""
 
     adapter: Annotated[
         str | None,
@@ -52,14 +52,14 @@ class Asking(HostOptions):
     json_: Json = False
 
     def ask(self, op: str, params: dict[str, Any]) -> int:
-        """Send a request and print its answer; the exit status. Ends with 1 when it is refused."""
+        """Send a request and print the response; return the exit status. Ends with status 1 if refused."""
         return self.talk(lambda send: send(op, params), print_result)
 
     def talk(
         self, talk: Callable[[Send], Awaitable["Response"]], print_answer: Callable[["Response"], None]
     ) -> int:
-        """Let ``talk`` send requests, and print its last answer; the exit status. Ends with 1 when that is a
-        refusal."""
+        """Let ``talk`` send requests, and print the response it returns; return the exit status. Ends with
+        status 1 if that response is a refusal."""
         with sentences():
             return run_async(self._talk(talk, print_answer))
 
@@ -85,10 +85,10 @@ class Asking(HostOptions):
 def asks(
     group: typer.Typer, name: str | None = None
 ) -> Callable[[Callable[..., Asked]], Callable[..., Asked]]:
-    """Make a command of a function that gives an operation and its parameters.
+    """Decorate a function that returns an operation and its parameters, to make it a command.
 
-    The command has the function's parameters and those of every request; it sends the request and prints the
-    answer.
+    The command has the function's parameters and those that all requests share; it sends the request and
+    prints the response.
     """
 
     def decorate(make: Callable[..., Asked]) -> Callable[..., Asked]:
@@ -97,7 +97,7 @@ def asks(
 
         own = signature(make, eval_str=True)
         asking = Parameter("asking", Parameter.KEYWORD_ONLY, annotation=Asking)
-        # Typer reads it; typeshed has no such attribute.
+        # Typer reads __signature__; typeshed does not declare it.
         command.__signature__ = own.replace(  # type: ignore[attr-defined]
             parameters=[*own.parameters.values(), asking]
         )

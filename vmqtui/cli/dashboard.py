@@ -1,4 +1,4 @@
-"""Bare ``vmqtui``: the screen, and the private engine it starts where no broker is named."""
+"""Bare ``vmqtui``: the screen, and the private engine it starts if no broker is named."""
 
 import contextlib
 import gc
@@ -69,7 +69,10 @@ def show_dashboard(
     screen: ScreenOptions,
     interventions: "Iterable[Intervention]" = (),
 ) -> int:
-    """Show the dashboard until it is left; exit status. ``interventions`` are made once the engine is up."""
+    """Show the dashboard until the user quits; return the exit status.
+
+    ``interventions`` are requests to send after the engine has started.
+    """
     with sentences():
         preferences = own_preferences()
         options = source.of_private_engine(at.broker)
@@ -117,9 +120,9 @@ async def _show(
 
 
 def spare_the_collector() -> None:
-    """Exclude what is loaded by now from garbage collection, and collect the rest less often.
+    """Exclude all present objects from garbage collection, and collect the rest less often.
 
-    A full collection over everything takes some 60 ms here, in which no key is answered.
+    A full collection of all objects blocks the screen for about 60 ms.
     """
     gc.collect()
     gc.freeze()
@@ -127,7 +130,7 @@ def spare_the_collector() -> None:
 
 
 def user_of(read_only: bool) -> str:
-    """The user that a dashboard is, to an engine of the same person."""
+    """Return the broker user of a dashboard, for an engine of the same operating-system user."""
     return "viewer" if read_only else "operator"
 
 
@@ -138,7 +141,7 @@ async def _follow(
     app: "VmqApp",
     interventions: "Iterable[Intervention]",
 ) -> None:
-    """Attach the screen to the engine once it is there; leave the screen when the engine can't start."""
+    """Attach the screen to the engine when it has started; exit the screen if it can't start."""
     import asyncio
 
     from engine.bus.discovery import own_url
@@ -156,7 +159,7 @@ async def _follow(
 
 
 async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
-    """Ask for what a lesson wants done, each so long after the first reading."""
+    """Send a lesson's requests, each ``at_s`` seconds after the first reading."""
     import asyncio
 
     host = await link.first_reading()
@@ -168,7 +171,7 @@ async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
 
 
 class PrivateEngine:
-    """An engine in a process of its own, which ends when this one does, however this one ends."""
+    """An engine in a child process, which exits when this process exits, even if this one is killed."""
 
     def __init__(self, options: list[str], report: Callable[[str], None]) -> None:
         import asyncio
@@ -181,7 +184,7 @@ class PrivateEngine:
         self._report = report
         self._event_loop = asyncio.get_running_loop()
         windows = sys.platform == "win32"
-        # A process group of its own: a Ctrl-C on the terminal is the screen's.
+        # A separate process group: Ctrl-C on the terminal goes to the screen only.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "vmqtui", "engine", "--tied", *options],
             stdin=subprocess.PIPE,
@@ -198,7 +201,7 @@ class PrivateEngine:
         self._talking = asyncio.create_task(asyncio.to_thread(self._listen))
 
     async def start(self) -> "BrokerUrl | None":
-        """Wait for its URL; None when it ended instead, and then ``error`` says why."""
+        """Wait for its URL and return it; None if it ended instead: ``error`` then has the reason."""
         import asyncio
 
         from engine.bus.urls import BrokerUrl
@@ -212,11 +215,11 @@ class PrivateEngine:
         return None
 
     def wait(self) -> None:
-        """Wait until it has ended."""
+        """Block until the process has exited, and set ``status``."""
         self.status = self._process.wait()
 
     def stop(self) -> None:
-        """End it: it goes when its standard input closes, and is killed when it does not."""
+        """Close its standard input, which ends it; kill it after a timeout."""
         import subprocess
 
         with contextlib.suppress(OSError):
@@ -229,7 +232,7 @@ class PrivateEngine:
         self._stdout.close()
 
     def _listen(self) -> None:
-        """Take what it says on stderr: how far it is, or why it ended."""
+        """Read its stderr: report progress, and store an error in ``error``."""
         with self._stderr as said:
             for line in said:
                 sentence = line.strip()

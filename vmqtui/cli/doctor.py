@@ -1,4 +1,4 @@
-"""``vmqtui doctor``: is everything there that an engine and a dashboard need, and what to do where not."""
+"""``vmqtui doctor``: check the requirements of an engine and a dashboard, and suggest fixes."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""``vmqtui engine``: the engine without a screen. ``vmqtui account``: a line for its ``--accounts``."""
+"""``vmqtui engine``: the engine without a screen. ``vmqtui account``: a line of its ``--accounts`` file."""
 
 import contextlib
 import os
@@ -54,7 +54,7 @@ class OwnBrokerOptions:
     ] = None
 
     def listening(self, tls: "TlsFiles") -> "Listen | None":
-        """Where the broker listens, None where no option says. Ends with 2 where something does not fit."""
+        """Return where the broker listens; None if no option sets it. Ends with status 2 on a conflict."""
         from engine.bus.accounts import Listen, read_accounts
         from engine.bus.tls import NO_FILES, server_context
         from engine.bus.urls import is_loopback
@@ -175,7 +175,7 @@ async def _serve(
         return status
     await starting
     try:
-        # Whoever started it may use its broker; the password to another broker is not for showing.
+        # The caller may use the engine's own broker. The password of another broker stays secret.
         own = engine.url.with_password() if own_broker else str(engine.url)
         print(engine.public_url or own, flush=True)
         failing = asyncio.ensure_future(engine.stopped.wait())
@@ -188,7 +188,7 @@ async def _serve(
 
 
 def _await_close(event_loop: "asyncio.AbstractEventLoop", ended: "asyncio.Event") -> None:
-    """End the engine when whoever started it lets go of its standard input."""
+    """End the engine when its parent closes the engine's standard input."""
     while os.read(sys.stdin.fileno(), 4096):
         pass
     with contextlib.suppress(RuntimeError):
@@ -203,7 +203,7 @@ def account(
     from engine.bus.accounts import account_line
 
     with sentences():
-        account_line(name, role, "-")  # what is wrong with the rest is said before the password is asked for
+        account_line(name, role, "-")  # validate before prompting for the password
         print(account_line(name, role, _password()))
     return DONE
 

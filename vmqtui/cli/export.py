@@ -73,7 +73,7 @@ async def _serve(at: EveryHostOptions, address: tuple[str, int], filters: bool) 
                 if not is_loopback(address[0]):
                     warn("whoever reaches this address can read every number and name; it asks for nothing")
                 print(endpoint.url, flush=True)
-                write_to_stderr("text")  # from here on: an error before is a sentence by itself
+                write_to_stderr("text")  # only now: an earlier error is printed as a sentence
                 return await ended
         except OSError as error:
             failed(f"--listen: {address[0]}:{address[1]}: {error.strerror or error}")
@@ -171,6 +171,6 @@ def _write_rows(rows: "Rows", table: "Table", output: Path | None, form: "Form")
 
 
 def _plain(rows: "Rows") -> "Iterator[Sequence[Cell]]":
-    """Rows for a terminal, where names show what they hold and do nothing."""
+    """Yield the rows with control characters in names made printable, for a terminal."""
     for row in rows:
         yield [printable(value) if isinstance(value, str) else value for value in row]

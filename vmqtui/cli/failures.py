@@ -1,4 +1,4 @@
-"""How a command ends: statuses, and the one line that says why."""
+"""How a command ends: its exit status, and one line with the reason."""
 
 import logging
 import os
@@ -18,11 +18,12 @@ INTERRUPTED: Final = 130
 _log = logging.getLogger(__name__)
 
 TRACEBACK_VARIABLE: Final = "VMQTUI_TRACEBACK"
-"""Set to anything: an internal error shows where it came from."""
+"""Environment variable; if set, an internal error prints a traceback."""
 
 
 class CommandError(Exception):
-    """A command ends with ``status``; ``sentences`` are the lines on stderr: one, or a file's mistakes."""
+    """Ends a command with ``status``; ``sentences`` are lines for stderr: one, or one for each mistake in a
+    file."""
 
     def __init__(self, *sentences: str, status: int) -> None:
         super().__init__("; ".join(sentences))
@@ -31,29 +32,29 @@ class CommandError(Exception):
 
 
 def unusable(sentence: object) -> NoReturn:
-    """End with status 2: arguments, scenario or capture can't be used."""
+    """End with status 2: the arguments, scenario or capture are invalid."""
     raise CommandError(str(sentence), status=UNUSABLE)
 
 
 def failed(sentence: object) -> NoReturn:
-    """End with status 1: it ran and failed."""
+    """End with status 1: the command ran and failed."""
     raise CommandError(str(sentence), status=FAILED)
 
 
 def not_one_of(given: str, fitting: Sequence[str], what: str) -> str:
-    """What to say of a name that is not known: the nearest that is, or all that are."""
+    """Return a message for an unknown name: it suggests the nearest known name, or lists all."""
     nearest = get_close_matches(given, fitting, n=1, cutoff=0.5)
     hint = f"(did you mean {nearest[0]}?)" if nearest else f"({', '.join(fitting)} fit)"
     return f"{given!r} is not {what} {hint}"
 
 
 def warn(sentence: object) -> None:
-    """A line on stderr that ends nothing."""
+    """Print a warning on stderr; the command continues."""
     print(f"warning: {printable(str(sentence))}", file=sys.stderr)
 
 
 def say_error(sentence: object) -> None:
-    """The one line on stderr that says why a command ended; the log, where there is one, has it too."""
+    """Print the error that ended a command on stderr, and log it if a log is open."""
     print(f"error: {printable(str(sentence))}", file=sys.stderr)
     with suppress(ImportError, OSError):  # without descriptors no module can be read
         from engine.logs import note
@@ -63,7 +64,7 @@ def say_error(sentence: object) -> None:
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Turn what the engine's rooms raise into the end of a command."""
+    """Translate exceptions of the engine and the preferences into ``CommandError``."""
     from engine.bus.errors import BadAccounts, BadName, BadTls, BadUrl, BusError
     from engine.scenario.load import ScenarioError
     from vmqtui.preferences.file import PreferencesError
@@ -80,7 +81,7 @@ def sentences() -> Iterator[None]:
 
 @contextmanager
 def engine_sentences(scenario: str) -> Iterator[None]:
-    """The same for commands that run frames; ``scenario`` names the file in errors that are about it."""
+    """Like ``sentences``, for commands that run frames; ``scenario`` names the file in its errors."""
     from engine.dataplane.memory import NotEnoughMemoryError
     from engine.kernels.prepare import KernelError
     from engine.service.sources import ChoiceError
@@ -101,7 +102,7 @@ def engine_sentences(scenario: str) -> Iterator[None]:
 
 
 def internal(error: BaseException) -> int:
-    """The status of an error that nobody foresaw; the traceback only for who asks for it."""
+    """Report an unexpected error and return its status; reraise it if ``TRACEBACK_VARIABLE`` is set."""
     if TRACEBACK_VARIABLE in os.environ:
         raise error
     _log.error("internal_error", exc_info=error)

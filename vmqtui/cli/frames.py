@@ -1,4 +1,4 @@
-"""Where the frames of a command come from: options, captures from pipes, compiled kernels."""
+"""Sources of a command's frames: options, captures from files and pipes, compiled kernels."""
 
 import stat
 import sys
@@ -52,7 +52,7 @@ class SourceOptions:
     adapter: AdapterThatIsFed = None
 
     def check(self) -> None:
-        """End with 2 where these options don't fit each other."""
+        """End with status 2 if these options conflict."""
         if self.capture is not None and self.interface is not None:
             unusable("--interface: frames come from it or from --capture, not both")
         if self.loop and self.capture is None:
@@ -63,7 +63,7 @@ class SourceOptions:
             unusable("--interface: is empty; the name of an Ethernet interface fits")
 
     def of_private_engine(self, broker: str | None) -> list[str]:
-        """These options for the command line of an engine of one's own. Ends with 2 where they don't fit."""
+        """Return these options as arguments for a private engine. Ends with status 2 if they conflict."""
         from engine.scenario.load import load
 
         given = [
@@ -90,17 +90,17 @@ class SourceOptions:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is standard input ("-"), or anything else that can be read only once."""
+    """Whether a path is standard input ("-"), a pipe, or any other file that can be read only once."""
     try:
         mode = path.stat().st_mode
-    except OSError:  # opening it reports what is wrong
+    except OSError:  # opening it later reports the error
         return str(path) == "-"
     return str(path) == "-" or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager
 def kept_capture(path: Path) -> "Iterator[CaptureFile]":
-    """The capture; if it is a pipe, what that gives to its end, with progress on stderr.
+    """Yield the capture; a pipe is first read to its end, with progress on stderr.
 
     Raises CaptureError.
     """
@@ -125,7 +125,7 @@ def kept_capture(path: Path) -> "Iterator[CaptureFile]":
 
 
 def warn_of(caveats: "Caveats", covering: str) -> int:
-    """Warn about what ``covering`` ("the report") does not cover of a capture; the exit status."""
+    """Warn about frames that ``covering`` ("the report") does not include; return the exit status."""
     if caveats.skipped_frames:
         warn(f"frames of interfaces that are not Ethernet are left out: {caveats.skipped_frames:,}")
     if caveats.broken is None:
@@ -135,15 +135,15 @@ def warn_of(caveats: "Caveats", covering: str) -> int:
 
 
 def kept_capture_if(path: Path | None) -> "AbstractContextManager[CaptureFile | None]":
-    """``kept_capture`` where a capture is named, else None."""
+    """Return ``kept_capture(path)``; without a path, a context that yields None."""
     return nullcontext() if path is None else kept_capture(path)
 
 
 def prepare_kernels(*also: str, kernels: Sequence[str] = (), tell: bool = False) -> None:
-    """Compile kernels that are not compiled yet, with those of ``kernels``, and start the workers' server.
+    """Compile the kernels not compiled yet, including ``kernels``, and start the workers' fork server.
 
-    The server imports the modules ``also``. Progress goes to stderr, on a terminal or with ``tell``. Ends the
-    command where the kernels don't compile.
+    The server imports the modules ``also``. Progress goes to stderr if that is a terminal or with ``tell``.
+    Ends the command if the kernels don't compile.
     """
     from engine.kernels.prepare import KernelError, prepare, why_at_every_start
     from engine.workers.start import warm_up

@@ -1,4 +1,4 @@
-"""``vmqtui get``: tables of what engines report. ``vmqtui forget``: clear what a host left retained."""
+"""``vmqtui get``: tables of engines' readings. ``vmqtui forget``: clear a host's retained messages."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _READINGS: Final = 2  # rates are differences
 _OF_FLEET: Final = ("status", "summary")
 _SUMMARY_S: Final = 1.25
-"""A host that is there sends a summary in so much time."""
+"""A running host sends a summary within this time."""
 
 
 _PING_S: Final = 2.0
@@ -87,7 +87,7 @@ def forget(
 
 
 class _Table:
-    """How a noun is printed: its columns, and the options."""
+    """The printer of one noun's table, with its columns and options."""
 
     def __init__(self, noun: Noun, columns: "Sequence[Column[Any]]", options: TableOptions) -> None:
         self.noun = noun
@@ -98,8 +98,8 @@ class _Table:
         self._printed = False
 
     def print(self, rows: Sequence[Any], **about: Any) -> None:
-        """Print rows; ``about`` is what a document says of them beside. One table follows another after a
-        blank line."""
+        """Print rows; ``about`` are further fields of the JSON document. A blank line separates consecutive
+        tables."""
         if self._options.json_:
             from vmqtui.columns.export import document
 
@@ -137,7 +137,7 @@ async def _get(table: _Table, at: HostOptions) -> int:
 
 
 async def _get_of_all(table: _Table, at: BrokerOptions) -> int:
-    """A table of the rows of all hosts that are online. A host that sends nothing is no failure: it has no
+    """Print a table of the rows of all online hosts. A host that sends nothing is no failure: it gets no
     rows, and a warning."""
     import asyncio
 
@@ -177,7 +177,7 @@ async def _get_of_all(table: _Table, at: BrokerOptions) -> int:
 
 
 async def _get_hosts(table: _Table, at: HostOptions) -> int:
-    """A row for every host known: status and summary are read, of all hosts at once."""
+    """Print a row for every known host, from the status and summary messages of all hosts."""
     import asyncio
 
     from vmqtui.state.hosts import row_of_summary
@@ -236,7 +236,7 @@ async def _forget(host: str, at: BrokerOptions) -> int:
 
 
 async def _is_retained(watcher: "Watcher", host: str) -> bool:
-    """Whether the broker has anything of a host."""
+    """Whether the broker retains any message of a host."""
     if not await watcher.wait_for(lambda: watcher.state == "connected", ANSWER_S):
         failed(watcher.why)
     return await watcher.wait_for(lambda: host in watcher.hosts, _RETAINED_S)

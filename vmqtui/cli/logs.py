@@ -1,4 +1,4 @@
-"""Where commands log to, and ``vmqtui logs …``: finding and reading it."""
+"""Log destinations of commands, and ``vmqtui logs …``: find and read the log files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ logs = typer.Typer(help="Find and read what engines and dashboards log.", rich_m
 
 
 def log_of_screen(role: str, form: LogForm) -> None:
-    """Log where it can't disturb a screen: to a file of this process in the log directory."""
+    """Log to a file of this process in the log directory: stderr would disturb the screen."""
     from engine.logs import write_beside
 
     write_beside(role, form)
@@ -24,7 +24,7 @@ def log_of_screen(role: str, form: LogForm) -> None:
 
 @dataclass(frozen=True)
 class EngineLogOptions:
-    """Where an engine logs to, and in which form."""
+    """The destination and format of an engine's log."""
 
     log_format: Annotated[
         LogForm | None,
@@ -36,9 +36,9 @@ class EngineLogOptions:
     ] = None
 
     def begin(self, *, tied: bool) -> None:
-        """Log to a named file; to standard error where only a form is named; else into the log directory.
+        """Log to ``--log-file``; with only ``--log-format``, to standard error; else into the log directory.
 
-        An engine that is tied to a dashboard never writes to standard error: a screen is in use.
+        An engine that is tied to a dashboard never logs to standard error, which its dashboard reads.
         """
         from engine.logs import write_beside, write_to_file, write_to_stderr
 

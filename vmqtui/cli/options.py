@@ -1,6 +1,6 @@
-"""Options of several commands, and how a command takes options that travel together as one parameter.
+"""Options of several commands, and option groups: one parameter of a command for several options.
 
-Such a group is a frozen dataclass whose fields are annotated as Typer's parameters are.
+An option group is a frozen dataclass with fields annotated like Typer's parameters.
 """
 
 from collections.abc import Callable
@@ -41,9 +41,9 @@ LogFormat = Annotated[
 
 
 def grouped(command: Command) -> Callable[..., Any]:
-    """The command as Typer reads it: in place of a group there are the group's fields.
+    """Wrap a command for Typer: each option group in its signature is replaced by the group's fields.
 
-    Keyword-only fields of a group stand at the end of the command's help.
+    The help lists keyword-only fields of groups last.
     """
     groups: dict[str, type[Any]] = {}
     shown: list[Parameter] = []
@@ -76,7 +76,7 @@ def grouped(command: Command) -> Callable[..., Any]:
 
 
 def address_of(listen: str, example: str) -> tuple[str, int]:
-    """Host and port of ``--listen``. Ends with 2 where it is no address; ``example`` is one that fits."""
+    """Parse ``--listen`` as host and port. Ends with status 2 if invalid; ``example`` is a valid address."""
     host, colon, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     digits = port.isascii() and port.isdigit() and len(port) <= len(str(_LARGEST_PORT))

@@ -1,4 +1,4 @@
-"""What commands print: documents, tables, answers, and progress on a terminal."""
+"""Output of commands: documents, tables, responses, and progress on a terminal."""
 
 import codecs
 import io
@@ -22,32 +22,33 @@ def print_json(document: Any) -> None:
 
 
 def write_in_utf8() -> None:
-    """Write what follows on standard output in UTF-8, as TOML and CSV are whatever the locale; on a terminal
-    as the terminal wants it."""
+    """Switch standard output to UTF-8, for TOML and CSV, regardless of the locale. A terminal keeps its own
+    encoding."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")
 
 
 def is_utf8() -> bool:
-    """Whether standard output takes every character."""
+    """Whether standard output is in UTF-8 and can encode every character."""
     return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
 
 
 def terminal_columns() -> int | None:
-    """The width of the terminal that standard output is; None: it is none."""
+    """Return the width of the terminal on standard output; None if it is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def chosen_columns(known: "Sequence[Column[Any]]", names: str | None) -> "Sequence[Column[Any]]":
-    """The columns of a table that can be printed, or those ``names`` lists, in its order: keys of JSON or
-    headings, separated by commas. Ends with 2 where one is neither."""
+    """Return a table's exported columns, or those listed in ``names``, in that order. ``names`` are JSON keys
+    or headings, separated by commas. Ends with status 2 if a name is neither."""
     columns = [column for column in known if column.exported]
     if names is None:
         return columns
     by_key = {column.key: column for column in columns}
     by_heading = {column.heading: column for column in columns}
     folded = {heading.lower(): column for heading, column in by_heading.items()}
-    by_name = folded | by_heading | by_key  # "name" is a queue's, "Name" the heading of its adapter
+    # Case matters first: "name" is the key of a queue's name, "Name" the heading of its adapter.
+    by_name = folded | by_heading | by_key
     chosen = []
     for name in filter(None, map(str.strip, names.split(","))):
         column = by_name.get(name) or by_name.get(name.lower())
@@ -62,11 +63,10 @@ def chosen_columns(known: "Sequence[Column[Any]]", names: str | None) -> "Sequen
 def print_table(
     columns: "Sequence[Column[Any]]", rows: Sequence[Any], *, all_of_them: bool = False
 ) -> list[str]:
-    """Print a table; return the keys of the columns that it leaves out.
+    """Print a table; return the keys of the columns it leaves out.
 
-    Unless ``all_of_them`` are wanted, a column that is unknown in every row is left out (those of priority 0
-    stay, so that scripts find them); on a terminal so are those that don't fit its width, the least important
-    first.
+    Without ``all_of_them`` it leaves out columns that are unknown in every row (except those of priority 0,
+    for scripts), and, on a terminal, the least important columns that don't fit its width.
     """
     from vmqtui.columns.layout import Layout, lay_out
     from vmqtui.draw import cells_of, fit
@@ -92,7 +92,7 @@ def print_table(
 
 
 def print_result(response: "Response") -> None:
-    """Print an answer: its status and sentence, then what it found, a line each."""
+    """Print a response: its status and message, then each value of its result on a line."""
     print(f"{printable(response.ndis_status)}: {printable(response.message)}")
     for name, value in response.result.items():
         if value is None or (name == "ndis_status" and value == response.ndis_status):
@@ -103,7 +103,7 @@ def print_result(response: "Response") -> None:
 
 
 def _texts(value: Any) -> list[str]:
-    """A value of a result, a line each: an element of a list, or a change that "what if" foresees."""
+    """Return the lines of a value: one for each element of a list, or each change that --what-if predicts."""
     if isinstance(value, list):
         return [_text(one) for one in value]
     if isinstance(value, dict) and isinstance(changes := value.get("changes"), list):
@@ -124,7 +124,7 @@ def _text(value: Any) -> str:
 
 
 class ProgressLine:
-    """Progress in one line of a terminal's stderr, which is cleared at the end; nothing elsewhere."""
+    """A progress line on stderr, cleared at the end; does nothing if stderr is not a terminal."""
 
     def __init__(self) -> None:
         self.shown = sys.stderr.isatty()
@@ -136,7 +136,7 @@ class ProgressLine:
         self.show("")
 
     def show(self, sentence: str) -> None:
-        """Show a sentence in place of the one before."""
+        """Replace the line by a sentence."""
         if self.shown:
             room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             print(f"\r\x1b[K{printable(sentence)[: room - 1]}", end="", file=sys.stderr, flush=True)

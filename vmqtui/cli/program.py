@@ -1,4 +1,4 @@
-"""The program: the list of its commands, how a command line is run, and why one does not fit."""
+"""The program: its list of commands, running a command line, and sentences for usage errors."""
 
 import re
 from collections.abc import Sequence
@@ -44,10 +44,10 @@ _CHOICE: Final = re.compile(r"'([^']*)'")
 
 
 class Commands(TyperGroup):
-    """A group of commands whose help lists the first paragraph of each, whole."""
+    """A group of commands; its help shows the whole first paragraph of each command's help."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name, or None."""
+        """Return the command of that name, or None."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and not command.short_help:
             command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
@@ -96,7 +96,7 @@ for command in (
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line; its exit status. Nothing raised here reaches a user as a traceback."""
+    """Run a command line; return its exit status. Users see sentences, not tracebacks."""
     try:
         status = app(arguments, standalone_mode=False, prog_name=NAME)
     except CommandError as error:
@@ -123,7 +123,7 @@ def run(arguments: list[str]) -> int:
 
 
 def usage_sentence(error: TyperException, app: typer.Typer, arguments: Sequence[str]) -> str:
-    """What is wrong with a command line, and which help shows what fits."""
+    """Return a sentence that names the usage error and the ``--help`` to read."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else _command_of(app, arguments)
     return f"{_wrong(error)} ({path} --help shows what fits)"
@@ -149,7 +149,7 @@ def _wrong(error: Any) -> str:
 
 
 def _misfit(mistake: dict[str, Any]) -> str:
-    """Why a value does not fit: a mistake as pydantic has it."""
+    """Return why a value is invalid; ``mistake`` is an error of pydantic."""
     value, about = mistake["input"], mistake.get("ctx", {})
     match mistake["type"]:
         case "value_error" if "is not one of" in mistake["msg"]:
@@ -170,7 +170,7 @@ def _misfit(mistake: dict[str, Any]) -> str:
 
 
 def _command_of(app: typer.Typer, arguments: Sequence[str]) -> str:
-    """The command that a command line is about, as far as it is one."""
+    """Return the longest prefix of the command line that names a command or group."""
     path, command = "vmqtui", get_command(app)
     for word in arguments:
         inner = getattr(command, "commands", {}).get(word)

@@ -1,4 +1,4 @@
-"""How a command reaches its broker: the URL, and what does not belong on a command line or in a URL."""
+"""How a command connects to its broker: the URL, the password and the TLS files."""
 
 import os
 from dataclasses import KW_ONLY, dataclass, replace
@@ -61,8 +61,8 @@ class BrokerOptions:
     ] = None
 
     def find(self, *, user: str) -> "BrokerUrl | None":
-        """The broker to talk to, as ``discovery.find_url`` has it, with password and TLS files. Ends with 2
-        when they don't fit."""
+        """Return the URL of ``discovery.find_url``, completed with the password and TLS files. Ends with
+        status 2 if they conflict."""
         from engine.bus.discovery import find_url
 
         with sentences():
@@ -70,11 +70,11 @@ class BrokerOptions:
             return None if url is None else self.complete(url)
 
     def named(self, *, user: str) -> "BrokerUrl | None":
-        """The same, and None where no broker is named."""
+        """Like ``find``, but None if no broker is named."""
         return None if self.broker is None else self.find(user=user)
 
     def complete(self, url: "BrokerUrl") -> "BrokerUrl":
-        """A URL with the password and the TLS files that it lacks. Ends with 2 when they don't fit."""
+        """Add the password and TLS files that a URL lacks. Ends with status 2 if they conflict."""
         from engine.bus.tls import client_context
 
         if self._typed and not url.tls:
@@ -96,7 +96,7 @@ class BrokerOptions:
         return replace(url, password=password)
 
     def listening_tls(self) -> "TlsFiles":
-        """The TLS files for a broker of one's own; a CA that the environment names is for other brokers."""
+        """Return the TLS files for the engine's own broker; ignore a CA that only the environment names."""
         from engine.bus.tls import NO_FILES
 
         return self._tls if self._typed or self._tls.cert is not None else NO_FILES
@@ -110,13 +110,13 @@ class BrokerOptions:
 
     @property
     def _typed(self) -> bool:
-        """Whether TLS files stand on the command line: then the connection has to be encrypted."""
+        """Whether the command line names TLS files, which requires an encrypted connection."""
         from engine.bus.tls import TlsFiles
 
         return self._tls != TlsFiles(*map(os.environ.get, _TLS_VARIABLES))
 
     def _tls_files(self, written: "Broker") -> "TlsFiles":
-        """The given files; those of the configuration where none is given."""
+        """Return the given TLS files; the configuration supplies those not given."""
         from engine.bus.tls import TlsFiles
 
         ca, cert, key = (
@@ -129,7 +129,7 @@ class BrokerOptions:
         return TlsFiles(given.ca or ca, cert, key)
 
     def _password(self, written: "Broker", url: "BrokerUrl") -> str | None:
-        """From the option, the environment, or, for a URL with a user, the configuration."""
+        """Read the password from the option, the environment, or, if the URL has a user, the preferences."""
         if self.password_file is not None:
             return _first_line(self.password_file)
         if PASSWORD_VARIABLE in os.environ:

@@ -1,4 +1,4 @@
-"""``vmqtui record``: what engines report, into a file. ``vmqtui play``: such a file in the dashboard."""
+"""``vmqtui record``: record engines' messages to a file. ``vmqtui play``: open it in the dashboard."""
 
 import signal
 import sys
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vmqtui.preferences.model import Preferences
 
 RECORDING_MB: Final = 1000.0
-"""How large a recording may become, unless the command line says otherwise."""
+"""Default size limit of a recording, in MB."""
 
 _CHECK_S: Final = 1.0
 _RECORDED: Final = ("status", "config", "event", "stats")
@@ -34,7 +34,7 @@ _RECORDED: Final = ("status", "config", "event", "stats")
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How long and how large a recording may become, and what happens then."""
+    """The limits of a recording's duration and size, and the action at the size limit."""
 
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
@@ -65,7 +65,7 @@ def record(
 
 
 class _Recording:
-    """One run of the command. The file is made when there is something to record."""
+    """One run of the command. It creates the file when the first host is found."""
 
     def __init__(self, path: Path, options: FileOptions) -> None:
         import asyncio
@@ -74,14 +74,14 @@ class _Recording:
         self._options = options
         self._recorder: Recorder | None = None
         self._early: dict[tuple[str, str], bytes] = {}
-        """What was retained, before there was a file."""
+        """Retained messages that arrived before the file was created, by host and kind."""
         self._ended = asyncio.Event()
         self._status = DONE
         self._error: OSError | None = None
         self._undecodable = 0
 
     async def run(self, at: EveryHostOptions) -> int:
-        """Record; the exit status."""
+        """Record until a signal or a limit; return the exit status."""
         import asyncio
 
         for number, status in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, DONE)):
@@ -137,7 +137,7 @@ class _Recording:
         from engine.bus.errors import BadMessage
         from engine.telemetry.stats import Stats
 
-        if self._ended.is_set():  # the file is closed before the connection
+        if self._ended.is_set():  # the file closes before the connection does
             return
         recorder = self._recorder
         if recorder is None:
@@ -161,7 +161,7 @@ class _Recording:
         self._ended.set()
 
     async def _watch(self, recorder: "Recorder") -> None:
-        """See that the file stays in its place, also where nothing comes; on a terminal, show progress."""
+        """Check every second, even without messages, that the file exists; show progress on a terminal."""
         import asyncio
 
         shown = sys.stderr.isatty()

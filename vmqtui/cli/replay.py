@@ -1,4 +1,4 @@
-"""``vmqtui replay``: a capture through the model. ``vmqtui plan``: a scenario for a capture."""
+"""``vmqtui replay``: run a capture through the model. ``vmqtui plan``: print a scenario for a capture."""
 
 import sys
 import time
@@ -82,7 +82,7 @@ def replay(
 
 @dataclass(frozen=True)
 class HardwareOptions:
-    """The host that a plan is for, field by field as ``engine.traffic.plan.Hardware`` has it."""
+    """The hardware of the host to plan for, with the fields of ``engine.traffic.plan.Hardware``."""
 
     cpus: Annotated[
         int, typer.Option("--cpus", metavar="N", min=1, max=256, help="Processors of the host.")
@@ -151,7 +151,7 @@ def plan(capture: CaptureArgument, hardware: HardwareOptions) -> int:
 
 
 def _progress() -> "Callable[[CaptureFrames], None]":
-    """Tell how far a replay is: in place on a terminal, else a line now and then."""
+    """Return a function that reports progress: in place on a terminal, else a line every 10 s."""
     in_place = sys.stderr.isatty()
     period = _PROGRESS_S if in_place else _QUIET_PROGRESS_S
     told = time.monotonic()
@@ -196,13 +196,13 @@ def _print_report(done: "ReplayResult") -> None:
 
 
 def _of_team(config: "Config", name: str) -> str:
-    """That an adapter is a member of a team, and of which mode."""
+    """Return the adapter's team and its mode as text; "" if it is in no team."""
     adapter = next((one for one in config.adapters if one.name == name and one.team is not None), None)
     return "" if adapter is None else f", member of {adapter.team} ({adapter.team_mode} of queues)"
 
 
 def _print_moves(told: dict[str, Any]) -> None:
-    """What the balancer did, the first moves in full."""
+    """Print the balancer's moves, up to the first ``_MOVES`` in full."""
     total, moves = told["total_moves"], told["moves"][:_MOVES]
     print(f"\nbalancer: {counted(total, 'move')}")
     for one in moves:

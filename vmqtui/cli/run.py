@@ -1,4 +1,4 @@
-"""Running the event loop of a command."""
+"""Run the event loop of a command, with its signals."""
 
 import os
 import signal
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FAREWELL_S: Final = 15.0
-"""Longer than a private engine is given to end."""
+"""Time for a screen to exit after a signal; longer than the timeout for a private engine's exit."""
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; on Windows on the selector loop, which the MQTT client needs."""
+    """Run a command's coroutine. The MQTT client needs the selector event loop on Windows."""
     import asyncio
 
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
     with closing(work), asyncio.Runner(loop_factory=factory) as runner:
-        with _held_back():  # half an event loop complains when it goes
+        with _held_back():  # a half-built event loop warns when it is deleted
             runner.get_loop()
         return runner.run(work)
 
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Signals that end a command come when this is over."""
+    """Block SIGINT and SIGTERM; they are delivered on exit from the context."""
     if sys.platform == "win32":
         yield
         return
@@ -44,10 +44,10 @@ def _held_back() -> Iterator[None]:
 
 
 async def run_app(app: "VmqApp") -> None:
-    """Run a screen until it is left or a signal ends it; either way it gives its terminal back as it was.
+    """Run a screen until the user or a signal ends it; restore the terminal in both cases.
 
-    Call it from the main thread. A screen that a signal can't end within ``_FAREWELL_S`` (its terminal takes
-    no more output) is ended with its process; what it started ends with that.
+    Call it from the main thread. If a screen does not exit within ``_FAREWELL_S`` of a signal (its terminal
+    accepts no more output), the process exits; child processes exit with it.
     """
     import asyncio
 
@@ -74,7 +74,7 @@ async def run_app(app: "VmqApp") -> None:
 
 
 def _terminal_mode() -> Callable[[], object]:
-    """What makes the terminal take what is typed as it does now."""
+    """Return a function that restores the terminal's current input mode."""
     if sys.platform == "win32":
         return lambda: None
     import termios
@@ -82,18 +82,18 @@ def _terminal_mode() -> Callable[[], object]:
     file = sys.stdin.fileno()
     try:
         mode = termios.tcgetattr(file)
-    except termios.error:  # it is no terminal
+    except termios.error:  # not a terminal
         return lambda: None
     return lambda: termios.tcsetattr(file, termios.TCSANOW, mode)
 
 
 def status_of(app: "VmqApp") -> int:
-    """The exit status of a screen that was left; says and logs why, where it failed."""
+    """Return the exit status of a screen that has ended; print and log its error, if any."""
     return (app.return_code or DONE) if app.failure is None else internal(app.failure)
 
 
 def on_signal(number: int, call: Callable[[], object]) -> None:
-    """Have the running event loop call something when a signal comes, or came before and ended nothing."""
+    """Have the running event loop call ``call`` on a signal, also one that arrived before this call."""
     import asyncio
 
     event_loop = asyncio.get_running_loop()

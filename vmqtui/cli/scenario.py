@@ -22,7 +22,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A scenario of the lib
 
 
 def lesson_of(name: str) -> "Lesson":
-    """The lesson of that name, or the end of the command."""
+    """Return the lesson of that name. Ends with status 2 if there is none."""
     from vmqtui.library.lessons import LESSONS
 
     if name not in LESSONS:
@@ -99,7 +99,7 @@ def _run_headless(lesson: "Lesson", as_json: bool) -> int:
 
 
 def trial_of(lesson: "Lesson") -> Any:
-    """What the model is to run for a lesson."""
+    """Return a lesson's trial: its scenario, duration and interventions."""
     from engine.service.trial import Intervention, Trial
 
     interventions = [Intervention(one.at_s, one.op, one.params) for one in lesson.interventions]

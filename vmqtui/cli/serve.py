@@ -1,4 +1,4 @@
-"""``vmqtui serve``: the dashboard in browsers, all of them over one engine."""
+"""``vmqtui serve``: the dashboard in browsers, which share one engine."""
 
 import logging
 import signal
@@ -85,7 +85,7 @@ def serve(
 async def _serve(
     wanted: "Wanted", options: list[str], address: tuple[str, int], public_url: str | None
 ) -> int:
-    """Start an engine, unless there is a broker, and serve it."""
+    """Start an engine, unless a broker is named, and serve the pages."""
     import asyncio
 
     import msgspec
@@ -132,7 +132,7 @@ async def _serve(
 async def _listen(
     wanted: "Wanted", address: tuple[str, int], public_url: str | None, until: "set[asyncio.Future[Any]]"
 ) -> None:
-    """Listen until something of ``until`` happens."""
+    """Serve until one of the futures ``until`` is done."""
     import asyncio
 
     from aiohttp import web

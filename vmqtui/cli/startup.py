@@ -1,8 +1,8 @@
-"""What this process does first: prepare its standard streams, and hide passwords among its arguments.
+"""First steps of the process: prepare its standard streams, and hide passwords in its arguments.
 
-Streams are open, and a character that they can't write is no error. Every user of the machine can read the
-arguments of a process, and a broker's URL may hold a password: it is overwritten at once where the system
-allows that (Linux); the better ways are the environment and files.
+Afterwards all streams are open, and writing a character that the encoding lacks is no error. Every user of
+the machine can read a process's arguments, and a broker's URL in them may contain a password: it is
+overwritten at once if the system allows it (Linux). The environment and files are safer.
 """
 
 import codecs
@@ -34,17 +34,16 @@ _PLAIN: Final = {
     "≤": "<",
     "≥": ">",
 }
-"""What stands for a character in an encoding without it, one for one, so that columns stay aligned."""
+"""Substitutes for characters that an encoding lacks, one for one, so that columns stay aligned."""
 
 
 def prepare_streams() -> None:
-    """Open standard streams that are closed, on the null device, and let text degrade where an encoding lacks
-    its characters."""
+    """Open closed standard streams on the null device, and substitute characters that an encoding lacks."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # uses the lowest free number: this one
     sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
@@ -62,12 +61,12 @@ def _degraded(error: UnicodeError) -> tuple[str, int]:
 
 
 def has_password(arguments: Iterable[str]) -> bool:
-    """Whether there is a broker's password among the arguments."""
+    """Whether any argument contains a broker's password."""
     return any(_PASSWORD.search(argument.encode(errors="surrogateescape")) for argument in arguments)
 
 
 def conceal() -> bool:
-    """Overwrite the passwords of brokers in this process's arguments; whether none is left there."""
+    """Overwrite brokers' passwords in this process's arguments; return False if that is not possible."""
     if sys.platform != "linux":
         return False
     try:

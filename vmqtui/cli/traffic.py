@@ -1,4 +1,4 @@
-"""``vmqtui traffic …``: what a running engine receives, shown and changed."""
+"""``vmqtui traffic …``: show and change the traffic that a running engine receives."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,13 +60,16 @@ def set_traffic(
 
 
 async def _set_rate(send: Send, rate: dict[str, float]) -> "Response":
-    """Give the only mix there is another rate."""
+    """Set the rate of the only mix."""
     now = await send("query_traffic", {})
     return now if now.status == "error" else await send("set_traffic", scaled(now, rate))
 
 
 def scaled(now: "Response", rate: dict[str, float]) -> dict[str, Any]:
-    """The traffic of an answer to ``query_traffic`` with its only mix at another rate."""
+    """Return the traffic of a response to ``query_traffic``, with the rate of its only mix replaced.
+
+    Ends with status 2 if there is not exactly one mix.
+    """
     own = _table(now)
     mixes = [] if own is None else own.get("mix", [])
     if len(mixes) != 1:
@@ -80,7 +83,7 @@ def scaled(now: "Response", rate: dict[str, float]) -> dict[str, Any]:
 
 
 def print_traffic(response: "Response") -> None:
-    """Print an answer to ``query_traffic`` as a scenario writes it."""
+    """Print a response to ``query_traffic`` as the TOML of a scenario file."""
     from vmqtui.printable import printable
     from vmqtui.tasks.traffic import as_toml
 

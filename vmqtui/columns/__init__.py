@@ -1,4 +1,4 @@
-"""Every column of every table, once: the screen, ``vmqtui get`` and the reference pages read this.
+"""The registry of all columns of all tables: the screen, ``vmqtui get`` and the reference pages read it.
 
 Nothing here needs Textual. Rows are defined in ``engine.view`` and ``vmqtui.state.rows``.
 """
@@ -31,7 +31,7 @@ _IN_DELTAS = {table: tuple(column.in_deltas() for column in of_it) for table, of
 
 
 def columns_of(table: str, deltas: bool) -> tuple[Column[Any], ...]:
-    """The columns of a table; with ``deltas`` its counters are those since the last reset."""
+    """Return the columns of a table; with ``deltas``, counters show their growth since the last reset."""
     return _IN_DELTAS[table] if deltas else COLUMNS[table]
 
 

@@ -1,4 +1,4 @@
-"""Findings in words, and the columns of their table: the view, the command and exports read this."""
+"""Text of findings, and the columns of their table: the view, the command and exports read this."""
 
 import shlex
 from typing import Any, Final
@@ -14,7 +14,7 @@ GLYPHS: Final[dict[Severity, str]] = {"bad": "▲", "warn": "△", "note": "·"}
 
 
 def number(name: str, value: Number) -> str:
-    """One of a finding's numbers, by the unit in its name."""
+    """Format one of a finding's numbers by the unit in its name."""
     if value is None:
         return UNKNOWN
     if isinstance(value, str):
@@ -35,12 +35,12 @@ def number(name: str, value: Number) -> str:
 
 
 def numbers(finding: Finding) -> str:
-    """All numbers of a finding, on one line."""
+    """Format all numbers of a finding on one line."""
     return " · ".join(f"{label(name)} {number(name, value)}" for name, value in finding.numbers.items())
 
 
 def seen(finding: Finding, unseen_s: float) -> str:
-    """When it was seen, and the frames it lost: ``last seen 4 s ago · 332 frames lost in the window``."""
+    """Return its age and lost frames as text: ``last seen 4 s ago · 332 frames lost in the window``."""
     when = f"last seen {max(1, round(unseen_s))} s ago" if unseen_s else "now"
     count = finding.lost_frames
     lost = f" · {grouped(count)} frame{'s' * (count != 1)} lost in the window" if count else ""
@@ -48,17 +48,17 @@ def seen(finding: Finding, unseen_s: float) -> str:
 
 
 def label(name: str) -> str:
-    """The name of a number, without the unit that ``number`` writes."""
+    """Return the display name of a number, without the unit that ``number`` appends."""
     for unit in ("_pps", "_mbits", "_gbps", "_s"):
         name = name.removesuffix(unit)
     return {"pps": "frames", "mac": "MAC", "vlan": "VLAN"}.get(name, name.replace("_", " "))
 
 
 def measured(finding: Finding, value: float | None) -> str:
-    """The value of a finding's measure, with its unit."""
+    """Format a value of a finding's measure, with its unit."""
     if value is None:
         return UNKNOWN
-    from engine.advice.rules import RULES  # with NumPy, which commands that print no findings don't need
+    from engine.advice.rules import RULES  # imports NumPy, which commands without findings don't need
 
     rule = RULES.get(finding.rule)
     match rule.unit if rule else "":
@@ -70,7 +70,7 @@ def measured(finding: Finding, value: float | None) -> str:
 
 
 def effect(finding: Finding) -> str:
-    """The effect of the fix: ``load of the processor: 100% → 53%``, and how that is known."""
+    """Return the effect of the fix and its source: ``load of the processor: 100% → 53% (estimated)``."""
     measure, before = printable(finding.measure), measured(finding, finding.value)
     if finding.after is None:
         return f"{measure}: {before} → unknown"
@@ -80,7 +80,7 @@ def effect(finding: Finding) -> str:
 
 
 def command(request: Request) -> str:
-    """A request as a command of this program."""
+    """Return the command line of this program that sends a request."""
     values = dict(request.params)
     adapter = values.pop("adapter", None)
     words = [*_words(request.op, values)]

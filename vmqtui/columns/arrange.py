@@ -1,10 +1,11 @@
-"""Rows filtered by a query, then sorted by a column.
+"""Filter rows by a query, then sort them by a column.
 
-A query is words, ``key:word``, and comparisons; one that can't be parsed is reported, never fatal:
+A query consists of words, ``key:word`` terms and comparisons. A term that can't be parsed is reported and
+otherwise ignored:
 
     web drops>0            rows with "web" in any of their words that drop frames
     vm:sql load>=80%       a word in one column; k, M, G and % after numbers
-    !state:running         the others
+    !state:running         negation: rows that don't match
     vm:"two words"         quotes keep blanks together
 
 A key is a column's export name, its heading or title, or the beginning of one of them.
@@ -28,9 +29,9 @@ SYNTAX = (
     ("!state:running", "the others"),
     ('vm:"a b"', "quotes keep blanks together"),
 )
-"""Each kind of term, by an example, and the rows that pass."""
+"""An example of each kind of term, and the rows that pass it."""
 LIMIT = 200
-"""Characters of a query that are read."""
+"""Maximum length of a query in characters; the rest is ignored."""
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": ge,
     "<=": le,
@@ -73,8 +74,8 @@ Test = Callable[[Any], bool]
 
 @dataclass(frozen=True)
 class Query:
-    """A query made ready for a table: a row passes when every test does. ``problem`` is a sentence about
-    the first term that could not be used; the others still are. ``of_rates``: a test is of a rate."""
+    """A parsed query: a row passes if it passes every test. ``problem`` is a sentence about the first
+    invalid term; the valid terms still apply. ``of_rates``: whether any test reads a rate."""
 
     tests: tuple[Test, ...] = ()
     problem: str = ""
@@ -85,7 +86,7 @@ class Query:
 
 
 def parse(text: str, fields: Sequence[Field]) -> Query:
-    """Read a query over some columns."""
+    """Parse a query over the given columns."""
     tests: list[Test] = []
     problem, of_rates = "", False
     known = [field for field in fields if field.exported]
@@ -101,7 +102,7 @@ def parse(text: str, fields: Sequence[Field]) -> Query:
 
 
 def _test(term: str, fields: Sequence[Field]) -> tuple[Test, Field | None]:
-    """The test of a term, and the column it is of; None: of words in any."""
+    """Return the test of a term and its column; None for a word, which searches all columns."""
     if term.startswith("!") and not term.startswith("!="):
         if len(term) == 1:
             raise ValueError("! wants something to leave out, like !web")
@@ -115,7 +116,7 @@ def _test(term: str, fields: Sequence[Field]) -> tuple[Test, Field | None]:
 
 
 def _of_field(field: Field, key: str, operator: str, value: str) -> Test:
-    """The test of a column. Raises ValueError, in a sentence."""
+    """Return the test of one column. Raises ValueError with a sentence for the user."""
     wanted = value.strip('"')
     if not wanted:
         raise ValueError(f"{key}{operator} wants a value, like {key}{operator}{_example(operator)}")
@@ -134,7 +135,7 @@ def _example(operator: str) -> str:
 
 
 def _field(key: str, fields: Sequence[Field]) -> Field:
-    """The column that a key means. Raises ValueError, in a sentence."""
+    """Return the column that a key names. Raises ValueError with a sentence for the user."""
     wanted = key.lower()
     exact = [field for field in fields if wanted in _names(field)]
     if exact:
@@ -153,7 +154,7 @@ def _names(field: Field) -> tuple[str, ...]:
 
 
 def _number(text: str, field: Field) -> float | None:
-    """A number with its suffix; for a share of something, 80 means 80 %."""
+    """Parse a number with an optional suffix; for a fraction, 80 means 80 %. None if it is no number."""
     found = _NUMBER.fullmatch(text)
     if found is None:
         return None
@@ -188,7 +189,7 @@ def _word(word: str, fields: Sequence[Field]) -> Test:
 
 
 def _contains(field: Field, word: str) -> Test:
-    """In text a part is enough; a number is the whole number."""
+    """Text has to contain the word; a number has to equal it."""
     wanted, number, read = word.lower(), _number(word, field), field.value
 
     def test(row: Any) -> bool:
@@ -211,7 +212,7 @@ def _equals(field: Field, word: str, number: float | None, same: bool) -> Test:
 
 
 def _compares(field: Field, operator: Callable[[Any, Any], bool], number: float) -> Test:
-    """An unknown value passes no comparison."""
+    """Return a test that compares numbers; an unknown value fails it."""
     read = field.value
 
     def test(row: Any) -> bool:
@@ -222,13 +223,13 @@ def _compares(field: Field, operator: Callable[[Any, Any], bool], number: float)
 
 _NOTHING = Query()
 _SAME: Final = 0.1
-"""Of a rate: a change by less than this part moves no row."""
+"""A rate that changes by at most this fraction does not move its row."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arranged:
-    """The filtered rows in order, their total, the unusable part of the filter, and whether the filter
-    is of rates."""
+    """The filtered rows in order, and the number of rows before the filter. ``problem`` and ``of_rates``
+    are the query's."""
 
     rows: list[Any]
     total: int
@@ -242,20 +243,20 @@ def _query(text: str, columns: tuple[Column[Any], ...]) -> Query:
 
 
 def sorted_by(column: Column[Any], now: tuple[str, bool] | None) -> tuple[str, bool] | None:
-    """The order when a column is chosen: measures largest first; chosen again, the other way round; chosen a
-    third time, None: as the rows come, which is worst first for findings."""
+    """Return the sort order after a column is chosen. The first time: its default direction; the second
+    time: reversed; the third time: None, the rows' own order (for findings: worst first)."""
     if now is None or now[0] != column.key:
         return column.key, column.largest_first
     return (column.key, not now[1]) if now[1] == column.largest_first else None
 
 
 Steady = Callable[[], Mapping[Hashable, Any]]
-"""Makes the rows, by their identity, as they are with rates over a longer time."""
+"""Returns the rows by identity, with rates measured over a longer time."""
 
 
 class SteadyOrder:
-    """The values that one table is sorted by: where a rate changed by less than ``_SAME``, its old one, so
-    rows that do about the same keep their places. Another order begins again."""
+    """Sort keys with hysteresis for one table: a value that changed by at most the fraction ``_SAME`` keeps
+    its old key, so rows with similar rates don't swap places. A new sort order resets it."""
 
     def __init__(self) -> None:
         self._sort: tuple[str, bool] | None = None
@@ -264,7 +265,7 @@ class SteadyOrder:
     def keys(
         self, rows: Sequence[Any], column: Column[Any], sort: tuple[str, bool]
     ) -> list[tuple[bool, int, Any]]:
-        """The sort key of each row."""
+        """Return the sort key of each row."""
         kept = self._kept if sort == self._sort else {}
         self._sort, self._kept = sort, {}
         keys = []
@@ -286,9 +287,10 @@ def arrange(
     steady: Steady | None = None,
     order: SteadyOrder | None = None,
 ) -> Arranged:
-    """Filter and sort. A column that is not there sorts nothing.
+    """Filter and sort rows; an unknown sort column is ignored.
 
-    Where a rate decides, the ``steady`` rows are judged, and ``order`` keeps rows in their places.
+    If the filter or the sort order reads a rate, it reads it from the ``steady`` rows; ``order`` then keeps
+    rows with similar rates in place.
     """
     query = _query(choice.filter, columns) if choice.filter else _NOTHING
     column = None

@@ -1,4 +1,4 @@
-"""A column, lists of columns, and the parts that columns of several tables share: levels and formats."""
+"""The class of columns, sorting and export by columns, and levels and formats that several tables share."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ GLYPHS: dict[Level, str] = {"warn": "△", "bad": "▲"}
 
 
 def plain(value: Any) -> str:
-    """A value as text: unknown is "–", names are made printable."""
+    """Return a value as text: "–" if unknown; control characters in names are made printable."""
     if value is None:
         return UNKNOWN
     return printable(value) if isinstance(value, str) else str(value)
@@ -33,9 +33,9 @@ _BARE = (plain, compact, grouped, decimal)
 class Column(Generic[R]):
     """One column. ``key`` names it in JSON, ``heading`` in ``vmqtui get``, ``title`` on the screen.
 
-    ``value`` gives what is exported (JSON-able, None when unknown), ``text`` what is shown. ``width`` is in
-    cells: what a number needs, and the least with which a name or sentence is worth showing. Columns of the
-    highest ``priority`` are left out first where there is no room; 0 stays (``vmqtui.columns.layout``).
+    ``value`` returns the exported value (JSON-able, None when unknown), ``text`` the displayed text.
+    ``width`` is in cells: the width of a number, or the minimum useful width of a name or sentence. If room
+    is short, columns of the highest ``priority`` are dropped first, 0 last (``vmqtui.columns.layout``).
     ``gauge`` (fractions with palette roles) and ``trend`` (a key of the history) draw a bar or a sparkline
     instead of text; such columns have no value to export.
     """
@@ -50,31 +50,31 @@ class Column(Generic[R]):
     computed: str = ""
     format: Callable[[Any], str] = plain
     instead: Callable[[R], str | None] | None = None
-    """A word that is shown in place of the value, where there is one to say."""
+    """Returns a word to show in place of the value, or None."""
     right: bool = False
     priority: int = 0
     grow: int = 0
-    """Of a ``gauge`` or ``trend``: most cells it may grow by."""
+    """Maximum number of cells that a ``gauge`` or ``trend`` may grow by."""
     prose: bool = False
-    """A sentence, or a list of any length: it may be cut for other columns, as names may not."""
+    """A sentence, or a list of any length: unlike a name, it may be cut to make room for other columns."""
     level: Callable[[R], Level] | None = None
     picture: bool = False
-    """A glyph for another column's words; not exported."""
+    """A glyph that repeats another column's words; not exported."""
     settled: bool = False
-    """Follows from the row's configuration alone, so what is shown is kept until that is another."""
+    """Depends on the row's configuration alone: its text is cached until the configuration changes."""
     sort: Callable[[R], Value] | None = None
     gauge: Callable[[R], Sequence[tuple[float, str]] | None] | None = None
     mark: Callable[[R], float | None] | None = None
-    """A fraction at which a line stands across the ``gauge``, whose parts then differ in their glyphs too."""
+    """Fraction at which a line crosses the ``gauge``; the parts of such a gauge also differ in glyph."""
     trend: Callable[[R], Hashable] | None = None
     top: float | None = None
-    """Value of a full cell of a ``trend``; None: the highest shown."""
+    """Value that fills a cell of a ``trend``; None: the highest value shown."""
     since: Callable[[R], Value] | None = None
-    """Of a counter: how much it grew since deltas were last reset."""
+    """For a counter: returns its growth since deltas were last reset."""
 
     @property
     def exported(self) -> bool:
-        """Whether it has a value: pictures don't."""
+        """Whether it has a value to export; bars, sparklines and glyphs have none."""
         return not self.is_drawn and not self.picture
 
     @property
@@ -84,11 +84,11 @@ class Column(Generic[R]):
 
     @property
     def is_measure(self) -> bool:
-        """Whether it is a measure, with a unit or a share; names and ids are none."""
+        """Whether it is a measure: it has a unit or is a share. Names and ids are not measures."""
         return bool(self.unit) or self.fraction
 
     def amount(self, row: R) -> str:
-        """The text with its unit, where a number alone is shown: ``1 frame``, ``12.3k frames/s``."""
+        """Return the text; append the unit if the text is a bare number: ``1 frame``, ``12.3k frames/s``."""
         text, value = self.text(row), self.value(row)
         if not self.right or value is None or self.format not in _BARE or self.unit == "count":
             return text
@@ -98,26 +98,26 @@ class Column(Generic[R]):
 
     @property
     def is_rate(self) -> bool:
-        """Whether it is computed from how counters grew, over some time."""
+        """Whether it is computed from differences of counters."""
         return "Δ" in self.computed
 
     @property
     def largest_first(self) -> bool:
-        """Whether sorting by it begins with the largest."""
+        """Whether its default sort order is descending."""
         return self.is_measure or self.is_drawn
 
     @property
     def fraction(self) -> bool:
-        """Whether it is a share of something, shown in percent."""
+        """Whether its value is a fraction, shown in percent."""
         return self.format is percent
 
     @property
     def words(self) -> bool:
-        """Whether a word typed to filter is looked for in it: names and ids, not measures."""
+        """Whether a bare word in a filter searches it: true for names and ids, false for measures."""
         return self.exported and not self.unit and not self.computed
 
     def in_deltas(self) -> "Column[R]":
-        """The column as it is when counters are shown since the last reset."""
+        """Return the variant that shows growth since the last reset; the same column if it is no counter."""
         since = self.since
         if since is None:
             return self
@@ -129,33 +129,33 @@ class Column(Generic[R]):
         )
 
     def text(self, row: R) -> str:
-        """The value as it is shown, of any length."""
+        """Return the displayed text, of any length."""
         word = self.instead(row) if self.instead is not None else None
         return word or self.format(self.value(row))
 
     def written(self, row: R) -> tuple[str, Level]:
-        """Text of any length behind the glyph of its threshold; that threshold."""
+        """Return the text, of any length, after the glyph of its level; and the level."""
         level: Level = self.level(row) if self.level else ""
         glyph = GLYPHS.get(level, "") if self.right else ""
         return glyph + self.text(row), level
 
     def need(self, row: R) -> int:
-        """Cells in which the row's text is whole."""
+        """Return the number of cells that the row's text needs."""
         return cells_of(self.written(row)[0])
 
     def fitted(self, text: str, level: Level, width: int) -> str:
-        """Fit the text of ``written`` into ``width`` cells; the glyph goes before anything is cut."""
+        """Fit the text of ``written`` into ``width`` cells; remove its glyph before cutting the text."""
         if self.right and level in GLYPHS and len(text) > width:
             text = text[1:]
         return fit(text, width, right=self.right)
 
     def cell(self, row: R, width: int) -> tuple[str, Level]:
-        """Text in exactly ``width`` cells, and its threshold."""
+        """Return the text in exactly ``width`` cells, and its level."""
         text, level = self.written(row)
         return self.fitted(text, level, width), level
 
     def sort_key(self, row: R) -> tuple[bool, int, Any]:
-        """Comparable with that of any other row; unknown comes last."""
+        """Return a key that compares with that of any other row; unknown sorts last."""
         value = (self.sort or self.value)(row)
         if value is None:
             return (True, 0, 0)
@@ -172,8 +172,8 @@ def ordered(
     reverse: bool = False,
     keys: Sequence[tuple[bool, int, Any]] | None = None,
 ) -> list[R]:
-    """Rows by a column, stably; rows in which it is unknown last, whichever the direction. ``keys`` are what
-    each is sorted by, where that is not the column's own ``sort_key``."""
+    """Sort rows by a column, stably; unknown values come last in either direction. ``keys``, one a row,
+    replace the column's own ``sort_key``."""
     keys = [column.sort_key(row) for row in rows] if keys is None else keys
     known = [index for index, key in enumerate(keys) if not key[0]]
     known.sort(key=lambda index: keys[index], reverse=reverse)
@@ -181,7 +181,7 @@ def ordered(
 
 
 def export_row(columns: Sequence[Column[R]], row: R) -> dict[str, Value]:
-    """A row as JSON has it."""
+    """Return a row as a JSON object: exported values by column key."""
     return {column.key: column.value(row) for column in columns if column.exported}
 
 
@@ -192,12 +192,12 @@ _limits = [Thresholds()]
 
 
 def use_thresholds(thresholds: Thresholds) -> None:
-    """Mark values by these from now on. They hold for the process, which has one screen."""
+    """Set the thresholds of all level functions. They are process-wide: a process has one screen."""
     _limits[0] = thresholds
 
 
 def several(values: Any) -> str:
-    """A list in little room: the first, and how many more."""
+    """Shorten a list to its first value and the number of others: ``web +2``."""
     if not values:
         return UNKNOWN
     first = "any" if values[0] is None else plain(values[0])
@@ -205,17 +205,17 @@ def several(values: Any) -> str:
 
 
 def vlan_text(vlan: Any) -> str:
-    """A VLAN test: an id, "untagged", or any."""
+    """Return a VLAN test as text: an id, "untagged", or "any" for None."""
     return "any" if vlan is None else plain(vlan)
 
 
 def vlans_text(vlans: Any) -> str:
-    """The VLAN tests of a queue's filters: distinct ones, as far as there is room."""
+    """Return the distinct VLAN tests of a queue's filters, separated by commas."""
     return UNKNOWN if not vlans else ",".join(dict.fromkeys(vlan_text(vlan) for vlan in vlans))
 
 
 def use_level(fraction: float | None) -> Level:
-    """Of buffers in use: worth a look, or about to drop."""
+    """Level of the fraction of buffers in use, by the user's thresholds."""
     if fraction is None:
         return "dim"
     limits = _limits[0]
@@ -223,26 +223,26 @@ def use_level(fraction: float | None) -> Level:
 
 
 def low_level(low: float | None, total: float | None) -> Level:
-    """Of the fewest free buffers: none left is bad, under 5 % worth a look."""
+    """Level of the low-water mark of free buffers: none left is bad, under 5 % is a warning."""
     if low is None or not total:
         return "dim"
     return "bad" if low <= 0 else "warn" if low < 0.05 * total else ""
 
 
 def drops_level(rate: float | None) -> Level:
-    """Any drop is bad, unless some are put up with."""
+    """Level of a drop rate: bad above the user's threshold; dim if zero or unknown."""
     if not rate:
         return "dim"
     return "bad" if rate > _limits[0].drops_bad else ""
 
 
 def quiet(rate: float | None) -> Level:
-    """A rate of zero, or unknown, steps back."""
+    """Level of a rate or count without a threshold: dim if zero or unknown."""
     return "" if rate else "dim"
 
 
 def load_level(load: float | None) -> Level:
-    """Of a processor: worth a look, or saturated."""
+    """Level of a processor's load, by the user's thresholds."""
     if load is None:
         return "dim"
     limits = _limits[0]
@@ -250,12 +250,12 @@ def load_level(load: float | None) -> Level:
 
 
 def gauge(fraction: float | None) -> Sequence[tuple[float, str]] | None:
-    """A bar of one part, or unknown."""
+    """Return a bar of one part; None if the fraction is unknown."""
     return None if fraction is None else [(fraction, "bar")]
 
 
 def adapter_column() -> Column[Any]:
-    """The adapter of any row that has one."""
+    """The column of the adapter, for rows with an ``adapter``."""
     return Column(
         key="adapter",
         settled=True,
@@ -270,7 +270,7 @@ def adapter_column() -> Column[Any]:
 
 
 def queue_id_column() -> Column[Any]:
-    """The id of a queue's row."""
+    """The column of the queue id, for rows of queues."""
     return Column(
         key="queue_id",
         settled=True,
@@ -291,7 +291,7 @@ def vm_column(
     priority: int = 0,
     level: Callable[[R], Level] | None = None,
 ) -> Column[R]:
-    """The VM of a row."""
+    """The column of the VM."""
     return Column(
         key="vm",
         settled=settled,
@@ -306,7 +306,7 @@ def vm_column(
 
 
 def mac_column(help_: str, value: Callable[[R], Value], *, settled: bool = True) -> Column[R]:
-    """The one MAC address of a row."""
+    """The column of a single MAC address."""
     return Column(
         key="mac",
         settled=settled,
@@ -327,7 +327,7 @@ def vlan_column(
     right: bool = True,
     level: Callable[[R], Level] | None = None,
 ) -> Column[R]:
-    """The one VLAN, or VLAN test, of a row."""
+    """The column of a single VLAN or VLAN test."""
     return Column(
         key="vlan",
         settled=settled,
@@ -353,7 +353,7 @@ def rate_column(
     width: int = 6,
     priority: int = 0,
 ) -> Column[R]:
-    """Frames a second; none, or unknown, steps back."""
+    """A column of frames a second; dim if zero or unknown."""
     return Column(
         key=key,
         title=title,
@@ -371,7 +371,7 @@ def rate_column(
 
 
 def share_column(help_: str, computed: str, value: Callable[[R], float | None], priority: int) -> Column[R]:
-    """A share of frames as a number; none, or unknown, steps back."""
+    """A column of a share of frames, in percent; dim if zero or unknown."""
     return Column(
         key="share",
         title="Share",
@@ -388,7 +388,7 @@ def share_column(help_: str, computed: str, value: Callable[[R], float | None], 
 
 
 def drops_column() -> Column[QueueView]:
-    """A queue's drops a second."""
+    """The column of a queue's drops a second."""
     return Column(
         key="drops_per_second",
         title="Drop/s",

@@ -1,4 +1,4 @@
-"""Tables as documents: JSON as ``vmqtui get --json`` prints it, and CSV."""
+"""Tables as JSON (the format of ``vmqtui get --json``) and as CSV."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from engine.telemetry.stats import Stats
 from vmqtui.columns.column import Column, Value, export_row
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Characters that begin a formula in a spreadsheet."""
+"""Characters that start a formula in a spreadsheet."""
 
 
 def document(
@@ -22,7 +22,7 @@ def document(
     *,
     hosts: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """A table as JSON has it, with the host or hosts it is of, and of when."""
+    """Return a table as a JSON document, with its host or hosts and the time of its reading."""
     made: dict[str, Any] = {"schema": f"vmq.get.{table}/1"}
     if host is not None:
         made["host"] = host
@@ -34,10 +34,10 @@ def document(
 
 
 def as_csv(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> str:
-    """A table in CSV (RFC 4180) under the names that JSON has.
+    """Return a table as CSV (RFC 4180), with the column names of the JSON document.
 
-    Unknown is empty; several values stand in one cell, separated by spaces, "any" for any VLAN. Text that a
-    spreadsheet would take for a formula has an apostrophe before it.
+    An unknown value is an empty cell; several values share a cell, separated by spaces, with "any" for any
+    VLAN. Text that a spreadsheet would read as a formula gets a leading apostrophe.
     """
     exported = [column for column in columns if column.exported]
     text = io.StringIO()
@@ -48,7 +48,7 @@ def as_csv(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> str:
 
 
 def cell(value: Value) -> str | int | float:
-    """A value as CSV has it."""
+    """Return a value as a CSV cell, by the rules of ``as_csv``."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -64,7 +64,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class OfHost(Generic[R]):
-    """A row, and the host it is of."""
+    """A row and its host."""
 
     host: str
     row: R
@@ -72,7 +72,7 @@ class OfHost(Generic[R]):
 
 @dataclass(frozen=True)
 class _OfHostColumn(Column[OfHost[Any]]):
-    """A column of the rows themselves."""
+    """A column of the wrapped row; its text is that of ``of_row``."""
 
     of_row: Column[Any] | None = None
 
@@ -82,7 +82,7 @@ class _OfHostColumn(Column[OfHost[Any]]):
 
 
 def of_hosts(columns: Sequence[Column[R]]) -> tuple[Column[OfHost[R]], ...]:
-    """The same columns, without pictures, for rows of several hosts; a column ``host`` is before them."""
+    """Return a ``host`` column and the exported columns, adapted to rows of several hosts."""
     host = Column[OfHost[R]](
         key="host", title="Host", heading="Host", width=12, help="The host.", value=lambda of: of.host
     )

@@ -41,7 +41,7 @@ def _amount(
     width: int,
     level: Callable[[HostRow], Level] | None = None,
 ) -> Column[HostRow]:
-    """How many of something a host has."""
+    """A column of a host's count in the attribute ``key``."""
     return Column(
         key=key,
         title=title,

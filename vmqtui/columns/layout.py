@@ -1,4 +1,4 @@
-"""The columns that a table shows in the width it has, the width of each, and when that changes."""
+"""The layout of a table: the columns that fit its width, the width of each, and when that changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from vmqtui.columns.column import Column
 from vmqtui.state.choices import TableChoice
 
 WIDE: Final = 150
-"""Cells from which two blanks stand between columns, where nothing is cut for it."""
+"""Minimum width of a table, in cells, for two blanks between columns, if that cuts nothing."""
 _SECOND: Final = 5
-"""Columns above this priority leave before a name is cut, also where they are names."""
+"""Columns above this priority are dropped before a name is cut, even if they hold names."""
 _EXTRA: Final = 10
-"""Columns from this priority on are shown only where all others have the room they want."""
+"""Columns of this priority or above are shown only if all others have the room they want."""
 _EASE: Final = 3
-"""Cells by which pictures have grown where an extra is shown."""
+"""Cells that bars and sparklines grow by before such an extra column is shown."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns that are shown, each with its width, and the blanks after each."""
+    """The columns that are shown, each with its width; ``gap`` blanks separate them."""
 
     columns: list[tuple[Column[Any], int]]
     gap: int = 1
@@ -34,12 +34,13 @@ def lay_out(
     without: frozenset[str] = frozenset(),
     always: frozenset[str] = frozenset(),
 ) -> Layout:
-    """Share ``room`` cells: what names things first, then numbers, then sentences, then pictures.
+    """Distribute ``room`` cells: to names first, then numbers, then sentences, then drawn columns.
 
-    ``needs`` are the cells of the widest text of a column, by its key, where they are known. Columns that
-    don't fit leave from the highest priority (rightmost first); those in ``always`` leave last. Before a name
-    is cut, pictures leave, then numbers, all but those of priority 0; then the widest names are cut. Pictures
-    also leave where that makes sentences whole. Cells left over go to sentences, then to pictures.
+    Drawn columns are bars and sparklines. ``needs`` maps a column's key to the cells of its widest text, if
+    known. Columns that don't fit are dropped from the highest priority (rightmost first); those in ``always``
+    go last. Before a name is cut, drawn columns are dropped, then numbers, except those of priority 0; then
+    the widest names are cut. Drawn columns are also dropped if that leaves every sentence uncut. Cells left
+    over go to sentences, then to drawn columns.
     """
     chosen = [column for column in columns if column.key not in without or column.key in always]
     if room >= WIDE:
@@ -50,7 +51,7 @@ def lay_out(
 
 
 class _Shares:
-    """The columns that are still there, and how the room is shared between them."""
+    """The distribution of ``room`` cells among columns; methods drop columns from the list."""
 
     def __init__(
         self,
@@ -76,29 +77,29 @@ class _Shares:
         return Layout(list(zip(self._columns, widths, strict=True)), self._gap, whole)
 
     def _need(self, column: Column[Any]) -> int:
-        """Cells in which nothing of it is cut."""
+        """Return the cells in which nothing of the column is cut."""
         if column.is_drawn:
             return column.width
         return max(self._needs.get(column.key, column.width), len(column.title))
 
     def _least(self, column: Column[Any]) -> int:
-        """Cells with which it is still worth showing."""
+        """Return the fewest cells with which the column is worth showing."""
         need = self._need(column)
         return need if column.is_drawn or column.is_measure else min(need, column.width)
 
     def _standing(self, column: Column[Any]) -> int:
-        """Cells before anything grows: sentences may be cut for other columns, names may not."""
+        """Return the cells before anything grows: sentences may be cut for other columns, names may not."""
         return self._least(column) if column.prose else self._need(column)
 
     def _easy(self, column: Column[Any]) -> int:
         return column.width + min(_EASE, column.grow) if column.is_drawn else self._need(column)
 
     def _over(self, widths: Sequence[int]) -> int:
-        """Cells that these widths take too many."""
+        """Return by how many cells these widths exceed the room; negative if cells are left."""
         return sum(widths) + self._gap * (len(widths) - 1) - self._room
 
     def _leave_for_room(self) -> None:
-        """Columns leave until the rest has the least that each is worth showing with."""
+        """Drop columns until each of the rest gets its minimum width."""
         columns = self._columns
         while len(columns) > 1:
             worst = max(
@@ -112,7 +113,7 @@ class _Shares:
             del columns[worst]
 
     def _leave_for_names(self) -> None:
-        """Pictures leave before a name is cut, then numbers."""
+        """Before a name is cut, drop drawn columns, then numbers."""
         columns = self._columns
         while self._over([self._standing(column) for column in columns]) > 0:
             losable = [
@@ -127,7 +128,7 @@ class _Shares:
             del columns[max(losable, key=lambda n: (columns[n].is_drawn, columns[n].priority, n))]
 
     def _leave_for_sentences(self) -> None:
-        """Pictures leave where that makes every sentence whole."""
+        """Drop drawn columns if that leaves every sentence uncut."""
         columns = self._columns
         losable = [
             column
@@ -143,7 +144,7 @@ class _Shares:
             columns.remove(column)
 
     def _cut(self) -> list[int]:
-        """Widths that fit: the widest names are cut, down to the least that is worth showing."""
+        """Return widths that fit: cut the widest columns, each to its minimum at the lowest."""
         widths = [self._standing(column) for column in self._columns]
         least = [self._least(column) for column in self._columns]
         for _ in range(self._over(widths)):
@@ -156,7 +157,7 @@ class _Shares:
         return widths
 
     def _grow(self, widths: list[int]) -> None:
-        """Give cells left over to sentences, then to pictures, one to each in turn."""
+        """Give the cells left over to sentences, then to drawn columns, round-robin."""
         left = -self._over(widths)
         for drawn in (False, True):
             most = {
@@ -171,28 +172,28 @@ class _Shares:
 
 
 class Fitting:
-    """The layout of a table, made again when its rows outgrow it.
+    """The layout of a table, recomputed when a text outgrows its column.
 
-    Settled columns are measured in all rows, when a configuration changed. The others are measured where
-    they are drawn, and their widths are kept until the table's choices change: columns don't move
-    to and fro with the numbers in them.
+    Settled columns are measured over all rows whenever a configuration changes. The others are measured as
+    they are drawn, and keep their largest width until the table's choices change, so that columns don't move
+    as their numbers change.
     """
 
     def __init__(self) -> None:
         self.layout = Layout([])
         self.outgrown = False
-        """Whether a text turned out to need more cells than its column has."""
+        """Whether a text needs more cells than its column has."""
         self._wanted: tuple[object, ...] = ()
         self._configs: list[object] = []
         self._settled: dict[str, int] = {}
         self._seen: dict[str, int] = {}
 
     def measure(self, columns: Sequence[Column[Any]], rows: Sequence[Any]) -> None:
-        """Measure the settled columns, if any row has another configuration than before."""
+        """Measure the settled columns if any row's configuration changed."""
         configs = [getattr(row, "config", None) for row in rows]
         if set(map(id, configs)) == set(map(id, self._configs)):
             return
-        self._configs = configs  # kept, so that no other object gets the id of one of them
+        self._configs = configs  # holding references keeps their ids unique
         known = [row for row, config in zip(rows, configs, strict=True) if config is not None]
         self._settled = {
             column.key: max(column.need(row) for row in known)
@@ -202,7 +203,7 @@ class Fitting:
         self.outgrown = True
 
     def see(self, column: Column[Any], need: int) -> None:
-        """Take note of the cells that a text of a column needs, where it has fewer."""
+        """Record the cells that a text needs and its column does not have."""
         if need > self._seen.get(column.key, 0):
             self._seen[column.key] = need
             self.outgrown = True
@@ -210,7 +211,7 @@ class Fitting:
     def fit(
         self, columns: Sequence[Column[Any]], room: int, without: frozenset[str], choice: TableChoice
     ) -> bool:
-        """Lay the columns out for ``room`` cells, unless they are; whether the layout is another now."""
+        """Lay the columns out for ``room`` cells if anything changed; return whether it did."""
         wanted = (columns, room, without, choice.always, choice.never, choice.filter)
         if self._wanted != wanted:
             self._wanted, self.outgrown = wanted, True

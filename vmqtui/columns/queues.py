@@ -36,7 +36,7 @@ STATE_GLYPHS = {
 
 
 def state_level(row: QueueView) -> Level:
-    """Running is as it should be and steps back; anything else deserves a look."""
+    """Level of a queue's state: dim if running or unknown, else a warning."""
     return "dim" if row.state in (None, "running") else "warn"
 
 
@@ -52,7 +52,7 @@ class _VmColumn(Column[QueueView]):
 
 
 def _gauge(name: str, title: str, help_: str, priority: int) -> Column[QueueView]:
-    """A gauge of a queue, as it stands."""
+    """A column of a queue's current gauge ``name``."""
     return Column(
         key=name,
         title=title,
@@ -142,7 +142,7 @@ def _vm() -> Column[QueueView]:
 
 
 def _state() -> tuple[Column[QueueView], Column[QueueView]]:
-    """The state as a glyph, which stays where there is little room, and in words."""
+    """The columns of the state, as a glyph and in words; the words are dropped first if room is short."""
     glyph = Column[QueueView](
         key="state_glyph",
         settled=True,

@@ -1,4 +1,4 @@
-"""Columns of the pairs that land in the default queue, and of near misses."""
+"""Columns of the (MAC, VLAN) pairs that land in the default queue, and of near misses."""
 
 from engine.view.pairs import NearMissView, PairView
 from vmqtui.columns.column import (
@@ -17,11 +17,11 @@ from vmqtui.numbers import UNKNOWN, grouped
 from vmqtui.printable import printable
 
 REASON_LEVELS: dict[str, Level] = {"vlan_mismatch": "bad", "no_queue": "warn"}
-"""Reasons that a filter or port could fix."""
+"""Levels of the reasons that a filter or port could fix."""
 
 
 class _WantedColumn(Column[PairView]):
-    """The VLANs that would have fitted, and whose the first is."""
+    """The first VLAN that would match, the number of others, and the filter or port that has the first."""
 
     def text(self, row: PairView) -> str:
         if not row.near:

@@ -13,15 +13,15 @@ from vmqtui.export.exposition import CONTENT_TYPE, exposition
 from vmqtui.web.connections import RUNNER, ConnectionLimiter, host_of, listen_on
 
 SHORTEST_S: Final = 0.1
-"""Scrapes within this time get the same document, so that however many come cost little."""
+"""Scrapes within this time get the same cached document, so frequent scrapes cost little."""
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Endpoint:
-    """Serves a watcher's readings at ``/metrics``, on ``host`` and ``port`` (0: a free one).
+    """An HTTP server of a watcher's readings at ``/metrics``, on ``host`` and ``port`` (0: a free one).
 
-    A context manager. On a loopback address only requests for one are answered, so a web page that has a name
-    of its own lead here reads nothing.
+    A context manager. On a loopback address it answers only requests that name a loopback host; this
+    stops web pages that use DNS rebinding.
     """
 
     def __init__(self, watcher: Watcher, host: str, port: int, *, filters: bool) -> None:
@@ -38,7 +38,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL to scrape."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}/metrics"
 
@@ -77,7 +77,7 @@ class Endpoint:
 
 
 def _hostname(request: web.Request) -> str:
-    """The name or address that a request is for; "" where it names none that can be read."""
+    """Return the host name or address that a request is for; "" if it is missing or malformed."""
     try:
         return urlsplit(f"//{host_of(request) or ''}").hostname or ""
     except ValueError:

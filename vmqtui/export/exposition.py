@@ -1,11 +1,11 @@
 """Prometheus: the registry of metrics, and readings in its text format, version 0.0.4.
 
-Each metric is a counter of ``engine.ndis.counters`` under a name by Prometheus's conventions: counters end
-in ``_total``, units are base units and part of the name, and what is counted stands before them:
-``vmq_queue_steered_frames_total``. (https://prometheus.io/docs/practices/naming/)
+Most metrics are counters of ``engine.ndis.counters``, renamed by Prometheus's conventions: counters end in
+``_total``, preceded by the thing counted and its base unit: ``vmq_queue_steered_frames_total``.
+(https://prometheus.io/docs/practices/naming/)
 
-Written here and not by ``prometheus_client``, which makes an object of every sample: 1,024 queues take it
-ten times as long. That library's parser and ``promtool`` are the tests' judges.
+``prometheus_client`` creates an object for every sample: with 1,024 queues it takes ten times as long as
+this module. The tests check the output with that library's parser and ``promtool``.
 """
 
 from collections import defaultdict
@@ -25,9 +25,9 @@ Kind = Literal["counter", "gauge"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A family of series: ``name`` with the labels ``labels``; ``source`` is the counter it shows.
+    """A family of series: ``name`` with the labels ``labels``.
 
-    Its value is the counter's by ``scale``.
+    Its value is the counter named ``source``, multiplied by ``scale`` if that is set.
     """
 
     name: str
@@ -132,17 +132,17 @@ METRICS: Final = (
     CONNECTED, LEFT_OUT, UNDECODABLE, CLOSED, UP, ENGINE_INFO, *HOST, LINK, *PORT, *INTERFACE, QUEUE_INFO,
     *QUEUE, *FREED, REASON, *FILTER, *CPU,
 )  # fmt: skip
-"""All of them, in the order of the output."""
+"""All metrics, in the order of the output."""
 
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SERIES_LIMIT: Final = 250_000
-"""Hosts whose series would be more, together with those before them by name, are left out, and counted."""
+"""Limit of series in a document. Hosts are added in order of name; one that exceeds it is left out."""
 SILENT_S: Final = 5.0
-"""A host is down when no reading came for so long, or for five intervals where that is longer."""
+"""A host is down if no reading arrives for this long, or for five intervals if that is longer."""
 
 LABEL_CHARACTERS: Final = 256
-"""Longer labels, which no engine sends, are cut."""
+"""Longer label values are cut; no engine sends any."""
 
 Samples = dict[Metric, list[str]]
 """The lines of each metric."""
@@ -151,9 +151,10 @@ Samples = dict[Metric, list[str]]
 def exposition(
     watcher: Watcher, now: float, *, filters: bool = False, limit: int = SERIES_LIMIT, closed: int = 0
 ) -> str:
-    """Everything known, as one document; ``now`` is of ``time.monotonic``, ``closed`` of the endpoint.
+    """Return all readings as one document.
 
-    Of a host that is offline or silent there is ``vmq_engine_up`` 0 and nothing else, so that its series end.
+    ``now`` is a time of ``time.monotonic``; ``closed`` counts the connections that the endpoint closed. A
+    host that is offline or silent has only ``vmq_engine_up`` 0, so that its other series end.
     """
     found: Samples = defaultdict(list)
     series = left_out = 0
@@ -181,7 +182,7 @@ def exposition(
 
 
 def is_up(view: HostView, now: float) -> bool:
-    """Whether the host is online and its readings come, and can be read."""
+    """Whether the host is online and its newest reading is recent and readable."""
     if not view.online or view.status is None or view.received_monotonic is None:
         return False
     if view.stats is None or view.stats_unreadable:
@@ -190,7 +191,7 @@ def is_up(view: HostView, now: float) -> bool:
 
 
 def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
-    """The series of a host; None before its first reading."""
+    """Return the samples of a host; None before its first reading."""
     stats, index = view.stats, ConfigIndex(view.config)
     if stats is None:
         return None
@@ -226,7 +227,7 @@ def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
 
 
 def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, index: AdapterIndex) -> None:
-    """Series of the queues whose configuration is known; that of a new one comes a moment after it."""
+    """Add samples of the queues with a known configuration; a new queue's may arrive after its reading."""
     host, name = map(_escaped, labels)
     rows: list[str | None] = []
     ids = adapter.queues.get("id", [])
@@ -261,7 +262,7 @@ def _filters(found: Samples, labels: tuple[str, str], adapter: AdapterStats, ind
 def _columns(
     found: Samples, family: Iterable[Metric], columns: dict[str, list[int]], rows: Sequence[str | None]
 ) -> None:
-    """A line of each metric for each row; a column that the engine does not send is left out."""
+    """Add a line for each metric and row; skip columns that the engine does not send."""
     for metric in family:
         values = columns.get(metric.source)
         if values is None:

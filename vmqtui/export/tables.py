@@ -1,6 +1,6 @@
-"""The tables of a recording, with the names of the contract, as CSV or Parquet.
+"""Tables of a recording as CSV or Parquet, with the column names of the message contract.
 
-Rows are written as they come: memory does not grow with the recording.
+Rows are streamed: memory use does not grow with the recording.
 """
 
 import csv
@@ -59,18 +59,18 @@ COLUMNS: Final[dict[Table, tuple[tuple[str, str], ...]]] = {
         ("cause", "text"),
     ),
 }  # fmt: skip
-"""Name and kind of each column; ``vlan`` is text, as it may be "untagged" or, for any, nothing."""
+"""Name and kind of each column. ``vlan`` is text: an id, "untagged", or empty for any."""
 
 
 @dataclass
 class Rows:
-    """The rows of one table of one recording, of all hosts or one, made as they are asked for."""
+    """The rows of one table of a recording, for all hosts or one; iterating generates them lazily."""
 
     recording: Recording
     table: Table
     host: str | None = None
     unreadable: int = 0
-    """Readings and events that the file, changed since it was opened, did not give."""
+    """Count of readings and events that could not be read (the file changed after it was opened)."""
 
     def __iter__(self) -> Iterator[Sequence[Cell]]:
         for host in sorted(self.recording.hosts):
@@ -83,7 +83,7 @@ class Rows:
             yield from self._of_reading(tape, host, number)
 
     def _of_reading(self, tape: RecordedTape, host: str, number: int) -> Iterator[Sequence[Cell]]:
-        """Apart, so that a reading is let go of before the next one is unpacked."""
+        """Yield the rows of one reading; on return it is freed, before the next reading is unpacked."""
         try:
             stats = self.recording.stats(host, number)
         except PackingError:
@@ -116,14 +116,14 @@ class Rows:
             queues = index.by_generation if index else {}
             for row in _of_columns((), adapter.queues, ("id", "generation", *_QUEUE)):
                 number, generation, *counts = row
-                # A cell of a column of ids.
+                # The key is two integers: both cells come from integer columns.
                 queue = queues.get((number, generation))  # type: ignore[arg-type]
                 known = (queue.name, queue.vm, queue.cpu, queue.state) if queue else (None,) * 4
                 yield (*begin, number, generation, *known, *counts)
         else:
             filters = index.filters if index else {}
             for number, count in _of_columns((), adapter.filters, ("id", "matched_frames")):
-                one = filters.get(number)  # type: ignore[arg-type]  # a cell of a column of ids
+                one = filters.get(number)  # type: ignore[arg-type]  # an integer column
                 vlan = None if one is None or one.vlan is None else str(one.vlan)
                 yield (*begin, number, *((one.queue_id, one.mac) if one else (None, None)), vlan, count)
 
@@ -147,7 +147,7 @@ def _event(event: Event) -> tuple[Cell, ...]:
 def _of_columns(
     begin: tuple[Cell, ...], columns: dict[str, list[int]], names: Sequence[str]
 ) -> Iterator[tuple[Cell, ...]]:
-    """Rows of some columns; one that the writer did not send is unknown."""
+    """Yield the rows of the named columns; cells of a missing column are None."""
     rows = len(columns.get("id", []))
     unknown = [None] * rows
     for cells in zip(*(columns.get(name, unknown) for name in names), strict=False):
@@ -155,19 +155,19 @@ def _of_columns(
 
 
 ROWS_AT_ONCE: Final = 32_768
-"""Rows of a group of a Parquet file, which is in memory at a time."""
+"""Rows in each row group of a Parquet file; one row group is in memory at a time."""
 
 
 class UnfitValueError(Exception):
-    """A value that the form has no room for; the text is a sentence that names its column."""
+    """A value does not fit the file format; the text is a sentence that names its column."""
 
 
 class MissingLibraryError(Exception):
-    """An optional library is not installed; the text names the extra that has it."""
+    """An optional library is not installed; the text names the extra that installs it."""
 
 
 def write_csv(file: IO[str], columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]]) -> int:
-    """Write a table as CSV (RFC 4180), formulas defused as in every other; how many rows it has."""
+    """Write a table as CSV (RFC 4180), with formulas escaped by ``cell``; return the number of rows."""
     writer = csv.writer(file)
     writer.writerow([name for name, _ in columns])
     count = 0
@@ -178,7 +178,7 @@ def write_csv(file: IO[str], columns: Sequence[tuple[str, str]], rows: Iterable[
 
 
 def write_parquet(path: Path, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Cell]]) -> int:
-    """Write a table as Parquet; how many rows it has.
+    """Write a table as Parquet; return the number of rows.
 
     Raises MissingLibraryError, UnfitValueError, OSError.
     """
@@ -211,7 +211,7 @@ def write_parquet(path: Path, columns: Sequence[tuple[str, str]], rows: Iterable
 
 @contextmanager
 def put_in_place(path: Path) -> Iterator[Path]:
-    """A path to write to beside ``path``, whose name it takes when all is written; else it goes."""
+    """Yield a temporary path beside ``path``; rename it to ``path`` on success, delete it on failure."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
