@@ -1,6 +1,6 @@
-"""What people touch: the command line and the dashboard.
+"""The user interface: the command line and the dashboard.
 
-Both are ordinary clients of the engine's bus; no frame passes here.
+Both are ordinary clients of the engine's bus; no frames pass through this package.
 """
 
 import logging

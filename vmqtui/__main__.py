@@ -1,4 +1,4 @@
-"""``vmqtui``: the one program. Workers re-import this module, so it imports nothing heavy."""
+"""The entry point of ``vmqtui``. Worker processes import this module too, so its imports are light."""
 
 import os
 import signal
@@ -8,10 +8,10 @@ from types import FrameType
 
 
 class _Terminate:
-    """End as on Ctrl-C, cleaning up; an engine's end is status 0 (contract 4), also before it is up.
+    """A SIGTERM handler that raises SystemExit, so that cleanup runs as on Ctrl-C.
 
-    ``came`` tells a later handler of the signal that it came before: a library that catches everything while
-    it is imported swallows what a handler raises.
+    The exit status of an engine is 0, even while it starts (contract 4). ``came`` records the signal for the
+    handler installed later: a library that catches every exception during its import swallows SystemExit.
     """
 
     came = False
@@ -34,18 +34,18 @@ def _conceal_passwords() -> None:
 
 
 def _import_nothing_from_here() -> None:
-    """Keep the working directory, where other users may write, from the import path of child processes.
+    """Remove the working directory from the import path of child processes: other users may write there.
 
-    ``python -m`` and ``python -c`` would import a ``json.py`` that lies there instead of the library's.
+    ``python -m`` and ``python -c`` would import a ``json.py`` from it instead of the standard library's.
     """
     os.environ["PYTHONSAFEPATH"] = "1"
     root = str(Path(__file__).resolve().parent.parent)
-    if root not in sys.path[1:]:  # run from a source folder: children need it too
+    if root not in sys.path[1:]:  # started from a source folder: children need it too
         os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def main() -> None:
-    """Run the command line of this process and end with its status."""
+    """Run the command line of this process and exit with its status."""
     signal.signal(signal.SIGTERM, _Terminate())
     from vmqtui.cli.startup import prepare_streams
 

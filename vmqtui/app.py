@@ -1,4 +1,4 @@
-"""The dashboard as an application: a link in, a screen out."""
+"""The Textual application: it receives messages from a link and draws the dashboard."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -29,30 +29,30 @@ from vmqtui.theme import Palette, load_themes, preferred
 from vmqtui.widgets.header import LEAST_SIZE
 
 DRAW_PERIOD = 0.1
-"""Seconds between two drawings, at least."""
+"""Minimum seconds between two drawings."""
 
 
 class VmqApp(App[None]):
-    """Shows a link's hosts until it is left.
+    """Shows the hosts of a link until the user quits.
 
-    ``preferences`` are the configuration file's. ``theme`` names one of the themes; ``host`` is shown even
-    before it reports (else the first that does); ``read_only`` has no action that changes anything. With
-    ``tapes``, a recording is played at ``speed`` times its own. ``notes`` are sentences to show at the start.
-    Without ``writes_files`` no action writes one. The link's callbacks must come on the app's event loop.
-    ``failure`` is the exception that ended it.
+    ``preferences`` come from the configuration file. ``theme`` is a theme's name. ``host`` is shown even
+    before it reports; without it, the first host that reports. ``read_only`` removes every action that
+    changes the engine. With ``tapes``, a recording is played at ``speed`` times its original speed. ``notes``
+    are sentences to show at the start. Without ``writes_files``, actions that write files are removed. The
+    link must call back on the app's event loop. ``failure`` is the exception that ended the app, if any.
     """
 
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
     TITLE = "vmqtui"
     ENABLE_COMMAND_PALETTE = True
-    # A class variable here, of an instance in Textual.
+    # Textual declares an instance variable.
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
         (0, "-tiny"),
         (LEAST_SIZE[0], "-narrow"),
         (100, "-wide"),
         (160, "-xwide"),
     ]
-    # A class variable here, of an instance in Textual.
+    # Textual declares an instance variable.
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
         (0, "-flat"),
         (LEAST_SIZE[1], "-short"),
@@ -80,7 +80,7 @@ class VmqApp(App[None]):
         theme = theme or self.preferences.theme
         self._keymap_of_actions = Keymap(self.preferences.keymap)
         keys_of = {action.id: action.keys for action in self._keymap_of_actions.actions}
-        # A class variable in Textual, which reads it from the instance.
+        # Textual declares a class variable, but reads it from the instance.
         self.COMMAND_PALETTE_BINDING = keys_of["command_palette"][0]  # type: ignore[misc]
         self._themes, self._problems = load_themes(themes)
         self._problems += notes
@@ -103,7 +103,7 @@ class VmqApp(App[None]):
         self._draw_due = False
         self._drawn: Snapshot | None = None
         self._caught_up: tuple[str, float] | None = None
-        """The host whose earlier events were requested, and when its engine started."""
+        """The host whose earlier events were requested, and the start time of its engine."""
         self.failure: Exception | None = None
         for loaded in self._themes.values():
             self.register_theme(loaded.textual)
@@ -125,12 +125,12 @@ class VmqApp(App[None]):
             self.set_interval(DRAW_PERIOD, self._play_on)
 
     def _changed(self) -> None:
-        """Read new messages at once; draw them when a drawing is due."""
+        """Read new messages immediately; schedule a drawing ``DRAW_PERIOD`` after the last one."""
         self.model.take()
         self._catch_up()
         if not self._draw_due and self.is_running:
             self._draw_due = True
-            # The link's callbacks come from tasks that are not the app's, where a Textual timer can't start.
+            # The link calls from tasks outside the app, where a Textual timer can't start.
             delay = max(0.001, self._drawn_at + DRAW_PERIOD - monotonic())
             asyncio.get_running_loop().call_later(delay, self.call_later, self._draw_changed)
 
@@ -140,7 +140,7 @@ class VmqApp(App[None]):
         view = self._link.view(host) if host else None
         status = view.status if view is not None else None
         if status is None or status.state != "online":
-            self._caught_up = None  # a connection ended
+            self._caught_up = None  # the connection ended
         elif (host, status.started_at) != self._caught_up:
             self._caught_up = host, status.started_at
             self.call_later(self._ask_for_events, host)
@@ -149,7 +149,7 @@ class VmqApp(App[None]):
         self.run_worker(self._link.catch_up(host), group=f"events of {host}", exclusive=True)
 
     def _draw_changed(self) -> None:
-        """Draw; where the view shows this moment already, update only its age."""
+        """Draw; if the view already shows this moment, update only its age."""
         if self.model.snapshot is not self._drawn:
             self.draw_now()
             return
@@ -160,18 +160,18 @@ class VmqApp(App[None]):
                 screen.draw_age()
 
     def draw_now(self) -> None:
-        """Draw now, without waiting for the next drawing."""
+        """Draw without waiting for the end of ``DRAW_PERIOD``."""
         self._draw_due = False
         self._drawn_at = monotonic()
         self._drawn = self.model.snapshot
         for screen in self.screen_stack:
             if not screen.is_mounted:
-                continue  # it draws when it is
+                continue  # it draws when it is mounted
             if isinstance(screen, (Dashboard, Dialog)):
                 screen.draw()
 
     def _notice_age(self) -> None:
-        """Show that readings grow stale where no message comes."""
+        """Show the growing age of the readings if no message arrives."""
         if monotonic() - self._drawn_at >= 0.9:
             self._draw_changed()
 
@@ -180,7 +180,7 @@ class VmqApp(App[None]):
             self.draw_now()
 
     async def on_event(self, event: events.Event) -> None:
-        # Keys typed after the one that quits are dropped; there may be no screen for them.
+        # Keys typed after the quit key are dropped: there may be no screen to handle them.
         if isinstance(event, (events.InputEvent, events.Paste)) and (self._exit or not self.screen_stack):
             return
         if isinstance(event, events.Key) and not event.is_forwarded:
@@ -188,10 +188,10 @@ class VmqApp(App[None]):
         await super().on_event(event)
 
     def on_key(self, event: events.Key) -> None:
-        """Forward a key to the focused text field, where it was typed before that had the focus.
+        """Forward a key to the focused text field if it was typed before the field got the focus.
 
-        Keys that come in one read, as over a slow line, go to what has the focus before the first of them has
-        taken effect; so of ``/drops>0`` all but the first would be commands.
+        Keys that arrive in one read, for example over a slow line, all go to the widget that has the focus
+        before the first key takes effect: of ``/drops>0``, all but the slash would run as commands.
         """
         focused = self.focused
         typed_into = self._typed_into.get(event, focused)
@@ -199,7 +199,7 @@ class VmqApp(App[None]):
             return
         of_dialog = not isinstance(self.screen, Dashboard)
         within_it = typed_into is not None and self.screen in typed_into.ancestors
-        if not (of_dialog and within_it):  # there Tab gave the text the focus, after this key was typed
+        if not (of_dialog and within_it):  # in a dialog, a Tab typed after this key moved the focus
             event.prevent_default()
             focused.post_message(events.Key(event.key, event.character))
 
@@ -208,8 +208,8 @@ class VmqApp(App[None]):
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        """End without a traceback; the caller reports ``failure``. Textual's traceback shows every local
-        variable, passwords too."""
+        """Exit without a traceback; the caller reports ``failure``. Textual's traceback shows every local
+        variable, including passwords."""
         self._close_messages_no_wait()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -217,7 +217,7 @@ class VmqApp(App[None]):
             yield from screen.commands()
 
     def action_command_palette(self) -> None:
-        """Offer every action by its name; over a dialog there is none to offer."""
+        """Open a list of all actions by name; does nothing over a dialog."""
         if isinstance(self.screen, Dashboard):
             open_dialog(self.screen, ActionPalette())
 

@@ -1,4 +1,4 @@
-"""Actions that send requests for the row under the cursor; the dashboard inherits them."""
+"""Actions that change the engine, many for the row under the cursor; the dashboard inherits them."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,25 +25,25 @@ from vmqtui.views.view import View
 
 
 class Controls(Screen[None]):
-    """A screen with the actions that change something."""
+    """A screen with the actions that change the engine."""
 
     _link: Link
     _model: Model
     _changes: Changes
     _unanswered: Sequence[Submission] = ()
-    """Of dialogs that were closed while they waited."""
+    """Submissions of closed dialogs that still wait for an answer."""
 
     @property
     def view(self) -> View:
-        """The view that is seen."""
+        """The visible view."""
         raise NotImplementedError
 
     def _tell(self, words: str, severity: str = "information") -> None:
-        # A severity of Textual.
+        # Textual expects one of its severity literals.
         self.app.notify(printable(words), severity=severity, markup=False, timeout=5)  # type: ignore[arg-type]
 
     def _queue(self) -> QueueView | None:
-        """The queue that a key acts on: the one under the cursor, or that of the filter under it."""
+        """The queue that a key acts on: the row under the cursor, or the queue of the filter there."""
         row = self.view.subject
         if isinstance(row, QueueView):
             return row
@@ -54,12 +54,15 @@ class Controls(Screen[None]):
         return None
 
     def _started_at(self) -> float:
-        """When the engine that is shown was started."""
+        """Start time of the shown engine (Unix seconds); 0 if unknown."""
         status = self._model.snapshot.status
         return status.started_at if status is not None else 0.0
 
     def _refuses(self, *, from_past: bool = False) -> bool:
-        """Whether nothing can be changed now; shows why. ``from_past``: it was checked against now."""
+        """Whether changes are impossible now; notifies the user of the reason.
+
+        ``from_past``: the past is allowed, because the caller checked the change against the present.
+        """
         if self._model.past is not None and not from_past:
             self._tell("this is the past, which can't be changed; Space goes back to now", "warning")
             return True
@@ -72,7 +75,7 @@ class Controls(Screen[None]):
     def _ask(
         self, dialog: RequestDialog, takes_back: Change | None = None, *, from_past: bool = False
     ) -> None:
-        """Open a dialog, unless nothing can be changed now; record its change, or its undo."""
+        """Open a dialog if changes are possible now; record its change, or that it undid ``takes_back``."""
         if self._refuses(from_past=from_past):
             return
         model, submission = self._model, dialog.submission
@@ -109,7 +112,7 @@ class Controls(Screen[None]):
         self._take_back(undone=True)
 
     def _take_back(self, *, undone: bool) -> None:
-        """Undo the last change on the host that is shown; ``undone``: the last that was undone."""
+        """Undo the last change on the shown host; with ``undone``, redo the change undone last."""
         model, changes = self._model, self._changes
         if self._refuses():
             return
@@ -209,7 +212,7 @@ class Controls(Screen[None]):
         )
 
     def _with_adapter(self, title: str, then: Callable[[AdapterConfig], None]) -> None:
-        """Call ``then`` with the adapter that is shown, or one that the user chooses."""
+        """Call ``then`` with the shown adapter; if there are several, let the user choose one."""
         config = self._model.snapshot.config
         wanted = self._model.choices.adapter
         known = [one for one in config.adapters if wanted in (None, one.name)] if config is not None else []
@@ -338,7 +341,7 @@ class Controls(Screen[None]):
 
     @work(exclusive=True, group="traffic")
     async def _with_traffic(self, then: Callable[[traffic.Received], None]) -> None:
-        """Query the engine's traffic, and call ``then`` with it."""
+        """Query the engine's traffic and call ``then`` with it, unless a dialog was opened meanwhile."""
         host = self._model.host
         if not host:
             self._tell("no host has reported yet")

@@ -1,4 +1,4 @@
-"""The dashboard's screen: header, tabs, a view, the key bar; and its actions."""
+"""The dashboard's screen: header, tabs, a view, the key bar, and the actions on them."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -41,7 +41,7 @@ _VIEWS: tuple[type[View], ...] = (
 
 
 class Dashboard(ViewActions):
-    """Shows the model and carries out the actions of the registry. Only the visible view draws."""
+    """Shows the model and runs the actions of the registry. Only the visible view draws."""
 
     def __init__(self, link: Link, model: Model, actions: tuple[Action, ...], *, read_only: bool) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Dashboard(ViewActions):
         self._model = model
         self._offered = actions
         self._changes = Changes()
-        # On the instance, not the class: actions differ between dashboards.
+        # Bindings are set on the instance because dashboards offer different actions.
         keys = BindingsMap(
             Binding(action.key, action.does, action.title, show=False, priority=action.priority)
             for action in self._offered
@@ -90,7 +90,7 @@ class Dashboard(ViewActions):
         return self._views[self._view]
 
     def draw(self) -> None:
-        """Show the model as it is now; does nothing before the screen is mounted."""
+        """Show the current model; does nothing before the screen is mounted."""
         if not self._mounted:
             return
         self.draw_age()
@@ -98,7 +98,7 @@ class Dashboard(ViewActions):
         self.say_filter()
 
     def draw_age(self) -> None:
-        """Update the age of the model; its rows are drawn already."""
+        """Update what depends on the model's age; the rows stay as drawn."""
         if not self._mounted:
             return
         self._header.repaint()
@@ -125,7 +125,7 @@ class Dashboard(ViewActions):
         return known[0].applies(self._view) and seen
 
     def commands(self) -> Iterator[SystemCommand]:
-        """The actions that can be done here, for the palette."""
+        """The actions available in this view, for the palette."""
         for action in self._offered:
             if action.applies(self._view) and action.id != "command_palette":
                 keys = key_names(action)
@@ -144,9 +144,9 @@ class Dashboard(ViewActions):
         self.query_one("#views", ContentSwitcher).current = view
         self._tabs.repaint()
         self._keys.repaint()
-        self.draw()  # at once, so that a key pressed right after finds its row
+        self.draw()  # at once, so that the next key finds its row
         self.set_focus(self.view.main)
-        self.call_after_refresh(self.draw)  # and when the view has its size
+        self.call_after_refresh(self.draw)  # again once the view has a size
 
     def _step_view(self, step: int) -> None:
         names = list(VIEWS)
@@ -177,7 +177,7 @@ class Dashboard(ViewActions):
             super().action_back()
 
     def action_details(self) -> None:
-        """Open the page of the queue under the cursor; of another row a dialog with all its columns."""
+        """Open the page of the queue under the cursor; for any other row, a dialog with all its columns."""
         subject, page = self.view.subject, self._views[QUEUE]
         if isinstance(subject, QueueView) and isinstance(page, QueuePage) and self.view is not page:
             page.look_at(subject)
@@ -211,7 +211,7 @@ class Dashboard(ViewActions):
 
     def action_next_theme(self) -> None:
         """Change the colours."""
-        self.app.action_next_theme()  # type: ignore[attr-defined]  # only VmqApp shows this screen
+        self.app.action_next_theme()  # type: ignore[attr-defined]  # the app is always a VmqApp
 
     def action_choose_adapter(self) -> None:
         """Show one adapter, or all."""

@@ -1,6 +1,6 @@
-"""What ``vmqtui doctor`` checks: each check is a function that gives findings and raises nothing expected.
+"""The checks of ``vmqtui doctor``: each is a function that yields findings.
 
-How findings are printed is the command's matter (``vmqtui.cli.doctor``).
+Expected errors become findings, not exceptions. ``vmqtui.cli.doctor`` prints them.
 """
 
 import locale
@@ -39,12 +39,12 @@ _BOUND: Final = re.compile(r"(>=|<=|==|<|>)\s*([0-9.]+)")
 
 
 Verdict = Literal["ok", "note", "failed"]
-"""``note``: it works, and something could be better, or can't be told from here."""
+"""``note``: it works but could be better, or it can't be checked here."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: the subject, what was found, and what to do ("": nothing)."""
+    """One line of the report. ``advice`` is what the user can do; "" if nothing."""
 
     subject: str
     verdict: Verdict
@@ -53,7 +53,7 @@ class Finding:
 
 
 def python() -> Iterator[Finding]:
-    """The interpreter that runs this."""
+    """Check the version of the running interpreter."""
     found = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
     if sys.version_info >= _OLDEST:
         yield Finding("python", "ok", found)
@@ -62,7 +62,7 @@ def python() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """Everything this program needs, in versions that fit; then what is optional."""
+    """Check the versions of the required packages, then those of each extra."""
     try:
         version = metadata.version("vmqtui")
         lines = metadata.requires("vmqtui") or []
@@ -92,7 +92,7 @@ def packages() -> Iterator[Finding]:
 
 
 def misfit(requirement: str) -> str:
-    """What is wrong with the package that a requirement names; "" when it fits."""
+    """The problem with a required package, in words; "" if its version satisfies the requirement."""
     match = _REQUIREMENT.match(requirement)
     if match is None:
         return ""
@@ -117,7 +117,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def kernels() -> Iterator[Finding]:
-    """Whether compiled kernels are kept, and are there and whole."""
+    """Check that compiled kernels can be cached, and that the cached ones are complete and intact."""
     if CACHE_DIRECTORY is None:
         advice = "give the user a cache directory of its own (XDG_CACHE_HOME names another)"
         yield Finding("kernels", "note", f"{why_at_every_start()}: some 20 s", advice)
@@ -144,7 +144,7 @@ def kernels() -> Iterator[Finding]:
 
 
 def shared_memory() -> Iterator[Finding]:
-    """Whether the default scenario's shared memory is free."""
+    """Check that enough shared memory is free for the default scenario."""
     needed, free = default_bytes(), free_bytes()
     found = f"{free:,} bytes are free, the default scenario needs {needed:,}"
     if needed <= free:
@@ -155,7 +155,7 @@ def shared_memory() -> Iterator[Finding]:
 
 
 def default_bytes() -> int:
-    """The shared memory that an engine of the default scenario makes."""
+    """Bytes of shared memory that an engine allocates for the default scenario."""
     scenario = default_scenario()
     host = Host(scenario, None)
     host.start()
@@ -174,7 +174,8 @@ def default_bytes() -> int:
 
 
 def directories() -> Iterator[Finding]:
-    """Where engines announce themselves, where logs go, and the configuration file."""
+    """Check the runtime directory (where engines announce themselves), the log directory and the
+    configuration file."""
     try:
         yield Finding("runtime directory", "ok", str(runtime_directory()))
     except OSError as error:
@@ -197,7 +198,7 @@ def directories() -> Iterator[Finding]:
 
 
 def stale(*, clean: bool) -> Iterator[Finding]:
-    """What crashed engines left behind; with ``clean`` it is removed."""
+    """Report the leftovers of crashed engines; remove them if ``clean``."""
     found = leftovers()
     if not found:
         yield Finding("leftovers", "ok", "crashed engines left nothing behind")
@@ -214,7 +215,7 @@ def stale(*, clean: bool) -> Iterator[Finding]:
 
 
 async def embedded_broker() -> AsyncIterator[Finding]:
-    """Start the broker that bare ``vmqtui`` uses, and talk to it."""
+    """Start the embedded broker, the default of ``vmqtui``, and connect to it."""
     try:
         async with EmbeddedBroker() as broker:
             yield await _reached(
@@ -225,7 +226,7 @@ async def embedded_broker() -> AsyncIterator[Finding]:
 
 
 async def named_broker(url: str, complete: Callable[[BrokerUrl], BrokerUrl]) -> AsyncIterator[Finding]:
-    """Talk to the broker of a URL, which ``complete`` gives what it does not hold."""
+    """Connect to the broker at ``url``; ``complete`` adds the parts that the URL lacks."""
     try:
         parsed = complete(own_url(BrokerUrl.parse(url), user="viewer"))
     except BadUrl as error:
@@ -248,7 +249,7 @@ async def _reached(subject: str, url: BrokerUrl, advice: str) -> Finding:
 
 
 def terminal() -> Iterator[Finding]:
-    """The terminal that standard output is."""
+    """Check the terminal on standard output: size, colours and characters."""
     if not sys.stdout.isatty():
         found = "standard output is no terminal, so nothing can be told of one"
         yield Finding("terminal", "note", found, "run vmqtui doctor where the dashboard is to run")
@@ -260,7 +261,7 @@ def terminal() -> Iterator[Finding]:
 
 
 def terminal_size(columns: int, lines: int) -> Finding:
-    """Whether the screen has room."""
+    """Check that the terminal is large enough for the dashboard."""
     found = f"{counted(columns, 'column')}, {counted(lines, 'line')}"
     if columns >= _LEAST[0] and lines >= _LEAST[1]:
         return Finding("terminal size", "ok", found)
@@ -268,7 +269,7 @@ def terminal_size(columns: int, lines: int) -> Finding:
 
 
 def colours(environment: Mapping[str, str], *, windows: bool) -> Finding:
-    """How many colours the terminal says it has."""
+    """Check the number of colours that the environment advertises."""
     kind = environment.get("TERM", "")
     if environment.get("NO_COLOR"):
         return Finding("colours", "ok", "NO_COLOR is set: the theme mono is used")
@@ -285,7 +286,7 @@ def colours(environment: Mapping[str, str], *, windows: bool) -> Finding:
 
 
 def characters(encoding: str) -> Finding:
-    """Whether box-drawing characters can be written."""
+    """Check that ``encoding`` has the box-drawing characters."""
     try:
         "─│╭▁█△▲".encode(encoding)
         return Finding("characters", "ok", f"{encoding}: everything that is drawn can be written")

@@ -1,11 +1,11 @@
-"""Small pictures made of characters: bars, sparklines, stacked charts. Pure text, no terminal."""
+"""Bars, sparklines and stacked charts made of characters. Pure functions that need no terminal."""
 
 from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 
 Span = tuple[str, str]
-"""Text and the palette role it is drawn in."""
+"""Text and its palette role."""
 Line = list[Span]
 
 _EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
@@ -16,12 +16,12 @@ FREE = "▒"
 
 
 def cells_of(text: str) -> int:
-    """Cells that ``text`` takes on the screen."""
+    """The width of ``text`` on the screen, in cells."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
-    """``text`` in exactly ``width`` cells; what is cut ends in an ellipsis."""
+    """``text`` padded or cut to exactly ``width`` cells; cut text ends in an ellipsis."""
     length = cells_of(text)
     if length > width:
         if width <= 0:
@@ -33,7 +33,7 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
 def bar(parts: Sequence[tuple[float, str]], width: int, track: str = "track") -> Line:
     """A horizontal bar of ``width`` cells: each part's fraction in its role, the rest as a track.
 
-    The last part ends on an eighth of a cell; a part above zero is never invisible.
+    The last part has a resolution of an eighth of a cell. A part above zero is visible while there is room.
     """
     spans: Line = []
     used = 0
@@ -57,10 +57,10 @@ def bar(parts: Sequence[tuple[float, str]], width: int, track: str = "track") ->
 
 
 def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | None = None) -> Line:
-    """A bar of ``width`` cells whose parts (fraction, glyph, role) differ in their glyphs too.
+    """A bar of ``width`` cells whose parts (fraction, glyph, role) have glyphs of their own.
 
-    What is left is a track. ``mark`` is a fraction at which a line stands, behind all that is filled now:
-    what is free, "▒" and the track, is not.
+    The rest is a track. ``mark`` is the fraction at which a line is drawn, moved right past the filled cells
+    if necessary. Free cells ("▒") and the track are not filled.
     """
     cells: list[Span] = []
     total = 0.0
@@ -77,9 +77,9 @@ def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | Non
 
 
 def spark(values: Sequence[float | None], width: int, top: float | None = None) -> str:
-    """The last ``width`` values as a sparkline, newest right. Unknown is "·", zero a thin line.
+    """The last ``width`` values as a sparkline, newest at the right. Unknown is "·", zero a thin line.
 
-    ``top`` is the value of a full cell; without it well above the highest one shown.
+    ``top`` is the value of a full cell; by default 1.6 times the highest value shown.
     """
     shown = list(values[-width:]) if width else []
     high = top if top else 1.6 * max((value for value in shown if value is not None), default=0.0)
@@ -99,11 +99,11 @@ def spark(values: Sequence[float | None], width: int, top: float | None = None) 
 def stacked(
     series: Sequence[tuple[Sequence[float | None], str]], width: int, height: int, top: float | None = None
 ) -> tuple[list[Line], float]:
-    """A stacked column chart, newest right, and the value its top stands for.
+    """A stacked column chart, newest at the right, and the value at its top.
 
-    ``series`` lists values and role from the bottom up; all have the same length. A moment in which any
-    is unknown is a column of "·" at the foot. A cell in which two parts meet is drawn in both roles,
-    joined by "/" (foreground/background).
+    ``series`` lists values and role from the bottom up; all have the same length. If any value of a column is
+    unknown, the column is a "·" at the bottom. A cell shared by two parts has both roles, joined by "/"
+    (foreground/background).
     """
     count = min(width, min((len(values) for values, _ in series), default=0))
     columns = [[values[len(values) - count + index] for values, _ in series] for index in range(count)]
@@ -147,7 +147,7 @@ def _stacked_column(values: list[float | None], roles: list[str], height: int, h
 
 
 def join(spans: Sequence[Span]) -> Line:
-    """Neighbouring spans of one role as one span."""
+    """Merge adjacent spans of the same role."""
     line: Line = []
     for text, role in spans:
         if line and line[-1][1] == role:
@@ -158,12 +158,12 @@ def join(spans: Sequence[Span]) -> Line:
 
 
 def width_of(line: Sequence[Span]) -> int:
-    """Cells a line takes."""
+    """The width of a line, in cells."""
     return sum(cells_of(text) for text, _ in line)
 
 
 def clip(line: Sequence[Span], width: int) -> Line:
-    """A line cut to ``width`` cells; a cut span ends in an ellipsis."""
+    """A line cut to at most ``width`` cells; a cut span ends in an ellipsis."""
     room = width
     kept: Line = []
     for text, role in line:
@@ -177,7 +177,7 @@ def clip(line: Sequence[Span], width: int) -> Line:
 
 
 def spread(left: Sequence[Span], right: Sequence[Span], width: int) -> Line:
-    """Two groups at the ends of a line; the right one gives way when they don't fit."""
+    """A line with one group at each end; if they don't fit, the right one is left out."""
     gap = width - width_of(left) - width_of(right)
     if gap < 1:
         return clip(left, width)

@@ -1,4 +1,4 @@
-"""The link to a broker: the hosts seen on it, and requests to them."""
+"""The link to a broker: the hosts discovered on it, and requests to them."""
 
 import contextlib
 import logging
@@ -19,56 +19,56 @@ from engine.logs import note
 from vmqtui.printable import as_json
 
 _PARAMS_CHARACTERS: Final = 512
-"""Of a request's parameters, in a log."""
+"""Maximum length of a request's parameters in a log line."""
 
 _log = logging.getLogger(__name__)
 
 
 class Link(Protocol):
-    """What the screen needs of a broker. ``BusLink`` is one over MQTT, a recording is another."""
+    """The interface between the screen and a broker. ``BusLink`` uses MQTT; ``RecordedLink`` a recording."""
 
     @property
     def connection(self) -> State:
-        """Whether the broker is connected: not yet, yes, or no longer."""
+        """The state of the connection: "connecting", "connected" or "lost"."""
 
     @property
     def progress(self) -> str:
-        """The progress while connecting, or why the connection was lost: a sentence."""
+        """A sentence: the progress while connecting, or why the connection was lost."""
 
     @property
     def read_only(self) -> bool:
-        """Whether it refuses every request."""
+        """Whether the link refuses every request."""
 
     @property
     def hosts(self) -> Sequence[str]:
-        """Names of the hosts seen, in order."""
+        """Names of the discovered hosts, sorted."""
 
     def view(self, host: str) -> HostView | None:
-        """The latest of one host, or None when it was never seen."""
+        """The latest messages of a host; None if it was never seen."""
 
     def clock(self) -> float:
-        """Seconds on the clock that the times of a ``HostView`` are read from."""
+        """Seconds on the clock that a ``HostView`` takes its times from."""
 
     def on_change(self, notify: Callable[[], None]) -> None:
-        """Call ``notify``, on the event loop, whenever anything above may have changed."""
+        """Call ``notify``, on the event loop, after any possible change of the hosts or the connection."""
 
     async def request(
         self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
     ) -> Response:
-        """Send a request and return its one response. Raises TimeoutError or ConnectionError.
+        """Send a request and return its response. Raises TimeoutError or ConnectionError.
 
-        Sent again with the same ``request_id``, it is carried out once (contract 5).
+        A request repeated with the same ``request_id`` is executed once (contract 5).
         """
 
     async def catch_up(self, host: str) -> None:
-        """Add earlier events to the host's, where it can be asked for them."""
+        """Query the host's earlier events, if possible, and add them to its view."""
 
 
 class BusLink:
-    """A ``Watcher`` as the screen needs it; an async context manager.
+    """A ``Link`` over a ``Watcher``; an async context manager.
 
-    It starts without a broker, so that the screen can show how one is being started: ``report`` shows the
-    progress, ``connect`` names the broker once there is one.
+    It begins without a broker, so that the screen can show the startup of one: ``report`` shows the progress,
+    and ``connect`` sets the broker once it runs.
     """
 
     read_only = False
@@ -97,14 +97,14 @@ class BusLink:
         self._notify()
 
     async def first_reading(self) -> str:
-        """Wait for a host that has reported; its name. There must be a broker."""
+        """Wait until a host has sent a reading; return its name. Call ``connect`` first."""
         watcher = self._watcher
         assert watcher is not None
         await watcher.wait_for(lambda: any(view.stats_received for view in watcher.hosts.values()), inf)
         return next(name for name, view in watcher.hosts.items() if view.stats_received)
 
     def report(self, progress: str, *, failed: bool = False) -> None:
-        """Show a sentence of progress ("compiling kernels, 3 of 7"); ``failed``: it ended there."""
+        """Show a sentence of progress ("compiling kernels, 3 of 7"); ``failed``: startup ended with it."""
         self._reported, self._failed = progress, failed
         self._notify()
 
@@ -136,7 +136,7 @@ class BusLink:
     async def request(
         self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
     ) -> Response:
-        """As ``Link`` has it; a request that was not answered may still take effect."""
+        """See ``Link``; an unanswered request may still take effect."""
         if self._watcher is None:
             raise ConnectionError("there is no broker yet")
         asked = monotonic()
@@ -154,14 +154,14 @@ class BusLink:
         return response
 
     async def catch_up(self, host: str) -> None:
-        """As ``Link`` has it; of a host that does not answer, only new events are shown."""
+        """See ``Link``; if a host does not answer, only its new events are shown."""
         if self._watcher is not None:
             with contextlib.suppress(BusError):
                 await self._watcher.catch_up(host)
 
 
 class ReadOnlyLink:
-    """A link that sends no request, whichever part of the dashboard asks."""
+    """A link that refuses every request, from any part of the dashboard."""
 
     read_only = True
 
@@ -192,17 +192,17 @@ class ReadOnlyLink:
     async def request(
         self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
     ) -> Response:
-        """Refuse, as a connection that can't carry requests."""
+        """Raise ConnectionError."""
         raise ConnectionError("this dashboard is read-only and asks for nothing")
 
     async def catch_up(self, host: str) -> None:
-        """Ask for nothing: only new events are shown."""
+        """Do nothing: only new events are shown."""
 
 
 def _note(
     level: int, event: str, host: str, op: str, params: dict[str, Any], asked: float, **fate: Any
 ) -> None:
-    """Log a request and its outcome; not a query or a "what if"."""
+    """Log a request and its outcome, unless it is a query or a "what if"."""
     if not params.get("what_if") and not op.startswith(("query_", "enum_")):
         took_ms = round((monotonic() - asked) * 1000)
         wanted = as_json(params)[:_PARAMS_CHARACTERS]

@@ -1,10 +1,10 @@
-"""How numbers are written: compact, aligned, and unknown never like zero."""
+"""Formatting of numbers: compact, aligned, and unknown distinct from zero."""
 
 UNKNOWN = "–"
 
 
 def compact(value: float | None) -> str:
-    """At most five characters: 0, 0.42, 832, 12.3k, 4.56M, 789G; "–" when unknown."""
+    """A number in up to five characters, plus a sign: 0, 0.42, 832, 12.3k, 4.56M, 789G; "–" if unknown."""
     if value is None:
         return UNKNOWN
     if value < 0:
@@ -33,14 +33,14 @@ def _three_digits(value: float) -> str:
 
 
 def grouped(value: float | None) -> str:
-    """A whole number with thousands separators up to 99,999,999, compact beyond; "–" when unknown."""
+    """A whole number with thousands separators up to 99,999,999, compact above; "–" if unknown."""
     if value is None:
         return UNKNOWN
     return f"{value:,.0f}" if abs(value) < 100_000_000 else compact(value)
 
 
 def decimal(value: float | None) -> str:
-    """A rate people compare digit by digit: 3,421  842.1  9.87  0; "–" when unknown."""
+    """A rate with more digits than ``compact``, for comparison: 3,421  842.1  9.87  0; "–" if unknown."""
     if value is None:
         return UNKNOWN
     if value == 0:
@@ -55,7 +55,7 @@ def decimal(value: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as a percentage of at most five characters; "–" when unknown."""
+    """A fraction as a percentage: 0%, <.1%, 4.2%, 100%; "–" if unknown."""
     if fraction is None:
         return UNKNOWN
     value = fraction * 100
@@ -67,7 +67,7 @@ def percent(fraction: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes in binary units: 512 B, 1.5 KiB, 778 MiB; "–" when unknown."""
+    """Bytes in binary units: 512 B, 1.50 KiB, 778 MiB; "–" if unknown."""
     if count is None:
         return UNKNOWN
     if count < 1024:
@@ -80,7 +80,7 @@ def size(count: float | None) -> str:
 
 
 def wait(nanoseconds: float | None) -> str:
-    """A short time in the unit that says enough: 850 ns, 12.3 µs, 4.05 ms; "–" when unknown."""
+    """A short duration in a fitting unit: 850 ns, 12.3 µs, 4.05 ms; "–" if unknown."""
     if nanoseconds is None:
         return UNKNOWN
     if nanoseconds < 1000:
@@ -93,7 +93,7 @@ def wait(nanoseconds: float | None) -> str:
 
 
 def clock(nanoseconds: int | None) -> str:
-    """Simulated time as 4.2s, 1:23.4 or 2:03:04; "–" when unknown."""
+    """Simulated time as 4.2s, 1:23.4 or 2:03:04; "–" if unknown."""
     if nanoseconds is None:
         return UNKNOWN
     tenths = nanoseconds // 100_000_000
@@ -107,7 +107,7 @@ def clock(nanoseconds: int | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago, in the unit that says enough: 3 s, 5 min, 2 h."""
+    """An age in a fitting unit: 3 s, 5 min, 2 h."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"

@@ -1,4 +1,4 @@
-"""Text from the network made safe to show: control characters are shown, never obeyed."""
+"""Makes untrusted text safe to show: control characters become visible, so a terminal never executes them."""
 
 import json
 from typing import Any
@@ -19,8 +19,8 @@ _ESCAPED: dict[int, str] = {code: f"\\u{code:04x}" for code in _SHOWN if code >=
 def printable(text: str, limit: int = 1024) -> str:
     """``text`` with control characters, escape sequences and direction overrides made visible.
 
-    ESC becomes ␛, a newline ␊; characters that would reorder or hide others become �. Longer text than
-    ``limit`` characters ends in an ellipsis.
+    ESC becomes ␛, a newline ␊; characters that would reorder or hide others become �. Text longer than
+    ``limit`` characters is cut and ends in an ellipsis.
     """
     if len(text) > limit:
         text = text[: limit - 1] + "…"
@@ -28,7 +28,7 @@ def printable(text: str, limit: int = 1024) -> str:
 
 
 def shown(text: str) -> str:
-    """The last gate before the screen, for text of any length: ``printable`` may have been forgotten."""
+    """``printable`` without a limit: the last check before the screen, in case a caller forgot it."""
     if text.isprintable():
         return text
     known = text.translate(_SHOWN)
@@ -36,13 +36,13 @@ def shown(text: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether every character is visible or a blank: no control, hidden or unassigned one."""
+    """Whether every character is visible or a blank, not a control, hidden or unassigned character."""
     return text.isprintable() or all(one.isprintable() or category(one) == "Zs" for one in text)
 
 
 def as_json(document: Any, indent: int | None = None, *, ascii_only: bool = False) -> str:
-    """A document as JSON that is safe on a terminal: what would move a cursor or hide text is escaped; with
-    ``ascii_only`` all that is not ASCII."""
+    """A document as JSON that is safe on a terminal: characters that move the cursor or hide text are
+    escaped; with ``ascii_only``, every non-ASCII character is."""
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent).translate(_ESCAPED)
     if is_plain(text):
         return text

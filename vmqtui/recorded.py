@@ -1,4 +1,4 @@
-"""A recording as the dashboard needs it: a link without messages, and a tape for each host."""
+"""A recording for the dashboard: a link without new messages, and a tape for each host."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from engine.bus.connection import State
 
 T = TypeVar("T", Status, Config, Event)
-_MESSAGE_BYTES = 256  # at least, of any message
+_MESSAGE_BYTES = 256  # counted for each message beside its payload
 _DECODED_BYTES = 16 << 20
-"""Size of the recorded messages whose decoded form is kept."""
+"""Size limit of the cache of decoded messages, by their encoded size."""
 
 
 class RecordedTape:
@@ -36,7 +36,7 @@ class RecordedTape:
         self._host = host
         self._index = recording.hosts[host]
         self._decoded: dict[tuple[str, int], tuple[Any, int]] = {}
-        """Decoded messages, each with the size it was decoded from."""
+        """Decoded messages, each with its encoded size, by kind and place."""
         self._decoded_bytes = 0
         self._unreadable: set[int] = set()
 
@@ -81,7 +81,7 @@ class RecordedTape:
         )
 
     def config(self, number: int, stats: Stats) -> Config | None:
-        """The configuration that a reading's rows belong to; it may have come a little later."""
+        """The configuration of the reading's revision, which may come just after it; else the one before."""
         place = bisect_right(self._index.since["config"], number) - 1
         config = self._message(Config, "config", place)
         if config is not None and config.revision == stats.revision:
@@ -90,7 +90,7 @@ class RecordedTape:
         return later if later is not None and later.revision == stats.revision else config
 
     def event(self, place: int) -> Event | None:
-        """An event by its place among the host's; None when it can't be read."""
+        """The event at ``place`` in the host's sequence of events; None if it can't be decoded."""
         return self._message(Event, "event", place)
 
     def _stats(self, number: int) -> Stats:
@@ -114,7 +114,7 @@ class RecordedTape:
         return known
 
     def _keep(self, key: tuple[str, int], message: Any, size: int) -> None:
-        """Cache a decoded message, evicting the oldest ones, unless it is too large itself."""
+        """Cache a decoded message, unless it is larger than the cache; evict the oldest ones (FIFO)."""
         size += _MESSAGE_BYTES
         if size > _DECODED_BYTES:
             return
@@ -125,7 +125,7 @@ class RecordedTape:
 
 
 class RecordedLink:
-    """The hosts of a recording that have readings, as a link: always connected, never changing."""
+    """A ``Link`` to the hosts of a recording that have readings: always connected, never changing."""
 
     read_only = False
 

@@ -1,4 +1,4 @@
-"""Themes: one file each in ``themes/``, loaded into Textual themes and the palette that we draw with."""
+"""Themes: one file each in ``themes/``, loaded as a Textual theme and a palette for our own drawing."""
 
 import os
 import re
@@ -82,7 +82,8 @@ _FALLBACK_ROLES = {
 
 
 def themes_directory() -> Path | None:
-    """Where the themes are: inside the installed package, or in the checkout beside it."""
+    """The directory of the shipped themes: in the installed package, or beside it in a checkout; None if
+    neither has any."""
     package = Path(__file__).parent
     for candidate in (package / "themes", package.parent / "themes"):
         if candidate.is_dir() and any(candidate.glob("*.toml")):
@@ -91,15 +92,15 @@ def themes_directory() -> Path | None:
 
 
 def own_themes_directory() -> Path:
-    """The directory of a user's own themes."""
+    """The directory of the user's own themes; it may not exist."""
     return platformdirs.user_config_path("vmqtui", appauthor=False) / "themes"
 
 
 def load_themes(directory: Path | None = None) -> tuple[dict[str, LoadedTheme], list[str]]:
-    """Every theme by name, and a sentence for each file that could not be used.
+    """Return the themes by name, and a sentence for each file that could not be used.
 
-    Those that ship, then the user's own, which may replace one by its name; or those of ``directory`` alone.
-    Without a usable file there is a plain grey one.
+    Loads the shipped themes, then the user's own, which replace shipped ones of the same name; with
+    ``directory``, only the themes there. If no file is usable, the only theme is a plain grey one.
     """
     shipped = themes_directory()
     own = own_themes_directory()
@@ -121,7 +122,7 @@ def load_themes(directory: Path | None = None) -> tuple[dict[str, LoadedTheme], 
 
 
 def preferred(themes: Mapping[str, LoadedTheme]) -> str:
-    """The theme to start with where none is chosen: without colour where NO_COLOR is set."""
+    """The name of the default theme: the monochrome one if NO_COLOR is set."""
     first = MONOCHROME if os.environ.get("NO_COLOR") else DEFAULT
     return next((name for name in (first, DEFAULT) if name in themes), next(iter(themes)))
 
@@ -135,7 +136,7 @@ def _files(place: Path, problems: list[str]) -> list[Path]:
 
 
 def read_theme(path: Path) -> LoadedTheme:
-    """One theme file. Raises ValueError, in a sentence, for what is missing or no colour."""
+    """Read a theme file. Raises OSError, or ValueError with a sentence if something is missing or invalid."""
     if not path.is_file() or path.stat().st_size > _LIMIT_BYTES:
         raise ValueError(f"not a file of at most {_LIMIT_BYTES >> 10} KiB")
     try:
@@ -162,7 +163,7 @@ def _colours(table: dict[str, Any], section: str, keys: tuple[str, ...]) -> dict
 
 
 def _colour(value: object, key: str) -> str:
-    """A colour as #rrggbb."""
+    """The colour as #rrggbb. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(f'{key} is missing (a colour fits, like "#5fb3d9")')
     try:
@@ -188,7 +189,7 @@ def _make(name: str, title: str, dark: bool, colours: dict[str, str], roles: dic
     return LoadedTheme(
         name,
         title,
-        # Colours and no other fields.
+        # ``colours`` has only colour fields of ``Theme``.
         Theme(name=name, dark=dark, variables=variables, **colours),  # type: ignore[arg-type]
         roles,
     )
@@ -201,18 +202,18 @@ class Themed(Protocol):
 
 
 class Palette:
-    """Roles to Rich styles, for widgets that draw their own lines."""
+    """Maps roles to Rich styles, for widgets that draw their own lines."""
 
     def __init__(self, roles: dict[str, str]) -> None:
         self._roles = roles
         self.style = lru_cache(maxsize=256)(self._style)
 
     def background(self, role: str) -> Style:
-        """A style that only sets the background."""
+        """A style that sets only the background, to the role's colour."""
         return Style(bgcolor=self._roles[role])
 
     def _style(self, role: str) -> Style:
-        """The style of a role. "a/b" draws in a on a background of b; "!a" is a in reverse."""
+        """The style of a role. "a/b" is foreground a on background b; "!a" is a in reverse video."""
         if role.startswith("!"):
             return Style(color=self._roles["cursor"], bgcolor=self._roles[role[1:]], bold=True)
         front, _, back = role.partition("/")

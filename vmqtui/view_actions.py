@@ -1,4 +1,4 @@
-"""Actions that ask the engine for nothing: order, filter, columns, deltas; the moment; files."""
+"""Actions that send no request: sort, filter, columns, deltas, the shown moment, and writing files."""
 
 import re
 from contextlib import suppress
@@ -21,18 +21,18 @@ from vmqtui.widgets.bars import FilterBar, Timeline
 from vmqtui.widgets.table import LiveTable
 
 _MOST_ALIKE: Final = 99
-"""Files of one name and second."""
+"""Maximum number of files with the same name and second."""
 
 
 def exports_directory(chosen: str | None) -> Path:
-    """Where files are written: the one chosen, or one of the user's own."""
+    """The directory for exported files: the chosen one, or the user's data directory."""
     if chosen is not None:
         return Path(chosen).expanduser()
     return platformdirs.user_data_path("vmqtui", appauthor=False) / "exports"
 
 
 def write_new(directory: Path, stem: str, suffix: str, text: str) -> Path:
-    """Write a file that was not there, and give its path. Raises ``OSError``."""
+    """Write a new file and return its path; an existing file is never overwritten. Raises ``OSError``."""
     directory.mkdir(parents=True, exist_ok=True)
     stem = re.sub(r"[^A-Za-z0-9_.-]", "-", stem)[:128]
     for number in range(1, _MOST_ALIKE + 1):
@@ -47,22 +47,22 @@ def write_new(directory: Path, stem: str, suffix: str, text: str) -> Path:
 
 
 def without_outside(picture: str) -> str:
-    """An SVG of Textual's without its web fonts: a picture asks for nothing from outside."""
+    """Textual's SVG without web fonts, so that a viewer of the picture loads nothing from the network."""
     picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
     return picture.replace("<text ", '<text xml:space="preserve" ')
 
 
 class ViewActions(Controls):
-    """A screen whose tables are ordered and filtered, and whose views are held at a moment."""
+    """A screen with tables to sort and filter, and a shown moment to pause and move."""
 
     _filter: FilterBar
     _filtered: LiveTable | None = None
     """The table whose filter is being typed."""
     exports: str | None = None
-    """The directory for files; None: one of the user's own."""
+    """The directory for exported files; None: the user's data directory."""
 
     def draw(self) -> None:
-        """Show the model as it is now."""
+        """Show the current model."""
         raise NotImplementedError
 
     def _choose(self, table: LiveTable, **changes: object) -> None:
@@ -76,7 +76,7 @@ class ViewActions(Controls):
     def _step_sort(self, step: int) -> None:
         table = self.view.table
         columns = [column for column in table.shown_columns if column.trend is None and column.title]
-        if not columns:  # it has no size yet
+        if not columns:  # the table has no size yet
             return
         sort = self._model.choices.of(table.id).sort
         now = sort[0] if sort is not None else columns[0].key
@@ -107,7 +107,7 @@ class ViewActions(Controls):
         self.say_filter()
 
     def say_filter(self) -> None:
-        """Show what the filter being typed finds."""
+        """Show the number of rows that match the filter being typed, or what is wrong with it."""
         if not self._filter.open or self._filtered is None:
             return
         arranged = self._filtered.arranged
@@ -137,7 +137,7 @@ class ViewActions(Controls):
                 self._choose(table, filter="")
 
     def action_back(self) -> None:
-        """Drop the table's filter; where there is none, its order."""
+        """Clear the table's filter; without a filter, its sort order."""
         table = self.view.table
         choice = self._model.choices.of(table.id)
         if choice.filter:
@@ -146,7 +146,7 @@ class ViewActions(Controls):
             self._choose(table, sort=None)
 
     def end_filter(self) -> None:
-        """Close the filter's line and keep the filter: another view is shown."""
+        """Close the filter bar and keep the filter, before another view is shown."""
         self._filtered = None
         self._filter.close()
 
@@ -183,15 +183,15 @@ class ViewActions(Controls):
             self._tell("there is no reading yet")
 
     def action_pause(self) -> None:
-        """Hold the moment that is shown, or go on."""
+        """Pause at the shown moment, or resume."""
         self._went(self._model.pause())
 
     def action_step(self, by: int) -> None:
-        """Show the reading before or after."""
+        """Show the reading ``by`` places after this one (before it if negative)."""
         self._went(self._model.step(by))
 
     def action_skip(self, seconds: int) -> None:
-        """Show the moment so many seconds later, or earlier."""
+        """Show the moment ``seconds`` later (earlier if negative)."""
         self._went(self._model.skip(seconds))
 
     def action_go_to_time(self) -> None:
@@ -219,7 +219,7 @@ class ViewActions(Controls):
         self._went(self._model.scrub(event.fraction))
 
     def action_export(self, form: Literal["csv", "json"]) -> None:
-        """Write the table with the focus, as it is filtered, sorted and in its columns."""
+        """Write the focused table, as filtered and sorted, with its chosen columns."""
         table = self.view.table
         snapshot, rows = self._model.snapshot, table.rows
         columns = table.chosen_columns
@@ -241,7 +241,7 @@ class ViewActions(Controls):
     def _write(self, what: str, suffix: str, text: str, words: str) -> None:
         stats = self._model.snapshot.stats
         at = datetime.now(UTC)
-        with suppress(OverflowError, OSError, ValueError):  # a time from the network may be none
+        with suppress(OverflowError, OSError, ValueError):  # a time from the network may be out of range
             at = datetime.fromtimestamp(stats.time_ns / 1e9, UTC) if stats is not None else at
         stem = f"{self._model.host or 'vmqtui'}-{what}-{at:%Y%m%dT%H%M%SZ}"
         directory = exports_directory(self.exports)

@@ -1,7 +1,7 @@
-"""Every action once: bindings, key bar, palette, help screen and reference pages read this.
+"""The registry of actions, read by bindings, key bar, palette, help screen and reference pages.
 
-An action is carried out by the dashboard's method ``action_<id>``, or by its ``call``. Nothing here needs
-Textual.
+The dashboard's method ``action_<id>`` runs an action, or the Textual action in its ``call``. Nothing here
+imports Textual.
 """
 
 from vmqtui.actions.action import VIEWS, Action, first_key, key_name, key_names

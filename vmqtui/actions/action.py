@@ -1,4 +1,4 @@
-"""What an action is, and how its keys are called."""
+"""The definition of an action, and the display names of keys."""
 
 import string
 import unicodedata
@@ -15,12 +15,12 @@ VIEWS: dict[str, str] = {
     "events": "Events",
     "advice": "Advice",
 }
-"""Every view and its title, in the order of their tabs."""
+"""The title of every view with a tab, in tab order."""
 
 QUEUE = "queue"
-"""The page of one queue: a view without a tab."""
+"""The view id of a queue's page, which has no tab."""
 TITLES: dict[str, str] = {**VIEWS, QUEUE: "A queue's page"}
-"""Every view, with a tab or without, and its title."""
+"""The title of every view, with or without a tab."""
 ALL_VIEWS = frozenset(TITLES)
 QUEUE_VIEWS = frozenset({"overview", "queues", "buffers", "processors", QUEUE})
 """Views with a table of queues."""
@@ -28,13 +28,12 @@ QUEUE_VIEWS = frozenset({"overview", "queues", "buffers", "processors", QUEUE})
 
 @dataclass(frozen=True)
 class Action:
-    """One action of the user. ``key`` is a Textual key name; several are separated by commas; empty: the
-    palette alone offers it.
+    """An action of the user. ``key`` is a Textual key name, or several separated by commas; if it is empty,
+    only the palette offers the action.
 
-    ``views`` is where it applies; empty means everywhere. ``changes``: it asks the engine to change
-    something, so a read-only dashboard has no such action. ``bar`` is its short title in the key bar,
-    empty when it is not shown there. ``call`` is the Textual action that carries it out, where
-    that is not ``id``.
+    ``views`` are the views where it applies; empty means all. ``changes``: it sends a request that changes
+    the engine, so a read-only dashboard does not offer it. ``bar`` is its short title in the key bar; empty
+    if it is not shown there. ``call`` is the Textual action that runs it, if that is not ``id``.
     """
 
     id: str
@@ -49,20 +48,20 @@ class Action:
     """Handled before the focused widget sees the key."""
     call: str = ""
     writes: bool = False
-    """It writes a file on the machine the dashboard runs on."""
+    """It writes a file on the dashboard's machine."""
 
     @property
     def does(self) -> str:
-        """The action that carries it out."""
+        """The Textual action that runs it."""
         return self.call or self.id
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Its keys."""
+        """Its keys, by Textual's names."""
         return tuple(self.key.split(",")) if self.key else ()
 
     def applies(self, view: str) -> bool:
-        """Whether it can be done in a view."""
+        """Whether it is available in a view."""
         return not self.views or view in self.views
 
 
@@ -91,27 +90,27 @@ _RENAMED = {
 
 
 def _key_of(character: str) -> str:
-    """Textual's name of a character that is neither a letter nor a digit: Unicode's, but for six."""
+    """Textual's name of a punctuation character: its Unicode name, with six exceptions."""
     name = unicodedata.name(character).lower().replace("-", "_").replace(" ", "_")
     return _RENAMED.get(name, name)
 
 
 KEY_CHARACTERS: Final = {_key_of(character): character for character in string.punctuation}
-"""Characters that are neither letters nor digits, by Textual's names."""
+"""ASCII punctuation characters, by Textual's names."""
 
 
 def key_name(key: str) -> str:
-    """A key as people read it."""
+    """The display name of a key: ^p for ctrl+p, / for slash."""
     if key.startswith("ctrl+") and len(key) == 6:
         return f"^{key[-1]}"
     return _KEY_NAMES.get(key) or KEY_CHARACTERS.get(key) or key
 
 
 def first_key(action: Action) -> str:
-    """The first of its keys, for places with room for one; "" without any."""
+    """The display name of an action's first key; "" if it has none."""
     return key_name(action.keys[0]) if action.keys else ""
 
 
 def key_names(action: Action) -> str:
-    """An action's keys as people read them."""
+    """The display names of an action's keys, separated by blanks."""
     return " ".join(key_name(key) for key in action.keys)

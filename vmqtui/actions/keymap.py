@@ -1,4 +1,4 @@
-"""The keymap: the registry's keys, or those the user has chosen in their place."""
+"""The keymap: the registry's keys, or the keys that the user chose instead."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ FIXED: Final[Mapping[str, str]] = {
     "ctrl+c": "always leaves",
     "ctrl+q": "always leaves",
 }
-"""Keys that can't be given another meaning."""
+"""Keys that the user can't assign, each with its effect."""
 
 _ALIKE: Final[Mapping[str, str]] = {
     "ctrl+i": "tab",
@@ -23,7 +23,7 @@ _ALIKE: Final[Mapping[str, str]] = {
     "ctrl+j": "enter",
     "ctrl+h": "backspace",
 }
-"""Keys that a terminal sends as others."""
+"""Keys that a terminal can't distinguish from others."""
 _NAMED: Final = (
     *("enter", "escape", "space", "backspace", "delete", "insert", "tab"),
     *("up", "down", "left", "right", "home", "end", "pageup", "pagedown"),
@@ -32,12 +32,12 @@ _NAMED: Final = (
 _MODIFIERS: Final = ("ctrl", "alt", "shift")
 _CHARACTERS: Final = {character: name for name, character in KEY_CHARACTERS.items()} | {" ": "space"}
 _NEEDED: Final = frozenset({"command_palette"})
-"""Actions that can't do without a key: without it, others could not be reached."""
+"""Actions that must have a key: actions without a key are reachable only through these."""
 _MOST_KEYS: Final = 8
 
 
 class KeymapError(Exception):
-    """A keymap that can't be used: the ``action``, and a sentence."""
+    """A keymap that can't be used: the id of the ``action`` at fault, and a sentence."""
 
     def __init__(self, action: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -45,7 +45,7 @@ class KeymapError(Exception):
 
 
 def read_keys(value: object) -> tuple[str, ...]:
-    """One key or several, as Textual names them; "" and [] are none. Raises ValueError."""
+    """Read one key or an array of keys; return Textual's names. "" and [] mean no key. Raises ValueError."""
     if value == "":
         return ()
     keys = [value] if isinstance(value, str) else value
@@ -57,7 +57,7 @@ def read_keys(value: object) -> tuple[str, ...]:
 
 
 def _read_key(text: str) -> str:
-    """A key as Textual names it: from a character, or from a name with or without modifiers."""
+    """Textual's name of a key, given a character or a name with or without modifiers. Raises ValueError."""
     *modifiers, base = text.split("+") if len(text) > 1 and text != "+" else [text]
     if text.endswith("++"):
         *modifiers, base = [*text[:-2].split("+"), "+"]
@@ -76,9 +76,9 @@ def _read_key(text: str) -> str:
 
 
 class Keymap:
-    """The actions with their keys: those of the registry, or ``chosen`` ones, by action id.
+    """The actions with their keys: the registry's, or those in ``chosen``, by action id.
 
-    Raises ``KeymapError`` for an action that is not there, and where a key would mean two things in a view.
+    Raises ``KeymapError`` for an unknown action, or if a key has two actions in a view.
     """
 
     def __init__(self, chosen: Mapping[str, tuple[str, ...]] | None = None) -> None:
@@ -98,7 +98,7 @@ class Keymap:
         self._refuse_clashes(chosen)
 
     def offered(self, read_only: bool, writes_files: bool = True) -> tuple[Action, ...]:
-        """The actions of a dashboard: all, or those that change nothing, or write no file."""
+        """The actions of a dashboard, without those that ``read_only`` or ``writes_files=False`` exclude."""
         return tuple(
             action
             for action in self.actions
@@ -106,7 +106,7 @@ class Keymap:
         )
 
     def _refuse_clashes(self, chosen: Mapping[str, tuple[str, ...]]) -> None:
-        """Report the action with a chosen key; of two such, the later."""
+        """Raise ``KeymapError`` for the first clash, naming the (later) action with a chosen key."""
         clash = first_clash(self.actions)
         if clash is None:
             return
@@ -121,7 +121,7 @@ class Keymap:
 
 
 def first_clash(actions: Sequence[Action]) -> tuple[str, Action, Action, list[str]] | None:
-    """A key that means two things, the two, and the views in which it does; None when there is none."""
+    """The first key with two actions in the same view: key, both actions and views; None if there is none."""
     holders: dict[str, list[Action]] = {}
     for action in (*CURSOR, *actions):
         for key in action.keys:

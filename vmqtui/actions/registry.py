@@ -1,6 +1,6 @@
-"""Every action and its key: moving, tables, changing, time, the program.
+"""Every action and its key, in groups: moving, tables, changes, time, the program.
 
-Actions of ``CHANGING`` send requests to the engine; a read-only dashboard has none of them.
+Actions in ``CHANGING`` send requests to the engine; a read-only dashboard does not offer them.
 """
 
 from vmqtui.actions.action import ALL_VIEWS, QUEUE_VIEWS, VIEWS, Action
@@ -80,7 +80,7 @@ MATRIX: tuple[Action, ...] = tuple(
         ("after", "right", "In the matrix: the queue at the right.", "queue(1)"),
     )
 )
-"""Actions of the focused matrix of processors and queues, in place of those that change the view."""
+"""Actions while the matrix of processors and queues has the focus; there they replace changing the view."""
 
 CURSOR: tuple[Action, ...] = (
     Action("cursor_up", "up,k", "Up", "The row above.", "Cursor", call="cursor(-1)"),
@@ -90,7 +90,7 @@ CURSOR: tuple[Action, ...] = (
     Action("cursor_first", "home,g", "First", "The first row.", "Cursor", call="cursor(-1000000)"),
     Action("cursor_last", "end,G", "Last", "The last row.", "Cursor", call="cursor(1000000)"),
 )
-"""Actions of a focused table. These keys are fixed, and taken in every view."""
+"""Actions of a focused table. Their keys are fixed and reserved in every view."""
 
 
 CHANGING: tuple[Action, ...] = (
@@ -368,5 +368,5 @@ ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *PROGRAM)
 
 
 def by_id(action_id: str) -> Action:
-    """The action of that id."""
+    """The action with an id. Raises StopIteration if there is none."""
     return next(action for action in ACTIONS if action.id == action_id)

@@ -1,4 +1,4 @@
-"""Dialogs that end with a choice: from a list, an action, a host, a time, columns of a table."""
+"""Dialogs that return a choice: a line of a list, an action, a host, a time, or columns of a table."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,14 +27,14 @@ from vmqtui.widgets.table import LiveTable
 
 
 class Choices(OptionList):
-    """An option list that ignores paging keys before it has a size; Textual's fails then."""
+    """An option list that ignores paging keys until it has a size; Textual's raises an exception then."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self.scrollable_content_region) or action not in ("page_up", "page_down")
 
 
 class ChooseDialog(Dialog[int]):
-    """Choose one of some lines; ends with its index, or None."""
+    """Returns the index of the chosen line, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Close", show=False)]
 
@@ -70,7 +70,7 @@ class ActionPalette(CommandPalette, Dialog[None]):
         if action == "command_list" and not any(
             one.scrollable_content_region for one in self.query(CommandList)
         ):
-            return False  # as of ``Choices``
+            return False  # as in ``Choices``
         return super().check_action(action, parameters)
 
 
@@ -78,11 +78,11 @@ _OF_SUMMARIES = (
     "age_s", "kind", "cpus_down", "default_pps", "busiest_load", "busiest_cpu", "bad", "cost", "note",
     "worst",
 )  # fmt: skip
-"""Columns of summaries only: rows made of full readings lack them."""
+"""Columns that only summaries have; rows made from full readings lack them."""
 
 
 class HostDialog(Dialog[str]):
-    """Ends with the name of a host, or None."""
+    """Returns the name of a host, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(None)", "Close", show=False),
@@ -119,13 +119,13 @@ class HostDialog(Dialog[str]):
         self.action_choose()
 
     def action_choose(self) -> None:
-        """End with the host under the cursor."""
+        """Return the host under the cursor."""
         row = self._table.row
         self.dismiss(row.host if isinstance(row, HostRow) else None)
 
 
 class WhenDialog(Dialog[int]):
-    """Ends with a moment between two others (Unix time in ns), or None."""
+    """Returns a time between ``first_ns`` and ``last_ns`` (Unix time in ns), or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close", show=False)]
 
@@ -163,7 +163,7 @@ class WhenDialog(Dialog[int]):
 
 
 class ColumnsDialog(Dialog[TableChoice]):
-    """Ends with the choice of columns and order. Columns left to themselves are shown where there is room."""
+    """Returns the choice of columns and sort order. A column without a choice is shown if there is room."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,C", "done", "Done", show=False, priority=True),
@@ -228,7 +228,7 @@ class ColumnsDialog(Dialog[TableChoice]):
         return self._columns[self._list.highlighted or 0]
 
     def action_show_or_hide(self) -> None:
-        """Always show the column, or never."""
+        """Set the column under the cursor to "never" if it is shown, else to "always"."""
         key, choice = self._at().key, self._choice
         shown = key in choice.always or (key in self._shown and key not in choice.never)
         self._choice = replace(
@@ -239,21 +239,21 @@ class ColumnsDialog(Dialog[TableChoice]):
         self._fill()
 
     def action_sort(self) -> None:
-        """Sort by the column; again: the other way round."""
+        """Sort by the column; if that is the sort column already, reverse the order."""
         self._choice = replace(self._choice, sort=sorted_by(self._at(), self._choice.sort))
         self._fill()
 
     def action_reset(self) -> None:
-        """Reset the choice."""
+        """Reset columns and order to the default."""
         self._choice = replace(self._choice, always=frozenset(), never=frozenset(), sort=None)
         self._fill()
 
     def action_step(self, step: int) -> None:
-        """Move the cursor."""
+        """Move the cursor by ``step`` lines, wrapping around."""
         self._list.highlighted = ((self._list.highlighted or 0) + step) % len(self._columns)
 
     def action_done(self) -> None:
-        """End with the choice."""
+        """Return the choice."""
         self.dismiss(self._choice)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

@@ -1,4 +1,4 @@
-"""The base of every dialog: a modal screen that opens over the dashboard alone, and ends once."""
+"""The base class of dialogs: a modal screen that opens only over the dashboard and returns one result."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -10,22 +10,22 @@ Result = TypeVar("Result")
 
 
 class Dialog(ModalScreen[Result | None], Generic[Result]):
-    """Ends once, with the first result; None when it was closed without one.
+    """A dialog that ends once, with the first result; None if it was closed without one.
 
     Keys that arrive together reach a dialog before the first of them is handled, and an answer may arrive
-    at the moment of an Esc. So ``dismiss`` decides here when a dialog ends: later calls have no effect, and
-    its actions are off from then on. Handlers that do more than dismiss check ``ended``, and use widgets they
-    hold, not ``query_one``: they may run before the dialog is composed and after its widgets are removed.
+    together with an Esc. So the first call of ``dismiss`` ends the dialog: later calls have no effect, and
+    its actions are disabled. Handlers that do more than dismiss must check ``ended``, and must use widgets
+    held in attributes, not ``query_one``: they may run before compose or after the widgets are removed.
     """
 
     ended = False
-    """Whether it has its result. It may still be on the screen for a moment."""
+    """Whether it has a result. It may stay on the screen for a moment after that."""
 
     def draw(self) -> None:
-        """Show the model as it is now; does nothing unless a dialog overrides it."""
+        """Show the current model. The default does nothing."""
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
-        """End with a result, unless it has ended."""
+        """End with ``result``; does nothing if the dialog has ended."""
         if self.ended:
             return AwaitComplete()
         self.ended = True
@@ -38,9 +38,10 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
 def open_dialog(
     over: Screen[Any], dialog: Dialog[Result], then: Callable[[Result | None], None] | None = None
 ) -> bool:
-    """Open a dialog over a screen and call ``then`` with its result; whether it was opened.
+    """Open a dialog over a screen and call ``then`` with its result; return whether it was opened.
 
-    It is not opened over another dialog: keys that arrive together, or a late answer, may ask for a second.
+    It is not opened if ``over`` is covered by another dialog: keys that arrive together, or a late answer,
+    may try to open a second one.
     """
     opens = over.app.screen is over
     if opens:

@@ -1,4 +1,4 @@
-"""The fields of a form: a line, a choice, a text of several lines, each with its mark; rows of a table."""
+"""The fields of a form: text line, choice, multi-line text, each with a mark; or the rows of a table."""
 
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ _MOST_CHARACTERS = 300
 
 
 class Choice(Static, can_focus=True):
-    """One of some words; left, right, space or a click goes to the next."""
+    """A choice of one word: right, space or a click selects the next, left the previous."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "turn(1)", "Next", show=False),
@@ -28,7 +28,7 @@ class Choice(Static, can_focus=True):
     value: reactive[str] = reactive("")
 
     class Changed(Message):
-        """Posted when another word is chosen."""
+        """Posted when the chosen word changes."""
 
     class Submitted(Message):
         """Posted when Enter is pressed."""
@@ -45,7 +45,7 @@ class Choice(Static, can_focus=True):
         self.post_message(self.Changed())
 
     def action_turn(self, step: int) -> None:
-        """Choose the next word."""
+        """Choose the word ``step`` places further, wrapping around."""
         at = self._words.index(self.value) if self.value in self._words else -step
         self.value = self._words[(at + step) % len(self._words)]
 
@@ -63,7 +63,7 @@ Editor = Input | Choice | TextArea
 
 
 class FieldLine(Horizontal):
-    """A field of a form: its label, its editor, and a mark that shows whether the value fits."""
+    """A field of a form: its label, its editor, and a mark that shows whether the value is valid."""
 
     def __init__(self, field: Field) -> None:
         super().__init__(classes="field text" if field.several_lines else "field")
@@ -88,13 +88,13 @@ class FieldLine(Horizontal):
 
     @property
     def text(self) -> str:
-        """The text filled in."""
+        """The current text, without surrounding blanks unless it is multi-line."""
         if isinstance(self.editor, TextArea):
             return self.editor.text
         return self.editor.value.strip()
 
     def mark(self, glyph: str, role: str) -> None:
-        """Show whether it fits."""
+        """Show ``glyph`` as the mark, in the colour of ``role``."""
         self._mark.update(Text(glyph, palette_of(self).style(role)))
 
 
@@ -113,7 +113,7 @@ class RowField(LiveTable):
 
     @property
     def text(self) -> str:
-        """The value of the row under the cursor; "" before the rows are there."""
+        """The value of the row under the cursor; "" before there are rows."""
         return self._choices.value(self.row) if self.row is not None else ""
 
     def begin(self) -> None:
@@ -126,8 +126,8 @@ class RowField(LiveTable):
         self.focus()
 
     def draw(self) -> None:
-        """Show the rows as they are now."""
+        """Show the current rows."""
         self.show(self._choices.rows())
 
     def mark(self, glyph: str, role: str) -> None:
-        """Does nothing: every row fits."""
+        """Does nothing: every row is valid."""

@@ -1,4 +1,4 @@
-"""A dialog that sends requests one after another and stays open until they are answered."""
+"""A dialog that sends requests one after another and normally stays open until all are answered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,12 +24,12 @@ from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
 
 SETTLE_S: Final = 0.2
-"""Pause in typing before the engine is asked."""
+"""Pause in typing, in seconds, before the preview is requested."""
 _MOST_STEPS: Final = 3
 
 
 class Preview(Static):
-    """Sends "what if" requests and shows the answers; a newer question replaces an older one."""
+    """Sends "what if" requests and shows the answers; newer requests cancel older ones."""
 
     def __init__(self, link: Link, host: str) -> None:
         super().__init__("", id="preview")
@@ -39,14 +39,14 @@ class Preview(Static):
         self._asked: tuple[object, ...] | None = None
 
     def clear(self) -> None:
-        """Hide the preview and drop its question."""
+        """Hide the preview and cancel its requests."""
         if self._asked is not None:
             self._asked = None
             self.workers.cancel_group(self, "preview")
             self.display = False
 
     def ask(self, steps: Sequence[Step], *, at_once: bool = False) -> None:
-        """Show the effect of these steps, as far as it is known before they are done."""
+        """Show the effect of the steps that can be foreseen, after a pause in typing unless ``at_once``."""
         steps = [step for step in steps if step.foresee is not None or step.foreseen is not None]
         asked = tuple((step.op, repr(step.foresee)) for step in steps)
         if not steps:
@@ -79,7 +79,7 @@ class Preview(Static):
         self.update(lines)
 
     async def _told(self, step: Step) -> Foreseen:
-        """The effect of a step: the engine's answer, or what is known without it."""
+        """The effect of a step: the engine's answer to "what if", or its own ``foreseen`` without one."""
         if step.foresee is None and step.foreseen is not None:
             return step.foreseen
         assert step.foresee is not None
@@ -87,20 +87,20 @@ class Preview(Static):
 
 
 class RequestDialog(Dialog[None]):
-    """A form for a task: its fields, a preview, its requests; reports once which steps were done, if any.
+    """A form for a task: fields, a preview, and the requests; reports its ending once, if it sent any.
 
-    Typed text stays after a refusal, and steps that were done are not repeated. The requests of a dialog that
-    is closed while it waits go on, and it reports when the last answer has come.
+    After a refusal, typed text stays and completed steps are not repeated. If the dialog is closed while it
+    waits, its requests continue, and it reports after the last answer.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", show=False),
-        # With priority, so that text typed or pasted right after goes into the next field.
+        # Priority makes text typed or pasted right after Tab go into the next field.
         Binding("tab", "app.focus_next", "Next", show=False, priority=True),
         Binding("shift+tab", "app.focus_previous", "Previous", show=False, priority=True),
         Binding("down", "step(1)", "Next", show=False, priority=True),
         Binding("up", "step(-1)", "Previous", show=False, priority=True),
-        # For rows none has priority, so that keys which arrive together keep their order.
+        # The keys of rows have no priority, so that keys which arrive together keep their order.
         Binding("down", "row(1)", "Down", show=False),
         Binding("up", "row(-1)", "Up", show=False),
         Binding("enter", "take_row", "Do it", show=False),
@@ -113,9 +113,9 @@ class RequestDialog(Dialog[None]):
         """The preview of the change."""
         self.submission = Submission(link, host)
         self.report: Callable[[Ending], None] = lambda ending: None
-        """Called with the ending of the dialog."""
+        """Called once with the ending of the dialog."""
         self.refused = False
-        """Whether the sentence shown is a refusal."""
+        """Whether the shown sentence is a refusal."""
         self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
         self._lines_of_form = [
             FieldLine(field) if field.rows is None or self._rows is None else self._rows
@@ -192,25 +192,25 @@ class RequestDialog(Dialog[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "step" and (isinstance(self.focused, TextArea) or self._rows is not None):
-            return False  # there the arrows move the cursor
+            return False  # the arrows move the cursor there
         if action in ("row", "take_row") and self._rows is None:
             return False
         return super().check_action(action, parameters)
 
     def action_step(self, step: int) -> None:
-        """Go to the next field, or the one before."""
+        """Go to the next field, or to the previous one if ``step`` is negative."""
         if step > 0:
             self.app.action_focus_next()
         else:
             self.app.action_focus_previous()
 
     def action_row(self, step: int) -> None:
-        """Move the cursor of the rows, whatever has the focus."""
+        """Move the cursor of the rows, even if another widget has the focus."""
         if self._rows is not None:
-            self.call_later(self._rows.action_cursor, step)  # after the rows are there
+            self.call_later(self._rows.action_cursor, step)  # after the rows are shown
 
     def action_take_row(self) -> None:
-        """Submit the row under the cursor; close the dialog where it is the present value."""
+        """Submit the row under the cursor; if it is the present value, close the dialog."""
         self.call_later(self._take_row)
 
     def _take_row(self) -> None:
@@ -220,7 +220,7 @@ class RequestDialog(Dialog[None]):
             self.submit()
 
     def action_close(self) -> None:
-        """Close; requests that were sent go on."""
+        """Close the dialog; its remaining requests continue."""
         if self.ended:
             return
         self.dismiss()
@@ -233,9 +233,9 @@ class RequestDialog(Dialog[None]):
             self.report(ending)
 
     def check(self, submitted: bool = False, at_once: bool = False) -> Sequence[Step]:
-        """Check each field, then the requests they make together, and ask for their effect.
+        """Validate each field, then the requests made from all of them, and request a preview.
 
-        Returns the requests to send; none where a value does not fit or nothing would change.
+        Returns the requests to send; none if a value is invalid or nothing would change.
         """
         if self.ended:
             return ()
@@ -244,9 +244,9 @@ class RequestDialog(Dialog[None]):
         return steps
 
     def _review(self, submitted: bool = False) -> Sequence[Step]:
-        """Show the first complaint, or the task's remark; return the requests that the fields make.
+        """Show the first validation error, or the task's remark; return the requests made from the fields.
 
-        A complaint about an empty field is shown only when the form is ``submitted``.
+        The error of an empty field is shown only if the form is ``submitted``.
         """
         values: Values = {}
         complaint: tuple[FieldLine | RowField, str] | None = None
@@ -274,12 +274,12 @@ class RequestDialog(Dialog[None]):
         return steps
 
     def _plan(self, values: Values, submitted: bool) -> tuple[Sequence[Step], str]:
-        """The requests that the values make, or why they make none."""
+        """The requests made from the values, and a sentence if there are none because of an error."""
         try:
             steps = self.asked.plan(values)
             for step in steps:
                 if step.foresee is not None:
-                    decode(step.op, step.foresee)  # the engine's own reading of it
+                    decode(step.op, step.foresee)  # the engine's own validation
         except ValueError as error:
             return (), str(error)
         except NdisError as error:
@@ -287,7 +287,7 @@ class RequestDialog(Dialog[None]):
         return steps, "" if steps or not submitted else "nothing is changed yet"
 
     def say(self, words: str, role: str) -> None:
-        """Show a sentence under the fields, below the steps that are done."""
+        """Show the completed steps under the fields, then a sentence."""
         if self.ended:
             return
         self.refused = role == "bad"
@@ -300,11 +300,11 @@ class RequestDialog(Dialog[None]):
         self._answer.update(lines)
 
     def submit(self) -> None:
-        """Send the requests, unless a value does not fit or they are under way."""
+        """Send the requests, unless a value is invalid or they are being sent."""
         if not self.submission.under_way and (steps := self.check(submitted=True)):
             self._do.disabled = True
             self.preview.clear()
-            # A worker of the app, not of this screen: it goes on when the dialog is closed.
+            # The worker belongs to the app, not to this screen, so it continues after the dialog is closed.
             self.app.run_worker(self._run(self.submission.send(steps, self._wait)))
 
     def _wait(self, words: str) -> None:
@@ -312,7 +312,7 @@ class RequestDialog(Dialog[None]):
         self._lock_fields()
 
     def _lock_fields(self) -> None:
-        """Disable the fields that a completed step has sent."""
+        """Disable the fields whose values a completed step has sent."""
         sent = {key for step, _ in self.submission.done for key in step.uses}
         for line in self._lines_of_form:
             if line.field.key in sent:

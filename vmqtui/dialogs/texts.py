@@ -1,4 +1,4 @@
-"""A dialog with text to read; help and details, made from the registries."""
+"""A dialog that shows text; the help and details texts, built from the registries."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
@@ -25,7 +25,7 @@ from vmqtui.widgets.panels import finding_lines
 
 
 class TextDialog(Dialog[None]):
-    """Text to read and scroll; ``make`` is called for it at every drawing."""
+    """Shows scrollable text; each drawing calls ``make`` for the current text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,question_mark", "dismiss", "Close", show=False),
@@ -53,7 +53,7 @@ class TextDialog(Dialog[None]):
         self._text.update(self._make())
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by so many lines."""
+        """Scroll down by ``lines`` (up if negative)."""
         self._box.scroll_relative(y=lines, animate=False)
 
     def on_click(self, event: events.Click) -> None:
@@ -69,7 +69,7 @@ def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:
 
 
 def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palette) -> Group:
-    """Help for a view: its keys, keys of other views, the filter's syntax, the columns of a table."""
+    """Help for a view: its keys, keys of other views, the filter syntax, the columns of ``table``."""
     style = palette.style
     parts: list[Text | Table] = []
     here = [action for action in actions if action.applies(view)]
@@ -149,7 +149,7 @@ def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:
 
 
 def finding_text(row: FindingRow, palette: Palette, width: int) -> Text:
-    """Everything about a finding, in lines of at most ``width`` cells."""
+    """The full text of a finding, in lines of at most ``width`` cells."""
     text = Text()
     for line in finding_lines(row, width):
         for words, role in line:
@@ -159,7 +159,7 @@ def finding_text(row: FindingRow, palette: Palette, width: int) -> Text:
 
 
 def details_text(row: Row, table: str, palette: Palette) -> Table:
-    """Every column of a row, with its help."""
+    """Every exported column of a row, with its value and help."""
     style = palette.style
     lines: list[tuple[Text, ...]] = []
     for column in COLUMNS[table]:

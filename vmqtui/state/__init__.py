@@ -1,5 +1,5 @@
-"""State of the screen: moments, archive, playhead, history, the viewer's choices. Pure: no widgets, no I/O.
+"""State of the screen: moments, archive, playhead, history, the viewer's choices. No widgets, no I/O.
 
-Not here: rates and rows (``engine.view``), how messages arrive (``engine.bus``), how rows are written
-(``vmqtui.columns``) or drawn.
+Not here: rates and rows (``engine.view``), receiving messages (``engine.bus``), formatting rows
+(``vmqtui.columns``), or drawing them.
 """

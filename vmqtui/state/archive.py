@@ -1,4 +1,4 @@
-"""The readings of the last hour, bounded in time and in bytes, each of them ready to be shown again."""
+"""The readings of the last 70 minutes, limited in time and bytes; each can be shown again."""
 
 import zlib
 from bisect import bisect_left
@@ -17,22 +17,22 @@ from engine.view.rates import WINDOW_NS
 from vmqtui.state.moment import Moment
 
 LIMIT_BYTES: Final = 150_000_000
-"""Bytes of the whole archive; where the spans below need more, the oldest moments go first."""
+"""Size limit of the whole archive. Above it, the oldest coarse readings are dropped, then fine ones."""
 
 FINE: Final = (250_000_000, 600_000_000_000)
-"""Period and span, ns: four readings a second for ten minutes,"""
+"""Period and span, ns: four readings a second for the last ten minutes."""
 COARSE: Final = (1_000_000_000, 4_200_000_000_000)
-"""and one a second for the hour before."""
+"""Period and span, ns: one reading a second for the last seventy minutes."""
 
 EVENTS: Final = 1000
-"""Events shown at a moment, as live."""
+"""Maximum number of events shown at a moment, the same as live."""
 _EVENTS_KEPT: Final = 10_000
 _CHAIN: Final = 16
-"""Readings from one key to the next: at most so many are unpacked to show one."""
+"""Maximum length of a chain (a key and its deltas), so the maximum number of readings to unpack for one."""
 _OVERHEAD_BYTES: Final = 400
-"""Of an entry beside its packed bytes."""
+"""Assumed memory of an entry in addition to its packed bytes."""
 _EARLY: Final = 0.8
-"""A reading may come so much of a period after the one before: clocks and networks are not exact."""
+"""Minimum distance of two readings, in periods: below 1 to tolerate clock and network jitter."""
 _UNPACKED: Final = 4
 
 
@@ -51,7 +51,7 @@ class _Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class _Ring:
-    """Readings at one period: chains of a key and the deltas after it, dropped by whole chains."""
+    """A FIFO of readings at one period: chains of a key and its deltas; whole chains are dropped."""
 
     def __init__(self, period_ns: int, span_ns: int) -> None:
         self._period_ns = period_ns
@@ -62,7 +62,7 @@ class _Ring:
         self.size = 0
 
     def offer(self, number: int, clock_ns: int, run: int, stats: Stats) -> bool:
-        """Take a reading, unless it comes too soon after the last; whether it was taken."""
+        """Store a reading unless it is too soon after the last; return whether it was stored."""
         entries = self.entries
         if entries and clock_ns - entries[-1].clock_ns < self._period_ns * _EARLY:
             return False
@@ -82,14 +82,14 @@ class _Ring:
         return True
 
     def shed(self) -> bool:
-        """Drop the oldest chain, unless it is the only one; whether there was one to drop."""
+        """Drop the oldest chain unless it is the only one; return whether one was dropped."""
         length = self._chain()
         if length:
             self._drop(length)
         return bool(length)
 
     def _chain(self) -> int:
-        """The length of the oldest chain when another follows it, else 0."""
+        """The length of the oldest chain; 0 if it is the only one."""
         return next((place for place in range(1, len(self.entries)) if self.entries[place].key), 0)
 
     def _drop(self, count: int) -> None:
@@ -99,14 +99,14 @@ class _Ring:
 
 class _KnownConfig(msgspec.Struct, frozen=True, eq=False):
     since: int
-    """The number of the moment after it came."""
+    """The number of the first moment with this configuration."""
     run: int
     revision: int
     packed: bytes
 
 
 class Archive:
-    """A tape of one host that is written while it is watched."""
+    """The tape of a live host, recorded while the host is watched."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes
@@ -126,14 +126,17 @@ class Archive:
         self._unpacked_config: tuple[_KnownConfig | None, Config | None] = (None, None)
 
     def add(self, moment: Moment) -> int | None:
-        """Keep a moment; its number, or None when only what is new beside the reading was kept."""
+        """Store a moment and return its number; None if the reading was not stored (not new, or too soon).
+
+        A new status, configuration or event is stored in any case.
+        """
         self._note(moment)
         stats = moment.stats
         if stats is None or stats is self._newest:
             return None
         if (last := self._newest) is not None:
             grown = stats.time_ns - last.time_ns
-            self._clock_ns += grown if grown >= 0 else FINE[0]  # a clock that was set back
+            self._clock_ns += grown if grown >= 0 else FINE[0]  # the clock was set back
             if stats.sim_time_ns < last.sim_time_ns or stats.seq <= last.seq:
                 self._run += 1
         self._newest = stats
@@ -149,12 +152,12 @@ class Archive:
 
     @property
     def run(self) -> int:
-        """Which run of the engine the newest reading is of."""
+        """The run of the engine that the newest reading belongs to, counted from 0."""
         return self._run
 
     @property
     def size(self) -> int:
-        """Bytes taken, about."""
+        """Approximate size in bytes."""
         return (
             self._fine.size
             + self._coarse.size
@@ -194,7 +197,7 @@ class Archive:
         )
 
     def _note(self, moment: Moment) -> None:
-        """Keep what is new of status, configuration and events."""
+        """Store the status, configuration and events that are new."""
         if not self._statuses or self._statuses[-1][1] is not moment.status:
             if self._statuses and self._statuses[-1][0] == self._next:
                 self._statuses.pop()
@@ -210,7 +213,7 @@ class Archive:
             self._note_events(moment.events)
 
     def _note_events(self, events: tuple[Event, ...]) -> None:
-        """Keep the new ones in their places: those that were asked for come between those that were here."""
+        """Insert the new events at their places: queried past events may precede events stored earlier."""
         at = {id(event): place for place, (_, event) in enumerate(self._events)}
         following = len(at)
         new: dict[int, list[Event]] = defaultdict(list)
@@ -229,7 +232,7 @@ class Archive:
                 self._events.append(one)
 
     def _forget(self) -> None:
-        """Drop what only moments that are gone needed."""
+        """Drop statuses, configurations and unreadable numbers that no remaining moment needs."""
         first = min(ring.entries[0].number for ring in (self._fine, self._coarse))
         self._unreadable = {number for number in self._unreadable if number >= first}
         while len(self._configs) > 1 and self._configs[1].since <= first:
@@ -238,7 +241,7 @@ class Archive:
             self._statuses.popleft()
 
     def _entries(self) -> list[_Entry]:
-        """All of them: the coarse ones as far as there are no fine ones."""
+        """All entries in order: the coarse ones older than the first fine one, then the fine ones."""
         fine, coarse = self._fine.entries, self._coarse.entries
         if not fine:
             return coarse
@@ -254,7 +257,8 @@ class Archive:
         return ring, place
 
     def _before(self, entry: _Entry) -> Stats | None:
-        """The reading that live rates were taken against: a second older, or the oldest of the run."""
+        """The reading to compute rates against, as live: ``WINDOW_NS`` older, or the oldest of the run; None
+        if there is none."""
         entries = self._entries()
         place = bisect_left(entries, entry.number, key=lambda one: one.number)
         found = None
@@ -266,9 +270,9 @@ class Archive:
         return self._stats(*self._find(found.number)) if found is not None else None
 
     def _stats(self, ring: _Ring, place: int) -> Stats:
-        """Unpack a reading: from its key on, or from a later one of the chain that is still at hand.
+        """Unpack a reading from the key of its chain, or from a later reading of the chain that is cached.
 
-        Raises KeyError, and counts it, when it can't be unpacked.
+        If it can't be unpacked, counts it as unreadable and raises KeyError.
         """
         entries = ring.entries
         first = place
@@ -289,7 +293,7 @@ class Archive:
         return stats
 
     def _config_of(self, entry: _Entry) -> Config | None:
-        """The configuration that a reading's rows belong to, or else the latest there was."""
+        """The configuration of a reading's revision and run, else the latest before it; None if unknown."""
         known = [one for one in self._configs if one.run == entry.run and one.revision == entry.revision]
         known = known or [one for one in self._configs if one.since <= entry.number]
         if not known:

@@ -1,4 +1,4 @@
-"""Where a queue's receive buffers live: in the host's address space, in its VM's, and how full they are."""
+"""The memory of receive buffers: in the address space of the host or of the VM, with its occupancy."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,8 +12,8 @@ Space = Literal["host", "guest"]
 
 @dataclass(frozen=True)
 class Region:
-    """One stretch of memory: a place of ``bytes_each`` for every buffer. Of the ``places``, frames lie in
-    ``outstanding`` (the VM's to read) and ``pending`` (not yet indicated); None: unknown."""
+    """A memory region with ``places`` slots of ``bytes_each``, one per buffer. Of these, ``outstanding``
+    (owned by the VM until it returns them) and ``pending`` (not yet indicated) hold frames. None: unknown."""
 
     space: Space
     what: str
@@ -24,16 +24,16 @@ class Region:
 
     @property
     def size(self) -> int | None:
-        """Bytes in all."""
+        """Total bytes; None: unknown."""
         return None if self.places is None else self.places * self.bytes_each
 
 
 def regions(queue: QueueView) -> list[Region]:
-    """The memory of a queue.
+    """The memory regions of a queue; [] if its configuration is unknown.
 
-    From NDIS 6.30 on, and without a split, a buffer holds the whole frame in host memory, and the frame
-    appears in the VM's memory when it is indicated. Under a split (NDIS 6.20) only the lookahead is in host
-    memory; the rest is put into the VM's at once.
+    From NDIS 6.30 on, or without a lookahead split, a buffer holds the whole frame in host memory, and the
+    frame is copied to the VM's memory when it is indicated. With a split (NDIS 6.20), only the lookahead is
+    in host memory; the rest is written directly to the VM's.
     """
     if queue.settings is None or queue.config is None:
         return []
@@ -53,7 +53,7 @@ def regions(queue: QueueView) -> list[Region]:
 
 @dataclass(frozen=True)
 class Pool:
-    """An adapter's receive buffers by use; None: unknown."""
+    """The numbers of an adapter's receive buffers by use; None: unknown."""
 
     total: int | None
     outstanding: int | None
@@ -63,14 +63,14 @@ class Pool:
 
     @property
     def in_no_queue(self) -> int | None:
-        """Buffers that no queue owns."""
+        """Buffers that no queue owns; None: unknown."""
         if None in (self.total, self.outstanding, self.pending, self.free):
             return None
         return max(0, (self.total or 0) - (self.outstanding or 0) - (self.pending or 0) - (self.free or 0))
 
 
 def pool(adapter: AdapterView) -> Pool:
-    """An adapter's buffers by use."""
+    """The buffers of an adapter, summed over its queues."""
 
     def of(name: str) -> int | None:
         total = known_sum(queue.count(name) for queue in adapter.queues)

@@ -1,4 +1,4 @@
-"""Bounded history: rates at one point a second for sparklines and charts, and findings at past moments."""
+"""Bounded history: one point a second of each rate for sparklines and charts; findings at past moments."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -18,24 +18,24 @@ from vmqtui.state.rows import Advised
 from vmqtui.state.snapshot import Snapshot
 
 POINTS = 4200
-"""Points kept of each series: seventy minutes, as long as readings are kept."""
+"""Maximum number of points of each series: seventy minutes, the span of the archive."""
 
 _SPARE = 256
-"""Points dropped at once: shortening a thousand series is dear, so it is done seldom."""
+"""Points dropped at a time: truncating a thousand series is expensive, so it is done rarely."""
 
 
 @dataclass(slots=True)
 class _Series:
     start: int
-    """The place of its first point, counted from the first point ever."""
+    """The place of its first point, counted from the first point of the history, including dropped ones."""
     values: "array[float]" = field(default_factory=lambda: array("f"))
 
 
 class History:
-    """Series by key, all on one time line; a moment in which a series was unknown holds a gap.
+    """Series by key, all on one time line; a series has a gap at moments when its value was unknown.
 
-    Every point belongs to a moment (its number, ascending), so that a chart can be drawn as it stood then.
-    Points of an earlier run of the engine are kept, and shown at its moments only.
+    Every point has the number of its moment (ascending), so that a chart can be drawn as of a past moment.
+    Points of an earlier run of the engine are retained, but shown only at moments of that run.
     """
 
     def __init__(self, points: int = POINTS) -> None:
@@ -47,7 +47,7 @@ class History:
         self._series: dict[tuple[int, Hashable], _Series] = {}
 
     def add(self, values: Iterable[tuple[Hashable, float | None]], moment: int | None = None) -> None:
-        """One moment, later than all before: the value of each series that exists now."""
+        """Add a moment later than all others, with the value of each current series; None: unknown."""
         if len(self._moments) >= self._points + _SPARE:
             self._drop(len(self._moments) - self._points)
         place = self._dropped + len(self._moments)
@@ -64,15 +64,15 @@ class History:
             series.values.append(nan if value is None else value)
 
     def begin_run(self) -> None:
-        """The engine has restarted: later points don't continue earlier ones."""
+        """Begin a new run after a restart of the engine: later points don't continue earlier series."""
         if len(self):
             self._run += 1
             self._run_starts.append(self._dropped + len(self._moments))
 
     def last(self, key: Hashable, count: int, moment: int | None = None) -> Sequence[float | None]:
-        """The last ``count`` points of a series, up to a moment where one is given.
+        """Up to ``count`` points of a series, up to ``moment`` or the newest.
 
-        Oldest first, None where unknown, fewer when there are fewer.
+        Oldest first; None for an unknown value; fewer than ``count`` if the run has fewer.
         """
         latest = self._dropped + len(self._moments)
         end = latest if moment is None else self._dropped + bisect_right(self._moments, moment)
@@ -88,7 +88,7 @@ class History:
         ]
 
     def covers(self, moment: int) -> bool:
-        """Whether a moment lies between the first and the last point."""
+        """Whether the number of a moment is between the first and the last point."""
         return bool(self._moments) and self._moments[0] <= moment <= self._moments[-1]
 
     def _drop(self, count: int) -> None:
@@ -103,13 +103,13 @@ class History:
                 series.start = self._dropped
 
     def __len__(self) -> int:
-        """Points of this run."""
+        """Number of points of the current run."""
         first = max(self._run_starts[self._run], self._dropped)
         return min(self._points, self._dropped + len(self._moments) - first)
 
 
 _REBUILT_NS: Final = 90 * WINDOW_NS
-"""The span that is computed after a jump: as much as the longest sparkline shows."""
+"""The span computed after a jump, as long as the longest sparkline."""
 
 
 class Curve:
@@ -120,7 +120,7 @@ class Curve:
         self._at_ns: int | None = None
 
     def add(self, snapshot: Snapshot, number: int | None) -> None:
-        """Take a reading in, if a second has passed since the last point."""
+        """Add a point if a second of simulated time has passed since the last one."""
         stats = snapshot.stats
         if stats is None or (old := self._at_ns) == stats.sim_time_ns:
             return
@@ -132,14 +132,14 @@ class Curve:
             self.history.add(snapshot.series(), number)
 
     def is_next(self, snapshot: Snapshot) -> bool:
-        """Whether a reading goes on from the last point."""
+        """Whether a reading continues the curve: at most 3 s of simulated time after the last point."""
         if snapshot.stats is None or self._at_ns is None:
             return False
         return 0 <= snapshot.stats.sim_time_ns - self._at_ns <= 3 * WINDOW_NS
 
 
 class TapeCurve:
-    """The history that led to the moment seen on a tape; where it is not known yet there are gaps."""
+    """The history up to the moment shown from a tape; it is empty or has gaps until it is computed."""
 
     def __init__(self, host: str, tape: Tape) -> None:
         self._host = host
@@ -152,7 +152,7 @@ class TapeCurve:
         return self._curve.history
 
     def follow(self, snapshot: Snapshot, number: int) -> None:
-        """See a moment: it is known already, or the next point, or a jump."""
+        """Extend the history to a moment; after a jump, drop it and start the computation of a new one."""
         if self._working is None and self._curve.history.covers(number):
             return
         if self._working is None and self._curve.is_next(snapshot):
@@ -162,7 +162,7 @@ class TapeCurve:
         self._working = self._lead_to(number)
 
     def work(self, budget_s: float) -> bool:
-        """Continue the work that a jump left, for up to ``budget_s``; return whether more can be drawn."""
+        """Continue the computation after a jump for about ``budget_s``; return whether it is complete now."""
         if self._working is None:
             return False
         end = perf_counter() + budget_s
@@ -191,23 +191,23 @@ class TapeCurve:
 
 
 _THINNED_NS: Final = 200_000_000
-"""Of the readings that led to a moment, so much apart are enough."""
+"""Minimum distance of the readings that are judged, except the last."""
 _MARGIN_NS: Final = 10_000_000_000
-"""A step back by less than this judges no stretch again."""
+"""Judging begins this much earlier than necessary, so that a shorter step back judges nothing again."""
 _KEPT: Final = 32
-"""Stretches whose findings are at hand."""
+"""Maximum number of past results that are cached."""
 
 
 def advised(window: AdviceWindow) -> Advised:
-    """The findings that a window lists now."""
+    """The current findings of a window."""
     judged_ns = window.judged.sim_time_ns if window.judged is not None else None
     return Advised(window.listed, judged_ns, window.seconds, window.is_whole)
 
 
 class TapeAdvice:
-    """The advisor's findings at moments of a tape: the readings that led to one are judged again, in order.
+    """The advisor's findings at moments of a tape, computed by judging the readings up to a moment in order.
 
-    A step forward judges the readings in between; a short step back judges nothing.
+    A step forward judges only the readings in between; a short step back uses cached results.
     """
 
     def __init__(self, tape: Tape, thresholds: AdviceThresholds) -> None:
@@ -219,7 +219,7 @@ class TapeAdvice:
         self._found: deque[tuple[int, Advised]] = deque(maxlen=_KEPT)
 
     def at(self, number: int) -> Advised:
-        """The findings at a moment; none at one that is not on the tape."""
+        """The findings at a moment; none if the moment is not on the tape."""
         with suppress(KeyError):
             leading = lead(self._tape, number, self._span_ns)
             known = self._first <= leading[0] <= self._reached
@@ -230,14 +230,14 @@ class TapeAdvice:
         return Advised()
 
     def _begin(self, number: int) -> None:
-        """Judge from a moment on."""
+        """Reset, to judge from a moment on."""
         self._window = AdviceWindow(self._thresholds)
         self._first, self._reached = number, number - 1
         self._found.clear()
         self._found.append((number, Advised()))
 
     def _go_on(self, number: int) -> None:
-        """Judge up to a moment."""
+        """Judge the readings up to a moment."""
         numbers, tape, window = self._tape.numbers(), self._tape, self._window
         last_ns: int | None = None
         for one in numbers[bisect_right(numbers, self._reached) : bisect_right(numbers, number)]:
@@ -245,7 +245,7 @@ class TapeAdvice:
             if one != number and last_ns is not None and 0 <= at_ns - last_ns < _THINNED_NS:
                 continue
             last_ns = at_ns
-            with suppress(KeyError):  # unreadable moments are left out
+            with suppress(KeyError):  # unreadable moments are skipped
                 judged = window.add(*tape.reading(one))
                 restarted = window.judged is None and self._found[-1][1].judged_ns is not None
                 if judged or restarted:
@@ -257,14 +257,14 @@ SECOND_NS = 1_000_000_000
 
 
 class ShortHistory:
-    """What one thing showed while it was viewed: values by name, at seconds of simulated time."""
+    """Values of one object while it was viewed, by name, at each second of simulated time."""
 
     def __init__(self) -> None:
         self._of: Hashable = None
         self._seen: OrderedDict[int, dict[str, float | None]] = OrderedDict()
 
     def note(self, of: Hashable, sim_time_ns: int, values: dict[str, float | None]) -> None:
-        """Note the present values of a thing; those of another thing replace all."""
+        """Store the present values of an object; a different object clears all earlier values."""
         if of != self._of:
             self._of = of
             self._seen.clear()
@@ -273,6 +273,6 @@ class ShortHistory:
             self._seen.popitem(last=False)
 
     def last(self, name: str, count: int, sim_time_ns: int) -> Sequence[float | None]:
-        """The ``count`` seconds up to a moment, oldest first; None where it was not viewed."""
+        """The values of the ``count`` seconds up to a moment, oldest first; None for seconds without one."""
         end = sim_time_ns // SECOND_NS
         return [self._seen.get(at, {}).get(name) for at in range(end - count + 1, end + 1)]

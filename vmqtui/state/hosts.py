@@ -1,4 +1,4 @@
-"""The hosts of a broker: how current their messages are, and a row for each."""
+"""The hosts of a broker: the freshness of their messages, and a row for each."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 State = Literal[
     "connecting", "empty", "live", "stale", "unreadable", "silent", "offline", "paused", "playing"
 ]
-"""The last two: the screen shows a moment of the past."""
+"""``paused`` and ``playing``: the screen shows a moment of the past."""
 
 
 STALE_INTERVALS: Final = 3
@@ -30,13 +30,13 @@ SHORTEST_INTERVAL_S: Final = 1.0
 
 
 def is_stale(age_s: float, interval_ns: int) -> bool:
-    """Whether a message of this age is older than three intervals, of at least a second."""
+    """Whether a message is older than three intervals; intervals below a second count as a second."""
     return age_s > STALE_INTERVALS * max(SHORTEST_INTERVAL_S, interval_ns / 1e9)
 
 
 def state_by_age(status: Status | None, age_s: float) -> str:
-    """The state of a host whose newest message is of this age: online, stale or silent; as its status has it
-    where that is offline or unknown."""
+    """The state of a host whose newest message has this age: "unknown" without a status, "offline" if the
+    status reports that, else "online", "stale" or "silent"."""
     if status is None or status.state == "offline":
         return "offline" if status else "unknown"
     if age_s > SILENT_S:
@@ -46,7 +46,7 @@ def state_by_age(status: Status | None, age_s: float) -> str:
 
 @dataclass(frozen=True)
 class Liveness:
-    """The state of the shown numbers, and a sentence for people."""
+    """The freshness of the shown numbers, and a sentence for the user ("" if live)."""
 
     state: State
     words: str
@@ -61,10 +61,10 @@ def liveness(
     heard: float | None = None,
     unreadable: int = 0,
 ) -> Liveness:
-    """How current a host's numbers are.
+    """The freshness of a host's numbers.
 
-    On the clock of ``now``: when its last reading came (``received``), and its newest message of any kind
-    (``heard``). ``unreadable`` counts readings that could not be decoded since the last that could.
+    ``received`` is the time of its last reading, ``heard`` of its newest message of any kind, both on the
+    clock of ``now``. ``unreadable`` is the number of undecodable readings since the last decodable one.
     """
     if connection == "connecting" and received is None:
         return Liveness("connecting", progress or "connecting")
@@ -88,7 +88,7 @@ def liveness(
 
 
 def liveness_of(link: "Link", view: HostView) -> Liveness:
-    """How current the numbers of a host are."""
+    """The freshness of a host's numbers on a link."""
     return liveness(
         link.connection,
         link.progress,
@@ -101,7 +101,7 @@ def liveness_of(link: "Link", view: HostView) -> Liveness:
 
 
 class Hosts:
-    """The hosts of a link. Rates are known of a host once a second of readings was taken."""
+    """The hosts of a link. Rates of a host are unknown until it has sent two readings."""
 
     def __init__(self, link: "Link") -> None:
         self._link = link
@@ -109,9 +109,10 @@ class Hosts:
         self._readings: dict[str, tuple[Stats, Stats | None]] = {}
 
     def take(self, shown: Snapshot | None = None) -> list[HostRow]:
-        """Take new readings; return a row for each host, in order. ``state`` is one of the screen's.
+        """Read new readings; return a row for each host, in order, with a ``State`` if the host is live.
 
-        ``shown`` is the snapshot on the screen, which has more than one reading.
+        The row of the shown host comes from ``shown``, the snapshot on the screen, if that has the same
+        reading.
         """
         link = self._link
         for host in self._readings.keys() - set(link.hosts):
@@ -128,7 +129,7 @@ class Hosts:
             row = snapshot.host_row
             if (
                 view.received_monotonic is not None or now is None
-            ):  # else it is of a recording, which is never live
+            ):  # otherwise it is a recording, which is never live
                 row = msgspec.structs.replace(row, state=liveness_of(link, view).state)
             rows.append(row)
         return rows
@@ -144,7 +145,7 @@ class Hosts:
 
 
 def row_of_summary(view: HostView, now: float) -> HostRow:
-    """A host's line from its status and summaries; ``now`` is of ``time.monotonic``."""
+    """The row of a host, from its status and summaries; ``now`` is ``time.monotonic()``."""
     status, summary = view.status, view.summary
     known = summary or Summary(seq=0, time_ns=0, sim_time_ns=0)
     findings = known.findings
@@ -176,7 +177,7 @@ def row_of_summary(view: HostView, now: float) -> HostRow:
 
 
 def _rate(counter: str, view: HostView) -> float | None:
-    """Growth a second of simulated time between the last two summaries; None: unknown."""
+    """Rate of a counter between the last two summaries, per second of simulated time; None: unknown."""
     if view.summary is None or view.summary_before is None:
         return None
     seconds = (view.summary.sim_time_ns - view.summary_before.sim_time_ns) / 1e9

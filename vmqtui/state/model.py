@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from vmqtui.link import Link
 
 _WORK_S: Final = 0.02
-"""Of every tick, for the history of a recording."""
+"""Time limit per tick for computing the history of a recording, in seconds."""
 
 
 class Model:
-    """Follows one host of a link. ``take`` reads new messages; nothing here draws or waits.
+    """Follows one host of a link. ``take`` reads new messages; no method draws or blocks.
 
-    Live and past moments reach the views in one way, ``_show``. With ``tapes`` a host is not followed but
-    played, from the tape of its name.
+    Live and past moments both reach the views through ``_show``. With ``tapes``, the model does not follow
+    the host but plays its tape.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Model:
 
     @property
     def asks_for_past_events(self) -> bool:
-        """Whether events from before this attached are asked for, or are in the recording."""
+        """Whether events from before the dashboard attached are queried, or are in the recording."""
         return self._tapes is not None or not self.link.read_only
 
     def choose_host(self, host: str) -> None:
-        """Show another host of the link, from a clean sheet."""
+        """Show another host of the link; resets history, archive and deltas."""
         if host != self.host:
             self._wanted = host
             self.choices.adapter = None
@@ -81,7 +81,7 @@ class Model:
             self.take()
 
     def take(self) -> bool:
-        """Read the link's latest; whether anything of the host is new."""
+        """Read the link's latest messages; return whether any of the shown host is new."""
         if not self.host and self.link.hosts:
             self._follow(self.link.hosts[0])
         view = self.link.view(self.host) if self.host and self._tapes is None else None
@@ -100,7 +100,7 @@ class Model:
         moment = Moment(view.status, view.config, view.stats, before, events)
         number = self._archive.add(moment)
         if self.mark is not None and view.stats and view.stats.sim_time_ns < self.mark.sim_time_ns:
-            self.mark = None  # a new run: its counters began at 0
+            self.mark = None  # a new run: its counters start at 0
         found, steady_before = advised(self._advice), self._steady_before
         newest = Snapshot.of(self.host, moment, old, self.mark)
         self._newest = replace(newest, advise=lambda: found, steady_before=lambda: steady_before)
@@ -115,7 +115,7 @@ class Model:
         return (self._tape_curve or self._curve).history
 
     def reset_deltas(self) -> None:
-        """Show counters since the moment that is shown, where they are shown as deltas."""
+        """Make the shown moment the base of deltas."""
         self.mark = self.snapshot.stats
         self._show(self.snapshot)
 
@@ -129,16 +129,16 @@ class Model:
 
     @property
     def newest(self) -> Snapshot:
-        """The newest moment of the host, whichever is shown."""
+        """The newest snapshot of the host, even if a past one is shown; of a recording, the shown one."""
         return self._newest if self._tapes is None else self.snapshot
 
     @property
     def past(self) -> Where | None:
-        """The viewer's place in the past; None: the screen shows the present."""
+        """The viewer's position in the past; None: the screen shows the present."""
         return self._playhead.where()
 
     def pause(self) -> bool:
-        """Pause, or resume; return whether there is anything to pause."""
+        """Pause, or resume; return False if there is no moment to pause at."""
         done = self._playhead.toggle()
         if self._playhead.number is None:
             self._show(self._newest)
@@ -147,33 +147,33 @@ class Model:
         return done
 
     def step(self, by: int) -> bool:
-        """Show the moment so many after this one (before, when negative)."""
+        """Show the moment ``by`` places after this one (before it if negative)."""
         return self._went(self._playhead.step(by))
 
     def skip(self, seconds: float) -> bool:
-        """Show the moment so many seconds later (earlier, when negative)."""
+        """Show the moment ``seconds`` later (earlier if negative)."""
         return self._went(self._playhead.skip(seconds))
 
     def scrub(self, fraction: float) -> bool:
-        """Show a moment between the first and the last there is, 0..1."""
+        """Show the moment at ``fraction`` (0..1) of the way from the first to the last one."""
         return self._went(self._playhead.scrub(fraction))
 
     def ends(self) -> tuple[int, int] | None:
-        """When the first moment that can be seen and the last one were; None: there is none."""
+        """The times of the first and the last stored moment (Unix time in ns); None if there is none."""
         return self._playhead.ends()
 
     def go_to(self, time_ns: int) -> bool:
-        """Show the moment at a Unix time."""
+        """Show the last moment at or before a Unix time in ns, or the first one."""
         return self._went(self._playhead.go_to(time_ns))
 
     def change_speed(self, step: int) -> float | None:
-        """Play a recording faster, or slower; return the new speed. None: nothing is played."""
+        """Play a recording faster, or slower if ``step`` is negative; return the new speed. None: live."""
         speed = self._playhead.change_speed(step)
         self._speed = self._speed if speed is None else speed
         return speed
 
     def tick(self) -> bool:
-        """Advance a recording that plays; return whether there is something new to draw."""
+        """Advance a playing recording; return whether there is something new to draw."""
         played = self._playhead.tick(self.link.clock())
         if played:
             self._show_past()
@@ -186,16 +186,16 @@ class Model:
         return done
 
     def _show_past(self) -> None:
-        """Show the moment at the playhead, by the same way as a live one."""
+        """Show the moment at the playhead, in the same way as a live one."""
         number = self._playhead.number
         if number is None:
             return
         try:
             moment = self._tape.moment(number)
         except KeyError:
-            if number not in self._tape.numbers():  # held so long that it is gone; it stays on the screen
+            if number not in self._tape.numbers():  # dropped by the archive; it stays on the screen
                 return
-            moment = Moment()  # it can't be unpacked: nothing is known of it
+            moment = Moment()  # it can't be unpacked, so it is shown as unknown
         snapshot = replace(
             Snapshot.of(self.host, moment, self.snapshot, self.mark),
             advise=partial(self._tape_advice.at, number),
@@ -206,14 +206,14 @@ class Model:
             self._tape_curve.follow(snapshot, number)
 
     def liveness(self) -> Liveness:
-        """Whether the shown numbers are current."""
+        """The freshness of the shown numbers."""
         where = self.past
         if where is not None:
             return Liveness("playing" if where.playing else "paused", "")
         return self.live()
 
     def live(self) -> Liveness:
-        """Whether the newest there is, shown or not, is now."""
+        """The freshness of the newest numbers, even if a past moment is shown."""
         link = self.link
         view = link.view(self.host) if self.host else None
         if view is None:
@@ -225,10 +225,10 @@ class Model:
 
     @property
     def missed(self) -> int:
-        """Readings of the host that this dashboard never saw, or kept and can't unpack."""
+        """Number of readings that this dashboard did not receive, or stored and can't unpack."""
         view = self.link.view(self.host) if self.host else None
         return self._tape.unreadable + (0 if view is None else view.stats_missed)
 
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
-        """The last points of a series of the history, as it stood at the moment that is shown."""
+        """The last ``count`` points of a series of the history, up to the shown moment."""
         return self.history.last(key, count, self._playhead.number)

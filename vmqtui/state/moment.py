@@ -1,4 +1,4 @@
-"""Moments of a host, live or past; tapes of moments, the playhead on a tape, and typed times."""
+"""Moments of a host, live or past; tapes (sequences of moments), the playhead on a tape; parsing of times."""
 
 import re
 from bisect import bisect_right
@@ -17,7 +17,7 @@ from vmqtui.numbers import UNKNOWN
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """The state of a host at a reading; ``before`` is the reading that rates are taken against."""
+    """The state of a host at a reading; ``before`` is the reading that rates are computed against."""
 
     status: Status | None = None
     config: Config | None = None
@@ -27,33 +27,32 @@ class Moment:
 
 
 class Tape(Protocol):
-    """Moments of one host, by ascending numbers that stay theirs."""
+    """Moments of one host. A moment has a number that never changes; numbers ascend with time."""
 
     @property
     def unreadable(self) -> int:
-        """Readings that were asked for and could not be unpacked."""
+        """Number of requested readings that could not be unpacked."""
 
     def numbers(self) -> Sequence[int]:
-        """The numbers of all moments there are, ascending."""
+        """The numbers of all stored moments, ascending."""
 
     def time_ns(self, number: int) -> int:
-        """When it was (Unix time)."""
+        """The Unix time of a moment, in ns."""
 
     def sim_time_ns(self, number: int) -> int:
-        """The simulated time of its reading."""
+        """The simulated time of a moment's reading, in ns."""
 
     def reading(self, number: int) -> tuple[Config | None, Stats]:
-        """Its reading, and the configuration of that. Raises KeyError where it is gone or unreadable."""
+        """A moment's reading, and its configuration. Raises KeyError if it is gone or unreadable."""
 
     def moment(self, number: int) -> Moment:
-        """Everything about it. Raises KeyError where it is gone or unreadable."""
+        """The moment with a number. Raises KeyError if it is gone or unreadable."""
 
 
 def step(tape: Tape, number: int, by: int) -> int:
-    """The moment so many after (before, when negative) another, or the last (first) one.
+    """The moment ``by`` places after another (before it if negative), limited to the ends of the tape.
 
-    From a moment that is no longer there it starts at the nearest earlier one. Raises KeyError on an empty
-    tape.
+    If the moment is gone, counts from the nearest earlier one. Raises KeyError on an empty tape.
     """
     numbers = tape.numbers()
     if not numbers:
@@ -71,9 +70,10 @@ def at_time(tape: Tape, time_ns: int) -> int:
 
 
 def lead(tape: Tape, number: int, span_ns: int) -> Sequence[int]:
-    """The moments of one run that lead to a moment: so much simulated time before it, itself the last.
+    """The moments of the same run from ``span_ns`` of simulated time before a moment up to the moment itself.
 
-    Raises KeyError where it is not on the tape.
+    The first is the last one at or before that time, or the oldest of the run. Raises KeyError if the moment
+    is not on the tape.
     """
     numbers = tape.numbers()
     place = first = _place(numbers, number)
@@ -89,7 +89,7 @@ def lead(tape: Tape, number: int, span_ns: int) -> Sequence[int]:
 
 
 def reading_before(tape: Tape, number: int, span_ns: int) -> Stats | None:
-    """The reading so much simulated time before a moment, or the oldest of its run; None: there is none."""
+    """The reading ``span_ns`` of simulated time before a moment, or the oldest of its run; None if none."""
     with suppress(KeyError):
         first = lead(tape, number, span_ns)[0]
         return tape.reading(first)[1] if first != number else None
@@ -101,16 +101,16 @@ def _place(numbers: Sequence[int], number: int) -> int:
 
 
 SPEEDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0)
-"""Speeds that a key goes through; a recording may be begun at another."""
+"""Speeds that the keys select; a recording may start at another speed."""
 
 
 @dataclass(frozen=True)
 class Where:
-    """The moment that is seen, and the ends of what can be seen. Times are Unix time in ns."""
+    """The position of the playhead, and the first and last stored times. Times are Unix time in ns."""
 
     playing: bool
     recorded: bool
-    """Of a recording, whose end is no "now"."""
+    """It is a recording, so its end is not the present."""
     time_ns: int
     first_ns: int
     last_ns: int
@@ -118,16 +118,16 @@ class Where:
 
     @property
     def fraction(self) -> float:
-        """How far between the ends, 0..1."""
+        """Position between the ends, 0..1; 1 if they are equal."""
         length = self.last_ns - self.first_ns
         return min(1.0, max(0.0, (self.time_ns - self.first_ns) / length)) if length > 0 else 1.0
 
 
 class Playhead:
-    """A place on a tape. ``number`` is the moment that is seen, or None: whatever is newest.
+    """A position on a tape. ``number`` is the shown moment; None: always the newest.
 
-    A recording is never seen "now": it is played from its first moment, as fast as it was made times
-    ``speed``.
+    ``number`` is never None for a recording: that is played from its first moment, at ``speed`` times the
+    original speed.
     """
 
     def __init__(self, tape: Tape, *, recorded: bool = False, speed: float = 1.0) -> None:
@@ -137,16 +137,16 @@ class Playhead:
         self.playing = False
         self.number: int | None = None
         self._seen_ns = 0
-        """When the moment was; it may be gone from the tape since."""
+        """The Unix time of the shown moment, which the tape may have dropped."""
         self._played_ns = 0
-        """How far it is played: between that moment and the next."""
+        """The Unix time up to which it is played, between the shown moment and the next."""
         self._ticked: float | None = None
         if recorded and tape.numbers():
             self._go(tape.numbers()[0])
             self.playing = True
 
     def where(self) -> Where | None:
-        """The moment that is seen; None: now."""
+        """The position; None: the present."""
         numbers = self._tape.numbers()
         if self.number is None or not numbers:
             return None
@@ -154,7 +154,7 @@ class Playhead:
         return Where(self.playing, self._recorded, self._seen_ns, first, last, self.speed)
 
     def toggle(self) -> bool:
-        """Pause, or resume the present or the recording; return whether there is anything to pause."""
+        """Pause; or return to the present, or resume the recording. Returns False on an empty tape."""
         numbers = self._tape.numbers()
         if not numbers:
             return False
@@ -170,7 +170,7 @@ class Playhead:
         return True
 
     def step(self, by: int) -> bool:
-        """Hold at the moment so many after (before, when negative). Whether there is one to hold."""
+        """Pause ``by`` moments further (back if negative); return False on an empty tape."""
         numbers = self._tape.numbers()
         if not numbers:
             return False
@@ -179,7 +179,7 @@ class Playhead:
         return True
 
     def skip(self, seconds: float) -> bool:
-        """Go so many seconds forward, or back when negative; a recording goes on playing if it did."""
+        """Go ``seconds`` forward (back if negative), without pausing a playing recording."""
         where = self.where()
         numbers = self._tape.numbers()
         if not numbers:
@@ -189,7 +189,7 @@ class Playhead:
         return True
 
     def scrub(self, fraction: float) -> bool:
-        """Go to a place between the ends, 0..1."""
+        """Go to the moment at ``fraction`` (0..1) of the time between the ends."""
         numbers = self._tape.numbers()
         if not numbers:
             return False
@@ -198,19 +198,19 @@ class Playhead:
         return True
 
     def ends(self) -> tuple[int, int] | None:
-        """When the first moment and the last one were; None: there is none."""
+        """The times of the first and the last moment (Unix time in ns); None if there is none."""
         numbers = self._tape.numbers()
         return (self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])) if numbers else None
 
     def go_to(self, time_ns: int) -> bool:
-        """Go to the last moment at or before a time."""
+        """Go to the last moment at or before a time, or the first one."""
         if not self._tape.numbers():
             return False
         self._go(at_time(self._tape, time_ns))
         return True
 
     def change_speed(self, step: int) -> float | None:
-        """Play at the next speed of ``SPEEDS``, or the one before; None: only a recording has a speed."""
+        """Play at the next higher speed of ``SPEEDS`` (lower if ``step`` < 0); return it, or None if live."""
         if not self._recorded:
             return None
         others = [one for one in SPEEDS if (one > self.speed if step > 0 else one < self.speed)]
@@ -219,7 +219,7 @@ class Playhead:
         return self.speed
 
     def tick(self, now: float) -> bool:
-        """Play on to the time ``now``, seconds on any clock; whether another moment is seen."""
+        """Advance to the time ``now`` (seconds on any clock); return whether the shown moment changed."""
         ticked, self._ticked = self._ticked, now
         if not self.playing or ticked is None or self.number is None:
             return False
@@ -252,9 +252,10 @@ FITS: Final = (
 
 
 def read_when(text: str, first_ns: int, last_ns: int) -> int:
-    """The Unix time in ns that is meant; a time of day without a date is the last such before ``last_ns``.
+    """Parse a typed time; return Unix time in ns. A time of day without a date is the last one before
+    ``last_ns``.
 
-    Raises ValueError (``FITS`` lists what fits), also where it is not between the ends.
+    Raises ValueError if the text is not a time (``FITS`` lists the formats) or not between the ends.
     """
     text = text.strip()
     if away := _AWAY.fullmatch(text):
@@ -265,7 +266,7 @@ def read_when(text: str, first_ns: int, last_ns: int) -> int:
         at_ns = _of_day(clock, last_ns)
     else:
         raise ValueError("not a time")
-    # A time typed to the second means all of that second.
+    # Times are typed to the second, so one second of tolerance applies.
     if at_ns < first_ns - 1_000_000_000 or at_ns > last_ns + 1_000_000_000:
         raise ValueError(
             f"{'before' if at_ns < first_ns else 'after'} all there is: {ends(first_ns, last_ns)}"
@@ -293,7 +294,7 @@ def _of_day(clock: "re.Match[str]", last_ns: int) -> int:
 
 
 def _date(time_ns: int) -> datetime | None:
-    """To the second; None where it is none, as a file may claim anything."""
+    """The date and time in whole seconds; None if out of range, because times in a file are untrusted."""
     try:
         return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
     except (OverflowError, OSError, ValueError):
@@ -301,7 +302,7 @@ def _date(time_ns: int) -> datetime | None:
 
 
 def ends(first_ns: int, last_ns: int) -> str:
-    """From when to when there are readings, in words."""
+    """The range of times in words: "2026-11-26 14:03:20 to 15:13:20 UTC"."""
     first, last = _date(first_ns), _date(last_ns)
     same_day = first is not None and last is not None and first.date() == last.date()
     until = UNKNOWN if last is None else f"{last:%H:%M:%S}" if same_day else f"{last:%Y-%m-%d %H:%M:%S}"

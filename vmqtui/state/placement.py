@@ -1,4 +1,4 @@
-"""Moves of queues between processors: forecasts from measured loads, moves made, moves of the balancer."""
+"""Moves of queues between processors: forecasts from measured loads, moves made, and the balancer's."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from vmqtui.state.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Side:
-    """One processor of a move: its load and its queues before and after; None: unknown."""
+    """The source or target processor of a move: load and number of queues before and after. None: unknown."""
 
     cpu: int
     before: float | None
@@ -28,7 +28,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A move of a queue from its processor to another one, and reasons against it."""
+    """The expected effect of moving a queue to another processor, and warnings against it."""
 
     queue: QueueView
     source: Side
@@ -37,10 +37,9 @@ class Forecast:
 
 
 def cost_of(queue: QueueView, model: dict[str, Any], remote: bool) -> float | None:
-    """Cycles a second that serving a queue takes by the host's CPU model; None when either is unknown.
+    """Cycles per second to serve a queue, by the host's CPU model; None if its rates or the model is unknown.
 
-    Interrupts and DPCs that several queues shared count in full for each, so costs are to be compared, not
-    taken as they are.
+    Interrupts and DPCs shared by several queues count in full for each, so use costs only for comparison.
     """
     frames, dpcs, interrupts = (queue.rate(name) for name in ("indicated_frames", "dpcs", "interrupts"))
     if frames is None or dpcs is None or interrupts is None:
@@ -61,12 +60,12 @@ def cost_of(queue: QueueView, model: dict[str, Any], remote: bool) -> float | No
 
 
 def _cycles(model: dict[str, Any], key: str) -> float:
-    """A number of the CPU model, which other writers may not send. Raises ValueError."""
+    """A number of the CPU model, which may be missing or invalid. Raises ValueError."""
     return check_number(model.get(key), 0, 1e12)
 
 
 def _is_remote(queue: QueueView, cpu: CpuView) -> bool:
-    """Whether the adapter's buffers are on another NUMA node than a processor."""
+    """Whether the adapter's buffers are on a different NUMA node from the processor."""
     return (
         queue.settings is not None
         and cpu.config is not None
@@ -75,7 +74,7 @@ def _is_remote(queue: QueueView, cpu: CpuView) -> bool:
 
 
 def loads_of(cpu: CpuView, model: dict[str, Any]) -> dict[Hashable, float | None]:
-    """By queue: the share of the processor's cycles that it takes, of the measured load."""
+    """The part of the processor's measured load that each queue causes, by queue identity; None: unknown."""
     load = cpu.load
     costs = {one.identity: cost_of(one, model, _is_remote(one, cpu)) for one in cpu.queues}
     total = known_sum(costs.values())
@@ -88,12 +87,12 @@ def loads_of(cpu: CpuView, model: dict[str, Any]) -> dict[Hashable, float | None
 
 
 def load_of(queue: QueueView, cpu: CpuView, model: dict[str, Any]) -> float | None:
-    """The same of one queue."""
+    """As ``loads_of``, for one queue."""
     return loads_of(cpu, model).get(queue.identity)
 
 
 def forecast(snapshot: Snapshot, queue: QueueView, target: int) -> Forecast | None:
-    """The effect of moving ``queue`` to ``target``; None when a processor is not known."""
+    """The effect of moving ``queue`` to processor ``target``; None if a processor is unknown."""
     cpus = {cpu.cpu: cpu for cpu in snapshot.cpus}
     if queue.cpu is None or queue.cpu not in cpus or target not in cpus or snapshot.config is None:
         return None
@@ -147,8 +146,8 @@ def _warnings(
 
 @dataclass(frozen=True)
 class Move:
-    """A queue's move from ``source`` to ``target``, each before and now. ``at_ns`` is the simulated time at
-    which the configuration first showed it; until rates are of the time after it, it is not ``measured``."""
+    """A queue's move from ``source`` to ``target``, each with its values before and now. ``at_ns`` is the
+    simulated time of the first reading after it; ``measured``: all rates are of the time after ``at_ns``."""
 
     identity: object
     label: str
@@ -159,12 +158,12 @@ class Move:
 
 
 def intended(forecast: Forecast) -> Move:
-    """A move that is asked for."""
+    """A requested move, not yet seen in a snapshot."""
     return Move(forecast.queue.identity, forecast.queue.label, forecast.source, forecast.target)
 
 
 def followed(move: Move, snapshot: Snapshot) -> Move:
-    """The same move as it stands in a newer snapshot."""
+    """The move updated from a newer snapshot."""
     stats = snapshot.stats
     queue = next((row for row in snapshot.queues if row.identity == move.identity), None)
     if stats is None or queue is None or queue.cpu != move.target.cpu:
@@ -188,7 +187,7 @@ def _now(side: Side, cpu: CpuView | None, measured: bool) -> Side:
 
 
 def balancer_words(snapshot: Snapshot) -> str:
-    """The balancer's state and the number of queues away from home; "" while it is off or not sent."""
+    """The balancer's state and the number of queues away from home, in words; "" if it is off or unknown."""
     if snapshot.config is None or snapshot.config.balancer.get("mode", "off") == "off":
         return ""
     away = sum(row.home_cpu not in (None, row.cpu) for row in snapshot.queues)

@@ -1,4 +1,4 @@
-"""Rows that only the screen has: hosts, events and findings."""
+"""Rows defined only for the screen: hosts, events and findings."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from engine.view.rows import CpuView, FilterView, PortView, QueueView
 
 
 class HostRow(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A host on the broker: its state and its totals. Fields with a default come from summaries only."""
+    """A host on the broker: its state and its totals. Only summaries provide the fields with a default."""
 
     host: str
     state: str
@@ -56,7 +56,7 @@ class EventRow(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A finding on the screen. ``unseen_s``: simulated time since it was last seen; 0: it is seen now."""
+    """A finding on the screen. ``unseen_s`` is the simulated time since it was last seen; 0 if current."""
 
     finding: Finding
     unseen_s: float = 0.0
@@ -70,7 +70,7 @@ class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.finding.adapter
 
     def concerns(self, adapter: str) -> bool:
-        """Whether it is about an adapter: its own, one that the fix changes, or all of a host."""
+        """Whether it is about an adapter, or its fix changes the adapter or the whole host."""
         changed = {request.params.get("adapter") for request in self.finding.requests}
         return adapter == self.adapter or bool(changed & {adapter, None})
 
@@ -80,14 +80,14 @@ class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def rank(self) -> int:
-        """How bad it is; 0 is worst."""
+        """Rank of its severity; 0 is the worst."""
         return SEVERITIES.index(self.finding.severity)
 
 
 @dataclass(frozen=True)
 class Advised:
-    """The findings at one moment, worst first. ``seconds`` of simulated time were judged, a whole window
-    where ``whole``. ``judged_ns`` is the simulated time of its end; None: nothing was judged yet."""
+    """The findings at one moment, worst first, from the last ``seconds`` of simulated time. ``whole``: that
+    is a whole window. ``judged_ns`` is the simulated time at its end; None: nothing was judged yet."""
 
     findings: tuple[Finding, ...] = ()
     judged_ns: int | None = None

@@ -1,4 +1,4 @@
-"""One moment of one host, as the screen shows it."""
+"""One moment of one host, with the tables that the screen shows."""
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
@@ -29,15 +29,15 @@ class Snapshot(HostTables):
     joined: ConfigIndex | None = None
     mark: Stats | None = None
     advise: Callable[[], Advised] = Advised
-    """The findings, computed when they are read."""
+    """Computes the findings when they are first read."""
     steady_before: Callable[[], Stats | None] | None = None
-    """The reading that steady rates are taken against, likewise; None: as for the others."""
+    """Returns the reading that steady rates are computed against; without one, they are the other rates."""
 
     @classmethod
     def of(
         cls, host: str, moment: Moment, earlier: "Snapshot | None" = None, mark: Stats | None = None
     ) -> "Snapshot":
-        """The snapshot of a moment; ``earlier`` may have made the indexes of its configuration."""
+        """The snapshot of a moment. Reuses the index of ``earlier`` if both have the same configuration."""
         joined = earlier.index if earlier is not None and earlier.config is moment.config else None
         return cls(
             host,
@@ -52,14 +52,14 @@ class Snapshot(HostTables):
 
     @property
     def traffic_targets(self) -> list[str]:
-        """Where frames can be sent: adapters that are in no team, and teams."""
+        """Valid targets of traffic: adapters without a team, and teams."""
         adapters = self.config.adapters if self.config else []
         alone = [one.name for one in adapters if not one.team]
         return [*alone, *dict.fromkeys(one.team for one in adapters if one.team)]
 
     @cached_property
     def steady(self) -> "Snapshot":
-        """The same moment with rates over ``STEADY_NS``, by which tables are filtered and sorted."""
+        """The same moment with rates over ``STEADY_NS``, used to filter and sort tables."""
         before = self.steady_before() if self.steady_before is not None else None
         return self if before is None else replace(self, before=before, joined=self.index)
 
@@ -70,19 +70,19 @@ class Snapshot(HostTables):
 
     @cached_property
     def event_rows(self) -> tuple[EventRow, ...]:
-        """Newest first."""
+        """The rows of all events, newest first."""
         return tuple(EventRow(event, self._called(event)) for event in reversed(self.events))
 
     def events_of(self, adapter: str | None) -> tuple[EventRow, ...]:
-        """Events of one adapter and of the host, or all; newest first."""
+        """Events of one adapter and of the host, or all if ``adapter`` is None; newest first."""
         if adapter is None:
             return self.event_rows
         return tuple(row for row in self.event_rows if row.event.adapter in (None, adapter))
 
     def events_of_queue(self, adapter: str, queue_id: int, gone: bool) -> list[EventRow]:
-        """Events of a queue, newest first; not of an earlier one of its id.
+        """Events of a queue, newest first, without those of earlier queues that had its id.
 
-        ``gone``: it has been freed, and that event is its last.
+        ``gone``: the queue has been freed, so its newest event is the freeing.
         """
         found: list[EventRow] = []
         for row in self.event_rows:
@@ -103,7 +103,7 @@ class Snapshot(HostTables):
 
     @cached_property
     def host_row(self) -> HostRow:
-        """This host's line in a list of hosts."""
+        """This host's row in a list of hosts."""
         config, stats = self.config, self.stats
         return HostRow(
             host=self.host,
@@ -121,7 +121,7 @@ class Snapshot(HostTables):
         )
 
     def series(self) -> Iterator[tuple[Hashable, float | None]]:
-        """The rates that history keeps, by key."""
+        """The rates that ``History`` stores, each with its key."""
         yield ("pps",), self.host_row.pps
         yield ("mbits",), self.host_row.mbits
         yield ("drops",), self.host_row.drops
@@ -134,7 +134,7 @@ class Snapshot(HostTables):
                 yield ("reason", adapter.adapter, reason.name), adapter.reason(reason.name)
 
     def rows(self, table: str, adapter: str | None = None) -> tuple[Row, ...]:
-        """The rows of a table of ``vmqtui.columns``, of one adapter or of all."""
+        """The rows of a table of ``vmqtui.columns``, of one adapter or of all. Raises ValueError."""
         found: tuple[Row, ...]
         match table:
             case "queues" | "buffers":
@@ -165,7 +165,7 @@ class Snapshot(HostTables):
 
 
 def _is_of(row: Row, adapter: str) -> bool:
-    """Whether a row is shown with an adapter: its own, and findings that concern it."""
+    """Whether a row belongs to an adapter, or is a finding that concerns it."""
     if isinstance(row, FindingRow):
         return row.concerns(adapter)
     return getattr(row, "adapter", None) == adapter

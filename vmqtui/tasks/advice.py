@@ -1,4 +1,4 @@
-"""Applying the fix of a finding: its requests, one after the other."""
+"""Applies the fix of a finding: sends its requests one after another."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -15,17 +15,17 @@ _FINAL: Final[Mapping[str, str]] = {
     "free_queue": "a freed queue is gone, and its counters with it",
     "remove_vm": "a VM that is removed is gone from this switch, and its queues with it",
 }
-"""Operations without an undo, and why."""
+"""Operations without an undo, each with the reason."""
 
 
 _LISTED: Final = 8
-"""Requests that the dialog lists; it counts the others."""
+"""Maximum number of requests listed in the dialog; it shows only the number of the others."""
 
 
 def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
-    """A task of a finding's requests; a sentence where the finding has none, or they are outdated.
+    """A task with a finding's requests; a sentence if the finding has none, or if they are outdated.
 
-    ``snapshot`` is of now; the finding may be of a while ago.
+    ``snapshot`` is the newest one; the finding may be older.
     """
     if not finding.requests:
         return f"no request mends this; {finding.fix}"
@@ -48,7 +48,7 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
 
 
 def _outdated(finding: Finding, snapshot: Snapshot) -> str | None:
-    """Why a fix is outdated: its queue or filter is gone, or it was applied already."""
+    """Why a fix is outdated: an object it needs is gone, or it was already applied; None if it is not."""
     already = []
     for one in finding.requests:
         adapter = _adapter(one, snapshot)
@@ -61,7 +61,7 @@ def _outdated(finding: Finding, snapshot: Snapshot) -> str | None:
 
 
 def _missing(request: Request, finding: Finding, adapter: AdapterConfig) -> str | None:
-    """What a request needs of its adapter that is gone, or is another one, since the fix was found."""
+    """What changed on the adapter since the finding and makes the request invalid; None if nothing did."""
     params = request.params
     queues = {queue.queue_id: queue for queue in adapter.queues}
     if request.generation is not None:
@@ -87,7 +87,7 @@ def _missing(request: Request, finding: Finding, adapter: AdapterConfig) -> str 
 
 
 def _is_so(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> bool:
-    """Whether a request would change nothing."""
+    """Whether the configuration already has what a request sets."""
     params = {key: value for key, value in request.params.items() if key not in ("adapter", "queue_id")}
     if request.op == "set_balancer" and snapshot.config is not None:
         return params.items() <= snapshot.config.balancer.items()
@@ -108,13 +108,13 @@ def _is_so(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) 
 
 
 def _adapter(request: Request, snapshot: Snapshot) -> AdapterConfig | None:
-    """The adapter that a request is for; None where it is for the host."""
+    """The adapter of a request; None if it is unknown or the request is for the host."""
     adapter = snapshot.index.adapters.get(str(request.params.get("adapter")))
     return None if adapter is None else adapter.settings
 
 
 def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Step:
-    """The step of one request; only one that depends on no other has a preview."""
+    """The step of one request; only steps independent of others have a "what if" preview."""
     alone = place == 0 or (request.op == "set_queue_parameters" and "cpu" in request.params)
     title = command(request).removeprefix("vmqtui ")
     if adapter is not None and len(snapshot.adapter_names) == 1:
@@ -141,7 +141,7 @@ def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot:
 
 
 def _taken(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Foreseen | None:
-    """The frames that a queue would take which is not allocated yet."""
+    """The frames that a new queue would receive, for a filter on a queue that the fix allocates."""
     if request.op != "set_filter" or request.queue_from is None or adapter is None:
         return None
     return taken_by_new(snapshot, adapter.name, request.params["mac"], request.params.get("vlan"))
@@ -166,7 +166,7 @@ def _undo(
     queue: QueueConfig | None,
     snapshot: Snapshot,
 ) -> Any:
-    """Makes the step that takes a request back, or says why there is none."""
+    """The ``Step.undo`` of a request."""
     op, params = request.op, request.params
     if op in _FINAL:
         return _FINAL[op]
@@ -182,7 +182,7 @@ def _undo(
 
 
 def _undo_on(adapter: AdapterConfig, place: int, request: Request, queue: QueueConfig | None) -> Any:
-    """As ``_undo``, of a request for an adapter."""
+    """As ``_undo``, for a request to an adapter."""
     op, params = request.op, request.params
     match op:
         case "set_queue_parameters" if queue is not None:
@@ -218,7 +218,7 @@ def _undo_on(adapter: AdapterConfig, place: int, request: Request, queue: QueueC
             )
         case "complete_allocation" if request.queue_from is None:
             return "a completed allocation can't be taken back; d frees the queue"
-    return None  # freeing what was allocated takes this back, too
+    return None  # undoing the allocation frees the queue, which undoes this too
 
 
 def _filter(filters: Sequence[FilterConfig], filter_id: Any) -> FilterConfig | None:

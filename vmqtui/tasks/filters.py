@@ -1,4 +1,4 @@
-"""Setting and clearing filters."""
+"""Tasks and steps that set and clear filters."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def mac_field(value: str = "") -> Field:
 
 
 def vlan_field(settings: AdapterConfig | None, value: str = "") -> Field:
-    """The field for the VLAN test of a filter, as the adapter supports it."""
+    """The field for a filter's VLAN test, limited to what the adapter supports."""
     return Field("vlan", "VLAN", vlan_test(settings), value, "1..4094, untagged, or empty for any")
 
 
@@ -29,7 +29,7 @@ def filter_params(adapter: str, queue_id: int, mac: str, vlan: Vlan) -> dict[str
 
 
 def set_step(adapter: str, queue_id: int, mac: str, vlan: Vlan, on: str, about: Hashable) -> Step:
-    """Set a filter; ``on`` is the name of its queue in a sentence."""
+    """Set a filter; ``on`` is the queue's name in a sentence, ``about`` its identity (``Step.about``)."""
     key = f"set-{mac}-{vlan}"
     return step(
         key,
@@ -42,7 +42,7 @@ def set_step(adapter: str, queue_id: int, mac: str, vlan: Vlan, on: str, about: 
 
 
 def clear_step(adapter: str, one: FilterConfig, on: str, about: Hashable) -> Step:
-    """Clear a filter; ``on`` is the name of its queue in a sentence."""
+    """Clear a filter; ``on`` and ``about`` as for ``set_step``."""
     return step(
         f"clear-{one.filter_id}",
         f"clear filter {one.filter_id} ({one.mac}, VLAN {vlan_text(one.vlan)}) of {on}",
@@ -54,7 +54,7 @@ def clear_step(adapter: str, one: FilterConfig, on: str, about: Hashable) -> Ste
 
 
 def filter_of(response: Response, queue_id: int, mac: str, vlan: Vlan) -> FilterConfig:
-    """The filter that an answer to ``set_filter`` is about. Raises KeyError or TypeError for no number."""
+    """The filter that ``set_filter`` made, with the id in its answer; without one, KeyError or TypeError."""
     filter_id = number_in(response, "filter_id")
     return FilterConfig(filter_id=filter_id, queue_id=queue_id, mac=mac, vlan=vlan, driver="")
 
@@ -77,7 +77,7 @@ def set_filter(row: QueueView, mac: str = "", vlan: str = "") -> Task:
 
 
 def clear_filter(row: FilterView, queue: QueueView | None) -> Task:
-    """Clear one filter, after asking; ``queue`` is the one it is set on."""
+    """Clear one filter, after confirmation; ``queue`` is the filter's queue."""
     config = row.config
     what = f"filter {row.filter_id}"
     tests = f" ({config.mac}, VLAN {vlan_text(config.vlan)})" if config else ""

@@ -1,4 +1,4 @@
-"""The effect of a change before it is made: the engine's answer to "what if", or worked out here."""
+"""Previews the effect of a change: from the engine's answer to "what if", or computed here."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.task import Foreseen, Step, refusal
 
 _ABOUT_STEERING = frozenset({"set_filter", "clear_filter", "free_queue", "complete_allocation"})
-"""Operations that steer frames: of these, "no frame would go elsewhere" is shown too."""
+"""Operations that steer frames: their preview also shows the sentence that no frame would go elsewhere."""
 
 
 def foretold(step: Step, response: Response) -> Foreseen:
-    """The effect of a step in sentences, and whether it would be accepted."""
+    """The effect of a step, given the answer to its "what if"; ``fits`` is false if it would be refused."""
     refused = refusal(step, response)
     if refused is not None:
         return Foreseen(f"would be refused: {refused}", fits=False)
@@ -34,7 +34,7 @@ def foretold(step: Step, response: Response) -> Foreseen:
         ]
     steering = _steering(step, result.get("steering"))
     if "cpu" in (step.foresee or {}) and steering and step.op == "set_queue_parameters":
-        parts = []  # the engine's sentence on steering says the same, and from where
+        parts = []  # the engine's sentence on steering repeats it and adds the source
     parts += steering
     if response.ndis_status == "NDIS_STATUS_PENDING":
         parts.append("it would be pending until then")
@@ -46,7 +46,7 @@ def foretold(step: Step, response: Response) -> Foreseen:
 
 
 def _entries(value: Any) -> list[dict[str, Any]]:
-    """The maps in a list of an untrusted answer."""
+    """The dicts in a list from an untrusted answer; [] if it is not a list."""
     return [one for one in value[:MAX_QUEUES] if isinstance(one, dict)] if isinstance(value, list) else []
 
 
@@ -61,7 +61,7 @@ def _buffers(entry: dict[str, Any]) -> str:
 
 
 def _steering(step: Step, steering: Any) -> list[str]:
-    """The engine's sentence on frames that would go elsewhere."""
+    """The engine's sentence on frames that would go elsewhere, if it is worth showing."""
     if not isinstance(steering, dict) or not isinstance(steering.get("sentence"), str):
         return []
     sentence = printable(steering["sentence"])
@@ -70,7 +70,7 @@ def _steering(step: Step, steering: Any) -> list[str]:
 
 
 def taken_by_new(snapshot: Snapshot, adapter: str, mac: str, vlan: Vlan) -> Foreseen:
-    """The frames that a new queue with this filter would take, and their present rate."""
+    """The frames that a new queue with this filter would receive, and their present rate."""
     tests = f"{mac}{'' if vlan is None else f', VLAN {vlan_text(vlan)}'}"
     joined = snapshot.index.adapters.get(adapter)
     if joined is None:
@@ -99,7 +99,7 @@ def _named(queue: QueueConfig) -> str:
 
 
 def buffers_of_new(snapshot: Snapshot, adapter: str, asked: int) -> Foreseen | None:
-    """How many receive buffers a new queue would get of those that no queue has."""
+    """The number of unallocated receive buffers that a new queue would get; None if unknown."""
     known = next((one for one in snapshot.adapters if one.adapter == adapter), None)
     given = known.buffers_given if known is not None else None
     if known is None or known.config is None or given is None:

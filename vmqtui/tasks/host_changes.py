@@ -1,4 +1,4 @@
-"""Changes of a host: settings of an adapter, the balancer, VMs, a processor that is down."""
+"""Tasks that change a host: adapter settings, the balancer, VMs, restart of a worker."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ FLAGS: Final = ("on", "off")
 
 
 def set_adapter(settings: AdapterConfig) -> Task:
-    """Change an adapter's link, limits or VLAN filtering; only what changed is sent."""
+    """Change an adapter's link speed, limits or VLAN filtering; only changed values are sent."""
     before = {key: getattr(settings, key) for key in CHANGEABLE}
 
     def plan(values: Values) -> Sequence[Step]:
@@ -89,7 +89,7 @@ MODES: Final = ("off", "dynamic")
 
 
 def set_balancer(config: Config) -> Task | str:
-    """Turn the balancer on or off, or change its settings; a sentence where the engine has none."""
+    """Turn the balancer on or off, or change its settings; a sentence if the engine has none."""
     told = {key: value for key, value in config.balancer.items() if key in keys_of(BalancerSpec)}
     try:
         before = msgspec.to_builtins(read_balancer(told, BalancerSpec()))
@@ -147,8 +147,8 @@ VERBS: dict[Verb, str] = {
 
 @dataclass(frozen=True)
 class Vm:
-    """A VM of an adapter: it has ports of the switch, queues, or both. ``paused`` is None where no queue
-    tells."""
+    """A VM of an adapter, with switch ports, queues, or both. ``paused`` is None if it has no queue, because
+    only queues report it."""
 
     adapter: str
     name: str
@@ -157,7 +157,7 @@ class Vm:
 
     @property
     def words(self) -> str:
-        """Its queues and whether it is paused."""
+        """Its queues, and that it is paused, in words."""
         queues = (
             f"{noun(len(self.queue_ids), 'queue')} {', '.join(map(str, self.queue_ids[:8]))}"
             if self.queue_ids
@@ -167,7 +167,7 @@ class Vm:
 
 
 def known_vms(config: Config | None, adapter: str | None = None) -> list[Vm]:
-    """The VMs of one adapter or of all, by name."""
+    """The VMs of one adapter, or of all; sorted by name within each adapter."""
     adapters = config.adapters if config is not None else []
     return [vm for one in adapters if adapter in (None, one.name) for vm in _vms_of(one)]
 
@@ -183,7 +183,7 @@ def _vms_of(adapter: AdapterConfig) -> list[Vm]:
 
 
 def change_vm(vm: Vm, verb: Verb) -> Task:
-    """Do one of ``VERBS`` with a VM; what can't be taken back asks first."""
+    """Apply one of ``VERBS`` to a VM; migrate and remove need confirmation, because they have no undo."""
     lasting = verb in ("migrate", "remove")
     name = printable(vm.name)
     return Task(
@@ -214,7 +214,7 @@ def _vm_step(vm: Vm, verb: Verb) -> Step:
 
 
 def restart_worker(cpu: CpuView) -> Task:
-    """Start a worker for a processor."""
+    """Start a new worker for a processor that is down."""
     return Task(
         f"Restart the worker of {cpu.processor}",
         f"Start a worker for {cpu.processor}, which is down: its worker kept dying, and frames for its"

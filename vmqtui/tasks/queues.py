@@ -1,4 +1,4 @@
-"""Allocating, completing, moving, changing and freeing queues."""
+"""Tasks that allocate, complete, move, change and free queues."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 
 
 def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
-    """Move a queue to another processor."""
+    """Move a queue to processor ``cpu``, by default from its present one; the undo moves it back."""
     here = row.cpu if away_from is None else away_from
     origin = processor_name(here) if here is not None else "where it is"
     return step(
@@ -53,7 +53,7 @@ def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
 
 
 def choose_processor(row: QueueView, now: Callable[[], Snapshot]) -> Task:
-    """Move a queue to a processor chosen from a list; ``now`` gives the newest snapshot."""
+    """Move a queue to a processor chosen from a list; ``now`` returns the newest snapshot."""
 
     def plan(values: Values) -> Sequence[Step]:
         cpu: int | None = values["cpu"]
@@ -141,7 +141,7 @@ def _change(row: QueueView, wanted: dict[str, Any], before: dict[str, Any]) -> S
 
 
 def complete_queue(row: QueueView) -> Task:
-    """Give an allocated queue its buffers."""
+    """Complete the allocation of a queue, which gives it its buffers."""
     asked = counted(row.config.buffers, "receive buffer") if row.config else "its receive buffers"
     complete = step(
         "complete",
@@ -159,7 +159,7 @@ def complete_queue(row: QueueView) -> Task:
 
 
 def free_queue(row: QueueView) -> Task:
-    """Clear a queue's filters and free it, after asking."""
+    """Clear a queue's filters and free it, after confirmation."""
     base = {"adapter": row.adapter, "queue_id": row.queue_id}
     clears = [clear_step(row.adapter, one, called(row), row.identity) for one in row.filters]
     free = Step(
@@ -167,7 +167,7 @@ def free_queue(row: QueueView) -> Task:
         f"free {called(row)}",
         "free_queue",
         lambda answers: base,
-        # With filters it would be refused until they are cleared; the preview is of clearing them.
+        # A queue with filters can't be freed; the preview then shows the effect of clearing them.
         foresee=None if clears else base,
         undo=_GONE,
     )
@@ -191,14 +191,16 @@ def free_queue(row: QueueView) -> Task:
 
 
 def coolest(snapshot: Snapshot) -> int:
-    """The least loaded processor."""
+    """The least loaded processor; 0 if no load is known."""
     cpus = [(cpu.load, len(cpu.queues), cpu.cpu) for cpu in snapshot.cpus if cpu.load is not None]
     return min(cpus)[2] if cpus else 0
 
 
 def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortConfig | None = None) -> Task:
-    """Allocate a queue, set its filter if one is given, and complete it; for ``port``, if one is given, and
-    served by the least loaded processor by default. ``now`` gives the newest snapshot.
+    """Allocate a queue, set its filter if the user enters one, and complete it.
+
+    The defaults of the fields: VM, MAC and VLAN of ``port``, if given, and the least loaded processor.
+    ``now`` returns the newest snapshot.
     """
     cpus, cpu = len(now().index.cpus), coolest(now())
     splits = settings.max_lookahead_bytes > 0
@@ -261,7 +263,7 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
 
 
 def _filter_of_new(adapter: str, values: Values, name: str, foreseen: Foreseen) -> Step:
-    """Set the filter of a queue that is being allocated."""
+    """Set the filter of the queue that an earlier step allocates."""
     mac, vlan = values["mac"], values["vlan"]
 
     def params(answers: Answers) -> dict[str, Any]:
@@ -280,7 +282,7 @@ def _filter_of_new(adapter: str, values: Values, name: str, foreseen: Foreseen) 
         "set_filter",
         params,
         ("mac", "vlan"),
-        # The queue does not exist yet; queue 0 stands in to check that MAC and VLAN are free.
+        # The queue does not exist yet; "what if" on queue 0 checks that MAC and VLAN are free.
         foresee=filter_params(adapter, 0, mac, vlan),
         foreseen=foreseen,
         undo=undo,
@@ -288,7 +290,7 @@ def _filter_of_new(adapter: str, values: Values, name: str, foreseen: Foreseen) 
 
 
 def _free_again(adapter: str, queue_id: int, name: str) -> Step:
-    """Free a queue that was just allocated, its filter cleared by then."""
+    """Undo an allocation: free the queue, after the undo of its filter."""
     params = {"adapter": adapter, "queue_id": queue_id}
     title = f"free queue {queue_id} ({printable(name)})"
     return Step(
@@ -308,7 +310,7 @@ def _queue_id(answers: Answers) -> int:
 def give_queue(row: Row | None, now: Callable[[], Snapshot]) -> Task | str:
     """Allocate a queue for the MAC and VLAN of a row, set their filter and complete it.
 
-    The least loaded processor serves it. A sentence where the row has no MAC and VLAN for a queue.
+    The default processor is the least loaded one. Returns a sentence if a filter can't have the row's MAC.
     """
     pair = row.pair if isinstance(row, NearMissView) else row
     if not isinstance(pair, (PortView, PairView)):

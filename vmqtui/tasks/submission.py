@@ -1,4 +1,4 @@
-"""Sending the requests of a task, one after another, and keeping their answers."""
+"""Sends the requests of a task, one after another, and stores their answers."""
 
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from vmqtui.link import Link
 
 ASKED_FOR_SECONDS = 60.0
-"""How long a request without an answer is repeated."""
+"""A request without an answer is repeated for this long."""
 
 _PENDING = "NDIS_STATUS_PENDING"
 
 
 class Submission:
-    """The requests of one dialog to ``host``. It outlives the dialog.
+    """The requests of one dialog to ``host``. It can outlive the dialog.
 
-    A step that was answered is not sent again. One without an answer is repeated under the id it had, so
-    that the engine carries it out once (contract 5), for up to ``ASKED_FOR_SECONDS`` and while the engine
-    is the one that was asked; one that was refused is a new request.
+    An accepted step is not sent again. A request without an answer is repeated with the same id, so that the
+    engine executes it once (contract 5), for up to ``ASKED_FOR_SECONDS`` and until the engine restarts. A
+    refused step gets a new id when it is sent again.
     """
 
     def __init__(self, link: "Link", host: str) -> None:
@@ -29,19 +29,19 @@ class Submission:
         self.answers: Answers = {}
         self.done: list[tuple[Step, Response]] = []
         self.under_way = False
-        """Whether requests are being sent: one of them waits for its answer."""
+        """Whether requests are being sent; one of them waits for its answer."""
         self._link = link
         self._name = secrets.token_hex(12)
         self._count = 0
         self._ids: dict[tuple[str, str, str], str] = {}
         self._open: dict[str, str] = {}
-        """Titles of the steps without an answer, by id."""
+        """Titles of the steps without an answer, by request id."""
 
     def send(self, steps: Sequence[Step], waits: Callable[[str], None]) -> Coroutine[Any, Any, str]:
-        """Send the steps that are not done yet, in order; return why one of them was not done, or "".
+        """Send the steps that are not done yet, in order, up to the first failure; return its reason, or "".
 
-        It is under way at once, not when the coroutine starts. ``waits`` is called with a sentence on each
-        request before it is sent, and each time that it was not answered.
+        Sets ``under_way`` at the call, before the coroutine runs. Calls ``waits`` with a sentence before each
+        request, and after each timeout.
         """
         self.under_way = True
         return self._send_all(steps, waits)
@@ -87,7 +87,7 @@ class Submission:
     async def _answer_to(
         self, step: Step, params: dict[str, Any], request_id: str, waits: Callable[[str], None]
     ) -> Response:
-        """The answer to a request, which is repeated. Raises TimeoutError or ConnectionError."""
+        """Send a request, repeating it after timeouts. Raises TimeoutError or ConnectionError."""
         asked_at, asked = self._link.clock(), self._status()
         while True:
             try:
@@ -103,14 +103,14 @@ class Submission:
         return view.status if view is not None else None
 
     def titles(self) -> list[str]:
-        """The completed steps, a phrase each."""
+        """A phrase for each completed step."""
         return [
             f"{step.title}: pending" if response.ndis_status == _PENDING else step.title
             for step, response in self.done
         ]
 
     def ending(self, failed: str = "") -> Ending | None:
-        """The ending to report, or None; ``failed``: why a step was not done."""
+        """The ending to report; None if nothing was sent. ``failed`` is why a step was not done."""
         unanswered = "; ".join(self._open.values())
         unmentioned = "; ".join(one for one in self._open.values() if not failed.startswith(f"{one}: "))
         words = "; ".join(self.titles())
@@ -126,7 +126,7 @@ class Submission:
 
 
 def _may_answer(asked: Status | None, now: Status | None) -> bool:
-    """Whether the engine that was asked may still answer: one restarted since does not know the id."""
+    """Whether the engine may still answer; after a restart it does not know the request's id."""
     if now is None:
-        return True  # the status has not come yet over a new connection
+        return True  # a new connection has not received the status yet
     return now.state == "online" and (asked is None or now.started_at == asked.started_at)

@@ -1,7 +1,6 @@
-"""What a control is: fields and their checks, the requests they make, the words for an answer.
+"""The parts of a task: fields and their checks, the requests made from them, the wording of answers.
 
-A check turns typed text into the value to send, by the rules of the engine, or raises ValueError with a
-sentence.
+A check converts typed text to the value to send, by the engine's rules, or raises ValueError with a sentence.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -21,19 +20,20 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class RowChoices:
-    """The rows to choose from: those of a ``table`` of the column registry as they are now."""
+    """The rows to choose from; ``table`` names their table in the column registry, ``rows`` returns the
+    current ones."""
 
     table: str
     rows: Callable[[], Sequence[Row]]
     value: Callable[[Row], str]
-    """The value of a row, as text."""
+    """Returns the value of a row, as text."""
     without: tuple[str, ...] = ()
-    """Columns that are left out."""
+    """Keys of columns that are left out."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a form: a line; one of ``choices``; a text of ``several_lines``; or one of ``rows``.
+    """A field of a form: a line of text, one of ``choices``, a text of ``several_lines``, or one of ``rows``.
 
     ``check`` returns the value to send, or raises ValueError with a sentence.
     """
@@ -50,14 +50,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """The effect of a step in a sentence, and whether it is the intended one."""
+    """The expected effect of a step, in a sentence; ``fits``: it is the intended effect."""
 
     words: str
     fits: bool = True
 
 
 class NewQueue(NamedTuple):
-    """A queue as it was allocated: an answer does not say its generation."""
+    """The identity of a queue just allocated: the engine's answer lacks the generation."""
 
     adapter: str
     queue_id: int
@@ -66,31 +66,31 @@ class NewQueue(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """One request. ``params`` may use the answers of the steps before it."""
+    """One request. ``params`` makes its parameters from the answers of earlier steps."""
 
     key: str
     title: str
     op: str
     params: Callable[[Answers], dict[str, Any]]
     uses: tuple[str, ...] = ()
-    """Fields it sends: once it is done they can't be changed any more."""
+    """Keys of the fields it sends; they are locked once it is done."""
     foresee: dict[str, Any] | None = None
-    """Parameters of its ``what_if``; None: the engine can't tell before the others are done."""
+    """Parameters of its "what if" request; None: the engine can't answer it before other steps are done."""
     foreseen: "Foreseen | None" = None
-    """Its effect as worked out here, where the engine can't tell or ``foresee`` asks about a stand-in."""
+    """Its effect computed here, if the engine can't compute it or ``foresee`` is about a stand-in queue."""
     undo: "Callable[[Answers], Step] | str | None" = None
-    """Makes of its answer, and those before it, the step that takes it back, or says why there is none;
-    None: nothing is needed, because what takes back the others takes back this one."""
+    """Makes the step that undoes this one from the answers so far; or a sentence why it has no undo. None:
+    the undo of the other steps undoes it too."""
     about: Hashable = None
-    """The identity of the queue it changes, where it changes one that was there; or a ``NewQueue``."""
+    """The identity of the existing queue it changes, or a ``NewQueue``; None if it changes no such queue."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """The task of a dialog: its words, its fields, and the requests that the values make.
+    """The task of a dialog: its texts, its fields, and the requests made from their values.
 
-    ``plan`` makes no request where nothing would change. It raises ValueError, with a sentence, for values
-    that don't fit each other.
+    ``plan`` returns no step if nothing would change. It raises ValueError, with a sentence, if values
+    contradict each other.
     """
 
     title: str
@@ -100,17 +100,17 @@ class Task:
     fields: Sequence[Field] = ()
     destructive: bool = False
     warning: str = ""
-    """A sentence that must be seen before it is done."""
+    """A sentence that the user must see before confirming."""
     remark: Callable[[Values], str] | None = None
-    """A sentence on values that fit, as things are now."""
+    """Returns a sentence on valid values, from the current state."""
     at_once: bool = False
-    """Sent when the dialog opens: its values were chosen before. The dialog stays only after a refusal."""
+    """Send when the dialog opens, because the values were chosen before. After a failure the dialog stays."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a dialog ended: its message, the steps that were carried out, each with its answer, the
-    title of one whose answer did not come, and whether one was not done."""
+    """The end of a dialog: its message, the completed steps with their answers, the titles of unanswered
+    steps, and whether a step failed."""
 
     words: str
     done: tuple[tuple[Step, Response], ...] = ()
@@ -128,12 +128,12 @@ def step(
     undo: Callable[[Answers], Step] | str | None = None,
     about: Hashable = None,
 ) -> Step:
-    """A step that needs no answer of another, and so can be foreseen."""
+    """A step that is independent of other answers, so it can be previewed."""
     return Step(key, title, op, lambda answers: params, uses, params, undo=undo, about=about)
 
 
 def number_in(response: Response, key: str) -> int:
-    """A whole number of an answer's result. Raises KeyError or TypeError where there is none."""
+    """A whole number in an answer's result. Raises KeyError or TypeError if there is none."""
     number = response.result[key]
     if not isinstance(number, int):
         raise TypeError(f"{key} is no number")
@@ -141,9 +141,9 @@ def number_in(response: Response, key: str) -> int:
 
 
 def refusal(asked: Step, response: Response) -> str | None:
-    """Why a request was refused, in words with the NDIS status; None when it was not.
+    """Why a request was refused, in words with the NDIS status; None if it was accepted.
 
-    ``complete_allocation`` answers per queue; one queue refused is a refusal here.
+    ``complete_allocation`` answers per queue; a single refused queue counts as a refusal.
     """
     if response.status != "ok":
         return in_words(response.ndis_status, response.message)
@@ -156,7 +156,7 @@ def refusal(asked: Step, response: Response) -> str | None:
 
 
 def in_words(status: str, message: str) -> str:
-    """An NDIS status with what it means here."""
+    """The engine's message, or else the meaning of the NDIS status, with the status."""
     return printable(f"{message} ({status})" if message else MEANINGS.get(status, "refused") + f" ({status})")
 
 
@@ -173,7 +173,7 @@ MEANINGS = {
 
 
 def called(row: QueueView) -> str:
-    """The name of a queue in a sentence."""
+    """The name of a queue in a sentence: "queue 3 (web)"."""
     return f"queue {row.queue_id} ({printable(row.label)})"
 
 
@@ -204,7 +204,7 @@ def processor(cpus: int) -> Callable[[str], int]:
 
 
 def vlan_test(settings: AdapterConfig | None) -> Callable[[str], Vlan]:
-    """A check for a VLAN test that this adapter can set; nothing or "any" means no test."""
+    """A check for a VLAN test that this adapter supports; "" or "any" means no test."""
 
     def check(text: str) -> Vlan:
         given: Any = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else text.lower()
@@ -218,17 +218,17 @@ def vlan_test(settings: AdapterConfig | None) -> Callable[[str], Vlan]:
 
 
 def optional_mac(text: str) -> str | None:
-    """A MAC address, or nothing."""
+    """A check for a MAC address; None if ``text`` is empty."""
     return normal_mac(text) if text else None
 
 
 def optional_name(text: str) -> str | None:
-    """A name, or nothing."""
+    """A check for a name; None if ``text`` is empty."""
     return check_name(text) if text else None
 
 
 def number_as_typed(text: str) -> int | float | str:
-    """A number as it was typed, with or without commas; the text itself where it is none."""
+    """Typed text, with or without thousands separators, as a number; the text itself if it is not one."""
     digits = text.replace(",", "").replace("_", "")
     try:
         return int(digits) if digits.isascii() and digits.isdigit() else float(digits)

@@ -1,4 +1,4 @@
-"""Changing the traffic of an engine: its rate, or its mixes and flows."""
+"""Tasks that change an engine's traffic: its rate, or its mixes and flows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,20 @@ PATTERNS: Final[tuple[str, ...]] = get_args(get_type_hints(MixSpec)["pattern"])
 
 @dataclass(frozen=True)
 class Received:
-    """The traffic of an engine: the table ``[traffic]`` with defaults filled in, for these adapters."""
+    """The traffic of an engine: the table ``[traffic]`` with defaults filled in, and its possible targets
+    (adapters and teams)."""
 
     table: dict[str, Any]
     adapters: list[str]
 
     @property
     def mixes(self) -> list[dict[str, Any]]:
-        """Its mixes; changing one changes nothing else."""
+        """Its mixes, as copies."""
         return [dict(mix) for mix in self.table.get("mix", ())]
 
 
 def received(response: Response, adapters: Sequence[str]) -> Received | str:
-    """The traffic in an answer to ``query_traffic``, or why it can't be changed."""
+    """The traffic in an answer to ``query_traffic``, or a sentence why it can't be changed."""
     if response.status != "ok":
         return f"{response.message} ({response.ndis_status})"
     does = {"capture": "plays a capture", "interface": "reads a live interface"}
@@ -44,9 +45,9 @@ def received(response: Response, adapters: Sequence[str]) -> Received | str:
 
 
 def table_of(response: Response) -> dict[str, Any] | None:
-    """The table in an answer to ``query_traffic``; None where there is none.
+    """The table in an answer to ``query_traffic``; None if it has none.
 
-    Raises ValueError, in a sentence, for a table that no scenario may have: the answer is untrusted.
+    The answer is untrusted: raises ValueError, with a sentence, for a table that is invalid in a scenario.
     """
     own = response.result.get("traffic")
     try:
@@ -56,7 +57,7 @@ def table_of(response: Response) -> dict[str, Any] | None:
 
 
 def mix_words(mix: dict[str, Any]) -> str:
-    """A mix in a line."""
+    """A mix in one line: adapter, rate, pattern, number of flows."""
     key = "rate_gbps" if "rate_gbps" in mix else "rate_pps"
     unit = next(unit for unit, name in UNITS.items() if name == key)
     flows = len(mix.get("flow", ()))
@@ -108,7 +109,7 @@ def set_rate(now: Received, number: int) -> Task:
 
 
 def edit_traffic(now: Received) -> Task:
-    """Edit the whole table: seed, mixes, their rates and flows, as a scenario has them."""
+    """Edit the whole table ``[traffic]`` as TOML: seed, and mixes with their rates and flows."""
 
     def read(text: str) -> dict[str, Any]:
         try:
@@ -140,12 +141,12 @@ def edit_traffic(now: Received) -> Task:
 
 
 def as_toml(table: dict[str, Any]) -> str:
-    """The table ``[traffic]`` as a scenario file writes it."""
+    """The table ``[traffic]`` in TOML, as in a scenario file."""
     return "\n".join(_lines("traffic", table))
 
 
 def _lines(heading: str, table: dict[str, Any], opening: str = "[{}]", depth: int = 0) -> Iterator[str]:
-    """A table in TOML: its own keys, then its arrays of tables."""
+    """The lines of a table in TOML: its own keys, then its arrays of tables."""
     indent = "  " * depth
     yield indent + opening.format(heading)
     for key, value in table.items():
@@ -168,7 +169,7 @@ def _set_step(wanted: dict[str, Any], before: dict[str, Any], words: str) -> Ste
 
 
 def _check(given: dict[str, Any], now: Received) -> None:
-    """Check by the engine's rules that the host can receive it. Raises ValueError."""
+    """Check by the engine's rules that the host accepts this traffic. Raises ValueError."""
     try:
         before = read_traffic(now.table, TrafficSpec(), now.adapters)
         read_traffic(given, before, now.adapters)

@@ -1,4 +1,4 @@
-"""Undo and redo: the requests that revert a change, why none can, and what others changed since."""
+"""Undo and redo: the requests that revert a change, or why it has no undo, and later changes by others."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ from vmqtui.tasks.task import Ending, NewQueue, Step, Task, number_in
 from vmqtui.tasks.task import Values as Fields
 
 Thing = tuple[str, int | None]
-"""A queue by adapter and id; an adapter without an id; the host, for its balancer, without either ("")."""
+"""(adapter, queue id) of a queue; (adapter, None) of an adapter; ("", None) of the host, for its balancer."""
 Values = dict[str, Any]
-"""Of a queue ``cpu``, ``buffers``, ``name`` and ``filters`` (MAC and VLAN each); else settings by key."""
+"""Of a queue: ``cpu``, ``buffers``, ``name``, ``filters`` (pairs of MAC and VLAN); else settings by key."""
 
 _OF_QUEUE = ("cpu", "buffers", "name")
 _WORDS = {"cpu": "processor"}
 
 
 def left_by(before: Config | None, done: Sequence[tuple[Step, Response]]) -> dict[Thing, Values]:
-    """The values that steps left behind, worked out from the configuration before them.
+    """The values after steps, computed from the configuration before them.
 
-    A queue is there with all its values, also those that no step changed; of other things those changed.
+    Includes all values of a changed queue, but only the changed settings of an adapter or the balancer.
     """
     left: dict[Thing, Values] = {}
     answers = {step.key: response for step, response in done}
@@ -38,7 +38,7 @@ def left_by(before: Config | None, done: Sequence[tuple[Step, Response]]) -> dic
             params = step.params(answers)
             _apply(left, before, step.op, params, response)
         except (KeyError, TypeError, ValueError):
-            continue  # an unusable answer: nothing is known of that step
+            continue  # an unusable answer: the effect of that step is unknown
     return left
 
 
@@ -75,7 +75,7 @@ def _adapter(config: Config | None, name: str) -> AdapterConfig | None:
 
 
 def queue_values(config: Config | None, adapter: str, queue_id: int) -> Values | None:
-    """The values of a queue; None where there is none."""
+    """The values of a queue; None if the configuration has no such queue."""
     known = _adapter(config, adapter)
     queue = next((one for one in known.queues if one.queue_id == queue_id), None) if known else None
     if known is None or queue is None:
@@ -85,7 +85,7 @@ def queue_values(config: Config | None, adapter: str, queue_id: int) -> Values |
 
 
 def changed_since(left: Mapping[Thing, Values], config: Config | None) -> list[str]:
-    """The values that changed since, a phrase each."""
+    """A phrase for each value of ``left`` that differs in ``config``."""
     return [words for thing, values in left.items() for words in _changes(thing, values, config)]
 
 
@@ -121,14 +121,16 @@ def _shown(key: str, value: Any) -> str:
 
 
 MAX_CHANGES: Final = 100
-"""Changes that can be taken back, of all hosts; older ones are forgotten."""
+"""Maximum number of changes that can be undone, over all hosts; older ones are dropped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """A change, on ``host``, whose engine began at ``started_at``; ``at`` is when, on a clock of the
-    screen's. ``steps`` take it back, in order; where there is none, ``why_not`` is a sentence. ``left`` is
-    what it left, from ``revision`` of the configuration on."""
+    """A change on ``host``, whose engine started at ``started_at`` (Unix seconds).
+
+    ``at`` is the time of the change on the link's clock. ``steps`` undo it, in order; if it has no undo,
+    ``why_not`` is the reason. ``left`` has the values after the change, as in configuration ``revision``.
+    """
 
     host: str
     started_at: float
@@ -143,9 +145,9 @@ class Change:
 def change_of(
     ending: Ending, host: str, started_at: float, at: float, before: Config | None = None
 ) -> Change | None:
-    """The change to undo after a dialog ended; None when nothing was done.
+    """The change that a dialog made; None if it did nothing.
 
-    ``before`` is the configuration when the dialog was opened.
+    ``before`` is the configuration at the time the dialog was opened.
     """
     words = "; ".join(step.title for step, _ in ending.done)
     change = Change(host, started_at, at, words or ending.unanswered)
@@ -166,7 +168,7 @@ def change_of(
 
 
 def _backwards(done: Sequence[tuple[Step, Response]]) -> tuple[Step, ...]:
-    """The steps that take back those done, the last first."""
+    """The steps that undo the completed ones, the last first."""
     answers = {step.key: response for step, response in done}
     return tuple(
         step.undo(answers)
@@ -176,38 +178,38 @@ def _backwards(done: Sequence[tuple[Step, Response]]) -> tuple[Step, ...]:
 
 
 class Changes:
-    """The changes made from one dashboard, to be taken back; those taken back, to be made again."""
+    """The undo and redo stacks of one dashboard, for all hosts."""
 
     def __init__(self) -> None:
         self._made: deque[Change] = deque(maxlen=MAX_CHANGES)
         self._undone: deque[Change] = deque(maxlen=MAX_CHANGES)
 
     def made(self, change: Change) -> None:
-        """Record a change. Changes undone on its host before it can't be redone after it."""
+        """Record a change; clear the redo stack of its host."""
         self._made.append(change)
         kept = [one for one in self._undone if one.host != change.host]
         self._undone.clear()
         self._undone.extend(kept)
 
     def last(self, host: str, *, undone: bool = False, before: Change | None = None) -> Change | None:
-        """The last change on a host, or the last before another one; ``undone``: of those taken back."""
+        """The last change on a host, or the last one before ``before``; ``undone``: of the undone changes."""
         changes = [one for one in (self._undone if undone else self._made) if one.host == host]
         end = changes.index(before) if before in changes else len(changes)
         return changes[end - 1] if end else None
 
     def elsewhere(self, *, undone: bool = False) -> str | None:
-        """The host of the last change there is."""
+        """The host of the last change on any host; None if there is none."""
         changes = self._undone if undone else self._made
         return changes[-1].host if changes else None
 
     def forget(self, change: Change) -> None:
-        """Drop a change that can never be taken back."""
+        """Drop a change that can never be undone."""
         for changes in (self._made, self._undone):
             if change in changes:
                 changes.remove(change)
 
     def taken_back(self, change: Change, ending: Ending, reverse: Change | None) -> None:
-        """Record that a change was taken back, as far as the dialog went; ``reverse`` redoes it."""
+        """Record that a change was undone, possibly in part or without an answer; ``reverse`` redoes it."""
         undone = change in self._undone
         changes, others = (self._undone, self._made) if undone else (self._made, self._undone)
         if change not in changes:
@@ -227,14 +229,14 @@ class Changes:
 
 @dataclass(frozen=True)
 class Hindrance:
-    """Why a change can't be undone, in a sentence; ``lasting``: nor can it later."""
+    """Why a change can't be undone now, in a sentence; ``lasting``: it never can."""
 
     words: str
     lasting: bool = True
 
 
 def hindrance(change: Change, started_at: float, snapshot: Snapshot) -> Hindrance | None:
-    """The hindrance to undoing a change now, on the host that is shown; None when there is none."""
+    """Why a change can't be undone now, given the shown host; None if it can."""
     if change.why_not:
         return Hindrance(change.why_not)
     if change.started_at != started_at:
@@ -247,8 +249,8 @@ def hindrance(change: Change, started_at: float, snapshot: Snapshot) -> Hindranc
 
 
 def _missing(step: Step, config: Config) -> Hindrance | None:
-    """The hindrance of the queue that a step changes. It is known by its generation or, where the change
-    allocated it, by its name, which may come back."""
+    """Why a step can't be sent: its queue is gone or has another name. A queue is matched by its generation
+    or, if the change allocated it, by its name; a renamed queue may get that name back."""
     about = step.about
     if about is None:
         return None
@@ -271,10 +273,10 @@ def undo(
     *,
     again: bool = False,
 ) -> Task:
-    """Take a change back, or make it ``again``; ``following`` is the change undone after it.
+    """Undo a change, or redo it (``again``); ``following`` is the next change to undo after it.
 
-    ``config`` gives the configuration as it is. Where others changed what the change left, the dialog says
-    so, and asks first.
+    ``config`` returns the current configuration. If others changed the same values since, the dialog warns
+    and asks for confirmation.
     """
     known = changed_since(change.left, config())
 
