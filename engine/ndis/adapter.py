@@ -66,7 +66,7 @@ class Adapter:
 
     @property
     def can_split(self) -> bool:
-        """Whether the NDIS version (before 6.30) has the lookahead split; if so, filters need a VLAN test."""
+        """Whether the adapter can split frames: only before NDIS 6.30, where filters must test the VLAN."""
         return self.spec.ndis_minor < 30
 
     @property

@@ -16,8 +16,6 @@ from engine.scenario.keys import keys_of
 from engine.scenario.load import ScenarioError, read_balancer, read_traffic
 from engine.scenario.model import CHANGEABLE, BalancerSpec, TrafficSpec
 
-"""Keys of ``[[adapter]]`` that can change while the engine runs."""
-
 
 def set_adapter(
     adapter: Adapter,
@@ -113,7 +111,7 @@ class TrafficSettings:
 
 
 def query_traffic(traffic: TrafficSettings, observe: Observe, driver: str) -> Outcome:
-    """Return the traffic, defaults included, with the keys of a scenario, which ``set_traffic`` accepts."""
+    """Return the traffic, defaults included, under a scenario's keys, in the form ``set_traffic`` accepts."""
     own = None if traffic.played is not None or traffic.spec is None else _plain(traffic.spec)
     return answer(f"frames come from: {traffic.words}", {"source": traffic.source, "traffic": own})
 

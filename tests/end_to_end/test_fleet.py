@@ -168,6 +168,7 @@ def talking(publisher: Publisher) -> Iterator[list[str]]:
             publisher.publish(name, kind, None)
 
 
+@pytest.mark.slow
 def test_other_tables_have_the_rows_of_all_hosts_that_report(
     mosquitto: str, talking: list[str], here: Here
 ) -> None:
@@ -287,6 +288,7 @@ def gone(publisher: Publisher) -> Iterator[str]:
         publisher.publish(name, kind, None)
 
 
+@pytest.mark.slow
 def test_a_host_that_is_gone_can_be_forgotten(mosquitto: str, gone: str, here: Here) -> None:
     done = here("forget", gone, "--broker", mosquitto)
     assert (done.status, done.err) == (0, "")

@@ -63,6 +63,7 @@ def test_the_engine_is_found_without_a_broker_named(lab: str, here: Here) -> Non
     assert "lab" in here("get", "hosts").out
 
 
+@pytest.mark.slow
 def test_a_host_that_is_not_there_is_an_error(nobody: Running) -> None:
     done = nobody.wait(20)
     assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)

@@ -257,6 +257,7 @@ def test_pace_real_shortens_a_long_gap_and_says_so(tmp_path: Path, here: Here) -
     assert fast.document["wall_seconds"] < 30
 
 
+@pytest.mark.slow
 def test_pace_real_says_how_late_the_last_frames_were(
     tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

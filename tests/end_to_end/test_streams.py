@@ -87,7 +87,7 @@ def printed(words: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Print:
     return run
 
 
-@pytest.mark.parametrize("command", slow_but(COMMANDS[:4], COMMANDS))
+@pytest.mark.parametrize("command", slow_but(["get --help"], COMMANDS))
 def test_every_command_prints_in_every_encoding(command: str, printed: Print) -> None:
     reference = printed(command, "utf-8")
     assert reference.out or reference.err

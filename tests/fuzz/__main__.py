@@ -28,7 +28,7 @@ KERNELS = [
 """What Numba compiles: it takes no instrumented code."""
 
 
-def fuzz(name: str, room: str, seconds: int, corpus: Path) -> None:
+def fuzz(name: str, room: str, seconds: int, seed: int, corpus: Path) -> None:
     """Fuzz one target in this process, which libFuzzer ends; only its room is loaded, which takes long."""
     import atheris
 
@@ -37,10 +37,11 @@ def fuzz(name: str, room: str, seconds: int, corpus: Path) -> None:
 
         target = importlib.import_module(room).TARGETS[name]
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(target.seeds()):
-        (corpus / f"seed-{number}").write_bytes(seed)
+    for number, sample in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(sample)
     options = [
         f"-max_total_time={seconds}",
+        f"-seed={seed}",
         f"-max_len={LONGEST_INPUT_BYTES}",
         "-timeout=100",
         "-rss_limit_mb=4096",
@@ -72,11 +73,14 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="default: all; --list prints them")
     parser.add_argument("--list", action="store_true", help="print the names of the targets")
     parser.add_argument("--seconds", type=int, default=60, help="for each target; default: 60")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the mutations; default: 0, another one each time"
+    )
     parser.add_argument("--corpus", type=Path, help="where inputs are kept between runs; default: nowhere")
     parser.add_argument("--inside", metavar="ROOM", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.inside:  # nothing of ours may be imported yet: it would go uninstrumented
-        fuzz(given.targets[0], given.inside, given.seconds, given.corpus)
+        fuzz(given.targets[0], given.inside, given.seconds, given.seed, given.corpus)
         return 0
     from tests.fuzz.targets import TARGETS
 
@@ -91,15 +95,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="vmq-corpus-") as nowhere:
         corpus = given.corpus or Path(nowhere)
         return max(
-            run(name, TARGETS[name].run.__module__, given.seconds, corpus)
+            run(name, TARGETS[name].run.__module__, given.seconds, given.seed, corpus)
             for name in given.targets or TARGETS
         )
 
 
-def run(name: str, room: str, seconds: int, corpus: Path) -> int:
+def run(name: str, room: str, seconds: int, seed: int, corpus: Path) -> int:
     """Fuzz a target in a process of its own, and print a line: inputs tried, and how it ended."""
     command = [sys.executable, "-m", "tests.fuzz", "--inside", room, name]
-    command += ["--seconds", str(seconds), "--corpus", str(corpus / name)]
+    command += ["--seconds", str(seconds), "--seed", str(seed), "--corpus", str(corpus / name)]
     checked = {"NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(corpus / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=os.environ | checked)
     tried = [line.split()[-1] for line in done.stderr.splitlines() if "number_of_executed_units" in line]

@@ -97,7 +97,7 @@ DIALOGS = {
 
 
 @pytest.mark.parametrize("size", slow_but([(120, 40)], SIZES), ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", slow_but([*DIALOGS][:4], DIALOGS))
+@pytest.mark.parametrize("name", slow_but([*DIALOGS][:2], DIALOGS))
 async def test_dialog(dashboard: Running, name: str, size: tuple[int, int]) -> None:
     async with dashboard(size=size) as (app, pilot, link):
         await DIALOGS[name](pilot, app, link)

@@ -170,7 +170,7 @@ async def test_no_dialog_obeys_them(dashboard: Running, key: str) -> None:
         assert app.is_running
 
 
-@pytest.mark.parametrize("key", ["w", "W", "P"])
+@pytest.mark.parametrize("key", slow_but(["w"], ["w", "W", "P"]))
 async def test_a_file_is_written_whatever_time_a_reading_says_it_is(
     dashboard: Running, tmp_path: Path, key: str
 ) -> None:

@@ -290,6 +290,7 @@ class Clock:
         return time.monotonic() + self.stopped_s
 
 
+@pytest.mark.slow
 def test_workers_that_hang_at_once_have_one_deadline() -> None:
     with two_queues(deadline_s=3.0) as rounds:
         write(rounds.plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 100)

@@ -1,4 +1,4 @@
-"""The rule about full processors whose drops no rule about idle processors explains."""
+"""The rule about full processors whose drops are not explained by any rule about idle processors."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
 
 _WORTH_IT = 0.05
-"""Smallest load difference that justifies a move: source before it minus target after it."""
+"""Smallest load difference that justifies a move: the source's load before it minus the target's after it."""
 
 _FRAMES_OF = {
     "broadcast": "broadcasts",
@@ -27,7 +27,7 @@ _FRAMES_OF = {
 
 
 def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Report a busy processor that drops frames if no rule about idle ones does.
+    """Report a busy processor that drops frames, unless a rule about idle processors reports it already.
 
     The cause is uneven load, one heavy queue, strays in the default queue, or overload.
     """

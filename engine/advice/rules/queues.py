@@ -17,13 +17,13 @@ _FEWEST = 16
 
 
 def pair_pps(evidence: Evidence, finding: Finding) -> float | None:
-    """Return the default queue's frames per second of the finding's MAC and VLAN, a lower bound."""
+    """Return a lower bound of the frames/s that the default queue gets for the finding's MAC and VLAN."""
     adapter = evidence.by_name.get(finding.adapter)
     return None if adapter is None else adapter.pair_pps(finding.mac, finding.vlan)
 
 
 def unserved(adapter: AdapterView, thresholds: AdviceThresholds) -> list[PairView]:
-    """Return the pairs of busy VMs without a running queue, highest rate first."""
+    """Return the MAC and VLAN pairs whose busy VM has no running queue, highest rate first."""
     found = [
         pair
         for pair in adapter.pairs
@@ -85,7 +85,7 @@ def idle_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fin
 
 
 def more_vms(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Report a busy VM without a queue that gets more frames than a VM with one, which is not idle."""
+    """Report a busy VM that has no queue but gets more frames than a VM that has one and is not idle."""
     yield from _swap(evidence, thresholds, idle=False)
 
 
@@ -157,7 +157,7 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
                 continue
             since_ns = evidence.trace.uncompleted_since.get((adapter.name, queue.queue_id, queue.generation))
             waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
-            # The start of the scenario (time 0) left this queue incomplete, so no request is under way.
+            # If since_ns is 0, the scenario itself left the queue incomplete: no request to wait for.
             if since_ns and waited_s is not None and waited_s < thresholds.uncompleted_s:
                 continue
             wanted, left = queue.known.buffers, adapter.buffers_left or 0
