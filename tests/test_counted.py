@@ -1,6 +1,7 @@
 """Sentences count in one way: with thousands separators, and a noun in the right number."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ NOUNS = {
     *("interrupts", "DPCs", "modules", "findings", "destinations", "accounts", "files", "rules"),
 }
 FORMATTED = ("grouped", "compact", "decimal", "percent", "size")
-"""What writes a number that is a rate, or of which there are others in the sentence."""
+"""What writes a number that stands behind "of": one of several in the sentence."""
 
 
 @pytest.mark.parametrize(
@@ -37,17 +38,19 @@ def spelled_out(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.JoinedStr):
             continue
-        for number, after in zip(node.values, node.values[1:], strict=False):
+        for before, number, after in zip([None, *node.values], node.values, node.values[1:], strict=False):
             if not isinstance(number, ast.FormattedValue) or not isinstance(after, ast.Constant):
                 continue
             word = str(after.value).lstrip(" ").split(" ")[0].rstrip(",.;:()'\"")
-            if str(after.value).startswith(" ") and word in NOUNS and not may_stand(number.value):
+            if str(after.value).startswith(" ") and word in NOUNS and not may_stand(before, number.value):
                 yield f"{path.relative_to(ROOT)}:{number.lineno}: {ast.unparse(number)} {word}"
 
 
-def may_stand(value: ast.expr) -> bool:
-    """A constant that is above one, or a number that a function has written."""
+def may_stand(before: ast.expr | None, value: ast.expr) -> bool:
+    """A constant that is above one, or a number behind "of" that a function has written."""
     if isinstance(value, ast.Call):
+        if not (isinstance(before, ast.Constant) and re.search(r"\bof (the )?$", str(before.value))):
+            return False
         return ast.unparse(value.func).rpartition(".")[2] in FORMATTED
     return ast.unparse(value).rpartition(".")[2].isupper()
 

@@ -90,7 +90,7 @@ class Header(Canvas):
             right.append(("read-only  ", "dim"))
         right += self._down()
         if width >= 100 and model.missed:
-            right.append((f"{compact(model.missed)} readings missed  ", "dim"))
+            right.append((f"{counted(model.missed, 'reading')} missed  ", "dim"))
         stats = snapshot.stats
         if stats is not None:
             right += lateness(stats.behind_ns, stats.real_time_ratio, width)
