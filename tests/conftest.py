@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -16,6 +17,10 @@ from tests.veth import Veth, veth
 
 # Programs that tests start keep their bytecode: each would compile the packages again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell that starts a test run in the background makes it ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail: how long an example takes says nothing of what it shows.
 settings.register_profile(
