@@ -18,7 +18,7 @@ from tests.veth import Veth, veth
 # Programs that tests start keep their bytecode: each would compile the packages again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A shell that starts a test run in the background makes it ignore Ctrl-C, and so would all that the tests start.
+# A shell that starts a test run in the background makes it ignore Ctrl-C, and so do all its child processes.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
