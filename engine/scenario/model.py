@@ -28,6 +28,7 @@ from engine.scenario.keys import (
     number,
     whole,
 )
+from engine.scenario.processor_set import HostProcessors, host_processors
 from engine.scenario.values import Vlan
 
 _IDENTIFIER = "1..64 of A-Z a-z 0-9 _ . -"
@@ -185,6 +186,11 @@ class HostSpec(_Table, frozen=True, kw_only=True):
     numa_nodes: Annotated[
         int, whole(1, MAX_CPUS, "processors are split evenly among the nodes; divides `cpus`")
     ] = 1
+
+    @property
+    def processors(self) -> HostProcessors:
+        """The processors in their groups and nodes; the keys must be checked before."""
+        return host_processors(self.cpus, self.numa_nodes, self.hyperthreading)
 
 
 class CpuSpec(_Table, frozen=True, kw_only=True):
