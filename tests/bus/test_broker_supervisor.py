@@ -11,9 +11,9 @@ from engine.bus import broker as broker_module
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.errors import BrokerFailed
 from engine.bus.watcher import Watcher
-from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service.engine import Engine
+from vmqtui.pytest_plugin import StartEngine
 
 
 def broker_of(engine: Engine) -> psutil.Process:

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from engine.kernels.layout import CPU, Q
-from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.scenario.model import BalancerSpec, Scenario
 from engine.service import balancing
 from engine.service.machine import Machine
 from engine.service.replay import ReplayResult, replay
 from tests.traffic.captures import ethernet, frame, pcap
+from vmqtui.pytest_plugin import StartEngine
 
 MS = 1_000_000
 MACS = [f"00:15:5d:00:00:0{number}" for number in range(1, 5)]

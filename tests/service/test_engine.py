@@ -16,11 +16,11 @@ import pytest_asyncio
 from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.ndis import counters
-from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service.engine import Engine
 from engine.service.machine import _EVENTS_KEPT
 from engine.telemetry.stats import Stats
+from vmqtui.pytest_plugin import StartEngine
 
 SCENARIO = """
 [host]

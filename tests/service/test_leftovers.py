@@ -17,9 +17,9 @@ import pytest
 from engine.dataplane.memory import SHOWN_IN, Block
 from engine.files import hold, own_directory, places
 from engine.kernels.layout import AdapterSizes, Sizes
-from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.service import leftovers
+from vmqtui.pytest_plugin import StartEngine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is shown as files")
 

@@ -19,7 +19,6 @@ from engine.bus.messages import Response
 from engine.bus.urls import BrokerUrl
 from engine.kernels import layout
 from engine.ndis import counters
-from engine.pytest_fixture import StartEngine
 from engine.scenario.load import loads
 from engine.scenario.model import Scenario
 from engine.service.engine import Engine
@@ -37,6 +36,7 @@ from tests.service.live_clients import (
 )
 from tests.service.live_history import HOST, History, LiveModel, Recorder
 from tests.service.test_engine import check_identities
+from vmqtui.pytest_plugin import StartEngine
 
 FRAMES_PER_SECOND: Final = int(os.environ.get("VMQTUI_TEST_LOAD_PPS", "1000000"))
 FRAME_BYTES: Final = 60

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from engine.bus.messages import Status
-from engine.pytest_fixture import StartEngine
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, settled, until
 from tests.vmqtui.scripted import live_link, make_config, make_stats
 from tests.vmqtui.test_whole import SCENARIO, seen
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
+from vmqtui.pytest_plugin import StartEngine
 
 
 def announced(started_at: float = 1.0, state: str = "online") -> Status:

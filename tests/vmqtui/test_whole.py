@@ -7,7 +7,6 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.pytest_fixture import StartEngine
 from engine.scenario.model import (
     AdapterSpec,
     FilterSpec,
@@ -24,6 +23,7 @@ from tests.vmqtui.conftest import screen_text
 from tests.vmqtui.dialogs import opened, until
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
+from vmqtui.pytest_plugin import StartEngine
 
 pytestmark = pytest.mark.slow
 

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from engine.pytest_fixture import StartEngine
 from engine.scenario.model import HostSpec
 from tests.vmqtui.conftest import screen_text
 from tests.vmqtui.dialogs import closed, opened, told, type_into, until
 from tests.vmqtui.test_whole import MAC, SCENARIO, queue, seen
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
+from vmqtui.pytest_plugin import StartEngine
 
 pytestmark = pytest.mark.slow
 
