@@ -57,7 +57,7 @@ class _LastMove:
 
 def usable_cpus(host: HostSpec) -> list[bool]:
     """Return whether VMQ may use each processor; with hyper-threading, it uses the even ones only."""
-    return [not (host.hyperthreading and cpu % 2) for cpu in range(host.cpus)]
+    return [host.processors.is_usable(cpu) for cpu in range(host.cpus)]
 
 
 class Balancer:

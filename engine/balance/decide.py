@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from engine.ndis.processors import processor_name
 from engine.scenario.model import BalancerSpec
 
 LEAST_GAIN: Final = 0.05
@@ -73,10 +72,9 @@ class Move:
     target_load: float
     target_after: float
 
-    @property
-    def words(self) -> str:
-        """The reason and the loads, in one phrase."""
-        source, target = processor_name(self.source), processor_name(self.target)
+    def words(self, named: Callable[[int], str]) -> str:
+        """Return the reason and the loads, in one phrase; ``named`` returns the name of a processor."""
+        source, target = named(self.source), named(self.target)
         moved = (
             f"from {source} ({self.source_load:.0%} → {self.source_after:.0%})"
             f" to {target} ({self.target_load:.0%} → {self.target_after:.0%})"

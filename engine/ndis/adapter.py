@@ -16,6 +16,7 @@ from engine.ndis.queue import DEFAULT_QUEUE, TRANSITIONS, Event, Filter, Port, Q
 from engine.ndis.resources import BufferBudget, IdPool, QueueQuota, TotalOf
 from engine.ndis.steering import KEY_KNOWN_MAC, NONE, SteeringRows
 from engine.scenario.model import AdapterSpec
+from engine.scenario.processor_set import HostProcessors
 from engine.scenario.values import show
 
 DEFAULT_DRIVER: Final = "vsp"
@@ -38,11 +39,11 @@ class Adapter:
     at start, which determine the size of memory. ``quota`` counts the queues of all adapters of the host.
     """
 
-    def __init__(self, index: int, spec: AdapterSpec, cpus: int, quota: QueueQuota) -> None:
+    def __init__(self, index: int, spec: AdapterSpec, processors: HostProcessors, quota: QueueQuota) -> None:
         self.index = index
         self.spec = spec
         self.started = spec
-        self.cpus = cpus
+        self.processors = processors
         self.queues: dict[int, Queue] = {}
         self.filters: dict[int, Filter] = {}
         self.filter_of: dict[int, Filter] = {}
@@ -305,7 +306,7 @@ class Adapter:
 
     def copy(self) -> "Adapter":
         """An independent copy."""
-        other = Adapter(self.index, self.started, self.cpus, self._quota.copy())
+        other = Adapter(self.index, self.started, self.processors, self._quota.copy())
         other.spec = self.spec
         other.queues = {queue_id: queue.copy() for queue_id, queue in self.queues.items()}
         other.filters = dict(self.filters)

@@ -6,7 +6,6 @@ from typing import Any, Final
 from engine.counted import counted
 from engine.ndis.adapter import Adapter
 from engine.ndis.outcome import NdisError, Outcome
-from engine.ndis.processors import processor_name
 from engine.ndis.queue import DEFAULT_QUEUE, State, describe_key, key_in_words
 from engine.ndis.steering import TEST_ANY
 
@@ -91,8 +90,8 @@ def _steering(before: Adapter, after: Adapter) -> dict[str, Any]:
         known = before.queues.get(queue_id)
         if known is not None and known.cpu != queue.cpu:
             told.append(
-                f"{_called(queue_id)} would be served by processor {processor_name(queue.cpu)}"
-                f" instead of {processor_name(known.cpu)}"
+                f"{_called(queue_id)} would be served by processor {after.processors.name(queue.cpu)}"
+                f" instead of {after.processors.name(known.cpu)}"
             )
     gone = before.ports.keys() - after.ports.keys()
     if gone:

@@ -50,7 +50,7 @@ class Host:
         self.scenario = scenario
         quota = QueueQuota()
         self.adapters = [
-            Adapter(index, spec, scenario.host.cpus, quota)
+            Adapter(index, spec, scenario.host.processors, quota)
             for index, spec in enumerate(with_team_ports(scenario))
         ]
         self.traffic = TrafficSettings(scenario.traffic, targets(scenario), played)

@@ -9,7 +9,6 @@ from engine.counted import counted
 from engine.ndis.adapter import Adapter, id_ranges
 from engine.ndis.effects import Observe
 from engine.ndis.outcome import Outcome, answer, invalid
-from engine.ndis.processors import processor_name
 from engine.ndis.queue import Event, Queue, describe_key
 from engine.scenario.values import show
 
@@ -80,7 +79,7 @@ def ping(adapter: Adapter, observe: Observe, driver: str) -> Outcome:
 def _describe(adapter: Adapter, observe: Observe, queue: Queue) -> dict[str, Any]:
     return {
         **queue.describe(adapter.is_vm_paused(queue)),
-        "processor": processor_name(queue.cpu),
+        "processor": adapter.processors.name(queue.cpu),
         "num_filters": len(queue.filters),
         "total_buffers": adapter.budget.held(queue.queue_id, adapter.total_of(observe)),
     }

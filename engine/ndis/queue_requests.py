@@ -22,7 +22,6 @@ from engine.ndis.effects import (
     SteeringChanged,
 )
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, done, exhausted, invalid
-from engine.ndis.processors import processor_name
 from engine.ndis.queue import DEFAULT_QUEUE, Event, Filter, Queue, State, key_in_words, key_of, vlan_of
 from engine.ndis.resources import share_out
 from engine.scenario.values import MAX_BUFFERS, Vlan, check_filter_vlan, show
@@ -160,11 +159,11 @@ def set_queue_parameters(
     if cpu is not None and cpu != queue.cpu:
         queue.cpu = cpu
         effects.append(MoveQueue(adapter.index, queue_id, cpu))
-        changes.append(f"is served by processor {processor_name(cpu)}")
+        changes.append(f"is served by processor {adapter.processors.name(cpu)}")
     if cpu is not None and not keep_home and cpu != queue.home_cpu:
         queue.home_cpu = cpu
         if not changes:
-            changes.append(f"is at home on processor {processor_name(cpu)}")
+            changes.append(f"is at home on processor {adapter.processors.name(cpu)}")
     if buffers is not None and owned not in (0, buffers):
         adapter.budget.give(queue_id, buffers)
         effects.append(SetBuffers(adapter.index, queue_id, buffers))
@@ -301,8 +300,9 @@ def holder(adapter: Adapter, queue: Queue) -> str:
 
 
 def _check_cpu(adapter: Adapter, cpu: int) -> None:
-    if not 0 <= cpu < adapter.cpus:
-        raise invalid(f"cpu: {show(cpu)} is not a processor of this host (0..{adapter.cpus - 1})")
+    cpus = len(adapter.processors.places)
+    if not 0 <= cpu < cpus:
+        raise invalid(f"cpu: {show(cpu)} is not a processor of this host (0..{cpus - 1})")
 
 
 def _check_buffers(buffers: int) -> None:
@@ -326,7 +326,7 @@ def restart_worker(adapter: Adapter, observe: Observe, driver: str, *, cpu: int)
     """Restart the worker of a processor that is down; a running worker is not affected."""
     _check_cpu(adapter, cpu)
     return done(
-        f"processor {processor_name(cpu)} gets a new worker, if it is down",
+        f"processor {adapter.processors.name(cpu)} gets a new worker, if it is down",
         effects=[RestartWorker(cpu)],
         changed=False,
     )

@@ -76,10 +76,11 @@ class BalancerDriver:
             if self._request("set_queue_parameters", params).status != "ok":
                 continue
             self._balancer.moved(move, now_ns)
-            self._add_event("queue_moved", move.words, name, key.queue_id, str(queue.state))
+            cause = move.words(self._host.scenario.host.processors.name)
+            self._add_event("queue_moved", cause, name, key.queue_id, str(queue.state))
             self.by_reason[move.reason] += 1
             if len(self.moves) < MOVES_KEPT:
-                self.moves.append(_described(move, name, now_ns))
+                self.moves.append(_described(move, name, now_ns, cause))
 
     def _counters(self) -> BalancerReading:
         reading = self._plane.read()
@@ -126,7 +127,7 @@ class BalancerDriver:
         return barred(homes, teams)
 
 
-def _described(move: Move, adapter: str, now_ns: int) -> dict[str, Any]:
+def _described(move: Move, adapter: str, now_ns: int, cause: str) -> dict[str, Any]:
     return {
         "sim_time_ns": now_ns,
         "adapter": adapter,
@@ -139,5 +140,5 @@ def _described(move: Move, adapter: str, now_ns: int) -> dict[str, Any]:
         "from_load_after": round(move.source_after, 4),
         "to_load": round(move.target_load, 4),
         "to_load_after": round(move.target_after, 4),
-        "cause": move.words,
+        "cause": cause,
     }

@@ -14,7 +14,7 @@ from engine.kernels.layout import TOP, Q
 from engine.kernels.top import most_frequent
 from engine.ndis import counters
 from engine.ndis.host import Host
-from engine.ndis.processors import processors
+from engine.scenario.model import HostSpec
 from engine.scenario.values import format_mac
 from engine.telemetry.config import AdapterConfig, Config, CpuConfig
 from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
@@ -111,6 +111,14 @@ def stats_of(
     )
 
 
+def _cpus_of(host: HostSpec) -> list[CpuConfig]:
+    threads = 2 if host.hyperthreading else 1
+    return [
+        CpuConfig(id=cpu, name=str(place), core=cpu // threads, numa_node=host.processors.nodes[cpu])
+        for cpu, place in host.processors.places.items()
+    ]
+
+
 def config_of(host: Host) -> Config:
     """Build the config message of a host."""
     scenario = host.scenario
@@ -120,10 +128,7 @@ def config_of(host: Host) -> Config:
     return Config(
         revision=host.revision,
         host=scenario.host.name,
-        cpus=[
-            CpuConfig(id=one.id, name=one.name, core=one.core, numa_node=one.numa_node)
-            for one in processors(scenario.host)
-        ],
+        cpus=_cpus_of(scenario.host),
         hyperthreading=scenario.host.hyperthreading,
         numa_nodes=scenario.host.numa_nodes,
         cpu_model=msgspec.to_builtins(scenario.cpu),

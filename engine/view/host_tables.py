@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
+from engine.scenario.processor_set import HostProcessors
 from engine.telemetry.config import Config
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 from engine.view.adapter import AdapterView
@@ -42,6 +43,11 @@ class HostTables:
         if self.joined is not None and self.joined.config is self.config:
             return self.joined
         return ConfigIndex(self.config)
+
+    @property
+    def processors(self) -> HostProcessors:
+        """The host's processors in their groups and nodes."""
+        return self.index.processors
 
     @cached_property
     def span_s(self) -> float | None:
@@ -90,6 +96,7 @@ class HostTables:
             mark.queues if mark else None,
             self.known_only,
             model,
+            self.index.processors,
         )
 
     @cached_property

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from engine.scenario.processor_set import HostProcessors, parse_place
 from engine.telemetry.config import (
     AdapterConfig,
     Config,
@@ -15,11 +16,20 @@ from engine.telemetry.config import (
 )
 
 
+def processors_of(config: Config | None) -> HostProcessors:
+    """Return the processors of a host by their names in its configuration; none for None."""
+    cpus = config.cpus if config is not None else []
+    places = {cpu.id: place for cpu in cpus if (place := parse_place(cpu.name)) is not None}
+    nodes = {cpu.id: cpu.numa_node for cpu in cpus}
+    return HostProcessors(places, nodes, config is not None and config.hyperthreading)
+
+
 class ConfigIndex:
     """Indexes over one configuration; empty for None."""
 
     def __init__(self, config: Config | None) -> None:
         self.config = config
+        self.processors = processors_of(config)
         self.cpus: dict[int, CpuConfig] = {cpu.id: cpu for cpu in config.cpus} if config else {}
         self.adapters: dict[str, AdapterIndex] = (
             {one.name: AdapterIndex(one) for one in config.adapters} if config else {}

@@ -6,11 +6,11 @@ collector need not track them (``gc=False``).
 
 from collections.abc import Hashable, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from engine.ndis.processors import processor_name
+from engine.scenario.processor_set import HostProcessors
 from engine.scenario.values import check_number
 from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
 from engine.view.rates import CounterTable, Table, known_sum, ratio
@@ -21,10 +21,15 @@ _FULL = 0.95
 """At or above this load, a processor may have more work than its load shows."""
 
 
-class QueueTable(CounterTable):
-    """The counters of an adapter's queues, and the cycles of their frames by the host's CPU model."""
+NO_PROCESSORS: Final = HostProcessors({}, {}, False)
+"""The processors of a host without a configuration; their names are those of full groups."""
 
-    __slots__ = ("_cycles_per_byte", "_cycles_per_frame", "_model")
+
+class QueueTable(CounterTable):
+    """The counters of an adapter's queues; the cycles of their frames by the host's CPU model; the host's
+    processors."""
+
+    __slots__ = ("_cycles_per_byte", "_cycles_per_frame", "_model", "processors")
 
     def __init__(
         self,
@@ -34,9 +39,11 @@ class QueueTable(CounterTable):
         mark: Table | None = None,
         from_zero: bool = False,
         model: dict[str, Any] | None = None,
+        processors: HostProcessors = NO_PROCESSORS,
     ) -> None:
         super().__init__(now, before, seconds, ("id", "generation"), mark, from_zero)
         self._model = model or {}
+        self.processors = processors
         self._cycles_per_frame: float | None = None
         self._cycles_per_byte: float | None = None
 
@@ -147,7 +154,11 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def processor(self) -> str | None:
-        return processor_name(self.config.cpu) if self.config else None
+        return self.processor_name(self.config.cpu) if self.config else None
+
+    def processor_name(self, cpu: int) -> str:
+        """Format a processor of its host as group:number."""
+        return self.table.processors.name(cpu)
 
     @property
     def macs(self) -> list[str]:
@@ -312,7 +323,7 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def processor(self) -> str:
-        return self.config.name if self.config else processor_name(self.cpu)
+        return self.config.name if self.config else NO_PROCESSORS.name(self.cpu)
 
     @property
     def down(self) -> bool | None:

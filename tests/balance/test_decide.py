@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from engine.balance.decide import LEAST_GAIN, Move, ProcessorLoad, QueueKey, QueueLoad, barred, decide
 from engine.scenario.model import BalancerSpec
+from engine.scenario.processor_set import host_processors
 
 SPEC = BalancerSpec(mode="dynamic", scale_out=0.8, scale_in=0.4, max_moves=4)
 
@@ -133,4 +134,7 @@ def replace_moves(most: int) -> BalancerSpec:
 
 def test_a_move_says_why_in_numbers() -> None:
     (move,) = decide(SPEC, processors(0.8, 0.1), [queue(1, 0, 60), queue(2, 0, 20)])
-    assert move.words == "balancer, scale-out: 20% of load from 0:0 (80% → 60%) to 0:1 (10% → 30%)"
+    assert (
+        move.words(host_processors(8, 1, False).name)
+        == "balancer, scale-out: 20% of load from 0:0 (80% → 60%) to 0:1 (10% → 30%)"
+    )

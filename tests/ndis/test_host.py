@@ -6,10 +6,10 @@ import pytest
 from engine.ndis import resources
 from engine.ndis.effects import NewFilter, OpenQueue, SetBuffers, SteeringChanged
 from engine.ndis.host import Host
-from engine.ndis.processors import processor_name, processors
 from engine.ndis.queue import OPERATIONAL, OperationalState, State
 from engine.scenario.model import AdapterSpec, FilterSpec, HostSpec, PortSpec, QueueSpec, Scenario
 from engine.telemetry.config import AdapterConfig
+from engine.telemetry.snapshot import config_of
 from tests.ndis.lab import MAC, OTHER_MAC, start
 
 SCENARIO = Scenario(
@@ -123,12 +123,13 @@ def test_two_adapters_keep_their_ids_filters_and_requests_apart() -> None:
 
 
 def test_processors_are_named_group_and_number() -> None:
-    assert [processor_name(cpu) for cpu in (0, 17, 63, 64, 70)] == ["0:0", "0:17", "0:63", "1:0", "1:6"]
+    cpus = config_of(Host(Scenario(host=HostSpec(cpus=80, numa_nodes=2)))).cpus
+    assert [cpus[cpu].name for cpu in (0, 17, 39, 40, 79)] == ["0:0", "0:17", "0:39", "1:0", "1:39"]
 
 
 def test_processors_share_cores_in_pairs_and_split_evenly_among_nodes() -> None:
-    plain = processors(HostSpec(cpus=6, numa_nodes=3))
-    paired = processors(HostSpec(cpus=4, hyperthreading=True, numa_nodes=2))
+    plain = config_of(Host(Scenario(host=HostSpec(cpus=6, numa_nodes=3)))).cpus
+    paired = config_of(Host(Scenario(host=HostSpec(cpus=4, hyperthreading=True, numa_nodes=2)))).cpus
 
     assert [(p.core, p.numa_node) for p in plain] == [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (5, 2)]
     assert [(p.core, p.numa_node) for p in paired] == [(0, 0), (0, 0), (1, 1), (1, 1)]

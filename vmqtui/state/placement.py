@@ -4,7 +4,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.ndis.processors import processor_name
 from engine.scenario.values import check_number
 from engine.view.rates import WINDOW_NS, known_sum, ratio
 from engine.view.rows import CpuView, QueueView
@@ -16,14 +15,11 @@ class Side:
     """The source or target processor of a move: load and number of queues before and after. None: unknown."""
 
     cpu: int
+    processor: str
     before: float | None
     after: float | None
     queues_before: int
     queues_after: int
-
-    @property
-    def processor(self) -> str:
-        return processor_name(self.cpu)
 
 
 @dataclass(frozen=True)
@@ -102,14 +98,17 @@ def forecast(snapshot: Snapshot, queue: QueueView, target: int) -> Forecast | No
     budgets = ratio(here.rate("budget_cycles"), there.rate("budget_cycles"))
     dearer = ratio(far, near)
     given = taken * budgets * (dearer or 1.0) if taken is not None and budgets is not None else None
-    counts = len(here.queues), len(there.queues)
     moves = 0 if here.cpu == there.cpu else 1
     return Forecast(
         queue,
-        Side(here.cpu, here.load, _less(here.load, taken, moves), counts[0], counts[0] - moves),
-        Side(there.cpu, there.load, _more(there.load, given, moves), counts[1], counts[1] + moves),
+        _side(here, _less(here.load, taken, moves), -moves),
+        _side(there, _more(there.load, given, moves), moves),
         _warnings(snapshot, queue, here, there, given),
     )
+
+
+def _side(cpu: CpuView, after: float | None, added: int) -> Side:
+    return Side(cpu.cpu, cpu.processor, cpu.load, after, len(cpu.queues), len(cpu.queues) + added)
 
 
 def _less(load: float | None, taken: float | None, moves: int) -> float | None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.counted import counted
-from engine.ndis.processors import processor_name
 from engine.scenario.values import MAX_BUFFERS, check_name
 from engine.telemetry.config import AdapterConfig, PortConfig
 from engine.view.pairs import NearMissView, PairView
@@ -41,10 +40,10 @@ _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
     """Move a queue to processor ``cpu``, by default from its present one; the undo moves it back."""
     here = row.cpu if away_from is None else away_from
-    origin = processor_name(here) if here is not None else "where it is"
+    origin = row.processor_name(here) if here is not None else "where it is"
     return step(
         f"move-{cpu}",
-        f"move {called(row)} from {origin} to {processor_name(cpu)}",
+        f"move {called(row)} from {origin} to {row.processor_name(cpu)}",
         "set_queue_parameters",
         {"adapter": row.adapter, "queue_id": row.queue_id, "cpu": cpu},
         undo="where it was is not known" if here is None else lambda answers: move_queue(row, here, cpu),
@@ -207,7 +206,7 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
     fields = [
         Field("vm", "VM", check_name, port.vm if port else "", hint="the VM it belongs to"),
         Field("name", "Name", optional_name, hint="the VM's if left empty"),
-        Field("cpu", "Processor", processor(cpus), str(cpu), hint=f"0..{cpus - 1}"),
+        Field("cpu", "Processor", processor(now().processors), str(cpu), hint=f"0..{cpus - 1}"),
         Field("buffers", "Buffers", whole(1, MAX_BUFFERS), "512"),
     ]
     if splits:

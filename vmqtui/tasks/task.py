@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from engine.bus.messages import Response
+from engine.scenario.processor_set import HostProcessors, parse_place
 from engine.scenario.values import check_filter_vlan, check_name, check_vlan, check_whole, normal_mac
 from engine.telemetry.config import AdapterConfig, Vlan
 from engine.view.rows import QueueView
@@ -188,17 +189,20 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return check
 
 
-def processor(cpus: int) -> Callable[[str], int]:
+def processor(known: HostProcessors) -> Callable[[str], int]:
     """A check for a processor of the host, as a number or group:number."""
 
     def check(text: str) -> int:
-        group, colon, number = text.partition(":")
-        parts = (group, number) if colon else (group,)
-        if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
+        last = len(known.places) - 1
+        if (place := parse_place(text)) is not None:
+            if place not in known.by_place:
+                raise ValueError(f"{place} is not a processor of this host ({known.groups_in_words} fit)")
+            return known.by_place[place]
+        if not (text.isascii() and text.isdigit() and len(text) < 6):
             raise ValueError(
-                f"{printable(text, 80) or 'nothing'} is not a processor (0..{cpus - 1}, or group:number)"
+                f"{printable(text, 80) or 'nothing'} is not a processor (0..{last}, or group:number)"
             )
-        return check_whole(int(group) * 64 + int(number) if colon else int(group), 0, cpus - 1)
+        return check_whole(int(text), 0, last)
 
     return check
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from engine.bus.messages import Response
-from engine.ndis.processors import processor_name
 from engine.telemetry.config import AdapterConfig, Config
+from engine.view.index import processors_of
 from vmqtui.columns.column import vlan_text
 from vmqtui.numbers import age
 from vmqtui.printable import printable
@@ -105,7 +105,8 @@ def _changes(thing: Thing, values: Values, config: Config | None) -> Iterator[st
         if key == "filters":
             yield from _of_filters(called, value, now[key])
         elif key in now and now[key] != value:
-            yield f"{called}: {_WORDS.get(key, key)} {_shown(key, value)} → {_shown(key, now[key])}"
+            was, is_now = (_shown(key, one, config) for one in (value, now[key]))
+            yield f"{called}: {_WORDS.get(key, key)} {was} → {is_now}"
 
 
 def _of_filters(called: str, before: frozenset[Any], now: frozenset[Any]) -> Iterator[str]:
@@ -114,9 +115,9 @@ def _of_filters(called: str, before: frozenset[Any], now: frozenset[Any]) -> Ite
             yield f"{called}: filter {mac}, VLAN {vlan_text(vlan)} {words}"
 
 
-def _shown(key: str, value: Any) -> str:
+def _shown(key: str, value: Any, config: Config | None) -> str:
     if key == "cpu" and isinstance(value, int):
-        return processor_name(value)
+        return processors_of(config).name(value)
     return printable(str(value).lower() if isinstance(value, bool) else str(value))
 
 

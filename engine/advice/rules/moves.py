@@ -16,7 +16,6 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.balance.decide import Move, ProcessorLoad, QueueKey, QueueLoad, barred, decide
 from engine.counted import noun
 from engine.ndis.adapter import DEFAULT_DRIVER
-from engine.ndis.processors import processor_name, processor_names
 from engine.scenario.keys import keys_of
 from engine.scenario.load import ScenarioError, read_balancer
 from engine.scenario.model import BalancerSpec
@@ -69,8 +68,8 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
         adapter=adapter.name,
         key="host",
         where=f"processor {cpu.known.name}",
-        says=f"{noun(len(found), 'processor')} {processor_names(found)} dropped frames while full for a "
-        "time; on the whole there is room",
+        says=f"{noun(len(found), 'processor')} {evidence.processors.names(found)} dropped frames while full "
+        "for a time; on the whole there is room",
         numbers={
             "load": cpu.load,
             "worst_load": then.cpu[number].load,
@@ -82,7 +81,7 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
         cause="The load swings between VMs: their processors have time enough on average and too little at "
         "the moment, and a queue stays on its processor whatever the others do.",
         fix=f"Turn the balancer on: then it would have moved {queue.called} of {adapter.name} from "
-        f"{cpu.known.name} to {processor_name(move.target)}",
+        f"{cpu.known.name} to {evidence.processors.name(move.target)}",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
         commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in eligible(evidence, adapter)])],
         measure="frames dropped for want of a buffer, in all",
@@ -199,7 +198,7 @@ def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy
     return _Remedy(
         "Something moves the queue to follow its load, and the load follows the queue: caches are cold after "
         "each move, and nothing is gained.",
-        f"Let processor {processor_name(target)} serve it, and leave it there",
+        f"Let processor {evidence.processors.name(target)} serve it, and leave it there",
         Request(
             op="set_queue_parameters",
             params={"adapter": adapter.name, "queue_id": queue.queue_id, "cpu": target},
@@ -256,7 +255,7 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         key="host",
         where=f"processor {cpu.known.name}",
         says=f"the balancer is off; it would move queues of {noun(len(moves), 'processor')}"
-        f" {processor_names(moves)} to others that have less to do",
+        f" {evidence.processors.names(moves)} to others that have less to do",
         numbers={
             "load": cpu.load,
             "full_processors": len(moves),
@@ -266,7 +265,7 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         cause="A plan is made for some load. When the load is another, queues stay where they were put, "
         "however full their processor is, until somebody moves them.",
         fix=f"Turn the balancer on: it would move {queue.called} of {adapter.name} from {cpu.known.name} to "
-        f"{processor_name(first.target)} first",
+        f"{evidence.processors.name(first.target)} first",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
         commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in eligible(evidence, adapter)])],
         measure=f"load of processor {cpu.known.name}",

@@ -11,7 +11,6 @@ from engine.advice.finding import Finding, Request
 from engine.advice.room import Room, eligible
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted, noun
-from engine.ndis.processors import processor_names
 from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
 
@@ -32,7 +31,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
         load = max(loads, default=None)
         busy = _by_busy_members(queues, thresholds)
         parts = _parts(evidence, team)
-        words = ", ".join(f"{name} {processor_names(cpus)}" for name, cpus in parts.items())
+        words = ", ".join(f"{name} {evidence.processors.names(cpus)}" for name, cpus in parts.items())
         yield Finding(
             rule="team-overlap",
             severity="note" if not busy else "bad" if load is not None and load >= 0.99 else "warn",
@@ -40,7 +39,7 @@ def overlap(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             key=f"team {team.name}",
             where=f"team {team.name}",
             says=f"{team.name} (sum of queues): members share {noun(len(shared), 'processor')} "
-            f"{processor_names(shared)}",
+            f"{evidence.processors.names(shared)}",
             numbers={
                 "members": len(team.members),
                 "shared_processors": len(shared),
@@ -77,7 +76,7 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
         traffic = any(
             one.known_pps >= thresholds.idle_pps for one in _queues(team) if one.planned_cpu in uncommon
         )
-        words = "; ".join(f"{name} {processor_names(cpus)}" for name, cpus in sets.items())
+        words = "; ".join(f"{name} {evidence.processors.names(cpus)}" for name, cpus in sets.items())
         yield Finding(
             rule="team-differs",
             severity="warn" if traffic else "note",
@@ -95,8 +94,8 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
             },
             cause="A VM's frames come in on any member, so it has a queue on each; Windows gives these the "
             "same processor, and can do that only within a set that all members have (event 106).",
-            fix=f"Let all members use processors {processor_names(set(target.values()))}, and a VM's queues "
-            "the same one",
+            fix=f"Let all members use processors {evidence.processors.names(set(target.values()))}, and a "
+            "VM's queues the same one",
             requests=_onto(members, target),
             commands=[powershell.adapter_vmq(one.adapter, sorted(set(target.values()))) for one in members],
             measure="processors that not every member uses",
