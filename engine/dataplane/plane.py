@@ -120,8 +120,13 @@ class Plane:
         self._freed = np.zeros((adapters, layout.QUEUE_ROW), np.int64)
         self.matched = np.zeros(self.sizes.filters, np.int64)
         self._shrinking: set[int] = set()
-        self._describe(scenario)
-        self._costs = Costs(scenario.cpu, scenario.host, self.views.costs)
+        try:
+            self._describe(scenario)
+            self._costs = Costs(scenario.cpu, scenario.host, self.views.costs)
+        except BaseException:  # a scenario that nothing has checked
+            del self.views
+            self._block.close()
+            raise
         self._guests = Guests(self.sizes, self.views)
         self.batches = tuple(
             FrameBatch(

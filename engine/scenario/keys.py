@@ -82,6 +82,23 @@ def keys_of(row: type[msgspec.Struct]) -> Mapping[str, Key | Tables]:
     return {field.name: _key_of(field.type) for field in msgspec.structs.fields(row)}
 
 
+def given(table: msgspec.Struct) -> dict[str, object]:
+    """Return the fields of a table that differ from their defaults, as a file would have them."""
+    return {
+        field.name: value
+        for field in msgspec.structs.fields(table)
+        if not _is_default(field, value := getattr(table, field.name))
+    }
+
+
+def _is_default(field: msgspec.structs.FieldInfo, value: object) -> bool:
+    default = field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        default = field.default_factory()
+    # The fields of a table are compared one by one: True equals 1, so equal tables may differ.
+    return not isinstance(value, msgspec.Struct) and type(value) is type(default) and value == default
+
+
 def rows_of(row: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
     """Return ``row``, the type of a file's outermost table, and the types of all tables inside it."""
     within = [key.row for key in keys_of(row).values() if isinstance(key, Tables)]
@@ -132,7 +149,7 @@ def destination(value: object) -> str:
 
 def members(value: object) -> list[str]:
     """Check the names of a team's adapters."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MEMBERS:
-        shown = f"an array of {len(value)}" if isinstance(value, list) else values.show(value)
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_MEMBERS:
+        shown = f"an array of {len(value)}" if isinstance(value, list | tuple) else values.show(value)
         raise ValueError(f"{shown} is not an array of 1..{MAX_MEMBERS} adapters' names")
     return [values.check_adapter_name(one) for one in value]

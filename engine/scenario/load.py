@@ -4,6 +4,7 @@ Scenarios and the configuration of the dashboard are such files.
 """
 
 import difflib
+import os
 import platform
 import re
 import tomllib
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.scenario.keys import KeyPath, Tables, keys_of
+from engine.scenario.keys import KeyPath, Tables, given, keys_of
 from engine.scenario.model import BalancerSpec, Scenario, TrafficSpec
 from engine.scenario.relations import MisfitError, check_balancer, check_relations, check_traffic, targets
 from engine.scenario.values import one_line, show
@@ -70,7 +71,12 @@ class Document:
             raise self.error(f"{source}: not TOML: {_syntax_sentence(str(error), text)}") from None
 
     def read_table(self, row: type[msgspec.Struct], table: object, path: KeyPath) -> Any:
-        """Convert a table to the type ``row``, with the checks of its fields. Raises ``MisfitError``."""
+        """Convert a table to the type ``row``, with the checks of its fields. Raises ``MisfitError``.
+
+        A table is a dict or, from a Python program, a value of the type ``row``, which is checked too.
+        """
+        if isinstance(table, row):
+            table = given(table)
         if not isinstance(table, dict):
             raise MisfitError(path, f"{show(table)} is not a table")
         keys = keys_of(row)
@@ -98,7 +104,7 @@ class Document:
     def _read_tables(self, key: Tables, value: object, path: KeyPath) -> object:
         if key.most is None:
             return self.read_table(key.row, value, path)
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             headings = tuple(part for part in path if isinstance(part, str))
             raise MisfitError(path, f"{show(value)} is not an array of tables ([[{dotted(headings)}]])")
         if not key.least <= len(value) <= key.most:
@@ -111,12 +117,44 @@ class Document:
         return self.error(": ".join(filter(None, (*place, str(misfit)))))
 
 
+ScenarioSource = os.PathLike[str] | str | Mapping[str, Any] | Scenario | None
+"""A source of a scenario, for ``load_scenario``."""
+
 _SCENARIO: Final = Document("a scenario", ScenarioError)
 
 
 def load(path: Path | str) -> Scenario:
     """Read a scenario from a TOML file. Raises ``ScenarioError``, with ``path`` as its FILE."""
     return loads(_SCENARIO.read_text(path), str(path))
+
+
+def load_scenario(source: ScenarioSource) -> Scenario:
+    """Read a scenario from any source, with the checks and the errors of ``load``. Raises ``ScenarioError``.
+
+    A source is a path; a string, which is a path if it is one line that ends in ".toml", else the text of a
+    TOML file; a file's plain data (dict); or a ``Scenario`` that a program built. None is the default one.
+    """
+    if source is None:
+        return default_scenario()
+    if isinstance(source, os.PathLike):
+        return load(Path(source))
+    if isinstance(source, str) and source.endswith(".toml") and "\n" not in source:
+        return load(source)
+    return parse_scenario(source)
+
+
+def parse_scenario(source: "str | Mapping[str, Any] | Scenario", name: str = "scenario") -> Scenario:
+    """Read a scenario from a TOML text, a file's plain data or a ``Scenario``; like ``load``, without a file.
+
+    Raises ``ScenarioError``, in which ``name`` stands for the file.
+    """
+    if isinstance(source, str):
+        return loads(source, name)
+    anything: object = source  # a program that calls this may not be type-checked
+    if not isinstance(anything, Mapping | Scenario):
+        fits = "a path, a TOML text, a dict or a Scenario fits"
+        raise ScenarioError(f"{one_line(name)}: {show(anything)} is not a scenario ({fits})")
+    return read_scenario(source if isinstance(source, Scenario) else dict(source), name)
 
 
 def load_traffic(path: Path | str) -> dict[str, Any]:

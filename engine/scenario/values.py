@@ -7,6 +7,8 @@ for the user: the value, and the values that fit. The scenario loader and the co
 import re
 from typing import Final, Literal, TypeVar
 
+import msgspec
+
 Vlan = int | Literal["untagged"] | None
 """A filter's VLAN test: 1..4094, "untagged" (also passes VID 0), or None for any tagging."""
 
@@ -51,6 +53,9 @@ def show(value: object) -> str:
             return "an array"
         case bytes():
             return "binary data"
+        case msgspec.Struct():
+            name = type(value).__name__
+            return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
         case _:
             return one_line(_cut(str(value)))
 

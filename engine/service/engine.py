@@ -27,9 +27,8 @@ from engine.bus.urls import BrokerUrl
 from engine.counted import counted
 from engine.kernels.prepare import OF_INTERFACE, prepare
 from engine.ndis.outcome import NdisStatus, Outcome
-from engine.scenario.load import default_scenario
-from engine.scenario.model import Scenario
-from engine.service import leftovers
+from engine.scenario.load import ScenarioSource, load_scenario
+from engine.service import arguments, leftovers
 from engine.service.engine_log import EngineLog
 from engine.service.live import LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
@@ -49,21 +48,24 @@ T = TypeVar("T")
 class Engine:
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
-    ``capture``, or the frames that the network ``interface`` receives, replace the scenario's traffic on
-    ``adapter``. ``interval_s`` is the simulated time between stats messages. A worker that hangs for
+    ``scenario`` is any source that ``load_scenario`` reads; None: the default scenario. ``capture``, or the
+    frames that the network ``interface`` receives, replace the scenario's traffic on ``adapter``.
+    ``interval_s`` is the simulated time between stats messages. A worker that hangs for
     ``worker_deadline_s`` is killed and replaced. ``announce`` gives this user's commands the credentials of
     the engine's own broker: with "found" they connect to the newest engine by default, with "named" only if
     they name this one. ``viewers`` are patterns of client ids whose requests are refused. ``thresholds`` are
-    the advisor's; ``advised`` is set once its advice is published. Entering the context raises ValueError,
-    NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or KernelError for a bad
-    scenario, capture or broker, after stopping what it had started.
+    the advisor's; ``advised`` is set once its advice is published.
+
+    Raises ScenarioError, BadUrl, or ValueError for another bad argument. Entering the context raises
+    ValueError, NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or KernelError for
+    an impossible scenario, a bad capture or broker, after stopping what it had started.
     """
 
     def __init__(
         self,
-        scenario: Scenario | None = None,
+        scenario: ScenarioSource = None,
         *,
-        capture: CaptureFile | Path | None = None,
+        capture: CaptureFile | Path | str | None = None,
         loop: bool = False,
         interface: str | None = None,
         promiscuous: bool = False,
@@ -77,27 +79,30 @@ class Engine:
         thresholds: AdviceThresholds | None = None,
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self.scenario = scenario or default_scenario()
+        arguments.check_fed(captured=capture, loop=loop, interface=interface, promiscuous=promiscuous)
+        self.scenario = load_scenario(scenario)
         self._engine_log = EngineLog(self.scenario)
         self.stats: Stats | None = None
         self.config: Config | None = None
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
         self.advised = asyncio.Event()
+        arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
         self._advice_publisher = AdvicePublisher(thresholds)
         self._summary_builder = SummaryBuilder()
         self._first_reading = asyncio.Event()
-        self._capture = capture
+        self._capture = arguments.capture(capture)
         self._loop_capture = loop
-        self._interface = interface
+        self._interface: str | None = arguments.an("interface", interface, str, "an interface's name")
         self._promiscuous = promiscuous
-        self._adapter = adapter
+        self._adapter: str | None = arguments.an("adapter", adapter, str, "an adapter's name")
         self._broker_url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
-        self._listen = listen or Listen()
-        self._interval_ns = round(interval_s * 1e9)
-        self._worker_deadline_s = worker_deadline_s
-        self._announce = announce
-        self._viewers = viewers
+        arguments.an("broker", broker, (str, BrokerUrl), "a broker's URL")
+        self._listen: Listen = arguments.an("listen", listen, Listen, "a Listen") or Listen()
+        self._interval_ns = arguments.interval_ns(interval_s)
+        self._worker_deadline_s = arguments.deadline_s(worker_deadline_s)
+        self._announce = arguments.choice("announce", announce, ("no", "found", "named"))
+        self._viewers = arguments.patterns("viewers", viewers)
         self._progress = progress
         self._broker: EmbeddedBroker | None = None
         self._bus: EngineBus | None = None

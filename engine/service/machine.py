@@ -72,8 +72,12 @@ class Machine:
         self._stats_seq = 0
         self._rows: tuple[int, list[AdapterRows]] = (-1, [])
         self._drop_episodes = DropEpisodes()
-        self._carry_out(effects)
-        self.balancing = BalancerDriver(self.host, self.plane, self.request, self.add_event)
+        try:
+            self._carry_out(effects)
+            self.balancing = BalancerDriver(self.host, self.plane, self.request, self.add_event)
+        except BaseException:
+            self.close()
+            raise
 
     def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
         """Apply a request; when this returns, its effects are carried out, or it was refused."""

@@ -12,7 +12,9 @@ import msgspec
 
 from engine.balance.decide import REASONS, Reason
 from engine.kernels.layout import I64
+from engine.scenario.load import ScenarioSource, load_scenario
 from engine.scenario.model import Scenario
+from engine.service import arguments
 from engine.service.balancing import BalancerDriver
 from engine.service.machine import WORKER_DEADLINE_S, Machine, SimClock
 from engine.service.sources import CaptureFrames, Caveats, capture_source
@@ -143,32 +145,48 @@ class ReplayResult:
     late_ns: int
 
 
-def plan_capture(capture: CaptureFile | Path, hardware: Hardware | None = None) -> tuple[Plan, Caveats]:
-    """Plan queues for a capture's traffic. Raises CaptureError, NoProcessorError."""
+def plan_capture(capture: CaptureFile | Path | str, hardware: Hardware | None = None) -> tuple[Plan, Caveats]:
+    """Plan queues for a capture's traffic. Raises CaptureError, NoProcessorError, MisfitError for an
+    impossible host, and ValueError for another bad argument."""
     hardware = hardware or Hardware()
-    source = CaptureSource(capture, adapter=0, link_gbps=hardware.link_gbps)
+    arguments.check_hardware(hardware)
+    source = CaptureSource(_capture(capture), adapter=0, link_gbps=hardware.link_gbps)
     try:
         return plan(source, hardware), Caveats.of(source)
     finally:
         source.close()
 
 
+def _capture(capture: object) -> CaptureFile | Path:
+    given = arguments.capture(capture)
+    if given is None:
+        raise ValueError("capture: nothing is not a capture (a path fits)")
+    return given
+
+
 def replay(
-    capture: CaptureFile | Path,
-    scenario: Scenario,
+    capture: CaptureFile | Path | str,
+    scenario: ScenarioSource = None,
     adapter: str | None = None,
     *,
     pace: Pace = "max",
     worker_deadline_s: float = WORKER_DEADLINE_S,
     progress: Callable[[CaptureFrames], None] = lambda source: None,
 ) -> ReplayResult:
-    """Run a capture through a scenario; call ``progress`` between rounds.
+    """Run a capture through a scenario (any source that ``load_scenario`` reads); call ``progress`` between
+    rounds. Without a scenario, the plan of the capture is used.
 
     At pace "real" a worker that hangs for ``worker_deadline_s`` is killed and replaced; at "max" there is no
-    deadline. Raises CaptureError, ChoiceError, NotEnoughMemoryError, ValueError for an impossible scenario.
+    deadline. Raises ScenarioError, CaptureError, ChoiceError, NotEnoughMemoryError, and ValueError for
+    another bad argument or an impossible scenario.
     """
     began = time.monotonic()
-    source = capture_source(capture, scenario, adapter, shorten_gaps=pace == "real")
+    given = _capture(capture)
+    arguments.choice("pace", pace, ("max", "real"))
+    arguments.deadline_s(worker_deadline_s)
+    arguments.an("adapter", adapter, str, "an adapter's name")
+    scenario = plan_capture(given)[0].scenario if scenario is None else load_scenario(scenario)
+    source = capture_source(given, scenario, adapter, shorten_gaps=pace == "real")
     try:
         ended = run(
             scenario,
