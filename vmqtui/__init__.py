@@ -1,8 +1,168 @@
-"""The user interface: the command line and the dashboard.
+"""VMQ from Python: engines, watchers, replays, plans and scenarios; the command line and the dashboard.
 
-Both are ordinary clients of the engine's bus; no frames pass through this package.
+The names in ``__all__`` are the public interface (docs/library.md). Each one is imported when it is first
+used, so that the command line does not load what it does not need.
 """
 
 import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from engine import __version__
+    from engine.advice.thresholds import AdviceThresholds
+    from engine.bus.accounts import Listen
+    from engine.bus.errors import (
+        BadAccounts,
+        BadMessage,
+        BadName,
+        BadTls,
+        BadUrl,
+        BrokerFailed,
+        BusError,
+        HostTaken,
+        NotConnected,
+        RequestTimeout,
+    )
+    from engine.bus.host_view import HostView
+    from engine.bus.messages import Response, Status
+    from engine.bus.tls import TlsFiles
+    from engine.bus.urls import BrokerUrl
+    from engine.bus.watcher import Watcher
+    from engine.dataplane.memory import NotEnoughMemoryError
+    from engine.kernels.prepare import KernelError
+    from engine.ndis.outcome import NdisStatus
+    from engine.scenario.load import ScenarioError, default_scenario
+    from engine.scenario.model import (
+        AdapterSpec,
+        BalancerSpec,
+        CpuSpec,
+        FilterSpec,
+        FlowSpec,
+        HostSpec,
+        MixSpec,
+        PortSpec,
+        QueueSpec,
+        Scenario,
+        TeamSpec,
+        TrafficSpec,
+    )
+    from engine.service.engine import Engine
+    from engine.service.replay import ReplayResult, replay
+    from engine.service.sources import ChoiceError
+    from engine.telemetry.config import Config
+    from engine.telemetry.events import Event
+    from engine.telemetry.stats import Stats
+    from engine.telemetry.summary import Summary
+    from engine.traffic.capture import CaptureError
+    from engine.traffic.libpcap import InterfaceError
+    from engine.traffic.plan import Hardware, Plan
+    from engine.traffic.plan_placement import NoProcessorError
+    from engine.waiting import WaitTimeoutError
+
+__all__ = [
+    "AdapterSpec",
+    "AdviceThresholds",
+    "BadAccounts",
+    "BadMessage",
+    "BadName",
+    "BadTls",
+    "BadUrl",
+    "BalancerSpec",
+    "BrokerFailed",
+    "BrokerUrl",
+    "BusError",
+    "CaptureError",
+    "ChoiceError",
+    "Config",
+    "CpuSpec",
+    "Engine",
+    "Event",
+    "FilterSpec",
+    "FlowSpec",
+    "Hardware",
+    "HostSpec",
+    "HostTaken",
+    "HostView",
+    "InterfaceError",
+    "KernelError",
+    "Listen",
+    "MixSpec",
+    "NdisStatus",
+    "NoProcessorError",
+    "NotConnected",
+    "NotEnoughMemoryError",
+    "Plan",
+    "PortSpec",
+    "QueueSpec",
+    "ReplayResult",
+    "RequestTimeout",
+    "Response",
+    "Scenario",
+    "ScenarioError",
+    "Stats",
+    "Status",
+    "Summary",
+    "TeamSpec",
+    "TlsFiles",
+    "TrafficSpec",
+    "WaitTimeoutError",
+    "Watcher",
+    "__version__",
+    "default_scenario",
+    "replay",
+]
+
+_HOMES: Final = {
+    "engine": ("__version__",),
+    "engine.advice.thresholds": ("AdviceThresholds",),
+    "engine.bus.accounts": ("Listen",),
+    "engine.bus.errors": (
+        *("BadAccounts", "BadMessage", "BadName", "BadTls", "BadUrl", "BrokerFailed", "BusError"),
+        *("HostTaken", "NotConnected", "RequestTimeout"),
+    ),
+    "engine.bus.host_view": ("HostView",),
+    "engine.bus.messages": ("Response", "Status"),
+    "engine.bus.tls": ("TlsFiles",),
+    "engine.bus.urls": ("BrokerUrl",),
+    "engine.bus.watcher": ("Watcher",),
+    "engine.dataplane.memory": ("NotEnoughMemoryError",),
+    "engine.kernels.prepare": ("KernelError",),
+    "engine.ndis.outcome": ("NdisStatus",),
+    "engine.scenario.load": ("ScenarioError", "default_scenario"),
+    "engine.scenario.model": (
+        *("AdapterSpec", "BalancerSpec", "CpuSpec", "FilterSpec", "FlowSpec", "HostSpec", "MixSpec"),
+        *("PortSpec", "QueueSpec", "Scenario", "TeamSpec", "TrafficSpec"),
+    ),
+    "engine.service.engine": ("Engine",),
+    "engine.service.replay": ("ReplayResult", "replay"),
+    "engine.service.sources": ("ChoiceError",),
+    "engine.telemetry.config": ("Config",),
+    "engine.telemetry.events": ("Event",),
+    "engine.telemetry.stats": ("Stats",),
+    "engine.telemetry.summary": ("Summary",),
+    "engine.traffic.capture": ("CaptureError",),
+    "engine.traffic.libpcap": ("InterfaceError",),
+    "engine.traffic.plan": ("Hardware", "Plan"),
+    "engine.traffic.plan_placement": ("NoProcessorError",),
+    "engine.waiting": ("WaitTimeoutError",),
+}
+"""The public names of each module: what type checkers see above, for the interpreter."""
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
 logging.getLogger("vmqtui").addHandler(logging.NullHandler())
+
+
+if not TYPE_CHECKING:  # else a type checker would accept every misspelt name
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used."""
+        module = _HOME_OF.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(module), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
