@@ -50,7 +50,7 @@ OF_NO_INPUT: Final = {
     "engine.kernels.cache._KEPT_S",
     "engine.scenario.relations._MAX_PRODUCT",
     "engine.service.bench_sweep._MAX_FRAME_BYTES",
-    "engine.service.live.MOST_BEHIND_NS",
+    "engine.service.pacing.MOST_BEHIND_NS",
     "engine.traffic.batch.MAX_CAPTURED_BYTES",
     "engine.traffic.capture_kernels.MAX_ARRIVAL_NS",
     "engine.traffic.capture_kernels.MAX_SECONDS",

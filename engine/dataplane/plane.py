@@ -200,6 +200,13 @@ class Plane:
         row = self.row(self.slot(adapter, queue_id))
         return QueueGauges(int(row[Q.pending]), int(row[Q.outstanding]), int(row[Q.total_buffers]))
 
+    def last_return_ns(self, adapter: int, queue_id: int) -> int:
+        """Return when a queue's last outstanding buffer is due; NONE: it has none, or its VM is paused."""
+        row = self.row(self.slot(adapter, queue_id))
+        if row[Q.held] or row[Q.outstanding_tail] == NONE:
+            return NONE
+        return int(self.views.buffer_rows[row[Q.outstanding_tail], BUFFER.due_ns])
+
     def carry_out(self, effect: Effect) -> None:
         """Apply an effect of the control plane; the caller handles SteeringChanged and speeds."""
         match effect:

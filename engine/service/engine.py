@@ -10,6 +10,7 @@ guard.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -32,6 +33,7 @@ from engine.service import arguments, leftovers
 from engine.service.engine_log import EngineLog
 from engine.service.live import LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
+from engine.service.pacing import CLOCKS, ClockName
 from engine.service.publishing import AdvicePublisher, SummaryBuilder
 from engine.service.sources import ActiveSource, AnySource, capture_source, interface_source, synthetic_source
 from engine.telemetry.config import Config
@@ -41,8 +43,17 @@ from engine.traffic.capture_file import CaptureFile
 from engine.workers.start import warm_up
 
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
+ADVANCE_LIMIT_S: Final = 10 * 365 * 86_400
+UNREAD_LIMIT: Final = 64
+"""Readings of a manual clock that the event loop has yet to process, before simulated time waits for it."""
+
+_UNREAD_CHECK_S: Final = 0.1
 
 T = TypeVar("T")
+
+
+class EngineEndedError(Exception):
+    """The engine has failed, has ended or has not started; the text is a sentence."""
 
 
 class Engine:
@@ -50,7 +61,8 @@ class Engine:
 
     ``scenario`` is any source that ``load_scenario`` reads; None: the default scenario. ``capture``, or the
     frames that the network ``interface`` receives, replace the scenario's traffic on ``adapter``.
-    ``interval_s`` is the simulated time between stats messages. A worker that hangs for
+    ``interval_s`` is the simulated time between stats messages; a manual ``clock`` stands still but while
+    ``advance`` runs. A worker that hangs for
     ``worker_deadline_s`` is killed and replaced. ``announce`` gives this user's commands the credentials of
     the engine's own broker: with "found" they connect to the newest engine by default, with "named" only if
     they name this one. ``viewers`` are patterns of client ids whose requests are refused. ``thresholds`` are
@@ -72,6 +84,7 @@ class Engine:
         adapter: str | None = None,
         broker: BrokerUrl | str | None = None,
         listen: Listen | None = None,
+        clock: ClockName = "real",
         interval_s: float = 0.25,
         worker_deadline_s: float = WORKER_DEADLINE_S,
         announce: Literal["no", "found", "named"] = "no",
@@ -99,7 +112,9 @@ class Engine:
         self._broker_url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
         arguments.an("broker", broker, (str, BrokerUrl), "a broker's URL")
         self._listen: Listen = arguments.an("listen", listen, Listen, "a Listen") or Listen()
+        self._clock: ClockName = arguments.choice("clock", clock, CLOCKS)
         self._interval_ns = arguments.interval_ns(interval_s)
+        self._unread = threading.Semaphore(UNREAD_LIMIT)
         self._worker_deadline_s = arguments.deadline_s(worker_deadline_s)
         self._announce = arguments.choice("announce", announce, ("no", "found", "named"))
         self._viewers = arguments.patterns("viewers", viewers)
@@ -141,6 +156,43 @@ class Engine:
     async def request(self, op: str, **params: Any) -> Response:
         """Carry out a request, without the bus."""
         return await self._handle("", Request(id="-", op=op, params=params))
+
+    @property
+    def now_s(self) -> float:
+        """The simulated time, in seconds."""
+        return self._running().machine.plane.now_ns / 1e9
+
+    async def advance(self, seconds: float = 0.0, *, ns: int = 0) -> Stats:
+        """Advance the manual clock by ``seconds`` plus ``ns``; return the reading taken at that moment.
+
+        Frames and events before that moment have happened; a request made then takes effect at it. Readings,
+        events and MQTT messages come as with any clock, and another reading at the end; requests made while
+        time advances take effect at its end. With 0 it takes a reading. Cancelled, it leaves time where it
+        is. Raises ValueError for another clock or a time that does not fit, EngineEndedError.
+        """
+        live = self._running()
+        if self._clock != "manual":
+            raise ValueError(f'advance: the clock is {self._clock!r}; Engine(…, clock="manual") fits')
+        if not 0 <= seconds <= ADVANCE_LIMIT_S or not 0 <= ns <= ADVANCE_LIMIT_S * 1e9:
+            wrong = f"{seconds!r} s" + (f" and {ns!r} ns" if ns else "")
+            raise ValueError(f"advance: {wrong}; 0 to {ADVANCE_LIMIT_S:,} s fits")
+        try:
+            return await asyncio.wrap_future(live.advance(round(seconds * 1e9) + ns))
+        except LoopEndedError as error:
+            raise EngineEndedError(self._why_ended()) from error
+
+    def _running(self) -> LiveLoop:
+        """The live loop. Raises EngineEndedError."""
+        if self._live is None or self.stopped.is_set():
+            raise EngineEndedError(self._why_ended()) from self.failure
+        return self._live
+
+    def _why_ended(self) -> str:
+        if self.failure is not None:
+            return f"the engine failed: {self.failure or type(self.failure).__name__}"
+        if self._live is None:
+            return "the engine has not started: enter it first, with async with Engine(…) as engine"
+        return "the engine has ended"
 
     async def __aenter__(self) -> "Engine":
         try:
@@ -235,7 +287,7 @@ class Engine:
             active.close()
             raise
         self._listed = leftovers.enlist(machine.plane.block_name)
-        return LiveLoop(machine, active, self._interval_ns, self._callbacks())
+        return LiveLoop(machine, active, self._interval_ns, self._callbacks(), self._clock)
 
     def _callbacks(self) -> LoopCallbacks:
         """Callbacks that the live loop's thread can call; each one runs in the event loop."""
@@ -244,12 +296,24 @@ class Engine:
             return lambda argument: self._call_in_event_loop(call, argument)
 
         return LoopCallbacks(
-            stats=relay(self._on_stats),
+            stats=relay(self._on_stats) if self._clock == "real" else self._relay_bounded,
             summary=relay(self._on_summary),
             config=relay(self._on_config),
             event=relay(self._on_event),
             failed=relay(self._on_failure),
         )
+
+    def _relay_bounded(self, stats: Stats) -> None:
+        """Call ``_on_stats`` in the event loop; at ``UNREAD_LIMIT`` readings, wait until it has caught up."""
+        while not self._unread.acquire(timeout=_UNREAD_CHECK_S):
+            if self._live is not None and self._live.interrupted:
+                break
+
+        def read(stats: Stats) -> None:
+            self._unread.release()
+            self._on_stats(stats)
+
+        self._call_in_event_loop(read, stats)
 
     def _call_in_event_loop(self, call: Callable[[T], None], argument: T) -> None:
         assert self._event_loop is not None

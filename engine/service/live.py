@@ -1,15 +1,15 @@
-"""The live loop: a thread that advances a machine's simulated time with the wall clock.
+"""The live loop: a thread that advances a machine's simulated time, with the wall clock or on demand.
 
 Rounds, requests and readings all run in this thread. It takes a reading at each interval of simulated time,
-and another each second for summaries. If simulated time runs too slowly for that, it takes the reading one
-and a half intervals of wall time after the previous one.
+and another each second for summaries. If the wall clock drives simulated time and that runs too slowly, it
+takes the reading one and a half intervals of wall time after the previous one. While simulated time stands
+still, it takes a reading after each change of the configuration.
 """
 
 import contextlib
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,7 +17,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from engine.kernels.layout import NEVER_NS
 from engine.service.machine import Machine
+from engine.service.pacing import ClockName, Pacer, pacer
 from engine.service.sources import ActiveSource
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
@@ -26,70 +28,14 @@ from engine.telemetry.summary import SUMMARY_EVERY_NS
 from engine.traffic.batch import LiveSource
 from engine.workers.conductor import Conductor
 
-MOST_BEHIND_NS: Final = 1_000_000_000
-"""Largest delay that simulated time catches up with; any further delay is given up."""
-
-FIRST_STEP_NS: Final = 100_000
-LONGEST_STEP_NS: Final = 20_000_000
-_LONG_NS: Final = 50_000_000
-_RATIO_OVER_NS: Final = 1_000_000_000
-_MARKS: Final = 1024
-
-
-class RealTimePacer:
-    """Maps simulated time to the wall clock. All times are in ns; ``wall_ns`` is monotonic time.
-
-    If the machine is too slow for its traffic, simulated time runs as fast as it can. It catches up with up
-    to a second of delay and gives up the rest, so that the elapsed wall time always equals simulated time +
-    ``behind_ns`` + ``given_up_ns``.
-
-    ``step_ns`` is how far to advance simulated time in one step: at most 50 ms of wall time, so that requests
-    and readings are not delayed, but at least a whole round, because a shorter one costs nearly as much.
-    """
-
-    def __init__(self, wall_ns: int) -> None:
-        self.given_up_ns = 0
-        self.step_ns = FIRST_STEP_NS
-        self._zero_ns = wall_ns  # due time of simulated time 0, plus given_up_ns
-        self._marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
-
-    def due_ns(self, sim_ns: int) -> int:
-        """The wall time at which a simulated time is due."""
-        return self._zero_ns + sim_ns
-
-    def behind_ns(self, sim_ns: int, wall_ns: int) -> int:
-        """Delay of simulated time behind the wall clock, 0 if it is on time."""
-        return max(0, wall_ns - self.due_ns(sim_ns))
-
-    def stepped(self, sim_ns: int, wall_ns: int, took_ns: int, rounds: int) -> None:
-        """Record a step to ``sim_ns`` that took ``rounds`` rounds; adapt ``step_ns`` and ``given_up_ns``."""
-        if took_ns > _LONG_NS and rounds > 1:
-            self.step_ns = max(self.step_ns * _LONG_NS // took_ns, self.step_ns // rounds, 1)
-        elif took_ns < _LONG_NS // 2 or rounds <= 1:  # even a slow round may not have been full
-            self.step_ns = min(2 * self.step_ns, LONGEST_STEP_NS)
-        late_ns = wall_ns - self.due_ns(sim_ns) - MOST_BEHIND_NS
-        if late_ns > 0:
-            self.given_up_ns += late_ns
-            self._zero_ns += late_ns
-
-    def start_over(self) -> None:
-        """Reset the step length because the traffic has changed."""
-        self.step_ns = FIRST_STEP_NS
-
-    def real_time_ratio(self, sim_ns: int, wall_ns: int) -> float | None:
-        """Simulated time / wall time over about the last second; None at the first call."""
-        while len(self._marks) > 1 and wall_ns - self._marks[1][0] >= _RATIO_OVER_NS:
-            self._marks.popleft()
-        self._marks.append((wall_ns, sim_ns))
-        since_wall_ns, since_sim_ns = self._marks[0]
-        elapsed_ns = wall_ns - since_wall_ns
-        return (sim_ns - since_sim_ns) / elapsed_ns if elapsed_ns else None
-
-
 T = TypeVar("T")
+
+_ENDED: Final = "the engine is stopping and takes no more requests"
 
 _IDLE_STEP_NS: Final = 250_000_000
 _SKIP_REPORTED_NS: Final = 1_000_000
+_CHECK_S: Final = 0.2
+"""Workers are supervised this often while simulated time stands still."""
 
 
 class LoopEndedError(Exception):
@@ -111,18 +57,19 @@ class LoopCallbacks:
 
 
 class _Ticks:
-    """Due times of one kind of reading: each interval of simulated time, and at the latest one and a half
-    intervals of wall time after the previous reading."""
+    """Due times of one kind of reading: each interval of simulated time, and if the wall clock drives that
+    (``paced``), at the latest one and a half intervals of wall time after the previous reading."""
 
-    def __init__(self, interval_ns: int, wall_ns: int) -> None:
+    def __init__(self, interval_ns: int, wall_ns: int, paced: bool) -> None:
         self._interval_ns = interval_ns
+        self._paced = paced
         self._taken_wall_ns = wall_ns
         self.at_ns = interval_ns
 
     def take(self, sim_ns: int, wall_ns: int) -> bool:
         """Return whether a reading is due now; if so, schedule the next one."""
         on_time = sim_ns >= self.at_ns
-        due = on_time or 2 * (wall_ns - self._taken_wall_ns) >= 3 * self._interval_ns
+        due = on_time or (self._paced and 2 * (wall_ns - self._taken_wall_ns) >= 3 * self._interval_ns)
         if due:
             self._taken_wall_ns = wall_ns
         if on_time:
@@ -133,11 +80,17 @@ class _Ticks:
 class LiveLoop:
     """Runs a machine until ``stop``; ``interval_ns`` is the simulated time between readings.
 
-    ``RealTimePacer`` handles a machine that is too slow for its traffic.
+    The pacer of the ``clock`` handles a machine that is too slow for its traffic. Simulated time advances to
+    ``_goal_ns`` and stands still there; with a manual clock, ``advance`` sets that goal.
     """
 
     def __init__(
-        self, machine: Machine, active: ActiveSource, interval_ns: int, callbacks: LoopCallbacks
+        self,
+        machine: Machine,
+        active: ActiveSource,
+        interval_ns: int,
+        callbacks: LoopCallbacks,
+        clock: ClockName = "real",
     ) -> None:
         self.machine = machine
         self._active = active
@@ -152,7 +105,12 @@ class LiveLoop:
         self._thread = threading.Thread(target=self._run, name="vmq-conductor", daemon=True)
         self._revision = machine.host.revision
         self._skipped_ns = 0
-        self._pacer = RealTimePacer(0)
+        self._clock: ClockName = clock
+        self._pacer: Pacer = pacer(clock, 0)
+        self._goal_ns = 0 if clock == "manual" else NEVER_NS
+        self._arriving: Future[Stats] | None = None
+        """The advance under way."""
+        self._interrupted = threading.Event()
         self._rounds = 0
 
     def start(self) -> None:
@@ -168,9 +126,36 @@ class LiveLoop:
             self._refuse_calls()
         return future
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether ``stop`` was called; an advance under way then ends early."""
+        return self._interrupted.is_set()
+
+    def advance(self, time_ns: int) -> "Future[Stats]":
+        """Advance a manual clock by ``time_ns``; the future has the reading at that moment.
+
+        Calls submitted meanwhile run after it. If the future is cancelled, time stands still at once.
+        """
+        arriving: Future[Stats] = Future()
+
+        def begin() -> None:
+            self._goal_ns = self.machine.plane.now_ns + time_ns
+            self._arriving = arriving
+            if not time_ns:
+                self._arrive(self._take_reading())
+
+        def begun(call: "Future[None]") -> None:
+            error = call.exception()
+            if error is not None and arriving.set_running_or_notify_cancel():
+                arriving.set_exception(error)
+
+        self.submit(begin).add_done_callback(begun)
+        return arriving
+
     def stop(self) -> Stats | None:
         """Stop the loop and the machine's workers; return the last reading, None if the loop did not start or
         had failed."""
+        self._interrupted.set()
         last: list[Stats] = []
 
         def finish() -> None:
@@ -197,6 +182,7 @@ class LiveLoop:
 
     def _close(self) -> None:
         self._ended.set()
+        self._abandon()
         self._refuse_calls()
         self.machine.close()
         self._active.close()
@@ -208,26 +194,35 @@ class LiveLoop:
             except queue.Empty:
                 return
             if future.set_running_or_notify_cancel():
-                future.set_exception(LoopEndedError("the engine is stopping and takes no more requests"))
+                future.set_exception(LoopEndedError(_ENDED))
 
     def _keep_time(self) -> None:
         machine = self.machine
         started_ns = time.monotonic_ns()
-        pacer = self._pacer = RealTimePacer(started_ns)
-        stats_ticks = _Ticks(self._interval_ns, started_ns)
-        summary_ticks = _Ticks(SUMMARY_EVERY_NS, started_ns)
+        pace = self._pacer = pacer(self._clock, started_ns)
+        stats_ticks = _Ticks(self._interval_ns, started_ns, pace.paced)
+        summary_ticks = _Ticks(SUMMARY_EVERY_NS, started_ns, pace.paced)
         first = self._read()
         self._callbacks.stats(first)
         self._callbacks.summary(first)
         while not self._stopping.is_set():
-            step_ns = _IDLE_STEP_NS if self._conductor.source is None else pacer.step_ns
+            if machine.plane.now_ns >= self._goal_ns:
+                self._stand_still()
+                continue
+            step_ns = _IDLE_STEP_NS if self._conductor.source is None else pace.step_ns
             horizon_ns = min(
                 machine.plane.now_ns + step_ns,
                 stats_ticks.at_ns,
                 summary_ticks.at_ns,
                 machine.balancing.due_ns,
+                self._goal_ns,
+                NEVER_NS if pace.paced else machine.next_free_ns,
             )
-            self._answer_until(pacer.due_ns(horizon_ns))
+            if self._arriving is None:
+                self._answer_until(pace.due_ns(horizon_ns))
+            elif self._arriving.cancelled() or self._interrupted.is_set():
+                self._abandon()
+                continue
             if self._stopping.is_set():
                 return
             fed = self._conductor.source is not None
@@ -235,11 +230,12 @@ class LiveLoop:
             began_ns = time.monotonic_ns()
             self._conductor.run_to(horizon_ns, self._after_round)
             now_ns = time.monotonic_ns()
-            pacer.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
+            pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
             machine.balancing.settle()
             if fed and self._conductor.source is None:
                 self._report_end()
-            for_stats = stats_ticks.take(horizon_ns, now_ns)
+            has_arrived = horizon_ns >= self._goal_ns
+            for_stats = stats_ticks.take(horizon_ns, now_ns) or has_arrived
             for_summary = summary_ticks.take(horizon_ns, now_ns)
             if for_stats or for_summary:
                 reading = self._read(numbered=for_stats)
@@ -248,6 +244,42 @@ class LiveLoop:
                 if for_summary:
                     self._callbacks.summary(reading)
             self._report()
+            if has_arrived:
+                self._arrive(reading)
+
+    def _stand_still(self) -> None:
+        """Run the next submitted call, or supervise the workers if none comes."""
+        try:
+            future, call = self._calls.get(timeout=_CHECK_S)
+        except queue.Empty:
+            self.machine.settle()
+            self._report()
+        else:
+            self._run_call(future, call, at_rest=True)
+
+    def _take_reading(self) -> Stats:
+        """Take a reading, and report it and everything before it."""
+        reading = self._read()
+        self._callbacks.stats(reading)
+        self._report()
+        return reading
+
+    def _arrive(self, reading: Stats) -> None:
+        """End the advance under way."""
+        arriving, self._arriving = self._arriving, None
+        if arriving is not None and arriving.set_running_or_notify_cancel():
+            arriving.set_result(reading)
+
+    def _abandon(self) -> None:
+        """End the advance under way, if any, before its goal."""
+        arriving, self._arriving = self._arriving, None
+        if arriving is None:
+            return
+        self._goal_ns = self.machine.plane.now_ns
+        if arriving.set_running_or_notify_cancel():
+            arriving.set_exception(LoopEndedError(_ENDED))
+        elif not self._ended.is_set():
+            self._take_reading()
 
     def _after_round(self) -> None:
         self._rounds += 1
@@ -274,13 +306,29 @@ class LiveLoop:
                 future, call = self._calls.get(block=left_ns > 0, timeout=max(left_ns, 0) / 1e9)
             except queue.Empty:
                 continue
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except BaseException as error:
-                    future.set_exception(error)
-                self._take_source()
+            self._run_call(future, call)
+
+    def _run_call(self, future: Future[Any], call: Callable[[], Any], *, at_rest: bool = False) -> None:
+        """Run a submitted call; ``at_rest``: its effects are reported before its result."""
+        if not future.set_running_or_notify_cancel():
             self._report()
+            return
+        revision = self.machine.host.revision
+        result, failure = None, None
+        try:
+            result = call()
+        except BaseException as error:
+            failure = error
+        self._take_source()
+        if at_rest:
+            if self.machine.host.revision != revision and not self._stopping.is_set():
+                self._take_reading()
+            self._report()
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)
+        self._report()
 
     def _take_source(self) -> None:
         """Give the conductor the active source, which a request may have replaced."""

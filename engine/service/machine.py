@@ -97,6 +97,12 @@ class Machine:
                 self._publish(outcome.indications)
         self.report_workers()
 
+    @property
+    def next_free_ns(self) -> int:
+        """The time after the last return that a pending free waits for; NEVER_NS if none is known."""
+        returns = (self.plane.last_return_ns(*one) for one in self.host.freeing())
+        return min((one + 1 for one in returns if one >= self.plane.now_ns), default=NEVER_NS)
+
     def report_workers(self) -> None:
         """Add an event for each worker incident; may be called during a round."""
         while self.rounds.incidents:

@@ -10,7 +10,7 @@ import pytest
 from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
-from engine.service.live import FIRST_STEP_NS, LONGEST_STEP_NS, MOST_BEHIND_NS, RealTimePacer
+from engine.service.pacing import FIRST_STEP_NS, LONGEST_STEP_NS, MOST_BEHIND_NS, RealTimePacer
 from engine.telemetry.stats import Stats
 from tests.service.test_engine import check_identities
 from vmqtui.pytest_plugin import StartEngine

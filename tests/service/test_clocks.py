@@ -1,0 +1,173 @@
+"""Clocks that a test controls: what happens, and when, depends on the test alone."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from engine.scenario.load import loads
+from engine.service.engine import ADVANCE_LIMIT_S, UNREAD_LIMIT, Engine, EngineEndedError
+from engine.telemetry.stats import Stats
+from engine.waiting import until
+from tests.service.test_engine import check_identities
+from vmqtui.pytest_plugin import StartEngine
+
+MAC = "00:15:5d:00:00:01"
+SCENARIO = f"""
+[host]
+name = "clocked"
+cpus = 2
+
+[[adapter]]
+name = "nic0"
+buffers = 4096
+  [[adapter.queue]]
+  vm = "web-01"
+  cpu = 1
+  buffers = 100
+  return_delay_us = 500
+    [[adapter.queue.filter]]
+    mac = "{MAC}"
+
+[[traffic.mix]]
+rate_pps = 10_000
+  [[traffic.mix.flow]]
+  mac = "{MAC}"
+"""
+
+
+async def manual(start: StartEngine, **options: Any) -> Engine:
+    return await start(loads(SCENARIO, "test"), clock="manual", **options)
+
+
+def counters(stats: Stats) -> dict[str, Any]:
+    """All of a reading that does not come from a wall clock."""
+    return {name: getattr(stats, name) for name in ("seq", "sim_time_ns", "revision", "cpus")} | {
+        name: (one.port, one.queues, one.filters, one.freed, one.default_queue)
+        for name, one in stats.adapters.items()
+    }
+
+
+def dropped(stats: Stats) -> int:
+    return sum(stats.adapters["nic0"].queues["dropped_no_buffer"])
+
+
+async def test_time_stands_still_until_it_is_advanced_and_then_is_exact(vmq_engine: StartEngine) -> None:
+    engine = await manual(vmq_engine)
+    assert engine.now_s == 0.0
+    reading = await engine.advance(0.1)
+    assert reading is engine.stats
+    assert reading.sim_time_ns == 100_000_000
+    assert reading.adapters["nic0"].port["offered_frames"] == 1000
+    assert (await engine.advance(0.2, ns=1)).sim_time_ns == 300_000_001
+    assert (await engine.advance()).sim_time_ns == 300_000_001
+    assert engine.now_s == pytest.approx(0.300000001)
+    check_identities(reading)
+
+
+async def test_two_runs_with_the_same_requests_give_the_same_document(vmq_engine: StartEngine) -> None:
+    async def run() -> list[Any]:
+        engine = await manual(vmq_engine)
+        readings = [await engine.advance(1.0)]
+        await engine.request("pause_vm", vm="web-01")
+        readings.append(await engine.advance(9.0))
+        events = (await engine.request("query_events")).result["events"]
+        return [counters(one) for one in readings] + [one | {"time_ns": 0} for one in events]
+
+    first = await run()
+    assert first[1]["sim_time_ns"] == 10_000_000_000
+    assert first == await run()
+
+
+async def test_drops_begin_when_the_buffers_of_a_paused_vm_are_used_up_to_the_millisecond(
+    vmq_engine: StartEngine,
+) -> None:
+    engine = await manual(vmq_engine)
+    await engine.advance(1.0)
+    await engine.request("pause_vm", vm="web-01")
+    steps = 0
+    while not dropped(await engine.advance(0.001)):
+        steps += 1
+    assert steps == 9  # 10 frames a millisecond, and some of the 100 buffers were outstanding
+
+
+async def test_a_freed_queue_is_gone_exactly_when_its_vm_has_returned_the_last_buffer(
+    vmq_engine: StartEngine,
+) -> None:
+    engine = await manual(vmq_engine)
+    await engine.advance(1.0)
+    await engine.request("clear_filter", queue_id=1, filter_id=1)
+    assert (await engine.request("free_queue", queue_id=1)).ndis_status == "NDIS_STATUS_PENDING"
+    await engine.advance(0.25)
+    events = (await engine.request("query_events")).result["events"]
+    (freed,) = [one for one in events if one["event"] == "queue_freed"]
+    assert 1_000_000_000 < freed["sim_time_ns"] <= 1_000_500_000
+
+
+async def test_a_change_while_time_stands_still_is_in_the_next_reading_at_once(
+    vmq_engine: StartEngine,
+) -> None:
+    engine = await manual(vmq_engine)
+    response = await engine.request("allocate_queue", vm="db-01", cpu=0, buffers=64, name="db")
+    assert engine.config is not None
+    assert engine.stats is not None
+    assert response.revision == engine.config.revision == engine.stats.revision
+    assert response.result["queue_id"] in engine.stats.adapters["nic0"].queues["id"]
+    assert engine.now_s == 0.0
+
+
+async def test_requests_made_while_time_advances_take_effect_at_its_end(vmq_engine: StartEngine) -> None:
+    engine = await manual(vmq_engine)
+    await asyncio.gather(engine.advance(1.0), engine.request("pause_vm", vm="web-01"), engine.advance(1.0))
+    events = (await engine.request("query_events")).result["events"]
+    assert [one["sim_time_ns"] for one in events if one["event"] == "vm_paused"] == [1_000_000_000]
+    assert engine.now_s == 2.0
+
+
+async def test_a_cancelled_advance_leaves_time_where_it_is(vmq_engine: StartEngine) -> None:
+    engine = await manual(vmq_engine)
+    advancing = asyncio.create_task(engine.advance(ADVANCE_LIMIT_S))
+    await until(lambda: engine.now_s > 0)
+    advancing.cancel()
+    assert (await engine.request("ping")).status == "ok"
+    now_s = engine.now_s
+    assert (await engine.advance(0.5)).sim_time_ns == pytest.approx((now_s + 0.5) * 1e9)
+
+
+async def test_an_engine_that_ends_ends_an_advance() -> None:
+    async with Engine(loads(SCENARIO, "test"), clock="manual") as engine:
+        advancing = asyncio.create_task(engine.advance(ADVANCE_LIMIT_S))
+        await until(lambda: engine.now_s > 0)
+    with pytest.raises(EngineEndedError, match="the engine"):
+        await advancing
+    with pytest.raises(EngineEndedError, match="the engine has ended"):
+        await engine.advance(1.0)
+
+
+async def test_a_time_that_does_not_fit_is_refused_in_a_sentence(vmq_engine: StartEngine) -> None:
+    engine = await manual(vmq_engine)
+    for seconds in (-1.0, float("nan"), float("inf"), ADVANCE_LIMIT_S + 1):
+        with pytest.raises(ValueError, match=r"advance: .* s; 0 to [\d,]+ s fits"):
+            await engine.advance(seconds)
+    assert engine.now_s == 0.0
+
+
+async def test_an_event_loop_that_lags_behind_holds_simulated_time_up(vmq_engine: StartEngine) -> None:
+    engine = await manual(vmq_engine, interval_s=0.001)
+    lagging = asyncio.create_task(engine.advance(1.0))
+    await asyncio.sleep(0)  # it has begun
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < 0.3:  # the event loop can't process a reading
+        assert engine.now_s <= UNREAD_LIMIT * 0.001 + 0.002
+    assert (await lagging).sim_time_ns == 1_000_000_000
+
+
+async def test_time_that_passes_by_itself_is_not_advanced() -> None:
+    with pytest.raises(ValueError, match='clock: "sundial" is not one of "real", "manual"'):
+        Engine(clock="sundial")  # type: ignore[arg-type]
+    with pytest.raises(EngineEndedError, match="has not started"):
+        await Engine(clock="manual").advance(1.0)
+    async with Engine(loads(SCENARIO, "test")) as engine:
+        with pytest.raises(ValueError, match="the clock is 'real'"):
+            await engine.advance(1.0)
