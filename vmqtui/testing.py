@@ -1,5 +1,33 @@
-"""For tests that use an engine: waiting for conditions (docs/library.md)."""
+"""For tests: waiting for conditions, and the control plane as a model to compare with (docs/library.md)."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.waiting import WaitTimeoutError, until, wait_until
 
-__all__ = ["WaitTimeoutError", "until", "wait_until"]
+if TYPE_CHECKING:
+    from engine.ndis.conformance import ConformanceModel
+    from engine.ndis.effects import Indication
+    from engine.ndis.outcome import Outcome
+
+__all__ = ["ConformanceModel", "Indication", "Outcome", "WaitTimeoutError", "until", "wait_until"]
+
+_HOME_OF: Final = {
+    "ConformanceModel": "engine.ndis.conformance",
+    "Indication": "engine.ndis.effects",
+    "Outcome": "engine.ndis.outcome",
+}
+"""The public names that are imported when they are first used, because they load NumPy."""
+
+if not TYPE_CHECKING:  # else a type checker would accept every misspelt name
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used."""
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

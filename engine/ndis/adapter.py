@@ -304,9 +304,9 @@ class Adapter:
 
     # --- as a whole -------------------------------------------------------------------------------
 
-    def copy(self) -> "Adapter":
-        """An independent copy."""
-        other = Adapter(self.index, self.started, self.processors, self._quota.copy())
+    def copy(self, quota: QueueQuota | None = None) -> "Adapter":
+        """An independent copy; ``quota`` is that of a copied host, else a copy of this one's."""
+        other = Adapter(self.index, self.started, self.processors, quota or self._quota.copy())
         other.spec = self.spec
         other.queues = {queue_id: queue.copy() for queue_id, queue in self.queues.items()}
         other.filters = dict(self.filters)

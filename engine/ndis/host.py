@@ -48,9 +48,9 @@ class Host:
 
     def __init__(self, scenario: Scenario, played: str | None = None) -> None:
         self.scenario = scenario
-        quota = QueueQuota()
+        self._quota = QueueQuota()
         self.adapters = [
-            Adapter(index, spec, scenario.host.processors, quota)
+            Adapter(index, spec, scenario.host.processors, self._quota)
             for index, spec in enumerate(with_team_ports(scenario))
         ]
         self.traffic = TrafficSettings(scenario.traffic, targets(scenario), played)
@@ -77,7 +77,7 @@ class Host:
             return Outcome(NdisStatus.NOT_ACCEPTED, "the engine is stopping and takes no more requests")
         try:
             request = decode(op, params)
-            adapter = self._adapter(request)
+            adapter = self.adapter(request.adapter, needed=request.operation.needs_adapter)
         except NdisError as error:
             asked = isinstance(params, Mapping) and params.get("what_if") is True
             return malformed(error) if asked else Outcome(error.status, error.message)
@@ -127,18 +127,29 @@ class Host:
             adapter.freeing.clear()
         return tuple(aborted)
 
-    def _adapter(self, request: Request) -> Adapter:
-        if request.adapter is None and (len(self.adapters) == 1 or not request.operation.needs_adapter):
+    def copy(self) -> "Host":
+        """An independent copy; the history of events is shared."""
+        other = Host.__new__(Host)
+        other.scenario = self.scenario
+        quota = self._quota.copy()
+        other._quota = quota
+        other.adapters = [adapter.copy(quota) for adapter in self.adapters]
+        other.traffic = self.traffic.copy()
+        other.balancing = self.balancing.copy()
+        other.event_history = self.event_history
+        other.revision = self.revision
+        other._stopping = self._stopping
+        return other
+
+    def adapter(self, name: str | None, *, needed: bool = True) -> Adapter:
+        """Return the adapter of this name; without one, the first, unless a host of several needs a name."""
+        if name is None and (len(self.adapters) == 1 or not needed):
             return self.adapters[0]
         for adapter in self.adapters:
-            if adapter.spec.name == request.adapter:
+            if adapter.spec.name == name:
                 return adapter
         fitting = ", ".join(show(adapter.spec.name) for adapter in self.adapters)
-        what = (
-            "missing"
-            if request.adapter is None
-            else f"{show(request.adapter)} is not an adapter of this host"
-        )
+        what = "missing" if name is None else f"{show(name)} is not an adapter of this host"
         raise invalid(f"adapter: {what} ({fitting} fits)")
 
 

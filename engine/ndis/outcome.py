@@ -75,6 +75,20 @@ class Outcome:
         """The answer's ``status``."""
         return "ok" if self.ndis_status.is_ok else "error"
 
+    @property
+    def code(self) -> NdisStatus:
+        """The NDIS status, under the name that it has in the response of an engine."""
+        return self.ndis_status
+
+    @property
+    def next_states(self) -> dict[int, str]:
+        """The new state of each queue whose state changed, by queue id; "undefined": the queue is gone."""
+        return {
+            one.queue_id: one.state
+            for one in self.indications
+            if one.queue_id is not None and one.state is not None
+        }
+
 
 def answer(message: str, result: dict[str, Any]) -> Outcome:
     """Return the outcome of a query, which changes nothing."""

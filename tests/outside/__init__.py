@@ -1,0 +1,1 @@
+"""vmqtui as other projects use it: by its public interface, from another folder."""
