@@ -21,14 +21,15 @@ _SET: Final = {"BaseProcessorGroup", "BaseProcessorNumber", "MaxProcessorNumber"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a line: a class to count by, the line, and a sentence."""
+    """What is wrong with a line: a class to count by, the line, a sentence, and the rule that prints it."""
 
     kind: str
     line: str
     says: str
+    rule: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.line}: {self.says}"
+        return f"{self.kind}: {self.rule}: {self.line}: {self.says}"
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ class _Typed:
         for vnic in vnics:
             behind = [self.host.adapters[name] for name in vnic.adapters]
             who = vnic.vm or vnic.name
-            if weight and behind and all(one.link_gbps < SLOW_GBPS for one in behind):
+            if weight and behind and all(one.link_gbps < SLOW_GBPS and not one.queues_on for one in behind):
                 self.fault(
                     "vmq-below-10", f"{who}: the links are slow, the weight is not why it has no queue"
                 )

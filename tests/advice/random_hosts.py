@@ -1,0 +1,232 @@
+"""Random hosts with their traffic, and what a second of it shows: evidence that is made, not simulated."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from engine.advice.evidence import Evidence, Trail
+from engine.ndis.host import Host
+from engine.scenario.load import parse_scenario
+from engine.scenario.model import AdapterSpec, HostSpec
+from engine.telemetry.config import AdapterConfig, Config
+from engine.telemetry.snapshot import config_of
+from engine.telemetry.stats import AdapterStats, Stats, TopPairs
+from tests.ndis.lab import Buffers, Lab
+
+Pair = tuple[str, int | str | None]
+"""A MAC, and a VLAN as a filter has it."""
+
+FRAMES_A_PROCESSOR: Final = 600_000
+CYCLES: Final = 2_600_000_000
+RELEASES: Final = {"2012": "6.30", "2012 R2": "6.40", "2016": "6.60", "2019": "6.80", "2022": "6.85"}
+NAMES: Final = ("Ethernet 2", "SLOT 3 Port 1", "Bob's \u2018port\u2019")
+SHAPES: Final = ((1, 4), (1, 8), (2, 4), (2, 8), (2, 12), (1, 16), (4, 8), (2, 40), (4, 16))
+"""NUMA nodes, and processors of each."""
+KNOWS_SETS: Final = "base_processor" in AdapterSpec.__struct_fields__
+KNOWS_RELEASES: Final = "windows" in HostSpec.__struct_fields__
+
+
+@dataclass(frozen=True)
+class Case:
+    """A host as a scenario file describes it, and the frames a second of each pair, by adapter or team."""
+
+    document: dict[str, Any]
+    traffic: Mapping[Pair, int] = field(default_factory=dict)
+
+
+def _mac(number: int) -> str:
+    return f"00:15:5d:00:{number // 256:02x}:{number % 256:02x}"
+
+
+def random_case(number: int) -> Case:
+    """The random host of that number: lone adapters and teams, VMs with and without queues, trunks."""
+    pick = Random(number)
+    nodes, node = pick.choice(SHAPES)
+    cpus = nodes * node
+    host: dict[str, Any] = {
+        "name": "lab",
+        "cpus": cpus,
+        "numa_nodes": nodes,
+        "hyperthreading": pick.random() < 0.5,
+    }
+    release = pick.choice([*RELEASES]) if KNOWS_RELEASES else "2012 R2"
+    if KNOWS_RELEASES:
+        host["windows"] = release
+    names = NAMES[: pick.randint(1, 3)]
+    mode = pick.choice(["sum", "min"]) if len(names) > 1 and pick.random() < 0.5 else ""
+    adapters: list[dict[str, Any]] = [_adapter(pick, name, release, nodes, node) for name in names]
+    if mode:  # members of a team are alike
+        adapters[1]["link_gbps"] = adapters[0]["link_gbps"]
+    document: dict[str, Any] = {"host": host, "adapter": adapters}
+    if mode:
+        document["team"] = [{"name": "Team 1", "members": [*names[:2]], "mode": mode}]
+    traffic: dict[Pair, int] = {}
+    processors = pick.choice([range(cpus), range(0, cpus, 2), range(0, min(cpus, 16), 2), [0], [2]])
+    for vm in range(pick.randint(1, 10)):
+        _vm(pick, vm, adapters, mode, processors, traffic)
+    return Case(document, traffic)
+
+
+def _adapter(pick: Random, name: str, release: str, nodes: int, node: int) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": name,
+        "link_gbps": pick.choice([1, 10, 10, 25]),
+        "ndis_version": RELEASES[release],
+        "max_queues": pick.choice([2, 8, 31]),
+        "default_queue_cpu": pick.choice([0, 0, 2]),
+        "numa_node": pick.randint(0, nodes - 1),
+        "queue": [],
+        "port": [],
+    }
+    if KNOWS_SETS and pick.random() < 0.5:
+        base = pick.randint(0, node // 2 - 1) * 2
+        row |= {"base_processor": f"0:{base}"}
+        if pick.random() < 0.5:
+            row["max_processors"] = pick.randint(1, max(1, (node - base) // 2))
+    return row
+
+
+def _vm(
+    pick: Random,
+    number: int,
+    adapters: Sequence[dict[str, Any]],
+    mode: str,
+    processors: Sequence[int],
+    traffic: dict[Pair, int],
+) -> None:
+    """Add a VM: its queue or port on an adapter, or on both members of a team, and its frames."""
+    vm, mac = pick.choice(["vm-{}", "web {}", "Bob's {}"]).format(number), _mac(number + 1)
+    vlans: list[int | str] = pick.choice([[10], [10], [20], ["untagged"], [10, 20, 30]])
+    at = pick.randint(0, len(adapters) - 1)
+    on = [adapters[at]] if mode != "min" or at > 1 else [*adapters[:2]]
+    tests = [{"mac": mac, "vlan": vlan} for vlan in vlans]
+    queued = pick.choice([True, True, True, False])
+    cpu = pick.choice(processors)
+    for adapter in on:
+        if queued and len(adapter["queue"]) < adapter["max_queues"]:
+            adapter["queue"].append({"name": vm, "vm": vm, "cpu": cpu, "filter": tests})
+        else:
+            adapter["port"] += [{"vm": vm, **one} for one in tests]
+    rate = pick.choice([0, 0, 2_000, 60_000, 300_000, 900_000])
+    traffic |= {(mac, vlan): rate // len(vlans) for vlan in vlans}
+    if pick.random() < 0.05:
+        traffic[mac, 40] = 5_000  # a VLAN that is none of its own
+
+
+def lab_of(case: Case) -> Lab:
+    """The host of the model, started, without a data plane."""
+    host = Host(parse_scenario(case.document))
+    lab = Lab(host, Buffers())
+    lab.plane.carry_out(host.start())
+    return lab
+
+
+def places(config: Config) -> dict[str, list[int]]:
+    """Where the queues of each adapter are, the default queue aside."""
+    return {one.name: [queue.cpu for queue in one.queues if queue.queue_id] for one in config.adapters}
+
+
+def evidence_of(config: Config, traffic: Mapping[Pair, int]) -> Evidence:
+    """A second of a host with this traffic: a processor serves FRAMES_A_PROCESSOR, the rest is dropped."""
+    counted = {one.name: _Counted() for one in config.adapters}
+    for pair, pps in traffic.items():
+        for adapter, share in _arrive(config, pair):
+            counted[adapter.name].steer(adapter, pair, round(pps * share))
+    demand: dict[int, int] = defaultdict(int)
+    for adapter in config.adapters:
+        for queue in adapter.queues:
+            demand[queue.cpu] += counted[adapter.name].queues[queue.queue_id]
+    ids = [one.id for one in config.cpus]
+    stats = Stats(
+        seq=2,
+        sim_time_ns=1_000_000_000,
+        time_ns=0,
+        revision=config.revision,
+        cpus={
+            "id": ids,
+            "busy_cycles": [round(CYCLES * min(1.0, demand[cpu] / FRAMES_A_PROCESSOR)) for cpu in ids],
+            "budget_cycles": [CYCLES for _ in ids],
+        },
+        adapters={one.name: counted[one.name].stats(one, demand) for one in config.adapters},
+    )
+    return Evidence(config, stats, None, Trail().add(config, 0))
+
+
+def _arrive(config: Config, pair: Pair) -> list[tuple[AdapterConfig, float]]:
+    """The adapters on which a pair's frames come in, with their shares."""
+    knowing = [one for one in config.adapters if any(port.mac == pair[0] for port in one.ports)]
+    teamed = [one for one in knowing if one.team is not None]
+    if teamed and teamed[0].team_mode == "min":
+        return [(one, 1 / len(teamed)) for one in teamed]
+    serving = [one for one in knowing if any(row.mac == pair[0] for row in one.filters)]
+    return [(one, 1.0) for one in (serving or knowing)[:1]]
+
+
+class _Counted:
+    """What a second of traffic counts on an adapter."""
+
+    def __init__(self) -> None:
+        self.queues: dict[int, int] = defaultdict(int)
+        self.filters: dict[int, int] = defaultdict(int)
+        self.reasons: dict[str, int] = defaultdict(int)
+        self.top: dict[tuple[str, int | str, str], int] = {}
+
+    def steer(self, adapter: AdapterConfig, pair: Pair, pps: int) -> None:
+        mac, vlan = pair
+        running = {one.queue_id for one in adapter.queues if one.queue_id and one.state == "running"}
+        for row in sorted(adapter.filters, key=lambda one: (one.queue_id, one.filter_id)):
+            if row.queue_id in running and row.mac == mac and row.vlan in (vlan, None):
+                self.queues[row.queue_id] += pps
+                self.filters[row.filter_id] += pps
+                return
+        fits = any(port.mac == mac and port.vlan in (vlan, None) for port in adapter.ports)
+        reason = "no_queue" if fits else "vlan_mismatch"
+        self.queues[0] += pps
+        self.reasons[reason] += pps
+        if pps:
+            self.top[mac, vlan if vlan is not None else "untagged", reason] = pps
+
+    def stats(self, adapter: AdapterConfig, demand: Mapping[int, int]) -> AdapterStats:
+        queues = adapter.queues
+        frames = [self.queues[one.queue_id] for one in queues]
+        lost = [max(0.0, 1 - FRAMES_A_PROCESSOR / max(1, demand[one.cpu])) for one in queues]
+        dropped = [round(count * share) for count, share in zip(frames, lost, strict=True)]
+        top = sorted(self.top.items(), key=lambda one: -one[1])
+        return AdapterStats(
+            port={"offered_frames": sum(frames), "offered_bytes": 600 * sum(frames)},
+            queues={
+                "id": [one.queue_id for one in queues],
+                "generation": [one.generation for one in queues],
+                "steered_frames": frames,
+                "steered_bytes": [600 * count for count in frames],
+                "received_frames": [count - drop for count, drop in zip(frames, dropped, strict=True)],
+                "dropped_no_buffer": dropped,
+                "total_buffers": [one.buffers for one in queues],
+                "low_free_buffers": [
+                    0 if drop else one.buffers for one, drop in zip(queues, dropped, strict=True)
+                ],
+                "outstanding": [0 for _ in queues],
+                "pending": [0 for _ in queues],
+            },
+            filters={
+                "id": [one.filter_id for one in adapter.filters],
+                "matched_frames": [self.filters[one.filter_id] for one in adapter.filters],
+            },
+            freed={},
+            default_queue=dict(self.reasons),
+            default_queue_top=TopPairs(
+                mac=[one[0] for one, _ in top],
+                # The VLANs of pairs are numbers or "untagged".
+                vlan=[one[1] for one, _ in top],  # type: ignore[misc]
+                reason=[one[2] for one, _ in top],
+                frames=[pps for _, pps in top],
+                error=[0 for _ in top],
+            ),
+        )
+
+
+def scene(case: Case) -> Evidence:
+    """What a second shows of a case."""
+    return evidence_of(config_of(lab_of(case).host), case.traffic)
