@@ -25,14 +25,14 @@ if TYPE_CHECKING:
         RequestTimeout,
     )
     from engine.bus.host_view import HostView
-    from engine.bus.messages import Response, Status
+    from engine.bus.messages import RequestError, Response, Status
     from engine.bus.tls import TlsFiles
     from engine.bus.urls import BrokerUrl
     from engine.bus.watcher import Watcher
     from engine.dataplane.memory import NotEnoughMemoryError
     from engine.kernels.prepare import KernelError
     from engine.ndis.outcome import NdisStatus
-    from engine.scenario.load import ScenarioError, default_scenario
+    from engine.scenario.load import ScenarioError, default_scenario, load_scenario, parse_scenario
     from engine.scenario.model import (
         AdapterSpec,
         BalancerSpec,
@@ -47,8 +47,19 @@ if TYPE_CHECKING:
         TeamSpec,
         TrafficSpec,
     )
-    from engine.service.engine import Engine
+    from engine.service.engine import Engine, EngineEndedError
     from engine.service.replay import ReplayResult, replay
+    from engine.service.rows import (
+        AdapterRow,
+        CpuRow,
+        FilterRow,
+        NoSuchRowError,
+        NotReadYetError,
+        PortRow,
+        QueueCounters,
+        QueueRow,
+        ReasonsRow,
+    )
     from engine.service.sources import ChoiceError
     from engine.telemetry.config import Config
     from engine.telemetry.events import Event
@@ -61,6 +72,7 @@ if TYPE_CHECKING:
     from engine.waiting import WaitTimeoutError
 
 __all__ = [
+    "AdapterRow",
     "AdapterSpec",
     "AdviceThresholds",
     "BadAccounts",
@@ -75,9 +87,12 @@ __all__ = [
     "CaptureError",
     "ChoiceError",
     "Config",
+    "CpuRow",
     "CpuSpec",
     "Engine",
+    "EngineEndedError",
     "Event",
+    "FilterRow",
     "FilterSpec",
     "FlowSpec",
     "Hardware",
@@ -90,12 +105,19 @@ __all__ = [
     "MixSpec",
     "NdisStatus",
     "NoProcessorError",
+    "NoSuchRowError",
     "NotConnected",
     "NotEnoughMemoryError",
+    "NotReadYetError",
     "Plan",
+    "PortRow",
     "PortSpec",
+    "QueueCounters",
+    "QueueRow",
     "QueueSpec",
+    "ReasonsRow",
     "ReplayResult",
+    "RequestError",
     "RequestTimeout",
     "Response",
     "Scenario",
@@ -110,6 +132,8 @@ __all__ = [
     "Watcher",
     "__version__",
     "default_scenario",
+    "load_scenario",
+    "parse_scenario",
     "replay",
 ]
 
@@ -122,20 +146,24 @@ _HOMES: Final = {
         *("HostTaken", "NotConnected", "RequestTimeout"),
     ),
     "engine.bus.host_view": ("HostView",),
-    "engine.bus.messages": ("Response", "Status"),
+    "engine.bus.messages": ("RequestError", "Response", "Status"),
     "engine.bus.tls": ("TlsFiles",),
     "engine.bus.urls": ("BrokerUrl",),
     "engine.bus.watcher": ("Watcher",),
     "engine.dataplane.memory": ("NotEnoughMemoryError",),
     "engine.kernels.prepare": ("KernelError",),
     "engine.ndis.outcome": ("NdisStatus",),
-    "engine.scenario.load": ("ScenarioError", "default_scenario"),
+    "engine.scenario.load": ("ScenarioError", "default_scenario", "load_scenario", "parse_scenario"),
     "engine.scenario.model": (
         *("AdapterSpec", "BalancerSpec", "CpuSpec", "FilterSpec", "FlowSpec", "HostSpec", "MixSpec"),
         *("PortSpec", "QueueSpec", "Scenario", "TeamSpec", "TrafficSpec"),
     ),
-    "engine.service.engine": ("Engine",),
+    "engine.service.engine": ("Engine", "EngineEndedError"),
     "engine.service.replay": ("ReplayResult", "replay"),
+    "engine.service.rows": (
+        *("AdapterRow", "CpuRow", "FilterRow", "NoSuchRowError", "NotReadYetError", "PortRow"),
+        *("QueueCounters", "QueueRow", "ReasonsRow"),
+    ),
     "engine.service.sources": ("ChoiceError",),
     "engine.telemetry.config": ("Config",),
     "engine.telemetry.events": ("Event",),

@@ -1,11 +1,14 @@
 """The bus's own messages: status, request, response. Telemetry messages are in ``engine.telemetry``."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
+from engine.ndis.outcome import NdisStatus
 from engine.telemetry.bounds import Count, Name, Nanoseconds, Number
 from engine.telemetry.summary import Kind
+
+_STATUSES: Final[dict[str, NdisStatus]] = {str(one): one for one in NdisStatus}
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,3 +46,32 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     result: dict[str, Any] = {}
     revision: Count = 0
     schema: Literal["vmq.response/1"] = "vmq.response/1"
+
+    @property
+    def code(self) -> NdisStatus:
+        """The NDIS status. A status that this version does not know counts as SUCCESS or FAILURE."""
+        unknown = NdisStatus.SUCCESS if self.status == "ok" else NdisStatus.FAILURE
+        return _STATUSES.get(self.ndis_status, unknown)
+
+    def checked(self, op: str) -> "Response":
+        """Return this response if the request was carried out or is pending. Raises ``RequestError``."""
+        if self.status != "ok":
+            raise RequestError(op, self)
+        return self
+
+
+class RequestError(Exception):
+    """An engine refused a request: its sentence, its NDIS status as ``code``, and the whole ``response``."""
+
+    def __init__(self, op: str, response: Response) -> None:
+        super().__init__(f"{op}: {response.message or 'refused'} ({response.ndis_status})")
+        self.op = op
+        self.response = response
+
+    @property
+    def code(self) -> NdisStatus:
+        """The NDIS status of the response."""
+        return self.response.code
+
+    def __reduce__(self) -> tuple[type["RequestError"], tuple[str, Response]]:
+        return type(self), (self.op, self.response)

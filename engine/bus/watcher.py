@@ -157,12 +157,14 @@ class Watcher:
         *,
         timeout: float = 5.0,
         id: str | None = None,
+        check: bool = False,
     ) -> Response:
         """Send a request to an engine and return its answer; it is carried out at most once.
 
         Until it is answered, it is repeated with the same id, so that it survives lost connections and
-        messages. Raises ``NotConnected`` if it was not sent within ``timeout`` s, ``RequestTimeout`` if it
-        was not answered, ``BadMessage`` for a request above 1 MiB.
+        messages. With ``check``, raises ``RequestError`` if the engine refused it. Raises ``NotConnected`` if
+        it was not sent within ``timeout`` s, ``RequestTimeout`` if it was not answered, ``BadMessage`` for a
+        request above 1 MiB.
         """
         id = secrets.token_hex(16) if id is None else id
         payload = codec.encode(Request(id=id, op=op, params=params or {}))
@@ -176,7 +178,7 @@ class Watcher:
         self._sent_requests[id] = sent_request
         try:
             async with asyncio.timeout(timeout):
-                return await self._answer_to(sent_request)
+                response = await self._answer_to(sent_request)
         except TimeoutError:
             if not sent_request.begun:
                 raise NotConnected(self.why or f"{self._connection.url} took no request in time") from None
@@ -188,6 +190,7 @@ class Watcher:
             del self._sent_requests[id]
             if sent_request.outgoing is not None:
                 sent_request.outgoing.withdrawn = True
+        return response.checked(op) if check else response
 
     def clear(self, host: str) -> None:
         """Clear the retained messages of a host, if the broker allows it; sent before the watcher closes."""

@@ -23,6 +23,7 @@ from engine.bus import discovery
 from engine.bus.accounts import USERS, Listen
 from engine.bus.broker import EmbeddedBroker, supervise
 from engine.bus.engine_bus import EngineBus
+from engine.bus.errors import BrokerFailed
 from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
@@ -35,6 +36,7 @@ from engine.service.live import LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.pacing import CLOCKS, ClockName
 from engine.service.publishing import AdvicePublisher, SummaryBuilder
+from engine.service.rows import AdapterRow, CpuRow, Latest, QueueRow, Rows
 from engine.service.sources import ActiveSource, AnySource, capture_source, interface_source, synthetic_source
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
@@ -97,6 +99,7 @@ class Engine:
         self._engine_log = EngineLog(self.scenario)
         self.stats: Stats | None = None
         self.config: Config | None = None
+        self._latest = Latest()
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
         self.advised = asyncio.Event()
@@ -139,8 +142,12 @@ class Engine:
         """The broker's URL; for the engine's own broker it includes the owner's credential."""
         if self._broker_url is not None:
             return self._broker_url
-        assert self._broker is not None
-        return self._broker.url
+        try:
+            if self._broker is not None:
+                return self._broker.url
+        except BrokerFailed:
+            pass
+        raise EngineEndedError(self._why_ended())
 
     @property
     def public_url(self) -> BrokerUrl | None:
@@ -150,12 +157,61 @@ class Engine:
     @property
     def worker_pids(self) -> list[int]:
         """Process ids of the workers, indexed by processor."""
-        assert self._live is not None
-        return self._live.machine.rounds.worker_pids
+        return self._running().machine.rounds.worker_pids
 
-    async def request(self, op: str, **params: Any) -> Response:
-        """Carry out a request, without the bus."""
-        return await self._handle("", Request(id="-", op=op, params=params))
+    async def request(self, op: str, *, check: bool = False, **params: Any) -> Response:
+        """Carry out a request, without the bus. With ``check``, raises RequestError if it is refused.
+
+        Raises EngineEndedError.
+        """
+        self._running()
+        response = await self._handle("", Request(id="-", op=op, params=params))
+        return response.checked(op) if check else response
+
+    def queue(self, which: int | str, adapter: str | None = None) -> QueueRow:
+        """A queue at the newest reading, by its id, its VM or its name; ``adapter`` where several have one.
+
+        Raises NoSuchRowError, which names what fits; NotReadYetError if its first reading is yet to come.
+        """
+        return self._rows().queue_row(which, adapter)
+
+    def cpu(self, cpu: int) -> CpuRow:
+        """A processor at the newest reading. Raises NoSuchRowError."""
+        return self._rows().cpu_row(cpu)
+
+    def adapter(self, name: str | None = None) -> AdapterRow:
+        """An adapter at the newest reading; None: the host's only one. Raises NoSuchRowError."""
+        return self._rows().adapter_row(name)
+
+    def _rows(self) -> Rows:
+        self._running()
+        return self._latest.rows(self.config)
+
+    async def memory(self, vm: str, adapter: str | None = None) -> list[bytes]:
+        """The frames that a VM holds now, from its memory: those of its own queues, indicated to it and not
+        returned yet, by adapter and queue id, in order of indication.
+
+        From NDIS 6.30 on the adapter has taken an outer 802.1Q tag out of a frame; an older one leaves it in.
+        A VM with ``return_delay_us`` 0 returns each frame at once, and holds none unless it is paused. Frames
+        of queue 0 are not held by a VM. Raises NoSuchRowError, ValueError for more than 256 MiB.
+        """
+        live = self._running()
+        return await self._in_loop(live, lambda: live.machine.frames_held(vm, adapter))
+
+    async def _in_loop(self, live: LiveLoop, call: Callable[[], T]) -> T:
+        """Run a call in the loop's thread, between two rounds. Raises EngineEndedError."""
+        try:
+            return await asyncio.wrap_future(live.submit(call))
+        except LoopEndedError as error:
+            raise EngineEndedError(self._why_ended()) from error
+
+    def __repr__(self) -> str:
+        name = f"Engine {self.host!r}"
+        if self._live is None or self.stopped.is_set():
+            return f"<{name}: {self._why_ended().partition(':')[0].removeprefix('the engine ')}>"
+        adapters = ", ".join(one.name for one in self.scenario.adapter)
+        processors = counted(self.scenario.host.cpus, "processor")
+        return f"<{name} at {self.now_s:.6f} s ({self._clock} clock): {processors}, {adapters}, {self.url}>"
 
     @property
     def now_s(self) -> float:
@@ -322,6 +378,7 @@ class Engine:
 
     def _on_stats(self, stats: Stats) -> None:
         self.stats = stats
+        self._latest.take(stats)
         self._engine_log.read(stats)
         self._first_reading.set()
         if self._bus is not None:

@@ -27,6 +27,7 @@ from engine.ndis.queue import State
 from engine.scenario.model import Scenario
 from engine.service.balancing import BalancerDriver
 from engine.service.drop_episodes import DropEpisodes
+from engine.service.rows import no_such
 from engine.service.sources import ActiveSource
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
@@ -37,6 +38,9 @@ from engine.workers.rounds import Rounds
 
 WORKER_DEADLINE_S: Final = 5.0
 """Default time after which a worker that hangs is killed."""
+
+HELD_LIMIT_BYTES: Final = 256 << 20
+"""Limit of the bytes of a VM's receive buffers that are read at once."""
 
 _EVENTS_KEPT: Final = 10_000
 
@@ -141,6 +145,34 @@ class Machine:
             }
             for adapter in self.host.adapters
         }
+
+    def frames_held(self, vm: str, adapter: str | None = None) -> list[bytes]:
+        """Return the frames that a VM has yet to return, by adapter and queue id, in order of indication.
+
+        ``adapter`` limits them to one adapter. Raises NoSuchRowError if no such adapter has the VM,
+        ValueError above ``HELD_LIMIT_BYTES``.
+        """
+        known = list(dict.fromkeys(name for one in self.host.adapters for name in one.vms))
+        among = [one for one in self.host.adapters if adapter in (None, one.spec.name)]
+        if not among:
+            raise no_such("adapter", adapter, [one.spec.name for one in self.host.adapters])
+        if not any(vm in one.vms for one in among):
+            raise no_such("vm", vm, known)
+        held = [
+            (one, queue_id)
+            for one in among
+            for queue_id, queue in sorted(one.queues.items())
+            if queue.vm == vm
+        ]
+        size = sum(
+            self.plane.gauges(one.index, queue_id).outstanding * one.spec.max_frame_bytes
+            for one, queue_id in held
+        )
+        if size > HELD_LIMIT_BYTES:
+            raise ValueError(
+                f"memory: {vm} holds buffers of {size:,} bytes ({HELD_LIMIT_BYTES:,} fit; name one adapter=)"
+            )
+        return [frame for one, queue_id in held for frame in self.plane.held(one.index, queue_id)]
 
     def config(self) -> Config:
         """The host's current configuration."""

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,8 @@ async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_th
     before = lab.engine._bus.counters  # type: ignore[union-attr]  # the engine runs, so it has a bus
     await lab.of_engine.refuse()
     assert await eventually(lambda: bus_of(lab.engine).state == "lost")
-    ask, queue = lab.engine.request, {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
+    ask = lab.engine.request
+    queue: dict[str, Any] = {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
     made = await asyncio.gather(*(ask("allocate_queue", **queue) for _ in range(connection.QUEUE_LIMIT // 2)))
     await asyncio.gather(*(ask("free_queue", queue_id=one.result["queue_id"]) for one in made))
     assert len(bus_of(lab.engine)._queue.items) <= connection.QUEUE_LIMIT
