@@ -7,9 +7,11 @@ from random import Random
 from typing import Any, Final
 
 from engine.advice.evidence import Evidence, Trail
+from engine.advice.finding import Request
 from engine.ndis.host import Host
 from engine.scenario.load import parse_scenario
 from engine.scenario.model import AdapterSpec, HostSpec
+from engine.service.trial import filled_in
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.snapshot import config_of
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
@@ -115,9 +117,9 @@ def _vm(
         traffic[mac, 40] = 5_000  # a VLAN that is none of its own
 
 
-def lab_of(case: Case) -> Lab:
+def lab_of(document: Mapping[str, Any]) -> Lab:
     """The host of the model, started, without a data plane."""
-    host = Host(parse_scenario(case.document))
+    host = Host(parse_scenario(document))
     lab = Lab(host, Buffers())
     lab.plane.carry_out(host.start())
     return lab
@@ -229,4 +231,13 @@ class _Counted:
 
 def scene(case: Case) -> Evidence:
     """What a second shows of a case."""
-    return evidence_of(config_of(lab_of(case).host), case.traffic)
+    return evidence_of(config_of(lab_of(case.document).host), case.traffic)
+
+
+def places_after(document: Mapping[str, Any], requests: Sequence[Request]) -> dict[str, list[int]]:
+    """Where the queues of a scenario are after the requests of a fix."""
+    lab = lab_of(document)
+    answers: list[Mapping[str, Any]] = []
+    for one in requests:
+        answers.append(lab.send(one.op, **filled_in(one, answers)).result)
+    return places(config_of(lab.host))
