@@ -11,11 +11,11 @@ import numpy as np
 
 from engine.counted import counted
 from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
-from engine.ndis.outcome import exhausted, invalid
-from engine.ndis.queue import DEFAULT_QUEUE, TRANSITIONS, Event, Filter, Port, Queue, State, describe_key
+from engine.ndis.outcome import NdisError, NdisStatus, exhausted, invalid
+from engine.ndis.queue import DEFAULT_QUEUE, TRANSITIONS, Event, Filter, Port, Queue, State
 from engine.ndis.resources import BufferBudget, IdPool, QueueQuota, TotalOf
 from engine.ndis.steering import KEY_KNOWN_MAC, NONE, SteeringRows
-from engine.scenario.model import AdapterSpec
+from engine.scenario.model import MANAGEMENT_OS, SET_KEYS, AdapterSpec
 from engine.scenario.processor_set import HostProcessors
 from engine.scenario.values import show
 
@@ -131,6 +131,8 @@ class Adapter:
 
     def check_vm(self, vm: str) -> None:
         """Check that a VM is known: a port or queue has named it, and no later request removed it."""
+        if vm == MANAGEMENT_OS:
+            raise invalid(f"vm: {show(vm)} is the host itself (a VM fits)")
         if vm not in self.vms:
             names = [show(known) for known in islice(self.vms, _NAMED)] + ["…"] * (len(self.vms) > _NAMED)
             fitting = ", ".join(names) or "there is none"
@@ -150,6 +152,9 @@ class Adapter:
         return_delay_us: int = 0,
     ) -> Queue:
         """Allocate a queue with the lowest unused id; ``name`` defaults to the VM's name, else "queue N"."""
+        if not self.spec.vmq:
+            words = f"vmq: false on {self.title}, which so has no queue but the default one (true fits)"
+            raise NdisError(NdisStatus.NOT_SUPPORTED, words)
         if len(self.queues) > self.spec.max_queues:
             raise exhausted(f"no queue is left: all {self.spec.max_queues} of {self.title} are in use")
         self._quota.check()
@@ -327,6 +332,8 @@ class Adapter:
         spec = self.spec
         return {
             "name": spec.name,
+            "vmq": spec.vmq,
+            **{key: getattr(spec, key) for key in SET_KEYS},
             "ndis_version": spec.ndis_version,
             "link_gbps": spec.link_gbps,
             "max_queues": spec.max_queues,
@@ -339,7 +346,7 @@ class Adapter:
             "max_lookahead_bytes": self.max_lookahead_bytes,
             "queues": [queue.describe(self.is_vm_paused(queue)) for _, queue in sorted(self.queues.items())],
             "filters": [one.describe() for _, one in sorted(self.filters.items())],
-            "ports": [{"vm": port.vm, **describe_key(port.key)} for port in self.ports],
+            "ports": [port.describe() for port in self.ports],
         }
 
     def _enter(self, queue: Queue) -> Queue:

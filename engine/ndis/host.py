@@ -51,7 +51,7 @@ class Host:
         self._quota = QueueQuota()
         self.adapters = [
             Adapter(index, spec, scenario.host.processors, self._quota)
-            for index, spec in enumerate(with_team_ports(scenario))
+            for index, spec in enumerate(map(scenario.host.placed, with_team_ports(scenario)))
         ]
         self.traffic = TrafficSettings(scenario.traffic, targets(scenario), played)
         self.balancing = BalancerSettings(scenario.balancer)
@@ -177,7 +177,7 @@ def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
         ]
         for number, port in enumerate(spec.port):
             place = f"adapter[{adapter.index}].port[{number}]"
-            adapter.add_port(port.vm, key_of(parse_mac(port.mac), port.vlan))
+            adapter.add_port(port.owner, key_of(parse_mac(port.mac), port.vlan))
         queue_ids = []
         for number, queue in enumerate(spec.queue):
             place = f"adapter[{adapter.index}].queue[{number}]"
@@ -186,8 +186,8 @@ def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
                 observe,
                 DEFAULT_DRIVER,
                 name=queue.name or None,
-                vm=queue.vm,
-                cpu=queue.cpu,
+                vm=queue.owner,
+                cpu=queue.cpu or 0,
                 buffers=queue.buffers,
                 lookahead_bytes=queue.lookahead_bytes,
                 return_delay_us=queue.return_delay_us,
@@ -213,14 +213,14 @@ def _set_up(adapter: Adapter, spec: AdapterSpec) -> list[Effect]:
 
 
 def with_team_ports(scenario: Scenario) -> list[AdapterSpec]:
-    """Return the adapters; add to each member of a team in mode "min" the other members' ports.
+    """Return the adapters; add to each member of a team in mode "min" or "primary" the others' ports.
 
-    All members lead to the same switch. In mode "min", a VM's frames may arrive on any member; in mode
-    "sum", they arrive on the member that has the VM's port.
+    All members lead to the same switch. In mode "min", a VM's frames may arrive on any member, in mode
+    "primary" on the first; in mode "sum", they arrive on the member that has the VM's port.
     """
     adapters = {adapter.name: adapter for adapter in scenario.adapter}
     for team in scenario.team:
-        if team.mode == "min":
+        if team.mode != "sum":
             ports = [port for name in team.members for port in _ports(adapters[name])]
             for name in team.members:
                 adapters[name] = _with_ports(adapters[name], ports)
@@ -230,9 +230,9 @@ def with_team_ports(scenario: Scenario) -> list[AdapterSpec]:
 def _ports(adapter: AdapterSpec) -> list[PortSpec]:
     """Return the ports that the scenario lists and those that the filters of VMs' queues add."""
     implied = [
-        PortSpec(vm=queue.vm, mac=one.mac, vlan=one.vlan)
+        PortSpec(vm=queue.vm, management_os=queue.management_os, mac=one.mac, vlan=one.vlan)
         for queue in adapter.queue
-        if queue.vm is not None
+        if queue.owner is not None
         for one in queue.filter
     ]
     return [*adapter.port, *implied]

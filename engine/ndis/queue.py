@@ -9,6 +9,7 @@ from enum import Enum, StrEnum
 from typing import Any, Final, NamedTuple
 
 from engine.ndis.steering import TEST_ANY, TEST_UNTAGGED
+from engine.scenario.model import MANAGEMENT_OS
 from engine.scenario.values import Vlan, format_mac
 
 DEFAULT_QUEUE: Final = 0
@@ -145,10 +146,14 @@ class Filter:
 
 
 class Port(NamedTuple):
-    """A switch port: the VM to which the switch delivers the frames of this MAC and VLAN."""
+    """A switch port: the VM, or MANAGEMENT_OS, to which the switch delivers frames of this MAC and VLAN."""
 
     vm: str
     key: int
+
+    def describe(self) -> dict[str, Any]:
+        """Return the port with the keys of the config message."""
+        return {"vm": self.vm, "management_os": self.vm == MANAGEMENT_OS, **describe_key(self.key)}
 
 
 @dataclass(slots=True)
@@ -196,6 +201,7 @@ class Queue:
             "generation": self.generation,
             "name": self.name,
             "vm": self.vm,
+            "management_os": self.vm == MANAGEMENT_OS,
             "vm_paused": vm_paused,
             "cpu": self.cpu,
             "home_cpu": self.home_cpu,

@@ -24,6 +24,7 @@ from engine.ndis.effects import (
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, done, exhausted, invalid
 from engine.ndis.queue import DEFAULT_QUEUE, Event, Filter, Queue, State, key_in_words, key_of, vlan_of
 from engine.ndis.resources import share_out
+from engine.scenario.model import MANAGEMENT_OS
 from engine.scenario.values import MAX_BUFFERS, Vlan, check_filter_vlan, show
 
 
@@ -296,6 +297,8 @@ def holder(adapter: Adapter, queue: Queue) -> str:
     """Name the holder of a queue's outstanding buffers (the VM or the switch) for a sentence."""
     if queue.vm is None:
         return "the switch"
+    if queue.vm == MANAGEMENT_OS:
+        return "the host itself"
     return f"the paused VM {show(queue.vm)}" if adapter.is_vm_paused(queue) else f"VM {show(queue.vm)}"
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from engine.scenario import values
+from engine.scenario.processor_set import MAX_GROUP_SIZE, parse_place
 
 KeyPath = tuple[str | int, ...]
 """The path to a value: ("adapter", 0, "queue", 3) is ``adapter[0].queue[3]``."""
@@ -55,12 +56,13 @@ class Choice(Described):
     """A key whose value is one of the strings of the field's ``Literal``."""
 
     help: str
+    default: str = ""
 
     def key(self, held: Any) -> Key:
         """Return a key whose values are those of the ``Literal`` ``held``."""
-        choices: tuple[str, ...] = get_args(held)
+        choices: tuple[str, ...] = get_args(next((one for one in get_args(held) if get_args(one)), held))
         fits = ", ".join(f'"{one}"' for one in choices)
-        return Key(partial(values.check_choice, choices=choices), fits, self.help)
+        return Key(partial(values.check_choice, choices=choices), fits, self.help, self.default)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,22 @@ def index(value: object) -> int:
 def destination(value: object) -> str:
     """Check a MAC address of any kind; return it in lower case with colons."""
     return values.format_mac(values.parse_address(value))
+
+
+def place(value: object) -> str:
+    """Check the form of a processor's ``group:number``; ``relations`` checks that the host has it."""
+    found = parse_place(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f'{values.show(value)} is not a processor as group:number (like "0:2")')
+    return str(found)
+
+
+def sizes(value: object) -> list[int]:
+    """Check the sizes of a host's processor groups; ``relations`` checks their sum."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_CPUS:
+        shown = f"an array of {len(value)}" if isinstance(value, list) else values.show(value)
+        raise ValueError(f"{shown} is not an array of 1..{MAX_CPUS} groups' sizes")
+    return [values.check_whole(one, 1, MAX_GROUP_SIZE) for one in value]
 
 
 def members(value: object) -> list[str]:

@@ -252,15 +252,15 @@ def machine_name() -> str:
 
 
 def _with_names(scenario: Scenario) -> Scenario:
-    """Fill in the names that a file may omit: those of the host, of queues, and of the adapter of a mix."""
+    """Fill in what a file may omit: names of the host, of queues, of a mix's adapter; queues' processors."""
     replace = msgspec.structs.replace
     host = scenario.host if scenario.host.name else replace(scenario.host, name=machine_name())
     adapters = [
         replace(
             adapter,
             queue=[
-                queue if queue.name else replace(queue, name=queue.vm or f"queue {queue_id}")
-                for queue_id, queue in enumerate(adapter.queue, start=1)
+                queue if queue.name else replace(queue, name=queue.owner or f"queue {queue_id}")
+                for queue_id, queue in enumerate(host.placed(adapter).queue, start=1)
             ],
         )
         for adapter in scenario.adapter

@@ -6,6 +6,7 @@ read these descriptions (``keys.keys_of``).
 """
 
 from functools import partial
+from itertools import cycle
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -26,9 +27,11 @@ from engine.scenario.keys import (
     index,
     members,
     number,
+    place,
+    sizes,
     whole,
 )
-from engine.scenario.processor_set import HostProcessors, host_processors
+from engine.scenario.processor_set import HostProcessors, SetKeys, host_processors, parse_place
 from engine.scenario.values import Vlan
 
 _IDENTIFIER = "1..64 of A-Z a-z 0-9 _ . -"
@@ -39,8 +42,14 @@ _VLAN = Key(
 )
 _MAC = Key(values.normal_mac, "unicast MAC, colons or dashes", "the destination MAC")
 
-CHANGEABLE: Final = ("link_gbps", "max_queues", "max_filters", "vlan_filtering")
+SET_KEYS: Final = ("base_processor", "max_processor", "max_processors", "preferred_numa_node")
+"""Keys of an adapter's processor set, as Set-NetAdapterVmq has them."""
+CHANGEABLE: Final = ("link_gbps", "max_queues", "max_filters", "vlan_filtering", "vmq", *SET_KEYS)
 """Keys of an adapter that a request changes while the engine runs."""
+MANAGEMENT_OS: Final = "management OS"
+"""Stands in messages and tables, where a VM's name stands otherwise, for the host itself."""
+Windows = Literal["2008 R2", "2012", "2012 R2", "2016", "2019", "2022", "2025"]
+"""Releases of Windows Server with VMQ."""
 BUFFERS_FOR_LATER: Final = 8192
 """Receive buffers that an adapter has by default for queues allocated later."""
 
@@ -57,21 +66,39 @@ class FilterSpec(_Table, frozen=True, kw_only=True):
 
 
 class PortSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter.port]]``: a switch port of a VM, which may or may not have a queue."""
+    """``[[adapter.port]]``: a switch port of a VM or the host, with or without a queue."""
 
-    vm: Annotated[str, Key(values.check_name, _NAME, "the VM behind the port")]
+    vm: Annotated[
+        str | None, Key(values.check_name, _NAME, "the VM behind the port", "none; this or `management_os`")
+    ] = None
+    management_os: Annotated[bool, flag("a vNIC of the host itself is behind the port, no VM")] = False
     mac: Annotated[str, _MAC]
     vlan: Annotated[Vlan, _VLAN] = None
 
+    @property
+    def owner(self) -> str:
+        """The name of the VM, or MANAGEMENT_OS."""
+        return self.vm if self.vm is not None else MANAGEMENT_OS
+
 
 class QueueSpec(_Table, frozen=True, kw_only=True):
-    """``[[adapter.queue]]``. ``name`` defaults to the VM's name, else to "queue N"."""
+    """``[[adapter.queue]]``. ``name`` defaults to the VM's name, else to "queue N".
+
+    ``cpu`` None: the queue is placed in the adapter's set (``HostSpec.placed``).
+    """
 
     name: Annotated[str, Key(values.check_name, _NAME, "the queue's name", "the VM's, else `queue N`")] = ""
     vm: Annotated[str | None, Key(values.check_name, _NAME, "the VM whose frames these are", "none")] = None
+    management_os: Annotated[bool, flag("the frames are those of a vNIC of the host itself")] = False
     cpu: Annotated[
-        int, Key(index, "integer below `host.cpus`", "processor affinity: whose DPC serves the queue")
-    ] = 0
+        int | None,
+        Key(
+            index,
+            "integer below `host.cpus`",
+            "processor affinity: whose DPC serves the queue",
+            "the next processor of the adapter's set in turn; 0 where there is none",
+        ),
+    ] = None
     buffers: Annotated[int, whole(1, values.MAX_BUFFERS, "receive buffers it suggests")] = 512
     lookahead_bytes: Annotated[
         int, whole(0, values.MAX_FRAME_BYTES, "above 0 asks for the split, before NDIS 6.30")
@@ -83,11 +110,50 @@ class QueueSpec(_Table, frozen=True, kw_only=True):
         list[FilterSpec], Tables("a frame that passes any of them is the queue's", most=MAX_FILTERS)
     ] = []
 
+    @property
+    def owner(self) -> str | None:
+        """The name of the VM, or MANAGEMENT_OS; None if the frames are nobody's."""
+        return MANAGEMENT_OS if self.management_os else self.vm
+
 
 class AdapterSpec(_Table, frozen=True, kw_only=True):
     """``[[adapter]]``. ``buffers`` defaults to the number that all queues request plus BUFFERS_FOR_LATER."""
 
     name: Annotated[str, Key(values.check_adapter_name, _ADAPTER_NAME, "unique on the host")] = "nic0"
+    vmq: Annotated[
+        bool, flag("`false`: no queue but the default one, as `Set-NetAdapterVmq -Enabled $false`")
+    ] = True
+    base_processor: Annotated[
+        str | None,
+        Key(
+            place,
+            "group:number of the host",
+            "first processor of its set; with hyper-threading an even number",
+            "not known; with another key of the set the first of the group",
+        ),
+    ] = None
+    max_processor: Annotated[
+        str | None,
+        Key(
+            place,
+            "group:number in the group of `base_processor`, number up to 63",
+            "last processor that its set may have",
+            "not known; with another key of the set the last of the group",
+        ),
+    ] = None
+    max_processors: Annotated[
+        int | None,
+        whole(1, MAX_CPUS, "most processors of its set", "not known; with another key of the set all"),
+    ] = None
+    preferred_numa_node: Annotated[
+        int | None,
+        Key(
+            index,
+            "integer below `host.numa_nodes`",
+            "its set has only processors of this node, if any of the range is on it",
+            "not known; with another key of the set none",
+        ),
+    ] = None
     ndis_version: Annotated[
         str, Key(values.check_ndis_version, '"6.20".."6.99"', "before 6.30 an adapter may split lookahead")
     ] = "6.30"
@@ -135,6 +201,14 @@ class AdapterSpec(_Table, frozen=True, kw_only=True):
     ] = []
 
     @property
+    def set_keys(self) -> SetKeys:
+        """What is configured of its processor set."""
+        base, most = (
+            None if one is None else parse_place(one) for one in (self.base_processor, self.max_processor)
+        )
+        return SetKeys(base, most, self.max_processors, self.preferred_numa_node)
+
+    @property
     def total_buffers(self) -> int:
         """The number of all receive buffers of the adapter."""
         return self.asked_buffers + BUFFERS_FOR_LATER if self.buffers is None else self.buffers
@@ -154,7 +228,9 @@ class TeamSpec(_Table, frozen=True, kw_only=True):
     """``[[team]]``: adapters that receive as one. ``mode`` determines which queues can serve a VM.
 
     "sum" of queues: switch independent teaming with Hyper-V port or dynamic distribution; a VM's frames
-    arrive on the member that has its port. "min" of queues: any other combination; they arrive on any member.
+    arrive on the member that has its port. "min" of queues: static teaming or LACP; they arrive on any
+    member. "primary": switch independent teaming with an address hash; all frames arrive on the first
+    member, and queues are those of "min".
     """
 
     name: Annotated[
@@ -162,9 +238,10 @@ class TeamSpec(_Table, frozen=True, kw_only=True):
     ] = "team0"
     members: Annotated[list[str], Key(members, "1..32 adapters' names", "its adapters; each is in one team")]
     mode: Annotated[
-        Literal["sum", "min"],
+        Literal["sum", "min", "primary"],
         Choice(
-            "`sum`: a VM's frames come in on one member; `min`: on any, by the flow's addresses",
+            "`sum`: a VM's frames come in on one member; `min`: on any, by the flow's addresses;"
+            " `primary`: all frames on the first, queues as in `min`",
         ),
     ] = "min"
 
@@ -187,10 +264,36 @@ class HostSpec(_Table, frozen=True, kw_only=True):
         int, whole(1, MAX_CPUS, "processors are split evenly among the nodes; divides `cpus`")
     ] = 1
 
+    windows: Annotated[
+        Windows | None,
+        Choice("release of Windows Server: which features and lines of advice there are", "not known"),
+    ] = None
+    group_sizes: Annotated[
+        list[int] | None,
+        Key(
+            sizes,
+            "array of integers 1..64 that add up to `cpus`",
+            "processors of each processor group",
+            "whole NUMA nodes, at most 64 processors",
+        ),
+    ] = None
+
     @property
     def processors(self) -> HostProcessors:
         """The processors in their groups and nodes; the keys must be checked before."""
-        return host_processors(self.cpus, self.numa_nodes, self.hyperthreading)
+        sizes = tuple(self.group_sizes or ())
+        return host_processors(self.cpus, self.numa_nodes, self.hyperthreading, sizes)
+
+    def placed(self, adapter: AdapterSpec) -> AdapterSpec:
+        """Return the adapter with its queues without ``cpu`` on the processors of its set in turn."""
+        if all(queue.cpu is not None for queue in adapter.queue):
+            return adapter
+        in_turn = cycle(self.processors.configured(adapter.set_keys) or (0,))
+        queues = [
+            msgspec.structs.replace(queue, cpu=next(in_turn)) if queue.cpu is None else queue
+            for queue in adapter.queue
+        ]
+        return msgspec.structs.replace(adapter, queue=queues)
 
 
 class CpuSpec(_Table, frozen=True, kw_only=True):

@@ -15,11 +15,13 @@ from engine.scenario.model import (
     FlowSpec,
     HostSpec,
     MixSpec,
+    PortSpec,
     QueueSpec,
     Scenario,
     TeamSpec,
     TrafficSpec,
 )
+from engine.scenario.processor_set import MAX_GROUP_SIZE, default_group_sizes
 from engine.scenario.values import BROADCAST, MAX_FRAME_BYTES, Vlan, check_filter_vlan, parse_address, show
 
 _MAX_PRODUCT: Final = 2**62
@@ -141,6 +143,58 @@ def _check_host(host: HostSpec) -> None:
             f"{host.numa_nodes} does not divide the {counted(host.cpus, 'processor')}"
             f" ({', '.join(divisors)} fits)",
         )
+    _check_groups(host)
+
+
+def _check_groups(host: HostSpec) -> None:
+    sizes = host.group_sizes
+    if sizes is None:
+        return
+    if sum(sizes) != host.cpus:
+        fitting = ", ".join(map(str, default_group_sizes(host.cpus, host.numa_nodes)))
+        raise MisfitError(
+            ("host", "group_sizes"),
+            f"the groups have {counted(sum(sizes), 'processor')}, and the host has {host.cpus}"
+            f" ([{fitting}] fits, or left out)",
+        )
+    odd = next((g for g, size in enumerate(sizes) if host.hyperthreading and size % 2), None)
+    if odd is not None:
+        raise MisfitError(
+            ("host", "group_sizes", odd),
+            f"{sizes[odd]} is odd, and a group has whole cores of two hyper-threads (an even number fits)",
+        )
+
+
+def check_set(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:
+    """Raise ``MisfitError`` for a key of an adapter's processor set that does not fit the host."""
+    processors, keys = host.processors, adapter.set_keys
+    if keys.preferred_numa_node is not None:
+        node = (*path, "preferred_numa_node")
+        _check_below(node, keys.preferred_numa_node, host.numa_nodes, "a NUMA node of the host")
+    if keys.base is not None:
+        here = (*path, "base_processor")
+        if keys.base not in processors.by_place:
+            raise MisfitError(
+                here,
+                f"{show(adapter.base_processor)} is not a processor of the host"
+                f" ({processors.groups_in_words} fits)",
+            )
+        if host.hyperthreading and keys.base.number % 2:
+            below = keys.base._replace(number=keys.base.number - 1)
+            raise MisfitError(
+                here,
+                f"{show(adapter.base_processor)} is odd, and with hyper-threading VMQ uses processors of even"
+                f" number only ({show(str(below))} fits)",
+            )
+    if keys.max is not None:
+        first = processors.line_of(keys)
+        if not first.base_number <= keys.max.number < MAX_GROUP_SIZE or keys.max.group != first.group:
+            raise MisfitError(
+                (*path, "max_processor"),
+                f"{show(adapter.max_processor)} does not end a set that begins with"
+                f" {first.group}:{first.base_number} ({first.group}:{first.base_number}.."
+                f"{first.group}:{MAX_GROUP_SIZE - 1} fits: a set lies in one group)",
+            )
 
 
 def _check_below(path: KeyPath, value: int, bound: int, what: str) -> None:
@@ -172,6 +226,11 @@ def _check_adapter(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:
         (*path, "default_queue_cpu"), adapter.default_queue_cpu, host.cpus, "a processor of the host"
     )
     _check_below((*path, "numa_node"), adapter.numa_node, host.numa_nodes, "a NUMA node of the host")
+    check_set(path, adapter, host)
+    if adapter.queue and not adapter.vmq:
+        raise MisfitError((*path, "queue", 0), "a queue, but VMQ is off (none fits, or vmq = true)")
+    for p, port in enumerate(adapter.port):
+        _check_owner((*path, "port", p), port, needed=True)
     if len(adapter.queue) > adapter.max_queues:
         raise MisfitError(
             (*path, "queue", adapter.max_queues),
@@ -180,9 +239,21 @@ def _check_adapter(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:
     filters: dict[tuple[str, Vlan], KeyPath] = {}
     for q, queue in enumerate(adapter.queue):
         queue_path = (*path, "queue", q)
-        _check_below((*queue_path, "cpu"), queue.cpu, host.cpus, "a processor of the host")
+        if queue.cpu is not None:
+            _check_below((*queue_path, "cpu"), queue.cpu, host.cpus, "a processor of the host")
+        _check_owner(queue_path, queue)
         _check_lookahead((*queue_path, "lookahead_bytes"), queue, adapter)
         _check_filters(queue_path, queue, adapter, filters)
+
+
+def _check_owner(path: KeyPath, spec: PortSpec | QueueSpec, *, needed: bool = False) -> None:
+    if spec.vm is not None and spec.management_os:
+        raise MisfitError(
+            (*path, "management_os"),
+            "true beside a vm (one of the two fits: a VM's name, or the host itself)",
+        )
+    if needed and spec.vm is None and not spec.management_os:
+        raise MisfitError((*path, "vm"), "missing (1..256 printable characters, or management_os = true)")
 
 
 def _check_lookahead(path: KeyPath, queue: QueueSpec, adapter: AdapterSpec) -> None:

@@ -24,6 +24,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One queue. ``buffers`` is the number it suggests; ``total_buffers`` in stats is the number it owns.
 
     ``guest_memory``: its frames are split, and the part after ``lookahead_bytes`` is in the VM's memory.
+    ``management_os``: its frames are those of the host itself, and ``vm`` stands for it.
     ``home_cpu`` is the processor from the scenario or the last request; ``cpu`` differs while the balancer
     has moved the queue. Both are None from an older writer. ``vm_paused``: the VM returns no buffers, which
     the queue's ``state`` does not show.
@@ -33,6 +34,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     generation: Count
     name: Name
     vm: Name | None
+    management_os: bool = False
     vm_paused: bool = False
     cpu: Count
     home_cpu: Count | None = None
@@ -56,18 +58,30 @@ class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A switch port: the VM to which the switch delivers the frames of this MAC and VLAN."""
+    """A switch port: the VM, or with ``management_os`` the host itself, to which the switch delivers the
+    frames of this MAC and VLAN."""
 
     vm: Name
+    management_os: bool = False
     mac: Name
     vlan: Vlan
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One adapter: its settings; the name and mode of its team, if any; its queues (the default queue first)
-    and filters in order of id; its ports."""
+    and filters in order of id; its ports.
+
+    ``base_processor`` and ``max_processor`` (group:number), ``max_processors`` and ``preferred_numa_node``
+    are what is configured of its processor set; None: not known, or left to the system. ``vmq`` None: not
+    known.
+    """
 
     name: Name
+    vmq: bool | None = None
+    base_processor: Name | None = None
+    max_processor: Name | None = None
+    max_processors: Count | None = None
+    preferred_numa_node: Count | None = None
     ndis_version: Name
     link_gbps: Number
     max_queues: Count
@@ -97,13 +111,14 @@ class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The whole configuration of a host. ``traffic`` describes the source of frames in words. ``cpu_model``
     has the keys of the scenario's ``[cpu]``, ``balancer`` those of ``[balancer]`` (none from an older
-    writer)."""
+    writer). ``windows`` is the release of Windows Server, None if not known."""
 
     revision: Count
     host: Name
     cpus: Annotated[list[CpuConfig], OfCpus]
     hyperthreading: bool
     numa_nodes: Count
+    windows: Name | None = None
     cpu_model: Annotated[dict[Name, Any], OfColumns]
     balancer: Annotated[dict[Name, Any], OfColumns] = {}
     traffic: Words

@@ -131,6 +131,7 @@ def config_of(host: Host) -> Config:
         cpus=_cpus_of(scenario.host),
         hyperthreading=scenario.host.hyperthreading,
         numa_nodes=scenario.host.numa_nodes,
+        windows=scenario.host.windows,
         cpu_model=msgspec.to_builtins(scenario.cpu),
         balancer=msgspec.to_builtins(host.balancing.spec),
         traffic=host.traffic.words,

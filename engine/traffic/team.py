@@ -1,8 +1,9 @@
 """NIC teams: a source that distributes a team's frames over its members, each with its own wire.
 
 Sum of queues (switch independent with Hyper-V port or dynamic distribution): the physical switch has learned
-a VM's MAC on one member only, that of the VM's port, so all of its frames arrive there. Min of queues (every
-other combination): the physical switch distributes flows over the members by their addresses.
+a VM's MAC on one member only, that of the VM's port, so all of its frames arrive there. Min of queues (static
+teaming or LACP): the physical switch distributes flows over the members by their addresses. Primary (switch
+independent with an address hash): the physical switch knows all addresses on the first member.
 """
 
 import math
@@ -104,11 +105,12 @@ class TeamSource:
             self._ports.append(none)
         for team in teams:
             ports = ports_of(scenario, team) if team.mode == "sum" else none
-            for member, name in enumerate(team.members):
+            members = team.members[:1] if team.mode == "primary" else team.members  # the others get no frame
+            for member, name in enumerate(members):
                 row = [0] * k.LANE_COLUMNS
                 row[k.TAKES], row[k.GIVES] = team_index(scenario, team), names.index(name)
-                row[k.MODE] = k.SUM if team.mode == "sum" else k.MIN
-                row[k.MEMBER], row[k.MEMBERS] = member, len(team.members)
+                row[k.MODE] = k.MIN if team.mode == "min" else k.SUM
+                row[k.MEMBER], row[k.MEMBERS] = member, len(members)
                 lanes.append(row)
                 self._ports.append(ports)
         self._lanes = np.array(lanes, np.int64)

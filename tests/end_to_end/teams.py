@@ -23,6 +23,8 @@ def number(octets: bytes) -> int:
 
 def member(data: bytes, mode: str, members: int, ports: Mapping[str, int]) -> int:
     """The rule, word for word; ``ports``: which member has a MAC's port."""
+    if mode == "primary":
+        return 0
     known = data.ljust(12, b"\0")
     if mode == "sum":
         mac = known[:6].hex(":")

@@ -1,5 +1,7 @@
 """What one member of a team knows of the ports of another."""
 
+import pytest
+
 from engine.ndis.host import Host
 from engine.ndis.queue import describe_key
 from engine.scenario.load import loads
@@ -33,8 +35,9 @@ def ports(mode: str) -> list[list[tuple[str, str, object]]]:
     ]
 
 
-def test_in_min_every_member_knows_the_ports_of_all_and_its_own_count() -> None:
-    first, second, alone = ports("min")
+@pytest.mark.parametrize("mode", ["min", "primary"])
+def test_in_min_and_primary_every_member_knows_the_ports_of_all_and_its_own_count(mode: str) -> None:
+    first, second, alone = ports(mode)
     assert first == [("app", "3", None), ("sql", "2", 20), ("web", "1", 10)]
     assert second == [("app", "3", None), ("other", "1", 10), ("sql", "2", 20)]
     assert alone == []

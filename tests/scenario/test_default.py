@@ -36,7 +36,7 @@ def test_default_traffic_is_uneven_and_not_all_of_it_has_a_queue() -> None:
             continue
         key = (parse_mac(flow.mac), flow.vlan or "untagged")
         if key in cpu_of:
-            load[cpu_of[key]] += flow.weight
+            load[cpu_of[key] or 0] += flow.weight
         elif key in ports:
             no_queue += flow.weight
         else:

@@ -230,7 +230,7 @@ MISFITS = [
         'adapter[0].queue[0].filter[0].mac: "00:15-5d:00:00:01" is not a MAC address (like "00:15:5d:00:00:01")',
     ),
     (filters("vlan = 10"), "adapter[0].queue[0].filter[0].mac: missing (unicast MAC, colons or dashes)"),
-    ("[[adapter]]\n[[adapter.port]]\nmac = " + UNICAST, "adapter[0].port[0].vm: missing (1..256 printable characters)"),
+    ("[[adapter]]\n[[adapter.port]]\nmac = " + UNICAST, "adapter[0].port[0].vm: missing (1..256 printable characters, or management_os = true)"),
     ("[cpu]\nquota = 0", "cpu.quota: 0 is not a whole number in 1..65536"),
     ("[cpu]\nclock_ghz = 0", "cpu.clock_ghz: 0 is not a number in 0.001..1000000"),
     ("[cpu]\nsmt_share = 1.5", "cpu.smt_share: 1.5 is not a number in 0.01..1"),
@@ -252,9 +252,9 @@ MISFITS = [
     # Unknown keys.
     ("[host]\ncpu = 8", 'host.cpu: unknown key (did you mean "cpus"?)'),
     ("[hosts]", 'hosts: unknown key (did you mean "host"?)'),
-    ("[host]\nzzz = 8", "host.zzz: unknown key (known here: name, cpus, hyperthreading, numa_nodes)"),
+    ("[host]\nzzz = 8", "host.zzz: unknown key (known here: name, cpus, hyperthreading, numa_nodes, windows, group_sizes)"),
     (queue("bufers = 5"), 'adapter[0].queue[0].bufers: unknown key (did you mean "buffers"?)'),
-    ('[host]\n"a\\u001bb.c" = 8', 'host."a\\x1bb.c": unknown key (known here: name, cpus, hyperthreading, numa_nodes)'),
+    ('[host]\n"a\\u001bb.c" = 8', 'host."a\\x1bb.c": unknown key (known here: name, cpus, hyperthreading, numa_nodes, windows, group_sizes)'),
     # Values against each other.
     ("[host]\ncpus = 3\nhyperthreading = true", "host.cpus: 3 is odd, and hyper-threads come in pairs (an even number fits)"),
     ("[host]\ncpus = 6\nnuma_nodes = 4", "host.numa_nodes: 4 does not divide the 6 processors (1, 2, 3, 6 fits)"),
@@ -262,6 +262,41 @@ MISFITS = [
         "[[adapter]]\n[[adapter]]",
         'adapter[1].name: "nic0" is the name of adapter[0] already (a name of its own fits)',
     ),
+    ("[host]\nwindows = '2012R2'", 'host.windows: "2012R2" is not one of "2008 R2", "2012", "2012 R2", "2016"'
+     ', "2019", "2022", "2025"'),
+    ("[host]\ngroup_sizes = 8", "host.group_sizes: 8 is not an array of 1..256 groups' sizes"),
+    ("[host]\ngroup_sizes = [65]", "host.group_sizes: 65 is not a whole number in 1..64"),
+    ("[host]\ncpus = 80\nnuma_nodes = 2\ngroup_sizes = [64, 8]",
+     "host.group_sizes: the groups have 72 processors, and the host has 80 ([40, 40] fits, or left out)"),
+    ("[host]\nhyperthreading = true\ngroup_sizes = [5, 3]",
+     "host.group_sizes[0]: 5 is odd, and a group has whole cores of two hyper-threads (an even number fits)"),
+    ("[[adapter]]\nbase_processor = 2",
+     'adapter[0].base_processor: 2 is not a processor as group:number (like "0:2")'),
+    ("[[adapter]]\nbase_processor = '1:0'",
+     'adapter[0].base_processor: "1:0" is not a processor of the host (0:0..0:7 fits)'),
+    ("[host]\ncpus = 80\nnuma_nodes = 2\n[[adapter]]\nbase_processor = '0:40'",
+     'adapter[0].base_processor: "0:40" is not a processor of the host (0:0..0:39, 1:0..1:39 fits)'),
+    ("[host]\nhyperthreading = true\n[[adapter]]\nbase_processor = '0:3'",
+     'adapter[0].base_processor: "0:3" is odd, and with hyper-threading VMQ uses processors of even number only'
+     ' ("0:2" fits)'),
+    ("[[adapter]]\nbase_processor = '0:3'\nmax_processor = '0:2'",
+     'adapter[0].max_processor: "0:2" does not end a set that begins with 0:3 (0:3..0:63 fits: a set lies in'
+     ' one group)'),
+    ("[host]\ncpus = 80\nnuma_nodes = 2\n[[adapter]]\nmax_processor = '1:4'",
+     'adapter[0].max_processor: "1:4" does not end a set that begins with 0:0 (0:0..0:63 fits: a set lies in'
+     ' one group)'),
+    ("[[adapter]]\nmax_processor = '0:64'",
+     'adapter[0].max_processor: "0:64" does not end a set that begins with 0:0 (0:0..0:63 fits: a set lies in'
+     ' one group)'),
+    ("[[adapter]]\nmax_processors = 0", "adapter[0].max_processors: 0 is not a whole number in 1..256"),
+    ("[host]\nnuma_nodes = 2\n[[adapter]]\npreferred_numa_node = 2",
+     "adapter[0].preferred_numa_node: 2 is not a NUMA node of the host (0..1)"),
+    (queue("buffers = 4", adapter="vmq = false"),
+     "adapter[0].queue[0]: a queue, but VMQ is off (none fits, or vmq = true)"),
+    (queue("vm = 'a'\nmanagement_os = true"),
+     "adapter[0].queue[0].management_os: true beside a vm (one of the two fits: a VM's name, or the host itself)"),
+    ("[[adapter]]\n[[adapter.port]]\nmac = '00:15:5d:00:00:01'",
+     "adapter[0].port[0].vm: missing (1..256 printable characters, or management_os = true)"),
     ("[[adapter]]\nnuma_node = 1", "adapter[0].numa_node: 1 is not a NUMA node of the host (0..0)"),
     ("[[adapter]]\ndefault_queue_cpu = 8", "adapter[0].default_queue_cpu: 8 is not a processor of the host (0..7)"),
     (queue("cpu = -1"), "adapter[0].queue[0].cpu: -1 is not a processor of the host (0..7)"),
@@ -437,3 +472,20 @@ def test_unreadable_files_are_refused_in_one_sentence(
         assert str(caught.value) == sentence
     with pytest.raises(ScenarioError, match=r"^a\\x00b: cannot be read: "):
         load("a\0b")
+
+
+def placed(adapter: str, cpus: list[str], host: str = "cpus = 8\nhyperthreading = true") -> list[int | None]:
+    queues = "".join(f"[[adapter.queue]]\n{cpu}\n" for cpu in cpus)
+    return [
+        queue.cpu
+        for queue in loads(f"[host]\n{host}\n[[adapter]]\n{adapter}\n{queues}", "x").adapter[0].queue
+    ]
+
+
+def test_queues_without_a_processor_are_placed_in_the_set_in_turn() -> None:
+    assert placed("base_processor = '0:2'\nmax_processors = 2", ["", "cpu = 7", "", ""]) == [2, 7, 4, 2]
+    assert placed("base_processor = '1:0'", ["", "", ""], "cpus = 80\nnuma_nodes = 2") == [40, 41, 42]
+
+
+def test_queues_without_a_processor_are_on_processor_0_if_no_set_is_known() -> None:
+    assert placed("", ["", ""]) == [0, 0]

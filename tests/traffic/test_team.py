@@ -97,11 +97,13 @@ def expected(capture: Path, mode: str, members: int, link: float) -> list[Got]:
     return [(here, int(arrival), data) for arrival, here, data in got]
 
 
-@pytest.mark.parametrize(("mode", "members", "link"), [("sum", 2, 10.0), ("min", 3, 0.7), ("min", 2, 40.0)])
+@pytest.mark.parametrize(
+    ("mode", "members", "link"), [("sum", 2, 10.0), ("min", 3, 0.7), ("min", 2, 40.0), ("primary", 3, 0.7)]
+)
 def test_a_capture_is_spread_as_the_rule_says(capture: Path, mode: str, members: int, link: float) -> None:
     scenario = team(mode, members, link=link)
     want = expected(capture, mode, members, link)
-    assert {here for here, _, _ in want} == set(range(members))
+    assert {here for here, _, _ in want} == ({0} if mode == "primary" else set(range(members)))
     assert read(capture_source(capture, scenario, "t")) == want
     assert read(capture_source(capture, scenario, "t"), frames=3, step_ns=700) == want
 
@@ -159,7 +161,7 @@ flow = [
 """
 
 
-@pytest.mark.parametrize("mode", ["sum", "min"])
+@pytest.mark.parametrize("mode", ["sum", "min", "primary"])
 def test_a_mix_is_spread_as_the_rule_says_and_no_frame_is_lost_or_made(mode: str) -> None:
     spread = synthetic_source(team(mode, rest=MIXES))
     alone = synthetic_source(loads('[host]\nname = "lab"\n[[adapter]]\nname = "t"' + MIXES, "test"))
@@ -218,7 +220,10 @@ def test_a_live_interface_is_the_wire_of_one_member() -> None:
         ),
         ("[[team]]\nmembers = []", "team[0].members: an array of 0 is not an array of 1..32 adapters' names"),
         ('[[team]]\nname = "t"', "team[0].members: missing"),
-        ('[[team]]\nmembers = ["nic0"]\nmode = "max"', 'team[0].mode: "max" is not one of "sum", "min"'),
+        (
+            '[[team]]\nmembers = ["nic0"]\nmode = "max"',
+            'team[0].mode: "max" is not one of "sum", "min", "primary"',
+        ),
         (
             '[[team]]\nmembers = ["nic0"]\n[[traffic.mix]]\nadapter = "nic0"\nrate_pps = 1\n'
             'flow = [{ kind = "broadcast" }]',
