@@ -10,7 +10,6 @@ from engine.advice.evidence import Evidence, Trail
 from engine.advice.finding import Request
 from engine.ndis.host import Host
 from engine.scenario.load import parse_scenario
-from engine.scenario.model import AdapterSpec, HostSpec
 from engine.service.trial import filled_in
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.snapshot import config_of
@@ -26,8 +25,7 @@ RELEASES: Final = {"2012": "6.30", "2012 R2": "6.40", "2016": "6.60", "2019": "6
 NAMES: Final = ("Ethernet 2", "SLOT 3 Port 1", "Bob's \u2018port\u2019")
 SHAPES: Final = ((1, 4), (1, 8), (2, 4), (2, 8), (2, 12), (1, 16), (4, 8), (2, 40), (4, 16))
 """NUMA nodes, and processors of each."""
-KNOWS_SETS: Final = "base_processor" in AdapterSpec.__struct_fields__
-KNOWS_RELEASES: Final = "windows" in HostSpec.__struct_fields__
+MODES: Final = ("sum", "min", "primary")
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,11 @@ def random_case(number: int) -> Case:
         "numa_nodes": nodes,
         "hyperthreading": pick.random() < 0.5,
     }
-    release = pick.choice([*RELEASES]) if KNOWS_RELEASES else "2012 R2"
-    if KNOWS_RELEASES:
+    release = pick.choice([*RELEASES])
+    if pick.random() < 0.9:
         host["windows"] = release
     names = NAMES[: pick.randint(1, 3)]
-    mode = pick.choice(["sum", "min"]) if len(names) > 1 and pick.random() < 0.5 else ""
+    mode = pick.choice(MODES) if len(names) > 1 and pick.random() < 0.5 else ""
     adapters: list[dict[str, Any]] = [_adapter(pick, name, release, nodes, node) for name in names]
     if mode:  # members of a team are alike
         adapters[1]["link_gbps"] = adapters[0]["link_gbps"]
@@ -68,7 +66,23 @@ def random_case(number: int) -> Case:
     processors = pick.choice([range(cpus), range(0, cpus, 2), range(0, min(cpus, 16), 2), [0], [2]])
     for vm in range(pick.randint(1, 10)):
         _vm(pick, vm, adapters, mode, processors, traffic)
+    if pick.random() < 0.2:
+        _host_vnic(pick, pick.choice(adapters), traffic)
+    for adapter in adapters:
+        if not adapter["queue"] and pick.random() < 0.5:
+            adapter["vmq"] = False
     return Case(document, traffic)
+
+
+def _host_vnic(pick: Random, adapter: dict[str, Any], traffic: dict[Pair, int]) -> None:
+    """Add a vNIC of the host itself, as for live migration."""
+    own = {"management_os": True}
+    test = {"mac": _mac(250), "vlan": 99}
+    if pick.random() < 0.5 and len(adapter["queue"]) < adapter["max_queues"]:
+        adapter["queue"].append({"name": "LiveMigration", **own, "cpu": 0, "filter": [test]})
+    else:
+        adapter["port"].append({**own, **test})
+    traffic[_mac(250), 99] = pick.choice([0, 60_000, 500_000])
 
 
 def _adapter(pick: Random, name: str, release: str, nodes: int, node: int) -> dict[str, Any]:
@@ -82,11 +96,15 @@ def _adapter(pick: Random, name: str, release: str, nodes: int, node: int) -> di
         "queue": [],
         "port": [],
     }
-    if KNOWS_SETS and pick.random() < 0.5:
-        base = pick.randint(0, node // 2 - 1) * 2
-        row |= {"base_processor": f"0:{base}"}
+    if pick.random() < 0.6:
+        base = pick.choice([0, 0, pick.randint(0, node // 2 - 1) * 2])
+        row["base_processor"] = f"0:{base}"
         if pick.random() < 0.5:
             row["max_processors"] = pick.randint(1, max(1, (node - base) // 2))
+        if pick.random() < 0.2:
+            row["max_processor"] = f"0:{pick.choice([base + 2, 63])}"
+        if pick.random() < 0.1:
+            row["preferred_numa_node"] = 0
     return row
 
 
@@ -102,13 +120,19 @@ def _vm(
     vm, mac = pick.choice(["vm-{}", "web {}", "Bob's {}"]).format(number), _mac(number + 1)
     vlans: list[int | str] = pick.choice([[10], [10], [20], ["untagged"], [10, 20, 30]])
     at = pick.randint(0, len(adapters) - 1)
-    on = [adapters[at]] if mode != "min" or at > 1 else [*adapters[:2]]
+    on = [adapters[at]] if mode in ("", "sum") or at > 1 else [*adapters[:2]]
     tests = [{"mac": mac, "vlan": vlan} for vlan in vlans]
     queued = pick.choice([True, True, True, False])
-    cpu = pick.choice(processors)
+    place = {"cpu": pick.choice(processors)}
+    if all("base_processor" in adapter for adapter in on) and pick.random() < 0.8:
+        place = {}  # in the set
+    buffers = pick.choice([512, 512, 512, 8])
     for adapter in on:
         if queued and len(adapter["queue"]) < adapter["max_queues"]:
-            adapter["queue"].append({"name": vm, "vm": vm, "cpu": cpu, "filter": tests})
+            rows = tests[: pick.choice([len(tests), len(tests), len(tests), 1, 0])]
+            queue = {"name": vm, "vm": vm, "buffers": buffers, "filter": rows}
+            adapter["queue"].append(queue | place)
+            adapter["port"] += [{"vm": vm, **one} for one in tests if one not in rows]
         else:
             adapter["port"] += [{"vm": vm, **one} for one in tests]
     rate = pick.choice([0, 0, 2_000, 60_000, 300_000, 900_000])
@@ -160,6 +184,9 @@ def _arrive(config: Config, pair: Pair) -> list[tuple[AdapterConfig, float]]:
     """The adapters on which a pair's frames come in, with their shares."""
     knowing = [one for one in config.adapters if any(port.mac == pair[0] for port in one.ports)]
     teamed = [one for one in knowing if one.team is not None]
+    if teamed and teamed[0].team_mode == "primary":
+        first = next(one for one in config.adapters if one.team == teamed[0].team)
+        return [(first, 1.0)]
     if teamed and teamed[0].team_mode == "min":
         return [(one, 1 / len(teamed)) for one in teamed]
     serving = [one for one in knowing if any(row.mac == pair[0] for row in one.filters)]
@@ -234,10 +261,13 @@ def scene(case: Case) -> Evidence:
     return evidence_of(config_of(lab_of(case.document).host), case.traffic)
 
 
-def places_after(document: Mapping[str, Any], requests: Sequence[Request]) -> dict[str, list[int]]:
-    """Where the queues of a scenario are after the requests of a fix."""
+def after(document: Mapping[str, Any], requests: Sequence[Request]) -> Config | str:
+    """The configuration after the requests of a fix, or the sentence that refuses one."""
     lab = lab_of(document)
     answers: list[Mapping[str, Any]] = []
     for one in requests:
-        answers.append(lab.send(one.op, **filled_in(one, answers)).result)
-    return places(config_of(lab.host))
+        outcome = lab.send(one.op, **filled_in(one, answers))
+        if outcome.status != "ok":
+            return f"{one.op} {dict(one.params)}: {outcome.message}"
+        answers.append(outcome.result)
+    return config_of(lab.host)

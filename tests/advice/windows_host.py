@@ -113,7 +113,8 @@ class Host:
         found = [(vmq.group, n) for n in usable[: vmq.max_processors]]
         if vmq.node in (None, NO_NODE):
             return frozenset(found)
-        return frozenset(one for one in found if self.node_of(one) == vmq.node)
+        near = frozenset(one for one in found if self.node_of(one) == vmq.node)
+        return near or frozenset(found)  # a node without any of them: not documented
 
     def processors_of(self, name: str) -> frozenset[Processor]:
         """The processors that serve an adapter's queues; none with VMQ off."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from engine.advice.finding import Finding
+from engine.advice.finding import Finding, Request
 from tests.advice.windows_host import Adapter, Host, Processor, Team, Vlan, Vmq, Vnic
 from tests.advice.windows_typing import Fault, run
 
@@ -24,34 +24,30 @@ def groups_of(cpus: int, nodes: int) -> tuple[int, ...]:
 
 def host_of(document: Mapping[str, Any], *, gone: Iterable[str] = ()) -> Host:
     """The Windows host that a scenario file describes, without the VMs that are ``gone`` from it."""
-    about = document.get("host", {})
+    about, rows = document.get("host", {}), document.get("adapter", [{}])
     cpus, nodes = about.get("cpus", 8), about.get("numa_nodes", 1)
-    release = about.get("windows", "2012 R2")
-    bare = Host(
-        release,
-        tuple(about.get("group_sizes", groups_of(cpus, nodes))),
-        about.get("hyperthreading", False),
-        nodes,
+    release = about.get("windows") or _newest(rows)
+    groups = tuple(about.get("group_sizes", groups_of(cpus, nodes)))
+    bare = Host(release, groups, about.get("hyperthreading", False), nodes)
+    teams = tuple(_team(release, one) for one in document.get("team", ()))
+    return replace(
+        bare,
+        adapters={row.get("name", "nic0"): _adapter(bare, row) for row in rows},
+        vnics=tuple(one for one in _vnics(rows, teams) if one.vm is None or one.vm not in {*gone}),
+        teams=teams,
     )
-    teams = tuple(
-        Team(
-            one.get("name", "team0"),
-            tuple(one["members"]),
-            mode := one.get("mode", "min"),
-            _is_lbfo(release, mode),
-        )
-        for one in document.get("team", ())
-    )
-    rows = document.get("adapter", [{}])
-    return Host(
-        bare.release,
-        bare.groups,
-        bare.hyperthreading,
-        bare.nodes,
-        {row.get("name", "nic0"): _adapter(bare, row) for row in rows},
-        tuple(one for one in _vnics(rows, teams) if one.vm is None or one.vm not in {*gone}),
-        teams,
-    )
+
+
+def _newest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The release that a host has at least, by the drivers of its adapters."""
+    minor = max(int(str(row.get("ndis_version", "6.30")).partition(".")[2]) for row in rows)
+    of_minor = ((20, "2008 R2"), (30, "2012"), (40, "2012 R2"), (60, "2016"), (80, "2019"), (85, "2022"))
+    return [release for least, release in of_minor if minor >= least][-1]
+
+
+def _team(release: str, row: Mapping[str, Any]) -> Team:
+    mode = row.get("mode", "min")
+    return Team(row.get("name", "team0"), tuple(row["members"]), mode, _is_lbfo(release, mode))
 
 
 def _is_lbfo(release: str, mode: str) -> bool:
@@ -59,7 +55,7 @@ def _is_lbfo(release: str, mode: str) -> bool:
     return release in ("2008 R2", "2012", "2012 R2") or (mode != "sum" and release in ("2016", "2019"))
 
 
-def _named(host: Host, text: str | None, otherwise: Processor) -> Processor:
+def _number_of(text: str | None, otherwise: Processor) -> Processor:
     group, _, number = (text or f"{otherwise[0]}:{otherwise[1]}").partition(":")
     return int(group), int(number)
 
@@ -67,8 +63,8 @@ def _named(host: Host, text: str | None, otherwise: Processor) -> Processor:
 def _adapter(host: Host, row: Mapping[str, Any]) -> Adapter:
     setting = None
     if any(key in row for key in _SET_KEYS):
-        group, base = _named(host, row.get("base_processor"), (0, 0))
-        most = _named(host, row["max_processor"], (0, 0))[1] if "max_processor" in row else None
+        group, base = _number_of(row.get("base_processor"), (0, 0))
+        most = _number_of(row["max_processor"], (0, 0))[1] if "max_processor" in row else None
         setting = Vmq(group, base, most, row.get("max_processors"), row.get("preferred_numa_node"))
     major, _, minor = str(row.get("ndis_version", "6.30")).partition(".")
     return Adapter(
@@ -77,7 +73,7 @@ def _adapter(host: Host, row: Mapping[str, Any]) -> Adapter:
         row.get("link_gbps", 10.0),
         (int(major), int(minor)),
         row.get("vmq", True),
-        frozenset(host.processor(queue["cpu"]) for queue in row.get("queue", ()) if "cpu" in queue),
+        frozenset(host.processor(queue.get("cpu", 0)) for queue in row.get("queue", ())),
     )
 
 
@@ -92,7 +88,7 @@ def _vnics(rows: Sequence[Mapping[str, Any]], teams: Sequence[Team]) -> Iterator
             own = bool(owner.get("management_os"))
             if not own and owner.get("vm") is None:
                 continue
-            vnic = owner.get("name", "") or owner.get("vm", "") if own else "Network Adapter"
+            vnic = owner.get("name", "") if own else "Network Adapter"
             key = (None if own else str(owner["vm"]), str(vnic), test["mac"].lower().replace("-", ":"))
             vlan = test.get("vlan")
             vlans.setdefault(key, set()).add(vlan if isinstance(vlan, int) else 0)
@@ -156,15 +152,28 @@ def _changes(before: Host, after: Host) -> dict[tuple[str, str], object]:
 
 
 def one_sided(host: Host, finding: Finding, places: Mapping[str, Iterable[int]]) -> Iterator[Fault]:
-    """Where a fix's lines and requests part: ``places``, where an adapter's queues are after the requests."""
+    """Where a fix's lines and requests part. ``places``: an adapter's queues after the requests."""
     after = run(host, finding.commands).after
+    line = " ; ".join(one for one in finding.commands if one.startswith("Set-"))
+    asked = {one.params["adapter"]: _asked(one.params) for one in finding.requests if _sets(one)}
     for name, adapter in after.adapters.items():
         if adapter.setting == host.adapters[name].setting:
             continue
-        line = " ; ".join(finding.commands)
         if not finding.requests:
             yield Fault("no-request", line, f"no request sets {name}", finding.rule)
             continue
         outside = {host.processor(cpu) for cpu in places.get(name, ())} - after.processors_of(name)
         if outside:
             yield Fault("request-differs", line, f"queues of {name} are on {sorted(outside)}", finding.rule)
+        if name in asked and host.span(asked[name]) != after.processors_of(name):
+            yield Fault("request-differs", line, f"the request sets {asked[name]} of {name}", finding.rule)
+
+
+def _sets(request: Request) -> bool:
+    return request.op == "set_adapter" and any(key in request.params for key in _SET_KEYS)
+
+
+def _asked(params: Mapping[str, Any]) -> Vmq:
+    group, base = _number_of(params.get("base_processor"), (0, 0))
+    most = _number_of(params["max_processor"], (0, 0))[1] if params.get("max_processor") else None
+    return Vmq(group, base, most, params.get("max_processors"), params.get("preferred_numa_node"))

@@ -185,6 +185,8 @@ class _Typed:
             return
         if setting.node is not None and setting.node >= host.nodes:
             self.fault("not-on-host", f"{name}: no NUMA node {setting.node}")
+        elif setting.node is not None and setting.node not in map(host.node_of, host.span(setting)):
+            self.fault("node-outside", f"{name}: no processor of the set is on node {setting.node}")
         if host.hyperthreading and setting.base % 2:
             self.fault("odd-base", f"{name}: base {setting.base} with hyper-threading")
         if setting.max_number is not None:
