@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         TeamSpec,
         TrafficSpec,
     )
-    from engine.service.engine import Engine, EngineEndedError
+    from engine.service.engine import Engine
     from engine.service.replay import ReplayResult, replay
     from engine.service.rows import (
         AdapterRow,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         ReasonsRow,
     )
     from engine.service.sources import ChoiceError
+    from engine.service.waits import EngineEndedError
     from engine.telemetry.config import Config
     from engine.telemetry.events import Event
     from engine.telemetry.stats import Stats
@@ -158,13 +159,14 @@ _HOMES: Final = {
         *("AdapterSpec", "BalancerSpec", "CpuSpec", "FilterSpec", "FlowSpec", "HostSpec", "MixSpec"),
         *("PortSpec", "QueueSpec", "Scenario", "TeamSpec", "TrafficSpec"),
     ),
-    "engine.service.engine": ("Engine", "EngineEndedError"),
+    "engine.service.engine": ("Engine",),
     "engine.service.replay": ("ReplayResult", "replay"),
     "engine.service.rows": (
         *("AdapterRow", "CpuRow", "FilterRow", "NoSuchRowError", "NotReadYetError", "PortRow"),
         *("QueueCounters", "QueueRow", "ReasonsRow"),
     ),
     "engine.service.sources": ("ChoiceError",),
+    "engine.service.waits": ("EngineEndedError",),
     "engine.telemetry.config": ("Config",),
     "engine.telemetry.events": ("Event",),
     "engine.telemetry.stats": ("Stats",),

@@ -27,17 +27,19 @@ from engine.bus.errors import BrokerFailed
 from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
+from engine.kernels.layout import NEVER_NS
 from engine.kernels.prepare import OF_INTERFACE, prepare
 from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import ScenarioSource, load_scenario
 from engine.service import arguments, leftovers
 from engine.service.engine_log import EngineLog
-from engine.service.live import LiveLoop, LoopCallbacks, LoopEndedError
+from engine.service.live import ClockRunsError, LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.pacing import CLOCKS, ClockName
 from engine.service.publishing import AdvicePublisher, SummaryBuilder
 from engine.service.rows import AdapterRow, CpuRow, Latest, QueueRow, Rows
 from engine.service.sources import ActiveSource, AnySource, capture_source, interface_source, synthetic_source
+from engine.service.waits import EngineEndedError, EngineWaits
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
@@ -47,24 +49,22 @@ from engine.workers.start import warm_up
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
 ADVANCE_LIMIT_S: Final = 10 * 365 * 86_400
 UNREAD_LIMIT: Final = 64
-"""Readings of a manual clock that the event loop has yet to process, before simulated time waits for it."""
+"""Readings that the event loop has yet to process, before a manual or fast clock waits for it."""
 
 _UNREAD_CHECK_S: Final = 0.1
 
 T = TypeVar("T")
 
 
-class EngineEndedError(Exception):
-    """The engine has failed, has ended or has not started; the text is a sentence."""
-
-
-class Engine:
+class Engine(EngineWaits):
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
     ``scenario`` is any source that ``load_scenario`` reads; None: the default scenario. ``capture``, or the
     frames that the network ``interface`` receives, replace the scenario's traffic on ``adapter``.
-    ``interval_s`` is the simulated time between stats messages; a manual ``clock`` stands still but while
-    ``advance`` runs. A worker that hangs for
+    ``interval_s`` is the simulated time between stats messages. A "manual" ``clock`` stands still but while
+    ``advance`` runs; a "fast" one runs as quickly as the machine computes, up to ``run_to`` (simulated
+    seconds, or a condition on a reading, called in another thread), else while there is anything to do. A
+    worker that hangs for
     ``worker_deadline_s`` is killed and replaced. ``announce`` gives this user's commands the credentials of
     the engine's own broker: with "found" they connect to the newest engine by default, with "named" only if
     they name this one. ``viewers`` are patterns of client ids whose requests are refused. ``thresholds`` are
@@ -87,6 +87,7 @@ class Engine:
         broker: BrokerUrl | str | None = None,
         listen: Listen | None = None,
         clock: ClockName = "real",
+        run_to: float | Callable[[Stats], bool] | None = None,
         interval_s: float = 0.25,
         worker_deadline_s: float = WORKER_DEADLINE_S,
         announce: Literal["no", "found", "named"] = "no",
@@ -94,14 +95,11 @@ class Engine:
         thresholds: AdviceThresholds | None = None,
         progress: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        super().__init__()
         arguments.check_fed(captured=capture, loop=loop, interface=interface, promiscuous=promiscuous)
         self.scenario = load_scenario(scenario)
         self._engine_log = EngineLog(self.scenario)
-        self.stats: Stats | None = None
-        self.config: Config | None = None
         self._latest = Latest()
-        self.failure: BaseException | None = None
-        self.stopped = asyncio.Event()
         self.advised = asyncio.Event()
         arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
         self._advice_publisher = AdvicePublisher(thresholds)
@@ -115,8 +113,11 @@ class Engine:
         self._broker_url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
         arguments.an("broker", broker, (str, BrokerUrl), "a broker's URL")
         self._listen: Listen = arguments.an("listen", listen, Listen, "a Listen") or Listen()
-        self._clock: ClockName = arguments.choice("clock", clock, CLOCKS)
+        self._clock = arguments.choice("clock", clock, CLOCKS)
         self._interval_ns = arguments.interval_ns(interval_s)
+        self._run_to = _run_to(self._clock, run_to)
+        if interface is not None and clock != "real":
+            raise ValueError(f'clock: "{clock}" does not drive the frames of an interface ("real" fits)')
         self._unread = threading.Semaphore(UNREAD_LIMIT)
         self._worker_deadline_s = arguments.deadline_s(worker_deadline_s)
         self._announce = arguments.choice("announce", announce, ("no", "found", "named"))
@@ -124,7 +125,6 @@ class Engine:
         self._progress = progress
         self._broker: EmbeddedBroker | None = None
         self._bus: EngineBus | None = None
-        self._live: LiveLoop | None = None
         self._announced: Path | None = None
         self._listed: Path | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -213,42 +213,26 @@ class Engine:
         processors = counted(self.scenario.host.cpus, "processor")
         return f"<{name} at {self.now_s:.6f} s ({self._clock} clock): {processors}, {adapters}, {self.url}>"
 
-    @property
-    def now_s(self) -> float:
-        """The simulated time, in seconds."""
-        return self._running().machine.plane.now_ns / 1e9
-
     async def advance(self, seconds: float = 0.0, *, ns: int = 0) -> Stats:
         """Advance the manual clock by ``seconds`` plus ``ns``; return the reading taken at that moment.
 
         Frames and events before that moment have happened; a request made then takes effect at it. Readings,
         events and MQTT messages come as with any clock, and another reading at the end; requests made while
         time advances take effect at its end. With 0 it takes a reading. Cancelled, it leaves time where it
-        is. Raises ValueError for another clock or a time that does not fit, EngineEndedError.
+        is. A fast clock can be advanced, too, once it stands at ``run_to``. Raises ValueError for a clock
+        that runs by itself or a time that does not fit, EngineEndedError.
         """
         live = self._running()
-        if self._clock != "manual":
-            raise ValueError(f'advance: the clock is {self._clock!r}; Engine(…, clock="manual") fits')
-        if not 0 <= seconds <= ADVANCE_LIMIT_S or not 0 <= ns <= ADVANCE_LIMIT_S * 1e9:
-            wrong = f"{seconds!r} s" + (f" and {ns!r} ns" if ns else "")
-            raise ValueError(f"advance: {wrong}; 0 to {ADVANCE_LIMIT_S:,} s fits")
+        arguments.seconds("seconds", seconds, 0.0, ADVANCE_LIMIT_S)
+        arguments.seconds("ns", ns, 0, ADVANCE_LIMIT_S * 10**9)
         try:
             return await asyncio.wrap_future(live.advance(round(seconds * 1e9) + ns))
+        except ClockRunsError:
+            raise ValueError(
+                f'advance: the {self._clock} clock runs by itself (Engine(…, clock="manual") fits)'
+            ) from None
         except LoopEndedError as error:
             raise EngineEndedError(self._why_ended()) from error
-
-    def _running(self) -> LiveLoop:
-        """The live loop. Raises EngineEndedError."""
-        if self._live is None or self.stopped.is_set():
-            raise EngineEndedError(self._why_ended()) from self.failure
-        return self._live
-
-    def _why_ended(self) -> str:
-        if self.failure is not None:
-            return f"the engine failed: {self.failure or type(self.failure).__name__}"
-        if self._live is None:
-            return "the engine has not started: enter it first, with async with Engine(…) as engine"
-        return "the engine has ended"
 
     async def __aenter__(self) -> "Engine":
         try:
@@ -307,6 +291,8 @@ class Engine:
             self._keeping = asyncio.create_task(keeping)
         live.start()
         await self._first_reading.wait()
+        if self.failure is not None:
+            raise self.failure
         self._engine_log.started(self.url, own_broker=self._broker is not None)
 
     def _announce_broker(self, broker: EmbeddedBroker) -> None:
@@ -343,7 +329,7 @@ class Engine:
             active.close()
             raise
         self._listed = leftovers.enlist(machine.plane.block_name)
-        return LiveLoop(machine, active, self._interval_ns, self._callbacks(), self._clock)
+        return LiveLoop(machine, active, self._interval_ns, self._callbacks(), self._clock, self._run_to)
 
     def _callbacks(self) -> LoopCallbacks:
         """Callbacks that the live loop's thread can call; each one runs in the event loop."""
@@ -379,6 +365,7 @@ class Engine:
     def _on_stats(self, stats: Stats) -> None:
         self.stats = stats
         self._latest.take(stats)
+        self._changed()
         self._engine_log.read(stats)
         self._first_reading.set()
         if self._bus is not None:
@@ -396,11 +383,13 @@ class Engine:
 
     def _on_config(self, config: Config) -> None:
         self.config = config
+        self._changed()
         self._advice_publisher.configured(config)
         if self._bus is not None:
             self._bus.publish_config(config)
 
     def _on_event(self, event: Event) -> None:
+        self._happened(event)
         self._engine_log.happened(event)
         if self._bus is not None:
             self._bus.publish_event(event)
@@ -410,6 +399,7 @@ class Engine:
         self.failure = failure
         self._first_reading.set()
         self.stopped.set()
+        self._changed()
 
     def _note_bad_request(self, client: str, reason: str) -> None:
         """Log a request that could not be decoded; publish an event without the client's id.
@@ -482,3 +472,14 @@ class Engine:
             result=outcome.result,
             revision=revision,
         )
+
+
+def _run_to(clock: ClockName, run_to: object) -> int | Callable[[Stats], bool]:
+    """Check where a fast clock stops; return a simulated time in ns or a condition. Raises ValueError."""
+    if run_to is None:
+        return NEVER_NS
+    if clock != "fast":
+        raise ValueError(f'run_to: the clock is "{clock}", and only clock="fast" has an end')
+    if callable(run_to):
+        return run_to
+    return round(arguments.seconds("run_to", run_to, 0.0, ADVANCE_LIMIT_S) * 1e9)

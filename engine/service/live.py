@@ -36,10 +36,16 @@ _IDLE_STEP_NS: Final = 250_000_000
 _SKIP_REPORTED_NS: Final = 1_000_000
 _CHECK_S: Final = 0.2
 """Workers are supervised this often while simulated time stands still."""
+_REST_NS: Final = 3_000_000_000
+"""A fast clock stands still when nothing has happened for this long: episodes of drops have ended by then."""
 
 
 class LoopEndedError(Exception):
     """A submitted call was not run because the loop has ended."""
+
+
+class ClockRunsError(Exception):
+    """Simulated time was not advanced because it passes by itself."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,9 @@ class LiveLoop:
     """Runs a machine until ``stop``; ``interval_ns`` is the simulated time between readings.
 
     The pacer of the ``clock`` handles a machine that is too slow for its traffic. Simulated time advances to
-    ``_goal_ns`` and stands still there; with a manual clock, ``advance`` sets that goal.
+    ``_goal_ns`` and stands still there; ``advance`` sets the next goal. A fast clock's first goal is
+    ``run_to``, a time in ns or a condition on a reading; a manual clock's is 0. ``unfed_since_ns`` is the
+    simulated time at which the last source ended; None while there is one.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class LiveLoop:
         interval_ns: int,
         callbacks: LoopCallbacks,
         clock: ClockName = "real",
+        run_to: int | Callable[[Stats], bool] = NEVER_NS,
     ) -> None:
         self.machine = machine
         self._active = active
@@ -107,10 +116,15 @@ class LiveLoop:
         self._skipped_ns = 0
         self._clock: ClockName = clock
         self._pacer: Pacer = pacer(clock, 0)
-        self._goal_ns = 0 if clock == "manual" else NEVER_NS
+        self._goal_ns = 0 if clock == "manual" else NEVER_NS if callable(run_to) else run_to
+        self._goal_reached: Callable[[Stats], bool] | None = run_to if callable(run_to) else None
         self._arriving: Future[Stats] | None = None
         """The advance under way."""
         self._interrupted = threading.Event()
+        self.unfed_since_ns: int | None = 0 if active.source is None else None
+        self._busy_ns = 0  # last simulated time with a source, or an event to come
+        self._summary_due = False
+        self._unpublished = False  # whether time has advanced since the last published reading
         self._rounds = 0
 
     def start(self) -> None:
@@ -127,18 +141,26 @@ class LiveLoop:
         return future
 
     @property
+    def is_synthetic(self) -> bool:
+        """Whether the frames come from the scenario's traffic, which never ends."""
+        return hasattr(self._active.source, "wire_free")
+
+    @property
     def interrupted(self) -> bool:
         """Whether ``stop`` was called; an advance under way then ends early."""
         return self._interrupted.is_set()
 
     def advance(self, time_ns: int) -> "Future[Stats]":
-        """Advance a manual clock by ``time_ns``; the future has the reading at that moment.
+        """Advance a clock that stands still by ``time_ns``; the future has the reading at that moment.
 
-        Calls submitted meanwhile run after it. If the future is cancelled, time stands still at once.
+        Calls submitted meanwhile run after it. If the future is cancelled, time stands still at once. It
+        fails with ClockRunsError if time passes by itself.
         """
         arriving: Future[Stats] = Future()
 
         def begin() -> None:
+            if self.machine.plane.now_ns < self._goal_ns:
+                raise ClockRunsError
             self._goal_ns = self.machine.plane.now_ns + time_ns
             self._arriving = arriving
             if not time_ns:
@@ -206,7 +228,7 @@ class LiveLoop:
         self._callbacks.stats(first)
         self._callbacks.summary(first)
         while not self._stopping.is_set():
-            if machine.plane.now_ns >= self._goal_ns:
+            if self._stands():
                 self._stand_still()
                 continue
             step_ns = _IDLE_STEP_NS if self._conductor.source is None else pace.step_ns
@@ -233,22 +255,54 @@ class LiveLoop:
             pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
             machine.balancing.settle()
             if fed and self._conductor.source is None:
+                self.unfed_since_ns = horizon_ns
                 self._report_end()
-            has_arrived = horizon_ns >= self._goal_ns
-            for_stats = stats_ticks.take(horizon_ns, now_ns) or has_arrived
-            for_summary = summary_ticks.take(horizon_ns, now_ns)
-            if for_stats or for_summary:
-                reading = self._read(numbered=for_stats)
-                if for_stats:
-                    self._callbacks.stats(reading)
-                if for_summary:
-                    self._callbacks.summary(reading)
-            self._report()
-            if has_arrived:
-                self._arrive(reading)
+            for_stats = stats_ticks.take(horizon_ns, now_ns)
+            self._after_step(now_ns, for_stats, summary_ticks.take(horizon_ns, now_ns))
+
+    def _after_step(self, wall_ns: int, for_stats: bool, for_summary: bool) -> None:
+        """Take the reading that is due after a step, if any, publish it, and report everything else."""
+        has_arrived = self.machine.plane.now_ns >= self._goal_ns
+        self._unpublished = True
+        self._summary_due |= for_summary
+        if for_stats or for_summary or has_arrived:
+            published = has_arrived or (for_stats and self._pacer.may_publish(wall_ns))
+            reading = self._read(numbered=published)
+            if self._goal_reached is not None and self._goal_reached(reading):
+                self._goal_reached, self._goal_ns = None, self.machine.plane.now_ns
+            if published:
+                self._publish(reading)
+            elif self._clock != "fast":
+                self._publish_summary(reading)
+        self._report()
+        if has_arrived:
+            self._arrive(reading)
+
+    def _publish(self, reading: Stats) -> None:
+        self._unpublished = False
+        self._callbacks.stats(reading)
+        self._publish_summary(reading)
+
+    def _publish_summary(self, reading: Stats) -> None:
+        if self._summary_due:
+            self._summary_due = False
+            self._callbacks.summary(reading)
+
+    def _stands(self) -> bool:
+        """Whether simulated time stands still until a call sets a goal, or gives a fast clock work."""
+        plane = self.machine.plane
+        if plane.now_ns >= self._goal_ns:
+            return True
+        if self._clock != "fast":
+            return False
+        if self._conductor.source is not None or plane.next_event_ns < NEVER_NS:
+            self._busy_ns = plane.now_ns
+        return plane.now_ns - self._busy_ns >= _REST_NS
 
     def _stand_still(self) -> None:
         """Run the next submitted call, or supervise the workers if none comes."""
+        if self._unpublished:
+            self._take_reading()
         try:
             future, call = self._calls.get(timeout=_CHECK_S)
         except queue.Empty:
@@ -260,7 +314,7 @@ class LiveLoop:
     def _take_reading(self) -> Stats:
         """Take a reading, and report it and everything before it."""
         reading = self._read()
-        self._callbacks.stats(reading)
+        self._publish(reading)
         self._report()
         return reading
 
@@ -334,6 +388,7 @@ class LiveLoop:
         """Give the conductor the active source, which a request may have replaced."""
         if self._active.source is not self._source:
             self._source = self._conductor.source = self._active.source
+            self.unfed_since_ns = self.machine.plane.now_ns if self._source is None else None
             self._pacer.start_over()
 
     def _read(self, *, numbered: bool = True) -> Stats:

@@ -3,8 +3,9 @@
 from collections import deque
 from typing import Final, Literal, get_args
 
-ClockName = Literal["real", "manual"]
-"""The clock of an engine: "real" follows the wall clock, "manual" stands still but while it is advanced."""
+ClockName = Literal["real", "fast", "manual"]
+"""The clock of an engine: "real" follows the wall clock, "fast" passes as quickly as the machine computes,
+"manual" stands still but while it is advanced."""
 CLOCKS: Final[tuple[ClockName, ...]] = get_args(ClockName)
 
 MOST_BEHIND_NS: Final = 1_000_000_000
@@ -18,6 +19,8 @@ _MARKS: Final = 1024
 
 
 LONGEST_FREE_STEP_NS: Final = 250_000_000
+FAST_READINGS_A_SECOND: Final = 20
+"""Readings of a fast clock that are published, for each second of wall time."""
 
 
 class Pacer:
@@ -47,9 +50,48 @@ class Pacer:
     def start_over(self) -> None:
         """Reset the step length because the traffic has changed."""
 
+    def may_publish(self, wall_ns: int) -> bool:
+        """Return whether a reading that is due may be published."""
+        return True
+
     def real_time_ratio(self, sim_ns: int, wall_ns: int) -> float | None:
         """Simulated time / wall time over about the last second; None if unknown."""
         return None
+
+    def _adapt_step(self, took_ns: int, rounds: int, longest_ns: int) -> None:
+        """Adapt ``step_ns``, so that a step takes at most 50 ms, but is at least a whole round."""
+        if took_ns > _LONG_NS and rounds > 1:
+            self.step_ns = max(self.step_ns * _LONG_NS // took_ns, self.step_ns // rounds, 1)
+        elif took_ns < _LONG_NS // 2 or rounds <= 1:  # even a slow round may not have been full
+            self.step_ns = min(2 * self.step_ns, longest_ns)
+
+
+class FastPacer(Pacer):
+    """A clock that passes as quickly as the machine computes, in steps that don't delay requests.
+
+    It publishes a bounded number of readings; all others are taken too, so that events don't depend on the
+    machine's speed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step_ns = FIRST_STEP_NS
+        self._published_ns = 0
+
+    def stepped(self, sim_ns: int, wall_ns: int, took_ns: int, rounds: int) -> None:
+        """Record a step to ``sim_ns`` that took ``rounds`` rounds; adapt ``step_ns``."""
+        self._adapt_step(took_ns, rounds, LONGEST_FREE_STEP_NS)
+
+    def start_over(self) -> None:
+        """Reset the step length because the traffic has changed."""
+        self.step_ns = FIRST_STEP_NS
+
+    def may_publish(self, wall_ns: int) -> bool:
+        """Return whether enough wall time has passed since a reading was published."""
+        if wall_ns - self._published_ns < 1_000_000_000 // FAST_READINGS_A_SECOND:
+            return False
+        self._published_ns = wall_ns
+        return True
 
 
 class RealTimePacer(Pacer):
@@ -81,10 +123,7 @@ class RealTimePacer(Pacer):
 
     def stepped(self, sim_ns: int, wall_ns: int, took_ns: int, rounds: int) -> None:
         """Record a step to ``sim_ns`` that took ``rounds`` rounds; adapt ``step_ns`` and ``given_up_ns``."""
-        if took_ns > _LONG_NS and rounds > 1:
-            self.step_ns = max(self.step_ns * _LONG_NS // took_ns, self.step_ns // rounds, 1)
-        elif took_ns < _LONG_NS // 2 or rounds <= 1:  # even a slow round may not have been full
-            self.step_ns = min(2 * self.step_ns, LONGEST_STEP_NS)
+        self._adapt_step(took_ns, rounds, LONGEST_STEP_NS)
         late_ns = wall_ns - self.due_ns(sim_ns) - MOST_BEHIND_NS
         if late_ns > 0:
             self.given_up_ns += late_ns
@@ -106,4 +145,6 @@ class RealTimePacer(Pacer):
 
 def pacer(clock: ClockName, wall_ns: int) -> Pacer:
     """Make the pacer of a clock that starts now, at the monotonic time ``wall_ns``."""
-    return RealTimePacer(wall_ns) if clock == "real" else Pacer()
+    if clock == "real":
+        return RealTimePacer(wall_ns)
+    return FastPacer() if clock == "fast" else Pacer()

@@ -11,7 +11,7 @@ from engine.bus.messages import RequestError, Response
 from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.ndis.outcome import NdisStatus
-from engine.service.engine import Engine, EngineEndedError
+from engine.service.engine import Engine
 from engine.service.rows import (
     CpuRow,
     NoSuchRowError,
@@ -22,6 +22,7 @@ from engine.service.rows import (
     ReasonsRow,
     Rows,
 )
+from engine.service.waits import EngineEndedError
 
 SCENARIO = """
 [host]
