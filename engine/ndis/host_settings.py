@@ -7,56 +7,94 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine.counted import counted
+from engine.counted import counted, noun
 from engine.ndis.adapter import Adapter
-from engine.ndis.effects import Effect, Observe, SetBalancer, SetLink, SetTraffic
+from engine.ndis.effects import Effect, Indication, Observe, SetBalancer, SetLink, SetTraffic
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, answer, done, invalid
 from engine.ndis.queue import key_in_words, vlan_of
+from engine.ndis.vm_requests import free_all_queues
 from engine.scenario.keys import keys_of
-from engine.scenario.load import ScenarioError, read_balancer, read_traffic
-from engine.scenario.model import CHANGEABLE, BalancerSpec, TrafficSpec
+from engine.scenario.load import ScenarioError, dotted, read_balancer, read_traffic
+from engine.scenario.model import CHANGEABLE, SET_KEYS, BalancerSpec, TrafficSpec
+from engine.scenario.relations import MisfitError, check_set
+
+_NAMED = 3
 
 
-def set_adapter(
-    adapter: Adapter,
-    observe: Observe,
-    driver: str,
-    *,
-    link_gbps: float | None = None,
-    max_queues: int | None = None,
-    max_filters: int | None = None,
-    vlan_filtering: bool | None = None,
-) -> Outcome:
-    """Change an adapter's link speed, its limits (up to their values at start), or its VLAN filtering."""
-    wanted = {
-        "link_gbps": link_gbps,
-        "max_queues": max_queues,
-        "max_filters": max_filters,
-        "vlan_filtering": vlan_filtering,
-    }
-    given = {key: value for key, value in wanted.items() if value is not None}
+def set_adapter(adapter: Adapter, observe: Observe, driver: str, **given: Any) -> Outcome:
+    """Change keys of an adapter that are in ``CHANGEABLE``.
+
+    Limits are at most what they were at start. A new processor set moves no queue. Without VMQ all queues but
+    the default one are freed. None takes a key of the processor set away.
+    """
     if not given:
         raise invalid(f"params: nothing to change ({', '.join(CHANGEABLE)} fit)")
-    if max_queues is not None:
-        _check_limit("max_queues", max_queues, len(adapter.queues) - 1, adapter.started.max_queues)
-    if max_filters is not None:
-        _check_limit("max_filters", max_filters, len(adapter.filters), adapter.started.max_filters)
-    if vlan_filtering is False:
+    if "max_queues" in given:
+        most = adapter.started.max_queues
+        _check_limit("max_queues", given["max_queues"], len(adapter.queues) - 1, most)
+    if "max_filters" in given:
+        most = adapter.started.max_filters
+        _check_limit("max_filters", given["max_filters"], len(adapter.filters), most)
+    if given.get("vlan_filtering") is False:
         _check_no_vlan_number(adapter)
     before = adapter.spec
-    spec = adapter.spec = msgspec.structs.replace(before, **given)
+    spec = msgspec.structs.replace(before, **given)
+    try:
+        check_set((), spec, adapter.processors)
+    except MisfitError as misfit:
+        raise invalid(f"{dotted(misfit.path)}: {misfit}") from None
+    adapter.spec = spec
     words = {
         "link_gbps": f"has a link of {spec.link_gbps:.12g} Gbit/s",
         "max_queues": f"has {counted(spec.max_queues, 'queue')}",
         "max_filters": f"has {counted(spec.max_filters, 'filter')}",
         "vlan_filtering": f"has VLAN filtering {'on' if spec.vlan_filtering else 'off'}",
+        "vmq": "has VMQ on" if spec.vmq else f"has VMQ off, and frees {_queues(len(adapter.queues) - 1)}",
     }
-    changes = [words[key] for key in CHANGEABLE if getattr(spec, key) != getattr(before, key)]
+    changed = [key for key in CHANGEABLE if getattr(spec, key) != getattr(before, key)]
+    changes = [words[key] for key in changed if key in words]
     effects: list[Effect] = []
+    indications: list[Indication] = []
+    result: dict[str, Any] = {}
+    if "vmq" in changed and not spec.vmq:
+        effects, indications = free_all_queues(adapter, observe, f"VMQ turned off by {driver}")
+    if set(changed) & set(SET_KEYS):
+        words_of_set, result = _new_set(adapter)
+        changes.append(words_of_set)
     if spec.link_gbps != before.link_gbps:
         effects.append(SetLink(adapter.index, spec.link_gbps))
     what = " and ".join(changes) or "is as it was"
-    return done(f"{adapter.title} {what}", effects=effects, changed=bool(changes))
+    message = f"{adapter.title} {what}"
+    return done(message, result=result, effects=effects, indications=indications, changed=bool(changed))
+
+
+def _queues(count: int) -> str:
+    return counted(count, "queue") if count else "no queue"
+
+
+def _new_set(adapter: Adapter) -> tuple[str, dict[str, Any]]:
+    """Return the words on an adapter's processor set and on the queues outside it, and the result."""
+    processors = adapter.processors
+    cpus = processors.configured(adapter.spec.set_keys)
+    if cpus is None:
+        return "has no processor set that is known", {"processor_set": None, "outside": []}
+    outside = [
+        queue
+        for queue_id, queue in sorted(adapter.queues.items())
+        if not queue.is_default and queue.home_cpu not in cpus
+    ]
+    words = f"has {noun(len(cpus), 'processor')} {processors.names_of_set(cpus)}"
+    if outside:
+        named = [
+            f"queue {one.queue_id} ({one.vm or one.name}) on {processors.name(one.home_cpu)}"
+            for one in outside[:_NAMED]
+        ]
+        more = [f"{len(outside) - _NAMED:,} more"] if len(outside) > _NAMED else []
+        words += (
+            f"; {counted(len(outside), 'queue stays', 'queues stay')} outside until"
+            f" {'it is' if len(outside) == 1 else 'they are'} moved: {', '.join(named + more)}"
+        )
+    return words, {"processor_set": list(cpus), "outside": [one.queue_id for one in outside]}
 
 
 def _check_limit(key: str, value: int, in_use: int, most: int) -> None:

@@ -9,7 +9,7 @@ from engine.ndis import host_settings, queries, queue_requests, vm_requests
 from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, invalid
 from engine.scenario.keys import Key, keys_of
-from engine.scenario.model import CHANGEABLE, AdapterSpec, BalancerSpec
+from engine.scenario.model import CHANGEABLE, SET_KEYS, AdapterSpec, BalancerSpec
 from engine.scenario.values import (
     MAX_NAME_CHARACTERS,
     check_flag,
@@ -99,9 +99,14 @@ def _as_it_is(value: object) -> object:
 
 
 def _adapter_key(name: str) -> Parameter:
-    """Return the parameter for a key of ``[[adapter]]``, checked as in a scenario file."""
+    """Return the parameter for a key of ``[[adapter]]``, checked as in a scenario file.
+
+    None for a key of the processor set takes its value away.
+    """
     key = keys_of(AdapterSpec)[name]
     assert isinstance(key, Key)
+    if name in SET_KEYS:
+        return Parameter(lambda value: None if value is None else key.read(value), key.fits, required=False)
     return Parameter(key.read, key.fits, required=False)
 
 

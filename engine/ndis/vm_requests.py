@@ -18,7 +18,7 @@ from engine.ndis.effects import (
 )
 from engine.ndis.outcome import Outcome, answer, done
 from engine.ndis.queue import State
-from engine.ndis.queue_requests import clear_filters, returned, stop_dma
+from engine.ndis.queue_requests import clear_filters, free_queue, returned, stop_dma
 from engine.scenario.values import show
 
 
@@ -107,6 +107,23 @@ def _tear_down(
         indications += freed.indications
     effects += [ForgetVm(adapter.index, adapter.forget_vm(vm)), SteeringChanged(adapter.index)]
     return done(message, result=result, effects=effects, indications=[*indications, gone])
+
+
+def free_all_queues(adapter: Adapter, observe: Observe, cause: str) -> tuple[list[Effect], list[Indication]]:
+    """Free all queues but the default one, whoever owns them: now, or when their buffers are returned."""
+    effects: list[Effect] = []
+    indications: list[Indication] = []
+    for queue in [queue for _, queue in sorted(adapter.queues.items()) if not queue.is_default]:
+        if queue.state is State.FREEING:
+            continue
+        if queue.filters:
+            cleared, told = clear_filters(adapter, queue, list(queue.filters.values()), cause)
+            effects += cleared
+            indications += told
+        freed = free_queue(adapter, observe, queue.driver, queue_id=queue.queue_id)
+        effects += freed.effects
+        indications += freed.indications
+    return [*effects, SteeringChanged(adapter.index)], indications
 
 
 def _indicate(adapter: Adapter, driver: str, vm: str, fate: str) -> Indication:

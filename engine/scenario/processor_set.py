@@ -100,6 +100,12 @@ class HostProcessors:
             words += ["..".join(names)] if high > low + 1 else names[: 1 + high - low]
         return ", ".join(words[:_NAMED] + ["…"] * (len(words) > _NAMED))
 
+    def names_of_set(self, cpus: Sequence[int]) -> str:
+        """Format the processors of a set, each of them, or the first and the last few of many."""
+        if self.hyperthreading and len(cpus) > _NAMED:
+            return f"{self.name(cpus[0])}, {self.name(cpus[1])}..{self.name(cpus[-1])}"
+        return self.names(cpus)
+
     @cached_property
     def by_place(self) -> Mapping[Place, int]:
         """Processors by their place."""
@@ -112,6 +118,11 @@ class HostProcessors:
         for place in self.places.values():
             sizes[place.group] = max(sizes[place.group], place.number + 1)
         return tuple(sizes)
+
+    @property
+    def numa_nodes(self) -> int:
+        """The number of NUMA nodes."""
+        return 1 + max(self.nodes.values(), default=-1)
 
     @property
     def groups_in_words(self) -> str:

@@ -21,7 +21,7 @@ from engine.scenario.model import (
     TeamSpec,
     TrafficSpec,
 )
-from engine.scenario.processor_set import MAX_GROUP_SIZE, default_group_sizes
+from engine.scenario.processor_set import MAX_GROUP_SIZE, HostProcessors, default_group_sizes
 from engine.scenario.values import BROADCAST, MAX_FRAME_BYTES, Vlan, check_filter_vlan, parse_address, show
 
 _MAX_PRODUCT: Final = 2**62
@@ -165,12 +165,12 @@ def _check_groups(host: HostSpec) -> None:
         )
 
 
-def check_set(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:
+def check_set(path: KeyPath, adapter: AdapterSpec, processors: HostProcessors) -> None:
     """Raise ``MisfitError`` for a key of an adapter's processor set that does not fit the host."""
-    processors, keys = host.processors, adapter.set_keys
+    keys = adapter.set_keys
     if keys.preferred_numa_node is not None:
         node = (*path, "preferred_numa_node")
-        _check_below(node, keys.preferred_numa_node, host.numa_nodes, "a NUMA node of the host")
+        _check_below(node, keys.preferred_numa_node, processors.numa_nodes, "a NUMA node of the host")
     if keys.base is not None:
         here = (*path, "base_processor")
         if keys.base not in processors.by_place:
@@ -179,7 +179,7 @@ def check_set(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:
                 f"{show(adapter.base_processor)} is not a processor of the host"
                 f" ({processors.groups_in_words} fits)",
             )
-        if host.hyperthreading and keys.base.number % 2:
+        if processors.hyperthreading and keys.base.number % 2:
             below = keys.base._replace(number=keys.base.number - 1)
             raise MisfitError(
                 here,
@@ -226,7 +226,7 @@ def _check_adapter(path: KeyPath, adapter: AdapterSpec, host: HostSpec) -> None:
         (*path, "default_queue_cpu"), adapter.default_queue_cpu, host.cpus, "a processor of the host"
     )
     _check_below((*path, "numa_node"), adapter.numa_node, host.numa_nodes, "a NUMA node of the host")
-    check_set(path, adapter, host)
+    check_set(path, adapter, host.processors)
     if adapter.queue and not adapter.vmq:
         raise MisfitError((*path, "queue", 0), "a queue, but VMQ is off (none fits, or vmq = true)")
     for p, port in enumerate(adapter.port):

@@ -47,6 +47,16 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return self.adapter
 
     @property
+    def processor_set(self) -> tuple[int, ...] | None:
+        """The processors of its set; None if nothing is known of one."""
+        return self.index.processor_set if self.index else None
+
+    @property
+    def set_words(self) -> str | None:
+        """The processors of its set in words; None if nothing is known of one."""
+        return self.index.set_words if self.index else None
+
+    @property
     def steered_rate(self) -> float | None:
         return self.queue_table.total_rate("steered_frames")
 
@@ -73,9 +83,11 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def team_words(self) -> str:
-        """The team in words: ``team0, sum of queues``; "" if it is in none."""
+        """The team in words: ``team0, sum of queues``, ``team0, primary``; "" if it is in none."""
         config = self.config
-        return f"{config.team}, {config.team_mode} of queues" if config is not None and config.team else ""
+        if config is None or not config.team:
+            return ""
+        return f"{config.team}, {config.team_mode}{'' if config.team_mode == 'primary' else ' of queues'}"
 
     @property
     def link_use(self) -> float | None:

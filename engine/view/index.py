@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from engine.scenario.processor_set import HostProcessors, parse_place
+from engine.scenario.processor_set import HostProcessors, SetKeys, parse_place
 from engine.telemetry.config import (
     AdapterConfig,
     Config,
@@ -24,6 +24,14 @@ def processors_of(config: Config | None) -> HostProcessors:
     return HostProcessors(places, nodes, config is not None and config.hyperthreading)
 
 
+def set_keys(settings: AdapterConfig) -> SetKeys:
+    """Return what is configured of an adapter's processor set; a key that can't be read is unknown."""
+    base, most = (
+        None if one is None else parse_place(one) for one in (settings.base_processor, settings.max_processor)
+    )
+    return SetKeys(base, most, settings.max_processors, settings.preferred_numa_node)
+
+
 class ConfigIndex:
     """Indexes over one configuration; empty for None."""
 
@@ -32,15 +40,27 @@ class ConfigIndex:
         self.processors = processors_of(config)
         self.cpus: dict[int, CpuConfig] = {cpu.id: cpu for cpu in config.cpus} if config else {}
         self.adapters: dict[str, AdapterIndex] = (
-            {one.name: AdapterIndex(one) for one in config.adapters} if config else {}
+            {one.name: AdapterIndex(one, self.processors) for one in config.adapters} if config else {}
         )
 
 
 class AdapterIndex:
     """Indexes over the configuration of one adapter, each built when it is first read."""
 
-    def __init__(self, settings: AdapterConfig) -> None:
+    def __init__(self, settings: AdapterConfig, processors: HostProcessors) -> None:
         self.settings = settings
+        self._processors = processors
+
+    @cached_property
+    def processor_set(self) -> tuple[int, ...] | None:
+        """The processors of its set; None if nothing is known of one."""
+        return self._processors.configured(set_keys(self.settings))
+
+    @property
+    def set_words(self) -> str | None:
+        """The processors of its set in words; None if nothing is known of one."""
+        cpus = self.processor_set
+        return None if cpus is None else self._processors.names_of_set(cpus)
 
     @cached_property
     def queues(self) -> dict[int, QueueConfig]:

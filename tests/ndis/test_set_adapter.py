@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine.ndis.effects import SetLink
-from engine.scenario.model import AdapterSpec
+from engine.scenario.model import CHANGEABLE, AdapterSpec
 from engine.telemetry.snapshot import config_of
 from tests.ndis.lab import MAC, OTHER_MAC, lab, snapshot
 
@@ -81,7 +81,10 @@ def test_lower_limits_leave_room_for_the_ports_and_vms_there_are() -> None:
             {"link_gpbs": 1},
             'params: "link_gpbs" is not a parameter of set_adapter; the nearest is "link_gbps"',
         ),
-        ({}, "params: nothing to change (link_gbps, max_queues, max_filters, vlan_filtering fit)"),
+        (
+            {},
+            f"params: nothing to change ({', '.join(CHANGEABLE)} fit)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(params: dict[str, Any], sentence: str) -> None:
@@ -93,10 +96,7 @@ def test_what_does_not_fit_is_refused(params: dict[str, Any], sentence: str) -> 
 
 @pytest.mark.parametrize(
     "key",
-    sorted(
-        {field.name for field in msgspec.structs.fields(AdapterSpec)}
-        - {"link_gbps", "max_queues", "max_filters", "vlan_filtering"}
-    ),
+    sorted({field.name for field in msgspec.structs.fields(AdapterSpec)} - set(CHANGEABLE)),
 )
 def test_the_other_keys_of_an_adapter_are_fixed(key: str) -> None:
     status, message = lab().refuse("set_adapter", **{key: 1})

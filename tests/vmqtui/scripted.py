@@ -92,6 +92,7 @@ def make_config(
         ports.append(PortConfig(vm="test-01", mac=mac(0x1002), vlan="untagged"))
         return AdapterConfig(
             name=name,
+            vmq=True,
             ndis_version=ndis_version,
             link_gbps=10.0,
             max_queues=max(64, len(vms)),

@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
         "set_adapter",
         {"link_gbps": 25.0, "vlan_filtering": False},
     ),
+    "adapter set --no-vmq --base-processor 0:2 --max-processors 4 --preferred-numa-node none": (
+        "set_adapter",
+        {"vmq": False, "base_processor": "0:2", "max_processors": 4, "preferred_numa_node": None},
+    ),
     "queue set 1 --cpu 5 --keep-home": (
         "set_queue_parameters",
         {"queue_id": 1, "cpu": 5, "keep_home": True},

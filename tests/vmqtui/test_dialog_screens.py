@@ -69,6 +69,7 @@ async def _adapter(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     await pilot.press("A")
     await opened(pilot, app)
     link.answer("NDIS_STATUS_INVALID_PARAMETER", "max_queues: 3 is less than the 12 in use (12..64 fits)")
+    await type_into(pilot, app, "base_processor", "0:2")
     await type_into(pilot, app, "max_queues", "3")
     await pilot.press("enter")
     await until(pilot, app, "✗")

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from engine.telemetry.config import Config
 from engine.view.rows import QueueView
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
@@ -318,3 +319,39 @@ async def test_thousand_queues_scroll_with_the_cursor(dashboard: Running) -> Non
         assert matrix(app)._column in matrix(app)._seen()
         assert matrix(app).row is not None
         assert matrix(app).queue.cpu == matrix(app).row.cpu  # type: ignore[union-attr]  # None fails the test
+
+
+def with_set(**keys: object) -> Config:
+    """The configuration, with a processor set of its adapter."""
+    config = make_config()
+    adapter = msgspec.structs.replace(config.adapters[0], **keys)
+    return msgspec.structs.replace(config, adapters=[adapter], revision=8)
+
+
+def test_a_move_out_of_the_adapters_set_is_warned_of() -> None:
+    config = with_set(base_processor="0:1", max_processors=4)
+    snapshot = Snapshot("hv01", None, config, SNAPSHOT.stats, SNAPSHOT.before)
+    outside, inside = forecast(snapshot, queue(snapshot), 7), forecast(snapshot, queue(snapshot), 4)
+    assert outside is not None
+    assert inside is not None
+    assert outside.warnings == ("0:7 is outside the adapter's set, 0:1..0:4",)
+    assert inside.warnings == ()
+
+
+async def test_the_matrix_has_dots_where_the_set_is_and_marks_queues_outside_it(dashboard: Running) -> None:
+    link = live_link()
+    stats = msgspec.structs.replace(make_stats(12), revision=8)
+    link.publish("hv01", config=with_set(base_processor="0:1", max_processors=3), stats=stats)
+    async with dashboard(link, size=(120, 40)) as (app, pilot, _):
+        await pilot.press("5")
+        await until(pilot, app, "Processors 8")
+        rows = {
+            line[3:8].strip(): line
+            for line in screen_text(app).splitlines()
+            if line[:2] == "│ " or "▌" in line[:3]
+        }
+        assert "△" in rows["0:4"].partition(" │ ")[2]
+        assert "△" not in rows["0:2"].partition(" │ ")[2]
+        assert "·   ·" not in rows["0:7"].partition(" │ ")[2]
+        await pilot.press(*["right"] * 9)
+        await until(pilot, app, "△ outside its adapter's set: 0:1..0:3")

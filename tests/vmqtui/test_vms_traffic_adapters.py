@@ -223,6 +223,22 @@ async def test_adapter_settings_send_only_what_changed(dashboard: Running) -> No
         assert "set link_gbps = 25, vlan_filtering = false of nic0" in notes(app)
 
 
+async def test_a_processor_set_is_typed_and_taken_back(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("A")
+        await until(pilot, app, "Settings of nic0", "Set from")
+        await type_into(pilot, app, "base_processor", "2")
+        await until(pilot, app, 'Set from: 2 is not a processor as group:number (like "0:2")')
+        await type_into(pilot, app, "base_processor", "0:2")
+        await type_into(pilot, app, "max_processors", "4")
+        link.answer(message='adapter "nic0" has processors 0:2..0:5', revision=8)
+        app.screen.query_one("#field-base_processor").focus()
+        await pilot.press("enter")
+        await closed(pilot, app)
+        params = {"adapter": "nic0", "base_processor": "0:2", "max_processors": 4}
+        assert link.asked == [("hv01", "set_adapter", params)]
+
+
 async def test_refused_settings_stay_with_words_and_status(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("A")

@@ -223,6 +223,22 @@ def set_adapter(
     max_filters: Annotated[
         int | None, typer.Option("--max-filters", metavar="N", help="Filters on all queues together.")
     ] = None,
+    vmq: Annotated[
+        bool | None,
+        typer.Option("--vmq/--no-vmq", help="Whether it has queues; off frees all but the default one."),
+    ] = None,
+    base_processor: Annotated[
+        str | None, typer.Option(metavar="G:N", help="First processor of its set; none: not set.")
+    ] = None,
+    max_processor: Annotated[
+        str | None, typer.Option(metavar="G:N", help="Last processor that its set may have; none: not set.")
+    ] = None,
+    max_processors: Annotated[
+        str | None, typer.Option(metavar="N", help="Most processors of its set; none: not set.")
+    ] = None,
+    preferred_numa_node: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Preferred node of its set; none: not set.")
+    ] = None,
 ) -> Asked:
     """Change what an adapter lets itself be changed while it runs."""
     wanted = {
@@ -230,9 +246,23 @@ def set_adapter(
         "vlan_filtering": vlan_filtering,
         "max_queues": max_queues,
         "max_filters": max_filters,
+        "vmq": vmq,
+    }
+    of_set = {
+        "base_processor": base_processor,
+        "max_processor": max_processor,
+        "max_processors": max_processors,
+        "preferred_numa_node": preferred_numa_node,
     }
     given = {key: value for key, value in wanted.items() if value is not None}
-    return "set_adapter", given
+    return "set_adapter", given | {key: _of_set(value) for key, value in of_set.items() if value is not None}
+
+
+def _of_set(text: str) -> str | int | None:
+    """Return the value of a key of the set as typed; ``none`` takes the key's value away."""
+    if text == "none":
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else text
 
 
 @asks(balancer, "set")

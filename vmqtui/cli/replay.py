@@ -198,7 +198,10 @@ def _print_report(done: "ReplayResult") -> None:
 def _of_team(config: "Config", name: str) -> str:
     """Return the adapter's team and its mode as text; "" if it is in no team."""
     adapter = next((one for one in config.adapters if one.name == name and one.team is not None), None)
-    return "" if adapter is None else f", member of {adapter.team} ({adapter.team_mode} of queues)"
+    if adapter is None:
+        return ""
+    of_queues = "" if adapter.team_mode == "primary" else " of queues"
+    return f", member of {adapter.team} ({adapter.team_mode}{of_queues})"
 
 
 def _print_moves(told: dict[str, Any]) -> None:

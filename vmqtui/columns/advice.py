@@ -119,7 +119,7 @@ def _words(op: str, values: dict[str, Any]) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
-            words += [f"--{option}", str(value).removesuffix(".0")]
+            words += [f"--{option}", "none" if value is None else str(value).removesuffix(".0")]
     return words
 
 

@@ -131,6 +131,10 @@ def _warnings(
         node = there.config.numa_node if there.config else None
         adapter = queue.settings.numa_node if queue.settings else None
         found.append(f"{there.processor} is on NUMA node {node}, the adapter's buffers on {adapter}")
+    index = snapshot.index.adapters.get(queue.adapter)
+    known = index.processor_set if index is not None and queue.queue_id else None
+    if index is not None and known is not None and there.cpu not in known:
+        found.append(f"{there.processor} is outside the adapter's set, {index.set_words}")
     if there.config is not None and snapshot.config is not None and snapshot.config.hyperthreading:
         for other in snapshot.cpus:
             shares = other.config is not None and other.config.core == there.config.core

@@ -9,7 +9,7 @@ import msgspec
 from engine.counted import counted, noun
 from engine.scenario.keys import Key, keys_of
 from engine.scenario.load import ScenarioError, read_balancer
-from engine.scenario.model import CHANGEABLE, AdapterSpec, BalancerSpec
+from engine.scenario.model import CHANGEABLE, SET_KEYS, AdapterSpec, BalancerSpec
 from engine.telemetry.config import AdapterConfig, Config
 from engine.view.rows import CpuView
 from vmqtui.printable import printable
@@ -20,13 +20,26 @@ _ADAPTER_LABELS: Final = {
     "max_queues": "Queues",
     "max_filters": "Filters",
     "vlan_filtering": "VLAN tests",
+    "vmq": "VMQ",
+    "base_processor": "Set from",
+    "max_processor": "Set to",
+    "max_processors": "At most",
+    "preferred_numa_node": "On node",
+}
+_HINTS: Final = {
+    "base_processor": "group:number; empty: not known",
+    "max_processor": "group:number, 63 at most",
+    "max_processors": "processors of the set",
+    "preferred_numa_node": "the preferred node",
 }
 FLAGS: Final = ("on", "off")
 
 
 def set_adapter(settings: AdapterConfig) -> Task:
-    """Change an adapter's link speed, limits or VLAN filtering; only changed values are sent."""
+    """Change an adapter's link, limits, VLAN filtering, VMQ or processor set; only changes are sent."""
     before = {key: getattr(settings, key) for key in CHANGEABLE}
+    if before["vmq"] is None:
+        del before["vmq"]  # an older engine has no such key
 
     def plan(values: Values) -> Sequence[Step]:
         wanted = {key: value for key, value in values.items() if value != before[key]}
@@ -36,11 +49,11 @@ def set_adapter(settings: AdapterConfig) -> Task:
 
     return Task(
         f"Settings of {printable(settings.name)}",
-        "What a running adapter lets itself be changed. Limits stay between what is in use and what the "
-        "engine was started with, which is what its memory is for.",
+        "Limits stay between what is in use and what the engine was started with, which is what its memory is"
+        " for. A new set moves no queue. VMQ off frees the queues.",
         "Change",
         plan,
-        [_adapter_field(key, before[key]) for key in CHANGEABLE],
+        [_adapter_field(key, before[key]) for key in before],
     )
 
 
@@ -54,6 +67,15 @@ def _adapter_field(key: str, value: Any) -> Field:
             lambda text: entry.read(text == "on"),
             "on" if value else "off",
             choices=FLAGS,
+        )
+    if key in SET_KEYS:
+        read = _typed(entry.read)
+        return Field(
+            key,
+            _ADAPTER_LABELS[key],
+            lambda text: read(text) if text else None,
+            "" if value is None else str(value),
+            _HINTS[key],
         )
     return Field(key, _ADAPTER_LABELS[key], _typed(entry.read), f"{value:.12g}", entry.fits)
 
@@ -69,11 +91,15 @@ def _adapter_change(adapter: str, wanted: dict[str, Any], before: dict[str, Any]
         f"set {words} of {printable(adapter)}",
         "set_adapter",
         {"adapter": adapter, **wanted},
-        undo=lambda answers: _adapter_change(adapter, before, wanted),
+        undo="the queues that it freed are gone; n allocates new ones"
+        if wanted.get("vmq") is False
+        else lambda answers: _adapter_change(adapter, before, wanted),
     )
 
 
 def _shown(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "none"
     return str(value).lower() if isinstance(value, bool) else f"{value:.12g}"
 
 
@@ -173,10 +199,10 @@ def known_vms(config: Config | None, adapter: str | None = None) -> list[Vm]:
 
 
 def _vms_of(adapter: AdapterConfig) -> list[Vm]:
-    queues: dict[str, list[int]] = {port.vm: [] for port in adapter.ports}
+    queues: dict[str, list[int]] = {port.vm: [] for port in adapter.ports if not port.management_os}
     paused: dict[str, bool] = {}
     for queue in adapter.queues:
-        if queue.vm is not None:
+        if queue.vm is not None and not queue.management_os:
             queues.setdefault(queue.vm, []).append(queue.queue_id)
             paused[queue.vm] = queue.vm_paused
     return [Vm(adapter.name, name, tuple(ids), paused.get(name)) for name, ids in sorted(queues.items())]

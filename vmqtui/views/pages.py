@@ -227,7 +227,12 @@ class ProcessorsView(View):
 
     def draw(self) -> None:
         snapshot = self.model.snapshot
-        self._matrix.set_queues(snapshot.queues, snapshot.config.cpu_model if snapshot.config else {})
+        sets = {
+            name: None if one.processor_set is None else frozenset(one.processor_set)
+            for name, one in snapshot.index.adapters.items()
+        }
+        model = snapshot.config.cpu_model if snapshot.config else {}
+        self._matrix.set_queues(snapshot.queues, model, sets)
         balancer = balancer_words(snapshot)
         queues = counted(len(snapshot.queues), "queue")
         self.fill(self._matrix, "Processors", f"{queues} · {balancer}" if balancer else queues)

@@ -1,7 +1,7 @@
 """A matrix of processors and queues that marks the processor of each queue, and the effect of a move."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import accumulate, takewhile
 from typing import Any, ClassVar
 
@@ -31,11 +31,6 @@ _LEAST_ROOM, _MOST_ROOM = 34, 66
 """Fewest and most cells of the table of processors."""
 
 
-def _blanks(widths: Iterable[int]) -> str:
-    """Return blank cells for columns of these widths: queues that a processor does not serve."""
-    return "".join(["·" + " " * (width - 1) for width in widths])
-
-
 def _marks(adapters: Iterable[str]) -> dict[str, str]:
     """Return a mark for each adapter: its name without the common prefix; "" for a single adapter."""
     names = sorted(set(adapters))
@@ -57,7 +52,8 @@ class MatrixTable(LiveTable):
     """One row per processor and one column per queue, sorted by the processor that serves it.
 
     The cursor selects a queue's column and a processor's row. If that processor does not serve the queue, the
-    cell proposes a move. A mark shows the home of a queue that the balancer has moved away.
+    cell proposes a move. A mark shows the home of a queue that the balancer has moved away. A dot stands
+    where a processor is in the set of the queue's adapter, △ where the queue is outside it.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -82,6 +78,7 @@ class MatrixTable(LiveTable):
         self._homes: dict[int, list[int]] = {}
         self._left: dict[int, list[int]] = {}
         self._model: dict[str, Any] = {}
+        self._sets: Mapping[str, frozenset[int] | None] = {}
 
     @property
     def queue(self) -> QueueView | None:
@@ -96,10 +93,18 @@ class MatrixTable(LiveTable):
             return None
         return row.cpu
 
-    def set_queues(self, queues: Sequence[QueueView], model: dict[str, Any]) -> None:
-        """Set the queues of the columns; call before ``show``. ``model`` is the host's CPU model."""
+    def set_queues(
+        self,
+        queues: Sequence[QueueView],
+        model: dict[str, Any],
+        sets: Mapping[str, frozenset[int] | None],
+    ) -> None:
+        """Set the queues of the columns; call before ``show``.
+
+        ``model`` is the host's CPU model, ``sets`` has the processors of each adapter's set, None if unknown.
+        """
         first = not self._queues
-        self._model = model
+        self._model, self._sets = model, sets
         self._queues = sorted(queues, key=_across)
         self._marks = _marks(row.adapter for row in queues)
         self._names = [max(_NAMED, cells_of(self._name_of(row, _MOST_NAME)) + 1) for row in self._queues]
@@ -231,29 +236,45 @@ class MatrixTable(LiveTable):
         loads = loads_of(row, self._model) if lit else {}
         at = seen.start
         for n in marks:
-            line.append((_blanks(widths[at:n]), "faint"))
+            line.append((self._blanks(row.cpu, at, n), "faint"))
             cell = widths[n]
             load = loads.get(self._queues[n].identity)
             cursor = here and n == self._column
             if n in left and not cursor:
                 line += [(fit("⌂", cell - 1), "dim"), (" ", "text")]
             else:
-                line += self._mark(n, load, cell, cursor, n in lit)
+                line += self._mark(n, row.cpu, load, cell, cursor, n in lit)
             at = n + 1
-        line.append((_blanks(widths[at : seen.stop]), "faint"))
+        line.append((self._blanks(row.cpu, at, seen.stop), "faint"))
         return join(line)
 
-    def _mark(self, n: int, load: float | None, cell: int, cursor: bool, home: bool) -> Line:
+    def _blanks(self, cpu: int, start: int, stop: int) -> str:
+        """Return the cells of queues that a processor does not serve: a dot if it is in their set."""
+        widths = self._across()[0]
+        return "".join(
+            ("·" if self._in_set(self._queues[n], cpu) else " ") + " " * (widths[n] - 1)
+            for n in range(start, stop)
+        )
+
+    def _in_set(self, queue: QueueView, cpu: int) -> bool:
+        """Whether a processor is in the set of a queue's adapter; True for queue 0 and for an unknown set."""
+        known = self._sets.get(queue.adapter) if queue.queue_id else None
+        return known is None or cpu in known
+
+    def _mark(self, n: int, cpu: int, load: float | None, cell: int, cursor: bool, home: bool) -> Line:
         """Return the cell of a queue: its part of the load if this processor serves it, else a proposal."""
         queue = self._queues[n]
         if not home:
             return [(fit("◇", cell - 1), "!accent"), (" ", "text")]
         glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
-        role = "bad" if queue.drops else load_level(load) or ("bar" if load else "dim")
+        outside = not self._in_set(queue, cpu)
+        role = "bad" if queue.drops else "warn" if outside else load_level(load) or ("bar" if load else "dim")
         bar = glyph * min(_MOST_BAR, cell - 7)
         text = fit(f"{bar}{percent(load):>6}", cell - 1) if self._across()[1] else glyph * (cell - 1)
         if queue.drops:
             text = "▲" + text[1:]
+        elif outside:
+            text = "△" + text[1:]
         return [(text, f"!{role}" if cursor else role), (" ", "text")]
 
 
@@ -271,6 +292,7 @@ class MovePanel(ModelCanvas):
         if self.queue is None:
             return [[(" no queue yet", "dim")]]
         lines = [self._who(self.queue)]
+        of_set = self._set_of(self.queue)
         if self.proposal is not None:
             lines += self._sides(self.proposal.source, self.proposal.target, "about", width)
             lines += [[(f" △ {words}", "warn")] for words in self.proposal.warnings]
@@ -291,6 +313,8 @@ class MovePanel(ModelCanvas):
                     (" moves it there", "dim"),
                 ]
             )
+        if of_set and self.proposal is None:
+            lines.insert(1, of_set)
         if self.proposal is not None and 4 + len(self.proposal.warnings) > height:
             del lines[1]  # warnings matter more than a heading
         return [clip(line, width) for line in lines[:height]]
@@ -307,6 +331,16 @@ class MovePanel(ModelCanvas):
             (f"  {compact(queue.rate('dpcs'))} DPC/s", "dim"),
             (f"  backlog {compact(queue.count('pending'))}", "dim"),
         ]
+
+    def _set_of(self, queue: QueueView) -> Line:
+        """Return a line on the set of the queue's adapter; empty if nothing is known of one."""
+        index = self.model.snapshot.index.adapters.get(queue.adapter)
+        words = index.set_words if index is not None and queue.queue_id else None
+        if index is None or words is None:
+            return []
+        if queue.cpu in (index.processor_set or ()):
+            return [(f" its adapter's set: {words}", "dim")]
+        return [(f" △ outside its adapter's set: {words}", "warn")]
 
     def _sides(self, source: Side, target: Side, after: str, width: int) -> list[Line]:
         room = max(4, min(24, (width - 44) // 2))
