@@ -242,7 +242,7 @@ async def named_broker(url: str, complete: Callable[[BrokerUrl], BrokerUrl]) -> 
 async def _reached(subject: str, url: BrokerUrl, advice: str) -> Finding:
     began = time.monotonic()
     async with Watcher(url) as watcher:
-        await watcher.wait_for(lambda: watcher.state != "connecting", _ANSWER_S)
+        await watcher.holds_within(lambda: watcher.state != "connecting", _ANSWER_S)
         if watcher.state == "connected":
             return Finding(subject, "ok", f"{url} answered after {(time.monotonic() - began) * 1000:.0f} ms")
         return Finding(subject, "failed", watcher.why, advice)

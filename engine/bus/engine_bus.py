@@ -207,7 +207,7 @@ class EngineBus:
 
     async def _refuse_taken_host(self, timeout_seconds: float, probe_seconds: float) -> None:
         async with Watcher(self.url, self.host) as watcher:
-            if not await watcher.wait_for(lambda: watcher.state == "connected", timeout_seconds):
+            if not await watcher.holds_within(lambda: watcher.state == "connected", timeout_seconds):
                 raise NotConnected(watcher.why)
             asked = asyncio.create_task(watcher.request(self.host, "ping", timeout=probe_seconds))
             await asyncio.wait({asked}, timeout=min(_QUIET_SECONDS, probe_seconds))

@@ -4,10 +4,10 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from engine.bus.host_view import EVENT_LIMIT, SILENT_S, HostView
 from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.telemetry.events import Event
+from engine.waiting import last_seen, source_of, wait_timeout
 
 HOST_LIMIT = 1024
 KEPT_LIMIT_BYTES = 256 << 20
@@ -29,6 +30,9 @@ KINDS: Final = ("status", "config", "event", "stats", "summary")
 
 _QOS: Final = {"status": 1, "config": 1, "event": 1}
 _FORGET_EVERY_S: Final = 1.0
+_SHOWN_HOSTS: Final = 4
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
@@ -133,21 +137,60 @@ class Watcher:
     ) -> None:
         await self._connection.stop()
 
-    async def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
-        """Wait up to ``timeout`` s until ``predicate()`` is true, checking after every change; return its
-        last result."""
+    async def wait_for(self, predicate: Callable[[], T], timeout: float) -> T:
+        """Wait until ``predicate()`` is true, checking after every change; return its value.
+
+        Raises WaitTimeoutError after ``timeout`` s, which names the predicate and what was last seen.
+        """
+        if value := await self._first_true(predicate, timeout):
+            return value
+        seen = ", ".join(filter(None, [last_seen(predicate, value), self._last_seen()]))
+        raise wait_timeout(source_of(predicate), f"{timeout:g} s", seen)
+
+    async def holds_within(self, predicate: Callable[[], object], seconds: float) -> bool:
+        """Return whether ``predicate()`` becomes true within so many seconds; where both are expected."""
+        return bool(await self._first_true(predicate, seconds))
+
+    async def _first_true(self, predicate: Callable[[], T], timeout_seconds: float) -> T:
+        """Return the first true value of ``predicate()``; at the time-out, its last value."""
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:
-            async with asyncio.timeout(timeout):
-                while not predicate():
+            async with asyncio.timeout(timeout_seconds) as limit:
+                while not (value := predicate()):
                     await changed.wait()
                     changed.clear()
         except TimeoutError:
+            if not limit.expired():
+                raise  # the predicate's own
             return predicate()
         finally:
             self._waiting.discard(changed)
-        return True
+        if isinstance(value, Coroutine):  # true before it has run
+            value.close()
+            raise TypeError(
+                f"{source_of(predicate)} is a coroutine function (vmqtui.testing.until awaits one)"
+            )
+        return value
+
+    def _last_seen(self) -> str:
+        """Describe the connection, and each known host's newest messages."""
+        if self.state != "connected":
+            return f"no connection: {self.why}"
+        if not self.hosts:
+            return f"connected to {self._connection.url}, which has no host"
+        now = time.monotonic()
+        seen = []
+        for name, view in sorted(self.hosts.items())[:_SHOWN_HOSTS]:
+            state = "no status" if view.status is None else view.status.state
+            stats = view.stats
+            reading = "no reading" if stats is None else f"reading {stats.seq} of revision {stats.revision}"
+            events = f", last event {view.events[-1].event}" if view.events else ""
+            age = f"newest message {view.quiet_s(now):.1f} s old"
+            seen.append(f"host {name}: {state}, {reading}{events}, {age}")
+        if len(self.hosts) > _SHOWN_HOSTS:
+            seen.append(f"{len(self.hosts) - _SHOWN_HOSTS} more hosts")
+        return "; ".join(seen)
 
     async def request(
         self,

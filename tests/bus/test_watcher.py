@@ -18,6 +18,7 @@ from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.telemetry.bounds import MAX_VALUES
 from engine.telemetry.events import Event
+from engine.waiting import WaitTimeoutError
 from tests.bus.conftest import (
     EngineStandIn,
     Mosquitto,
@@ -78,6 +79,32 @@ async def test_a_watcher_without_a_host_sees_all_of_them(
         )
         done.set()
         assert seen
+
+
+async def test_a_wait_that_times_out_raises_and_names_what_was_last_seen(
+    broker_url: BrokerUrl, host: str, stand_in: EngineStandIn
+) -> None:
+    async with running_bus(broker_url, host, stand_in), Watcher(broker_url, host) as watcher:
+        view = await watcher.wait_for(lambda: watcher.hosts.get(host), 60)
+        assert view is watcher.hosts[host]
+        await watcher.wait_for(lambda: view.online, 60)
+        with pytest.raises(WaitTimeoutError) as caught:
+            await watcher.wait_for(lambda: view.stats_received > 99, 0.01)
+        assert str(caught.value).startswith("not within 0.01 s: view.stats_received > 99; last seen: view = ")
+        assert f"host {host}: online, no reading, newest message " in str(caught.value)
+        assert not await watcher.holds_within(lambda: view.stats_received > 99, 0.01)
+
+        async def never() -> bool:
+            return False
+
+        with pytest.raises(TypeError, match="never is a coroutine function"):
+            await watcher.wait_for(never, 0.01)  # type: ignore[unused-coroutine]
+
+
+async def test_a_wait_without_a_broker_says_so() -> None:
+    async with Watcher(BrokerUrl.parse("mqtt://127.0.0.1:9")) as watcher:
+        with pytest.raises(WaitTimeoutError, match=r"last seen: .*no connection: no .*127\.0\.0\.1:9"):
+            await watcher.wait_for(lambda: watcher.state == "connected", 0.2)
 
 
 async def test_a_request_comes_back_with_its_answer(

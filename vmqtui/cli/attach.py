@@ -53,7 +53,7 @@ async def find_host(watcher: "Watcher", host: str | None, *, several: bool = Fal
     def found() -> bool:
         return any(view.online for view in watcher.hosts.values())
 
-    if not await watcher.wait_for(found, ANSWER_S):
+    if not await watcher.holds_within(found, ANSWER_S):
         if watcher.state != "connected":
             failed(watcher.why)
         failed(f"{f'host {host}' if host else 'no engine'} did not answer within {ANSWER_S:g} s")
@@ -69,7 +69,7 @@ async def find_host(watcher: "Watcher", host: str | None, *, several: bool = Fal
 
 async def find_hosts(watcher: "Watcher") -> None:
     """Wait until all hosts with retained messages on the broker are known, online or not."""
-    if not await watcher.wait_for(lambda: bool(watcher.hosts), ANSWER_S):
+    if not await watcher.holds_within(lambda: bool(watcher.hosts), ANSWER_S):
         if watcher.state != "connected":
             failed(watcher.why)
         failed(f"no engine answered within {ANSWER_S:g} s")
@@ -80,7 +80,7 @@ async def _all_retained(watcher: "Watcher") -> None:
     """Wait until no new host appears for ``_QUIET_S``: retained messages arrive in one burst."""
     more = True
     while more:
-        more = await watcher.wait_for(partial(_more_hosts, watcher, len(watcher.hosts)), _QUIET_S)
+        more = await watcher.holds_within(partial(_more_hosts, watcher, len(watcher.hosts)), _QUIET_S)
 
 
 def _more_hosts(watcher: "Watcher", count: int) -> bool:
@@ -125,7 +125,7 @@ class Readings:
 
         self.arrived, self.tried = False, True
         for _ in range(count):
-            if not await self._watcher.wait_for(self._came, within_s):
+            if not await self._watcher.holds_within(self._came, within_s):
                 return False
             view = self.view
             assert view is not None

@@ -193,8 +193,8 @@ async def _get_hosts(table: _Table, at: HostOptions) -> int:
             now = time.monotonic()
             return all(view.heard_live or view.is_gone(now) for view in watcher.hosts.values())
 
-        if not await watcher.wait_for(all_heard, _SUMMARY_S):
-            await watcher.wait_for(all_heard_or_gone, _SUMMARY_S)
+        if not await watcher.holds_within(all_heard, _SUMMARY_S):
+            await watcher.holds_within(all_heard_or_gone, _SUMMARY_S)
         while True:
             if watcher.state != "connected":
                 failed(watcher.why)
@@ -237,6 +237,6 @@ async def _forget(host: str, at: BrokerOptions) -> int:
 
 async def _is_retained(watcher: "Watcher", host: str) -> bool:
     """Whether the broker retains any message of a host."""
-    if not await watcher.wait_for(lambda: watcher.state == "connected", ANSWER_S):
+    if not await watcher.holds_within(lambda: watcher.state == "connected", ANSWER_S):
         failed(watcher.why)
-    return await watcher.wait_for(lambda: host in watcher.hosts, _RETAINED_S)
+    return await watcher.holds_within(lambda: host in watcher.hosts, _RETAINED_S)
