@@ -24,7 +24,7 @@ from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, Qu
 from engine.scenario.values import format_mac
 from engine.service.machine import Machine
 from engine.signals import interrupts_deferred
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from engine.traffic.batch import Filled, FrameBatch
 from engine.workers.conductor import Conductor
 
@@ -184,7 +184,7 @@ class Rig:
         return (self._returned() - before) / (now - began)
 
     def _returned(self) -> int:
-        return sum(self.machine.stats().adapters["nic0"].queues["returned_frames"])
+        return sum(known(self.machine.stats().adapters["nic0"].queues["returned_frames"]))
 
     def check(self) -> None:
         """Raise BenchFailedError if a frame was dropped, or not steered to a VM's queue."""
@@ -210,8 +210,9 @@ class Rig:
 
 def _check(stats: Stats) -> None:
     adapter = stats.adapters["nic0"]
-    dropped = sum(adapter.queues["dropped_no_buffer"])
-    unsteered = adapter.queues["steered_frames"][0] + adapter.port["runt"] + adapter.port["oversize"]
+    dropped = sum(known(adapter.queues["dropped_no_buffer"]))
+    default, port = adapter.queues["steered_frames"][0], adapter.port
+    unsteered = sum(known([default, port["runt"], port["oversize"]]))
     if dropped or unsteered:
         raise BenchFailedError(
             f"{counted(dropped, 'frame was', 'frames were')} dropped"

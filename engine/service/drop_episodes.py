@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from engine.counted import counted
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 
 QUIET_NS: Final = 2_000_000_000
 """An episode ends when its counter has not grown for this long (simulated time)."""
@@ -15,6 +15,8 @@ EPISODES_PER_S: Final = 2
 """Rate at which episodes are reported individually after a burst; the others are reported as a sum."""
 SUMMARY_NS: Final = 10_000_000_000
 """Shortest time between two ``drops_unreported`` events."""
+
+_LOST_BY_INTERFACE: Final = ("kernel_dropped_frames", "interface_dropped_frames")
 
 _Key = tuple[str, int | None, int]
 """(adapter name, queue id, queue generation); the queue id is None for the adapter's live interface."""
@@ -122,13 +124,11 @@ def _end(key: _Key, cause: str) -> DropEvent:
 def _counters(stats: Stats) -> Iterator[tuple[_Key, int]]:
     """The nonzero drop counters of queues and live interfaces."""
     for name, adapter in stats.adapters.items():
-        columns = adapter.queues
-        for queue_id, generation, dropped in zip(
-            columns["id"], columns["generation"], columns["dropped_no_buffer"], strict=True
-        ):
+        columns = (known(adapter.queues[each]) for each in ("id", "generation", "dropped_no_buffer"))
+        for queue_id, generation, dropped in zip(*columns, strict=True):
             if dropped:
                 yield (name, queue_id, generation), dropped
         if adapter.interface is not None:
-            lost = adapter.interface["kernel_dropped_frames"] + adapter.interface["interface_dropped_frames"]
+            lost = sum(known(adapter.interface[each] for each in _LOST_BY_INTERFACE))
             if lost:
                 yield (name, None, 0), lost

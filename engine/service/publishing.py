@@ -1,5 +1,6 @@
 """Messages that a live engine derives from its readings: advice, when it changes, and summaries."""
 
+from operator import sub
 from typing import Final
 
 from engine.advice.finding import Advice
@@ -7,7 +8,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config
-from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.stats import AdapterStats, Stats, known
 from engine.telemetry.summary import WORST_BYTES, FindingCounts, Summary
 
 AGAIN_NS: Final = 10_000_000_000
@@ -71,14 +72,14 @@ class SummaryBuilder:
             time_ns=stats.time_ns,
             sim_time_ns=stats.sim_time_ns,
             cpus=len(stats.cpus["id"]),
-            cpus_down=sum(stats.cpus["down"]),
+            cpus_down=sum(known(stats.cpus["down"])),
             adapters=len(adapters),
             queues=sum(len(one.queues["id"]) for one in adapters),
-            offered_frames=sum(one.port["offered_frames"] for one in adapters),
-            offered_bytes=sum(one.port["offered_bytes"] for one in adapters),
+            offered_frames=sum(known(one.port["offered_frames"] for one in adapters)),
+            offered_bytes=sum(known(one.port["offered_bytes"] for one in adapters)),
             dropped_frames=sum(map(_dropped, adapters)),
             default_queue_frames=sum(
-                one.default_queue[reason.name] for one in adapters for reason in DEFAULT_QUEUE_REASONS
+                known(one.default_queue[reason.name] for one in adapters for reason in DEFAULT_QUEUE_REASONS)
             ),
             busiest_cpu=busiest_cpu,
             busiest_load=busiest_load,
@@ -101,25 +102,25 @@ class SummaryBuilder:
 
 
 def _dropped(adapter: AdapterStats) -> int:
-    of_queues = sum(sum(adapter.queues[name]) + adapter.freed[name] for name in _DROPS_OF_QUEUES)
+    of_queues = sum(sum(known([*adapter.queues[name], adapter.freed[name]])) for name in _DROPS_OF_QUEUES)
     if adapter.interface is None:
         return of_queues
-    return of_queues + sum(adapter.interface[name] for name in _DROPS_OF_INTERFACES)
+    return of_queues + sum(known(adapter.interface[name] for name in _DROPS_OF_INTERFACES))
+
+
+def _grown(stats: Stats, before: Stats, name: str) -> list[int]:
+    """The growth of a counter of each processor."""
+    return list(map(sub, known(stats.cpus[name]), known(before.cpus[name])))
 
 
 def _busiest(stats: Stats, before: Stats | None) -> tuple[int | None, float | None]:
     """The processor with the highest load between two readings, and that load (0..1); None if unknown."""
     if before is None or stats.sim_time_ns <= before.sim_time_ns:
         return None, None
-    now, then = stats.cpus, before.cpus
+    busy_cycles, budget_cycles = (_grown(stats, before, name) for name in ("busy_cycles", "budget_cycles"))
     loads = [
         (busy / budget, -cpu)
-        for cpu, busy, budget in zip(
-            now["id"],
-            (new - old for new, old in zip(now["busy_cycles"], then["busy_cycles"], strict=True)),
-            (new - old for new, old in zip(now["budget_cycles"], then["budget_cycles"], strict=True)),
-            strict=True,
-        )
+        for cpu, busy, budget in zip(known(stats.cpus["id"]), busy_cycles, budget_cycles, strict=True)
         if budget > 0
     ]
     if not loads:

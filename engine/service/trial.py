@@ -20,7 +20,7 @@ from engine.scenario.model import Scenario
 from engine.service.machine import Machine, SimClock
 from engine.service.sources import ActiveSource, Caveats, capture_source, synthetic_source
 from engine.signals import interrupts_deferred
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from engine.traffic.capture_file import CaptureFile
 from engine.workers.conductor import Conductor
 
@@ -72,7 +72,7 @@ class WorstIntervals:
 
 
 def _dropped(stats: Stats) -> int:
-    return sum(sum(one.queues["dropped_no_buffer"]) for one in stats.adapters.values())
+    return sum(sum(known(one.queues["dropped_no_buffer"])) for one in stats.adapters.values())
 
 
 _WARM_UP: Final = 0.25

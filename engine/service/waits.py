@@ -18,7 +18,7 @@ from engine.service.live import LiveLoop
 from engine.service.pacing import ClockName
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from engine.waiting import WaitTimeoutError, last_seen, source_of, wait_timeout
 
 EVENTS_KEPT: Final = 10_000
@@ -304,9 +304,9 @@ class EngineWaits:
 def _in_buffers(stats: Stats) -> Iterator[tuple[str, int, int]]:
     """Yield each queue's adapter, id, and number of frames pending or outstanding."""
     for name, adapter in stats.adapters.items():
-        columns = adapter.queues
-        for row in zip(columns["id"], columns["pending"], columns["outstanding"], strict=True):
-            yield name, row[0], row[1] + row[2]
+        columns = (known(adapter.queues[one]) for one in ("id", "pending", "outstanding"))
+        for queue_id, pending, outstanding in zip(*columns, strict=True):
+            yield name, queue_id, pending + outstanding
 
 
 async def _wait(changed: asyncio.Event, within_s: float) -> None:

@@ -2,7 +2,7 @@
 
 Counters of consecutive readings differ by small numbers, and some columns can be computed from others
 (contract 2): a delta of 1,024 queues takes about 7 KB, the message 45 KB. If no delta is possible (other
-rows, numbers beyond 64 bits), the reading becomes a key frame.
+rows, numbers beyond 64 bits, a cell that became known or unknown), the reading becomes a key frame.
 """
 
 import sys
@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.telemetry.shape import check_pairs, check_shape
-from engine.telemetry.stats import AdapterStats, Columns, Stats
+from engine.telemetry.stats import AdapterStats, Cell, Columns, Stats
 
 LIMIT_BYTES: Final = 17 << 20
 """Limit of an unpacked reading: the largest message plus the overhead of packing."""
@@ -160,11 +160,11 @@ def _tables(stats: Stats) -> Iterator[Columns]:
         yield _column_each(adapter.default_queue)
 
 
-def _column_each(counters: dict[str, int]) -> Columns:
+def _column_each(counters: dict[str, Cell]) -> Columns:
     return {name: [value] for name, value in counters.items()}
 
 
-def _single(columns: Columns) -> dict[str, int]:
+def _single(columns: Columns) -> dict[str, Cell]:
     return {name: values[0] for name, values in columns.items()}
 
 
@@ -174,7 +174,7 @@ def _in_order(columns: Columns) -> list[str]:
     return free + [name for name in _DERIVED_FROM if name in columns]
 
 
-def _implied(column: str, grown: Columns, length: int) -> list[int] | None:
+def _implied(column: str, grown: dict[str, list[int]], length: int) -> list[int] | None:
     """Compute a column's growth from that of others; ``grown`` omits columns without growth. None if lengths
     differ."""
     plus, minus = _DERIVED_FROM[column]
@@ -190,7 +190,7 @@ def _implied(column: str, grown: Columns, length: int) -> list[int] | None:
 def _pack_table(old: Columns, new: Columns, kinds: bytearray, planes: bytearray) -> bool:
     if list(old) != list(new):
         return False
-    grown: Columns = {}
+    grown: dict[str, list[int]] = {}
     for column in _in_order(old):
         before, now = old[column], new[column]
         if len(before) != len(now):
@@ -198,7 +198,10 @@ def _pack_table(old: Columns, new: Columns, kinds: bytearray, planes: bytearray)
         if before == now:
             kinds.append(_SAME)
             continue
-        growth = grown[column] = list(map(sub, now, before))
+        growth = _growth(before, now)
+        if growth is None:
+            return False
+        grown[column] = growth
         if column in _DERIVED_FROM and growth == _implied(column, grown, len(growth)):
             kinds.append(_IMPLIED)
             continue
@@ -217,6 +220,18 @@ def _pack_table(old: Columns, new: Columns, kinds: bytearray, planes: bytearray)
     return True
 
 
+def _growth(before: list[Cell], now: list[Cell]) -> list[int] | None:
+    """Return the growth of each cell, 0 of one that is unknown; None if a cell became known or unknown."""
+    if None not in before and None not in now:
+        return list(map(sub, now, before))
+    growth = []
+    for old, new in zip(before, now, strict=True):
+        if (old is None) is not (new is None):
+            return None
+        growth.append(0 if old is None or new is None else new - old)
+    return growth
+
+
 class _Reader:
     """Reads the tables of a delta, in the order in which they were packed."""
 
@@ -226,7 +241,7 @@ class _Reader:
         self._at = 0
 
     def table(self, before: Columns) -> Columns:
-        grown: Columns = {}
+        grown: dict[str, list[int]] = {}
         now: Columns = {name: [] for name in before}
         for column in _in_order(before):
             old = before[column]
@@ -241,7 +256,11 @@ class _Reader:
             else:
                 growth = self._numbers(kind, len(old))
             grown[column] = growth
-            now[column] = list(map(add, old, growth))
+            if None in old:
+                both = zip(old, growth, strict=True)
+                now[column] = [None if one is None else one + more for one, more in both]
+            else:
+                now[column] = list(map(add, old, growth))
         return now
 
     def check_end(self) -> None:

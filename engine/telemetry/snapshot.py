@@ -70,7 +70,7 @@ def _adapter(
             frames=top[:, TOP.frames].tolist(),
             error=top[:, TOP.error].tolist(),
         ),
-        interface=interface,
+        interface=None if interface is None else {**interface},
     )
 
 
@@ -90,7 +90,7 @@ def stats_of(
     has the kernel's counters of live interfaces, by the index of the adapter that each feeds."""
     cpus: Columns = {"id": list(range(len(reading.cpus)))}
     cpus.update(zip(_CPU_NAMES, reading.cpus[:, _CPU_COLUMNS].T.tolist(), strict=True))
-    cpus["budget_cycles"] = reading.budget_cycles
+    cpus["budget_cycles"] = [*reading.budget_cycles]
     cpus["down"] = [0] * len(reading.cpus)
     for cpu in down:
         cpus["down"][cpu] = 1

@@ -1,5 +1,6 @@
 """The stats message: the counters of contract 2 at one simulated time, in columns."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,7 +18,17 @@ from engine.telemetry.bounds import (
     OfQueues,
 )
 
-Columns = dict[str, list[int]]
+Cell = int | None
+"""A counter or gauge; None: unknown. The model knows all of them, a measured host does not (contract 5)."""
+Columns = dict[str, list[Cell]]
+
+
+def known(cells: Iterable[Cell]) -> list[int]:
+    """Return cells that the model sent, which knows all of them; raise ``ValueError`` if one is None."""
+    values = list(cells)
+    if None in values:
+        raise ValueError("a counter is unknown")
+    return values  # type: ignore[return-value]  # as just checked
 
 
 class TopPairs(msgspec.Struct, frozen=True, eq=False):
@@ -30,23 +41,34 @@ class TopPairs(msgspec.Struct, frozen=True, eq=False):
     mac: Annotated[list[Name], OfPairs]
     vlan: Annotated[list[int | Literal["untagged"]], OfPairs]
     reason: Annotated[list[Name], OfPairs]
-    frames: Annotated[list[int], OfPairs]
-    error: Annotated[list[int], OfPairs]
+    frames: Annotated[list[Cell], OfPairs]
+    error: Annotated[list[Cell], OfPairs]
+
+
+def _check_identity(table: Columns, *names: str) -> None:
+    for name in names:
+        if None in table.get(name, ()):
+            raise ValueError(f"a row without {name}")
 
 
 class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     """Counters of one adapter. The column ``id`` identifies the rows of ``queues`` and ``filters``; in
-    ``queues``, the column ``generation`` distinguishes successive queues with the same id."""
+    ``queues``, the column ``generation`` distinguishes successive queues with the same id. These are always
+    known; a message with None in them is refused."""
 
-    port: Annotated[dict[Name, int], OfColumns]
-    queues: Annotated[dict[Name, Annotated[list[int], OfQueues]], OfColumns]
-    filters: Annotated[dict[Name, Annotated[list[int], OfFilters]], OfColumns]
-    freed: Annotated[dict[Name, int], OfColumns]
-    default_queue: Annotated[dict[Name, int], OfColumns]
+    port: Annotated[dict[Name, Cell], OfColumns]
+    queues: Annotated[dict[Name, Annotated[list[Cell], OfQueues]], OfColumns]
+    filters: Annotated[dict[Name, Annotated[list[Cell], OfFilters]], OfColumns]
+    freed: Annotated[dict[Name, Cell], OfColumns]
+    default_queue: Annotated[dict[Name, Cell], OfColumns]
     default_queue_top: TopPairs | None = None
     """An older engine sends None."""
-    interface: Annotated[dict[Name, int], OfColumns] | None = None
+    interface: Annotated[dict[Name, Cell], OfColumns] | None = None
     """The kernel's counters of the live interface that feeds the adapter, if any."""
+
+    def __post_init__(self) -> None:
+        _check_identity(self.queues, "id", "generation")
+        _check_identity(self.filters, "id")
 
 
 class BusStats(msgspec.Struct, frozen=True):
@@ -73,7 +95,7 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     sim_time_ns: Nanoseconds
     time_ns: Nanoseconds
     revision: Count
-    cpus: Annotated[dict[Name, Annotated[list[int], OfCpus]], OfColumns]
+    cpus: Annotated[dict[Name, Annotated[list[Cell], OfCpus]], OfColumns]
     adapters: Annotated[dict[Name, AdapterStats], OfAdapters]
     behind_ns: Nanoseconds = 0
     given_up_ns: Nanoseconds = 0
@@ -82,3 +104,6 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     bus: BusStats | None = None
     """An older engine sends None."""
     schema: Literal["vmq.stats/1"] = "vmq.stats/1"
+
+    def __post_init__(self) -> None:
+        _check_identity(self.cpus, "id")

@@ -131,8 +131,9 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def buffers_given(self) -> int | None:
-        total = known_sum(queue.count("total_buffers") for queue in self.queues)
-        return None if total is None else int(total)
+        counts = [queue.count("total_buffers") for queue in self.queues]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known and len(known) == len(counts) else None
 
     @property
     def pairs_known(self) -> bool:

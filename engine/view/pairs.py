@@ -33,17 +33,17 @@ class NearMiss(msgspec.Struct, frozen=True, gc=False):
 class PairView(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A MAC and VLAN pair whose frames the default queue took, from the engine's Space-Saving sketch.
 
-    ``frames`` is an upper bound: up to ``error`` of them belong to other pairs. ``pps`` is None if the sketch
-    can't tell, because the pair is new or replaced another pair since. ``least_pps`` is a lower bound, which
-    is always known and counts no frames of other pairs.
+    ``frames`` is an upper bound: up to ``error`` of them belong to other pairs. Both are None if unknown.
+    ``pps`` is None if the sketch can't tell, because the pair is new or replaced another pair since.
+    ``least_pps`` is a lower bound, which is always known and counts no frames of other pairs.
     """
 
     adapter: str
     mac: str
     vlan: Vlan
     reason: str
-    frames: int
-    error: int
+    frames: int | None
+    error: int | None
     pps: float | None
     least_pps: float
     share: float | None
@@ -133,7 +133,7 @@ def busiest_first(pairs: Iterable[PairView]) -> list[PairView]:
 
     Rates are rounded to half powers of two, so that rows don't change places with every reading.
     """
-    return sorted(pairs, key=lambda pair: (-_magnitude(pair.pps), -pair.frames))
+    return sorted(pairs, key=lambda pair: (-_magnitude(pair.pps), -(pair.frames or 0)))
 
 
 def _magnitude(rate: float | None) -> int:
@@ -159,7 +159,7 @@ def _pairs(
         now.mac, now.vlan, now.reason, now.frames, now.error, strict=False
     ):
         frames_before, error_before = old.get((mac, vlan), (None, None))
-        same = error_before == error
+        same = error is not None and error_before == error
         # A changed error means that the pair replaced another one and inherited its count as ``error``.
         base = frames_before if same and frames_before is not None else error
         pps = per_second(frames, frames_before if same else None, seconds)
@@ -174,7 +174,7 @@ def _pairs(
             frames,
             error,
             pps,
-            per_second(max(frames, base), base, seconds) or 0.0,
+            (None if frames is None or base is None else per_second(max(frames, base), base, seconds)) or 0.0,
             ratio(pps, default_rate),
             port_vm or _nearest_vm(mac, index, near),
             port_vm,

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.telemetry.stats import Columns, Stats
+from engine.telemetry.stats import Cell, Columns, Stats
 
 WINDOW_NS = 1_000_000_000
 """Displayed rates cover about this much simulated time, so that the digits stay readable."""
@@ -146,8 +146,8 @@ class CounterTable:
         return None if grown is None or self.seconds is None else grown / self.seconds
 
     def total_rate(self, name: str) -> float | None:
-        """Return the sum of the known rates of all rows; None if none is known."""
-        if self.seconds is None or not self.keys:
+        """Return the sum of the rates of all rows but new ones; None if the counter of a row is unknown."""
+        if self.seconds is None or not self.keys or None in self._now.get(name, ()):
             return None
         self.delta(name, 0)
         total = known_sum(self._deltas[name])
@@ -158,7 +158,7 @@ def _keys(columns: Table, identity: tuple[str, ...]) -> list[Key]:
     return list(zip(*(columns.get(name, []) for name in identity), strict=False))
 
 
-def one_row(counters: dict[str, int] | None) -> Columns:
+def one_row(counters: dict[str, Cell] | None) -> Columns:
     """Return single counters (of a port, or the default queue by reason) as a table of one row."""
     if counters is None:
         return {}

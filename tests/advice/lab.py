@@ -7,7 +7,7 @@ import msgspec
 
 from engine.advice.evidence import Evidence, Trace
 from engine.telemetry.config import AdapterConfig, Config
-from engine.telemetry.stats import AdapterStats, Stats, TopPairs
+from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs, known
 from tests.vmqtui.scripted import make_config
 
 CYCLES = 2_600_000_000
@@ -33,7 +33,7 @@ def evidence(
         time_ns=0,
         revision=config.revision,
         cpus={
-            "id": cpus,
+            "id": [*cpus],
             "busy_cycles": [round(CYCLES * (loads or {}).get(cpu, 0.0)) for cpu in cpus],
             "budget_cycles": [CYCLES for _ in cpus],
         },
@@ -53,11 +53,11 @@ def _counted(
 ) -> AdapterStats:
     ids = [queue.queue_id for queue in adapter.queues]
 
-    def of(by_queue: dict[int, int], otherwise: int = 0) -> list[int]:
+    def of(by_queue: dict[int, int], otherwise: int = 0) -> list[int | None]:
         return [by_queue.get(queue_id, otherwise) for queue_id in ids]
 
-    queues: dict[str, list[int]] = {
-        "id": ids,
+    queues: Columns = {
+        "id": [*ids],
         "generation": [queue.generation for queue in adapter.queues],
         "steered_frames": of(frames),
         "steered_bytes": of({queue_id: 500 * count for queue_id, count in frames.items()}),
@@ -68,7 +68,7 @@ def _counted(
     }
     for name, by_queue in columns.items():
         queues[name] = [
-            by_queue.get(queue_id, value) for queue_id, value in zip(ids, queues[name], strict=True)
+            by_queue.get(queue_id, value) for queue_id, value in zip(ids, known(queues[name]), strict=True)
         ]
     return AdapterStats(
         port={},
@@ -78,7 +78,7 @@ def _counted(
             "matched_frames": [frames.get(one.queue_id, 0) for one in adapter.filters],
         },
         freed={},
-        default_queue=reasons,
+        default_queue={**reasons},
         default_queue_top=TopPairs(
             mac=[one[0] for one in pairs],
             # The VLANs of pairs are numbers or "untagged".

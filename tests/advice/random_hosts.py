@@ -171,7 +171,7 @@ def evidence_of(config: Config, traffic: Mapping[Pair, int]) -> Evidence:
         time_ns=0,
         revision=config.revision,
         cpus={
-            "id": ids,
+            "id": [*ids],
             "busy_cycles": [round(CYCLES * min(1.0, demand[cpu] / FRAMES_A_PROCESSOR)) for cpu in ids],
             "budget_cycles": [CYCLES for _ in ids],
         },
@@ -228,10 +228,10 @@ class _Counted:
             queues={
                 "id": [one.queue_id for one in queues],
                 "generation": [one.generation for one in queues],
-                "steered_frames": frames,
+                "steered_frames": [*frames],
                 "steered_bytes": [600 * count for count in frames],
                 "received_frames": [count - drop for count, drop in zip(frames, dropped, strict=True)],
-                "dropped_no_buffer": dropped,
+                "dropped_no_buffer": [*dropped],
                 "total_buffers": [one.buffers for one in queues],
                 "low_free_buffers": [
                     0 if drop else one.buffers for one, drop in zip(queues, dropped, strict=True)

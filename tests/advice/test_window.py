@@ -8,7 +8,7 @@ import pytest
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import LONGEST_CUT_NS, AdviceWindow
 from engine.telemetry.config import Config
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from tests.advice.lab import changed, evidence
 from tests.vmqtui.scripted import make_config, with_queue
 
@@ -31,12 +31,12 @@ def reading(
         pps={1: round(1000 * at_s), 2: round(1000 * at_s)},
         columns={"low_free_buffers": {1: 0, 2: 0}, "dropped_no_buffer": drops or {}},
     ).stats
-    budget = [round(at_s * one) for one in stats.cpus["budget_cycles"]]
+    budget = [round(at_s * one) for one in known(stats.cpus["budget_cycles"])]
     return msgspec.structs.replace(
         stats,
         seq=1 + round(at_s * 100),
         sim_time_ns=round(at_s * SECOND),
-        cpus={**stats.cpus, "budget_cycles": budget},
+        cpus={**stats.cpus, "budget_cycles": [*budget]},
     )
 
 

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.bus.codec import encode
 from engine.bus.messages import Status
 from engine.ndis import counters
+from engine.telemetry.stats import known
 from tests.export.lab import INTERFACE, NOW, Known, full_stats
 from tests.vmqtui.scripted import VMS, make_config
 from vmqtui.export import exposition as metrics
@@ -57,18 +58,18 @@ def test_every_counter_of_the_registry_is_there_with_its_value() -> None:
     for queue in queues:
         labels = of_adapter | {"queue": str(queue.queue_id), "vm": queue.vm or ""}
         for metric in metrics.QUEUE:
-            expected = adapter.queues[metric.source][queue.queue_id] * (metric.scale or 1)
+            expected = known(adapter.queues[metric.source])[queue.queue_id] * (metric.scale or 1)
             assert value(found, metric.name, **labels) == pytest.approx(expected)
         told = {"name": queue.name, "cpu": str(queue.cpu), "state": queue.state}
         generation = {"generation": str(queue.generation)}
         assert value(found, "vmq_queue_info", **labels, **told, **generation) == 1
-    for cpu in stats.cpus["id"]:
+    for cpu in known(stats.cpus["id"]):
         for metric in metrics.CPU:
             assert value(found, metric.name, host="hv01", cpu=str(cpu)) == stats.cpus[metric.source][cpu]
     for reason, count in adapter.default_queue.items():
         assert value(found, "vmq_default_queue_frames_total", **of_adapter, reason=reason) == count
     matched = [count for (name, _), count in found.items() if name == "vmq_filter_matched_frames_total"]
-    assert sorted(matched) == sorted(adapter.filters["matched_frames"])
+    assert sorted(matched) == sorted(known(adapter.filters["matched_frames"]))
     assert value(found, "vmq_simulated_seconds_total", host="hv01") == pytest.approx(10)
     assert {name for name, _ in found} == {metric.name for metric in metrics.METRICS}
 

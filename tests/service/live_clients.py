@@ -12,6 +12,7 @@ from engine.bus.connection import Connection
 from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.telemetry.config import AdapterConfig
+from engine.telemetry.stats import known
 from tests.service.live_history import HOST, Exchange, Recorder
 
 CPUS: Final = 4
@@ -163,7 +164,7 @@ class Client:
     def outstanding(self, queue_id: int) -> int:
         """As of the last reading that has the queue."""
         rows = self.recorder.stats[-1].adapters["nic0"].queues
-        return dict(zip(rows["id"], rows["outstanding"], strict=True)).get(queue_id, 0)
+        return dict(zip(rows["id"], known(rows["outstanding"]), strict=True)).get(queue_id, 0)
 
     @property
     def config(self) -> AdapterConfig:

@@ -20,7 +20,7 @@ from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.events import Event
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from tests.ndis.table_model import Expected, Model
 
 HOST: Final = "lab"
@@ -251,7 +251,7 @@ class History:
             rows = next(iter(stats.adapters.values())).queues
             assert rows["id"] == sorted(self.model.queues)
             for queue_id, total, pending in zip(
-                rows["id"], rows["total_buffers"], rows["pending"], strict=True
+                *(known(rows[name]) for name in ("id", "total_buffers", "pending")), strict=True
             ):
                 queue = self.model.queues[queue_id]
                 assert queue.target <= total <= queue.total

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from engine.scenario.load import default_scenario
 from engine.service.drop_episodes import EPISODES_PER_S, MOST_AT_ONCE, QUIET_NS, DropEpisodes, DropEvent
-from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.stats import AdapterStats, Columns, Stats
 from tests.service.lab import lab
 
 MS = 1_000_000
@@ -12,7 +12,7 @@ MS = 1_000_000
 
 def reading(at_ms: int, drops: Mapping[tuple[int, int], int], interface: int | None = None) -> Stats:
     """A reading in which queues, by id and generation, have dropped so many frames."""
-    queues = {
+    queues: Columns = {
         "id": [queue_id for queue_id, _ in drops],
         "generation": [generation for _, generation in drops],
         "dropped_no_buffer": list(drops.values()),
@@ -24,7 +24,7 @@ def reading(at_ms: int, drops: Mapping[tuple[int, int], int], interface: int | N
         filters={},
         freed={},
         default_queue={},
-        interface=None if interface is None else counted,
+        interface=None if interface is None else {**counted},
     )
     return Stats(seq=1, sim_time_ns=at_ms * MS, time_ns=0, revision=1, cpus={}, adapters={"nic0": adapter})
 

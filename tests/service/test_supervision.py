@@ -19,6 +19,7 @@ from engine.service import replay as replaying
 from engine.service.engine import Engine
 from engine.service.machine import Machine
 from engine.telemetry.events import Event
+from engine.telemetry.stats import known
 from engine.workers import supervision
 from tests.service.test_engine import check_identities
 from tests.traffic.captures import frame, pcap
@@ -91,7 +92,7 @@ class Guarded:
         stats = self.view.stats
         assert stats is not None
         columns = stats.adapters["nic0"].queues
-        return columns[name][columns["id"].index(1)]
+        return known(columns[name])[columns["id"].index(1)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

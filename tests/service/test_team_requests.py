@@ -2,7 +2,7 @@
 
 from engine.scenario.load import loads
 from engine.service.trial import Intervention, Trial
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 
 MAC = "00:15:5d:00:00:01"
 SCENARIO = """
@@ -56,16 +56,18 @@ def test_in_sum_a_vm_without_its_queue_is_the_default_queues_on_the_member_of_it
     first, second = stats.adapters["a"], stats.adapters["b"]
     assert first.port["offered_frames"] == 2000
     assert second.port["offered_frames"] == 0
-    assert first.default_queue["no_queue"] + first.freed["steered_frames"] == 2000
-    assert first.default_queue["no_queue"] >= 1500
+    strays, freed = known([first.default_queue["no_queue"], first.freed["steered_frames"]])
+    assert strays + freed == 2000
+    assert strays >= 1500
     assert first.queues["switch_dropped_frames"] == [0]  # the VM gets them all the same
 
 
 def test_in_min_a_vm_without_a_queue_on_a_member_gets_its_frames_by_the_default_queue() -> None:
     stats = seen("min")
     first, second = stats.adapters["a"], stats.adapters["b"]
-    assert first.queues["steered_frames"][1] > 0
-    assert second.default_queue["no_queue"] == second.port["offered_frames"] > 0
+    assert known(first.queues["steered_frames"])[1] > 0
+    assert second.default_queue["no_queue"] == second.port["offered_frames"] != 0
     assert second.queues["switch_dropped_frames"] == [0]
     given = seen("min", *ELSEWHERE).adapters["b"]
-    assert given.queues["steered_frames"][1] > given.default_queue["no_queue"] > 0
+    steered, strays = known([given.queues["steered_frames"][1], given.default_queue["no_queue"]])
+    assert steered > strays > 0

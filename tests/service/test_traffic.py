@@ -10,7 +10,7 @@ import pytest
 from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
 from engine.service.engine import Engine
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from tests.end_to_end.program import Done, run
 from tests.service.test_engine import check_identities
 from tests.traffic.captures import SECOND, ethernet, frame, pcap
@@ -62,8 +62,8 @@ class Reader:
         last = first
         while last.sim_time_ns - first.sim_time_ns < SECOND // 4:
             last = await self.next()
-        counted = last.adapters["nic0"].port[counter] - first.adapters["nic0"].port[counter]
-        return counted / (last.sim_time_ns - first.sim_time_ns) * SECOND
+        before, after = known(one.adapters["nic0"].port[counter] for one in (first, last))
+        return (after - before) / (last.sim_time_ns - first.sim_time_ns) * SECOND
 
 
 def _more_than(seen: int, received: Callable[[], int]) -> Callable[[], bool]:

@@ -22,6 +22,7 @@ from engine.ndis import counters
 from engine.scenario.load import loads
 from engine.scenario.model import Scenario
 from engine.service.engine import Engine
+from engine.telemetry.stats import known
 from tests.faults.brokers import MosquittoProcess
 from tests.ndis.table_model import STEPS, WRITTEN
 from tests.service.live_clients import (
@@ -362,11 +363,12 @@ async def test_frames_stay_in_order_and_are_all_accounted_for(vmq_engine: StartE
 
 def check_generations(recorder: Recorder) -> None:
     """A queue that is new has a generation higher than any before."""
-    known: dict[int, int] = {}
+    seen: dict[int, int] = {}
     for stats in recorder.stats:
         rows = stats.adapters["nic0"].queues
-        highest = max(known, default=0)
-        for queue_id, generation in zip(rows["id"], rows["generation"], strict=True):
-            assert known.get(generation, queue_id) == queue_id
-            assert generation in known or generation > highest
-        known.update(zip(rows["generation"], rows["id"], strict=True))
+        highest = max(seen, default=0)
+        ids, generations = known(rows["id"]), known(rows["generation"])
+        for queue_id, generation in zip(ids, generations, strict=True):
+            assert seen.get(generation, queue_id) == queue_id
+            assert generation in seen or generation > highest
+        seen.update(zip(generations, ids, strict=True))

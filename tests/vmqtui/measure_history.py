@@ -14,7 +14,7 @@ import time
 import msgspec
 import psutil
 
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from tests.vmqtui.scripted import SECOND, live_link, make_stats
 from vmqtui.app import VmqApp
 from vmqtui.state.model import Model
@@ -32,7 +32,7 @@ def poisson(draw: random.Random, mean: float) -> int:
 def grown(stats: Stats, rates: list[float], draw: random.Random, step_ns: int) -> Stats:
     """The next reading: every queue receives by chance, and contract 2's sums hold."""
     adapter = stats.adapters["nic0"]
-    now = {name: list(values) for name, values in adapter.queues.items()}
+    now = {name: known(values) for name, values in adapter.queues.items()}
     seconds = step_ns / SECOND
     for row, rate in enumerate(rates):
         frames = poisson(draw, rate * seconds)

@@ -22,7 +22,7 @@ from engine.telemetry.config import (
     QueueConfig,
 )
 from engine.telemetry.events import Event
-from engine.telemetry.stats import AdapterStats, Stats, TopPairs
+from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
 from vmqtui.tasks.submission import ASKED_FOR_SECONDS
 
 SECOND = 1_000_000_000
@@ -206,8 +206,8 @@ def make_stats(
         offered = sum(steered) + 40
         return AdapterStats(
             port={"offered_frames": offered, "offered_bytes": offered * 620, "runt": 31, "oversize": 9},
-            queues=queues,
-            filters={"id": list(range(1, len(matched) + 1)), "matched_frames": matched},
+            queues={name: [*values] for name, values in queues.items()},
+            filters={"id": list(range(1, len(matched) + 1)), "matched_frames": [*matched]},
             freed=dict.fromkeys(names(QUEUE), 0),
             default_queue=dict(zip(names(DEFAULT_QUEUE_REASONS), reasons, strict=True)),
             default_queue_top=top_pairs(reasons),
@@ -220,7 +220,7 @@ def make_stats(
         load[cpu % cpus] += rate / 720_000
         indicated[cpu % cpus] += frames(rate, queue_id)
         queue_count[cpu % cpus] += 1
-    columns = {name: [0] * cpus for name in names(CPU)}
+    columns: Columns = {name: [0] * cpus for name in names(CPU)}
     return Stats(
         seq=seq,
         sim_time_ns=seq * step_ns,
@@ -236,8 +236,8 @@ def make_stats(
             "budget_cycles": [round(2.6e9 * seconds)] * cpus,
             "interrupts": [value // 24 for value in indicated],
             "dpcs": [value // 20 for value in indicated],
-            "indicated_frames": indicated,
-            "queues": queue_count,
+            "indicated_frames": [*indicated],
+            "queues": [*queue_count],
             "down": [int(cpu in down) for cpu in range(cpus)],
         },
         adapters={name: adapter() for name in adapters},

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ndis.counters import QUEUE, QUEUE_GAUGES, names
-from engine.telemetry.stats import AdapterStats, Stats
+from engine.telemetry.stats import AdapterStats, Columns, Stats
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.columns import COLUMNS, export_row, ordered
 from vmqtui.columns.layout import lay_out
@@ -93,14 +93,18 @@ def test_processors_are_ordered_by_number() -> None:
 
 
 _COUNTERS = st.sampled_from([*names(QUEUE), *names(QUEUE_GAUGES), "id", "generation", "surprise"])
-_COLUMNS = st.dictionaries(_COUNTERS, st.lists(st.integers(-5, 2**63), max_size=4), max_size=12)
+_NUMBERS = st.integers(-5, 2**63)
+_COLUMNS = st.dictionaries(_COUNTERS, st.lists(st.none() | _NUMBERS, max_size=4), max_size=12).map(
+    lambda columns: {
+        name: [cell or 0 for cell in cells] if name in ("id", "generation") else cells
+        for name, cells in columns.items()
+    }
+)
 
 
 @given(now=_COLUMNS, before=_COLUMNS, step=st.integers(-(10**9), 10**12))
-def test_any_writers_counters_can_be_shown(
-    now: dict[str, list[int]], before: dict[str, list[int]], step: int
-) -> None:
-    def reading(columns: dict[str, list[int]], sim_time_ns: int) -> Stats:
+def test_any_writers_counters_can_be_shown(now: Columns, before: Columns, step: int) -> None:
+    def reading(columns: Columns, sim_time_ns: int) -> Stats:
         adapter = AdapterStats(port={}, queues=columns, filters=columns, freed={}, default_queue={})
         return Stats(
             seq=1, sim_time_ns=sim_time_ns, time_ns=0, revision=1, cpus=columns, adapters={"nic0": adapter}

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from engine.bus.messages import Status
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Stats, known
 from tests.vmqtui.scripted import (
     SECOND,
     ScriptedHost,
@@ -32,9 +32,8 @@ def snapshot(first: int = 4, second: int = 8, **shape: object) -> Snapshot:
 def test_queue_row_joins_counters_filters_and_processor() -> None:
     row = snapshot().queues[5]
     assert (row.vm, row.processor, row.vlans) == ("fw-01", "0:1", [10, 20])
-    grown = make_stats(8).adapters["nic0"].queues["steered_frames"][5]
-    grown -= make_stats(4).adapters["nic0"].queues["steered_frames"][5]
-    assert row.pps == grown / 1.0
+    before, after = (known(make_stats(seq).adapters["nic0"].queues["steered_frames"])[5] for seq in (4, 8))
+    assert row.pps == (after - before) / 1.0
 
 
 def test_shares_of_an_adapters_queues_add_up_to_one() -> None:
@@ -87,8 +86,11 @@ def test_port_without_a_queue_is_found() -> None:
 def test_processor_load_is_busy_of_budget() -> None:
     now, before = make_stats(8), make_stats(4)
     load = snapshot().cpus[2].load
-    busy = now.cpus["busy_cycles"][2] - before.cpus["busy_cycles"][2]
-    assert load == busy / (now.cpus["budget_cycles"][2] - before.cpus["budget_cycles"][2])
+    grown = {
+        name: known(now.cpus[name])[2] - known(before.cpus[name])[2]
+        for name in ("busy_cycles", "budget_cycles")
+    }
+    assert load == grown["busy_cycles"] / grown["budget_cycles"]
 
 
 def test_reasons_add_up_to_the_default_queues_rate() -> None:

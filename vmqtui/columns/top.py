@@ -109,7 +109,7 @@ TOP: tuple[Column[PairView], ...] = (
         format=lambda value: "exact" if value == 0 else grouped(value),
         right=True,
         priority=6,
-        level=lambda row: "dim" if row.error * 10 < row.frames else "warn",
+        level=lambda row: "dim" if (row.error or 0) * 10 < (row.frames or 0) else "warn",
     ),
     _WantedColumn(
         key="wanted_vlan",

@@ -17,7 +17,7 @@ from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.ndis.counters import Counter
-from engine.telemetry.stats import AdapterStats
+from engine.telemetry.stats import AdapterStats, Columns, known
 from engine.view.index import AdapterIndex, ConfigIndex
 
 Kind = Literal["counter", "gauge"]
@@ -211,10 +211,12 @@ def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
             (FREED, adapter.freed),
         ):
             for metric in family:
-                if metric.source in values:
-                    found[metric].append(_line(metric, labels, values[metric.source]))
+                if (cell := values.get(metric.source)) is not None:
+                    found[metric].append(_line(metric, labels, cell))
         found[REASON] += [
-            _line(REASON, (*labels, reason), count) for reason, count in adapter.default_queue.items()
+            _line(REASON, (*labels, reason), count)
+            for reason, count in adapter.default_queue.items()
+            if count is not None
         ]
         known = index.adapters.get(name)
         if known is not None:
@@ -230,8 +232,8 @@ def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, inde
     """Add samples of the queues with a known configuration; a new queue's may arrive after its reading."""
     host, name = map(_escaped, labels)
     rows: list[str | None] = []
-    ids = adapter.queues.get("id", [])
-    for key in zip(ids, adapter.queues.get("generation", []), strict=False):
+    ids, generations = (known(adapter.queues.get(name, ())) for name in ("id", "generation"))
+    for key in zip(ids, generations, strict=False):
         queue = index.by_generation.get(key)
         if queue is None:
             rows.append(None)
@@ -250,19 +252,16 @@ def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, inde
 
 def _filters(found: Samples, labels: tuple[str, str], adapter: AdapterStats, index: AdapterIndex) -> None:
     (metric,) = FILTER
-    for number, count in zip(
-        adapter.filters.get("id", []), adapter.filters.get(metric.source, []), strict=False
-    ):
-        if (one := index.filters.get(number)) is not None:
+    ids = known(adapter.filters.get("id", ()))
+    for number, count in zip(ids, adapter.filters.get(metric.source, []), strict=False):
+        if count is not None and (one := index.filters.get(number)) is not None:
             queue = index.queues.get(one.queue_id)
             vm = (queue.vm or "") if queue else ""
             found[metric].append(_line(metric, (*labels, one.queue_id, vm, number), count))
 
 
-def _columns(
-    found: Samples, family: Iterable[Metric], columns: dict[str, list[int]], rows: Sequence[str | None]
-) -> None:
-    """Add a line for each metric and row; skip columns that the engine does not send."""
+def _columns(found: Samples, family: Iterable[Metric], columns: Columns, rows: Sequence[str | None]) -> None:
+    """Add a line for each metric and row; skip unknown cells, and columns that the engine does not send."""
     for metric in family:
         values = columns.get(metric.source)
         if values is None:
@@ -270,13 +269,15 @@ def _columns(
         name = metric.name
         if metric.scale is None:
             found[metric] += [
-                f"{name}{row} {value}" for row, value in zip(rows, values, strict=False) if row is not None
+                f"{name}{row} {value}"
+                for row, value in zip(rows, values, strict=False)
+                if row is not None and value is not None
             ]
         else:
             found[metric] += [
                 f"{name}{row} {value * metric.scale:.9g}"
                 for row, value in zip(rows, values, strict=False)
-                if row is not None
+                if row is not None and value is not None
             ]
 
 

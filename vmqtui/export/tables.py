@@ -16,7 +16,7 @@ from engine.ndis import counters
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
 from engine.telemetry.recording import Recording
-from engine.telemetry.stats import AdapterStats
+from engine.telemetry.stats import AdapterStats, Columns
 from engine.view.index import AdapterIndex, ConfigIndex
 from vmqtui.columns.export import cell
 from vmqtui.recorded import RecordedTape
@@ -145,11 +145,11 @@ def _event(event: Event) -> tuple[Cell, ...]:
 
 
 def _of_columns(
-    begin: tuple[Cell, ...], columns: dict[str, list[int]], names: Sequence[str]
+    begin: tuple[Cell, ...], columns: Columns, names: Sequence[str]
 ) -> Iterator[tuple[Cell, ...]]:
     """Yield the rows of the named columns; cells of a missing column are None."""
     rows = len(columns.get("id", []))
-    unknown = [None] * rows
+    unknown: list[int | None] = [None] * rows
     for cells in zip(*(columns.get(name, unknown) for name in names), strict=False):
         yield (*begin, *cells)
 

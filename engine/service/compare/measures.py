@@ -14,7 +14,7 @@ from engine.balance.decide import Reason
 from engine.kernels.latency import percentiles_ns
 from engine.kernels.layout import I64, LATENCY_BUCKETS
 from engine.service.replay import FinishedRun
-from engine.telemetry.stats import AdapterStats
+from engine.telemetry.stats import AdapterStats, known
 
 Better = Literal["higher", "lower", ""]
 Unit = Literal["frames", "frames/s", "share", "ratio", "ns", "cycles", "buffers", "count"]
@@ -34,26 +34,26 @@ class Observed:
 
     def port(self, counter: str) -> int:
         """The sum of a counter over the ports."""
-        return sum(one.port[counter] for one in self.adapters)
+        return sum(known(one.port[counter] for one in self.adapters))
 
     def queues(self, counter: str) -> int:
         """The sum of a counter over all queues, including freed ones."""
-        return sum(sum(one.queues[counter]) + one.freed[counter] for one in self.adapters)
+        return sum(sum(known([*one.queues[counter], one.freed[counter]])) for one in self.adapters)
 
     def default_queues(self, counter: str) -> int:
         """The sum of a counter over the default queues."""
-        return sum(one.queues[counter][0] for one in self.adapters)
+        return sum(known(one.queues[counter][0] for one in self.adapters))
 
     def busy(self) -> list[int]:
         """Busy cycles of each processor of the host."""
-        return self.ended.stats.cpus["busy_cycles"]
+        return known(self.ended.stats.cpus["busy_cycles"])
 
     def loads(self) -> list[float]:
         """Load of each processor: busy cycles / available cycles."""
         cpus = self.ended.stats.cpus
         return [
             busy / budget if budget else 0.0
-            for busy, budget in zip(cpus["busy_cycles"], cpus["budget_cycles"], strict=True)
+            for busy, budget in zip(self.busy(), known(cpus["budget_cycles"]), strict=True)
         ]
 
     def latency(self) -> I64:
@@ -71,7 +71,7 @@ class Observed:
 
     def longest_ns(self) -> int:
         """The longest time from arrival to indication."""
-        return max(max(one.queues["latency_max_ns"]) for one in self.adapters)
+        return max(max(known(one.queues["latency_max_ns"])) for one in self.adapters)
 
 
 @dataclass(frozen=True)
@@ -132,22 +132,20 @@ def _lowest_share(run: Observed) -> float | None:
     )
 
 
+_LOW_WATER: Final = ("id", "low_free_buffers", "total_buffers", "steered_frames")
+
+
 def low_water(run: Observed) -> list[tuple[str, str, int, int]]:
     """Queues as (adapter, name, lowest number of free buffers, total buffers), the lowest share of free
     buffers first. Queues that received no frame are left out."""
     rows = []
     for config in run.ended.config.adapters:
-        columns = run.ended.stats.adapters[config.name].queues
+        queues = run.ended.stats.adapters[config.name].queues
+        columns = (known(queues[name]) for name in _LOW_WATER)
         names = {queue.queue_id: queue.name for queue in config.queues}
         rows += [
             (config.name, names.get(queue_id, ""), low, total)
-            for queue_id, low, total, steered in zip(
-                columns["id"],
-                columns["low_free_buffers"],
-                columns["total_buffers"],
-                columns["steered_frames"],
-                strict=True,
-            )
+            for queue_id, low, total, steered in zip(*columns, strict=True)
             if steered and total
         ]
     return sorted(rows, key=lambda row: row[2] / row[3])
@@ -226,7 +224,7 @@ MEASURES: Final = (
     Measure(
         "interrupts", "interrupts", "intr", "count", "lower",
         "Interrupts that the processors took.",
-        lambda run: sum(run.ended.stats.cpus["interrupts"]),
+        lambda run: sum(known(run.ended.stats.cpus["interrupts"])),
         easier=True,
     ),
     Measure(
@@ -250,7 +248,7 @@ MEASURES: Final = (
     Measure(
         "buffers", "receive buffers", "buffers", "buffers", "lower",
         "Receive buffers of all queues together.",
-        lambda run: sum(sum(one.queues["total_buffers"]) for one in run.adapters),
+        lambda run: sum(sum(known(one.queues["total_buffers"])) for one in run.adapters),
         easier=True,
     ),
     Measure(
