@@ -64,11 +64,10 @@ class Engine(EngineWaits):
     ``interval_s`` is the simulated time between stats messages. A "manual" ``clock`` stands still but while
     ``advance`` runs; a "fast" one runs as quickly as the machine computes, up to ``run_to`` (simulated
     seconds, or a condition on a reading, called in another thread), else while there is anything to do. A
-    worker that hangs for
-    ``worker_deadline_s`` is killed and replaced. ``announce`` gives this user's commands the credentials of
-    the engine's own broker: with "found" they connect to the newest engine by default, with "named" only if
-    they name this one. ``viewers`` are patterns of client ids whose requests are refused. ``thresholds`` are
-    the advisor's; ``advised`` is set once its advice is published.
+    worker that hangs for ``worker_deadline_s`` is killed and replaced. ``announce`` gives this user's
+    commands the credentials of the engine's own broker: with "found" they connect to the newest engine by
+    default, with "named" only if they name this one. ``viewers`` are patterns of client ids whose requests
+    are refused. ``thresholds`` are the advisor's; ``advised`` is set once its advice is published.
 
     Raises ScenarioError, BadUrl, or ValueError for another bad argument. Entering the context raises
     ValueError, NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or KernelError for
