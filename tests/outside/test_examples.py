@@ -1,5 +1,6 @@
 """Every file of docs/examples runs in a copy of its folder, as a reader would run it."""
 
+import json
 import os
 import re
 import shutil
@@ -30,6 +31,24 @@ mac = "00:15:5d:00:00:01"
 rate_pps = 2_000
 flow = [{ mac = "00:15:5d:00:00:01" }]
 """
+
+NOTEBOOK = """
+import ast, asyncio, json, sys
+
+with open(sys.argv[1], encoding="utf-8") as notebook:
+    cells = [cell for cell in json.load(notebook)["cells"] if cell["cell_type"] == "code"]
+known = {"__name__": "__main__"}
+
+async def run():
+    for number, cell in enumerate(cells):
+        code = compile("".join(cell["source"]), f"cell {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(code, known)
+        if result is not None:
+            await result
+
+asyncio.run(run())
+"""
+"""Runs the cells of a notebook as its kernel does: one after the other, in one event loop."""
 
 
 @pytest.fixture
@@ -98,6 +117,15 @@ def node(folder: Path) -> str:
     if done.returncode:
         pytest.skip(f"its packages are not installed: {done.stderr[-300:]}")
     return program
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(folder: Path) -> None:
+    assert "dropped" in run(folder, sys.executable, "-c", NOTEBOOK, "buffers.ipynb")
+
+
+def test_the_notebook_is_kept_without_outputs() -> None:
+    cells = json.loads((EXAMPLES / "buffers.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
 
 
 def test_the_page_of_the_examples_lists_every_file() -> None:
