@@ -1,4 +1,7 @@
-"""Compile kernels: eagerly, without the GIL, and with our own cache (``engine.kernels.cache``).
+"""Compile kernels: on demand, without the GIL, and with our own cache (``engine.kernels.cache``).
+
+Importing a module with kernels compiles nothing. A kernel is loaded from the cache, or compiled, by
+``Kernel.load_all``, by ``entry`` or by its first call.
 
 Numba's own cache unpickles untrusted files, misses edits in imported files, and fails if it can't write.
 """
@@ -7,10 +10,11 @@ import contextlib
 import os
 import pickle
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import llvmlite.ir
 
@@ -107,47 +111,89 @@ def _keep(compiled: Any, function: Any) -> None:
         compiled._cache = _KernelCache(kernel_cache.CACHE_DIRECTORY, function)
 
 
+class Kernel:
+    """A function that is compiled when it is first needed, by ``compile_now``."""
+
+    _not_loaded: ClassVar["list[Kernel]"] = []
+    _loading: ClassVar = threading.RLock()
+
+    def __init__(self, compile_now: Callable[[], Any]) -> None:
+        self._compile_now = compile_now
+        self._compiled: Any = None
+        self._not_loaded.append(self)
+
+    @classmethod
+    def load_all(cls) -> None:
+        """Load every kernel that the modules imported so far define."""
+        with cls._loading:
+            for one in [*cls._not_loaded]:
+                one.load()
+
+    def load(self) -> Any:
+        """Return the compiled function, from the cache if it is there."""
+        with self._loading:
+            if self._compiled is None:
+                self._compiled = self._compile_now()
+                self._not_loaded.remove(self)
+        return self._compiled
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._compiled or self.load())(*arguments)
+
+    @property
+    def address(self) -> int:
+        """The address of the machine code of a ``callback``."""
+        return int(self.load().address)
+
+
 def kernel(signature: Any) -> Callable[[F], F]:
-    """Compile a function now, for one signature (Numba's string or type), or load it from the cache.
+    """Compile a function for one signature (Numba's string or type) when it is first needed.
 
     It runs without the GIL. References are not counted (``_nrt=False``), so rows and slices of arrays cost
-    nothing, but a kernel can't allocate arrays.
+    nothing, but a kernel can't allocate arrays. It can't be called by another kernel; ``inlined`` functions
+    can.
     """
 
-    def compile_now(function: F) -> F:
-        compiled = _njit(nogil=True, error_model="numpy", _nrt=False)(function)
-        _keep(compiled, function)
-        compiled.compile(signature)
-        compiled.disable_compile()
-        return cast("F", compiled)
+    def decorate(function: F) -> F:
+        def compile_now() -> Any:
+            compiled = _njit(nogil=True, error_model="numpy", _nrt=False)(function)
+            _keep(compiled, function)
+            compiled.compile(signature)
+            compiled.disable_compile()
+            return compiled
 
-    return compile_now
+        return cast("F", Kernel(compile_now))
+
+    return decorate
 
 
-def callback(signature: Any) -> Callable[[F], Any]:
+def callback(signature: Any) -> Callable[[Callable[..., Any]], Kernel]:
     """Compile a function that C calls by its ``address``; the C caller guarantees bounds and types.
 
     It needs no GIL and can't raise.
     """
-    types_of = cast("Any", numba.core.sigutils).normalize_signature(signature)
-    make = cast("Any", numba.core.ccallback).CFunc
 
-    def compile_now(function: F) -> Any:
-        compiled = make(function, types_of, locals={}, options={"error_model": "numpy", "_nrt": False})
-        _keep(compiled, function)
-        compiled.compile()
-        return compiled
+    def decorate(function: Callable[..., Any]) -> Kernel:
+        def compile_now() -> Any:
+            types_of = cast("Any", numba.core.sigutils).normalize_signature(signature)
+            options = {"error_model": "numpy", "_nrt": False}
+            compiled = cast("Any", numba.core.ccallback).CFunc(function, types_of, locals={}, options=options)
+            _keep(compiled, function)
+            compiled.compile()
+            return compiled
 
-    return compile_now
+        return Kernel(compile_now)
+
+    return decorate
 
 
 def entry(compiled: F) -> F:
-    """Return the entry point of a one-signature kernel, which skips Numba's dispatch on argument types.
+    """Return the entry point of a kernel, which skips Numba's dispatch on argument types; load the kernel.
 
     The dispatch costs ten times as much as the call, and more after a context switch. Arguments must have
     exactly the signature's types.
     """
-    (overload,) = cast("Any", compiled).overloads.values()
+    (overload,) = cast("Any", compiled).load().overloads.values()
     return cast("F", overload.entry_point)
 
 

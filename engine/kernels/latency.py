@@ -55,9 +55,6 @@ def _percentiles(latency: I64, longest_ns: I64, highest_ns: I64, shares: F64, fo
                 found[at, row] = min(highest_ns[bucket], longest_ns[row])
 
 
-_percentiles_of = entry(_percentiles)
-
-
 def percentiles_ns(latency: I64, longest_ns: I64, shares: Sequence[float]) -> list[I64]:
     """Return, for each share (0 to 1), that percentile of n histograms: (n,) in ns, 0 for an empty histogram.
 
@@ -65,7 +62,7 @@ def percentiles_ns(latency: I64, longest_ns: I64, shares: Sequence[float]) -> li
     or the histogram's longest time if that is shorter.
     """
     found = np.empty((len(shares), len(longest_ns)), np.int64)
-    _percentiles_of(
+    entry(_percentiles)(
         np.ascontiguousarray(latency, np.int64),
         np.ascontiguousarray(longest_ns, np.int64),
         HIGHEST_NS,

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from engine.files import try_lock
 from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, REFUSED, complete, faults, forget_old
@@ -26,7 +26,7 @@ MODULES: Final = (
     "engine.traffic.team_kernels",
     "engine.kernels.steer",
 )
-"""Modules that compile kernels when imported, the slowest first."""
+"""Modules that define kernels, the slowest first."""
 
 OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
 """Modules that only a live interface needs; pass them as ``also`` if there is one."""
@@ -36,10 +36,12 @@ _LONGEST_S: Final = 600.0
 _NO_ROOM_STATUS: Final = 3
 _COMPILE: Final = f"""
 import importlib, sys
+jit = None
 for module in sys.argv[1:]:
     importlib.import_module(module)
+    if (jit := sys.modules.get("engine.kernels.jit")) is not None:
+        jit.Kernel.load_all()
     print(module, flush=True)
-jit = sys.modules.get("engine.kernels.jit")
 if jit is not None and jit.not_kept is not None:
     print(jit.not_kept.strerror)
     sys.exit({_NO_ROOM_STATUS})
@@ -61,7 +63,14 @@ def why_at_every_start() -> str | None:
     return f"no directory can keep compiled kernels: they are compiled at every start ({'; '.join(REFUSED)})"
 
 
-def prepare(progress: Callable[[str], None], also: Sequence[str] = ()) -> None:
+def tell(sentence: str) -> None:
+    """Print a sentence on standard error, for programs without a ``progress`` of their own."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
+        sys.stderr.write(f"vmqtui: {sentence}\n")
+        sys.stderr.flush()
+
+
+def prepare(progress: Callable[[str], None] = tell, also: Sequence[str] = ()) -> None:
     """Make sure that the cache has every kernel undamaged, including those of the modules ``also``.
 
     ``progress`` receives sentences while kernels compile, and if they can't be cached.
@@ -107,6 +116,7 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
     processes = min(len(modules), max(2, os.cpu_count() or 1))
     running: list[subprocess.Popen[str]] = []
     output: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # lines; None: a process has ended
+    listening: list[threading.Thread] = []
     left = [*modules]
     last_line = ""
     try:
@@ -115,7 +125,8 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
             share = [*modules[first :: 2 * processes], *modules[2 * processes - 1 - first :: 2 * processes]]
             running.append(_compile(share))
             assert running[-1].stdout is not None
-            threading.Thread(target=_listen, args=(running[-1].stdout, output), daemon=True).start()
+            listening.append(threading.Thread(target=_listen, args=(running[-1].stdout, output), daemon=True))
+            listening[-1].start()
         progress(_how_far(left, len(modules)))
         ended = 0
         while ended < processes:
@@ -137,6 +148,8 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
         for process in running:
             process.kill()
             process.wait()
+        for thread in listening:
+            thread.join()
 
 
 def _how_far(left: list[str], count: int) -> str:
@@ -146,10 +159,11 @@ def _how_far(left: list[str], count: int) -> str:
     return f"{done}; left: {', '.join(names)}" if left else done
 
 
-def _listen(lines: Iterable[str], output: "queue.SimpleQueue[str | None]") -> None:
+def _listen(lines: IO[str], output: "queue.SimpleQueue[str | None]") -> None:
     try:
-        for line in lines:
-            output.put(line.strip())
+        with lines:
+            for line in lines:
+                output.put(line.strip())
     finally:
         output.put(None)
 

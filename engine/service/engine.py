@@ -3,9 +3,9 @@
     async with Engine(scenario) as engine:
         ...  # dashboards, scripts and tests connect to engine.url.with_password()
 
-``vmqtui engine`` and the pytest fixture ``vmq_engine`` use the same class. Workers re-import the main script,
-as always with multiprocessing, so a script that starts an engine needs the ``if __name__ == "__main__":``
-guard.
+``vmqtui engine`` and the pytest fixture ``vmq_engine`` use the same class. Importing it compiles nothing: the
+first engine compiles the kernels, once. Workers do not import the main module, so a script that starts an
+engine needs no ``if __name__ == "__main__":`` guard.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
 from engine.kernels.layout import NEVER_NS
-from engine.kernels.prepare import OF_INTERFACE, prepare
+from engine.kernels.prepare import OF_INTERFACE, prepare, tell
 from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import ScenarioSource, load_scenario
 from engine.service import arguments, leftovers
@@ -68,6 +68,7 @@ class Engine(EngineWaits):
     commands the credentials of the engine's own broker: with "found" they connect to the newest engine by
     default, with "named" only if they name this one. ``viewers`` are patterns of client ids whose requests
     are refused. ``thresholds`` are the advisor's; ``advised`` is set once its advice is published.
+    ``progress`` gets sentences while kernels are compiled, by default on standard error.
 
     Raises ScenarioError, BadUrl, or ValueError for another bad argument. Entering the context raises
     ValueError, NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or KernelError for
@@ -92,7 +93,7 @@ class Engine(EngineWaits):
         announce: Literal["no", "found", "named"] = "no",
         viewers: Sequence[str] = (),
         thresholds: AdviceThresholds | None = None,
-        progress: Callable[[str], None] = lambda sentence: None,
+        progress: Callable[[str], None] = tell,
     ) -> None:
         super().__init__()
         arguments.check_fed(captured=capture, loop=loop, interface=interface, promiscuous=promiscuous)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.dataplane.plane import AdapterNeeds, Plane
+from engine.kernels.jit import Kernel
 from engine.kernels.layout import I64, NEVER_NS
 from engine.ndis.effects import (
     Effect,
@@ -61,6 +62,7 @@ class Machine:
         active: ActiveSource | None = None,
         deadline_s: float | None = None,
     ) -> None:
+        Kernel.load_all()  # not during a round
         self.host = Host(scenario, played)
         effects = self.host.start()
         self._active = active

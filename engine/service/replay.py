@@ -12,6 +12,7 @@ import msgspec
 
 from engine.balance.decide import REASONS, Reason
 from engine.kernels.layout import I64
+from engine.kernels.prepare import prepare
 from engine.scenario.load import ScenarioSource, load_scenario
 from engine.scenario.model import Scenario
 from engine.service import arguments
@@ -150,6 +151,7 @@ def plan_capture(capture: CaptureFile | Path | str, hardware: Hardware | None = 
     impossible host, and ValueError for another bad argument."""
     hardware = hardware or Hardware()
     arguments.check_hardware(hardware)
+    prepare()
     source = CaptureSource(_capture(capture), adapter=0, link_gbps=hardware.link_gbps)
     try:
         return plan(source, hardware), Caveats.of(source)
@@ -186,6 +188,7 @@ def replay(
     arguments.deadline_s(worker_deadline_s)
     arguments.an("adapter", adapter, str, "an adapter's name")
     scenario = plan_capture(given)[0].scenario if scenario is None else load_scenario(scenario)
+    prepare()
     source = capture_source(given, scenario, adapter, shorten_gaps=pace == "real")
     try:
         ended = run(

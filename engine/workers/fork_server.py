@@ -1,4 +1,5 @@
-"""Kill the workers when their fork server exits. Only the server imports this.
+"""Load the workers' kernels in their fork server, and kill the workers when it exits. Only the server imports
+this.
 
 The server exits with the engine (``engine.signals``). Most workers then exit by themselves; this kills those
 that are stopped or in an endless loop, and removes the socket and directory that a killed engine leaves.
@@ -10,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from engine.kernels.jit import Kernel
 
 
 def _end_children(server: int) -> None:
@@ -34,3 +37,5 @@ atexit.register(
     os.getpid(),
     [Path(str(one.laddr)) for one in psutil.Process().net_connections(kind="unix") if one.laddr],
 )
+
+Kernel.load_all()

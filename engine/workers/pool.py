@@ -13,7 +13,7 @@ from typing import Final
 
 from engine.kernels.layout import Sizes
 from engine.workers import shard
-from engine.workers.start import context
+from engine.workers.start import context, start
 
 WAIT_AT_ONCE: Final = 60
 """Limit of processes or pipes for one ``wait`` call: before Python 3.13, Windows allows 63."""
@@ -86,7 +86,7 @@ class WorkerPool:
             name=f"vmq-cpu{cpu}",
             daemon=True,
         )
-        process.start()
+        start(process)
         theirs.close()
         return process, ours
 

@@ -2,15 +2,21 @@
 
 import multiprocessing
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import util
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, Final
 
 from engine.files import own_directory
 
-_PRELOADED: Final = ("engine.workers.shard", "engine.workers.fork_server")
+_WORKER: Final = "engine.workers.shard"
+_SERVER: Final = "engine.workers.fork_server"  # the last: it loads the kernels of all modules before it
+_starting: Final = threading.Lock()
 
 
 def context() -> BaseContext:
@@ -19,7 +25,7 @@ def context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     _make_place_of_sockets()
     forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(list(_PRELOADED))
+    forkserver.set_forkserver_preload([_WORKER, _SERVER])
     return forkserver
 
 
@@ -43,10 +49,34 @@ def warm_up(*also: str) -> None:
     if context().get_start_method() == "forkserver":
         from multiprocessing import forkserver, resource_tracker
 
-        forkserver.set_forkserver_preload([*_PRELOADED, *also])
+        forkserver.set_forkserver_preload([_WORKER, *also, _SERVER])
         resource_tracker.ensure_running()  # else the server starts it, with Ctrl-C unblocked
         with _ctrl_c_blocked():
             forkserver.ensure_running()
+
+
+def start(process: BaseProcess) -> None:
+    """Start a process of ``context`` that does not import the main module: it needs nothing of it.
+
+    Otherwise a script without the ``if __name__ == "__main__":`` guard would run again in each worker, one
+    from standard input could start none, and each worker would import what the script imports. The library
+    names the main module to the new process by its ``__spec__`` or ``__file__``, so for a moment a copy
+    without them takes its place; other threads find all of its names there.
+    """
+    with _starting:
+        main = sys.modules.get("__main__")
+        copy = ModuleType("__main__", None if main is None else main.__doc__)
+        copy.__dict__.update({} if main is None else vars(main))
+        copy.__dict__.pop("__file__", None)
+        copy.__spec__ = None
+        sys.modules["__main__"] = copy
+        try:
+            process.start()
+        finally:
+            if main is None:
+                del sys.modules["__main__"]
+            else:
+                sys.modules["__main__"] = main
 
 
 @contextmanager

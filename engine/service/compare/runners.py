@@ -35,7 +35,7 @@ from engine.service.compare.runs import (
 from engine.signals import end_with_parent, interrupts_deferred, let_fork_server_end
 from engine.traffic.capture_file import CaptureFile
 from engine.workers.pool import WAIT_AT_ONCE
-from engine.workers.start import context
+from engine.workers.start import context, start
 
 _FAREWELL_S: Final = 10.0
 
@@ -120,7 +120,7 @@ def _start(run: Run, number: int, started: dict[Connection, _Started]) -> None:
         process = context().Process(  # type: ignore[attr-defined]  # typeshed leaves it out of BaseContext
             target=main, args=(encode_run(run), theirs), name=f"vmq-run{number}"
         )
-        process.start()
+        start(process)
         theirs.close()
         started[ours] = _Started(number, process)
 
