@@ -11,7 +11,7 @@ engine needs no ``if __name__ == "__main__":`` guard.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,7 @@ from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
 from engine.traffic.capture_file import CaptureFile
+from engine.traffic.injected import Frame, frames_of
 from engine.workers.start import warm_up
 
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
@@ -197,6 +198,23 @@ class Engine(EngineWaits):
         """
         live = self._running()
         return await self._in_loop(live, lambda: live.machine.frames_held(vm, adapter))
+
+    async def receive(
+        self, frames: Iterable[Frame] | Frame, *, at: float | None = None, adapter: str | None = None
+    ) -> None:
+        """Send frames to an adapter's wire: ``bytes`` (without FCS), or objects with ``__bytes__``, such as
+        packets of scapy. They arrive back to back, at link rate, from the simulated time ``at`` on (seconds;
+        None: now), or from when the wire is free after it.
+
+        This returns when the frames are handed over, not when they have arrived. Frames of the scenario's
+        traffic, of a capture or of an interface arrive as well, on the same wire, behind a call's frames if
+        they would overlap. Raises ValueError (a frame above 65,535 bytes, over 64 MiB waiting, a time in the
+        past, no frames, traffic to a team), NoSuchRowError for the adapter, EngineEndedError.
+        """
+        live = self._running()
+        at_s = None if at is None else arguments.seconds("at", at, 0, ADVANCE_LIMIT_S)
+        given = frames_of(frames)
+        await self._in_loop(live, lambda: live.receive(given, adapter, at_s))
 
     async def _in_loop(self, live: LiveLoop, call: Callable[[], T]) -> T:
         """Run a call in the loop's thread, between two rounds. Raises EngineEndedError."""

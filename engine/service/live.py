@@ -10,7 +10,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -20,7 +20,7 @@ import msgspec
 from engine.kernels.layout import NEVER_NS
 from engine.service.machine import Machine
 from engine.service.pacing import ClockName, Pacer, pacer
-from engine.service.sources import ActiveSource
+from engine.service.sources import ActiveSource, is_synthetic
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
@@ -89,7 +89,7 @@ class LiveLoop:
     The pacer of the ``clock`` handles a machine that is too slow for its traffic. Simulated time advances to
     ``_goal_ns`` and stands still there; ``advance`` sets the next goal. A fast clock's first goal is
     ``run_to``, a time in ns or a condition on a reading; a manual clock's is 0. ``unfed_since_ns`` is the
-    simulated time at which the last source ended; None while there is one.
+    simulated time at which the last source, or the last frame from memory, ended; None before that.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class LiveLoop:
         self.machine = machine
         self._active = active
         self._source = active.source  # the conductor's current source
-        self._conductor = Conductor(machine.rounds, active.source)
+        self._conductor = Conductor(machine.rounds, active.source, active.injected)
         machine.rounds.while_waiting = self._meanwhile
         self._interval_ns = interval_ns
         self._callbacks = callbacks
@@ -143,7 +143,7 @@ class LiveLoop:
     @property
     def is_synthetic(self) -> bool:
         """Whether the frames come from the scenario's traffic, which never ends."""
-        return hasattr(self._active.source, "wire_free")
+        return is_synthetic(self._active.source)
 
     @property
     def interrupted(self) -> bool:
@@ -173,6 +173,12 @@ class LiveLoop:
 
         self.submit(begin).add_done_callback(begun)
         return arriving
+
+    def receive(self, frames: Sequence[bytes], adapter: str | None, at_s: float | None) -> None:
+        """Send frames from memory; run this in the loop's thread (``submit``). Raises as ``ActiveSource``."""
+        self._active.receive(frames, adapter, at_s, self.machine.plane.now_ns)
+        if self._conductor.is_fed:
+            self.unfed_since_ns = None
 
     def stop(self) -> Stats | None:
         """Stop the loop and the machine's workers; return the last reading, None if the loop did not start or
@@ -231,7 +237,7 @@ class LiveLoop:
             if self._stands():
                 self._stand_still()
                 continue
-            step_ns = _IDLE_STEP_NS if self._conductor.source is None else pace.step_ns
+            step_ns = pace.step_ns if self._conductor.is_fed else _IDLE_STEP_NS
             horizon_ns = min(
                 machine.plane.now_ns + step_ns,
                 stats_ticks.at_ns,
@@ -247,15 +253,16 @@ class LiveLoop:
                 continue
             if self._stopping.is_set():
                 return
-            fed = self._conductor.source is not None
+            fed, has_source = self._conductor.is_fed, self._conductor.source is not None
             self._rounds = 0
             began_ns = time.monotonic_ns()
             self._conductor.run_to(horizon_ns, self._after_round)
             now_ns = time.monotonic_ns()
             pace.stepped(horizon_ns, now_ns, now_ns - began_ns, self._rounds)
             machine.balancing.settle()
-            if fed and self._conductor.source is None:
+            if fed and not self._conductor.is_fed:
                 self.unfed_since_ns = horizon_ns
+            if has_source and self._conductor.source is None:
                 self._report_end()
             for_stats = stats_ticks.take(horizon_ns, now_ns)
             self._after_step(now_ns, for_stats, summary_ticks.take(horizon_ns, now_ns))
@@ -295,7 +302,7 @@ class LiveLoop:
             return True
         if self._clock != "fast":
             return False
-        if self._conductor.source is not None or plane.next_event_ns < NEVER_NS:
+        if self._conductor.is_fed or plane.next_event_ns < NEVER_NS:
             self._busy_ns = plane.now_ns
         return plane.now_ns - self._busy_ns >= _REST_NS
 
@@ -388,7 +395,7 @@ class LiveLoop:
         """Give the conductor the active source, which a request may have replaced."""
         if self._active.source is not self._source:
             self._source = self._conductor.source = self._active.source
-            self.unfed_since_ns = self.machine.plane.now_ns if self._source is None else None
+            self.unfed_since_ns = None if self._conductor.is_fed else self.machine.plane.now_ns
             self._pacer.start_over()
 
     def _read(self, *, numbered: bool = True) -> Stats:

@@ -261,7 +261,7 @@ class Rows(HostTables):
             return views[0]
         if name is None:
             raise NoSuchRowError(
-                f"adapter: the host has {counted(len(views), 'adapter')} ({_listed(names)} fits)"
+                f"adapter: the host has {counted(len(views), 'adapter')} ({listed(names)} fits)"
             )
         for one in views:
             if one.name == name:
@@ -282,7 +282,7 @@ class Rows(HostTables):
         else:
             number = _whole("queue", which)
             found = [one for one in queues if one.queue_id == number]
-            fits = _listed(sorted({one.queue_id for one in queues}))
+            fits = listed(sorted({one.queue_id for one in queues}))
         if len(found) == 1:
             return found[0]
         if not found:
@@ -290,10 +290,10 @@ class Rows(HostTables):
         of = list(dict.fromkeys(one.adapter for one in found))
         if len(of) > 1:
             raise NoSuchRowError(
-                f"queue {shown(which)}: {_listed(of, 'and')} have one (adapter= one of them fits)"
+                f"queue {shown(which)}: {listed(of, 'and')} have one (adapter= one of them fits)"
             )
         ids = [one.queue_id for one in found]
-        raise NoSuchRowError(f"queue {shown(which)}: {of[0]} has several (the id fits: {_listed(ids)})")
+        raise NoSuchRowError(f"queue {shown(which)}: {of[0]} has several (the id fits: {listed(ids)})")
 
 
 class Latest:
@@ -339,7 +339,7 @@ def _whole(name: str, value: object) -> int:
     raise NoSuchRowError(f"{name}: {shown(value)} is not a number of one (a whole number fits)")
 
 
-def _listed(names: Iterable[object], last: str = "or") -> str:
+def listed(names: Iterable[object], last: str = "or") -> str:
     """Return names as words: ``a, b or c``; at most ``_LISTED`` of them."""
     words = [shown(one) for one in names]
     if len(words) > _LISTED:
@@ -350,4 +350,4 @@ def _listed(names: Iterable[object], last: str = "or") -> str:
 def _fitting(name: object, names: list[str]) -> str:
     """Return the names that fit: the most similar one, or all of them."""
     near = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
-    return _listed(near or names)
+    return listed(near or names)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.traffic.interface import InterfaceSource
     from engine.traffic.team import TeamCapture, TeamSource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, Final
 
@@ -25,9 +25,11 @@ import msgspec
 from engine.files import own_directory
 from engine.ndis.effects import SetLink, SetTraffic
 from engine.scenario.values import one_line
+from engine.service.rows import NoSuchRowError, listed, no_such
 from engine.traffic.batch import LiveSource
 from engine.traffic.capture import CaptureError
 from engine.traffic.capture_formats import is_capture
+from engine.traffic.injected import Injected, SharedWire
 
 CaptureFrames = Union[CaptureSource, "TeamCapture"]
 Synthetic = Union[SyntheticSource, "TeamSource"]
@@ -137,6 +139,11 @@ def synthetic_source(
     return TeamSource(scenario, teams, opened, beside=beside, wire_free=wire_free)
 
 
+def is_synthetic(source: "AnySource | None") -> bool:
+    """Return whether a source makes its frames, which have no end; others can break."""
+    return source is not None and not hasattr(source, "broken")
+
+
 AnySource = CaptureFrames | Synthetic | LiveSource
 
 
@@ -150,6 +157,29 @@ class ActiveSource:
         self.source = source
         self._scenario = scenario
         self._wire_free: dict[int, Fraction] = {}
+        self.injected = Injected([adapter.link_gbps for adapter in scenario.adapter])
+
+    def receive(self, frames: Sequence[bytes], adapter: str | None, at_s: float | None, now_ns: int) -> None:
+        """Send frames from memory to an adapter, at the simulated time ``at_s`` or now.
+
+        Raises NoSuchRowError for the adapter, ValueError if the frames can't be sent.
+        """
+        names = [one.name for one in self._scenario.adapter]
+        if adapter is None and len(names) > 1:
+            raise NoSuchRowError(
+                f"adapter: the host has {counted(len(names), 'adapter')} ({listed(names)} fits)"
+            )
+        if adapter is not None and adapter not in names:
+            raise no_such("adapter", adapter, names)
+        if self.source is not None and not isinstance(self.source, SharedWire):
+            raise ValueError(
+                "receive: the traffic of a team feeds the host, and frames from memory can't share a team's"
+                " wires (a scenario without traffic to the team fits)"
+            )
+        at_ns = now_ns if at_s is None else round(at_s * 1e9)
+        if at_ns < now_ns:
+            raise ValueError(f"at: {at_s:g} s is past; the simulated time is {now_ns / 1e9:.9g} s")
+        self.injected.add(names.index(adapter) if adapter is not None else 0, frames, at_ns)
 
     def carry_out(self, effect: SetTraffic | SetLink, now_ns: int) -> None:
         """Apply an effect of the control plane; new traffic starts at the simulated time ``now_ns``."""
@@ -163,6 +193,7 @@ class ActiveSource:
                     adapters[effect.adapter], link_gbps=effect.link_gbps
                 )
                 self._scenario = msgspec.structs.replace(self._scenario, adapter=adapters)
+                self.injected.set_link(effect.adapter, effect.link_gbps)
                 if self.source is not None:
                     self.source.set_link(effect.adapter, effect.link_gbps)
 
@@ -181,6 +212,8 @@ class ActiveSource:
         old = self.source
         if old is not None and hasattr(old, "wire_free"):
             self._wire_free |= old.wire_free()
+        for adapter, end in self.injected.wire_free().items():
+            self._wire_free[adapter] = max(end, self._wire_free.get(adapter, end))
         self.source = synthetic_source(self._scenario, start_ns=now_ns, wire_free=self._wire_free)
         if old is not None:
             old.close()

@@ -16,6 +16,7 @@ from engine.counted import counted
 from engine.service import arguments
 from engine.service.live import LiveLoop
 from engine.service.pacing import ClockName
+from engine.service.rows import NotReadYetError
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats, known
@@ -112,7 +113,7 @@ class EngineWaits:
             while True:
                 changed.clear()
                 timed_out = time.monotonic() >= deadline_s
-                value = condition()
+                value = _value_of(condition)
                 if inspect.isawaitable(value):
                     value = await value
                 if value:
@@ -193,7 +194,8 @@ class EngineWaits:
         return reading
 
     async def ended(self, timeout_s: float = ENDED_TIMEOUT_S, *, step_s: float = ENDED_STEP_S) -> Stats:
-        """Wait until all frames of the capture are in and none is pending or outstanding; return the reading.
+        """Wait until all frames of the capture and of ``receive`` are in, and none is pending or outstanding;
+        return the reading.
 
         Raises WaitTimeoutError, which names the VMs that hold buffers, EngineEndedError, and ValueError if
         the engine's frames never end.
@@ -307,6 +309,14 @@ def _in_buffers(stats: Stats) -> Iterator[tuple[str, int, int]]:
         columns = (known(adapter.queues[one]) for one in ("id", "pending", "outstanding"))
         for queue_id, pending, outstanding in zip(*columns, strict=True):
             yield name, queue_id, pending + outstanding
+
+
+def _value_of(condition: Callable[[], Any]) -> Any:
+    """Return a condition's value; None if it reads a row whose first reading is yet to come."""
+    try:
+        return condition()
+    except NotReadYetError:
+        return None
 
 
 async def _wait(changed: asyncio.Event, within_s: float) -> None:

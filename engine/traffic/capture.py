@@ -1,5 +1,6 @@
 """Capture files as a source of frames: opening, reading in chunks, looping, and breaks after a frame."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,18 @@ class CaptureSource:
             state[part] = int(state[part]) * byte_ns.denominator // before
         state[k.NUMERATOR] = byte_ns.numerator
         state[k.DENOMINATOR] = byte_ns.denominator
+
+    def wire_free(self) -> dict[int, Fraction]:
+        """Return the exact ns at which the last frame so far ends, by adapter."""
+        state = self._state
+        part = Fraction(int(state[k.END_PART]), int(state[k.DENOMINATOR]))
+        return {self._adapter: int(state[k.END_NS]) + part}
+
+    def hold_wire(self, adapter: int, until: Fraction) -> None:
+        """Send the next frame at the exact ns ``until`` or later."""
+        if adapter == self._adapter:
+            self._state[k.END_NS], part = divmod(until, 1)
+            self._state[k.END_PART] = int(part * int(self._state[k.DENOMINATOR]))
 
     def close(self) -> None:
         """Close the file."""

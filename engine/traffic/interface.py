@@ -1,6 +1,7 @@
 """A live network interface as a source of frames: reading through libpcap, and simulated arrival times."""
 
 import time
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -126,6 +127,17 @@ class InterfaceSource:
         byte_ns = byte_time_ns(link_gbps)
         room[k.END_PART] = int(room[k.END_PART]) * byte_ns.denominator // int(room[k.DENOMINATOR])
         room[k.NUMERATOR], room[k.DENOMINATOR] = byte_ns.numerator, byte_ns.denominator
+
+    def wire_free(self) -> dict[int, Fraction]:
+        """Return the exact ns at which the last frame so far ends, by adapter."""
+        part = Fraction(int(self._room[k.END_PART]), int(self._room[k.DENOMINATOR]))
+        return {self._adapter: int(self._room[k.END_NS]) + part}
+
+    def hold_wire(self, adapter: int, until: Fraction) -> None:
+        """Send the next frame at the exact ns ``until`` or later."""
+        if adapter == self._adapter:
+            self._room[k.END_NS], part = divmod(until, 1)
+            self._room[k.END_PART] = int(part * int(self._room[k.DENOMINATOR]))
 
     def close(self) -> None:
         """Close the interface."""

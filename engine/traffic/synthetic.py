@@ -140,6 +140,16 @@ class SyntheticSource:
         """Return the exact ns at which the last frame so far ends, by adapter."""
         return {int(lane[k.LANE_ADAPTER]): _wire_free(lane) for lane in self._lanes}
 
+    def hold_wire(self, adapter: int, until: Fraction) -> None:
+        """Send the adapter's next frame at the exact ns ``until`` or later."""
+        for lane in self._lanes:
+            if lane[k.LANE_ADAPTER] == adapter:
+                lane[k.END_NS], part = divmod(until, 1)
+                lane[k.END_PART] = int(part * int(lane[k.BYTE_PARTS]))
+                if lane[k.NEXT_MIX] >= 0:
+                    timestamp_ns = self._mixes[lane[k.NEXT_MIX], k.TIMESTAMP_NS]
+                    lane[k.ARRIVAL_NS] = max(timestamp_ns, lane[k.END_NS])
+
     def set_link(self, adapter: int, link_gbps: float) -> None:
         """Change the speed of an adapter's link from the next frame on; the last frame's end stays."""
         for lane in self._lanes:

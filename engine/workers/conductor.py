@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from engine.kernels.layout import BATCHES, NEVER_NS
 from engine.traffic.batch import Source
+from engine.traffic.injected import Injected
 from engine.workers.rounds import MOST_AHEAD, MOST_UNDER_WAY, Part, Rounds
 
 
@@ -21,16 +22,26 @@ class _Batch:
 class Conductor:
     """Moves a data plane through simulated time, in one thread; the caller closes the source.
 
+    Frames of ``injected`` arrive among those of the source.
+
     After any exception, it and its rounds must not be used any more.
     """
 
-    def __init__(self, rounds: Rounds, source: Source | None = None) -> None:
+    def __init__(
+        self, rounds: Rounds, source: Source | None = None, injected: Injected | None = None
+    ) -> None:
         self._rounds = rounds
         self._plane = rounds.plane
         self._next_batch = 0
         self.source = source
+        self._injected = injected
         self.next_arrival_ns = 0
         """A lower bound of the arrival of the first frame not received yet."""
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether any frame may still come: there is a source, or frames from memory wait."""
+        return self.source is not None or bool(self._injected)
 
     def run_to(
         self, horizon_ns: int, after_round: Callable[[], None] = lambda: None, *, or_to_end: bool = False
@@ -80,13 +91,20 @@ class Conductor:
     def _fill(self, horizon_ns: int, or_to_end: bool) -> _Batch:
         number = self._next_batch
         end_ns = NEVER_NS if or_to_end else horizon_ns
-        if self.source is None:
+        injected = self._injected
+        if self.source is None and not injected:
             self.next_arrival_ns = NEVER_NS
             return _Batch(Part(number, 0), end_ns, True)
         room = self._plane.batches[number]
-        filled = self.source.fill(room, horizon_ns)
+        if injected:
+            filled = injected.fill(self.source, room, horizon_ns)
+            has_ended = injected.source_ended
+        else:
+            assert self.source is not None
+            filled = self.source.fill(room, horizon_ns)
+            has_ended = filled.next_ns is None and filled.frames == 0
         self.next_arrival_ns = NEVER_NS if filled.next_ns is None else filled.next_ns
-        if filled.next_ns is None and filled.frames == 0:
+        if has_ended:
             self.source = None
         self._next_batch = (number + 1) % BATCHES
         last = filled.next_ns is None or filled.next_ns >= horizon_ns

@@ -11,6 +11,7 @@ from engine.bus.messages import RequestError, Response
 from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.ndis.outcome import NdisStatus
+from engine.service import machine
 from engine.service.engine import Engine
 from engine.service.rows import (
     CpuRow,
@@ -255,6 +256,17 @@ async def test_memory_has_the_frames_that_a_paused_vm_holds() -> None:
             await engine.memory("web-1")
         with pytest.raises(NoSuchRowError, match=r'^adapter "x": there is none \("nic0" fits\)$'):
             await engine.memory("web-01", "x")
+
+
+async def test_memory_that_is_read_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Engine(SCENARIO, clock="manual") as engine:
+        await engine.request("pause_vm", vm="web-01", check=True)
+        await engine.advance(0.01)
+        monkeypatch.setattr(machine, "HELD_LIMIT_BYTES", 1518)
+        with pytest.raises(
+            ValueError, match=r"^memory: web-01 holds buffers of [\d,]+ bytes \(1,518 fit; name"
+        ):
+            await engine.memory("web-01")
 
 
 # --- before and after --------------------------------------------------------------------------------------
