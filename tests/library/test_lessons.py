@@ -59,6 +59,7 @@ def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list
     of_the_same_cause = {
         "base-processor": {"balancer-off"},  # which would help, too
         "piled-queues": {"balancer-off"},
+        "set-with-holes": {"piled-queues", "balancer-off"},
         "uneven": {"balancer-off"},
         "shifted-load": {"piled-queues"},
         "team-overlap": {"balancer-off"},

@@ -97,6 +97,7 @@ LESSONS: Final[dict[str, Lesson]] = {
     for lesson in (
         Lesson("base-processor", (1,), "shared-with-default"),
         Lesson("piled-queues", (1,), "piled-queues"),
+        Lesson("set-with-holes", (1,), "shared-with-default"),
         Lesson("uneven", (1, 8), "full-processor"),
         Lesson(
             "shifted-load",
@@ -118,12 +119,14 @@ LESSONS: Final[dict[str, Lesson]] = {
         ),
         Lesson("without-queue", (1, 2), "vm-without-queue"),
         Lesson("more-vms-than-queues", (2,), "more-vms-than-queues"),
+        Lesson("live-migration", (1, 2), "vm-without-queue"),
         Lesson("idle-queue-held", (2,), "idle-queue-held"),
         Lesson("team-overlap", (3,), "team-overlap"),
         Lesson("team-differs", (3,), "team-differs"),
         Lesson("odd-processors", (4,), "odd-processors"),
         Lesson("one-queue", (5,), "one-queue-one-processor"),
         Lesson("numa-span", (6,), "numa-span"),
+        Lesson("two-groups", (6,), "numa-span"),
         Lesson(
             "churn",
             (6,),
@@ -132,6 +135,7 @@ LESSONS: Final[dict[str, Lesson]] = {
             interventions=_moves(1, (3, 5, 1, 6, 3), every_s=5.0),
         ),
         Lesson("vlan-near-miss", (7,), "near-miss-vlan"),
+        Lesson("trunk-vm", (7,), "near-miss-vlan"),
         Lesson("second-port", (7,), "missing-filter"),
         Lesson("shadowed-filter", (7,), "shadowed-filter"),
         Lesson("forgotten-filter", (7,), "paused-queue"),
