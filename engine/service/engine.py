@@ -221,7 +221,7 @@ class Engine(EngineWaits):
         try:
             return await asyncio.wrap_future(live.submit(call))
         except LoopEndedError as error:
-            raise EngineEndedError(self._why_ended()) from error
+            raise EngineEndedError(self._why_ended()) from self.failure or error
 
     def __repr__(self) -> str:
         name = f"Engine {self.host!r}"
@@ -250,7 +250,7 @@ class Engine(EngineWaits):
                 f'advance: the {self._clock} clock runs by itself (Engine(…, clock="manual") fits)'
             ) from None
         except LoopEndedError as error:
-            raise EngineEndedError(self._why_ended()) from error
+            raise EngineEndedError(self._why_ended()) from self.failure or error
 
     async def __aenter__(self) -> "Engine":
         try:

@@ -16,7 +16,7 @@ from engine.counted import counted
 from engine.service import arguments
 from engine.service.live import LiveLoop
 from engine.service.pacing import ClockName
-from engine.service.rows import NotReadYetError
+from engine.service.rows import NoSuchRowError
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats, known
@@ -63,8 +63,11 @@ class EngineWaits:
 
     @property
     def now_s(self) -> float:
-        """The simulated time, in seconds."""
-        return self._running().machine.plane.now_ns / 1e9
+        """The simulated time, in seconds; with a fast clock, that of the newest reading."""
+        live = self._running()
+        if self._clock == "fast" and self.stats is not None:
+            return self.stats.sim_time_ns / 1e9
+        return live.machine.plane.now_ns / 1e9
 
     async def advance(self, seconds: float = 0.0, *, ns: int = 0) -> Stats:
         """Advance a manual clock; return the reading taken at that moment."""
@@ -95,10 +98,12 @@ class EngineWaits:
     ) -> Any:
         """Wait until ``condition()`` is true, or what it returns is once awaited; return that value.
 
-        It is checked after each reading, event and configuration, and several times a second. With a manual
-        clock, simulated time advances in steps of ``step_s`` between the checks, and ``timeout_s`` is
-        simulated time. Raises WaitTimeoutError, which calls the condition ``what`` (default: its source) and
-        names what was last seen; EngineEndedError at once if the engine fails or ends.
+        It is checked after each reading, event and configuration, and several times a second; NoSuchRowError
+        in it means "not yet". With a manual clock, simulated time advances in steps of ``step_s`` between the
+        checks, and ``timeout_s`` is simulated time.
+
+        Raises WaitTimeoutError, which calls the condition ``what`` (default: its source) and names what was
+        last seen; EngineEndedError at once if the engine fails or ends.
         """
         return await self._until(condition, timeout_s, step_s, what)
 
@@ -113,9 +118,13 @@ class EngineWaits:
             while True:
                 changed.clear()
                 timed_out = time.monotonic() >= deadline_s
-                value = _value_of(condition)
-                if inspect.isawaitable(value):
-                    value = await value
+                value, no_row = None, ""
+                try:
+                    value = condition()
+                    if inspect.isawaitable(value):
+                        value = await value
+                except NoSuchRowError as error:
+                    no_row = str(error)
                 if value:
                     return value
                 self._running()
@@ -124,7 +133,7 @@ class EngineWaits:
                     timed_out = left_s <= 0
                 if timed_out:
                     seen = "" if what else last_seen(condition, value)
-                    seen = ", ".join(filter(None, [seen, self._last_seen()]))
+                    seen = ", ".join(filter(None, [no_row, seen, self._last_seen()]))
                     raise wait_timeout(what or source_of(condition), within, seen)
                 if self._clock == "manual":
                     await self.advance(min(step_s, left_s))
@@ -242,7 +251,7 @@ class EngineWaits:
             if frames
         ]
         more = [f"{len(holding) - _SHOWN_HOLDS} more queues"] if len(holding) > _SHOWN_HOLDS else []
-        return "; ".join([*holding[:_SHOWN_HOLDS], *more])
+        return "; ".join([*holding[:_SHOWN_HOLDS], *more]) or "the reading after the last frame is to come"
 
     def _happened(self, event: Event) -> None:
         """Keep an event, and wake what waits."""
@@ -309,14 +318,6 @@ def _in_buffers(stats: Stats) -> Iterator[tuple[str, int, int]]:
         columns = (known(adapter.queues[one]) for one in ("id", "pending", "outstanding"))
         for queue_id, pending, outstanding in zip(*columns, strict=True):
             yield name, queue_id, pending + outstanding
-
-
-def _value_of(condition: Callable[[], Any]) -> Any:
-    """Return a condition's value; None if it reads a row whose first reading is yet to come."""
-    try:
-        return condition()
-    except NotReadYetError:
-        return None
 
 
 async def _wait(changed: asyncio.Event, within_s: float) -> None:

@@ -64,6 +64,15 @@ async def test_a_condition_on_the_real_clock_is_checked_as_things_change(vmq_eng
         await engine.reading(revision=99, timeout_s=0.01)
 
 
+async def test_a_row_that_there_is_not_yet_is_waited_for(vmq_engine: StartEngine) -> None:
+    engine = await vmq_engine(SCENARIO, interval_s=0.05)
+    opened = await engine.request("allocate_queue", vm="db-01", cpu=0, buffers=64, name="db", check=True)
+    row = await engine.until(lambda: engine.queue("db-01"), 60)
+    assert row.queue_id == opened.result["queue_id"]
+    with pytest.raises(WaitTimeoutError, match="last seen: queue "):
+        await engine.until(lambda: engine.queue("nobody"), 0.01)
+
+
 async def test_every_event_is_found_from_the_first_on(vmq_engine: StartEngine) -> None:
     engine = await vmq_engine(SCENARIO, clock="manual")
     for _ in range(2):
