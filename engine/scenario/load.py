@@ -23,6 +23,8 @@ from engine.scenario.values import one_line, show
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
+_TEXT = re.compile(r"[=\[#\n]")
+"""What any TOML text has, unless it is blank."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -149,6 +151,11 @@ def parse_scenario(source: "str | Mapping[str, Any] | Scenario", name: str = "sc
     Raises ``ScenarioError``, in which ``name`` stands for the file.
     """
     if isinstance(source, str):
+        if source.strip() and not _TEXT.search(source):
+            fits = "a path ends in .toml, or is a pathlib.Path"
+            raise ScenarioError(
+                f"{one_line(name)}: {show(source)} is neither a TOML text nor a path ({fits})"
+            )
         return loads(source, name)
     anything: object = source  # a program that calls this may not be type-checked
     if not isinstance(anything, Mapping | Scenario):

@@ -120,7 +120,12 @@ def test_types_and_dicts_may_be_mixed_and_arrays_may_be_tuples() -> None:
         ({"adapter": HostSpec()}, "scenario: adapter: a HostSpec is not an array of tables ([[adapter]])"),
         ("no-such.toml", "no-such.toml: no such file"),
         (Path("no-such"), "no-such: no such file"),
-        ("lab.tml", "scenario: not TOML: Expected '=' after a key in a key/value pair (at line 1, column 8)"),
+        (
+            "lab.tml",
+            'scenario: "lab.tml" is neither a TOML text nor a path'
+            " (a path ends in .toml, or is a pathlib.Path)",
+        ),
+        ("[host", "scenario: not TOML: Expected ']' at the end of a table declaration (at line 1, column 6)"),
     ],
 )
 def test_what_is_no_scenario_is_refused_in_a_sentence(source: Any, sentence: str) -> None:

@@ -1,20 +1,25 @@
 """Frames from memory: on the wire as any frame, among those of a source, in order of arrival."""
 
+import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.scenario.load import parse_scenario
 from engine.traffic import injected as module
 from engine.traffic.batch import FrameBatch, Source
+from engine.traffic.capture import CaptureSource
 from engine.traffic.injected import Injected, frames_of
 from engine.traffic.synthetic import SyntheticSource
+from tests.slow import examples
+from tests.traffic import captures
 
 TRAFFIC = """
 [[adapter]]
@@ -99,6 +104,7 @@ runs = st.lists(
 )
 
 
+@settings(max_examples=examples(200), deadline=None)
 @given(runs, st.sampled_from(["0.1", "0.9", "5"]), st.integers(1, 40), st.integers(1, 400_000))
 def test_frames_share_the_wire_with_a_source(
     given_runs: list[tuple[int, int, list[int]]], rate: str, room: int, pause_ns: int
@@ -129,6 +135,56 @@ def test_frames_share_the_wire_with_a_source(
     found = [one[2] for one in sent if not (one[2][:6] == b"\xff" * 6 and len(one[2]) >= 60)]
     assert sorted(found) == sorted(frame for *_, frame in mine)
     assert not injected
+
+
+def by_hand(base: list[tuple[int, int]], calls: list[tuple[int, list[int]]], link_gbps: str) -> list[int]:
+    """The arrivals on one wire: of a source's frames (time, size) and those of calls (time, sizes)."""
+    free = Fraction(0)
+    arrivals: list[int] = []
+
+    def send(ns: int, size: int) -> None:
+        nonlocal free
+        start = max(Fraction(ns), free)
+        arrivals.append(int(start))
+        free = start + (size + 20) * 8 / Fraction(link_gbps)
+
+    left = list(base)
+    in_order: list[tuple[int, list[int]]] = sorted(calls, key=lambda call: call[0])
+    for at_ns, sizes in in_order:
+        while left and left[0][0] < at_ns and free < at_ns:
+            send(*left.pop(0))
+        for size in sizes:
+            send(at_ns, size)
+    for one in left:
+        send(*one)
+    return arrivals
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3000), st.integers(60, 1514)), min_size=1, max_size=40),
+    st.lists(
+        st.tuples(st.integers(0, 40_000), st.lists(st.integers(0, 1514), min_size=1, max_size=10)), max_size=6
+    ),
+    st.sampled_from(["3", "7.7", "100"]),
+)
+def test_frames_share_the_wire_with_a_capture_as_by_hand(
+    gaps: list[tuple[int, int]], calls: list[tuple[int, list[int]]], link_gbps: str
+) -> None:
+    times = [sum(gap for gap, _ in gaps[1 : i + 1]) for i in range(len(gaps))]
+    base = [(ns, size) for ns, (_, size) in zip(times, gaps, strict=True)]
+    injected = Injected([float(link_gbps)])
+    for at_ns, sizes in calls:
+        injected.add(0, [bytes(size) for size in sizes], at_ns)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "x.pcap")
+        path.write_bytes(
+            captures.pcap([captures.frame(ns, b"\xff" * size) for ns, size in base], magic=0xA1B23C4D)
+        )
+        source = CaptureSource(path, adapter=0, link_gbps=float(link_gbps))
+        sent = [*read(injected, source, 17_000, batch_for(7)), *read(injected, source, 10**9, batch_for(7))]
+        source.close()
+    assert [one[0] for one in sent] == by_hand(base, calls, link_gbps)
 
 
 def test_the_room_in_a_batch_changes_nothing() -> None:
