@@ -1,0 +1,3 @@
+"""Keeps pytest out of ``project``, whose tests run in a copy outside the checkout."""
+
+collect_ignore = ["project"]
