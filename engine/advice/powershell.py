@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from engine.scenario.processor_set import SetLine
+
 _QUOTES = "'\u2018\u2019\u201a\u201b"
 """Each of these ends a single-quoted string in PowerShell; doubled, it is a literal character."""
 
@@ -9,6 +11,16 @@ _QUOTES = "'\u2018\u2019\u201a\u201b"
 def quoted(text: str) -> str:
     """Quote a name with single quotes, so that PowerShell expands nothing in it."""
     return "'" + "".join(one * 2 if one in _QUOTES else one for one in text) + "'"
+
+
+def set_line(adapter: str, line: SetLine, numa_node: int | None = None) -> str:
+    """Return the line that sets the processors of an adapter's queues."""
+    node = f" -NumaNode {numa_node}" if numa_node is not None else ""
+    return (
+        f"Set-NetAdapterVmq -Name {quoted(adapter)}{node} -BaseProcessorGroup {line.group} "
+        f"-BaseProcessorNumber {line.base_number} -MaxProcessorNumber {line.max_number} "
+        f"-MaxProcessors {line.max_processors}"
+    )
 
 
 def adapter_vmq(adapter: str, cpus: Sequence[int], *, numa_node: int | None = None) -> str:

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.scenario.model import HostSpec
 
@@ -44,32 +44,58 @@ def eligible(host: HostSpec, numa_node: int, base_cpu: int, max_cpus: int | None
     return chosen
 
 
-def spread(cycles: Sequence[float], processors: Sequence[int], busy: dict[int, float]) -> list[int]:
-    """Return a processor for each queue, by longest processing time first (LPT).
+class Placement(NamedTuple):
+    """Where a queue is: the number of its port, and its processor."""
 
-    Queues are placed in descending order of cycles, each on the least loaded processor, ties on the lowest.
-    ``busy`` has the initial cycles of processors, and is updated. If it is empty, the highest load is at
-    most 4/3 of the optimum (R. L. Graham, "Bounds on multiprocessing timing anomalies", 1969).
+    port: int
+    cpu: int
+
+
+def spread(
+    cycles: Sequence[float],
+    filters: Sequence[int],
+    ports: Sequence[Sequence[int]],
+    busy: dict[int, float],
+    limits: tuple[int, int],
+) -> list[Placement | None]:
+    """Return a port and processor for each queue, by longest processing time first (LPT).
+
+    Queues are placed in descending order of cycles, each on the least loaded processor of a port that has
+    room, ties on the first port and the lowest processor; None: no port has room. ``limits`` are queues and
+    filters of a port; ``filters`` are those of each queue. ``busy`` has the initial cycles of processors, and
+    is updated. If it is empty, the highest load is at most 4/3 of the optimum (R. L. Graham, "Bounds on
+    multiprocessing timing anomalies", 1969).
     """
-    heap = [(busy.get(cpu, 0.0), cpu) for cpu in processors]
-    heapq.heapify(heap)
-    chosen = [0] * len(cycles)
+    heaps = [[(busy.get(cpu, 0.0), cpu) for cpu in processors] for processors in ports]
+    for heap in heaps:
+        heapq.heapify(heap)
+    room = [list(limits) for _ in ports]
+    chosen: list[Placement | None] = [None] * len(cycles)
     for q in sorted(range(len(cycles)), key=lambda q: (-cycles[q], q)):
-        before, cpu = heap[0]
-        chosen[q] = cpu
+        fitting = [n for n, (queues, left) in enumerate(room) if queues and left >= filters[q]]
+        if not fitting:
+            continue
+        port = min(fitting, key=lambda n: (heaps[n][0][0], n))
+        before, cpu = heaps[port][0]
+        chosen[q] = Placement(port, cpu)
         busy[cpu] = before + cycles[q]
-        heapq.heapreplace(heap, (busy[cpu], cpu))
+        heapq.heapreplace(heaps[port], (busy[cpu], cpu))
+        room[port] = [room[port][0] - 1, room[port][1] - filters[q]]
     return chosen
 
 
 def size(
-    peaks: Sequence[int], default_peak: int, max_frame_bytes: int, limit: int | None
+    peaks: Sequence[int],
+    default_peak: int,
+    max_frame_bytes: int,
+    limit: int | None,
+    most_bytes: int = MAX_BUFFER_BYTES,
 ) -> tuple[list[int], int, bool]:
     """Return the buffers of each queue, those of the default queue, and whether bounds were lowered to fit.
 
     A queue gets ``MARGIN`` times its peak, rounded up to a power of two, within 16 to 4,096 (default queue:
     64 to 8,192). The upper bounds are halved until all fit ``limit`` (None: MAX_BUFFERS) and, down to 16
-    for each queue, MAX_BUFFER_BYTES. ``limit`` must exceed the number of queues.
+    for each queue, ``most_bytes``. ``limit`` must exceed the number of queues.
     """
     most = _MOST
     of_default_most = _MOST_OF_DEFAULT
@@ -77,7 +103,7 @@ def size(
         each = [_within(peak, min(_LEAST, most), most) for peak in peaks]
         of_default = _within(default_peak, min(_LEAST_OF_DEFAULT, of_default_most), of_default_most)
         count = sum(each) + of_default
-        fits_memory = count * max_frame_bytes <= MAX_BUFFER_BYTES or most <= _LEAST
+        fits_memory = count * max_frame_bytes <= most_bytes or most <= _LEAST
         if count <= (limit or MAX_BUFFERS) and fits_memory:
             return each, of_default, most < _MOST
         most = max(1, most // 2)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.advice.powershell import set_line
 from engine.scenario.load import loads
 from engine.scenario.model import CpuSpec, HostSpec
 from engine.scenario.relations import MisfitError
@@ -121,6 +122,7 @@ def test_the_planned_buffers_let_a_burst_through_that_fewer_would_not(tmp_path: 
     assert replay(capture, few).document["adapters"][0]["queues"][1]["dropped_no_buffer"] > 0
 
 
+NO_LIMITS = (100, 100)
 costs = st.lists(st.integers(1, 1000), min_size=1, max_size=7)
 
 
@@ -129,7 +131,8 @@ costs = st.lists(st.integers(1, 1000), min_size=1, max_size=7)
 def test_longest_processing_time_first_is_within_a_third_of_the_best(
     cycles: list[int], processors: int
 ) -> None:
-    chosen = spread([float(one) for one in cycles], range(processors), {})
+    places = spread([float(one) for one in cycles], [1] * len(cycles), [range(processors)], {}, NO_LIMITS)
+    chosen = [place.cpu for place in places if place is not None]
 
     def busiest(places: tuple[int, ...] | list[int]) -> int:
         return max(
@@ -143,7 +146,8 @@ def test_longest_processing_time_first_is_within_a_third_of_the_best(
 
 def test_each_is_placed_where_least_is_to_do_the_costliest_first_the_lowest_where_equal() -> None:
     busy = {0: 5.0, 2: 0.0, 4: 0.0}
-    assert spread([1.0, 9.0, 4.0, 4.0], [0, 2, 4], busy) == [0, 2, 4, 4]
+    places = spread([1.0, 9.0, 4.0, 4.0], [1] * 4, [[0, 2, 4]], busy, NO_LIMITS)
+    assert places == [(0, 0), (0, 2), (0, 4), (0, 4)]
     assert busy == {0: 6.0, 2: 9.0, 4: 8.0}
 
 
@@ -196,3 +200,76 @@ def test_a_host_that_cannot_be_is_refused_by_its_key(tmp_path: Path) -> None:
         assert refused.value.path == ("host", "cpus")
     finally:
         source.close()
+
+
+TRAFFIC = [frame(0, ethernet(mac_of(n))) for n in range(10) for _ in range(n + 1)]
+WIDE = {"cpus": 16, "hyperthreading": True, "base_cpu": 2}
+
+
+def test_ports_of_a_sum_team_have_processors_of_their_own_and_each_vm_is_on_one(planned: Planner) -> None:
+    result = planned(TRAFFIC, **WIDE, team="sum")
+    scenario = loads(to_toml(result, "x", set_line), "plan")
+    assert scenario == result.scenario
+    first, second = scenario.adapter
+    sets = [scenario.host.processors.configured(one.set_keys) for one in (first, second)]
+    assert sets == [(2, 4, 6), (8, 10, 12, 14)]
+    for adapter, cpus in zip((first, second), sets, strict=True):
+        assert cpus is not None
+        assert adapter.queue
+        assert {queue.cpu for queue in adapter.queue} <= set(cpus)
+        assert adapter.default_queue_cpu == 0
+    macs = [queue.filter[0].mac for one in (first, second) for queue in one.queue]
+    assert sorted(macs) == sorted(mac_of(n) for n in range(10))
+    assert (scenario.team[0].members, scenario.team[0].mode) == (["nic0", "nic1"], "sum")
+    assert math.isclose(sum(result.processors.values()), 1)
+
+
+@pytest.mark.parametrize("mode", ["min", "primary"])
+def test_ports_of_a_min_or_primary_team_have_the_same_set_and_the_same_queues(
+    planned: Planner, mode: str
+) -> None:
+    result = planned(TRAFFIC, **WIDE, team=mode, adapters=("SLOT 3 Port 1", "b\"'s"))
+    text = to_toml(result, "x", set_line)
+    scenario = loads(text, "plan")
+    assert scenario == result.scenario
+    first, second = scenario.adapter
+    assert first.queue == second.queue
+    assert len(first.queue) == 10
+    assert first.set_keys == second.set_keys
+    assert scenario.team[0].members == ["SLOT 3 Port 1", "b\"'s"]
+    line = "-BaseProcessorGroup 0 -BaseProcessorNumber 2 -MaxProcessorNumber 14 -MaxProcessors 7"
+    assert f"#   Set-NetAdapterVmq -Name 'SLOT 3 Port 1' {line}\n" in text
+    assert f"#   Set-NetAdapterVmq -Name 'b\"''s' {line}\n" in text
+
+
+def test_a_sum_team_has_the_queues_of_both_ports(planned: Planner) -> None:
+    adapters = planned(TRAFFIC, team="sum", max_queues=4, max_filters=4).scenario.adapter
+    assert [len(one.queue) for one in adapters] == [4, 4]
+    assert [len(one.queue) for one in planned(TRAFFIC, team="min", max_queues=4).scenario.adapter] == [4, 4]
+
+
+def test_a_set_stays_in_one_group(planned: Planner) -> None:
+    (adapter,) = planned(TRAFFIC, cpus=80).scenario.adapter
+    assert (adapter.base_processor, adapter.max_processor, adapter.max_processors) == ("0:0", "0:63", 64)
+    assert planned(TRAFFIC, cpus=80, numa_nodes=2, numa_node=1).scenario.adapter[0].base_processor == "1:0"
+
+
+@pytest.mark.parametrize(
+    ("hardware", "error", "sentence"),
+    [
+        (
+            {"team": "sum", "cpus": 1},
+            NoProcessorError,
+            "2 ports of a team in mode sum need processors",
+        ),
+        ({"adapters": ("a", "b")}, MisfitError, "2 adapters without a team"),
+        ({"adapters": ("a",), "team": "min"}, MisfitError, "a team of one adapter"),
+        ({"adapters": ("a", "a"), "team": "min"}, MisfitError, "the same name twice"),
+        ({"adapters": (" a",)}, MisfitError, "no blank at either end"),
+    ],
+)
+def test_a_team_that_cannot_be_planned_is_refused(
+    planned: Planner, hardware: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        planned(TRAFFIC, **hardware)

@@ -130,23 +130,39 @@ class HardwareOptions:
     link_gbps: Annotated[
         float, typer.Option("--link-gbps", metavar="G", min=0.001, max=10_000, help="Speed of its link.")
     ] = 10.0
+    adapters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapter", metavar="A", help="Its name; again for each port of a team. Default: nic0, nic1."
+        ),
+    ] = None
+    team: Annotated[
+        Literal["sum", "min", "primary"] | None,
+        typer.Option(
+            "--team",
+            help="Plan ports of one switch in this mode: sum (switch independent), min (static, LACP),"
+            " primary (switch independent, address hash).",
+        ),
+    ] = None
 
 
 def plan(capture: CaptureArgument, hardware: HardwareOptions) -> int:
     """Print a scenario that gives each destination seen in a capture its queue, and says why it is so."""
     prepare_kernels()
     with engine_sentences(str(capture)), kept_capture(capture) as held:
+        from engine.advice.powershell import set_line
         from engine.scenario.relations import MisfitError
         from engine.service.replay import plan_capture
         from engine.traffic.plan import Hardware
         from engine.traffic.plan_text import to_toml
 
         try:
-            planned, caveats = plan_capture(held, Hardware(**asdict(hardware)))
+            given = asdict(hardware) | {"adapters": tuple(hardware.adapters or ())}
+            planned, caveats = plan_capture(held, Hardware(**given))
         except MisfitError as misfit:
             unusable(f"--{str(misfit.path[-1]).replace('_', '-')}: {misfit}")
     write_in_utf8()
-    print(to_toml(planned, held.name), end="")
+    print(to_toml(planned, held.name, set_line), end="")
     return warn_of(caveats, "the plan")
 
 
