@@ -72,6 +72,13 @@ def capture(value: object, name: str = "capture") -> CaptureFile | Path | None:
     return value if value is None or isinstance(value, CaptureFile) else Path(str(value))
 
 
+def function(name: str, value: Any) -> Any:
+    """Check that a value can be called. Raises ValueError."""
+    if not callable(value):
+        raise ValueError(f"{name}: {shown(value)} is not a function")
+    return value
+
+
 def patterns(name: str, value: object) -> tuple[str, ...]:
     """Check a sequence of strings, which is no string itself. Raises ValueError."""
     one_by_one = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (None,)

@@ -123,7 +123,7 @@ class Engine(EngineWaits):
         self._worker_deadline_s = arguments.deadline_s(worker_deadline_s)
         self._announce = arguments.choice("announce", announce, ("no", "found", "named"))
         self._viewers = arguments.patterns("viewers", viewers)
-        self._progress = progress
+        self._progress: Callable[[str], None] = arguments.function("progress", progress)
         self._broker: EmbeddedBroker | None = None
         self._bus: EngineBus | None = None
         self._announced: Path | None = None

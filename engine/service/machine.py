@@ -158,7 +158,7 @@ class Machine:
         among = [one for one in self.host.adapters if adapter in (None, one.spec.name)]
         if not among:
             raise no_such("adapter", adapter, [one.spec.name for one in self.host.adapters])
-        if not any(vm in one.vms for one in among):
+        if not isinstance(vm, str) or not any(vm in one.vms for one in among):
             raise no_such("vm", vm, known)
         held = [
             (one, queue_id)

@@ -183,7 +183,7 @@ class Rows(HostTables):
 
     def cpu_row(self, cpu: int) -> CpuRow:
         """Return a processor by its number. Raises NoSuchRowError."""
-        number = _whole("cpu", cpu)
+        number = _whole("cpu", cpu, "a processor's number")
         if number not in self.cpu:
             raise NoSuchRowError(f"CPU {number}: the host has none (0..{len(self.cpus) - 1} fits)")
         view = self.cpu[number]
@@ -280,7 +280,7 @@ class Rows(HostTables):
             names = list(dict.fromkeys(one.label for one in queues))
             fits = _fitting(which, names)
         else:
-            number = _whole("queue", which)
+            number = _whole("queue", which, "a queue's id or name, or a VM")
             found = [one for one in queues if one.queue_id == number]
             fits = listed(sorted({one.queue_id for one in queues}))
         if len(found) == 1:
@@ -333,10 +333,10 @@ def _counts(names: tuple[counters.Counter, ...], count: Callable[[str], int | No
     return found
 
 
-def _whole(name: str, value: object) -> int:
+def _whole(name: str, value: object, fits: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise NoSuchRowError(f"{name}: {shown(value)} is not a number of one (a whole number fits)")
+    raise NoSuchRowError(f"{name}: {shown(value)} is not {fits}")
 
 
 def listed(names: Iterable[object], last: str = "or") -> str:

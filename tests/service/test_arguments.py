@@ -37,6 +37,7 @@ from engine.traffic.plan import Hardware
         ({"adapter": 0}, "adapter: 0 is not an adapter's name"),
         ({"broker": 1883}, "broker: 1883 is not a broker's URL"),
         ({"listen": "127.0.0.1"}, 'listen: "127.0.0.1" is not a Listen'),
+        ({"progress": 7}, "progress: 7 is not a function"),
         ({"thresholds": {}}, "thresholds: a table is not AdviceThresholds"),
     ],
 )

@@ -155,8 +155,8 @@ async def test_busy_is_the_share_of_the_last_interval() -> None:
         (7, None, "queue 7: there is none (0, 1 or 2 fits)"),
         (7, "nic0", "queue 7: there is none of nic0 (0, 1 or 2 fits)"),
         (1, "nic1", 'adapter: "nic1" is not an adapter of the host ("nic0" fits)'),
-        (True, None, "queue: true is not a number of one (a whole number fits)"),
-        (None, None, "queue: nothing is not a number of one (a whole number fits)"),
+        (True, None, "queue: true is not a queue's id or name, or a VM"),
+        (None, None, "queue: nothing is not a queue's id or name, or a VM"),
     ],
 )
 async def test_unknown_queue_is_a_sentence_with_what_fits(
