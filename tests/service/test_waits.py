@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.service.engine import Engine
+from engine.service.machine import Machine
 from engine.service.waits import EVENTS_KEPT, EngineEndedError
 from engine.telemetry.events import Event
 from engine.waiting import WaitTimeoutError
@@ -170,3 +171,15 @@ async def test_an_engine_that_fails_or_ends_ends_what_waits_at_once() -> None:
 
 def _fail() -> None:
     raise RuntimeError("out of luck")
+
+
+async def test_entering_an_engine_that_fails_before_its_first_reading_raises_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: Machine, **options: object) -> None:
+        _fail()
+
+    monkeypatch.setattr(Machine, "stats", fail)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        async with Engine(SCENARIO):
+            pass
