@@ -12,10 +12,11 @@ from reprlib import Repr
 from types import CodeType
 from typing import Any, Final, TypeVar, cast, overload
 
-DEFAULT_TIMEOUT_S: Final = 30.0
+DEFAULT_TIMEOUT_S: Final = 60.0
 """A wait ends as soon as its condition holds, so only a test that fails takes this long."""
 
 _POLL_S: Final = 0.005
+_BLOCKING_POLL_S: Final = 0.02
 _LONGEST_CONDITION: Final = 200
 _SHORT: Final = Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
@@ -103,7 +104,7 @@ def wait_until(
         if time.monotonic() >= until_s:
             raise _timeout(condition, value, timeout_s, what, seen)
         if between is None:
-            time.sleep(_POLL_S)
+            time.sleep(_BLOCKING_POLL_S)
         else:
             between()
     return value

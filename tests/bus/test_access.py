@@ -14,9 +14,10 @@ from engine.bus.errors import RequestTimeout
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.logs import RECORDS_A_SECOND, facts_of
-from tests.bus.conftest import EngineStandIn, eventually, make_config, make_stats, running_bus
+from tests.bus.conftest import EngineStandIn, make_config, make_stats, running_bus
 from tests.bus.test_embedded_broker import answer_to, client_of, connecting, next_message
 from tests.mqtt.test_packets import connect_packet, text
+from vmqtui.testing import until
 
 WRONG_CREDENTIAL, OTHERS_ID, NOT_ALLOWED = (b"\x20\x02\x00" + bytes((code,)) for code in (4, 2, 5))
 
@@ -134,7 +135,7 @@ async def test_a_refusal_is_logged_with_its_reason_and_without_the_password(embe
         wrong = BrokerUrl(embedded.url.host, embedded.url.port, user="owner", password="hunter2")
         await refusal(embedded, connect_packet(b"logged", url=wrong))
         reason = "a wrong user or password"
-        assert await eventually(lambda: reason in [one.get("why") for one in noted.facts])
+        await until(lambda: reason in [one.get("why") for one in noted.facts])
     finally:
         logger.removeHandler(noted)
     assert "hunter2" not in str(noted.facts)
@@ -211,7 +212,7 @@ async def test_nobody_speaks_as_another(embedded: EmbeddedBroker, host: str, sta
         for kind in ("request/victim", "response/victim", "stats", "status", "event", "config"):
             await forger.publish(f"vmq/v1/{host}/{kind}", b"forged", 1, retain=True)
         await forger.publish(topics.request(host, "forger"), b"\x81\xa2id", 1)  # comes through
-        assert await eventually(lambda: bool(stand_in.bad))
+        await until(lambda: bool(stand_in.bad))
         assert [client for client, _ in stand_in.bad] == ["forger"]
         bus.publish_stats(make_stats(1))
         seen: dict[str, object] = {}
@@ -294,7 +295,7 @@ async def test_garbage_at_the_listener_fills_no_log(embedded: EmbeddedBroker) ->
         for _ in range(4 * RECORDS_A_SECOND):
             await refusal(embedded, b"\x00\xff" * 1000)
         await refusal(embedded, connect_packet(b"\xc3\xa4"))
-        assert await eventually(lambda: "client_refused" in [one["event"] for one in noted.facts])
+        await until(lambda: "client_refused" in [one["event"] for one in noted.facts])
     finally:
         logger.removeHandler(noted)
     seconds = 2 + int(time.monotonic() - began)

@@ -22,8 +22,8 @@ from engine.bus.errors import BrokerFailed
 from engine.bus.urls import BrokerUrl
 from engine.mqtt.listener import CONNECTION_LIMIT, WAITING_LIMIT
 from engine.mqtt.session import FILTERS_LIMIT
-from tests.bus.conftest import eventually
 from tests.mqtt.test_packets import connect_packet, text
+from vmqtui.testing import until
 
 
 def client_of(
@@ -99,7 +99,7 @@ async def test_it_ends_when_its_parent_is_killed() -> None:
     assert process_lives(pid)
     parent.kill()
     await parent.wait()
-    assert await eventually(lambda: not process_lives(pid))
+    await until(lambda: not process_lives(pid))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")

@@ -20,12 +20,12 @@ from engine.telemetry.events import Event
 from tests.bus.conftest import (
     EngineStandIn,
     Mosquitto,
-    eventually,
     free_port,
     make_config,
     make_stats,
     running_bus,
 )
+from vmqtui.testing import until
 
 
 class Reader:
@@ -143,9 +143,9 @@ async def test_what_is_not_begun_when_an_engine_stops_is_refused_and_never_begun
         asked = [
             asyncio.create_task(watcher.request(host, "ping", timeout=30)) for _ in range(AT_WORK_LIMIT + 5)
         ]
-        assert await eventually(lambda: len(bus._waiting) == 5)
+        await until(lambda: len(bus._waiting) == 5)
         await bus.stop(timeout=1.0)
-        assert await eventually(lambda: sum(one.done() for one in asked) == 5)
+        await until(lambda: sum(one.done() for one in asked) == 5)
         refused = [one.result() for one in asked if one.done()]
         assert {one.ndis_status for one in refused} == {"NDIS_STATUS_NOT_ACCEPTED"}
         assert len(stand_in.requests) == AT_WORK_LIMIT
@@ -221,7 +221,7 @@ async def test_a_duplicate_of_a_request_in_progress_shares_its_one_answer(
         reader.ask("1", "free_queue")
         reader.ask("1", "free_queue")
         reader.ask("2", "free_queue")
-        assert await eventually(lambda: len(stand_in.requests) == 2)
+        await until(lambda: len(stand_in.requests) == 2)
         stand_in.hold.set()
         answers = [await reader.answer(), await reader.answer()]
         assert [(answer["id"], answer["result"]["number"]) for answer in answers] == [("1", 1), ("2", 2)]
@@ -245,7 +245,7 @@ async def test_more_requests_than_an_engine_takes_in_wait_at_the_broker_and_are_
                 )
 
         await asyncio.to_thread(ask)
-        assert await eventually(lambda: len(bus._waiting) >= TAKEN_IN_LIMIT)
+        await until(lambda: len(bus._waiting) >= TAKEN_IN_LIMIT)
         async with Watcher(broker_url, host) as other:
             asked = asyncio.create_task(other.request(host, "ping", timeout=30))
             stand_in.hold.set()

@@ -20,9 +20,9 @@ from engine.mqtt.limits import ByteBudget
 from engine.mqtt.listener import WAITING_LIMIT, Listener
 from engine.mqtt.packets import Publish, Refused, parse_connect
 from engine.mqtt.session import PACKETS_AT_ONCE
-from tests.bus.conftest import eventually
 from tests.bus.test_embedded_broker import client_of, connecting, next_message, subscribe_packet
 from tests.mqtt.test_packets import connect_packet, split, text
+from vmqtui.testing import until
 
 ACCEPTED = b"\x20\x02\x00\x00"
 
@@ -220,13 +220,11 @@ async def test_what_is_not_acknowledged_piles_up_to_a_bound(monkeypatch: pytest.
         async with raw(viewer, "piler") as client:
             packet = subscribe_packet([b"vmq/v1/kept/config"], qos=1)
             await client.say(packet * (outbox.IN_FLIGHT_LIMIT + 100))  # what is retained waits once
-            assert await eventually(
-                lambda: len(session_of("piler").outbox._in_flight) == outbox.IN_FLIGHT_LIMIT
-            )
+            await until(lambda: len(session_of("piler").outbox._in_flight) == outbox.IN_FLIGHT_LIMIT)
             assert session_of("piler").outbox.unread_bytes == 0
             await engine.say(kept * 100)
             assert await client.ended()
-            assert await eventually(lambda: list(listener.router.sessions) == ["keeper"])
+            await until(lambda: list(listener.router.sessions) == ["keeper"])
 
 
 async def test_what_is_held_for_all_clients_is_bounded() -> None:
@@ -235,7 +233,7 @@ async def test_what_is_held_for_all_clients_is_bounded() -> None:
         slow = [await all_of_them.enter_async_context(raw(url, f"slow-{number}")) for number in range(3)]
         for client in slow:
             await client.say(head(4 << 20))
-        assert await eventually(lambda: budget.seen_bytes == 12 << 20)
+        await until(lambda: budget.seen_bytes == 12 << 20)
         await slow[0].say(b"\0")
         last = await all_of_them.enter_async_context(raw(url, "one-too-many"))
         await last.say(head((4 << 20) + 1))
@@ -275,12 +273,10 @@ async def test_who_guesses_passwords_and_leaves_is_not_waited_for(monkeypatch: p
                 guess = BrokerUrl(url.host, url.port, user="ann", password=f"wrong-{number}")
                 client = await all_of_them.enter_async_context(raw(guess))
                 await client.say(connect_packet(b"guesser-%d" % number, url=guess))
-            assert await eventually(
-                lambda: len(listener._outside) == len(listener._tasks) - 1 == WAITING_LIMIT
-            )
+            await until(lambda: len(listener._outside) == len(listener._tasks) - 1 == WAITING_LIMIT)
             right = BrokerUrl(url.host, url.port, user="ann", password="right")
             coming = asyncio.create_task(_come_in(right))
-            assert await eventually(lambda: len(listener._outside) == WAITING_LIMIT)
+            await until(lambda: len(listener._outside) == WAITING_LIMIT)
             hold.set()
             await coming
         assert len(tried) <= WAITING_LIMIT + 2

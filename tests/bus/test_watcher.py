@@ -22,12 +22,12 @@ from engine.waiting import WaitTimeoutError
 from tests.bus.conftest import (
     EngineStandIn,
     Mosquitto,
-    eventually,
     free_port,
     make_config,
     make_stats,
     running_bus,
 )
+from vmqtui.testing import until
 
 
 def event(seq: int) -> Event:
@@ -248,7 +248,7 @@ async def test_both_sides_find_each_other_again_when_the_broker_restarts(
                 bus.publish_stats(make_stats(seq))
             bus.publish_event(event(1))
             asking = asyncio.create_task(watcher.request(host, "ping", id="during", timeout=10))
-            assert await eventually(lambda: bus.state == "lost")
+            await until(lambda: bus.state == "lost")
             broker.start()
             answer = await asking
             assert answer.result == {"number": 2}
@@ -272,11 +272,11 @@ async def test_a_request_whose_answer_was_lost_with_the_connection_is_asked_agai
     try:
         async with running_bus(broker.url, host, stand_in) as bus, Watcher(broker.url, host) as watcher:
             asking = asyncio.create_task(watcher.request(host, "free_queue", timeout=10))
-            assert await eventually(lambda: len(stand_in.requests) == 1)
+            await until(lambda: len(stand_in.requests) == 1)
             broker.kill()
-            assert await eventually(lambda: bus.state == watcher.state == "lost")
+            await until(lambda: bus.state == watcher.state == "lost")
             broker.start()
-            assert await eventually(lambda: bus.state == watcher.state == "connected")
+            await until(lambda: bus.state == watcher.state == "connected")
             stand_in.hold.set()
             assert (await asking).result == {"number": 1}
             assert len(stand_in.requests) == 1
@@ -301,13 +301,13 @@ async def test_a_broker_that_no_longer_reads_is_left_and_costs_bounded_memory() 
         url, "me", [("x", 0)], lambda *_: None, lambda *_: None, publish_timeout_seconds=0.3
     )
     connection.start()
-    assert await eventually(lambda: connection.state == "connected")
+    await until(lambda: connection.state == "connected")
     while connection.state == "connected":
         connection.offer("stats", bytes(4 << 20))
         await asyncio.sleep(0.01)
     assert len(connection._newest) <= 1
     assert connection.overwritten > 0
-    assert await eventually(lambda: connection.connections > 1)
+    await until(lambda: connection.connections > 1)
     await connection.stop(0.1)
     for writer in connections:
         writer.close()

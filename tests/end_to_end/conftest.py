@@ -13,7 +13,8 @@ import pytest
 
 from tests.end_to_end.lab import LAB
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Done, Running, wait_until
+from tests.end_to_end.program import Done, Running
+from vmqtui.testing import wait_until
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 Here = Callable[..., Done]
@@ -101,7 +102,7 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with socket.socket() as attempt:
             return attempt.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_until(listens, "mosquitto")
+    wait_until(listens, what="mosquitto")
     yield f"mqtt://127.0.0.1:{port}"
     broker.terminate()
     broker.wait(10)

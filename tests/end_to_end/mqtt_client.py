@@ -10,7 +10,7 @@ import msgpack
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.end_to_end.program import wait_until
+from vmqtui.testing import wait_until
 
 Message = dict[str, Any]
 
@@ -62,7 +62,7 @@ class Reader:
         """Publish a request as it is, and give the answer that comes next for its id."""
         before = len(self.answers(request["id"]))
         self.publish(msgpack.packb(request))
-        wait_until(lambda: len(self.answers(request["id"])) > before, f"answer to {request}")
+        wait_until(lambda: len(self.answers(request["id"])) > before, what=f"answer to {request}")
         return self.answers(request["id"])[before]
 
     def ask(self, op: str, **params: object) -> Message:
@@ -77,13 +77,13 @@ class Reader:
         return result
 
     def last(self, kind: str) -> Message:
-        wait_until(lambda: self.messages[kind], f"a message of {kind}")
+        wait_until(lambda: self.messages[kind], what=f"a message of {kind}")
         return self.messages[kind][-1]
 
     def next_stats(self) -> Message:
         """Stats that were read after this call."""
         seen = self.last("stats")["seq"]
-        wait_until(lambda: self.last("stats")["seq"] > seen + 1, "further stats")
+        wait_until(lambda: self.last("stats")["seq"] > seen + 1, what="further stats")
         return self.last("stats")
 
     def queue(self, adapter: str, queue_id: int) -> Message:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
+
+from vmqtui.testing import wait_until
 
 VMQTUI = next(
     (str(each) for each in Path(sys.executable).parent.glob("vmqtui*") if each.stem == "vmqtui"), ""
@@ -54,15 +56,6 @@ def shared_memory(family: list[psutil.Process]) -> set[Path]:
         return set()
     paths = {Path(each.path) for process in family for each in process.memory_maps()}
     return {path for path in paths if path.is_relative_to("/dev/shm") and path.exists()}
-
-
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Return when ``holds()`` is true; fail after ``seconds``."""
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        pause.wait(0.02)
 
 
 class Running:
@@ -107,7 +100,7 @@ class Running:
         def came() -> object:
             return self.out or self.process.poll() is not None
 
-        wait_until(came, f"first line of {self.process.args!r}", seconds)
+        wait_until(came, seconds, what=f"first line of {self.process.args!r}")
         assert self.out, f"ended with {self.process.returncode}: {self.err}"
         return self.out[0].rstrip("\n")
 

@@ -15,7 +15,8 @@ import pytest
 
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.lab import LAB, small
-from tests.end_to_end.program import Running, run, wait_until
+from tests.end_to_end.program import Running, run
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +142,7 @@ def test_a_second_engine_joins_the_broker_of_the_first(listening: str, tmp_path:
     def hosts() -> set[str]:
         return {row["host"] for row in run("get", "hosts", "--broker", listening, "--json").document["hosts"]}
 
-    wait_until(lambda: hosts() == {"listening", "joined"}, "both hosts")
+    wait_until(lambda: hosts() == {"listening", "joined"}, what="both hosts")
     taken = run("engine", "--scenario", path, "--broker", listening)
     assert taken.status == 1
     assert "taken" in taken.err

@@ -10,9 +10,9 @@ import pytest
 
 from engine.bus.discovery import ENVIRONMENT_VARIABLE
 from tests.end_to_end.conftest import Here
-from tests.end_to_end.program import wait_until
 from tests.end_to_end.test_readme import Terminal
 from vmqtui.cli.dashboard import PrivateEngine
+from vmqtui.testing import wait_until
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def terminal(lab: str, tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_bare_vmqtui_attaches_to_the_broker_that_the_environment_names(terminal: Terminal) -> None:
-    wait_until(lambda: "● live" in terminal.text, "a live screen", 60)
+    wait_until(lambda: "● live" in terminal.text, what="a live screen")
     assert " lab " in terminal.text.splitlines()[0]
     family = psutil.Process(terminal.pid).children(recursive=True)
     assert not any("engine" in one.cmdline() for one in family)

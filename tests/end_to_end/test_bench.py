@@ -10,8 +10,9 @@ import pytest
 
 from engine.service.bench import Settings
 from tests.end_to_end.conftest import Here
-from tests.end_to_end.program import Running, wait_until
+from tests.end_to_end.program import Running
 from tests.service.test_bench import check_row
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def test_ctrl_c_while_its_engine_is_built_leaves_nothing() -> None:
         blocks[:] = Path("/dev/shm").glob(f"vmq-{running.process.pid:x}-*")
         return bool(blocks)
 
-    wait_until(made, "the shared memory of an engine", 60)
+    wait_until(made, what="the shared memory of an engine")
     assert running.end(signal.SIGINT) == 130
     assert not made()
     assert running.err == []

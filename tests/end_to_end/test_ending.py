@@ -17,7 +17,8 @@ from tests.end_to_end.checks import identities, rows
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.lab import small
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Running, shared_memory, wait_until
+from tests.end_to_end.program import Running, shared_memory
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -66,14 +67,14 @@ def test_over_mosquitto_engines_end_by_signal_will_and_refusal(mosquitto: str, t
     engines = {host: engine(tmp_path, host, "--broker", mosquitto) for host in hosts}
     readers = {host: Reader(mosquitto, host) for host in hosts}
     for host in hosts:
-        wait_until(partial(readers[host].messages.get, "stats"), f"stats of {host}", 60)
+        wait_until(partial(readers[host].messages.get, "stats"), what=f"stats of {host}")
         assert readers[host].last("status")["state"] == "online"
     families = {host: each.family() for host, each in engines.items()}
     memory = {path for family in families.values() for path in shared_memory(family)}
 
     twin = engine(tmp_path, "term", "--broker", mosquitto)
     assert twin.process.wait(30) != 0
-    wait_until(lambda: twin.err, "what the twin says")
+    wait_until(lambda: twin.err, what="what the twin says")
     twin.end()
     assert len(twin.err) == 1
     assert re.match(r"error: .*term", twin.err[0])
@@ -85,18 +86,18 @@ def test_over_mosquitto_engines_end_by_signal_will_and_refusal(mosquitto: str, t
     assert engines["int"].end(signal.SIGINT) == 130
     for host in hosts:
         assert not [line for line in engines[host].err if "Traceback" in line], host
-        wait_until(partial(offline, readers[host]), f"{host} offline")
-        wait_until(partial(gone, families[host]), f"the end of {host}'s processes", 2)
+        wait_until(partial(offline, readers[host]), what=f"{host} offline")
+        wait_until(partial(gone, families[host]), 2, what=f"the end of {host}'s processes")
     last = readers["term"].last("stats")
     adapter = last["adapters"]["nic0"]
     assert adapter["port"]["offered_frames"] >= offered
     identities(adapter["port"], rows(adapter["queues"]), adapter["freed"], adapter["default_queue"])
     late = Reader(mosquitto, "kill")
-    wait_until(lambda: "status" in late.retained, "the retained status")
+    wait_until(lambda: "status" in late.retained, what="the retained status")
     assert late.retained["status"]["state"] == "offline"
     for reader in (*readers.values(), late):
         reader.close()
-    wait_until(lambda: not any(path.exists() for path in memory), "the end of shared memory", 5)
+    wait_until(lambda: not any(path.exists() for path in memory), 5, what="the end of shared memory")
 
 
 def test_duration_ends_an_engine_quietly(tmp_path: Path) -> None:
@@ -106,8 +107,8 @@ def test_duration_ends_an_engine_quietly(tmp_path: Path) -> None:
     memory = shared_memory(family)
     assert timed.process.wait(20) == 0
     assert not any(path.exists() for path in memory)
-    wait_until(reader.lost.is_set, "the broker's end", 2)
-    wait_until(lambda: gone(family), "the end of its processes", 2)
+    wait_until(reader.lost.is_set, 2, what="the broker's end")
+    wait_until(lambda: gone(family), 2, what="the end of its processes")
     stats = reader.messages["stats"]
     assert stats[-1]["adapters"]["nic0"]["port"]["offered_frames"] > 100
     assert all(before["seq"] < after["seq"] for before, after in pairwise(stats))
@@ -124,15 +125,15 @@ def test_workers_that_die_are_replaced_and_the_identities_hold(tmp_path: Path) -
     [server] = [each for each in hurt.family() if is_fork_server(each, hurt)]
     [worker] = server.children()
     worker.kill()
-    wait_until(partial(told, reader, "worker_replaced"), "the next worker")
+    wait_until(partial(told, reader, "worker_replaced"), what="the next worker")
     offered = reader.last("stats")["adapters"]["nic0"]["port"]["offered_frames"]
-    wait_until(partial(returned_more_than, reader, offered), "frames served by the replacement")
+    wait_until(partial(returned_more_than, reader, offered), what="frames served by the replacement")
     [worker] = server.children()
     server.kill()  # who could tell of its children's ends
-    wait_until(partial(told, reader, "worker_replaced", 2), "the next one", 20)
+    wait_until(partial(told, reader, "worker_replaced", 2), 20, what="the next one")
     assert gone([worker])
     offered = reader.last("stats")["adapters"]["nic0"]["port"]["offered_frames"]
-    wait_until(partial(returned_more_than, reader, offered), "frames served by the next one")
+    wait_until(partial(returned_more_than, reader, offered), what="frames served by the next one")
     for stats in reader.messages["stats"]:
         adapter = stats["adapters"]["nic0"]
         identities(adapter["port"], rows(adapter["queues"]), adapter["freed"], adapter["default_queue"])
@@ -178,12 +179,12 @@ def test_a_killed_engine_takes_its_workers_broker_memory_and_sockets_with_it(
             is_worker = "forkserver" in words and not is_fork_server(each, killed)
             if is_worker or "broker_process" in words:
                 each.suspend()
-                wait_until(partial(is_stopped, each), "a stop")
+                wait_until(partial(is_stopped, each), what="a stop")
     killed.process.kill()
-    wait_until(lambda: gone(family), "the end of its processes", 2)
-    wait_until(reader.lost.is_set, "the broker's end", 2)
-    wait_until(lambda: not any(path.exists() for path in memory), "the end of shared memory", 5)
-    wait_until(lambda: not any(temporary.iterdir()), "the end of its sockets", 5)
+    wait_until(lambda: gone(family), 2, what="the end of its processes")
+    wait_until(reader.lost.is_set, 2, what="the broker's end")
+    wait_until(lambda: not any(path.exists() for path in memory), 5, what="the end of shared memory")
+    wait_until(lambda: not any(temporary.iterdir()), 5, what="the end of its sockets")
     reader.close()
     killed.end()
 
@@ -209,9 +210,9 @@ def test_a_killed_dashboard_takes_its_engine_with_it_that_is_stopped(tmp_path: P
         family = [engine, *engine.children(recursive=True)]
         memory = shared_memory(family)
         engine.suspend()
-        wait_until(partial(is_stopped, engine), "a stop")
+        wait_until(partial(is_stopped, engine), what="a stop")
         dashboard.kill()
-    wait_until(lambda: gone(family), "the end of its processes", 10)
+    wait_until(lambda: gone(family), 10, what="the end of its processes")
     assert not any(path.exists() for path in memory)
 
 
@@ -225,7 +226,7 @@ def test_a_later_start_clears_what_is_left_when_everything_is_killed_at_once(
     memory = shared_memory(family)
     for each in reversed(family):
         each.kill()
-    wait_until(lambda: gone(family), "the end of its processes", 2)
+    wait_until(lambda: gone(family), 2, what="the end of its processes")
     killed.end()
     assert memory
     sockets = [*temporary.iterdir()]
@@ -283,6 +284,6 @@ def test_offline_and_last_stats_reach_readers_of_the_embedded_broker(attempt: in
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_an_engine_starts_ends_it_quietly(number: int, tmp_path: Path) -> None:
     running = engine(tmp_path, "early")
-    wait_until(lambda: len(running.family()) > 1, "a first process of the engine's", 60)
+    wait_until(lambda: len(running.family()) > 1, what="a first process of the engine's")
     assert running.end(number) == (0 if number == signal.SIGTERM else 130)
     assert running.err == []

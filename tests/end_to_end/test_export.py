@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.telemetry.recording import Recording
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Running, wait_until
+from tests.end_to_end.program import Running
 from vmqtui.library.lessons import LESSONS
+from vmqtui.testing import wait_until
 
 
 def scrape(url: str, **headers: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -35,7 +36,7 @@ def test_a_scrape_shows_what_the_engine_reports(lab: str, reader: Reader) -> Non
     url = exporter.first_line()
     assert url.startswith("http://127.0.0.1:")
     up = ("vmq_engine_up", frozenset({("host", "lab")}))
-    wait_until(lambda: scrape(url).get(up) == 1, "the engine")
+    wait_until(lambda: scrape(url).get(up) == 1, what="the engine")
     reader.messages["stats"].clear()
     reader.next_stats()
     found = scrape(url, **{"Accept-Encoding": "gzip"})
@@ -49,7 +50,7 @@ def test_a_scrape_shows_what_the_engine_reports(lab: str, reader: Reader) -> Non
         readings = [stats["adapters"] for stats in reader.messages["stats"]]
         return [{name: one["port"]["offered_frames"] for name, one in each.items()} for each in readings]
 
-    wait_until(lambda: shown in reported(), "the reading that was scraped")
+    wait_until(lambda: shown in reported(), what="the reading that was scraped")
     queues = {labels for name, labels in found if name == "vmq_queue_steered_frames_total"}
     assert len(queues) == sum(len(one["queues"]["id"]) for one in reader.last("stats")["adapters"].values())
 

@@ -19,9 +19,9 @@ from engine.telemetry.config import Config
 from engine.telemetry.summary import FindingCounts, Summary
 from tests.bus.conftest import make_config, make_stats
 from tests.end_to_end.conftest import Here
-from tests.end_to_end.program import wait_until
 from tests.slow import slow_but
 from vmqtui.cli import attach, get
+from vmqtui.testing import wait_until
 
 SECOND = 1_000_000_000
 HOSTS = 300
@@ -83,7 +83,7 @@ class Fleet:
                 publisher.publish(name, "summary", summary(1, number, age_s=60))
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        wait_until(lambda: self.rounds > 0, "summaries", 60)
+        wait_until(lambda: self.rounds > 0, what="summaries")
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -7,7 +7,8 @@ import pytest
 
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Running, wait_until
+from tests.end_to_end.program import Running
+from vmqtui.testing import wait_until
 
 NOUNS = ("hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports")
 
@@ -51,7 +52,7 @@ def test_unknown_names_are_errors(lab: str, nobody: Running, here: Here) -> None
 
 def test_watch_prints_a_document_a_line(lab: str) -> None:
     watching = Running("get", "ports", "--broker", lab, "--watch", "--json")
-    wait_until(lambda: len(watching.out) >= 3, "three readings", 15)
+    wait_until(lambda: len(watching.out) >= 3, 15, what="three readings")
     watching.end(2)
     for line in watching.out[:3]:
         json.loads(line)

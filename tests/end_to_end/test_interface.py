@@ -10,9 +10,10 @@ from tests.end_to_end.checks import identities, rows
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.oracle import adapters_of, expect, read
-from tests.end_to_end.program import VMQTUI, Running, wait_until
+from tests.end_to_end.program import VMQTUI, Running
 from tests.end_to_end.test_replay_captures import scenario_for
 from tests.veth import Veth
+from vmqtui.testing import wait_until
 
 CAPTURES = (
     "many-protocols.pcap",
@@ -36,7 +37,8 @@ def test_what_goes_into_the_cable_is_what_is_offered(cable: Veth, captures: Path
     try:
         cable.send(frame.captured for frame in frames)
         wait_until(
-            lambda: client.last("stats")["adapters"]["nic1"]["port"]["offered_frames"] >= len(frames), "them"
+            lambda: client.last("stats")["adapters"]["nic1"]["port"]["offered_frames"] >= len(frames),
+            what="them",
         )
         stats = client.next_stats()
         adapter, idle = stats["adapters"]["nic1"], stats["adapters"]["nic0"]
@@ -69,7 +71,8 @@ def test_what_goes_into_the_cable_is_what_is_offered(cable: Veth, captures: Path
 
         cable.remove()
         wait_until(
-            lambda: any(each["event"] == "interface_ended" for each in client.messages["event"]), "its end"
+            lambda: any(each["event"] == "interface_ended" for each in client.messages["event"]),
+            what="its end",
         )
         assert client.next_stats()["adapters"]["nic1"]["interface"]["kernel_received_frames"] == len(frames)
     finally:

@@ -12,7 +12,8 @@ import pytest
 from tests.end_to_end.checks import QUEUE_COUNTERS, identities, rows
 from tests.end_to_end.lab import HOT, MAC
 from tests.end_to_end.mqtt_client import Message, Reader
-from tests.end_to_end.program import Running, wait_until
+from tests.end_to_end.program import Running
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +38,7 @@ def hot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Rea
             row, then = (rows(each["cpus"])[3] for each in (reader.last("stats"), moved))
             return bool(row["indicated_frames"] > then["indicated_frames"] + 10_000)
 
-        wait_until(on_the_new_processor, "load on the new processor", 20)
+        wait_until(on_the_new_processor, 20, what="load on the new processor")
         for cpu in (0, 1, 2, 3, 0, 1):
             reader.ok("set_queue_parameters", adapter="nic0", queue_id=1, cpu=cpu)
         queue_id = reader.ok("allocate_queue", adapter="nic1", name="spare", vm="spare", cpu=0, buffers=256)[
@@ -52,7 +53,7 @@ def hot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Rea
         def ran() -> bool:
             return bool(reader.last("stats")["sim_time_ns"] - first["sim_time_ns"] >= RUN_SIM_SECONDS * 10**9)
 
-        wait_until(ran, "simulated time", 40)
+        wait_until(ran, 40, what="simulated time")
         yield engine, reader
         reader.close()
     finally:
@@ -146,7 +147,7 @@ def test_the_configuration_is_retained_and_names_what_runs(
     hot: tuple[Running, Reader], tmp_path: Path
 ) -> None:
     late = Reader(hot[0].out[0].strip(), "hot")
-    wait_until(lambda: {"status", "config"} <= set(late.retained), "the retained messages")
+    wait_until(lambda: {"status", "config"} <= set(late.retained), what="the retained messages")
     assert late.retained["status"]["state"] == "online"
     assert {"schema", "version", "started_at"} <= set(late.retained["status"])
     config = late.retained["config"]

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.end_to_end.lab import LAB
-from tests.end_to_end.program import Running, run, wait_until
+from tests.end_to_end.program import Running, run
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +41,12 @@ def test_start_clients_refusals_changes_worker_deaths_and_end_are_logged(
     address = urlsplit(url)
     with socket.create_connection((address.hostname or "", address.port or 0), 5) as garbage:
         garbage.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        wait_until(lambda: "connection_refused" in logged(), "the refusal of garbage")
+        wait_until(lambda: "connection_refused" in logged(), what="the refusal of garbage")
     assert run("queue", "set", "1", "--cpu", "0", "--adapter", "nic0", "--broker", url).status == 0
     assert run("queue", "free", "999", "--adapter", "nic0", "--broker", url).status == 1
     servers = {one.pid for one in engine.family() if "forkserver" in " ".join(one.cmdline())}
     next(one for one in engine.family() if one.pid in servers and one.ppid() in servers).kill()
-    wait_until(lambda: "worker_replaced" in logged(), "the new worker")
+    wait_until(lambda: "worker_replaced" in logged(), what="the new worker")
     assert engine.end() == 0
     told = logged()
     assert told["engine_started"]["url"] == f"mqtt://owner@127.0.0.1:{address.port}"
@@ -88,7 +89,7 @@ def test_a_brokers_password_reaches_no_log(scenario: Path, tmp_path: Path) -> No
         with client:
             assert b"hunter2" in client.recv(4096)
     named = f"mqtt://operator@127.0.0.1:{port}"
-    wait_until(lambda: named in file.read_text(encoding="utf-8"), "what became of the connection")
+    wait_until(lambda: named in file.read_text(encoding="utf-8"), what="what became of the connection")
     engine.end()
     ended = engine.wait(10)
     text = file.read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.end_to_end.capture_forms import frame, packet, pcap
-from tests.end_to_end.program import wait_until
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -105,23 +105,23 @@ def test_bare_vmqtui_shows_moving_numbers_moves_a_queue_and_leaves_nothing(termi
         shown = re.search(r" 0:7 [^\n%]*?([\d.]+)%", terminal.text)
         return float(shown[1]) if shown else -1.0
 
-    wait_until(lambda: "● live" in terminal.text and simulated() > 0.5, "a live screen", 60)
+    wait_until(lambda: "● live" in terminal.text and simulated() > 0.5, what="a live screen")
     first = simulated()
-    wait_until(lambda: simulated() > first, "time that goes on")
+    wait_until(lambda: simulated() > first, what="time that goes on")
     assert re.search(r"3[45]\dk pkt/s", terminal.text)
 
     terminal.tmux("send-keys", "-t", "screen", "5")
-    wait_until(lambda: load() == 0, "an idle processor")
+    wait_until(lambda: load() == 0, what="an idle processor")
     terminal.tmux("send-keys", "-t", "screen", "2", "Down", "m")
-    wait_until(lambda: "Move queue 1 (web-01)" in terminal.text, "the dialog")
+    wait_until(lambda: "Move queue 1 (web-01)" in terminal.text, what="the dialog")
     terminal.tmux("send-keys", "-t", "screen", "End")
-    wait_until(lambda: "0:2 → 0:7" in terminal.text, "the choice")
+    wait_until(lambda: "0:2 → 0:7" in terminal.text, what="the choice")
     terminal.tmux("send-keys", "-t", "screen", "Enter")
-    wait_until(lambda: "Move queue 1" not in terminal.text, "the answer")
+    wait_until(lambda: "Move queue 1" not in terminal.text, what="the answer")
     terminal.tmux("send-keys", "-t", "screen", "5")
-    wait_until(lambda: load() > 5, "the load on the other processor", 20)
+    wait_until(lambda: load() > 5, 20, what="the load on the other processor")
 
     family = psutil.Process(terminal.pid).children(recursive=True)
     assert len(family) > 8
     terminal.tmux("send-keys", "-t", "screen", "q")
-    wait_until(lambda: not any(one.is_running() for one in family), "the end of every process", 20)
+    wait_until(lambda: not any(one.is_running() for one in family), 20, what="the end of every process")

@@ -9,7 +9,8 @@ import pytest
 from engine.telemetry.recording import Recording
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Running, run, wait_until
+from tests.end_to_end.program import Running, run
+from vmqtui.testing import wait_until
 
 
 def readings(path: Path) -> int:
@@ -41,7 +42,7 @@ def test_a_recording_has_readings_configuration_and_status(
 def test_a_signal_ends_it_well(lab: str, reader: Reader, tmp_path: Path, number: int, status: int) -> None:
     path = tmp_path / "lab.vmqrec"
     recording = Running("record", path, "--broker", lab)
-    wait_until(lambda: path.exists() and readings(path) >= 2, "two readings")
+    wait_until(lambda: path.exists() and readings(path) >= 2, what="two readings")
     recording.process.send_signal(number)
     done = recording.wait(10)
     assert (done.status, done.err) == (status, "")
@@ -54,7 +55,7 @@ def test_a_signal_ends_it_well(lab: str, reader: Reader, tmp_path: Path, number:
 def test_killed_it_leaves_what_it_had(lab: str, reader: Reader, here: Here, tmp_path: Path) -> None:
     path = tmp_path / "lab.vmqrec"
     recording = Running("record", path, "--broker", lab)
-    wait_until(lambda: path.exists() and readings(path) >= 2, "two readings")
+    wait_until(lambda: path.exists() and readings(path) >= 2, what="two readings")
     recording.process.kill()
     recording.end()
     listed = here("play", path, "--json")
@@ -95,7 +96,7 @@ def test_a_recorder_that_loses_its_file_to_another_program_ends_with_1(
 ) -> None:
     path = tmp_path / "lab.vmqrec"
     first = Running("record", path, "--broker", lab)
-    wait_until(lambda: path.exists() and readings(path) >= 2, "two readings")
+    wait_until(lambda: path.exists() and readings(path) >= 2, what="two readings")
     second = run("record", path, "--broker", lab, "--duration", "1", "--force")
     assert (second.status, second.out) == (1, "")
     assert second.err == f"error: {path}: is being written by another recorder\n"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.lab import MAC
 from tests.end_to_end.mqtt_client import Message, Reader
-from tests.end_to_end.program import wait_until
+from vmqtui.testing import wait_until
 
 ALLOCATE: dict[str, Any] = {"name": "new", "vm": "new", "cpu": 3, "buffers": 32}
 
@@ -19,7 +19,7 @@ def clear_away(reader: Reader, queue_id: int, adapter: str = "nic0", driver: str
             "clear_filter", adapter=adapter, queue_id=queue_id, filter_id=each["filter_id"], driver=driver
         )
     reader.ok("free_queue", adapter=adapter, queue_id=queue_id, driver=driver)
-    wait_until(lambda: queue_id not in reader.states(adapter), "the queue's end")
+    wait_until(lambda: queue_id not in reader.states(adapter), what="the queue's end")
 
 
 def event_of(reader: Reader, event: str, queue_id: int, after: int) -> Message | None:
@@ -89,14 +89,14 @@ def test_a_queue_lives_from_allocation_to_its_end(reader: Reader) -> None:
         columns = reader.next_stats()["adapters"]["nic0"]["queues"]
         return int(columns["steered_frames"][columns["id"].index(queue_id)])
 
-    wait_until(lambda: steered() > 100, "frames in the new queue")
+    wait_until(lambda: steered() > 100, what="frames in the new queue")
     reader.ok("clear_filter", adapter="nic0", queue_id=queue_id, filter_id=filter_id)
     assert reader.states("nic0")[queue_id] == "paused"
     stopped = steered()
     assert steered() == stopped
     answer = reader.ask("free_queue", adapter="nic0", queue_id=queue_id)
     assert answer["ndis_status"] in ("NDIS_STATUS_SUCCESS", "NDIS_STATUS_PENDING")
-    wait_until(lambda: event_of(reader, "queue_freed", queue_id, events), "queue_freed")
+    wait_until(lambda: event_of(reader, "queue_freed", queue_id, events), what="queue_freed")
     assert queue_id not in reader.states("nic0")
     adapter = reader.next_stats()["adapters"]["nic0"]
     assert adapter["freed"]["steered_frames"] >= stopped
@@ -127,7 +127,7 @@ def test_a_free_with_buffers_outstanding_is_pending_and_completes_with_an_event(
         lambda: (lambda c: c["outstanding"][c["id"].index(2)])(
             reader.last("stats")["adapters"]["nic0"]["queues"]
         ),
-        "outstanding buffers",
+        what="outstanding buffers",
     )
     reader.ok("clear_filter", adapter="nic0", queue_id=2, filter_id=2)
     answer = reader.ask("free_queue", adapter="nic0", queue_id=2)
@@ -144,7 +144,7 @@ def test_a_free_with_buffers_outstanding_is_pending_and_completes_with_an_event(
     other = reader.ok("allocate_queue", adapter="nic0", **ALLOCATE)["queue_id"]
     assert other == 3  # the id of a freeing queue is in use
     reader.ok("free_queue", adapter="nic0", queue_id=other)
-    wait_until(lambda: event_of(reader, "queue_freed", 2, events), "queue_freed")
+    wait_until(lambda: event_of(reader, "queue_freed", 2, events), what="queue_freed")
     states = [
         each["state"]
         for each in reader.messages["event"][events:]
@@ -288,7 +288,8 @@ def test_what_cannot_be_decoded_is_an_event_and_no_answer(payload: bytes, reader
     answers, events = len(reader.messages["response"]), len(reader.messages["event"])
     reader.publish(payload)
     wait_until(
-        lambda: any(each["event"] == "bad_request" for each in reader.messages["event"][events:]), "the event"
+        lambda: any(each["event"] == "bad_request" for each in reader.messages["event"][events:]),
+        what="the event",
     )
     assert reader.name not in str(reader.messages["event"])  # whose it was is nobody else's business
     assert reader.send({"id": secrets.token_hex(4), "op": "ping", "params": {}})["status"] == "ok"
@@ -314,7 +315,7 @@ def test_filters_of_the_default_queue_are_credited_and_change_neither_state_nor_
         columns = reader.next_stats()["adapters"]["nic0"]["filters"]
         return int(columns["matched_frames"][columns["id"].index(filter_id)])
 
-    wait_until(lambda: matched() > 0, "a frame credited")
+    wait_until(lambda: matched() > 0, what="a frame credited")
     before, after = (reader.next_stats()["adapters"]["nic0"]["default_queue"] for _ in range(2))
     refused = reader.ask("clear_filter", adapter="nic0", queue_id=0, filter_id=filter_id)
     assert refused["ndis_status"] == "NDIS_STATUS_INVALID_PARAMETER"  # only who set it may clear it
@@ -328,7 +329,8 @@ def test_the_default_queue_moves_and_grows(reader: Reader) -> None:
     queue = reader.queue("nic1", 0)
     assert queue["cpu"] == 3
     wait_until(
-        lambda: reader.next_stats()["adapters"]["nic1"]["queues"]["total_buffers"][0] == 50, "fewer buffers"
+        lambda: reader.next_stats()["adapters"]["nic1"]["queues"]["total_buffers"][0] == 50,
+        what="fewer buffers",
     )
     reader.ok("set_queue_parameters", adapter="nic1", queue_id=0, cpu=0, buffers=100, driver="other")
     assert reader.queue("nic1", 0)["cpu"] == 0

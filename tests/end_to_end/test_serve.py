@@ -10,8 +10,9 @@ import pytest
 
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Running, run, wait_until
+from tests.end_to_end.program import Running, run
 from tests.web.browser import CHROMIUM, browser
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -39,11 +40,11 @@ async def test_a_browser_shows_the_dashboard_and_asks_for_nothing_from_outside(
     base = url.split("?")[0]
     async with browser(tmp_path / "profile") as page:
         await page.open(url)
-        await page.until(lambda: "Overview" in page.drawn and "pkt/s" in page.drawn, "dashboard")
-        await page.until(lambda: "live" in page.drawn, "live reading")
+        await page.shows("Overview", "pkt/s")
+        await page.shows("live")
         assert await page.evaluate("location.href") == base
         await page.press("?")  # a key reaches it without a click
-        await page.until(lambda: "Help" in page.drawn, "help")
+        await page.shows("Help")
         await page.press("\x1b")
         await page.press("2")
         save(await page.picture())
@@ -63,7 +64,7 @@ async def test_another_page_in_the_same_browser_gets_no_session(
     socket = url.split("?")[0].replace("http", "ws", 1) + "ws"
     async with browser(tmp_path / "profile") as page:
         await page.open(url)
-        await page.until(lambda: "Overview" in page.drawn, "dashboard")
+        await page.shows("Overview")
         await page.ask("Page.navigate", url="data:text/html,<p>elsewhere")
         ending = await page.evaluate(
             f"new Promise((done) => {{ const s = new WebSocket('{socket}');"
@@ -125,6 +126,6 @@ def test_a_port_that_is_taken_is_told(lab: str) -> None:
 def test_ctrl_c_ends_it(lab: str, here: Here) -> None:
     serving = Running("serve", "--broker", lab)
     serving.first_line()
-    wait_until(lambda: serving.out, "address")
+    wait_until(lambda: serving.out, what="address")
     assert serving.end(signal.SIGINT) == 130
     assert serving.err == []

@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.end_to_end.program import VMQTUI, wait_until
+from tests.end_to_end.program import VMQTUI
+from vmqtui.testing import wait_until
 
 if sys.platform == "win32":
     pytest.skip("needs pseudo-terminals", allow_module_level=True)
@@ -62,7 +63,7 @@ class Terminal:
 
     def shows(self, *words: str) -> None:
         """Wait until it has shown these."""
-        wait_until(lambda: all(word in self.output for word in words), f"{words} on the terminal", 60)
+        wait_until(lambda: all(word in self.output for word in words), what=f"{words} on the terminal")
 
     def hang_up(self) -> None:
         """Take the terminal away, as a lost connection does: the system sends SIGHUP."""
@@ -106,14 +107,14 @@ def test_signal_leaves_the_terminal_as_it_was_and_no_engine(dashboard: Terminal,
     after = dashboard.output.rpartition(ALTERNATE_SCREEN)[2]
     assert all(word in after for word in (OWN_SCREEN, CURSOR, NO_MOUSE))
     assert "Traceback" not in after
-    wait_until(lambda: not any(_runs(each) for each in family), "the engine's end", 30)
+    wait_until(lambda: not any(_runs(each) for each in family), 30, what="the engine's end")
 
 
 def test_dashboard_ends_with_its_terminal_and_leaves_no_engine(dashboard: Terminal) -> None:
     family = psutil.Process(dashboard.process.pid).children(recursive=True)
     dashboard.hang_up()
     dashboard.process.wait(30)
-    wait_until(lambda: not any(_runs(each) for each in family), "the engine's end", 30)
+    wait_until(lambda: not any(_runs(each) for each in family), 30, what="the engine's end")
 
 
 STUCK = """

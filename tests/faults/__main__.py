@@ -44,7 +44,7 @@ def repeated(tries: int, once: Callable[[Lab, int], Awaitable[None]]) -> Fault:
     async def fault(lab: Lab) -> int:
         for number in range(tries):
             await once(lab, number)
-            await lab.until_live()
+            await lab.live()
         return tries
 
     return fault
@@ -115,7 +115,7 @@ async def run(lab: Lab, faults: dict[str, Fault]) -> bool:
             lab.ledger.unknown.clear()
             lab.ledger.refused.clear()
         now = lab.engine._bus.counters  # type: ignore[union-attr]  # the engine runs, so it has a bus
-        await lab.until_live()
+        await lab.live()
         row = (
             name,
             lab.broker.name,

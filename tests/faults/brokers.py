@@ -10,7 +10,8 @@ from typing import Protocol
 
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.urls import BrokerUrl
-from tests.bus.conftest import eventually, free_port
+from tests.bus.conftest import free_port
+from vmqtui.testing import until
 
 
 class FaultyBroker(Protocol):
@@ -47,7 +48,7 @@ class MosquittoProcess:
         )
         command = ["mosquitto", "-c", str(self._config)]
         self._process = await asyncio.to_thread(subprocess.Popen, command, stderr=subprocess.DEVNULL)
-        assert await eventually(lambda: listens(self.url)), "mosquitto does not listen"
+        await until(lambda: listens(self.url), what="mosquitto listens")
 
     @property
     def pid(self) -> int:

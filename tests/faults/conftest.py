@@ -36,7 +36,7 @@ async def lab(shared_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(connection, "FIRST_DELAY_SECONDS", 0.005)
     monkeypatch.setattr(connection, "LONGEST_DELAY_SECONDS", 0.02)
     monkeypatch.setattr(watcher, "FIRST_REPEAT_SECONDS", 0.1)
-    await shared_lab.until_live()
+    await shared_lab.live()
     yield shared_lab
     await shared_lab.check()
-    await shared_lab.until_live()
+    await shared_lab.live()

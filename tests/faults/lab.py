@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -91,14 +91,10 @@ class Lab:
     def view(self) -> HostView:
         return self.watcher.hosts["lab"]
 
-    async def until(self, holds: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
-        """Wait for something that the reader will see."""
-        assert await self.watcher.wait_for(holds, seconds), (self.watcher.state, self.watcher.why)
-
-    async def until_live(self) -> None:
+    async def live(self) -> None:
         """Wait for a reading that comes after now."""
         seen = self.view.stats_received
-        await self.until(lambda: self.view.online and self.view.stats_received > seen)
+        await self.watcher.wait_for(lambda: self.view.online and self.view.stats_received > seen, PATIENCE_S)
 
     async def ask(self) -> None:
         await self.ledger.ask(self.watcher)
@@ -128,6 +124,6 @@ async def running_lab(broker: FaultyBroker) -> AsyncIterator[Lab]:
         Watcher(of_reader.url, "lab") as watcher,
     ):
         lab = Lab(broker, engine, watcher, of_engine, of_reader)
-        await lab.until(lambda: "lab" in watcher.hosts)
-        await lab.until_live()
+        await watcher.wait_for(lambda: "lab" in watcher.hosts, PATIENCE_S)
+        await lab.live()
         yield lab

@@ -9,11 +9,11 @@ import pytest
 
 from engine.bus import connection
 from engine.service.engine import Engine
-from tests.bus.conftest import eventually
-from tests.faults.lab import Lab
+from tests.faults.lab import PATIENCE_S, Lab
 from tests.slow import slow_but
 from vmqtui.link import BusLink
 from vmqtui.state.model import Model
+from vmqtui.testing import until
 
 REQUESTS = 12
 
@@ -30,10 +30,10 @@ async def test_requests_during_a_broker_crash_are_carried_out_once(lab: Lab) -> 
         asking = asyncio.create_task(ask_many(lab))
         await asyncio.sleep(pause)
         await lab.broker.kill()
-        assert await eventually(lambda: lab.watcher.state == "lost")
+        await until(lambda: lab.watcher.state == "lost")
         await lab.broker.start()
         await asking
-        await lab.until_live()
+        await lab.live()
 
 
 @needs_signals
@@ -68,15 +68,15 @@ async def test_a_dashboard_is_stale_then_offline_then_live_when_its_broker_hangs
                 seen.append(now)
             return now == state
 
-        assert await eventually(lambda: shows("live"))
+        await until(lambda: shows("live"))
         seen.clear()
         lab.broker.signal(signal.SIGSTOP)
         try:
-            assert await eventually(lambda: shows("offline"), 60)
+            await until(lambda: shows("offline"), 60)
             assert "no connection to" in model.live().words
         finally:
             lab.broker.signal(signal.SIGCONT)
-        assert await eventually(lambda: shows("live"), 60)
+        await until(lambda: shows("live"), 60)
         assert seen[:3] == ["live", "stale", "offline"]
 
 
@@ -102,7 +102,7 @@ async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_th
     monkeypatch.setattr(connection, "QUEUE_LIMIT", 64)
     before = lab.engine._bus.counters  # type: ignore[union-attr]  # the engine runs, so it has a bus
     await lab.of_engine.refuse()
-    assert await eventually(lambda: bus_of(lab.engine).state == "lost")
+    await until(lambda: bus_of(lab.engine).state == "lost")
     ask = lab.engine.request
     queue: dict[str, Any] = {"name": "x", "vm": "x", "cpu": 0, "buffers": 1}
     made = await asyncio.gather(*(ask("allocate_queue", **queue) for _ in range(connection.QUEUE_LIMIT // 2)))
@@ -111,8 +111,10 @@ async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_th
     asking = asyncio.create_task(ask_many(lab))
     await lab.of_engine.accept()
     await asking
-    await lab.until(lambda: any(event.event == "messages_dropped" for event in lab.view.events))
-    await lab.until_live()
+    await lab.watcher.wait_for(
+        lambda: any(event.event == "messages_dropped" for event in lab.view.events), PATIENCE_S
+    )
+    await lab.live()
     stats = lab.view.stats
     assert stats is not None
     assert stats.bus is not None
@@ -129,7 +131,7 @@ async def test_a_slow_link_is_slow_and_nothing_else(lab: Lab) -> None:
     before = lab.engine._bus.counters.connections  # type: ignore[union-attr]
     try:
         await ask_many(lab)
-        await lab.until_live()
+        await lab.live()
     finally:
         for proxy in (lab.of_engine, lab.of_reader):
             proxy.latency_s, proxy.bytes_per_second = 0.0, None

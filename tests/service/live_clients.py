@@ -14,6 +14,7 @@ from engine.bus.urls import BrokerUrl
 from engine.telemetry.config import AdapterConfig
 from engine.telemetry.stats import known
 from tests.service.live_history import HOST, Exchange, Recorder
+from vmqtui.testing import until
 
 CPUS: Final = 4
 FLOWS: Final = 12
@@ -61,10 +62,14 @@ class Tap:
         assert self.connection.publish(topics.request(HOST, client), codec.encode(request)) is not None
 
     async def wait_until_heard(self, keys: list[tuple[str, str]]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not all(self.heard.get(key) for key in keys):
-                self.changed.clear()
-                await self.changed.wait()
+        def missing() -> list[tuple[str, str]]:
+            return [key for key in keys if not self.heard.get(key)]
+
+        await until(lambda: not missing(), what="all answers", seen=missing, between=self._change)
+
+    async def _change(self) -> None:
+        await self.changed.wait()
+        self.changed.clear()
 
     def check(self) -> None:
         """Every request is answered, once for each time it was sent at most, always with the same answer."""

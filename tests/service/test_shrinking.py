@@ -6,8 +6,8 @@ import pytest
 
 from engine.scenario.model import AdapterSpec, CpuSpec, HostSpec, Scenario
 from engine.service.machine import Machine
-from tests.end_to_end.program import wait_until
 from tests.service.test_memory_rules import Lab, change, clean
+from vmqtui.testing import wait_until
 
 ADAPTERS = [
     AdapterSpec(
@@ -61,7 +61,7 @@ def test_buffers_come_back_by_the_last_filters_clearing(machine: Machine) -> Non
 def test_buffers_come_back_by_the_workers_death(machine: Machine) -> None:
     lab = shrunk_with_pending(machine)
     machine.rounds._pool._processes[0].kill()
-    wait_until(lambda: machine.rounds._pool.dead(), "the worker's end")
+    wait_until(lambda: machine.rounds._pool.dead(), what="the worker's end")
     machine.rounds.replace_dead()
     assert (machine.plane.gauges(1, 1).total_buffers, left(machine)) == (10, 256 - 16 - 10)
     lab.check()

@@ -11,6 +11,7 @@ from engine.traffic.interface import InterfaceSource
 from engine.traffic.libpcap import InterfaceError
 from tests.traffic.captures import ethernet
 from tests.veth import Veth
+from vmqtui.testing import wait_until
 
 FRAMES = [
     ethernet("00:15:5d:00:00:01", vlan=vid) + bytes([number]) * 60
@@ -49,18 +50,20 @@ class Reading:
                 self.frames.append(room.data[at : at + size].tobytes())
             self.arrivals += room.arrival_ns[: filled.frames].tolist()
 
-    def until(self, frames: int) -> None:
+    def read(self, frames: int) -> None:
         """Read on until there are so many frames, or no more come."""
-        deadline = time.monotonic() + 10
-        while len(self.frames) < frames and not self.ended:
-            assert time.monotonic() < deadline, f"{len(self.frames)} of {frames} frames"
-            self.step()
+        wait_until(
+            lambda: len(self.frames) >= frames or self.ended,
+            what=f"{frames} frames",
+            seen=lambda: len(self.frames),
+            between=self.step,
+        )
 
 
 def test_frames_come_byte_for_byte_and_tags_that_the_kernel_took_off_are_put_back(cable: Veth) -> None:
     reading = Reading(cable.near)
     cable.send(FRAMES)
-    reading.until(len(FRAMES))
+    reading.read(len(FRAMES))
     assert reading.frames == FRAMES
     assert reading.source.counters() == {
         "kernel_received_frames": len(FRAMES),
@@ -76,9 +79,9 @@ def test_frames_arrive_as_far_apart_as_the_kernel_stamped_them(cable: Veth) -> N
     witness = pcapy.open_live(cable.near, 65_535, 0, 10)
     reading = Reading(cable.near)
     cable.send(FRAMES[:1])
-    reading.until(1)
+    reading.read(1)
     cable.send(FRAMES[:2])
-    reading.until(3)
+    reading.read(3)
     stamps: list[int] = []
     while len(stamps) < 3:
         header, _ = witness.next()
@@ -103,7 +106,7 @@ def test_frames_of_before_the_start_and_frames_that_the_machine_sends_are_left_o
     reading = Reading(cable.near)
     cable.send_outwards(FRAMES)
     cable.send(FRAMES[:1])
-    reading.until(1)
+    reading.read(1)
     assert reading.frames == FRAMES[:1]
     reading.source.close()
 
@@ -114,7 +117,7 @@ def test_what_the_kernel_drops_is_counted(cable: Veth) -> None:
     lost = reading.source.counters()
     assert lost["kernel_received_frames"] == 20_000
     assert 0 < lost["kernel_dropped_frames"] < 20_000
-    reading.until(20_000 - lost["kernel_dropped_frames"])
+    reading.read(20_000 - lost["kernel_dropped_frames"])
     assert set(reading.frames) == {FRAMES[1]}
     assert reading.arrivals == sorted(reading.arrivals)
     assert reading.source.counters() == lost
@@ -130,10 +133,10 @@ def test_when_the_model_gave_up_time_or_the_clock_is_set_frames_are_not_late_for
         patch.setattr("engine.traffic.interface.time.time_ns", lambda: now() + 5_000_000_000)
         reading.step()
         cable.send(FRAMES)
-        reading.until(4)
+        reading.read(4)
     reading.step()
     cable.send(FRAMES)
-    reading.until(8)
+    reading.read(8)
     assert reading.arrivals[-1] < time.monotonic_ns() - reading.begun_ns
     reading.source.close()
 
@@ -141,10 +144,10 @@ def test_when_the_model_gave_up_time_or_the_clock_is_set_frames_are_not_late_for
 def test_when_the_interface_goes_away_the_source_ends_and_says_why(cable: Veth) -> None:
     reading = Reading(cable.near)
     cable.send(FRAMES)
-    reading.until(4)
+    reading.read(4)
     counted = reading.source.counters()
     cable.remove()
-    reading.until(5)
+    reading.read(5)
     assert reading.ended
     assert reading.source.broken is not None
     assert reading.source.broken.startswith(f"{cable.near}: ")

@@ -1,16 +1,12 @@
 """What tests of dialogs have in common: waiting for words, typing into fields, reading notifications."""
 
-import asyncio
-
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from tests.vmqtui.conftest import screen_text
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.fields import Choice
-
-DEADLINE_S = 60
-"""How long what is waited for may take, on a machine that is busy."""
+from vmqtui.testing import until
 
 
 def flowing(app: VmqApp) -> str:
@@ -22,16 +18,15 @@ def flowing(app: VmqApp) -> str:
     return " ".join(" ".join(lines).replace("│", " ").split())
 
 
-async def until(pilot: Pilot[None], app: VmqApp, *words: str) -> str:
+async def shown(pilot: Pilot[None], app: VmqApp, *words: str) -> str:
     """The screen's words, once all of these are among them."""
-    text = ""
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while not all(word in (text := flowing(app)) for word in words):
-                await pilot.pause(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not all of {words} came: {text}") from None
-    return text
+    await until(
+        lambda: all(word in flowing(app) for word in words),
+        what=f"{words} on the screen",
+        seen=lambda: flowing(app),
+        between=lambda: pilot.pause(0.02),
+    )
+    return flowing(app)
 
 
 def notes(app: VmqApp) -> str:
@@ -41,28 +36,31 @@ def notes(app: VmqApp) -> str:
 
 async def told(pilot: Pilot[None], app: VmqApp, *words: str) -> None:
     """Wait until all of these words were said in notifications."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not all(word in notes(app) for word in words):
-            await pilot.pause(0.02)
+    await until(
+        lambda: all(word in notes(app) for word in words),
+        what=f"{words} in notifications",
+        seen=lambda: notes(app),
+        between=lambda: pilot.pause(0.02),
+    )
 
 
 async def opened(pilot: Pilot[None], app: VmqApp) -> None:
     """Wait until a dialog is there to press keys in."""
-    async with asyncio.timeout(DEADLINE_S):
-        while len(app.screen_stack) < 2 or not app.screen.query("#dialog") or app.focused is None:
-            await pilot.pause(0.02)
+    await until(
+        lambda: len(app.screen_stack) > 1 and app.screen.query("#dialog") and app.focused is not None,
+        what="an open dialog",
+        between=lambda: pilot.pause(0.02),
+    )
 
 
 async def closed(pilot: Pilot[None], app: VmqApp) -> None:
     """Wait until no dialog is open."""
-    async with asyncio.timeout(DEADLINE_S):
-        while len(app.screen_stack) > 1:
-            await pilot.pause(0.02)
+    await until(lambda: len(app.screen_stack) == 1, what="no open dialog", between=lambda: pilot.pause(0.02))
 
 
 async def leave(pilot: Pilot[None], app: VmqApp, *words: str) -> None:
     """Leave a dialog once it shows these words."""
-    await until(pilot, app, *words)
+    await shown(pilot, app, *words)
     await pilot.press("escape")
     await closed(pilot, app)
 

@@ -33,6 +33,7 @@ from engine.telemetry.stats import Stats
 from tests.vmqtui.scripted import SECOND, START_NS, live_link, make_config, make_stats
 from vmqtui.app import VmqApp
 from vmqtui.cli.dashboard import spare_the_collector
+from vmqtui.testing import until
 from vmqtui.widgets.table import LiveTable
 
 SIZE = (160, 50)
@@ -123,12 +124,19 @@ class Terminal:
     def press(self, key: bytes) -> None:
         os.write(self._master, key)
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 10.0) -> None:
-        """Wait until something that was written makes it hold."""
-        async with asyncio.timeout(seconds):
-            while not holds():
-                self._changed.clear()
-                await self._changed.wait()
+    async def marked(self, reached: Callable[[int], bool]) -> None:
+        """Wait until a mark is drawn that fits."""
+        await until(
+            lambda: reached(self.mark),
+            what="a mark on the screen",
+            seen=lambda: self.mark,
+            between=self._drawn,
+        )
+
+    async def _drawn(self) -> None:
+        """Wait until something is written."""
+        await self._changed.wait()
+        self._changed.clear()
 
     async def cpu(self, seconds: float) -> float:
         """Share of a core over some seconds."""
@@ -170,7 +178,7 @@ async def _keys(terminal: Terminal, presses: int) -> list[float]:
         began = monotonic()
         terminal.press(key)
         # Mypy infers no lambda with defaults.
-        await terminal.until(lambda wanted=wanted: terminal.mark == wanted)  # type: ignore[misc]
+        await terminal.marked(wanted.__eq__)
         delays.append(monotonic() - began)
     return delays
 
@@ -184,7 +192,7 @@ async def measure(count: int, seconds: float, presses: int) -> dict[str, Any]:
         publishing = asyncio.create_task(_publish(broker.url, count, 0.25, running))
         terminal = Terminal(broker.url)
         try:
-            await terminal.until(lambda: terminal.mark > 0, 30)
+            await terminal.marked(lambda mark: mark > 0)
             await asyncio.sleep(3)
             for view, key in VIEWS.items():
                 terminal.press(key.encode())

@@ -30,7 +30,7 @@ async def delays_ms(queues: int, seconds: float) -> tuple[list[float], int]:
     async with Engine(loads(telemetry_scenario(queues), "measure")) as engine:
         terminal = Terminal(engine.url, look)
         try:
-            await terminal.until(lambda: terminal.mark > 0, 30)
+            await terminal.marked(lambda mark: mark > 0)
             seen = None
             began = time.monotonic()
             while time.monotonic() - began < seconds:

@@ -5,7 +5,7 @@ import pytest
 
 from engine.telemetry.config import Config
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import closed, until
+from tests.vmqtui.dialogs import closed, shown
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
 from vmqtui.state.placement import balancer_words
 from vmqtui.state.snapshot import Snapshot
@@ -43,7 +43,7 @@ async def test_the_matrix_marks_the_home_of_a_queue_that_is_away(dashboard: Runn
     link.publish("hv01", stats=make_stats(2), config=ON)
     async with dashboard(link, size=(120, 40)) as (app, pilot, _):
         await pilot.press("5")
-        await until(pilot, app, "balancer on, 1 away from home")
+        await shown(pilot, app, "balancer on, 1 away from home")
         lines = [line for line in screen_text(app).splitlines() if "⌂" in line and " 0:2 " in line]
         assert len(lines) == 1
 
@@ -53,13 +53,13 @@ async def test_it_is_turned_on_and_the_change_taken_back(dashboard: Running) -> 
     link.publish("hv01", stats=make_stats(2), config=msgspec.structs.replace(make_config(), balancer=OFF))
     async with dashboard(link) as (app, pilot, _):
         await pilot.press("B")
-        await until(pilot, app, "Every, ms")
+        await shown(pilot, app, "Every, ms")
         link.answer()
         await pilot.press("right", "enter")
         await closed(pilot, app)
         assert link.asked == [("hv01", "set_balancer", {"mode": "dynamic"})]
         await pilot.press("u")
-        await until(pilot, app, "set the balancer's mode = off")
+        await shown(pilot, app, "set the balancer's mode = off")
 
 
 def test_values_that_do_not_fit_each_other_are_refused_before_they_are_sent() -> None:

@@ -4,7 +4,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import closed, flowing, notes, opened, type_into, until
+from tests.vmqtui.dialogs import closed, flowing, notes, opened, shown, type_into
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.request import RequestDialog
@@ -13,9 +13,9 @@ from vmqtui.dialogs.request import RequestDialog
 async def test_move_queue_is_two_keystrokes_and_a_processor(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "m")
-        await until(pilot, app, "Move queue 1 (web-01)", "it is served there now")
+        await shown(pilot, app, "Move queue 1 (web-01)", "it is served there now")
         await pilot.press("end")
-        await until(pilot, app, "0:2 → 0:7")
+        await shown(pilot, app, "0:2 → 0:7")
         link.answer()
         await pilot.press("enter")
         await closed(pilot, app)
@@ -29,7 +29,7 @@ async def test_refused_move_stays_open_with_its_words_and_status(dashboard: Runn
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
         await pilot.press("end", "enter")
-        text = await until(pilot, app, "✗")
+        text = await shown(pilot, app, "✗")
         assert "queue 1 is freeing (NDIS_STATUS_INVALID_PARAMETER)" in text
         app.draw_now()
         await pilot.pause()
@@ -54,7 +54,7 @@ async def test_waiting_is_shown_until_answered(dashboard: Running) -> None:
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
         await pilot.press("end", "enter")
-        await until(pilot, app, "waiting for hv01")
+        await shown(pilot, app, "waiting for hv01")
         await pilot.press("enter")
         assert len(link.asked) == 1
         link.answer()
@@ -67,7 +67,7 @@ async def test_no_answer_is_said_to_be_uncertain(dashboard: Running) -> None:
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
         await pilot.press("end", "enter")
-        await until(pilot, app, "no answer from hv01")
+        await shown(pilot, app, "no answer from hv01")
 
 
 async def test_lost_broker_is_said(dashboard: Running) -> None:
@@ -76,7 +76,7 @@ async def test_lost_broker_is_said(dashboard: Running) -> None:
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
         await pilot.press("end", "enter")
-        await until(pilot, app, "the broker is not there (refused)")
+        await shown(pilot, app, "the broker is not there (refused)")
 
 
 async def test_set_filter_sends_what_was_typed_in_the_fields_form(dashboard: Running) -> None:
@@ -97,10 +97,10 @@ async def test_filter_form_says_what_would_fit_and_sends_nothing(dashboard: Runn
         await pilot.press("2", "down", "f")
         await opened(pilot, app)
         await type_into(pilot, app, "mac", "01:00:5e:00:00:01")
-        await until(pilot, app, "group address")
+        await shown(pilot, app, "group address")
         await type_into(pilot, app, "mac", "00:15:5d:00:00:77")
         await type_into(pilot, app, "vlan", "4095")
-        await until(pilot, app, "is not a VLAN id")
+        await shown(pilot, app, "is not a VLAN id")
         await pilot.press("enter")
         await pilot.pause()
         assert link.asked == []
@@ -114,7 +114,7 @@ async def test_adapter_of_ndis_620_needs_a_vlan_test(dashboard: Running) -> None
         await opened(pilot, app)
         await type_into(pilot, app, "mac", "00:15:5d:00:00:77")
         await pilot.press("enter")
-        await until(pilot, app, "NDIS 6.20 sets no filter without a VLAN test")
+        await shown(pilot, app, "NDIS 6.20 sets no filter without a VLAN test")
         assert link.asked == []
 
 
@@ -126,7 +126,7 @@ async def test_refused_filter_keeps_what_was_typed(dashboard: Running) -> None:
         await type_into(pilot, app, "vlan", "untagged")
         link.answer("NDIS_STATUS_RESOURCES")
         await pilot.press("enter")
-        text = await until(pilot, app, "NDIS_STATUS_RESOURCES", "no queue, filter or buffer left")
+        text = await shown(pilot, app, "NDIS_STATUS_RESOURCES", "no queue, filter or buffer left")
         assert "00:15:5d:00:00:02" in text
         assert app.screen.query_one("#field-vlan", Input).value == "untagged"
 
@@ -134,7 +134,7 @@ async def test_refused_filter_keeps_what_was_typed(dashboard: Running) -> None:
 async def test_clear_filter_asks_first_and_cancel_sends_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("3", "down", "x")
-        await until(pilot, app, "Clear filter 2", "00:15:5d:00:00:02, VLAN 20")
+        await shown(pilot, app, "Clear filter 2", "00:15:5d:00:00:02, VLAN 20")
         await pilot.press("enter")  # Cancel has the focus
         await closed(pilot, app)
         assert link.asked == []
@@ -149,9 +149,9 @@ async def test_clear_filter_asks_first_and_cancel_sends_nothing(dashboard: Runni
 async def test_queue_of_several_filters_asks_which_to_clear(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", *["down"] * 5, "x")
-        await until(pilot, app, "Clear which filter")
+        await shown(pilot, app, "Clear which filter")
         await pilot.press("down", "enter")
-        await until(pilot, app, "Clear filter 6")
+        await shown(pilot, app, "Clear filter 6")
         link.answer()
         await pilot.press("y")
         await closed(pilot, app)
@@ -201,14 +201,14 @@ async def test_new_queue_goes_on_after_a_refused_step_without_repeating_the_othe
         link.answer(queue_id=13)
         link.answer("NDIS_STATUS_INVALID_PARAMETER", "filter 1 has that MAC and VLAN already")
         await pilot.press("enter")
-        await until(pilot, app, "✓ allocate app-01", "already (NDIS_STATUS_INVALID_PARAMETER)")
+        await shown(pilot, app, "✓ allocate app-01", "already (NDIS_STATUS_INVALID_PARAMETER)")
         assert app.screen.query_one("#field-vm", Input).disabled
         await type_into(pilot, app, "vlan", "11")
         link.answer(filter_id=14)
         link.answer(queues=[{"queue_id": 13, "ndis_status": "NDIS_STATUS_RESOURCES"}])
         app.screen.query_one("#field-vlan", Input).focus()
         await pilot.press("enter")
-        await until(pilot, app, "NDIS_STATUS_RESOURCES")
+        await shown(pilot, app, "NDIS_STATUS_RESOURCES")
         assert [op for _, op, _ in link.asked] == [
             "allocate_queue",
             "set_filter",
@@ -223,7 +223,7 @@ async def test_new_queue_goes_on_after_a_refused_step_without_repeating_the_othe
 async def test_port_without_a_queue_is_offered_one(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("6", "n")
-        await until(pilot, app, "New queue on nic0")
+        await shown(pilot, app, "New queue on nic0")
         values = {key: app.screen.query_one(f"#field-{key}", Input).value for key in ("vm", "mac", "vlan")}
         assert values == {"vm": "app-01", "mac": "00:15:5d:00:10:01", "vlan": "10"}
 
@@ -235,7 +235,7 @@ async def test_lookahead_is_asked_only_where_the_adapter_splits(dashboard: Runni
         await pilot.press("n")
         await opened(pilot, app)
         await type_into(pilot, app, "lookahead", "512")
-        await until(pilot, app, "Lookahead: 512 is not a whole number in 0..256")
+        await shown(pilot, app, "Lookahead: 512 is not a whole number in 0..256")
 
 
 async def test_complete_allocation_of_an_allocated_queue(dashboard: Running) -> None:
@@ -245,7 +245,7 @@ async def test_complete_allocation_of_an_allocated_queue(dashboard: Running) -> 
     async with dashboard(link) as (app, pilot, _):
         await pilot.press("2", *["down"] * 3, "c")
         link.answer(queues=[{"queue_id": 3, "ndis_status": "NDIS_STATUS_SUCCESS", "buffers": 512}])
-        await until(pilot, app, "Give queue 3 (sql-01) 512 receive buffers")
+        await shown(pilot, app, "Give queue 3 (sql-01) 512 receive buffers")
         await pilot.press("enter")
         await closed(pilot, app)
         assert link.asked == [("hv01", "complete_allocation", {"adapter": "nic0", "queue_ids": [3]})]
@@ -278,7 +278,7 @@ async def test_default_queue_has_no_name_to_change_and_is_never_freed(dashboard:
 async def test_free_asks_then_clears_the_filters_and_frees(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", *["down"] * 5, "d")
-        await until(pilot, app, "Free queue 5 (fw-01)", "2 filters are cleared first")
+        await shown(pilot, app, "Free queue 5 (fw-01)", "2 filters are cleared first")
         assert link.asked == []
         link.answer()
         link.answer()
@@ -306,7 +306,7 @@ async def test_read_only_has_no_controls(dashboard: Running) -> None:
 async def test_queue_of_a_processor_can_be_moved_from_there(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "right", "right", "tab", "down", "m")
-        await until(pilot, app, "Move queue 2 (web-02)")
+        await shown(pilot, app, "Move queue 2 (web-02)")
         assert isinstance(app.screen, RequestDialog)
 
 
@@ -315,4 +315,4 @@ async def test_answer_without_a_queue_id_is_not_a_crash(dashboard: Running) -> N
         await fill_new_queue(pilot, app)
         link.answer()
         await pilot.press("enter")
-        await until(pilot, app, "no usable queue_id")
+        await shown(pilot, app, "no usable queue_id")

@@ -7,7 +7,7 @@ from textual.widgets import Button
 from engine.bus.messages import Status
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
-from tests.vmqtui.dialogs import closed, notes, opened, told, type_into, until
+from tests.vmqtui.dialogs import closed, notes, opened, shown, told, type_into
 from tests.vmqtui.scripted import ScriptedHost, ScriptedLink, foreseen, make_config, make_stats
 from tests.vmqtui.test_vms_traffic_adapters import TRAFFIC
 from vmqtui.app import VmqApp
@@ -21,7 +21,7 @@ GONE = "frames to 00:15:5d:00:00:05, VLAN 10 would go to the default queue inste
 
 async def _move(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     await pilot.press("2", "down", "m", "end")
-    await until(pilot, app, "≈")
+    await shown(pilot, app, "≈")
 
 
 async def _new_queue(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
@@ -29,7 +29,7 @@ async def _new_queue(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> Non
     await opened(pilot, app)
     await type_into(pilot, app, "vm", "app-01")
     await type_into(pilot, app, "vlan", "4095")
-    await until(pilot, app, "is not a VLAN id")
+    await shown(pilot, app, "is not a VLAN id")
 
 
 async def _edit(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
@@ -37,13 +37,13 @@ async def _edit(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     await pilot.press("2", "down", "e")
     await opened(pilot, app)
     await type_into(pilot, app, "buffers", "60000")
-    await until(pilot, app, "△ would be refused")
+    await shown(pilot, app, "△ would be refused")
 
 
 async def _free(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     link.foresee = lambda op, params: foreseen("filter 5 is cleared", steering={"sentence": GONE})
     await pilot.press("2", *["down"] * 5, "d")
-    await until(pilot, app, "instead of queue 5")
+    await shown(pilot, app, "instead of queue 5")
 
 
 async def _vm(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
@@ -56,13 +56,13 @@ async def _rate(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     await pilot.press("R")
     await opened(pilot, app)
     await type_into(pilot, app, "rate", "20000")
-    await until(pilot, app, "≈")
+    await shown(pilot, app, "≈")
 
 
 async def _mix(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     link.answer(source="synthetic", traffic=TRAFFIC)
     await pilot.press("T")
-    await until(pilot, app, "seed = 1")
+    await shown(pilot, app, "seed = 1")
 
 
 async def _adapter(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
@@ -72,7 +72,7 @@ async def _adapter(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     await type_into(pilot, app, "base_processor", "0:2")
     await type_into(pilot, app, "max_queues", "3")
     await pilot.press("enter")
-    await until(pilot, app, "✗")
+    await shown(pilot, app, "✗")
 
 
 async def _hosts(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
@@ -81,7 +81,7 @@ async def _hosts(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     )
     link.views["hv03"] = ScriptedHost(Status(state="offline"))
     await pilot.press("h")
-    await until(pilot, app, "Hosts of this broker")
+    await shown(pilot, app, "Hosts of this broker")
 
 
 DIALOGS = {
@@ -114,10 +114,10 @@ async def test_controls_are_reached_by_mouse(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down")
         await pilot.click(KeyBar, offset=(2, 0))
-        await until(pilot, app, "Move queue 1 (web-01)")
+        await shown(pilot, app, "Move queue 1 (web-01)")
         table = app.screen.query_one("#field-cpu", LiveTable)
         await pilot.click(table, offset=(5, 4))
-        await until(pilot, app, "0:2 → 0:3")
+        await shown(pilot, app, "0:2 → 0:3")
         link.answer()
         await pilot.click("#do")
         await closed(pilot, app)
@@ -127,9 +127,9 @@ async def test_controls_are_reached_by_mouse(dashboard: Running) -> None:
 async def test_choice_turns_by_mouse_and_cancel_sends_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("A")
-        await until(pilot, app, "‹ on ›")
+        await shown(pilot, app, "‹ on ›")
         await pilot.click(Choice)
-        await until(pilot, app, "‹ off ›")
+        await shown(pilot, app, "‹ off ›")
         await pilot.click(app.screen.query_one("#cancel", Button))
         await closed(pilot, app)
         assert link.asked == []

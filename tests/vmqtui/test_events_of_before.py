@@ -8,7 +8,7 @@ import pytest
 
 from engine.bus.messages import Status
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import closed, settled, until
+from tests.vmqtui.dialogs import closed, settled, shown
 from tests.vmqtui.scripted import live_link, make_config, make_stats
 from tests.vmqtui.test_whole import SCENARIO, seen
 from vmqtui.app import VmqApp
@@ -79,7 +79,7 @@ async def test_they_are_asked_for_of_another_host_that_is_chosen(dashboard: Runn
 async def test_a_read_only_dashboard_asks_for_nothing_and_says_so(dashboard: Running) -> None:
     async with dashboard(read_only=True, size=(80, 24)) as (app, pilot, link):
         await pilot.press("7")
-        await until(pilot, app, "read-only: earlier events are not asked for")
+        await shown(pilot, app, "read-only: earlier events are not asked for")
         assert (link.caught_up, link.asked) == ([], [])
 
 
@@ -92,7 +92,7 @@ async def test_a_dashboard_that_attaches_shows_what_happened_before(vmq_engine: 
         async with app.run_test(size=(120, 40)) as pilot:
             await link.connect(engine.url)
             await pilot.press("7")
-            await until(pilot, app, "vm paused", "vm resumed")
+            await shown(pilot, app, "vm paused", "vm resumed")
             assert "not asked for" not in screen_text(app)
             assert (await engine.request("pause_vm", vm="web-01")).status == "ok"
             await seen(pilot, lambda: screen_text(app).count("vm paused") == 2)

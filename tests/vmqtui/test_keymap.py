@@ -8,7 +8,7 @@ from textual.binding import Binding
 
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import until
+from tests.vmqtui.dialogs import shown
 from vmqtui.actions import ACTIONS, Action, key_names
 from vmqtui.actions.action import KEY_CHARACTERS, TITLES
 from vmqtui.actions.keymap import Keymap, KeymapError, first_clash, read_keys
@@ -108,7 +108,7 @@ async def test_chosen_keys_work_and_are_shown(dashboard: Running) -> None:
         await pilot.press("2")
         assert "Queues 13 · at most" not in screen_text(app)
         await pilot.press("f2", "down", "f")
-        await until(pilot, app, "Move queue 1 (web-01)")
+        await shown(pilot, app, "Move queue 1 (web-01)")
         await pilot.press("escape", "question_mark", "q")
         await pilot.pause()
         assert len(app.screen_stack) == 1
@@ -195,7 +195,7 @@ async def test_action_without_a_key_is_done_from_the_palette(dashboard: Running)
         await pilot.press("2", "down", "ctrl+p")
         await pilot.pause()
         await pilot.press(*"pause a vm")
-        await until(pilot, app, "Pause a VM")
+        await shown(pilot, app, "Pause a VM")
         await pilot.press("enter")
-        await until(pilot, app, "Pause web-01 (queue 1) of nic0")
+        await shown(pilot, app, "Pause web-01 (queue 1) of nic0")
         assert link.asked == []

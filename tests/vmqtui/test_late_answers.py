@@ -5,7 +5,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from tests.vmqtui.conftest import Running
-from tests.vmqtui.dialogs import closed, leave, opened, settled, told, type_into, until
+from tests.vmqtui.dialogs import closed, leave, opened, settled, shown, told, type_into
 from tests.vmqtui.scripted import VMS, ScriptedLink, make_config
 from tests.vmqtui.test_vms_traffic_adapters import TRAFFIC
 from vmqtui.app import VmqApp
@@ -25,7 +25,7 @@ async def make_a_queue(pilot: Pilot[None], app: VmqApp) -> None:
     await pilot.press("6", "n")
     await opened(pilot, app)
     await pilot.press("enter")
-    await until(pilot, app, "allocate app-01: waiting for hv01")
+    await shown(pilot, app, "allocate app-01: waiting for hv01")
 
 
 def answer_the_rest(link: ScriptedLink) -> None:
@@ -49,7 +49,7 @@ async def test_enter_twice_in_one_read_sends_once(dashboard: Running) -> None:
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
         together(app, "end", "enter", "enter", "enter")
-        await until(pilot, app, "waiting for hv01")
+        await shown(pilot, app, "waiting for hv01")
         await settled(pilot, app)
         assert len(link.asked) == 1
 
@@ -59,7 +59,7 @@ async def test_y_twice_in_one_read_frees_once(dashboard: Running) -> None:
         await pilot.press("2", "down", "d")
         await opened(pilot, app)
         together(app, "y", "y")
-        await until(pilot, app, "waiting for hv01")
+        await shown(pilot, app, "waiting for hv01")
         await settled(pilot, app)
         assert [op for _, op, _ in link.asked] == ["clear_filter"]
 
@@ -86,7 +86,7 @@ async def test_escape_in_the_moment_of_the_answer(dashboard: Running) -> None:
         await pilot.press("2", "down", "m")
         await opened(pilot, app)
         await pilot.press("end", "enter")
-        await until(pilot, app, "waiting for hv01")
+        await shown(pilot, app, "waiting for hv01")
         link.answer()
         together(app, "escape")
         await closed(pilot, app)
@@ -116,7 +116,7 @@ async def test_queue_is_made_to_its_end_without_its_dialog(dashboard: Running) -
         link.publish("hv01", config=make_config((*VMS, ("app-01", "app-01", 0, 0)), revision=8))
         app.draw_now()
         await pilot.press("u")
-        await until(pilot, app, "clear filter 14", "free queue 13 (app-01)")
+        await shown(pilot, app, "clear filter 14", "free queue 13 (app-01)")
 
 
 async def test_refusal_after_the_dialog_has_gone_is_said_and_the_rest_undone(dashboard: Running) -> None:
@@ -131,7 +131,7 @@ async def test_refusal_after_the_dialog_has_gone_is_said_and_the_rest_undone(das
         link.publish("hv01", config=make_config((*VMS, ("app-01", "app-01", 0, 0)), revision=8))
         app.draw_now()
         await pilot.press("u")
-        await until(pilot, app, "To take it back: free queue 13 (app-01)")
+        await shown(pilot, app, "To take it back: free queue 13 (app-01)")
 
 
 async def test_a_late_answer_is_still_waited_for_and_the_dialog_says_so(dashboard: Running) -> None:
@@ -153,7 +153,7 @@ async def test_an_engine_that_was_started_since_is_not_asked_for_a_late_answer(d
         assert status is not None
         link.publish("hv01", status=msgspec.structs.replace(status, started_at=status.started_at + 1))
         link.leave_unanswered(5.0)
-        await until(pilot, app, "no answer from hv01; it may still take effect")
+        await shown(pilot, app, "no answer from hv01; it may still take effect")
         assert len(link.asked) == 1
 
 
@@ -162,7 +162,7 @@ async def test_a_step_without_an_answer_is_named_when_its_dialog_is_left(dashboa
         await make_a_queue(pilot, app)
         link.answer(queue_id=13)
         link.leave_unanswered()
-        await until(pilot, app, "no answer from hv01")
+        await shown(pilot, app, "no answer from hv01")
         await pilot.press("escape")
         await told(
             pilot,
@@ -177,10 +177,10 @@ async def test_request_without_an_answer_is_repeated_under_its_id(dashboard: Run
         await opened(pilot, app)
         link.leave_unanswered()
         await pilot.press("end", "enter")
-        await until(pilot, app, "no answer from hv01")
+        await shown(pilot, app, "no answer from hv01")
         link.answer("NDIS_STATUS_FAILURE")
         await pilot.press("enter")
-        await until(pilot, app, "NDIS_STATUS_FAILURE")
+        await shown(pilot, app, "NDIS_STATUS_FAILURE")
         link.answer()
         await pilot.press("enter")
         await closed(pilot, app)
@@ -207,7 +207,7 @@ async def test_typing_after_a_dialog_has_ended_asks_nothing(dashboard: Running) 
         await pilot.press("2", "down", "e")
         await opened(pilot, app)
         await type_into(pilot, app, "buffers", "1024")
-        await until(pilot, app, "≈ set_queue_parameters is done")
+        await shown(pilot, app, "≈ set_queue_parameters is done")
         asked = len(link.wondered)
         together(app, "escape", "tab", "9", "9", "enter")
         await settled(pilot, app)
@@ -220,7 +220,7 @@ async def test_fields_typed_and_submitted_in_one_read_are_sent_whole(dashboard: 
         await pilot.press("2", "n")
         await opened(pilot, app)
         together(app, *"a-very-long-name-of-an-application-01", "tab", *"b", "enter")
-        await until(pilot, app, "waiting for hv01")
+        await shown(pilot, app, "waiting for hv01")
         assert (link.asked[0][2]["vm"], link.asked[0][2]["name"]) == (
             "a-very-long-name-of-an-application-01",
             "b",
@@ -231,7 +231,7 @@ async def test_keys_after_the_one_that_leaves_have_no_effect(dashboard: Running)
     async with dashboard() as (app, pilot, link):
         link.answer()
         await pilot.press("2", "down", "v", "enter")
-        await until(pilot, app, "Pause web-01")
+        await shown(pilot, app, "Pause web-01")
         together(app, "ctrl+q", "enter", "q", "q", "d", "y")
     assert app.failure is None
     assert link.asked == []

@@ -9,7 +9,7 @@ import pytest
 from engine.bus.messages import Response
 from engine.telemetry.config import FilterConfig, Vlan
 from tests.vmqtui.conftest import Running
-from tests.vmqtui.dialogs import flowing, opened, type_into, until
+from tests.vmqtui.dialogs import flowing, opened, shown, type_into
 from tests.vmqtui.scripted import foreseen, live_link, mac, make_config, make_stats, with_queue
 from vmqtui.numbers import compact
 from vmqtui.state.snapshot import Snapshot
@@ -29,7 +29,7 @@ async def test_effect_of_a_move_is_shown_and_nothing_is_changed(dashboard: Runni
     async with dashboard() as (app, pilot, link):
         link.foresee = lambda op, params: MOVED
         await pilot.press("2", "down", "m", "end")
-        await until(pilot, app, "≈ queue 1 would be served by processor 0:7 instead of 0:2")
+        await shown(pilot, app, "≈ queue 1 would be served by processor 0:7 instead of 0:2")
         assert link.wondered == [("set_queue_parameters", {"adapter": "nic0", "queue_id": 1, "cpu": 7})]
         assert link.asked == []
 
@@ -41,14 +41,14 @@ async def test_effect_is_asked_when_the_cursor_moves_not_at_every_drawing(dashbo
     async with dashboard() as (app, pilot, link):
         link.foresee = unanswered
         await pilot.press("2", "down", "m", "end")
-        await until(pilot, app, "no preview: no answer")
+        await shown(pilot, app, "no preview: no answer")
         for _ in range(3):
             app.draw_now()
             await pilot.pause()
         assert len(link.wondered) == 1
         link.foresee = lambda op, params: MOVED
         await pilot.press("up")
-        await until(pilot, app, "≈ queue 1 would be served by processor 0:7")
+        await shown(pilot, app, "≈ queue 1 would be served by processor 0:7")
         assert len(link.wondered) == 2
 
 
@@ -60,7 +60,7 @@ async def test_what_would_be_refused_is_said_before_it_is_asked_for(dashboard: R
         await pilot.press("2", "down", "e")
         await opened(pilot, app)
         await type_into(pilot, app, "buffers", "60000")
-        await until(pilot, app, "△ would be refused: buffers: 60000", "has left (NDIS_STATUS_RESOURCES)")
+        await shown(pilot, app, "△ would be refused: buffers: 60000", "has left (NDIS_STATUS_RESOURCES)")
         assert link.asked == []
 
 
@@ -71,7 +71,7 @@ async def test_what_is_typed_is_asked_about_once_it_rests(dashboard: Running) ->
         for buffers in ("7", "77", "777"):
             # An attribute of the class that is there.
             app.screen.query_one("#field-buffers").value = buffers  # type: ignore[attr-defined]
-        await until(pilot, app, "set_queue_parameters is done")
+        await shown(pilot, app, "set_queue_parameters is done")
         assert [params["buffers"] for _, params in link.wondered] == [777]
 
 
@@ -80,10 +80,10 @@ async def test_no_effect_is_asked_of_what_does_not_fit_or_changes_nothing(dashbo
         await pilot.press("2", "down", "e")
         await opened(pilot, app)
         await type_into(pilot, app, "buffers", "0")
-        await until(pilot, app, "is not a whole number in 1..65536")
+        await shown(pilot, app, "is not a whole number in 1..65536")
         await type_into(pilot, app, "buffers", "512")
         await pilot.press("enter")
-        await until(pilot, app, "nothing is changed yet")
+        await shown(pilot, app, "nothing is changed yet")
         assert link.wondered == []
         assert link.asked == []
 
@@ -93,7 +93,7 @@ async def test_name_the_engine_would_not_take_is_refused_in_its_words(dashboard:
         await pilot.press("2", "down", "e")
         await opened(pilot, app)
         await type_into(pilot, app, "name", "x" * 257)
-        await until(pilot, app, "is not a name (1..256 printable characters)")
+        await shown(pilot, app, "is not a name (1..256 printable characters)")
         assert link.wondered == []
 
 
@@ -104,7 +104,7 @@ async def test_free_shows_where_the_frames_of_each_filter_would_go(dashboard: Ru
             steering={"sentence": "frames to it would go to the default queue instead of queue 5"},
         )
         await pilot.press("2", *["down"] * 5, "d")
-        await until(pilot, app, "filter 5 is cleared", "filter 6 is cleared", "instead of queue 5")
+        await shown(pilot, app, "filter 5 is cleared", "filter 6 is cleared", "instead of queue 5")
         assert [op for op, _ in link.wondered] == ["clear_filter", "clear_filter"]
 
 
@@ -116,13 +116,13 @@ async def test_preview_that_does_not_come_is_said(dashboard: Running) -> None:
 
         link.foresee = late  # type: ignore[assignment]  # a stand-in
         await pilot.press("2", "down", "m", "end")
-        await until(pilot, app, "no preview: no answer from hv01")
+        await shown(pilot, app, "no preview: no answer from hv01")
 
 
 async def test_preview_stops_when_the_change_is_made(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "m", "end", "enter")
-        await until(pilot, app, "waiting for hv01")
+        await shown(pilot, app, "waiting for hv01")
         assert "what would happen" not in flowing(app)
         assert len(link.asked) == 1
 
@@ -135,7 +135,7 @@ async def test_preview_of_a_completion_tells_its_buffers(dashboard: Running) -> 
             steering={"sentence": "every frame would go where it goes now"},
         )
         await pilot.press("2", "down", "c")
-        await until(pilot, app, "queue 1 would have 300 buffers", "every frame would go where it goes now")
+        await shown(pilot, app, "queue 1 would have 300 buffers", "every frame would go where it goes now")
 
 
 async def test_nothing_is_asked_while_the_engine_is_offline(dashboard: Running) -> None:
@@ -157,7 +157,7 @@ async def test_new_queue_is_foreseen_with_what_it_takes_from_the_default_queue(d
         unmoved = {"sentence": "every frame would go where it goes now"}  # said of the stand-in, queue 0
         link.foresee = lambda op, params: foreseen("queue 13 is allocated", steering=unmoved)
         await pilot.press("6", "n")
-        text = await until(
+        text = await shown(
             pilot,
             app,
             "≈ queue 13 is allocated ≈ it would take frames to 00:15:5d:00:10:01, VLAN 10 from the default "
@@ -168,7 +168,7 @@ async def test_new_queue_is_foreseen_with_what_it_takes_from_the_default_queue(d
         assert [op for op, _ in link.wondered] == ["allocate_queue", "set_filter"]
         link.foresee = lambda op, params: foreseen("it is in filter 1", "NDIS_STATUS_INVALID_PARAMETER")
         await type_into(pilot, app, "mac", "00:15:5d:00:00:01")
-        await until(pilot, app, "△ would be refused: it is in filter 1 (NDIS_STATUS_INVALID_PARAMETER)")
+        await shown(pilot, app, "△ would be refused: it is in filter 1 (NDIS_STATUS_INVALID_PARAMETER)")
 
 
 def known(*changed: FilterConfig, **stats: object) -> Snapshot:

@@ -7,7 +7,7 @@ from engine.telemetry.config import Config
 from engine.view.rows import QueueView
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import closed, opened, told, until
+from tests.vmqtui.dialogs import closed, opened, shown, told
 from tests.vmqtui.scripted import live_link, make_config, make_stats, play, with_queue
 from vmqtui.actions import ACTIONS, MATRIX
 from vmqtui.app import VmqApp
@@ -242,7 +242,7 @@ async def test_refused_move_stays_on_the_screen(dashboard: Running) -> None:
         await pilot.press("5", "down")
         link.answer("NDIS_STATUS_INVALID_PARAMETER", "queue 0 is another driver's")
         await pilot.press("m")
-        await until(pilot, app, "NDIS_STATUS_INVALID_PARAMETER")
+        await shown(pilot, app, "NDIS_STATUS_INVALID_PARAMETER")
         await pilot.press("escape")
         await closed(pilot, app)
         assert "moved" not in screen_text(app)
@@ -269,7 +269,7 @@ async def test_read_only_matrix_offers_no_move(dashboard: Running) -> None:
 async def test_other_keys_act_on_the_queue_of_the_column(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "e")
-        await until(pilot, app, "Rename or resize queue 4")
+        await shown(pilot, app, "Rename or resize queue 4")
 
 
 async def test_click_chooses_queue_and_processor(dashboard: Running) -> None:
@@ -344,7 +344,7 @@ async def test_the_matrix_has_dots_where_the_set_is_and_marks_queues_outside_it(
     link.publish("hv01", config=with_set(base_processor="0:1", max_processors=3), stats=stats)
     async with dashboard(link, size=(120, 40)) as (app, pilot, _):
         await pilot.press("5")
-        await until(pilot, app, "Processors 8")
+        await shown(pilot, app, "Processors 8")
         rows = {
             line[3:8].strip(): line
             for line in screen_text(app).splitlines()
@@ -354,4 +354,4 @@ async def test_the_matrix_has_dots_where_the_set_is_and_marks_queues_outside_it(
         assert "△" not in rows["0:2"].partition(" │ ")[2]
         assert "·   ·" not in rows["0:7"].partition(" │ ")[2]
         await pilot.press(*["right"] * 9)
-        await until(pilot, app, "△ outside its adapter's set: 0:1..0:3")
+        await shown(pilot, app, "△ outside its adapter's set: 0:1..0:3")

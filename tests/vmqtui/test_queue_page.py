@@ -6,7 +6,7 @@ import pytest
 from engine.telemetry.events import Event
 from engine.view.rows import QueueView
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import opened, until
+from tests.vmqtui.dialogs import opened, shown
 from tests.vmqtui.scripted import SECOND, live_link, make_config, make_stats, with_queue
 from vmqtui.draw import bands, width_of
 from vmqtui.state.buffer_memory import pool, regions
@@ -125,16 +125,16 @@ async def test_page_from_the_matrix_is_of_the_column(dashboard: Running) -> None
 async def test_controls_of_the_page_act_on_its_queue(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", *["down"] * 5, "enter", "e")
-        await until(pilot, app, "Rename or resize queue 5")
+        await shown(pilot, app, "Rename or resize queue 5")
         await pilot.press("escape", "down", "x")
-        await until(pilot, app, "Clear filter 6")
+        await shown(pilot, app, "Clear filter 6")
 
 
 async def test_page_of_a_queue_without_filters_still_has_its_controls(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "enter", "m")
         await opened(pilot, app)
-        await until(pilot, app, "Move queue 0 (default)")
+        await shown(pilot, app, "Move queue 0 (default)")
 
 
 async def test_page_of_a_freed_queue_says_so_and_keeps_the_last(dashboard: Running) -> None:

@@ -10,7 +10,7 @@ from engine.bus.messages import Status
 from engine.telemetry.config import Config, FilterConfig
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running
-from tests.vmqtui.dialogs import closed, leave, notes, opened, told, type_into, until
+from tests.vmqtui.dialogs import closed, leave, notes, opened, shown, told, type_into
 from tests.vmqtui.scripted import VMS, ScriptedLink, make_config, with_queue
 from tests.vmqtui.test_vms_traffic_adapters import TRAFFIC
 from vmqtui.app import VmqApp
@@ -59,7 +59,7 @@ async def move(pilot: Pilot[None], app: VmqApp, link: ScriptedLink, queue_id: in
 async def take_back(pilot: Pilot[None], app: VmqApp, link: ScriptedLink, *words: str, key: str = "u") -> None:
     """Undo, or with another key make again, and see these words before."""
     await pilot.press(key)
-    await until(pilot, app, "Undo the last change" if key == "u" else "Make the last change again", *words)
+    await shown(pilot, app, "Undo the last change" if key == "u" else "Make the last change again", *words)
     link.answer(filter_id=30)
     await pilot.press("enter")
     await closed(pilot, app)
@@ -116,7 +116,7 @@ async def test_cleared_filter_is_set_again(dashboard: Running) -> None:
 async def test_paused_vm_is_resumed(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "v", "enter")
-        await until(pilot, app, "Pause web-01")
+        await shown(pilot, app, "Pause web-01")
         link.answer()
         await pilot.press("enter")
         await closed(pilot, app)
@@ -144,7 +144,7 @@ async def test_new_queue_loses_its_filter_and_is_freed(dashboard: Running) -> No
         publish(app, link, 13, name="app-01")
         link.answer()
         await pilot.press("u")
-        await until(pilot, app, "clear filter 14", "free queue 13 (app-01)")
+        await shown(pilot, app, "clear filter 14", "free queue 13 (app-01)")
         link.answer()
         await pilot.press("enter")
         await closed(pilot, app)
@@ -195,7 +195,7 @@ async def test_what_was_freed_or_removed_can_not_be_taken_back(dashboard: Runnin
         await pilot.press("u")
         await told(pilot, app, "nothing to undo", "a freed queue is gone")
         await pilot.press("v", "down", "down", "down", "enter")
-        await until(pilot, app, "Remove idle-01")
+        await shown(pilot, app, "Remove idle-01")
         link.answer()
         await pilot.press("y")
         await closed(pilot, app)
@@ -305,7 +305,7 @@ async def test_undo_says_what_others_changed_since_and_asks_first(
         await move(pilot, app, link)
         publish(app, link, 1, **changes)
         await pilot.press("u")
-        await until(pilot, app, "Changed by others since", words)
+        await shown(pilot, app, "Changed by others since", words)
         await pilot.press("enter")  # Cancel has the focus
         await closed(pilot, app)
         assert len(link.asked) == 1
@@ -326,7 +326,7 @@ async def test_undo_says_which_filters_others_set_and_cleared(dashboard: Running
         link.publish("hv01", config=with_filter(without_filter(config, 1), one))
         app.draw_now()
         await pilot.press("u")
-        await until(
+        await shown(
             pilot,
             app,
             "filter 00:15:5d:00:00:99, VLAN any set",
@@ -341,7 +341,7 @@ async def test_what_others_change_while_undo_asks_is_not_overwritten_unseen(dash
         await opened(pilot, app)
         publish(app, link, 1, cpu=3)
         await pilot.press("enter")
-        await until(pilot, app, "changed while this is open: queue 1: processor 0:7 → 0:3")
+        await shown(pilot, app, "changed while this is open: queue 1: processor 0:7 → 0:3")
         assert len(link.asked) == 1
 
 

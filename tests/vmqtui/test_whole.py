@@ -20,7 +20,7 @@ from engine.scenario.model import (
 )
 from engine.view.rows import QueueView
 from tests.vmqtui.conftest import screen_text
-from tests.vmqtui.dialogs import opened, until
+from tests.vmqtui.dialogs import opened, shown
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
 from vmqtui.pytest_plugin import StartEngine
@@ -93,7 +93,7 @@ async def test_every_control_over_a_real_engine(vmq_engine: StartEngine) -> None
             landing = app.model.snapshot.top[0].pps or 0.0
             await pilot.press("n")
             taken = "it would take frames to 00:15:5d:00:00:02, VLAN 10 from the default queue: "
-            await until(pilot, app, taken, " frames/s now, 100% of what lands there", "it would have 512 of")
+            await shown(pilot, app, taken, " frames/s now, 100% of what lands there", "it would have 512 of")
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: bool((row := queue(app, "app-01")) and row.pps))

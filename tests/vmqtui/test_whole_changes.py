@@ -5,7 +5,7 @@ import pytest
 
 from engine.scenario.model import HostSpec
 from tests.vmqtui.conftest import screen_text
-from tests.vmqtui.dialogs import closed, opened, told, type_into, until
+from tests.vmqtui.dialogs import closed, opened, shown, told, type_into
 from tests.vmqtui.test_whole import MAC, SCENARIO, queue, seen
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
@@ -24,24 +24,24 @@ async def test_effects_are_foreseen_and_taken_back(vmq_engine: StartEngine) -> N
 
             # A VM: foreseen, paused, seen to be paused, resumed by undo.
             await pilot.press("2", "down", "v", "enter")
-            await until(pilot, app, "Pause web-01 (queue 1)", '≈ VM "web-01" is paused (queue 1)')
+            await shown(pilot, app, "Pause web-01 (queue 1)", '≈ VM "web-01" is paused (queue 1)')
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: paused(app))
             await pilot.press("u")
-            await until(pilot, app, "To take it back: resume VM web-01", '≈ VM "web-01" is resumed')
+            await shown(pilot, app, "To take it back: resume VM web-01", '≈ VM "web-01" is resumed')
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: not paused(app))
 
             # A filter: where its frames would go; set again by undo.
             await pilot.press("3", "home", "x")
-            await until(pilot, app, f"frames to {MAC}", "would go to the default queue instead of queue 1")
+            await shown(pilot, app, f"frames to {MAC}", "would go to the default queue instead of queue 1")
             await pilot.press("y")
             await closed(pilot, app)
             await seen(pilot, lambda: not app.model.snapshot.filters)
             await pilot.press("u")
-            await until(pilot, app, "would go to queue 1 instead of the default queue")
+            await shown(pilot, app, "would go to queue 1 instead of the default queue")
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: len(app.model.snapshot.filters) == 1)
@@ -50,36 +50,36 @@ async def test_effects_are_foreseen_and_taken_back(vmq_engine: StartEngine) -> N
             await pilot.press("A")
             await opened(pilot, app)
             await type_into(pilot, app, "vlan_filtering", "off")
-            await until(pilot, app, "△ would be refused: vlan_filtering: false", "NDIS_STATUS_INVALID")
+            await shown(pilot, app, "△ would be refused: vlan_filtering: false", "NDIS_STATUS_INVALID")
             await type_into(pilot, app, "vlan_filtering", "on")
             await type_into(pilot, app, "link_gbps", "25")
-            await until(pilot, app, '≈ adapter "nic0" has a link of 25 Gbit/s')
+            await shown(pilot, app, '≈ adapter "nic0" has a link of 25 Gbit/s')
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: link_gbps(app) == 25)
             await pilot.press("u")
-            await until(pilot, app, "set link_gbps = 10 of nic0")
+            await shown(pilot, app, "set link_gbps = 10 of nic0")
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: link_gbps(app) == 10)
 
             # Traffic: twice as much, and back.
             await pilot.press("R")
-            await until(pilot, app, "Mix 1 of 1", "20,000 pkt/s")
+            await shown(pilot, app, "Mix 1 of 1", "20,000 pkt/s")
             await type_into(pilot, app, "rate", "40000")
-            await until(pilot, app, "≈ the traffic is 1 mix of 2 flows")
+            await shown(pilot, app, "≈ the traffic is 1 mix of 2 flows")
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: pps(app) > 30_000)
             await pilot.press("u")
-            await until(pilot, app, "set traffic: as it was")
+            await shown(pilot, app, "set traffic: as it was")
             await pilot.press("enter")
             await closed(pilot, app)
             await seen(pilot, lambda: 0 < pps(app) < 30_000)
 
             # A VM that is migrated is gone for good.
             await pilot.press("2", "home", "down", "v", "down", "down", "enter")
-            await until(pilot, app, "Migrate web-01", "would go to the default queue instead of queue 1")
+            await shown(pilot, app, "Migrate web-01", "would go to the default queue instead of queue 1")
             await pilot.press("y")
             await closed(pilot, app)
             await seen(pilot, lambda: queue(app, "web-01") is None)
@@ -97,7 +97,7 @@ async def test_several_hosts_of_one_broker_are_seen_and_asked_apart(vmq_engine: 
             await link.connect(first.url)
             await seen(pilot, lambda: "● live" in screen_text(app) and len(link.hosts) == 2)
             await pilot.press("h")
-            await until(pilot, app, "Hosts of this broker", "hv-other ● live", "hv-whole ● live", "20.0k")
+            await shown(pilot, app, "Hosts of this broker", "hv-other ● live", "hv-whole ● live", "20.0k")
             await pilot.press("home", "enter")
             await closed(pilot, app)
             await seen(pilot, lambda: app.model.host == "hv-other" and queue(app, "web-01") is not None)

@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from vmqtui.testing import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = (
@@ -91,15 +93,19 @@ class Page:
         """What is seen, as PNG."""
         return base64.b64decode((await self.ask("Page.captureScreenshot", format="png"))["data"])
 
-    async def until(self, holds: Callable[[], object], what: str) -> None:
-        """Wait for something to be heard."""
-        try:
-            async with asyncio.timeout(60):
-                while not holds():
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise AssertionError(f"no {what}; errors: {self.errors}; drawn: {self.drawn[-300:]!r}") from None
+    async def shows(self, *words: str) -> None:
+        """Wait until all of these words were drawn."""
+        await until(
+            lambda: all(word in self.drawn for word in words),
+            what=f"{words} in the page",
+            seen=lambda: f"errors: {self.errors}; drawn: {self.drawn[-300:]!r}",
+            between=self._message,
+        )
+
+    async def _message(self) -> None:
+        """Wait for a message of the browser."""
+        await self._news.wait()
+        self._news.clear()
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from engine.logs import DIRECTORY_VARIABLE
-from tests.bus.conftest import eventually
+from vmqtui.testing import until
 from vmqtui.web.gate import Gate
 from vmqtui.web.server import MESSAGE_LIMIT_BYTES, SESSIONS, DashboardServer
 from vmqtui.web.session import VARIABLE, Wanted
@@ -213,7 +213,7 @@ async def test_who_comes_who_goes_and_who_is_refused_is_logged_without_the_token
         await websocket.send_str('["stdin", "secret keys"]')
         monkeypatch.setattr("vmqtui.web.server.SESSIONS", 1)
         await get(served.base + "/ws", cookies=served.cookies, headers=served.own)
-    assert await eventually(lambda: len(noted) == 6)
+    await until(lambda: len(noted) == 6)
     assert [event for event, _ in noted] == [
         "browser_admitted",
         "browser_refused",

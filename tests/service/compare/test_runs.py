@@ -25,8 +25,8 @@ from engine.service.leftovers import leftovers
 from engine.service.replay import replay
 from engine.traffic.capture_file import capture_file
 from engine.workers.start import warm_up
-from tests.end_to_end.program import wait_until
 from tests.traffic.captures import ethernet, frame, pcap
+from vmqtui.testing import wait_until
 
 MACS = [f"00:15:5d:00:00:0{n}" for n in range(1, 4)]
 
@@ -217,4 +217,4 @@ def test_who_gives_up_leaves_no_process(capture: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_here(runs(capture, *[scenario([0, 1])] * 3), 2, give_up)
     assert family() == before
-    wait_until(lambda: {*leftovers()} <= before_left, "memory that is freed")  # others' comes and goes
+    wait_until(lambda: {*leftovers()} <= before_left, what="memory that is freed")  # others' comes and goes
