@@ -13,8 +13,6 @@ import pytest
 
 from tests.end_to_end.program import Running
 
-pytestmark = pytest.mark.slow
-
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 RATES = re.compile(r"lab nic0 web-01: (\d+) frames/s, 0 dropped/s")
 ENGINE = """
@@ -85,17 +83,20 @@ def run(folder: Path, *command: str | Path, timeout_s: float = 300) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("test_*.py")))
 def test_the_tests_among_the_examples_pass(folder: Path, name: str) -> None:
     run(folder, sys.executable, "-m", "pytest", "-q", name)
 
 
+@pytest.mark.slow
 def test_a_consumer_that_knows_paho_alone_prints_rates(folder: Path, url: str) -> None:
     source = (folder / "stats_consumer.py").read_text(encoding="utf-8")
     assert not re.search(r"^(import|from) (vmqtui|engine)", source, re.MULTILINE)
     check_rates(run(folder, sys.executable, "stats_consumer.py", url, "--readings", "3"))
 
 
+@pytest.mark.slow
 def test_a_consumer_in_another_language_prints_rates(folder: Path, url: str) -> None:
     check_rates(run(folder, node(folder), "stats_consumer.js", url, "3"))
 
@@ -119,6 +120,7 @@ def node(folder: Path) -> str:
     return program
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_its_first_cell_to_its_last(folder: Path) -> None:
     assert "dropped" in run(folder, sys.executable, "-c", NOTEBOOK, "buffers.ipynb")
 
