@@ -1,8 +1,8 @@
 """Random hosts with their traffic, and what a second of it shows: evidence that is made, not simulated."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from engine.advice.finding import Request
 from engine.ndis.host import Host
 from engine.scenario.load import parse_scenario
 from engine.service.trial import filled_in
-from engine.telemetry.config import AdapterConfig, Config
+from engine.telemetry.config import AdapterConfig, Config, QueueConfig
 from engine.telemetry.snapshot import config_of
 from engine.telemetry.stats import AdapterStats, Stats, TopPairs
 from tests.ndis.lab import Buffers, Lab
@@ -19,8 +19,11 @@ from tests.ndis.lab import Buffers, Lab
 Pair = tuple[str, int | str | None]
 """A MAC, and a VLAN as a filter has it."""
 
+SECONDS: Final = 4
 FRAMES_A_PROCESSOR: Final = 600_000
-CYCLES: Final = 2_600_000_000
+"""What a processor serves in a second."""
+SERVED: Final = FRAMES_A_PROCESSOR * SECONDS
+CYCLES: Final = 2_600_000_000 * SECONDS
 RELEASES: Final = {"2012": "6.30", "2012 R2": "6.40", "2016": "6.60", "2019": "6.80", "2022": "6.85"}
 NAMES: Final = ("Ethernet 2", "SLOT 3 Port 1", "Bob's \u2018port\u2019")
 SHAPES: Final = ((1, 4), (1, 8), (2, 4), (2, 8), (2, 12), (1, 16), (4, 8), (2, 40), (4, 16))
@@ -30,10 +33,17 @@ MODES: Final = ("sum", "min", "primary")
 
 @dataclass(frozen=True)
 class Case:
-    """A host as a scenario file describes it, and the frames a second of each pair, by adapter or team."""
+    """A host as a scenario file describes it, the frames a second of each pair, and what happens to it:
+    operations of the control plane, and ``hold``: a VM keeps a buffer."""
 
     document: dict[str, Any]
     traffic: Mapping[Pair, int] = field(default_factory=dict)
+    mishaps: Sequence[tuple[str, dict[str, Any]]] = ()
+
+    @property
+    def gone(self) -> set[str]:
+        """The VMs that left the host."""
+        return {params["vm"] for op, params in self.mishaps if op == "migrate_vm"}
 
 
 def _mac(number: int) -> str:
@@ -71,7 +81,33 @@ def random_case(number: int) -> Case:
     for adapter in adapters:
         if not adapter["queue"] and pick.random() < 0.5:
             adapter["vmq"] = False
-    return Case(document, traffic)
+    return Case(document, traffic, [*_mishaps(pick, adapters)] if pick.random() < 0.4 else ())
+
+
+def _mishaps(pick: Random, adapters: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A VM of a queue is paused, leaves, or keeps a queue from being freed; an allocation is forgotten."""
+    places = [(one, queue) for one in adapters for queue in range(len(one["queue"]))]
+    if not places:
+        return
+    adapter, index = pick.choice(places)
+    queue, of_it = adapter["queue"][index], {"adapter": adapter["name"], "queue_id": index + 1}
+    kind = pick.choice(["pause", "leave", "stuck", "forget"])
+    if kind == "forget":
+        allocated = {"name": "new", "vm": "new", "cpu": 0, "buffers": 64}
+        yield "allocate_queue", {"adapter": adapter["name"], **allocated}
+    elif "vm" not in queue:
+        return
+    elif kind == "leave":
+        for one in adapters:
+            yield "migrate_vm", {"adapter": one["name"], "vm": queue["vm"]}
+    else:
+        yield "pause_vm", {"adapter": adapter["name"], "vm": queue["vm"]}
+    if kind == "stuck":
+        yield "hold", of_it
+        first = sum(len(one["filter"]) for one in adapter["queue"][:index]) + 1
+        for number in range(len(queue["filter"])):
+            yield "clear_filter", of_it | {"filter_id": first + number}
+        yield "free_queue", of_it
 
 
 def _host_vnic(pick: Random, adapter: dict[str, Any], traffic: dict[Pair, int]) -> None:
@@ -141,25 +177,40 @@ def _vm(
         traffic[mac, 40] = 5_000  # a VLAN that is none of its own
 
 
-def lab_of(document: Mapping[str, Any]) -> Lab:
-    """The host of the model, started, without a data plane."""
-    host = Host(parse_scenario(document))
+def lab_of(case: Case) -> Lab:
+    """The host of the model, started, without a data plane; its mishaps have happened."""
+    host = Host(parse_scenario(case.document))
     lab = Lab(host, Buffers())
     lab.plane.carry_out(host.start())
+    names = [one.spec.name for one in host.adapters]
+    for op, params in case.mishaps:
+        if op == "hold":
+            place = (names.index(params["adapter"]), params["queue_id"])
+            lab.plane.held[place].outstanding += lab.plane.held[place].total > 0
+        else:
+            lab.send(op, **params)
     return lab
 
 
 def places(config: Config) -> dict[str, list[int]]:
-    """Where the queues of each adapter are, the default queue aside."""
-    return {one.name: [queue.cpu for queue in one.queues if queue.queue_id] for one in config.adapters}
+    """Where the queues of each adapter are, the default queue and those that are being freed aside."""
+    return {
+        one.name: [
+            queue.cpu
+            for queue in one.queues
+            if queue.queue_id and queue.state not in ("dma_stopped", "freeing")
+        ]
+        for one in config.adapters
+    }
 
 
-def evidence_of(config: Config, traffic: Mapping[Pair, int]) -> Evidence:
-    """A second of a host with this traffic: a processor serves FRAMES_A_PROCESSOR, the rest is dropped."""
+def evidence_of(config: Config, traffic: Mapping[Pair, int], before: Config | None = None) -> Evidence:
+    """Some seconds of a host with this traffic: a processor serves FRAMES_A_PROCESSOR, the rest is dropped.
+    ``before``: its configuration at the start."""
     counted = {one.name: _Counted() for one in config.adapters}
     for pair, pps in traffic.items():
         for adapter, share in _arrive(config, pair):
-            counted[adapter.name].steer(adapter, pair, round(pps * share))
+            counted[adapter.name].steer(adapter, pair, round(pps * share) * SECONDS)
     demand: dict[int, int] = defaultdict(int)
     for adapter in config.adapters:
         for queue in adapter.queues:
@@ -167,17 +218,19 @@ def evidence_of(config: Config, traffic: Mapping[Pair, int]) -> Evidence:
     ids = [one.id for one in config.cpus]
     stats = Stats(
         seq=2,
-        sim_time_ns=1_000_000_000,
+        sim_time_ns=SECONDS * 1_000_000_000,
         time_ns=0,
         revision=config.revision,
         cpus={
             "id": [*ids],
-            "busy_cycles": [round(CYCLES * min(1.0, demand[cpu] / FRAMES_A_PROCESSOR)) for cpu in ids],
+            "busy_cycles": [round(CYCLES * min(1.0, demand[cpu] / SERVED)) for cpu in ids],
             "budget_cycles": [CYCLES for _ in ids],
         },
         adapters={one.name: counted[one.name].stats(one, demand) for one in config.adapters},
     )
-    return Evidence(config, stats, None, Trail().add(config, 0))
+    trail = Trail()
+    trail.add(before or config, 0)
+    return Evidence(config, stats, None, trail.add(config, 1))
 
 
 def _arrive(config: Config, pair: Pair) -> list[tuple[AdapterConfig, float]]:
@@ -191,6 +244,11 @@ def _arrive(config: Config, pair: Pair) -> list[tuple[AdapterConfig, float]]:
         return [(one, 1 / len(teamed)) for one in teamed]
     serving = [one for one in knowing if any(row.mac == pair[0] for row in one.filters)]
     return [(one, 1.0) for one in (serving or knowing)[:1]]
+
+
+def _lost(queue: QueueConfig, demand: int) -> float:
+    """The share of a queue's frames that is dropped: its processor is full, or its VM keeps all buffers."""
+    return max(0.5 if queue.vm_paused else 0.0, 1 - SERVED / max(1, demand))
 
 
 class _Counted:
@@ -220,7 +278,7 @@ class _Counted:
     def stats(self, adapter: AdapterConfig, demand: Mapping[int, int]) -> AdapterStats:
         queues = adapter.queues
         frames = [self.queues[one.queue_id] for one in queues]
-        lost = [max(0.0, 1 - FRAMES_A_PROCESSOR / max(1, demand[one.cpu])) for one in queues]
+        lost = [_lost(one, demand[one.cpu]) for one in queues]
         dropped = [round(count * share) for count, share in zip(frames, lost, strict=True)]
         top = sorted(self.top.items(), key=lambda one: -one[1])
         return AdapterStats(
@@ -236,7 +294,7 @@ class _Counted:
                 "low_free_buffers": [
                     0 if drop else one.buffers for one, drop in zip(queues, dropped, strict=True)
                 ],
-                "outstanding": [0 for _ in queues],
+                "outstanding": [one.buffers if one.vm_paused else 0 for one in queues],
                 "pending": [0 for _ in queues],
             },
             filters={
@@ -257,13 +315,14 @@ class _Counted:
 
 
 def scene(case: Case) -> Evidence:
-    """What a second shows of a case."""
-    return evidence_of(config_of(lab_of(case.document).host), case.traffic)
+    """What is seen of a case."""
+    before = config_of(lab_of(replace(case, mishaps=())).host)
+    return evidence_of(config_of(lab_of(case).host), case.traffic, before)
 
 
-def after(document: Mapping[str, Any], requests: Sequence[Request]) -> Config | str:
+def after(case: Case, requests: Sequence[Request]) -> Config | str:
     """The configuration after the requests of a fix, or the sentence that refuses one."""
-    lab = lab_of(document)
+    lab = lab_of(case)
     answers: list[Mapping[str, Any]] = []
     for one in requests:
         outcome = lab.send(one.op, **filled_in(one, answers))
