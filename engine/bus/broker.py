@@ -156,6 +156,11 @@ class EmbeddedBroker:
 
     async def stop(self) -> None:
         """End the process and wait until it has ended."""
+        if self._process is not None:
+            await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Do the same without an event loop."""
         process = self._process
         if process is None:
             return
@@ -163,12 +168,12 @@ class EmbeddedBroker:
             with contextlib.suppress(OSError):
                 process.stdin.close()
         try:
-            await asyncio.to_thread(process.wait, 2.0)
+            process.wait(2.0)
         except subprocess.TimeoutExpired:
             process.kill()
-            await asyncio.to_thread(process.wait)
+            process.wait()
         if self._relay is not None:
-            await asyncio.to_thread(self._relay.join, 2.0)
+            self._relay.join(2.0)
         if process.stdout is not None and (self._relay is None or not self._relay.is_alive()):
             process.stdout.close()
         self._relay = None

@@ -121,6 +121,13 @@ class Client(aiomqtt.Client):
         if self.ended.done() and not self.ended.cancelled():
             self.ended.exception()  # else asyncio reports it as never retrieved
 
+    def close(self) -> None:
+        """Close the socket without an event loop."""
+        self.cut()
+        peer = self._client.socket()
+        if isinstance(peer, socket.socket):
+            peer.close()
+
     def _received(self, client: Any, userdata: Any, message: Any) -> None:
         cast("Callable[..., None]", self._receive)(client, userdata, message)
         if message.qos and self._may_receive is not None:

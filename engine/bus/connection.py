@@ -176,6 +176,12 @@ class Connection:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    def close(self) -> None:
+        """Close the socket without an event loop, which has ended: no task of this connection runs."""
+        self._closing.set()
+        if self._mqtt is not None:
+            self._mqtt.close()
+
     @property
     def unsent_first(self) -> tuple[int, int]:
         """Number of queued ``first`` messages, and bytes of those queued or being sent."""
@@ -232,6 +238,7 @@ class Connection:
             try:
                 await self._attempt()
             except Exception as error:
+                _raise_if_cancelled()  # aiomqtt may raise its own error instead
                 if not isinstance(error, aiomqtt.MqttError | OSError | BadTls):
                     _log.exception("the connection to %s failed in an unforeseen way", self.url)
                 self._set("lost", f"no connection to {self.url}: {_reason(error)}")
@@ -336,6 +343,7 @@ class Connection:
         after ``stop`` they are sent last.
         """
         while True:
+            _raise_if_cancelled()  # a message sent at the same time hides it before Python 3.12
             if batch := self._next_batch():
                 await self._send(client, batch)
             queued = self._first.items or self._queue.items
@@ -391,6 +399,13 @@ class Connection:
             self._on_state(state, why)
         except Exception:
             _log.exception("a change of the connection was not handled")
+
+
+def _raise_if_cancelled() -> None:
+    """Raise CancelledError if this task was cancelled and the error was lost."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _reason(error: BaseException) -> str:

@@ -182,6 +182,22 @@ class EngineBus:
             task.cancel()
         await asyncio.gather(*self._at_work, return_exceptions=True)
 
+    def close(self) -> None:
+        """Close the connection without an event loop; the broker publishes the will, "offline"."""
+        self._stopping = True
+        self._connection.close()
+
+    def start_over(self, config: Config) -> None:
+        """Publish the status and configuration of an engine that starts again, and forget what was before."""
+        self._online = msgspec.structs.replace(self._online, started_at=time.time())
+        self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
+        self._answers = AnswerCache()
+        if self._advice is not None:
+            self._advice = None
+            self._connection.offer(topics.advice(self.host), b"", qos=1, retain=True)
+        self._offer_status()
+        self.publish_config(config)
+
     def publish_config(self, config: Config) -> None:
         """Publish the configuration, retained, and again after each reconnection."""
         self._config = codec.encode(config)

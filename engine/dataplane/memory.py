@@ -8,7 +8,7 @@ import warnings
 from math import prod
 from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import psutil
@@ -22,6 +22,13 @@ warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")
 
 SHOWN_IN = Path("/dev/shm")
 """The file system of POSIX shared memory on Linux, which has its own size and one file for each segment."""
+
+
+_FRAMES: Final = frozenset(
+    ("buffer_bytes", "guest_bytes", "data", "offset", "captured", "wire", "arrival_ns", "adapter", "steered")
+)
+"""Views that hold nothing before a frame is written: frames, what is known of them, and memory that is
+zeroed before a VM gets it."""
 
 
 class NotEnoughMemoryError(Exception):
@@ -112,8 +119,19 @@ class Block:
         """The name that workers attach to."""
         return self._memory.name
 
+    def clear(self) -> None:
+        """Zero all views but those of frames, as in a new block; no shard may run."""
+        for name, view in self.views._asdict().items():
+            if name not in _FRAMES:
+                view[...] = 0
+
     def close(self) -> None:
-        """Close the block and its views; the process that created the block also removes it."""
+        """Close the block and its views; the process that created the block also removes it.
+
+        A block that is closed already stays as it is.
+        """
+        if not hasattr(self, "views"):
+            return
         del self.views
         try:
             self._memory.close()
@@ -122,6 +140,7 @@ class Block:
             self._memory._buf = None  # type: ignore[attr-defined]
             # Private: no public API leaves the mapping to its views.
             self._memory._mmap = None  # type: ignore[attr-defined]
+            self._memory.close()
         if self._made:
             _track(self._memory)
             self._memory.unlink()

@@ -91,10 +91,13 @@ class Reading:
 class Plane:
     """The state of the receive path between two rounds, and the effects of requests on it.
 
-    Raises NotEnoughMemoryError before it allocates anything.
+    ``former`` is a plane of the same scenario, which must not be used any more once this one has taken
+    its shared memory over. Raises NotEnoughMemoryError before it allocates anything.
     """
 
-    def __init__(self, scenario: Scenario, needs: Sequence[AdapterNeeds]) -> None:
+    def __init__(
+        self, scenario: Scenario, needs: Sequence[AdapterNeeds], former: "Plane | None" = None
+    ) -> None:
         self.sizes = Sizes(
             scenario.host.cpus,
             tuple(
@@ -112,7 +115,21 @@ class Plane:
         )
         self.now_ns = 0
         self.steering_version = 0  # incremented when steered batches must be steered again
-        self._block = Block(self.sizes)
+        if former is None:
+            self._block = Block(self.sizes)
+        else:
+            self._block = former._block
+        try:
+            self._prepare(scenario, new=former is None)
+        except BaseException:
+            if former is None:
+                self._block.close()
+            raise
+
+    def _prepare(self, scenario: Scenario, *, new: bool) -> None:
+        """Fill the block and make the objects that refer to it."""
+        if not new:
+            self._block.clear()
         self.views = self._block.views
         cpus, adapters = self.sizes.cpus, len(self.sizes.adapters)
         self.bank = np.zeros(cpus, np.int64)
@@ -415,6 +432,6 @@ class Plane:
     def close(self) -> None:
         """Remove the shared memory; end all workers first."""
         self.batches = ()
-        del self._guests
-        del self.views
+        for name in ("_guests", "_costs", "views"):
+            self.__dict__.pop(name, None)
         self._block.close()

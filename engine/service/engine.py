@@ -9,10 +9,9 @@ engine needs no ``if __name__ == "__main__":`` guard.
 """
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
@@ -31,7 +30,8 @@ from engine.kernels.layout import NEVER_NS
 from engine.kernels.prepare import OF_INTERFACE, prepare, tell
 from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import ScenarioSource, load_scenario
-from engine.service import arguments, leftovers
+from engine.service import arguments, ending, leftovers
+from engine.service.ending import Ending, in_thread, to_its_end
 from engine.service.engine_log import EngineLog
 from engine.service.live import ClockRunsError, LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
@@ -103,6 +103,7 @@ class Engine(EngineWaits):
         self._latest = Latest()
         self.advised = asyncio.Event()
         arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
+        self._thresholds = thresholds
         self._advice_publisher = AdvicePublisher(thresholds)
         self._summary_builder = SummaryBuilder()
         self._first_reading = asyncio.Event()
@@ -132,6 +133,7 @@ class Engine(EngineWaits):
         self._reporting: Future[None] | None = None
         self._losses_reported = BusStats()
         self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._ending = threading.Lock()  # taken when the engine begins to end, for good
 
     @property
     def host(self) -> str:
@@ -253,17 +255,18 @@ class Engine(EngineWaits):
             raise EngineEndedError(self._why_ended()) from self.failure or error
 
     async def __aenter__(self) -> "Engine":
+        ending.started(self)
         try:
             await self._start()
-        except BaseException:
-            await self._end()
+        except BaseException as error:
+            await to_its_end(self._end(error))
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._end()
+        await to_its_end(self._end())
 
     async def _start(self) -> None:
         self._event_loop = asyncio.get_running_loop()
@@ -283,8 +286,8 @@ class Engine(EngineWaits):
             live = self._live = await asyncio.shield(building)
         except BaseException:
             # Wait until the thread has built the machine: only then can it be closed.
-            (built, *_) = await asyncio.gather(building, *filter(None, [broker]), return_exceptions=True)
-            self._live = built if isinstance(built, LiveLoop) else None
+            await to_its_end(asyncio.wait({building, *filter(None, [broker])}))
+            self._live = building.result() if not building.cancelled() and not building.exception() else None
             raise
         if broker is not None:
             await broker
@@ -326,6 +329,10 @@ class Engine(EngineWaits):
         self._engine_log.cleared(leftovers.clear())
         prepare(self._progress, OF_INTERFACE if self._interface is not None else ())
         warm_up()
+        return self._build_live()
+
+    def _build_live(self, former: Machine | None = None) -> LiveLoop:
+        """Build source and machine; the machine takes over the workers of a ``former`` one."""
         source: AnySource | None
         played: str | None = None
         if self._capture is not None:
@@ -342,11 +349,14 @@ class Engine(EngineWaits):
             source = synthetic_source(self.scenario)
         active = ActiveSource(self.scenario, source)
         try:
-            machine = Machine(self.scenario, played, active=active, deadline_s=self._worker_deadline_s)
+            machine = Machine(
+                self.scenario, played, active=active, deadline_s=self._worker_deadline_s, former=former
+            )
         except BaseException:
             active.close()
             raise
-        self._listed = leftovers.enlist(machine.plane.block_name)
+        if former is None:
+            self._listed = leftovers.enlist(machine.plane.block_name)
         return LiveLoop(machine, active, self._interval_ns, self._callbacks(), self._clock, self._run_to)
 
     def _callbacks(self) -> LoopCallbacks:
@@ -361,6 +371,7 @@ class Engine(EngineWaits):
             config=relay(self._on_config),
             event=relay(self._on_event),
             failed=relay(self._on_failure),
+            at_rest=lambda: self._call_in_event_loop(lambda nothing: None, None),
         )
 
     def _relay_bounded(self, stats: Stats) -> None:
@@ -377,8 +388,10 @@ class Engine(EngineWaits):
 
     def _call_in_event_loop(self, call: Callable[[T], None], argument: T) -> None:
         assert self._event_loop is not None
-        with contextlib.suppress(RuntimeError):  # the event loop has ended
+        try:
             self._event_loop.call_soon_threadsafe(call, argument)
+        except RuntimeError:
+            ending.close_abandoned(self, "its event loop is closed")
 
     def _on_stats(self, stats: Stats) -> None:
         self.stats = stats
@@ -451,24 +464,122 @@ class Engine(EngineWaits):
             machine = self._live.machine
             self._live.submit(lambda: machine.add_event("broker_restarted", sentence))
 
-    async def _end(self) -> None:
-        last: Stats | None = None
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
-        if self._announced is not None:
-            discovery.withdraw(self._announced)
-        if self._live is not None:
-            last = await asyncio.to_thread(self._live.stop)
-        if self._listed is not None:
+    async def reset(self) -> None:
+        """Start over with the scenario: the same broker, workers and shared memory, and everything else as in
+        a new engine: simulated time 0, counters 0, ids and generations from 1, events and readings from 1.
+
+        On the bus it is an engine that has restarted (``started_at``). Requests that have not been carried
+        out are refused. Raises EngineEndedError, and what entering the context raises.
+        """
+        await to_its_end(self._start_over(self._running()))
+
+    async def _start_over(self, live: LiveLoop) -> None:
+        await in_thread(lambda: live.stop(keep_machine=True))
+        former = live.kept
+        if former is None and self._listed is not None:
             discovery.withdraw(self._listed)
+        try:
+            live = await in_thread(lambda: self._build_live(former))
+        except BaseException:
+            if former is not None:
+                await in_thread(former.close)
+            raise
+        self._live = live
+        self.stats = None
+        self._latest = Latest()
+        self._events.clear()
+        self._events_dropped = 0
+        self.config = live.machine.config()
+        self.advised.clear()
+        self._first_reading.clear()
+        self._advice_publisher = AdvicePublisher(self._thresholds)
+        self._advice_publisher.configured(self.config)
+        self._summary_builder = SummaryBuilder()
         if self._bus is not None:
-            await self._bus.stop(last)
+            self._bus.start_over(self.config)
+        live.start()
+        await self._first_reading.wait()
+
+    def close(self) -> None:
+        """End the engine from outside its event loop: one that is closed, is not running, or runs in another
+        thread; for a fixture or a program whose loop ends first. It does nothing if the engine has ended.
+
+        Raises RuntimeError in the engine's own event loop, which has ``async with`` for that.
+        """
+        loop = self._event_loop
+        if loop is None or self._ending.locked():
+            return
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if loop is running:
+            raise RuntimeError(
+                "close: the engine's event loop runs here; leave its context (async with) instead"
+            )
+        if loop.is_closed():
+            self._close()
+        elif loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._end(), loop).result()
+        elif running is None:
+            loop.run_until_complete(self._end())
+        else:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(loop.run_until_complete, self._end()).result()
+
+    async def _end(self, cause: BaseException | None = None) -> None:
+        """Carry out every step of the end; then raise the first error, unless ``cause`` is why it ends."""
+        if not self._ending.acquire(blocking=False):
+            return
+        end = Ending()
+        if self._keeping is not None:
+            with end.step("stopping the broker's supervision"):
+                self._keeping.cancel()
+                await asyncio.gather(self._keeping, return_exceptions=True)
+        last: Stats | None = None
+        with end.step("stopping the machine"):
+            last = await in_thread(lambda: self._stop_machine(end))
+        if self._bus is not None:
+            with end.step("leaving the bus"):
+                await self._bus.stop(last)
         if self._broker is not None:
-            await self._broker.stop()
+            with end.step("ending the broker"):
+                await in_thread(self._broker.close)
+        self._finish(end, last, cause)
+
+    def _close(self) -> None:
+        """Carry out the steps of the end without the event loop, which is closed."""
+        if not self._ending.acquire(blocking=False):
+            return
+        end = Ending()
+        last = self._stop_machine(end)
+        if self._broker is not None:
+            with end.step("ending the broker"):
+                self._broker.close()
+        self._finish(end, last, None)
+
+    def _stop_machine(self, end: Ending) -> Stats | None:
+        last: Stats | None = None
+        if self._announced is not None:
+            with end.step("withdrawing the announcement"):
+                discovery.withdraw(self._announced)
+        if self._live is not None:
+            with end.step("stopping the workers"):
+                last = self._live.stop()
+        if self._listed is not None:
+            with end.step("withdrawing the record of its shared memory"):
+                discovery.withdraw(self._listed)
+        return last
+
+    def _finish(self, end: Ending, last: Stats | None, cause: BaseException | None) -> None:
+        ending.ended(self)
         if self._bus is not None:
+            with end.step("closing its connection"):
+                self._bus.close()
             self._engine_log.ended(last)
-        self.stopped.set()
+        if self._event_loop is not None and not self._event_loop.is_closed():
+            self.stopped.set()
+        end.finish(cause)
 
     async def _handle(self, client: str, request: Request) -> Response:
         assert self._live is not None

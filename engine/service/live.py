@@ -52,7 +52,8 @@ class ClockRunsError(Exception):
 class LoopCallbacks:
     """Callbacks of the loop, called in its thread; they must not block.
 
-    ``summary`` gets the reading to summarize, ``failed`` the error that ended the loop.
+    ``summary`` gets the reading to summarize, ``failed`` the error that ended the loop; ``at_rest`` is called
+    a few times a second while simulated time stands still.
     """
 
     stats: Callable[[Stats], None]
@@ -60,6 +61,7 @@ class LoopCallbacks:
     config: Callable[[Config], None]
     event: Callable[[Event], None]
     failed: Callable[[BaseException], None]
+    at_rest: Callable[[], None]
 
 
 class _Ticks:
@@ -102,6 +104,8 @@ class LiveLoop:
         run_to: int | Callable[[Stats], bool] = NEVER_NS,
     ) -> None:
         self.machine = machine
+        self.kept: Machine | None = None
+        self._close_error: BaseException | None = None
         self._active = active
         self._source = active.source  # the conductor's current source
         self._conductor = Conductor(machine.rounds, active.source, active.injected)
@@ -180,9 +184,13 @@ class LiveLoop:
         if self._conductor.is_fed:
             self.unfed_since_ns = None
 
-    def stop(self) -> Stats | None:
+    def stop(self, *, keep_machine: bool = False) -> Stats | None:
         """Stop the loop and the machine's workers; return the last reading, None if the loop did not start or
-        had failed."""
+        had failed.
+
+        ``keep_machine``: if the machine is reusable then, ``kept`` is that machine, for another one to take
+        over.
+        """
         self._interrupted.set()
         last: list[Stats] = []
 
@@ -191,13 +199,20 @@ class LiveLoop:
             self.machine.stop()
             last.append(self._read())
             self._report()
+            if keep_machine and self.machine.reusable:
+                self.kept = self.machine
 
         if self._thread.ident is None:
             self._close()
             return None
-        with contextlib.suppress(LoopEndedError):
-            self.submit(finish).result()
-        self._thread.join()
+        try:
+            with contextlib.suppress(LoopEndedError):
+                self.submit(finish).result()
+        finally:
+            self._thread.join()
+        if self._close_error is not None:
+            error, self._close_error = self._close_error, None
+            raise error
         return last[0] if last else None
 
     def _run(self) -> None:
@@ -206,14 +221,20 @@ class LiveLoop:
         except BaseException as error:
             self._callbacks.failed(error)
         finally:
-            self._close()
+            try:
+                self._close()
+            except BaseException as error:
+                self._close_error = error
 
     def _close(self) -> None:
         self._ended.set()
         self._abandon()
         self._refuse_calls()
-        self.machine.close()
-        self._active.close()
+        try:
+            if self.kept is None:
+                self.machine.close()
+        finally:
+            self._active.close()
 
     def _refuse_calls(self) -> None:
         while True:
@@ -315,6 +336,7 @@ class LiveLoop:
         except queue.Empty:
             self.machine.settle()
             self._report()
+            self._callbacks.at_rest()
         else:
             self._run_call(future, call, at_rest=True)
 

@@ -6,6 +6,7 @@ only between two rounds unless stated otherwise.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any, Final
 
 import msgspec
@@ -51,7 +52,8 @@ class Machine:
 
     ``played`` is a description of the source that replaces the scenario's traffic. Requests that change the
     traffic or a link are applied to ``active``. ``deadline_s`` limits the time a worker may take for a round;
-    None: no limit.
+    None: no limit. ``former`` is a ``reusable`` machine of the same scenario and deadline: this one takes its
+    workers and shared memory over, which is faster than starting them; if that fails, they are still its.
     """
 
     def __init__(
@@ -61,29 +63,37 @@ class Machine:
         *,
         active: ActiveSource | None = None,
         deadline_s: float | None = None,
+        former: "Machine | None" = None,
     ) -> None:
         Kernel.load_all()  # not during a round
+        self.plane: Plane
+        self.rounds: Rounds
         self.host = Host(scenario, played)
         effects = self.host.start()
         self._active = active
         needs = [AdapterNeeds(one.max_steering_rows, one.max_vms) for one in self.host.adapters]
-        self.plane = Plane(scenario, needs)
-        try:
-            self.rounds = Rounds(self.plane, deadline_s)
-        except BaseException:
-            self.plane.close()
-            raise
         self._events: list[Event] = []
         self._event_seq = 0
         self._stats_seq = 0
         self._rows: tuple[int, list[AdapterRows]] = (-1, [])
         self._drop_episodes = DropEpisodes()
-        try:
+        former_plane = None if former is None else former.plane
+        former_rounds = None if former is None else former.rounds
+        with ExitStack() as undo:
+            self.plane = Plane(scenario, needs, former_plane)
+            if former is None:
+                undo.callback(self.plane.close)
+            self.rounds = Rounds(self.plane, deadline_s, former_rounds)
+            if former is None:
+                undo.callback(self.rounds.close)
             self._carry_out(effects)
             self.balancing = BalancerDriver(self.host, self.plane, self.request, self.add_event)
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another machine can take over the workers and the shared memory of this one."""
+        return self.rounds.reusable
 
     def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
         """Apply a request; when this returns, its effects are carried out, or it was refused."""
@@ -216,8 +226,10 @@ class Machine:
 
     def close(self) -> None:
         """End the workers and remove the shared memory."""
-        self.rounds.close()
-        self.plane.close()
+        try:
+            self.rounds.close()
+        finally:
+            self.plane.close()
 
     def _carry_out(self, effects: tuple[Effect, ...]) -> None:
         changed: dict[int, None] = {}

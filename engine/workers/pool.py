@@ -183,6 +183,22 @@ class WorkerPool:
             while self._polls[cpu](_JOIN_S):  # until EOF: the worker has exited
                 self._pipes[cpu].recv_bytes()
 
+    def all_reply(self) -> bool:
+        """Return whether every worker replies to a ping; no order may be out, and no worker be missing."""
+        try:
+            for cpu in range(self._sizes.cpus):
+                if cpu not in self._pinged:
+                    self._pipes[cpu].send_bytes(shard.PING)
+                    self._pinged[cpu] = time.monotonic()
+            for cpu in range(self._sizes.cpus):
+                if not self._polls[cpu](_JOIN_S):
+                    return False
+                self._receive_pong(cpu)
+                self._replied_s[cpu] = time.monotonic()
+        except (EOFError, OSError):
+            return False
+        return True
+
     def _kill(self, cpu: int) -> None:
         """Kill a worker that hangs; also called in the watchdog's thread."""
         self._killed.add(cpu)

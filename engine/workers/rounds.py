@@ -76,14 +76,19 @@ class Rounds:
 
     While a processor has no worker, frames for its queues are lost; while no processor has one, the fallback
     worker steers.
+
+    ``former`` are ``reusable`` rounds, which must not be used any more: these take their workers over.
     """
 
-    def __init__(self, plane: Plane, deadline_s: float | None = None) -> None:
+    def __init__(self, plane: Plane, deadline_s: float | None = None, former: "Rounds | None" = None) -> None:
         self.plane = plane
         self.held_apart = False  # True: rounds don't overlap, because the caller has work after each
         self.while_waiting: Callable[[], None] = lambda: None
         """Called a few times a second while a reply is late, so that the caller can report incidents."""
-        self._pool = WorkerPool(plane.sizes, plane.block_name, deadline_s)
+        if former is None:
+            self._pool = WorkerPool(plane.sizes, plane.block_name, deadline_s)
+        else:
+            self._pool = former._pool
         self.restarts = RestartPolicy(self._pool)
         self._fallback = FallbackWorker(plane)
         self._next_check_s = math.inf  # workers are not supervised yet
@@ -106,6 +111,11 @@ class Rounds:
     def worker_pids(self) -> list[int]:
         """Process ids of the workers, by processor."""
         return self._pool.pids
+
+    @property
+    def reusable(self) -> bool:
+        """Whether each processor has a worker that waits for an order."""
+        return not self._under_way and not list(self.down) and self._pool.all_reply()
 
     @property
     def under_way(self) -> int:
