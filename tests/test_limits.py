@@ -44,6 +44,7 @@ OF_NO_INPUT: Final = {
     "vmqtui.actions.keymap._CHARACTERS",
     # what the model and its kernels reckon with
     "engine.workers.pool.WAIT_AT_ONCE",
+    "engine.scenario.processor_set.MAX_GROUP_SIZE",
     "engine.dataplane.costs._MOST_CYCLES",
     "engine.workers.rounds.MOST_AHEAD",
     "engine.workers.rounds.MOST_UNDER_WAY",

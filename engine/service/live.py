@@ -19,7 +19,7 @@ import msgspec
 
 from engine.kernels.layout import NEVER_NS
 from engine.service.machine import Machine
-from engine.service.pacing import ClockName, Pacer, pacer
+from engine.service.pacing import ClockName, Pacer, Ticks, pacer
 from engine.service.sources import ActiveSource, is_synthetic
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
@@ -62,27 +62,6 @@ class LoopCallbacks:
     event: Callable[[Event], None]
     failed: Callable[[BaseException], None]
     at_rest: Callable[[], None]
-
-
-class _Ticks:
-    """Due times of one kind of reading: each interval of simulated time, and if the wall clock drives that
-    (``paced``), at the latest one and a half intervals of wall time after the previous reading."""
-
-    def __init__(self, interval_ns: int, wall_ns: int, paced: bool) -> None:
-        self._interval_ns = interval_ns
-        self._paced = paced
-        self._taken_wall_ns = wall_ns
-        self.at_ns = interval_ns
-
-    def take(self, sim_ns: int, wall_ns: int) -> bool:
-        """Return whether a reading is due now; if so, schedule the next one."""
-        on_time = sim_ns >= self.at_ns
-        due = on_time or (self._paced and 2 * (wall_ns - self._taken_wall_ns) >= 3 * self._interval_ns)
-        if due:
-            self._taken_wall_ns = wall_ns
-        if on_time:
-            self.at_ns += self._interval_ns
-        return due
 
 
 class LiveLoop:
@@ -249,8 +228,8 @@ class LiveLoop:
         machine = self.machine
         started_ns = time.monotonic_ns()
         pace = self._pacer = pacer(self._clock, started_ns)
-        stats_ticks = _Ticks(self._interval_ns, started_ns, pace.paced)
-        summary_ticks = _Ticks(SUMMARY_EVERY_NS, started_ns, pace.paced)
+        stats_ticks = Ticks(self._interval_ns, started_ns, pace.paced)
+        summary_ticks = Ticks(SUMMARY_EVERY_NS, started_ns, pace.paced)
         first = self._read()
         self._callbacks.stats(first)
         self._callbacks.summary(first)

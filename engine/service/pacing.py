@@ -1,4 +1,4 @@
-"""Clocks: how fast a live engine's simulated time passes."""
+"""Clocks: how fast a live engine's simulated time passes, and when readings are due."""
 
 from collections import deque
 from typing import Final, Literal, get_args
@@ -141,6 +141,27 @@ class RealTimePacer(Pacer):
         since_wall_ns, since_sim_ns = self._marks[0]
         elapsed_ns = wall_ns - since_wall_ns
         return (sim_ns - since_sim_ns) / elapsed_ns if elapsed_ns else None
+
+
+class Ticks:
+    """Due times of one kind of reading: each interval of simulated time, and if the wall clock drives that
+    (``paced``), at the latest one and a half intervals of wall time after the previous reading."""
+
+    def __init__(self, interval_ns: int, wall_ns: int, paced: bool) -> None:
+        self._interval_ns = interval_ns
+        self._paced = paced
+        self._taken_wall_ns = wall_ns
+        self.at_ns = interval_ns
+
+    def take(self, sim_ns: int, wall_ns: int) -> bool:
+        """Return whether a reading is due now; if so, schedule the next one."""
+        on_time = sim_ns >= self.at_ns
+        due = on_time or (self._paced and 2 * (wall_ns - self._taken_wall_ns) >= 3 * self._interval_ns)
+        if due:
+            self._taken_wall_ns = wall_ns
+        if on_time:
+            self.at_ns += self._interval_ns
+        return due
 
 
 def pacer(clock: ClockName, wall_ns: int) -> Pacer:
