@@ -20,6 +20,7 @@ from engine.traffic.plan import Hardware
 
 INTERVAL_S: Final = (0.001, 3600.0)
 DEADLINE_S: Final = (0.05, 3600.0)
+ADVANCE_LIMIT_S: Final = 10 * 365 * 86_400
 
 _SHOWN: Final = 80
 _NEEDED: Final = ("cpus", "hyperthreading", "numa_nodes", "numa_node", "base_cpu", "link_gbps")

@@ -10,7 +10,7 @@ engine needs no ``if __name__ == "__main__":`` guard.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -33,22 +33,21 @@ from engine.scenario.load import ScenarioSource, load_scenario
 from engine.service import arguments, ending, leftovers
 from engine.service.ending import Ending, in_thread, to_its_end
 from engine.service.engine_log import EngineLog
+from engine.service.engine_rows import EngineRows
 from engine.service.live import ClockRunsError, LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.pacing import CLOCKS, ClockName
 from engine.service.publishing import AdvicePublisher, SummaryBuilder
-from engine.service.rows import AdapterRow, CpuRow, Latest, QueueRow, Rows
+from engine.service.rows import Latest
 from engine.service.sources import ActiveSource, AnySource, capture_source, interface_source, synthetic_source
-from engine.service.waits import EngineEndedError, EngineWaits
+from engine.service.waits import EngineEndedError
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
 from engine.traffic.capture_file import CaptureFile
-from engine.traffic.injected import Frame, frames_of
 from engine.workers.start import warm_up
 
 _NOT_ACCEPTED: Final = str(NdisStatus.NOT_ACCEPTED)
-ADVANCE_LIMIT_S: Final = 10 * 365 * 86_400
 UNREAD_LIMIT: Final = 64
 """Readings that the event loop has yet to process, before a manual or fast clock waits for it."""
 
@@ -57,7 +56,7 @@ _UNREAD_CHECK_S: Final = 0.1
 T = TypeVar("T")
 
 
-class Engine(EngineWaits):
+class Engine(EngineRows):
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
     ``scenario`` is any source that ``load_scenario`` reads; None: the default scenario. ``capture``, or the
@@ -100,7 +99,6 @@ class Engine(EngineWaits):
         arguments.check_fed(captured=capture, loop=loop, interface=interface, promiscuous=promiscuous)
         self.scenario = load_scenario(scenario)
         self._engine_log = EngineLog(self.scenario)
-        self._latest = Latest()
         self.advised = asyncio.Event()
         arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
         self._thresholds = thresholds
@@ -171,60 +169,6 @@ class Engine(EngineWaits):
         response = await self._handle("", Request(id="-", op=op, params=params))
         return response.checked(op) if check else response
 
-    def queue(self, which: int | str, adapter: str | None = None) -> QueueRow:
-        """A queue at the newest reading, by its id, its VM or its name; ``adapter`` where several have one.
-
-        Raises NoSuchRowError, which names what fits; NotReadYetError if its first reading is yet to come.
-        """
-        return self._rows().queue_row(which, adapter)
-
-    def cpu(self, cpu: int) -> CpuRow:
-        """A processor at the newest reading. Raises NoSuchRowError."""
-        return self._rows().cpu_row(cpu)
-
-    def adapter(self, name: str | None = None) -> AdapterRow:
-        """An adapter at the newest reading; None: the host's only one. Raises NoSuchRowError."""
-        return self._rows().adapter_row(name)
-
-    def _rows(self) -> Rows:
-        self._running()
-        return self._latest.rows(self.config)
-
-    async def memory(self, vm: str, adapter: str | None = None) -> list[bytes]:
-        """The frames that a VM holds now, from its memory: those of its own queues, indicated to it and not
-        returned yet, by adapter and queue id, in order of indication.
-
-        From NDIS 6.30 on the adapter has taken an outer 802.1Q tag out of a frame; an older one leaves it in.
-        A VM with ``return_delay_us`` 0 returns each frame at once, and holds none unless it is paused. Frames
-        of queue 0 are not held by a VM. Raises NoSuchRowError, ValueError for more than 256 MiB.
-        """
-        live = self._running()
-        return await self._in_loop(live, lambda: live.machine.frames_held(vm, adapter))
-
-    async def receive(
-        self, frames: Iterable[Frame] | Frame, *, at: float | None = None, adapter: str | None = None
-    ) -> None:
-        """Send frames to an adapter's wire: ``bytes`` (without FCS), or objects with ``__bytes__``, such as
-        packets of scapy. They arrive back to back, at link rate, from the simulated time ``at`` on (seconds;
-        None: now), or from when the wire is free after it.
-
-        This returns when the frames are handed over, not when they have arrived. Frames of the scenario's
-        traffic, of a capture or of an interface arrive as well, on the same wire, behind a call's frames if
-        they would overlap. Raises ValueError (a frame above 65,535 bytes, over 64 MiB waiting, a time in the
-        past, no frames, traffic to a team), NoSuchRowError for the adapter, EngineEndedError.
-        """
-        live = self._running()
-        at_s = None if at is None else arguments.seconds("at", at, 0, ADVANCE_LIMIT_S)
-        given = frames_of(frames)
-        await self._in_loop(live, lambda: live.receive(given, adapter, at_s))
-
-    async def _in_loop(self, live: LiveLoop, call: Callable[[], T]) -> T:
-        """Run a call in the loop's thread, between two rounds. Raises EngineEndedError."""
-        try:
-            return await asyncio.wrap_future(live.submit(call))
-        except LoopEndedError as error:
-            raise EngineEndedError(self._why_ended()) from self.failure or error
-
     def __repr__(self) -> str:
         name = f"Engine {self.host!r}"
         if self._live is None or self.stopped.is_set():
@@ -243,8 +187,8 @@ class Engine(EngineWaits):
         that runs by itself or a time that does not fit, EngineEndedError.
         """
         live = self._running()
-        arguments.seconds("seconds", seconds, 0.0, ADVANCE_LIMIT_S)
-        arguments.seconds("ns", ns, 0, ADVANCE_LIMIT_S * 10**9)
+        arguments.seconds("seconds", seconds, 0.0, arguments.ADVANCE_LIMIT_S)
+        arguments.seconds("ns", ns, 0, arguments.ADVANCE_LIMIT_S * 10**9)
         try:
             return await asyncio.wrap_future(live.advance(round(seconds * 1e9) + ns))
         except ClockRunsError:
@@ -255,6 +199,9 @@ class Engine(EngineWaits):
             raise EngineEndedError(self._why_ended()) from self.failure or error
 
     async def __aenter__(self) -> "Engine":
+        if self._event_loop is not None:
+            state = "runs" if self._live is not None and not self.stopped.is_set() else "has ended"
+            raise EngineEndedError(f"an engine starts once, and this one {state}: make another Engine(…)")
         ending.started(self)
         try:
             await self._start()
@@ -611,4 +558,4 @@ def _run_to(clock: ClockName, run_to: object) -> int | Callable[[Stats], bool]:
         raise ValueError(f'run_to: the clock is "{clock}", and only clock="fast" has an end')
     if callable(run_to):
         return run_to
-    return round(arguments.seconds("run_to", run_to, 0.0, ADVANCE_LIMIT_S) * 1e9)
+    return round(arguments.seconds("run_to", run_to, 0.0, arguments.ADVANCE_LIMIT_S) * 1e9)

@@ -8,7 +8,8 @@ import pytest
 
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
-from engine.service.engine import ADVANCE_LIMIT_S, UNREAD_LIMIT, Engine
+from engine.service.arguments import ADVANCE_LIMIT_S
+from engine.service.engine import UNREAD_LIMIT, Engine
 from engine.service.waits import EngineEndedError
 from engine.telemetry.stats import Stats, known
 from engine.waiting import until

@@ -305,3 +305,17 @@ async def test_use_after_the_end_is_a_sentence() -> None:
     for use in USES:
         with pytest.raises(EngineEndedError, match=r"^the engine has ended"):
             await _use(engine, use)
+
+
+async def test_an_engine_is_entered_once() -> None:
+    async with Engine(SCENARIO, clock="manual") as engine:
+        with pytest.raises(
+            EngineEndedError, match=r"^an engine starts once, and this one runs: make another"
+        ):
+            await engine.__aenter__()
+        await engine.advance(0.1)
+        assert engine.queue(1).steered_frames > 0
+    with pytest.raises(
+        EngineEndedError, match=r"^an engine starts once, and this one has ended: make another"
+    ):
+        await engine.__aenter__()
