@@ -120,7 +120,16 @@ mac = "00:15:5d:00:00:02"
 rate_pps = 1
 flow = [{ kind = "broadcast" }]
 """
-_TYPED: Final = {"vm": "a", "name": "a", "mac": "00:15:5d:00:00:01", "vlan": "10"}
+_TYPED: Final = {
+    "vm": "a",
+    "name": "a",
+    "mac": "00:15:5d:00:00:01",
+    "vlan": "10",
+    "base_processor": "0:1",
+    "max_processor": "0:3",
+    "max_processors": "2",
+    "preferred_numa_node": "0",
+}
 
 
 def _answers(data: bytes) -> None:
