@@ -159,8 +159,8 @@ def place(value: object) -> str:
 
 def sizes(value: object) -> list[int]:
     """Check the sizes of a host's processor groups; ``relations`` checks their sum."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_CPUS:
-        shown = f"an array of {len(value)}" if isinstance(value, list) else values.show(value)
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_CPUS:
+        shown = f"an array of {len(value)}" if isinstance(value, list | tuple) else values.show(value)
         raise ValueError(f"{shown} is not an array of 1..{MAX_CPUS} groups' sizes")
     return [values.check_whole(one, 1, MAX_GROUP_SIZE) for one in value]
 

@@ -104,6 +104,8 @@ def test_types_and_dicts_may_be_mixed_and_arrays_may_be_tuples() -> None:
     mixed: Any = {"host": HostSpec(name="lab"), "adapter": ({"queue": [QueueSpec(vm="a"), {"vm": "b"}]},)}
     read = load_scenario(mixed)
     assert [queue.name for queue in read.adapter[0].queue] == ["a", "b"]
+    sizes: Any = (6, 2)
+    assert load_scenario(Scenario(host=HostSpec(group_sizes=sizes))).host.group_sizes == [6, 2]
 
 
 @pytest.mark.parametrize(
