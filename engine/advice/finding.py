@@ -61,6 +61,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     cleared: bool | None = None
     estimated: bool = False
     """Whether ``after`` is an estimate from measured values; if not, the model ran again with the fix."""
+    raises: Annotated[list[Words], Meta(max_length=64)] = []
+    """The findings that the fix makes bad; it is then not offered."""
+    withheld: Words = ""
+    """Why the fix that was tried is not offered; "" if it is offered, or was not tried."""
     cpu: int | None = None
     queue_id: int | None = None
     generation: int | None = None

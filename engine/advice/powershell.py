@@ -1,16 +1,30 @@
-"""PowerShell commands for the administrator of a real host, one line each."""
+"""PowerShell for the administrator of a real host: blocks of lines, to be copied as one.
 
-from collections.abc import Sequence
+Each change is a group of lines: comments that say what it does, a line that shows the values before it, the
+line itself, and one that shows the result. Cmdlets and parameters are those of Microsoft's modules NetAdapter
+and Hyper-V ("Set-NetAdapterVmq", "Set-NetAdapterAdvancedProperty", "Set-VMNetworkAdapter",
+"Set-VMNetworkAdapterVlan").
+"""
 
+import re
+from typing import Final
+
+from engine.scenario.model import MANAGEMENT_OS
 from engine.scenario.processor_set import SetLine
 
 _QUOTES = "'\u2018\u2019\u201a\u201b"
 """Each of these ends a single-quoted string in PowerShell; doubled, it is a literal character."""
+_RESTARTS: Final = "Restarts the adapter: its VMs lose the network for seconds."
 
 
 def quoted(text: str) -> str:
     """Quote a name with single quotes, so that PowerShell expands nothing in it."""
     return "'" + "".join(one * 2 if one in _QUOTES else one for one in text) + "'"
+
+
+def note(text: str) -> str:
+    """Return a comment line. It must not hold a name from outside, which could contain a line break."""
+    return f"# {text}"
 
 
 def set_line(adapter: str, line: SetLine, numa_node: int | None = None) -> str:
@@ -23,51 +37,184 @@ def set_line(adapter: str, line: SetLine, numa_node: int | None = None) -> str:
     )
 
 
-def adapter_vmq(adapter: str, cpus: Sequence[int], *, numa_node: int | None = None) -> str:
-    """Set the processors of an adapter's queues: the range from the lowest of ``cpus`` to the highest.
+def processor_set(
+    adapter: str, line: SetLine, words: str, *, before: SetLine | None = None, numa_node: int | None = None
+) -> list[str]:
+    """Return the group of lines that sets an adapter's processors, given in ``words`` too.
 
-    Processors outside the group of the lowest are left out, because the cmdlet takes one group only.
+    ``before``: the line that takes it back, if the values before are known.
     """
-    first = min(cpus)
-    group = [cpu for cpu in cpus if cpu // 64 == first // 64]
-    node = f" -NumaNode {numa_node}" if numa_node is not None else ""
-    return (
-        f"Set-NetAdapterVmq -Name {quoted(adapter)}{node} -BaseProcessorGroup {first // 64} "
-        f"-BaseProcessorNumber {first % 64} -MaxProcessorNumber {max(group) % 64} -MaxProcessors {len(group)}"
+    back = set_line(adapter, before) if before is not None else "set the values shown here again"
+    return [
+        note(f"Queues on processors {words}: reaches all queues of the adapter. {_RESTARTS}"),
+        f"Get-NetAdapterVmq -Name {quoted(adapter)} | Format-List Name, Enabled, BaseProcessorGroup, "
+        "BaseProcessorNumber, MaxProcessorNumber, MaxProcessors, NumaNode",
+        note(f"To take it back: {_one_line(back)}"),
+        set_line(adapter, line, numa_node),
+        note("Check: a ProcessorAffinityMask and ProcessorGroup in the set, for each queue."),
+        queues_of(adapter),
+    ]
+
+
+def _one_line(text: str) -> str:
+    """Replace line breaks, which would end a comment."""
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", "?", text)
+
+
+def queues_of(adapter: str) -> str:
+    """Show the queues of an adapter with their processors."""
+    return f"Get-NetAdapterVmqQueue -Name {quoted(adapter)}"
+
+
+def look_at_queues(adapter: str, why: str) -> list[str]:
+    """Return what to look at where no line expresses a change of single queues."""
+    return [note(why), queues_of(adapter)]
+
+
+def show_vm(vm: str, vnic: str | None = None) -> str:
+    """Show the network adapters of a VM or the host, with their weights and use of queues."""
+    return f"Get-VMNetworkAdapter {_of(vm, vnic)} | Format-List Name, MacAddress, VmqWeight, VmqUsage"
+
+
+def _of(vm: str, vnic: str | None = None) -> str:
+    """Return the parameters that select a VM's network adapters, or the host's, or its ``vnic``."""
+    if vm != MANAGEMENT_OS:
+        return f"-VMName {quoted(vm)}"
+    return "-ManagementOS" if vnic is None else f"-ManagementOS -Name {quoted(vnic)}"
+
+
+def vmq_weight(vm: str, weight: int, vnic: str | None = None) -> list[str]:
+    """Return the group of lines that allows a VM a queue (``weight`` above 0) or not (0).
+
+    For the host itself, ``vnic`` is the name of its vNIC; without one there is no line, but what to look at.
+    """
+    if vm == MANAGEMENT_OS and vnic is None:
+        return [note("A vNIC of the host: find its name by its MAC, for -ManagementOS -Name:"), show_vm(vm)]
+    reach = (
+        "this vNIC of the host" if vm == MANAGEMENT_OS else "every network adapter of the VM; -Name limits it"
     )
+    return [
+        note(f"VmqWeight {weight}: {'may have a queue' if weight else 'has no queue'}. Reaches {reach}."),
+        show_vm(vm, vnic),
+        note("To take it back: set the VmqWeight shown here again."),
+        f"Set-VMNetworkAdapter {_of(vm, vnic)} -VmqWeight {weight}",
+        note(f"Check: VmqUsage is {'above 0' if weight else '0'}."),
+        show_vm(vm, vnic),
+    ]
 
 
-def vmq_weight(vm: str, weight: int) -> str:
-    """Allow a VM a queue (``weight`` above 0) or not (0)."""
-    return f"Set-VMNetworkAdapter -VMName {quoted(vm)} -VmqWeight {weight}"
+def show_vlans(vm: str) -> str:
+    """Show the VLANs of the ports of a VM or the host."""
+    return f"Get-VMNetworkAdapterVlan {_of(vm)}"
 
 
-def vlan(vm: str, number: int | str | None) -> str:
-    """Set the VLAN of a VM's port; any ``number`` that is not an int means untagged."""
-    tag = f"-Access -VlanId {number}" if isinstance(number, int) else "-Untagged"
-    return f"Set-VMNetworkAdapterVlan -VMName {quoted(vm)} {tag}"
+def untagged(vm: str) -> list[str]:
+    """Return the group of lines that leaves the port of a VM no VLAN."""
+    if vm == MANAGEMENT_OS:
+        return look_at_vlans(
+            vm, "A vNIC of the host: find its name, for -ManagementOS -VMNetworkAdapterName:"
+        )
+    return [
+        note("Replaces the mode and the VLANs of every network adapter of the VM."),
+        note("-VMNetworkAdapterName limits it to one."),
+        show_vlans(vm),
+        note("To take it back: set the mode and the VLANs shown here again."),
+        f"Set-VMNetworkAdapterVlan {_of(vm)} -Untagged",
+        note("Check: the mode is Untagged."),
+        show_vlans(vm),
+    ]
 
 
-def multi_queue(vm: str, pairs: int) -> str:
-    """Give one VM several queues (VMMQ, Windows Server 2016 and later)."""
-    return f"Set-VMNetworkAdapter -VMName {quoted(vm)} -VmmqEnabled $true -VmmqQueuePairs {pairs}"
+def look_at_vlans(vm: str, why: str) -> list[str]:
+    """Return what to look at where no line adds a VLAN without ending another."""
+    return [note(why), show_vlans(vm)]
 
 
-def receive_buffers(adapter: str, count: int) -> str:
-    """Set the number of receive buffers of an adapter."""
-    return (
-        f"Set-NetAdapterAdvancedProperty -Name {quoted(adapter)} -RegistryKeyword '*ReceiveBuffers' "
-        f"-RegistryValue {count}"
+def multi_queue(vm: str, pairs: int) -> list[str]:
+    """Return the group of lines that gives a VM several queues (VMMQ, Windows Server 2016 and later)."""
+    if vm == MANAGEMENT_OS:
+        return [note("A vNIC of the host: look whether it has several queues."), show_vm(vm)]
+    properties = "Name, VmmqEnabled, VmmqQueuePairs, VrssEnabled"
+    shown = f"Get-VMNetworkAdapter -VMName {quoted(vm)} | Format-List {properties}"
+    return [
+        note(
+            "Needs Windows Server 2016, a driver of NDIS 6.60, and no LBFO team. Leave it where the pairs "
+            "shown are more."
+        ),
+        shown,
+        note("To take it back: set the values shown here again."),
+        f"Set-VMNetworkAdapter -VMName {quoted(vm)} -VmmqEnabled $true -VmmqQueuePairs {pairs}",
+        note("Check:"),
+        shown,
+    ]
+
+
+def receive_buffers(adapter: str, count: int) -> list[str]:
+    """Return the group of lines that sets the number of receive buffers of an adapter."""
+    selected = f"-Name {quoted(adapter)} -RegistryKeyword '*ReceiveBuffers'"
+    shown = (
+        f"Get-NetAdapterAdvancedProperty {selected} | Format-List RegistryValue, NumericParameterMaxValue, "
+        "NumericParameterStepValue"
     )
+    return [
+        note(f"Reaches all queues of the adapter. {_RESTARTS}"),
+        note("NumericParameterMaxValue is the most that the driver takes: set that where it is less."),
+        shown,
+        note("To take it back: set the RegistryValue shown here again."),
+        f"Set-NetAdapterAdvancedProperty {selected} -RegistryValue {count}",
+        note("Check:"),
+        shown,
+    ]
 
 
-def resume(vm: str) -> str:
-    """Resume a paused VM."""
-    return f"Resume-VM -Name {quoted(vm)}"
+def resume(vm: str) -> list[str]:
+    """Return the group of lines that resumes a paused VM."""
+    return [
+        note("The VM runs on; Suspend-VM takes it back."),
+        f"Resume-VM -Name {quoted(vm)}",
+        f"Get-VM -Name {quoted(vm)} | Format-List Name, State",
+    ]
 
 
-BELOW_TEN_GIGABIT = (
-    r"New-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\VMSMP\Parameters' "
-    "-Name BelowTenGigVmqEnabled -PropertyType DWord -Value 1 -Force"
-)
-"""Makes Windows use VMQ on links below 10 Gbit/s."""
+def turn_off(vm: str) -> list[str]:
+    """Return the group of lines that turns a VM off."""
+    return [
+        note(
+            "As pulling its plug: what the VM has not saved is lost. Stop-VM without -TurnOff shuts it down."
+        ),
+        f"Stop-VM -Name {quoted(vm)} -TurnOff",
+        f"Get-VM -Name {quoted(vm)} | Format-List Name, State",
+    ]
+
+
+def dynamic(adapter: str) -> list[str]:
+    """Return what to look at for dynamic VMQ, which no line of Windows Server 2012 turns on."""
+    return [
+        note("Windows Server 2012 and 2012 R2: dynamic VMQ is on where the driver can; no line turns it on."),
+        f"Get-NetAdapterVmq -Name {quoted(adapter)} | Format-List Name, Enabled, "
+        "DynamicProcessorAffinityChangeSupported",
+    ]
+
+
+def link(adapter: str) -> list[str]:
+    """Show the speed and the driver of an adapter's link."""
+    return [
+        f"Get-NetAdapter -Name {quoted(adapter)} | Format-List Name, InterfaceDescription, LinkSpeed, "
+        "DriverVersion, NdisVersion"
+    ]
+
+
+_CHANGE: Final = re.compile(r"(?P<cmdlet>(?:Set|Resume|Stop|New)-\w+) (?P<rest>.*)", re.DOTALL)
+_SUBJECT: Final = re.compile(r"(-ManagementOS )?-(?:VM)?Name '(?:[^']|'')*'|-RegistryKeyword '[^']*'")
+_SETTING: Final = re.compile(r"-(VmqWeight|VmmqEnabled)\b")
+
+
+def subject(line: str) -> str | None:
+    """Return the setting that a line changes: its cmdlet and object; None for a line that only shows."""
+    change = _CHANGE.fullmatch(line)
+    if change is None:
+        return None
+    rest = change["rest"]
+    named = [one.group() for one in _SUBJECT.finditer(rest)]
+    setting = _SETTING.search(rest)
+    return " ".join([change["cmdlet"], *named, setting.group() if setting else ""])

@@ -51,11 +51,19 @@ class Room:
 
     def move(self, queue: QueueView, target: int) -> Request:
         """Plan a move, and return its request."""
-        cost, source = self.cost(queue), queue.known.cpu
+        self.take_out(queue)
+        return self.put(queue, target)
+
+    def take_out(self, queue: QueueView) -> None:
+        """Plan that a queue leaves its processor."""
+        source = queue.known.cpu
         if source in self.loads:
-            self.loads[source] = max(0.0, self.loads[source] - cost)
+            self.loads[source] = max(0.0, self.loads[source] - self.cost(queue))
             self._counts[source] -= 1
-        self.loads[target] += cost
+
+    def put(self, queue: QueueView, target: int) -> Request:
+        """Plan that a queue, taken out before, goes to a processor; return the request that moves it."""
+        self.loads[target] += self.cost(queue)
         self._counts[target] += 1
         return Request(
             op="set_queue_parameters",

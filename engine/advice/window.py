@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from engine.advice.agreement import agreed
 from engine.advice.evidence import Evidence, Trace, Trail
 from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity
 from engine.advice.rules import RULES, findings, place
@@ -71,9 +72,9 @@ class AdviceWindow:
 
     @property
     def listed(self) -> tuple[Finding, ...]:
-        """The findings, worst first: most frames lost, then by severity."""
+        """The findings, worst first: most frames lost, then by severity; none contradicts an earlier one."""
         if self._listed is None:
-            self._listed = tuple(one.shown() for one in self._ordered)
+            self._listed = tuple(agreed([one.shown() for one in self._ordered]))
         return self._listed
 
     def configured(self, config: Config) -> None:
@@ -185,7 +186,7 @@ class AdviceWindow:
             window_s=self.seconds,
             counts=dict(Counter(one.severity for one in self._ordered)),
             thresholds=self.thresholds,
-            findings=[one.shown() for one in self._ordered[:MOST_FINDINGS]],
+            findings=list(self.listed[:MOST_FINDINGS]),
             more=max(0, len(self._ordered) - MOST_FINDINGS),
         )
 

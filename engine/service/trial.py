@@ -6,16 +6,18 @@ It provides the values "before" and "after" of advice, from the same model and t
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
 
+from engine.advice.agreement import agreed, joined
 from engine.advice.evidence import Evidence, Trail
 from engine.advice.finding import Finding, Request
-from engine.advice.rules import RULES, findings
+from engine.advice.rules import findings
 from engine.advice.thresholds import AdviceThresholds
+from engine.advice.verdict import judged, withheld, worse_together
 from engine.scenario.model import Scenario
 from engine.service.machine import Machine, SimClock
 from engine.service.sources import ActiveSource, Caveats, capture_source, synthetic_source
@@ -236,50 +238,122 @@ class TriedFix:
     refused: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """The findings of a trial with their tried fixes, and the trial of all offered fixes together.
+
+    ``together`` is None if fewer than two different fixes are offered. ``left`` are the findings after it.
+    """
+
+    evidence: Evidence
+    tried: Sequence[TriedFix]
+    together: Evidence | None = None
+    left: Sequence[Finding] = ()
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [one.finding for one in self.tried]
+
+
 def diagnose(
     trial: Trial,
     thresholds: AdviceThresholds | None = None,
     *,
     most_tries: int = 16,
     progress: Callable[[str], None] = lambda sentence: None,
-) -> tuple[Evidence, list[TriedFix]]:
-    """Run a trial, apply the advisor's rules, and run it again with the fix of each finding.
+) -> Diagnosis:
+    """Run a trial, apply the advisor's rules, and run it again with the fix of each finding, then with all.
 
-    Only the first ``most_tries`` fixes are tried; for other findings "after" stays unknown. Raises the errors
-    of ``Trial.run``, but a refused fix is returned as such.
+    Only the first ``most_tries`` different fixes are tried; for other findings "after" stays unknown. Raises
+    the errors of ``Trial.run``, but a refused fix is returned as such.
     """
     evidence = trial.run()
     found = findings(evidence, thresholds)
-    return evidence, list(_tried(trial, found, thresholds, most_tries, progress))
-
-
-def _tried(
-    trial: Trial,
-    found: Sequence[Finding],
-    thresholds: AdviceThresholds | None,
-    most_tries: int,
-    progress: Callable[[str], None],
-) -> Iterator[TriedFix]:
-    tries = 0
+    tries = _Tries(trial, thresholds, most_tries)
+    tried = []
     for finding in found:
+        if finding.requests:
+            progress(f"trying the fix of {finding.rule}, {finding.where}")
+        tried.append(tries.of(finding, evidence, found))
+    return _together(evidence, tried, tries, found, progress)
+
+
+def _together(
+    evidence: Evidence,
+    tried: Sequence[TriedFix],
+    tries: "_Tries",
+    found: Sequence[Finding],
+    progress: Callable[[str], None],
+) -> Diagnosis:
+    """Let findings agree, and try all offered fixes at once; if that is no better, only the first stands."""
+    consistent = [
+        replace(one, finding=two)
+        for one, two in zip(tried, agreed([one.finding for one in tried]), strict=True)
+    ]
+    offered = [one for one in consistent if one.finding.requests and one.after is not None]
+    fixes = joined([one.finding.requests for one in offered])
+    if len({msgspec.msgpack.encode(one.finding.requests) for one in offered}) < 2 or not fixes:
+        return Diagnosis(evidence, consistent)
+    progress("trying all fixes together")
+    result = tries.result(fixes, last=True)
+    if result is None:
+        return Diagnosis(evidence, consistent)
+    first, why = offered[0], f"applied together with other fixes it is refused ({result})"
+    if not isinstance(result, str):
+        after, left = result
+        assert first.after is not None
+        why = worse_together(found, left, first.after, after)
+        if not why:
+            return Diagnosis(evidence, consistent, after, left)
+    others = offered[1:]
+    ranked = [
+        replace(one, finding=withheld(one.finding, f"{why}: do {first.finding.rule} first, then look again"))
+        if any(one is other for other in others)
+        else one
+        for one in consistent
+    ]
+    return Diagnosis(evidence, ranked)
+
+
+class _Tries:
+    """Runs a trial with fixes, each different one once, and only so many."""
+
+    def __init__(self, trial: Trial, thresholds: AdviceThresholds | None, most: int) -> None:
+        self._trial = trial
+        self._thresholds = thresholds
+        self._left = most
+        self._done: dict[bytes, tuple[Evidence, list[Finding]] | str] = {}
+
+    def of(self, finding: Finding, before: Evidence, found: Sequence[Finding]) -> TriedFix:
+        """Return a finding with what its fix does."""
         unknown = msgspec.structs.replace(finding, after=None, cleared=None, estimated=False)
-        if not finding.requests or tries >= most_tries:
-            yield TriedFix(unknown)
-            continue
-        tries += 1
-        progress(f"trying the fix of {finding.rule}, {finding.where}")
-        try:
-            after = trial.run(finding.requests)
-        except TrialError as error:
-            yield TriedFix(unknown, refused=str(error))
-            continue
-        left = {one.identity for one in findings(after, thresholds)}
-        measured = msgspec.structs.replace(
-            unknown,
-            after=RULES[finding.rule].measure(after, finding),
-            cleared=finding.identity not in left,
-        )
-        yield TriedFix(measured, after)
+        result = self.result(finding.requests) if finding.requests else None
+        if result is None:
+            return TriedFix(unknown)
+        if isinstance(result, str):
+            return TriedFix(unknown, refused=result)
+        after, left = result
+        return TriedFix(judged(unknown, before, after, found, left), after)
+
+    def result(
+        self, fix: Sequence[Request], *, last: bool = False
+    ) -> tuple[Evidence, list[Finding]] | str | None:
+        """Return the evidence and the findings after a fix; why it was refused; None after too many.
+
+        The ``last`` one is always tried.
+        """
+        key = msgspec.msgpack.encode(fix)
+        if key not in self._done:
+            if self._left <= 0 and not last:
+                return None
+            self._left -= 1
+            try:
+                after = self._trial.run(fix)
+            except TrialError as error:
+                self._done[key] = str(error)
+            else:
+                self._done[key] = after, findings(after, self._thresholds)
+        return self._done[key]
 
 
 def _close(machine: Machine) -> None:

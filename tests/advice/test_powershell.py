@@ -3,6 +3,8 @@
 import pytest
 
 from engine.advice import powershell
+from engine.scenario.model import MANAGEMENT_OS
+from engine.scenario.processor_set import SetLine
 
 
 @pytest.mark.parametrize(
@@ -18,14 +20,53 @@ def test_a_name_can_not_end_its_string(name: str, line: str) -> None:
     assert powershell.quoted(name) == line
 
 
-def test_processors_are_named_by_group_and_number() -> None:
-    line = powershell.adapter_vmq("nic0", [66, 68, 70], numa_node=1)
-    assert line == (
-        "Set-NetAdapterVmq -Name 'nic0' -NumaNode 1 -BaseProcessorGroup 1 -BaseProcessorNumber 2"
+def test_a_set_is_shown_before_it_is_changed_and_the_line_that_takes_it_back_is_told() -> None:
+    block = powershell.processor_set("nic0", SetLine(1, 2, 6, 3), "1:2..1:6", before=SetLine(0, 0, 63, 8))
+    shown, line = [place for place, one in enumerate(block) if not one.startswith("#")][:2]
+    assert block[shown].startswith("Get-NetAdapterVmq -Name 'nic0' | ")
+    assert block[line] == (
+        "Set-NetAdapterVmq -Name 'nic0' -BaseProcessorGroup 1 -BaseProcessorNumber 2"
         " -MaxProcessorNumber 6 -MaxProcessors 3"
     )
+    back = powershell.set_line("nic0", SetLine(0, 0, 63, 8))
+    assert f"# To take it back: {back}" in block[:line]
+    assert "Restarts the adapter" in block[0]
+    assert block[-1] == "Get-NetAdapterVmqQueue -Name 'nic0'"
 
 
-def test_processors_beyond_the_group_of_the_first_are_left_out() -> None:
-    line = powershell.adapter_vmq("nic0", [62, 63, 64, 65])
-    assert "-BaseProcessorNumber 62 -MaxProcessorNumber 63 -MaxProcessors 2" in line
+def test_no_name_ends_a_comment() -> None:
+    line = SetLine(0, 0, 0, 1)
+    block = powershell.processor_set("a\nStop-Computer\u2028b", line, "0:0", before=line)
+    assert not any("\n" in one or "\u2028" in one for one in block if one.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    ("line", "subject"),
+    [
+        ("Get-NetAdapterVmq -Name 'a'", None),
+        ("# Set-NetAdapterVmq -Name 'a'", None),
+        (powershell.set_line("a", SetLine(0, 0, 7, 8)), "Set-NetAdapterVmq -Name 'a' "),
+        (powershell.vmq_weight("it's", 0)[3], "Set-VMNetworkAdapter -VMName 'it''s' -VmqWeight"),
+        (
+            powershell.vmq_weight(MANAGEMENT_OS, 0, "lm")[3],
+            "Set-VMNetworkAdapter -ManagementOS -Name 'lm' -VmqWeight",
+        ),
+        (powershell.multi_queue("it's", 4)[3], "Set-VMNetworkAdapter -VMName 'it''s' -VmmqEnabled"),
+    ],
+)
+def test_lines_that_change_one_setting_have_one_subject(line: str, subject: str | None) -> None:
+    assert powershell.subject(line) == subject
+
+
+def test_a_vnic_of_the_host_is_named_as_such_and_without_a_name_is_looked_at() -> None:
+    named = powershell.vmq_weight(MANAGEMENT_OS, 0, "Live Migration")
+    assert "Set-VMNetworkAdapter -ManagementOS -Name 'Live Migration' -VmqWeight 0" in named
+    for block in (powershell.vmq_weight(MANAGEMENT_OS, 0), powershell.untagged(MANAGEMENT_OS)):
+        assert not any(one.startswith("Set-") for one in block)
+        assert any("-ManagementOS" in one for one in block if one.startswith("Get-"))
+
+
+def test_the_most_that_a_driver_takes_is_asked_before_its_buffers_are_set() -> None:
+    block = powershell.receive_buffers("nic0", 4096)
+    asked = next(place for place, one in enumerate(block) if one.startswith("Get-") and "ParameterMax" in one)
+    assert asked < next(place for place, one in enumerate(block) if one.startswith("Set-"))

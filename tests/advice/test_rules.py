@@ -28,6 +28,11 @@ def only(seen: Evidence) -> Finding:
     return finding
 
 
+def moved(finding: Finding) -> list[int]:
+    """The queues that a fix moves."""
+    return [one.params["queue_id"] for one in finding.requests if one.op == "set_queue_parameters"]
+
+
 def test_a_quiet_host_has_no_findings() -> None:
     assert findings(evidence()) == []
 
@@ -57,7 +62,7 @@ def test_piled_queues_are_no_finding_where_no_processor_is_idle() -> None:
 
 def test_the_busiest_queue_stays_and_the_estimate_is_what_it_takes() -> None:
     finding = only(evidence(make_config(VMS), loads={1: 0.9}, pps={1: 20_000, 2: 10_000}))
-    assert [one.params["queue_id"] for one in finding.requests] == [2]
+    assert moved(finding) == [2]
     assert finding.after == pytest.approx(0.6)
     assert finding.estimated
 
@@ -139,7 +144,7 @@ def test_a_full_processor_gives_a_queue_to_one_with_less_to_do_though_none_is_id
     loads = {1: 1.0, **dict.fromkeys((2, 3, 4, 5, 6, 7), 0.4)}
     finding = only(evidence(make_config(VMS), loads=loads, pps={1: 250_000, 2: 120_000}, columns=DROPS))
     assert (finding.rule, finding.severity) == ("full-processor", "bad")
-    assert [one.params["queue_id"] for one in finding.requests] == [2]
+    assert moved(finding) == [2]
 
 
 def test_where_every_processor_is_full_no_move_is_proposed_and_it_is_said() -> None:
@@ -153,7 +158,7 @@ def test_one_queue_that_fills_its_processor_can_not_be_moved_where_none_idles() 
     loads = {1: 1.0, **dict.fromkeys((2, 3, 4, 5, 6, 7), 0.5)}
     finding = only(evidence(loads=loads, pps={1: 400_000}, columns=DROPS))
     assert (finding.rule, finding.requests) == ("full-processor", [])
-    assert finding.commands == ["Set-VMNetworkAdapter -VMName 'a' -VmmqEnabled $true -VmmqQueuePairs 4"]
+    assert "Set-VMNetworkAdapter -VMName 'a' -VmmqEnabled $true -VmmqQueuePairs 4" in finding.commands
 
 
 def test_of_a_default_queue_that_fills_its_processor_it_is_said_with_what() -> None:
@@ -192,8 +197,9 @@ def test_the_line_for_windows_names_the_adapter_whose_queues_move() -> None:
     stats = seen.stats.adapters["nic0"]
     both = msgspec.structs.replace(seen.stats, adapters={"nic0": stats, "nic1": stats})
     (finding,) = [f for f in findings(Evidence(host, both)) if f.rule == "piled-queues"]
-    assert [one.params["adapter"] for one in finding.requests] == ["nic1"]
-    assert finding.commands[0].startswith("Set-NetAdapterVmq -Name 'nic1'")
+    assert {one.params["adapter"] for one in finding.requests} == {"nic1"}
+    (line,) = (one for one in finding.commands if one.startswith("Set-"))
+    assert line.startswith("Set-NetAdapterVmq -Name 'nic1'")
 
 
 def test_an_allocation_that_is_under_way_is_not_forgotten() -> None:

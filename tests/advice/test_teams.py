@@ -46,9 +46,13 @@ def fixed(config: Config, finding: Finding) -> Config:
     """The configuration once the finding's requests were carried out."""
     adapters = {one.name: one for one in config.adapters}
     for request in finding.requests:
-        assert request.op == "set_queue_parameters"
         decode(request.op, request.params)
         adapter = adapters[request.params["adapter"]]
+        if request.op == "set_adapter":
+            keys = {key: value for key, value in request.params.items() if key != "adapter"}
+            adapters[adapter.name] = msgspec.structs.replace(adapter, **keys)
+            continue
+        assert request.op == "set_queue_parameters"
         queues = [
             msgspec.structs.replace(one, cpu=request.params["cpu"], home_cpu=request.params["cpu"])
             if one.queue_id == request.params["queue_id"]
@@ -79,12 +83,13 @@ def test_default_queues_and_members_without_queues_count_for_nothing() -> None:
 
 def test_each_member_gets_neighbouring_processors_of_its_own() -> None:
     finding = only("sum", [("a", 1), ("b", 2)], [("c", 1), ("d", 2), ("e", 3)])
-    assert finding.fix == "Give each member processors of its own: nic0 0:1..0:3, nic1 0:4..0:7"
-    assert finding.commands == [
-        "Set-NetAdapterVmq -Name 'nic0' -BaseProcessorGroup 0 -BaseProcessorNumber 1 -MaxProcessorNumber 3"
-        " -MaxProcessors 3",
+    assert finding.fix == "Give each member processors of its own: nic0 0:1..0:3; nic1 0:4..0:7"
+    # nic1 steps aside first: no member takes processors that another one still has
+    assert [one for one in finding.commands if one.startswith("Set-")] == [
         "Set-NetAdapterVmq -Name 'nic1' -BaseProcessorGroup 0 -BaseProcessorNumber 4 -MaxProcessorNumber 7"
         " -MaxProcessors 4",
+        "Set-NetAdapterVmq -Name 'nic0' -BaseProcessorGroup 0 -BaseProcessorNumber 1 -MaxProcessorNumber 3"
+        " -MaxProcessors 3",
     ]
     assert (finding.value, finding.after, finding.numbers["shared_processors"]) == (2, 0, 2)
 
@@ -120,18 +125,55 @@ def test_fewer_processors_than_members_are_not_shared_out() -> None:
     assert "fewer processors than the 2 members need" in finding.fix
 
 
-def test_in_min_a_vm_is_served_where_the_member_with_most_processors_has_it() -> None:
+@pytest.mark.parametrize("mode", ["min", "primary"])
+def test_in_min_and_primary_all_members_get_one_set_and_a_vm_one_processor(mode: str) -> None:
     members = [[("a", 1), ("b", 1)], [("a", 4), ("b", 5), ("c", 6)]]
-    finding = only("min", *members, pps={1: 100})
+    finding = only(mode, *members, pps={1: 100})
     assert (finding.value, finding.after, finding.severity) == (4, 0, "warn")
     assert finding.numbers["vms_on_several"] == 2
     assert finding.numbers["frames_of_those_pps"] == 200
-    first, second = fixed(team("min", members), finding).adapters
-    assert cpus_of(first) == {"a": 4, "b": 5}
-    assert cpus_of(second) | {"c": 0} == {"a": 4, "b": 5, "c": 0}
-    assert all(
-        " -BaseProcessorNumber 4 -MaxProcessorNumber 5 -MaxProcessors 2" in one for one in finding.commands
+    first, second = fixed(team(mode, members), finding).adapters
+    assert {vm: cpus_of(second)[vm] for vm in cpus_of(first)} == cpus_of(first)
+    lines = [one.partition(" -Base")[2] for one in finding.commands if one.startswith("Set-")]
+    assert lines == ["ProcessorGroup 0 -BaseProcessorNumber 1 -MaxProcessorNumber 7 -MaxProcessors 7"] * 2
+
+
+def test_a_vm_of_a_min_team_that_fills_its_processor_is_no_pile() -> None:
+    members = [[("a", 1), ("b", 2)], [("a", 1), ("b", 2)]]
+    seen = evidence(team("min", members), pps={1: 200_000, 2: 200_000}, loads={1: 1.0, 2: 1.0})
+    assert "piled-queues" not in {one.rule for one in findings(seen)}
+
+
+def test_the_queues_of_a_vm_of_a_min_team_move_together() -> None:
+    members = [[("a", 1), ("b", 1)], [("a", 1), ("b", 1)]]
+    config = team("min", members)
+    (finding,) = (
+        one
+        for one in findings(evidence(config, pps={1: 90_000, 2: 40_000}, loads={1: 1.0}))
+        if one.rule == "piled-queues"
     )
+    first, second = fixed(config, finding).adapters
+    assert cpus_of(first) == cpus_of(second)
+    assert len(set(cpus_of(first).values())) == 2
+
+
+def test_a_hot_member_of_a_sum_team_keeps_clear_of_the_others_and_of_all_default_queues() -> None:
+    hot = [(name, 0) for name in "abcd"]
+    config = team("sum", [hot, [("e", 4), ("f", 5), ("g", 6)]])
+    first, second = config.adapters
+    default = msgspec.structs.replace(second.queues[0], cpu=4, home_cpu=4)
+    second = msgspec.structs.replace(second, queues=[default, *second.queues[1:]])
+    config = msgspec.structs.replace(config, adapters=[first, second])
+    found = findings(evidence(config, loads={0: 1.0}, pps={1: 50_000, 2: 50_000, 3: 50_000, 4: 50_000}))
+    (finding,) = (one for one in found if one.rule == "shared-with-default")
+    after = fixed(config, finding)
+    assert set(cpus_of(after.adapters[0]).values()) == {1, 2, 3}
+    assert cpus_of(after.adapters[1]) == cpus_of(second)
+    lines = {line for one in found for line in one.commands if line.startswith("Set-")}
+    assert lines == {
+        "Set-NetAdapterVmq -Name 'nic0' -BaseProcessorGroup 0 -BaseProcessorNumber 1 -MaxProcessorNumber 3"
+        " -MaxProcessors 3"
+    }
 
 
 queues = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 7)), max_size=6)
@@ -144,13 +186,19 @@ def test_what_the_fix_leaves_is_no_finding(mode: str, members: Members, busy: in
     if finding is not None:
         after = fixed(config, finding)
         assert found_in(evidence(after)) is None
+        sets = {
+            (one.base_processor, one.max_processor, one.max_processors)
+            for one in after.adapters
+            if one.base_processor is not None
+        }
         if mode == "min":
-            everywhere = set.intersection(*(set(cpus_of(one)) for one in after.adapters if cpus_of(one)))
+            assert len(sets) <= 1
+            everywhere = set.intersection(*(set(cpus_of(one)) for one in after.adapters))
             singles = [
                 vm for vm in everywhere if all([name for name, _ in one].count(vm) < 2 for one in members)
             ]
             for vm in singles:
-                assert len({cpus_of(one)[vm] for one in after.adapters if cpus_of(one)}) == 1
+                assert len({cpus_of(one)[vm] for one in after.adapters}) == 1
 
 
 def test_a_processor_that_is_not_told_of_is_nothing_to_reckon_with() -> None:

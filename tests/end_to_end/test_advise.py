@@ -21,7 +21,7 @@ def test_the_library_is_listed_shown_and_loads_as_a_file(here: Here, tmp_path: P
     assert finding["rule"] == "near-miss-vlan"
     assert (finding["cleared"], finding["after"]) == (True, 0)
     assert finding["totals_after"]["drops_pps"] == 0
-    assert finding["commands"] == ["Set-VMNetworkAdapterVlan -VMName 'mail-01' -Access -VlanId 40"]
+    assert not any(one.startswith("Set-") for one in finding["commands"])  # its other VLAN would end
 
 
 def test_headless_prints_the_finding_its_fix_and_what_that_changes(here: Here) -> None:

@@ -26,7 +26,7 @@ NOT_YET_HERE = {
 def tried(request: pytest.FixtureRequest) -> tuple[str, list[TriedFix]]:
     """A scenario's name, and what came of looking at it."""
     name: str = request.param
-    return name, diagnose(trial_of(LESSONS[name]))[1]
+    return name, list(diagnose(trial_of(LESSONS[name])).tried)
 
 
 def test_a_scenario_raises_its_finding_and_the_fix_clears_it(tried: tuple[str, list[TriedFix]]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.advice.finding import Finding
     from engine.advice.thresholds import AdviceThresholds
     from engine.advice.window import AdviceWindow
-    from engine.service.trial import Trial, TriedFix
+    from engine.service.trial import Diagnosis, Trial, TriedFix
 
 
 def advise(
@@ -77,15 +77,18 @@ def print_trial(trial: "Trial", thresholds: "AdviceThresholds", source: str, as_
         from engine.service.trial import TrialError, diagnose
 
         try:
-            evidence, tried = diagnose(trial, thresholds, progress=ProgressLine().show)
+            diagnosis = diagnose(trial, thresholds, progress=ProgressLine().show)
         except TrialError as error:
             failed(error)
     if as_json:
-        print_json(_document(evidence, tried, thresholds, source))
+        print_json(_document(diagnosis.evidence, diagnosis.tried, thresholds, source, together=diagnosis))
     else:
-        _print_head(evidence, source)
-        _print(evidence, [one.finding for one in tried])
-        for one in tried:
+        _print_head(diagnosis.evidence, source)
+        _print(diagnosis.evidence, diagnosis.findings)
+        if diagnosis.together is not None:
+            told = totals(diagnosis.together)
+            print(f"\nall fixes together: {_totals_in_words(told)}; {_left_in_words(diagnosis)}")
+        for one in diagnosis.tried:
             if one.refused:
                 warn(f"the fix of {one.finding.rule}, {one.finding.where}, was refused: {one.refused}")
     return DONE
@@ -174,6 +177,7 @@ def _document(
     thresholds: "AdviceThresholds",
     source: str,
     window_s: float | None = None,
+    together: "Diagnosis | None" = None,
 ) -> dict[str, Any]:
     import msgspec
 
@@ -197,25 +201,39 @@ def _document(
         "totals": totals(evidence),
         "thresholds": msgspec.to_builtins(thresholds),
         "findings": listed,
+        "together": None
+        if together is None or together.together is None
+        else {
+            "totals_after": totals(together.together),
+            "left": [[one.rule, one.adapter, one.key] for one in together.left],
+        },
     }
 
 
 def totals(evidence: "Evidence") -> dict[str, float | None]:
-    """Return the host's total rates of delivered and dropped frames, and its highest processor load."""
-    return {
-        "delivered_pps": evidence.rate("indicated_frames"),
-        "drops_pps": evidence.rate("dropped_no_buffer"),
-        "busiest_load": evidence.busiest,
-    }
+    """Return the host's total rates of frames, and its highest processor load."""
+    from engine.advice.verdict import totals as of_host
+
+    return of_host(evidence)._asdict()
+
+
+def _totals_in_words(told: dict[str, float | None]) -> str:
+    return (
+        f"{compact(told['delivered_pps'])} frames/s delivered, {compact(told['drops_pps'])}/s dropped, "
+        f"busiest processor {percent(told['busiest_load'])}"
+    )
+
+
+def _left_in_words(diagnosis: "Diagnosis") -> str:
+    left = ", ".join(f"{one.rule} ({printable(one.where)})" for one in diagnosis.left)
+    return f"still found: {left}" if left else "nothing is found any more"
 
 
 def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None" = None) -> None:
     ProgressLine().show("")
     told = totals(evidence)
     print(
-        f"{printable(source)}: {evidence.span_s:.3g} s looked at, {compact(told['delivered_pps'])} frames/s "
-        f"delivered, {compact(told['drops_pps'])}/s dropped, busiest processor "
-        f"{percent(told['busiest_load'])}"
+        f"{printable(source)}: {evidence.span_s:.3g} s looked at, {_totals_in_words(told)}"
         + (f"; findings of {window.seconds:.3g} s" if window is not None else "")
     )
 
@@ -246,5 +264,6 @@ def block(finding: "Finding", unseen_s: float | None = None) -> list[str]:
         f"    fix     {printable(finding.fix)}",
         *(f"            {words.command(one)}" for one in finding.requests),
     ]
-    lines += [f"    Windows {printable(one)}" for one in finding.commands]
+    lines += ["    Windows (copy as one block)"] if finding.commands else []
+    lines += [f"            {printable(one)}" for one in finding.commands]
     return [*lines, f"    effect  {words.effect(finding)}"]

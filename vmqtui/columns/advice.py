@@ -76,7 +76,8 @@ def effect(finding: Finding) -> str:
         return f"{measure}: {before} → unknown"
     how = "estimated" if finding.estimated else "the model ran again"
     text = f"{measure}: {before} → {measured(finding, finding.after)} ({how})"
-    return text + {True: ", cleared", False: ", not cleared", None: ""}[finding.cleared]
+    raised = f"; raises {printable('; '.join(finding.raises))}" if finding.raises else ""
+    return text + {True: ", cleared", False: ", not cleared", None: ""}[finding.cleared] + raised
 
 
 def command(request: Request) -> str:

@@ -123,6 +123,7 @@ LESSONS: Final[dict[str, Lesson]] = {
         Lesson("idle-queue-held", (2,), "idle-queue-held"),
         Lesson("team-overlap", (3,), "team-overlap"),
         Lesson("fresh-team", (3,), "team-overlap"),
+        Lesson("overlapping-switches", (3,), "sets-overlap"),
         Lesson("team-differs", (3,), "team-differs"),
         Lesson("odd-processors", (4,), "odd-processors"),
         Lesson("one-queue", (5,), "one-queue-one-processor"),

@@ -21,6 +21,8 @@ RULES: Final[dict[str, Rule]] = {
         *buffers.RULES,
     )
 }
+_BAD_LOSS: Final = 0.01
+"""A finding whose queues drop more than this part of the host's frames is bad, whatever its rule says."""
 _ORDER = {rule: place for place, rule in enumerate(RULES)}
 
 
@@ -44,6 +46,7 @@ def place(finding: Finding, lost_frames: int) -> tuple[int, int, int, str]:
 def _complete(finding: Finding, evidence: Evidence) -> Finding:
     """Fill in the times, lost frames, revision and generations of a finding; drop a fix that is too long."""
     lost_pps = finding.numbers.get("drops_pps")
+    offered = sum(one.pps or 0.0 for one in evidence.adapters)
     at_ns = evidence.stats.sim_time_ns
     known: dict[str, Any] = {}
     if len(finding.requests) > MOST_REQUESTS:
@@ -54,6 +57,8 @@ def _complete(finding: Finding, evidence: Evidence) -> Finding:
         known["generation"] = _generation(evidence, finding.adapter, finding.queue_id)
     if isinstance(lost_pps, (int, float)):
         known["lost_frames"] = round(lost_pps * evidence.span_s)
+        if lost_pps > _BAD_LOSS * (offered or lost_pps):
+            known["severity"] = "bad"
     return msgspec.structs.replace(
         finding, revision=evidence.stats.revision, first_seen_ns=at_ns, last_seen_ns=at_ns, **known
     )

@@ -54,7 +54,7 @@ def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 "dropped (low-resource receive).",
                 fix=f"Resume {vm}",
                 requests=[Request(op="resume_vm", params={"adapter": adapter.name, "vm": vm})],
-                commands=[powershell.resume(vm)],
+                commands=powershell.resume(vm),
                 measure="frames dropped for want of a buffer",
                 value=drops,
                 queue_id=queue.queue_id,
@@ -102,7 +102,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 "has time, so more of them would bridge it.",
                 fix=f"Give it {counted(total + more, 'buffer')}" if more else "The adapter has none to give",
                 requests=requests,
-                commands=[powershell.receive_buffers(adapter.name, total + more)] if more else [],
+                commands=powershell.receive_buffers(adapter.name, total + more) if more else [],
                 measure="frames dropped for want of a buffer",
                 value=drops,
                 queue_id=queue.queue_id,
@@ -138,7 +138,7 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
                 if more
                 else "No queue has any to spare: suggest what it has",
                 requests=requests,
-                commands=[powershell.receive_buffers(adapter.name, wanted)],
+                commands=powershell.receive_buffers(adapter.name, wanted),
                 measure="receive buffers it has",
                 value=float(total),
                 after=float(total + more),
@@ -172,14 +172,14 @@ def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             numbers={"link_gbps": gbps, "link_use": use},
             cause="Below 10 Gbit/s one processor can usually serve the whole link, so VMQ is off by default "
             "there; queues that are set up do nothing on such a host.",
-            fix=f"Use a link of {thresholds.slow_link_gbps:g} Gbit/s, or tell Windows to use VMQ below that",
+            fix=f"Use a link of {thresholds.slow_link_gbps:g} Gbit/s if this one is full",
             requests=[
                 Request(
                     op="set_adapter",
                     params={"adapter": adapter.name, "link_gbps": thresholds.slow_link_gbps},
                 )
             ],
-            commands=[powershell.BELOW_TEN_GIGABIT],
+            commands=powershell.link(adapter.name),
             measure="share of the link in use",
             value=use,
             after=None if use is None or full else use * gbps / thresholds.slow_link_gbps,

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
-from engine.advice.room import Room, buffers_from, eligible, give_queue
-from engine.advice.rules.queues import pair_pps
+from engine.advice.room import buffers_from, give_queue
+from engine.advice.rules.queues import lost_of, pair_pps, place_for
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.values import MAX_VLAN
 from engine.telemetry.config import FilterConfig, Vlan
@@ -47,6 +47,7 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 says=f"frames for {vm} come {_tag(pair.vlan)}, and its filter has {has}",
                 numbers={
                     "pps": pair.least_pps,
+                    "drops_pps": lost_of(adapter, pair),
                     "mac": pair.mac,
                     "frame_vlan": pair.vlan,
                     "filter_vlan": ", ".join(map(str, wanted)),
@@ -55,11 +56,12 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 "only, or a trunk leaves the tag in or out.",
                 fix=f"802.1Q reserves VLAN {pair.vlan}, and no filter can have it: look for who tags them so"
                 if reserved
-                else f"Set a filter for frames {_tag(pair.vlan)} on its queue, if that is where it belongs"
+                else f"Look at the switch port outside, then let its port have frames {_tag(pair.vlan)} "
+                f"besides {has}"
                 if requests
                 else f"Let the port of {vm} have frames {_tag(pair.vlan)}, if that is where it belongs",
                 requests=requests,
-                commands=[] if reserved else [powershell.vlan(vm, pair.vlan)],
+                commands=[] if reserved else powershell.look_at_vlans(vm, _LOOK),
                 measure="its frames in the default queue",
                 value=pair.least_pps,
                 after=0.0 if requests else None,
@@ -70,6 +72,13 @@ def near_miss(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
                 vlan=pair.vlan,
                 filter_id=one.filter_id if one else None,
             )
+
+
+_LOOK = (
+    "Look at the switch port outside first. Set-VMNetworkAdapterVlan replaces all VLANs of a port: those it "
+    "has must be in the new list."
+)
+_NO_LINE = "No line sets one filter. Look at the queues, and at the weight and VLAN of the VM's adapters:"
 
 
 def _let_in(adapter: AdapterView, pair: PairView, queue_id: int) -> list[Request]:
@@ -99,6 +108,7 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
                 f"{_vlan(pair.vlan)}: those frames go through the default queue",
                 numbers={
                     "pps": pair.least_pps,
+                    "drops_pps": lost_of(adapter, pair),
                     "mac": pair.mac,
                     "vlan": pair.vlan,
                     "filters": len(queue.filters),
@@ -107,7 +117,11 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
                 "the queue only by a filter for its own.",
                 fix="Set a filter for it on the VM's queue",
                 requests=_let_in(adapter, pair, queue.queue_id),
-                commands=[powershell.vmq_weight(vm, 100)],
+                commands=[
+                    powershell.note(_NO_LINE),
+                    powershell.queues_of(adapter.name),
+                    powershell.show_vm(vm),
+                ],
                 measure="its frames in the default queue",
                 value=pair.least_pps,
                 after=0.0,
@@ -149,7 +163,9 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
                 "queue takes what the other one was meant for.",
                 fix="Let the wider filter pass untagged frames only, as a port without a VLAN should",
                 requests=[clear] if taken else [narrow, clear],
-                commands=[powershell.vlan(there.vm or there.known.name, "untagged")],
+                commands=powershell.untagged(there.vm or there.known.name)
+                if len(there.filters) == 1
+                else powershell.look_at_vlans(there.vm or there.known.name, _LOOK),
                 measure="frames it matches",
                 value=matched,
                 queue_id=one.queue_id,
@@ -189,7 +205,7 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             pair = max(pairs, key=lambda one: one.least_pps, default=None)
             if pair is None or pair.least_pps < thresholds.stray_pps or pair.port_vm is not None:
                 continue
-            cpu = Room(evidence).coolest(eligible(evidence, adapter))
+            cpu = place_for(evidence, thresholds, adapter)
             buffers, before = buffers_from(adapter, 512)
             possible = cpu is not None and buffers >= 16 and adapter.free_queues > 0
             yield Finding(
@@ -207,8 +223,8 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 if possible
                 else [],
                 commands=[
-                    f"Get-VM -Name {powershell.quoted(vm)} | Select-Object Name, ComputerName, State",
-                    powershell.vmq_weight(vm, 100),
+                    powershell.note("In a cluster: where the VM runs now. Nothing is changed here."),
+                    f"Get-ClusterGroup -Name {powershell.quoted(vm)}",
                 ],
                 measure="its frames in the default queue",
                 value=pair.least_pps,

@@ -5,8 +5,9 @@ from typing import Any
 
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
-from engine.advice.finding import Finding, Number, Request
-from engine.advice.room import Room, eligible
+from engine.advice.finding import Finding, Number
+from engine.advice.placement import Placement, placement
+from engine.advice.room import eligible
 from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default
 from engine.advice.rules.queues import unserved
 from engine.advice.rules.teams import is_of_team
@@ -15,7 +16,7 @@ from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
 
 _WORTH_IT = 0.05
-"""Smallest load difference that justifies a move: the source's load before it minus the target's after it."""
+"""Smallest load difference that justifies moves: the source's load before them minus any load after them."""
 
 _FRAMES_OF = {
     "broadcast": "broadcasts",
@@ -51,10 +52,11 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
             continue
         if cpu.id in spread_out:
             continue
-        others = [one for one in eligible(evidence, adapter) if one.cpu != cpu.id]
-        room = Room(evidence)
-        if requests := _evened(room, cpu, heaviest, others):
-            yield _uneven(evidence, thresholds, adapter, cpu, others, requests, room)
+        plan = placement(evidence, adapter, thresholds.busy_load)
+        own = [evidence.cpu[one] for one in plan.sets[adapter.name]] if plan else eligible(evidence, adapter)
+        others = [one for one in own if one.cpu != cpu.id]
+        if plan is not None and _evens(evidence, plan, cpu):
+            yield _uneven(evidence, thresholds, adapter, cpu, others, plan)
         elif any((one.load or 0.0) < thresholds.busy_load for one in others):
             yield _one_that_fills(evidence, thresholds, adapter, cpu, others, heaviest)
         elif adapter.name not in overloaded:
@@ -101,13 +103,10 @@ def _uneven(
     adapter: AdapterView,
     cpu: CpuView,
     others: Sequence[CpuView],
-    requests: list[Request],
-    room: Room,
+    plan: Placement,
 ) -> Finding:
     words, numbers = _among(thresholds, others)
     drops = evidence.rate("dropped_no_buffer")
-    touched = {cpu.id, *(int(one.params["cpu"]) for one in requests)}
-    fits = all(room.loads[one] < 1.0 for one in touched)
     return _found(
         evidence,
         adapter,
@@ -115,10 +114,10 @@ def _uneven(
         {"queues": len(cpu.queues), **numbers},
         says=f"processor {cpu.known.name} has no time left and drops frames; {words}",
         cause="Queues were spread without regard to the frames they bring: others have less to do.",
-        fix="Move queues to processors that have less to do",
-        requests=requests,
-        commands=[powershell.adapter_vmq(adapter.name, sorted({cpu.id, *(one.cpu for one in others)}))],
-        after=max(0.0, drops - (cpu.drops or 0.0)) if fits and drops is not None else None,
+        fix=f"Give the adapter processors {plan.words}, and spread its queues over them",
+        requests=plan.requests,
+        commands=plan.commands,
+        after=max(0.0, drops - (cpu.drops or 0.0)) if plan.fits and drops is not None else None,
         estimated=True,
     )
 
@@ -141,7 +140,7 @@ def _one_that_fills(
         says=f"{heaviest.called} has most of processor {cpu.known.name}, which drops frames; {words}",
         cause="A queue uses exactly one processor, and no other one has room for what this one does.",
         fix="Let its VM have several queues (VMMQ) and spread its flows in the guest (vRSS)",
-        commands=[powershell.multi_queue(vm, 4)] if vm else [],
+        commands=powershell.multi_queue(vm, 4) if vm else [],
     )
 
 
@@ -157,23 +156,15 @@ def _overload(evidence: Evidence, adapter: AdapterView, cpu: CpuView, others: Se
         says=f"frames are dropped, and all processors that may serve {adapter.name} are busy: {count}",
         cause="The frames that come take more than the processors that serve this adapter can do.",
         fix="Move VMs to another host, or give this one more processors: moves of queues only shift drops",
-        commands=[f"Get-NetAdapterVmqQueue -Name {powershell.quoted(adapter.name)}"],
+        commands=[powershell.queues_of(adapter.name)],
     )
 
 
-def _evened(room: Room, cpu: CpuView, heaviest: QueueView, others: Sequence[CpuView]) -> list[Request]:
-    """Return moves of its queues, each to the least loaded processor, if that evens out the two loads.
-
-    The heaviest queue stays; if the default queue is here, that one stays instead.
-    """
-    requests: list[Request] = []
-    with_default = any(one.queue_id == 0 for one in cpu.queues)
-    movable = [one for one in cpu.queues if one.queue_id != 0 and (with_default or one is not heaviest)]
-    for queue in sorted(movable, key=lambda one: (-one.cycles, one.queue_id)):
-        target = room.coolest(others)
-        if target is not None and room.loads[target] + room.cost(queue) < room.loads[cpu.id] - _WORTH_IT:
-            requests.append(room.move(queue, target))
-    return requests
+def _evens(evidence: Evidence, plan: Placement, cpu: CpuView) -> bool:
+    """Return whether a placement takes load from a processor, and brings none to as much."""
+    before = evidence.demand[cpu.id]
+    touched = {cpu.id, *(int(one.params["cpu"]) for one in plan.requests if "cpu" in one.params)}
+    return len(touched) > 1 and all(plan.room.loads[one] < before - _WORTH_IT for one in touched)
 
 
 def _full_of_strays(evidence: Evidence, adapter: AdapterView, cpu: CpuView, default: QueueView) -> Finding:

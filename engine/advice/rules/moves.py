@@ -10,6 +10,7 @@ import msgspec
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.placement import NO_LINE, placement
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import cpu_load
 from engine.advice.thresholds import AdviceThresholds
@@ -83,7 +84,7 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
         fix=f"Turn the balancer on: then it would have moved {queue.called} of {adapter.name} from "
         f"{cpu.known.name} to {evidence.processors.name(move.target)}",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
-        commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in eligible(evidence, adapter)])],
+        commands=powershell.dynamic(adapter.name),
         measure="frames dropped for want of a buffer, in all",
         value=evidence.rate("dropped_no_buffer"),
         cpu=number,
@@ -165,7 +166,7 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
                 continue
             by_balancer = sum(one.by_balancer for one in moves)
             mostly = evidence.is_balanced and 2 * by_balancer >= len(moves)
-            remedy = _rest(thresholds) if mostly else _home(evidence, adapter, queue)
+            remedy = _rest(thresholds) if mostly else _home(evidence, thresholds, adapter, queue)
             whose = f", {by_balancer} of them by the balancer" if by_balancer else ""
             yield Finding(
                 rule="affinity-churn",
@@ -191,9 +192,13 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
             )
 
 
-def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy:
-    """Return the remedy that pins the queue to the least loaded eligible processor."""
-    cool = Room(evidence).coolest(eligible(evidence, adapter))
+def _home(
+    evidence: Evidence, thresholds: AdviceThresholds, adapter: AdapterView, queue: QueueView
+) -> _Remedy:
+    """Return the remedy that pins the queue to the least loaded processor of the adapter's set."""
+    plan = placement(evidence, adapter, thresholds.busy_load)
+    cpus = [evidence.cpu[one] for one in plan.sets[adapter.name]] if plan else eligible(evidence, adapter)
+    cool = Room(evidence).coolest(cpus)
     target = queue.known.cpu if cool is None else cool
     return _Remedy(
         "Something moves the queue to follow its load, and the load follows the queue: caches are cold after "
@@ -203,7 +208,7 @@ def _home(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> _Remedy
             op="set_queue_parameters",
             params={"adapter": adapter.name, "queue_id": queue.queue_id, "cpu": target},
         ),
-        [powershell.adapter_vmq(adapter.name, [target])],
+        powershell.look_at_queues(adapter.name, NO_LINE),
     )
 
 
@@ -267,7 +272,7 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         fix=f"Turn the balancer on: it would move {queue.called} of {adapter.name} from {cpu.known.name} to "
         f"{evidence.processors.name(first.target)} first",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
-        commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in eligible(evidence, adapter)])],
+        commands=powershell.dynamic(adapter.name),
         measure=f"load of processor {cpu.known.name}",
         value=cpu.load,
         after=min(1.0, made[-1].source_after),

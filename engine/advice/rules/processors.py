@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.placement import Placement, called, placement, team_of
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
 from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
@@ -20,17 +21,16 @@ def cpu_load(evidence: Evidence, finding: Finding) -> float | None:
     return cpu.load if cpu else None
 
 
-def _idle(evidence: Evidence, adapter: AdapterView, thresholds: AdviceThresholds) -> list[CpuView]:
-    """Return the eligible processors of the adapter that are idle."""
-    return [
-        cpu
-        for cpu in eligible(evidence, adapter)
-        if cpu.load is not None and cpu.load <= thresholds.idle_load
-    ]
+def _idle(
+    evidence: Evidence, adapter: AdapterView, plan: Placement | None, thresholds: AdviceThresholds
+) -> list[CpuView]:
+    """Return the processors of the set that the adapter should have, that are idle."""
+    cpus = plan.sets[adapter.name] if plan is not None else ()
+    return [evidence.cpu[cpu] for cpu in cpus if (evidence.cpu[cpu].load or 0.0) <= thresholds.idle_load]
 
 
-def _estimate(requests: Sequence[Request], room: Room, cpu: int) -> float | None:
-    return min(1.0, room.loads[cpu]) if requests else None
+def _estimate(plan: Placement, cpu: int) -> float | None:
+    return min(1.0, plan.room.loads[cpu]) if plan.requests else None
 
 
 def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -43,11 +43,10 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
         queues = [
             one for one in adapter.of_vms if one.known.cpu == cpu.id and one.known_pps >= thresholds.idle_pps
         ]
-        idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
-        if not queues or not idle:
+        plan = placement(evidence, adapter, thresholds.busy_load) if queues else None
+        idle = [one for one in _idle(evidence, adapter, plan, thresholds) if one.cpu != cpu.id]
+        if plan is None or not idle:
             continue
-        room = Room(evidence)
-        requests = room.spread(queues, idle)
         yield Finding(
             rule="shared-with-default",
             severity="bad" if cpu.load >= 0.99 else "warn",
@@ -69,12 +68,12 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
                 else "The default queue was given a processor that serves VMs' queues, too: its strays and "
                 "broadcasts, and their frames, wait for each other."
             ),
-            fix=f"Spread its queues over {len(idle)} idle processors",
-            requests=requests,
-            commands=[powershell.adapter_vmq(adapter.name, [one.cpu for one in idle])],
+            fix=f"Give the adapter processors {plan.words}, and spread its queues over them",
+            requests=plan.requests,
+            commands=plan.commands,
             measure="load of the processor",
             value=cpu.load,
-            after=_estimate(requests, room, cpu.id),
+            after=_estimate(plan, cpu.id),
             estimated=True,
             cpu=cpu.id,
         )
@@ -92,15 +91,13 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
             continue  # the rule shared-with-default covers it
         if is_of_team(evidence, busy):
             continue  # the rule team-overlap covers it
-        adapter = evidence.by_name[busy[0].adapter]
-        idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
-        if not idle:
+        adapter = _lightest(evidence, busy)
+        if adapter is None:
+            continue  # they are one VM's, on members of its team
+        plan = placement(evidence, adapter, thresholds.busy_load)
+        idle = [one for one in _idle(evidence, adapter, plan, thresholds) if one.cpu != cpu.id]
+        if plan is None or not idle:
             continue
-        room = Room(evidence)
-        heaviest = max(busy, key=lambda one: (one.cycles, -one.queue_id))
-        requests = room.spread([one for one in busy if one is not heaviest], idle)
-        moved = dict.fromkeys(str(one.params["adapter"]) for one in requests) or [adapter.name]
-        processors = [cpu.id, *(one.cpu for one in idle)]
         yield Finding(
             rule="piled-queues",
             severity="bad" if cpu.load >= 0.99 else "warn",
@@ -116,15 +113,32 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
             },
             cause="Queues were given to processors without regard to how many frames they bring; the adapter "
             "interrupts only the processor of a queue's affinity.",
-            fix=f"Leave {heaviest.called} there, and move the others to idle processors",
-            requests=requests,
-            commands=[powershell.adapter_vmq(name, processors) for name in moved],
+            fix=f"Give the adapter processors {plan.words}, and spread its queues over them",
+            requests=plan.requests,
+            commands=plan.commands,
             measure="load of the processor",
             value=cpu.load,
-            after=_estimate(requests, room, cpu.id),
+            after=_estimate(plan, cpu.id),
             estimated=True,
             cpu=cpu.id,
         )
+
+
+def _lightest(evidence: Evidence, busy: Sequence[QueueView]) -> AdapterView | None:
+    """Return the adapter whose queues on a processor need least of it, as they are the ones to move.
+
+    None if all are one VM's queues on members of a team, which stay together.
+    """
+    units = set()
+    needs: dict[str, float] = {}
+    for queue in busy:
+        team = team_of(evidence, evidence.by_name[queue.adapter])
+        apart = team is None or team.mode == "sum"
+        units.add((queue.adapter, queue.queue_id) if apart or team is None else (team.name, called(queue)))
+        needs[queue.adapter] = needs.get(queue.adapter, 0.0) + queue.cycles
+    if len(units) < 2:
+        return None
+    return evidence.by_name[min(needs, key=lambda name: needs[name])]
 
 
 def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -136,11 +150,14 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         if queue is None or (cpu.share(queue) or 0) < 0.9 * cpu.load:
             continue
         adapter = evidence.by_name[queue.adapter]
-        idle = [one for one in _idle(evidence, adapter, thresholds) if one.cpu != cpu.id]
+        plan = placement(evidence, adapter, thresholds.busy_load)
+        idle = [one for one in _idle(evidence, adapter, plan, thresholds) if one.cpu != cpu.id]
         if not idle or (evidence.config.hyperthreading and _sibling_serves(evidence, queue)):
             continue  # a busy sibling halves the core, so the queue itself may be small
         vm = queue.vm
-        requests = _split(adapter, queue, Room(evidence).coolest(idle))
+        team = team_of(evidence, adapter)
+        alone = team is None or team.mode == "sum"  # else its queues on all members would have to be split
+        requests = _split(adapter, queue, Room(evidence).coolest(idle)) if alone else []
         yield Finding(
             rule="one-queue-one-processor",
             severity="bad" if cpu.load >= 0.99 else "warn",
@@ -156,12 +173,12 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             },
             cause="A queue uses exactly one processor, however many there are."
             + (" So the balancer, which is on, has nothing to move." if evidence.is_balanced else ""),
-            fix="Split its filters over two queues on two processors"
+            fix="Let the VM have several queues (VMMQ); in the model, its filters on two queues"
             if requests
             else "It has one filter, which can't be split: let the VM have several queues (VMMQ) and spread "
             "its flows in the guest (vRSS)",
             requests=requests,
-            commands=[powershell.multi_queue(vm, 4)] if vm else [],
+            commands=powershell.multi_queue(vm, 4) if vm else [],
             measure="load of the processor",
             value=cpu.load,
             after=min(1.0, cpu.demand(queue) * _kept(adapter, queue)) if requests else None,
@@ -214,9 +231,12 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         odd = [one for one in adapter.queues if one.known.cpu % 2]
         if not odd:
             continue
-        even = [cpu for cpu in eligible(evidence, adapter) if cpu.id % 2 == 0]
+        plan = placement(evidence, adapter, thresholds.busy_load)
+        if plan is None:
+            continue
+        even = plan.sets[adapter.name]
+        requests = [*plan.requests, *_default_to(adapter, odd, even, plan.room)]
         sharing = sum(1 for one in odd if _sibling_serves(evidence, one))
-        room = Room(evidence)
         cpus = [evidence.cpu.get(one.known.cpu) for one in odd]
         slowest = max((cpu.load or 0.0 for cpu in cpus if cpu is not None), default=0.0)
         yield Finding(
@@ -230,14 +250,27 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
             numbers={"queues": len(odd), "sharing_a_core": sharing, "load": slowest},
             cause="Under hyper-threading processors 2k and 2k+1 are one core, so each slows the other down; "
             "Windows gives queues to even processors only, and an odd base leaves half of them unused.",
-            fix=f"Move them to {len(even)} even processors",
-            requests=room.spread(odd, even),
-            commands=[powershell.adapter_vmq(adapter.name, [cpu.id for cpu in even])] if even else [],
+            fix=f"Give the adapter even processors: {plan.words}",
+            requests=requests,
+            commands=plan.commands,
             measure="queues on odd processors",
             value=float(len(odd)),
-            after=0.0 if even else None,
+            after=0.0,
             estimated=True,
         )
+
+
+def _default_to(
+    adapter: AdapterView, queues: Sequence[QueueView], cpus: Sequence[int], room: Room
+) -> list[Request]:
+    """Return the request that moves the default queue, if it is one of ``queues``, to one of ``cpus``.
+
+    Windows has no line for that: its default queue follows the adapter's base processor, if anything.
+    """
+    target = min(cpus, key=lambda cpu: (room.loads[cpu], cpu), default=None)
+    if adapter.default not in queues or adapter.default is None or target is None:
+        return []
+    return [room.move(adapter.default, target)]
 
 
 def _sibling_serves(evidence: Evidence, queue: QueueView) -> bool:
@@ -262,6 +295,10 @@ def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         near = [cpu for cpu in eligible(evidence, adapter) if cpu.known.numa_node == node]
         if not far or not near:
             continue
+        plan = placement(evidence, adapter, thresholds.busy_load)
+        if plan is None:
+            continue
+        requests = [*plan.requests, *_default_to(adapter, far, plan.sets[adapter.name], plan.room)]
         bytes_far = sum(one.rate("steered_bytes") or 0.0 for one in far)
         yield Finding(
             rule="numa-span",
@@ -274,9 +311,9 @@ def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             numbers={"queues": len(far), "copied_from_afar_mbits": bytes_far * 8e-6, "numa_node": node},
             cause="Receive buffers live on the adapter's node; a processor of another one copies each byte "
             "over the link between them, which takes longer and varies.",
-            fix=f"Move them to processors of node {node}",
-            requests=Room(evidence).spread(far, near),
-            commands=[powershell.adapter_vmq(adapter.name, [cpu.id for cpu in near], numa_node=node)],
+            fix=f"Give the adapter processors of node {node}: {plan.words}",
+            requests=requests,
+            commands=plan.commands,
             measure="queues on another node",
             value=float(len(far)),
             after=0.0,

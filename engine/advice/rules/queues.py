@@ -5,15 +5,22 @@ from collections.abc import Iterator
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.placement import placement
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize, take_away
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
+from engine.scenario.model import MANAGEMENT_OS
 from engine.view.adapter import AdapterView
 from engine.view.pairs import PairView
 from engine.view.rows import QueueView
 
 _BUFFERS = 512
 _FEWEST = 16
+_WORTH_SWAPPING = 1.25
+"""A VM takes the place of another one only if it gets this many times its frames."""
+_NO_LINE = (
+    "No documented line allocates a queue again or sets its filters. Look at queues, weights and usage:"
+)
 
 
 def pair_pps(evidence: Evidence, finding: Finding) -> float | None:
@@ -35,6 +42,34 @@ def unserved(adapter: AdapterView, thresholds: AdviceThresholds) -> list[PairVie
     return sorted(found, key=lambda pair: -pair.least_pps)
 
 
+def place_for(evidence: Evidence, thresholds: AdviceThresholds, adapter: AdapterView) -> int | None:
+    """Return the processor for a new queue: the least loaded one of the adapter's set."""
+    plan = placement(evidence, adapter, thresholds.busy_load)
+    if plan is None or adapter.name in plan.changed:  # its present set, as the fix changes no set
+        own = adapter.processor_set
+        cpus = [cpu for cpu in eligible(evidence, adapter) if own is None or cpu.id in own]
+    else:
+        cpus = [evidence.cpu[cpu] for cpu in plan.sets[adapter.name]]
+    if plan is not None and not cpus:
+        cpus = [evidence.cpu[cpu] for cpu in plan.sets[adapter.name]]
+    return Room(evidence).coolest(cpus)
+
+
+def vnic_of(queue: QueueView) -> str | None:
+    """Return the name of the host's vNIC that a queue is for; None if it is a VM's, or if it has no name."""
+    config = queue.known
+    unnamed = config.name in (MANAGEMENT_OS, f"queue {queue.queue_id}")
+    return config.name if config.management_os and not unnamed else None
+
+
+def lost_of(adapter: AdapterView, pair: PairView) -> float | None:
+    """Return the pair's part of the frames that the default queue drops; None if it drops none."""
+    default = adapter.default
+    if default is None or not default.drops or not default.known_pps:
+        return None
+    return default.drops * min(1.0, pair.least_pps / default.known_pps)
+
+
 def _of_vm(pair: PairView, adapter: AdapterView) -> str:
     return pair.port_vm or f"{pair.mac} on {adapter.name}"
 
@@ -42,12 +77,13 @@ def _of_vm(pair: PairView, adapter: AdapterView) -> str:
 def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report a busy VM without a queue although the adapter has a free one."""
     for adapter in evidence.adapters:
-        if adapter.free_queues < 1:
+        if adapter.free_queues < 1 or adapter.known.vmq is False:
             continue
-        for pair in unserved(adapter, thresholds):
+        waiting = unserved(adapter, thresholds)
+        cpu = place_for(evidence, thresholds, adapter) if waiting else None
+        for pair in waiting:
             if any(one.vm == pair.port_vm and one.state != "running" for one in adapter.of_vms):
                 continue  # it has a stopped queue; another rule covers that
-            cpu = Room(evidence).coolest(eligible(evidence, adapter))
             buffers, before = buffers_from(adapter, _BUFFERS)
             vm = _of_vm(pair, adapter)
             possible = cpu is not None and buffers >= _FEWEST
@@ -60,6 +96,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 says=f"{vm} has no queue: its frames go through the default queue",
                 numbers={
                     "pps": pair.least_pps,
+                    "drops_pps": lost_of(adapter, pair),
                     "queues_left": adapter.free_queues,
                     "mac": pair.mac,
                     "vlan": pair.vlan,
@@ -70,7 +107,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 requests=give_queue(adapter, vm, [(pair.mac, pair.vlan)], cpu or 0, buffers, before=before)
                 if possible
                 else [],
-                commands=[powershell.vmq_weight(vm, 100)],
+                commands=powershell.vmq_weight(vm, 100),
                 measure="its frames in the default queue",
                 value=pair.least_pps,
                 vm=pair.port_vm,
@@ -100,7 +137,10 @@ def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Itera
             key=lambda one: (one.known_pps, one.queue_id),
         )
         for pair, queue in zip(waiting, quiet, strict=False):
-            if queue.known_pps >= pair.least_pps or (queue.known_pps < thresholds.idle_pps) is not idle:
+            if (
+                queue.known_pps * _WORTH_SWAPPING > pair.least_pps
+                or (queue.known_pps < thresholds.idle_pps) is not idle
+            ):
                 continue
             yield _swapped(adapter, pair, queue, idle)
 
@@ -129,6 +169,7 @@ def _swapped(adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool)
         f" busier than {holder}",
         numbers={
             "pps": pair.least_pps,
+            "drops_pps": lost_of(adapter, pair),
             "holder_pps": queue.known_pps,
             "queues": adapter.known.max_queues,
             "vms": vms,
@@ -139,7 +180,7 @@ def _swapped(adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool)
         "queue, however busy it is.",
         fix=f"Free {queue.called}, and give its place to {vm}",
         requests=requests,
-        commands=[powershell.vmq_weight(holder, 0), powershell.vmq_weight(vm, 100)],
+        commands=[*powershell.vmq_weight(holder, 0, vnic_of(queue)), *powershell.vmq_weight(vm, 100)],
         measure="its frames in the default queue",
         value=pair.least_pps,
         queue_id=queue.queue_id,
@@ -194,7 +235,11 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
                 if left < wanted
                 else "Complete it",
                 requests=requests if requests and requests[-1].op == "complete_allocation" else [],
-                commands=[powershell.vmq_weight(vm, 0), powershell.vmq_weight(vm, 100)],
+                commands=[
+                    powershell.note(_NO_LINE),
+                    powershell.queues_of(adapter.name),
+                    powershell.show_vm(vm),
+                ],
                 measure="receive buffers it has",
                 value=float(queue.count("total_buffers") or 0),
                 after=float(min(buffers, wanted)) if requests else None,
@@ -256,8 +301,9 @@ def paused_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                     for one in pairs
                 ],
                 commands=[
-                    powershell.vmq_weight(queue.vm, 0),
-                    powershell.vmq_weight(queue.vm, 100),
+                    powershell.note(_NO_LINE),
+                    powershell.queues_of(adapter.name),
+                    powershell.show_vm(queue.vm),
                 ],
                 measure="its VM's frames in the default queue",
                 value=first.least_pps,
@@ -297,11 +343,7 @@ def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                 + ("is paused, so it returns none." if paused else "does not return them."),
                 fix=f"Resume {holder}, which then returns them" if paused else f"Tear {holder} down",
                 requests=[Request(op=op, params={"adapter": adapter.name, "vm": vm})] if vm else [],
-                commands=[powershell.resume(vm)]
-                if vm and paused
-                else [f"Stop-VM -Name {powershell.quoted(vm)} -TurnOff"]
-                if vm
-                else [],
+                commands=powershell.resume(vm) if vm and paused else powershell.turn_off(vm) if vm else [],
                 measure="buffers it waits for",
                 value=None if held is None else float(held),
                 after=0.0 if vm else None,
