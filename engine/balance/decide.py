@@ -7,7 +7,7 @@ model.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -211,14 +211,20 @@ def _coolest(plan: _PlannedLoads, free: Sequence[ProcessorLoad]) -> Callable[[Qu
     return worth
 
 
-def barred(homes: Sequence[AbstractSet[int]], teams: Sequence[Sequence[int]]) -> list[frozenset[int]]:
-    """Return, for each adapter, the homes of its team mates, to which its queues must not move.
+def barred(
+    homes: Sequence[AbstractSet[int]],
+    teams: Sequence[Sequence[int]],
+    sets: Sequence[Collection[int] | None],
+    cpus: AbstractSet[int],
+) -> list[frozenset[int]]:
+    """Return, for each adapter, the processors to which its queues must not move.
 
-    ``homes`` has, for each adapter, the home processors of its VM queues; ``teams`` has the adapter indexes
-    of each team in mode "sum".
+    These are the homes of its team mates and the processors outside its set. ``homes`` has, for each adapter,
+    the home processors of its VM queues; ``teams`` has the adapter indexes of each team in mode "sum";
+    ``sets`` has the processor set of each adapter, None if unknown, among the host's ``cpus``.
     """
-    found: list[frozenset[int]] = [frozenset()] * len(homes)
+    found = [frozenset() if known is None else frozenset(cpus) - frozenset(known) for known in sets]
     for members in teams:
         for one in members:
-            found[one] = frozenset().union(*(homes[other] for other in members if other != one))
+            found[one] = found[one].union(*(homes[other] for other in members if other != one))
     return found

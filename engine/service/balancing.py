@@ -112,19 +112,19 @@ class BalancerDriver:
         return BalancerReading(reading.sim_time_ns, busy, reading.budget_cycles, queues)
 
     def _apart(self) -> list[frozenset[int]]:
-        """The processors that belong to other members of an adapter's team, by adapter index."""
+        """By adapter index: the processors of other members of its team, and those outside its set."""
         adapters = self._host.adapters
         index = {adapter.spec.name: adapter.index for adapter in adapters}
         teams = [
             [index[name] for name in team.members] for team in self._host.scenario.team if team.mode == "sum"
         ]
-        if not teams:
-            return [frozenset()] * len(adapters)
+        processors = self._host.scenario.host.processors
+        sets = [processors.configured(adapter.spec.set_keys) for adapter in adapters]
         homes = [
             {queue.home_cpu for queue in adapter.queues.values() if not queue.is_default}
             for adapter in adapters
         ]
-        return barred(homes, teams)
+        return barred(homes, teams, sets, processors.places.keys())
 
 
 def _described(move: Move, adapter: str, now_ns: int, cause: str) -> dict[str, Any]:

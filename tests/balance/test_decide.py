@@ -45,12 +45,19 @@ def test_the_move_that_leaves_the_higher_load_lowest_is_made() -> None:
     assert made(moves) == [(1, 0, 1, "scale_out")]
 
 
+def test_a_queue_goes_to_no_processor_outside_its_adapters_set_but_home() -> None:
+    (outside,) = barred([{0}], [], [(0, 1)], set(range(4)))
+    assert outside == {2, 3}
+    queues = [replace(queue(number, 0, 50), barred=outside) for number in (1, 2)]
+    assert made(decide(SPEC, processors(1.0, 0.4, 0.0, 0.0), queues)) == [(1, 0, 1, "scale_out")]
+
+
 def test_the_only_busy_queue_of_a_processor_stays() -> None:
     assert decide(SPEC, processors(1.0, 0.0), [queue(1, 0, 100), queue(2, 0, 0)]) == []
 
 
 def test_a_queue_goes_to_no_processor_that_is_another_members_but_home() -> None:
-    apart = barred([{0, 1}, {2}, {3}], [[0, 1]])
+    apart = barred([{0, 1}, {2}, {3}], [[0, 1]], [None] * 3, set(range(4)))
     assert apart == [{2}, {0, 1}, frozenset()]
     queues = [replace(queue(number, 0, 50), barred=apart[0]) for number in (1, 2)]
     assert made(decide(SPEC, processors(1.0, 0.4, 0.0, 0.1), queues)) == [(1, 0, 3, "scale_out")]

@@ -118,6 +118,8 @@ def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
     apart = barred(
         [{queue.planned_cpu for queue in adapter.of_vms} for adapter in evidence.adapters],
         [[place[one.adapter] for one in team.members] for team in evidence.teams if team.mode == "sum"],
+        [adapter.processor_set for adapter in evidence.adapters],
+        evidence.processors.places.keys(),
     )
     queues = [
         QueueLoad(
