@@ -125,6 +125,8 @@ class Plane:
             if former is None:
                 self._block.close()
             raise
+        if former is not None:
+            former._forget_views()
 
     def _prepare(self, scenario: Scenario, *, new: bool) -> None:
         """Fill the block and make the objects that refer to it."""
@@ -431,7 +433,11 @@ class Plane:
 
     def close(self) -> None:
         """Remove the shared memory; end all workers first."""
+        self._forget_views()
+        self._block.close()
+
+    def _forget_views(self) -> None:
+        """Drop what refers to the shared memory, which would stay mapped."""
         self.batches = ()
         for name in ("_guests", "_costs", "views"):
             self.__dict__.pop(name, None)
-        self._block.close()

@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.service.engine import Engine
 from engine.service.machine import Machine
+from engine.service.pacing import ClockName
 from engine.service.waits import EVENTS_KEPT, EngineEndedError
 from engine.telemetry.events import Event
 from engine.waiting import WaitTimeoutError
@@ -119,7 +121,7 @@ async def test_the_reading_that_has_a_change_is_taken_at_once_while_time_stands(
 
 @pytest.mark.parametrize("clock", ["fast", "manual"])
 async def test_a_capture_has_ended_when_all_frames_are_in_and_returned(
-    clock: str, capture: Path, vmq_engine: StartEngine
+    clock: ClockName, capture: Path, vmq_engine: StartEngine
 ) -> None:
     engine = await vmq_engine(SCENARIO, capture=capture, clock=clock)
     reading = await engine.ended()
@@ -141,11 +143,12 @@ async def test_a_capture_that_does_not_end_says_what_holds_it(capture: Path, vmq
 
 
 async def test_frames_without_an_end_are_not_waited_for(capture: Path, vmq_engine: StartEngine) -> None:
-    for scenario, options, why in [
+    cases: list[tuple[str, Any, str]] = [
         (SCENARIO, {}, "the scenario's traffic has no end"),
         (SCENARIO.partition("[[traffic")[0], {}, "the engine receives no frames"),
         (SCENARIO, {"capture": capture, "loop": True}, "a looped capture has no end"),
-    ]:
+    ]
+    for scenario, options, why in cases:
         engine = await vmq_engine(scenario, clock="manual", **options)
         with pytest.raises(ValueError, match=f"ended: {why}"):
             await engine.ended()

@@ -1,12 +1,17 @@
 """The pytest plugin in other people's projects, against the installed package."""
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
+import psutil
 import pytest
+
+from engine.service.engine import Engine
+from vmqtui import pytest_plugin
 
 LOADED: Final = """
 import sys
@@ -18,9 +23,10 @@ def pytest_unconfigure():
 """
 
 
-def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
+def run_pytest(project: Path, *arguments: str, **variables: Path) -> tuple[int, str]:
     """Status and output of ``python -m pytest`` in a project, with the plugins of this environment."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {name: str(path) for name, path in variables.items()}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=project,
@@ -61,3 +67,192 @@ def test_a_project_without_an_engine_loads_nothing_heavy(tmp_path: Path) -> None
     status, output = run_pytest(write(tmp_path, files), "-p", "no:xdist")
     assert status == 0, output
     assert "HEAVY []" in output
+
+
+SCENARIO: Final = """
+[host]
+name = "lab"
+cpus = 2
+[[adapter]]
+  [[adapter.queue]]
+  name = "web-01"
+  vm = "web-01"
+  cpu = 1
+    [[adapter.queue.filter]]
+    mac = "00:15:5d:00:00:01"
+[traffic]
+  [[traffic.mix]]
+  rate_pps = 20000
+    [[traffic.mix.flow]]
+    mac = "00:15:5d:00:00:01"
+"""
+
+LEFT: Final = """
+import json, os, threading
+import psutil
+
+def pytest_unconfigure():
+    own = psutil.Process()
+    # The fork server and the resource tracker serve later engines, too, and end with this process.
+    children = [one.cmdline() for one in own.children(recursive=True)]
+    places = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    fds = [os.readlink(place) for place in places if os.path.lexists(place)]
+    lasting = ("forkserver", "resource_tracker")
+    kinds = ("socket:", "anon_inode:", "/dev/shm")
+    left = {
+        "threads": [one.name for one in threading.enumerate() if one is not threading.main_thread()],
+        "children": [one for one in children if not any(name in " ".join(one) for name in lasting)],
+        "descriptors": [one for one in fds if one.startswith(kinds)],
+        "memory": [one for one in os.listdir("/dev/shm") if one.startswith(f"vmq-{os.getpid():x}-")],
+        "engines": [one for one in os.listdir(os.environ["XDG_RUNTIME_DIR"] + "/vmqtui")],
+    }
+    print("LEFT", json.dumps({name: found for name, found in left.items() if found}))
+    print("PIDS", *[one.pid for one in own.children(recursive=True)])
+"""
+
+COMBINATIONS: Final = """
+import asyncio
+import pytest
+from vmqtui import Watcher
+
+started = {{}}
+
+async def use(fixture):
+    if hasattr(fixture, "advance"):
+        engine = fixture
+    else:
+        if fixture not in started:
+            started[fixture] = await fixture({scenario!r}, clock="manual", announce="named")
+        engine = started[fixture]
+    before = engine.adapter().port.offered_frames
+    await engine.advance(0.01)
+    assert engine.adapter().port.offered_frames > before
+    assert (await engine.request("pause_vm", vm="web-01", check=True)).status == "ok"
+    await engine.event("vm_paused")
+    async with Watcher(engine.url) as watcher:
+        await watcher.wait_for(lambda: "lab" in watcher.hosts, 60)
+
+""".replace("{{}}", "{}")
+
+COMBINATION: Final = """
+{mark_vmq}@pytest.mark.asyncio(loop_scope={loop!r})
+class Test_{loop}_{name}:
+    async def test_one(self, {name}):
+        await use({name})
+
+    async def test_two(self, {name}):
+        await use({name})
+
+"""
+FIXTURES: Final = ("vmq_engine", "vmq_engine_class", "vmq_engine_module", "vmq_engine_session", "vmq")
+LOOPS: Final = ("function", "class", "module", "session")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors and shared memory are shown as files")
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_no_combination_of_scopes_leaves_anything(tmp_path: Path, mode: str) -> None:
+    """Each loop scope of pytest-asyncio with each fixture."""
+    mark = '@pytest.mark.vmq(scenario=SCENARIO, clock="manual", announce="named")\n'
+    combinations = "".join(
+        COMBINATION.format(loop=loop, name=name, mark_vmq=mark if name == "vmq" else "")
+        for loop in LOOPS
+        for name in FIXTURES
+    )
+    code = COMBINATIONS.replace("{scenario!r}", repr(SCENARIO)) + f"SCENARIO = {SCENARIO!r}\n" + combinations
+    project = write(tmp_path / "project", {"conftest.py": LEFT, "test_scopes.py": code})
+    places = {"TMPDIR": tmp_path / "tmp", "XDG_RUNTIME_DIR": tmp_path / "run"}
+    for place in places.values():
+        place.mkdir(mode=0o700)
+    status, output = run_pytest(
+        project, "-p", "no:xdist", "-o", f"asyncio_mode={mode}", "-W", "error", **places
+    )
+    assert status == 0, output
+    assert f"{2 * len(LOOPS) * len(FIXTURES)} passed" in output
+    assert "LEFT {}" in output, output
+    pids = output.partition("PIDS ")[2].partition("\n")[0].split()
+    lasting = [process for process in psutil.process_iter() if str(process.pid) in pids]
+    assert psutil.wait_procs(lasting, timeout=60)[1] == [], "the fork server and the tracker end, too"
+    assert list((tmp_path / "tmp").glob("vmq-*")) == []
+
+
+TWENTY: Final = """
+import pytest
+
+seen = set()
+
+@pytest.mark.vmq(scenario="lab.toml", clock="manual")
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", range(20))
+async def test_each_test_starts_over(vmq, number):
+    seen.add(tuple(vmq.worker_pids))
+    assert vmq.now_s == 0
+    assert vmq.queue("web-01").received_frames == 0
+    assert vmq.queue("web-01").generation == 2
+    assert not vmq.events
+    await vmq.advance(0.001 * (number + 1))
+    response = await vmq.request("set_queue_parameters", queue_id=1, cpu=0, check=True)
+    assert response.revision == 2
+
+def test_with_one_engine():
+    assert len(seen) == 1
+
+@pytest.mark.vmq(scenario="lab.toml", clock="manual")
+@pytest.mark.asyncio
+async def test_the_marker_is_the_default_of_the_starter(vmq_engine):
+    assert (await vmq_engine()).host == "lab"
+    assert (await vmq_engine(clock="real")).host == "lab"
+    assert (await vmq_engine({"host": {"name": "other", "cpus": 1}})).host == "other"
+"""
+WRONG: Final = """
+import pytest
+
+@pytest.mark.vmq(scenrio="lab.toml")
+def test_argument(vmq):
+    pass
+
+@pytest.mark.vmq("lab.toml")
+def test_position(vmq_engine):
+    pass
+
+@pytest.mark.vmq(clock="slow")
+def test_value(vmq):
+    pass
+
+@pytest.mark.vmq(scenario={"host": {"cpus": 0}})
+def test_scenario(vmq):
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_an_engine_is_reset_between_tests_and_a_wrong_marker_is_a_sentence(tmp_path: Path) -> None:
+    project = write(tmp_path, {"lab.toml": SCENARIO, "test_twenty.py": TWENTY, "test_wrong.py": WRONG})
+    status, output = run_pytest(project, "-p", "no:xdist", "--strict-markers")
+    assert status == 1
+    assert "22 passed" in output, output
+    assert "4 errors" in output
+    assert "'scenrio' is no argument of it; scenario, clock, run_to" in output
+    assert "'lab.toml' has no name; scenario, clock, run_to" in output
+    assert "clock: 'slow'" in output or 'clock: "slow"' in output, output
+    assert "host.cpus: 0" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_what_the_fixture_needs_is_a_sentence(tmp_path: Path) -> None:
+    files = {"test_one.py": "async def test_one(vmq_engine):\n    pass\n"}
+    status, output = run_pytest(
+        write(tmp_path, files), "-p", "no:xdist", "-p", "no:asyncio", "-p", "no:anyio"
+    )
+    assert status == 1
+    assert "pip install 'vmqtui[testing]'" in output
+    status, output = run_pytest(write(tmp_path, {"engine/__init__.py": ""}), "-p", "no:xdist")
+    assert status == 1
+    assert "vmqtui's own package engine can't be imported" in output
+    assert str(tmp_path / "engine/__init__.py") in output
+
+
+def test_the_marker_takes_what_an_engine_takes() -> None:
+    of_engine = [name for name in inspect.signature(Engine.__init__).parameters if name != "self"]
+    assert sorted(pytest_plugin.OPTIONS) == sorted(of_engine)
