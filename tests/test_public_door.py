@@ -2,13 +2,17 @@
 
 import ast
 import inspect
+import json
+import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
 import vmqtui
+from tests.traffic.captures import frame, pcap
 from vmqtui import testing
 
 SOURCE = Path(vmqtui.__file__)
@@ -50,6 +54,37 @@ def test_each_public_name_has_a_docstring_of_its_own(name: str) -> None:
         assert [member for member, found in members if not found.__doc__] == []
 
 
+@pytest.mark.slow
+def test_a_type_checker_knows_the_type_of_everything_public(tmp_path: Path) -> None:
+    """A package that has all public names as its own is verified, and with it what they consist of."""
+    pytest.importorskip("pyright")
+    venv.create(tmp_path / "env")
+    site = next(path for path in (tmp_path / "env").rglob("site-packages"))
+    paths = [str(SOURCE.parents[1]), *(path for path in sys.path if path.endswith("site-packages"))]
+    (site / "ours.pth").write_text("\n".join(paths), encoding="utf-8")
+    package = site / "door"
+    package.mkdir()
+    (package / "py.typed").touch()
+    names = {"vmqtui": [name for name in vmqtui.__all__ if name != "__version__"]}
+    names["vmqtui.testing"] = [name for name in testing.__all__ if name not in vmqtui.__all__]
+    lines = [f"from {module} import {one} as {one}" for module, found in names.items() for one in found]
+    (package / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
+    programs = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--verifytypes", "door", "--outputjson"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "VIRTUAL_ENV": str(tmp_path / "env")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    symbols = json.loads(done.stdout)["typeCompleteness"]["symbols"]
+    ours = [one for one in symbols if one["name"].split(".")[0] in ("door", "vmqtui", "engine")]
+    assert len(ours) > 500
+    assert [one["name"] for one in ours if not one["isTypeKnown"]] == []
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'vmqtui' has no attribute 'Enigne'"):
         _ = vmqtui.Enigne  # type: ignore[attr-defined]
@@ -67,3 +102,11 @@ def test_importing_what_tests_need_loads_no_kernels() -> None:
     script = "import vmqtui.testing, sys; print([name for name in ('numba', 'numpy') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_plan_says_that_its_capture_breaks_off(tmp_path: Path) -> None:
+    capture = tmp_path / "broken.pcap"
+    capture.write_bytes(pcap([frame(), frame()])[:-10])
+    planned = vmqtui.plan(capture)
+    assert planned.scenario.adapter[0].queue[0].filter[0].mac == "00:15:5d:00:00:01"
+    assert planned.notes[-1].endswith("; the plan covers the frames before it")

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         TrafficSpec,
     )
     from engine.service.engine import Engine
-    from engine.service.replay import ReplayResult, replay
+    from engine.service.replay import ReplayResult, plan, replay
     from engine.service.rows import (
         AdapterRow,
         CpuRow,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         QueueRow,
         ReasonsRow,
     )
-    from engine.service.sources import ChoiceError
+    from engine.service.sources import ChoiceError, ReadCapture
     from engine.service.waits import EngineEndedError
     from engine.telemetry.config import Config
     from engine.telemetry.events import Event
@@ -116,6 +116,7 @@ __all__ = [
     "QueueCounters",
     "QueueRow",
     "QueueSpec",
+    "ReadCapture",
     "ReasonsRow",
     "ReplayResult",
     "RequestError",
@@ -135,6 +136,7 @@ __all__ = [
     "default_scenario",
     "load_scenario",
     "parse_scenario",
+    "plan",
     "replay",
 ]
 
@@ -160,12 +162,12 @@ _HOMES: Final = {
         *("PortSpec", "QueueSpec", "Scenario", "TeamSpec", "TrafficSpec"),
     ),
     "engine.service.engine": ("Engine",),
-    "engine.service.replay": ("ReplayResult", "replay"),
+    "engine.service.replay": ("ReplayResult", "plan", "replay"),
     "engine.service.rows": (
         *("AdapterRow", "CpuRow", "FilterRow", "NoSuchRowError", "NotReadYetError", "PortRow"),
         *("QueueCounters", "QueueRow", "ReasonsRow"),
     ),
-    "engine.service.sources": ("ChoiceError",),
+    "engine.service.sources": ("ChoiceError", "ReadCapture"),
     "engine.service.waits": ("EngineEndedError",),
     "engine.telemetry.config": ("Config",),
     "engine.telemetry.events": ("Event",),

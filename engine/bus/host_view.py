@@ -50,16 +50,16 @@ class HostView:
         self._first_heard_monotonic = time.monotonic()
         self.heard_monotonic: float | None = None
         """Time of the newest message (``time.monotonic``), determined as in ``age_s``."""
-        self.heard_live = False
+        self.heard_live: bool = False
         """Whether a message that is not retained has arrived from this host."""
         self.received_monotonic: float | None = None
-        self.stats_received = 0
-        self.stats_missed = 0
-        self.stats_unreadable = 0
+        self.stats_received: int = 0
+        self.stats_missed: int = 0
+        self.stats_unreadable: int = 0
         self.events: deque[Event] = deque(maxlen=EVENT_LIMIT)
         self._event_bytes: deque[int] = deque(maxlen=EVENT_LIMIT)
-        self.events_dropped = 0
-        self.events_missed = 0
+        self.events_dropped: int = 0
+        self.events_missed: int = 0
         self.kept_bytes: dict[str, int] = {}
         self._reader = reader
         self._stats: Stats | None = None

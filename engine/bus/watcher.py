@@ -76,16 +76,18 @@ class Watcher:
         on_message: Callable[[str, str, bytes], None] | None = None,
     ) -> None:
         name = "+" if host is None else topics.checked_name(host, "host name")
-        self.client = topics.random_client() if client is None else topics.checked_name(client, "client id")
+        self.client: str = (
+            topics.random_client() if client is None else topics.checked_name(client, "client id")
+        )
         self.hosts: dict[str, HostView] = {}
-        self.undecodable = 0
+        self.undecodable: int = 0
         self._answered = False
-        self.left_out = 0
+        self.left_out: int = 0
         self._left_out_hosts: dict[str, float] = {}
         """Time (``time.monotonic``) of the last message of each host that there was no room for."""
         self._no_host_gone_until = 0.0
         self._kept_bytes = 0
-        self.changed = asyncio.Event()
+        self.changed: asyncio.Event = asyncio.Event()
         self._on_change = on_change
         self._on_telemetry = on_message
         self._waiting: set[asyncio.Event] = set()

@@ -20,7 +20,7 @@ from engine.files import own_directory
 from engine.kernels.layout import batch_frames_for
 from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
 from engine.service.replay import replay
-from engine.service.sources import CaptureFrames
+from engine.service.sources import ReadCapture
 from engine.telemetry.stats import known
 
 REPLAY_FRAMES: Final = 1 << 21
@@ -211,7 +211,7 @@ def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
 def _replay(path: Path, settings: Settings) -> tuple[float, float]:
     rounds: list[float] = []
 
-    def note(source: CaptureFrames) -> None:
+    def note(source: ReadCapture) -> None:
         rounds.append(time.perf_counter())
 
     done = replay(path, settings.scenario(), progress=note)

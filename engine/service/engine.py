@@ -30,6 +30,7 @@ from engine.kernels.layout import NEVER_NS
 from engine.kernels.prepare import OF_INTERFACE, prepare, tell
 from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import ScenarioSource, load_scenario
+from engine.scenario.model import Scenario
 from engine.service import arguments, ending, leftovers
 from engine.service.ending import Ending, in_thread, to_its_end
 from engine.service.engine_log import EngineLog
@@ -97,9 +98,9 @@ class Engine(EngineRows):
     ) -> None:
         super().__init__()
         arguments.check_fed(captured=capture, loop=loop, interface=interface, promiscuous=promiscuous)
-        self.scenario = load_scenario(scenario)
+        self.scenario: Scenario = load_scenario(scenario)
         self._engine_log = EngineLog(self.scenario)
-        self.advised = asyncio.Event()
+        self.advised: asyncio.Event = asyncio.Event()
         arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
         self._thresholds = thresholds
         self._advice_publisher = AdvicePublisher(thresholds)
@@ -341,7 +342,7 @@ class Engine(EngineRows):
             ending.close_abandoned(self, "its event loop is closed")
 
     def _on_stats(self, stats: Stats) -> None:
-        self.stats = stats
+        self.stats: Stats | None = stats
         self._latest.take(stats)
         self._changed()
         self._engine_log.read(stats)
@@ -360,7 +361,7 @@ class Engine(EngineRows):
             self._bus.publish_summary(summary)
 
     def _on_config(self, config: Config) -> None:
-        self.config = config
+        self.config: Config | None = config
         self._changed()
         self._advice_publisher.configured(config)
         if self._bus is not None:
@@ -374,7 +375,7 @@ class Engine(EngineRows):
 
     def _on_failure(self, failure: BaseException) -> None:
         self._engine_log.failed(failure)
-        self.failure = failure
+        self.failure: BaseException | None = failure
         self._first_reading.set()
         self.stopped.set()
         self._changed()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,14 +18,15 @@ from engine.scenario.model import Scenario
 from engine.service import arguments
 from engine.service.balancing import BalancerDriver
 from engine.service.machine import WORKER_DEADLINE_S, Machine, SimClock
-from engine.service.sources import CaptureFrames, Caveats, capture_source
+from engine.service.sources import Caveats, ReadCapture, capture_source
 from engine.signals import interrupts_deferred
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 from engine.traffic.batch import Source
 from engine.traffic.capture import CaptureSource
 from engine.traffic.capture_file import CaptureFile
-from engine.traffic.plan import Hardware, Plan, plan
+from engine.traffic.plan import Hardware, Plan
+from engine.traffic.plan import plan as plan_source
 from engine.workers.conductor import Conductor
 
 
@@ -154,9 +155,23 @@ def plan_capture(capture: CaptureFile | Path | str, hardware: Hardware | None = 
     prepare()
     source = CaptureSource(_capture(capture), adapter=0, link_gbps=hardware.link_gbps)
     try:
-        return plan(source, hardware), Caveats.of(source)
+        return plan_source(source, hardware), Caveats.of(source)
     finally:
         source.close()
+
+
+def plan(capture: CaptureFile | Path | str, hardware: Hardware | None = None) -> Plan:
+    """Plan queues for a capture's traffic: ``scenario`` of the result can be run or replayed.
+
+    Its ``notes`` also say which frames of the capture it does not cover. Raises as ``plan_capture``.
+    """
+    planned, caveats = plan_capture(capture, hardware)
+    notes = [*planned.notes]
+    if caveats.skipped_frames:
+        notes.append(f"frames of interfaces that are not Ethernet are left out: {caveats.skipped_frames:,}")
+    if caveats.broken is not None:
+        notes.append(f"{caveats.broken}; the plan covers the frames before it")
+    return replace(planned, notes=notes)
 
 
 def _capture(capture: object) -> CaptureFile | Path:
@@ -173,7 +188,7 @@ def replay(
     *,
     pace: Pace = "max",
     worker_deadline_s: float = WORKER_DEADLINE_S,
-    progress: Callable[[CaptureFrames], None] = lambda source: None,
+    progress: Callable[[ReadCapture], None] = lambda source: None,
 ) -> ReplayResult:
     """Run a capture through a scenario (any source that ``load_scenario`` reads); call ``progress`` between
     rounds. Without a scenario, the plan of the capture is used.

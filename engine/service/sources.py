@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Protocol, Union
 
 from engine.counted import counted
 from engine.scenario.model import Scenario, TeamSpec
@@ -35,6 +35,34 @@ CaptureFrames = Union[CaptureSource, "TeamCapture"]
 Synthetic = Union[SyntheticSource, "TeamSource"]
 
 
+class ReadCapture(Protocol):
+    """A capture that is being read or was read."""
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of the file; 0: unknown."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file read so far."""
+
+    @property
+    def frames(self) -> int:
+        """Frames read so far."""
+
+    @property
+    def last_arrival_ns(self) -> int:
+        """Arrival of the last frame read."""
+
+    @property
+    def skipped_frames(self) -> int:
+        """Frames of non-Ethernet interfaces, which are left out."""
+
+    @property
+    def broken(self) -> str | None:
+        """A sentence on damage after which no frame was read."""
+
+
 @dataclass(frozen=True)
 class Caveats:
     """Parts of a capture that a report does not cover.
@@ -47,7 +75,7 @@ class Caveats:
     skipped_frames: int = 0
 
     @classmethod
-    def of(cls, source: CaptureFrames) -> "Caveats":
+    def of(cls, source: ReadCapture) -> "Caveats":
         """The caveats of a source that was read to its end."""
         return cls(source.broken, source.skipped_frames)
 

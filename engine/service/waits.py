@@ -47,7 +47,7 @@ class EngineWaits:
     def __init__(self) -> None:
         self.stats: Stats | None = None
         self.failure: BaseException | None = None
-        self.stopped = asyncio.Event()
+        self.stopped: asyncio.Event = asyncio.Event()
         self.config: Config | None = None
         self._clock: ClockName = "real"
         self._loop_capture = False

@@ -13,6 +13,7 @@ import pytest
 from engine.kernels import cache as kernel_cache
 from engine.kernels import prepare as kernels
 from tests.traffic.captures import ethernet, frame, pcap
+from vmqtui.cli.program import run as run_command
 
 ROOT = Path(__file__).parents[2]
 PREPARE = "from engine.kernels.prepare import prepare; prepare(print)"
@@ -178,3 +179,32 @@ def test_kernels_of_other_sources_go_after_a_month(tmp_path: Path) -> None:
     kernel_cache.forget_old(tmp_path / "kernels-mine")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"kernels-mine", "kernels-new", "kernels-used", "other"}
+
+
+def test_kernels_are_compiled_and_found_by_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernel_cache, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(kernels, "MODULES", ("json",))
+    monkeypatch.setattr(kernels, "OF_INTERFACE", ("string",))
+    assert run_command(["kernels", "path"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}\n"
+    for compiled in (True, False):
+        assert run_command(["kernels", "compile", "--json"]) == 0
+        out, err = capsys.readouterr()
+        document = json.loads(out)
+        assert document.pop("seconds") >= 0
+        assert document.pop("schema") == "vmq.kernels/1"
+        assert document == {"directory": str(tmp_path), "kernels": 0, "bytes": 0, "compiled": compiled}
+        assert ("compiling kernels: 1 of 1" in err) is compiled
+
+
+def test_commands_say_that_kernels_cannot_be_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernel_cache, "CACHE_DIRECTORY", None)
+    monkeypatch.setattr(kernels, "CACHE_DIRECTORY", None)
+    for command in ("path", "compile"):
+        assert run_command(["kernels", command]) == 1
+        assert "error: no directory can keep compiled kernels" in capsys.readouterr().err

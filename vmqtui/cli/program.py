@@ -20,7 +20,6 @@ from vmqtui.cli import (
     engine,
     export,
     get,
-    kernels,
     logs,
     recordings,
     replay,
@@ -74,7 +73,7 @@ app.add_typer(controls.worker, name="worker", cls=Commands)
 app.add_typer(traffic.traffic, name="traffic", cls=Commands)
 app.add_typer(config.config, name="config", cls=Commands)
 app.add_typer(logs.logs, name="logs", cls=Commands)
-app.add_typer(kernels.kernels, name="kernels", cls=Commands)
+app.add_typer(doctor.kernels, name="kernels", cls=Commands)
 app.add_typer(scenario.scenario, name="scenario", cls=Commands)
 app.add_typer(export.export, name="export", cls=Commands)
 

@@ -17,7 +17,7 @@ from vmqtui.cli.output import print_json, print_table, write_in_utf8
 
 if TYPE_CHECKING:
     from engine.service.replay import ReplayResult
-    from engine.service.sources import CaptureFrames
+    from engine.service.sources import ReadCapture
     from engine.telemetry.config import Config
 
 _PROGRESS_S: Final = 0.2
@@ -166,13 +166,13 @@ def plan(capture: CaptureArgument, hardware: HardwareOptions) -> int:
     return warn_of(caveats, "the plan")
 
 
-def _progress() -> "Callable[[CaptureFrames], None]":
+def _progress() -> "Callable[[ReadCapture], None]":
     """Return a function that reports progress: in place on a terminal, else a line every 10 s."""
     in_place = sys.stderr.isatty()
     period = _PROGRESS_S if in_place else _QUIET_PROGRESS_S
     told = time.monotonic()
 
-    def tell(source: "CaptureFrames") -> None:
+    def tell(source: "ReadCapture") -> None:
         nonlocal told
         now = time.monotonic()
         if now - told < period:
