@@ -10,7 +10,7 @@ several members of such a team stay on one processor (event 106; Microsoft, KB 2
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 from engine.advice import powershell
@@ -96,9 +96,8 @@ def placement(evidence: Evidence, adapter: AdapterView, busy_load: float) -> Pla
             )
         parts = _stepwise(evidence, members, parts_of(evidence, members), busy_load)
         return _placed(evidence, members, parts, busy_load, together=False) if parts else None
-    best = _own_run(evidence, members, members, frozenset(), busy_load) or _apart_from_others(
-        evidence, members
-    )
+    best = _own_run(evidence, members, members, _of_earlier(evidence, members), busy_load)
+    best = best or _apart_from_others(evidence, members)
     if not best:
         return None
     return _placed(evidence, members, dict.fromkeys((one.name for one in members), best), busy_load)
@@ -203,6 +202,13 @@ def _each_alone(evidence: Evidence, members: Sequence[AdapterView], busy_load: f
             return {}
         runs[member.name] = run
     return runs
+
+
+def _of_earlier(evidence: Evidence, members: Sequence[AdapterView]) -> frozenset[int]:
+    """Return the processors of adapters before ``members``: of adapters that overlap, the first one stays."""
+    names = {one.name for one in members}
+    earlier = takewhile(lambda one: one.name not in names, evidence.adapters)
+    return frozenset().union(*(set_of(evidence, one) for one in earlier if of_vms(one)))
 
 
 def _own_run(

@@ -176,6 +176,19 @@ def test_a_hot_member_of_a_sum_team_keeps_clear_of_the_others_and_of_all_default
     }
 
 
+def test_separate_adapters_that_share_processors_are_a_note_and_the_later_one_moves() -> None:
+    config = team("sum", [[("a", 1), ("b", 2)], [("c", 1), ("d", 2)]])
+    sets = [
+        msgspec.structs.replace(one, team=None, team_mode=None, base_processor="0:1", max_processor="0:3")
+        for one in config.adapters
+    ]
+    config = msgspec.structs.replace(config, adapters=sets)
+    (finding,) = findings(evidence(config, pps={1: 1000, 2: 1000}))
+    assert (finding.rule, finding.severity, finding.value, finding.after) == ("sets-overlap", "note", 3, 0)
+    assert {one.params["adapter"] for one in finding.requests} == {"nic1"}
+    assert findings(evidence(fixed(config, finding), pps={1: 1000, 2: 1000})) == []
+
+
 queues = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 7)), max_size=6)
 
 

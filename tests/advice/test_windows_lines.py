@@ -13,15 +13,6 @@ from tests.advice.random_hosts import Case, Pair, after, places, random_case, sc
 from tests.advice.windows_judge import host_of, judge, one_sided
 from tests.advice.windows_typing import Fault
 
-SINCE_MISHAPS: Final = frozenset(
-    {
-        ("contradicts", "odd-processors+team-differs"),
-        ("no-such-vm", "never-completed"),
-        ("refused", "numa-span"),
-        ("refused", "odd-processors"),
-    }
-)
-"""Further ones, of hosts on which something goes wrong meanwhile."""
 CASES: Final = Path(__file__).parents[3] / "shared" / "cases"
 
 NOT_YET: Final[frozenset[tuple[str, str]]] = frozenset(
@@ -89,13 +80,13 @@ def test_lines_for_hosts_that_went_wrong_are_right(name: str) -> None:
 
 
 def test_lines_for_a_few_random_hosts_are_right() -> None:
-    new = {kind: faults for kind, faults in faults_by_kind(20).items() if kind not in NOT_YET | SINCE_MISHAPS}
+    new = {kind: faults for kind, faults in faults_by_kind(20).items() if kind not in NOT_YET}
     assert not new, shown(new)
 
 
 @pytest.mark.slow
 def test_lines_for_hundreds_of_random_hosts_are_right() -> None:
     found = faults_by_kind(500)
-    new = {kind: faults for kind, faults in found.items() if kind not in NOT_YET | SINCE_MISHAPS}
+    new = {kind: faults for kind, faults in found.items() if kind not in NOT_YET}
     assert not new, shown(new)
     assert not NOT_YET - {*found}, "mended: strike it from NOT_YET"
