@@ -207,7 +207,7 @@ def _processors(host: HostSpec, hardware: Hardware) -> tuple[list[list[int]], li
     usable = eligible(host, hardware.numa_node, hardware.base_cpu, most)
     if len(usable) < parts:
         raise NoProcessorError(
-            f"{parts} ports of a team in mode sum need processors of their own, and there"
+            f"{counted(parts, 'port')} of a team in mode sum need processors of their own, and there"
             f" {'is' if len(usable) == 1 else 'are'} {counted(len(usable), 'processor')} for queues"
         )
     ends = [len(usable) * part // parts for part in range(parts + 1)]
@@ -239,7 +239,9 @@ def _host(hardware: Hardware) -> HostSpec:
             ("team",), f"{show(hardware.team)} is not a mode ({', '.join(get_args(TeamMode))} fit)"
         )
     if hardware.team is None and len(names) > 1:
-        raise MisfitError(("adapter",), f"{len(names)} adapters without a team (one fits, or --team)")
+        raise MisfitError(
+            ("adapter",), f"{counted(len(names), 'adapter')} without a team (one fits, or --team)"
+        )
     if hardware.team is not None and len(names) < 2:
         raise MisfitError(("adapter",), "a team of one adapter (the names of two or more fit)")
     if len(set(names)) < len(names) or "team0" in names:

@@ -130,7 +130,7 @@ def separate(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
         numbers={"adapters": len(names), "shared_processors": len(both)},
         cause="Each switch places its queues as if its adapter had these processors for itself, so that one "
         "may have the work of several.",
-        fix=f"Give {name} processors of its own: {plan.words}"
+        fix="Give " + name + f" processors of its own: {plan.words}"
         if plan
         else "Give each adapter fewer processors, so that all have some of their own",
         requests=plan.requests if plan else [],
