@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import psutil
 import pytest
 
 from engine.service.engine import Engine
-from vmqtui import pytest_plugin
+from vmqtui import hosting, pytest_plugin
+from vmqtui.hosting import ENGINES_KEPT
 
 LOADED: Final = """
 import sys
@@ -256,3 +257,37 @@ def test_what_the_fixture_needs_is_a_sentence(tmp_path: Path) -> None:
 def test_the_marker_takes_what_an_engine_takes() -> None:
     of_engine = [name for name in inspect.signature(Engine.__init__).parameters if name != "self"]
     assert sorted(pytest_plugin.OPTIONS) == sorted(of_engine)
+
+
+class FakeEngine:
+    """An engine without processes."""
+
+    running: ClassVar[list[str]] = []
+
+    def __init__(self, scenario: str) -> None:
+        self.host = scenario
+        self.resets = 0
+
+    async def __aenter__(self) -> "FakeEngine":
+        self.running.append(self.host)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.running.remove(self.host)
+
+    async def reset(self) -> None:
+        self.resets += 1
+
+
+def test_a_session_keeps_a_bounded_number_of_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was unused longest ends."""
+    monkeypatch.setattr(hosting, "HostedEngine", FakeEngine)
+    scenarios = [f"lab{number}" for number in range(ENGINES_KEPT)]
+    with hosting.Home() as home:
+        pool: Any = hosting.EnginePool(home)
+        engines = [pool.take({"scenario": scenario}) for scenario in scenarios]
+        assert pool.take({"scenario": scenarios[0]}) is engines[0]
+        assert [engine.resets for engine in engines[:2]] == [1, 0]
+        pool.take({"scenario": "another"})
+        assert [*scenarios[:1], *scenarios[2:], "another"] == sorted(FakeEngine.running, key=len)
+    assert FakeEngine.running == []
