@@ -24,6 +24,7 @@ OF_NO_INPUT: Final = {
     "engine.bus.connection._READ_AT_ONCE",
     "engine.bus.broker_process._TOPICS_REMEMBERED",
     "engine.mqtt.router._TOPICS_REMEMBERED",
+    "engine.advice.verdict._MOST_RAISED",
     "vmqtui.dialogs.request._MOST_STEPS",
     "vmqtui.preferences.file.MOST_MISTAKES",
     "vmqtui.state.history._KEPT",
