@@ -16,6 +16,8 @@ from engine.view.host_tables import HostTables
 from engine.view.rates import known_sum
 
 MOST_MOVES: Final = 256
+_BEFORE_MULTI_QUEUE: Final = ("2008 R2", "2012", "2012 R2")
+"""Releases of Windows Server in which a VM's adapter has one queue at most."""
 MOST_GONE: Final = 256
 
 QueueKey = tuple[str, int, int]
@@ -170,6 +172,19 @@ class Evidence(HostTables):
             if one.known.team is not None:
                 members[one.known.team, one.known.team_mode or ""].append(one)
         return tuple(Team(name, mode, adapters) for (name, mode), adapters in members.items())
+
+    def has_multi_queue(self, adapter: AdapterView) -> bool:
+        """Return whether a VM's adapter may have several queues there (VMMQ).
+
+        It needs Windows Server 2016, a driver of NDIS 6.60, and no LBFO team ("Synthetic accelerations in a
+        nutshell", Microsoft). Teams in a mode other than "sum" are LBFO.
+        """
+        known = adapter.known
+        release = self.config.windows
+        is_lbfo = known.team is not None and known.team_mode != "sum"
+        major, _, minor = known.ndis_version.partition(".")
+        driver = (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else (0, 0)
+        return not is_lbfo and driver >= (6, 60) and release not in _BEFORE_MULTI_QUEUE
 
     @property
     def is_balanced(self) -> bool:

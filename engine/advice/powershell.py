@@ -130,6 +130,16 @@ def look_at_vlans(vm: str, why: str) -> list[str]:
     return [note(why), show_vlans(vm)]
 
 
+def one_queue_each(adapter: str) -> list[str]:
+    """Return what to look at where a VM's adapter has one queue at most (no VMMQ)."""
+    return [
+        note(
+            "One queue for each network adapter of a VM: VMMQ needs Windows Server 2016, NDIS 6.60, no LBFO."
+        ),
+        queues_of(adapter),
+    ]
+
+
 def multi_queue(vm: str, pairs: int) -> list[str]:
     """Return the group of lines that gives a VM several queues (VMMQ, Windows Server 2016 and later)."""
     if vm == MANAGEMENT_OS:
@@ -176,13 +186,11 @@ def resume(vm: str) -> list[str]:
     ]
 
 
-def turn_off(vm: str) -> list[str]:
-    """Return the group of lines that turns a VM off."""
+def shut_down(vm: str) -> list[str]:
+    """Return the group of lines that shuts a VM down."""
     return [
-        note(
-            "As pulling its plug: what the VM has not saved is lost. Stop-VM without -TurnOff shuts it down."
-        ),
-        f"Stop-VM -Name {quoted(vm)} -TurnOff",
+        note("Shuts the VM down through its guest. -TurnOff would pull its plug: unsaved data is lost."),
+        f"Stop-VM -Name {quoted(vm)}",
         f"Get-VM -Name {quoted(vm)} | Format-List Name, State",
     ]
 
@@ -193,6 +201,22 @@ def dynamic(adapter: str) -> list[str]:
         note("Windows Server 2012 and 2012 R2: dynamic VMQ is on where the driver can; no line turns it on."),
         f"Get-NetAdapterVmq -Name {quoted(adapter)} | Format-List Name, Enabled, "
         "DynamicProcessorAffinityChangeSupported",
+    ]
+
+
+def vmq_off(adapter: str) -> list[str]:
+    """Return the group of lines that turns VMQ of an adapter off, for links that need none."""
+    name = quoted(adapter)
+    shown = f"Get-NetAdapterVmq -Name {name} | Format-List Name, InterfaceDescription, Enabled"
+    return [
+        note("Broadcom 57xx, drivers b57nd60a 16.2 to 16.6: VMs lose the network with VMQ on."),
+        *link(adapter),
+        note(f"Update that driver, or turn VMQ off. {_RESTARTS}"),
+        shown,
+        note(f"To take it back: Set-NetAdapterVmq -Name {_one_line(name)} -Enabled $true"),
+        f"Set-NetAdapterVmq -Name {name} -Enabled $false",
+        note("Check: Enabled is False."),
+        shown,
     ]
 
 

@@ -156,7 +156,8 @@ def test_where_every_processor_is_full_no_move_is_proposed_and_it_is_said() -> N
 
 def test_one_queue_that_fills_its_processor_can_not_be_moved_where_none_idles() -> None:
     loads = {1: 1.0, **dict.fromkeys((2, 3, 4, 5, 6, 7), 0.5)}
-    finding = only(evidence(loads=loads, pps={1: 400_000}, columns=DROPS))
+    config = make_config((("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0)), ndis_version="6.60")
+    finding = only(evidence(config, loads=loads, pps={1: 400_000}, columns=DROPS))
     assert (finding.rule, finding.requests) == ("full-processor", [])
     assert "Set-VMNetworkAdapter -VMName 'a' -VmmqEnabled $true -VmmqQueuePairs 4" in finding.commands
 
@@ -363,3 +364,32 @@ def test_buffers_are_taken_from_so_many_queues_at_once() -> None:
     assert [len(one.requests) for one in found] == [_MOST_DONORS + 1]
     default_spares = 400 - MARGIN
     assert found[0].numbers["buffers_to_be_had"] == default_spares + _MOST_DONORS - 1
+
+
+def test_for_a_slow_link_with_room_vmq_is_turned_off_and_never_on() -> None:
+    (found,) = findings(evidence(changed(make_config(), link_gbps=1.0), pps={1: 100}))
+    assert (found.rule, found.severity) == ("vmq-on-slow-link", "note")
+    assert "Set-NetAdapterVmq -Name 'nic0' -Enabled $false" in found.commands
+    assert not any("$true" in line for line in found.commands if not line.startswith("#"))
+    assert found.requests[0].params == {"adapter": "nic0", "vmq": False}
+
+
+@pytest.mark.parametrize(
+    ("windows", "ndis_version", "team_mode", "several"),
+    [
+        ("2012 R2", "6.60", None, False),
+        ("2016", "6.50", None, False),
+        ("2016", "6.60", None, True),
+        ("2019", "6.80", "sum", True),
+        ("2019", "6.80", "min", False),
+        (None, "6.30", None, False),
+        (None, "6.80", None, True),
+    ],
+)
+def test_a_vm_has_several_queues_from_2016_on_with_such_a_driver_and_without_lbfo(
+    windows: str | None, ndis_version: str, team_mode: str | None, several: bool
+) -> None:
+    team = "Team 1" if team_mode else None
+    config = changed(make_config(), ndis_version=ndis_version, team=team, team_mode=team_mode)
+    seen = evidence(msgspec.structs.replace(config, windows=windows))
+    assert seen.has_multi_queue(seen.adapters[0]) is several

@@ -15,15 +15,6 @@ from tests.advice.windows_typing import Fault
 
 CASES: Final = Path(__file__).parents[3] / "shared" / "cases"
 
-NOT_YET: Final[frozenset[tuple[str, str]]] = frozenset(
-    {
-        ("feature", "full-processor"),
-        ("feature", "one-queue-one-processor"),
-        ("vmq-below-10", "vm-without-queue"),
-    }
-)
-"""Faults that are known and not mended yet, by kind and rule ("": of all lines together)."""
-
 
 def faults_of(case: Case) -> list[Fault]:
     """What is wrong with an output of the advisor for a host."""
@@ -75,18 +66,15 @@ def case_of(document: dict[str, Any]) -> Case:
 )
 def test_lines_for_hosts_that_went_wrong_are_right(name: str) -> None:
     document = tomllib.loads((CASES / f"{name}.toml").read_text())
-    faults = [one for one in faults_of(case_of(document)) if (one.kind, one.rule) not in NOT_YET]
-    assert not faults, "\n".join(map(str, faults))
+    assert [str(one) for one in faults_of(case_of(document))] == []
 
 
 def test_lines_for_a_few_random_hosts_are_right() -> None:
-    new = {kind: faults for kind, faults in faults_by_kind(20).items() if kind not in NOT_YET}
-    assert not new, shown(new)
+    found = faults_by_kind(20)
+    assert not found, shown(found)
 
 
 @pytest.mark.slow
 def test_lines_for_hundreds_of_random_hosts_are_right() -> None:
     found = faults_by_kind(500)
-    new = {kind: faults for kind, faults in found.items() if kind not in NOT_YET}
-    assert not new, shown(new)
-    assert not NOT_YET - {*found}, "mended: strike it from NOT_YET"
+    assert not found, shown(found)

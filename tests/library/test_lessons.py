@@ -8,18 +8,10 @@ import pytest
 from engine.advice.rules import RULES
 from engine.scenario.load import loads
 from engine.service.trial import TriedFix, diagnose
-from tests.advice.test_windows_lines import NOT_YET
 from tests.advice.windows_judge import host_of, judge
 from tests.slow import slow_but
 from vmqtui.cli.scenario import trial_of
 from vmqtui.library.lessons import LESSONS
-
-NOT_YET_HERE = {
-    ("buffers-unasked", "fewer-than-suggested"),
-    ("buffers-unasked", "too-few-buffers"),
-    ("no-such-vm", "vm-left"),
-}
-"""Faults of lines that only the library shows, known and not mended yet."""
 
 
 @pytest.fixture(scope="module", params=slow_but([*LESSONS][:10], LESSONS))
@@ -49,8 +41,7 @@ def test_the_lines_are_right_on_a_windows_host(tried: tuple[str, list[TriedFix]]
     gone = {str(one.params["vm"]) for one in lesson.interventions if one.op in ("migrate_vm", "remove_vm")}
     host = host_of(tomllib.loads(lesson.toml), gone=gone)
     faults = judge(host, [one.finding for one in found])
-    new = {(one.kind, one.rule) for one in faults} - NOT_YET - NOT_YET_HERE
-    assert not new, "\n".join(map(str, faults))
+    assert [str(one) for one in faults] == []
 
 
 def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list[TriedFix]]) -> None:

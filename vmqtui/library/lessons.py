@@ -165,6 +165,7 @@ LESSONS: Final[dict[str, Lesson]] = {
             interventions=(Intervention(0.05, "migrate_vm", {"vm": "vdi-01"}),),
         ),
         Lesson("slow-link", (1,), "slow-link"),
+        Lesson("broadcom-1g", (1,), "vmq-on-slow-link"),
     )
 }
 """The lessons by name, roughly in the order of the rows they show."""

@@ -155,24 +155,22 @@ def _total(evidence: Evidence, finding: Finding) -> float | None:
 
 
 def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
-    """Report a link below ``slow_link_gbps``, on which Windows leaves VMQ off by default."""
+    """Report a full link below ``slow_link_gbps``."""
     for adapter in evidence.adapters:
         gbps, use = adapter.known.link_gbps, _use(evidence, adapter.name)
-        if gbps >= thresholds.slow_link_gbps or not adapter.of_vms:
+        if gbps >= thresholds.slow_link_gbps or use is None or use < thresholds.busy_load:
             continue
-        full = use is not None and use >= thresholds.busy_load
         yield Finding(
             rule="slow-link",
-            severity="warn" if full else "note",
+            severity="warn",
             adapter=adapter.name,
             key="link",
             where=adapter.name,
-            says=f"{adapter.name} has a link of {gbps:g} Gbit/s"
-            + (", which is full" if full else ", on which Windows leaves VMQ off"),
+            says=f"{adapter.name} has a link of {gbps:g} Gbit/s, which is full",
             numbers={"link_gbps": gbps, "link_use": use},
-            cause="Below 10 Gbit/s one processor can usually serve the whole link, so VMQ is off by default "
-            "there; queues that are set up do nothing on such a host.",
-            fix=f"Use a link of {thresholds.slow_link_gbps:g} Gbit/s if this one is full",
+            cause="Frames wait for the wire, not for a processor: below 10 Gbit/s one processor can usually "
+            "serve the whole link, so queues do not help.",
+            fix=f"Use a link of {thresholds.slow_link_gbps:g} Gbit/s",
             requests=[
                 Request(
                     op="set_adapter",
@@ -182,9 +180,41 @@ def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             commands=powershell.link(adapter.name),
             measure="share of the link in use",
             value=use,
-            after=None if use is None or full else use * gbps / thresholds.slow_link_gbps,
+            after=None,
             estimated=True,
         )
+
+
+def vmq_on_slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
+    """Report queues of VMs on a link below ``slow_link_gbps`` with room: Windows leaves VMQ off there."""
+    for adapter in evidence.adapters:
+        gbps, use, queues = adapter.known.link_gbps, _use(evidence, adapter.name), len(adapter.of_vms)
+        full = use is not None and use >= thresholds.busy_load
+        if gbps >= thresholds.slow_link_gbps or full or not queues:
+            continue
+        yield Finding(
+            rule="vmq-on-slow-link",
+            severity="note",
+            adapter=adapter.name,
+            key="vmq",
+            where=adapter.name,
+            says=f"{adapter.name} has a link of {gbps:g} Gbit/s, and {counted(queues, 'queue')} of VMs",
+            numbers={"link_gbps": gbps, "link_use": use, "queues": queues},
+            cause="Below 10 Gbit/s one processor can usually serve the whole link: Microsoft sees no reason "
+            "for VMQ there and leaves it off, and with some drivers VMs lose the network with it on.",
+            fix="Leave VMQ off there; where VMs lose the network, update the driver or turn it off",
+            requests=[Request(op="set_adapter", params={"adapter": adapter.name, "vmq": False})],
+            commands=powershell.vmq_off(adapter.name),
+            measure="queues of VMs on the link",
+            value=float(queues),
+            after=0.0,
+            estimated=True,
+        )
+
+
+def _queues_on(evidence: Evidence, finding: Finding) -> float | None:
+    adapter = evidence.by_name.get(finding.adapter)
+    return None if adapter is None else float(len(adapter.of_vms))
 
 
 def _use(evidence: Evidence, adapter: str) -> float | None:
@@ -231,12 +261,22 @@ RULES = (
     ),
     Rule(
         "slow-link",
-        "A link below 10 Gbit/s",
-        "queues that nobody uses",
+        "A full link below 10 Gbit/s",
+        "slow, although no processor is busy",
         (1,),
         slow_link,
         lambda evidence, finding: _use(evidence, finding.adapter),
         "share",
+        thresholds=("slow_link_gbps", "busy_load"),
+    ),
+    Rule(
+        "vmq-on-slow-link",
+        "VMQ on a link below 10 Gbit/s",
+        "queues that nobody uses; VMs that lose the network",
+        (1,),
+        vmq_on_slow_link,
+        _queues_on,
+        "queues",
         thresholds=("slow_link_gbps", "busy_load"),
     ),
 )

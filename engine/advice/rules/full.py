@@ -131,7 +131,7 @@ def _one_that_fills(
     heaviest: QueueView,
 ) -> Finding:
     words, numbers = _among(thresholds, others)
-    vm = heaviest.vm
+    vm, several = heaviest.vm, evidence.has_multi_queue(adapter)
     return _found(
         evidence,
         adapter,
@@ -139,8 +139,13 @@ def _one_that_fills(
         {"pps": heaviest.known_pps, **numbers},
         says=f"{heaviest.called} has most of processor {cpu.known.name}, which drops frames; {words}",
         cause="A queue uses exactly one processor, and no other one has room for what this one does.",
-        fix="Let its VM have several queues (VMMQ) and spread its flows in the guest (vRSS)",
-        commands=powershell.multi_queue(vm, 4) if vm else [],
+        fix="Let its VM have several queues (VMMQ) and spread its flows in the guest (vRSS)"
+        if several
+        else "Without VMMQ, a network adapter of its VM has one queue: spread its load over several "
+        "network adapters, or VMs",
+        commands=(powershell.multi_queue(vm, 4) if several else powershell.one_queue_each(adapter.name))
+        if vm
+        else [],
     )
 
 

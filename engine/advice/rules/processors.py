@@ -154,7 +154,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         idle = [one for one in _idle(evidence, adapter, plan, thresholds) if one.cpu != cpu.id]
         if not idle or (evidence.config.hyperthreading and _sibling_serves(evidence, queue)):
             continue  # a busy sibling halves the core, so the queue itself may be small
-        vm = queue.vm
+        vm, several = queue.vm, evidence.has_multi_queue(adapter)
         team = team_of(evidence, adapter)
         alone = team is None or team.mode == "sum"  # else its queues on all members would have to be split
         requests = _split(adapter, queue, Room(evidence).coolest(idle)) if alone else []
@@ -173,12 +173,18 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             },
             cause="A queue uses exactly one processor, however many there are."
             + (" So the balancer, which is on, has nothing to move." if evidence.is_balanced else ""),
-            fix="Let the VM have several queues (VMMQ); in the model, its filters on two queues"
+            fix="Without VMMQ, a network adapter of the VM has one queue: spread its load over "
+            "several network adapters, or VMs"
+            + ("; in the model, its filters on two queues" if requests else "")
+            if not several
+            else "Let the VM have several queues (VMMQ); in the model, its filters on two queues"
             if requests
             else "It has one filter, which can't be split: let the VM have several queues (VMMQ) and spread "
             "its flows in the guest (vRSS)",
             requests=requests,
-            commands=powershell.multi_queue(vm, 4) if vm else [],
+            commands=(powershell.multi_queue(vm, 4) if several else powershell.one_queue_each(adapter.name))
+            if vm
+            else [],
             measure="load of the processor",
             value=cpu.load,
             after=min(1.0, cpu.demand(queue) * _kept(adapter, queue)) if requests else None,

@@ -79,6 +79,8 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
     for adapter in evidence.adapters:
         if adapter.free_queues < 1 or adapter.known.vmq is False:
             continue
+        if adapter.known.link_gbps < thresholds.slow_link_gbps and not adapter.of_vms:
+            continue  # Windows gives VMs no queue there, whatever their weight
         waiting = unserved(adapter, thresholds)
         cpu = place_for(evidence, thresholds, adapter) if waiting else None
         for pair in waiting:
@@ -343,7 +345,7 @@ def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                 + ("is paused, so it returns none." if paused else "does not return them."),
                 fix=f"Resume {holder}, which then returns them" if paused else f"Tear {holder} down",
                 requests=[Request(op=op, params={"adapter": adapter.name, "vm": vm})] if vm else [],
-                commands=powershell.resume(vm) if vm and paused else powershell.turn_off(vm) if vm else [],
+                commands=powershell.resume(vm) if vm and paused else powershell.shut_down(vm) if vm else [],
                 measure="buffers it waits for",
                 value=None if held is None else float(held),
                 after=0.0 if vm else None,
@@ -373,7 +375,7 @@ RULES = (
         vm_without_queue,
         pair_pps,
         "frames/s",
-        thresholds=("busy_vm_pps",),
+        thresholds=("busy_vm_pps", "slow_link_gbps"),
     ),
     Rule(
         "more-vms-than-queues",
