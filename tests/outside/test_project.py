@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = Path(__file__).parent / "project"
-TESTS = 11
+TESTS = 34
 """Tests of the project, at the least: that they ran is checked, too."""
 
 
