@@ -52,7 +52,7 @@ def judged(
 
     ``found`` are the findings of ``before``, ``left`` those of ``after``.
     """
-    raises = raised(found, left)
+    raises = raised(before, found, left)
     why = _why_not(finding, totals(before), totals(after), raises)
     tried = msgspec.structs.replace(
         finding,
@@ -67,20 +67,39 @@ def judged(
 _MOST_RAISED: Final = 16
 
 
-def raised(found: Sequence[Finding], left: Sequence[Finding]) -> list[Finding]:
-    """Return the findings that are bad after a fix and were not bad before it."""
+def raised(before: Evidence, found: Sequence[Finding], left: Sequence[Finding]) -> list[Finding]:
+    """Return the findings that are bad after a fix and were not bad before it.
+
+    A finding of a queue or processor that drops no more frames than before is another name of an old loss.
+    """
     bad = {one.identity for one in found if one.severity == "bad"}
-    return [one for one in left if one.severity == "bad" and one.identity not in bad]
+    return [
+        one
+        for one in left
+        if one.severity == "bad" and one.identity not in bad and not _lost_before(before, one)
+    ]
+
+
+def _lost_before(before: Evidence, finding: Finding) -> bool:
+    """Return whether the queue or processor of a finding dropped as many frames before."""
+    lost, adapter = finding.numbers.get("drops_pps"), before.by_name.get(finding.adapter)
+    if not isinstance(lost, (int, float)) or not lost:
+        return False
+    if finding.queue_id is not None:
+        queue = adapter.by_id.get(finding.queue_id) if adapter is not None else None
+        return queue is not None and (queue.drops or 0.0) >= lost
+    cpu = before.cpu.get(finding.cpu) if finding.cpu is not None else None
+    return cpu is not None and (cpu.drops or 0.0) >= lost
 
 
 def worse_together(
-    found: Sequence[Finding], left: Sequence[Finding], first: Evidence, after: Evidence
+    before: Evidence, found: Sequence[Finding], left: Sequence[Finding], first: Evidence, after: Evidence
 ) -> str:
     """Return why all fixes together are worse than the first one alone; "" if they are not.
 
-    ``found`` are the findings before any fix, ``left`` those after all.
+    ``found`` are the findings ``before`` any fix, ``left`` those ``after`` all.
     """
-    raises = raised(found, left)
+    raises = raised(before, found, left)
     if raises:
         return f"together with other fixes it makes {raises[0].rule}, {raises[0].where}, bad"
     alone, every = totals(first), totals(after)

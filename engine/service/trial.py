@@ -302,7 +302,7 @@ def _together(
     if not isinstance(result, str):
         after, left = result
         assert first.after is not None
-        why = worse_together(found, left, first.after, after)
+        why = worse_together(evidence, found, left, first.after, after)
         if not why:
             return Diagnosis(evidence, consistent, after, left)
     others = offered[1:]

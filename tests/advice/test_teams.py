@@ -144,6 +144,15 @@ def test_a_vm_of_a_min_team_that_fills_its_processor_is_no_pile() -> None:
     assert "piled-queues" not in {one.rule for one in findings(seen)}
 
 
+def test_the_balancer_which_would_part_a_vms_queues_is_not_advised_for_a_min_team() -> None:
+    off = msgspec.structs.replace(team("min", [[("a", 1)], [("a", 1)]]), balancer={"mode": "off"})
+    found = findings(evidence(off, pps={1: 200_000}, loads={1: 1.0}))
+    assert "balancer-off" not in {one.rule for one in found}
+    apart = msgspec.structs.replace(team("sum", [[("a", 1), ("b", 1)], [("c", 2)]]), balancer={"mode": "off"})
+    found = findings(evidence(apart, pps={1: 200_000, 2: 200_000}, loads={1: 1.0}))
+    assert "balancer-off" in {one.rule for one in found}
+
+
 def test_the_queues_of_a_vm_of_a_min_team_move_together() -> None:
     members = [[("a", 1), ("b", 1)], [("a", 1), ("b", 1)]]
     config = team("min", members)

@@ -63,6 +63,19 @@ def test_a_fix_that_makes_another_finding_bad_is_not_offered() -> None:
     assert not fixed.requests
 
 
+def test_a_queue_that_drops_less_than_before_raises_nothing_whatever_its_finding_is_called() -> None:
+    short = {"low_free_buffers": {1: 0}}
+    after = evidence(
+        SPREAD,
+        loads={1: 0.5, 3: 0.5},
+        pps={1: 60_000, 2: 40_000},
+        columns={"dropped_no_buffer": {1: 2000}, **short},
+    )
+    assert [(one.rule, one.severity) for one in findings(after)] == [("too-few-buffers", "bad")]
+    fixed = tried(at(PILE, {1: 1.0}, 9000), after)
+    assert (fixed.raises, fixed.withheld, fixed.cleared) == ([], "", True)
+
+
 def test_to_change_places_in_the_default_queue_saves_no_frames() -> None:
     full = msgspec.structs.replace(PILE, adapters=[msgspec.structs.replace(PILE.adapters[0], max_queues=3)])
     pairs = [("00:15:5d:00:10:01", 10, "no_queue", 60_000)]
@@ -92,9 +105,9 @@ def test_all_fixes_together_are_worse_if_they_lose_more_or_raise_a_finding() -> 
         at(SPREAD, {1: 0.5}, 20_000),
         at(PILE, {1: 1.0}, 0),
     )
-    assert worse_together([], findings(good), good, good) == ""
-    assert "more frames are dropped" in worse_together([], [], good, lossy)
-    assert "makes piled-queues" in worse_together([], findings(piled), good, piled)
+    assert worse_together(good, [], findings(good), good, good) == ""
+    assert "more frames are dropped" in worse_together(good, [], [], good, lossy)
+    assert "makes piled-queues" in worse_together(good, [], findings(piled), good, piled)
 
 
 # --- agreement ------------------------------------------------------------------------------------

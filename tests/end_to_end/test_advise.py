@@ -21,6 +21,7 @@ def test_the_library_is_listed_shown_and_loads_as_a_file(here: Here, tmp_path: P
     assert finding["rule"] == "near-miss-vlan"
     assert (finding["cleared"], finding["after"]) == (True, 0)
     assert finding["totals_after"]["drops_pps"] == 0
+    assert (finding["raises"], finding["withheld"], done.document["together"]) == ([], "", None)
     assert not any(one.startswith("Set-") for one in finding["commands"])  # its other VLAN would end
 
 
@@ -31,6 +32,9 @@ def test_headless_prints_the_finding_its_fix_and_what_that_changes(here: Here) -
     assert "vmqtui queue set 1 --cpu " in done.out
     assert "Set-NetAdapterVmq -Name 'nic0'" in done.out
     assert "(the model ran again), cleared" in done.out
+    assert "Windows (copy as one block)" in done.out
+    assert "all fixes together: " in done.out
+    assert "nothing is found any more" in done.out
 
 
 def test_a_running_engine_is_looked_at(lab: str, here: Here) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
-from engine.advice.placement import NO_LINE, placement
+from engine.advice.placement import NO_LINE, of_vms, placement
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import cpu_load
 from engine.advice.thresholds import AdviceThresholds
@@ -92,7 +92,12 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
 
 
 def if_on(evidence: Evidence) -> BalancerSpec | None:
-    """Return the settings of a balancer that is off, with mode "dynamic"; None if it is on or absent."""
+    """Return the settings of a balancer that is off, with mode "dynamic"; None if it is on or absent.
+
+    Also None if a VM's queues on members of a team have to stay on one processor: it would part them.
+    """
+    if any(team.mode in ("min", "primary") and any(map(of_vms, team.members)) for team in evidence.teams):
+        return None
     told = {key: value for key, value in evidence.config.balancer.items() if key in keys_of(BalancerSpec)}
     try:
         spec = read_balancer(told, BalancerSpec())
