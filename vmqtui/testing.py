@@ -9,15 +9,25 @@ if TYPE_CHECKING:
     from engine.ndis.conformance import ConformanceModel
     from engine.ndis.effects import Indication
     from engine.ndis.outcome import Outcome
+    from vmqtui.pytest_plugin import StartEngine
 
-__all__ = ["ConformanceModel", "Indication", "Outcome", "WaitTimeoutError", "until", "wait_until"]
+__all__ = [
+    "ConformanceModel",
+    "Indication",
+    "Outcome",
+    "StartEngine",
+    "WaitTimeoutError",
+    "until",
+    "wait_until",
+]
 
 _HOME_OF: Final = {
     "ConformanceModel": "engine.ndis.conformance",
     "Indication": "engine.ndis.effects",
     "Outcome": "engine.ndis.outcome",
+    "StartEngine": "vmqtui.pytest_plugin",
 }
-"""The public names that are imported when they are first used, because they load NumPy."""
+"""The public names that are imported when they are first used, because they load NumPy or pytest."""
 
 if not TYPE_CHECKING:  # else a type checker would accept every misspelt name
 

@@ -7,16 +7,17 @@ import pytest
 from lab import SCENARIO, cpu_s
 
 from vmqtui import Engine
+from vmqtui.testing import StartEngine
 
 
 @pytest.mark.asyncio(loop_scope="class")
 class TestAClassWithALoopOfItsOwn:
-    async def test_the_first(self, vmq_engine: Any) -> None:
+    async def test_the_first(self, vmq_engine: StartEngine) -> None:
         engine = await vmq_engine(SCENARIO, clock="manual")
         await engine.advance(0.1)
         assert engine.queue("web-01").received_frames == 1000
 
-    async def test_the_second_has_another_engine(self, vmq_engine: Any) -> None:
+    async def test_the_second_has_another_engine(self, vmq_engine: StartEngine) -> None:
         engine = await vmq_engine(SCENARIO, clock="manual")
         assert engine.now_s == 0.0
 
