@@ -12,7 +12,7 @@ from engine.bus.broker import EmbeddedBroker
 from engine.bus.errors import BrokerFailed
 from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
-from engine.service.engine import Engine
+from vmqtui import Engine
 from vmqtui.pytest_plugin import StartEngine
 
 

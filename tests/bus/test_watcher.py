@@ -18,7 +18,6 @@ from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.telemetry.bounds import MAX_VALUES
 from engine.telemetry.events import Event
-from engine.waiting import WaitTimeoutError
 from tests.bus.conftest import (
     EngineStandIn,
     Mosquitto,
@@ -27,6 +26,7 @@ from tests.bus.conftest import (
     make_stats,
     running_bus,
 )
+from vmqtui import WaitTimeoutError
 from vmqtui.testing import until
 
 

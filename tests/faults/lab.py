@@ -11,9 +11,9 @@ from engine.bus.errors import BusError
 from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
-from engine.service.engine import Engine
 from tests.faults.brokers import FaultyBroker
 from tests.faults.proxy import Cut, Direction, Proxy, proxied
+from vmqtui import Engine
 
 PATIENCE_S: Final = 60
 

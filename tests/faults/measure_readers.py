@@ -17,10 +17,10 @@ import psutil
 from engine.bus import topics
 from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
-from engine.service.engine import Engine
 from tests.faults.brokers import EmbeddedProcess, FaultyBroker, MosquittoProcess
 from tests.faults.lab import SCENARIO
 from tests.faults.test_slow_readers import stalled_reader
+from vmqtui import Engine
 
 INTERVAL_S = 0.05
 

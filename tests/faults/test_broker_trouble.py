@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from engine.bus import connection
-from engine.service.engine import Engine
 from tests.faults.lab import PATIENCE_S, Lab
 from tests.slow import slow_but
+from vmqtui import Engine
 from vmqtui.link import BusLink
 from vmqtui.state.model import Model
 from vmqtui.testing import until

@@ -11,11 +11,11 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.bus import topics
 from engine.bus.codec import decode
 from engine.bus.watcher import KINDS, Watcher
-from engine.service.engine import Engine
 from engine.service.publishing import AGAIN_NS, AdvicePublisher
 from engine.telemetry.stats import Stats
 from tests.advice.lab import evidence
 from tests.vmqtui.scripted import make_config, with_queue
+from vmqtui import Engine
 from vmqtui.library.lessons import LESSONS
 
 VMS = (("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0))

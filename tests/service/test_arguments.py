@@ -9,10 +9,10 @@ import pytest
 from engine.dataplane import memory
 from engine.scenario.load import ScenarioError
 from engine.scenario.model import AdapterSpec, HostSpec, QueueSpec, Scenario
-from engine.service.engine import Engine
 from engine.service.machine import Machine
 from engine.service.replay import plan_capture, replay
 from engine.traffic.plan import Hardware
+from vmqtui import Engine
 
 
 @pytest.mark.parametrize(

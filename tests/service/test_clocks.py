@@ -12,9 +12,9 @@ from engine.service.arguments import ADVANCE_LIMIT_S
 from engine.service.engine import UNREAD_LIMIT, Engine
 from engine.service.waits import EngineEndedError
 from engine.telemetry.stats import Stats, known
-from engine.waiting import until
 from tests.service.test_engine import check_identities
 from vmqtui.pytest_plugin import StartEngine
+from vmqtui.testing import until
 
 MAC = "00:15:5d:00:00:01"
 SCENARIO = f"""

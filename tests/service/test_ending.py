@@ -19,10 +19,10 @@ from engine.bus.engine_bus import EngineBus
 from engine.bus.watcher import Watcher
 from engine.dataplane.memory import SHOWN_IN
 from engine.dataplane.plane import Plane
-from engine.service.engine import Engine
 from engine.service.machine import Machine
 from engine.service.waits import EngineEndedError
 from engine.workers.pool import WorkerPool
+from vmqtui import Engine
 
 SCENARIO: Final = """
 [host]
@@ -192,7 +192,7 @@ async def test_an_engine_ends_by_itself_when_its_loop_is_closed(clock: str) -> N
 
 FORGETFUL: Final = """
 import asyncio, sys, threading
-from engine.service.engine import Engine
+from vmqtui import Engine
 
 async def main():
     engine = Engine({scenario!r})

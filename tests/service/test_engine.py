@@ -17,9 +17,9 @@ from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.scenario.load import loads
-from engine.service.engine import Engine
 from engine.service.machine import _EVENTS_KEPT
 from engine.telemetry.stats import Stats, known
+from vmqtui import Engine
 from vmqtui.pytest_plugin import StartEngine
 
 SCENARIO = """

@@ -7,10 +7,10 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 
-from engine.service.engine import Engine
 from engine.service.rows import NoSuchRowError
 from engine.service.waits import EngineEndedError
 from tests.traffic.captures import frame, pcap
+from vmqtui import Engine
 
 MAC = "00:15:5d:00:00:01"
 SCENARIO = f"""

@@ -12,7 +12,6 @@ from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.ndis.outcome import NdisStatus
 from engine.service import machine
-from engine.service.engine import Engine
 from engine.service.rows import (
     CpuRow,
     NoSuchRowError,
@@ -24,6 +23,7 @@ from engine.service.rows import (
     Rows,
 )
 from engine.service.waits import EngineEndedError
+from vmqtui import Engine
 
 SCENARIO = """
 [host]

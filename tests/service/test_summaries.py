@@ -11,11 +11,11 @@ import pytest
 from engine.advice.finding import MOST_FINDINGS, Advice, Finding, Severity
 from engine.bus import codec, topics
 from engine.scenario.load import default_scenario
-from engine.service.engine import Engine
 from engine.service.publishing import SummaryBuilder
 from engine.telemetry.stats import Stats, known
 from engine.telemetry.summary import FindingCounts, Summary
 from tests.export.lab import INTERFACE, full_stats
+from vmqtui import Engine
 
 SECOND = 1_000_000_000
 LIMIT_BYTES = 1024

@@ -16,13 +16,13 @@ from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
 from engine.service import replay as replaying
-from engine.service.engine import Engine
 from engine.service.machine import Machine
 from engine.telemetry.events import Event
 from engine.telemetry.stats import known
 from engine.workers import supervision
 from tests.service.test_engine import check_identities
 from tests.traffic.captures import frame, pcap
+from vmqtui import Engine
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 

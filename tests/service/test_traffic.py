@@ -9,11 +9,11 @@ import pytest
 
 from engine.bus.watcher import Watcher
 from engine.scenario.load import loads
-from engine.service.engine import Engine
 from engine.telemetry.stats import Stats, known
 from tests.end_to_end.program import Done, run
 from tests.service.test_engine import check_identities
 from tests.traffic.captures import SECOND, ethernet, frame, pcap
+from vmqtui import Engine
 from vmqtui.pytest_plugin import StartEngine
 
 MAC = "00:15:5d:00:00:01"

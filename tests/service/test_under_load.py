@@ -21,7 +21,6 @@ from engine.kernels import layout
 from engine.ndis import counters
 from engine.scenario.load import loads
 from engine.scenario.model import Scenario
-from engine.service.engine import Engine
 from engine.telemetry.stats import known
 from tests.faults.brokers import MosquittoProcess
 from tests.ndis.table_model import STEPS, WRITTEN
@@ -37,6 +36,7 @@ from tests.service.live_clients import (
 )
 from tests.service.live_history import HOST, History, LiveModel, Recorder
 from tests.service.test_engine import check_identities
+from vmqtui import Engine
 from vmqtui.pytest_plugin import StartEngine
 
 FRAMES_PER_SECOND: Final = int(os.environ.get("VMQTUI_TEST_LOAD_PPS", "1000000"))

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from engine.service.engine import Engine
 from engine.service.machine import Machine
 from engine.service.pacing import ClockName
 from engine.service.waits import EVENTS_KEPT, EngineEndedError
 from engine.telemetry.events import Event
-from engine.waiting import WaitTimeoutError
 from tests.service.test_clocks import MAC, SCENARIO, dropped
 from tests.traffic.captures import ethernet, frame, pcap
+from vmqtui import Engine, WaitTimeoutError
 from vmqtui.pytest_plugin import StartEngine
 
 MS = 1_000_000

@@ -12,8 +12,8 @@ import time
 
 from engine.scenario.load import loads
 from engine.service.bench_costs import telemetry_scenario
-from engine.service.engine import Engine
 from tests.vmqtui.measure_dashboard import Terminal
+from vmqtui import Engine
 from vmqtui.numbers import clock
 
 

@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Final
 import psutil
 import pytest
 
-from engine.service.engine import Engine
-from vmqtui import hosting, pytest_plugin
+from vmqtui import Engine, hosting, pytest_plugin
 from vmqtui.hosting import ENGINES_KEPT
 
 LOADED: Final = """
