@@ -1,8 +1,9 @@
 """What a Windows host becomes when an administrator types lines, and what is wrong with them.
 
 Rules and sources: Set-NetAdapterVmq, Set-VMNetworkAdapter, Set-VMNetworkAdapterVlan, Stop-VM and
-Set-NetAdapterAdvancedProperty in windows-powershell-docs; KB 2974384 (event 106, hyper-threading), KB 2902166
-(slow links), the networking blog's "Synthetic accelerations" (releases). It shares no code with the advisor.
+Set-NetAdapterAdvancedProperty in windows-powershell-docs; KB 2974384 (event 106, hyper-threading);
+"Standardized INF keywords for VMQ" (slow links); "Synthetic accelerations" (releases). It shares no code with
+the advisor.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
