@@ -5,11 +5,11 @@ from typing import Final
 
 import msgspec
 
-from engine.advice.agreement import agreed
 from engine.advice.evidence import Evidence, Trace, Trail
 from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity
 from engine.advice.rules import RULES, findings, place
 from engine.advice.thresholds import AdviceThresholds
+from engine.advice.verdict import agreed
 from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
 

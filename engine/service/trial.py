@@ -12,12 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.advice.agreement import agreed, joined
 from engine.advice.evidence import Evidence, Trail
 from engine.advice.finding import Finding, Request
 from engine.advice.rules import findings
 from engine.advice.thresholds import AdviceThresholds
-from engine.advice.verdict import judged, withheld, worse_together
+from engine.advice.verdict import agreed, joined, judged, withheld, worse_together
 from engine.scenario.model import Scenario
 from engine.service.machine import Machine, SimClock
 from engine.service.sources import ActiveSource, Caveats, capture_source, synthetic_source

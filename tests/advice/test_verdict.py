@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.advice.agreement import agreed, joined
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding, Request
 from engine.advice.rules import findings
-from engine.advice.verdict import judged, totals, worse_together
+from engine.advice.verdict import agreed, joined, judged, totals, worse_together
 from tests.advice.lab import evidence
 from tests.vmqtui.scripted import make_config
 
