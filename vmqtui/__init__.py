@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         TrafficSpec,
     )
     from engine.service.engine import Engine
+    from engine.service.engine_api import EngineEndedError
     from engine.service.replay import ReplayResult, plan, replay
     from engine.service.rows import (
         AdapterRow,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
         ReasonsRow,
     )
     from engine.service.sources import ChoiceError, ReadCapture
-    from engine.service.waits import EngineEndedError
     from engine.telemetry.config import Config
     from engine.telemetry.events import Event
     from engine.telemetry.stats import Stats
@@ -168,7 +168,7 @@ _HOMES: Final = {
         *("QueueCounters", "QueueRow", "ReasonsRow"),
     ),
     "engine.service.sources": ("ChoiceError", "ReadCapture"),
-    "engine.service.waits": ("EngineEndedError",),
+    "engine.service.engine_api": ("EngineEndedError",),
     "engine.telemetry.config": ("Config",),
     "engine.telemetry.events": ("Event",),
     "engine.telemetry.stats": ("Stats",),

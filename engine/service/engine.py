@@ -33,15 +33,14 @@ from engine.scenario.load import ScenarioSource, load_scenario
 from engine.scenario.model import Scenario
 from engine.service import arguments, ending, leftovers
 from engine.service.ending import Ending, in_thread, to_its_end
+from engine.service.engine_api import EngineApi, EngineEndedError
 from engine.service.engine_log import EngineLog
-from engine.service.engine_rows import EngineRows
 from engine.service.live import ClockRunsError, LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.pacing import CLOCKS, ClockName
 from engine.service.publishing import AdvicePublisher, SummaryBuilder
 from engine.service.rows import Latest
 from engine.service.sources import ActiveSource, AnySource, capture_source, interface_source, synthetic_source
-from engine.service.waits import EngineEndedError
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import BusStats, Stats
@@ -57,7 +56,7 @@ _UNREAD_CHECK_S: Final = 0.1
 T = TypeVar("T")
 
 
-class Engine(EngineRows):
+class Engine(EngineApi):
     """A host's engine: broker (its own, or one by URL), machine, publisher and request server.
 
     ``scenario`` is any source that ``load_scenario`` reads; None: the default scenario. ``capture``, or the

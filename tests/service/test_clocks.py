@@ -10,7 +10,7 @@ from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
 from engine.service.arguments import ADVANCE_LIMIT_S
 from engine.service.engine import UNREAD_LIMIT, Engine
-from engine.service.waits import EngineEndedError
+from engine.service.engine_api import EngineEndedError
 from engine.telemetry.stats import Stats, known
 from tests.service.test_engine import check_identities
 from vmqtui.pytest_plugin import StartEngine

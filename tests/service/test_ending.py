@@ -19,8 +19,8 @@ from engine.bus.engine_bus import EngineBus
 from engine.bus.watcher import Watcher
 from engine.dataplane.memory import SHOWN_IN
 from engine.dataplane.plane import Plane
+from engine.service.engine_api import EngineEndedError
 from engine.service.machine import Machine
-from engine.service.waits import EngineEndedError
 from engine.workers.pool import WorkerPool
 from vmqtui import Engine
 

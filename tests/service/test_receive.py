@@ -7,8 +7,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 
+from engine.service.engine_api import EngineEndedError
 from engine.service.rows import NoSuchRowError
-from engine.service.waits import EngineEndedError
 from tests.traffic.captures import frame, pcap
 from vmqtui import Engine
 

@@ -12,6 +12,7 @@ from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.ndis.outcome import NdisStatus
 from engine.service import machine
+from engine.service.engine_api import EngineEndedError
 from engine.service.rows import (
     CpuRow,
     NoSuchRowError,
@@ -22,7 +23,6 @@ from engine.service.rows import (
     ReasonsRow,
     Rows,
 )
-from engine.service.waits import EngineEndedError
 from vmqtui import Engine
 
 SCENARIO = """

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from engine.service.engine_api import EVENTS_KEPT, EngineEndedError
 from engine.service.machine import Machine
 from engine.service.pacing import ClockName
-from engine.service.waits import EVENTS_KEPT, EngineEndedError
 from engine.telemetry.events import Event
 from tests.service.test_clocks import MAC, SCENARIO, dropped
 from tests.traffic.captures import ethernet, frame, pcap
