@@ -14,6 +14,8 @@ from engine.scenario.processor_set import SetLine
 
 _QUOTES = "'\u2018\u2019\u201a\u201b"
 """Each of these ends a single-quoted string in PowerShell; doubled, it is a literal character."""
+DYNAMIC_MULTI_QUEUE: Final = ("2019", "2022", "2025")
+"""Releases of Windows Server with dynamic VMMQ, on by default, and with up to 16 queue pairs for a vNIC."""
 _RESTARTS: Final = "Restarts the adapter: its VMs lose the network for seconds."
 
 
@@ -195,13 +197,34 @@ def shut_down(vm: str) -> list[str]:
     ]
 
 
-def dynamic(adapter: str) -> list[str]:
-    """Return what to look at for dynamic VMQ, which no line of Windows Server 2012 turns on."""
-    return [
-        note("Windows Server 2012 and 2012 R2: dynamic VMQ is on where the driver can; no line turns it on."),
-        f"Get-NetAdapterVmq -Name {quoted(adapter)} | Format-List Name, Enabled, "
-        "DynamicProcessorAffinityChangeSupported",
-    ]
+def dynamic(adapter: str, release: str | None) -> list[str]:
+    """Return what to look at for queues that follow the load. ``release`` of Windows Server: None if unknown.
+
+    It is on by default wherever a release has it: dynamic VMQ of 2012 and 2012 R2, and dynamic VMMQ from 2019
+    on, where ``VrssQueueSchedulingMode`` is Dynamic by default (Msvm_EthernetSwitchPortOffloadSettingData).
+    """
+    if release == "2008 R2":
+        return [note("Windows Server 2008 R2 has no dynamic VMQ: a queue stays on its processor.")]
+    if release == "2016":
+        return [note("Windows Server 2016 has no dynamic VMQ: it has VMMQ, and vRSS in the VM.")]
+    lines = []
+    if release in (None, "2012", "2012 R2"):
+        lines += [
+            note(
+                "Windows Server 2012, 2012 R2: dynamic VMQ is on where the driver can; no line turns it on."
+            ),
+            f"Get-NetAdapterVmq -Name {quoted(adapter)} | Format-List Name, Enabled, "
+            "DynamicProcessorAffinityChangeSupported",
+        ]
+    if release is None or release in DYNAMIC_MULTI_QUEUE:
+        lines += [
+            note(
+                "From Windows Server 2019 on: dynamic VMMQ is on by default, with a driver that has RSSv2 and"
+            ),
+            note("without LBFO. Look for a VM whose VrssQueueSchedulingMode is not Dynamic."),
+            "Get-VMNetworkAdapter -VMName * | Format-List VMName, Name, VmmqEnabled, VrssQueueSchedulingMode",
+        ]
+    return lines
 
 
 def vmq_off(adapter: str) -> list[str]:

@@ -70,3 +70,22 @@ def test_the_most_that_a_driver_takes_is_asked_before_its_buffers_are_set() -> N
     block = powershell.receive_buffers("nic0", 4096)
     asked = next(place for place, one in enumerate(block) if one.startswith("Get-") and "ParameterMax" in one)
     assert asked < next(place for place, one in enumerate(block) if one.startswith("Set-"))
+
+
+@pytest.mark.parametrize(
+    ("release", "says", "shows"),
+    [
+        ("2008 R2", "has no dynamic VMQ", []),
+        ("2012 R2", "dynamic VMQ is on where the driver can", ["Get-NetAdapterVmq"]),
+        ("2016", "has no dynamic VMQ", []),
+        ("2019", "dynamic VMMQ is on by default", ["Get-VMNetworkAdapter"]),
+        ("2025", "dynamic VMMQ is on by default", ["Get-VMNetworkAdapter"]),
+        (None, "dynamic VMMQ is on by default", ["Get-NetAdapterVmq", "Get-VMNetworkAdapter"]),
+    ],
+)
+def test_dynamic_queues_are_looked_at_as_each_release_has_them(
+    release: str | None, says: str, shows: list[str]
+) -> None:
+    lines = powershell.dynamic("SLOT 3", release)
+    assert says in " ".join(lines)
+    assert [line.split()[0] for line in lines if not line.startswith("#")] == shows

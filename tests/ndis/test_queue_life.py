@@ -222,6 +222,7 @@ def test_nothing_of_a_freed_queue_shows_up_in_the_next_one_with_its_id() -> None
         "generation": 3,
         "name": "new",
         "vm": None,
+        "management_os": False,
         "vm_paused": False,
         "cpu": 1,
         "home_cpu": 1,
@@ -348,7 +349,9 @@ def test_a_filter_on_a_vms_queue_makes_a_port_that_stays() -> None:
     host.accept("free_queue", queue_id=queue_id)
     host.accept("set_filter", queue_id=0, mac=OTHER_MAC)
 
-    assert host.host.adapters[0].describe()["ports"] == [{"vm": "web", "mac": MAC, "vlan": 10}]
+    assert host.host.adapters[0].describe()["ports"] == [
+        {"vm": "web", "management_os": False, "mac": MAC, "vlan": 10}
+    ]
     assert host.host.adapters[0].vms == {"web": 0}
 
 

@@ -84,7 +84,7 @@ def load_swings(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Fi
         fix=f"Turn the balancer on: then it would have moved {queue.called} of {adapter.name} from "
         f"{cpu.known.name} to {evidence.processors.name(move.target)}",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
-        commands=powershell.dynamic(adapter.name),
+        commands=powershell.dynamic(adapter.name, evidence.config.windows),
         measure="frames dropped for want of a buffer, in all",
         value=evidence.rate("dropped_no_buffer"),
         cpu=number,
@@ -279,7 +279,7 @@ def balancer_off(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
         fix=f"Turn the balancer on: it would move {queue.called} of {adapter.name} from {cpu.known.name} to "
         f"{evidence.processors.name(first.target)} first",
         requests=[Request(op="set_balancer", params={"mode": "dynamic"})],
-        commands=powershell.dynamic(adapter.name),
+        commands=powershell.dynamic(adapter.name, evidence.config.windows),
         measure=f"load of processor {cpu.known.name}",
         value=cpu.load,
         after=min(1.0, made[-1].source_after),

@@ -103,8 +103,9 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                     "mac": pair.mac,
                     "vlan": pair.vlan,
                 },
-                cause="The VM's weight is 0, or it was started while there was no queue left. Frames in the "
-                "default queue are sorted by software, on one processor, with those of everybody else.",
+                cause="The VM's weight is 0, it was started while there was no queue left, or the driver "
+                'refused one (event 113 with the reason "The OID failed"). Frames in the default queue are '
+                "sorted by software, on one processor, with those of everybody else.",
                 fix="Allocate a queue for it on an idle processor",
                 requests=give_queue(adapter, vm, [(pair.mac, pair.vlan)], cpu or 0, buffers, before=before)
                 if possible
@@ -144,10 +145,12 @@ def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Itera
                 or (queue.known_pps < thresholds.idle_pps) is not idle
             ):
                 continue
-            yield _swapped(adapter, pair, queue, idle)
+            yield _swapped(adapter, pair, queue, idle, evidence.config.windows)
 
 
-def _swapped(adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool) -> Finding:
+def _swapped(
+    adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool, release: str | None
+) -> Finding:
     vm, holder = _of_vm(pair, adapter), queue.vm or queue.known.name
     vms = len({port.vm for port in adapter.known.ports})
     requests = give_queue(
@@ -178,8 +181,15 @@ def _swapped(adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool)
         },
         cause="Queues go to VMs in the order in which they start, and stay with them, whatever they do."
         if idle
-        else "The adapter has fewer queues than there are VMs (event 113); who comes late shares the default "
-        "queue, however busy it is.",
+        else 'The adapter has fewer queues than there are VMs (event 113 with the reason "Maximum number of '
+        'VMQs supported on the Protocol NIC is exceeded"); who comes late shares the default queue, however '
+        "busy it is."
+        + (
+            " A network adapter of a VM has up to 16 queue pairs by default: fewer (VmmqQueuePairs) for quiet"
+            " VMs leaves more for others."
+            if release in powershell.DYNAMIC_MULTI_QUEUE
+            else ""
+        ),
         fix=f"Free {queue.called}, and give its place to {vm}",
         requests=requests,
         commands=[*powershell.vmq_weight(holder, 0, vnic_of(queue)), *powershell.vmq_weight(vm, 100)],
