@@ -7,6 +7,7 @@ are checked too, because a test suite that calls the engine may not be type-chec
 import os
 from collections.abc import Sequence
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ import msgspec
 
 from engine.scenario.keys import Key, keys_of
 from engine.scenario.model import AdapterSpec, HostSpec, QueueSpec
-from engine.scenario.values import check_choice, check_number, one_line, show
+from engine.scenario.values import check_choice, check_number, check_whole, one_line, show
 from engine.traffic.capture_file import CaptureFile
 from engine.traffic.plan import Hardware
 
@@ -40,8 +41,20 @@ _HARDWARE: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
 
 
 def seconds(name: str, value: object, low: float, high: float) -> float:
-    """Check a number of seconds in low..high; NaN does not fit. Raises ValueError."""
+    """Check a number of seconds in low..high, NumPy's too; NaN does not fit. Raises ValueError."""
+    is_python = isinstance(value, int | float)
+    if isinstance(value, Real) and not is_python:
+        value = float(value)
     checked: float = _checked(name, lambda: check_number(value, low, high))
+    return checked
+
+
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """Check an integer in low..high, NumPy's too. Raises ValueError."""
+    is_python = isinstance(value, int)
+    if isinstance(value, Integral) and not is_python:
+        value = int(value)
+    checked: int = _checked(name, lambda: check_whole(value, low, high))
     return checked
 
 

@@ -187,10 +187,10 @@ class Engine(EngineApi):
         that runs by itself or a time that does not fit, EngineEndedError.
         """
         live = self._running()
-        arguments.seconds("seconds", seconds, 0.0, arguments.ADVANCE_LIMIT_S)
-        arguments.seconds("ns", ns, 0, arguments.ADVANCE_LIMIT_S * 10**9)
+        time_ns = round(arguments.seconds("seconds", seconds, 0.0, arguments.ADVANCE_LIMIT_S) * 1e9)
+        time_ns += arguments.whole("ns", ns, 0, arguments.ADVANCE_LIMIT_S * 10**9)
         try:
-            return await asyncio.wrap_future(live.advance(round(seconds * 1e9) + ns))
+            return await asyncio.wrap_future(live.advance(time_ns))
         except ClockRunsError:
             raise ValueError(
                 f'advance: the {self._clock} clock runs by itself (Engine(…, clock="manual") fits)'

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.bus.urls import BrokerUrl
@@ -153,7 +154,13 @@ async def test_a_time_that_does_not_fit_is_refused_in_a_sentence(vmq_engine: Sta
     for seconds in (-1.0, float("nan"), float("inf"), ADVANCE_LIMIT_S + 1):
         with pytest.raises(ValueError, match=r"seconds: .* is not a number in 0\.\.315360000"):
             await engine.advance(seconds)
+    for ns in (1.5, 1e3, np.float64(1), True, "1", None, -1, 2**70):
+        with pytest.raises(ValueError, match=r"^ns: .* is not a whole number in 0\.\.315360000"):
+            await engine.advance(ns=ns)  # type: ignore[arg-type]
     assert engine.now_s == 0.0
+    for number in (np.float32(0.5), np.float64(0.25), np.int64(1)):
+        await engine.advance(number)  # type: ignore[arg-type]
+    assert (await engine.advance(ns=np.int64(5))).sim_time_ns == 1_750_000_005  # type: ignore[arg-type]
 
 
 async def test_an_event_loop_that_lags_behind_holds_simulated_time_up(vmq_engine: StartEngine) -> None:
