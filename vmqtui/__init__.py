@@ -6,6 +6,7 @@ used, so that the command line does not load what it does not need.
 
 import logging
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -192,8 +193,32 @@ if not TYPE_CHECKING:  # else a type checker would accept every misspelt name
         module = _HOME_OF.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(module), name)
+        value = globals()[name] = _imported(module, name)
         return value
+
+
+def _imported(module: str, name: str) -> Any:
+    """A public name of a module. Raises ImportError with a sentence if another ``engine`` hides ours."""
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        if hidden := _engine_is_hidden(error):
+            raise ImportError(hidden) from None
+        raise
+
+
+def _engine_is_hidden(error: Exception) -> str:
+    """A sentence if another module has the name of the package ``engine``, which is why an import failed."""
+    try:
+        engine = import_module("engine")
+    except ImportError:
+        return ""
+    folder = next(iter(getattr(engine, "__path__", ())), "")
+    if Path(folder).resolve() == Path(__file__).resolve().parent.parent / "engine":
+        return ""
+    return (
+        f"vmqtui's own package engine can't be imported ({error}); {engine.__file__ or folder} has its name"
+    )
 
 
 def __dir__() -> list[str]:

@@ -7,19 +7,24 @@ before the fixture ends. The loop here starts its engines, serves them while no 
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import wraps
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from engine.service.ending import Ending
 from engine.service.engine import Engine
+from engine.service.engine_api import EngineEndedError
 
 T = TypeVar("T")
 
 ENGINES_KEPT: Final = 4
 """Engines that ``EnginePool`` keeps running for later tests; then the one that was unused longest ends."""
+
+_CALLING: Final = ContextVar[asyncio.AbstractEventLoop]("_CALLING")
+"""The loop that awaits a coroutine which runs in an engine's home."""
 
 
 class Home:
@@ -31,6 +36,7 @@ class Home:
         self._begun = threading.Event()
         self._leaving: asyncio.Event | None = None
         self._engines: list[HostedEngine] = []
+        self._left = False
 
     def __enter__(self) -> "Home":
         return self
@@ -38,6 +44,7 @@ class Home:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left = True
         end = Ending()
         for engine in reversed(self._engines):
             with end.step(f"ending the engine of {engine.host}"):
@@ -54,7 +61,9 @@ class Home:
         return asyncio.run_coroutine_threadsafe(coroutine, self.begin()).result()
 
     def add(self, engine: "HostedEngine") -> None:
-        """Give an engine that has not started this home."""
+        """Give an engine that has not started this home. Raises EngineEndedError if the home has ended."""
+        if self._left:
+            raise EngineEndedError("the scope of the fixture that starts engines has ended, and they with it")
         engine.home = self.begin()
         self._engines.append(engine)
 
@@ -91,7 +100,16 @@ def _at_home(method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., C
         home: asyncio.AbstractEventLoop = self.home
         if asyncio.get_running_loop() is home:
             return await method(self, *arguments, **options)
-        calling = asyncio.run_coroutine_threadsafe(method(self, *arguments, **options), home)
+        coroutine = method(self, *arguments, **options)
+        token = _CALLING.set(asyncio.get_running_loop())
+        try:
+            calling = asyncio.run_coroutine_threadsafe(coroutine, home)
+        except (
+            RuntimeError
+        ):  # the home's loop is closed and the engine has ended, so the method says so at once
+            return await coroutine
+        finally:
+            _CALLING.reset(token)
         return await asyncio.wrap_future(calling)
 
     return call
@@ -109,7 +127,12 @@ class _HomeEvent(asyncio.Event):
         """The loop in which it is set."""
         return self._engine.home
 
-    wait = _at_home(asyncio.Event.wait)
+    async def _wait(self) -> bool:
+        if self.home.is_closed() and not self.is_set():
+            raise EngineEndedError("the engine has ended")
+        return await super().wait()
+
+    wait = _at_home(_wait)
 
 
 class HostedEngine(Engine):
@@ -120,6 +143,17 @@ class HostedEngine(Engine):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.stopped, self.advised = _HomeEvent(self), _HomeEvent(self)
+
+    async def _awaited(self, value: Awaitable[T]) -> T:
+        """Await what a condition has returned in the loop that awaits ``until``: it may belong to it."""
+        calling = _CALLING.get(self.home)
+        if calling is asyncio.get_running_loop():
+            return await value
+
+        async def there() -> T:
+            return await value
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), calling))
 
 
 for _name in dir(Engine):

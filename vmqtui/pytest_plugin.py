@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
+from vmqtui import _engine_is_hidden
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
     from types import ModuleType
     from typing import Literal, TypedDict, Unpack
@@ -56,6 +58,8 @@ _MARKER: Final = (
     "vmq(scenario=…, clock=…, …): the arguments of the engine that the fixtures vmq and vmq_engine start"
 )
 _RUN_COROUTINES: Final = ("asyncio", "anyio")
+_TEST: Final = pytest.StashKey[pytest.Item]()
+"""The test whose function runs now."""
 
 
 class StartEngine(Protocol):
@@ -71,9 +75,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
 
 
-def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> "Generator[None, object, object]":
+    """Note the test: the starters of wider scopes use its marker."""
+    item.config.stash[_TEST] = item
+    try:
+        return (yield)
+    finally:
+        del item.config.stash[_TEST]
+
+
+def _marked(node: pytest.Item | pytest.Collector) -> dict[str, Any]:
     """The arguments of the marker that is closest to a test, class or module."""
-    marker = request.node.get_closest_marker("vmq")
+    marker = node.get_closest_marker("vmq")
     if marker is None:
         return {}
     fitting = ", ".join(OPTIONS)
@@ -98,20 +112,18 @@ def _hosting(request: pytest.FixtureRequest) -> "ModuleType":
     try:
         return import_module("vmqtui.hosting")
     except ImportError as error:
-        hiding = getattr(import_module("engine"), "__file__", None) if error.name != "engine" else None
-        pytest.fail(
-            f"{name}: vmqtui's own package engine can't be imported ({error})"
-            + (f"; {hiding} has its name" if hiding else ""),
-            pytrace=False,
-        )
+        hidden = _engine_is_hidden(error)
+        pytest.fail(f"{name}: {hidden or f'the engine cannot be imported ({error})'}", pytrace=False)
 
 
 def _starter(request: pytest.FixtureRequest) -> Iterator[StartEngine]:
     """Start engines in a loop of their own; all end with the fixture."""
-    marked, hosting = _marked(request), _hosting(request)
+    of_scope, hosting = _marked(request.node), _hosting(request)
     with hosting.Home() as home:
 
         async def start(*arguments: Any, **options: Any) -> "Engine":
+            test = request.config.stash.get(_TEST, None)
+            marked = of_scope if test is None else _marked(test)
             defaults = {name: marked[name] for name in marked if not (arguments and name == "scenario")}
             engine: Engine = hosting.HostedEngine(*arguments, **(defaults | options))
             home.add(engine)
@@ -159,7 +171,7 @@ def vmq(request: pytest.FixtureRequest) -> "Engine":
     Tests with the same arguments get the same engine, reset: simulated time, counters, ids and events are
     those of a new one.
     """
-    marked = _marked(request)
+    marked = _marked(request.node)
     pool: EnginePool = request.getfixturevalue("_vmq_pool")
     try:
         return pool.take(marked)

@@ -1,14 +1,14 @@
 """For tests: waiting for conditions, and the control plane as a model to compare with (docs/library.md)."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.waiting import WaitTimeoutError, until, wait_until
+from vmqtui import _imported
 
 if TYPE_CHECKING:
     from engine.ndis.conformance import ConformanceModel
     from engine.ndis.effects import Indication
     from engine.ndis.outcome import Outcome
+    from engine.waiting import WaitTimeoutError, until, wait_until
     from vmqtui.pytest_plugin import StartEngine
 
 __all__ = [
@@ -26,8 +26,11 @@ _HOME_OF: Final = {
     "Indication": "engine.ndis.effects",
     "Outcome": "engine.ndis.outcome",
     "StartEngine": "vmqtui.pytest_plugin",
+    "WaitTimeoutError": "engine.waiting",
+    "until": "engine.waiting",
+    "wait_until": "engine.waiting",
 }
-"""The public names that are imported when they are first used, because they load NumPy or pytest."""
+"""The public names, imported when they are first used: some load NumPy or pytest."""
 
 if not TYPE_CHECKING:  # else a type checker would accept every misspelt name
 
@@ -35,7 +38,7 @@ if not TYPE_CHECKING:  # else a type checker would accept every misspelt name
         """Import a public name when it is first used."""
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+        value = globals()[name] = _imported(_HOME_OF[name], name)
         return value
 
 

@@ -124,7 +124,7 @@ class EngineApi:
                 try:
                     value = condition()
                     if inspect.isawaitable(value):
-                        value = await value
+                        value = await self._awaited(value)
                 except NoSuchRowError as error:
                     no_row = str(error)
                 if value:
@@ -141,6 +141,10 @@ class EngineApi:
                     await self.advance(min(step_s, left_s))
                 else:
                     await _wait(changed, min(_POLL_S, max(0.0, deadline_s - time.monotonic())))
+
+    async def _awaited(self, value: Awaitable[T]) -> T:
+        """Await what a condition has returned."""
+        return await value
 
     async def event(
         self,

@@ -253,6 +253,86 @@ def test_what_the_fixture_needs_is_a_sentence(tmp_path: Path) -> None:
     assert str(tmp_path / "engine/__init__.py") in output
 
 
+@pytest.mark.parametrize(
+    ("layout", "code"),
+    [
+        ("engine/__init__.py", "from vmqtui import Engine"),
+        ("engine.py", "import vmqtui; vmqtui.__version__"),
+        ("engine.py", "from vmqtui.testing import until"),
+    ],
+)
+def test_an_import_that_another_engine_hides_is_a_sentence(tmp_path: Path, layout: str, code: str) -> None:
+    project = write(tmp_path, {layout: "", "script.py": code})
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith("ImportError: vmqtui's own package engine can't be imported (")
+    assert sentence.endswith(f"; {project / layout} has its name")
+
+
+SCOPES: Final = """
+import asyncio
+import pytest
+from vmqtui import EngineEndedError
+
+pytestmark = pytest.mark.vmq(scenario=dict(host=dict(name="module", cpus=1)), clock="manual")
+kept = []
+
+
+class TestMarked:
+    pytestmark = pytest.mark.vmq(scenario=dict(host=dict(name="class", cpus=1)), clock="manual")
+
+    @pytest.fixture
+    def names(self, vmq_engine_class, vmq_engine_module, vmq_engine_session):
+        async def started():
+            return [(await start()).host for start in (vmq_engine_class, vmq_engine_module)]
+        return asyncio.run(started())
+
+    @pytest.mark.asyncio
+    @pytest.mark.vmq(scenario=dict(host=dict(name="method", cpus=1)), clock="manual")
+    async def test_a_test_calls_with_its_marker(
+        self, names, vmq_engine_class, vmq_engine_module, vmq_engine_session
+    ):
+        assert names == ["class", "module"], "a fixture calls with that of the scope"
+        starters = (vmq_engine_class, vmq_engine_module, vmq_engine_session)
+        engines = [await start() for start in starters]
+        assert [engine.host for engine in engines] == ["method"] * 3
+        kept.extend((engines[0], vmq_engine_class))
+
+
+@pytest.mark.asyncio
+async def test_after_the_class():
+    engine, start = kept
+    for use in (engine.advance, engine.reading, engine.reset, engine.advised.wait, engine.__aenter__, start):
+        with pytest.raises(EngineEndedError, match="ended"):
+            await use()
+    await engine.stopped.wait()
+    await engine.__aexit__(None, None, None)
+
+
+@pytest.mark.asyncio
+async def test_a_condition_awaits_what_belongs_to_the_loop_of_the_test(vmq):
+    belongs = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(belongs.set_result, 7)
+
+    async def condition():
+        await vmq.request("query_queues")
+        return await belongs
+
+    assert await vmq.until(condition, 5) == 7
+    assert await vmq.until(lambda: belongs, 5) == 7
+"""
+
+
+@pytest.mark.slow
+def test_a_starter_uses_the_marker_of_its_test_and_ends_with_its_scope(tmp_path: Path) -> None:
+    status, output = run_pytest(write(tmp_path, {"test_scopes.py": SCOPES}), "-p", "no:xdist", "-W", "error")
+    assert status == 0, output
+    assert "3 passed" in output
+
+
 def test_the_marker_takes_what_an_engine_takes() -> None:
     of_engine = [name for name in inspect.signature(Engine.__init__).parameters if name != "self"]
     assert sorted(pytest_plugin.OPTIONS) == sorted(of_engine)
