@@ -104,9 +104,7 @@ def _at_home(method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., C
         token = _CALLING.set(asyncio.get_running_loop())
         try:
             calling = asyncio.run_coroutine_threadsafe(coroutine, home)
-        except (
-            RuntimeError
-        ):  # the home's loop is closed and the engine has ended, so the method says so at once
+        except RuntimeError:  # the home's loop is closed: the engine has ended, which the method says at once
             return await coroutine
         finally:
             _CALLING.reset(token)
