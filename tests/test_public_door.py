@@ -8,6 +8,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,35 +55,57 @@ def test_each_public_name_has_a_docstring_of_its_own(name: str) -> None:
         assert [member for member, found in members if not found.__doc__] == []
 
 
-@pytest.mark.slow
-def test_a_type_checker_knows_the_type_of_everything_public(tmp_path: Path) -> None:
-    """A package that has all public names as its own is verified, and with it what they consist of."""
-    pytest.importorskip("pyright")
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The site-packages of a new environment, ``tmp_path/env``, which has this package and its libraries."""
     venv.create(tmp_path / "env")
     site = next(path for path in (tmp_path / "env").rglob("site-packages"))
     paths = [str(SOURCE.parents[1]), *(path for path in sys.path if path.endswith("site-packages"))]
     (site / "ours.pth").write_text("\n".join(paths), encoding="utf-8")
-    package = site / "door"
-    package.mkdir()
-    (package / "py.typed").touch()
-    names = {"vmqtui": [name for name in vmqtui.__all__ if name != "__version__"]}
-    names["vmqtui.testing"] = [name for name in testing.__all__ if name not in vmqtui.__all__]
-    lines = [f"from {module} import {one} as {one}" for module, found in names.items() for one in found]
-    (package / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
+    return site
+
+
+def verified(tmp_path: Path, package: str, *options: str) -> list[dict[str, Any]]:
+    """What pyright reports of each symbol of a package that is installed in ``tmp_path/env``."""
+    pytest.importorskip("pyright")
     programs = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     done = subprocess.run(
-        [sys.executable, "-m", "pyright", "--verifytypes", "door", "--outputjson"],
+        [sys.executable, "-m", "pyright", "--verifytypes", package, "--outputjson", *options],
         cwd=tmp_path,
         env=os.environ | {"PATH": path, "VIRTUAL_ENV": str(tmp_path / "env")},
         capture_output=True,
         text=True,
         check=False,
     )
-    symbols = json.loads(done.stdout)["typeCompleteness"]["symbols"]
+    symbols: list[dict[str, Any]] = json.loads(done.stdout)["typeCompleteness"]["symbols"]
+    return symbols
+
+
+@pytest.mark.slow
+def test_a_type_checker_knows_the_type_of_everything_public(tmp_path: Path, installed: Path) -> None:
+    """A package that has all public names as its own is verified, and with it what they consist of."""
+    package = installed / "door"
+    package.mkdir()
+    (package / "py.typed").touch()
+    names = {"vmqtui": [name for name in vmqtui.__all__ if name != "__version__"]}
+    names["vmqtui.testing"] = [name for name in testing.__all__ if name not in vmqtui.__all__]
+    lines = [f"from {module} import {one} as {one}" for module, found in names.items() for one in found]
+    (package / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
+    symbols = verified(tmp_path, "door")
     ours = [one for one in symbols if one["name"].split(".")[0] in ("door", "vmqtui", "engine")]
     assert len(ours) > 500
     assert [one["name"] for one in ours if not one["isTypeKnown"]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("installed")
+def test_every_module_of_the_package_is_typed_the_same_for_all_type_checkers(tmp_path: Path) -> None:
+    """This is ``pyright --verifytypes vmqtui --ignoreexternal``; the dashboard and the commands are in it."""
+    exported = [one for one in verified(tmp_path, "vmqtui", "--ignoreexternal") if one["isExported"]]
+    assert len(exported) > 2000
+    unclear = {one["name"] for one in exported if one["isTypeAmbiguous"] or not one["isTypeKnown"]}
+    assert {name for name in unclear if not name.startswith("vmqtui.hosting.")} == set()
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -42,9 +42,9 @@ class VmqApp(App[None]):
     link must call back on the app's event loop. ``failure`` is the exception that ended the app, if any.
     """
 
-    CSS_PATH = Path(__file__).with_name("dashboard.tcss")
-    TITLE = "vmqtui"
-    ENABLE_COMMAND_PALETTE = True
+    CSS_PATH: ClassVar[Path] = Path(__file__).with_name("dashboard.tcss")
+    TITLE: str | None = "vmqtui"
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
     # Textual declares an instance variable.
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
         (0, "-tiny"),
@@ -76,7 +76,7 @@ class VmqApp(App[None]):
         preferences: Preferences | None = None,
         writes_files: bool = True,
     ) -> None:
-        self.preferences = preferences or Preferences()
+        self.preferences: Preferences = preferences or Preferences()
         theme = theme or self.preferences.theme
         self._keymap_of_actions = Keymap(self.preferences.keymap)
         keys_of = {action.id: action.keys for action in self._keymap_of_actions.actions}
@@ -87,11 +87,11 @@ class VmqApp(App[None]):
         self._theme_name = theme if theme is not None and theme in self._themes else preferred(self._themes)
         if theme is not None and theme != self._theme_name:
             self._problems.append(f"no theme {theme!r}; there are {', '.join(self._themes)}")
-        self.palette = Palette(self._themes[self._theme_name].roles)
+        self.palette: Palette = Palette(self._themes[self._theme_name].roles)
         super().__init__()
         self._typed_into: WeakKeyDictionary[events.Key, Widget | None] = WeakKeyDictionary()
         link = ReadOnlyLink(link) if read_only else link
-        self.model = Model(link, host, tapes, speed, self.preferences.advice)
+        self.model: Model = Model(link, host, tapes, speed, self.preferences.advice)
         self._plays = tapes is not None
         use_thresholds(self.preferences.thresholds)
         for table, columns in self.preferences.columns.items():

@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -206,7 +206,7 @@ class Palette:
 
     def __init__(self, roles: dict[str, str]) -> None:
         self._roles = roles
-        self.style = lru_cache(maxsize=256)(self._style)
+        self.style: Callable[[str], Style] = lru_cache(maxsize=256)(self._style)
 
     def background(self, role: str) -> Style:
         """A style that sets only the background, to the role's colour."""

@@ -91,7 +91,7 @@ class Keymap:
                 raise KeymapError(name, f"there is no such action ({hint})")
             if not keys and name in _NEEDED:
                 raise KeymapError(name, "needs a key (any that is free fits)")
-        self.actions = tuple(
+        self.actions: tuple[Action, ...] = tuple(
             replace(action, key=",".join(chosen[action.id])) if action.id in chosen else action
             for action in ACTIONS
         )

@@ -94,11 +94,11 @@ class Readings:
         from vmqtui.state.snapshot import Snapshot
 
         self.name = name
-        self.snapshot = Snapshot(name)
-        self.arrived = False
+        self.snapshot: Snapshot = Snapshot(name)
+        self.arrived: bool = False
         """Whether the last call of ``next`` got its readings."""
-        self.tried = False
-        self.seen = 0
+        self.tried: bool = False
+        self.seen: int = 0
         self._watcher = watcher
 
     @property

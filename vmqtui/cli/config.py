@@ -1,6 +1,6 @@
 """``vmqtui config …``: print the path of the configuration file, and the effective configuration."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,7 +12,7 @@ from vmqtui.printable import printable
 if TYPE_CHECKING:
     from vmqtui.preferences.model import Preferences
 
-config = typer.Typer(help="Find and show the configuration file.", rich_markup_mode=None)
+config: Final = typer.Typer(help="Find and show the configuration file.", rich_markup_mode=None)
 
 
 def own_preferences() -> "Preferences":

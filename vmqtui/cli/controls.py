@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,12 +17,14 @@ from vmqtui.cli.run import run_async
 if TYPE_CHECKING:
     from engine.bus.messages import Response
 
-queue = typer.Typer(help="Allocate, complete, change and free queues.", rich_markup_mode=None)
-filter_ = typer.Typer(help="Set and clear filters.", rich_markup_mode=None)
-vm = typer.Typer(help="Pause, resume, remove and migrate VMs.", rich_markup_mode=None)
-adapter_ = typer.Typer(help="Change a running adapter.", rich_markup_mode=None)
-balancer = typer.Typer(help="Let queues move between processors as load changes.", rich_markup_mode=None)
-worker = typer.Typer(help="Bring back the worker of a processor that is down.", rich_markup_mode=None)
+queue: Final = typer.Typer(help="Allocate, complete, change and free queues.", rich_markup_mode=None)
+filter_: Final = typer.Typer(help="Set and clear filters.", rich_markup_mode=None)
+vm: Final = typer.Typer(help="Pause, resume, remove and migrate VMs.", rich_markup_mode=None)
+adapter_: Final = typer.Typer(help="Change a running adapter.", rich_markup_mode=None)
+balancer: Final = typer.Typer(
+    help="Let queues move between processors as load changes.", rich_markup_mode=None
+)
+worker: Final = typer.Typer(help="Bring back the worker of a processor that is down.", rich_markup_mode=None)
 
 Asked = tuple[str, dict[str, Any]]
 """An operation and its specific parameters."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MARKS: Final[dict["Verdict", str]] = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
 
-kernels = typer.Typer(
+kernels: Final = typer.Typer(
     help="Compile kernels ahead of the first engine, as for a CI image; show where they are kept.",
     rich_markup_mode=None,
 )

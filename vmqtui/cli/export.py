@@ -3,7 +3,7 @@
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Form = Literal["csv", "parquet"]
 DEFAULT_LISTEN = "127.0.0.1:9825"
 
-export = typer.Typer(
+export: Final = typer.Typer(
     help="Give other programs what engines report and recordings hold.", rich_markup_mode=None
 )
 

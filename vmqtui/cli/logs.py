@@ -12,7 +12,7 @@ from vmqtui.printable import printable
 
 _TAIL_BYTES: Final = 1 << 20
 
-logs = typer.Typer(help="Find and read what engines and dashboards log.", rich_markup_mode=None)
+logs: Final = typer.Typer(help="Find and read what engines and dashboards log.", rich_markup_mode=None)
 
 
 def log_of_screen(role: str, form: LogForm) -> None:

@@ -127,7 +127,7 @@ class ProgressLine:
     """A progress line on stderr, cleared at the end; does nothing if stderr is not a terminal."""
 
     def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
+        self.shown: bool = sys.stderr.isatty()
 
     def __enter__(self) -> "ProgressLine":
         return self

@@ -54,7 +54,7 @@ class Commands(TyperGroup):
         return command
 
 
-app = typer.Typer(
+app: Final = typer.Typer(
     name=NAME,
     cls=Commands,
     help="Live dashboard for Virtual Machine Queues (VMQ), and the engine it watches.",
@@ -78,7 +78,7 @@ app.add_typer(scenario.scenario, name="scenario", cls=Commands)
 app.add_typer(export.export, name="export", cls=Commands)
 
 app.callback(invoke_without_command=True)(grouped(dashboard.dashboard))
-for command in (
+for _command in (
     engine.engine,
     replay.replay,
     replay.plan,
@@ -93,7 +93,7 @@ for command in (
     engine.account,
     bench.bench,
 ):
-    app.command()(grouped(command))
+    app.command()(grouped(_command))
 
 
 def run(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """``vmqtui scenario list|show|run``: the library of scenarios."""
 
 import difflib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,7 +14,7 @@ from vmqtui.cli.output import print_json, write_in_utf8
 if TYPE_CHECKING:
     from vmqtui.library.lessons import Lesson
 
-scenario = typer.Typer(
+scenario: Final = typer.Typer(
     help="Scenarios to learn VMQ with: what goes wrong, and what helps.", rich_markup_mode=None
 )
 

@@ -1,7 +1,7 @@
 """``vmqtui traffic …``: show and change the traffic that a running engine receives."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,7 +15,7 @@ from vmqtui.cli.reach import HostOptions
 if TYPE_CHECKING:
     from engine.bus.messages import Response
 
-traffic = typer.Typer(help="Show and change what an engine receives.", rich_markup_mode=None)
+traffic: Final = typer.Typer(help="Show and change what an engine receives.", rich_markup_mode=None)
 
 
 @traffic.command()

@@ -180,8 +180,8 @@ class Fitting:
     """
 
     def __init__(self) -> None:
-        self.layout = Layout([])
-        self.outgrown = False
+        self.layout: Layout = Layout([])
+        self.outgrown: bool = False
         """Whether a text needs more cells than its column has."""
         self._wanted: tuple[object, ...] = ()
         self._configs: list[object] = []

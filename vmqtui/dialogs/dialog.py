@@ -18,7 +18,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     held in attributes, not ``query_one``: they may run before compose or after the widgets are removed.
     """
 
-    ended = False
+    ended: bool = False
     """Whether it has a result. It may stay on the screen for a moment after that."""
 
     def draw(self) -> None:

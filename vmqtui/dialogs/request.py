@@ -109,12 +109,12 @@ class RequestDialog(Dialog[None]):
     def __init__(self, link: Link, host: str, task: Task) -> None:
         super().__init__()
         self.asked = task
-        self.preview = Preview(link, host)
+        self.preview: Preview = Preview(link, host)
         """The preview of the change."""
-        self.submission = Submission(link, host)
+        self.submission: Submission = Submission(link, host)
         self.report: Callable[[Ending], None] = lambda ending: None
         """Called once with the ending of the dialog."""
-        self.refused = False
+        self.refused: bool = False
         """Whether the shown sentence is a refusal."""
         self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
         self._lines_of_form = [
@@ -123,7 +123,7 @@ class RequestDialog(Dialog[None]):
         ]
         self._answer = Static("", id="answer")
         self._do = Button(Text(task.verb), id="do", compact=True)
-        self.cancel = Button("Cancel", id="cancel", compact=True)
+        self.cancel: Button = Button("Cancel", id="cancel", compact=True)
 
     def compose(self) -> ComposeResult:
         wide = any(field.several_lines for field in self.asked.fields)

@@ -116,7 +116,7 @@ class Curve:
     """A history with one point for each second of simulated time."""
 
     def __init__(self) -> None:
-        self.history = History()
+        self.history: History = History()
         self._at_ns: int | None = None
 
     def add(self, snapshot: Snapshot, number: int | None) -> None:

@@ -39,7 +39,7 @@ class Model:
         thresholds: AdviceThresholds | None = None,
     ) -> None:
         self.link = link
-        self.choices = Choices()
+        self.choices: Choices = Choices()
         self._tapes = tapes
         self._speed = speed
         self._wanted = host
@@ -48,7 +48,7 @@ class Model:
 
     def _follow(self, host: str) -> None:
         self.host = host
-        self.snapshot = Snapshot(host)
+        self.snapshot: Snapshot = Snapshot(host)
         self.mark: Stats | None = None
         self._newest = self.snapshot
         self._window = RateWindow()

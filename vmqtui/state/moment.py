@@ -133,8 +133,8 @@ class Playhead:
     def __init__(self, tape: Tape, *, recorded: bool = False, speed: float = 1.0) -> None:
         self._tape = tape
         self._recorded = recorded
-        self.speed = speed
-        self.playing = False
+        self.speed: float = speed
+        self.playing: bool = False
         self.number: int | None = None
         self._seen_ns = 0
         """The Unix time of the shown moment, which the tape may have dropped."""

@@ -28,7 +28,7 @@ class Submission:
         self.host = host
         self.answers: Answers = {}
         self.done: list[tuple[Step, Response]] = []
-        self.under_way = False
+        self.under_way: bool = False
         """Whether requests are being sent; one of them waits for its answer."""
         self._link = link
         self._name = secrets.token_hex(12)

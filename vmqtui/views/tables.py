@@ -150,7 +150,7 @@ class AdviceView(TableView):
     view_id = "advice"
     table_name = "advice"
     title = "Advice"
-    without = ("numbers", "effect")
+    without: tuple[str, ...] = ("numbers", "effect")
     empty = "nothing found"
 
     def __init__(self, model: Model) -> None:

@@ -79,7 +79,7 @@ class ConnectionLimiter:
         self, server: web.Server | None, listening: Iterable[socket.socket], limit: int = CONNECTION_LIMIT
     ) -> None:
         assert server is not None, "its runner is set up"
-        self.closed = 0
+        self.closed: int = 0
         self._server = server
         self._answer = server.request_handler
         server.request_handler = self._serve

@@ -23,7 +23,7 @@ from vmqtui.widgets.canvas import Canvas, palette_of
 class FilterBar(Horizontal):
     """The input of a filter, above the key bar. Enter keeps it, Esc drops it; ↑ ↓ move the table's cursor."""
 
-    DEFAULT_CSS = """
+    DEFAULT_CSS: ClassVar[str] = """
     FilterBar { height: 1; display: none; }
     FilterBar.-open { display: block; }
     FilterBar Label { width: 3; }
@@ -131,7 +131,7 @@ _SPEED: Line = [("  (", "accent"), (" ", "dim"), (")", "accent"), (" speed", "di
 class Timeline(Canvas):
     """A scrubber over the past, visible while it is held or replayed; a click or drag seeks."""
 
-    DEFAULT_CSS = "Timeline { height: 1; display: none; } Timeline.-past { display: block; }"
+    DEFAULT_CSS: ClassVar[str] = "Timeline { height: 1; display: none; } Timeline.-past { display: block; }"
 
     class Scrubbed(Message):
         """Posted when the mouse seeks; ``fraction`` is 0 at the start and 1 at the end."""

@@ -1,7 +1,7 @@
 """A widget that draws lines of (text, role) spans, and redraws only lines that changed."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 from rich.segment import Segment
 from rich.style import Style
@@ -30,7 +30,7 @@ def strip_of(line: Sequence[tuple[str, str]], palette: Palette, base: Style, wid
 class Canvas(Widget):
     """Base of widgets that paint text. Subclasses override ``paint``; ``repaint`` calls it."""
 
-    ALLOW_SELECT = False
+    ALLOW_SELECT: ClassVar[bool] = False
 
     def __init__(self, widget_id: str | None = None) -> None:
         super().__init__(id=widget_id)

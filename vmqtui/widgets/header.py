@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import ClassVar
 
 from textual import events
 from textual.message import Message
@@ -57,7 +58,7 @@ def _in_teams(rows: Sequence[AdapterView]) -> str:
 class Header(Canvas):
     """The host, its state, and its totals."""
 
-    DEFAULT_CSS = "Header { height: 2; }"
+    DEFAULT_CSS: ClassVar[str] = "Header { height: 2; }"
 
     def __init__(self, model: Model, read_only: bool) -> None:
         super().__init__("header")
@@ -169,7 +170,7 @@ LEAST_SIZE = (60, 16)
 class TooSmall(Canvas):
     """Covers a screen smaller than ``LEAST_SIZE``, and shows the required size."""
 
-    DEFAULT_CSS = "TooSmall { layer: over; width: 100%; height: 100%; }"
+    DEFAULT_CSS: ClassVar[str] = "TooSmall { layer: over; width: 100%; height: 100%; }"
 
     def __init__(self, actions: Sequence[Action]) -> None:
         super().__init__("too-small")
@@ -190,7 +191,7 @@ _SHORT = {"processors": "CPUs", "default": "Default"}
 class Tabs(Canvas):
     """The tabs of the views; the current one is highlighted."""
 
-    DEFAULT_CSS = "Tabs { height: 1; }"
+    DEFAULT_CSS: ClassVar[str] = "Tabs { height: 1; }"
 
     class Chosen(Message):
         """Posted when a tab is clicked."""
@@ -203,7 +204,7 @@ class Tabs(Canvas):
         super().__init__("tabs")
         keys = {action.id: first_key(action) for action in actions}
         self._tabs = [(keys.get(f"view_{view}", ""), view, title) for view, title in VIEWS.items()]
-        self.view = next(iter(VIEWS))
+        self.view: str = next(iter(VIEWS))
         self._ends: list[tuple[int, str]] = []
 
     def paint(self, width: int, height: int) -> list[Line]:
@@ -238,7 +239,7 @@ class Tabs(Canvas):
 class KeyBar(Canvas):
     """As many keys of the view and their actions as fit."""
 
-    DEFAULT_CSS = "KeyBar { height: 1; }"
+    DEFAULT_CSS: ClassVar[str] = "KeyBar { height: 1; }"
 
     class Pressed(Message):
         """Posted when a key's name is clicked."""
@@ -250,7 +251,7 @@ class KeyBar(Canvas):
     def __init__(self, actions: Sequence[Action]) -> None:
         super().__init__("keys")
         self._actions = [action for action in actions if action.bar]
-        self.view = next(iter(VIEWS))
+        self.view: str = next(iter(VIEWS))
         self._ends: list[tuple[int, str]] = []
 
     def paint(self, width: int, height: int) -> list[Line]:

@@ -9,6 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -49,10 +50,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     redrawn.
     """
 
-    ALLOW_SELECT = False
-    DEFAULT_CSS = """
+    ALLOW_SELECT: ClassVar[bool] = False
+    DEFAULT_CSS: ClassVar[str] = """
     LiveTable { scrollbar-size: 1 1; overflow-x: hidden; overflow-y: auto; }
     """
+    virtual_size: Reactive[Size]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(action.key, action.does, action.title, show=False) for action in CURSOR
     ]
@@ -88,7 +90,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         """If true, no row is selected once the cursor's row is gone, until it moves; else the next one is."""
         self._strayed = False
         self._rows: list[Row] = []
-        self.arranged = Arranged([], 0)
+        self.arranged: Arranged = Arranged([], 0)
         self._order = SteadyOrder()
         self._series: Series = lambda key, count: []
         self._choice = AS_IT_COMES
