@@ -314,15 +314,17 @@ async def test_after_the_class():
 
 @pytest.mark.asyncio
 async def test_a_condition_awaits_what_belongs_to_the_loop_of_the_test(vmq):
-    belongs = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(belongs.set_result, 7)
+    loop = asyncio.get_running_loop()
 
     async def condition():
         await vmq.request("query_queues")
+        assert asyncio.get_running_loop() is loop
+        belongs = loop.create_future()
+        loop.call_soon(belongs.set_result, 7)
         return await belongs
 
     assert await vmq.until(condition, 5) == 7
-    assert await vmq.until(lambda: belongs, 5) == 7
+    assert await vmq.until(lambda: condition(), 5) == 7
 """
 
 
