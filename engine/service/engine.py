@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
@@ -130,7 +131,6 @@ class Engine(EngineApi):
         self._keeping: asyncio.Task[None] | None = None
         self._reporting: Future[None] | None = None
         self._losses_reported = BusStats()
-        self._event_loop: asyncio.AbstractEventLoop | None = None
         self._ending = threading.Lock()  # taken when the engine begins to end, for good
 
     @property
@@ -165,38 +165,48 @@ class Engine(EngineApi):
 
         Raises EngineEndedError.
         """
-        self._running()
+        self._usable()
         response = await self._handle("", Request(id="-", op=op, params=params))
         return response.checked(op) if check else response
 
     def __repr__(self) -> str:
         name = f"Engine {self.host!r}"
+        try:
+            url = str(self.url)
+        except EngineEndedError:
+            url = "its broker is away"
         if self._live is None or self.stopped.is_set():
             return f"<{name}: {self._why_ended().partition(':')[0].removeprefix('the engine ')}>"
         adapters = ", ".join(one.name for one in self.scenario.adapter)
         processors = counted(self.scenario.host.cpus, "processor")
-        return f"<{name} at {self.now_s:.6f} s ({self._clock} clock): {processors}, {adapters}, {self.url}>"
+        return f"<{name} at {self.now_s:.6f} s ({self._clock} clock): {processors}, {adapters}, {url}>"
 
     async def advance(self, seconds: float = 0.0, *, ns: int = 0) -> Stats:
         """Advance the manual clock by ``seconds`` plus ``ns``; return the reading taken at that moment.
 
         Frames and events before that moment have happened; a request made then takes effect at it. Readings,
         events and MQTT messages come as with any clock, and another reading at the end; requests made while
-        time advances take effect at its end. With 0 it takes a reading. Cancelled, it leaves time where it
-        is. A fast clock can be advanced, too, once it stands at ``run_to``. Raises ValueError for a clock
+        time advances take effect at its end. With 0 it takes a reading. Cancelled, it ends once time stands
+        still. A fast clock can be advanced, too, once it stands at ``run_to``. Raises ValueError for a clock
         that runs by itself or a time that does not fit, EngineEndedError.
         """
-        live = self._running()
+        live = self._usable()
         time_ns = round(arguments.seconds("seconds", seconds, 0.0, arguments.ADVANCE_LIMIT_S) * 1e9)
         time_ns += arguments.whole("ns", ns, 0, arguments.ADVANCE_LIMIT_S * 10**9)
+        advancing = live.advance(time_ns)
         try:
-            return await asyncio.wrap_future(live.advance(time_ns))
+            return await asyncio.wrap_future(advancing)
+        except asyncio.CancelledError:
+            advancing.cancel()
+            with suppress(EngineEndedError):  # once the next call has run, time stands still
+                await to_its_end(self._in_loop(live, lambda: None))
+            raise
         except ClockRunsError:
             raise ValueError(
                 f'advance: the {self._clock} clock runs by itself (Engine(…, clock="manual") fits)'
             ) from None
         except LoopEndedError as error:
-            raise EngineEndedError(self._why_ended()) from self.failure or error
+            raise self._over(live) from self.failure or error
 
     async def __aenter__(self) -> "Engine":
         if self._event_loop is not None:
@@ -213,7 +223,11 @@ class Engine(EngineApi):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await to_its_end(self._end())
+        own = self._event_loop
+        if own is None or own is asyncio.get_running_loop():
+            await to_its_end(self._end())
+        else:
+            await to_its_end(in_thread(self.close))
 
     async def _start(self) -> None:
         self._event_loop = asyncio.get_running_loop()
@@ -418,9 +432,21 @@ class Engine(EngineApi):
         On the bus it is an engine that has restarted (``started_at``). Requests that have not been carried
         out are refused. Raises EngineEndedError, and what entering the context raises.
         """
-        await to_its_end(self._start_over(self._running()))
+        live, own = self._usable(), self._event_loop
+        if own is None or own is asyncio.get_running_loop():
+            await to_its_end(self._start_over(live))
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.reset(), own))
 
     async def _start_over(self, live: LiveLoop) -> None:
+        self._starting_over = True
+        self._changed()
+        try:
+            await self._replace(live)
+        finally:
+            self._starting_over = False
+
+    async def _replace(self, live: LiveLoop) -> None:
         await in_thread(lambda: live.stop(keep_machine=True))
         former = live.kept
         if former is None and self._listed is not None:
@@ -524,7 +550,7 @@ class Engine(EngineApi):
             with end.step("closing its connection"):
                 self._bus.close()
             self._engine_log.ended(last)
-        if self._event_loop is not None and not self._event_loop.is_closed():
+        with suppress(RuntimeError):  # what waits in a closed event loop is not woken
             self.stopped.set()
         end.finish(cause)
 

@@ -53,6 +53,8 @@ class EngineApi:
         self._clock: ClockName = "real"
         self._loop_capture = False
         self._live: LiveLoop | None = None
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._starting_over = False
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._events_dropped = 0
         self._waiting: set[asyncio.Event] = set()
@@ -113,12 +115,14 @@ class EngineApi:
         """Do what ``until`` does."""
         arguments.seconds("timeout_s", timeout_s, 0.0, math.inf)
         arguments.seconds("step_s", step_s, 1e-9, math.inf)
-        live = self._running()
+        live = self._usable()
         within = f"{timeout_s:g} s" + (" of simulated time" if self._clock == "manual" else "")
         start_ns, deadline_s = live.machine.plane.now_ns, time.monotonic() + timeout_s
         with self._changes() as changed:
             while True:
                 changed.clear()
+                if self._live is not live or self._starting_over:
+                    raise self._over(live)
                 timed_out = time.monotonic() >= deadline_s
                 value, no_row = None, ""
                 try:
@@ -215,7 +219,7 @@ class EngineApi:
         Raises WaitTimeoutError, which names the VMs that hold buffers, EngineEndedError, and ValueError if
         the engine's frames never end.
         """
-        live = self._running()
+        live = self._usable()
         endless = self._endless(live)
         if endless:
             raise ValueError(f"ended: {endless}; until, event and reading wait for something else")
@@ -286,6 +290,26 @@ class EngineApi:
             raise EngineEndedError(self._why_ended()) from self.failure
         return self._live
 
+    def _usable(self) -> LiveLoop:
+        """The live loop, for a coroutine. Raises EngineEndedError, also if its own event loop does not
+        run: then no reading and no event would come."""
+        live, own = self._running(), self._event_loop
+        if own is not None and not own.is_running():
+            state = "is closed" if own.is_closed() else "stands"
+            raise EngineEndedError(
+                f"the engine runs in another event loop, which {state}: use it in the loop that entered it"
+                " (with pytest-asyncio, one loop_scope for a fixture and its tests), or take an engine of the"
+                " fixture vmq, which any loop may use"
+            )
+        return live
+
+    def _over(self, live: LiveLoop) -> EngineEndedError:
+        """The error of a call that a live loop does not complete."""
+        reset = self._starting_over or self._live is not live
+        if reset and self.failure is None and not self.stopped.is_set():
+            return EngineEndedError("the engine was reset meanwhile, and runs from its start again")
+        return EngineEndedError(self._why_ended())
+
     def _why_ended(self) -> str:
         if self.failure is not None:
             return f"the engine failed: {self.failure or type(self.failure).__name__}"
@@ -344,7 +368,7 @@ class EngineApi:
         A VM with ``return_delay_us`` 0 returns each frame at once, and holds none unless it is paused. Frames
         of queue 0 are not held by a VM. Raises NoSuchRowError, ValueError for more than 256 MiB.
         """
-        live = self._running()
+        live = self._usable()
         return await self._in_loop(live, lambda: live.machine.frames_held(vm, adapter))
 
     async def receive(
@@ -359,7 +383,7 @@ class EngineApi:
         they would overlap. Raises ValueError (a frame above 65,535 bytes, over 64 MiB waiting, a time in the
         past, no frames, traffic to a team), NoSuchRowError for the adapter, EngineEndedError.
         """
-        live = self._running()
+        live = self._usable()
         at_s = None if at is None else arguments.seconds("at", at, 0, arguments.ADVANCE_LIMIT_S)
         given = frames_of(frames)
         await self._in_loop(live, lambda: live.receive(given, adapter, at_s))
@@ -369,7 +393,7 @@ class EngineApi:
         try:
             return await asyncio.wrap_future(live.submit(call))
         except LoopEndedError as error:
-            raise EngineEndedError(self._why_ended()) from self.failure or error
+            raise self._over(live) from self.failure or error
 
 
 def _in_buffers(stats: Stats) -> Iterator[tuple[str, int, int]]:

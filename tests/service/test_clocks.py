@@ -129,14 +129,18 @@ async def test_requests_made_while_time_advances_take_effect_at_its_end(vmq_engi
     assert engine.now_s == 2.0
 
 
-async def test_a_cancelled_advance_leaves_time_where_it_is(vmq_engine: StartEngine) -> None:
-    engine = await manual(vmq_engine)
-    advancing = asyncio.create_task(engine.advance(ADVANCE_LIMIT_S))
-    await until(lambda: engine.now_s > 0)
-    advancing.cancel()
-    assert (await engine.request("ping")).status == "ok"
-    now_s = engine.now_s
-    assert (await engine.advance(0.5)).sim_time_ns == pytest.approx((now_s + 0.5) * 1e9)
+async def test_a_cancelled_advance_ends_once_time_stands_still() -> None:
+    async with Engine(SCENARIO, clock="manual") as engine:
+        advancing = asyncio.create_task(engine.advance(ADVANCE_LIMIT_S))
+        await until(lambda: engine.now_s > 0)
+        advancing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await advancing
+        now_s = engine.now_s
+        assert (await engine.request("ping")).status == "ok"
+        assert engine.stats is not None
+        assert engine.now_s == now_s == engine.stats.sim_time_ns / 1e9
+        assert (await engine.advance(0.5)).sim_time_ns == pytest.approx((now_s + 0.5) * 1e9)
 
 
 async def test_an_engine_that_ends_ends_an_advance() -> None:

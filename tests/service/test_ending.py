@@ -21,6 +21,7 @@ from engine.dataplane.memory import SHOWN_IN
 from engine.dataplane.plane import Plane
 from engine.service.engine_api import EngineEndedError
 from engine.service.machine import Machine
+from engine.service.pacing import ClockName
 from engine.workers.pool import WorkerPool
 from vmqtui import Engine
 
@@ -188,6 +189,59 @@ async def test_an_engine_ends_by_itself_when_its_loop_is_closed(clock: str) -> N
 
     parts: Parts = await in_thread(run)
     await until(lambda: not parts.left())
+
+
+@pytest.mark.parametrize("clock", ["real", "manual"])
+@pytest.mark.filterwarnings("ignore:.*was not ended:ResourceWarning")
+async def test_an_engine_whose_loop_does_not_run_says_so_in_another_loop(clock: str) -> None:
+    async def used(engine: Engine, why: str) -> None:
+        uses = [
+            engine.advance(0.1), engine.until(lambda: True), engine.event("vm_paused"), engine.reading(),
+            engine.ended(), engine.memory("web-01"), engine.receive(bytes(60)), engine.request("ping"),
+            engine.reset(),
+        ]  # fmt: skip
+        for use in uses:
+            with pytest.raises(EngineEndedError, match=why):
+                await use
+
+    def run() -> None:
+        with asyncio.Runner() as runner:
+            engine, parts = runner.run(started(clock))
+            asyncio.run(used(engine, r"^the engine runs in another event loop, which stands: .*loop_scope"))
+            assert runner.run(engine.request("ping")).status == "ok"
+        assert "lab" in repr(engine)
+        asyncio.run(engine.__aexit__(None, None, None))
+        assert repr(engine) == "<Engine 'lab': has ended>"
+        asyncio.run(used(engine, r"^the engine has ended$"))
+        assert parts.left() == []
+
+    await in_thread(run)
+
+
+async def test_another_loop_resets_and_leaves_an_engine_whose_loop_runs() -> None:
+    async with Engine(SCENARIO, clock="manual") as engine:
+        parts = Parts(engine)
+
+        async def use() -> None:
+            for _ in range(2):
+                assert (await engine.advance(0.1)).sim_time_ns == 100_000_000
+                await engine.reset()
+            await engine.__aexit__(None, None, None)
+
+        await in_thread(lambda: asyncio.run(use()))
+        assert repr(engine) == "<Engine 'lab': has ended>"
+        assert parts.left() == []
+
+
+@pytest.mark.parametrize("clock", ["real", "manual"])
+async def test_what_waits_while_an_engine_is_reset_says_so(clock: ClockName) -> None:
+    async with Engine(SCENARIO, clock=clock) as engine:
+        waiting = asyncio.create_task(engine.until(lambda: False, 600))
+        await until(lambda: engine.now_s > 0)
+        await engine.reset()
+        with pytest.raises(EngineEndedError, match=r"^the engine was reset meanwhile"):
+            await waiting
+        assert (await engine.request("ping")).status == "ok"
 
 
 FORGETFUL: Final = """
