@@ -16,7 +16,7 @@ from engine.ndis.effects import (
 )
 from engine.ndis.host import Host
 from engine.ndis.outcome import NdisError, Outcome
-from engine.ndis.queue import Queue, State
+from engine.ndis.queue import DEFAULT_QUEUE, Queue, State
 from engine.scenario.load import ScenarioSource, load_scenario
 from engine.scenario.values import show
 
@@ -122,6 +122,8 @@ class ConformanceModel:
         queue = self._of(of_adapter, queue_id)
         free = queue.owned - queue.held
         if not of_adapter.queues[queue_id].takes_frames:
+            if queue_id == DEFAULT_QUEUE:
+                raise ValueError("queue 0 is the default queue, which no VM holds (a VM's queue fits)")
             state = self.state(queue_id, adapter)
             raise ValueError(f"queue {queue_id} is {state} and receives no frame (a running queue fits)")
         if not 0 <= buffers <= free:

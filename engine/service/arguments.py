@@ -102,7 +102,9 @@ def patterns(name: str, value: object) -> tuple[str, ...]:
     return tuple(one_by_one)
 
 
-def check_fed(*, captured: object, loop: object, interface: object, promiscuous: object) -> None:
+def check_fed(
+    *, captured: object, loop: object, interface: object, promiscuous: object, adapter: object
+) -> None:
     """Check that at most one source replaces the scenario's traffic. Raises ValueError."""
     if captured is not None and interface is not None:
         raise ValueError("interface: the engine has a capture, and one of both fits")
@@ -110,6 +112,8 @@ def check_fed(*, captured: object, loop: object, interface: object, promiscuous:
         raise ValueError("loop: there is no capture to repeat (False fits)")
     if promiscuous and interface is None:
         raise ValueError("promiscuous: there is no interface to read from (False fits)")
+    if adapter is not None and captured is None and interface is None:
+        raise ValueError("adapter: there is no capture and no interface to feed it (None fits)")
 
 
 def check_hardware(hardware: Hardware) -> None:

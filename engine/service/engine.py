@@ -97,7 +97,6 @@ class Engine(EngineApi):
         progress: Callable[[str], None] = tell,
     ) -> None:
         super().__init__()
-        arguments.check_fed(captured=capture, loop=loop, interface=interface, promiscuous=promiscuous)
         self.scenario: Scenario = load_scenario(scenario)
         self._engine_log = EngineLog(self.scenario)
         self.advised: asyncio.Event = asyncio.Event()
@@ -111,6 +110,9 @@ class Engine(EngineApi):
         self._interface: str | None = arguments.an("interface", interface, str, "an interface's name")
         self._promiscuous = promiscuous
         self._adapter: str | None = arguments.an("adapter", adapter, str, "an adapter's name")
+        arguments.check_fed(
+            captured=capture, loop=loop, interface=interface, promiscuous=promiscuous, adapter=adapter
+        )
         self._broker_url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
         arguments.an("broker", broker, (str, BrokerUrl), "a broker's URL")
         self._listen: Listen = arguments.an("listen", listen, Listen, "a Listen") or Listen()
@@ -583,5 +585,17 @@ def _run_to(clock: ClockName, run_to: object) -> int | Callable[[Stats], bool]:
     if clock != "fast":
         raise ValueError(f'run_to: the clock is "{clock}", and only clock="fast" has an end')
     if callable(run_to):
-        return run_to
+        return _named(run_to)
     return round(arguments.seconds("run_to", run_to, 0.0, arguments.ADVANCE_LIMIT_S) * 1e9)
+
+
+def _named(condition: Callable[[Stats], bool]) -> Callable[[Stats], bool]:
+    """``run_to``, whose own errors name it."""
+
+    def holds(reading: Stats) -> bool:
+        try:
+            return condition(reading)
+        except Exception as error:
+            raise RuntimeError(f"run_to raised {type(error).__name__}: {error}") from error
+
+    return holds

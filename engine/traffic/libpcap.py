@@ -42,14 +42,14 @@ class _Statistics(ctypes.Structure):
 def _load() -> Any:
     """Load the library and declare its functions. Raises InterfaceError."""
     if sys.platform == "win32" or ctypes.sizeof(ctypes.c_void_p) != 8:
-        raise InterfaceError("--interface: reading a live interface needs libpcap on 64-bit Linux or macOS")
+        raise InterfaceError("interface: reading a live interface needs libpcap on 64-bit Linux or macOS")
     name = ctypes.util.find_library("pcap")
     if name is None:
-        raise InterfaceError("--interface: libpcap is not here; install it (libpcap0.8 on Debian and Ubuntu)")
+        raise InterfaceError("interface: libpcap is not here; install it (libpcap0.8 on Debian and Ubuntu)")
     try:
         library = ctypes.CDLL(name)
     except OSError as error:
-        raise InterfaceError(f"--interface: {name} can't be loaded: {error}") from None
+        raise InterfaceError(f"interface: {name} can't be loaded: {error}") from None
     handle, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     library.pcap_create.restype = handle
     library.pcap_create.argtypes = (text, text)
@@ -86,7 +86,7 @@ class OpenInterface:
         message = ctypes.create_string_buffer(_ERROR_BYTES)
         self._handle: int | None = library.pcap_create(os.fsencode(name), message)
         if not self._handle:
-            raise InterfaceError(f"--interface: {name}: {_text(message.value)}")
+            raise InterfaceError(f"interface: {name}: {_text(message.value)}")
         try:
             library.pcap_set_snaplen(self._handle, snapshot_bytes)
             library.pcap_set_promisc(self._handle, promiscuous)
@@ -97,11 +97,11 @@ class OpenInterface:
             if status < 0:
                 raise InterfaceError(self._why_not(status))
             if library.pcap_datalink(self._handle) != ETHERNET:
-                raise InterfaceError(f"--interface: {name}: is not an Ethernet interface; one that is fits")
+                raise InterfaceError(f"interface: {name}: is not an Ethernet interface; one that is fits")
             self.nanoseconds = library.pcap_get_tstamp_precision(self._handle) == _NANOSECONDS
             library.pcap_setdirection(self._handle, IN_FRAMES)
             if library.pcap_setnonblock(self._handle, 1, message) != 0:
-                raise InterfaceError(f"--interface: {name}: {_text(message.value)}")
+                raise InterfaceError(f"interface: {name}: {_text(message.value)}")
         except BaseException:
             self.close()
             raise
@@ -134,7 +134,7 @@ class OpenInterface:
         return _text(self._library.pcap_geterr(self._handle))
 
     def _why_not(self, status: int) -> str:
-        where = f"--interface: {self._name}"
+        where = f"interface: {self._name}"
         if status in (_NO_PERMISSION, _NO_PROMISCUOUS_PERMISSION):
             what = "captured from" if status == _NO_PERMISSION else "set to promiscuous mode"
             return f"{where}: can't be {what} without the right to; {_RIGHTS}"

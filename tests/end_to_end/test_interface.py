@@ -116,6 +116,7 @@ def test_without_the_right_to_capture_a_sentence_says_what_to_do(cable: Veth) ->
         ),
         (["--promiscuous"], "--promiscuous: there is no --interface"),
         (["--interface", ""], "--interface: is empty"),
+        (["--adapter", "nic0"], "--adapter: there is no --capture and no --interface"),
     ],
 )
 def test_options_that_do_not_fit_an_interface_are_refused(options: list[str], wrong: str, here: Here) -> None:

@@ -129,6 +129,8 @@ def test_frames_that_can_not_be_are_refused_in_a_sentence() -> None:
         model.hold(1)
     with pytest.raises(ValueError, match=r'^queue_id: 7 is not a queue of adapter "nic0" \(0\.\.1\)$'):
         model.hold(7)
+    with pytest.raises(ValueError, match=r"^queue 0 is the default queue, which no VM holds"):
+        model.hold(0)
     model = model_in("running")
     with pytest.raises(ValueError, match=r"^buffers: 9 of queue 1 are not free \(0\.\.8 fits\)$"):
         model.hold(1, 9)

@@ -33,6 +33,7 @@ from vmqtui import Engine
         ({"capture": "a", "interface": "b"}, "interface: the engine has a capture, and one of both fits"),
         ({"loop": True}, "loop: there is no capture to repeat (False fits)"),
         ({"promiscuous": True}, "promiscuous: there is no interface to read from (False fits)"),
+        ({"adapter": "nic0"}, "adapter: there is no capture and no interface to feed it (None fits)"),
         ({"interface": 0}, "interface: 0 is not an interface's name"),
         ({"adapter": 0}, "adapter: 0 is not an adapter's name"),
         ({"broker": 1883}, "broker: 1883 is not a broker's URL"),

@@ -10,6 +10,7 @@ from engine.service.engine_api import EVENTS_KEPT, EngineEndedError
 from engine.service.machine import Machine
 from engine.service.pacing import ClockName
 from engine.telemetry.events import Event
+from engine.telemetry.stats import Stats
 from tests.service.test_clocks import MAC, SCENARIO, dropped
 from tests.traffic.captures import ethernet, frame, pcap
 from vmqtui import Engine, WaitTimeoutError
@@ -169,6 +170,15 @@ async def test_an_engine_that_fails_or_ends_ends_what_waits_at_once() -> None:
         with pytest.raises(EngineEndedError, match="the engine failed: out of luck") as caught:
             await waiting
         assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+async def test_a_run_to_that_raises_is_named_with_its_error() -> None:
+    def wrong(reading: Stats) -> bool:
+        raise KeyError("nic7")
+
+    with pytest.raises((RuntimeError, EngineEndedError), match=r"run_to raised KeyError: 'nic7'$"):
+        async with Engine(SCENARIO, clock="fast", run_to=wrong) as engine:
+            await engine.until(lambda: False)
 
 
 def _fail() -> None:

@@ -162,5 +162,5 @@ def test_when_the_interface_goes_away_the_source_ends_and_says_why(cable: Veth) 
 def test_an_interface_that_can_not_be_read_is_refused_in_a_sentence(
     name: str, wrong: str, cable: Veth
 ) -> None:
-    with pytest.raises(InterfaceError, match=f"--interface: {name}: {wrong}.*fits"):
+    with pytest.raises(InterfaceError, match=f"^interface: {name}: {wrong}.*fits"):
         InterfaceSource(name, adapter=0, link_gbps=10.0)

@@ -93,8 +93,10 @@ def engine_sentences(scenario: str) -> Iterator[None]:
     with sentences():
         try:
             yield
-        except (CaptureError, ChoiceError, InterfaceError, NoProcessorError) as error:
+        except (CaptureError, ChoiceError, NoProcessorError) as error:
             unusable(error)
+        except InterfaceError as error:  # it names the argument, and the user typed the option
+            unusable(f"--{error}")
         except NotEnoughMemoryError as error:
             unusable(f"{scenario}: {error}")
         except (KernelError, WorkerDiedError) as error:

@@ -59,6 +59,8 @@ class SourceOptions:
             unusable("--loop: there is no --capture to loop")
         if self.promiscuous and self.interface is None:
             unusable("--promiscuous: there is no --interface")
+        if self.adapter is not None and self.capture is None and self.interface is None:
+            unusable("--adapter: there is no --capture and no --interface to feed it")
         if self.interface == "":
             unusable("--interface: is empty; the name of an Ethernet interface fits")
 
