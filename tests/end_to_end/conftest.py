@@ -55,7 +55,8 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "argv", ["vmqtui", *map(str, arguments)])
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # which the program sets
+        monkeypatch.setenv("PYTHONSAFEPATH", "")  # the program sets it: after the test it is as it was
+        monkeypatch.delenv("PYTHONSAFEPATH")
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             script.load()()
