@@ -140,7 +140,8 @@ class HostedEngine(Engine):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.stopped, self.advised = _HomeEvent(self), _HomeEvent(self)
+        self.stopped: asyncio.Event = _HomeEvent(self)
+        self.advised: asyncio.Event = _HomeEvent(self)
 
     async def _awaited(self, value: Awaitable[T]) -> T:
         """Await what a condition has returned in the loop that awaits ``until``: it may belong to it."""
