@@ -8,13 +8,14 @@ import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import wraps
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from engine.service.ending import Ending
+from engine.service.ending import Ending, to_its_end
 from engine.service.engine import Engine
 from engine.service.engine_api import EngineEndedError
 
@@ -101,16 +102,49 @@ def _at_home(method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., C
         if asyncio.get_running_loop() is home:
             return await method(self, *arguments, **options)
         coroutine = method(self, *arguments, **options)
+        begun, over = threading.Event(), Future[None]()
+
+        async def there() -> Any:
+            begun.set()
+            try:
+                return await coroutine
+            finally:
+                over.set_result(None)
+
         token = _CALLING.set(asyncio.get_running_loop())
         try:
-            calling = asyncio.run_coroutine_threadsafe(coroutine, home)
+            calling = asyncio.run_coroutine_threadsafe(visit := there(), home)
         except RuntimeError:  # the home's loop is closed: the engine has ended, which the method says at once
+            visit.close()
             return await coroutine
         finally:
             _CALLING.reset(token)
-        return await asyncio.wrap_future(calling)
+        try:
+            return await asyncio.wrap_future(calling)
+        except asyncio.CancelledError:
+            if calling.cancelled():
+                await to_its_end(_ended_there(home, begun, over, coroutine))
+            raise
 
     return call
+
+
+async def _ended_there(
+    home: asyncio.AbstractEventLoop, begun: threading.Event, over: "Future[None]", coroutine: Any
+) -> None:
+    """Wait until a cancelled call has ended in its home; it may have been cancelled before it began."""
+    settled: Future[None] = Future()
+
+    def look() -> None:  # after the cancellation, which was sent before
+        if begun.is_set():
+            over.add_done_callback(lambda _: settled.set_result(None))
+        else:
+            coroutine.close()
+            settled.set_result(None)
+
+    with suppress(RuntimeError):  # its loop is closed
+        home.call_soon_threadsafe(look)
+        await asyncio.wrap_future(settled)
 
 
 class _HomeEvent(asyncio.Event):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,31 @@ async def test_a_cancelled_advance_ends_once_time_stands_still() -> None:
         assert engine.stats is not None
         assert engine.now_s == now_s == engine.stats.sim_time_ns / 1e9
         assert (await engine.advance(0.5)).sim_time_ns == pytest.approx((now_s + 0.5) * 1e9)
+
+
+def is_past(engine: Engine, moment_s: float) -> bool:
+    return engine.now_s > moment_s
+
+
+async def test_a_cancelled_advance_of_a_fixtures_engine_ends_once_time_stands_still(
+    vmq_engine: StartEngine,
+) -> None:
+    engine = await vmq_engine(SCENARIO, clock="manual")
+    for _ in range(5):
+        advancing = asyncio.create_task(engine.advance(ADVANCE_LIMIT_S))
+        await until(partial(is_past, engine, engine.now_s))
+        advancing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await advancing
+        now_s = engine.now_s
+        assert (await engine.request("ping")).status == "ok"
+        assert engine.now_s == now_s
+    at_once = asyncio.create_task(engine.advance(1.0))
+    await asyncio.sleep(0)
+    at_once.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await at_once
+    assert (await engine.request("ping")).status == "ok"
 
 
 async def test_an_engine_that_ends_ends_an_advance() -> None:
