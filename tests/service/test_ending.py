@@ -23,7 +23,9 @@ from engine.service.engine_api import EngineEndedError
 from engine.service.machine import Machine
 from engine.service.pacing import ClockName
 from engine.workers.pool import WorkerPool
+from tests.slow import slow_but
 from vmqtui import Engine
+from vmqtui.testing import until
 
 SCENARIO: Final = """
 [host]
@@ -67,12 +69,6 @@ class Parts:
         return [*running, *memory, *threads]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - threads and processes set no event
-            await asyncio.sleep(0.01)
-
-
 def failing(*arguments: Any, **options: Any) -> Any:
     raise OSError("no luck")
 
@@ -89,16 +85,20 @@ def failing_after(cls: type[Any], name: str) -> Callable[..., Any]:
 
 @pytest.mark.parametrize(
     ("cls", "name", "after"),
-    [
-        (discovery, "withdraw", False),
-        (Machine, "stop", False),
-        (Machine, "stats", False),
-        (WorkerPool, "close", True),
-        (Plane, "close", True),
-        (EngineBus, "stop", False),
-        (EngineBus, "close", False),
-        (EmbeddedBroker, "close", True),
-    ],
+    slow_but(
+        [(WorkerPool, "close", True), (EngineBus, "stop", False)],
+        [
+            (discovery, "withdraw", False),
+            (Machine, "stop", False),
+            (Machine, "stats", False),
+            (WorkerPool, "close", True),
+            (Plane, "close", True),
+            (EngineBus, "stop", False),
+            (EngineBus, "close", False),
+            (EmbeddedBroker, "close", True),
+        ],
+        unpack=True,
+    ),
 )
 async def test_every_step_of_the_end_is_carried_out_whichever_fails(
     cls: Any, name: str, after: bool, monkeypatch: pytest.MonkeyPatch
@@ -115,6 +115,7 @@ async def test_every_step_of_the_end_is_carried_out_whichever_fails(
     assert threading.active_count() == len(threading.enumerate())
 
 
+@pytest.mark.slow
 async def test_an_end_that_fails_twice_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(SCENARIO)
     await engine.__aenter__()
@@ -130,6 +131,7 @@ async def test_an_end_that_fails_twice_names_both(monkeypatch: pytest.MonkeyPatc
     assert parts.left() == []
 
 
+@pytest.mark.slow
 async def test_a_cancelled_end_goes_on_to_its_end() -> None:
     engine = Engine(SCENARIO)
     await engine.__aenter__()
@@ -162,6 +164,7 @@ async def test_close_ends_an_engine_whose_loop_is_closed() -> None:
     await in_thread(run)
 
 
+@pytest.mark.slow
 async def test_close_ends_an_engine_whose_loop_does_not_run() -> None:
     def run() -> None:
         with asyncio.Runner() as runner:
@@ -172,6 +175,7 @@ async def test_close_ends_an_engine_whose_loop_does_not_run() -> None:
     await in_thread(run)
 
 
+@pytest.mark.slow
 async def test_close_in_the_engines_own_loop_says_what_to_do() -> None:
     async with Engine(SCENARIO) as engine:
         with pytest.raises(RuntimeError, match="leave its context"):
@@ -179,6 +183,7 @@ async def test_close_in_the_engines_own_loop_says_what_to_do() -> None:
         assert (await engine.request("ping")).status == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["real", "manual"])
 @pytest.mark.filterwarnings("ignore:.*was not ended:ResourceWarning")
 async def test_an_engine_ends_by_itself_when_its_loop_is_closed(clock: str) -> None:
@@ -218,6 +223,7 @@ async def test_an_engine_whose_loop_does_not_run_says_so_in_another_loop(clock: 
     await in_thread(run)
 
 
+@pytest.mark.slow
 async def test_another_loop_resets_and_leaves_an_engine_whose_loop_runs() -> None:
     async with Engine(SCENARIO, clock="manual") as engine:
         parts = Parts(engine)
@@ -233,6 +239,7 @@ async def test_another_loop_resets_and_leaves_an_engine_whose_loop_runs() -> Non
         assert parts.left() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["real", "manual"])
 async def test_what_waits_while_an_engine_is_reset_says_so(clock: ClockName) -> None:
     async with Engine(SCENARIO, clock=clock) as engine:
@@ -298,6 +305,7 @@ async def test_a_reset_engine_is_as_a_new_one() -> None:
     assert parts.left() == []
 
 
+@pytest.mark.slow
 async def test_readers_see_a_reset_as_a_restart() -> None:
     async with Engine(SCENARIO, clock="manual") as engine, Watcher(engine.url) as watcher:
         assert await watcher.wait_for(lambda: "lab" in watcher.hosts and watcher.hosts["lab"].online, 60)
@@ -318,6 +326,7 @@ async def test_readers_see_a_reset_as_a_restart() -> None:
         assert (await watcher.request("lab", "query_queue", {"queue_id": 1})).result["cpu"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 async def test_a_reset_replaces_workers_that_are_gone() -> None:
     async with Engine(SCENARIO, clock="manual") as engine:

@@ -102,6 +102,7 @@ async def test_frames_without_a_time_arrive_now_and_drop_where_no_buffer_is_free
         assert engine.adapter().default_queue.vlan_mismatch == 1
 
 
+@pytest.mark.slow
 async def test_frames_come_beside_the_traffic_and_a_capture(tmp_path: Path) -> None:
     async with Engine(SCENARIO + TRAFFIC, clock="manual") as engine:
         await engine.receive([tagged(b"")] * 3, at=0.01)
@@ -119,6 +120,7 @@ async def test_frames_come_beside_the_traffic_and_a_capture(tmp_path: Path) -> N
         assert engine.queue("web-01").steered_frames == 4
 
 
+@pytest.mark.slow
 async def test_two_runs_of_one_test_read_the_same() -> None:
     async def run() -> list[Any]:
         async with Engine(SCENARIO + TRAFFIC, clock="manual") as engine:
@@ -130,6 +132,7 @@ async def test_two_runs_of_one_test_read_the_same() -> None:
     assert await run() == await run()
 
 
+@pytest.mark.slow
 async def test_frames_reach_an_engine_whose_clock_runs() -> None:
     async with Engine(SCENARIO, interval_s=0.02) as engine:
         await engine.receive([tagged(b"one")])
@@ -176,6 +179,7 @@ async def test_the_end_of_frames_from_memory_can_be_awaited(clock: Any) -> None:
         assert engine.queue("web-01").returned_frames == 3
 
 
+@pytest.mark.slow
 async def test_the_end_of_a_capture_comes_after_the_last_frame_from_memory(tmp_path: Path) -> None:
     capture = tmp_path / "one.pcap"
     capture.write_bytes(pcap([frame(0, b"\xff" * 60)]))

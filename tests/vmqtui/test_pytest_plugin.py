@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import psutil
 import pytest
 
+from tests.slow import slow_but
 from vmqtui import Engine, hosting, pytest_plugin
 from vmqtui.hosting import ENGINES_KEPT
 
@@ -47,7 +48,7 @@ def write(project: Path, files: dict[str, str]) -> Path:
     return project
 
 
-@pytest.mark.parametrize("layout", ["engine/__init__.py", "engine.py"])
+@pytest.mark.parametrize("layout", slow_but(["engine.py"], ["engine/__init__.py", "engine.py"]))
 def test_a_project_with_an_engine_of_its_own_does_not_notice_vmqtui(tmp_path: Path, layout: str) -> None:
     project = write(
         tmp_path,

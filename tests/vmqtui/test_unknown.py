@@ -12,6 +12,7 @@ from engine.bus.messages import Status
 from engine.telemetry.packing import pack_delta, pack_key, unpack_delta, unpack_key
 from engine.telemetry.stats import Cell, Stats
 from engine.view.rates import CounterTable
+from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.scripted import SECOND, ScriptedHost, live_link, make_config, make_stats
 from vmqtui.actions import VIEWS
@@ -46,7 +47,7 @@ def without(stats: Stats, kept: tuple[str, ...]) -> Stats:
     return msgspec.structs.replace(stats, cpus=cells(stats.cpus), adapters=adapters)
 
 
-@pytest.mark.parametrize("kept", [_IDENTITY, _LINUX], ids=["nothing known", "linux"])
+@pytest.mark.parametrize("kept", slow_but([_LINUX], [_IDENTITY, _LINUX]), ids=["nothing known", "linux"])
 async def test_every_view_shows_unknown_cells_and_no_zero(dashboard: Running, kept: tuple[str, ...]) -> None:
     async with dashboard(live_link()) as (app, pilot, link):
         for seq in range(1, 60):
