@@ -232,7 +232,10 @@ def vmq_off(adapter: str) -> list[str]:
     name = quoted(adapter)
     shown = f"Get-NetAdapterVmq -Name {name} | Format-List Name, InterfaceDescription, Enabled"
     return [
-        note("Broadcom 57xx, drivers b57nd60a 16.2 to 16.6: VMs lose the network with VMQ on."),
+        note(
+            "Broadcom 57xx, drivers b57nd60a 16.2 to 16.6: VMs lose the network with VMQ on. Intel I350: VMs"
+        ),
+        note("got no frames with it on."),
         *link(adapter),
         note(f"Update that driver, or turn VMQ off. {_RESTARTS}"),
         shown,

@@ -20,7 +20,10 @@ _QUEUES = (
     "looks only: `Get-NetAdapterVmqQueue`",
     "Get-NetAdapterVmqQueue; no page says how one queue is set",
 )
-_DYNAMIC = ("looks only: `Get-NetAdapterVmq`", "Synthetic accelerations, 2012: on where the driver can")
+_DYNAMIC = (
+    "looks only: `Get-NetAdapterVmq`, `Get-VMNetworkAdapter`",
+    "Synthetic accelerations, 2012 and 2019; Msvm_EthernetSwitchPortOffloadSettingData",
+)
 _WEIGHT = ("`Set-VMNetworkAdapter -VmqWeight`", "Set-VMNetworkAdapter")
 _VMMQ = (
     "`Set-VMNetworkAdapter -VmmqEnabled -VmmqQueuePairs`, 2016 on",
