@@ -126,6 +126,7 @@ def test_importing_what_tests_need_loads_no_kernels() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_plan_says_that_its_capture_breaks_off(tmp_path: Path) -> None:
     capture = tmp_path / "broken.pcap"
     capture.write_bytes(pcap([frame(), frame()])[:-10])

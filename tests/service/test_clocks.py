@@ -122,6 +122,7 @@ async def test_a_change_while_time_stands_still_is_in_the_next_reading_at_once(
     assert engine.now_s == 0.0
 
 
+@pytest.mark.slow
 async def test_requests_made_while_time_advances_take_effect_at_its_end(vmq_engine: StartEngine) -> None:
     engine = await manual(vmq_engine)
     await asyncio.gather(engine.advance(1.0), engine.request("pause_vm", vm="web-01"), engine.advance(1.0))
@@ -193,6 +194,7 @@ async def test_a_time_that_does_not_fit_is_refused_in_a_sentence(vmq_engine: Sta
     assert (await engine.advance(ns=np.int64(5))).sim_time_ns == 1_750_000_005  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 async def test_an_event_loop_that_lags_behind_holds_simulated_time_up(vmq_engine: StartEngine) -> None:
     engine = await manual(vmq_engine, interval_s=0.001)
     lagging = asyncio.create_task(engine.advance(0.2))
@@ -203,6 +205,7 @@ async def test_an_event_loop_that_lags_behind_holds_simulated_time_up(vmq_engine
     assert (await lagging).sim_time_ns == 200_000_000
 
 
+@pytest.mark.slow
 async def test_a_fast_clock_runs_up_to_a_moment_and_two_runs_give_the_same_counters(
     vmq_engine: StartEngine,
 ) -> None:
@@ -278,6 +281,7 @@ buffers = 8192
 """
 
 
+@pytest.mark.slow
 async def test_the_balancer_and_changes_of_link_and_traffic_work_with_a_manual_clock(
     vmq_engine: StartEngine,
 ) -> None:
@@ -301,6 +305,7 @@ async def test_the_balancer_and_changes_of_link_and_traffic_work_with_a_manual_c
     assert await run() == await run()
 
 
+@pytest.mark.slow
 async def test_what_a_reader_sees_in_the_end_is_the_moment_at_which_time_stands(
     vmq_engine: StartEngine,
 ) -> None:

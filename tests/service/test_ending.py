@@ -196,6 +196,7 @@ async def test_an_engine_ends_by_itself_when_its_loop_is_closed(clock: str) -> N
     await until(lambda: not parts.left())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["real", "manual"])
 @pytest.mark.filterwarnings("ignore:.*was not ended:ResourceWarning")
 async def test_an_engine_whose_loop_does_not_run_says_so_in_another_loop(clock: str) -> None:
@@ -342,6 +343,7 @@ async def test_a_reset_replaces_workers_that_are_gone() -> None:
     assert new.left() == []
 
 
+@pytest.mark.slow
 async def test_reset_before_the_start_and_after_the_end_says_what_to_do() -> None:
     engine = Engine(SCENARIO)
     with pytest.raises(EngineEndedError, match="has not started"):

@@ -66,6 +66,7 @@ async def test_a_vm_has_the_bytes_of_scapy_without_the_tag() -> None:
         assert engine.queue("web-01").steered_bytes == len(tagged(b"one")) + len(tagged(b"two" * 100))
 
 
+@pytest.mark.slow
 async def test_an_adapter_before_ndis_630_leaves_the_tag_in() -> None:
     scenario = SCENARIO.replace('name = "nic0"', 'name = "nic0"\nndis_version = "6.20"')
     async with Engine(scenario, clock="manual") as engine:
@@ -90,6 +91,7 @@ async def test_frames_arrive_at_their_time_to_the_ns() -> None:
             await engine.receive([b""], at=0.25)
 
 
+@pytest.mark.slow
 async def test_frames_without_a_time_arrive_now_and_drop_where_no_buffer_is_free() -> None:
     async with Engine(SCENARIO, clock="manual") as engine:
         await engine.advance(1.0)
@@ -168,6 +170,7 @@ async def test_an_engine_that_does_not_run_receives_nothing() -> None:
         await engine.receive([b""])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["manual", "fast", "real"])
 async def test_the_end_of_frames_from_memory_can_be_awaited(clock: Any) -> None:
     scenario = SCENARIO.replace("return_delay_us = 1_000_000", "return_delay_us = 5000")

@@ -129,6 +129,7 @@ async def test_rows_have_the_counters_of_the_reading(engine: Engine) -> None:
     assert adapter.settings.link_gbps == 10.0
 
 
+@pytest.mark.slow
 async def test_busy_is_the_share_of_the_last_interval() -> None:
     async with Engine(SCENARIO, clock="manual", interval_s=0.5) as engine:
         assert engine.cpu(1).busy is None
@@ -192,6 +193,7 @@ async def test_a_queue_without_a_reading_is_not_shown_as_zero(engine: Engine) ->
         rows.queue_row(1)
 
 
+@pytest.mark.slow
 async def test_new_queue_is_there_after_its_request() -> None:
     async with Engine(SCENARIO, clock="manual") as engine:
         answer = await engine.request("allocate_queue", vm="new", cpu=0, buffers=8, name="new", check=True)
@@ -258,6 +260,7 @@ async def test_memory_has_the_frames_that_a_paused_vm_holds() -> None:
             await engine.memory("web-01", "x")
 
 
+@pytest.mark.slow
 async def test_memory_that_is_read_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Engine(SCENARIO, clock="manual") as engine:
         await engine.request("pause_vm", vm="web-01", check=True)
@@ -296,6 +299,7 @@ async def test_use_before_entry_is_a_sentence(use: str) -> None:
         await _use(Engine(SCENARIO, clock="manual"), use)
 
 
+@pytest.mark.slow
 async def test_use_after_the_end_is_a_sentence() -> None:
     engine = Engine(SCENARIO, clock="manual")
     assert repr(engine) == "<Engine 'rows': has not started>"
@@ -307,6 +311,7 @@ async def test_use_after_the_end_is_a_sentence() -> None:
             await _use(engine, use)
 
 
+@pytest.mark.slow
 async def test_an_engine_is_entered_once() -> None:
     async with Engine(SCENARIO, clock="manual") as engine:
         with pytest.raises(
