@@ -110,7 +110,7 @@ def _tear_down(
 
 
 def free_all_queues(adapter: Adapter, observe: Observe, cause: str) -> tuple[list[Effect], list[Indication]]:
-    """Free all queues but the default one, whoever owns them: now, or when their buffers are returned."""
+    """Free all queues but the default one, of any driver: now, or when their buffers are returned."""
     effects: list[Effect] = []
     indications: list[Indication] = []
     for queue in [queue for _, queue in sorted(adapter.queues.items()) if not queue.is_default]:

@@ -112,7 +112,7 @@ class QueueSpec(_Table, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str | None:
-        """The name of the VM, or MANAGEMENT_OS; None if the frames are nobody's."""
+        """The name of the VM, or MANAGEMENT_OS; None if there is neither."""
         return MANAGEMENT_OS if self.management_os else self.vm
 
 

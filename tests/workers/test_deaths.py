@@ -121,7 +121,9 @@ def test_all_that_a_worker_did_in_a_round_is_undone_when_it_dies_before_it_has_s
         write(plane.batches[1], [*range(1, FILTERS + 1), *[OTHER] * 10], 10_000, 10)
         rounds.begin(Part(1, FILTERS + 10), 325_000)  # its VM holds some that it indicated
         assert rounds._pool._pipes[1].poll(30)  # it has served, and says so, but that does not fit
-        rounds._pool._processes[1].kill()
+        process = rounds._pool._processes[1]
+        process.kill()
+        wait([process.sentinel])  # else it may send the rest while this reads the beginning
         rounds.end()
         assert lost(rounds) == [(1, FILTERS)]
         one, two = queue(rounds, 1), queue(rounds, 2)
