@@ -23,6 +23,11 @@ Cell = int | None
 Columns = dict[str, list[Cell]]
 
 
+Source = Literal["exact", "derived", "guessed"]
+"""How a measured column is known: read as such, computed from exact ones, or taken by a name or habit that
+may be wrong."""
+
+
 def known(cells: Iterable[Cell]) -> list[int]:
     """Return cells that the model sent, which knows all of them; raise ``ValueError`` if one is None."""
     values = list(cells)
@@ -66,6 +71,9 @@ class AdapterStats(msgspec.Struct, frozen=True, eq=False):
     interface: Annotated[dict[Name, Cell], OfColumns] | None = None
     """The kernel's counters of the live interface that feeds the adapter, if any."""
 
+    sources: Annotated[dict[Name, Source], OfColumns] | None = None
+    """How each known column of its tables is known; None from the model, which knows them exactly."""
+
     def __post_init__(self) -> None:
         _check_identity(self.queues, "id", "generation")
         _check_identity(self.filters, "id")
@@ -103,6 +111,8 @@ class Stats(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     skipped_ns: Nanoseconds = 0
     bus: BusStats | None = None
     """An older engine sends None."""
+    sources: Annotated[dict[Name, Source], OfColumns] | None = None
+    """How each known column of ``cpus`` is known; None from the model."""
     schema: Literal["vmq.stats/1"] = "vmq.stats/1"
 
     def __post_init__(self) -> None:
