@@ -22,6 +22,7 @@ def broker_of(engine: Engine) -> psutil.Process:
     return psutil.Process(engine._broker.pid)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 async def test_a_killed_broker_comes_back_and_everybody_finds_each_other_again(
     vmq_engine: StartEngine,

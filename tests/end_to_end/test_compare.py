@@ -29,6 +29,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_better_spread_wins_at_balance_in_every_report(files: Path, here: Here) -> None:
     reports = [files / f"report.{form}" for form in ("html", "md", "json")]
     done = here(

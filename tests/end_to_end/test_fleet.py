@@ -246,21 +246,16 @@ def test_a_host_whose_readings_cannot_be_read_is_an_error_that_says_how_many(
     assert re.fullmatch(r"error: host garbled: its readings can't be read \(\d+ came\)\n", done.err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "config", "sentence"),
     [
         ("get queues", None, "host bare sent no configuration that can be read within 5 s"),
-        pytest.param(
-            "advise",
-            None,
-            "host bare sent no configuration that can be read within 5 s",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
+        ("advise", None, "host bare sent no configuration that can be read within 5 s"),
+        (
             "advise",
             make_config("bare", revision=9),
             "host bare sent no configuration for its readings in 5 s",
-            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from engine.scenario.load import default_scenario
 from engine.service.drop_episodes import EPISODES_PER_S, MOST_AT_ONCE, QUIET_NS, DropEpisodes, DropEvent
 from engine.telemetry.stats import AdapterStats, Columns, Stats
@@ -102,6 +104,7 @@ def test_of_a_flood_of_episodes_so_many_are_reported_and_the_others_counted() ->
     assert "so far" in summed[0].cause
 
 
+@pytest.mark.slow
 def test_the_bursts_of_the_default_lab_each_begin_and_end() -> None:
     with lab(default_scenario()) as running:
         number = running.queue_id("backup-01")

@@ -231,6 +231,7 @@ def every_core_taken() -> Iterator[None]:
             hog.wait()
 
 
+@pytest.mark.slow
 async def test_a_seed_gives_the_same_counters_at_the_same_simulated_time(vmq_engine: StartEngine) -> None:
     """On a machine that is otherwise idle, and on one where every core is taken."""
 

@@ -192,6 +192,7 @@ async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_b
     assert await guarded.watcher.wait_for(lambda: guarded.queue("returned_frames") > returned + 100, 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pace", ["max", "real"])
 def test_a_replay_notices_the_death_of_a_worker_that_has_nothing_to_do(
     pace: replaying.Pace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

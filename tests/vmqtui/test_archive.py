@@ -49,6 +49,7 @@ def pps_seen(model: Model) -> float | None:
     return model.snapshot.queues[1].pps
 
 
+@pytest.mark.slow
 def test_every_moment_of_the_past_is_what_it_was_when_it_was_now() -> None:
     model, link = watched()
     seen = []

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final
 import psutil
 import pytest
 
-from tests.slow import slow_but
 from vmqtui import Engine, hosting, pytest_plugin
 from vmqtui.hosting import ENGINES_KEPT
 
@@ -48,7 +47,8 @@ def write(project: Path, files: dict[str, str]) -> Path:
     return project
 
 
-@pytest.mark.parametrize("layout", slow_but(["engine.py"], ["engine/__init__.py", "engine.py"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["engine/__init__.py", "engine.py"])
 def test_a_project_with_an_engine_of_its_own_does_not_notice_vmqtui(tmp_path: Path, layout: str) -> None:
     project = write(
         tmp_path,

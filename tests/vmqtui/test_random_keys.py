@@ -7,7 +7,7 @@ import pytest
 from tests.vmqtui.random_keys import Dashboards
 
 
-@pytest.mark.parametrize(("bursts", "seed"), [(40, 21), pytest.param(2_000, 22, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("bursts", "seed"), [(20, 21), pytest.param(2_000, 22, marks=pytest.mark.slow)])
 async def test_bursts_of_random_keys_leave_the_dashboard_running(
     bursts: int, seed: int, tmp_path: Path
 ) -> None:

@@ -328,6 +328,7 @@ def test_a_dpc_indicates_nothing_once_its_queue_moved_to_a_worker_that_dies(
         assert by_cpu[1, CPU.busy_cycles] > 0  # it was spent all the same
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_killed_at_its_deadline_and_replaced() -> None:
     with two_queues(deadline_s=3.0) as rounds:
         write(rounds.plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 10)
