@@ -57,7 +57,7 @@ class Trail:
     def _start(self) -> None:
         self._config: Config | None = None
         self._now_ns = 0
-        self._places: dict[QueueKey, tuple[int, int | None]] = {}
+        self._places: dict[QueueKey, tuple[int | None, int | None]] = {}
         self._moves: dict[QueueKey, deque[Moved]] = {}
         self._freeing: dict[QueueKey, int] = {}
         self._uncompleted: dict[QueueKey, int] = {}
@@ -89,7 +89,7 @@ class Trail:
         return self._trace
 
     def _take_queues(self, config: Config, now_ns: int) -> None:
-        places: dict[QueueKey, tuple[int, int | None]] = {}
+        places: dict[QueueKey, tuple[int | None, int | None]] = {}
         freeing: dict[QueueKey, int] = {}
         uncompleted: dict[QueueKey, int] = {}
         balanced = config.balancer.get("mode", "off") != "off"
@@ -98,7 +98,7 @@ class Trail:
                 key = (adapter.name, queue.queue_id, queue.generation)
                 place = places[key] = (queue.cpu, queue.home_cpu)
                 cpu, home = self._places.get(key, place)
-                if cpu != queue.cpu:
+                if cpu is not None and queue.cpu is not None and cpu != queue.cpu:
                     moved = Moved(now_ns, cpu, balanced and home is not None and home == queue.home_cpu)
                     self._moves.setdefault(key, deque(maxlen=MOST_MOVES)).append(moved)
                 if queue.state in ("dma_stopped", "freeing"):
@@ -182,7 +182,7 @@ class Evidence(HostTables):
         known = adapter.known
         release = self.config.windows
         is_lbfo = known.team is not None and known.team_mode != "sum"
-        major, _, minor = known.ndis_version.partition(".")
+        major, _, minor = (known.ndis_version or "").partition(".")
         driver = (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else (0, 0)
         return not is_lbfo and driver >= (6, 60) and release not in _BEFORE_MULTI_QUEUE
 

@@ -59,7 +59,7 @@ def set_of(evidence: Evidence, adapter: AdapterView) -> frozenset[int]:
     configured = evidence.processors.configured(set_keys(adapter.known))
     if configured is not None:
         return frozenset(configured)
-    return frozenset(queue.planned_cpu for queue in of_vms(adapter))
+    return frozenset(cpu for queue in of_vms(adapter) if (cpu := queue.planned_cpu) is not None)
 
 
 def team_of(evidence: Evidence, adapter: AdapterView) -> Team | None:
@@ -143,8 +143,8 @@ def _placed(
 def _new_node(evidence: Evidence, member: AdapterView, cpus: Cpus) -> int | None:
     """Return the node that an adapter must prefer for a set; None if its preferred node need not change."""
     preferred = set_keys(member.known).preferred_numa_node
-    nodes = {evidence.cpu[cpu].known.numa_node for cpu in cpus}
-    return None if preferred is None or nodes == {preferred} else min(nodes)
+    nodes = {node for cpu in cpus if (node := evidence.cpu[cpu].known.numa_node) is not None}
+    return None if preferred is None or not nodes or nodes == {preferred} else min(nodes)
 
 
 def _set_request(member: AdapterView, line: SetLine, node: int | None) -> Request:
@@ -302,7 +302,7 @@ def parts_of(evidence: Evidence, members: Sequence[AdapterView]) -> dict[str, Cp
 
     Members are ordered by the average of their present processors, so that few queues move.
     """
-    nodes: defaultdict[int, list[AdapterView]] = defaultdict(list)
+    nodes: defaultdict[int | None, list[AdapterView]] = defaultdict(list)
     for member in members:
         nodes[member.known.numa_node].append(member)
     parts: dict[str, Cpus] = {}
@@ -431,9 +431,9 @@ def _staying(
     """Return the units that stay: together, in their set, and alone or heaviest where it is too busy."""
     there: defaultdict[int, list[Unit]] = defaultdict(list)
     for unit in units:
-        homes = {queue.planned_cpu for queue in unit}
-        if len(homes) == 1 and homes <= set(sets[unit[0].adapter]):
-            there[next(iter(homes))].append(unit)
+        home, *others = {queue.planned_cpu for queue in unit}
+        if home is not None and not others and home in sets[unit[0].adapter]:
+            there[home].append(unit)
     staying: set[int] = set()
     for cpu, its in there.items():
         if evidence.demand.get(cpu, 0.0) >= busy_load:

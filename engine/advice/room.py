@@ -46,7 +46,7 @@ class Room:
 
     def cost(self, queue: QueueView) -> float:
         """Return the part of its current processor that the queue needs."""
-        cpu = self._evidence.cpu.get(queue.known.cpu)
+        cpu = self._evidence.serving(queue)
         return cpu.demand(queue) if cpu else 0.0
 
     def move(self, queue: QueueView, target: int) -> Request:
@@ -57,7 +57,7 @@ class Room:
     def take_out(self, queue: QueueView) -> None:
         """Plan that a queue leaves its processor."""
         source = queue.known.cpu
-        if source in self.loads:
+        if source is not None and source in self.loads:
             self.loads[source] = max(0.0, self.loads[source] - self.cost(queue))
             self._counts[source] -= 1
 

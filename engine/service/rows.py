@@ -220,6 +220,7 @@ class Rows(HostTables):
                 f"{view.called} of {view.adapter} came after the newest reading, of {self._sim_time_s:g} s"
                 " of simulated time (await the next one)"
             )
+        assert known.cpu is not None  # the model knows it of every queue
         names = counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY
         return QueueRow(
             adapter=view.adapter,

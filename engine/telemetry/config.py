@@ -1,4 +1,7 @@
-"""The config message: the configuration of a host, identified by a revision; counters are in ``stats``."""
+"""The config message: the configuration of a host, identified by a revision; counters are in ``stats``.
+
+None is a number or name that is not known; the model knows them all, a measured host does not (contract 5).
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -36,12 +39,12 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     vm: Name | None
     management_os: bool = False
     vm_paused: bool = False
-    cpu: Count
+    cpu: Count | None
     home_cpu: Count | None = None
-    buffers: Count
-    lookahead_bytes: Count
+    buffers: Count | None
+    lookahead_bytes: Count | None
     guest_memory: bool | None = None
-    return_delay_us: Count
+    return_delay_us: Count | None
     state: Name
     operational_state: Name
     driver: Name
@@ -82,16 +85,18 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_processor: Name | None = None
     max_processors: Count | None = None
     preferred_numa_node: Count | None = None
-    ndis_version: Name
-    link_gbps: Number
-    max_queues: Count
-    max_filters: Count
-    max_frame_bytes: Count
-    vlan_filtering: bool
-    buffers: Count
-    numa_node: Count
-    min_lookahead_bytes: Count
-    max_lookahead_bytes: Count
+    ndis_version: Name | None
+    nic_driver: Name | None = None
+    link_gbps: Number | None
+    link_up: bool | None = None
+    max_queues: Count | None
+    max_filters: Count | None
+    max_frame_bytes: Count | None
+    vlan_filtering: bool | None
+    buffers: Count | None
+    numa_node: Count | None
+    min_lookahead_bytes: Count | None
+    max_lookahead_bytes: Count | None
     team: Name | None = None
     team_mode: Name | None = None
     queues: Annotated[list[QueueConfig], OfQueues]
@@ -104,21 +109,23 @@ class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Count
     name: Name
-    core: Count
-    numa_node: Count
+    core: Count | None
+    numa_node: Count | None
 
 
 class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The whole configuration of a host. ``traffic`` describes the source of frames in words. ``cpu_model``
     has the keys of the scenario's ``[cpu]``, ``balancer`` those of ``[balancer]`` (none from an older
-    writer). ``windows`` is the release of Windows Server, None if not known."""
+    writer). ``windows`` is the release of Windows Server, None if not known. ``system`` is a real host's
+    operating system in words ("Linux 6.12.9"), "" from the model."""
 
     revision: Count
     host: Name
     cpus: Annotated[list[CpuConfig], OfCpus]
-    hyperthreading: bool
-    numa_nodes: Count
+    hyperthreading: bool | None
+    numa_nodes: Count | None
     windows: Name | None = None
+    system: Words = ""
     cpu_model: Annotated[dict[Name, Any], OfColumns]
     balancer: Annotated[dict[Name, Any], OfColumns] = {}
     traffic: Words

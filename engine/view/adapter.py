@@ -91,8 +91,8 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def link_use(self) -> float | None:
-        mbits = self.mbits
-        return ratio(mbits, self.config.link_gbps * 1000 if self.config else None)
+        gbps = self.config.link_gbps if self.config else None
+        return ratio(self.mbits, None if gbps is None else gbps * 1000)
 
     @property
     def drops(self) -> float | None:
@@ -163,9 +163,10 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return next((one for one in of_vm if one.state == "running"), None)
 
     @property
-    def free_queues(self) -> int:
-        """The number of queues that can still be allocated."""
-        return self.known.max_queues - len(self.of_vms)
+    def free_queues(self) -> int | None:
+        """The number of queues that can still be allocated; None if the adapter's number is unknown."""
+        most = self.known.max_queues
+        return None if most is None else most - len(self.of_vms)
 
     @property
     def next_queue_id(self) -> int:
@@ -174,9 +175,9 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def buffers_left(self) -> int | None:
-        """The number of buffers in no queue; None if the count of any queue is unknown."""
-        counts = [one.count("total_buffers") for one in self.queues]
-        return None if None in counts else self.known.buffers - sum(one or 0 for one in counts)
+        """The number of buffers in no queue; None if the adapter's or any queue's count is unknown."""
+        counts, total = [one.count("total_buffers") for one in self.queues], self.known.buffers
+        return None if total is None or None in counts else total - sum(one or 0 for one in counts)
 
     @cached_property
     def unused_buffers(self) -> Sequence[tuple[QueueView, int]]:

@@ -203,6 +203,11 @@ class HostTables:
         """Processors by id."""
         return {one.cpu: one for one in self.cpus}
 
+    def serving(self, queue: QueueView) -> CpuView | None:
+        """Return the processor that serves a queue; None if it is not known."""
+        cpu = queue.cpu
+        return None if cpu is None else self.cpu.get(cpu)
+
     @cached_property
     def ports(self) -> tuple[PortView, ...]:
         return tuple(

@@ -20,8 +20,8 @@ def processors_of(config: Config | None) -> HostProcessors:
     """Return the processors of a host by their names in its configuration; none for None."""
     cpus = config.cpus if config is not None else []
     places = {cpu.id: place for cpu in cpus if (place := parse_place(cpu.name)) is not None}
-    nodes = {cpu.id: cpu.numa_node for cpu in cpus}
-    return HostProcessors(places, nodes, config is not None and config.hyperthreading)
+    nodes = {cpu.id: cpu.numa_node for cpu in cpus if cpu.numa_node is not None}
+    return HostProcessors(places, nodes, config is not None and config.hyperthreading is True)
 
 
 def set_keys(settings: AdapterConfig) -> SetKeys:

@@ -147,14 +147,16 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.config.home_cpu if self.config else None
 
     @property
-    def planned_cpu(self) -> int:
-        """The processor that the plan assigned; the current one if the writer does not send it."""
+    def planned_cpu(self) -> int | None:
+        """The processor that the plan assigned; the current one if the writer does not send it; None if
+        neither is known."""
         config = self.known
         return config.cpu if config.home_cpu is None else config.home_cpu
 
     @property
     def processor(self) -> str | None:
-        return self.processor_name(self.config.cpu) if self.config else None
+        cpu = self.cpu
+        return None if cpu is None else self.processor_name(cpu)
 
     def processor_name(self, cpu: int) -> str:
         """Format a processor of its host as group:number."""
@@ -224,7 +226,8 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
     @property
     def memory_bytes(self) -> int | None:
         total = self.count("total_buffers")
-        return None if total is None or self.settings is None else total * self.settings.max_frame_bytes
+        each = self.settings.max_frame_bytes if self.settings else None
+        return None if total is None or each is None else total * each
 
 
 class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):

@@ -198,7 +198,7 @@ def places(config: Config) -> dict[str, list[int]]:
         one.name: [
             queue.cpu
             for queue in one.queues
-            if queue.queue_id and queue.state not in ("dma_stopped", "freeing")
+            if queue.queue_id and queue.cpu is not None and queue.state not in ("dma_stopped", "freeing")
         ]
         for one in config.adapters
     }
@@ -214,6 +214,7 @@ def evidence_of(config: Config, traffic: Mapping[Pair, int], before: Config | No
     demand: dict[int, int] = defaultdict(int)
     for adapter in config.adapters:
         for queue in adapter.queues:
+            assert queue.cpu is not None
             demand[queue.cpu] += counted[adapter.name].queues[queue.queue_id]
     ids = [one.id for one in config.cpus]
     stats = Stats(
@@ -278,7 +279,7 @@ class _Counted:
     def stats(self, adapter: AdapterConfig, demand: Mapping[int, int]) -> AdapterStats:
         queues = adapter.queues
         frames = [self.queues[one.queue_id] for one in queues]
-        lost = [_lost(one, demand[one.cpu]) for one in queues]
+        lost = [_lost(one, demand[one.cpu]) for one in queues if one.cpu is not None]
         dropped = [round(count * share) for count, share in zip(frames, lost, strict=True)]
         top = sorted(self.top.items(), key=lambda one: -one[1])
         return AdapterStats(

@@ -64,7 +64,7 @@ def fixed(config: Config, finding: Finding) -> Config:
 
 
 def cpus_of(adapter: AdapterConfig) -> dict[str, int]:
-    return {one.name: one.cpu for one in adapter.queues if one.queue_id}
+    return {one.name: one.cpu for one in adapter.queues if one.queue_id and one.cpu is not None}
 
 
 def test_members_apart_in_sum_and_alike_in_min_are_as_they_should_be() -> None:

@@ -119,7 +119,7 @@ def paused(app: VmqApp) -> bool:
     return row is not None and row.config is not None and row.config.vm_paused
 
 
-def link_gbps(app: VmqApp) -> float:
+def link_gbps(app: VmqApp) -> float | None:
     """The link of the only adapter, as the configuration has it."""
     config = app.model.snapshot.config
     return config.adapters[0].link_gbps if config is not None else 0

@@ -355,7 +355,10 @@ BUFFERS: tuple[Column[QueueView], ...] = (
         priority=6,
         level=lambda row: (
             "warn"
-            if row.config and (total := row.count("total_buffers")) and total < row.config.buffers
+            if (total := row.count("total_buffers"))
+            and row.config
+            and (asked := row.config.buffers)
+            and total < asked
             else "dim"
         ),
     ),

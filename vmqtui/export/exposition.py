@@ -220,8 +220,8 @@ def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
         ]
         known = index.adapters.get(name)
         if known is not None:
-            bytes_a_second = known.settings.link_gbps * 1e9 / 8
-            found[LINK].append(_line(LINK, labels, bytes_a_second))
+            if (gbps := known.settings.link_gbps) is not None:
+                found[LINK].append(_line(LINK, labels, gbps * 1e9 / 8))
             _queues(found, labels, adapter, known)
             if filters:
                 _filters(found, labels, adapter, known)

@@ -17,7 +17,7 @@ class Region:
 
     space: Space
     what: str
-    bytes_each: int
+    bytes_each: int | None
     places: int | None
     outstanding: int | None
     pending: int | None
@@ -25,7 +25,7 @@ class Region:
     @property
     def size(self) -> int | None:
         """Total bytes; None: unknown."""
-        return None if self.places is None else self.places * self.bytes_each
+        return None if self.places is None or self.bytes_each is None else self.places * self.bytes_each
 
 
 def regions(queue: QueueView) -> list[Region]:
@@ -40,10 +40,11 @@ def regions(queue: QueueView) -> list[Region]:
     most = queue.settings.max_frame_bytes
     places, outstanding, pending = (queue.count(name) for name in ("total_buffers", "outstanding", "pending"))
     if queue.config.guest_memory and queue.config.lookahead_bytes:
-        ahead = min(queue.config.lookahead_bytes, most)
+        ahead = queue.config.lookahead_bytes if most is None else min(queue.config.lookahead_bytes, most)
+        rest = None if most is None else most - ahead
         return [
             Region("host", "lookahead", ahead, places, outstanding, pending),
-            Region("guest", "post-lookahead", most - ahead, places, outstanding, pending),
+            Region("guest", "post-lookahead", rest, places, outstanding, pending),
         ]
     found = [Region("host", "whole frames", most, places, outstanding, pending)]
     if queue.vm is not None:

@@ -60,19 +60,17 @@ def _cycles(model: dict[str, Any], key: str) -> float:
     return check_number(model.get(key), 0, 1e12)
 
 
-def _is_remote(queue: QueueView, cpu: CpuView) -> bool:
-    """Whether the adapter's buffers are on a different NUMA node from the processor."""
-    return (
-        queue.settings is not None
-        and cpu.config is not None
-        and queue.settings.numa_node != cpu.config.numa_node
-    )
+def is_remote(queue: QueueView, cpu: CpuView) -> bool:
+    """Whether the adapter's buffers are on a different NUMA node from the processor; False if unknown."""
+    adapter = queue.settings.numa_node if queue.settings is not None else None
+    node = cpu.config.numa_node if cpu.config is not None else None
+    return adapter is not None and node is not None and adapter != node
 
 
 def loads_of(cpu: CpuView, model: dict[str, Any]) -> dict[Hashable, float | None]:
     """The part of the processor's measured load that each queue causes, by queue identity; None: unknown."""
     load = cpu.load
-    costs = {one.identity: cost_of(one, model, _is_remote(one, cpu)) for one in cpu.queues}
+    costs = {one.identity: cost_of(one, model, is_remote(one, cpu)) for one in cpu.queues}
     total = known_sum(costs.values())
     if load is None or total is None:
         return dict.fromkeys(costs)
@@ -94,7 +92,7 @@ def forecast(snapshot: Snapshot, queue: QueueView, target: int) -> Forecast | No
         return None
     here, there, model = cpus[queue.cpu], cpus[target], snapshot.config.cpu_model
     taken = load_of(queue, here, model)
-    near, far = (cost_of(queue, model, _is_remote(queue, cpu)) for cpu in (here, there))
+    near, far = (cost_of(queue, model, is_remote(queue, cpu)) for cpu in (here, there))
     budgets = ratio(here.rate("budget_cycles"), there.rate("budget_cycles"))
     dearer = ratio(far, near)
     given = taken * budgets * (dearer or 1.0) if taken is not None and budgets is not None else None
@@ -127,7 +125,7 @@ def _warnings(
         return ()
     if there.down:
         found.append(f"{there.processor} is down: frames for its queues are lost")
-    if _is_remote(queue, there):
+    if is_remote(queue, there):
         node = there.config.numa_node if there.config else None
         adapter = queue.settings.numa_node if queue.settings else None
         found.append(f"{there.processor} is on NUMA node {node}, the adapter's buffers on {adapter}")
@@ -135,9 +133,10 @@ def _warnings(
     known = index.processor_set if index is not None and queue.queue_id else None
     if index is not None and known is not None and there.cpu not in known:
         found.append(f"{there.processor} is outside the adapter's set, {index.set_words}")
-    if there.config is not None and snapshot.config is not None and snapshot.config.hyperthreading:
+    core = there.config.core if there.config is not None else None
+    if core is not None and snapshot.config is not None and snapshot.config.hyperthreading:
         for other in snapshot.cpus:
-            shares = other.config is not None and other.config.core == there.config.core
+            shares = other.config is not None and other.config.core == core
             if shares and other.cpu != there.cpu and (set(other.queues) - {queue}):
                 found.append(f"{there.processor} shares a core with {other.processor}, which serves queues")
     if here.load is not None and here.load >= 0.95:

@@ -102,9 +102,10 @@ def buffers_of_new(snapshot: Snapshot, adapter: str, asked: int) -> Foreseen | N
     """The number of unallocated receive buffers that a new queue would get; None if unknown."""
     known = next((one for one in snapshot.adapters if one.adapter == adapter), None)
     given = known.buffers_given if known is not None else None
-    if known is None or known.config is None or given is None:
+    total = known.config.buffers if known is not None and known.config is not None else None
+    if total is None or given is None:
         return None
-    left = max(0, known.config.buffers - given)
+    left = max(0, total - given)
     got = share_out([asked], left)[0]
     if got == asked:
         return Foreseen(f"it would have {grouped(asked)} of the {grouped(left)} buffers that no queue has")

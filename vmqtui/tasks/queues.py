@@ -100,7 +100,7 @@ def move_to(proposal: Forecast) -> Task:
 def edit_queue(row: QueueView) -> Task:
     """Rename or resize a queue."""
     name = row.name or ""
-    buffers = row.config.buffers if row.config else 0
+    buffers = row.config.buffers if row.config else None
 
     def plan(values: Values) -> Sequence[Step]:
         wanted: dict[str, Any] = {}
@@ -111,7 +111,7 @@ def edit_queue(row: QueueView) -> Task:
         before = {"buffers": buffers, "name": name}
         return [_change(row, wanted, {key: before[key] for key in wanted})] if wanted else []
 
-    fields = [Field("buffers", "Buffers", whole(1, MAX_BUFFERS), str(buffers))]
+    fields = [Field("buffers", "Buffers", whole(1, MAX_BUFFERS), "" if buffers is None else str(buffers))]
     if row.queue_id != 0:
         fields.insert(0, Field("name", "Name", check_name, name))
     return Task(
@@ -202,15 +202,15 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
     ``now`` returns the newest snapshot.
     """
     cpus, cpu = len(now().index.cpus), coolest(now())
-    splits = settings.max_lookahead_bytes > 0
+    longest = settings.max_lookahead_bytes or 0
     fields = [
         Field("vm", "VM", check_name, port.vm if port else "", hint="the VM it belongs to"),
         Field("name", "Name", optional_name, hint="the VM's if left empty"),
         Field("cpu", "Processor", processor(now().processors), str(cpu), hint=f"0..{cpus - 1}"),
         Field("buffers", "Buffers", whole(1, MAX_BUFFERS), "512"),
     ]
-    if splits:
-        fields.append(Field("lookahead", "Lookahead", whole(0, settings.max_lookahead_bytes), "0"))
+    if longest:
+        fields.append(Field("lookahead", "Lookahead", whole(0, longest), "0"))
     fields += [
         Field("mac", "MAC", optional_mac, port.mac if port else "", "empty: allocate without a filter"),
         vlan_field(settings, "" if port is None or port.vlan is None else str(port.vlan)),
@@ -226,7 +226,7 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
             "vm": values["vm"],
             "name": name,
         }
-        if splits:
+        if longest:
             params["lookahead_bytes"] = values["lookahead"]
         steps = [
             step(

@@ -214,8 +214,9 @@ def vlan_test(settings: AdapterConfig | None) -> Callable[[str], Vlan]:
         given: Any = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else text.lower()
         vlan = check_vlan(None if given in ("", "any") else given)
         if settings is not None:
-            minor = settings.ndis_version.partition(".")[2]
-            check_filter_vlan(vlan, int(minor) if minor.isdigit() else 30, settings.vlan_filtering)
+            minor = (settings.ndis_version or "").partition(".")[2]
+            filtering = settings.vlan_filtering is not False
+            check_filter_vlan(vlan, int(minor) if minor.isdigit() else 30, filtering)
         return vlan
 
     return check

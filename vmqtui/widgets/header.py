@@ -9,6 +9,7 @@ from textual import events
 from textual.message import Message
 
 from engine.counted import counted
+from engine.telemetry.config import AdapterConfig
 from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum
 from vmqtui.actions import VIEWS, Action, first_key
@@ -43,6 +44,15 @@ def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
     if real_time_ratio is not None:
         speed = f"{real_time_ratio:.2f}×{' real time' if width >= 100 else ''}, "
     return [(f"△ {speed}{clock(behind_ns)} behind  ", "warn")]
+
+
+def _link_and_driver(settings: AdapterConfig) -> str:
+    """Return an adapter's link and driver in words, as far as they are known."""
+    speed = "link –" if settings.link_gbps is None else f"{settings.link_gbps:g} Gbit/s"
+    ndis = settings.ndis_version
+    driver = settings.nic_driver or (None if ndis is None else f"NDIS {ndis}")
+    words = [speed if settings.link_up is not False else "link down", printable(driver or "")]
+    return " · ".join(filter(None, words))
 
 
 def _in_teams(rows: Sequence[AdapterView]) -> str:
@@ -81,9 +91,7 @@ class Header(Canvas):
             if row.team:
                 left.append((f" in {printable(row.team_words)}", "title"))
             if row.config is not None:
-                left.append(
-                    (f"  {row.config.link_gbps:g} Gbit/s · NDIS {printable(row.config.ndis_version)}", "dim")
-                )
+                left.append((f"  {_link_and_driver(row.config)}", "dim"))
         if snapshot.config is not None and width >= 110:
             left.append((f"  {printable(snapshot.config.traffic)}", "dim"))
         right: Line = []

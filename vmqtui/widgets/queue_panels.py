@@ -12,7 +12,7 @@ from vmqtui.printable import printable
 from vmqtui.state.buffer_memory import Region, pool, regions
 from vmqtui.state.history import ShortHistory
 from vmqtui.state.model import Model
-from vmqtui.state.placement import load_of
+from vmqtui.state.placement import is_remote, load_of
 from vmqtui.widgets.panels import ModelCanvas
 
 OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "track")
@@ -79,13 +79,14 @@ class MemoryMap(ModelCanvas):
         for adapter in adapters[: max(1, room // 3)]:
             buffers = pool(adapter)
             node = adapter.config.numa_node if adapter.config else None
-            total = None if buffers.total is None else buffers.total * (buffers.bytes_each or 0)
+            each = buffers.bytes_each
+            total = None if buffers.total is None or each is None else buffers.total * each
             lines.append(
                 [
                     (f" {printable(adapter.adapter)}", "strong"),
                     ("  host address space", "title"),
                     (f", NUMA node {'–' if node is None else node}", "dim"),
-                    (f"  {counted(buffers.total, 'buffer')} × {grouped(buffers.bytes_each)} B", "text"),
+                    (f"  {counted(buffers.total, 'buffer')} × {grouped(each)} B", "text"),
                     (f" = {size(total)}", "strong"),
                 ]
             )
@@ -170,8 +171,8 @@ class QueueFacts(QueueCanvas):
         line: Line = [(" VM  ", "title"), (printable(queue.vm), "strong")]
         if queue.config is not None and queue.config.vm_paused:
             line.append(("  △ paused: it returns no buffer", "warn"))
-        if queue.config is not None:
-            delay = queue.config.return_delay_us
+        delay = queue.config.return_delay_us if queue.config is not None else None
+        if delay is not None:
             words = f"returns a buffer {delay:,} µs after it got it" if delay else "returns buffers at once"
             line.append((f"  {words}", "dim"))
         if others:
@@ -185,8 +186,9 @@ class QueueFacts(QueueCanvas):
         if cpu is None:
             return line
         if cpu.config is not None:
-            line.append((f"  core {cpu.config.core}, NUMA node {cpu.config.numa_node}", "dim"))
-            if queue.settings is not None and queue.settings.numa_node != cpu.config.numa_node:
+            core, node = (UNKNOWN if one is None else one for one in (cpu.config.core, cpu.config.numa_node))
+            line.append((f"  core {core}, NUMA node {node}", "dim"))
+            if queue.settings is not None and is_remote(queue, cpu):
                 line.append((f" △ its buffers are on node {queue.settings.numa_node}", "warn"))
         if cpu.down:
             return [*line, ("  ▲ down: its queues' frames are lost", "bad")]

@@ -70,7 +70,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
             if not total or low is None or low > thresholds.low_buffers_share * total:
                 continue
-            cpu = evidence.cpu.get(queue.known.cpu)
+            cpu = evidence.serving(queue)
             busy = cpu is None or cpu.load is None or cpu.load >= thresholds.busy_load
             if busy or queue.known.vm_paused or queue.state != "running":
                 continue
@@ -115,7 +115,7 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
     for adapter in evidence.adapters:
         for queue in adapter.queues:
             total, wanted = queue.count("total_buffers"), queue.known.buffers
-            if not total or total >= wanted or queue.state not in ("running", "paused"):
+            if not total or wanted is None or total >= wanted or queue.state not in ("running", "paused"):
                 continue
             more, requests = buffers_from(adapter, wanted - total, without=queue.queue_id)
             requests.append(resize(adapter, queue, total + more))
@@ -158,7 +158,9 @@ def slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
     """Report a full link below ``slow_link_gbps``."""
     for adapter in evidence.adapters:
         gbps, use = adapter.known.link_gbps, _use(evidence, adapter.name)
-        if gbps >= thresholds.slow_link_gbps or use is None or use < thresholds.busy_load:
+        if gbps is None or use is None:
+            continue
+        if gbps >= thresholds.slow_link_gbps or use < thresholds.busy_load:
             continue
         yield Finding(
             rule="slow-link",
@@ -190,7 +192,7 @@ def vmq_on_slow_link(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
     for adapter in evidence.adapters:
         gbps, use, queues = adapter.known.link_gbps, _use(evidence, adapter.name), len(adapter.of_vms)
         full = use is not None and use >= thresholds.busy_load
-        if gbps >= thresholds.slow_link_gbps or full or not queues:
+        if gbps is None or gbps >= thresholds.slow_link_gbps or full or not queues:
             continue
         yield Finding(
             rule="vmq-on-slow-link",
@@ -223,9 +225,10 @@ def _use(evidence: Evidence, adapter: str) -> float | None:
     if seen is None:
         return None
     size, frames = seen.port.rate("offered_bytes", 0), seen.port.rate("offered_frames", 0)
-    if size is None or frames is None or seen.known.link_gbps <= 0:
+    gbps = seen.known.link_gbps
+    if size is None or frames is None or not gbps:
         return None
-    return min(1.0, (size + 20 * frames) * 8e-9 / seen.known.link_gbps)
+    return min(1.0, (size + 20 * frames) * 8e-9 / gbps)
 
 
 RULES = (

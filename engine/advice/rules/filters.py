@@ -86,7 +86,7 @@ def _let_in(adapter: AdapterView, pair: PairView, queue_id: int) -> list[Request
     base = {"adapter": adapter.name}
     params = {**base, "queue_id": queue_id, "mac": pair.mac, "vlan": pair.vlan}
     filtering = [Request(op="set_adapter", params={**base, "vlan_filtering": True})]
-    needed = filtering if isinstance(pair.vlan, int) and not adapter.known.vlan_filtering else []
+    needed = filtering if isinstance(pair.vlan, int) and adapter.known.vlan_filtering is False else []
     return [*needed, Request(op="set_filter", params=params)]
 
 
@@ -207,7 +207,7 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 continue
             cpu = place_for(evidence, thresholds, adapter)
             buffers, before = buffers_from(adapter, 512)
-            possible = cpu is not None and buffers >= 16 and adapter.free_queues > 0
+            possible = cpu is not None and buffers >= 16 and (adapter.free_queues or 0) > 0
             yield Finding(
                 rule="vm-left",
                 severity="note",

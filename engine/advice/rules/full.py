@@ -68,7 +68,7 @@ def _half_a_core(evidence: Evidence, cpu: CpuView) -> bool:
     """Return whether it shares a core with a sibling that serves frames, which another rule reports."""
     sibling = evidence.cpu.get(cpu.id ^ 1)
     return (
-        evidence.config.hyperthreading
+        evidence.config.hyperthreading is True
         and sibling is not None
         and any(one.known_pps > 0 for one in sibling.queues)
     )

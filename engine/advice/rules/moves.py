@@ -109,10 +109,14 @@ def if_on(evidence: Evidence) -> BalancerSpec | None:
 def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
     """Return the moves that the balancer would make at once with ``spec``."""
     seconds, hyperthreading = evidence.span_s, evidence.config.hyperthreading
+    if any(cpu.known.numa_node is None for cpu in evidence.cpus) or any(
+        one.known.numa_node is None for one in evidence.adapters
+    ):
+        return []  # what a move costs depends on the nodes
     processors = [
         ProcessorLoad(
             cpu=cpu.id,
-            numa_node=cpu.known.numa_node,
+            numa_node=cpu.known.numa_node or 0,
             usable=not cpu.down and not (hyperthreading and cpu.id % 2),
             load=cpu.load or 0.0,
             budget_cycles=round((cpu.rate("budget_cycles") or 0.0) * seconds),
@@ -121,7 +125,10 @@ def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
     ]
     place = {adapter.name: number for number, adapter in enumerate(evidence.adapters)}
     apart = barred(
-        [{queue.planned_cpu for queue in adapter.of_vms} for adapter in evidence.adapters],
+        [
+            {cpu for queue in adapter.of_vms if (cpu := queue.planned_cpu) is not None}
+            for adapter in evidence.adapters
+        ],
         [[place[one.adapter] for one in team.members] for team in evidence.teams if team.mode == "sum"],
         [adapter.processor_set for adapter in evidence.adapters],
         evidence.processors.places.keys(),
@@ -129,9 +136,9 @@ def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
     queues = [
         QueueLoad(
             key=QueueKey(number, queue.queue_id, queue.generation),
-            cpu=queue.known.cpu,
-            home_cpu=queue.planned_cpu,
-            numa_node=adapter.known.numa_node,
+            cpu=cpu,
+            home_cpu=home,
+            numa_node=adapter.known.numa_node or 0,
             cycles=(queue.cycles - queue.copy_cycles) * seconds,
             copy_cycles=queue.copy_cycles * seconds,
             movable=queue.queue_id != 0 and queue.state == "running" and queue.known.driver == DEFAULT_DRIVER,
@@ -140,7 +147,8 @@ def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
         )
         for number, adapter in enumerate(evidence.adapters)
         for queue in adapter.queues
-        if {queue.known.cpu, queue.planned_cpu} <= evidence.cpu.keys()
+        if (cpu := queue.known.cpu) is not None and (home := queue.planned_cpu) is not None
+        if {cpu, home} <= evidence.cpu.keys()
     ]
     try:
         dearer = check_number(evidence.config.cpu_model.get("remote_copy_factor"), 1, 1e6)
@@ -169,11 +177,12 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
         for queue in adapter.queues:
             key = (adapter.name, queue.queue_id, queue.generation)
             moves = [one for one in evidence.trace.moves.get(key, ()) if one.at_ns >= since_ns]
-            if len(moves) < thresholds.churn_moves:
+            cpu = queue.known.cpu
+            if len(moves) < thresholds.churn_moves or cpu is None:
                 continue
             by_balancer = sum(one.by_balancer for one in moves)
             mostly = evidence.is_balanced and 2 * by_balancer >= len(moves)
-            remedy = _rest(thresholds) if mostly else _home(evidence, thresholds, adapter, queue)
+            remedy = _rest(thresholds) if mostly else _home(evidence, thresholds, adapter, queue, cpu)
             whose = f", {by_balancer} of them by the balancer" if by_balancer else ""
             yield Finding(
                 rule="affinity-churn",
@@ -200,13 +209,13 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
 
 
 def _home(
-    evidence: Evidence, thresholds: AdviceThresholds, adapter: AdapterView, queue: QueueView
+    evidence: Evidence, thresholds: AdviceThresholds, adapter: AdapterView, queue: QueueView, cpu: int
 ) -> _Remedy:
-    """Return the remedy that pins the queue to the least loaded processor of the adapter's set."""
+    """Return the remedy that pins a queue of ``cpu`` to the least loaded processor of the adapter's set."""
     plan = placement(evidence, adapter, thresholds.busy_load)
     cpus = [evidence.cpu[one] for one in plan.sets[adapter.name]] if plan else eligible(evidence, adapter)
     cool = Room(evidence).coolest(cpus)
-    target = queue.known.cpu if cool is None else cool
+    target = cpu if cool is None else cool
     return _Remedy(
         "Something moves the queue to follow its load, and the load follows the queue: caches are cold after "
         "each move, and nothing is gained.",

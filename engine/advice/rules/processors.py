@@ -37,7 +37,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
     """Report a busy processor that serves the default queue and VM queues while others are idle."""
     for adapter in evidence.adapters:
         default = adapter.default
-        cpu = evidence.cpu.get(default.known.cpu) if default else None
+        cpu = evidence.serving(default) if default else None
         if cpu is None or cpu.load is None or cpu.load < thresholds.busy_load:
             continue
         queues = [
@@ -208,13 +208,13 @@ def _by_rate(adapter: AdapterView, queue: QueueView) -> list[FilterConfig]:
 
 def _split(adapter: AdapterView, queue: QueueView, target: int | None) -> list[Request]:
     """Return the requests that move about half of a queue's frames to a new queue on another processor."""
-    filters = _by_rate(adapter, queue)
-    if len(filters) < 2 or target is None or adapter.free_queues < 1:
+    filters, wanted = _by_rate(adapter, queue), queue.known.buffers
+    if len(filters) < 2 or target is None or wanted is None or (adapter.free_queues or 0) < 1:
         return []
     moved = filters[1::2]
-    buffers, before = buffers_from(adapter, queue.known.buffers, without=queue.queue_id)
-    if buffers < queue.known.buffers // 2:
-        buffers, before = queue.known.buffers // 2, [resize(adapter, queue, -(-queue.known.buffers // 2))]
+    buffers, before = buffers_from(adapter, wanted, without=queue.queue_id)
+    if buffers < wanted // 2:
+        buffers, before = wanted // 2, [resize(adapter, queue, -(-wanted // 2))]
     base = {"adapter": adapter.name, "queue_id": queue.queue_id}
     clears = [Request(op="clear_filter", params={**base, "filter_id": one.filter_id}) for one in moved]
     return give_queue(
@@ -234,7 +234,7 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
     if not evidence.config.hyperthreading:
         return
     for adapter in evidence.adapters:
-        odd = [one for one in adapter.queues if one.known.cpu % 2]
+        odd = [one for one in adapter.queues if _is_odd(one)]
         if not odd:
             continue
         plan = placement(evidence, adapter, thresholds.busy_load)
@@ -243,7 +243,7 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         even = plan.sets[adapter.name]
         requests = [*plan.requests, *_default_to(adapter, odd, even, plan.room)]
         sharing = sum(1 for one in odd if _sibling_serves(evidence, one))
-        cpus = [evidence.cpu.get(one.known.cpu) for one in odd]
+        cpus = [evidence.serving(one) for one in odd]
         slowest = max((cpu.load or 0.0 for cpu in cpus if cpu is not None), default=0.0)
         yield Finding(
             rule="odd-processors",
@@ -279,25 +279,27 @@ def _default_to(
     return [room.move(adapter.default, target)]
 
 
+def _is_odd(queue: QueueView) -> bool:
+    cpu = queue.known.cpu
+    return cpu is not None and cpu % 2 == 1
+
+
 def _sibling_serves(evidence: Evidence, queue: QueueView) -> bool:
-    other = evidence.cpu.get(queue.known.cpu ^ 1)
+    cpu = queue.known.cpu
+    other = None if cpu is None else evidence.cpu.get(cpu ^ 1)
     return other is not None and any(one.known_pps > 0 for one in other.queues)
 
 
 def _odd_count(evidence: Evidence, finding: Finding) -> float | None:
     adapter = evidence.by_name.get(finding.adapter)
-    return None if adapter is None else float(sum(one.known.cpu % 2 for one in adapter.queues))
+    return None if adapter is None else float(sum(map(_is_odd, adapter.queues)))
 
 
 def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report queues on processors of another NUMA node than the adapter's."""
     for adapter in evidence.adapters:
         node = adapter.known.numa_node
-        far = [
-            one
-            for one in adapter.queues
-            if one.known.cpu in evidence.cpu and evidence.cpu[one.known.cpu].known.numa_node != node
-        ]
+        far = [one for one in adapter.queues if _is_far(evidence, adapter, one)]
         near = [cpu for cpu in eligible(evidence, adapter) if cpu.known.numa_node == node]
         if not far or not near:
             continue
@@ -331,8 +333,14 @@ def _far_count(evidence: Evidence, finding: Finding) -> float | None:
     adapter = evidence.by_name.get(finding.adapter)
     if adapter is None:
         return None
-    cpus = [evidence.cpu.get(one.known.cpu) for one in adapter.queues]
-    return float(sum(cpu is not None and cpu.known.numa_node != adapter.known.numa_node for cpu in cpus))
+    return float(sum(_is_far(evidence, adapter, one) for one in adapter.queues))
+
+
+def _is_far(evidence: Evidence, adapter: AdapterView, queue: QueueView) -> bool:
+    """Return whether a queue is served on another node than its adapter's, as far as both are known."""
+    cpu = evidence.serving(queue)
+    nodes = (adapter.known.numa_node, cpu.known.numa_node if cpu else None)
+    return None not in nodes and nodes[0] != nodes[1]
 
 
 RULES = (

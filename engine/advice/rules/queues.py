@@ -77,9 +77,10 @@ def _of_vm(pair: PairView, adapter: AdapterView) -> str:
 def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report a busy VM without a queue although the adapter has a free one."""
     for adapter in evidence.adapters:
-        if adapter.free_queues < 1 or adapter.known.vmq is False:
+        free, gbps = adapter.free_queues, adapter.known.link_gbps
+        if free is None or free < 1 or adapter.known.vmq is False:
             continue
-        if adapter.known.link_gbps < thresholds.slow_link_gbps and not adapter.of_vms:
+        if not adapter.of_vms and (gbps is None or gbps < thresholds.slow_link_gbps):
             continue  # Windows gives VMs no queue there, whatever their weight
         waiting = unserved(adapter, thresholds)
         cpu = place_for(evidence, thresholds, adapter) if waiting else None
@@ -99,7 +100,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 numbers={
                     "pps": pair.least_pps,
                     "drops_pps": lost_of(adapter, pair),
-                    "queues_left": adapter.free_queues,
+                    "queues_left": free,
                     "mac": pair.mac,
                     "vlan": pair.vlan,
                 },
@@ -133,7 +134,7 @@ def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Itera
     """Pair the busiest VMs without a queue with the quietest queues, and report each pair."""
     for adapter in evidence.adapters:
         waiting = unserved(adapter, thresholds)
-        if adapter.free_queues > 0 or not waiting:
+        if adapter.free_queues is None or adapter.free_queues > 0 or not waiting:
             continue
         quiet = sorted(
             (one for one in adapter.of_vms if one.state == "running" and one.vm is not None),
@@ -153,15 +154,18 @@ def _swapped(
 ) -> Finding:
     vm, holder = _of_vm(pair, adapter), queue.vm or queue.known.name
     vms = len({port.vm for port in adapter.known.ports})
-    requests = give_queue(
-        adapter,
-        vm,
-        [(pair.mac, pair.vlan)],
-        queue.known.cpu,
-        queue.known.buffers,
-        before=take_away(adapter, queue),
-        queue_id=min(queue.queue_id, adapter.next_queue_id),
-    )
+    cpu, buffers = queue.known.cpu, queue.known.buffers
+    requests = []
+    if cpu is not None and buffers is not None:
+        requests = give_queue(
+            adapter,
+            vm,
+            [(pair.mac, pair.vlan)],
+            cpu,
+            buffers,
+            before=take_away(adapter, queue),
+            queue_id=min(queue.queue_id, adapter.next_queue_id),
+        )
     return Finding(
         rule="idle-queue-held" if idle else "more-vms-than-queues",
         severity="warn",
@@ -206,14 +210,15 @@ def never_completed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterato
     """Report a queue whose allocation was never completed: it has no buffers and takes no frames."""
     for adapter in evidence.adapters:
         for queue in adapter.of_vms:
-            if queue.state not in ("allocated", "set"):
+            wanted = queue.known.buffers
+            if queue.state not in ("allocated", "set") or wanted is None:
                 continue
             since_ns = evidence.trace.uncompleted_since.get((adapter.name, queue.queue_id, queue.generation))
             waited_s = None if since_ns is None else (evidence.stats.sim_time_ns - since_ns) / 1e9
             # If since_ns is 0, the scenario itself left the queue incomplete: no request to wait for.
             if since_ns and waited_s is not None and waited_s < thresholds.uncompleted_s:
                 continue
-            wanted, left = queue.known.buffers, adapter.buffers_left or 0
+            left = adapter.buffers_left or 0
             buffers, requests = buffers_from(adapter, wanted, without=queue.queue_id)
             if _FEWEST <= buffers < wanted:
                 requests.append(resize(adapter, queue, buffers))

@@ -206,7 +206,8 @@ def _split_vms(members: Sequence[AdapterView]) -> set[str]:
     cpus: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for member in members:
         for queue in of_vms(member):
-            cpus[called(queue)][member.name].add(queue.planned_cpu)
+            if (cpu := queue.planned_cpu) is not None:
+                cpus[called(queue)][member.name].add(cpu)
     return {vm for vm, used in cpus.items() if len({frozenset(one) for one in used.values()}) > 1}
 
 
