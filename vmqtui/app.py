@@ -97,7 +97,6 @@ class VmqApp(App[None]):
         for table, columns in self.preferences.columns.items():
             self.model.choices.change(table, always=frozenset(columns.show), never=frozenset(columns.hide))
         self._link = link
-        self._read_only = read_only
         self._writes_files = writes_files
         self._drawn_at = 0.0
         self._draw_due = False
@@ -110,8 +109,8 @@ class VmqApp(App[None]):
         self.theme = self._theme_name
 
     def get_default_screen(self) -> Screen[None]:
-        actions = self._keymap_of_actions.offered(self._read_only, self._writes_files)
-        dashboard = Dashboard(self._link, self.model, actions, read_only=self._read_only)
+        actions = self._keymap_of_actions.offered(self._writes_files)
+        dashboard = Dashboard(self._link, self.model, actions)
         dashboard.exports = self.preferences.exports
         return dashboard
 
@@ -141,7 +140,7 @@ class VmqApp(App[None]):
         status = view.status if view is not None else None
         if status is None or status.state != "online":
             self._caught_up = None  # the connection ended
-        elif (host, status.started_at) != self._caught_up:
+        elif status.controls and (host, status.started_at) != self._caught_up:
             self._caught_up = host, status.started_at
             self.call_later(self._ask_for_events, host)
 
@@ -188,7 +187,8 @@ class VmqApp(App[None]):
         await super().on_event(event)
 
     def on_key(self, event: events.Key) -> None:
-        """Forward a key to the focused text field if it was typed before the field got the focus.
+        """Forward a key to the focused text field if it was typed before the field got the focus; else, tell
+        why a key that would change a host does not.
 
         Keys that arrive in one read, for example over a slow line, all go to the widget that has the focus
         before the first key takes effect: of ``/drops>0``, all but the slash would run as commands.
@@ -196,6 +196,8 @@ class VmqApp(App[None]):
         focused = self.focused
         typed_into = self._typed_into.get(event, focused)
         if not isinstance(focused, Input) or typed_into is focused:
+            if isinstance(self.screen, Dashboard) and not isinstance(focused, Input):
+                self.screen.tell_why_not(event.key)
             return
         of_dialog = not isinstance(self.screen, Dashboard)
         within_it = typed_into is not None and self.screen in typed_into.ancestors

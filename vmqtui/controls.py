@@ -63,6 +63,9 @@ class Controls(Screen[None]):
 
         ``from_past``: the past is allowed, because the caller checked the change against the present.
         """
+        if why := self._model.why_unchanging:
+            self._tell(why, "warning")
+            return True
         if self._model.past is not None and not from_past:
             self._tell("this is the past, which can't be changed; Space goes back to now", "warning")
             return True

@@ -11,6 +11,7 @@ from textual.widgets import ContentSwitcher
 from engine.view.rows import QueueView
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
 from vmqtui.actions.action import QUEUE, TITLES
+from vmqtui.actions.keymap import unchanging
 from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text
@@ -43,26 +44,26 @@ _VIEWS: tuple[type[View], ...] = (
 class Dashboard(ViewActions):
     """Shows the model and runs the actions of the registry. Only the visible view draws."""
 
-    def __init__(self, link: Link, model: Model, actions: tuple[Action, ...], *, read_only: bool) -> None:
+    def __init__(self, link: Link, model: Model, actions: tuple[Action, ...]) -> None:
         super().__init__()
         self._link = link
         self._model = model
-        self._offered = actions
+        self._actions = actions
         self._changes = Changes()
         # Bindings are set on the instance because dashboards offer different actions.
         keys = BindingsMap(
             Binding(action.key, action.does, action.title, show=False, priority=action.priority)
-            for action in self._offered
+            for action in actions
             if action.key
         )
         self._bindings = BindingsMap.merge([self._bindings, keys])
         self._mounted = False
-        self._header = Header(model, read_only)
+        self._header = Header(model)
         self._tabs = Tabs(actions)
         self._filter = FilterBar()
         self._timeline = Timeline(model)
-        self._keys = KeyBar(self._offered)
-        self._too_small = TooSmall(self._offered)
+        self._keys = KeyBar(lambda: self._offered)
+        self._too_small = TooSmall(actions)
         self._views = {view.view_id: view(model) for view in _VIEWS}
         self._view = self._tab = next(iter(VIEWS))
 
@@ -89,6 +90,18 @@ class Dashboard(ViewActions):
         """The visible view."""
         return self._views[self._view]
 
+    @property
+    def _offered(self) -> tuple[Action, ...]:
+        """The actions of the shown host: none that changes it, if it takes no requests."""
+        return unchanging(self._actions) if self._model.why_unchanging else self._actions
+
+    def tell_why_not(self, key: str) -> None:
+        """Tell why nothing can be changed, if a key would otherwise change something in this view."""
+        why = self._model.why_unchanging
+        withheld = (one for one in self._actions if one.changes and key in one.keys)
+        if why and not self._too_small.display and any(one.applies(self._view) for one in withheld):
+            self._tell(why)
+
     def draw(self) -> None:
         """Show the current model; does nothing before the screen is mounted."""
         if not self._mounted:
@@ -102,6 +115,7 @@ class Dashboard(ViewActions):
         if not self._mounted:
             return
         self._header.repaint()
+        self._keys.repaint()
         state = self._model.liveness().state
         self.query("#views").set_class(state in ("stale", "unreadable", "silent", "offline"), "-past")
         self.set_class(state in ("paused", "playing"), "-held")

@@ -114,7 +114,7 @@ def test_the_header_says_how_late_simulated_time_is_and_how_fast_it_goes() -> No
 
 def test_the_header_says_how_many_readings_were_missed() -> None:
     link = ScriptedLink(connection="connected", views={"hv01": ScriptedHost(stats_missed=37)})
-    header = Header(Model(link, "hv01"), read_only=False)
+    header = Header(Model(link, "hv01"))
     assert "37 readings missed" in "".join(text for text, _ in header.paint(120, 2)[0])
     link.views["hv01"].stats_missed = 0
     assert "missed" not in "".join(text for text, _ in header.paint(120, 2)[0])

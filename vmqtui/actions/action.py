@@ -32,8 +32,8 @@ class Action:
     only the palette offers the action.
 
     ``views`` are the views where it applies; empty means all. ``changes``: it sends a request that changes
-    the engine, so a read-only dashboard does not offer it. ``bar`` is its short title in the key bar; empty
-    if it is not shown there. ``call`` is the Textual action that runs it, if that is not ``id``.
+    the engine, so it is not offered of a host that takes no requests. ``bar`` is its short title in the key
+    bar; empty if it is not shown there. ``call`` is the Textual action that runs it, if that is not ``id``.
     """
 
     id: str

@@ -97,13 +97,9 @@ class Keymap:
         )
         self._refuse_clashes(chosen)
 
-    def offered(self, read_only: bool, writes_files: bool = True) -> tuple[Action, ...]:
-        """The actions of a dashboard, without those that ``read_only`` or ``writes_files=False`` exclude."""
-        return tuple(
-            action
-            for action in self.actions
-            if not (read_only and action.changes) and (writes_files or not action.writes)
-        )
+    def offered(self, writes_files: bool = True) -> tuple[Action, ...]:
+        """The actions of a dashboard; without ``writes_files``, those that write files are left out."""
+        return tuple(action for action in self.actions if writes_files or not action.writes)
 
     def _refuse_clashes(self, chosen: Mapping[str, tuple[str, ...]]) -> None:
         """Raise ``KeymapError`` for the first clash, naming the (later) action with a chosen key."""
@@ -118,6 +114,11 @@ class Keymap:
         raise KeymapError(
             at_fault.id, f"{show(key_name(key))} is the key of {show(kept.title)} {where} (another key fits)"
         )
+
+
+def unchanging(actions: Sequence[Action]) -> tuple[Action, ...]:
+    """The actions that change nothing: all that is offered of a host that takes no requests."""
+    return tuple(action for action in actions if not action.changes)
 
 
 def first_clash(actions: Sequence[Action]) -> tuple[str, Action, Action, list[str]] | None:

@@ -70,10 +70,14 @@ class Asking(HostOptions):
     ) -> int:
         import msgspec
 
+        from vmqtui.state.hosts import why_unchanging
+
         common = {"adapter": self.adapter, "driver": self.driver, "what_if": self.what_if or None}
         shared = {name: value for name, value in common.items() if value is not None}
         async with open_watcher(self, self.host, user="operator") as watcher:
             host = await find_host(watcher, self.host)
+            if why := why_unchanging(host, watcher.hosts[host].status):
+                failed(why)
             response = await talk(lambda op, params: watcher.request(host, op, params | shared))
         if self.json_:
             print_json(msgspec.to_builtins(response))

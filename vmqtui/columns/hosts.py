@@ -98,7 +98,7 @@ HOSTS: tuple[Column[HostRow], ...] = (
         width=8,
         help="model, or measured: the numbers are those of a real host.",
         value=lambda row: row.kind,
-        priority=5,
+        priority=2,
     ),
     Column(
         key="version",
@@ -136,7 +136,7 @@ HOSTS: tuple[Column[HostRow], ...] = (
         heading="SimTime",
         width=9,
         unit="ns",
-        help="Simulated time since the engine started.",
+        help="Simulated time since the engine started; of a measured host, the time that it is up.",
         value=lambda row: row.sim_time_ns,
         format=clock,
         right=True,

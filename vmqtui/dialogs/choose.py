@@ -75,7 +75,7 @@ class ActionPalette(CommandPalette, Dialog[None]):
 
 
 _OF_SUMMARIES = (
-    "age_s", "kind", "cpus_down", "default_pps", "busiest_load", "busiest_cpu", "bad", "cost", "note",
+    "age_s", "cpus_down", "default_pps", "busiest_load", "busiest_cpu", "bad", "cost", "note",
     "worst",
 )  # fmt: skip
 """Columns that only summaries have; rows made from full readings lack them."""

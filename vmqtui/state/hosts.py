@@ -44,6 +44,15 @@ def state_by_age(status: Status | None, age_s: float) -> str:
     return "stale" if is_stale(age_s, status.interval_ns) else "online"
 
 
+def why_unchanging(host: str, status: Status | None) -> str:
+    """Why a host takes no requests, in a sentence; "" if it takes them, or if its status is unknown."""
+    if status is None or status.controls:
+        return ""
+    if status.kind == "measured":
+        return f"{host} is a real host, measured: nothing is changed on it"
+    return f"{host} takes no requests: nothing is changed on it"
+
+
 @dataclass(frozen=True)
 class Liveness:
     """The freshness of the shown numbers, and a sentence for the user ("" if live)."""

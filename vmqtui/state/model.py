@@ -12,7 +12,7 @@ from engine.view.rates import STEADY_NS, RateWindow
 from vmqtui.state.archive import Archive
 from vmqtui.state.choices import Choices
 from vmqtui.state.history import Curve, History, TapeAdvice, TapeCurve, advised
-from vmqtui.state.hosts import Liveness, liveness, liveness_of
+from vmqtui.state.hosts import Liveness, liveness, liveness_of, why_unchanging
 from vmqtui.state.moment import Moment, Playhead, Tape, Where, reading_before
 from vmqtui.state.snapshot import Snapshot
 
@@ -70,7 +70,16 @@ class Model:
     @property
     def asks_for_past_events(self) -> bool:
         """Whether events from before the dashboard attached are queried, or are in the recording."""
-        return self._tapes is not None or not self.link.read_only
+        return self._tapes is not None or not self.why_unchanging
+
+    @property
+    def why_unchanging(self) -> str:
+        """Why nothing can be changed on the shown host, in a sentence; "" if it takes requests."""
+        if self._tapes is not None:
+            return "this is a recording: nothing is changed in it"
+        if why := why_unchanging(self.host, self.newest.status):
+            return why
+        return "this dashboard is read-only: it changes nothing" if self.link.read_only else ""
 
     def choose_host(self, host: str) -> None:
         """Show another host of the link; resets history, archive and deltas."""

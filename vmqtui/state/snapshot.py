@@ -118,6 +118,7 @@ class Snapshot(HostTables):
             pps=known_sum(adapter.pps for adapter in self.adapters),
             mbits=known_sum(adapter.mbits for adapter in self.adapters),
             drops=known_sum(adapter.drops for adapter in self.adapters),
+            kind=self.status.kind if self.status else None,
         )
 
     def series(self) -> Iterator[tuple[Hashable, float | None]]:

@@ -1,7 +1,7 @@
 """The header, the tabs, the key bar, and the notice on a screen that is too small."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import ClassVar
 
@@ -70,10 +70,9 @@ class Header(Canvas):
 
     DEFAULT_CSS: ClassVar[str] = "Header { height: 2; }"
 
-    def __init__(self, model: Model, read_only: bool) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__("header")
         self._model = model
-        self._read_only = read_only
 
     def paint(self, width: int, height: int) -> list[Line]:
         return [self._who(width), self._what(width)]
@@ -95,15 +94,20 @@ class Header(Canvas):
         if snapshot.config is not None and width >= 110:
             left.append((f"  {printable(snapshot.config.traffic)}", "dim"))
         right: Line = []
-        if self._read_only:
+        measured = snapshot.status is not None and snapshot.status.kind == "measured"
+        if measured:
+            right.append(("measured  ", "accent"))
+        elif model.link.read_only:
             right.append(("read-only  ", "dim"))
         right += self._down()
         if width >= 100 and model.missed:
             right.append((f"{counted(model.missed, 'reading')} missed  ", "dim"))
         stats = snapshot.stats
         if stats is not None:
-            right += lateness(stats.behind_ns, stats.real_time_ratio, width)
-            right += [("sim ", "dim"), (clock(stats.sim_time_ns), "text"), ("  ", "text")]
+            if not measured:
+                right += lateness(stats.behind_ns, stats.real_time_ratio, width)
+            time = "up " if measured else "sim "
+            right += [(time, "dim"), (clock(stats.sim_time_ns), "text"), ("  ", "text")]
         badge = f" {glyph} {alive.state} " if role.startswith("!") else f"{glyph} {alive.state}"
         right += [(badge, role), (" ", "text")]
         room = width - width_of(right) - 1
@@ -256,14 +260,15 @@ class KeyBar(Canvas):
             super().__init__()
             self.action = action
 
-    def __init__(self, actions: Sequence[Action]) -> None:
+    def __init__(self, actions: Callable[[], Sequence[Action]]) -> None:
+        """``actions`` returns those that are offered now."""
         super().__init__("keys")
-        self._actions = [action for action in actions if action.bar]
+        self._actions = actions
         self.view: str = next(iter(VIEWS))
         self._ends: list[tuple[int, str]] = []
 
     def paint(self, width: int, height: int) -> list[Line]:
-        here = [action for action in self._actions if action.applies(self.view)]
+        here = [action for action in self._actions() if action.bar and action.applies(self.view)]
         must = {"filter_rows", "help", "quit"}
         while here and width_of(self._line(here)) > width:
             losable = [action for action in here if action.id not in must]
