@@ -16,6 +16,7 @@ from engine.bus.codec import BadRequest
 from engine.bus.connection import Connection, State
 from engine.bus.errors import BadMessage, HostTaken, NotConnected
 from engine.bus.messages import Request, Response, Status
+from engine.bus.no_requests import NoRequests
 from engine.bus.request_queue import (
     REQUESTS_A_SECOND,
     REQUESTS_AT_ONCE,
@@ -67,13 +68,16 @@ class EngineBus:
     Several handlers run concurrently. Requests start in FIFO order for each client, round-robin across
     clients, and only while their answers fit into the queue to the broker: the answer to a request that was
     carried out is never dropped.
+
+    Without a handler the host is a measured one, and its status says so: it takes no requests, but ``ping``
+    and ``query_events`` are answered.
     """
 
     def __init__(
         self,
         url: BrokerUrl,
         host: str,
-        handler: Handler,
+        handler: Handler | None = None,
         *,
         client: str | None = None,
         version: str = "",
@@ -86,10 +90,17 @@ class EngineBus:
         self.host = topics.checked_name(host, "host name")
         self.bad_requests = 0
         self.refused_requests = 0
-        self._handler = handler
+        no_requests = NoRequests(host)
+        self._no_requests = no_requests if handler is None else None
+        self._handler: Handler = handler or no_requests
         self._on_bad_request = on_bad_request
         self._online = Status(
-            state="online", version=version, started_at=time.time(), interval_ns=interval_ns
+            state="online",
+            version=version,
+            started_at=time.time(),
+            interval_ns=interval_ns,
+            kind="model" if handler is not None else "measured",
+            controls=handler is not None,
         )
         self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
         self._config: bytes | None = None
@@ -201,6 +212,8 @@ class EngineBus:
     def publish_config(self, config: Config) -> None:
         """Publish the configuration, retained, and again after each reconnection."""
         self._config = codec.encode(config)
+        if self._no_requests is not None:
+            self._no_requests.configured(config.revision)
         self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
 
     def publish_advice(self, advice: Advice) -> None:
@@ -219,6 +232,8 @@ class EngineBus:
 
     def publish_event(self, event: Event) -> None:
         """Publish an event; without a connection it waits in a bounded queue."""
+        if self._no_requests is not None:
+            self._no_requests.happened(event)
         self._connection.publish(topics.event(self.host), codec.encode(event))
 
     async def _refuse_taken_host(self, timeout_seconds: float, probe_seconds: float) -> None:

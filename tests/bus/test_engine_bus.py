@@ -1,8 +1,9 @@
 """The engine's side, seen by an independent client: paho-mqtt and msgpack."""
 
 import asyncio
+import contextlib
 import queue
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgpack
@@ -346,3 +347,54 @@ async def test_an_engine_without_a_broker_says_so(host: str, stand_in: EngineSta
         await bus.start(make_config(host), timeout=0.3)
     with pytest.raises(NotConnected, match="refused"):
         await bus.start(make_config(host), timeout=0.3, probe_seconds=0)
+
+
+@contextlib.asynccontextmanager
+async def measured_bus(url: BrokerUrl, host: str) -> AsyncIterator[EngineBus]:
+    """The bus of a measured host that is online."""
+    bus = EngineBus(url, host, interval_ns=1_000_000_000)
+    await bus.start(make_config(host, revision=7), probe_seconds=0)
+    try:
+        yield bus
+    finally:
+        await bus.stop()
+
+
+async def test_a_measured_host_says_that_it_is_one_and_takes_no_requests(
+    broker_url: BrokerUrl, host: str, reader: Reader
+) -> None:
+    async with measured_bus(broker_url, host):
+        status = (await reader.next("status"))[1]
+        assert (status["state"], status["kind"], status["controls"]) == ("online", "measured", False)
+        reader.ask("a", "free_queue", {"queue_id": 1})
+        refused = await reader.answer()
+        assert (refused["status"], refused["ndis_status"]) == ("error", "NDIS_STATUS_NOT_SUPPORTED")
+        assert "nothing is changed on it" in refused["message"]
+        assert host in refused["message"]
+        assert refused["revision"] == 7
+        reader.ask("b", "pnig")
+        assert (await reader.answer())["message"] == 'op: "pnig" is not an operation; the nearest is "ping"'
+        reader.ask("c", "ping")
+        assert (await reader.answer())["status"] == "ok"
+        reader.ask("d", "query_events", {"limit": 0})
+        assert (await reader.answer())["ndis_status"] == "NDIS_STATUS_INVALID_PARAMETER"
+    status = (await reader.next("status"))[1]
+    assert (status["state"], status["kind"], status["controls"]) == ("offline", "measured", False)
+
+
+async def test_a_measured_host_answers_with_its_past_events(broker_url: BrokerUrl, host: str) -> None:
+    events = [
+        Event(seq=seq, sim_time_ns=seq, time_ns=seq, event="link_down", cause=f"eth{seq}")
+        for seq in (1, 2, 3)
+    ]
+    async with measured_bus(broker_url, host) as bus, Watcher(broker_url, host) as watcher:
+        for event in events:
+            bus.publish_event(event)
+        answer = await watcher.request(host, "query_events", {"since_seq": 1}, check=True)
+        assert [one["cause"] for one in answer.result["events"]] == ["eth2", "eth3"]
+
+
+async def test_a_measured_host_takes_no_name_that_is_taken(broker_url: BrokerUrl, host: str) -> None:
+    async with measured_bus(broker_url, host):
+        with pytest.raises(HostTaken):
+            await EngineBus(broker_url, host).start(make_config(host))
