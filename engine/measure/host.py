@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from engine.telemetry.config import Config
-from engine.telemetry.events import Event
+from engine.telemetry.events import Event, NewEvent
 from engine.telemetry.stats import Stats
 
 
@@ -21,3 +22,23 @@ class MeasuredHost:
     readings: Sequence[Stats]
     events: Sequence[Event] = ()
     remarks: Sequence[str] = field(default=())
+
+
+class Measured(NamedTuple):
+    """One reading of a real host as messages; ``config`` is None if it has not changed."""
+
+    config: Config | None
+    stats: Stats
+    events: Sequence[NewEvent] = ()
+
+
+class MeasuredSource(Protocol):
+    """What is read again and again: a Linux machine, or a Windows host by a script."""
+
+    def read(self) -> Measured:
+        """Read once. It may block, and raises ``OSError`` or ``ValueError`` with a sentence if it fails."""
+        ...
+
+    def close(self) -> None:
+        """End what a reading keeps open."""
+        ...

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from engine.counted import counted
+from engine.telemetry.events import NewEvent
 from engine.telemetry.stats import Stats, known
 
 QUIET_NS: Final = 2_000_000_000
@@ -20,15 +21,6 @@ _LOST_BY_INTERFACE: Final = ("kernel_dropped_frames", "interface_dropped_frames"
 
 _Key = tuple[str, int | None, int]
 """(adapter name, queue id, queue generation); the queue id is None for the adapter's live interface."""
-
-
-class DropEvent(NamedTuple):
-    """An event to publish; ``cause`` is a sentence."""
-
-    event: str
-    cause: str
-    adapter: str | None = None
-    queue_id: int | None = None
 
 
 @dataclass
@@ -47,10 +39,12 @@ class DropEpisodes:
 
     A reported episode gets both events, ``drops_begin`` and ``drops_end`` (for an interface,
     ``interface_drops_begin`` and ``_end``). Any other episode gets neither; the next ``drops_unreported``
-    counts it.
+    counts it. Counters that are not known have no episodes. ``from_zero``: counters begin at 0 with their
+    queue; those of a measured host do not, and count from the first reading of each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, from_zero: bool = True) -> None:
+        self._from_zero = from_zero
         self._known: dict[_Key, _Dropping] = {}
         self._budget = float(MOST_AT_ONCE)
         self._now_ns = 0
@@ -58,14 +52,15 @@ class DropEpisodes:
         self._unreported = 0
         self._unreported_frames = 0
 
-    def take(self, stats: Stats) -> Iterator[DropEvent]:
+    def take(self, stats: Stats) -> Iterator[NewEvent]:
         """Process a reading; yield events for episodes that began or ended since the previous one."""
         elapsed_s = (stats.sim_time_ns - self._now_ns) / 1e9
         self._now_ns = stats.sim_time_ns
         self._budget = min(MOST_AT_ONCE, self._budget + elapsed_s * EPISODES_PER_S)
         known: dict[_Key, _Dropping] = {}
-        for key, dropped in _counters(stats):
-            one = known[key] = self._known.pop(key) if key in self._known else _Dropping()
+        for key, dropped in _counters(stats, 1 if self._from_zero else 0):
+            one = self._known.pop(key) if key in self._known else self._first(dropped)
+            known[key] = one
             new, one.count = dropped - one.count, dropped
             if new > 0:
                 one.last_ns = self._now_ns
@@ -91,6 +86,9 @@ class DropEpisodes:
         if self._unreported and self._now_ns - self._summed_ns >= SUMMARY_NS:
             yield self._summary()
 
+    def _first(self, dropped: int) -> _Dropping:
+        return _Dropping(0 if self._from_zero else dropped)
+
     def _may_report(self) -> bool:
         if self._budget < 1:
             self._unreported += 1
@@ -98,11 +96,11 @@ class DropEpisodes:
         self._budget -= 1
         return True
 
-    def _summary(self) -> DropEvent:
+    def _summary(self) -> NewEvent:
         count, frames = self._unreported, self._unreported_frames
         self._unreported = self._unreported_frames = 0
         self._summed_ns = self._now_ns
-        return DropEvent(
+        return NewEvent(
             "drops_unreported",
             f"drops began {count:,} times more than events say; so far these cost {counted(frames, 'frame')}",
         )
@@ -112,21 +110,23 @@ def _kind(key: _Key) -> str:
     return "interface_drops" if key[1] is None else "drops"
 
 
-def _begin(key: _Key, frames: int) -> DropEvent:
+def _begin(key: _Key, frames: int) -> NewEvent:
     why = "were lost before they were read" if key[1] is None else "found no buffer"
-    return DropEvent(f"{_kind(key)}_begin", f"{counted(frames, 'frame')} {why}", key[0], key[1])
+    return NewEvent(f"{_kind(key)}_begin", f"{counted(frames, 'frame')} {why}", key[0], key[1])
 
 
-def _end(key: _Key, cause: str) -> DropEvent:
-    return DropEvent(f"{_kind(key)}_end", cause, key[0], key[1])
+def _end(key: _Key, cause: str) -> NewEvent:
+    return NewEvent(f"{_kind(key)}_end", cause, key[0], key[1])
 
 
-def _counters(stats: Stats) -> Iterator[tuple[_Key, int]]:
-    """The nonzero drop counters of queues and live interfaces."""
+def _counters(stats: Stats, least: int) -> Iterator[tuple[_Key, int]]:
+    """The drop counters of queues that are known and at least ``least``, and the nonzero ones of live
+    interfaces."""
     for name, adapter in stats.adapters.items():
-        columns = (known(adapter.queues[each]) for each in ("id", "generation", "dropped_no_buffer"))
-        for queue_id, generation, dropped in zip(*columns, strict=True):
-            if dropped:
+        ids, generations = known(adapter.queues["id"]), known(adapter.queues["generation"])
+        drops = adapter.queues["dropped_no_buffer"]
+        for queue_id, generation, dropped in zip(ids, generations, drops, strict=True):
+            if dropped is not None and dropped >= least:
                 yield (name, queue_id, generation), dropped
         if adapter.interface is not None:
             lost = sum(known(adapter.interface[each] for each in _LOST_BY_INTERFACE))

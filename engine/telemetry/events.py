@@ -1,6 +1,6 @@
 """The event message: state changes, the beginning and end of drops, deaths of workers, and others."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -14,7 +14,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     ``vm_resumed``, ``vm_removed``, ``vm_migrated`` (``cause`` names the VM), ``drops_begin``, ``drops_end``,
     ``drops_unreported`` (too many to report each), ``worker_died``, ``worker_replaced``, ``worker_down``,
     ``broker_restarted`` (the embedded broker), ``gap_shortened``, ``capture_ended``, ``queue_moved`` (by the
-    balancer), ``bad_request``, ``messages_dropped`` (the send queue was full).
+    balancer, or by another interrupt affinity), ``bad_request``, ``messages_dropped`` (the send queue was
+    full).
+
+    Of measured hosts only: ``adapter_came``, ``adapter_gone``, ``adapter_restarted`` (a new interface of the
+    same name), ``channels_changed`` (the number of receive queues in use), ``counters_restarted``,
+    ``functions_changed`` (the number of virtual functions), ``filter_changed`` (a virtual function's MAC or
+    VLAN), ``link_up``, ``link_down``, ``reading_trouble`` (something can't be read), ``reading_failed``,
+    ``reading_late``.
     """
 
     seq: Count
@@ -26,3 +33,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     state: Name | None = None
     cause: Words = ""
     schema: Literal["vmq.event/1"] = "vmq.event/1"
+
+
+class NewEvent(NamedTuple):
+    """An event before it has a number and a time; ``cause`` is a sentence."""
+
+    event: str
+    cause: str
+    adapter: str | None = None
+    queue_id: int | None = None
+    state: str | None = None

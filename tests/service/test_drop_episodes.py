@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from engine.scenario.load import default_scenario
-from engine.service.drop_episodes import EPISODES_PER_S, MOST_AT_ONCE, QUIET_NS, DropEpisodes, DropEvent
+from engine.service.drop_episodes import EPISODES_PER_S, MOST_AT_ONCE, QUIET_NS, DropEpisodes
+from engine.telemetry.events import NewEvent
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 from tests.service.lab import lab
 
@@ -56,12 +57,29 @@ def test_drops_closer_together_than_that_are_one_episode() -> None:
     assert not any(told[1:])
 
 
+def test_drops_of_before_the_first_reading_of_a_measured_host_are_no_episode() -> None:
+    episodes = DropEpisodes(from_zero=False)
+    assert of_queue(episodes, 0, 1_000) == []
+    (began,) = episodes.take(reading(500, {(1, 1): 1_005}))
+    assert (began.event, began.cause) == ("drops_begin", "5 frames found no buffer")
+    episodes = DropEpisodes(from_zero=False)
+    assert of_queue(episodes, 0, 0) == []
+    assert of_queue(episodes, 500, 3) == ["drops_begin"]
+
+
+def test_a_counter_of_drops_that_is_not_known_has_no_episode() -> None:
+    stats = reading(0, {(1, 1): 0})
+    stats.adapters["nic0"].queues["dropped_no_buffer"] = [None]
+    assert list(DropEpisodes(from_zero=False).take(stats)) == []
+    assert list(DropEpisodes().take(stats)) == []
+
+
 def test_an_episode_says_how_many_frames_it_cost() -> None:
     episodes = DropEpisodes()
-    told: list[DropEvent] = []
+    told: list[NewEvent] = []
     for at_ms, dropped in ((0, 5), (1000, 12), (4000, 12), (5000, 20), (8000, 20)):
         told += episodes.take(reading(at_ms, {(3, 1): dropped}))
-    assert told == [
+    assert [one[:4] for one in told] == [
         ("drops_begin", "5 frames found no buffer", "nic0", 3),
         ("drops_end", "12 frames were dropped", "nic0", 3),
         ("drops_begin", "8 frames found no buffer", "nic0", 3),
@@ -88,7 +106,7 @@ def test_a_live_interface_has_episodes_too() -> None:
 
 
 def test_of_a_flood_of_episodes_so_many_are_reported_and_the_others_counted() -> None:
-    episodes, told = DropEpisodes(), list[DropEvent]()
+    episodes, told = DropEpisodes(), list[NewEvent]()
     count, burst_s, bursts = 1000, 3, 20
     for at_s in range(bursts * burst_s):
         dropped = 1 + at_s // burst_s
