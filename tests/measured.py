@@ -44,13 +44,13 @@ def adapter_stats(
     matched: list[Cell] | None = None,
     **queues: list[Cell],
 ) -> AdapterStats:
-    """Counters of an adapter whose queues have the ids 0, 1, …; what is not given is unknown."""
+    """Counters of an adapter with queues 0, 1, …, of which none was freed; what is not given is unknown."""
     ids: list[Cell] = list(range(len(generations)))
     return AdapterStats(
         port={**dict.fromkeys(_PORT), **(port or {})},
         queues=table(_QUEUE, len(ids), id=ids, generation=[*generations], **queues),
         filters={"id": [*filters], "matched_frames": matched or [None] * len(filters)},
-        freed=dict.fromkeys(counters.names(counters.QUEUE)),
+        freed=dict.fromkeys(counters.names(counters.QUEUE), 0),
         default_queue=dict.fromkeys(_REASONS),
         sources=sources,
     )

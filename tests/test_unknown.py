@@ -1,5 +1,7 @@
 """Numbers that a measured host does not know, from its messages to what reads them."""
 
+from dataclasses import dataclass
+
 import msgspec
 import pytest
 
@@ -11,6 +13,7 @@ from engine.bus import codec
 from engine.measure.host import MeasuredHost
 from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
+from engine.view.host_tables import HostTables
 from tests import measured
 
 HOSTS = pytest.mark.parametrize("host", [measured.linux(), measured.windows()], ids=["linux", "windows"])
@@ -54,3 +57,55 @@ def test_no_rule_of_the_advisor_needs_what_is_unknown(host: MeasuredHost) -> Non
         for finding in rule.look(evidence, AdviceThresholds()):
             assert isinstance(finding, Finding)
             assert "None" not in f"{finding.says} {finding.fix}", finding
+
+
+def test_frames_of_a_queue_are_those_received_where_those_steered_are_unknown() -> None:
+    adapters = {one.name: one for one in evidence_of(measured.linux()).adapters}
+    assert [one.pps for one in adapters["eth0"].queues] == [1100, 500, None, None]
+    assert [one.pps for one in adapters["eth1"].queues] == [2000, 200, 20]
+    assert [one.mbits for one in adapters["eth1"].queues] == [None, None, None]
+    assert adapters["eth0"].steered_rate is None
+    assert [one.share for one in adapters["eth0"].queues] == [None] * 4
+    assert adapters["eth1"].steered_rate == 2220
+    assert adapters["eth1"].default_pps == 2000
+    assert adapters["eth1"].queues[1].share == pytest.approx(200 / 2220)
+    assert adapters["eth0"].reason("broadcast") is None
+
+
+def test_a_sum_over_the_queues_of_a_processor_is_unknown_if_one_of_them_is() -> None:
+    cpus = evidence_of(measured.linux()).cpus
+    assert [[one.adapter for one in cpu.queues] for cpu in cpus] == [
+        ["eth0", "eth2"],
+        ["eth0"],
+        ["eth1"],
+        ["eth1"],
+    ]
+    assert [cpu.drops for cpu in cpus] == [None, 0, None, None]
+    assert [cpu.backlog for cpu in cpus] == [None] * 4
+    assert [cpu.load for cpu in cpus] == pytest.approx([0, 0.1, 0.2, 0.3])
+
+
+def test_a_queues_part_of_a_load_is_unknown_without_the_costs_of_its_frames() -> None:
+    evidence = evidence_of(measured.linux())
+    assert [cpu.share(cpu.queues[0]) for cpu in evidence.cpus] == [None] * 4
+
+
+def test_a_queue_that_began_again_has_no_rate_and_never_a_negative_one() -> None:
+    host = measured.linux()
+    before, now = host.readings[2], host.readings[3]
+    eth1 = now.adapters["eth1"]
+    queues = eth1.queues | {"generation": [4, 2, 3], "received_frames": [7, 600, 60]}
+    restarted = msgspec.structs.replace(eth1, queues=queues)
+    now = msgspec.structs.replace(now, adapters=now.adapters | {"eth1": restarted})
+    found = [one for one in Tables(host.config, now, before).queues if one.adapter == "eth1" and one.row >= 0]
+    assert {one.generation: one.pps for one in found} == {2: 200, 3: 20, 4: None}
+    assert {one.steered_rate for one in found} == {220}
+
+
+@dataclass(frozen=True, eq=False)
+class Tables(HostTables):
+    """Rows of a moment with what only one of configuration and reading has."""
+
+    config: Config
+    stats: Stats
+    before: Stats | None

@@ -13,7 +13,7 @@ from engine.telemetry.config import Config, Vlan
 from engine.telemetry.stats import Stats
 from engine.view.adapter import AdapterView
 from engine.view.host_tables import HostTables
-from engine.view.rates import known_sum
+from engine.view.rows import rate_of_all
 
 MOST_MOVES: Final = 256
 _BEFORE_MULTI_QUEUE: Final = ("2008 R2", "2012", "2012 R2")
@@ -197,8 +197,8 @@ class Evidence(HostTables):
         return {cpu.id: max(cpu.load or 0.0, sum(cpu.demand(one) for one in cpu.queues)) for cpu in self.cpus}
 
     def rate(self, name: str) -> float | None:
-        """Return the sum of a counter's rates over all queues; None if unknown for all of them."""
-        return known_sum(queue.rate(name) for queue in self.queues)
+        """Return the sum of a counter's rates over all queues; None if the counter of one is unknown."""
+        return rate_of_all(name, self.queues)
 
     @property
     def busiest(self) -> float | None:

@@ -1,6 +1,6 @@
 """Messages that a live engine derives from its readings: advice, when it changes, and summaries."""
 
-from operator import sub
+from collections.abc import Iterable
 from typing import Final
 
 from engine.advice.finding import Advice
@@ -8,8 +8,9 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config
-from engine.telemetry.stats import AdapterStats, Stats, known
-from engine.telemetry.summary import WORST_BYTES, FindingCounts, Summary
+from engine.telemetry.stats import AdapterStats, Cell, Stats
+from engine.telemetry.summary import WORST_BYTES, FindingCounts, Kind, Summary
+from engine.view.rates import CounterTable, ratio
 
 AGAIN_NS: Final = 10_000_000_000
 """While there are findings, advice is published again after this much simulated time, with new numbers."""
@@ -50,9 +51,14 @@ _DROPS_OF_INTERFACES: Final = ("kernel_dropped_frames", "interface_dropped_frame
 
 
 class SummaryBuilder:
-    """Builds each summary from a reading, the previous summary's reading, and the newest advice."""
+    """Builds each summary from a reading, the previous summary's reading, and the newest advice.
 
-    def __init__(self) -> None:
+    A number is None if a part of it is unknown. The drops of a measured host are those for want of a buffer,
+    the only ones that it knows; its default queue's frames are those of queue 0.
+    """
+
+    def __init__(self, kind: Kind = "model") -> None:
+        self._kind: Kind = kind
         self._seq = 0
         self._before: Stats | None = None
         self._advice: Advice | None = None
@@ -66,21 +72,22 @@ class SummaryBuilder:
         before, self._before = self._before, stats
         self._seq += 1
         adapters = stats.adapters.values()
+        dropped = _dropped if self._kind == "model" else _dropped_where_measured
+        landed = _landed if self._kind == "model" else _landed_where_measured
         busiest_cpu, busiest_load = _busiest(stats, before)
         return Summary(
             seq=self._seq,
             time_ns=stats.time_ns,
             sim_time_ns=stats.sim_time_ns,
+            kind=self._kind,
             cpus=len(stats.cpus["id"]),
-            cpus_down=sum(known(stats.cpus["down"])),
+            cpus_down=_sum(stats.cpus["down"]),
             adapters=len(adapters),
             queues=sum(len(one.queues["id"]) for one in adapters),
-            offered_frames=sum(known(one.port["offered_frames"] for one in adapters)),
-            offered_bytes=sum(known(one.port["offered_bytes"] for one in adapters)),
-            dropped_frames=sum(map(_dropped, adapters)),
-            default_queue_frames=sum(
-                known(one.default_queue[reason.name] for one in adapters for reason in DEFAULT_QUEUE_REASONS)
-            ),
+            offered_frames=_sum(one.port["offered_frames"] for one in adapters),
+            offered_bytes=_sum(one.port["offered_bytes"] for one in adapters),
+            dropped_frames=_sum(map(dropped, adapters)),
+            default_queue_frames=_sum(map(landed, adapters)),
             busiest_cpu=busiest_cpu,
             busiest_load=busiest_load,
             behind_ns=stats.behind_ns,
@@ -101,27 +108,46 @@ class SummaryBuilder:
         return sentence[:WORST_BYTES].decode(errors="ignore")
 
 
-def _dropped(adapter: AdapterStats) -> int:
-    of_queues = sum(sum(known([*adapter.queues[name], adapter.freed[name]])) for name in _DROPS_OF_QUEUES)
-    if adapter.interface is None:
-        return of_queues
-    return of_queues + sum(known(adapter.interface[name] for name in _DROPS_OF_INTERFACES))
+def _sum(cells: Iterable[Cell]) -> Cell:
+    """The sum of cells; None if one is unknown."""
+    total = 0
+    for cell in cells:
+        if cell is None:
+            return None
+        total += cell
+    return total
 
 
-def _grown(stats: Stats, before: Stats, name: str) -> list[int]:
-    """The growth of a counter of each processor."""
-    return list(map(sub, known(stats.cpus[name]), known(before.cpus[name])))
+def _dropped(adapter: AdapterStats) -> Cell:
+    of_queues = [cell for name in _DROPS_OF_QUEUES for cell in (*adapter.queues[name], adapter.freed[name])]
+    interface = adapter.interface or dict.fromkeys(_DROPS_OF_INTERFACES, 0)
+    return _sum([*of_queues, *(interface[name] for name in _DROPS_OF_INTERFACES)])
+
+
+def _dropped_where_measured(adapter: AdapterStats) -> Cell:
+    return _sum([*adapter.queues["dropped_no_buffer"], adapter.freed["dropped_no_buffer"]])
+
+
+def _landed(adapter: AdapterStats) -> Cell:
+    return _sum(adapter.default_queue[reason.name] for reason in DEFAULT_QUEUE_REASONS)
+
+
+def _landed_where_measured(adapter: AdapterStats) -> Cell:
+    queues = adapter.queues
+    rows = zip(queues["id"], queues["steered_frames"], queues["received_frames"], strict=True)
+    of_default = (received if steered is None else steered for id, steered, received in rows if id == 0)
+    return next(of_default, None)
 
 
 def _busiest(stats: Stats, before: Stats | None) -> tuple[int | None, float | None]:
     """The processor with the highest load between two readings, and that load (0..1); None if unknown."""
-    if before is None or stats.sim_time_ns <= before.sim_time_ns:
+    if before is None:
         return None, None
-    busy_cycles, budget_cycles = (_grown(stats, before, name) for name in ("busy_cycles", "budget_cycles"))
+    table = CounterTable(stats.cpus, before.cpus, (stats.sim_time_ns - before.sim_time_ns) / 1e9)
     loads = [
-        (busy / budget, -cpu)
-        for cpu, busy, budget in zip(known(stats.cpus["id"]), busy_cycles, budget_cycles, strict=True)
-        if budget > 0
+        (load, -cpu)
+        for (cpu,), row in table.index.items()
+        if (load := ratio(table.delta("busy_cycles", row), table.delta("budget_cycles", row))) is not None
     ]
     if not loads:
         return None, None

@@ -9,7 +9,7 @@ from engine.telemetry.config import AdapterConfig, Vlan
 from engine.telemetry.stats import AdapterStats
 from engine.view.index import AdapterIndex
 from engine.view.pairs import PairView, pairs_of
-from engine.view.rates import CounterTable, known_sum, ratio
+from engine.view.rates import CounterTable, ratio, whole_sum
 from engine.view.rows import QueueTable, QueueView
 
 
@@ -58,7 +58,8 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def steered_rate(self) -> float | None:
-        return self.queue_table.total_rate("steered_frames")
+        """Frames per second of all its queues; None if those of one are unknown."""
+        return self.queue_table.total_frames_rate()
 
     def count(self, name: str) -> int | None:
         return self.port.count(name, 0)
@@ -109,11 +110,11 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
         if self.interface is None:
             return None
         counters = ("kernel_dropped_frames", "interface_dropped_frames")
-        return known_sum(self.interface.rate(name, 0) for name in counters)
+        return whole_sum(self.interface.rate(name, 0) for name in counters)
 
     @property
     def port_errors(self) -> float | None:
-        return known_sum((self.port.rate("runt", 0), self.port.rate("oversize", 0)))
+        return whole_sum((self.port.rate("runt", 0), self.port.rate("oversize", 0)))
 
     def reason(self, name: str) -> float | None:
         """Return the frames per second that the default queue took for this reason."""
@@ -131,9 +132,8 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def buffers_given(self) -> int | None:
-        counts = [queue.count("total_buffers") for queue in self.queues]
-        known = [count for count in counts if count is not None]
-        return sum(known) if known and len(known) == len(counts) else None
+        total = whole_sum(queue.count("total_buffers") for queue in self.queues)
+        return None if total is None else int(total)
 
     @property
     def pairs_known(self) -> bool:

@@ -106,7 +106,7 @@ class HostTables:
     def _queues_of(self, adapter: str) -> Iterator[QueueView]:
         index = self.index.adapters.get(adapter)
         table = self._queue_tables[adapter]
-        steered = table.total_rate("steered_frames")
+        steered = table.total_frames_rate()
         if index is not None and table.keys == index.queue_order:  # fast path for the usual case
             settings = index.settings
             yield from [
@@ -154,7 +154,7 @@ class HostTables:
         """Yield the filter rows of one adapter, by id."""
         index = self.index.adapters.get(adapter)
         table = self._table(adapter, lambda stats: stats.filters)
-        steered = self._queue_tables[adapter].total_rate("steered_frames")
+        steered = self._queue_tables[adapter].total_frames_rate()
         if index is not None and table.keys == index.filter_order:  # fast path for the usual case
             shadows = index.shadows
             yield from [

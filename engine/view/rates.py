@@ -34,6 +34,16 @@ def known_sum(values: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
+def whole_sum(values: Iterable[float | None]) -> float | None:
+    """Return the sum of the values; None if one is unknown, or there is none."""
+    total: float | None = None
+    for value in values:
+        if value is None:
+            return None
+        total = value if total is None else total + value
+    return total
+
+
 class CounterTable:
     """A table of counters at the present reading, and at an earlier one if there is one.
 

@@ -13,7 +13,7 @@ import msgspec
 from engine.scenario.processor_set import HostProcessors
 from engine.scenario.values import check_number
 from engine.telemetry.config import AdapterConfig, CpuConfig, FilterConfig, PortConfig, QueueConfig, Vlan
-from engine.view.rates import CounterTable, Table, known_sum, ratio
+from engine.view.rates import CounterTable, Table, known_sum, ratio, whole_sum
 
 Trouble = Literal["shadowed", "stopped", "unmatched"]
 """Why a filter may not work: another filter takes its frames, its queue is stopped, or it never matched."""
@@ -27,9 +27,13 @@ NO_PROCESSORS: Final = HostProcessors({}, {}, False)
 
 class QueueTable(CounterTable):
     """The counters of an adapter's queues; the cycles of their frames by the host's CPU model; the host's
-    processors."""
+    processors.
 
-    __slots__ = ("_cycles_per_byte", "_cycles_per_frame", "_model", "processors")
+    Where the frames steered to a queue are unknown, its frames are those received: a measured host that does
+    not know the drops of a queue knows only these.
+    """
+
+    __slots__ = ("_cycles_per_byte", "_cycles_per_frame", "_model", "_steered_known", "processors")
 
     def __init__(
         self,
@@ -46,6 +50,31 @@ class QueueTable(CounterTable):
         self.processors = processors
         self._cycles_per_frame: float | None = None
         self._cycles_per_byte: float | None = None
+        steered = now.get("steered_frames")
+        self._steered_known = steered is not None and None not in steered
+
+    def frames_rate(self, row: int) -> float | None:
+        """Return the frames per second of a queue; None if unknown."""
+        if self._steered_known or self.count("steered_frames", row) is not None:
+            return self.rate("steered_frames", row)
+        return self.rate("received_frames", row)
+
+    def total_frames_rate(self) -> float | None:
+        """Return the frames per second of all queues but new ones; None if those of a queue are unknown."""
+        if self._steered_known:
+            return self.total_rate("steered_frames")
+        rows = range(len(self.keys))
+        if any(
+            self.count("steered_frames", row) is None and self.count("received_frames", row) is None
+            for row in rows
+        ):
+            return None
+        return known_sum(map(self.frames_rate, rows))
+
+    def knows_cycles(self, row: int) -> bool:
+        """Whether the cycles of a queue's frames are known: their number, bytes and costs."""
+        counted = ("steered_frames", "steered_bytes")
+        return bool(self._model) and all(self.count(name, row) is not None for name in counted)
 
     def copy_cycles(self, row: int) -> float:
         """Return the cycles per second for copying the bytes of a queue; 0 if unknown."""
@@ -81,7 +110,7 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
     table: QueueTable
     row: int
     steered_rate: float | None
-    """Frames per second steered to all queues of the adapter."""
+    """Frames per second of all queues of the adapter."""
 
     @property
     def known(self) -> QueueConfig:
@@ -172,12 +201,13 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def pps(self) -> float | None:
-        return self.rate("steered_frames")
+        """Frames per second steered to it; received by it, if those steered are unknown."""
+        return self.table.frames_rate(self.row)
 
     @property
     def known_pps(self) -> float:
         """Frames per second; 0 if unknown."""
-        return self.rate("steered_frames") or 0.0
+        return self.pps or 0.0
 
     @property
     def mbits(self) -> float | None:
@@ -228,6 +258,17 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
         total = self.count("total_buffers")
         each = self.settings.max_frame_bytes if self.settings else None
         return None if total is None or each is None else total * each
+
+
+def rate_of_all(name: str, queues: Sequence[QueueView]) -> float | None:
+    """Return the sum of a counter's rates over queues; None if the counter of one is unknown.
+
+    New queues, which have no rate yet, and those whose counters have not arrived are left out.
+    """
+    counted = [one for one in queues if one.row >= 0]
+    if any(one.count(name) is None for one in counted):
+        return None
+    return known_sum(one.rate(name) for one in counted)
 
 
 class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -321,7 +362,8 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
     @property
     def backlog(self) -> int | None:
         """Frames received but not yet indicated."""
-        total = known_sum(queue.count("pending") for queue in self.queues)
+        counted = [queue for queue in self.queues if queue.row >= 0]
+        total = whole_sum(queue.count("pending") for queue in counted)
         return 0 if not self.queues and self.row >= 0 else None if total is None else int(total)
 
     @property
@@ -355,18 +397,24 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def drops(self) -> float | None:
-        """Frames per second that its queues dropped; None if unknown for all of them."""
-        return known_sum(queue.drops for queue in self.queues)
+        """Frames per second that its queues dropped; None if unknown of one."""
+        return rate_of_all("dropped_no_buffer", self.queues)
 
     @cached_property
-    def _cycles(self) -> float:
-        """Cycles per second for the frames of all its queues."""
-        return sum(one.cycles for one in self.queues)
+    def _cycles(self) -> float | None:
+        """Cycles per second for the frames of all its queues; None if those of one are unknown."""
+        counted = [one for one in self.queues if one.row >= 0]
+        if not all(one.table.knows_cycles(one.row) for one in counted):
+            return None
+        return sum(one.cycles for one in counted)
 
     def share(self, queue: QueueView) -> float | None:
-        """Return the part of its load that a queue causes; None if the load is unknown."""
+        """Return the part of its load that a queue causes; None if the load, or a queue's cycles, are
+        unknown."""
         load, total = self.load, self._cycles
-        return None if load is None else load * queue.cycles / total if total else 0.0
+        if load is None or total is None:
+            return None
+        return load * queue.cycles / total if total else 0.0
 
     def demand(self, queue: QueueView) -> float:
         """Return the part of its cycles that a queue needs; may exceed ``share`` on a full processor."""

@@ -14,6 +14,7 @@ from engine.scenario.load import default_scenario
 from engine.service.publishing import SummaryBuilder
 from engine.telemetry.stats import Stats, known
 from engine.telemetry.summary import FindingCounts, Summary
+from tests import measured
 from tests.export.lab import INTERFACE, full_stats
 from vmqtui import Engine
 
@@ -68,6 +69,37 @@ def test_the_busiest_processor_is_that_of_the_time_since_the_summary_before() ->
     assert summary.busiest_cpu == cpus - 1
     assert summary.busiest_load == pytest.approx((cpus - 1) / 10)
     assert summaries.read(now).busiest_load is None, "no time has passed"
+
+
+def test_a_number_of_a_measured_host_with_an_unknown_part_is_unknown() -> None:
+    summaries, linux = SummaryBuilder("measured"), measured.linux().readings
+    summaries.read(linux[1])
+    summary = summaries.read(linux[3])
+    assert (summary.kind, summary.cpus, summary.cpus_down, summary.adapters, summary.queues) == (
+        "measured", 4, None, 3, 8
+    )  # fmt: skip
+    assert (summary.offered_frames, summary.offered_bytes, summary.dropped_frames) == (None, None, None)
+    assert summary.default_queue_frames == 3 * (1100 + 2000), "those of ring 0, steered or received"
+    assert summary.busiest_cpu == 3
+    assert summary.busiest_load == pytest.approx(0.3)
+    assert codec.decode(Summary, codec.encode(summary)).dropped_frames is None
+
+
+def test_the_drops_of_a_measured_host_are_those_for_want_of_a_buffer() -> None:
+    reading = measured.linux().readings[3]
+    queues = reading.adapters["eth0"].queues | {"dropped_no_buffer": [300, 0, 2, 1]}
+    eth0 = msgspec.structs.replace(reading.adapters["eth0"], queues=queues)
+    summary = SummaryBuilder("measured").read(msgspec.structs.replace(reading, adapters={"eth0": eth0}))
+    assert summary.dropped_frames == 303
+    assert summary.offered_frames == 4800
+
+
+def test_a_processor_of_which_only_one_reading_tells_is_not_the_busiest() -> None:
+    first, _, second = measured.linux(3).readings
+    cpus = {name: [*column[:3]] for name, column in first.cpus.items()}
+    summaries = SummaryBuilder("measured")
+    summaries.read(msgspec.structs.replace(first, cpus=cpus))
+    assert summaries.read(second).busiest_cpu == 2
 
 
 def test_findings_are_counted_by_severity_and_the_worst_is_in_words() -> None:
