@@ -5,12 +5,12 @@ from typing import Final, NamedTuple
 
 from engine.counted import counted
 from engine.measure.facts import Adapter, Rule
-from engine.measure.linux_queues import ZERO, Counts, QueueLife, QueueRow, Total, added, is_port_ring, rows_of
+from engine.measure.linux_queues import ZERO, Counts, QueueLife, QueueRow, Total, is_port_ring, rows_of
 from engine.ndis import counters
 from engine.scenario.keys import MAX_FILTERS
 from engine.telemetry.config import AdapterConfig, FilterConfig, PortConfig, QueueConfig, Vlan
 from engine.telemetry.events import NewEvent
-from engine.telemetry.stats import AdapterStats, Cell, Columns, Source
+from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, total
 
 FIRST_RULE_ID: Final = 4096
 """Ids of the filters of ntuple rules begin here. Filters of virtual functions have their queues' ids."""
@@ -98,7 +98,7 @@ class AdapterFollower:
 
     def _free(self, life: QueueLife) -> None:
         self._freed_any = True
-        self._freed = Counts(*map(added, zip(self._freed, life.final_counts, strict=True)))
+        self._freed = Counts(*map(total, zip(self._freed, life.final_counts, strict=True)))
 
     def _match(self, row: QueueRow, life: QueueLife) -> _Matching:
         matching = _Matching(row.mac, row.vlan, life.generation, 0)
@@ -197,7 +197,7 @@ class AdapterFollower:
         queues, what the port counts.
         """
         counts = [*(life.counts for life in self._lives.values()), self._freed]
-        sums = Counts(*(added(column) for column in zip(*counts, strict=True)))
+        sums = Counts(*(total(column) for column in zip(*counts, strict=True)))
         way, frames, bytes_ = "", None, None
         if sums.frames is not None and sums.dropped is not None:
             way, frames, bytes_ = "queues", sums.frames + sums.dropped, sums.bytes

@@ -6,25 +6,14 @@ with it, as a new generation: no rate is negative. A wrap of a 32-bit counter lo
 a restart, which loses the frames between two readings; the other guess could make up four billion.
 """
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from engine.measure.facts import Adapter
 from engine.scenario.keys import MAX_QUEUES
 from engine.telemetry.config import Vlan
-from engine.telemetry.stats import Cell
+from engine.telemetry.stats import Cell, total
 
 _NO_MAC: Final = "00:00:00:00:00:00"
-
-
-def added(values: Iterable[Cell]) -> Cell:
-    """Return the sum; None if a value is unknown."""
-    total = 0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total
 
 
 class Counts(NamedTuple):
@@ -39,7 +28,7 @@ class Counts(NamedTuple):
         """Return these counters by their names in messages. The bytes of dropped frames are not known:
         ``steered_bytes`` are those of the frames received, and known where the drops are."""
         return {
-            "steered_frames": added((self.frames, self.dropped)),
+            "steered_frames": total((self.frames, self.dropped)),
             "steered_bytes": None if self.dropped is None else self.bytes,
             "received_frames": self.frames,
             "dropped_no_buffer": self.dropped,

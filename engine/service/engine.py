@@ -98,7 +98,7 @@ class Engine(EngineApi):
     ) -> None:
         super().__init__()
         self.scenario: Scenario = load_scenario(scenario)
-        self._engine_log = EngineLog(self.scenario)
+        self._engine_log = EngineLog(self.scenario.host.name)
         self.advised: asyncio.Event = asyncio.Event()
         arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
         self._thresholds = thresholds
@@ -277,7 +277,12 @@ class Engine(EngineApi):
         await self._first_reading.wait()
         if self.failure is not None:
             raise self.failure
-        self._engine_log.started(self.url, own_broker=self._broker is not None)
+        self._engine_log.started(
+            self.url,
+            own_broker=self._broker is not None,
+            cpus=self.scenario.host.cpus,
+            adapters=[one.name for one in self.scenario.adapter],
+        )
 
     def _announce_broker(self, broker: EmbeddedBroker) -> None:
         """Announce the broker to this user's commands, as the argument ``announce`` of the class requests."""

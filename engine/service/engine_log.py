@@ -1,6 +1,7 @@
 """Log records of an engine: start and end, events, refused requests, delays."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +9,6 @@ from engine import __version__
 from engine.bus.urls import BrokerUrl
 from engine.logs import note
 from engine.ndis.outcome import Outcome
-from engine.scenario.model import Scenario
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
 
@@ -23,31 +23,33 @@ _LEVELS: Final = {
     "bad_request": logging.WARNING,
     "messages_dropped": logging.WARNING,
     "queue_free_aborted": logging.WARNING,
+    "reading_failed": logging.WARNING,
+    "reading_late": logging.WARNING,
+    "reading_trouble": logging.WARNING,
 }
 
 _log = logging.getLogger(__name__)
 
 
 class EngineLog:
-    """Writes the log records of one engine."""
+    """Writes the log records of one engine, or of an agent."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
+    def __init__(self, host: str) -> None:
+        self._host = host
         self._behind = False
 
-    def started(self, url: BrokerUrl, own_broker: bool) -> None:
+    def started(self, url: BrokerUrl, *, own_broker: bool, cpus: int, adapters: Sequence[str]) -> None:
         """Log that the engine is running, connected to the broker at ``url``."""
-        host = self._scenario.host
         note(
             _log,
             logging.INFO,
             "engine_started",
-            host=host.name,
+            host=self._host,
             version=__version__,
             url=url,
             own_broker=own_broker,
-            cpus=host.cpus,
-            adapters=", ".join(one.name for one in self._scenario.adapter),
+            cpus=cpus,
+            adapters=", ".join(adapters),
         )
 
     def cleared(self, removed: list[Path]) -> None:
@@ -58,7 +60,7 @@ class EngineLog:
     def ended(self, last: Stats | None) -> None:
         """Log the end of the engine, with the simulated time of its last reading."""
         sim_s = None if last is None else round(last.sim_time_ns / 1e9, 3)
-        note(_log, logging.INFO, "engine_ended", host=self._scenario.host.name, sim_seconds=sim_s)
+        note(_log, logging.INFO, "engine_ended", host=self._host, sim_seconds=sim_s)
 
     def failed(self, failure: BaseException) -> None:
         """Log the error that ends the engine, with its traceback."""

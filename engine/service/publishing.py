@@ -1,6 +1,5 @@
 """Messages that a live engine derives from its readings: advice, when it changes, and summaries."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from engine.advice.finding import Advice
@@ -8,7 +7,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config
-from engine.telemetry.stats import AdapterStats, Cell, Stats
+from engine.telemetry.stats import AdapterStats, Cell, Stats, total
 from engine.telemetry.summary import WORST_BYTES, FindingCounts, Kind, Summary
 from engine.view.rates import CounterTable, ratio
 
@@ -81,13 +80,13 @@ class SummaryBuilder:
             sim_time_ns=stats.sim_time_ns,
             kind=self._kind,
             cpus=len(stats.cpus["id"]),
-            cpus_down=_sum(stats.cpus["down"]),
+            cpus_down=total(stats.cpus["down"]),
             adapters=len(adapters),
             queues=sum(len(one.queues["id"]) for one in adapters),
-            offered_frames=_sum(one.port["offered_frames"] for one in adapters),
-            offered_bytes=_sum(one.port["offered_bytes"] for one in adapters),
-            dropped_frames=_sum(map(dropped, adapters)),
-            default_queue_frames=_sum(map(landed, adapters)),
+            offered_frames=total(one.port["offered_frames"] for one in adapters),
+            offered_bytes=total(one.port["offered_bytes"] for one in adapters),
+            dropped_frames=total(map(dropped, adapters)),
+            default_queue_frames=total(map(landed, adapters)),
             busiest_cpu=busiest_cpu,
             busiest_load=busiest_load,
             behind_ns=stats.behind_ns,
@@ -108,28 +107,18 @@ class SummaryBuilder:
         return sentence[:WORST_BYTES].decode(errors="ignore")
 
 
-def _sum(cells: Iterable[Cell]) -> Cell:
-    """The sum of cells; None if one is unknown."""
-    total = 0
-    for cell in cells:
-        if cell is None:
-            return None
-        total += cell
-    return total
-
-
 def _dropped(adapter: AdapterStats) -> Cell:
     of_queues = [cell for name in _DROPS_OF_QUEUES for cell in (*adapter.queues[name], adapter.freed[name])]
     interface = adapter.interface or dict.fromkeys(_DROPS_OF_INTERFACES, 0)
-    return _sum([*of_queues, *(interface[name] for name in _DROPS_OF_INTERFACES)])
+    return total([*of_queues, *(interface[name] for name in _DROPS_OF_INTERFACES)])
 
 
 def _dropped_where_measured(adapter: AdapterStats) -> Cell:
-    return _sum([*adapter.queues["dropped_no_buffer"], adapter.freed["dropped_no_buffer"]])
+    return total([*adapter.queues["dropped_no_buffer"], adapter.freed["dropped_no_buffer"]])
 
 
 def _landed(adapter: AdapterStats) -> Cell:
-    return _sum(adapter.default_queue[reason.name] for reason in DEFAULT_QUEUE_REASONS)
+    return total(adapter.default_queue[reason.name] for reason in DEFAULT_QUEUE_REASONS)
 
 
 def _landed_where_measured(adapter: AdapterStats) -> Cell:

@@ -21,7 +21,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     same name), ``channels_changed`` (the number of receive queues in use), ``counters_restarted``,
     ``functions_changed`` (the number of virtual functions), ``filter_changed`` (a virtual function's MAC or
     VLAN), ``link_up``, ``link_down``, ``reading_trouble`` (something can't be read), ``reading_failed``,
-    ``reading_late``.
+    ``reading_resumed``, ``reading_late``.
     """
 
     seq: Count

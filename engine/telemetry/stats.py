@@ -36,6 +36,12 @@ def known(cells: Iterable[Cell]) -> list[int]:
     return values  # type: ignore[return-value]  # as just checked
 
 
+def total(cells: Iterable[Cell]) -> Cell:
+    """Return the sum of cells; None if one is unknown."""
+    values = list(cells)
+    return None if None in values else sum(values)  # type: ignore[arg-type]  # as just checked
+
+
 class TopPairs(msgspec.Struct, frozen=True, eq=False):
     """The pairs of destination MAC and VLAN with the most frames in the default queue, as columns.
 

@@ -257,6 +257,7 @@ EVENT_LEVELS: dict[str, Level] = {
     "reading_trouble": "warn",
     "reading_failed": "bad",
     "reading_late": "warn",
+    "reading_resumed": "good",
     "link_up": "good",
     "gap_shortened": "dim",
     "drops_end": "good",
