@@ -140,7 +140,7 @@ class VmqApp(App[None]):
         status = view.status if view is not None else None
         if status is None or status.state != "online":
             self._caught_up = None  # the connection ended
-        elif status.controls and (host, status.started_at) != self._caught_up:
+        elif (host, status.started_at) != self._caught_up:
             self._caught_up = host, status.started_at
             self.call_later(self._ask_for_events, host)
 

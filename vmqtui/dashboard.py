@@ -8,6 +8,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingsMap
 from textual.widgets import ContentSwitcher
 
+from engine.telemetry.stats import Source
 from engine.view.rows import QueueView
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
 from vmqtui.actions.action import QUEUE, TITLES
@@ -209,15 +210,19 @@ class Dashboard(ViewActions):
             shown = kept[0]
             if isinstance(shown, FindingRow):
                 return finding_text(shown, palette_of(self), min(104, self.app.size.width - 11))
-            return details_text(shown, table.table, palette_of(self))
+            return details_text(shown, table.table, palette_of(self), self._sources(table.table))
 
         name = getattr(row, "label", None)
         open_dialog(self, TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))
 
     def action_help(self) -> None:
         """What the keys do."""
-        text = help_text(self._offered, self._view, self.view.table.table, palette_of(self))
+        table = self.view.table.table
+        text = help_text(self._offered, self._view, table, palette_of(self), self._sources(table))
         open_dialog(self, TextDialog(f"Help: {TITLES[self._view]}", lambda: text))
+
+    def _sources(self, table: str) -> dict[str, Source]:
+        return self._model.snapshot.sources(table, self._model.choices.adapter)
 
     async def action_quit(self) -> None:
         """Leave."""

@@ -12,6 +12,7 @@ from engine.counted import counted
 from engine.view.rates import STEADY_NS
 from vmqtui.columns.arrange import sorted_by
 from vmqtui.columns.export import as_csv, document
+from vmqtui.columns.sources import sources_of
 from vmqtui.controls import Controls
 from vmqtui.dialogs.choose import ColumnsDialog, WhenDialog
 from vmqtui.dialogs.dialog import open_dialog
@@ -226,7 +227,8 @@ class ViewActions(Controls):
         if form == "csv":
             text = as_csv(columns, rows)
         else:
-            made = document(table.table, columns, rows, snapshot.host, snapshot.stats)
+            sources = sources_of(columns, snapshot.sources(table.table, self._model.choices.adapter))
+            made = document(table.table, columns, rows, snapshot.host, snapshot.stats, sources=sources)
             if self._model.choices.deltas:
                 made["deltas"] = True
             text = as_json(made, indent=1) + "\n"

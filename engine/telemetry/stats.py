@@ -1,7 +1,7 @@
 """The stats message: the counters of contract 2 at one simulated time, in columns."""
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -26,6 +26,20 @@ Columns = dict[str, list[Cell]]
 Source = Literal["exact", "derived", "guessed"]
 """How a measured column is known: read as such, computed from exact ones, or taken by a name or habit that
 may be wrong."""
+
+
+def least_certain(sources: Iterable[Source]) -> Source:
+    """Return the worst of some sources, of which there is at least one."""
+    return max(sources, key=get_args(Source).index)
+
+
+def merged_sources(several: Iterable[Mapping[str, Source] | None]) -> dict[str, Source]:
+    """Merge sources of columns by name: of each name, the least certain one."""
+    merged: dict[str, Source] = {}
+    for sources in several:
+        for name, source in (sources or {}).items():
+            merged[name] = least_certain((source, merged.get(name, source)))
+    return merged
 
 
 def known(cells: Iterable[Cell]) -> list[int]:

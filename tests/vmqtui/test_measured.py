@@ -1,19 +1,40 @@
 """The dashboard on a measured host: it changes nothing there, and says so."""
 
 import asyncio
+import io
+import re
 
 import aiomqtt
 import msgspec
 import pytest
+from rich.console import Console
 
 from engine.bus import topics
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.messages import Status
+from engine.measure.host import MeasuredHost
+from tests import measured
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import notes, shown, told
-from tests.vmqtui.scripted import SECOND, ScriptedLink, live_link, make_config, make_stats, play
+from tests.vmqtui.scripted import (
+    SECOND,
+    ScriptedHost,
+    ScriptedLink,
+    live_link,
+    make_config,
+    make_stats,
+    play,
+)
 from vmqtui.actions import ACTIONS
+from vmqtui.app import VmqApp
+from vmqtui.cli.output import print_table
 from vmqtui.cli.program import run
+from vmqtui.columns import COLUMNS
+from vmqtui.columns.export import document
+from vmqtui.columns.sources import sources_of
+from vmqtui.dialogs.texts import help_text
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.theme import _FALLBACK_ROLES, Palette
 
 STATUS = Status(
     state="online",
@@ -24,6 +45,22 @@ STATUS = Status(
     controls=False,
 )
 WHY = "hv01 is a real host, measured: nothing is changed on it"
+
+
+def link_to(host: MeasuredHost) -> ScriptedLink:
+    """A link to a measured host before its first reading; ``feed`` publishes the readings."""
+    name = host.config.host
+    return ScriptedLink(
+        connection="connected",
+        views={name: ScriptedHost(status=STATUS, config=host.config, events=host.events)},
+    )
+
+
+def feed(app: VmqApp, link: ScriptedLink, host: MeasuredHost) -> None:
+    """Publish every reading of a measured host, and draw."""
+    for reading in host.readings:
+        link.publish(host.config.host, stats=reading)
+    app.draw_now()
 
 
 def measured_link() -> ScriptedLink:
@@ -47,7 +84,7 @@ async def test_no_key_changes_a_measured_host_and_each_says_why(dashboard: Runni
         await pilot.press("2", "question_mark")
         await pilot.pause()
         assert "Free queue" not in screen_text(app)
-        assert (link.asked, link.wondered, link.caught_up) == ([], [], [])
+        assert (link.asked, link.wondered) == ([], [])
 
 
 async def test_keys_come_back_with_a_host_that_takes_requests(dashboard: Running) -> None:
@@ -104,3 +141,66 @@ async def test_a_scripted_request_to_a_measured_host_is_refused(capsys: pytest.C
             said = capsys.readouterr()
             assert said.err == f"error: {WHY}\n"
             assert said.out == ""
+
+
+def snapshot_of(host: MeasuredHost) -> Snapshot:
+    return Snapshot(host.config.host, STATUS, host.config, host.readings[-1], host.readings[0])
+
+
+def test_a_column_is_known_as_its_least_certain_counter() -> None:
+    linux = snapshot_of(measured.linux())
+    found = sources_of(COLUMNS["queues"], linux.sources("queues", "eth0"))
+    assert found["pps"] == found["drops_per_second"] == "exact"
+    assert found["interrupts"] == "guessed"
+    assert "mbits" not in found  # nothing is said of a column that no row knows
+    assert sources_of(COLUMNS["queues"], linux.sources("queues", "eth1")).keys() == {
+        "pps",
+        "share_bar",
+        "share",
+        "received_frames",
+    }
+    assert sources_of(COLUMNS["cpus"], linux.sources("cpus"))["load"] == "exact"
+    windows = snapshot_of(measured.windows())
+    assert sources_of(COLUMNS["queues"], windows.sources("queues"))["pps"] == "derived"
+    assert sources_of(COLUMNS["queues"], {"cpu": "guessed"}) == {"processor": "guessed"}
+    assert not Snapshot("hv01", None, make_config(), make_stats(8)).sources("queues")
+
+
+async def test_headings_are_marked_and_stay_over_their_numbers(dashboard: Running) -> None:
+    host = measured.windows()
+    link = link_to(host)
+    async with dashboard(link) as (app, pilot, _):
+        feed(app, link, host)
+        await pilot.press("2", "slash", *"web", "enter")
+        await shown(pilot, app, "≈pkt/s", "1 of 3")
+        lines = screen_text(app).splitlines()
+        heading = next(line for line in lines if "≈pkt/s" in line)
+        web = next(line for line in lines if " web-01 " in line)
+        edge = heading.index("≈pkt/s") + len("≈pkt/s")
+        assert web[edge - 1] != " " == web[edge]
+        assert "≈Mbit" not in heading
+
+
+def test_help_tells_how_the_columns_of_a_measured_host_are_known() -> None:
+    counters = snapshot_of(measured.linux()).sources("queues")
+    console = Console(width=400, file=io.StringIO(), color_system=None)
+    for known in (counters, {}):
+        console.print(help_text((), "queues", "queues", Palette(_FALLBACK_ROLES), known))
+    assert isinstance(console.file, io.StringIO)
+    said, of_model = console.file.getvalue().split("Columns of queues")[1:]
+    assert re.search(r"interrupts +interrupts +.* \? guessed: interrupts *\n", said)
+    assert "≈ derived: computed from what was read; ? guessed: taken by a name" in said
+    assert "guessed" not in of_model
+
+
+def test_printed_tables_mark_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    windows = snapshot_of(measured.windows())
+    sources = sources_of(COLUMNS["queues"], windows.sources("queues"))
+    columns = [column for column in COLUMNS["queues"] if column.key in ("queue_id", "pps", "mbits")]
+    print_table(columns, windows.queues, sources=sources, all_of_them=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["QueueID", "≈Packets/s", "Mbit/s"]
+    assert {len(line) for line in lines} == {len(lines[0])}
+    made = document("queues", columns, windows.queues, "lab-windows", sources=sources)
+    assert made["sources"] == {"pps": "derived"}
+    assert "sources" not in document("queues", columns, windows.queues, "lab-windows", sources={})

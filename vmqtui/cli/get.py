@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -18,6 +18,7 @@ from vmqtui.cli.run import run_async
 
 if TYPE_CHECKING:
     from engine.bus.watcher import Watcher
+    from engine.telemetry.stats import Source
     from vmqtui.columns import Column
 
 _READINGS: Final = 2  # rates are differences
@@ -97,18 +98,25 @@ class _Table:
         self._options = options
         self._printed = False
 
-    def print(self, rows: Sequence[Any], **about: Any) -> None:
-        """Print rows; ``about`` are further fields of the JSON document. A blank line separates consecutive
-        tables."""
+    def print(
+        self, rows: Sequence[Any], counters: "Mapping[str, Source] | None" = None, **about: Any
+    ) -> None:
+        """Print rows; ``counters`` says how each counter of measured hosts is known, ``about`` are further
+        fields of the JSON document. A blank line separates consecutive tables."""
+        from vmqtui.columns import COLUMNS
+        from vmqtui.columns.sources import sources_of
+
+        sources = sources_of(COLUMNS[self.noun], counters or {})
         if self._options.json_:
             from vmqtui.columns.export import document
 
-            print_json(document(self.noun, self._columns, rows, **about))
+            print_json(document(self.noun, self._columns, rows, sources=sources, **about))
             return
         if self._printed:
             print()
         self._printed = True
-        left_out = print_table(self._columns, rows, all_of_them=self._options.columns is not None)
+        every = self._options.columns is not None
+        left_out = print_table(self._columns, rows, all_of_them=every, sources=sources)
         if left_out and sys.stderr.isatty():
             names = ", ".join(left_out)
             print(
@@ -129,7 +137,8 @@ async def _get(table: _Table, at: HostOptions) -> int:
             if adapter is not None and adapter not in snapshot.adapter_names:
                 fitting = ", ".join(snapshot.adapter_names)
                 unusable(f"--adapter: {adapter!r} is not an adapter of {name}; {fitting} fits")
-            table.print(snapshot.rows(table.noun, adapter), host=name, stats=snapshot.stats)
+            counters = snapshot.sources(table.noun, adapter)
+            table.print(snapshot.rows(table.noun, adapter), counters, host=name, stats=snapshot.stats)
             if not table.watch:
                 return DONE
             if not await readings.next():
@@ -141,6 +150,7 @@ async def _get_of_all(table: _Table, at: BrokerOptions) -> int:
     rows, and a warning."""
     import asyncio
 
+    from engine.telemetry.stats import merged_sources
     from vmqtui.columns.export import OfHost
 
     adapter = table.adapter
@@ -167,7 +177,10 @@ async def _get_of_all(table: _Table, at: BrokerOptions) -> int:
             ]
             if adapter is not None and not rows:
                 unusable(f"--adapter: {adapter!r} is not an adapter of any host")
-            table.print(rows, hosts=[one.name for one in readings if one.arrived])
+            counters = merged_sources(
+                one.snapshot.sources(table.noun, adapter) for one in readings if one.arrived
+            )
+            table.print(rows, counters, hosts=[one.name for one in readings if one.arrived])
             for one in readings:
                 if not one.arrived and one.name not in warned:
                     warn(one.why_none)

@@ -5,7 +5,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmqtui.cli.failures import not_one_of, unusable
@@ -13,6 +13,7 @@ from vmqtui.printable import as_json, printable
 
 if TYPE_CHECKING:
     from engine.bus.messages import Response
+    from engine.telemetry.stats import Source
     from vmqtui.columns import Column
 
 
@@ -61,14 +62,20 @@ def chosen_columns(known: "Sequence[Column[Any]]", names: str | None) -> "Sequen
 
 
 def print_table(
-    columns: "Sequence[Column[Any]]", rows: Sequence[Any], *, all_of_them: bool = False
+    columns: "Sequence[Column[Any]]",
+    rows: Sequence[Any],
+    *,
+    all_of_them: bool = False,
+    sources: "Mapping[str, Source] | None" = None,
 ) -> list[str]:
-    """Print a table; return the keys of the columns it leaves out.
+    """Print a table; return the keys of the columns it leaves out. ``sources`` of columns, by key, mark their
+    headings.
 
     Without ``all_of_them`` it leaves out columns that are unknown in every row (except those of priority 0,
     for scripts), and, on a terminal, the least important columns that don't fit its width.
     """
     from vmqtui.columns.layout import Layout, lay_out
+    from vmqtui.columns.sources import marked
     from vmqtui.draw import cells_of, fit
 
     columns = [column for column in columns if column.exported]
@@ -78,7 +85,8 @@ def print_table(
             for column in columns
             if column.priority == 0 or not rows or any(column.value(row) is not None for row in rows)
         ]
-    texts = {column.key: [column.heading, *(column.text(row) for row in rows)] for column in columns}
+    headings = {one.key: marked(one, one.heading, (sources or {}).get(one.key)) for one in columns}
+    texts = {column.key: [headings[column.key], *(column.text(row) for row in rows)] for column in columns}
     needs = {key: max(map(cells_of, of_column)) for key, of_column in texts.items()}
     layout = Layout([(column, needs[column.key]) for column in columns], gap=2)
     if not all_of_them and (room := terminal_columns()) is not None:

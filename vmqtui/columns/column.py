@@ -48,6 +48,8 @@ class Column(Generic[R]):
     heading: str = ""
     unit: str = ""
     computed: str = ""
+    facts: tuple[str, ...] = ()
+    """Names in a host's sources that its value rests on, besides the counters in ``computed``."""
     format: Callable[[Any], str] = plain
     instead: Callable[[R], str | None] | None = None
     """Returns a word to show in place of the value, or None."""

@@ -2,11 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Source, Stats
 from vmqtui.columns.column import Column, Value, export_row
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -21,8 +21,10 @@ def document(
     stats: Stats | None = None,
     *,
     hosts: Sequence[str] | None = None,
+    sources: Mapping[str, Source] | None = None,
 ) -> dict[str, Any]:
-    """Return a table as a JSON document, with its host or hosts and the time of its reading."""
+    """Return a table as a JSON document, with its host or hosts and the time of its reading; of a measured
+    host also with how the columns are known, by key."""
     made: dict[str, Any] = {"schema": f"vmq.get.{table}/1"}
     if host is not None:
         made["host"] = host
@@ -30,6 +32,9 @@ def document(
         made["hosts"] = list(hosts)
     if stats is not None:
         made |= {"sim_time_ns": stats.sim_time_ns, "time_ns": stats.time_ns}
+    if sources:
+        keys = {column.key for column in columns}
+        made["sources"] = {key: source for key, source in sources.items() if key in keys}
     return made | {table: [export_row(columns, row) for row in rows]}
 
 

@@ -209,10 +209,18 @@ class Fitting:
             self.outgrown = True
 
     def fit(
-        self, columns: Sequence[Column[Any]], room: int, without: frozenset[str], choice: TableChoice
+        self,
+        columns: Sequence[Column[Any]],
+        room: int,
+        without: frozenset[str],
+        choice: TableChoice,
+        titles: Mapping[str, str],
     ) -> bool:
-        """Lay the columns out for ``room`` cells if anything changed; return whether it did."""
-        wanted = (columns, room, without, choice.always, choice.never, choice.filter)
+        """Lay the columns out for ``room`` cells if anything changed; return whether it did.
+
+        ``titles`` has the headings, by key, that differ from the columns' titles.
+        """
+        wanted = (columns, room, without, choice.always, choice.never, choice.filter, titles)
         if self._wanted != wanted:
             self._wanted, self.outgrown = wanted, True
             self._seen.clear()
@@ -220,5 +228,8 @@ class Fitting:
             return False
         self.outgrown = False
         needs = self._settled | self._seen
+        for column in columns:
+            if not column.is_drawn and (title := titles.get(column.key)):
+                needs[column.key] = max(needs.get(column.key, column.width), len(title))
         self.layout = lay_out(columns, room, needs, without | choice.never, choice.always)
         return True

@@ -122,6 +122,7 @@ def _processor(priority: int = 0) -> Column[QueueView]:
         width=4,
         help="Processor affinity as group:number: its DPC serves the queue.",
         value=lambda row: row.processor,
+        facts=("cpu",),
         sort=lambda row: row.cpu,
         right=True,
         priority=priority,
@@ -214,8 +215,8 @@ QUEUES: tuple[Column[QueueView], ...] = (
     _vm(),
     *_state(),
     rate_column(
-        "Frames a second that the filters gave to the queue.",
-        RATE.format("steered_frames"),
+        "Frames a second that the filters gave to the queue; those it received, where that is unknown.",
+        f"{RATE.format('steered_frames')}, or of received_frames",
         lambda row: row.pps,
     ),
     Column(
@@ -261,7 +262,7 @@ QUEUES: tuple[Column[QueueView], ...] = (
         title="",
         width=6,
         help="Share of the frames steered on the adapter.",
-        computed="the queue's Δ steered_frames / the adapter's",
+        computed="the queue's frames a second (Δ steered_frames, or received_frames) / the adapter's",
         value=lambda row: None,
         sort=lambda row: row.share,
         gauge=lambda row: gauge(row.share),
@@ -270,7 +271,7 @@ QUEUES: tuple[Column[QueueView], ...] = (
     ),
     share_column(
         "Share of all frames steered on the adapter.",
-        "the queue's Δ steered_frames / the adapter's",
+        "the queue's frames a second (Δ steered_frames, or received_frames) / the adapter's",
         lambda row: row.share,
         7,
     ),

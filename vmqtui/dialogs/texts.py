@@ -1,7 +1,7 @@
 """A dialog that shows text; the help and details texts, built from the registries."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,11 +12,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from engine.telemetry.stats import Source
 from engine.view.rates import STEADY_NS
 from vmqtui.actions import CURSOR, MATRIX, Action, key_names
 from vmqtui.actions.action import TITLES
-from vmqtui.columns import COLUMNS
+from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.arrange import SYNTAX
+from vmqtui.columns.sources import MARKS, NOTHING_SAID, WORDS, sources_of
 from vmqtui.dialogs.dialog import Dialog
 from vmqtui.printable import printable
 from vmqtui.state.rows import FindingRow, Row
@@ -61,6 +63,18 @@ class TextDialog(Dialog[None]):
             self.dismiss()
 
 
+_LEGEND: Final = "; ".join(
+    f"{MARKS[source]} {source}: {words}" if MARKS[source] else f"a heading without a mark: {words}"
+    for source, words in WORDS.items()
+)
+
+
+def _source(sources: Mapping[str, Source], column: Column[Any]) -> str:
+    """Return the mark and the name of a column's source; "" if nothing is said of it, or it is exact."""
+    source = sources.get(column.key, "exact")
+    return f"{MARKS[source]} {source}" if MARKS[source] else ""
+
+
 def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for line in lines:
@@ -68,9 +82,17 @@ def _grid(lines: Iterable[tuple[Text, ...]]) -> Table:
     return grid
 
 
-def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palette) -> Group:
-    """Help for a view: its keys, keys of other views, the filter syntax, the columns of ``table``."""
+def help_text(
+    actions: tuple[Action, ...],
+    view: str,
+    table: str,
+    palette: Palette,
+    counters: Mapping[str, Source] = NOTHING_SAID,
+) -> Group:
+    """Help for a view: its keys, keys of other views, the filter syntax, the columns of ``table``; of a
+    measured host, how each column is known by its ``counters``."""
     style = palette.style
+    sources = sources_of(COLUMNS[table], counters)
     parts: list[Text | Table] = []
     here = [action for action in actions if action.applies(view)]
     for group in dict.fromkeys(action.group for action in here):
@@ -112,11 +134,12 @@ def help_text(actions: tuple[Action, ...], view: str, table: str, palette: Palet
                 Text(column.title or column.key.replace("_", " "), style("accent")),
                 Text(column.key if column.exported else "", style("dim")),
                 Text(column.help, style("text")),
-                Text(column.computed, style("dim")),
+                Text(": ".join(filter(None, (_source(sources, column), column.computed))), style("dim")),
             )
             for column in COLUMNS[table]
         ),
         Text(),
+        *([Text(_LEGEND, style("dim"))] if sources else []),
         Text("– is unknown, which is not zero; △ and ▲ mark thresholds.", style("dim")),
         Text(
             f"Rates are of the last second; filters and orders go by rates over {STEADY_NS // 10**9} s.",
@@ -158,9 +181,12 @@ def finding_text(row: FindingRow, palette: Palette, width: int) -> Text:
     return text
 
 
-def details_text(row: Row, table: str, palette: Palette) -> Table:
-    """Every exported column of a row, with its value and help."""
+def details_text(
+    row: Row, table: str, palette: Palette, counters: Mapping[str, Source] = NOTHING_SAID
+) -> Table:
+    """Every exported column of a row, with its value, and its help after how it is known."""
     style = palette.style
+    sources = sources_of(COLUMNS[table], counters)
     lines: list[tuple[Text, ...]] = []
     for column in COLUMNS[table]:
         if not column.exported:
@@ -175,7 +201,7 @@ def details_text(row: Row, table: str, palette: Palette) -> Table:
             (
                 Text(column.heading or column.title, style("dim")),
                 Text(shown, style(level or "strong")),
-                Text(column.help, style("dim")),
+                Text(": ".join(filter(None, (_source(sources, column), column.help))), style("dim")),
             )
         )
     return _grid(lines)

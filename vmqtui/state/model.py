@@ -70,7 +70,7 @@ class Model:
     @property
     def asks_for_past_events(self) -> bool:
         """Whether events from before the dashboard attached are queried, or are in the recording."""
-        return self._tapes is not None or not self.why_unchanging
+        return self._tapes is not None or not self.link.read_only
 
     @property
     def why_unchanging(self) -> str:

@@ -8,7 +8,7 @@ from engine.bus.messages import Status
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
-from engine.telemetry.stats import Stats
+from engine.telemetry.stats import Source, Stats, merged_sources
 from engine.view.host_tables import HostTables
 from engine.view.index import ConfigIndex
 from engine.view.rates import known_sum
@@ -133,6 +133,16 @@ class Snapshot(HostTables):
         for adapter in self.adapters:
             for reason in DEFAULT_QUEUE_REASONS:
                 yield ("reason", adapter.adapter, reason.name), adapter.reason(reason.name)
+
+    def sources(self, table: str, adapter: str | None = None) -> dict[str, Source]:
+        """How the counters of a table are known of a measured host, by name: of one adapter, or of all the
+        least certain; empty of the model, which knows them exactly."""
+        if self.stats is None:
+            return {}
+        if table == "cpus":
+            return self.stats.sources or {}
+        adapters = self.stats.adapters.items()
+        return merged_sources(one.sources for name, one in adapters if adapter in (None, name))
 
     def rows(self, table: str, adapter: str | None = None) -> tuple[Row, ...]:
         """The rows of a table of ``vmqtui.columns``, of one adapter or of all. Raises ValueError."""

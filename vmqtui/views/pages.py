@@ -132,7 +132,8 @@ class QueuePage(View):
         self._rates = QueueRates(model, "queue-rates")
         self._memory = QueueMemory(model, "queue-memory")
         self._filters = LiveTable("filters", widget_id="queue-filters", empty="no filter is set on it")
-        self._events = LiveTable("events", widget_id="queue-events")
+        empty = "nothing happened to it" + (" yet" if model.asks_for_past_events else " since this attached")
+        self._events = LiveTable("events", widget_id="queue-events", empty=empty)
 
     def compose(self) -> ComposeResult:
         with Container(id="queue-top"):
@@ -173,8 +174,6 @@ class QueuePage(View):
             set_title(self._facts, f"Queue {row.queue_id} of {row.adapter} · {row.label}")
             its = [one for one in snapshot.filters if self._is_its(one)]
             self.show(self._filters, its, "Filters", hidden=frozenset({"adapter", "queue_id", "vm"}))
-            since = " yet" if self.model.asks_for_past_events else " since this attached"
-            self._events.empty = f"nothing happened to it{since}"
             events = snapshot.events_of_queue(row.adapter, row.queue_id, gone)
             self.show(self._events, events, "State history", hidden=_SAID_BEFORE)
         for panel in (self._facts, self._rates, self._memory):

@@ -136,10 +136,8 @@ class EventsView(TableView):
     empty = "no events"
 
     def extra(self) -> str:
-        """Return a note if earlier events are not requested, because no requests are sent or taken."""
-        if self.model.asks_for_past_events:
-            return ""
-        return f"{'read-only' if self.model.link.read_only else 'measured'}: earlier events are not asked for"
+        """Return a note if the dashboard is read-only, because it then does not request earlier events."""
+        return "" if self.model.asks_for_past_events else "read-only: earlier events are not asked for"
 
 
 class AdviceView(TableView):

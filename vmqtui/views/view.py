@@ -83,6 +83,7 @@ class View(Container):
             hidden=self.hidden_columns() | hidden,
             deltas=choices.deltas,
             steady=lambda: {row.identity: row for row in self.model.snapshot.steady.rows(table.table)},
+            counters=self.model.snapshot.sources(table.table, choices.adapter),
         )
         shown, total = len(arranged.rows), arranged.total
         parts = [f"{title} {grouped(shown)}" + (f" of {grouped(total)}" if shown != total else "")]

@@ -1,6 +1,6 @@
 """The live table. It draws its own lines, because Textual's DataTable costs ten times as much."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -13,10 +13,12 @@ from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from engine.telemetry.stats import Source
 from vmqtui.actions import CURSOR
 from vmqtui.columns import Column, columns_of
 from vmqtui.columns.arrange import Arranged, Steady, SteadyOrder, arrange
 from vmqtui.columns.layout import Fitting, Layout
+from vmqtui.columns.sources import NOTHING_SAID, marked, sources_of
 from vmqtui.draw import Line, Span, bands, bar, cells_of, fit, join, spark
 from vmqtui.numbers import UNKNOWN
 from vmqtui.printable import printable, shown
@@ -96,6 +98,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._choice = AS_IT_COMES
         self._deltas = False
         self._hidden: frozenset[str] = frozenset()
+        self._titles: Mapping[str, str] = {}
+        """Headings with the mark of a source, by the key of their column."""
         self._cursor = 0
         self._pinned: Hashable = None
         self._fitting = Fitting()
@@ -148,12 +152,22 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         hidden: frozenset[str] = frozenset(),
         deltas: bool = False,
         steady: Steady | None = None,
+        counters: Mapping[str, Source] = NOTHING_SAID,
     ) -> Arranged:
-        """Show the rows with the filter, order and columns of ``choice``; ``steady`` rows decide on rates."""
+        """Show the rows with the filter, order and columns of ``choice``; ``steady`` rows decide on rates.
+
+        ``counters`` says how each counter of a measured host is known.
+        """
         wanted_otherwise = choice != self._choice
         self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden
         if series is not None:
             self._series = series
+        sources = sources_of(self.columns, counters)
+        self._titles = {
+            column.key: marked(column, column.title, sources[column.key])
+            for column in self.columns
+            if sources.get(column.key, "exact") != "exact"
+        }
         arranged = self.arranged = arrange(rows, self.columns, choice, steady, self._order)
         self._rows = arranged.rows
         self._fitting.measure(self.columns, self._rows)
@@ -203,7 +217,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return self.scrollable_content_region.width - 2
 
     def _fit_columns(self) -> Layout:
-        if self._fitting.fit(self.columns, self._room, self._hidden, self._choice):
+        if self._fitting.fit(self.columns, self._room, self._hidden, self._choice, self._titles):
             self._kept.clear()
         return self._fitting.layout
 
@@ -348,7 +362,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         line: Line = []
         layout, sort = self._fit_columns(), self._choice.sort
         for column, width in layout.columns:
-            title, space = column.title, " " * layout.gap
+            title, space = self._titles.get(column.key, column.title), " " * layout.gap
+            if len(title) > width:
+                title = column.title
             if sort is None or sort[0] != column.key:
                 line += [(fit(title, width, right=column.right), "header"), (space, "text")]
                 continue
