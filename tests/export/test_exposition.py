@@ -16,6 +16,7 @@ from engine.bus.codec import encode
 from engine.bus.messages import Status
 from engine.ndis import counters
 from engine.telemetry.stats import known
+from tests import measured
 from tests.export.lab import INTERFACE, NOW, Known, full_stats
 from tests.vmqtui.scripted import VMS, make_config
 from vmqtui.export import exposition as metrics
@@ -71,7 +72,7 @@ def test_every_counter_of_the_registry_is_there_with_its_value() -> None:
     matched = [count for (name, _), count in found.items() if name == "vmq_filter_matched_frames_total"]
     assert sorted(matched) == sorted(known(adapter.filters["matched_frames"]))
     assert value(found, "vmq_simulated_seconds_total", host="hv01") == pytest.approx(10)
-    assert {name for name, _ in found} == {metric.name for metric in metrics.METRICS}
+    assert {name for name, _ in found} == {metric.name for metric in metrics.METRICS} - {metrics.SOURCE.name}
 
 
 def test_names_and_units_are_by_the_conventions() -> None:
@@ -85,13 +86,54 @@ def test_names_and_units_are_by_the_conventions() -> None:
     )
 
 
-def test_promtool_has_nothing_to_say() -> None:
+@pytest.mark.parametrize("kind", ["model", "measured"])
+def test_promtool_has_nothing_to_say(kind: str) -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed")
-    checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=text(Known("hv01")), capture_output=True, text=True
-    )
+    document = text(Known("hv01") if kind == "model" else measured_hosts())
+    checked = subprocess.run(["promtool", "check", "metrics"], input=document, capture_output=True, text=True)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def measured_hosts() -> Known:
+    known = Known()
+    for host in (measured.linux(), measured.windows()):
+        known.add(host.config.host, host.readings[-1], host.config)
+        known.hosts[host.config.host].take("status", encode(Status(state="online", kind="measured")))
+    return known
+
+
+def test_what_a_measured_host_does_not_know_has_no_sample() -> None:
+    found = series(text(measured_hosts()))
+    eth0, eth1 = ({"host": "lab-linux", "adapter": name} for name in ("eth0", "eth1"))
+    assert value(found, "vmq_queue_received_frames_total", **eth0, queue="1", vm="") == 1500
+    for name, labels in (
+        ("vmq_queue_received_frames_total", eth0 | {"queue": "2", "vm": "eth0 vf 0"}),
+        ("vmq_queue_dropped_no_buffer_frames_total", eth1 | {"queue": "0", "vm": ""}),
+        ("vmq_queue_pending_frames", eth0 | {"queue": "0", "vm": ""}),
+        ("vmq_port_offered_bytes_total", eth1),
+        ("vmq_cpu_down", {"host": "lab-linux", "cpu": "0"}),
+        ("vmq_adapter_link_speed_bytes", {"host": "lab-linux", "adapter": "eth2"}),
+    ):
+        assert name in {metric.name for metric in metrics.METRICS}
+        assert (name, frozenset(labels.items())) not in found
+    vf = {"queue": "2", "vm": "eth0 vf 0", "name": "vf 0", "state": "running", "generation": "3"}
+    assert value(found, "vmq_queue_info", **eth0, **vf, cpu="") == 1
+    assert value(found, "vmq_engine_info", host="lab-linux", version="", kind="measured") == 1
+
+
+def test_how_a_column_of_a_measured_host_is_known_is_a_label() -> None:
+    found = series(text(measured_hosts()))
+    of_eth0 = {
+        (dict(labels)["column"], dict(labels)["source"])
+        for name, labels in found
+        if name == "vmq_column_source_info" and ("adapter", "eth0") in labels
+    }
+    assert of_eth0 == set((measured.linux().readings[-1].adapters["eth0"].sources or {}).items())
+    derived = {"adapter": "Ethernet 2", "column": "received_frames", "source": "derived"}
+    assert value(found, "vmq_column_source_info", host="lab-windows", **derived) == 1
+    of_cpus = {"adapter": "", "column": "busy_cycles", "source": "exact"}
+    assert value(found, "vmq_column_source_info", host="lab-linux", **of_cpus) == 1
 
 
 def test_names_that_could_break_the_format_are_escaped() -> None:

@@ -5,12 +5,14 @@ import io
 import tracemalloc
 from pathlib import Path
 
+import pyarrow.compute
 import pyarrow.parquet
 import pytest
 
 from engine.bus.codec import encode
 from engine.telemetry.recorder import Recorder
 from engine.telemetry.recording import Recording
+from tests import measured
 from tests.export.lab import INTERFACE, full_stats
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
 from vmqtui.export.tables import COLUMNS, Rows, Table, UnfitValueError, put_in_place, write_csv, write_parquet
@@ -83,6 +85,47 @@ def test_parquet_holds_what_csv_does(table: Table, recorded: Path, tmp_path: Pat
         {name: "" if one is None else str(one) for name, one in row.items()} for row in read.to_pylist()
     ]
     assert as_text == as_csv(recorded, table)
+
+
+@pytest.fixture(scope="module")
+def recorded_measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tables") / "measured.vmqrec"
+    with Recorder(path, limit_bytes=1 << 30) as recorder:
+        for host in (measured.linux(), measured.windows()):
+            recorder.message(host.config.host, "config", encode(host.config))
+            for reading in host.readings:
+                recorder.reading(host.config.host, reading)
+    return path
+
+
+def test_unknown_cells_are_empty_and_a_column_has_the_sources(
+    recorded_measured: Path,
+) -> None:
+    rows = as_csv(recorded_measured, "queues")
+    ring, _, function = [row for row in rows if (row["adapter"], row["seq"]) == ("eth0", "4")][:3]
+    assert (ring["name"], ring["cpu"], ring["received_frames"], ring["pending"]) == ("rx-0", "0", "3000", "")
+    assert (function["name"], function["cpu"], function["received_frames"]) == ("vf 0", "", "")
+    assert ring["sources"] == "received_frames=exact dropped_no_buffer=exact interrupts=guessed"
+    of_windows = [row for row in rows if row["host"] == "lab-windows" and row["seq"] == "4"]
+    assert [row["received_frames"] for row in of_windows] == ["", "3600", ""]
+    assert {row["sources"] for row in of_windows} == {"received_frames=derived"}
+    cpu = as_csv(recorded_measured, "cpus")[0]
+    assert cpu["sources"] == "busy_cycles=exact budget_cycles=exact interrupts=exact"
+    adapter = as_csv(recorded_measured, "adapters")[1]
+    assert (adapter["adapter"], adapter["offered_bytes"], adapter["default_queue_broadcast"]) == (
+        "eth1",
+        "",
+        "",
+    )
+
+
+def test_unknown_cells_are_null_in_parquet(recorded_measured: Path, tmp_path: Path) -> None:
+    path = tmp_path / "measured.parquet"
+    with Recording(recorded_measured) as recording:
+        write_parquet(path, COLUMNS["queues"], Rows(recording, "queues"))
+    read = pyarrow.parquet.read_table(path).filter(pyarrow.compute.field("adapter") == "Ethernet 2")
+    assert read["received_frames"].to_pylist()[-3:] == [None, 3600, None]
+    assert read["free_buffers"].null_count == read.num_rows
 
 
 def test_a_number_that_parquet_has_no_room_for_is_said(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ this module. The tests check the output with that library's parser and ``promtoo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -17,7 +17,7 @@ from engine.bus.host_view import HostView
 from engine.bus.watcher import Watcher
 from engine.ndis import counters
 from engine.ndis.counters import Counter
-from engine.telemetry.stats import AdapterStats, Columns, known
+from engine.telemetry.stats import AdapterStats, Columns, Source, known
 from engine.view.index import AdapterIndex, ConfigIndex
 
 Kind = Literal["counter", "gauge"]
@@ -90,7 +90,13 @@ QUEUE_INFO: Final = Metric(
 )
 LINK: Final = Metric("vmq_adapter_link_speed_bytes", "gauge", "Bytes a second of the link.", _OF_ADAPTER)
 UP: Final = Metric("vmq_engine_up", "gauge", "1: the engine reports; 0: it is offline or silent.", ("host",))
-ENGINE_INFO: Final = Metric("vmq_engine_info", "gauge", "The engine; always 1.", ("host", "version"))
+ENGINE_INFO: Final = Metric("vmq_engine_info", "gauge", "The engine; always 1.", ("host", "version", "kind"))
+SOURCE: Final = Metric(
+    "vmq_column_source_info",
+    "gauge",
+    "How a measured host knows a column of counters (exact, derived, guessed); always 1.",
+    (*_OF_ADAPTER, "column", "source"),
+)
 
 HOST: Final = (
     Metric(
@@ -129,8 +135,8 @@ CLOSED: Final = Metric(
 )
 
 METRICS: Final = (
-    CONNECTED, LEFT_OUT, UNDECODABLE, CLOSED, UP, ENGINE_INFO, *HOST, LINK, *PORT, *INTERFACE, QUEUE_INFO,
-    *QUEUE, *FREED, REASON, *FILTER, *CPU,
+    CONNECTED, LEFT_OUT, UNDECODABLE, CLOSED, UP, ENGINE_INFO, SOURCE, *HOST, LINK, *PORT, *INTERFACE,
+    QUEUE_INFO, *QUEUE, *FREED, REASON, *FILTER, *CPU,
 )  # fmt: skip
 """All metrics, in the order of the output."""
 
@@ -196,15 +202,17 @@ def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
     if stats is None:
         return None
     found: Samples = defaultdict(list)
-    version = view.status.version if view.status is not None else ""
-    found[ENGINE_INFO].append(_line(ENGINE_INFO, (host, version), 1))
+    version, kind = (view.status.version, view.status.kind) if view.status is not None else ("", "")
+    found[ENGINE_INFO].append(_line(ENGINE_INFO, (host, version, kind), 1))
     for metric in HOST:
         if (value := getattr(stats, metric.source)) is not None:
             found[metric].append(_line(metric, (host,), _scaled(value, metric)))
     cpus = [f'{{host="{_escaped(host)}",cpu="{cpu}"}}' for cpu in stats.cpus.get("id", [])]
     _columns(found, CPU, stats.cpus, cpus)
+    _sources(found, (host, ""), stats.sources)
     for name, adapter in stats.adapters.items():
         labels = (host, name)
+        _sources(found, labels, adapter.sources)
         for family, values in (
             (PORT, adapter.port),
             (INTERFACE, adapter.interface or {}),
@@ -228,6 +236,11 @@ def host_samples(host: str, view: HostView, *, filters: bool) -> Samples | None:
     return found
 
 
+def _sources(found: Samples, labels: tuple[str, str], sources: Mapping[str, Source] | None) -> None:
+    """Add a sample for each column whose source is sent; those of processors have no adapter."""
+    found[SOURCE] += [_line(SOURCE, (*labels, *one), 1) for one in (sources or {}).items()]
+
+
 def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, index: AdapterIndex) -> None:
     """Add samples of the queues with a known configuration; a new queue's may arrive after its reading."""
     host, name = map(_escaped, labels)
@@ -238,12 +251,12 @@ def _queues(found: Samples, labels: tuple[str, str], adapter: AdapterStats, inde
         if queue is None:
             rows.append(None)
             continue
-        vm = queue.vm or ""
+        vm, cpu = queue.vm or "", "" if queue.cpu is None else queue.cpu
         rows.append(f'{{host="{host}",adapter="{name}",queue="{queue.queue_id}",vm="{_escaped(vm)}"}}')
         found[QUEUE_INFO].append(
             _line(
                 QUEUE_INFO,
-                (*labels, queue.queue_id, vm, queue.name, queue.cpu, queue.state, queue.generation),
+                (*labels, queue.queue_id, vm, queue.name, cpu, queue.state, queue.generation),
                 1,
             )
         )

@@ -5,7 +5,7 @@ Rows are streamed: memory use does not grow with the recording.
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +16,7 @@ from engine.ndis import counters
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
 from engine.telemetry.recording import Recording
-from engine.telemetry.stats import AdapterStats, Columns
+from engine.telemetry.stats import AdapterStats, Columns, Source
 from engine.view.index import AdapterIndex, ConfigIndex
 from vmqtui.columns.export import cell
 from vmqtui.recorded import RecordedTape
@@ -36,6 +36,9 @@ _REASONS: Final = _COUNTS(counters.DEFAULT_QUEUE_REASONS)
 _FREED: Final = _COUNTS(counters.QUEUE)
 
 
+_SOURCES: Final = ("sources", "text")
+
+
 def _integers(names: Iterable[str], prefix: str = "") -> tuple[tuple[str, Kind], ...]:
     return tuple((f"{prefix}{name}", "integer") for name in names)
 
@@ -43,23 +46,24 @@ def _integers(names: Iterable[str], prefix: str = "") -> tuple[tuple[str, Kind],
 COLUMNS: Final[dict[Table, tuple[tuple[str, str], ...]]] = {
     "queues": (
         *_TIME, ("adapter", "text"), ("queue_id", "integer"), ("generation", "integer"), ("name", "text"),
-        ("vm", "text"), ("cpu", "integer"), ("state", "text"), *_integers(_QUEUE),
+        ("vm", "text"), ("cpu", "integer"), ("state", "text"), *_integers(_QUEUE), _SOURCES,
     ),
     "filters": (
         *_TIME, ("adapter", "text"), ("filter_id", "integer"), ("queue_id", "integer"), ("mac", "text"),
-        ("vlan", "text"), *_integers(_COUNTS(counters.FILTER)),
+        ("vlan", "text"), *_integers(_COUNTS(counters.FILTER)), _SOURCES,
     ),
-    "cpus": (*_TIME, ("cpu", "integer"), *_integers(_CPU)),
+    "cpus": (*_TIME, ("cpu", "integer"), *_integers(_CPU), _SOURCES),
     "adapters": (
         *_TIME, ("adapter", "text"), *_integers(_PORT), *_integers(_INTERFACE),
-        *_integers(_REASONS, "default_queue_"), *_integers(_FREED, "freed_"),
+        *_integers(_REASONS, "default_queue_"), *_integers(_FREED, "freed_"), _SOURCES,
     ),
     "events": (
         *_TIME, ("event", "text"), ("adapter", "text"), ("queue_id", "integer"), ("state", "text"),
         ("cause", "text"),
     ),
 }  # fmt: skip
-"""Name and kind of each column. ``vlan`` is text: an id, "untagged", or empty for any."""
+"""Name and kind of each column. ``vlan`` is text: an id, "untagged", or empty for any. ``sources`` has how a
+measured host knows its counters: ``received_frames=exact interrupts=guessed``; it is empty for the model."""
 
 
 @dataclass
@@ -92,7 +96,8 @@ class Rows:
         run = self.recording.hosts[host].runs[number]
         reading = (host, run, stats.seq, stats.time_ns, stats.sim_time_ns)
         if self.table == "cpus":
-            yield from _of_columns(reading, stats.cpus, ("id", *_CPU))
+            sources = _sources(stats.sources, _CPU)
+            yield from ((*row, sources) for row in _of_columns(reading, stats.cpus, ("id", *_CPU)))
             return
         config = tape.config(number, stats)
         is_its_own = config is not None and config.revision == stats.revision
@@ -111,21 +116,25 @@ class Rows:
                 *map(interface.get, _INTERFACE),
                 *map(adapter.default_queue.get, _REASONS),
                 *map(adapter.freed.get, _FREED),
+                _sources(adapter.sources, (*_PORT, *_INTERFACE, *_REASONS, *_FREED)),
             )
         elif self.table == "queues":
             queues = index.by_generation if index else {}
+            sources = _sources(adapter.sources, _QUEUE)
             for row in _of_columns((), adapter.queues, ("id", "generation", *_QUEUE)):
                 number, generation, *counts = row
                 # The key is two integers: both cells come from integer columns.
                 queue = queues.get((number, generation))  # type: ignore[arg-type]
                 known = (queue.name, queue.vm, queue.cpu, queue.state) if queue else (None,) * 4
-                yield (*begin, number, generation, *known, *counts)
+                yield (*begin, number, generation, *known, *counts, sources)
         else:
             filters = index.filters if index else {}
+            sources = _sources(adapter.sources, _COUNTS(counters.FILTER))
             for number, count in _of_columns((), adapter.filters, ("id", "matched_frames")):
                 one = filters.get(number)  # type: ignore[arg-type]  # an integer column
                 vlan = None if one is None or one.vlan is None else str(one.vlan)
-                yield (*begin, number, *((one.queue_id, one.mac) if one else (None, None)), vlan, count)
+                where = (one.queue_id, one.mac) if one else (None, None)
+                yield (*begin, number, *where, vlan, count, sources)
 
     def _events(self, host: str) -> Iterator[Sequence[Cell]]:
         index = self.recording.hosts[host]
@@ -142,6 +151,12 @@ class Rows:
 def _event(event: Event) -> tuple[Cell, ...]:
     where = (event.adapter, event.queue_id, event.state, event.cause)
     return (event.seq, event.time_ns, event.sim_time_ns, event.event, *where)
+
+
+def _sources(sources: Mapping[str, Source] | None, names: Sequence[str]) -> str | None:
+    """Return how the named counters are known, as the cell of a row; None if the writer says it of none."""
+    told = [f"{name}={sources[name]}" for name in names if name in sources] if sources else []
+    return " ".join(told) or None
 
 
 def _of_columns(
