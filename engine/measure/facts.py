@@ -23,7 +23,11 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class VirtualFunction:
-    """An SR-IOV virtual function. ``vlan`` 0: none. ``device`` is its interface where this machine has it."""
+    """An SR-IOV virtual function. ``vlan`` 0: none. ``device`` is its interface where this machine has it.
+
+    ``frames`` and ``bytes`` are those of ``device`` where there is one: when it comes or goes, they are other
+    counters.
+    """
 
     vf: int
     mac: str | None = None
@@ -49,7 +53,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An interface with a device. ``sources``: how each field of its rings is known."""
+    """An interface. ``sources`` tells how its rings' ``frames``, ``bytes``, ``dropped``, ``irq``,
+    ``interrupts`` and ``cpus``, and its ``port_dropped``, are known; without a source they are unknown. Other
+    fields are exact.
+    """
 
     name: str
     index: int
@@ -82,6 +89,7 @@ class Processor:
 
     cpu: int
     core: int | None
+    """The first processor of its core: the same for all its hyper-threads, and no other's."""
     numa_node: int | None
     busy_ns: int
     """Spent in interrupts and soft interrupts, of all devices."""
@@ -89,12 +97,15 @@ class Processor:
     interrupts: int | None
     """Of the receive interrupts of the adapters that are read."""
     soft_frames: int | None = None
-    """Frames that it took off all devices' queues (softnet)."""
+    """Frames that it took off all devices' queues (softnet), since the start of the machine or, where 32 bits
+    have wrapped before, since a moment before the first reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One reading of a machine. ``troubles`` are sentences: what could not be read, and why."""
+    """One reading of a machine. ``kernel`` is its release, such as 6.12.9. ``troubles`` are sentences: what
+    could not be read, and why.
+    """
 
     time_ns: int
     monotonic_ns: int

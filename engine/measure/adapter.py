@@ -1,0 +1,345 @@
+"""One adapter of this machine, read again and again. Facts that change seldom are kept for some seconds."""
+
+import errno
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from engine.measure.drivers import Driver, RingCounters, driver_named, interrupt_pattern, locate_counters
+from engine.measure.ethtool import MAX_COUNTERS, MAX_RULES, DriverInfo, EthtoolSocket
+from engine.measure.facts import Adapter, Ring, Rule, VirtualFunction
+from engine.measure.netlink import Link, NetlinkSocket, QueueCounters, VfLink
+from engine.measure.procfs import Interrupts, ProcFiles, shown
+from engine.telemetry.stats import Source
+
+KEEP_SECONDS = 5.0
+SLOW_SECONDS = 0.5
+MAX_RINGS = 4096
+_HEADER_BYTES = 18
+"""An Ethernet header and a VLAN tag."""
+_NOT_TOLD = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT)
+"""The answers of drivers and kernels that don't know a request."""
+
+InterruptNames = Callable[[], dict[int, list[str]]]
+_T = TypeVar("_T")
+
+
+class AdapterGoneError(Exception):
+    """There is no such interface (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What makes kept facts stale when it changes."""
+
+    info: DriverInfo
+    rings: int | None
+    up: bool | None
+    functions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Facts that change seldom, and when to read them again."""
+
+    until: float
+    identity: _Identity
+    driver: Driver
+    counters: RingCounters
+    queue_counters: bool
+    link_mbps: int | None
+    ring_size: int | None
+    max_rings: int | None
+    rules: tuple[Rule, ...]
+    irqs: dict[int, int]
+    irq_source: Source | None
+    devices: dict[int, str]
+    device_irqs: dict[int, tuple[int, ...]]
+    numa_node: int | None
+    troubles: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class AdapterReader:
+    """Reads one interface. ``troubles`` are sentences about the last reading."""
+
+    name: str
+    files: ProcFiles
+    ethtool: EthtoolSocket
+    netlink: NetlinkSocket
+    troubles: list[str] = field(default_factory=list)
+    _kept: _Kept | None = None
+    _link: Link | None = None
+    _started: float = 0.0
+
+    def prepare(self, interrupt_names: InterruptNames) -> set[int]:
+        """Read the link, and what is due of the kept facts; return the receive interrupts to count.
+
+        :raises AdapterGoneError: there is no such interface.
+        :raises OSError: the kernel doesn't answer.
+        """
+        self.troubles.clear()
+        self._started = time.monotonic()
+        self._link = link = self._unless_gone(self.netlink.link)
+        identity = _Identity(
+            self._told("its driver's name", self.ethtool.driver) or DriverInfo("", "", "", "", 0),
+            self._ring_count(),
+            link.up,
+            tuple(each.vf for each in link.functions),
+        )
+        kept = self._kept
+        if kept is None or kept.identity != identity or self._started >= kept.until:
+            kept = self._kept = self._read_seldom(link, identity, interrupt_names)
+        else:
+            self.troubles += kept.troubles
+        return {*kept.irqs.values(), *(irq for irqs in kept.device_irqs.values() for irq in irqs)}
+
+    def read(self, interrupts: Interrupts) -> Adapter:
+        """Read the counters. Call ``prepare`` before.
+
+        :raises AdapterGoneError: the interface went away since.
+        """
+        link, kept = self._link, self._kept
+        assert link is not None
+        assert kept is not None
+        info = kept.identity.info
+        sources: dict[str, Source] = {}
+        numbers = self._numbers(kept)
+        rings = self._rings(link, kept, numbers, interrupts, sources)
+        port_dropped = _port_dropped(kept, numbers, rings, sources)
+        functions = tuple(self._function(each, link, kept) for each in link.functions)
+        took = time.monotonic() - self._started
+        if took > SLOW_SECONDS:
+            self.troubles.append(f"{shown(self.name)}: its driver took {took:.1f} s to answer")
+        return Adapter(
+            name=shown(self.name),
+            index=link.index,
+            mac=link.mac,
+            driver=info.driver or self.files.driver(self.name),
+            driver_version=info.version,
+            firmware=info.firmware,
+            bus_address=info.bus_address,
+            numa_node=kept.numa_node,
+            link_mbps=kept.link_mbps,
+            link_up=link.up,
+            max_frame_bytes=link.mtu + _HEADER_BYTES if link.mtu else None,
+            ring_size=kept.ring_size,
+            max_rings=kept.max_rings,
+            rings=rings,
+            functions=functions,
+            rules=kept.rules,
+            port_frames=link.frames,
+            port_bytes=link.bytes,
+            port_dropped=port_dropped,
+            port_errors=link.errors,
+            sources=sources,
+        )
+
+    def _unless_gone(self, read: Callable[[str], _T], name: str | None = None) -> _T:
+        try:
+            return read(name or self.name)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                raise AdapterGoneError(name or self.name) from error
+            raise
+
+    def _told(self, what: str, read: Callable[[str], _T], name: str | None = None) -> _T | None:
+        """Return the kernel's answer; None if it doesn't know the request, or fails, which is a trouble."""
+        try:
+            return self._unless_gone(read, name)
+        except OSError as error:
+            if error.errno not in _NOT_TOLD:
+                self.troubles.append(
+                    f"{shown(name or self.name)}: {what} can't be read: {error.strerror or error}"
+                )
+            return None
+
+    def _ring_count(self) -> int | None:
+        rings = self.files.rings(self.name)
+        if rings is None and (channels := self._told("its channels", self.ethtool.channels)):
+            rings = channels[0]
+        return rings and min(rings, MAX_RINGS)
+
+    def _read_seldom(self, link: Link, identity: _Identity, interrupt_names: InterruptNames) -> _Kept:
+        before = len(self.troubles)
+        info, name = identity.info, self.name
+        driver = driver_named(info.driver or self.files.driver(name))
+        names = self._counter_names(info.counters)
+        counters = locate_counters(driver, names, identity.rings)
+        channels = self._told("its channels", self.ethtool.channels)
+        rules, rule_count = self._told("its ntuple rules", self.ethtool.rules) or ([], 0)
+        if rule_count > MAX_RULES:
+            self.troubles.append(f"{shown(name)}: {MAX_RULES:,} of its {rule_count:,} ntuple rules are read")
+        if link.without_vf_counters:
+            self.troubles.append(
+                f"{shown(name)}: the kernel can't send the counters of so many virtual functions"
+            )
+        queue_counters = self._told("its queues' counters", lambda _: self.netlink.queue_counters(link.index))
+        irqs, irq_source = self._interrupts(link, driver, counters.rings, interrupt_names)
+        devices = self.files.virtual_function_interfaces(name, identity.functions)
+        return _Kept(
+            self._started + KEEP_SECONDS,
+            identity,
+            driver,
+            counters,
+            bool(queue_counters),
+            self.files.number(f"/sys/class/net/{name}/speed") or None,
+            self._told("its ring size", self.ethtool.ring_size) or None,
+            channels[1] if channels else None,
+            tuple(rules),
+            irqs,
+            irq_source,
+            devices,
+            {vf: self._irqs_of_function(device, interrupt_names) for vf, device in devices.items()},
+            self.files.numa_node(name),
+            tuple(self.troubles[before:]),
+        )
+
+    def _counter_names(self, count: int) -> list[str]:
+        if count > MAX_COUNTERS:
+            self.troubles.append(
+                f"{shown(self.name)}: its {count:,} counters are too many; up to {MAX_COUNTERS:,} are read"
+            )
+            return []
+        if not count:
+            return []
+        return self._told("its counters' names", lambda name: self.ethtool.counter_names(name, count)) or []
+
+    def _interrupts(
+        self, link: Link, driver: Driver, rings: int, interrupt_names: InterruptNames
+    ) -> tuple[dict[int, int], Source | None]:
+        """Map rings to interrupts: as the kernel tells, else by the names of the adapter's interrupts."""
+        told = self._told("its queues", lambda _: self.netlink.queue_interrupts(link.index)) or {}
+        irqs = {ring: irq for ring, irq in told.items() if ring < rings}
+        if irqs:
+            return irqs, "exact"
+        by_name = self._by_name(self.name, driver, interrupt_names)
+        irqs = {ring: irq for ring, irq in by_name.items() if ring < rings}
+        return irqs, "guessed" if irqs else None
+
+    def _by_name(self, name: str, driver: Driver, interrupt_names: InterruptNames) -> dict[int, int]:
+        pattern = interrupt_pattern(driver)
+        if pattern is None:
+            return {}
+        found: dict[int, int] = {}
+        names = interrupt_names()
+        for irq in self.files.interrupt_numbers(name):
+            for word in names.get(irq, ()):
+                if match := pattern.search(word):
+                    found.setdefault(int(match[match.lastindex or 0]), irq)
+        return found
+
+    def _irqs_of_function(self, device: str, interrupt_names: InterruptNames) -> tuple[int, ...]:
+        by_name = self._by_name(device, driver_named(self.files.driver(device)), interrupt_names)
+        return tuple(by_name[ring] for ring in sorted(by_name))
+
+    def _numbers(self, kept: _Kept) -> Sequence[int] | None:
+        """Read the numbers of ``ethtool -S`` if any is used; None also when their count just changed."""
+        counters, count = kept.counters, kept.identity.info.counters
+        if not (counters.frames or counters.dropped or counters.port_dropped):
+            return None
+        return self._told("its counters", lambda name: self.ethtool.counters(name, count))
+
+    def _rings(
+        self,
+        link: Link,
+        kept: _Kept,
+        numbers: Sequence[int] | None,
+        interrupts: Interrupts,
+        sources: dict[str, Source],
+    ) -> tuple[Ring, ...]:
+        count, counters = kept.counters.rings, kept.counters
+        by_queue: dict[int, QueueCounters] = {}
+        if kept.queue_counters:
+            read = self._told("its queues' counters", lambda _: self.netlink.queue_counters(link.index))
+            by_queue = read or {}
+        queues = [by_queue.get(ring, QueueCounters()) for ring in range(count)]
+        alone = count == 1  # all that the interface receives, its one ring received
+
+        def column(
+            name: str, *candidates: tuple[Sequence[int | None] | None, Source]
+        ) -> Sequence[int | None]:
+            for values, source in candidates:
+                if values and None not in values:
+                    sources[name] = source
+                    return values
+            return [None] * count
+
+        def taken(pick: Callable[[Sequence[int]], list[int]] | None) -> list[int] | None:
+            return None if pick is None or numbers is None else pick(numbers)
+
+        frames = column(
+            "frames",
+            ([queue.frames for queue in queues], "exact"),
+            (taken(counters.frames), kept.driver.frames_source),
+            ([link.frames] if alone else None, "derived"),
+        )
+        octets = column(
+            "bytes",
+            ([queue.bytes for queue in queues], "exact"),
+            (taken(counters.bytes), "guessed" if kept.driver.bytes_have_fcs is None else "exact"),
+            ([link.bytes] if alone else None, "derived"),
+        )
+        dropped = column(
+            "dropped",
+            ([queue.overruns for queue in queues], "exact"),
+            (taken(counters.dropped), kept.driver.dropped_source),
+            ([queue.hardware_drops for queue in queues], "guessed"),
+        )
+        if kept.irq_source is not None:
+            sources["irq"] = sources["interrupts"] = sources["cpus"] = kept.irq_source
+        return tuple(
+            Ring(
+                ring,
+                frames[ring],
+                octets[ring],
+                dropped[ring],
+                irq := kept.irqs.get(ring),
+                None if irq is None else kept.irq_source,
+                None if irq is None else interrupts.totals.get(irq),
+                None if irq is None else self.files.affinity(irq),
+            )
+            for ring in range(count)
+        )
+
+    def _function(self, function: VfLink, link: Link, kept: _Kept) -> VirtualFunction:
+        """Join what the PF tells of a virtual function with its own interface, if this machine has it."""
+        device = kept.devices.get(function.vf)
+        own = None
+        if device is not None:
+            try:
+                own = self._told("its counters", self.netlink.link, device)
+            except AdapterGoneError:
+                device = None
+        believed = kept.driver.vf_counters and not link.without_vf_counters
+        frames, octets = function.frames if believed else None, function.bytes if believed else None
+        if own is not None:
+            frames, octets = own.frames, own.bytes
+        irqs = kept.device_irqs.get(function.vf, ()) if device is not None else ()
+        cpus = {cpu for irq in irqs for cpu in self.files.affinity(irq) or ()}
+        return VirtualFunction(
+            function.vf,
+            function.mac or (own.mac if own is not None else None),
+            function.vlan,
+            None if device is None else shown(device),
+            frames,
+            octets,
+            function.dropped if believed and kept.driver.vf_dropped else None,
+            None if frames is None else "exact",
+            tuple(sorted(cpus)) or None,
+        )
+
+
+def _port_dropped(
+    kept: _Kept, numbers: Sequence[int] | None, rings: tuple[Ring, ...], sources: dict[str, Source]
+) -> int | None:
+    """Return what the port lost for want of a buffer: as its driver counts it, else the sum of its rings."""
+    if numbers is not None and kept.counters.port_dropped is not None:
+        sources["port_dropped"] = "derived" if "+" in kept.driver.port_dropped else "exact"
+        return kept.counters.port_dropped(numbers)[0]
+    dropped = [ring.dropped for ring in rings if ring.dropped is not None]
+    if not dropped or len(dropped) < len(rings):
+        return None
+    sources["port_dropped"] = "derived" if sources["dropped"] == "exact" else sources["dropped"]
+    return sum(dropped)
