@@ -1,4 +1,5 @@
-"""Temporary directories that a later start removes if their process was killed; locks on files.
+"""Temporary directories that a later start removes if their process was killed; locks on files; files that
+are written completely or not at all.
 
 A directory's name contains the process id, and its process holds a lock on it. Because of the lock a later
 start is not misled by an id that was reused or that belongs to another container.
@@ -118,3 +119,14 @@ def try_lock(file: IO[Any]) -> bool:
     except OSError:
         return sys.platform != "win32"  # msvcrt raises the same error if another process has the lock
     return True
+
+
+@contextmanager
+def put_in_place(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` on success, delete it on failure."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

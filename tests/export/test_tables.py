@@ -10,12 +10,13 @@ import pyarrow.parquet
 import pytest
 
 from engine.bus.codec import encode
+from engine.files import put_in_place
 from engine.telemetry.recorder import Recorder
 from engine.telemetry.recording import Recording
 from tests import measured
 from tests.export.lab import INTERFACE, full_stats
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
-from vmqtui.export.tables import COLUMNS, Rows, Table, UnfitValueError, put_in_place, write_csv, write_parquet
+from vmqtui.export.tables import COLUMNS, Rows, Table, UnfitValueError, write_csv, write_parquet
 
 READINGS = 5
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from engine.counted import counted
+from engine.files import put_in_place
 from vmqtui.cli.attach import open_watcher
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, not_one_of, sentences, unusable, warn
 from vmqtui.cli.options import Force, address_of, grouped
@@ -147,7 +148,6 @@ def _write_rows(rows: "Rows", table: "Table", output: Path | None, form: "Form")
         COLUMNS,
         MissingLibraryError,
         UnfitValueError,
-        put_in_place,
         write_csv,
         write_parquet,
     )

@@ -4,9 +4,7 @@ Rows are streamed: memory use does not grow with the recording.
 """
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -222,14 +220,3 @@ def write_parquet(path: Path, columns: Sequence[tuple[str, str]], rows: Iterable
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
             count += len(group)
     return count
-
-
-@contextmanager
-def put_in_place(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` on success, delete it on failure."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
