@@ -20,6 +20,7 @@ from vmqtui.cli import (
     engine,
     export,
     get,
+    importing,
     logs,
     recordings,
     replay,
@@ -94,6 +95,7 @@ for _command in (
     bench.bench,
 ):
     app.command()(grouped(_command))
+app.command("import")(grouped(importing.import_))
 
 
 def run(arguments: list[str]) -> int:

@@ -1,0 +1,203 @@
+"""``vmqtui import``: a scenario from a real host, checked against what was measured."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from engine.counted import counted
+from engine.files import put_in_place
+from vmqtui.cli.failures import (
+    DONE,
+    FAILED,
+    CommandError,
+    engine_sentences,
+    failed,
+    unusable,
+    warn,
+)
+from vmqtui.cli.frames import prepare_kernels
+from vmqtui.cli.options import Force, Json
+from vmqtui.cli.output import print_json, write_in_utf8
+from vmqtui.numbers import compact, percent
+from vmqtui.printable import printable
+
+if TYPE_CHECKING:
+    from engine.measure.host import MeasuredHost
+    from engine.measure.twin import Twin
+    from engine.service.twin_check import Compared, TwinCheck
+
+HostOfSource = Annotated[
+    str | None, typer.Option("--host", metavar="H", help="The host, where a recording has several.")
+]
+_SHARES: Final = 8
+"""Most shares of queues in the table: those that differ most."""
+_LOADS: Final = 64
+
+
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A recording of a watched host (vmqtui record).")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scenario to this file.")
+    ] = None,
+    force: Force = False,
+    host: HostOfSource = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", metavar="S", min=0.1, max=3600, help="How long the twin runs for its check."
+        ),
+    ] = 1.0,
+    json_: Json = False,
+) -> int:
+    """Write a scenario from a real host: its twin, which runs and is compared with what was measured."""
+    if output is not None and output.exists() and not force:
+        unusable(f"{output}: is there already; another name, or --force to replace it")
+    measured = read_source(source, host)
+    twin = twin_of(measured)
+    if output is not None:
+        _write(output, twin.text)
+    elif not json_:
+        write_in_utf8()
+        print(twin.text, end="", flush=True)
+    for remark in (*measured.remarks, *twin.remarks):
+        warn(remark)
+    check, why_not = _checked(measured, twin, seconds)
+    if check is None:
+        warn(f"the twin could not be run to compare it with the host: {why_not}")
+    else:
+        _print_check(check, twin, measured)
+    if json_:
+        print_json(_document(measured, twin, check, why_not))
+    return DONE if check is not None else FAILED
+
+
+def read_source(path: Path, host: str | None) -> "MeasuredHost":
+    """Read a measured host from a file. Ends with status 2 if it holds none."""
+    from engine.measure.sources import SourceError, read_measured
+
+    try:
+        return read_measured(path, host)
+    except SourceError as error:
+        unusable(error)
+    except OSError as error:
+        unusable(f"{path}: {error.strerror or error}")
+
+
+def twin_of(measured: "MeasuredHost") -> "Twin":
+    """Make the twin of a measured host. Ends with status 2 if no time passed between its readings."""
+    from engine.measure.twin import make_twin
+
+    if measured.readings[-1].sim_time_ns <= measured.readings[0].sim_time_ns:
+        unusable(f"{measured.origin}: no time passed between its readings, so no rate is known")
+    return make_twin(measured)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with put_in_place(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        failed(f"{path}: {error.strerror or error}")
+
+
+def _checked(measured: "MeasuredHost", twin: "Twin", seconds: float) -> "tuple[TwinCheck | None, str]":
+    """Run the twin and compare it; or return why that failed."""
+    try:
+        prepare_kernels()
+        with engine_sentences("the twin"):
+            from engine.service.twin_check import check_twin
+
+            return check_twin(measured, twin, seconds), ""
+    except CommandError as error:
+        return None, "; ".join(error.sentences)
+
+
+def _document(
+    measured: "MeasuredHost", twin: "Twin", check: "TwinCheck | None", why_not: str
+) -> dict[str, Any]:
+    readings = measured.readings
+    newest = readings[-1]
+    return {
+        "schema": "vmq.import/1",
+        "source": measured.origin,
+        "host": measured.config.host,
+        "seconds": (newest.sim_time_ns - readings[0].sim_time_ns) / 1e9,
+        "readings": len(readings),
+        "remarks": [*measured.remarks, *twin.remarks],
+        "unknown": list(twin.unknown),
+        "sources": {
+            "cpus": newest.sources,
+            "adapters": {name: one.sources for name, one in newest.adapters.items()},
+        },
+        "values": dict(twin.counts),
+        "calibrated": twin.calibrated,
+        "scenario": twin.text,
+        "check": None
+        if check is None
+        else {
+            "seconds": check.seconds,
+            "rows": [
+                {
+                    "measure": one.measure,
+                    "where": one.where,
+                    "measured": one.measured,
+                    "twin": one.twin,
+                    "error": one.error,
+                }
+                for one in check.rows
+            ],
+        },
+        "check_failed": why_not or None,
+    }
+
+
+def _print_check(check: "TwinCheck", twin: "Twin", measured: "MeasuredHost") -> None:
+    """Print on stderr the numbers of the host and the twin side by side."""
+    readings = measured.readings
+    seconds = (readings[-1].sim_time_ns - readings[0].sim_time_ns) / 1e9
+    shares = sorted(check.of("share"), key=lambda one: -abs(one.difference or 0.0))
+    rows = [*check.of("load")[:_LOADS], *check.of("drops"), *shares[:_SHARES]]
+    lines = [
+        ("", "", "measured", "twin", "error"),
+        *((one.measure, one.where, *_numbers(one), _error(one)) for one in rows),
+    ]
+    widths = [max(len(printable(line[column])) for line in lines) for column in range(5)]
+    say = [f"the twin ran for {check.seconds:.3g} s, beside {seconds:.3g} s measured:"]
+    for line in lines:
+        words = [f"{printable(text):<{width}}" for text, width in zip(line[:2], widths, strict=False)]
+        numbers = [f"{text:>{width}}" for text, width in zip(line[2:], widths[2:], strict=True)]
+        say.append("  " + "  ".join(words + numbers))
+    more = len(check.rows) - len(rows)
+    say += [f"  and {counted(more, 'more row')} (--json has them)"] if more else []
+    print("\n".join([*say, *_verdict(check, twin)]), file=sys.stderr)
+
+
+def _verdict(check: "TwinCheck", twin: "Twin") -> list[str]:
+    worst = check.worst_load
+    if not check.compared_loads:
+        first = "no load is known of the host, so the twin's loads can't be compared"
+    elif worst is None:
+        first = f"all {counted(check.compared_loads, 'load')} compared are within 10 % of the measured ones"
+    else:
+        first = f"not all loads are within 10 %: {worst.where} differs most, by {_error(worst)}"
+    counts = twin.counts
+    told = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in ("measured", "derived", "assumed"))
+    reasons = [f"not measured: {printable(one)}" for one in twin.unknown]
+    return [first, f"values of the scenario: {told}", *reasons]
+
+
+def _numbers(one: "Compared") -> tuple[str, str]:
+    words = compact if one.measure == "drops" else percent
+    return words(one.measured), words(one.twin)
+
+
+def _error(one: "Compared") -> str:
+    if one.difference is None:
+        return "unknown"
+    if one.error is None:
+        return "new"
+    return f"{one.error:+.1%}" if one.error else "0%"
