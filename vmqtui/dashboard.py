@@ -200,19 +200,22 @@ class Dashboard(ViewActions):
             return
         table = self.view.table
         row = table.row
-        if row is None:
+        if row is None and (table.table != "advice" or not self._model.snapshot.advised.unchecked):
             return
         kept = [row]
 
         def make() -> RenderableType:
-            rows = self._model.snapshot.rows(table.table)
-            kept[0] = next((one for one in rows if one.identity == row.identity), kept[0])
+            snapshot = self._model.snapshot
             shown = kept[0]
-            if isinstance(shown, FindingRow):
-                return finding_text(shown, palette_of(self), min(104, self.app.size.width - 11))
+            if shown is not None:
+                same = (one for one in snapshot.rows(table.table) if one.identity == shown.identity)
+                shown = kept[0] = next(same, shown)
+            if shown is None or isinstance(shown, FindingRow):
+                width = min(104, self.app.size.width - 11)
+                return finding_text(shown, snapshot.advised.unchecked, palette_of(self), width)
             return details_text(shown, table.table, palette_of(self), self._sources(table.table))
 
-        name = getattr(row, "label", None)
+        name = "rules that could not look" if row is None else getattr(row, "label", None)
         open_dialog(self, TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))
 
     def action_help(self) -> None:

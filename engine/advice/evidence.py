@@ -13,7 +13,7 @@ from engine.telemetry.config import Config, Vlan
 from engine.telemetry.stats import Stats
 from engine.view.adapter import AdapterView
 from engine.view.host_tables import HostTables
-from engine.view.rows import rate_of_all
+from engine.view.rows import CpuView, QueueView, rate_of_all
 
 MOST_MOVES: Final = 256
 _BEFORE_MULTI_QUEUE: Final = ("2008 R2", "2012", "2012 R2")
@@ -160,6 +160,16 @@ class Evidence(HostTables):
         """Whether configuration and reading have the same revision, and time passed."""
         return self.span_s > 0 and self.config.revision == self.stats.revision
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is a real host, which takes no requests; the model has no operating system."""
+        return bool(self.config.system)
+
+    @property
+    def is_linux(self) -> bool:
+        """Whether it is a Linux host: its queues are an adapter's rings, then its SR-IOV functions."""
+        return self.config.system.startswith("Linux")
+
     @cached_property
     def by_name(self) -> dict[str, AdapterView]:
         return {one.adapter: one for one in self.adapters}
@@ -191,10 +201,52 @@ class Evidence(HostTables):
         """Whether the host's balancer is on."""
         return bool(self.config.balancer.get("mode", "off") == "dynamic")
 
+    def is_plain(self, queue: QueueView) -> bool:
+        """Return whether a queue is not the default one, which takes what no other does. On Linux the first
+        queue is a ring like others."""
+        return queue.queue_id != 0 or self.is_linux
+
+    def work(self, queue: QueueView) -> float:
+        """Return what compares queues of a processor: cycles per second by the CPU model; of a measured host,
+        whose costs are not known, frames per second."""
+        return queue.known_pps if self.is_measured else queue.cycles
+
+    def share(self, cpu: CpuView, queue: QueueView) -> float | None:
+        """Return the part of a processor's load that a queue causes; None if unknown.
+
+        Of a measured host it is by frames, and other work of the processor counts as its queues'.
+        """
+        if not self.is_measured:
+            return cpu.share(queue)
+        frames = [one.pps for one in cpu.queues]
+        known = [pps for pps in frames if pps is not None]
+        if cpu.load is None or queue.pps is None or len(known) < len(frames):
+            return None
+        return cpu.load * queue.pps / sum(known) if any(known) else 0.0
+
+    def need(self, cpu: CpuView, queue: QueueView) -> float:
+        """Return the part of a processor that a queue needs, which may exceed ``share`` on a full one."""
+        return (self.share(cpu, queue) or 0.0) if self.is_measured else cpu.demand(queue)
+
     @cached_property
     def demand(self) -> dict[int, float]:
-        """The part of each processor's cycles that its queues need; may be above 1."""
-        return {cpu.id: max(cpu.load or 0.0, sum(cpu.demand(one) for one in cpu.queues)) for cpu in self.cpus}
+        """The part of each processor that its queues need; may be above 1. A processor of unknown load counts
+        as full where loads of others are known."""
+        unknown = 0.0 if self.busiest is None else 1.0
+        return {
+            cpu.id: max(
+                unknown if cpu.load is None else cpu.load, sum(self.need(cpu, one) for one in cpu.queues)
+            )
+            for cpu in self.cpus
+        }
+
+    def sibling(self, cpu: CpuView) -> CpuView | None:
+        """Return another processor of the same core; None if there is none. Linux tells the core of each."""
+        if not self.is_linux:
+            return self.cpu.get(cpu.cpu ^ 1) if self.config.hyperthreading else None
+        core = cpu.known.core
+        same = (one for one in self.cpus if one.known.core == core and one is not cpu)
+        return None if core is None else next(same, None)
 
     def rate(self, name: str) -> float | None:
         """Return the sum of a counter's rates over all queues; None if the counter of one is unknown."""
@@ -212,11 +264,26 @@ Unit = Literal["load", "frames/s", "queues", "buffers", "moves", "processors", "
 
 
 @dataclass(frozen=True)
+class Need:
+    """Something that a rule must know: any one of ``places``, each ``table.column``.
+
+    Tables of counters are ``cpus``, ``queues``, ``port`` and ``pairs`` (of the default queue); ``host``,
+    ``processor``, ``adapter`` and ``queue`` are objects of the configuration. ``unknown`` is the sentence for
+    a host that does not tell.
+    """
+
+    unknown: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Rule:
     """A rule. ``symptom`` is the usual complaint; ``rows`` are its rows in "What goes wrong in practice".
 
     ``look`` yields findings. ``measure`` reads the metric that the fix improves, in ``unit``; ``better`` is
-    the direction of improvement. ``thresholds`` are the names of those that the rule reads.
+    the direction of improvement. ``needs`` are what must be known of a host (``engine.advice.needs``), and
+    ``on_linux`` tells whether it is true of a Linux host, whose queues are rings and SR-IOV functions.
+    ``thresholds`` are the names of those that the rule reads.
     """
 
     id: str
@@ -228,3 +295,5 @@ class Rule:
     unit: Unit
     better: Literal["lower", "higher"] = "lower"
     thresholds: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
+    on_linux: bool = False

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.advice.thresholds import AdviceThresholds
-from engine.telemetry.bounds import Name, Words
+from engine.telemetry.bounds import Count, Name, OfAdapters, Words
 from engine.telemetry.config import Vlan
 
 Severity = Literal["bad", "warn", "note"]
@@ -17,6 +17,8 @@ MOST_FINDINGS: Final = 64
 """Most findings in a response or message, which counts the others."""
 MOST_REQUESTS: Final = 256
 """Most requests in a fix."""
+MOST_UNCHECKED: Final = 64
+"""Most reasons for which rules could not look; there are fewer needs of rules."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +87,24 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return (self.rule, self.adapter, self.key)
 
 
+class Unchecked(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules that could not look, for one reason.
+
+    ``adapters``: where; empty for the whole host. With ``left_out`` above 0 they looked at the other rows
+    (queues, processors) of ``rows``, and left these out.
+    """
+
+    why: Words
+    rules: Annotated[list[Name], Meta(max_length=256)]
+    adapters: Annotated[list[Name], OfAdapters] = []
+    left_out: Count = 0
+    rows: Count = 0
+
+
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
     """The advice message: the findings of a host over ``window_s`` of simulated time, by ``thresholds``.
-    ``more`` is the number of findings left out; ``counts`` has all of them, by severity."""
+    ``more`` is the number of findings left out; ``counts`` has all of them, by severity. ``unchecked`` are
+    the rules that could not look in the latest stretch, because something of the host is not known."""
 
     sim_time_ns: int
     time_ns: int
@@ -97,4 +114,5 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: AdviceThresholds | None = None
     findings: Annotated[list[Finding], Meta(max_length=MOST_FINDINGS)]
     more: int = 0
+    unchecked: Annotated[list[Unchecked], Meta(max_length=MOST_UNCHECKED)] = []
     schema: Literal["vmq.advice/1"] = "vmq.advice/1"

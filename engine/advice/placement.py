@@ -254,7 +254,9 @@ def _headroom(evidence: Evidence, run: Cpus, members: Sequence[AdapterView]) -> 
     names = {one.name for one in members}
     free = 0.0
     for cpu in (evidence.cpu[one] for one in run):
-        taken = sum(cpu.demand(one) for one in cpu.queues if one.adapter not in names or one.queue_id == 0)
+        taken = sum(
+            evidence.need(cpu, one) for one in cpu.queues if one.adapter not in names or one.queue_id == 0
+        )
         free += max(0.0, 1.0 - taken)
     return round(free, 6)
 

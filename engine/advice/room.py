@@ -20,6 +20,8 @@ def eligible(evidence: Evidence, adapter: AdapterView) -> list[CpuView]:
     near = [
         cpu for cpu in evidence.cpus if not cpu.down and cpu.known.numa_node == adapter.known.numa_node
     ] or [cpu for cpu in evidence.cpus if not cpu.down]
+    if evidence.is_linux:  # its first queue is one of the rings
+        return [cpu for cpu in near if (other := evidence.sibling(cpu)) is None or cpu.id < other.id] or near
     even = [cpu for cpu in near if not evidence.config.hyperthreading or cpu.id % 2 == 0]
     default = adapter.default.known.cpu if adapter.default else 0
     core = evidence.cpu[default].known.core if default in evidence.cpu else -1
@@ -47,7 +49,7 @@ class Room:
     def cost(self, queue: QueueView) -> float:
         """Return the part of its current processor that the queue needs."""
         cpu = self._evidence.serving(queue)
-        return cpu.demand(queue) if cpu else 0.0
+        return self._evidence.need(cpu, queue) if cpu else 0.0
 
     def move(self, queue: QueueView, target: int) -> Request:
         """Plan a move, and return its request."""
@@ -69,15 +71,6 @@ class Room:
             op="set_queue_parameters",
             params={"adapter": queue.adapter, "queue_id": queue.queue_id, "cpu": target},
         )
-
-    def spread(self, queues: Sequence[QueueView], cpus: Sequence[CpuView]) -> list[Request]:
-        """Distribute queues over processors, most expensive first (longest-processing-time-first)."""
-        requests = []
-        for queue in sorted(queues, key=lambda one: (-one.cycles, one.queue_id))[:MOST_REQUESTS]:
-            target = self.coolest(cpus)
-            if target is not None and target != queue.known.cpu:
-                requests.append(self.move(queue, target))
-        return requests
 
 
 def buffers_from(adapter: AdapterView, wanted: int, without: int | None = None) -> tuple[int, list[Request]]:

@@ -1,13 +1,14 @@
 """The findings of a host within a window: each once, with the times of its sightings and its lost frames."""
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from engine.advice.evidence import Evidence, Trace, Trail
-from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity
-from engine.advice.rules import RULES, findings, place
+from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity, Unchecked
+from engine.advice.rules import RULES, findings, place, unchecked
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.verdict import agreed
 from engine.telemetry.config import Config
@@ -55,6 +56,8 @@ class AdviceWindow:
         self._stretches = 0
         self.judged: Stats | None = None
         """The reading that ended the latest stretch; None before the first."""
+        self.unchecked: Sequence[Unchecked] = ()
+        """The rules that could not look in the latest stretch."""
         self._ordered: list[_Seen] = []
         self._listed: tuple[Finding, ...] | None = ()
 
@@ -158,6 +161,7 @@ class AdviceWindow:
         now_ns = evidence.stats.sim_time_ns
         self.judged = self._base = evidence.stats
         self._stretches += 1
+        self.unchecked = tuple(unchecked(evidence))
         since_ns = now_ns - self._window_ns
         for one in findings(evidence, self.thresholds):
             known = self._seen.get(one.identity)
@@ -188,6 +192,7 @@ class AdviceWindow:
             thresholds=self.thresholds,
             findings=list(self.listed[:MOST_FINDINGS]),
             more=max(0, len(self._ordered) - MOST_FINDINGS),
+            unchecked=list(self.unchecked),
         )
 
 

@@ -18,8 +18,8 @@ AGAIN_NS: Final = 10_000_000_000
 class AdvicePublisher:
     """Follows an engine's configurations and readings; decides when to publish advice.
 
-    Advice is due when a finding appears, disappears or changes severity, and every ``AGAIN_NS`` while there
-    are findings.
+    Advice is due when a finding appears, disappears or changes severity, when rules that could not look
+    change, and every ``AGAIN_NS`` while there are findings.
     """
 
     def __init__(self, thresholds: AdviceThresholds | None = None) -> None:
@@ -37,7 +37,13 @@ class AdvicePublisher:
         if not window.add(None, stats):
             return None
         found = window.advice()
-        content = frozenset((one.identity, one.severity) for one in found.findings) | {(found.more > 0,)}
+        content = frozenset(
+            [
+                (found.more > 0,),
+                *((one.identity, one.severity) for one in found.findings),
+                *((one.why, *one.rules, *one.adapters) for one in found.unchecked),
+            ]
+        )
         old = found.findings and stats.sim_time_ns - self._published_ns >= AGAIN_NS
         if content == self._published and not old:
             return None

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from engine.advice.evidence import Evidence, Trace
+from engine.ndis.counters import DEFAULT_QUEUE_REASONS, names
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs, known
 from tests.vmqtui.scripted import make_config
@@ -71,14 +72,14 @@ def _counted(
             by_queue.get(queue_id, value) for queue_id, value in zip(ids, known(queues[name]), strict=True)
         ]
     return AdapterStats(
-        port={},
+        port={"offered_frames": sum(frames.values()), "offered_bytes": 500 * sum(frames.values())},
         queues=queues,
         filters={
             "id": [one.filter_id for one in adapter.filters],
             "matched_frames": [frames.get(one.queue_id, 0) for one in adapter.filters],
         },
         freed={},
-        default_queue={**reasons},
+        default_queue={**dict.fromkeys(names(DEFAULT_QUEUE_REASONS), 0), **reasons},
         default_queue_top=TopPairs(
             mac=[one[0] for one in pairs],
             # The VLANs of pairs are numbers or "untagged".

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from engine.advice.evidence import Evidence, Trail
 from engine.advice.finding import Request
+from engine.ndis.counters import DEFAULT_QUEUE_REASONS, names
 from engine.ndis.host import Host
 from engine.scenario.load import parse_scenario
 from engine.service.trial import filled_in
@@ -303,7 +304,7 @@ class _Counted:
                 "matched_frames": [self.filters[one.filter_id] for one in adapter.filters],
             },
             freed={},
-            default_queue=dict(self.reasons),
+            default_queue={**dict.fromkeys(names(DEFAULT_QUEUE_REASONS), 0), **self.reasons},
             default_queue_top=TopPairs(
                 mac=[one[0] for one, _ in top],
                 # The VLANs of pairs are numbers or "untagged".

@@ -66,7 +66,7 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def rules() -> str:
     return _table(
-        ("Rule", "Finds", "People report", "Effect is", "Thresholds", "Rows", "Line", "Source"),
+        ("Rule", "Finds", "People report", "Effect is", "Thresholds", "Needs", "Rows", "Line", "Source"),
         [
             (
                 f"`{rule.id}`",
@@ -74,6 +74,7 @@ def rules() -> str:
                 rule.symptom,
                 f"{rule.unit}, {rule.better}",
                 ", ".join(f"`{name}`" for name in rule.thresholds),
+                "; ".join(" or ".join(f"`{place}`" for place in need.places) for need in rule.needs),
                 ", ".join(map(str, rule.rows)),
                 *LINES[rule.id],
             )
@@ -107,6 +108,16 @@ def test_the_lines_of_the_page_are_those_that_rules_print() -> None:
         for one in findings(scene(random_case(number))):
             changing = {line.split()[0] for line in one.commands if not line.startswith(("#", "Get-"))}
             assert all(f"`{cmdlet}" in LINES[one.rule][0] for cmdlet in changing), (one.rule, changing)
+
+
+def test_the_page_names_the_rules_that_look_at_a_linux_host() -> None:
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    assert (
+        "those that look there are "
+        + ", ".join(f"`{rule.id}`" for rule in RULES.values() if rule.on_linux)
+        + "."
+        in text
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.advice.finding import Advice
+from engine.advice.finding import Advice, Unchecked
 from engine.bus import access_rules as rules
 from engine.bus import topics
 from engine.bus.messages import Request, Response, Status
@@ -42,6 +42,7 @@ def test_every_key_of_a_message_is_in_its_table(message: type[msgspec.Struct]) -
         (FilterConfig, "key of a filter"),
         (AdapterStats, "key of an adapter's stats"),
         (BusStats, "key of `bus`"),
+        (Unchecked, "key of a gap"),
     ],
 )
 def test_every_key_of_a_part_is_in_its_table(struct: type[msgspec.Struct], header: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from engine.advice.finding import Finding, Request
 from engine.bus.messages import Status
+from tests import measured
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.scripted import (
     SECOND,
@@ -221,3 +222,23 @@ def test_an_effect_says_how_it_is_known() -> None:
     tried = msgspec.structs.replace(finding(), value=4.0, after=0.0, cleared=True)
     assert words.effect(tried) == "m: 4 → 0 (the model ran again), cleared"
     assert words.effect(msgspec.structs.replace(finding(), value=4.0)) == "m: 4 → unknown"
+
+
+async def test_rules_that_could_not_look_are_named_where_nothing_is_found(dashboard: Running) -> None:
+    link = ScriptedLink(connection="connected")
+    link.views["lab-windows"] = ScriptedHost(
+        status=Status(state="online", kind="measured", controls=False, started_at=1.0),
+        config=measured.windows_config(),
+    )
+    async with dashboard(link, size=(140, 40)) as (app, pilot, _):
+        for reading in measured.windows().readings:
+            link.publish("lab-windows", stats=reading)
+        await pilot.press("8")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "nothing found, but 16 rules could not look" in text
+        assert "over 2 s so far, 16 rules could not look" in text
+        assert "full-processor, load-swings: drops by queue are not known (Ethernet 2)" in text
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "rules that could not look" in screen_text(app)

@@ -182,6 +182,7 @@ def _document(
     import msgspec
 
     from engine.advice.finding import Finding
+    from engine.advice.rules import unchecked
 
     listed = []
     for one in found:
@@ -201,6 +202,7 @@ def _document(
         "totals": totals(evidence),
         "thresholds": msgspec.to_builtins(thresholds),
         "findings": listed,
+        "unchecked": msgspec.to_builtins(unchecked(evidence)),
         "together": None
         if together is None or together.together is None
         else {
@@ -239,15 +241,23 @@ def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None"
 
 
 def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWindow | None" = None) -> None:
-    """Print each finding as a block of lines."""
+    """Print each finding as a block of lines, then the rules that could not look."""
+    from engine.advice.rules import unchecked
+    from vmqtui.columns import advice as words
+
+    gaps = unchecked(evidence) if evidence.usable else []
     if not found:
-        print("nothing found" if evidence.usable else "no time passed, so nothing can be said")
+        print(words.nothing_found(gaps) if evidence.usable else "no time passed, so nothing can be said")
     for finding in found:
         print()
         judged = window.judged if window is not None else None
         unseen_s = None if judged is None else max(0, judged.sim_time_ns - finding.last_seen_ns) / 1e9
         for line in block(finding, unseen_s):
             print(line)
+    if gaps:
+        print("\ncould not look:")
+    for gap in gaps:
+        print(f"    {words.gap(gap)}")
     sys.stdout.flush()
 
 

@@ -1,9 +1,11 @@
 """Text of findings, and the columns of their table: the view, the command and exports read this."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any, Final
 
-from engine.advice.finding import Finding, Number, Request, Severity
+from engine.advice.finding import Finding, Number, Request, Severity, Unchecked
+from engine.counted import counted
 from vmqtui.columns.column import Column, Level, adapter_column, quiet
 from vmqtui.numbers import UNKNOWN, compact, grouped, percent
 from vmqtui.printable import printable
@@ -45,6 +47,33 @@ def seen(finding: Finding, unseen_s: float) -> str:
     count = finding.lost_frames
     lost = f" · {grouped(count)} frame{'s' * (count != 1)} lost in the window" if count else ""
     return when + lost
+
+
+def nothing_found(gaps: Sequence[Unchecked]) -> str:
+    """Return what an empty list of findings says, if ``gaps`` are what could not be looked at."""
+    rules = len(blind(gaps))
+    if not rules:
+        return "nothing found" + (", as far as rules could look" if gaps else "")
+    return f"nothing found, but {counted(rules, 'rule')} could not look"
+
+
+def blind(gaps: Sequence[Unchecked]) -> set[str]:
+    """Return the rules that could not look at the host, or at all of some adapter."""
+    return {rule for one in gaps if not one.left_out for rule in one.rules}
+
+
+def gap(one: Unchecked) -> str:
+    """Return which rules could not look, where and why, as one line: ``slow-link: the speed of the link is
+    not known (eth0)``."""
+    names = ", ".join(printable(name) for name in one.adapters[:_NAMED])
+    more = f" and {len(one.adapters) - _NAMED} more" if len(one.adapters) > _NAMED else ""
+    where = f" ({names}{more})" if names else ""
+    left = f", in {grouped(one.left_out)} of {grouped(one.rows)} rows" if one.left_out else ""
+    return f"{', '.join(printable(rule) for rule in one.rules)}: {printable(one.why)}{left}{where}"
+
+
+_NAMED: Final = 4
+"""Most adapters that a line names."""
 
 
 def label(name: str) -> str:

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from engine.advice.finding import Unchecked
 from engine.telemetry.stats import Source
 from engine.view.rates import STEADY_NS
 from vmqtui.actions import CURSOR, MATRIX, Action, key_names
@@ -23,7 +24,7 @@ from vmqtui.dialogs.dialog import Dialog
 from vmqtui.printable import printable
 from vmqtui.state.rows import FindingRow, Row
 from vmqtui.theme import Palette
-from vmqtui.widgets.panels import finding_lines
+from vmqtui.widgets.panels import finding_lines, unchecked_lines
 
 
 class TextDialog(Dialog[None]):
@@ -171,10 +172,13 @@ def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:
     )
 
 
-def finding_text(row: FindingRow, palette: Palette, width: int) -> Text:
-    """The full text of a finding, in lines of at most ``width`` cells."""
+def finding_text(
+    row: FindingRow | None, unchecked: Sequence[Unchecked], palette: Palette, width: int
+) -> Text:
+    """The full text of a finding, if one is given, and of the rules that could not look, in lines of at most
+    ``width`` cells."""
     text = Text()
-    for line in finding_lines(row, width):
+    for line in [*(finding_lines(row, width) if row else ()), *unchecked_lines(unchecked, width)]:
         for words, role in line:
             text.append(words, palette.style(role))
         text.append("\n")

@@ -1,12 +1,12 @@
 """Rows defined only for the screen: hosts, events and findings."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
 
-from engine.advice.finding import SEVERITIES, Finding
+from engine.advice.finding import SEVERITIES, Finding, Unchecked
 from engine.telemetry.events import Event
 from engine.view.adapter import AdapterView
 from engine.view.pairs import NearMissView, PairView
@@ -87,12 +87,14 @@ class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
 @dataclass(frozen=True)
 class Advised:
     """The findings at one moment, worst first, from the last ``seconds`` of simulated time. ``whole``: that
-    is a whole window. ``judged_ns`` is the simulated time at its end; None: nothing was judged yet."""
+    is a whole window. ``judged_ns`` is the simulated time at its end; None: nothing was judged yet.
+    ``unchecked`` are the rules that could not look."""
 
     findings: tuple[Finding, ...] = ()
     judged_ns: int | None = None
     seconds: float = 0.0
     whole: bool = False
+    unchecked: Sequence[Unchecked] = ()
 
     @cached_property
     def rows(self) -> tuple[FindingRow, ...]:

@@ -4,8 +4,10 @@ from collections import Counter
 
 from textual.app import ComposeResult
 
+from engine.counted import counted
 from engine.view.rates import known_sum
 from engine.view.rows import QueueView, Trouble
+from vmqtui.columns import advice as words
 from vmqtui.numbers import grouped
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
@@ -163,19 +165,24 @@ class AdviceView(TableView):
         yield titled(self._panel, "What shows it, why, and what to do")
 
     def draw(self) -> None:
-        judged = self.model.snapshot.advised.judged_ns is not None
+        advised = self.model.snapshot.advised
         self._table.empty = (
-            "nothing found" if judged else "nothing is judged yet: that takes some two seconds"
+            "nothing is judged yet: that takes some two seconds"
+            if advised.judged_ns is None
+            else words.nothing_found(advised.unchecked)
         )
         super().draw()
         self._draw_panel()
 
     def extra(self) -> str:
-        """Return the simulated time that the findings cover, in words; "" before the first evaluation."""
+        """Return the simulated time that the findings cover and the number of rules that could not look, in
+        words; "" before the first evaluation."""
         advised = self.model.snapshot.advised
         if advised.judged_ns is None:
             return ""
-        return f"over {advised.seconds:.3g} s" if advised.whole else f"over {advised.seconds:.3g} s so far"
+        blind = words.blind(advised.unchecked)
+        could_not = f", {counted(len(blind), 'rule')} could not look" if blind else ""
+        return f"over {advised.seconds:.3g} s{'' if advised.whole else ' so far'}{could_not}"
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
         self._draw_panel()

@@ -1,10 +1,12 @@
 """Panels: processor loads, the default queue by reason, its chart, the last events, a finding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
 from textual.geometry import Size
 
+from engine.advice.finding import Unchecked
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum, ratio
@@ -280,8 +282,19 @@ def finding_lines(row: FindingRow, width: int) -> list[Line]:
     return lines
 
 
+def unchecked_lines(gaps: Sequence[Unchecked], width: int) -> list[Line]:
+    """Return the rules that could not look, and why, as lines of up to ``width`` cells; none without any."""
+    lines: list[Line] = [[("  could not look", "title")]] if gaps else []
+    for one in gaps:
+        parts = wrap(words.gap(one), max(10, width - 4), break_on_hyphens=False)
+        lines += [
+            [("    " if place == 0 else "      ", "text"), (part, "dim")] for place, part in enumerate(parts)
+        ]
+    return lines
+
+
 class FindingPanel(ModelCanvas):
-    """The finding under the cursor."""
+    """The finding under the cursor, and the rules that could not look."""
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
@@ -290,10 +303,9 @@ class FindingPanel(ModelCanvas):
         """Whether the finding under the cursor disappeared while others are listed."""
 
     def paint(self, width: int, height: int) -> list[Line]:
-        if self.row is None:
-            gone = "the finding that the cursor was on is gone; ↑ ↓ choose another"
-            return [[(f"  {gone}", "dim")]] if self.is_gone else []
-        lines = finding_lines(self.row, width - 1)
+        gone: list[Line] = [[("  the finding that the cursor was on is gone; ↑ ↓ choose another", "dim")]]
+        lines = finding_lines(self.row, width - 1) if self.row else gone if self.is_gone else []
+        lines += unchecked_lines(self.model.snapshot.advised.unchecked, width - 1)
         if len(lines) > height and height > 1:
             lines = [*lines[: height - 1], [("  … ⏎ shows all of it", "dim")]]
         return [[(" ", "text"), *line] for line in lines]

@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from engine.advice.evidence import Evidence, Rule
-from engine.advice.finding import MOST_REQUESTS, SEVERITIES, Finding, Request
+from engine.advice.finding import MOST_REQUESTS, SEVERITIES, Finding, Request, Unchecked
+from engine.advice.needs import Known
 from engine.advice.rules import buffers, filters, full, moves, processors, queues, teams
 from engine.advice.thresholds import AdviceThresholds
 
@@ -27,15 +28,26 @@ _ORDER = {rule: place for place, rule in enumerate(RULES)}
 
 
 def findings(evidence: Evidence, thresholds: AdviceThresholds | None = None) -> list[Finding]:
-    """Return the findings of all rules, worst first; none if reading and configuration don't match."""
+    """Return the findings of all rules, worst first; none if reading and configuration don't match.
+
+    Rules look only where what they need is known; ``unchecked`` tells where they could not.
+    """
     if not evidence.usable:
         return []
+    known = Known(evidence)
     found = (
         _complete(one, evidence)
         for rule in RULES.values()
+        if known.can_look(rule)
         for one in rule.look(evidence, thresholds or AdviceThresholds())
+        if known.can_look_at(rule, evidence.by_name[one.adapter])
     )
     return sorted(found, key=lambda one: place(one, one.lost_frames))
+
+
+def unchecked(evidence: Evidence) -> list[Unchecked]:
+    """Return which rules could not look at a host, or at parts of it, and why."""
+    return Known(evidence).unchecked(RULES.values())
 
 
 def place(finding: Finding, lost_frames: int) -> tuple[int, int, int, str]:
@@ -46,7 +58,7 @@ def place(finding: Finding, lost_frames: int) -> tuple[int, int, int, str]:
 def _complete(finding: Finding, evidence: Evidence) -> Finding:
     """Fill in the times, lost frames, revision and generations of a finding; drop a fix that is too long."""
     lost_pps = finding.numbers.get("drops_pps")
-    offered = sum(one.pps or 0.0 for one in evidence.adapters)
+    offered = [one.steered_rate if one.pps is None else one.pps for one in evidence.adapters]
     at_ns = evidence.stats.sim_time_ns
     known: dict[str, Any] = {}
     if len(finding.requests) > MOST_REQUESTS:
@@ -57,7 +69,7 @@ def _complete(finding: Finding, evidence: Evidence) -> Finding:
         known["generation"] = _generation(evidence, finding.adapter, finding.queue_id)
     if isinstance(lost_pps, (int, float)):
         known["lost_frames"] = round(lost_pps * evidence.span_s)
-        if lost_pps > _BAD_LOSS * (offered or lost_pps):
+        if None not in offered and lost_pps > _BAD_LOSS * (sum(one or 0.0 for one in offered) or lost_pps):
             known["severity"] = "bad"
     return msgspec.structs.replace(
         finding, revision=evidence.stats.revision, first_seen_ns=at_ns, last_seen_ns=at_ns, **known

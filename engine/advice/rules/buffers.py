@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.needs import BUFFERS, BUSY, FRAMES, HELD, LINK, PLACE, PORT, SHORTAGE, WANTED
 from engine.advice.room import buffers_from, resize
 from engine.advice.rules.moves import swings
 from engine.advice.thresholds import AdviceThresholds
@@ -241,6 +242,7 @@ RULES = (
         drops_pps,
         "frames/s",
         thresholds=("idle_pps",),
+        needs=(HELD, FRAMES),
     ),
     Rule(
         "too-few-buffers",
@@ -251,6 +253,8 @@ RULES = (
         drops_pps,
         "frames/s",
         thresholds=("low_buffers_share", "busy_load"),
+        needs=(BUSY, SHORTAGE, BUFFERS, PLACE),
+        on_linux=True,
     ),
     Rule(
         "fewer-than-suggested",
@@ -261,6 +265,7 @@ RULES = (
         _total,
         "buffers",
         "higher",
+        needs=(WANTED, BUFFERS),
     ),
     Rule(
         "slow-link",
@@ -271,6 +276,8 @@ RULES = (
         lambda evidence, finding: _use(evidence, finding.adapter),
         "share",
         thresholds=("slow_link_gbps", "busy_load"),
+        needs=(LINK, PORT),
+        on_linux=True,
     ),
     Rule(
         "vmq-on-slow-link",
@@ -281,5 +288,6 @@ RULES = (
         _queues_on,
         "queues",
         thresholds=("slow_link_gbps", "busy_load"),
+        needs=(LINK, PORT),
     ),
 )

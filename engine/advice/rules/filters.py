@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.needs import PAIRS
 from engine.advice.room import buffers_from, give_queue
 from engine.advice.rules.queues import lost_of, pair_pps, place_for
 from engine.advice.thresholds import AdviceThresholds
@@ -244,6 +245,8 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("stray_pps",),
+        needs=(PAIRS,),
+        on_linux=True,
     ),
     Rule(
         "missing-filter",
@@ -254,6 +257,7 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("stray_pps",),
+        needs=(PAIRS,),
     ),
     Rule(
         "shadowed-filter",
@@ -274,5 +278,6 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("stray_pps",),
+        needs=(PAIRS,),
     ),
 )

@@ -6,9 +6,10 @@ from typing import Any
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Number
+from engine.advice.needs import BUSY, DROPS, FRAMES, NODE, NODES, PLACE, SIBLINGS
 from engine.advice.placement import Placement, placement
 from engine.advice.room import eligible
-from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default
+from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default, sibling_serves
 from engine.advice.rules.queues import unserved
 from engine.advice.rules.teams import is_of_team
 from engine.advice.thresholds import AdviceThresholds
@@ -39,14 +40,15 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
     }
     overloaded = set()
     for cpu in evidence.cpus:
-        if cpu.load is None or cpu.load < thresholds.busy_load or _half_a_core(evidence, cpu):
-            continue
+        if cpu.load is None or cpu.load < thresholds.busy_load or sibling_serves(evidence, cpu):
+            continue  # another rule reports half a core
         dropping = [one for one in cpu.queues if one.rate("dropped_no_buffer") and not one.known.vm_paused]
         if not dropping or is_of_team(evidence, dropping):
             continue
-        heaviest = max(cpu.queues, key=lambda one: (one.cycles, -one.queue_id))
+        heaviest = max(cpu.queues, key=lambda one: (evidence.work(one), -one.queue_id))
         adapter = evidence.by_name[heaviest.adapter]
-        if heaviest.queue_id == 0 and (cpu.share(heaviest) or 0.0) >= thresholds.busy_load:
+        share = evidence.share(cpu, heaviest)
+        if not evidence.is_plain(heaviest) and share is not None and share >= thresholds.busy_load:
             if not unserved(adapter, thresholds):  # otherwise another rule reports those VMs
                 yield _full_of_strays(evidence, adapter, cpu, heaviest)
             continue
@@ -57,21 +59,11 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         others = [one for one in own if one.cpu != cpu.id]
         if plan is not None and _evens(evidence, plan, cpu):
             yield _uneven(evidence, thresholds, adapter, cpu, others, plan)
-        elif any((one.load or 0.0) < thresholds.busy_load for one in others):
+        elif any(one.load is not None and one.load < thresholds.busy_load for one in others):
             yield _one_that_fills(evidence, thresholds, adapter, cpu, others, heaviest)
         elif adapter.name not in overloaded:
             overloaded.add(adapter.name)
             yield _overload(evidence, adapter, cpu, others)
-
-
-def _half_a_core(evidence: Evidence, cpu: CpuView) -> bool:
-    """Return whether it shares a core with a sibling that serves frames, which another rule reports."""
-    sibling = evidence.cpu.get(cpu.id ^ 1)
-    return (
-        evidence.config.hyperthreading is True
-        and sibling is not None
-        and any(one.known_pps > 0 for one in sibling.queues)
-    )
 
 
 def _found(
@@ -91,8 +83,9 @@ def _found(
 
 def _among(thresholds: AdviceThresholds, others: Sequence[CpuView]) -> tuple[str, dict[str, Number]]:
     """Return the counts of busy and idle ones among other processors, in words and as numbers."""
-    busy = sum((one.load or 0.0) >= thresholds.busy_load for one in others)
-    idle = sum((one.load or 0.0) <= thresholds.idle_load for one in others)
+    loads = [one.load for one in others if one.load is not None]
+    busy = sum(load >= thresholds.busy_load for load in loads)
+    idle = sum(load <= thresholds.idle_load for load in loads)
     words = f"of {len(others)} others that may serve its queues {busy} are busy and {idle} idle"
     return words, {"others": len(others), "busy_others": busy, "idle_others": idle}
 
@@ -174,16 +167,24 @@ def _evens(evidence: Evidence, plan: Placement, cpu: CpuView) -> bool:
 
 def _full_of_strays(evidence: Evidence, adapter: AdapterView, cpu: CpuView, default: QueueView) -> Finding:
     """Return the finding for a processor that the default queue fills."""
-    counts = {reason: adapter.reason(reason) or 0.0 for reason in _FRAMES_OF}
-    most = max(counts, key=lambda reason: counts[reason])
+    counts = {reason: adapter.reason(reason) for reason in _FRAMES_OF}
+    known = {reason: pps for reason, pps in counts.items() if pps is not None}
+    most = max(known, key=lambda reason: known[reason]) if len(known) == len(counts) else None
+    frames = "frames" if most is None else _FRAMES_OF[most]
+    numbers: dict[str, Number] = {"default_queue_pps": default.pps}
+    if most is not None:
+        numbers[f"{most}_pps"] = known[most]
     return _found(
         evidence,
         adapter,
         cpu,
-        {"default_queue_pps": default.known_pps, f"{most}_pps": counts[most]},
-        says=f"the default queue fills processor {cpu.known.name}, most of it with {_FRAMES_OF[most]}",
+        numbers,
+        says=f"the default queue fills processor {cpu.known.name}"
+        + ("; which frames it takes is not known" if most is None else f", most of it with {frames}"),
         cause="What no filter takes is the default queue's, and one processor sorts it all by software.",
-        fix=f"Find out where the {_FRAMES_OF[most]} come from: no queue of a VM can take them",
+        fix=f"Find out where the {frames} come from: no queue of a VM can take them"
+        if most is not None
+        else "Find out which frames it takes, and where they come from",
         commands=[f"Get-NetAdapterStatistics -Name {powershell.quoted(adapter.name)} | Format-List *"],
     )
 
@@ -198,5 +199,7 @@ RULES = (
         lambda evidence, finding: evidence.rate("dropped_no_buffer"),
         "frames/s",
         thresholds=("busy_load", "idle_load", "busy_vm_pps"),
+        needs=(BUSY, FRAMES, DROPS, PLACE, SIBLINGS, NODES, NODE),
+        on_linux=True,
     ),
 )

@@ -10,6 +10,7 @@ import msgspec
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.needs import BALANCER, BUSY, DROPS, FRAMES, NODE, NODES, PLACE, SIBLINGS
 from engine.advice.placement import NO_LINE, of_vms, placement
 from engine.advice.room import Room, eligible
 from engine.advice.rules.processors import cpu_load
@@ -43,7 +44,9 @@ def swings(evidence: Evidence, thresholds: AdviceThresholds) -> dict[int, Swing]
         now, full = evidence.cpu.get(number), then.cpu.get(number)
         if now is None or full is None or not then.usable or spec is None:
             continue
-        if (now.load or 0.0) >= thresholds.busy_load or (full.load or 0.0) < thresholds.busy_load:
+        if now.load is None or full.load is None:
+            continue
+        if now.load >= thresholds.busy_load or full.load < thresholds.busy_load:
             continue
         moves = [one for one in foreseen(then, spec) if (one.source, one.reason) == (number, "scale_out")]
         drops = sum(queue.rate("dropped_no_buffer") or 0.0 for queue in full.queues)
@@ -117,7 +120,7 @@ def foreseen(evidence: Evidence, spec: BalancerSpec) -> list[Move]:
         ProcessorLoad(
             cpu=cpu.id,
             numa_node=cpu.known.numa_node or 0,
-            usable=not cpu.down and not (hyperthreading and cpu.id % 2),
+            usable=cpu.load is not None and not cpu.down and not (hyperthreading and cpu.id % 2),
             load=cpu.load or 0.0,
             budget_cycles=round((cpu.rate("budget_cycles") or 0.0) * seconds),
         )
@@ -195,7 +198,7 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
                     "moves": len(moves),
                     "by_the_balancer": by_balancer,
                     "within_s": thresholds.churn_s,
-                    "pps": queue.rate("steered_frames"),
+                    "pps": queue.pps,
                 },
                 cause=remedy.cause,
                 fix=remedy.fix,
@@ -307,6 +310,8 @@ RULES = (
         _moves,
         "moves",
         thresholds=("churn_moves", "churn_s"),
+        needs=(PLACE,),
+        on_linux=True,
     ),
     Rule(
         "balancer-off",
@@ -317,6 +322,7 @@ RULES = (
         cpu_load,
         "load",
         thresholds=("busy_load",),
+        needs=(BALANCER, BUSY, FRAMES, PLACE, SIBLINGS, NODES, NODE),
     ),
     Rule(
         "load-swings",
@@ -327,5 +333,6 @@ RULES = (
         lambda evidence, finding: evidence.rate("dropped_no_buffer"),
         "frames/s",
         thresholds=("busy_load",),
+        needs=(BALANCER, BUSY, FRAMES, DROPS, PLACE, SIBLINGS, NODES, NODE),
     ),
 )

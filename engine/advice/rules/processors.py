@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.needs import BUSY, FRAMES, NODE, NODES, PLACE, SIBLINGS
 from engine.advice.placement import Placement, called, placement, team_of
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize
 from engine.advice.rules.teams import is_of_team
@@ -12,6 +13,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.telemetry.config import FilterConfig
 from engine.view.adapter import AdapterView
+from engine.view.rates import known_sum
 from engine.view.rows import CpuView, QueueView
 
 
@@ -26,7 +28,9 @@ def _idle(
 ) -> list[CpuView]:
     """Return the processors of the set that the adapter should have, that are idle."""
     cpus = plan.sets[adapter.name] if plan is not None else ()
-    return [evidence.cpu[cpu] for cpu in cpus if (evidence.cpu[cpu].load or 0.0) <= thresholds.idle_load]
+    loads = {cpu: evidence.cpu[cpu].load for cpu in cpus}
+    idle = thresholds.idle_load
+    return [evidence.cpu[cpu] for cpu, load in loads.items() if load is not None and load <= idle]
 
 
 def _estimate(plan: Placement, cpu: int) -> float | None:
@@ -59,7 +63,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
                 "drops_pps": cpu.drops,
                 "queues": len(queues),
                 "idle_processors": len(idle),
-                "default_queue_pps": default.known_pps if default else None,
+                "default_queue_pps": default.pps if default else None,
             },
             cause=(
                 "The base processor was left at 0, where the default queue and the rest of the host work, so "
@@ -84,10 +88,9 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
     for cpu in evidence.cpus:
         if cpu.load is None or cpu.load < thresholds.busy_load:
             continue
-        busy = [one for one in cpu.queues if one.queue_id != 0 and one.known_pps >= thresholds.idle_pps]
-        if len(busy) < 2 or len(busy) < len(
-            [one for one in cpu.queues if one.known_pps >= thresholds.idle_pps]
-        ):
+        active = [one for one in cpu.queues if one.known_pps >= thresholds.idle_pps]
+        busy = [one for one in active if evidence.is_plain(one)]
+        if len(busy) < 2 or len(busy) < len(active):
             continue  # the rule shared-with-default covers it
         if is_of_team(evidence, busy):
             continue  # the rule team-overlap covers it
@@ -135,7 +138,7 @@ def _lightest(evidence: Evidence, busy: Sequence[QueueView]) -> AdapterView | No
         team = team_of(evidence, evidence.by_name[queue.adapter])
         apart = team is None or team.mode == "sum"
         units.add((queue.adapter, queue.queue_id) if apart or team is None else (team.name, called(queue)))
-        needs[queue.adapter] = needs.get(queue.adapter, 0.0) + queue.cycles
+        needs[queue.adapter] = needs.get(queue.adapter, 0.0) + evidence.work(queue)
     if len(units) < 2:
         return None
     return evidence.by_name[min(needs, key=lambda name: needs[name])]
@@ -146,13 +149,13 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
     for cpu in evidence.cpus:
         if cpu.load is None or cpu.load < thresholds.busy_load:
             continue
-        queue = max((one for one in cpu.queues if one.queue_id), key=lambda one: one.cycles, default=None)
-        if queue is None or (cpu.share(queue) or 0) < 0.9 * cpu.load:
+        queue = max(filter(evidence.is_plain, cpu.queues), key=evidence.work, default=None)
+        if queue is None or (evidence.share(cpu, queue) or 0) < 0.9 * cpu.load:
             continue
         adapter = evidence.by_name[queue.adapter]
         plan = placement(evidence, adapter, thresholds.busy_load)
         idle = [one for one in _idle(evidence, adapter, plan, thresholds) if one.cpu != cpu.id]
-        if not idle or (evidence.config.hyperthreading and _sibling_serves(evidence, queue)):
+        if not idle or sibling_serves(evidence, cpu):
             continue  # a busy sibling halves the core, so the queue itself may be small
         vm, several = queue.vm, evidence.has_multi_queue(adapter)
         team = team_of(evidence, adapter)
@@ -167,7 +170,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             says=f"{queue.called} fills processor {cpu.known.name}, and {len(idle)} others idle",
             numbers={
                 "load": cpu.load,
-                "pps": queue.rate("steered_frames"),
+                "pps": queue.pps,
                 "drops_pps": queue.rate("dropped_no_buffer"),
                 "idle_processors": len(idle),
             },
@@ -187,7 +190,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             else [],
             measure="load of the processor",
             value=cpu.load,
-            after=min(1.0, cpu.demand(queue) * _kept(adapter, queue)) if requests else None,
+            after=min(1.0, evidence.need(cpu, queue) * _kept(adapter, queue)) if requests else None,
             estimated=True,
             cpu=cpu.id,
             queue_id=queue.queue_id,
@@ -241,13 +244,14 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         if plan is None:
             continue
         even = plan.sets[adapter.name]
-        requests = [*plan.requests, *_default_to(adapter, odd, even, plan.room)]
-        sharing = sum(1 for one in odd if _sibling_serves(evidence, one))
-        cpus = [evidence.serving(one) for one in odd]
-        slowest = max((cpu.load or 0.0 for cpu in cpus if cpu is not None), default=0.0)
+        requests = [*plan.requests, *_default_to(evidence, adapter, odd, even, plan.room)]
+        cpus = [cpu for one in odd if (cpu := evidence.serving(one)) is not None]
+        sharing = sum(sibling_serves(evidence, cpu) for cpu in cpus)
+        loads = [cpu.load for cpu in cpus if cpu.load is not None]
+        slowest = max(loads, default=None)
         yield Finding(
             rule="odd-processors",
-            severity="bad" if sharing and slowest >= 0.99 else "warn" if sharing else "note",
+            severity="bad" if sharing and (slowest or 0.0) >= 0.99 else "warn" if sharing else "note",
             adapter=adapter.name,
             key="odd",
             where=adapter.name,
@@ -267,12 +271,15 @@ def odd_processors(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
 
 
 def _default_to(
-    adapter: AdapterView, queues: Sequence[QueueView], cpus: Sequence[int], room: Room
+    evidence: Evidence, adapter: AdapterView, queues: Sequence[QueueView], cpus: Sequence[int], room: Room
 ) -> list[Request]:
     """Return the request that moves the default queue, if it is one of ``queues``, to one of ``cpus``.
 
-    Windows has no line for that: its default queue follows the adapter's base processor, if anything.
+    Windows has no line for that: its default queue follows the adapter's base processor, if anything. On
+    Linux it is a ring, which has moved with the others.
     """
+    if evidence.is_linux:
+        return []
     target = min(cpus, key=lambda cpu: (room.loads[cpu], cpu), default=None)
     if adapter.default not in queues or adapter.default is None or target is None:
         return []
@@ -284,9 +291,9 @@ def _is_odd(queue: QueueView) -> bool:
     return cpu is not None and cpu % 2 == 1
 
 
-def _sibling_serves(evidence: Evidence, queue: QueueView) -> bool:
-    cpu = queue.known.cpu
-    other = None if cpu is None else evidence.cpu.get(cpu ^ 1)
+def sibling_serves(evidence: Evidence, cpu: CpuView) -> bool:
+    """Return whether a processor shares its core with one that serves frames."""
+    other = evidence.sibling(cpu)
     return other is not None and any(one.known_pps > 0 for one in other.queues)
 
 
@@ -306,17 +313,22 @@ def numa_span(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         plan = placement(evidence, adapter, thresholds.busy_load)
         if plan is None:
             continue
-        requests = [*plan.requests, *_default_to(adapter, far, plan.sets[adapter.name], plan.room)]
-        bytes_far = sum(one.rate("steered_bytes") or 0.0 for one in far)
+        cpus = plan.sets[adapter.name]
+        requests = [*plan.requests, *_default_to(evidence, adapter, far, cpus, plan.room)]
+        bytes_far = known_sum(one.rate("steered_bytes") for one in far)
         yield Finding(
             rule="numa-span",
-            severity="warn" if bytes_far else "note",
+            severity="warn" if any(one.known_pps for one in far) else "note",
             adapter=adapter.name,
             key="node",
             where=adapter.name,
             says=f"{counted(len(far), 'queue is', 'queues are')} served away from the adapter's NUMA node"
             f" {node}",
-            numbers={"queues": len(far), "copied_from_afar_mbits": bytes_far * 8e-6, "numa_node": node},
+            numbers={
+                "queues": len(far),
+                "copied_from_afar_mbits": None if bytes_far is None else bytes_far * 8e-6,
+                "numa_node": node,
+            },
             cause="Receive buffers live on the adapter's node; a processor of another one copies each byte "
             "over the link between them, which takes longer and varies.",
             fix=f"Give the adapter processors of node {node}: {plan.words}",
@@ -353,6 +365,7 @@ RULES = (
         cpu_load,
         "load",
         thresholds=("busy_load", "idle_load", "idle_pps"),
+        needs=(BUSY, FRAMES, PLACE, SIBLINGS, NODES, NODE),
     ),
     Rule(
         "piled-queues",
@@ -363,6 +376,8 @@ RULES = (
         cpu_load,
         "load",
         thresholds=("busy_load", "idle_load", "idle_pps"),
+        needs=(BUSY, FRAMES, PLACE, SIBLINGS, NODES, NODE),
+        on_linux=True,
     ),
     Rule(
         "one-queue-one-processor",
@@ -373,6 +388,8 @@ RULES = (
         cpu_load,
         "load",
         thresholds=("busy_load", "idle_load"),
+        needs=(BUSY, FRAMES, PLACE, SIBLINGS, NODES, NODE),
+        on_linux=True,
     ),
     Rule(
         "odd-processors",
@@ -382,6 +399,7 @@ RULES = (
         odd_processors,
         _odd_count,
         "queues",
+        needs=(SIBLINGS, PLACE),
     ),
     Rule(
         "numa-span",
@@ -391,5 +409,7 @@ RULES = (
         numa_span,
         _far_count,
         "queues",
+        needs=(NODES, NODE, PLACE),
+        on_linux=True,
     ),
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
+from engine.advice.needs import FRAMES, PAIRS, QUEUES, WANTED
 from engine.advice.placement import placement
 from engine.advice.room import Room, buffers_from, eligible, give_queue, resize, take_away
 from engine.advice.thresholds import AdviceThresholds
@@ -137,7 +138,11 @@ def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Itera
         if adapter.free_queues is None or adapter.free_queues > 0 or not waiting:
             continue
         quiet = sorted(
-            (one for one in adapter.of_vms if one.state == "running" and one.vm is not None),
+            (
+                one
+                for one in adapter.of_vms
+                if one.state == "running" and one.vm is not None and one.pps is not None
+            ),
             key=lambda one: (one.known_pps, one.queue_id),
         )
         for pair, queue in zip(waiting, quiet, strict=False):
@@ -391,6 +396,7 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("busy_vm_pps", "slow_link_gbps"),
+        needs=(PAIRS, QUEUES),
     ),
     Rule(
         "more-vms-than-queues",
@@ -401,6 +407,7 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("busy_vm_pps", "idle_pps"),
+        needs=(PAIRS, QUEUES, FRAMES),
     ),
     Rule(
         "idle-queue-held",
@@ -411,6 +418,7 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("busy_vm_pps", "idle_pps"),
+        needs=(PAIRS, QUEUES, FRAMES),
     ),
     Rule(
         "never-completed",
@@ -422,6 +430,7 @@ RULES = (
         "buffers",
         "higher",
         thresholds=("uncompleted_s",),
+        needs=(WANTED,),
     ),
     Rule(
         "paused-queue",
@@ -432,6 +441,7 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("stray_pps",),
+        needs=(PAIRS,),
     ),
     Rule(
         "free-pending",

@@ -7,6 +7,7 @@ from typing import TypeVar
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule, Team
 from engine.advice.finding import Finding
+from engine.advice.needs import SET, SIBLINGS
 from engine.advice.placement import called, of_vms, placement, set_of
 from engine.advice.placement import shared as shared_by
 from engine.advice.thresholds import AdviceThresholds
@@ -87,9 +88,7 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
                 "members": len(team.members),
                 "different_processors": len(uncommon),
                 "vms_on_several": len(split),
-                "frames_of_those_pps": _sum(
-                    one.rate("steered_frames") for one in _queues(team) if called(one) in split
-                ),
+                "frames_of_those_pps": _sum(one.pps for one in _queues(team) if called(one) in split),
             },
             cause="A VM's frames come in on any member, so it has a queue on each; Windows gives these the "
             "same processor, and can do that only within a set that all members have (event 106).",
@@ -239,6 +238,7 @@ RULES = (
         _measured(shared_by),
         "processors",
         thresholds=("idle_pps",),
+        needs=(SET, SIBLINGS),
     ),
     Rule(
         "team-differs",
@@ -249,6 +249,7 @@ RULES = (
         _measured(_uncommon),
         "processors",
         thresholds=("idle_pps",),
+        needs=(SET, SIBLINGS),
     ),
     Rule(
         "sets-overlap",
@@ -258,5 +259,6 @@ RULES = (
         separate,
         lambda evidence, finding: float(len(shared_by(_separate_sets(evidence)))),
         "processors",
+        needs=(SET, SIBLINGS),
     ),
 )
