@@ -10,15 +10,16 @@ from types import FrameType
 class _Terminate:
     """A SIGTERM handler that raises SystemExit, so that cleanup runs as on Ctrl-C.
 
-    The exit status of an engine is 0, even while it starts (contract 4). ``came`` records the signal for the
-    handler installed later: a library that catches every exception during its import swallows SystemExit.
+    The exit status of an engine or agent is 0, even while it starts (contract 4). ``came`` records the signal
+    for the handler installed later: a library that catches every exception during its import swallows
+    SystemExit.
     """
 
     came = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.came = True
-        raise SystemExit(0 if sys.argv[1:2] == ["engine"] else 128 + number)
+        raise SystemExit(0 if sys.argv[1:2] in (["engine"], ["agent"]) else 128 + number)
 
 
 def _conceal_passwords() -> None:

@@ -10,7 +10,7 @@ from engine.ndis import counters
 from engine.scenario.keys import MAX_FILTERS
 from engine.telemetry.config import AdapterConfig, FilterConfig, PortConfig, QueueConfig, Vlan
 from engine.telemetry.events import NewEvent
-from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, total
+from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, least_certain, total
 
 FIRST_RULE_ID: Final = 4096
 """Ids of the filters of ntuple rules begin here. Filters of virtual functions have their queues' ids."""
@@ -23,7 +23,6 @@ _COLUMNS: Final = counters.names(counters.QUEUE + counters.QUEUE_GAUGES + counte
 _COUNTERS: Final = counters.names(counters.QUEUE)
 _PORT: Final = counters.names(counters.PORT)
 _REASONS: Final = counters.names(counters.DEFAULT_QUEUE_REASONS)
-_SOURCES: Final[tuple[Source, ...]] = ("exact", "derived", "guessed")
 
 
 class _Matching(NamedTuple):
@@ -216,21 +215,24 @@ class AdapterFollower:
         adapter = self.adapter
         of_rings = adapter.sources if adapter.rings else {}
         functions = [one.counters_source or "exact" for one in adapter.functions if one.frames is not None]
-        frames = _worst([of_rings.get("frames", "exact"), *functions])
+        frames = least_certain([of_rings.get("frames", "exact"), *functions])
         if is_port_ring(adapter):
             frames = "derived"
         served: list[Source] = [one.irq_source or "exact" for one in adapter.rings if one.irq is not None]
+        dropped = least_certain([of_rings.get("dropped", "exact"), *functions])
+        bytes_ = least_certain([of_rings.get("bytes", "exact"), *functions, "derived"])
+        steered = least_certain([frames, dropped, "derived"])
         known: dict[str, Source] = {
             "received_frames": frames,
-            "steered_frames": _worst([frames, "derived"]),
-            "steered_bytes": _worst([of_rings.get("bytes", "exact"), *functions, "derived"]),
-            "dropped_no_buffer": _worst([of_rings.get("dropped", "exact"), *functions]),
-            "interrupts": _worst(served),
-            "cpu": _worst(served),
+            "steered_frames": steered,
+            "steered_bytes": bytes_,
+            "dropped_no_buffer": dropped,
+            "interrupts": least_certain([*served, "exact"]),
+            "cpu": least_certain([*served, "exact"]),
             "total_buffers": "exact",
-            "matched_frames": _worst([*functions, "derived"]),
-            "offered_frames": _worst([frames, "derived"]),
-            "offered_bytes": _worst([of_rings.get("bytes", "exact"), *functions, "derived"]),
+            "matched_frames": least_certain([*functions, "derived"]),
+            "offered_frames": steered,
+            "offered_bytes": bytes_,
         }
         columns = {**columns, "cpu": [life.row.cpu for life in self._lives.values()]}
         return {
@@ -284,11 +286,6 @@ def _event(adapter: Adapter, event: str, cause: str, queue_id: int | None = None
 def _filter_words(row: QueueRow) -> str:
     mac = row.mac or "no MAC address"
     return f"{mac}, {row.vlan if isinstance(row.vlan, str) else f'VLAN {row.vlan}'}"
-
-
-def _worst(sources: Iterable[Source]) -> Source:
-    """The least certain of some sources; "exact" if there are none."""
-    return max(sources, key=_SOURCES.index, default="exact")
 
 
 def _driver_words(adapter: Adapter) -> str | None:

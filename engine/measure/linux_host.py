@@ -1,7 +1,7 @@
 """A Linux machine as a host's messages: each reading's configuration, stats and events."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -153,3 +153,31 @@ class LinuxHost:
 def _processors(machine: Machine) -> list[Processor]:
     """The processors of a reading in order, at most as many as readers accept."""
     return sorted(machine.processors, key=lambda one: one.cpu)[:MAX_CPUS]
+
+
+class Probe(Protocol):
+    """What reads a Linux machine."""
+
+    def read(self) -> Machine:
+        """Read the machine now."""
+        ...
+
+    def close(self) -> None:
+        """Close what a reading keeps open."""
+        ...
+
+
+class LinuxSource:
+    """This machine, by ``probe``, as the host ``name``."""
+
+    def __init__(self, probe: Probe, name: str) -> None:
+        self._probe = probe
+        self._host = LinuxHost(name)
+
+    def read(self) -> Measured:
+        """Read the machine now."""
+        return self._host.read(self._probe.read())
+
+    def close(self) -> None:
+        """Close the probe."""
+        self._probe.close()

@@ -78,17 +78,31 @@ def show_dashboard(
         options = source.of_private_engine(at.broker)
         options += ["--interval", f"{preferences.interval_s:g}", "--log-format", screen.log_format]
         url = at.named(user=user_of(screen.read_only))
-        if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-            unusable("the dashboard needs a terminal; vmqtui engine and vmqtui get work without one")
-        log_of_screen("dashboard", screen.log_format)
-        return run_async(_show(url, at.host, screen, options, preferences, interventions))
+        _begin_screen(screen, "vmqtui engine and vmqtui get work")
+        command = ["engine", *options]
+        return run_async(_show(url, at.host, screen, command, preferences, interventions))
+
+
+def show_private_agent(options: list[str], screen: ScreenOptions) -> int:
+    """Show the dashboard with an agent of its own, which gets ``options``; return the exit status."""
+    with sentences():
+        preferences = own_preferences()
+        _begin_screen(screen, "vmqtui agent and vmqtui watch --once work")
+        return run_async(_show(None, None, screen, ["agent", *options], preferences, ()))
+
+
+def _begin_screen(screen: ScreenOptions, others: str) -> None:
+    """Log to a file; end with status 2 if there is no terminal, naming the commands that need none."""
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        unusable(f"the dashboard needs a terminal; {others} without one")
+    log_of_screen("dashboard", screen.log_format)
 
 
 async def _show(
     url: "BrokerUrl | None",
     host: str | None,
     screen: ScreenOptions,
-    options: list[str],
+    command: list[str],
     preferences: "Preferences",
     interventions: "Iterable[Intervention]",
 ) -> int:
@@ -105,7 +119,7 @@ async def _show(
             await link.connect(url, host, read_only=read_only)
             await run_app(app)
             return status_of(app)
-        private = PrivateEngine(options, link.report)
+        private = PrivateEngine(command, link.report)
         try:
             following = asyncio.create_task(_follow(private, user_of(read_only), link, app, interventions))
             await run_app(app)
@@ -171,9 +185,10 @@ async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
 
 
 class PrivateEngine:
-    """An engine in a child process, which exits when this process exits, even if this one is killed."""
+    """An engine or agent in a child process, which exits when this process exits, even if this one is
+    killed. ``command`` is its command and options."""
 
-    def __init__(self, options: list[str], report: Callable[[str], None]) -> None:
+    def __init__(self, command: list[str], report: Callable[[str], None]) -> None:
         import asyncio
         import subprocess
 
@@ -186,7 +201,7 @@ class PrivateEngine:
         windows = sys.platform == "win32"
         # A separate process group: Ctrl-C on the terminal goes to the screen only.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vmqtui", "engine", "--tied", *options],
+            [sys.executable, "-m", "vmqtui", command[0], "--tied", *command[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

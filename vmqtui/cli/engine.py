@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.bus.accounts import Listen
     from engine.bus.tls import TlsFiles
     from engine.service.engine import Engine
+    from engine.service.measuring import Agent
     from engine.traffic.capture_file import CaptureFile
 
 
@@ -52,6 +53,22 @@ class OwnBrokerOptions:
         list[str] | None,
         typer.Option("--viewer", metavar="ID", help="A client, or pattern (view-*), that asks for nothing."),
     ] = None
+
+    def check(self, at: BrokerOptions) -> None:
+        """End with status 2 if these options conflict with the broker that is named, or are invalid."""
+        if at.broker is not None and self.listen is not None:
+            unusable("--listen: an engine uses the broker of --broker or VMQTUI_BROKER, or its own, not both")
+        for pattern in self.viewer or ():
+            if not _CLIENTS.fullmatch(pattern):
+                unusable(f"--viewer: {printable(pattern, 80)!r} is no client id, or pattern of some (view-*)")
+        if at.broker is not None and (self.insecure or self.accounts is not None):
+            name = "--insecure" if self.insecure else "--accounts"
+            unusable(f"{name}: is about an engine's own broker, which --broker and VMQTUI_BROKER leave out")
+
+    def announced(self, listening: "Listen | None") -> Literal["found", "named"]:
+        """Return how commands of this user find the engine: one that listens on a port that was asked for,
+        open to this machine only, has to be named."""
+        return "found" if self.listen is None or (listening and listening.public) else "named"
 
     def listening(self, tls: "TlsFiles") -> "Listen | None":
         """Return where the broker listens; None if no option sets it. Ends with status 2 on a conflict."""
@@ -99,20 +116,13 @@ def engine(
     from vmqtui.preferences.file import load_preferences
 
     source.check()
-    if at.broker is not None and own.listen is not None:
-        unusable("--listen: an engine uses the broker of --broker or VMQTUI_BROKER, or its own, not both")
-    for pattern in own.viewer or ():
-        if not _CLIENTS.fullmatch(pattern):
-            unusable(f"--viewer: {printable(pattern, 80)!r} is no client id, or pattern of some (view-*)")
-    if at.broker is not None and (own.insecure or own.accounts is not None):
-        name = "--insecure" if own.insecure else "--accounts"
-        unusable(f"{name}: is about an engine's own broker, which --broker and VMQTUI_BROKER leave out")
+    own.check(at)
     with sentences():
         given = load(source.scenario) if source.scenario is not None else default_scenario()
         url = at.named(user="owner")
         thresholds = load_preferences().advice
     listening = own.listening(at.listening_tls())
-    log.begin(tied=tied)
+    log.begin("engine", tied=tied)
     prepare_kernels(kernels=OF_INTERFACE if source.interface is not None else (), tell=tied)
     with engine_sentences(str(source.scenario or "the default scenario")):
         from engine.service.engine import Engine
@@ -133,19 +143,20 @@ def engine(
                 listen=listening,
                 interval_s=interval,
                 worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
-                announce="found" if own.listen is None or (listening and listening.public) else "named",
+                announce=own.announced(listening),
                 viewers=own.viewer or [],
                 thresholds=thresholds,
                 progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
             )
 
         with kept_capture_if(source.capture) as held:
-            return run_async(_serve(partial(build, held), duration, tied, own_broker=url is None))
+            return run_async(serve_until_ended(partial(build, held), duration, tied, own_broker=url is None))
 
 
-async def _serve(
-    build: "Callable[[], Engine]", duration: float | None, tied: bool, *, own_broker: bool
+async def serve_until_ended(
+    build: "Callable[[], Engine | Agent]", duration: float | None, tied: bool, *, own_broker: bool
 ) -> int:
+    """Run an engine or agent until a signal, its end or ``duration`` (seconds); return the exit status."""
     import asyncio
 
     engine = build()

@@ -35,8 +35,9 @@ class EngineLogOptions:
         typer.Option("--log-file", metavar="FILE", help="Log there; default: see vmqtui logs path."),
     ] = None
 
-    def begin(self, *, tied: bool) -> None:
-        """Log to ``--log-file``; with only ``--log-format``, to standard error; else into the log directory.
+    def begin(self, role: str, *, tied: bool) -> None:
+        """Log to ``--log-file``; with only ``--log-format``, to standard error; else into the log directory,
+        as ``role``.
 
         An engine that is tied to a dashboard never logs to standard error, which its dashboard reads.
         """
@@ -49,7 +50,7 @@ class EngineLogOptions:
             except OSError as error:
                 unusable(f"--log-file: {file}: {error.strerror or error}")
         elif form is None or tied:
-            write_beside("engine", form or "text")
+            write_beside(role, form or "text")
         else:
             write_to_stderr(form)
 
@@ -75,7 +76,8 @@ def list_() -> None:
 def show(
     lines: Annotated[int, typer.Option("--lines", metavar="N", min=1, max=10_000)] = 40,
     role: Annotated[
-        str | None, typer.Option("--of", metavar="engine|dashboard|serve", help="Only of these programs.")
+        str | None,
+        typer.Option("--of", metavar="engine|agent|dashboard|serve", help="Only of these programs."),
     ] = None,
 ) -> None:
     """Print the last lines of the newest file."""
