@@ -9,7 +9,7 @@ from engine.telemetry.config import AdapterConfig, Vlan
 from engine.telemetry.stats import AdapterStats
 from engine.view.index import AdapterIndex
 from engine.view.pairs import PairView, pairs_of
-from engine.view.rates import CounterTable, ratio, whole_sum
+from engine.view.rates import CounterTable, known_sum, ratio, whole_sum
 from engine.view.rows import QueueTable, QueueView
 
 
@@ -98,6 +98,12 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
     @property
     def drops(self) -> float | None:
         return self.queue_table.total_rate("dropped_no_buffer")
+
+    @property
+    def least_drops(self) -> float | None:
+        """A lower bound of ``drops``: those of the queues whose drops are known; None if of none."""
+        drops = self.drops
+        return known_sum(one.drops for one in self.queues) if drops is None else drops
 
     @property
     def lost(self) -> float | None:

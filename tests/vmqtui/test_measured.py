@@ -204,3 +204,16 @@ def test_printed_tables_mark_their_headings(capsys: pytest.CaptureFixture[str]) 
     made = document("queues", columns, windows.queues, "lab-windows", sources=sources)
     assert made["sources"] == {"pps": "derived"}
     assert "sources" not in document("queues", columns, windows.queues, "lab-windows", sources={})
+
+
+async def test_a_total_of_which_a_part_is_unknown_is_no_number_and_known_drops_stay_on_the_screen(
+    dashboard: Running,
+) -> None:
+    host = measured.linux()
+    link = link_to(host)
+    async with dashboard(link) as (app, _, _):
+        feed(app, link, host)
+        totals = screen_text(app).splitlines()[1]
+        assert "– pkt/s" in totals, "no port counter of eth2 is known"
+        assert "▲≥100 drop/s" in totals, "eth0 drops 100 a second; those of eth1 and the VFs are unknown"
+        assert "– default queue" in totals

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.view.adapter import AdapterView
-from engine.view.rates import known_sum
+from engine.view.rates import whole_sum
 from engine.view.rows import QueueView
 
 Space = Literal["host", "guest"]
@@ -74,7 +74,7 @@ def pool(adapter: AdapterView) -> Pool:
     """The buffers of an adapter, summed over its queues."""
 
     def of(name: str) -> int | None:
-        total = known_sum(queue.count(name) for queue in adapter.queues)
+        total = whole_sum(queue.count(name) for queue in adapter.queues if queue.row >= 0)
         return None if total is None else int(total)
 
     config = adapter.config

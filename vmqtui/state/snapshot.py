@@ -11,7 +11,7 @@ from engine.telemetry.events import Event
 from engine.telemetry.stats import Source, Stats, merged_sources
 from engine.view.host_tables import HostTables
 from engine.view.index import ConfigIndex
-from engine.view.rates import known_sum
+from engine.view.rates import whole_sum
 from vmqtui.state.moment import Moment
 from vmqtui.state.rows import Advised, EventRow, FindingRow, HostRow, Row
 
@@ -115,9 +115,9 @@ class Snapshot(HostTables):
             queues=sum(len(adapter.queues) for adapter in config.adapters) if config else None,
             filters=sum(len(adapter.filters) for adapter in config.adapters) if config else None,
             sim_time_ns=stats.sim_time_ns if stats else None,
-            pps=known_sum(adapter.pps for adapter in self.adapters),
-            mbits=known_sum(adapter.mbits for adapter in self.adapters),
-            drops=known_sum(adapter.drops for adapter in self.adapters),
+            pps=whole_sum(adapter.pps for adapter in self.adapters),
+            mbits=whole_sum(adapter.mbits for adapter in self.adapters),
+            drops=whole_sum(adapter.drops for adapter in self.adapters),
             kind=self.status.kind if self.status else None,
         )
 

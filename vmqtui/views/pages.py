@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from engine.counted import counted
-from engine.view.rates import known_sum, ratio
+from engine.view.rates import known_sum, ratio, whole_sum
 from engine.view.rows import CpuView, FilterView, QueueView
 from vmqtui.numbers import percent
 from vmqtui.state.model import Model
@@ -85,8 +85,8 @@ class DefaultQueueView(View):
         self._chart.repaint()
         model = self.model
         adapters = [row for row in model.snapshot.adapters if model.choices.adapter in (None, row.adapter)]
-        default = known_sum(row.default_pps for row in adapters)
-        steered = known_sum(row.steered_rate for row in adapters)
+        default = whole_sum(row.default_pps for row in adapters)
+        steered = whole_sum(row.steered_rate for row in adapters)
         share = ratio(default, steered)
         set_title(
             self._reasons,

@@ -5,7 +5,7 @@ from collections import Counter
 from textual.app import ComposeResult
 
 from engine.counted import counted
-from engine.view.rates import known_sum
+from engine.view.rates import whole_sum
 from engine.view.rows import QueueView, Trouble
 from vmqtui.columns import advice as words
 from vmqtui.numbers import grouped
@@ -55,7 +55,7 @@ class QueuesView(TableView):
     empty = "no queues yet"
 
     def extra(self) -> str:
-        most = known_sum(
+        most = whole_sum(
             row.config.max_queues if row.config else None
             for row in self.model.snapshot.adapters
             if self.model.choices.adapter in (None, row.adapter)
@@ -81,7 +81,7 @@ class FiltersView(TableView):
             "shadowed": "shadowed",
             "stopped": "on queues that don't run",
         }
-        most = known_sum(
+        most = whole_sum(
             row.config.max_filters if row.config else None
             for row in snapshot.adapters
             if chosen in (None, row.adapter)
@@ -124,8 +124,8 @@ class BuffersView(TableView):
         rows = [
             row for row in self.model.snapshot.adapters if self.model.choices.adapter in (None, row.adapter)
         ]
-        given = known_sum(row.buffers_given for row in rows)
-        total = known_sum(row.config.buffers if row.config else None for row in rows)
+        given = whole_sum(row.buffers_given for row in rows)
+        total = whole_sum(row.config.buffers if row.config else None for row in rows)
         return f"{grouped(given)} of {grouped(total)} buffers in queues"
 
 

@@ -11,7 +11,7 @@ from textual.message import Message
 from engine.counted import counted
 from engine.telemetry.config import AdapterConfig
 from engine.view.adapter import AdapterView
-from engine.view.rates import known_sum
+from engine.view.rates import known_sum, whole_sum
 from vmqtui.actions import VIEWS, Action, first_key
 from vmqtui.columns.column import load_level
 from vmqtui.draw import Line, clip, spark, spread, width_of
@@ -63,6 +63,12 @@ def _in_teams(rows: Sequence[AdapterView]) -> str:
     if alone or not words:
         words.append(counted(alone, f"{'other ' * bool(words)}adapter"))
     return " · ".join(words)
+
+
+def _at_least(total: float | None, least: float | None) -> str:
+    """Format a rate of losses, with a mark if there are any; the known part of it if the rest is unknown."""
+    words = compact(total) if total is not None or not least else f"≥{compact(least)}"
+    return f"▲{words}" if least else words
 
 
 class Header(Canvas):
@@ -144,13 +150,16 @@ class Header(Canvas):
         return [(f"▲ CPU {down[0]} is down  " if len(down) == 1 else f"▲ {len(down)} CPUs are down  ", "bad")]
 
     def _totals(self, adapters: Sequence[AdapterView], width: int) -> Line:
-        mbits = known_sum(row.mbits for row in adapters)
-        drops = known_sum(row.drops for row in adapters)
-        errors = known_sum(row.port_errors for row in adapters)
-        lost = known_sum(row.lost for row in adapters)
-        pps = known_sum(row.pps for row in adapters)
-        default = known_sum(row.default_pps for row in adapters)
-        steered = known_sum(row.steered_rate for row in adapters)
+        mbits = whole_sum(row.mbits for row in adapters)
+        drops, least = (
+            whole_sum(row.drops for row in adapters),
+            known_sum(row.least_drops for row in adapters),
+        )
+        errors = whole_sum(row.port_errors for row in adapters)
+        lost = whole_sum(row.lost for row in adapters)
+        pps = whole_sum(row.pps for row in adapters)
+        default = whole_sum(row.default_pps for row in adapters)
+        steered = whole_sum(row.steered_rate for row in adapters)
         line: Line = [
             (f" {compact(pps):>5}", "strong"),
             (" pkt/s ", "dim"),
@@ -160,7 +169,7 @@ class Header(Canvas):
         if width >= 100:
             line += [(spark(self._model.series(("mbits",), 24), 24), "trend"), (" ", "text")]
         line += [
-            (f"{('▲' if drops else '') + compact(drops):>7}", "bad" if drops else "strong"),
+            (f"{_at_least(drops, least):>7}", "bad" if least else "strong"),
             (" drop/s ", "dim"),
             (f"{percent(default / steered if default is not None and steered else None):>6}", "strong"),
             (" default queue ", "dim"),

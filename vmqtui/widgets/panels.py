@@ -9,7 +9,7 @@ from textual.geometry import Size
 from engine.advice.finding import Unchecked
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.view.adapter import AdapterView
-from engine.view.rates import known_sum, ratio
+from engine.view.rates import ratio, whole_sum
 from engine.view.rows import CpuView
 from vmqtui.columns import advice as words
 from vmqtui.columns.advice import LEVELS
@@ -142,11 +142,11 @@ class ReasonPanel(ModelCanvas):
     def reasons(self) -> list[_Reason]:
         """Return each reason, summed over the shown adapters."""
         adapters = self.adapters()
-        total = known_sum(adapter.reason(one.name) for adapter in adapters for one in DEFAULT_QUEUE_REASONS)
+        total = whole_sum(adapter.reason(one.name) for adapter in adapters for one in DEFAULT_QUEUE_REASONS)
         rows: list[_Reason] = []
         for one in DEFAULT_QUEUE_REASONS:
-            rate = known_sum(adapter.reason(one.name) for adapter in adapters)
-            counted = known_sum(adapter.reasons.count(one.name, 0) for adapter in adapters)
+            rate = whole_sum(adapter.reason(one.name) for adapter in adapters)
+            counted = whole_sum(adapter.reasons.count(one.name, 0) for adapter in adapters)
             rows.append(
                 _Reason(
                     one.name,
@@ -163,7 +163,7 @@ class ReasonPanel(ModelCanvas):
         parts = [self.model.series(("reason", row.adapter, reason), count) for row in self.adapters()]
         shortest = min((len(part) for part in parts), default=0)
         cut = [list(part)[len(part) - shortest :] for part in parts]
-        return [known_sum(values) for values in zip(*cut, strict=True)]
+        return [whole_sum(values) for values in zip(*cut, strict=True)]
 
     def paint(self, width: int, height: int) -> list[Line]:
         reasons = self.reasons()
@@ -186,8 +186,8 @@ class ReasonPanel(ModelCanvas):
                 line.append((f"{grouped(one.total):>13}", "dim"))
             lines.append(clip(line, width))
         if height > len(lines):
-            default = known_sum(row.default_pps for row in adapters)
-            steered = known_sum(row.steered_rate for row in adapters)
+            default = whole_sum(row.default_pps for row in adapters)
+            steered = whole_sum(row.steered_rate for row in adapters)
             lines.append(
                 clip(
                     [
