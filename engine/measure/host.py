@@ -9,6 +9,10 @@ from engine.telemetry.events import Event, NewEvent
 from engine.telemetry.stats import Stats
 
 
+class SourceError(ValueError):
+    """A file holds no measured host, or not that one; the message is a sentence that names the file."""
+
+
 @dataclass(frozen=True)
 class MeasuredHost:
     """``readings`` are in order of time and belong to ``config``, which is the newest configuration.

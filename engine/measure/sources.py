@@ -1,4 +1,4 @@
-"""Read a measured host from a file: a recording of ``vmqtui record``."""
+"""Read a measured host from a file: a recording, or what was collected on a Windows host."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from engine.counted import counted
-from engine.measure.host import MeasuredHost
+from engine.measure.host import MeasuredHost, SourceError
+from engine.measure.windows import read_host
+from engine.measure.windows_counters import read_stats
+from engine.measure.windows_tables import LIMIT_BYTES, WindowsTables, decode_text, read_json
 from engine.scenario.values import one_line, show
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
@@ -32,18 +35,15 @@ _BEGINNINGS: Final = {
     b"\x7fELF": "a Linux program",
     b"%PDF": "a PDF document",
 }
-_FITS: Final = "a recording of vmqtui fits"
+_FITS: Final = "a recording of vmqtui, or the JSON of the script of `vmqtui import --script windows` fits"
 
 T = TypeVar("T", Config, Event)
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
 
 
-class SourceError(ValueError):
-    """A file holds no measured host, or not that one; the message is a sentence that names the file."""
-
-
 def read_measured(path: Path, host: str | None = None) -> MeasuredHost:
-    """Read a measured host from a recording; ``host`` chooses one of several.
+    """Read a measured host from a file, by what it holds: a recording, of whose hosts ``host`` chooses one,
+    or the JSON that the script for Windows collects.
 
     A recording's readings are those of its newest configuration that has at least two, of the last run.
     Raises ``SourceError``, and OSError if the file can't be read.
@@ -52,14 +52,33 @@ def read_measured(path: Path, host: str | None = None) -> MeasuredHost:
         raise SourceError(f"{path}: a directory ({_FITS})")
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if FORMAT.partition("/")[0].encode() not in head:
-        raise SourceError(f"{path}: {looks_like(head)} ({_FITS})")
+        if FORMAT.partition("/")[0].encode() not in head:
+            if not _looks_like_json(head):
+                raise SourceError(f"{path}: {looks_like(head)} ({_FITS})")
+            return read_windows(read_json(str(path), head + file.read(LIMIT_BYTES)))
     try:
         recording = Recording(path)
     except RecordingError as error:
         raise SourceError(f"{error} ({_FITS})") from None
     with recording:
         return _recorded(recording, host)
+
+
+def read_windows(tables: WindowsTables) -> MeasuredHost:
+    """Make a measured host of a Windows host's tables."""
+    host = read_host(tables)
+    readings = read_stats(host, tables)
+    measured = MeasuredHost(tables.origin, host.config, readings, (), tuple(tables.remarks))
+    if _decoded(Config, msgspec.msgpack.encode(host.config)) is None:
+        raise SourceError(f"{tables.origin}: holds more than a host can have")
+    return measured
+
+
+def _looks_like_json(head: bytes) -> bool:
+    try:
+        return decode_text(head[: len(head) & ~1]).lstrip().startswith("{")
+    except UnicodeDecodeError as error:
+        return error.start > 8 and decode_text(head[: error.start & ~1]).lstrip().startswith("{")
 
 
 def looks_like(head: bytes) -> str:

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from engine.bus.codec import encode
-from engine.measure.sources import MAX_READINGS, SourceError, read_measured
+from engine.measure.host import SourceError
+from engine.measure.sources import MAX_EVENTS, MAX_READINGS, read_measured
 from engine.telemetry.recorder import Recorder
 from tests.vmqtui.scripted import EVENTS, VMS, make_config, make_stats
 
@@ -68,6 +69,17 @@ def test_a_long_recording_is_thinned_evenly(tmp_path: Path) -> None:
     assert len(seqs) == MAX_READINGS
     assert (seqs[0], seqs[-1]) == (1, MAX_READINGS + 300)
     assert {later - earlier for earlier, later in pairwise(seqs)} <= {1, 2}
+
+
+def test_of_many_events_the_newest_are_taken(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "a.rec", limit_bytes=1 << 30) as recorder:
+        recorder.message("hv01", "config", encode(make_config(FEW)))
+        for seq in (1, 2):
+            recorder.reading("hv01", make_stats(seq, FEW))
+        for seq in range(MAX_EVENTS + 2):
+            recorder.message("hv01", "event", encode(msgspec.structs.replace(EVENTS[0], seq=seq)))
+    events = read_measured(tmp_path / "a.rec").events
+    assert (len(events), events[0].seq) == (MAX_EVENTS, 2)
 
 
 def test_a_cut_recording_is_read_up_to_the_cut_and_says_so(tmp_path: Path) -> None:

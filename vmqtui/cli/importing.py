@@ -77,7 +77,8 @@ def import_(
 
 def read_source(path: Path, host: str | None) -> "MeasuredHost":
     """Read a measured host from a file. Ends with status 2 if it holds none."""
-    from engine.measure.sources import SourceError, read_measured
+    from engine.measure.host import SourceError
+    from engine.measure.sources import read_measured
 
     try:
         return read_measured(path, host)

@@ -1,0 +1,381 @@
+"""A Windows host's readings, from samples of its counters.
+
+Windows has no counter of a queue. What a queue received is the growth of what its adapter received on its
+processor, if no other queue of the adapter is there: exact. Else it is what the virtual adapters received
+that have the queue's MACs, frames between VMs of the host included: derived. Else it is unknown.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from engine.measure.windows import WindowsHost
+from engine.measure.windows_processors import PROCESSOR_COUNTERS, affinity, processor_names
+from engine.measure.windows_tables import Remarks, Row, Sample, WindowsTables
+from engine.ndis import counters
+from engine.scenario.processor_set import Place
+from engine.telemetry.config import AdapterConfig
+from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, Stats
+
+ADAPTER_COUNTERS: Final = "Win32_PerfRawData_Counters_PerProcessorNetworkInterfaceCardActivity"
+VNIC_COUNTERS: Final = "Win32_PerfRawData_NvspNicStats_HyperVVirtualNetworkAdapter"
+PORT_COUNTERS: Final = "Get-NetAdapterStatistics"
+QUEUES: Final = "Get-NetAdapterVmqQueue"
+_QUEUE_NAMES: Final = counters.names(counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY)
+_CPU_NAMES: Final = counters.names(counters.CPU + counters.CPU_GAUGES)
+_TICK_NS: Final = 100
+_AS_IN_COUNTERS: Final = str.maketrans("()#/\\", "[]___")
+"""Names of instances have other characters for these in some releases."""
+
+_LEAST_CERTAIN_FIRST: Final[tuple[Source, ...]] = ("guessed", "derived", "exact")
+
+_PORT_KINDS: Final = ("ReceivedUnicastPackets", "ReceivedMulticastPackets", "ReceivedBroadcastPackets")
+
+_QueueKey = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """What a queue received since the sample before, and how it is known."""
+
+    frames: int | None = None
+    interrupts: int | None = None
+    source: Source = "exact"
+
+
+@dataclass
+class _Totals:
+    frames: int = 0
+    interrupts: int = 0
+    interrupts_known: bool = True
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The counters of a sample, by what they belong to."""
+
+    sample: Sample
+    cpus: Mapping[int, Row]
+    adapters: Mapping[tuple[str, int], Row]
+    """What each adapter did on each processor."""
+    vnics: Mapping[str, int | None]
+    """Frames that each virtual adapter received, by its MAC."""
+    ports: Mapping[str, Row]
+    places: Mapping[_QueueKey, Place | None]
+
+
+def read_stats(host: WindowsHost, tables: WindowsTables) -> list[Stats]:
+    """Make a reading of each sample of ``tables``."""
+    reader, remarks, averaged = _Reader(host), tables.remarks, tables.averaged
+    readings = [reader.read(sample) for sample in tables.samples]
+    growths = [reader.growth(before, now) for before, now in pairwise(readings)]
+    unknown = {key for growth in growths for key, one in growth.items() if one.frames is None}
+    totals: dict[_QueueKey, _Totals] = {
+        (adapter.name, queue.queue_id): _Totals()
+        for adapter in host.config.adapters
+        for queue in adapter.queues
+    }
+    sources: dict[_QueueKey, Source] = {}
+    for key in totals:
+        sources[key] = _worst({growth[key].source for growth in growths})
+        totals[key].interrupts_known = bool(growths) and all(
+            growth[key].interrupts is not None for growth in growths
+        )
+    if not growths:
+        unknown = set(totals)
+    stats = []
+    received, tallies = _Received(totals, unknown, sources), _Tallies()
+    for number, reading in enumerate(readings):
+        for key, growth in growths[number - 1].items() if number else ():
+            totals[key].frames += growth.frames or 0
+            totals[key].interrupts += growth.interrupts or 0
+        if growths:
+            tallies.add(readings[max(0, number - 1)], reading)
+        stats.append(_stats(host, readings[0], reading, number + 1, received, tallies, averaged))
+    _say_unknown(host, totals, unknown, bool(growths), remarks)
+    return stats
+
+
+def _say_unknown(
+    host: WindowsHost, keys: Iterable[_QueueKey], unknown: set[_QueueKey], sampled: bool, remarks: Remarks
+) -> None:
+    if not sampled:
+        remarks.add("there are no two samples of counters: no rates are known")
+        return
+    for adapter in host.config.adapters:
+        own = [key for key in keys if key[0] == adapter.name]
+        count = sum(key in unknown for key in own)
+        if count:
+            remarks.add(
+                f"{adapter.name}: what {count} of {len(own)} queues received is not known: each shares its"
+                " processor with another queue, and has no virtual adapter of its own that is counted"
+            )
+
+
+class _Reader:
+    def __init__(self, host: WindowsHost) -> None:
+        self._host = host
+        self._config = host.config
+        self._groups = len({cpu.name.partition(":")[0] for cpu in host.config.cpus})
+        self._cpu_ids = {cpu.id for cpu in host.config.cpus}
+        names = Counter(_normal(described) for described in host.descriptions.values() if described)
+        self._by_description = {
+            _normal(described): name
+            for name, described in host.descriptions.items()
+            if described and names[_normal(described)] == 1
+        }
+        self._macs_of = {
+            (adapter.name, queue.queue_id): {
+                one.mac for one in adapter.filters if one.queue_id == queue.queue_id
+            }
+            for adapter in host.config.adapters
+            for queue in adapter.queues
+        }
+        self._queues_of = Counter(mac for macs in self._macs_of.values() for mac in macs)
+        """The number of queues, on all adapters, that have each MAC."""
+
+    def read(self, sample: Sample) -> _Reading:
+        names = processor_names(sample.rows(PROCESSOR_COUNTERS))
+        return _Reading(
+            sample,
+            {
+                names[name]: row
+                for row in sample.rows(PROCESSOR_COUNTERS)
+                if (name := row.text("Name")) in names
+            },
+            self._adapters(sample),
+            self._vnics(sample),
+            {row.text("Name"): row for row in sample.rows(PORT_COUNTERS)},
+            self._places(sample),
+        )
+
+    def _adapters(self, sample: Sample) -> dict[tuple[str, int], Row]:
+        """Rows by adapter and processor. An instance is "PROCESSOR, DESCRIPTION"."""
+        found: dict[tuple[str, int], Row] = {}
+        for row in sample.rows(ADAPTER_COUNTERS):
+            number, _, described = row.text("Name").partition(",")
+            adapter = self._by_description.get(_normal(described))
+            cpu = int(number) if number.strip().isdecimal() and len(number) < 6 else None
+            if adapter is not None and cpu in self._cpu_ids:
+                found[adapter, cpu] = row
+        return found
+
+    def _vnics(self, sample: Sample) -> dict[str, int | None]:
+        """Frames received by MAC: of the adapter whose identifiers are all in the name of the instance."""
+        by_guid: dict[str, list[Row]] = defaultdict(list)
+        for row in sample.rows(VNIC_COUNTERS):
+            for part in row.text("Name").lower().split("_")[-1].split("--"):
+                by_guid[part.strip("{}")].append(row)
+        found: dict[str, int | None] = {}
+        for vnic in self._host.vnics:
+            rows = by_guid.get(vnic.guids[-1], []) if vnic.guids else []
+            own = [row for row in rows if all(guid in row.text("Name").lower() for guid in vnic.guids)]
+            count = own[0].number("PacketsReceivedPersec") if len(own) == 1 else None
+            found[vnic.mac] = None if vnic.mac in found else count
+        return found
+
+    def _places(self, sample: Sample) -> dict[_QueueKey, Place | None]:
+        rows = sample.rows(QUEUES)
+        if rows:
+            return {
+                (row.text("Name"), queue_id): affinity(row)
+                for row in rows
+                if (queue_id := row.number("QueueID")) is not None
+            }
+        names = {cpu.id: Place(*map(int, cpu.name.split(":"))) for cpu in self._config.cpus}
+        return {
+            (adapter.name, queue.queue_id): None if queue.cpu is None else names[queue.cpu]
+            for adapter in self._config.adapters
+            for queue in adapter.queues
+        }
+
+    # --- growth ---------------------------------------------------------------------------------
+
+    def growth(self, before: _Reading, now: _Reading) -> dict[_QueueKey, _Growth]:
+        """What each queue of the configuration received between two samples."""
+        ids = {Place(*map(int, cpu.name.split(":"))): cpu.id for cpu in self._config.cpus}
+        found = {}
+        for key in self._macs_of:
+            place = now.places.get(key)
+            cpu = ids.get(place) if place is not None and before.places.get(key) == place else None
+            rows = (
+                (before.adapters.get((key[0], cpu)), now.adapters.get((key[0], cpu)))
+                if cpu is not None
+                else ()
+            )
+            alone = cpu is not None and _alone(key, before) and _alone(key, now)
+            frames = _grown(rows, "ReceivedPacketsPersec") if alone else None
+            interrupts = _grown(rows, "InterruptsPersec") if alone else None
+            source: Source = "exact" if self._groups < 2 else "guessed"
+            if frames is None:
+                frames, source = self._of_vnics(self._macs_of[key], before, now), "derived"
+            found[key] = _Growth(frames, interrupts, source)
+        return found
+
+    def _of_vnics(self, macs: set[str], before: _Reading, now: _Reading) -> int | None:
+        if not macs or any(self._queues_of[mac] > 1 for mac in macs):
+            return None
+        total = 0
+        for mac in macs:
+            was, is_now = before.vnics.get(mac), now.vnics.get(mac)
+            if was is None or is_now is None or is_now < was:
+                return None
+            total += is_now - was
+        return total
+
+
+def _alone(key: _QueueKey, reading: _Reading) -> bool:
+    """Whether a queue has its processor to itself, of its adapter's queues; not if one's is not known."""
+    others = [place for other, place in reading.places.items() if other[0] == key[0] and other != key]
+    return None not in others and reading.places.get(key) not in others
+
+
+def _grown(rows: Sequence[Row | None], key: str) -> int | None:
+    numbers = [None if row is None else row.number(key) for row in rows]
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None or numbers[1] < numbers[0]:
+        return None
+    return numbers[1] - numbers[0]
+
+
+def _normal(description: str) -> str:
+    return description.translate(_AS_IN_COUNTERS).strip().lower()
+
+
+# --- stats ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Received:
+    """What is known of queues: what they received so far, of which it is not known, and how it is known."""
+
+    totals: Mapping[_QueueKey, _Totals]
+    unknown: Set[_QueueKey]
+    sources: Mapping[_QueueKey, Source]
+
+
+class _Tallies:
+    """What counters grew by since the first sample, by the group, the thing and the property counted.
+
+    One that went back is not known from then on: it was reset, and what it counted before is lost.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[tuple[object, ...], int | None] = {}
+
+    def add(self, before: _Reading, now: _Reading) -> None:
+        """Add the growth between two samples; of a sample and itself for the first one."""
+        for group in ("cpus", "adapters", "ports"):
+            older: Mapping[object, Row] = getattr(before, group)
+            newer: Mapping[object, Row] = getattr(now, group)
+            for thing in {*older, *newer}:
+                for key in _TALLIED[group]:
+                    grown = _grown((older.get(thing), newer.get(thing)), key)
+                    total = self._totals.get((group, thing, key), 0)
+                    lost = grown is None or total is None
+                    self._totals[group, thing, key] = None if lost else (total or 0) + (grown or 0)
+
+    def sum(self, group: str, thing: object, *keys: str) -> int | None:
+        """The sum of a thing's properties; None if one is not known."""
+        return _sum(self._totals.get((group, thing, key)) for key in keys)
+
+
+_TALLIED: Final = {
+    "cpus": ("PercentDPCTime", "PercentInterruptTime", "Timestamp_Sys100NS"),
+    "adapters": ("InterruptsPersec", "DPCsQueuedPersec", "ReceivedPacketsPersec"),
+    "ports": (*_PORT_KINDS, "ReceivedBytes", "ReceivedDiscardedPackets"),
+}
+
+
+def _stats(
+    host: WindowsHost,
+    first: _Reading,
+    reading: _Reading,
+    seq: int,
+    received: _Received,
+    tallies: _Tallies,
+    averaged: bool,
+) -> Stats:
+    """Make the stats of a reading. Counters count from the ``first`` one on."""
+    cpus = _cpus(host, reading, tallies)
+    return Stats(
+        seq=seq,
+        sim_time_ns=reading.sample.time_ns - first.sample.time_ns,
+        time_ns=reading.sample.time_ns,
+        revision=host.config.revision,
+        cpus=cpus,
+        adapters={
+            adapter.name: _adapter(adapter, received, tallies, averaged) for adapter in host.config.adapters
+        },
+        sources=_told({name: "exact" for name, cells in cpus.items() if {*cells} != {None}}, averaged),
+    )
+
+
+def _cpus(host: WindowsHost, reading: _Reading, tallies: _Tallies) -> Columns:
+    """Columns of processors. Busy time is that in DPCs and interrupts, of all devices, in nanoseconds."""
+    ids = [cpu.id for cpu in host.config.cpus]
+    columns: Columns = {"id": [*ids], **{name: [None] * len(ids) for name in _CPU_NAMES}}
+    served = Counter(queue.cpu for adapter in host.config.adapters for queue in adapter.queues)
+    columns["queues"] = [None if served[None] else served[cpu] for cpu in ids]
+    for index, cpu in enumerate(ids):
+        busy = tallies.sum("cpus", cpu, "PercentDPCTime", "PercentInterruptTime")
+        budget = tallies.sum("cpus", cpu, "Timestamp_Sys100NS")
+        if busy is not None and budget is not None:
+            columns["busy_cycles"][index], columns["budget_cycles"][index] = (
+                busy * _TICK_NS,
+                budget * _TICK_NS,
+            )
+        own = [thing for thing in reading.adapters if thing[1] == cpu]
+        for name, key in zip(("interrupts", "dpcs", "indicated_frames"), _TALLIED["adapters"], strict=True):
+            columns[name][index] = _sum(tallies.sum("adapters", thing, key) for thing in own)
+    return columns
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = list(numbers)
+    return None if not known or None in known else sum(number or 0 for number in known)
+
+
+def _adapter(adapter: AdapterConfig, received: _Received, tallies: _Tallies, averaged: bool) -> AdapterStats:
+    keys = [(adapter.name, queue.queue_id) for queue in adapter.queues]
+    totals = [received.totals[key] for key in keys]
+    queues: Columns = {name: [None] * len(keys) for name in _QUEUE_NAMES}
+    unknown = [key in received.unknown for key in keys]
+    queues["received_frames"] = [None if no else one.frames for no, one in zip(unknown, totals, strict=True)]
+    queues["interrupts"] = [one.interrupts if one.interrupts_known else None for one in totals]
+    port: dict[str, Cell] = dict.fromkeys(counters.names(counters.PORT))
+    port["offered_frames"] = tallies.sum("ports", adapter.name, *_PORT_KINDS)
+    port["offered_bytes"] = tallies.sum("ports", adapter.name, "ReceivedBytes")
+    interface: dict[str, Cell] = dict.fromkeys(counters.names(counters.INTERFACE))
+    discarded = tallies.sum("ports", adapter.name, "ReceivedDiscardedPackets")
+    interface["interface_dropped_frames"] = discarded
+    known: dict[str, Source] = {
+        name: "exact" for name, cell in [*port.items(), *interface.items()] if cell is not None
+    }
+    if found := {received.sources[key] for key in keys if key not in received.unknown}:
+        known["received_frames"] = _worst(found)
+    if any(cell is not None for cell in queues["interrupts"]):
+        known["interrupts"] = "derived"
+    filters = [one.filter_id for one in adapter.filters]
+    return AdapterStats(
+        port=port,
+        queues={
+            "id": [queue.queue_id for queue in adapter.queues],
+            "generation": [queue.generation for queue in adapter.queues],
+            **queues,
+        },
+        filters={"id": [*filters], "matched_frames": [None] * len(filters)},
+        freed=dict.fromkeys(counters.names(counters.QUEUE)),
+        default_queue=dict.fromkeys(counters.names(counters.DEFAULT_QUEUE_REASONS)),
+        interface=None if discarded is None else interface,
+        sources=_told(known, averaged),
+    )
+
+
+def _worst(sources: Set[Source]) -> Source:
+    return next((one for one in _LEAST_CERTAIN_FIRST if one in sources), "exact")
+
+
+def _told(sources: Mapping[str, Source], averaged: bool) -> dict[str, Source]:
+    return {name: "derived" if averaged and source == "exact" else source for name, source in sources.items()}
