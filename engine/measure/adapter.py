@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -21,7 +21,8 @@ _HEADER_BYTES = 18
 _NOT_TOLD = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT)
 """The answers of drivers and kernels that don't know a request."""
 
-InterruptNames = Callable[[], dict[int, list[str]]]
+InterruptNames = Callable[[Collection[int]], dict[int, list[str]]]
+"""Return the words after the counts of each of these interrupts in ``/proc/interrupts``."""
 _T = TypeVar("_T")
 
 
@@ -54,6 +55,7 @@ class _Kept:
     rules: tuple[Rule, ...]
     irqs: dict[int, int]
     irq_source: Source | None
+    work_moves_on: bool
     devices: dict[int, str]
     device_irqs: dict[int, tuple[int, ...]]
     numa_node: int | None
@@ -156,7 +158,7 @@ class AdapterReader:
             return None
 
     def _ring_count(self) -> int | None:
-        rings = self.files.rings(self.name)
+        rings = self.files.rings(self.name, None if self._kept is None else self._kept.identity.rings)
         if rings is None and (channels := self._told("its channels", self.ethtool.channels)):
             rings = channels[0]
         return rings and min(rings, MAX_RINGS)
@@ -165,8 +167,11 @@ class AdapterReader:
         before = len(self.troubles)
         info, name = identity.info, self.name
         driver = driver_named(info.driver or self.files.driver(name))
-        names = self._counter_names(info.counters)
-        counters = locate_counters(driver, names, identity.rings)
+        last = self._kept
+        if last is not None and (last.identity.info, last.identity.rings) == (info, identity.rings):
+            counters = last.counters
+        else:
+            counters = locate_counters(driver, self._counter_names(info.counters), identity.rings)
         channels = self._told("its channels", self.ethtool.channels)
         rules, rule_count = self._told("its ntuple rules", self.ethtool.rules) or ([], 0)
         if rule_count > MAX_RULES:
@@ -190,6 +195,7 @@ class AdapterReader:
             tuple(rules),
             irqs,
             irq_source,
+            self.files.work_moves_on(name, counters.rings),
             devices,
             {vf: self._irqs_of_function(device, interrupt_names) for vf, device in devices.items()},
             self.files.numa_node(name),
@@ -223,9 +229,8 @@ class AdapterReader:
         if pattern is None:
             return {}
         found: dict[int, int] = {}
-        names = interrupt_names()
-        for irq in self.files.interrupt_numbers(name):
-            for word in names.get(irq, ()):
+        for irq, words in interrupt_names(self.files.interrupt_numbers(name)).items():
+            for word in words:
                 if match := pattern.search(word):
                     found.setdefault(int(match[match.lastindex or 0]), irq)
         return found
@@ -288,7 +293,8 @@ class AdapterReader:
             ([queue.hardware_drops for queue in queues], "guessed"),
         )
         if kept.irq_source is not None:
-            sources["irq"] = sources["interrupts"] = sources["cpus"] = kept.irq_source
+            sources["irq"] = sources["interrupts"] = kept.irq_source
+            sources["cpus"] = "guessed" if kept.work_moves_on else kept.irq_source
         return tuple(
             Ring(
                 ring,

@@ -257,4 +257,4 @@ def interrupt_pattern(driver: Driver) -> re.Pattern[str] | None:
     if not driver.interrupts:
         return None
     ends = "|".join(re.escape(end).replace(r"\{\}", r"(\d+)") for end in driver.interrupts)
-    return re.compile(f"(?:{ends})(?:@.*)?$")
+    return re.compile(f"(?<!fdir)(?:{ends})(?:@.*)?$")  # i40e's flow director has a "…:fdir-TxRx-0" too

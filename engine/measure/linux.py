@@ -1,7 +1,7 @@
 """The adapters and processors of this Linux machine, read again and again. No rights are needed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from engine.measure.ethtool import EthtoolSocket
 from engine.measure.facts import Adapter, Machine, Processor
 from engine.measure.netlink import NetlinkSocket
 from engine.measure.procfs import (
+    SOFTNET_WRAP,
     Interrupts,
     ProcFiles,
     parse_cpu_times,
@@ -19,8 +20,6 @@ from engine.measure.procfs import (
     parse_softnet,
     shown,
 )
-
-_SOFTNET_WRAP = 1 << 32
 
 
 class UnknownAdapterError(ValueError):
@@ -37,7 +36,7 @@ class _Topology:
 
 
 class _InterruptFile:
-    """One reading of ``/proc/interrupts``; its names are taken apart only if they are asked for."""
+    """``/proc/interrupts``, read once if it is needed."""
 
     def __init__(self, files: ProcFiles) -> None:
         self._files = files
@@ -46,9 +45,8 @@ class _InterruptFile:
     def content(self) -> bytes:
         return self._files.read("/proc/interrupts") or b""
 
-    @cached_property
-    def names(self) -> dict[int, list[str]]:
-        return parse_interrupt_names(self.content)
+    def names(self, wanted: Collection[int]) -> dict[int, list[str]]:
+        return parse_interrupt_names(self.content, wanted)
 
 
 class LinuxProbe:
@@ -71,7 +69,7 @@ class LinuxProbe:
         """
         self._files = ProcFiles(root)
         self._named = tuple(dict.fromkeys(names))
-        there = self._files.names("/sys/class/net")
+        there = self._files.interfaces()
         for name in self._named:
             if name not in there:
                 raise UnknownAdapterError(
@@ -104,7 +102,7 @@ class LinuxProbe:
                 name, AdapterReader(name, self._files, self._ethtool, self._netlink)
             )
             try:
-                wanted |= reader.prepare(lambda: file.names)
+                wanted |= reader.prepare(file.names)
                 ready.append(reader)
             except AdapterGoneError:
                 self._forget(name, troubles)
@@ -133,7 +131,7 @@ class LinuxProbe:
         if self._named:
             return list(self._named)
         now = time.monotonic()
-        listed = self._files.names("/sys/class/net")
+        listed = self._files.interfaces()
         if listed != self._listed or now >= self._select_at:
             self._listed, self._select_at = listed, now + KEEP_SECONDS
             self._found = self._find(self._files.with_device(listed))
@@ -163,7 +161,7 @@ class LinuxProbe:
         softnet = parse_softnet(self._files.read("/proc/net/softnet_stat") or b"", cpus)
         for cpu, frames in softnet.items():
             before = self._softnet.get(cpu, 0)
-            self._softnet[cpu] = before + (frames - before) % _SOFTNET_WRAP
+            self._softnet[cpu] = before + (frames - before) % SOFTNET_WRAP
         return tuple(
             Processor(
                 cpu,

@@ -129,7 +129,10 @@ class NetlinkSocket:
         question += _attribute(_LINK_NAME, os.fsencode(name) + b"\0")
         question += _attribute(_LINK_MASK, struct.pack("=I", mask))
         for message in self._ask(_ROUTE, _GETLINK, _REQUEST, question):
-            return _read_link(message)
+            try:
+                return _read_link(message)
+            except struct.error:
+                raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG), name) from None
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
 
     def _netdev(self, command: int, attributes: dict[int, int]) -> Iterator[bytes]:
@@ -162,13 +165,12 @@ class NetlinkSocket:
                 place += length + 3 & ~3
                 if sequence != self._sequence:
                     continue  # what is left of an answer that was given up
-                if answer == _DONE:
-                    return
-                if answer == _ERROR:
-                    code = -struct.unpack_from("=i", payload)[0]
-                    if code:
-                        raise OSError(code, os.strerror(code))
-                    return
+                if answer in (_DONE, _ERROR):  # of a dump that failed, too
+                    code = -int.from_bytes(payload[:4], sys.byteorder, signed=True)
+                    if code == 0 and answer == _DONE:
+                        return
+                    code = code or errno.EBADMSG
+                    raise OSError(code, os.strerror(code))
                 yield payload
                 if not flags & _DUMP:
                     return

@@ -5,15 +5,18 @@ All paths are under a root, so that a copy of another machine's files can be rea
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from operator import add
 from pathlib import Path
 
 _NANOSECONDS_PER_TICK = 10_000_000
 """``/proc/stat`` counts in ticks of 1/100 s (USER_HZ) on every architecture of today."""
 _REPRESENTOR = re.compile(r"pf\d+(vf|sf)\d+$")
 _READ_BYTES = 1 << 16
+_LINE_BYTES = 4096
+_UNKNOWN = (1 << 32) - 1
+SOFTNET_WRAP = 1 << 32
 MAX_CPUS = 8192
 
 
@@ -54,12 +57,14 @@ def parse_cpu_times(content: bytes) -> dict[int, CpuTimes]:
     for line in content.splitlines():
         if not line.startswith(b"cpu"):
             break  # the processors come first, and the long line of interrupts after them
-        name, *ticks = line.split()
-        if name[3:].isdigit():
-            counts = [int(each) for each in ticks[:8]]  # guest times, which follow, are part of user
-            times[int(name[3:])] = CpuTimes(
-                sum(counts[5:7]) * _NANOSECONDS_PER_TICK, sum(counts) * _NANOSECONDS_PER_TICK
-            )
+        name, *fields = line.split()
+        try:
+            cpu, ticks = int(name[3:] or b"-1"), list(map(int, fields[:8]))  # guest times are part of user
+        except ValueError:
+            continue
+        if cpu >= 0 and len(ticks) == 8:
+            busy = ticks[5] + ticks[6]
+            times[cpu] = CpuTimes(busy * _NANOSECONDS_PER_TICK, sum(ticks) * _NANOSECONDS_PER_TICK)
     return times
 
 
@@ -71,10 +76,9 @@ def parse_softnet(content: bytes, online: Sequence[int]) -> dict[int, int]:
     frames = {}
     for place, line in enumerate(content.splitlines()):
         fields = line.split()
-        if len(fields) > 12:
-            frames[int(fields[12], 16)] = int(fields[0], 16)
-        elif fields and place < len(online):
-            frames[online[place]] = int(fields[0], 16)
+        with suppress(ValueError, IndexError):
+            cpu = int(fields[12], 16) if len(fields) > 12 else online[place]
+            frames[cpu] = int(fields[0], 16) % SOFTNET_WRAP
     return frames
 
 
@@ -82,30 +86,36 @@ def parse_interrupts(content: bytes, wanted: Collection[int]) -> Interrupts:
     """Return the counts of the interrupts ``wanted`` from ``/proc/interrupts``."""
     head, _, rest = content.partition(b"\n")
     cpus = [int(name[3:]) for name in head.split() if name[3:].isdigit()]
+    totals, rows = {}, []
+    for irq, fields in _interrupt_rows(rest, wanted, len(cpus)):
+        try:
+            counts = list(map(int, fields[: len(cpus)]))
+        except ValueError:
+            continue  # a processor went while the kernel wrote the file
+        totals[irq] = sum(counts)
+        rows.append(counts)
+    by_cpu = map(sum, zip(*rows, strict=False))
+    return Interrupts(totals, dict(zip(cpus, by_cpu, strict=False)))
+
+
+def parse_interrupt_names(content: bytes, wanted: Collection[int]) -> dict[int, list[str]]:
+    """Return the words after the counts of the interrupts ``wanted``: chips, and names of users."""
+    head, _, rest = content.partition(b"\n")
+    cpus = len(head.split())
+    return {
+        irq: [word.decode("utf-8", "replace").rstrip(",") for word in b"".join(fields[cpus:]).split()]
+        for irq, fields in _interrupt_rows(rest, wanted, cpus)
+    }
+
+
+def _interrupt_rows(rest: bytes, wanted: Collection[int], cpus: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the number of each interrupt, its counts, and all that follows as one more field."""
     names = {b"%d" % each for each in wanted}
-    totals = {}
-    by_cpu = [0] * len(cpus)
     for line in rest.splitlines() if names else ():
         name, _, tail = line.partition(b":")
         name = name.strip()
         if name in names:
-            counts = list(map(int, tail.split(None, len(cpus))[: len(cpus)]))
-            totals[int(name)] = sum(counts)
-            by_cpu = list(map(add, by_cpu, counts))
-    return Interrupts(totals, dict(zip(cpus, by_cpu, strict=True)))
-
-
-def parse_interrupt_names(content: bytes) -> dict[int, list[str]]:
-    """Return the words after each numbered interrupt's counts: its chip, and the names of its users."""
-    head, _, rest = content.partition(b"\n")
-    cpus = len(head.split())
-    names = {}
-    for line in rest.splitlines():
-        number, _, tail = line.partition(b":")
-        if number.strip().isdigit():
-            words = tail.decode("utf-8", "replace").split()[cpus:]
-            names[int(number)] = [word.rstrip(",") for word in words]
-    return names
+            yield int(name), tail.split(None, cpus)
 
 
 class ProcFiles:
@@ -131,13 +141,22 @@ class ProcFiles:
             os.close(handle)
 
     def text(self, path: str) -> str:
-        """Return a file of one line, without the end of the line; "" if it can't be read."""
-        return (self.read(path) or b"").decode("utf-8", "replace").strip()
+        """Return a file of one line, up to 4,096 bytes, without the line's end; "" if it can't be read."""
+        try:
+            handle = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return ""
+        try:
+            return os.read(handle, _LINE_BYTES).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+        finally:
+            os.close(handle)
 
     def number(self, path: str) -> int | None:
-        """Return a file's number, or None if it has none, or a negative one, which stands for unknown."""
+        """Return a file's number; None if it has none, or -1 (of 32 bits, too), which stands for unknown."""
         text = self.text(path)
-        return int(text) if text.isdecimal() else None
+        return int(text) if text.isdecimal() and int(text) != _UNKNOWN else None
 
     def names(self, path: str) -> list[str]:
         """Return the names in a folder, in order; none if it can't be read."""
@@ -157,6 +176,10 @@ class ProcFiles:
         except OSError:
             return ""
 
+    def interfaces(self) -> list[str]:
+        """Return the names of all interfaces."""
+        return [name for name in self.names("/sys/class/net") if name != "bonding_masters"]  # a file
+
     def with_device(self, names: Iterable[str]) -> list[str]:
         """Return those of these interfaces that have a device: physical and virtio, not veth, bridges, lo."""
         return [name for name in names if self.has(f"/sys/class/net/{name}/device")]
@@ -169,8 +192,14 @@ class ProcFiles:
             or _REPRESENTOR.search(self.text(f"{folder}/phys_port_name")) is not None
         )
 
-    def rings(self, name: str) -> int | None:
-        """Return the number of an interface's receive queues in use, or None if it isn't told."""
+    def rings(self, name: str, before: int | None = None) -> int | None:
+        """Return the number of an interface's receive queues in use, or None if it isn't told.
+
+        It is found faster if it is what it was ``before``.
+        """
+        queue = f"/sys/class/net/{name}/queues/rx-"
+        if before and self.has(f"{queue}{before - 1}") and not self.has(f"{queue}{before}"):
+            return before
         queues = self.names(f"/sys/class/net/{name}/queues")
         return sum(queue.startswith("rx-") for queue in queues) or None
 
@@ -181,6 +210,12 @@ class ProcFiles:
             if numbers := [int(number) for number in self.names(each) if number.isdecimal()]:
                 return sorted(numbers)
         return []
+
+    def work_moves_on(self, name: str, rings: int) -> bool:
+        """Return whether packet steering (RPS) or threads of NAPI move work off the interrupt's processor."""
+        folder = f"/sys/class/net/{name}"
+        masks = (self.text(f"{folder}/queues/rx-{ring}/rps_cpus") for ring in range(rings))
+        return self.text(f"{folder}/threaded") == "1" or any(mask.strip("0,") for mask in masks)
 
     def affinity(self, irq: int) -> tuple[int, ...] | None:
         """Return the processors that an interrupt goes to, or None if that isn't told."""

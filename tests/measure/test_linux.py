@@ -1,10 +1,12 @@
 """The probe of a Linux machine, on constructed kernels and files."""
 
 import errno
+import time
 from pathlib import Path
 
 import pytest
 
+from engine.measure.ethtool import MAX_COUNTERS, MAX_RULES
 from engine.measure.facts import Ring, Rule
 from engine.measure.linux import UnknownAdapterError
 from tests.measure.linux_kernel import (
@@ -333,3 +335,54 @@ def test_an_interface_whose_name_is_not_text(root: Path) -> None:
     write_interface(root, name, 2)
     (adapter,) = Kernel({name: igb()}).probe(root, [name]).read().adapters
     assert adapter.name == r"\xffnet\xfe"
+
+
+def test_a_driver_that_is_slow_to_answer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 100.0, 101.2])
+    monkeypatch.setattr("engine.measure.adapter.time.monotonic", lambda: next(clock))
+    assert Kernel({"eth0": igb()}).probe(root).read().troubles == ("eth0: its driver took 1.2 s to answer",)
+
+
+def test_processors_of_rings_are_a_guess_where_work_moves_on(root: Path) -> None:
+    write(root, "/sys/class/net/eth0/queues/rx-2/rps_cpus", "f\n")
+    kernel = Kernel({"eth0": igb(napi_irqs={ring: 40 + ring for ring in range(4)})})
+    (adapter,) = kernel.probe(root).read().adapters
+    assert (adapter.sources["irq"], adapter.sources["cpus"]) == ("exact", "guessed")
+
+
+def test_more_rules_than_are_read_are_a_trouble(root: Path) -> None:
+    rules = {place: ether_rule("00:15:5d:00:00:0a", 1, place) for place in range(MAX_RULES + 1)}
+    machine = Kernel({"eth0": igb(rules=rules)}).probe(root).read()
+    assert len(machine.adapters[0].rules) == MAX_RULES
+    assert machine.troubles == ("eth0: 1,024 of its 1,025 ntuple rules are read",)
+
+
+def test_a_driver_with_more_counters_than_are_read(root: Path) -> None:
+    names = [f"counter_{place}" for place in range(MAX_COUNTERS + 1)]
+    machine = Kernel({"eth0": igb(names=names, numbers=[0] * len(names))}).probe(root).read()
+    assert machine.troubles == ("eth0: its 65,537 counters are too many; up to 65,536 are read",)
+    assert machine.adapters[0].rings[0].frames is None
+
+
+def test_one_reading_of_64_queues_takes_less_than_5_ms_of_a_processor(tmp_path: Path) -> None:
+    irqs = {
+        100 + each: (f"eth0-TxRx-{each}" if each < 64 else f"disk-{each}", range(16)) for each in range(200)
+    }
+    write_machine(tmp_path, range(16), irqs)
+    write_interface(tmp_path, "eth0", 64, irqs=[irq for irq in irqs if irq < 164])
+    names = [
+        f"{way}_queue_{ring}_{counter}"
+        for ring in range(64)
+        for way in ("tx", "rx")
+        for counter in ("packets", "bytes", "drops", "errors", "restart")
+    ]
+    interface = igb(names=names, numbers=list(range(len(names))), channels=(64, 64))
+    probe = Kernel({"eth0": interface}).probe(tmp_path)
+    assert probe.read().adapters[0].rings[63].interrupts == sum(range(16))
+
+    took = []
+    for _ in range(20):
+        before = time.process_time()
+        probe.read()
+        took.append(time.process_time() - before)
+    assert min(took) < 0.005
