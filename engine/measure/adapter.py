@@ -14,7 +14,7 @@ from engine.measure.procfs import Interrupts, ProcFiles, shown
 from engine.telemetry.stats import Source
 
 KEEP_SECONDS = 5.0
-SLOW_SECONDS = 0.5
+SLOW_SECONDS = 1.0
 MAX_RINGS = 4096
 _HEADER_BYTES = 18
 """An Ethernet header and a VLAN tag."""
