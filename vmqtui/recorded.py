@@ -1,19 +1,26 @@
-"""A recording for the dashboard: a link without new messages, and a tape for each host."""
+"""A recording for the dashboard: a link without new messages, and a tape for each host.
+
+A file that was collected on a real host becomes a recording of it, for whatever reads recordings.
+"""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine.bus.codec import decode
+from engine import __version__
+from engine.bus.codec import decode, encode
 from engine.bus.errors import BadMessage
 from engine.bus.host_view import HostView
 from engine.bus.messages import Response, Status
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording import Recording
+from engine.telemetry.recorder import Recorder
+from engine.telemetry.recording import Recording, is_recording
 from engine.telemetry.stats import Stats
 from engine.view.rates import WINDOW_NS
 from vmqtui.state.archive import EVENTS
@@ -23,9 +30,39 @@ if TYPE_CHECKING:
     from engine.bus.connection import State
 
 T = TypeVar("T", Status, Config, Event)
+_LIMIT_BYTES = 1 << 32
 _MESSAGE_BYTES = 256  # counted for each message beside its payload
 _DECODED_BYTES = 16 << 20
 """Size limit of the cache of decoded messages, by their encoded size."""
+
+
+@contextmanager
+def open_recording(path: Path) -> Iterator[tuple[Recording, Sequence[str]]]:
+    """Open a recording, or a file from a real host as one; yield it with remarks on what could not be read.
+
+    Raises ``SourceError`` or ``RecordingError`` if it is neither, OSError if it can't be read.
+    """
+    if is_recording(path):
+        with Recording(path) as recording:
+            yield recording, ()
+        return
+    from engine.measure.sources import read_measured
+
+    measured = read_measured(path)
+    with TemporaryDirectory(prefix="vmqtui-") as directory:
+        own = Path(directory, "host.vmqrec")
+        status = Status(state="online", version=__version__, kind="measured", controls=False)
+        with Recorder(own, limit_bytes=_LIMIT_BYTES) as recorder:
+            name = measured.config.host
+            recorder.message(name, "status", encode(status))
+            recorder.message(name, "config", encode(measured.config))
+            for event in measured.events:
+                recorder.message(name, "event", encode(event))
+            for stats in measured.readings:
+                recorder.reading(name, stats)
+        with Recording(own) as recording:
+            recording.path = path
+            yield recording, measured.remarks
 
 
 class RecordedTape:

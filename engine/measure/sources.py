@@ -15,7 +15,7 @@ from engine.scenario.values import one_line, show
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.packing import PackingError
-from engine.telemetry.recording import FORMAT, HostIndex, Recording, RecordingError
+from engine.telemetry.recording import HostIndex, Recording, RecordingError, is_recording
 from engine.telemetry.shape import check_shape
 from engine.telemetry.stats import Stats
 
@@ -50,9 +50,9 @@ def read_measured(path: Path, host: str | None = None) -> MeasuredHost:
     """
     if path.is_dir():
         raise SourceError(f"{path}: a directory ({_FITS})")
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        if FORMAT.partition("/")[0].encode() not in head:
+    if not is_recording(path):
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
             if not _looks_like_json(head):
                 raise SourceError(f"{path}: {looks_like(head)} ({_FITS})")
             return read_windows(read_json(str(path), head + file.read(LIMIT_BYTES)))

@@ -63,6 +63,7 @@ class Head(NamedTuple):
 
 
 _CHUNK_BYTES: Final = 1 << 18
+_BEGINNING_BYTES: Final = 512
 _HOST_LIMIT: Final = 1024
 _UNPACKED: Final = 4
 """Limit of cached unpacked readings; a dashboard reads the same few repeatedly."""
@@ -87,6 +88,14 @@ class HostIndex:
     """The number of readings from the last complete one on, inclusive."""
     messages: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
     since: dict[str, "array[int]"] = field(default_factory=lambda: {kind: array("q") for kind in MESSAGES})
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file begins as a recording does, of whatever version. Raises OSError if it can't be read."""
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        return FORMAT.partition("/")[0].encode() in file.read(_BEGINNING_BYTES)
 
 
 class Recording:

@@ -14,6 +14,7 @@ from vmqtui.cli.failures import DONE, INTERRUPTED, failed, not_one_of, sentences
 from vmqtui.cli.options import Force, address_of, grouped
 from vmqtui.cli.output import write_in_utf8
 from vmqtui.cli.reach import EVERY_HOST_HELP, EveryHostOptions
+from vmqtui.cli.recordings import opened
 from vmqtui.cli.run import on_signal, run_async
 from vmqtui.printable import printable
 
@@ -116,20 +117,15 @@ def parquet(
 
 
 def _write(path: Path, table: str, host: str | None, output: Path | None, force: bool, form: "Form") -> int:
-    from engine.telemetry.recording import Recording, RecordingError
     from vmqtui.export.tables import COLUMNS, Rows
 
     if table not in COLUMNS:
         unusable(f"--table: {not_one_of(table, list(COLUMNS), 'a table')}")
     if output is not None and output.exists() and not force:
         unusable(f"{output}: is there already; another name, or --force to replace it")
-    try:
-        recording = Recording(path)
-    except RecordingError as error:
-        unusable(error)
-    except OSError as error:
-        unusable(f"{path}: {error.strerror or error}")
-    with recording:
+    with opened(path) as (recording, remarks):
+        for remark in remarks:
+            warn(remark)
         if host is not None and host not in recording.hosts:
             unusable(f"--host: {host!r} is not in {path}; {', '.join(sorted(recording.hosts))} fits")
         rows = Rows(recording, table, host)

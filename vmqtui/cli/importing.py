@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -38,8 +38,13 @@ _LOADS: Final = 64
 
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A recording of a watched host (vmqtui record).")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="A recording of a watched host (vmqtui record), or a file from a Windows host.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scenario to this file.")
     ] = None,
@@ -51,9 +56,19 @@ def import_(
             "--seconds", metavar="S", min=0.1, max=3600, help="How long the twin runs for its check."
         ),
     ] = 1.0,
+    script: Annotated[
+        Literal["windows"] | None,
+        typer.Option(
+            "--script", help="Print the script that collects a SOURCE on a Windows host (PowerShell)."
+        ),
+    ] = None,
     json_: Json = False,
 ) -> int:
     """Write a scenario from a real host: its twin, which runs and is compared with what was measured."""
+    if script is not None:
+        return _print_script(source)
+    if source is None:
+        unusable("SOURCE is missing: a recording, or what `vmqtui import --script windows` collected")
     if output is not None and output.exists() and not force:
         unusable(f"{output}: is there already; another name, or --force to replace it")
     measured = read_source(source, host)
@@ -73,6 +88,15 @@ def import_(
     if json_:
         print_json(_document(measured, twin, check, why_not))
     return DONE if check is not None else FAILED
+
+
+def _print_script(source: Path | None) -> int:
+    from engine.measure.windows_tables import script
+
+    if source is not None:
+        unusable("--script: prints a script, and takes no SOURCE")
+    print(script(), end="", flush=True)
+    return DONE
 
 
 def read_source(path: Path, host: str | None) -> "MeasuredHost":

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from vmqtui.numbers import size
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from engine.telemetry.recorder import Recorder
     from engine.telemetry.recording import Recording
     from vmqtui.preferences.model import Preferences
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 RECORDING_MB: Final = 1000.0
 """Default size limit of a recording, in MB."""
 
+_NOTES: Final = 3
+"""Remarks on a file that the dashboard shows at once."""
 _CHECK_S: Final = 1.0
 _RECORDED: Final = ("status", "config", "event", "stats")
 
@@ -195,7 +200,7 @@ class _Recording:
 
 
 def play(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, or a file from a Windows host.")],
     host: Annotated[str | None, typer.Option("--host", metavar="H", help=HOST_HELP)] = None,
     theme: Theme = None,
     speed: Annotated[
@@ -205,22 +210,16 @@ def play(
         bool, typer.Option("--json", help="Print what the recording holds as one JSON document instead.")
     ] = False,
 ) -> int:
-    """Open a recording in the dashboard: play, pause, step, scrub."""
-    from engine.telemetry.recording import Recording, RecordingError
-
-    try:
-        recording = Recording(file)
-    except RecordingError as error:
-        unusable(error)
-    except OSError as error:
-        unusable(f"{file}: {error.strerror or error}")
-    with recording:
+    """Open a recording, or a file from a Windows host, in the dashboard: play, pause, step, scrub."""
+    with opened(file) as (recording, remarks):
         played = [name for name, index in recording.hosts.items() if len(index.offsets)]
         if not played:
             unusable(f"{file}: holds no reading")
         if host is not None and host not in played:
             unusable(f"--host: {host!r} is not in {file}; {', '.join(sorted(played))} fits")
         if json_:
+            for remark in remarks:
+                warn(remark)
             if recording.broken is not None:
                 warn(f"{recording.broken}; what is before can be played")
             print_json(_listing(recording))
@@ -229,17 +228,43 @@ def play(
             unusable("playing needs a terminal; with --json it is told what the recording holds")
         with sentences():
             preferences = own_preferences()
-        return run_async(_play(recording, host, theme, speed, preferences))
+        return run_async(_play(recording, remarks, host, theme, speed, preferences))
+
+
+@contextmanager
+def opened(path: Path) -> "Iterator[tuple[Recording, Sequence[str]]]":
+    """Open a recording, or a file from a real host as one, with remarks. Ends with status 2 if it is none."""
+    from engine.measure.host import SourceError
+    from engine.telemetry.recording import RecordingError
+    from vmqtui.recorded import open_recording
+
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(open_recording(path))
+        except (RecordingError, SourceError) as error:
+            unusable(error)
+        except OSError as error:
+            unusable(f"{path}: {error.strerror or error}")
+        yield found
 
 
 async def _play(
-    recording: "Recording", host: str | None, theme: str | None, speed: float, preferences: "Preferences"
+    recording: "Recording",
+    remarks: "Sequence[str]",
+    host: str | None,
+    theme: str | None,
+    speed: float,
+    preferences: "Preferences",
 ) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.recorded import RecordedLink
 
     link = RecordedLink(recording)
-    notes = [f"{recording.broken}; it plays up to there"] if recording.broken is not None else []
+    notes = [*remarks[:_NOTES]]
+    if len(remarks) > _NOTES:
+        notes.append(f"{len(remarks) - _NOTES} more remarks: vmqtui play --json prints them")
+    if recording.broken is not None:
+        notes.append(f"{recording.broken}; it plays up to there")
     app = VmqApp(
         link,
         theme=theme,
