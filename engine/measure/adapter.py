@@ -15,7 +15,6 @@ from engine.telemetry.stats import Source
 
 KEEP_SECONDS = 5.0
 SLOW_SECONDS = 1.0
-MAX_RINGS = 4096
 _HEADER_BYTES = 18
 """An Ethernet header and a VLAN tag."""
 _NOT_TOLD = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT)
@@ -161,7 +160,7 @@ class AdapterReader:
         rings = self.files.rings(self.name, None if self._kept is None else self._kept.identity.rings)
         if rings is None and (channels := self._told("its channels", self.ethtool.channels)):
             rings = channels[0]
-        return rings and min(rings, MAX_RINGS)
+        return rings
 
     def _read_seldom(self, link: Link, identity: _Identity, interrupt_names: InterruptNames) -> _Kept:
         before = len(self.troubles)

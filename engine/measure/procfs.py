@@ -47,7 +47,7 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
         if first.isdecimal() and (not last or last.isdecimal()):
-            cpus.extend(range(int(first), min(int(last or first), MAX_CPUS) + 1))
+            cpus.extend(range(int(first), min(int(last or first) + 1, MAX_CPUS)))
     return tuple(cpus)
 
 

@@ -100,7 +100,7 @@ def test_lists_of_processors(text: str, cpus: tuple[int, ...]) -> None:
 
 
 def test_a_list_of_processors_is_bounded() -> None:
-    assert len(parse_cpu_list("0-99999999999")) == 8193
+    assert len(parse_cpu_list("0-99999999999")) == 8192
 
 
 WORDS = st.sampled_from(
