@@ -337,7 +337,8 @@ class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """A processor, its load, and the queues that have their affinity to it."""
+    """A processor, its load, and the queues that have their affinity to it, as far as that is known: a queue
+    of unknown affinity is none of its queues, in sums neither."""
 
     cpu: int
     config: CpuConfig | None
