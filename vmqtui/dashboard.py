@@ -212,7 +212,8 @@ class Dashboard(ViewActions):
                 shown = kept[0] = next(same, shown)
             if shown is None or isinstance(shown, FindingRow):
                 width = min(104, self.app.size.width - 11)
-                return finding_text(shown, snapshot.advised.unchecked, palette_of(self), width)
+                gaps = snapshot.advised.unchecked
+                return finding_text(shown, gaps, snapshot.system, palette_of(self), width)
             return details_text(shown, table.table, palette_of(self), self._sources(table.table))
 
         name = "rules that could not look" if row is None else getattr(row, "label", None)

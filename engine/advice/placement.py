@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import Any
 
-from engine.advice import powershell
+from engine.advice import linux, powershell
 from engine.advice.evidence import Evidence, Team
 from engine.advice.finding import MOST_REQUESTS, Request
-from engine.advice.room import Room
+from engine.advice.room import Room, eligible
 from engine.scenario.processor_set import SetLine
 from engine.view.adapter import AdapterView
 from engine.view.index import set_keys
@@ -86,6 +86,8 @@ def placement(evidence: Evidence, adapter: AdapterView, busy_load: float) -> Pla
 
     Queues that are outside their set move, and those on a processor as busy as ``busy_load``; others stay.
     """
+    if evidence.is_linux:
+        return _rings_placed(evidence, adapter, busy_load)
     team = team_of(evidence, adapter)
     members = list(team.members) if team is not None else [adapter]
     if team is not None and team.mode == "sum":
@@ -111,7 +113,7 @@ def _placed(
     together: bool = True,
 ) -> Placement:
     room = Room(evidence)
-    moves = _moves(evidence, members, sets, room, busy_load, together)
+    moves = _moves(evidence, units_of(members, together), sets, room, busy_load)
     requests: list[Request] = []
     commands: list[str] = []
     changed = []
@@ -138,6 +140,22 @@ def _placed(
             if of_vms(one)
         ]
     return Placement(sets, [*requests, *moves][:MOST_REQUESTS], commands, room, changed, words)
+
+
+def _rings_placed(evidence: Evidence, adapter: AdapterView, busy_load: float) -> Placement | None:
+    """Return where a Linux adapter's rings belong: any processor can serve any of them, so those stay that
+    are near and have time, and others go to a core of their own."""
+    cores = eligible(evidence, adapter)
+    near = {cpu.known.numa_node for cpu in cores}
+    units = [[one] for one in adapter.queues if one.known.cpu is not None]
+    present = [cpu for (one,) in units if (cpu := evidence.serving(one)) and cpu.known.numa_node in near]
+    cpus = tuple(sorted({cpu.cpu for cpu in [*cores, *present]}))
+    if not cpus:
+        return None
+    room = Room(evidence)
+    moves = _moves(evidence, units, {adapter.name: cpus}, room, busy_load)[:MOST_REQUESTS]
+    commands = linux.affinity(adapter.name, [(one.params["queue_id"], one.params["cpu"]) for one in moves])
+    return Placement({adapter.name: cpus}, moves, commands, room, (), evidence.processors.names(cpus))
 
 
 def _new_node(evidence: Evidence, member: AdapterView, cpus: Cpus) -> int | None:
@@ -396,15 +414,9 @@ def numbered(member: AdapterView) -> dict[tuple[str, int], QueueView]:
 
 
 def _moves(
-    evidence: Evidence,
-    members: Sequence[AdapterView],
-    sets: Mapping[str, Cpus],
-    room: Room,
-    busy_load: float,
-    together: bool,
+    evidence: Evidence, units: Sequence[Unit], sets: Mapping[str, Cpus], room: Room, busy_load: float
 ) -> list[Request]:
     """Return the moves of units to processors of their sets, most expensive first."""
-    units = units_of(members, together)
     costs = {id(unit): sum(room.cost(queue) for queue in unit) for unit in units}
     staying = _staying(evidence, units, sets, costs, busy_load)
     moving = [unit for unit in units if id(unit) not in staying]
@@ -439,7 +451,7 @@ def _staying(
     staying: set[int] = set()
     for cpu, its in there.items():
         if evidence.demand.get(cpu, 0.0) >= busy_load:
-            with_default = any(queue.queue_id == 0 for queue in evidence.cpu[cpu].queues)
+            with_default = not all(map(evidence.is_plain, evidence.cpu[cpu].queues))
             its = [] if with_default else [max(its, key=lambda one: (costs[id(one)], -one[0].queue_id))]
         staying |= {id(unit) for unit in its}
     return staying

@@ -149,6 +149,11 @@ def _saves(finding: Finding, before: Totals, after: Totals) -> bool:
     return freed >= _LEAST_FREED * finding.value
 
 
+def to_type(finding: Finding) -> Finding:
+    """Return a finding of a host that takes no requests: its fix is what an administrator types."""
+    return msgspec.structs.replace(finding, requests=[])
+
+
 # --- agreement ----------------------------------------------------------------------------------------
 
 _Key = tuple[str, ...]

@@ -10,7 +10,7 @@ from engine.advice.evidence import Evidence, Trace, Trail
 from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity, Unchecked
 from engine.advice.rules import RULES, findings, place, unchecked
 from engine.advice.thresholds import AdviceThresholds
-from engine.advice.verdict import agreed
+from engine.advice.verdict import agreed, to_type
 from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
 
@@ -75,9 +75,14 @@ class AdviceWindow:
 
     @property
     def listed(self) -> tuple[Finding, ...]:
-        """The findings, worst first: most frames lost, then by severity; none contradicts an earlier one."""
+        """The findings, worst first: most frames lost, then by severity; none contradicts an earlier one.
+
+        Those of a real host have no requests, which it would not take.
+        """
         if self._listed is None:
-            self._listed = tuple(agreed([one.shown() for one in self._ordered]))
+            found = agreed([one.shown() for one in self._ordered])
+            measured = self._config is not None and self._config.system
+            self._listed = tuple(map(to_type, found) if measured else found)
         return self._listed
 
     def configured(self, config: Config) -> None:

@@ -39,7 +39,7 @@ def _advice(data: bytes) -> None:
         msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=type(found))
     for evidence in (Evidence(known, last, first, trace), Evidence(known, last)):
         for finding in findings(evidence):
-            for line in block(finding):
+            for line in block(finding, known.system):
                 assert is_plain(line), line
             for request in finding.requests:
                 assert words.command(request).isprintable()

@@ -252,7 +252,7 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
         print()
         judged = window.judged if window is not None else None
         unseen_s = None if judged is None else max(0, judged.sim_time_ns - finding.last_seen_ns) / 1e9
-        for line in block(finding, unseen_s):
+        for line in block(finding, evidence.config.system, unseen_s):
             print(line)
     if gaps:
         print("\ncould not look:")
@@ -261,8 +261,9 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
     sys.stdout.flush()
 
 
-def block(finding: "Finding", unseen_s: float | None = None) -> list[str]:
-    """Return a finding as lines. ``unseen_s``: seconds since it was last seen; None without a window."""
+def block(finding: "Finding", system: str, unseen_s: float | None = None) -> list[str]:
+    """Return a finding as lines. ``system`` is its host's operating system, "" of a model; ``unseen_s`` the
+    seconds since it was last seen, None without a window."""
     from vmqtui.columns import advice as words
 
     seen = [] if unseen_s is None else [f"    seen    {words.seen(finding, unseen_s)}"]
@@ -274,6 +275,6 @@ def block(finding: "Finding", unseen_s: float | None = None) -> list[str]:
         f"    fix     {printable(finding.fix)}",
         *(f"            {words.command(one)}" for one in finding.requests),
     ]
-    lines += ["    Windows (copy as one block)"] if finding.commands else []
+    lines += [f"    {words.shell(system)} (copy as one block)"] if finding.commands else []
     lines += [f"            {printable(one)}" for one in finding.commands]
     return [*lines, f"    effect  {words.effect(finding)}"]

@@ -49,6 +49,11 @@ def seen(finding: Finding, unseen_s: float) -> str:
     return when + lost
 
 
+def shell(system: str) -> str:
+    """Return whose lines a finding has, by the operating system of its host ("" of a model)."""
+    return "Linux" if system.startswith("Linux") else "Windows"
+
+
 def nothing_found(gaps: Sequence[Unchecked]) -> str:
     """Return what an empty list of findings says, if ``gaps`` are what could not be looked at."""
     rules = len(blind(gaps))

@@ -173,12 +173,12 @@ def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:
 
 
 def finding_text(
-    row: FindingRow | None, unchecked: Sequence[Unchecked], palette: Palette, width: int
+    row: FindingRow | None, unchecked: Sequence[Unchecked], system: str, palette: Palette, width: int
 ) -> Text:
     """The full text of a finding, if one is given, and of the rules that could not look, in lines of at most
-    ``width`` cells."""
+    ``width`` cells; ``system`` is its host's operating system."""
     text = Text()
-    for line in [*(finding_lines(row, width) if row else ()), *unchecked_lines(unchecked, width)]:
+    for line in [*(finding_lines(row, system, width) if row else ()), *unchecked_lines(unchecked, width)]:
         for words, role in line:
             text.append(words, palette.style(role))
         text.append("\n")

@@ -63,6 +63,11 @@ class Snapshot(HostTables):
         before = self.steady_before() if self.steady_before is not None else None
         return self if before is None else replace(self, before=before, joined=self.index)
 
+    @property
+    def system(self) -> str:
+        """The operating system of a measured host; "" of a model, and before the configuration is known."""
+        return self.config.system if self.config else ""
+
     @cached_property
     def advised(self) -> Advised:
         """The advisor's findings."""

@@ -257,8 +257,9 @@ def _whom(row: EventRow, several: bool) -> str:
     return f"{whose} {adapter}" if several else whose
 
 
-def finding_lines(row: FindingRow, width: int) -> list[Line]:
-    """Return all fields of a finding, as lines of up to ``width`` cells."""
+def finding_lines(row: FindingRow, system: str, width: int) -> list[Line]:
+    """Return all fields of a finding, as lines of up to ``width`` cells. ``system`` is its host's operating
+    system, "" of a model."""
     finding = row.finding
     lines: list[Line] = [
         [(f"{words.GLYPHS[finding.severity]} ", LEVELS[finding.severity]), (one, "strong")]
@@ -272,7 +273,7 @@ def finding_lines(row: FindingRow, width: int) -> list[Line]:
         ("cause", [printable(finding.cause)], "dim"),
         ("fix", [printable(finding.fix)], "good"),
         ("", [words.command(one) for one in finding.requests], "accent"),
-        ("Windows", [printable(one) for one in finding.commands], "accent"),
+        (words.shell(system), [printable(one) for one in finding.commands], "accent"),
         ("effect", [words.effect(finding)], "text"),
     ):
         for text in texts:
@@ -303,9 +304,12 @@ class FindingPanel(ModelCanvas):
         """Whether the finding under the cursor disappeared while others are listed."""
 
     def paint(self, width: int, height: int) -> list[Line]:
-        gone: list[Line] = [[("  the finding that the cursor was on is gone; ↑ ↓ choose another", "dim")]]
-        lines = finding_lines(self.row, width - 1) if self.row else gone if self.is_gone else []
-        lines += unchecked_lines(self.model.snapshot.advised.unchecked, width - 1)
+        snapshot, lines = self.model.snapshot, list[Line]()
+        if self.row is not None:
+            lines = finding_lines(self.row, snapshot.system, width - 1)
+        elif self.is_gone:
+            lines = [[("  the finding that the cursor was on is gone; ↑ ↓ choose another", "dim")]]
+        lines += unchecked_lines(snapshot.advised.unchecked, width - 1)
         if len(lines) > height and height > 1:
             lines = [*lines[: height - 1], [("  … ⏎ shows all of it", "dim")]]
         return [[(" ", "text"), *line] for line in lines]

@@ -6,6 +6,7 @@ import msgspec
 
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import MOST_REQUESTS, SEVERITIES, Finding, Request, Unchecked
+from engine.advice.linux import told
 from engine.advice.needs import Known
 from engine.advice.rules import buffers, filters, full, moves, processors, queues, teams
 from engine.advice.thresholds import AdviceThresholds
@@ -36,7 +37,7 @@ def findings(evidence: Evidence, thresholds: AdviceThresholds | None = None) -> 
         return []
     known = Known(evidence)
     found = (
-        _complete(one, evidence)
+        _complete(told(one, evidence), evidence)
         for rule in RULES.values()
         if known.can_look(rule)
         for one in rule.look(evidence, thresholds or AdviceThresholds())
@@ -65,6 +66,8 @@ def _complete(finding: Finding, evidence: Evidence) -> Finding:
         known = {"requests": [], "after": None}
     elif finding.requests:
         known = {"requests": [_meant(one, evidence) for one in finding.requests]}
+    if evidence.is_measured and "load" in finding.numbers:
+        known["cause"] = f"{finding.cause} The load is that of all devices' interrupts."
     if finding.queue_id is not None:
         known["generation"] = _generation(evidence, finding.adapter, finding.queue_id)
     if isinstance(lost_pps, (int, float)):

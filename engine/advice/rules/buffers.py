@@ -69,6 +69,9 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
     for adapter in evidence.adapters:
         for queue in adapter.queues:
             total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
+            drops = queue.rate("dropped_no_buffer")
+            if low is None and drops:
+                low = 0  # what a drop says
             if not total or low is None or low > thresholds.low_buffers_share * total:
                 continue
             cpu = evidence.serving(queue)
@@ -77,11 +80,12 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 continue
             if queue.known.cpu in swinging:
                 continue  # its processor was full at the time of the drops
-            drops = queue.rate("dropped_no_buffer")
             if not drops and not queue.fell("low_free_buffers"):
                 continue  # the shortage is an old one, because the gauge keeps its minimum
             wanted = (_GROWTH_OF_DROPPING if drops else 2) * total
             more, requests = buffers_from(adapter, min(wanted, MAX_BUFFERS) - total, without=queue.queue_id)
+            if adapter.buffers_left is None:  # then the adapter itself refuses what it can't give
+                more, requests = min(wanted, MAX_BUFFERS) - total, []
             if more:
                 requests.append(resize(adapter, queue, total + more))
             yield Finding(
