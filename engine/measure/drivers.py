@@ -7,7 +7,7 @@ is the same for every driver.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from engine.telemetry.stats import Source
@@ -42,6 +42,17 @@ class Driver:
 def _queue(counter: str) -> str:
     return "rx_queue_{}_" + counter
 
+
+OTHER = Driver(
+    "any other",
+    (),
+    (_queue("packets"), "rx-{}.packets", "rx{}_packets"),
+    (_queue("bytes"), "rx-{}.bytes", "rx{}_bytes"),
+    frames_source="guessed",
+    bytes_have_fcs=None,
+    interrupts=("-TxRx-{}", "-Tx-Rx-{}", "-rxtx-{}", "-rx-{}", "-input.{}"),
+)
+"""A driver without a row: by common names, which is a guess. Its drops are unknown."""
 
 DRIVERS = (
     Driver(
@@ -144,21 +155,10 @@ DRIVERS = (
     ),
     Driver("qede", ("qede",), ("{}: rcv_pkts",), interrupts=("-fp-{}",)),
     Driver("nfp", ("nfp",), ("rvec_{}_rx_pkts",), interrupts=("-rxtx-{}",)),
-    Driver("fm10k", ("fm10k",), interrupts=(), vf_counters=True),
-    Driver("liquidio", ("liquidio", "LiquidIO"), interrupts=(), vf_counters=True),
-    Driver("ionic", ("ionic",), interrupts=(), vf_counters=True),
+    replace(OTHER, title="fm10k", names=("fm10k",), vf_counters=True),
+    replace(OTHER, title="liquidio", names=("liquidio", "LiquidIO"), vf_counters=True),
+    replace(OTHER, title="ionic", names=("ionic",), vf_counters=True, vf_dropped=True),
 )
-
-OTHER = Driver(
-    "any other",
-    (),
-    (_queue("packets"), "rx-{}.packets", "rx{}_packets"),
-    (_queue("bytes"), "rx-{}.bytes", "rx{}_bytes"),
-    frames_source="guessed",
-    bytes_have_fcs=None,
-    interrupts=("-TxRx-{}", "-Tx-Rx-{}", "-rxtx-{}", "-rx-{}", "-input.{}"),
-)
-"""A driver without a row: by common names, which is a guess. Its drops are unknown."""
 
 _BY_NAME = {name: driver for driver in DRIVERS for name in driver.names}
 
