@@ -22,7 +22,7 @@ from engine.bus.urls import BrokerUrl, is_loopback
 from engine.bus.watcher import Watcher
 from engine.counted import counted
 from engine.dataplane.memory import free_bytes, total_bytes
-from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, REFUSED, faults
+from engine.kernels.cache import CACHE_DIRECTORY, REFUSED, faults
 from engine.kernels.layout import AdapterSizes, Sizes, batch_frames_for
 from engine.kernels.prepare import MODULES, why_at_every_start
 from engine.logs import log_directory
@@ -120,26 +120,27 @@ def kernels() -> Iterator[Finding]:
     """Check that compiled kernels can be cached, and that the cached ones are complete and intact."""
     if CACHE_DIRECTORY is None:
         advice = "give the user a cache directory of its own (XDG_CACHE_HOME names another)"
-        yield Finding("kernels", "note", f"{why_at_every_start()}: some 20 s", advice)
+        yield Finding("kernels", "note", f"{why_at_every_start()}: some 10 s", advice)
         return
     for why in REFUSED:
         advice = f"nothing, or give it to its user alone: {CACHE_DIRECTORY} is used"
         yield Finding("kernels", "note", f"the first cache directory is not used: {why}", advice)
-    found = faults(CACHE_DIRECTORY / COMPLETE)
-    if found is None:
+    found = {module: faults(CACHE_DIRECTORY, module) for module in MODULES}
+    missing = [module for module, whys in found.items() if whys is None]
+    if missing:
         yield Finding(
             "kernels",
             "note",
-            f"not all compiled yet; they will be kept in {CACHE_DIRECTORY}",
-            "nothing: the first engine compiles them, once",
+            f"{len(missing)} of {counted(len(MODULES), 'module')} not compiled yet; they will be kept in"
+            f" {CACHE_DIRECTORY}",
+            "nothing: who needs them first compiles them, once",
         )
-    elif found:
+    if damaged := [why for whys in found.values() for why in whys or ()]:
         advice = "nothing: the next engine compiles them again"
-        yield from (Finding("kernels", "note", why, advice) for why in found)
-    else:
-        count = len(MODULES)
+        yield from (Finding("kernels", "note", why, advice) for why in damaged)
+    elif not missing:
         yield Finding(
-            "kernels", "ok", f"all {counted(count, 'module')} compiled and whole, in {CACHE_DIRECTORY}"
+            "kernels", "ok", f"all {counted(len(MODULES), 'module')} compiled and whole, in {CACHE_DIRECTORY}"
         )
 
 

@@ -23,8 +23,8 @@ import platformdirs
 from engine.trusted import UntrustedError, make_trusted, open_trusted
 
 _PACKAGE: Final = Path(__file__).parent.parent
-COMPLETE: Final = "complete"
-"""A file in the cache that lists its kernels once all are written; its mtime is the last start."""
+USED: Final = "used"
+"""A file in the cache; its mtime is the last start."""
 
 _KEPT_S: Final = 30 * 24 * 3600.0
 _WRITING_S: Final = 3600.0
@@ -66,7 +66,7 @@ def _cache_directory() -> tuple[Path | None, tuple[str, ...]]:
     for place in (_of_the_user(), _of_this_machine()):
         try:
             directory = make_trusted(make_trusted(place) / name)
-            if not (directory / COMPLETE).exists():
+            if not (directory / USED).exists():
                 with tempfile.TemporaryFile(dir=directory):
                     pass
         except UntrustedError as error:
@@ -103,14 +103,15 @@ def keep(directory: Path, name: str, payload: bytes) -> None:
     )
 
 
-def complete(done: Path) -> None:
-    """List all kernels of a directory in its file ``done``, which marks them as complete. Raises OSError."""
-    names = sorted(path.name for path in done.parent.glob(f"*{_SUFFIX}"))
-    _write(done, json.dumps(names).encode())
+def complete(directory: Path, module: str) -> None:
+    """List the kernels of a module in a file with its name, which marks them as complete. Raises OSError."""
+    names = sorted(path.name for path in directory.glob(f"{module}.*{_SUFFIX}"))
+    _write(directory / module, json.dumps(names).encode())
 
 
-def faults(done: Path) -> list[str] | None:
-    """Return a sentence for each damaged or unreadable kernel listed in ``done``; None: no list."""
+def faults(directory: Path, module: str) -> list[str] | None:
+    """Return a sentence for each damaged or unreadable kernel in the list of a module; None: no list."""
+    done = directory / module
     try:
         with open_trusted(done) as file:
             names = json.loads(file.read())
@@ -166,7 +167,7 @@ def forget_old(directory: Path) -> None:
                 new.unlink()
     for other in directory.parent.glob("kernels-*"):
         try:
-            used = max(path.stat().st_mtime for path in (other, other / COMPLETE) if path.exists())
+            used = max(path.stat().st_mtime for path in (other, other / USED) if path.exists())
             if other != directory and time.time() - used > _KEPT_S:
                 shutil.rmtree(other, ignore_errors=True)
         except (OSError, ValueError):  # another process removes it

@@ -117,17 +117,19 @@ class Kernel:
     _not_loaded: ClassVar["list[Kernel]"] = []
     _loading: ClassVar = threading.RLock()
 
-    def __init__(self, compile_now: Callable[[], Any]) -> None:
+    def __init__(self, compile_now: Callable[[], Any], module: str) -> None:
         self._compile_now = compile_now
+        self._module = module
         self._compiled: Any = None
         self._not_loaded.append(self)
 
     @classmethod
-    def load_all(cls) -> None:
-        """Load every kernel that the modules imported so far define."""
+    def load_all(cls, module: str | None = None) -> None:
+        """Load every kernel that a module, or all modules imported so far, define."""
         with cls._loading:
             for one in [*cls._not_loaded]:
-                one.load()
+                if module in (None, one._module):
+                    one.load()
 
     def load(self) -> Any:
         """Return the compiled function, from the cache if it is there."""
@@ -156,13 +158,13 @@ def kernel(signature: Any) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         def compile_now() -> Any:
-            compiled = _njit(nogil=True, error_model="numpy", _nrt=False)(function)
+            compiled = _njit(nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True)(function)
             _keep(compiled, function)
             compiled.compile(signature)
             compiled.disable_compile()
             return compiled
 
-        return cast("F", Kernel(compile_now))
+        return cast("F", Kernel(compile_now, function.__module__))
 
     return decorate
 
@@ -182,7 +184,7 @@ def callback(signature: Any) -> Callable[[Callable[..., Any]], Kernel]:
             compiled.compile()
             return compiled
 
-        return Kernel(compile_now)
+        return Kernel(compile_now, function.__module__)
 
     return decorate
 
@@ -198,8 +200,19 @@ def entry(compiled: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile a helper that is inlined into kernels, so that passing arrays costs nothing."""
-    decorate = _njit(forceinline=True, nogil=True, error_model="numpy", _nrt=False)
+    """Compile a helper that is inlined into kernels, so that passing arrays costs nothing.
+
+    Nothing else can call it: what would let Python or C do so takes as long to compile as the helper.
+    """
+    decorate = _njit(
+        forceinline=True,
+        nogil=True,
+        error_model="numpy",
+        _nrt=False,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        no_rewrites=True,
+    )
     return cast("F", decorate(function))
 
 

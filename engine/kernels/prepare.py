@@ -13,38 +13,56 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from engine.files import try_lock
-from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, REFUSED, complete, faults, forget_old
+from engine.kernels.cache import CACHE_DIRECTORY, REFUSED, USED, complete, faults, forget_old
 
-MODULES: Final = (
+FIRST: Final = (
     "engine.kernels.serve",
-    "engine.traffic.synthetic_kernel",
-    "engine.traffic.capture_kernels",
-    "engine.traffic.plan_kernels",
-    "engine.traffic.team_kernels",
     "engine.kernels.steer",
+    "engine.traffic.synthetic_kernel",
+    "engine.kernels.round_ends",
+    "engine.kernels.latency",
+    "engine.kernels.top",
 )
-"""Modules that define kernels, the slowest first."""
+"""Modules that define the kernels of every engine, the slowest first."""
+
+OF_CAPTURES: Final = ("engine.traffic.capture_kernels",)
+OF_TEAMS: Final = ("engine.traffic.team_kernels",)
+MODULES: Final = (*FIRST, *OF_TEAMS, *OF_CAPTURES, "engine.traffic.plan_kernels")
+"""All modules that define kernels but those of ``OF_INTERFACE``, in the order in which they are compiled."""
 
 OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
-"""Modules that only a live interface needs; pass them as ``also`` if there is one."""
+"""Modules that only a live interface needs."""
 
 _POLL_S: Final = 0.2
+_LINE: Final = 78
 _LONGEST_S: Final = 600.0
 _NO_ROOM_STATUS: Final = 3
 _COMPILE: Final = f"""
-import importlib, sys
+import gc, importlib, sys
+gc.disable()  # a compiler's many small objects live on: searching them for garbage takes a tenth of the time
 jit = None
-for module in sys.argv[1:]:
+for line in sys.stdin:
+    module = line.strip()
     importlib.import_module(module)
     if (jit := sys.modules.get("engine.kernels.jit")) is not None:
-        jit.Kernel.load_all()
+        jit.Kernel.load_all(module)
     print(module, flush=True)
 if jit is not None and jit.not_kept is not None:
     print(jit.not_kept.strerror)
     sys.exit({_NO_ROOM_STATUS})
+"""
+"""Compiles the modules that its standard input names, a line each, and prints each when it is done."""
+
+
+_OTHERS: Final = """
+import os
+if hasattr(os, "nice"):
+    os.nice(19)
+from engine.kernels.prepare import prepare
+prepare(lambda sentence: None)
 """
 
 
@@ -70,8 +88,8 @@ def tell(sentence: str) -> None:
         sys.stderr.flush()
 
 
-def prepare(progress: Callable[[str], None] = tell, also: Sequence[str] = ()) -> None:
-    """Make sure that the cache has every kernel undamaged, including those of the modules ``also``.
+def prepare(progress: Callable[[str], None] = tell, modules: Sequence[str] = MODULES) -> None:
+    """Make sure that the cache has every kernel of ``modules`` undamaged.
 
     ``progress`` receives sentences while kernels compile, and if they can't be cached.
 
@@ -80,61 +98,99 @@ def prepare(progress: Callable[[str], None] = tell, also: Sequence[str] = ()) ->
     if CACHE_DIRECTORY is None:
         return
     try:
-        _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / COMPLETE, MODULES, progress)
-        for module in also:  # in sequence, because they share kernels with earlier modules
-            _prepare(CACHE_DIRECTORY, CACHE_DIRECTORY / module, (module,), progress)
+        _prepare(CACHE_DIRECTORY, modules, progress, max(2, os.cpu_count() or 1))
     except (OSError, _NotKeptError) as error:
         progress(
             f"compiled kernels can't be kept in {CACHE_DIRECTORY}: they are compiled at every start ({error})"
         )
 
 
-def _prepare(directory: Path, done: Path, modules: Sequence[str], progress: Callable[[str], None]) -> None:
-    """Compile modules, or wait for a process that does; then the file ``done`` lists their kernels."""
-    found = faults(done)
-    if found != []:
+def of_engine(*, capture: bool = False, interface: bool = False, teams: bool = False) -> tuple[str, ...]:
+    """Return the modules whose kernels an engine needs, by what feeds it and whether it has teams."""
+    return (
+        *FIRST,
+        *(OF_CAPTURES if capture else ()),
+        *(OF_INTERFACE if interface else ()),
+        *(OF_TEAMS if teams else ()),
+    )
+
+
+def prepare_others() -> None:
+    """Compile the kernels of ``MODULES`` that are not cached yet, in a process of low priority.
+
+    It ends by itself. Whoever needs one of them sooner waits for it, as for any process that compiles.
+    """
+    if CACHE_DIRECTORY is None or not any(_faults(CACHE_DIRECTORY, MODULES).values()):
+        return
+    null = subprocess.DEVNULL
+    with contextlib.suppress(OSError):
+        subprocess.Popen(
+            [sys.executable, "-c", _OTHERS],
+            stdin=null,
+            stdout=null,
+            stderr=null,
+            cwd=Path(__file__).parents[2],
+            start_new_session=True,
+            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+        )
+
+
+def _prepare(
+    directory: Path, modules: Sequence[str], progress: Callable[[str], None], processes: int
+) -> None:
+    """Compile modules, or wait for a process that does; a file for each of them lists its kernels."""
+    if any(_faults(directory, modules).values()):
         until_s = time.monotonic() + _LONGEST_S
         with (directory / "compiling").open("ab") as lock:
             if not try_lock(lock):
                 progress("another process compiles the kernels, once")
                 while not try_lock(lock) and time.monotonic() < until_s:
                     time.sleep(_POLL_S)
-            found = faults(done)
-            if found != []:
+            found = _faults(directory, modules)
+            missing = [module for module in modules if found[module]]
+            if missing:
                 for why in REFUSED:
                     progress(f"compiled kernels are kept in {directory}: {why}")
-                if found:
-                    progress(f"kernels are compiled again: {found[0]}")
-                _compile_all(modules, progress)
-                complete(done)
+                if damaged := [why for module in missing for why in found[module] if why]:
+                    progress(f"kernels are compiled again: {damaged[0]}")
+                _compile_all(missing, progress, processes)
+                for module in missing:
+                    complete(directory, module)
                 forget_old(directory)
     with contextlib.suppress(OSError):
-        done.touch()  # its mtime marks the cache as in use
+        (directory / USED).touch()
 
 
-def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> None:
-    processes = min(len(modules), max(2, os.cpu_count() or 1))
-    running: list[subprocess.Popen[str]] = []
-    output: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # lines; None: a process has ended
-    listening: list[threading.Thread] = []
+def _faults(directory: Path, modules: Sequence[str]) -> dict[str, list[str]]:
+    """Return for each module why its kernels have to be compiled; "" where they were not yet."""
+    found = {module: faults(directory, module) for module in modules}
+    return {module: [""] if whys is None else whys for module, whys in found.items()}
+
+
+def _compile_all(modules: Sequence[str], progress: Callable[[str], None], processes: int) -> None:
+    """Compile modules in the order given; each process takes the next one as soon as it is free."""
+    waiting = [*modules]
     left = [*modules]
+    running: list[subprocess.Popen[str]] = []
+    output: queue.SimpleQueue[tuple[subprocess.Popen[str], str | None]] = queue.SimpleQueue()
+    """Lines of processes; None: it has ended."""
+    listening: list[threading.Thread] = []
     last_line = ""
     try:
-        for first in range(processes):
-            # Deal in a zigzag, so that the process with the slowest module also gets the fastest.
-            share = [*modules[first :: 2 * processes], *modules[2 * processes - 1 - first :: 2 * processes]]
-            running.append(_compile(share))
-            assert running[-1].stdout is not None
-            listening.append(threading.Thread(target=_listen, args=(running[-1].stdout, output), daemon=True))
+        for _ in range(min(processes, len(modules))):
+            running.append(_begin_compiler())
+            listening.append(threading.Thread(target=_listen, args=(running[-1], output), daemon=True))
             listening[-1].start()
+            _hand_next(running[-1], waiting)
         progress(_how_far(left, len(modules)))
         ended = 0
-        while ended < processes:
-            line = output.get()
+        while ended < len(running):
+            process, line = output.get()
             if line is None:
                 ended += 1
             elif line in left:
                 left.remove(line)
+                _hand_next(process, waiting)
                 progress(_how_far(left, len(modules)))
             else:
                 last_line = line or last_line
@@ -148,30 +204,50 @@ def _compile_all(modules: Sequence[str], progress: Callable[[str], None]) -> Non
         for process in running:
             process.kill()
             process.wait()
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
         for thread in listening:
             thread.join()
+
+
+def _hand_next(process: "subprocess.Popen[str]", waiting: list[str]) -> None:
+    """Give a process the next module; if there is none, close its input, which ends it."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it has ended, and says why
+        if waiting:
+            process.stdin.write(f"{waiting.pop(0)}\n")
+            process.stdin.flush()
+        else:
+            process.stdin.close()
 
 
 def _how_far(left: list[str], count: int) -> str:
     """Return a progress message that fits a terminal of 80 columns."""
     done = f"compiling kernels: {count - len(left)} of {count}"
     names = [name.rpartition(".")[2].removesuffix("s").removesuffix("_kernel") for name in left]
-    return f"{done}; left: {', '.join(names)}" if left else done
+    names = [name.replace("_", " ") for name in names]
+    shown = f"{done}; left: {', '.join(names)}" if left else done
+    return shown if len(shown) <= _LINE else f"{shown[: _LINE - 3].rpartition(',')[0]}, …"
 
 
-def _listen(lines: IO[str], output: "queue.SimpleQueue[str | None]") -> None:
+def _listen(
+    process: "subprocess.Popen[str]",
+    output: "queue.SimpleQueue[tuple[subprocess.Popen[str], str | None]]",
+) -> None:
+    assert process.stdout is not None
     try:
-        with lines:
+        with process.stdout as lines:
             for line in lines:
-                output.put(line.strip())
+                output.put((process, line.strip()))
     finally:
-        output.put(None)
+        output.put((process, None))
 
 
-def _compile(modules: list[str]) -> "subprocess.Popen[str]":
+def _begin_compiler() -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", _COMPILE, *modules],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-c", _COMPILE],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

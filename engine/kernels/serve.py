@@ -7,16 +7,15 @@ adapter, queue id). The division of frames into rounds changes no counter: each 
 simulated time, and the state at the horizon is stored in the rows.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from engine.kernels import armed as order
-from engine.kernels.armed import ARMED, BY_DPC, BY_FRAME, Armed
+from engine.kernels.armed import BY_DPC, BY_FRAME, Armed
 from engine.kernels.dpc import indicate, start_dpc, take_back
-from engine.kernels.jit import copy_bytes, inlined, kernel, prefetch, tuple_type, types
+from engine.kernels.jit import copy_bytes, inlined, kernel, prefetch, types
 from engine.kernels.layout import (
-    ADAPTER,
     BUFFER,
     CAPTURED_SHIFT,
     COST,
@@ -37,43 +36,16 @@ from engine.kernels.layout import (
     SWITCH_VM_MASK,
     TARGET_FILTER_MASK,
     TARGET_SLOT_SHIFT,
-    TOP_PAIRS,
-    TOP_ROW,
     WIRE_SHIFT,
     Int,
     Q,
     Views,
 )
+from engine.kernels.round_ends import SCRATCH, Scratch
 from engine.kernels.top import note, pair_of
 from engine.kernels.views import VIEWS, of_constant_widths
 
 _AHEAD = np.uint64(8)  # prefetch the bytes of the frame this many places ahead
-
-
-class Scratch(NamedTuple):
-    """Scratch of a round; ``matched`` is all zero between rounds."""
-
-    armed: Armed
-    own: I32  # (slots,) the processor's queues
-    foreign: I32  # (slots,) those of them with a DPC in progress on another processor
-    matched: I64  # (filters,) frames credited to each filter
-    credited: I64  # (filters, 2) filters with credited frames, and at the end of the round their number
-
-
-SCRATCH: Final[Any] = tuple_type(
-    Scratch, (ARMED, types.int32[::1], types.int32[::1], types.int64[::1], types.int64[:, ::1])
-)
-
-
-def scratch_for(slots: int, credited: I64) -> Scratch:
-    """Return scratch for a host with ``slots`` slots; ``credited`` (filters, 2) has a row for each filter."""
-    return Scratch(
-        order.room_for(slots),
-        np.empty(slots, np.int32),
-        np.empty(slots, np.int32),
-        np.zeros(len(credited), np.int64),
-        credited,
-    )
 
 
 @inlined
@@ -102,42 +74,6 @@ def _next_own_ns(cpu: I64, armed: Armed) -> Int:
         armed_ns = order.next_armed_ns(armed)
         next_ns = max(armed_ns, next_ns) if armed_ns != NEVER_NS else armed_ns
     return next_ns
-
-
-@inlined
-def _take_rows(views: Views, me: Int, bank: Int, scratch: Scratch) -> tuple[Int, Int]:
-    """Copy the rows of a processor and its queues to the other bank, and find armed queues.
-
-    Returns the number of its queues, and of those with a DPC in progress on another processor.
-    """
-    for column in range(views.cpus.shape[2]):  # loops: Numba compiles slice assignment for seconds
-        views.cpus[1 - bank, me, column] = views.cpus[bank, me, column]
-    order.begin(scratch.armed)
-    owned = 0
-    foreigners: Int = np.int64(0)
-    for slot in range(views.owner.shape[0]):
-        if views.owner[slot] == me:
-            before = views.queues[bank, slot]
-            queue = views.queues[1 - bank, slot]
-            for column in range(queue.shape[0]):
-                queue[column] = before[column]
-            # All other buckets are zero in both banks.
-            for bucket in range(queue[Q.latency_from], queue[Q.latency_to]):
-                views.latency[1 - bank, slot, bucket] = views.latency[bank, slot, bucket]
-            adapter = queue[Q.adapter]
-            if slot == views.adapters[adapter, ADAPTER.slot_base]:
-                for pair in range(TOP_PAIRS):
-                    for column in range(TOP_ROW):
-                        views.top[1 - bank, adapter, pair, column] = views.top[bank, adapter, pair, column]
-            scratch.own[owned] = slot
-            owned += 1
-            if queue[Q.armed_ns] >= 0:
-                order.append(scratch.armed, queue[Q.armed_ns], slot)
-            elif queue[Q.dpc_cpu] != NONE and queue[Q.dpc_cpu] != me:
-                scratch.foreign[foreigners] = slot
-                foreigners += 1
-    order.sort(scratch.armed)
-    return owned, foreigners
 
 
 @inlined
@@ -278,29 +214,7 @@ def _advance(
     return next_ns, foreigners
 
 
-@inlined
-def _return_due(views: Views, queues: Any, own: I32, count: Int, horizon_ns: Int, round_number: Int) -> Int:
-    """Take back the processor's buffers due before the horizon; return when the next one is due."""
-    next_ns: Int = np.int64(NEVER_NS)
-    for k in range(count):
-        queue = queues[own[k]]
-        if queue[Q.outstanding_head] != NONE:
-            take_back(views, queue, horizon_ns, round_number)
-            if queue[Q.outstanding_head] != NONE and not queue[Q.held]:
-                next_ns = min(next_ns, views.buffer_rows[queue[Q.outstanding_head], BUFFER.due_ns])
-    return next_ns
-
-
-@inlined
-def _take_out_credits(scratch: Scratch, count: Int) -> None:
-    """Move the counts of credited frames from ``matched``, which becomes all zero, to ``credited``."""
-    for k in range(count):
-        filter_at = np.uint64(scratch.credited[k, 0])
-        scratch.credited[k, 1] = scratch.matched[filter_at]
-        scratch.matched[filter_at] = 0
-
-
-@kernel(types.int64(VIEWS, SCRATCH, *[types.int64] * 6))
+@kernel(types.int64(VIEWS, SCRATCH, *[types.int64] * 7))
 def serve(
     views: Views,
     scratch: Scratch,
@@ -310,15 +224,16 @@ def serve(
     bank: int,
     round_number: int,
     horizon_ns: int,
+    foreigners: Int,
 ) -> int:
     """Receive this shard's frames of a round and serve its queues up to ``horizon_ns``.
 
-    Reads the rows of its queues and processor from ``bank`` and writes the new ones to the other bank. Its
-    frames are those in the first ``blocks`` blocks of the batch. Returns the number of rows that it wrote to
-    ``scratch.credited``.
+    ``round_ends.begin`` has copied the rows of its queues and processor from ``bank`` to the other bank,
+    where this changes them, and has counted ``foreigners``. The frames are those in the first ``blocks``
+    blocks of the batch. Returns the number of rows that it wrote to ``scratch.credited``, for
+    ``round_ends.end``.
     """
     views = of_constant_widths(views)
-    owned, foreigners = _take_rows(views, me, bank, scratch)
     queues = views.queues[1 - bank]
     latency = views.latency[1 - bank]
     top = views.top[1 - bank]
@@ -358,7 +273,5 @@ def serve(
                 _arm(scratch.armed, queue, BY_FRAME, due_ns, slot)
                 next_ns = min(next_ns, max(due_ns, cpu[CPU.free_ns]))
 
-    due_ns = _return_due(views, queues, scratch.own, owned, horizon_ns, round_number)
-    cpu[CPU.next_event_ns] = min(next_ns, due_ns)
-    _take_out_credits(scratch, credits_given)
+    cpu[CPU.next_event_ns] = next_ns
     return credits_given

@@ -28,7 +28,7 @@ from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
 from engine.kernels.layout import NEVER_NS
-from engine.kernels.prepare import OF_INTERFACE, prepare, tell
+from engine.kernels.prepare import of_engine, prepare, tell
 from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import ScenarioSource, load_scenario
 from engine.scenario.model import Scenario
@@ -295,7 +295,12 @@ class Engine(EngineApi):
     def _build(self) -> LiveLoop:
         """Build kernels, source and machine. It blocks, so it runs in a thread."""
         self._engine_log.cleared(leftovers.clear())
-        prepare(self._progress, OF_INTERFACE if self._interface is not None else ())
+        needed = of_engine(
+            capture=self._capture is not None,
+            interface=self._interface is not None,
+            teams=bool(self.scenario.team),
+        )
+        prepare(self._progress, needed)
         warm_up()
         return self._build_live()
 

@@ -17,7 +17,8 @@ import numpy as np
 from engine.dataplane.memory import Block
 from engine.kernels.jit import entry
 from engine.kernels.layout import PORT_COUNTERS, Sizes
-from engine.kernels.serve import scratch_for, serve
+from engine.kernels.round_ends import begin, end, scratch_for
+from engine.kernels.serve import serve
 from engine.kernels.steer import scratch_for_block, steer
 from engine.signals import end_with_parent, let_fork_server_end
 
@@ -74,13 +75,18 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
     port = reply[:ports].reshape(-1, PORT_COUNTERS)
     scratch = scratch_for(place.sizes.slots, reply[ports:].reshape(-1, 2))
     block_scratch = scratch_for_block(place.sizes.cpus)
-    serve_now, steer_now = entry(serve), entry(steer)
+    begin_now, serve_now, end_now, steer_now = entry(begin), entry(serve), entry(end), entry(steer)
+    me = place.cpu
     pipe.send_bytes(b"")  # ready
     while True:
         batch, blocks, bank, round_number, horizon_ns, ahead, frames = ORDER.unpack(pipe.recv_bytes())
         credited = 0
         if batch >= 0:
-            credited = serve_now(views, scratch, place.cpu, batch, blocks, bank, round_number, horizon_ns)
+            owned, foreigners = begin_now(views, scratch, me, bank)
+            credited = serve_now(
+                views, scratch, me, batch, blocks, bank, round_number, horizon_ns, foreigners
+            )
+            end_now(views, scratch, me, bank, round_number, horizon_ns, owned, credited)
         port[:] = 0
         if ahead >= 0:
             steer_now(views, ahead, frames, block_scratch, port)

@@ -26,8 +26,7 @@ def double(number):
 """
 START: Final = """
 from engine.kernels import prepare as kernels
-kernels.MODULES = ("tiny",)
-kernels.prepare(lambda sentence: print(sentence, flush=True))
+kernels.prepare(lambda sentence: print(sentence, flush=True), ("tiny",))
 import tiny
 print(tiny.double(21))
 """
@@ -99,26 +98,26 @@ def empty(path: Path) -> None:
 def test_a_damaged_kernel_counts_as_missing_and_is_reported(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    done = tmp_path / kernel_cache.COMPLETE
-    assert kernel_cache.faults(done) is None
-    for name in ("one", "other"):
+    assert kernel_cache.faults(tmp_path, "a.module") is None
+    for name in ("a.module.one", "a.module.other", "another.module.one"):
         kernel_cache.keep(tmp_path, name, name.encode() * 50)
-    kernel_cache.complete(done)
-    assert kernel_cache.faults(done) == []
-    damage(tmp_path / "one.kernel")
-    assert kernel_cache.load(tmp_path, "one") is None
-    assert kernel_cache.load(tmp_path, "other") == b"other" * 50
-    assert len(found := kernel_cache.faults(done) or []) == 1
-    assert found[0].startswith(f"{tmp_path / 'one.kernel'}: ")
+    for module in ("a.module", "another.module"):
+        kernel_cache.complete(tmp_path, module)
+        assert kernel_cache.faults(tmp_path, module) == []
+    damage(tmp_path / "a.module.one.kernel")
+    assert kernel_cache.load(tmp_path, "a.module.one") is None
+    assert kernel_cache.load(tmp_path, "a.module.other") == b"a.module.other" * 50
+    assert len(found := kernel_cache.faults(tmp_path, "a.module") or []) == 1
+    assert found[0].startswith(f"{tmp_path / 'a.module.one.kernel'}: ")
+    assert kernel_cache.faults(tmp_path, "another.module") == []
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty])
 def test_a_damaged_list_of_kernels_is_reported(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    done = tmp_path / kernel_cache.COMPLETE
-    kernel_cache.keep(tmp_path, "one", b"1")
-    kernel_cache.complete(done)
-    damage(done)
-    assert kernel_cache.faults(done)
+    kernel_cache.keep(tmp_path, "a.module.one", b"1")
+    kernel_cache.complete(tmp_path, "a.module")
+    damage(tmp_path / "a.module")
+    assert kernel_cache.faults(tmp_path, "a.module")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG directories")
@@ -185,9 +184,8 @@ sys.stdin.read()
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
-    monkeypatch.setattr(kernels, "MODULES", ("json",))
     told: list[str] = []
-    kernels.prepare(told.append)
+    kernels.prepare(told.append, ("json",))
     assert told[0].startswith("compiling kernels: 0 of 1")
 
 
@@ -196,12 +194,11 @@ def test_a_cache_that_is_not_in_the_first_place_is_reported(
 ) -> None:
     monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
     monkeypatch.setattr(kernels, "REFUSED", ("/home can be written by every user",))
-    monkeypatch.setattr(kernels, "MODULES", ("json",))
     told: list[str] = []
-    kernels.prepare(told.append)
+    kernels.prepare(told.append, ("json",))
     assert told[0] == f"compiled kernels are kept in {tmp_path}: /home can be written by every user"
     told.clear()
-    kernels.prepare(told.append)
+    kernels.prepare(told.append, ("json",))
     assert told == []
 
 
@@ -255,5 +252,5 @@ def test_a_cache_that_can_not_be_written_is_used_where_it_is_complete(
     found, refused = kernel_cache._cache_directory()
     assert found is None
     assert refused[0] == f"{places}/home/vmqtui: Read-only file system"
-    kernel_cache.complete(directory / kernel_cache.COMPLETE)
+    (directory / kernel_cache.USED).touch()
     assert kernel_cache._cache_directory() == (directory, ())

@@ -151,12 +151,16 @@ def test_without_a_place_for_kernels_every_start_compiles(monkeypatch: pytest.Mo
 def test_the_content_of_the_kernel_cache_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "CACHE_DIRECTORY", tmp_path)
     monkeypatch.setattr(doctor, "REFUSED", ())
-    kernel_cache.keep(tmp_path, "one", b"machine code")
-    kernel_cache.complete(tmp_path / kernel_cache.COMPLETE)
-    assert [one.verdict for one in doctor.kernels()] == ["ok"]
-    os.truncate(tmp_path / "one.kernel", 40)
+    monkeypatch.setattr(doctor, "MODULES", ("one", "other"))
+    kernel_cache.keep(tmp_path, "one.serve", b"machine code")
+    kernel_cache.complete(tmp_path, "one")
     [found] = doctor.kernels()
-    assert (found.verdict, found.found) == ("note", f"{tmp_path / 'one.kernel'}: is damaged")
+    assert (found.verdict, found.found[:23]) == ("note", "1 of 2 modules not comp")
+    kernel_cache.complete(tmp_path, "other")
+    assert [one.verdict for one in doctor.kernels()] == ["ok"]
+    os.truncate(tmp_path / "one.serve.kernel", 40)
+    [found] = doctor.kernels()
+    assert (found.verdict, found.found) == ("note", f"{tmp_path / 'one.serve.kernel'}: is damaged")
 
 
 def test_a_cache_that_others_can_write_is_told_with_the_one_that_is_used(

@@ -43,7 +43,19 @@ ENGINE: Final = {
     "engine.kernels",
     *(
         f"engine.kernels.{name}"
-        for name in ["armed", "cache", "dpc", "jit", "latency", "layout", "serve", "steer", "top", "views"]
+        for name in [
+            "armed",
+            "cache",
+            "dpc",
+            "jit",
+            "latency",
+            "layout",
+            "round_ends",
+            "serve",
+            "steer",
+            "top",
+            "views",
+        ]
     ),
     "engine.ndis",
     "engine.ndis.counters",

@@ -83,8 +83,8 @@ def compile_(json_: Json = False) -> None:
 
     Progress goes to standard error. The directory holds for these sources, this Python and this processor.
     """
-    from engine.kernels.cache import CACHE_DIRECTORY, COMPLETE, faults
-    from engine.kernels.prepare import OF_INTERFACE, KernelError, prepare, why_at_every_start
+    from engine.kernels.cache import CACHE_DIRECTORY, faults
+    from engine.kernels.prepare import MODULES, OF_INTERFACE, KernelError, prepare, why_at_every_start
 
     if CACHE_DIRECTORY is None:
         failed(why_at_every_start() or "")
@@ -96,10 +96,10 @@ def compile_(json_: Json = False) -> None:
 
     began = time.monotonic()
     try:
-        prepare(say, OF_INTERFACE)
+        prepare(say, (*MODULES, *OF_INTERFACE))
     except KernelError as error:
         failed(error)
-    if any(faults(CACHE_DIRECTORY / done) != [] for done in (COMPLETE, *OF_INTERFACE)):
+    if any(faults(CACHE_DIRECTORY, module) != [] for module in (*MODULES, *OF_INTERFACE)):
         failed("the kernels can't be kept")
     files = [path.stat().st_size for path in CACHE_DIRECTORY.glob("*.kernel")]
     if json_:

@@ -111,7 +111,7 @@ def engine(
     ] = False,
 ) -> int:
     """Run the engine headless. Its first line is the URL of its broker."""
-    from engine.kernels.prepare import OF_INTERFACE
+    from engine.kernels.prepare import of_engine, prepare_others
     from engine.scenario.load import default_scenario, load
     from vmqtui.preferences.file import load_preferences
 
@@ -123,7 +123,10 @@ def engine(
         thresholds = load_preferences().advice
     listening = own.listening(at.listening_tls())
     log.begin("engine", tied=tied)
-    prepare_kernels(kernels=OF_INTERFACE if source.interface is not None else (), tell=tied)
+    needed = of_engine(
+        capture=source.capture is not None, interface=source.interface is not None, teams=bool(given.team)
+    )
+    prepare_kernels(kernels=needed, tell=tied)
     with engine_sentences(str(source.scenario or "the default scenario")):
         from engine.service.engine import Engine
         from engine.service.machine import WORKER_DEADLINE_S
@@ -150,13 +153,24 @@ def engine(
             )
 
         with kept_capture_if(source.capture) as held:
-            return run_async(serve_until_ended(partial(build, held), duration, tied, own_broker=url is None))
+            serving = serve_until_ended(
+                partial(build, held), duration, tied, own_broker=url is None, started=prepare_others
+            )
+            return run_async(serving)
 
 
 async def serve_until_ended(
-    build: "Callable[[], Engine | Agent]", duration: float | None, tied: bool, *, own_broker: bool
+    build: "Callable[[], Engine | Agent]",
+    duration: float | None,
+    tied: bool,
+    *,
+    own_broker: bool,
+    started: "Callable[[], None]" = lambda: None,
 ) -> int:
-    """Run an engine or agent until a signal, its end or ``duration`` (seconds); return the exit status."""
+    """Run an engine or agent until a signal, its end or ``duration`` (seconds); return the exit status.
+
+    ``started`` is called once it runs and its URL is printed.
+    """
     import asyncio
 
     engine = build()
@@ -189,6 +203,7 @@ async def serve_until_ended(
         # The caller may use the engine's own broker. The password of another broker stays secret.
         own = engine.url.with_password() if own_broker else str(engine.url)
         print(engine.public_url or own, flush=True)
+        started()
         failing = asyncio.ensure_future(engine.stopped.wait())
         await asyncio.wait({failing, stopping}, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
     finally:

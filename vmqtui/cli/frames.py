@@ -141,13 +141,13 @@ def kept_capture_if(path: Path | None) -> "AbstractContextManager[CaptureFile | 
     return nullcontext() if path is None else kept_capture(path)
 
 
-def prepare_kernels(*also: str, kernels: Sequence[str] = (), tell: bool = False) -> None:
-    """Compile the kernels not compiled yet, including ``kernels``, and start the workers' fork server.
+def prepare_kernels(*also: str, kernels: Sequence[str] | None = None, tell: bool = False) -> None:
+    """Compile what is not compiled yet of all modules, or of ``kernels``, and start the workers' fork server.
 
     The server imports the modules ``also``. Progress goes to stderr if that is a terminal or with ``tell``.
     Ends the command if the kernels don't compile.
     """
-    from engine.kernels.prepare import KernelError, prepare, why_at_every_start
+    from engine.kernels.prepare import MODULES, KernelError, prepare, why_at_every_start
     from engine.workers.start import warm_up
 
     tell = tell or sys.stderr.isatty()
@@ -159,7 +159,7 @@ def prepare_kernels(*also: str, kernels: Sequence[str] = (), tell: bool = False)
     if why := why_at_every_start():
         say(why)
     try:
-        prepare(say, kernels)
+        prepare(say, MODULES if kernels is None else kernels)
     except KernelError as error:
         failed(error)
     warm_up(*also)
