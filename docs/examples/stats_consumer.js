@@ -45,7 +45,11 @@ function printRates(host, reading) {
   if (seconds === 0) return;
   const then = rows(last);
   for (const [key, row] of rows(reading)) {
-    const rate = (column) => ((row[column] - (then.get(key)?.[column] ?? 0)) / seconds).toFixed(0);
+    const rate = (column) => {
+      const [now, before] = [row[column], then.has(key) ? then.get(key)[column] : 0];
+      // A measured host may not know a counter: null, which is no 0.
+      return now === null || before === null ? "–" : ((now - before) / seconds).toFixed(0);
+    };
     const name = names.get(host)?.get(key) ?? `queue ${row.id}`;
     const frames = rate("received_frames");
     console.log(`${host} ${row.adapter} ${name}: ${frames} frames/s, ${rate("dropped_no_buffer")} dropped/s`);

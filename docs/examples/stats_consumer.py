@@ -74,15 +74,20 @@ class Consumer:
         then, names = rows(before), self._names.get(host, {})
         for key, row in rows(reading).items():
             frames, drops = (
-                (row[name] - then.get(key, {}).get(name, 0)) / seconds
+                rate(row[name], then.get(key, {}).get(name, 0), seconds)
                 for name in ("received_frames", "dropped_no_buffer")
             )
             name = names.get(key, f"queue {key[1]}")
-            print(f"{host} {key[0]} {name}: {frames:.0f} frames/s, {drops:.0f} dropped/s", flush=True)
+            print(f"{host} {key[0]} {name}: {frames} frames/s, {drops} dropped/s", flush=True)
         self.left -= 1
 
 
-def rows(reading: dict[str, Any]) -> dict[Key, dict[str, int]]:
+def rate(now: int | None, before: int | None, seconds: float) -> str:
+    """Return the growth of a counter per second; a measured host may not know it (null), which is no 0."""
+    return "–" if now is None or before is None else f"{(now - before) / seconds:.0f}"
+
+
+def rows(reading: dict[str, Any]) -> dict[Key, dict[str, int | None]]:
     """Turn the columns of a reading into one row for each queue."""
     found = {}
     for adapter, stats in reading["adapters"].items():

@@ -1,5 +1,6 @@
 """Every file of docs/examples runs in a copy of its folder, as a reader would run it."""
 
+import asyncio
 import json
 import os
 import re
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.bus.broker import EmbeddedBroker
+from engine.bus.engine_bus import EngineBus
+from tests import measured
 from tests.end_to_end.program import Running
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
@@ -99,6 +103,29 @@ def test_a_consumer_that_knows_paho_alone_prints_rates(folder: Path, url: str) -
 @pytest.mark.slow
 def test_a_consumer_in_another_language_prints_rates(folder: Path, url: str) -> None:
     check_rates(run(folder, node(folder), "stats_consumer.js", url, "3"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["Python", "Node.js"])
+async def test_a_consumer_takes_what_a_measured_host_does_not_know_for_no_number(
+    folder: Path, language: str
+) -> None:
+    host = measured.linux(4)
+    async with EmbeddedBroker() as broker:
+        url = broker.url.with_password()
+        python = [sys.executable, "stats_consumer.py", url, "--readings", "1"]
+        command = python if language == "Python" else [node(folder), "stats_consumer.js", url, "1"]
+        bus = EngineBus(broker.url, host.config.host)
+        await bus.start(host.config, probe_seconds=0)
+        printed = asyncio.create_task(asyncio.to_thread(run, folder, *command))
+        while not printed.done():  # it counts from when it has subscribed
+            for reading in host.readings:
+                bus.publish_stats(reading)
+                await asyncio.wait({printed}, timeout=0.05)
+        await bus.stop()
+    assert "lab-linux eth0 rx-0: 1000 frames/s, 100 dropped/s\n" in printed.result()
+    assert "lab-linux eth1 rx-1: 200 frames/s, – dropped/s\n" in printed.result()
+    assert "lab-linux eth0 vf 0: – frames/s, – dropped/s\n" in printed.result()
 
 
 def check_rates(printed: str) -> None:
