@@ -33,6 +33,7 @@ class AdapterGoneError(Exception):
 class _Identity:
     """What makes kept facts stale when it changes."""
 
+    index: int
     info: DriverInfo
     rings: int | None
     up: bool | None
@@ -84,6 +85,7 @@ class AdapterReader:
         self._started = time.monotonic()
         self._link = link = self._unless_gone(self.netlink.link)
         identity = _Identity(
+            link.index,
             self._told("its driver's name", self.ethtool.driver) or DriverInfo("", "", "", "", 0),
             self._ring_count(),
             link.up,
@@ -175,10 +177,12 @@ class AdapterReader:
         rules, rule_count = self._told("its ntuple rules", self.ethtool.rules) or ([], 0)
         if rule_count > MAX_RULES:
             self.troubles.append(f"{shown(name)}: {MAX_RULES:,} of its {rule_count:,} ntuple rules are read")
-        if link.without_vf_counters:
-            self.troubles.append(
-                f"{shown(name)}: the kernel can't send the counters of so many virtual functions"
-            )
+        if len(link.functions) < link.function_count:
+            count = f"{len(link.functions):,} of its {link.function_count:,}"
+            self.troubles.append(f"{shown(name)}: the kernel sends {count} virtual functions")
+        elif link.without_vf_counters:
+            why = "the kernel can't send the counters of so many virtual functions"
+            self.troubles.append(f"{shown(name)}: {why}")
         queue_counters = self._told("its queues' counters", lambda _: self.netlink.queue_counters(link.index))
         irqs, irq_source = self._interrupts(link, driver, counters.rings, interrupt_names)
         devices = self.files.virtual_function_interfaces(name, identity.functions)
@@ -291,19 +295,25 @@ class AdapterReader:
             (taken(counters.dropped), kept.driver.dropped_source),
             ([queue.hardware_drops for queue in queues], "guessed"),
         )
+        irqs = [kept.irqs.get(ring) for ring in range(count)]
+        counted = [None if irq is None else interrupts.totals.get(irq) for irq in irqs]
+        cpus = [None if irq is None else self.files.affinity(irq) for irq in irqs]
         if kept.irq_source is not None:
-            sources["irq"] = sources["interrupts"] = kept.irq_source
-            sources["cpus"] = "guessed" if kept.work_moves_on else kept.irq_source
+            sources["irq"] = kept.irq_source
+            if any(each is not None for each in counted):
+                sources["interrupts"] = kept.irq_source
+            if any(cpus):
+                sources["cpus"] = "guessed" if kept.work_moves_on else kept.irq_source
         return tuple(
             Ring(
                 ring,
                 frames[ring],
                 octets[ring],
                 dropped[ring],
-                irq := kept.irqs.get(ring),
-                None if irq is None else kept.irq_source,
-                None if irq is None else interrupts.totals.get(irq),
-                None if irq is None else self.files.affinity(irq),
+                irqs[ring],
+                None if irqs[ring] is None else kept.irq_source,
+                counted[ring],
+                cpus[ring],
             )
             for ring in range(count)
         )

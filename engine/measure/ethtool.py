@@ -5,6 +5,7 @@ interface that is gone, ENODEV.
 """
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -100,8 +101,16 @@ class EthtoolSocket:
         if not count:
             return [], 0
         locations = self._rule(name, _GRXCLSRLALL, min(count, MAX_RULES))[2]
-        rules = [_mac_rule(self._rule(name, _GRXCLSRULE, 0, location)[0]) for location in locations]
+        rules = [self._rule_at(name, location) for location in locations]
         return [rule for rule in rules if rule is not None], count
+
+    def _rule_at(self, name: str, location: int) -> Rule | None:
+        try:
+            return _mac_rule(self._rule(name, _GRXCLSRULE, 0, location)[0])
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINVAL):
+                return None  # it was deleted since the locations were read
+            raise
 
     def _rule(
         self, name: str, command: int, count: int, location: int = 0

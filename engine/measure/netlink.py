@@ -20,7 +20,7 @@ _GETLINK = 18
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, changed
 _UP = 0x1
 _LINK_ADDRESS, _LINK_NAME, _LINK_MTU, _LINK_VFS = 1, 3, 4, 22
-_LINK_STATS, _LINK_MASK, _LINK_CARRIER = 23, 29, 33
+_LINK_VF_COUNT, _LINK_STATS, _LINK_MASK, _LINK_CARRIER = 21, 23, 29, 33
 _WITH_VFS, _WITHOUT_VF_STATS = 1, 8
 _VF_MAC, _VF_VLAN, _VF_STATS = 1, 2, 8
 _VF_RX_PACKETS, _VF_RX_BYTES, _VF_RX_DROPPED = 0, 2, 7
@@ -62,6 +62,8 @@ class Link:
     bytes: int | None = None
     errors: int | None = None
     functions: tuple[VfLink, ...] = ()
+    function_count: int = 0
+    """Virtual functions that there are: ``functions`` may be fewer, where they don't fit into an answer."""
     without_vf_counters: bool = False
     """So many virtual functions that their counters don't fit into one answer."""
 
@@ -93,12 +95,19 @@ class NetlinkSocket:
     def link(self, name: str) -> Link:
         """Read one interface, with its virtual functions and their counters."""
         try:
-            return self._link(name, _WITH_VFS)
+            link = self._link(name, _WITH_VFS)
+            if len(link.functions) >= link.function_count:
+                return link  # older kernels cut the list, newer ones say that it is too long
         except OSError as error:
             if error.errno != errno.EMSGSIZE:
                 raise
-        functions = self._link(name, _WITH_VFS | _WITHOUT_VF_STATS).functions
-        return replace(self._link(name, 0), functions=functions, without_vf_counters=True)
+        short = self._link(name, _WITH_VFS | _WITHOUT_VF_STATS)
+        return replace(
+            self._link(name, 0),
+            functions=short.functions,
+            function_count=short.function_count,
+            without_vf_counters=True,
+        )
 
     def queue_interrupts(self, index: int) -> dict[int, int]:
         """Map receive queues to interrupts, where their NAPI instances tell them."""
@@ -181,9 +190,13 @@ class NetlinkSocket:
             sender = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
             sender.settimeout(2.0)
             self._sockets[protocol] = sender
-        sender.send(request)
-        while True:
-            yield sender.recv(_RECEIVE_BYTES)
+        try:
+            sender.send(request)
+            while True:
+                yield sender.recv(_RECEIVE_BYTES)
+        except OSError:
+            self.close()  # what is left of the answer goes with the socket
+            raise
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -221,6 +234,7 @@ def _read_link(message: bytes) -> Link:
         received,
         errors,
         tuple(_functions(link.get(_LINK_VFS, b""))),
+        _number(link.get(_LINK_VF_COUNT)),
     )
 
 

@@ -215,7 +215,7 @@ class ProcFiles:
         """Return whether packet steering (RPS) or threads of NAPI move work off the interrupt's processor."""
         folder = f"/sys/class/net/{name}"
         masks = (self.text(f"{folder}/queues/rx-{ring}/rps_cpus") for ring in range(rings))
-        return self.text(f"{folder}/threaded") == "1" or any(mask.strip("0,") for mask in masks)
+        return self.text(f"{folder}/threaded") not in ("", "0") or any(mask.strip("0,") for mask in masks)
 
     def affinity(self, irq: int) -> tuple[int, ...] | None:
         """Return the processors that an interrupt goes to, or None if that isn't told."""

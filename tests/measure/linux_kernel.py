@@ -90,6 +90,8 @@ class Kernel:
     asked: list[tuple[str, int]] = field(default_factory=list)
     netdev: bool = True
     most_functions_with_stats: int = 100
+    cut_functions_after: int | None = None
+    always_cut: bool = False
 
     def probe(self, root: Path, names: Sequence[str] = ()) -> LinuxProbe:
         return LinuxProbe(names, root, EthtoolSocket(self.request), NetlinkSocket(self.exchange))
@@ -135,6 +137,8 @@ class Kernel:
     def _rules(self, interface: Interface, command: int, question: bytes) -> bytes:
         if command == 0x2F:
             (location,) = struct.unpack_from("=I", question, 16 + 160)
+            if not interface.rules[location]:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             return question[:16] + interface.rules[location] + question[184:]
         if command == 0x2E:
             return question[:184] + struct.pack("=I", len(interface.rules))
@@ -173,6 +177,10 @@ class Kernel:
         payload += attribute(1, bytes.fromhex(interface.mac.replace(":", "")))
         payload += attribute(4, struct.pack("=I", interface.mtu)) + attribute(33, bytes([interface.up]))
         payload += attribute(23, stats)
+        if functions:
+            payload += attribute(21, struct.pack("=I", len(functions)))
+        if self.cut_functions_after is not None and (with_stats or self.always_cut):
+            functions = functions[: self.cut_functions_after]  # as kernels before 6.4 do
         infos = b""
         for vf, function in enumerate(functions):
             mac = bytes.fromhex(function.mac.replace(":", ""))

@@ -173,9 +173,27 @@ def test_ntuple_rules_that_send_a_mac_to_a_ring(root: Path) -> None:
         9: ether_rule(mac, 1, 9, mask=b"\xff\xff\xff\0\0\0"),
         10: ether_rule(mac, 1, 10, flow=0x01),  # TCP over IPv4
         11: ether_rule(mac, 1, 11, flow=0x20000012),  # to an RSS context
+        12: b"",  # deleted while they are read
     }
     (adapter,) = Kernel({"eth0": igb(rules=rules)}).probe(root).read().adapters
     assert adapter.rules == (Rule(5, mac, 10, 3), Rule(6, mac, None, 2))
+
+
+def test_an_interface_that_was_made_again_is_read_anew(root: Path) -> None:
+    interface = igb(napi_irqs={0: 40})
+    probe = Kernel({"eth0": interface}).probe(root)
+    assert probe.read().adapters[0].rings[0].irq == 40
+    interface.index, interface.napi_irqs = 9, {0: 43}
+    (adapter,) = probe.read().adapters
+    assert (adapter.index, adapter.rings[0].irq, adapter.rings[0].cpus) == (9, 43, (3,))
+
+
+def test_the_processor_of_an_interrupt_may_be_unknown_where_the_interrupt_is_not(root: Path) -> None:
+    for irq in IRQS:
+        write(root, f"/proc/irq/{irq}/effective_affinity_list", "\n")
+    (adapter,) = Kernel({"eth0": igb()}).probe(root).read().adapters
+    assert [ring.cpus for ring in adapter.rings] == [None] * 4
+    assert (adapter.sources["interrupts"], adapter.sources.get("cpus")) == ("guessed", None)
 
 
 # Virtual functions
@@ -222,13 +240,23 @@ def test_a_virtual_function_s_own_interface_has_exact_counters(root: Path) -> No
     assert (second.device, second.frames) == (None, None)
 
 
-def test_functions_that_do_not_fit_with_their_counters_come_without(root: Path) -> None:
-    kernel = Kernel({"eth0": with_functions("ice")}, most_functions_with_stats=1)
+@pytest.mark.parametrize("limits", [{"most_functions_with_stats": 1}, {"cut_functions_after": 1}])
+def test_functions_that_do_not_fit_with_their_counters_come_without(
+    root: Path, limits: dict[str, int]
+) -> None:
+    kernel = Kernel({"eth0": with_functions("ice")}, **limits)  # type: ignore[arg-type]
     machine = kernel.probe(root).read()
     (adapter,) = machine.adapters
     assert [(each.vlan, each.frames) for each in adapter.functions] == [(10, None), (0, None)]
     assert adapter.port_frames == 4006
     assert machine.troubles == ("eth0: the kernel can't send the counters of so many virtual functions",)
+
+
+def test_functions_that_the_kernel_leaves_out_are_a_trouble(root: Path) -> None:
+    kernel = Kernel({"eth0": with_functions("ice")}, cut_functions_after=1, always_cut=True)
+    machine = kernel.probe(root).read()
+    assert [each.vf for each in machine.adapters[0].functions] == [0]
+    assert machine.troubles == ("eth0: the kernel sends 1 of its 2 virtual functions",)
 
 
 # Which adapters
@@ -321,6 +349,7 @@ def test_without_proc_irq_as_in_a_container_the_processors_of_rings_are_unknown(
     machine = Kernel({"eth0": igb()}).probe(root).read()
     assert {(ring.irq, ring.cpus) for ring in machine.adapters[0].rings} == {(None, None)}
     assert machine.processors == ()
+    assert not {"irq", "interrupts", "cpus"} & set(machine.adapters[0].sources)
     assert machine.troubles == ("the load of processors is unknown: /proc/stat can't be read",)
 
 
