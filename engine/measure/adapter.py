@@ -289,10 +289,13 @@ class AdapterReader:
             (taken(counters.bytes), "guessed" if kept.driver.bytes_have_fcs is None else "exact"),
             ([link.bytes] if alone else None, "derived"),
         )
+        driver_drops = taken(counters.dropped)
+        if driver_drops is not None and not kept.driver.dropped_zeros and not any(driver_drops):
+            driver_drops = None
         dropped = column(
             "dropped",
             ([queue.overruns for queue in queues], "exact"),
-            (taken(counters.dropped), kept.driver.dropped_source),
+            (driver_drops, kept.driver.dropped_source),
             ([queue.hardware_drops for queue in queues], "guessed"),
         )
         irqs = [kept.irqs.get(ring) for ring in range(count)]

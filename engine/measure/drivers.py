@@ -20,6 +20,7 @@ class Driver:
     """One driver. A counter is a sum of names (``"a + b"``); of several, the first that is there counts.
 
     ``frames_source`` and ``dropped_source`` tell how well a counter is what it is taken for.
+    ``dropped_zeros`` false: zeros of all rings may also mean that the adapter has not reported them.
     ``bytes_have_fcs`` tells whether the bytes of a ring include the 4 bytes of the FCS; None: not known.
     ``port_dropped`` counts the frames of the whole port that are lost for want of a buffer. ``vf_counters``
     and ``vf_dropped`` tell whether the driver fills in IFLA_VF_STATS; otherwise its zeros mean nothing.
@@ -32,6 +33,7 @@ class Driver:
     dropped: tuple[str, ...] = ()
     frames_source: Source = "exact"
     dropped_source: Source = "exact"
+    dropped_zeros: bool = True
     bytes_have_fcs: bool | None = False
     port_dropped: str = ""
     interrupts: tuple[str, ...] = INTERRUPTS
@@ -77,7 +79,7 @@ DRIVERS = (
         ("ice",),
         (_queue("packets"),),
         (_queue("bytes"),),
-        port_dropped="rx_missed_errors + rx_no_dma_resources",
+        port_dropped="rx_dropped",
         vf_counters=True,
         vf_dropped=True,
     ),
@@ -143,6 +145,7 @@ DRIVERS = (
         ("rx_no_buffers_posted[{}]",),
         frames_source="guessed",
         dropped_source="guessed",
+        dropped_zeros=False,
         interrupts=(),
     ),
     Driver(

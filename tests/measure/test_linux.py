@@ -157,6 +157,21 @@ def test_the_only_ring_has_all_that_the_interface_received(root: Path) -> None:
     assert (adapter.ring_size, adapter.max_rings) == (None, None)
 
 
+def test_zeros_of_an_adapter_that_may_not_have_reported_its_drops_are_unknown(root: Path) -> None:
+    names, numbers = read_ethtool("gve")
+    interface = Interface(2, "gve", names, numbers)
+    probe = Kernel({"eth0": interface}).probe(root)
+    assert [ring.dropped for ring in probe.read().adapters[0].rings] == [7, 8, 9, 10]
+    drops = [place for place, name in enumerate(names) if name.startswith("rx_no_buffers_posted")]
+    for place in drops:
+        interface.numbers[place] = 0
+    (adapter,) = probe.read().adapters
+    assert [ring.dropped for ring in adapter.rings] == [None] * 4
+    assert (adapter.port_dropped, "dropped" in adapter.sources) == (None, False)
+    interface.numbers[drops[2]] = 1
+    assert [ring.dropped for ring in probe.read().adapters[0].rings] == [0, 0, 1, 0]
+
+
 def test_several_rings_without_counters_are_unknown_not_zero(root: Path) -> None:
     interface = Interface(2, "veth", *read_ethtool("veth"))
     (adapter,) = Kernel({"eth0": interface}).probe(root).read().adapters
