@@ -14,6 +14,7 @@ from engine.measure.host import MeasuredHost
 from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
 from engine.view.host_tables import HostTables
+from engine.view.index import ConfigIndex
 from tests import measured
 
 HOSTS = pytest.mark.parametrize("host", [measured.linux(), measured.windows()], ids=["linux", "windows"])
@@ -109,3 +110,22 @@ class Tables(HostTables):
     config: Config
     stats: Stats
     before: Stats | None
+
+
+def test_a_set_that_depends_on_what_is_unknown_is_unknown() -> None:
+    config = measured.windows_config()
+    adapter = config.adapters[0]
+
+    def processor_set(preferred: int | None = None, **changes: object) -> tuple[int, ...] | None:
+        adapters = [msgspec.structs.replace(adapter, preferred_numa_node=preferred)]
+        known = msgspec.structs.replace(config, **{"adapters": adapters, **changes})
+        return ConfigIndex(known).adapters["Ethernet 2"].processor_set
+
+    nodes_unknown = [msgspec.structs.replace(one, numa_node=None) for one in config.cpus]
+    assert processor_set() == processor_set(0) == (0, 2, 4, 6)
+    assert processor_set(hyperthreading=None) is None
+    assert processor_set(cpus=nodes_unknown) == (0, 2, 4, 6)
+    assert processor_set(0, cpus=nodes_unknown) is None
+    assert (
+        ConfigIndex(msgspec.structs.replace(config, hyperthreading=None)).processors.line_for([0, 2]) is None
+    )

@@ -70,11 +70,15 @@ def default_group_sizes(cpus: int, numa_nodes: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class HostProcessors:
-    """A host's processors by id: their places and NUMA nodes. Ids are in the order of groups and numbers."""
+    """A host's processors by id: their places and NUMA nodes. Ids are in the order of groups and numbers.
+
+    ``nodes`` lacks a processor whose node is unknown. ``hyperthreading`` None: unknown, and with it which
+    processors VMQ uses; then no set and no line is known.
+    """
 
     places: Mapping[int, Place]
     nodes: Mapping[int, int]
-    hyperthreading: bool
+    hyperthreading: bool | None
 
     # --- names ------------------------------------------------------------------------------------
 
@@ -158,7 +162,7 @@ class HostProcessors:
         No line gives a set that is empty, has holes, lies in two groups, or has an unusable processor.
         """
         wanted = sorted(set(cpus))
-        if not wanted or not all(self.is_usable(cpu) for cpu in wanted):
+        if self.hyperthreading is None or not wanted or not all(self.is_usable(cpu) for cpu in wanted):
             return None
         first, last = self.places[wanted[0]], self.places[wanted[-1]]
         line = SetLine(first.group, first.number, last.number, len(wanted))
@@ -172,11 +176,14 @@ class HostProcessors:
         return SetLine(base.group, base.number, highest, most)
 
     def configured(self, keys: SetKeys) -> tuple[int, ...] | None:
-        """Return the processors of an adapter's set; None if no key is given, so that nothing is known of it.
+        """Return the processors of an adapter's set; None if it is unknown: no key is given, or it depends on
+        an unknown node or on whether there is hyper-threading.
 
         With a preferred node these are the processors on it, unless none in the range is.
         """
-        if not keys.is_known:
+        if not keys.is_known or self.hyperthreading is None:
+            return None
+        if keys.preferred_numa_node is not None and not self.places.keys() <= self.nodes.keys():
             return None
         line = self.line_of(keys)
         whole = self.given_by(line._replace(max_processors=len(self.places)))

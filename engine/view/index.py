@@ -21,7 +21,7 @@ def processors_of(config: Config | None) -> HostProcessors:
     cpus = config.cpus if config is not None else []
     places = {cpu.id: place for cpu in cpus if (place := parse_place(cpu.name)) is not None}
     nodes = {cpu.id: cpu.numa_node for cpu in cpus if cpu.numa_node is not None}
-    return HostProcessors(places, nodes, config is not None and config.hyperthreading is True)
+    return HostProcessors(places, nodes, False if config is None else config.hyperthreading)
 
 
 def set_keys(settings: AdapterConfig) -> SetKeys:
