@@ -63,6 +63,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     cleared: bool | None = None
     estimated: bool = False
     """Whether ``after`` is an estimate from measured values; if not, the model ran again with the fix."""
+    modelled: float | None = None
+    """Of a measured host: what ``value`` is in the model of it that was run with the fix for ``after``; None
+    if none was run, or if it does not know."""
     raises: Annotated[list[Words], Meta(max_length=64)] = []
     """The findings that the fix makes bad; it is then not offered."""
     withheld: Words = ""
@@ -91,7 +94,8 @@ class Unchecked(msgspec.Struct, frozen=True, kw_only=True):
     """Rules that could not look, for one reason.
 
     ``adapters``: where; empty for the whole host. With ``left_out`` above 0 they looked at the other rows
-    (queues, processors) of ``rows``, and left these out.
+    (queues, processors) of ``rows``, and left these out. ``applies`` False: there is nothing for them to look
+    at, as they are about another kind of host.
     """
 
     why: Words
@@ -99,6 +103,7 @@ class Unchecked(msgspec.Struct, frozen=True, kw_only=True):
     adapters: Annotated[list[Name], OfAdapters] = []
     left_out: Count = 0
     rows: Count = 0
+    applies: bool = True
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):

@@ -87,15 +87,15 @@ class Known:
         return self._met[key]
 
     def unchecked(self, rules: Iterable[Rule]) -> list[Unchecked]:
-        """Return which rules could not look, then which left rows out, by reason."""
+        """Return which rules could not look, which left rows out, and which are about other hosts."""
         alien = [rule.id for rule in rules if self._evidence.is_linux and not rule.on_linux]
         looking = [rule for rule in rules if rule.id not in alien]
-        found = [Unchecked(why=NOT_LINUX, rules=alien)] if alien else []
+        found = [Unchecked(why=NOT_LINUX, rules=alien, applies=False)] if alien else []
         for need in NEEDS:
             its = [rule.id for rule in looking if need in rule.needs]
             if its:
                 found += self._gaps(need, its)
-        return sorted(found, key=lambda one: one.left_out > 0)
+        return sorted(found, key=lambda one: (not one.applies, one.left_out > 0))
 
     def _gaps(self, need: Need, rules: Sequence[str]) -> Iterable[Unchecked]:
         """Yield the adapters (or the host) of which nothing is known, then those with unknown rows."""

@@ -17,6 +17,7 @@ from engine.advice import powershell
 from engine.advice.evidence import Evidence
 from engine.advice.finding import MOST_REQUESTS, Finding, Request
 from engine.advice.rules import RULES
+from engine.view.rates import whole_sum
 
 _LEAST_SAVED: Final = 0.01
 """The least part of all lost frames that a fix must save, and the most by which they may grow by chance."""
@@ -37,14 +38,12 @@ class Totals(NamedTuple):
 
 
 def totals(evidence: Evidence) -> Totals:
-    """Return the totals of a host."""
-    offered = [one.pps for one in evidence.adapters if one.pps is not None]
-    default = [one.default_pps for one in evidence.adapters if one.default_pps is not None]
+    """Return the totals of a host; one with an unknown part is unknown."""
     return Totals(
-        sum(offered) if offered else None,
+        whole_sum(one.pps for one in evidence.adapters),
         evidence.rate("indicated_frames"),
         evidence.rate("dropped_no_buffer"),
-        sum(default) if default else None,
+        whole_sum(one.default_pps for one in evidence.adapters),
         evidence.busiest,
     )
 

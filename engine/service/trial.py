@@ -258,19 +258,21 @@ def diagnose(
     trial: Trial,
     thresholds: AdviceThresholds | None = None,
     *,
+    asked: Callable[[Evidence], Sequence[Finding]] | None = None,
     most_tries: int = 16,
     progress: Callable[[str], None] = lambda sentence: None,
 ) -> Diagnosis:
     """Run a trial, apply the advisor's rules, and run it again with the fix of each finding, then with all.
 
-    Only the first ``most_tries`` different fixes are tried; for other findings "after" stays unknown. Raises
-    the errors of ``Trial.run``, but a refused fix is returned as such.
+    ``asked`` returns, for the evidence of the first run, the findings whose fixes are tried; without it they
+    are those of the rules. Only the first ``most_tries`` different fixes are tried; for other findings
+    "after" stays unknown. Raises the errors of ``Trial.run``, but a refused fix is returned as such.
     """
     evidence = trial.run()
     found = findings(evidence, thresholds)
     tries = _Tries(trial, thresholds, most_tries)
     tried = []
-    for finding in found:
+    for finding in found if asked is None else asked(evidence):
         if finding.requests:
             progress(f"trying the fix of {finding.rule}, {finding.where}")
         tried.append(tries.of(finding, evidence, found))

@@ -174,6 +174,7 @@ def test_of_a_host_like_linux_rules_of_windows_are_set_aside() -> None:
     assert set(alien.rules) == {rule.id for rule in RULES.values() if not rule.on_linux}
     assert "vm-without-queue" in alien.rules
     assert "sets-overlap" in alien.rules
+    assert not alien.applies
     assert SET.unknown not in blind(seen)
 
 

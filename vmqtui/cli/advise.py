@@ -220,9 +220,14 @@ def totals(evidence: "Evidence") -> dict[str, float | None]:
 
 
 def _totals_in_words(told: dict[str, float | None]) -> str:
+    delivered = told["delivered_pps"]
+    frames = (
+        f"{compact(told['offered_pps'])} frames/s offered"
+        if delivered is None and told["offered_pps"] is not None
+        else f"{compact(delivered)} frames/s delivered"
+    )
     return (
-        f"{compact(told['delivered_pps'])} frames/s delivered, {compact(told['drops_pps'])}/s dropped, "
-        f"busiest processor {percent(told['busiest_load'])}"
+        f"{frames}, {compact(told['drops_pps'])}/s dropped, busiest processor {percent(told['busiest_load'])}"
     )
 
 

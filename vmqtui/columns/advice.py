@@ -58,13 +58,13 @@ def nothing_found(gaps: Sequence[Unchecked]) -> str:
     """Return what an empty list of findings says, if ``gaps`` are what could not be looked at."""
     rules = len(blind(gaps))
     if not rules:
-        return "nothing found" + (", as far as rules could look" if gaps else "")
+        return "nothing found" + (", as far as rules could look" if any(one.left_out for one in gaps) else "")
     return f"nothing found, but {counted(rules, 'rule')} could not look"
 
 
 def blind(gaps: Sequence[Unchecked]) -> set[str]:
     """Return the rules that could not look at the host, or at all of some adapter."""
-    return {rule for one in gaps if not one.left_out for rule in one.rules}
+    return {rule for one in gaps if one.applies and not one.left_out for rule in one.rules}
 
 
 def gap(one: Unchecked) -> str:
@@ -72,7 +72,7 @@ def gap(one: Unchecked) -> str:
     not known (eth0)``."""
     names = ", ".join(printable(name) for name in one.adapters[:_NAMED])
     more = f" and {len(one.adapters) - _NAMED} more" if len(one.adapters) > _NAMED else ""
-    where = f" ({names}{more})" if names else ""
+    where = f" ({names}{more})" if names else "" if one.applies else " (they miss nothing)"
     left = f", in {grouped(one.left_out)} of {grouped(one.rows)} rows" if one.left_out else ""
     return f"{', '.join(printable(rule) for rule in one.rules)}: {printable(one.why)}{left}{where}"
 
@@ -106,6 +106,8 @@ def measured(finding: Finding, value: float | None) -> str:
 def effect(finding: Finding) -> str:
     """Return the effect of the fix and its source: ``load of the processor: 100% → 53% (estimated)``."""
     measure, before = printable(finding.measure), measured(finding, finding.value)
+    if finding.modelled is not None:
+        before += f"; in a model of the host {measured(finding, finding.modelled)}"
     if finding.after is None:
         return f"{measure}: {before} → unknown"
     how = "estimated" if finding.estimated else "the model ran again"
