@@ -46,7 +46,7 @@ def test_the_pages_on_the_code_name_files_that_exist(page: str) -> None:
 
 
 def test_the_security_page_names_tests_that_exist() -> None:
-    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "SECURITY.md").read_text(encoding="utf-8")
     table = page.split("## Defended\n")[1].split("\n## ")[0]
     rows = [row for row in table.splitlines() if row.startswith("|")][2:]
     sources = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py")}
