@@ -3,6 +3,7 @@
 import errno
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -56,7 +57,8 @@ class _Kept:
     irqs: dict[int, int]
     irq_source: Source | None
     work_moves_on: bool
-    devices: dict[int, str]
+    devices: dict[int, Link]
+    """Virtual functions' own interfaces."""
     device_irqs: dict[int, tuple[int, ...]]
     numa_node: int | None
     troubles: tuple[str, ...]
@@ -185,7 +187,7 @@ class AdapterReader:
             self.troubles.append(f"{shown(name)}: {why}")
         queue_counters = self._told("its queues' counters", lambda _: self.netlink.queue_counters(link.index))
         irqs, irq_source = self._interrupts(link, driver, counters.rings, interrupt_names)
-        devices = self.files.virtual_function_interfaces(name, identity.functions)
+        devices = self._own_interfaces(identity.functions)
         return _Kept(
             self._started + KEEP_SECONDS,
             identity,
@@ -200,7 +202,7 @@ class AdapterReader:
             irq_source,
             self.files.work_moves_on(name, counters.rings),
             devices,
-            {vf: self._irqs_of_function(device, interrupt_names) for vf, device in devices.items()},
+            {vf: self._irqs_of_function(own.name, interrupt_names) for vf, own in devices.items()},
             self.files.numa_node(name),
             tuple(self.troubles[before:]),
         )
@@ -236,6 +238,15 @@ class AdapterReader:
             for word in words:
                 if match := pattern.search(word):
                     found.setdefault(int(match[match.lastindex or 0]), irq)
+        return found
+
+    def _own_interfaces(self, functions: Collection[int]) -> dict[int, Link]:
+        """Read the interfaces of virtual functions that this machine has itself."""
+        found = {}
+        for vf, name in self.files.virtual_function_interfaces(self.name, functions).items():
+            with suppress(AdapterGoneError):
+                if own := self._told("its link", self.netlink.link, name):
+                    found[vf] = own
         return found
 
     def _irqs_of_function(self, device: str, interrupt_names: InterruptNames) -> tuple[int, ...]:
@@ -323,27 +334,27 @@ class AdapterReader:
 
     def _function(self, function: VfLink, link: Link, kept: _Kept) -> VirtualFunction:
         """Join what the PF tells of a virtual function with its own interface, if this machine has it."""
-        device = kept.devices.get(function.vf)
-        own = None
-        if device is not None:
-            try:
-                own = self._told("its counters", self.netlink.link, device)
-            except AdapterGoneError:
-                device = None
-        believed = kept.driver.vf_counters and not link.without_vf_counters
-        frames, octets = function.frames if believed else None, function.bytes if believed else None
+        own = kept.devices.get(function.vf)
+        counters: tuple[int | None, int | None] | None = None
         if own is not None:
-            frames, octets = own.frames, own.bytes
-        irqs = kept.device_irqs.get(function.vf, ()) if device is not None else ()
+            index = own.index
+            try:
+                counters = self._told("its counters", lambda _: self.netlink.counters(index), own.name)
+            except AdapterGoneError:
+                own = None
+        if counters is None and kept.driver.vf_counters and not link.without_vf_counters:
+            counters = function.frames, function.bytes
+        frames, octets = counters or (None, None)
+        irqs = kept.device_irqs.get(function.vf, ()) if own is not None else ()
         cpus = {cpu for irq in irqs for cpu in self.files.affinity(irq) or ()}
         return VirtualFunction(
             function.vf,
             function.mac or (own.mac if own is not None else None),
             function.vlan,
-            None if device is None else shown(device),
+            None if own is None else shown(own.name),
             frames,
             octets,
-            function.dropped if believed and kept.driver.vf_dropped else None,
+            function.dropped if kept.driver.vf_dropped and not link.without_vf_counters else None,
             None if frames is None else "exact",
             tuple(sorted(cpus)) or None,
         )
