@@ -154,17 +154,20 @@ def _first_root(tools: Tools, port: int) -> bytes:
 
 
 class Guest:
-    """A booted guest, obeyed over one connection. Its ``console`` has what its kernel said."""
+    """A booted guest that runs what it is asked to, over one connection."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self, connection: socket.socket, console: Path) -> None:
+        self._connection, self._console = connection, console
         connection.settimeout(_PATIENCE_S)
         self._lines = connection.makefile("rb")
 
     def call(self, do: str, **values: Any) -> Any:
         """Call a function of ``guest.py``; raise what it raised as ``RuntimeError``."""
         self._connection.sendall(json.dumps({"do": do, "values": values}).encode() + b"\n")
-        answer = json.loads(self._lines.readline())
+        line = self._lines.readline()
+        if not line:
+            raise RuntimeError(f"the guest is gone: {self._console.read_text(errors='replace')[-2000:]}")
+        answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"in the guest: {answer['error']}")
         return answer["result"]
@@ -195,7 +198,7 @@ def guest(directory: Path) -> Iterator[Guest]:
         )
         try:
             with _accept(door, running, console) as connection:
-                yield Guest(connection)
+                yield Guest(connection, console)
         finally:
             running.kill()
             running.wait()

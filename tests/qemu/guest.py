@@ -15,6 +15,7 @@ from typing import Any
 
 _NETWORK = "/sys/class/net"
 _SIOCETHTOOL = 0x8946
+_STARTED: dict[int, "subprocess.Popen[bytes]"] = {}
 _GET_CHANNELS, _SET_CHANNELS = 0x3C, 0x3D
 
 
@@ -45,11 +46,18 @@ def run(command: Sequence[str], user: int) -> tuple[int, str, str]:
 
 
 def start(command: Sequence[str], user: int, output: str) -> int:
-    """Start a program; its output goes to a file."""
+    """Start a program, and return its id; its output goes to a file."""
     with Path(output).open("wb") as file:
-        return subprocess.Popen(
+        program = subprocess.Popen(
             command, stdout=file, stderr=file, user=user, group=user, extra_groups=[], cwd="/run/tmp"
-        ).pid
+        )
+    _STARTED[program.pid] = program
+    return program.pid
+
+
+def status(pid: int) -> int | None:
+    """Return how a program that was started has ended; None: it runs."""
+    return _STARTED[pid].poll()
 
 
 def read(path: str) -> str:

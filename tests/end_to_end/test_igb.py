@@ -1,0 +1,231 @@
+"""A real igb driver, emulated by QEMU: what is sent to it is what the agent in the guest reports."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.end_to_end.conftest import Here
+from tests.end_to_end.mqtt_client import Message, Reader
+from tests.qemu.bed import HOST, Guest, guest
+from tests.qemu.igb import FRAME_BYTES, Igb, Place
+from vmqtui.testing import wait_until
+
+EACH = 1500
+"""Frames sent to each place."""
+FUNCTIONS = (
+    Place("02:00:00:00:01:01", 10),
+    Place("02:00:00:00:01:02", 20),
+    Place("02:00:00:00:01:03"),
+)
+UNKNOWN_VLAN = 99
+"""A VLAN of no function: the adapter lets its frames reach none, and not the PF either."""
+NOBODY = 65534
+PATIENCE_S = 120
+
+
+class Lab:
+    """The guest's adapter, and what its agent, an ordinary user's, publishes."""
+
+    def __init__(self, machine: Guest, broker: str) -> None:
+        self.guest, self.igb = machine, Igb(machine)
+        self.reader = Reader(broker, "guest")
+        url = f"mqtt://{HOST}:{urlsplit(broker).port}"
+        command = [
+            "python",
+            "/tmp/qemu/standin.py",
+            "agent",
+            self.igb.name,
+            "--broker",
+            url,
+            "--host",
+            "guest",
+            "--interval",
+            "0.5",
+        ]
+        self.output = "/run/tmp/agent.log"
+        self._agent = machine.call("start", command=command, user=NOBODY, output=self.output)
+        self.wait(lambda: self.reader.messages["stats"], "stats of the agent")
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        """Wait as long as a busy machine takes."""
+        wait_until(
+            condition,
+            PATIENCE_S,
+            what=what,
+            seen=lambda: (self.guest.call("read", path=self.output), self.rows(), self.events()),
+            between=self._let_the_agent_run,
+        )
+
+    def _let_the_agent_run(self) -> None:
+        time.sleep(0.1)
+        status = self.guest.call("status", pid=self._agent)
+        assert status is None, (status, self.guest.call("read", path=self.output))
+
+    def rows(self) -> dict[str, Message]:
+        """The queues of the newest configuration by name, with their newest counters."""
+        if not (self.reader.messages["stats"] and self.reader.messages["config"]):
+            return {}
+        (adapter,) = self.reader.last("config")["adapters"]
+        columns = self.reader.last("stats")["adapters"][adapter["name"]]["queues"]
+        counters = {(row["id"], row["generation"]): row for row in rows_of(columns)}
+        queues = (
+            (one["name"], counters.get((one["queue_id"], one["generation"]))) for one in adapter["queues"]
+        )
+        return {name: row for name, row in queues if row is not None}
+
+    def received(self) -> dict[str, int | None]:
+        """Frames received, by queue."""
+        return {name: row["received_frames"] for name, row in self.rows().items()}
+
+    def events(self) -> list[str]:
+        return [f"{one['event']}: {one['cause']}" for one in self.reader.messages["event"]]
+
+    def wait_for_event(self, kind: str, count: int = 1) -> None:
+        def happened() -> bool:
+            return len([one for one in self.reader.messages["event"] if one["event"] == kind]) >= count
+
+        self.wait(happened, f"{count} events {kind}")
+
+    def next_stats(self) -> Message:
+        """Stats that were read after this call."""
+        seen = self.reader.last("stats")["seq"]
+        self.wait(lambda: self.reader.last("stats")["seq"] > seen + 1, "further stats")
+        return self.reader.last("stats")
+
+
+def rows_of(columns: dict[str, list[Any]]) -> list[Message]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+@pytest.mark.slow
+def test_what_is_sent_to_a_real_adapter_is_what_an_agent_reports(
+    mosquitto: str, here: Here, tmp_path: Path
+) -> None:
+    with guest(tmp_path) as machine:
+        lab = Lab(machine, mosquitto)
+        _it_is_a_measured_host(lab)
+        _rings_share_the_flows(lab)
+        _a_ring_moves_with_its_interrupt(lab)
+        _functions_take_their_frames_by_mac_and_vlan(lab)
+        _commands_tell_the_same(lab, here, mosquitto)
+        _functions_change_their_filters(lab)
+        _channels_change(lab)
+        _no_counter_goes_back(lab)
+        lab.reader.close()
+
+
+def _it_is_a_measured_host(lab: Lab) -> None:
+    status, config = lab.reader.last("status"), lab.reader.last("config")
+    assert (status["kind"], status["controls"]) == ("measured", False)
+    (adapter,) = config["adapters"]
+    assert config["system"].startswith("Linux 6.")
+    assert adapter["nic_driver"].startswith("igb 6.")
+    assert (adapter["name"], adapter["link_up"], adapter["link_gbps"]) == (lab.igb.name, True, 1.0)
+    assert [(one["queue_id"], one["name"], one["buffers"]) for one in adapter["queues"]] == [
+        (0, "rx-0", 256),
+        (1, "rx-1", 256),
+    ]
+
+
+def _rings_share_the_flows(lab: Lab) -> None:
+    lab.igb.send(Place(lab.igb.mac), EACH)
+    lab.wait(
+        lambda: sum(row["received_frames"] for row in lab.rows().values()) == EACH, "frames of both rings"
+    )
+    stats = lab.next_stats()["adapters"][lab.igb.name]
+    for row in lab.rows().values():
+        assert row["received_frames"] > EACH // 10
+        assert row["dropped_no_buffer"] == 0
+        assert row["steered_frames"] == row["received_frames"]
+        assert row["steered_bytes"] == row["received_frames"] * FRAME_BYTES
+        assert {row[name] for name in ("indicated_frames", "pending", "outstanding", "dpcs")} == {None}
+    assert stats["port"]["offered_frames"] == EACH
+    assert stats["sources"]["received_frames"] == stats["sources"]["dropped_no_buffer"] == "exact"
+    assert stats["sources"]["interrupts"] == "guessed"
+
+
+def _a_ring_moves_with_its_interrupt(lab: Lab) -> None:
+    (irq,) = lab.guest.sh(f"sed -n 's/ *\\([0-9]*\\):.* {lab.igb.name}-rx-1$/\\1/p' /proc/interrupts").split()
+    before = _queue(lab, "rx-1")["cpu"]
+    lab.guest.call("write", path=f"/proc/irq/{irq}/smp_affinity_list", text=str(1 - before))
+    lab.wait(lambda: _queue(lab, "rx-1")["cpu"] == 1 - before, "another processor")
+    lab.wait_for_event("queue_moved")
+    moves = [one["queue_id"] for one in lab.reader.messages["event"] if one["event"] == "queue_moved"]
+    assert moves == [1], lab.events()
+
+
+def _functions_take_their_frames_by_mac_and_vlan(lab: Lab) -> None:
+    lab.igb.make_functions(FUNCTIONS)
+    lab.wait_for_event("functions_changed")
+
+    def configured() -> bool:
+        filters = lab.reader.last("config")["adapters"][0]["filters"]
+        wanted = [(2 + vf, place.mac, place.vlan or "untagged") for vf, place in enumerate(FUNCTIONS)]
+        return wanted == [(one["queue_id"], one["mac"], one["vlan"]) for one in filters]
+
+    lab.wait(configured, "filters of the functions")
+    lab.wait(
+        lambda: set(lab.received().values()) == {0} and len(lab.received()) == 5, "counters of all queues"
+    )
+    lab.igb.send(Place(FUNCTIONS[0].mac, UNKNOWN_VLAN), EACH)
+    for place in FUNCTIONS:
+        lab.igb.send(place, EACH)
+    lab.igb.send(Place(FUNCTIONS[0].mac, FUNCTIONS[1].vlan), EACH)
+    wanted = {"rx-0": EACH, "rx-1": 0, "vf 0": EACH, "vf 1": EACH, "vf 2": EACH}
+    lab.wait(lambda: lab.received() == wanted, f"{wanted}")
+    stats = lab.next_stats()["adapters"][lab.igb.name]
+    assert lab.received() == wanted
+    assert stats["filters"]["matched_frames"] == [EACH] * 3
+    assert stats["sources"]["received_frames"] == "exact"
+    assert stats["port"]["offered_frames"] is None
+
+
+def _commands_tell_the_same(lab: Lab, here: Here, broker: str) -> None:
+    got = here("get", "queues", "--broker", broker, "--host", "guest", "--json")
+    assert got.status == 0, got
+    frames = list(lab.received().values())
+    assert [row["received_frames"] for row in got.document["queues"]] == frames
+    assert got.document["sources"]["received_frames"] == "exact"
+    watched = lab.guest.run("vmqtui", "watch", lab.igb.name, "--once", "--json", user=NOBODY)
+    assert watched.status == 0, watched
+    columns = json.loads(watched.out)["stats"]["adapters"][lab.igb.name]["queues"]
+    assert columns["received_frames"] == frames
+
+
+def _functions_change_their_filters(lab: Lab) -> None:
+    before = sum(one["event"] == "filter_changed" for one in lab.reader.messages["event"])
+    lab.guest.sh(f"ip link set {lab.igb.name} vf 2 vlan 30")
+    lab.wait_for_event("filter_changed", before + 1)
+    lab.wait(lambda: lab.reader.last("config")["adapters"][0]["filters"][2]["vlan"] == 30, "the other VLAN")
+
+
+def _channels_change(lab: Lab) -> None:
+    before = {name: row["generation"] for name, row in lab.rows().items()}
+    lab.igb.set_channels(1)
+    lab.wait(lambda: "rx-1" not in lab.rows() and "rx-0" in lab.rows(), "one ring")
+    lab.wait_for_event("channels_changed")
+    assert lab.rows()["rx-0"]["generation"] > max(before.values())
+    lab.igb.send(Place(lab.igb.mac), EACH)
+    lab.wait(lambda: lab.received()["rx-0"] == EACH, "frames of the ring that is left")
+    lab.igb.set_channels(2)
+    lab.wait(lambda: "rx-1" in lab.rows(), "two rings")
+
+
+def _no_counter_goes_back(lab: Lab) -> None:
+    last: dict[tuple[int, int], Message] = {}
+    for stats in lab.reader.messages["stats"]:
+        for row in rows_of(stats["adapters"][lab.igb.name]["queues"]):
+            before = last.get((row["id"], row["generation"]), {})
+            for name in ("received_frames", "steered_frames", "steered_bytes", "interrupts"):
+                assert before.get(name) is None or row[name] >= before[name], (name, before, row)
+            last[row["id"], row["generation"]] = row
+
+
+def _queue(lab: Lab, name: str) -> Message:
+    queues = lab.reader.last("config")["adapters"][0]["queues"]
+    return next(one for one in queues if one["name"] == name)
