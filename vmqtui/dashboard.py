@@ -26,7 +26,7 @@ from vmqtui.views.tables import AdviceView, BuffersView, EventsView, FiltersView
 from vmqtui.views.view import View
 from vmqtui.widgets.bars import FilterBar, Timeline
 from vmqtui.widgets.canvas import palette_of
-from vmqtui.widgets.header import Header, KeyBar, Tabs, TooSmall
+from vmqtui.widgets.header import Header, KeyBar, Tabs, TooSmall, link_and_driver
 from vmqtui.widgets.table import LiveTable
 
 _VIEWS: tuple[type[View], ...] = (
@@ -251,7 +251,16 @@ class Dashboard(ViewActions):
                 self.draw()
 
         at = 0 if now is None else names.index(now) + 1
-        lines = [f"{row.adapter}  {row.team_words}" if row.team else row.adapter for row in snapshot.adapters]
+        lines = [
+            "  ".join(
+                (
+                    row.adapter,
+                    *([row.team_words] if row.team else []),
+                    *([link_and_driver(row.config)] if snapshot.measured and row.config else []),
+                )
+            )
+            for row in snapshot.adapters
+        ]
         open_dialog(self, ChooseDialog("Adapter", ["all adapters", *lines], at), chosen)
 
     def action_choose_host(self) -> None:

@@ -190,11 +190,12 @@ class HostTables:
         )
         known = self.index.cpus
         rows = {key[0]: row for key, row in table.index.items()}
+        knows_backlog = not self.queues or any(one.count("pending") is not None for one in self.queues)
         served: defaultdict[int | None, list[QueueView]] = defaultdict(list)
         for queue in self.queues:
             served[queue.cpu].append(queue)
         return tuple(
-            CpuView(cpu, known.get(cpu), tuple(served[cpu]), table, rows.get(cpu, -1))
+            CpuView(cpu, known.get(cpu), tuple(served[cpu]), table, rows.get(cpu, -1), knows_backlog)
             for cpu in sorted(known if self.known_only else {*known, *rows})
         )
 

@@ -345,6 +345,8 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
     queues: Sequence[QueueView]
     table: CounterTable
     row: int
+    knows_backlog: bool = True
+    """Whether the host knows which frames of its queues are pending."""
 
     @property
     def known(self) -> CpuConfig:
@@ -365,6 +367,8 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
         """Frames received but not yet indicated."""
         counted = [queue for queue in self.queues if queue.row >= 0]
         total = whole_sum(queue.count("pending") for queue in counted)
+        if not self.knows_backlog:
+            return None
         return 0 if not self.queues and self.row >= 0 else None if total is None else int(total)
 
     @property

@@ -14,7 +14,9 @@ from engine.bus.broker import EmbeddedBroker
 from engine.bus.messages import Status
 from engine.measure.host import MeasuredHost
 from tests import measured
-from tests.vmqtui.conftest import Running, screen_text
+from tests.slow import slow_but
+from tests.vmqtui import measured_hosts
+from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
 from tests.vmqtui.dialogs import notes, shown, told
 from tests.vmqtui.scripted import (
     SECOND,
@@ -25,7 +27,7 @@ from tests.vmqtui.scripted import (
     make_stats,
     play,
 )
-from vmqtui.actions import ACTIONS
+from vmqtui.actions import ACTIONS, VIEWS
 from vmqtui.app import VmqApp
 from vmqtui.cli.output import print_table
 from vmqtui.cli.program import run
@@ -206,14 +208,63 @@ def test_printed_tables_mark_their_headings(capsys: pytest.CaptureFixture[str]) 
     assert "sources" not in document("queues", columns, windows.queues, "lab-windows", sources={})
 
 
-async def test_a_total_of_which_a_part_is_unknown_is_no_number_and_known_drops_stay_on_the_screen(
-    dashboard: Running,
-) -> None:
+PICTURES = [
+    ("rings", (120, 40), "1"),
+    ("rings", (80, 24), "5"),
+    ("vm_queues", (120, 40), "6"),
+    ("rings", (80, 24), "1"),
+    ("rings", (120, 40), "4"),
+    ("rings", (200, 60), "2"),
+    ("vm_queues", (80, 24), "4"),
+    ("vm_queues", (200, 60), "5"),
+]
+
+
+@pytest.mark.parametrize("picture", slow_but(PICTURES[:3], PICTURES), ids=str)
+async def test_views_of_measured_hosts(dashboard: Running, picture: tuple[str, tuple[int, int], str]) -> None:
+    host, size, key = picture
+    shown_host: MeasuredHost = getattr(measured_hosts, host)()
+    link = link_to(shown_host)
+    async with dashboard(link, size=size) as (app, pilot, _):
+        feed(app, link, shown_host)
+        await pilot.press(key)
+        await pilot.pause()
+        app.draw_now()
+        await pilot.pause()
+        view = list(VIEWS)[int(key) - 1]
+        same_as_snapshot(f"measured-{host.replace('_', '-')}-{view}-{size[0]}x{size[1]}", screen_text(app))
+
+
+async def test_the_header_says_at_least_where_part_of_a_total_is_unknown(dashboard: Running) -> None:
     host = measured.linux()
     link = link_to(host)
-    async with dashboard(link) as (app, _, _):
+    async with dashboard(link) as (app, pilot, _):
         feed(app, link, host)
-        totals = screen_text(app).splitlines()[1]
-        assert "– pkt/s" in totals, "no port counter of eth2 is known"
-        assert "▲≥100 drop/s" in totals, "eth0 drops 100 a second; those of eth1 and the VFs are unknown"
-        assert "– default queue" in totals
+        line = screen_text(app).splitlines()[1]
+        # eth0 and eth1 know what arrived, eth2 does not, nor does eth1 know its drops
+        assert "≥3.82k pkt/s" in line
+        assert "▲≥100 drop/s" in line
+        await pilot.press("a", "down", "enter")
+        await shown(pilot, app, "eth0  1 Gbit/s · igb 6.12.9, firmware 3.25".replace("  ", " "))
+        assert " 1.60k pkt/s" in screen_text(app).splitlines()[1]
+        await pilot.press("a", "down", "down", "enter")
+        await shown(pilot, app, "eth2 link down")
+        assert " – pkt/s" in screen_text(app).splitlines()[1]
+
+
+async def test_columns_that_a_measured_host_never_knew_leave_their_room(dashboard: Running) -> None:
+    host = measured.windows()
+    link = link_to(host)
+    async with dashboard(link, size=(200, 60)) as (app, pilot, _):
+        feed(app, link, host)
+        await pilot.press("2")
+        await pilot.pause()
+        app.draw_now()
+        await pilot.pause()
+        heading = next(line for line in screen_text(app).splitlines() if "pkt/s" in line and "VM" in line)
+        assert "Drop/s" in heading  # important enough to say that it is unknown
+        assert not {"Mbit/s", "Buffers", "Use", "p99", "≈Share"} & set(heading.split())
+        await pilot.press("slash", *"drops>=0", "enter")
+        await shown(pilot, app, "0 of 3", "nothing matches drops>=0")
+        await pilot.press("escape", "slash", *"!drops>0", "enter")
+        await shown(pilot, app, "0 of 3", "nothing matches !drops>0")

@@ -66,6 +66,8 @@ class Field(Protocol):
     @property
     def is_rate(self) -> bool: ...
     @property
+    def is_measure(self) -> bool: ...
+    @property
     def value(self) -> Callable[[Any], Any]: ...
 
 
@@ -107,6 +109,9 @@ def _test(term: str, fields: Sequence[Field]) -> tuple[Test, Field | None]:
         if len(term) == 1:
             raise ValueError("! wants something to leave out, like !web")
         inner, field = _test(term[1:], fields)
+        if field is not None and field.is_measure:  # an unknown number is neither
+            read = field.value
+            return lambda row: read(row) is not None and not inner(row), field
         return lambda row: not inner(row), field
     found = None if _ADDRESS.fullmatch(term) else _TERM.fullmatch(term)
     if found is None or found["key"] is None:

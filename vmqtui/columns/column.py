@@ -118,6 +118,12 @@ class Column(Generic[R]):
         """Whether a bare word in a filter searches it: true for names and ids, false for measures."""
         return self.exported and not self.unit and not self.computed
 
+    def knows(self, row: R) -> bool:
+        """Whether anything is known of a row: its value, or what is drawn of it."""
+        if self.gauge is not None:
+            return self.gauge(row) is not None
+        return (self.value if self.sort is None else self.sort)(row) is not None
+
     def in_deltas(self) -> "Column[R]":
         """Return the variant that shows growth since the last reset; the same column if it is no counter."""
         since = self.since

@@ -51,6 +51,11 @@ class Snapshot(HostTables):
         )
 
     @property
+    def measured(self) -> bool:
+        """Whether its numbers are those of a real host, which does not know all of them."""
+        return self.status is not None and self.status.kind == "measured"
+
+    @property
     def traffic_targets(self) -> list[str]:
         """Valid targets of traffic: adapters without a team, and teams."""
         adapters = self.config.adapters if self.config else []

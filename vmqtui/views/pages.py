@@ -48,6 +48,8 @@ class OverviewView(View):
         self.fill(self._queues, "Queues")
         set_title(self._cpus, f"Processors {len(self.model.snapshot.cpus)}")
         self._cpus.fit_height()
+        by_reason = "" if self._chart.nothing_known else " by reason"
+        set_title(self._chart, f"Default queue, pkt/s{by_reason}")
         self._chart.repaint()
         self._cpus.repaint()
         self._reasons.repaint()
@@ -65,7 +67,7 @@ class DefaultQueueView(View):
         self._chart = ReasonChart(model, "default-chart")
         self._top = LiveTable("top", widget_id="default-top")
         self._near = LiveTable("near_misses", widget_id="default-near", empty="no MAC misses by its VLAN")
-        self._ports = LiveTable("ports", widget_id="default-ports", empty="every port has a queue")
+        self._ports = LiveTable("ports", widget_id="default-ports")
 
     def compose(self) -> ComposeResult:
         with Container(id="default-why"):
@@ -86,11 +88,13 @@ class DefaultQueueView(View):
         model = self.model
         adapters = [row for row in model.snapshot.adapters if model.choices.adapter in (None, row.adapter)]
         default = whole_sum(row.default_pps for row in adapters)
-        steered = whole_sum(row.steered_rate for row in adapters)
-        share = ratio(default, steered)
+        share = ratio(default, whole_sum(row.steered_rate for row in adapters))
+        by_reason = "" if self._chart.nothing_known else ", by reason"
+        set_title(self._chart, f"pkt/s over time{by_reason}")
         set_title(
             self._reasons,
-            "Default queue by reason" + (f" · {percent(share)} of all steered" if share is not None else ""),
+            ("Default queue" if self._chart.nothing_known else "Default queue by reason")
+            + (f" · {percent(share)} of all steered" if share is not None else ""),
         )
         told = any(row.pairs_known for row in adapters)
         self.set_class(bool(adapters) and not told, "-silent")
@@ -99,6 +103,7 @@ class DefaultQueueView(View):
         self.fill(self._near, "Near misses", "the MAC fits, the VLAN does not")
         ports = [row for row in model.snapshot.ports if model.choices.adapter in (None, row.adapter)]
         without = [row for row in ports if row.queue is None]
+        self._ports.empty = "every port has a queue" if ports else "no switch port is known"
         self.show(
             self._ports,
             without,
@@ -232,11 +237,17 @@ class ProcessorsView(View):
             for name, one in snapshot.index.adapters.items()
         }
         model = snapshot.config.cpu_model if snapshot.config else {}
-        self._matrix.set_queues(snapshot.queues, model, sets)
+        self._matrix.proposes = not snapshot.measured
+        set_title(self._panel, "Queue" if snapshot.measured else "Before and after")
+        self._matrix.set_queues([one for one in snapshot.queues if one.cpu is not None], model, sets)
+        apart = [one for one in snapshot.queues if one.cpu is None]
         balancer = balancer_words(snapshot)
         queues = counted(len(snapshot.queues), "queue")
+        if apart:
+            queues += f", {len(apart):,} of them with no known processor"
         self.fill(self._matrix, "Processors", f"{queues} · {balancer}" if balancer else queues)
         self._matrix.border_subtitle = self._matrix.seen_words
+        self._panel.apart = apart
         if self._move is not None:
             self._move = followed(self._move, snapshot)
         self._draw_rest()

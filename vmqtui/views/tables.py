@@ -109,7 +109,19 @@ class BuffersView(TableView):
         yield from super().compose()
 
     def draw(self) -> None:
-        super().draw()
+        snapshot = self.model.snapshot
+        rows = snapshot.rows("buffers", self.model.choices.adapter)
+        told = ("total_buffers", "free_buffers", "pending", "outstanding", "dropped_no_buffer")
+        if snapshot.measured and not any(
+            isinstance(row, QueueView) and row.count(name) is not None for row in rows for name in told
+        ):
+            self._table.empty = (
+                "nothing is known of this host's receive buffers, nor of frames that found none"
+            )
+            self.show(self._table, [], "Receive buffers of queues")
+        else:
+            self._table.empty = self.empty
+            super().draw()
         self._draw_map()
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
@@ -126,6 +138,8 @@ class BuffersView(TableView):
         ]
         given = whole_sum(row.buffers_given for row in rows)
         total = whole_sum(row.config.buffers if row.config else None for row in rows)
+        if self.model.snapshot.measured and (given is None or total is None):
+            return "" if given is None else f"{grouped(given)} buffers in queues"
         return f"{grouped(given)} of {grouped(total)} buffers in queues"
 
 

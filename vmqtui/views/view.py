@@ -37,6 +37,8 @@ class View(Container):
     def __init__(self, model: Model) -> None:
         super().__init__(id=self.view_id)
         self.model = model
+        self._known: dict[str, tuple[object, set[str]]] = {}
+        """By table: the host and adapter shown, and the columns that were known of a row."""
 
     @property
     def main(self) -> LiveTable:
@@ -80,7 +82,7 @@ class View(Container):
             rows,
             choice=choice,
             series=self.model.series,
-            hidden=self.hidden_columns() | hidden,
+            hidden=self.hidden_columns() | self._never_known(table) | hidden,
             deltas=choices.deltas,
             steady=lambda: {row.identity: row for row in self.model.snapshot.steady.rows(table.table)},
             counters=self.model.snapshot.sources(table.table, choices.adapter),
@@ -95,6 +97,27 @@ class View(Container):
         if extra:
             parts.append(extra)
         set_title(table, " · ".join(parts))
+
+    def _never_known(self, table: LiveTable) -> frozenset[str]:
+        """Return the less important columns of which a measured host has known nothing since it is shown.
+
+        Before its second reading that is unknown of rates, and none is returned.
+        """
+        snapshot = self.model.snapshot
+        if not snapshot.measured or snapshot.before is None:
+            return frozenset()
+        rows = snapshot.rows(table.table, self.model.choices.adapter)
+        of = (snapshot.host, self.model.choices.adapter)
+        known_of, known = self._known.get(table.table, (None, set()))
+        if known_of != of:
+            known = set()
+        if rows:
+            unknown = [column for column in table.columns if column.key not in known]
+            known |= {column.key for column in unknown if any(map(column.knows, rows))}
+        self._known[table.table] = of, known
+        if not rows:
+            return frozenset()
+        return frozenset(one.key for one in table.columns if one.priority and one.key not in known)
 
     def hidden_columns(self) -> frozenset[str]:
         """Return the columns to hide: the adapter's name, if only one adapter is shown."""

@@ -1,7 +1,7 @@
 """The header, the tabs, the key bar, and the notice on a screen that is too small."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from textwrap import wrap
 from typing import ClassVar
 
@@ -46,13 +46,37 @@ def lateness(behind_ns: int, real_time_ratio: float | None, width: int) -> Line:
     return [(f"△ {speed}{clock(behind_ns)} behind  ", "warn")]
 
 
-def _link_and_driver(settings: AdapterConfig) -> str:
+def link_and_driver(settings: AdapterConfig) -> str:
     """Return an adapter's link and driver in words, as far as they are known."""
-    speed = "link –" if settings.link_gbps is None else f"{settings.link_gbps:g} Gbit/s"
+    if settings.link_up is False:
+        link = "link down"
+    elif settings.link_gbps is not None:
+        link = f"{settings.link_gbps:g} Gbit/s"
+    else:
+        link = "link up, speed –" if settings.link_up else "link –"
     ndis = settings.ndis_version
     driver = settings.nic_driver or (None if ndis is None else f"NDIS {ndis}")
-    words = [speed if settings.link_up is not False else "link down", printable(driver or "")]
-    return " · ".join(filter(None, words))
+    return " · ".join(filter(None, (link, printable(driver or ""))))
+
+
+def _at_least(
+    adapters: Iterable[AdapterView],
+    whole: Callable[[AdapterView], float | None],
+    least: Callable[[AdapterView], float | None],
+) -> tuple[str, float | None]:
+    """Return a sum over adapters, and ≥ before it if only part of it is known: ``least`` is the part that an
+    adapter knows. None if nothing is known, or nothing but zeros of a part."""
+    known: list[float] = []
+    partly = False
+    for adapter in adapters:
+        value = whole(adapter)
+        if value is None:
+            partly = True
+            value = least(adapter)
+        if value is not None:
+            known.append(value)
+    total = sum(known) if known else None
+    return ("≥", total) if partly and total else ("", None if partly else total)
 
 
 def _in_teams(rows: Sequence[AdapterView]) -> str:
@@ -63,12 +87,6 @@ def _in_teams(rows: Sequence[AdapterView]) -> str:
     if alone or not words:
         words.append(counted(alone, f"{'other ' * bool(words)}adapter"))
     return " · ".join(words)
-
-
-def _at_least(total: float | None, least: float | None) -> str:
-    """Format a rate of losses, with a mark if there are any; the known part of it if the rest is unknown."""
-    words = compact(total) if total is not None or not least else f"≥{compact(least)}"
-    return f"▲{words}" if least else words
 
 
 class Header(Canvas):
@@ -88,6 +106,8 @@ class Header(Canvas):
         snapshot, alive = model.snapshot, model.liveness()
         glyph, role = _STATE[alive.state]
         left: Line = [(" vmqtui ", "!accent"), (f"  {printable(model.host) or '–'}", "strong")]
+        if snapshot.config is not None and snapshot.config.system and width >= 100:
+            left.append((f"  {printable(snapshot.config.system)}", "dim"))
         shown = [row for row in snapshot.adapters if model.choices.adapter in (None, row.adapter)]
         if model.choices.adapter is None and len(shown) > 1:
             left.append((f"  {_in_teams(shown)}", "title"))
@@ -96,12 +116,11 @@ class Header(Canvas):
             if row.team:
                 left.append((f" in {printable(row.team_words)}", "title"))
             if row.config is not None:
-                left.append((f"  {_link_and_driver(row.config)}", "dim"))
+                left.append((f"  {link_and_driver(row.config)}", "dim"))
         if snapshot.config is not None and width >= 110:
             left.append((f"  {printable(snapshot.config.traffic)}", "dim"))
         right: Line = []
-        measured = snapshot.status is not None and snapshot.status.kind == "measured"
-        if measured:
+        if snapshot.measured:
             right.append(("measured  ", "accent"))
         elif model.link.read_only:
             right.append(("read-only  ", "dim"))
@@ -110,9 +129,9 @@ class Header(Canvas):
             right.append((f"{counted(model.missed, 'reading')} missed  ", "dim"))
         stats = snapshot.stats
         if stats is not None:
-            if not measured:
+            if not snapshot.measured:
                 right += lateness(stats.behind_ns, stats.real_time_ratio, width)
-            time = "up " if measured else "sim "
+            time = "up " if snapshot.measured else "sim "
             right += [(time, "dim"), (clock(stats.sim_time_ns), "text"), ("  ", "text")]
         badge = f" {glyph} {alive.state} " if role.startswith("!") else f"{glyph} {alive.state}"
         right += [(badge, role), (" ", "text")]
@@ -150,26 +169,29 @@ class Header(Canvas):
         return [(f"▲ CPU {down[0]} is down  " if len(down) == 1 else f"▲ {len(down)} CPUs are down  ", "bad")]
 
     def _totals(self, adapters: Sequence[AdapterView], width: int) -> Line:
-        mbits = whole_sum(row.mbits for row in adapters)
-        drops, least = (
-            whole_sum(row.drops for row in adapters),
-            known_sum(row.least_drops for row in adapters),
+        part_of_mbits, mbits = _at_least(
+            adapters, lambda row: row.mbits, lambda row: known_sum(one.mbits for one in row.queues)
         )
-        errors = whole_sum(row.port_errors for row in adapters)
-        lost = whole_sum(row.lost for row in adapters)
-        pps = whole_sum(row.pps for row in adapters)
+        part_of_drops, drops = _at_least(adapters, lambda row: row.drops, lambda row: row.least_drops)
+        part_of_pps, pps = _at_least(
+            adapters, lambda row: row.pps, lambda row: known_sum(one.pps for one in row.queues)
+        )
+        errors = known_sum(row.port_errors for row in adapters)
+        lost = known_sum(row.lost for row in adapters)
         default = whole_sum(row.default_pps for row in adapters)
         steered = whole_sum(row.steered_rate for row in adapters)
+        gbits = decimal(None if mbits is None else mbits / 1000)
         line: Line = [
-            (f" {compact(pps):>5}", "strong"),
+            (f" {part_of_pps + compact(pps):>5}", "strong"),
             (" pkt/s ", "dim"),
-            (f"{decimal(None if mbits is None else mbits / 1000):>6}", "strong"),
+            (f"{part_of_mbits + gbits:>6}", "strong"),
             (" Gbit/s ", "dim"),
         ]
         if width >= 100:
-            line += [(spark(self._model.series(("mbits",), 24), 24), "trend"), (" ", "text")]
+            known = "mbits" if mbits is not None or pps is None else "pps"
+            line += [(spark(self._model.series((known,), 24), 24), "trend"), (" ", "text")]
         line += [
-            (f"{_at_least(drops, least):>7}", "bad" if least else "strong"),
+            (f"{('▲' if drops else '') + part_of_drops + compact(drops):>7}", "bad" if drops else "strong"),
             (" drop/s ", "dim"),
             (f"{percent(default / steered if default is not None and steered else None):>6}", "strong"),
             (" default queue ", "dim"),

@@ -21,6 +21,8 @@ from vmqtui.widgets.panels import ModelCanvas
 from vmqtui.widgets.table import LiveTable
 
 _HEAT = "▁▂▃▄▅▆▇█"
+_SERVED = "■"
+"""The glyph of a queue on its processor, if its part of the load is unknown."""
 _MARK = 3
 """Most cells of an adapter's mark in the heading of a column."""
 _NAMED = 8
@@ -67,6 +69,8 @@ class MatrixTable(LiveTable):
             without=("cpu", "trend", "queue_names", "pps"),
             empty="no processors yet",
         )
+        self.proposes = True
+        """Whether the cursor proposes moves: not on a measured host, of which their effects are unknown."""
         self._queues: list[QueueView] = []
         self._column = 0
         self._queue_pinned: Hashable = None
@@ -87,9 +91,9 @@ class MatrixTable(LiveTable):
 
     @property
     def target(self) -> int | None:
-        """The processor of the cursor's row; None if it serves the queue already."""
+        """The processor of the cursor's row; None if it serves the queue already, or no move is proposed."""
         row, queue = self.row, self.queue
-        if not isinstance(row, CpuView) or queue is None or row.cpu == queue.cpu:
+        if not self.proposes or not isinstance(row, CpuView) or queue is None or row.cpu == queue.cpu:
             return None
         return row.cpu
 
@@ -265,12 +269,13 @@ class MatrixTable(LiveTable):
         """Return the cell of a queue: its part of the load if this processor serves it, else a proposal."""
         queue = self._queues[n]
         if not home:
-            return [(fit("◇", cell - 1), "!accent"), (" ", "text")]
-        glyph = "·" if load is None else _HEAT[min(7, int(load * 8))]
+            return [(fit("◇" if self.proposes else "·", cell - 1), "!accent"), (" ", "text")]
+        glyph = _SERVED if load is None else _HEAT[min(7, int(load * 8))]
         outside = not self._in_set(queue, cpu)
         role = "bad" if queue.drops else "warn" if outside else load_level(load) or ("bar" if load else "dim")
         bar = glyph * min(_MOST_BAR, cell - 7)
-        text = fit(f"{bar}{percent(load):>6}", cell - 1) if self._across()[1] else glyph * (cell - 1)
+        part = percent(load) if load is not None else compact(queue.pps)
+        text = fit(f"{bar}{part:>6}", cell - 1) if self._across()[1] else glyph * (cell - 1)
         if queue.drops:
             text = "▲" + text[1:]
         elif outside:
@@ -287,10 +292,18 @@ class MovePanel(ModelCanvas):
         self.load: float | None = None
         self.proposal: Forecast | None = None
         self.last: Move | None = None
+        self.apart: Sequence[QueueView] = ()
+        """Queues with no known processor, which have no column."""
 
     def paint(self, width: int, height: int) -> list[Line]:
-        if self.queue is None:
-            return [[(" no queue yet", "dim")]]
+        lines = self._of_queue(width, height) if self.queue is not None else []
+        if self.apart and len(lines) < height:
+            words = ", ".join(printable(one.label) for one in self.apart)
+            lines.append([(" no known processor: ", "title"), (words, "text")])
+        return [clip(line, width) for line in lines] or [[(" no queue yet", "dim")]]
+
+    def _of_queue(self, width: int, height: int) -> list[Line]:
+        assert self.queue is not None
         lines = [self._who(self.queue)]
         of_set = self._set_of(self.queue)
         if self.proposal is not None:
@@ -317,7 +330,7 @@ class MovePanel(ModelCanvas):
             lines.insert(1, of_set)
         if self.proposal is not None and 4 + len(self.proposal.warnings) > height:
             del lines[1]  # warnings matter more than a heading
-        return [clip(line, width) for line in lines[:height]]
+        return lines[:height]
 
     def _who(self, queue: QueueView) -> Line:
         several = len(self.model.snapshot.adapter_names) > 1
@@ -328,8 +341,14 @@ class MovePanel(ModelCanvas):
             (f"  {compact(queue.pps)} pkt/s", "text"),
             (f"  ≈{percent(self.load)} of a processor" if self.load is not None else "", "text"),
             (f"  {compact(queue.rate('interrupts'))} intr/s", "dim"),
-            (f"  {compact(queue.rate('dpcs'))} DPC/s", "dim"),
-            (f"  backlog {compact(queue.count('pending'))}", "dim"),
+            *(
+                [
+                    (f"  {compact(queue.rate('dpcs'))} DPC/s", "dim"),
+                    (f"  backlog {compact(queue.count('pending'))}", "dim"),
+                ]
+                if not self.model.snapshot.measured
+                else []
+            ),
         ]
 
     def _set_of(self, queue: QueueView) -> Line:

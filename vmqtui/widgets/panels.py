@@ -158,17 +158,38 @@ class ReasonPanel(ModelCanvas):
             )
         return rows
 
+    @property
+    def nothing_known(self) -> str:
+        """Why a measured host knows nothing of the reasons, in a sentence; "" if it knows some."""
+        snapshot = self.model.snapshot
+        adapters = self.adapters()
+        if not snapshot.measured or not adapters:
+            return ""
+        counts = (row.reasons.count(one.name, 0) for row in adapters for one in DEFAULT_QUEUE_REASONS)
+        if any(count is not None for count in counts):
+            return ""
+        system = snapshot.config.system if snapshot.config is not None else ""
+        if system.startswith("Linux"):
+            return "not known: the adapter has no counter; --capture-default reads it"
+        return "not known: the host has no counter of it"
+
+    def total_series(self, count: int) -> list[float | None]:
+        """Return up to ``count`` past rates of the shown adapters' default queues, summed."""
+        queues = (row.default for row in self.adapters())
+        keys = [("queue", one.adapter, one.queue_id, one.generation) for one in queues if one is not None]
+        return _summed([self.model.series(key, count) for key in keys])
+
     def series(self, reason: str, count: int) -> list[float | None]:
         """Return up to ``count`` past rates of a reason, summed over the shown adapters."""
         parts = [self.model.series(("reason", row.adapter, reason), count) for row in self.adapters()]
-        shortest = min((len(part) for part in parts), default=0)
-        cut = [list(part)[len(part) - shortest :] for part in parts]
-        return [whole_sum(values) for values in zip(*cut, strict=True)]
+        return _summed(parts)
 
     def paint(self, width: int, height: int) -> list[Line]:
-        reasons = self.reasons()
         adapters = self.adapters()
         lines: list[Line] = []
+        why = self.nothing_known
+        lines += [[(f" {line}", "dim")] for line in wrap(why, max(10, width - 2))]
+        reasons = [] if why else self.reasons()
         totals = 13 if width >= 60 else 0
         gauge = min(20, (width - 36) // 4) if width > 70 else 0
         trend = max(6, min(60, width - 36 - totals - (gauge + 1 if gauge else 0)))
@@ -187,31 +208,38 @@ class ReasonPanel(ModelCanvas):
             lines.append(clip(line, width))
         if height > len(lines):
             default = whole_sum(row.default_pps for row in adapters)
-            steered = whole_sum(row.steered_rate for row in adapters)
-            lines.append(
-                clip(
-                    [
-                        (" = ", "dim"),
-                        (fit("pkt/s in all", 15), "dim"),
-                        (f"{compact(default):>6}", "strong"),
-                        (f"{percent(ratio(default, steered)):>7}", "strong"),
-                        (" of all steered", "dim"),
-                    ],
-                    width,
-                )
-            )
+            share = ratio(default, whole_sum(row.steered_rate for row in adapters))
+            total: Line = [
+                (" = ", "dim"),
+                (fit("pkt/s in all", 15), "dim"),
+                (f"{compact(default):>6}", "strong"),
+            ]
+            if share is not None or not why:
+                total += [(f"{percent(share):>7}", "strong"), (" of all steered", "dim")]
+            lines.append(clip(total, width))
         return lines[:height]
 
 
+def _summed(parts: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Sum series moment by moment, from the right as far as the shortest one goes."""
+    shortest = min((len(part) for part in parts), default=0)
+    cut = [list(part)[len(part) - shortest :] for part in parts]
+    return [whole_sum(values) for values in zip(*cut, strict=True)]
+
+
 class ReasonChart(ReasonPanel):
-    """The default queue over time, stacked by reason."""
+    """The default queue over time, stacked by reason; as a whole, if no reason is known."""
 
     def paint(self, width: int, height: int) -> list[Line]:
         axis = 7
         room = width - axis - 1
         if room < 8 or height < 3:
             return []
-        series = [(self.series(name, room), role) for name, role in REASON_ROLES.items()]
+        series = (
+            [(self.total_series(room), "bar")]
+            if self.nothing_known
+            else [(self.series(name, room), role) for name, role in REASON_ROLES.items()]
+        )
         body, top = stacked(series, room, height - 1)
         lines: list[Line] = []
         for index, line in enumerate(body):

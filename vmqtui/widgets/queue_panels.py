@@ -1,5 +1,7 @@
 """Panels of one queue (its facts, its rates over time, its buffers), and the map of receive buffers."""
 
+from textwrap import wrap
+
 from engine.counted import counted
 from engine.view.rates import ratio
 from engine.view.rows import QueueView
@@ -20,8 +22,28 @@ OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "trac
 _SPACES = {"host": "host ", "guest": "guest"}
 
 
-def queue_memory(queue: QueueView, width: int) -> list[Line]:
-    """Return a heading and a line for each memory region of a queue, with the low-water mark."""
+def _owned(buffers: int | None, partly: bool = False) -> str:
+    """Return a sentence on buffers of a measured host, of which the number in use is not known."""
+    if buffers is None:
+        return "its receive buffers are not known"
+    return f"{'at least ' * partly}{counted(buffers, 'buffer')}; how many of them hold frames is not known"
+
+
+def is_use_known(queue: QueueView) -> bool:
+    """Whether the number of a queue's buffers in use is known."""
+    return any(queue.count(name) is not None for name in ("pending", "outstanding", "free_buffers"))
+
+
+def queue_memory(queue: QueueView, width: int, measured: bool) -> list[Line]:
+    """Return a heading and a line for each memory region of a queue, with the low-water mark; of a measured
+    host that does not know which buffers are in use, a line that says so."""
+    if measured and not is_use_known(queue):
+        line: Line = [
+            (f" {printable(queue.label)}", "strong"),
+            (f"  queue {queue.queue_id}  ", "title"),
+            (_owned(queue.count("total_buffers")), "text"),
+        ]
+        return [clip(line, width)]
     total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
     level = low_level(low, total)
     mark = queue.high_water
@@ -70,13 +92,20 @@ class MemoryMap(ModelCanvas):
     queue: QueueView | None = None
 
     def paint(self, width: int, height: int) -> list[Line]:
-        own = queue_memory(self.queue, width) if self.queue is not None else []
+        measured = self.model.snapshot.measured
+        own = queue_memory(self.queue, width, measured) if self.queue is not None else []
         room = height - len(own)
         lines: list[Line] = []
         adapters = self.adapters()
         if self.queue is not None:  # its adapter first, because not all may fit
             adapters.sort(key=lambda row: row.adapter != (self.queue.adapter if self.queue else ""))
-        for adapter in adapters[: max(1, room // 3)]:
+        for adapter in adapters[: max(1, room if measured else room // 3)]:
+            if measured and not any(map(is_use_known, adapter.queues)):
+                counts = [queue.count("total_buffers") for queue in adapter.queues]
+                known = [count for count in counts if count is not None]
+                owned = _owned(sum(known) if known else None, len(known) < len(counts))
+                lines.append([(f" {printable(adapter.adapter)}", "strong"), (f"  {owned}", "text")])
+                continue
             buffers = pool(adapter)
             node = adapter.config.numa_node if adapter.config else None
             each = buffers.bytes_each
@@ -90,19 +119,19 @@ class MemoryMap(ModelCanvas):
                     (f" = {size(total)}", "strong"),
                 ]
             )
-            counts = (buffers.outstanding, buffers.pending, buffers.free)
-            shares = [ratio(count, buffers.total) for count in counts]
+            uses = (buffers.outstanding, buffers.pending, buffers.free)
+            shares = [ratio(count, buffers.total) for count in uses]
             kinds = (OUTSTANDING, PENDING, FREE)
             if None not in shares:
                 parts = [(share or 0.0, *kind) for share, kind in zip(shares, kinds, strict=True)]
                 lines.append([(" ", "text"), *bands(parts, width - 2)])
             names = ("outstanding", "pending", "free in queues")
             told: Line = []
-            for (glyph, role), name, count in zip(kinds, names, counts, strict=True):
+            for (glyph, role), name, count in zip(kinds, names, uses, strict=True):
                 told += [(f" {glyph}", role), (f" {name} ", "dim"), (f"{_count(count, width)} ", "text")]
             told += [(" ╌", "track"), (" in no queue ", "dim"), (_count(buffers.in_no_queue, width), "text")]
             lines.append(told)
-        return [clip(line, width) for line in (*lines, *own)][:height]
+        return [clip(line, width) for line in (*lines[: max(1, room)], *own)][:height]
 
 
 def _count(count: int | None, width: int) -> str:
@@ -162,7 +191,11 @@ class QueueFacts(QueueCanvas):
 
     def _whose(self, queue: QueueView) -> Line:
         if queue.vm is None:
-            return [(" VM  ", "title"), ("none: it takes what no filter does", "dim")]
+            takes_rest = queue.queue_id == 0 and (
+                not self.model.snapshot.measured or self._has_filters(queue)
+            )
+            words = "none: it takes what no filter does" if takes_rest else "none"
+            return [(" VM  ", "title"), (words, "dim")]
         others = [
             one.queue_id
             for one in self.model.snapshot.queues
@@ -178,6 +211,10 @@ class QueueFacts(QueueCanvas):
         if others:
             line.append((f"  also queue {', '.join(map(str, others[:6]))}", "dim"))
         return line
+
+    @staticmethod
+    def _has_filters(queue: QueueView) -> bool:
+        return queue.settings is not None and bool(queue.settings.filters)
 
     def _where(self, queue: QueueView) -> Line:
         snapshot = self.model.snapshot
@@ -211,10 +248,12 @@ class QueueFacts(QueueCanvas):
         return [[(" port", "title"), (f" {', '.join(shown)}{more}", "text")]]
 
     def _counters(self, queue: QueueView, width: int) -> list[Line]:
+        measured = self.model.snapshot.measured
         deltas = self.model.choices.deltas
+        shown = [one for one in _COUNTERS if not measured or queue.count(one[1]) is not None]
         across = 2 if width >= 56 else 1
         cells: list[Line] = []
-        for name, key in _COUNTERS:
+        for name, key in shown:
             value = queue.since(key) if deltas else queue.count(key)
             bad = bool(value) and key in _TROUBLE
             sign = "▲" if bad else ""
@@ -225,7 +264,11 @@ class QueueFacts(QueueCanvas):
                 ]
             )
         rows = -(-len(cells) // across)
-        return [[span for cell in cells[row::rows] for span in cell] for row in range(rows)]
+        lines = [[span for cell in cells[row::rows] for span in cell] for row in range(rows)]
+        unknown = ", ".join(name for name, key in _COUNTERS if (name, key) not in shown)
+        if unknown:
+            lines += [[(f" {line}", "dim")] for line in wrap(f"not known: {unknown}", max(10, width - 2))]
+        return lines
 
 
 class QueueRates(QueueCanvas):
@@ -267,19 +310,21 @@ class QueueRates(QueueCanvas):
             ]
 
         drops, use = queue.drops, queue.buffer_use
-        lines = [
-            row("Mbit/s", decimal(queue.mbits), "", "mbits", "trend"),
-            row(
+        rows = {
+            "steered_bytes": row("Mbit/s", decimal(queue.mbits), "", "mbits", "trend"),
+            "dropped_no_buffer": row(
                 "drop/s",
                 ("▲" if drops else "") + compact(drops),
                 drops_level(drops),
                 "drops",
                 "bad" if drops else "trend",
             ),
-            row("buffers", percent(use), use_level(use), "use", "bar", 1.0),
-            row("intr/s", compact(queue.rate("interrupts")), "", "interrupts", "trend"),
-            row("DPC/s", compact(queue.rate("dpcs")), "", "dpcs", "trend"),
-        ]
+            "pending": row("buffers", percent(use), use_level(use), "use", "bar", 1.0),
+            "interrupts": row("intr/s", compact(queue.rate("interrupts")), "", "interrupts", "trend"),
+            "dpcs": row("DPC/s", compact(queue.rate("dpcs")), "", "dpcs", "trend"),
+        }
+        measured = self.model.snapshot.measured
+        lines = [line for name, line in rows.items() if not measured or queue.count(name) is not None]
         chart = max(1, height - len(lines) - 1)
         key = ("queue", queue.adapter, queue.queue_id, queue.generation)
         body, top = stacked([(list(self.model.series(key, room)), "bar")], room, chart)
@@ -300,4 +345,6 @@ class QueueMemory(QueueCanvas):
     """The buffers of a queue in host and guest memory."""
 
     def paint(self, width: int, height: int) -> list[Line]:
-        return queue_memory(self.queue, width)[:height] if self.queue is not None else []
+        if self.queue is None:
+            return []
+        return queue_memory(self.queue, width, self.model.snapshot.measured)[:height]
