@@ -8,6 +8,7 @@ import msgspec
 
 from engine.counted import counted
 from engine.measure.host import MeasuredHost, SourceError
+from engine.measure.netview import is_netview_zip, read_netview
 from engine.measure.windows import read_host
 from engine.measure.windows_counters import read_stats
 from engine.measure.windows_tables import LIMIT_BYTES, WindowsTables, decode_text, read_json
@@ -35,7 +36,9 @@ _BEGINNINGS: Final = {
     b"\x7fELF": "a Linux program",
     b"%PDF": "a PDF document",
 }
-_FITS: Final = "a recording of vmqtui, or the JSON of the script of `vmqtui import --script windows` fits"
+_FITS: Final = (
+    "a recording, the JSON of `vmqtui import --script windows`, or a folder or zip of Get-NetView fits"
+)
 
 T = TypeVar("T", Config, Event)
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
@@ -43,16 +46,18 @@ _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError, Overflow
 
 def read_measured(path: Path, host: str | None = None) -> MeasuredHost:
     """Read a measured host from a file, by what it holds: a recording, of whose hosts ``host`` chooses one,
-    or the JSON that the script for Windows collects.
+    the JSON that the script for Windows collects, or a folder or zip of Get-NetView.
 
     A recording's readings are those of its newest configuration that has at least two, of the last run.
     Raises ``SourceError``, and OSError if the file can't be read.
     """
     if path.is_dir():
-        raise SourceError(f"{path}: a directory ({_FITS})")
+        return read_windows(read_netview(path))
     if not is_recording(path):
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
+            if is_netview_zip(head):
+                return read_windows(read_netview(path))
             if not _looks_like_json(head):
                 raise SourceError(f"{path}: {looks_like(head)} ({_FITS})")
             return read_windows(read_json(str(path), head + file.read(LIMIT_BYTES)))

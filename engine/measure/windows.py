@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.counted import counted
-from engine.measure.windows_ports import Switches, VNic, mac_of, read_switches, read_vnics
-from engine.measure.windows_processors import Processors, affinity, read_processors
+from engine.measure.windows_parts import (
+    Processors,
+    Switches,
+    VNic,
+    affinity,
+    mac_of,
+    read_processors,
+    read_switches,
+    read_vnics,
+)
 from engine.measure.windows_tables import Row, WindowsTables
 from engine.scenario.keys import MAX_ADAPTERS, MAX_FILTERS, MAX_QUEUES
 from engine.scenario.processor_set import Place
@@ -83,7 +91,7 @@ def read_host(tables: WindowsTables) -> WindowsHost:
             system=f"Windows Server {windows}" if windows else system.text("Caption") or "Windows",
             cpu_model={},
             traffic="measured",
-            adapters=[reader.adapter(row) for row in adapters],
+            adapters=reader.adapters(adapters),
         ),
         vnics,
         descriptions,
@@ -131,7 +139,14 @@ class _AdapterReader:
         for vnic in vnics:
             self._by_mac.setdefault(vnic.mac, []).append(vnic)
 
-    def adapter(self, vmq: Row) -> AdapterConfig:
+        self._tables_of: dict[str, tuple[list[QueueConfig], list[FilterConfig]]] = {}
+
+    def adapters(self, rows: Sequence[Row]) -> list[AdapterConfig]:
+        """Read adapters, each of a row of ``Get-NetAdapterVmq``."""
+        self._tables_of = {row.text("Name"): self._queues(row.text("Name")) for row in rows}
+        return [self._adapter(row) for row in rows]
+
+    def _adapter(self, vmq: Row) -> AdapterConfig:
         name = vmq.text("Name")
         adapter = self._of("Get-NetAdapter", name)
         node = self._of("Get-NetAdapterHardwareInfo", name).number("NumaNode", NO_NODE)
@@ -139,7 +154,7 @@ class _AdapterReader:
         mtu = adapter.number("MtuSize", 1 << 20)
         team = self._switches.teams.get(name)
         gbps = _gbps(adapter)
-        queues, filters = self._queues(name)
+        queues, filters = self._tables_of[name]
         self._below_ten_gigabits(name, vmq, gbps)
         return AdapterConfig(
             name=name,
@@ -317,12 +332,7 @@ class _AdapterReader:
         return uplinks[0] == name and not self._filtered_elsewhere(mac, uplinks[1:])
 
     def _filtered_elsewhere(self, mac: str, others: Sequence[str]) -> bool:
-        return any(
-            mac_of(one.text("MacAddress")) == mac
-            for row in self._tables.rows("Get-NetAdapterVmqQueue")
-            if row.text("Name") in others
-            for one in row.rows("FilterList")
-        )
+        return any(one.mac == mac for other in others for one in self._tables_of[other][1])
 
 
 def _gbps(adapter: Row) -> float | None:

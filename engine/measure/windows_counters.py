@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from engine.measure.windows import WindowsHost
-from engine.measure.windows_processors import PROCESSOR_COUNTERS, affinity, processor_names
+from engine.measure.windows_parts import PROCESSOR_COUNTERS, affinity, processor_names
 from engine.measure.windows_tables import Remarks, Row, Sample, WindowsTables
 from engine.ndis import counters
 from engine.scenario.processor_set import Place
@@ -109,8 +109,8 @@ def _say_unknown(
         count = sum(key in unknown for key in own)
         if count:
             remarks.add(
-                f"{adapter.name}: what {count} of {len(own)} queues received is not known: each shares its"
-                " processor with another queue, and has no virtual adapter of its own that is counted"
+                f"{adapter.name}: what {count} of {len(own)} queues received is not known: nothing counts"
+                " frames on a processor of theirs alone, or of a virtual adapter of theirs alone"
             )
 
 
@@ -147,9 +147,17 @@ class _Reader:
             },
             self._adapters(sample),
             self._vnics(sample),
-            {row.text("Name"): row for row in sample.rows(PORT_COUNTERS)},
+            self._ports(sample),
             self._places(sample),
         )
+
+    def _ports(self, sample: Sample) -> dict[str, Row]:
+        """Rows by adapter: named by the cmdlet, and by their description in a file of counters."""
+        found = {}
+        for row in sample.rows(PORT_COUNTERS):
+            name = row.text("Name") or self._by_description.get(_normal(row.text("InterfaceDescription")), "")
+            found[name] = row
+        return found
 
     def _adapters(self, sample: Sample) -> dict[tuple[str, int], Row]:
         """Rows by adapter and processor. An instance is "PROCESSOR, DESCRIPTION"."""

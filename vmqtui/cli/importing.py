@@ -41,7 +41,7 @@ def import_(
         Path | None,
         typer.Argument(
             metavar="[SOURCE]",
-            help="A recording of a watched host (vmqtui record), or a file from a Windows host.",
+            help="A recording of a watched host (vmqtui record), or a file or folder from a Windows host.",
             show_default=False,
         ),
     ] = None,

@@ -200,7 +200,9 @@ class _Recording:
 
 
 def play(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, or a file from a Windows host.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A recording, or a file or folder from a Windows host.")
+    ],
     host: Annotated[str | None, typer.Option("--host", metavar="H", help=HOST_HELP)] = None,
     theme: Theme = None,
     speed: Annotated[
