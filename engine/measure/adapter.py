@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -24,6 +24,7 @@ _NOT_TOLD = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT)
 InterruptNames = Callable[[Collection[int]], dict[int, list[str]]]
 """Return the words after the counts of each of these interrupts in ``/proc/interrupts``."""
 _T = TypeVar("_T")
+_Candidate = tuple[Sequence[int | None] | None, Source]
 
 
 class AdapterGoneError(Exception):
@@ -75,7 +76,7 @@ class AdapterReader:
     troubles: list[str] = field(default_factory=list)
     _kept: _Kept | None = None
     _link: Link | None = None
-    _started: float = 0.0
+    _took_s: float = 0.0
 
     def prepare(self, interrupt_names: InterruptNames) -> set[int]:
         """Read the link, and what is due of the kept facts; return the receive interrupts to count.
@@ -84,7 +85,7 @@ class AdapterReader:
         :raises OSError: the kernel doesn't answer.
         """
         self.troubles.clear()
-        self._started = time.monotonic()
+        started = time.monotonic()
         self._link = link = self._unless_gone(self.netlink.link)
         identity = _Identity(
             link.index,
@@ -94,10 +95,11 @@ class AdapterReader:
             tuple(each.vf for each in link.functions),
         )
         kept = self._kept
-        if kept is None or kept.identity != identity or self._started >= kept.until:
-            kept = self._kept = self._read_seldom(link, identity, interrupt_names)
+        if kept is None or kept.identity != identity or started >= kept.until:
+            kept = self._kept = self._read_seldom(link, identity, started + KEEP_SECONDS, interrupt_names)
         else:
             self.troubles += kept.troubles
+        self._took_s = time.monotonic() - started
         return {*kept.irqs.values(), *(irq for irqs in kept.device_irqs.values() for irq in irqs)}
 
     def read(self, interrupts: Interrupts) -> Adapter:
@@ -105,6 +107,7 @@ class AdapterReader:
 
         :raises AdapterGoneError: the interface went away since.
         """
+        started = time.monotonic()
         link, kept = self._link, self._kept
         assert link is not None
         assert kept is not None
@@ -114,9 +117,9 @@ class AdapterReader:
         rings = self._rings(link, kept, numbers, interrupts, sources)
         port_dropped = _port_dropped(kept, numbers, rings, sources)
         functions = tuple(self._function(each, link, kept) for each in link.functions)
-        took = time.monotonic() - self._started
-        if took > SLOW_SECONDS:
-            self.troubles.append(f"{shown(self.name)}: its driver took {took:.1f} s to answer")
+        self._took_s += time.monotonic() - started
+        if self._took_s > SLOW_SECONDS:
+            self.troubles.append(f"{shown(self.name)}: its driver took {self._took_s:.1f} s to answer")
         return Adapter(
             name=shown(self.name),
             index=link.index,
@@ -166,7 +169,9 @@ class AdapterReader:
             rings = channels[0]
         return rings
 
-    def _read_seldom(self, link: Link, identity: _Identity, interrupt_names: InterruptNames) -> _Kept:
+    def _read_seldom(
+        self, link: Link, identity: _Identity, until: float, interrupt_names: InterruptNames
+    ) -> _Kept:
         before = len(self.troubles)
         info, name = identity.info, self.name
         driver = driver_named(info.driver or self.files.driver(name))
@@ -189,7 +194,7 @@ class AdapterReader:
         irqs, irq_source = self._interrupts(link, driver, counters.rings, interrupt_names)
         devices = self._own_interfaces(identity.functions)
         return _Kept(
-            self._started + KEEP_SECONDS,
+            until,
             identity,
             driver,
             counters,
@@ -268,69 +273,58 @@ class AdapterReader:
         interrupts: Interrupts,
         sources: dict[str, Source],
     ) -> tuple[Ring, ...]:
-        count, counters = kept.counters.rings, kept.counters
-        by_queue: dict[int, QueueCounters] = {}
+        driver, counters, count = kept.driver, kept.counters, kept.counters.rings
+        queues = self._queue_counters(link, kept)
+        alone = count == 1  # all that the interface received, its one ring received
+        drops = _pick(counters.dropped, numbers)
+        if drops is not None and not driver.dropped_zeros and not any(drops):
+            drops = None
+        columns: dict[str, tuple[_Candidate, ...]] = {
+            "frames": (
+                ([queue.frames for queue in queues], "exact"),
+                (_pick(counters.frames, numbers), driver.frames_source),
+                ([link.frames] if alone else None, "derived"),
+            ),
+            "bytes": (
+                ([queue.bytes for queue in queues], "exact"),
+                (_pick(counters.bytes, numbers), "guessed" if driver.bytes_have_fcs is None else "exact"),
+                ([link.bytes] if alone else None, "derived"),
+            ),
+            "dropped": (
+                ([queue.overruns for queue in queues], "exact"),
+                (drops, driver.dropped_source),
+                ([queue.hardware_drops for queue in queues], "guessed"),
+            ),
+        }
+        frames, octets, dropped = (
+            _best(name, candidates, count, sources) for name, candidates in columns.items()
+        )
+        return tuple(
+            Ring(ring, frames[ring], octets[ring], dropped[ring], *interrupt)
+            for ring, interrupt in enumerate(self._ring_interrupts(kept, interrupts, sources))
+        )
+
+    def _queue_counters(self, link: Link, kept: _Kept) -> list[QueueCounters]:
+        by_queue: dict[int, QueueCounters] | None = None
         if kept.queue_counters:
-            read = self._told("its queues' counters", lambda _: self.netlink.queue_counters(link.index))
-            by_queue = read or {}
-        queues = [by_queue.get(ring, QueueCounters()) for ring in range(count)]
-        alone = count == 1  # all that the interface receives, its one ring received
+            by_queue = self._told("its queues' counters", lambda _: self.netlink.queue_counters(link.index))
+        return [(by_queue or {}).get(ring, QueueCounters()) for ring in range(kept.counters.rings)]
 
-        def column(
-            name: str, *candidates: tuple[Sequence[int | None] | None, Source]
-        ) -> Sequence[int | None]:
-            for values, source in candidates:
-                if values and None not in values:
-                    sources[name] = source
-                    return values
-            return [None] * count
-
-        def taken(pick: Callable[[Sequence[int]], list[int]] | None) -> list[int] | None:
-            return None if pick is None or numbers is None else pick(numbers)
-
-        frames = column(
-            "frames",
-            ([queue.frames for queue in queues], "exact"),
-            (taken(counters.frames), kept.driver.frames_source),
-            ([link.frames] if alone else None, "derived"),
-        )
-        octets = column(
-            "bytes",
-            ([queue.bytes for queue in queues], "exact"),
-            (taken(counters.bytes), "guessed" if kept.driver.bytes_have_fcs is None else "exact"),
-            ([link.bytes] if alone else None, "derived"),
-        )
-        driver_drops = taken(counters.dropped)
-        if driver_drops is not None and not kept.driver.dropped_zeros and not any(driver_drops):
-            driver_drops = None
-        dropped = column(
-            "dropped",
-            ([queue.overruns for queue in queues], "exact"),
-            (driver_drops, kept.driver.dropped_source),
-            ([queue.hardware_drops for queue in queues], "guessed"),
-        )
-        irqs = [kept.irqs.get(ring) for ring in range(count)]
-        counted = [None if irq is None else interrupts.totals.get(irq) for irq in irqs]
+    def _ring_interrupts(
+        self, kept: _Kept, interrupts: Interrupts, sources: dict[str, Source]
+    ) -> list[tuple[int | None, Source | None, int | None, tuple[int, ...] | None]]:
+        """Return each ring's interrupt, how it is known, its count, and its processors."""
+        irqs = [kept.irqs.get(ring) for ring in range(kept.counters.rings)]
+        counts = [None if irq is None else interrupts.totals.get(irq) for irq in irqs]
         cpus = [None if irq is None else self.files.affinity(irq) for irq in irqs]
         if kept.irq_source is not None:
             sources["irq"] = kept.irq_source
-            if any(each is not None for each in counted):
+            if any(count is not None for count in counts):
                 sources["interrupts"] = kept.irq_source
             if any(cpus):
                 sources["cpus"] = "guessed" if kept.work_moves_on else kept.irq_source
-        return tuple(
-            Ring(
-                ring,
-                frames[ring],
-                octets[ring],
-                dropped[ring],
-                irqs[ring],
-                None if irqs[ring] is None else kept.irq_source,
-                counted[ring],
-                cpus[ring],
-            )
-            for ring in range(count)
-        )
+        known = [None if irq is None else kept.irq_source for irq in irqs]
+        return list(zip(irqs, known, counts, cpus, strict=True))
 
     def _function(self, function: VfLink, link: Link, kept: _Kept) -> VirtualFunction:
         """Join what the PF tells of a virtual function with its own interface, if this machine has it."""
@@ -358,6 +352,23 @@ class AdapterReader:
             None if frames is None else "exact",
             tuple(sorted(cpus)) or None,
         )
+
+
+def _pick(
+    pick: Callable[[Sequence[int]], list[int]] | None, numbers: Sequence[int] | None
+) -> list[int] | None:
+    return None if pick is None or numbers is None else pick(numbers)
+
+
+def _best(
+    name: str, candidates: Iterable[_Candidate], count: int, sources: dict[str, Source]
+) -> Sequence[int | None]:
+    """Return the first column that knows every ring, and note its source; unknown cells if there is none."""
+    for values, source in candidates:
+        if values and None not in values:
+            sources[name] = source
+            return values
+    return [None] * count
 
 
 def _port_dropped(
