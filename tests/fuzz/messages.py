@@ -17,6 +17,7 @@ from engine.scenario.model import Scenario
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats
+from tests import measured
 from tests.export.lab import NOW, Known
 from tests.fuzz.mutate import MESSAGE, STREAM
 from tests.fuzz.target import Target
@@ -55,12 +56,15 @@ def check_tables(snapshot: Snapshot) -> None:
             forecast(snapshot, queue, cpu.cpu)
 
 
-def _check_shown(stats: Stats, config: Config) -> None:
+MEASURED: Final = measured.linux()
+
+
+def _check_shown(stats: Stats, config: Config, first: Stats, last: Stats) -> None:
     """Put a reading between two others before the model, and look at what it shows then, and of the past."""
     link = ScriptedLink(connection="connected")
     host = link.views["hv01"] = ScriptedHost(status=Status(state="online"), config=config)
     model = Model(link, "hv01")
-    for reading in (make_stats(1, FEW), stats, make_stats(9, FEW)):
+    for reading in (first, stats, last):
         host.stats = reading
         model.take()
         check_tables(model.snapshot)
@@ -84,9 +88,12 @@ def _stats(data: bytes) -> None:
         decoded = codec.decode(Stats, data)
     except BadMessage:
         return
-    check_tables(Snapshot("hv01", None, make_config(FEW), decoded, make_stats(1, FEW), EVENTS))
-    _check_shown(decoded, make_config(FEW))
-    check_exposition(decoded, make_config(FEW))
+    is_model = "nic0" in decoded.adapters
+    config = make_config(FEW) if is_model else MEASURED.config
+    first, last = (make_stats(1, FEW), make_stats(9, FEW)) if is_model else MEASURED.readings[::3]
+    check_tables(Snapshot("hv01", None, config, decoded, first, EVENTS))
+    _check_shown(decoded, config, first, last)
+    check_exposition(decoded, config)
 
 
 def _configuration(data: bytes) -> None:
@@ -94,9 +101,11 @@ def _configuration(data: bytes) -> None:
         decoded = codec.decode(Config, data)
     except BadMessage:
         return
-    check_tables(Snapshot("hv01", None, decoded, make_stats(2, FEW), make_stats(1, FEW), EVENTS))
-    _check_shown(make_stats(2, FEW), decoded)
-    check_exposition(make_stats(2, FEW), decoded)
+    is_model = any(one.name == "nic0" for one in decoded.adapters)
+    first, now, last = (make_stats(seq, FEW) for seq in (1, 2, 9)) if is_model else MEASURED.readings[1:]
+    check_tables(Snapshot("hv01", None, decoded, now, first, EVENTS))
+    _check_shown(now, decoded, first, last)
+    check_exposition(now, decoded)
 
 
 def _small_messages(data: bytes) -> None:
@@ -206,8 +215,16 @@ def _request_seeds() -> list[bytes]:
 
 TARGETS: Final = {
     "requests": Target(_requests, _request_seeds, form=STREAM),
-    "stats": Target(_stats, lambda: [codec.encode(make_stats(2, FEW))], form=MESSAGE),
-    "configuration": Target(_configuration, lambda: [codec.encode(make_config(FEW))], form=MESSAGE),
+    "stats": Target(
+        _stats,
+        lambda: [codec.encode(one) for one in (make_stats(2, FEW), MEASURED.readings[1])],
+        form=MESSAGE,
+    ),
+    "configuration": Target(
+        _configuration,
+        lambda: [codec.encode(one) for one in (make_config(FEW), MEASURED.config)],
+        form=MESSAGE,
+    ),
     "small_messages": Target(
         _small_messages,
         lambda: [
