@@ -36,6 +36,9 @@ MODULES: Final = (*FIRST, *OF_TEAMS, *OF_CAPTURES, "engine.traffic.plan_kernels"
 OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
 """Modules that only a live interface needs."""
 
+OF_DEFAULT_QUEUE: Final = (*OF_INTERFACE, "engine.kernels.top")
+"""Modules that a capture of a real adapter's default queue needs."""
+
 _POLL_S: Final = 0.2
 _LINE: Final = 78
 _LONGEST_S: Final = 600.0

@@ -40,7 +40,7 @@ class MeasuredSource(Protocol):
     """What is read again and again: a Linux machine, or a Windows host by a script."""
 
     def read(self) -> Measured:
-        """Read once. It may block, and raises ``OSError`` or ``ValueError`` with a sentence if it fails."""
+        """Read once. It may block, and raises ``OSError`` if it fails."""
         ...
 
     def close(self) -> None:

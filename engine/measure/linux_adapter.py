@@ -246,9 +246,11 @@ class AdapterFollower:
         left = MAX_FILTERS - len(self._matching)
         return sorted(self.adapter.rules, key=lambda one: one.location)[:left]
 
-    def config(self) -> AdapterConfig:
-        """Return the configuration of the newest reading."""
+    def config(self, *, with_own_port: bool = False) -> AdapterConfig:
+        """Return the configuration of the newest reading; ``with_own_port``: the adapter's own MAC address is
+        a port."""
         adapter = self.adapter
+        own = [PortConfig(vm=adapter.name, management_os=True, mac=adapter.mac, vlan=None)]
         rows = [(life.row, life.generation) for life in self._lives.values()]
         filters = [_filter(row.queue_id, row.queue_id, row.mac, row.vlan) for row, _ in rows if row.mac]
         return AdapterConfig(
@@ -274,7 +276,8 @@ class AdapterFollower:
                 ),
             ],
             ports=[
-                PortConfig(vm=row.vm, mac=row.mac, vlan=row.vlan) for row, _ in rows if row.mac and row.vm
+                *(PortConfig(vm=row.vm, mac=row.mac, vlan=row.vlan) for row, _ in rows if row.mac and row.vm),
+                *(own if with_own_port and adapter.mac else []),
             ],
         )
 

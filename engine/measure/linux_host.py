@@ -49,10 +49,12 @@ class LinuxHost:
 
     Counters are the driver's own, cumulative; ``sim_time_ns`` is the time since the first reading. Busy and
     budget cycles are nanoseconds: of interrupts and soft interrupts of all devices, and of all time.
+    ``with_own_ports``: an adapter's own MAC address is a port, of the host itself.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, with_own_ports: bool = False) -> None:
         self.name = name
+        self._with_own_ports = with_own_ports
         self._seq = 0
         self._began_ns = 0
         self._sim_time_ns = 0
@@ -121,7 +123,7 @@ class LinuxHost:
             system=f"Linux {machine.kernel}".strip(),
             cpu_model={},
             traffic="what this machine's adapters receive",
-            adapters=[one.config() for one in self._adapters.values()],
+            adapters=[one.config(with_own_port=self._with_own_ports) for one in self._adapters.values()],
         )
         encoded = msgspec.msgpack.encode(config)
         if encoded == self._configured:
@@ -167,17 +169,34 @@ class Probe(Protocol):
         ...
 
 
-class LinuxSource:
-    """This machine, by ``probe``, as the host ``name``."""
+class Captures(Protocol):
+    """What captures the frames of default queues (``engine.measure.default_queue``)."""
 
-    def __init__(self, probe: Probe, name: str) -> None:
+    def add_to(self, measured: Measured) -> Measured:
+        """Return a reading with what was captured."""
+        ...
+
+    def close(self) -> None:
+        """End the captures."""
+        ...
+
+
+class LinuxSource:
+    """This machine, by ``probe``, as the host ``name``; with ``captures``, also why frames are in the default
+    queues."""
+
+    def __init__(self, probe: Probe, name: str, captures: Captures | None = None) -> None:
         self._probe = probe
-        self._host = LinuxHost(name)
+        self._host = LinuxHost(name, with_own_ports=captures is not None)
+        self._captures = captures
 
     def read(self) -> Measured:
         """Read the machine now."""
-        return self._host.read(self._probe.read())
+        measured = self._host.read(self._probe.read())
+        return measured if self._captures is None else self._captures.add_to(measured)
 
     def close(self) -> None:
-        """Close the probe."""
+        """Close the probe, and end the captures."""
         self._probe.close()
+        if self._captures is not None:
+            self._captures.close()

@@ -10,7 +10,7 @@ import numpy as np
 from engine.dataplane.plane import Reading
 from engine.kernels import layout
 from engine.kernels.latency import percentiles_ns
-from engine.kernels.layout import TOP, Q
+from engine.kernels.layout import I64, TOP, Q
 from engine.kernels.top import most_frequent
 from engine.ndis import counters
 from engine.ndis.host import Host
@@ -43,6 +43,18 @@ class AdapterRows:
     filter_ids: Sequence[int]
 
 
+def top_pairs(sketch: I64) -> TopPairs:
+    """Build the most frequent pairs of a sketch (``engine.kernels.top``)."""
+    top = most_frequent(sketch, _TOP_ROWS)
+    return TopPairs(
+        mac=[format_mac(key >> 16 & _MAC_MASK) for key in top[:, TOP.key].tolist()],
+        vlan=[key & 0xFFF or "untagged" for key in top[:, TOP.key].tolist()],
+        reason=[_REASONS[reason] for reason in top[:, TOP.reason].tolist()],
+        frames=top[:, TOP.frames].tolist(),
+        error=top[:, TOP.error].tolist(),
+    )
+
+
 def _adapter(
     reading: Reading, index: int, rows: AdapterRows, interface: dict[str, int] | None
 ) -> AdapterStats:
@@ -56,20 +68,13 @@ def _adapter(
     queues.update(zip(_LATENCY_NAMES, (half.tolist(), most.tolist(), longest.tolist()), strict=True))
     reasons = reading.queues[rows.slot_base, layout.FIRST_REASON : layout.FIRST_REASON + len(_REASONS)]
     freed = reading.freed[index, list(layout.QUEUE_COUNTERS)]
-    top = most_frequent(reading.top[index], _TOP_ROWS)
     return AdapterStats(
         port=dict(zip(counters.names(counters.PORT), reading.port[index].tolist(), strict=True)),
         queues=queues,
         filters={"id": list(rows.filter_ids), "matched_frames": matched.tolist()},
         freed=dict(zip(_COUNTER_NAMES, freed.tolist(), strict=True)),
         default_queue=dict(zip(_REASONS, reasons.tolist(), strict=True)),
-        default_queue_top=TopPairs(
-            mac=[format_mac(key >> 16 & _MAC_MASK) for key in top[:, TOP.key].tolist()],
-            vlan=[key & 0xFFF or "untagged" for key in top[:, TOP.key].tolist()],
-            reason=[_REASONS[reason] for reason in top[:, TOP.reason].tolist()],
-            frames=top[:, TOP.frames].tolist(),
-            error=top[:, TOP.error].tolist(),
-        ),
+        default_queue_top=top_pairs(reading.top[index]),
         interface=None if interface is None else {**interface},
     )
 

@@ -31,7 +31,8 @@ class InterfaceSource:
 
     A frame's simulated arrival is ``DELAY_NS`` after its timestamp. After the model has skipped time, or the
     system's clock was set, buffered frames arrive immediately. ``counters`` has the frames that the system
-    dropped. Memory is bounded: ``kernel_bytes`` in the kernel, 36 MiB here.
+    dropped. ``snapshot_bytes`` of each are captured. Memory is bounded: ``kernel_bytes`` in the kernel, 36
+    MiB here.
 
     Raises InterfaceError: no libpcap, no such interface, not Ethernet, or no permission to capture. If the
     interface disappears, the source ends, and ``broken`` has the reason.
@@ -45,9 +46,11 @@ class InterfaceSource:
         link_gbps: float,
         promiscuous: bool = False,
         kernel_bytes: int = KERNEL_LIMIT_BYTES,
+        snapshot_bytes: int = MAX_CAPTURED_BYTES,
     ) -> None:
         self.name = one_line(name)
         self._adapter = adapter
+        self._snapshot_bytes = snapshot_bytes
         self._bytes = np.empty(WAITING_LIMIT_BYTES, np.uint8)
         self._room = np.zeros(k.ROWS + k.ROW * WAITING_LIMIT_FRAMES, np.int64)
         self._counted = (0, 0, 0)
@@ -63,7 +66,7 @@ class InterfaceSource:
         room[k.NUMERATOR], room[k.DENOMINATOR] = byte_ns.numerator, byte_ns.denominator
         self._interface = OpenInterface(
             self.name,
-            snapshot_bytes=MAX_CAPTURED_BYTES,
+            snapshot_bytes=snapshot_bytes,
             buffer_bytes=kernel_bytes,
             timeout_ms=_HAND_OVER_MS,
             promiscuous=promiscuous,
@@ -189,7 +192,7 @@ class InterfaceSource:
         while not self._ended:
             frames = min(
                 WAITING_LIMIT_FRAMES - int(room[k.WAITING]),
-                (WAITING_LIMIT_BYTES - int(room[k.BYTES])) // MAX_CAPTURED_BYTES,
+                (WAITING_LIMIT_BYTES - int(room[k.BYTES])) // self._snapshot_bytes,
             )
             if frames <= 0:
                 return True

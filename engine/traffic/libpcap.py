@@ -146,6 +146,11 @@ class OpenInterface:
         return f"{where}: {said}"
 
 
+def check_right(name: str) -> None:
+    """Raise InterfaceError if an interface can't be captured by this user."""
+    OpenInterface(name, snapshot_bytes=64, buffer_bytes=1 << 16, timeout_ms=10, promiscuous=False).close()
+
+
 _RIGHTS: Final = (
     "run as root, or let this Python do it: setcap cap_net_raw,cap_net_admin+ep"
     f" {Path(sys.executable).resolve()}"

@@ -1,11 +1,14 @@
 """``vmqtui agent`` and ``vmqtui watch``: this machine's own interfaces, as a host and on the screen."""
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.program import VMQTUI, Running
 from tests.end_to_end.test_terminal import ALTERNATE_SCREEN, Terminal
-from tests.veth import Veth, veth
+from tests.veth import Veth
 from vmqtui.testing import wait_until
 
 if not sys.platform.startswith("linux"):
@@ -22,11 +25,22 @@ if not sys.platform.startswith("linux"):
 FRAME = bytes.fromhex("02000000000102000000000288b5") + bytes(46)
 
 
-@pytest.fixture
-def cable() -> Iterator[Veth]:
-    """A virtual cable, whose near end is an interface of this machine."""
-    with veth() as laid:
-        yield laid
+@contextmanager
+def sending(cable: Veth) -> Iterator[None]:
+    """Send frames from the far end all the while."""
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.is_set():
+            cable.send([FRAME] * 50)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -70,19 +84,8 @@ def test_once_prints_a_table_of_the_queues(here: Here) -> None:
 
 
 def test_once_as_json_has_both_messages_and_rates_of_frames_that_passed(here: Here, cable: Veth) -> None:
-    sending = threading.Event()
-
-    def send() -> None:
-        while not sending.is_set():
-            cable.send([FRAME] * 50)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
+    with sending(cable):
         done = here("watch", cable.near, "--once", "--json", "--interval", "0.5")
-    finally:
-        sending.set()
-        thread.join()
     document = done.document
     assert set(document) == {"schema", "host", "seconds", "config", "stats", "rates"}
     assert document["schema"] == "vmq.watch/1"
@@ -96,6 +99,28 @@ def test_once_as_json_has_both_messages_and_rates_of_frames_that_passed(here: He
     assert rates["queues"]["indicated_frames"] == [None]
     assert document["rates"]["cpus"]["budget_cycles"][0] > 0
     assert document["seconds"] >= 0.5
+
+
+def test_a_capture_without_the_right_to_it_names_the_capability() -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("setpriv, which takes rights away from root, is not installed")
+    without = ["setpriv", "--bounding-set=-net_raw"] if os.geteuid() == 0 else []
+    for command in (["watch", "--once"], ["agent"]):
+        words = [*without, VMQTUI, *command, "lo", "--capture-default"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: --capture-default: lo: can't be captured from without the ")
+        assert "cap_net_raw" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_capture_tells_who_comes_to_the_default_queue(cable: Veth, here: Here) -> None:
+    with sending(cable):
+        done = here("watch", cable.near, "--once", "--json", "--capture-default", "--interval", "1")
+    stats = done.document["stats"]["adapters"][cable.near]
+    assert stats["default_queue"]["unknown_unicast"] > 0
+    assert stats["default_queue_top"]["mac"] == ["02:00:00:00:00:01"]
+    assert stats["interface"]["kernel_received_frames"] >= stats["default_queue"]["unknown_unicast"]
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from vmqtui.cli.run import run_async
 
 if TYPE_CHECKING:
     from engine.measure.host import MeasuredSource
+    from engine.measure.linux import LinuxProbe
+    from engine.measure.linux_host import Captures
     from engine.service.measuring import Agent
     from engine.telemetry.config import Config
     from engine.telemetry.stats import Columns, Stats
@@ -40,6 +42,12 @@ Interval = Annotated[
     float | None,
     typer.Option("--interval", metavar="S", min=0.1, max=60, help="Seconds between readings; default: 0.5."),
 ]
+CaptureDefault = Annotated[
+    bool,
+    typer.Option(
+        "--capture-default", help="Capture, to tell which MAC and VLAN comes to the default queue, and why."
+    ),
+]
 
 
 def agent(
@@ -52,6 +60,7 @@ def agent(
         typer.Option("--host", metavar="NAME", help="Publish under this name; default: the machine's."),
     ] = None,
     interval: Interval = None,
+    capture_default: CaptureDefault = False,
     duration: Annotated[
         float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
     ] = None,
@@ -75,14 +84,11 @@ def agent(
         listening = own.listening(at.listening_tls())
     log.begin("agent", tied=tied)
 
-    def say(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-
     def build() -> "Agent":
         from engine.service.measuring import Agent
 
         return Agent(
-            _source(adapters, name),
+            _source(adapters, name, capture_default=capture_default),
             host=name,
             broker=url,
             listen=listening,
@@ -90,7 +96,7 @@ def agent(
             announce=own.announced(listening),
             viewers=own.viewer or [],
             thresholds=thresholds,
-            progress=say,
+            progress=_say,
         )
 
     with sentences(), _reading():
@@ -101,6 +107,7 @@ def watch(
     *,
     adapters: Adapters = None,
     interval: Interval = None,
+    capture_default: CaptureDefault = False,
     once: Annotated[
         bool, typer.Option("--once", help="Print a table of the queues after two readings, and end.")
     ] = False,
@@ -109,11 +116,13 @@ def watch(
 ) -> int:
     """Show this machine's real adapters in the dashboard. Nothing on the machine is changed."""
     if once:
-        return _print_once(_source(adapters, _own_name()), interval or _ONCE_S, as_document=json_)
+        source = _source(adapters, _own_name(), capture_default=capture_default)
+        return _print_once(source, interval or _ONCE_S, as_document=json_)
     if json_:
         unusable("--json: is the form of --once, which it needs")
-    _source(adapters, _own_name()).close()
+    _probe(adapters, capture_default=capture_default).close()
     options = ["--interval", f"{interval or INTERVAL_S:g}", "--log-format", screen.log_format]
+    options += ["--capture-default"] if capture_default else []
     return show_private_agent([*options, "--", *(adapters or ())], screen)
 
 
@@ -123,18 +132,51 @@ def _own_name() -> str:
     return machine_name()
 
 
-def _source(adapters: Sequence[str] | None, host: str) -> "MeasuredSource":
-    """The reader of this machine's adapters. Ends with status 2 if one is not there, or none can be read."""
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _source(adapters: Sequence[str] | None, host: str, *, capture_default: bool) -> "MeasuredSource":
+    """The reader of this machine's adapters. Ends with status 2 if one is not there, or can't be captured."""
+    from engine.measure.linux_host import LinuxSource
+
+    probe = _probe(adapters, capture_default=capture_default)
+    return LinuxSource(probe, host, _captures() if capture_default else None)
+
+
+def _probe(adapters: Sequence[str] | None, *, capture_default: bool) -> "LinuxProbe":
+    """What reads this machine. Ends with status 2 if it can't read, or capture, what is asked for."""
     if not (system := _system()).startswith("linux"):
         words = {"win32": "Windows", "darwin": "macOS"}.get(system, system)
         unusable(f"watch and agent read the adapters of Linux machines, and this machine runs {words}")
     from engine.measure.linux import LinuxProbe, UnknownAdapterError
-    from engine.measure.linux_host import LinuxSource
 
     try:
-        return LinuxSource(LinuxProbe(adapters or ()), host)
+        probe = LinuxProbe(adapters or ())
     except UnknownAdapterError as error:
         unusable(error)
+    if capture_default:
+        from engine.traffic.libpcap import InterfaceError, check_right
+
+        try:
+            for adapter in probe.read().adapters:
+                check_right(adapter.name)
+        except InterfaceError as error:
+            unusable(f"--capture-default: {str(error).removeprefix('interface: ')}")
+    return probe
+
+
+def _captures() -> "Captures":
+    """Compile the kernels of captures, and load them."""
+    from engine.kernels.prepare import OF_DEFAULT_QUEUE, KernelError, prepare
+
+    try:
+        prepare(_say, OF_DEFAULT_QUEUE)
+    except KernelError as error:
+        failed(error)
+    from engine.measure.default_queue import DefaultQueueCaptures
+
+    return DefaultQueueCaptures()
 
 
 def _system() -> str:
