@@ -16,11 +16,11 @@ from engine.bus.codec import BadRequest
 from engine.bus.connection import Connection, State
 from engine.bus.errors import BadMessage, HostTaken, NotConnected
 from engine.bus.messages import Request, Response, Status
-from engine.bus.no_requests import NoRequests
 from engine.bus.request_queue import (
     REQUESTS_A_SECOND,
     REQUESTS_AT_ONCE,
     AnswerCache,
+    NoRequests,
     PendingRequest,
     RequestQueue,
     RequestRateLimit,
