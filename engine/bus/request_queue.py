@@ -196,8 +196,8 @@ class RequestQueue:
 
 
 class NoRequests:
-    """Answers for a measured host, on which nothing is changed: ``ping`` and ``query_events``, and a refusal of
-    every other operation."""
+    """Answers for a measured host, on which nothing is changed: of ``ping`` and ``query_events``; refuses all
+    other operations."""
 
     def __init__(self, host: str) -> None:
         self._host = host
