@@ -87,10 +87,11 @@ class AdapterReader:
         self.troubles.clear()
         started = time.monotonic()
         self._link = link = self._unless_gone(self.netlink.link)
+        info = self._told("its driver's name", self.ethtool.driver) or DriverInfo("", "", "", "", 0)
         identity = _Identity(
             link.index,
-            self._told("its driver's name", self.ethtool.driver) or DriverInfo("", "", "", "", 0),
-            self._ring_count(),
+            info,
+            self._ring_count(info),
             link.up,
             tuple(each.vf for each in link.functions),
         )
@@ -163,11 +164,15 @@ class AdapterReader:
                 )
             return None
 
-    def _ring_count(self) -> int | None:
-        rings = self.files.rings(self.name, None if self._kept is None else self._kept.identity.rings)
+    def _ring_count(self, info: DriverInfo) -> int | None:
+        """Return the number of rings in use; None if neither the files nor the driver tell it."""
+        before = None if self._kept is None else self._kept.identity.rings
+        rings = None
+        if not driver_named(info.driver).rings_are_channels:
+            rings = self.files.rings(self.name, before)
         if rings is None and (channels := self._told("its channels", self.ethtool.channels)):
             rings = channels[0]
-        return rings
+        return rings or self.files.rings(self.name, before)
 
     def _read_seldom(
         self, link: Link, identity: _Identity, until: float, interrupt_names: InterruptNames

@@ -22,8 +22,10 @@ class Driver:
     ``frames_source`` and ``dropped_source`` tell how well a counter is what it is taken for.
     ``dropped_zeros`` false: zeros of all rings may also mean that the adapter has not reported them.
     ``bytes_have_fcs`` tells whether the bytes of a ring include the 4 bytes of the FCS; None: not known.
-    ``port_dropped`` counts the frames of the whole port that are lost for want of a buffer. ``vf_counters``
-    and ``vf_dropped`` tell whether the driver fills in IFLA_VF_STATS; otherwise its zeros mean nothing.
+    ``port_dropped`` counts the frames of the whole port that are lost for want of a buffer.
+    ``rings_are_channels``: it has as many rings as channels, whatever the kernel lists as receive queues.
+    ``vf_counters`` and ``vf_dropped`` tell whether the driver fills in IFLA_VF_STATS; otherwise its zeros
+    mean nothing.
     """
 
     title: str
@@ -36,6 +38,7 @@ class Driver:
     dropped_zeros: bool = True
     bytes_have_fcs: bool | None = False
     port_dropped: str = ""
+    rings_are_channels: bool = False
     interrupts: tuple[str, ...] = INTERRUPTS
     vf_counters: bool = False
     vf_dropped: bool = False
@@ -97,6 +100,7 @@ DRIVERS = (
         ("rx{}_packets",),
         ("rx{}_bytes",),
         port_dropped="rx_out_of_buffer",
+        rings_are_channels=True,  # Linux 5.3 to 6.0 list twice as many queues: half of them for AF_XDP
         interrupts=("mlx5_comp{}",),
         vf_counters=True,
     ),

@@ -123,6 +123,18 @@ def test_rings_that_are_not_in_use_are_left_out(root: Path) -> None:
     assert "dropped" not in adapter.sources
 
 
+def test_queues_of_mlx5_for_af_xdp_are_no_rings(tmp_path: Path) -> None:
+    write_machine(tmp_path)
+    write_interface(tmp_path, "eth0", 8)
+    interface = Interface(2, "mlx5_core", *read_ethtool("mlx5"), channels=(4, 8))
+    probe = Kernel({"eth0": interface}).probe(tmp_path)
+    assert [ring.frames for ring in probe.read().adapters[0].rings] == [1000, 1001, 1002, 1003]
+    interface.channels = (2, 8)
+    assert len(probe.read().adapters[0].rings) == 2
+    interface.channels = None
+    assert len(probe.read().adapters[0].rings) == 8
+
+
 def test_names_are_read_again_only_when_their_number_or_the_driver_changes(root: Path) -> None:
     interface = igb()
     kernel = Kernel({"eth0": interface})
