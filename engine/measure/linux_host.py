@@ -102,8 +102,9 @@ class LinuxHost:
         self._adapters = followed
 
     def _new_troubles(self, machine: Machine) -> Iterable[NewEvent]:
-        new = [one for one in dict.fromkeys(machine.troubles) if one not in self._troubles]
-        self._troubles = frozenset(machine.troubles)
+        troubles = [*dict.fromkeys(machine.troubles), *_left_out(machine)]
+        new = [one for one in troubles if one not in self._troubles]
+        self._troubles = frozenset(troubles)
         yield from (NewEvent("reading_trouble", one) for one in new[:MOST_TROUBLES])
         if len(new) > MOST_TROUBLES:
             yield NewEvent("reading_trouble", f"{counted(len(new) - MOST_TROUBLES, 'trouble')} more")
@@ -150,6 +151,16 @@ class LinuxHost:
             "queues": unknown if None in served else [served.count(one.cpu) for one in processors],
             "down": [0] * len(processors),
         }
+
+
+def _left_out(machine: Machine) -> Iterable[str]:
+    """Sentences about what readers have no room for."""
+    for what, found, most in (
+        ("processors", len(machine.processors), MAX_CPUS),
+        ("adapters", len(machine.adapters), MAX_ADAPTERS),
+    ):
+        if found > most:
+            yield f"{most} of {found} {what} are shown: there is no room for more"
 
 
 def _processors(machine: Machine) -> list[Processor]:

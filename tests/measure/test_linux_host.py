@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from engine.measure.facts import Adapter, Machine, Ring, Rule
 from engine.measure.host import Measured
 from engine.measure.linux_adapter import FIRST_RULE_ID, MOST_REPORTED
-from engine.measure.linux_host import LinuxHost
+from engine.measure.linux_host import MOST_TROUBLES, LinuxHost
 from engine.measure.linux_queues import Total
+from engine.scenario.keys import MAX_CPUS
 from engine.telemetry.config import Config
 from engine.telemetry.stats import AdapterStats, Cell, Stats
 from tests.measure.machines import function, igb, machine, ring
@@ -292,6 +293,20 @@ def test_a_trouble_is_told_once_as_long_as_it_lasts() -> None:
         *(machine(at_ms=n, troubles=["no /proc/irq"] * there) for n, there in enumerate((1, 1, 0, 1)))
     )
     assert [kinds(one) for one in readings] == [["reading_trouble"], [], [], ["reading_trouble"]]
+
+
+def test_many_troubles_at_once_are_few_events() -> None:
+    (first,) = follow(machine(troubles=[f"number {number}" for number in range(MOST_TROUBLES + 3)]))
+    assert len(first.events) == MOST_TROUBLES + 1
+    assert first.events[-1].cause == "3 troubles more"
+
+
+def test_processors_beyond_what_readers_accept_are_left_out_and_said() -> None:
+    (first,) = follow(machine(cpus=MAX_CPUS + 2))
+    assert first.stats.cpus["id"] == list(range(MAX_CPUS))
+    assert [one.cause for one in first.events] == [
+        "256 of 258 processors are shown: there is no room for more"
+    ]
 
 
 def test_loads_of_processors_are_nanoseconds_of_interrupts_over_all_time() -> None:
