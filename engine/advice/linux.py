@@ -13,6 +13,7 @@ import msgspec
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
+from engine.view.rows import QueueView
 
 _MOST_RING: Final = 4096
 """No larger ring is proposed: the largest of many drivers."""
@@ -26,21 +27,26 @@ def note(text: str) -> str:
     return f"# {text}"
 
 
-def interrupts(adapter: str) -> list[str]:
-    """Show the interrupts of an adapter's rings; those of virtio have the names of its device."""
-    return [f"grep -e {shlex.quote(adapter)} -e virtio /proc/interrupts"]
+def interrupts(adapter: str, functions: Sequence[str] = ()) -> list[str]:
+    """Show the interrupts of an adapter's rings and virtual functions; virtio has the names of its device."""
+    names = " ".join(f"-e {shlex.quote(name)}" for name in dict.fromkeys([adapter, *functions]))
+    return [f"grep {names} -e virtio /proc/interrupts"]
 
 
-def affinity(adapter: str, moves: Sequence[tuple[int, int]]) -> list[str]:
-    """Return how rings get to processors, given as pairs of queue id and processor."""
+def affinity(adapter: str, moves: Sequence[tuple[QueueView, int]]) -> list[str]:
+    """Return how rings, and functions whose interface this machine has, get to processors."""
     if not moves:
         return interrupts(adapter)
+    shown = moves[:_MOST_NAMED]
     return [
         note("Each ring has an interrupt: N is the number at the start of its row."),
-        *interrupts(adapter),
+        *interrupts(adapter, [queue.vm for queue, _ in shown if queue.vm is not None]),
         *(
-            note(f"Queue {queue_id} to processor {cpu}: echo {cpu} > /proc/irq/N/smp_affinity_list (as root)")
-            for queue_id, cpu in moves[:_MOST_NAMED]
+            note(
+                f"Queue {queue.queue_id} to processor {cpu}: "
+                f"echo {cpu} > /proc/irq/N/smp_affinity_list (as root)"
+            )
+            for queue, cpu in shown
         ),
         *([note(f"… and {len(moves) - _MOST_NAMED} more")] if len(moves) > _MOST_NAMED else []),
         note("To take it back: write what cat /proc/irq/N/smp_affinity_list showed before."),
@@ -70,11 +76,12 @@ def rings(adapter: str) -> list[str]:
 
 
 def _one_queue(finding: Finding) -> Finding:
+    device = finding.vm or finding.adapter  # the function's own interface has its rings
     return msgspec.structs.replace(
         finding,
         fix="One ring is one processor's: look whether more rings, or another spread of flows over them, "
         "would help. A single flow stays on one ring",
-        commands=rings(finding.adapter),
+        commands=rings(device),
     )
 
 
@@ -108,6 +115,15 @@ def _full(finding: Finding) -> Finding:
 
 
 def _few_buffers(finding: Finding) -> Finding:
+    if finding.vm is not None:
+        return msgspec.structs.replace(
+            finding,
+            fix="Look at the guest that has this virtual function: whether it runs, how large its ring is",
+            requests=[],
+            commands=[f"ip -details link show dev {shlex.quote(finding.adapter)}"],
+            cause="The function's guest does not take its frames in time, or they come in bursts larger than "
+            "its ring.",
+        )
     total = finding.numbers.get("total_buffers")
     size = min(_GROWTH * total, _MOST_RING) if isinstance(total, int) else 0
     larger = isinstance(total, int) and size > total

@@ -20,7 +20,7 @@ from engine.advice.room import Room, eligible
 from engine.scenario.processor_set import SetLine
 from engine.view.adapter import AdapterView
 from engine.view.index import set_keys
-from engine.view.rows import QueueView
+from engine.view.rows import CpuView, QueueView
 
 Cpus = tuple[int, ...]
 Unit = Sequence[QueueView]
@@ -149,13 +149,21 @@ def _rings_placed(evidence: Evidence, adapter: AdapterView, busy_load: float) ->
     near = {cpu.known.numa_node for cpu in cores}
     units = [[one] for one in adapter.queues if one.known.cpu is not None]
     present = [cpu for (one,) in units if (cpu := evidence.serving(one)) and cpu.known.numa_node in near]
-    cpus = tuple(sorted({cpu.cpu for cpu in [*cores, *present]}))
+    theirs = {cpu.cpu for cpu in present if _is_of_another(evidence, adapter, cpu, busy_load)}
+    cpus = tuple(sorted({cpu.cpu for cpu in [*cores, *present]} - theirs))
     if not cpus:
         return None
     room = Room(evidence)
     moves = _moves(evidence, units, {adapter.name: cpus}, room, busy_load)[:MOST_REQUESTS]
-    commands = linux.affinity(adapter.name, [(one.params["queue_id"], one.params["cpu"]) for one in moves])
+    targets = [(adapter.by_id[one.params["queue_id"]], one.params["cpu"]) for one in moves]
+    commands = linux.affinity(adapter.name, targets)
     return Placement({adapter.name: cpus}, moves, commands, room, (), evidence.processors.names(cpus))
+
+
+def _is_of_another(evidence: Evidence, adapter: AdapterView, cpu: CpuView, busy_load: float) -> bool:
+    """Return whether a busy processor is mostly another adapter's, so that this one's rings leave it."""
+    heaviest = max(cpu.queues, key=evidence.work)
+    return evidence.demand[cpu.cpu] >= busy_load and heaviest.adapter != adapter.adapter
 
 
 def _new_node(evidence: Evidence, member: AdapterView, cpus: Cpus) -> int | None:

@@ -179,12 +179,17 @@ def receive_buffers(adapter: str, count: int) -> list[str]:
     ]
 
 
+def show_state(vm: str) -> str:
+    """Show whether a VM runs."""
+    return f"Get-VM -Name {quoted(vm)} | Format-List Name, State"
+
+
 def resume(vm: str) -> list[str]:
     """Return the group of lines that resumes a paused VM."""
     return [
         note("The VM runs on; Suspend-VM takes it back."),
         f"Resume-VM -Name {quoted(vm)}",
-        f"Get-VM -Name {quoted(vm)} | Format-List Name, State",
+        show_state(vm),
     ]
 
 
@@ -193,7 +198,7 @@ def shut_down(vm: str) -> list[str]:
     return [
         note("Shuts the VM down through its guest. -TurnOff would pull its plug: unsaved data is lost."),
         f"Stop-VM -Name {quoted(vm)}",
-        f"Get-VM -Name {quoted(vm)} | Format-List Name, State",
+        show_state(vm),
     ]
 
 

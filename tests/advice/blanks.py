@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.advice.evidence import Evidence
-from engine.telemetry.config import AdapterConfig, Config
+from engine.telemetry.config import AdapterConfig, Config, QueueConfig
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 
 _IDENTITY: Final = ("id", "generation")
@@ -90,3 +90,97 @@ def _adapter(adapter: AdapterConfig, taken: Mapping[str, set[str]]) -> AdapterCo
         queue["home_cpu"] = None
     queues = [msgspec.structs.replace(one, **queue) for one in adapter.queues]
     return msgspec.structs.replace(adapter, **gone, queues=queues)
+
+
+# --- as real hosts tell --------------------------------------------------------------------------------
+
+
+def as_linux(evidence: Evidence, *, drops: bool) -> Evidence:
+    """The host as Linux shows it: queues are rings and virtual functions with their filters; no sets, teams,
+    pairs, reasons, buffers in use or costs. ``drops``: whether the driver counts those of a ring."""
+    kept = {"received_frames", "total_buffers", "interrupts"} | (
+        {"steered_frames", "dropped_no_buffer"} if drops else set()
+    )
+
+    def config(of_all: Config) -> Config:
+        adapters = [
+            msgspec.structs.replace(
+                one,
+                vmq=None,
+                ndis_version=None,
+                vlan_filtering=None,
+                team=None,
+                team_mode=None,
+                queues=[_ring(queue) for queue in one.queues if queue.state == "running"],
+                **_UNTOLD,
+                **dict.fromkeys(SET_KEYS),
+            )
+            for one in of_all.adapters
+        ]
+        return msgspec.structs.replace(
+            of_all, system="Linux 6.12.9", windows=None, cpu_model={}, balancer={}, adapters=adapters
+        )
+
+    return mapped(evidence, config, lambda stats: _told(stats, kept, kept))
+
+
+def as_windows(evidence: Evidence) -> Evidence:
+    """The host as Windows shows it: sets, teams, filters and states; no counter of a queue but the frames of
+    VMs, which are their vNICs'; no buffers, pairs, reasons or costs."""
+
+    def config(of_all: Config) -> Config:
+        adapters = [
+            msgspec.structs.replace(
+                one,
+                max_frame_bytes=None,
+                queues=[msgspec.structs.replace(_ring(queue), buffers=None) for queue in one.queues],
+                **_UNTOLD,
+            )
+            for one in of_all.adapters
+        ]
+        release = of_all.windows or "2012 R2"
+        return msgspec.structs.replace(
+            of_all,
+            system=f"Windows Server {release}",
+            windows=release,
+            cpu_model={},
+            balancer={},
+            adapters=adapters,
+        )
+
+    return mapped(evidence, config, lambda stats: _told(stats, {"received_frames"}, set()))
+
+
+_UNTOLD: Final[dict[str, Any]] = dict.fromkeys(
+    ("max_filters", "buffers", "min_lookahead_bytes", "max_lookahead_bytes")
+)
+
+
+def _ring(queue: QueueConfig) -> QueueConfig:
+    return msgspec.structs.replace(
+        queue, vm_paused=False, home_cpu=None, lookahead_bytes=None, return_delay_us=None
+    )
+
+
+def _told(stats: Stats, of_queues: Collection[str], of_default: Collection[str]) -> Stats:
+    """The reading with what is told of VMs' queues, of the default queue, of processors and of the port."""
+    adapters = {}
+    for name, one in stats.adapters.items():
+        queues: Columns = {
+            column: [
+                cell if column in _IDENTITY or column in (of_queues if number else of_default) else None
+                for number, cell in zip(one.queues["id"], cells, strict=True)
+            ]
+            for column, cells in one.queues.items()
+        }
+        adapters[name] = msgspec.structs.replace(
+            one,
+            queues=queues,
+            filters=blank(one.filters, list(one.filters)),
+            freed=dict.fromkeys(one.freed),
+            default_queue=dict.fromkeys(one.default_queue),
+            default_queue_top=None,
+        )
+    told = ("busy_cycles", "budget_cycles", "interrupts")
+    cpus = blank(stats.cpus, [column for column in stats.cpus if column not in told])
+    return msgspec.structs.replace(stats, cpus=cpus, adapters=adapters)

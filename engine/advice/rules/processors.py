@@ -33,8 +33,15 @@ def _idle(
     return [evidence.cpu[cpu] for cpu, load in loads.items() if load is not None and load <= idle]
 
 
-def _estimate(plan: Placement, cpu: int) -> float | None:
-    return min(1.0, plan.room.loads[cpu]) if plan.requests else None
+def _estimate(evidence: Evidence, plan: Placement, cpu: CpuView) -> float | None:
+    """Return the load of a processor after a plan; None if the part of one of its queues is not known."""
+    known = all(evidence.share(cpu, one) is not None for one in cpu.queues)
+    return min(1.0, plan.room.loads[cpu.cpu]) if plan.requests and known else None
+
+
+def _may_serve(evidence: Evidence, queue: QueueView) -> bool:
+    """Return whether it is a default queue of which it is not known whether it has frames."""
+    return not evidence.is_plain(queue) and queue.pps is None
 
 
 def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -77,7 +84,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
             commands=plan.commands,
             measure="load of the processor",
             value=cpu.load,
-            after=_estimate(plan, cpu.id),
+            after=_estimate(evidence, plan, cpu),
             estimated=True,
             cpu=cpu.id,
         )
@@ -88,7 +95,8 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
     for cpu in evidence.cpus:
         if cpu.load is None or cpu.load < thresholds.busy_load:
             continue
-        active = [one for one in cpu.queues if one.known_pps >= thresholds.idle_pps]
+        pps = thresholds.idle_pps
+        active = [one for one in cpu.queues if one.known_pps >= pps or _may_serve(evidence, one)]
         busy = [one for one in active if evidence.is_plain(one)]
         if len(busy) < 2 or len(busy) < len(active):
             continue  # the rule shared-with-default covers it
@@ -121,7 +129,7 @@ def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
             commands=plan.commands,
             measure="load of the processor",
             value=cpu.load,
-            after=_estimate(plan, cpu.id),
+            after=_estimate(evidence, plan, cpu),
             estimated=True,
             cpu=cpu.id,
         )

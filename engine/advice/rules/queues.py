@@ -350,7 +350,7 @@ def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
             if waited_s is not None and waited_s < thresholds.free_pending_s:
                 continue
             vm, held = queue.vm, queue.count("outstanding")
-            paused = queue.known.vm_paused
+            paused = None if evidence.is_measured else queue.known.vm_paused  # a real host does not tell
             holder = vm or "its VM"
             op = "resume_vm" if paused else "remove_vm"
             yield Finding(
@@ -360,19 +360,39 @@ def free_pending(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[F
                 key=queue.key,
                 where=queue.called,
                 says=f"{queue.called} is freeing and waits for {holder}, which holds its buffers",
-                numbers={"outstanding": held, "waited_s": waited_s, "vm_paused": "yes" if paused else "no"},
+                numbers={
+                    "outstanding": held,
+                    "waited_s": waited_s,
+                    "vm_paused": None if paused is None else "yes" if paused else "no",
+                },
                 cause=f"A queue is gone only when its last buffer has come back, and {holder} "
                 + ("is paused, so it returns none." if paused else "does not return them."),
-                fix=f"Resume {holder}, which then returns them" if paused else f"Tear {holder} down",
-                requests=[Request(op=op, params={"adapter": adapter.name, "vm": vm})] if vm else [],
-                commands=powershell.resume(vm) if vm and paused else powershell.shut_down(vm) if vm else [],
+                fix=_FREE_ITS_BUFFERS[paused].format(holder),
+                requests=[Request(op=op, params={"adapter": adapter.name, "vm": vm})]
+                if vm and paused is not None
+                else [],
+                commands=[]
+                if vm is None
+                else [powershell.show_state(vm)]
+                if paused is None
+                else powershell.resume(vm)
+                if paused
+                else powershell.shut_down(vm),
                 measure="buffers it waits for",
                 value=None if held is None else float(held),
-                after=0.0 if vm else None,
+                after=0.0 if vm and paused is not None else None,
                 estimated=True,
                 queue_id=queue.queue_id,
                 vm=vm,
             )
+
+
+_FREE_ITS_BUFFERS = {
+    True: "Resume {}, which then returns them",
+    False: "Tear {} down",
+    None: "Look whether {} is paused: resumed, it returns them",
+}
+"""What frees the buffers that a VM holds, by whether it is paused; None: not known."""
 
 
 def _held(evidence: Evidence, finding: Finding) -> float | None:
