@@ -1,5 +1,11 @@
-"""The costs of ``[cpu]`` from measured loads: a line through load, frames and interrupts per second."""
+"""The costs of ``[cpu]`` from measured loads, and the bursts of queues from their drops.
 
+Costs are a line through load, frames and interrupts per second. Bursts are not measured: a queue that runs
+out of buffers while its processor has time got more frames at once than it has buffers. The length of such
+bursts is the one at which the model drops the measured share.
+"""
+
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -14,14 +20,12 @@ from engine.measure.host import MeasuredHost
 from engine.measure.twin_text import Value
 from engine.scenario.model import CpuSpec
 from engine.view.rates import known_sum
-from engine.view.rows import CpuView
+from engine.view.rows import CpuView, QueueView
 
 LEVELS: Final = 3
 """Levels of load that a calibration needs, each ``_APART`` above the one before."""
 _APART: Final = 0.05
 _LEAST_FRAMES: Final = 10_000
-_FULL: Final = 0.97
-"""From this load on, a processor's time tells nothing of what its frames cost."""
 _INTERVALS: Final = 30
 _FIT: Final = 0.9
 """Least share of the variance of load that frames and interrupts must explain."""
@@ -106,7 +110,7 @@ def _intervals(measured: MeasuredHost) -> list[Evidence]:
 def _point(cpu: CpuView, evidence: Evidence, hyperthreading: bool) -> _Point | None:
     """Return a processor's interval as a point; None if something else than its frames made its load, or
     its frames are not known."""
-    if not cpu.queues or cpu.load is None or cpu.load >= _FULL:
+    if not cpu.queues or cpu.load is None:
         return None
     if hyperthreading and any(one.queues for one in evidence.cpus if _is_sibling(one, cpu)):
         return None
@@ -281,3 +285,70 @@ def _costs(cost: _Cost, points: Sequence[_Point]) -> tuple[dict[str, Value], lis
             f"A load of {cost.idle_load:.1%} was there without frames: the twin does not have it."
         )
     return {key: values[key] for key in _COSTS}, sentences
+
+
+# --- bursts -------------------------------------------------------------------------------------------
+
+MOST_BURST_FRAMES: Final = 16_384
+"""Most frames of a burst; a queue that needs more to drop its share has another trouble."""
+_LEAST_DROPPED: Final = 0.001
+_MOST_DROPPED: Final = 0.95
+_FULL_LOAD: Final = 0.9
+_WIRE_OVERHEAD_BYTES: Final = 20
+
+
+def burst_frames(queue: QueueView, cpu: CpuView | None, frame_bytes: float, link_gbps: float) -> int | None:
+    """Return the frames of a burst that explains the drops of a queue; None if there is no such burst."""
+    drops, pps, buffers = queue.drops, queue.pps, queue.count("total_buffers")
+    if not drops or not pps or not buffers or cpu is None or cpu.load is None or cpu.load >= _FULL_LOAD:
+        return None
+    if queue.known.vm_paused or not _LEAST_DROPPED <= drops / pps <= _MOST_DROPPED:
+        return None
+    wire_ns = (frame_bytes + _WIRE_OVERHEAD_BYTES) * 8 / link_gbps
+    low, high = buffers, MOST_BURST_FRAMES
+    if buffers >= high or _dropped(high, buffers, wire_ns, frame_bytes) < drops / pps:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _dropped(middle, buffers, wire_ns, frame_bytes) < drops / pps:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def holds_all(queue: QueueView) -> bool:
+    """Return whether a queue dropped nearly all of its frames: then no buffer came back to it."""
+    drops, pps = queue.drops, queue.pps
+    return bool(drops and pps and drops / pps > _MOST_DROPPED)
+
+
+def _dropped(frames: int, buffers: int, wire_ns: float, frame_bytes: float) -> float:
+    """Return the share of a burst that an idle queue drops: its buffers are back when their DPC ends."""
+    clock = _DEFAULT.clock_ghz
+    frame_ns = (_DEFAULT.cycles_per_frame + frame_bytes * _DEFAULT.cycles_per_byte) / clock
+    dpc_ns = _DEFAULT.cycles_per_dpc / clock
+    start_ns = _DEFAULT.moderation_us * 1000 + _DEFAULT.cycles_per_interrupt / clock
+    free, dropped = buffers, 0
+    waiting: deque[float] = deque()
+    """Arrivals of frames that no DPC has taken."""
+    taken, end_ns = 0, start_ns
+    """Frames of the DPC that runs until ``end_ns``, from which on the next may start."""
+    for n in range(frames):
+        now_ns = n * wire_ns
+        while end_ns <= now_ns:
+            free += taken
+            taken = 0
+            while waiting and taken < _DEFAULT.quota and waiting[0] <= end_ns:
+                waiting.popleft()
+                taken += 1
+            if not taken:
+                break
+            end_ns += dpc_ns + taken * frame_ns
+        if free:
+            free -= 1
+            waiting.append(now_ns)
+            end_ns = max(end_ns, now_ns) if not taken else end_ns
+        else:
+            dropped += 1
+    return dropped / frames

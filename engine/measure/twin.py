@@ -67,7 +67,8 @@ class _Maker:
 
     def make(self) -> Twin:
         host = self._host()
-        facts = HostFacts(host, self._cpus, bool(self._config.cpu_model) or not self._is_measured)
+        of_model = bool(self._config.cpu_model) or not self._is_measured
+        facts = HostFacts(host, self._cpus, self._evidence.cpu, of_model)
         names = _Names()
         twins = [
             AdapterTwin(view, names.unique(view.adapter), number, facts)
@@ -240,8 +241,16 @@ class _Maker:
         if unknown:
             listed = ", ".join(unknown[:8]) + (", …" if len(unknown) > 8 else "")
             sentences.append(f"frames of {counted(len(unknown), 'queue')} are not known: {listed}")
+        sentences += [
+            f"what became of {one.not_sent:,.6g} frames/s of {one.name} that no queue can have had: not sent"
+            for one in twins
+            if one.not_sent
+        ]
         if not calibration.done:
             sentences.append(f"what frames cost a processor: {calibration.sentences[0].rstrip('.')}")
+        blind = [one.name for one in twins if any(each.drops is None for each in one.view.queues)]
+        if blind:
+            sentences.append(f"drops by queue of {', '.join(blind)}, and so bursts")
         spread = sorted({one.view.known.team or "" for one in twins if one.view.known.team_mode == "min"})
         if spread:
             sentences.append(f"which member of {', '.join(spread)} each flow comes in on")

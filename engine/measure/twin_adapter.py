@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from engine.measure.calibration import holds_all
 from engine.measure.twin_text import Sheet, Value, number, whole
 from engine.measure.twin_traffic import AdapterTraffic, Flow, Target
 from engine.scenario.keys import MAX_CPUS, MAX_FILTERS, MAX_QUEUES
@@ -22,7 +23,7 @@ from engine.scenario.values import (
 )
 from engine.telemetry.config import AdapterConfig, QueueConfig
 from engine.view.adapter import AdapterView
-from engine.view.rows import QueueView
+from engine.view.rows import CpuView, QueueView
 
 _DEFAULT: Final = AdapterSpec()
 _QUEUE_BUFFERS: Final = 512
@@ -32,15 +33,17 @@ _LEAST_BUFFERS: Final = 16
 _STOPPED: Final = ("undefined", "allocated", "set", "paused", "dma_stopped", "freeing")
 _SPEEDS_GBPS: Final = (10, 25, 40, 50, 100, 200, 400, 800)
 _MOST_PORTS: Final = 65_536
+_MOST_DELAY_US: Final = 60_000_000
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What an adapter needs of its host: the twin's host, the twin's number of each processor, and whether
-    the recording is of a model, so that a queue without a filter takes no frame."""
+    """What an adapter needs of its host: the twin's host, the twin's number of each processor, the measured
+    processors, and whether the recording is of a model, so that a queue without a filter takes no frame."""
 
     host: HostSpec
     cpus: Mapping[int, int]
+    cpu_views: Mapping[int, CpuView]
     of_model: bool
 
 
@@ -86,9 +89,11 @@ class AdapterTwin:
             Target(one.view, [(mac, _plain(vlan)) for mac, vlan in one.filters]) for one in self._queues
         ]
         free = [mac for _, mac, _ in self._ports]
-        traffic = AdapterTraffic(view, targets, free)
+        speed: float | None = self._known.link_gbps
+        traffic = AdapterTraffic(view, targets, free, facts.cpu_views, speed or _DEFAULT.link_gbps)
         self.flows: list[Flow] = traffic.flows
         self.unknown_queues = traffic.unknown
+        self.not_sent = traffic.not_sent
         self.remarks += traffic.remarks
         self._frame = self._frame_bytes()
         self._shrunk = False
@@ -103,8 +108,6 @@ class AdapterTwin:
 
     def _queue(self, view: QueueView) -> _Queue:
         known: QueueConfig = view.known
-        if known.vm_paused:
-            self.remarks.append(f"{self.name}: the VM of {view.called} is paused; in the twin it runs")
         cpu = self._cpu_of(known.cpu)
         self.without_cpu |= cpu is None
         made = _Queue(
@@ -114,7 +117,7 @@ class AdapterTwin:
             cpu,
             self._buffers_of(view, _QUEUE_BUFFERS),
             self._lookahead(known.lookahead_bytes),
-            whole(known.return_delay_us, 0, 0, 60_000_000),
+            self._return_delay(view),
         )
         for one in view.filters:
             self._add_filter(made, one.mac, one.vlan)
@@ -140,6 +143,14 @@ class AdapterTwin:
         if owned:
             return whole(owned, default, 1, MAX_BUFFERS)
         return whole(queue.known.buffers or None, default, 1, MAX_BUFFERS)
+
+    def _return_delay(self, view: QueueView) -> Value:
+        """Return how long its VM keeps a buffer: a minute, if it returned none."""
+        if view.known.vm_paused:
+            return Value(_MOST_DELAY_US, "derived", "its VM is paused, and returns no buffer")
+        if holds_all(view):
+            return Value(_MOST_DELAY_US, "assumed", "it dropped all frames, so its VM returned no buffer")
+        return whole(view.known.return_delay_us, 0, 0, _MOST_DELAY_US)
 
     def _lookahead(self, asked: int | None) -> int:
         most: int | None = self._known.max_lookahead_bytes

@@ -1,16 +1,19 @@
 """The traffic of a measured adapter as flows of a scenario: each queue's measured rate and mean size."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from engine.counted import counted
-from engine.measure.twin_text import OF_SOURCE, Known, Plain, Sheet, toml
+from engine.measure.calibration import burst_frames
+from engine.measure.twin_text import OF_SOURCE, Known, Plain, Sheet, Value, toml
 from engine.scenario.keys import MAX_FLOWS, MAX_MIXES
+from engine.scenario.model import CpuSpec
 from engine.scenario.values import BROADCAST, MAX_FRAME_BYTES, MAX_VLAN, Vlan, parse_address
 from engine.telemetry.stats import Source
 from engine.view.adapter import AdapterView
-from engine.view.rows import QueueView
+from engine.view.rows import CpuView, QueueView
 
 Kind = Literal["unicast", "broadcast", "multicast", "unknown"]
 
@@ -20,6 +23,10 @@ _LEAST_WEIGHT: Final = 1e-6
 _TAG_BYTES: Final = 4
 _LEAST_BYTES: Final = 60
 _IMIX_BYTES: Final = (7 * 60 + 4 * 590 + 1514) / 12
+_FULL_LOAD: Final = 0.97
+_LOST_SHARE: Final = 0.001
+"""Least part of a port's frames that counts as missing in its queues."""
+_COST: Final = CpuSpec()
 MOST_PAIRS: Final = 64
 """Most pairs of MAC and VLAN of an adapter's default queue that get flows of their own."""
 
@@ -35,6 +42,8 @@ class Flow:
     frame_bytes: float | None
     known: Known
     why: str
+    burst: int = 1
+    """Frames that come back to back."""
 
     @property
     def size(self) -> int | None:
@@ -65,19 +74,26 @@ class AdapterTraffic:
     ``unknown`` are the measured queues whose rate is not known; ``remarks`` are sentences about them.
     """
 
-    def __init__(self, adapter: AdapterView, targets: Sequence[Target], free_macs: Sequence[str]) -> None:
+    def __init__(
+        self,
+        adapter: AdapterView,
+        targets: Sequence[Target],
+        free_macs: Sequence[str],
+        cpus: Mapping[int, CpuView],
+        link_gbps: float,
+    ) -> None:
+        self._cpus = cpus
+        self._link_gbps = link_gbps
         self.remarks: list[str] = []
-        self.unknown: list[QueueView] = []
+        self.unknown = [one for one in adapter.queues if one.pps is None]
+        self.not_sent = 0.0
+        """Frames per second that the port received and none of its queues can have had."""
         self._adapter = adapter
         self._sources: dict[str, Source] = adapter.now.sources or {}
         self._port_bytes = _mean(adapter.port.rate("offered_bytes", 0), adapter.pps)
-        rates = {id(one): one.pps for one in adapter.queues}
-        left, parts = self._left_over(rates)
-        known: Known = "derived" if parts == 1 else "assumed"
-        of_rest = (
-            "what the port received and no other queue did" if parts == 1 else "an equal share of the rest"
-        )
-        self._rest = None if left is None else (left / max(parts, 1), known, of_rest)
+        self._rest: dict[int, tuple[float, Known, str]] = {}
+        self._dropped: dict[int, float] = {}
+        self._share_rest()
         self.flows: list[Flow] = []
         served = {id(one.queue) for one in targets}
         for target in targets:
@@ -85,25 +101,66 @@ class AdapterTraffic:
         for queue in adapter.queues:
             if queue.queue_id == 0:
                 self.flows += self._of_default(queue, free_macs)
-            elif id(queue) not in served and rates[id(queue)]:
+            elif id(queue) not in served and queue.pps:
                 self.remarks.append(f"{adapter.name}: {queue.called}: its frames are left out with it")
 
-    def _left_over(self, rates: dict[int, float | None]) -> tuple[float | None, int]:
-        """Return the port's frames per second that no queue of known rate has, and how many have none."""
-        self.unknown = [one for one in self._adapter.queues if rates[id(one)] is None]
-        offered = self._adapter.pps
-        if not self.unknown or offered is None:
-            return None, len(self.unknown)
-        errors = self._adapter.port_errors or 0.0
-        taken = sum(rate for rate in rates.values() if rate is not None)
-        return max(0.0, offered - errors - taken), len(self.unknown)
+    def _share_rest(self) -> None:
+        """Share out the port's frames that no queue of known rate received.
+
+        Queues of unknown rate get equal parts, but no more than the load of their processors allows. What is
+        left was dropped by queues of full processors, if there are some whose drops are not known.
+        """
+        adapter = self._adapter
+        taken = sum(one.pps or 0.0 for one in adapter.queues)
+        left = max(0.0, (adapter.pps or 0.0) - (adapter.port_errors or 0.0) - taken)
+        if adapter.pps is None:
+            return
+        full = [one for one in adapter.queues if one.pps and self._may_drop(one)]
+        most = {id(one): self._most(one) for one in self.unknown}
+        for place, queue in enumerate(sorted(self.unknown, key=lambda one: most[id(one)])):
+            parts = len(self.unknown) - place
+            pps = min(left / parts, most[id(queue)])
+            left -= pps
+            if len(self.unknown) > 1:
+                self._rest[id(queue)] = pps, "assumed", "an equal share of the rest of the port's frames"
+            elif pps < most[id(queue)]:
+                self._rest[id(queue)] = pps, "derived", "what the port received and no other queue did"
+            else:
+                why = "the rest of the port's frames, as far as the load of its processor allows"
+                self._rest[id(queue)] = pps, "assumed", why
+        received = sum(one.pps or 0.0 for one in full)
+        if left >= max(LEAST_PPS, _LOST_SHARE * adapter.pps):
+            self._dropped = {id(one): left * (one.pps or 0.0) / received for one in full}
+            if not full:
+                self.not_sent = left
+
+    def _may_drop(self, queue: QueueView) -> bool:
+        """Return whether a queue may have dropped frames, which are not known: its processor is full."""
+        cpu = None if queue.cpu is None else self._cpus.get(queue.cpu)
+        return queue.count("steered_frames") is None and cpu is not None and (cpu.load or 0.0) >= _FULL_LOAD
+
+    def _most(self, queue: QueueView) -> float:
+        """Return the most frames per second that a queue can have had, by the load of its processor and what
+        frames cost by default; no bound if that is not known."""
+        cpu = None if queue.cpu is None else self._cpus.get(queue.cpu)
+        if cpu is None or cpu.load is None or cpu.load >= _FULL_LOAD:
+            return math.inf
+        frame_bytes = self._size(queue)[0] or _IMIX_BYTES
+        cycles = _COST.cycles_per_frame + frame_bytes * _COST.cycles_per_byte
+        unknown = sum(one.pps is None for one in cpu.queues)
+        others = sum(one.pps or 0.0 for one in cpu.queues)
+        return max(0.0, cpu.load * _COST.clock_ghz * 1e9 / cycles - others) / unknown
 
     def _rate(self, queue: QueueView) -> tuple[float, Known, str] | None:
         pps = queue.pps
         if pps is None:
-            return self._rest
+            return self._rest.get(id(queue))
         if queue.count("steered_frames") is not None:
             return pps, OF_SOURCE[self._sources.get("steered_frames", "exact")], ""
+        dropped = self._dropped.get(id(queue), 0.0)
+        if dropped:
+            why = f"{dropped:,.6g} of them, of the rest of the port's, dropped since its processor is full"
+            return pps + dropped, "assumed", why
         known = OF_SOURCE[self._sources.get("received_frames", "exact")]
         return pps, known, "without frames that were dropped, which are not known"
 
@@ -127,10 +184,21 @@ class AdapterTraffic:
         parts = self._by_filter(queue, target.filters, pps)
         more = "all with its first filter's MAC and VLAN" if parts is None and len(target.filters) > 1 else ""
         named = f"{queue.called}, {pps:,.6g} frames/s"
+        burst = self._burst(queue, size)
+        if burst > 1:
+            known = "assumed"
+            why = f"{why}; " if why else ""
+            why += "bursts that make it drop what was measured, though its processor is not full"
         for (mac, vlan), part in parts or [(target.filters[0], pps)]:
             words = "; ".join(filter(None, (named, why, of_size, more)))
             tag = vlan if isinstance(vlan, int) else None
-            yield Flow("unicast", mac, tag, part, size, _weaker(known, of_size), words)
+            yield Flow("unicast", mac, tag, part, size, _weaker(known, of_size), words, burst)
+
+    def _burst(self, queue: QueueView, size: float | None) -> int:
+        """Return the frames of a queue that come back to back, as far as its drops tell."""
+        cpu = None if queue.cpu is None else self._cpus.get(queue.cpu)
+        frames = burst_frames(queue, cpu, size or _IMIX_BYTES, self._link_gbps)
+        return 1 if frames is None else frames
 
     def _by_filter(
         self, queue: QueueView, filters: Sequence[tuple[str, Vlan]], pps: float
@@ -219,20 +287,28 @@ def write_traffic(sheet: Sheet, of_targets: Mapping[str, Sequence[Flow]]) -> lis
     sheet.table("[traffic]")
     sheet.comments(
         [
-            "Rates and sizes are means over the time that was measured; each frame of a queue has its mean",
-            "size. Bursts are not known: frames are assumed to come at random times.",
+            "Rates and sizes are means over the time that was measured; a queue's frames have its mean size.",
+            "Bursts are not measured: frames are assumed to come at random times, unless a queue dropped",
+            "some although its processor was not full.",
         ]
     )
     mixes = 0
     for target, flows in of_targets.items():
-        wanted = _bounded(flows)
-        for first in range(0, len(wanted), MAX_FLOWS):
+        for of_mix in _mixes(_bounded(flows)):
             if mixes == MAX_MIXES:
-                remarks.append(f"{target}: {counted(len(wanted) - first, 'flow')} left out: too many")
-                break
-            _write_mix(sheet, target, wanted[first : first + MAX_FLOWS])
+                remarks.append(f"{target}: {counted(len(of_mix), 'flow')} left out: too many")
+                continue
+            _write_mix(sheet, target, of_mix)
             mixes += 1
     return remarks
+
+
+def _mixes(flows: Sequence[Flow]) -> Iterator[list[Flow]]:
+    """Group flows into mixes: those at random times, then those of each length of bursts and queue."""
+    steady = [one for one in flows if one.burst == 1]
+    for first in range(0, len(steady), MAX_FLOWS):
+        yield steady[first : first + MAX_FLOWS]
+    yield from ([one] for one in flows if one.burst > 1)
 
 
 def _bounded(flows: Sequence[Flow]) -> list[Flow]:
@@ -252,8 +328,11 @@ def _write_mix(sheet: Sheet, target: str, flows: Sequence[Flow]) -> None:
     sheet.lines.append(f"adapter = {toml(target)}")
     of_sum = "derived" if known == "measured" else known
     sheet.counts[of_sum] += 1
-    sheet.lines += [f"rate_pps = {rate!r}  # {of_sum}: the sum of its flows", 'pattern = "random"  # assumed']
-    sheet.counts["assumed"] += 1
+    sheet.lines.append(f"rate_pps = {rate!r}  # {of_sum}: the sum of its flows")
+    burst = flows[0].burst
+    sheet.put("pattern", Value("random" if burst == 1 else "bursts", "assumed"))
+    if burst > 1:
+        sheet.put("burst_frames", Value(burst, "assumed"))
     sheet.lines.append("flow = [")
     scale = min(1.0, 1e6 / fastest)
     for one in flows:

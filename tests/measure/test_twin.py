@@ -255,6 +255,75 @@ def test_members_of_a_team_are_sent_their_frames_through_it() -> None:
     assert sum(one["pps"] for one in flows(twin)["bond"]) == pytest.approx(1600 + 2220)
 
 
+# --- frames that no counter tells ------------------------------------------------------------------
+
+
+def of_windows(received: Sequence[int | None], offered: int, loads: Sequence[float]) -> MeasuredHost:
+    """The Windows host with these frames per second of its queues and port, and loads of its processors."""
+    host = measured.windows()
+    readings = []
+    for n, one in enumerate(host.readings):
+        changed = _cells(
+            one, "Ethernet 2", received_frames=[None if pps is None else pps * n for pps in received]
+        )
+        adapter = replace(changed.adapters["Ethernet 2"], port={"offered_frames": offered * n})
+        busy: list[Cell] = [round(load * SECOND_NS * n) for load in (*loads, *[0.0] * (8 - len(loads)))]
+        readings.append(
+            replace(changed, adapters={"Ethernet 2": adapter}, cpus={**changed.cpus, "busy_cycles": busy})
+        )
+    return MeasuredHost(host.origin, host.config, readings)
+
+
+def test_a_queue_gets_no_more_frames_than_the_load_of_its_processor_allows() -> None:
+    twin = make_twin(of_windows([None, 1000, 500], 100_000, [0.01, 0.0, 0.3]))
+    rest = next(one["pps"] for one in flows(twin)["Ethernet 2"] if one.get("kind") == "unknown")
+    assert 3000 < rest < 5000  # a hundredth of a processor, less the other queue's
+    assert any("frames/s of Ethernet 2 that no queue can have had" in one for one in twin.unknown)
+
+
+def test_frames_that_a_full_processor_must_have_dropped_are_sent_to_its_queue() -> None:
+    twin = make_twin(of_windows([None, 350_000, 500], 500_000, [0.01, 0.0, 1.0]))
+    of_web = next(one["pps"] for one in flows(twin)["Ethernet 2"] if one.get("vlan") == 10)
+    assert of_web == pytest.approx(496_000, rel=0.01)
+    assert "dropped since its processor is full" in twin.text
+
+
+def test_drops_of_a_queue_whose_processor_is_not_full_are_bursts() -> None:
+    host = of_adapter(measured.linux(), lambda one: replace(one, link_gbps=10.0))
+    readings = [
+        _cells(
+            one,
+            "eth0",
+            received_frames=[1000 * n, 20_000 * n, None, None],
+            dropped_no_buffer=[0, 5000 * n, None, None],
+            steered_frames=[1000 * n, 25_000 * n, None, None],
+        )
+        for n, one in enumerate(host.readings)
+    ]
+    twin = make_twin(MeasuredHost(host.origin, host.config, readings))
+    (burst,) = [one for one in tomllib.loads(twin.text)["traffic"]["mix"] if one["pattern"] == "bursts"]
+    assert burst["rate_pps"] == pytest.approx(25_000)
+    assert burst["burst_frames"] > 256  # the buffers of the queue
+    assert "though its processor is not full" in twin.text
+
+
+def test_the_vm_of_a_queue_that_dropped_everything_returns_no_buffer() -> None:
+    host = measured.linux()
+    readings = [
+        _cells(
+            one,
+            "eth0",
+            received_frames=[1000 * n, 0, None, None],
+            dropped_no_buffer=[0, 5000 * n, None, None],
+            steered_frames=[1000 * n, 5000 * n, None, None],
+        )
+        for n, one in enumerate(host.readings)
+    ]
+    twin = make_twin(MeasuredHost(host.origin, host.config, readings))
+    assert twin.scenario.adapter[0].queue[0].return_delay_us == 60_000_000
+    assert "it dropped all frames" in twin.text
+
+
 # --- costs ------------------------------------------------------------------------------------------
 
 
