@@ -1,7 +1,7 @@
 """The base of views: a container that draws the model while it is visible."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from textual.containers import Container
 
@@ -12,6 +12,8 @@ from vmqtui.state.rows import Row
 from vmqtui.widgets.table import LiveTable
 
 W = TypeVar("W")
+_OF_MODELS: Final = frozenset({"worker", "sim_time_ns"})
+"""Columns that mean nothing of a real host: workers, and simulated time."""
 
 
 def titled(widget: W, title: str) -> W:
@@ -120,6 +122,9 @@ class View(Container):
         return frozenset(one.key for one in table.columns if one.priority and one.key not in known)
 
     def hidden_columns(self) -> frozenset[str]:
-        """Return the columns to hide: the adapter's name, if only one adapter is shown."""
+        """Return the columns to hide: the adapter's name, if only one adapter is shown; of a measured host
+        those that only a model has."""
         one = self.model.choices.adapter is not None or len(self.model.snapshot.adapter_names) < 2
-        return frozenset({"adapter"}) if one else frozenset()
+        return (frozenset({"adapter"}) if one else frozenset()) | (
+            _OF_MODELS if self.model.snapshot.measured else frozenset()
+        )

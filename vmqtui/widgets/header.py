@@ -117,7 +117,7 @@ class Header(Canvas):
                 left.append((f" in {printable(row.team_words)}", "title"))
             if row.config is not None:
                 left.append((f"  {link_and_driver(row.config)}", "dim"))
-        if snapshot.config is not None and width >= 110:
+        if snapshot.config is not None and width >= 110 and not snapshot.measured:
             left.append((f"  {printable(snapshot.config.traffic)}", "dim"))
         right: Line = []
         if snapshot.measured:

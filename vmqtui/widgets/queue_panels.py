@@ -184,7 +184,8 @@ class QueueFacts(QueueCanvas):
         ]
         if queue.config is not None:
             line.append((f"  operational {queue.config.operational_state}", "dim"))
-            line.append((f"  driver {printable(queue.config.driver)}", "dim"))
+            if not self.model.snapshot.measured:  # which has no overlying driver that could change it
+                line.append((f"  driver {printable(queue.config.driver)}", "dim"))
         if self.gone:
             return [(" ✗ freed: the last that was known  ", "bad"), *line]
         return line
