@@ -113,11 +113,8 @@ def test_unknown_cells_are_empty_and_a_column_has_the_sources(
     cpu = as_csv(recorded_measured, "cpus")[0]
     assert cpu["sources"] == "busy_cycles=exact budget_cycles=exact interrupts=exact"
     adapter = as_csv(recorded_measured, "adapters")[1]
-    assert (adapter["adapter"], adapter["offered_bytes"], adapter["default_queue_broadcast"]) == (
-        "eth1",
-        "",
-        "",
-    )
+    assert (adapter["adapter"], adapter["sources"]) == ("eth1", "freed_received_frames=exact")
+    assert (adapter["offered_bytes"], adapter["default_queue_broadcast"]) == ("", "")
 
 
 def test_unknown_cells_are_null_in_parquet(recorded_measured: Path, tmp_path: Path) -> None:
