@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
-from engine.advice.evidence import Evidence, Trail
+import msgspec
+
+from engine.advice.evidence import Evidence, Trace, Trail
 from engine.advice.finding import Request
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS, names
 from engine.ndis.host import Host
@@ -23,6 +25,9 @@ Pair = tuple[str, int | str | None]
 SECONDS: Final = 4
 FRAMES_A_PROCESSOR: Final = 600_000
 """What a processor serves in a second."""
+_FEW: Final = 64
+_BURSTS: Final = 0.01
+"""Part of its frames that a queue of few buffers drops, as they come in bursts."""
 SERVED: Final = FRAMES_A_PROCESSOR * SECONDS
 CYCLES: Final = 2_600_000_000 * SECONDS
 RELEASES: Final = {"2012": "6.30", "2012 R2": "6.40", "2016": "6.60", "2019": "6.80", "2022": "6.85"}
@@ -35,11 +40,14 @@ MODES: Final = ("sum", "min", "primary")
 @dataclass(frozen=True)
 class Case:
     """A host as a scenario file describes it, the frames a second of each pair, and what happens to it:
-    operations of the control plane, and ``hold``: a VM keeps a buffer."""
+    operations of the control plane, and ``hold``: a VM keeps a buffer. ``restless`` is a queue (adapter, id)
+    that is moved to and fro; with ``swings`` the frames come in a quarter of the time."""
 
     document: dict[str, Any]
     traffic: Mapping[Pair, int] = field(default_factory=dict)
     mishaps: Sequence[tuple[str, dict[str, Any]]] = ()
+    restless: tuple[str, int] | None = None
+    swings: bool = False
 
     @property
     def gone(self) -> set[str]:
@@ -82,7 +90,32 @@ def random_case(number: int) -> Case:
     for adapter in adapters:
         if not adapter["queue"] and pick.random() < 0.5:
             adapter["vmq"] = False
-    return Case(document, traffic, [*_mishaps(pick, adapters)] if pick.random() < 0.4 else ())
+    mishaps = [*_mishaps(pick, adapters)] if pick.random() < 0.4 else []
+    if mode in ("", "sum") and pick.random() < 0.2:
+        _shadow(pick, adapters, traffic)
+    for adapter in adapters:
+        if adapter["queue"] and pick.random() < 0.15:  # too few for all of them
+            wanted = sum(one.get("buffers", 512) for one in adapter["queue"])
+            adapter["buffers"] = 1024 + max(1, round(wanted * pick.uniform(0.5, 0.95)))
+    moved = [(one["name"], number) for one in adapters for number in range(1, len(one["queue"]) + 1)]
+    restless = pick.choice(moved) if moved and pick.random() < 0.1 else None
+    return Case(document, traffic, mishaps, restless, swings=pick.random() < 0.15)
+
+
+def _shadow(pick: Random, adapters: Sequence[dict[str, Any]], traffic: dict[Pair, int]) -> None:
+    """A VM's filter passes any VLAN, and a later queue of another VM has the same MAC, with a VLAN."""
+    for adapter in adapters:
+        places = [
+            (place, queue["filter"][0])
+            for place, queue in enumerate(adapter["queue"])
+            if "vm" in queue and len(queue["filter"]) == 1 and isinstance(queue["filter"][0]["vlan"], int)
+        ]
+        if places and len(adapter["queue"]) < adapter["max_queues"]:
+            place, test = pick.choice(places)
+            adapter["queue"][place] |= {"filter": [{"mac": test["mac"]}]}
+            adapter["queue"].append({"name": "clone", "vm": "clone", "filter": [test]})
+            traffic[test["mac"], "untagged"] = 2_000
+            return
 
 
 def _mishaps(pick: Random, adapters: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -205,12 +238,22 @@ def places(config: Config) -> dict[str, list[int]]:
     }
 
 
-def evidence_of(config: Config, traffic: Mapping[Pair, int], before: Config | None = None) -> Evidence:
+Buffered = Mapping[tuple[str, int], int]
+"""The buffers that queues have, by adapter and queue id."""
+
+
+def evidence_of(
+    config: Config,
+    traffic: Mapping[Pair, int],
+    before: Config,
+    buffers: Buffered,
+    trace: Trace,
+) -> Evidence:
     """Some seconds of a host with this traffic: a processor serves FRAMES_A_PROCESSOR, the rest is dropped.
     ``before``: its configuration at the start."""
     counted = {one.name: _Counted() for one in config.adapters}
     for pair, pps in traffic.items():
-        for adapter, share in _arrive(config, pair):
+        for adapter, share in _arrive(config, pair) or _arrive(before, pair):
             counted[adapter.name].steer(adapter, pair, round(pps * share) * SECONDS)
     demand: dict[int, int] = defaultdict(int)
     for adapter in config.adapters:
@@ -228,11 +271,34 @@ def evidence_of(config: Config, traffic: Mapping[Pair, int], before: Config | No
             "busy_cycles": [round(CYCLES * min(1.0, demand[cpu] / SERVED)) for cpu in ids],
             "budget_cycles": [CYCLES for _ in ids],
         },
-        adapters={one.name: counted[one.name].stats(one, demand) for one in config.adapters},
+        adapters={one.name: counted[one.name].stats(one, demand, buffers) for one in config.adapters},
     )
+    return Evidence(config, stats, None, trace)
+
+
+def _history(before: Config, config: Config, restless: tuple[str, int] | None) -> Trace:
+    """What a trail has of a host: what left it, and the moves of a restless queue, which end where it is."""
     trail = Trail()
-    trail.add(before or config, 0)
-    return Evidence(config, stats, None, trail.add(config, 1))
+    trail.add(before, 0)
+    for step in range(1, 6):
+        trail.add(_moved(config, restless, step % 2), step * 100_000_000)
+    return trail.add(config, 600_000_000)
+
+
+def _moved(config: Config, restless: tuple[str, int] | None, away: int) -> Config:
+    adapters = [
+        msgspec.structs.replace(
+            one,
+            queues=[
+                msgspec.structs.replace(queue, cpu=1 - queue.cpu % 2)
+                if away and (one.name, queue.queue_id) == restless and queue.cpu is not None
+                else queue
+                for queue in one.queues
+            ],
+        )
+        for one in config.adapters
+    ]
+    return msgspec.structs.replace(config, adapters=adapters)
 
 
 def _arrive(config: Config, pair: Pair) -> list[tuple[AdapterConfig, float]]:
@@ -270,18 +336,23 @@ class _Counted:
                 self.queues[row.queue_id] += pps
                 self.filters[row.filter_id] += pps
                 return
-        fits = any(port.mac == mac and port.vlan in (vlan, None) for port in adapter.ports)
-        reason = "no_queue" if fits else "vlan_mismatch"
+        known = [port for port in adapter.ports if port.mac == mac]
+        fits = any(port.vlan in (vlan, None) for port in known)
+        reason = "no_queue" if fits else "vlan_mismatch" if known else "unknown_unicast"
         self.queues[0] += pps
         self.reasons[reason] += pps
         if pps:
             self.top[mac, vlan if vlan is not None else "untagged", reason] = pps
 
-    def stats(self, adapter: AdapterConfig, demand: Mapping[int, int]) -> AdapterStats:
+    def stats(self, adapter: AdapterConfig, demand: Mapping[int, int], buffers: Buffered) -> AdapterStats:
         queues = adapter.queues
         frames = [self.queues[one.queue_id] for one in queues]
         lost = [_lost(one, demand[one.cpu]) for one in queues if one.cpu is not None]
-        dropped = [round(count * share) for count, share in zip(frames, lost, strict=True)]
+        totals = [buffers.get((adapter.name, one.queue_id), 0) for one in queues]
+        dropped = [
+            round(count * max(share, _BURSTS if total < _FEW else 0.0))
+            for count, share, total in zip(frames, lost, totals, strict=True)
+        ]
         top = sorted(self.top.items(), key=lambda one: -one[1])
         return AdapterStats(
             port={"offered_frames": sum(frames), "offered_bytes": 600 * sum(frames)},
@@ -292,9 +363,9 @@ class _Counted:
                 "steered_bytes": [600 * count for count in frames],
                 "received_frames": [count - drop for count, drop in zip(frames, dropped, strict=True)],
                 "dropped_no_buffer": [*dropped],
-                "total_buffers": [one.buffers for one in queues],
+                "total_buffers": [*totals],
                 "low_free_buffers": [
-                    0 if drop else one.buffers for one, drop in zip(queues, dropped, strict=True)
+                    0 if drop else total for total, drop in zip(totals, dropped, strict=True)
                 ],
                 "outstanding": [one.buffers if one.vm_paused else 0 for one in queues],
                 "pending": [0 for _ in queues],
@@ -318,8 +389,17 @@ class _Counted:
 
 def scene(case: Case) -> Evidence:
     """What is seen of a case."""
-    before = config_of(lab_of(replace(case, mishaps=())).host)
-    return evidence_of(config_of(lab_of(case).host), case.traffic, before)
+    before, lab = config_of(lab_of(replace(case, mishaps=())).host), lab_of(case)
+    config = config_of(lab.host)
+    names_ = [one.name for one in config.adapters]
+    buffers = {(names_[place], queue_id): one.total for (place, queue_id), one in lab.plane.held.items()}
+    trace = _history(before, config, case.restless)
+    seen = evidence_of(config, case.traffic, before, buffers, trace)
+    if not case.swings:
+        return seen
+    quarter = {pair: pps // 4 for pair, pps in case.traffic.items()}
+    worst = {cpu.cpu: seen for cpu in seen.cpus if cpu.drops}
+    return replace(evidence_of(config, quarter, before, buffers, trace), worst=worst)
 
 
 def after(case: Case, requests: Sequence[Request]) -> Config | str:

@@ -78,3 +78,52 @@ def test_lines_for_a_few_random_hosts_are_right() -> None:
 def test_lines_for_hundreds_of_random_hosts_are_right() -> None:
     found = faults_by_kind(500)
     assert not found, shown(found)
+
+
+def host_of_80(**adapters: dict[str, Any]) -> Case:
+    """Two nodes of 40 processors with hyper-threading: two groups of 40. Four busy VMs on each adapter."""
+    traffic: dict[Pair, int] = {}
+    rows = []
+    for place, (name, keys) in enumerate(adapters.items()):
+        queues = []
+        for number in range(4):
+            vm, mac = f"vm-{place}{number}", f"00:15:5d:00:0{place}:{number:02x}"
+            queues.append({"name": vm, "vm": vm, "filter": [{"mac": mac, "vlan": 10}], **keys.get("at", {})})
+            traffic[mac, 10] = 200_000
+        of_adapter = {key: value for key, value in keys.items() if key != "at"}
+        rows.append({"name": name, "max_queues": 31, "ndis_version": "6.40", **of_adapter, "queue": queues})
+    host = {"name": "lab", "cpus": 80, "numa_nodes": 2, "hyperthreading": True, "windows": "2012 R2"}
+    return Case({"host": host, "adapter": rows}, traffic)
+
+
+def set_lines(case: Case) -> dict[str, str]:
+    """The lines that set processors, by adapter; they and the rest of the output are right."""
+    assert faults_of(case) == []
+    lines = {}
+    for one in findings(scene(case)):
+        for line in one.commands:
+            if line.startswith("Set-NetAdapterVmq"):
+                lines[one.adapter] = line
+    return lines
+
+
+def test_on_80_processors_an_adapter_of_the_second_node_gets_a_set_of_the_second_group() -> None:
+    case = host_of_80(far={"numa_node": 1, "base_processor": "0:0", "at": {"cpu": 2}})
+    (line,) = set_lines(case).values()
+    assert "-BaseProcessorGroup 1 -BaseProcessorNumber 0 -MaxProcessorNumber 38 -MaxProcessors 20" in line
+
+
+def test_on_80_processors_a_set_never_crosses_the_group_of_40() -> None:
+    case = host_of_80(near={"numa_node": 0, "base_processor": "0:0", "at": {"cpu": 0}})
+    (line,) = set_lines(case).values()
+    assert "-BaseProcessorGroup 0 -BaseProcessorNumber 2 -MaxProcessorNumber 38 -MaxProcessors 19" in line
+
+
+def test_on_80_processors_a_sum_team_over_both_nodes_gets_a_group_each() -> None:
+    fresh = {"base_processor": "0:0", "at": {"cpu": 2}}
+    case = host_of_80(one={"numa_node": 0, **fresh}, other={"numa_node": 1, **fresh})
+    case.document["team"] = [{"name": "Team 1", "members": ["one", "other"], "mode": "sum"}]
+    (overlap,) = (one for one in findings(scene(case)) if one.rule == "team-overlap")
+    lines = [line for line in overlap.commands if line.startswith("Set-NetAdapterVmq")]
+    assert sorted(line.split("-BaseProcessorGroup ")[1][0] for line in lines) == ["0", "1"]
+    assert faults_of(case) == []

@@ -7,10 +7,7 @@ from engine.telemetry.stats import Source
 
 S = 1_000_000_000
 MS = 1_000_000
-SOURCES: dict[str, Source] = {
-    **dict.fromkeys(("frames", "bytes", "dropped"), "exact"),
-    **dict.fromkeys(("irq", "interrupts", "cpus"), "guessed"),
-}
+EXACT: dict[str, Source] = {"frames": "exact", "bytes": "exact", "dropped": "exact"}
 
 
 def ring(number: int, frames: int | None = 0, dropped: int | None = 0, cpu: int | None = None) -> Ring:
@@ -68,7 +65,7 @@ def igb(
         rings=tuple(rings),
         functions=tuple(functions),
         rules=tuple(rules),
-        sources=SOURCES,
+        sources=EXACT,
     )
 
 

@@ -14,6 +14,7 @@ from engine.scenario.values import MAX_VLAN
 from engine.telemetry.config import FilterConfig, Vlan
 from engine.view.adapter import AdapterView
 from engine.view.pairs import PairView
+from engine.view.rows import QueueView
 
 
 def _vlan(vlan: Vlan) -> str:
@@ -165,7 +166,7 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
                 fix="Let the wider filter pass untagged frames only, as a port without a VLAN should",
                 requests=[clear] if taken else [narrow, clear],
                 commands=powershell.untagged(there.vm or there.known.name)
-                if len(there.filters) == 1
+                if _is_without_vlan(evidence, there)
                 else powershell.look_at_vlans(there.vm or there.known.name, _LOOK),
                 measure="frames it matches",
                 value=matched,
@@ -175,6 +176,12 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
                 vlan=one.vlan,
                 filter_id=one.filter_id,
             )
+
+
+def _is_without_vlan(evidence: Evidence, queue: QueueView) -> bool:
+    """Return whether no network adapter of a queue's VM has a VLAN, so that none is lost without a tag."""
+    ports = (port for one in evidence.adapters for port in one.known.ports if port.vm == queue.vm)
+    return len(queue.filters) == 1 and all(port.vlan in (None, "untagged") for port in ports)
 
 
 def _shadow_of(

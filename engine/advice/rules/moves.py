@@ -181,7 +181,11 @@ def churn(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]
             key = (adapter.name, queue.queue_id, queue.generation)
             moves = [one for one in evidence.trace.moves.get(key, ()) if one.at_ns >= since_ns]
             cpu = queue.known.cpu
-            if len(moves) < thresholds.churn_moves or cpu is None:
+            if (
+                len(moves) < thresholds.churn_moves
+                or cpu is None
+                or queue.state in ("dma_stopped", "freeing")
+            ):
                 continue
             by_balancer = sum(one.by_balancer for one in moves)
             mostly = evidence.is_balanced and 2 * by_balancer >= len(moves)
