@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ FUNCTIONS = (
     Place("02:00:00:00:01:02", 20),
     Place("02:00:00:00:01:03"),
 )
+BROADCASTS = 250
+"""Untagged: the adapter gives each to the PF and to the function without a VLAN."""
 UNKNOWN_VLAN = 99
 """A VLAN of no function: the adapter lets its frames reach none, and not the PF either."""
 NOBODY = 65534
@@ -85,11 +88,16 @@ class Lab:
     def events(self) -> list[str]:
         return [f"{one['event']}: {one['cause']}" for one in self.reader.messages["event"]]
 
-    def wait_for_event(self, kind: str, count: int = 1) -> None:
-        def happened() -> bool:
-            return len([one for one in self.reader.messages["event"] if one["event"] == kind]) >= count
+    def count(self, kind: str) -> int:
+        return len([one for one in self.reader.messages["event"] if one["event"] == kind])
 
-        self.wait(happened, f"{count} events {kind}")
+    @contextmanager
+    def expecting(self, *kinds: str) -> Iterator[None]:
+        """Wait for further events of these kinds, after what the block does."""
+        before = {kind: self.count(kind) for kind in kinds}
+        yield
+        for kind in kinds:
+            self.wait(lambda kind=kind: self.count(kind) > before[kind], f"event {kind}")  # type: ignore[misc]
 
     def next_stats(self) -> Message:
         """Stats that were read after this call."""
@@ -115,6 +123,9 @@ def test_what_is_sent_to_a_real_adapter_is_what_an_agent_reports(
         _commands_tell_the_same(lab, here, mosquitto)
         _functions_change_their_filters(lab)
         _channels_change(lab)
+        _functions_go(lab)
+        _the_link_goes_and_comes(lab)
+        _the_driver_is_loaded_again(lab)
         _no_counter_goes_back(lab)
         lab.reader.close()
 
@@ -134,9 +145,7 @@ def _it_is_a_measured_host(lab: Lab) -> None:
 
 def _rings_share_the_flows(lab: Lab) -> None:
     lab.igb.send(Place(lab.igb.mac), EACH)
-    lab.wait(
-        lambda: sum(row["received_frames"] for row in lab.rows().values()) == EACH, "frames of both rings"
-    )
+    lab.wait(lambda: sum(map(_number, lab.received().values())) == EACH, "frames of both rings")
     stats = lab.next_stats()["adapters"][lab.igb.name]
     for row in lab.rows().values():
         assert row["received_frames"] > EACH // 10
@@ -152,16 +161,16 @@ def _rings_share_the_flows(lab: Lab) -> None:
 def _a_ring_moves_with_its_interrupt(lab: Lab) -> None:
     (irq,) = lab.guest.sh(f"sed -n 's/ *\\([0-9]*\\):.* {lab.igb.name}-rx-1$/\\1/p' /proc/interrupts").split()
     before = _queue(lab, "rx-1")["cpu"]
-    lab.guest.call("write", path=f"/proc/irq/{irq}/smp_affinity_list", text=str(1 - before))
+    with lab.expecting("queue_moved"):
+        lab.guest.call("write", path=f"/proc/irq/{irq}/smp_affinity_list", text=str(1 - before))
     lab.wait(lambda: _queue(lab, "rx-1")["cpu"] == 1 - before, "another processor")
-    lab.wait_for_event("queue_moved")
     moves = [one["queue_id"] for one in lab.reader.messages["event"] if one["event"] == "queue_moved"]
     assert moves == [1], lab.events()
 
 
 def _functions_take_their_frames_by_mac_and_vlan(lab: Lab) -> None:
-    lab.igb.make_functions(FUNCTIONS)
-    lab.wait_for_event("functions_changed")
+    with lab.expecting("functions_changed"):
+        lab.igb.make_functions(FUNCTIONS)
 
     def configured() -> bool:
         filters = lab.reader.last("config")["adapters"][0]["filters"]
@@ -176,11 +185,13 @@ def _functions_take_their_frames_by_mac_and_vlan(lab: Lab) -> None:
     for place in FUNCTIONS:
         lab.igb.send(place, EACH)
     lab.igb.send(Place(FUNCTIONS[0].mac, FUNCTIONS[1].vlan), EACH)
-    wanted = {"rx-0": EACH, "rx-1": 0, "vf 0": EACH, "vf 1": EACH, "vf 2": EACH}
+    lab.igb.send(Place("ff:ff:ff:ff:ff:ff"), BROADCASTS)
+    to_all = EACH + BROADCASTS
+    wanted = {"rx-0": to_all, "rx-1": 0, "vf 0": EACH, "vf 1": EACH, "vf 2": to_all}
     lab.wait(lambda: lab.received() == wanted, f"{wanted}")
     stats = lab.next_stats()["adapters"][lab.igb.name]
     assert lab.received() == wanted
-    assert stats["filters"]["matched_frames"] == [EACH] * 3
+    assert stats["filters"]["matched_frames"] == [EACH, EACH, to_all]
     assert stats["sources"]["received_frames"] == "exact"
     assert stats["port"]["offered_frames"] is None
 
@@ -198,32 +209,63 @@ def _commands_tell_the_same(lab: Lab, here: Here, broker: str) -> None:
 
 
 def _functions_change_their_filters(lab: Lab) -> None:
-    before = sum(one["event"] == "filter_changed" for one in lab.reader.messages["event"])
-    lab.guest.sh(f"ip link set {lab.igb.name} vf 2 vlan 30")
-    lab.wait_for_event("filter_changed", before + 1)
+    with lab.expecting("filter_changed"):
+        lab.guest.sh(f"ip link set {lab.igb.name} vf 2 vlan 30")
     lab.wait(lambda: lab.reader.last("config")["adapters"][0]["filters"][2]["vlan"] == 30, "the other VLAN")
 
 
 def _channels_change(lab: Lab) -> None:
     before = {name: row["generation"] for name, row in lab.rows().items()}
-    lab.igb.set_channels(1)
+    with lab.expecting("channels_changed"):
+        lab.igb.set_channels(1)
     lab.wait(lambda: "rx-1" not in lab.rows() and "rx-0" in lab.rows(), "one ring")
-    lab.wait_for_event("channels_changed")
     assert lab.rows()["rx-0"]["generation"] > max(before.values())
     lab.igb.send(Place(lab.igb.mac), EACH)
     lab.wait(lambda: lab.received()["rx-0"] == EACH, "frames of the ring that is left")
-    lab.igb.set_channels(2)
+    with lab.expecting("channels_changed"):
+        lab.igb.set_channels(2)
     lab.wait(lambda: "rx-1" in lab.rows(), "two rings")
 
 
+def _functions_go(lab: Lab) -> None:
+    with lab.expecting("functions_changed"):
+        lab.igb.remove_functions()
+    lab.wait(lambda: lab.rows().keys() == {"rx-0", "rx-1"}, "the rings alone")
+    freed = lab.next_stats()["adapters"][lab.igb.name]["freed"]
+    assert freed["received_frames"] == 6 * EACH + 2 * BROADCASTS
+
+
+def _the_link_goes_and_comes(lab: Lab) -> None:
+    lab.wait(lambda: lab.reader.last("config")["adapters"][0]["link_up"], "link after the functions went")
+    with lab.expecting("link_down"):
+        lab.guest.sh(f"ip link set {lab.igb.name} down")
+    with lab.expecting("link_up"):
+        lab.guest.sh(f"ip link set {lab.igb.name} up")
+
+
+def _the_driver_is_loaded_again(lab: Lab) -> None:
+    with lab.expecting("adapter_gone"):
+        lab.igb.unload()
+    with lab.expecting("adapter_came"):
+        lab.igb.load()
+    lab.igb.send(Place(lab.igb.mac), EACH)
+    lab.wait(lambda: sum(map(_number, lab.received().values())) == EACH, "frames after the driver was loaded")
+
+
 def _no_counter_goes_back(lab: Lab) -> None:
-    last: dict[tuple[int, int], Message] = {}
+    """While an interface is down or away, its counters may be unknown; then they go on where they were."""
+    last: dict[tuple[int, int, str], int] = {}
     for stats in lab.reader.messages["stats"]:
-        for row in rows_of(stats["adapters"][lab.igb.name]["queues"]):
-            before = last.get((row["id"], row["generation"]), {})
+        for row in rows_of(stats["adapters"].get(lab.igb.name, {"queues": {}})["queues"]):
             for name in ("received_frames", "steered_frames", "steered_bytes", "interrupts"):
-                assert before.get(name) is None or row[name] >= before[name], (name, before, row)
-            last[row["id"], row["generation"]] = row
+                key = row["id"], row["generation"], name
+                if row[name] is not None:
+                    assert row[name] >= last.get(key, 0), (key, last, row)
+                    last[key] = row[name]
+
+
+def _number(cell: int | None) -> int:
+    return cell or 0
 
 
 def _queue(lab: Lab, name: str) -> Message:

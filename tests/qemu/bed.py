@@ -6,6 +6,7 @@ modules: ``VMQTUI_QEMU_KERNEL`` names the folder that holds ``boot/vmlinuz-*`` a
 package, without which an installed kernel is used.
 """
 
+import compileall
 import io
 import json
 import lzma
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+_CHECKOUT = Path(__file__).parents[2]
 _MODULES = "virtio_pci", "virtio_net", "9p", "9pnet_virtio", "igb", "igbvf", "e1000e"
 _CPUS = 2
 _PATIENCE_S = 120
@@ -187,6 +189,8 @@ class Guest:
 def guest(directory: Path) -> Iterator[Guest]:
     """Boot one, and end it. ``directory`` keeps its console."""
     tools = _tools()
+    compileall.compile_dir(_CHECKOUT / "engine", quiet=1)  # in the guest, each program would do it again
+    compileall.compile_dir(_CHECKOUT / "vmqtui", quiet=1)
     root, console = directory / "initramfs", directory / "console"
     with socket.create_server(("127.0.0.1", 0)) as door, console.open("wb") as output:
         root.write_bytes(_first_root(tools, door.getsockname()[1]))

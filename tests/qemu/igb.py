@@ -42,6 +42,7 @@ class Igb:
         self._guest = guest
         devices = guest.call("devices")
         (self.name,), (self._sender,) = devices["igb"], devices["e1000e"]
+        self._address = guest.sh(f"basename $(readlink /sys/class/net/{self.name}/device)").strip()
         self.mac: str = guest.call("read", path=f"/sys/class/net/{self.name}/address").strip()
         self.functions: list[str] = []
         self._up(self.name, self._sender)
@@ -59,6 +60,19 @@ class Igb:
         self.functions = self._guest.sh(f"cd {device}; ls -1 virtfn*/net | grep eth").split()
         self._up(*self.functions)
 
+    def remove_functions(self) -> None:
+        self._guest.sh(f"echo 0 >/sys/class/net/{self.name}/device/sriov_numvfs")
+        self.functions = []
+
+    def unload(self) -> None:
+        """Take the adapter from its driver: its interface goes."""
+        self._guest.sh(f"echo {self._address} >/sys/bus/pci/drivers/igb/unbind")
+
+    def load(self) -> None:
+        """Give the adapter to its driver again: its interface comes, of the same name."""
+        self._guest.sh(f"echo {self._address} >/sys/bus/pci/drivers/igb/bind")
+        self._up(self.name)
+
     def set_channels(self, combined: int) -> None:
         self._guest.call("set_channels", device=self.name, combined=combined)
         self._wait_for_carrier(self.name, *self.functions)
@@ -70,14 +84,11 @@ class Igb:
         for start in range(0, count, MAX_BURST):
             times = min(MAX_BURST, count - start) // flows
             self._guest.call("send", device=self._sender, frames=frames, times=times)
-        wait_until(lambda: self._sent() == before + count, PATIENCE_S, what=f"{count} frames sent")
+        what = f"{count} frames sent"
+        wait_until(lambda: self._sent() == before + count, PATIENCE_S, what=what, seen=self._sent)
 
     def _sent(self) -> int:
         return int(self._guest.call("read", path=f"/sys/class/net/{self._sender}/statistics/tx_packets"))
-
-    def received(self, name: str) -> int:
-        """Frames that the kernel got from an interface."""
-        return int(self._guest.call("read", path=f"/sys/class/net/{name}/statistics/rx_packets"))
 
     def _up(self, *names: str) -> None:
         """Put interfaces up, with nothing of their own to send."""
