@@ -1,4 +1,4 @@
-"""Write docs/images/*.svg: the dashboard over an engine that runs the default scenario.
+"""Write docs/images/*.svg: the dashboard over an engine that runs the default scenario, one of them moving.
 
     python docs/make_pictures.py [SECONDS]
 
@@ -6,6 +6,7 @@ The engine really runs; SECONDS (default 45) is how long it is watched before th
 """
 
 import asyncio
+import re
 import sys
 import tempfile
 from importlib.resources import files
@@ -28,6 +29,16 @@ PICTURES = {
     "events": ["7"],
 }
 """Each picture and the keys that lead to it."""
+STORY: list[tuple[list[str], float, int]] = [
+    (["1"], 0.7, 4),
+    (["5"], 0.7, 2),
+    (["2", "home", "down", "m"], 1.5, 1),
+    (["end"], 2.0, 1),
+    (["enter"], 0.7, 1),
+    (["5"], 0.7, 4),
+    (["8"], 1.5, 2),
+]
+"""The moving picture: keys, seconds that a picture stays, and the number of pictures after the keys."""
 
 
 async def main(seconds: float) -> None:
@@ -66,6 +77,32 @@ async def _watch(url: BrokerUrl, seconds: float) -> None:
             await pilot.press("2", "home", "down", "m", "end")
             await pilot.pause(1.0)
             _save("move", app.export_screenshot(title="vmqtui"))
+            await pilot.press("escape")
+            pictures = []
+            for keys, stays_s, count in STORY:
+                await pilot.press(*keys)
+                for _ in range(count):
+                    await pilot.pause(stays_s)
+                    pictures.append((app.export_screenshot(title="vmqtui"), stays_s))
+            _save("tour", _moving(pictures))
+
+
+def _moving(pictures: list[tuple[str, float]]) -> str:
+    """Return one SVG that shows pictures in turn, each for some seconds; if motion is unwanted, the first."""
+    (size,) = re.findall(r'viewBox="0 0 ([\d.]+ [\d.]+)"', pictures[0][0])
+    whole_s = sum(stays_s for _, stays_s in pictures)
+    rules, frames, at_s = [], [], 0.0
+    for number, (picture, stays_s) in enumerate(pictures):
+        begin, end = 100 * at_s / whole_s, 100 * (at_s + stays_s) / whole_s
+        hidden = "" if number == 0 else "0%{visibility:hidden}"
+        last = "" if number == len(pictures) - 1 else f"{end:.3f}%{{visibility:hidden}}"
+        rules.append(f"@keyframes p{number}{{{hidden}{begin:.3f}%{{visibility:visible}}{last}}}")
+        rules.append(f"#p{number}{{animation:p{number} {whole_s:.1f}s step-end infinite}}")
+        visibility = "hidden" if number else "visible"
+        frames.append(f'<g id="p{number}" visibility="{visibility}">{picture}</g>')
+        at_s += stays_s
+    style = f"<style>@media (prefers-reduced-motion: no-preference){{{''.join(rules)}}}</style>"
+    return f'<svg viewBox="0 0 {size}" xmlns="http://www.w3.org/2000/svg">{style}{"".join(frames)}</svg>\n'
 
 
 def _save(name: str, picture: str) -> None:

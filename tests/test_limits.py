@@ -46,6 +46,7 @@ OF_NO_INPUT: Final = {
     # what the model and its kernels reckon with
     "engine.workers.pool.WAIT_AT_ONCE",
     "engine.scenario.processor_set.MAX_GROUP_SIZE",
+    "engine.measure.windows_counters._MOST_GROWTH",
     "engine.dataplane.costs._MOST_CYCLES",
     "engine.workers.rounds.MOST_AHEAD",
     "engine.workers.rounds.MOST_UNDER_WAY",

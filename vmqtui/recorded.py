@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.bus.connection import State
 
 T = TypeVar("T", Status, Config, Event)
-_LIMIT_BYTES = 1 << 32
+_OWN_BYTES = 1 << 32
 _MESSAGE_BYTES = 256  # counted for each message beside its payload
 _DECODED_BYTES = 16 << 20
 """Size limit of the cache of decoded messages, by their encoded size."""
@@ -52,7 +52,7 @@ def open_recording(path: Path) -> Iterator[tuple[Recording, Sequence[str]]]:
     with TemporaryDirectory(prefix="vmqtui-") as directory:
         own = Path(directory, "host.vmqrec")
         status = Status(state="online", version=__version__, kind="measured", controls=False)
-        with Recorder(own, limit_bytes=_LIMIT_BYTES) as recorder:
+        with Recorder(own, limit_bytes=_OWN_BYTES) as recorder:
             name = measured.config.host
             recorder.message(name, "status", encode(status))
             recorder.message(name, "config", encode(measured.config))

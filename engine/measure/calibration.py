@@ -51,11 +51,17 @@ class _Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """The values of ``[cpu]``, and in sentences what was done. ``done``: costs come from measured loads."""
+    """The values of ``[cpu]``, and in sentences what was done. ``why_not``: why costs don't come from
+    measured loads; "" if they do."""
 
     values: dict[str, Value]
     sentences: Sequence[str]
-    done: bool
+    why_not: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether costs come from measured loads, or are those of a model."""
+        return not self.why_not
 
 
 def calibrate(measured: MeasuredHost, *, hyperthreading: bool) -> Calibration:
@@ -82,7 +88,7 @@ def calibrate(measured: MeasuredHost, *, hyperthreading: bool) -> Calibration:
         values, sentences = _costs(cost, points)
     if moderation is not None:
         values["moderation_us"] = Value(moderation, "derived", "from interrupts and frames of queues")
-    return Calibration(values, sentences, cost is not None)
+    return Calibration(values, sentences, why_not)
 
 
 _COSTS: Final = ("clock_ghz", "cycles_per_interrupt", "cycles_per_dpc", "cycles_per_frame", "cycles_per_byte")
@@ -95,7 +101,7 @@ def _of_model(model: dict[str, object]) -> Calibration:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(value, int | float) and fits:
             values[key] = Value(int(value) if isinstance(default, int) else float(value), "measured")
-    return Calibration(values, ["The recording is of a model, and these are its costs."], True)
+    return Calibration(values, ["The recording is of a model, and these are its costs."])
 
 
 def _intervals(measured: MeasuredHost) -> list[Evidence]:

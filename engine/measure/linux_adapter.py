@@ -5,7 +5,15 @@ from typing import Final, NamedTuple
 
 from engine.counted import counted
 from engine.measure.facts import Adapter, Rule
-from engine.measure.linux_queues import ZERO, Counts, QueueLife, QueueRow, Total, is_port_ring, rows_of
+from engine.measure.linux_queues import (
+    ZERO,
+    Counts,
+    QueueLife,
+    QueueRow,
+    Total,
+    is_ring_of_all_drops,
+    rows_of,
+)
 from engine.ndis import counters
 from engine.scenario.keys import MAX_FILTERS
 from engine.telemetry.config import AdapterConfig, FilterConfig, PortConfig, QueueConfig, Vlan
@@ -19,6 +27,7 @@ MOST_REPORTED: Final = 8
 event."""
 
 _DRIVER: Final = "kernel"
+_RING_FIELDS: Final = ("frames", "bytes", "dropped", "interrupts", "cpus")
 _COLUMNS: Final = counters.names(counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY)
 _COUNTERS: Final = counters.names(counters.QUEUE)
 _PORT: Final = counters.names(counters.PORT)
@@ -78,7 +87,7 @@ class AdapterFollower:
                     life.take(row)
                     lives[row.key] = life
                     continue
-                restarted += 1
+                restarted += life.counts.frames is not None
             if life is not None:
                 self._free(life)
             self.generations += 1
@@ -213,25 +222,28 @@ class AdapterFollower:
     def _sources(self, columns: Columns) -> dict[str, Source]:
         """How each column is known that has known cells: as the worst of its queues."""
         adapter = self.adapter
-        of_rings = adapter.sources if adapter.rings else {}
+        of_rings: dict[str, Source] = {name: adapter.sources.get(name, "exact") for name in _RING_FIELDS}
         functions = [one.counters_source or "exact" for one in adapter.functions if one.frames is not None]
-        frames = least_certain([of_rings.get("frames", "exact"), *functions])
-        if is_port_ring(adapter):
-            frames = "derived"
-        served: list[Source] = [one.irq_source or "exact" for one in adapter.rings if one.irq is not None]
-        dropped = least_certain([of_rings.get("dropped", "exact"), *functions])
-        bytes_ = least_certain([of_rings.get("bytes", "exact"), *functions, "derived"])
+        if is_ring_of_all_drops(adapter):
+            of_rings["dropped"] = least_certain([adapter.sources.get("port_dropped", "exact"), "derived"])
+        frames = least_certain([of_rings["frames"], *functions])
+        dropped = least_certain([of_rings["dropped"], *functions])
+        bytes_ = least_certain([of_rings["bytes"], *functions, "derived"])
         steered = least_certain([frames, dropped, "derived"])
+        of_port = adapter.sources.get("port_dropped", "exact")
+        found_by_name = any(one.cpus is not None for one in adapter.functions)
         known: dict[str, Source] = {
             "received_frames": frames,
             "steered_frames": steered,
             "steered_bytes": bytes_,
             "dropped_no_buffer": dropped,
-            "interrupts": least_certain([*served, "exact"]),
-            "cpu": least_certain([*served, "exact"]),
+            "interrupts": of_rings["interrupts"],
+            "cpu": "guessed" if found_by_name else of_rings["cpus"],
             "total_buffers": "exact",
             "matched_frames": least_certain([*functions, "derived"]),
-            "offered_frames": steered,
+            "offered_frames": least_certain(
+                [steered if self._way == "queues" else frames, "derived", of_port]
+            ),
             "offered_bytes": bytes_,
         }
         columns = {**columns, "cpu": [life.row.cpu for life in self._lives.values()]}

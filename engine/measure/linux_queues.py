@@ -45,7 +45,7 @@ ZERO: Final = Counts(0, 0, 0, 0)
 
 class QueueRow(NamedTuple):
     """A queue as one reading has it. ``key`` is ("rx" or "vf", number). A virtual function without a MAC
-    address has no filter: ``mac`` is None."""
+    address has no filter: ``mac`` is None. Counters of another ``device`` are other counters."""
 
     key: tuple[str, int]
     queue_id: int
@@ -54,6 +54,7 @@ class QueueRow(NamedTuple):
     is_served_here: bool
     ring_size: int | None = None
     vm: str | None = None
+    device: str | None = None
     mac: str | None = None
     vlan: Vlan = None
 
@@ -68,24 +69,21 @@ class QueueRow(NamedTuple):
         return self.cpus[0] if self.cpus is not None and len(self.cpus) == 1 else None
 
 
-def is_port_ring(adapter: Adapter) -> bool:
-    """Whether the adapter's only ring has no counters of its own: then it received what the port received."""
-    only = adapter.rings[0] if len(adapter.rings) == 1 and not adapter.functions else None
-    return only is not None and only.frames is None
+def is_ring_of_all_drops(adapter: Adapter) -> bool:
+    """Whether the drops of the port are those of its only ring, which has no counter of them."""
+    alone = len(adapter.rings) == 1 and not adapter.functions
+    return alone and adapter.rings[0].dropped is None and adapter.port_dropped is not None
 
 
 def rows_of(adapter: Adapter) -> list[QueueRow]:
     """Return the queues of a reading in order of id, at most as many as readers accept."""
-    is_port = is_port_ring(adapter)
+    all_drops = is_ring_of_all_drops(adapter)
     rows = [
         QueueRow(
             ("rx", ring.ring),
             ring.ring,
             Counts(
-                adapter.port_frames if is_port else ring.frames,
-                adapter.port_bytes if is_port and ring.bytes is None else ring.bytes,
-                adapter.port_dropped if is_port and ring.dropped is None else ring.dropped,
-                ring.interrupts,
+                ring.frames, ring.bytes, adapter.port_dropped if all_drops else ring.dropped, ring.interrupts
             ),
             ring.cpus,
             True,
@@ -102,6 +100,7 @@ def rows_of(adapter: Adapter) -> list[QueueRow]:
             function.cpus,
             function.device is not None,
             vm=function.device or f"{adapter.name} vf {function.vf}",
+            device=function.device,
             mac=None if function.mac == _NO_MAC else function.mac,
             vlan=("untagged" if function.vlan == 0 else function.vlan),
         )
@@ -138,7 +137,7 @@ class Total:
 
 class QueueLife:
     """One generation of a queue. It counts from what ``former``, the one before it, had last; a counter that
-    started again counts from 0, as the first generation does."""
+    started again counts from 0, as the first generation does; another counter counts from now."""
 
     __slots__ = ("_base", "_last", "generation", "row")
 
@@ -147,6 +146,8 @@ class QueueLife:
         self.row = row
         self._last: Counts
         last = ZERO if former is None else former._last
+        if former is not None and former.row.device != row.device:
+            last = self._last = row.counts
         self._base = [
             old if old is not None and (new is None or new >= old) else 0
             for new, old in zip(row.counts, last, strict=True)
@@ -154,8 +155,8 @@ class QueueLife:
         self._last = row.counts if former is None else row.counts.newest(last)
 
     def has_restarted(self, row: QueueRow) -> bool:
-        """Return whether a counter is lower than it was, so that another generation has begun."""
-        return any(
+        """Return whether a counter is lower than it was, or another, so that another generation has begun."""
+        return row.device != self.row.device or any(
             new is not None and old is not None and new < old
             for new, old in zip(row.counts, self._last, strict=True)
         )

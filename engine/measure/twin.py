@@ -247,7 +247,7 @@ class _Maker:
             if one.not_sent
         ]
         if not calibration.done:
-            sentences.append(f"what frames cost a processor: {calibration.sentences[0].rstrip('.')}")
+            sentences.append(f"what frames cost a processor ({calibration.why_not})")
         blind = [one.name for one in twins if any(each.drops is None for each in one.view.queues)]
         if blind:
             sentences.append(f"drops by queue of {', '.join(blind)}, and so bursts")

@@ -126,6 +126,21 @@ def _physical(tables: WindowsTables) -> list[Row]:
     return list(found.values())
 
 
+class _FilterIds:
+    """The ids of an adapter's filters: those that were told, and free ones where they are none."""
+
+    def __init__(self) -> None:
+        self.taken: set[int] = set()
+        self._next = 1
+
+    def take(self, told: int | None) -> int:
+        """Take the id that was told, or the lowest one above all that were taken for want of one."""
+        while told is None or told in self.taken:
+            told, self._next = self._next, self._next + 1
+        self.taken.add(told)
+        return told
+
+
 class _AdapterReader:
     def __init__(
         self, tables: WindowsTables, cpus: Processors, switches: Switches, vnics: Sequence[VNic]
@@ -136,7 +151,10 @@ class _AdapterReader:
         self._switches = switches
         self._vnics = vnics
         self._by_mac: dict[str, list[VNic]] = {}
+        self._of_vm: dict[str, list[VNic]] = {}
         for vnic in vnics:
+            if not vnic.management_os:
+                self._of_vm.setdefault(vnic.vm, []).append(vnic)
             self._by_mac.setdefault(vnic.mac, []).append(vnic)
 
         self._tables_of: dict[str, tuple[list[QueueConfig], list[FilterConfig]]] = {}
@@ -183,16 +201,15 @@ class _AdapterReader:
         )
 
     def _of(self, table: str, name: str) -> Row:
-        rows = self._tables.rows(table)
-        return next((row for row in rows if row.text("Name") == name), Row(table, {}, self._remarks))
+        return next(iter(self._tables.named(table, name)), Row(table, {}, self._remarks))
 
     def _set_place(self, vmq: Row, key: str) -> str | None:
         group, number = vmq.number("BaseProcessorGroup", 255), vmq.number(key, 255)
         return None if number is None else str(Place(group or 0, number))
 
     def _buffers(self, name: str) -> int | None:
-        for row in self._tables.rows("Get-NetAdapterAdvancedProperty"):
-            if row.text("Name") == name and row.text("RegistryKeyword").lower() == "*receivebuffers":
+        for row in self._tables.named("Get-NetAdapterAdvancedProperty", name):
+            if row.text("RegistryKeyword").lower() == "*receivebuffers":
                 values = row.texts("RegistryValue")
                 return int(values[0]) if values and re.fullmatch("[0-9]{1,9}", values[0]) else None
         return None
@@ -208,9 +225,9 @@ class _AdapterReader:
     # --- queues ---------------------------------------------------------------------------------
 
     def _queues(self, name: str) -> tuple[list[QueueConfig], list[FilterConfig]]:
-        rows = [row for row in self._tables.rows("Get-NetAdapterVmqQueue") if row.text("Name") == name]
+        rows = self._tables.named("Get-NetAdapterVmqQueue", name)
         key, of_ports = "QueueID", False
-        ports = [row for row in self._tables.rows("Get-NetAdapterVPort") if row.text("Name") == name]
+        ports = self._tables.named("Get-NetAdapterVPort", name)
         if len(rows) < 2 and len(ports) > len(rows):
             functions = [row for row in ports if row.number("FunctionID") not in (None, PHYSICAL_FUNCTION)]
             if functions:
@@ -219,6 +236,7 @@ class _AdapterReader:
             rows, key, of_ports = [row for row in ports if row not in functions], "VPortID", True
         queues: dict[int, QueueConfig] = {}
         filters: list[FilterConfig] = []
+        ids = _FilterIds()
         for row in rows:
             queue_id = row.number(key, (1 << 32) - 1)
             if queue_id is None or queue_id in queues:
@@ -228,7 +246,7 @@ class _AdapterReader:
             elif len(queues) > MAX_QUEUES:
                 self._remarks.add(f"{name}: queues after the first {MAX_QUEUES:,} are left out")
             else:
-                own = self._filters(name, queue_id, row, {one.filter_id for one in filters})
+                own = self._filters(name, queue_id, row, ids)
                 filters += own
                 queues[queue_id] = self._queue(name, queue_id, len(queues) + 1, row, own, of_ports)
         return [queues[queue_id] for queue_id in sorted(queues)], sorted(
@@ -272,34 +290,30 @@ class _AdapterReader:
             driver="vsp",
         )
 
-    def _filters(self, name: str, queue_id: int, row: Row, taken: set[int]) -> list[FilterConfig]:
+    def _filters(self, name: str, queue_id: int, row: Row, ids: "_FilterIds") -> list[FilterConfig]:
         found: list[FilterConfig] = []
         for one in row.rows("FilterList"):
             mac, vlan = mac_of(one.text("MacAddress")), one.number("VlanID", 4094)
-            if mac is None or len(taken) >= MAX_FILTERS:
+            if mac is None or len(ids.taken) >= MAX_FILTERS:
                 self._remarks.add(f"{name}: a filter of queue {queue_id} without a MAC is left out")
                 continue
-            told = one.number("FilterID", (1 << 32) - 1)
-            filter_id = told if told is not None and told not in taken else 1 + max(taken, default=0)
-            taken.add(filter_id)
+            filter_id = ids.take(one.number("FilterID", (1 << 32) - 1))
             found.append(
                 FilterConfig(
                     filter_id=filter_id, queue_id=queue_id, mac=mac, vlan=vlan or "untagged", driver="vsp"
                 )
             )
-        return found or self._assumed_filters(name, queue_id, row, taken)
+        return found or self._assumed_filters(name, queue_id, row, ids)
 
-    def _assumed_filters(self, name: str, queue_id: int, row: Row, taken: set[int]) -> list[FilterConfig]:
+    def _assumed_filters(self, name: str, queue_id: int, row: Row, ids: "_FilterIds") -> list[FilterConfig]:
         """The filter of a VM's queue where the source cuts filters off: its only adapter's MAC and VLAN."""
-        vm = row.text("VmFriendlyName")
-        vnics = [one for one in self._vnics if one.vm == vm and not one.management_os]
+        vnics = self._of_vm.get(row.text("VmFriendlyName"), ())
         if queue_id == 0 or not row.number("NumFilters") or len(vnics) != 1 or len(vnics[0].vlans) != 1:
             return []
         self._remarks.add(
             f"{name}: filters are cut off; those of a VM's only adapter are assumed for its queue"
         )
-        filter_id = 1 + max(taken, default=0)
-        taken.add(filter_id)
+        filter_id = ids.take(None)
         vlan: Vlan = vnics[0].vlans[0]
         return [
             FilterConfig(

@@ -8,6 +8,7 @@ that have the queue's MACs, frames between VMs of the host included: derived. El
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
@@ -26,6 +27,8 @@ QUEUES: Final = "Get-NetAdapterVmqQueue"
 _QUEUE_NAMES: Final = counters.names(counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY)
 _CPU_NAMES: Final = counters.names(counters.CPU + counters.CPU_GAUGES)
 _TICK_NS: Final = 100
+_MOST_GROWTH: Final = 1 << 48
+"""What grew by more was reset, or is no counter: bytes of ten hours at 64 Gbit/s, 325 days in ticks."""
 _AS_IN_COUNTERS: Final = str.maketrans("()#/\\", "[]___")
 """Names of instances have other characters for these in some releases."""
 
@@ -64,6 +67,16 @@ class _Reading:
     """Frames that each virtual adapter received, by its MAC."""
     ports: Mapping[str, Row]
     places: Mapping[_QueueKey, Place | None]
+
+    @cached_property
+    def _crowds(self) -> Mapping[tuple[str, Place | None], int]:
+        """The number of queues of each adapter at each place."""
+        return Counter((adapter, place) for (adapter, _), place in self.places.items())
+
+    def is_alone(self, key: _QueueKey) -> bool:
+        """Whether a queue has its processor to itself, of its adapter's queues; not if one's is not known."""
+        place = self.places.get(key)
+        return place is not None and self._crowds[key[0], place] == 1 and not self._crowds.get((key[0], None))
 
 
 def read_stats(host: WindowsHost, tables: WindowsTables) -> list[Stats]:
@@ -204,7 +217,7 @@ class _Reader:
     def growth(self, before: _Reading, now: _Reading) -> dict[_QueueKey, _Growth]:
         """What each queue of the configuration received between two samples."""
         ids = {Place(*map(int, cpu.name.split(":"))): cpu.id for cpu in self._config.cpus}
-        found = {}
+        found: dict[_QueueKey, _Growth] = {}
         for key in self._macs_of:
             place = now.places.get(key)
             cpu = ids.get(place) if place is not None and before.places.get(key) == place else None
@@ -213,7 +226,7 @@ class _Reader:
                 if cpu is not None
                 else ()
             )
-            alone = cpu is not None and _alone(key, before) and _alone(key, now)
+            alone = cpu is not None and before.is_alone(key) and now.is_alone(key)
             frames = _grown(rows, "ReceivedPacketsPersec") if alone else None
             interrupts = _grown(rows, "InterruptsPersec") if alone else None
             source: Source = "exact" if self._groups < 2 else "guessed"
@@ -228,23 +241,18 @@ class _Reader:
         total = 0
         for mac in macs:
             was, is_now = before.vnics.get(mac), now.vnics.get(mac)
-            if was is None or is_now is None or is_now < was:
+            if was is None or is_now is None or not 0 <= is_now - was <= _MOST_GROWTH:
                 return None
             total += is_now - was
         return total
 
 
-def _alone(key: _QueueKey, reading: _Reading) -> bool:
-    """Whether a queue has its processor to itself, of its adapter's queues; not if one's is not known."""
-    others = [place for other, place in reading.places.items() if other[0] == key[0] and other != key]
-    return None not in others and reading.places.get(key) not in others
-
-
 def _grown(rows: Sequence[Row | None], key: str) -> int | None:
     numbers = [None if row is None else row.number(key) for row in rows]
-    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None or numbers[1] < numbers[0]:
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
         return None
-    return numbers[1] - numbers[0]
+    grown = numbers[1] - numbers[0]
+    return grown if 0 <= grown <= _MOST_GROWTH else None
 
 
 def _normal(description: str) -> str:
@@ -281,7 +289,7 @@ class _Tallies:
                 for key in _TALLIED[group]:
                     grown = _grown((older.get(thing), newer.get(thing)), key)
                     total = self._totals.get((group, thing, key), 0)
-                    lost = grown is None or total is None
+                    lost = grown is None or total is None or total > _MOST_GROWTH
                     self._totals[group, thing, key] = None if lost else (total or 0) + (grown or 0)
 
     def sum(self, group: str, thing: object, *keys: str) -> int | None:
@@ -326,6 +334,9 @@ def _cpus(host: WindowsHost, reading: _Reading, tallies: _Tallies) -> Columns:
     columns: Columns = {"id": [*ids], **{name: [None] * len(ids) for name in _CPU_NAMES}}
     served = Counter(queue.cpu for adapter in host.config.adapters for queue in adapter.queues)
     columns["queues"] = [None if served[None] else served[cpu] for cpu in ids]
+    of_cpu: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
+    for thing in reading.adapters:
+        of_cpu[thing[1]].append(thing)
     for index, cpu in enumerate(ids):
         busy = tallies.sum("cpus", cpu, "PercentDPCTime", "PercentInterruptTime")
         budget = tallies.sum("cpus", cpu, "Timestamp_Sys100NS")
@@ -334,7 +345,7 @@ def _cpus(host: WindowsHost, reading: _Reading, tallies: _Tallies) -> Columns:
                 busy * _TICK_NS,
                 budget * _TICK_NS,
             )
-        own = [thing for thing in reading.adapters if thing[1] == cpu]
+        own = of_cpu[cpu]
         for name, key in zip(("interrupts", "dpcs", "indicated_frames"), _TALLIED["adapters"], strict=True):
             columns[name][index] = _sum(tallies.sum("adapters", thing, key) for thing in own)
     return columns

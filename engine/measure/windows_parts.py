@@ -77,7 +77,7 @@ def read_processors(tables: WindowsTables) -> Processors:
             id=cpu,
             name=str(place),
             core=None if hyperthreading is None else cpu // 2 if hyperthreading else cpu,
-            numa_node=nodes[cpu] if nodes else None,
+            numa_node=nodes[cpu] if nodes and cpu < len(nodes) else None,
         )
         for cpu, place in enumerate(places)
     ]

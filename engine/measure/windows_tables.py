@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -158,6 +159,19 @@ class WindowsTables:
     def rows(self, *tables: str) -> list[Row]:
         """The rows of the first of ``tables`` that has any."""
         return next((rows for name in tables if (rows := self.tables.get(name.lower(), []))), [])
+
+    @cached_property
+    def _by_name(self) -> dict[str, dict[str, list[Row]]]:
+        return {}
+
+    def named(self, table: str, name: str) -> list[Row]:
+        """The rows of a table with that ``Name``."""
+        found = self._by_name.get(table)
+        if found is None:
+            found = self._by_name[table] = {}
+            for row in self.rows(table):
+                found.setdefault(row.text("Name"), []).append(row)
+        return found.get(name, [])
 
     def first(self, table: str) -> Row:
         """The first row of a table; one without cells if there is none."""

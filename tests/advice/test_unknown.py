@@ -31,10 +31,11 @@ from tests import measured
 from tests.advice.blanks import mapped, without
 from tests.advice.lab import evidence
 from tests.advice.random_hosts import random_case, scene
-from tests.vmqtui.scripted import make_config
+from tests.vmqtui.scripted import VMS, make_config
 from vmqtui.columns import advice as words
 
 HOSTS: Final = range(25)
+DROPPED: Final = {"dropped_no_buffer": {1: 500}}
 EXPLAINED: Final = {
     ("full-processor", PAIRS): "a full default queue is named where no VMs without a queue can be",
     **dict.fromkeys(
@@ -217,3 +218,16 @@ def test_an_unknown_load_is_neither_idle_nor_busy() -> None:
     assert findings(partly) == []  # the only other processor may be full
     (gap,) = of_need(partly, BUSY)
     assert (gap.left_out, gap.rows) == (1, 3)
+
+
+def test_a_host_is_not_overloaded_if_the_load_of_a_processor_is_unknown() -> None:
+    full = evidence(
+        make_config(VMS), loads=dict.fromkeys(range(8), 1.0), pps={1: 1000, 2: 1000}, columns=DROPPED
+    )
+    busy = full.stats.cpus["busy_cycles"]
+    partly = replace(
+        full,
+        stats=msgspec.structs.replace(full.stats, cpus={**full.stats.cpus, "busy_cycles": [*busy[:7], None]}),
+    )
+    assert "all processors that may serve nic0 are busy" in "".join(one.says for one in findings(full))
+    assert not [one.says for one in findings(partly) if one.rule == "full-processor"]

@@ -1,13 +1,21 @@
 """``vmqtui get`` against a running engine, and without one."""
 
+import asyncio
 import json
 import re
+from itertools import cycle
 
 import pytest
 
+from engine.bus.broker import EmbeddedBroker
+from engine.bus.engine_bus import EngineBus
+from engine.measure.host import MeasuredHost
+from engine.service.publishing import SummaryBuilder
+from tests import measured
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Running
+from tests.end_to_end.program import Running, run
+from tests.measured import SECOND_NS
 from vmqtui.testing import wait_until
 
 NOUNS = ("hosts", "adapters", "queues", "filters", "buffers", "cpus", "ports")
@@ -48,6 +56,44 @@ def test_unknown_names_are_errors(lab: str, nobody: Running, here: Here) -> None
     assert "nic9" in done.err
     done = here("get", "elephants", "--broker", lab)
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", [measured.linux(40), measured.windows(40)], ids=["linux", "windows"])
+async def test_what_a_measured_host_does_not_know_is_null_in_documents_and_a_dash_in_tables(
+    host: MeasuredHost,
+) -> None:
+    commands = ("queues",), *((noun, "--json") for noun in ("queues", "adapters", "cpus", "hosts"))
+    summaries = SummaryBuilder("measured")
+    async with EmbeddedBroker() as broker:
+        url = broker.url.with_password()
+        bus = EngineBus(broker.url, host.config.host, interval_ns=SECOND_NS)
+        await bus.start(host.config, probe_seconds=0)
+        asked = [
+            asyncio.create_task(asyncio.to_thread(run, "get", *command, "--broker", url))
+            for command in commands
+        ]
+        readings = cycle(host.readings)
+        while not all(one.done() for one in asked):
+            reading = next(readings)
+            bus.publish_stats(reading)
+            bus.publish_summary(summaries.read(reading))
+            await asyncio.wait(asked, timeout=0.1)
+        await bus.stop()
+    done = [one.result() for one in asked]
+    assert [one.status for one in done] == [0] * len(done), [one.err for one in done]
+    assert not [one.out for one in done if "None" in one.out]
+    queues, adapters, cpus, hosts = (json.loads(one.out) for one in done[1:])
+    assert "–" in done[0].out
+    assert {row["pending"] for row in queues["queues"] if "pending" in row} <= {None}
+    assert None in {row["received_frames"] for row in queues["queues"]}
+    assert None in {row["drops_per_second"] for row in queues["queues"]}
+    assert {row["buffers"] for row in adapters["adapters"]} == {None}
+    assert all(row["load"] is not None for row in cpus["cpus"])
+    assert {row["backlog"] for row in cpus["cpus"]} == {None}
+    (row,) = hosts["hosts"]
+    assert (row["kind"], row["drops_per_second"]) == ("measured", None)
+    assert queues["sources"]["pps"] == ("exact" if host.config.windows is None else "derived")
 
 
 def test_watch_prints_a_document_a_line(lab: str) -> None:

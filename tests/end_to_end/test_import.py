@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.bus.codec import encode
@@ -33,7 +34,7 @@ def test_a_recorded_host_becomes_a_scenario_that_runs_beside_what_was_measured(
     scenario = loads(done.out, "printed")
     assert scenario.host.name == host.config.host
     assert "the twin ran for 0.15 s, beside 3 s measured:" in done.err
-    assert "not all loads are within 10 %" in done.err
+    assert "not all within 10 %: processor" in done.err
     assert "not measured: what frames cost a processor" in done.err
 
 
@@ -88,3 +89,55 @@ def test_of_several_hosts_one_is_named(tmp_path: Path, here: Here) -> None:
     done = here("import", source)
     assert (done.status, done.out) == (2, "")
     assert "lab-linux, lab-windows fits" in done.err
+
+
+def test_advice_on_a_measured_host_has_its_findings_and_the_effects_of_a_model(
+    tmp_path: Path, here: Here
+) -> None:
+    source = record(tmp_path / "a.rec", measured.linux(), _crowded())
+    done = here("advise", source, "--host", "lab-windows", "--seconds", "0.2")
+    assert done.status == 0
+    assert "recording a.rec of host lab-windows: 3 s looked at" in done.out
+    assert "effects are those of a model of the host (vmqtui import): " in done.out
+    assert "    not measured: what frames cost a processor (" in done.out
+    assert "vmq-on-slow-link" in done.out
+    assert "Disable-NetAdapterVmq" in done.out or "Set-NetAdapterVmq -Name 'Ethernet 2'" in done.out
+    document = here("advise", source, "--host", "lab-windows", "--seconds", "0.2", "--json").document
+    assert document["host"] == "lab-windows"
+    (finding,) = document["findings"]
+    assert (finding["rule"], finding["requests"], finding["value"]) == ("vmq-on-slow-link", [], 2)
+    assert finding["modelled"] == 2
+    assert document["totals"]["offered_pps"] == pytest.approx(3000)
+    assert document["model"]["totals"]["offered_pps"] == pytest.approx(3000, rel=0.1)
+    assert "loads compared" in document["model"]["check"]
+
+
+def _crowded() -> MeasuredHost:
+    """The Windows host with a link of 1 Gbit/s, whose bytes are known."""
+    host = measured.windows()
+    adapters = [msgspec.structs.replace(one, link_gbps=1.0) for one in host.config.adapters]
+    readings = []
+    for n, one in enumerate(host.readings):
+        (counted,) = one.adapters.values()
+        port = {**counted.port, "offered_bytes": 1_500_000 * n}
+        readings.append(
+            msgspec.structs.replace(one, adapters={"Ethernet 2": msgspec.structs.replace(counted, port=port)})
+        )
+    config = msgspec.structs.replace(host.config, adapters=adapters)
+    return MeasuredHost(host.origin, config, readings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--scenario", "x.toml"), "--scenario: "),
+        (("--capture", "x.pcap"), "--capture: is for a model, and SOURCE is a measured host"),
+        (("--host", "nobody"), 'holds no reading of host "nobody" (lab-windows fits)'),
+    ],
+)
+def test_what_does_not_go_with_a_measured_host_ends_with_2(
+    arguments: tuple[str, ...], says: str, tmp_path: Path, here: Here
+) -> None:
+    done = here("advise", record(tmp_path / "a.rec", measured.windows()), *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert says in done.err

@@ -219,6 +219,44 @@ def test_every_expression_of_the_dashboard_asks_for_metrics_and_labels_that_ther
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(places)
 
 
+def test_the_busiest_queues_are_by_frames_received_where_those_steered_are_unknown(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    dashboard = json.loads((files("vmqtui.export") / "grafana.json").read_text(encoding="utf-8"))
+    (expression,) = (
+        target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        if "steered_frames" in target["expr"]
+    )
+    for variable, chosen in (("$host", ".*"), ("$adapter", ".*"), ("$__rate_interval", "5m")):
+        expression = expression.replace(variable, chosen)
+    queue = 'host="h",adapter="eth0",vm="a",queue'
+    expected = [{"labels": f'{{{queue}="{number}"}}', "value": rate} for number, rate in ((1, 2), (2, 1))]
+    test = {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'vmq_queue_steered_frames_total{{{queue}="1"}}', "values": "0+120x10"},
+            {"series": f'vmq_queue_received_frames_total{{{queue}="1"}}', "values": "0+60x10"},
+            {"series": f'vmq_queue_received_frames_total{{{queue}="2"}}', "values": "0+60x10"},
+        ],
+        "promql_expr_test": [
+            {
+                "expr": expression.replace("$host", ".*")
+                .replace("$adapter", ".*")
+                .replace("$__rate_interval", "5m"),
+                "eval_time": "10m",
+                "exp_samples": expected,
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps({"tests": [test]}))
+    checked = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_page_on_exports_has_every_metric() -> None:
     page = Path(__file__).parents[2] / "docs" / "exports.md"
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]

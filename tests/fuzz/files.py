@@ -11,6 +11,7 @@ from engine.bus import codec, discovery
 from engine.bus.accounts import ACCOUNT_LIMIT, ENGINE, USERS, read_accounts
 from engine.bus.errors import BadAccounts, BadMessage, BadUrl
 from engine.bus.messages import Status
+from engine.measure.host import SourceError
 from engine.ndis.host import Host
 from engine.scenario.keys import keys_of, rows_of
 from engine.scenario.load import ScenarioError, load, load_traffic, read_traffic
@@ -24,14 +25,16 @@ from tests.fuzz.messages import FEW, check_tables
 from tests.fuzz.mutate import JSON, RECORDING
 from tests.fuzz.target import Target, check_sentence, room, written
 from tests.ndis.lab import Buffers
+from tests.netview import netview, write_folder
 from tests.traffic import captures
 from tests.traffic.reading import read_bytes
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
+from tests.windows_hosts import WindowsHostSample
 from vmqtui.actions import ACTIONS
 from vmqtui.export.tables import COLUMNS, Rows, write_csv
 from vmqtui.preferences.file import PreferencesError, load_preferences
 from vmqtui.preferences.model import Preferences, TableColumns
-from vmqtui.recorded import RecordedLink
+from vmqtui.recorded import RecordedLink, open_recording
 from vmqtui.state.model import Model
 from vmqtui.theme import COLOURS, ROLES, read_theme, themes_directory
 
@@ -91,24 +94,58 @@ def _recording(data: bytes) -> None:
     """Opened, read to its end, played in the dashboard's model, and written as tables."""
     try:
         with Recording(written(data, "recording")) as opened:
-            if opened.broken:
-                check_sentence(opened.broken)
-            for host, index in opened.hosts.items():
-                for number in range(len(index.offsets)):
-                    opened.stats(host, number)
-                for kind, places in index.messages.items():
-                    for place in range(len(places)):
-                        opened.message(host, kind, place)
-            link = RecordedLink(opened)
-            for host in link.hosts[:2]:
-                model = Model(link, host, tapes=link.tape)
-                for by in (1, 1, 1000, -1):
-                    model.step(by)
-                    check_tables(model.snapshot)
-            for table, columns in COLUMNS.items():
-                write_csv(io.StringIO(), columns, Rows(opened, table))
+            _play(opened)
     except (RecordingError, PackingError) as error:
         check_sentence(error)
+
+
+def _play(opened: Recording) -> None:
+    if opened.broken:
+        check_sentence(opened.broken)
+    for host, index in opened.hosts.items():
+        for number in range(len(index.offsets)):
+            opened.stats(host, number)
+        for kind, places in index.messages.items():
+            for place in range(len(places)):
+                opened.message(host, kind, place)
+    link = RecordedLink(opened)
+    for host in link.hosts[:2]:
+        model = Model(link, host, tapes=link.tape)
+        for by in (1, 1, 1000, -1):
+            model.step(by)
+            check_tables(model.snapshot)
+    for table, columns in COLUMNS.items():
+        write_csv(io.StringIO(), columns, Rows(opened, table))
+
+
+def _windows(data: bytes) -> None:
+    """What was collected on a Windows host: read, played, and written as tables."""
+    _measured(written(data, "host.json"))
+
+
+def _netview(data: bytes) -> None:
+    """A text of Get-NetView in place of one of its files, which the first byte chooses."""
+    files = netview(WindowsHostSample("2012 R2", vms=2))
+    name = sorted(files)[data[0] % len(files)] if data else ""
+    folder = write_folder(room() / "netview", files)
+    if name:
+        (folder / name).write_bytes(data[1:])
+    _measured(folder)
+
+
+def _measured(path: Path) -> None:
+    try:
+        with open_recording(path) as (opened, remarks):
+            for remark in remarks:
+                check_sentence(ValueError(remark))
+            _play(opened)
+    except SourceError as error:
+        check_sentence(error)
+
+
+def _netview_seeds() -> list[bytes]:
+    files = netview(WindowsHostSample("2012 R2", vms=2))
+    return [bytes([number]) + files[name].encode() for number, name in enumerate(sorted(files))]
 
 
 def _announcement(data: bytes) -> None:
@@ -235,6 +272,8 @@ TARGETS: Final = {
     "capture": Target(_capture, capture_seeds),
     "capture-gzip": Target(_capture, _gzip_seeds),
     "recording": Target(_recording, recording_seeds, form=RECORDING),
+    "windows": Target(_windows, lambda: [WindowsHostSample("2012 R2", vms=2, seconds=2).json()], form=JSON),
+    "netview": Target(_netview, _netview_seeds),
     "recorded": Target(_recorded, lambda: [codec.encode(make_stats(2, FEW))]),
     "accounts": Target(
         _accounts, _account_seeds, words=lambda: ["scrypt$", "viewer", "operator", ENGINE, *USERS]

@@ -7,7 +7,10 @@ from engine.telemetry.stats import Source
 
 S = 1_000_000_000
 MS = 1_000_000
-EXACT: dict[str, Source] = {"frames": "exact", "bytes": "exact", "dropped": "exact"}
+SOURCES: dict[str, Source] = {
+    **dict.fromkeys(("frames", "bytes", "dropped"), "exact"),
+    **dict.fromkeys(("irq", "interrupts", "cpus"), "guessed"),
+}
 
 
 def ring(number: int, frames: int | None = 0, dropped: int | None = 0, cpu: int | None = None) -> Ring:
@@ -65,7 +68,7 @@ def igb(
         rings=tuple(rings),
         functions=tuple(functions),
         rules=tuple(rules),
-        sources=EXACT,
+        sources=SOURCES,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.measure.facts import Adapter, Machine, Ring, Rule
+from engine.measure.facts import Adapter, Machine, Rule
 from engine.measure.host import Measured
 from engine.measure.linux_adapter import FIRST_RULE_ID, MOST_REPORTED
 from engine.measure.linux_host import MOST_TROUBLES, LinuxHost
@@ -17,7 +17,7 @@ from engine.measure.linux_queues import Total
 from engine.scenario.keys import MAX_CPUS
 from engine.telemetry.config import Config
 from engine.telemetry.stats import AdapterStats, Cell, Stats
-from tests.measure.machines import function, igb, machine, ring
+from tests.measure.machines import SOURCES, function, igb, machine, ring
 
 
 def follow(*machines: Machine) -> list[Measured]:
@@ -147,6 +147,10 @@ def test_sources_are_of_known_columns_only_and_as_uncertain_as_their_worst_queue
     assert first.stats.sources is not None
     assert first.stats.sources["busy_cycles"] == "exact"
     assert "dpcs" not in first.stats.sources
+    unmoved = replace(igb([ring(0, 10)]), sources={**SOURCES, "cpus": "exact", "interrupts": "exact"})
+    sources = eth0(follow(machine(unmoved))[0]).sources
+    assert sources is not None
+    assert (sources["cpu"], sources["interrupts"]) == ("exact", "exact")
     guessed = replace(function(0, 5), counters_source="guessed")
     (other,) = follow(machine(igb([ring(0, 10, None)], [guessed])))
     sources = eth0(other).sources
@@ -164,13 +168,33 @@ def test_without_drops_of_rings_what_was_steered_is_unknown_and_the_ports_drops_
     assert eth0(unknown).port["offered_frames"] is None
 
 
-def test_the_only_ring_without_counters_received_what_the_port_received() -> None:
-    adapter = replace(igb([Ring(0)]), port_frames=70, port_bytes=7000, driver="veth")
+def test_the_only_ring_without_a_counter_of_drops_has_those_of_the_port() -> None:
+    adapter = replace(igb([ring(0, 70, None)]), port_dropped=5)
     (first,) = follow(machine(adapter))
-    assert column(first, "received_frames") == [70]
-    assert (eth0(first).sources or {})["received_frames"] == "derived"
-    (two,) = follow(machine(replace(adapter, rings=(Ring(0), Ring(1)))))
-    assert column(two, "received_frames") == [None, None]
+    assert column(first, "dropped_no_buffer") == [5]
+    assert column(first, "steered_frames") == [75]
+    assert (eth0(first).sources or {})["dropped_no_buffer"] == "derived"
+    (two,) = follow(machine(replace(adapter, rings=(ring(0, 70, None), ring(1, 0, None)))))
+    assert column(two, "dropped_no_buffer") == [None, None]
+
+
+def test_a_function_whose_interface_comes_or_goes_has_other_counters_and_counts_no_frame_twice() -> None:
+    passed = replace(function(0, 900), device=None, cpus=None)
+    readings = follow(
+        machine(igb([ring(0, 10)], [function(0, 40)])),
+        machine(igb([ring(0, 10)], [passed]), at_ms=500),
+        machine(igb([ring(0, 10)], [replace(passed, frames=907)]), at_ms=1000),
+    )
+    assert [column(one, "received_frames") for one in readings] == [[10, 40], [10, 0], [10, 7]]
+    assert [column(one, "generation") for one in readings] == [[1, 2], [1, 3], [1, 3]]
+    assert [eth0(one).port["offered_frames"] for one in readings] == [50, 50, 57]
+    assert kinds(readings[1]) == ["counters_restarted"]
+
+
+def test_a_function_whose_interface_appears_before_it_was_counted_is_no_event() -> None:
+    made = replace(function(0, None), device=None, cpus=None)
+    _, second = follow(machine(igb([ring(0)], [made])), machine(igb([ring(0)], [function(0, 0)]), at_ms=500))
+    assert second.events == []
 
 
 def test_counters_that_go_back_begin_a_new_generation_and_the_old_ones_are_freed() -> None:
@@ -341,7 +365,14 @@ _rings = st.lists(
     st.builds(ring, st.just(0), counter, counter, st.integers(0, 3)), min_size=0, max_size=3
 ).map(lambda rings: [replace(one, ring=at) for at, one in enumerate(rings)])
 _functions = st.lists(
-    st.builds(function, st.just(0), counter, st.integers(0, 2)), min_size=0, max_size=2
+    st.builds(
+        lambda frames, vlan, device: replace(function(0, frames, vlan), device=device),
+        counter,
+        st.integers(0, 2),
+        st.sampled_from((None, "eth0v0")),
+    ),
+    min_size=0,
+    max_size=2,
 ).map(lambda functions: [replace(one, vf=at) for at, one in enumerate(functions)])
 
 

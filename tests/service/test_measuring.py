@@ -23,16 +23,21 @@ SHORT_S = 0.02
 
 
 class Scripted:
-    """A source whose readings are those of a function of their number; it may block or raise."""
+    """A source whose readings are those of a function of their number; it may block or raise.
 
-    def __init__(self, reading: Callable[[int], Machine], host: str = "lab") -> None:
+    While it is ``held``, the first reading comes again and again.
+    """
+
+    def __init__(self, reading: Callable[[int], Machine], host: str = "lab", *, held: bool = False) -> None:
         self.count = 0
+        self.held = held
         self.closed = threading.Event()
         self._reading = reading
         self._host = LinuxHost(host)
 
     def read(self) -> Measured:
-        self.count += 1
+        if not (self.held and self.count):
+            self.count += 1
         return self._host.read(self._reading(self.count))
 
     def close(self) -> None:
@@ -103,7 +108,9 @@ async def test_readings_that_fail_are_counted_and_said_and_the_next_go_on() -> N
             raise OSError("the driver does not answer")
         return growing(number)
 
-    async with Agent(Scripted(reading), host="lab", interval_s=SHORT_S) as agent, watching(agent.url) as view:
+    source = Scripted(reading, held=True)
+    async with Agent(source, host="lab", interval_s=SHORT_S) as agent, watching(agent.url) as view:
+        source.held = False
         await until(lambda: any(one.event == "reading_resumed" for one in told(view())))
         assert [one.cause for one in told(view())] == [
             "the host can't be read: the driver does not answer",
@@ -126,7 +133,9 @@ async def test_drops_begin_and_end_in_events() -> None:
     def reading(number: int) -> Machine:
         return machine(igb([ring(0, 100, 900 if number < 3 else 905)]), at_ms=1000 * number)
 
-    async with Agent(Scripted(reading), host="lab", interval_s=SHORT_S) as agent, watching(agent.url) as view:
+    source = Scripted(reading, held=True)
+    async with Agent(source, host="lab", interval_s=SHORT_S) as agent, watching(agent.url) as view:
+        source.held = False
         await until(lambda: len(told(view())) >= 2)
         assert [(one.event, one.queue_id, one.cause) for one in told(view())] == [
             ("drops_begin", 0, "5 frames found no buffer"),
@@ -146,8 +155,9 @@ async def test_a_reading_that_hangs_is_said_and_does_not_stop_the_end(
             answer.wait(30)
         return growing(number)
 
-    source = Scripted(reading)
+    source = Scripted(reading, held=True)
     async with Agent(source, host="lab", interval_s=SHORT_S) as agent, watching(agent.url) as view:
+        source.held = False
         said = "a reading has taken 0.1 s and is not done"
         await until(lambda: said in [one.cause for one in view().events if one.event == "reading_late"])
     assert not source.closed.is_set()

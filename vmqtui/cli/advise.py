@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 def advise(
     *,
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="A measured host, as vmqtui import reads it; default: a running engine.",
+            show_default=False,
+        ),
+    ] = None,
     scenario: Annotated[
         Path | None,
         typer.Option("--scenario", metavar="F", help="Run this scenario file; default: a running engine."),
@@ -50,9 +58,15 @@ def advise(
     """Say what is wrong with a host, what shows it, what to change, and what that would change."""
     from engine.scenario.load import load
 
+    others = {"--scenario": scenario, "--capture": capture, "--adapter": adapter}
+    for option, value in others.items():
+        if source is not None and value is not None:
+            unusable(f"{option}: is for a model, and SOURCE is a measured host")
     with sentences():
         thresholds = read_settings(set_ or ())
         given = load(scenario) if scenario is not None else None
+    if source is not None:
+        return _advise_measured(source, at.host, seconds, thresholds, json_)
     if given is None and capture is None:
         return _advise_live(at, seconds, thresholds, json_)
     prepare_kernels()
@@ -71,6 +85,38 @@ def advise(
         return print_trial(trial, thresholds, str(held or scenario), json_)
 
 
+def _advise_measured(
+    path: Path, host: str | None, seconds: float, thresholds: "AdviceThresholds", as_json: bool
+) -> int:
+    """Print the findings on a measured host, with the effects of their fixes on its twin."""
+    from engine.advice.evidence import Evidence
+    from vmqtui.cli.importing import read_source, twin_of, verdict
+
+    measured = read_source(path, host)
+    twin = twin_of(measured)
+    for remark in measured.remarks:
+        warn(remark)
+    prepare_kernels()
+    with engine_sentences("the model of the host"):
+        from engine.service.twin_check import advise_on, compare
+
+        diagnosis = advise_on(measured, twin, seconds, thresholds, ProgressLine().show)
+    evidence = Evidence(measured.config, measured.readings[-1], measured.readings[0])
+    near = verdict(compare(evidence, diagnosis.evidence, twin))
+    if as_json:
+        document = _document(evidence, diagnosis.tried, thresholds, measured.origin, together=diagnosis)
+        model = {"totals": totals(diagnosis.evidence), "check": near, "unknown": list(twin.unknown)}
+        print_json(document | {"model": model})
+        return DONE
+    _print_head(evidence, measured.origin)
+    print(f"effects are those of a model of the host (vmqtui import): {near}")
+    for sentence in twin.unknown:
+        print(f"    not measured: {printable(sentence)}")
+    _print(evidence, diagnosis.findings)
+    _print_together(diagnosis)
+    return DONE
+
+
 def print_trial(trial: "Trial", thresholds: "AdviceThresholds", source: str, as_json: bool) -> int:
     """Run a trial and print its findings; return the exit status."""
     with engine_sentences(source):
@@ -85,13 +131,18 @@ def print_trial(trial: "Trial", thresholds: "AdviceThresholds", source: str, as_
     else:
         _print_head(diagnosis.evidence, source)
         _print(diagnosis.evidence, diagnosis.findings)
-        if diagnosis.together is not None:
-            told = totals(diagnosis.together)
-            print(f"\nall fixes together: {_totals_in_words(told)}; {_left_in_words(diagnosis)}")
-        for one in diagnosis.tried:
-            if one.refused:
-                warn(f"the fix of {one.finding.rule}, {one.finding.where}, was refused: {one.refused}")
+        _print_together(diagnosis)
     return DONE
+
+
+def _print_together(diagnosis: "Diagnosis") -> None:
+    """Print what all fixes together do, and warn of those that were refused."""
+    if diagnosis.together is not None:
+        told = totals(diagnosis.together)
+        print(f"\nall fixes together: {_totals_in_words(told)}; {_left_in_words(diagnosis)}")
+    for one in diagnosis.tried:
+        if one.refused:
+            warn(f"the fix of {one.finding.rule}, {one.finding.where}, was refused: {one.refused}")
 
 
 def read_settings(settings: Sequence[str]) -> "AdviceThresholds":

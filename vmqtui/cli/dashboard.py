@@ -79,8 +79,7 @@ def show_dashboard(
         options += ["--interval", f"{preferences.interval_s:g}", "--log-format", screen.log_format]
         url = at.named(user=user_of(screen.read_only))
         _begin_screen(screen, "vmqtui engine and vmqtui get work")
-        command = ["engine", *options]
-        return run_async(_show(url, at.host, screen, command, preferences, interventions))
+        return run_async(_show(url, at.host, screen, "engine", options, preferences, interventions))
 
 
 def show_private_agent(options: list[str], screen: ScreenOptions) -> int:
@@ -88,7 +87,7 @@ def show_private_agent(options: list[str], screen: ScreenOptions) -> int:
     with sentences():
         preferences = own_preferences()
         _begin_screen(screen, "vmqtui agent and vmqtui watch --once work")
-        return run_async(_show(None, None, screen, ["agent", *options], preferences, ()))
+        return run_async(_show(None, None, screen, "agent", options, preferences, ()))
 
 
 def _begin_screen(screen: ScreenOptions, others: str) -> None:
@@ -102,31 +101,36 @@ async def _show(
     url: "BrokerUrl | None",
     host: str | None,
     screen: ScreenOptions,
-    command: list[str],
+    command: str,
+    options: list[str],
     preferences: "Preferences",
     interventions: "Iterable[Intervention]",
 ) -> int:
     import asyncio
 
-    from vmqtui.app import VmqApp
-    from vmqtui.link import BusLink
-
     read_only = screen.read_only
-    spare_the_collector()
-    async with BusLink() as link:
-        app = VmqApp(link, theme=screen.theme, read_only=read_only, host=host, preferences=preferences)
-        if url is not None:
-            await link.connect(url, host, read_only=read_only)
-            await run_app(app)
-            return status_of(app)
-        private = PrivateEngine(command, link.report)
-        try:
+    with contextlib.ExitStack() as ending:
+        private = None
+        if url is None:  # it starts while the screen is loaded
+            private = PrivateEngine(options, command=command)
+            ending.callback(private.stop)
+        from vmqtui.app import VmqApp
+        from vmqtui.link import BusLink
+
+        spare_the_collector()
+        async with BusLink() as link:
+            app = VmqApp(link, theme=screen.theme, read_only=read_only, host=host, preferences=preferences)
+            if private is None:
+                assert url is not None
+                await link.connect(url, host, read_only=read_only)
+                await run_app(app)
+                return status_of(app)
+            private.report_to(link.report)
             following = asyncio.create_task(_follow(private, user_of(read_only), link, app, interventions))
             await run_app(app)
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following
-        finally:
             await asyncio.to_thread(private.stop)
     if private.error is not None:
         raise CommandError(private.error, status=private.status or FAILED)
@@ -185,10 +189,12 @@ async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
 
 
 class PrivateEngine:
-    """An engine or agent in a child process, which exits when this process exits, even if this one is
-    killed. ``command`` is its command and options."""
+    """An engine (or agent: ``command``) in a child process, which exits when this process exits, even if this
+    one is killed. ``report`` gets its sentences of progress."""
 
-    def __init__(self, command: list[str], report: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: list[str], report: Callable[[str], None] | None = None, *, command: str = "engine"
+    ) -> None:
         import asyncio
         import subprocess
 
@@ -197,11 +203,12 @@ class PrivateEngine:
         self.error: str | None = None
         self.status: int | None = None
         self._report = report
+        self._newest: str | None = None
         self._event_loop = asyncio.get_running_loop()
         windows = sys.platform == "win32"
         # A separate process group: Ctrl-C on the terminal goes to the screen only.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vmqtui", command[0], "--tied", *command[1:]],
+            [sys.executable, "-m", "vmqtui", command, "--tied", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -233,6 +240,17 @@ class PrivateEngine:
         """Block until the process has exited, and set ``status``."""
         self.status = self._process.wait()
 
+    def report_to(self, report: Callable[[str], None]) -> None:
+        """Report progress to ``report`` from now on, first the newest sentence so far."""
+        self._report = report
+        if self._newest is not None:
+            report(self._newest)
+
+    def _say(self, sentence: str) -> None:
+        self._newest = sentence
+        if self._report is not None:
+            self._report(sentence)
+
     def stop(self) -> None:
         """Close its standard input, which ends it; kill it after a timeout."""
         import subprocess
@@ -254,4 +272,4 @@ class PrivateEngine:
                 if sentence.startswith("error: "):
                     self.error = sentence.removeprefix("error: ")
                 with contextlib.suppress(RuntimeError):
-                    self._event_loop.call_soon_threadsafe(self._report, sentence)
+                    self._event_loop.call_soon_threadsafe(self._say, sentence)

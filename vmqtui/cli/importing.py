@@ -198,21 +198,21 @@ def _print_check(check: "TwinCheck", twin: "Twin", measured: "MeasuredHost") -> 
         say.append("  " + "  ".join(words + numbers))
     more = len(check.rows) - len(rows)
     say += [f"  and {counted(more, 'more row')} (--json has them)"] if more else []
-    print("\n".join([*say, *_verdict(check, twin)]), file=sys.stderr)
+    told = ", ".join(f"{twin.counts.get(kind, 0)} {kind}" for kind in ("measured", "derived", "assumed"))
+    say += [verdict(check), f"values of the scenario: {told}"]
+    say += [f"not measured: {printable(one)}" for one in twin.unknown]
+    print("\n".join(say), file=sys.stderr)
 
 
-def _verdict(check: "TwinCheck", twin: "Twin") -> list[str]:
-    worst = check.worst_load
+def verdict(check: "TwinCheck") -> str:
+    """Return in a sentence how near the twin's loads are."""
+    worst, loads = check.worst_load, counted(check.compared_loads, "load")
     if not check.compared_loads:
-        first = "no load is known of the host, so the twin's loads can't be compared"
-    elif worst is None:
-        first = f"all {counted(check.compared_loads, 'load')} compared are within 10 % of the measured ones"
-    else:
-        first = f"not all loads are within 10 %: {worst.where} differs most, by {_error(worst)}"
-    counts = twin.counts
-    told = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in ("measured", "derived", "assumed"))
-    reasons = [f"not measured: {printable(one)}" for one in twin.unknown]
-    return [first, f"values of the scenario: {told}", *reasons]
+        return "no load is known of the host, so the twin's loads can't be compared"
+    if worst is None:
+        return f"{loads} compared, none more than 10 % off what was measured"
+    numbers = f"{percent(worst.measured)} measured, {percent(worst.twin)} in the model"
+    return f"{loads} compared, not all within 10 %: {worst.where} differs most ({numbers})"
 
 
 def _numbers(one: "Compared") -> tuple[str, str]:

@@ -94,7 +94,7 @@ class Rows:
         run = self.recording.hosts[host].runs[number]
         reading = (host, run, stats.seq, stats.time_ns, stats.sim_time_ns)
         if self.table == "cpus":
-            sources = _sources(stats.sources, _CPU)
+            sources = _sources(stats.sources, _themselves(_CPU))
             yield from ((*row, sources) for row in _of_columns(reading, stats.cpus, ("id", *_CPU)))
             return
         config = tape.config(number, stats)
@@ -114,11 +114,16 @@ class Rows:
                 *map(interface.get, _INTERFACE),
                 *map(adapter.default_queue.get, _REASONS),
                 *map(adapter.freed.get, _FREED),
-                _sources(adapter.sources, (*_PORT, *_INTERFACE, *_REASONS, *_FREED)),
+                _sources(
+                    adapter.sources,
+                    _themselves((*_PORT, *_INTERFACE))
+                    | {name: f"default_queue_{name}" for name in _REASONS}
+                    | {name: f"freed_{name}" for name in _FREED},
+                ),
             )
         elif self.table == "queues":
             queues = index.by_generation if index else {}
-            sources = _sources(adapter.sources, _QUEUE)
+            sources = _sources(adapter.sources, _themselves(_QUEUE))
             for row in _of_columns((), adapter.queues, ("id", "generation", *_QUEUE)):
                 number, generation, *counts = row
                 # The key is two integers: both cells come from integer columns.
@@ -127,7 +132,7 @@ class Rows:
                 yield (*begin, number, generation, *known, *counts, sources)
         else:
             filters = index.filters if index else {}
-            sources = _sources(adapter.sources, _COUNTS(counters.FILTER))
+            sources = _sources(adapter.sources, _themselves(_COUNTS(counters.FILTER)))
             for number, count in _of_columns((), adapter.filters, ("id", "matched_frames")):
                 one = filters.get(number)  # type: ignore[arg-type]  # an integer column
                 vlan = None if one is None or one.vlan is None else str(one.vlan)
@@ -151,9 +156,16 @@ def _event(event: Event) -> tuple[Cell, ...]:
     return (event.seq, event.time_ns, event.sim_time_ns, event.event, *where)
 
 
-def _sources(sources: Mapping[str, Source] | None, names: Sequence[str]) -> str | None:
-    """Return how the named counters are known, as the cell of a row; None if the writer says it of none."""
-    told = [f"{name}={sources[name]}" for name in names if name in sources] if sources else []
+def _themselves(names: Sequence[str]) -> dict[str, str]:
+    return dict(zip(names, names, strict=True))
+
+
+def _sources(sources: Mapping[str, Source] | None, columns: Mapping[str, str]) -> str | None:
+    """Return how counters are known, as the cell of a row; None if the writer says it of none.
+
+    ``columns`` are the columns of the table, by the names of their counters.
+    """
+    told = [f"{columns[name]}={sources[name]}" for name in columns if name in sources] if sources else []
     return " ".join(told) or None
 
 

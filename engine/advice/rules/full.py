@@ -61,7 +61,7 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
             yield _uneven(evidence, thresholds, adapter, cpu, others, plan)
         elif any(one.load is not None and one.load < thresholds.busy_load for one in others):
             yield _one_that_fills(evidence, thresholds, adapter, cpu, others, heaviest)
-        elif adapter.name not in overloaded:
+        elif adapter.name not in overloaded and all(one.load is not None for one in others):
             overloaded.add(adapter.name)
             yield _overload(evidence, adapter, cpu, others)
 
