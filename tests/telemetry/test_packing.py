@@ -2,8 +2,9 @@
 
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
+from random import Random
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.bus.codec import decode, encode
+from engine.measure.host import MeasuredHost
 from engine.scenario.keys import MAX_ADAPTERS, MAX_FILTERS
 from engine.telemetry import packing
 from engine.telemetry.bounds import MAX_CELLS
 from engine.telemetry.packing import LIMIT_BYTES, PackingError, pack_delta, pack_key, unpack_delta, unpack_key
-from engine.telemetry.stats import AdapterStats, Columns, Stats, TopPairs
+from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, Stats, TopPairs
+from tests import measured
 from tests.vmqtui.scripted import make_stats
 
 VMS = [(f"vm-{n}", f"vm-{n}", n % 8, 100 + 7 * n) for n in range(1024)]
@@ -127,6 +131,77 @@ def test_readings_of_several_adapters_come_back_whatever_changed_between_them(fo
         packed = pack_delta(before, now)
         if packed is not None:
             assert same(unpack_delta(before, packed), now)
+
+
+def shaken(stats: Stats, numbers: Random, unknown: Random) -> Stats:
+    """The reading with other cells, some of them unknown, and other sources."""
+
+    def cell() -> Cell:
+        number = numbers.choice((0, numbers.randrange(300), numbers.randrange(1 << 40)))
+        return None if unknown.random() < 0.4 else number
+
+    def table(columns: Columns) -> Columns:
+        fixed = ("id", "generation")
+        return {
+            name: column if name in fixed else [cell() for _ in column] for name, column in columns.items()
+        }
+
+    def sources(names: Iterable[str]) -> dict[str, Source] | None:
+        kinds: list[Source] = ["exact", "derived", "guessed"]
+        told = {name: numbers.choice(kinds) for name in names if numbers.random() < 0.3}
+        return told if numbers.random() < 0.8 else None
+
+    adapters = {
+        name: msgspec.structs.replace(
+            one,
+            port={key: cell() for key in one.port},
+            queues=table(one.queues),
+            filters=table(one.filters),
+            freed={key: cell() for key in one.freed},
+            default_queue={key: cell() for key in one.default_queue},
+            sources=sources(one.queues),
+        )
+        for name, one in stats.adapters.items()
+    }
+    return msgspec.structs.replace(
+        stats, cpus=table(stats.cpus), adapters=adapters, sources=sources(stats.cpus)
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(), st.integers(0, 99), st.booleans())
+def test_unknown_cells_and_sources_come_back_wherever_they_are(
+    number: int, seed: int, same_cells: bool
+) -> None:
+    first, second = measured.linux(2).readings
+    numbers = Random(number)
+    before = shaken(first, numbers, Random(seed))
+    now = shaken(second, numbers, Random(seed if same_cells else seed + 1))
+    for one in (before, now):
+        assert same(unpack_key(pack_key(one)), one)
+        assert same(decode(Stats, encode(one)), one)
+    packed = pack_delta(before, now)
+    assert (packed is not None) is (unknown_of(before) == unknown_of(now))
+    if packed is not None:
+        assert same(unpack_delta(before, packed), now)
+
+
+def unknown_of(stats: Stats) -> list[bool]:
+    """Whether each cell is unknown, in order."""
+    columns = [*stats.cpus.values()]
+    for adapter in stats.adapters.values():
+        columns += [[*table.values()] for table in (adapter.port, adapter.freed, adapter.default_queue)]
+        columns += [*adapter.queues.values(), *adapter.filters.values()]
+    return [cell is None for column in columns for cell in column]
+
+
+@pytest.mark.parametrize("host", [measured.linux(5), measured.windows(5)], ids=["linux", "windows"])
+def test_readings_of_a_measured_host_pack_small(host: MeasuredHost) -> None:
+    for before, now in pairwise(host.readings):
+        packed = pack_delta(before, now)
+        assert packed is not None
+        assert len(packed) < len(encode(now)) / 4
+        assert same(unpack_delta(before, packed), now)
 
 
 def adapter_of(frames: int, queues: int = 1, mac: str = "00:00:00:00:00:01") -> AdapterStats:
