@@ -28,7 +28,10 @@ event."""
 
 _DRIVER: Final = "kernel"
 _RING_FIELDS: Final = ("frames", "bytes", "dropped", "interrupts", "cpus")
-_COLUMNS: Final = counters.names(counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY)
+_COLUMNS: Final = (
+    *counters.names(counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY),
+    "received_bytes",
+)
 _COUNTERS: Final = counters.names(counters.QUEUE)
 _PORT: Final = counters.names(counters.PORT)
 _REASONS: Final = counters.names(counters.DEFAULT_QUEUE_REASONS)
@@ -187,7 +190,7 @@ class AdapterFollower:
             port=port,
             queues=queues,
             filters=filters,
-            freed={name: freed.get(name, other) for name in _COUNTERS},
+            freed={name: freed.get(name, other) for name in (*_COUNTERS, "received_bytes")},
             default_queue=dict.fromkeys(_REASONS, None),
             sources=self._sources({**queues, **filters, **{name: [cell] for name, cell in port.items()}}),
         )
@@ -228,12 +231,14 @@ class AdapterFollower:
             of_rings["dropped"] = least_certain([adapter.sources.get("port_dropped", "exact"), "derived"])
         frames = least_certain([of_rings["frames"], *functions])
         dropped = least_certain([of_rings["dropped"], *functions])
-        bytes_ = least_certain([of_rings["bytes"], *functions, "derived"])
+        received_bytes = least_certain([of_rings["bytes"], *functions])
+        bytes_ = least_certain([received_bytes, "derived"])
         steered = least_certain([frames, dropped, "derived"])
         of_port = adapter.sources.get("port_dropped", "exact")
         found_by_name = any(one.cpus is not None for one in adapter.functions)
         known: dict[str, Source] = {
             "received_frames": frames,
+            "received_bytes": received_bytes,
             "steered_frames": steered,
             "steered_bytes": bytes_,
             "dropped_no_buffer": dropped,

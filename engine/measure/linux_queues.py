@@ -26,11 +26,13 @@ class Counts(NamedTuple):
 
     def columns(self) -> dict[str, Cell]:
         """Return these counters by their names in messages. The bytes of dropped frames are not known:
-        ``steered_bytes`` are those of the frames received, and known where the drops are."""
+        ``steered_bytes`` are those of the frames received, and known where the drops are. The model has no
+        ``received_bytes``."""
         return {
             "steered_frames": total((self.frames, self.dropped)),
             "steered_bytes": None if self.dropped is None else self.bytes,
             "received_frames": self.frames,
+            "received_bytes": self.bytes,
             "dropped_no_buffer": self.dropped,
             "interrupts": self.interrupts,
         }

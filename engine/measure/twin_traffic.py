@@ -167,7 +167,7 @@ class AdapterTraffic:
     def _size(self, queue: QueueView) -> tuple[float | None, str]:
         # Of a measured host, bytes are those of the frames received.
         counted = "steered_frames" if self._adapter.now.sources is None else "received_frames"
-        of_queue = _mean(queue.rate("steered_bytes"), queue.rate(counted))
+        of_queue = _mean(queue.bytes_rate, queue.rate(counted))
         if of_queue is not None:
             return of_queue, ""
         if self._port_bytes is not None:

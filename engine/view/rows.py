@@ -210,8 +210,13 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.pps or 0.0
 
     @property
+    def bytes_rate(self) -> float | None:
+        """Bytes per second steered to it; received by it, if those steered are unknown."""
+        return self.rate("received_bytes" if self.count("steered_bytes") is None else "steered_bytes")
+
+    @property
     def mbits(self) -> float | None:
-        rate = self.rate("steered_bytes")
+        rate = self.bytes_rate
         return None if rate is None else rate * 8e-6
 
     @property

@@ -134,6 +134,7 @@ def test_sources_are_of_known_columns_only_and_as_uncertain_as_their_worst_queue
     (first,) = follow(machine(igb([ring(0, 10)], [function(0, 5)])))
     assert eth0(first).sources == {
         "received_frames": "exact",
+        "received_bytes": "exact",
         "steered_frames": "derived",
         "steered_bytes": "derived",
         "dropped_no_buffer": "exact",
@@ -163,6 +164,7 @@ def test_without_drops_of_rings_what_was_steered_is_unknown_and_the_ports_drops_
     (first,) = follow(machine(adapter))
     assert column(first, "steered_frames") == [None, None]
     assert column(first, "steered_bytes") == [None, None]
+    assert column(first, "received_bytes") == [1000, 2000]
     assert eth0(first).port["offered_frames"] == 34
     (unknown,) = follow(machine(replace(adapter, port_dropped=None)))
     assert eth0(unknown).port["offered_frames"] is None
