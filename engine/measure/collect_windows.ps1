@@ -17,8 +17,7 @@
 
 param(
     [int]$Seconds = 60,
-    [int]$Interval = 5,
-    [switch]$Follow
+    [int]$Interval = 5
 )
 
 $ErrorActionPreference = 'Continue'
@@ -215,14 +214,5 @@ function Get-Document($seconds) {
 }
 
 $Interval = [Math]::Max(1, $Interval)
-if ($Follow) {
-    while ($true) {
-        $next = (Get-TimeMs) + 1000 * $Interval
-        Get-Document 0
-        $wait = $next - (Get-TimeMs)
-        if ($wait -gt 0) { Start-Sleep -Milliseconds $wait }
-    }
-} else {
-    [Console]::Error.WriteLine("Collecting for $Seconds seconds ...")
-    Get-Document $Seconds
-}
+if ($Seconds -gt 0) { [Console]::Error.WriteLine("Collecting for $Seconds seconds ...") }
+Get-Document $Seconds

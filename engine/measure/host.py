@@ -13,6 +13,10 @@ class SourceError(ValueError):
     """A file holds no measured host, or not that one; the message is a sentence that names the file."""
 
 
+class UnknownAdapterError(ValueError):
+    """A host has no adapter of this name; the sentence names those that are there."""
+
+
 @dataclass(frozen=True)
 class MeasuredHost:
     """``readings`` are in order of time and belong to ``config``, which is the newest configuration.

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.measure.adapter import KEEP_SECONDS, AdapterGoneError, AdapterReader
 from engine.measure.ethtool import EthtoolSocket
 from engine.measure.facts import Adapter, Machine, Processor
+from engine.measure.host import UnknownAdapterError
 from engine.measure.netlink import NetlinkSocket
 from engine.measure.procfs import (
     SOFTNET_WRAP,
@@ -20,10 +21,6 @@ from engine.measure.procfs import (
     parse_softnet,
     shown,
 )
-
-
-class UnknownAdapterError(ValueError):
-    """There is no interface of this name; the sentence names those that are there."""
 
 
 @dataclass(slots=True)

@@ -36,11 +36,11 @@ _LEAST_CERTAIN_FIRST: Final[tuple[Source, ...]] = ("guessed", "derived", "exact"
 
 _PORT_KINDS: Final = ("ReceivedUnicastPackets", "ReceivedMulticastPackets", "ReceivedBroadcastPackets")
 
-_QueueKey = tuple[str, int]
+QueueKey = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class _Growth:
+class Growth:
     """What a queue received since the sample before, and how it is known."""
 
     frames: int | None = None
@@ -48,15 +48,17 @@ class _Growth:
     source: Source = "exact"
 
 
-@dataclass
-class _Totals:
-    frames: int = 0
-    interrupts: int = 0
-    interrupts_known: bool = True
+@dataclass(frozen=True)
+class QueueCounts:
+    """What a queue received so far, and how it is known."""
+
+    frames: int | None
+    interrupts: int | None
+    source: Source
 
 
 @dataclass(frozen=True)
-class _Reading:
+class CounterReading:
     """The counters of a sample, by what they belong to."""
 
     sample: Sample
@@ -66,14 +68,14 @@ class _Reading:
     vnics: Mapping[str, int | None]
     """Frames that each virtual adapter received, by its MAC."""
     ports: Mapping[str, Row]
-    places: Mapping[_QueueKey, Place | None]
+    places: Mapping[QueueKey, Place | None]
 
     @cached_property
     def _crowds(self) -> Mapping[tuple[str, Place | None], int]:
         """The number of queues of each adapter at each place."""
         return Counter((adapter, place) for (adapter, _), place in self.places.items())
 
-    def is_alone(self, key: _QueueKey) -> bool:
+    def is_alone(self, key: QueueKey) -> bool:
         """Whether a queue has its processor to itself, of its adapter's queues; not if one's is not known."""
         place = self.places.get(key)
         return place is not None and self._crowds[key[0], place] == 1 and not self._crowds.get((key[0], None))
@@ -81,38 +83,37 @@ class _Reading:
 
 def read_stats(host: WindowsHost, tables: WindowsTables) -> list[Stats]:
     """Make a reading of each sample of ``tables``."""
-    reader, remarks, averaged = _Reader(host), tables.remarks, tables.averaged
+    reader = CounterReader(host)
     readings = [reader.read(sample) for sample in tables.samples]
     growths = [reader.growth(before, now) for before, now in pairwise(readings)]
-    unknown = {key for growth in growths for key, one in growth.items() if one.frames is None}
-    totals: dict[_QueueKey, _Totals] = {
-        (adapter.name, queue.queue_id): _Totals()
-        for adapter in host.config.adapters
-        for queue in adapter.queues
-    }
-    sources: dict[_QueueKey, Source] = {}
-    for key in totals:
-        sources[key] = _worst({growth[key].source for growth in growths})
-        totals[key].interrupts_known = bool(growths) and all(
-            growth[key].interrupts is not None for growth in growths
-        )
-    if not growths:
-        unknown = set(totals)
-    stats = []
-    received, tallies = _Received(totals, unknown, sources), _Tallies()
+    keys = [(adapter.name, queue.queue_id) for adapter in host.config.adapters for queue in adapter.queues]
+    unknown = {key for key in keys if not growths or any(one[key].frames is None for one in growths)}
+    uncounted = {key for key in keys if not growths or any(one[key].interrupts is None for one in growths)}
+    frames, interrupts = Counter[QueueKey](), Counter[QueueKey]()
+    sources = {key: _worst({growth[key].source for growth in growths}) for key in keys}
+    stats, tallies = [], Tallies()
     for number, reading in enumerate(readings):
         for key, growth in growths[number - 1].items() if number else ():
-            totals[key].frames += growth.frames or 0
-            totals[key].interrupts += growth.interrupts or 0
+            frames[key] += growth.frames or 0
+            interrupts[key] += growth.interrupts or 0
         if growths:
             tallies.add(readings[max(0, number - 1)], reading)
-        stats.append(_stats(host, readings[0], reading, number + 1, received, tallies, averaged))
-    _say_unknown(host, totals, unknown, bool(growths), remarks)
+        counts = {
+            key: QueueCounts(
+                None if key in unknown else frames[key],
+                None if key in uncounted else interrupts[key],
+                sources[key],
+            )
+            for key in keys
+        }
+        sim_time_ns = reading.sample.time_ns - readings[0].sample.time_ns
+        stats.append(make_stats(host, reading, number + 1, sim_time_ns, counts, tallies, tables.averaged))
+    _say_unknown(host, keys, unknown, bool(growths), tables.remarks)
     return stats
 
 
 def _say_unknown(
-    host: WindowsHost, keys: Iterable[_QueueKey], unknown: set[_QueueKey], sampled: bool, remarks: Remarks
+    host: WindowsHost, keys: Iterable[QueueKey], unknown: set[QueueKey], sampled: bool, remarks: Remarks
 ) -> None:
     if not sampled:
         remarks.add("there are no two samples of counters: no rates are known")
@@ -127,7 +128,9 @@ def _say_unknown(
             )
 
 
-class _Reader:
+class CounterReader:
+    """Reads samples of a host, and what its queues received between two of them."""
+
     def __init__(self, host: WindowsHost) -> None:
         self._host = host
         self._config = host.config
@@ -149,9 +152,9 @@ class _Reader:
         self._queues_of = Counter(mac for macs in self._macs_of.values() for mac in macs)
         """The number of queues, on all adapters, that have each MAC."""
 
-    def read(self, sample: Sample) -> _Reading:
+    def read(self, sample: Sample) -> CounterReading:
         names = processor_names(sample.rows(PROCESSOR_COUNTERS))
-        return _Reading(
+        return CounterReading(
             sample,
             {
                 names[name]: row
@@ -197,7 +200,7 @@ class _Reader:
             found[vnic.mac] = None if vnic.mac in found else count
         return found
 
-    def _places(self, sample: Sample) -> dict[_QueueKey, Place | None]:
+    def _places(self, sample: Sample) -> dict[QueueKey, Place | None]:
         rows = sample.rows(QUEUES)
         if rows:
             return {
@@ -214,10 +217,10 @@ class _Reader:
 
     # --- growth ---------------------------------------------------------------------------------
 
-    def growth(self, before: _Reading, now: _Reading) -> dict[_QueueKey, _Growth]:
+    def growth(self, before: CounterReading, now: CounterReading) -> dict[QueueKey, Growth]:
         """What each queue of the configuration received between two samples."""
         ids = {Place(*map(int, cpu.name.split(":"))): cpu.id for cpu in self._config.cpus}
-        found: dict[_QueueKey, _Growth] = {}
+        found: dict[QueueKey, Growth] = {}
         for key in self._macs_of:
             place = now.places.get(key)
             cpu = ids.get(place) if place is not None and before.places.get(key) == place else None
@@ -230,12 +233,12 @@ class _Reader:
             frames = _grown(rows, "ReceivedPacketsPersec") if alone else None
             interrupts = _grown(rows, "InterruptsPersec") if alone else None
             source: Source = "exact" if self._groups < 2 else "guessed"
-            if frames is None:
+            if frames is None and key in before.places and key in now.places:
                 frames, source = self._of_vnics(self._macs_of[key], before, now), "derived"
-            found[key] = _Growth(frames, interrupts, source)
+            found[key] = Growth(frames, interrupts, source)
         return found
 
-    def _of_vnics(self, macs: set[str], before: _Reading, now: _Reading) -> int | None:
+    def _of_vnics(self, macs: set[str], before: CounterReading, now: CounterReading) -> int | None:
         if not macs or any(self._queues_of[mac] > 1 for mac in macs):
             return None
         total = 0
@@ -262,25 +265,18 @@ def _normal(description: str) -> str:
 # --- stats ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Received:
-    """What is known of queues: what they received so far, of which it is not known, and how it is known."""
-
-    totals: Mapping[_QueueKey, _Totals]
-    unknown: Set[_QueueKey]
-    sources: Mapping[_QueueKey, Source]
-
-
-class _Tallies:
+class Tallies:
     """What counters grew by since the first sample, by the group, the thing and the property counted.
 
     One that went back is not known from then on: it was reset, and what it counted before is lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, restart: bool = False) -> None:
+        """``restart``: count from 0 again after what went back; the counter itself has gone back then."""
         self._totals: dict[tuple[object, ...], int | None] = {}
+        self._restart = restart
 
-    def add(self, before: _Reading, now: _Reading) -> None:
+    def add(self, before: CounterReading, now: CounterReading) -> None:
         """Add the growth between two samples; of a sample and itself for the first one."""
         for group in ("cpus", "adapters", "ports"):
             older: Mapping[object, Row] = getattr(before, group)
@@ -289,6 +285,7 @@ class _Tallies:
                 for key in _TALLIED[group]:
                     grown = _grown((older.get(thing), newer.get(thing)), key)
                     total = self._totals.get((group, thing, key), 0)
+                    total = 0 if total is None and self._restart else total
                     lost = grown is None or total is None or total > _MOST_GROWTH
                     self._totals[group, thing, key] = None if lost else (total or 0) + (grown or 0)
 
@@ -304,31 +301,31 @@ _TALLIED: Final = {
 }
 
 
-def _stats(
+def make_stats(
     host: WindowsHost,
-    first: _Reading,
-    reading: _Reading,
+    reading: CounterReading,
     seq: int,
-    received: _Received,
-    tallies: _Tallies,
-    averaged: bool,
+    sim_time_ns: int,
+    counts: Mapping[QueueKey, QueueCounts],
+    tallies: Tallies,
+    averaged: bool = False,
 ) -> Stats:
-    """Make the stats of a reading. Counters count from the ``first`` one on."""
+    """Make the stats of a reading, of what was counted until then."""
     cpus = _cpus(host, reading, tallies)
     return Stats(
         seq=seq,
-        sim_time_ns=reading.sample.time_ns - first.sample.time_ns,
+        sim_time_ns=sim_time_ns,
         time_ns=reading.sample.time_ns,
         revision=host.config.revision,
         cpus=cpus,
         adapters={
-            adapter.name: _adapter(adapter, received, tallies, averaged) for adapter in host.config.adapters
+            adapter.name: _adapter(adapter, counts, tallies, averaged) for adapter in host.config.adapters
         },
         sources=_told({name: "exact" for name, cells in cpus.items() if {*cells} != {None}}, averaged),
     )
 
 
-def _cpus(host: WindowsHost, reading: _Reading, tallies: _Tallies) -> Columns:
+def _cpus(host: WindowsHost, reading: CounterReading, tallies: Tallies) -> Columns:
     """Columns of processors. Busy time is that in DPCs and interrupts, of all devices, in nanoseconds."""
     ids = [cpu.id for cpu in host.config.cpus]
     columns: Columns = {"id": [*ids], **{name: [None] * len(ids) for name in _CPU_NAMES}}
@@ -356,13 +353,13 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
     return None if not known or None in known else sum(number or 0 for number in known)
 
 
-def _adapter(adapter: AdapterConfig, received: _Received, tallies: _Tallies, averaged: bool) -> AdapterStats:
-    keys = [(adapter.name, queue.queue_id) for queue in adapter.queues]
-    totals = [received.totals[key] for key in keys]
-    queues: Columns = {name: [None] * len(keys) for name in _QUEUE_NAMES}
-    unknown = [key in received.unknown for key in keys]
-    queues["received_frames"] = [None if no else one.frames for no, one in zip(unknown, totals, strict=True)]
-    queues["interrupts"] = [one.interrupts if one.interrupts_known else None for one in totals]
+def _adapter(
+    adapter: AdapterConfig, counts: Mapping[QueueKey, QueueCounts], tallies: Tallies, averaged: bool
+) -> AdapterStats:
+    own = [counts[adapter.name, queue.queue_id] for queue in adapter.queues]
+    queues: Columns = {name: [None] * len(own) for name in _QUEUE_NAMES}
+    queues["received_frames"] = [one.frames for one in own]
+    queues["interrupts"] = [one.interrupts for one in own]
     port: dict[str, Cell] = dict.fromkeys(counters.names(counters.PORT))
     port["offered_frames"] = tallies.sum("ports", adapter.name, *_PORT_KINDS)
     port["offered_bytes"] = tallies.sum("ports", adapter.name, "ReceivedBytes")
@@ -372,7 +369,7 @@ def _adapter(adapter: AdapterConfig, received: _Received, tallies: _Tallies, ave
     known: dict[str, Source] = {
         name: "exact" for name, cell in [*port.items(), *interface.items()] if cell is not None
     }
-    if found := {received.sources[key] for key in keys if key not in received.unknown}:
+    if found := {one.source for one in own if one.frames is not None}:
         known["received_frames"] = _worst(found)
     if any(cell is not None for cell in queues["interrupts"]):
         known["interrupts"] = "derived"

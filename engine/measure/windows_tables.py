@@ -22,6 +22,7 @@ import msgspec
 from engine.measure.host import SourceError
 
 SCHEMA: Final = "vmq.windows/1"
+SCRIPT: Final = Path(__file__).with_name("collect_windows.ps1")
 LIMIT_BYTES: Final = 64 << 20
 """Limit of a JSON. A minute of a host with 256 processors and 16 adapters is about 20 MiB."""
 LIMIT_VALUES: Final = 1 << 22
@@ -189,7 +190,7 @@ class _Document(msgspec.Struct, kw_only=True):
 
 def script() -> str:
     """The script in PowerShell that collects such a JSON on a Windows host."""
-    return Path(__file__).with_name("collect_windows.ps1").read_text("ascii")
+    return SCRIPT.read_text("ascii")
 
 
 def decode_text(data: bytes) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.measure.ethtool import MAX_COUNTERS, MAX_RULES
 from engine.measure.facts import Ring, Rule
-from engine.measure.linux import UnknownAdapterError
+from engine.measure.host import UnknownAdapterError
 from tests.measure.linux_kernel import (
     Function,
     Interface,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from engine.telemetry.stats import Columns, Stats
 
 INTERVAL_S: Final = 0.5
+WINDOWS_INTERVAL_S: Final = 10.0
+"""On Windows each reading starts PowerShell, whose cmdlets take seconds."""
 _ONCE_S: Final = 1.0
 """Time between the two readings of ``--once``."""
 
@@ -40,7 +42,13 @@ Adapters = Annotated[
 ]
 Interval = Annotated[
     float | None,
-    typer.Option("--interval", metavar="S", min=0.1, max=60, help="Seconds between readings; default: 0.5."),
+    typer.Option(
+        "--interval",
+        metavar="S",
+        min=0.1,
+        max=60,
+        help="Seconds between readings; default: 0.5, on Windows 10.",
+    ),
 ]
 CaptureDefault = Annotated[
     bool,
@@ -92,7 +100,7 @@ def agent(
             host=name,
             broker=url,
             listen=listening,
-            interval_s=interval or INTERVAL_S,
+            interval_s=interval or _interval_s(),
             announce=own.announced(listening),
             viewers=own.viewer or [],
             thresholds=thresholds,
@@ -120,8 +128,11 @@ def watch(
         return _print_once(source, interval or _ONCE_S, as_document=json_)
     if json_:
         unusable("--json: is the form of --once, which it needs")
-    _probe(adapters, capture_default=capture_default).close()
-    options = ["--interval", f"{interval or INTERVAL_S:g}", "--log-format", screen.log_format]
+    if _is_windows():
+        _refuse_capture(capture_default)
+    else:
+        _probe(adapters, capture_default=capture_default).close()
+    options = ["--interval", f"{interval or _interval_s():g}", "--log-format", screen.log_format]
     options += ["--capture-default"] if capture_default else []
     return show_private_agent([*options, "--", *(adapters or ())], screen)
 
@@ -138,6 +149,11 @@ def _say(sentence: str) -> None:
 
 def _source(adapters: Sequence[str] | None, host: str, *, capture_default: bool) -> "MeasuredSource":
     """The reader of this machine's adapters. Ends with status 2 if one is not there, or can't be captured."""
+    if _is_windows():
+        _refuse_capture(capture_default)
+        from engine.measure.windows_source import WindowsSource
+
+        return WindowsSource(host, adapters or ())
     from engine.measure.linux_host import LinuxSource
 
     probe = _probe(adapters, capture_default=capture_default)
@@ -147,9 +163,10 @@ def _source(adapters: Sequence[str] | None, host: str, *, capture_default: bool)
 def _probe(adapters: Sequence[str] | None, *, capture_default: bool) -> "LinuxProbe":
     """What reads this machine. Ends with status 2 if it can't read, or capture, what is asked for."""
     if not (system := _system()).startswith("linux"):
-        words = {"win32": "Windows", "darwin": "macOS"}.get(system, system)
-        unusable(f"watch and agent read the adapters of Linux machines, and this machine runs {words}")
-    from engine.measure.linux import LinuxProbe, UnknownAdapterError
+        words = {"darwin": "macOS"}.get(system, system)
+        unusable(f"watch and agent read Linux and Windows machines, and this machine runs {words}")
+    from engine.measure.host import UnknownAdapterError
+    from engine.measure.linux import LinuxProbe
 
     try:
         probe = LinuxProbe(adapters or ())
@@ -183,10 +200,29 @@ def _system() -> str:
     return sys.platform
 
 
+def _is_windows() -> bool:
+    return _system() == "win32"
+
+
+def _interval_s() -> float:
+    return WINDOWS_INTERVAL_S if _is_windows() else INTERVAL_S
+
+
+def _refuse_capture(capture_default: bool) -> None:
+    if capture_default:
+        unusable("--capture-default: captures on Linux only")
+
+
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
+    from engine.measure.host import SourceError, UnknownAdapterError
+
     try:
         yield
+    except UnknownAdapterError as error:
+        unusable(error)
+    except SourceError as error:
+        failed(f"this machine's adapters can't be read: {error}")
     except OSError as error:
         failed(f"this machine's adapters can't be read: {error.strerror or error}")
 
