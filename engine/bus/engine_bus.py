@@ -90,17 +90,18 @@ class EngineBus:
         self.host = topics.checked_name(host, "host name")
         self.bad_requests = 0
         self.refused_requests = 0
-        no_requests = NoRequests(host)
-        self._no_requests = no_requests if handler is None else None
-        self._handler: Handler = handler or no_requests
+        self._no_requests: NoRequests | None = None
+        if handler is None:
+            handler = self._no_requests = NoRequests(host)
+        self._handler: Handler = handler
         self._on_bad_request = on_bad_request
         self._online = Status(
             state="online",
             version=version,
             started_at=time.time(),
             interval_ns=interval_ns,
-            kind="model" if handler is not None else "measured",
-            controls=handler is not None,
+            kind="model" if self._no_requests is None else "measured",
+            controls=self._no_requests is None,
         )
         self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
         self._config: bytes | None = None

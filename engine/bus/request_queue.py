@@ -12,9 +12,7 @@ import msgspec
 from engine.bus.messages import Request, Response
 from engine.counted import counted
 from engine.mqtt.limits import TokenBucket
-from engine.ndis import operations
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, answer
-from engine.ndis.queries import EventHistory
 from engine.telemetry.events import Event
 
 IDS_PER_CLIENT = 1024
@@ -197,9 +195,14 @@ class RequestQueue:
 
 class NoRequests:
     """Answers for a measured host, on which nothing is changed: of ``ping`` and ``query_events``; refuses all
-    other operations."""
+    other operations.
+
+    The registry of operations needs NumPy, which brokers and readers do without, so it is imported here.
+    """
 
     def __init__(self, host: str) -> None:
+        from engine.ndis.queries import EventHistory
+
         self._host = host
         self._history = EventHistory()
         self._revision = 0
@@ -229,6 +232,8 @@ class NoRequests:
 
     def _outcome(self, request: Request) -> Outcome:
         """Return the outcome of a request. Raises ``NdisError``."""
+        from engine.ndis import operations
+
         if request.op in operations.OPERATIONS and request.op not in ANSWERED:
             raise NdisError(
                 NdisStatus.NOT_SUPPORTED,
