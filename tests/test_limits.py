@@ -30,6 +30,8 @@ OF_NO_INPUT: Final = {
     "vmqtui.state.history._KEPT",
     "vmqtui.dialogs.fields._MOST_CHARACTERS",
     "vmqtui.view_actions._MOST_ALIKE",
+    "engine.advice.linux._MOST_NAMED",
+    "engine.advice.linux._MOST_RING",
     "vmqtui.compare.text.MOST_ACROSS",
     "vmqtui.compare.text._LABEL_CHARACTERS",
     "vmqtui.compare.page.MOST_PLOTTED",
