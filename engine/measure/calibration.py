@@ -47,6 +47,8 @@ class _Point(NamedTuple):
     interrupts: float | None
     received: float
     """Frames in the whole interval."""
+    share: float
+    """The share of the clock that it has beside its hyper-thread sibling, if that serves queues."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,6 @@ def _point(cpu: CpuView, evidence: Evidence, hyperthreading: bool) -> _Point | N
     its frames are not known."""
     if not cpu.queues or cpu.load is None:
         return None
-    if hyperthreading and any(one.queues for one in evidence.cpus if _is_sibling(one, cpu)):
-        return None
     nodes = {one.settings.numa_node for one in cpu.queues if one.settings is not None}
     if cpu.config is not None and nodes - {cpu.config.numa_node, None}:
         return None
@@ -132,7 +132,9 @@ def _point(cpu: CpuView, evidence: Evidence, hyperthreading: bool) -> _Point | N
     interrupts = cpu.rate("interrupts")
     if interrupts is None and all(one.rate("interrupts") is not None for one in cpu.queues):
         interrupts = known_sum(one.rate("interrupts") for one in cpu.queues)
-    return _Point(cpu.load, sum(known), bytes_known, interrupts, sum(known) * evidence.span_s)
+    shared = hyperthreading and any(one.queues for one in evidence.cpus if _is_sibling(one, cpu))
+    share = _DEFAULT.smt_share if shared else 1.0
+    return _Point(cpu.load, sum(known), bytes_known, interrupts, sum(known) * evidence.span_s, share)
 
 
 def _is_sibling(one: CpuView, other: CpuView) -> bool:
@@ -175,11 +177,14 @@ def _fitted(points: Sequence[_Point], moderation_us: float | None) -> tuple[_Cos
     if frames < _LEAST_FRAMES:
         return None, f"{frames:,.0f} frames measured, and {_LEAST_FRAMES:,} are needed to tell costs"
     loads = np.array([one.load for one in points])
-    columns = {"idle": np.ones(len(points)), "frames": np.array([one.frames for one in points]) * 1e-9}
+    columns = {
+        "idle": np.ones(len(points)),
+        "frames": np.array([one.frames / one.share for one in points]) * 1e-9,
+    }
     known_interrupts = all(one.interrupts is not None for one in points)
     taken = np.zeros(len(points))
     if known_interrupts:
-        columns["interrupts"] = np.array([one.interrupts or 0.0 for one in points]) * 1e-9
+        columns["interrupts"] = np.array([(one.interrupts or 0.0) / one.share for one in points]) * 1e-9
     else:
         per_s = np.array([_expected_interrupts(one.frames, one.load, moderation_us) for one in points])
         taken = np.minimum(per_s * _default_interrupt_ns() * 1e-9, 0.5 * loads)

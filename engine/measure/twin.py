@@ -20,7 +20,7 @@ from engine.scenario.keys import MAX_CPUS, MAX_MEMBERS
 from engine.scenario.load import loads
 from engine.scenario.model import BalancerSpec, HostSpec, Scenario, Windows
 from engine.scenario.processor_set import default_group_sizes, parse_place
-from engine.scenario.values import check_adapter_name, check_number, show
+from engine.scenario.values import check_adapter_name, check_number, one_line, show
 from engine.telemetry.config import Config, CpuConfig
 
 MAX_TWIN_BYTES: Final = 1 << 30
@@ -83,7 +83,7 @@ class _Maker:
         self._cpu(calibration)
         self._balancer()
         self._remarks += write_traffic(self._sheet, flows)
-        text = "\n".join(f"# {one}" for one in self._title()) + "\n\n" + self._sheet.text
+        text = "\n".join(f"# {one_line(one)}" for one in self._title()) + "\n\n" + self._sheet.text
         return Twin(
             text,
             loads(text, "the twin"),

@@ -32,7 +32,6 @@ _ORDINARY_FRAME_BYTES: Final = 1518
 _LEAST_BUFFERS: Final = 16
 _STOPPED: Final = ("undefined", "allocated", "set", "paused", "dma_stopped", "freeing")
 _SPEEDS_GBPS: Final = (10, 25, 40, 50, 100, 200, 400, 800)
-_MOST_PORTS: Final = 65_536
 _MOST_DELAY_US: Final = 60_000_000
 
 
@@ -249,7 +248,7 @@ class AdapterTwin:
             except ValueError as error:
                 self.remarks.append(f"{self.name}: a port of {port.vm} is left out: {error}")
                 continue
-            if owner and (_owner_name(owner), mac, vlan) not in made and len(ports) < _MOST_PORTS:
+            if owner and (_owner_name(owner), mac, vlan) not in made and len(ports) < MAX_FILTERS:
                 made.add((_owner_name(owner), mac, vlan))
                 ports.append((owner, mac, vlan))
         return ports

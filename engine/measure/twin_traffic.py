@@ -283,8 +283,11 @@ def _kind(mac: str) -> Kind | None:
 
 def write_traffic(sheet: Sheet, of_targets: Mapping[str, Sequence[Flow]]) -> list[str]:
     """Write ``[traffic]``: for each adapter or team its flows; return sentences about what is left out."""
-    remarks = []
+    remarks: list[str] = []
     sheet.table("[traffic]")
+    if not of_targets:
+        sheet.comments(["No mix: no frames came, or it is not known how many."])
+        return remarks
     sheet.comments(
         [
             "Rates and sizes are means over the time that was measured; a queue's frames have its mean size.",

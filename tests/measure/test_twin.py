@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from engine.measure.calibration import calibrate
 from engine.measure.host import MeasuredHost
 from engine.measure.twin import MAX_TWIN_BYTES, Twin, make_twin
+from engine.measure.twin_traffic import MOST_PAIRS
 from engine.telemetry.config import AdapterConfig, Config, PortConfig
-from engine.telemetry.stats import Cell, Stats
+from engine.telemetry.stats import Cell, Stats, TopPairs
 from tests import measured
 from tests.measured import SECOND_NS
 from tests.slow import examples
@@ -286,6 +287,33 @@ def test_frames_that_a_full_processor_must_have_dropped_are_sent_to_its_queue() 
     of_web = next(one["pps"] for one in flows(twin)["Ethernet 2"] if one.get("vlan") == 10)
     assert of_web == pytest.approx(496_000, rel=0.01)
     assert "dropped since its processor is full" in twin.text
+
+
+def test_of_many_pairs_in_the_default_queue_the_rest_is_sent_by_reason() -> None:
+    host = measured.linux()
+    count = MOST_PAIRS + 20
+    reasons = ["vlan_mismatch"] * count
+
+    def reading(n: int) -> Stats:
+        one = host.readings[n]
+        counted = one.adapters["eth0"]
+        top = TopPairs(
+            mac=[f"00:15:5d:00:01:{pair:02x}" for pair in range(count)],
+            vlan=[10] * count,
+            reason=reasons,
+            frames=[10 * n] * count,
+            error=[0] * count,
+        )
+        by_reason: dict[str, Cell] = {**dict.fromkeys(counted.default_queue, 0), "vlan_mismatch": 1100 * n}
+        adapters = {"eth0": replace(counted, default_queue=by_reason, default_queue_top=top)}
+        return replace(one, adapters={**one.adapters, **adapters})
+
+    twin = make_twin(MeasuredHost(host.origin, host.config, [reading(n) for n in range(4)]))
+    of_default = [one for one in flows(twin)["eth0"] if not one.get("mac", "").startswith("02:56")]
+    assert len(of_default) == MOST_PAIRS + 1
+    assert sum(one["pps"] for one in of_default) == pytest.approx(1100)
+    assert of_default[-1]["kind"] == "unknown"
+    assert of_default[-1]["pps"] == pytest.approx(1100 - 10 * MOST_PAIRS)
 
 
 def test_drops_of_a_queue_whose_processor_is_not_full_are_bursts() -> None:

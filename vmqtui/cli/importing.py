@@ -210,7 +210,7 @@ def verdict(check: "TwinCheck") -> str:
     if not check.compared_loads:
         return "no load is known of the host, so the twin's loads can't be compared"
     if worst is None:
-        return f"{loads} compared, none more than 10 % off what was measured"
+        return f"{loads} compared, each within 10 % of what was measured, or half a percent of a processor"
     numbers = f"{percent(worst.measured)} measured, {percent(worst.twin)} in the model"
     return f"{loads} compared, not all within 10 %: {worst.where} differs most ({numbers})"
 
