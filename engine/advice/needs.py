@@ -151,4 +151,7 @@ def _cells(evidence: Evidence, place: str, adapter: str) -> Sequence[object]:
             return [view.now.default_queue_top]
         case "queue":
             return [getattr(queue.known, name) for queue in view.queues]
+    column = view.now.queues.get(name, ())
+    if len(column) == len(view.queues) and None not in column:
+        return column  # as in a model, which may have tens of thousands of queues
     return [queue.count(name) for queue in view.queues]

@@ -5,6 +5,7 @@ The hosts are constructed from the documented properties of Linux adapters.
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -12,10 +13,10 @@ import pytest
 
 from engine.advice.evidence import Evidence, Moved, Trace
 from engine.advice.finding import Finding
-from engine.advice.rules import RULES, findings
+from engine.advice.rules import RULES, findings, unchecked
 from engine.advice.window import AdviceWindow
-from engine.telemetry.config import Config, CpuConfig
-from engine.telemetry.stats import Cell, Stats
+from engine.telemetry.config import Config, CpuConfig, FilterConfig
+from engine.telemetry.stats import Cell, Stats, TopPairs
 from tests.measured import adapter_stats, linux_config, queue_config, table
 
 SECOND_NS: Final = 1_000_000_000
@@ -132,8 +133,8 @@ def test_a_rule_that_looks_at_linux_finds_and_prints_lines_of_linux_only(rule: s
 
 
 def test_every_rule_that_looks_at_linux_is_tried_here() -> None:
-    pairs = {"near-miss-vlan"}  # needs --capture-default
-    assert set(FOUND) | pairs == {rule.id for rule in RULES.values() if rule.on_linux}
+    captured = {"near-miss-vlan"}  # has a test of its own
+    assert set(FOUND) | captured == {rule.id for rule in RULES.values() if rule.on_linux}
 
 
 def test_a_quiet_machine_without_filters_and_reasons_gets_no_advice_for_vms() -> None:
@@ -191,3 +192,22 @@ def test_a_measured_host_is_offered_no_requests_and_its_load_is_that_of_all_devi
     assert (found.requests, found.rule) == ([], "piled-queues")
     assert found.commands
     assert "all devices" in found.cause
+
+
+def test_frames_for_a_function_with_another_vlan_are_a_near_miss_if_the_default_queue_was_captured() -> None:
+    vf = queue_config(2, "vf 0", None, driver="igb", vm="eth0 vf 0")
+    mac = "02:00:00:00:00:02"
+    config = host([0, 1])
+    eth0 = msgspec.structs.replace(
+        config.adapters[0],
+        queues=[*config.adapters[0].queues, vf],
+        filters=[FilterConfig(filter_id=2, queue_id=2, mac=mac, vlan=10, driver="igb")],
+    )
+    captured = TopPairs(mac=[mac], vlan=[20], reason=["vlan_mismatch"], frames=[500], error=[0])
+    whole = seen(msgspec.structs.replace(config, adapters=[eth0]), {}, [900, 800, 0])
+    adapters = {"eth0": msgspec.structs.replace(whole.stats.adapters["eth0"], default_queue_top=captured)}
+    (found,) = findings(replace(whole, stats=msgspec.structs.replace(whole.stats, adapters=adapters)))
+    assert (found.rule, found.where) == ("near-miss-vlan", "eth0 vf 0")
+    assert lines(found) == ["ip -details link show dev eth0"]
+    assert "VLAN of the virtual function" in found.fix
+    assert "near-miss-vlan" in {rule for gap in unchecked(whole) for rule in gap.rules if gap.applies}
