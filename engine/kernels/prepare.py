@@ -39,6 +39,8 @@ OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
 OF_DEFAULT_QUEUE: Final = (*OF_INTERFACE, "engine.kernels.top")
 """Modules that a capture of a real adapter's default queue needs."""
 
+_COMPILING: Final = "compiling kernels"
+_WAITING: Final = "another process compiles the kernels, once"
 _POLL_S: Final = 0.2
 _LINE: Final = 78
 _LONGEST_S: Final = 600.0
@@ -82,6 +84,11 @@ def why_at_every_start() -> str | None:
     if CACHE_DIRECTORY is not None:
         return None
     return f"no directory can keep compiled kernels: they are compiled at every start ({'; '.join(REFUSED)})"
+
+
+def passes(sentence: str) -> bool:
+    """Return whether a sentence of ``prepare`` is only about the moment, and no remark to keep."""
+    return sentence.startswith((_COMPILING, _WAITING))
 
 
 def tell(sentence: str) -> None:
@@ -146,7 +153,7 @@ def _prepare(
         until_s = time.monotonic() + _LONGEST_S
         with (directory / "compiling").open("ab") as lock:
             if not try_lock(lock):
-                progress("another process compiles the kernels, once")
+                progress(_WAITING)
                 while not try_lock(lock) and time.monotonic() < until_s:
                     time.sleep(_POLL_S)
             found = _faults(directory, modules)
@@ -227,7 +234,7 @@ def _hand_next(process: "subprocess.Popen[str]", waiting: list[str]) -> None:
 
 def _how_far(left: list[str], count: int) -> str:
     """Return a progress message that fits a terminal of 80 columns."""
-    done = f"compiling kernels: {count - len(left)} of {count}"
+    done = f"{_COMPILING}: {count - len(left)} of {count}"
     names = [name.rpartition(".")[2].removesuffix("s").removesuffix("_kernel") for name in left]
     names = [name.replace("_", " ") for name in names]
     shown = f"{done}; left: {', '.join(names)}" if left else done

@@ -22,7 +22,7 @@ from engine.kernels.layout import PORT_COUNTERS
 from engine.kernels.steer import scratch_for_block, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.scenario.values import format_mac
-from engine.service.machine import Machine
+from engine.service.machine import Machine, Progress
 from engine.signals import interrupts_deferred
 from engine.telemetry.stats import Stats, known
 from engine.traffic.batch import Filled, FrameBatch
@@ -39,8 +39,6 @@ _LOOK_AROUND_S: Final = 0.5
 _STEER_PASSES: Final = 20
 _MEMCPY_BYTES: Final = 64 << 20
 _MEMCPY_PASSES: Final = 3
-
-Progress = Callable[[str], None]
 
 
 class BenchFailedError(Exception):
@@ -314,7 +312,7 @@ def measure(
         stack.callback(memcpy.close)
         rigs: list[Rig] = []
         for settings in group:
-            progress(f"starting: {settings}")
+            progress(f"starting: {settings}", None)
             with interrupts_deferred():
                 rigs.append(Rig(settings))
                 stack.callback(rigs[-1].close)
@@ -323,8 +321,9 @@ def measure(
             look(rigs[-1])
         rows = [Row(rig.settings, rig.ready_seconds) for rig in rigs]
         for run in range(RUNS):
-            for rig, row in zip(rigs, rows, strict=True):
-                progress(f"run {run + 1} of {RUNS}: {rig.settings}")
+            for place, (rig, row) in enumerate(zip(rigs, rows, strict=True)):
+                share = (run + place / len(rigs)) / RUNS
+                progress(f"run {run + 1} of {RUNS}: {rig.settings}", share)
                 row.memcpy_bytes_per_second.append(memcpy.bytes_per_second())
                 row.frames_per_second.append(rig.run(seconds / RUNS))
                 row.steered_per_second.append(rig.steer())

@@ -18,7 +18,8 @@ import psutil
 from engine.counted import counted
 from engine.files import own_directory
 from engine.kernels.layout import batch_frames_for
-from engine.service.bench import BenchFailedError, Progress, Rig, Settings, spread
+from engine.service.bench import BenchFailedError, Rig, Settings, spread
+from engine.service.machine import Progress
 from engine.service.replay import replay
 from engine.service.sources import ReadCapture
 from engine.telemetry.stats import known
@@ -97,7 +98,7 @@ def start_seconds(command: Sequence[str], cpus: int, progress: Progress) -> dict
     found = []
     for run in range(START_RUNS + 1):
         which = f"run {run} of {START_RUNS}" if run else "once unmeasured"
-        progress(f"start of an engine with {cpus} CPUs, {which}")
+        progress(f"start of an engine with {cpus} CPUs, {which}", None)
         with _engine(command, scenario, 0.25) as (_, seconds):
             found.append(seconds)
     del found[0]  # the first start reads files that are not cached yet
@@ -120,13 +121,16 @@ def telemetry_share(command: Sequence[str], queues: int, progress: Progress) -> 
     """
     scenario = telemetry_scenario(queues)
     often, rarely, found = [], [], []
-    progress(f"telemetry of {counted(queues, 'queue')}: starting two engines")
+    progress(f"telemetry of {counted(queues, 'queue')}: starting two engines", None)
     with (
         _engine(command, scenario, 1 / TELEMETRY_HZ) as (busy, _),
         _engine(command, scenario, _RARELY_S) as (quiet, _),
     ):
         for run in range(TELEMETRY_RUNS):
-            progress(f"telemetry of {counted(queues, 'queue')}, run {run + 1} of {TELEMETRY_RUNS}")
+            progress(
+                f"telemetry of {counted(queues, 'queue')}, run {run + 1} of {TELEMETRY_RUNS}",
+                run / TELEMETRY_RUNS,
+            )
             before = [_cpu_seconds(busy), _cpu_seconds(quiet)]
             began = time.perf_counter()
             time.sleep(_TELEMETRY_SECONDS)
@@ -183,14 +187,14 @@ def replays(settings: Settings, progress: Progress) -> list[dict[str, Any]]:
     """
     rows = []
     for form, write in (("pcap", _pcap), ("pcapng", _pcapng)):
-        progress(f"writing a {form} of {REPLAY_FRAMES:,} frames")
+        progress(f"writing a {form} of {REPLAY_FRAMES:,} frames", None)
         with own_directory() as directory:
             path = directory / f"bench.{form}"
             write(path, settings)
             size = path.stat().st_size
             rates, walls = [], []
             for run in range(REPLAY_RUNS):
-                progress(f"replay of a {form}, run {run + 1} of {REPLAY_RUNS}")
+                progress(f"replay of a {form}, run {run + 1} of {REPLAY_RUNS}", run / REPLAY_RUNS)
                 rate, wall = _replay(path, settings)
                 rates.append(rate)
                 walls.append(wall)

@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 from engine.service.bench import (
     RUNS,
     BenchFailedError,
-    Progress,
     Rig,
     Row,
     Settings,
@@ -23,6 +22,7 @@ from engine.service.bench import (
     spread,
 )
 from engine.service.bench_costs import private_bytes, replays, start_seconds, telemetry_share
+from engine.service.machine import Progress
 
 _FRAMES: Final = 20_000
 _MAX_FRAME_BYTES: Final = 1518
@@ -89,7 +89,7 @@ def baselines(
     longest = max(_MAX_FRAME_BYTES, settings.frame_bytes)
     rows: list[dict[str, Any]] = []
     for name, count in (("plain Python, slice + dict", _plain), ("dpkt + dict", _dpkt)):
-        progress(name)
+        progress(name, None)
         try:
             rates = _rates(count, frames, filters, longest)
         except ImportError:
@@ -211,7 +211,10 @@ def sweep(seconds: float, engine_command: Sequence[str], progress: Progress) -> 
     stages = len(GROUPS) + 2
 
     def stage(number: int, name: str) -> Progress:
-        return lambda sentence: progress(f"{number} of {stages} ({name}): {sentence}")
+        def tell(doing: str, share: float | None) -> None:
+            progress(f"{number} of {stages} ({name}): {doing}", (number - 1 + (share or 0.0)) / stages)
+
+        return tell
 
     groups = {
         name: measure(group, seconds, stage(number, name), look)

@@ -284,6 +284,10 @@ def _nothing() -> None:
     """The default callback."""
 
 
+Progress = Callable[[str, float | None], None]
+"""Receives what is done now, as a sentence, and its finished share (0..1), None if that is unknown."""
+
+
 class SimClock:
     """Advances a machine through simulated time as fast as possible; runs its balancer at the due times.
 

@@ -22,7 +22,7 @@ from engine.service.sources import Caveats, ReadCapture, capture_source
 from engine.signals import interrupts_deferred
 from engine.telemetry.config import AdapterConfig, Config
 from engine.telemetry.stats import AdapterStats, Columns, Stats
-from engine.traffic.batch import Source
+from engine.traffic.batch import Filled, FrameBatch, Source
 from engine.traffic.capture import CaptureSource
 from engine.traffic.capture_file import CaptureFile
 from engine.traffic.plan import Hardware, Plan
@@ -147,15 +147,42 @@ class ReplayResult:
     late_ns: int
 
 
-def plan_capture(capture: CaptureFile | Path | str, hardware: Hardware | None = None) -> tuple[Plan, Caveats]:
-    """Plan queues for a capture's traffic. Raises CaptureError, NoProcessorError, MisfitError for an
-    impossible host, and ValueError for another bad argument."""
+class _Reported:
+    """A capture that reports after each batch how far it was read."""
+
+    def __init__(self, source: CaptureSource, progress: Callable[[ReadCapture], None]) -> None:
+        self._source = source
+        self._progress = progress
+
+    @property
+    def skipped_ns(self) -> int:
+        return self._source.skipped_ns
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        filled = self._source.fill(batch, until_ns)
+        self._progress(self._source)
+        return filled
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def plan_capture(
+    capture: CaptureFile | Path | str,
+    hardware: Hardware | None = None,
+    progress: Callable[[ReadCapture], None] = lambda source: None,
+) -> tuple[Plan, Caveats]:
+    """Plan queues for a capture's traffic; call ``progress`` while it is read.
+
+    Raises CaptureError, NoProcessorError, MisfitError for an impossible host, and ValueError for another bad
+    argument.
+    """
     hardware = hardware or Hardware()
     arguments.check_hardware(hardware)
     prepare()
     source = CaptureSource(_capture(capture), adapter=0, link_gbps=hardware.link_gbps)
     try:
-        return plan_source(source, hardware), Caveats.of(source)
+        return plan_source(_Reported(source, progress), hardware), Caveats.of(source)
     finally:
         source.close()
 

@@ -18,8 +18,8 @@ from engine.advice.rules import findings
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.verdict import agreed, joined, judged, withheld, worse_together
 from engine.scenario.model import Scenario
-from engine.service.machine import Machine, SimClock
-from engine.service.sources import ActiveSource, Caveats, capture_source, synthetic_source
+from engine.service.machine import Machine, Progress, SimClock
+from engine.service.sources import ActiveSource, Caveats, ReadCapture, capture_source, synthetic_source
 from engine.signals import interrupts_deferred
 from engine.telemetry.stats import Stats, known
 from engine.traffic.capture_file import CaptureFile
@@ -108,8 +108,12 @@ class Trial:
     caveats: Caveats = field(default=Caveats(), init=False)
     """Parts of the capture that the last run did not cover."""
 
-    def run(self, fix: Sequence[Request] = ()) -> Evidence:
+    def run(
+        self, fix: Sequence[Request] = (), progress: Callable[[float], None] = lambda share: None
+    ) -> Evidence:
         """Run the scenario, with a fix if given; return the evidence at the end of the run.
+
+        ``progress`` is called with the finished share (0..1) between rounds.
 
         Raises CaptureError, ChoiceError, NotEnoughMemoryError, ``TrialError`` if an intervention or fix is
         refused, ValueError for an impossible scenario.
@@ -124,12 +128,12 @@ class Trial:
             with interrupts_deferred():
                 machine = Machine(self.scenario, played, active=active)
                 stack.callback(_close, machine)
-            run = _Run(machine, active)
+            run = _Run(machine, active, progress)
             fix_first = all(one.op == "set_traffic" for one in self.interventions)
             if fix and fix_first:
                 run.apply(fix)
             if capture is not None:
-                evidence = run.to_the_end()
+                evidence = run.to_the_end(capture)
                 self.caveats = Caveats.of(capture)
                 return evidence
             evidence = run.watch(self.seconds, self.interventions)
@@ -146,13 +150,19 @@ class TrialError(Exception):
 class _Run:
     """Runs a machine once and collects evidence."""
 
-    def __init__(self, machine: Machine, active: ActiveSource) -> None:
+    def __init__(self, machine: Machine, active: ActiveSource, progress: Callable[[float], None]) -> None:
         self._machine = machine
         self._active = active
+        self._progress = progress
+        self._share: Callable[[], float] = lambda: 0.0
         self._conductor = Conductor(machine.rounds, active.source)
-        self._sim_clock = SimClock(self._conductor, machine, machine.settle, self._record_moves)
+        self._sim_clock = SimClock(self._conductor, machine, self._after_round, self._record_moves)
         self._trail = Trail()
         self._record_config()
+
+    def _after_round(self) -> None:
+        self._machine.settle()
+        self._progress(self._share())
 
     def _record_config(self) -> None:
         self._revision = self._machine.host.revision
@@ -167,6 +177,7 @@ class _Run:
         """Run for ``seconds`` of simulated time, with interventions; rates exclude the warm-up."""
         start_ns = self._machine.plane.now_ns
         warm_ns, end_ns = (start_ns + round(part * seconds * 1e9) for part in (_WARM_UP, 1.0))
+        self._share = lambda: (self._machine.plane.now_ns - start_ns) / (end_ns - start_ns)
         before = None
         intervals = WorstIntervals(self._machine)
         pauses = set(takewhile(lambda pause_ns: pause_ns < end_ns, intervals.pauses(warm_ns)))
@@ -188,8 +199,9 @@ class _Run:
         stats = intervals.end()
         return Evidence(self._machine.config(), stats, before, self._trace, intervals.worst)
 
-    def to_the_end(self) -> Evidence:
-        """Run until the source has no more frames and none is pending; rates are over the whole run."""
+    def to_the_end(self, capture: ReadCapture) -> Evidence:
+        """Run until the capture has no more frames and none is pending; rates are over the whole run."""
+        self._share = lambda: capture.bytes_read / (capture.bytes_total or capture.bytes_read or 1)
         intervals = WorstIntervals(self._machine)
         intervals.begin()
         self._sim_clock.advance_to_end(intervals.pauses(self._machine.plane.now_ns), intervals.end)
@@ -260,23 +272,23 @@ def diagnose(
     *,
     asked: Callable[[Evidence], Sequence[Finding]] | None = None,
     most_tries: int = 16,
-    progress: Callable[[str], None] = lambda sentence: None,
+    progress: Progress = lambda doing, share: None,
 ) -> Diagnosis:
     """Run a trial, apply the advisor's rules, and run it again with the fix of each finding, then with all.
 
     ``asked`` returns, for the evidence of the first run, the findings whose fixes are tried; without it they
     are those of the rules. Only the first ``most_tries`` different fixes are tried; for other findings
-    "after" stays unknown. Raises the errors of ``Trial.run``, but a refused fix is returned as such.
+    "after" stays unknown. ``progress`` receives what is done now, and its finished share.
+
+    Raises the errors of ``Trial.run``, but a refused fix is returned as such.
     """
-    evidence = trial.run()
+    evidence = trial.run(progress=lambda share: progress("running without a fix", share))
     found = findings(evidence, thresholds)
-    tries = _Tries(trial, thresholds, most_tries)
-    tried = []
-    for finding in found if asked is None else asked(evidence):
-        if finding.requests:
-            progress(f"trying the fix of {finding.rule}, {finding.where}")
-        tried.append(tries.of(finding, evidence, found))
-    return _together(evidence, tried, tries, found, progress)
+    wanted = found if asked is None else asked(evidence)
+    tries = _Tries(trial, thresholds, most_tries, progress)
+    tries.expect([one.requests for one in wanted if one.requests])
+    tried = [tries.of(finding, evidence, found) for finding in wanted]
+    return _together(evidence, tried, tries, found)
 
 
 def _together(
@@ -284,7 +296,6 @@ def _together(
     tried: Sequence[TriedFix],
     tries: "_Tries",
     found: Sequence[Finding],
-    progress: Callable[[str], None],
 ) -> Diagnosis:
     """Let findings agree, and try all offered fixes at once; if that is no better, only the first stands."""
     consistent = [
@@ -295,8 +306,7 @@ def _together(
     fixes = joined([one.finding.requests for one in offered])
     if len({msgspec.msgpack.encode(one.finding.requests) for one in offered}) < 2 or not fixes:
         return Diagnosis(evidence, consistent)
-    progress("trying all fixes together")
-    result = tries.result(fixes, last=True)
+    result = tries.result(fixes, "trying all fixes together", last=True)
     if result is None:
         return Diagnosis(evidence, consistent)
     first, why = offered[0], f"applied together with other fixes it is refused ({result})"
@@ -319,16 +329,26 @@ def _together(
 class _Tries:
     """Runs a trial with fixes, each different one once, and only so many."""
 
-    def __init__(self, trial: Trial, thresholds: AdviceThresholds | None, most: int) -> None:
+    def __init__(
+        self, trial: Trial, thresholds: AdviceThresholds | None, most: int, progress: Progress
+    ) -> None:
         self._trial = trial
+        self._progress = progress
+        self._expected = 0
         self._thresholds = thresholds
         self._left = most
         self._done: dict[bytes, tuple[Evidence, list[Finding]] | str] = {}
 
+    def expect(self, fixes: Sequence[Sequence[Request]]) -> None:
+        """Note which fixes will be tried, for the share of them that is done."""
+        different = len({msgspec.msgpack.encode(fix) for fix in fixes})
+        self._expected = min(different, self._left) + (different > 1)  # all of them together, too
+
     def of(self, finding: Finding, before: Evidence, found: Sequence[Finding]) -> TriedFix:
         """Return a finding with what its fix does."""
         unknown = msgspec.structs.replace(finding, after=None, cleared=None, estimated=False)
-        result = self.result(finding.requests) if finding.requests else None
+        doing = f"trying the fix of {finding.rule}, {finding.where}"
+        result = self.result(finding.requests, doing) if finding.requests else None
         if result is None:
             return TriedFix(unknown)
         if isinstance(result, str):
@@ -337,19 +357,21 @@ class _Tries:
         return TriedFix(judged(unknown, before, after, found, left), after)
 
     def result(
-        self, fix: Sequence[Request], *, last: bool = False
+        self, fix: Sequence[Request], doing: str, *, last: bool = False
     ) -> tuple[Evidence, list[Finding]] | str | None:
         """Return the evidence and the findings after a fix; why it was refused; None after too many.
 
-        The ``last`` one is always tried.
+        The ``last`` one is always tried. ``doing`` is the sentence of its progress.
         """
         key = msgspec.msgpack.encode(fix)
         if key not in self._done:
             if self._left <= 0 and not last:
                 return None
             self._left -= 1
+            done = len(self._done)
+            count = max(self._expected, done + 1)
             try:
-                after = self._trial.run(fix)
+                after = self._trial.run(fix, lambda share: self._progress(doing, (done + share) / count))
             except TrialError as error:
                 self._done[key] = str(error)
             else:

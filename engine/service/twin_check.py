@@ -13,6 +13,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.advice.verdict import to_type
 from engine.measure.host import MeasuredHost
 from engine.measure.twin import Twin
+from engine.service.machine import Progress
 from engine.service.trial import Diagnosis, Trial, TriedFix, diagnose
 from engine.view.adapter import AdapterView
 
@@ -86,13 +87,20 @@ def _is_near(one: Compared) -> bool:
     return abs(difference) <= max(NEAR * one.measured, _SMALL_LOAD)
 
 
-def check_twin(measured: MeasuredHost, twin: Twin, seconds: float = 1.0) -> TwinCheck:
+def check_twin(
+    measured: MeasuredHost,
+    twin: Twin,
+    seconds: float = 1.0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> TwinCheck:
     """Run a twin for ``seconds`` of simulated time, and compare it with its host.
+
+    ``progress`` is called with the finished share (0..1).
 
     Raises the errors of ``Trial.run``.
     """
     host = Evidence(measured.config, measured.readings[-1], measured.readings[0])
-    return compare(host, Trial(twin.scenario, seconds).run(), twin)
+    return compare(host, Trial(twin.scenario, seconds).run(progress=progress), twin)
 
 
 def compare(host: Evidence, model: Evidence, twin: Twin) -> TwinCheck:
@@ -139,7 +147,7 @@ def advise_on(
     twin: Twin,
     seconds: float = 1.0,
     thresholds: AdviceThresholds | None = None,
-    progress: Callable[[str], None] = lambda sentence: None,
+    progress: Progress = lambda doing, share: None,
 ) -> Diagnosis:
     """Return the findings on what was measured, with the effects of their fixes on the twin.
 

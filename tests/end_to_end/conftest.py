@@ -1,6 +1,5 @@
 """Where the captures are, a runtime directory of these tests' own, and the program called in this process."""
 
-import math
 import shutil
 import socket
 import subprocess
@@ -47,9 +46,6 @@ def captures() -> Path:
 def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
     """Run the console script's function in this process: the same program without its second of start."""
     [script] = (each for each in entry_points(group="console_scripts") if each.name == "vmqtui")
-
-    # On a busy machine a short replay may take long enough to print its progress.
-    monkeypatch.setattr("vmqtui.cli.replay._QUIET_PROGRESS_S", math.inf)
 
     def call(*arguments: str | Path, **environment: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["vmqtui", *map(str, arguments)])

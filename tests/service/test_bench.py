@@ -28,7 +28,7 @@ CONTRACT_KEYS = {
 }
 
 
-def quiet(sentence: str) -> None:
+def quiet(doing: str, share: float | None) -> None:
     """Progress that nobody looks at."""
 
 
@@ -65,7 +65,9 @@ def test_a_sweep_measures_every_row_and_everything_that_is_wanted(monkeypatch: p
     monkeypatch.setattr(bench, "RUNS", 3)
     monkeypatch.setattr(bench_sweep, "RUNS", 3)
     told: list[str] = []
-    document = bench_sweep.sweep(0.1, [sys.executable, "-m", "vmqtui", "engine"], told.append)
+    document = bench_sweep.sweep(
+        0.1, [sys.executable, "-m", "vmqtui", "engine"], lambda doing, _: told.append(doing)
+    )
     assert json.loads(json.dumps(document)) == document
     check_row(document)
     assert [row["group"] for row in document["rows"]] == [name for name in groups for _ in groups[name]]

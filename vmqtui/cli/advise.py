@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmqtui.cli.failures import DONE, engine_sentences, failed, sentences, unusable, warn
-from vmqtui.cli.frames import CaptureOption, kept_capture_if, prepare_kernels
+from vmqtui.cli.frames import CaptureOption, kept_capture_if, prepare_kernels, reading
 from vmqtui.cli.options import AdapterThatIsFed, Json
 from vmqtui.cli.output import ProgressLine, print_json
 from vmqtui.cli.reach import HostOptions
@@ -76,7 +76,8 @@ def advise(
 
         if given is None:
             assert held is not None
-            given = plan_capture(held)[0].scenario
+            with ProgressLine() as line:
+                given = plan_capture(held, progress=reading(line, "planning"))[0].scenario
         if capture is None and (given.traffic is None or not given.traffic.mix):
             unusable(
                 f"{scenario}: traffic: has no mix, so no frame would come (add one, or name a --capture)"
@@ -119,11 +120,11 @@ def _advise_measured(
 
 def print_trial(trial: "Trial", thresholds: "AdviceThresholds", source: str, as_json: bool) -> int:
     """Run a trial and print its findings; return the exit status."""
-    with engine_sentences(source):
+    with engine_sentences(source), ProgressLine() as line:
         from engine.service.trial import TrialError, diagnose
 
         try:
-            diagnosis = diagnose(trial, thresholds, progress=ProgressLine().show)
+            diagnosis = diagnose(trial, thresholds, progress=line.show)
         except TrialError as error:
             failed(error)
     if as_json:
@@ -177,8 +178,8 @@ def _advise_live(at: HostOptions, seconds: float, thresholds: "AdviceThresholds"
     from vmqtui.cli.run import run_async
 
     window = AdviceWindow(msgspec.structs.replace(thresholds, window_s=max(thresholds.window_s, seconds)))
-    with sentences():
-        evidence = run_async(_watch(at, seconds, window))
+    with sentences(), ProgressLine() as line:
+        evidence = run_async(_watch(at, seconds, window, line))
     if as_json:
         print_json(_document(evidence, window.listed, thresholds, evidence.config.host, window.seconds))
     else:
@@ -187,7 +188,7 @@ def _advise_live(at: HostOptions, seconds: float, thresholds: "AdviceThresholds"
     return DONE
 
 
-async def _watch(at: HostOptions, seconds: float, window: "AdviceWindow") -> "Evidence":
+async def _watch(at: HostOptions, seconds: float, window: "AdviceWindow", line: ProgressLine) -> "Evidence":
     """Feed an engine's readings to ``window`` for ``seconds`` of simulated time, or three times as long by
     the wall clock if the engine is late; then add the engine's own earlier findings. Returns the counters
     over that time."""
@@ -220,6 +221,7 @@ async def _watch(at: HostOptions, seconds: float, window: "AdviceWindow") -> "Ev
                 if readings.view is not None and readings.view.advice is not None:
                     window.take_over(readings.view.advice)
                 return Evidence(config, stats, first)
+            line.show(f"watching {readings.name}", (stats.sim_time_ns - first.sim_time_ns) / (seconds * 1e9))
 
 
 def _document(
@@ -288,7 +290,6 @@ def _left_in_words(diagnosis: "Diagnosis") -> str:
 
 
 def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None" = None) -> None:
-    ProgressLine().show("")
     told = totals(evidence)
     print(
         f"{printable(source)}: {evidence.span_s:.3g} s looked at, {_totals_in_words(told)}"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from engine.counted import counted
 from vmqtui.cli.failures import engine_sentences, failed, sentences, unusable
-from vmqtui.cli.frames import kept_capture_if, prepare_kernels, warn_of
+from vmqtui.cli.frames import kept_capture_if, prepare_kernels, reading, warn_of
 from vmqtui.cli.options import AdapterThatIsFed, Json
 from vmqtui.cli.output import ProgressLine, print_json
-from vmqtui.printable import printable
 
 if TYPE_CHECKING:
     from engine.service.compare.comparison import Comparison, Plan
@@ -164,7 +164,9 @@ def _plans(
     plans = [Plan(name, document) for name, document in zip(names, documents, strict=True)]
     if planned:
         assert capture is not None
-        plans.append(Plan(_PLAN, tomllib.loads(to_toml(plan_capture(capture)[0]))))
+        with ProgressLine() as line:
+            made = plan_capture(capture, progress=reading(line, "planning"))[0]
+        plans.append(Plan(_PLAN, tomllib.loads(to_toml(made))))
     return plans
 
 
@@ -186,10 +188,10 @@ def told_apart(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
 
 
 def _tell(line: ProgressLine, progress: "Progress") -> None:
-    """Show the number of finished runs, and the progress of the others."""
-    parts = [f"{progress.done} of {progress.total} done"]
-    parts += [f"{printable(label)} {share:.0%}" for label, share in progress.under_way.items()]
-    line.show("; ".join(parts))
+    """Show the number of finished runs, which ones run now, and the share of all that is done."""
+    share = (progress.done + sum(progress.under_way.values())) / progress.total
+    now = f" ({', '.join(progress.under_way)})" if progress.under_way else ""
+    line.show(f"{progress.done} of {counted(progress.total, 'run')} done{now}", share)
 
 
 def _print(comparison: "Comparison") -> None:

@@ -12,7 +12,7 @@ from engine.files import put_in_place
 from vmqtui.cli.attach import open_watcher
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, not_one_of, sentences, unusable, warn
 from vmqtui.cli.options import Force, address_of, grouped
-from vmqtui.cli.output import write_in_utf8
+from vmqtui.cli.output import ProgressLine, write_in_utf8
 from vmqtui.cli.reach import EVERY_HOST_HELP, EveryHostOptions
 from vmqtui.cli.recordings import opened
 from vmqtui.cli.run import on_signal, run_async
@@ -129,7 +129,11 @@ def _write(path: Path, table: str, host: str | None, output: Path | None, force:
         if host is not None and host not in recording.hosts:
             unusable(f"--host: {host!r} is not in {path}; {', '.join(sorted(recording.hosts))} fits")
         rows = Rows(recording, table, host)
-        count = _write_rows(rows, table, output, form)
+        with ProgressLine() as line:
+            if output is None and sys.stdout.isatty():
+                line.shown = False  # the rows are on that terminal
+            rows.progress = lambda share: line.show(f"writing {table}", share)
+            count = _write_rows(rows, table, output, form)
         if recording.broken is not None:
             warn(f"{recording.broken}; what is before was written")
         if rows.unreadable:

@@ -2,24 +2,22 @@
 
 import stat
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.counted import counted
 from vmqtui.cli.failures import DONE, FAILED, failed, unusable, warn
 from vmqtui.cli.options import AdapterThatIsFed
-from vmqtui.printable import printable
+from vmqtui.cli.output import ProgressLine
 
 if TYPE_CHECKING:
-    from engine.service.sources import Caveats
+    from engine.service.sources import Caveats, ReadCapture
     from engine.traffic.capture_file import CaptureFile
-
-_PROGRESS_S: Final = 2.0
 
 CaptureArgument = Annotated[
     Path, typer.Argument(metavar="CAPTURE", help="A pcap or pcapng file, also gzipped; - is standard input.")
@@ -102,7 +100,7 @@ def is_stream(path: Path) -> bool:
 
 @contextmanager
 def kept_capture(path: Path) -> "Iterator[CaptureFile]":
-    """Yield the capture; a pipe is first read to its end, with progress on stderr.
+    """Yield the capture; a pipe is first read to its end, with progress on a terminal.
 
     Raises CaptureError.
     """
@@ -112,17 +110,14 @@ def kept_capture(path: Path) -> "Iterator[CaptureFile]":
     if not is_stream(path):
         yield capture_file(path)
         return
-    reported_s = 0.0
+    with ExitStack() as stack:
+        with ProgressLine() as line:
 
-    def progress(name: str, read_bytes: int) -> None:
-        nonlocal reported_s
-        if time.monotonic() - reported_s < _PROGRESS_S:
-            return
-        reported_s = time.monotonic()
-        so_far = f": {read_bytes / 1e6:,.1f} MB so far" if read_bytes else ", a pipe, to its end"
-        print(f"reading {printable(name)}{so_far}", file=sys.stderr, flush=True)
+            def progress(name: str, read_bytes: int) -> None:
+                so_far = f": {read_bytes / 1e6:,.1f} MB so far" if read_bytes else ", a pipe, to its end"
+                line.show(f"reading {name}{so_far}")
 
-    with piped_capture(path, progress) as capture:
+            capture = stack.enter_context(piped_capture(path, progress))
         yield capture
 
 
@@ -144,22 +139,36 @@ def kept_capture_if(path: Path | None) -> "AbstractContextManager[CaptureFile | 
 def prepare_kernels(*also: str, kernels: Sequence[str] | None = None, tell: bool = False) -> None:
     """Compile what is not compiled yet of all modules, or of ``kernels``, and start the workers' fork server.
 
-    The server imports the modules ``also``. Progress goes to stderr if that is a terminal or with ``tell``.
-    Ends the command if the kernels don't compile.
+    The server imports the modules ``also``. Progress is shown on a terminal; with ``tell`` each sentence is a
+    line on stderr, for a program that reads them. Ends the command if the kernels don't compile.
     """
-    from engine.kernels.prepare import MODULES, KernelError, prepare, why_at_every_start
+    from engine.kernels.prepare import MODULES, KernelError, passes, prepare, why_at_every_start
     from engine.workers.start import warm_up
 
-    tell = tell or sys.stderr.isatty()
+    with ProgressLine() as line:
 
-    def say(sentence: str) -> None:
-        if tell:
-            print(sentence, file=sys.stderr, flush=True)
+        def say(sentence: str) -> None:
+            if tell:
+                print(sentence, file=sys.stderr, flush=True)
+            elif passes(sentence):
+                line.show(sentence)
+            else:
+                line.remark(sentence)
 
-    if why := why_at_every_start():
-        say(why)
-    try:
-        prepare(say, MODULES if kernels is None else kernels)
-    except KernelError as error:
-        failed(error)
+        if why := why_at_every_start():
+            say(why)
+        try:
+            prepare(say, MODULES if kernels is None else kernels)
+        except KernelError as error:
+            failed(error)
     warm_up(*also)
+
+
+def reading(line: ProgressLine, doing: str) -> "Callable[[ReadCapture], None]":
+    """Return a function that shows how much of a capture was read."""
+
+    def show(source: "ReadCapture") -> None:
+        share = source.bytes_read / source.bytes_total if source.bytes_total else None
+        line.show(f"{doing}: {counted(source.frames, 'frame')}", share)
+
+    return show

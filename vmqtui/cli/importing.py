@@ -19,7 +19,7 @@ from vmqtui.cli.failures import (
 )
 from vmqtui.cli.frames import prepare_kernels
 from vmqtui.cli.options import Force, Json
-from vmqtui.cli.output import print_json, write_in_utf8
+from vmqtui.cli.output import ProgressLine, print_json, write_in_utf8
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 
@@ -71,8 +71,10 @@ def import_(
         unusable("SOURCE is missing: a recording, or what `vmqtui import --script windows` collected")
     if output is not None and output.exists() and not force:
         unusable(f"{output}: is there already; another name, or --force to replace it")
-    measured = read_source(source, host)
-    twin = twin_of(measured)
+    with ProgressLine() as line:
+        line.show(f"reading {source}")
+        measured = read_source(source, host)
+        twin = twin_of(measured)
     if output is not None:
         _write(output, twin.text)
     elif not json_:
@@ -133,10 +135,10 @@ def _checked(measured: "MeasuredHost", twin: "Twin", seconds: float) -> "tuple[T
     """Run the twin and compare it; or return why that failed."""
     try:
         prepare_kernels()
-        with engine_sentences("the twin"):
+        with engine_sentences("the twin"), ProgressLine() as line:
             from engine.service.twin_check import check_twin
 
-            return check_twin(measured, twin, seconds), ""
+            return check_twin(measured, twin, seconds, lambda share: line.show("running the twin", share)), ""
     except CommandError as error:
         return None, "; ".join(error.sentences)
 

@@ -5,10 +5,12 @@ import io
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vmqtui.cli.failures import not_one_of, unusable
+from vmqtui.numbers import age
 from vmqtui.printable import as_json, printable
 
 if TYPE_CHECKING:
@@ -131,20 +133,68 @@ def _text(value: Any) -> str:
     return printable(str(value))
 
 
+_PROGRESS_S: Final = 0.1
+_ESTIMATE_AFTER_S: Final = 1.0
+_LEAST_SHARE: Final = 0.01
+"""Below this share an estimate of the time left would jump."""
+
+
 class ProgressLine:
-    """A progress line on stderr, cleared at the end; does nothing if stderr is not a terminal."""
+    """The progress of a command: one line on stderr, rewritten in place, and gone at the end of the context.
+
+    It does nothing if stderr is not a terminal.
+    """
 
     def __init__(self) -> None:
         self.shown: bool = sys.stderr.isatty()
+        self._clock = time.monotonic
+        self._at_s = -_PROGRESS_S
+        self._doing = ""
+        self._begun = (0.0, 0.0)
+        """Time and share at which the current part of the work began; an estimate starts there."""
+        self._share = 1.0
 
     def __enter__(self) -> "ProgressLine":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.show("")
+        self.clear()
 
-    def show(self, sentence: str) -> None:
-        """Replace the line by a sentence."""
-        if self.shown:
+    def show(self, doing: str, share: float | None = None) -> None:
+        """Say what is done now and, with its finished ``share`` (0..1), how much time is left.
+
+        A share below the last one begins another part of the work.
+        """
+        if not self.shown:
+            return
+        now = self._clock()
+        if share is not None:
+            if share < self._share:
+                self._begun = now, share
+            self._share = share
+        if now - self._at_s >= _PROGRESS_S or (share is None and doing != self._doing):
+            self._at_s, self._doing = now, doing
             room = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-            print(f"\r\x1b[K{printable(sentence)[: room - 1]}", end="", file=sys.stderr, flush=True)
+            line = f"{printable(doing)}{self._in_words(share, now)}"
+            print(f"\r\x1b[K{line[: room - 1]}", end="", file=sys.stderr, flush=True)
+
+    def _in_words(self, share: float | None, now: float) -> str:
+        if share is None:
+            return ""
+        begun_s, first = self._begun
+        elapsed_s, done = now - begun_s, share - first
+        if elapsed_s < _ESTIMATE_AFTER_S or done < _LEAST_SHARE:
+            return f": {share:.0%}"
+        return f": {share:.0%}, about {age(elapsed_s * (1 - share) / done)} left"
+
+    def remark(self, sentence: str) -> None:
+        """Print a sentence that stays, on a line of its own."""
+        if self.shown:
+            self.clear()
+            print(sentence, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._doing:
+            self._doing = ""
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from vmqtui.cli.attach import find_hosts, open_watcher
 from vmqtui.cli.config import own_preferences
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
 from vmqtui.cli.options import Force, Theme
-from vmqtui.cli.output import print_json
+from vmqtui.cli.output import ProgressLine, print_json
 from vmqtui.cli.reach import HOST_HELP, EveryHostOptions
 from vmqtui.cli.run import on_signal, run_app, run_async, status_of
 from vmqtui.numbers import size
@@ -103,16 +103,15 @@ class _Recording:
                 with self._make() as self._recorder:
                     for (name, kind), payload in self._early.items():
                         self._recorder.message(name, kind, payload)
-                    watching = asyncio.ensure_future(self._watch(self._recorder))
-                    await asyncio.wait({ending}, timeout=self._options.duration)
-                    self._ended.set()
-                    watching.cancel()
+                    with ProgressLine() as line:
+                        watching = asyncio.ensure_future(self._watch(self._recorder, line))
+                        await asyncio.wait({ending}, timeout=self._options.duration)
+                        self._ended.set()
+                        watching.cancel()
                     if self._error is not None:
                         raise self._error
             except OSError as error:
                 failed(f"{self._path}: {error.strerror or error}{self._so_far(error)}")
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         print(printable(self._summary()), flush=True)
         if left_out := watcher.replaced + watcher.no_room:
             warn(f"left out {counted(left_out, 'message')} that came faster than this could record")
@@ -165,16 +164,13 @@ class _Recording:
         self._error = self._error or error
         self._ended.set()
 
-    async def _watch(self, recorder: "Recorder") -> None:
+    async def _watch(self, recorder: "Recorder", line: ProgressLine) -> None:
         """Check every second, even without messages, that the file exists; show progress on a terminal."""
         import asyncio
 
-        shown = sys.stderr.isatty()
-        if shown:
-            print(f"recording to {self._path}; Ctrl-C ends it", file=sys.stderr)
+        line.remark(f"recording to {printable(str(self._path))}; Ctrl-C ends it")
         while True:
-            if shown:
-                print(f"\r\x1b[K{printable(self._summary())}", end="", file=sys.stderr, flush=True)
+            line.show(self._summary())
             try:
                 recorder.check()
             except OSError as error:

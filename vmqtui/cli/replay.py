@@ -1,8 +1,5 @@
 """``vmqtui replay``: run a capture through the model. ``vmqtui plan``: print a scenario for a capture."""
 
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -11,17 +8,14 @@ import typer
 
 from engine.counted import counted
 from vmqtui.cli.failures import engine_sentences, sentences, unusable, warn
-from vmqtui.cli.frames import CaptureArgument, kept_capture, prepare_kernels, warn_of
+from vmqtui.cli.frames import CaptureArgument, kept_capture, prepare_kernels, reading, warn_of
 from vmqtui.cli.options import AdapterThatIsFed, Json, WorkerDeadline
-from vmqtui.cli.output import print_json, print_table, write_in_utf8
+from vmqtui.cli.output import ProgressLine, print_json, print_table, write_in_utf8
 
 if TYPE_CHECKING:
     from engine.service.replay import ReplayResult
-    from engine.service.sources import ReadCapture
     from engine.telemetry.config import Config
 
-_PROGRESS_S: Final = 0.2
-_QUIET_PROGRESS_S: Final = 10.0
 _LATE_NS: Final = 500_000_000
 _MOVES: Final = 20
 
@@ -49,21 +43,24 @@ def replay(
     with sentences():
         given = load(scenario) if scenario is not None else None
     prepare_kernels()
-    with engine_sentences(str(scenario or "the plan")), kept_capture(capture) as held:
+    with (
+        engine_sentences(str(scenario or "the plan")),
+        kept_capture(capture) as held,
+        ProgressLine() as line,
+    ):
         from engine.service.machine import WORKER_DEADLINE_S
         from engine.service.replay import plan_capture
         from engine.service.replay import replay as replay_capture
 
         if given is None:
-            given = plan_capture(held)[0].scenario
-        report = _progress()
+            given = plan_capture(held, progress=reading(line, "planning"))[0].scenario
         done = replay_capture(
             held,
             given,
             adapter,
             pace=pace,
             worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
-            progress=report,
+            progress=reading(line, "replaying"),
         )
     if done.stats.skipped_ns:
         warn(f"{done.stats.skipped_ns / 1e9:.3f} s were cut out of gaps of over 1 s")
@@ -149,7 +146,7 @@ class HardwareOptions:
 def plan(capture: CaptureArgument, hardware: HardwareOptions) -> int:
     """Print a scenario that gives each destination seen in a capture its queue, and says why it is so."""
     prepare_kernels()
-    with engine_sentences(str(capture)), kept_capture(capture) as held:
+    with engine_sentences(str(capture)), kept_capture(capture) as held, ProgressLine() as line:
         from engine.advice.powershell import set_line
         from engine.scenario.relations import MisfitError
         from engine.service.replay import plan_capture
@@ -158,35 +155,12 @@ def plan(capture: CaptureArgument, hardware: HardwareOptions) -> int:
 
         try:
             given = asdict(hardware) | {"adapters": tuple(hardware.adapters or ())}
-            planned, caveats = plan_capture(held, Hardware(**given))
+            planned, caveats = plan_capture(held, Hardware(**given), reading(line, "planning"))
         except MisfitError as misfit:
             unusable(f"--{str(misfit.path[-1]).replace('_', '-')}: {misfit}")
     write_in_utf8()
     print(to_toml(planned, held.name, set_line), end="")
     return warn_of(caveats, "the plan")
-
-
-def _progress() -> "Callable[[ReadCapture], None]":
-    """Return a function that reports progress: in place on a terminal, else a line every 10 s."""
-    in_place = sys.stderr.isatty()
-    period = _PROGRESS_S if in_place else _QUIET_PROGRESS_S
-    told = time.monotonic()
-
-    def tell(source: "ReadCapture") -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told < period:
-            return
-        told = now
-        share = f" ({source.bytes_read / source.bytes_total:.0%})" if source.bytes_total else ""
-        line = f"{counted(source.frames, 'frame')}, {source.last_arrival_ns / 1e9:,.3f} s{share}"
-        print(
-            f"\r\x1b[K{line}" if in_place else line, end="" if in_place else "\n", file=sys.stderr, flush=True
-        )
-        if in_place and source.bytes_total and source.bytes_read >= source.bytes_total:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    return tell
 
 
 def _print_report(done: "ReplayResult") -> None:

@@ -4,7 +4,7 @@ Rows are streamed: memory use does not grow with the recording.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,16 +73,29 @@ class Rows:
     host: str | None = None
     unreadable: int = 0
     """Count of readings and events that could not be read (the file changed after it was opened)."""
+    progress: Callable[[float], None] = lambda share: None
+    """Called with the share (0..1) of readings or events that were read."""
 
     def __iter__(self) -> Iterator[Sequence[Cell]]:
-        for host in sorted(self.recording.hosts):
-            if self.host in (None, host):
-                yield from self._events(host) if self.table == "events" else self._readings(host)
+        hosts = [host for host in sorted(self.recording.hosts) if self.host in (None, host)]
+        indexes = [self.recording.hosts[host] for host in hosts]
+        counts = [len(one.since["event"] if self.table == "events" else one.offsets) for one in indexes]
+        total = sum(counts)
+        before = 0
+        for host, count in zip(hosts, counts, strict=True):
+            for number, rows in enumerate(self._parts(host), before):
+                yield from rows
+                self.progress((number + 1) / total)
+            before += count
 
-    def _readings(self, host: str) -> Iterator[Sequence[Cell]]:
+    def _parts(self, host: str) -> Iterator[Iterable[Sequence[Cell]]]:
+        """Yield the rows of each reading, or of each event."""
+        if self.table == "events":
+            yield from self._events(host)
+            return
         tape = RecordedTape(self.recording, host)
         for number in range(len(self.recording.hosts[host].offsets)):
-            yield from self._of_reading(tape, host, number)
+            yield self._of_reading(tape, host, number)
 
     def _of_reading(self, tape: RecordedTape, host: str, number: int) -> Iterator[Sequence[Cell]]:
         """Yield the rows of one reading; on return it is freed, before the next reading is unpacked."""
@@ -139,16 +152,17 @@ class Rows:
                 where = (one.queue_id, one.mac) if one else (None, None)
                 yield (*begin, number, *where, vlan, count, sources)
 
-    def _events(self, host: str) -> Iterator[Sequence[Cell]]:
+    def _events(self, host: str) -> Iterator[Iterable[Sequence[Cell]]]:
         index = self.recording.hosts[host]
         tape = RecordedTape(self.recording, host)
         for place, since in enumerate(index.since["event"]):
             event = tape.event(place)
             if event is None:
                 self.unreadable += 1
+                yield ()
                 continue
             run = index.runs[min(since, len(index.runs) - 1)] if index.runs else 0
-            yield (host, run, *_event(event))
+            yield ((host, run, *_event(event)),)
 
 
 def _event(event: Event) -> tuple[Cell, ...]:
