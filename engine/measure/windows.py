@@ -158,10 +158,12 @@ class _AdapterReader:
             self._by_mac.setdefault(vnic.mac, []).append(vnic)
 
         self._tables_of: dict[str, tuple[list[QueueConfig], list[FilterConfig]]] = {}
+        self._macs_of: dict[str, set[str]] = {}
 
     def adapters(self, rows: Sequence[Row]) -> list[AdapterConfig]:
         """Read adapters, each of a row of ``Get-NetAdapterVmq``."""
         self._tables_of = {row.text("Name"): self._queues(row.text("Name")) for row in rows}
+        self._macs_of = {name: {one.mac for one in filters} for name, (_, filters) in self._tables_of.items()}
         return [self._adapter(row) for row in rows]
 
     def _adapter(self, vmq: Row) -> AdapterConfig:
@@ -197,7 +199,7 @@ class _AdapterReader:
             team_mode=team[1] if team else None,
             queues=queues,
             filters=filters,
-            ports=self._ports(name, filters),
+            ports=self._ports(name),
         )
 
     def _of(self, table: str, name: str) -> Row:
@@ -327,26 +329,23 @@ class _AdapterReader:
 
     # --- ports ----------------------------------------------------------------------------------
 
-    def _ports(self, name: str, filters: Sequence[FilterConfig]) -> list[PortConfig]:
+    def _ports(self, name: str) -> list[PortConfig]:
         """The ports that lead to the adapter. Of a team whose members receive apart ("sum"), a port is of
-        the member that has its queue, or else of the first."""
-        filtered = {one.mac for one in filters}
+        the members that have its queue, or else of the first."""
         return [
             PortConfig(vm=vnic.vm, management_os=vnic.management_os, mac=vnic.mac, vlan=vlan)
             for vnic in self._vnics
-            if name in (uplinks := self._switches.uplinks.get(vnic.switch, ()))
-            and self._is_member_of(name, uplinks, vnic.mac in filtered, vnic.mac)
+            if self._leads_to(name, vnic)
             for vlan in vnic.vlans
         ]
 
-    def _is_member_of(self, name: str, uplinks: Sequence[str], has_filter: bool, mac: str) -> bool:
+    def _leads_to(self, name: str, vnic: VNic) -> bool:
+        uplinks = self._switches.uplinks.get(vnic.switch, ())
         team = self._switches.teams.get(name)
-        if len(uplinks) < 2 or team is None or team[1] != "sum" or has_filter:
-            return True
-        return uplinks[0] == name and not self._filtered_elsewhere(mac, uplinks[1:])
-
-    def _filtered_elsewhere(self, mac: str, others: Sequence[str]) -> bool:
-        return any(one.mac == mac for other in others for one in self._tables_of[other][1])
+        if name not in uplinks or len(uplinks) < 2 or team is None or team[1] != "sum":
+            return name in uplinks
+        having = [one for one in uplinks if vnic.mac in self._macs_of[one]]
+        return name in (having or uplinks[:1])
 
 
 def _gbps(adapter: Row) -> float | None:

@@ -208,10 +208,16 @@ def _lbfo_teams(
     by_description: dict[str, Sequence[str]] = {}
     teams: dict[str, tuple[str, str]] = {}
     for row in tables.rows("Get-NetLbfoTeam"):
-        team, members = row.text("Name"), [one for one in row.texts("Members") if one in descriptions]
-        if len(members) < len(row.texts("Members")):
+        team, named = row.text("Name"), set(row.texts("Members"))
+        members = [one for one in descriptions if one in named]
+        if len(members) < len(named):
             tables.remarks.add(f"team {team!r}: some of its members are not among the host's adapters")
-        teams.update(dict.fromkeys(members, (team, _team_mode(row, tables))))
+        mode = _team_mode(row, tables)
+        if mode == "primary" and len(members) > 1:
+            tables.remarks.add(
+                f"team {team!r}: which member is the primary is not told: {members[0]!r} is assumed"
+            )
+        teams.update(dict.fromkeys(members, (team, mode)))
         own = [
             *(nic for nic in tables.rows("Get-NetLbfoTeamNic") if nic.text("Team") == team),
             *(nic for nic in tables.rows("Get-NetAdapter") if nic.text("Name") == team),

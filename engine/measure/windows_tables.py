@@ -31,6 +31,8 @@ MAX_ROWS: Final = 1 << 16
 """Limit of rows of a table; more are left out."""
 MAX_SAMPLES: Final = 1024
 _MAX_REMARKS: Final = 100
+_NONE_FOUND: Final = "CmdletizationQuery_NotFound"
+"""The error of a cmdlet that found no object: an answer, and no failure."""
 _MAX_TEXT: Final = 256
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -238,6 +240,8 @@ def _tables_of(origin: str, document: _Document) -> WindowsTables:
     for error in document.errors[:_MAX_REMARKS]:
         cells = error if isinstance(error, dict) else {}
         name, message = (printable(str(cells.get(key, ""))) for key in ("name", "message"))
+        if message.startswith(_NONE_FOUND):
+            continue
         remarks.add(f"{name or 'a cmdlet'} failed on the host: {message or 'no message'}")
     samples: list[Sample] = []
     for sample in document.samples:

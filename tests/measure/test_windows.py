@@ -189,7 +189,10 @@ def test_virtual_ports_are_queues_where_an_adapter_has_them(tmp_path: Path) -> N
 def test_a_team_counts_queues_as_its_teaming_and_balancing_have_it(
     tmp_path: Path, lbfo: str, mode: str
 ) -> None:
-    config = read(tmp_path, WindowsHostSample("2012 R2", lbfo=lbfo).document()).config
+    measured = read(tmp_path, WindowsHostSample("2012 R2", lbfo=lbfo).document())
+    config = measured.config
+    said = any("which member is the primary is not told" in one for one in measured.remarks)
+    assert said == (mode == "primary")
     assert {one.team_mode for one in config.adapters} == {mode}
     ports = [[port.vm for port in one.ports] for one in config.adapters]
     everywhere = ["Management", "vm-0", "vm-1", "vm-2", "vm-3"]
@@ -263,6 +266,13 @@ def test_a_host_of_which_a_table_is_missing_is_read_all_the_same(tmp_path: Path,
     measured = read(tmp_path, document)
     assert len(measured.config.adapters) == 2
     assert f"{table} failed on the host: CommandNotFoundException (ObjectNotFound)" in measured.remarks
+
+
+def test_a_cmdlet_that_found_no_object_did_not_fail(tmp_path: Path) -> None:
+    document = WindowsHostSample().document()
+    found_none = "CmdletizationQuery_NotFound,Get-NetAdapterVPort (ObjectNotFound)"
+    document["errors"] = [{"name": "Get-NetAdapterVPort", "message": found_none}]
+    assert read(tmp_path, document).remarks == ()
 
 
 def test_nothing_but_a_schema_is_a_host_of_which_nothing_is_known(tmp_path: Path) -> None:
