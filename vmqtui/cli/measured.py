@@ -35,7 +35,7 @@ _ONCE_S: Final = 1.0
 Adapters = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ADAPTER…]",
+        metavar="ADAPTER",
         help="These adapters; default: those with several queues, else all.",
         show_default=False,
     ),
