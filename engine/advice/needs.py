@@ -82,7 +82,7 @@ class Known:
         key = (need, adapter)
         if key not in self._met:
             cells = [_cells(self._evidence, place, adapter) for place in need.places]
-            met = [_Met(sum(one is None for one in column), len(column)) for column in cells]
+            met = [_Met(column.count(None), len(column)) for column in cells]
             self._met[key] = min(met, key=lambda one: (not one.is_met, one.unknown))
         return self._met[key]
 
@@ -150,7 +150,7 @@ def _cells(evidence: Evidence, place: str, adapter: str) -> Sequence[object]:
         case "pairs":
             return [view.now.default_queue_top]
         case "queue":
-            return [getattr(queue.known, name) for queue in view.queues]
+            return [getattr(queue, name) for queue in view.known.queues]
     column = view.now.queues.get(name, ())
     if len(column) == len(view.queues) and None not in column:
         return column  # as in a model, which may have tens of thousands of queues
