@@ -145,7 +145,8 @@ def _measured(path: Path) -> None:
 
 def _netview_seeds() -> list[bytes]:
     files = netview(WindowsHostSample("2012 R2", vms=2))
-    return [bytes([number]) + files[name].encode() for number, name in enumerate(sorted(files))]
+    of_kind = {Path(name).name: (number, name) for number, name in enumerate(sorted(files))}
+    return [bytes([number]) + files[name].encode() for number, name in of_kind.values()]
 
 
 def _announcement(data: bytes) -> None:

@@ -312,6 +312,7 @@ def test_a_json_is_read_in_each_encoding_that_powershell_writes(tmp_path: Path, 
         ('{"schema": "vmq.windows/1", "samples": [' + "1," * (1 << 22), "values"),
         ('{"schema": "vmq.windows/1", "\ud800', "neither UTF-8 nor UTF-16"),
     ],
+    ids=["cut", "schema", "other", "no tables", "deep", "damaged", "many values", "encoding"],
 )
 def test_a_file_that_is_no_such_json_is_refused_with_what_it_looks_like(
     tmp_path: Path, text: str, words: str
