@@ -1,4 +1,4 @@
-"""Bursts of random keys at a dashboard whose engine answers at once, late, or never.
+"""Bursts of random keys at a dashboard whose engine answers at once, late, or never, beside a measured host.
 
 ``python -m tests.vmqtui.random_keys [--seconds N] [--seed N]`` goes on for so long; the suite runs a moment
 of it. The same seed presses the same keys; when answers come between them depends on the machine.
@@ -20,8 +20,11 @@ from typing import Any, Final
 from textual import events
 from textual.pilot import Pilot
 
-from engine.bus.messages import Response
+from engine.bus.messages import Response, Status
+from engine.measure.host import MeasuredHost
+from tests.vmqtui.measured_hosts import rings, vm_queues
 from tests.vmqtui.scripted import (
+    SECOND,
     ScriptedHost,
     ScriptedLink,
     live_link,
@@ -110,6 +113,9 @@ class Pressed(ScriptedLink):
     async def request(
         self, host: str, op: str, params: dict[str, Any], request_id: str | None = None
     ) -> Response:
+        status = self.views[host].status
+        if status is not None and not status.controls:
+            raise BrokenError(f"{op} {params} left for a host that takes no requests")
         fate = self.random.choice(("early", "early", "late", "late", "refused", "never", "lost"))
         asks = bool(params.get("what_if")) or op.startswith("query_")
         if not asks:
@@ -224,10 +230,18 @@ class Dashboards:
         self.last: list[list[str]] = []
         """The bursts of the present dashboard."""
         self._exports = exports
+        self._runs = 0
+        self._measured: MeasuredHost | None = None
+        """The host hv02 of every third dashboard, which takes no requests; in the others it is a model."""
 
     async def press(self, number: int) -> None:
         """Start a dashboard, deliver so many bursts and end it. Raises ``BrokenError``."""
         self.last = []
+        if (self.seed + self._runs) % 3:
+            self._measured = None
+        else:
+            self._measured = rings() if self._runs % 2 else vm_queues()
+        self._runs += 1
         link = self._link()
         preferences = Preferences(exports=str(self._exports))
         app = _Early(link, preferences=preferences, read_only=self.random.random() < 0.1)
@@ -257,12 +271,13 @@ class Dashboards:
     def _link(self) -> Pressed:
         live = live_link(adapters=("nic0", "nic1") if self.random.random() < 0.3 else ("nic0",))
         link = Pressed(connection="connected", views=live.views, random=self.random)
-        link.views["hv02"] = ScriptedHost(
-            status=live.views["hv01"].status,
-            config=make_config(host="hv02"),
-            stats=make_stats(1),
-            received_monotonic=link.now,
-        )
+        status, config, stats = live.views["hv01"].status, make_config(host="hv02"), make_stats(1)
+        if self._measured is not None:
+            status = Status(
+                state="online", started_at=1.0, interval_ns=SECOND, kind="measured", controls=False
+            )
+            config, stats = self._measured.config, self._measured.readings[0]
+        link.views["hv02"] = ScriptedHost(status, config, stats, received_monotonic=link.now)
         return link
 
     async def _meanwhile(self, pilot: Pilot[None], link: Pressed) -> None:
@@ -279,6 +294,9 @@ class Dashboards:
                 link.notify()
             case 3 if random.random() < 0.3:
                 await pilot.resize_terminal(random.randint(20, 160), random.randint(5, 50))
+            case 4 if self._measured is not None and (last := link.views["hv02"].stats) is not None:
+                readings = self._measured.readings
+                link.publish("hv02", stats=readings[last.seq % len(readings)])
             case 4 | 5:
                 await asyncio.sleep(random.choice((0.0, 0.001, 0.01)))
 
