@@ -221,8 +221,9 @@ class Dashboard(ViewActions):
 
     def action_help(self) -> None:
         """What the keys do."""
-        table = self.view.table.table
-        text = help_text(self._offered, self._view, table, palette_of(self), self._sources(table))
+        table = self.view.table
+        counters = self._sources(table.table)
+        text = help_text(self._offered, self._view, table.table, palette_of(self), counters, table.unknown)
         open_dialog(self, TextDialog(f"Help: {TITLES[self._view]}", lambda: text))
 
     def _sources(self, table: str) -> dict[str, Source]:

@@ -17,7 +17,7 @@ from tests import measured
 from tests.slow import slow_but
 from tests.vmqtui import measured_hosts
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
-from tests.vmqtui.dialogs import notes, shown, told
+from tests.vmqtui.dialogs import closed, notes, shown, told
 from tests.vmqtui.scripted import (
     SECOND,
     ScriptedHost,
@@ -187,12 +187,15 @@ def test_help_tells_how_the_columns_of_a_measured_host_are_known() -> None:
     counters = snapshot_of(measured.linux()).sources("queues")
     console = Console(width=400, file=io.StringIO(), color_system=None)
     for known in (counters, {}):
-        console.print(help_text((), "queues", "queues", Palette(_FALLBACK_ROLES), known))
+        unknown = frozenset({"mbits"} if known else ())
+        console.print(help_text((), "queues", "queues", Palette(_FALLBACK_ROLES), known, unknown))
     assert isinstance(console.file, io.StringIO)
     said, of_model = console.file.getvalue().split("Columns of queues")[1:]
     assert re.search(r"interrupts +interrupts +.* \? guessed: interrupts *\n", said)
     assert "≈ derived: computed from what was read; ? guessed: taken by a name" in said
+    assert re.search(r"Mbit/s +mbits +.* not known of this host *\n", said)
     assert "guessed" not in of_model
+    assert "not known of this host" not in of_model
 
 
 def test_printed_tables_mark_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,6 +267,13 @@ async def test_columns_that_a_measured_host_never_knew_leave_their_room(dashboar
         heading = next(line for line in screen_text(app).splitlines() if "pkt/s" in line and "VM" in line)
         assert "Drop/s" in heading  # important enough to say that it is unknown
         assert not {"Mbit/s", "Buffers", "Use", "p99", "≈Share"} & set(heading.split())
+        await pilot.press("C")
+        await shown(pilot, app, "unknown Mbit/s mbits")
+        await pilot.press(*["down"] * 9, "space", "enter")
+        await closed(pilot, app)
+        assert "Mbit/s" in next(
+            line for line in screen_text(app).splitlines() if "pkt/s" in line and "VM" in line
+        )
         await pilot.press("slash", *"drops>=0", "enter")
         await shown(pilot, app, "0 of 3", "nothing matches drops>=0")
         await pilot.press("escape", "slash", *"!drops>0", "enter")

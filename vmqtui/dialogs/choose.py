@@ -179,6 +179,7 @@ class ColumnsDialog(Dialog[TableChoice]):
         self._title = title
         self._columns: list[Column[Any]] = list(table.columns)
         self._shown = {column.key for column in table.shown_columns}
+        self._unknown = table.unknown
         self._choice = table.choice
         self._list = Choices(id="choices", compact=True)
 
@@ -209,7 +210,7 @@ class ColumnsDialog(Dialog[TableChoice]):
             mark, role, words = (
                 ("•" if shown else "·"),
                 "text" if shown else "dim",
-                "" if shown else "no room",
+                "" if shown else "unknown" if column.key in self._unknown else "no room",
             )
         sorted_by = choice.sort is not None and choice.sort[0] == column.key
         arrow = ("↓" if choice.sort and choice.sort[1] else "↑") if sorted_by else " "

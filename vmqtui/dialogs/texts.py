@@ -89,9 +89,10 @@ def help_text(
     table: str,
     palette: Palette,
     counters: Mapping[str, Source] = NOTHING_SAID,
+    unknown: frozenset[str] = frozenset(),
 ) -> Group:
     """Help for a view: its keys, keys of other views, the filter syntax, the columns of ``table``; of a
-    measured host, how each column is known by its ``counters``."""
+    measured host, how each column is known by its ``counters``, and those that are ``unknown``."""
     style = palette.style
     sources = sources_of(COLUMNS[table], counters)
     parts: list[Text | Table] = []
@@ -135,7 +136,12 @@ def help_text(
                 Text(column.title or column.key.replace("_", " "), style("accent")),
                 Text(column.key if column.exported else "", style("dim")),
                 Text(column.help, style("text")),
-                Text(": ".join(filter(None, (_source(sources, column), column.computed))), style("dim")),
+                Text(
+                    "not known of this host"
+                    if column.key in unknown
+                    else ": ".join(filter(None, (_source(sources, column), column.computed))),
+                    style("dim"),
+                ),
             )
             for column in COLUMNS[table]
         ),

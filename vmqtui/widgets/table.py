@@ -98,6 +98,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._choice = AS_IT_COMES
         self._deltas = False
         self._hidden: frozenset[str] = frozenset()
+        self.unknown: frozenset[str] = frozenset()
+        """Keys of columns that are hidden because nothing is known of them."""
         self._titles: Mapping[str, str] = {}
         """Headings with the mark of a source, by the key of their column."""
         self._cursor = 0
@@ -153,13 +155,16 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         deltas: bool = False,
         steady: Steady | None = None,
         counters: Mapping[str, Source] = NOTHING_SAID,
+        unknown: frozenset[str] = frozenset(),
     ) -> Arranged:
         """Show the rows with the filter, order and columns of ``choice``; ``steady`` rows decide on rates.
 
-        ``counters`` says how each counter of a measured host is known.
+        ``counters`` says how each counter of a measured host is known; columns in ``unknown``, of which it
+        knows nothing, are hidden.
         """
         wanted_otherwise = choice != self._choice
-        self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden
+        self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden | unknown
+        self.unknown = unknown
         if series is not None:
             self._series = series
         sources = sources_of(self.columns, counters)
