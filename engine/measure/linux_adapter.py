@@ -90,7 +90,7 @@ class AdapterFollower:
                     life.take(row)
                     lives[row.key] = life
                     continue
-                restarted += life.counts.frames is not None
+                restarted += 1
             if life is not None:
                 self._free(life)
             self.generations += 1

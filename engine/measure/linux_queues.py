@@ -158,7 +158,9 @@ class QueueLife:
 
     def has_restarted(self, row: QueueRow) -> bool:
         """Return whether a counter is lower than it was, or another, so that another generation has begun."""
-        return row.device != self.row.device or any(
+        if row.device != self.row.device:
+            return any(old is not None for old in self._last)
+        return any(
             new is not None and old is not None and new < old
             for new, old in zip(row.counts, self._last, strict=True)
         )

@@ -193,10 +193,16 @@ def test_a_function_whose_interface_comes_or_goes_has_other_counters_and_counts_
     assert kinds(readings[1]) == ["counters_restarted"]
 
 
-def test_a_function_whose_interface_appears_before_it_was_counted_is_no_event() -> None:
+def test_a_function_whose_interface_appears_before_it_was_counted_goes_on() -> None:
     made = replace(function(0, None), device=None, cpus=None)
-    _, second = follow(machine(igb([ring(0)], [made])), machine(igb([ring(0)], [function(0, 0)]), at_ms=500))
-    assert second.events == []
+    readings = follow(
+        machine(igb([ring(0)], [made])),
+        machine(igb([ring(0)], [function(0, 3)]), at_ms=500),
+        machine(igb([ring(0)]), at_ms=1000),
+    )
+    assert readings[1].events == []
+    assert [column(one, "generation") for one in readings] == [[1, 2], [1, 2], [1]]
+    assert eth0(readings[2]).freed["received_frames"] == 3
 
 
 def test_counters_that_go_back_begin_a_new_generation_and_the_old_ones_are_freed() -> None:
