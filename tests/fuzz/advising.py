@@ -5,12 +5,13 @@ from typing import Final
 import msgspec
 
 from engine.advice.evidence import Evidence, Trail
-from engine.advice.rules import findings
+from engine.advice.rules import findings, unchecked
 from engine.advice.window import AdviceWindow
 from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
+from tests import measured
 from tests.fuzz.messages import FEW
 from tests.fuzz.mutate import STREAM
 from tests.fuzz.target import Target
@@ -38,6 +39,8 @@ def _advice(data: bytes) -> None:
         found = window.advice()
         msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=type(found))
     for evidence in (Evidence(known, last, first, trace), Evidence(known, last)):
+        for gap in unchecked(evidence):
+            assert is_plain(words.gap(gap)), gap
         for finding in findings(evidence):
             for line in block(finding, known.system):
                 assert is_plain(line), line
@@ -48,11 +51,16 @@ def _advice(data: bytes) -> None:
 def _seeds() -> list[bytes]:
     alone = [(make_config(vms), vms, ("nic0",)) for vms in (FEW, VMS)]
     teams = [(_team(mode), FEW, ("nic0", "nic1")) for mode in ("sum", "min")]
-    return [
-        codec.encode(config)
-        + codec.encode(make_stats(1, vms, adapters=adapters))
-        + codec.encode(make_stats(9, vms, adapters=adapters))
+    models = [
+        (config, make_stats(1, vms, adapters=adapters), make_stats(9, vms, adapters=adapters))
         for config, vms, adapters in [*alone, *teams]
+    ]
+    real = [
+        (host.config, host.readings[0], host.readings[-1]) for host in (measured.linux(), measured.windows())
+    ]
+    return [
+        codec.encode(config) + codec.encode(before) + codec.encode(now)
+        for config, before, now in [*models, *real]
     ]
 
 
