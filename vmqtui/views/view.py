@@ -39,8 +39,9 @@ class View(Container):
     def __init__(self, model: Model) -> None:
         super().__init__(id=self.view_id)
         self.model = model
-        self._known: dict[str, tuple[object, set[str]]] = {}
-        """By table: the host and adapter shown, and the columns that were known of a row."""
+        self._known: dict[str, tuple[object, object, set[str]]] = {}
+        """By table: the host and adapter shown, the last moment read, and the columns that were known then or
+        before."""
 
     @property
     def main(self) -> LiveTable:
@@ -111,13 +112,13 @@ class View(Container):
             return frozenset()
         rows = snapshot.rows(table.table, self.model.choices.adapter)
         of = (snapshot.host, self.model.choices.adapter)
-        known_of, known = self._known.get(table.table, (None, set()))
+        known_of, at, known = self._known.get(table.table, (None, None, set()))
         if known_of != of:
             known = set()
-        if rows:
+        if rows and at is not snapshot:
             unknown = [column for column in table.columns if column.key not in known]
             known |= {column.key for column in unknown if any(map(column.knows, rows))}
-        self._known[table.table] = of, known
+        self._known[table.table] = of, snapshot, known
         if not rows:
             return frozenset()
         return frozenset(one.key for one in table.columns if one.priority and one.key not in known)
