@@ -165,11 +165,6 @@ class Evidence(HostTables):
         """Whether it is a real host, which takes no requests; the model has no operating system."""
         return bool(self.config.system)
 
-    @property
-    def is_linux(self) -> bool:
-        """Whether it is a Linux host: its queues are an adapter's rings, then its SR-IOV functions."""
-        return self.config.system.startswith("Linux")
-
     @cached_property
     def by_name(self) -> dict[str, AdapterView]:
         return {one.adapter: one for one in self.adapters}

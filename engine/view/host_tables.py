@@ -49,6 +49,11 @@ class HostTables:
         """The host's processors in their groups and nodes."""
         return self.index.processors
 
+    @property
+    def is_linux(self) -> bool:
+        """Whether it is a Linux host: its queues are an adapter's rings, then its SR-IOV functions."""
+        return self.config is not None and self.config.system.startswith("Linux")
+
     @cached_property
     def span_s(self) -> float | None:
         """Simulated seconds that rates cover; None if there is nothing to compare with."""

@@ -49,7 +49,17 @@ def rings(seconds: int = 12) -> MeasuredHost:
             )
             for id in vfs
         ],
-        ports=[],
+        ports=[
+            *(
+                PortConfig(
+                    vm=f"eth0 vf {id - 8}",
+                    mac=f"02:00:00:00:00:{id:02x}",
+                    vlan="untagged" if id == 9 else 10,
+                )
+                for id in vfs
+            ),
+            PortConfig(vm="eth0", management_os=True, mac="02:00:00:00:00:01", vlan=None),
+        ],
         **shared,
         **lookahead,
     )

@@ -102,7 +102,8 @@ class DefaultQueueView(View):
         self.fill(self._top, "Who lands here", self._explained(default) if told else "")
         self.fill(self._near, "Near misses", "the MAC fits, the VLAN does not")
         ports = [row for row in model.snapshot.ports if model.choices.adapter in (None, row.adapter)]
-        without = [row for row in ports if row.queue is None]
+        own = model.snapshot.is_linux  # whose own ports are meant to be served by the default queue
+        without = [row for row in ports if row.queue is None and not (own and row.config.management_os)]
         self._ports.empty = "every port has a queue" if ports else "no switch port is known"
         self.show(
             self._ports,

@@ -168,8 +168,7 @@ class ReasonPanel(ModelCanvas):
         counts = (row.reasons.count(one.name, 0) for row in adapters for one in DEFAULT_QUEUE_REASONS)
         if any(count is not None for count in counts):
             return ""
-        system = snapshot.config.system if snapshot.config is not None else ""
-        if system.startswith("Linux"):
+        if snapshot.is_linux:
             return "not known: the adapter has no counter; --capture-default reads it"
         return "not known: the host has no counter of it"
 
