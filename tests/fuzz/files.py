@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -125,12 +126,20 @@ def _windows(data: bytes) -> None:
 
 def _netview(data: bytes) -> None:
     """A text of Get-NetView in place of one of its files, which the first byte chooses."""
-    files = netview(WindowsHostSample("2012 R2", vms=2))
-    name = sorted(files)[data[0] % len(files)] if data else ""
-    folder = write_folder(room() / "netview", files)
-    if name:
+    files, folder = _netview_files(), room() / "netview"
+    if not folder.exists():
+        write_folder(folder, files)
+    name = sorted(files)[data[0] % len(files)] if data else next(iter(files))
+    try:
         (folder / name).write_bytes(data[1:])
-    _measured(folder)
+        _measured(folder)
+    finally:
+        (folder / name).write_text(files[name], encoding="cp1252")
+
+
+@cache
+def _netview_files() -> dict[str, str]:
+    return netview(WindowsHostSample("2012 R2", vms=2, seconds=2))
 
 
 def _measured(path: Path) -> None:
@@ -144,7 +153,7 @@ def _measured(path: Path) -> None:
 
 
 def _netview_seeds() -> list[bytes]:
-    files = netview(WindowsHostSample("2012 R2", vms=2))
+    files = _netview_files()
     of_kind = {Path(name).name: (number, name) for number, name in enumerate(sorted(files))}
     return [bytes([number]) + files[name].encode() for number, name in of_kind.values()]
 
