@@ -101,6 +101,10 @@ def counters(sample: WindowsHostSample) -> str:
             f"\\\\{sample.name}\\Hyper-V Virtual Network Adapter({row['Name']})\\Packets Received/sec"
         )
         values.append(f"{sample.frames(vm):.6f}")
+        header.append(
+            f"\\\\{sample.name}\\Hyper-V Virtual Network Adapter({row['Name']})\\Bytes Received/sec"
+        )
+        values.append(f"{sample.frames(vm) * 100 * (vm + 1):.6f}")
     for number in (0, 1):
         total = 100 + sum(sample.frames(vm) for vm in range(sample.vms) if sample.adapter_of(vm) == number)
         described = sample.adapter(number)[1].replace("(", "[").replace(")", "]").replace("#", "_")

@@ -24,7 +24,8 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class WindowsHostSample:
-    """A host of a release. Each second VM n receives 1,000 × (n + 1) frames, a default queue 100.
+    """A host of a release. Each second VM n receives 1,000 × (n + 1) frames of 100 × (n + 1) bytes, a default
+    queue 100.
 
     Queues of VMs lie on processors 2, 4, … of their adapter's half; ``shared`` of them on the first of these.
     ``vports``: the adapters list virtual ports instead of queues, as they may from 2016 on.
@@ -319,7 +320,10 @@ class WindowsHostSample:
         for vm in range(self.vms):
             vm_id, nic_id = self.vm_guids(vm)
             instance = f"vm-{vm}_Network Adapter_{vm_id}--{nic_id}"
-            tables[VNICS].append({"Name": instance, "PacketsReceivedPersec": 9000 + self.frames(vm) * second})
+            total = 9000 + self.frames(vm) * second
+            size = (vm + 1) * 100
+            counts = {"PacketsReceivedPersec": total, "BytesReceivedPersec": size * total}
+            tables[VNICS].append({"Name": instance, **counts})
         return tables
 
     @staticmethod

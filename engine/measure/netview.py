@@ -81,6 +81,7 @@ _RATES: Final = {
         "PacketsReceivedPersec",
         1.0,
     ),
+    (_VNIC, "bytes received/sec"): (VNIC_COUNTERS, "BytesReceivedPersec", 1.0),
     ("network adapter", "packets received unicast/sec"): (PORT_COUNTERS, "ReceivedUnicastPackets", 1.0),
     ("network adapter", "packets received non-unicast/sec"): (PORT_COUNTERS, "ReceivedMulticastPackets", 1.0),
     ("network adapter", "bytes received/sec"): (PORT_COUNTERS, "ReceivedBytes", 1.0),

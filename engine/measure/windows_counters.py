@@ -32,6 +32,9 @@ _MOST_GROWTH: Final = 1 << 48
 _AS_IN_COUNTERS: Final = str.maketrans("()#/\\", "[]___")
 """Names of instances have other characters for these in some releases."""
 
+_TOP_BYTES: Final = 1 << 60
+_LARGEST_FRAME: Final = 1 << 18
+"""Bytes of a frame that a virtual adapter may count as one: segments are merged."""
 _LEAST_CERTAIN_FIRST: Final[tuple[Source, ...]] = ("guessed", "derived", "exact")
 
 _PORT_KINDS: Final = ("ReceivedUnicastPackets", "ReceivedMulticastPackets", "ReceivedBroadcastPackets")
@@ -41,11 +44,15 @@ QueueKey = tuple[str, int]
 
 @dataclass(frozen=True)
 class Growth:
-    """What a queue received since the sample before, and how it is known."""
+    """What a queue received since the sample before, and how it is known.
+
+    ``frame_bytes`` is the mean size of what its virtual adapters received; None: nothing, or not known.
+    """
 
     frames: int | None = None
     interrupts: int | None = None
     source: Source = "exact"
+    frame_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class QueueCounts:
     frames: int | None
     interrupts: int | None
     source: Source
+    bytes: int | None = None
+    """``frames`` at the mean size of what the queue's virtual adapters received (derived)."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,8 @@ class CounterReading:
     cpus: Mapping[int, Row]
     adapters: Mapping[tuple[str, int], Row]
     """What each adapter did on each processor."""
-    vnics: Mapping[str, int | None]
-    """Frames that each virtual adapter received, by its MAC."""
+    vnics: Mapping[str, Row | None]
+    """Each virtual adapter by its MAC; None: more than one."""
     ports: Mapping[str, Row]
     places: Mapping[QueueKey, Place | None]
 
@@ -90,11 +99,13 @@ def read_stats(host: WindowsHost, tables: WindowsTables) -> list[Stats]:
     unknown = {key for key in keys if not growths or any(one[key].frames is None for one in growths)}
     uncounted = {key for key in keys if not growths or any(one[key].interrupts is None for one in growths)}
     frames, interrupts = Counter[QueueKey](), Counter[QueueKey]()
+    sizes = {key: FrameSizes(growth[key] for growth in growths) for key in keys}
     sources = {key: _worst({growth[key].source for growth in growths}) for key in keys}
     stats, tallies = [], Tallies()
     for number, reading in enumerate(readings):
         for key, growth in growths[number - 1].items() if number else ():
             frames[key] += growth.frames or 0
+            sizes[key].add(growth)
             interrupts[key] += growth.interrupts or 0
         if growths:
             tallies.add(readings[max(0, number - 1)], reading)
@@ -103,6 +114,7 @@ def read_stats(host: WindowsHost, tables: WindowsTables) -> list[Stats]:
                 None if key in unknown else frames[key],
                 None if key in uncounted else interrupts[key],
                 sources[key],
+                None if key in unknown else sizes[key].bytes,
             )
             for key in keys
         }
@@ -110,6 +122,27 @@ def read_stats(host: WindowsHost, tables: WindowsTables) -> list[Stats]:
         stats.append(make_stats(host, reading, number + 1, sim_time_ns, counts, tallies, tables.averaged))
     _say_unknown(host, keys, unknown, bool(growths), tables.remarks)
     return stats
+
+
+class FrameSizes:
+    """The bytes of a queue's frames, by the mean size that was known last; ``growths`` have the first one."""
+
+    def __init__(self, growths: Iterable[Growth] = ()) -> None:
+        self._mean = next((one.frame_bytes for one in growths if one.frame_bytes is not None), None)
+        self._total: float | None = 0.0
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes so far; None if there were frames of a size that is not known."""
+        return None if self._total is None else round(self._total)
+
+    def add(self, growth: Growth) -> None:
+        """Add the frames of an interval."""
+        self._mean = self._mean if growth.frame_bytes is None else growth.frame_bytes
+        if growth.frames and self._total is not None:
+            self._total = None if self._mean is None else self._total + growth.frames * self._mean
+            if self._total is not None and self._total > _TOP_BYTES:
+                self._total = None
 
 
 def _say_unknown(
@@ -186,18 +219,17 @@ class CounterReader:
                 found[adapter, cpu] = row
         return found
 
-    def _vnics(self, sample: Sample) -> dict[str, int | None]:
-        """Frames received by MAC: of the adapter whose identifiers are all in the name of the instance."""
+    def _vnics(self, sample: Sample) -> dict[str, Row | None]:
+        """Virtual adapters by MAC: the row of the one whose identifiers are all in the instance's name."""
         by_guid: dict[str, list[Row]] = defaultdict(list)
         for row in sample.rows(VNIC_COUNTERS):
             for part in row.text("Name").lower().split("_")[-1].split("--"):
                 by_guid[part.strip("{}")].append(row)
-        found: dict[str, int | None] = {}
+        found: dict[str, Row | None] = {}
         for vnic in self._host.vnics:
             rows = by_guid.get(vnic.guids[-1], []) if vnic.guids else []
             own = [row for row in rows if all(guid in row.text("Name").lower() for guid in vnic.guids)]
-            count = own[0].number("PacketsReceivedPersec") if len(own) == 1 else None
-            found[vnic.mac] = None if vnic.mac in found else count
+            found[vnic.mac] = own[0] if len(own) == 1 and vnic.mac not in found else None
         return found
 
     def _places(self, sample: Sample) -> dict[QueueKey, Place | None]:
@@ -233,21 +265,21 @@ class CounterReader:
             frames = _grown(rows, "ReceivedPacketsPersec") if alone else None
             interrupts = _grown(rows, "InterruptsPersec") if alone else None
             source: Source = "exact" if self._groups < 2 else "guessed"
-            if frames is None and key in before.places and key in now.places:
-                frames, source = self._of_vnics(self._macs_of[key], before, now), "derived"
-            found[key] = Growth(frames, interrupts, source)
+            was_there = key in before.places and key in now.places
+            received = self._of_vnics(self._macs_of[key], before, now, "PacketsReceivedPersec")
+            size = self._of_vnics(self._macs_of[key], before, now, "BytesReceivedPersec")
+            if frames is None and was_there:
+                frames, source = received, "derived"
+            mean = size / received if size and received else None
+            fits = mean is not None and mean <= _LARGEST_FRAME
+            found[key] = Growth(frames, interrupts, source, mean if fits else None)
         return found
 
-    def _of_vnics(self, macs: set[str], before: CounterReading, now: CounterReading) -> int | None:
-        if not macs or any(self._queues_of[mac] > 1 for mac in macs):
+    def _of_vnics(self, macs: set[str], before: CounterReading, now: CounterReading, key: str) -> int | None:
+        """The growth of a counter of all virtual adapters of a queue; None if another queue has one, too."""
+        if any(self._queues_of[mac] > 1 for mac in macs):
             return None
-        total = 0
-        for mac in macs:
-            was, is_now = before.vnics.get(mac), now.vnics.get(mac)
-            if was is None or is_now is None or not 0 <= is_now - was <= _MOST_GROWTH:
-                return None
-            total += is_now - was
-        return total
+        return _sum(_grown((before.vnics.get(mac), now.vnics.get(mac)), key) for mac in macs)
 
 
 def _grown(rows: Sequence[Row | None], key: str) -> int | None:
@@ -360,6 +392,7 @@ def _adapter(
     queues: Columns = {name: [None] * len(own) for name in _QUEUE_NAMES}
     queues["received_frames"] = [one.frames for one in own]
     queues["interrupts"] = [one.interrupts for one in own]
+    queues["received_bytes"] = [one.bytes for one in own]
     port: dict[str, Cell] = dict.fromkeys(counters.names(counters.PORT))
     port["offered_frames"] = tallies.sum("ports", adapter.name, *_PORT_KINDS)
     port["offered_bytes"] = tallies.sum("ports", adapter.name, "ReceivedBytes")
@@ -371,8 +404,9 @@ def _adapter(
     }
     if found := {one.source for one in own if one.frames is not None}:
         known["received_frames"] = _worst(found)
-    if any(cell is not None for cell in queues["interrupts"]):
-        known["interrupts"] = "derived"
+    for name in ("interrupts", "received_bytes"):
+        if any(cell is not None for cell in queues[name]):
+            known[name] = "derived"
     filters = [one.filter_id for one in adapter.filters]
     return AdapterStats(
         port=port,

@@ -15,6 +15,7 @@ from engine.measure.windows import WindowsHost, read_host
 from engine.measure.windows_counters import (
     CounterReader,
     CounterReading,
+    FrameSizes,
     Growth,
     QueueCounts,
     QueueKey,
@@ -77,19 +78,22 @@ class _Queue:
     def __init__(self, identity: object, generation: int) -> None:
         self.identity = identity
         self.generation = generation
-        self.counts = QueueCounts(0, 0, "exact")
+        self.counts = QueueCounts(0, 0, "exact", 0)
+        self._sizes = FrameSizes()
 
     def take(self, growth: Growth, next_generation: int) -> bool:
         """Count what it received. What was unknown in between begins anew, as another generation."""
         frames, interrupts = self.counts.frames, self.counts.interrupts
         renewed = frames is None and growth.frames is not None
         if renewed:
-            self.generation, frames, interrupts = next_generation, 0, 0
+            self.generation, frames, interrupts, self._sizes = next_generation, 0, 0, FrameSizes()
         else:
+            self._sizes.add(growth)
             frames = None if frames is None or growth.frames is None else frames + growth.frames
             known = growth.interrupts is not None
             interrupts = (interrupts or 0) + (growth.interrupts or 0) if known else None
-        self.counts = QueueCounts(frames, interrupts, growth.source)
+        size = None if frames is None else self._sizes.bytes
+        self.counts = QueueCounts(frames, interrupts, growth.source, size)
         return renewed
 
 

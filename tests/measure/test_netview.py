@@ -54,10 +54,12 @@ def test_queues_have_the_rates_of_their_virtual_adapters_and_nothing_counts_by_p
     stats = measured.readings[-1].adapters["SLOT 3 Port 1"]
     assert stats.sources == {
         "received_frames": "derived",
+        "received_bytes": "derived",
         "offered_frames": "derived",
         "offered_bytes": "derived",
         "interface_dropped_frames": "derived",
     }
+    assert stats.queues["received_bytes"] == [None, 200_000, 1_800_000]
     assert stats.port["offered_frames"] == 8200
     assert stats.interface is not None
     assert stats.interface["interface_dropped_frames"] == 0

@@ -94,6 +94,17 @@ def test_a_queue_alone_on_its_processor_has_what_its_adapter_received_there(tmp_
     assert measured.readings[-1].adapters["SLOT 3 Port 1"].port["offered_frames"] == 8200
 
 
+def test_bytes_are_frames_of_the_mean_size_that_the_virtual_adapters_received(tmp_path: Path) -> None:
+    document = WindowsHostSample().document()
+    for sample in document["samples"]:
+        for row in sample["tables"][VNICS]:  # frames between VMs are counted there, too
+            row |= {key: 3 * row[key] for key in ("PacketsReceivedPersec", "BytesReceivedPersec")}
+    measured = read(tmp_path, document)
+    bytes_ = [one.adapters["SLOT 3 Port 1"].queues["received_bytes"] for one in measured.readings]
+    assert bytes_ == [[0, 0, 0], [None, 100_000, 900_000], [None, 200_000, 1_800_000]]
+    assert source(measured, 0, "received_bytes") == "derived"
+
+
 def test_queues_that_share_a_processor_have_what_their_virtual_adapters_received(tmp_path: Path) -> None:
     measured = read(tmp_path, WindowsHostSample(shared=1).document())
     assert received(measured, 0) == {"default": 200, "vm-0": 2000, "vm-2": 6000}

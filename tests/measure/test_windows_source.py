@@ -53,6 +53,8 @@ def test_counters_grow_from_run_to_run_and_the_configuration_comes_once() -> Non
         [100, 1000, 3000],
         [300, 3000, 9000],
     ]
+    bytes_ = third.stats.adapters["SLOT 3 Port 1"].queues["received_bytes"]
+    assert bytes_ == [None, 300_000, 2_700_000]
     assert third.stats.adapters["SLOT 3 Port 1"].port["offered_frames"] == 3 * 4100
     assert set(third.stats.cpus["busy_cycles"]) == {750_000_000}
     assert [*first.events, *second.events, *third.events] == []
