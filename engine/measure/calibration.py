@@ -6,7 +6,7 @@ bursts is the one at which the model drops the measured share.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean
@@ -18,7 +18,9 @@ from engine.advice.evidence import Evidence
 from engine.counted import counted
 from engine.measure.host import MeasuredHost
 from engine.measure.twin_text import Value
+from engine.scenario.keys import Tables, keys_of
 from engine.scenario.model import CpuSpec
+from engine.scenario.relations import inexact_key
 from engine.view.rates import known_sum
 from engine.view.rows import CpuView, QueueView
 
@@ -96,19 +98,27 @@ def calibrate(measured: MeasuredHost, *, hyperthreading: bool) -> Calibration:
 _COSTS: Final = ("clock_ghz", "cycles_per_interrupt", "cycles_per_dpc", "cycles_per_frame", "cycles_per_byte")
 
 
-def _of_model(model: dict[str, object]) -> Calibration:
+def _of_model(model: Mapping[str, object]) -> Calibration:
+    """Return the costs of a recorded model, without those that don't fit a scenario."""
     values = {}
-    for key in CpuSpec.__struct_fields__:
-        value, default = model.get(key), getattr(_DEFAULT, key)
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(value, int | float) and fits:
-            values[key] = Value(int(value) if isinstance(default, int) else float(value), "measured")
+    for name, key in keys_of(CpuSpec).items():
+        assert not isinstance(key, Tables)
+        try:
+            value = key.read(model[name])
+        except (KeyError, ValueError):
+            continue
+        values[name] = Value(value if isinstance(value, int) else float(str(value)), "measured")
+    spec = CpuSpec(**{name: one.value for name, one in values.items()})  # type: ignore[arg-type]  # by name
+    if inexact_key(spec) is not None:
+        values = {}
     return Calibration(values, ["The recording is of a model, and these are its costs."])
 
 
 def _intervals(measured: MeasuredHost) -> list[Evidence]:
     """Cut the readings into up to ``_INTERVALS`` intervals of at least a second; a shorter run is one."""
     readings = measured.readings
+    if len(readings) < 2:
+        return []
     span_s = (readings[-1].sim_time_ns - readings[0].sim_time_ns) / 1e9
     count = min(max(int(span_s), 1), _INTERVALS, len(readings) - 1)
     marks = [readings[round(n * (len(readings) - 1) / count)] for n in range(count + 1)]

@@ -91,8 +91,8 @@ class _Maker:
             {one.view.adapter: one.queue_ids for one in twins},
             self._cpus,
             calibration.done,
-            tuple(dict.fromkeys(self._remarks)),
-            tuple(self._unknown(twins, calibration)),
+            tuple(dict.fromkeys(map(one_line, self._remarks))),
+            tuple(map(one_line, self._unknown(twins, calibration))),
             dict(self._sheet.counts),
         )
 

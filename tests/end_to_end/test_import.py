@@ -12,6 +12,7 @@ from engine.scenario.load import load, loads
 from engine.telemetry.recorder import Recorder
 from tests import measured
 from tests.end_to_end.conftest import Here
+from tests.windows_hosts import WindowsHostSample
 
 
 def record(path: Path, *hosts: MeasuredHost) -> Path:
@@ -141,3 +142,20 @@ def test_what_does_not_go_with_a_measured_host_ends_with_2(
     done = here("advise", record(tmp_path / "a.rec", measured.windows()), *arguments)
     assert (done.status, done.out) == (2, "")
     assert says in done.err
+
+
+def test_a_host_without_rates_becomes_a_scenario_without_traffic(tmp_path: Path, here: Here) -> None:
+    path = tmp_path / "host.json"
+    path.write_bytes(WindowsHostSample(seconds=0).json())
+    done = here("import", path)
+    assert done.status == 0
+    scenario = loads(done.out, "printed")
+    assert [len(one.queue) for one in scenario.adapter] == [2, 2]
+    assert scenario.traffic is not None
+    assert scenario.traffic.mix == []
+    assert "the scenario has no traffic, and is not compared with the host" in done.err
+    document = here("import", path, "--json").document
+    assert (document["check"], document["check_failed"]) == (None, "no time passed between its readings")
+    advised = here("advise", path)
+    assert (advised.status, advised.out) == (2, "")
+    assert "no time passed between its readings, so nothing can be said" in advised.err

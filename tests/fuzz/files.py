@@ -13,6 +13,7 @@ from engine.bus.accounts import ACCOUNT_LIMIT, ENGINE, USERS, read_accounts
 from engine.bus.errors import BadAccounts, BadMessage, BadUrl
 from engine.bus.messages import Status
 from engine.measure.host import SourceError
+from engine.measure.sources import read_measured
 from engine.ndis.host import Host
 from engine.scenario.keys import keys_of, rows_of
 from engine.scenario.load import ScenarioError, load, load_traffic, read_traffic
@@ -22,7 +23,7 @@ from engine.telemetry.recorder import Recorder
 from engine.telemetry.recording import Recording, RecordingError
 from engine.telemetry.stats import Stats
 from engine.traffic.capture import CaptureError
-from tests.fuzz.messages import FEW, check_tables
+from tests.fuzz.messages import FEW, check_tables, check_twin
 from tests.fuzz.mutate import JSON, RECORDING
 from tests.fuzz.target import Target, check_sentence, room, written
 from tests.ndis.lab import Buffers
@@ -148,6 +149,7 @@ def _measured(path: Path) -> None:
             for remark in remarks:
                 check_sentence(ValueError(remark))
             _play(opened)
+        check_twin(read_measured(path))
     except SourceError as error:
         check_sentence(error)
 

@@ -10,6 +10,8 @@ from engine.bus import codec
 from engine.bus.errors import BadMessage
 from engine.bus.messages import Response, Status
 from engine.bus.request_queue import AnswerCache
+from engine.measure.host import MeasuredHost
+from engine.measure.twin import make_twin
 from engine.ndis.host import Host
 from engine.ndis.outcome import Outcome
 from engine.scenario.load import loads
@@ -20,7 +22,7 @@ from engine.telemetry.stats import Stats
 from tests import measured
 from tests.export.lab import NOW, Known
 from tests.fuzz.mutate import MESSAGE, STREAM
-from tests.fuzz.target import Target
+from tests.fuzz.target import Target, check_sentence
 from tests.ndis.lab import Buffers
 from tests.vmqtui.scripted import EVENTS, VMS, ScriptedHost, ScriptedLink, make_config, make_stats
 from vmqtui.columns import COLUMNS
@@ -83,6 +85,13 @@ def check_exposition(stats: Stats, config: Config) -> None:
         assert line.startswith("# ") or _SAMPLE.fullmatch(line), line
 
 
+def check_twin(host: MeasuredHost) -> None:
+    """Make the twin of a host: a scenario that loads, whatever its numbers, and sentences to show."""
+    twin = make_twin(host)
+    for sentence in (*twin.remarks, *twin.unknown):
+        check_sentence(sentence)
+
+
 def _stats(data: bytes) -> None:
     try:
         decoded = codec.decode(Stats, data)
@@ -94,6 +103,7 @@ def _stats(data: bytes) -> None:
     check_tables(Snapshot("hv01", None, config, decoded, first, EVENTS))
     _check_shown(decoded, config, first, last)
     check_exposition(decoded, config)
+    check_twin(MeasuredHost("fuzz", config, [first, decoded]))
 
 
 def _configuration(data: bytes) -> None:
@@ -106,6 +116,7 @@ def _configuration(data: bytes) -> None:
     check_tables(Snapshot("hv01", None, decoded, now, first, EVENTS))
     _check_shown(now, decoded, first, last)
     check_exposition(now, decoded)
+    check_twin(MeasuredHost("fuzz", decoded, [first, now, last]))
 
 
 def _small_messages(data: bytes) -> None:

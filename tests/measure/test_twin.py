@@ -419,6 +419,13 @@ def test_without_enough_of_both_costs_are_defaults_and_say_why(host: MeasuredHos
     assert found.values["cycles_per_frame"].known == "assumed"
 
 
+def test_costs_of_a_model_that_do_not_fit_a_scenario_are_left_out() -> None:
+    host = measured.windows()
+    costs = {"clock_ghz": 0.0, "cycles_per_frame": float("inf"), "quota": 2}
+    twin = make_twin(with_config(host, replace(host.config, cpu_model=costs)))
+    assert (twin.scenario.cpu.clock_ghz, twin.scenario.cpu.quota) == (2.6, 2)
+
+
 def test_a_recording_of_a_model_keeps_its_costs() -> None:
     host = measured.windows()
     config = replace(host.config, cpu_model={"clock_ghz": 3.1, "cycles_per_frame": 7000, "quota": "x"})

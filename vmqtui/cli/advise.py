@@ -91,10 +91,13 @@ def _advise_measured(
 ) -> int:
     """Print the findings on a measured host, with the effects of their fixes on its twin."""
     from engine.advice.evidence import Evidence
-    from vmqtui.cli.importing import read_source, twin_of, verdict
+    from engine.measure.twin import make_twin
+    from vmqtui.cli.importing import is_timed, read_source, verdict
 
     measured = read_source(path, host)
-    twin = twin_of(measured)
+    if not is_timed(measured):
+        unusable(f"{measured.origin}: no time passed between its readings, so nothing can be said")
+    twin = make_twin(measured)
     for remark in measured.remarks:
         warn(remark)
     prepare_kernels()

@@ -71,10 +71,12 @@ def import_(
         unusable("SOURCE is missing: a recording, or what `vmqtui import --script windows` collected")
     if output is not None and output.exists() and not force:
         unusable(f"{output}: is there already; another name, or --force to replace it")
+    from engine.measure.twin import make_twin
+
     with ProgressLine() as line:
         line.show(f"reading {source}")
         measured = read_source(source, host)
-        twin = twin_of(measured)
+        twin = make_twin(measured)
     if output is not None:
         _write(output, twin.text)
     elif not json_:
@@ -82,14 +84,21 @@ def import_(
         print(twin.text, end="", flush=True)
     for remark in (*measured.remarks, *twin.remarks):
         warn(remark)
-    check, why_not = _checked(measured, twin, seconds)
-    if check is None:
+    timed = is_timed(measured)
+    check, why_not = (
+        _checked(measured, twin, seconds) if timed else (None, "no time passed between its readings")
+    )
+    if check is not None:
+        _print_check(check, twin, measured)
+    elif timed:
         warn(f"the twin could not be run to compare it with the host: {why_not}")
     else:
-        _print_check(check, twin, measured)
+        warn(
+            f"{why_not}, so no rate is known: the scenario has no traffic, and is not compared with the host"
+        )
     if json_:
         print_json(_document(measured, twin, check, why_not))
-    return DONE if check is not None else FAILED
+    return FAILED if check is None and timed else DONE
 
 
 def _print_script(source: Path | None) -> int:
@@ -114,13 +123,9 @@ def read_source(path: Path, host: str | None) -> "MeasuredHost":
         unusable(f"{path}: {error.strerror or error}")
 
 
-def twin_of(measured: "MeasuredHost") -> "Twin":
-    """Make the twin of a measured host. Ends with status 2 if no time passed between its readings."""
-    from engine.measure.twin import make_twin
-
-    if measured.readings[-1].sim_time_ns <= measured.readings[0].sim_time_ns:
-        unusable(f"{measured.origin}: no time passed between its readings, so no rate is known")
-    return make_twin(measured)
+def is_timed(measured: "MeasuredHost") -> bool:
+    """Whether time passed between its readings, so that rates are known."""
+    return measured.readings[-1].sim_time_ns > measured.readings[0].sim_time_ns
 
 
 def _write(path: Path, text: str) -> None:
