@@ -169,7 +169,8 @@ class AdapterTraffic:
         counted = "steered_frames" if self._adapter.now.sources is None else "received_frames"
         of_queue = _mean(queue.bytes_rate, queue.rate(counted))
         if of_queue is not None:
-            return of_queue, ""
+            exact = self._sources.get("received_bytes", "exact") == "exact"
+            return of_queue, "" if exact else "size: that of its virtual adapters' frames"
         if self._port_bytes is not None:
             return self._port_bytes, "size: the mean of the port"
         return None, "size assumed"

@@ -11,6 +11,7 @@ import tree_sitter_powershell
 
 from engine.measure.host import MeasuredHost, SourceError
 from engine.measure.sources import read_measured
+from engine.measure.twin import make_twin
 from engine.measure.windows_tables import LIMIT_BYTES, MAX_ROWS, MAX_SAMPLES, script
 from engine.telemetry.config import AdapterConfig
 from tests.windows_hosts import ACTIVITY, BUILDS, PROCESSORS, VNICS, WindowsHostSample
@@ -255,6 +256,15 @@ def test_a_host_of_two_groups_has_processors_of_both_and_its_frames_are_guessed(
     assert received(measured, 1) == {"default": 200, "vm-1": 4000, "vm-3": 8000}
     assert source(measured, 1) == "guessed"
     assert any("groups" in one for one in measured.remarks)
+
+
+def test_the_twin_of_a_host_says_how_sizes_of_frames_are_known(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_bytes(WindowsHostSample().json())
+    text = make_twin(read_measured(tmp_path / "host.json")).text
+    (line,) = (line for line in text.splitlines() if "00:15:5d:00:00:03" in line and "weight" in line)
+    assert "weight = 3000.0, frame_bytes = 300 }" in line
+    assert "# derived: queue 2 (vm-2), 3,000 frames/s" in line
+    assert "size: that of its virtual adapters' frames" in line
 
 
 # --- what is missing, old or hostile ----------------------------------------------------------------
