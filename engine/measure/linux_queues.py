@@ -159,7 +159,7 @@ class QueueLife:
     def has_restarted(self, row: QueueRow) -> bool:
         """Return whether a counter is lower than it was, or another, so that another generation has begun."""
         if row.device != self.row.device:
-            return any(old is not None for old in self._last)
+            return _is_known(self._last) and _is_known(row.counts)
         return any(
             new is not None and old is not None and new < old
             for new, old in zip(row.counts, self._last, strict=True)
@@ -182,3 +182,7 @@ class QueueLife:
     def _since_base(self, counts: Counts) -> Counts:
         cells = zip(counts, self._base, strict=True)
         return Counts(*(None if count is None else count - base for count, base in cells))
+
+
+def _is_known(counts: Counts) -> bool:
+    return any(count is not None for count in counts)

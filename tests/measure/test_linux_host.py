@@ -193,6 +193,19 @@ def test_a_function_whose_interface_comes_or_goes_has_other_counters_and_counts_
     assert kinds(readings[1]) == ["counters_restarted"]
 
 
+def test_a_function_whose_interface_goes_before_it_does_is_freed_with_what_was_known() -> None:
+    going = replace(function(0, None), device=None, cpus=None)
+    readings = follow(
+        machine(igb([ring(0)], [function(0, 40)])),
+        machine(igb([ring(0)], [going]), at_ms=500),
+        machine(igb([ring(0)]), at_ms=1000),
+    )
+    assert [column(one, "received_frames") for one in readings] == [[0, 40], [0, None], [0]]
+    assert [column(one, "generation") for one in readings] == [[1, 2], [1, 2], [1]]
+    assert eth0(readings[2]).freed["received_frames"] == 40
+    assert [kinds(one) for one in readings] == [[], [], ["functions_changed"]]
+
+
 def test_a_function_whose_interface_appears_before_it_was_counted_goes_on() -> None:
     made = replace(function(0, None), device=None, cpus=None)
     readings = follow(
