@@ -276,7 +276,7 @@ class AdapterFollower:
             nic_driver=_driver_words(adapter),
             link_gbps=None if adapter.link_mbps is None else adapter.link_mbps / 1000,
             link_up=adapter.link_up,
-            max_queues=None if adapter.functions else adapter.max_rings,
+            max_queues=_most_queues(adapter),
             max_filters=None,
             max_frame_bytes=adapter.max_frame_bytes,
             vlan_filtering=None,
@@ -297,6 +297,13 @@ class AdapterFollower:
                 *(own if with_own_port and adapter.mac else []),
             ],
         )
+
+
+def _most_queues(adapter: Adapter) -> int | None:
+    """The queues that it can have beside the default one, which is a ring; None if not known."""
+    if adapter.functions or adapter.max_rings is None:
+        return None
+    return max(0, adapter.max_rings - 1)
 
 
 def _event(adapter: Adapter, event: str, cause: str, queue_id: int | None = None) -> NewEvent:

@@ -77,7 +77,7 @@ def test_the_adapter_tells_its_driver_link_and_limits() -> None:
     (adapter,) = config.adapters
     assert (config.system, config.host, config.revision) == ("Linux 6.12.9", "lab", 1)
     assert adapter.nic_driver == "igb 6.12.9, firmware 3.25"
-    assert (adapter.link_gbps, adapter.link_up, adapter.max_queues) == (1.0, True, 8)
+    assert (adapter.link_gbps, adapter.link_up, adapter.max_queues) == (1.0, True, 7)
     assert (adapter.vmq, adapter.vlan_filtering, adapter.max_filters, adapter.buffers) == (None,) * 4
     assert [(one.name, one.core) for one in config.cpus] == [("0:0", 0), ("0:1", 0), ("0:2", 1), ("0:3", 1)]
     assert (config.hyperthreading, config.numa_nodes) == (True, 1)

@@ -165,6 +165,10 @@ def test_a_column_is_known_as_its_least_certain_counter() -> None:
     windows = snapshot_of(measured.windows())
     assert sources_of(COLUMNS["queues"], windows.sources("queues"))["pps"] == "derived"
     assert sources_of(COLUMNS["queues"], {"cpu": "guessed"}) == {"processor": "guessed"}
+    assert sources_of(COLUMNS["buffers"], {"total_buffers": "exact"}).keys() == {
+        "total_buffers",
+        "memory_bytes",
+    }, "what is in use needs pending and outstanding, too"
     assert not Snapshot("hv01", None, make_config(), make_stats(8)).sources("queues")
 
 

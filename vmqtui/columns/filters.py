@@ -100,7 +100,7 @@ FILTERS: tuple[Column[FilterView], ...] = (
     ),
     share_column(
         "Share of all frames steered on the adapter.",
-        "Δ matched_frames / the adapter's Δ steered_frames",
+        "Δ matched_frames / the adapter's frames a second (Δ steered_frames, or received_frames)",
         lambda row: row.share,
         4,
     ),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from engine.ndis.counters import CPU, CPU_GAUGES, FILTER, PORT, QUEUE, QUEUE_GAUGES, QUEUE_LATENCY, names
 from engine.telemetry.stats import Source, least_certain
 from vmqtui.columns.column import Column
 
@@ -16,26 +17,32 @@ WORDS: Final[Mapping[Source, str]] = {
 }
 NOTHING_SAID: Final[Mapping[str, Source]] = {}
 """The sources of the model's counters, which it knows exactly."""
+_COUNTERS: Final = frozenset(
+    name
+    for table in (QUEUE, QUEUE_GAUGES, QUEUE_LATENCY, CPU, CPU_GAUGES, PORT, FILTER)
+    for name in names(table)
+)
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def sources_of(columns: Iterable[Column[Any]], counters: Mapping[str, Source]) -> dict[str, Source]:
     """Return how columns are known, by key: each as the least certain of the counters that it is computed
-    from. A column of which nothing is said is left out."""
+    from. A column that lacks one of them, or of several alternatives all, is left out."""
     if not counters:
         return {}
     found: dict[str, Source] = {}
     for column in columns:
-        known = [counters[name] for name in _reads(column.computed) | {*column.facts} if name in counters]
-        if known:
+        read = _reads(column.computed) | {*column.facts}
+        known = [counters[name] for name in read if name in counters]
+        if known and (len(known) == len(read) or " or " in column.computed):
             found[column.key] = least_certain(known)
     return found
 
 
 @lru_cache(maxsize=256)
 def _reads(computed: str) -> frozenset[str]:
-    """Return the words of a column's computation, among them its counters."""
-    return frozenset(_WORD.findall(computed))
+    """Return the counters in a column's computation."""
+    return frozenset(_WORD.findall(computed)) & _COUNTERS
 
 
 def marked(column: Column[Any], text: str, source: Source | None) -> str:
