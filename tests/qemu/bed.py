@@ -1,9 +1,9 @@
 """A Linux guest with a real igb driver: QEMU's 82576 with SR-IOV, and an e1000e that sends to it.
 
-All of it is emulated in software. The guest has the host's file system, read-only, and so runs the same
-Python and checkout. It needs ``qemu-system-x86_64`` 8 or later, a static busybox, and a kernel with its
-modules: ``VMQTUI_QEMU_KERNEL`` names the folder that holds ``boot/vmlinuz-*`` and ``lib/modules`` of a Linux
-package, without which an installed kernel is used.
+All of it is emulated in software. The guest has the host's file system under a layer of its own, and so runs
+the same Python and checkout. It needs ``qemu-system-x86_64`` 8 or later, a static busybox, and a kernel with
+its modules: ``VMQTUI_QEMU_KERNEL`` names the folder that holds ``boot/vmlinuz-*`` and ``lib/modules`` of a
+Linux package, without which an installed kernel is used.
 """
 
 import compileall
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import pytest
 
 _CHECKOUT = Path(__file__).parents[2]
-_MODULES = "virtio_pci", "virtio_net", "9p", "9pnet_virtio", "igb", "igbvf", "e1000e"
+_MODULES = "virtio_pci", "virtio_net", "9p", "9pnet_virtio", "overlay", "igb", "igbvf", "e1000e"
 _CPUS = 2
 _PATIENCE_S = 120
 """A guest that writes nothing to its console and answers nothing for so long is given up."""
@@ -40,7 +40,10 @@ _INIT = """#!/bin/busybox sh
 export PATH=/bin
 mount -t proc proc /proc
 for module in $(cat /modules); do insmod /lib/$module || echo "no module $module"; done
-mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=262144 root /mnt
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=262144 root /host
+mount -t tmpfs tmpfs /layer
+mkdir /layer/upper /layer/work
+mount -t overlay -o lowerdir=/host,upperdir=/layer/upper,workdir=/layer/work overlay /mnt
 for each in proc sysfs:sys devtmpfs:dev tmpfs:run; do mount -t ${each%:*} ${each%:*} /mnt/${each#*:}; done
 mkdir -m 1777 /mnt/run/tmp
 echo "the guest is up"
@@ -148,8 +151,7 @@ def _first_root(tools: Tools, port: int) -> bytes:
             "bin/busybox": tools.busybox.read_bytes(),
             "modules": " ".join(modules).encode(),
             "start": "\n".join([*start, f"chroot /mnt {shlex.join(program)}", ""]).encode(),
-            "proc/.keep": b"",
-            "mnt/.keep": b"",
+            **{f"{folder}/.keep": b"" for folder in ("proc", "host", "layer", "mnt")},
             **{f"lib/{name}": content for name, content in modules.items()},
         }
     )
