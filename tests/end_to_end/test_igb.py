@@ -23,6 +23,8 @@ FUNCTIONS = (
     Place("02:00:00:00:01:02", 20),
     Place("02:00:00:00:01:03"),
 )
+RINGS = "rx-0", "rx-1"
+ALL_FUNCTIONS = "vf 0", "vf 1", "vf 2"
 BROADCASTS = 250
 """Untagged: the adapter gives each to the PF and to the function without a VLAN."""
 UNKNOWN_VLAN = 99
@@ -84,6 +86,15 @@ class Lab:
     def received(self) -> dict[str, int | None]:
         """Frames received, by queue."""
         return {name: row["received_frames"] for name, row in self.rows().items()}
+
+    def wait_for_queues(self, *names: str) -> None:
+        """Wait until these are the queues, and their frames are known."""
+
+        def known() -> bool:
+            received = self.received()
+            return received.keys() == set(names) and None not in received.values()
+
+        self.wait(known, f"counters of {names}")
 
     def events(self) -> list[str]:
         return [f"{one['event']}: {one['cause']}" for one in self.reader.messages["event"]]
@@ -178,9 +189,8 @@ def _functions_take_their_frames_by_mac_and_vlan(lab: Lab) -> None:
         return wanted == [(one["queue_id"], one["mac"], one["vlan"]) for one in filters]
 
     lab.wait(configured, "filters of the functions")
-    lab.wait(
-        lambda: set(lab.received().values()) == {0} and len(lab.received()) == 5, "counters of all queues"
-    )
+    lab.wait_for_queues(*RINGS, *ALL_FUNCTIONS)
+    assert set(lab.received().values()) == {0}
     lab.igb.send(Place(FUNCTIONS[0].mac, UNKNOWN_VLAN), EACH)
     for place in FUNCTIONS:
         lab.igb.send(place, EACH)
@@ -218,21 +228,22 @@ def _channels_change(lab: Lab) -> None:
     before = {name: row["generation"] for name, row in lab.rows().items()}
     with lab.expecting("channels_changed"):
         lab.igb.set_channels(1)
-    lab.wait(lambda: "rx-1" not in lab.rows() and "rx-0" in lab.rows(), "one ring")
+    lab.wait_for_queues("rx-0", *ALL_FUNCTIONS)
     assert lab.rows()["rx-0"]["generation"] > max(before.values())
     lab.igb.send(Place(lab.igb.mac), EACH)
     lab.wait(lambda: lab.received()["rx-0"] == EACH, "frames of the ring that is left")
     with lab.expecting("channels_changed"):
         lab.igb.set_channels(2)
-    lab.wait(lambda: "rx-1" in lab.rows(), "two rings")
+    lab.wait_for_queues(*RINGS, *ALL_FUNCTIONS)
 
 
 def _functions_go(lab: Lab) -> None:
     with lab.expecting("functions_changed"):
         lab.igb.remove_functions()
-    lab.wait(lambda: lab.rows().keys() == {"rx-0", "rx-1"}, "the rings alone")
+    lab.wait_for_queues(*RINGS)
     freed = lab.next_stats()["adapters"][lab.igb.name]["freed"]
-    assert freed["received_frames"] == 6 * EACH + 2 * BROADCASTS
+    # It is unknown if a generation ended of which no reading knew the frames, as may be during a reset.
+    assert freed["received_frames"] in (None, 6 * EACH + 2 * BROADCASTS)
 
 
 def _the_link_goes_and_comes(lab: Lab) -> None:
