@@ -1,0 +1,110 @@
+"""Advice on hosts as the script for Windows collects them: what is found, and lines that are right there."""
+
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.advice.evidence import Evidence
+from engine.advice.finding import Finding
+from engine.advice.rules import findings
+from engine.measure.host import MeasuredHost
+from engine.measure.sources import read_measured
+from engine.measure.twin import make_twin
+from engine.scenario.load import loads
+from tests.advice.windows_judge import host_of, judge
+from tests.netview import netview, write_folder
+from tests.windows_hosts import BUILDS, PROCESSORS, WindowsHostSample
+
+VMQ, QUEUES = "Get-NetAdapterVmq", "Get-NetAdapterVmqQueue"
+Change = Callable[[dict[str, Any]], None]
+
+
+def as_it_is(document: dict[str, Any]) -> None:
+    """Nothing is changed."""
+
+
+def fresh_sets(document: dict[str, Any]) -> None:
+    """Sets as a fresh team has them: of each adapter all processors from 0:0 on."""
+    for row in document["tables"][VMQ]:
+        row |= {"BaseProcessorNumber": 0, "MaxProcessorNumber": 15, "MaxProcessors": 8}
+
+
+def busy(document: dict[str, Any]) -> None:
+    """All queues of the first adapter on 0:2, which is busy."""
+    for row in document["tables"][QUEUES]:
+        if row["Name"].endswith("1") and row["QueueID"]:
+            row["ProcessorAffinityMask"] = 1 << 2
+    for second, sample in enumerate(document["samples"]):
+        row = sample["tables"][PROCESSORS][2]
+        row["PercentDPCTime"] = 9_700_000 * second
+
+
+def off(document: dict[str, Any]) -> None:
+    """VMQ is off on the second adapter, which has no queues."""
+    document["tables"][VMQ][1]["Enabled"] = False
+    rows = document["tables"][QUEUES]
+    document["tables"][QUEUES] = [row for row in rows if row["Name"].endswith("1") or row["QueueID"] == 0]
+
+
+def slow(document: dict[str, Any]) -> None:
+    """Links of 1 Gbit/s, with VMQ on for them."""
+    for row in document["tables"]["Get-NetAdapter"]:
+        row["ReceiveLinkSpeed"] = 1_000_000_000
+    document["tables"]["VMSMP"] = [{"BelowTenGigVmqEnabled": 1}]
+
+
+CHANGES = (as_it_is, fresh_sets, busy, off, slow)
+RELEASES = [*((release, "SwitchIndependent/HyperVPort") for release in BUILDS), ("2012 R2", "Lacp/Dynamic")]
+
+
+def found_on(measured: MeasuredHost) -> Sequence[Finding]:
+    return findings(Evidence(measured.config, measured.readings[-1], measured.readings[0]))
+
+
+def read(tmp_path: Path, release: str, lbfo: str, change: Change) -> MeasuredHost:
+    document = WindowsHostSample(release, lbfo=lbfo, seconds=20, vms=6).document()
+    change(document)
+    (tmp_path / "host.json").write_text(json.dumps(document), encoding="ascii")
+    return read_measured(tmp_path / "host.json")
+
+
+@pytest.mark.parametrize(("release", "lbfo"), RELEASES)
+@pytest.mark.parametrize("change", CHANGES)
+def test_lines_for_a_collected_host_are_right_on_that_host(
+    tmp_path: Path, release: str, lbfo: str, change: Change
+) -> None:
+    measured = read(tmp_path, release, lbfo, change)
+    host = host_of(tomllib.loads(make_twin(measured).text))
+    assert [str(one) for one in judge(host, found_on(measured))] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "release", "rules"),
+    [
+        (as_it_is, "2019", set()),
+        (fresh_sets, "2012 R2", {"team-overlap"}),
+        (busy, "2019", {"piled-queues"}),
+        (slow, "2012 R2", {"vmq-on-slow-link"}),
+    ],
+)
+def test_what_is_wrong_with_a_collected_host_is_found(
+    tmp_path: Path, change: Change, release: str, rules: set[str]
+) -> None:
+    found = {one.rule for one in found_on(read(tmp_path, release, "SwitchIndependent/HyperVPort", change))}
+    assert rules <= found if rules else not found, found
+
+
+@pytest.mark.parametrize("release", BUILDS)
+def test_the_twin_of_a_host_from_either_collector_is_a_scenario(tmp_path: Path, release: str) -> None:
+    sample = WindowsHostSample(release)
+    (tmp_path / "host.json").write_bytes(sample.json())
+    for source in (tmp_path / "host.json", write_folder(tmp_path / "folder", netview(sample))):
+        scenario = loads(make_twin(read_measured(source)).text, "the twin")
+        assert [len(adapter.queue) for adapter in scenario.adapter] == [2, 2]
+        assert scenario.host.windows == release
+        assert scenario.traffic is not None
+        assert sum(mix.rate_pps or 0 for mix in scenario.traffic.mix) == pytest.approx(10_200, rel=0.01)
