@@ -13,6 +13,7 @@ import msgspec
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
+from engine.advice.room import resize
 from engine.view.rows import QueueView
 
 _MOST_RING: Final = 4096
@@ -75,7 +76,7 @@ def rings(adapter: str) -> list[str]:
     return [about, f"ethtool -l {name}", f"ethtool -x {name}"]
 
 
-def _one_queue(finding: Finding) -> Finding:
+def _one_queue(finding: Finding, evidence: Evidence) -> Finding:
     device = finding.vm or finding.adapter  # the function's own interface has its rings
     return msgspec.structs.replace(
         finding,
@@ -85,10 +86,10 @@ def _one_queue(finding: Finding) -> Finding:
     )
 
 
-def _spread(finding: Finding) -> Finding:
+def _spread(finding: Finding, evidence: Evidence) -> Finding:
     """Return a finding whose fix moves rings; the lines are those of ``affinity``."""
     moves = [
-        f"queue {one.params['queue_id']} to processor {one.params['cpu']}"
+        f"queue {one.params['queue_id']} to processor {evidence.processors.name(one.params['cpu'])}"
         for one in finding.requests
         if one.op == "set_queue_parameters"
     ]
@@ -97,14 +98,14 @@ def _spread(finding: Finding) -> Finding:
     return msgspec.structs.replace(finding, fix=fix) if moves else finding
 
 
-def _numa(finding: Finding) -> Finding:
+def _numa(finding: Finding, evidence: Evidence) -> Finding:
     cause = "A processor of another node reaches the adapter and its rings over the link between them, which "
-    return msgspec.structs.replace(_spread(finding), cause=cause + "takes longer and varies.")
+    return msgspec.structs.replace(_spread(finding, evidence), cause=cause + "takes longer and varies.")
 
 
-def _full(finding: Finding) -> Finding:
+def _full(finding: Finding, evidence: Evidence) -> Finding:
     if finding.requests:
-        return _spread(finding)
+        return _spread(finding, evidence)
     return msgspec.structs.replace(
         finding,
         fix="Look how flows are spread over the rings: the processors that serve them have no time left"
@@ -114,7 +115,7 @@ def _full(finding: Finding) -> Finding:
     )
 
 
-def _few_buffers(finding: Finding) -> Finding:
+def _few_buffers(finding: Finding, evidence: Evidence) -> Finding:
     if finding.vm is not None:
         return msgspec.structs.replace(
             finding,
@@ -127,8 +128,11 @@ def _few_buffers(finding: Finding) -> Finding:
     total = finding.numbers.get("total_buffers")
     size = min(_GROWTH * total, _MOST_RING) if isinstance(total, int) else 0
     larger = isinstance(total, int) and size > total
+    adapter = evidence.by_name[finding.adapter]
+    sizes = [resize(adapter, one, size) for one in adapter.queues if larger and one.vm is None]
     return msgspec.structs.replace(
         finding,
+        requests=sizes,
         fix=f"Give its ring {size:,} descriptors, or as many as the driver takes"
         if larger
         else "Its ring is large already: look for what lets its processor come late",
@@ -140,7 +144,7 @@ def _few_buffers(finding: Finding) -> Finding:
     )
 
 
-def _churn(finding: Finding) -> Finding:
+def _churn(finding: Finding, evidence: Evidence) -> Finding:
     return msgspec.structs.replace(
         finding,
         fix="Look for what moves its interrupt (irqbalance, as a rule), and let it stay",
@@ -152,7 +156,7 @@ def _churn(finding: Finding) -> Finding:
     )
 
 
-def _near_miss(finding: Finding) -> Finding:
+def _near_miss(finding: Finding, evidence: Evidence) -> Finding:
     return msgspec.structs.replace(
         finding,
         fix="Look at the switch port outside, then at the VLAN of the virtual function",
@@ -163,12 +167,12 @@ def _near_miss(finding: Finding) -> Finding:
     )
 
 
-def _slow_link(finding: Finding) -> Finding:
+def _slow_link(finding: Finding, evidence: Evidence) -> Finding:
     name = shlex.quote(finding.adapter)
     return msgspec.structs.replace(finding, commands=[f"ethtool {name}", f"ethtool -i {name}"])
 
 
-_TOLD: Final[Mapping[str, Callable[[Finding], Finding]]] = {
+_TOLD: Final[Mapping[str, Callable[[Finding, Evidence], Finding]]] = {
     "piled-queues": _spread,
     "numa-span": _numa,
     "one-queue-one-processor": _one_queue,
@@ -184,4 +188,4 @@ def told(finding: Finding, evidence: Evidence) -> Finding:
     """Return a finding with the words and lines of Linux, if its host runs that."""
     if not evidence.is_linux or finding.rule not in _TOLD:
         return finding
-    return _TOLD[finding.rule](finding)
+    return _TOLD[finding.rule](finding, evidence)

@@ -147,7 +147,7 @@ def test_the_first_ring_is_one_like_others() -> None:
     moved = {one.params["queue_id"] for one in found.requests}
     assert moved == {0, 1, 3}  # the busiest one stays
     assert found.fix.startswith(
-        "Let other processors serve the interrupts of its rings: queue 0 to processor 1"
+        "Let other processors serve the interrupts of its rings: queue 0 to processor 0:1"
     )
     assert found.after is not None
     assert found.after == pytest.approx(50_000 / 62_100)  # its part by frames
@@ -171,6 +171,8 @@ def test_a_drop_with_time_left_is_a_small_ring_and_without_drops_known_nothing_i
     (found,) = findings(FOUND["too-few-buffers"])
     assert (found.queue_id, found.severity) == (1, "bad")
     assert "ethtool -G eth0 rx 1024" in found.commands
+    assert [one.params["buffers"] for one in found.requests] == [1024, 1024]  # the line reaches all rings
+    assert found.numbers["buffers_to_be_had"] is None
     assert found.commands.index("ethtool -g eth0") < found.commands.index("ethtool -G eth0 rx 1024")
     assert findings(seen(host([0, 1]), {}, [900, 800])) == []
 

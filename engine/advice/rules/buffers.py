@@ -101,7 +101,7 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                     "low_free_buffers": low,
                     "drops_pps": drops,
                     "load": cpu.load if cpu else None,
-                    "buffers_to_be_had": more,
+                    "buffers_to_be_had": None if adapter.buffers_left is None else more,
                 },
                 cause="Frames come in bursts larger than the queue, or the VM keeps them long; the processor "
                 "has time, so more of them would bridge it.",
