@@ -136,7 +136,7 @@ function Get-Configuration {
     }
     $tables['Get-VMSwitch'] = Get-Rows 'Get-VMSwitch' @('Name', 'SwitchType', 'EmbeddedTeamingEnabled',
         'NetAdapterInterfaceDescription', 'NetAdapterInterfaceDescriptions', 'AvailableVMQueues',
-        'NumberVmqAllocated') { Get-VMSwitch }
+        'NumberVmqAllocated', 'DefaultQueueVmmqEnabled', 'DefaultQueueVmmqQueuePairs') { Get-VMSwitch }
     $tables['Get-VM'] = Get-Rows 'Get-VM' @('Id', 'Name', 'State') { Get-VM }
     $tables['Get-VMNetworkAdapter'] = Get-Rows 'Get-VMNetworkAdapter' @('Id', 'Name', 'VMName', 'VMId',
         'IsManagementOs', 'SwitchName', 'MacAddress', 'VmqWeight', 'VmqUsage', 'VrssEnabled', 'VmmqEnabled',

@@ -7,7 +7,7 @@ is None.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +63,8 @@ class WindowsHost:
     vnics: Sequence[VNic]
     descriptions: Mapping[str, str]
     """Each adapter's interface description, by its name: what counters call it."""
+    spread: Set[str]
+    """Adapters of which a queue may be served by several processors, whatever its affinity says (VMMQ)."""
 
 
 def read_host(tables: WindowsTables) -> WindowsHost:
@@ -95,7 +97,24 @@ def read_host(tables: WindowsTables) -> WindowsHost:
         ),
         vnics,
         descriptions,
+        _spread(tables, switches, vnics),
     )
+
+
+def _spread(tables: WindowsTables, switches: Switches, vnics: Sequence[VNic]) -> Set[str]:
+    """The adapters on which a queue may have several queue pairs."""
+    found = {*switches.spread}
+    for vnic in vnics:
+        found.update(switches.uplinks.get(vnic.switch, ()) if vnic.spread else ())
+    for row in tables.rows("Get-NetAdapterVPort"):
+        if (row.number("NumQueuePairs") or 1) > 1:
+            found.add(row.text("Name"))
+    if found:
+        names = ", ".join(sorted(found))
+        tables.remarks.add(
+            f"VMMQ may spread queues of {names} over processors: frames of their virtual adapters are shown"
+        )
+    return found
 
 
 # --- adapters -------------------------------------------------------------------------------------------

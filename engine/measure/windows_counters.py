@@ -261,7 +261,8 @@ class CounterReader:
                 if cpu is not None
                 else ()
             )
-            alone = cpu is not None and before.is_alone(key) and now.is_alone(key)
+            may_be = cpu is not None and key[0] not in self._host.spread
+            alone = may_be and before.is_alone(key) and now.is_alone(key)
             frames = _grown(rows, "ReceivedPacketsPersec") if alone else None
             interrupts = _grown(rows, "InterruptsPersec") if alone else None
             source: Source = "exact" if self._groups < 2 else "guessed"

@@ -1,7 +1,7 @@
 """The parts of a Windows host: processors, groups, NUMA nodes; switches, uplinks, teams; virtual adapters."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,10 +144,12 @@ def affinity(row: Row) -> Place | None:
 
 @dataclass(frozen=True)
 class Switches:
-    """``uplinks``: the physical adapters of each switch. ``teams``: each member's team and mode."""
+    """``uplinks``: the physical adapters of each switch. ``teams``: each member's team and mode. ``spread``:
+    the adapters under a switch that spreads its default queue over processors (VMMQ)."""
 
     uplinks: Mapping[str, Sequence[str]]
     teams: Mapping[str, tuple[str, str]]
+    spread: Set[str]
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class VNic:
     """A virtual adapter at a switch. ``vm`` is its VM, or its own name if it is the host's.
 
     ``vlans`` has what its port accepts: a VLAN, "untagged", or None for any. ``guids`` identify it in the
-    names of counters.
+    names of counters. ``spread``: its frames may be spread over several processors (VMMQ).
     """
 
     vm: str
@@ -164,6 +166,7 @@ class VNic:
     mac: str
     vlans: Sequence[Vlan]
     guids: Sequence[str]
+    spread: bool = False
 
 
 def mac_of(text: str) -> str | None:
@@ -182,6 +185,7 @@ def read_switches(tables: WindowsTables, descriptions: Mapping[str, str]) -> Swi
     by_description = {described: name for name, described in descriptions.items() if described}
     members, teams = _lbfo_teams(tables, descriptions)
     uplinks: dict[str, Sequence[str]] = {}
+    spread: set[str] = set()
     for row in tables.rows("Get-VMSwitch"):
         switch = row.text("Name")
         named = row.texts("NetAdapterInterfaceDescriptions") or row.texts("NetAdapterInterfaceDescription")
@@ -196,9 +200,16 @@ def read_switches(tables: WindowsTables, descriptions: Mapping[str, str]) -> Swi
                     f"switch {switch!r}: its adapter {described!r} is not among the host's adapters"
                 )
         uplinks[switch] = found
+        if _is_spread(row, "DefaultQueueVmmqEnabled", "DefaultQueueVmmqQueuePairs"):
+            spread.update(found)
         if row.flag("EmbeddedTeamingEnabled") and len(found) > 1:
             teams.update(dict.fromkeys(found, (switch, "sum")))
-    return Switches(uplinks, teams)
+    return Switches(uplinks, teams, spread)
+
+
+def _is_spread(row: Row, enabled: str, pairs: str) -> bool:
+    """Whether VMMQ gives several queue pairs, which serve on several processors, to what a row is about."""
+    return bool(row.flag(enabled)) and row.number(pairs) != 1
 
 
 def _lbfo_teams(
@@ -272,7 +283,8 @@ def read_vnics(tables: WindowsTables) -> list[VNic]:
         if ports > MAX_PORTS:
             tables.remarks.add(f"ports after the first {MAX_PORTS:,} are left out")
             break
-        found.append(VNic(vm, is_host, switch, mac, vlans, tuple(_GUID.findall(adapter_id))))
+        spread = _is_spread(row, "VmmqEnabled", "VmmqQueuePairs")
+        found.append(VNic(vm, is_host, switch, mac, vlans, tuple(_GUID.findall(adapter_id)), spread))
     if off:
         tables.remarks.add(f"{counted(off, 'adapter')} of VMs that do not run are left out")
     return sorted(found, key=lambda one: (not one.management_os, one.vm, one.mac))

@@ -124,6 +124,33 @@ def test_what_queues_that_share_a_processor_received_is_unknown_without_virtual_
     assert any("SLOT 3 Port 1: what 2 of 3 queues received is not known" in one for one in measured.remarks)
 
 
+@pytest.mark.parametrize(
+    ("table", "cells"),
+    [
+        ("Get-VMSwitch", {"DefaultQueueVmmqEnabled": True, "DefaultQueueVmmqQueuePairs": 16}),
+        ("Get-VMNetworkAdapter", {"VmmqEnabled": True, "VmmqQueuePairs": 16}),
+        ("Get-NetAdapterVPort", {"Name": "SLOT 3 Port 1", "VPortID": 0, "NumQueuePairs": 4}),
+    ],
+)
+def test_with_vmmq_a_processor_tells_of_no_queue_alone(
+    tmp_path: Path, table: str, cells: dict[str, Any]
+) -> None:
+    document = WindowsHostSample("2019").document()
+    rows = document["tables"][table]
+    rows.append({**(rows.pop() if rows else {}), **cells})
+    measured = read(tmp_path, document)
+    assert received(measured, 0) == {"default": None, "vm-0": 2000, "vm-2": 6000}
+    assert source(measured, 0) == "derived"
+    assert any("VMMQ may spread queues of SLOT 3 Port 1" in one for one in measured.remarks)
+
+
+def test_one_queue_pair_is_a_queue_like_any(tmp_path: Path) -> None:
+    document = WindowsHostSample("2019").document()
+    for row in document["tables"]["Get-VMNetworkAdapter"]:
+        row |= {"VmmqEnabled": True, "VmmqQueuePairs": 1}
+    assert source(read(tmp_path, document), 0) == "exact"
+
+
 def test_a_queue_that_moved_between_samples_has_what_its_virtual_adapter_received(tmp_path: Path) -> None:
     document = WindowsHostSample().document()
     for number, sample in enumerate(document["samples"]):
