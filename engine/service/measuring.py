@@ -116,7 +116,7 @@ class Agent:
         host: str,
         broker: BrokerUrl | None = None,
         listen: Listen | None = None,
-        interval_s: float = 0.5,
+        interval_s: float = 0.25,
         announce: Literal["no", "found", "named"] = "no",
         viewers: Sequence[str] = (),
         thresholds: AdviceThresholds | None = None,

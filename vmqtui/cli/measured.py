@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from engine.telemetry.config import Config
     from engine.telemetry.stats import Columns, Stats
 
-INTERVAL_S: Final = 0.5
+INTERVAL_S: Final = 0.25
 WINDOWS_INTERVAL_S: Final = 10.0
 """On Windows each reading starts PowerShell, whose cmdlets take seconds."""
 _ONCE_S: Final = 1.0
@@ -47,7 +47,7 @@ Interval = Annotated[
         metavar="S",
         min=0.1,
         max=60,
-        help="Seconds between readings; default: 0.5, on Windows 10.",
+        help="Seconds between readings; default: 0.25, on Windows 10.",
     ),
 ]
 CaptureDefault = Annotated[
