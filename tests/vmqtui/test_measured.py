@@ -32,9 +32,11 @@ from vmqtui.app import VmqApp
 from vmqtui.cli.output import print_table
 from vmqtui.cli.program import run
 from vmqtui.columns import COLUMNS
+from vmqtui.columns.arrange import arrange
 from vmqtui.columns.export import document
 from vmqtui.columns.sources import sources_of
 from vmqtui.dialogs.texts import help_text
+from vmqtui.state.choices import TableChoice
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.theme import _FALLBACK_ROLES, Palette
 
@@ -283,3 +285,25 @@ async def test_columns_that_a_measured_host_never_knew_leave_their_room(dashboar
         await shown(pilot, app, "0 of 3", "nothing matches drops>=0")
         await pilot.press("escape", "slash", *"!drops>0", "enter")
         await shown(pilot, app, "0 of 3", "nothing matches !drops>0")
+
+
+async def test_the_page_of_a_queue_says_what_is_guessed_and_what_is_not_known(dashboard: Running) -> None:
+    host = measured_hosts.rings()
+    link = link_to(host)
+    async with dashboard(link) as (app, pilot, _):
+        feed(app, link, host)
+        await pilot.press("2", "enter")
+        said = await shown(pilot, app, "CPU 0:0 guessed", "interrupts? 20,643", "not known: steered, dropped")
+        assert " intr/s? " in said
+        assert " drop/s " in screen_text(app).splitlines()[1], "in the header"
+        assert " drop/s " not in "".join(screen_text(app).splitlines()[2:])
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_unknown_rates_come_last_in_either_direction(descending: bool) -> None:
+    host = measured_hosts.vm_queues()
+    choice = TableChoice(sort=("pps", descending))
+    rows = arrange(snapshot_of(host).queues, COLUMNS["queues"], choice).rows
+    known = [row.pps for row in rows[:4]]
+    assert known == sorted(known, reverse=descending)
+    assert [row.pps for row in rows[4:]] == [None] * 5

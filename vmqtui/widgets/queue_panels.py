@@ -3,10 +3,12 @@
 from textwrap import wrap
 
 from engine.counted import counted
+from engine.telemetry.stats import Source
 from engine.view.rates import ratio
 from engine.view.rows import QueueView
 from vmqtui.columns.column import drops_level, load_level, low_level, use_level, vlan_text
 from vmqtui.columns.queues import STATE_GLYPHS, state_level
+from vmqtui.columns.sources import MARKS
 from vmqtui.draw import FREE as FREE_GLYPH
 from vmqtui.draw import Line, bands, clip, fit, spark, stacked
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
@@ -160,6 +162,11 @@ class QueueCanvas(ModelCanvas):
     gone = False
     """Whether the queue was freed, so that the panel shows its last values."""
 
+    def source(self, name: str) -> Source:
+        """Return how a counter of the queue, or its ``cpu``, is known."""
+        adapter = self.queue.adapter if self.queue is not None else None
+        return self.model.snapshot.sources("queues", adapter).get(name, "exact")
+
 
 class QueueFacts(QueueCanvas):
     """The name, VM, processor, state and counters of a queue."""
@@ -221,6 +228,8 @@ class QueueFacts(QueueCanvas):
         snapshot = self.model.snapshot
         cpu = next((one for one in snapshot.cpus if one.cpu == queue.cpu), None)
         line: Line = [(" CPU ", "title"), (f"{queue.processor or UNKNOWN}", "strong")]
+        if queue.cpu is not None and self.source("cpu") != "exact":
+            line.append((f"  {self.source('cpu')}", "dim"))
         if cpu is None:
             return line
         if cpu.config is not None:
@@ -260,7 +269,7 @@ class QueueFacts(QueueCanvas):
             sign = "▲" if bad else ""
             cells.append(
                 [
-                    (f" {'Δ' if deltas else ''}{fit(name, 14 - deltas)}", "dim"),
+                    (f" {'Δ' if deltas else ''}{fit(name + MARKS[self.source(key)], 14 - deltas)}", "dim"),
                     (f"{sign + grouped(value):>13} ", "bad" if bad else "text" if value else "dim"),
                 ]
             )
@@ -302,37 +311,47 @@ class QueueRates(QueueCanvas):
             return []
         room = max(8, width - 19)
 
-        def row(title: str, value: str, level: str, name: str, role: str, top: float | None = None) -> Line:
+        def row(
+            title: str, value: str, level: str, name: str, role: str, of: str, top: float | None = None
+        ) -> Line:
+            if self.model.snapshot.measured and queue.count(of) is None:
+                return []
             seen = self._trail.last(name, room, stats.sim_time_ns)
             return [
-                (f" {title:<8}", "dim"),
+                (f" {title + MARKS[self.source(of)]:<8}", "dim"),
                 (f"{value:>8} ", level or "text"),
                 (spark(seen, room, top), role),
             ]
 
         drops, use = queue.drops, queue.buffer_use
-        rows = {
-            "steered_bytes": row("Mbit/s", decimal(queue.mbits), "", "mbits", "trend"),
-            "dropped_no_buffer": row(
+        dropping = ("▲" if drops else "") + compact(drops)
+        interrupts, dpcs = (compact(queue.rate(name)) for name in ("interrupts", "dpcs"))
+        rows = (
+            row("Mbit/s", decimal(queue.mbits), "", "mbits", "trend", "steered_bytes"),
+            row(
                 "drop/s",
-                ("▲" if drops else "") + compact(drops),
+                dropping,
                 drops_level(drops),
                 "drops",
                 "bad" if drops else "trend",
+                "dropped_no_buffer",
             ),
-            "pending": row("buffers", percent(use), use_level(use), "use", "bar", 1.0),
-            "interrupts": row("intr/s", compact(queue.rate("interrupts")), "", "interrupts", "trend"),
-            "dpcs": row("DPC/s", compact(queue.rate("dpcs")), "", "dpcs", "trend"),
-        }
-        measured = self.model.snapshot.measured
-        lines = [line for name, line in rows.items() if not measured or queue.count(name) is not None]
+            row("buffers", percent(use), use_level(use), "use", "bar", "pending", 1.0),
+            row("intr/s", interrupts, "", "interrupts", "trend", "interrupts"),
+            row("DPC/s", dpcs, "", "dpcs", "trend", "dpcs"),
+        )
+        lines = [line for line in rows if line]
+        of_frames = self.source(
+            "steered_frames" if queue.count("steered_frames") is not None else "received_frames"
+        )
+        title = f" {fit('pkt/s' + MARKS[of_frames], 8)}"
         chart = max(1, height - len(lines) - 1)
         key = ("queue", queue.adapter, queue.queue_id, queue.generation)
         body, top = stacked([(list(self.model.series(key, room)), "bar")], room, chart)
         head: list[Line] = []
         for n, line in enumerate(body):
             if n == 0:
-                label: Line = [(" pkt/s   ", "dim"), (f"{compact(queue.pps):>8} ", "strong")]
+                label: Line = [(title, "dim"), (f"{compact(queue.pps):>8} ", "strong")]
             elif n == 1:
                 label = [(f"{'top ' + compact(top):>17} ", "faint")]
             else:
