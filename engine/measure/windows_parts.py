@@ -110,11 +110,14 @@ def _nodes(tables: WindowsTables, count: int, names: Sequence[str]) -> list[int]
     sizes = [len(row.texts("ProcessorsAvailability")) for row in rows]
     if sizes and sum(sizes) == count and all(sizes):
         return [node for node, size in enumerate(sizes) for _ in range(size)]
-    if len(sizes) > 1 and count % len(sizes) == 0:
-        return [cpu * len(sizes) // count for cpu in range(count)]
     if len(names) == count:
         order = sorted({int(name.partition(",")[0]) for name in names})
         return [order.index(int(name.partition(",")[0])) for name in names]
+    if len(sizes) > 1 and count % len(sizes) == 0:
+        tables.remarks.add(
+            f"which processors are in which of {len(sizes)} NUMA nodes is not told: even parts are assumed"
+        )
+        return [cpu * len(sizes) // count for cpu in range(count)]
     return [0] * count if len(sizes) == 1 else None
 
 

@@ -294,6 +294,20 @@ def test_the_twin_of_a_host_says_how_sizes_of_frames_are_known(tmp_path: Path) -
     assert "size: that of its virtual adapters' frames" in line
 
 
+def test_numa_nodes_are_those_of_the_counters_where_the_cmdlet_tells_no_sizes(tmp_path: Path) -> None:
+    document = WindowsHostSample(nodes=4).document()
+    for row in document["tables"]["Get-VMHostNumaNode"]:
+        row["ProcessorsAvailability"] = None
+    measured = read(tmp_path, document)
+    assert [cpu.numa_node for cpu in measured.config.cpus][3:5] == [0, 1]
+    assert measured.remarks == ()
+    for sample in document["samples"]:
+        sample["tables"][PROCESSORS] = []
+    measured = read(tmp_path, document)
+    assert [cpu.numa_node for cpu in measured.config.cpus][3:5] == [0, 1]
+    assert any("of 4 NUMA nodes is not told: even parts are assumed" in one for one in measured.remarks)
+
+
 # --- what is missing, old or hostile ----------------------------------------------------------------
 
 
