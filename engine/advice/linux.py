@@ -76,13 +76,20 @@ def rings(adapter: str) -> list[str]:
     return [about, f"ethtool -l {name}", f"ethtool -x {name}"]
 
 
+def _to_look(finding: Finding, fix: str, commands: list[str]) -> Finding:
+    """Return a finding whose fix is to look: it changes nothing, so the model has nothing to try."""
+    return msgspec.structs.replace(
+        finding, fix=fix, commands=commands, requests=[], after=None, estimated=False
+    )
+
+
 def _one_queue(finding: Finding, evidence: Evidence) -> Finding:
     device = finding.vm or finding.adapter  # the function's own interface has its rings
-    return msgspec.structs.replace(
+    return _to_look(
         finding,
-        fix="One ring is one processor's: look whether more rings, or another spread of flows over them, "
+        "One ring is one processor's: look whether more rings, or another spread of flows over them, "
         "would help. A single flow stays on one ring",
-        commands=rings(device),
+        rings(device),
     )
 
 
@@ -145,10 +152,10 @@ def _few_buffers(finding: Finding, evidence: Evidence) -> Finding:
 
 
 def _churn(finding: Finding, evidence: Evidence) -> Finding:
-    return msgspec.structs.replace(
+    return _to_look(
         finding,
-        fix="Look for what moves its interrupt (irqbalance, as a rule), and let it stay",
-        commands=[
+        "Look for what moves its interrupt (irqbalance, as a rule), and let it stay",
+        [
             *interrupts(finding.adapter),
             note("irqbalance leaves interrupt N alone if it is started with --banirq=N."),
             "systemctl status irqbalance",
@@ -157,10 +164,10 @@ def _churn(finding: Finding, evidence: Evidence) -> Finding:
 
 
 def _near_miss(finding: Finding, evidence: Evidence) -> Finding:
-    return msgspec.structs.replace(
+    return _to_look(
         finding,
-        fix="Look at the switch port outside, then at the VLAN of the virtual function",
-        commands=[
+        "Look at the switch port outside, then at the VLAN of the virtual function",
+        [
             note("ip link set dev … vf N vlan V replaces the VLAN of a virtual function."),
             f"ip -details link show dev {shlex.quote(finding.adapter)}",
         ],

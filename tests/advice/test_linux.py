@@ -129,6 +129,8 @@ def test_a_rule_that_looks_at_linux_finds_and_prints_lines_of_linux_only(rule: s
         words
     )
     assert {line.split()[0] for line in lines(found[0])} <= {"ethtool", "grep", "systemctl", "ip"}
+    if "ook " in found[0].fix:  # a fix that looks only
+        assert (found[0].requests, found[0].after) == ([], None)
     assert lines(found[0])
 
 
