@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.mqtt_client import Message, Reader
-from tests.qemu.bed import HOST, Guest, guest
+from tests.qemu.bed import HOST, PATIENCE_S, Guest, guest
 from tests.qemu.igb import FRAME_BYTES, Igb, Place
 from vmqtui.testing import wait_until
 
@@ -30,7 +30,6 @@ BROADCASTS = 250
 UNKNOWN_VLAN = 99
 """A VLAN of no function: the adapter lets its frames reach none, and not the PF either."""
 NOBODY = 65534
-PATIENCE_S = 120
 
 
 class Lab:

@@ -29,7 +29,7 @@ import pytest
 _CHECKOUT = Path(__file__).parents[2]
 _MODULES = "virtio_pci", "virtio_net", "9p", "9pnet_virtio", "overlay", "igb", "igbvf", "e1000e"
 _CPUS = 2
-_PATIENCE_S = 120
+PATIENCE_S = 240
 """A guest that writes nothing to its console and answers nothing for so long is given up."""
 _KERNEL = "VMQTUI_QEMU_KERNEL"
 HOST = "10.0.2.2"
@@ -162,7 +162,7 @@ class Guest:
 
     def __init__(self, connection: socket.socket, console: Path) -> None:
         self._connection, self._console = connection, console
-        connection.settimeout(_PATIENCE_S)
+        connection.settimeout(PATIENCE_S)
         self._lines = connection.makefile("rb")
 
     def call(self, do: str, **values: Any) -> Any:
@@ -222,4 +222,4 @@ def _accept(door: socket.socket, running: subprocess.Popen[bytes], console: Path
                 last, size = time.monotonic(), console.stat().st_size
         said = console.read_text(errors="replace")[-2000:]
         assert running.poll() is None, f"QEMU ended with {running.returncode}: {said}"
-        assert time.monotonic() < last + _PATIENCE_S, f"the guest says nothing more: {said}"
+        assert time.monotonic() < last + PATIENCE_S, f"the guest says nothing more: {said}"

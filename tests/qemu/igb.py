@@ -3,14 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.qemu.bed import Guest
+from tests.qemu.bed import PATIENCE_S, Guest
 from vmqtui.testing import wait_until
 
 FRAME_BYTES = 100
 """Of a frame without its tag and FCS: what the drivers count, which never see either."""
 MAX_BURST = 250
 """Frames sent at once: as many as the receivers' rings hold."""
-PATIENCE_S = 60
 
 
 @dataclass(frozen=True)
