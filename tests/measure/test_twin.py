@@ -402,6 +402,17 @@ def test_costs_come_from_loads_at_several_levels() -> None:
     assert any("without frames" in one for one in found.sentences)
 
 
+def test_costs_beside_a_busy_hyper_thread_are_those_of_a_whole_core() -> None:
+    host = loaded(1500.0, 0.0, 0.0, [20_000, 100_000, 200_000, 400_000, 300_000])
+    cpus = [replace(one, core=one.id // 2) for one in host.config.cpus]
+    siblings = with_config(host, replace(host.config, cpus=cpus, hyperthreading=True))
+    alone, beside = (
+        calibrate(one, hyperthreading=one is siblings).values["cycles_per_frame"].why
+        for one in (host, siblings)
+    )
+    assert (alone, beside) == ("1,500 ns a frame in all", "900 ns a frame in all")
+
+
 @pytest.mark.parametrize(
     ("host", "why"),
     [
