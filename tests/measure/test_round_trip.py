@@ -29,7 +29,7 @@ FAR = {
     ("team-differs", "windows"): "which member",
 }
 """Where loads can't be near, and what is not known: what the import says of it."""
-QUICK = [("uneven", "linux"), ("few-buffers", "linux"), ("overlapping-switches", "windows")]
+QUICK = [("uneven", "linux")]
 CASES = [(name, kind) for name in LESSONS for kind in KINDS]
 
 
