@@ -3,8 +3,11 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
+
+_PATIENCE_S = 5.0
 
 
 class _Terminate:
@@ -20,6 +23,22 @@ class _Terminate:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.came = True
         raise SystemExit(0 if sys.argv[1:2] in (["engine"], ["agent"]) else 128 + number)
+
+
+class _Interrupt:
+    """A SIGINT handler that raises KeyboardInterrupt, and ignores impatient repetitions.
+
+    They would break off the cleanup, which removes processes, shared memory and files.
+    """
+
+    def __init__(self) -> None:
+        self._came_s = -_PATIENCE_S
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._came_s >= _PATIENCE_S:
+            self._came_s = now
+            raise KeyboardInterrupt
 
 
 def _conceal_passwords() -> None:
@@ -46,7 +65,18 @@ def _import_nothing_from_here() -> None:
 
 
 def main() -> None:
-    """Run the command line of this process and exit with its status."""
+    """Run the command line of this process and exit with its status; it is 130 after Ctrl-C at any moment."""
+    try:
+        signal.signal(signal.SIGINT, _Interrupt())
+        status = _run()
+    except KeyboardInterrupt:  # while modules were imported
+        status = 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the interpreter ends, and would print where it was
+    sys.exit(status)
+
+
+def _run() -> int:
     signal.signal(signal.SIGTERM, _Terminate())
     from vmqtui.cli.startup import prepare_streams
 
@@ -56,7 +86,7 @@ def main() -> None:
         _conceal_passwords()
     from vmqtui.cli.program import run
 
-    sys.exit(run(sys.argv[1:]))
+    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

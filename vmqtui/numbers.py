@@ -92,6 +92,17 @@ def wait(nanoseconds: float | None) -> str:
     return f"{_three_digits(nanoseconds / 1000)} s"
 
 
+def span(seconds: float) -> str:
+    """A length of time in words: 4.05 ms, 12.3 s, 5.2 minutes, 3.1 hours, 12 days, 4.5 years."""
+    if seconds < 120:
+        return wait(seconds * 1e9)
+    for unit, in_seconds, most in (("minutes", 60, 120), ("hours", 3600, 48), ("days", 86_400, 730)):
+        if seconds < most * in_seconds:
+            return f"{_three_digits(seconds / in_seconds)} {unit}"
+    years = seconds / (365.25 * 86_400)
+    return f"{_three_digits(years)} years" if years < 999.5 else f"{years:,.0f} years"
+
+
 def clock(nanoseconds: int | None) -> str:
     """Simulated time as 4.2s, 1:23.4 or 2:03:04; "–" if unknown."""
     if nanoseconds is None:

@@ -1,6 +1,7 @@
 """Where the captures are, a runtime directory of these tests' own, and the program called in this process."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -54,8 +55,12 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("PYTHONSAFEPATH", "")  # the program sets it: after the test it is as it was
         monkeypatch.delenv("PYTHONSAFEPATH")
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            script.load()()
+        interrupts = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                script.load()()
+        finally:
+            signal.signal(signal.SIGINT, interrupts)  # a program that ends ignores them
         printed = capfd.readouterr()
         assert isinstance(ended.value.code, int)
         return Done(ended.value.code, printed.out, printed.err)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import tomllib
@@ -76,8 +77,12 @@ def printed(words: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Print:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", streams[0])
             patch.setattr(sys, "stderr", streams[1])
-            with pytest.raises(SystemExit) as ended:
-                main()
+            interrupts = signal.getsignal(signal.SIGINT)
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    main()
+            finally:
+                signal.signal(signal.SIGINT, interrupts)  # a program that ends ignores them
             for stream in streams:
                 stream.flush()
         assert isinstance(ended.value.code, int)

@@ -24,10 +24,24 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
-    with closing(work), asyncio.Runner(loop_factory=factory) as runner:
+    with closing(work), interrupts_of_python(), asyncio.Runner(loop_factory=factory) as runner:
         with _held_back():  # a half-built event loop warns when it is deleted
             runner.get_loop()
         return runner.run(work)
+
+
+@contextmanager
+def interrupts_of_python() -> Iterator[None]:
+    """Give SIGINT Python's own handler, which the event loop replaces by one that cancels the coroutine."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

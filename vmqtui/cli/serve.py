@@ -16,7 +16,7 @@ from vmqtui.cli.frames import CaptureOption, Loop, ScenarioOption, SourceOptions
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.options import AdapterThatIsFed, LogFormat, Theme, address_of
 from vmqtui.cli.reach import HostOptions
-from vmqtui.cli.run import on_signal
+from vmqtui.cli.run import interrupts_of_python, on_signal
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def serve(
         tls = url.files if url is not None else NO_FILES
         wanted = Wanted(named, at.host, theme, read_only=read_only, log_form=log_format, tls=tls)
         log_of_screen("serve", log_format)
-        with asyncio.Runner() as runner:
+        with interrupts_of_python(), asyncio.Runner() as runner:
             return runner.run(_serve(wanted, options, address, page.public_url))
 
 

@@ -14,15 +14,20 @@ from engine.kernels.latency import HIGHEST_NS
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES
 from vmqtui.compare.text import (
+    MEANING_HEADS,
     WHAT_WINS,
     WINNER,
+    gaps,
     grid,
     labels,
     low_queues,
+    meanings,
     moves,
-    shown,
+    sentence,
     summary,
+    titled,
     verdicts,
+    with_unit,
     words,
 )
 from vmqtui.numbers import percent, wait
@@ -38,7 +43,8 @@ def page(comparison: Comparison) -> str:
     names = labels(comparison)
     made = grid(comparison)
     body = [
-        f"<h1>Comparison of plans</h1><p>{escape(summary(comparison))}</p>",
+        f"<h1>Comparison of plans</h1><p>{escape(summary(comparison))}.</p>",
+        f'<p class="hint">{escape(sentence(hint))}</p>' if (hint := gaps(comparison)) else "",
         "<h2>Who wins at what</h2>",
         _table((), verdicts(comparison), words_only=True)
         if any(comparison.winners.values())
@@ -49,14 +55,10 @@ def page(comparison: Comparison) -> str:
         f"<p>{WINNER} and colour: {WHAT_WINS}.</p>",
         *_plots(comparison, names),
         "<h2>Queues nearest to running out of buffers</h2>",
-        _table(("", "fewest that were free"), low_queues(comparison), words_only=True),
+        _table(("plan", "fewest that were free"), low_queues(comparison), words_only=True),
         *_moves(comparison),
         "<h2>What is measured</h2>",
-        _table(
-            ("", "unit", "better", ""),
-            [(one.title, one.unit, one.better or "–", one.help) for one in shown(comparison)],
-            words_only=True,
-        ),
+        _table(MEANING_HEADS, meanings(comparison), words_only=True),
         f"<footer><p>vmqtui {escape(__version__)}</p></footer>",
     ]
     style = resources.files("vmqtui.compare").joinpath("page.css").read_text(encoding="utf-8")
@@ -76,19 +78,19 @@ def _plots(comparison: Comparison, names: Sequence[str]) -> list[str]:
     if len(names) > 1:
         for measure in MEASURES:
             values = comparison.values(measure.key)[:MOST_PLOTTED]
-            texts = [words(measure, value) for value in values]
+            texts = [with_unit(words(measure, value), measure, " ") for value in values]
             winners = comparison.winners[measure.key]
             if winners or (measure.better and len(set(texts)) > 1):
-                parts.append(f"<h3>{escape(measure.title)} ({measure.better} is better)</h3>")
+                parts.append(f"<h3>{escape(titled(measure))} ({measure.better} is better)</h3>")
                 parts.append(bars(shown, values, texts, winners))
     results = comparison.results[:MOST_PLOTTED]
     fullest = percent(max((load for result in results for load in result.cpus), default=0.0))
-    parts.append(f"<h3>busy share of each processor (the fullest cell: {fullest})</h3>")
+    parts.append(f"<h3>busy time of each processor, % (the fullest cell: {fullest})</h3>")
     parts.append(loads(shown, [result.cpus for result in results]))
     drawn = curves(shown[:MOST_CURVES], [result.latency for result in results[:MOST_CURVES]])
     if drawn:
         few = f", the first {MOST_CURVES} runs" if len(shown) > MOST_CURVES else ""
-        parts.append(f"<h3>frames indicated within a time of their arrival{few}</h3>{drawn}")
+        parts.append(f"<h3>frames indicated within a time of their arrival, % of all frames{few}</h3>{drawn}")
     return parts
 
 

@@ -10,7 +10,7 @@ from engine.counted import counted
 from engine.service.compare.comparison import Comparison
 from engine.service.compare.measures import MEASURES, Measure
 from engine.service.compare.runs import Run
-from vmqtui.numbers import UNKNOWN, decimal, grouped, percent, wait
+from vmqtui.numbers import UNKNOWN, decimal, grouped, percent, span, wait
 from vmqtui.printable import printable
 
 WINNER: Final = "*"
@@ -19,8 +19,19 @@ MOST_ACROSS: Final = 6
 """Up to this number of runs, each run is a column of the grid; with more, each is a row."""
 
 _LABEL_CHARACTERS: Final = 120
-_UNITS_NAMED: Final = ("frames/s",)
-"""Units shown next to a measure's name; other units are part of the name or of the value."""
+_UNITS_NAMED: Final = ("frames", "frames/s", "cycles", "buffers")
+"""Units shown next to a measure's name, or a plain number; other units are part of each value."""
+_UNIT_IN_WORDS: Final = {
+    "share": "%",
+    "ratio": "×",
+    "ns": "ns, µs or ms",
+    "count": "number",
+}
+_GINI: Final = "gini"
+_EVENNESS: Final = ((0.1, "even"), (0.3, "fair"), (1.0, "uneven"))
+"""The word for a Gini coefficient up to a limit."""
+_GAPS_SHARE: Final = 0.5
+"""From this share of time without frames on, a capture has gaps that matter for rates and loads."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +47,16 @@ class Grid:
 
 
 def words(measure: Measure, value: float | None) -> str:
-    """Format a value of a measure, "–" if unknown."""
+    """Format a value of a measure without the unit that ``titled`` has, "–" if unknown."""
     if value is None:
         return UNKNOWN
     match measure.unit:
         case "share":
             return percent(value)
+        case "ratio" if measure.key == _GINI:
+            return f"{value:.2f} {next(word for most, word in _EVENNESS if value <= most or most == 1.0)}"
         case "ratio":
-            return f"{value:.3f}"
+            return f"{value:.2f} ×"
         case "ns":
             return wait(value)
         case "frames/s":
@@ -52,9 +65,26 @@ def words(measure: Measure, value: float | None) -> str:
             return grouped(value)
 
 
-def _with_unit(name: str, measure: Measure, between: str) -> str:
-    """Append the measure's unit to a text if its formatted values have none."""
-    return f"{name}{between}{measure.unit}" if measure.unit in _UNITS_NAMED else name
+def with_unit(text: str, measure: Measure, between: str) -> str:
+    """Append the measure's unit to a text if the measure's formatted values have none."""
+    return f"{text}{between}{measure.unit}" if measure.unit in _UNITS_NAMED else text
+
+
+def titled(measure: Measure) -> str:
+    """The title of a measure with its unit."""
+    return measure.title if measure.unit in measure.title.split() else with_unit(measure.title, measure, ", ")
+
+
+def _unit_in_words(measure: Measure) -> str:
+    return "0 to 1" if measure.key == _GINI else _UNIT_IN_WORDS.get(measure.unit, measure.unit)
+
+
+def meanings(comparison: Comparison) -> list[tuple[str, str, str, str]]:
+    """(title, unit, which is better, explanation) of each measure shown."""
+    return [(one.title, _unit_in_words(one), one.better or "–", one.help) for one in shown(comparison)]
+
+
+MEANING_HEADS: Final = ("measure", "unit", "better", "meaning")
 
 
 def shown(comparison: Comparison) -> list[Measure]:
@@ -87,17 +117,20 @@ def grid(comparison: Comparison) -> Grid:
     }
     names = labels(comparison)
     if len(names) <= MOST_ACROSS:
-        rows = [
-            (_with_unit(measure.title, measure, ", "), *cells[measure.key]) for measure in shown(comparison)
-        ]
+        rows = [(titled(measure), *cells[measure.key]) for measure in shown(comparison)]
         heads = ["\n".join(printable(word) for word in _label_lines(run)) for run in comparison.runs]
         return Grid(("", *heads), tuple(rows), ())
     differ = [measure for measure in shown(comparison) if len(set(cells[measure.key])) > 1]
     return Grid(
-        ("", *(_with_unit(measure.short, measure, "\n") for measure in differ)),
+        ("", *(with_unit(measure.short, measure, "\n") for measure in differ)),
         tuple((name, *(cells[measure.key][n] for measure in differ)) for n, name in enumerate(names)),
         tuple(
-            (measure.title, _with_unit(cells[measure.key][0], measure, " "))
+            (
+                measure.title,
+                cells[measure.key][0]
+                if measure.unit in measure.title.split()
+                else with_unit(cells[measure.key][0], measure, " "),
+            )
             for measure in shown(comparison)
             if measure not in differ
         ),
@@ -117,14 +150,28 @@ def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
 
 def summary(comparison: Comparison) -> str:
     """A sentence: traffic, simulated time, number of runs, wall time and place of execution."""
-    sim_seconds = max(result.sim_seconds for result in comparison.results)
-    lasts = wait(sim_seconds * 1e9) if sim_seconds < 1 else f"{sim_seconds:,.6g} s"
-    if sim_seconds >= 1000:
-        lasts = f"{sim_seconds:,.0f} s"
+    lasts = span(max(result.sim_seconds for result in comparison.results))
     return (
         f"{printable(comparison.traffic, 200)}, {lasts} of simulated time, through"
-        f" {counted(len(comparison.runs), 'run')} in {comparison.wall_seconds:.1f} s {comparison.where}"
+        f" {counted(len(comparison.runs), 'run')} in {span(comparison.wall_seconds)} {comparison.where}"
     )
+
+
+def gaps(comparison: Comparison) -> str:
+    """A sentence if most of the capture's time has no frames; else ""."""
+    result = max(comparison.results, key=lambda one: one.sim_seconds)
+    if result.idle_seconds < _GAPS_SHARE * result.sim_seconds or not result.idle_seconds:
+        return ""
+    return (
+        f"the capture has gaps of over a second: {span(result.idle_seconds)} of its"
+        f" {span(result.sim_seconds)} are without a frame, so throughput and loads are averages over mostly"
+        " idle time"
+    )
+
+
+def sentence(text: str) -> str:
+    """A text as a sentence; "" stays."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def low_queues(comparison: Comparison, most: int = 3) -> list[tuple[str, str]]:
@@ -133,7 +180,7 @@ def low_queues(comparison: Comparison, most: int = 3) -> list[tuple[str, str]]:
         (
             name,
             "; ".join(
-                f"{printable(one.queue)}: {one.low_free_buffers:,} of {one.total_buffers:,} free"
+                f"{printable(one.queue)}: {one.low_free_buffers:,} of {one.total_buffers:,} buffers free"
                 for one in result.lowest[:most]
             )
             or UNKNOWN,
@@ -151,7 +198,7 @@ def moves(comparison: Comparison, most: int = 12) -> list[tuple[str, str]]:
             continue
         total = sum(int(result.values[key] or 0) for key in ("moved_away", "moved_home"))
         lines = [
-            f"{one.sim_time_ns / 1e9:,.3f} s {printable(one.queue or f'queue {one.queue_id}')} on"
+            f"{_moment(one.sim_time_ns)} {printable(one.queue or f'queue {one.queue_id}')} on"
             f" {printable(one.adapter)}: {printable(one.cause.removeprefix('balancer, '))}"
             for one in result.moves[:most]
         ]
@@ -159,6 +206,12 @@ def moves(comparison: Comparison, most: int = 12) -> list[tuple[str, str]]:
             lines.append(f"and {total - len(lines):,} more")
         found += [(name if place == 0 else "", line) for place, line in enumerate(lines or ["none"])]
     return found
+
+
+def _moment(sim_time_ns: int) -> str:
+    """A simulated time: in seconds, of which moves are milliseconds apart; in words from an hour on."""
+    seconds = sim_time_ns / 1e9
+    return f"{seconds:.3f} s" if seconds < 3600 else span(seconds)
 
 
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -190,7 +243,10 @@ _MOVES_IN_TERMINAL: Final = 4
 def lines(comparison: Comparison, width: int | None) -> list[str]:
     """The comparison as lines; columns that don't fit ``width`` (None: no limit) move to tables below."""
     made = grid(comparison)
-    out = [summary(comparison), ""]
+    out = [summary(comparison)]
+    if hint := gaps(comparison):
+        out += [hint] if width is None else wrap(hint, width)
+    out.append("")
     for part in _tables(made, width):
         out += [*aligned(part.heads, part.rows), ""]
     if made.alike:
@@ -244,6 +300,7 @@ def markdown(comparison: Comparison) -> str:
     parts = [
         "# Comparison",
         _escaped(summary(comparison)) + f". Made by vmqtui {__version__}.",
+        *([_escaped(sentence(gaps(comparison)))] if gaps(comparison) else []),
         _markdown_table([head.replace("\n", " ") for head in made.heads], made.rows),
     ]
     if made.alike:
@@ -257,14 +314,14 @@ def markdown(comparison: Comparison) -> str:
         or "No run is better than another at anything."
     )
     parts.append("## Queues nearest to running out of buffers")
-    parts.append(_markdown_table(("", "fewest that were free"), low_queues(comparison), "---"))
+    parts.append(_markdown_table(("plan", "fewest that were free"), low_queues(comparison), "---"))
     if moved := moves(comparison):
         parts += ["## What the balancer moved", _markdown_table(("", "when, what and why"), moved, "---")]
     parts.append("## What is measured")
     parts.append(
         _markdown_table(
-            ("", "unit", "better", ""),
-            [(one.title, one.unit, one.better or "–", one.help) for one in shown(comparison)],
+            MEANING_HEADS,
+            meanings(comparison),
             "---",
         )
     )

@@ -168,17 +168,17 @@ MEASURES: Final = (
         lambda run: share(run.queues("indicated_frames"), run.port("offered_frames")),
     ),
     Measure(
-        "dropped_no_buffer", "dropped for want of a buffer", "no buf", "frames", "lower",
+        "dropped_no_buffer", "no-buffer drops", "no buf", "frames", "lower",
         "Frames of VMs' queues that found every buffer taken.",
         lambda run: run.queues("dropped_no_buffer") - run.default_queues("dropped_no_buffer"),
     ),
     Measure(
-        "dropped_default", "dropped by the default queue", "def drop", "frames", "lower",
+        "dropped_default", "default queue drops", "def drop", "frames", "lower",
         "Frames of the default queue that found every buffer taken.",
         lambda run: run.default_queues("dropped_no_buffer"),
     ),
     Measure(
-        "dropped_switch", "dropped for want of a port", "no port", "frames", "lower",
+        "dropped_switch", "no-port drops", "no port", "frames", "lower",
         "Frames indicated that no switch port accepts; those to group addresses are among them.",
         lambda run: run.queues("switch_dropped_frames"),
     ),
@@ -204,14 +204,16 @@ MEASURES: Final = (
         easier=True,
     ),
     Measure(
-        "max_over_mean", "processors' max/mean", "max/mean", "ratio", "lower",
-        "Cycles of the busiest processor over the mean of all the host's processors.",
+        "max_over_mean", "busiest over average", "over avg", "ratio", "lower",
+        "How many times as busy the busiest processor was as the average of all the host's: 1 × is even"
+        " (max/mean of their cycles).",
         lambda run: max_over_mean(run.busy()),
         easier=True,
     ),
     Measure(
-        "gini", "processors' Gini", "Gini", "ratio", "lower",
-        "Gini coefficient of the busy cycles of all the host's processors: 0 is even, near 1 is one for all.",
+        "gini", "unevenness of processors", "uneven", "ratio", "lower",
+        "How unevenly the work lies on the host's processors: 0 is even, near 1 is one for all (Gini"
+        " coefficient of their cycles).",
         lambda run: gini(run.busy()),
         easier=True,
     ),

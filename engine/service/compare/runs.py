@@ -11,19 +11,21 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
+import numpy as np
 
 from engine import __version__
 from engine.dataplane.memory import NotEnoughMemoryError
 from engine.scenario.model import Scenario
 from engine.service.compare.measures import MEASURES, Observed, low_water
 from engine.service.replay import FinishedRun, run
-from engine.service.sources import Caveats, ChoiceError, capture_source, synthetic_source
-from engine.traffic.batch import Until
+from engine.service.sources import CaptureFrames, Caveats, ChoiceError, capture_source, synthetic_source
+from engine.traffic.batch import Filled, FrameBatch, Until
 from engine.traffic.capture import CaptureError
 from engine.traffic.capture_file import CaptureFile
 from engine.workers.pool import WorkerDiedError
 
 _LOWEST_QUEUES: Final = 5
+_GAP_NS: Final = 1_000_000_000
 _MOVES_TOLD: Final = 100
 """Number of balancer moves that a result lists; further ones are only counted."""
 
@@ -86,7 +88,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     ``values`` by measure, None for unknown; ``cpus`` the load of each processor (0..1); ``latency`` the
     number of frames by bucket of ``engine.kernels.latency``; ``lowest`` the queues with the lowest share of
     free buffers; ``moves`` the balancer's first moves, None if it was off; ``broken`` a sentence on damage in
-    the capture; ``skipped_frames`` the number of frames of non-Ethernet interfaces.
+    the capture; ``skipped_frames`` the number of frames of non-Ethernet interfaces; ``idle_seconds`` the sum
+    of a capture's gaps of over a second between frames.
     """
 
     sim_seconds: float
@@ -98,6 +101,32 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     moves: list[Moved] | None = None
     broken: str | None = None
     skipped_frames: int = 0
+    idle_seconds: float = 0.0
+
+
+class _IdleTime:
+    """A capture; ``idle_ns`` is the sum of its gaps of over ``_GAP_NS`` between frames."""
+
+    def __init__(self, source: CaptureFrames) -> None:
+        self._source = source
+        self._last_ns = 0
+        self.idle_ns = 0
+
+    @property
+    def skipped_ns(self) -> int:
+        return self._source.skipped_ns
+
+    def fill(self, batch: FrameBatch, until_ns: int) -> Filled:
+        filled = self._source.fill(batch, until_ns)
+        if filled.frames:
+            arrivals = batch.arrival_ns[: filled.frames]
+            gaps = np.diff(arrivals, prepend=self._last_ns)
+            self.idle_ns += int(gaps[gaps > _GAP_NS].sum())
+            self._last_ns = int(arrivals[-1])
+        return filled
+
+    def close(self) -> None:
+        self._source.close()
 
 
 def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
@@ -107,18 +136,21 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
     """
     began = time.monotonic()
     caveats = Caveats()
+    idle_seconds = 0.0
     if one.capture is not None:
         capture = capture_source(one.capture, one.scenario, one.adapter)
+        timed = _IdleTime(capture)
         try:
             ended = run(
                 one.scenario,
-                capture,
+                timed,
                 f"capture {one.capture}",
                 progress=lambda: progress(capture.bytes_read / (capture.bytes_total or capture.bytes_read)),
             )
         finally:
             capture.close()
         sim_seconds, caveats = capture.last_arrival_ns / 1e9, Caveats.of(capture)
+        idle_seconds = timed.idle_ns / 1e9
     else:
         traffic = synthetic_source(one.scenario)
         if traffic is None:
@@ -137,6 +169,7 @@ def carry_out(one: Run, progress: Progress = lambda share: None) -> Result:
         moves=_moves(ended),
         broken=caveats.broken,
         skipped_frames=caveats.skipped_frames,
+        idle_seconds=idle_seconds,
     )
 
 

@@ -102,6 +102,13 @@ def test_latency_of_a_frame_alone_is_moderation_and_what_its_dpc_costs(tmp_path:
     assert values["throughput"] is None
 
 
+def test_gaps_of_over_a_second_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.pcap"
+    times = (0, 900_000_000, 1_000_000_000, 11_000_000_000, 13_500_000_000)
+    path.write_bytes(pcap([frame(ns, ethernet(MACS[0], length=60)) for ns in times]))
+    assert carry_out(runs(path, scenario([0]))[0]).idle_seconds == pytest.approx(12.5, abs=1e-6)
+
+
 @pytest.mark.slow
 def test_runs_side_by_side_find_what_each_finds_alone(capture: Path) -> None:
     asked = runs(capture, scenario([0, 1]), scenario([0, 0], buffers=64))

@@ -16,6 +16,7 @@ from engine.service.compare.runs import LowQueue, Moved, Result, Run
 from engine.traffic.capture_file import capture_file
 from vmqtui.compare.page import bars, curves, page
 from vmqtui.compare.text import MOST_ACROSS, grid, lines, markdown, verdicts
+from vmqtui.numbers import span
 
 
 def comparison(*names: str, **differing: list[float | None]) -> Comparison:
@@ -47,7 +48,7 @@ MANY = comparison(
 def test_measures_stand_down_and_plans_across_the_best_marked_the_unknown_unlike_zero() -> None:
     rows = {row[0]: row[1:] for row in grid(TWO).rows}
     assert len(rows) == len(MEASURES)
-    assert rows["processors' Gini"] == ("0.900", "0.100 *")
+    assert rows["unevenness of processors"] == ("0.90 uneven", "0.10 even *")
     assert rows["interrupts"] == ("10 *", "20")
     assert rows["latency p99"] == ("–", "12.3 µs")
     assert rows["offered frames"] == ("1", "1")
@@ -76,15 +77,15 @@ def test_what_the_balancer_did_is_told_where_a_plan_has_one() -> None:
 
 def test_many_plans_stand_below_each_other_with_what_differs() -> None:
     made = grid(MANY)
-    assert made.heads == ("", "Gini")
-    assert made.rows[0] == ("plan0", "0.000 *")
+    assert made.heads == ("", "uneven")
+    assert made.rows[0] == ("plan0", "0.00 even *")
     assert len(made.rows) == MOST_ACROSS + 3
     assert len(made.alike) == len(MEASURES) - 1
 
 
 def test_who_wins_at_what_most_wins_first() -> None:
     three = comparison("a", "b", gini=[2, 1], interrupts=[2, 1], buffers=[1, 2])
-    assert verdicts(three) == [("b", "processors' Gini, interrupts"), ("a", "receive buffers")]
+    assert verdicts(three) == [("b", "unevenness of processors, interrupts"), ("a", "receive buffers")]
     assert verdicts(comparison("a", "b")) == []
 
 
@@ -95,6 +96,54 @@ def test_a_table_that_is_too_wide_stands_in_parts_that_fit(width: int) -> None:
     assert max(map(len, table)) <= width
     assert table.count("") == (3 if width == 50 else 2 if width == 60 else 1)
     assert all(name in "\n".join(table) for name in ("a-plan-with-a-name", "another-plan", "third"))
+
+
+def test_every_number_has_its_unit() -> None:
+    """Each number stands beside its unit or beside a title that has it; only counted things are bare."""
+    text = page(comparison("a", "b", throughput=[5_000, 4_000], dropped_no_buffer=[2, 1]))
+    for shown in (
+        "throughput, frames/s",
+        "no-buffer drops, frames",
+        "5,000 frames/s</text>",
+        ">2 frames</text>",
+        "1.00 ×",
+        "&lt;web&gt;|01: 3 of 16 buffers free",
+        "<th>measure</th><th>unit</th>",
+    ):
+        assert shown in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.000_05, "50 µs"),
+        (2.5, "2.50 s"),
+        (119.6, "120 s"),
+        (600, "10 minutes"),
+        (7_300, "2.03 hours"),
+        (1_000_000, "11.6 days"),
+        (142_000_000, "4.50 years"),
+        (1e12, "31,688 years"),
+    ],
+)
+def test_times_are_in_words(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+def test_a_capture_with_gaps_is_said_to_have_them() -> None:
+    without = comparison("a", "b")
+    results = [
+        msgspec.structs.replace(one, sim_seconds=142_000_000.0, idle_seconds=141_999_998.0)
+        for one in without.results
+    ]
+    gaping = Comparison(without.runs, results, 1.0, "here")
+    for text in ("\n".join(lines(gaping, None)), markdown(gaping), page(gaping)):
+        assert "4.50 years of simulated time" in text
+        assert (
+            "he capture has gaps of over a second: 4.50 years of its 4.50 years are without a frame" in text
+        )
+    for text in ("\n".join(lines(without, 80)), markdown(without), page(without)):
+        assert "gaps" not in text
 
 
 def test_markdown_takes_a_plans_name_for_nothing_but_its_name() -> None:
