@@ -45,7 +45,9 @@ def test_a_signal_ends_it_well(lab: str, reader: Reader, tmp_path: Path, number:
     wait_until(lambda: path.exists() and readings(path) >= 2, what="two readings")
     recording.process.send_signal(number)
     done = recording.wait(10)
-    assert (done.status, done.err) == (status, "")
+    assert done.status == status
+    warned = done.err.splitlines()  # a busy machine may not record as fast as they come
+    assert not [line for line in warned if not line.startswith("warning: left out ")]
     assert done.out.startswith(f"{path}: ")
     with Recording(path) as ended:
         assert ended.broken is None

@@ -170,7 +170,8 @@ class _Recording:
 
         line.remark(f"recording to {printable(str(self._path))}; Ctrl-C ends it")
         while True:
-            line.show(self._summary())
+            if line.shown:
+                line.show(self._summary())
             try:
                 recorder.check()
             except OSError as error:
