@@ -166,6 +166,7 @@ def test_a_column_is_known_as_its_least_certain_counter() -> None:
     assert sources_of(COLUMNS["cpus"], linux.sources("cpus"))["load"] == "exact"
     windows = snapshot_of(measured.windows())
     assert sources_of(COLUMNS["queues"], windows.sources("queues"))["pps"] == "derived"
+    assert sources_of(COLUMNS["queues"], {"received_bytes": "derived"}) == {"mbits": "derived"}
     assert sources_of(COLUMNS["queues"], {"cpu": "guessed"}) == {"processor": "guessed"}
     assert sources_of(COLUMNS["buffers"], {"total_buffers": "exact"}).keys() == {
         "total_buffers",

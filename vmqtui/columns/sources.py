@@ -21,7 +21,8 @@ _COUNTERS: Final = frozenset(
     name
     for table in (QUEUE, QUEUE_GAUGES, QUEUE_LATENCY, CPU, CPU_GAUGES, PORT, FILTER)
     for name in names(table)
-)
+) | {"received_bytes"}
+"""The model's counters, and the one that only measured hosts have."""
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
