@@ -34,6 +34,7 @@ _MAX_REMARKS: Final = 100
 _NONE_FOUND: Final = "CmdletizationQuery_NotFound"
 """The error of a cmdlet that found no object: an answer, and no failure."""
 _MAX_TEXT: Final = 256
+_CUT_OFF: Final = "looks like JSON that was cut off; run the script again"
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -212,7 +213,9 @@ def read_json(origin: str, data: bytes) -> WindowsTables:
         raise SourceError(f"{origin}: is larger than {LIMIT_BYTES >> 20} MiB")
     try:
         text = decode_text(data)
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if error.reason in ("truncated data", "unexpected end of data"):
+            raise SourceError(f"{origin}: {_CUT_OFF}") from None
         raise SourceError(f"{origin}: looks like JSON, but is neither UTF-8 nor UTF-16") from None
     if sum(text.count(mark) for mark in ",[{") > LIMIT_VALUES:
         raise SourceError(f"{origin}: has more than {LIMIT_VALUES:,} values")
@@ -226,7 +229,7 @@ def read_json(origin: str, data: bytes) -> WindowsTables:
         raise SourceError(f"{origin}: is JSON that is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         if "truncated" in str(error):
-            raise SourceError(f"{origin}: looks like JSON that was cut off; run the script again") from None
+            raise SourceError(f"{origin}: {_CUT_OFF}") from None
         raise SourceError(f"{origin}: looks like damaged JSON ({error})") from None
     if document.schema != SCHEMA:
         raise SourceError(

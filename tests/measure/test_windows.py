@@ -384,6 +384,14 @@ def test_a_file_that_is_no_such_json_is_refused_with_what_it_looks_like(
     assert "host.json" in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_that_ends_within_a_character_was_cut_off(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "host.json"
+    path.write_bytes('{"schema": "vmq.windows/1", "host": "Zü'.encode(encoding)[:-1])
+    with pytest.raises(SourceError, match="was cut off"):
+        read_measured(path)
+
+
 def test_cells_of_another_type_are_left_out_and_named(tmp_path: Path) -> None:
     document = WindowsHostSample().document()
     document["tables"]["Get-NetAdapterVmq"][0] |= {
