@@ -132,6 +132,7 @@ def test_in_min_and_primary_all_members_get_one_set_and_a_vm_one_processor(mode:
     assert (finding.value, finding.after, finding.severity) == (4, 0, "warn")
     assert finding.numbers["vms_on_several"] == 2
     assert finding.numbers["frames_of_those_pps"] == 200
+    assert ("come in on any member" in finding.cause) == (mode == "min")
     first, second = fixed(team(mode, members), finding).adapters
     assert {vm: cpus_of(second)[vm] for vm in cpus_of(first)} == cpus_of(first)
     lines = [one.partition(" -Base")[2] for one in finding.commands if one.startswith("Set-")]

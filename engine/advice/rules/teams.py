@@ -17,6 +17,9 @@ from engine.view.rows import QueueView
 
 _Thing = TypeVar("_Thing")
 
+_COMES_IN = {"min": "any member, so it has", "primary": "the primary member, but it has"}
+"""Where frames of a VM come in, by the mode of a team whose members have a queue each for it."""
+
 Sets = Mapping[str, frozenset[int]]
 """For each member: the processors of its VM queues."""
 
@@ -90,7 +93,7 @@ def differ(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding
                 "vms_on_several": len(split),
                 "frames_of_those_pps": _sum(one.pps for one in _queues(team) if called(one) in split),
             },
-            cause="A VM's frames come in on any member, so it has a queue on each; Windows gives these the "
+            cause=f"A VM's frames come in on {_COMES_IN[team.mode]} a queue on each; Windows gives these the "
             "same processor, and can do that only within a set that all members have (event 106).",
             fix=f"Let all members use processors {plan.words}, and a VM's queues the same one"
             if plan
