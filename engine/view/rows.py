@@ -402,6 +402,11 @@ class CpuView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return self.table.count(name, self.row)
 
     @property
+    def number_of_queues(self) -> int | None:
+        """The number of its queues; None of a host that does not know, as a queue has no known processor."""
+        return len(self.queues) if self.row < 0 or self.count("queues") is not None else None
+
+    @property
     def queue_names(self) -> list[str]:
         return [queue.label for queue in self.queues]
 

@@ -175,6 +175,17 @@ def test_a_column_is_known_as_its_least_certain_counter() -> None:
     assert not Snapshot("hv01", None, make_config(), make_stats(8)).sources("queues")
 
 
+def test_queues_of_a_processor_are_not_counted_where_a_queue_has_no_known_processor() -> None:
+    host = measured.linux()
+    reading = host.readings[-1]
+    known = Snapshot(host.config.host, STATUS, host.config, reading).cpus[0]
+    cpus = {**reading.cpus, "queues": [None] * len(reading.cpus["id"])}
+    reading = msgspec.structs.replace(reading, cpus=cpus)
+    unknown = Snapshot(host.config.host, STATUS, host.config, reading).cpus[0]
+    (column,) = (one for one in COLUMNS["cpus"] if one.key == "queues")
+    assert (column.value(known), column.value(unknown)) == (len(known.queues), None)
+
+
 async def test_headings_are_marked_and_stay_over_their_numbers(dashboard: Running) -> None:
     host = measured.windows()
     link = link_to(host)

@@ -462,9 +462,9 @@ CPUS: tuple[Column[CpuView], ...] = (
         width=3,
         unit="queues",
         help="Queues whose affinity it is.",
-        value=lambda row: len(row.queues),
+        value=lambda row: row.number_of_queues,
         right=True,
-        level=lambda row: quiet(len(row.queues)),
+        level=lambda row: quiet(row.number_of_queues),
     ),
     Column(
         key="queue_names",

@@ -81,7 +81,8 @@ class CpuPanel(ModelCanvas):
     def _bar(self, cpu: CpuView, width: int) -> Line:
         load = cpu.load
         level = load_level(load)
-        queues = f"{len(cpu.queues)}q" if width >= 24 else ""
+        count = cpu.number_of_queues
+        queues = f"{'–' if count is None else count}q" if width >= 24 else ""
         trend = 10 if width >= 46 else 0
         room = width - 6 - 7 - (5 if queues else 0) - (trend + 1 if trend else 0) - 1
         line: Line = [(f" {cpu.processor:>5} ", "dim" if not cpu.queues else "text")]
