@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 TABLES = {
     "Port": counters.PORT,
     "Live interface": counters.INTERFACE,
-    "Queue": counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY,
+    "Queue": counters.QUEUE + counters.QUEUE_GAUGES + counters.QUEUE_LATENCY + counters.QUEUE_OF_MEASURED,
     "Filter": counters.FILTER,
     "Processor": counters.CPU + counters.CPU_GAUGES,
     "Default queue, by reason": counters.DEFAULT_QUEUE_REASONS,

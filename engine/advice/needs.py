@@ -10,8 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from engine.advice.evidence import Evidence, Need, Rule
 from engine.advice.finding import Unchecked
+from engine.counted import noun
 from engine.view.adapter import AdapterView
 
 BUSY: Final = Need("the busy time of processors is not known", ("cpus.busy_cycles",))
@@ -40,6 +43,8 @@ NEEDS: Final = (
 )
 
 _OF_HOST: Final = frozenset({"host", "processor", "cpus"})
+_OTHER_LOAD: Final = 0.3
+"""Load beyond what frames can take that is worth a word."""
 NOT_LINUX: Final = "about Windows and its switch, and this host runs Linux"
 
 
@@ -95,7 +100,25 @@ class Known:
             its = [rule.id for rule in looking if need in rule.needs]
             if its:
                 found += self._gaps(need, its)
+        busy_by_others = self._busy_by_others()
+        if busy_by_others is not None and (its := [rule.id for rule in looking if BUSY in rule.needs]):
+            found.append(msgspec.structs.replace(busy_by_others, rules=its))
         return sorted(found, key=lambda one: (not one.applies, one.left_out > 0))
+
+    def _busy_by_others(self) -> Unchecked | None:
+        """Return the processors of a real host with more load than the frames of their queues can take."""
+        cpus = [cpu for cpu in self._evidence.cpus if cpu.load is not None and cpu.queues]
+        others = [cpu for cpu in cpus if (cpu.load or 0.0) - (self._evidence.load(cpu) or 0.0) >= _OTHER_LOAD]
+        if not others:
+            return None
+        names = self._evidence.processors.names(cpu.cpu for cpu in others)
+        return Unchecked(
+            why=f"frames of queues don't explain the load of {noun(len(others), 'processor')} {names}: other"
+            " devices have that time",
+            rules=[],
+            left_out=len(others),
+            rows=len(cpus),
+        )
 
     def _gaps(self, need: Need, rules: Sequence[str]) -> Iterable[Unchecked]:
         """Yield the adapters (or the host) of which nothing is known, then those with unknown rows."""

@@ -14,14 +14,20 @@ from engine.scenario.processor_set import SetLine
 
 _QUOTES = "'\u2018\u2019\u201a\u201b"
 """Each of these ends a single-quoted string in PowerShell; doubled, it is a literal character."""
+_WILDCARDS = "[]*?`"
 DYNAMIC_MULTI_QUEUE: Final = ("2019", "2022", "2025")
 """Releases of Windows Server with dynamic VMMQ, on by default, and with up to 16 queue pairs for a vNIC."""
 _RESTARTS: Final = "Restarts the adapter: its VMs lose the network for seconds."
 
 
 def quoted(text: str) -> str:
-    """Quote a name with single quotes, so that PowerShell expands nothing in it."""
-    return "'" + "".join(one * 2 if one in _QUOTES else one for one in text) + "'"
+    """Quote a name with single quotes, so that PowerShell expands nothing in it.
+
+    Names are matched as wildcard patterns: what is special in one is escaped, or ``Ethernet [2]`` would be
+    the name of another adapter, ``Ethernet 2``.
+    """
+    plain = "".join(f"`{one}" if one in _WILDCARDS else one for one in text)
+    return "'" + "".join(one * 2 if one in _QUOTES else one for one in plain) + "'"
 
 
 def note(text: str) -> str:

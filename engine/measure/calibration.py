@@ -185,7 +185,7 @@ def _fitted(points: Sequence[_Point], moderation_us: float | None) -> tuple[_Cos
         return None, f"{counted(levels, 'level')} of load measured, and {LEVELS} are needed to tell costs"
     frames = sum(one.received for one in points)
     if frames < _LEAST_FRAMES:
-        return None, f"{frames:,.0f} frames measured, and {_LEAST_FRAMES:,} are needed to tell costs"
+        return None, f"{counted(frames, 'frame')} measured, and {_LEAST_FRAMES:,} are needed to tell costs"
     loads = np.array([one.load for one in points])
     columns = {
         "idle": np.ones(len(points)),

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
+from engine.counted import counted
 from engine.measure.windows import WindowsHost
 from engine.measure.windows_parts import PROCESSOR_COUNTERS, affinity, processor_names
 from engine.measure.windows_tables import Remarks, Row, Sample, WindowsTables
@@ -156,8 +157,9 @@ def _say_unknown(
         count = sum(key in unknown for key in own)
         if count:
             remarks.add(
-                f"{adapter.name}: what {count} of {len(own)} queues received is not known: nothing counts"
-                " frames on a processor of theirs alone, or of a virtual adapter of theirs alone"
+                f"{adapter.name}: what {count} of its {counted(len(own), 'queue')} received is not known:"
+                " nothing counts frames on a processor of theirs alone, or of a virtual adapter of theirs"
+                " alone"
             )
 
 

@@ -71,7 +71,7 @@ def read_processors(tables: WindowsTables) -> Processors:
     sizes = _group_sizes(count, 1 + max(nodes or [0]), used, remarks)
     places = [Place(group, number) for group, size in enumerate(sizes) for number in range(size)][:MAX_CPUS]
     if count > MAX_CPUS:
-        remarks.add(f"of {count} processors the first {MAX_CPUS} are shown")
+        remarks.add(f"of {counted(count, 'processor')} the first {MAX_CPUS} are shown")
     cpus = [
         CpuConfig(
             id=cpu,

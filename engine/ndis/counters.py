@@ -48,6 +48,9 @@ QUEUE = (
     Counter("dpcs", "count", "Deferred procedure calls that served this queue."),
 )
 
+QUEUE_OF_MEASURED = (Counter("received_bytes", "bytes", "Length of what a real adapter received for it."),)
+"""What is sent of a queue of a measured host only; the model counts bytes as frames arrive."""
+
 QUEUE_GAUGES = (
     Counter("pending", "frames", "Received, not yet indicated.", gauge=True),
     Counter("outstanding", "frames", "Indicated, not yet returned.", gauge=True),

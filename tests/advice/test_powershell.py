@@ -12,6 +12,7 @@ from engine.scenario.processor_set import SetLine
     [
         ("web-01", "'web-01'"),
         ("it's", "'it''s'"),
+        ("Ethernet [2]", "'Ethernet `[2`]'"),  # as a pattern it would be Ethernet 2
         ("$(Stop-Computer)", "'$(Stop-Computer)'"),
         ("a\u2019; Stop-Computer", "'a\u2019\u2019; Stop-Computer'"),  # PowerShell takes it for an apostrophe
     ],

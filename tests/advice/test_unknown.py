@@ -220,6 +220,18 @@ def test_an_unknown_load_is_neither_idle_nor_busy() -> None:
     assert (gap.left_out, gap.rows) == (1, 3)
 
 
+@pytest.mark.parametrize(("pps", "rules"), [(1_000, []), (20_000, ["piled-queues"])])
+def test_frames_are_not_blamed_for_a_load_that_they_do_not_explain(pps: int, rules: list[str]) -> None:
+    config = make_config((("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 1, 0)), cpus=3)
+    real = msgspec.structs.replace(config, system="Windows Server 2019", windows="2019")
+    seen = evidence(real, loads={1: 1.0}, pps={1: pps, 2: pps})
+    assert [one.rule for one in findings(seen)] == rules
+    others = [one for one in unchecked(seen) if "other devices" in one.why]
+    assert [(one.why.split(" of ")[2][:13], one.left_out) for one in others] == (
+        [] if rules else [("processor 0:1", 1)]
+    )
+
+
 def test_a_host_is_not_overloaded_if_the_load_of_a_processor_is_unknown() -> None:
     full = evidence(
         make_config(VMS), loads=dict.fromkeys(range(8), 1.0), pps={1: 1000, 2: 1000}, columns=DROPPED

@@ -56,9 +56,10 @@ def test_every_counter_of_the_registry_is_there_with_its_value() -> None:
         == INTERFACE["interface_dropped_frames"]
     )
     queues = make_config(VMS).adapters[0].queues
+    of_model = [one for one in metrics.QUEUE if one.source in adapter.queues]
     for queue in queues:
         labels = of_adapter | {"queue": str(queue.queue_id), "vm": queue.vm or ""}
-        for metric in metrics.QUEUE:
+        for metric in of_model:
             expected = known(adapter.queues[metric.source])[queue.queue_id] * (metric.scale or 1)
             assert value(found, metric.name, **labels) == pytest.approx(expected)
         told = {"name": queue.name, "cpu": str(queue.cpu), "state": queue.state}
@@ -72,7 +73,8 @@ def test_every_counter_of_the_registry_is_there_with_its_value() -> None:
     matched = [count for (name, _), count in found.items() if name == "vmq_filter_matched_frames_total"]
     assert sorted(matched) == sorted(known(adapter.filters["matched_frames"]))
     assert value(found, "vmq_simulated_seconds_total", host="hv01") == pytest.approx(10)
-    assert {name for name, _ in found} == {metric.name for metric in metrics.METRICS} - {metrics.SOURCE.name}
+    of_measured = {metrics.SOURCE.name, "vmq_queue_received_bytes_total"}
+    assert {name for name, _ in found} == {metric.name for metric in metrics.METRICS} - of_measured
 
 
 def test_names_and_units_are_by_the_conventions() -> None:
@@ -81,9 +83,8 @@ def test_names_and_units_are_by_the_conventions() -> None:
         assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
         assert not re.search(r"_(ns|ms|us|mbit|gbps|percent)(_|$)", metric.name), metric.name
     of_queues = {metric.source for metric in metrics.QUEUE}
-    assert of_queues == set(
-        counters.names((*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY))
-    )
+    of_model = (*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY)
+    assert of_queues == set(counters.names((*of_model, *counters.QUEUE_OF_MEASURED)))
 
 
 @pytest.mark.parametrize("kind", ["model", "measured"])
@@ -101,6 +102,18 @@ def measured_hosts() -> Known:
         known.add(host.config.host, host.readings[-1], host.config)
         known.hosts[host.config.host].take("status", encode(Status(state="online", kind="measured")))
     return known
+
+
+def test_what_a_real_queue_received_has_its_bytes() -> None:
+    hosts = measured_hosts()
+    stats = measured.linux().readings[-1]
+    stats.adapters["eth1"].queues["received_bytes"] = [7000, None, 0]
+    hosts.hosts["lab-linux"].take("stats", encode(stats))
+    found = series(text(hosts))
+    where = {"host": "lab-linux", "adapter": "eth1", "vm": ""}
+    assert value(found, "vmq_queue_received_bytes_total", **where, queue="0") == 7000
+    name = "vmq_queue_received_bytes_total"
+    assert (name, frozenset((where | {"queue": "1"}).items())) not in found
 
 
 def test_what_a_measured_host_does_not_know_has_no_sample() -> None:

@@ -121,7 +121,9 @@ def test_what_queues_that_share_a_processor_received_is_unknown_without_virtual_
     measured = read(tmp_path, document)
     assert received(measured, 0) == {"default": 200, "vm-0": None, "vm-2": None}
     assert source(measured, 0) == "exact"
-    assert any("SLOT 3 Port 1: what 2 of 3 queues received is not known" in one for one in measured.remarks)
+    assert any(
+        "SLOT 3 Port 1: what 2 of its 3 queues received is not known" in one for one in measured.remarks
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_an_adapter_describes_itself_with_the_keys_of_the_config_message() -> No
     ]
     assert [(p.vm, p.mac, p.vlan) for p in config.ports] == [("db", OTHER_MAC, 20), ("web", MAC, 10)]
     assert config.buffers == 1024 + 64 + 512 + 512 + 8192
-    of_teams = {"team", "team_mode"}  # no adapter knows of them
-    assert set(host.adapters[0].describe()) | of_teams == set(AdapterConfig.__struct_fields__)
+    of_others = {"team", "team_mode", "nic_driver", "link_up"}  # no adapter of the model knows of them
+    assert set(host.adapters[0].describe()) | of_others == set(AdapterConfig.__struct_fields__)
 
 
 def test_a_scenario_with_too_few_buffers_balances_them_and_leaves_the_rest_without() -> None:

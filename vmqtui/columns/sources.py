@@ -5,7 +5,17 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from engine.ndis.counters import CPU, CPU_GAUGES, FILTER, PORT, QUEUE, QUEUE_GAUGES, QUEUE_LATENCY, names
+from engine.ndis.counters import (
+    CPU,
+    CPU_GAUGES,
+    FILTER,
+    PORT,
+    QUEUE,
+    QUEUE_GAUGES,
+    QUEUE_LATENCY,
+    QUEUE_OF_MEASURED,
+    names,
+)
 from engine.telemetry.stats import Source, least_certain
 from vmqtui.columns.column import Column
 
@@ -19,10 +29,9 @@ NOTHING_SAID: Final[Mapping[str, Source]] = {}
 """The sources of the model's counters, which it knows exactly."""
 _COUNTERS: Final = frozenset(
     name
-    for table in (QUEUE, QUEUE_GAUGES, QUEUE_LATENCY, CPU, CPU_GAUGES, PORT, FILTER)
+    for table in (QUEUE, QUEUE_GAUGES, QUEUE_LATENCY, QUEUE_OF_MEASURED, CPU, CPU_GAUGES, PORT, FILTER)
     for name in names(table)
-) | {"received_bytes"}
-"""The model's counters, and the one that only measured hosts have."""
+)
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 

@@ -180,7 +180,8 @@ def low_queues(comparison: Comparison, most: int = 3) -> list[tuple[str, str]]:
         (
             name,
             "; ".join(
-                f"{printable(one.queue)}: {one.low_free_buffers:,} of {one.total_buffers:,} buffers free"
+                f"{printable(one.queue)}: {one.low_free_buffers:,} of"
+                f" {counted(one.total_buffers, 'buffer')} free"
                 for one in result.lowest[:most]
             )
             or UNKNOWN,

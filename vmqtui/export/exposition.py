@@ -69,7 +69,11 @@ def _family(prefix: str, labels: tuple[str, ...], of: Iterable[Counter]) -> tupl
 
 PORT: Final = _family("port", _OF_ADAPTER, counters.PORT)
 INTERFACE: Final = _family("interface", _OF_ADAPTER, counters.INTERFACE)
-QUEUE: Final = _family("queue", _OF_QUEUE, (*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY))
+QUEUE: Final = _family(
+    "queue",
+    _OF_QUEUE,
+    (*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY, *counters.QUEUE_OF_MEASURED),
+)
 FREED: Final = tuple(
     replace(one, help=f"Of all queues freed so far: {one.help}")
     for one in _family("freed_queues", _OF_ADAPTER, counters.QUEUE)

@@ -26,7 +26,9 @@ Table = Literal["queues", "filters", "cpus", "adapters", "events"]
 _COUNTS: Final = counters.names
 _OF_READING: Final = (("host", "text"), ("run", "integer"), ("seq", "integer"), ("time_ns", "integer"))
 _TIME: Final = (*_OF_READING, ("sim_time_ns", "integer"))
-_QUEUE: Final = _COUNTS((*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY))
+_QUEUE: Final = _COUNTS(
+    (*counters.QUEUE, *counters.QUEUE_GAUGES, *counters.QUEUE_LATENCY, *counters.QUEUE_OF_MEASURED)
+)
 _CPU: Final = _COUNTS((*counters.CPU, *counters.CPU_GAUGES))
 _PORT: Final = _COUNTS(counters.PORT)
 _INTERFACE: Final = _COUNTS(counters.INTERFACE)

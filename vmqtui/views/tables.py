@@ -139,7 +139,7 @@ class BuffersView(TableView):
         given = whole_sum(row.buffers_given for row in rows)
         total = whole_sum(row.config.buffers if row.config else None for row in rows)
         if self.model.snapshot.measured and (given is None or total is None):
-            return "" if given is None else f"{grouped(given)} buffers in queues"
+            return "" if given is None else f"{counted(given, 'buffer')} in queues"
         return f"{grouped(given)} of {grouped(total)} buffers in queues"
 
 

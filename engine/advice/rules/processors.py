@@ -49,7 +49,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
     for adapter in evidence.adapters:
         default = adapter.default
         cpu = evidence.serving(default) if default else None
-        if cpu is None or cpu.load is None or cpu.load < thresholds.busy_load:
+        if cpu is None or cpu.load is None or (evidence.load(cpu) or 0.0) < thresholds.busy_load:
             continue
         queues = [
             one for one in adapter.of_vms if one.known.cpu == cpu.id and one.known_pps >= thresholds.idle_pps
@@ -93,7 +93,7 @@ def shared_with_default(evidence: Evidence, thresholds: AdviceThresholds) -> Ite
 def piled_queues(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report several busy queues on one busy processor while others are idle."""
     for cpu in evidence.cpus:
-        if cpu.load is None or cpu.load < thresholds.busy_load:
+        if cpu.load is None or (evidence.load(cpu) or 0.0) < thresholds.busy_load:
             continue
         pps = thresholds.idle_pps
         active = [one for one in cpu.queues if one.known_pps >= pps or _may_serve(evidence, one)]
@@ -155,7 +155,7 @@ def _lightest(evidence: Evidence, busy: Sequence[QueueView]) -> AdapterView | No
 def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report a queue that fills its processor while others are idle: a queue uses exactly one."""
     for cpu in evidence.cpus:
-        if cpu.load is None or cpu.load < thresholds.busy_load:
+        if cpu.load is None or (evidence.load(cpu) or 0.0) < thresholds.busy_load:
             continue
         queue = max(filter(evidence.is_plain, cpu.queues), key=evidence.work, default=None)
         if queue is None or (evidence.share(cpu, queue) or 0) < 0.9 * cpu.load:
