@@ -351,7 +351,8 @@ class AdapterTwin:
 
     def _write_queue(self, sheet: Sheet, queue: _Queue) -> None:
         sheet.table("[[adapter.queue]]", f"{self.view.adapter}, queue {queue.view.queue_id}", indent=2)
-        sheet.put("name", Value(queue.name, "measured"), 2)
+        why = "its processor is not known: the next of the set, or 0, is taken" if queue.cpu is None else ""
+        sheet.put("name", Value(queue.name, "measured", why), 2)
         self._write_owner(sheet, queue.owner)
         if queue.cpu is not None:
             sheet.put("cpu", queue.cpu, 2)
@@ -361,7 +362,7 @@ class AdapterTwin:
         sheet.put("return_delay_us", queue.return_delay, 2)
         for mac, vlan in queue.filters:
             sheet.table("[[adapter.queue.filter]]", indent=4)
-            why = "it has no filter; invented, so that it gets its frames" if queue.invented else ""
+            why = "no filter of it is known; invented, so that it gets its frames" if queue.invented else ""
             sheet.put("mac", Value(mac, "assumed" if queue.invented else "measured", why), 4)
             if vlan is not None:
                 sheet.put("vlan", vlan, 4)

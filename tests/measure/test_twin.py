@@ -74,7 +74,7 @@ def test_rings_get_their_measured_frames_by_macs_that_are_invented_and_said_so()
     adapter = twin.scenario.adapter[0]
     assert [one.name for one in adapter.queue] == ["rx-1", "vf 0", "vf 1"]
     assert adapter.queue[0].filter[0].mac == eth0[0]["mac"]
-    assert "assumed: it has no filter; invented" in line_of(twin, f'mac = "{eth0[0]["mac"]}"  #')
+    assert "assumed: no filter of it is known; invented" in line_of(twin, f'mac = "{eth0[0]["mac"]}"  #')
     assert [one["pps"] for one in flows(twin)["eth1"]] == pytest.approx([200, 20, 2000])
 
 
