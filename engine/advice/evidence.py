@@ -16,7 +16,7 @@ from engine.view.host_tables import HostTables
 from engine.view.rows import CpuView, QueueView, rate_of_all
 
 MOST_MOVES: Final = 256
-MOST_FRAME_S: Final = 100e-6
+COSTLIEST_FRAME_S: Final = 100e-6
 """The most that a frame takes of a processor; what is beyond that of a measured load is other work."""
 _BEFORE_MULTI_QUEUE: Final = ("2008 R2", "2012", "2012 R2")
 """Releases of Windows Server in which a VM's adapter has one queue at most."""
@@ -212,7 +212,7 @@ class Evidence(HostTables):
         """Return the part of a processor's load that a queue causes; None if unknown.
 
         Of a measured host it is by frames; other work of the processor counts as its queues', up to
-        ``MOST_FRAME_S`` a frame.
+        ``COSTLIEST_FRAME_S`` a frame.
         """
         if not self.is_measured:
             return cpu.share(queue)
@@ -220,7 +220,7 @@ class Evidence(HostTables):
         known = [pps for pps in frames if pps is not None]
         if cpu.load is None or queue.pps is None or len(known) < len(frames):
             return None
-        return min(cpu.load * queue.pps / sum(known), queue.pps * MOST_FRAME_S) if any(known) else 0.0
+        return min(cpu.load * queue.pps / sum(known), queue.pps * COSTLIEST_FRAME_S) if any(known) else 0.0
 
     def load(self, cpu: CpuView) -> float | None:
         """Return a processor's load; of a measured host, up to what the frames of its queues can take: its
@@ -229,7 +229,7 @@ class Evidence(HostTables):
             return cpu.load
         frames = [one.pps for one in cpu.queues]
         known = [pps for pps in frames if pps is not None]
-        return cpu.load if len(known) < len(frames) else min(cpu.load, sum(known) * MOST_FRAME_S)
+        return cpu.load if len(known) < len(frames) else min(cpu.load, sum(known) * COSTLIEST_FRAME_S)
 
     def need(self, cpu: CpuView, queue: QueueView) -> float:
         """Return the part of a processor that a queue needs, which may exceed ``share`` on a full one."""

@@ -16,7 +16,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
 
-_MOST = 0.5
+_MAIN_PART = 0.5
 _WORTH_IT = 0.05
 """Smallest load difference that justifies moves: the source's load before them minus any load after them."""
 
@@ -61,7 +61,7 @@ def full_processor(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
         if plan is not None and _evens(evidence, plan, cpu):
             yield _uneven(evidence, thresholds, adapter, cpu, others, plan)
         elif any(one.load is not None and one.load < thresholds.busy_load for one in others):
-            if share is not None and share < _MOST * cpu.load:
+            if share is not None and share < _MAIN_PART * cpu.load:
                 continue  # on a real host, other devices have most of it
             yield _one_that_fills(evidence, thresholds, adapter, cpu, others, heaviest)
         elif adapter.name not in overloaded and all(one.load is not None for one in others):
