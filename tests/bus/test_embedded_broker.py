@@ -190,6 +190,7 @@ async def test_the_will_is_published_and_retained_when_a_client_vanishes(embedde
         assert (message.payload, message.retain) == (b"gone", True)
 
 
+@pytest.mark.slow
 async def test_a_client_silent_beyond_its_keepalive_is_given_up(embedded: EmbeddedBroker) -> None:
     async with client_of(embedded, "silence-reader") as reader:
         await reader.subscribe(topics.status("silence"), 1)
@@ -251,6 +252,7 @@ async def test_a_session_that_breaks_the_protocol_ends_and_frees_its_id(
         pass  # free again
 
 
+@pytest.mark.slow
 async def test_clients_are_bounded_the_next_one_is_refused_and_the_engine_still_comes_in() -> None:
     async with EmbeddedBroker() as broker:
 

@@ -308,6 +308,7 @@ def test_a_host_that_goes_while_it_is_forgotten_is_an_error_in_a_sentence(
     assert done.err == "error: nothing of host going is retained on the broker\n"
 
 
+@pytest.mark.slow
 def test_a_host_that_sends_messages_is_not_forgotten(mosquitto: str, talking: list[str], here: Here) -> None:
     done = here("forget", talking[0], "--broker", mosquitto)
     assert (done.status, done.out) == (1, "")

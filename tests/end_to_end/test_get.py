@@ -96,6 +96,7 @@ async def test_what_a_measured_host_does_not_know_is_null_in_documents_and_a_das
     assert queues["sources"]["pps"] == ("exact" if host.config.windows is None else "derived")
 
 
+@pytest.mark.slow
 def test_watch_prints_a_document_a_line(lab: str) -> None:
     watching = Running("get", "ports", "--broker", lab, "--watch", "--json")
     wait_until(lambda: len(watching.out) >= 3, 15, what="three readings")

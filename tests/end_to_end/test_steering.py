@@ -240,6 +240,7 @@ def test_sim_seconds_are_exact_whatever_the_timestamps(
     replay_document(done.document, adapters_of(text), "nic0", read(content))
 
 
+@pytest.mark.slow
 def test_many_frames_at_one_instant_queue_at_line_rate_without_rounding_away(
     tmp_path: Path, here: Here
 ) -> None:
@@ -270,6 +271,7 @@ def test_a_planned_capture_of_odd_frames_meets_the_contract_and_loads(tmp_path: 
     assert replayed.document["adapters"][0]["port"]["oversize"] == 1  # 70,000 bytes
 
 
+@pytest.mark.slow
 def test_a_plan_has_at_most_4096_queues_and_the_busiest_macs_get_them(tmp_path: Path, here: Here) -> None:
     macs = [f"02:00:00:00:{k >> 8:02x}:{k & 255:02x}" for k in range(4100)]
     content = pcap([packet(k * 10**6, frame(mac)) for k, mac in enumerate(macs + macs[50:])])

@@ -14,7 +14,7 @@ from vmqtui.cli.scenario import trial_of
 from vmqtui.library.lessons import LESSONS
 
 
-@pytest.fixture(scope="module", params=slow_but([*LESSONS][:3], LESSONS))
+@pytest.fixture(scope="module", params=slow_but([*LESSONS][:1], LESSONS))
 def tried(request: pytest.FixtureRequest) -> tuple[str, list[TriedFix]]:
     """A scenario's name, and what came of looking at it."""
     name: str = request.param

@@ -139,6 +139,7 @@ async def test_a_hang_is_noticed_within_the_deadline(guarded: Guarded, traffic: 
     await guarded.event("worker_replaced")
 
 
+@pytest.mark.slow
 async def test_a_death_is_told_before_the_deadline_of_another_worker_that_hangs(guarded: Guarded) -> None:
     live = guarded.engine._live
     assert live is not None
@@ -156,6 +157,7 @@ async def test_a_death_is_told_before_the_deadline_of_another_worker_that_hangs(
     await guarded.stats_with(0, 0)
 
 
+@pytest.mark.slow
 async def test_a_worker_that_keeps_dying_is_given_up_shown_as_down_and_brought_back(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

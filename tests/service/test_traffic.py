@@ -94,6 +94,7 @@ async def watcher_of() -> Any:
         await watcher.__aexit__(None, None, None)
 
 
+@pytest.mark.slow
 async def test_the_rate_follows_the_traffic_that_is_set(vmq_engine: StartEngine, watcher_of: Any) -> None:
     reader = await _reader(vmq_engine, watcher_of)
     assert await reader.rate(0) == 0

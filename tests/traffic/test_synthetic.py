@@ -286,6 +286,7 @@ def test_flows_and_imix_sizes_come_by_their_weights() -> None:
         assert abs(kinds[kind] / count - share) < 5 * np.sqrt(share * (1 - share) / count)
 
 
+@pytest.mark.slow
 def test_bit_rate_is_of_frames_without_overhead() -> None:
     made = scenario('rate_gbps = 2\nflow = [{ mac = "00:15:5d:00:00:01", vlan = 7 }]')
     into = batch(800_000, 800_000 * 400)

@@ -182,6 +182,7 @@ def test_the_bound_in_bytes_holds_and_the_oldest_goes_first() -> None:
     assert archive.moment(numbers[0]).stats is not None
 
 
+@pytest.mark.slow
 def test_configurations_count_and_go_with_their_moments() -> None:
     archive = Archive(limit_bytes=400_000)
     for seq in range(1, 2000):

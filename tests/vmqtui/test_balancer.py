@@ -48,6 +48,7 @@ async def test_the_matrix_marks_the_home_of_a_queue_that_is_away(dashboard: Runn
         assert len(lines) == 1
 
 
+@pytest.mark.slow
 async def test_it_is_turned_on_and_the_change_taken_back(dashboard: Running) -> None:
     link = live_link()
     link.publish("hv01", stats=make_stats(2), config=msgspec.structs.replace(make_config(), balancer=OFF))

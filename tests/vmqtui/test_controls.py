@@ -1,5 +1,6 @@
 """Every control: the request that leaves, and what is said of its answer."""
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -23,6 +24,7 @@ async def test_move_queue_is_two_keystrokes_and_a_processor(dashboard: Running) 
         assert "move queue 1 (web-01) from 0:2 to 0:7" in notes(app)
 
 
+@pytest.mark.slow
 async def test_refused_move_stays_open_with_its_words_and_status(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer("NDIS_STATUS_INVALID_PARAMETER", "queue 1 is freeing")
@@ -79,6 +81,7 @@ async def test_lost_broker_is_said(dashboard: Running) -> None:
         await shown(pilot, app, "the broker is not there (refused)")
 
 
+@pytest.mark.slow
 async def test_set_filter_sends_what_was_typed_in_the_fields_form(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "f")
@@ -131,6 +134,7 @@ async def test_refused_filter_keeps_what_was_typed(dashboard: Running) -> None:
         assert app.screen.query_one("#field-vlan", Input).value == "untagged"
 
 
+@pytest.mark.slow
 async def test_clear_filter_asks_first_and_cancel_sends_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("3", "down", "x")
@@ -146,6 +150,7 @@ async def test_clear_filter_asks_first_and_cancel_sends_nothing(dashboard: Runni
         assert link.asked == [("hv01", "clear_filter", {"adapter": "nic0", "queue_id": 2, "filter_id": 2})]
 
 
+@pytest.mark.slow
 async def test_queue_of_several_filters_asks_which_to_clear(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", *["down"] * 5, "x")
@@ -174,6 +179,7 @@ async def fill_new_queue(pilot: Pilot[None], app: VmqApp) -> None:
     await type_into(pilot, app, "mac", "00:15:5d:00:10:01")
 
 
+@pytest.mark.slow
 async def test_new_queue_allocates_sets_its_filter_and_completes(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await fill_new_queue(pilot, app)
@@ -193,6 +199,7 @@ async def test_new_queue_allocates_sets_its_filter_and_completes(dashboard: Runn
         assert "allocate app-01; set filter 00:15:5d:00:10:01; complete app-01" in notes(app)
 
 
+@pytest.mark.slow
 async def test_new_queue_goes_on_after_a_refused_step_without_repeating_the_others(
     dashboard: Running,
 ) -> None:
@@ -275,6 +282,7 @@ async def test_default_queue_has_no_name_to_change_and_is_never_freed(dashboard:
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_free_asks_then_clears_the_filters_and_frees(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", *["down"] * 5, "d")
@@ -303,6 +311,7 @@ async def test_read_only_has_no_controls(dashboard: Running) -> None:
         assert "read-only" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_queue_of_a_processor_can_be_moved_from_there(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "right", "right", "tab", "down", "m")
@@ -310,6 +319,7 @@ async def test_queue_of_a_processor_can_be_moved_from_there(dashboard: Running) 
         assert isinstance(app.screen, RequestDialog)
 
 
+@pytest.mark.slow
 async def test_answer_without_a_queue_id_is_not_a_crash(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await fill_new_queue(pilot, app)

@@ -124,6 +124,7 @@ async def test_controls_are_reached_by_mouse(dashboard: Running) -> None:
         assert link.asked[0][2]["cpu"] == 3
 
 
+@pytest.mark.slow
 async def test_choice_turns_by_mouse_and_cancel_sends_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("A")

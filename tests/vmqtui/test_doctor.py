@@ -28,6 +28,7 @@ def ended_pid() -> int:
     return process.pid
 
 
+@pytest.mark.slow
 def test_what_the_default_scenario_needs_is_what_an_engine_of_it_makes() -> None:
     made = Machine(default_scenario())
     try:

@@ -21,6 +21,7 @@ def announced(started_at: float = 1.0, state: str = "online") -> Status:
     return msgspec.convert({"state": state, "started_at": started_at, "interval_ns": 250_000_000}, Status)
 
 
+@pytest.mark.slow
 async def test_they_are_asked_for_at_each_connection_and_no_more_often(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await settled(pilot, app)

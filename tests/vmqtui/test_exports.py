@@ -22,6 +22,7 @@ def written(directory: Path) -> list[Path]:
     return sorted(directory.iterdir())
 
 
+@pytest.mark.slow
 async def test_csv_has_the_rows_order_and_columns_of_the_screen(dashboard: Running, tmp_path: Path) -> None:
     wanted = Preferences(exports=str(tmp_path), columns={"queues-table": TableColumns(hide=("mac", "share"))})
     async with dashboard(preferences=wanted) as (app, pilot, _):

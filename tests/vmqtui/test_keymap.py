@@ -103,6 +103,7 @@ SWAPPED = Preferences(
 )
 
 
+@pytest.mark.slow
 async def test_chosen_keys_work_and_are_shown(dashboard: Running) -> None:
     async with dashboard(preferences=SWAPPED) as (app, pilot, link):
         await pilot.press("2")
@@ -191,6 +192,7 @@ async def test_read_only_link_lets_nothing_out_whoever_asks(dashboard: Running) 
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_action_without_a_key_is_done_from_the_palette(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "ctrl+p")

@@ -1,6 +1,7 @@
 """A dialog ends once, and what it asked for goes on without it: no answer is lost, none asked for twice."""
 
 import msgspec
+import pytest
 from textual import events
 from textual.pilot import Pilot
 
@@ -102,6 +103,7 @@ async def test_palette_ends_once_and_pages_through_nothing(dashboard: Running) -
         assert len(app.screen_stack) == 1
 
 
+@pytest.mark.slow
 async def test_queue_is_made_to_its_end_without_its_dialog(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await make_a_queue(pilot, app)
@@ -119,6 +121,7 @@ async def test_queue_is_made_to_its_end_without_its_dialog(dashboard: Running) -
         await shown(pilot, app, "clear filter 14", "free queue 13 (app-01)")
 
 
+@pytest.mark.slow
 async def test_refusal_after_the_dialog_has_gone_is_said_and_the_rest_undone(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await make_a_queue(pilot, app)
@@ -134,6 +137,7 @@ async def test_refusal_after_the_dialog_has_gone_is_said_and_the_rest_undone(das
         await shown(pilot, app, "To take it back: free queue 13 (app-01)")
 
 
+@pytest.mark.slow
 async def test_a_late_answer_is_still_waited_for_and_the_dialog_says_so(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await make_a_queue(pilot, app)
@@ -146,6 +150,7 @@ async def test_a_late_answer_is_still_waited_for_and_the_dialog_says_so(dashboar
         assert link.answers.empty()
 
 
+@pytest.mark.slow
 async def test_an_engine_that_was_started_since_is_not_asked_for_a_late_answer(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await make_a_queue(pilot, app)
@@ -157,6 +162,7 @@ async def test_an_engine_that_was_started_since_is_not_asked_for_a_late_answer(d
         assert len(link.asked) == 1
 
 
+@pytest.mark.slow
 async def test_a_step_without_an_answer_is_named_when_its_dialog_is_left(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await make_a_queue(pilot, app)
@@ -171,6 +177,7 @@ async def test_a_step_without_an_answer_is_named_when_its_dialog_is_left(dashboa
         )
 
 
+@pytest.mark.slow
 async def test_request_without_an_answer_is_repeated_under_its_id(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "m")
@@ -189,6 +196,7 @@ async def test_request_without_an_answer_is_repeated_under_its_id(dashboard: Run
         assert new != first  # it was refused, and is asked for again
 
 
+@pytest.mark.slow
 async def test_keys_before_a_dialog_is_there(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         for keys in (
@@ -202,6 +210,7 @@ async def test_keys_before_a_dialog_is_there(dashboard: Running) -> None:
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_typing_after_a_dialog_has_ended_asks_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "e")

@@ -91,6 +91,7 @@ async def test_no_key_changes_a_measured_host_and_each_says_why(dashboard: Runni
         assert (link.asked, link.wondered) == ([], [])
 
 
+@pytest.mark.slow
 async def test_keys_come_back_with_a_host_that_takes_requests(dashboard: Running) -> None:
     link = measured_link()
     model = Status(state="online", started_at=1.0, interval_ns=SECOND // 4)
@@ -186,6 +187,7 @@ def test_queues_of_a_processor_are_not_counted_where_a_queue_has_no_known_proces
     assert (column.value(known), column.value(unknown)) == (len(known.queues), None)
 
 
+@pytest.mark.slow
 async def test_headings_are_marked_and_stay_over_their_numbers(dashboard: Running) -> None:
     host = measured.windows()
     link = link_to(host)
@@ -257,6 +259,7 @@ async def test_views_of_measured_hosts(dashboard: Running, picture: tuple[str, t
         same_as_snapshot(f"measured-{host.replace('_', '-')}-{view}-{size[0]}x{size[1]}", screen_text(app))
 
 
+@pytest.mark.slow
 async def test_the_header_says_at_least_where_part_of_a_total_is_unknown(dashboard: Running) -> None:
     host = measured.linux()
     link = link_to(host)
@@ -274,6 +277,7 @@ async def test_the_header_says_at_least_where_part_of_a_total_is_unknown(dashboa
         assert " – pkt/s" in screen_text(app).splitlines()[1]
 
 
+@pytest.mark.slow
 async def test_columns_that_a_measured_host_never_knew_leave_their_room(dashboard: Running) -> None:
     host = measured.windows()
     link = link_to(host)

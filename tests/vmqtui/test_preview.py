@@ -152,6 +152,7 @@ async def test_nothing_is_asked_while_the_engine_is_offline(dashboard: Running) 
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_new_queue_is_foreseen_with_what_it_takes_from_the_default_queue(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         unmoved = {"sentence": "every frame would go where it goes now"}  # said of the stand-in, queue 0

@@ -63,6 +63,7 @@ def test_a_project_with_an_engine_of_its_own_does_not_notice_vmqtui(tmp_path: Pa
     assert "vmqtui" in output, "the plugin is installed, and pytest names it"
 
 
+@pytest.mark.slow
 def test_a_project_without_an_engine_loads_nothing_heavy(tmp_path: Path) -> None:
     files = {"conftest.py": LOADED, "test_one.py": "def test_one():\n    assert True\n"}
     status, output = run_pytest(write(tmp_path, files), "-p", "no:xdist")

@@ -243,6 +243,7 @@ async def test_a_recording_on_the_screen(
         assert app.model.past.time_ns == START_NS + 20 * SECOND + SECOND // 4
 
 
+@pytest.mark.slow
 async def test_a_time_is_typed_and_what_is_none_is_said(path: Path) -> None:
     link = StillLink(Recording(path))
     # A link of the scripted kind is expected; this one plays a recording.

@@ -166,6 +166,7 @@ async def test_numbers_move_when_a_reading_arrives(dashboard: Running) -> None:
                 await pilot.pause(0.02)
 
 
+@pytest.mark.slow
 async def test_hostile_names_are_shown_not_obeyed(dashboard: Running) -> None:
     vms = (("default", None, 0, 5), ("evil[red]\x1b[2J", "vm\u202e[bold]\nx", 1, 5))
     link = live_link(vms=vms)
@@ -237,6 +238,7 @@ async def test_several_adapters_have_a_column_and_a_chooser(dashboard: Running) 
         assert "Queues 13" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_another_host_can_be_chosen_and_is_asked_from_then_on(dashboard: Running) -> None:
     link = live_link()
     link.publish("hv01", stats=make_stats(3))

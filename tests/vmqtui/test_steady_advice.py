@@ -211,6 +211,7 @@ async def test_f_while_time_is_held_acts_on_now_if_what_it_is_about_is_still_the
         )
 
 
+@pytest.mark.slow
 async def test_the_cursor_is_on_no_finding_when_its_own_is_gone_until_it_is_moved(
     dashboard: Running, seen: Seen
 ) -> None:

@@ -152,6 +152,7 @@ def test_what_is_shown_stays_the_rate_of_a_second() -> None:
     assert STEADY_NS / SECOND <= snapshot.steady.span_s <= 1.25 * STEADY_NS / SECOND + 0.25
 
 
+@pytest.mark.slow
 async def test_the_screen_filters_so(dashboard: Running, seen: Seen) -> None:
     config, readings = seen
     link = lab_link(config)

@@ -63,6 +63,7 @@ async def test_a_filter_typed_ahead_is_a_filter_and_no_commands(dashboard: Runni
         assert len(labels(app)) == 13
 
 
+@pytest.mark.slow
 async def test_escape_drops_the_filter(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "slash")
@@ -76,6 +77,7 @@ async def test_escape_drops_the_filter(dashboard: Running) -> None:
         assert len(labels(app)) == 13
 
 
+@pytest.mark.slow
 async def test_escape_drops_the_order_when_there_is_no_filter_to_drop(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2")
@@ -91,6 +93,7 @@ async def test_escape_drops_the_order_when_there_is_no_filter_to_drop(dashboard:
         assert labels(app) == as_they_come
 
 
+@pytest.mark.slow
 async def test_wrong_filter_is_said_in_words_and_hides_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "slash")
@@ -99,6 +102,7 @@ async def test_wrong_filter_is_said_in_words_and_hides_nothing(dashboard: Runnin
         assert len(labels(app)) == 13
 
 
+@pytest.mark.slow
 async def test_filter_that_nothing_matches_says_so(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "slash")
@@ -108,6 +112,7 @@ async def test_filter_that_nothing_matches_says_so(dashboard: Running) -> None:
         assert table(app).row is None
 
 
+@pytest.mark.slow
 async def test_every_view_keeps_its_own_filter_and_order(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "slash", *"web", "enter", "r")
@@ -117,6 +122,7 @@ async def test_every_view_keeps_its_own_filter_and_order(dashboard: Running) -> 
         assert labels(app) == ["web-02", "web-01"]
 
 
+@pytest.mark.slow
 async def test_columns_can_be_chosen_and_are_remembered_per_view(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2")
@@ -138,6 +144,7 @@ async def test_columns_can_be_chosen_and_are_remembered_per_view(dashboard: Runn
         assert "mac" in [column.key for column in table(app).shown_columns]
 
 
+@pytest.mark.slow
 async def test_a_column_is_sorted_by_from_the_chooser(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "C", "end", "s", "s", "enter")
@@ -176,6 +183,7 @@ async def test_deltas_of_a_new_run_are_its_totals(dashboard: Running) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_columns_that_were_chosen_leave_last(dashboard: Running, size: tuple[int, int]) -> None:
     async with dashboard(live_link(), size=size) as (app, pilot, _):
@@ -274,6 +282,7 @@ async def test_click_on_a_heading_sorts_then_reverses_then_leaves_rows_as_they_c
         assert app.model.choices.of("queues-table").sort is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", slow_but([(120, 40)], [(80, 24), (120, 40), (200, 60)]), ids=lambda size: f"{size[0]}x{size[1]}"
 )
@@ -296,6 +305,7 @@ async def test_headings_keep_their_names_and_places_whichever_is_sorted_by(
             assert under.replace("↓", " ").rstrip() == heading.rstrip()
 
 
+@pytest.mark.slow
 async def test_measures_are_sorted_largest_first_and_names_from_a(dashboard: Running) -> None:
     async with dashboard(size=(200, 60)) as (app, pilot, _):
         await pilot.press("2")

@@ -23,6 +23,7 @@ async def test_a_held_moment(dashboard: Running, size: tuple[int, int]) -> None:
         same_as_snapshot(f"overview-paused-{size[0]}x{size[1]}", screen_text(app))
 
 
+@pytest.mark.slow
 async def test_space_holds_every_view_and_goes_back_to_now(dashboard: Running) -> None:
     async with dashboard(readings=40) as (app, pilot, link):
         await pilot.press("space")
@@ -97,6 +98,7 @@ async def test_a_held_view_is_not_drawn_again_for_readings_behind_it(
         assert 1 <= len(drawn) <= 2  # at once, and again where a drawing was due
 
 
+@pytest.mark.slow
 async def test_a_moment_that_cannot_be_unpacked_does_not_end_the_dashboard(
     dashboard: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ async def test_moved_queue_goes_back(dashboard: Running) -> None:
         assert link.asked[-1][2]["cpu"] == 7
 
 
+@pytest.mark.slow
 async def test_renamed_and_resized_queue_is_as_before(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "e")
@@ -94,6 +95,7 @@ async def test_renamed_and_resized_queue_is_as_before(dashboard: Running) -> Non
         assert link.asked[-1] == ("hv01", "set_queue_parameters", wanted)
 
 
+@pytest.mark.slow
 async def test_cleared_filter_is_set_again(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("3", "down", "x")
@@ -113,6 +115,7 @@ async def test_cleared_filter_is_set_again(dashboard: Running) -> None:
         assert link.asked[-1][2] == {"adapter": "nic0", "queue_id": 2, "filter_id": 30}
 
 
+@pytest.mark.slow
 async def test_paused_vm_is_resumed(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "v", "enter")
@@ -124,6 +127,7 @@ async def test_paused_vm_is_resumed(dashboard: Running) -> None:
         assert link.asked[-1] == ("hv01", "resume_vm", {"adapter": "nic0", "vm": "web-01"})
 
 
+@pytest.mark.slow
 async def test_new_queue_loses_its_filter_and_is_freed(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("6", "n")
@@ -156,6 +160,7 @@ async def test_new_queue_loses_its_filter_and_is_freed(dashboard: Running) -> No
         await told(pilot, app, "nothing to make again", "a freed queue is gone")
 
 
+@pytest.mark.slow
 async def test_traffic_and_adapter_settings_go_back(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer(source="synthetic", traffic=TRAFFIC)
@@ -182,6 +187,7 @@ async def test_traffic_and_adapter_settings_go_back(dashboard: Running) -> None:
         assert link.asked[-1] == ("hv01", "set_adapter", {"adapter": "nic0", "link_gbps": 10.0})
 
 
+@pytest.mark.slow
 async def test_what_was_freed_or_removed_can_not_be_taken_back(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("u")
@@ -203,6 +209,7 @@ async def test_what_was_freed_or_removed_can_not_be_taken_back(dashboard: Runnin
         await told(pilot, app, "a VM that is removed is gone from this switch")
 
 
+@pytest.mark.slow
 async def test_queue_that_is_another_one_now_is_left_alone(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await move(pilot, app, link)
@@ -221,6 +228,7 @@ async def test_change_of_an_engine_that_was_started_anew_is_not_taken_back(dashb
         await told(pilot, app, "the engine was restarted since")
 
 
+@pytest.mark.slow
 async def test_change_without_an_answer_is_not_taken_back(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "m")
@@ -233,6 +241,7 @@ async def test_change_without_an_answer_is_not_taken_back(dashboard: Running) ->
         await told(pilot, app, "was not answered, so it is not known what there is to take back")
 
 
+@pytest.mark.slow
 async def test_half_done_free_sets_nothing_back_but_its_filters(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "d")
@@ -247,6 +256,7 @@ async def test_half_done_free_sets_nothing_back_but_its_filters(dashboard: Runni
         assert link.asked[-1][1] == "set_filter"
 
 
+@pytest.mark.slow
 async def test_undo_reaches_back_change_by_change_and_says_which_is_next(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await move(pilot, app, link, 1)
@@ -263,6 +273,7 @@ async def test_undo_reaches_back_change_by_change_and_says_which_is_next(dashboa
         assert link.asked[-1][2] == {"adapter": "nic0", "queue_id": 1, "cpu": 7}
 
 
+@pytest.mark.slow
 async def test_what_can_not_be_undone_is_said_once_and_the_one_before_follows(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await move(pilot, app, link)
@@ -277,6 +288,7 @@ async def test_what_can_not_be_undone_is_said_once_and_the_one_before_follows(da
         await take_back(pilot, app, link, "move queue 1 (web-01) from 0:7 to 0:2")
 
 
+@pytest.mark.slow
 async def test_a_new_change_leaves_nothing_to_make_again(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await move(pilot, app, link, 1)
@@ -293,6 +305,7 @@ CHANGED_BY_OTHERS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     slow_but([*CHANGED_BY_OTHERS.values()][:1], CHANGED_BY_OTHERS.values(), unpack=True),
@@ -317,6 +330,7 @@ async def test_undo_says_what_others_changed_since_and_asks_first(
         assert link.asked[-1][2]["cpu"] == 2
 
 
+@pytest.mark.slow
 async def test_undo_says_which_filters_others_set_and_cleared(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await move(pilot, app, link)
@@ -334,6 +348,7 @@ async def test_undo_says_which_filters_others_set_and_cleared(dashboard: Running
         )
 
 
+@pytest.mark.slow
 async def test_what_others_change_while_undo_asks_is_not_overwritten_unseen(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await move(pilot, app, link)

@@ -52,6 +52,7 @@ async def test_vm_under_the_cursor(dashboard: Running, place: int, verb: str, op
         assert f"{verb} VM fw-01 · VM fw-01 is {verb}d" in notes(app)
 
 
+@pytest.mark.slow
 async def test_paused_vm_is_offered_to_be_resumed(dashboard: Running) -> None:
     link = live_link()
     link.publish("hv01", stats=make_stats(2), config=with_queue(make_config(), 5, vm_paused=True))
@@ -66,6 +67,7 @@ async def test_paused_vm_is_offered_to_be_resumed(dashboard: Running) -> None:
         assert link.asked == [("hv01", "resume_vm", {"adapter": "nic0", "vm": "fw-01"})]
 
 
+@pytest.mark.slow
 async def test_removing_a_vm_asks_first_and_cancel_sends_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down")
@@ -76,6 +78,7 @@ async def test_removing_a_vm_asks_first_and_cancel_sends_nothing(dashboard: Runn
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_without_a_vm_under_the_cursor_one_is_chosen(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "v")  # the default queue has none
@@ -87,6 +90,7 @@ async def test_without_a_vm_under_the_cursor_one_is_chosen(dashboard: Running) -
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_rate_of_the_only_mix(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer(source="synthetic", traffic=TRAFFIC)
@@ -103,6 +107,7 @@ async def test_rate_of_the_only_mix(dashboard: Running) -> None:
         assert "from the next round on" in notes(app)
 
 
+@pytest.mark.slow
 async def test_rate_in_another_unit_replaces_the_first(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer(source="synthetic", traffic=TRAFFIC)
@@ -119,6 +124,7 @@ async def test_rate_in_another_unit_replaces_the_first(dashboard: Running) -> No
         assert (mix["rate_gbps"], "rate_pps" in mix) == (4.0, False)
 
 
+@pytest.mark.slow
 async def test_rate_that_does_not_fit_sends_nothing(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer(source="synthetic", traffic=TRAFFIC)
@@ -205,6 +211,7 @@ async def test_question_about_traffic_that_is_not_answered_is_said(dashboard: Ru
         await told(pilot, app, "no answer from hv01")
 
 
+@pytest.mark.slow
 async def test_adapter_settings_send_only_what_changed(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("A")
@@ -223,6 +230,7 @@ async def test_adapter_settings_send_only_what_changed(dashboard: Running) -> No
         assert "set link_gbps = 25, vlan_filtering = false of nic0" in notes(app)
 
 
+@pytest.mark.slow
 async def test_a_processor_set_is_typed_and_taken_back(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("A")
@@ -239,6 +247,7 @@ async def test_a_processor_set_is_typed_and_taken_back(dashboard: Running) -> No
         assert link.asked == [("hv01", "set_adapter", params)]
 
 
+@pytest.mark.slow
 async def test_refused_settings_stay_with_words_and_status(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("A")
@@ -249,6 +258,7 @@ async def test_refused_settings_stay_with_words_and_status(dashboard: Running) -
         await shown(pilot, app, "✗", "less than the 12 in use (NDIS_STATUS_INVALID_PARAMETER)")
 
 
+@pytest.mark.slow
 async def test_settings_of_one_of_several_adapters(dashboard: Running) -> None:
     link = live_link(adapters=("nic0", "nic1"))
     link.publish("hv01", stats=make_stats(4, adapters=("nic0", "nic1")))

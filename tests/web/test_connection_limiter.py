@@ -116,6 +116,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 async def test_a_flood_takes_no_more_than_half_of_the_descriptors_and_requests_are_answered(
     few_descriptors: int, caplog: pytest.LogCaptureFixture
 ) -> None:

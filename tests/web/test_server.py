@@ -145,6 +145,7 @@ async def test_a_websocket_of_another_page_is_refused(served: Served) -> None:
             assert refused.value.status == 403
 
 
+@pytest.mark.slow
 async def test_a_session_shows_the_dashboard_takes_odd_messages_and_ends_with_its_socket(
     served: Served,
 ) -> None:
