@@ -112,7 +112,7 @@ def test_frames_of_other_interfaces_are_left_out_with_a_warning(
 def test_standard_input_is_read_to_its_end_and_used_as_often_as_needed(command: tuple[str, ...]) -> None:
     done = subprocess.run([VMQTUI, *command], input=PCAP, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith(b"reading standard input, a pipe, to its end\n")
+    assert done.stderr == b""
     assert b"standard input" in done.stdout
 
 
