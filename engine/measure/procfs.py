@@ -172,7 +172,8 @@ class ProcFiles:
     def driver(self, name: str) -> str:
         """Return the name of the driver that an interface's device is bound to; "" if there is none."""
         try:
-            return os.path.basename(os.readlink(f"{self._root}/sys/class/net/{name}/device/driver"))  # noqa: PTH115,PTH119
+            bound = os.readlink(f"{self._root}/sys/class/net/{name}/device/driver")  # noqa: PTH115  # as above
+            return bound.rpartition("/")[2]
         except OSError:
             return ""
 

@@ -242,7 +242,7 @@ class _Maker:
             listed = ", ".join(unknown[:8]) + (", …" if len(unknown) > 8 else "")
             sentences.append(f"frames of {counted(len(unknown), 'queue')} are not known: {listed}")
         sentences += [
-            f"what became of {one.not_sent:,.6g} frames/s of {one.name} that no queue can have had: not sent"
+            f"which queue took {one.not_sent:,.6g} frames/s of {one.name}: no known one; the twin lacks them"
             for one in twins
             if one.not_sent
         ]

@@ -82,7 +82,7 @@ class _Queue:
         self._sizes = FrameSizes()
 
     def take(self, growth: Growth, next_generation: int) -> bool:
-        """Count what it received. What was unknown in between begins anew, as another generation."""
+        """Count what it received. A count that was unknown meanwhile starts again, as another generation."""
         frames, interrupts = self.counts.frames, self.counts.interrupts
         renewed = frames is None and growth.frames is not None
         if renewed:

@@ -106,8 +106,7 @@ class Lab:
         """Wait for further events of these kinds, after what the block does."""
         before = {kind: self.count(kind) for kind in kinds}
         yield
-        for kind in kinds:
-            self.wait(lambda kind=kind: self.count(kind) > before[kind], f"event {kind}")  # type: ignore[misc]
+        self.wait(lambda: all(self.count(kind) > before[kind] for kind in kinds), f"events {kinds}")
 
     def next_stats(self) -> Message:
         """Stats that were read after this call."""
