@@ -1,5 +1,6 @@
 """The dashboard's screen: header, tabs, a view, the key bar, and the actions on them."""
 
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
@@ -17,8 +18,10 @@ from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text
 from vmqtui.link import Link
+from vmqtui.state.jump import PLACES_KEPT, Place, target_of
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
+from vmqtui.tasks.task import called
 from vmqtui.tasks.undo import Changes
 from vmqtui.view_actions import ViewActions
 from vmqtui.views.pages import DefaultQueueView, OverviewView, ProcessorsView, QueuePage
@@ -51,6 +54,8 @@ class Dashboard(ViewActions):
         self._model = model
         self._actions = actions
         self._changes = Changes()
+        self._places: deque[Place] = deque(maxlen=PLACES_KEPT)
+        """What was shown before each jump to a queue."""
         # Bindings are set on the instance because dashboards offer different actions.
         keys = BindingsMap(
             Binding(action.key, action.does, action.title, show=False, priority=action.priority)
@@ -191,6 +196,65 @@ class Dashboard(ViewActions):
         else:
             super().action_back()
 
+    def action_jump(self) -> None:
+        """Show the queue that the row under the cursor is about, in the table of all queues."""
+        found = target_of(self.view.subject, self._model.snapshot)
+        if isinstance(found, str):
+            self._tell(found)
+            return
+        queue, choices, queues = found.queue, self._model.choices, self._views["queues"].main
+        row = queues.row
+        if self.view.table is queues and row is not None and row.identity == queue.identity:
+            self._tell("this is the queue; ⏎ opens its page")
+            return
+        self._places.append(self._here(queues))
+        words = f": {found.why}" if found.why else ""
+        if choices.adapter not in (None, queue.adapter):
+            words += f"; all adapters are shown, as it is not of {choices.adapter}"
+            choices.adapter = None
+        self.action_view("queues")
+        if not queues.find(queue.identity):
+            hiding = choices.of(queues.id).filter
+            words += f"; the filter {hiding} hid it, and is dropped until you go back"
+            self._choose(queues, filter="")
+            queues.find(queue.identity)
+        self.call_after_refresh(queues.action_cursor, 0)  # into view, once the table has a size
+        if words:
+            self._tell(f"{called(queue)}{words}")
+
+    def _here(self, target: LiveTable) -> Place:
+        """Return the place to come back to from a jump into the table ``target``."""
+        table, page, choices = self.view.table, self._views[QUEUE], self._model.choices
+        return Place(
+            self._view,
+            self._tab,
+            page.queue if isinstance(page, QueuePage) else None,
+            table.id or "",
+            table.row.identity if table.row is not None else None,
+            choices.adapter,
+            {str(one.id): choices.of(one.id).filter for one in (table, target)},
+        )
+
+    def action_jump_back(self) -> None:
+        """Go back to the place before the last jump."""
+        if not self._places:
+            self._tell("there is no jump to go back from")
+            return
+        place, page = self._places.pop(), self._views[QUEUE]
+        choices = self._model.choices
+        choices.adapter = place.adapter
+        for name, text in place.filters.items():
+            choices.change(name, filter=text)
+        if place.view == QUEUE and place.page is not None and isinstance(page, QueuePage):
+            page.look_at(place.page)
+            self._tab = self._tabs.view = place.tab
+        self.action_view(place.view)
+        table = self.query_one(f"#{place.table}", LiveTable)
+        self.set_focus(table)
+        if not table.find(place.row) and place.row is not None:
+            self._tell("the row that you jumped from is gone")
+        self.call_after_refresh(table.action_cursor, 0)
+
     def action_details(self) -> None:
         """Open the page of the queue under the cursor; for any other row, a dialog with all its columns."""
         subject, page = self.view.subject, self._views[QUEUE]
@@ -273,6 +337,7 @@ class Dashboard(ViewActions):
         def chosen(host: str | None) -> None:
             if host is not None:
                 self._model.choose_host(host)
+                self._places.clear()
                 self.draw()
 
         open_dialog(self, HostDialog(self._model), chosen)

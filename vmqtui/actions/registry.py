@@ -25,6 +25,22 @@ MOVING: tuple[Action, ...] = (
 TABLES: tuple[Action, ...] = (
     Action("details", "enter", "Details", "A queue's page; of others all that is known.", "Table", ALL_VIEWS),
     Action(
+        "jump",
+        "o",
+        "Jump to its queue",
+        "Show the queue that the row is about: of an event, finding, filter, pair, port or processor.",
+        "Table",
+        ALL_VIEWS,
+    ),
+    Action(
+        "jump_back",
+        "ctrl+o,backspace",
+        "Jump back",
+        "Go back to the row, view and filter before the last jump; again: to those before.",
+        "Table",
+        ALL_VIEWS,
+    ),
+    Action(
         "sort_next", "s", "Sort by the next column", "Or click a heading.", "Table", ALL_VIEWS, bar="sort"
     ),
     Action("sort_previous", "S", "Sort by the column before", "Or click a heading.", "Table", ALL_VIEWS),

@@ -242,6 +242,13 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.scroll_to(y=index - self._page + 1, animate=False, immediate=True)
         self._redraw()
 
+    def find(self, identity: Hashable) -> bool:
+        """Put the cursor on the row of an identity; return False if there is none."""
+        at = self._place_of(identity)
+        if at is not None:
+            self.move_to(at)
+        return at is not None
+
     def action_cursor(self, step: int) -> None:
         """Move the cursor by ``step`` rows."""
         self.move_to(self._cursor + (0 if self._strayed else step))
