@@ -116,9 +116,11 @@ class BusLink:
 
     @property
     def progress(self) -> str:
-        if self._watcher is None or self._failed:
-            return self._reported
-        return self._watcher.why if self._watcher.state != "connected" else self._reported
+        if self._watcher is None or self._failed or self._watcher.state != "lost":
+            return (
+                self._reported
+            )  # a broker that has not answered yet is no failure: a time-out makes it lost
+        return self._watcher.why
 
     @property
     def hosts(self) -> Sequence[str]:

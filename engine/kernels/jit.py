@@ -83,7 +83,6 @@ class _KernelCache(_NullCache):  # type: ignore[misc]  # numba has no types
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the cached compile result for a signature, or None."""
-        context.refresh()
         kept = kernel_cache.load(self._directory, self._name)
         if kept is None:
             return None

@@ -2,16 +2,19 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from typing import Any
 
 import pytest
 
 from engine.bus import connection
+from engine.bus.urls import BrokerUrl
 from tests.faults.lab import PATIENCE_S, Lab
 from tests.slow import slow_but
 from vmqtui import Engine
 from vmqtui.link import BusLink
+from vmqtui.state.hosts import Liveness
 from vmqtui.state.model import Model
 from vmqtui.testing import until
 
@@ -47,6 +50,18 @@ async def test_requests_to_a_broker_that_pauses_are_carried_out_once(lab: Lab) -
     finally:
         lab.broker.signal(signal.SIGCONT)
     await asking
+
+
+async def test_a_broker_that_has_not_answered_yet_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with BusLink() as link:
+            link.report("starting")
+            await link.connect(BrokerUrl("127.0.0.1", silent.getsockname()[1]))
+            model = Model(link, None)
+            assert model.live() == Liveness("connecting", "starting")
+            await until(lambda: model.live().state != "connecting")
+            assert (model.live().state, model.live().words[:17]) == ("offline", "no connection to ")
 
 
 @needs_signals

@@ -31,6 +31,12 @@ import tiny
 print(tiny.double(21))
 """
 """A start of a program with one kernel."""
+COMPILER: Final = """
+import sys
+import tiny
+print(tiny.double(21), "numba.typed.typeddict" in sys.modules)
+"""
+"""Loads the kernel, and says whether it imported parts of Numba that only the compiler needs."""
 COMPILED: Final = "compiling kernels: 1 of 1"
 SMALL_FILES: Final = """
 import os, resource, sys
@@ -131,6 +137,7 @@ def test_a_damaged_kernel_is_compiled_again_and_reported_and_never_an_error(prog
     flip(program.file("tiny.double-*.kernel"))  # as if after the check
     assert program.run("import tiny; print(tiny.double(21))") == ["42"]
     assert program.run() == ["42"]
+    assert program.run(COMPILER) == ["42 False"]
 
 
 @pytest.mark.parametrize("content", ["disable_jit: 1", "- not a mapping", "{"])

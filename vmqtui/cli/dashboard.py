@@ -203,7 +203,7 @@ class PrivateEngine:
         self.error: str | None = None
         self.status: int | None = None
         self._report = report
-        self._newest: str | None = None
+        self._newest = "starting"
         self._event_loop = asyncio.get_running_loop()
         windows = sys.platform == "win32"
         # A separate process group: Ctrl-C on the terminal goes to the screen only.
@@ -243,8 +243,7 @@ class PrivateEngine:
     def report_to(self, report: Callable[[str], None]) -> None:
         """Report progress to ``report`` from now on, first the newest sentence so far."""
         self._report = report
-        if self._newest is not None:
-            report(self._newest)
+        report(self._newest)
 
     def _say(self, sentence: str) -> None:
         self._newest = sentence

@@ -145,9 +145,12 @@ def prepare_kernels(*also: str, kernels: Sequence[str] | None = None, tell: bool
     from engine.kernels.prepare import MODULES, KernelError, passes, prepare, why_at_every_start
     from engine.workers.start import warm_up
 
+    newest = ""
     with ProgressLine() as line:
 
         def say(sentence: str) -> None:
+            nonlocal newest
+            newest = sentence
             if tell:
                 print(sentence, file=sys.stderr, flush=True)
             elif passes(sentence):
@@ -161,6 +164,8 @@ def prepare_kernels(*also: str, kernels: Sequence[str] | None = None, tell: bool
             prepare(say, MODULES if kernels is None else kernels)
         except KernelError as error:
             failed(error)
+        if tell and passes(newest):
+            say("starting the workers")
     warm_up(*also)
 
 

@@ -21,7 +21,7 @@ from vmqtui.state.model import Model
 from vmqtui.widgets.canvas import Canvas
 
 _STATE = {
-    "connecting": ("◌", "warn"),
+    "connecting": ("◌", "dim"),
     "empty": ("○", "dim"),
     "live": ("●", "good"),
     "stale": ("◍", "warn"),
