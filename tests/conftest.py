@@ -18,6 +18,9 @@ from tests.veth import Veth, veth
 # Programs that tests start keep their bytecode: each would compile the packages again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Tests neither read nor write what the developer chose on the screen; those of the state file have their own.
+os.environ["VMQTUI_NO_STATE"] = "1"
+
 # A shell that starts a test run in the background makes it ignore Ctrl-C, and so do all its child processes.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,12 +14,14 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from vmqtui.actions.action import TITLES
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns.column import use_thresholds
 from vmqtui.dashboard import Dashboard
 from vmqtui.dialogs.choose import ActionPalette
 from vmqtui.dialogs.dialog import Dialog, open_dialog
 from vmqtui.link import Link, ReadOnlyLink
+from vmqtui.preferences.kept import Kept, StateFile, kept_of
 from vmqtui.preferences.model import Preferences
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
@@ -30,13 +32,16 @@ from vmqtui.widgets.header import LEAST_SIZE
 
 DRAW_PERIOD = 0.1
 """Minimum seconds between two drawings."""
+KEEP_PERIOD = 1.0
+"""Seconds after which changed choices are written into the state file."""
 
 
 class VmqApp(App[None]):
     """Shows the hosts of a link until the user quits.
 
-    ``preferences`` come from the configuration file. ``theme`` is a theme's name. ``host`` is shown even
-    before it reports; without it, the first host that reports. ``read_only`` removes every action that
+    ``preferences`` come from the configuration file. ``state`` is the file that keeps what is chosen on the
+    screen; without one nothing is kept. ``theme`` is a theme's name, and comes before both. ``host`` is shown
+    even before it reports; without it, the first host that reports. ``read_only`` removes every action that
     changes the engine. With ``tapes``, a recording is played at ``speed`` times its original speed. ``notes``
     are sentences to show at the start. Without ``writes_files``, actions that write files are removed. The
     link must call back on the app's event loop. ``failure`` is the exception that ended the app, if any.
@@ -74,19 +79,26 @@ class VmqApp(App[None]):
         speed: float = 1.0,
         notes: Sequence[str] = (),
         preferences: Preferences | None = None,
+        state: StateFile | None = None,
         writes_files: bool = True,
     ) -> None:
         self.preferences: Preferences = preferences or Preferences()
-        theme = theme or self.preferences.theme
+        self._state = state
+        kept = state.kept if state is not None else Kept()
+        self._theme_chosen = kept.theme_over(self.preferences)
+        """The theme chosen on the screen, now or at an earlier start."""
         self._keymap_of_actions = Keymap(self.preferences.keymap)
         keys_of = {action.id: action.keys for action in self._keymap_of_actions.actions}
         # Textual declares a class variable, but reads it from the instance.
         self.COMMAND_PALETTE_BINDING = keys_of["command_palette"][0]  # type: ignore[misc]
         self._themes, self._problems = load_themes(themes)
         self._problems += notes
-        self._theme_name = theme if theme is not None and theme in self._themes else preferred(self._themes)
-        if theme is not None and theme != self._theme_name:
-            self._problems.append(f"no theme {theme!r}; there are {', '.join(self._themes)}")
+        if state is not None and state.problem:
+            self._problems.append(state.problem)
+        wanted = [one for one in (theme, self._theme_chosen, self.preferences.theme) if one is not None]
+        self._theme_name = next((one for one in wanted if one in self._themes), preferred(self._themes))
+        if wanted and wanted[0] != self._theme_name:
+            self._problems.append(f"no theme {wanted[0]!r}; there are {', '.join(self._themes)}")
         self.palette: Palette = Palette(self._themes[self._theme_name].roles)
         super().__init__()
         self._typed_into: WeakKeyDictionary[events.Key, Widget | None] = WeakKeyDictionary()
@@ -94,10 +106,10 @@ class VmqApp(App[None]):
         self.model: Model = Model(link, host, tapes, speed, self.preferences.advice)
         self._plays = tapes is not None
         use_thresholds(self.preferences.thresholds)
-        for table, columns in self.preferences.columns.items():
-            self.model.choices.change(table, always=frozenset(columns.show), never=frozenset(columns.hide))
+        kept.put_into(self.model.choices, self.preferences)
         self._link = link
         self._writes_files = writes_files
+        self._told_unkept = False
         self._drawn_at = 0.0
         self._draw_due = False
         self._drawn: Snapshot | None = None
@@ -117,11 +129,51 @@ class VmqApp(App[None]):
     def on_mount(self) -> None:
         for problem in self._problems:
             self.notify(printable(problem), severity="warning", markup=False)
+        self._remind_of_filters()
         self._link.on_change(self._changed)
         self._changed()
         self.set_interval(1.0, self._notice_age)
+        if self._state is not None:
+            self.set_interval(KEEP_PERIOD, self._keep_choices)
         if self._plays:
             self.set_interval(DRAW_PERIOD, self._play_on)
+
+    def _remind_of_filters(self) -> None:
+        """Tell which tables show a part of their rows because of a filter that was kept."""
+        filters = [
+            f"{TITLES[place.partition('-')[0]]} /{choice.filter}"
+            for place, choice in self.model.choices.tables.items()
+            if choice.filter
+        ]
+        if filters:
+            self.notify(printable(f"filters of last time: {', '.join(filters)}; Esc drops one"), markup=False)
+
+    def _keep_choices(self) -> None:
+        """Write changed choices into the state file, in a thread; report an error once."""
+        state = self._state
+        if state is not None and not state.writing and state.offer(self._choices):
+            self.run_worker(self._write_choices(), group="choices")
+
+    @property
+    def _choices(self) -> Kept:
+        return kept_of(self.model.choices, self._theme_chosen, self.preferences)
+
+    async def _write_choices(self) -> None:
+        why = await self.keep_choices()
+        if why and not self._told_unkept:
+            self._told_unkept = True
+            self.notify(printable(why), severity="warning", markup=False)
+
+    async def keep_choices(self) -> str:
+        """Write the choices into the state file, if they are not in it; return why that failed, or ""."""
+        state = self._state
+        if state is None or not state.offer(self._choices):
+            return ""
+        try:
+            await asyncio.to_thread(state.write)
+        except OSError as error:
+            return f"{state.path}: {error.strerror or error}; what you choose is not kept"
+        return ""
 
     def _changed(self) -> None:
         """Read new messages immediately; schedule a drawing ``DRAW_PERIOD`` after the last one."""
@@ -227,6 +279,7 @@ class VmqApp(App[None]):
         """Change to the next theme."""
         names = list(self._themes)
         self._theme_name = names[(names.index(self._theme_name) + 1) % len(names)]
+        self._theme_chosen = self._theme_name
         self.palette = Palette(self._themes[self._theme_name].roles)
         self.theme = self._theme_name
         for screen in self.screen_stack:

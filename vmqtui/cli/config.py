@@ -10,6 +10,7 @@ from vmqtui.cli.output import print_json, write_in_utf8
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
+    from vmqtui.preferences.kept import StateFile
     from vmqtui.preferences.model import Preferences
 
 config: Final = typer.Typer(help="Find and show the configuration file.", rich_markup_mode=None)
@@ -35,6 +36,14 @@ def own_preferences() -> "Preferences":
                 f"{config_path()}: theme: {shown(preferences.theme)} is not a theme ({fitting} fits)"
             )
     return preferences
+
+
+def own_state(no_state: bool) -> "StateFile | None":
+    """Read the state file; None with ``--no-state``. If it can't be used, its ``problem`` says so."""
+    from vmqtui.preferences.kept import StateFile, state_path
+
+    path = None if no_state else state_path()
+    return None if path is None else StateFile(path)
 
 
 @config.command()

@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from vmqtui.cli.config import own_preferences
+from vmqtui.cli.config import own_preferences, own_state
 from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
 from vmqtui.cli.frames import SourceOptions
 from vmqtui.cli.logs import log_of_screen
-from vmqtui.cli.options import LogFormat, Theme
+from vmqtui.cli.options import LogFormat, NoState, Theme
 from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import run_app, run_async, status_of
 
@@ -35,6 +35,7 @@ class ScreenOptions:
     theme: Theme = None
     read_only: Annotated[bool, typer.Option("--read-only", help="Watch; offer no control.")] = False
     log_format: LogFormat = "text"
+    no_state: NoState = False
 
 
 def _show_version(wanted: bool) -> None:
@@ -119,7 +120,14 @@ async def _show(
 
         spare_the_collector()
         async with BusLink() as link:
-            app = VmqApp(link, theme=screen.theme, read_only=read_only, host=host, preferences=preferences)
+            app = VmqApp(
+                link,
+                theme=screen.theme,
+                read_only=read_only,
+                host=host,
+                preferences=preferences,
+                state=own_state(screen.no_state),
+            )
             if private is None:
                 assert url is not None
                 await link.connect(url, host, read_only=read_only)

@@ -33,6 +33,15 @@ WorkerDeadline = Annotated[
     ),
 ]
 Theme = Annotated[str | None, typer.Option("--theme", metavar="T", help="One of the themes.")]
+NoState = Annotated[
+    bool,
+    typer.Option(
+        "--no-state",
+        envvar="VMQTUI_NO_STATE",
+        show_envvar=True,
+        help="Begin with the configuration only, and keep nothing that is chosen on the screen.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 LogForm = Literal["json", "text"]
 LogFormat = Annotated[

@@ -12,9 +12,9 @@ import typer
 
 from engine.counted import counted
 from vmqtui.cli.attach import find_hosts, open_watcher
-from vmqtui.cli.config import own_preferences
+from vmqtui.cli.config import own_preferences, own_state
 from vmqtui.cli.failures import DONE, INTERRUPTED, failed, sentences, unusable, warn
-from vmqtui.cli.options import Force, Theme
+from vmqtui.cli.options import Force, NoState, Theme
 from vmqtui.cli.output import ProgressLine, print_json
 from vmqtui.cli.reach import HOST_HELP, EveryHostOptions
 from vmqtui.cli.run import on_signal, run_app, run_async, status_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from engine.telemetry.recorder import Recorder
     from engine.telemetry.recording import Recording
+    from vmqtui.preferences.kept import StateFile
     from vmqtui.preferences.model import Preferences
 
 RECORDING_MB: Final = 1000.0
@@ -202,6 +203,7 @@ def play(
     ],
     host: Annotated[str | None, typer.Option("--host", metavar="H", help=HOST_HELP)] = None,
     theme: Theme = None,
+    no_state: NoState = False,
     speed: Annotated[
         float, typer.Option("--speed", metavar="X", min=0.01, max=1000, help="Times as fast as it was.")
     ] = 1.0,
@@ -227,7 +229,8 @@ def play(
             unusable("playing needs a terminal; with --json it is told what the recording holds")
         with sentences():
             preferences = own_preferences()
-        return run_async(_play(recording, remarks, host, theme, speed, preferences))
+        state = own_state(no_state)
+        return run_async(_play(recording, remarks, host, theme, speed, preferences, state))
 
 
 @contextmanager
@@ -254,6 +257,7 @@ async def _play(
     theme: str | None,
     speed: float,
     preferences: "Preferences",
+    state: "StateFile | None",
 ) -> int:
     from vmqtui.app import VmqApp
     from vmqtui.recorded import RecordedLink
@@ -273,6 +277,7 @@ async def _play(
         speed=speed,
         notes=notes,
         preferences=preferences,
+        state=state,
     )
     await run_app(app)
     if recording.broken is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from vmqtui.cli.failures import DONE, internal
+from vmqtui.cli.failures import DONE, internal, warn
 
 if TYPE_CHECKING:
     from vmqtui.app import VmqApp
@@ -58,7 +58,7 @@ def _held_back() -> Iterator[None]:
 
 
 async def run_app(app: "VmqApp") -> None:
-    """Run a screen until the user or a signal ends it; restore the terminal in both cases.
+    """Run a screen until the user or a signal ends it; restore the terminal, and keep what was chosen.
 
     Call it from the main thread. If a screen does not exit within ``_FAREWELL_S`` of a signal (its terminal
     accepts no more output), the process exits; child processes exit with it.
@@ -84,7 +84,12 @@ async def run_app(app: "VmqApp") -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), end)
-    await app.run_async()
+    try:
+        await app.run_async()
+    finally:
+        why = await app.keep_choices()
+    if why:
+        warn(why)
 
 
 def _terminal_mode() -> Callable[[], object]:

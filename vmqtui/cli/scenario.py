@@ -8,7 +8,7 @@ import typer
 from engine.files import own_directory
 from vmqtui.cli.failures import DONE, FAILED, sentences, unusable
 from vmqtui.cli.frames import SourceOptions, prepare_kernels
-from vmqtui.cli.options import Json, Theme
+from vmqtui.cli.options import Json, NoState, Theme
 from vmqtui.cli.output import print_json, write_in_utf8
 
 if TYPE_CHECKING:
@@ -81,12 +81,13 @@ def run(
     ] = False,
     json_: Json = False,
     theme: Theme = None,
+    no_state: NoState = False,
 ) -> int:
     """Open the dashboard on a scenario of the library."""
     lesson = lesson_of(name)
     if json_ and not headless:
         unusable("--json: is for --headless")
-    return _run_headless(lesson, json_) if headless else _run_dashboard(lesson, theme)
+    return _run_headless(lesson, json_) if headless else _run_dashboard(lesson, theme, no_state)
 
 
 def _run_headless(lesson: "Lesson", as_json: bool) -> int:
@@ -106,7 +107,7 @@ def trial_of(lesson: "Lesson") -> Any:
     return Trial(lesson.scenario, lesson.seconds, interventions=interventions)
 
 
-def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
+def _run_dashboard(lesson: "Lesson", theme: str | None, no_state: bool) -> int:
     from vmqtui.cli.dashboard import ScreenOptions, show_dashboard
     from vmqtui.cli.reach import HostOptions
 
@@ -116,7 +117,7 @@ def _run_dashboard(lesson: "Lesson", theme: str | None) -> int:
         status = show_dashboard(
             SourceOptions(scenario=path),
             HostOptions(),
-            ScreenOptions(theme=theme),
+            ScreenOptions(theme=theme, no_state=no_state),
             lesson.on_screen() if lesson.interventions else (),
         )
     return status or DONE if status != FAILED else FAILED

@@ -64,6 +64,11 @@ class TextDialog(Dialog[None]):
             self.dismiss()
 
 
+_STAYS: Final = (
+    "Theme, columns, order and filter of each table and the layout hold at the next start, too, unless the"
+    " command line says otherwise. A value that is edited in the configuration after that comes before the"
+    " one that was chosen here. With --no-state nothing is kept."
+)
 _LEGEND: Final = "; ".join(
     f"{MARKS[source]} {source}: {words}" if MARKS[source] else f"a heading without a mark: {words}"
     for source, words in WORDS.items()
@@ -130,6 +135,9 @@ def help_text(
             Text(),
         ]
     parts += [
+        Text("What stays", style("title")),
+        Text(_STAYS, style("dim")),
+        Text(),
         Text(f"Columns of {table.replace('_', ' ')}", style("title")),
         _grid(
             (

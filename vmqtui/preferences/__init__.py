@@ -1,4 +1,4 @@
-"""Permanent settings of the user: the configuration file, its keys and their meaning.
+"""Settings of the user that last: the configuration file with its keys, and the state file beside it.
 
-Not here: choices made on the screen, which are lost at its end (``vmqtui.state.choices``).
+Not here: choices as the screen makes them (``vmqtui.state.choices``).
 """

@@ -1,0 +1,247 @@
+"""The state file: what was chosen on the screen, kept from one start to the next.
+
+The program writes it; a person writes the configuration beside it, which the program never does. With a value
+that the configuration has too, the file keeps what it was chosen instead of: if the configuration says
+something else by now, it was edited since, and holds.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from engine.files import put_in_place
+from engine.scenario.values import check_identifier
+from vmqtui.actions.action import TITLES
+from vmqtui.columns import COLUMNS
+from vmqtui.columns.arrange import LIMIT
+from vmqtui.preferences.file import config_path
+from vmqtui.preferences.model import PLACES, Preferences, TableColumns
+from vmqtui.state.choices import SETTINGS, Choices
+
+SCHEMA: Final = "vmq.state/1"
+LIMIT_BYTES: Final = 64 << 10
+"""Limit of the file's size; all that can be chosen takes less."""
+_AS_WRITTEN: Final = TableColumns()
+
+
+class KeptTheme(msgspec.Struct, frozen=True):
+    """A theme, and the configuration's when it was chosen."""
+
+    chosen: str
+    instead_of: str | None = None
+
+
+class KeptColumns(msgspec.Struct, frozen=True):
+    """Columns of a table, and the configuration's when they were chosen."""
+
+    chosen: TableColumns
+    instead_of: TableColumns = _AS_WRITTEN
+
+
+class KeptTable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Choices for one table, as in ``vmqtui.state.choices.TableChoice``."""
+
+    sort: tuple[str, bool] | None = None
+    filter: str = ""
+    columns: KeptColumns | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """The whole file: choices that differ from the configuration and the defaults. ``tables`` is by the id of
+    the table's widget, ``layout`` as in ``Choices``."""
+
+    schema: str = SCHEMA
+    theme: KeptTheme | None = None
+    tables: dict[str, KeptTable] = {}
+    layout: dict[str, bool | int | str] = {}
+
+    def of(self, place: str) -> KeptTable:
+        """The choices kept for a table; none if there are none."""
+        return self.tables.get(place, _NOTHING)
+
+    def theme_over(self, preferences: Preferences) -> str | None:
+        """The theme that was chosen, unless the configuration has another since."""
+        theme = self.theme
+        return theme.chosen if theme is not None and theme.instead_of == preferences.theme else None
+
+    def columns_over(self, preferences: Preferences, place: str) -> TableColumns | None:
+        """The columns that were chosen for a table, unless the configuration has others since."""
+        kept = self.of(place).columns
+        written = preferences.columns.get(place, _AS_WRITTEN)
+        return kept.chosen if kept is not None and kept.instead_of == written else None
+
+    def put_into(self, choices: Choices, preferences: Preferences) -> None:
+        """Begin with the kept choices, and with the configuration's columns where none were chosen."""
+        for place in PLACES:
+            table, columns = self.of(place), self.columns_over(preferences, place)
+            columns = columns or preferences.columns.get(place, _AS_WRITTEN)
+            choices.change(
+                place,
+                sort=table.sort,
+                filter=table.filter,
+                always=frozenset(columns.show),
+                never=frozenset(columns.hide),
+            )
+        choices.layout.update(self.layout)
+
+
+_NOTHING: Final = KeptTable()
+
+
+def kept_of(choices: Choices, theme: str | None, preferences: Preferences) -> Kept:
+    """What there is to keep: the ``theme`` chosen on the screen, if any, and choices that are no defaults."""
+    tables = {}
+    for place in PLACES:
+        choice, written = choices.of(place), preferences.columns.get(place, _AS_WRITTEN)
+        as_written = choice.always == frozenset(written.show) and choice.never == frozenset(written.hide)
+        chosen = TableColumns(show=tuple(sorted(choice.always)), hide=tuple(sorted(choice.never)))
+        table = KeptTable(choice.sort, choice.filter, None if as_written else KeptColumns(chosen, written))
+        if table != _NOTHING:
+            tables[place] = table
+    changed = theme is not None and theme != preferences.theme
+    return Kept(
+        theme=KeptTheme(theme, preferences.theme) if theme is not None and changed else None,
+        tables=tables,
+        layout=dict(choices.layout),
+    )
+
+
+def state_path() -> Path | None:
+    """The path of the state file, which may not exist; None if the configuration is no regular file."""
+    path = config_path()
+    return None if path.exists() and not path.is_file() else path.with_suffix(".state.json")
+
+
+class StateFile:
+    """A state file, read once. ``problem`` is a sentence if it could not be used, else "".
+
+    A file of a newer program, or one that can't be read, is left alone: nothing is kept. One that holds
+    something else is renamed before the first write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problem = ""
+        self._left_alone = False
+        self._foreign = False
+        self.kept: Kept = self._read()
+        self._newest = self._written = self.kept
+        self._lock = threading.Lock()
+
+    @property
+    def writing(self) -> bool:
+        """Whether a thread writes it just now."""
+        return self._lock.locked()
+
+    def offer(self, kept: Kept) -> bool:
+        """Take what is to be kept; return whether it has to be written."""
+        self._newest = kept
+        return not self._left_alone and kept != self._written
+
+    def write(self) -> None:
+        """Write what was offered last, if it is not in the file yet; blocks. Raises OSError.
+
+        The file is replaced as a whole, so that of two dashboards the last one wins.
+        """
+        with self._lock:
+            newest = self._newest
+            if self._left_alone or newest == self._written:
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with put_in_place(self.path) as part:
+                with part.open("wb") as file:
+                    file.write(msgspec.json.format(msgspec.json.encode(newest), indent=1) + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                if self._foreign:
+                    self.path.replace(self._aside)
+                    self._foreign = False
+            self._written = newest
+
+    @property
+    def _aside(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.bad")
+
+    def _read(self) -> Kept:
+        try:
+            if self.path.exists() and not self.path.is_file():
+                return self._leave("is no file")
+            with self.path.open("rb") as file:
+                content = file.read(LIMIT_BYTES + 1)
+        except FileNotFoundError:
+            return Kept()
+        except OSError as error:
+            return self._leave(f"can't be read: {error.strerror or error}")
+        try:
+            schema = msgspec.json.decode(content, type=_Head).schema
+            if _is_newer(schema):
+                return self._leave(f"is of a newer vmqtui ({schema})")
+            if schema == SCHEMA and len(content) <= LIMIT_BYTES:
+                return _known(msgspec.json.decode(content, type=Kept))
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            pass
+        self._foreign = True
+        self.problem = (
+            f"{self.path}: holds no choices that can be read; what you choose next replaces it,"
+            f" and it becomes {self._aside.name}"
+        )
+        return Kept()
+
+    def _leave(self, why: str) -> Kept:
+        self._left_alone = True
+        self.problem = f"{self.path}: {why}; it is left as it is, and what you choose is not kept"
+        return Kept()
+
+
+class _Head(msgspec.Struct):
+    schema: str
+
+
+def _is_newer(schema: str) -> bool:
+    name, _, number = schema.partition("/")
+    own, _, own_number = SCHEMA.partition("/")
+    return (
+        name == own
+        and number.isascii()
+        and number.isdigit()
+        and len(number) < 10
+        and (int(number) > int(own_number))
+    )
+
+
+def _known(kept: Kept) -> Kept:
+    """Leave out what this program does not know: tables, columns, settings and their values."""
+    theme = kept.theme
+    if theme is not None:
+        check_identifier(theme.chosen)
+    tables = {place: _known_table(place, table) for place, table in kept.tables.items() if place in PLACES}
+    return Kept(
+        theme=theme,
+        tables={place: table for place, table in tables.items() if table != _NOTHING},
+        layout={place: value for place, value in kept.layout.items() if _fits(place, value)},
+    )
+
+
+def _known_table(place: str, table: KeptTable) -> KeptTable:
+    known = {column.key for column in COLUMNS[PLACES[place]]}
+    columns = table.columns
+    if columns is not None:
+        chosen = TableColumns(
+            show=tuple(key for key in columns.chosen.show if key in known),
+            hide=tuple(key for key in columns.chosen.hide if key in known),
+        )
+        columns = KeptColumns(chosen, columns.instead_of)
+    return KeptTable(
+        table.sort if table.sort is not None and table.sort[0] in known else None,
+        table.filter if len(table.filter) <= LIMIT and table.filter.isprintable() else "",
+        columns,
+    )
+
+
+def _fits(place: str, value: Any) -> bool:
+    key, _, view = place.partition(".")
+    setting = next((one for one in SETTINGS if one.key == key), None)
+    return setting is not None and (view in TITLES or place == key) and value in setting.values
