@@ -1,26 +1,31 @@
 """Actions that send no request: sort, filter, columns, deltas, the shown moment, and writing files."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import platformdirs
 
 from engine.counted import counted
 from engine.view.rates import STEADY_NS
 from vmqtui.columns.arrange import sorted_by
-from vmqtui.columns.export import as_csv, document
+from vmqtui.columns.column import Column
+from vmqtui.columns.export import as_csv, as_line, document
 from vmqtui.columns.sources import sources_of
 from vmqtui.controls import Controls
 from vmqtui.dialogs.choose import ColumnsDialog, WhenDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.printable import as_json, printable
 from vmqtui.state.choices import TableChoice
+from vmqtui.state.rows import Row
 from vmqtui.widgets.bars import FilterBar, Timeline
 from vmqtui.widgets.table import LiveTable
 
+COPY_LIMIT_BYTES: Final = 64 << 10
+"""Most bytes that are copied at once: several terminals drop a longer OSC 52 sequence without a word."""
 _MOST_ALIKE: Final = 99
 """Maximum number of files with the same name and second."""
 
@@ -218,6 +223,50 @@ class ViewActions(Controls):
 
     def on_timeline_scrubbed(self, event: Timeline.Scrubbed) -> None:
         self._went(self._model.scrub(event.fraction))
+
+    def action_copy_row(self) -> None:
+        """Copy the row under the cursor, as CSV has it but with tabs."""
+        table = self.view.table
+        columns = table.chosen_columns
+        self._copy(table, columns, f"{counted(len(columns), 'column')} of")
+
+    def action_copy_cell(self) -> None:
+        """Copy a chosen cell of the row under the cursor."""
+        table = self.view.table
+        columns, row = table.chosen_columns, table.row
+        if row is None:
+            self._tell("the cursor is on no row")
+            return
+        wide = max(len(column.title or column.key) for column in columns)
+        lines = [f"{column.title or column.key:<{wide}}  {as_line([column], row)}" for column in columns]
+        under = table.column_under(self.app.mouse_position)
+        at = next((n for n, column in enumerate(columns) if under is not None and column.key == under.key), 0)
+
+        def chosen(index: int) -> None:
+            column = columns[index]
+            self._copy(table, [column], f"{column.title or column.key} of", row)
+
+        self._pick("Copy which cell", lines, chosen, at)
+
+    def _copy(
+        self, table: LiveTable, columns: Sequence[Column[Any]], what: str, row: Row | None = None
+    ) -> None:
+        """Copy cells of a row, by default of the one under the cursor, and say so."""
+        row = row or table.row
+        if row is None:
+            self._tell("the cursor is on no row")
+            return
+        text = as_line(columns, row)
+        size = len(text.encode())
+        if size > COPY_LIMIT_BYTES:
+            self._tell(
+                f"nothing was copied: {size:,} bytes, where {COPY_LIMIT_BYTES:,} fit; w writes a file",
+                "warning",
+            )
+            return
+        self.app.copy_to_clipboard(text)
+        name = getattr(row, "label", None) or "the row"
+        self._tell(f"{what} {name} sent to the terminal's clipboard, which it may refuse (OSC 52)")
 
     def action_export(self, form: Literal["csv", "json"]) -> None:
         """Write the focused table, as filtered and sorted, with its chosen columns."""

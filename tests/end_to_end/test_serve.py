@@ -43,7 +43,11 @@ async def test_a_browser_shows_the_dashboard_and_asks_for_nothing_from_outside(
         await page.shows("Overview", "pkt/s")
         await page.shows("live")
         assert await page.evaluate("location.href") == base
-        await page.press("?")  # a key reaches it without a click
+        copied = "new Promise((done) => { navigator.clipboard.writeText = async (text) => done(text); })"
+        await page.evaluate(f"window.copied = {copied}; 0")
+        await page.press("y")  # a key reaches it without a click
+        assert "\t" in await page.evaluate("window.copied")
+        await page.press("?")
         await page.shows("Help")
         await page.press("\x1b")
         await page.press("2")

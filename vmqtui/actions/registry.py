@@ -341,6 +341,22 @@ PROGRAM: tuple[Action, ...] = (
     Action("choose_adapter", "a", "Choose an adapter", "Show one adapter, or all.", "Host", bar="adapter"),
     Action("choose_host", "h", "Choose a host", "Show another host of the broker.", "Host"),
     Action(
+        "copy_row",
+        "y",
+        "Copy the row",
+        "Copy the row under the cursor, its cells separated by tabs, to the terminal's clipboard (OSC 52).",
+        "Files",
+        ALL_VIEWS,
+    ),
+    Action(
+        "copy_cell",
+        "Y",
+        "Copy a cell",
+        "Choose a cell of that row, beginning with the one under the mouse, and copy it.",
+        "Files",
+        ALL_VIEWS,
+    ),
+    Action(
         "export_csv",
         "w",
         "Write table, CSV",

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from engine.telemetry.stats import Source, Stats
 from vmqtui.columns.column import Column, Value, export_row
+from vmqtui.printable import shown
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Characters that start a formula in a spreadsheet."""
@@ -62,6 +63,12 @@ def cell(value: Value) -> str | int | float:
         return value
     text = value if isinstance(value, str) else " ".join("any" if one is None else str(one) for one in value)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def as_line(columns: Sequence[Column[Any]], row: Any) -> str:
+    """Return a row for the clipboard: the cells of ``as_csv``, separated by tabs. Control characters in them
+    are made visible, so that none separates cells, or does anything in a terminal that it is pasted into."""
+    return "\t".join(shown(str(cell(column.value(row)))) for column in columns if column.exported)
 
 
 R = TypeVar("R")

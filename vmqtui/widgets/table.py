@@ -7,7 +7,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
@@ -280,6 +280,11 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 return column
             left += width + layout.gap
         return None
+
+    def column_under(self, at: Offset) -> Column[Any] | None:
+        """Return the column at a place of the screen; None outside the table."""
+        inside = self.content_region
+        return self._column_at(at.x - inside.x) if inside.contains_point(at) else None
 
     def on_focus(self) -> None:
         self._forget()

@@ -1,0 +1,90 @@
+"""Copying rows and cells to the terminal's clipboard."""
+
+import base64
+import csv
+import io
+
+import pytest
+
+from engine.telemetry.config import Config
+from tests.vmqtui.conftest import Running
+from tests.vmqtui.dialogs import closed, notes, opened
+from tests.vmqtui.scripted import live_link, make_config, make_stats, play, with_queue
+from vmqtui.columns import COLUMNS
+from vmqtui.columns.export import as_csv, as_line
+from vmqtui.state.snapshot import Snapshot
+from vmqtui.view_actions import COPY_LIMIT_BYTES
+
+HOSTILE = "=a\tb\x1b]52;c;eA==\x07\nc"
+
+
+def moment(config: Config) -> Snapshot:
+    return Snapshot("hv01", None, config, make_stats(8), make_stats(4))
+
+
+def test_a_row_has_the_cells_that_csv_has() -> None:
+    for row in moment(make_config()).queues:
+        columns = COLUMNS["queues"]
+        (_, cells) = csv.reader(io.StringIO(as_csv(columns, [row])))
+        assert as_line(columns, row).split("\t") == cells
+
+
+def test_a_name_with_control_characters_neither_separates_cells_nor_reaches_a_terminal() -> None:
+    row = next(one for one in moment(with_queue(make_config(), 3, vm=HOSTILE)).queues if one.queue_id == 3)
+    columns = [column for column in COLUMNS["queues"] if column.exported]
+    line = as_line(columns, row)
+    assert line.count("\t") == len(columns) - 1
+    assert "'=a␉b␛]52;c;eA==␇␊c" in line
+    assert line.replace("\t", "").isprintable()
+
+
+@pytest.mark.slow
+async def test_y_sends_the_row_and_says_so(dashboard: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with dashboard() as (app, pilot, _):
+        written: list[str] = []
+        assert app._driver is not None
+        monkeypatch.setattr(app._driver, "write", written.append)
+        await pilot.press("2", "down", "y")
+        cells = app.clipboard.split("\t")
+        assert "web-01" in cells
+        sent = next(one for one in written if one.startswith("\x1b]52;c;"))
+        assert base64.b64decode(sent[7:-1]).decode() == app.clipboard
+        assert "of web-01 sent to the terminal's clipboard, which it may refuse (OSC 52)" in notes(app)
+
+
+@pytest.mark.slow
+async def test_a_cell_is_chosen_and_the_one_under_the_mouse_comes_first(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "down", "Y")
+        await opened(pilot, app)
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert app.clipboard == "1"  # its id
+        await pilot.hover("#queues-table", offset=(9, 3))
+        await pilot.press("Y")
+        await opened(pilot, app)
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert app.clipboard == "00:15:5d:00:00:01"
+        assert "MAC of web-01 sent" in notes(app)
+
+
+@pytest.mark.slow
+async def test_more_than_fits_is_not_copied_and_said(dashboard: Running) -> None:
+    link = live_link()
+    config = make_config()
+    link.views["hv01"].config = with_queue(config, 1, vm="x" * COPY_LIMIT_BYTES, name="long")
+    play(link, 1, 4, revision=config.revision + 1)
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("2", "down", "y")
+        assert app.clipboard == ""
+        assert "nothing was copied" in notes(app)
+        assert "where 65,536 fit" in notes(app)
+
+
+@pytest.mark.slow
+async def test_without_a_row_nothing_is_copied(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "slash", *"zzz", "enter", "y", "Y")
+        assert app.clipboard == ""
+        assert "the cursor is on no row" in notes(app)
