@@ -290,7 +290,8 @@ class Rule:
     ``look`` yields findings. ``measure`` reads the metric that the fix improves, in ``unit``; ``better`` is
     the direction of improvement. ``needs`` are what must be known of a host (``engine.advice.needs``), and
     ``on_linux`` tells whether it is true of a Linux host, whose queues are rings and SR-IOV functions.
-    ``thresholds`` are the names of those that the rule reads.
+    ``thresholds`` are the names of those that the rule reads. ``moots`` are the rules whose findings of the
+    same adapter this rule's fix makes pointless: it is listed before them.
     """
 
     id: str
@@ -304,3 +305,4 @@ class Rule:
     thresholds: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
     on_linux: bool = False
+    moots: tuple[str, ...] = ()

@@ -188,9 +188,16 @@ def _set_request(member: AdapterView, line: SetLine, node: int | None) -> Reques
 def _block(evidence: Evidence, member: AdapterView, cpus: Cpus, line: SetLine) -> list[str]:
     keys = set_keys(member.known)
     processors = evidence.processors
-    before = processors.line_of(keys) if keys.is_known else None
-    node = _new_node(evidence, member, cpus)
-    return powershell.processor_set(member.name, line, processors.names(cpus), before=before, numa_node=node)
+    given = (keys.base, keys.max, keys.max_processors)
+    return powershell.processor_set(
+        member.name,
+        line,
+        processors.names(cpus),
+        before=processors.line_of(keys),
+        unset=[name for name, key in zip(powershell.SET_PARAMETERS, given, strict=True) if key is None],
+        numa_node=_new_node(evidence, member, cpus),
+        numa_node_before=keys.preferred_numa_node,
+    )
 
 
 def _steps_aside(

@@ -7,6 +7,7 @@ and Hyper-V ("Set-NetAdapterVmq", "Set-NetAdapterAdvancedProperty", "Set-VMNetwo
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from engine.scenario.model import MANAGEMENT_OS
@@ -17,6 +18,9 @@ _QUOTES = "'\u2018\u2019\u201a\u201b"
 _WILDCARDS = "[]*?`"
 DYNAMIC_MULTI_QUEUE: Final = ("2019", "2022", "2025")
 """Releases of Windows Server with dynamic VMMQ, on by default, and with up to 16 queue pairs for a vNIC."""
+SET_PARAMETERS: Final = ("BaseProcessorNumber", "MaxProcessorNumber", "MaxProcessors")
+"""The parameters of ``Set-NetAdapterVmq`` that limit a set."""
+_NO_UNSETTING: Final = "no page of Microsoft's tells how to unset one, and the next line's limits nothing"
 _RESTARTS: Final = "Restarts the adapter: its VMs lose the network for seconds."
 
 
@@ -46,18 +50,32 @@ def set_line(adapter: str, line: SetLine, numa_node: int | None = None) -> str:
 
 
 def processor_set(
-    adapter: str, line: SetLine, words: str, *, before: SetLine | None = None, numa_node: int | None = None
+    adapter: str,
+    line: SetLine,
+    words: str,
+    *,
+    before: SetLine,
+    unset: Sequence[str] = (),
+    numa_node: int | None = None,
+    numa_node_before: int | None = None,
 ) -> list[str]:
     """Return the group of lines that sets an adapter's processors, given in ``words`` too.
 
-    ``before``: the line that takes it back, if the values before are known.
+    ``before``: the line that takes it back, in which the parameters named in ``unset`` have values that limit
+    nothing, as they were not set.
     """
-    back = set_line(adapter, before) if before is not None else "set the values shown here again"
+    back = _one_line(set_line(adapter, before, numa_node_before if numa_node is not None else None))
+    takes_back = [f"To take it back: {back}"]
+    if len(unset) == len(SET_PARAMETERS):
+        shown = "To take it back: set the values shown here again. What shows none was not set"
+        takes_back = [f"{shown}: {_NO_UNSETTING}:", back]
+    elif unset:
+        takes_back = [f"{' and '.join(unset)} had no value: {_NO_UNSETTING}.", *takes_back]
     return [
         note(f"Queues on processors {words}: reaches all queues of the adapter. {_RESTARTS}"),
         f"Get-NetAdapterVmq -Name {quoted(adapter)} | Format-List Name, Enabled, BaseProcessorGroup, "
         "BaseProcessorNumber, MaxProcessorNumber, MaxProcessors, NumaNode",
-        note(f"To take it back: {_one_line(back)}"),
+        *map(note, takes_back),
         set_line(adapter, line, numa_node),
         note("Check: a ProcessorAffinityMask and ProcessorGroup in the set, for each queue."),
         queues_of(adapter),

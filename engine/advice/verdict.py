@@ -5,7 +5,7 @@ saves frames where its finding is about frames.
 
 Findings that agree never tell one adapter, VM or queue different things. They are ranked by order, and of
 changes of one setting the first stands: a later finding with the same line refers to it, and one with another
-line or request offers no fix until the first is applied.
+line or request offers no fix until the first is applied. Nor does one that an earlier fix makes pointless.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ import msgspec
 from engine.advice import powershell
 from engine.advice.evidence import Evidence
 from engine.advice.finding import MOST_REQUESTS, Finding, Request
-from engine.advice.rules import RULES
+from engine.advice.rules import RULES, makes_moot
 from engine.view.rates import whole_sum
 
 _LEAST_SAVED: Final = 0.01
@@ -164,10 +164,14 @@ def agreed(found: Sequence[Finding]) -> list[Finding]:
     """Return the findings, of which none contradicts an earlier one, and none repeats a line."""
     lines: dict[str, tuple[str, Finding]] = {}
     asked: dict[_Key, tuple[object, Finding]] = {}
-    result = []
+    result: list[Finding] = []
     for finding in found:
         settings = dict(_settings(finding.requests))
         changes = {subject: line for group in _groups(finding.commands) for subject, line in _changes(group)}
+        moot = next((one for one in result if not one.withheld and makes_moot(one, finding)), None)
+        if moot is not None and (settings or changes):
+            result.append(_after(finding, moot, "makes this pointless"))
+            continue
         first = next(
             (asked[key][1] for key, value in settings.items() if key in asked and asked[key][0] != value),
             None,
@@ -175,7 +179,7 @@ def agreed(found: Sequence[Finding]) -> list[Finding]:
             (lines[one][1] for one, text in changes.items() if one in lines and lines[one][0] != text), None
         )
         if first is not None:
-            result.append(_after(finding, first))
+            result.append(_after(finding, first, "changes the same"))
             continue
         commands = [line for group in _groups(finding.commands) for line in _once(group, lines)]
         asked |= {key: (value, finding) for key, value in settings.items() if key not in asked}
@@ -184,9 +188,9 @@ def agreed(found: Sequence[Finding]) -> list[Finding]:
     return result
 
 
-def _after(finding: Finding, first: Finding) -> Finding:
-    """Return a finding that offers no fix, because ``first`` changes the same."""
-    why = f"{first.rule}, {first.where}, changes the same: do that first, then look again"
+def _after(finding: Finding, first: Finding, does: str) -> Finding:
+    """Return a finding that offers no fix, because of what that of ``first`` does."""
+    why = f"{first.rule}, {first.where}, {does}: do that first, then look again"
     return msgspec.structs.replace(finding, requests=[], commands=[], withheld=why[:1024], fix=why[:1024])
 
 

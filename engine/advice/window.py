@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from engine.advice.evidence import Evidence, Trace, Trail
-from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Severity, Unchecked
-from engine.advice.rules import RULES, findings, place, unchecked
+from engine.advice.finding import MOST_FINDINGS, SEVERITIES, Advice, Finding, Unchecked
+from engine.advice.rules import RULES, findings, in_order, unchecked
 from engine.advice.thresholds import AdviceThresholds
 from engine.advice.verdict import agreed, to_type
 from engine.telemetry.config import Config
@@ -58,7 +58,7 @@ class AdviceWindow:
         """The reading that ended the latest stretch; None before the first."""
         self.unchecked: Sequence[Unchecked] = ()
         """The rules that could not look in the latest stretch."""
-        self._ordered: list[_Seen] = []
+        self._ordered: list[Finding] = []
         self._listed: tuple[Finding, ...] | None = ()
 
     @property
@@ -80,7 +80,7 @@ class AdviceWindow:
         Those of a real host have no requests, which it would not take.
         """
         if self._listed is None:
-            found = agreed([one.shown() for one in self._ordered])
+            found = agreed(self._ordered)
             measured = self._config is not None and self._config.system
             self._listed = tuple(map(to_type, found) if measured else found)
         return self._listed
@@ -159,7 +159,7 @@ class AdviceWindow:
         self._order()
 
     def _order(self) -> None:
-        self._ordered = sorted(self._seen.values(), key=_Seen.place)
+        self._ordered = in_order(one.shown() for one in self._seen.values())
         self._listed = None
 
     def _judge(self, evidence: Evidence) -> None:
@@ -256,16 +256,8 @@ class _Seen:
             self._lost.popleft()
 
     @property
-    def severity(self) -> Severity:
-        return self._worst.severity
-
-    @property
     def _lost_frames(self) -> int:
         return sum(frames for _, frames in self._lost)
-
-    def place(self) -> tuple[int, int, int, str]:
-        """Return the sort key, worst first."""
-        return place(self._worst, self._lost_frames)
 
     def shown(self) -> Finding:
         """Return the listed finding: the worst version with times and losses of the window."""

@@ -11,11 +11,13 @@ import pytest
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
 from engine.advice.rules import findings
+from engine.advice.verdict import agreed
 from engine.measure.host import MeasuredHost
 from engine.measure.sources import read_measured
 from engine.measure.twin import make_twin
 from engine.scenario.load import loads
 from tests.advice.windows_judge import host_of, judge
+from tests.advice.windows_typing import run
 from tests.netview import netview, write_folder
 from tests.windows_hosts import BUILDS, PROCESSORS, WindowsHostSample
 
@@ -78,8 +80,8 @@ def test_lines_for_a_collected_host_are_right_on_that_host(
     tmp_path: Path, release: str, lbfo: str, change: Change
 ) -> None:
     measured = read(tmp_path, release, lbfo, change)
-    host = host_of(tomllib.loads(make_twin(measured).text))
-    assert [str(one) for one in judge(host, found_on(measured))] == []
+    host, found = host_of(tomllib.loads(make_twin(measured).text)), found_on(measured)
+    assert [str(one) for one in judge(host, found, agreed(found))] == []
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,38 @@ def test_what_is_wrong_with_a_collected_host_is_found(
 ) -> None:
     found = {one.rule for one in found_on(read(tmp_path, release, "SwitchIndependent/HyperVPort", change))}
     assert rules <= found if rules else not found, found
+
+
+def test_vmq_on_a_slow_link_comes_before_what_turning_it_off_makes_pointless(tmp_path: Path) -> None:
+    def both(document: dict[str, Any]) -> None:
+        slow(document)
+        busy(document)
+        fresh_sets(document)
+
+    found = found_on(read(tmp_path, "2012 R2", "SwitchIndependent/HyperVPort", both))
+    rules = ["vmq-on-slow-link", "vmq-on-slow-link", "piled-queues", "team-overlap"]
+    assert [one.rule for one in found] == rules
+    assert {one.adapter for one in found[:2]} == {"SLOT 3 Port 1", "SLOT 3 Port 2"}
+    agree = agreed(found)
+    assert [bool(one.withheld) for one in agree] == [False, False, True, True]
+    assert agree[2].fix.startswith("vmq-on-slow-link, SLOT 3 Port 1, makes this pointless")
+
+
+def test_a_set_of_which_only_the_base_was_set_goes_back_to_a_line_that_limits_nothing(tmp_path: Path) -> None:
+    def base_only(document: dict[str, Any]) -> None:
+        busy(document)
+        for row in document["tables"][VMQ]:
+            row |= {"BaseProcessorNumber": 0, "MaxProcessorNumber": None, "MaxProcessors": None}
+
+    measured = read(tmp_path, "2012 R2", "SwitchIndependent/HyperVPort", base_only)
+    host = host_of(tomllib.loads(make_twin(measured).text))
+    block = next(one for one in found_on(measured) if one.rule == "piled-queues").commands
+    assert any("MaxProcessorNumber and MaxProcessors had no value" in one for one in block)
+    back = [one.removeprefix("# To take it back: ") for one in block if "To take it back: " in one]
+    typed, undone = run(host, block).after, run(host, [*block, *back]).after
+    for name in host.adapters:
+        assert typed.processors_of(name) != host.processors_of(name)
+        assert undone.processors_of(name) == host.processors_of(name)
 
 
 @pytest.mark.parametrize("release", BUILDS)

@@ -41,6 +41,22 @@ def test_no_name_ends_a_comment() -> None:
     assert not any("\n" in one or "\u2028" in one for one in block if one.startswith("#"))
 
 
+def test_what_was_not_set_is_told_as_such_beside_the_line_that_takes_a_set_back() -> None:
+    sets, node = SetLine(0, 2, 6, 3), {"numa_node": 1, "numa_node_before": 0}
+    block = powershell.processor_set(
+        "nic0", sets, "0:2..0:6", before=SetLine(0, 4, 63, 16), unset=powershell.SET_PARAMETERS[1:], **node
+    )
+    at = next(place for place, one in enumerate(block) if one.startswith("# To take it back"))
+    assert block[at - 1].startswith("# MaxProcessorNumber and MaxProcessors had no value")
+    assert block[at].endswith(powershell.set_line("nic0", SetLine(0, 4, 63, 16), 0))
+    block = powershell.processor_set(
+        "nic0", sets, "0:2..0:6", before=SetLine(0, 0, 63, 16), unset=powershell.SET_PARAMETERS
+    )
+    at = next(place for place, one in enumerate(block) if one.startswith("# To take it back"))
+    assert "set the values shown here again. What shows none was not set" in block[at]
+    assert block[at + 1] == "# " + powershell.set_line("nic0", SetLine(0, 0, 63, 16))
+
+
 @pytest.mark.parametrize(
     ("line", "subject"),
     [

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from engine.advice.rules import findings
+from engine.advice.verdict import agreed
 from tests.advice.random_hosts import Case, Pair, after, places, random_case, scene
 from tests.advice.windows_judge import host_of, judge, one_sided
 from tests.advice.windows_typing import Fault
@@ -19,7 +20,7 @@ CASES: Final = Path(__file__).parents[3] / "shared" / "cases"
 def faults_of(case: Case) -> list[Fault]:
     """What is wrong with an output of the advisor for a host."""
     host, found = host_of(case.document, gone=case.gone), findings(scene(case))
-    faults = judge(host, found)
+    faults = judge(host, found, agreed(found))
     for one in found:
         changed = after(case, one.requests)
         if isinstance(changed, str):

@@ -105,8 +105,9 @@ def _tests(row: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[
         yield port, port
 
 
-def judge(host: Host, found: Sequence[Finding]) -> list[Fault]:
-    """Type the lines of each finding, and of all of them as one block; return what is wrong."""
+def judge(host: Host, found: Sequence[Finding], listed: Sequence[Finding] | None = None) -> list[Fault]:
+    """Type the lines of each finding, and as one block those of all as they are ``listed`` together (by
+    default ``found`` is that list); return what is wrong."""
     faults: list[Fault] = []
     ends: dict[tuple[str, str], tuple[object, Finding]] = {}
     for finding in found:
@@ -119,10 +120,13 @@ def judge(host: Host, found: Sequence[Finding]) -> list[Fault]:
                 lines = f"{other.commands} and {finding.commands}"
                 faults.append(Fault("contradicts", lines, " ".join(target), rules))
     if not any(one.kind == "contradicts" for one in faults):
-        typed = run(host, [line for finding in found for line in finding.commands])
+        typed = run(
+            host, [line for finding in (found if listed is None else listed) for line in finding.commands]
+        )
         known = {(one.kind, one.says) for one in faults}
         faults += [one for one in typed.faults if (one.kind, one.says) not in known]
-        faults += _left_of_106(host, typed.after)
+        one_by_one = run(host, [line for finding in found for line in finding.commands])
+        faults += _left_of_106(host, one_by_one.after)
     return faults
 
 

@@ -1,5 +1,6 @@
 """The registry of rules, with one module per subject. The command, the page and the topic read ``RULES``."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -43,7 +44,7 @@ def findings(evidence: Evidence, thresholds: AdviceThresholds | None = None) -> 
         for one in rule.look(evidence, thresholds or AdviceThresholds())
         if known.can_look_at(rule, evidence.by_name[one.adapter])
     )
-    return sorted(found, key=lambda one: place(one, one.lost_frames))
+    return in_order(found)
 
 
 def unchecked(evidence: Evidence) -> list[Unchecked]:
@@ -51,9 +52,32 @@ def unchecked(evidence: Evidence) -> list[Unchecked]:
     return Known(evidence).unchecked(RULES.values())
 
 
-def place(finding: Finding, lost_frames: int) -> tuple[int, int, int, str]:
-    """Return the sort key of a finding, worst first: lost frames, then severity, rule and adapter."""
-    return (-lost_frames, SEVERITIES.index(finding.severity), _ORDER[finding.rule], finding.adapter)
+def in_order(found: Iterable[Finding]) -> list[Finding]:
+    """Sort findings, worst first: by lost frames, then severity, rule and adapter.
+
+    One whose fix makes others pointless comes before the first of them, whatever it is itself.
+    """
+    ordered = sorted(found, key=_place)
+    for one in [one for one in ordered if RULES[one.rule].moots]:
+        at = ordered.index(one)
+        first = (number for number, other in enumerate(ordered[:at]) if makes_moot(one, other))
+        ordered.insert(next(first, at), ordered.pop(at))
+    return ordered
+
+
+def makes_moot(finding: Finding, other: Finding) -> bool:
+    """Return whether the fix of a finding makes another one pointless."""
+    rule = RULES.get(finding.rule)
+    return rule is not None and other.rule in rule.moots and finding.adapter in _adapters(other)
+
+
+def _place(finding: Finding) -> tuple[int, int, int, str]:
+    return (-finding.lost_frames, SEVERITIES.index(finding.severity), _ORDER[finding.rule], finding.adapter)
+
+
+def _adapters(finding: Finding) -> set[object]:
+    """Return the adapters that a finding is about, or that its fix changes."""
+    return {finding.adapter} | {one.params.get("adapter") for one in finding.requests}
 
 
 def _complete(finding: Finding, evidence: Evidence) -> Finding:

@@ -236,6 +236,15 @@ def _use(evidence: Evidence, adapter: str) -> float | None:
     return min(1.0, (size + 20 * frames) * 8e-9 / gbps)
 
 
+_OF_QUEUES = (
+    *("shared-with-default", "piled-queues", "one-queue-one-processor", "odd-processors", "numa-span"),
+    *("full-processor", "affinity-churn", "balancer-off", "load-swings"),
+    *("team-overlap", "team-differs", "sets-overlap"),
+    *("vm-without-queue", "more-vms-than-queues", "idle-queue-held"),
+    *("never-completed", "paused-queue", "missing-filter", "shadowed-filter"),
+)
+"""Rules whose problem is one of VMs' queues, of which there is none where VMQ is off."""
+
 RULES = (
     Rule(
         "vm-paused",
@@ -293,5 +302,6 @@ RULES = (
         "queues",
         thresholds=("slow_link_gbps", "busy_load"),
         needs=(LINK, PORT),
+        moots=_OF_QUEUES,
     ),
 )
