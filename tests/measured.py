@@ -179,7 +179,10 @@ def linux_config() -> Config:
 def _linux_reading(second: int) -> Stats:
     eth0 = adapter_stats(
         generations=[1, 2, 3, 4],
-        sources={"received_frames": "exact", "dropped_no_buffer": "exact", "interrupts": "guessed"},
+        sources={
+            **{"received_frames": "exact", "dropped_no_buffer": "exact", "interrupts": "guessed"},
+            "cpu": "guessed",
+        },
         port={"offered_frames": 1600 * second, "offered_bytes": 1_600_000 * second},
         filters=[2, 3],
         received_frames=[1000 * second, 500 * second, None, None],

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from textual import events
@@ -30,6 +30,9 @@ from vmqtui.state.snapshot import Snapshot
 from vmqtui.theme import Palette, load_themes, preferred
 from vmqtui.widgets.header import LEAST_SIZE
 
+if TYPE_CHECKING:
+    from engine.bus.messages import Status
+
 DRAW_PERIOD = 0.1
 """Minimum seconds between two drawings."""
 KEEP_PERIOD = 1.0
@@ -44,6 +47,7 @@ class VmqApp(App[None]):
     even before it reports; without it, the first host that reports. ``read_only`` removes every action that
     changes the engine. With ``tapes``, a recording is played at ``speed`` times its original speed. ``notes``
     are sentences to show at the start. Without ``writes_files``, actions that write files are removed. The
+    ``expected`` is the status assumed of a host before it sends its own. The
     link must call back on the app's event loop. ``failure`` is the exception that ended the app, if any.
     """
 
@@ -81,6 +85,7 @@ class VmqApp(App[None]):
         preferences: Preferences | None = None,
         state: StateFile | None = None,
         writes_files: bool = True,
+        expected: "Status | None" = None,
     ) -> None:
         self.preferences: Preferences = preferences or Preferences()
         self._state = state
@@ -103,7 +108,7 @@ class VmqApp(App[None]):
         super().__init__()
         self._typed_into: WeakKeyDictionary[events.Key, Widget | None] = WeakKeyDictionary()
         link = ReadOnlyLink(link) if read_only else link
-        self.model: Model = Model(link, host, tapes, speed, self.preferences.advice)
+        self.model: Model = Model(link, host, tapes, speed, self.preferences.advice, expected)
         self._plays = tapes is not None
         use_thresholds(self.preferences.thresholds)
         kept.put_into(self.model.choices, self.preferences)

@@ -77,6 +77,7 @@ class LinuxProbe:
         self._kernel = self._files.text("/proc/sys/kernel/osrelease")
         self._host = self._files.text("/proc/sys/kernel/hostname")
         self._readers: dict[str, AdapterReader] = {}
+        self._were_read: set[str] = set()
         self._listed: list[str] = []
         self._found: list[str] = []
         self._select_at = 0.0
@@ -111,13 +112,14 @@ class LinuxProbe:
         for reader in ready:
             try:
                 adapters.append(reader.read(interrupts))
+                self._were_read.add(reader.name)
             except AdapterGoneError:
                 self._forget(reader.name, troubles)
             troubles += reader.troubles
         processors = self._processors(interrupts)
         if not processors:
             troubles.append("the load of processors is unknown: /proc/stat can't be read")
-        if not self._named and not self._found:
+        if not self._named and not self._found and not self._were_read:
             troubles.append("this machine has no network interface with a device")
         return Machine(
             time_ns, monotonic_ns, self._kernel, self._host, processors, tuple(adapters), tuple(troubles)
@@ -146,8 +148,9 @@ class LinuxProbe:
         return (self._files.rings(name) or 0) > 1 or functions > 0
 
     def _forget(self, name: str, troubles: list[str]) -> None:
+        """Forget an adapter that is gone; a trouble if no reading had it, or the readings themselves tell."""
         self._readers.pop(name, None)
-        if name in self._named:
+        if name in self._named and name not in self._were_read:
             troubles.append(f"{shown(name)} is not there any more")
 
     def _processors(self, interrupts: Interrupts) -> tuple[Processor, ...]:

@@ -24,7 +24,6 @@ _CPU_SOURCES: Final[dict[str, Source]] = {
     "busy_cycles": "exact",
     "budget_cycles": "exact",
     "interrupts": "derived",
-    "down": "exact",
     "queues": "derived",
 }
 
@@ -149,7 +148,7 @@ class LinuxHost:
             "dpcs": unknown,
             "indicated_frames": unknown,
             "queues": unknown if None in served else [served.count(one.cpu) for one in processors],
-            "down": [0] * len(processors),
+            "down": unknown,
         }
 
 

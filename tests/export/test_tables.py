@@ -106,7 +106,7 @@ def test_unknown_cells_are_empty_and_a_column_has_the_sources(
     ring, _, function = [row for row in rows if (row["adapter"], row["seq"]) == ("eth0", "4")][:3]
     assert (ring["name"], ring["cpu"], ring["received_frames"], ring["pending"]) == ("rx-0", "0", "3000", "")
     assert (function["name"], function["cpu"], function["received_frames"]) == ("vf 0", "", "")
-    assert ring["sources"] == "received_frames=exact dropped_no_buffer=exact interrupts=guessed"
+    assert ring["sources"] == "cpu=guessed received_frames=exact dropped_no_buffer=exact interrupts=guessed"
     of_windows = [row for row in rows if row["host"] == "lab-windows" and row["seq"] == "4"]
     assert [row["received_frames"] for row in of_windows] == ["", "3600", ""]
     assert {row["sources"] for row in of_windows} == {"received_frames=derived"}

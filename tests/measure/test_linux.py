@@ -1,6 +1,7 @@
 """The probe of a Linux machine, on constructed kernels and files."""
 
 import errno
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from engine.measure.ethtool import MAX_COUNTERS, MAX_RULES
 from engine.measure.facts import Ring, Rule
 from engine.measure.host import UnknownAdapterError
+from engine.measure.linux_host import LinuxSource
 from tests.measure.linux_kernel import (
     Function,
     Interface,
@@ -334,7 +336,21 @@ def test_adapters_come_and_go(root: Path) -> None:
     assert machine.troubles == ()
 
 
-def test_a_named_adapter_that_went_is_a_trouble_until_it_is_back(root: Path) -> None:
+@pytest.mark.parametrize("names", [["eth0"], []])
+def test_an_adapter_that_went_is_told_once(root: Path, names: list[str]) -> None:
+    kernel = Kernel({"eth0": igb()})
+    source = LinuxSource(kernel.probe(root, names), "hv01")
+    source.read()
+    interface = kernel.interfaces.pop("eth0")
+    shutil.rmtree(root / "sys/class/net/eth0")
+    readings = [source.read() for _ in range(3)]
+    assert [[event.event for event in one.events] for one in readings] == [["adapter_gone"], [], []]
+    kernel.interfaces["eth0"] = interface
+    write_interface(root, "eth0", 2)
+    assert [event.event for event in source.read().events] == ["adapter_came"]
+
+
+def test_a_named_adapter_that_went_before_the_first_reading_is_a_trouble_until_it_is_back(root: Path) -> None:
     kernel = Kernel({"eth0": igb()})
     probe = kernel.probe(root, ["eth0"])
     interface = kernel.interfaces.pop("eth0")

@@ -18,6 +18,8 @@ from engine.scenario.keys import MAX_CPUS
 from engine.telemetry.config import Config
 from engine.telemetry.stats import AdapterStats, Cell, Stats
 from tests.measure.machines import SOURCES, function, igb, machine, ring
+from vmqtui.columns import COLUMNS
+from vmqtui.state.snapshot import Snapshot
 
 
 def follow(*machines: Machine) -> list[Measured]:
@@ -324,6 +326,14 @@ def test_an_interrupt_that_several_processors_may_take_has_no_processor() -> Non
     (first,) = follow(machine(igb([replace(ring(0), cpus=(0, 1))])))
     assert config_of(first).adapters[0].queues[0].cpu is None
     assert first.stats.cpus["queues"] == [None] * 4
+
+
+def test_a_real_processor_has_no_worker() -> None:
+    (first,) = follow(machine(igb([ring(0)])))
+    assert first.stats.cpus["down"] == [None] * 4
+    snapshot = Snapshot("hv01", None, config_of(first), first.stats)
+    worker = next(one for one in COLUMNS["cpus"] if one.key == "worker")
+    assert [worker.value(row) for row in snapshot.cpus] == [None] * 4
 
 
 def test_the_link_going_down_and_up_is_told() -> None:

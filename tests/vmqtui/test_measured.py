@@ -92,6 +92,20 @@ async def test_no_key_changes_a_measured_host_and_each_says_why(dashboard: Runni
 
 
 @pytest.mark.slow
+async def test_while_watch_connects_no_key_changes_anything(dashboard: Running) -> None:
+    changing = [action for action in ACTIONS if action.changes]
+    expected = Status(state="offline", kind="measured", controls=False)
+    async with dashboard(ScriptedLink(progress="reading lo"), expected=expected) as (app, pilot, link):
+        await pilot.press("2")
+        await shown(pilot, app, "reading lo")
+        bar = screen_text(app).splitlines()[-1]
+        assert not [action.id for action in changing if action.bar and f" {action.bar} " in f"{bar} "]
+        await pilot.press("m")
+        await told(pilot, app, "this machine is a real host, measured: nothing is changed on it")
+        assert (link.asked, link.wondered) == ([], [])
+
+
+@pytest.mark.slow
 async def test_keys_come_back_with_a_host_that_takes_requests(dashboard: Running) -> None:
     link = measured_link()
     model = Status(state="online", started_at=1.0, interval_ns=SECOND // 4)

@@ -115,9 +115,11 @@ async def _show(
         if url is None:  # it starts while the screen is loaded
             private = PrivateEngine(options, command=command)
             ending.callback(private.stop)
+        from engine.bus.messages import Status
         from vmqtui.app import VmqApp
         from vmqtui.link import BusLink
 
+        measured = Status(state="offline", kind="measured", controls=False)
         spare_the_collector()
         async with BusLink() as link:
             app = VmqApp(
@@ -127,6 +129,7 @@ async def _show(
                 host=host,
                 preferences=preferences,
                 state=own_state(screen.no_state),
+                expected=measured if command == "agent" else None,
             )
             if private is None:
                 assert url is not None

@@ -236,7 +236,7 @@ def _print_once(source: "MeasuredSource", interval_s: float, *, as_document: boo
     config = second.config or first.config
     assert config is not None
     for event in (*first.events, *second.events):
-        if event.event == "reading_trouble":
+        if event.event in ("reading_trouble", "adapter_gone"):
             warn(event.cause)
     if as_document:
         print_json(_document(config, second.stats, first.stats))

@@ -138,7 +138,7 @@ class Rows:
             )
         elif self.table == "queues":
             queues = index.by_generation if index else {}
-            sources = _sources(adapter.sources, _themselves(_QUEUE))
+            sources = _sources(adapter.sources, _themselves(("cpu", *_QUEUE)))
             for row in _of_columns((), adapter.queues, ("id", "generation", *_QUEUE)):
                 number, generation, *counts = row
                 # The key is two integers: both cells come from integer columns.

@@ -17,6 +17,7 @@ from vmqtui.state.moment import Moment, Playhead, Tape, Where, reading_before
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from engine.bus.messages import Status
     from vmqtui.link import Link
 
 _WORK_S: Final = 0.02
@@ -27,7 +28,7 @@ class Model:
     """Follows one host of a link. ``take`` reads new messages; no method draws or blocks.
 
     Live and past moments both reach the views through ``_show``. With ``tapes``, the model does not follow
-    the host but plays its tape.
+    the host but plays its tape. ``expected`` is what is known of a host that has not sent its status.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Model:
         tapes: Callable[[str], Tape] | None = None,
         speed: float = 1.0,
         thresholds: AdviceThresholds | None = None,
+        expected: "Status | None" = None,
     ) -> None:
         self.link = link
+        self._expected = expected
         self.choices: Choices = Choices()
         self._tapes = tapes
         self._speed = speed
@@ -77,7 +80,7 @@ class Model:
         """Why nothing can be changed on the shown host, in a sentence; "" if it takes requests."""
         if self._tapes is not None:
             return "this is a recording: nothing is changed in it"
-        if why := why_unchanging(self.host, self.newest.status):
+        if why := why_unchanging(self.host or "this machine", self.newest.status or self._expected):
             return why
         return "this dashboard is read-only: it changes nothing" if self.link.read_only else ""
 
