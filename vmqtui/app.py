@@ -32,6 +32,7 @@ from vmqtui.widgets.header import LEAST_SIZE
 
 if TYPE_CHECKING:
     from engine.bus.messages import Status
+    from vmqtui.library.lessons import Lesson
 
 DRAW_PERIOD = 0.1
 """Minimum seconds between two drawings."""
@@ -46,8 +47,8 @@ class VmqApp(App[None]):
     screen; without one nothing is kept. ``theme`` is a theme's name, and comes before both. ``host`` is shown
     even before it reports; without it, the first host that reports. ``read_only`` removes every action that
     changes the engine. With ``tapes``, a recording is played at ``speed`` times its original speed. ``notes``
-    are sentences to show at the start. Without ``writes_files``, actions that write files are removed. The
-    ``expected`` is the status assumed of a host before it sends its own. The
+    are sentences to show at the start. Without ``writes_files``, actions that write files are removed.
+    ``expected`` is the status assumed of a host before it sends its own. ``lesson`` is taught in a pane. The
     link must call back on the app's event loop. ``failure`` is the exception that ended the app, if any.
     """
 
@@ -86,6 +87,7 @@ class VmqApp(App[None]):
         state: StateFile | None = None,
         writes_files: bool = True,
         expected: "Status | None" = None,
+        lesson: "Lesson | None" = None,
     ) -> None:
         self.preferences: Preferences = preferences or Preferences()
         self._state = state
@@ -115,6 +117,7 @@ class VmqApp(App[None]):
         self._link = link
         self._writes_files = writes_files
         self._told_unkept = False
+        self._lesson = lesson
         self._drawn_at = 0.0
         self._draw_due = False
         self._drawn: Snapshot | None = None
@@ -126,8 +129,8 @@ class VmqApp(App[None]):
         self.theme = self._theme_name
 
     def get_default_screen(self) -> Screen[None]:
-        actions = self._keymap_of_actions.offered(self._writes_files)
-        dashboard = Dashboard(self._link, self.model, actions)
+        actions = self._keymap_of_actions.offered(self._writes_files, self._lesson is not None)
+        dashboard = Dashboard(self._link, self.model, actions, self._lesson)
         dashboard.exports = self.preferences.exports
         return dashboard
 

@@ -88,6 +88,8 @@ class Controls(Screen[None]):
             if ending.words:
                 self._tell(ending.words, "warning" if ending.failed else "information")
             change = change_of(ending, host, started_at, self._link.clock(), before)
+            if takes_back is None:
+                self.practised(dialog.asked, ending)
             if takes_back is not None:
                 self._changes.taken_back(takes_back, ending, change)
             elif change is not None:
@@ -102,6 +104,9 @@ class Controls(Screen[None]):
 
         dialog.report = report
         open_dialog(self, dialog, left)
+
+    def practised(self, task: Task, ending: Ending) -> None:
+        """Called after a task that is no undo has ended; for the lesson, if the screen teaches one."""
 
     def _ask_task(self, task: Task) -> None:
         self._ask(RequestDialog(self._link, self._model.host, task))

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from textual.app import ComposeResult, SystemCommand
@@ -11,17 +12,18 @@ from textual.widgets import ContentSwitcher
 
 from engine.telemetry.stats import Source
 from engine.view.rows import QueueView
-from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, key_names
+from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, first_key, key_names
 from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.actions.keymap import unchanging
 from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
-from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text
+from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text, lesson_text
 from vmqtui.link import Link
 from vmqtui.state.jump import PLACES_KEPT, Place, target_of
+from vmqtui.state.lesson import LessonProgress
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
-from vmqtui.tasks.task import called
+from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Changes
 from vmqtui.view_actions import ViewActions
 from vmqtui.views.pages import DefaultQueueView, OverviewView, ProcessorsView, QueuePage
@@ -30,7 +32,11 @@ from vmqtui.views.view import View
 from vmqtui.widgets.bars import FilterBar, Timeline
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.header import Header, KeyBar, Tabs, TooSmall, link_and_driver
+from vmqtui.widgets.lesson import LessonPane
 from vmqtui.widgets.table import LiveTable
+
+if TYPE_CHECKING:
+    from vmqtui.library.lessons import Lesson
 
 _VIEWS: tuple[type[View], ...] = (
     OverviewView,
@@ -46,9 +52,12 @@ _VIEWS: tuple[type[View], ...] = (
 
 
 class Dashboard(ViewActions):
-    """Shows the model and runs the actions of the registry. Only the visible view draws."""
+    """Shows the model, and a lesson if given, and runs the actions of the registry. Only the visible view
+    draws."""
 
-    def __init__(self, link: Link, model: Model, actions: tuple[Action, ...]) -> None:
+    def __init__(
+        self, link: Link, model: Model, actions: tuple[Action, ...], lesson: "Lesson | None" = None
+    ) -> None:
         super().__init__()
         self._link = link
         self._model = model
@@ -72,6 +81,13 @@ class Dashboard(ViewActions):
         self._too_small = TooSmall(actions)
         self._views = {view.view_id: view(model) for view in _VIEWS}
         self._view = self._tab = next(iter(VIEWS))
+        self._practice: LessonProgress | None = None
+        self._lesson: LessonPane | None = None
+        if lesson is not None:
+            self._practice = LessonProgress(lesson)
+            key = next(first_key(action) for action in actions if action.teaches)
+            self._lesson = LessonPane(self._practice, key)
+            self.add_class("-lesson")
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -79,6 +95,8 @@ class Dashboard(ViewActions):
         yield self._timeline
         with ContentSwitcher(initial=self._view, id="views"):
             yield from self._views.values()
+        if self._lesson is not None:
+            yield self._lesson
         yield self._filter
         yield self._keys
         yield self._too_small
@@ -116,6 +134,14 @@ class Dashboard(ViewActions):
         self.view.draw()
         self.say_filter()
 
+    def _draw_lesson(self) -> None:
+        """Update the lesson by the newest findings, even if a past moment is shown."""
+        if self._practice is not None and self._lesson is not None:
+            self._practice.shown(self._view)
+            self._practice.judge(self._model.newest.advised)
+            self._lesson.fit_height()
+            self._lesson.repaint()
+
     def draw_age(self) -> None:
         """Update what depends on the model's age; the rows stay as drawn."""
         if not self._mounted:
@@ -127,6 +153,19 @@ class Dashboard(ViewActions):
         self.set_class(state in ("paused", "playing"), "-held")
         self._timeline.set_class(state in ("paused", "playing"), "-past")
         self._timeline.repaint()
+        self._draw_lesson()
+
+    def practised(self, task: Task, ending: Ending) -> None:
+        """Note in the lesson what a task did; its fix counts when all its requests were carried out."""
+        if self._practice is None:
+            return
+        if task.fixes is None:
+            answers = {step.key: response for step, response in ending.done}
+            for step, _ in ending.done:
+                self._practice.answered(step.op, step.params(answers))
+        elif ending.done and not ending.failed and not ending.unanswered:
+            self._practice.fixed(task.fixes)
+        self._draw_lesson()
 
     def refresh_colours(self) -> None:
         """Redraw everything after a change of theme."""
@@ -282,6 +321,21 @@ class Dashboard(ViewActions):
 
         name = "rules that could not look" if row is None else getattr(row, "label", None)
         open_dialog(self, TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))
+
+    def action_toggle_lesson(self) -> None:
+        """Fold or unfold the lesson; on a screen with room for two lines of it, show it as a page."""
+        progress = self._practice
+        if progress is None:
+            return
+        if self.app.size.width >= 100 and self.app.size.height >= 32:
+            self.toggle_class("-lesson")
+            return
+
+        def make() -> RenderableType:
+            width = min(104, self.app.size.width - 11)
+            return lesson_text(progress, palette_of(self), width)
+
+        open_dialog(self, TextDialog(f"Lesson: {progress.lesson.title}", make))
 
     def action_help(self) -> None:
         """What the keys do."""

@@ -49,6 +49,8 @@ class Action:
     call: str = ""
     writes: bool = False
     """It writes a file on the dashboard's machine."""
+    teaches: bool = False
+    """It is about a lesson: only the dashboard of ``vmqtui scenario run`` offers it."""
 
     @property
     def does(self) -> str:

@@ -97,9 +97,14 @@ class Keymap:
         )
         self._refuse_clashes(chosen)
 
-    def offered(self, writes_files: bool = True) -> tuple[Action, ...]:
-        """The actions of a dashboard; without ``writes_files``, those that write files are left out."""
-        return tuple(action for action in self.actions if writes_files or not action.writes)
+    def offered(self, writes_files: bool = True, teaches: bool = False) -> tuple[Action, ...]:
+        """The actions of a dashboard; without ``writes_files``, those that write files are left out, and
+        unless it ``teaches`` a lesson, those about one."""
+        return tuple(
+            action
+            for action in self.actions
+            if (writes_files or not action.writes) and (teaches or not action.teaches)
+        )
 
     def _refuse_clashes(self, chosen: Mapping[str, tuple[str, ...]]) -> None:
         """Raise ``KeymapError`` for the first clash, naming the (later) action with a chosen key."""

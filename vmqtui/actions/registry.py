@@ -382,6 +382,15 @@ PROGRAM: tuple[Action, ...] = (
         "Files",
         writes=True,
     ),
+    Action(
+        "toggle_lesson",
+        "L",
+        "Lesson",
+        "Of `scenario run`: fold or unfold the lesson; where there is no room for it, show it as a page.",
+        "Program",
+        bar="lesson",
+        teaches=True,
+    ),
     Action("next_theme", "t", "Next theme", "Change the colours.", "Program", bar="theme"),
     Action("help", "question_mark", "Help", "What the keys do.", "Program", bar="help"),
     Action(

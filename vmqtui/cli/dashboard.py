@@ -21,7 +21,7 @@ from vmqtui.cli.run import run_app, run_async, status_of
 if TYPE_CHECKING:
     from engine.bus.urls import BrokerUrl
     from vmqtui.app import VmqApp
-    from vmqtui.library.lessons import Intervention
+    from vmqtui.library.lessons import Intervention, Lesson
     from vmqtui.link import BusLink
     from vmqtui.preferences.model import Preferences
 
@@ -68,11 +68,11 @@ def show_dashboard(
     source: SourceOptions,
     at: HostOptions,
     screen: ScreenOptions,
-    interventions: "Iterable[Intervention]" = (),
+    lesson: "Lesson | None" = None,
 ) -> int:
     """Show the dashboard until the user quits; return the exit status.
 
-    ``interventions`` are requests to send after the engine has started.
+    A ``lesson`` is shown beside its scenario, and its requests are sent after the engine has started.
     """
     with sentences():
         preferences = own_preferences()
@@ -80,7 +80,7 @@ def show_dashboard(
         options += ["--interval", f"{preferences.interval_s:g}", "--log-format", screen.log_format]
         url = at.named(user=user_of(screen.read_only))
         _begin_screen(screen, "vmqtui engine and vmqtui get work")
-        return run_async(_show(url, at.host, screen, "engine", options, preferences, interventions))
+        return run_async(_show(url, at.host, screen, "engine", options, preferences, lesson))
 
 
 def show_private_agent(options: list[str], screen: ScreenOptions) -> int:
@@ -88,7 +88,7 @@ def show_private_agent(options: list[str], screen: ScreenOptions) -> int:
     with sentences():
         preferences = own_preferences()
         _begin_screen(screen, "vmqtui agent and vmqtui watch --once work")
-        return run_async(_show(None, None, screen, "agent", options, preferences, ()))
+        return run_async(_show(None, None, screen, "agent", options, preferences, None))
 
 
 def _begin_screen(screen: ScreenOptions, others: str) -> None:
@@ -105,7 +105,7 @@ async def _show(
     command: str,
     options: list[str],
     preferences: "Preferences",
-    interventions: "Iterable[Intervention]",
+    lesson: "Lesson | None",
 ) -> int:
     import asyncio
 
@@ -130,6 +130,7 @@ async def _show(
                 preferences=preferences,
                 state=own_state(screen.no_state),
                 expected=measured if command == "agent" else None,
+                lesson=lesson,
             )
             if private is None:
                 assert url is not None
@@ -137,7 +138,8 @@ async def _show(
                 await run_app(app)
                 return status_of(app)
             private.report_to(link.report)
-            following = asyncio.create_task(_follow(private, user_of(read_only), link, app, interventions))
+            meanwhile = lesson.on_screen() if lesson is not None else ()
+            following = asyncio.create_task(_follow(private, user_of(read_only), link, app, meanwhile))
             await run_app(app)
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):

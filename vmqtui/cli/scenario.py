@@ -118,6 +118,6 @@ def _run_dashboard(lesson: "Lesson", theme: str | None, no_state: bool) -> int:
             SourceOptions(scenario=path),
             HostOptions(),
             ScreenOptions(theme=theme, no_state=no_state),
-            lesson.on_screen() if lesson.interventions else (),
+            lesson,
         )
     return status or DONE if status != FAILED else FAILED

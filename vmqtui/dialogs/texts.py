@@ -21,9 +21,12 @@ from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.arrange import SYNTAX
 from vmqtui.columns.sources import MARKS, NOTHING_SAID, WORDS, sources_of
 from vmqtui.dialogs.dialog import Dialog
+from vmqtui.draw import Line
 from vmqtui.printable import printable
+from vmqtui.state.lesson import LessonProgress
 from vmqtui.state.rows import FindingRow, Row
 from vmqtui.theme import Palette
+from vmqtui.widgets.lesson import lesson_lines
 from vmqtui.widgets.panels import finding_lines, unchecked_lines
 
 
@@ -191,8 +194,18 @@ def finding_text(
 ) -> Text:
     """The full text of a finding, if one is given, and of the rules that could not look, in lines of at most
     ``width`` cells; ``system`` is its host's operating system."""
+    lines = [*(finding_lines(row, system, width) if row else ()), *unchecked_lines(unchecked, width)]
+    return _text_of(lines, palette)
+
+
+def lesson_text(progress: LessonProgress, palette: Palette, width: int) -> Text:
+    """A whole lesson with the user's progress, in lines of at most ``width`` cells."""
+    return _text_of(lesson_lines(progress, width), palette)
+
+
+def _text_of(lines: Iterable[Line], palette: Palette) -> Text:
     text = Text()
-    for line in [*(finding_lines(row, system, width) if row else ()), *unchecked_lines(unchecked, width)]:
+    for line in lines:
         for words, role in line:
             text.append(words, palette.style(role))
         text.append("\n")

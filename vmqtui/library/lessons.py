@@ -1,11 +1,22 @@
-"""The list of scenarios: the problem each shows, the rule that must find it, the requests made meanwhile."""
+"""The list of scenarios: the problem each shows, the rule that must find it, the requests made meanwhile.
 
+A lesson's text is the comment at the start of its scenario file. The steps to try are a list there; a step
+that the dashboard can recognise ends with its condition in braces, which is not shown:
+
+    # - give it 512 buffers (e) and see the drops end. {set_queue_parameters queue_id=1 buffers>64}
+
+A condition is a request that was answered (its operation, and tests of its parameters: ``key``, ``key=1|2``,
+``key<9``, ``key>9``), several such requests separated by commas, ``fix`` (the fix of the lesson's finding was
+applied), or ``view NAME`` (a view is shown after the steps before it are done).
+"""
+
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engine.scenario.load import loads
 from engine.scenario.model import Scenario
@@ -18,6 +29,74 @@ class Intervention:
     at_s: float
     op: str
     params: dict[str, Any]
+
+
+_CONDITION: Final = re.compile(r"\s*\{([^{}]*)\}")
+_TEST: Final = re.compile(r"(\w+)(?:([=<>])(\S+))?")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An event that shows that a step was tried.
+
+    ``name`` is the operation of a request, or the id of a view, or "" for a fix; ``tests`` of the request's
+    parameters are (key, "=", "<", ">" or "", value).
+    """
+
+    kind: Literal["request", "fix", "view"]
+    name: str = ""
+    tests: tuple[tuple[str, str, str], ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> "Condition":
+        """Read one condition. Raises ValueError."""
+        name, *words = text.split() or [""]
+        if name == "fix" and not words:
+            return cls("fix")
+        if name == "view" and len(words) == 1:
+            return cls("view", words[0])
+        matches = [_TEST.fullmatch(word) for word in words]
+        tests = [(one[1], one[2] or "", one[3] or "") for one in matches if one is not None]
+        if len(tests) < len(words) or name in ("", "fix", "view"):
+            raise ValueError(f"{text!r} is not a condition")
+        return cls("request", name, tuple(tests))
+
+    def holds(self, op: str, params: Mapping[str, Any]) -> bool:
+        """Whether a request meets it."""
+        return self.kind == "request" and op == self.name and all(_passes(params, *one) for one in self.tests)
+
+
+def _passes(params: Mapping[str, Any], key: str, sign: str, value: str) -> bool:
+    if key not in params:
+        return False
+    given = params[key]
+    match sign:
+        case "=":
+            return any(_same(given, one) for one in value.split("|"))
+        case "<":
+            return isinstance(given, (int, float)) and given < float(value)
+        case ">":
+            return isinstance(given, (int, float)) and given > float(value)
+    return True
+
+
+def _same(given: Any, value: str) -> bool:
+    return str(given) == value or (isinstance(given, float) and f"{given:g}" == value)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to try. It was tried when all ``conditions`` were met; without one, that is not recognised.
+
+    ``instead``: it replaces the steps before it.
+    """
+
+    text: str
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def instead(self) -> bool:
+        return self.text.startswith("or ")
 
 
 @dataclass(frozen=True)
@@ -56,8 +135,7 @@ class Lesson:
         return loads(self.toml, f"{self.name}.toml")
 
     @cached_property
-    def text(self) -> str:
-        """The lesson: title, symptoms, cause, where to look, what to try."""
+    def _comment(self) -> str:
         lines: list[str] = []
         for line in self.toml.splitlines():
             if not line.startswith("#"):
@@ -66,9 +144,31 @@ class Lesson:
         return "\n".join(lines)
 
     @property
+    def text(self) -> str:
+        """The lesson: title, symptoms, cause, where to look, what to try."""
+        return _CONDITION.sub("", self._comment)
+
+    @property
     def title(self) -> str:
         """The first line of the lesson."""
         return self.text.partition("\n")[0]
+
+    @cached_property
+    def paragraphs(self) -> dict[str, str]:
+        """Symptoms, cause and where to look, each in one line under its heading."""
+        parts = (one.partition(":") for one in self.text.split("\n\n")[1:])
+        return {heading: " ".join(rest.split()) for heading, _, rest in parts if heading != "Try"}
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps to try, in order. Raises ValueError for a condition that can't be read."""
+        steps = []
+        for item in self._comment.partition("\nTry:\n- ")[2].split("\n- "):
+            found = _CONDITION.search(item)
+            conditions = found[1].split(",") if found else ()
+            text = " ".join(_CONDITION.sub("", item).split())
+            steps.append(Step(text, tuple(Condition.read(one) for one in conditions)))
+        return tuple(steps)
 
 
 def _moves(queue_id: int, cpus: Sequence[int], every_s: float) -> tuple[Intervention, ...]:

@@ -44,6 +44,7 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
         "Apply (y)" if lasting else "Apply (⏎)",
         lambda values: steps,
         destructive=lasting,
+        fixes=finding.rule,
     )
 
 

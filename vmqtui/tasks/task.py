@@ -106,6 +106,8 @@ class Task:
     """Returns a sentence on valid values, from the current state."""
     at_once: bool = False
     """Send when the dialog opens, because the values were chosen before. After a failure the dialog stays."""
+    fixes: str | None = None
+    """The rule of the finding whose fix it is."""
 
 
 @dataclass(frozen=True)
