@@ -163,6 +163,8 @@ def _misfit(mistake: dict[str, Any]) -> str:
             return not_one_of(value, choices, "one of its values")
         case "int_parsing" | "int_from_float" | "int_parsing_size":
             return f"{value!r} is not a whole number"
+        case "bool_parsing":
+            return f"{value!r} is not yes or no (1 or 0 fits)"
         case "float_parsing":
             return f"{value!r} is not a number"
         case "greater_than_equal":

@@ -2,7 +2,8 @@
 
 import os
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ class PreferencesError(Exception):
         self.mistakes = mistakes
 
 
+_COMMENTS_AT: Final = 30
+"""Place of comments in a line, where it is not longer."""
 _FILE: Final = Document("a configuration", PreferencesError)
 
 
@@ -183,9 +186,32 @@ def _columns(table: dict[str, Any]) -> dict[str, TableColumns]:
     return chosen
 
 
-def as_toml(preferences: Preferences) -> str:
-    """All preferences as a configuration file; keys without a value are commented out."""
-    return "\n".join(_lines(preferences)) + "\n"
+def written_keys(path: Path | None = None) -> frozenset[str]:
+    """The keys that the configuration file has, with the names of their tables: ``thresholds.load_warn``.
+    Raises ``PreferencesError`` if it is no TOML."""
+    path = path or config_path()
+    return frozenset(_keys(_FILE.parse(_FILE.read_text(path), str(path)))) if path.exists() else frozenset()
+
+
+def _keys(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def as_toml(preferences: Preferences, sources: Mapping[str, str] | None = None) -> str:
+    """All preferences as a configuration file; keys without a value are commented out. ``sources`` says in a
+    comment where each value comes from, by its key as ``written_keys`` has it."""
+    return "".join(map(_with_source, _lines(preferences), repeat(sources or {})))
+
+
+def _with_source(line: tuple[str, str, str], sources: Mapping[str, str]) -> str:
+    key, text, about = line
+    source = sources.get(key, "")
+    comment = f"{about} ({source})" if about and source else about or source
+    return f"{text:<{_COMMENTS_AT}}  # {comment}\n" if comment else f"{text}\n"
 
 
 def as_document(preferences: Preferences) -> dict[str, Any]:
@@ -194,6 +220,11 @@ def as_document(preferences: Preferences) -> dict[str, Any]:
     return plain | {
         "keymap": {action.id: list(map(key_text, action.keys)) for action in _actions(preferences)}
     }
+
+
+def all_keys(preferences: Preferences) -> list[str]:
+    """Every key of ``as_toml``."""
+    return [key for key, _, _ in _lines(preferences) if key]
 
 
 def key_text(key: str) -> str:
@@ -206,33 +237,32 @@ def _actions(preferences: Preferences) -> tuple[Action, ...]:
     return Keymap(preferences.keymap).actions
 
 
-def _lines(preferences: Preferences) -> Iterator[str]:
+def _lines(preferences: Preferences) -> Iterator[tuple[str, str, str]]:
+    """Yield each line of the file: its key, if it has one, its text, and a comment."""
     for key in ("theme", "interval_s", "exports"):
-        value = getattr(preferences, key)
-        yield f"# {key} =" if value is None else f"{key} = {_value(value)}"
-    yield ""
-    yield "[thresholds]"
-    for key, value in msgspec.structs.asdict(preferences.thresholds).items():
-        yield f"{key} = {_value(value)}"
-    yield ""
-    yield "[advice]"
-    for key, value in msgspec.structs.asdict(preferences.advice).items():
-        yield f"{key} = {_value(value)}"
-    yield ""
-    yield "[broker]"
-    for key, value in msgspec.structs.asdict(preferences.broker).items():
-        yield f"# {key} =" if value is None else f"{key} = {_value(value)}"
+        yield _line("", key, getattr(preferences, key))
+    for table in ("thresholds", "advice", "broker"):
+        yield from _heading(table)
+        for key, value in msgspec.structs.asdict(getattr(preferences, table)).items():
+            yield _line(f"{table}.", key, value)
     for place, columns in preferences.columns.items():
-        yield ""
-        yield f"[columns.{place}]"
-        yield f"show = {_value(list(columns.show))}"
-        yield f"hide = {_value(list(columns.hide))}"
-    yield ""
-    yield "[keymap]"
+        yield from _heading(f"columns.{place}")
+        for key in ("show", "hide"):
+            yield _line(f"columns.{place}.", key, list(getattr(columns, key)))
+    yield from _heading("keymap")
     for action in _actions(preferences):
-        keys = [key for key in action.keys if key != "ctrl+c"]
-        texts = [key_text(key) for key in keys]
-        yield f"{action.id} = {_value(texts[0] if len(texts) == 1 else texts)}  # {action.title}"
+        texts = [key_text(key) for key in action.keys if key != "ctrl+c"]
+        key, text, _ = _line("keymap.", action.id, texts[0] if len(texts) == 1 else texts)
+        yield key, text, action.title
+
+
+def _heading(table: str) -> Iterator[tuple[str, str, str]]:
+    yield "", "", ""
+    yield "", f"[{table}]", ""
+
+
+def _line(prefix: str, key: str, value: Any) -> tuple[str, str, str]:
+    return f"{prefix}{key}", f"# {key} =" if value is None else f"{key} = {_value(value)}", ""
 
 
 def _value(value: Any) -> str:

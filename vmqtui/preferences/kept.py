@@ -73,11 +73,22 @@ class Kept(msgspec.Struct, frozen=True):
         written = preferences.columns.get(place, _AS_WRITTEN)
         return kept.chosen if kept is not None and kept.instead_of == written else None
 
+    def over(self, preferences: Preferences) -> tuple[Preferences, frozenset[str]]:
+        """The preferences with the theme and columns that were chosen, and the keys of those values."""
+        theme = self.theme_over(preferences)
+        columns = {place: self.columns_over(preferences, place) for place in PLACES}
+        chosen = {place: one for place, one in columns.items() if one is not None}
+        keys = {f"columns.{place}.{key}" for place in chosen for key in ("show", "hide")}
+        held = msgspec.structs.replace(
+            preferences, theme=theme or preferences.theme, columns={**preferences.columns, **chosen}
+        )
+        return held, frozenset(keys | ({"theme"} if theme is not None else set()))
+
     def put_into(self, choices: Choices, preferences: Preferences) -> None:
         """Begin with the kept choices, and with the configuration's columns where none were chosen."""
+        held, _ = self.over(preferences)
         for place in PLACES:
-            table, columns = self.of(place), self.columns_over(preferences, place)
-            columns = columns or preferences.columns.get(place, _AS_WRITTEN)
+            table, columns = self.of(place), held.columns.get(place, _AS_WRITTEN)
             choices.change(
                 place,
                 sort=table.sort,
