@@ -1,6 +1,7 @@
 """Actions that change the engine, many for the row under the cursor; the dashboard inherits them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from textual import work
 from textual.screen import Screen
@@ -13,12 +14,13 @@ from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.request import RequestDialog
 from vmqtui.link import Link
 from vmqtui.printable import printable
+from vmqtui.state.choices import MARKABLE
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
-from vmqtui.tasks import advice, filters, host_changes, queues, traffic
+from vmqtui.tasks import advice, batch, filters, host_changes, queues, traffic
 from vmqtui.tasks.queues import give_queue
 from vmqtui.tasks.submission import Submission
-from vmqtui.tasks.task import Ending, Task, called
+from vmqtui.tasks.task import Ending, Task, called, several
 from vmqtui.tasks.undo import Change, Changes, change_of, hindrance, undo
 from vmqtui.views.pages import ProcessorsView
 from vmqtui.views.view import View
@@ -36,6 +38,10 @@ class Controls(Screen[None]):
     @property
     def view(self) -> View:
         """The visible view."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Show the current model."""
         raise NotImplementedError
 
     def _tell(self, words: str, severity: str = "information") -> None:
@@ -94,6 +100,9 @@ class Controls(Screen[None]):
                 self._changes.taken_back(takes_back, ending, change)
             elif change is not None:
                 self._changes.made(change)
+            if ending.groups:
+                self._model.choices.marks.drop([row for group in ending.groups for row in group.rows])
+                self.draw()
 
         def left(_: None) -> None:
             self._unanswered = [one for one in (*self._unanswered, submission) if one.under_way]
@@ -110,6 +119,42 @@ class Controls(Screen[None]):
 
     def _ask_task(self, task: Task) -> None:
         self._ask(RequestDialog(self._link, self._model.host, task))
+
+    @property
+    def _kind(self) -> str:
+        """What the rows of the focused table are, for marks; "" if they can't be marked."""
+        return MARKABLE.get(self.view.table.table, "")
+
+    def _with_marked(self, kind: str, make: Callable[[batch.Marked, batch.Now], Task]) -> bool:
+        """Open the task of the marked rows, if rows of this kind are marked and the focused table has such.
+
+        Return False if the key is about the row under the cursor. Marked rows that are gone are reported.
+        """
+        marks = self._model.choices.marks
+        self._follow_marks()
+        gone, marked = marks.gone.get(kind, {}), marks.of(kind)
+        if self._kind != kind or not (gone or marked):
+            return False
+        if self._refuses():
+            return True
+        marks.gone.pop(kind, None)
+        if marked:
+            self._ask_task(make({**gone, **marked}, lambda: self._model.snapshot))
+        else:
+            names = several(list(gone.values()), 6, ", ")
+            self._tell(f"{names}: gone since marked; nothing was done, and nothing is marked now", "warning")
+        return True
+
+    def _follow_marks(self) -> None:
+        """Remove the marks of rows that are gone from the newest configuration."""
+        newest = self._model.newest
+        if newest.config is not None:
+            present = {
+                "queues": {row.identity for row in newest.queues},
+                "filters": {row.identity for row in newest.filters},
+            }
+            started_at = newest.status.started_at if newest.status is not None else 0.0
+            self._model.choices.marks.follow(newest.host, started_at, present)
 
     def action_undo(self) -> None:
         """Take back the last change, if it can be."""
@@ -159,6 +204,8 @@ class Controls(Screen[None]):
         if isinstance(view, ProcessorsView) and (proposal := view.proposal) is not None:
             view.move_asked(proposal)
             self._ask_task(queues.move_to(proposal))
+        elif self._with_marked("queues", batch.move_marked):
+            return
         elif (queue := self._queue()) is not None:
             self._ask_task(queues.choose_processor(queue, lambda: self._model.snapshot))
 
@@ -184,6 +231,10 @@ class Controls(Screen[None]):
 
     def action_clear_filter(self) -> None:
         """Clear the filter under the cursor, or one of the queue's."""
+        if self._with_marked("filters", batch.clear_marked) or self._with_marked(
+            "queues", batch.clear_queues
+        ):
+            return
         row = self.view.subject
         if isinstance(row, FilterView):
             self._ask_clear(row)
@@ -241,17 +292,17 @@ class Controls(Screen[None]):
 
     def action_complete_queue(self) -> None:
         """Give the allocated queue its buffers."""
-        if (queue := self._queue()) is not None:
+        if not self._with_marked("queues", batch.complete_marked) and (queue := self._queue()) is not None:
             self._ask_task(queues.complete_queue(queue))
 
     def action_edit_queue(self) -> None:
         """Rename or resize the queue."""
-        if (queue := self._queue()) is not None:
+        if not self._with_marked("queues", batch.resize_marked) and (queue := self._queue()) is not None:
             self._ask_task(queues.edit_queue(queue))
 
     def action_free_queue(self) -> None:
         """Free the queue, its filters first."""
-        if (queue := self._queue()) is not None:
+        if not self._with_marked("queues", batch.free_marked) and (queue := self._queue()) is not None:
             if queue.queue_id == 0:
                 self._tell("the default queue can't be freed")
             else:
@@ -259,6 +310,8 @@ class Controls(Screen[None]):
 
     def action_change_vm(self, verb: str = "") -> None:
         """Pause, resume, migrate or remove the VM under the cursor, or one the user chooses."""
+        if self._of_marked_vms(verb):
+            return
         row = self.view.subject
         known = host_changes.known_vms(self._model.snapshot.config, self._model.choices.adapter)
         name = row.config.vm if isinstance(row, PortView) else getattr(row, "vm", None)
@@ -273,6 +326,22 @@ class Controls(Screen[None]):
             several = len({vm.adapter for vm in known}) > 1
             lines = [f"{vm.name:<{wide}}  {f'{vm.adapter}  ' if several else ''}{vm.words}" for vm in known]
             self._pick("Which VM", lines, lambda index: self._with_vm(known[index], verb))
+
+    def _of_marked_vms(self, verb: str) -> bool:
+        """Apply a verb, or one the user chooses, to the VMs of the marked queues; False if none is marked."""
+        verbs = host_changes.VERBS
+        if self._kind != "queues" or not self._model.choices.marks.of("queues"):
+            return False
+
+        def ask(chosen: host_changes.Verb) -> None:
+            self._with_marked("queues", partial(batch.change_vms, verb=chosen))
+
+        if verb in verbs:
+            ask(next(one for one in verbs if one == verb))
+        else:
+            lines = [f"{one:<8} {what}" for one, what in verbs.items()]
+            self._pick("VMs of the marked queues", lines, lambda index: ask([*verbs][index]))
+        return True
 
     def _with_vm(self, vm: host_changes.Vm, verb: str) -> None:
         for one in host_changes.VERBS:

@@ -77,7 +77,7 @@ class Dashboard(ViewActions):
         self._tabs = Tabs(actions)
         self._filter = FilterBar()
         self._timeline = Timeline(model)
-        self._keys = KeyBar(lambda: self._offered)
+        self._keys = KeyBar(lambda: self._offered, lambda: len(model.choices.marks.of(self._kind)))
         self._too_small = TooSmall(actions)
         self._views = {view.view_id: view(model) for view in _VIEWS}
         self._view = self._tab = next(iter(VIEWS))
@@ -130,6 +130,8 @@ class Dashboard(ViewActions):
         """Show the current model; does nothing before the screen is mounted."""
         if not self._mounted:
             return
+        if self._model.past is None:
+            self._follow_marks()
         self.draw_age()
         self.view.draw()
         self.say_filter()
@@ -229,7 +231,7 @@ class Dashboard(ViewActions):
         self.action_details()
 
     def action_back(self) -> None:
-        """Leave a queue's page, or drop the table's filter."""
+        """Leave a queue's page, or drop the table's marks or filter."""
         if self._view not in VIEWS:
             self.action_view(self._tab)
         else:

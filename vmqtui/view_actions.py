@@ -19,8 +19,9 @@ from vmqtui.controls import Controls
 from vmqtui.dialogs.choose import ColumnsDialog, WhenDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.printable import as_json, printable
-from vmqtui.state.choices import TableChoice
+from vmqtui.state.choices import MOST_MARKED, TableChoice
 from vmqtui.state.rows import Row
+from vmqtui.tasks.batch import name_of
 from vmqtui.widgets.bars import FilterBar, Timeline
 from vmqtui.widgets.table import LiveTable
 
@@ -66,10 +67,6 @@ class ViewActions(Controls):
     """The table whose filter is being typed."""
     exports: str | None = None
     """The directory for exported files; None: the user's data directory."""
-
-    def draw(self) -> None:
-        """Show the current model."""
-        raise NotImplementedError
 
     def _choose(self, table: LiveTable, **changes: object) -> None:
         self._model.choices.change(table.id, **changes)
@@ -142,11 +139,40 @@ class ViewActions(Controls):
             if not event.kept:
                 self._choose(table, filter="")
 
+    def action_mark_row(self, step: int) -> None:
+        """Mark the row under the cursor, or take its mark away, and go ``step`` rows further."""
+        marks, table, kind = self._model.choices.marks, self.view.table, self._kind
+        row = table.row
+        if not kind or row is None:
+            self._tell("rows of queues and filters can be marked; Tab goes to the next panel")
+            return
+        if row.identity in marks.of(kind):
+            marks.drop([row.identity])
+        elif marks.set(kind, {row.identity: name_of(row)}):
+            self._tell(f"no more than {MOST_MARKED:,} rows can be marked", "warning")
+        table.action_cursor(step)
+        self.draw()
+
+    def action_mark_all(self) -> None:
+        """Mark all shown rows; if they are marked, remove all marks."""
+        marks, table, kind = self._model.choices.marks, self.view.table, self._kind
+        if not kind:
+            self._tell("rows of queues and filters can be marked; Tab goes to the next panel")
+            return
+        shown = {row.identity: name_of(row) for row in table.rows}
+        if shown.keys() <= marks.of(kind).keys():
+            marks.clear(kind)
+        elif left := marks.set(kind, shown):
+            self._tell(f"no more than {MOST_MARKED:,} rows can be marked: {left:,} are not", "warning")
+        self.draw()
+
     def action_back(self) -> None:
-        """Clear the table's filter; without a filter, its sort order."""
+        """Remove the marks; without marks, clear the table's filter; without a filter, its sort order."""
         table = self.view.table
         choice = self._model.choices.of(table.id)
-        if choice.filter:
+        if self._kind and self._model.choices.marks.clear(self._kind):
+            self.draw()
+        elif choice.filter:
             self._choose(table, filter="")
         elif choice.sort is not None:
             self._choose(table, sort=None)

@@ -32,8 +32,9 @@ class Action:
     only the palette offers the action.
 
     ``views`` are the views where it applies; empty means all. ``changes``: it sends a request that changes
-    the engine, so it is not offered of a host that takes no requests. ``bar`` is its short title in the key
-    bar; empty if it is not shown there. ``call`` is the Textual action that runs it, if that is not ``id``.
+    the engine, or chooses what one is about, so it is not offered of a host that takes no requests. ``bar``
+    is its short title in the key bar; empty if it is not shown there. ``call`` is the Textual action that
+    runs it, if that is not ``id``.
     """
 
     id: str
@@ -76,6 +77,7 @@ _KEY_NAMES = {
     "pagedown": "PgDn",
     "home": "Home",
     "end": "End",
+    "insert": "Ins",
     "enter": "⏎",
     "escape": "Esc",
     "space": "Space",
@@ -105,6 +107,8 @@ def key_name(key: str) -> str:
     """The display name of a key: ^p for ctrl+p, / for slash."""
     if key.startswith("ctrl+") and len(key) == 6:
         return f"^{key[-1]}"
+    if key.startswith("shift+"):
+        return f"Shift+{key_name(key.removeprefix('shift+'))}"
     return _KEY_NAMES.get(key) or KEY_CHARACTERS.get(key) or key
 
 

@@ -118,7 +118,7 @@ class RowField(LiveTable):
 
     def begin(self) -> None:
         """Show the rows, with the cursor on the field's value."""
-        room = max(4, self.app.size.height - 14)
+        room = max(4, self.app.size.height - self._choices.lines_beside)
         self.styles.height = min(12, room, len(self._choices.rows()) + 1)
         self.draw()
         values = [self._choices.value(row) for row in self.rows]

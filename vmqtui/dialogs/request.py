@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Button, Input, Static, TextArea
 
+from engine.counted import counted
 from engine.ndis.operations import decode
 from engine.ndis.outcome import NdisError
 from vmqtui.dialogs.dialog import Dialog
@@ -19,13 +20,16 @@ from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.tasks.foresight import foretold
 from vmqtui.tasks.submission import Submission
-from vmqtui.tasks.task import Ending, Foreseen, Step, Task, Values, in_words
+from vmqtui.tasks.task import Ending, Foreseen, Step, Task, Values, in_words, several
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
 
 SETTLE_S: Final = 0.2
 """Pause in typing, in seconds, before the preview is requested."""
 _MOST_STEPS: Final = 3
+"""Most expected effects that are shown."""
+_MOST_ASKED: Final = 64
+"""Most requests of a batch whose effects are asked for before it."""
 
 
 class Preview(Static):
@@ -47,8 +51,12 @@ class Preview(Static):
 
     def ask(self, steps: Sequence[Step], *, at_once: bool = False) -> None:
         """Show the effect of the steps that can be foreseen, after a pause in typing unless ``at_once``."""
-        steps = [step for step in steps if step.foresee is not None or step.foreseen is not None]
-        asked = tuple((step.op, repr(step.foresee)) for step in steps)
+        steps = [
+            one
+            for one in steps
+            if one.foresee is not None or one.foreseen is not None or one.group is not None
+        ]
+        asked = tuple((step.key, step.op, repr(step.foresee)) for step in steps)
         if not steps:
             self.clear()
         elif asked != self._asked:
@@ -60,30 +68,67 @@ class Preview(Static):
         self.display = True
         self.update(Text("… what would happen", palette_of(self).style("dim")))
         await asyncio.sleep(delay)
-        lines = Text()
-        for step in steps[:_MOST_STEPS]:
-            try:
-                told = await self._told(step)
-            except (TimeoutError, ConnectionError) as error:
-                why = f"no answer from {self._host}" if isinstance(error, TimeoutError) else str(error)
-                self._asked = None
-                self.update(Text(f"no preview: {printable(why)}", palette_of(self).style("warn")))
-                return
-            lines.append(
-                f"{'≈' if told.fits else '△'} {told.words}\n",
-                palette_of(self).style("accent" if told.fits else "warn"),
-            )
-        if len(steps) > _MOST_STEPS:
-            lines.append(f"… and {len(steps) - _MOST_STEPS} more like it\n", palette_of(self).style("dim"))
-        lines.right_crop(1)
-        self.update(lines)
+        of_many = any(step.group is not None for step in steps)
+        told: list[tuple[Step, Foreseen]] = []
+        asked = 0
+        for step in steps if of_many else steps[:_MOST_STEPS]:
+            effect = self._known(step)
+            if effect is None and step.foresee is not None and asked < _MOST_ASKED:
+                asked += 1
+                try:
+                    params = step.foresee | {"what_if": True}
+                    effect = foretold(step, await self._link.request(self._host, step.op, params))
+                except (TimeoutError, ConnectionError) as error:
+                    why = f"no answer from {self._host}" if isinstance(error, TimeoutError) else str(error)
+                    self._asked = None
+                    self.update(Text(f"no preview: {printable(why)}", palette_of(self).style("warn")))
+                    return
+            if effect is not None:
+                told.append((step, effect))
+        self.update(self._many(steps, told) if of_many else self._lines([one for _, one in told], len(steps)))
 
-    async def _told(self, step: Step) -> Foreseen:
-        """The effect of a step: the engine's answer to "what if", or its own ``foreseen`` without one."""
-        if step.foresee is None and step.foreseen is not None:
-            return step.foreseen
-        assert step.foresee is not None
-        return foretold(step, await self._link.request(self._host, step.op, step.foresee | {"what_if": True}))
+    def _known(self, step: Step) -> Foreseen | None:
+        """The effect of a step that is known here: why it can't be sent, or its own ``foreseen``."""
+        if step.hindered is not None and (why := step.hindered()):
+            return Foreseen(why, fits=False)
+        return step.foreseen if step.foresee is None else None
+
+    def _lines(self, told: Sequence[Foreseen], count: int) -> Text:
+        """The first effects of ``count`` requests, a line each."""
+        style, lines = palette_of(self).style, []
+        for one in told[:_MOST_STEPS]:
+            role = "accent" if one.fits else "warn"
+            lines.append(Text(f"{'≈' if one.fits else '△'} {one.words}", style(role)))
+        if count > _MOST_STEPS:
+            lines.append(Text(f"… and {count - _MOST_STEPS:,} more like it", style("dim")))
+        return Text("\n").join(lines)
+
+    def _many(self, steps: Sequence[Step], told: Sequence[tuple[Step, Foreseen]]) -> Text:
+        """What a batch sends, the rows it can't change with each reason, and the first effects."""
+        refused: dict[str, dict[str, None]] = {}
+        fits: list[Foreseen] = []
+        for step, one in told:
+            if step.group is None:
+                continue
+            if one.fits:
+                fits.append(Foreseen(f"{step.group.name}: {one.words}"))
+            else:
+                refused.setdefault(one.words, {})[step.group.name] = None
+        out = {step.group for step in steps if step.hindered is not None and step.hindered()}
+        rest = [step for step in steps if step.group not in out]
+        some, every = (len({step.group for step in of}) for of in (rest, steps))
+        rows = f"{some:,} of {counted(every, 'row')}" if some < every else counted(every, "row")
+        words = f"sends {counted(len(rest), 'request')} for {rows}" if rest else "nothing can be sent"
+        style = palette_of(self).style
+        lines = [Text(words, style("strong" if rest else "warn"))]
+        for why, names in refused.items():
+            lines.append(Text(f"△ {several(list(names), 6, ', ')}: {why}", style("warn")))
+        if fits:
+            lines.append(self._lines(fits, len(fits)))
+        unasked = len([one for one in rest if one.foresee is not None]) - len(told)
+        if unasked > 0:
+            lines.append(Text(f"… {counted(unasked, 'request')} not foreseen", style("dim")))
+        return Text("\n").join(lines)
 
 
 class RequestDialog(Dialog[None]):
@@ -116,6 +161,8 @@ class RequestDialog(Dialog[None]):
         """Called once with the ending of the dialog."""
         self.refused: bool = False
         """Whether the shown sentence is a refusal."""
+        self._over: bool = False
+        """Whether a batch ended with rows that are not done: it shows its result and sends nothing more."""
         self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
         self._lines_of_form = [
             FieldLine(field) if field.rows is None or self._rows is None else self._rows
@@ -154,7 +201,7 @@ class RequestDialog(Dialog[None]):
         if self._rows is None:
             return
         self._rows.draw()
-        if not self.ended and not self.submission.under_way and not self.refused:
+        if not self.ended and not self.submission.under_way and not self.refused and not self._over:
             self._review()
 
     def on_key(self, event: events.Key) -> None:
@@ -220,8 +267,13 @@ class RequestDialog(Dialog[None]):
             self.submit()
 
     def action_close(self) -> None:
-        """Close the dialog; its remaining requests continue."""
+        """Close the dialog; its remaining requests continue. A batch that is being sent stops first."""
         if self.ended:
+            return
+        if self.submission.under_way and self.submission.of_many and not self.submission.stopped:
+            self.submission.stop()
+            self.cancel.label = "Close"
+            self._wait("stopping after the request that is under way")
             return
         self.dismiss()
         if not self.submission.under_way:
@@ -237,7 +289,7 @@ class RequestDialog(Dialog[None]):
 
         Returns the requests to send; none if a value is invalid or nothing would change.
         """
-        if self.ended:
+        if self.ended or self._over:
             return ()
         steps = self._review(submitted)
         self.preview.ask([step for step in steps if step.key not in self.submission.answers], at_once=at_once)
@@ -293,7 +345,10 @@ class RequestDialog(Dialog[None]):
         self.refused = role == "bad"
         lines = Text()
         palette = palette_of(self)
-        for done in self.submission.titles():
+        of_many = self.submission.of_many
+        if of_many and self.submission.under_way:
+            lines.append(f"{self.submission.progress()}\n", palette.style("good"))
+        for done in () if of_many else self.submission.titles():
             lines.append(f"✓ {printable(done)}\n", palette.style("good"))
         lines.append(printable(words), palette.style(role))
         self._answer.display = bool(lines)
@@ -306,6 +361,9 @@ class RequestDialog(Dialog[None]):
             self.preview.clear()
             # The worker belongs to the app, not to this screen, so it continues after the dialog is closed.
             self.app.run_worker(self._run(self.submission.send(steps, self._wait)))
+            if self.submission.of_many:
+                self.cancel.label = "Stop"
+                self.cancel.focus()
 
     def _wait(self, words: str) -> None:
         self.say(f"… {words}", "accent")
@@ -320,7 +378,11 @@ class RequestDialog(Dialog[None]):
 
     async def _run(self, sending: Awaitable[str]) -> None:
         failed = await sending
-        if failed and not self.ended:
+        if failed and not self.ended and self.submission.of_many:
+            self._over = True
+            self.cancel.label = "Close"
+            self.say(failed, "warn")
+        elif failed and not self.ended:
             self._do.disabled = False
             self._lock_fields()
             self.say(f"✗ {failed}", "bad")

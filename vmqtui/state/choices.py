@@ -1,8 +1,10 @@
 """The viewer's choices: the adapter, the sort order, filter and columns of each table, and the layout.
 
-All but ``adapter`` and ``deltas`` are kept from one start to the next (``vmqtui.preferences.kept``).
+All but ``adapter``, ``deltas`` and ``marks`` are kept from one start to the next
+(``vmqtui.preferences.kept``).
 """
 
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeVar
 
@@ -21,6 +23,63 @@ class TableChoice:
 
 
 AS_IT_COMES = TableChoice()
+
+MARKABLE: Final[Mapping[str, str]] = {"queues": "queues", "buffers": "queues", "filters": "filters"}
+"""The tables whose rows can be marked, and what the rows are: tables of the same rows share their marks."""
+MOST_MARKED: Final = 1024
+"""Most rows of a kind that can be marked."""
+
+
+class Marks:
+    """The marked rows of the shown host, by kind (a value of ``MARKABLE``) and identity, with their names.
+
+    A mark goes with its row. ``gone`` has the names of rows that went until they are reported.
+    """
+
+    def __init__(self) -> None:
+        self._engine: tuple[str, float] = ("", 0.0)
+        self._marked: dict[str, dict[Hashable, str]] = {}
+        self.gone: dict[str, dict[Hashable, str]] = {}
+
+    def of(self, kind: str | None) -> Mapping[Hashable, str]:
+        """The names of the marked rows of a kind, by identity."""
+        return self._marked.get(kind or "", {})
+
+    def set(self, kind: str, rows: Mapping[Hashable, str]) -> int:
+        """Mark rows, up to ``MOST_MARKED``; return how many could not be marked."""
+        marked = self._marked.setdefault(kind, {})
+        for count, (identity, name) in enumerate(rows.items()):
+            if len(marked) >= MOST_MARKED and identity not in marked:
+                return len(rows) - count
+            marked[identity] = name
+        return 0
+
+    def drop(self, rows: Collection[Hashable]) -> None:
+        """Remove marks, without reporting their rows as gone."""
+        for kept in (*self._marked.values(), *self.gone.values()):
+            for identity in rows:
+                kept.pop(identity, None)
+
+    def clear(self, kind: str) -> bool:
+        """Remove all marks of a kind; return whether there were any."""
+        self.gone.pop(kind, None)
+        return bool(self._marked.pop(kind, None))
+
+    def follow(self, host: str, started_at: float, present: Mapping[str, Collection[Hashable]]) -> None:
+        """Remove the marks of rows that are not ``present``, of each kind, on this host's engine.
+
+        Another host has no marks; the rows of an engine that was started again are others.
+        """
+        known = self._engine[0] == host and self._engine[1]
+        restarted = bool(known and started_at and started_at != known)
+        if self._engine[0] != host:
+            self._marked.clear()
+            self.gone.clear()
+        self._engine = (host, started_at or self._engine[1])
+        for kind, marked in self._marked.items():
+            there = () if restarted else present[kind]
+            for identity in [one for one in marked if one not in there]:
+                self.gone.setdefault(kind, {})[identity] = marked.pop(identity)
 
 
 @dataclass(frozen=True)
@@ -45,6 +104,7 @@ class Choices:
 
     adapter: str | None = None
     deltas: bool = False
+    marks: Marks = field(default_factory=Marks)
     tables: dict[str, TableChoice] = field(default_factory=dict)
     """By the id of the table's widget: every view has its own choices."""
     layout: dict[str, bool | int | str] = field(default_factory=dict)

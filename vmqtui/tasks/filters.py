@@ -30,7 +30,7 @@ def filter_params(adapter: str, queue_id: int, mac: str, vlan: Vlan) -> dict[str
 
 def set_step(adapter: str, queue_id: int, mac: str, vlan: Vlan, on: str, about: Hashable) -> Step:
     """Set a filter; ``on`` is the queue's name in a sentence, ``about`` its identity (``Step.about``)."""
-    key = f"set-{mac}-{vlan}"
+    key = f"set-{adapter}-{queue_id}-{mac}-{vlan}"
     return step(
         key,
         f"set filter {mac}, VLAN {vlan_text(vlan)} on {on}",
@@ -44,7 +44,7 @@ def set_step(adapter: str, queue_id: int, mac: str, vlan: Vlan, on: str, about: 
 def clear_step(adapter: str, one: FilterConfig, on: str, about: Hashable) -> Step:
     """Clear a filter; ``on`` and ``about`` as for ``set_step``."""
     return step(
-        f"clear-{one.filter_id}",
+        f"clear-{adapter}-{one.filter_id}",
         f"clear filter {one.filter_id} ({one.mac}, VLAN {vlan_text(one.vlan)}) of {on}",
         "clear_filter",
         {"adapter": adapter, "queue_id": one.queue_id, "filter_id": one.filter_id},
@@ -76,25 +76,36 @@ def set_filter(row: QueueView, mac: str = "", vlan: str = "") -> Task:
     )
 
 
+def filter_called(row: FilterView) -> str:
+    """The name of a filter in a sentence: its id, MAC and VLAN."""
+    config = row.config
+    tests = f" ({config.mac}, VLAN {vlan_text(config.vlan)})" if config else ""
+    return f"filter {row.filter_id}{tests}"
+
+
+def clear_row(row: FilterView, queue: QueueView | None) -> Step:
+    """Clear a filter; ``queue`` is its queue."""
+    if row.config is not None:
+        on = f"queue {row.queue_id} ({printable(row.label)})"
+        return clear_step(row.adapter, row.config, on, queue.identity if queue is not None else None)
+    return step(
+        f"clear-{row.adapter}-{row.filter_id}",
+        f"clear filter {row.filter_id}",
+        "clear_filter",
+        {"adapter": row.adapter, "queue_id": row.queue_id, "filter_id": row.filter_id},
+        undo="what it tested was not known",
+    )
+
+
 def clear_filter(row: FilterView, queue: QueueView | None) -> Task:
     """Clear one filter, after confirmation; ``queue`` is the filter's queue."""
-    config = row.config
-    what = f"filter {row.filter_id}"
-    tests = f" ({config.mac}, VLAN {vlan_text(config.vlan)})" if config else ""
+    what = filter_called(row)
     last = queue is not None and queue.queue_id != 0 and len(queue.filters) == 1
-    on = f"queue {row.queue_id} ({printable(row.label)})"
-    about = queue.identity if queue is not None else None
-    params = {"adapter": row.adapter, "queue_id": row.queue_id, "filter_id": row.filter_id}
-    clear = (
-        clear_step(row.adapter, config, on, about)
-        if config is not None
-        else step("clear", f"clear {what}", "clear_filter", params, undo="what it tested was not known")
-    )
     return Task(
         "Clear a filter",
-        f"Clear {what}{tests} of {on}?"
+        f"Clear {what} of queue {row.queue_id} ({printable(row.label)})?"
         + (" It is the queue's last: the queue pauses and discards what it holds." if last else ""),
         "Clear filter (y)",
-        lambda values: [clear],
+        lambda values: [clear_row(row, queue)],
         destructive=True,
     )

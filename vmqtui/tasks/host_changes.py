@@ -218,7 +218,7 @@ def change_vm(vm: Vm, verb: Verb) -> Task:
         f" {VERBS[verb]}."
         + (" What was in flight to it is discarded; this can't be taken back." if lasting else ""),
         f"{verb.capitalize()} VM{' (y)' if lasting else ''}",
-        lambda values: [_vm_step(vm, verb)],
+        lambda values: [vm_step(vm, verb)],
         destructive=lasting,
     )
 
@@ -226,16 +226,17 @@ def change_vm(vm: Vm, verb: Verb) -> Task:
 _OPPOSITE: dict[Verb, Verb] = {"pause": "resume", "resume": "pause"}
 
 
-def _vm_step(vm: Vm, verb: Verb) -> Step:
+def vm_step(vm: Vm, verb: Verb) -> Step:
+    """Apply one of ``VERBS`` to a VM."""
     opposite = _OPPOSITE.get(verb)
     return step(
-        verb,
+        f"{verb}-{vm.adapter}-{vm.name}",
         f"{verb} VM {printable(vm.name)}",
         f"{verb}_vm",
         {"adapter": vm.adapter, "vm": vm.name},
         undo=f"a VM that is {verb}d is gone from this switch, and its queues with it"
         if opposite is None
-        else lambda answers: _vm_step(vm, opposite),
+        else lambda answers: vm_step(vm, opposite),
     )
 
 

@@ -33,7 +33,7 @@ from vmqtui.tasks.task import (
     whole,
 )
 
-_LEAVES = " Its frames go to the default queue, but for those that another queue's filter takes."
+LEAVES = " Its frames go to the default queue, but for those that another queue's filter takes."
 _GONE = "a freed queue is gone, and its counters with it; n allocates a new one"
 
 
@@ -42,7 +42,7 @@ def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
     here = row.cpu if away_from is None else away_from
     origin = row.processor_name(here) if here is not None else "where it is"
     return step(
-        f"move-{cpu}",
+        f"move-{row.adapter}-{row.queue_id}-{cpu}",
         f"move {called(row)} from {origin} to {row.processor_name(cpu)}",
         "set_queue_parameters",
         {"adapter": row.adapter, "queue_id": row.queue_id, "cpu": cpu},
@@ -68,7 +68,7 @@ def choose_processor(row: QueueView, now: Callable[[], Snapshot]) -> Task:
         return f"{row.processor} → {target.processor}, now at {percent(target.load)} with {queues}"
 
     of = f" of {printable(row.adapter)}" if len(now().adapter_names) > 1 else ""
-    rows = RowChoices("cpus", lambda: now().cpus, _cpu_of, ("core", "trend"))
+    rows = RowChoices("cpus", lambda: now().cpus, cpu_of, ("core", "trend"))
     return Task(
         f"Move {called(row)}{of}",
         f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."
@@ -80,7 +80,8 @@ def choose_processor(row: QueueView, now: Callable[[], Snapshot]) -> Task:
     )
 
 
-def _cpu_of(row: Row) -> str:
+def cpu_of(row: Row) -> str:
+    """The processor of a row to choose from, as text."""
     return str(row.cpu) if isinstance(row, CpuView) else ""
 
 
@@ -109,7 +110,7 @@ def edit_queue(row: QueueView) -> Task:
         if values.get("name", name) != name:
             wanted["name"] = values["name"]
         before = {"buffers": buffers, "name": name}
-        return [_change(row, wanted, {key: before[key] for key in wanted})] if wanted else []
+        return [change_queue(row, wanted, {key: before[key] for key in wanted})] if wanted else []
 
     fields = [Field("buffers", "Buffers", whole(1, MAX_BUFFERS), "" if buffers is None else str(buffers))]
     if row.queue_id != 0:
@@ -124,17 +125,18 @@ def edit_queue(row: QueueView) -> Task:
     )
 
 
-def _change(row: QueueView, wanted: dict[str, Any], before: dict[str, Any]) -> Step:
+def change_queue(row: QueueView, wanted: dict[str, Any], before: dict[str, Any]) -> Step:
+    """Set values of a queue; the undo sets those ``before``."""
     words = " and ".join(
         f"name it {printable(str(value))}" if key == "name" else f"give it {counted(value, 'buffer')}"
         for key, value in wanted.items()
     )
     return step(
-        "edit-" + "-".join(map(str, wanted.values())),
+        f"edit-{row.adapter}-{row.queue_id}-" + "-".join(map(str, wanted.values())),
         f"change {called(row)}: {words}",
         "set_queue_parameters",
         {"adapter": row.adapter, "queue_id": row.queue_id, **wanted},
-        undo=lambda answers: _change(row, before, wanted),
+        undo=lambda answers: change_queue(row, before, wanted),
         about=row.identity,
     )
 
@@ -142,27 +144,31 @@ def _change(row: QueueView, wanted: dict[str, Any], before: dict[str, Any]) -> S
 def complete_queue(row: QueueView) -> Task:
     """Complete the allocation of a queue, which gives it its buffers."""
     asked = counted(row.config.buffers, "receive buffer") if row.config else "its receive buffers"
-    complete = step(
-        "complete",
+    return Task(
+        "Complete allocation",
+        f"Give {called(row)} {asked}; it runs if it has a filter, else it is paused.",
+        "Complete",
+        lambda values: [complete_step(row)],
+    )
+
+
+def complete_step(row: QueueView) -> Step:
+    """Complete the allocation of a queue."""
+    return step(
+        f"complete-{row.adapter}-{row.queue_id}",
         f"complete {called(row)}",
         "complete_allocation",
         {"adapter": row.adapter, "queue_ids": [row.queue_id]},
         undo="a completed allocation can't be taken back; d frees the queue",
     )
-    return Task(
-        "Complete allocation",
-        f"Give {called(row)} {asked}; it runs if it has a filter, else it is paused.",
-        "Complete",
-        lambda values: [complete],
-    )
 
 
-def free_queue(row: QueueView) -> Task:
-    """Clear a queue's filters and free it, after confirmation."""
+def free_steps(row: QueueView) -> list[Step]:
+    """Clear a queue's filters, then free it."""
     base = {"adapter": row.adapter, "queue_id": row.queue_id}
     clears = [clear_step(row.adapter, one, called(row), row.identity) for one in row.filters]
     free = Step(
-        "free",
+        f"free-{row.adapter}-{row.queue_id}",
         f"free {called(row)}",
         "free_queue",
         lambda answers: base,
@@ -170,6 +176,11 @@ def free_queue(row: QueueView) -> Task:
         foresee=None if clears else base,
         undo=_GONE,
     )
+    return [*clears, free]
+
+
+def free_queue(row: QueueView) -> Task:
+    """Clear a queue's filters and free it, after confirmation."""
     count = len(row.filters)
     filters = "" if not count else f" Its {counted(count, 'filter is', 'filters are')} cleared first."
     outstanding = row.count("outstanding") or 0
@@ -182,9 +193,9 @@ def free_queue(row: QueueView) -> Task:
     return Task(
         "Free a queue",
         f"Free {called(row)} of {printable(row.adapter)}?{filters}"
-        f"{_LEAVES if count and row.state == 'running' else ''}{held}",
+        f"{LEAVES if count and row.state == 'running' else ''}{held}",
         "Free queue (y)",
-        lambda values: [*clears, free],
+        lambda values: free_steps(row),
         destructive=True,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.bus.messages import Response, Status
-from vmqtui.tasks.task import Answers, Ending, Step, refusal
+from vmqtui.tasks.task import Answers, Ending, Group, Step, refusal, several
 
 if TYPE_CHECKING:
     from vmqtui.link import Link
@@ -22,6 +22,9 @@ class Submission:
     An accepted step is not sent again. A request without an answer is repeated with the same id, so that the
     engine executes it once (contract 5), for up to ``ASKED_FOR_SECONDS`` and until the engine restarts. A
     refused step gets a new id when it is sent again.
+
+    At most one request is outstanding. In a batch (steps with a group) a refusal ends only its group; a
+    request without an answer ends the batch, as ``stop`` does.
     """
 
     def __init__(self, link: "Link", host: str) -> None:
@@ -30,33 +33,56 @@ class Submission:
         self.done: list[tuple[Step, Response]] = []
         self.under_way: bool = False
         """Whether requests are being sent; one of them waits for its answer."""
+        self.stopped: bool = False
+        """Whether no further step is sent."""
+        self._steps: Sequence[Step] = ()
+        self._refused: dict[Group | None, str] = {}
+        """Why the steps of a group failed."""
         self._link = link
         self._name = secrets.token_hex(12)
         self._count = 0
         self._ids: dict[tuple[str, str, str], str] = {}
-        self._open: dict[str, str] = {}
-        """Titles of the steps without an answer, by request id."""
+        self._open: dict[str, Step] = {}
+        """The steps without an answer, by request id."""
 
     def send(self, steps: Sequence[Step], waits: Callable[[str], None]) -> Coroutine[Any, Any, str]:
-        """Send the steps that are not done yet, in order, up to the first failure; return its reason, or "".
+        """Send the steps that are not done yet, in order, up to a failure; return what failed, or "".
 
         Sets ``under_way`` at the call, before the coroutine runs. Calls ``waits`` with a sentence before each
         request, and after each timeout.
         """
         self.under_way = True
+        self._steps = steps
         return self._send_all(steps, waits)
 
+    @property
+    def of_many(self) -> bool:
+        """Whether it sends, or sent, a batch."""
+        return any(step.group is not None for step in self._steps)
+
+    def stop(self) -> None:
+        """Send no further step; the outstanding request still waits for its answer."""
+        self.stopped = True
+
     async def _send_all(self, steps: Sequence[Step], waits: Callable[[str], None]) -> str:
+        self._refused.clear()
         try:
             for step in steps:
-                if step.key in self.answers:
+                if self.stopped or (self._open and self._refused):
+                    break
+                if step.key in self.answers or step.group in self._refused:
                     continue
-                waits(f"{step.title}: waiting for {self.host}")
-                if failed := await self._send(step, waits):
-                    return f"{step.title}: {failed}"
+                failed = step.hindered() if step.hindered is not None else ""
+                if not failed:
+                    waits(f"{step.title}: waiting for {self.host}")
+                    failed = await self._send(step, waits)
+                if failed:
+                    self._refused[step.group] = failed
+                    if step.group is None:
+                        return f"{step.title}: {failed}"
         finally:
             self.under_way = False
-        return ""
+        return self.summary() if self._refused or self._left() else ""
 
     async def _send(self, step: Step, waits: Callable[[str], None]) -> str:
         try:
@@ -68,7 +94,7 @@ class Submission:
             self._count += 1
             self._ids[known] = f"{self._name}-{self._count}"
         request_id = self._ids[known]
-        self._open[request_id] = step.title
+        self._open[request_id] = step
         try:
             response = await self._answer_to(step, params, request_id, waits)
         except TimeoutError:
@@ -111,9 +137,12 @@ class Submission:
 
     def ending(self, failed: str = "") -> Ending | None:
         """The ending to report; None if nothing was sent. ``failed`` is why a step was not done."""
-        unanswered = "; ".join(self._open.values())
-        unmentioned = "; ".join(one for one in self._open.values() if not failed.startswith(f"{one}: "))
-        words = "; ".join(self.titles())
+        unanswered = tuple(self._open.values())
+        if self.of_many:
+            wrong = bool(self._refused or self._left())
+            return Ending(self.summary(), tuple(self.done), unanswered, wrong, tuple(self._done_groups()))
+        unmentioned = "; ".join(one.title for one in unanswered if not failed.startswith(f"{one.title}: "))
+        words = several(self.titles(), 6)
         if failed:
             words = f"{words}, then {failed}" if words else failed
         elif note := next((response.message for _, response in reversed(self.done) if response.message), ""):
@@ -123,6 +152,59 @@ class Submission:
         if unmentioned:
             words += f"{'; ' if words else ''}{unmentioned}: no answer; it may still take effect"
         return Ending(words, tuple(self.done), unanswered, failed=bool(failed))
+
+    def _groups(self) -> dict[Group | None, list[Step]]:
+        """The steps of the batch by the row they are for."""
+        groups: dict[Group | None, list[Step]] = {}
+        for step in self._steps:
+            groups.setdefault(step.group, []).append(step)
+        return groups
+
+    def _done_groups(self) -> list[Group]:
+        return [
+            group
+            for group, steps in self._groups().items()
+            if group is not None and all(step.key in self.answers for step in steps)
+        ]
+
+    def _left(self) -> list[Group]:
+        """The rows of the batch that are neither done nor refused."""
+        done = {*self._done_groups(), *self._refused}
+        return [group for group in self._groups() if group is not None and group not in done]
+
+    def progress(self) -> str:
+        """How many rows of the batch are done and refused so far."""
+        refused = f", {len(self._refused):,} refused" if self._refused else ""
+        return f"{len(self._done_groups()):,} of {len(self._groups()):,} done{refused}"
+
+    def summary(self) -> str:
+        """The rows of the batch that are done, refused with each reason, not answered and not sent."""
+        open_groups = {step.group for step in self._open.values()}
+        pending = sum(response.ndis_status == _PENDING for _, response in self.done)
+        done = set(self._done_groups())
+        parts = [f"{len(done):,} done"]
+        if pending:
+            parts[0] += f" ({pending:,} of them pending until their buffers are returned)"
+        if done:
+            parts[0] += f": {several([step.title for step, _ in self.done if step.group in done])}"
+        by_reason: dict[str, list[str]] = {}
+        for group, why in self._refused.items():
+            if group is not None and group not in open_groups:
+                before = [step.title for step, _ in self.done if step.group == group]
+                reason = f"{why} (before that: {several(before)})" if before else why
+                by_reason.setdefault(reason, []).append(group.name)
+        refused = sum(map(len, by_reason.values()))
+        if refused:
+            reasons = [f"{several(names, 6, ', ')}: {why}" for why, names in by_reason.items()]
+            parts.append(f"{refused:,} refused: {'; '.join(reasons)}")
+        parts += [
+            f"{one.name}: no answer; it may still take effect" for one in open_groups if one is not None
+        ]
+        if left := self._left():
+            half = [step.title for step, _ in self.done if step.group in left]
+            stopped = " (stopped)" if self.stopped else ""
+            parts.append(f"{len(left):,} not sent{stopped}" + (f", but {several(half)}" if half else ""))
+        return " · ".join(parts)
 
 
 def _may_answer(asked: Status | None, now: Status | None) -> bool:

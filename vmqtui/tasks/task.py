@@ -4,7 +4,7 @@ A check converts typed text to the value to send, by the engine's rules, or rais
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from engine.bus.messages import Response
@@ -30,6 +30,8 @@ class RowChoices:
     """Returns the value of a row, as text."""
     without: tuple[str, ...] = ()
     """Keys of columns that are left out."""
+    lines_beside: int = 14
+    """Lines of the screen that are not for rows."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class Foreseen:
 
     words: str
     fits: bool = True
+
+
+class Group(NamedTuple):
+    """A row that steps of a batch are for: its name in a sentence, and the identities of the marked rows."""
+
+    name: str
+    rows: tuple[Hashable, ...]
 
 
 class NewQueue(NamedTuple):
@@ -84,6 +93,10 @@ class Step:
     the undo of the other steps undoes it too."""
     about: Hashable = None
     """The identity of the existing queue it changes, or a ``NewQueue``; None if it changes no such queue."""
+    group: Group | None = None
+    """In a batch: the row it is for. A failed step ends the steps of its group; without one, all steps."""
+    hindered: Callable[[], str] | None = None
+    """Returns why it can't be sent, in a sentence, or "". Called for the preview and before it is sent."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +125,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Ending:
-    """The end of a dialog: its message, the completed steps with their answers, the titles of unanswered
-    steps, and whether a step failed."""
+    """The end of a dialog: its message, the completed steps with their answers, the unanswered steps, whether
+    a step failed, and the groups of a batch that are done."""
 
     words: str
     done: tuple[tuple[Step, Response], ...] = ()
-    unanswered: str = ""
+    unanswered: tuple[Step, ...] = ()
     failed: bool = False
+    groups: tuple[Group, ...] = ()
 
 
 def step(
@@ -133,6 +147,21 @@ def step(
 ) -> Step:
     """A step that is independent of other answers, so it can be previewed."""
     return Step(key, title, op, lambda answers: params, uses, params, undo=undo, about=about)
+
+
+def in_group(one: Step, group: Group, hindered: Callable[[], str] | None = None) -> Step:
+    """A step as part of a batch; its undo is part of the same group."""
+    undo = one.undo
+    if callable(undo):
+        make = undo
+        undo = lambda answers: in_group(make(answers), group)  # noqa: E731
+    return replace(one, group=group, hindered=hindered, undo=undo)
+
+
+def several(words: Sequence[str], most: int = 3, between: str = "; ") -> str:
+    """The words in a row; beyond ``most`` only their number."""
+    more = [f"and {len(words) - most:,} more"] if len(words) > most else []
+    return between.join([*words[:most], *more])
 
 
 def number_in(response: Response, key: str) -> int:

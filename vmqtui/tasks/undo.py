@@ -14,7 +14,7 @@ from vmqtui.columns.column import vlan_text
 from vmqtui.numbers import age
 from vmqtui.printable import printable
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks.task import Ending, NewQueue, Step, Task, number_in
+from vmqtui.tasks.task import Ending, Group, NewQueue, Step, Task, number_in, several
 from vmqtui.tasks.task import Values as Fields
 
 Thing = tuple[str, int | None]
@@ -130,7 +130,8 @@ class Change:
     """A change on ``host``, whose engine started at ``started_at`` (Unix seconds).
 
     ``at`` is the time of the change on the link's clock. ``steps`` undo it, in order; if it has no undo,
-    ``why_not`` is the reason. ``left`` has the values after the change, as in configuration ``revision``.
+    ``why_not`` is the reason. ``stays`` tells which rows of a batch have no undo, and why. ``left`` has the
+    values after the change, as in configuration ``revision``.
     """
 
     host: str
@@ -139,6 +140,7 @@ class Change:
     words: str
     steps: tuple[Step, ...] = ()
     why_not: str = ""
+    stays: str = ""
     revision: int = 0
     left: Mapping[Thing, Values] = field(default_factory=dict)
 
@@ -148,24 +150,33 @@ def change_of(
 ) -> Change | None:
     """The change that a dialog made; None if it did nothing.
 
-    ``before`` is the configuration at the time the dialog was opened.
+    ``before`` is the configuration at the time the dialog was opened. Of a batch, each row has its own undo.
     """
-    words = "; ".join(step.title for step, _ in ending.done)
-    change = Change(host, started_at, at, words or ending.unanswered)
-    if ending.unanswered:
-        why = f"{ending.unanswered} was not answered, so it is not known what there is to take back"
-        return replace(change, why_not=why)
-    if not ending.done:
+    if not ending.done and not ending.unanswered:
         return None
-    why = next((step.undo for step, _ in ending.done if isinstance(step.undo, str)), "")
-    if why:
-        return replace(change, why_not=why)
+    titles = [step.title for step, _ in ending.done] or [step.title for step in ending.unanswered]
+    reasons = _without_undo(ending)
+    done = [(step, response) for step, response in ending.done if step.group not in reasons]
+    words = [f"{group.name}: {why}" if group is not None else why for group, why in reasons.items()]
+    change = Change(host, started_at, at, several(titles), stays=several(words))
+    if not done:
+        return replace(change, why_not=change.stays)
     try:
-        steps = _backwards(ending.done)
+        steps = _backwards(done)
     except (KeyError, TypeError, ValueError):
         return replace(change, why_not="the engine's answer did not say what it made")
-    revision = max(response.revision for _, response in ending.done)
-    return replace(change, steps=steps, revision=revision, left=left_by(before, ending.done))
+    revision = max(response.revision for _, response in done)
+    return replace(change, steps=steps, revision=revision, left=left_by(before, done))
+
+
+def _without_undo(ending: Ending) -> dict[Group | None, str]:
+    """Why the change of a row can't be undone, by its group."""
+    reasons = {step.group: step.undo for step, _ in ending.done if isinstance(step.undo, str)}
+    if ending.unanswered:
+        titles = "; ".join(step.title for step in ending.unanswered)
+        why = f"{titles} was not answered, so it is not known what there is to take back"
+        reasons |= dict.fromkeys((step.group for step in ending.unanswered), why)
+    return reasons
 
 
 def _backwards(done: Sequence[tuple[Step, Response]]) -> tuple[Step, ...]:
@@ -216,16 +227,20 @@ class Changes:
         if change not in changes:
             return
         done = {step.key for step, _ in ending.done}
-        rest = tuple(step for step in change.steps if step.key not in done)
-        if ending.unanswered:
-            why = f"{ending.unanswered} was not answered, so it is not known what is left to take back"
+        unanswered = {step.group for step in ending.unanswered}
+        rest = tuple(one for one in change.steps if one.key not in done and one.group not in unanswered)
+        whole = not rest and not ending.unanswered
+        if rest:
+            changes[changes.index(change)] = replace(change, steps=rest, left={}, stays="")
+        elif ending.unanswered:
+            titles = "; ".join(step.title for step in ending.unanswered)
+            why = f"{titles} was not answered, so it is not known what is left to take back"
             changes[changes.index(change)] = replace(change, why_not=why)
-        elif rest:
-            changes[changes.index(change)] = replace(change, steps=rest, left={})
         else:
             changes.remove(change)
-            if reverse is not None:
-                others.append(reverse)
+        of_many = any(step.group is not None for step in change.steps)
+        if reverse is not None and (whole or (of_many and reverse.steps)):
+            others.append(reverse)
 
 
 @dataclass(frozen=True)
@@ -246,7 +261,9 @@ def hindrance(change: Change, started_at: float, snapshot: Snapshot) -> Hindranc
         return Hindrance(
             "the engine's new configuration has not arrived yet; u again in a moment", lasting=False
         )
-    return next((found for step in change.steps if (found := _missing(step, snapshot.config))), None)
+    found = [_missing(step, snapshot.config) for step in change.steps]
+    parts = change.steps[0].group is not None  # rows of a batch: those that are there are taken back
+    return None if parts and None in found else next(filter(None, found), None)
 
 
 def _missing(step: Step, config: Config) -> Hindrance | None:
@@ -277,26 +294,39 @@ def undo(
     """Undo a change, or redo it (``again``); ``following`` is the next change to undo after it.
 
     ``config`` returns the current configuration. If others changed the same values since, the dialog warns
-    and asks for confirmation.
+    and asks for confirmation. Of a batch, rows that are gone since are refused.
     """
     known = changed_since(change.left, config())
+    steps = [_if_there(step, config) for step in change.steps]
 
     def plan(values: Fields) -> Sequence[Step]:
         if (found := changed_since(change.left, config())) != known:
             raise ValueError(
-                f"changed while this is open: {'; '.join(found) or 'back to what it was'}. Esc leaves"
+                f"changed while this is open: {several(found) or 'back to what it was'}. Esc leaves"
             )
-        return change.steps
+        return steps
 
-    takes = "; ".join(step.title for step in change.steps)
+    takes = several([step.title for step in change.steps])
     done = f"{'Undone' if again else 'Done'} {age(max(0.0, now - change.at))} ago: {change.words}."
+    stays = f" What stays: {change.stays}." if change.stays else ""
     then = f" After it, the next is: {following.words}." if following is not None else ""
     verb = "Make again" if again else "Undo"
     return Task(
         "Make the last change again" if again else "Undo the last change",
-        f"{done} {'To make it again' if again else 'To take it back'}: {takes}.{then}",
+        f"{done} {'To make it again' if again else 'To take it back'}: {takes}.{stays}{then}",
         f"{verb} ({'y' if known else '⏎'})",
         plan,
         destructive=bool(known),
-        warning=f"Changed by others since: {'; '.join(known)}." if known else "",
+        warning=f"Changed by others since: {several(known, 6)}." if known else "",
     )
+
+
+def _if_there(step: Step, config: Callable[[], Config | None]) -> Step:
+    """A step of a batch, hindered if its queue is gone."""
+
+    def hindered() -> str:
+        now = config()
+        missing = _missing(step, now) if now is not None else None
+        return missing.words if missing is not None else ""
+
+    return step if step.group is None else replace(step, hindered=hindered)

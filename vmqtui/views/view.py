@@ -7,6 +7,7 @@ from textual.containers import Container
 
 from vmqtui.numbers import clock, grouped
 from vmqtui.printable import printable
+from vmqtui.state.choices import MARKABLE
 from vmqtui.state.model import Model
 from vmqtui.state.rows import Row
 from vmqtui.widgets.table import LiveTable
@@ -81,6 +82,7 @@ class View(Container):
         """Show rows in a table; its title has their number, the filter and the start of the deltas."""
         choices = self.model.choices
         choice = choices.of(table.id)
+        marked = choices.marks.of(MARKABLE.get(table.table))
         arranged = table.show(
             rows,
             choice=choice,
@@ -90,11 +92,17 @@ class View(Container):
             deltas=choices.deltas,
             steady=lambda: {row.identity: row for row in self.model.snapshot.steady.rows(table.table)},
             counters=self.model.snapshot.sources(table.table, choices.adapter),
+            marks=marked,
         )
         shown, total = len(arranged.rows), arranged.total
         parts = [f"{title} {grouped(shown)}" + (f" of {grouped(total)}" if shown != total else "")]
         if choice.filter:
             parts.append(f"/{choice.filter}")
+        if marked:
+            unseen = len(marked) - sum(row.identity in marked for row in arranged.rows)
+            parts.append(
+                f"{grouped(len(marked))} marked" + (f", {grouped(unseen)} not shown" if unseen else "")
+            )
         if choices.deltas and any(column.since for column in table.shown_columns):
             mark = self.model.mark
             parts.append(f"Δ since {clock(mark.sim_time_ns) if mark else 'the start'}")

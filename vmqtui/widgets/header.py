@@ -291,10 +291,11 @@ class KeyBar(Canvas):
             super().__init__()
             self.action = action
 
-    def __init__(self, actions: Callable[[], Sequence[Action]]) -> None:
-        """``actions`` returns those that are offered now."""
+    def __init__(self, actions: Callable[[], Sequence[Action]], marked: Callable[[], int]) -> None:
+        """``actions`` returns those that are offered now, ``marked`` the number of marked rows."""
         super().__init__("keys")
         self._actions = actions
+        self._marked = marked
         self.view: str = next(iter(VIEWS))
         self._ends: list[tuple[int, str]] = []
 
@@ -311,6 +312,9 @@ class KeyBar(Canvas):
     def _line(self, actions: Sequence[Action]) -> Line:
         line: Line = []
         self._ends = []
+        if marked := self._marked():
+            line = [(f" ◆ {marked:,} marked ", "!accent")]
+            self._ends.append((width_of(line), "back"))
         for action in actions:
             line += [(f" {first_key(action)}", "accent"), (f" {action.bar} ", "dim")]
             self._ends.append((width_of(line), action.id))

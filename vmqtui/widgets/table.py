@@ -1,6 +1,6 @@
 """The live table. It draws its own lines, because Textual's DataTable costs ten times as much."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -29,6 +29,8 @@ from vmqtui.widgets.canvas import palette_of
 
 _MOST_KEPT = 4096
 """Most rows whose settled cells are cached."""
+_MARK = "◆ "
+"""The sign of a marked row, in a column of its own before the others."""
 Series = Callable[[Hashable, int], Sequence[float | None]]
 
 
@@ -100,6 +102,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._hidden: frozenset[str] = frozenset()
         self.unknown: frozenset[str] = frozenset()
         """Keys of columns that are hidden because nothing is known of them."""
+        self._row_marks: Collection[Hashable] = ()
         self._titles: Mapping[str, str] = {}
         """Headings with the mark of a source, by the key of their column."""
         self._cursor = 0
@@ -156,12 +159,14 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         steady: Steady | None = None,
         counters: Mapping[str, Source] = NOTHING_SAID,
         unknown: frozenset[str] = frozenset(),
+        marks: Collection[Hashable] = (),
     ) -> Arranged:
         """Show the rows with the filter, order and columns of ``choice``; ``steady`` rows decide on rates.
 
         ``counters`` says how each counter of a measured host is known; columns in ``unknown``, of which it
-        knows nothing, are hidden.
+        knows nothing, are hidden. ``marks`` has the identities of marked rows.
         """
+        self._row_marks = marks
         wanted_otherwise = choice != self._choice
         self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden | unknown
         self.unknown = unknown
@@ -219,7 +224,13 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def _room(self) -> int:
         """Cells for the columns."""
-        return self.scrollable_content_region.width - 2
+        return self.scrollable_content_region.width - 2 - len(self._mark_of(None))
+
+    def _mark_of(self, row: Row | None) -> str:
+        """The mark of a row, or blanks; "" if no row is marked."""
+        if not self._row_marks:
+            return ""
+        return _MARK if row is not None and row.identity in self._row_marks else " " * len(_MARK)
 
     def _fit_columns(self) -> Layout:
         if self._fitting.fit(self.columns, self._room, self._hidden, self._choice, self._titles):
@@ -273,7 +284,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 self.post_message(self.Chosen())
 
     def _column_at(self, x: int) -> Column[Any] | None:
-        left = 1
+        left = 1 + len(self._mark_of(None))
         layout = self._fit_columns()
         for column, width in layout.columns:
             if left - 1 <= x < left + width:
@@ -303,14 +314,18 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _line(self, y: int) -> tuple[bool, Line]:
         """Return whether the cursor is on a line of the screen, and the line's content."""
         if y == 0:
-            return False, self._heading()
+            return False, [(self._mark_of(None), "header"), *self._heading()]
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
             if self._rows or y != 2:
                 return False, []
             nothing = f"nothing matches {self._choice.filter}" if self._choice.filter else self.empty
             return False, [(f"  {printable(nothing)}", "dim")]
-        return index == self._cursor and not self._strayed, self._cells(self._rows[index])
+        row = self._rows[index]
+        return index == self._cursor and not self._strayed, [
+            (self._mark_of(row), "accent"),
+            *self._cells(row),
+        ]
 
     def _lines(self) -> dict[int, tuple[bool, Line]]:
         """Return every line of the screen; lay out again while a cell has outgrown its column."""
