@@ -5,11 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.slow import examples
-from tests.vmqtui.scripted import make_config, make_stats
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.scripted import make_config, make_stats, with_queue
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import SYNTAX, arrange, parse
 from vmqtui.state.choices import TableChoice
 from vmqtui.state.snapshot import Snapshot
+from vmqtui.widgets.table import LiveTable
 
 QUEUES = COLUMNS["queues"]
 SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
@@ -47,6 +49,13 @@ def found(text: str, table: str = "queues") -> list[str]:
         ("state=running !vm:0", ["default"]),
         ("vm!=web-01 0:2", ["web-02", "sql-01"]),
         ("generation=3", ["web-02"]),
+        (r"~^WEB-\d+$", ["web-01", "web-02"]),
+        (r"vm:~^(sql|fw)-01$", ["sql-01", "fw-01"]),
+        ("mac:~:0[1-3]$", ["web-01", "web-02", "sql-01"]),
+        ("queue_id:~^1[12]$", ["vdi-01", "idle-01"]),
+        (r"vlan:~^[12]0$ !~-01$", ["web-02", "sql-02"]),
+        ('vm:~"^web|^sql-02$" drops=0', ["web-01", "web-02", "sql-02"]),
+        ("~sql !vm:~2", ["sql-01"]),
         ("", [row.label for row in SNAPSHOT.queues]),
     ],
 )
@@ -65,6 +74,19 @@ def test_filter_leaves_what_it_says(text: str, left: list[str]) -> None:
         ("bufer_use>1", "no column bufer_use; is it buffer_use?"),
         ("re>1", "re could be received_frames, returned_frames"),
         ("!", "! wants something to leave out, like !web"),
+        ("~", r"~ wants a regular expression, like ~^web-\d+$"),
+        ("vm:~", r"vm:~ wants a regular expression, like vm:~^web-\d+$"),
+        ("~^(web", "~^(web: ( has no ) at character 2"),
+        (r"~[(]\)x)", r"~[(]\)x): ) has no ( at character 7"),
+        ("vm:~w[eb", "vm:~w[eb: [ has no ] at character 2"),
+        ("~web\\", "~web\\: \\ wants a character after it at character 4"),
+        ("~*web", "~*web: nothing to repeat before * at character 1"),
+        (
+            "~web(?=1)",
+            "~web(?=1): RE2 has no (?= at character 4",
+        ),
+        ("~a{5000}", "~a{5000}: these repetitions don't fit: {5000} at character 2"),
+        ("pps:~1", "pps is a number: compare it, like pps>0"),
     ],
 )
 def test_what_can_not_be_used_is_said_in_words(text: str, words: str) -> None:
@@ -76,6 +98,40 @@ def test_terms_beside_a_wrong_one_still_work() -> None:
     assert [row.label for row in arranged.rows] == ["web-01", "web-02"]
     assert arranged.total == 13
     assert arranged.problem == "no column colour"
+
+
+def test_a_bad_pattern_filters_nothing_away() -> None:
+    arranged = arrange(SNAPSHOT.queues, QUEUES, TableChoice(filter="~^(web"))
+    assert (len(arranged.rows), arranged.total) == (13, 13)
+    assert arranged.problem == "~^(web: ( has no ) at character 2"
+
+
+@pytest.mark.slow
+async def test_tilde_begins_a_pattern_and_what_is_wrong_is_said_while_typing(dashboard: Running) -> None:
+    async with dashboard(size=(80, 24)) as (app, pilot, _):
+        await pilot.press("2", "tilde", *"^(web")
+        await pilot.pause()
+        assert "~^(web: ( has no ) at character 2" in screen_text(app)
+        assert len(app.screen.query_one("#queues-table", LiveTable).rows) == 13
+        await pilot.press(*"|sql)", "enter", "tilde", *"-02$", "enter")
+        assert app.model.choices.of("queues-table").filter == "~^(web|sql) ~-02$"
+        names = [getattr(row, "label", "") for row in app.screen.query_one("#queues-table", LiveTable).rows]
+        assert names == ["web-02", "sql-02"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(x+x+)+y", "(a|a)*b", "(.*a){30}b", "(((a{30}){30})|b)*c", "(?:a?){99}a{99}$"]
+)
+def test_no_pattern_takes_long_on_any_text(pattern: str) -> None:
+    """Where a search tries every way to match, each takes longer than anybody waits."""
+    query = parse(f"vm:~{pattern}", QUEUES)
+    row = next(one for one in moment_with_name("a" * 1000 + "!").queues if one.queue_id == 1)
+    assert not query.matches(row) or query.problem
+
+
+def moment_with_name(name: str) -> Snapshot:
+    """A moment at which queue 1 belongs to a VM of a name."""
+    return Snapshot("hv01", None, with_queue(make_config(), 1, vm=name), make_stats(8), make_stats(4))
 
 
 def test_unknown_passes_no_comparison() -> None:
@@ -98,7 +154,7 @@ def test_every_exported_column_can_be_named_by_its_export_name() -> None:
                 assert parse(f"{column.key}:1", columns).problem == "", (table, column.key)
 
 
-@given(st.text(max_size=60))
+@given(st.one_of(st.text(max_size=60), st.text('()[]{}|*+?\\\\^$.a1,:~"', max_size=30).map("~".__add__)))
 @settings(max_examples=examples(200), deadline=None)
 def test_nothing_typed_is_ever_fatal(text: str) -> None:
     for table in ("queues", "cpus", "filters"):

@@ -63,6 +63,15 @@ TABLES: tuple[Action, ...] = (
         bar="search",
     ),
     Action(
+        "filter_pattern",
+        "tilde",
+        "Filter by a regular expression",
+        r"The same, beginning with ~: a regular expression (~^web-\d+$, vm:~^sql).",
+        "Table",
+        ALL_VIEWS,
+        call="filter_rows('~')",
+    ),
+    Action(
         "choose_columns",
         "C",
         "Choose columns",

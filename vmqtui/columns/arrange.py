@@ -6,6 +6,7 @@ otherwise ignored:
     web drops>0            rows with "web" in any of their words that drop frames
     vm:sql load>=80%       a word in one column; k, M, G and % after numbers
     !state:running         negation: rows that don't match
+    ~^web-\\d+$ vm:~sql     a regular expression, anywhere or in one column
     vm:"two words"         quotes keep blanks together
 
 A key is a column's export name, its heading or title, or the beginning of one of them.
@@ -27,11 +28,17 @@ SYNTAX = (
     ("vm:web", "the word is in that column"),
     ("drops>0 load>=80% pps<1.5k", "comparisons: > >= < <= = !=; k, M, G and % after numbers"),
     ("!state:running", "the others"),
+    (
+        r"~^web-\d+$ vm:~^sql",
+        "a regular expression is found in a name, an address or a state; in that column",
+    ),
     ('vm:"a b"', "quotes keep blanks together"),
 )
 """An example of each kind of term, and the rows that pass it."""
 LIMIT = 200
 """Maximum length of a query in characters; the rest is ignored."""
+_PATTERN_LIMIT_BYTES: Final = 1 << 20
+"""Most memory of a compiled regular expression; RE2 searches in a time that grows linearly with the text."""
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": ge,
     "<=": le,
@@ -41,7 +48,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": eq,
     ":": eq,
 }
-_TERM = re.compile(r'(?P<key>[^\W\d][\w/]*)(?P<operator>>=|<=|!=|[><=:])(?P<value>"[^"]*"?|\S*)|\S+')
+_TERM = re.compile(r'(?P<key>[^\W\d][\w/]*)(?P<operator>>=|<=|!=|[><=:])(?P<value>~?"[^"]*"?|\S*)|\S+')
 _SPLIT = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _NUMBER = re.compile(r"([+-]?(?:\d[\d,_]*\.?\d*|\.\d+))([kKMGT%]?)")
 _ADDRESS = re.compile(r"[0-9a-f]{1,2}([:-][0-9a-f]{0,2})+", re.IGNORECASE)
@@ -113,6 +120,8 @@ def _test(term: str, fields: Sequence[Field]) -> tuple[Test, Field | None]:
             read = field.value
             return lambda row: read(row) is not None and not inner(row), field
         return lambda row: not inner(row), field
+    if term.startswith("~"):
+        return _found_in_words(_pattern(term[1:], "~"), fields), None
     found = None if _ADDRESS.fullmatch(term) else _TERM.fullmatch(term)
     if found is None or found["key"] is None:
         return _word(term.strip('"'), fields), None
@@ -126,6 +135,8 @@ def _of_field(field: Field, key: str, operator: str, value: str) -> Test:
     if not wanted:
         raise ValueError(f"{key}{operator} wants a value, like {key}{operator}{_example(operator)}")
     if operator == ":":
+        if value.startswith("~"):
+            return _matches(field, key, _pattern(value[1:], f"{key}:~"))
         return _contains(field, wanted)
     number = _number(wanted, field)
     if operator in ("=", "!="):
@@ -171,6 +182,88 @@ def _values(value: Any) -> Sequence[Any]:
     if isinstance(value, (list, tuple)):
         return ["any" if part is None else part for part in value]
     return () if value is None else (value,)
+
+
+Search = Callable[[str], bool]
+
+
+def _pattern(text: str, after: str) -> Search:
+    """Compile a regular expression in RE2's syntax, in which upper case equals lower case. Raises ValueError
+    with a sentence for the user; ``after`` is what stands before the expression."""
+    text = text.strip('"')
+    if not text:
+        raise ValueError(rf"{after} wants a regular expression, like {after}^web-\d+$")
+    import re2  # takes a tenth of a second, which only those wait who use it
+
+    options = re2.Options()
+    options.case_sensitive, options.log_errors, options.max_mem = False, False, _PATTERN_LIMIT_BYTES
+    try:
+        pattern = re2.compile(text.encode(errors="replace"), options)
+    except re2.error as error:
+        raise ValueError(f"{after}{text}: {_wrong(text, error.args[0].decode(errors='replace'))}") from None
+    return lambda value: pattern.search(value.encode(errors="replace")) is not None
+
+
+def _wrong(pattern: str, error: str) -> str:
+    """Return what is wrong with a regular expression, and where, from RE2's ``what: part``."""
+    what, _, part = error.partition(": ")
+    if what in ("missing )", "unexpected )"):
+        at, part = _unpaired(pattern), ""
+    else:
+        at = len(pattern) - 1 if what == "trailing \\" else pattern.find(part) if part else -1
+    where = f" at character {at + 1}" if at >= 0 else ""
+    return f"{_WRONG.get(what, what)} {part if what in _NAMES_PART else ''}".rstrip() + where
+
+
+_NAMES_PART: Final = (
+    "no argument for repetition operator", "bad repetition operator", "invalid repetition size",
+    "invalid perl operator", "invalid escape sequence", "invalid character class range",
+)  # fmt: skip
+_WRONG: Final = {
+    "missing )": "( has no )",
+    "unexpected )": ") has no (",
+    "missing ]": "[ has no ]",
+    "trailing \\": "\\ wants a character after it",
+    "no argument for repetition operator": "nothing to repeat before",
+    "bad repetition operator": "a repetition is repeated:",
+    "invalid repetition size": "these repetitions don't fit:",
+    "invalid perl operator": "RE2 has no",
+    "invalid escape sequence": "RE2 has no",
+    "invalid character class range": "no such characters:",
+    "pattern too large - compile failed": "it is too large",
+}
+"""RE2's words for what is wrong, in ours."""
+
+
+def _unpaired(pattern: str) -> int:
+    """Return the place of the first ) without a (, else of the last ( without a )."""
+    opened: list[int] = []
+    escaped = within = False
+    for at, character in enumerate(pattern):
+        if escaped or character == "\\":
+            escaped = not escaped
+        elif within or character == "[":
+            within = character != "]"
+        elif character == "(":
+            opened.append(at)
+        elif character == ")":
+            if not opened:
+                return at
+            opened.pop()
+    return opened[-1] if opened else -1
+
+
+def _found_in_words(search: Search, fields: Sequence[Field]) -> Test:
+    reads = [field.value for field in fields if field.words]
+    return lambda row: any(search(str(part)) for read in reads for part in _values(read(row)))
+
+
+def _matches(field: Field, key: str, search: Search) -> Test:
+    """Return a test that searches the text of a column. Raises ValueError for a column of measures."""
+    if field.is_measure:
+        raise ValueError(f"{key} is a number: compare it, like {key}>0")
+    read = field.value
+    return lambda row: any(search(str(part)) for part in _values(read(row)))
 
 
 def _word(word: str, fields: Sequence[Field]) -> Test:

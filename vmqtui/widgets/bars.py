@@ -60,7 +60,7 @@ class FilterBar(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="filter-bar")
         self._input = Input(
-            placeholder="words, vm:web, drops>0, load>80%, !state:running",
+            placeholder="words, vm:web, ~^web, drops>0, load>80%, !state:running",
             compact=True,
             max_length=LIMIT,
             id="filter-input",
@@ -78,9 +78,12 @@ class FilterBar(Horizontal):
         """Whether the input is visible."""
         return self.has_class("-open")
 
-    def begin(self, text: str) -> None:
-        """Open the input with a filter. It takes the focus at once, so that type-ahead goes into it."""
+    def begin(self, text: str, more: str = "") -> None:
+        """Open the input with a filter, which typing replaces, or with ``more`` after it, which typing
+        continues. It takes the focus at once, so that type-ahead goes into it."""
+        text = f"{text} {more}".strip()
         self._input.value = text
+        self._input.select_on_focus = not more
         self._input.cursor_position = len(text)
         self.add_class("-open")
         self.screen.set_focus(self._input)
