@@ -1,6 +1,8 @@
 """The Textual application: it receives messages from a link and draws the dashboard."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -20,6 +22,7 @@ from vmqtui.columns.column import use_thresholds
 from vmqtui.dashboard import Dashboard
 from vmqtui.dialogs.choose import ActionPalette
 from vmqtui.dialogs.dialog import Dialog, open_dialog
+from vmqtui.draw import TrendStyle, fitting_style, use_trends
 from vmqtui.link import Link, ReadOnlyLink
 from vmqtui.preferences.kept import Kept, StateFile, kept_of
 from vmqtui.preferences.model import Preferences
@@ -38,6 +41,13 @@ DRAW_PERIOD = 0.1
 """Minimum seconds between two drawings."""
 KEEP_PERIOD = 1.0
 """Seconds after which changed choices are written into the state file."""
+
+
+def _fitting_trends() -> TrendStyle:
+    """The style of trends that fits the terminal which Textual writes to."""
+    windows = sys.platform == "win32"
+    terminal = sys.__stdout__ if windows else sys.__stderr__
+    return fitting_style(os.environ, terminal.encoding if terminal is not None else "", windows)
 
 
 class VmqApp(App[None]):
@@ -113,6 +123,7 @@ class VmqApp(App[None]):
         self.model: Model = Model(link, host, tapes, speed, self.preferences.advice, expected)
         self._plays = tapes is not None
         use_thresholds(self.preferences.thresholds)
+        use_trends(self.preferences.trends or _fitting_trends())
         kept.put_into(self.model.choices, self.preferences)
         self._link = link
         self._writes_files = writes_files

@@ -183,7 +183,7 @@ class Dashboard(ViewActions):
         if not known:
             return all(one.does != name for one in ACTIONS)
         seen = not self._too_small.display or known[0].id == "quit"  # no action while the screen is covered
-        return known[0].applies(self._view) and seen
+        return any(one.applies(self._view) for one in known) and seen
 
     def commands(self) -> Iterator[SystemCommand]:
         """The actions available in this view, for the palette."""

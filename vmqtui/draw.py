@@ -1,6 +1,9 @@
-"""Bars, sparklines and stacked charts made of characters. Pure functions that need no terminal."""
+"""Bars, trends and stacked charts made of characters. Pure functions that need no terminal."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from math import floor, log10, sqrt
+from typing import Final, Literal
 
 from rich.cells import cell_len, set_cell_size
 
@@ -11,6 +14,8 @@ Line = list[Span]
 _EIGHTHS_UP = " ▁▂▃▄▅▆▇█"
 _EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"
 NO_POINT = "·"
+_TOPS: Final = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+"""Leading digits of the value at the top of a chart."""
 FREE = "▒"
 """The glyph of a bar's empty part."""
 
@@ -76,30 +81,96 @@ def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | Non
     return join(cells)
 
 
-def spark(values: Sequence[float | None], width: int, top: float | None = None) -> str:
-    """The last ``width`` values as a sparkline, newest at the right. Unknown is "·", zero a thin line.
+TrendStyle = Literal["braille", "blocks", "ascii"]
+"""The characters of trends."""
+TrendScale = Literal["count", "share", "amount"]
+"""The kind of a trend's values: frames (or other events) a second, shares from 0 to 1, or other amounts."""
+_USUAL: Final = 4
+"""The level of the usual value; 0 is the level of zero, -1 of an unknown value."""
+_STEPS: Final = (1.25, 2.0, 4.0)
+"""Factors above, or below, the usual value at which a trend rises, or falls, to its next level."""
+_BLOCKS: Final = "▁▂▂▃▄▅▇█ "
+_ASCII: Final = "_...-^^^ "
+_LEFT: Final = (0x40, 0x04, 0x04, 0x04, 0x02, 0x01, 0x01, 0x01, 0)
+_RIGHT: Final = (0x80, 0x20, 0x20, 0x20, 0x10, 0x08, 0x08, 0x08, 0)
+_BRAILLE: Final = [
+    [chr(0x2800 | left | right) if left | right else " " for right in _RIGHT] for left in _LEFT
+]
+"""The cell of two levels, by the left and the right one."""
 
-    ``top`` is the value of a full cell; by default 1.6 times the highest value shown.
+_style: TrendStyle = "braille"
+
+
+def fitting_style(environment: Mapping[str, str], encoding: str, windows: bool) -> TrendStyle:
+    """The best style of trends for a terminal.
+
+    "ascii" if its encoding is not Unicode, or on Linux's own console, whose fonts lack the glyphs; "blocks"
+    on the classic console of Windows, whose fonts lack braille.
     """
-    shown = list(values[-width:]) if width else []
-    high = top if top else 1.6 * max((value for value in shown if value is not None), default=0.0)
-    scale = 8 / high if high > 0 else 0.0
-    return NO_POINT * (width - len(shown)) + "".join(
-        [
-            NO_POINT
-            if value is None
-            else _EIGHTHS_UP[min(8, round(value * scale) or 1)]
-            if value > 0 and scale
-            else "▁"
-            for value in shown
+    if "utf" not in encoding.lower() or environment.get("TERM") == "linux":
+        return "ascii"
+    if windows and not any(name in environment for name in ("WT_SESSION", "TERM_PROGRAM", "TERM")):
+        return "blocks"
+    return "braille"
+
+
+def use_trends(style: TrendStyle) -> None:
+    """Set the style of all trends."""
+    global _style
+    _style = style
+
+
+def points_of(width: int) -> int:
+    """Number of values that a trend of ``width`` cells shows: two a cell in braille, else one."""
+    return 2 * width if _style == "braille" else width
+
+
+def trend(values: Sequence[float | None], width: int, scale: TrendScale = "count") -> str:
+    """The last values as a line of ``width`` cells, newest at the right: what changes, not how much it is.
+
+    Zero is at the bottom, the usual value (the median of those above zero) in the middle; a value is above if
+    it is more than 1.25 × the usual one, below if it is less than 1/1.25 of it, and only by more than chance:
+    for a count 3 × the square root of the usual one, for a share 0.05. In blocks, levels follow at twice and
+    four times (half and a quarter). Unknown is a gap; if every value is unknown, "–".
+    """
+    room = points_of(width)
+    shown = values[-room:] if room else []
+    known = sorted([value for value in shown if value])
+    if not known:
+        if not any(value is not None for value in shown):
+            return fit("–", width)
+        levels = [-1 if value is None else 0 for value in shown]
+    else:
+        bounds = _bounds(known[len(known) // 2], scale)
+        if len(known) == room and bounds[2] < known[0] and known[-1] <= bounds[3]:
+            return _glyphs(_USUAL, _USUAL) * width  # steady, as most are
+        levels = [
+            -1 if value is None else 1 + bisect_left(bounds, value) if value > 0 else 0 for value in shown
         ]
+    levels = [-1] * (room - len(levels)) + levels
+    if _style == "braille":
+        return "".join([_BRAILLE[left][right] for left, right in zip(levels[::2], levels[1::2], strict=True)])
+    return "".join([_glyphs(level, level) for level in levels])
+
+
+def _bounds(usual: float, scale: TrendScale) -> tuple[float, ...]:
+    """Bounds of the levels 1 to 7, ascending."""
+    least = 3 * sqrt(usual) if scale == "count" else 0.05 if scale == "share" else 0.0
+    above = [max(usual * step, usual + least) for step in _STEPS]
+    below = [min(usual / step, usual - least) for step in reversed(_STEPS)]
+    return (*below, *above)
+
+
+def _glyphs(left: int, right: int) -> str:
+    return (
+        _BRAILLE[left][right] if _style == "braille" else (_BLOCKS if _style == "blocks" else _ASCII)[right]
     )
 
 
 def stacked(
     series: Sequence[tuple[Sequence[float | None], str]], width: int, height: int, top: float | None = None
 ) -> tuple[list[Line], float]:
-    """A stacked column chart, newest at the right, and the value at its top.
+    """A stacked column chart, newest at the right, and the value at its top: ``top``, or a round number.
 
     ``series`` lists values and role from the bottom up; all have the same length. If any value of a column is
     unknown, the column is a "·" at the bottom. A cell shared by two parts has both roles, joined by "/"
@@ -108,7 +179,7 @@ def stacked(
     count = min(width, min((len(values) for values, _ in series), default=0))
     columns = [[values[len(values) - count + index] for values, _ in series] for index in range(count)]
     sums = [sum(value for value in column if value is not None) for column in columns]
-    high = top if top else max(sums, default=0.0)
+    high = top if top else _round_up(max(sums, default=0.0))
     rows: list[list[Span]] = [[(" ", "track")] * (width - count) for _ in range(height)]
     for column in columns:
         cells = _stacked_column(column, [role for _, role in series], height, high)
@@ -117,6 +188,14 @@ def stacked(
     for index in range(width - count):
         rows[-1][index] = (NO_POINT, "track")
     return [join(row) for row in rows], high
+
+
+def _round_up(value: float) -> float:
+    """A round number at or above a value: the top of a chart, which then seldom changes."""
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** floor(log10(value))
+    return next((step * power for step in _TOPS if step * power >= value), 10 * power)
 
 
 def _stacked_column(values: list[float | None], roles: list[str], height: int, high: float) -> list[Span]:

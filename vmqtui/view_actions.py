@@ -247,6 +247,21 @@ class ViewActions(Controls):
         else:
             self.draw()
 
+    def action_longer_span(self) -> None:
+        """Show a longer time in charts."""
+        self._choose_span(1)
+
+    def action_shorter_span(self) -> None:
+        """Show a shorter time in charts."""
+        self._choose_span(-1)
+
+    def _choose_span(self, step: int) -> None:
+        if self._model.choose_span(step):
+            self.draw()
+        else:
+            minutes = counted(self._model.span_s // 60, "minute")
+            self._tell(f"{minutes} is the {'longest' if step > 0 else 'shortest'} span of a chart")
+
     def on_timeline_scrubbed(self, event: Timeline.Scrubbed) -> None:
         self._went(self._model.scrub(event.fraction))
 

@@ -14,6 +14,7 @@ from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats
 from tests.vmqtui.scripted import START_NS, ScriptedLink, live_link, play
 from vmqtui.app import VmqApp
+from vmqtui.preferences.model import Preferences
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -47,6 +48,7 @@ async def running(
         link = live_link()
     else:
         readings = 0
+    options.setdefault("preferences", Preferences(trends="braille"))
     app = VmqApp(link, **options)
     app.animation_level = "none"
     async with app.run_test(size=size) as pilot:

@@ -1,15 +1,19 @@
 """Bars, sparklines and charts as text; names made safe; themes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.vmqtui.scripted import ScriptedHost, ScriptedLink
-from vmqtui.draw import bar, fit, spark, stacked, width_of
+from vmqtui.draw import TrendStyle, bar, fit, fitting_style, points_of, stacked, trend, use_trends, width_of
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.theme import load_themes, themes_directory
 from vmqtui.widgets.header import Header, lateness
+from vmqtui.widgets.panels import time_axis
 
 
 def test_bar_is_always_as_wide_as_asked() -> None:
@@ -29,12 +33,109 @@ def test_full_bar_has_no_track() -> None:
     assert bar([(1.7, "a")], 8) == [("█" * 8, "a")]
 
 
-def test_unknown_in_a_sparkline_looks_unlike_zero() -> None:
-    assert spark([None, 0, 5, 10], 5, top=10) == "··▁▄█"
+@pytest.fixture(params=["braille", "blocks", "ascii"])
+def style(request: pytest.FixtureRequest) -> Iterator[TrendStyle]:
+    """Each style of trends."""
+    use_trends(request.param)
+    yield request.param
+    use_trends("braille")
 
 
-def test_sparkline_shows_the_newest() -> None:
-    assert spark([1, 1, 8, 8], 2, top=8) == "██"
+def _points(*values: float | None) -> list[float | None]:
+    """Each value as often as a cell shows one."""
+    return [value for value in values for _ in range(points_of(1))]
+
+
+LEVELS = {"braille": ("⣀", "⠤", "⠒", "⠉", " "), "blocks": tuple("▁▃▄▅ "), "ascii": tuple("_.-^ ")}
+"""Zero, below the usual value, the usual value, above, unknown."""
+
+
+def test_a_trend_tells_zero_less_usual_more_and_unknown_apart(style: TrendStyle) -> None:
+    values = _points(0, 1000, 600, 1000, None, 1000, 1700)
+    zero, less, usual, more, unknown = LEVELS[style]
+    assert trend(values, 7) == zero + usual + less + usual + unknown + usual + more
+
+
+def test_a_steady_load_is_a_line_whatever_it_is(style: TrendStyle) -> None:
+    usual = LEVELS[style][2]
+    for load in (9.0, 1e3, 1e9):
+        noisy = [load * (1 + 0.01 * (-1) ** n) for n in range(40)]
+        assert trend(noisy, 20) == usual * 20
+        assert trend(noisy, 20, "amount") == usual * 20
+    assert trend([0.02, 0.04, 0.06] * 20, 20, "share") == usual * 20
+
+
+def test_chance_alone_is_no_change_of_a_count() -> None:
+    assert trend([10, 14, 7, 12, 9, 16, 5, 11], 4) == "⠒⠒⠒⠒"
+    assert trend([10, 14, 7, 12, 9, 60, 5, 11], 4) == "⠒⠒⠊⠒"
+
+
+def test_an_outlier_does_not_flatten_the_rest() -> None:
+    assert trend([100, 100, 100, 50, 100, 1e9], 3) == "⠒⠢⠊"
+
+
+def test_one_drop_among_zeros_is_seen_in_every_style(style: TrendStyle) -> None:
+    zero = LEVELS[style][0]
+    for place in range(points_of(10)):
+        values = [0.0] * points_of(10)
+        values[place] = 0.2
+        assert set(trend(values, 10)) > {zero}
+
+
+def test_blocks_tell_twice_from_four_times() -> None:
+    use_trends("blocks")
+    try:
+        assert trend([100, 100, 100, 100, 130, 250, 900, 40, 20], 9, "amount") == "▄▄▄▄▅▇█▂▂"
+    finally:
+        use_trends("braille")
+
+
+def test_a_trend_shows_the_newest_and_has_gaps_before_the_first(style: TrendStyle) -> None:
+    values = _points(900, 900, 900, 0)
+    zero, usual = LEVELS[style][0], LEVELS[style][2]
+    assert trend(values, 2) == usual + zero
+    assert trend(values, 6) == "  " + usual * 3 + zero
+    assert trend(values, 0) == ""
+
+
+def test_a_trend_of_nothing_known_is_unknown_not_zero(style: TrendStyle) -> None:
+    assert trend([], 5) == trend([None] * 9, 5) == "–    "
+    assert trend(_points(None, 0), 2) == " " + LEVELS[style][0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "encoding", "windows", "fits"),
+    [
+        ({"TERM": "xterm-256color"}, "utf-8", False, "braille"),
+        ({}, "UTF-8", False, "braille"),
+        ({"TERM": "linux"}, "utf-8", False, "ascii"),
+        ({"TERM": "xterm"}, "iso8859-1", False, "ascii"),
+        ({"TERM": "xterm"}, "", False, "ascii"),
+        ({}, "utf-8", True, "blocks"),
+        ({"WT_SESSION": "1"}, "utf-8", True, "braille"),
+        ({"TERM": "xterm"}, "utf-8", True, "braille"),
+    ],
+)
+def test_the_style_of_trends_fits_the_terminal(
+    environment: dict[str, str], encoding: str, windows: bool, fits: str
+) -> None:
+    assert fitting_style(environment, encoding, windows) == fits
+
+
+@given(st.lists(st.none() | st.floats(0, 1e12), max_size=60), st.integers(0, 25))
+def test_a_trend_is_always_as_wide_as_asked(values: list[float | None], width: int) -> None:
+    assert len(trend(values, width)) == width
+
+
+def test_the_top_of_a_chart_is_a_round_number() -> None:
+    tops = [stacked([([value], "a")], 1, 4)[1] for value in (0, 0.7, 1, 1234, 7.9e6, 9.1, 10)]
+    assert tops == pytest.approx([0, 0.8, 1, 1500, 8e6, 10, 10])
+
+
+def test_a_time_axis_says_its_span_and_what_a_cell_is() -> None:
+    assert time_axis(60, 20) == "1 min ago        now"
+    assert time_axis(3600, 60) == "60 min ago            a cell: the most of 60 s           now"
+    assert time_axis(3600, 20) == "60 min ago       now"
 
 
 def test_stacked_chart_is_as_large_as_asked_and_reaches_its_top() -> None:

@@ -137,3 +137,16 @@ def keep_to_it(table: LiveTable) -> None:
         assert width_of(table._line(y)[1]) <= table.size.width
     for column, width in layout.columns:
         assert cells_of(column.title) <= width, (table.id, column.key)
+
+
+@given(host=hosts, room=rooms, always=st.booleans())
+def test_a_trend_is_shown_only_beside_its_number(host: str, room: int, always: bool) -> None:
+    for table, number in (("queues", "pps"), ("cpus", "load")):
+        columns, needs = COLUMNS[table], needs_of(host, table)
+        chosen = frozenset({"trend"}) if always else frozenset()
+        shown = [column.key for column, _ in lay_out(columns, room, needs, always=chosen).columns]
+        assert "trend" not in shown or number in shown
+        shown = [
+            column.key for column, _ in lay_out(columns, room, needs, frozenset({number}), chosen).columns
+        ]
+        assert "trend" not in shown

@@ -6,11 +6,11 @@ import pytest
 from engine.telemetry.events import Event
 from engine.view.rows import QueueView
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import opened, shown
+from tests.vmqtui.dialogs import notes, opened, shown
 from tests.vmqtui.scripted import SECOND, live_link, make_config, make_stats, with_queue
 from vmqtui.draw import bands, width_of
 from vmqtui.state.buffer_memory import pool, regions
-from vmqtui.state.history import ShortHistory
+from vmqtui.state.series import POINTS, ShortHistory
 from vmqtui.state.snapshot import Snapshot
 
 SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
@@ -79,10 +79,23 @@ def test_trail_knows_the_seconds_that_were_looked_at_and_no_others() -> None:
     trail = ShortHistory()
     for second, value in ((3, 1.0), (4, 2.0), (6, 4.0)):
         trail.note("web", second * SECOND, {"pps": value})
-    assert trail.last("pps", 5, 6 * SECOND) == [None, 1.0, 2.0, None, 4.0]
-    assert trail.last("pps", 2, 4 * SECOND) == [1.0, 2.0]
+    assert trail.peaks("pps", 5, 5, 6 * SECOND) == [None, 1.0, 2.0, None, 4.0]
+    assert trail.peaks("pps", 2, 2, 4 * SECOND) == [1.0, 2.0]
+    assert trail.peaks("pps", 6, 2, 5 * SECOND) == [None, 2.0]
+    trail.note("web", 1 * SECOND, {"pps": 5.0})  # after a step back
+    assert trail.peaks("pps", 6, 6, 6 * SECOND) == [5.0, None, 1.0, 2.0, None, 4.0]
+    trail.note("web", 9 * SECOND, {"pps": 7.0}, covers=5)
+    assert trail.peaks("pps", 5, 5, 9 * SECOND) == [7.0, 4.0, 7.0, 7.0, 7.0]
     trail.note("sql", 7 * SECOND, {"pps": 9.0})
-    assert trail.last("pps", 3, 7 * SECOND) == [None, None, 9.0]
+    assert trail.peaks("pps", 3, 3, 7 * SECOND) == [None, None, 9.0]
+
+
+def test_trail_is_bounded() -> None:
+    trail = ShortHistory()
+    for second in range(0, 3 * POINTS, 7):
+        trail.note("web", second * SECOND, {"pps": 1.0}, covers=7)
+    assert len(trail._rows["pps"]) <= POINTS + 300
+    assert trail.peaks("pps", 3600, 60, second * SECOND) == [1.0] * 60
 
 
 def test_state_history_is_not_that_of_an_earlier_queue_with_the_id() -> None:
@@ -165,3 +178,24 @@ async def test_split_is_drawn_in_the_buffers_view(dashboard: Running) -> None:
         assert "host  lookahead" in text
         assert "guest post-lookahead" in text
         assert "of web-01" in text
+
+
+@pytest.mark.slow
+async def test_plus_and_minus_choose_the_span_of_charts(dashboard: Running) -> None:
+    async with dashboard(size=(160, 50)) as (app, pilot, _):
+        assert "1 min ago" in screen_text(app)
+        await pilot.press("minus")
+        assert "1 minute is the shortest span of a chart" in notes(app)
+        await pilot.press("plus")
+        await shown(pilot, app, "5 min ago")
+        await pilot.press("6", "plus")  # there it gives a queue
+        assert app.screen is not app.screen_stack[0]
+        await pilot.press("escape", "equals_sign")
+        await shown(pilot, app, "15 min ago")
+        await pilot.press("2", "plus", "enter")
+        await shown(pilot, app, "15 min ago")
+        await pilot.press("plus")
+        await shown(pilot, app, "60 min ago")
+        assert "60 minutes is the longest span of a chart" not in notes(app)
+        await pilot.press("plus")
+        assert "60 minutes is the longest span of a chart" in notes(app)

@@ -1,8 +1,14 @@
 """Rates: from two readings and the simulated time between them; unknown is not zero."""
 
+from collections.abc import Sequence
+
+import msgspec
+
 from engine.view.rates import CounterTable, RateWindow
 from tests.vmqtui.scripted import SECOND, VMS, make_stats
-from vmqtui.state.history import History
+from vmqtui.state.history import Curve
+from vmqtui.state.series import POINTS, History, cells_of_span
+from vmqtui.state.snapshot import Snapshot
 
 
 def test_rate_is_growth_over_simulated_time() -> None:
@@ -96,3 +102,107 @@ def test_history_forgets_a_series_that_ended() -> None:
     history.add([("a", 1.0)])
     history.add([("b", 1.0)])
     assert history.last("a", 5) == []
+
+
+def _history(values: Sequence[float | None], points: int = POINTS) -> History:
+    history = History(points)
+    for value in values:
+        history.add([("a", value)])
+    return history
+
+
+def test_a_cell_of_a_chart_has_the_highest_value_of_its_seconds() -> None:
+    history = _history([1.0, 9.0, 2.0, 3.0, None, None, None, 4.0])
+    assert history.peaks((("a",),), 8, 4) == [[9.0, 3.0, None, 4.0]]
+    assert history.peaks((("a",),), 16, 4) == [[None, None, 9.0, 4.0]]
+    assert history.peaks((("b",),), 8, 4) == [[None] * 4]
+
+
+def test_a_burst_of_one_second_is_seen_in_any_span() -> None:
+    for second in (0, 1, 1799, 3598, 3599):
+        history = _history([0.0] * second + [7.0] + [0.0] * (3599 - second))
+        for cells in (9, 60, 143):
+            (shown,) = history.peaks((("a",),), 3600, cells)
+            assert (shown.count(7.0), shown.count(0.0)) == (1, cells - 1)
+
+
+def test_a_second_stays_in_its_cell_as_time_goes_on() -> None:
+    history = _history([float(n % 7) for n in range(500)])
+    before = history.peaks((("a",),), 300, 41)[0]
+    history.add([("a", 1.0)])
+    after = history.peaks((("a",),), 300, 41)[0]
+    assert before[:-1] in (after[:-1], after[:-2] + before[-2:-1], [before[0], *after[:-2]])
+    assert after[:-1] == before[:-1] or after[:-2] == before[1:-1]
+
+
+def test_cells_divide_a_span_without_overlap_and_repeat_seconds_where_there_are_more() -> None:
+    parts = cells_of_span(1000, 300, 41)
+    assert len(parts) == 41
+    assert [first for _, first, _ in parts[1:]] == [end for _, _, end in parts[:-1]]
+    assert parts[-1][2] == 1000
+    seconds = [first for _, first, end in cells_of_span(1000, 60, 100) for _ in range(first, end)]
+    assert len(seconds) == 100
+    assert sorted(set(seconds)) == list(range(940, 1000))
+
+
+def test_stacked_parts_of_a_cell_are_of_one_second_the_highest_in_all() -> None:
+    history = History()
+    for web, sql in ((9.0, 1.0), (2.0, 9.0), (None, 99.0)):
+        history.add([("web", web), ("sql", sql), ("other", 1.0)])
+    assert history.peaks((("web",), ("sql", "other")), 3, 1) == [[2.0], [10.0]]
+    assert history.peaks((("web",), ("gone",)), 3, 1) == [[None], [None]]
+
+
+def test_finished_cells_are_kept_and_are_the_same_as_new_ones() -> None:
+    history = History(points=600)
+    for n in range(2000):
+        history.add([("a", float(n * 7919 % 101)), ("b", float(n * 31 % 17))])
+        if n % 90 == 0:
+            shown = history.peaks((("a",), ("b",)), 300, 37)
+            history._charts.clear()
+            assert shown == history.peaks((("a",), ("b",)), 300, 37)
+
+
+def test_cells_kept_are_bounded() -> None:
+    history = _history([1.0] * 100)
+    for cells in range(1, 60):
+        history.peaks((("a",),), 60, cells)
+    for _ in range(3000):
+        history.add([("a", 1.0)])
+        history.peaks((("a",),), 60, 60)
+    assert len(history._charts) <= 16
+    assert max(map(len, history._charts.values())) <= 1100
+
+
+def _curve(readings: list[tuple[int, float]]) -> History:
+    """The history of readings: their number and the second of simulated time."""
+    curve, window = Curve(), RateWindow()
+    for seq, seconds in readings:
+        stats = make_stats(seq, vms=VMS[:1])
+        stats = msgspec.structs.replace(stats, sim_time_ns=round(seconds * SECOND))
+        curve.add(Snapshot("hv01", None, None, stats, window.take(stats)), seq)
+    return curve.history
+
+
+def test_missed_readings_are_a_gap_in_a_chart_of_their_length() -> None:
+    history = _curve([*((n, n / 4) for n in range(1, 41)), *((n, n / 4) for n in range(141, 161))])
+    known = [value is not None for value in history.last(("pps",), 100)]
+    assert len(known) == 40
+    assert known.count(False) == 1 + 24  # the first reading has no rate
+
+
+def test_slow_readings_stand_for_all_seconds_between_them() -> None:
+    history = _curve([(n, 5.0 * n) for n in range(1, 9)])
+    assert [value is not None for value in history.last(("pps",), 100)] == [False] + [True] * 35
+
+
+def test_readings_that_are_late_by_a_little_lose_no_second() -> None:
+    late = [0.0, 1.001, 1.999, 3.001, 3.999, 5.001, 5.6, 6.56, 7.52, 8.48, 9.44, 10.4, 11.36, 12.32]
+    history = _curve(list(enumerate(late, 1)))
+    assert len(history.last(("pps",), 100)) == 13
+
+
+def test_years_of_simulated_time_between_two_readings_are_no_years_of_points() -> None:
+    history = _curve([(1, 0.0), (2, 1.0), (3, 3e8), (4, 3e8 + 1)])
+    assert len(history._moments) <= 2 * POINTS
+    assert history.peaks(((("pps",),),), 3600, 60)[0][-1] is not None

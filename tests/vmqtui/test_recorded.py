@@ -255,3 +255,55 @@ async def test_a_time_is_typed_and_what_is_none_is_said(path: Path) -> None:
         assert seq_seen(app.model) == 121
         await pilot.press("right_parenthesis")
         assert "×2" in screen_text(app)
+
+
+def test_a_longer_span_of_a_recording_is_computed_and_reaches_as_far_back(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "long", limit_bytes=1 << 30) as recorder:
+        for seq in range(1, 501):
+            recorder.reading("hv01", make_stats(seq, step_ns=SECOND))
+    model, _ = opened(tmp_path / "long")
+    groups = ((("pps",),),)
+
+    def known(cells: int) -> int:
+        while model.tick():
+            pass
+        return sum(value is not None for value in model.peaks(groups, cells)[0])
+
+    def finish() -> None:
+        curve = model._tape_curve
+        assert curve is not None
+        while curve._working is not None:
+            curve.work(1.0)
+
+    model.step(450)
+    finish()
+    assert known(60) == 60
+    assert not model.choose_span(-1)
+    assert model.choose_span(1)
+    assert known(60) in range(18, 61)  # at once, what was known before
+    finish()
+    assert known(60) == 60
+    model.skip(-30)
+    finish()
+    assert known(60) == 60
+    assert model.choose_span(1)
+    finish()
+    assert known(90) in range(41, 44)  # the recording begins 421 s earlier; 10 s a cell
+    model.step(3)
+    assert known(90) in range(41, 44)
+
+
+def test_a_history_is_computed_to_its_end_while_the_recording_plays_on(path: Path) -> None:
+    model, _ = opened(path)
+    model.step(200)
+    curve = model._tape_curve
+    assert curve is not None
+    for _ in range(20):
+        working = curve._working
+        model.step(1)
+        assert curve._working is working
+    while curve._working is not None:
+        curve.work(1.0)
+    assert list(model.series(("pps",), 4)) == [
+        value for value in model.series(("pps",), 4) if value is not None
+    ]

@@ -1,9 +1,9 @@
-"""Every action and its key, in groups: moving, tables, changes, time, the program.
+"""Every action and its key, in groups: moving, tables, changes, time, charts, the program.
 
 Actions in ``CHANGING`` send requests to the engine; a read-only dashboard does not offer them.
 """
 
-from vmqtui.actions.action import ALL_VIEWS, QUEUE_VIEWS, VIEWS, Action
+from vmqtui.actions.action import ALL_VIEWS, QUEUE, QUEUE_VIEWS, VIEWS, Action
 from vmqtui.tasks.host_changes import VERBS
 
 MOVING: tuple[Action, ...] = (
@@ -375,6 +375,29 @@ TIME: tuple[Action, ...] = (
     ),
 )
 
+_CHARTS = frozenset({"overview", QUEUE})
+"""Views with a chart over time, besides the default queue's, where ``+`` gives a queue."""
+CHARTS: tuple[Action, ...] = (
+    Action("longer_span", "plus", "Longer span", "Charts of 5, 15, 60 minutes.", "Charts", _CHARTS),
+    Action(
+        "longer_span_here",
+        "equals_sign",
+        "Longer span",
+        "Charts of 5, 15, 60 minutes.",
+        "Charts",
+        frozenset({"default"}),
+        call="longer_span",
+    ),
+    Action(
+        "shorter_span",
+        "minus",
+        "Shorter span",
+        "Charts of 15, 5, 1 minutes.",
+        "Charts",
+        _CHARTS | {"default"},
+    ),
+)
+
 
 PROGRAM: tuple[Action, ...] = (
     Action("choose_adapter", "a", "Choose an adapter", "Show one adapter, or all.", "Host", bar="adapter"),
@@ -444,7 +467,7 @@ PROGRAM: tuple[Action, ...] = (
     Action("quit", "q,ctrl+c", "Quit", "Leave the dashboard.", "Program", bar="quit"),
 )
 
-ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *PROGRAM)
+ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *CHARTS, *PROGRAM)
 
 
 def by_id(action_id: str) -> Action:

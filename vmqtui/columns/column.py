@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from engine.view.rows import QueueView
-from vmqtui.draw import cells_of, fit
+from vmqtui.draw import TrendScale, cells_of, fit
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent
 from vmqtui.preferences.model import Thresholds
 from vmqtui.printable import printable
@@ -36,7 +36,7 @@ class Column(Generic[R]):
     ``value`` returns the exported value (JSON-able, None when unknown), ``text`` the displayed text.
     ``width`` is in cells: the width of a number, or the minimum useful width of a name or sentence. If room
     is short, columns of the highest ``priority`` are dropped first, 0 last (``vmqtui.columns.layout``).
-    ``gauge`` (fractions with palette roles) and ``trend`` (a key of the history) draw a bar or a sparkline
+    ``gauge`` (fractions with palette roles) and ``trend`` (a key of the history) draw a bar or a trend
     instead of text; such columns have no value to export.
     """
 
@@ -69,19 +69,21 @@ class Column(Generic[R]):
     mark: Callable[[R], float | None] | None = None
     """Fraction at which a line crosses the ``gauge``; the parts of such a gauge also differ in glyph."""
     trend: Callable[[R], Hashable] | None = None
-    top: float | None = None
-    """Value that fills a cell of a ``trend``; None: the highest value shown."""
+    beside: str = ""
+    """Key of the column with the number of which a ``trend`` shows the change: it is shown only with that."""
+    scale: TrendScale = "count"
+    """What a ``trend`` is of."""
     since: Callable[[R], Value] | None = None
     """For a counter: returns its growth since deltas were last reset."""
 
     @property
     def exported(self) -> bool:
-        """Whether it has a value to export; bars, sparklines and glyphs have none."""
+        """Whether it has a value to export; bars, trends and glyphs have none."""
         return not self.is_drawn and not self.picture
 
     @property
     def is_drawn(self) -> bool:
-        """Whether it is a bar or a sparkline."""
+        """Whether it is a bar or a trend."""
         return self.gauge is not None or self.trend is not None
 
     @property

@@ -14,7 +14,7 @@ _SECOND: Final = 5
 _EXTRA: Final = 10
 """Columns of this priority or above are shown only if all others have the room they want."""
 _EASE: Final = 3
-"""Cells that bars and sparklines grow by before such an extra column is shown."""
+"""Cells that bars and trends grow by before such an extra column is shown."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def lay_out(
 ) -> Layout:
     """Distribute ``room`` cells: to names first, then numbers, then sentences, then drawn columns.
 
-    Drawn columns are bars and sparklines. ``needs`` maps a column's key to the cells of its widest text, if
+    Drawn columns are bars and trends. ``needs`` maps a column's key to the cells of its widest text, if
     known. Columns that don't fit are dropped from the highest priority (rightmost first); those in ``always``
     go last. Before a name is cut, drawn columns are dropped, then numbers, except those of priority 0; then
     the widest names are cut. Drawn columns are also dropped if that leaves every sentence uncut. Cells left
@@ -71,6 +71,7 @@ class _Shares:
         self._leave_for_room()
         self._leave_for_names()
         self._leave_for_sentences()
+        self._leave_alone()
         widths = self._cut()
         self._grow(widths)
         whole = all(widths[n] >= self._need(column) for n, column in enumerate(self._columns))
@@ -142,6 +143,11 @@ class _Shares:
             if self._over([self._need(column) for column in columns]) <= 0:
                 break
             columns.remove(column)
+
+    def _leave_alone(self) -> None:
+        """Drop trends whose number is not shown: they show what changes, not how much it is."""
+        shown = {column.key for column in self._columns}
+        self._columns = [column for column in self._columns if not column.beside or column.beside in shown]
 
     def _cut(self) -> list[int]:
         """Return widths that fit: cut the widest columns, each to its minimum at the lowest."""

@@ -87,6 +87,7 @@ def _read(document: dict[str, Any]) -> Preferences:
     _check_thresholds(read.thresholds)
     return Preferences(
         theme=read.theme,
+        trends=read.trends,
         interval_s=read.interval_s,
         exports=read.exports,
         keymap=_keymap(document.get("keymap", {})),
@@ -239,7 +240,7 @@ def _actions(preferences: Preferences) -> tuple[Action, ...]:
 
 def _lines(preferences: Preferences) -> Iterator[tuple[str, str, str]]:
     """Yield each line of the file: its key, if it has one, its text, and a comment."""
-    for key in ("theme", "interval_s", "exports"):
+    for key in ("theme", "trends", "interval_s", "exports"):
         yield _line("", key, getattr(preferences, key))
     for table in ("thresholds", "advice", "broker"):
         yield from _heading(table)

@@ -10,7 +10,8 @@ import msgspec
 
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario import values
-from engine.scenario.keys import Key, Tables, number
+from engine.scenario.keys import Choice, Key, Tables, number
+from vmqtui.draw import TrendStyle
 
 PLACES: Final[Mapping[str, str]] = {
     "overview-queues": "queues",
@@ -106,7 +107,7 @@ class Broker(_Table, frozen=True, kw_only=True):
 
 
 class Preferences(_Table, frozen=True, kw_only=True):
-    """The whole file. If ``theme`` or ``exports`` is None, the program uses its default."""
+    """The whole file. If ``theme``, ``trends`` or ``exports`` is None, the program uses its default."""
 
     theme: Annotated[
         str | None,
@@ -115,6 +116,14 @@ class Preferences(_Table, frozen=True, kw_only=True):
             "a theme's name",
             "the theme to begin with; `--theme` comes before it",
             "`dark`; `mono` where `NO_COLOR` is set",
+        ),
+    ] = None
+    trends: Annotated[
+        TrendStyle | None,
+        Choice(
+            "the characters of trends, for fonts that lack braille, or block elements, too",
+            "`braille`; `ascii` on a terminal without Unicode and on Linux's own console, `blocks` on the"
+            " classic console of Windows",
         ),
     ] = None
     interval_s: Annotated[

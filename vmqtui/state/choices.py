@@ -94,7 +94,9 @@ class Setting(Generic[V]):
         return f"{self.key}.{view}" if view else self.key
 
 
-SETTINGS: Final[tuple[Setting[Any], ...]] = ()
+SPAN_S: Final = Setting("chart_span_s", (60, 300, 900, 3600))
+"""The span of charts over time, in seconds; the history is longer than the longest."""
+SETTINGS: Final[tuple[Setting[Any], ...]] = (SPAN_S,)
 """Every setting of the layout; only these are kept."""
 
 

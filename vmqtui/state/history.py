@@ -1,12 +1,10 @@
-"""Bounded history: one point a second of each rate for sparklines and charts; findings at past moments."""
+"""The history of one host: a point a second of each rate; findings at past moments."""
 
-from array import array
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from math import isnan, nan
+from math import ceil
 from time import perf_counter
 from typing import Final
 
@@ -15,97 +13,19 @@ from engine.advice.window import LONGEST_CUT_NS, AdviceWindow
 from engine.view.rates import WINDOW_NS
 from vmqtui.state.moment import Tape, at_time, lead
 from vmqtui.state.rows import Advised
+from vmqtui.state.series import SECOND_NS, History
 from vmqtui.state.snapshot import Snapshot
 
-POINTS = 4200
-"""Maximum number of points of each series: seventy minutes, the span of the archive."""
 
-_SPARE = 256
-"""Points dropped at a time: truncating a thousand series is expensive, so it is done rarely."""
-
-
-@dataclass(slots=True)
-class _Series:
-    start: int
-    """The place of its first point, counted from the first point of the history, including dropped ones."""
-    values: "array[float]" = field(default_factory=lambda: array("f"))
-
-
-class History:
-    """Series by key, all on one time line; a series has a gap at moments when its value was unknown.
-
-    Every point has the number of its moment (ascending), so that a chart can be drawn as of a past moment.
-    Points of an earlier run of the engine are retained, but shown only at moments of that run.
-    """
-
-    def __init__(self, points: int = POINTS) -> None:
-        self._points = points
-        self._moments: list[int] = []
-        self._dropped = 0
-        self._run = 0
-        self._run_starts: list[int] = [0]
-        self._series: dict[tuple[int, Hashable], _Series] = {}
-
-    def add(self, values: Iterable[tuple[Hashable, float | None]], moment: int | None = None) -> None:
-        """Add a moment later than all others, with the value of each current series; None: unknown."""
-        if len(self._moments) >= self._points + _SPARE:
-            self._drop(len(self._moments) - self._points)
-        place = self._dropped + len(self._moments)
-        if moment is None:
-            moment = self._moments[-1] + 1 if self._moments else 0
-        self._moments.append(moment)
-        for key, value in values:
-            series = self._series.get((self._run, key))
-            if series is None:
-                series = self._series[self._run, key] = _Series(place)
-            missing = place - series.start - len(series.values)
-            if missing:
-                series.values.extend([nan] * missing)
-            series.values.append(nan if value is None else value)
-
-    def begin_run(self) -> None:
-        """Begin a new run after a restart of the engine: later points don't continue earlier series."""
-        if len(self):
-            self._run += 1
-            self._run_starts.append(self._dropped + len(self._moments))
-
-    def last(self, key: Hashable, count: int, moment: int | None = None) -> Sequence[float | None]:
-        """Up to ``count`` points of a series, up to ``moment`` or the newest.
-
-        Oldest first; None for an unknown value; fewer than ``count`` if the run has fewer.
-        """
-        latest = self._dropped + len(self._moments)
-        end = latest if moment is None else self._dropped + bisect_right(self._moments, moment)
-        run = self._run if moment is None else max(0, bisect_left(self._run_starts, end) - 1)
-        begin = max(self._run_starts[run], latest - self._points, end - count)
-        series = self._series.get((run, key))
-        if series is None or begin >= end or series.start + len(series.values) < end:
-            return []
-        known = series.values[max(begin - series.start, 0) : max(end - series.start, 0)]
-        return [
-            *[None] * (end - begin - len(known)),
-            *(None if isnan(one) else one for one in known),
-        ]
-
-    def covers(self, moment: int) -> bool:
-        """Whether the number of a moment is between the first and the last point."""
-        return bool(self._moments) and self._moments[0] <= moment <= self._moments[-1]
-
-    def _drop(self, count: int) -> None:
-        del self._moments[:count]
-        self._dropped += count
-        for key, series in list(self._series.items()):
-            gone = self._dropped - series.start
-            if gone >= len(series.values):
-                del self._series[key]
-            elif gone > 0:
-                del series.values[:gone]
-                series.start = self._dropped
-
-    def __len__(self) -> int:
-        """Number of points of the current run."""
-        first = max(self._run_starts[self._run], self._dropped)
-        return min(self._points, self._dropped + len(self._moments) - first)
+def covered_s(snapshot: Snapshot) -> int:
+    """Seconds up to a reading for which its rates hold: of the time since the reading they are compared with,
+    an interval between two readings, so that missed readings are a gap."""
+    stats, before = snapshot.stats, snapshot.before
+    if stats is None or before is None:
+        return 1
+    span_ns = stats.sim_time_ns - before.sim_time_ns
+    interval_ns = span_ns // max(1, stats.seq - before.seq)
+    return max(1, ceil(min(span_ns, max(3 * WINDOW_NS // 2, interval_ns)) / SECOND_NS))
 
 
 _REBUILT_NS: Final = 90 * WINDOW_NS
@@ -118,18 +38,31 @@ class Curve:
     def __init__(self) -> None:
         self.history: History = History()
         self._at_ns: int | None = None
+        self._second = 0
+        """The second of the last point, by rounding: readings are late by a little, or early."""
 
     def add(self, snapshot: Snapshot, number: int | None) -> None:
-        """Add a point if a second of simulated time has passed since the last one."""
+        """Add a point if a second of simulated time, less a twentieth, has passed since the last one.
+
+        A point for each second that has passed; unknown where readings were missed.
+        """
         stats = snapshot.stats
         if stats is None or (old := self._at_ns) == stats.sim_time_ns:
             return
         if old is not None and stats.sim_time_ns < old:
             self.history.begin_run()
             old = None
-        if old is None or stats.sim_time_ns - old >= WINDOW_NS:
-            self._at_ns = stats.sim_time_ns
-            self.history.add(snapshot.series(), number)
+        if old is not None and stats.sim_time_ns - old < WINDOW_NS * 19 // 20:
+            return
+        second = (stats.sim_time_ns + SECOND_NS // 2) // SECOND_NS
+        passed = 1 if old is None else second - self._second
+        if passed < 1:  # two readings round to one second
+            self.history.raise_last(snapshot.series())
+        else:
+            covered = min(passed, covered_s(snapshot))
+            self.history.add(snapshot.series(), number, covers=covered, skipped=passed - covered)
+        self._at_ns = stats.sim_time_ns
+        self._second = second if passed > 0 else self._second
 
     def is_next(self, snapshot: Snapshot) -> bool:
         """Whether a reading continues the curve: at most 3 s of simulated time after the last point."""
@@ -145,49 +78,65 @@ class TapeCurve:
         self._host = host
         self._tape = tape
         self._curve = Curve()
-        self._working: Iterator[Curve] | None = None
+        self._working: Iterator[Curve | None] | None = None
+        self._first: int | None = None
+        """The moment from which the history is computed, or will be."""
+        self._target = 0
+        """The moment that the computation leads to."""
 
     @property
     def history(self) -> History:
         return self._curve.history
 
-    def follow(self, snapshot: Snapshot, number: int) -> None:
-        """Extend the history to a moment; after a jump, drop it and start the computation of a new one."""
-        if self._working is None and self._curve.history.covers(number):
-            return
-        if self._working is None and self._curve.is_next(snapshot):
-            self._curve.add(snapshot, number)
-            return
-        self._curve = Curve()
-        self._working = self._lead_to(number)
+    def follow(self, snapshot: Snapshot, number: int, span_s: int) -> None:
+        """Extend the history to a moment; after a jump, or for a longer span, start to compute a new one."""
+        tape, span_ns = self._tape, max(_REBUILT_NS, span_s * SECOND_NS)
+        at_ns = tape.time_ns(number)
+        covered = self._curve.history.covers(number)
+        if self._first is not None and self._first <= at_time(tape, at_ns - span_ns):
+            if not covered and self._curve.is_next(snapshot):
+                self._curve.add(snapshot, number)
+                covered = True
+            if self._working is None and covered:
+                return
+            if self._working is not None and 0 <= at_ns - tape.time_ns(self._target) <= 3 * WINDOW_NS:
+                self._target = number
+                return
+        if not covered:
+            self._curve = Curve()
+        self._first, self._target = at_time(tape, at_ns - span_ns * 5 // 4), number
+        self._working = self._lead(at_time(tape, at_ns - _REBUILT_NS))
 
     def work(self, budget_s: float) -> bool:
-        """Continue the computation after a jump for about ``budget_s``; return whether it is complete now."""
+        """Continue the computation for about ``budget_s``; return whether there is more to see now."""
         if self._working is None:
             return False
         end = perf_counter() + budget_s
         for curve in self._working:
-            if curve is not self._curve:
-                self._curve, self._working = curve, None
+            if curve is not None:
+                self._curve = curve
                 return True
             if perf_counter() > end:
-                break
+                return False
+        self._working = None
         return False
 
-    def _lead_to(self, number: int) -> Iterator[Curve]:
-        tape, made, snapshot = self._tape, Curve(), None
-        numbers = tape.numbers()
-        first = at_time(tape, tape.time_ns(number) - _REBUILT_NS)
-        last_ns = 0
-        for one in numbers[numbers.index(first) : numbers.index(number) + 1]:
-            if 0 <= tape.time_ns(one) - last_ns < WINDOW_NS // 2:
-                continue
-            last_ns = tape.time_ns(one)
-            with suppress(KeyError):  # an unreadable moment is a gap
-                snapshot = Snapshot.of(self._host, tape.moment(one), snapshot)
-                made.add(snapshot, one)
-            yield self._curve
-        yield made
+    def _lead(self, soon: int) -> Iterator[Curve | None]:
+        """Compute the history from the moment ``soon``, then all of it; yield each, and None in between."""
+        tape, numbers = self._tape, self._tape.numbers()
+        for first in dict.fromkeys((soon, self._first or 0)):
+            made, snapshot, last_ns = Curve(), None, 0
+            for one in numbers[bisect_left(numbers, first) :]:
+                if one > self._target:
+                    break
+                if 0 <= tape.time_ns(one) - last_ns < WINDOW_NS // 2:
+                    continue
+                last_ns = tape.time_ns(one)
+                with suppress(KeyError):  # an unreadable moment is a gap
+                    snapshot = Snapshot.of(self._host, tape.moment(one), snapshot)
+                    made.add(snapshot, one)
+                yield None
+            yield made
 
 
 _THINNED_NS: Final = 200_000_000
@@ -251,28 +200,3 @@ class TapeAdvice:
                 if judged or restarted:
                     self._found.append((one, advised(window)))
         self._reached = max(self._reached, number)
-
-
-SECOND_NS = 1_000_000_000
-
-
-class ShortHistory:
-    """Values of one object while it was viewed, by name, at each second of simulated time."""
-
-    def __init__(self) -> None:
-        self._of: Hashable = None
-        self._seen: OrderedDict[int, dict[str, float | None]] = OrderedDict()
-
-    def note(self, of: Hashable, sim_time_ns: int, values: dict[str, float | None]) -> None:
-        """Store the present values of an object; a different object clears all earlier values."""
-        if of != self._of:
-            self._of = of
-            self._seen.clear()
-        self._seen[sim_time_ns // SECOND_NS] = values
-        while len(self._seen) > POINTS:
-            self._seen.popitem(last=False)
-
-    def last(self, name: str, count: int, sim_time_ns: int) -> Sequence[float | None]:
-        """The values of the ``count`` seconds up to a moment, oldest first; None for seconds without one."""
-        end = sim_time_ns // SECOND_NS
-        return [self._seen.get(at, {}).get(name) for at in range(end - count + 1, end + 1)]

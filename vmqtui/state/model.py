@@ -10,10 +10,11 @@ from engine.advice.window import AdviceWindow
 from engine.telemetry.stats import Stats
 from engine.view.rates import STEADY_NS, RateWindow
 from vmqtui.state.archive import Archive
-from vmqtui.state.choices import Choices
-from vmqtui.state.history import Curve, History, TapeAdvice, TapeCurve, advised
+from vmqtui.state.choices import SPAN_S, Choices
+from vmqtui.state.history import Curve, TapeAdvice, TapeCurve, advised
 from vmqtui.state.hosts import Liveness, liveness, liveness_of, why_unchanging
 from vmqtui.state.moment import Moment, Playhead, Tape, Where, reading_before
+from vmqtui.state.series import Groups, History
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Model:
         )
         self._show(snapshot)
         if self._tape_curve is not None:
-            self._tape_curve.follow(snapshot, number)
+            self._tape_curve.follow(snapshot, number, self.span_s)
 
     def liveness(self) -> Liveness:
         """The freshness of the shown numbers."""
@@ -244,3 +245,23 @@ class Model:
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
         """The last ``count`` points of a series of the history, up to the shown moment."""
         return self.history.last(key, count, self._playhead.number)
+
+    @property
+    def span_s(self) -> int:
+        """The span of charts, in seconds."""
+        return self.choices.setting(SPAN_S)
+
+    def choose_span(self, step: int) -> bool:
+        """Choose the next longer span of charts, or the next shorter; return False if there is none."""
+        spans = SPAN_S.values
+        at = spans.index(self.span_s) + step
+        if not 0 <= at < len(spans):
+            return False
+        self.choices.set(SPAN_S, spans[at])
+        if self._playhead.number is not None and self._tape_curve is not None:
+            self._tape_curve.follow(self.snapshot, self._playhead.number, spans[at])
+        return True
+
+    def peaks(self, groups: Groups, cells: int) -> list[list[float | None]]:
+        """The span of charts up to the shown moment in ``cells`` parts (``History.peaks``)."""
+        return self.history.peaks(groups, self.span_s, cells, self._playhead.number)

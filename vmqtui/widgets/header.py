@@ -14,7 +14,7 @@ from engine.view.adapter import AdapterView
 from engine.view.rates import known_sum, whole_sum
 from vmqtui.actions import VIEWS, Action, first_key
 from vmqtui.columns.column import load_level
-from vmqtui.draw import Line, clip, spark, spread, width_of
+from vmqtui.draw import Line, TrendScale, clip, points_of, spread, trend, width_of
 from vmqtui.numbers import clock, compact, decimal, percent
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
@@ -189,7 +189,9 @@ class Header(Canvas):
         ]
         if width >= 100:
             known = "mbits" if mbits is not None or pps is None else "pps"
-            line += [(spark(self._model.series((known,), 24), 24), "trend"), (" ", "text")]
+            series = self._model.series((known,), points_of(24))
+            scale: TrendScale = "amount" if known == "mbits" else "count"
+            line += [(trend(series, 24, scale), "trend"), (" ", "text")]
         line += [
             (f"{('▲' if drops else '') + part_of_drops + compact(drops):>7}", "bad" if drops else "strong"),
             (" drop/s ", "dim"),

@@ -15,11 +15,12 @@ from vmqtui.columns import advice as words
 from vmqtui.columns.advice import LEVELS
 from vmqtui.columns.column import load_level
 from vmqtui.columns.hosts import EVENT_LEVELS
-from vmqtui.draw import Line, bar, cells_of, clip, fit, spark, stacked
+from vmqtui.draw import Line, bar, cells_of, clip, fit, points_of, stacked, trend
 from vmqtui.numbers import clock, compact, grouped, percent
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.rows import EventRow, FindingRow
+from vmqtui.state.series import Groups
 from vmqtui.widgets.canvas import Canvas
 
 REASON_ROLES = {reason.name: f"reason{number}" for number, reason in enumerate(DEFAULT_QUEUE_REASONS, 1)}
@@ -83,8 +84,8 @@ class CpuPanel(ModelCanvas):
         level = load_level(load)
         count = cpu.number_of_queues
         queues = f"{'–' if count is None else count}q" if width >= 24 else ""
-        trend = 10 if width >= 46 else 0
-        room = width - 6 - 7 - (5 if queues else 0) - (trend + 1 if trend else 0) - 1
+        wide = 10 if width >= 46 else 0
+        room = width - 6 - 7 - (5 if queues else 0) - (wide + 1 if wide else 0) - 1
         line: Line = [(f" {cpu.processor:>5} ", "dim" if not cpu.queues else "text")]
         if cpu.down:
             line += [(fit("its frames are lost", room - 1), "bad"), (f"{'▲down':>7}", "bad")]
@@ -92,8 +93,9 @@ class CpuPanel(ModelCanvas):
             known: Line = [(fit("–", room - 1), "dim")]
             line += bar([(load, level or "bar")], room - 1) if load is not None else known
             line.append((f"{percent(load):>7}", level or ("text" if load else "dim")))
-        if trend:
-            line.append((" " + spark(self.model.series(("cpu", cpu.cpu), trend), trend, 1.0), "trend"))
+        if wide:
+            loads = self.model.series(("cpu", cpu.cpu), points_of(wide))
+            line.append((" " + trend(loads, wide, "share"), "trend"))
         if queues:
             line.append((f"{queues:>4} ", "dim"))
         return line
@@ -173,12 +175,6 @@ class ReasonPanel(ModelCanvas):
             return "not known: the adapter has no counter; --capture-default reads it"
         return "not known: the host has no counter of it"
 
-    def total_series(self, count: int) -> list[float | None]:
-        """Return up to ``count`` past rates of the shown adapters' default queues, summed."""
-        queues = (row.default for row in self.adapters())
-        keys = [("queue", one.adapter, one.queue_id, one.generation) for one in queues if one is not None]
-        return _summed([self.model.series(key, count) for key in keys])
-
     def series(self, reason: str, count: int) -> list[float | None]:
         """Return up to ``count`` past rates of a reason, summed over the shown adapters."""
         parts = [self.model.series(("reason", row.adapter, reason), count) for row in self.adapters()]
@@ -192,7 +188,7 @@ class ReasonPanel(ModelCanvas):
         reasons = [] if why else self.reasons()
         totals = 13 if width >= 60 else 0
         gauge = min(20, (width - 36) // 4) if width > 70 else 0
-        trend = max(6, min(60, width - 36 - totals - (gauge + 1 if gauge else 0)))
+        wide = max(6, min(60, width - 36 - totals - (gauge + 1 if gauge else 0)))
         for one in reasons:
             line: Line = [
                 (" ● ", one.role),
@@ -202,7 +198,7 @@ class ReasonPanel(ModelCanvas):
             ]
             if gauge:
                 line += [*bar([(one.share or 0.0, one.role)], gauge), (" ", "text")]
-            line.append((spark(self.series(one.name, trend), trend), one.role))
+            line.append((trend(self.series(one.name, points_of(wide)), wide), one.role))
             if totals:
                 line.append((f"{grouped(one.total):>13}", "dim"))
             lines.append(clip(line, width))
@@ -235,19 +231,31 @@ class ReasonChart(ReasonPanel):
         room = width - axis - 1
         if room < 8 or height < 3:
             return []
-        series = (
-            [(self.total_series(room), "bar")]
-            if self.nothing_known
-            else [(self.series(name, room), role) for name, role in REASON_ROLES.items()]
-        )
-        body, top = stacked(series, room, height - 1)
+        adapters = self.adapters()
+        if self.nothing_known:
+            queues = (row.default for row in adapters)
+            keys = (("queue", one.adapter, one.queue_id, one.generation) for one in queues if one is not None)
+            groups: Groups = (tuple(keys),)
+            roles = ["bar"]
+        else:
+            groups = tuple(tuple(("reason", row.adapter, name) for row in adapters) for name in REASON_ROLES)
+            roles = list(REASON_ROLES.values())
+        series = zip(self.model.peaks(groups, room), roles, strict=True)
+        body, top = stacked(list(series), room, height - 1)
         lines: list[Line] = []
         for index, line in enumerate(body):
             label = top if index == 0 else top / 2 if index == len(body) // 2 and len(body) > 4 else None
             lines.append([(f"{compact(label) if label else '':>6} ", "dim"), *line])
-        left = f"{room} s ago"
-        lines.append([(" " * axis, "dim"), (left + " " * max(1, room - len(left) - 3) + "now", "dim")])
+        lines.append([(" " * axis + time_axis(self.model.span_s, room), "dim")])
         return lines
+
+
+def time_axis(span_s: int, width: int) -> str:
+    """The text below a chart: its span, and how many seconds a cell is, of which the highest is drawn."""
+    minutes = f"{span_s // 60} min ago"
+    each = f"a cell: the most of {span_s / width:.0f} s" if span_s >= 1.5 * width else ""
+    room = width - len(minutes) - 3
+    return minutes + (each if room >= len(each) + 4 else "").center(max(1, room)) + "now"
 
 
 class EventTail(ModelCanvas):

@@ -10,14 +10,15 @@ from vmqtui.columns.column import drops_level, load_level, low_level, use_level,
 from vmqtui.columns.queues import STATE_GLYPHS, state_level
 from vmqtui.columns.sources import MARKS
 from vmqtui.draw import FREE as FREE_GLYPH
-from vmqtui.draw import Line, bands, clip, fit, spark, stacked
+from vmqtui.draw import Line, TrendScale, bands, clip, fit, points_of, stacked, trend
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
 from vmqtui.printable import printable
 from vmqtui.state.buffer_memory import Region, pool, regions
-from vmqtui.state.history import ShortHistory
+from vmqtui.state.history import covered_s
 from vmqtui.state.model import Model
 from vmqtui.state.placement import is_remote, load_of
-from vmqtui.widgets.panels import ModelCanvas
+from vmqtui.state.series import ShortHistory
+from vmqtui.widgets.panels import ModelCanvas, time_axis
 
 OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "track")
 """Glyph and colour role of each state of a buffer."""
@@ -282,7 +283,7 @@ class QueueFacts(QueueCanvas):
 
 
 class QueueRates(QueueCanvas):
-    """Rates over time, one cell per second: frames as a chart, the others as sparklines."""
+    """Rates over the chosen span: frames as a chart, the others as trends."""
 
     def __init__(self, model: Model, widget_id: str) -> None:
         super().__init__(model, widget_id)
@@ -303,6 +304,7 @@ class QueueRates(QueueCanvas):
                 "interrupts": queue.rate("interrupts"),
                 "dpcs": queue.rate("dpcs"),
             },
+            covered_s(self.model.snapshot),
         )
 
     def paint(self, width: int, height: int) -> list[Line]:
@@ -312,33 +314,35 @@ class QueueRates(QueueCanvas):
         room = max(8, width - 19)
 
         def row(
-            title: str, value: str, level: str, name: str, role: str, of: str, top: float | None = None
+            title: str,
+            value: str,
+            level: str,
+            name: str,
+            of: str,
+            scale: TrendScale = "count",
+            role: str = "trend",
         ) -> Line:
             if self.model.snapshot.measured and queue.count(of) is None:
                 return []
-            seen = self._trail.last(name, room, stats.sim_time_ns)
+            span = self.model.span_s
+            seen = self._trail.peaks(name, span, points_of(room), stats.sim_time_ns)
+            if name == "drops" and any(seen):
+                role = "bad"
             return [
                 (f" {title + MARKS[self.source(of)]:<8}", "dim"),
                 (f"{value:>8} ", level or "text"),
-                (spark(seen, room, top), role),
+                (trend(seen, room, scale), role),
             ]
 
         drops, use = queue.drops, queue.buffer_use
         dropping = ("▲" if drops else "") + compact(drops)
         interrupts, dpcs = (compact(queue.rate(name)) for name in ("interrupts", "dpcs"))
         rows = (
-            row("Mbit/s", decimal(queue.mbits), "", "mbits", "trend", "steered_bytes"),
-            row(
-                "drop/s",
-                dropping,
-                drops_level(drops),
-                "drops",
-                "bad" if drops else "trend",
-                "dropped_no_buffer",
-            ),
-            row("buffers", percent(use), use_level(use), "use", "bar", "pending", 1.0),
-            row("intr/s", interrupts, "", "interrupts", "trend", "interrupts"),
-            row("DPC/s", dpcs, "", "dpcs", "trend", "dpcs"),
+            row("Mbit/s", decimal(queue.mbits), "", "mbits", "steered_bytes", "amount"),
+            row("drop/s", dropping, drops_level(drops), "drops", "dropped_no_buffer"),
+            row("buffers", percent(use), use_level(use), "use", "pending", "share", "bar"),
+            row("intr/s", interrupts, "", "interrupts", "interrupts"),
+            row("DPC/s", dpcs, "", "dpcs", "dpcs"),
         )
         lines = [line for line in rows if line]
         of_frames = self.source(
@@ -347,7 +351,7 @@ class QueueRates(QueueCanvas):
         title = f" {fit('pkt/s' + MARKS[of_frames], 8)}"
         chart = max(1, height - len(lines) - 1)
         key = ("queue", queue.adapter, queue.queue_id, queue.generation)
-        body, top = stacked([(list(self.model.series(key, room)), "bar")], room, chart)
+        body, top = stacked([(self.model.peaks(((key,),), room)[0], "bar")], room, chart)
         head: list[Line] = []
         for n, line in enumerate(body):
             if n == 0:
@@ -357,7 +361,7 @@ class QueueRates(QueueCanvas):
             else:
                 label = [(" " * 18, "faint")]
             head.append([*label, *line])
-        foot: Line = [(" " * 18 + fit(f"{room} s ago", room - 3) + "now", "faint")]
+        foot: Line = [(" " * 18 + time_axis(self.model.span_s, room), "faint")]
         return [clip(line, width) for line in (*head, *lines, foot)][:height]
 
 

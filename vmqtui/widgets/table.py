@@ -19,7 +19,7 @@ from vmqtui.columns import Column, columns_of
 from vmqtui.columns.arrange import Arranged, Steady, SteadyOrder, arrange
 from vmqtui.columns.layout import Fitting, Layout
 from vmqtui.columns.sources import NOTHING_SAID, marked, sources_of
-from vmqtui.draw import Line, Span, bands, bar, cells_of, fit, join, spark
+from vmqtui.draw import Line, Span, bands, bar, cells_of, fit, join, points_of, trend
 from vmqtui.numbers import UNKNOWN
 from vmqtui.printable import printable, shown
 from vmqtui.state.choices import AS_IT_COMES, TableChoice
@@ -427,7 +427,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 else:
                     line += bar(parts, width)
             elif column.trend is not None:
-                line.append((spark(self._series(column.trend(row), width), width, column.top), "trend"))
+                series = self._series(column.trend(row), points_of(width))
+                line.append((trend(series, width, column.scale), "trend"))
             else:
                 text, level = column.written(row)
                 if (need := cells_of(text)) > width:
