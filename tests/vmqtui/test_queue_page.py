@@ -1,5 +1,7 @@
 """The page of one queue, and where its memory lives."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -9,6 +11,7 @@ from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import notes, opened, shown
 from tests.vmqtui.scripted import SECOND, live_link, make_config, make_stats, with_queue
 from vmqtui.draw import bands, width_of
+from vmqtui.preferences.kept import StateFile
 from vmqtui.state.buffer_memory import pool, regions
 from vmqtui.state.series import POINTS, ShortHistory
 from vmqtui.state.snapshot import Snapshot
@@ -199,3 +202,12 @@ async def test_plus_and_minus_choose_the_span_of_charts(dashboard: Running) -> N
         assert "60 minutes is the longest span of a chart" not in notes(app)
         await pilot.press("plus")
         assert "60 minutes is the longest span of a chart" in notes(app)
+
+
+async def test_the_span_of_charts_holds_at_the_next_start(dashboard: Running, tmp_path: Path) -> None:
+    path = tmp_path / "config.state.json"
+    async with dashboard(state=StateFile(path)) as (app, pilot, _):
+        await pilot.press("plus", "plus")
+        assert await app.keep_choices() == ""
+    async with dashboard(state=StateFile(path)) as (app, _, _):
+        assert app.model.span_s == 900
