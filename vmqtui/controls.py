@@ -222,7 +222,8 @@ class Controls(Screen[None]):
     def action_set_filter(self) -> None:
         """Steer a MAC and VLAN to the queue."""
         if (queue := self._queue()) is not None:
-            self._ask_task(filters.set_filter(queue))
+            known = filters.known_addresses(self._model.snapshot, queue.adapter)
+            self._ask_task(filters.set_filter(queue, known))
 
     def _ask_clear(self, row: FilterView) -> None:
         queues_of = (queue for queue in self._model.snapshot.queues if queue.adapter == row.adapter)

@@ -3,6 +3,8 @@
 from itertools import pairwise
 
 import msgspec
+import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.bus import codec
@@ -14,6 +16,8 @@ from tests.vmqtui.dialogs import closed, notes, opened
 from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, with_queue
 from vmqtui.columns import COLUMNS
 from vmqtui.state.snapshot import Snapshot
+from vmqtui.tasks.filters import Addresses, known_addresses
+from vmqtui.testing import until
 
 
 def snapshot(now: int = 8, before: int = 4, **changes: object) -> Snapshot:
@@ -202,3 +206,40 @@ async def test_of_an_engine_that_does_not_tell_there_are_the_ports(dashboard: Ru
         assert "Who lands here" not in screen_text(app)
         assert app.screen.focused is app.screen.query_one("#default-ports")
         assert "app-01" in screen_text(app)
+
+
+def test_addresses_of_the_default_queue_are_the_first_that_fields_complete() -> None:
+    known = known_addresses(snapshot(), "nic0")
+    seen = [row for row in snapshot().top if row.steerable]
+    assert list(known.macs[: len(seen)]) == [row.mac for row in seen]
+    assert known.macs.count(mac(4)) == 1
+    assert set(known.macs) > {mac(number) for number in range(1, 13)}
+    assert set(known.vlans) == {"10", "20", "30", "untagged"}
+    assert known_addresses(snapshot(), "nic9") == Addresses([], [])
+
+
+@pytest.mark.slow
+async def test_a_field_completes_what_is_typed(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "down", "f")
+        await opened(pilot, app)
+        field = app.screen.query_one("#field-mac", Input)
+        await pilot.press("0")
+        await pilot.pause()
+        first = next(row.mac for row in app.model.snapshot.top if row.steerable)
+        await until_suggested(pilot, field, first)
+        await pilot.press("right", "tab")
+        assert field.value == first
+        await pilot.press("u", "right")
+        await pilot.press("escape")
+        await closed(pilot, app)
+        await pilot.press("n")
+        await opened(pilot, app)
+        field = app.screen.query_one("#field-vm", Input)
+        await pilot.press("A")
+        await until_suggested(pilot, field, "app-01")
+
+
+async def until_suggested(pilot: Pilot[None], field: Input, words: str) -> None:
+    """Wait until a field proposes a value."""
+    await until(lambda: field._suggestion == words, what=words, between=lambda: pilot.pause(0.02))

@@ -9,8 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.reactive import reactive
+from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Static, TextArea
 
+from vmqtui.printable import is_plain
 from vmqtui.tasks.task import Field, RowChoices
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
@@ -75,8 +77,14 @@ class FieldLine(Horizontal):
         elif field.several_lines:
             self.editor = TextArea(field.value, id=name, compact=True, tab_behavior="focus")
         else:
+            known = [one for one in field.known if is_plain(one) and len(one) <= _MOST_CHARACTERS]
             self.editor = Input(
-                field.value, placeholder=field.hint, id=name, compact=True, max_length=_MOST_CHARACTERS
+                field.value,
+                placeholder=field.hint,
+                id=name,
+                compact=True,
+                max_length=_MOST_CHARACTERS,
+                suggester=SuggestFromList(known, case_sensitive=False) if known else None,
             )
         self._mark = Static("", id=f"mark-{field.key}", classes="mark")
 

@@ -1,7 +1,7 @@
 """Tasks and steps that set and clear filters."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.bus.messages import Response
 from engine.scenario.values import normal_mac
@@ -9,17 +9,49 @@ from engine.telemetry.config import AdapterConfig, FilterConfig, Vlan
 from engine.view.rows import FilterView, QueueView
 from vmqtui.columns.column import vlan_text
 from vmqtui.printable import printable
+from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.task import Field, Step, Task, Values, called, number_in, step, vlan_test
 
 
-def mac_field(value: str = "") -> Field:
+class Addresses(NamedTuple):
+    """The MACs and VLANs that are known of an adapter, the likeliest for a new filter first, as typed."""
+
+    macs: Sequence[str] = ()
+    vlans: Sequence[str] = ()
+
+
+_NO_ADDRESSES = Addresses()
+
+
+def known_addresses(snapshot: Snapshot, adapter: str) -> Addresses:
+    """Return the addresses of an adapter: those seen in its default queue, busiest first, then those of ports
+    without a queue, of other ports, and of filters."""
+    seen = [
+        (one.mac, one.vlan)
+        for one in snapshot.top
+        if one.adapter == adapter and one.steerable and one.queue_id is None
+    ]
+    ports = [one for one in snapshot.ports if one.adapter == adapter]
+    ports.sort(key=lambda one: one.queue is not None)
+    filters = (one.config for one in snapshot.filters if one.adapter == adapter)
+    pairs = [
+        *seen,
+        *((one.config.mac, one.config.vlan) for one in ports),
+        *((one.mac, one.vlan) for one in filters if one is not None),
+    ]
+    vlans = dict.fromkeys(str(vlan) for _, vlan in pairs if vlan is not None)
+    return Addresses(list(dict.fromkeys(mac for mac, _ in pairs)), list(vlans))
+
+
+def mac_field(value: str = "", known: Sequence[str] = ()) -> Field:
     """The field for the MAC of a new filter."""
-    return Field("mac", "MAC", normal_mac, value, hint="00:15:5d:00:00:01")
+    return Field("mac", "MAC", normal_mac, value, hint="00:15:5d:00:00:01", known=known)
 
 
-def vlan_field(settings: AdapterConfig | None, value: str = "") -> Field:
+def vlan_field(settings: AdapterConfig | None, value: str = "", known: Sequence[str] = ()) -> Field:
     """The field for a filter's VLAN test, limited to what the adapter supports."""
-    return Field("vlan", "VLAN", vlan_test(settings), value, "1..4094, untagged, or empty for any")
+    hint = "1..4094, untagged, or empty for any"
+    return Field("vlan", "VLAN", vlan_test(settings), value, hint, known=known)
 
 
 def filter_params(adapter: str, queue_id: int, mac: str, vlan: Vlan) -> dict[str, Any]:
@@ -59,8 +91,8 @@ def filter_of(response: Response, queue_id: int, mac: str, vlan: Vlan) -> Filter
     return FilterConfig(filter_id=filter_id, queue_id=queue_id, mac=mac, vlan=vlan, driver="")
 
 
-def set_filter(row: QueueView, mac: str = "", vlan: str = "") -> Task:
-    """Steer a MAC and VLAN to a queue."""
+def set_filter(row: QueueView, known: Addresses = _NO_ADDRESSES, mac: str = "", vlan: str = "") -> Task:
+    """Steer a MAC and VLAN to a queue; ``known`` are those that the fields complete."""
 
     def plan(values: Values) -> Sequence[Step]:
         return [set_step(row.adapter, row.queue_id, values["mac"], values["vlan"], called(row), row.identity)]
@@ -72,7 +104,7 @@ def set_filter(row: QueueView, mac: str = "", vlan: str = "") -> Task:
         f"{' once its allocation is completed' if waits else ''}.",
         "Set filter",
         plan,
-        [mac_field(mac), vlan_field(row.settings, vlan)],
+        [mac_field(mac, known.macs), vlan_field(row.settings, vlan, known.vlans)],
     )
 
 

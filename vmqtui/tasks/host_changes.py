@@ -195,10 +195,11 @@ class Vm:
 def known_vms(config: Config | None, adapter: str | None = None) -> list[Vm]:
     """The VMs of one adapter, or of all; sorted by name within each adapter."""
     adapters = config.adapters if config is not None else []
-    return [vm for one in adapters if adapter in (None, one.name) for vm in _vms_of(one)]
+    return [vm for one in adapters if adapter in (None, one.name) for vm in vms_of(one)]
 
 
-def _vms_of(adapter: AdapterConfig) -> list[Vm]:
+def vms_of(adapter: AdapterConfig) -> list[Vm]:
+    """The VMs of an adapter, sorted by name: those of its ports and of its queues."""
     queues: dict[str, list[int]] = {port.vm: [] for port in adapter.ports if not port.management_os}
     paused: dict[str, bool] = {}
     for queue in adapter.queues:

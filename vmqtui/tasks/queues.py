@@ -13,8 +13,9 @@ from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast
 from vmqtui.state.rows import Row
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks.filters import clear_step, filter_of, filter_params, vlan_field
+from vmqtui.tasks.filters import clear_step, filter_of, filter_params, known_addresses, vlan_field
 from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
+from vmqtui.tasks.host_changes import vms_of
 from vmqtui.tasks.task import (
     Answers,
     Field,
@@ -212,10 +213,11 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
     The defaults of the fields: VM, MAC and VLAN of ``port``, if given, and the least loaded processor.
     ``now`` returns the newest snapshot.
     """
-    cpus, cpu = len(now().index.cpus), coolest(now())
+    cpus, cpu, known = len(now().index.cpus), coolest(now()), known_addresses(now(), settings.name)
+    vms = [one.name for one in sorted(vms_of(settings), key=lambda one: bool(one.queue_ids))]
     longest = settings.max_lookahead_bytes or 0
     fields = [
-        Field("vm", "VM", check_name, port.vm if port else "", hint="the VM it belongs to"),
+        Field("vm", "VM", check_name, port.vm if port else "", hint="the VM it belongs to", known=vms),
         Field("name", "Name", optional_name, hint="the VM's if left empty"),
         Field("cpu", "Processor", processor(now().processors), str(cpu), hint=f"0..{cpus - 1}"),
         Field("buffers", "Buffers", whole(1, MAX_BUFFERS), "512"),
@@ -223,8 +225,15 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
     if longest:
         fields.append(Field("lookahead", "Lookahead", whole(0, longest), "0"))
     fields += [
-        Field("mac", "MAC", optional_mac, port.mac if port else "", "empty: allocate without a filter"),
-        vlan_field(settings, "" if port is None or port.vlan is None else str(port.vlan)),
+        Field(
+            "mac",
+            "MAC",
+            optional_mac,
+            port.mac if port else "",
+            "empty: allocate without a filter",
+            known=known.macs,
+        ),
+        vlan_field(settings, "" if port is None or port.vlan is None else str(port.vlan), known.vlans),
     ]
     allocated = tuple(field.key for field in fields if field.key not in ("mac", "vlan"))
 

@@ -49,6 +49,8 @@ class Field:
     choices: tuple[str, ...] = ()
     several_lines: bool = False
     rows: RowChoices | None = None
+    known: Sequence[str] = ()
+    """Values that exist, the likeliest first; what is typed is completed to the first one that fits."""
 
 
 @dataclass(frozen=True)
