@@ -28,6 +28,7 @@ class WindowsHostSample:
     queue 100.
 
     Queues of VMs lie on processors 2, 4, … of their adapter's half; ``shared`` of them on the first of these.
+    ``weights`` are the VmqWeights of VMs that have no queue, by number: the default queue takes their frames.
     ``vports``: the adapters list virtual ports instead of queues, as they may from 2016 on.
     """
 
@@ -42,6 +43,7 @@ class WindowsHostSample:
     seconds: int = 3
     lbfo: str = "SwitchIndependent/HyperVPort"
     link_gbps: float = 10
+    weights: dict[int, int] = field(default_factory=dict)
     tables: dict[str, Rows] = field(default_factory=dict)
 
     @property
@@ -199,7 +201,8 @@ class WindowsHostSample:
         for number in (0, 1):
             name, base = self.adapter(number)[0], self.cpus // 2 * number
             rows.append(self._queue(name, 0, base, self.name, []))
-            for queue_id, vm in enumerate(range(number, self.vms, 2), 1):
+            having = (vm for vm in range(number, self.vms, 2) if vm not in self.weights)
+            for queue_id, vm in enumerate(having, 1):
                 mac = "-".join(self.mac(vm)[at : at + 2] for at in range(0, 12, 2))
                 filters = [{"FilterID": queue_id, "MacAddress": mac, "VlanID": 10 if vm % 3 == 0 else 0}]
                 rows.append(self._queue(name, queue_id, self.cpu_of(vm), f"vm-{vm}", filters))
@@ -268,6 +271,7 @@ class WindowsHostSample:
                     "IsManagementOs": False,
                     "SwitchName": "Converged",
                     "MacAddress": self.mac(vm),
+                    "VmqWeight": self.weights.get(vm, 100),
                 }
             )
         return rows
@@ -293,7 +297,8 @@ class WindowsHostSample:
             frames = dict.fromkeys(range(self.cpus), 5000)
             frames[self.cpus // 2 * number] += 100 * second
             for vm in own:
-                frames[self.cpu_of(vm)] += self.frames(vm) * second
+                base = self.cpus // 2 * number
+                frames[base if vm in self.weights else self.cpu_of(vm)] += self.frames(vm) * second
             for cpu, received in frames.items():
                 instance = f"{cpu}, {described.replace('(', '[').replace(')', ']').replace('#', '_')}"
                 counts = {"ReceivedPacketsPersec": received, "InterruptsPersec": received // 10}

@@ -35,11 +35,12 @@ BALANCER: Final = Need("what moves queues between processors is not known", ("ho
 LINK: Final = Need("the speed of the link is not known", ("adapter.link_gbps",))
 PORT: Final = Need("the bytes that the adapter received are not known", ("port.offered_bytes",))
 QUEUES: Final = Need("the number of queues that the adapter has is not known", ("adapter.max_queues",))
+REASONS: Final = Need("why frames are in the default queue is not known", ("reasons.vlan_mismatch",))
 PAIRS: Final = Need("the MACs and VLANs in the default queue are not known", ("pairs.frames",))
 
 NEEDS: Final = (
     *(BUSY, FRAMES, DROPS, SHORTAGE, BUFFERS, HELD, WANTED, PLACE, SET),
-    *(NODE, NODES, SIBLINGS, BALANCER, LINK, PORT, QUEUES, PAIRS),
+    *(NODE, NODES, SIBLINGS, BALANCER, LINK, PORT, QUEUES, REASONS, PAIRS),
 )
 
 _OF_HOST: Final = frozenset({"host", "processor", "cpus"})
@@ -170,6 +171,8 @@ def _cells(evidence: Evidence, place: str, adapter: str) -> Sequence[object]:
             return [0 if one_node else value]
         case "port":
             return [view.count(name)]
+        case "reasons":
+            return [view.now.default_queue.get(name)]
         case "pairs":
             return [view.now.default_queue_top]
         case "queue":

@@ -231,10 +231,8 @@ class AdapterTraffic:
             name: self._adapter.reason(name)
             for name in ("broadcast", "multicast", "no_queue", "vlan_mismatch", "unknown_unicast")
         }
-        if None in reasons.values():
-            yield Flow("unknown", None, None, pps, size, "assumed", f"{words}; destinations not known")
-            return
-        left = {name: rate or 0.0 for name, rate in reasons.items()}
+        by_reason = None not in reasons.values()
+        left = {name: rate or 0.0 for name, rate in reasons.items()} if by_reason else {"no_queue": pps}
         for pair in list(self._adapter.pairs)[:MOST_PAIRS]:
             part = min(pair.least_pps if pair.pps is None else pair.pps, left.get(pair.reason, 0.0))
             kind = _kind(pair.mac)
@@ -243,7 +241,12 @@ class AdapterTraffic:
             if part < LEAST_PPS or not fits or pair.reason == "unknown_unicast":
                 continue
             left[pair.reason] -= part
-            yield Flow(kind or "unknown", pair.mac, tag, part, size, known, f"{words}; {pair.reason}")
+            how = known if by_reason or known == "assumed" else "derived"
+            yield Flow(kind or "unknown", pair.mac, tag, part, size, how, f"{words}; {pair.reason}")
+        if not by_reason:
+            if (rest := left["no_queue"]) >= LEAST_PPS:
+                yield Flow("unknown", None, None, rest, size, "assumed", f"{words}; destinations not known")
+            return
         kinds: dict[str, tuple[Kind, str | None]] = {
             "broadcast": ("broadcast", None),
             "multicast": ("multicast", None),

@@ -352,7 +352,13 @@ class _AdapterReader:
         """The ports that lead to the adapter. Of a team whose members receive apart ("sum"), a port is of
         the members that have its queue, or else of the first."""
         return [
-            PortConfig(vm=vnic.vm, management_os=vnic.management_os, mac=vnic.mac, vlan=vlan)
+            PortConfig(
+                vm=vnic.vm,
+                management_os=vnic.management_os,
+                mac=vnic.mac,
+                vlan=vlan,
+                vmq_weight=vnic.weight,
+            )
             for vnic in self._vnics
             if self._leads_to(name, vnic)
             for vlan in vnic.vlans

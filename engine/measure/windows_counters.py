@@ -2,7 +2,9 @@
 
 Windows has no counter of a queue. What a queue received is the growth of what its adapter received on its
 processor, if no other queue of the adapter is there: exact. Else it is what the virtual adapters received
-that have the queue's MACs, frames between VMs of the host included: derived. Else it is unknown.
+that have the queue's MACs, frames between VMs of the host included: derived. Else it is unknown. What virtual
+adapters without a queue received is of the default queue, as far as that received so much (derived); of that
+of a team's first member, as which one has it is not told (guessed).
 """
 
 from collections import Counter, defaultdict
@@ -18,8 +20,9 @@ from engine.measure.windows_parts import PROCESSOR_COUNTERS, affinity, processor
 from engine.measure.windows_tables import Remarks, Row, Sample, WindowsTables
 from engine.ndis import counters
 from engine.scenario.processor_set import Place
-from engine.telemetry.config import AdapterConfig
-from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, Stats
+from engine.telemetry.bounds import MAX_TOP_PAIRS
+from engine.telemetry.config import AdapterConfig, Vlan
+from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, Stats, TopPairs
 
 ADAPTER_COUNTERS: Final = "Win32_PerfRawData_Counters_PerProcessorNetworkInterfaceCardActivity"
 VNIC_COUNTERS: Final = "Win32_PerfRawData_NvspNicStats_HyperVVirtualNetworkAdapter"
@@ -313,9 +316,9 @@ class Tallies:
 
     def add(self, before: CounterReading, now: CounterReading) -> None:
         """Add the growth between two samples; of a sample and itself for the first one."""
-        for group in ("cpus", "adapters", "ports"):
-            older: Mapping[object, Row] = getattr(before, group)
-            newer: Mapping[object, Row] = getattr(now, group)
+        for group in _TALLIED:
+            older: Mapping[object, Row | None] = getattr(before, group)
+            newer: Mapping[object, Row | None] = getattr(now, group)
             for thing in {*older, *newer}:
                 for key in _TALLIED[group]:
                     grown = _grown((older.get(thing), newer.get(thing)), key)
@@ -333,6 +336,7 @@ _TALLIED: Final = {
     "cpus": ("PercentDPCTime", "PercentInterruptTime", "Timestamp_Sys100NS"),
     "adapters": ("InterruptsPersec", "DPCsQueuedPersec", "ReceivedPacketsPersec"),
     "ports": (*_PORT_KINDS, "ReceivedBytes", "ReceivedDiscardedPackets"),
+    "vnics": ("PacketsReceivedPersec",),
 }
 
 
@@ -347,6 +351,7 @@ def make_stats(
 ) -> Stats:
     """Make the stats of a reading, of what was counted until then."""
     cpus = _cpus(host, reading, tallies)
+    without_queue = _ports_without_queue(host)
     return Stats(
         seq=seq,
         sim_time_ns=sim_time_ns,
@@ -354,9 +359,54 @@ def make_stats(
         revision=host.config.revision,
         cpus=cpus,
         adapters={
-            adapter.name: _adapter(adapter, counts, tallies, averaged) for adapter in host.config.adapters
+            adapter.name: _adapter(adapter, counts, tallies, averaged, without_queue[adapter.name])
+            for adapter in host.config.adapters
         },
         sources=_told({name: "exact" for name, cells in cpus.items() if {*cells} != {None}}, averaged),
+    )
+
+
+def _ports_without_queue(host: WindowsHost) -> Mapping[str, Sequence[tuple[str, Vlan]]]:
+    """Return the MAC and VLAN of each virtual adapter without a queue, by the first adapter that it leads to.
+
+    One of several VLANs is left out: what it received is not counted by VLAN.
+    """
+    seen = {one.mac for adapter in host.config.adapters for one in adapter.filters}
+    found: dict[str, list[tuple[str, Vlan]]] = {}
+    for adapter in host.config.adapters:
+        vlans: defaultdict[str, list[Vlan]] = defaultdict(list)
+        for port in adapter.ports:
+            if port.mac not in seen:
+                vlans[port.mac].append(port.vlan)
+        seen |= vlans.keys()
+        found[adapter.name] = [(mac, own[0]) for mac, own in vlans.items() if len(own) == 1]
+    return found
+
+
+def _pairs(
+    ports: Iterable[tuple[str, Vlan]], adapter: AdapterConfig, default: QueueCounts | None, tallies: Tallies
+) -> TopPairs | None:
+    """Return what ports without a queue received, most frames first; None if it is known of none of them.
+
+    It is no more than the default queue received, unless other members of a team may have received it.
+    """
+    may_be_less = default is not None and default.source != "derived" and adapter.team is None
+    most = default.frames if default is not None and may_be_less else None
+    received = [(mac, vlan, tallies.sum("vnics", mac, *_TALLIED["vnics"])) for mac, vlan in ports]
+    rows = [
+        (mac, vlan, frames if most is None else min(frames, most))
+        for mac, vlan, frames in received
+        if vlan is not None and frames is not None
+    ]
+    if received and not rows:
+        return None
+    rows = sorted(rows, key=lambda row: -row[2])[:MAX_TOP_PAIRS]
+    return TopPairs(
+        mac=[mac for mac, _, _ in rows],
+        vlan=[vlan for _, vlan, _ in rows],
+        reason=["no_queue"] * len(rows),
+        frames=[frames for _, _, frames in rows],
+        error=[0] * len(rows),
     )
 
 
@@ -389,7 +439,11 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
 
 
 def _adapter(
-    adapter: AdapterConfig, counts: Mapping[QueueKey, QueueCounts], tallies: Tallies, averaged: bool
+    adapter: AdapterConfig,
+    counts: Mapping[QueueKey, QueueCounts],
+    tallies: Tallies,
+    averaged: bool,
+    without_queue: Iterable[tuple[str, Vlan]],
 ) -> AdapterStats:
     own = [counts[adapter.name, queue.queue_id] for queue in adapter.queues]
     queues: Columns = {name: [None] * len(own) for name in _QUEUE_NAMES}
@@ -410,6 +464,9 @@ def _adapter(
     for name in ("interrupts", "received_bytes"):
         if any(cell is not None for cell in queues[name]):
             known[name] = "derived"
+    pairs = _pairs(without_queue, adapter, counts.get((adapter.name, 0)), tallies)
+    if pairs is not None and pairs.mac:
+        known["default_queue_top"] = "derived" if adapter.team is None else "guessed"
     filters = [one.filter_id for one in adapter.filters]
     return AdapterStats(
         port=port,
@@ -421,6 +478,7 @@ def _adapter(
         filters={"id": [*filters], "matched_frames": [None] * len(filters)},
         freed=dict.fromkeys(counters.names(counters.QUEUE)),
         default_queue=dict.fromkeys(counters.names(counters.DEFAULT_QUEUE_REASONS)),
+        default_queue_top=pairs,
         interface=None if discarded is None else interface,
         sources=_told(known, averaged),
     )

@@ -160,7 +160,8 @@ class VNic:
     """A virtual adapter at a switch. ``vm`` is its VM, or its own name if it is the host's.
 
     ``vlans`` has what its port accepts: a VLAN, "untagged", or None for any. ``guids`` identify it in the
-    names of counters. ``spread``: its frames may be spread over several processors (VMMQ).
+    names of counters. ``spread``: its frames may be spread over several processors (VMMQ). ``weight`` is its
+    VmqWeight, 0 to 100; None: not known.
     """
 
     vm: str
@@ -170,6 +171,7 @@ class VNic:
     vlans: Sequence[Vlan]
     guids: Sequence[str]
     spread: bool = False
+    weight: int | None = None
 
 
 def mac_of(text: str) -> str | None:
@@ -287,7 +289,8 @@ def read_vnics(tables: WindowsTables) -> list[VNic]:
             tables.remarks.add(f"ports after the first {MAX_PORTS:,} are left out")
             break
         spread = _is_spread(row, "VmmqEnabled", "VmmqQueuePairs")
-        found.append(VNic(vm, is_host, switch, mac, vlans, tuple(_GUID.findall(adapter_id)), spread))
+        guids, weight = tuple(_GUID.findall(adapter_id)), row.number("VmqWeight", 100)
+        found.append(VNic(vm, is_host, switch, mac, vlans, guids, spread, weight))
     if off:
         tables.remarks.add(f"{counted(off, 'adapter')} of VMs that do not run are left out")
     return sorted(found, key=lambda one: (not one.management_os, one.vm, one.mac))

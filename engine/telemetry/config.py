@@ -62,12 +62,17 @@ class FilterConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 class PortConfig(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A switch port: the VM, or with ``management_os`` the host itself, to which the switch delivers the
-    frames of this MAC and VLAN."""
+    frames of this MAC and VLAN.
+
+    ``vmq_weight`` is that of its virtual adapter on a Windows host, 0 if that may have no queue. None: not
+    known.
+    """
 
     vm: Name
     management_os: bool = False
     mac: Name
     vlan: Vlan
+    vmq_weight: Count | None = None
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ class TopPairs(msgspec.Struct, frozen=True, eq=False):
 
     The pairs come from a Space-Saving sketch, up to 64 rows, most frames first. ``frames`` is an upper bound:
     up to ``error`` of it may belong to other pairs. ``reason`` is that of the pair's last frame.
+    A measured Windows host has those of ports without a queue only: what their virtual adapters received.
     """
 
     mac: Annotated[list[Name], OfPairs]

@@ -166,6 +166,7 @@ def _pairs(
         taker = index.taker(mac, vlan) if index is not None else None
         near = near_misses(mac, vlan, index) if reason == "vlan_mismatch" and taker is None else ()
         port_vm = index.vm_of_port(mac, vlan) if index is not None else None
+        share = ratio(pps, default_rate)
         yield PairView(
             adapter,
             mac,
@@ -175,7 +176,7 @@ def _pairs(
             error,
             pps,
             (None if frames is None or base is None else per_second(max(frames, base), base, seconds)) or 0.0,
-            ratio(pps, default_rate),
+            None if share is None or share > 1 else share,  # if above, other members of a team have a part
             port_vm or _nearest_vm(mac, index, near),
             port_vm,
             near,

@@ -63,6 +63,10 @@ def _adapter_stats(stats: AdapterStats, taken: Mapping[str, set[str]]) -> Adapte
         queues=blank(stats.queues, taken.get("queues", ())),
         port={name: None if name in taken.get("port", ()) else cell for name, cell in stats.port.items()},
         default_queue_top=None if "pairs" in taken else stats.default_queue_top,
+        default_queue={
+            name: None if name in taken.get("reasons", ()) else cell
+            for name, cell in stats.default_queue.items()
+        },
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
-from engine.advice.rules import findings
+from engine.advice.rules import findings, unchecked
 from engine.advice.verdict import agreed
 from engine.measure.host import MeasuredHost
 from engine.measure.sources import read_measured
@@ -19,7 +19,7 @@ from engine.scenario.load import loads
 from tests.advice.windows_judge import host_of, judge
 from tests.advice.windows_typing import run
 from tests.netview import netview, write_folder
-from tests.windows_hosts import BUILDS, PROCESSORS, WindowsHostSample
+from tests.windows_hosts import BUILDS, PROCESSORS, VNICS, WindowsHostSample
 
 VMQ, QUEUES = "Get-NetAdapterVmq", "Get-NetAdapterVmqQueue"
 Change = Callable[[dict[str, Any]], None]
@@ -98,6 +98,43 @@ def test_what_is_wrong_with_a_collected_host_is_found(
 ) -> None:
     found = {one.rule for one in found_on(read(tmp_path, release, "SwitchIndependent/HyperVPort", change))}
     assert rules <= found if rules else not found, found
+
+
+@pytest.mark.parametrize(("release", "lbfo"), RELEASES)
+def test_a_vm_without_a_queue_is_found_by_what_its_virtual_adapter_received(
+    tmp_path: Path, release: str, lbfo: str
+) -> None:
+    sample = WindowsHostSample(release, lbfo=lbfo, seconds=20, vms=6, weights={2: 0, 5: 100})
+    (tmp_path / "host.json").write_bytes(sample.json())
+    measured = read_measured(tmp_path / "host.json")
+    all_found = found_on(measured)
+    found = {one.vm: one for one in all_found if one.rule == "vm-without-queue"}
+    assert {vm: one.numbers["pps"] for vm, one in found.items()} == {"vm-2": 3000, "vm-5": 6000}
+    assert found["vm-2"].says.startswith("vm-2 has VMQ turned off (VmqWeight 0)")
+    assert "Set-VMNetworkAdapter -VMName 'vm-2' -VmqWeight 100" in found["vm-2"].commands
+    assert "above 0" in found["vm-5"].cause
+    assert not any(line.startswith("Set-") for line in found["vm-5"].commands)
+    twin = make_twin(measured)
+    assert judge(host_of(tomllib.loads(twin.text)), all_found, agreed(all_found)) == []
+    why = next(one for one in unchecked(Evidence(measured.config, measured.readings[-1])) if one.applies)
+    assert "vm-without-queue" not in why.rules
+
+
+def test_where_no_virtual_adapter_counts_vms_without_queues_are_not_looked_for(tmp_path: Path) -> None:
+    def uncounted(document: dict[str, Any]) -> None:
+        for sample in document["samples"]:
+            sample["tables"][VNICS] = []
+        rows = document["tables"][QUEUES]
+        document["tables"][QUEUES] = [row for row in rows if row["VmFriendlyName"] != "vm-2"]
+
+    measured = read(tmp_path, "2019", "", uncounted)
+    evidence = Evidence(measured.config, measured.readings[-1], measured.readings[0])
+    (why,) = (one for one in unchecked(evidence) if "vm-without-queue" in one.rules)
+    assert (why.why, why.adapters) == (
+        "the MACs and VLANs in the default queue are not known",
+        ["SLOT 3 Port 1"],
+    )
+    assert found_on(measured) == []
 
 
 def test_vmq_on_a_slow_link_comes_before_what_turning_it_off_makes_pointless(tmp_path: Path) -> None:

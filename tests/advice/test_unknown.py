@@ -20,6 +20,7 @@ from engine.advice.needs import (
     NOT_LINUX,
     PAIRS,
     PLACE,
+    REASONS,
     SET,
 )
 from engine.advice.rules import RULES, findings, unchecked
@@ -179,6 +180,7 @@ def test_of_a_host_like_windows_most_rules_can_not_look_and_say_so() -> None:
         "the buffers that queues suggested are not known",
         "what moves queues between processors is not known",
         "the bytes that the adapter received are not known",
+        REASONS.unknown,
         PAIRS.unknown,
     ]
     assert [(gap.left_out, gap.rows) for gap in of_need(seen, FRAMES)] == [(2, 3)]

@@ -106,6 +106,30 @@ def test_bytes_are_frames_of_the_mean_size_that_the_virtual_adapters_received(tm
     assert source(measured, 0, "received_bytes") == "derived"
 
 
+def test_what_virtual_adapters_without_a_queue_received_is_of_the_default_queue(tmp_path: Path) -> None:
+    sample = WindowsHostSample(vms=6, weights={2: 0, 5: 100})
+    document = sample.document()
+    measured = read(tmp_path, document)
+    stats = measured.readings[-1].adapters["SLOT 3 Port 1"]
+    pairs = stats.default_queue_top
+    assert pairs is not None
+    assert (pairs.mac, pairs.vlan) == (["00:15:5d:00:00:06", "00:15:5d:00:00:03"], ["untagged"] * 2)
+    assert (pairs.frames, {*pairs.reason}) == ([12_000, 6_000], {"no_queue"})
+    assert source(measured, 0, "default_queue_top") == "guessed"  # by which member they came is not told
+    weights = {port.vm: port.vmq_weight for port in measured.config.adapters[0].ports}
+    assert (weights["vm-2"], weights["vm-5"], weights["vm-0"], weights["Management"]) == (0, 100, 100, None)
+    document["tables"]["Get-VMSwitch"] = [
+        {"Name": "Converged", "NetAdapterInterfaceDescriptions": [sample.adapter(0)[1]]}
+    ]
+    alone = read(tmp_path, document)
+    pairs = alone.readings[-1].adapters["SLOT 3 Port 1"].default_queue_top
+    assert pairs is not None
+    assert pairs.frames == [6_200, 6_000]  # the default queue received no more than 6,200
+    assert source(alone, 0, "default_queue_top") == "derived"
+    flows = make_twin(alone).text
+    assert re.search(r'mac = "00:15:5d:00:00:06", weight = .* # derived: default queue, 3,100', flows)
+
+
 def test_queues_that_share_a_processor_have_what_their_virtual_adapters_received(tmp_path: Path) -> None:
     measured = read(tmp_path, WindowsHostSample(shared=1).document())
     assert received(measured, 0) == {"default": 200, "vm-0": 2000, "vm-2": 6000}

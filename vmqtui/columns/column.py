@@ -362,6 +362,7 @@ def rate_column(
     heading: str = "Packets/s",
     width: int = 6,
     priority: int = 0,
+    facts: tuple[str, ...] = (),
 ) -> Column[R]:
     """A column of frames a second; dim if zero or unknown."""
     return Column(
@@ -377,6 +378,7 @@ def rate_column(
         right=True,
         priority=priority,
         level=lambda row: quiet(value(row)),
+        facts=facts,
     )
 
 

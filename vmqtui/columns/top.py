@@ -66,6 +66,7 @@ TOP: tuple[Column[PairView], ...] = (
         "Frames a second; unknown where the pair took another's place in the sketch.",
         "Δ frames / Δ sim_time_ns, while error stays",
         lambda row: row.pps,
+        facts=("default_queue_top",),
     ),
     share_column(
         "Share of the frames of the default queue.",
@@ -92,6 +93,7 @@ TOP: tuple[Column[PairView], ...] = (
         unit="frames",
         help="Frames so far, at most: an upper bound from a sketch of bounded size.",
         computed="frames",
+        facts=("default_queue_top",),
         value=lambda row: row.frames,
         format=grouped,
         right=True,

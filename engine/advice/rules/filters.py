@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
-from engine.advice.needs import PAIRS
+from engine.advice.needs import PAIRS, REASONS
 from engine.advice.room import buffers_from, give_queue
 from engine.advice.rules.queues import lost_of, pair_pps, place_for
 from engine.advice.thresholds import AdviceThresholds
@@ -252,7 +252,7 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("stray_pps",),
-        needs=(PAIRS,),
+        needs=(PAIRS, REASONS),
         on_linux=True,
     ),
     Rule(
@@ -285,6 +285,6 @@ RULES = (
         pair_pps,
         "frames/s",
         thresholds=("stray_pps",),
-        needs=(PAIRS,),
+        needs=(PAIRS, REASONS),
     ),
 )

@@ -11,6 +11,7 @@ from engine.advice.room import Room, buffers_from, eligible, give_queue, resize,
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.scenario.model import MANAGEMENT_OS
+from engine.telemetry.config import PortConfig
 from engine.view.adapter import AdapterView
 from engine.view.pairs import PairView
 from engine.view.rows import QueueView
@@ -75,6 +76,48 @@ def _of_vm(pair: PairView, adapter: AdapterView) -> str:
     return pair.port_vm or f"{pair.mac} on {adapter.name}"
 
 
+_WHY_NONE = {
+    None: "The VM's weight is 0, it was started while there was no queue left, or the driver refused one "
+    '(event 113 with the reason "The OID failed").',
+    False: "The weight of its network adapter is 0: Windows gives it no queue.",
+    True: "Its weight is above 0, so it was started while there was no queue left, or the driver refused one "
+    '(event 113 with the reason "The OID failed").',
+}
+"""Why a VM has no queue, by whether its weight lets it have one; None: not known."""
+
+
+def _weight_of(pair: PairView, adapter: AdapterView) -> int | None:
+    """Return the VmqWeight of the port that a pair is for; None if not known."""
+    port = _port_of(pair, adapter)
+    return None if port is None else port.vmq_weight
+
+
+def _port_of(pair: PairView, adapter: AdapterView) -> PortConfig | None:
+    ports = adapter.index.ports_of_mac.get(pair.mac, ()) if adapter.index is not None else ()
+    return next((one for one in ports if one.vlan in (pair.vlan, None)), None)
+
+
+def _let_it_have_one(pair: PairView, adapter: AdapterView) -> list[str]:
+    """Return the lines that let a VM, or a vNIC of the host, have a queue; what to look at if its weight does
+    so already, as no documented line gives it one then."""
+    vm, port = _of_vm(pair, adapter), _port_of(pair, adapter)
+    vnic = None
+    if port is not None and port.management_os:
+        vm, vnic = MANAGEMENT_OS, None if port.vm == MANAGEMENT_OS else port.vm
+    if port is not None and port.vmq_weight:
+        return [
+            powershell.note(_MAY_HAVE_ONE),
+            powershell.queues_of(adapter.name),
+            powershell.show_vm(vm, vnic),
+        ]
+    return powershell.vmq_weight(vm, 100, vnic)
+
+
+_MAY_HAVE_ONE = (
+    "Its VmqWeight is above 0, and no documented line gives it a queue now. Look at queues, weight and usage:"
+)
+
+
 def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report a busy VM without a queue although the adapter has a free one."""
     for adapter in evidence.adapters:
@@ -89,7 +132,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
             if any(one.vm == pair.port_vm and one.state != "running" for one in adapter.of_vms):
                 continue  # it has a stopped queue; another rule covers that
             buffers, before = buffers_from(adapter, _BUFFERS)
-            vm = _of_vm(pair, adapter)
+            vm, weight = _of_vm(pair, adapter), _weight_of(pair, adapter)
             possible = cpu is not None and buffers >= _FEWEST
             yield Finding(
                 rule="vm-without-queue",
@@ -97,22 +140,30 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 adapter=adapter.name,
                 key=f"{pair.mac} {pair.vlan}",
                 where=vm,
-                says=f"{vm} has no queue: its frames go through the default queue",
+                says=f"{vm} has no queue: its frames go through the default queue"
+                if weight != 0
+                else f"{vm} has VMQ turned off (VmqWeight 0): its frames go through the default queue",
                 numbers={
                     "pps": pair.least_pps,
                     "drops_pps": lost_of(adapter, pair),
                     "queues_left": free,
                     "mac": pair.mac,
                     "vlan": pair.vlan,
+                    **({} if weight is None else {"vmq_weight": weight}),
                 },
-                cause="The VM's weight is 0, it was started while there was no queue left, or the driver "
-                'refused one (event 113 with the reason "The OID failed"). Frames in the default queue are '
-                "sorted by software, on one processor, with those of everybody else.",
-                fix="Allocate a queue for it on an idle processor",
+                cause=_WHY_NONE[None if weight is None else weight > 0]
+                + " Frames in the default queue are sorted by software, on one processor, with those of "
+                "everybody else."
+                + (" What VMs of this host sent it is counted, too." if evidence.is_measured else ""),
+                fix="Let it have a queue: a VmqWeight above 0"
+                if weight == 0
+                else "Look for event 113 and its reason; the weight lets it have a queue"
+                if weight
+                else "Allocate a queue for it on an idle processor",
                 requests=give_queue(adapter, vm, [(pair.mac, pair.vlan)], cpu or 0, buffers, before=before)
                 if possible
                 else [],
-                commands=powershell.vmq_weight(vm, 100),
+                commands=_let_it_have_one(pair, adapter),
                 measure="its frames in the default queue",
                 value=pair.least_pps,
                 vm=pair.port_vm,
@@ -201,7 +252,7 @@ def _swapped(
         ),
         fix=f"Free {queue.called}, and give its place to {vm}",
         requests=requests,
-        commands=[*powershell.vmq_weight(holder, 0, vnic_of(queue)), *powershell.vmq_weight(vm, 100)],
+        commands=[*powershell.vmq_weight(holder, 0, vnic_of(queue)), *_let_it_have_one(pair, adapter)],
         measure="its frames in the default queue",
         value=pair.least_pps,
         queue_id=queue.queue_id,
