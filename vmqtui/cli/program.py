@@ -1,8 +1,9 @@
 """The program: its list of commands, running a command line, and sentences for usage errors."""
 
+import os
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -27,6 +28,7 @@ from vmqtui.cli import (
     replay,
     scenario,
     serve,
+    topics,
     traffic,
 )
 from vmqtui.cli.failures import (
@@ -42,6 +44,7 @@ from vmqtui.cli.failures import (
 from vmqtui.cli.options import grouped
 
 NAME: Final = "vmqtui"
+_COMPLETE_VARIABLE: Final = "_VMQTUI_COMPLETE"
 _CHOICE: Final = re.compile(r"'([^']*)'")
 
 
@@ -99,10 +102,31 @@ for _command in (
 ):
     app.command()(grouped(_command))
 app.command("import")(grouped(importing.import_))
+app.command("help")(topics.help_)
+
+
+@app.command()
+def completion(
+    shell: Annotated[
+        Literal["bash", "zsh", "fish", "powershell"], typer.Argument(metavar="bash|zsh|fish|powershell")
+    ],
+) -> None:
+    """Print a script with which a shell completes commands, options and names.
+
+    In bash: eval "$(vmqtui completion bash)", in its .bashrc.
+    """
+    # What typer's own --show-completion calls; that option would bring one that writes into the user's files.
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    print(get_completion_script(prog_name=NAME, complete_var=_COMPLETE_VARIABLE, shell=shell), flush=True)
 
 
 def run(arguments: list[str]) -> int:
     """Run a command line; return its exit status. Users see sentences, not tracebacks."""
+    if _COMPLETE_VARIABLE in os.environ:  # a shell asks what fits here
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
         status = app(arguments, standalone_mode=False, prog_name=NAME)
     except CommandError as error:

@@ -18,7 +18,18 @@ scenario: Final = typer.Typer(
     help="Scenarios to learn VMQ with: what goes wrong, and what helps.", rich_markup_mode=None
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A scenario of the library.")]
+
+def _names_that_begin_with(incomplete: str) -> list[str]:
+    """Names of scenarios, for the completion of a shell."""
+    from vmqtui.library.lessons import LESSONS
+
+    return [name for name in LESSONS if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A scenario of the library.", autocompletion=_names_that_begin_with),
+]
 
 
 def lesson_of(name: str) -> "Lesson":
