@@ -53,6 +53,7 @@ with _own_settings():
     import numba.core.cgutils
     import numba.core.compiler
     import numba.core.config
+    import numba.core.registry
     import numba.core.serialize
     import numba.core.sigutils
     import numba.extending
@@ -145,6 +146,11 @@ class Kernel:
     def address(self) -> int:
         """The address of the machine code of a ``callback``."""
         return int(self.load().address)
+
+
+def load_compiler() -> None:
+    """Import the parts of Numba that only compiling needs. Without it, the first compiled kernel does."""
+    cast("Any", numba.core.registry).cpu_target.target_context.refresh()
 
 
 def kernel(signature: Any) -> Callable[[F], F]:

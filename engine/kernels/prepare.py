@@ -7,6 +7,7 @@ compiles its own, and ``why_at_every_start`` and the messages of ``prepare`` say
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -44,22 +45,31 @@ _WAITING: Final = "another process compiles the kernels, once"
 _POLL_S: Final = 0.2
 _LINE: Final = 78
 _LONGEST_S: Final = 600.0
-_NO_ROOM_STATUS: Final = 3
+_UNSAVED: Final = "not kept: "
 _COMPILE: Final = f"""
-import gc, importlib, sys
+import gc, importlib, os, sys
 gc.disable()  # a compiler's many small objects live on: searching them for garbage takes a tenth of the time
-jit = None
-for line in sys.stdin:
-    module = line.strip()
+from engine.kernels import jit
+jit.load_compiler()
+forks, modules, children = int(sys.argv[1]), sys.argv[2:], []
+while len(children) < forks:
+    children.append(os.fork())
+    if not children[-1]:
+        children = []
+        break
+while place := os.read(0, 1):
+    module = modules[place[0]]
     importlib.import_module(module)
-    if (jit := sys.modules.get("engine.kernels.jit")) is not None:
-        jit.Kernel.load_all(module)
+    jit.Kernel.load_all(module)
     print(module, flush=True)
-if jit is not None and jit.not_kept is not None:
-    print(jit.not_kept.strerror)
-    sys.exit({_NO_ROOM_STATUS})
+if jit.not_kept is not None:
+    print("{_UNSAVED}" + str(jit.not_kept.strerror), flush=True)
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
-"""Compiles the modules that its standard input names, a line each, and prints each when it is done."""
+"""A process and its forks that compile modules, and print each when it is done.
+
+Each takes the next module as soon as it is free: its place among the arguments, a byte of the standard input.
+"""
 
 
 _OTHERS: Final = """
@@ -179,57 +189,72 @@ def _faults(directory: Path, modules: Sequence[str]) -> dict[str, list[str]]:
 
 def _compile_all(modules: Sequence[str], progress: Callable[[str], None], processes: int) -> None:
     """Compile modules in the order given; each process takes the next one as soon as it is free."""
-    waiting = [*modules]
     left = [*modules]
     running: list[subprocess.Popen[str]] = []
-    output: queue.SimpleQueue[tuple[subprocess.Popen[str], str | None]] = queue.SimpleQueue()
-    """Lines of processes; None: it has ended."""
+    output: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    """Lines of processes; None: one has ended."""
     listening: list[threading.Thread] = []
-    last_line = ""
+    last_line = not_kept = ""
     try:
-        for _ in range(min(processes, len(modules))):
-            running.append(_begin_compiler())
-            listening.append(threading.Thread(target=_listen, args=(running[-1], output), daemon=True))
+        running += _begin_compilers(modules, min(processes, len(modules)))
+        for process in running:
+            listening.append(threading.Thread(target=_listen, args=(process, output), daemon=True))
             listening[-1].start()
-            _hand_next(running[-1], waiting)
         progress(_how_far(left, len(modules)))
         ended = 0
         while ended < len(running):
-            process, line = output.get()
+            line = output.get()
             if line is None:
                 ended += 1
             elif line in left:
                 left.remove(line)
-                _hand_next(process, waiting)
                 progress(_how_far(left, len(modules)))
+            elif line.startswith(_UNSAVED):
+                not_kept = line.removeprefix(_UNSAVED)
             else:
                 last_line = line or last_line
-        ends = {process.wait() for process in running}
-        if ends <= {0, _NO_ROOM_STATUS}:
-            if _NO_ROOM_STATUS in ends:
-                raise _NotKeptError(last_line)
-            return
-        raise KernelError(f"kernels do not compile: {last_line}")
+        if any(process.wait() for process in running):
+            raise KernelError(f"kernels do not compile: {last_line}")
+        if not_kept:
+            raise _NotKeptError(not_kept)
     finally:
         for process in running:
-            process.kill()
-            process.wait()
-            assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            _end_with_its_forks(process)
         for thread in listening:
             thread.join()
 
 
-def _hand_next(process: "subprocess.Popen[str]", waiting: list[str]) -> None:
-    """Give a process the next module; if there is none, close its input, which ends it."""
-    assert process.stdin is not None
-    with contextlib.suppress(OSError):  # it has ended, and says why
-        if waiting:
-            process.stdin.write(f"{waiting.pop(0)}\n")
-            process.stdin.flush()
-        else:
-            process.stdin.close()
+def _begin_compilers(modules: Sequence[str], count: int) -> "list[subprocess.Popen[str]]":
+    """Start processes that compile modules: one imports the compiler and forks; without fork, each does."""
+    source, places = os.pipe()
+    os.write(places, bytes(range(len(modules))))
+    os.close(places)
+    forks = count - 1 if hasattr(os, "fork") else 0
+    try:
+        return [
+            subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", _COMPILE, str(forks), *modules],
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                cwd=Path(__file__).parents[2],
+                start_new_session=True,
+            )
+            for _ in range(count - forks)
+        ]
+    finally:
+        os.close(source)
+
+
+def _end_with_its_forks(process: "subprocess.Popen[str]") -> None:
+    """Kill a compiler, if it has not ended."""
+    if process.poll() is None and hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def _how_far(left: list[str], count: int) -> str:
@@ -241,26 +266,11 @@ def _how_far(left: list[str], count: int) -> str:
     return shown if len(shown) <= _LINE else f"{shown[: _LINE - 3].rpartition(',')[0]}, …"
 
 
-def _listen(
-    process: "subprocess.Popen[str]",
-    output: "queue.SimpleQueue[tuple[subprocess.Popen[str], str | None]]",
-) -> None:
+def _listen(process: "subprocess.Popen[str]", output: "queue.SimpleQueue[str | None]") -> None:
     assert process.stdout is not None
     try:
         with process.stdout as lines:
             for line in lines:
-                output.put((process, line.strip()))
+                output.put(line.strip())
     finally:
-        output.put((process, None))
-
-
-def _begin_compiler() -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", _COMPILE],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        cwd=Path(__file__).parents[2],
-    )
+        output.put(None)

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
 
-import numpy as np
-
 from engine.counted import counted
 from engine.ndis.effects import Effect, HoldBuffers, Indication, Observe, OpenQueue
 from engine.ndis.outcome import NdisError, NdisStatus, exhausted, invalid
@@ -265,6 +263,8 @@ class Adapter:
 
         Two filters never have the same key; if several ports do, the port set last is used.
         """
+        import numpy as np  # a dashboard compiles no rows, and starts without it
+
         filters = self.filters.values()
         count = len(filters)
         key = np.fromiter((one.key for one in filters), np.uint64, count)

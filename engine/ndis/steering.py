@@ -6,10 +6,11 @@ compiles the rows, sorted by key; the data plane builds a hash table from them.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a dashboard knows adapters, and needs no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
 TEST_UNTAGGED: Final = 0
 """The test for frames without a customer tag or with VID 0 (VLAN_UNTAGGED_OR_ZERO). 1..4094 tests a VID."""
@@ -30,8 +31,8 @@ class SteeringRows:
     switch port has this key. Each is NONE if there is none; in a row with test ``KEY_KNOWN_MAC``, all are.
     """
 
-    key: NDArray[np.uint64]
-    queue: NDArray[np.int32]
-    filter: NDArray[np.int32]
-    default_filter: NDArray[np.int32]
-    port_vm: NDArray[np.int32]
+    key: "NDArray[np.uint64]"
+    queue: "NDArray[np.int32]"
+    filter: "NDArray[np.int32]"
+    default_filter: "NDArray[np.int32]"
+    port_vm: "NDArray[np.int32]"

@@ -1,11 +1,14 @@
-"""The configuration file: parses TOML into checked ``Preferences``, or reports its errors; writes it back."""
+"""The configuration file: parses TOML into checked ``Preferences``, or reports its errors; writes it back.
+
+Every command reads it, also without a file: actions and columns are imported only for a file that names some.
+"""
 
 import os
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import platformdirs
@@ -15,10 +18,10 @@ from engine.scenario.load import Document, unknown_key
 from engine.scenario.relations import MisfitError
 from engine.scenario.values import one_line, show
 from engine.trusted import trusted_path
-from vmqtui.actions.action import KEY_CHARACTERS, Action
-from vmqtui.actions.keymap import Keymap, KeymapError, read_keys
-from vmqtui.columns import COLUMNS
 from vmqtui.preferences.model import PLACES, Broker, Preferences, TableColumns, Thresholds
+
+if TYPE_CHECKING:
+    from vmqtui.actions.action import Action
 
 ENVIRONMENT_VARIABLE: Final = "VMQTUI_CONFIG"
 """Environment variable with the path of another configuration file."""
@@ -156,6 +159,10 @@ def _check_thresholds(thresholds: Thresholds) -> None:
 
 def _keymap(table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """Parse the table ``[keymap]`` into keys by action. Raises ``MisfitError``, also for an ambiguous key."""
+    if not table:
+        return {}
+    from vmqtui.actions.keymap import Keymap, KeymapError, read_keys
+
     chosen: dict[str, tuple[str, ...]] = {}
     for action, value in table.items():
         try:
@@ -170,6 +177,10 @@ def _keymap(table: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _columns(table: dict[str, Any]) -> dict[str, TableColumns]:
+    if not table:
+        return {}
+    from vmqtui.columns import COLUMNS
+
     chosen: dict[str, TableColumns] = {}
     for place, value in table.items():
         path: KeyPath = ("columns", place)
@@ -230,11 +241,15 @@ def all_keys(preferences: Preferences) -> list[str]:
 
 def key_text(key: str) -> str:
     """A key in the file's notation: the character itself instead of Textual's name for it."""
+    from vmqtui.actions.action import KEY_CHARACTERS
+
     *modifiers, base = key.split("+")
     return "+".join([*modifiers, KEY_CHARACTERS.get(base, base)])
 
 
-def _actions(preferences: Preferences) -> tuple[Action, ...]:
+def _actions(preferences: Preferences) -> "tuple[Action, ...]":
+    from vmqtui.actions.keymap import Keymap
+
     return Keymap(preferences.keymap).actions
 
 
