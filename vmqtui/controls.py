@@ -131,7 +131,7 @@ class Controls(Screen[None]):
         Return False if the key is about the row under the cursor. Marked rows that are gone are reported.
         """
         marks = self._model.choices.marks
-        self._follow_marks()
+        self._model.follow_marks()
         gone, marked = marks.gone.get(kind, {}), marks.of(kind)
         if self._kind != kind or not (gone or marked):
             return False
@@ -144,17 +144,6 @@ class Controls(Screen[None]):
             names = several(list(gone.values()), 6, ", ")
             self._tell(f"{names}: gone since marked; nothing was done, and nothing is marked now", "warning")
         return True
-
-    def _follow_marks(self) -> None:
-        """Remove the marks of rows that are gone from the newest configuration."""
-        newest = self._model.newest
-        if newest.config is not None:
-            present = {
-                "queues": {row.identity for row in newest.queues},
-                "filters": {row.identity for row in newest.filters},
-            }
-            started_at = newest.status.started_at if newest.status is not None else 0.0
-            self._model.choices.marks.follow(newest.host, started_at, present)
 
     def action_undo(self) -> None:
         """Take back the last change, if it can be."""

@@ -131,7 +131,7 @@ class Dashboard(ViewActions):
         if not self._mounted:
             return
         if self._model.past is None:
-            self._follow_marks()
+            self._model.follow_marks()
         self.draw_age()
         self.view.draw()
         self.say_filter()

@@ -132,7 +132,7 @@ async def sent(steps: Sequence[Step], link: ScriptedLink) -> tuple[Submission, s
     """Send steps whose answers are there; return the submission and its summary."""
     submission = Submission(link, "hv01")
     await submission.send(steps, lambda words: None)
-    return submission, submission.summary()
+    return submission, "\n".join(submission.summary())
 
 
 async def test_a_refusal_in_the_middle_stops_only_its_row_and_is_told() -> None:
@@ -146,10 +146,10 @@ async def test_a_refusal_in_the_middle_stops_only_its_row_and_is_told() -> None:
     steps = planned(batch.free_marked(marked(now, 0, 1, 2, 3), lambda: now))
     submission, summary = await sent(steps, link)
     assert len(link.asked) == 6
-    assert summary.startswith("2 done (1 of them pending until their buffers are returned): clear filter 1")
+    assert summary.startswith("2 done (1 of them pending until their buffers are returned): queue 1 (web-01)")
     assert "2 refused: queue 0 (default): the default queue can't be freed" in summary
     assert "queue 2 (web-02): queue 2 belongs to another driver (NDIS_STATUS_INVALID_PARAMETER)" in summary
-    assert "(before that: clear filter 2" in summary
+    assert "(done before: clear filter 2" in summary
     change = change_of(ended(submission), "hv01", 0.0, 0.0, now.config)
     assert change is not None
     assert [step.title for step in change.steps] == [
@@ -165,8 +165,7 @@ async def test_lost_answer_ends_a_batch_and_the_rest_is_not_sent() -> None:
     steps = planned(batch.resize_marked(marked(now, 1, 2, 3), lambda: now), buffers=600)
     submission, summary = await sent(steps, link)
     assert summary == (
-        "1 done: change queue 1 (web-01): give it 600 buffers"
-        " · queue 2 (web-02): no answer; it may still take effect · 1 not sent"
+        "1 done: queue 1 (web-01)\nqueue 2 (web-02): no answer; it may still take effect\n1 not sent"
     )
     change = change_of(ended(submission), "hv01", 0.0, 0.0, now.config)
     assert change is not None
@@ -246,7 +245,7 @@ async def test_marked_queues_move_and_come_back_with_one_key_each(dashboard: Run
         await pilot.press("end", "enter")
         await closed(pilot, app)
         assert [(params["queue_id"], params["cpu"]) for _, _, params in link.asked] == [(1, 7), (4, 7)]
-        assert "2 done: move queue 1 (web-01) from 0:2 to 0:7; move queue 4 (sql-02) from 0:1" in notes(app)
+        assert "Move 2 marked queues: 2 done: queue 1 (web-01), queue 4 (sql-02)" in notes(app)
         assert "marked" not in screen_text(app)
         link.publish("hv01", config=with_queue(with_queue(make_config(), 1, cpu=7), 4, cpu=7))
         app.draw_now()
@@ -417,7 +416,24 @@ async def test_many_queues_of_a_real_engine_move_come_back_and_are_freed(vmq_eng
             await pilot.press("enter")
             await closed(pilot, app)
             await count(1, COUNT)
-            await pilot.press("asterisk", "d")
+
+            # Buffers are left for some of them: the others are refused, and the undo is of those done.
+            await pilot.press("asterisk", "home", "i", "e")
+            await opened(pilot, app)
+            await type_into(pilot, app, "buffers", "1024")
+            await shown(pilot, app, "which is not enough for all", f"for {COUNT} rows")
+            await pilot.press("enter")
+            done = await shown(pilot, app, "done:", "refused:", "NDIS_STATUS_RESOURCES")
+            grown = int(done.split(" done:")[0].split()[-1])
+            assert 0 < grown < COUNT
+            await pilot.press("escape", "escape")
+            await closed(pilot, app)
+            await pilot.press("u")
+            await shown(pilot, app, f"sends {grown} requests for {grown} rows")
+            await pilot.press("enter")
+            await closed(pilot, app)
+
+            await pilot.press("escape", "asterisk", "d")
             await shown(pilot, app, f"for {COUNT} of {COUNT + 1} rows", "△ queue 0 (default): the default")
             await pilot.press("y")
             await shown(pilot, app, f"{COUNT} done", "1 refused: queue 0 (default): the default queue can't")

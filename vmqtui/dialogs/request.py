@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -281,6 +282,8 @@ class RequestDialog(Dialog[None]):
 
     def _report(self, failed: str) -> None:
         ending = self.submission.ending(failed)
+        if ending is not None and self.submission.of_many:
+            ending = replace(ending, words=f"{self.asked.title}: {ending.words}")
         if ending is not None:
             self.report(ending)
 
@@ -338,8 +341,8 @@ class RequestDialog(Dialog[None]):
             return (), in_words(error.status, error.message)
         return steps, "" if steps or not submitted else "nothing is changed yet"
 
-    def say(self, words: str, role: str) -> None:
-        """Show the completed steps under the fields, then a sentence."""
+    def say(self, words: str, role: str, others: Sequence[str] = ()) -> None:
+        """Show the completed steps under the fields, then a sentence, and others below it."""
         if self.ended:
             return
         self.refused = role == "bad"
@@ -350,7 +353,7 @@ class RequestDialog(Dialog[None]):
             lines.append(f"{self.submission.progress()}\n", palette.style("good"))
         for done in () if of_many else self.submission.titles():
             lines.append(f"✓ {printable(done)}\n", palette.style("good"))
-        lines.append(printable(words), palette.style(role))
+        lines.append("\n".join(map(printable, (words, *others))), palette.style(role))
         self._answer.display = bool(lines)
         self._answer.update(lines)
 
@@ -380,8 +383,10 @@ class RequestDialog(Dialog[None]):
         failed = await sending
         if failed and not self.ended and self.submission.of_many:
             self._over = True
+            self._do.display = False
             self.cancel.label = "Close"
-            self.say(failed, "warn")
+            first, *others = self.submission.summary()
+            self.say(first, "warn", others)
         elif failed and not self.ended:
             self._do.disabled = False
             self._lock_fields()

@@ -9,6 +9,7 @@ from engine.advice.thresholds import AdviceThresholds
 from engine.advice.window import AdviceWindow
 from engine.telemetry.stats import Stats
 from engine.view.rates import STEADY_NS, RateWindow
+from engine.view.rows import FilterView, QueueView
 from vmqtui.state.archive import Archive
 from vmqtui.state.choices import SPAN_S, Choices
 from vmqtui.state.history import Curve, TapeAdvice, TapeCurve, advised
@@ -126,6 +127,17 @@ class Model:
     def history(self) -> History:
         """The history of the shown host."""
         return (self._tape_curve or self._curve).history
+
+    def follow_marks(self) -> None:
+        """Remove the marks of rows that are gone from the newest configuration, or of another host."""
+        newest, marks = self._newest, self.choices.marks
+        if newest.config is not None:
+            tables: dict[str, Sequence[QueueView | FilterView]]
+            tables = {"queues": newest.queues, "filters": newest.filters}
+            present = {
+                kind: {row.identity for row in rows if marks.of(kind)} for kind, rows in tables.items()
+            }
+            marks.follow(self.host, newest.status.started_at if newest.status is not None else 0.0, present)
 
     def reset_deltas(self) -> None:
         """Make the shown moment the base of deltas."""

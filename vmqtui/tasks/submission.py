@@ -82,7 +82,7 @@ class Submission:
                         return f"{step.title}: {failed}"
         finally:
             self.under_way = False
-        return self.summary() if self._refused or self._left() else ""
+        return " · ".join(self.summary()) if self._refused or self._left() else ""
 
     async def _send(self, step: Step, waits: Callable[[str], None]) -> str:
         try:
@@ -140,7 +140,8 @@ class Submission:
         unanswered = tuple(self._open.values())
         if self.of_many:
             wrong = bool(self._refused or self._left())
-            return Ending(self.summary(), tuple(self.done), unanswered, wrong, tuple(self._done_groups()))
+            words, groups = " · ".join(self.summary(3)), tuple(self._done_groups())
+            return Ending(words, tuple(self.done), unanswered, wrong, groups)
         unmentioned = "; ".join(one.title for one in unanswered if not failed.startswith(f"{one.title}: "))
         words = several(self.titles(), 6)
         if failed:
@@ -177,34 +178,39 @@ class Submission:
         refused = f", {len(self._refused):,} refused" if self._refused else ""
         return f"{len(self._done_groups()):,} of {len(self._groups()):,} done{refused}"
 
-    def summary(self) -> str:
-        """The rows of the batch that are done, refused with each reason, not answered and not sent."""
+    def summary(self, reasons: int = 12) -> list[str]:
+        """The rows of the batch that are done, refused with each reason, not answered and not sent, a
+        sentence each.
+
+        Beyond so many ``reasons`` only their number is told.
+        """
         open_groups = {step.group for step in self._open.values()}
         pending = sum(response.ndis_status == _PENDING for _, response in self.done)
-        done = set(self._done_groups())
+        done = self._done_groups()
         parts = [f"{len(done):,} done"]
         if pending:
             parts[0] += f" ({pending:,} of them pending until their buffers are returned)"
         if done:
-            parts[0] += f": {several([step.title for step, _ in self.done if step.group in done])}"
+            parts[0] += f": {several([group.name for group in done], 3, ', ')}"
         by_reason: dict[str, list[str]] = {}
         for group, why in self._refused.items():
             if group is not None and group not in open_groups:
                 before = [step.title for step, _ in self.done if step.group == group]
-                reason = f"{why} (before that: {several(before)})" if before else why
+                reason = f"{why} (done before: {several(before)})" if before else why
                 by_reason.setdefault(reason, []).append(group.name)
-        refused = sum(map(len, by_reason.values()))
-        if refused:
-            reasons = [f"{several(names, 6, ', ')}: {why}" for why, names in by_reason.items()]
-            parts.append(f"{refused:,} refused: {'; '.join(reasons)}")
+        if by_reason:
+            words = [f"{several(names, 6, ', ')}: {why}" for why, names in by_reason.items()]
+            refused = sum(map(len, by_reason.values()))
+            parts.append(f"{refused:,} refused: {several(words, reasons)}")
         parts += [
             f"{one.name}: no answer; it may still take effect" for one in open_groups if one is not None
         ]
         if left := self._left():
             half = [step.title for step, _ in self.done if step.group in left]
             stopped = " (stopped)" if self.stopped else ""
-            parts.append(f"{len(left):,} not sent{stopped}" + (f", but {several(half)}" if half else ""))
-        return " · ".join(parts)
+            done_half = f"; done of these: {several(half)}" if half else ""
+            parts.append(f"{len(left):,} not sent{stopped}{done_half}")
+        return parts
 
 
 def _may_answer(asked: Status | None, now: Status | None) -> bool:
