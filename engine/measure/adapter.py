@@ -4,7 +4,7 @@ import errno
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from engine.measure.drivers import Driver, RingCounters, driver_named, interrupt_pattern, locate_counters
@@ -12,7 +12,7 @@ from engine.measure.ethtool import MAX_COUNTERS, MAX_RULES, DriverInfo, EthtoolS
 from engine.measure.facts import Adapter, Ring, Rule, VirtualFunction
 from engine.measure.netlink import Link, NetlinkSocket, QueueCounters, VfLink
 from engine.measure.procfs import Interrupts, ProcFiles, shown
-from engine.telemetry.stats import Source
+from engine.telemetry.stats import Source, total
 
 KEEP_SECONDS = 5.0
 SLOW_SECONDS = 1.0
@@ -58,9 +58,8 @@ class _Kept:
     irqs: dict[int, int]
     irq_source: Source | None
     work_moves_on: bool
-    devices: dict[int, Link]
-    """Virtual functions' own interfaces."""
-    device_irqs: dict[int, tuple[int, ...]]
+    devices: dict[int, str]
+    """The names of virtual functions' own interfaces."""
     numa_node: int | None
     troubles: tuple[str, ...]
 
@@ -77,6 +76,7 @@ class AdapterReader:
     _kept: _Kept | None = None
     _link: Link | None = None
     _took_s: float = 0.0
+    _of_functions: "dict[int, AdapterReader]" = field(default_factory=dict)
 
     def prepare(self, interrupt_names: InterruptNames) -> set[int]:
         """Read the link, and what is due of the kept facts; return the receive interrupts to count.
@@ -100,8 +100,23 @@ class AdapterReader:
             kept = self._kept = self._read_seldom(link, identity, started + KEEP_SECONDS, interrupt_names)
         else:
             self.troubles += kept.troubles
+        irqs = {*kept.irqs.values(), *self._prepare_functions(kept, interrupt_names)}
         self._took_s = time.monotonic() - started
-        return {*kept.irqs.values(), *(irq for irqs in kept.device_irqs.values() for irq in irqs)}
+        return irqs
+
+    def _prepare_functions(self, kept: _Kept, interrupt_names: InterruptNames) -> set[int]:
+        """Prepare the virtual functions' own interfaces; return their receive interrupts."""
+        ready: dict[int, AdapterReader] = {}
+        irqs: set[int] = set()
+        for vf, name in kept.devices.items():
+            reader = self._of_functions.get(vf)
+            if reader is None or reader.name != name:
+                reader = AdapterReader(name, self.files, self.ethtool, self.netlink)
+            with suppress(AdapterGoneError, OSError):  # it is another driver's now, or a VM's
+                irqs |= reader.prepare(interrupt_names)
+                ready[vf] = reader
+        self._of_functions = ready
+        return irqs
 
     def read(self, interrupts: Interrupts) -> Adapter:
         """Read the counters. Call ``prepare`` before.
@@ -117,7 +132,7 @@ class AdapterReader:
         numbers = self._numbers(kept)
         rings = self._rings(link, kept, numbers, interrupts, sources)
         port_dropped = _port_dropped(kept, numbers, rings, sources)
-        functions = tuple(self._function(each, link, kept) for each in link.functions)
+        functions = tuple(self._function(each, link, kept, interrupts) for each in link.functions)
         self._took_s += time.monotonic() - started
         if self._took_s > SLOW_SECONDS:
             self.troubles.append(f"{shown(self.name)}: its driver took {self._took_s:.1f} s to answer")
@@ -197,7 +212,6 @@ class AdapterReader:
             self.troubles.append(f"{shown(name)}: {why}")
         queue_counters = self._told("its queues' counters", lambda _: self.netlink.queue_counters(link.index))
         irqs, irq_source = self._interrupts(link, driver, counters.rings, interrupt_names)
-        devices = self._own_interfaces(identity.functions)
         return _Kept(
             until,
             identity,
@@ -211,8 +225,7 @@ class AdapterReader:
             irqs,
             irq_source,
             self.files.work_moves_on(name, counters.rings),
-            devices,
-            {vf: self._irqs_of_function(own.name, interrupt_names) for vf, own in devices.items()},
+            self.files.virtual_function_interfaces(name, identity.functions),
             self.files.numa_node(name),
             tuple(self.troubles[before:]),
         )
@@ -249,19 +262,6 @@ class AdapterReader:
                 if match := pattern.search(word):
                     found.setdefault(int(match[match.lastindex or 0]), irq)
         return found
-
-    def _own_interfaces(self, functions: Collection[int]) -> dict[int, Link]:
-        """Read the interfaces of virtual functions that this machine has itself."""
-        found = {}
-        for vf, name in self.files.virtual_function_interfaces(self.name, functions).items():
-            with suppress(AdapterGoneError):
-                if own := self._told("its link", self.netlink.link, name):
-                    found[vf] = own
-        return found
-
-    def _irqs_of_function(self, device: str, interrupt_names: InterruptNames) -> tuple[int, ...]:
-        by_name = self._by_name(device, driver_named(self.files.driver(device)), interrupt_names)
-        return tuple(by_name[ring] for ring in sorted(by_name))
 
     def _numbers(self, kept: _Kept) -> Sequence[int] | None:
         """Read the numbers of ``ethtool -S`` if any is used; None also when their count just changed."""
@@ -331,32 +331,60 @@ class AdapterReader:
         known = [None if irq is None else kept.irq_source for irq in irqs]
         return list(zip(irqs, known, counts, cpus, strict=True))
 
-    def _function(self, function: VfLink, link: Link, kept: _Kept) -> VirtualFunction:
+    def _function(self, function: VfLink, link: Link, kept: _Kept, interrupts: Interrupts) -> VirtualFunction:
         """Join what the PF tells of a virtual function with its own interface, if this machine has it."""
-        own = kept.devices.get(function.vf)
-        counters: tuple[int | None, int | None] | None = None
-        if own is not None:
-            index = own.index
-            try:
-                counters = self._told("its counters", lambda _: self.netlink.counters(index), own.name)
-            except AdapterGoneError:
-                own = None
-        if counters is None and kept.driver.vf_counters and not link.without_vf_counters:
-            counters = function.frames, function.bytes
-        frames, octets = counters or (None, None)
-        irqs = kept.device_irqs.get(function.vf, ()) if own is not None else ()
-        cpus = {cpu for irq in irqs for cpu in self.files.affinity(irq) or ()}
-        return VirtualFunction(
-            function.vf,
-            function.mac or (own.mac if own is not None else None),
-            function.vlan,
-            None if own is None else shown(own.name),
-            frames,
-            octets,
-            function.dropped if kept.driver.vf_dropped and not link.without_vf_counters else None,
-            None if frames is None else "exact",
-            tuple(sorted(cpus)) or None,
-        )
+        own = self._own_interface(function.vf, interrupts)
+        told = VirtualFunction(function.vf, function.mac, function.vlan)
+        if kept.driver.vf_counters and not link.without_vf_counters:
+            dropped = function.dropped if kept.driver.vf_dropped else None
+            told = replace(
+                told,
+                frames=function.frames,
+                bytes=function.bytes,
+                dropped=dropped,
+                counters_source=None if function.frames is None else "exact",
+                sources={} if dropped is None else {"dropped": "exact"},
+            )
+        return told if own is None else _joined(told, own)
+
+    def _own_interface(self, vf: int, interrupts: Interrupts) -> Adapter | None:
+        """Read a virtual function's own interface as any interface; None if there is none."""
+        reader = self._of_functions.get(vf)
+        if reader is None:
+            return None
+        try:
+            return reader.read(interrupts)
+        except AdapterGoneError:
+            return None
+        finally:
+            self.troubles += reader.troubles
+
+
+def _joined(told: VirtualFunction, own: Adapter) -> VirtualFunction:
+    """Return a virtual function with the counters, ring and interrupts of its own interface."""
+    sources: dict[str, Source] = {
+        name: own.sources[key]
+        for name, key in (("dropped", "port_dropped"), ("interrupts", "interrupts"), ("cpus", "cpus"))
+        if key in own.sources
+    }
+    drops = told.dropped, told.sources
+    if own.port_dropped is not None:
+        drops = own.port_dropped, sources
+    cpus = {cpu for ring in own.rings for cpu in ring.cpus or ()}
+    counts = [ring.interrupts for ring in own.rings]
+    return replace(
+        told,
+        mac=told.mac or own.mac,
+        device=own.name,
+        frames=own.port_frames,
+        bytes=own.port_bytes,
+        dropped=drops[0],
+        counters_source=None if own.port_frames is None else "exact",
+        cpus=tuple(sorted(cpus)) or None,
+        interrupts=total(counts) if counts else None,
+        ring_size=own.ring_size,
+        sources={**drops[1], **sources},
+    )
 
 
 def _pick(

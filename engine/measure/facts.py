@@ -25,8 +25,8 @@ class Ring:
 class VirtualFunction:
     """An SR-IOV virtual function. ``vlan`` 0: none. ``device`` is its interface where this machine has it.
 
-    ``frames`` and ``bytes`` are those of ``device`` where there is one: when it comes or goes, they are other
-    counters.
+    Where there is a ``device``, counters are its own: when it comes or goes, they are other counters.
+    ``sources`` tells how ``dropped``, ``interrupts`` and ``cpus`` are known.
     """
 
     vf: int
@@ -39,6 +39,9 @@ class VirtualFunction:
     counters_source: Source | None = None
     cpus: tuple[int, ...] | None = None
     """Effective affinity of its receive interrupts, where this machine has its interface."""
+    interrupts: int | None = None
+    ring_size: int | None = None
+    sources: dict[str, Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

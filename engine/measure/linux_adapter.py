@@ -227,23 +227,26 @@ class AdapterFollower:
         adapter = self.adapter
         of_rings: dict[str, Source] = {name: adapter.sources.get(name, "exact") for name in _RING_FIELDS}
         functions = [one.counters_source or "exact" for one in adapter.functions if one.frames is not None]
+        of_functions = {
+            name: [one.sources[name] for one in adapter.functions if name in one.sources]
+            for name in ("dropped", "interrupts", "cpus")
+        }
         if is_ring_of_all_drops(adapter):
             of_rings["dropped"] = least_certain([adapter.sources.get("port_dropped", "exact"), "derived"])
         frames = least_certain([of_rings["frames"], *functions])
-        dropped = least_certain([of_rings["dropped"], *functions])
+        dropped = least_certain([of_rings["dropped"], *of_functions["dropped"]])
         received_bytes = least_certain([of_rings["bytes"], *functions])
         bytes_ = least_certain([received_bytes, "derived"])
         steered = least_certain([frames, dropped, "derived"])
         of_port = adapter.sources.get("port_dropped", "exact")
-        found_by_name = any(one.cpus is not None for one in adapter.functions)
         known: dict[str, Source] = {
             "received_frames": frames,
             "received_bytes": received_bytes,
             "steered_frames": steered,
             "steered_bytes": bytes_,
             "dropped_no_buffer": dropped,
-            "interrupts": of_rings["interrupts"],
-            "cpu": "guessed" if found_by_name else of_rings["cpus"],
+            "interrupts": least_certain([of_rings["interrupts"], *of_functions["interrupts"]]),
+            "cpu": least_certain([of_rings["cpus"], *of_functions["cpus"]]),
             "total_buffers": "exact",
             "matched_frames": least_certain([*functions, "derived"]),
             "offered_frames": least_certain(

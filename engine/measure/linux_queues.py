@@ -98,9 +98,10 @@ def rows_of(adapter: Adapter) -> list[QueueRow]:
         QueueRow(
             ("vf", function.vf),
             behind + function.vf,
-            Counts(function.frames, function.bytes, function.dropped),
+            Counts(function.frames, function.bytes, function.dropped, function.interrupts),
             function.cpus,
             function.device is not None,
+            function.ring_size,
             vm=function.device or f"{adapter.name} vf {function.vf}",
             device=function.device,
             mac=None if function.mac == _NO_MAC else function.mac,

@@ -16,10 +16,8 @@ _ROUTE, _GENERIC = 0, 16  # NETLINK_ROUTE, NETLINK_GENERIC
 _HEAD = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 _ERROR, _DONE, _REQUEST, _DUMP = 2, 3, 0x1, 0x300
-_GETLINK, _GETSTATS = 18, 94
+_GETLINK = 18
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, changed
-_STATS = struct.Struct("=B3xII")  # if_stats_msg: family, index, filter
-_STATS_LINK = 1
 _UP = 0x1
 _LINK_ADDRESS, _LINK_NAME, _LINK_MTU, _LINK_VFS = 1, 3, 4, 22
 _LINK_VF_COUNT, _LINK_STATS, _LINK_MASK, _LINK_CARRIER = 21, 23, 29, 33
@@ -110,16 +108,6 @@ class NetlinkSocket:
             function_count=short.function_count,
             without_vf_counters=True,
         )
-
-    def counters(self, index: int) -> tuple[int, int]:
-        """Read the frames and bytes that an interface received: what ``link`` has, for less."""
-        question = _STATS.pack(0, index, 1 << _STATS_LINK - 1)
-        for message in self._ask(_ROUTE, _GETSTATS, _REQUEST, question):
-            stats = dict(_attributes(message[_STATS.size :])).get(_STATS_LINK, b"")
-            if len(stats) >= 24:
-                frames, _, received = struct.unpack_from("=3Q", stats)
-                return frames, received
-        raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
 
     def queue_interrupts(self, index: int) -> dict[int, int]:
         """Map receive queues to interrupts, where their NAPI instances tell them."""

@@ -150,10 +150,7 @@ class Kernel:
         """A netlink request; each message of the answer comes in a datagram of its own."""
         _, kind, _, sequence, _ = struct.unpack_from("=IHHII", request)
         try:
-            if kind == 94:
-                payloads = self._stats(request[16:])
-            else:
-                payloads = self._link(request[32:]) if protocol == 0 else self._generic(kind, request[16:])
+            payloads = self._link(request[32:]) if protocol == 0 else self._generic(kind, request[16:])
         except OSError as error:
             yield message(2, sequence, struct.pack("=i", -(error.errno or 0)) + request[:16])
             return
@@ -194,17 +191,6 @@ class Kernel:
                 info += attribute(8, b"".join(attribute(each, struct.pack("=Q", n)) for each, n in counts))
             infos += attribute(1, info)
         return [payload + (attribute(22, infos) if functions else b"")]
-
-    def _stats(self, question: bytes) -> list[bytes]:
-        """RTM_GETSTATS of an index, with the mask of IFLA_STATS_LINK_64."""
-        index, mask = struct.unpack_from("=4xII", question)
-        assert mask == 1
-        found = [each for each in self.interfaces.values() if each.index == index]
-        if not found:
-            raise OSError(errno.ENODEV, "")
-        frames, received, errors = found[0].received
-        stats = struct.pack("=24Q", frames, 1, received, 1, errors, *[0] * 19)
-        return [struct.pack("=B3xII", 0, index, mask) + attribute(1, stats)]
 
     def _generic(self, kind: int, body: bytes) -> list[bytes]:
         command, attributes = body[0], body[4:]

@@ -12,6 +12,7 @@ from engine.measure.ethtool import MAX_COUNTERS, MAX_RULES
 from engine.measure.facts import Ring, Rule
 from engine.measure.host import UnknownAdapterError
 from engine.measure.linux_host import LinuxSource
+from engine.measure.linux_queues import Counts, rows_of
 from tests.measure.linux_kernel import (
     Function,
     Interface,
@@ -258,7 +259,8 @@ def test_drivers_that_count_virtual_functions_are_believed(
 
 def test_a_virtual_function_s_own_interface_has_exact_counters(root: Path) -> None:
     write(root, "/sys/class/net/eth0/device/virtfn0/net/eth5/ifindex", "7\n")
-    write_interface(root, "eth5", 1, irqs=[43], driver="igbvf")
+    write_machine(root, irqs=IRQS | {50: ("eth5-rx-0", [1, 2, 30, 4])})
+    write_interface(root, "eth5", 1, irqs=[50], driver="igbvf")
     write(root, "/sys/class/net/eth5/device/physfn/net/eth0/ifindex", "2\n")
     own = Interface(7, "igbvf", mac="52:54:00:00:01:00", received=(2251, 180_000, 0), channels=None)
     machine = Kernel({"eth0": with_functions("igb"), "eth5": own}).probe(root).read()
@@ -266,8 +268,29 @@ def test_a_virtual_function_s_own_interface_has_exact_counters(root: Path) -> No
     assert [adapter.name for adapter in machine.adapters] == ["eth0"]  # eth5 is part of it
     first, second = machine.adapters[0].functions
     assert (first.device, first.frames, first.bytes) == ("eth5", 2251, 180_000)
-    assert (first.counters_source, first.dropped, first.cpus) == ("exact", None, (3,))
-    assert (second.device, second.frames) == (None, None)
+    assert (first.counters_source, first.dropped, first.cpus) == ("exact", None, (2,))
+    assert (first.interrupts, first.ring_size) == (37, 256)
+    assert first.sources == {"interrupts": "guessed", "cpus": "guessed"}
+    assert (second.device, second.frames, second.interrupts, second.ring_size) == (None, None, None, None)
+
+
+def test_drops_of_a_virtual_function_s_own_interface_are_read_as_of_any(root: Path) -> None:
+    write(root, "/sys/class/net/eth0/device/virtfn0/net/eth5/ifindex", "7\n")
+    write_interface(root, "eth5", 2, driver="bnxt_en")
+    write(root, "/sys/class/net/eth5/device/physfn/net/eth0/ifindex", "2\n")
+    own = Interface(7, "bnxt_en", received=(2251, 180_000, 0), channels=(2, 2), ring_size=1024)
+    own.queue_counters = {0: {8: 1000, 9: 100_000, 14: 3}, 1: {8: 1251, 9: 80_000, 14: 4}}
+    kernel = Kernel({"eth0": with_functions("igb"), "eth5": own})
+    probe = kernel.probe(root)
+    first, _ = probe.read().adapters[0].functions
+    assert (first.frames, first.dropped, first.ring_size) == (2251, 7, 1024)
+    assert first.sources["dropped"] == "derived"
+    (row,) = [row for row in rows_of(probe.read().adapters[0]) if row.device == "eth5"]
+    assert (row.counts, row.ring_size) == (Counts(2251, 180_000, 7, None), 1024)
+    del kernel.interfaces["eth5"]  # given to a VM
+    machine = probe.read()
+    first, _ = machine.adapters[0].functions
+    assert (first.device, first.frames, first.dropped, machine.troubles) == (None, None, None, ())
 
 
 @pytest.mark.parametrize("limits", [{"most_functions_with_stats": 1}, {"cut_functions_after": 1}])

@@ -11,6 +11,7 @@ from engine.measure.ethtool import EthtoolSocket
 from engine.measure.facts import Adapter, Machine, Ring, VirtualFunction
 from engine.measure.linux import LinuxProbe
 from engine.measure.netlink import NetlinkSocket
+from engine.telemetry.stats import Source
 from tests.measure.linux_kernel import write
 
 COMMANDS = {0x03: "GDRVINFO", 0x10: "GRINGPARAM", 0x3C: "GCHANNELS", 0x2E: "GRXCLSRLCNT"}
@@ -70,12 +71,6 @@ class Recorded:
     def _exchange(self, protocol: int, request: bytes) -> Iterator[bytes]:
         """The recorded messages of one interface, and the end of each dump, with the request's sequence."""
         _, kind, _, sequence, _ = struct.unpack_from("=IHHII", request)
-        if kind == 94:  # RTM_GETSTATS, which was not recorded, has the statistics of RTM_GETLINK
-            for message in messages(b"".join(map(bytes.fromhex, self.facts["getlink"]))):
-                if message[20:24] == request[20:24]:
-                    stats = struct.pack("=HH", 4 + 200, 1) + attributes(message[32:])[23].ljust(200, b"\0")
-                    yield struct.pack("=IHHII", 28 + len(stats), 92, 0, sequence, 0) + request[16:28] + stats
-            return
         if protocol == 0:
             recorded, place = self.facts["getlink"], 32
             wanted = 3, request[36:].split(b"\0")[0] + b"\0"
@@ -133,10 +128,20 @@ def test_virtual_functions_of_a_real_adapter(tmp_path: Path) -> None:
     counters = [recorded[own]["statistics"] for own in ("eth3", "eth4", "eth5")]
     frames = [(each["rx_packets"], each["rx_bytes"]) for each in counters]
     _, adapter = read(tmp_path, "igb-vfs")
+    interrupts = [one.interrupts for one in adapter.functions]
+    by_name: dict[str, Source] = {"interrupts": "guessed", "cpus": "guessed"}
+
+    def of_device(
+        vf: int, mac: str, vlan: int, own: str, packets: int, octets: int, cpu: int
+    ) -> VirtualFunction:
+        counts = packets, octets, None
+        return VirtualFunction(vf, mac, vlan, own, *counts, "exact", (cpu,), interrupts[vf], 1024, by_name)
+
+    assert all(interrupts)
     assert adapter.functions == (
-        VirtualFunction(0, "02:00:00:00:01:01", 10, "eth3", *frames[0], None, "exact", (1,)),
-        VirtualFunction(1, "02:00:00:00:01:02", 20, "eth4", *frames[1], None, "exact", (0,)),
-        VirtualFunction(2, "02:00:00:00:01:03", 0, "eth5", *frames[2], None, "exact", (1,)),
+        of_device(0, "02:00:00:00:01:01", 10, "eth3", *frames[0], 1),
+        of_device(1, "02:00:00:00:01:02", 20, "eth4", *frames[1], 0),
+        of_device(2, "02:00:00:00:01:03", 0, "eth5", *frames[2], 1),
     )
     assert min(count for pair in frames for count in pair) > 0
     assert [(ring.frames, ring.irq) for ring in adapter.rings] == [(500, 31), (0, 32)]
