@@ -84,6 +84,12 @@ def keys_of(row: type[msgspec.Struct]) -> Mapping[str, Key | Tables]:
     return {field.name: _key_of(field.type) for field in msgspec.structs.fields(row)}
 
 
+@cache
+def required_keys(row: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the names of the keys that a table must have."""
+    return tuple(field.name for field in msgspec.structs.fields(row) if field.required)
+
+
 def given(table: msgspec.Struct) -> dict[str, object]:
     """Return the fields of a table that differ from their defaults, as a file would have them."""
     return {

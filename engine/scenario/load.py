@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.scenario.keys import KeyPath, Tables, given, keys_of
+from engine.scenario.keys import KeyPath, Tables, given, keys_of, required_keys
 from engine.scenario.model import BalancerSpec, Scenario, TrafficSpec
 from engine.scenario.relations import MisfitError, check_balancer, check_relations, check_traffic, targets
 from engine.scenario.values import one_line, show
@@ -96,11 +96,11 @@ class Document:
                     fields[name] = key.read(value)
                 except ValueError as error:
                     raise MisfitError(here, str(error)) from None
-        for field in msgspec.structs.fields(row):
-            if field.required and field.name not in fields:
-                key = keys[field.name]
+        for name in required_keys(row):
+            if name not in fields:
+                key = keys[name]
                 assert not isinstance(key, Tables)
-                raise MisfitError((*path, field.name), f"missing ({key.fits})")
+                raise MisfitError((*path, name), f"missing ({key.fits})")
         return row(**fields)
 
     def _read_tables(self, key: Tables, value: object, path: KeyPath) -> object:

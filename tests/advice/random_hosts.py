@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from random import Random
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from engine.advice.finding import Request
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS, names
 from engine.ndis.host import Host
 from engine.scenario.load import parse_scenario
+from engine.scenario.model import Scenario
 from engine.service.trial import filled_in
 from engine.telemetry.config import AdapterConfig, Config, QueueConfig
 from engine.telemetry.snapshot import config_of
@@ -53,6 +55,11 @@ class Case:
     def gone(self) -> set[str]:
         """The VMs that left the host."""
         return {params["vm"] for op, params in self.mishaps if op == "migrate_vm"}
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The document, read."""
+        return parse_scenario(self.document)
 
 
 def _mac(number: int) -> str:
@@ -213,7 +220,7 @@ def _vm(
 
 def lab_of(case: Case) -> Lab:
     """The host of the model, started, without a data plane; its mishaps have happened."""
-    host = Host(parse_scenario(case.document))
+    host = Host(case.scenario)
     lab = Lab(host, Buffers())
     lab.plane.carry_out(host.start())
     names = [one.spec.name for one in host.adapters]
@@ -389,8 +396,9 @@ class _Counted:
 
 def scene(case: Case) -> Evidence:
     """What is seen of a case."""
-    before, lab = config_of(lab_of(replace(case, mishaps=())).host), lab_of(case)
+    lab = lab_of(case)
     config = config_of(lab.host)
+    before = config_of(lab_of(replace(case, mishaps=())).host) if case.mishaps else config
     names_ = [one.name for one in config.adapters]
     buffers = {(names_[place], queue_id): one.total for (place, queue_id), one in lab.plane.held.items()}
     trace = _history(before, config, case.restless)

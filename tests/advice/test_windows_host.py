@@ -284,7 +284,7 @@ def test_a_doubled_quote_is_a_quote() -> None:
 
 
 def test_a_comment_and_an_empty_line_are_no_command() -> None:
-    assert read("# Get-NetAdapterVmq") == read("   ") == []
+    assert read("# Get-NetAdapterVmq") == read("   ") == ()
 
 
 @pytest.mark.parametrize(

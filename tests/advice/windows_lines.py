@@ -5,8 +5,9 @@ Hyper-V, NetLbfo). It shares no code with the advisor, whose lines it judges.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 RELEASES: Final = ("2008 R2", "2012", "2012 R2", "2016", "2019", "2022", "2025")
@@ -249,7 +250,8 @@ class Command:
         return self.values.get(name) is True
 
 
-def read(line: str) -> list[Command]:
+@lru_cache(4096)  # the same line is typed on a host after each of those before it
+def read(line: str) -> Sequence[Command]:
     """The stages of a line, in order. A comment or an empty line has none. Raises LineError."""
     stages: list[list[Word]] = [[]]
     for word in words_of(line):
@@ -260,8 +262,8 @@ def read(line: str) -> list[Command]:
         else:
             stages[-1].append(word)
     if stages == [[]]:
-        return []
-    return [_command(stage, piped=number > 0) for number, stage in enumerate(stages)]
+        return ()
+    return tuple(_command(stage, piped=number > 0) for number, stage in enumerate(stages))
 
 
 def _command(words: list[Word], *, piped: bool) -> Command:

@@ -61,7 +61,7 @@ class LessonPane(Canvas):
         if column < _LEAST_COLUMN:
             return [[(" ", "text"), *line] for line in lesson_lines(self._progress, max(10, width - 2))]
         left = _paragraphs(self._progress, column)
-        right = _tries(self._progress, column)
+        right = [*_found(self._progress, column), *_tries(self._progress, column)]
         count = max(len(left), len(right))
         lines: list[Line] = []
         for one, other in zip(_padded(left, count), _padded(right, count), strict=True):
@@ -92,7 +92,7 @@ def _padded(lines: list[Line], count: int) -> list[Line]:
 
 def lesson_lines(progress: LessonProgress, width: int) -> list[Line]:
     """Return the whole lesson with its progress, as lines of up to ``width`` cells."""
-    return [*_paragraphs(progress, width), *_tries(progress, width)]
+    return [*_paragraphs(progress, width), *_found(progress, width), *_tries(progress, width)]
 
 
 def _paragraphs(progress: LessonProgress, width: int) -> list[Line]:
@@ -116,7 +116,7 @@ def _tries(progress: LessonProgress, width: int) -> list[Line]:
             glyph = mark if number == 0 else ""
             words = "text" if place == following or (done or not step.conditions) else "dim"
             lines.append([(fit(label, 6), "title"), (fit(glyph, 2), role), (part, words)])
-    return [*lines, *_found(progress, width)]
+    return lines
 
 
 def _found(progress: LessonProgress, width: int) -> list[Line]:
