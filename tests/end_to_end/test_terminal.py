@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from tests.end_to_end.program import VMQTUI
+from tests.windows_hosts import WindowsHostSample
+from vmqtui.preferences.kept import StateFile
 from vmqtui.testing import wait_until
 
 if sys.platform == "win32":
@@ -65,6 +67,10 @@ class Terminal:
         """Wait until it has shown these."""
         wait_until(lambda: all(word in self.output for word in words), what=f"{words} on the terminal")
 
+    def type(self, keys: str) -> None:
+        """Type keys on it."""
+        os.write(self._master, keys.encode())
+
     def hang_up(self) -> None:
         """Take the terminal away, as a lost connection does: the system sends SIGHUP."""
         os.close(self.slave)
@@ -115,6 +121,26 @@ def test_dashboard_ends_with_its_terminal_and_leaves_no_engine(dashboard: Termin
     dashboard.hang_up()
     dashboard.process.wait(30)
     wait_until(lambda: not any(_runs(each) for each in family), 30, what="the engine's end")
+
+
+@pytest.mark.parametrize("no_state", [False, True], ids=["kept", "no state"])
+def test_what_is_chosen_is_in_the_state_file_at_the_end(tmp_path: Path, no_state: bool) -> None:
+    recording, config = tmp_path / "hv01.json", tmp_path / "config.toml"
+    recording.write_bytes(WindowsHostSample("2012 R2", shared=1, vms=6).json())
+    written = 'theme = "light"\n'
+    config.write_text(written, encoding="utf-8")
+    words = [VMQTUI, "play", str(recording), *(["--no-state"] if no_state else [])]
+    terminal = Terminal(*words, VMQTUI_CONFIG=str(config), VMQTUI_NO_STATE="0")
+    try:
+        terminal.shows(ALTERNATE_SCREEN, "HV01")
+        terminal.type("tq")
+        assert terminal.process.wait(30) == 0
+    finally:
+        terminal.end()
+    state = StateFile(config.with_name("config.state.json"))
+    assert (state.kept.theme is None, state.path.exists(), state.problem) == (no_state, not no_state, "")
+    assert state.kept.theme is None or state.kept.theme.instead_of == "light"
+    assert config.read_text(encoding="utf-8") == written
 
 
 STUCK = """

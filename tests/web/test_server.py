@@ -147,8 +147,15 @@ async def test_a_websocket_of_another_page_is_refused(served: Served) -> None:
 
 @pytest.mark.slow
 async def test_a_session_shows_the_dashboard_takes_odd_messages_and_ends_with_its_socket(
-    served: Served,
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It leaves alone what the server's user chose on a screen: somebody else may look through it."""
+    config, state = tmp_path / "config.toml", tmp_path / "config.state.json"
+    config.touch()
+    kept = '{"schema": "vmq.state/1", "tables": {"overview-queues": {"filter": "chosen-elsewhere"}}}'
+    state.write_text(kept, encoding="utf-8")
+    monkeypatch.setenv("VMQTUI_CONFIG", str(config))
+    monkeypatch.setenv("VMQTUI_NO_STATE", "0")
     drawn = b""
     async with aiohttp.ClientSession(cookies=served.cookies) as session:
         url = served.base + "/ws?width=100000&height=x"
@@ -167,15 +174,19 @@ async def test_a_session_shows_the_dashboard_takes_odd_messages_and_ends_with_it
                 await line.send_str(odd)
             await line.send_str('["resize", {"width": 100, "height": "NaN"}]')
             await line.send_str('["ping", "7"]')
-            while b"Overview" not in drawn:
-                message = await line.receive(30)
-                assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT)
-                drawn += message.data if isinstance(message.data, bytes) else b""
+            for words in (b"Overview", b"Help"):
+                while words not in drawn:
+                    message = await line.receive(30)
+                    assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT)
+                    drawn += message.data if isinstance(message.data, bytes) else b""
+                await line.send_str('["stdin", "t?"]')
             (child,) = sessions()
             assert not any("opensesame" in part for part in child.cmdline())
             if sys.platform.startswith("linux"):
                 assert "opensesame" in child.environ()[VARIABLE]
     assert b"read-only" in drawn
+    assert b"chosen-elsewhere" not in drawn
+    assert state.read_text(encoding="utf-8") == kept
     _, alive = psutil.wait_procs([child], 10)
     assert alive == []
 
