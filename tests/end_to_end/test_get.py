@@ -59,7 +59,7 @@ def test_unknown_names_are_errors(lab: str, nobody: Running, here: Here) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("host", [measured.linux(40), measured.windows(40)], ids=["linux", "windows"])
+@pytest.mark.parametrize("host", [measured.linux(600), measured.windows(600)], ids=["linux", "windows"])
 async def test_what_a_measured_host_does_not_know_is_null_in_documents_and_a_dash_in_tables(
     host: MeasuredHost,
 ) -> None:
