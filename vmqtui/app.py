@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from vmqtui.actions.action import TITLES
+from vmqtui.actions.action import PANE_COLUMNS, TITLES
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns.column import use_thresholds
 from vmqtui.dashboard import Dashboard
@@ -70,13 +70,14 @@ class VmqApp(App[None]):
         (0, "-tiny"),
         (LEAST_SIZE[0], "-narrow"),
         (100, "-wide"),
-        (160, "-xwide"),
+        (PANE_COLUMNS, "-xwide"),
     ]
     # Textual declares an instance variable.
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [  # type: ignore[misc]
         (0, "-flat"),
         (LEAST_SIZE[1], "-short"),
         (32, "-tall"),
+        (48, "-high"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False, priority=True, system=True)

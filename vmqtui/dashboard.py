@@ -103,6 +103,7 @@ class Dashboard(ViewActions):
 
     def on_mount(self) -> None:
         self._mounted = True
+        self.show_pane()
         self.view.main.focus()
         self.draw()
 

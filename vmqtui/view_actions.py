@@ -11,6 +11,7 @@ import platformdirs
 
 from engine.counted import counted
 from engine.view.rates import STEADY_NS
+from vmqtui.actions.action import PANE_COLUMNS
 from vmqtui.columns.arrange import sorted_by
 from vmqtui.columns.column import Column
 from vmqtui.columns.export import as_csv, as_line, document
@@ -19,7 +20,7 @@ from vmqtui.controls import Controls
 from vmqtui.dialogs.choose import ColumnsDialog, WhenDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.printable import as_json, printable
-from vmqtui.state.choices import MOST_MARKED, TableChoice
+from vmqtui.state.choices import MOST_MARKED, PANE, TableChoice
 from vmqtui.state.rows import Row
 from vmqtui.tasks.batch import name_of
 from vmqtui.widgets.bars import FilterBar, Timeline
@@ -196,6 +197,21 @@ class ViewActions(Controls):
                 )
 
         open_dialog(self, ColumnsDialog(table, table.table), chosen)
+
+    def action_toggle_pane(self) -> None:
+        """Put the detail pane away, or show it again."""
+        width = self.app.size.width
+        if width < PANE_COLUMNS:
+            self._tell(f"the detail pane needs {PANE_COLUMNS} columns; this terminal has {width}")
+            return
+        choices = self._model.choices
+        choices.set(PANE, not choices.setting(PANE))
+        self.show_pane()
+        self.draw()
+
+    def show_pane(self) -> None:
+        """Show the detail pane if that is chosen; the style sheet says from which width on."""
+        self.set_class(self._model.choices.setting(PANE), "-detailed")
 
     def action_toggle_deltas(self) -> None:
         """Show counters since the last reset, or in total."""

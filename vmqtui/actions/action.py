@@ -22,6 +22,10 @@ QUEUE = "queue"
 TITLES: dict[str, str] = {**VIEWS, QUEUE: "A queue's page"}
 """The title of every view, with or without a tab."""
 ALL_VIEWS = frozenset(TITLES)
+DETAILED_VIEWS = frozenset(VIEWS) - {"overview"}
+"""Views with a detail pane."""
+PANE_COLUMNS = 160
+"""Fewest columns of a screen with a detail pane."""
 QUEUE_VIEWS = frozenset({"overview", "queues", "buffers", "processors", QUEUE})
 """Views with a table of queues."""
 
@@ -52,6 +56,8 @@ class Action:
     """It writes a file on the dashboard's machine."""
     teaches: bool = False
     """It is about a lesson: only the dashboard of ``vmqtui scenario run`` offers it."""
+    columns: int = 0
+    """Fewest columns of a screen on which it does something."""
 
     @property
     def does(self) -> str:

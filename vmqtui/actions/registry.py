@@ -3,7 +3,7 @@
 Actions in ``CHANGING`` send requests to the engine; a read-only dashboard does not offer them.
 """
 
-from vmqtui.actions.action import ALL_VIEWS, QUEUE, QUEUE_VIEWS, VIEWS, Action
+from vmqtui.actions.action import ALL_VIEWS, DETAILED_VIEWS, PANE_COLUMNS, QUEUE, QUEUE_VIEWS, VIEWS, Action
 from vmqtui.tasks.host_changes import VERBS
 
 MOVING: tuple[Action, ...] = (
@@ -452,6 +452,16 @@ PROGRAM: tuple[Action, ...] = (
         "Program",
         bar="lesson",
         teaches=True,
+    ),
+    Action(
+        "toggle_pane",
+        "p",
+        "Detail pane",
+        f"Put away, or show, the pane beside the table (from {PANE_COLUMNS} columns on).",
+        "Table",
+        DETAILED_VIEWS,
+        bar="pane",
+        columns=PANE_COLUMNS,
     ),
     Action("next_theme", "t", "Next theme", "Change the colours.", "Program", bar="theme"),
     Action("help", "question_mark", "Help", "What the keys do.", "Program", bar="help"),

@@ -100,6 +100,13 @@ class Column(Generic[R]):
         what = what.removesuffix("s") if value == 1 else what
         return f"{text} {what}{slash}{per}".rstrip()
 
+    def whole(self, row: R) -> str:
+        """Return everything that the value says: of a list all of it, else ``amount``."""
+        value = self.value(row)
+        if not isinstance(value, list):
+            return self.amount(row)
+        return ", ".join("any" if part is None else plain(str(part)) for part in value) or UNKNOWN
+
     @property
     def is_rate(self) -> bool:
         """Whether it is computed from differences of counters."""

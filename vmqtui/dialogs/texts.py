@@ -222,16 +222,11 @@ def details_text(
     for column in COLUMNS[table]:
         if not column.exported:
             continue
-        value = column.value(row)
-        if isinstance(value, list):
-            shown = ", ".join("any" if part is None else printable(str(part)) for part in value) or "–"
-        else:
-            shown = column.amount(row)
         level = column.level(row) if column.level else ""
         lines.append(
             (
                 Text(column.heading or column.title, style("dim")),
-                Text(shown, style(level or "strong")),
+                Text(column.whole(row), style(level or "strong")),
                 Text(": ".join(filter(None, (_source(sources, column), column.help))), style("dim")),
             )
         )

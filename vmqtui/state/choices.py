@@ -96,7 +96,9 @@ class Setting(Generic[V]):
 
 SPAN_S: Final = Setting("chart_span_s", (60, 300, 900, 3600))
 """The span of charts over time, in seconds; the history is longer than the longest."""
-SETTINGS: Final[tuple[Setting[Any], ...]] = (SPAN_S,)
+PANE: Final = Setting("detail_pane", (True, False))
+"""Whether the detail pane is shown where there is room for it."""
+SETTINGS: Final[tuple[Setting[Any], ...]] = (SPAN_S, PANE)
 """Every setting of the layout; only these are kept."""
 
 

@@ -12,10 +12,10 @@ from vmqtui.numbers import percent
 from vmqtui.state.model import Model
 from vmqtui.state.placement import Forecast, Move, balancer_words, followed, forecast, intended, load_of
 from vmqtui.state.rows import Row
+from vmqtui.views.detail import DetailedView, QueuePanels
 from vmqtui.views.view import View, set_title, titled
 from vmqtui.widgets.matrix import MatrixTable, MovePanel
 from vmqtui.widgets.panels import CpuPanel, EventTail, ReasonChart, ReasonPanel
-from vmqtui.widgets.queue_panels import QueueFacts, QueueMemory, QueueRates
 from vmqtui.widgets.table import LiveTable
 
 
@@ -56,7 +56,7 @@ class OverviewView(View):
         self._events.repaint()
 
 
-class DefaultQueueView(View):
+class DefaultQueueView(DetailedView):
     """Frames that no filter took: by reason over time, by MAC and VLAN pair, and near misses by VLAN."""
 
     view_id = "default"
@@ -73,10 +73,13 @@ class DefaultQueueView(View):
         with Container(id="default-why"):
             yield titled(self._reasons, "Default queue by reason")
             yield titled(self._chart, "pkt/s over time, by reason")
-        yield titled(self._top, "Who lands here")
-        with Container(id="default-rest"):
-            yield titled(self._near, "Near misses")
-            yield titled(self._ports, "Ports without a queue")
+        with Container(id="default-main"):
+            with Container(id="default-tables"):
+                yield titled(self._top, "Who lands here")
+                with Container(id="default-rest"):
+                    yield titled(self._near, "Near misses")
+                    yield titled(self._ports, "Ports without a queue")
+            yield self.detail
 
     @property
     def main(self) -> LiveTable:
@@ -109,9 +112,10 @@ class DefaultQueueView(View):
             self._ports,
             without,
             "Ports without a queue",
-            f"{counted(len(ports), 'port')} in all",
+            f"of {len(ports):,}" if ports else "",
             frozenset({"queue_id"}),
         )
+        self.draw_detail()
 
     def _explained(self, default: float | None) -> str:
         """Return the share of the listed pairs in the default queue's frames, in words."""
@@ -120,9 +124,6 @@ class DefaultQueueView(View):
         known = known_sum(row.pps for row in rows)
         share = ratio(known, default)
         return "" if share is None else f"{percent(min(1.0, share))} of its frames"
-
-
-_SAID_BEFORE = frozenset({"adapter", "queue_id", "queue"})
 
 
 class QueuePage(View):
@@ -134,21 +135,19 @@ class QueuePage(View):
         super().__init__(model)
         self._identity: Hashable = None
         self._row: QueueView | None = None
-        self._facts = QueueFacts(model, "queue-facts")
-        self._rates = QueueRates(model, "queue-rates")
-        self._memory = QueueMemory(model, "queue-memory")
-        self._filters = LiveTable("filters", widget_id="queue-filters", empty="no filter is set on it")
-        empty = "nothing happened to it" + (" yet" if model.asks_for_past_events else " since this attached")
-        self._events = LiveTable("events", widget_id="queue-events", empty=empty)
+        self._filters = LiveTable("filters", widget_id="queue-filters")
+        self._events = LiveTable("events", widget_id="queue-events")
+        self._panels = QueuePanels(self, "queue", self._filters, self._events)
 
     def compose(self) -> ComposeResult:
+        panels = self._panels.parts
+        for panel in panels:
+            panel.add_class("panel")
         with Container(id="queue-top"):
-            yield titled(self._facts, "Queue")
-            yield titled(self._rates, "Rates over time")
-        yield titled(self._memory, "Buffers")
+            yield from panels[:2]
+        yield panels[2]
         with Container(id="queue-rest"):
-            yield titled(self._filters, "Filters")
-            yield titled(self._events, "State history")
+            yield from panels[3:]
 
     @property
     def main(self) -> LiveTable:
@@ -172,25 +171,10 @@ class QueuePage(View):
         snapshot = self.model.snapshot
         found = next((row for row in snapshot.queues if row.identity == self._identity), None)
         self._row = found or self._row
-        row, gone = self._row, found is None
-        for panel in (self._facts, self._rates, self._memory):
-            panel.queue, panel.gone = row, gone
-        self._rates.note()
-        if row is not None:
-            set_title(self._facts, f"Queue {row.queue_id} of {row.adapter} · {row.label}")
-            its = [one for one in snapshot.filters if self._is_its(one)]
-            self.show(self._filters, its, "Filters", hidden=frozenset({"adapter", "queue_id", "vm"}))
-            events = snapshot.events_of_queue(row.adapter, row.queue_id, gone)
-            self.show(self._events, events, "State history", hidden=_SAID_BEFORE)
-        for panel in (self._facts, self._rates, self._memory):
-            panel.repaint()
-
-    def _is_its(self, one: FilterView) -> bool:
-        row = self._row
-        return row is not None and (one.adapter, one.queue_id) == (row.adapter, row.queue_id)
+        self._panels.show(self._row, found is None)
 
 
-class ProcessorsView(View):
+class ProcessorsView(DetailedView):
     """The matrix; below it, loads before and after a move, and the queues of one processor."""
 
     view_id = "processors"
@@ -205,8 +189,10 @@ class ProcessorsView(View):
     def compose(self) -> ComposeResult:
         yield titled(self._matrix, "Processors")
         with Container(id="processors-rest"):
-            yield titled(self._panel, "Before and after")
-            yield titled(self._queues, "Queues")
+            with Container(id="processors-side"):
+                yield titled(self._panel, "Before and after")
+                yield titled(self._queues, "Queues")
+            yield self.detail
 
     @property
     def main(self) -> LiveTable:
@@ -252,6 +238,7 @@ class ProcessorsView(View):
         if self._move is not None:
             self._move = followed(self._move, snapshot)
         self._draw_rest()
+        self.draw_detail()
 
     def _draw_rest(self) -> None:
         snapshot, panel, queue = self.model.snapshot, self._panel, self._matrix.queue

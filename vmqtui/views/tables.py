@@ -3,6 +3,7 @@
 from collections import Counter
 
 from textual.app import ComposeResult
+from textual.containers import Container
 
 from engine.counted import counted
 from engine.view.rates import whole_sum
@@ -11,14 +12,15 @@ from vmqtui.columns import advice as words
 from vmqtui.numbers import grouped
 from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
-from vmqtui.views.view import View, titled
+from vmqtui.views.detail import DetailedView
+from vmqtui.views.view import titled
 from vmqtui.widgets.panels import FindingPanel
 from vmqtui.widgets.queue_panels import MemoryMap
 from vmqtui.widgets.table import LiveTable
 
 
-class TableView(View):
-    """Base of views with one table."""
+class TableView(DetailedView):
+    """Base of views with one table, and the detail pane beside it."""
 
     table_name = ""
     title = ""
@@ -33,6 +35,7 @@ class TableView(View):
 
     def compose(self) -> ComposeResult:
         yield titled(self._table, self.title)
+        yield self.detail
 
     @property
     def main(self) -> LiveTable:
@@ -40,6 +43,7 @@ class TableView(View):
 
     def draw(self) -> None:
         self.fill(self._table, self.title, self.extra())
+        self.draw_detail()
 
     def extra(self) -> str:
         """Return the text that follows the title and row count; "" for none."""
@@ -105,8 +109,10 @@ class BuffersView(TableView):
         self._map = MemoryMap(model, "buffers-map")
 
     def compose(self) -> ComposeResult:
-        yield titled(self._map, "Where memory lives")
-        yield from super().compose()
+        with Container(id="buffers-main"):
+            yield titled(self._map, "Where memory lives")
+            yield titled(self._table, self.title)
+        yield self.detail
 
     def draw(self) -> None:
         snapshot = self.model.snapshot
@@ -119,6 +125,7 @@ class BuffersView(TableView):
                 "nothing is known of this host's receive buffers, nor of frames that found none"
             )
             self.show(self._table, [], "Receive buffers of queues")
+            self.draw_detail()
         else:
             self._table.empty = self.empty
             super().draw()
@@ -175,8 +182,10 @@ class AdviceView(TableView):
         self._panel = FindingPanel(model, "advice-finding")
 
     def compose(self) -> ComposeResult:
-        yield from super().compose()
-        yield titled(self._panel, "What shows it, why, and what to do")
+        yield titled(self._table, self.title)
+        with Container(id="advice-side"):
+            yield titled(self._panel, "What shows it, why, and what to do")
+            yield self.detail
 
     def draw(self) -> None:
         advised = self.model.snapshot.advised

@@ -82,7 +82,7 @@ class View(Container):
         """Show rows in a table; its title has their number, the filter and the start of the deltas."""
         choices = self.model.choices
         choice = choices.of(table.id)
-        marked = choices.marks.of(MARKABLE.get(table.table))
+        marked = choices.marks.of(MARKABLE.get(table.table)) if table.can_focus else ()
         arranged = table.show(
             rows,
             choice=choice,

@@ -302,7 +302,11 @@ class KeyBar(Canvas):
         self._ends: list[tuple[int, str]] = []
 
     def paint(self, width: int, height: int) -> list[Line]:
-        here = [action for action in self._actions() if action.bar and action.applies(self.view)]
+        here = [
+            action
+            for action in self._actions()
+            if action.bar and action.applies(self.view) and action.columns <= width
+        ]
         must = {"filter_rows", "help", "quit"}
         while here and width_of(self._line(here)) > width:
             losable = [action for action in here if action.id not in must]

@@ -37,38 +37,35 @@ def is_use_known(queue: QueueView) -> bool:
     return any(queue.count(name) is not None for name in ("pending", "outstanding", "free_buffers"))
 
 
-def queue_memory(queue: QueueView, width: int, measured: bool) -> list[Line]:
+def queue_memory(queue: QueueView, width: int, measured: bool, named: bool = True) -> list[Line]:
     """Return a heading and a line for each memory region of a queue, with the low-water mark; of a measured
-    host that does not know which buffers are in use, a line that says so."""
+    host that does not know which buffers are in use, a line that says so. ``named``: say of which queue."""
+    name: Line = (
+        [(f" {printable(queue.label)}", "strong"), (f"  queue {queue.queue_id} ", "title")] if named else []
+    )
     if measured and not is_use_known(queue):
-        line: Line = [
-            (f" {printable(queue.label)}", "strong"),
-            (f"  queue {queue.queue_id}  ", "title"),
-            (_owned(queue.count("total_buffers")), "text"),
-        ]
-        return [clip(line, width)]
+        return [clip([*name, (f" {_owned(queue.count('total_buffers'))}", "text")], width)]
     total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
     level = low_level(low, total)
     mark = queue.high_water
     lines: list[Line] = [
         [
-            (f" {printable(queue.label)}", "strong"),
-            (f"  queue {queue.queue_id}  ", "title"),
-            (counted(total, "buffer"), "text"),
+            *name,
+            (f" {counted(total, 'buffer')}", "text"),
             (f"  {grouped(queue.count('free_buffers'))} free now", "dim"),
             ("  fewest free ", "dim"),
             (f"{'▲' if level == 'bad' else '△' if level == 'warn' else ''}{grouped(low)}", level or "text"),
             (" ┃ low-water mark" if mark is not None else "", "dim"),
         ]
     ]
-    lines += [_region(region, queue, width, mark) for region in regions(queue)]
+    lines += [_region(region, queue, width, mark, named) for region in regions(queue)]
     if queue.vm is None and queue.settings is not None:
         lines.append([(" guest  frames for VMs are copied to their ports' places by the switch", "dim")])
     return [clip(line, width) for line in lines]
 
 
-def _region(region: Region, queue: QueueView, width: int, mark: float | None) -> Line:
-    owner = f" of {printable(queue.vm or '')}" if region.space == "guest" else ""
+def _region(region: Region, queue: QueueView, width: int, mark: float | None, named: bool) -> Line:
+    owner = f" of {printable(queue.vm or '')}" if region.space == "guest" and named else ""
     room = max(8, width - 46 - len(owner))
     outstanding, pending = ratio(region.outstanding, region.places), ratio(region.pending, region.places)
     line: Line = [
@@ -235,7 +232,7 @@ class QueueFacts(QueueCanvas):
             return line
         if cpu.config is not None:
             core, node = (UNKNOWN if one is None else one for one in (cpu.config.core, cpu.config.numa_node))
-            line.append((f"  core {core}, NUMA node {node}", "dim"))
+            line.append((f"  core {core}, NUMA {node}", "dim"))
             if queue.settings is not None and is_remote(queue, cpu):
                 line.append((f" △ its buffers are on node {queue.settings.numa_node}", "warn"))
         if cpu.down:
@@ -244,7 +241,7 @@ class QueueFacts(QueueCanvas):
         line += [
             ("  load ", "dim"),
             (percent(cpu.load), load_level(cpu.load) or "text"),
-            (f", about {percent(load)} of it this queue's" if load is not None else "", "dim"),
+            (f", about {percent(load)} its own" if load is not None else "", "dim"),
         ]
         return line
 
@@ -356,7 +353,7 @@ class QueueRates(QueueCanvas):
         for n, line in enumerate(body):
             if n == 0:
                 label: Line = [(title, "dim"), (f"{compact(queue.pps):>8} ", "strong")]
-            elif n == 1:
+            elif n == 1 and top:
                 label = [(f"{'top ' + compact(top):>17} ", "faint")]
             else:
                 label = [(" " * 18, "faint")]
@@ -371,4 +368,4 @@ class QueueMemory(QueueCanvas):
     def paint(self, width: int, height: int) -> list[Line]:
         if self.queue is None:
             return []
-        return queue_memory(self.queue, width, self.model.snapshot.measured)[:height]
+        return queue_memory(self.queue, width, self.model.snapshot.measured, named=False)[:height]
