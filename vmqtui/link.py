@@ -96,11 +96,16 @@ class BusLink:
         self._watcher = await watcher.__aenter__()
         self._notify()
 
+    @property
+    def has_read(self) -> bool:
+        """Whether any host has sent a reading."""
+        return self._watcher is not None and any(view.stats_received for view in self._watcher.hosts.values())
+
     async def first_reading(self) -> str:
         """Wait until a host has sent a reading; return its name. Call ``connect`` first."""
         watcher = self._watcher
         assert watcher is not None
-        await watcher.wait_for(lambda: any(view.stats_received for view in watcher.hosts.values()), inf)
+        await watcher.wait_for(lambda: self.has_read, inf)
         return next(name for name, view in watcher.hosts.items() if view.stats_received)
 
     def report(self, progress: str, *, failed: bool = False) -> None:

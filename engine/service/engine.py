@@ -68,8 +68,9 @@ class Engine(EngineApi):
     worker that hangs for ``worker_deadline_s`` is killed and replaced. ``announce`` gives this user's
     commands the credentials of the engine's own broker: with "found" they connect to the newest engine by
     default, with "named" only if they name this one. ``viewers`` are patterns of client ids whose requests
-    are refused. ``thresholds`` are the advisor's; ``advised`` is set once its advice is published.
-    ``progress`` gets sentences while kernels are compiled, by default on standard error.
+    are refused. ``thresholds`` are the advisor's; ``advised`` is set once its advice is published, and
+    ``reachable`` once the engine's own broker listens, before the engine has started. ``progress`` gets
+    sentences while kernels are compiled, by default on standard error.
 
     Raises ScenarioError, BadUrl, or ValueError for another bad argument. Entering the context raises
     ValueError, NotEnoughMemoryError, CaptureError, InterfaceError, ChoiceError, BusError or KernelError for
@@ -100,6 +101,7 @@ class Engine(EngineApi):
         self.scenario: Scenario = load_scenario(scenario)
         self._engine_log = EngineLog(self.scenario.host.name)
         self.advised: asyncio.Event = asyncio.Event()
+        self.reachable: asyncio.Event = asyncio.Event()
         arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
         self._thresholds = thresholds
         self._advice_publisher = AdvicePublisher(thresholds)
@@ -243,7 +245,7 @@ class Engine(EngineApi):
                 tls=listen.tls,
                 accounts=listen.accounts,
             )
-        broker = asyncio.create_task(self._broker.start()) if self._broker is not None else None
+        broker = asyncio.create_task(self._start_broker(self._broker)) if self._broker is not None else None
         building = asyncio.create_task(asyncio.to_thread(self._build))
         try:
             live = self._live = await asyncio.shield(building)
@@ -283,6 +285,10 @@ class Engine(EngineApi):
             cpus=self.scenario.host.cpus,
             adapters=[one.name for one in self.scenario.adapter],
         )
+
+    async def _start_broker(self, broker: EmbeddedBroker) -> None:
+        await broker.start()
+        self.reachable.set()
 
     def _announce_broker(self, broker: EmbeddedBroker) -> None:
         """Announce the broker to this user's commands, as the argument ``announce`` of the class requests."""

@@ -102,8 +102,8 @@ class Agent:
 
     The host takes no requests (status ``measured``, no controls). ``broker`` is the URL of a broker; without
     it the agent starts its own, at ``listen``. ``host`` is the host's name in topics. ``announce``,
-    ``viewers``, ``thresholds`` and ``progress`` are as those of ``Engine``. Readings that fail or come late
-    are events, and counted in them.
+    ``viewers``, ``thresholds``, ``progress`` and ``reachable`` are as those of ``Engine``. Readings that fail
+    or come late are events, and counted in them.
 
     Entering the context reads once and raises what that raises, and BusError (``HostTaken`` if an engine or
     agent of that name is there).
@@ -127,6 +127,7 @@ class Agent:
         self.stats: Stats | None = None
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
+        self.reachable = asyncio.Event()
         self._source = source
         self._broker_url = broker
         self._listen = listen or Listen()
@@ -198,8 +199,13 @@ class Agent:
                 tls=listen.tls,
                 accounts=listen.accounts,
             )
-            await self._broker.start()
-        first = await asyncio.to_thread(self._source.read)
+        broker, first = await asyncio.gather(
+            self._start_broker(), asyncio.to_thread(self._source.read), return_exceptions=True
+        )
+        for outcome in (broker, first):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        assert isinstance(first, Measured)
         assert first.config is not None
         bus = self._bus = EngineBus(
             self.url if self._broker is None else self._broker.engine_url,
@@ -223,6 +229,11 @@ class Agent:
         self._log.started(
             self.url, own_broker=self._broker is not None, cpus=len(first.config.cpus), adapters=adapters
         )
+
+    async def _start_broker(self) -> None:
+        if self._broker is not None:
+            await self._broker.start()
+            self.reachable.set()
 
     def _announce_broker(self, broker: EmbeddedBroker) -> None:
         urls = {user: broker.url_of(user) for user in USERS}

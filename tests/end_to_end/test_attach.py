@@ -11,7 +11,8 @@ import pytest
 from engine.bus.discovery import ENVIRONMENT_VARIABLE
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.test_readme import Terminal
-from vmqtui.cli.dashboard import PrivateEngine
+from vmqtui.cli.dashboard import PrivateEngine, _follow
+from vmqtui.link import BusLink
 from vmqtui.testing import wait_until
 
 
@@ -42,6 +43,27 @@ async def test_an_engine_of_the_dashboards_own_joins_no_broker(
         url = await private.start()
         assert url is not None
         assert url.port != 9
+    finally:
+        private.stop()
+
+
+class _Screen:
+    """In place of a dashboard: whether it was asked to exit."""
+
+    exited = False
+
+    def exit(self) -> None:
+        self.exited = True
+
+
+@pytest.mark.slow
+async def test_a_dashboard_ends_with_its_engine_that_fails_before_a_reading() -> None:
+    private, screen = PrivateEngine(["--interface", "nosuch0"]), _Screen()
+    try:
+        async with BusLink() as link:
+            await _follow(private, "operator", link, screen, ())  # type: ignore[arg-type]
+        assert screen.exited
+        assert "nosuch0" in str(private.error)
     finally:
         private.stop()
 

@@ -1,5 +1,6 @@
 """A real host on a bus: what dashboards and commands see of it, and what is said of its readings."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -77,6 +78,26 @@ async def test_a_real_host_is_published_as_measured_and_without_controls() -> No
         assert summary is not None
         assert (summary.kind, summary.queues, summary.default_queue_frames) == ("measured", 2, 100)
     assert source.closed.is_set()
+
+
+async def test_a_dashboard_connects_while_the_host_is_first_read_and_sees_that_reading() -> None:
+    waiting, goes_on = threading.Event(), threading.Event()
+
+    def reading(number: int) -> Machine:
+        waiting.set()
+        assert goes_on.wait(60)
+        return growing(number)
+
+    agent = Agent(Scripted(reading), host="lab", interval_s=60)
+    entering = asyncio.create_task(agent.__aenter__())
+    await agent.reachable.wait()
+    async with Watcher(agent.url) as watcher:
+        await until(lambda: watcher.state == "connected" and waiting.is_set())
+        assert not watcher.hosts
+        goes_on.set()
+        await entering
+        await until(lambda: "lab" in watcher.hosts and watcher.hosts["lab"].stats is not None)
+    await agent.__aexit__(None, None, None)
 
 
 async def test_it_takes_no_requests_and_answers_ping_and_past_events() -> None:

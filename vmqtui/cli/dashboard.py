@@ -186,6 +186,10 @@ async def _follow(
     await asyncio.to_thread(private.wait)
     if doing is not None:
         doing.cancel()
+    if not link.has_read:
+        await private.ended_early()
+        app.exit()
+        return
     link.report(private.error or "the engine has ended", failed=True)
 
 
@@ -236,7 +240,7 @@ class PrivateEngine:
         self._talking = asyncio.create_task(asyncio.to_thread(self._listen))
 
     async def start(self) -> "BrokerUrl | None":
-        """Wait for its URL and return it; None if it ended instead: ``error`` then has the reason."""
+        """Wait until its broker listens, and return its URL; None if it ended instead: ``error`` says why."""
         import asyncio
 
         from engine.bus.urls import BrokerUrl
@@ -244,10 +248,16 @@ class PrivateEngine:
         line = await asyncio.to_thread(self._stdout.readline)
         if line:
             return BrokerUrl.parse(line.strip())
+        await self.ended_early()
+        return None
+
+    async def ended_early(self) -> None:
+        """Wait until it has ended, which is before it was ready; ``error`` then has the reason."""
+        import asyncio
+
         await asyncio.to_thread(self.wait)
         await self._talking
         self.error = self.error or "the engine ended before it was ready"
-        return None
 
     def wait(self) -> None:
         """Block until the process has exited, and set ``status``."""

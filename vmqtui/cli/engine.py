@@ -169,7 +169,8 @@ async def serve_until_ended(
 ) -> int:
     """Run an engine or agent until a signal, its end or ``duration`` (seconds); return the exit status.
 
-    ``started`` is called once it runs and its URL is printed.
+    ``started`` is called once it runs and its URL is printed. A ``tied`` one prints its URL once its own
+    broker listens: the dashboard that started it connects meanwhile, and misses no reading.
     """
     import asyncio
 
@@ -192,6 +193,17 @@ async def serve_until_ended(
         threading.Thread(target=_await_close, args=(event_loop, ended), daemon=True).start()
     starting = asyncio.ensure_future(engine.__aenter__())
     stopping = asyncio.ensure_future(ended.wait())
+    reachable = asyncio.ensure_future(engine.reachable.wait())
+
+    def print_url() -> None:
+        # The caller may use the engine's own broker. The password of another broker stays secret.
+        own = engine.url.with_password() if own_broker else str(engine.url)
+        print(engine.public_url or own, flush=True)
+
+    await asyncio.wait({starting, stopping, reachable}, return_when=asyncio.FIRST_COMPLETED)
+    if early := tied and reachable.done():
+        print_url()
+    reachable.cancel()
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
@@ -200,9 +212,8 @@ async def serve_until_ended(
         return status
     await starting
     try:
-        # The caller may use the engine's own broker. The password of another broker stays secret.
-        own = engine.url.with_password() if own_broker else str(engine.url)
-        print(engine.public_url or own, flush=True)
+        if not early:
+            print_url()
         started()
         failing = asyncio.ensure_future(engine.stopped.wait())
         await asyncio.wait({failing, stopping}, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
