@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from engine import __version__
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -33,7 +35,9 @@ def run(installed: Path, *command: str) -> str:
 
 @pytest.mark.slow
 def test_a_plain_install_runs_and_is_the_one_that_runs(installed: Path) -> None:
-    assert run(installed, "-m", "vmqtui", "--version").startswith("vmqtui ")
+    version = run(installed, "-m", "vmqtui", "--version").removeprefix("vmqtui ").strip()
+    assert version == __version__
+    assert (installed / f"vmqtui-{version}.dist-info").is_dir()
     where = run(installed, "-c", "import engine, vmqtui; print(engine.__file__, vmqtui.__file__)")
     assert all(path.startswith(str(installed)) for path in where.split())
 

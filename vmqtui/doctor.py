@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, Literal
 
+from engine import __version__
 from engine.bus.broker import EmbeddedBroker
 from engine.bus.discovery import own_url, runtime_directory
 from engine.bus.errors import BadUrl, BrokerFailed
@@ -64,7 +65,6 @@ def python() -> Iterator[Finding]:
 def packages() -> Iterator[Finding]:
     """Check the versions of the required packages, then those of each extra."""
     try:
-        version = metadata.version("vmqtui")
         lines = metadata.requires("vmqtui") or []
     except metadata.PackageNotFoundError:
         yield Finding("packages", "note", "vmqtui runs from a folder, not installed", "pip install -e .")
@@ -75,7 +75,7 @@ def packages() -> Iterator[Finding]:
         yield Finding("packages", "failed", "; ".join(wrong), "run pip install again: pip install -e .")
     else:
         yield Finding(
-            "packages", "ok", f"vmqtui {version}; all {len(needed)} that it needs are there and fit"
+            "packages", "ok", f"vmqtui {__version__}; all {len(needed)} that it needs are there and fit"
         )
     for extra in sorted(metadata.metadata("vmqtui").get_all("Provides-Extra") or []):
         mine = [line for line in lines if re.search(rf"""extra == ['"]{re.escape(extra)}['"]""", line)]

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import floor, log10, sqrt
 from typing import Final, Literal
 
@@ -85,11 +86,10 @@ TrendStyle = Literal["braille", "blocks", "ascii"]
 """The characters of trends."""
 TrendScale = Literal["count", "share", "amount"]
 """The kind of a trend's values: frames (or other events) a second, shares from 0 to 1, or other amounts."""
-_USUAL: Final = 4
-"""The level of the usual value; 0 is the level of zero, -1 of an unknown value."""
 _STEPS: Final = (1.25, 2.0, 4.0)
 """Factors above, or below, the usual value at which a trend rises, or falls, to its next level."""
 _BLOCKS: Final = "▁▂▂▃▄▅▇█ "
+"""The cell of each level: zero, three below the usual value, that value, three above; the last is unknown."""
 _ASCII: Final = "_...-^^^ "
 _LEFT: Final = (0x40, 0x04, 0x04, 0x04, 0x02, 0x01, 0x01, 0x01, 0)
 _RIGHT: Final = (0x80, 0x20, 0x20, 0x20, 0x10, 0x08, 0x08, 0x08, 0)
@@ -134,7 +134,12 @@ def trend(values: Sequence[float | None], width: int, scale: TrendScale = "count
     four times (half and a quarter). Unknown is a gap; if every value is unknown, "–".
     """
     room = points_of(width)
-    shown = values[-room:] if room else []
+    return _trend(tuple(values[-room:]) if room else (), width, scale, _style)
+
+
+@lru_cache(maxsize=4096)  # a series has a new value once a second, and is drawn more often
+def _trend(shown: tuple[float | None, ...], width: int, scale: TrendScale, style: TrendStyle) -> str:
+    room = 2 * width if style == "braille" else width
     known = sorted([value for value in shown if value])
     if not known:
         if not any(value is not None for value in shown):
@@ -142,15 +147,14 @@ def trend(values: Sequence[float | None], width: int, scale: TrendScale = "count
         levels = [-1 if value is None else 0 for value in shown]
     else:
         bounds = _bounds(known[len(known) // 2], scale)
-        if len(known) == room and bounds[2] < known[0] and known[-1] <= bounds[3]:
-            return _glyphs(_USUAL, _USUAL) * width  # steady, as most are
         levels = [
             -1 if value is None else 1 + bisect_left(bounds, value) if value > 0 else 0 for value in shown
         ]
     levels = [-1] * (room - len(levels)) + levels
-    if _style == "braille":
+    if style == "braille":
         return "".join([_BRAILLE[left][right] for left, right in zip(levels[::2], levels[1::2], strict=True)])
-    return "".join([_glyphs(level, level) for level in levels])
+    glyphs = _BLOCKS if style == "blocks" else _ASCII
+    return "".join([glyphs[level] for level in levels])
 
 
 def _bounds(usual: float, scale: TrendScale) -> tuple[float, ...]:
@@ -159,12 +163,6 @@ def _bounds(usual: float, scale: TrendScale) -> tuple[float, ...]:
     above = [max(usual * step, usual + least) for step in _STEPS]
     below = [min(usual / step, usual - least) for step in reversed(_STEPS)]
     return (*below, *above)
-
-
-def _glyphs(left: int, right: int) -> str:
-    return (
-        _BRAILLE[left][right] if _style == "braille" else (_BLOCKS if _style == "blocks" else _ASCII)[right]
-    )
 
 
 def stacked(
