@@ -1,10 +1,12 @@
 """Marked rows, and changes of all of them: a preview, a confirmation, an undo, a reason for each refusal."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
+from engine.bus.messages import Response
 from engine.scenario.model import AdapterSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.telemetry.config import Config
 from tests.vmqtui.conftest import Running, screen_text
@@ -332,8 +334,20 @@ async def test_effects_of_a_large_batch_are_asked_for_in_part(dashboard: Running
         await pilot.press("2", "asterisk", "e")
         await opened(pilot, app)
         await type_into(pilot, app, "buffers", "600")
-        await shown(pilot, app, "sends 1,024 requests for 1,024 rows", "960 requests not foreseen")
-        assert len(link.wondered) == 64
+        await shown(pilot, app, "sends 1,024 requests for 1,024 rows", "992 requests not foreseen")
+        assert len(link.wondered) == 32
+
+
+@pytest.mark.slow
+async def test_refusals_known_here_are_told_without_the_engine(dashboard: Running) -> None:
+    def unanswered(op: str, params: dict[str, Any]) -> Response:
+        raise TimeoutError
+
+    async with dashboard() as (app, pilot, link):
+        link.foresee = unanswered
+        await mark(pilot, 0, 1)
+        await pilot.press("d")
+        await shown(pilot, app, "sends 2 requests for 1 of 2 rows", "△ queue 0 (default)", "no preview")
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """A dialog that sends requests one after another and normally stays open until all are answered."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final
 
@@ -29,7 +29,7 @@ SETTLE_S: Final = 0.2
 """Pause in typing, in seconds, before the preview is requested."""
 _MOST_STEPS: Final = 3
 """Most expected effects that are shown."""
-_MOST_ASKED: Final = 64
+_MOST_ASKED: Final = 32
 """Most requests of a batch whose effects are asked for before it."""
 
 
@@ -67,26 +67,35 @@ class Preview(Static):
     @work(exclusive=True, group="preview")
     async def _ask(self, steps: Sequence[Step], delay: float) -> None:
         self.display = True
-        self.update(Text("… what would happen", palette_of(self).style("dim")))
-        await asyncio.sleep(delay)
         of_many = any(step.group is not None for step in steps)
-        told: list[tuple[Step, Foreseen]] = []
-        asked = 0
+        told: dict[str, Foreseen] = {}
         for step in steps if of_many else steps[:_MOST_STEPS]:
-            effect = self._known(step)
-            if effect is None and step.foresee is not None and asked < _MOST_ASKED:
-                asked += 1
-                try:
-                    params = step.foresee | {"what_if": True}
-                    effect = foretold(step, await self._link.request(self._host, step.op, params))
-                except (TimeoutError, ConnectionError) as error:
-                    why = f"no answer from {self._host}" if isinstance(error, TimeoutError) else str(error)
-                    self._asked = None
-                    self.update(Text(f"no preview: {printable(why)}", palette_of(self).style("warn")))
-                    return
-            if effect is not None:
-                told.append((step, effect))
-        self.update(self._many(steps, told) if of_many else self._lines([one for _, one in told], len(steps)))
+            if (effect := self._known(step)) is not None:
+                told[step.key] = effect
+        unknown = [step for step in steps if step.foresee is not None and step.key not in told]
+        self._show(steps, told, "… what would happen", "dim")
+        await asyncio.sleep(delay)
+        words, role, most = "", "dim", _MOST_ASKED if of_many else _MOST_STEPS
+        if of_many and len(unknown) > most:
+            words = f"… {counted(len(unknown) - most, 'request')} not foreseen"
+        try:
+            for step in unknown[:most]:
+                params = (step.foresee or {}) | {"what_if": True}
+                told[step.key] = foretold(step, await self._link.request(self._host, step.op, params))
+        except (TimeoutError, ConnectionError) as error:
+            why = f"no answer from {self._host}" if isinstance(error, TimeoutError) else str(error)
+            words, role = f"no preview: {printable(why)}", "warn"
+            self._asked = None
+        self._show(steps, told, words, role)
+
+    def _show(self, steps: Sequence[Step], told: Mapping[str, Foreseen], words: str, role: str) -> None:
+        """Show the effects by the keys of steps, and a sentence; without a batch, one or the other."""
+        lines = [Text(words, palette_of(self).style(role))] if words else []
+        if any(step.group is not None for step in steps):
+            lines = [*self._of_batch(steps, told), *lines]
+        elif not words:
+            lines = self._lines([told[step.key] for step in steps if step.key in told], len(steps))
+        self.update(Text("\n").join(lines))
 
     def _known(self, step: Step) -> Foreseen | None:
         """The effect of a step that is known here: why it can't be sent, or its own ``foreseen``."""
@@ -94,7 +103,7 @@ class Preview(Static):
             return Foreseen(why, fits=False)
         return step.foreseen if step.foresee is None else None
 
-    def _lines(self, told: Sequence[Foreseen], count: int) -> Text:
+    def _lines(self, told: Sequence[Foreseen], count: int) -> list[Text]:
         """The first effects of ``count`` requests, a line each."""
         style, lines = palette_of(self).style, []
         for one in told[:_MOST_STEPS]:
@@ -102,19 +111,20 @@ class Preview(Static):
             lines.append(Text(f"{'≈' if one.fits else '△'} {one.words}", style(role)))
         if count > _MOST_STEPS:
             lines.append(Text(f"… and {count - _MOST_STEPS:,} more like it", style("dim")))
-        return Text("\n").join(lines)
+        return lines
 
-    def _many(self, steps: Sequence[Step], told: Sequence[tuple[Step, Foreseen]]) -> Text:
-        """What a batch sends, the rows it can't change with each reason, and the first effects."""
+    def _of_batch(self, steps: Sequence[Step], told: Mapping[str, Foreseen]) -> list[Text]:
+        """What a batch sends, the rows that can't be changed with each reason, and the first effects."""
         refused: dict[str, dict[str, None]] = {}
         fits: list[Foreseen] = []
-        for step, one in told:
-            if step.group is None:
+        for step in steps:
+            effect = told.get(step.key)
+            if step.group is None or effect is None:
                 continue
-            if one.fits:
-                fits.append(Foreseen(f"{step.group.name}: {one.words}"))
+            if effect.fits:
+                fits.append(Foreseen(f"{step.group.name}: {effect.words}"))
             else:
-                refused.setdefault(one.words, {})[step.group.name] = None
+                refused.setdefault(effect.words, {})[step.group.name] = None
         out = {step.group for step in steps if step.hindered is not None and step.hindered()}
         rest = [step for step in steps if step.group not in out]
         some, every = (len({step.group for step in of}) for of in (rest, steps))
@@ -124,12 +134,8 @@ class Preview(Static):
         lines = [Text(words, style("strong" if rest else "warn"))]
         for why, names in refused.items():
             lines.append(Text(f"△ {several(list(names), 6, ', ')}: {why}", style("warn")))
-        if fits:
-            lines.append(self._lines(fits, len(fits)))
-        unasked = len([one for one in rest if one.foresee is not None]) - len(told)
-        if unasked > 0:
-            lines.append(Text(f"… {counted(unasked, 'request')} not foreseen", style("dim")))
-        return Text("\n").join(lines)
+        lines += self._lines(fits, len(fits))
+        return lines
 
 
 class RequestDialog(Dialog[None]):
