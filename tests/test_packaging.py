@@ -40,6 +40,7 @@ def test_a_plain_install_runs_and_is_the_one_that_runs(installed: Path) -> None:
     assert (installed / f"vmqtui-{version}.dist-info").is_dir()
     where = run(installed, "-c", "import engine, vmqtui; print(engine.__file__, vmqtui.__file__)")
     assert all(path.startswith(str(installed)) for path in where.split())
+    assert run(installed, "-m", "vmqtui", "help", "use").startswith("# Use\n")
 
 
 @pytest.mark.slow

@@ -1,14 +1,16 @@
 """``vmqtui help TOPIC``: every page of the documentation, in words a terminal can show."""
 
+import io
 import os
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.end_to_end.conftest import Here
-from vmqtui.cli.topics import as_text, topics
+from vmqtui.cli.topics import as_text, markdown, topics
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +47,20 @@ def test_links_pictures_and_comments_are_words_in_a_terminal() -> None:
     assert as_text(page) == "`vmqtui help mqtt`, pace (`vmqtui help mqtt`), below\n\nEnd"
     for path in topics().values():
         assert not re.search(r"\]\((?!https?:)|<!--|!\[", as_text(path.read_text(encoding="utf-8"))), path
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_tables_fit_the_terminal_and_lose_nothing(columns: int) -> None:
+    page = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\| `(vmq_\w+)`", page, re.M)
+    assert len(names) > 50
+    console = Console(width=columns, file=io.StringIO())
+    console.print(markdown()(as_text(page), hyperlinks=False))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    assert set(names) <= {word for line in lines for word in line.split()}
+    assert sum("…" in line for line in lines) == page.count("…")
 
 
 def test_the_wheel_has_every_page() -> None:

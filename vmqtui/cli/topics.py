@@ -5,12 +5,15 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from vmqtui.cli.failures import DONE, failed, not_one_of, unusable
 from vmqtui.cli.output import terminal_columns, write_in_utf8
+
+if TYPE_CHECKING:
+    from rich.markdown import Markdown
 
 _WIDTH: Final = 100
 """Longer lines are hard to read."""
@@ -91,10 +94,48 @@ def as_text(page: str) -> str:
     return _WITHIN.sub(r"\1", _PAGE.sub(link, _LEFT_OUT.sub("", page)))
 
 
+def markdown() -> "type[Markdown]":
+    """Markdown whose tables, where they are too wide for the terminal, are lists of their rows' cells."""
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import Markdown, TableElement
+    from rich.measure import Measurement
+    from rich.padding import Padding
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    class FittingTable(TableElement):
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            (table,) = super().__rich_console__(console, options)
+            assert isinstance(table, Table)
+            for column in table.columns:
+                column.overflow = "fold"
+                column.no_wrap = not any(" " in str(cell) for cell in column.cells)  # names stay whole
+            need = Measurement.get(console, options.update(max_width=10_000), table).minimum
+            fits = need <= options.max_width
+            if fits or self.header is None or self.header.row is None or self.body is None:
+                yield table
+                return
+            _, *headings = [cell.content for cell in self.header.row.cells]
+            for row in self.body.rows:
+                first, *cells = [cell.content for cell in row.cells]
+                yield Text()
+                first.stylize("bold")
+                yield first
+                grid = Table.grid("", Column(overflow="fold"), padding=(0, 2, 0, 0))
+                for heading, cell in zip(headings, cells, strict=False):
+                    if cell.plain:
+                        grid.add_row(Text(heading.plain, "dim"), cell)
+                yield Padding(grid, (0, 0, 0, 2))
+
+    class Page(Markdown):
+        elements = Markdown.elements | {"table_open": FittingTable}
+
+    return Page
+
+
 def _show(page: str, columns: int) -> None:
     """Print a page on the terminal; a longer one than the screen through ``PAGER``, or ``less``."""
     from rich.console import Console
-    from rich.markdown import Markdown
     from rich.theme import Theme
 
     style = {"markdown.code": "bold cyan", "markdown.h1.border": "dim", "markdown.hr": "dim"}
@@ -102,7 +143,7 @@ def _show(page: str, columns: int) -> None:
     coloured = Path(pager.partition(" ")[0]).name == "less"  # others may show the codes of colours
     console = Console(width=columns, theme=Theme(style), highlight=False)
     with console.capture() as captured:
-        console.print(Markdown(as_text(page), code_theme="ansi_dark", hyperlinks=False))
+        console.print(markdown()(as_text(page), code_theme="ansi_dark", hyperlinks=False))
     text = captured.get()
     if text.count("\n") < shutil.get_terminal_size().lines or not _paged(text, pager, coloured=coloured):
         sys.stdout.write(text)
