@@ -327,6 +327,10 @@ class Tallies:
                     lost = grown is None or total is None or total > _MOST_GROWTH
                     self._totals[group, thing, key] = None if lost else (total or 0) + (grown or 0)
 
+    def begin(self, group: str, things: Iterable[object]) -> None:
+        """Count what these things do from now on."""
+        self._totals |= {(group, thing, key): 0 for thing in things for key in _TALLIED[group]}
+
     def sum(self, group: str, thing: object, *keys: str) -> int | None:
         """The sum of a thing's properties; None if one is not known."""
         return _sum(self._totals.get((group, thing, key)) for key in keys)

@@ -119,6 +119,7 @@ class WindowsFollower:
         self._before: CounterReading | None = None
         self._config: Config | None = None
         self._tallies = Tallies(restart=True)
+        self._having_queues: set[str] = set()
         self._remarks: frozenset[str] = frozenset()
 
     def read(self, tables: WindowsTables) -> Measured:
@@ -132,6 +133,9 @@ class WindowsFollower:
         before, self._before = self._before, now
         self._advance(0 if before is None else sample.time_ns - before.sample.time_ns)
         self._tallies.add(before or now, now)
+        having = {one.mac for adapter in host.config.adapters for one in adapter.filters}
+        self._tallies.begin("vnics", having | self._having_queues)  # only frames without a queue are shown
+        self._having_queues = having
         growth = {} if before is None else reader.growth(before, now)
         config = self._follow(host.config, growth)
         events = [*self._changes(config), *self._new_remarks(list(tables.remarks))]

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from engine.advice.evidence import Evidence
+from engine.advice.rules import findings
 from engine.measure import windows_source
 from engine.measure.host import Measured, SourceError, UnknownAdapterError
 from engine.measure.windows_source import MOST_REMARKS, WindowsFollower, WindowsSource
@@ -96,6 +98,22 @@ def test_a_queue_that_is_another_vms_is_another_generation() -> None:
     ]
     assert received(now)[1] == 0
     assert later.stats.adapters["SLOT 3 Port 1"].queues["generation"] == [1, 4]
+
+
+def test_a_virtual_adapter_that_lost_its_queue_has_frames_in_the_default_queue_from_then_on() -> None:
+    def lost(document: dict[str, Any]) -> None:
+        del document["tables"][QUEUES][2]
+
+    follower = WindowsFollower("here")
+    runs = [follow(follower, second, lost if second > 2 else None) for second in range(6)]
+    pairs = [one.stats.adapters["SLOT 3 Port 1"].default_queue_top for one in runs]
+    found = [[] if one is None else list(zip(one.mac, one.frames, strict=True)) for one in pairs]
+    mac = "00:15:5d:00:00:03"
+    assert found == [[], [], [], [(mac, 0)], [(mac, 3000)], [(mac, 6000)]]
+    config = runs[3].config
+    assert config is not None
+    seen = Evidence(config, runs[4].stats, runs[3].stats)
+    assert [one.vm for one in findings(seen) if one.rule == "vm-without-queue"] == ["vm-2"]
 
 
 def test_frames_that_were_unknown_for_a_while_are_counted_by_another_generation() -> None:
