@@ -15,6 +15,7 @@ from engine.advice.evidence import Evidence, Moved, Trace
 from engine.advice.finding import Finding
 from engine.advice.rules import RULES, findings, unchecked
 from engine.advice.window import AdviceWindow
+from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config, CpuConfig, FilterConfig
 from engine.telemetry.stats import Cell, Stats, TopPairs
 from tests.measured import adapter_stats, linux_config, queue_config, table
@@ -209,7 +210,10 @@ def test_frames_for_a_function_with_another_vlan_are_a_near_miss_if_the_default_
     )
     captured = TopPairs(mac=[mac], vlan=[20], reason=["vlan_mismatch"], frames=[500], error=[0])
     whole = seen(msgspec.structs.replace(config, adapters=[eth0]), {}, [900, 800, 0])
-    adapters = {"eth0": msgspec.structs.replace(whole.stats.adapters["eth0"], default_queue_top=captured)}
+    eth0_stats = whole.stats.adapters["eth0"]
+    reasons = {reason.name: 500 * (reason.name == "vlan_mismatch") for reason in DEFAULT_QUEUE_REASONS}
+    eth0_stats = msgspec.structs.replace(eth0_stats, default_queue=reasons, default_queue_top=captured)
+    adapters = {"eth0": eth0_stats}
     (found,) = findings(replace(whole, stats=msgspec.structs.replace(whole.stats, adapters=adapters)))
     assert (found.rule, found.where) == ("near-miss-vlan", "eth0 vf 0")
     assert lines(found) == ["ip -details link show dev eth0"]
