@@ -24,6 +24,8 @@ from vmqtui.state.choices import MOST_MARKED, PANE, TableChoice
 from vmqtui.state.rows import Row
 from vmqtui.tasks.batch import name_of
 from vmqtui.widgets.bars import FilterBar, Timeline
+from vmqtui.widgets.panels import ReasonChart
+from vmqtui.widgets.queue_panels import QueueRates
 from vmqtui.widgets.table import LiveTable
 
 COPY_LIMIT_BYTES: Final = 64 << 10
@@ -272,11 +274,14 @@ class ViewActions(Controls):
         self._choose_span(-1)
 
     def _choose_span(self, step: int) -> None:
-        if self._model.choose_span(step):
-            self.draw()
-        else:
-            minutes = counted(self._model.span_s // 60, "minute")
+        chosen = self._model.choose_span(step)
+        minutes = counted(self._model.span_s // 60, "minute")
+        if not chosen:
             self._tell(f"{minutes} is the {'longest' if step > 0 else 'shortest'} span of a chart")
+            return
+        self.draw()
+        if not any(chart.region for kind in (QueueRates, ReasonChart) for chart in self.view.query(kind)):
+            self._tell(f"charts show {minutes}; there is none in this view")
 
     def on_timeline_scrubbed(self, event: Timeline.Scrubbed) -> None:
         self._went(self._model.scrub(event.fraction))

@@ -3,7 +3,7 @@
 Actions in ``CHANGING`` send requests to the engine; a read-only dashboard does not offer them.
 """
 
-from vmqtui.actions.action import ALL_VIEWS, DETAILED_VIEWS, PANE_COLUMNS, QUEUE, QUEUE_VIEWS, VIEWS, Action
+from vmqtui.actions.action import ALL_VIEWS, DETAILED_VIEWS, PANE_COLUMNS, QUEUE_VIEWS, VIEWS, Action
 from vmqtui.tasks.host_changes import VERBS
 
 MOVING: tuple[Action, ...] = (
@@ -375,10 +375,15 @@ TIME: tuple[Action, ...] = (
     ),
 )
 
-_CHARTS = frozenset({"overview", QUEUE})
-"""Views with a chart over time, besides the default queue's, where ``+`` gives a queue."""
 CHARTS: tuple[Action, ...] = (
-    Action("longer_span", "plus", "Longer span", "Charts of 5, 15, 60 minutes.", "Charts", _CHARTS),
+    Action(
+        "longer_span",
+        "plus",
+        "Longer span",
+        "Charts of 5, 15, 60 minutes.",
+        "Charts",
+        ALL_VIEWS - {"default"},  # where it gives a queue
+    ),
     Action(
         "longer_span_here",
         "equals_sign",
@@ -389,12 +394,7 @@ CHARTS: tuple[Action, ...] = (
         call="longer_span",
     ),
     Action(
-        "shorter_span",
-        "minus",
-        "Shorter span",
-        "Charts of 15, 5 minutes, 1 minute.",
-        "Charts",
-        _CHARTS | {"default"},
+        "shorter_span", "minus", "Shorter span", "Charts of 15, 5 minutes, 1 minute.", "Charts", ALL_VIEWS
     ),
 )
 
