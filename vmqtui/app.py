@@ -126,6 +126,8 @@ class VmqApp(App[None]):
         use_thresholds(self.preferences.thresholds)
         use_trends(self.preferences.trends or _fitting_trends())
         kept.put_into(self.model.choices, self.preferences)
+        self._kept_filters: dict[str, str] | None = {place: one.filter for place, one in kept.tables.items()}
+        """Filters of an earlier start by the id of their table; None once they were told."""
         self._link = link
         self._writes_files = writes_files
         self._told_unkept = False
@@ -149,7 +151,6 @@ class VmqApp(App[None]):
     def on_mount(self) -> None:
         for problem in self._problems:
             self.notify(printable(problem), severity="warning", markup=False)
-        self._remind_of_filters()
         self._link.on_change(self._changed)
         self._changed()
         self.set_interval(1.0, self._notice_age)
@@ -159,12 +160,15 @@ class VmqApp(App[None]):
             self.set_interval(DRAW_PERIOD, self._play_on)
 
     def _remind_of_filters(self) -> None:
-        """Tell which tables show a part of their rows because of a filter that was kept."""
+        """Tell with the first reading which tables show a part of their rows, by a filter that was kept."""
+        if self._kept_filters is None or self.model.snapshot.stats is None:
+            return
         filters = [
-            f"{TITLES[place.partition('-')[0]]} /{choice.filter}"
-            for place, choice in self.model.choices.tables.items()
-            if choice.filter
+            f"{TITLES[place.partition('-')[0]]} /{kept}"
+            for place, kept in self._kept_filters.items()
+            if kept and self.model.choices.of(place).filter == kept
         ]
+        self._kept_filters = None
         if filters:
             self.notify(printable(f"filters of last time: {', '.join(filters)}; Esc drops one"), markup=False)
 
@@ -187,8 +191,8 @@ class VmqApp(App[None]):
     async def keep_choices(self) -> str:
         """Write the choices into the state file, if they are not in it; return why that failed, or ""."""
         state = self._state
-        if state is None or not state.offer(self._choices):
-            return ""
+        if state is None or self.failure is not None or not state.offer(self._choices):
+            return ""  # what made the screen fail is not kept
         try:
             await asyncio.to_thread(state.write)
         except OSError as error:
@@ -235,6 +239,7 @@ class VmqApp(App[None]):
         self._draw_due = False
         self._drawn_at = monotonic()
         self._drawn = self.model.snapshot
+        self._remind_of_filters()
         for screen in self.screen_stack:
             if not screen.is_mounted:
                 continue  # it draws when it is mounted
