@@ -300,10 +300,15 @@ class VmqApp(App[None]):
         if isinstance(self.screen, Dashboard):
             open_dialog(self.screen, ActionPalette())
 
-    def action_next_theme(self) -> None:
-        """Change to the next theme."""
-        names = list(self._themes)
-        self._theme_name = names[(names.index(self._theme_name) + 1) % len(names)]
+    @property
+    def theme_names(self) -> list[str]:
+        """The names of the themes, in the order in which the key goes through them."""
+        return list(self._themes)
+
+    def action_next_theme(self, name: str = "") -> None:
+        """Change to the theme of a name, or to the next one."""
+        names = self.theme_names
+        self._theme_name = name or names[(names.index(self._theme_name) + 1) % len(names)]
         self._theme_chosen = self._theme_name
         self.palette = Palette(self._themes[self._theme_name].roles)
         self.theme = self._theme_name

@@ -16,7 +16,7 @@ from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.choices import MARKABLE
 from vmqtui.state.model import Model
-from vmqtui.state.rows import FindingRow
+from vmqtui.state.rows import FindingRow, Row
 from vmqtui.tasks import advice, batch, filters, host_changes, queues, traffic
 from vmqtui.tasks.queues import give_queue
 from vmqtui.tasks.submission import Submission
@@ -35,6 +35,14 @@ class Controls(Screen[None]):
     _unanswered: Sequence[Submission] = ()
     """Submissions of closed dialogs that still wait for an answer."""
 
+    _named: Row | None = None
+    """The row that a typed command names, while its action runs."""
+
+    @property
+    def subject(self) -> Row | None:
+        """The row that an action is about: the one that a command names, else the one under the cursor."""
+        return self._named or self.view.subject
+
     @property
     def view(self) -> View:
         """The visible view."""
@@ -50,7 +58,7 @@ class Controls(Screen[None]):
 
     def _queue(self) -> QueueView | None:
         """The queue that a key acts on: the row under the cursor, or the queue of the filter there."""
-        row = self.view.subject
+        row = self.subject
         if isinstance(row, QueueView):
             return row
         if isinstance(row, FilterView):
@@ -130,6 +138,8 @@ class Controls(Screen[None]):
 
         Return False if the key is about the row under the cursor. Marked rows that are gone are reported.
         """
+        if self._named is not None:
+            return False
         marks = self._model.choices.marks
         self._model.follow_marks()
         gone, marked = marks.gone.get(kind, {}), marks.of(kind)
@@ -187,16 +197,20 @@ class Controls(Screen[None]):
         )
         self._tell(f"nothing to {what}: {change.words}: {hindered.words}{then}")
 
-    def action_move_queue(self) -> None:
-        """Choose the processor that serves the queue."""
+    def action_move_queue(self, cpu: int | None = None) -> None:
+        """Choose the processor that serves the queue, beginning with ``cpu``."""
         view = self.view
-        if isinstance(view, ProcessorsView) and (proposal := view.proposal) is not None:
+        if (
+            self._named is None
+            and isinstance(view, ProcessorsView)
+            and (proposal := view.proposal) is not None
+        ):
             view.move_asked(proposal)
             self._ask_task(queues.move_to(proposal))
         elif self._with_marked("queues", batch.move_marked):
             return
         elif (queue := self._queue()) is not None:
-            self._ask_task(queues.choose_processor(queue, lambda: self._model.snapshot))
+            self._ask_task(queues.choose_processor(queue, lambda: self._model.snapshot, cpu))
 
     def action_restart_worker(self) -> None:
         """Start the worker of a processor that is down."""
@@ -208,11 +222,11 @@ class Controls(Screen[None]):
         here = next((cpu for cpu in down if isinstance(row, CpuView) and cpu.cpu == row.cpu), down[0])
         self._ask_task(host_changes.restart_worker(here))
 
-    def action_set_filter(self) -> None:
+    def action_set_filter(self, mac: str = "", vlan: str = "") -> None:
         """Steer a MAC and VLAN to the queue."""
         if (queue := self._queue()) is not None:
             known = filters.known_addresses(self._model.snapshot, queue.adapter)
-            self._ask_task(filters.set_filter(queue, known))
+            self._ask_task(filters.set_filter(queue, known, mac, vlan))
 
     def _ask_clear(self, row: FilterView) -> None:
         queues_of = (queue for queue in self._model.snapshot.queues if queue.adapter == row.adapter)
@@ -225,7 +239,7 @@ class Controls(Screen[None]):
             "queues", batch.clear_queues
         ):
             return
-        row = self.view.subject
+        row = self.subject
         if isinstance(row, FilterView):
             self._ask_clear(row)
             return
@@ -251,7 +265,7 @@ class Controls(Screen[None]):
 
     def action_new_queue(self) -> None:
         """Allocate a queue: for the port under the cursor, on the adapter shown, or on a chosen one."""
-        row = self.view.subject
+        row = self.subject
         if isinstance(row, (PortView, PairView, NearMissView)):
             self.action_give_queue()
             return
@@ -274,7 +288,7 @@ class Controls(Screen[None]):
 
     def action_give_queue(self) -> None:
         """Allocate a queue for the MAC and VLAN under the cursor."""
-        task = give_queue(self.view.subject, lambda: self._model.snapshot)
+        task = give_queue(self.subject, lambda: self._model.snapshot)
         if isinstance(task, str):
             self._tell(task)
         else:
@@ -302,7 +316,7 @@ class Controls(Screen[None]):
         """Pause, resume, migrate or remove the VM under the cursor, or one the user chooses."""
         if self._of_marked_vms(verb):
             return
-        row = self.view.subject
+        row = self.subject
         known = host_changes.known_vms(self._model.snapshot.config, self._model.choices.adapter)
         name = row.config.vm if isinstance(row, PortView) else getattr(row, "vm", None)
         adapter = getattr(row, "adapter", None)
@@ -320,7 +334,8 @@ class Controls(Screen[None]):
     def _of_marked_vms(self, verb: str) -> bool:
         """Apply a verb, or one the user chooses, to the VMs of the marked queues; False if none is marked."""
         verbs = host_changes.VERBS
-        if self._kind != "queues" or not self._model.choices.marks.of("queues"):
+        marked = self._kind == "queues" and bool(self._model.choices.marks.of("queues"))
+        if self._named is not None or not marked:
             return False
 
         def ask(chosen: host_changes.Verb) -> None:
@@ -359,7 +374,7 @@ class Controls(Screen[None]):
 
     def action_apply_fix(self) -> None:
         """Apply the fix of the finding under the cursor."""
-        row = self.view.subject
+        row = self.subject
         if not isinstance(row, FindingRow):
             self._tell("the cursor is on no finding")
             return

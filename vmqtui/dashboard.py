@@ -15,6 +15,7 @@ from engine.view.rows import QueueView
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, first_key, key_names
 from vmqtui.actions.action import QUEUE, TITLES
 from vmqtui.actions.keymap import unchanging
+from vmqtui.command_actions import CommandActions
 from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text, lesson_text
@@ -25,11 +26,10 @@ from vmqtui.state.model import Model
 from vmqtui.state.rows import FindingRow
 from vmqtui.tasks.task import Ending, Task, called
 from vmqtui.tasks.undo import Changes
-from vmqtui.view_actions import ViewActions
 from vmqtui.views.pages import DefaultQueueView, OverviewView, ProcessorsView, QueuePage
 from vmqtui.views.tables import AdviceView, BuffersView, EventsView, FiltersView, QueuesView
 from vmqtui.views.view import View
-from vmqtui.widgets.bars import FilterBar, Timeline
+from vmqtui.widgets.bars import CommandBar, FilterBar, Timeline
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.header import Header, KeyBar, Tabs, TooSmall, link_and_driver
 from vmqtui.widgets.lesson import LessonPane
@@ -51,7 +51,7 @@ _VIEWS: tuple[type[View], ...] = (
 )
 
 
-class Dashboard(ViewActions):
+class Dashboard(CommandActions):
     """Shows the model, and a lesson if given, and runs the actions of the registry. Only the visible view
     draws."""
 
@@ -76,6 +76,7 @@ class Dashboard(ViewActions):
         self._header = Header(model)
         self._tabs = Tabs(actions)
         self._filter = FilterBar()
+        self._command = CommandBar(self.complete, self.usage)
         self._timeline = Timeline(model)
         self._keys = KeyBar(lambda: self._offered, lambda: len(model.choices.marks.of(self._kind)))
         self._too_small = TooSmall(actions)
@@ -98,6 +99,7 @@ class Dashboard(ViewActions):
         if self._lesson is not None:
             yield self._lesson
         yield self._filter
+        yield self._command
         yield self._keys
         yield self._too_small
 
@@ -200,6 +202,7 @@ class Dashboard(ViewActions):
     def action_view(self, view: str) -> None:
         """Show a view."""
         self.end_filter()
+        self._command.close()
         self._view = self._keys.view = view
         if view in VIEWS:
             self._tab = self._tabs.view = view
@@ -240,7 +243,7 @@ class Dashboard(ViewActions):
 
     def action_jump(self) -> None:
         """Show the queue that the row under the cursor is about, in the table of all queues."""
-        found = target_of(self.view.subject, self._model.snapshot)
+        found = target_of(self.subject, self._model.snapshot)
         if isinstance(found, str):
             self._tell(found)
             return
@@ -299,7 +302,7 @@ class Dashboard(ViewActions):
 
     def action_details(self) -> None:
         """Open the page of the queue under the cursor; for any other row, a dialog with all its columns."""
-        subject, page = self.view.subject, self._views[QUEUE]
+        subject, page = self.subject, self._views[QUEUE]
         if isinstance(subject, QueueView) and isinstance(page, QueuePage) and self.view is not page:
             page.look_at(subject)
             self.action_view(QUEUE)
@@ -354,13 +357,17 @@ class Dashboard(ViewActions):
         """Leave."""
         self.app.exit()
 
-    def action_next_theme(self) -> None:
-        """Change the colours."""
-        self.app.action_next_theme()  # type: ignore[attr-defined]  # the app is always a VmqApp
+    def action_next_theme(self, name: str = "") -> None:
+        """Change the colours: to the theme of a name, or the next one."""
+        self.app.action_next_theme(name)  # type: ignore[attr-defined]  # the app is always a VmqApp
 
-    def action_choose_adapter(self) -> None:
-        """Show one adapter, or all."""
+    def action_choose_adapter(self, name: str = "") -> None:
+        """Show one adapter, or all: the one of a name, or a chosen one."""
         snapshot = self._model.snapshot
+        if name:
+            self._model.choices.adapter = None if name == "all" else name
+            self.draw()
+            return
         names = list(snapshot.adapter_names)
         if len(names) < 2:
             self._tell("this host has one adapter" if names else "no adapter is known yet")
@@ -385,8 +392,8 @@ class Dashboard(ViewActions):
         ]
         open_dialog(self, ChooseDialog("Adapter", ["all adapters", *lines], at), chosen)
 
-    def action_choose_host(self) -> None:
-        """Show another host of the broker."""
+    def action_choose_host(self, name: str = "") -> None:
+        """Show another host of the broker: the one of a name, or a chosen one."""
         if not self._link.hosts:
             self._tell("no host has reported yet")
             return
@@ -397,4 +404,7 @@ class Dashboard(ViewActions):
                 self._places.clear()
                 self.draw()
 
-        open_dialog(self, HostDialog(self._model), chosen)
+        if name:
+            chosen(name)
+        else:
+            open_dialog(self, HostDialog(self._model), chosen)

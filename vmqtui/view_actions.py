@@ -12,7 +12,7 @@ import platformdirs
 from engine.counted import counted
 from engine.view.rates import STEADY_NS
 from vmqtui.actions.action import PANE_COLUMNS
-from vmqtui.columns.arrange import sorted_by
+from vmqtui.columns.arrange import LIMIT, sorted_by
 from vmqtui.columns.column import Column
 from vmqtui.columns.export import as_csv, as_line, document
 from vmqtui.columns.sources import sources_of
@@ -89,9 +89,20 @@ class ViewActions(Controls):
         at = next((n for n, column in enumerate(columns) if column.key == now), -step)
         self._choose(table, sort=sorted_by(columns[(at + step) % len(columns)], None))
 
-    def action_sort_next(self) -> None:
-        """Sort by the next column."""
-        self._step_sort(1)
+    def action_sort_next(self, column: Column[Any] | None = None) -> None:
+        """Sort by the next column, or by ``column`` as a click on its heading does."""
+        if column is None:
+            self._step_sort(1)
+        else:
+            table = self.view.table
+            self._choose(table, sort=sorted_by(column, self._model.choices.of(table.id).sort))
+
+    def filter_by(self, text: str) -> None:
+        """Filter the table, and say what of the filter can't be used."""
+        table = self.view.table
+        self._choose(table, filter=text[:LIMIT])
+        if table.arranged.problem:
+            self._tell(table.arranged.problem, "warning")
 
     def action_sort_previous(self) -> None:
         """Sort by the column before."""
@@ -244,8 +255,11 @@ class ViewActions(Controls):
         """Show the moment ``seconds`` later (earlier if negative)."""
         self._went(self._model.skip(seconds))
 
-    def action_go_to_time(self) -> None:
-        """Show the moment at a typed time."""
+    def action_go_to_time(self, time_ns: int | None = None) -> None:
+        """Show the moment at a Unix time in ns, or at one that the user types."""
+        if time_ns is not None:
+            self._went(self._model.go_to(time_ns))
+            return
         ends = self._model.ends()
         if ends is None:
             self._went(False)

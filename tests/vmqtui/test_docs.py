@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vmqtui.actions import ACTIONS, VIEWS, key_names
+from vmqtui.actions.commands import names_of
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import SYNTAX
 
@@ -53,7 +54,19 @@ def filters() -> str:
     return _table(("Term", "Rows that pass"), [*rows, (f"`{SYNTAX[-1][0]}`", SYNTAX[-1][1])])
 
 
-@pytest.mark.parametrize(("section", "make"), [("keys", keys), ("columns", columns), ("filters", filters)])
+def commands() -> str:
+    rows = []
+    for action in ACTIONS:
+        if action.says or action.takes:
+            names = ", ".join(f"`{name}`" for name in names_of(action))
+            rows.append((names, " ".join(f"[{kind.upper()}]" for kind in action.takes), action.title))
+    return _table(("Command", "What it may be given", "Action"), rows)
+
+
+SECTIONS = [("keys", keys), ("columns", columns), ("filters", filters), ("commands", commands)]
+
+
+@pytest.mark.parametrize(("section", "make"), SECTIONS)
 def test_page_has_every(section: str, make: object) -> None:
     assert callable(make)
     text = PAGE.read_text(encoding="utf-8")

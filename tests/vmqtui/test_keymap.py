@@ -121,12 +121,12 @@ async def test_chosen_keys_work_and_are_shown(dashboard: Running) -> None:
 
 
 async def test_palette_has_the_key_that_was_chosen(dashboard: Running) -> None:
-    wanted = Preferences(keymap={"command_palette": ("colon",)})
+    wanted = Preferences(keymap={"command_palette": ("semicolon",)})
     async with dashboard(preferences=wanted) as (app, pilot, _):
         await pilot.press("ctrl+p")
         await pilot.pause()
         assert len(app.screen_stack) == 1
-        await pilot.press("colon")
+        await pilot.press("semicolon")
         await pilot.pause()
         assert len(app.screen_stack) == 2
 

@@ -54,6 +54,10 @@ class Action:
     call: str = ""
     writes: bool = False
     """It writes a file on the dashboard's machine."""
+    says: tuple[str, ...] = ()
+    """Names of its command beside its id: a short one first, and that of ``vmqtui``'s own command."""
+    takes: tuple[str, ...] = ()
+    """What its command may be given, one after the other: kinds of things."""
     teaches: bool = False
     """It is about a lesson: only the dashboard of ``vmqtui scenario run`` offers it."""
     columns: int = 0

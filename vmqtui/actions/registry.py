@@ -23,7 +23,16 @@ MOVING: tuple[Action, ...] = (
 )
 
 TABLES: tuple[Action, ...] = (
-    Action("details", "enter", "Details", "A queue's page; of others all that is known.", "Table", ALL_VIEWS),
+    Action(
+        "details",
+        "enter",
+        "Details",
+        "A queue's page; of others all that is known.",
+        "Table",
+        ALL_VIEWS,
+        says=("open",),
+        takes=("queue",),
+    ),
     Action(
         "jump",
         "o",
@@ -31,6 +40,8 @@ TABLES: tuple[Action, ...] = (
         "Show the queue that the row is about: of an event, finding, filter, pair, port or processor.",
         "Table",
         ALL_VIEWS,
+        says=("go to",),
+        takes=("queue",),
     ),
     Action(
         "jump_back",
@@ -41,7 +52,15 @@ TABLES: tuple[Action, ...] = (
         ALL_VIEWS,
     ),
     Action(
-        "sort_next", "s", "Sort by the next column", "Or click a heading.", "Table", ALL_VIEWS, bar="sort"
+        "sort_next",
+        "s",
+        "Sort by the next column",
+        "Or click a heading.",
+        "Table",
+        ALL_VIEWS,
+        bar="sort",
+        says=("sort",),
+        takes=("column",),
     ),
     Action("sort_previous", "S", "Sort by the column before", "Or click a heading.", "Table", ALL_VIEWS),
     Action(
@@ -61,6 +80,8 @@ TABLES: tuple[Action, ...] = (
         "Table",
         ALL_VIEWS,
         bar="search",
+        says=("filter",),
+        takes=("filter",),
     ),
     Action(
         "filter_pattern",
@@ -157,6 +178,8 @@ CHANGING: tuple[Action, ...] = (
         QUEUE_VIEWS,
         changes=True,
         bar="move",
+        says=("move",),
+        takes=("queue", "cpu"),
     ),
     Action(
         "set_filter",
@@ -167,6 +190,8 @@ CHANGING: tuple[Action, ...] = (
         QUEUE_VIEWS | {"filters"},
         changes=True,
         bar="filter",
+        says=("filter set",),
+        takes=("queue", "mac", "vlan"),
     ),
     Action(
         "clear_filter",
@@ -177,6 +202,8 @@ CHANGING: tuple[Action, ...] = (
         QUEUE_VIEWS | {"filters"},
         changes=True,
         bar="clear",
+        says=("filter clear",),
+        takes=("queue",),
     ),
     Action(
         "new_queue",
@@ -186,6 +213,7 @@ CHANGING: tuple[Action, ...] = (
         "Queues",
         changes=True,
         bar="new",
+        says=("new", "queue allocate"),
     ),
     Action(
         "give_queue",
@@ -205,6 +233,8 @@ CHANGING: tuple[Action, ...] = (
         "Queues",
         QUEUE_VIEWS,
         changes=True,
+        says=("complete", "queue complete"),
+        takes=("queue",),
     ),
     Action(
         "edit_queue",
@@ -216,6 +246,8 @@ CHANGING: tuple[Action, ...] = (
         QUEUE_VIEWS,
         changes=True,
         bar="edit",
+        says=("edit", "queue set"),
+        takes=("queue",),
     ),
     Action(
         "free_queue",
@@ -226,6 +258,8 @@ CHANGING: tuple[Action, ...] = (
         QUEUE_VIEWS,
         changes=True,
         bar="free",
+        says=("free", "queue free"),
+        takes=("queue",),
     ),
     Action(
         "change_vm",
@@ -235,6 +269,8 @@ CHANGING: tuple[Action, ...] = (
         "VMs",
         changes=True,
         bar="VM",
+        says=("vm",),
+        takes=("vm",),
     ),
     *(
         Action(
@@ -245,6 +281,8 @@ CHANGING: tuple[Action, ...] = (
             "VMs",
             changes=True,
             call=f"change_vm('{verb}')",
+            says=(f"vm {verb}",),
+            takes=("vm",),
         )
         for verb, what in VERBS.items()
     ),
@@ -255,6 +293,7 @@ CHANGING: tuple[Action, ...] = (
         "How many frames a second a mix brings, and in what pattern.",
         "Traffic",
         changes=True,
+        says=("rate",),
     ),
     Action(
         "edit_traffic",
@@ -263,6 +302,7 @@ CHANGING: tuple[Action, ...] = (
         "Seed, mixes and flows of what the engine receives, as a scenario has them.",
         "Traffic",
         changes=True,
+        says=("traffic", "traffic set"),
     ),
     Action(
         "set_adapter",
@@ -271,6 +311,7 @@ CHANGING: tuple[Action, ...] = (
         "Link speed, limits and VLAN filtering of an adapter.",
         "Host",
         changes=True,
+        says=("adapter set",),
     ),
     Action(
         "restart_worker",
@@ -279,6 +320,7 @@ CHANGING: tuple[Action, ...] = (
         "Start the worker of a processor that is down: of the one under the cursor, or the first.",
         "Host",
         changes=True,
+        says=("worker restart",),
     ),
     Action(
         "apply_fix",
@@ -297,6 +339,7 @@ CHANGING: tuple[Action, ...] = (
         "Turn it on or off, or change what it goes by: queues that move between processors as load changes.",
         "Host",
         changes=True,
+        says=("balancer", "balancer set"),
     ),
     Action(
         "undo",
@@ -356,7 +399,15 @@ TIME: tuple[Action, ...] = (
         "Time",
         call="skip(300)",
     ),
-    Action("go_to_time", "at", "Go to a time", "Type a time of day, or how far from either end.", "Time"),
+    Action(
+        "go_to_time",
+        "at",
+        "Go to a time",
+        "Type a time of day, or how far from either end.",
+        "Time",
+        says=("time",),
+        takes=("time",),
+    ),
     Action(
         "slower",
         "left_parenthesis",
@@ -400,8 +451,25 @@ CHARTS: tuple[Action, ...] = (
 
 
 PROGRAM: tuple[Action, ...] = (
-    Action("choose_adapter", "a", "Choose an adapter", "Show one adapter, or all.", "Host", bar="adapter"),
-    Action("choose_host", "h", "Choose a host", "Show another host of the broker.", "Host"),
+    Action(
+        "choose_adapter",
+        "a",
+        "Choose an adapter",
+        "Show one adapter, or all.",
+        "Host",
+        bar="adapter",
+        says=("adapter",),
+        takes=("adapter",),
+    ),
+    Action(
+        "choose_host",
+        "h",
+        "Choose a host",
+        "Show another host of the broker.",
+        "Host",
+        says=("host",),
+        takes=("host",),
+    ),
     Action(
         "copy_row",
         "y",
@@ -463,7 +531,16 @@ PROGRAM: tuple[Action, ...] = (
         bar="pane",
         columns=PANE_COLUMNS,
     ),
-    Action("next_theme", "t", "Next theme", "Change the colours.", "Program", bar="theme"),
+    Action(
+        "next_theme",
+        "t",
+        "Next theme",
+        "Change the colours.",
+        "Program",
+        bar="theme",
+        says=("theme",),
+        takes=("theme",),
+    ),
     Action("help", "question_mark", "Help", "What the keys do.", "Program", bar="help"),
     Action(
         "command_palette",
@@ -473,6 +550,13 @@ PROGRAM: tuple[Action, ...] = (
         "Program",
         priority=True,
         call="app.command_palette",
+    ),
+    Action(
+        "command_line",
+        "colon",
+        "Command line",
+        "Type an action by name, and what it is about (move web-01 3); it completes while you type.",
+        "Program",
     ),
     Action("quit", "q,ctrl+c", "Quit", "Leave the dashboard.", "Program", bar="quit"),
 )

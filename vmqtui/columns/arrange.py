@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from vmqtui.columns.column import Column, ordered
 from vmqtui.state.choices import TableChoice
@@ -78,6 +78,7 @@ class Field(Protocol):
     def value(self) -> Callable[[Any], Any]: ...
 
 
+F = TypeVar("F", bound=Field)
 Test = Callable[[Any], bool]
 
 
@@ -125,7 +126,7 @@ def _test(term: str, fields: Sequence[Field]) -> tuple[Test, Field | None]:
     found = None if _ADDRESS.fullmatch(term) else _TERM.fullmatch(term)
     if found is None or found["key"] is None:
         return _word(term.strip('"'), fields), None
-    field = _field(found["key"], fields)
+    field = field_called(found["key"], fields)
     return _of_field(field, found["key"], found["operator"], found["value"]), field
 
 
@@ -150,7 +151,7 @@ def _example(operator: str) -> str:
     return "web" if operator == ":" else "0"
 
 
-def _field(key: str, fields: Sequence[Field]) -> Field:
+def field_called(key: str, fields: Sequence[F]) -> F:
     """Return the column that a key names. Raises ValueError with a sentence for the user."""
     wanted = key.lower()
     exact = [field for field in fields if wanted in _names(field)]

@@ -125,12 +125,13 @@ class RowField(LiveTable):
         return self._choices.value(self.row) if self.row is not None else ""
 
     def begin(self) -> None:
-        """Show the rows, with the cursor on the field's value."""
+        """Show the rows, with the cursor on the value to begin at."""
         room = max(4, self.app.size.height - self._choices.lines_beside)
         self.styles.height = min(12, room, len(self._choices.rows()) + 1)
         self.draw()
         values = [self._choices.value(row) for row in self.rows]
-        self.move_to(values.index(self.field.value) if self.field.value in values else 0)
+        first = self._choices.first or self.field.value
+        self.move_to(values.index(first) if first in values else 0)
         self.focus()
 
     def draw(self) -> None:

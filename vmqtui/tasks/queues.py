@@ -52,8 +52,9 @@ def move_queue(row: QueueView, cpu: int, away_from: int | None = None) -> Step:
     )
 
 
-def choose_processor(row: QueueView, now: Callable[[], Snapshot]) -> Task:
-    """Move a queue to a processor chosen from a list; ``now`` returns the newest snapshot."""
+def choose_processor(row: QueueView, now: Callable[[], Snapshot], first: int | None = None) -> Task:
+    """Move a queue to a processor chosen from a list, which begins at ``first``, by default its own; ``now``
+    returns the newest snapshot."""
 
     def plan(values: Values) -> Sequence[Step]:
         cpu: int | None = values["cpu"]
@@ -69,7 +70,8 @@ def choose_processor(row: QueueView, now: Callable[[], Snapshot]) -> Task:
         return f"{row.processor} → {target.processor}, now at {percent(target.load)} with {queues}"
 
     of = f" of {printable(row.adapter)}" if len(now().adapter_names) > 1 else ""
-    rows = RowChoices("cpus", lambda: now().cpus, cpu_of, ("core", "trend"))
+    begin = "" if first is None else str(first)
+    rows = RowChoices("cpus", lambda: now().cpus, cpu_of, ("core", "trend"), begin)
     return Task(
         f"Move {called(row)}{of}",
         f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."

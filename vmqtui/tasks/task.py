@@ -30,6 +30,8 @@ class RowChoices:
     """Returns the value of a row, as text."""
     without: tuple[str, ...] = ()
     """Keys of columns that are left out."""
+    first: str = ""
+    """The value to begin at; "": the field's."""
     lines_beside: int = 14
     """Lines of the screen that are not for rows."""
 

@@ -1,7 +1,9 @@
-"""Lines that are visible on demand: the filter input, and the timeline of the past."""
+"""Lines that are visible on demand: the filter input, the command line, and the timeline of the past."""
 
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rich.text import Text
 from textual import events
@@ -9,8 +11,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
+from textual.suggester import Suggester
 from textual.widgets import Input, Label, Static
 
+from vmqtui.actions.commands import COMMAND_LIMIT, Completion
 from vmqtui.columns.arrange import LIMIT
 from vmqtui.draw import Line, clip, width_of
 from vmqtui.numbers import UNKNOWN, clock
@@ -18,6 +22,10 @@ from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.moment import Where
 from vmqtui.widgets.canvas import Canvas, palette_of
+
+COMMANDS_KEPT: Final = 100
+"""Most commands to go back to with ↑; older ones are forgotten."""
+_COMPLETIONS_LISTED = 8
 
 
 class FilterBar(Horizontal):
@@ -114,6 +122,116 @@ class FilterBar(Horizontal):
     def action_move(self, step: int) -> None:
         """Ask to move the table's cursor by ``step`` rows."""
         self.post_message(self.Moved(step))
+
+
+class _Completing(Suggester):
+    """Proposes the first completion of a command."""
+
+    def __init__(self, complete: Callable[[str], Sequence[Completion]]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._complete = complete
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return next((one.line for one in self._complete(value)), None)
+
+
+class CommandBar(Horizontal):
+    """The command line, above the key bar: Tab completes, ↑ ↓ go through earlier commands, Esc leaves.
+
+    ``complete`` returns the completions of a command, ``usage`` a sentence on one.
+    """
+
+    DEFAULT_CSS: ClassVar[str] = """
+    CommandBar { height: 1; display: none; }
+    CommandBar.-open { display: block; }
+    CommandBar Label { width: 3; }
+    CommandBar Input { width: 1fr; min-width: 24; }
+    CommandBar Static { width: auto; max-width: 60%; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave", show=False, priority=True),
+        Binding("tab", "complete", "Complete", show=False, priority=True),
+        Binding("up", "recall(-1)", "The command before", show=False, priority=True),
+        Binding("down", "recall(1)", "The next command", show=False, priority=True),
+    ]
+
+    class Given(Message):
+        """Posted when a command is entered."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Left(Message):
+        """Posted when the command line is left without a command."""
+
+    def __init__(self, complete: Callable[[str], Sequence[Completion]], usage: Callable[[str], str]) -> None:
+        super().__init__(id="command-bar")
+        self._complete, self._usage = complete, usage
+        self._input = Input(
+            placeholder="move web-01 3, view queues, theme mono, filter drops>0",
+            compact=True,
+            max_length=COMMAND_LIMIT,
+            id="command-input",
+            suggester=_Completing(complete),
+        )
+        self._words = Static("", id="command-words")
+        self._kept: deque[str] = deque(maxlen=COMMANDS_KEPT)
+        self._at = 0
+
+    def compose(self) -> ComposeResult:
+        yield Label(" : ")
+        yield self._input
+        yield self._words
+
+    def begin(self) -> None:
+        """Open the input, empty. It takes the focus at once, so that type-ahead goes into it."""
+        self._input.value, self._at = "", len(self._kept)
+        self.say("⏎ runs it, Tab completes, Esc leaves")
+        self.add_class("-open")
+        self.screen.set_focus(self._input)
+
+    def say(self, words: str, role: str = "dim") -> None:
+        """Show words beside the input."""
+        self._words.update(Text(printable(words), palette_of(self).style(role), no_wrap=True))
+
+    def keep(self, text: str) -> None:
+        """Remember a command for ↑."""
+        if not self._kept or self._kept[-1] != text:
+            self._kept.append(text)
+
+    def close(self) -> None:
+        """Hide the input."""
+        self.remove_class("-open")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if not self.has_class("-open"):
+            return
+        found = self._complete(event.value) if event.value else []
+        self.say("  ".join(one.word for one in found[:_COMPLETIONS_LISTED]) or self._usage(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Given(event.value) if event.value.strip() else self.Left())
+
+    def action_leave(self) -> None:
+        """Ask to close the input."""
+        self.post_message(self.Left())
+
+    def action_complete(self) -> None:
+        """Take the completion that is proposed."""
+        value = self._input.value
+        found = self._complete(value) if value else []
+        if found:
+            self._input.value = found[0].line
+            self._input.cursor_position = len(self._input.value)
+
+    def action_recall(self, step: int) -> None:
+        """Show the command ``step`` places on in those given before; after the last an empty one."""
+        self._at = max(0, min(self._at + step, len(self._kept)))
+        self._input.value = self._kept[self._at] if self._at < len(self._kept) else ""
+        self._input.cursor_position = len(self._input.value)
 
 
 _LEAST_BAR = 12
