@@ -202,11 +202,8 @@ class QueueFacts(QueueCanvas):
             )
             words = "none: it takes what no filter does" if takes_rest else "none"
             return [(" VM  ", "title"), (words, "dim")]
-        others = [
-            one.queue_id
-            for one in self.model.snapshot.queues
-            if one.vm == queue.vm and one.adapter == queue.adapter and one.queue_id != queue.queue_id
-        ]
+        known = queue.settings.queues if queue.settings is not None else []
+        others = [one.queue_id for one in known if one.vm == queue.vm and one.queue_id != queue.queue_id]
         line: Line = [(" VM  ", "title"), (printable(queue.vm), "strong")]
         if queue.config is not None and queue.config.vm_paused:
             line.append(("  △ paused: it returns no buffer", "warn"))
