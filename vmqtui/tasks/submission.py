@@ -35,7 +35,8 @@ class Submission:
         """Whether requests are being sent; one of them waits for its answer."""
         self.stopped: bool = False
         """Whether no further step is sent."""
-        self._steps: Sequence[Step] = ()
+        self._groups: dict[Group | None, list[Step]] = {}
+        """The steps by the row of a batch that they are for."""
         self._refused: dict[Group | None, str] = {}
         """Why the steps of a group failed."""
         self._link = link
@@ -52,13 +53,15 @@ class Submission:
         request, and after each timeout.
         """
         self.under_way = True
-        self._steps = steps
+        self._groups = {}
+        for step in steps:
+            self._groups.setdefault(step.group, []).append(step)
         return self._send_all(steps, waits)
 
     @property
     def of_many(self) -> bool:
         """Whether it sends, or sent, a batch."""
-        return any(step.group is not None for step in self._steps)
+        return any(group is not None for group in self._groups)
 
     def stop(self) -> None:
         """Send no further step; the outstanding request still waits for its answer."""
@@ -154,29 +157,22 @@ class Submission:
             words += f"{'; ' if words else ''}{unmentioned}: no answer; it may still take effect"
         return Ending(words, tuple(self.done), unanswered, failed=bool(failed))
 
-    def _groups(self) -> dict[Group | None, list[Step]]:
-        """The steps of the batch by the row they are for."""
-        groups: dict[Group | None, list[Step]] = {}
-        for step in self._steps:
-            groups.setdefault(step.group, []).append(step)
-        return groups
-
     def _done_groups(self) -> list[Group]:
         return [
             group
-            for group, steps in self._groups().items()
+            for group, steps in self._groups.items()
             if group is not None and all(step.key in self.answers for step in steps)
         ]
 
     def _left(self) -> list[Group]:
         """The rows of the batch that are neither done nor refused."""
         done = {*self._done_groups(), *self._refused}
-        return [group for group in self._groups() if group is not None and group not in done]
+        return [group for group in self._groups if group is not None and group not in done]
 
     def progress(self) -> str:
         """How many rows of the batch are done and refused so far."""
         refused = f", {len(self._refused):,} refused" if self._refused else ""
-        return f"{len(self._done_groups()):,} of {len(self._groups()):,} done{refused}"
+        return f"{len(self._done_groups()):,} of {len(self._groups):,} done{refused}"
 
     def summary(self, reasons: int = 12) -> list[str]:
         """The rows of the batch that are done, refused with each reason, not answered and not sent, a
