@@ -46,6 +46,17 @@ async def _free(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     await shown(pilot, app, "instead of queue 5")
 
 
+async def _move_marked(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
+    await pilot.press("2", "i", "i", "i", "down", "i", "m", "end")
+    await shown(pilot, app, "sends 4 requests for 4 rows", "≈ queue 0")
+
+
+async def _free_marked(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
+    link.foresee = lambda op, params: foreseen("filter 5 is cleared", steering={"sentence": GONE})
+    await pilot.press("2", "i", "down", "down", "i", "i", "i", "d")
+    await shown(pilot, app, "sends 7 requests for 3 of 4 rows", "≈ queue 5")
+
+
 async def _vm(pilot: Pilot[None], app: VmqApp, link: ScriptedLink) -> None:
     await pilot.press("2", "down", "v")
     await opened(pilot, app)
@@ -89,6 +100,8 @@ DIALOGS = {
     "new-queue": _new_queue,
     "edit": _edit,
     "free": _free,
+    "move-marked": _move_marked,
+    "free-marked": _free_marked,
     "vm": _vm,
     "rate": _rate,
     "mix": _mix,
