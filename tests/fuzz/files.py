@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 import engine.scenario
 from engine.bus import codec, discovery
 from engine.bus.accounts import ACCOUNT_LIMIT, ENGINE, USERS, read_accounts
@@ -35,8 +37,10 @@ from tests.windows_hosts import WindowsHostSample
 from vmqtui.actions import ACTIONS
 from vmqtui.export.tables import COLUMNS, Rows, write_csv
 from vmqtui.preferences.file import PreferencesError, load_preferences
-from vmqtui.preferences.model import Preferences, TableColumns
+from vmqtui.preferences.kept import SCHEMA, Kept, StateFile, kept_of
+from vmqtui.preferences.model import PLACES, Preferences, TableColumns
 from vmqtui.recorded import RecordedLink, open_recording
+from vmqtui.state.choices import PANE, Choices
 from vmqtui.state.model import Model
 from vmqtui.theme import COLOURS, ROLES, read_theme, themes_directory
 
@@ -69,6 +73,25 @@ def _config(data: bytes) -> None:
         load_preferences(written(data, "config.toml"))
     except PreferencesError as error:
         check_sentence(error)
+
+
+def _state(data: bytes) -> None:
+    file = StateFile(written(data, "config.state.json"))
+    choices = Choices()
+    file.kept.put_into(choices, Preferences())
+    theme = file.kept.theme_over(Preferences())
+    kept = kept_of(choices, theme, Preferences())
+    assert file.problem == "" or kept == Kept()
+    again = Choices()
+    kept.put_into(again, Preferences())
+    assert (again.tables, again.layout) == (choices.tables, choices.layout)
+
+
+def _state_seeds() -> list[bytes]:
+    choices = Choices()
+    choices.change("queues-table", sort=("pps", True), filter="web", always=frozenset({"adapter"}))
+    choices.set(PANE, False)
+    return [msgspec.json.encode(kept_of(choices, "light", Preferences()))]
 
 
 def _theme(data: bytes) -> None:
@@ -280,6 +303,7 @@ TARGETS: Final = {
         lambda: [b'undo = "u"\nmove_queue = ["m", "f5"]\n', b'quit = ""\n'],
         words=_config_words,
     ),
+    "state": Target(_state, _state_seeds, words=lambda: [*PLACES, SCHEMA, "sort", "layout"], form=JSON),
     "theme": Target(_theme, _theme_seeds, words=lambda: [*COLOURS, *ROLES, "[colours]", "[roles]"]),
     "capture": Target(_capture, capture_seeds),
     "capture-gzip": Target(_capture, _gzip_seeds),
