@@ -83,7 +83,8 @@ def _looks_like_json(head: bytes) -> bool:
     try:
         return decode_text(head[: len(head) & ~1]).lstrip().startswith("{")
     except UnicodeDecodeError as error:
-        return error.start > 8 and decode_text(head[: error.start & ~1]).lstrip().startswith("{")
+        begins = decode_text(head[: error.start & ~1], "ignore")  # a character of UTF-8 may be cut there
+        return error.start > 8 and begins.lstrip().startswith("{")
 
 
 def looks_like(head: bytes) -> str:

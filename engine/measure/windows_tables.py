@@ -196,15 +196,16 @@ def script() -> str:
     return SCRIPT.read_text("ascii")
 
 
-def decode_text(data: bytes) -> str:
-    """Decode what PowerShell writes: UTF-8, or UTF-16 with or without a mark. Raises UnicodeDecodeError."""
+def decode_text(data: bytes, errors: str = "strict") -> str:
+    """Decode what PowerShell writes: UTF-8, or UTF-16 with or without a mark. Raises UnicodeDecodeError if
+    ``errors`` is "strict"."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16")
+        return data.decode("utf-16", errors)
     if data[1:2] == b"\0":
-        return data.decode("utf-16-le")
+        return data.decode("utf-16-le", errors)
     if data[:1] == b"\0":
-        return data.decode("utf-16-be")
-    return data.decode("utf-8-sig")
+        return data.decode("utf-16-be", errors)
+    return data.decode("utf-8-sig", errors)
 
 
 def read_json(origin: str, data: bytes) -> WindowsTables:

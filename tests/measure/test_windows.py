@@ -418,6 +418,15 @@ def test_a_file_that_ends_within_a_character_was_cut_off(tmp_path: Path, encodin
         read_measured(path)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["no mark", "mark"])
+def test_a_file_whose_encoding_is_damaged_within_a_character_is_refused(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "host.json"
+    for before in range(7, 13):
+        path.write_bytes(mark + b'{"schema": "vmq'[:before] + b"\xc2\x80\x80" + b'.windows/1", "host": 1}')
+        with pytest.raises(SourceError, match=re.escape(str(path))):
+            read_measured(path)
+
+
 def test_cells_of_another_type_are_left_out_and_named(tmp_path: Path) -> None:
     document = WindowsHostSample().document()
     document["tables"]["Get-NetAdapterVmq"][0] |= {
