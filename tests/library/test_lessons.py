@@ -1,14 +1,16 @@
 """The library, run through the real model: each scenario raises its finding, which its fix clears."""
 
 import tomllib
-from itertools import islice
+from itertools import islice, takewhile
 
 import pytest
 
 from engine.advice.rules import RULES
+from engine.advice.window import AdviceWindow
 from engine.scenario.load import loads
 from engine.service.trial import TriedFix, diagnose
 from tests.advice.windows_judge import host_of, judge
+from tests.service.lab import lab
 from tests.slow import slow_but
 from vmqtui.cli.scenario import trial_of
 from vmqtui.library.lessons import LESSONS
@@ -42,6 +44,24 @@ def test_the_lines_are_right_on_a_windows_host(tried: tuple[str, list[TriedFix]]
     host = host_of(tomllib.loads(lesson.toml), gone=gone)
     faults = judge(host, [one.finding for one in found])
     assert [str(one) for one in faults] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_advisor_of_a_dashboard_finds_it_too(name: str) -> None:
+    lesson = LESSONS[name]
+    window, listed = AdviceWindow(), set[str]()
+    with lab(lesson.scenario) as running:
+        todo = list(takewhile(lambda one: one.at_s < 40, lesson.on_screen()))
+        for number in range(4 * 40):
+            (stats,) = running.readings(0.25, 0.25)
+            window.add(running.machine.config(), stats)
+            listed = {one.rule for one in window.listed}
+            if lesson.shown_rule in listed:
+                break
+            while todo and todo[0].at_s <= (number + 1) / 4:
+                running.request(todo[0].op, todo.pop(0).params)
+    assert lesson.shown_rule in listed
 
 
 def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list[TriedFix]]) -> None:

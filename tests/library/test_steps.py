@@ -110,7 +110,7 @@ def test_a_step_is_ticked_when_it_was_done_and_no_other_is(name: str) -> None:
         if what == FIX:
             progress.fixed("another-rule")
             assert not progress.done(place)
-            progress.fixed(LESSONS[name].rule)
+            progress.fixed(LESSONS[name].shown_rule)
         elif isinstance(what, str):
             progress.shown(what)
         else:

@@ -1,8 +1,9 @@
 """The model run faster than real time: the readings that a live engine would have sent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from engine.scenario.model import Scenario
 from engine.service.machine import Machine
@@ -17,6 +18,12 @@ class Lab:
 
     machine: Machine
     conductor: Conductor
+    active: ActiveSource
+
+    def request(self, op: str, params: Mapping[str, Any]) -> None:
+        """Carry out a request now."""
+        self.machine.request(op, dict(params))
+        self.conductor.source = self.active.source
 
     def readings(self, seconds: float, interval_s: float = 0.25) -> Iterator[Stats]:
         """Go on for so long; a reading at each interval of simulated time."""
@@ -38,7 +45,7 @@ def lab(scenario: Scenario) -> Iterator[Lab]:
     active = ActiveSource(scenario, source)
     machine = Machine(scenario, active=active)
     try:
-        yield Lab(machine, Conductor(machine.rounds, source))
+        yield Lab(machine, Conductor(machine.rounds, source), active)
     finally:
         machine.close()
         active.close()

@@ -105,7 +105,8 @@ class Lesson:
 
     ``rows`` are the rows of "What goes wrong in practice" that it shows; ``rule`` finds the problem within
     ``seconds`` of simulated time. On a screen its ``interventions`` repeat every ``again_s``; None: made
-    once.
+    once. There the advisor judges two seconds at a time: ``rule_on_screen`` is the rule that finds it so, if
+    that is another one.
     """
 
     name: str
@@ -114,6 +115,12 @@ class Lesson:
     seconds: float = 0.4
     interventions: Sequence[Intervention] = ()
     again_s: float | None = None
+    rule_on_screen: str = ""
+
+    @property
+    def shown_rule(self) -> str:
+        """The rule that finds the problem on a screen."""
+        return self.rule_on_screen or self.rule
 
     def on_screen(self) -> Iterator[Intervention]:
         """The interventions to make on a screen, in order of time; endless if they repeat."""
@@ -216,6 +223,7 @@ LESSONS: Final[dict[str, Lesson]] = {
                 for at_s, first, second in ((3, 1, 18), (6, 18, 1), (9, 1, 18), (12, 18, 1))
             ),
             again_s=12.0,
+            rule_on_screen="balancer-off",
         ),
         Lesson("without-queue", (1, 2), "vm-without-queue"),
         Lesson("more-vms-than-queues", (2,), "more-vms-than-queues"),

@@ -65,7 +65,7 @@ class LessonProgress:
 
     def fixed(self, rule: str) -> None:
         """Note that every request of a finding's fix was carried out."""
-        if rule == self.lesson.rule:
+        if rule == self.lesson.shown_rule:
             for met, step in zip(self._met, self.lesson.steps, strict=True):
                 for number, condition in enumerate(step.conditions):
                     met[number] = met[number] or condition.kind == "fix"
@@ -84,13 +84,13 @@ class LessonProgress:
         if advised.judged_ns is None or advised.judged_ns < self._judged_ns:
             self.finding = None  # another run of the engine
         self._judged_ns = -1 if advised.judged_ns is None else advised.judged_ns
-        own = [row for row in advised.rows if row.finding.rule == self.lesson.rule]
+        own = [row for row in advised.rows if row.finding.rule == self.lesson.shown_rule]
         if own:
             newest = min(own, key=lambda row: row.unseen_s)
             self.finding, self.unseen_s = newest.finding, newest.unseen_s
             self.state = "unseen" if newest.unseen_s else "seen"
             return
-        blind = any(self.lesson.rule in gap.rules for gap in advised.unchecked if not gap.left_out)
+        blind = any(self.lesson.shown_rule in gap.rules for gap in advised.unchecked if not gap.left_out)
         if advised.judged_ns is None or blind:
             self.state = "unknown"
         elif self.finding is None:

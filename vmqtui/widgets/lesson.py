@@ -134,7 +134,7 @@ def _found(progress: LessonProgress, width: int) -> list[Line]:
 
 def finding_line(progress: LessonProgress, *, short: bool = False) -> Line:
     """Return the state of the lesson's finding: its mark, and words (fewer if ``short``)."""
-    finding, rule = progress.finding, progress.lesson.rule
+    finding, rule = progress.finding, progress.lesson.shown_rule
     match progress.state:
         case "seen" | "unseen" if finding is not None:
             mark, role = GLYPHS[finding.severity], LEVELS[finding.severity]
