@@ -5,6 +5,7 @@ What such a host does not know is None, in configuration and counters alike.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from engine.measure.host import MeasuredHost
 from engine.ndis import counters
@@ -83,8 +84,57 @@ def queue_config(
     )
 
 
-def _filter(filter_id: int, mac: str, vlan: Vlan, driver: str) -> FilterConfig:
+def filter_config(filter_id: int, mac: str, vlan: Vlan, *, driver: str) -> FilterConfig:
+    """The filter of the queue of the same id."""
     return FilterConfig(filter_id=filter_id, queue_id=filter_id, mac=mac, vlan=vlan, driver=driver)
+
+
+def linux_adapter(**known: Any) -> AdapterConfig:
+    """An adapter of which Linux does not tell what only Windows has."""
+    nothing = ("ndis_version", "max_filters", "vlan_filtering", "buffers")
+    return AdapterConfig(
+        **{**dict.fromkeys((*nothing, "min_lookahead_bytes", "max_lookahead_bytes")), **known}
+    )
+
+
+def windows_adapter(**known: Any) -> AdapterConfig:
+    """An adapter with VMQ on, of which no cmdlet tells filters, buffers and the largest frame."""
+    nothing: dict[str, Any] = dict.fromkeys(("max_filters", "max_frame_bytes", "buffers"))
+    return AdapterConfig(
+        name="Ethernet 2",
+        vmq=True,
+        link_up=True,
+        vlan_filtering=True,
+        numa_node=0,
+        min_lookahead_bytes=0,
+        max_lookahead_bytes=0,
+        **nothing,
+        **known,
+    )
+
+
+def host_config(
+    host: str,
+    cpus: int,
+    adapters: Sequence[AdapterConfig],
+    *,
+    windows: str | None = None,
+    traffic: str = "measured",
+) -> Config:
+    """A host of one node: of a release of Windows Server with hyper-threading, else a Linux machine."""
+    threads = 1 if windows is None else 2
+    return Config(
+        revision=1,
+        host=host,
+        cpus=[CpuConfig(id=cpu, name=f"0:{cpu}", core=cpu // threads, numa_node=0) for cpu in range(cpus)],
+        hyperthreading=None if windows is None else True,
+        numa_nodes=1,
+        windows=windows,
+        system="Linux 6.12.9" if windows is None else f"Windows Server {windows}",
+        cpu_model={},
+        traffic=traffic,
+        adapters=list(adapters),
+    )
 
 
 def _readings(count: int, config: Config, reading: Callable[[int], Stats]) -> MeasuredHost:
@@ -108,9 +158,7 @@ def linux(seconds: int = 4) -> MeasuredHost:
 
 def linux_config() -> Config:
     """The configuration of ``linux``."""
-    shared = {"ndis_version": None, "max_filters": None, "vlan_filtering": None, "buffers": None}
-    lookahead = {"min_lookahead_bytes": None, "max_lookahead_bytes": None}
-    igb = AdapterConfig(
+    igb = linux_adapter(
         name="eth0",
         nic_driver="igb 6.12.9, firmware 3.25",
         link_gbps=1.0,
@@ -125,14 +173,12 @@ def linux_config() -> Config:
             queue_config(3, "vf 1", None, driver="igb", vm="eth0 vf 1"),
         ],
         filters=[
-            _filter(2, "02:00:00:00:00:02", 10, "igb"),
-            _filter(3, "02:00:00:00:00:03", "untagged", "igb"),
+            filter_config(2, "02:00:00:00:00:02", 10, driver="igb"),
+            filter_config(3, "02:00:00:00:00:03", "untagged", driver="igb"),
         ],
         ports=[],
-        **shared,
-        **lookahead,
     )
-    ixgbe = AdapterConfig(
+    ixgbe = linux_adapter(
         name="eth1",
         nic_driver="ixgbe 6.12.9",
         link_gbps=10.0,
@@ -146,10 +192,8 @@ def linux_config() -> Config:
         ],
         filters=[],
         ports=[],
-        **shared,
-        **lookahead,
     )
-    down = AdapterConfig(
+    down = linux_adapter(
         name="eth2",
         nic_driver="ixgbe 6.12.9",
         link_gbps=None,
@@ -160,20 +204,8 @@ def linux_config() -> Config:
         queues=[queue_config(0, "rx-0", 0, driver="ixgbe", buffers=512)],
         filters=[],
         ports=[],
-        **shared,
-        **lookahead,
     )
-    return Config(
-        revision=1,
-        host="lab-linux",
-        cpus=[CpuConfig(id=cpu, name=f"0:{cpu}", core=cpu, numa_node=0) for cpu in range(4)],
-        hyperthreading=None,
-        numa_nodes=1,
-        system="Linux 6.12.9",
-        cpu_model={},
-        traffic="measured",
-        adapters=[igb, ixgbe, down],
-    )
+    return host_config("lab-linux", 4, [igb, ixgbe, down])
 
 
 def _linux_reading(second: int) -> Stats:
@@ -235,47 +267,29 @@ def windows(seconds: int = 4) -> MeasuredHost:
 def windows_config() -> Config:
     """The configuration of ``windows``."""
     macs = {1: "00:15:5d:00:00:01", 2: "00:15:5d:00:00:02"}
-    adapter = AdapterConfig(
-        name="Ethernet 2",
-        vmq=True,
+    adapter = windows_adapter(
         base_processor="0:0",
         max_processor="0:6",
         max_processors=4,
         ndis_version="6.40",
         nic_driver="Contoso 10G 1.2.3.4",
         link_gbps=10.0,
-        link_up=True,
         max_queues=30,
-        max_filters=None,
-        max_frame_bytes=None,
-        vlan_filtering=True,
-        buffers=None,
-        numa_node=0,
-        min_lookahead_bytes=0,
-        max_lookahead_bytes=0,
         queues=[
             queue_config(0, "lab-windows", 0, driver="vsp"),
             queue_config(1, "web-01", 2, driver="vsp", vm="web-01"),
             queue_config(2, "db-01", 0, driver="vsp", vm="db-01"),
         ],
-        filters=[_filter(1, macs[1], 10, "vsp"), _filter(2, macs[2], "untagged", "vsp")],
+        filters=[
+            filter_config(1, macs[1], 10, driver="vsp"),
+            filter_config(2, macs[2], "untagged", driver="vsp"),
+        ],
         ports=[
             PortConfig(vm="web-01", mac=macs[1], vlan=10),
             PortConfig(vm="db-01", mac=macs[2], vlan="untagged"),
         ],
     )
-    return Config(
-        revision=1,
-        host="lab-windows",
-        cpus=[CpuConfig(id=cpu, name=f"0:{cpu}", core=cpu // 2, numa_node=0) for cpu in range(8)],
-        hyperthreading=True,
-        numa_nodes=1,
-        windows="2012 R2",
-        system="Windows Server 2012 R2",
-        cpu_model={},
-        traffic="measured",
-        adapters=[adapter],
-    )
+    return host_config("lab-windows", 8, [adapter], windows="2012 R2")
 
 
 def _windows_reading(second: int) -> Stats:

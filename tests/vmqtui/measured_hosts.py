@@ -6,10 +6,20 @@ Constructed from the documented properties of such hosts: none of these numbers 
 from math import sin
 
 from engine.measure.host import MeasuredHost
-from engine.telemetry.config import AdapterConfig, Config, CpuConfig, FilterConfig, PortConfig
+from engine.telemetry.config import PortConfig
 from engine.telemetry.events import Event
 from engine.telemetry.stats import Cell, Stats
-from tests.measured import SECOND_NS, START_NS, adapter_stats, queue_config, table
+from tests.measured import (
+    SECOND_NS,
+    START_NS,
+    adapter_stats,
+    filter_config,
+    host_config,
+    linux_adapter,
+    queue_config,
+    table,
+    windows_adapter,
+)
 
 _RING_RATES = (21_000, 48_000, 12_500, 9_800, 61_000, 3_300, 750, 0)
 _VM_RATES = (None, 410_000, 178_000, 96_500, None, None, 12_400, None, None)
@@ -24,10 +34,8 @@ def _frames(rate: int | None, second: int, number: int) -> Cell:
 def rings(seconds: int = 12) -> MeasuredHost:
     """``eth0``: an ixgbe of 8 rings whose drops are known for the port only, and 3 VFs, of which two have
     counters. Its interrupts are guessed. ``eth1`` has no link."""
-    shared = {"ndis_version": None, "max_filters": None, "vlan_filtering": None, "buffers": None}
-    lookahead = {"min_lookahead_bytes": None, "max_lookahead_bytes": None}
     vfs = range(8, 11)
-    eth0 = AdapterConfig(
+    eth0 = linux_adapter(
         name="eth0",
         nic_driver="ixgbe 6.12.9, firmware 0x800003df",
         link_gbps=10.0,
@@ -40,13 +48,7 @@ def rings(seconds: int = 12) -> MeasuredHost:
             *(queue_config(id, f"vf {id - 8}", None, driver="ixgbe", vm=f"eth0 vf {id - 8}") for id in vfs),
         ],
         filters=[
-            FilterConfig(
-                filter_id=id,
-                queue_id=id,
-                mac=f"02:00:00:00:00:{id:02x}",
-                vlan="untagged" if id == 9 else 10,
-                driver="ixgbe",
-            )
+            filter_config(id, f"02:00:00:00:00:{id:02x}", "untagged" if id == 9 else 10, driver="ixgbe")
             for id in vfs
         ],
         ports=[
@@ -60,10 +62,8 @@ def rings(seconds: int = 12) -> MeasuredHost:
             ),
             PortConfig(vm="eth0", management_os=True, mac="02:00:00:00:00:01", vlan=None),
         ],
-        **shared,
-        **lookahead,
     )
-    eth1 = AdapterConfig(
+    eth1 = linux_adapter(
         name="eth1",
         nic_driver="igb 6.12.9, firmware 3.25",
         link_gbps=None,
@@ -74,20 +74,8 @@ def rings(seconds: int = 12) -> MeasuredHost:
         queues=[queue_config(0, "rx-0", 1, driver="igb", buffers=256)],
         filters=[],
         ports=[],
-        **shared,
-        **lookahead,
     )
-    config = Config(
-        revision=1,
-        host="kvm01",
-        cpus=[CpuConfig(id=cpu, name=f"0:{cpu}", core=cpu, numa_node=0) for cpu in range(8)],
-        hyperthreading=None,
-        numa_nodes=1,
-        system="Linux 6.12.9",
-        cpu_model={},
-        traffic="read every 1 s",
-        adapters=[eth0, eth1],
-    )
+    config = host_config("kvm01", 8, [eth0, eth1], traffic="read every 1 s")
     events = [
         Event(
             seq=1,
@@ -163,33 +151,17 @@ def vm_queues(seconds: int = 12) -> MeasuredHost:
         ),
     ]
     filters = [
-        FilterConfig(
-            filter_id=id,
-            queue_id=id,
-            mac=f"00:15:5d:00:00:{id:02x}",
-            vlan=10 if id % 2 else "untagged",
-            driver="vsp",
-        )
+        filter_config(id, f"00:15:5d:00:00:{id:02x}", 10 if id % 2 else "untagged", driver="vsp")
         for id in range(1, 9)
     ]
-    adapter = AdapterConfig(
-        name="Ethernet 2",
-        vmq=True,
+    adapter = windows_adapter(
         base_processor="0:2",
         max_processor="0:14",
         max_processors=6,
         ndis_version="6.82",
         nic_driver="Contoso 25G 3.1.44.0",
         link_gbps=25.0,
-        link_up=True,
         max_queues=61,
-        max_filters=None,
-        max_frame_bytes=None,
-        vlan_filtering=True,
-        buffers=None,
-        numa_node=0,
-        min_lookahead_bytes=0,
-        max_lookahead_bytes=0,
         queues=queues,
         filters=filters,
         ports=[
@@ -197,18 +169,7 @@ def vm_queues(seconds: int = 12) -> MeasuredHost:
             PortConfig(vm="test-09", mac="00:15:5d:00:00:99", vlan=30),
         ],
     )
-    config = Config(
-        revision=1,
-        host="hv07",
-        cpus=[CpuConfig(id=cpu, name=f"0:{cpu}", core=cpu // 2, numa_node=0) for cpu in range(16)],
-        hyperthreading=True,
-        numa_nodes=1,
-        windows="2019",
-        system="Windows Server 2019",
-        cpu_model={},
-        traffic="counters of 60 s",
-        adapters=[adapter],
-    )
+    config = host_config("hv07", 16, [adapter], windows="2019", traffic="counters of 60 s")
     return MeasuredHost("the constructed host hv07", config, [_vm_queues(n) for n in range(seconds)])
 
 
