@@ -71,6 +71,10 @@ LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
             ("numba", "numpy", "textual", "msgspec", "aiomqtt", "aiohttp", "asyncio"),
         ),
         (GET, ("numba", "numpy", "textual", "engine.advice.rules", "engine.balance")),
+        (
+            "from vmqtui.preferences.file import loads; loads('', '')",
+            ("vmqtui.actions", "vmqtui.columns", "numpy", "pydantic", "typer"),
+        ),
         ("import vmqtui.app, vmqtui.link", ("numba", "numpy", "pydantic", "typer")),
         ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),
     ],
