@@ -8,4 +8,4 @@ import logging
 # Without a handler Python would print warnings over the terminal UI; ``engine.logs`` sets up real logging.
 logging.getLogger("engine").addHandler(logging.NullHandler())
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

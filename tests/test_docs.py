@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import __version__
 from engine.ndis import counters
 
 ROOT = Path(__file__).parent.parent
@@ -61,3 +62,8 @@ def test_the_security_page_names_tests_that_exist() -> None:
             assert files, one
             definition = re.compile(rf"^(async )?def {name}\(", re.MULTILINE)
             assert not name or any(definition.search(sources[file]) for file in files), one
+
+
+def test_the_newest_release_of_the_changelog_is_this_version() -> None:
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[:2] == ["Unreleased", __version__]
