@@ -88,6 +88,8 @@ class Dashboard(CommandActions):
             self._practice = LessonProgress(lesson)
             key = next(first_key(action) for action in actions if action.teaches)
             self._lesson = LessonPane(self._practice, key)
+            self._lesson.border_title = f"Lesson: {lesson.title}".replace("[", r"\[")
+            self._lesson.border_subtitle = f"{key} folds it" if key else ""
             self.add_class("-lesson")
 
     def compose(self) -> ComposeResult:

@@ -135,7 +135,7 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.problem = ""
+        self.problem: str = ""
         self._left_alone = False
         self._foreign = False
         self.kept: Kept = self._read()

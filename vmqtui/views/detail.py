@@ -106,7 +106,7 @@ class RowFacts(ModelCanvas):
     """The values of a row, short ones side by side. Its height is that of its lines."""
 
     row: Row | None = None
-    table = ""
+    table: str = ""
     hidden: frozenset[str] = frozenset()
 
     def show(self, row: Row | None, table: str, hidden: frozenset[str]) -> None:
@@ -249,7 +249,7 @@ class DetailedView(View):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self.detail = DetailPane(self)
+        self.detail: DetailPane = DetailPane(self)
 
     def draw_detail(self) -> None:
         """Show the row under the cursor in the detail pane."""

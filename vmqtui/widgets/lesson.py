@@ -28,8 +28,6 @@ class LessonPane(Canvas):
         self._progress = progress
         self._key = key
         self._needed = 0
-        self.border_title = f"Lesson: {progress.lesson.title}".replace("[", r"\[")
-        self.border_subtitle = f"{key} folds it" if key else ""
 
     @property
     def is_strip(self) -> bool:
