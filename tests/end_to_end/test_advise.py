@@ -12,7 +12,7 @@ from vmqtui.library.lessons import LESSONS
 def test_the_library_is_listed_shown_and_loads_as_a_file(here: Here, tmp_path: Path) -> None:
     listed = here("scenario", "list", "--json").document
     assert [one["name"] for one in listed["scenarios"]] == list(LESSONS)
-    assert "Try: " in here("scenario", "show", "one-queue").out
+    assert "\nTry:\n" in here("scenario", "show", "one-queue").out
     path = tmp_path / "lesson.toml"
     path.write_text(here("scenario", "show", "vlan-near-miss", "--toml").out, encoding="utf-8")
     done = here("advise", "--scenario", path, "--seconds", "0.2", "--json")

@@ -104,9 +104,12 @@ async def test_it_takes_no_requests_and_answers_ping_and_past_events() -> None:
     def reading(number: int) -> Machine:
         return machine(igb([ring(0)], link_up=number < 2), at_ms=20 * number)
 
-    agent = Agent(Scripted(reading), host="lab", interval_s=SHORT_S)
+    source = Scripted(reading, held=True)
+    agent = Agent(source, host="lab", interval_s=SHORT_S)
     async with agent, Watcher(agent.url, "lab") as watcher:
-        await until(lambda: "lab" in watcher.hosts and bool(told(watcher.hosts["lab"])))
+        await until(lambda: "lab" in watcher.hosts)
+        source.held = False
+        await until(lambda: bool(told(watcher.hosts["lab"])))
         refused = await watcher.request("lab", "pause_vm", {"vm": "web"})
         assert refused.ndis_status == "NDIS_STATUS_NOT_SUPPORTED"
         assert (await watcher.request("lab", "ping")).status == "ok"

@@ -12,6 +12,7 @@ from tests.vmqtui.conftest import running
 from tests.vmqtui.contrast import contrast, difference, shortfalls
 from vmqtui.actions import VIEWS
 from vmqtui.app import VmqApp
+from vmqtui.testing import until
 from vmqtui.theme import (
     LoadedTheme,
     load_themes,
@@ -179,10 +180,14 @@ async def test_a_broken_theme_is_told_and_the_others_are_there(
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"a = [" * 5000, b"#" * 300_000], ids=["bytes", "deep", "large"]
 )
-async def test_junk_is_told_on_the_screen_and_never_fatal(own: Path, content: bytes) -> None:
+async def test_junk_is_told_on_the_screen_and_never_fatal(
+    own: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VmqApp, "NOTIFICATION_TIMEOUT", 3600)
     (own / "junk.toml").write_bytes(content)
     (own / "directory.toml").mkdir()
     async with running() as (app, _, _link):
+        await until(lambda: len(app._notifications) >= 2)
         said = [note.message for note in app._notifications]
         assert len(said) == 2
         assert all(str(own) in one for one in said)
