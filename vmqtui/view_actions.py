@@ -168,14 +168,16 @@ class ViewActions(Controls):
         self.draw()
 
     def action_mark_all(self) -> None:
-        """Mark all shown rows; if they are marked, remove all marks."""
+        """Mark all shown rows; if they are marked, remove their marks."""
         marks, table, kind = self._model.choices.marks, self.view.table, self._kind
         if not kind:
             self._tell("rows of queues and filters can be marked; Tab goes to the next panel")
             return
         shown = {row.identity: name_of(row) for row in table.rows}
-        if shown.keys() <= marks.of(kind).keys():
-            marks.clear(kind)
+        if not shown:
+            self._tell("no row is shown to be marked; other marks stay")
+        elif shown.keys() <= marks.of(kind).keys():
+            marks.drop(shown)
         elif left := marks.set(kind, shown):
             self._tell(f"no more than {MOST_MARKED:,} rows can be marked: {left:,} are not", "warning")
         self.draw()

@@ -290,7 +290,10 @@ class FilterView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def identity(self) -> Hashable:
-        return (self.adapter, self.filter_id, self.config.mac if self.config else None)
+        """As ids are reused, with what it tests and its queue: another filter with this id is another row."""
+        config = self.config
+        tests = (config.mac, config.vlan, config.queue_id) if config else None
+        return (self.adapter, self.filter_id, tests, self.queue.generation if self.queue else None)
 
     @property
     def queue_id(self) -> int | None:

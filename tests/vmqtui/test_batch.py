@@ -1,8 +1,9 @@
 """Marked rows, and changes of all of them: a preview, a confirmation, an undo, a reason for each refusal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
@@ -76,6 +77,49 @@ def test_rows_that_a_change_took_away_are_not_told_as_gone() -> None:
     marks.drop([1, 3])
     assert not marks.of("queues")
     assert not marks.gone["queues"]
+
+
+def other_filter(config: Config, **changed: Any) -> Config:
+    """The configuration with filter 2 of its first adapter changed; as if its id had been given out again."""
+    first = config.adapters[0]
+    filters = [
+        msgspec.structs.replace(one, **changed) if one.filter_id == 2 else one for one in first.filters
+    ]
+    return msgspec.structs.replace(
+        config, adapters=[msgspec.structs.replace(first, filters=filters), *config.adapters[1:]]
+    )
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        other_filter(make_config(), vlan=77),
+        other_filter(make_config(), queue_id=4),
+        with_queue(make_config(), 2, generation=99),
+    ],
+    ids=["VLAN", "queue", "generation"],
+)
+def test_filter_that_got_the_id_of_a_marked_one_is_not_marked(later: Config) -> None:
+    before, now = snapshot(), snapshot(later)
+    row = next(one for one in before.filters if (one.adapter, one.filter_id) == ("nic0", 2))
+    of_mark = {row.identity: batch.name_of(row)}
+    assert not of_mark.keys() & {one.identity for one in now.filters}
+    (refused,) = planned(batch.clear_marked(of_mark, lambda: now))
+    assert refused.hindered is not None
+    assert refused.hindered() == "it is gone since it was marked"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [batch.move_marked, batch.resize_marked, batch.complete_marked, batch.free_marked, batch.clear_queues],
+)
+def test_marked_rows_are_called_by_their_present_names(
+    make: Callable[[batch.Marked, batch.Now], Task],
+) -> None:
+    rows = marked(snapshot(), 1, 2)
+    renamed = snapshot(with_queue(make_config(), 1, vm=None, name="renamed"))
+    asked = make(rows, lambda: renamed).explanation
+    assert "queue 1 (renamed), queue 2 (web-02)" in asked
 
 
 def test_default_queue_is_refused_before_anything_is_sent() -> None:
@@ -280,9 +324,12 @@ async def test_marks_survive_sorting_and_filters_and_escape_removes_them_first(d
         await pilot.press("asterisk")
         await shown(pilot, app, "3 marked, 1 not shown")
         await pilot.press("asterisk")
-        await until(lambda: "marked" not in screen_text(app), between=lambda: pilot.pause(0.02))
-        await pilot.press("asterisk", "4")
-        await shown(pilot, app, "2 marked")  # the table of buffers has the same queues
+        await shown(pilot, app, "1 marked, 1 not shown")  # only marks that are shown are removed
+        await pilot.press("slash", *"nothing", "enter", "asterisk")
+        await told(pilot, app, "no row is shown to be marked; other marks stay")
+        assert list(app.model.choices.marks.of("queues").values()) == ["queue 1 (web-01)"]
+        await pilot.press("slash", *["backspace"] * 10, *"sql", "enter", "asterisk", "4")
+        await shown(pilot, app, "3 marked")  # the table of buffers has the same queues
         await pilot.press("2", "escape")
         assert not app.model.choices.marks.of("queues")
         assert "/sql" in screen_text(app)

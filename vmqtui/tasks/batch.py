@@ -46,8 +46,10 @@ def name_of(row: Row) -> str:
     return filter_called(row) if isinstance(row, FilterView) else called(row)  # type: ignore[arg-type]
 
 
-def _names(marked: Marked) -> str:
-    return several(list(marked.values()), _NAMED, ", ")
+def _names(marked: Marked, rows: Sequence[QueueView] | Sequence[FilterView]) -> str:
+    """The names of marked rows as they are now; of one that is gone, that of its mark."""
+    present = {row.identity: name_of(row) for row in rows if row.identity in marked}
+    return several([present.get(identity, name) for identity, name in marked.items()], _NAMED, ", ")
 
 
 def _steps(
@@ -115,7 +117,7 @@ def move_marked(marked: Marked, now: Now) -> Task:
     rows = RowChoices("cpus", lambda: now().cpus, cpu_of, ("core", "trend"), lines_beside=18)
     return Task(
         f"Move {counted(len(marked), 'marked queue')}",
-        f"{_names(marked)}. Choose the processor that shall serve them.",
+        f"{_names(marked, now().queues)}. Choose the processor that shall serve them.",
         "Move (⏎)",
         plan,
         [Field("cpu", "", lambda text: int(text) if text else None, here, rows=rows)],
@@ -169,8 +171,8 @@ def resize_marked(marked: Marked, now: Now) -> Task:
 
     return Task(
         f"Resize {counted(len(marked), 'marked queue')}",
-        f"{_names(marked)}. Each gets as many: growing takes buffers that are left on the adapter, shrinking "
-        "gives them back as they become free.",
+        f"{_names(marked, now().queues)}. Each gets as many: growing takes buffers that are left on the "
+        "adapter, shrinking gives them back as they become free.",
         "Resize",
         plan,
         [Field("buffers", "Buffers each", whole(1, MAX_BUFFERS))],
@@ -203,7 +205,7 @@ def complete_marked(marked: Marked, now: Now) -> Task:
     """Complete the allocation of the marked queues."""
     return Task(
         f"Complete {counted(len(marked), 'marked queue')}",
-        f"{_names(marked)}: give each its receive buffers; those with a filter run then.",
+        f"{_names(marked, now().queues)}: give each its receive buffers; those with a filter run then.",
         "Complete",
         lambda values: _steps(marked, lambda: now().queues, lambda row: [complete_step(row)]),
     )
@@ -217,9 +219,10 @@ def free_marked(marked: Marked, now: Now) -> Task:
 
     count = sum(len(row.filters) for row in now().queues if row.identity in marked and row.queue_id != 0)
     filters = f" Their {counted(count, 'filter is', 'filters are')} cleared first.{LEAVES}" if count else ""
+    filters = filters.replace("Its frames", "Their frames")
     return Task(
         f"Free {counted(len(marked), 'marked queue')}",
-        f"Free {_names(marked)}?{filters.replace('Its frames', 'Their frames')} This can't be taken back.",
+        f"Free {_names(marked, now().queues)}?{filters} This can't be taken back.",
         "Free queues (y)",
         lambda values: _steps(marked, lambda: now().queues, free),
         destructive=True,
@@ -236,8 +239,8 @@ def clear_queues(marked: Marked, now: Now) -> Task:
     count = sum(len(row.filters) for row in now().queues if row.identity in marked)
     return Task(
         f"Clear filters of {counted(len(marked), 'marked queue')}",
-        f"Clear {counted(count, 'filter')} of {_names(marked)}? A queue without a filter pauses and discards "
-        "what it holds.",
+        f"Clear {counted(count, 'filter')} of {_names(marked, now().queues)}? A queue without a filter "
+        "pauses and discards what it holds.",
         "Clear filters (y)",
         lambda values: _steps(marked, lambda: now().queues, clear),
         destructive=True,
@@ -253,7 +256,7 @@ def clear_marked(marked: Marked, now: Now) -> Task:
 
     return Task(
         f"Clear {counted(len(marked), 'marked filter')}",
-        f"Clear {_names(marked)}? A queue without a filter pauses and discards what it holds.",
+        f"Clear {_names(marked, now().filters)}? A queue without a filter pauses and discards what it holds.",
         "Clear filters (y)",
         lambda values: _steps(marked, lambda: now().filters, clear),
         destructive=True,
@@ -277,7 +280,7 @@ def change_vms(marked: Marked, now: Now, verb: Verb) -> Task:
                 of.setdefault(place, []).append(identity)
             else:
                 why = _GONE if row is None else "it belongs to no VM"
-                made.append(_refused(Group(name, (identity,)), why))
+                made.append(_refused(Group(name if row is None else name_of(row), (identity,)), why))
         for place, its in of.items():
             group = Group(f"VM {printable(place[1])}", tuple(its))
             made.append(in_group(vm_step(known[place], verb), group))
@@ -285,7 +288,7 @@ def change_vms(marked: Marked, now: Now, verb: Verb) -> Task:
 
     return Task(
         f"{does} the VMs of {counted(len(marked), 'marked queue')}",
-        f"{does} the VMs of {_names(marked)}{'?' if lasting else ':'} of each, {VERBS[verb]}."
+        f"{does} the VMs of {_names(marked, now().queues)}{'?' if lasting else ':'} of each, {VERBS[verb]}."
         + (" What was in flight to them is discarded; this can't be taken back." if lasting else ""),
         does + (" VMs (y)" if lasting else " VMs"),
         plan,
