@@ -26,6 +26,7 @@ def terminal(lab: str, tmp_path: Path) -> Iterator[Terminal]:
     terminal.close()
 
 
+@pytest.mark.slow
 def test_bare_vmqtui_attaches_to_the_broker_that_the_environment_names(terminal: Terminal) -> None:
     wait_until(lambda: "● live" in terminal.text, what="a live screen")
     assert " lab " in terminal.text.splitlines()[0]

@@ -169,6 +169,7 @@ async def test_pair_is_given_a_queue_by_one_key(dashboard: Running) -> None:
         assert [op for _, op, _ in link.asked] == ["allocate_queue", "set_filter", "complete_allocation"]
 
 
+@pytest.mark.slow
 async def test_near_miss_is_given_a_queue_with_the_vlan_of_the_frames(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("6", "tab", "plus")
@@ -177,6 +178,7 @@ async def test_near_miss_is_given_a_queue_with_the_vlan_of_the_frames(dashboard:
         assert values == {"vm": "sql-02", "mac": mac(4), "vlan": "10"}
 
 
+@pytest.mark.slow
 async def test_group_address_can_not_have_a_queue_and_that_is_said(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("6", "down", "down", "plus")
@@ -185,6 +187,7 @@ async def test_group_address_can_not_have_a_queue_and_that_is_said(dashboard: Ru
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_both_vlans_of_a_near_miss_are_shown(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("6")
@@ -195,6 +198,7 @@ async def test_both_vlans_of_a_near_miss_are_shown(dashboard: Running) -> None:
         assert "filter 1 of web-01" in line
 
 
+@pytest.mark.slow
 async def test_of_an_engine_that_does_not_tell_there_are_the_ports(dashboard: Running) -> None:
     link = live_link()
     stats = make_stats(8)

@@ -123,6 +123,7 @@ async def test_dialog(dashboard: Running, name: str, size: tuple[int, int]) -> N
         same_as_snapshot(f"dialog-{name}-{size[0]}x{size[1]}", text)
 
 
+@pytest.mark.slow
 async def test_controls_are_reached_by_mouse(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down")
@@ -149,6 +150,7 @@ async def test_choice_turns_by_mouse_and_cancel_sends_nothing(dashboard: Running
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_host_is_chosen_by_double_click(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await _hosts(pilot, app, link)
@@ -157,6 +159,7 @@ async def test_host_is_chosen_by_double_click(dashboard: Running) -> None:
         assert app.model.host == "hv02"
 
 
+@pytest.mark.slow
 async def test_failure_to_write_does_not_end_the_dashboard(
     dashboard: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

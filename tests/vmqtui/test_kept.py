@@ -216,6 +216,7 @@ def test_a_reader_sees_a_whole_file_whenever_it_looks(path: Path) -> None:
     assert StateFile(path).kept.theme == KeptTheme("theme-39")
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | st.from_regex(rf'\{{"schema": "{SCHEMA}", .*\}}').map(str.encode))
 def test_no_content_is_an_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.state.json"

@@ -120,6 +120,7 @@ async def test_chosen_keys_work_and_are_shown(dashboard: Running) -> None:
         assert link.asked == []
 
 
+@pytest.mark.slow
 async def test_palette_has_the_key_that_was_chosen(dashboard: Running) -> None:
     wanted = Preferences(keymap={"command_palette": ("semicolon",)})
     async with dashboard(preferences=wanted) as (app, pilot, _):

@@ -116,6 +116,7 @@ async def test_tables_on_the_screen_keep_to_it(dashboard: Running, host: str, si
         assert len(seen) >= 9
 
 
+@pytest.mark.slow
 async def test_events_on_the_overview_name_their_queue_in_full(dashboard: Running) -> None:
     vms = SHAPES["ten queues with long names"].vms
     link = live_link(vms=vms)

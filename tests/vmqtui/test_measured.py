@@ -75,6 +75,7 @@ def measured_link() -> ScriptedLink:
     return link
 
 
+@pytest.mark.slow
 async def test_no_key_changes_a_measured_host_and_each_says_why(dashboard: Running) -> None:
     changing = [action for action in ACTIONS if action.changes]
     async with dashboard(measured_link()) as (app, pilot, link):
@@ -124,6 +125,7 @@ async def test_keys_come_back_with_a_host_that_takes_requests(dashboard: Running
         await shown(pilot, app, "Rename or resize queue 1")
 
 
+@pytest.mark.slow
 async def test_what_is_typed_into_a_filter_is_no_key(dashboard: Running) -> None:
     async with dashboard(measured_link()) as (app, pilot, _):
         await pilot.press("2", "slash", *"mfn")
@@ -142,6 +144,7 @@ async def test_the_header_tells_the_time_a_measured_host_is_up(dashboard: Runnin
         assert "behind" not in line
 
 
+@pytest.mark.slow
 async def test_a_scripted_request_to_a_measured_host_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     async with EmbeddedBroker(engine_of="hv01") as broker:
         url, reader = broker.engine_url, broker.url

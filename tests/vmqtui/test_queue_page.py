@@ -113,6 +113,7 @@ def test_state_history_is_not_that_of_an_earlier_queue_with_the_id() -> None:
     assert [row.event.seq for row in freed.events_of_queue("nic0", 1, gone=True)] == [5, 4, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["1", "2", "4"])
 async def test_enter_opens_the_page_and_escape_leaves_it(dashboard: Running, view: str) -> None:
     async with dashboard() as (app, pilot, _):
@@ -131,6 +132,7 @@ async def test_enter_opens_the_page_and_escape_leaves_it(dashboard: Running, vie
         assert "Rates over time" not in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_page_from_the_matrix_is_of_the_column(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "enter")
@@ -146,6 +148,7 @@ async def test_controls_of_the_page_act_on_its_queue(dashboard: Running) -> None
         await shown(pilot, app, "Clear filter 6")
 
 
+@pytest.mark.slow
 async def test_page_of_a_queue_without_filters_still_has_its_controls(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "enter", "m")
@@ -153,6 +156,7 @@ async def test_page_of_a_queue_without_filters_still_has_its_controls(dashboard:
         await shown(pilot, app, "Move queue 0 (default)")
 
 
+@pytest.mark.slow
 async def test_page_of_a_freed_queue_says_so_and_keeps_the_last(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "down", "enter")
@@ -170,6 +174,7 @@ async def test_page_of_a_freed_queue_says_so_and_keeps_the_last(dashboard: Runni
         assert "web-01" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_split_is_drawn_in_the_buffers_view(dashboard: Running) -> None:
     link = live_link()
     config = with_queue(make_config(ndis_version="6.20"), 1, lookahead_bytes=128, guest_memory=True)

@@ -257,6 +257,7 @@ async def test_a_time_is_typed_and_what_is_none_is_said(path: Path) -> None:
         assert "×2" in screen_text(app)
 
 
+@pytest.mark.slow
 def test_a_longer_span_of_a_recording_is_computed_and_reaches_as_far_back(tmp_path: Path) -> None:
     with Recorder(tmp_path / "long", limit_bytes=1 << 30) as recorder:
         for seq in range(1, 501):

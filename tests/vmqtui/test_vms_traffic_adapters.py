@@ -26,6 +26,7 @@ TRAFFIC: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "verb", "op", "confirm"),
     slow_but(
@@ -139,6 +140,7 @@ async def test_rate_that_does_not_fit_sends_nothing(dashboard: Running) -> None:
         assert link.wondered == []
 
 
+@pytest.mark.slow
 async def test_of_several_mixes_one_is_chosen(dashboard: Running) -> None:
     two = TRAFFIC | {"mix": [TRAFFIC["mix"][0], TRAFFIC["mix"][0] | {"rate_pps": 200.0}]}
     async with dashboard() as (app, pilot, link):
@@ -175,6 +177,7 @@ async def test_mix_is_written_as_a_scenario_has_it(dashboard: Running) -> None:
         assert link.asked[1:] == [("hv01", "set_traffic", wanted)]
 
 
+@pytest.mark.slow
 async def test_arrows_move_in_the_text_of_the_mix(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer(source="synthetic", traffic=TRAFFIC)
@@ -187,6 +190,7 @@ async def test_arrows_move_in_the_text_of_the_mix(dashboard: Running) -> None:
         assert app.focused.cursor_location[0] == 2  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 async def test_engine_that_plays_a_capture_takes_no_other_traffic(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer(message="frames come from: trace.pcap", source="capture", traffic=None)
@@ -195,6 +199,7 @@ async def test_engine_that_plays_a_capture_takes_no_other_traffic(dashboard: Run
         assert len(app.screen_stack) == 1
 
 
+@pytest.mark.slow
 async def test_no_traffic_at_all_can_be_written_but_has_no_rate(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.answer(source="none", traffic=None)
@@ -205,6 +210,7 @@ async def test_no_traffic_at_all_can_be_written_but_has_no_rate(dashboard: Runni
         await shown(pilot, app, "[traffic]", "seed = 1")
 
 
+@pytest.mark.slow
 async def test_question_about_traffic_that_is_not_answered_is_said(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         link.leave_unanswered()
