@@ -163,6 +163,21 @@ def test_finished_cells_are_kept_and_are_the_same_as_new_ones() -> None:
             assert shown == history.peaks((("a",), ("b",)), 300, 37)
 
 
+def test_a_chart_of_the_past_shows_nothing_later_though_it_was_drawn_since() -> None:
+    history, burst = History(), 1003
+    for second in range(1200):
+        history.add([("a", 9e6 if second == burst else float(second % 7))])
+        history.peaks((("a",),), 3600, 100)
+    (then,) = history.peaks((("a",),), 3600, 100, 1000)
+    assert then[-1] is not None
+    assert then[-1] < 7
+    assert 9e6 in history.peaks((("a",),), 3600, 100, burst)[0]
+    for moment in range(900, 1200, 7):
+        shown = history.peaks((("a",),), 3600, 100, moment)
+        fresh = _history([9e6 if second == burst else float(second % 7) for second in range(moment + 1)])
+        assert shown == fresh.peaks((("a",),), 3600, 100), moment
+
+
 def test_cells_kept_are_bounded() -> None:
     history = _history([1.0] * 100)
     for cells in range(1, 60):

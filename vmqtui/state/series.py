@@ -154,12 +154,13 @@ class History:
         series = [[self._series.get((run, key)) for key in group] for group in groups]
         columns: list[tuple[float, ...] | None] = []
         for cell, first, after in cells_of_span(end, span, cells):
-            if cell not in kept:
-                column = _highest(series, max(first, begin), after)
-                if after < end:
-                    kept[cell] = column
-            else:
-                column = kept[cell]
+            whole = after < end  # the last may have been cut at ``end``, and be cached as it was later
+            if whole and cell in kept:
+                columns.append(kept[cell])
+                continue
+            column = _highest(series, max(first, begin), after)
+            if whole:
+                kept[cell] = column
             columns.append(column)
         return [[None if column is None else column[n] for column in columns] for n in range(len(groups))]
 
