@@ -2,12 +2,13 @@
 
 import re
 
+import msgspec
 import pytest
 from textual.containers import Container
 
 from tests.vmqtui import measured_hosts
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
-from tests.vmqtui.scripted import live_link, make_stats, play
+from tests.vmqtui.scripted import EVENTS, SECOND, live_link, make_stats, play
 from tests.vmqtui.test_measured import feed, link_to
 from vmqtui.actions import VIEWS
 from vmqtui.actions.action import DETAILED_VIEWS
@@ -94,6 +95,24 @@ async def test_pane_of_a_pair_names_its_near_misses_and_their_queue(dashboard: R
         await pilot.press("tab")
         await pilot.pause()
         assert "Port of app-01" in pane(app)
+
+
+@pytest.mark.slow
+async def test_pane_of_an_event_of_a_freed_queue_shows_no_other_queue_of_its_id(dashboard: Running) -> None:
+    async with dashboard(size=(200, 60)) as (app, pilot, link):
+        await pilot.press("7", "down")
+        await pilot.pause()
+        assert "Event · drops begin" in pane(app)
+        assert "Queue 7 of nic0" in screen_text(app)
+        freed = msgspec.structs.replace(
+            EVENTS[1], seq=9, time_ns=EVENTS[1].time_ns + SECOND, event="queue_freed"
+        )
+        link.publish("hv01", events=(*EVENTS, freed))  # the configuration has another queue 7
+        app.draw_now()
+        await pilot.pause()
+        assert "Event · drops begin" in pane(app)
+        assert "Queue 7" not in pane(app)
+        assert "pkt/s" not in pane(app)
 
 
 @pytest.mark.slow

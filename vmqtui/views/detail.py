@@ -15,6 +15,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.columns.column import vlan_text
 from vmqtui.columns.sources import MARKS, sources_of
 from vmqtui.draw import Line, cells_of, fit
+from vmqtui.state.jump import target_of
 from vmqtui.state.model import Model
 from vmqtui.state.rows import EventRow, FindingRow, Row
 from vmqtui.views.view import View, set_title, titled
@@ -195,37 +196,12 @@ class DetailPane(Container):
             self._panels.show(queue)
 
     def _queue_of(self, row: Row | None) -> QueueView | None:
-        """Return the queue that a row is about; None if there is none."""
-        if isinstance(row, QueueView):
-            return row
-        of = _about(row)
-        queues = self._view.model.snapshot.queues
-        found = next((one for one in queues if (one.adapter, one.queue_id) == of), None)
-        if found is None or not isinstance(row, FindingRow):
-            return found
-        return found if row.finding.generation in (None, found.generation) else None
+        """Return the queue that a row is about; None if there is none, or another one has its id now."""
+        found = target_of(row, self._view.model.snapshot)
+        return None if isinstance(found, str) else found.queue
 
     def on_resize(self, event: events.Resize) -> None:
         self._view.draw_detail()
-
-
-def _about(row: Row | None) -> tuple[str | None, int | None]:
-    """Return the adapter and the id of the queue that a row is about, None where there is none."""
-    match row:
-        case FilterView():
-            return row.adapter, row.queue_id
-        case PortView():
-            return row.adapter, None if row.queue is None else row.queue.queue_id
-        case EventRow():
-            return row.event.adapter, row.event.queue_id
-        case FindingRow():
-            return row.adapter, row.finding.queue_id
-        case NearMissView():
-            return row.adapter, row.near.queue_id
-        case PairView():
-            near = next((one.queue_id for one in row.near if one.queue_id is not None), None)
-            return row.adapter, near if row.queue_id is None else row.queue_id
-    return None, None
 
 
 def _title(row: Row | None) -> str:
