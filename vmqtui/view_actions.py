@@ -1,7 +1,6 @@
 """Actions that send no request: sort, filter, columns, deltas, the shown moment, and writing files."""
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from engine.view.rates import STEADY_NS
 from vmqtui.actions.action import PANE_COLUMNS
 from vmqtui.columns.arrange import LIMIT, sorted_by
 from vmqtui.columns.column import Column
-from vmqtui.columns.export import as_csv, as_line, document
+from vmqtui.columns.export import as_csv, as_line, as_lines, document
 from vmqtui.columns.sources import sources_of
 from vmqtui.controls import Controls
 from vmqtui.dialogs.choose import ColumnsDialog, WhenDialog
@@ -60,6 +59,10 @@ def without_outside(picture: str) -> str:
     """Textual's SVG without web fonts, so that a viewer of the picture loads nothing from the network."""
     picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
     return picture.replace("<text ", '<text xml:space="preserve" ')
+
+
+def _called(row: Row) -> str:
+    return getattr(row, "label", None) or "the row"
 
 
 class ViewActions(Controls):
@@ -303,10 +306,24 @@ class ViewActions(Controls):
         self._went(self._model.scrub(event.fraction))
 
     def action_copy_row(self) -> None:
-        """Copy the row under the cursor, as CSV has it but with tabs."""
+        """Copy the marked rows, or else the one under the cursor, as CSV has them but with tabs."""
         table = self.view.table
-        columns = table.chosen_columns
-        self._copy(table, columns, f"{counted(len(columns), 'column')} of")
+        columns, rows = table.chosen_columns, self._marked_rows(table)
+        what = counted(len(rows), "marked row")
+        if not rows:
+            if table.row is None:
+                self._tell("the cursor is on no row")
+                return
+            rows, what = [table.row], _called(table.row)
+        self._copy(as_lines(columns, rows), f"{counted(len(columns), 'column')} of {what}, with headings,")
+
+    def _marked_rows(self, table: LiveTable) -> list[Row]:
+        """Return the marked rows of a table: as it shows them, then those that it does not show."""
+        marked = self._model.choices.marks.of(self._kind)
+        if not marked:
+            return []
+        rows = {row.identity: row for row in (*table.rows, *self._model.snapshot.rows(table.table, None))}
+        return [row for identity, row in rows.items() if identity in marked]
 
     def action_copy_cell(self) -> None:
         """Copy a chosen cell of the row under the cursor."""
@@ -322,19 +339,12 @@ class ViewActions(Controls):
 
         def chosen(index: int) -> None:
             column = columns[index]
-            self._copy(table, [column], f"{column.title or column.key} of", row)
+            self._copy(as_line([column], row), f"{column.title or column.key} of {_called(row)}")
 
         self._pick("Copy which cell", lines, chosen, at)
 
-    def _copy(
-        self, table: LiveTable, columns: Sequence[Column[Any]], what: str, row: Row | None = None
-    ) -> None:
-        """Copy cells of a row, by default of the one under the cursor, and say so."""
-        row = row or table.row
-        if row is None:
-            self._tell("the cursor is on no row")
-            return
-        text = as_line(columns, row)
+    def _copy(self, text: str, what: str) -> None:
+        """Copy a text, and say so."""
         size = len(text.encode())
         if size > COPY_LIMIT_BYTES:
             self._tell(
@@ -343,8 +353,7 @@ class ViewActions(Controls):
             )
             return
         self.app.copy_to_clipboard(text)
-        name = getattr(row, "label", None) or "the row"
-        self._tell(f"{what} {name} sent to the terminal's clipboard, which it may refuse (OSC 52)")
+        self._tell(f"{what} sent to the terminal's clipboard, which it may refuse (OSC 52)")
 
     def action_export(self, form: Literal["csv", "json"]) -> None:
         """Write the focused table, as filtered and sorted, with its chosen columns."""

@@ -11,7 +11,7 @@ from tests.vmqtui.conftest import Running
 from tests.vmqtui.dialogs import closed, notes, opened
 from tests.vmqtui.scripted import live_link, make_config, make_stats, play, with_queue
 from vmqtui.columns import COLUMNS
-from vmqtui.columns.export import as_csv, as_line
+from vmqtui.columns.export import as_csv, as_line, as_lines
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.view_actions import COPY_LIMIT_BYTES
 
@@ -27,6 +27,13 @@ def test_a_row_has_the_cells_that_csv_has() -> None:
         columns = COLUMNS["queues"]
         (_, cells) = csv.reader(io.StringIO(as_csv(columns, [row])))
         assert as_line(columns, row).split("\t") == cells
+
+
+def test_rows_have_the_headings_and_the_cells_that_csv_has() -> None:
+    columns, rows = COLUMNS["queues"], moment(make_config()).queues
+    assert len(rows) > 1
+    lines = [line.split("\t") for line in as_lines(columns, rows).split("\n")]
+    assert lines == list(csv.reader(io.StringIO(as_csv(columns, rows))))
 
 
 def test_a_name_with_control_characters_neither_separates_cells_nor_reaches_a_terminal() -> None:
@@ -45,11 +52,25 @@ async def test_y_sends_the_row_and_says_so(dashboard: Running, monkeypatch: pyte
         assert app._driver is not None
         monkeypatch.setattr(app._driver, "write", written.append)
         await pilot.press("2", "down", "y")
-        cells = app.clipboard.split("\t")
-        assert "web-01" in cells
+        headings, cells = (line.split("\t") for line in app.clipboard.split("\n"))
+        assert dict(zip(headings, cells, strict=True))["vm"] == "web-01"
         sent = next(one for one in written if one.startswith("\x1b]52;c;"))
         assert base64.b64decode(sent[7:-1]).decode() == app.clipboard
-        assert "of web-01 sent to the terminal's clipboard, which it may refuse (OSC 52)" in notes(app)
+        assert (
+            "of web-01, with headings, sent to the terminal's clipboard, which it may refuse (OSC 52)"
+            in notes(app)
+        )
+
+
+@pytest.mark.slow
+async def test_y_copies_the_marked_rows_also_those_that_the_filter_hides(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "down", "i", "i", "slash", *"id=1", "enter", "y")
+        headings, *rows = (line.split("\t") for line in app.clipboard.split("\n"))
+        assert [row[headings.index("queue_id")] for row in rows] == ["1", "2"]
+        assert "of 2 marked rows, with headings, sent" in notes(app)
+        await pilot.press("escape", "escape", "asterisk", "y")
+        assert app.clipboard.count("\n") == len(app.screen.query_one("#queues-table").rows)  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

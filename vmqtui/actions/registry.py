@@ -473,8 +473,9 @@ PROGRAM: tuple[Action, ...] = (
     Action(
         "copy_row",
         "y",
-        "Copy the row",
-        "Copy the row under the cursor, its cells separated by tabs, to the terminal's clipboard (OSC 52).",
+        "Copy rows",
+        "Copy the row under the cursor, or all marked ones, with headings, cells separated by tabs, to the"
+        " terminal's clipboard (OSC 52).",
         "Files",
         ALL_VIEWS,
     ),

@@ -71,6 +71,13 @@ def as_line(columns: Sequence[Column[Any]], row: Any) -> str:
     return "\t".join(shown(str(cell(column.value(row)))) for column in columns if column.exported)
 
 
+def as_lines(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> str:
+    """Return rows for the clipboard: a line with the column names of the JSON document, then each row as
+    ``as_line`` has it."""
+    headings = "\t".join(column.key for column in columns if column.exported)
+    return "\n".join((headings, *(as_line(columns, row) for row in rows)))
+
+
 R = TypeVar("R")
 
 
