@@ -120,6 +120,37 @@ def test_a_vm_without_a_queue_is_found_by_what_its_virtual_adapter_received(
     assert "vm-without-queue" not in why.rules
 
 
+def full_and_waiting(tmp_path: Path, release: str, lbfo: str, weight: int) -> dict[str, Finding]:
+    """What is found on a host whose adapters have given out all queues, by rule; busy vm-5 has none."""
+    sample = WindowsHostSample(release, lbfo=lbfo, seconds=20, vms=6, weights={5: weight})
+    document = sample.document()
+    for row in document["tables"][VMQ]:
+        row["NumberOfReceiveQueues"] = 3 if row["Name"].endswith("1") else 2
+    (tmp_path / "host.json").write_text(json.dumps(document), encoding="ascii")
+    return {one.rule: one for one in found_on(read_measured(tmp_path / "host.json"))}
+
+
+FULL = [("2019", ""), ("2012 R2", "Lacp/Dynamic")]
+
+
+@pytest.mark.parametrize(("release", "lbfo"), FULL)
+def test_no_vm_loses_its_queue_for_one_whose_weight_gives_it_none(
+    tmp_path: Path, release: str, lbfo: str
+) -> None:
+    found = full_and_waiting(tmp_path, release, lbfo, 100)["more-vms-than-queues"]
+    assert found.vm == "vm-5"
+    assert not any(line.startswith("Set-") for line in found.commands)
+    assert found.fix.startswith("Look at ")
+    assert "no documented line" in found.fix
+    assert found.requests == []
+
+
+@pytest.mark.parametrize(("release", "lbfo"), FULL)
+def test_a_vm_with_vmq_turned_off_waits_for_nobodys_queue(tmp_path: Path, release: str, lbfo: str) -> None:
+    found = full_and_waiting(tmp_path, release, lbfo, 0)
+    assert not {"more-vms-than-queues", "idle-queue-held"} & {*found}
+
+
 def test_where_no_virtual_adapter_counts_vms_without_queues_are_not_looked_for(tmp_path: Path) -> None:
     def uncounted(document: dict[str, Any]) -> None:
         for sample in document["samples"]:

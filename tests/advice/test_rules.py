@@ -225,6 +225,8 @@ def test_with_every_queue_given_out_the_idle_one_goes_to_the_busy_vm() -> None:
     pair = ("00:15:5d:00:10:01", 10, "no_queue", 5000)
     finding = only(evidence(config, pps={1: 100, 3: 100}, pairs=[pair]))
     assert (finding.rule, finding.queue_id) == ("idle-queue-held", 2)
+    shows = next(place for place, line in enumerate(finding.commands) if line.startswith("Get-"))
+    assert "stop here" in finding.commands[shows - 1]  # its weight is not known
     assert [one.op for one in finding.requests] == [
         "clear_filter",
         "free_queue",

@@ -100,11 +100,8 @@ def _port_of(pair: PairView, adapter: AdapterView) -> PortConfig | None:
 def _let_it_have_one(pair: PairView, adapter: AdapterView) -> list[str]:
     """Return the lines that let a VM, or a vNIC of the host, have a queue; what to look at if its weight does
     so already, as no documented line gives it one then."""
-    vm, port = _of_vm(pair, adapter), _port_of(pair, adapter)
-    vnic = None
-    if port is not None and port.management_os:
-        vm, vnic = MANAGEMENT_OS, None if port.vm == MANAGEMENT_OS else port.vm
-    if port is not None and port.vmq_weight:
+    vm, vnic = _owner_of(pair, adapter)
+    if _weight_of(pair, adapter):
         return [
             powershell.note(_MAY_HAVE_ONE),
             powershell.queues_of(adapter.name),
@@ -113,9 +110,30 @@ def _let_it_have_one(pair: PairView, adapter: AdapterView) -> list[str]:
     return powershell.vmq_weight(vm, 100, vnic)
 
 
+def _owner_of(pair: PairView, adapter: AdapterView) -> tuple[str, str | None]:
+    """Return the VM that a pair is for, or the host itself and its vNIC, if that has a name."""
+    port = _port_of(pair, adapter)
+    if port is None or not port.management_os:
+        return _of_vm(pair, adapter), None
+    return MANAGEMENT_OS, None if port.vm == MANAGEMENT_OS else port.vm
+
+
 _MAY_HAVE_ONE = (
     "Its VmqWeight is above 0, and no documented line gives it a queue now. Look at queues, weight and usage:"
 )
+_LOOK_FIRST = (
+    "First, the weight of the one without a queue. Above 0: stop here, as no documented line gives it one."
+)
+
+
+def _give_place(pair: PairView, adapter: AdapterView, queue: QueueView) -> list[str]:
+    """Return the lines that take a queue from its VM, and let another VM have one; what to look at if that
+    one's weight does so already, as it would get none."""
+    lets = _let_it_have_one(pair, adapter)
+    if _weight_of(pair, adapter):
+        return lets
+    takes = powershell.vmq_weight(queue.vm or queue.known.name, 0, vnic_of(queue))
+    return [powershell.note(_LOOK_FIRST), powershell.show_vm(*_owner_of(pair, adapter)), *takes, *lets]
 
 
 def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -183,9 +201,12 @@ def more_vms(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
 
 
 def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Iterator[Finding]:
-    """Pair the busiest VMs without a queue with the quietest queues, and report each pair."""
+    """Pair the busiest VMs without a queue with the quietest queues, and report each pair.
+
+    A VM whose weight is 0 waits for none: an administrator turned its VMQ off.
+    """
     for adapter in evidence.adapters:
-        waiting = unserved(adapter, thresholds)
+        waiting = [one for one in unserved(adapter, thresholds) if _weight_of(one, adapter) != 0]
         if adapter.free_queues is None or adapter.free_queues > 0 or not waiting:
             continue
         quiet = sorted(
@@ -209,10 +230,10 @@ def _swapped(
     adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool, release: str | None
 ) -> Finding:
     vm, holder = _of_vm(pair, adapter), queue.vm or queue.known.name
-    vms = len({port.vm for port in adapter.known.ports})
+    vms, weight = len({port.vm for port in adapter.known.ports}), _weight_of(pair, adapter)
     cpu, buffers = queue.known.cpu, queue.known.buffers
     requests = []
-    if cpu is not None and buffers is not None:
+    if cpu is not None and buffers is not None and not weight:
         requests = give_queue(
             adapter,
             vm,
@@ -238,6 +259,7 @@ def _swapped(
             "holder_pps": queue.known_pps,
             "queues": adapter.known.max_queues,
             "vms": vms,
+            **({} if weight is None else {"vmq_weight": weight}),
         },
         cause="Queues go to VMs in the order in which they start, and stay with them, whatever they do."
         if idle
@@ -250,9 +272,11 @@ def _swapped(
             if release in powershell.DYNAMIC_MULTI_QUEUE
             else ""
         ),
-        fix=f"Free {queue.called}, and give its place to {vm}",
+        fix=f"Look at weights and usage: no documented line gives {vm} the place of {queue.called}"
+        if weight
+        else f"Free {queue.called}, and give its place to {vm}",
         requests=requests,
-        commands=[*powershell.vmq_weight(holder, 0, vnic_of(queue)), *_let_it_have_one(pair, adapter)],
+        commands=_give_place(pair, adapter, queue),
         measure="its frames in the default queue",
         value=pair.least_pps,
         queue_id=queue.queue_id,
