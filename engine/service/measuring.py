@@ -199,13 +199,7 @@ class Agent:
                 tls=listen.tls,
                 accounts=listen.accounts,
             )
-        broker, first = await asyncio.gather(
-            self._start_broker(), asyncio.to_thread(self._source.read), return_exceptions=True
-        )
-        for outcome in (broker, first):
-            if isinstance(outcome, BaseException):
-                raise outcome
-        assert isinstance(first, Measured)
+        first = await self._first_reading()
         assert first.config is not None
         bus = self._bus = EngineBus(
             self.url if self._broker is None else self._broker.engine_url,
@@ -229,6 +223,18 @@ class Agent:
         self._log.started(
             self.url, own_broker=self._broker is not None, cpus=len(first.config.cpus), adapters=adapters
         )
+
+    async def _first_reading(self) -> Measured:
+        """Read while the broker starts. What keeps that from starting is raised at once; the end then closes
+        the source, and nobody waits for its reading."""
+        reading = asyncio.create_task(asyncio.to_thread(self._source.read))
+        try:
+            await self._start_broker()
+            return await reading
+        except BaseException:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            raise
 
     async def _start_broker(self) -> None:
         if self._broker is not None:

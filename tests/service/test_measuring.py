@@ -1,13 +1,15 @@
 """A real host on a bus: what dashboards and commands see of it, and what is said of its readings."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from engine.bus.errors import HostTaken
+from engine.bus.accounts import Listen
+from engine.bus.errors import BrokerFailed, HostTaken
 from engine.bus.host_view import HostView
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
@@ -98,6 +100,25 @@ async def test_a_dashboard_connects_while_the_host_is_first_read_and_sees_that_r
         await entering
         await until(lambda: "lab" in watcher.hosts and watcher.hosts["lab"].stats is not None)
     await agent.__aexit__(None, None, None)
+
+
+async def test_a_port_in_use_is_said_while_the_host_is_still_read() -> None:
+    closed_before_its_end: list[bool] = []
+    ended = threading.Event()
+
+    def reading(number: int) -> Machine:
+        closed_before_its_end.append(source.closed.wait(10))
+        ended.set()
+        return growing(number)
+
+    source = Scripted(reading)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = Listen("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(BrokerFailed):
+            async with Agent(source, host="lab", listen=listen):
+                pass
+    assert await asyncio.to_thread(ended.wait, 60)
+    assert closed_before_its_end == [True]
 
 
 async def test_it_takes_no_requests_and_answers_ping_and_past_events() -> None:
