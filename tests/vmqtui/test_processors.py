@@ -167,7 +167,7 @@ def test_keys_of_the_matrix_stand_before_those_that_change_the_view_and_no_other
     assert [taken.get(key) for action in MATRIX for key in action.keys] == ["previous_view", "next_view"]
 
 
-async def test_queue_is_moved_by_two_keys_and_before_and_after_are_shown(dashboard: Running) -> None:
+async def test_queue_is_moved_after_confirmation_and_before_and_after_are_shown(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("5", "right", "right", "right", "right", "right")
         assert matrix(app).queue is not None
@@ -178,8 +178,12 @@ async def test_queue_is_moved_by_two_keys_and_before_and_after_are_shown(dashboa
         assert "before" in text
         assert "3 → 2 queues" in text
         assert "2 → 3 queues" in text
-        link.answer()
         await pilot.press("m")
+        await shown(pilot, app, "Move queue 3 (sql-01)")
+        assert link.asked == []
+        assert link.wondered == [("set_queue_parameters", {"adapter": "nic0", "queue_id": 3, "cpu": 3})]
+        link.answer()
+        await pilot.press("enter")
         await closed(pilot, app)
         assert link.asked == [("hv01", "set_queue_parameters", {"adapter": "nic0", "queue_id": 3, "cpu": 3})]
         assert "sql-01 moved" not in screen_text(app)
@@ -241,7 +245,7 @@ async def test_refused_move_stays_on_the_screen(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("5", "down")
         link.answer("NDIS_STATUS_INVALID_PARAMETER", "queue 0 is another driver's")
-        await pilot.press("m")
+        await pilot.press("m", "enter")
         await shown(pilot, app, "NDIS_STATUS_INVALID_PARAMETER")
         await pilot.press("escape")
         await closed(pilot, app)

@@ -122,8 +122,13 @@ TABLES: tuple[Action, ...] = (
 MATRIX: tuple[Action, ...] = tuple(
     Action(f"queue_{name}", key, f"Queue {name}", help_, "Cursor", frozenset({"processors"}), call=call)
     for name, key, help_, call in (
-        ("before", "left", "In the matrix: the queue at the left.", "queue(-1)"),
-        ("after", "right", "In the matrix: the queue at the right.", "queue(1)"),
+        (
+            "before",
+            "left",
+            "In the matrix: the queue at the left; ↑ ↓ choose a processor for it.",
+            "queue(-1)",
+        ),
+        ("after", "right", "In the matrix: the queue at the right; m moves it to the row's.", "queue(1)"),
     )
 )
 """Actions while the matrix of processors and queues has the focus; there they replace changing the view."""
@@ -173,7 +178,7 @@ CHANGING: tuple[Action, ...] = (
         "move_queue",
         "m",
         "Move queue to a CPU",
-        "Choose the processor that serves the queue under the cursor, or all marked ones.",
+        "Choose the processor that serves the queue under the cursor, or all marked ones; asks before it moves.",
         "Queues",
         QUEUE_VIEWS,
         changes=True,

@@ -201,8 +201,6 @@ class RequestDialog(Dialog[None]):
         if self._rows is not None:
             self._rows.begin()
         self.check(at_once=True)
-        if self.asked.at_once:
-            self.submit()
 
     def draw(self) -> None:
         if self._rows is None:

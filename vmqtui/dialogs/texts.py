@@ -1,6 +1,7 @@
 """A dialog that shows text; the help and details texts, built from the registries."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from rich.console import Group, RenderableType
@@ -104,7 +105,7 @@ def help_text(
     style = palette.style
     sources = sources_of(COLUMNS[table], counters)
     parts: list[Text | Table] = []
-    here = [action for action in actions if action.applies(view)]
+    here = _offered_in(view, actions)
     for group in dict.fromkeys(action.group for action in here):
         parts += [Text(group, style("title")), _actions(here, group, palette), Text()]
     parts += [
@@ -174,6 +175,16 @@ _DIALOG_KEYS = (
     ("Esc", "Leave; a change that was sent goes on to its end, which is shown then."),
     ("≈ △", "What the engine says would happen, and why it would not."),
 )
+
+
+def _offered_in(view: str, actions: Sequence[Action]) -> list[Action]:
+    """The actions of a view, without the keys that its matrix takes from them."""
+    taken = {key for action in MATRIX if action.applies(view) for key in action.keys}
+    return [
+        replace(action, key=",".join(key for key in action.keys if key not in taken))
+        for action in actions
+        if action.applies(view)
+    ]
 
 
 def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:

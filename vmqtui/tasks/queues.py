@@ -89,15 +89,14 @@ def cpu_of(row: Row) -> str:
 
 
 def move_to(proposal: Forecast) -> Task:
-    """Move a queue to the processor proposed in the matrix."""
+    """Move a queue to the processor proposed in the matrix, after confirmation."""
     queue, source, target = proposal.queue, proposal.source, proposal.target
     return Task(
         f"Move {called(queue)}",
         f"{source.processor} at {percent(source.before)} → about {percent(source.after)}, "
         f"{target.processor} at {percent(target.before)} → about {percent(target.after)}.",
-        "Move",
+        "Move (⏎)",
         lambda values: [move_queue(queue, target.cpu)],
-        at_once=True,
     )
 
 

@@ -121,8 +121,6 @@ class Task:
     """A sentence that the user must see before confirming."""
     remark: Callable[[Values], str] | None = None
     """Returns a sentence on valid values, from the current state."""
-    at_once: bool = False
-    """Send when the dialog opens, because the values were chosen before. After a failure the dialog stays."""
     fixes: str | None = None
     """The rule of the finding whose fix it is."""
 
