@@ -125,7 +125,7 @@ MATRIX: tuple[Action, ...] = tuple(
         (
             "before",
             "left",
-            "In the matrix: the queue at the left; ↑ ↓ choose a processor for it.",
+            "In the matrix: the queue at the left; ↑ ↓ choose its processor.",
             "queue(-1)",
         ),
         ("after", "right", "In the matrix: the queue at the right; m moves it to the row's.", "queue(1)"),
@@ -178,7 +178,7 @@ CHANGING: tuple[Action, ...] = (
         "move_queue",
         "m",
         "Move queue to a CPU",
-        "Choose the processor that serves the queue under the cursor, or all marked ones; asks before it moves.",
+        "Choose the processor that serves the queue under the cursor, or all marked ones; asks first.",
         "Queues",
         QUEUE_VIEWS,
         changes=True,
