@@ -1,6 +1,6 @@
 """Marked rows, and changes of all of them: a preview, a confirmation, an undo, a reason for each refusal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from engine.bus.messages import Response
 from engine.scenario.model import AdapterSpec, FilterSpec, HostSpec, QueueSpec, Scenario
 from engine.telemetry.config import Config
+from engine.view.rows import CpuView, QueueView
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, notes, opened, shown, told, type_into
 from tests.vmqtui.hosts import link_to
@@ -17,6 +18,7 @@ from tests.vmqtui.scripted import ScriptedLink, live_link, make_config, make_sta
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
 from vmqtui.pytest_plugin import StartEngine
+from vmqtui.state import placement
 from vmqtui.state.choices import MOST_MARKED, Marks
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks import batch
@@ -136,6 +138,27 @@ def test_queue_that_is_there_already_is_not_moved() -> None:
     now = snapshot()
     steps = planned(batch.move_marked(marked(now, 1, 4, 5), lambda: now), cpu=1)
     assert [step.title for step in steps] == ["move queue 1 (web-01) from 0:2 to 0:1"]
+
+
+def test_load_of_each_source_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = snapshot()
+    moving = [row for row in now.queues if row.cpu != 7]
+    target = next(cpu for cpu in now.cpus if cpu.cpu == 7)
+    added = [move.target.after for row in moving if (move := placement.forecast(now, row, 7)) is not None]
+    assert target.load is not None
+    assert None not in added
+    expected = target.load + sum(after - target.load for after in added if after is not None)
+    computed: list[int] = []
+
+    def counted(cpu: CpuView, model: dict[str, Any]) -> dict[Hashable, float | None]:
+        computed.append(cpu.cpu)
+        return loads_of(cpu, model)
+
+    loads_of = placement.loads_of
+    monkeypatch.setattr(placement, "loads_of", counted)
+    assert placement.load_with(now, moving, target) == pytest.approx(min(1.0, expected))
+    assert sorted(computed) == sorted({row.cpu for row in moving if row.cpu is not None})
+    assert len(computed) < len(moving)
 
 
 def test_queue_that_went_between_mark_and_plan_is_refused() -> None:
@@ -313,6 +336,32 @@ async def test_marked_queues_move_and_come_back_with_one_key_each(dashboard: Run
             *[(4, 1), (1, 2)],
             *[(1, 7), (4, 7)],
         ]
+
+
+@pytest.mark.slow
+async def test_a_move_is_planned_again_only_for_another_reading_or_processor(
+    dashboard: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[None] = []
+    move_queue = batch.move_queue
+
+    def counted(row: QueueView, cpu: int) -> Step:
+        planned.append(None)
+        return move_queue(row, cpu)
+
+    monkeypatch.setattr(batch, "move_queue", counted)
+    async with dashboard() as (app, pilot, link):
+        await mark(pilot, 1)
+        await pilot.press("m", "end")
+        await shown(pilot, app, "Move 1 marked queue", "sends 1 request for 1 row")
+        app.draw_now()
+        before = len(planned)
+        app.draw_now()
+        app.draw_now()
+        assert len(planned) == before
+        link.publish("hv01", stats=make_stats(12))
+        app.draw_now()
+        assert len(planned) == before + 1
 
 
 @pytest.mark.slow

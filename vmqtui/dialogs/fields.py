@@ -1,5 +1,6 @@
 """The fields of a form: text line, choice, multi-line text, each with a mark; or the rows of a table."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,6 +14,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Static, TextArea
 
 from vmqtui.printable import is_plain
+from vmqtui.state.rows import Row
 from vmqtui.tasks.task import Field, RowChoices
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
@@ -113,6 +115,8 @@ class RowField(LiveTable):
         super().__init__(choices.table, widget_id=f"field-{field.key}", without=choices.without)
         self.field = field
         self._choices = choices
+        self.given: Sequence[Row] = ()
+        """The rows as they were last drawn."""
 
     @property
     def editor(self) -> LiveTable:
@@ -136,7 +140,8 @@ class RowField(LiveTable):
 
     def draw(self) -> None:
         """Show the current rows."""
-        self.show(self._choices.rows())
+        self.given = self._choices.rows()
+        self.show(self.given)
 
     def mark(self, glyph: str, role: str) -> None:
         """Does nothing: every row is valid."""

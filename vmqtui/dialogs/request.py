@@ -19,6 +19,7 @@ from vmqtui.dialogs.dialog import Dialog
 from vmqtui.dialogs.fields import Choice, FieldLine, RowField
 from vmqtui.link import Link
 from vmqtui.printable import printable
+from vmqtui.state.rows import Row
 from vmqtui.tasks.foresight import foretold
 from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Foreseen, Step, Task, Values, in_words, several
@@ -170,6 +171,8 @@ class RequestDialog(Dialog[None]):
         """Whether the shown sentence is a refusal."""
         self._over: bool = False
         """Whether a batch ended with rows that are not done: it shows its result and sends nothing more."""
+        self._reviewed: tuple[Sequence[Row], str] | None = None
+        """The rows and the value that were reviewed when it was last drawn."""
         self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
         self._lines_of_form = [
             FieldLine(field) if field.rows is None or self._rows is None else self._rows
@@ -206,8 +209,11 @@ class RequestDialog(Dialog[None]):
         if self._rows is None:
             return
         self._rows.draw()
-        if not self.ended and not self.submission.under_way and not self.refused and not self._over:
-            self._review()
+        now = self._rows.given, self._rows.text
+        if now == self._reviewed or self.ended or self.submission.under_way or self.refused or self._over:
+            return
+        self._reviewed = now
+        self._review()
 
     def on_key(self, event: events.Key) -> None:
         if self.asked.destructive and event.key == "y" and not self.asked.fields:

@@ -1,6 +1,6 @@
 """Moves of queues between processors: forecasts from measured loads, moves made, and the balancer's."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,10 +92,7 @@ def forecast(snapshot: Snapshot, queue: QueueView, target: int) -> Forecast | No
         return None
     here, there, model = cpus[queue.cpu], cpus[target], snapshot.config.cpu_model
     taken = load_of(queue, here, model)
-    near, far = (cost_of(queue, model, is_remote(queue, cpu)) for cpu in (here, there))
-    budgets = ratio(here.rate("budget_cycles"), there.rate("budget_cycles"))
-    dearer = ratio(far, near)
-    given = taken * budgets * (dearer or 1.0) if taken is not None and budgets is not None else None
+    given = _given(queue, taken, here, there, model)
     moves = 0 if here.cpu == there.cpu else 1
     return Forecast(
         queue,
@@ -103,6 +100,35 @@ def forecast(snapshot: Snapshot, queue: QueueView, target: int) -> Forecast | No
         _side(there, _more(there.load, given, moves), moves),
         _warnings(snapshot, queue, here, there, given),
     )
+
+
+def _given(
+    queue: QueueView, taken: float | None, here: CpuView, there: CpuView, model: dict[str, Any]
+) -> float | None:
+    """The load on ``there`` of a queue that has the load ``taken`` on ``here``."""
+    near, far = (cost_of(queue, model, is_remote(queue, cpu)) for cpu in (here, there))
+    budgets = ratio(here.rate("budget_cycles"), there.rate("budget_cycles"))
+    dearer = ratio(far, near)
+    return taken * budgets * (dearer or 1.0) if taken is not None and budgets is not None else None
+
+
+def load_with(snapshot: Snapshot, queues: Sequence[QueueView], target: CpuView) -> float | None:
+    """The load of a processor with ``queues`` of others as well; None if that of one is unknown."""
+    if snapshot.config is None or target.load is None:
+        return None
+    model, cpus = snapshot.config.cpu_model, {cpu.cpu: cpu for cpu in snapshot.cpus}
+    sources = {queue.cpu for queue in queues}
+    loads = {cpu: loads_of(cpus[cpu], model) for cpu in sources if cpu is not None and cpu in cpus}
+    after = target.load
+    for queue in queues:
+        if queue.cpu is None or queue.cpu not in loads:
+            return None
+        taken = loads[queue.cpu].get(queue.identity)
+        given = _given(queue, taken, cpus[queue.cpu], target, model)
+        if given is None:
+            return None
+        after += given
+    return min(1.0, after)
 
 
 def _side(cpu: CpuView, after: float | None, added: int) -> Side:

@@ -10,7 +10,7 @@ from engine.view.rates import known_sum
 from engine.view.rows import FilterView, QueueView
 from vmqtui.numbers import grouped, percent
 from vmqtui.printable import printable
-from vmqtui.state.placement import forecast
+from vmqtui.state.placement import load_with
 from vmqtui.state.rows import Row
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.filters import clear_row, clear_step, filter_called
@@ -135,12 +135,7 @@ def _load_after(marked: Marked, snapshot: Snapshot, cpu: int | None) -> str:
     there = f"{target.processor}, now at {percent(target.load)} with {counted(len(target.queues), 'queue')}"
     if not moving:
         return f"{there}: they are served there now"
-    added: float | None = 0.0
-    for row in moving:
-        found = forecast(snapshot, row, target.cpu)
-        after, before = (found.target.after, found.target.before) if found is not None else (None, None)
-        added = None if added is None or after is None or before is None else added + after - before
-    after = None if added is None or target.load is None else min(1.0, target.load + added)
+    after = load_with(snapshot, moving, target)
     already = (
         f"; {counted(len(queues) - len(moving), 'is', 'are')} there already"
         if len(queues) > len(moving)
