@@ -22,6 +22,7 @@ from vmqtui.state import placement
 from vmqtui.state.choices import MOST_MARKED, Marks
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks import batch
+from vmqtui.tasks.queues import move_queue
 from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Step, Task, Values
 from vmqtui.tasks.undo import Changes, change_of, hindrance, undo
@@ -343,7 +344,6 @@ async def test_a_move_is_planned_again_only_for_another_reading_or_processor(
     dashboard: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned: list[None] = []
-    move_queue = batch.move_queue
 
     def counted(row: QueueView, cpu: int) -> Step:
         planned.append(None)
