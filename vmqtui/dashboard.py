@@ -305,7 +305,8 @@ class Dashboard(CommandActions):
     def action_details(self) -> None:
         """Open the page of the queue under the cursor; for any other row, a dialog with all its columns."""
         subject, page = self.subject, self._views[QUEUE]
-        if isinstance(subject, QueueView) and isinstance(page, QueuePage) and self.view is not page:
+        elsewhere = self.view is not page or self._named is not None
+        if isinstance(subject, QueueView) and isinstance(page, QueuePage) and elsewhere:
             page.look_at(subject)
             self.action_view(QUEUE)
             return

@@ -157,6 +157,8 @@ async def test_commands_run_the_actions_of_keys(dashboard: Running) -> None:
         await closed(pilot, app)
         await type_command(pilot, app, "open mail-01")
         assert "Queue 6 of nic0 · mail-01" in screen_text(app)
+        await type_command(pilot, app, "open file-01")  # on the page of another queue
+        assert "Queue 7 of nic0 · file-01" in screen_text(app)
         await type_command(pilot, app, "go to mail-01")
         assert app.focused is not None
         assert app.focused.id == "queues-table"
