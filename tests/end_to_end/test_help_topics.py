@@ -3,14 +3,16 @@
 import io
 import os
 import re
+import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from tests.end_to_end.conftest import Here
-from vmqtui.cli.topics import as_text, markdown, topics
+from vmqtui.cli.topics import as_text, markdown, topics, words_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,19 +74,52 @@ def test_the_wheel_has_every_page() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("pager", "windows", "words"),
+    [
+        ("less '", False, []),
+        ('less "', True, []),
+        ("'/opt/my less/less' -R", False, ["/opt/my less/less", "-R"]),
+        (r"C:\tools\less.exe -R", True, [r"C:\tools\less.exe", "-R"]),
+        (r'"C:\my tools\less.exe" -R', True, [r"C:\my tools\less.exe", "-R"]),
+    ],
+)
+def test_words_of_a_pager(pager: str, windows: bool, words: list[str]) -> None:
+    assert words_of(pager, windows=windows) == words
+
+
+def in_a_terminal(pager: str) -> tuple[int, bytes]:
+    """The status of ``help use`` with a pager on a terminal of 80 columns, and its output."""
+    import pty
+    import subprocess
+
+    master, slave = pty.openpty()
+    environment = os.environ | {"PAGER": pager, "TERM": "xterm", "COLUMNS": "80"}
+    command = [sys.executable, "-m", "vmqtui", "help", "use"]
+    program = subprocess.Popen(command, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    shown = b""
+    with suppress(OSError):  # Linux ends it with EIO, others with nothing
+        while more := os.read(master, 1 << 16):
+            shown += more
+    os.close(master)
+    return program.wait(), shown
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
 @pytest.mark.slow
 def test_a_long_page_goes_through_the_pager_of_a_terminal() -> None:
-    import pty
-    import subprocess
-    import sys
+    status, shown = in_a_terminal(f"{sys.executable} -c 'print(42)'")
+    assert (status, shown.split()) == (0, [b"42"])
 
-    master, slave = pty.openpty()
-    environment = os.environ | {"PAGER": f"{sys.executable} -c 'print(42)'", "TERM": "xterm", "COLUMNS": "80"}
-    done = subprocess.run(
-        [sys.executable, "-m", "vmqtui", "help", "use"], stdout=slave, env=environment, check=False
-    )
-    os.close(slave)
-    shown = os.read(master, 1 << 16)
-    os.close(master)
-    assert (done.returncode, shown.split()) == (0, [b"42"])
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+@pytest.mark.slow
+def test_without_a_pager_that_starts_a_long_page_is_printed(tmp_path: Path) -> None:
+    no_program = tmp_path / "pager"
+    no_program.write_bytes(b"\0")
+    no_program.chmod(0o755)
+    for pager in ("less '", str(no_program)):
+        status, shown = in_a_terminal(pager)
+        assert (status, b"internal error" in shown) == (0, False)
+        assert b"vmqtui help" in shown

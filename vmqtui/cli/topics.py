@@ -139,8 +139,8 @@ def _show(page: str, columns: int) -> None:
     from rich.theme import Theme
 
     style = {"markdown.code": "bold cyan", "markdown.h1.border": "dim", "markdown.hr": "dim"}
-    pager = os.environ.get("PAGER") or "less"
-    coloured = Path(pager.partition(" ")[0]).name == "less"  # others may show the codes of colours
+    pager = words_of(os.environ.get("PAGER") or "less")
+    coloured = [Path(one).stem for one in pager[:1]] == ["less"]  # others may show the codes of colours
     console = Console(width=columns, theme=Theme(style), highlight=False)
     with console.capture() as captured:
         console.print(markdown()(as_text(page), code_theme="ansi_dark", hyperlinks=False))
@@ -150,13 +150,22 @@ def _show(page: str, columns: int) -> None:
         sys.stdout.flush()
 
 
-def _paged(text: str, pager: str, *, coloured: bool) -> bool:
-    """Show a text in a pager until the user leaves it; return False if there is none."""
+def words_of(command: str, *, windows: bool = os.name == "nt") -> list[str]:
+    """The program of a command and its arguments, without quotes; none if a quote is not closed."""
     import shlex
+
+    try:
+        words = shlex.split(command, posix=not windows)  # on Windows backslashes are a path's
+    except ValueError:
+        return []
+    return [one.strip('"') for one in words] if windows else words
+
+
+def _paged(text: str, command: list[str], *, coloured: bool) -> bool:
+    """Show a text in a pager until the user leaves it; return False if there is none that starts."""
     import signal
     import subprocess
 
-    command = shlex.split(pager)
     if not command or shutil.which(command[0]) is None:
         return False
     plain = text if coloured else re.sub(r"\x1b\[[\d;]*m", "", text)
@@ -169,6 +178,8 @@ def _paged(text: str, pager: str, *, coloured: bool) -> bool:
             env=environment,
             check=False,
         )
+    except OSError:
+        return False
     finally:
         signal.signal(signal.SIGINT, before)
     return True
