@@ -1,6 +1,8 @@
 """``vmqtui get`` against a running engine, and without one."""
 
 import asyncio
+import csv
+import io
 import json
 import re
 from itertools import cycle
@@ -28,7 +30,18 @@ def test_each_noun_prints_a_table_and_a_document(noun: str, lab: str, reader: Re
     assert len(table.out.splitlines()) >= 2
     printed = here("get", noun, "--broker", lab, "--json")
     assert (printed.status, printed.err) == (0, "")
-    json.loads(printed.out)
+    document = json.loads(printed.out)[noun]
+    as_csv = here("get", noun, "--broker", lab, "--csv")
+    assert (as_csv.status, as_csv.err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(as_csv.out)))
+    assert [list(row) for row in rows] == [list(row) for row in document]
+
+
+def test_csv_is_one_form_of_one_reading(here: Here) -> None:
+    for other, why in (("--json", "another form"), ("--watch", "rows have no time")):
+        done = here("get", "queues", "--csv", other)
+        assert (done.status, done.out) == (2, "")
+        assert why in done.err
 
 
 def test_queues_have_the_columns_that_people_know(lab: str, reader: Reader, here: Here) -> None:

@@ -12,7 +12,7 @@ from engine.counted import counted
 from vmqtui.cli.attach import ALL, ANSWER_S, Readings, find_host, find_hosts, open_watcher
 from vmqtui.cli.failures import DONE, failed, sentences, unusable, warn
 from vmqtui.cli.options import Json
-from vmqtui.cli.output import chosen_columns, print_json, print_table
+from vmqtui.cli.output import chosen_columns, print_csv, print_json, print_table
 from vmqtui.cli.reach import BrokerOptions, HostOptions
 from vmqtui.cli.run import run_async
 
@@ -54,6 +54,9 @@ class TableOptions:
         typer.Option("--columns", metavar="A,B,…", help="These columns only; default: all that fit."),
     ] = None
     json_: Json = False
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV, with the names and numbers of the JSON document.")
+    ] = False
     watch: Annotated[bool, typer.Option("--watch", help="Print again with every reading.")] = False
 
 
@@ -66,6 +69,12 @@ def get(
     from vmqtui.columns import COLUMNS
     from vmqtui.columns.export import of_hosts
 
+    if options.csv and (options.json_ or options.watch):
+        unusable(
+            "--csv: not with --json, which is another form"
+            if options.json_
+            else "--csv: not with --watch, as rows have no time (vmqtui record, then vmqtui export csv)"
+        )
     several = noun != "hosts" and at.host == ALL
     known = of_hosts(COLUMNS[noun]) if several else COLUMNS[noun]
     table = _Table(noun, chosen_columns(known, options.columns), options)
@@ -111,6 +120,11 @@ class _Table:
             from vmqtui.columns.export import document
 
             print_json(document(self.noun, self._columns, rows, sources=sources, **about))
+            return
+        if self._options.csv:
+            from vmqtui.columns.export import as_csv
+
+            print_csv(as_csv(self._columns, rows))
             return
         if self._printed:
             print()

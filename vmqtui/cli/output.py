@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vmqtui.cli.failures import not_one_of, unusable
 from vmqtui.numbers import age
-from vmqtui.printable import as_json, printable
+from vmqtui.printable import as_json, printable, shown
 
 if TYPE_CHECKING:
     from engine.bus.messages import Response
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 def print_json(document: Any) -> None:
     """Print one JSON document on a line of its own."""
     print(as_json(document, ascii_only=not is_utf8()), flush=True)
+
+
+def print_csv(text: str) -> None:
+    """Print CSV; on a terminal, control characters in names are made printable."""
+    write_in_utf8()
+    lines = text.split("\r\n")  # standard output ends lines as its system does
+    sys.stdout.write("\n".join(map(shown, lines) if sys.stdout.isatty() else lines))
 
 
 def write_in_utf8() -> None:
