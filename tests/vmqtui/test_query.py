@@ -42,6 +42,7 @@ def found(text: str, table: str = "queues") -> list[str]:
         ("0:2", ["web-01", "web-02", "sql-01"]),
         ("pps>=150k", ["web-01"]),
         ("pkt/s>0.15M", ["web-01"]),
+        ("pkt>0.15M", ["web-01"]),
         ("use>75%", ["web-01", "file-01"]),
         ("buffer_use>75", ["web-01", "file-01"]),
         ("vlan:20 fw", ["fw-01"]),

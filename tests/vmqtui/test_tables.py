@@ -100,6 +100,8 @@ async def test_wrong_filter_is_said_in_words_and_hides_nothing(dashboard: Runnin
         await typed(pilot, "colour:red")
         assert "no column colour" in screen_text(app)
         assert len(labels(app)) == 13
+        await pilot.press("enter")
+        assert "/colour:red · not used: no column colour" in screen_text(app)
 
 
 @pytest.mark.slow

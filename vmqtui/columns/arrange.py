@@ -9,7 +9,7 @@ otherwise ignored:
     ~^web-\\d+$ vm:~sql     a regular expression, anywhere or in one column
     vm:"two words"         quotes keep blanks together
 
-A key is a column's export name, its heading or title, or the beginning of one of them.
+A key is a column's export name, its heading or title, one of these without its "/s", or the beginning of one.
 """
 
 import re
@@ -154,9 +154,10 @@ def _example(operator: str) -> str:
 def field_called(key: str, fields: Sequence[F]) -> F:
     """Return the column that a key names. Raises ValueError with a sentence for the user."""
     wanted = key.lower()
-    exact = [field for field in fields if wanted in _names(field)]
-    if exact:
-        return exact[0]
+    for exactly in (wanted, f"{wanted}/s"):
+        exact = [field for field in fields if exactly in _names(field)]
+        if exact:
+            return exact[0]
     begun = [field for field in fields if any(name.startswith(wanted) for name in _names(field))]
     if len(begun) == 1:
         return begun[0]

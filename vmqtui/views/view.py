@@ -98,6 +98,8 @@ class View(Container):
         parts = [f"{title} {grouped(shown)}" + (f" of {grouped(total)}" if shown != total else "")]
         if choice.filter:
             parts.append(f"/{choice.filter}")
+        if arranged.problem:
+            parts.append(f"not used: {arranged.problem}")
         if marked:
             unseen = len(marked) - sum(row.identity in marked for row in arranged.rows)
             parts.append(
