@@ -109,6 +109,7 @@ class VmqApp(App[None]):
         keys_of = {action.id: action.keys for action in self._keymap_of_actions.actions}
         # Textual declares a class variable, but reads it from the instance.
         self.COMMAND_PALETTE_BINDING = keys_of["command_palette"][0]  # type: ignore[misc]
+        self._keys_to_leave = frozenset(keys_of["quit"]) | {"ctrl+c", "ctrl+q"}
         self._themes, self._problems = load_themes(themes)
         self._problems += notes
         if state is not None and state.problem:
@@ -260,6 +261,10 @@ class VmqApp(App[None]):
         if isinstance(event, (events.InputEvent, events.Paste)) and (self._exit or not self.screen_stack):
             return
         if isinstance(event, events.Key) and not event.is_forwarded:
+            if isinstance(self.screen, Dialog) and not self.screen.is_seen:
+                if event.key in self._keys_to_leave:
+                    await self.action_quit()
+                return
             self._typed_into[event] = self.focused
         await super().on_event(event)
 

@@ -161,7 +161,7 @@ class ViewActions(Controls):
         marks, table, kind = self._model.choices.marks, self.view.table, self._kind
         row = table.row
         if not kind or row is None:
-            self._tell("rows of queues and filters can be marked; Tab goes to the next panel")
+            self._tell_nothing_is_marked()
             return
         if row.identity in marks.of(kind):
             marks.drop([row.identity])
@@ -173,17 +173,21 @@ class ViewActions(Controls):
     def action_mark_all(self) -> None:
         """Mark all shown rows; if they are marked, remove their marks."""
         marks, table, kind = self._model.choices.marks, self.view.table, self._kind
-        if not kind:
-            self._tell("rows of queues and filters can be marked; Tab goes to the next panel")
+        if not kind or not table.rows:
+            self._tell_nothing_is_marked()
             return
         shown = {row.identity: name_of(row) for row in table.rows}
-        if not shown:
-            self._tell("no row is shown to be marked; other marks stay")
-        elif shown.keys() <= marks.of(kind).keys():
+        if shown.keys() <= marks.of(kind).keys():
             marks.drop(shown)
         elif left := marks.set(kind, shown):
             self._tell(f"no more than {MOST_MARKED:,} rows can be marked: {left:,} are not", "warning")
         self.draw()
+
+    def _tell_nothing_is_marked(self) -> None:
+        if self._kind:
+            self._tell("no row is shown to be marked; other marks stay")
+        else:
+            self._tell("rows of queues and filters can be marked; Tab goes to the next panel")
 
     def action_back(self) -> None:
         """Remove the marks; without marks, clear the table's filter; without a filter, its sort order."""

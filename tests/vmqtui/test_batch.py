@@ -303,6 +303,16 @@ async def mark(pilot: Pilot[None], *places: int) -> None:
 
 
 @pytest.mark.slow
+async def test_in_a_table_without_rows_the_keys_of_marks_say_that_there_are_none(dashboard: Running) -> None:
+    async with dashboard(ScriptedLink(connection="connected")) as (app, pilot, _):
+        for key in ("i", "asterisk"):
+            await pilot.press("2", key)
+            await told(pilot, app, "no row is shown to be marked")
+            app.clear_notifications()
+        assert "can be marked" not in notes(app)
+
+
+@pytest.mark.slow
 async def test_marked_queues_move_and_come_back_with_one_key_each(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await mark(pilot, 1, 4)

@@ -9,6 +9,7 @@ import re
 import msgspec
 import pytest
 from textual.app import ComposeResult
+from textual.pilot import Pilot
 
 from engine.bus.messages import Status
 from tests.slow import slow_but
@@ -300,6 +301,40 @@ async def test_a_terminal_that_is_too_small_says_what_it_needs_and_comes_back(
         await pilot.press("q")
         await pilot.pause()
         assert app.return_code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "keys", [["2", "down", "e"], ["question_mark"], ["ctrl+p"]], ids=["edit", "help", "palette"]
+)
+async def test_a_dialog_waits_unseen_on_a_terminal_that_is_too_small(
+    dashboard: Running, keys: list[str]
+) -> None:
+    async with dashboard(size=(80, 24)) as (app, pilot, _):
+        await pilot.press(*keys)
+        await until_still(pilot, app)
+        before, focused = screen_text(app), app.focused
+        await pilot.resize_terminal(50, 14)
+        await pilot.pause()
+        assert " ".join(screen_text(app).split()) == (
+            "The dashboard needs 60×16 cells; this terminal has 50×14. Enlarge it, or leave with q."
+        )
+        await pilot.press("x", "escape", "tab", "down")
+        await pilot.resize_terminal(80, 24)
+        await until_still(pilot, app)
+        assert (screen_text(app), app.focused) == (before, focused)
+        await pilot.resize_terminal(50, 14)
+        await pilot.press("q")
+        await pilot.pause()
+        assert app.return_code == 0
+
+
+async def until_still(pilot: Pilot[None], app: VmqApp) -> None:
+    """Wait until nothing on the screen changes from one pause to the next."""
+    before = ""
+    while (now := screen_text(app)) != before:
+        before = now
+        await pilot.pause()
 
 
 async def test_click_on_a_tab_shows_its_view(dashboard: Running) -> None:

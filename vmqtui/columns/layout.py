@@ -11,6 +11,8 @@ WIDE: Final = 150
 """Minimum width of a table, in cells, for two blanks between columns, if that cuts nothing."""
 _SECOND: Final = 5
 """Columns above this priority are dropped before a name is cut, even if they hold names."""
+_MINOR: Final = 3
+"""Numbers of this priority or above are dropped before a sentence is cut, if that cuts none."""
 _EXTRA: Final = 10
 """Columns of this priority or above are shown only if all others have the room they want."""
 _EASE: Final = 3
@@ -39,8 +41,8 @@ def lay_out(
     Drawn columns are bars and trends. ``needs`` maps a column's key to the cells of its widest text, if
     known. Columns that don't fit are dropped from the highest priority (rightmost first); those in ``always``
     go last. Before a name is cut, drawn columns are dropped, then numbers, except those of priority 0; then
-    the widest names are cut. Drawn columns are also dropped if that leaves every sentence uncut. Cells left
-    over go to sentences, then to drawn columns.
+    the widest names are cut. Drawn columns are also dropped if that leaves every sentence uncut, and minor
+    numbers if it takes both. Cells left over go to sentences, then to drawn columns.
     """
     chosen = [column for column in columns if column.key not in without or column.key in always]
     if room >= WIDE:
@@ -129,20 +131,26 @@ class _Shares:
             del columns[max(losable, key=lambda n: (columns[n].is_drawn, columns[n].priority, n))]
 
     def _leave_for_sentences(self) -> None:
-        """Drop drawn columns if that leaves every sentence uncut."""
+        """Drop drawn columns if that leaves every sentence uncut; else also minor numbers."""
         columns = self._columns
-        losable = [
+        drawn = [column for column in columns if column.is_drawn and self._is_losable(column)]
+        minor = [
             column
             for column in columns
-            if column.is_drawn and column.priority > 0 and column.key not in self._always
+            if column.priority >= _MINOR and column.is_measure and self._is_losable(column)
         ]
-        needs = [self._need(column) for column in columns]
-        if self._over(needs) - sum(column.width + self._gap for column in losable) > 0:
+        over = self._over([self._need(column) for column in columns])
+        for losable in (drawn, [one for one in columns if one in drawn or one in minor]):
+            if over > sum(self._need(column) + self._gap for column in losable):
+                continue
+            for column in sorted(losable, key=lambda column: (not column.is_drawn, -column.priority)):
+                if self._over([self._need(column) for column in columns]) <= 0:
+                    break
+                columns.remove(column)
             return
-        for column in sorted(losable, key=lambda column: -column.priority):
-            if self._over([self._need(column) for column in columns]) <= 0:
-                break
-            columns.remove(column)
+
+    def _is_losable(self, column: Column[Any]) -> bool:
+        return column.priority > 0 and column.key not in self._always
 
     def _leave_alone(self) -> None:
         """Drop trends whose number is not shown: they show what changes, not how much it is."""

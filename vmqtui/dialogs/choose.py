@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from textwrap import wrap
+from typing import Any, ClassVar, Final
 
 from rich.text import Text
 from textual import events
@@ -162,6 +163,12 @@ class WhenDialog(Dialog[int]):
         self._answer.update(Text(words, palette_of(self).style("warn")))
 
 
+_PADDING: Final = 2
+"""Blanks at the ends of an option."""
+_HELP_BESIDE: Final = 32
+"""Cells from which the help of a column stands beside its name, not below it."""
+
+
 class ColumnsDialog(Dialog[TableChoice]):
     """Returns the choice of columns and sort order. A column without a choice is shown if there is room."""
 
@@ -214,16 +221,24 @@ class ColumnsDialog(Dialog[TableChoice]):
             )
         sorted_by = choice.sort is not None and choice.sort[0] == column.key
         arrow = ("↓" if choice.sort and choice.sort[1] else "↑") if sorted_by else " "
-        return Text.assemble(
+        named = (
             (f" {mark} ", style(role)),
             (f"{words:<8}", style("dim")),
             (f"{arrow} ", style("accent")),
             (f"{column.title or column.key.replace('_', ' '):<14.14}", style("strong")),
             (f"{column.key if column.exported else '':<22.22} ", style("accent")),
-            (column.help, style("dim")),
-            no_wrap=True,
-            overflow="ellipsis",
         )
+        beside = " " * sum(len(text) for text, _ in named)
+        width = self._list.content_size.width - _PADDING if self._list.size else 1000
+        below = " " * sum(len(text) for text, _ in named[:3])
+        if width - len(beside) < _HELP_BESIDE:
+            about = "".join(f"\n{below}{line}" for line in wrap(column.help, max(10, width - len(below))))
+        else:
+            about = f"\n{beside}".join(wrap(column.help, width - len(beside)))
+        return Text.assemble(*named, (about, style("dim")))
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fill)
 
     def _at(self) -> Column[Any]:
         return self._columns[self._list.highlighted or 0]

@@ -21,6 +21,11 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     ended: bool = False
     """Whether it has a result. It may stay on the screen for a moment after that."""
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether it is on the screen: on one smaller than the dashboard needs, only that is shown."""
+        return not (self.has_class("-tiny") or self.has_class("-flat"))
+
     def draw(self) -> None:
         """Show the current model. The default does nothing."""
 
