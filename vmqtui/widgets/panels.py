@@ -268,7 +268,7 @@ class EventTail(ModelCanvas):
         several = len(self.adapters()) > 1
         what = [printable(row.event.event).replace("_", " ") for row in rows]
         whom = [_whom(row, several) for row in rows]
-        wide, named = max(12, *map(cells_of, what)), max(12, *map(cells_of, whom))
+        wide, named = max(map(cells_of, what)), max(map(cells_of, whom))
         return [
             clip(
                 [
