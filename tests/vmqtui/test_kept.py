@@ -198,6 +198,40 @@ def test_of_two_dashboards_the_last_one_wins_whole(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_of_two_dashboards_the_second_keeps_what_the_first_put_aside(path: Path) -> None:
+    one, other = written(path, "mine"), StateFile(path)
+    keep(one, Kept(theme=KeptTheme("light")))
+    keep(other, Kept(layout={"span": 300}))
+    assert StateFile(path).kept == Kept(layout={"span": 300})
+    assert path.with_name("config.state.json.bad").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_another_program_put_there_since_is_not_lost(path: Path) -> None:
+    file = StateFile(path)
+    written(path, "mine")
+    keep(file, Kept(theme=KeptTheme("light")))
+    assert path.with_name("config.state.json.bad").read_text(encoding="utf-8") == "mine"
+    newer = {"schema": "vmq.state/2", "theme": "light"}
+    written(path, newer)
+    with pytest.raises(OSError, match=r"is of a newer vmqtui \(vmq\.state/2\)"):
+        keep(file, Kept(layout={"span": 300}))
+    assert not file.offer(Kept(layout={"span": 60}))
+    assert json.loads(path.read_text(encoding="utf-8")) == newer
+    assert sorted(one.name for one in path.parent.iterdir()) == [path.name, f"{path.name}.bad"]
+
+
+def test_a_copy_of_an_earlier_time_is_not_replaced(path: Path) -> None:
+    aside = path.with_name("config.state.json.bad")
+    keep(written(path, "first"), Kept(theme=KeptTheme("light")))
+    file = written(path, "second")
+    assert file.problem == (
+        f"{path}: holds no choices that can be read, and {aside.name} is there from an earlier time;"
+        " it is left as it is, and what you choose is not kept"
+    )
+    assert not file.offer(Kept(layout={"span": 300}))
+    assert (path.read_text(encoding="utf-8"), aside.read_text(encoding="utf-8")) == ("second", "first")
+
+
 def test_a_reader_sees_a_whole_file_whenever_it_looks(path: Path) -> None:
     file, ended = StateFile(path), threading.Event()
     keep(file, Kept(theme=KeptTheme("theme-0")))

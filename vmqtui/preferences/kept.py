@@ -5,6 +5,7 @@ that the configuration has too, the file keeps what it was chosen instead of: if
 something else by now, it was edited since, and holds.
 """
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -109,7 +110,8 @@ def kept_of(choices: Choices, theme: str | None, preferences: Preferences) -> Ke
         choice, written = choices.of(place), preferences.columns.get(place, _AS_WRITTEN)
         as_written = choice.always == frozenset(written.show) and choice.never == frozenset(written.hide)
         chosen = TableColumns(show=tuple(sorted(choice.always)), hide=tuple(sorted(choice.never)))
-        table = KeptTable(choice.sort, choice.filter, None if as_written else KeptColumns(chosen, written))
+        columns = None if as_written else KeptColumns(chosen, written)
+        table = KeptTable(choice.sort, choice.filter, columns)
         if table != _NOTHING:
             tables[place] = table
     changed = theme is not None and theme != preferences.theme
@@ -130,14 +132,13 @@ class StateFile:
     """A state file, read once. ``problem`` is a sentence if it could not be used, else "".
 
     A file of a newer program, or one that can't be read, is left alone: nothing is kept. One that holds
-    something else is renamed before the first write.
+    something else is renamed before it is replaced, unless an earlier one was.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problem: str = ""
         self._left_alone = False
-        self._foreign = False
         self.kept: Kept = self._read()
         self._newest = self._written = self.kept
         self._lock = threading.Lock()
@@ -155,7 +156,8 @@ class StateFile:
     def write(self) -> None:
         """Write what was offered last, if it is not in the file yet; blocks. Raises OSError.
 
-        The file is replaced as a whole, so that of two dashboards the last one wins.
+        The file is replaced as a whole, so that of two dashboards the last one wins. What another program
+        put there since it was read is treated as if it had been there then.
         """
         with self._lock:
             newest = self._newest
@@ -167,9 +169,13 @@ class StateFile:
                     file.write(msgspec.json.format(msgspec.json.encode(newest), indent=1) + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
-                if self._foreign:
+                try:
+                    foreign = self._present() is None
+                except OSError:
+                    self._left_alone = True
+                    raise
+                if foreign:
                     self.path.replace(self._aside)
-                    self._foreign = False
             self._written = newest
 
     @property
@@ -178,33 +184,46 @@ class StateFile:
 
     def _read(self) -> Kept:
         try:
-            if self.path.exists() and not self.path.is_file():
-                return self._leave("is no file")
+            kept = self._present()
+        except OSError as error:
+            self._left_alone = True
+            self.problem = (
+                f"{self.path}: {error.strerror}; it is left as it is, and what you choose is not kept"
+            )
+            return Kept()
+        if kept is None:
+            self.problem = (
+                f"{self.path}: holds no choices that can be read; what you choose next replaces it,"
+                f" and it becomes {self._aside.name}"
+            )
+        return kept or Kept()
+
+    def _present(self) -> Kept | None:
+        """Return what the file holds; None if that is something else, to be renamed.
+
+        Raises OSError, whose ``strerror`` says why the file has to be left as it is.
+        """
+        if self.path.exists() and not self.path.is_file():
+            raise OSError(errno.EEXIST, "is no file")
+        try:
             with self.path.open("rb") as file:
                 content = file.read(LIMIT_BYTES + 1)
         except FileNotFoundError:
             return Kept()
         except OSError as error:
-            return self._leave(f"can't be read: {error.strerror or error}")
+            raise OSError(error.errno, f"can't be read: {error.strerror or error}") from error
         try:
             schema = msgspec.json.decode(content, type=_Head).schema
-            if _is_newer(schema):
-                return self._leave(f"is of a newer vmqtui ({schema})")
             if schema == SCHEMA and len(content) <= LIMIT_BYTES:
                 return _known(msgspec.json.decode(content, type=Kept))
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            pass
-        self._foreign = True
-        self.problem = (
-            f"{self.path}: holds no choices that can be read; what you choose next replaces it,"
-            f" and it becomes {self._aside.name}"
-        )
-        return Kept()
-
-    def _leave(self, why: str) -> Kept:
-        self._left_alone = True
-        self.problem = f"{self.path}: {why}; it is left as it is, and what you choose is not kept"
-        return Kept()
+            schema = ""
+        if _is_newer(schema):
+            raise OSError(errno.EEXIST, f"is of a newer vmqtui ({schema})")
+        if self._aside.exists():
+            why = f"holds no choices that can be read, and {self._aside.name} is there from an earlier time"
+            raise OSError(errno.EEXIST, why)
+        return None
 
 
 class _Head(msgspec.Struct):
