@@ -263,7 +263,7 @@ class Dashboard(CommandActions):
         if not queues.find(queue.identity):
             hiding = choices.of(queues.id).filter
             words += f"; the filter {hiding} hid it, and is dropped until you go back"
-            self._choose(queues, filter="")
+            self._choose(queues, filter="", dropped=hiding)
             queues.find(queue.identity)
         self.call_after_refresh(queues.action_cursor, 0)  # into view, once the table has a size
         if words:
@@ -291,7 +291,8 @@ class Dashboard(CommandActions):
         choices = self._model.choices
         choices.adapter = place.adapter
         for name, text in place.filters.items():
-            choices.change(name, filter=text)
+            if choices.of(name).filter != text:  # else what an earlier jump dropped stays known
+                choices.change(name, filter=text)
         if place.view == QUEUE and place.page is not None and isinstance(page, QueuePage):
             page.look_at(place.page)
             self._tab = self._tabs.view = place.tab

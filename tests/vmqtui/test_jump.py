@@ -147,7 +147,11 @@ async def test_a_jump_goes_there_and_back_to_row_view_and_filter(dashboard: Runn
         assert "the filter web hid it, and is dropped until you go back" in notes(app)
         assert on(queues) == ("nic0", "file-01")
         assert app.focused is queues
-        await pilot.press("up", "ctrl+o")
+        assert app._choices.of("queues-table").filter == "web"  # is there at the next start
+        await pilot.press("7", "o", "ctrl+o")  # a second jump that drops nothing, and back
+        assert app._choices.of("queues-table").filter == "web"
+        assert app.model.choices.of("queues-table").filter == ""
+        await pilot.press("2", "up", "ctrl+o")
         events = table(app, "events-table")
         assert app.focused is events
         assert on(events) == "drops_begin"

@@ -232,6 +232,17 @@ def test_a_copy_of_an_earlier_time_is_not_replaced(path: Path) -> None:
     assert (path.read_text(encoding="utf-8"), aside.read_text(encoding="utf-8")) == ("second", "first")
 
 
+def test_a_filter_that_a_jump_dropped_is_kept_until_another_is_chosen() -> None:
+    choices = chosen()
+    choices.change("queues-table", filter="", dropped="web")
+    assert kept_of(choices, None, Preferences()).of("queues-table").filter == "web"
+    choices.change("queues-table", sort=None)
+    assert kept_of(choices, None, Preferences()).of("queues-table").filter == "web"
+    for filter_ in ("sql", ""):
+        choices.change("queues-table", filter=filter_)
+        assert kept_of(choices, None, Preferences()).of("queues-table").filter == filter_
+
+
 def test_a_reader_sees_a_whole_file_whenever_it_looks(path: Path) -> None:
     file, ended = StateFile(path), threading.Event()
     keep(file, Kept(theme=KeptTheme("theme-0")))

@@ -111,7 +111,7 @@ def kept_of(choices: Choices, theme: str | None, preferences: Preferences) -> Ke
         as_written = choice.always == frozenset(written.show) and choice.never == frozenset(written.hide)
         chosen = TableColumns(show=tuple(sorted(choice.always)), hide=tuple(sorted(choice.never)))
         columns = None if as_written else KeptColumns(chosen, written)
-        table = KeptTable(choice.sort, choice.filter, columns)
+        table = KeptTable(choice.sort, choice.filter or choice.dropped, columns)
         if table != _NOTHING:
             tables[place] = table
     changed = theme is not None and theme != preferences.theme
