@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from engine.advice.finding import Finding
 from engine.advice.thresholds import AdviceThresholds
-from engine.telemetry.config import Config, Vlan
+from engine.telemetry.config import Config, Vlan, ports_without_queue
 from engine.telemetry.stats import Stats
 from engine.view.adapter import AdapterView
 from engine.view.host_tables import HostTables
@@ -166,6 +166,11 @@ class Evidence(HostTables):
     def is_measured(self) -> bool:
         """Whether it is a real host, which takes no requests; the model has no operating system."""
         return bool(self.config.system)
+
+    @cached_property
+    def without_queue(self) -> Mapping[str, Mapping[str, Sequence[Vlan]]]:
+        """The MACs of ports without a filter, with their VLANs, by adapter."""
+        return ports_without_queue(self.config)
 
     @cached_property
     def by_name(self) -> dict[str, AdapterView]:

@@ -94,8 +94,8 @@ class Unchecked(msgspec.Struct, frozen=True, kw_only=True):
     """Rules that could not look, for one reason.
 
     ``adapters``: where; empty for the whole host. With ``left_out`` above 0 they looked at the other rows
-    (queues, processors) of ``rows``, and left these out. ``applies`` False: there is nothing for them to look
-    at, as they are about another kind of host.
+    (queues, processors, ports without a queue) of ``rows``, and left these out. ``applies`` False: there is
+    nothing for them to look at, as they are about another kind of host.
     """
 
     why: Words

@@ -174,10 +174,23 @@ def _cells(evidence: Evidence, place: str, adapter: str) -> Sequence[object]:
         case "reasons":
             return [view.now.default_queue.get(name)]
         case "pairs":
-            return [view.now.default_queue_top]
+            return _pairs(evidence, view)
         case "queue":
             return [getattr(queue, name) for queue in view.known.queues]
     column = view.now.queues.get(name, ())
     if len(column) == len(view.queues) and None not in column:
         return column  # as in a model, which may have tens of thousands of queues
     return [queue.count(name) for queue in view.queues]
+
+
+def _pairs(evidence: Evidence, view: AdapterView) -> Sequence[object]:
+    """Return what is known of the default queue's pairs: on a measured Windows host a row for each port
+    without a queue, as a port that it did not count has none among the pairs; else the pairs as a whole."""
+    top = view.now.default_queue_top
+    if top is None or evidence.is_linux or not evidence.is_measured:
+        return [top]
+    ports = evidence.without_queue[view.name]
+    if not ports:
+        return [top]
+    counted = set(top.mac)
+    return [mac if mac in counted else None for mac in ports]

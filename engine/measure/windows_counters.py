@@ -21,7 +21,7 @@ from engine.measure.windows_tables import Remarks, Row, Sample, WindowsTables
 from engine.ndis import counters
 from engine.scenario.processor_set import Place
 from engine.telemetry.bounds import MAX_TOP_PAIRS
-from engine.telemetry.config import AdapterConfig, Vlan
+from engine.telemetry.config import AdapterConfig, Vlan, ports_without_queue
 from engine.telemetry.stats import AdapterStats, Cell, Columns, Source, Stats, TopPairs
 
 ADAPTER_COUNTERS: Final = "Win32_PerfRawData_Counters_PerProcessorNetworkInterfaceCardActivity"
@@ -355,7 +355,7 @@ def make_stats(
 ) -> Stats:
     """Make the stats of a reading, of what was counted until then."""
     cpus = _cpus(host, reading, tallies)
-    without_queue = _ports_without_queue(host)
+    without_queue = ports_without_queue(host.config)
     return Stats(
         seq=seq,
         sim_time_ns=sim_time_ns,
@@ -370,39 +370,30 @@ def make_stats(
     )
 
 
-def _ports_without_queue(host: WindowsHost) -> Mapping[str, Sequence[tuple[str, Vlan]]]:
-    """Return the MAC and VLAN of each virtual adapter without a queue, by the first adapter that it leads to.
-
-    One of several VLANs is left out: what it received is not counted by VLAN.
-    """
-    seen = {one.mac for adapter in host.config.adapters for one in adapter.filters}
-    found: dict[str, list[tuple[str, Vlan]]] = {}
-    for adapter in host.config.adapters:
-        vlans: defaultdict[str, list[Vlan]] = defaultdict(list)
-        for port in adapter.ports:
-            if port.mac not in seen:
-                vlans[port.mac].append(port.vlan)
-        seen |= vlans.keys()
-        found[adapter.name] = [(mac, own[0]) for mac, own in vlans.items() if len(own) == 1]
-    return found
-
-
 def _pairs(
-    ports: Iterable[tuple[str, Vlan]], adapter: AdapterConfig, default: QueueCounts | None, tallies: Tallies
+    ports: Mapping[str, Sequence[Vlan]],
+    adapter: AdapterConfig,
+    default: QueueCounts | None,
+    tallies: Tallies,
 ) -> TopPairs | None:
     """Return what ports without a queue received, most frames first; None if it is known of none of them.
 
-    It is no more than the default queue received, unless other members of a team may have received it.
+    It is no more than the default queue received, unless other members of a team may have received it. A port
+    of several VLANs is left out: what it received is not counted by VLAN.
     """
     may_be_less = default is not None and default.source != "derived" and adapter.team is None
     most = default.frames if default is not None and may_be_less else None
-    received = [(mac, vlan, tallies.sum("vnics", mac, *_TALLIED["vnics"])) for mac, vlan in ports]
+    received = [
+        (mac, vlans[0], tallies.sum("vnics", mac, *_TALLIED["vnics"]))
+        for mac, vlans in ports.items()
+        if len(vlans) == 1
+    ]
     rows = [
         (mac, vlan, frames if most is None else min(frames, most))
         for mac, vlan, frames in received
         if vlan is not None and frames is not None
     ]
-    if received and not rows:
+    if ports and not rows:
         return None
     rows = sorted(rows, key=lambda row: -row[2])[:MAX_TOP_PAIRS]
     return TopPairs(
@@ -447,7 +438,7 @@ def _adapter(
     counts: Mapping[QueueKey, QueueCounts],
     tallies: Tallies,
     averaged: bool,
-    without_queue: Iterable[tuple[str, Vlan]],
+    without_queue: Mapping[str, Sequence[Vlan]],
 ) -> AdapterStats:
     own = [counts[adapter.name, queue.queue_id] for queue in adapter.queues]
     queues: Columns = {name: [None] * len(own) for name in _QUEUE_NAMES}

@@ -3,6 +3,8 @@
 None is a number or name that is not known; the model knows them all, a measured host does not (contract 5).
 """
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -136,3 +138,17 @@ class Config(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     traffic: Words
     adapters: Annotated[list[AdapterConfig], OfAdapters]
     schema: Literal["vmq.config/1"] = "vmq.config/1"
+
+
+def ports_without_queue(config: Config) -> Mapping[str, Mapping[str, Sequence[Vlan]]]:
+    """Return the MACs of ports without a filter, with their VLANs, by the first adapter that has them."""
+    seen = {one.mac for adapter in config.adapters for one in adapter.filters}
+    found: dict[str, Mapping[str, Sequence[Vlan]]] = {}
+    for adapter in config.adapters:
+        vlans: defaultdict[str, list[Vlan]] = defaultdict(list)
+        for port in adapter.ports:
+            if port.mac not in seen:
+                vlans[port.mac].append(port.vlan)
+        seen |= vlans.keys()
+        found[adapter.name] = vlans
+    return found

@@ -10,6 +10,7 @@ import pytest
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import Finding
+from engine.advice.needs import PAIRS
 from engine.advice.rules import findings, unchecked
 from engine.advice.verdict import agreed
 from engine.measure.host import MeasuredHost
@@ -21,7 +22,7 @@ from tests.advice.windows_typing import run
 from tests.netview import netview, write_folder
 from tests.windows_hosts import BUILDS, PROCESSORS, VNICS, WindowsHostSample
 
-VMQ, QUEUES = "Get-NetAdapterVmq", "Get-NetAdapterVmqQueue"
+VMQ, QUEUES, VLANS = "Get-NetAdapterVmq", "Get-NetAdapterVmqQueue", "Get-VMNetworkAdapterVlan"
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -118,6 +119,45 @@ def test_a_vm_without_a_queue_is_found_by_what_its_virtual_adapter_received(
     assert judge(host_of(tomllib.loads(twin.text)), all_found, agreed(all_found)) == []
     why = next(one for one in unchecked(Evidence(measured.config, measured.readings[-1])) if one.applies)
     assert "vm-without-queue" not in why.rules
+
+
+def trunk(document: dict[str, Any]) -> None:
+    """The port of vm-5 is a trunk."""
+    document["tables"][VLANS][6] |= {
+        "OperationMode": "Trunk",
+        "NativeVlanId": 10,
+        "AllowedVlanIdList": [10, 20],
+    }
+
+
+def any_vlan(document: dict[str, Any]) -> None:
+    """The VLANs of the port of vm-5 are not known."""
+    del document["tables"][VLANS][6]
+
+
+def uncounted(document: dict[str, Any]) -> None:
+    """The virtual adapter of vm-5 has no counter."""
+    _, nic = WindowsHostSample().vm_guids(5)
+    for sample in document["samples"]:
+        rows = sample["tables"][VNICS]
+        sample["tables"][VNICS] = [row for row in rows if nic.lower() not in row["Name"].lower()]
+
+
+@pytest.mark.parametrize("change", [trunk, any_vlan, uncounted])
+@pytest.mark.parametrize("alone", [False, True])
+def test_vms_without_a_queue_whose_frames_are_not_known_are_said_to_be_left_out(
+    tmp_path: Path, change: Change, alone: bool
+) -> None:
+    weights = {5: 100} if alone else {2: 0, 5: 100}
+    document = WindowsHostSample("2019", seconds=20, vms=6, weights=weights).document()
+    change(document)
+    (tmp_path / "host.json").write_text(json.dumps(document), encoding="ascii")
+    measured = read_measured(tmp_path / "host.json")
+    evidence = Evidence(measured.config, measured.readings[-1], measured.readings[0])
+    assert "vm-5" not in [one.vm for one in findings(evidence)]
+    gap = next(one for one in unchecked(evidence) if "vm-without-queue" in one.rules)
+    assert (gap.why, gap.adapters) == (PAIRS.unknown, ["SLOT 3 Port 1"])
+    assert (gap.left_out, gap.rows) == ((0, 0) if alone else (2, 3))  # the host's own has no counter either
 
 
 def full_and_waiting(tmp_path: Path, release: str, lbfo: str, weight: int) -> dict[str, Finding]:
