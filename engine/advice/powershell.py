@@ -6,6 +6,7 @@ and Hyper-V ("Set-NetAdapterVmq", "Set-NetAdapterAdvancedProperty", "Set-VMNetwo
 "Set-VMNetworkAdapterVlan").
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -193,14 +194,35 @@ def receive_buffers(adapter: str, count: int) -> list[str]:
         "NumericParameterStepValue"
     )
     return [
-        note(f"Reaches all queues of the adapter. {_RESTARTS}"),
+        note(f"Reaches all queues of the adapter, so it is what the one that needs most needs. {_RESTARTS}"),
         note("NumericParameterMaxValue is the most that the driver takes: set that where it is less."),
+        note("Leave it where the RegistryValue shown is as much already, or more."),
         shown,
         note("To take it back: set the RegistryValue shown here again."),
         f"Set-NetAdapterAdvancedProperty {selected} -RegistryValue {count}",
         note("Check:"),
         shown,
     ]
+
+
+_RECEIVE_BUFFERS: Final = re.compile(
+    r"(?P<setting>Set-NetAdapterAdvancedProperty -Name '(?:[^']|'')*' -RegistryKeyword '\*ReceiveBuffers' "
+    r"-RegistryValue )(?P<count>\d+)"
+)
+
+
+def with_most_buffers(blocks: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return blocks of lines in which those that set the receive buffers of one adapter all set the most."""
+    most: dict[str, int] = {}
+    for line in itertools.chain.from_iterable(blocks):
+        if (found := _RECEIVE_BUFFERS.fullmatch(line)) is not None:
+            most[found["setting"]] = max(int(found["count"]), most.get(found["setting"], 0))
+
+    def raised(line: str) -> str:
+        found = _RECEIVE_BUFFERS.fullmatch(line)
+        return line if found is None else f"{found['setting']}{most[found['setting']]}"
+
+    return [[raised(line) for line in block] for block in blocks]
 
 
 def show_state(vm: str) -> str:

@@ -1,6 +1,6 @@
 """Parts of fixes that several rules share: target processors for queues, and sources of buffers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from engine.advice.evidence import Evidence
 from engine.advice.finding import MOST_REQUESTS, Request
@@ -79,15 +79,42 @@ def buffers_from(adapter: AdapterView, wanted: int, without: int | None = None) 
     Buffers in no queue come first, then never used ones of queues, largest number first, except those of
     queue ``without``.
     """
-    found = max(0, adapter.buffers_left or 0)
+    return _collected(adapter, max(0, adapter.buffers_left or 0), wanted, _givers(adapter, {without}))
+
+
+def shared_buffers(adapter: AdapterView, wanted: Mapping[int, int]) -> dict[int, tuple[int, list[Request]]]:
+    """Return what ``buffers_from`` does for each queue, by its id, if all get what they want at once.
+
+    Buffers in no queue are split by what is ``wanted``. Each giving queue gives to one other; the queues that
+    want some give none.
+    """
+    left, missing = max(0, adapter.buffers_left or 0), sum(wanted.values())
+    givers = _givers(adapter, wanted)
+    shares = {}
+    for place, (queue_id, buffers) in enumerate(wanted.items()):
+        part = min(buffers, left * buffers // missing) if missing else 0
+        left, missing = left - part, missing - buffers
+        shares[queue_id] = _collected(adapter, part, buffers, givers[place :: len(wanted)])
+    return shares
+
+
+def _givers(adapter: AdapterView, without: Container[int | None]) -> list[tuple[QueueView, int]]:
+    return [
+        (queue, unused - MARGIN)
+        for queue, unused in adapter.unused_buffers
+        if unused > MARGIN and queue.queue_id not in without
+    ]
+
+
+def _collected(
+    adapter: AdapterView, found: int, wanted: int, givers: Sequence[tuple[QueueView, int]]
+) -> tuple[int, list[Request]]:
     requests: list[Request] = []
-    for queue, unused in adapter.unused_buffers:
-        if found >= wanted or unused <= MARGIN or len(requests) == _MOST_DONORS:
+    for queue, unused in givers:
+        if found >= wanted or len(requests) == _MOST_DONORS:
             break
-        if queue.queue_id == without:
-            continue
         total = queue.count("total_buffers") or 0
-        take = min(unused - MARGIN, wanted - found, total - 1)
+        take = min(unused, wanted - found, total - 1)
         if take > 0:
             found += take
             requests.append(_resize(adapter, queue.queue_id, total - take))

@@ -6,6 +6,8 @@ saves frames where its finding is about frames.
 Findings that agree never tell one adapter, VM or queue different things. They are ranked by order, and of
 changes of one setting the first stands: a later finding with the same line refers to it, and one with another
 line or request offers no fix until the first is applied. Nor does one that an earlier fix makes pointless.
+The receive buffers of an adapter are an exception: all its findings have the line with the most of them, as
+more for one queue takes none from another.
 """
 
 from collections.abc import Iterator, Sequence
@@ -165,7 +167,8 @@ def agreed(found: Sequence[Finding]) -> list[Finding]:
     lines: dict[str, tuple[str, Finding]] = {}
     asked: dict[_Key, tuple[object, Finding]] = {}
     result: list[Finding] = []
-    for finding in found:
+    blocks = powershell.with_most_buffers([one.commands for one in found])
+    for finding in map(_with_commands, found, blocks):
         settings = dict(_settings(finding.requests))
         changes = {subject: line for group in _groups(finding.commands) for subject, line in _changes(group)}
         moot = next((one for one in result if not one.withheld and makes_moot(one, finding)), None)
@@ -184,8 +187,12 @@ def agreed(found: Sequence[Finding]) -> list[Finding]:
         commands = [line for group in _groups(finding.commands) for line in _once(group, lines)]
         asked |= {key: (value, finding) for key, value in settings.items() if key not in asked}
         lines |= {one: (text, finding) for one, text in changes.items() if one not in lines}
-        result.append(msgspec.structs.replace(finding, commands=commands))
+        result.append(_with_commands(finding, commands))
     return result
+
+
+def _with_commands(finding: Finding, commands: list[str]) -> Finding:
+    return msgspec.structs.replace(finding, commands=commands)
 
 
 def _after(finding: Finding, first: Finding, does: str) -> Finding:

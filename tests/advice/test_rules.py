@@ -10,6 +10,7 @@ from engine.advice.finding import Finding
 from engine.advice.room import _MOST_DONORS, MARGIN
 from engine.advice.rules import RULES, findings
 from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
+from engine.advice.verdict import agreed
 from engine.advice.window import AdviceWindow
 from engine.ndis.operations import decode
 from engine.view.rates import CounterTable
@@ -360,12 +361,51 @@ def test_the_work_grows_with_the_queues_not_with_their_square(monkeypatch: pytes
 
 
 def test_buffers_are_taken_from_so_many_queues_at_once() -> None:
-    with_few = {"low_free_buffers": {1: 0, **dict.fromkeys(range(2, 400), MARGIN + 1)}}
+    each = 512 // 20  # more than what counts as short
+    with_few = {"low_free_buffers": {1: 0, **dict.fromkeys(range(2, 400), MARGIN + each)}}
     with_few["dropped_no_buffer"] = {1: 5}
     found = [one for one in findings(_short(400, **with_few)) if one.queue_id == 1]
     assert [len(one.requests) for one in found] == [_MOST_DONORS + 1]
     default_spares = 400 - MARGIN
-    assert found[0].numbers["buffers_to_be_had"] == default_spares + _MOST_DONORS - 1
+    assert found[0].numbers["buffers_to_be_had"] == default_spares + (_MOST_DONORS - 1) * each
+
+
+def _buffers_set(finding: Finding) -> list[str]:
+    return [one.rpartition(" ")[2] for one in finding.commands if one.startswith("Set-NetAdapterAdvanced")]
+
+
+def _with_buffers(total: int, **counts: dict[int, int]) -> Evidence:
+    """Three queues on an adapter with ``total`` buffers; 1 and 2 have 64 and 128 and dropped frames."""
+    config = make_config(VMS[:3])
+    for queue_id, buffers in ((0, 512), (1, 64), (2, 128)):
+        config = with_queue(config, queue_id, buffers=buffers)
+    short = {"low_free_buffers": {1: 0, 2: 0}, "dropped_no_buffer": {1: 50, 2: 90}}
+    return evidence(changed(config, buffers=total), loads={1: 0.3, 2: 0.3}, columns={**short, **counts})
+
+
+def test_two_queues_short_of_buffers_have_each_a_request_and_one_line_with_the_most() -> None:
+    first, second = agreed(findings(_with_buffers(9000)))
+    assert [one.params for one in (*first.requests, *second.requests)] == [
+        {"adapter": "nic0", "queue_id": 2, "buffers": 1024},
+        {"adapter": "nic0", "queue_id": 1, "buffers": 512},
+    ]
+    assert _buffers_set(first) == ["1024"]
+    assert second.commands == ["# The line for this is that of too-few-buffers, above."]
+
+
+def test_a_line_never_lowers_the_buffers_that_another_queue_has() -> None:
+    seen = _with_buffers(9000, total_buffers={0: 512, 2: 2048}, low_free_buffers={1: 0, 2: 1500})
+    (found,) = agreed(findings(seen))
+    assert (found.queue_id, found.fix, _buffers_set(found)) == (1, "Give it 512 buffers", ["2048"])
+
+
+def test_queues_short_of_buffers_share_what_is_left_and_take_from_different_queues() -> None:
+    left = 672
+    found = agreed(findings(_with_buffers(512 + 64 + 128 + left)))
+    assert [[one.params["buffers"] for one in fix.requests] for fix in found] == [
+        [512 - (400 - MARGIN), 128 + left * 896 // 1344 + (400 - MARGIN)],
+        [64 + left * 448 // 1344],
+    ]
 
 
 def test_for_a_slow_link_with_room_vmq_is_turned_off_and_never_on() -> None:

@@ -28,7 +28,7 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
     ``snapshot`` is the newest one; the finding may be older.
     """
     if not finding.requests:
-        return f"no request mends this; {finding.fix}"
+        return finding.fix if finding.withheld else f"no request mends this; {finding.fix}"
     if (why := _outdated(finding, snapshot)) is not None:
         return why
     steps = [

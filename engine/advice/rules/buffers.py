@@ -6,11 +6,12 @@ from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.needs import BUFFERS, BUSY, FRAMES, HELD, LINK, PLACE, PORT, SHORTAGE, WANTED
-from engine.advice.room import buffers_from, resize
+from engine.advice.room import buffers_from, resize, shared_buffers
 from engine.advice.rules.moves import swings
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.scenario.values import MAX_BUFFERS
+from engine.view.adapter import AdapterView
 from engine.view.rows import QueueView
 
 _GROWTH_OF_DROPPING = 8
@@ -67,57 +68,88 @@ def too_few(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
     """Report a queue that ran short of buffers on a processor with time: bursts exceed its buffers."""
     swinging = swings(evidence, thresholds)
     for adapter in evidence.adapters:
-        for queue in adapter.queues:
-            total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
-            drops = queue.rate("dropped_no_buffer")
-            if low is None and drops:
-                low = 0  # what a drop says
-            if not total or low is None or low > thresholds.low_buffers_share * total:
-                continue
-            cpu = evidence.serving(queue)
-            busy = cpu is None or cpu.load is None or cpu.load >= thresholds.busy_load
-            if busy or queue.known.vm_paused or queue.state != "running":
-                continue
-            if queue.known.cpu in swinging:
-                continue  # its processor was full at the time of the drops
-            if not drops and not queue.fell("low_free_buffers"):
-                continue  # the shortage is an old one, because the gauge keeps its minimum
-            wanted = (_GROWTH_OF_DROPPING if drops else 2) * total
-            more, requests = buffers_from(adapter, min(wanted, MAX_BUFFERS) - total, without=queue.queue_id)
+        short = [
+            one
+            for one in adapter.queues
+            if one.known.cpu not in swinging  # else its processor was full at the time of the drops
+            and _ran_short(evidence, one, thresholds)
+        ]
+        short.sort(key=lambda one: -(one.rate("dropped_no_buffer") or 0.0))
+        wanted = {one.queue_id: _wanted(one) for one in short}
+        shares, most = shared_buffers(adapter, wanted), _most_set(adapter)
+        for queue in short:
+            more, requests = shares[queue.queue_id]
             if adapter.buffers_left is None:  # then the adapter itself refuses what it can't give
-                more, requests = min(wanted, MAX_BUFFERS) - total, []
-            if more:
-                requests.append(resize(adapter, queue, total + more))
-            yield Finding(
-                rule="too-few-buffers",
-                severity="bad" if drops else "warn",
-                adapter=adapter.name,
-                key=queue.key,
-                where=queue.called,
-                says=f"{queue.called} had {low:,} of its {counted(total, 'buffer')} free at its worst"
-                + (", and dropped frames" if drops else ""),
-                numbers={
-                    "total_buffers": total,
-                    "low_free_buffers": low,
-                    "drops_pps": drops,
-                    "load": cpu.load if cpu else None,
-                    "buffers_to_be_had": None if adapter.buffers_left is None else more,
-                },
-                cause="Frames come in bursts larger than the queue, or the VM keeps them long; the processor "
-                "has time, so more of them would bridge it.",
-                fix=f"Give it {counted(total + more, 'buffer')}" if more else "The adapter has none to give",
-                requests=requests,
-                commands=powershell.receive_buffers(adapter.name, total + more) if more else [],
-                measure="frames dropped for want of a buffer",
-                value=drops,
-                queue_id=queue.queue_id,
-                vm=queue.vm,
-            )
+                more, requests = wanted[queue.queue_id], []
+            yield _too_few(evidence, adapter, queue, more, requests, most)
+
+
+def _ran_short(evidence: Evidence, queue: QueueView, thresholds: AdviceThresholds) -> bool:
+    total, low, drops = queue.count("total_buffers"), _low(queue), queue.rate("dropped_no_buffer")
+    if not total or low is None or low > thresholds.low_buffers_share * total:
+        return False
+    cpu = evidence.serving(queue)
+    busy = cpu is None or cpu.load is None or cpu.load >= thresholds.busy_load
+    if busy or queue.known.vm_paused or queue.state != "running":
+        return False
+    # Without drops the shortage may be an old one, because the gauge keeps its minimum.
+    return bool(drops) or queue.fell("low_free_buffers")
+
+
+def _low(queue: QueueView) -> int | None:
+    """Return the fewest buffers that a queue had free: none where it dropped frames for want of one."""
+    low = queue.count("low_free_buffers")
+    return 0 if low is None and queue.rate("dropped_no_buffer") else low
+
+
+def _wanted(queue: QueueView) -> int:
+    """Return how many more buffers a queue that ran short wants."""
+    total = queue.count("total_buffers") or 0
+    growth = _GROWTH_OF_DROPPING if queue.rate("dropped_no_buffer") else 2
+    return max(0, min(growth * total, MAX_BUFFERS) - total)
+
+
+def _most_set(adapter: AdapterView) -> int:
+    """Return the most buffers that a queue of an adapter has: ``*ReceiveBuffers`` is at least that."""
+    return max((one.count("total_buffers") or 0 for one in adapter.queues), default=0)
+
+
+def _too_few(
+    evidence: Evidence, adapter: AdapterView, queue: QueueView, more: int, requests: list[Request], most: int
+) -> Finding:
+    total, low = queue.count("total_buffers") or 0, _low(queue) or 0
+    drops, cpu = queue.rate("dropped_no_buffer"), evidence.serving(queue)
+    return Finding(
+        rule="too-few-buffers",
+        severity="bad" if drops else "warn",
+        adapter=adapter.name,
+        key=queue.key,
+        where=queue.called,
+        says=f"{queue.called} had {low:,} of its {counted(total, 'buffer')} free at its worst"
+        + (", and dropped frames" if drops else ""),
+        numbers={
+            "total_buffers": total,
+            "low_free_buffers": low,
+            "drops_pps": drops,
+            "load": cpu.load if cpu else None,
+            "buffers_to_be_had": None if adapter.buffers_left is None else more,
+        },
+        cause="Frames come in bursts larger than the queue, or the VM keeps them long; the processor "
+        "has time, so more of them would bridge it.",
+        fix=f"Give it {counted(total + more, 'buffer')}" if more else "The adapter has none to give",
+        requests=[*requests, resize(adapter, queue, total + more)] if more else requests,
+        commands=powershell.receive_buffers(adapter.name, max(total + more, most)) if more else [],
+        measure="frames dropped for want of a buffer",
+        value=drops,
+        queue_id=queue.queue_id,
+        vm=queue.vm,
+    )
 
 
 def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report a queue that got fewer buffers than it suggested."""
     for adapter in evidence.adapters:
+        most = _most_set(adapter)
         for queue in adapter.queues:
             total, wanted = queue.count("total_buffers"), queue.known.buffers
             if not total or wanted is None or total >= wanted or queue.state not in ("running", "paused"):
@@ -143,7 +175,7 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
                 if more
                 else "No queue has any to spare: suggest what it has",
                 requests=requests,
-                commands=powershell.receive_buffers(adapter.name, wanted),
+                commands=powershell.receive_buffers(adapter.name, max(wanted, most)),
                 measure="receive buffers it has",
                 value=float(total),
                 after=float(total + more),
