@@ -39,6 +39,8 @@ TAKEN_IN_LIMIT = 512
 AT_WORK_LIMIT = 16
 UNSENT_ANSWERS_LIMIT = 32
 UNSENT_ANSWERS_LIMIT_BYTES = 16 << 20
+CONFIG_PAUSE_S = 0.25
+"""Pause between configurations in a row, in seconds: each is whole, and its readers decode all of it."""
 
 _QUIET_SECONDS = 0.25
 _RECEIVE_BUFFER_BYTES = 64 << 10  # small, because requests of one client in it delay those of others
@@ -105,6 +107,9 @@ class EngineBus:
         )
         self._offline = codec.encode(msgspec.structs.replace(self._online, state="offline"))
         self._config: bytes | None = None
+        self._unsent_config: Config | None = None
+        self._config_pause: asyncio.TimerHandle | None = None
+        """Runs while another configuration waits."""
         self._advice: bytes | None = None
         self._answers = AnswerCache()
         self._rates = rates or RequestRateLimit()
@@ -186,6 +191,7 @@ class EngineBus:
         while self._waiting:
             waiting = self._waiting.take()
             self._refuse(waiting.client, waiting.request.id, _STOPPING, "NDIS_STATUS_NOT_ACCEPTED")
+        self._send_config()
         if last_stats is not None:
             self.publish_stats(last_stats)
         self._connection.offer(topics.status(self.host), self._offline, qos=1, retain=True)
@@ -209,13 +215,34 @@ class EngineBus:
             self._connection.offer(topics.advice(self.host), b"", qos=1, retain=True)
         self._offer_status()
         self.publish_config(config)
+        self._send_config()
 
     def publish_config(self, config: Config) -> None:
-        """Publish the configuration, retained, and again after each reconnection."""
-        self._config = codec.encode(config)
+        """Publish the configuration, retained, and again after each reconnection.
+
+        One that follows another within ``CONFIG_PAUSE_S`` waits until then, or until the next reading, which
+        it precedes, or event; a newer one replaces it. So a batch of changes costs few configurations.
+        """
         if self._no_requests is not None:
             self._no_requests.configured(config.revision)
+        self._unsent_config = config
+        if self._config_pause is None:
+            self._send_config()
+
+    def _send_config(self) -> None:
+        """Publish the configuration that waits, if any, and begin a pause."""
+        config, self._unsent_config = self._unsent_config, None
+        if config is None:
+            return
+        self._config = codec.encode(config)
         self._connection.offer(topics.config(self.host), self._config, qos=1, retain=True)
+        if self._config_pause is not None:
+            self._config_pause.cancel()
+        self._config_pause = asyncio.get_running_loop().call_later(CONFIG_PAUSE_S, self._end_config_pause)
+
+    def _end_config_pause(self) -> None:
+        self._config_pause = None
+        self._send_config()
 
     def publish_advice(self, advice: Advice) -> None:
         """Publish the advisor's findings, retained, and again after each reconnection."""
@@ -224,6 +251,7 @@ class EngineBus:
 
     def publish_stats(self, stats: Stats) -> None:
         """Publish stats with ``counters``; they replace unsent stats, which are counted."""
+        self._send_config()
         stats = msgspec.structs.replace(stats, bus=self.counters)
         self._connection.offer(topics.stats(self.host), codec.encode(stats))
 
@@ -233,6 +261,7 @@ class EngineBus:
 
     def publish_event(self, event: Event) -> None:
         """Publish an event; without a connection it waits in a bounded queue."""
+        self._send_config()
         if self._no_requests is not None:
             self._no_requests.happened(event)
         self._connection.publish(topics.event(self.host), codec.encode(event))

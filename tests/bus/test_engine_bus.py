@@ -55,9 +55,13 @@ class Reader:
         """The next message on a topic of that ``kind``; what came before is passed over."""
         topic = f"vmq/v1/{self.host}/{kind}"
         while True:
-            message = await asyncio.to_thread(self._received.get, timeout=5)
+            message = await self.next_of_all()
             if message.topic == topic:
                 return message, msgpack.unpackb(message.payload)
+
+    async def next_of_all(self) -> mqtt.MQTTMessage:
+        """The next message on any topic."""
+        return await asyncio.to_thread(self._received.get, timeout=5)
 
     async def answer(self) -> dict[str, Any]:
         return (await self.next(f"response/{self.client_id}"))[1]
@@ -118,6 +122,51 @@ async def test_status_and_config_are_retained_and_stats_are_not(
         await late.answer()
         assert late.unread("stats") == 0
         late.stop()
+
+
+async def configurations(reader: Reader, bus: EngineBus, *revisions: int) -> list[int]:
+    """Publish configurations, with a request after each; return the revisions that were read before a last
+    reading."""
+    read = []
+    for revision in revisions:
+        bus.publish_config(make_config(bus.host, revision=revision))
+        reader.ask(f"after {revision}", "ping")
+        while True:
+            message = await reader.next_of_all()
+            if message.topic.endswith("/config"):
+                read.append(msgpack.unpackb(message.payload)["revision"])
+            if "/response/" in message.topic:
+                break
+    bus.publish_stats(make_stats(revisions[-1]))
+    while not (message := await reader.next_of_all()).topic.endswith("/stats"):
+        if message.topic.endswith("/config"):
+            read.append(msgpack.unpackb(message.payload)["revision"])
+    return read
+
+
+async def test_configurations_in_a_row_are_few_and_the_newest_precedes_the_next_reading(
+    broker_url: BrokerUrl, host: str, reader: Reader, stand_in: EngineStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_bus, "CONFIG_PAUSE_S", 3600)
+    async with running_bus(broker_url, host, stand_in) as bus:
+        assert (await reader.next("config"))[1]["revision"] == 1
+        assert await configurations(reader, bus, 2, 3, 4) == [4]
+        bus.publish_config(make_config(host, revision=5))
+        bus.publish_event(Event(seq=1, sim_time_ns=2, time_ns=3, event="queue_freed", queue_id=4))
+        assert (await reader.next("config"))[1]["revision"] == 5
+        bus.publish_config(make_config(host, revision=6))
+    while (await reader.next("config"))[1]["revision"] != 6:  # it is not lost when the engine stops
+        pass
+
+
+async def test_configuration_that_waits_is_published_after_the_pause(
+    broker_url: BrokerUrl, host: str, reader: Reader, stand_in: EngineStandIn
+) -> None:
+    async with running_bus(broker_url, host, stand_in) as bus:
+        for revision in (2, 3, 4):
+            bus.publish_config(make_config(host, revision=revision))
+        while (await reader.next("config"))[1]["revision"] != 4:
+            pass
 
 
 async def test_a_clean_stop_sends_the_last_stats_and_then_offline(
