@@ -4,9 +4,11 @@ import msgspec
 import pytest
 
 from engine.bus.messages import Status
+from engine.telemetry.events import Event
 from engine.telemetry.stats import Stats, known
 from tests.vmqtui.scripted import (
     SECOND,
+    START_NS,
     ScriptedHost,
     ScriptedLink,
     live_link,
@@ -38,6 +40,19 @@ def test_queue_row_joins_counters_filters_and_processor() -> None:
 
 def test_shares_of_an_adapters_queues_add_up_to_one() -> None:
     assert sum(row.share or 0.0 for row in snapshot().queues) == pytest.approx(1.0)
+
+
+def test_an_event_of_a_freed_queue_or_an_earlier_engine_has_no_name_of_the_present_one() -> None:
+    def event(seq: int, name: str) -> Event:
+        at_ns = START_NS + seq * SECOND
+        return Event(seq=seq, sim_time_ns=seq, time_ns=at_ns, event=name, adapter="nic0", queue_id=7)
+
+    events = (event(1, "drops_begin"), event(2, "queue_freed"), event(3, "drops_begin"))
+    shown = Snapshot("hv01", config=make_config(), events=events)
+    assert [row.queue for row in shown.event_rows] == ["file-01", None, None]
+    again = Status(state="online", started_at=START_NS / 1e9 + 2.5, version="1")
+    shown = Snapshot("hv01", again, make_config(), events=(events[0], events[2]))
+    assert [row.queue for row in shown.event_rows] == ["file-01", None]
 
 
 def test_two_adapters_with_the_same_queue_ids_stay_apart() -> None:

@@ -45,7 +45,7 @@ class HostRow(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class EventRow(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An event, with the present name of the queue it is about."""
+    """An event, with the present name of the queue it is about; None if that is gone or has no name."""
 
     event: Event
     queue: str | None

@@ -81,7 +81,15 @@ class Snapshot(HostTables):
     @cached_property
     def event_rows(self) -> tuple[EventRow, ...]:
         """The rows of all events, newest first."""
-        return tuple(EventRow(event, self._called(event)) for event in reversed(self.events))
+        rows, others = list[EventRow](), set[tuple[str | None, int | None]]()
+        started_ns = self.status.started_at * 1e9 if self.status is not None else 0.0
+        for event in reversed(self.events):
+            of = (event.adapter, event.queue_id)
+            if event.event == "queue_freed":
+                others.add(of)  # what has the id after that is another queue
+            other = of in others or event.time_ns < started_ns
+            rows.append(EventRow(event, None if other else self._called(event)))
+        return tuple(rows)
 
     def events_of(self, adapter: str | None) -> tuple[EventRow, ...]:
         """Events of one adapter and of the host, or all if ``adapter`` is None; newest first."""
