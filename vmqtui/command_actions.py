@@ -9,7 +9,7 @@ from textual.widget import Widget
 from engine.scenario.values import normal_mac
 from engine.view.rows import PortView, QueueView
 from vmqtui.actions import Action
-from vmqtui.actions.action import TITLES
+from vmqtui.actions.action import where_of
 from vmqtui.actions.commands import (
     Command,
     Completion,
@@ -95,8 +95,7 @@ class CommandActions(ViewActions):
         if given:
             return self._about(command, given)
         if not action.applies(self.view.view_id):
-            where = ", ".join(title for view, title in TITLES.items() if action.applies(view))
-            raise ValueError(f"{command.name} is for: {where}")
+            raise ValueError(f"{command.name} is for: {where_of(action)}")
         return partial(self._do, action.id)
 
     def _about(self, command: Command, given: Sequence[str]) -> Callable[[], object]:

@@ -13,7 +13,7 @@ from textual.widgets import ContentSwitcher
 from engine.telemetry.stats import Source
 from engine.view.rows import QueueView
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, first_key, key_names
-from vmqtui.actions.action import QUEUE, TITLES
+from vmqtui.actions.action import QUEUE, TITLES, where_of
 from vmqtui.actions.keymap import unchanging
 from vmqtui.command_actions import CommandActions
 from vmqtui.dialogs.choose import ChooseDialog, HostDialog
@@ -78,7 +78,7 @@ class Dashboard(CommandActions):
         self._filter = FilterBar()
         self._command = CommandBar(self.complete, self.usage)
         self._timeline = Timeline(model)
-        self._keys = KeyBar(lambda: self._offered, lambda: len(model.choices.marks.of(self._kind)))
+        self._keys = KeyBar(model, lambda: self._offered, lambda: len(model.choices.marks.of(self._kind)))
         self._too_small = TooSmall(actions)
         self._views = {view.view_id: view(model) for view in _VIEWS}
         self._view = self._tab = next(iter(VIEWS))
@@ -125,11 +125,17 @@ class Dashboard(CommandActions):
         return unchanging(self._actions) if self._model.why_unchanging else self._actions
 
     def tell_why_not(self, key: str) -> None:
-        """Tell why nothing can be changed, if a key would otherwise change something in this view."""
+        """Tell why nothing can be changed, if a key would otherwise change something in this view; of a key
+        that does nothing here, the views that it is for."""
         why = self._model.why_unchanging
-        withheld = (one for one in self._actions if one.changes and key in one.keys)
-        if why and not self._too_small.display and any(one.applies(self._view) for one in withheld):
-            self._tell(why)
+        having = [one for one in self._actions if key in one.keys]
+        if self._too_small.display:
+            return
+        if any(one.applies(self._view) for one in having):
+            if why and any(one.changes and one.applies(self._view) for one in having):
+                self._tell(why)
+        elif elsewhere := [one for one in having if one in self._offered]:
+            self._tell(f"{elsewhere[0].title} is for: {where_of(elsewhere[0])}")
 
     def draw(self) -> None:
         """Show the current model; does nothing before the screen is mounted."""

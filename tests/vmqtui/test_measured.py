@@ -133,13 +133,13 @@ async def test_what_is_typed_into_a_filter_is_no_key(dashboard: Running) -> None
         assert notes(app) == ""
 
 
-async def test_the_header_tells_the_time_a_measured_host_is_up(dashboard: Running) -> None:
+async def test_the_header_tells_how_long_a_host_is_measured(dashboard: Running) -> None:
     link = measured_link()
     stats = msgspec.structs.replace(make_stats(21), behind_ns=9 * SECOND, real_time_ratio=0.5)
     link.publish("hv01", stats=stats)
     async with dashboard(link) as (app, _, _):
         line = screen_text(app).splitlines()[0]
-        assert "measured  up 5.2s" in line
+        assert "measured for 5.2s" in line
         assert "sim " not in line
         assert "behind" not in line
 

@@ -1,6 +1,7 @@
 """What a change would do is asked of the engine, and shown before it is made."""
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 
 from engine.bus.messages import Response
 from engine.telemetry.config import FilterConfig, Vlan
-from tests.vmqtui.conftest import Running
+from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import flowing, opened, shown, type_into
 from tests.vmqtui.scripted import foreseen, live_link, mac, make_config, make_stats, with_queue
 from vmqtui.numbers import compact
@@ -30,6 +31,9 @@ async def test_effect_of_a_move_is_shown_and_nothing_is_changed(dashboard: Runni
         link.foresee = lambda op, params: MOVED
         await pilot.press("2", "down", "m", "end")
         await shown(pilot, app, "≈ queue 1 would be served by processor 0:7 instead of 0:2")
+        words = " ".join(screen_text(app).replace("│", " ").split())
+        assert re.search(r"0:2, now at [\d.]+% → about [\d.]+%; 0:7, now at 0% with 0 queues → about", words)
+        assert "with 1 queue" in words
         assert link.wondered == [("set_queue_parameters", {"adapter": "nic0", "queue_id": 1, "cpu": 7})]
         assert link.asked == []
 

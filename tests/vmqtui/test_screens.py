@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from engine.bus.messages import Status
 from tests.slow import slow_but
 from tests.vmqtui.conftest import SNAPSHOTS, Running, same_as_snapshot, screen_text
+from tests.vmqtui.dialogs import told
 from tests.vmqtui.scripted import (
     ScriptedHost,
     ScriptedLink,
@@ -385,6 +386,26 @@ async def test_help_lists_every_action(dashboard: Running) -> None:
         assert "Columns of queues" in text
         await pilot.press("escape")
         assert len(app.screen_stack) == 1
+
+
+@pytest.mark.slow
+async def test_home_and_end_scroll_help(dashboard: Running) -> None:
+    async with dashboard(size=(80, 24)) as (app, pilot, _):
+        await pilot.press("question_mark", "end")
+        await pilot.pause()
+        assert "Rates are of the last second" in screen_text(app)
+        await pilot.press("home")
+        await pilot.pause()
+        assert "Show the next view." in screen_text(app)
+        await pilot.press("escape")
+
+
+@pytest.mark.slow
+async def test_a_key_of_other_views_says_which(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("8", "m")
+        await told(pilot, app, "Move queue to a CPU is for: Overview, Queues, Buffers, Processors")
+        assert link.asked == []
 
 
 async def test_details_of_a_row_follow_its_counters(dashboard: Running) -> None:

@@ -122,6 +122,11 @@ def key_name(key: str) -> str:
     return _KEY_NAMES.get(key) or KEY_CHARACTERS.get(key) or key
 
 
+def where_of(action: Action) -> str:
+    """The titles of the views where an action is available."""
+    return ", ".join(title for view, title in TITLES.items() if action.applies(view))
+
+
 def first_key(action: Action) -> str:
     """The display name of an action's first key; "" if it has none."""
     return key_name(action.keys[0]) if action.keys else ""

@@ -40,6 +40,8 @@ class TextDialog(Dialog[None]):
         Binding("up,k", "scroll(-1)", "Up", show=False),
         Binding("pagedown,space", "scroll(10)", "Page down", show=False),
         Binding("pageup", "scroll(-10)", "Page up", show=False),
+        Binding("home,g", "scroll(-1000000)", "First", show=False),
+        Binding("end,G", "scroll(1000000)", "Last", show=False),
     ]
 
     def __init__(self, title: str, make: Callable[[], RenderableType]) -> None:

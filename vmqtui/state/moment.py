@@ -117,6 +117,13 @@ class Where:
     speed: float
 
     @property
+    def on_space(self) -> str:
+        """What the key of pause does now, in a word."""
+        if self.playing:
+            return "hold"
+        return "play" if self.recorded else "now"
+
+    @property
     def fraction(self) -> float:
         """Position between the ends, 0..1; 1 if they are equal."""
         length = self.last_ns - self.first_ns

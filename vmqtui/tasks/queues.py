@@ -10,7 +10,7 @@ from engine.view.pairs import NearMissView, PairView
 from engine.view.rows import CpuView, PortView, QueueView
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
-from vmqtui.state.placement import Forecast
+from vmqtui.state.placement import Forecast, forecast
 from vmqtui.state.rows import Row
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.filters import clear_step, filter_of, filter_params, known_addresses, vlan_field
@@ -63,11 +63,15 @@ def choose_processor(row: QueueView, now: Callable[[], Snapshot], first: int | N
     def remark(values: Values) -> str:
         if values["cpu"] == row.cpu:
             return "it is served there now"
-        target = next((one for one in now().cpus if one.cpu == values["cpu"]), None)
-        if target is None:
+        found = None if values["cpu"] is None else forecast(now(), row, values["cpu"])
+        if found is None:
             return ""
-        queues = counted(len(target.queues), "queue")
-        return f"{row.processor} → {target.processor}, now at {percent(target.load)} with {queues}"
+        here, there = found.source, found.target
+        return (
+            f"{here.processor}, now at {percent(here.before)} → about {percent(here.after)}; "
+            f"{there.processor}, now at {percent(there.before)} with {counted(there.queues_before, 'queue')}"
+            f" → about {percent(there.after)} with {counted(there.queues_after, 'queue')}"
+        )
 
     of = f" of {printable(row.adapter)}" if len(now().adapter_names) > 1 else ""
     begin = "" if first is None else str(first)

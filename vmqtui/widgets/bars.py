@@ -275,8 +275,7 @@ class Timeline(Canvas):
         end: Line = [(" end" if where.recorded else " now", "dim")]
         if not where.recorded and live.state != "live":
             end.append((f" {live.state}", "warn"))
-        go_on = " hold " if where.playing else " play " if where.recorded else " now "
-        go: Line = [("  Space", "accent"), (go_on, "dim")]
+        go: Line = [("  Space", "accent"), (f" {where.on_space} ", "dim")]
         more: Line = [*_STEPS, *_AT, *(_SPEED if where.recorded else [])]
         for right, day in (
             ([*end, *more, *go], True),

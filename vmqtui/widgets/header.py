@@ -120,9 +120,7 @@ class Header(Canvas):
         if snapshot.config is not None and width >= 110 and not snapshot.measured:
             left.append((f"  {printable(snapshot.config.traffic)}", "dim"))
         right: Line = []
-        if snapshot.measured:
-            right.append(("measured  ", "accent"))
-        elif model.link.read_only:
+        if model.link.read_only and not snapshot.measured:
             right.append(("read-only  ", "dim"))
         right += self._down()
         if width >= 100 and model.missed:
@@ -131,8 +129,12 @@ class Header(Canvas):
         if stats is not None:
             if not snapshot.measured:
                 right += lateness(stats.behind_ns, stats.real_time_ratio, width)
-            time = "up " if snapshot.measured else "sim "
-            right += [(time, "dim"), (clock(stats.sim_time_ns), "text"), ("  ", "text")]
+            measured: Line = [("measured", "accent"), (" for ", "dim")]
+            right += [
+                *(measured if snapshot.measured else [("sim ", "dim")]),
+                (clock(stats.sim_time_ns), "text"),
+                ("  ", "text"),
+            ]
         badge = f" {glyph} {alive.state} " if role.startswith("!") else f"{glyph} {alive.state}"
         right += [(badge, role), (" ", "text")]
         room = width - width_of(right) - 1
@@ -293,9 +295,12 @@ class KeyBar(Canvas):
             super().__init__()
             self.action = action
 
-    def __init__(self, actions: Callable[[], Sequence[Action]], marked: Callable[[], int]) -> None:
+    def __init__(
+        self, model: Model, actions: Callable[[], Sequence[Action]], marked: Callable[[], int]
+    ) -> None:
         """``actions`` returns those that are offered now, ``marked`` the number of marked rows."""
         super().__init__("keys")
+        self._model = model
         self._actions = actions
         self._marked = marked
         self.view: str = next(iter(VIEWS))
@@ -321,8 +326,10 @@ class KeyBar(Canvas):
         if marked := self._marked():
             line = [(f" ◆ {marked:,} marked ", "!accent")]
             self._ends.append((width_of(line), "back"))
+        where = self._model.past
         for action in actions:
-            line += [(f" {first_key(action)}", "accent"), (f" {action.bar} ", "dim")]
+            words = where.on_space if action.id == "pause" and where is not None else action.bar
+            line += [(f" {first_key(action)}", "accent"), (f" {words} ", "dim")]
             self._ends.append((width_of(line), action.id))
         return line
 
