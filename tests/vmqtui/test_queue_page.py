@@ -9,12 +9,13 @@ from engine.telemetry.events import Event
 from engine.view.rows import QueueView
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import notes, opened, shown
-from tests.vmqtui.scripted import SECOND, live_link, make_config, make_stats, with_queue
+from tests.vmqtui.scripted import SECOND, VMS, live_link, make_config, make_stats, with_queue
 from vmqtui.draw import bands, width_of
 from vmqtui.preferences.kept import StateFile
 from vmqtui.state.buffer_memory import pool, regions
-from vmqtui.state.series import POINTS, ShortHistory
-from vmqtui.state.snapshot import Snapshot
+from vmqtui.state.history import Curve
+from vmqtui.state.series import DETAIL_POINTS, POINTS, ShortHistory
+from vmqtui.state.snapshot import Snapshot, series_of
 
 SNAPSHOT = Snapshot("hv01", None, make_config(), make_stats(8), make_stats(4))
 
@@ -91,6 +92,37 @@ def test_trail_knows_the_seconds_that_were_looked_at_and_no_others() -> None:
     assert trail.peaks("pps", 5, 5, 9 * SECOND) == [7.0, 4.0, 7.0, 7.0, 7.0]
     trail.note("sql", 7 * SECOND, {"pps": 9.0})
     assert trail.peaks("pps", 3, 3, 7 * SECOND) == [None, None, 9.0]
+
+
+def test_trail_of_an_object_not_viewed_before_begins_with_what_is_known_of_it() -> None:
+    trail, known = ShortHistory(), {"pps": [1.0, None, 3.0]}
+    trail.note("web", 9 * SECOND, {"pps": 4.0}, known=known.__getitem__)
+    assert trail.peaks("pps", 4, 4, 9 * SECOND) == [None, 1.0, None, 4.0]
+    trail.note("web", 10 * SECOND, {"pps": 5.0}, known=known.__getitem__)  # it was viewed just before
+    assert trail.peaks("pps", 4, 4, 10 * SECOND) == [1.0, None, 4.0, 5.0]
+    trail.note("web", 20 * SECOND, {"pps": 6.0}, known=known.__getitem__)
+    assert trail.peaks("pps", 4, 4, 20 * SECOND) == [None, 1.0, None, 6.0]
+
+
+def test_details_of_queues_are_kept_for_five_minutes() -> None:
+    curve, config, before = Curve(), make_config(VMS[:2]), None
+    for second in range(1, DETAIL_POINTS + 400):
+        stats = make_stats(second, VMS[:2], step_ns=SECOND)
+        now = Snapshot("hv01", None, config, stats, before)
+        curve.add(now, second)
+        before = stats
+    known = curve.details.last(series_of(queue(now, 1), "mbits"), 10_000)
+    assert len(known) == DETAIL_POINTS
+    assert known[-1] == pytest.approx(queue(now, 1).mbits, rel=1e-6)
+
+
+@pytest.mark.slow
+async def test_page_shows_what_was_before_it_was_opened(dashboard: Running) -> None:
+    async with dashboard(size=(120, 40), readings=120) as (app, pilot, _):
+        await pilot.press("2", "down", "enter")
+        await pilot.pause()
+        (line,) = [one for one in screen_text(app).splitlines() if " Mbit/s " in one and "││" in one]
+        assert len(line.rsplit(maxsplit=2)[1]) >= 14
 
 
 def test_trail_is_bounded() -> None:

@@ -13,7 +13,7 @@ from engine.advice.window import LONGEST_CUT_NS, AdviceWindow
 from engine.view.rates import WINDOW_NS
 from vmqtui.state.moment import Tape, at_time, lead
 from vmqtui.state.rows import Advised
-from vmqtui.state.series import SECOND_NS, History
+from vmqtui.state.series import DETAIL_POINTS, SECOND_NS, History
 from vmqtui.state.snapshot import Snapshot
 
 
@@ -37,6 +37,8 @@ class Curve:
 
     def __init__(self) -> None:
         self.history: History = History()
+        self.details: History = History(DETAIL_POINTS)
+        """Values of queues that only their panels show."""
         self._at_ns: int | None = None
         self._second = 0
         """The second of the last point, by rounding: readings are late by a little, or early."""
@@ -51,6 +53,7 @@ class Curve:
             return
         if old is not None and stats.sim_time_ns < old:
             self.history.begin_run()
+            self.details.begin_run()
             old = None
         if old is not None and stats.sim_time_ns - old < WINDOW_NS * 19 // 20:
             return
@@ -58,9 +61,12 @@ class Curve:
         passed = 1 if old is None else second - self._second
         if passed < 1:  # two readings round to one second
             self.history.raise_last(snapshot.series())
+            self.details.raise_last(snapshot.details())
         else:
             covered = min(passed, covered_s(snapshot))
-            self.history.add(snapshot.series(), number, covers=covered, skipped=passed - covered)
+            skipped = passed - covered
+            self.history.add(snapshot.series(), number, covers=covered, skipped=skipped)
+            self.details.add(snapshot.details(), number, covers=covered, skipped=skipped)
         self._at_ns = stats.sim_time_ns
         self._second = second if passed > 0 else self._second
 
@@ -87,6 +93,10 @@ class TapeCurve:
     @property
     def history(self) -> History:
         return self._curve.history
+
+    @property
+    def details(self) -> History:
+        return self._curve.details
 
     def follow(self, snapshot: Snapshot, number: int, span_s: int) -> None:
         """Extend the history to a moment; after a jump, or for a longer span, start to compute a new one."""

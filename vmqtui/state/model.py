@@ -15,7 +15,7 @@ from vmqtui.state.choices import SPAN_S, Choices
 from vmqtui.state.history import Curve, TapeAdvice, TapeCurve, advised
 from vmqtui.state.hosts import Liveness, liveness, liveness_of, why_unchanging
 from vmqtui.state.moment import Moment, Playhead, Tape, Where, reading_before
-from vmqtui.state.series import Groups, History
+from vmqtui.state.series import DETAIL_POINTS, Groups, History
 from vmqtui.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -257,6 +257,10 @@ class Model:
     def series(self, key: Hashable, count: int) -> Sequence[float | None]:
         """The last ``count`` points of a series of the history, up to the shown moment."""
         return self.history.last(key, count, self._playhead.number)
+
+    def details(self, key: Hashable) -> Sequence[float | None]:
+        """The points of a series of the details of queues, up to the shown moment."""
+        return (self._tape_curve or self._curve).details.last(key, DETAIL_POINTS, self._playhead.number)
 
     @property
     def span_s(self) -> int:

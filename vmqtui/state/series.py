@@ -3,7 +3,7 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +11,10 @@ SECOND_NS: Final = 1_000_000_000
 POINTS = 4200
 """Maximum number of points of each series: seventy minutes, the span of the archive."""
 
+DETAIL_POINTS = 300
+"""Maximum number of points of each series of a queue's details: five minutes."""
+_GAP_S: Final = 3
+"""Most seconds between two values of an object that is viewed all the time."""
 _SPARE = 256
 """Points dropped at a time: truncating a thousand series is expensive, so it is done rarely."""
 
@@ -217,20 +221,39 @@ def _whole(values: Sequence[float]) -> float:
 
 
 class ShortHistory:
-    """Values of one object while it was viewed, by name, at each second of simulated time."""
+    """Values of one object by name, at each second of simulated time: while it was viewed, and before as far
+    as that is known."""
 
     def __init__(self) -> None:
         self._of: Hashable = None
+        self._noted = 0
+        """The second of the last values."""
         self._first = 0
         """The second of the first value of every row."""
         self._rows: dict[str, array[float]] = {}
 
-    def note(self, of: Hashable, sim_time_ns: int, values: dict[str, float | None], covers: int = 1) -> None:
-        """Store the values of the last ``covers`` seconds; a different object clears all earlier values."""
+    def note(
+        self,
+        of: Hashable,
+        sim_time_ns: int,
+        values: dict[str, float | None],
+        covers: int = 1,
+        known: Callable[[str], Sequence[float | None]] | None = None,
+    ) -> None:
+        """Store the values of the last ``covers`` seconds; a different object clears all earlier values.
+
+        ``known`` returns what else is known of a name at the seconds up to this one, oldest first; it is
+        called if the object was not viewed just before.
+        """
         second = sim_time_ns // SECOND_NS
+        viewed = of == self._of and 0 <= second - self._noted <= _GAP_S
         if of != self._of or abs(second - self._first) >= 2 * POINTS:
             self._of, self._first, self._rows = of, second, {}
+        self._noted = second
         self._begin_at(min(second, self._first))
+        if known is not None and not viewed:
+            for name in values:
+                self._fill(name, second, known(name))
         place = second - self._first
         for name, value in values.items():
             row = self._rows.setdefault(name, array("f"))
@@ -240,6 +263,16 @@ class ShortHistory:
                 row[earlier] = now if row[earlier] < 0 else row[earlier]
         if place >= POINTS + _SPARE:
             self._begin_at(second - POINTS + 1)
+
+    def _fill(self, name: str, second: int, known: Sequence[float | None]) -> None:
+        """Store values of the seconds up to ``second`` where none are known."""
+        begin = second + 1 - len(known)
+        self._begin_at(min(begin, self._first))
+        row = self._rows.setdefault(name, array("f"))
+        row.extend([_UNKNOWN] * (second + 1 - self._first - len(row)))
+        for place, value in enumerate(known, begin - self._first):
+            if value is not None and row[place] < 0:
+                row[place] = value
 
     def _begin_at(self, second: int) -> None:
         """Let every row begin at a second: drop values before it, or add unknown ones."""

@@ -1,8 +1,9 @@
 """One moment of one host, with the tables that the screen shows."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 from engine.bus.messages import Status
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
@@ -12,8 +13,23 @@ from engine.telemetry.stats import Source, Stats, merged_sources
 from engine.view.host_tables import HostTables
 from engine.view.index import ConfigIndex
 from engine.view.rates import whole_sum
+from engine.view.rows import QueueView
 from vmqtui.state.moment import Moment
 from vmqtui.state.rows import Advised, EventRow, FindingRow, HostRow, Row
+
+QUEUE_DETAILS: Final[Mapping[str, Callable[[QueueView], float | None]]] = {
+    "mbits": lambda queue: queue.mbits,
+    "drops": lambda queue: queue.drops,
+    "use": lambda queue: queue.buffer_use,
+    "interrupts": lambda queue: queue.rate("interrupts"),
+    "dpcs": lambda queue: queue.rate("dpcs"),
+}
+"""What the panel of a queue shows over time, in addition to its frames."""
+
+
+def series_of(queue: QueueView, *names: str) -> Hashable:
+    """The key of a queue's series in a history: of its frames a second, or of one of ``QUEUE_DETAILS``."""
+    return ("queue", queue.adapter, queue.queue_id, queue.generation, *names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +163,16 @@ class Snapshot(HostTables):
         for cpu in self.cpus:
             yield ("cpu", cpu.cpu), cpu.load
         for queue in self.queues:
-            yield ("queue", queue.adapter, queue.queue_id, queue.generation), queue.pps
+            yield series_of(queue), queue.pps
         for adapter in self.adapters:
             for reason in DEFAULT_QUEUE_REASONS:
                 yield ("reason", adapter.adapter, reason.name), adapter.reason(reason.name)
+
+    def details(self) -> Iterator[tuple[Hashable, float | None]]:
+        """The values that the history of details stores, each with its key (``series_of``)."""
+        for queue in self.queues:
+            for name, value in QUEUE_DETAILS.items():
+                yield series_of(queue, name), value(queue)
 
     def sources(self, table: str, adapter: str | None = None) -> dict[str, Source]:
         """How the counters of a table are known of a measured host, by name: of one adapter, or of all the

@@ -21,6 +21,7 @@ from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.state.rows import EventRow, FindingRow
 from vmqtui.state.series import Groups
+from vmqtui.state.snapshot import series_of
 from vmqtui.widgets.canvas import Canvas
 
 REASON_ROLES = {reason.name: f"reason{number}" for number, reason in enumerate(DEFAULT_QUEUE_REASONS, 1)}
@@ -234,7 +235,7 @@ class ReasonChart(ReasonPanel):
         adapters = self.adapters()
         if self.nothing_known:
             queues = (row.default for row in adapters)
-            keys = (("queue", one.adapter, one.queue_id, one.generation) for one in queues if one is not None)
+            keys = (series_of(one) for one in queues if one is not None)
             groups: Groups = (tuple(keys),)
             roles = ["bar"]
         else:

@@ -18,6 +18,7 @@ from vmqtui.state.history import covered_s
 from vmqtui.state.model import Model
 from vmqtui.state.placement import is_remote, load_of
 from vmqtui.state.series import ShortHistory
+from vmqtui.state.snapshot import QUEUE_DETAILS, series_of
 from vmqtui.widgets.panels import ModelCanvas, time_axis
 
 OUTSTANDING, PENDING, FREE = ("█", "bar2"), ("▓", "bar"), (FREE_GLYPH, "track")
@@ -291,14 +292,9 @@ class QueueRates(QueueCanvas):
         self._trail.note(
             queue.identity,
             stats.sim_time_ns,
-            {
-                "mbits": queue.mbits,
-                "drops": queue.drops,
-                "use": queue.buffer_use,
-                "interrupts": queue.rate("interrupts"),
-                "dpcs": queue.rate("dpcs"),
-            },
+            {name: value(queue) for name, value in QUEUE_DETAILS.items()},
             covered_s(self.model.snapshot),
+            lambda name: self.model.details(series_of(queue, name)),
         )
 
     def paint(self, width: int, height: int) -> list[Line]:
@@ -344,8 +340,7 @@ class QueueRates(QueueCanvas):
         )
         title = f" {fit('pkt/s' + MARKS[of_frames], 8)}"
         chart = max(1, height - len(lines) - 1)
-        key = ("queue", queue.adapter, queue.queue_id, queue.generation)
-        body, top = stacked([(self.model.peaks(((key,),), room)[0], "bar")], room, chart)
+        body, top = stacked([(self.model.peaks(((series_of(queue),),), room)[0], "bar")], room, chart)
         head: list[Line] = []
         for n, line in enumerate(body):
             if n == 0:
