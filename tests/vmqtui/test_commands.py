@@ -141,7 +141,7 @@ async def test_commands_run_the_actions_of_keys(dashboard: Running) -> None:
             pilot, app, "move fw-01 3"
         )  # a queue that the cursor is not on, in a view without queues
         await opened(pilot, app)
-        assert "Move queue 5 (fw-01)" in await shown(pilot, app, "0:1 → 0:3")
+        assert "Move queue 5 (fw-01)" in await shown(pilot, app, "0:3, now at")
         link.answer()
         await pilot.press("enter")
         await closed(pilot, app)

@@ -13,6 +13,7 @@ from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from engine.counted import counted
 from engine.telemetry.stats import Source
 from vmqtui.actions import CURSOR
 from vmqtui.columns import Column, columns_of
@@ -320,6 +321,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             if self._rows or y != 2:
                 return False, []
             nothing = f"nothing matches {self._choice.filter}" if self._choice.filter else self.empty
+            if self._choice.filter and self.arranged.total:
+                nothing += (
+                    f": {counted(self.arranged.total, 'row is', 'rows are')} hidden; Esc drops the filter"
+                )
             return False, [(f"  {printable(nothing)}", "dim")]
         row = self._rows[index]
         return index == self._cursor and not self._strayed, [
