@@ -193,6 +193,15 @@ async def test_a_mistake_is_said_in_the_bar_and_changes_nothing(
 
 
 @pytest.mark.slow
+async def test_what_does_not_fit_beside_a_command_ends_in_an_ellipsis(dashboard: Running) -> None:
+    async with dashboard(size=(80, 24)) as (app, pilot, _):
+        await pilot.press("colon", *"view ")
+        await pilot.pause()
+        (line,) = [line for line in screen_text(app).splitlines() if line.startswith("  :  view")]
+        assert line.rstrip().endswith("…")
+
+
+@pytest.mark.slow
 async def test_names_that_adapters_share_need_the_adapter(dashboard: Running) -> None:
     link = live_link(adapters=("nic0", "nic1"))
     async with dashboard(link, size=(160, 40)) as (app, pilot, _):

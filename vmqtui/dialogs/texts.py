@@ -16,7 +16,7 @@ from textual.widgets import Static
 from engine.advice.finding import Unchecked
 from engine.telemetry.stats import Source
 from engine.view.rates import STEADY_NS
-from vmqtui.actions import CURSOR, MATRIX, Action, key_names
+from vmqtui.actions import CURSOR, MATRIX, Action, first_key, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.arrange import SYNTAX
@@ -108,8 +108,10 @@ def help_text(
     sources = sources_of(COLUMNS[table], counters)
     parts: list[Text | Table] = []
     here = _offered_in(view, actions)
+    palette_key = next((first_key(one) for one in actions if one.id == "command_palette"), "")
+    without_key = f"{palette_key} palette".lstrip()
     for group in dict.fromkeys(action.group for action in here):
-        parts += [Text(group, style("title")), _actions(here, group, palette), Text()]
+        parts += [Text(group, style("title")), _actions(here, group, palette, without_key), Text()]
     parts += [
         Text("Moving", style("title")),
         _actions((*CURSOR, *(action for action in MATRIX if action.applies(view))), "Cursor", palette),
@@ -132,7 +134,7 @@ def help_text(
             Text("Only in other views", style("title")),
             _grid(
                 (
-                    Text(key_names(action) or "palette", style("accent" if action.keys else "dim")),
+                    Text(key_names(action) or without_key, style("accent" if action.keys else "dim")),
                     Text(action.title, style("text")),
                     Text(", ".join(TITLES[name] for name in TITLES if action.applies(name)), style("dim")),
                 )
@@ -189,11 +191,11 @@ def _offered_in(view: str, actions: Sequence[Action]) -> list[Action]:
     ]
 
 
-def _actions(actions: Sequence[Action], group: str, palette: Palette) -> Table:
+def _actions(actions: Sequence[Action], group: str, palette: Palette, without_key: str = "") -> Table:
     style = palette.style
     return _grid(
         (
-            Text(key_names(action) or "palette", style("accent" if action.keys else "dim")),
+            Text(key_names(action) or without_key, style("accent" if action.keys else "dim")),
             Text(action.title, style("text")),
             Text(action.help, style("dim")),
         )

@@ -37,6 +37,7 @@ class FilterBar(Horizontal):
     FilterBar Label { width: 3; }
     FilterBar Input { width: 1fr; }
     FilterBar Static { width: auto; max-width: 70%; padding: 0 1; }
+    FilterBar Static { text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close(False)", "Drop the filter", show=False, priority=True),
@@ -146,7 +147,8 @@ class CommandBar(Horizontal):
     CommandBar.-open { display: block; }
     CommandBar Label { width: 3; }
     CommandBar Input { width: 1fr; min-width: 24; }
-    CommandBar Static { width: auto; max-width: 60%; padding: 0 1; }
+    CommandBar Static { width: auto; max-width: 65%; padding: 0 1; }
+    CommandBar Static { text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Leave", show=False, priority=True),

@@ -406,8 +406,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 line += [(fit(title, width, right=column.right), "header"), (space, "text")]
                 continue
             arrow = "↓" if sort[1] else "↑"
-            if not column.right and len(title) < width:
-                title += arrow
+            if len(title) < width:
+                title = f"{arrow}{title}" if column.right else f"{title}{arrow}"
             else:  # in the gap, so that the title is not cut
                 space = arrow + space[1:]
             line.append((fit(title, width, right=column.right) + space, "accent"))
