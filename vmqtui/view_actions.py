@@ -61,6 +61,13 @@ def without_outside(picture: str) -> str:
     return picture.replace("<text ", '<text xml:space="preserve" ')
 
 
+def at_home(path: Path) -> str:
+    """Return a path as text, with ~ for the user's home directory, so that it fits on a line."""
+    with suppress(RuntimeError, ValueError):  # there is no home, or the path is elsewhere
+        return str(Path("~") / path.relative_to(Path.home()))
+    return str(path)
+
+
 def _called(row: Row) -> str:
     return getattr(row, "label", None) or "the row"
 
@@ -393,4 +400,4 @@ class ViewActions(Controls):
             why = getattr(error, "strerror", None) or str(error)
             self._tell(f"nothing was written: {printable(str(directory))}: {why}", "warning")
         else:
-            self._tell(f"{words} → {path}")
+            self._tell(f"{words} → {at_home(path)}")

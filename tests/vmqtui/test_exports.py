@@ -7,14 +7,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.vmqtui.conftest import Running
-from tests.vmqtui.dialogs import notes
-from tests.vmqtui.scripted import live_link, make_config, make_stats
+from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.dialogs import notes, shown
+from tests.vmqtui.scripted import live_link, make_config, make_stats, play
+from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.export import as_csv
 from vmqtui.preferences.model import Preferences, TableColumns
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.view_actions import exports_directory, write_new
+from vmqtui.view_actions import at_home, exports_directory, write_new
 
 
 def written(directory: Path) -> list[Path]:
@@ -33,7 +34,7 @@ async def test_csv_has_the_rows_order_and_columns_of_the_screen(dashboard: Runni
         (path,) = written(tmp_path)
         assert path.name == "hv01-queues-20260101T000005Z.csv"
         assert f"2 rows, {len(COLUMNS['queues'])} columns" not in notes(app)
-        assert f"columns of queues → {path}" in notes(app)
+        assert f"columns of queues → {at_home(path)}" in notes(app)
         rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
         assert [row["vm"] for row in rows] == ["web-01", "web-02"]
         assert set(rows[0]) == {
@@ -63,7 +64,7 @@ async def test_picture_is_whole_and_asks_for_nothing_from_outside(dashboard: Run
         ElementTree.fromstring(text)
         assert "@font-face" not in text
         assert "web-01" in text
-        assert f"a picture of the screen → {path}" in notes(app)
+        assert f"a picture of the screen → {at_home(path)}" in notes(app)
 
 
 async def test_nothing_is_written_over(dashboard: Running, tmp_path: Path) -> None:
@@ -121,3 +122,23 @@ async def test_dashboard_in_a_browser_writes_no_file(dashboard: Running, tmp_pat
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert not {"Write table, CSV", "Write table, JSON", "Write a picture"} & titles
         assert written(tmp_path) == []
+
+
+@pytest.mark.slow
+async def test_the_message_of_a_file_has_its_path_on_one_line_also_on_a_small_screen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    exports = tmp_path / ".local/share/vmqtui/exports"
+    link = live_link()
+    app = VmqApp(link, preferences=Preferences(exports=str(exports)))
+    app.animation_level = "none"
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        play(link, 1, 8)
+        app.draw_now()
+        await pilot.press("2", "W")
+        (path,) = written(exports)
+        path_at_home = at_home(path)
+        assert path_at_home.startswith(str(Path("~") / ".local"))
+        await shown(pilot, app, path_at_home)
+        assert any(path_at_home in line for line in screen_text(app).splitlines())
