@@ -18,6 +18,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.filters import Addresses, known_addresses
 from vmqtui.testing import until
+from vmqtui.widgets.table import LiveTable
 
 
 def snapshot(now: int = 8, before: int = 4, **changes: object) -> Snapshot:
@@ -154,7 +155,11 @@ def test_sketch_says_how_sure_it_is() -> None:
 
 async def test_pair_is_given_a_queue_by_one_key(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
-        await pilot.press("6", "plus")
+        await pilot.press("6")
+        await pilot.pause()
+        table = app.screen.query_one("#default-top", LiveTable)
+        following = table.rows[1].identity
+        await pilot.press("plus")
         await opened(pilot, app)
         values = {
             key: app.screen.query_one(f"#field-{key}", Input).value for key in ("vm", "mac", "vlan", "cpu")
@@ -167,6 +172,8 @@ async def test_pair_is_given_a_queue_by_one_key(dashboard: Running) -> None:
         await pilot.press("enter")
         await closed(pilot, app)
         assert [op for _, op, _ in link.asked] == ["allocate_queue", "set_filter", "complete_allocation"]
+        assert table.row is not None
+        assert table.row.identity == following
 
 
 @pytest.mark.slow
