@@ -144,6 +144,7 @@ def test_a_fix_that_gives_a_queue_previews_what_that_takes() -> None:
         snapshot,
     )
     assert isinstance(task, Task)
+    assert "unknown" not in task.explanation
     foreseen = task.plan({})[1].foreseen
     assert foreseen is not None
     assert "from the default queue: " in foreseen.words

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from engine.advice.finding import Finding, Request
 from engine.telemetry.config import AdapterConfig, FilterConfig, QueueConfig
-from vmqtui.columns.advice import command, effect
+from vmqtui.columns.advice import command, effect, measured
 from vmqtui.printable import printable
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.foresight import taken_by_new
@@ -40,12 +40,19 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
         listed.append(f"· … and {len(steps) - _LISTED} more")
     return Task(
         f"Fix: {printable(finding.rule)}",
-        "\n".join([f"{printable(finding.fix)}:", *listed, effect(finding)]),
+        "\n".join([f"{printable(finding.fix)}:", *listed, _effect(finding)]),
         "Apply (y)" if lasting else "Apply (⏎)",
         lambda values: steps,
         destructive=lasting,
         fixes=finding.rule,
     )
+
+
+def _effect(finding: Finding) -> str:
+    """The effect of a fix; its present value alone if it was not tried, as a preview of the requests follows."""
+    if finding.after is None:
+        return f"{printable(finding.measure)}: {measured(finding, finding.value)} now"
+    return effect(finding)
 
 
 def _outdated(finding: Finding, snapshot: Snapshot) -> str | None:
