@@ -194,9 +194,9 @@ def receive_buffers(adapter: str, count: int) -> list[str]:
         "NumericParameterStepValue"
     )
     return [
-        note(f"Reaches all queues of the adapter, so it is what the one that needs most needs. {_RESTARTS}"),
+        note(f"Reaches all queues of the adapter. {_RESTARTS}"),
         note("NumericParameterMaxValue is the most that the driver takes: set that where it is less."),
-        note("Leave it where the RegistryValue shown is as much already, or more."),
+        note("The most that a queue of it needs; leave it where the RegistryValue shown is more."),
         shown,
         note("To take it back: set the RegistryValue shown here again."),
         f"Set-NetAdapterAdvancedProperty {selected} -RegistryValue {count}",

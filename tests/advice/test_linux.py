@@ -175,7 +175,7 @@ def test_a_drop_with_time_left_is_a_small_ring_and_without_drops_known_nothing_i
     assert (found.queue_id, found.severity) == (1, "bad")
     assert "ethtool -G eth0 rx 1024" in found.commands
     assert [one.params["buffers"] for one in found.requests] == [1024, 1024]  # the line reaches all rings
-    assert found.numbers["buffers_to_be_had"] is None
+    assert found.numbers["buffers_in_no_queue"] is None
     assert found.commands.index("ethtool -g eth0") < found.commands.index("ethtool -G eth0 rx 1024")
     assert findings(seen(host([0, 1]), {}, [900, 800])) == []
 

@@ -367,7 +367,26 @@ def test_buffers_are_taken_from_so_many_queues_at_once() -> None:
     found = [one for one in findings(_short(400, **with_few)) if one.queue_id == 1]
     assert [len(one.requests) for one in found] == [_MOST_DONORS + 1]
     default_spares = 400 - MARGIN
-    assert found[0].numbers["buffers_to_be_had"] == default_spares + (_MOST_DONORS - 1) * each
+    spared = default_spares + (_MOST_DONORS - 1) * each
+    assert found[0].requests[-1].params["buffers"] == 512 + spared
+
+
+@pytest.mark.parametrize(
+    ("delay_us", "cause"),
+    [
+        (None, "larger than the queue, or the VM keeps their buffers long; "),
+        (0, "larger than the queue: its VM returns a buffer at once; "),
+        (
+            2000,
+            "2,000 µs after it got it: 20,000 frames/s keep 40 buffers there, and the queue has 64; bursts",
+        ),
+        (9000, "keep 180 buffers there, and the queue has 64; the processor"),
+    ],
+)
+def test_the_cause_of_a_shortage_is_what_the_vm_does_with_buffers(delay_us: int | None, cause: str) -> None:
+    config = with_queue(make_config(VMS[:2]), 1, buffers=64, return_delay_us=delay_us)
+    short = {"low_free_buffers": {1: 0}, "dropped_no_buffer": {1: 50}}
+    assert cause in only(evidence(config, loads={1: 0.3}, pps={1: 20_000}, columns=short)).cause
 
 
 def _buffers_set(finding: Finding) -> list[str]:

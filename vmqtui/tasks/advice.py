@@ -49,7 +49,7 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
 
 
 def _effect(finding: Finding) -> str:
-    """The effect of a fix; its present value alone if it was not tried, as a preview of the requests follows."""
+    """The effect of a fix; the present value alone if it was not tried: a preview of the requests follows."""
     if finding.after is None:
         return f"{printable(finding.measure)}: {measured(finding, finding.value)} now"
     return effect(finding)

@@ -114,6 +114,21 @@ def _most_set(adapter: AdapterView) -> int:
     return max((one.count("total_buffers") or 0 for one in adapter.queues), default=0)
 
 
+def _why_short(queue: QueueView) -> str:
+    """Return why a queue ran short of buffers, by how long its VM keeps them."""
+    delay, pps, total = queue.known.return_delay_us, queue.pps, queue.count("total_buffers")
+    if delay is None:
+        return "Frames come in bursts larger than the queue, or the VM keeps their buffers long"
+    if not delay:
+        return "Frames come in bursts larger than the queue: its VM returns a buffer at once"
+    keeps = f"Its VM returns a buffer {delay:,} µs after it got it"
+    if pps is None or total is None:
+        return f"{keeps}, and frames come in bursts larger than what is left of the queue"
+    kept = round(pps * delay / 1e6)
+    needs = f"{keeps}: {pps:,.0f} frames/s keep {counted(kept, 'buffer')} there, and the queue has {total:,}"
+    return needs if kept >= total else f"{needs}; bursts take the rest"
+
+
 def _too_few(
     evidence: Evidence, adapter: AdapterView, queue: QueueView, more: int, requests: list[Request], most: int
 ) -> Finding:
@@ -132,10 +147,9 @@ def _too_few(
             "low_free_buffers": low,
             "drops_pps": drops,
             "load": cpu.load if cpu else None,
-            "buffers_to_be_had": None if adapter.buffers_left is None else more,
+            "buffers_in_no_queue": adapter.buffers_left,
         },
-        cause="Frames come in bursts larger than the queue, or the VM keeps them long; the processor "
-        "has time, so more of them would bridge it.",
+        cause=f"{_why_short(queue)}; the processor has time, so more buffers would bridge it.",
         fix=f"Give it {counted(total + more, 'buffer')}" if more else "The adapter has none to give",
         requests=[*requests, resize(adapter, queue, total + more)] if more else requests,
         commands=powershell.receive_buffers(adapter.name, max(total + more, most)) if more else [],
