@@ -114,6 +114,7 @@ def ticks(app: VmqApp) -> int:
 async def test_the_lesson_leaves_room_for_the_tables(dashboard: Running, size: str) -> None:
     async with dashboard(paused(), size=SIZES[size], lesson=LESSON) as (app, pilot, link):
         play(link, 10, 16, vms=VMS)
+        app.draw_now()
         await pilot.pause()
         same_as_snapshot(f"lesson-{size}", screen_text(app))
         await pilot.press("2")
