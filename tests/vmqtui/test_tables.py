@@ -310,7 +310,7 @@ async def test_headings_keep_their_names_and_places_whichever_is_sorted_by(
 @pytest.mark.slow
 async def test_measures_are_sorted_largest_first_and_names_from_a(dashboard: Running) -> None:
     async with dashboard(size=(200, 60)) as (app, pilot, _):
-        await pilot.press("2")
+        await pilot.press("2", "p")
         await pilot.pause()
         table = app.screen.query_one("#queues-table", LiveTable)
         orders = {}
