@@ -155,6 +155,7 @@ class Connection:
         self._queue = _Queue()
         self._newest: dict[str, Outgoing] = {}
         self._wake = asyncio.Event()
+        self._all_sent = asyncio.Event()
         self._closing = asyncio.Event()
         self._connected_at = math.inf
         self._task: asyncio.Task[None] | None = None
@@ -162,6 +163,10 @@ class Connection:
     def start(self) -> None:
         """Start a task that connects; returns at once."""
         self._task = asyncio.create_task(self._run(), name=f"mqtt {self.client}")
+
+    async def all_sent(self) -> None:
+        """Wait until no message is queued or being sent; those of QoS 1 are at the broker then."""
+        await self._all_sent.wait()
 
     async def stop(self, timeout_seconds: float = 2.0) -> None:
         """Send queued messages and disconnect; after ``timeout_seconds``, close without DISCONNECT.
@@ -211,7 +216,7 @@ class Connection:
                     self.dropped += 1
                     return None
             self._queue.append(item)
-        self._wake.set()
+        self._begin_sending()
         return item
 
     def _has_room(self, size_bytes: int) -> bool:
@@ -228,6 +233,10 @@ class Connection:
         if self._newest.pop(topic, None) is not None:
             self.overwritten += 1
         self._newest[topic] = Outgoing(topic, payload, qos, retain)
+        self._begin_sending()
+
+    def _begin_sending(self) -> None:
+        self._all_sent.clear()
         self._wake.set()
 
     async def _run(self) -> None:
@@ -351,6 +360,7 @@ class Connection:
                 for topic in list(self._newest):
                     await self._send_newest(client, topic)
             elif not queued:
+                self._all_sent.set()
                 if self._closing.is_set():
                     return
                 self._wake.clear()

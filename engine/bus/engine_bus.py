@@ -157,7 +157,7 @@ class EngineBus:
         )
 
     async def start(self, config: Config, *, timeout: float = 10.0, probe_seconds: float = 1.0) -> None:
-        """Connect, publish the status and ``config``, and accept requests.
+        """Connect, publish the status and ``config`` until the broker has both, and accept requests.
 
         Raises ``HostTaken`` if an engine of this name answers ``ping`` within ``probe_seconds`` (0: no probe,
         as on the engine's own broker), ``NotConnected`` if the broker can't be reached within ``timeout`` s.
@@ -169,6 +169,7 @@ class EngineBus:
         try:
             async with asyncio.timeout(timeout):
                 await self._connected.wait()
+                await self._connection.all_sent()  # who connects from now on finds both retained
         except BaseException as error:
             await self._connection.stop(0)
             if isinstance(error, TimeoutError):

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from engine.bus import engine_bus
 from engine.bus.broker import EmbeddedBroker
+from engine.bus.connection import Connection
 from engine.bus.engine_bus import AT_WORK_LIMIT, TAKEN_IN_LIMIT, EngineBus
 from engine.bus.errors import HostTaken, NotConnected
 from engine.bus.urls import BrokerUrl
@@ -100,6 +101,23 @@ async def test_status_config_stats_and_events_are_read_by_another_client(
         bus.publish_event(Event(seq=1, sim_time_ns=2, time_ns=3, event="queue_freed", queue_id=4))
         message, event = await reader.next("event")
         assert (message.qos, event["event"], event["queue_id"]) == (1, "queue_freed", 4)
+
+
+async def test_once_started_both_are_retained_by_however_slow_a_broker(
+    broker_url: BrokerUrl, host: str, stand_in: EngineStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Connection._send_one
+
+    async def slowly(*arguments: Any) -> None:
+        await asyncio.sleep(0.3)
+        await send(*arguments)
+
+    monkeypatch.setattr(Connection, "_send_one", slowly)
+    async with running_bus(broker_url, host, stand_in):
+        reader = await asyncio.to_thread(Reader, broker_url, host)
+        found = {message.topic: message.retain for message in [await reader.next_of_all() for _ in range(2)]}
+        reader.stop()
+    assert found == {f"vmq/v1/{host}/status": True, f"vmq/v1/{host}/config": True}
 
 
 async def test_status_and_config_are_retained_and_stats_are_not(

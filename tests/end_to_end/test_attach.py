@@ -62,7 +62,7 @@ async def test_a_dashboard_ends_with_its_engine_that_fails_before_a_reading() ->
     private, screen = PrivateEngine(["--interface", "nosuch0"]), _Screen()
     try:
         async with BusLink() as link:
-            await _follow(private, "operator", link, screen, ())  # type: ignore[arg-type]
+            await _follow(private, "operator", link, screen, ())  # type: ignore[arg-type]  # a stand-in
         assert screen.exited
         assert "nosuch0" in str(private.error)
     finally:

@@ -64,7 +64,7 @@ def test_what_goes_into_the_cable_is_what_is_offered(cable: Veth, captures: Path
         }
         assert idle["port"]["offered_frames"] == 0
         assert idle["interface"] is None
-        assert client.last("config")["traffic"] == f"interface {cable.near}"
+        assert client.retained["config"]["traffic"] == f"interface {cable.near}"
         refused = client.ask("set_traffic", mix=[])
         assert refused["ndis_status"] == "NDIS_STATUS_NOT_SUPPORTED"
         assert "reads a live interface" in refused["message"]

@@ -14,6 +14,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.columns.export import as_csv, as_line, as_lines
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.view_actions import COPY_LIMIT_BYTES
+from vmqtui.widgets.table import LiveTable
 
 HOSTILE = "=a\tb\x1b]52;c;eA==\x07\nc"
 
@@ -70,7 +71,7 @@ async def test_y_copies_the_marked_rows_also_those_that_the_filter_hides(dashboa
         assert [row[headings.index("queue_id")] for row in rows] == ["1", "2"]
         assert "of 2 marked rows, with headings, sent" in notes(app)
         await pilot.press("escape", "escape", "asterisk", "y")
-        assert app.clipboard.count("\n") == len(app.screen.query_one("#queues-table").rows)  # type: ignore[attr-defined]
+        assert app.clipboard.count("\n") == len(app.screen.query_one("#queues-table", LiveTable).rows)
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def completion(
     In bash: eval "$(vmqtui completion bash)", in its .bashrc.
     """
     # What typer's own --show-completion calls; that option would bring one that writes into the user's files.
-    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # not in its list of names
 
     print(get_completion_script(prog_name=NAME, complete_var=_COMPLETE_VARIABLE, shell=shell), flush=True)
 
@@ -124,7 +124,7 @@ def completion(
 def run(arguments: list[str]) -> int:
     """Run a command line; return its exit status. Users see sentences, not tracebacks."""
     if _COMPLETE_VARIABLE in os.environ:  # a shell asks what fits here
-        from typer.completion import completion_init  # type: ignore[attr-defined]
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # as above
 
         completion_init()
     try:

@@ -43,7 +43,7 @@ _NAMED = 3
 
 def name_of(row: Row) -> str:
     """The name of a row that can be marked, in a sentence."""
-    return filter_called(row) if isinstance(row, FilterView) else called(row)  # type: ignore[arg-type]
+    return filter_called(row) if isinstance(row, FilterView) else called(row)  # type: ignore[arg-type]  # only these can be marked
 
 
 def _names(marked: Marked, rows: Sequence[QueueView] | Sequence[FilterView]) -> str:

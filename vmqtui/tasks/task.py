@@ -156,7 +156,7 @@ def in_group(one: Step, group: Group, hindered: Callable[[], str] | None = None)
     undo = one.undo
     if callable(undo):
         make = undo
-        undo = lambda answers: in_group(make(answers), group)  # noqa: E731
+        undo = lambda answers: in_group(make(answers), group)  # noqa: E731  # a def here would hide the name
     return replace(one, group=group, hindered=hindered, undo=undo)
 
 
