@@ -12,7 +12,7 @@ import pickle
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar, cast
 
@@ -124,11 +124,11 @@ class Kernel:
         self._not_loaded.append(self)
 
     @classmethod
-    def load_all(cls, module: str | None = None) -> None:
-        """Load every kernel that a module, or all modules imported so far, define."""
+    def load_all(cls, modules: Container[str] | None = None) -> None:
+        """Load every kernel that some modules, by default all imported so far, define."""
         with cls._loading:
             for one in [*cls._not_loaded]:
-                if module in (None, one._module):
+                if modules is None or one._module in modules:
                     one.load()
 
     def load(self) -> Any:

@@ -14,6 +14,7 @@ import msgspec
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.kernels.jit import Kernel
 from engine.kernels.layout import I64, NEVER_NS
+from engine.kernels.prepare import of_engine
 from engine.ndis.effects import (
     Effect,
     Indication,
@@ -65,7 +66,9 @@ class Machine:
         deadline_s: float | None = None,
         former: "Machine | None" = None,
     ) -> None:
-        Kernel.load_all()  # not during a round
+        played_back = played is not None
+        # Not during a round; and no others, which may not be compiled yet.
+        Kernel.load_all(of_engine(capture=played_back, interface=played_back, teams=bool(scenario.team)))
         self.plane: Plane
         self.rounds: Rounds
         self.host = Host(scenario, played)

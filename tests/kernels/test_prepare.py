@@ -128,6 +128,24 @@ def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: 
     replay_a_frame(installed, cache, tmp_path)
 
 
+NOT_NEEDED = """
+from engine.kernels.jit import Kernel
+from engine.scenario.load import default_scenario
+from engine.service.machine import Machine
+import engine.traffic.capture, engine.traffic.plan_count
+Machine(default_scenario()).close()
+print(*sorted({one._module for one in Kernel._not_loaded}))
+"""
+
+
+def test_a_machine_loads_only_kernels_that_its_frames_need() -> None:
+    """Others, which modules it imports define, may not be compiled yet: its start would wait for them."""
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_NEEDED], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "engine.traffic.capture_kernels engine.traffic.plan_kernels\n"
+
+
 def test_each_installation_has_a_cache_of_its_own(tmp_path: Path) -> None:
     """Numba keeps what it compiles apart by path: one copy's kernels are no use to another."""
     where = "from engine.kernels.cache import CACHE_DIRECTORY; print(CACHE_DIRECTORY)"
