@@ -88,3 +88,22 @@ def test_what_a_process_must_not_load(imported: str, banned: tuple[str, ...]) ->
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["engine", "--tied", '{"duration_s":0}'], 0), ([], 2)])
+def test_what_a_start_waits_for_reads_no_command_line(arguments: list[str], status: int) -> None:
+    """A bare ``vmqtui``, which ends here for want of a terminal, and the engine that a dashboard starts."""
+    environment = {name: value for name, value in os.environ.items() if "VMQTUI_" not in name}
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "vmqtui", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "vmqtui.cli.tied" in imported
+    assert not {"vmqtui.cli.program", "pydantic"} & imported

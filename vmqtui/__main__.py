@@ -84,9 +84,23 @@ def _run() -> int:
     _import_nothing_from_here()
     if any("@" in argument for argument in sys.argv[1:]):
         _conceal_passwords()
-    from vmqtui.cli.program import run
+    match sys.argv[1:]:
+        case ["engine", "--tied", options]:
+            from vmqtui.cli.engine import run_tied as run_engine
 
-    return run(sys.argv[1:])
+            return run_engine(options)
+        case ["agent", "--tied", options]:
+            from vmqtui.cli.measured import run_tied as run_agent
+
+            return run_agent(options)
+        case [] if not any("VMQTUI_" in name for name in os.environ):  # there is nothing to read
+            from vmqtui.cli.dashboard import run_bare
+
+            return run_bare()
+        case arguments:
+            from vmqtui.cli.program import run
+
+            return run(arguments)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from tests.end_to_end.conftest import Here
 from tests.end_to_end.lab import small
 from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.program import Running, shared_memory
+from vmqtui.cli.frames import SourceOptions
+from vmqtui.cli.tied import TiedEngine, arguments
 from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.slow
@@ -202,7 +204,7 @@ time.sleep(60)
 def test_a_killed_dashboard_takes_its_engine_with_it_that_is_stopped(tmp_path: Path) -> None:
     path = tmp_path / "tied.toml"
     path.write_text(small("tied"), encoding="utf-8")
-    engine_of_it = [sys.executable, "-m", "vmqtui", "engine", "--tied", "--scenario", str(path)]
+    engine_of_it = [sys.executable, "-m", "vmqtui", *arguments(TiedEngine(SourceOptions(path)))]
     command = [sys.executable, "-c", DASHBOARD, *engine_of_it]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as dashboard:
         assert dashboard.stdout is not None

@@ -11,12 +11,13 @@ from typing import IO, TYPE_CHECKING, Annotated, Final, cast
 import typer
 
 from vmqtui.cli.config import own_preferences, own_state
-from vmqtui.cli.failures import FAILED, CommandError, sentences, unusable
+from vmqtui.cli.failures import FAILED, CommandError, conclude, sentences, unusable
 from vmqtui.cli.frames import SourceOptions
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.options import LogFormat, NoState, Theme
 from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import run_app, run_async, status_of
+from vmqtui.cli.tied import Tied, TiedAgent, TiedEngine, arguments
 
 if TYPE_CHECKING:
     from engine.bus.urls import BrokerUrl
@@ -64,6 +65,14 @@ def dashboard(
     return None if context.invoked_subcommand is not None else show_dashboard(source, at, screen)
 
 
+def run_bare() -> int:
+    """Run ``vmqtui`` without arguments; return the exit status.
+
+    The library that reads arguments, and what it needs, would take a fifth of a second.
+    """
+    return conclude(lambda: show_dashboard(SourceOptions(), HostOptions(), ScreenOptions()))
+
+
 def show_dashboard(
     source: SourceOptions,
     at: HostOptions,
@@ -76,19 +85,19 @@ def show_dashboard(
     """
     with sentences():
         preferences = own_preferences()
-        options = source.of_private_engine(at.broker)
-        options += ["--interval", f"{preferences.interval_s:g}", "--log-format", screen.log_format]
+        source.check_private(at.broker)
+        own = TiedEngine(source, preferences.interval_s, screen.log_format)
         url = at.named(user=user_of(screen.read_only))
         _begin_screen(screen, "vmqtui engine and vmqtui get work")
-        return run_async(_show(url, at.host, screen, "engine", options, preferences, lesson))
+        return run_async(_show(url, at.host, screen, own, preferences, lesson))
 
 
-def show_private_agent(options: list[str], screen: ScreenOptions) -> int:
-    """Show the dashboard with an agent of its own, which gets ``options``; return the exit status."""
+def show_private_agent(own: TiedAgent, screen: ScreenOptions) -> int:
+    """Show the dashboard with an agent of its own; return the exit status."""
     with sentences():
         preferences = own_preferences()
         _begin_screen(screen, "vmqtui agent and vmqtui watch --once work")
-        return run_async(_show(None, None, screen, "agent", options, preferences, None))
+        return run_async(_show(None, None, screen, own, preferences, None))
 
 
 def _begin_screen(screen: ScreenOptions, others: str) -> None:
@@ -102,8 +111,7 @@ async def _show(
     url: "BrokerUrl | None",
     host: str | None,
     screen: ScreenOptions,
-    command: str,
-    options: list[str],
+    own: Tied,
     preferences: "Preferences",
     lesson: "Lesson | None",
 ) -> int:
@@ -113,7 +121,7 @@ async def _show(
     with contextlib.ExitStack() as ending:
         private = None
         if url is None:  # it starts while the screen is loaded
-            private = PrivateEngine(options, command=command)
+            private = PrivateEngine(own)
             ending.callback(private.stop)
         from engine.bus.messages import Status
         from vmqtui.app import VmqApp
@@ -129,7 +137,7 @@ async def _show(
                 host=host,
                 preferences=preferences,
                 state=own_state(screen.no_state),
-                expected=measured if command == "agent" else None,
+                expected=measured if isinstance(own, TiedAgent) else None,
                 lesson=lesson,
             )
             if private is None:
@@ -206,12 +214,10 @@ async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
 
 
 class PrivateEngine:
-    """An engine (or agent: ``command``) in a child process, which exits when this process exits, even if this
-    one is killed. ``report`` gets its sentences of progress."""
+    """An engine or agent in a child process, which exits when this process exits, even if this one is killed.
+    ``report`` gets its sentences of progress."""
 
-    def __init__(
-        self, options: list[str], report: Callable[[str], None] | None = None, *, command: str = "engine"
-    ) -> None:
+    def __init__(self, tied: Tied, report: Callable[[str], None] | None = None) -> None:
         import asyncio
         import subprocess
 
@@ -225,7 +231,7 @@ class PrivateEngine:
         windows = sys.platform == "win32"
         # A separate process group: Ctrl-C on the terminal goes to the screen only.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vmqtui", command, "--tied", *options],
+            [sys.executable, "-m", "vmqtui", *arguments(tied)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

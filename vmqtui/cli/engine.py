@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
+from vmqtui.cli import tied
+from vmqtui.cli.failures import DONE, INTERRUPTED, conclude, engine_sentences, failed, sentences, unusable
 from vmqtui.cli.frames import SourceOptions, kept_capture_if, prepare_kernels
 from vmqtui.cli.logs import EngineLogOptions
 from vmqtui.cli.options import WorkerDeadline, address_of
@@ -106,11 +107,45 @@ def engine(
     ] = 0.25,
     worker_deadline: WorkerDeadline = None,
     log: EngineLogOptions,
-    tied: Annotated[
-        bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")
-    ] = False,
 ) -> int:
     """Run the engine headless. Its first line is the URL of its broker."""
+    return _run(
+        source, at, own, log, interval_s=interval, duration_s=duration, worker_deadline_s=worker_deadline
+    )
+
+
+def run_tied(options: str) -> int:
+    """Run a dashboard's engine, by what ``tied.arguments`` wrote; return the exit status."""
+
+    def run() -> int:
+        it = tied.read(tied.TiedEngine, options)
+        log = EngineLogOptions(it.log_format)
+        return _run(
+            it.source,
+            BrokerOptions(),
+            OwnBrokerOptions(),
+            log,
+            interval_s=it.interval_s,
+            duration_s=it.duration_s,
+            is_tied=True,
+        )
+
+    return conclude(run)
+
+
+def _run(
+    source: SourceOptions,
+    at: BrokerOptions,
+    own: OwnBrokerOptions,
+    log: EngineLogOptions,
+    *,
+    interval_s: float,
+    duration_s: float | None,
+    worker_deadline_s: float | None = None,
+    is_tied: bool = False,
+) -> int:
+    """Run an engine until its end or ``duration_s``; return the exit status. One that ``is_tied`` also ends
+    when standard input closes."""
     from engine.kernels.prepare import of_engine, prepare_others
     from engine.scenario.load import default_scenario, load
     from vmqtui.preferences.file import load_preferences
@@ -122,11 +157,11 @@ def engine(
         url = at.named(user="owner")
         thresholds = load_preferences().advice
     listening = own.listening(at.listening_tls())
-    log.begin("engine", tied=tied)
+    log.begin("engine", tied=is_tied)
     needed = of_engine(
         capture=source.capture is not None, interface=source.interface is not None, teams=bool(given.team)
     )
-    prepare_kernels(kernels=needed, tell=tied)
+    prepare_kernels(kernels=needed, tell=is_tied)
     with engine_sentences(str(source.scenario or "the default scenario")):
         from engine.service.engine import Engine
         from engine.service.machine import WORKER_DEADLINE_S
@@ -144,17 +179,17 @@ def engine(
                 adapter=source.adapter,
                 broker=url,
                 listen=listening,
-                interval_s=interval,
-                worker_deadline_s=worker_deadline or WORKER_DEADLINE_S,
+                interval_s=interval_s,
+                worker_deadline_s=worker_deadline_s or WORKER_DEADLINE_S,
                 announce=own.announced(listening),
                 viewers=own.viewer or [],
                 thresholds=thresholds,
-                progress=say if tied or sys.stderr.isatty() else lambda sentence: None,
+                progress=say if is_tied or sys.stderr.isatty() else lambda sentence: None,
             )
 
         with kept_capture_if(source.capture) as held:
             serving = serve_until_ended(
-                partial(build, held), duration, tied, own_broker=url is None, started=prepare_others
+                partial(build, held), duration_s, is_tied, own_broker=url is None, started=prepare_others
             )
             return run_async(serving)
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from typing import Final, NoReturn
@@ -101,6 +101,27 @@ def engine_sentences(scenario: str) -> Iterator[None]:
             unusable(f"{scenario}: {error}")
         except (KernelError, WorkerDiedError) as error:
             failed(error)
+
+
+def conclude(command: Callable[[], int]) -> int:
+    """Run a command; return its exit status. Users see sentences, not tracebacks."""
+    try:
+        return command()
+    except CommandError as error:
+        for sentence in error.sentences:
+            say_error(sentence)
+        return error.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # the reader of our output has gone
+            return DONE
+        raise
+    except OSError as error:
+        say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return FAILED
+    except Exception as error:
+        return internal(error)
 
 
 def internal(error: BaseException) -> int:

@@ -62,8 +62,8 @@ class SourceOptions:
         if self.interface == "":
             unusable("--interface: is empty; the name of an Ethernet interface fits")
 
-    def of_private_engine(self, broker: str | None) -> list[str]:
-        """Return these options as arguments for a private engine. Ends with status 2 if they conflict."""
+    def check_private(self, broker: str | None) -> None:
+        """End with status 2 if these options are none for an engine of a dashboard's own."""
         from engine.scenario.load import load
 
         given = [
@@ -83,10 +83,6 @@ class SourceOptions:
         self.check()
         if self.capture is not None and is_stream(self.capture):
             unusable(f"--capture: {self.capture} is a pipe, which only vmqtui engine reads (a file fits)")
-        options = [*(["--loop"] if self.loop else []), *(["--promiscuous"] if self.promiscuous else [])]
-        for name, value in given:
-            options += [name, str(value)] if value is not None else []
-        return options
 
 
 def is_stream(path: Path) -> bool:

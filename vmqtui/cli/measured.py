@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from vmqtui.cli import tied
 from vmqtui.cli.dashboard import ScreenOptions, show_private_agent
 from vmqtui.cli.engine import OwnBrokerOptions, serve_until_ended
-from vmqtui.cli.failures import DONE, failed, sentences, unusable, warn
+from vmqtui.cli.failures import DONE, conclude, failed, sentences, unusable, warn
 from vmqtui.cli.logs import EngineLogOptions
 from vmqtui.cli.options import Json
 from vmqtui.cli.output import print_json, print_table
@@ -73,14 +74,56 @@ def agent(
         float | None, typer.Option("--duration", metavar="S", min=0, help="End after so many seconds.")
     ] = None,
     log: EngineLogOptions,
-    tied: Annotated[
-        bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")
-    ] = False,
 ) -> int:
     """Publish this machine's real adapters, as an engine does its model. It takes no requests.
 
     Its first line is the URL of its broker. Nothing on the machine is changed, and no rights are needed.
     """
+    return _run(
+        adapters or (),
+        at,
+        own,
+        log,
+        host=host,
+        interval_s=interval or _interval_s(),
+        capture_default=capture_default,
+        duration_s=duration,
+    )
+
+
+def run_tied(options: str) -> int:
+    """Run a dashboard's agent, by what ``tied.arguments`` wrote; return the exit status."""
+
+    def run() -> int:
+        it = tied.read(tied.TiedAgent, options)
+        log = EngineLogOptions(it.log_format)
+        return _run(
+            it.adapters,
+            BrokerOptions(),
+            OwnBrokerOptions(),
+            log,
+            interval_s=it.interval_s,
+            capture_default=it.capture_default,
+            is_tied=True,
+        )
+
+    return conclude(run)
+
+
+def _run(
+    adapters: Sequence[str],
+    at: BrokerOptions,
+    own: OwnBrokerOptions,
+    log: EngineLogOptions,
+    *,
+    host: str | None = None,
+    interval_s: float,
+    capture_default: bool,
+    duration_s: float | None = None,
+    is_tied: bool = False,
+) -> int:
+    """Run an agent until its end or ``duration_s``; return the exit status. One that ``is_tied`` also ends
+    when standard input closes."""
     from engine.bus.topics import checked_name
     from vmqtui.preferences.file import load_preferences
 
@@ -90,7 +133,7 @@ def agent(
         url = at.named(user="owner")
         thresholds = load_preferences().advice
         listening = own.listening(at.listening_tls())
-    log.begin("agent", tied=tied)
+    log.begin("agent", tied=is_tied)
 
     def build() -> "Agent":
         from engine.service.measuring import Agent
@@ -100,7 +143,7 @@ def agent(
             host=name,
             broker=url,
             listen=listening,
-            interval_s=interval or _interval_s(),
+            interval_s=interval_s,
             announce=own.announced(listening),
             viewers=own.viewer or [],
             thresholds=thresholds,
@@ -108,7 +151,7 @@ def agent(
         )
 
     with sentences(), _reading():
-        return run_async(serve_until_ended(build, duration, tied, own_broker=url is None))
+        return run_async(serve_until_ended(build, duration_s, is_tied, own_broker=url is None))
 
 
 def watch(
@@ -132,9 +175,8 @@ def watch(
         _refuse_capture(capture_default)
     else:
         _probe(adapters, capture_default=capture_default).close()
-    options = ["--interval", f"{interval or _interval_s():g}", "--log-format", screen.log_format]
-    options += ["--capture-default"] if capture_default else []
-    return show_private_agent([*options, "--", *(adapters or ())], screen)
+    own = tied.TiedAgent(adapters or (), interval or _interval_s(), capture_default, screen.log_format)
+    return show_private_agent(own, screen)
 
 
 def _own_name() -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import typer
@@ -31,16 +32,7 @@ from vmqtui.cli import (
     topics,
     traffic,
 )
-from vmqtui.cli.failures import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    UNUSABLE,
-    CommandError,
-    internal,
-    not_one_of,
-    say_error,
-)
+from vmqtui.cli.failures import DONE, INTERRUPTED, UNUSABLE, conclude, not_one_of, say_error
 from vmqtui.cli.options import grouped
 
 NAME: Final = "vmqtui"
@@ -127,28 +119,19 @@ def run(arguments: list[str]) -> int:
         from typer.completion import completion_init  # type: ignore[attr-defined]  # as above
 
         completion_init()
+    return conclude(partial(_run, arguments))
+
+
+def _run(arguments: list[str]) -> int:
     try:
         status = app(arguments, standalone_mode=False, prog_name=NAME)
-    except CommandError as error:
-        for sentence in error.sentences:
-            say_error(sentence)
-        return error.status
     except TyperException as error:
         say_error(usage_sentence(error, app, arguments))
         return UNUSABLE
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return INTERRUPTED
     except typer.Exit as ended:
         return int(ended.exit_code)
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # the reader of our output has gone
-            return DONE
-        raise
-    except OSError as error:
-        say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-        return FAILED
-    except Exception as error:
-        return internal(error)
     return int(status or DONE)
 
 

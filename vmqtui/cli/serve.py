@@ -17,6 +17,7 @@ from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.options import AdapterThatIsFed, LogFormat, Theme, address_of
 from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import interrupts_of_python, on_signal
+from vmqtui.cli.tied import TiedEngine
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def serve(
     read_only = not page.allow_control
     with sentences():
         interval_s = own_preferences().interval_s
-        options = SourceOptions(**vars(source)).of_private_engine(at.broker)
-        options += ["--interval", f"{interval_s:g}", "--log-format", log_format]
+        own = TiedEngine(SourceOptions(**vars(source)), interval_s, log_format)
+        own.source.check_private(at.broker)
         address = address_of(page.listen, "127.0.0.1:8000")
         url = at.named(user=user_of(read_only))
         named = url.with_password() if url is not None else ""
@@ -79,13 +80,11 @@ def serve(
         wanted = Wanted(named, at.host, theme, read_only=read_only, log_form=log_format, tls=tls)
         log_of_screen("serve", log_format)
         with interrupts_of_python(), asyncio.Runner() as runner:
-            return runner.run(_serve(wanted, options, address, page.public_url))
+            return runner.run(_serve(wanted, own, address, page.public_url))
 
 
-async def _serve(
-    wanted: "Wanted", options: list[str], address: tuple[str, int], public_url: str | None
-) -> int:
-    """Start an engine, unless a broker is named, and serve the pages."""
+async def _serve(wanted: "Wanted", own: TiedEngine, address: tuple[str, int], public_url: str | None) -> int:
+    """Start an engine of its ``own``, unless a broker is named, and serve the pages."""
     import asyncio
 
     import msgspec
@@ -106,7 +105,7 @@ async def _serve(
     if wanted.broker:
         await _listen(wanted, address, public_url, {stopping})
         return status
-    private = PrivateEngine(options, _say)
+    private = PrivateEngine(own, _say)
     try:
         starting = asyncio.ensure_future(private.start())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,57 @@
+"""Options of the engine or agent that a dashboard starts, and that ends when its standard input closes.
+
+They are one JSON object, so that it starts without the libraries that read a command line, which take a fifth
+of a second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from vmqtui.cli.frames import SourceOptions
+from vmqtui.cli.options import LogForm
+
+
+@dataclass(frozen=True)
+class TiedEngine:
+    """An engine's options; ``interval_s`` is the time between stats, ``duration_s`` None: until its end."""
+
+    command: ClassVar = "engine"
+    source: SourceOptions = field(default_factory=SourceOptions)
+    interval_s: float = 0.25
+    log_format: LogForm = "text"
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class TiedAgent:
+    """An agent's options; no ``adapters``: those with several queues, else all."""
+
+    command: ClassVar = "agent"
+    adapters: Sequence[str] = ()
+    interval_s: float = 0.25
+    capture_default: bool = False
+    log_format: LogForm = "text"
+
+
+Tied = TiedEngine | TiedAgent
+T = TypeVar("T", bound=Tied)
+
+
+def arguments(tied: Tied) -> list[str]:
+    """Return the arguments of ``python -m vmqtui`` that start it."""
+    import msgspec
+
+    return [tied.command, "--tied", msgspec.json.encode(tied, enc_hook=str).decode()]
+
+
+def read(kind: type[T], text: str) -> T:
+    """Read the JSON object of ``arguments``."""
+    import msgspec
+
+    return msgspec.json.decode(text, type=kind, dec_hook=_path)
+
+
+def _path(kind: type[Path], text: Any) -> Path:
+    return kind(text)
