@@ -120,6 +120,30 @@ async def test_tables_on_the_screen_keep_to_it(dashboard: Running, host: str, si
         assert len(seen) >= 9
 
 
+WANTED_AT_80 = {
+    "default-top": {"mac", "vlan", "vm", "reason", "queue_id", "pps"},
+    "default-near": {"mac", "vlan", "wanted_vlan", "place", "queue_id"},
+    "filters-table": {"filter_id", "queue_id", "vm", "mac", "vlan", "matches_per_second"},
+    "advice-table": {"severity", "lost_frames", "unseen_s", "says", "value", "after"},
+}
+"""The columns for which each of these tables is opened: who a row is, and what is wrong with it."""
+
+
+@pytest.mark.parametrize("host", ["a lab", "two adapters"])
+async def test_80_columns_show_who_a_row_is_and_what_is_wrong_with_it(dashboard: Running, host: str) -> None:
+    async with dashboard(link_to(host), size=(80, 24)) as (app, pilot, _):
+        for view in ("3", "6", "8"):
+            await pilot.press(view)
+            await pilot.pause()
+            for table in app.screen.query(LiveTable):
+                if table in app.screen._compositor.visible_widgets:
+                    wanted = WANTED_AT_80.get(table.id or "", set())
+                    if host == "two adapters":  # whose names are long
+                        wanted = wanted - {"unseen_s"} | {"adapter"}
+                    shown = {column.key for column, _ in table._fit_columns().columns}
+                    assert table.id not in WANTED_AT_80 or wanted <= shown, table.id
+
+
 @pytest.mark.slow
 async def test_events_on_the_overview_name_their_queue_in_full(dashboard: Running) -> None:
     vms = SHAPES["ten queues with long names"].vms

@@ -181,7 +181,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         width=14,
         help="Which rule found it (docs/advice.md).",
         value=lambda row: row.finding.rule,
-        priority=2,
+        priority=3,
         level=lambda row: LEVELS[row.finding.severity],
     ),
     Column(
@@ -207,7 +207,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         value=lambda row: row.unseen_s,
         format=lambda unseen_s: f"-{max(1, round(unseen_s))}s" if unseen_s else "now",
         right=True,
-        priority=3,
+        priority=2,
         level=lambda row: "dim" if row.unseen_s else "",
     ),
     adapter_column(),

@@ -38,7 +38,7 @@ TOP: tuple[Column[PairView], ...] = (
         "The VM that a switch port or a filter has this MAC for.",
         lambda row: row.vm,
         settled=False,
-        priority=2,
+        priority=1,
         level=lambda row: "" if row.vm else "dim",
     ),
     Column(
@@ -59,7 +59,7 @@ TOP: tuple[Column[PairView], ...] = (
         help="The queue that takes them now: they landed here before it did. – while they land here.",
         value=lambda row: row.queue_id,
         right=True,
-        priority=2,
+        priority=1,
         level=lambda row: "dim" if row.queue_id is None else "good",
     ),
     rate_column(
@@ -97,7 +97,7 @@ TOP: tuple[Column[PairView], ...] = (
         value=lambda row: row.frames,
         format=grouped,
         right=True,
-        priority=1,
+        priority=3,
     ),
     Column(
         key="error",
@@ -172,13 +172,13 @@ NEAR_MISSES: tuple[Column[NearMissView], ...] = (
         help="The queue of that filter.",
         value=lambda row: row.near.queue_id,
         right=True,
-        priority=4,
+        priority=1,
     ),
     rate_column(
         "Frames a second that miss it.",
         "Δ frames / Δ sim_time_ns, while error stays",
         lambda row: row.pair.pps,
-        priority=1,
+        priority=2,
     ),
     Column(
         key="frames",
