@@ -319,7 +319,7 @@ class Controls(Screen[None]):
             self._ask_task(queues.complete_queue(queue))
 
     def action_edit_queue(self) -> None:
-        """Rename or resize the queue."""
+        """Resize or rename the queue."""
         if not self._with_marked("queues", batch.resize_marked) and (queue := self._queue()) is not None:
             self._ask_task(queues.edit_queue(queue))
 

@@ -224,7 +224,7 @@ async def test_what_a_command_names_goes_before_marked_rows(dashboard: Running) 
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", "down", "i", "i")
         for text, words in (
-            ("edit mail-01", "Rename or resize queue 6"),
+            ("edit mail-01", "Resize or rename queue 6"),
             ("vm pause mail-01", "Pause VM mail-01"),
         ):
             await type_command(pilot, app, text)

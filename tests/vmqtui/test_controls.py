@@ -271,6 +271,17 @@ async def test_edit_sends_only_what_changed(dashboard: Running) -> None:
         ]
 
 
+async def test_edit_begins_at_the_buffers_and_what_is_typed_replaces_their_number(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "e")
+        await opened(pilot, app)
+        await pilot.press(*"2048")
+        link.answer()
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert link.asked[0][2] == {"adapter": "nic0", "queue_id": 1, "buffers": 2048}
+
+
 async def test_default_queue_has_no_name_to_change_and_is_never_freed(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await pilot.press("2", "e")

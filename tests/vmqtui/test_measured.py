@@ -122,7 +122,7 @@ async def test_keys_come_back_with_a_host_that_takes_requests(dashboard: Running
         await pilot.pause()
         assert " new " in screen_text(app).splitlines()[-1]
         await pilot.press("down", "e")
-        await shown(pilot, app, "Rename or resize queue 1")
+        await shown(pilot, app, "Resize or rename queue 1")
 
 
 @pytest.mark.slow

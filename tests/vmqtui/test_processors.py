@@ -273,7 +273,7 @@ async def test_read_only_matrix_offers_no_move(dashboard: Running) -> None:
 async def test_other_keys_act_on_the_queue_of_the_column(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "e")
-        await shown(pilot, app, "Rename or resize queue 4")
+        await shown(pilot, app, "Resize or rename queue 4")
 
 
 async def test_click_chooses_queue_and_processor(dashboard: Running) -> None:

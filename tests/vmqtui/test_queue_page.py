@@ -175,7 +175,7 @@ async def test_page_from_the_matrix_is_of_the_column(dashboard: Running) -> None
 async def test_controls_of_the_page_act_on_its_queue(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("2", *["down"] * 5, "enter", "e")
-        await shown(pilot, app, "Rename or resize queue 5")
+        await shown(pilot, app, "Resize or rename queue 5")
         await pilot.press("escape", "down", "x")
         await shown(pilot, app, "Clear filter 6")
 

@@ -244,7 +244,7 @@ CHANGING: tuple[Action, ...] = (
     Action(
         "edit_queue",
         "e",
-        "Rename or resize",
+        "Resize or rename",
         "Change the name and the number of receive buffers of the queue under the cursor, or the buffers of "
         "all marked ones.",
         "Queues",

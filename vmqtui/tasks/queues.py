@@ -105,7 +105,7 @@ def move_to(proposal: Forecast) -> Task:
 
 
 def edit_queue(row: QueueView) -> Task:
-    """Rename or resize a queue."""
+    """Resize or rename a queue."""
     name = row.name or ""
     buffers = row.config.buffers if row.config else None
 
@@ -120,9 +120,9 @@ def edit_queue(row: QueueView) -> Task:
 
     fields = [Field("buffers", "Buffers", whole(1, MAX_BUFFERS), "" if buffers is None else str(buffers))]
     if row.queue_id != 0:
-        fields.insert(0, Field("name", "Name", check_name, name))
+        fields.append(Field("name", "Name", check_name, name))
     return Task(
-        f"Rename or resize queue {row.queue_id}",
+        f"Resize or rename queue {row.queue_id}",
         f"{called(row).capitalize()} of {printable(row.adapter)}: growing takes buffers that are left on the "
         "adapter, shrinking gives them back as they become free.",
         "Change",
