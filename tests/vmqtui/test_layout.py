@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.view.rows import QueueView
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.hosts import SHAPES, link_to, snapshot_of
@@ -15,6 +16,7 @@ from vmqtui.actions import VIEWS
 from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.layout import Layout, lay_out
 from vmqtui.draw import cells_of, width_of
+from vmqtui.widgets.queue_panels import queue_memory
 from vmqtui.widgets.table import LiveTable
 
 rooms = st.integers(56, 220)
@@ -179,3 +181,12 @@ def test_a_trend_is_shown_only_beside_its_number(host: str, room: int, always: b
             column.key for column, _ in lay_out(columns, room, needs, frozenset({number}), chosen).columns
         ]
         assert "trend" not in shown
+
+
+@given(hosts, st.integers(76, 120))
+def test_the_sign_of_fewest_free_buffers_loses_its_words_before_they_are_cut(host: str, width: int) -> None:
+    for row in snapshot_of(host).rows("queues"):
+        assert isinstance(row, QueueView)
+        heading = queue_memory(row, width, measured=False)[0]
+        text = "".join(text for text, _ in heading)
+        assert "┃" not in text or text.endswith((" ┃", " ┃ low-water mark")) or len(row.label) > 20

@@ -10,7 +10,7 @@ from vmqtui.columns.column import drops_level, load_level, low_level, use_level,
 from vmqtui.columns.queues import STATE_GLYPHS, state_level
 from vmqtui.columns.sources import MARKS
 from vmqtui.draw import FREE as FREE_GLYPH
-from vmqtui.draw import Line, TrendScale, bands, clip, fit, points_of, stacked, trend
+from vmqtui.draw import Line, TrendScale, bands, clip, fit, points_of, stacked, trend, width_of
 from vmqtui.numbers import UNKNOWN, compact, decimal, grouped, percent, size
 from vmqtui.printable import printable
 from vmqtui.state.buffer_memory import Region, pool, regions
@@ -49,16 +49,17 @@ def queue_memory(queue: QueueView, width: int, measured: bool, named: bool = Tru
     total, low = queue.count("total_buffers"), queue.count("low_free_buffers")
     level = low_level(low, total)
     mark = queue.high_water
-    lines: list[Line] = [
-        [
-            *name,
-            (f" {counted(total, 'buffer')}", "text"),
-            (f"  {grouped(queue.count('free_buffers'))} free now", "dim"),
-            ("  fewest free ", "dim"),
-            (f"{'▲' if level == 'bad' else '△' if level == 'warn' else ''}{grouped(low)}", level or "text"),
-            (" ┃ low-water mark" if mark is not None else "", "dim"),
-        ]
+    heading: Line = [
+        *name,
+        (f" {counted(total, 'buffer')}", "text"),
+        (f"  {grouped(queue.count('free_buffers'))} free now", "dim"),
+        ("  fewest free ", "dim"),
+        (f"{'▲' if level == 'bad' else '△' if level == 'warn' else ''}{grouped(low)}", level or "text"),
     ]
+    if mark is not None:  # the sign alone says as much, beside the number that it stands for
+        words = " ┃ low-water mark"
+        heading.append((words if width_of(heading) + len(words) <= width else " ┃", "dim"))
+    lines: list[Line] = [heading]
     lines += [_region(region, queue, width, mark, named) for region in regions(queue)]
     if queue.vm is None and queue.settings is not None:
         lines.append([(" guest  frames for VMs are copied to their ports' places by the switch", "dim")])

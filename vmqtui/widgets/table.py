@@ -30,8 +30,8 @@ from vmqtui.widgets.canvas import palette_of
 
 _MOST_KEPT = 4096
 """Most rows whose settled cells are cached."""
-_MARK = "◆ "
-"""The sign of a marked row, in a column of its own before the others."""
+_MARK = "◆"
+"""The sign of a marked row, before its columns: where that of the cursor is, whose row has its own ground."""
 Series = Callable[[Hashable, int], Sequence[float | None]]
 
 
@@ -225,13 +225,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def _room(self) -> int:
         """Cells for the columns."""
-        return self.scrollable_content_region.width - 2 - len(self._mark_of(None))
-
-    def _mark_of(self, row: Row | None) -> str:
-        """The mark of a row, or blanks; "" if no row is marked."""
-        if not self._row_marks:
-            return ""
-        return _MARK if row is not None and row.identity in self._row_marks else " " * len(_MARK)
+        return self.scrollable_content_region.width - 2
 
     def _fit_columns(self) -> Layout:
         if self._fitting.fit(self.columns, self._room, self._hidden, self._choice, self._titles):
@@ -285,7 +279,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 self.post_message(self.Chosen())
 
     def _column_at(self, x: int) -> Column[Any] | None:
-        left = 1 + len(self._mark_of(None))
+        left = 1
         layout = self._fit_columns()
         for column, width in layout.columns:
             if left - 1 <= x < left + width:
@@ -315,7 +309,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _line(self, y: int) -> tuple[bool, Line]:
         """Return whether the cursor is on a line of the screen, and the line's content."""
         if y == 0:
-            return False, [(self._mark_of(None), "header"), *self._heading()]
+            return False, [(" ", "header"), *self._heading()]
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
             if self._rows or y != 2:
@@ -325,12 +319,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
                 nothing += (
                     f": {counted(self.arranged.total, 'row is', 'rows are')} hidden; Esc drops the filter"
                 )
-            return False, [(f"  {printable(nothing)}", "dim")]
+            return False, [(f"   {printable(nothing)}", "dim")]
         row = self._rows[index]
-        return index == self._cursor and not self._strayed, [
-            (self._mark_of(row), "accent"),
-            *self._cells(row),
-        ]
+        sign = _MARK if row.identity in self._row_marks else " "
+        return index == self._cursor and not self._strayed, [(sign, "accent"), *self._cells(row)]
 
     def _lines(self) -> dict[int, tuple[bool, Line]]:
         """Return every line of the screen; lay out again while a cell has outgrown its column."""
@@ -381,8 +373,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         on_cursor, line = self._drawn[y]
         ground = ("cursor" if self.has_focus else "cursor_idle") if on_cursor else ""
         styles = self._styles_on(ground)
-        first = Segment("▌", styles["accent"]) if ground == "cursor" else Segment(" ", styles[""])
-        segments = [first, *(Segment(shown(text), styles[role]) for text, role in line)]
+        if ground == "cursor" and line[0][0] != _MARK:
+            line = [("▌", "accent"), *line[1:]]
+        segments = [Segment(shown(text), styles[role]) for text, role in line]
         return Strip(segments).adjust_cell_length(self.size.width, styles[""])
 
     def _styles_on(self, ground: str) -> "_Styles":
