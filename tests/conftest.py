@@ -73,6 +73,20 @@ def pytest_runtest_makereport(
     return report
 
 
+def _process() -> tuple[dict[str, str], list[object]]:
+    """The environment and the handlers of the signals that end a program."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return environment, [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.fixture(autouse=True)
+def _process_as_before() -> Iterator[None]:
+    """Fail a test that leaves this process otherwise than it was: which tests follow here is chance."""
+    before = _process()
+    yield
+    assert _process() == before
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """Undo what a command that ran in this process has set up."""

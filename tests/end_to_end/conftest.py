@@ -1,7 +1,6 @@
 """Where the captures are, a runtime directory of these tests' own, and the program called in this process."""
 
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 
 from tests.end_to_end.lab import LAB
 from tests.end_to_end.mqtt_client import Reader
-from tests.end_to_end.program import Done, Running
+from tests.end_to_end.program import Done, Running, in_this_process
 from vmqtui.testing import wait_until
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
@@ -52,15 +51,9 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "argv", ["vmqtui", *map(str, arguments)])
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("PYTHONSAFEPATH", "")  # the program sets it: after the test it is as it was
-        monkeypatch.delenv("PYTHONSAFEPATH")
         capfd.readouterr()
-        interrupts = signal.getsignal(signal.SIGINT)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                script.load()()
-        finally:
-            signal.signal(signal.SIGINT, interrupts)  # a program that ends ignores them
+        with in_this_process(), pytest.raises(SystemExit) as ended:
+            script.load()()
         printed = capfd.readouterr()
         assert isinstance(ended.value.code, int)
         return Done(ended.value.code, printed.out, printed.err)

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -48,6 +49,21 @@ def run(*arguments: str | Path, timeout: float = 60, **environment: str) -> Done
         env=os.environ | environment,
     )
     return Done(ended.returncode, ended.stdout, ended.stderr)
+
+
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """For the program's ``main`` in this process: what it sets for its own children is undone at the end."""
+    environment = dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for name in os.environ.keys() - environment:
+            del os.environ[name]
+        os.environ.update(environment)
 
 
 def shared_memory(family: list[psutil.Process]) -> set[Path]:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import subprocess
 import sys
 import tomllib
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.end_to_end.capture_forms import frame, packet, pcap
-from tests.end_to_end.program import VMQTUI, Running
+from tests.end_to_end.program import VMQTUI, Running, in_this_process
 from tests.slow import slow_but
 from vmqtui.__main__ import main
 
@@ -77,12 +76,8 @@ def printed(words: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Print:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", streams[0])
             patch.setattr(sys, "stderr", streams[1])
-            interrupts = signal.getsignal(signal.SIGINT)
-            try:
-                with pytest.raises(SystemExit) as ended:
-                    main()
-            finally:
-                signal.signal(signal.SIGINT, interrupts)  # a program that ends ignores them
+            with in_this_process(), pytest.raises(SystemExit) as ended:
+                main()
             for stream in streams:
                 stream.flush()
         assert isinstance(ended.value.code, int)
