@@ -18,6 +18,7 @@ from tests.end_to_end.conftest import Here
 from tests.end_to_end.lab import small
 from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.program import Running, shared_memory
+from tests.processor_time import wait_within
 from vmqtui.cli.frames import SourceOptions
 from vmqtui.cli.tied import TiedEngine, arguments
 from vmqtui.testing import wait_until
@@ -89,7 +90,7 @@ def test_over_mosquitto_engines_end_by_signal_will_and_refusal(mosquitto: str, t
     for host in hosts:
         assert not [line for line in engines[host].err if "Traceback" in line], host
         wait_until(partial(offline, readers[host]), what=f"{host} offline")
-        wait_until(partial(gone, families[host]), 2, what=f"the end of {host}'s processes")
+        wait_within(partial(gone, families[host]), 2, f"the end of {host}'s processes")
     last = readers["term"].last("stats")
     adapter = last["adapters"]["nic0"]
     assert adapter["port"]["offered_frames"] >= offered
@@ -99,7 +100,7 @@ def test_over_mosquitto_engines_end_by_signal_will_and_refusal(mosquitto: str, t
     assert late.retained["status"]["state"] == "offline"
     for reader in (*readers.values(), late):
         reader.close()
-    wait_until(lambda: not any(path.exists() for path in memory), 5, what="the end of shared memory")
+    wait_within(lambda: not any(path.exists() for path in memory), 2, "the end of shared memory")
 
 
 def test_duration_ends_an_engine_quietly(tmp_path: Path) -> None:
@@ -107,10 +108,9 @@ def test_duration_ends_an_engine_quietly(tmp_path: Path) -> None:
     reader = Reader(timed.first_line(), "timed")
     family = timed.family()
     memory = shared_memory(family)
-    assert timed.process.wait(20) == 0
+    assert timed.process.wait(60) == 0
     assert not any(path.exists() for path in memory)
-    wait_until(reader.lost.is_set, 2, what="the broker's end")
-    wait_until(lambda: gone(family), 2, what="the end of its processes")
+    wait_within(lambda: reader.lost.is_set() and gone(family), 2, "the end of its processes")
     stats = reader.messages["stats"]
     assert stats[-1]["adapters"]["nic0"]["port"]["offered_frames"] > 100
     assert all(before["seq"] < after["seq"] for before, after in pairwise(stats))
@@ -132,7 +132,7 @@ def test_workers_that_die_are_replaced_and_the_identities_hold(tmp_path: Path) -
     wait_until(partial(returned_more_than, reader, offered), what="frames served by the replacement")
     [worker] = server.children()
     server.kill()  # who could tell of its children's ends
-    wait_until(partial(told, reader, "worker_replaced", 2), 20, what="the next one")
+    wait_until(partial(told, reader, "worker_replaced", 2), what="the next one")
     assert gone([worker])
     offered = reader.last("stats")["adapters"]["nic0"]["port"]["offered_frames"]
     wait_until(partial(returned_more_than, reader, offered), what="frames served by the next one")
@@ -183,10 +183,12 @@ def test_a_killed_engine_takes_its_workers_broker_memory_and_sockets_with_it(
                 each.suspend()
                 wait_until(partial(is_stopped, each), what="a stop")
     killed.process.kill()
-    wait_until(lambda: gone(family), 2, what="the end of its processes")
-    wait_until(reader.lost.is_set, 2, what="the broker's end")
-    wait_until(lambda: not any(path.exists() for path in memory), 5, what="the end of shared memory")
-    wait_until(lambda: not any(temporary.iterdir()), 5, what="the end of its sockets")
+    wait_within(lambda: gone(family) and reader.lost.is_set(), 2, "the end of its processes")
+    wait_within(
+        lambda: not any(path.exists() for path in (*memory, *temporary.iterdir())),
+        2,
+        "the end of shared memory and sockets",
+    )
     reader.close()
     killed.end()
 
@@ -214,7 +216,7 @@ def test_a_killed_dashboard_takes_its_engine_with_it_that_is_stopped(tmp_path: P
         engine.suspend()
         wait_until(partial(is_stopped, engine), what="a stop")
         dashboard.kill()
-    wait_until(lambda: gone(family), 10, what="the end of its processes")
+    wait_within(lambda: gone(family), 2, "the end of its processes")
     assert not any(path.exists() for path in memory)
 
 
@@ -228,7 +230,7 @@ def test_a_later_start_clears_what_is_left_when_everything_is_killed_at_once(
     memory = shared_memory(family)
     for each in reversed(family):
         each.kill()
-    wait_until(lambda: gone(family), 2, what="the end of its processes")
+    wait_until(lambda: gone(family), what="the end of its processes")
     killed.end()
     assert memory
     sockets = [*temporary.iterdir()]
@@ -277,7 +279,7 @@ def test_offline_and_last_stats_reach_readers_of_the_embedded_broker(attempt: in
     reader = Reader(running.first_line(), f"last{attempt}")
     reader.last("stats")
     assert running.end() == 0
-    assert reader.lost.wait(5)
+    wait_until(reader.lost.is_set, what="the broker's end")
     assert [each["state"] for each in reader.messages["status"]] == ["online", "offline"]
 
 
