@@ -5,7 +5,7 @@ are checked too, because a test suite that calls the engine may not be type-chec
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.kernels.layout import NEVER_NS
 from engine.scenario.keys import Key, keys_of
 from engine.scenario.model import AdapterSpec, HostSpec, QueueSpec
 from engine.scenario.values import check_choice, check_number, check_whole, one_line, show
+from engine.service.pacing import ClockName
+from engine.telemetry.stats import Stats
 from engine.traffic.capture_file import CaptureFile
 from engine.traffic.plan import Hardware
 
@@ -102,18 +105,22 @@ def patterns(name: str, value: object) -> tuple[str, ...]:
     return tuple(one_by_one)
 
 
-def check_fed(
-    *, captured: object, loop: object, interface: object, promiscuous: object, adapter: object
-) -> None:
-    """Check that at most one source replaces the scenario's traffic. Raises ValueError."""
-    if captured is not None and interface is not None:
-        raise ValueError("interface: the engine has a capture, and one of both fits")
-    if loop and captured is None:
-        raise ValueError("loop: there is no capture to repeat (False fits)")
-    if promiscuous and interface is None:
-        raise ValueError("promiscuous: there is no interface to read from (False fits)")
-    if adapter is not None and captured is None and interface is None:
-        raise ValueError("adapter: there is no capture and no interface to feed it (None fits)")
+def run_to(clock: ClockName, value: object) -> int | Callable[[Stats], bool]:
+    """Check where a fast clock stops; return a simulated time in ns or a condition. Raises ValueError."""
+    if value is None:
+        return NEVER_NS
+    if clock != "fast":
+        raise ValueError(f'run_to: the clock is "{clock}", and only clock="fast" has an end')
+    if not callable(value):
+        return round(seconds("run_to", value, 0.0, ADVANCE_LIMIT_S) * 1e9)
+
+    def holds(reading: Stats) -> bool:
+        try:
+            return bool(value(reading))
+        except Exception as error:
+            raise RuntimeError(f"run_to raised {type(error).__name__}: {error}") from error
+
+    return holds
 
 
 def check_hardware(hardware: Hardware) -> None:

@@ -15,19 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
-from engine import __version__
 from engine.advice.thresholds import AdviceThresholds
 from engine.bus import discovery
-from engine.bus.accounts import USERS, Listen
-from engine.bus.broker import EmbeddedBroker, supervise
-from engine.bus.engine_bus import EngineBus
+from engine.bus.accounts import Listen
 from engine.bus.errors import BrokerFailed
 from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
-from engine.kernels.layout import NEVER_NS
 from engine.kernels.prepare import of_engine, prepare, tell
 from engine.ndis.outcome import NdisStatus, Outcome
 from engine.scenario.load import ScenarioSource, load_scenario
@@ -36,15 +32,16 @@ from engine.service import arguments, ending, leftovers
 from engine.service.ending import Ending, in_thread, to_its_end
 from engine.service.engine_api import EngineApi, EngineEndedError
 from engine.service.engine_log import EngineLog
+from engine.service.host_bus import Announce, HostBus
 from engine.service.live import ClockRunsError, LiveLoop, LoopCallbacks, LoopEndedError
 from engine.service.machine import WORKER_DEADLINE_S, Machine
 from engine.service.pacing import CLOCKS, ClockName
 from engine.service.publishing import AdvicePublisher, SummaryBuilder
 from engine.service.rows import Latest
-from engine.service.sources import ActiveSource, AnySource, capture_source, interface_source, synthetic_source
+from engine.service.sources import ActiveSource, TrafficOverride
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event
-from engine.telemetry.stats import BusStats, Stats
+from engine.telemetry.stats import Stats
 from engine.traffic.capture_file import CaptureFile
 from engine.workers.start import warm_up
 
@@ -92,7 +89,7 @@ class Engine(EngineApi):
         run_to: float | Callable[[Stats], bool] | None = None,
         interval_s: float = 0.25,
         worker_deadline_s: float = WORKER_DEADLINE_S,
-        announce: Literal["no", "found", "named"] = "no",
+        announce: Announce = "no",
         viewers: Sequence[str] = (),
         thresholds: AdviceThresholds | None = None,
         progress: Callable[[str], None] = tell,
@@ -101,40 +98,45 @@ class Engine(EngineApi):
         self.scenario: Scenario = load_scenario(scenario)
         self._engine_log = EngineLog(self.scenario.host.name)
         self.advised: asyncio.Event = asyncio.Event()
-        self.reachable: asyncio.Event = asyncio.Event()
         arguments.an("thresholds", thresholds, AdviceThresholds, "AdviceThresholds")
         self._thresholds = thresholds
         self._advice_publisher = AdvicePublisher(thresholds)
         self._summary_builder = SummaryBuilder()
         self._first_reading = asyncio.Event()
-        self._capture = arguments.capture(capture)
-        self._loop_capture = loop
-        self._interface: str | None = arguments.an("interface", interface, str, "an interface's name")
-        self._promiscuous = promiscuous
-        self._adapter: str | None = arguments.an("adapter", adapter, str, "an adapter's name")
-        arguments.check_fed(
-            captured=capture, loop=loop, interface=interface, promiscuous=promiscuous, adapter=adapter
+        self._override = TrafficOverride.checked(
+            capture=capture, loop=loop, interface=interface, promiscuous=promiscuous, adapter=adapter
         )
-        self._broker_url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
+        self._loop_capture = loop
+        url = BrokerUrl.parse(broker) if isinstance(broker, str) else broker
         arguments.an("broker", broker, (str, BrokerUrl), "a broker's URL")
-        self._listen: Listen = arguments.an("listen", listen, Listen, "a Listen") or Listen()
+        arguments.an("listen", listen, Listen, "a Listen")
         self._clock = arguments.choice("clock", clock, CLOCKS)
         self._interval_ns = arguments.interval_ns(interval_s)
-        self._run_to = _run_to(self._clock, run_to)
+        self._run_to = arguments.run_to(self._clock, run_to)
         if interface is not None and clock != "real":
             raise ValueError(f'clock: "{clock}" does not drive the frames of an interface ("real" fits)')
         self._unread = threading.Semaphore(UNREAD_LIMIT)
         self._worker_deadline_s = arguments.deadline_s(worker_deadline_s)
-        self._announce = arguments.choice("announce", announce, ("no", "found", "named"))
-        self._viewers = arguments.patterns("viewers", viewers)
+        arguments.choice("announce", announce, ("no", "found", "named"))
+        patterns = arguments.patterns("viewers", viewers)
         self._progress: Callable[[str], None] = arguments.function("progress", progress)
-        self._broker: EmbeddedBroker | None = None
-        self._bus: EngineBus | None = None
-        self._announced: Path | None = None
+        self._host_bus = HostBus(
+            self.host,
+            broker=url,
+            listen=listen,
+            announce=announce,
+            viewers=patterns,
+            interval_ns=self._interval_ns,
+            on_bad_request=self._note_bad_request,
+            on_restart=self._note_broker,
+            unannounced=lambda error: self._progress(
+                f"other commands need VMQTUI_BROKER set to find this engine: {error}"
+            ),
+            handler=self._handle,
+        )
+        self.reachable: asyncio.Event = self._host_bus.reachable
         self._listed: Path | None = None
-        self._keeping: asyncio.Task[None] | None = None
         self._reporting: Future[None] | None = None
-        self._losses_reported = BusStats()
         self._ending = threading.Lock()  # taken when the engine begins to end, for good
 
     @property
@@ -145,19 +147,15 @@ class Engine(EngineApi):
     @property
     def url(self) -> BrokerUrl:
         """The broker's URL; for the engine's own broker it includes the owner's credential."""
-        if self._broker_url is not None:
-            return self._broker_url
         try:
-            if self._broker is not None:
-                return self._broker.url
+            return self._host_bus.url
         except BrokerFailed:
-            pass
-        raise EngineEndedError(self._why_ended())
+            raise EngineEndedError(self._why_ended()) from None
 
     @property
     def public_url(self) -> BrokerUrl | None:
         """URL of its own broker for other machines, without credential; None if they can't connect."""
-        return None if self._broker is None else self._broker.public_url
+        return self._host_bus.public_url
 
     @property
     def worker_pids(self) -> list[int]:
@@ -235,75 +233,36 @@ class Engine(EngineApi):
 
     async def _start(self) -> None:
         self._event_loop = asyncio.get_running_loop()
-        if self._broker_url is None:
-            listen = self._listen
-            self._broker = EmbeddedBroker(
-                listen.host,
-                listen.port,
-                engine_of=self.host,
-                insecure=listen.insecure,
-                tls=listen.tls,
-                accounts=listen.accounts,
-            )
-        broker = asyncio.create_task(self._start_broker(self._broker)) if self._broker is not None else None
+        broker = asyncio.create_task(self._host_bus.start_broker())
         building = asyncio.create_task(asyncio.to_thread(self._build))
         try:
             live = self._live = await asyncio.shield(building)
         except BaseException:
             # Wait until the thread has built the machine: only then can it be closed.
-            await to_its_end(asyncio.wait({building, *filter(None, [broker])}))
+            await to_its_end(asyncio.wait({building, broker}))
             self._live = building.result() if not building.cancelled() and not building.exception() else None
             raise
-        if broker is not None:
-            await broker
-        self._bus = EngineBus(
-            self.url if self._broker is None else self._broker.engine_url,
-            self.host,
-            self._handle,
-            client=None if self._broker is None else self._broker.engine_client,
-            viewers=self._viewers,
-            version=__version__,
-            interval_ns=self._interval_ns,
-            on_bad_request=self._note_bad_request,
-        )
+        await broker
         self.config = live.machine.config()
         self._advice_publisher.configured(self.config)
-        await self._bus.start(self.config, probe_seconds=1.0 if self._broker is None else 0.0)
-        if self._broker is not None and self._announce != "no":
-            self._announce_broker(self._broker)
-        if self._broker is not None:
-            bus = self._bus
-            keeping = supervise(self._broker, lambda: bus.state == "connected", self._note_broker)
-            self._keeping = asyncio.create_task(keeping)
+        await self._host_bus.connect(self.config)
         live.start()
         await self._first_reading.wait()
         if self.failure is not None:
             raise self.failure
         self._engine_log.started(
             self.url,
-            own_broker=self._broker is not None,
+            own_broker=self._host_bus.broker is not None,
             cpus=self.scenario.host.cpus,
             adapters=[one.name for one in self.scenario.adapter],
         )
-
-    async def _start_broker(self, broker: EmbeddedBroker) -> None:
-        await broker.start()
-        self.reachable.set()
-
-    def _announce_broker(self, broker: EmbeddedBroker) -> None:
-        """Announce the broker to this user's commands, as the argument ``announce`` of the class requests."""
-        urls = {user: broker.url_of(user) for user in USERS}
-        try:
-            self._announced = discovery.announce(urls, self.host, found=self._announce == "found")
-        except OSError as error:
-            self._progress(f"other commands need VMQTUI_BROKER set to find this engine: {error}")
 
     def _build(self) -> LiveLoop:
         """Build kernels, source and machine. It blocks, so it runs in a thread."""
         self._engine_log.cleared(leftovers.clear())
         needed = of_engine(
-            capture=self._capture is not None,
-            interface=self._interface is not None,
+            capture=self._override.capture is not None,
+            interface=self._override.interface is not None,
             teams=bool(self.scenario.team),
         )
         prepare(self._progress, needed)
@@ -312,20 +271,7 @@ class Engine(EngineApi):
 
     def _build_live(self, former: Machine | None = None) -> LiveLoop:
         """Build source and machine; the machine takes over the workers of a ``former`` one."""
-        source: AnySource | None
-        played: str | None = None
-        if self._capture is not None:
-            source = capture_source(
-                self._capture, self.scenario, self._adapter, loop=self._loop_capture, shorten_gaps=True
-            )
-            played = f"capture {self._capture.name}{', looped' if self._loop_capture else ''}"
-        elif self._interface is not None:
-            source = interface_source(
-                self._interface, self.scenario, self._adapter, promiscuous=self._promiscuous
-            )
-            played = f"interface {self._interface}{', promiscuous' if self._promiscuous else ''}"
-        else:
-            source = synthetic_source(self.scenario)
+        source, played = self._override.open(self.scenario)
         active = ActiveSource(self.scenario, source)
         try:
             machine = Machine(
@@ -378,31 +324,27 @@ class Engine(EngineApi):
         self._changed()
         self._engine_log.read(stats)
         self._first_reading.set()
-        if self._bus is not None:
-            self._bus.publish_stats(stats)
-            self._report_losses(self._bus)
-            if (advice := self._advice_publisher.read(stats)) is not None:
-                self._bus.publish_advice(advice)
-                self._summary_builder.advised(advice)
-                self.advised.set()
+        bus = self._host_bus.bus
+        bus.publish_stats(stats)
+        self._report_losses()
+        if (advice := self._advice_publisher.read(stats)) is not None:
+            bus.publish_advice(advice)
+            self._summary_builder.advised(advice)
+            self.advised.set()
 
     def _on_summary(self, stats: Stats) -> None:
-        summary = self._summary_builder.read(stats)
-        if self._bus is not None:
-            self._bus.publish_summary(summary)
+        self._host_bus.bus.publish_summary(self._summary_builder.read(stats))
 
     def _on_config(self, config: Config) -> None:
         self.config: Config | None = config
         self._changed()
         self._advice_publisher.configured(config)
-        if self._bus is not None:
-            self._bus.publish_config(config)
+        self._host_bus.bus.publish_config(config)
 
     def _on_event(self, event: Event) -> None:
         self._happened(event)
         self._engine_log.happened(event)
-        if self._bus is not None:
-            self._bus.publish_event(event)
+        self._host_bus.bus.publish_event(event)
 
     def _on_failure(self, failure: BaseException) -> None:
         self._engine_log.failed(failure)
@@ -425,14 +367,11 @@ class Engine(EngineApi):
             lambda: machine.add_event("bad_request", f"not decoded: {reason}")
         )
 
-    def _report_losses(self, bus: EngineBus) -> None:
+    def _report_losses(self) -> None:
         """Add an event on newly dropped messages; while the broker is disconnected, wait."""
-        now, reported = bus.counters, self._losses_reported
-        messages = now.messages_dropped - reported.messages_dropped
-        requests = now.requests_dropped - reported.requests_dropped
-        if self._live is None or bus.state != "connected" or not (messages or requests):
+        messages, requests = self._host_bus.take_losses()
+        if self._live is None or not (messages or requests):
             return
-        self._losses_reported = now
         machine = self._live.machine
         lost = counted(messages, "event or answer", "events and answers"), counted(requests, "request")
         cause = f"no room for {', '.join(lost)}"
@@ -486,8 +425,7 @@ class Engine(EngineApi):
         self._advice_publisher = AdvicePublisher(self._thresholds)
         self._advice_publisher.configured(self.config)
         self._summary_builder = SummaryBuilder()
-        if self._bus is not None:
-            self._bus.start_over(self.config)
+        self._host_bus.bus.start_over(self.config)
         live.start()
         await self._first_reading.wait()
 
@@ -523,19 +461,11 @@ class Engine(EngineApi):
         if not self._ending.acquire(blocking=False):
             return
         end = Ending()
-        if self._keeping is not None:
-            with end.step("stopping the broker's supervision"):
-                self._keeping.cancel()
-                await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._host_bus.stop_supervising(end)
         last: Stats | None = None
         with end.step("stopping the machine"):
             last = await in_thread(lambda: self._stop_machine(end))
-        if self._bus is not None:
-            with end.step("leaving the bus"):
-                await self._bus.stop(last)
-        if self._broker is not None:
-            with end.step("ending the broker"):
-                await in_thread(self._broker.close)
+        await self._host_bus.leave(last, end)
         self._finish(end, last, cause)
 
     def _close(self) -> None:
@@ -544,16 +474,12 @@ class Engine(EngineApi):
             return
         end = Ending()
         last = self._stop_machine(end)
-        if self._broker is not None:
-            with end.step("ending the broker"):
-                self._broker.close()
+        self._host_bus.close(end)
         self._finish(end, last, None)
 
     def _stop_machine(self, end: Ending) -> Stats | None:
         last: Stats | None = None
-        if self._announced is not None:
-            with end.step("withdrawing the announcement"):
-                discovery.withdraw(self._announced)
+        self._host_bus.withdraw(end)
         if self._live is not None:
             with end.step("stopping the workers"):
                 last = self._live.stop()
@@ -564,9 +490,7 @@ class Engine(EngineApi):
 
     def _finish(self, end: Ending, last: Stats | None, cause: BaseException | None) -> None:
         ending.ended(self)
-        if self._bus is not None:
-            with end.step("closing its connection"):
-                self._bus.close()
+        if self._host_bus.connected:
             self._engine_log.ended(last)
         with suppress(RuntimeError):  # what waits in a closed event loop is not woken
             self.stopped.set()
@@ -592,26 +516,3 @@ class Engine(EngineApi):
             result=outcome.result,
             revision=revision,
         )
-
-
-def _run_to(clock: ClockName, run_to: object) -> int | Callable[[Stats], bool]:
-    """Check where a fast clock stops; return a simulated time in ns or a condition. Raises ValueError."""
-    if run_to is None:
-        return NEVER_NS
-    if clock != "fast":
-        raise ValueError(f'run_to: the clock is "{clock}", and only clock="fast" has an end')
-    if callable(run_to):
-        return _named(run_to)
-    return round(arguments.seconds("run_to", run_to, 0.0, arguments.ADVANCE_LIMIT_S) * 1e9)
-
-
-def _named(condition: Callable[[Stats], bool]) -> Callable[[Stats], bool]:
-    """``run_to``, whose own errors name it."""
-
-    def holds(reading: Stats) -> bool:
-        try:
-            return condition(reading)
-        except Exception as error:
-            raise RuntimeError(f"run_to raised {type(error).__name__}: {error}") from error
-
-    return holds

@@ -12,26 +12,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final
 
-from engine import __version__
 from engine.advice.thresholds import AdviceThresholds
-from engine.bus import discovery
-from engine.bus.accounts import USERS, Listen
-from engine.bus.broker import EmbeddedBroker, supervise
-from engine.bus.engine_bus import EngineBus
+from engine.bus.accounts import Listen
 from engine.bus.urls import BrokerUrl
 from engine.counted import counted
 from engine.measure.host import Measured, MeasuredSource
 from engine.service.drop_episodes import DropEpisodes
 from engine.service.ending import Ending, in_thread, to_its_end
 from engine.service.engine_log import EngineLog
+from engine.service.host_bus import Announce, HostBus
 from engine.service.publishing import AdvicePublisher, SummaryBuilder
 from engine.telemetry.config import Config
 from engine.telemetry.events import Event, NewEvent
-from engine.telemetry.stats import BusStats, Stats
+from engine.telemetry.stats import Stats
 from engine.telemetry.summary import SUMMARY_EVERY_NS
 
 LATE_EVERY_S: Final = 10.0
@@ -117,7 +113,7 @@ class Agent:
         broker: BrokerUrl | None = None,
         listen: Listen | None = None,
         interval_s: float = 0.25,
-        announce: Literal["no", "found", "named"] = "no",
+        announce: Announce = "no",
         viewers: Sequence[str] = (),
         thresholds: AdviceThresholds | None = None,
         progress: Callable[[str], None] = lambda sentence: None,
@@ -127,14 +123,22 @@ class Agent:
         self.stats: Stats | None = None
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
-        self.reachable = asyncio.Event()
         self._source = source
-        self._broker_url = broker
-        self._listen = listen or Listen()
         self._interval_s = interval_s
-        self._announce = announce
-        self._viewers = viewers
-        self._progress = progress
+        self._host_bus = HostBus(
+            host,
+            broker=broker,
+            listen=listen,
+            announce=announce,
+            viewers=viewers,
+            interval_ns=round(interval_s * 1e9),
+            on_bad_request=self._on_bad_request,
+            on_restart=self._on_broker,
+            unannounced=lambda error: progress(
+                f"other commands need VMQTUI_BROKER set to find this agent: {error}"
+            ),
+        )
+        self.reachable = self._host_bus.reachable
         self._log = EngineLog(host)
         self._advice = AdvicePublisher(thresholds)
         self._summaries = SummaryBuilder("measured")
@@ -142,26 +146,19 @@ class Agent:
         self._drops = DropEpisodes(from_zero=False)
         self._troubles = _ReadingTroubles()
         self._event_seq = 0
-        self._losses_reported = BusStats()
         self._bad_request_s = -LATE_EVERY_S
-        self._broker: EmbeddedBroker | None = None
-        self._bus: EngineBus | None = None
         self._thread: ReadingThread | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._announced: Path | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> BrokerUrl:
         """The broker's URL; for the agent's own broker it includes the owner's credential."""
-        if self._broker_url is not None:
-            return self._broker_url
-        assert self._broker is not None, "the agent has not started"
-        return self._broker.url
+        return self._host_bus.url
 
     @property
     def public_url(self) -> BrokerUrl | None:
         """URL of its own broker for other machines, without credential; None if they can't connect."""
-        return None if self._broker is None else self._broker.public_url
+        return self._host_bus.public_url
 
     async def __aenter__(self) -> "Agent":
         try:
@@ -189,39 +186,17 @@ class Agent:
         self._thread = ReadingThread(
             self._source, self._interval_s, relay(self._on_read), relay(self._on_failed_reading)
         )
-        if self._broker_url is None:
-            listen = self._listen
-            self._broker = EmbeddedBroker(
-                listen.host,
-                listen.port,
-                engine_of=self.host,
-                insecure=listen.insecure,
-                tls=listen.tls,
-                accounts=listen.accounts,
-            )
         first = await self._first_reading()
         assert first.config is not None
-        bus = self._bus = EngineBus(
-            self.url if self._broker is None else self._broker.engine_url,
-            self.host,
-            client=None if self._broker is None else self._broker.engine_client,
-            viewers=self._viewers,
-            version=__version__,
-            interval_ns=round(self._interval_s * 1e9),
-            on_bad_request=self._on_bad_request,
-        )
-        await bus.start(first.config, probe_seconds=1.0 if self._broker is None else 0.0)
-        if self._broker is not None:
-            if self._announce != "no":
-                self._announce_broker(self._broker)
-            keeping = supervise(self._broker, lambda: bus.state == "connected", self._on_broker)
-            self._tasks.append(asyncio.create_task(keeping))
+        await self._host_bus.connect(first.config)
         self._on_read(first)
         self._thread.start()
-        self._tasks.append(asyncio.create_task(self._watch_for_hangs(self._thread)))
-        adapters = [one.name for one in first.config.adapters]
+        self._watching = asyncio.create_task(self._watch_for_hangs(self._thread))
         self._log.started(
-            self.url, own_broker=self._broker is not None, cpus=len(first.config.cpus), adapters=adapters
+            self.url,
+            own_broker=self._host_bus.broker is not None,
+            cpus=len(first.config.cpus),
+            adapters=[one.name for one in first.config.adapters],
         )
 
     async def _first_reading(self) -> Measured:
@@ -229,28 +204,15 @@ class Agent:
         the source, and nobody waits for its reading."""
         reading = asyncio.create_task(asyncio.to_thread(self._source.read))
         try:
-            await self._start_broker()
+            await self._host_bus.start_broker()
             return await reading
         except BaseException:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             raise
 
-    async def _start_broker(self) -> None:
-        if self._broker is not None:
-            await self._broker.start()
-            self.reachable.set()
-
-    def _announce_broker(self, broker: EmbeddedBroker) -> None:
-        urls = {user: broker.url_of(user) for user in USERS}
-        try:
-            self._announced = discovery.announce(urls, self.host, found=self._announce == "found")
-        except OSError as error:
-            self._progress(f"other commands need VMQTUI_BROKER set to find this agent: {error}")
-
     def _on_read(self, measured: Measured) -> None:
-        assert self._bus is not None
-        stats, bus = measured.stats, self._bus
+        stats, bus = measured.stats, self._host_bus.bus
         if measured.config is not None:
             self.config = measured.config
             self._advice.configured(measured.config)
@@ -260,7 +222,10 @@ class Agent:
         left_out = 0 if self._thread is None else self._thread.left_out
         for event in (*measured.events, *self._drops.take(stats), *self._troubles.read(left_out)):
             self._add_event(event)
-        self._report_losses(bus)
+        lost, _ = self._host_bus.take_losses()
+        if lost:
+            what = counted(lost, "event or answer", "events and answers")
+            self._add_event(NewEvent("messages_dropped", f"no room for {what}"))
         if (advice := self._advice.read(stats)) is not None:
             bus.publish_advice(advice)
             self._summaries.advised(advice)
@@ -290,18 +255,8 @@ class Agent:
     def _on_broker(self, sentence: str) -> None:
         self._add_event(NewEvent("broker_restarted", sentence))
 
-    def _report_losses(self, bus: EngineBus) -> None:
-        """Add an event on newly dropped messages; while the broker is disconnected, wait."""
-        now = bus.counters
-        lost = now.messages_dropped - self._losses_reported.messages_dropped
-        if lost and bus.state == "connected":
-            self._losses_reported = now
-            what = counted(lost, "event or answer", "events and answers")
-            self._add_event(NewEvent("messages_dropped", f"no room for {what}"))
-
     def _add_event(self, new: NewEvent) -> None:
         """Number, date, log and publish an event."""
-        assert self._bus is not None
         self._event_seq += 1
         event = Event(
             seq=self._event_seq,
@@ -310,29 +265,23 @@ class Agent:
             **new._asdict(),
         )
         self._log.happened(event)
-        self._bus.publish_event(event)
+        self._host_bus.bus.publish_event(event)
 
     async def _end(self, cause: BaseException | None = None) -> None:
         """Carry out every step of the end; then raise the first error, unless ``cause`` is why it ends."""
         end = Ending()
-        with end.step("stopping its tasks"):
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._announced is not None:
-            with end.step("withdrawing the announcement"):
-                discovery.withdraw(self._announced)
+        await self._host_bus.stop_supervising(end)
+        if self._watching is not None:
+            with end.step("stopping the watch for hangs"):
+                self._watching.cancel()
+                await asyncio.gather(self._watching, return_exceptions=True)
+        self._host_bus.withdraw(end)
         if self._thread is not None:
             with end.step("stopping the readings"):
                 await in_thread(self._thread.stop)
-        if self._bus is not None:
-            with end.step("leaving the bus"):
-                await self._bus.stop(None)
-                self._bus.close()
+        await self._host_bus.leave(None, end)
+        if self._host_bus.connected:
             self._log.ended(self.stats)
-        if self._broker is not None:
-            with end.step("ending the broker"):
-                await in_thread(self._broker.close)
         self.stopped.set()
         end.finish(cause)
 

@@ -25,6 +25,7 @@ import msgspec
 from engine.files import own_directory
 from engine.ndis.effects import SetLink, SetTraffic
 from engine.scenario.values import one_line
+from engine.service import arguments
 from engine.service.rows import NoSuchRowError, listed, no_such
 from engine.traffic.batch import LiveSource
 from engine.traffic.capture import CaptureError
@@ -173,6 +174,52 @@ def is_synthetic(source: "AnySource | None") -> bool:
 
 
 AnySource = CaptureFrames | Synthetic | LiveSource
+
+
+@dataclass(frozen=True)
+class TrafficOverride:
+    """A capture or a live interface whose frames replace a scenario's traffic on ``adapter``; or neither."""
+
+    capture: CaptureFile | Path | None
+    loop: bool
+    interface: str | None
+    promiscuous: bool
+    adapter: str | None
+
+    @classmethod
+    def checked(
+        cls, *, capture: object, loop: bool, interface: object, promiscuous: bool, adapter: object
+    ) -> "TrafficOverride":
+        """Check a program's arguments: at most one source replaces the traffic. Raises ValueError."""
+        override = cls(
+            arguments.capture(capture),
+            loop,
+            arguments.an("interface", interface, str, "an interface's name"),
+            promiscuous,
+            arguments.an("adapter", adapter, str, "an adapter's name"),
+        )
+        if capture is not None and interface is not None:
+            raise ValueError("interface: the engine has a capture, and one of both fits")
+        if loop and capture is None:
+            raise ValueError("loop: there is no capture to repeat (False fits)")
+        if promiscuous and interface is None:
+            raise ValueError("promiscuous: there is no interface to read from (False fits)")
+        if adapter is not None and capture is None and interface is None:
+            raise ValueError("adapter: there is no capture and no interface to feed it (None fits)")
+        return override
+
+    def open(self, scenario: Scenario) -> tuple[AnySource | None, str | None]:
+        """Open the source, by default that of the scenario's traffic; with it, describe what replaces that.
+
+        Raises ChoiceError, CaptureError, InterfaceError.
+        """
+        if self.capture is not None:
+            source = capture_source(self.capture, scenario, self.adapter, loop=self.loop, shorten_gaps=True)
+            return source, f"capture {self.capture.name}{', looped' if self.loop else ''}"
+        if self.interface is not None:
+            live = interface_source(self.interface, scenario, self.adapter, promiscuous=self.promiscuous)
+            return live, f"interface {self.interface}{', promiscuous' if self.promiscuous else ''}"
+        return synthetic_source(scenario), None
 
 
 class ActiveSource:

@@ -17,9 +17,9 @@ from vmqtui.pytest_plugin import StartEngine
 
 
 def broker_of(engine: Engine) -> psutil.Process:
-    assert engine._broker is not None
-    assert engine._broker.pid is not None
-    return psutil.Process(engine._broker.pid)
+    assert engine._host_bus.broker is not None
+    assert engine._host_bus.broker.pid is not None
+    return psutil.Process(engine._host_bus.broker.pid)
 
 
 @pytest.mark.slow

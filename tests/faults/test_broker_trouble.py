@@ -115,7 +115,7 @@ async def test_an_engine_whose_broker_refuses_keeps_what_is_newest_and_counts_th
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "QUEUE_LIMIT", 64)
-    before = lab.engine._bus.counters  # type: ignore[union-attr]  # the engine runs, so it has a bus
+    before = lab.engine._host_bus.bus.counters
     await lab.of_engine.refuse()
     await until(lambda: bus_of(lab.engine).state == "lost")
     ask = lab.engine.request
@@ -143,7 +143,7 @@ async def test_a_slow_link_is_slow_and_nothing_else(lab: Lab) -> None:
     for proxy in (lab.of_engine, lab.of_reader):
         proxy.latency_s, proxy.bytes_per_second = 0.005, 100_000
     # The engine runs, so it has a bus.
-    before = lab.engine._bus.counters.connections  # type: ignore[union-attr]
+    before = lab.engine._host_bus.bus.counters.connections
     try:
         await ask_many(lab)
         await lab.live()
@@ -151,10 +151,9 @@ async def test_a_slow_link_is_slow_and_nothing_else(lab: Lab) -> None:
         for proxy in (lab.of_engine, lab.of_reader):
             proxy.latency_s, proxy.bytes_per_second = 0.0, None
     # The engine runs, so it has a bus.
-    assert lab.engine._bus.counters.connections == before  # type: ignore[union-attr]
+    assert lab.engine._host_bus.bus.counters.connections == before
 
 
 def bus_of(engine: Engine) -> connection.Connection:
     """The engine's connection."""
-    assert engine._bus is not None
-    return engine._bus._connection
+    return engine._host_bus.bus._connection

@@ -54,9 +54,9 @@ class Parts:
 
     def __init__(self, engine: Engine) -> None:
         assert engine._live is not None
-        assert engine._broker is not None
+        assert engine._host_bus.broker is not None
         self._block = SHOWN_IN / engine._live.machine.plane.block_name
-        broker = engine._broker.pid
+        broker = engine._host_bus.broker.pid
         assert broker is not None
         self._processes = [psutil.Process(pid) for pid in (broker, *engine.worker_pids)]
         self._live = engine._live
@@ -259,7 +259,7 @@ from vmqtui import Engine
 async def main():
     engine = Engine({scenario!r})
     await engine.__aenter__()
-    print(engine._broker.pid, *engine.worker_pids, flush=True)
+    print(engine._host_bus.broker.pid, *engine.worker_pids, flush=True)
     return engine
 
 if __name__ == "__main__":
