@@ -190,3 +190,15 @@ def test_the_sign_of_fewest_free_buffers_loses_its_words_before_they_are_cut(hos
         heading = queue_memory(row, width, measured=False)[0]
         text = "".join(text for text, _ in heading)
         assert "┃" not in text or text.endswith((" ┃", " ┃ low-water mark")) or len(row.label) > 20
+
+
+@given(hosts, tables, rooms)
+def test_no_number_or_name_is_left_out_beside_room_for_it(host: str, table: str, room: int) -> None:
+    needs = needs_of(host, table)
+    layout = lay_out(COLUMNS[table], room, needs)
+    shown = {column.key for column, _ in layout.columns}
+    for column in COLUMNS[table]:
+        if column.key in shown or column.is_drawn or column.prose or column.priority >= 10:
+            continue
+        need = max(needs.get(column.key, column.width), len(column.title))
+        assert not layout.whole or need + layout.gap > room - taken(layout), column.key

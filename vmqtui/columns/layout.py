@@ -42,7 +42,8 @@ def lay_out(
     known. Columns that don't fit are dropped from the highest priority (rightmost first); those in ``always``
     go last. Before a name is cut, drawn columns are dropped, then numbers, except those of priority 0; then
     the widest names are cut. Drawn columns are also dropped if that leaves every sentence uncut, and minor
-    numbers if it takes both. Cells left over go to sentences, then to drawn columns.
+    numbers if it takes both. Dropped columns that fit into the cells left over after all come back, the lowest
+    priority first; what is left goes to sentences, then to drawn columns.
     """
     chosen = [column for column in columns if column.key not in without or column.key in always]
     if room >= WIDE:
@@ -70,10 +71,12 @@ class _Shares:
         self._always = always
 
     def layout(self) -> Layout:
+        all_of_them = [*self._columns]
         self._leave_for_room()
         self._leave_for_names()
         self._leave_for_sentences()
         self._leave_alone()
+        self._come_back(all_of_them)
         widths = self._cut()
         self._grow(widths)
         whole = all(widths[n] >= self._need(column) for n, column in enumerate(self._columns))
@@ -156,6 +159,18 @@ class _Shares:
         """Drop trends whose number is not shown: they show what changes, not how much it is."""
         shown = {column.key for column in self._columns}
         self._columns = [column for column in self._columns if not column.beside or column.beside in shown]
+
+    def _come_back(self, all_of_them: Sequence[Column[Any]]) -> None:
+        """Show dropped names and numbers that fit uncut beside the others, uncut too, and bars that may grow.
+
+        One wide column that had to go for a cell or two leaves room for a narrower one that went before it.
+        """
+        for column in sorted(all_of_them, key=lambda column: column.priority):
+            shown = [*self._columns, column]
+            if column in self._columns or column.is_drawn or column.prose or column.priority >= _EXTRA:
+                continue
+            if self._over([self._easy(one) for one in shown]) <= 0:
+                self._columns = [one for one in all_of_them if one in shown]
 
     def _cut(self) -> list[int]:
         """Return widths that fit: cut the widest columns, each to its minimum at the lowest."""
