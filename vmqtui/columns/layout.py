@@ -42,8 +42,8 @@ def lay_out(
     known. Columns that don't fit are dropped from the highest priority (rightmost first); those in ``always``
     go last. Before a name is cut, drawn columns are dropped, then numbers, except those of priority 0; then
     the widest names are cut. Drawn columns are also dropped if that leaves every sentence uncut, and minor
-    numbers if it takes both. Dropped columns that fit into the cells left over after all come back, the lowest
-    priority first; what is left goes to sentences, then to drawn columns.
+    numbers if it takes both. Dropped columns that fit into the cells left over come back, the lowest priority
+    first; what is left goes to sentences, then to drawn columns.
     """
     chosen = [column for column in columns if column.key not in without or column.key in always]
     if room >= WIDE:
