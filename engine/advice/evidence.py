@@ -176,6 +176,11 @@ class Evidence(HostTables):
     def by_name(self) -> dict[str, AdapterView]:
         return {one.adapter: one for one in self.adapters}
 
+    def queue(self, adapter: object, queue_id: object) -> QueueView | None:
+        """Return a queue, which a finding or request names; None if there is none."""
+        seen = self.by_name.get(adapter) if isinstance(adapter, str) else None
+        return seen.by_id.get(queue_id) if seen is not None and isinstance(queue_id, int) else None
+
     @cached_property
     def teams(self) -> tuple[Team, ...]:
         """The teams, sorted by their first members."""

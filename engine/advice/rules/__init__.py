@@ -9,7 +9,7 @@ from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import MOST_REQUESTS, SEVERITIES, Finding, Request, Unchecked
 from engine.advice.linux import told
 from engine.advice.needs import Known
-from engine.advice.rules import buffers, filters, full, moves, processors, queues, teams
+from engine.advice.rules import buffers, filters, full, moves, processors, queues, teams, unserved
 from engine.advice.thresholds import AdviceThresholds
 
 RULES: Final[dict[str, Rule]] = {
@@ -19,6 +19,7 @@ RULES: Final[dict[str, Rule]] = {
         *full.RULES,
         *moves.RULES,
         *teams.RULES,
+        *unserved.RULES,
         *queues.RULES,
         *filters.RULES,
         *buffers.RULES,
@@ -104,8 +105,7 @@ def _complete(finding: Finding, evidence: Evidence) -> Finding:
 
 
 def _generation(evidence: Evidence, adapter: object, queue_id: object) -> int | None:
-    seen = evidence.by_name.get(adapter) if isinstance(adapter, str) else None
-    queue = seen.by_id.get(queue_id) if seen is not None and isinstance(queue_id, int) else None
+    queue = evidence.queue(adapter, queue_id)
     return None if queue is None else queue.generation
 
 

@@ -20,13 +20,8 @@ _GROWTH_OF_DROPPING = 8
 
 def drops_pps(evidence: Evidence, finding: Finding) -> float | None:
     """Return the frames per second that the finding's queue drops without a free buffer."""
-    queue = _queue(evidence, finding)
+    queue = evidence.queue(finding.adapter, finding.queue_id)
     return queue.rate("dropped_no_buffer") if queue else None
-
-
-def _queue(evidence: Evidence, finding: Finding) -> QueueView | None:
-    adapter = evidence.by_name.get(finding.adapter)
-    return adapter.by_id.get(finding.queue_id) if adapter and finding.queue_id is not None else None
 
 
 def vm_paused(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -200,7 +195,7 @@ def fewer_than_suggested(evidence: Evidence, thresholds: AdviceThresholds) -> It
 
 
 def _total(evidence: Evidence, finding: Finding) -> float | None:
-    queue = _queue(evidence, finding)
+    queue = evidence.queue(finding.adapter, finding.queue_id)
     count = queue.count("total_buffers") if queue else None
     return None if count is None else float(count)
 

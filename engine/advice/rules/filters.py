@@ -8,7 +8,7 @@ from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.needs import PAIRS, REASONS
 from engine.advice.room import buffers_from, give_queue
-from engine.advice.rules.queues import lost_of, pair_pps, place_for
+from engine.advice.rules.unserved import lost_of, pair_pps, place_for
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.values import MAX_VLAN
 from engine.telemetry.config import FilterConfig, Vlan

@@ -10,8 +10,8 @@ from engine.advice.needs import BUSY, DROPS, FRAMES, NODE, NODES, PLACE, SIBLING
 from engine.advice.placement import Placement, placement
 from engine.advice.room import eligible
 from engine.advice.rules.processors import one_queue, piled_queues, shared_with_default, sibling_serves
-from engine.advice.rules.queues import unserved
 from engine.advice.rules.teams import is_of_team
+from engine.advice.rules.unserved import unserved
 from engine.advice.thresholds import AdviceThresholds
 from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
